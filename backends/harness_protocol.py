@@ -1,0 +1,156 @@
+"""Witness's harness protocol, the engine's side of it: reads the snapshot that a run left, however hostile it is.
+
+An engine is started with ``WITNESS_MODULE`` and ``WITNESS_OUTPUT`` and writes ``{"schema": "witness-harness-v1", "counters":
+{"<u32>": <integer>}}``; version 2 has ``rows`` besides. An integer is unsigned to witness and signed to kilnd, so both are
+taken, and a negative one stands for the 64 bits it has. A capsule's stream comes out as the counters 4000000000 and on.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import struct
+from typing import TYPE_CHECKING, Any, Final, NoReturn
+
+from diffcheck import process
+from diffcheck.backend import Command
+from diffcheck.capsule.layout import FIRST_SLOT, SLOTS
+from diffcheck.observation import Execution, HarnessFailed, Returned
+from diffcheck.text import plural, visible
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from diffcheck.backend import Program
+
+MAX_ANSWER_BYTES: Final = 64 << 20
+SCHEMAS: Final = ("witness-harness-v1", "witness-harness-v2")
+
+_U32: Final = re.compile(r"(?:0|[1-9][0-9]{0,9})\Z")
+_MAX_DIGITS: Final = 20
+_WORDS: Final = struct.Struct(f"<{SLOTS}Q")
+
+
+class AnswerError(Exception):
+    """An answer that cannot be taken: ``what`` is the class of the failure, ``detail`` what was seen."""
+
+    def __init__(self, what: str, detail: str = "") -> None:
+        super().__init__(what, detail)
+        self.outcome = HarnessFailed(what, visible(detail))
+
+
+def command(argv: tuple[str, ...], module: Path, answer: Path, environment: Mapping[str, str] | None = None) -> Command:
+    """The command that makes an engine of the harness protocol run ``module`` and answer in ``answer``."""
+    return Command(argv, {**(environment or {}), "WITNESS_MODULE": str(module), "WITNESS_OUTPUT": str(answer)})
+
+
+def has_answer(answer: Path) -> bool:
+    """Whether the engine left anything at its answer's place, be it a file or not."""
+    return answer.is_symlink() or answer.exists()
+
+
+def read(program: Program, answer: Path) -> Execution:
+    """What a run that ended well says: the slots of a capsule as ``carried``, else the snapshot as ``counters``."""
+    try:
+        counters = parse(_load(answer))
+        if program.kind == "direct":
+            return Execution(Returned(), counters=counters)
+        return Execution(Returned(), carried=_slots(counters))
+    except AnswerError as error:
+        return Execution(error.outcome)
+
+
+def _load(answer: Path) -> bytes:
+    if not has_answer(answer):
+        raise AnswerError("no answer", "the engine ended well and wrote no snapshot")
+    try:
+        return process.read_output_file(answer, MAX_ANSWER_BYTES)
+    except (OSError, ValueError) as error:
+        raise AnswerError("answer cannot be read", str(error)) from error
+
+
+def parse(data: bytes) -> dict[int, int]:
+    """The counters of a snapshot, by id, as unsigned 64-bit numbers; raises ``AnswerError`` for all that is no snapshot."""
+    document = _document(data)
+    if not isinstance(document, dict):
+        raise AnswerError("answer of another schema", f"not an object but {_kind(document)}")
+    schema = document.get("schema")
+    if schema not in SCHEMAS:
+        raise AnswerError("answer of another schema", "it names none" if schema is None else repr(schema))
+    counters = document.get("counters")
+    if not isinstance(counters, dict):
+        raise AnswerError("answer without counters", f"counters is {_kind(counters)}, not an object")
+    return {_identifier(name): _unsigned(name, value) for name, value in counters.items()}
+
+
+def _document(data: bytes) -> object:
+    try:
+        text = data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise AnswerError("answer is not UTF-8", f"byte {data[error.start]:#04x} at offset {error.start:,}") from error
+    if not text.strip():
+        raise AnswerError("empty answer", plural(len(data), "byte"))
+    try:
+        document: object = json.loads(
+            text, object_pairs_hook=_unique, parse_constant=_constant, parse_float=_float, parse_int=_integer
+        )
+    except json.JSONDecodeError as error:
+        cut = error.pos >= len(text.rstrip()) or not text.rstrip().endswith(("}", "]"))
+        raise AnswerError("half an answer" if cut else "answer is not JSON", str(error)) from error
+    except RecursionError as error:
+        raise AnswerError("answer nested too deep", plural(len(data), "byte")) from error
+    return document
+
+
+def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        seen: set[str] = set()
+        twice = next(name for name, _ in pairs if name in seen or seen.add(name))  # type: ignore[func-returns-value]
+        raise AnswerError("a name stands twice in the answer", repr(twice))
+    return found
+
+
+def _constant(word: str) -> NoReturn:
+    raise AnswerError("a number is no integer", word)
+
+
+def _float(word: str) -> NoReturn:
+    raise AnswerError("a number is no integer", word)
+
+
+def _integer(word: str) -> int:
+    if len(word.lstrip("-")) > _MAX_DIGITS:
+        raise AnswerError("a number is out of range", f"{plural(len(word), 'digit')}: {word[:24]}...")
+    return int(word)
+
+
+def _identifier(name: str) -> int:
+    if not _U32.match(name) or (number := int(name)) >= 1 << 32:
+        raise AnswerError("a counter's name is no u32", repr(name))
+    return number
+
+
+def _unsigned(name: str, value: Any) -> int:  # noqa: ANN401 - whatever stood in the JSON
+    if type(value) is not int:
+        raise AnswerError("a counter is no integer", f"counter {name} is {_kind(value)}")
+    if not -(1 << 63) <= value < 1 << 64:
+        raise AnswerError("a number is out of range", f"counter {name} is {value}")
+    return value % (1 << 64)
+
+
+def _kind(value: object) -> str:
+    names = {dict: "an object", list: "a list", str: "text", bool: "a truth value", int: "a number"}
+    return "null" if value is None else names.get(type(value), type(value).__name__)
+
+
+def _slots(counters: dict[int, int]) -> bytes:
+    wanted = range(FIRST_SLOT, FIRST_SLOT + SLOTS)
+    missing = [slot for slot in wanted if slot not in counters]
+    if missing:
+        raise AnswerError("slots are missing", f"{len(missing)} of {SLOTS}, the first is {missing[0]}")
+    if len(counters) != SLOTS:
+        extra = min(name for name in counters if name not in wanted)
+        raise AnswerError("counters that the capsule has not", f"{len(counters) - SLOTS}, the first is {extra}")
+    return _WORDS.pack(*(counters[slot] for slot in wanted))

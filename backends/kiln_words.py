@@ -1,0 +1,112 @@
+"""What kilnd says when a run fails, in the shared terms: its error line, its panics, its allocator.
+
+Taken from kilnd 0.4.4 (``tests/transcripts/kilnd-0.4.4`` has what it printed). The line is ``Error: Error { category: Runtime,
+code: 8601, message: "integer divide by zero" }``; code and message together are the meaning, since 1005 and 7000 are said of
+very different things.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Final
+
+from diffcheck.observation import Crashed, HarnessFailed, Outcome, OutOfMemory, Refused, TimedOut, TrapKind, Trapped
+
+if TYPE_CHECKING:
+    from diffcheck.backend import Limits
+
+VERSION: Final = "0.4.4"
+"""The version of kilnd that these tables were made from."""
+
+TRAP_CODE: Final = 8601
+
+TRAPS: Final[dict[str, TrapKind]] = {
+    "unreachable": "unreachable",
+    "integer divide by zero": "integer divide by zero",
+    "integer overflow": "integer overflow",
+    "invalid conversion to integer": "invalid conversion to integer",
+    "out of bounds memory access": "out of bounds memory access",
+    # The atomic instructions have words of their own, and the ones for a memory that is short of a whole access differ.
+    "Memory access error": "out of bounds memory access",
+    "Memory access out of bounds": "out of bounds memory access",
+    "Memory read out of bounds": "out of bounds memory access",
+    "Memory write out of bounds": "out of bounds memory access",
+    "Memory read would overflow": "out of bounds memory access",
+    "Memory write would overflow": "out of bounds memory access",
+    "Memory fill would overflow": "out of bounds memory access",
+    "Memory copy out of bounds": "out of bounds memory access",
+    "out of bounds table access": "out of bounds table access",
+    # table.get and table.set say it with category Resource and code 2000, which is no trap's code.
+    "Table access out of bounds": "out of bounds table access",
+    "undefined element": "out of bounds table access",
+    "uninitialized element": "uninitialized element",
+    "indirect call type mismatch": "indirect call type mismatch",
+    "call stack exhausted": "call stack exhausted",
+    "null reference": "null reference",
+    "null function reference": "null reference",
+    "null structure reference": "null reference",
+    "null array reference": "null reference",
+    "null i31 reference": "null reference",
+    "null exception reference": "null reference",
+    "cast failure": "cast failure",
+    "out of bounds array access": "out of bounds array access",
+    # Code 7000, for an array longer than kilnd's store takes.
+    "Failed to push to array": "allocation too large",
+    "exception": "uncaught exception",
+    "unaligned atomic access": "unaligned atomic",
+}
+"""kilnd's message, whatever its code: the kind of trap."""
+
+REFUSALS: Final[tuple[tuple[str, Outcome], ...]] = (
+    ("failed to load WITNESS_MODULE", Refused("load", "failed to load, no reason given")),
+    ("failed to instantiate WITNESS_MODULE", Refused("instantiate", "failed to instantiate, no reason given")),
+    ("WITNESS_MODULE is not a core module", Refused("load", "not a core module")),
+    ("no witness harness entry export found", Refused("entry", "no entry export")),
+    ("function invoked with wrong number of arguments", Refused("entry", "the entry has parameters")),
+    ("WITNESS_MODULE could not be read", HarnessFailed("the engine could not read the module")),
+    ("WITNESS_OUTPUT could not be written", HarnessFailed("the engine could not write its answer")),
+    ("exported counter global is not an integer", HarnessFailed("counter of another type")),
+    ("witness counter id is not a numeric u32", HarnessFailed("a counter's name is no u32")),
+)
+"""What kilnd's harness mode says before and after the run, by the beginning of the message."""
+
+FUEL: Final = "fuel exhausted"
+
+_ERROR: Final = re.compile(r'^Error: Error \{ category: (\w+), code: (\d+), message: "((?:[^"\\]|\\.)*)" \}\s*$', re.MULTILINE)
+_PANIC: Final = re.compile(r"^thread '[^'\n]*'(?: \(\d+\))? panicked at ([^\n]*)(?:\n([^\n]*))?", re.MULTILINE)
+_ALLOCATION: Final = re.compile(r"memory allocation of (\d+) bytes failed")
+_OVERFLOW: Final = re.compile(r"thread '[^'\n]*'(?: \(\d+\))? has overflowed its stack")
+_PANIC_STATUS: Final = 101
+
+
+def classify(text: str, status: int | None, signal: int | None, limits: Limits) -> Outcome | None:
+    """The outcome that kilnd's standard error and end mean; None where these are no words of kilnd's.
+
+    ``status`` is the exit status, None after a ``signal``. stderr holds debug lines as well, so the last error line counts.
+    """
+    if allocation := _ALLOCATION.search(text):
+        return OutOfMemory(limits.memory_bytes, f"an allocation of {allocation[1]} bytes failed")
+    if overflow := _OVERFLOW.search(text):
+        return Crashed(signal or 0, overflow[0])
+    if signal is not None:
+        return None
+    if status == _PANIC_STATUS and (panic := _PANIC.search(text)):
+        return Crashed(0, f"panicked at {panic[1]} {panic[2] or ''}".strip())
+    errors = _ERROR.findall(text)
+    if not errors:
+        return None
+    category, code, message = errors[-1]
+    return _meaning(category, int(code), message, limits)
+
+
+def _meaning(category: str, code: int, message: str, limits: Limits) -> Outcome:
+    if message.startswith(FUEL):
+        return TimedOut(limits.deadline_s, "the engine's own fuel is used up")
+    kind = TRAPS.get(message)
+    if kind is not None:
+        return Trapped(kind, message)
+    for beginning, outcome in REFUSALS:
+        if message.startswith(beginning):
+            return outcome
+    # Whatever else ends a run is an end that the module did not ask for: to compare, a trap of a kind of its own.
+    return Trapped("unknown", message if code == TRAP_CODE else f"{message} ({category}, code {code})")

@@ -1,0 +1,122 @@
+"""kilnd, the native daemon of the kiln project: the first subject. Facts and figures are of kilnd 0.4.4, measured 2026-07.
+
+It runs in its harness mode, where it takes no arguments and no imports, calls one fixed entry and reports integer globals;
+so a capsule's stream comes out as 250 of them, a window a pass, and nothing comes out at a trap.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from backends import harness_protocol, kiln_words
+from diffcheck import process
+from diffcheck.backend import Capabilities, Command, CommandBackend, Identity, file_sha256
+from diffcheck.errors import EngineMissingError
+from diffcheck.observation import Execution, HarnessFailed
+from diffcheck.text import decode, visible
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from diffcheck.backend import Limits, Program
+    from diffcheck.observation import Outcome
+
+VARIABLE: Final = "DIFFCHECK_KILND"
+MISSING_HINT: Final = (
+    "give --kilnd PATH, set DIFFCHECK_KILND, or use --subject wasmtime-pulley; kilnd comes with the kiln project's releases"
+)
+
+CAPABILITIES: Final = Capabilities(
+    transport="words",
+    state_at_trap=False,
+    direct=True,
+    exceptions=True,
+    base_bytes=44_000_000,
+    function_bytes=8_200_000,
+    startup_s=0.025,
+    function_s=0.006,
+    instructions_per_s=5e7,
+    max_exports=256,
+    notes=(
+        "256 exports; 4,096 data segments; 4,096 entries in an element segment; 50,000 locals; calls about 9,998 deep",
+        "8.2 MB a function, executed or not: 1,000 functions need 8.2 GB",
+        "no state is reported at a trap",
+        "it does not validate, and a module whose memory or global imports are missing instantiates",
+        "refusals have no reason",
+    ),
+)
+
+_VERSION: Final = re.compile(r"\b(\d+\.\d+\.\d+\S*)")
+_VERSION_DEADLINE_S: Final = 5.0
+
+
+class Kilnd(CommandBackend):
+    """kilnd at ``path``; ``found`` says how it was found."""
+
+    capabilities = CAPABILITIES
+
+    def __init__(self, path: Path, found: str) -> None:
+        self.path, self.found = path, found
+        self._identity: Identity | None = None
+
+    def identity(self) -> Identity:
+        """Name, version (empty where the binary does not say it), path and SHA-256."""
+        if self._identity is None:
+            self._identity = Identity("kilnd", _version(self.path), str(self.path), file_sha256(self.path), self.found)
+        return self._identity
+
+    def command(self, program: Program, module: Path, answer: Path) -> Command:  # noqa: ARG002 - the contract's
+        """kilnd without arguments: its harness mode is entered by the environment."""
+        return harness_protocol.command((str(self.path),), module, answer)
+
+    def read(self, program: Program, ended: process.Ended, answer: Path, limits: Limits) -> Execution:
+        """The snapshot where kilnd ended well, else what its error line means."""
+        if ended.status == 0:
+            return harness_protocol.read(program, answer)
+        outcome = kiln_words.classify(decode(ended.stderr), ended.status, None, limits)
+        return Execution(outcome or HarnessFailed(f"exited {ended.status} without an answer", visible(decode(ended.stderr[-400:]))))
+
+    def died(self, ended: process.Ended, limits: Limits) -> Outcome | None:
+        """A failed allocation ends kilnd by SIGABRT."""
+        return kiln_words.classify(decode(ended.stderr), None, ended.signal, limits)
+
+
+def find(options: Mapping[str, str]) -> tuple[Path, str]:
+    """Where kilnd is, and how it was found: ``--kilnd``, then ``DIFFCHECK_KILND``, then PATH; raises ``EngineMissingError``."""
+    for found, given in (("--kilnd", options.get("kilnd")), (VARIABLE, os.environ.get(VARIABLE))):
+        if given:
+            path = Path(given).expanduser()
+            if not (path.is_file() and os.access(path, os.X_OK)):
+                raise EngineMissingError(f"kilnd was not found: {found} names {given}, no program", hint=MISSING_HINT)
+            return path.resolve(), found
+    on_path = shutil.which("kilnd")
+    if on_path is None:
+        raise EngineMissingError("kilnd was not found", hint=MISSING_HINT)
+    return Path(on_path).resolve(), "PATH"
+
+
+def _version(path: Path) -> str:
+    """What ``kilnd --version`` says, where it says a version: 0.4.4 prints a banner without one."""
+    try:
+        said = subprocess.run(
+            [path, "--version"],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=_VERSION_DEADLINE_S,
+            check=False,
+            env=process.scrubbed_environment({}),
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    match = _VERSION.search(decode(said.stdout + said.stderr))
+    return visible(match[1], 40) if match else ""
+
+
+def create(argument: str | None, options: Mapping[str, str]) -> Kilnd:
+    """The entry point: kilnd at ``argument`` (``kilnd:PATH``), else where ``find`` finds it."""
+    return Kilnd(*find({**options, "kilnd": argument} if argument else options))

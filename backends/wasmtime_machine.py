@@ -1,0 +1,368 @@
+"""Wasmtime in this process: engines by variant, compiled modules, one program at a time. Only the server imports this.
+
+A run ends at its deadline by epoch interruption. A compilation cannot be interrupted, so whoever asked must be ready to end
+this process. Exports are got by name through a linker: ``Instance.exports`` takes time that grows with the square of their number
+(20,000 exports: 1.8 s; by name 0.12 s, wasmtime 50).
+"""
+
+from __future__ import annotations
+
+import re
+import resource
+import threading
+import time
+from collections import OrderedDict
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+import wasmtime
+
+from backends.wasmtime_wire import Assemble, Assembled, Judged, Ran, Run, Validate, WasmWanted
+from diffcheck.capsule.layout import (
+    AFTER_TRAP_EXPORT,
+    FINISHED,
+    HEADER,
+    HEADER_ADDRESS,
+    MAGIC,
+    MEMORY_EXPORT,
+    VARIABLES_ADDRESS,
+    Header,
+    read_header,
+)
+from diffcheck.observation import (
+    Cost,
+    Execution,
+    HarnessFailed,
+    Outcome,
+    OutOfMemory,
+    Refused,
+    Returned,
+    TimedOut,
+    TrapKind,
+    Trapped,
+)
+from diffcheck.text import visible
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from backends.wasmtime_wire import Reply, Request, Variant
+
+MAX_IMAGE_BYTES: Final = 256 << 20
+MAX_STACK_BYTES: Final = 2 << 20
+"""Wasmtime aborts the process for a stack larger than its ``async_stack_size``, which wasmtime-py 50 cannot set."""
+MIN_STACK_BYTES: Final = 16 << 10
+
+COMPILING: Final = "while compiling"
+
+_FEATURES: Final = (
+    "wasm_bulk_memory",
+    "wasm_custom_page_sizes",
+    "wasm_exceptions",
+    "wasm_function_references",
+    "wasm_gc",
+    "wasm_memory64",
+    "wasm_multi_memory",
+    "wasm_multi_value",
+    "wasm_reference_types",
+    "wasm_relaxed_simd",
+    "wasm_simd",
+    "wasm_tail_call",
+    "wasm_wide_arithmetic",
+)
+_OVER_LIMIT: Final = re.compile(r"exceeds memory limits|out of memory|failed to allocate|Cannot allocate memory", re.IGNORECASE)
+_KEPT_MODULES: Final = 6
+_FUEL: Final = (1 << 63) - 1
+_PREFIX: Final = "__witness_counter_"
+_NUMBER: Final = re.compile(r"\+?0*([0-9]{1,10})\Z")
+_UNCAUGHT: Final = "thrown Wasm exception"
+
+TRAPS: Final[dict[wasmtime.TrapCode, TrapKind]] = {
+    wasmtime.TrapCode.UNREACHABLE: "unreachable",
+    wasmtime.TrapCode.INTEGER_DIVISION_BY_ZERO: "integer divide by zero",
+    wasmtime.TrapCode.INTEGER_OVERFLOW: "integer overflow",
+    wasmtime.TrapCode.BAD_CONVERSION_TO_INTEGER: "invalid conversion to integer",
+    wasmtime.TrapCode.MEMORY_OUT_OF_BOUNDS: "out of bounds memory access",
+    wasmtime.TrapCode.TABLE_OUT_OF_BOUNDS: "out of bounds table access",
+    wasmtime.TrapCode.INDIRECT_CALL_TO_NULL: "uninitialized element",
+    wasmtime.TrapCode.BAD_SIGNATURE: "indirect call type mismatch",
+    wasmtime.TrapCode.STACK_OVERFLOW: "call stack exhausted",
+    wasmtime.TrapCode.NULL_REFERENCE: "null reference",
+    wasmtime.TrapCode.CAST_FAILURE: "cast failure",
+    wasmtime.TrapCode.ARRAY_OUT_OF_BOUNDS: "out of bounds array access",
+    wasmtime.TrapCode.ALLOCATION_TOO_LARGE: "allocation too large",
+    wasmtime.TrapCode.UNCAUGHT_EXCEPTION: "uncaught exception",
+    wasmtime.TrapCode.HEAP_MISALIGNED: "unaligned atomic",
+}
+
+
+class _EndedError(Exception):
+    """A run is over before its entry returned; it carries the outcome to the one place that answers."""
+
+    def __init__(self, outcome: Outcome) -> None:
+        super().__init__(outcome)
+        self.outcome = outcome
+
+
+class Machine:
+    """Answers requests, one after the other."""
+
+    def __init__(self) -> None:
+        self._engines: dict[Variant, wasmtime.Engine] = {}
+        self._modules: OrderedDict[tuple[Variant, str], wasmtime.Module] = OrderedDict()
+
+    def answer(self, request: Request) -> Reply:
+        """The reply to ``request``; whatever wasmtime says is data."""
+        match request:
+            case Run():
+                return self._run(request)
+            case Validate():
+                return self._validate(request)
+            case Assemble():
+                return _assemble(request)
+
+    def _run(self, run: Run) -> Reply:
+        begun, cpu = time.perf_counter_ns(), time.process_time_ns()
+        known = (run.variant, run.sha256) in self._modules
+        if run.wasm is None and not known:
+            return WasmWanted()
+        compile_ns = 0
+        try:
+            module = self._module(run)
+            compile_ns = time.perf_counter_ns() - begun
+            if compile_ns > run.deadline_s * 1e9:
+                raise _EndedError(TimedOut(run.deadline_s, COMPILING))
+            execution = _Instance(self._engine(run.variant), module, run).run(run.deadline_s - compile_ns / 1e9)
+        except _EndedError as ended:
+            execution = Execution(ended.outcome)
+        cost = Cost(
+            time.perf_counter_ns() - begun,
+            time.process_time_ns() - cpu,
+            resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+            1,
+        )
+        return Ran(msgspec.structs.replace(execution, cost=cost), compile_ns)
+
+    def _validate(self, request: Validate) -> Reply:
+        try:
+            wasmtime.Module.validate(self._engine(request.variant), bytearray(request.wasm))
+        except wasmtime.WasmtimeError as error:
+            return Judged(Refused("load", _words(error)))
+        return Judged(None)
+
+    def _engine(self, variant: Variant) -> wasmtime.Engine:
+        if variant not in self._engines:
+            self._engines[variant] = wasmtime.Engine(_config(variant))
+        return self._engines[variant]
+
+    def _module(self, run: Run) -> wasmtime.Module:
+        key = (run.variant, run.sha256)
+        if key not in self._modules:
+            # A bytearray, since wasmtime-py takes ``bytes`` that do not begin with NUL for text.
+            wasm = bytearray(run.wasm or b"")
+            try:
+                self._modules[key] = wasmtime.Module(self._engine(run.variant), wasm)
+            except wasmtime.WasmtimeError as error:
+                raise _EndedError(Refused("load", _words(error))) from error
+            while len(self._modules) > _KEPT_MODULES:
+                self._modules.popitem(last=False)
+        self._modules.move_to_end(key)
+        return self._modules[key]
+
+
+class _Instance:
+    """One run: a store, an instance, its entry, and what is left of it."""
+
+    def __init__(self, engine: wasmtime.Engine, module: wasmtime.Module, run: Run) -> None:
+        self._engine, self._module, self._request = engine, module, run
+        self._store = wasmtime.Store(engine)
+        self._store.set_limits(memory_size=run.memory_bytes)
+        self._store.set_epoch_deadline(1)
+        if run.variant.count_fuel:
+            self._store.set_fuel(_FUEL)
+        self._linker = wasmtime.Linker(engine)
+
+    def run(self, seconds: float) -> Execution:
+        """Instantiate, call, and read what is to be read; all of it within ``seconds``."""
+        with _interrupted_after(self._engine, seconds):
+            try:
+                self._instantiate()
+                entry = self._entry()
+                memory = self._recorder_memory() if self._request.kind == "capsule" else None
+                outcome = self._call(entry)
+                carried = self._image(memory, outcome) if memory is not None else b""
+            except _EndedError as ended:
+                return Execution(ended.outcome, fuel=self._fuel())
+        counters = None
+        if self._request.kind == "direct" and isinstance(outcome, Returned):
+            try:
+                counters = self._counters()
+            except _EndedError as ended:
+                outcome = ended.outcome
+        return Execution(outcome, carried=carried, counters=counters, fuel=self._fuel())
+
+    def _instantiate(self) -> None:
+        try:
+            instance = wasmtime.Instance(self._store, self._module, [])
+        except wasmtime.Trap as trap:
+            outcome = self._trapped(trap)
+            if isinstance(outcome, Trapped):
+                # An engine of the harness protocol cannot tell a trap there from a refusal, so it is one here as well.
+                outcome = Refused("instantiate", f"trap: {outcome.kind}")
+            raise _EndedError(outcome) from trap
+        except wasmtime.WasmtimeError as error:
+            words = _words(error)
+            if _OVER_LIMIT.search(words):
+                raise _EndedError(OutOfMemory(self._request.memory_bytes, words)) from error
+            raise _EndedError(Refused("instantiate", words)) from error
+        self._linker.define_instance(self._store, "", instance)
+
+    def _export(self, name: str) -> object:
+        try:
+            return self._linker.get(self._store, "", name)
+        except wasmtime.WasmtimeError:
+            return None
+
+    def _entry(self) -> wasmtime.Func:
+        entry = self._export(self._request.entry)
+        if not isinstance(entry, wasmtime.Func):
+            raise _EndedError(Refused("entry", f"there is no function {visible(self._request.entry)}"))
+        if entry.type(self._store).params:
+            raise _EndedError(Refused("entry", "the entry has parameters"))
+        return entry
+
+    def _call(self, function: wasmtime.Func) -> Outcome:
+        try:
+            function(self._store)
+        except wasmtime.Trap as trap:
+            return self._trapped(trap)
+        except wasmtime.WasmtimeError as error:
+            if error.args:
+                # Only what wasmtime-py itself raises has arguments: here that it cannot hold a result (v128, GC
+                # references). The call has returned, and results are dropped.
+                return Returned()
+            words = _words(error)
+            if _OVER_LIMIT.search(words):
+                return OutOfMemory(self._request.memory_bytes, words)
+            return HarnessFailed("the engine failed in the run", words)
+        return Returned()
+
+    def _trapped(self, trap: wasmtime.Trap) -> Outcome:
+        words, code = _words(trap), trap.trap_code
+        if code is wasmtime.TrapCode.INTERRUPT:
+            return TimedOut(self._request.deadline_s)
+        if code is wasmtime.TrapCode.OUT_OF_FUEL:
+            return TimedOut(self._request.deadline_s, "the engine's own fuel is used up")
+        if code is None:
+            return Trapped("uncaught exception" if _UNCAUGHT in words else "unknown", words)
+        return Trapped(TRAPS.get(code, "unknown"), words)
+
+    def _recorder_memory(self) -> wasmtime.Memory:
+        memory = self._export(MEMORY_EXPORT)
+        if not isinstance(memory, wasmtime.Memory):
+            raise _EndedError(HarnessFailed("the capsule has no recorder memory"))
+        try:
+            if memory.data_len(self._store) < VARIABLES_ADDRESS:
+                raise IndexError
+            memory.write(self._store, self._request.parameters, self._request.parameters_address)
+        except IndexError as error:
+            raise _EndedError(HarnessFailed("the recorder memory is too small")) from error
+        return memory
+
+    def _image(self, memory: wasmtime.Memory, outcome: Outcome) -> bytes:
+        """The recorder memory up to the stream's end, or up to its variables where there is no stream."""
+        header = self._header(memory)
+        if isinstance(outcome, Trapped) and header.status != FINISHED:
+            closing = self._export(AFTER_TRAP_EXPORT)
+            if isinstance(closing, wasmtime.Func) and not closing.type(self._store).params:
+                self._call(closing)
+                header = self._header(memory)
+        end = header.address + header.length
+        if header.magic != MAGIC or header.address < VARIABLES_ADDRESS or end > min(memory.data_len(self._store), MAX_IMAGE_BYTES):
+            end = VARIABLES_ADDRESS
+        return bytes(memory.read(self._store, 0, end))
+
+    def _header(self, memory: wasmtime.Memory) -> Header:
+        return read_header(memory.read(self._store, HEADER_ADDRESS, HEADER_ADDRESS + HEADER.size))
+
+    def _counters(self) -> dict[int, int]:
+        """The snapshot as kilnd takes it: signed integers, in the order of their names; any other global fails the run."""
+        names = sorted(name for export in self._module.exports if (name := export.name).startswith(_PREFIX))
+        values: dict[str, int] = {}
+        for name in names:
+            export = self._export(name)
+            if isinstance(export, wasmtime.Global):
+                values[name] = self._integer(name, export)
+        return {_identifier(name): value for name, value in values.items()}
+
+    def _integer(self, name: str, counter: wasmtime.Global) -> int:
+        # By its value, since asking wasmtime 50 for the type of a global that holds v128 or a GC reference ends the process.
+        try:
+            value = counter.value(self._store)
+        except wasmtime.WasmtimeError:
+            value = None
+        if type(value) is not int:
+            raise _EndedError(HarnessFailed("counter of another type", visible(name)))
+        return value % (1 << 64)
+
+    def _fuel(self) -> int | None:
+        return _FUEL - self._store.get_fuel() if self._request.variant.count_fuel else None
+
+
+@contextmanager
+def _interrupted_after(engine: wasmtime.Engine, seconds: float) -> Iterator[None]:
+    timer = threading.Timer(max(seconds, 0.0), engine.increment_epoch)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+        timer.join()  # an increment that came later would end the next run
+
+
+def _config(variant: Variant) -> wasmtime.Config:
+    """WebAssembly 3.0 and the proposals that kilnd has, with the variant's deviations."""
+    config = wasmtime.Config()
+    for feature in _FEATURES:
+        setattr(config, feature, True)
+    config.epoch_interruption = True
+    config.parallel_compilation = False
+    config.wasm_relaxed_simd_deterministic = variant.deterministic_relaxed_simd
+    config.cranelift_nan_canonicalization = variant.canonical_nans
+    if variant.target == "native":
+        config.wasm_threads = True  # aborts on Pulley
+        config.shared_memory = True
+    else:
+        config.target = variant.target
+    if variant.stack_bytes is not None:
+        config.max_wasm_stack = min(max(variant.stack_bytes, MIN_STACK_BYTES), MAX_STACK_BYTES)
+    if variant.count_fuel:
+        config.consume_fuel = True
+    return config
+
+
+def _assemble(request: Assemble) -> Reply:
+    try:
+        return Assembled(bytes(wasmtime.wat2wasm(request.text)))
+    except wasmtime.WasmtimeError as error:
+        return Assembled(error=str(error).strip())
+
+
+def _identifier(name: str) -> int:
+    match = _NUMBER.match(name.removeprefix(_PREFIX))
+    if not match or (number := int(match[1])) >= 1 << 32:
+        raise _EndedError(HarnessFailed("a counter's name is no u32", visible(name)))
+    return number
+
+
+def _words(error: wasmtime.WasmtimeError | wasmtime.Trap) -> str:
+    """Wasmtime's reason in one line, without the backtrace, whose offsets are the capsule's."""
+    text = str(error)
+    first, _, causes = text.partition("Caused by:")
+    lines = [re.sub(r"^\d+: ", "", line.strip()) for line in causes.splitlines() if line.strip()]
+    opening = first.strip().splitlines()[:1]
+    if not lines or not opening or "wasm backtrace" not in opening[0]:
+        lines = opening + lines
+    return visible("; ".join(lines), 400)

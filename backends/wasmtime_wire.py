@@ -1,0 +1,84 @@
+"""What a worker and its wasmtime server say to each other: one request, one reply, as msgpack frames.
+
+Kept apart from the server so that the worker never imports wasmtime, which costs 77 ms and 30 MB of address space.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from diffcheck.observation import Execution, Outcome
+
+Target = Literal["native", "pulley64"]
+
+
+class Variant(msgspec.Struct, frozen=True):
+    """One configuration of wasmtime; each has an engine and compiled modules of its own in the server."""
+
+    target: Target = "native"
+    canonical_nans: bool = False
+    deterministic_relaxed_simd: bool = False
+    stack_bytes: int | None = None
+    count_fuel: bool = False
+
+
+class Run(msgspec.Struct, frozen=True, tag="run"):
+    """Run a program. ``wasm`` is None where the server is hoped to have the module of ``sha256`` compiled already.
+
+    ``parameters`` are written to the recorder memory of a capsule before its entry is called.
+    """
+
+    variant: Variant
+    kind: Literal["capsule", "direct"]
+    sha256: str
+    wasm: bytes | None
+    entry: str
+    parameters: bytes
+    parameters_address: int
+    deadline_s: float
+    memory_bytes: int
+
+
+class Validate(msgspec.Struct, frozen=True, tag="validate"):
+    """Judge a module."""
+
+    variant: Variant
+    wasm: bytes
+
+
+class Assemble(msgspec.Struct, frozen=True, tag="assemble"):
+    """Turn WebAssembly text into a binary."""
+
+    text: bytes
+
+
+Request = Run | Validate | Assemble
+
+
+class Ran(msgspec.Struct, frozen=True, tag="ran"):
+    """A program's execution; ``compile_ns`` is the part of it that went into compiling."""
+
+    execution: Execution
+    compile_ns: int = 0
+
+
+class WasmWanted(msgspec.Struct, frozen=True, tag="wasm-wanted"):
+    """The module is not compiled here: send the request again with its bytes."""
+
+
+class Judged(msgspec.Struct, frozen=True, tag="judged"):
+    """None where the module is valid."""
+
+    refusal: Outcome | None
+
+
+class Assembled(msgspec.Struct, frozen=True, tag="assembled"):
+    """The binary, or why there is none."""
+
+    wasm: bytes = b""
+    error: str = ""
+
+
+Reply = Ran | WasmWanted | Judged | Assembled

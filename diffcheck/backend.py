@@ -1,0 +1,273 @@
+"""The contract that an engine's adapter fulfils, and the registry that finds adapters.
+
+An adapter is found by the entry-point group ``diffcheck.backends``; the entry is a ``BackendFactory``. It knows its engine's
+command line, its answer's format and its words, and nothing else: spawning, deadlines and limits are ``process``'s, what is
+run and compared is the runner's. ``CommandBackend`` has all that an engine started as a child needs, so that a new one is the
+command to run and the answer to read.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from abc import ABC, abstractmethod
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, Protocol
+
+import msgspec
+
+from diffcheck import process
+from diffcheck.errors import ConfigError, DiffcheckError, EngineMissingError
+from diffcheck.observation import Cost, Crashed, Execution, HarnessFailed, Outcome, OutOfMemory, TimedOut
+from diffcheck.text import decode, visible
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+Transport = Literal["memory", "words", "print"]
+
+ENTRY_POINTS = "diffcheck.backends"
+KILN_ENTRIES = ("_start", "run", "0", "1", "main")
+"""The entries of a harness run in order of preference, as kilnd has them; the oracle takes the same ones."""
+
+
+class Identity(msgspec.Struct, frozen=True):
+    """Which engine ran: ``version`` in its own words, ``path`` and ``sha256`` of its binary, ``found`` says where it was found."""
+
+    name: str
+    version: str = ""
+    path: str = ""
+    sha256: str = ""
+    found: str = ""
+
+
+class Capabilities(msgspec.Struct, frozen=True):
+    """What an engine can carry, and what is known of its cost and limits.
+
+    ``transport`` is how a capsule's stream comes out; ``state_at_trap`` whether it still does after a trap; ``direct`` whether
+    the engine can run an artifact as it is; ``exceptions`` whether its capsules may unwind an exit by an exception.
+    ``base_bytes`` and ``function_bytes`` estimate the resident size to admit a run by, ``startup_s`` and ``function_s`` the time
+    before the first instruction, ``instructions_per_s`` the speed after it (all measured on the engine's adapter's date).
+    ``max_exports`` is None where no limit is known. ``notes`` are known limits in words.
+    """
+
+    transport: Transport
+    state_at_trap: bool = False
+    direct: bool = True
+    exceptions: bool = True
+    base_bytes: int = 64 << 20
+    function_bytes: int = 0
+    startup_s: float = 0.05
+    function_s: float = 0.0
+    instructions_per_s: float = 5e7
+    max_exports: int | None = None
+    notes: tuple[str, ...] = ()
+
+
+class Limits(msgspec.Struct, frozen=True):
+    """What one execution may take: a deadline in seconds, the engine's memory in bytes, and how its oracle variants run.
+
+    ``stack_bytes`` is the native stack for calls (None: the engine's own); ``canonical_nans`` and ``deterministic_relaxed_simd``
+    ask for the variants that the allowances need; ``count_fuel`` asks for the number of fuel units. An engine that cannot do
+    these ignores them: only oracles are asked.
+    """
+
+    deadline_s: float = 10.0
+    memory_bytes: int = 4 << 30
+    stack_bytes: int | None = None
+    canonical_nans: bool = False
+    deterministic_relaxed_simd: bool = False
+    count_fuel: bool = False
+
+
+class Program(msgspec.Struct, frozen=True):
+    """What is put to an engine.
+
+    For a capsule, ``wasm`` is its bytes with the parameters of this pass already in them, ``parameters`` the same bytes alone
+    with ``parameters_address`` their place in the recorder memory, and ``template_sha256`` names the bytes without them, so that
+    an engine that lives on between passes compiles once and writes the parameters itself. ``entry`` is the export to call.
+    """
+
+    kind: Literal["capsule", "direct"]
+    wasm: bytes
+    entry: str = "_start"
+    template_sha256: str = ""
+    parameters: bytes = b""
+    parameters_offset: int = 0
+    parameters_address: int = 0
+
+
+class Host(msgspec.Struct, frozen=True):
+    """What a worker gives its backends: the reactor that owns all children, a private folder, and whether to show output live."""
+
+    reactor: process.Reactor
+    folder: Path
+    live: bool = False
+
+
+class Pending(Protocol):
+    """An execution under way."""
+
+    def wait(self) -> Execution:
+        """The finished execution; other children go on meanwhile."""
+        ...
+
+
+class Backend(ABC):
+    """One engine, ready to run programs."""
+
+    capabilities: Capabilities
+
+    @abstractmethod
+    def identity(self) -> Identity:
+        """Which engine this is; asked once a run, may start it."""
+
+    @abstractmethod
+    def start(self, program: Program, limits: Limits, host: Host) -> Pending:
+        """Begin to run ``program``; what the engine does is told in the ``Execution``, never by an exception."""
+
+    def execute(self, program: Program, limits: Limits, host: Host) -> Execution:
+        """Run ``program`` and wait for it."""
+        return self.start(program, limits, host).wait()
+
+    def close(self) -> None:  # noqa: B027 - most engines hold nothing
+        """Let go of what was kept between executions."""
+
+
+class Oracle(Backend):
+    """A backend that can also judge an artifact."""
+
+    @abstractmethod
+    def validate(self, wasm: bytes, limits: Limits, host: Host) -> Outcome | None:
+        """None where the engine takes the module, else its refusal (or why it could not say)."""
+
+
+class Command(msgspec.Struct, frozen=True):
+    """How to start an engine once: ``argv``, and what its environment has besides the scrubbed one."""
+
+    argv: tuple[str, ...]
+    environment: dict[str, str] = {}
+
+
+class CommandBackend(Backend):
+    """An engine that is one child process a run: an adapter says the command and reads the answer."""
+
+    output_bytes = 256 << 10
+
+    @abstractmethod
+    def command(self, program: Program, module: Path, answer: Path) -> Command:
+        """The command that runs ``module`` and may write its answer to ``answer``; both are in a private folder."""
+
+    @abstractmethod
+    def read(self, program: Program, ended: process.Ended, answer: Path) -> Execution:
+        """The engine's answer in the shared terms; called only where the process was not killed by us."""
+
+    def start(self, program: Program, limits: Limits, host: Host) -> Pending:
+        """See ``Backend``: the module is written to a folder of its own, which is gone when the answer was read."""
+        return _ChildPending(self, program, limits, host)
+
+
+class _ChildPending:
+    def __init__(self, backend: CommandBackend, program: Program, limits: Limits, host: Host) -> None:
+        self._backend, self._program, self._limits = backend, program, limits
+        self._reactor = host.reactor
+        self._private = process.private_folder(host.folder)
+        folder = self._private.__enter__()
+        try:
+            module, self._answer = folder / "module.wasm", folder / "answer"
+            module.write_bytes(program.wasm)
+            command = backend.command(program, module, self._answer)
+            self._child = self._reactor.start(
+                command.argv,
+                env=process.scrubbed_environment(command.environment),
+                cwd=folder,
+                deadline_s=limits.deadline_s,
+                memory_bytes=limits.memory_bytes,
+                output_bytes=backend.output_bytes,
+                live=host.live,
+            )
+        except BaseException:
+            self._private.__exit__(None, None, None)
+            raise
+
+    def wait(self) -> Execution:
+        try:
+            ended = self._reactor.wait(self._child)
+            execution = failure(ended, self._limits)
+            if execution is None:
+                execution = self._backend.read(self._program, ended, self._answer)
+        finally:
+            self._private.__exit__(None, None, None)
+        cost = Cost(ended.elapsed_ns, ended.cpu_ns, ended.peak_bytes, 1)
+        log = visible(decode(ended.stderr[-2000:]), 4000)
+        return msgspec.structs.replace(execution, cost=cost, log=log)
+
+
+def failure(ended: process.Ended, limits: Limits) -> Execution | None:
+    """The outcome of a child that we had to end or that died of a signal; None where its own answer counts."""
+    text = visible(decode(ended.stderr[-400:]))
+    if ended.timed_out:
+        return Execution(TimedOut(limits.deadline_s))
+    if ended.over_memory:
+        return Execution(OutOfMemory(limits.memory_bytes, "resident size over the limit"))
+    if ended.flooded:
+        return Execution(HarnessFailed("printed without end", f"{ended.stdout_total + ended.stderr_total} bytes"))
+    if ended.signal is not None:
+        return Execution(Crashed(ended.signal, text))
+    return None
+
+
+class BackendFactory(Protocol):
+    """Makes a backend: what an entry point names. ``argument`` is what follows the colon in ``harness:COMMAND``."""
+
+    def __call__(self, argument: str | None, options: Mapping[str, str]) -> Backend:
+        """The backend, or ``EngineMissingError``/``ConfigError``; ``options`` has ``kilnd`` where ``--kilnd`` was given."""
+        ...
+
+
+def factories() -> dict[str, Callable[[], BackendFactory]]:
+    """The adapters installed here, by name; each is loaded only when it is called for."""
+    return {entry.name: entry.load for entry in entry_points(group=ENTRY_POINTS)}
+
+
+def create(spec: str, options: Mapping[str, str]) -> Backend:
+    """The backend that ``spec`` names: ``kilnd``, ``wasmtime``, ``harness:COMMAND``; raises ``ConfigError`` for an unknown one."""
+    name, colon, argument = spec.partition(":")
+    known = factories()
+    if name not in known:
+        raise ConfigError(
+            f"there is no backend {visible(name)!r}", hint=f"the backends here are {', '.join(sorted(known))}"
+        )
+    return known[name]()(argument if colon else None, options)
+
+
+def file_sha256(path: Path) -> str:
+    """The SHA-256 of a file in hex; raises ``EngineMissingError`` where it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise EngineMissingError(f"{path} cannot be read: {error.strerror}", hint="check the path and its rights") from error
+
+
+__all__ = [
+    "ENTRY_POINTS",
+    "KILN_ENTRIES",
+    "Backend",
+    "BackendFactory",
+    "Capabilities",
+    "Command",
+    "CommandBackend",
+    "DiffcheckError",
+    "Host",
+    "Identity",
+    "Limits",
+    "Oracle",
+    "Pending",
+    "Program",
+    "Transport",
+    "create",
+    "factories",
+    "failure",
+    "file_sha256",
+]

@@ -1,0 +1,1 @@
+"""The artifact made self-contained: imports closed (seal), rows called (driver), everything observable recorded (recorder)."""

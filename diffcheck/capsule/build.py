@@ -1,0 +1,338 @@
+"""From an artifact, its rows and its world to a capsule: the one place that puts all parts together.
+
+Function indices of a capsule: the stubs where the imports were, the artifact's own, then ``digest``, ``reserve``, ``record``,
+``finish``, ``_start``, then functions that only exist to be a reference's value.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from diffcheck import witness
+from diffcheck.capsule import layout as lo
+from diffcheck.capsule import memory_map, recorder
+from diffcheck.capsule.constants import Constants, Types, i32_const, i64_const
+from diffcheck.capsule.driver import Call, start
+from diffcheck.capsule.seal import Bounds, Closed, Sealed, close_functions, zero_body
+from diffcheck.wasm import section as ids
+from diffcheck.wasm.asm import assemble, link
+from diffcheck.wasm.leb import u
+from diffcheck.wasm.section import Section, section, write
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from diffcheck.wasm.module import Module
+
+_ELEMENT_ENTRIES: Final = 4096  # kilnd 0.4.4 refuses a longer segment
+_REF_FUNC: Final = b"\xd2"
+_END = b"\x0b"
+_DROPPED: Final = (".debug_", "metadata.code.", "reloc.", "linking", "dylink", "external_debug_info", "sourceMappingURL")
+
+
+class World(msgspec.Struct, frozen=True):
+    """What a case gives its program: arguments, environment, stdin; and the bounds that memories and tables get."""
+
+    args: tuple[str, ...] = ()
+    env: dict[str, str] = {}
+    stdin: bytes = b""
+    bounds: Bounds = Bounds()
+    digest_pages: int = 1024
+    unknown_stubs: str = "zero"
+
+
+class Capsule(msgspec.Struct, frozen=True):
+    """A capsule: ``wasm`` with the parameters of no pass, where those stand in the file, and the stream's layout."""
+
+    wasm: bytes
+    parameters_offset: int
+    layout: lo.Layout
+    sha256: str
+    may_exit: bool
+
+    def with_parameters(self, parameters: lo.Parameters) -> bytes:
+        """The capsule's bytes for one pass."""
+        encoded = parameters.encode()
+        return self.wasm[: self.parameters_offset] + encoded + self.wasm[self.parameters_offset + len(encoded) :]
+
+
+def build(module: Module, artifact_sha256: str, calls: Sequence[Call], world: World, *, unwind: bool = True) -> Capsule:
+    """The capsule of ``module`` that drives ``calls`` (init rows first) in ``world``.
+
+    ``unwind`` is False for an engine without exceptions: a program that exits traps then. Raises ``UnsealableError`` for what
+    has no capsule, ``CaseError`` for a world that is too large. The artifact has to be valid: the oracle says so beforehand.
+    """
+    return _Builder(module, artifact_sha256, calls, world, unwind=unwind).capsule()
+
+
+class _Builder:
+    def __init__(
+        self, module: Module, artifact_sha256: str, calls: Sequence[Call], world: World, *, unwind: bool
+    ) -> None:
+        self.module, self.calls, self.world, self.unwind = module, calls, world, unwind
+        self.witness = witness.instrumentation(module)
+        self.closed = close_functions(module, world.unknown_stubs)
+        self.may_exit = any(each.spec is not None and each.spec.exits for each in self.closed)
+        self.output = any(each.spec is not None and each.spec.output for each in self.closed)
+        self.types = Types(len(module.types))
+        self.first_own = len(module.all_functions)
+        self.values: list[int] = []  # the typeidx of functions that are only a reference's value
+        self.value_of: dict[int, int] = {}
+        self.constants = Constants(module, self.types, self._function_of, self.first_own)
+        self.sealed = Sealed(module, self.constants, world.bounds)
+        self.rec = len(module.all_memories)
+        self.places = memory_map.lay_out(len(self.closed), world.args, world.env, world.stdin, output=self.output)
+        self.layout = self._layout(artifact_sha256)
+        self.indices = self._indices()
+        self.symbols = self._symbols()
+
+    def _function_of(self, typeidx: int) -> int:
+        if typeidx not in self.value_of:
+            self.value_of[typeidx] = self.first_own + len(_OWN) + len(self.values)
+            self.values.append(typeidx)
+        return self.value_of[typeidx]
+
+    def _layout(self, artifact_sha256: str) -> lo.Layout:
+        module, found = self.module, self.witness
+        own = {index for index, _ in found.counters.values()} | {*found.brvals.values(), *found.brcnts.values()}
+        exported = {each.name: each.index for each in module.exports if each.kind == "global" and each.index not in own}
+        memories = [
+            lo.Memory(index, each.limits.is64)
+            for index, each in enumerate(module.all_memories)
+            if index != found.trace and each.limits.page_size_log2 is None
+        ]
+        rows = [
+            lo.RowLayout(each.name, tuple(map(recorder.kind_of, each.type.results)), each.init) for each in self.calls
+        ]
+        self.exported = exported
+        return lo.Layout(
+            rows=tuple(rows),
+            stubs=tuple(each.stub for each in self.closed),
+            branches=found.branches,
+            counters=tuple(found.counters),
+            globals=tuple((name, recorder.kind_of(module.all_globals[index].value)) for name, index in exported.items()),
+            tables=len(module.all_tables),
+            memories=tuple(memories),
+            digest_pages=self.world.digest_pages,
+            plan_digest=plan_digest(artifact_sha256, self.calls, self.world),
+            has_trace=found.trace is not None,
+            has_output=self.output,
+            known_answer=recorder.KNOWN_ANSWER,
+        )
+
+    def _indices(self) -> recorder.Indices:
+        module, found, own = self.module, self.witness, self.first_own
+        return recorder.Indices(
+            rec=self.rec,
+            digest=own,
+            reserve=own + 1,
+            record=own + 2,
+            finish=own + 3,
+            trace=found.trace,
+            counters=tuple(found.counters.values()),
+            brvals=tuple(found.brvals[each] for each in found.branches),
+            brcnts=tuple(found.brcnts[each] for each in found.branches),
+            globals=tuple((index, module.all_globals[index].value) for index in self.exported.values()),
+            tables=tuple((index, each.limits.is64) for index, each in enumerate(module.all_tables)),
+        )
+
+    def _symbols(self) -> dict[str, int]:
+        symbols = recorder.symbols(self.layout, self.places, self.indices)
+        symbols |= {
+            "PLAN": self.layout.plan_digest,
+            "FINAL_SIZE": self.layout.final_size,
+            "mem": 0,
+            "exit": len(self.module.all_tags),
+        }
+        if self.witness.row_reset is not None:
+            symbols["row_reset"] = self.witness.row_reset
+        if self.witness.trace_reset is not None:
+            symbols["trace_reset"] = self.witness.trace_reset
+        return symbols
+
+    def capsule(self) -> Capsule:
+        """All sections in their order; the types come last of all, since others add to them."""
+        code = self._code()
+        functions = self._function_types()
+        data, parameters_at = self._data()
+        body = [
+            self._vector(ids.FUNCTION, (u(each.typeidx) for each in self.closed), functions),
+            self._plain(ids.TABLE, self.sealed.tables),
+            self._plain(ids.MEMORY, [*self.sealed.memories, self._recorder_memory()]),
+            self._plain(ids.TAG, [*self.sealed.tags, *self._exit_tag()]),
+            self._globals(),
+            self._plain(ids.EXPORT, self._exports()),
+            self._elements(),
+            *self._data_count(),
+            code,
+        ]
+        customs = [each for each in self.module.sections if each.id == ids.CUSTOM and not each.name.startswith(_DROPPED)]
+        sections = [each for each in [self._type_section(), *body] if each is not None]
+        head = write(sections)
+        wasm = b"".join([head, write([data])[8:], write(customs)[8:]])
+        offset = len(head) + 1 + len(u(len(data.payload))) + parameters_at
+        return Capsule(
+            wasm=wasm,
+            parameters_offset=offset,
+            layout=self.layout,
+            sha256=hashlib.sha256(wasm).hexdigest(),
+            may_exit=self.may_exit,
+        )
+
+    # Sections.
+
+    def _vector(self, id_: int, before: Iterable[bytes], after: Iterable[bytes]) -> Section:
+        """The artifact's section with items before and behind its own."""
+        existing = self.module.section(id_)
+        count = existing.vector()[0] if existing is not None else 0
+        content = existing.content() if existing is not None else b""
+        before, after = list(before), list(after)
+        return section(id_, b"".join([u(count + len(before) + len(after)), *before, content, *after]))
+
+    @staticmethod
+    def _plain(id_: int, items: Sequence[bytes]) -> Section | None:
+        return section(id_, u(len(items)) + b"".join(items)) if items else None
+
+    def _type_section(self) -> Section:
+        return self._vector(ids.TYPE, (), self.types.encoded)
+
+    def _function_types(self) -> list[bytes]:
+        """The typeidx of the functions behind the artifact's own."""
+        i32 = "i32"
+        own = [
+            self.types.function((i32, i32, i32), ()),
+            self.types.function((i32,), (i32,)),
+            self.types.function((i32, i32), (i32,)),
+            self.types.function((), ()),
+            self.types.function((), ()),
+        ]
+        return [u(each) for each in (*own, *self.values)]
+
+    def _recorder_memory(self) -> bytes:
+        fixed = self.places.stream + self.layout.heap_offset(0, len(self.calls))
+        pages = (fixed + lo.PAGE - 1) // lo.PAGE + 1
+        return b"\x00" + u(pages)
+
+    def _exit_tag(self) -> list[bytes]:
+        return [b"\x00" + u(self.types.function((), ()))] if self._throws() else []
+
+    def _throws(self) -> bool:
+        return self.may_exit and self.unwind
+
+    def _globals(self) -> Section:
+        module = self.module
+        first = len(module.all_globals)
+        self.slots = range(first, first + lo.SLOTS)
+        slot = b"\x7e\x01\x42\x00\x0b"  # a mutable i64, zero
+        count = len(self.sealed.globals) + len(module.globals) + lo.SLOTS
+        content = [u(count), *self.sealed.globals, self.sealed.defined_globals, slot * lo.SLOTS]
+        return section(ids.GLOBAL, b"".join(content))
+
+    def _exports(self) -> list[bytes]:
+        start_index = self.first_own + _OWN.index("_start")
+        exports = [
+            _export(lo.ENTRY, 0, start_index),
+            _export(lo.AFTER_TRAP_EXPORT, 0, self.indices.finish),
+            _export(lo.MEMORY_EXPORT, 2, self.rec),
+        ]
+        names = (f"{lo.SLOT_PREFIX}{lo.FIRST_SLOT + at}" for at in range(lo.SLOTS))
+        return exports + [_export(name, 3, index) for name, index in zip(names, self.slots, strict=True)]
+
+    def _elements(self) -> Section | None:
+        """The artifact's segments, then a declaration of what a body may name: functions whose export was dropped."""
+        count = self.module.n_elements
+        declared = sorted({each.index for each in self.module.exports if each.kind == "func"}) if self._names_functions() else []
+        declared += [self.indices.digest] * self.constants.names_a_function + [*self.value_of.values()]
+        groups = [declared[at : at + _ELEMENT_ENTRIES] for at in range(0, len(declared), _ELEMENT_ENTRIES)]
+        segments = [b"\x03\x00" + u(len(group)) + b"".join(map(u, group)) for group in groups]
+        content = b"".join([u(count + len(segments)), self.sealed.elements, *segments])
+        return section(ids.ELEMENT, content) if count or segments else None
+
+    def _names_functions(self) -> bool:
+        code = self.module.section(ids.CODE)
+        return code is not None and bytes(code.payload).find(_REF_FUNC) >= 0
+
+    def _data_count(self) -> list[Section]:
+        return [] if self.module.data_count is None else [section(ids.DATA_COUNT, u(self.module.n_data + 1))]
+
+    def _data(self) -> tuple[Section, int]:
+        """The artifact's segments and the recorder's; and where in the payload the parameters stand."""
+        content = bytearray(lo.VARIABLES_ADDRESS - lo.PARAMETERS_ADDRESS)
+        content += memory_map.initial_variables() + self.places.data
+        mode = b"\x00" if self.rec == 0 else b"\x02" + u(self.rec)
+        head = u(self.module.n_data + 1) + self.sealed.data + mode + i32_const(0) + _END + u(len(content))
+        return section(ids.DATA, head + content), len(head)
+
+    def _code(self) -> Section:
+        first = len(self.module.all_globals)
+        carry = "raw $carry"
+        raw: dict[str, int] = dict(self.symbols)
+        raw["carry"] = recorder.carry_words(range(first, first + lo.SLOTS), self.rec)  # type: ignore[assignment]
+        own = recorder.functions(self.layout, self.indices, raw, carry)
+        catch = "exit" if self._throws() else "any" if self.unwind and self.module.all_tags else ""
+        driver = start(self.calls, self.symbols, catch=catch)
+        stubs = [self._stub(at, each) for at, each in enumerate(self.closed)]
+        values, done = [], 0
+        while done < len(self.values):  # a value's body may need the value of another type
+            type_ = self.module.types[self.values[done]].composite
+            values.append(_entry(zero_body(type_, self.constants)))  # type: ignore[arg-type]
+            done += 1
+        return self._vector(ids.CODE, stubs, [*own, driver, *values])
+
+    def _stub(self, at: int, closed: Closed) -> bytes:
+        names = {**self.symbols, "COUNTER": self.places.counters + 4 * at}
+        head = _COUNT + (_REFUSE_AFTER_EXIT if self.may_exit else "")
+        spec = closed.spec
+        if spec is None:
+            body = b"\x00" if closed.stub.kind == "trap" else zero_body(closed.type, self.constants)
+            params = tuple(str(index) for index in range(len(closed.type.params)))
+            return link(assemble(f"{head} raw $body", params=params), {**names, "body": body})
+        tail = ""
+        if spec.exits:
+            tail = _EXIT_EITHER if self.unwind else _EXIT_TRAP
+        text = f"{head} {spec.text} {tail}"
+        return link(assemble(text, params=spec.param_names, locals=spec.locals), names)
+
+
+_OWN: Final = ("digest", "reserve", "record", "finish", "_start")
+
+_COUNT = "i32.const 0 i32.const 0 i32.load $rec offset=$COUNTER i32.const 1 i32.add i32.store $rec offset=$COUNTER"
+_REFUSE_AFTER_EXIT = " i32.const $EXIT_FLAG i32.load $rec if unreachable end"
+_EXIT_TRAP = f"""
+  i32.const $EXIT_FLAG i32.const 1 i32.store $rec
+  i32.const {lo.HEADER_ADDRESS + 28} i32.load $rec i32.const {lo.EXITED} call $record drop
+  call $finish
+  unreachable
+"""
+_EXIT_EITHER = f"""
+  i32.const $EXIT_FLAG i32.const 1 i32.store $rec
+  i32.const 8 i32.load $rec
+  if
+    i32.const {lo.HEADER_ADDRESS + 28} i32.load $rec i32.const {lo.EXITED} call $record drop
+    call $finish
+    unreachable
+  end
+  throw $exit
+"""
+
+
+def _export(name: str, kind: int, index: int) -> bytes:
+    encoded = name.encode()
+    return u(len(encoded)) + encoded + bytes([kind]) + u(index)
+
+
+def _entry(body: bytes) -> bytes:
+    return u(len(body) + 2) + b"\x00" + body + _END
+
+
+def plan_digest(artifact_sha256: str, calls: Sequence[Call], world: World) -> int:
+    """64 bits that name what is run: artifact, rows, world, limits and the recorder's version; the same on both engines."""
+    rows = [(each.name, each.function, [(value.type, str(value.bits)) for value in each.args], each.init) for each in calls]
+    plan = msgspec.json.encode([lo.VERSION, artifact_sha256, rows, world])
+    return int.from_bytes(hashlib.sha256(plan).digest()[:8], "little")
+
+
+__all__ = ["Call", "Capsule", "World", "build", "i64_const", "plan_digest"]

@@ -1,0 +1,142 @@
+"""A value for every type that has one: what a sealed import's global, table or result is given.
+
+Core specification 3.0, 3.3.13 (constant expressions) and 3.1.4 (which types have a default). A type without any value makes
+its artifact unsealable; a function whose result has none is still a function, and its stub traps.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from diffcheck.wasm.leb import s, u
+from diffcheck.wasm.types import (
+    ArrayType,
+    FieldType,
+    FuncType,
+    RefType,
+    StructType,
+    SubType,
+    encode_heaptype,
+    encode_subtype,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from diffcheck.wasm.module import Module
+    from diffcheck.wasm.types import ValType
+
+_NUMBERS = {
+    "i32": b"\x41\x00",
+    "i64": b"\x42\x00",
+    "f32": b"\x43" + bytes(4),
+    "f64": b"\x44" + bytes(8),
+    "v128": b"\xfd\x0c" + bytes(16),
+    "i8": b"\x41\x00",
+    "i16": b"\x41\x00",
+}
+_I31 = b"\x41\x00\xfb\x1c"
+_EXTERN = _I31 + b"\xfb\x1b"
+_EMPTY_STRUCT = SubType(final=True, supers=(), composite=StructType())
+_BYTES = SubType(final=True, supers=(), composite=ArrayType(FieldType("i8", mutable=True)))
+
+
+class Types:
+    """The capsule's type section: the artifact's types, and those added behind them."""
+
+    def __init__(self, count: int) -> None:
+        self._next = count
+        self.encoded: list[bytes] = []
+        self._known: dict[bytes, int] = {}
+
+    def add(self, type_: SubType) -> int:
+        """The typeidx of a type of the capsule's own, added where it is new."""
+        encoded = encode_subtype(type_)
+        if encoded not in self._known:
+            self._known[encoded] = self._next
+            self.encoded.append(encoded)
+            self._next += 1
+        return self._known[encoded]
+
+    def function(self, params: tuple[ValType, ...], results: tuple[ValType, ...]) -> int:
+        """The typeidx of a function type."""
+        return self.add(SubType(final=True, supers=(), composite=FuncType(params, results)))
+
+
+class Constants:
+    """Makes constant instructions for types; ``function_of`` gives the index of a function of a typeidx, added where needed."""
+
+    def __init__(self, module: Module, types: Types, function_of: Callable[[int], int], any_function: int) -> None:
+        self._module, self._types = module, types
+        self._function_of, self._any_function = function_of, any_function
+        self.names_a_function = False
+
+    def value(self, type_: ValType) -> bytes | None:
+        """The instructions, without the final ``end``, that give a value of ``type_``; None where it has none."""
+        return self._value(type_, frozenset())
+
+    def _value(self, type_: ValType, above: frozenset[int]) -> bytes | None:
+        if isinstance(type_, str):
+            return _NUMBERS[type_]
+        if type_.nullable:
+            return b"\xd0" + encode_heaptype(type_.heap)
+        if isinstance(type_.heap, int):
+            return self._concrete(type_.heap, above)
+        return self._abstract(type_.heap)
+
+    def _abstract(self, heap: str) -> bytes | None:
+        match heap:
+            case "any" | "eq" | "i31":
+                return _I31
+            case "extern":
+                return _EXTERN
+            case "func":
+                self.names_a_function = True
+                return b"\xd2" + u(self._any_function)
+            case "struct":
+                return b"\xfb\x01" + u(self._types.add(_EMPTY_STRUCT))
+            case "array":
+                return b"\xfb\x08" + u(self._types.add(_BYTES)) + u(0)
+        return None  # exn and the bottom types: no constant instruction gives one
+
+    def _concrete(self, typeidx: int, above: frozenset[int]) -> bytes | None:
+        composite = self._module.types[typeidx].composite
+        if isinstance(composite, FuncType):
+            return b"\xd2" + u(self._function_of(typeidx))
+        if isinstance(composite, ArrayType):
+            return b"\xfb\x08" + u(typeidx) + u(0)
+        if typeidx in above:
+            return None  # a structure that needs one of its own kind to be made has no value
+        fields = [self._value(field.storage, above | {typeidx}) for field in composite.fields]
+        if any(field is None for field in fields):
+            return None
+        return b"".join(field for field in fields if field is not None) + b"\xfb\x00" + u(typeidx)
+
+
+def i32_const(value: int) -> bytes:
+    """``i32.const`` of a number in either reading."""
+    return b"\x41" + s(value - (1 << 32) if value >= 1 << 31 else value)
+
+
+def i64_const(value: int) -> bytes:
+    """``i64.const`` of a number in either reading."""
+    return b"\x42" + s(value - (1 << 64) if value >= 1 << 63 else value)
+
+
+def constant(kind: str, bits: int, heap: str | int = "func") -> bytes:
+    """The instruction for an argument by its bits; a reference can only be null."""
+    match kind:
+        case "i32":
+            return i32_const(bits)
+        case "i64":
+            return i64_const(bits)
+        case "f32":
+            return b"\x43" + bits.to_bytes(4, "little")
+        case "f64":
+            return b"\x44" + bits.to_bytes(8, "little")
+        case "v128":
+            return b"\xfd\x0c" + bits.to_bytes(16, "little")
+    return b"\xd0" + encode_heaptype(heap)
+
+
+__all__ = ["Constants", "RefType", "Types", "constant", "i32_const", "i64_const"]

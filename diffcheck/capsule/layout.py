@@ -1,0 +1,226 @@
+"""Where everything stands in the recorder memory: the one place that defines the observation stream, version 1.
+
+All numbers are little-endian. Addresses are in the recorder memory, a 32-bit memory of the capsule's own.
+
+==========  =======================================================================================================
+address     what
+==========  =======================================================================================================
+0           parameters of the pass, ``PARAMETERS``: u32 first row, u32 row after the last, u32 exit mode (0 throw,
+            1 trap), u32 view mode (0 bytes, 1 digests), u32 view space (0 the stream, n+1 a page of memory n),
+            u32 page, u64 view offset in bytes, u64 view step in bytes (digests: the length of a block)
+64          header, eight u64: magic and version; the plan's digest; the known answer; status (u32) and current
+            record (u32); stream length in bytes; digest lanes a and b of the stream; stream address (u32) and
+            flags (u32: bit 0 the recorder memory could not grow, the heap is cut)
+128         view, 242 u64: the window that a pass carries out besides the header
+2064        the recorder's own variables, then stub counters, static data, capture buffers and a scratch page
+stream      the *records*, one a row, of one size; then the *final record*; then the *heap*
+==========  =======================================================================================================
+
+Status: 0 not begun, 1 a row is under way (its record is the current one), 2 finished: digests are valid.
+
+A record: u32 outcome (``NOT_REACHED`` ...), u32 exit code; the results, 8 bytes each (v128: 16; a reference: 0 null, 1 not);
+trace: u32 cursor, u32 overflow, u64 heap offset and u64 digest of its bytes; stdout and stderr: u64 total, u32 captured,
+u32 heap offset, u64 running digest each; u32 a stub: its calls since the instance began; u32 a branch: brval; u32 a branch:
+brcnt; zeros to a multiple of 8. Heap offsets count from the start of the stream.
+
+The final record: u64 a counter; the exported globals as results are; u64 a table: its size; a memory: u64 its pages,
+u64 heap offset of its page digests, u64 their number (each two u64).
+
+Digests of heap parts and of blocks are lane a of ``digest``; running digests of output are FNV-1a, 64 bits, a byte at a time.
+"""
+
+from __future__ import annotations
+
+import struct
+from functools import cached_property
+from typing import Final
+
+import msgspec
+
+MAGIC: Final = 0x31534344  # "DCS1"
+VERSION: Final = 1
+MEMORY_EXPORT: Final = "diffcheck:memory"
+AFTER_TRAP_EXPORT: Final = "diffcheck:after-trap"
+ENTRY: Final = "_start"
+SLOT_PREFIX: Final = "__witness_counter_"
+FIRST_SLOT: Final = 4_000_000_000
+
+PARAMETERS: Final = struct.Struct("<IIIIIIQQ")
+PARAMETERS_ADDRESS: Final = 0
+HEADER: Final = struct.Struct("<IIQQIIQQQII")
+HEADER_ADDRESS: Final = 64
+HEADER_WORDS: Final = 8
+VIEW_ADDRESS: Final = 128
+VIEW_WORDS: Final = 242
+VIEW_BYTES: Final = VIEW_WORDS * 8
+SLOTS: Final = HEADER_WORDS + VIEW_WORDS
+VARIABLES_ADDRESS: Final = VIEW_ADDRESS + VIEW_BYTES
+PAGE: Final = 65_536
+
+NOT_REACHED, RETURNED, EXITED, THREW, SWALLOWED, ENTERED = range(6)
+NOT_BEGUN, RUNNING, FINISHED = range(3)
+FLAG_CUT: Final = 1
+
+_WIDTH: Final = {"v128": 16}
+
+
+class Stub(msgspec.Struct, frozen=True):
+    """An import that the capsule closes: ``kind`` is functional, zero or trap; ``index`` its function index."""
+
+    module: str
+    name: str
+    kind: str
+    index: int
+    signature: str = ""
+
+
+class RowLayout(msgspec.Struct, frozen=True):
+    """A row as it is driven: its text, its record's result types; ``init`` rows run on every instance."""
+
+    name: str
+    results: tuple[str, ...]
+    init: bool = False
+
+
+class Memory(msgspec.Struct, frozen=True):
+    """A memory of the artifact that is digested, by index, and whether its addresses are 64-bit."""
+
+    index: int
+    is64: bool
+
+
+class Layout(msgspec.Struct, frozen=True, dict=True):
+    """What a capsule's stream holds, in order; enough to decode it without the artifact.
+
+    ``branches`` are the ids that have brval and brcnt, ``counters`` the ids of the counters, ``globals`` the other exported
+    globals with their types, ``tables`` the number of tables, ``memories`` those that are digested, at most ``digest_pages``
+    pages in all.
+    """
+
+    rows: tuple[RowLayout, ...]
+    stubs: tuple[Stub, ...]
+    branches: tuple[int, ...]
+    counters: tuple[int, ...]
+    globals: tuple[tuple[str, str], ...]
+    tables: int
+    memories: tuple[Memory, ...]
+    digest_pages: int
+    plan_digest: int
+    has_trace: bool
+    has_output: bool
+    known_answer: int = 0
+
+    @cached_property
+    def n_init(self) -> int:
+        """How many of the rows run on every instance; they come first."""
+        return sum(row.init for row in self.rows)
+
+    @cached_property
+    def results_size(self) -> int:
+        """Bytes that a record keeps for results: what the row with the most needs."""
+        return max((sum(_WIDTH.get(kind, 8) for kind in row.results) for row in self.rows), default=0)
+
+    @property
+    def trace_offset(self) -> int:
+        """Where in a record the trace's part stands."""
+        return 8 + self.results_size
+
+    @property
+    def stdout_offset(self) -> int:
+        """Where in a record stdout's part stands; stderr's is 24 bytes on."""
+        return self.trace_offset + 24
+
+    @property
+    def calls_offset(self) -> int:
+        """Where in a record the stub calls stand."""
+        return self.stdout_offset + 48
+
+    @property
+    def brvals_offset(self) -> int:
+        """Where in a record brval stands; brcnt follows."""
+        return self.calls_offset + 4 * len(self.stubs)
+
+    @property
+    def brcnts_offset(self) -> int:
+        """Where in a record brcnt stands."""
+        return self.brvals_offset + 4 * len(self.branches)
+
+    @cached_property
+    def record_size(self) -> int:
+        """Bytes of one record."""
+        return (self.brcnts_offset + 4 * len(self.branches) + 7) & ~7
+
+    @property
+    def globals_offset(self) -> int:
+        """Where in the final record the exported globals stand."""
+        return 8 * len(self.counters)
+
+    @cached_property
+    def tables_offset(self) -> int:
+        """Where in the final record the table sizes stand."""
+        return self.globals_offset + sum(_WIDTH.get(kind, 8) for _, kind in self.globals)
+
+    @property
+    def memories_offset(self) -> int:
+        """Where in the final record the memories stand."""
+        return self.tables_offset + 8 * self.tables
+
+    @property
+    def final_size(self) -> int:
+        """Bytes of the final record."""
+        return self.memories_offset + 24 * len(self.memories)
+
+    def records(self, first: int, last: int) -> int:
+        """How many records a pass over rows [first, last) writes."""
+        return self.n_init + max(0, last - first)
+
+    def heap_offset(self, first: int, last: int) -> int:
+        """Where in the stream of a pass over rows [first, last) the heap begins."""
+        return self.records(first, last) * self.record_size + self.final_size
+
+
+class Parameters(msgspec.Struct, frozen=True):
+    """The parameters of one pass; rows are numbered without the init rows."""
+
+    first: int
+    last: int
+    exit_mode: int = 0
+    view_mode: int = 0
+    view_space: int = 0
+    view_page: int = 0
+    view_offset: int = 0
+    view_step: int = 0
+
+    def encode(self) -> bytes:
+        """The 40 bytes that stand at ``PARAMETERS_ADDRESS``."""
+        return PARAMETERS.pack(
+            self.first,
+            self.last,
+            self.exit_mode,
+            self.view_mode,
+            self.view_space,
+            self.view_page,
+            self.view_offset,
+            self.view_step,
+        )
+
+
+class Header(msgspec.Struct, frozen=True):
+    """The header of a stream, as read."""
+
+    magic: int
+    version: int
+    plan_digest: int
+    known_answer: int
+    status: int
+    record: int
+    length: int
+    lane_a: int
+    lane_b: int
+    address: int
+    flags: int
+
+
+def read_header(words: bytes) -> Header:
+    """The header from its 64 bytes."""
+    return Header(*HEADER.unpack_from(words))

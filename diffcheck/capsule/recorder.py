@@ -1,0 +1,465 @@
+"""The recorder's functions: they write the observation stream that ``layout`` defines, inside the capsule.
+
+Few and small, since an engine may pay for each function: ``digest``, ``reserve``, ``record``, ``finish``. What depends on the
+artifact (one store a counter, a global, a branch) is encoded here and put into their text with ``raw``.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from diffcheck.capsule import digest as d
+from diffcheck.capsule import layout as lo
+from diffcheck.capsule import memory_map as mm
+from diffcheck.wasm.asm import assemble, link
+from diffcheck.wasm.leb import s, u
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from diffcheck.wasm.types import ValType
+
+_WORD = f"""
+  local.get $p i64.load $rec offset={{offset}} local.tee $w
+  local.get $a i64.xor i64.const {d.ROTATE_A} i64.rotl i64.const {d.PRIME_A} i64.mul local.set $a
+  local.get $b i64.const {d.ROTATE_B} i64.rotl local.get $w i64.add i64.const {d.PRIME_B} i64.mul local.set $b
+"""
+_AVALANCHE = f"""
+  local.tee $w i64.const 33 i64.shr_u local.get $w i64.xor i64.const {d.MIX_1} i64.mul
+  local.tee $w i64.const 29 i64.shr_u local.get $w i64.xor i64.const {d.MIX_2} i64.mul
+  local.tee $w i64.const 32 i64.shr_u local.get $w i64.xor
+"""
+_UNROLL = 8
+
+_DIGEST = f"""
+  i64.const {d.SEED_A} local.set $a
+  i64.const {d.SEED_B} local.set $b
+  local.get $p local.get $n i32.add local.set $end
+  local.get $p local.get $n i32.const {-8 * _UNROLL} i32.and i32.add local.set $bulk
+  block $rest
+    loop $words
+      local.get $p local.get $bulk i32.ge_u br_if $rest
+      {"".join(_WORD.format(offset=8 * at) for at in range(_UNROLL))}
+      local.get $p i32.const {8 * _UNROLL} i32.add local.set $p
+      br $words
+    end
+  end
+  block $done
+    loop $words
+      local.get $p local.get $end i32.ge_u br_if $done
+      {_WORD.format(offset=0)}
+      local.get $p i32.const 8 i32.add local.set $p
+      br $words
+    end
+  end
+  local.get $out
+  local.get $a local.get $n i64.extend_i32_u i64.xor {_AVALANCHE}
+  i64.store $rec
+  local.get $out
+  local.get $b local.get $n i64.extend_i32_u i64.add {_AVALANCHE}
+  i64.store $rec offset=8
+"""
+
+_RESERVE = f"""
+  ;; $n bytes at the heap's end, rounded up to 8: their address, or 0 where the memory cannot grow
+  i32.const $HEAP_END i32.load $rec local.tee $at
+  local.get $n i32.const 7 i32.add i32.const -8 i32.and i32.add local.tee $end
+  i64.extend_i32_u memory.size $rec i64.extend_i32_u i64.const 16 i64.shl i64.gt_u
+  if
+    local.get $end i32.const 65535 i32.add i32.const 16 i32.shr_u memory.size $rec i32.sub memory.grow $rec
+    i32.const -1 i32.eq
+    if
+      i32.const {lo.HEADER_ADDRESS + 60} i32.const {lo.FLAG_CUT} i32.store $rec
+      i32.const 0 return
+    end
+  end
+  i32.const $HEAP_END local.get $end i32.store $rec
+  local.get $at
+"""
+
+_BEGIN = f"""
+  i32.const {lo.HEADER_ADDRESS + 24} i32.const {lo.RUNNING} i32.store $rec
+  i32.const {lo.HEADER_ADDRESS + 28} local.get $slot i32.store $rec
+  local.get $r i32.const {lo.ENTERED} i32.store $rec
+  i32.const $CAPTURES i64.const 0 i64.store $rec
+  i32.const $CAPTURES i64.const {d.OUTPUT_SEED} i64.store $rec offset=8
+  i32.const $CAPTURES i32.const 0 i32.store $rec offset=16
+  i32.const $CAPTURES i64.const 0 i64.store $rec offset=24
+  i32.const $CAPTURES i64.const {d.OUTPUT_SEED} i64.store $rec offset=32
+  i32.const $CAPTURES i32.const 0 i32.store $rec offset=40
+"""
+
+_TRACE = """
+  ;; the trace: cursor, capacity, overflow flag, then the records up to the cursor, which is no more than the memory has
+  local.get $r i32.const 0 i32.load $trace local.tee $n i32.store $rec offset=$TRACE
+  local.get $r i32.const 0 i32.load $trace offset=8 i32.store $rec offset=$TRACE_OVERFLOW
+  local.get $n memory.size $trace i32.const 16 i32.shl i32.le_u local.get $n i32.const 16 i32.gt_u i32.and
+  if
+    local.get $n i32.const 16 i32.sub local.tee $n call $reserve local.tee $at
+    if
+      local.get $at i32.const 16 local.get $n memory.copy $rec $trace
+      local.get $r local.get $at i32.const $STREAM i32.sub i64.extend_i32_u i64.store $rec offset=$TRACE_AT
+      local.get $at local.get $n i32.const 7 i32.add i32.const -8 i32.and i32.const $LANES call $digest
+      local.get $r i32.const $LANES i64.load $rec i64.store $rec offset=$TRACE_DIGEST
+    end
+  end
+"""
+
+_OUTPUT = """
+  local.get $r i32.const $CAPTURES i64.load $rec offset={capture} i64.store $rec offset=${name}
+  local.get $r i32.const $CAPTURES i32.load $rec offset={captured} local.tee $n i32.store $rec offset=${name}_CAPTURED
+  local.get $r i32.const $CAPTURES i64.load $rec offset={running} i64.store $rec offset=${name}_DIGEST
+  local.get $n
+  if
+    local.get $n call $reserve local.tee $at
+    if
+      local.get $at i32.const $BUFFERS i32.const {buffer} i32.add local.get $n memory.copy $rec $rec
+      local.get $r local.get $at i32.const $STREAM i32.sub i32.store $rec offset=${name}_AT
+    end
+  end
+"""
+
+
+def _record_text(layout: lo.Layout) -> str:
+    outputs = "".join(
+        _OUTPUT.format(name=name, capture=24 * at, running=24 * at + 8, captured=24 * at + 16, buffer=at * mm.OUTPUT_CAP)
+        for at, name in enumerate(("OUT", "ERR"))
+    )
+    return f"""
+      local.get $slot i32.const $RECORD_SIZE i32.mul i32.const $STREAM i32.add local.set $r
+      local.get $outcome i32.const {lo.ENTERED} i32.eq
+      i32.const {lo.HEADER_ADDRESS + 24} i32.load $rec i32.const {lo.RUNNING} i32.ne i32.and
+      if {_BEGIN} i32.const 0 return end
+      i32.const $EXIT_FLAG i32.load $rec local.get $outcome i32.const {lo.RETURNED} i32.eq i32.and
+      if i32.const {lo.SWALLOWED} local.set $outcome end
+      local.get $r local.get $outcome i32.store $rec
+      local.get $r i32.const $EXIT_CODE i32.load $rec i32.store $rec offset=4
+      {_TRACE if layout.has_trace else ""}
+      {outputs if layout.has_output else ""}
+      {"local.get $r i32.const $CALLS i32.add i32.const $COUNTERS i32.const $CALLS_BYTES memory.copy $rec $rec" * bool(layout.stubs)}
+      raw $row_state
+      i32.const {lo.HEADER_ADDRESS + 24} i32.const {lo.NOT_BEGUN} i32.store $rec
+      local.get $outcome i32.const {lo.RETURNED} i32.ne
+    """
+
+
+_PAGES = """
+  ;; memory {index}: its size, then a digest for each page within the budget; a page of zeros has the digest (0, 0)
+  local.get $f memory.size $m{index} {extend} local.tee $size i64.store $rec offset={record}
+  local.get $size local.get $budget local.get $size local.get $budget i64.lt_u select local.set $count
+  local.get $budget local.get $count i64.sub local.set $budget
+  local.get $count i32.wrap_i64 i32.const 4 i32.shl call $reserve local.tee $out
+  if
+    local.get $f local.get $out i32.const $STREAM i32.sub i64.extend_i32_u i64.store $rec offset={at}
+    local.get $f local.get $count i64.store $rec offset={number}
+    i64.const 0 local.set $page
+    block $all
+      loop $each
+        local.get $page local.get $count i64.ge_u br_if $all
+        i32.const $SCRATCH local.get $page i64.const 16 i64.shl {wrap} i32.const 65536 memory.copy $rec $m{index}
+        {zero}
+        if i32.const $SCRATCH i32.const 65536 local.get $out call $digest end
+        local.get $out i32.const 16 i32.add local.set $out
+        local.get $page i64.const 1 i64.add local.set $page
+        br $each
+      end
+    end
+  end
+"""
+
+_NONZERO = """
+  i32.const $SCRATCH local.set $p
+  i32.const 0
+  block $found
+    loop $words
+      local.get $p i64.load $rec
+      {ors}
+      i64.eqz i32.eqz br_if $found
+      local.get $p i32.const {step} i32.add local.tee $p
+      i32.const $SCRATCH i32.const 65536 i32.add i32.lt_u br_if $words
+    end
+    i32.const 0 local.set $p
+  end
+  drop local.get $p
+"""
+_ZERO_WORDS = 32
+_NONZERO_TEXT = _NONZERO.replace(
+    "{ors}", " ".join(f"local.get $p i64.load $rec offset={8 * at} i64.or" for at in range(1, _ZERO_WORDS))
+).replace("{step}", str(8 * _ZERO_WORDS))
+
+_VIEW = f"""
+  i32.const {lo.VIEW_ADDRESS} i32.const 0 i32.const {lo.VIEW_BYTES} memory.fill $rec
+  i32.const $STREAM local.set $p
+  i32.const {lo.HEADER_ADDRESS + 32} i32.load $rec local.set $n
+  i32.const 16 i32.load $rec local.tee $space
+  if i32.const $SCRATCH local.set $p i32.const 65536 local.set $n end
+  raw $load_page
+  i32.const 24 i64.load $rec local.tee $size local.get $n i64.extend_i32_u i64.lt_u
+  if
+    local.get $p local.get $size i32.wrap_i64 i32.add local.set $p
+    local.get $n local.get $size i32.wrap_i64 i32.sub local.set $n
+    i32.const 12 i32.load $rec
+    if
+      i32.const 32 i32.load $rec local.set $step
+      i32.const {lo.VIEW_ADDRESS} local.set $out
+      block $all
+        loop $each
+          local.get $n i32.eqz br_if $all
+          local.get $out i32.const {lo.VIEW_ADDRESS + lo.VIEW_BYTES} i32.ge_u br_if $all
+          local.get $p
+          local.get $step local.get $n local.get $step local.get $n i32.lt_u select local.tee $take
+          i32.const $LANES call $digest
+          local.get $out i32.const $LANES i64.load $rec i64.store $rec
+          local.get $p local.get $take i32.add local.set $p
+          local.get $n local.get $take i32.sub local.set $n
+          local.get $out i32.const 8 i32.add local.set $out
+          br $each
+        end
+      end
+    else
+      i32.const {lo.VIEW_ADDRESS} local.get $p
+      local.get $n i32.const {lo.VIEW_BYTES} local.get $n i32.const {lo.VIEW_BYTES} i32.lt_u select
+      memory.copy $rec $rec
+    end
+  end
+"""
+
+_LOAD_PAGE = """
+  local.get $space i32.const {space} i32.eq
+  if
+    i32.const $SCRATCH i32.const 20 i32.load $rec {extend} {shift} i32.const 65536 memory.copy $rec $m{index}
+  end
+"""
+
+_FINISH_LOCALS = (
+    ("f", "i32"),
+    ("p", "i32"),
+    ("n", "i32"),
+    ("out", "i32"),
+    ("take", "i32"),
+    ("step", "i32"),
+    ("space", "i32"),
+    ("size", "i64"),
+    ("count", "i64"),
+    ("page", "i64"),
+    ("budget", "i64"),
+)
+
+
+def _finish_text(layout: lo.Layout, carry: str) -> str:
+    pages, loads = [], []
+    for at, memory in enumerate(layout.memories):
+        record = layout.memories_offset + 24 * at
+        pages.append(
+            _PAGES.format(
+                index=memory.index,
+                extend="" if memory.is64 else "i64.extend_i32_u",
+                wrap="" if memory.is64 else "i32.wrap_i64",
+                record=record,
+                at=record + 8,
+                number=record + 16,
+                zero=_NONZERO_TEXT,
+            )
+        )
+        shift = "i64.const 16 i64.shl" if memory.is64 else "i32.const 16 i32.shl"
+        loads.append(
+            _LOAD_PAGE.format(
+                space=memory.index + 1, index=memory.index, shift=shift, extend="i64.extend_i32_u" * memory.is64
+            )
+        )
+    return f"""
+      i32.const {lo.HEADER_ADDRESS + 24} i32.load $rec i32.const {lo.RUNNING} i32.eq
+      if i32.const {lo.HEADER_ADDRESS + 28} i32.load $rec i32.const {lo.ENTERED} call $record drop end
+      ;; the final record stands after the records of this pass
+      i32.const 4 i32.load $rec i32.const 0 i32.load $rec i32.sub i32.const $N_INIT i32.add
+      i32.const $RECORD_SIZE i32.mul i32.const $STREAM i32.add local.set $f
+      raw $final_state
+      i64.const $DIGEST_PAGES local.set $budget
+      {"".join(pages)}
+      i32.const {lo.HEADER_ADDRESS + 32}
+      i32.const $HEAP_END i32.load $rec i32.const $STREAM i32.sub local.tee $n i64.extend_i32_u i64.store $rec
+      i32.const $STREAM local.get $n i32.const {lo.HEADER_ADDRESS + 40} call $digest
+      ;; the known answer: a copy, then a digest of it
+      i32.const $SCRATCH_LINE i32.const $PATTERN i32.const 64 memory.copy $rec $rec
+      i32.const $SCRATCH_LINE i32.const 64 i32.const $LANES call $digest
+      i32.const {lo.HEADER_ADDRESS + 16}
+      i32.const $LANES i64.load $rec i32.const $LANES i64.load $rec offset=8 i64.const 32 i64.rotl i64.xor i64.store $rec
+      i32.const {lo.HEADER_ADDRESS + 24} i32.const {lo.FINISHED} i32.store $rec
+      {_VIEW.replace("raw $load_page", "".join(loads))}
+      {carry}
+    """
+
+
+KNOWN_ANSWER: Final = (lambda a, b: a ^ ((b << 32 | b >> 32) & d.MASK))(*d.digest(mm.PATTERN_BYTES))
+"""What every pass computes over ``PATTERN_BYTES``: the lanes, the second rotated by 32, xored."""
+
+
+class Indices(msgspec.Struct, frozen=True):
+    """Where the capsule's own items stand: function, memory and type indices, and the counters' and branches' globals."""
+
+    rec: int
+    digest: int
+    reserve: int
+    record: int
+    finish: int
+    trace: int | None
+    counters: tuple[tuple[int, str], ...]
+    brvals: tuple[int, ...]
+    brcnts: tuple[int, ...]
+    globals: tuple[tuple[int, ValType], ...]
+    tables: tuple[tuple[int, bool], ...]
+
+
+def symbols(layout: lo.Layout, places: mm.MemoryMap, indices: Indices) -> dict[str, int]:
+    """All symbols that the recorder's and the driver's texts use."""
+    trace, out, err = layout.trace_offset, layout.stdout_offset, layout.stdout_offset + 24
+    return {
+        **places.symbols,
+        "rec": indices.rec,
+        "trace": indices.trace if indices.trace is not None else 0,
+        "digest": indices.digest,
+        "reserve": indices.reserve,
+        "record": indices.record,
+        "finish": indices.finish,
+        "RECORD_SIZE": layout.record_size,
+        "N_INIT": layout.n_init,
+        "DIGEST_PAGES": layout.digest_pages,
+        "TRACE": trace,
+        "TRACE_OVERFLOW": trace + 4,
+        "TRACE_AT": trace + 8,
+        "TRACE_DIGEST": trace + 16,
+        "OUT": out,
+        "OUT_CAPTURED": out + 8,
+        "OUT_AT": out + 12,
+        "OUT_DIGEST": out + 16,
+        "ERR": err,
+        "ERR_CAPTURED": err + 8,
+        "ERR_AT": err + 12,
+        "ERR_DIGEST": err + 16,
+        "CALLS": layout.calls_offset,
+        "CALLS_BYTES": 4 * len(layout.stubs),
+        **{f"m{memory.index}": memory.index for memory in layout.memories},
+    }
+
+
+def functions(layout: lo.Layout, indices: Indices, names: dict[str, int], carry: str) -> list[bytes]:
+    """The code entries of ``digest``, ``reserve``, ``record`` and ``finish``, in this order.
+
+    ``carry`` is the text that brings the view out of the engine at the end of ``finish``.
+    """
+    raws = {"row_state": _row_state(layout, indices), "final_state": _final_state(layout, indices)}
+    linked: dict[str, int | bytes] = {**names, **raws}
+    ints = (("end", "i32"), ("bulk", "i32"), ("a", "i64"), ("b", "i64"), ("w", "i64"))
+    return [
+        link(assemble(_DIGEST, params=("p", "n", "out"), locals=ints), linked),
+        link(assemble(_RESERVE, params=("n",), locals=(("at", "i32"), ("end", "i32"))), linked),
+        link(
+            assemble(
+                _record_text(layout), params=("slot", "outcome"), locals=(("r", "i32"), ("n", "i32"), ("at", "i32"))
+            ),
+            linked,
+        ),
+        link(assemble(_finish_text(layout, carry), locals=_FINISH_LOCALS), linked),
+    ]
+
+
+def _memarg(memory: int, align: int, offset: int) -> bytes:
+    return (u(align) if memory == 0 else u(align | 0x40) + u(memory)) + u(offset)
+
+
+_STORES: Final[dict[str, tuple[bytes, int]]] = {
+    "i32": (b"\x36", 2),
+    "i64": (b"\x37", 3),
+    "f32": (b"\x38", 2),
+    "f64": (b"\x39", 3),
+    "v128": (b"\xfd\x0b", 4),
+}
+
+
+def store(kind: str, memory: int) -> Callable[[int], bytes]:
+    """Encodes, for an offset, the store of a value of ``kind`` into ``memory``; a reference is stored as an i32."""
+    opcode, align = _STORES["i32" if kind == "ref" else kind]
+    return lambda offset: opcode + _memarg(memory, align, offset)
+
+
+def _stores(base: bytes, reads: Iterable[bytes], encode: Callable[[int], bytes], offset: int, step: int) -> bytes:
+    return b"".join(base + read + encode(offset + step * at) for at, read in enumerate(reads))
+
+
+def kind_of(value: ValType) -> str:
+    """The type as the stream has it: a number type's name, or ``ref``."""
+    return value if isinstance(value, str) else "ref"
+
+
+def _global_get(index: int) -> bytes:
+    return b"\x23" + u(index)
+
+
+def _row_state(layout: lo.Layout, indices: Indices) -> bytes:
+    base, encode = b"\x20\x02", store("i32", indices.rec)  # local.get $r
+    return _stores(base, map(_global_get, indices.brvals), encode, layout.brvals_offset, 4) + _stores(
+        base, map(_global_get, indices.brcnts), encode, layout.brcnts_offset, 4
+    )
+
+
+def _final_state(layout: lo.Layout, indices: Indices) -> bytes:
+    base = b"\x20\x00"  # local.get $f
+    i64 = store("i64", indices.rec)
+    reads = (_global_get(index) + (b"\xad" if kind == "i32" else b"") for index, kind in indices.counters)
+    code = [_stores(base, reads, i64, 0, 8)]
+    offset = layout.globals_offset
+    for index, value in indices.globals:
+        kind = kind_of(value)
+        is_set = b"\xd1\x45" if kind == "ref" else b""  # ref.is_null i32.eqz
+        code.append(base + _global_get(index) + is_set + store(kind, indices.rec)(offset))
+        offset += 16 if kind == "v128" else 8
+    sizes = (b"\xfc\x10" + u(index) + (b"" if is64 else b"\xad") for index, is64 in indices.tables)
+    code.append(_stores(base, sizes, i64, layout.tables_offset, 8))
+    return b"".join(code)
+
+
+def carry_words(slots: range, rec: int) -> bytes:
+    """Instructions that copy the header and the view into the slot globals."""
+    load = b"\x41\x00\x29"  # i32.const 0, i64.load
+    return b"".join(
+        load + _memarg(rec, 3, lo.HEADER_ADDRESS + 8 * at) + b"\x24" + u(index) for at, index in enumerate(slots)
+    )
+
+
+CARRY_PRINT = f"""
+  ;; the marker and the length stand in the scratch page, then the whole image goes to file 1
+  i32.const $SCRATCH i64.const {int.from_bytes(b"diffchec", "little")} i64.store $rec
+  i32.const $SCRATCH i64.const {int.from_bytes(b"k:image" + bytes([10]), "little")} i64.store $rec offset=8
+  i32.const $SCRATCH i32.const $HEAP_END i32.load $rec i64.extend_i32_u i64.store $rec offset=16
+  i32.const $SCRATCH local.set $p
+  i32.const 24 local.set $n
+  i32.const 0 local.set $space
+  loop $both
+    loop $rest
+      i32.const $SCRATCH local.get $p i32.store $rec offset=32
+      i32.const $SCRATCH local.get $n i32.store $rec offset=36
+      i32.const 1 i32.const $SCRATCH i32.const 32 i32.add i32.const 1 i32.const $SCRATCH i32.const 40 i32.add
+      call $fd_write
+      if unreachable end
+      local.get $p i32.const $SCRATCH i32.load $rec offset=40 local.tee $take i32.add local.set $p
+      local.get $n local.get $take i32.sub local.tee $n br_if $rest
+    end
+    local.get $space
+    if else
+      i32.const 1 local.set $space
+      i32.const 0 local.set $p
+      i32.const $HEAP_END i32.load $rec local.set $n
+      br $both
+    end
+  end
+"""
+"""Prints the recorder memory up to the heap's end on file 1: a marker of 16 bytes, a u64 length, the image."""
+
+I32: Final = b"\x41"
+
+
+def i32_const(value: int) -> bytes:
+    """An ``i32.const`` of an unsigned or signed 32-bit number."""
+    return I32 + s(value - (1 << 32) if value >= 1 << 31 else value)

@@ -1,0 +1,66 @@
+"""What a functional stub is: its lowered signature, and its body as flat WAT over the recorder's symbols."""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class Spec(msgspec.Struct, frozen=True):
+    """A stub. In ``text`` the parameters are ``$0`` ..., the artifact's memory is ``$mem``, the recorder's ``$rec``.
+
+    ``exits`` says that the stub ends the program: it leaves the code in ``EXIT_CODE`` and then falls through to the code that
+    unwinds. ``output`` says that it writes to the capture buffers.
+    """
+
+    params: tuple[str, ...]
+    results: tuple[str, ...]
+    text: str
+    locals: tuple[tuple[str, str], ...] = ()
+    needs_memory: bool = False
+    exits: bool = False
+    output: bool = False
+
+    @property
+    def param_names(self) -> tuple[str, ...]:
+        """The parameters' names in the text."""
+        return tuple(str(index) for index in range(len(self.params)))
+
+
+CAPTURE = """
+  ;; $fd is 1 or 2, $from and $n say what to capture, out of $mem
+  local.get $fd i32.const 24 i32.mul i32.const $CAPTURES i32.const 24 i32.sub i32.add local.set $c
+  local.get $c local.get $c i64.load $rec local.get $n i64.extend_i32_u i64.add i64.store $rec
+  block $full
+    loop $bytes
+      local.get $n i32.eqz br_if $full
+      local.get $c
+      local.get $c i64.load $rec offset=8 local.get $from i64.load8_u $mem i64.xor i64.const 0x100000001b3 i64.mul
+      i64.store $rec offset=8
+      local.get $c i32.load $rec offset=16 i32.const $OUTPUT_CAP i32.lt_u
+      if
+        local.get $fd i32.const 1 i32.sub i32.const $OUTPUT_CAP i32.mul local.get $c i32.load $rec offset=16 i32.add
+        local.get $from i32.load8_u $mem
+        i32.store8 $rec offset=$BUFFERS
+        local.get $c local.get $c i32.load $rec offset=16 i32.const 1 i32.add i32.store $rec offset=16
+      end
+      local.get $from i32.const 1 i32.add local.set $from
+      local.get $n i32.const 1 i32.sub local.set $n
+      br $bytes
+    end
+  end
+"""
+"""Appends ``$n`` bytes at ``$from`` to the capture of ``$fd``: total, running FNV-1a digest, the first bytes. Uses ``$c``."""
+
+NEXT_RANDOM = """
+  ;; xorshift64*, state at RANDOM; leaves an i64
+  i32.const $RANDOM i64.load $rec local.tee $x i64.const 12 i64.shr_u local.get $x i64.xor local.tee $x
+  i64.const 25 i64.shl local.get $x i64.xor local.tee $x
+  i64.const 27 i64.shr_u local.get $x i64.xor local.set $x
+  i32.const $RANDOM local.get $x i64.store $rec
+  local.get $x i64.const 0x2545f4914f6cdd1d i64.mul
+"""
+
+TICK = """
+  ;; advances the fixed clock by a step, so that a program that waits for time to pass comes to an end
+  i32.const $CLOCK i32.const $CLOCK i64.load $rec i64.const $CLOCK_STEP i64.add i64.store $rec
+"""

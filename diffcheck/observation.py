@@ -1,0 +1,215 @@
+"""What an engine did: the data that travels from backends through ``compare`` to the reports.
+
+Three sizes of it. An ``Execution`` is one start of an engine with one program. A ``Group`` is what was seen of the rows that
+shared one instance. An ``Observation`` is all that one engine did in one pass over one case. Every variant of ``Outcome`` is a
+tagged struct, so that msgspec tells them apart in JSON and in messages between processes.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, get_args
+
+import msgspec
+
+from diffcheck.values import Value
+
+TrapKind = Literal[
+    "unreachable",
+    "integer divide by zero",
+    "integer overflow",
+    "invalid conversion to integer",
+    "out of bounds memory access",
+    "out of bounds table access",
+    "uninitialized element",
+    "indirect call type mismatch",
+    "call stack exhausted",
+    "null reference",
+    "cast failure",
+    "out of bounds array access",
+    "allocation too large",
+    "uncaught exception",
+    "unaligned atomic",
+    "unknown",
+]
+"""The shared vocabulary of traps; an engine's adapter maps its own words to it, ``unknown`` where it has no entry."""
+
+TRAP_KINDS: tuple[str, ...] = get_args(TrapKind)
+
+Stage = Literal["load", "instantiate", "entry", "run", "unknown"]
+
+
+class Returned(msgspec.Struct, frozen=True, tag="returned"):
+    """The entry came back."""
+
+
+class Exited(msgspec.Struct, frozen=True, tag="exited"):
+    """The program asked to exit with ``code``."""
+
+    code: int
+
+
+class Trapped(msgspec.Struct, frozen=True, tag="trapped"):
+    """A trap, or an exception that nobody caught; ``detail`` is the engine's own words, shown, never compared."""
+
+    kind: TrapKind
+    detail: str = ""
+
+
+class Refused(msgspec.Struct, frozen=True, tag="refused"):
+    """The engine would not take the program; ``stage`` is where, as far as the engine says it."""
+
+    stage: Stage
+    reason: str = ""
+
+
+class Crashed(msgspec.Struct, frozen=True, tag="crashed"):
+    """The engine's process died of a signal, or ended by a panic (``signal`` 0)."""
+
+    signal: int
+    detail: str = ""
+
+
+class OutOfMemory(msgspec.Struct, frozen=True, tag="out-of-memory"):
+    """The engine met its memory limit."""
+
+    limit_bytes: int
+    detail: str = ""
+
+
+class TimedOut(msgspec.Struct, frozen=True, tag="timed-out"):
+    """The engine was ended at its deadline, or ended itself by its own fuel (``detail`` says so)."""
+
+    deadline_s: float
+    detail: str = ""
+
+
+class HarnessFailed(msgspec.Struct, frozen=True, tag="harness-failed"):
+    """The engine ended well but its answer is missing, broken or not of this run; ``what`` is the class of the failure."""
+
+    what: str
+    detail: str = ""
+
+
+Outcome = Returned | Exited | Trapped | Refused | Crashed | OutOfMemory | TimedOut | HarnessFailed
+
+
+def tag(outcome: Outcome) -> str:
+    """The outcome's class as it stands in reports: ``returned``, ``timed-out``, ..."""
+    return str(outcome.__struct_config__.tag)
+
+
+def sentence(outcome: Outcome) -> str:
+    """The outcome in a few words for a person."""
+    match outcome:
+        case Returned():
+            return "returned"
+        case Exited(code):
+            return f"exited with {code}"
+        case Trapped(kind, detail):
+            return f"trapped: {kind}" if kind != "unknown" else f"trapped: {detail or 'for an unknown reason'}"
+        case Refused(stage, reason):
+            where = "" if stage == "unknown" else f" at {stage}"
+            return f"refused{where}: {reason}" if reason else f"refused{where}"
+        case Crashed(signal, detail):
+            return f"crashed by signal {signal}" if signal else f"crashed: {detail}"
+        case OutOfMemory(limit_bytes, _):
+            return f"out of memory (limit {limit_bytes / 1e9:.1f} GB)"
+        case TimedOut(deadline_s, detail):
+            return f"timed out after {deadline_s:g} s" if not detail else f"timed out: {detail}"
+        case HarnessFailed(what, detail):
+            return f"harness failed: {what}" + (f" ({detail})" if detail else "")
+
+
+class Cost(msgspec.Struct, frozen=True):
+    """What executions took: wall clock and CPU in nanoseconds, the largest resident size in bytes, the number of executions."""
+
+    elapsed_ns: int = 0
+    cpu_ns: int = 0
+    peak_bytes: int = 0
+    executions: int = 0
+
+    def __add__(self, other: Cost) -> Cost:
+        return Cost(
+            self.elapsed_ns + other.elapsed_ns,
+            self.cpu_ns + other.cpu_ns,
+            max(self.peak_bytes, other.peak_bytes),
+            self.executions + other.executions,
+        )
+
+
+class Execution(msgspec.Struct, frozen=True):
+    """One start of an engine.
+
+    ``carried`` is what the transport brought out of a capsule: for ``memory`` and ``print`` the recorder memory from address 0,
+    for ``words`` the slots as little-endian 64-bit words. ``counters`` is a direct pass's snapshot, by branch id, as unsigned
+    64-bit numbers. ``log`` is the tail of what the engine printed, already decoded, hostile.
+    """
+
+    outcome: Outcome
+    carried: bytes = b""
+    counters: dict[int, int] | None = None
+    cost: Cost = Cost()
+    fuel: int | None = None
+    log: str = ""
+
+
+class Output(msgspec.Struct, frozen=True):
+    """What a row wrote to one stream: ``total`` bytes in all, the first of them in ``captured``, a running ``digest`` of all."""
+
+    total: int
+    captured: bytes
+    digest: int
+
+
+class RowSeen(msgspec.Struct, frozen=True):
+    """One row: how it ended, its results, and what was recorded right after its call.
+
+    ``outcome`` is None where the row was not reached. ``brvals`` and ``brcnts`` are in the order of the layout's branch ids,
+    ``stub_calls`` in the order of its stubs and counted since the instance began.
+    """
+
+    name: str
+    outcome: Outcome | None
+    results: tuple[Value, ...] = ()
+    brvals: tuple[int, ...] = ()
+    brcnts: tuple[int, ...] = ()
+    trace: bytes = b""
+    trace_overflow: bool = False
+    stdout: Output | None = None
+    stderr: Output | None = None
+    stub_calls: tuple[int, ...] = ()
+    state_compared: bool = True
+
+
+class FinalState(msgspec.Struct, frozen=True):
+    """An instance's state after its last row: counters by branch id, exported globals by name, sizes and digests by index.
+
+    ``pages`` holds, a memory, the two 64-bit lanes of each digested page; (0, 0) is a page of zeros. Sizes of memories are in
+    pages, of tables in elements.
+    """
+
+    counters: dict[int, int]
+    globals: dict[str, Value]
+    tables: tuple[int, ...]
+    memories: tuple[int, ...]
+    pages: tuple[tuple[tuple[int, int], ...], ...]
+
+
+class Group(msgspec.Struct, frozen=True):
+    """The rows that shared one instance, and its state at the end; ``state`` is None where the engine reported none."""
+
+    rows: tuple[RowSeen, ...]
+    state: FinalState | None
+    digest: str = ""
+
+
+class Observation(msgspec.Struct, frozen=True):
+    """All that one engine did in one pass over a case. ``outcome`` is that of the pass: the first row that did not return, or
+    the failure that left no rows."""
+
+    outcome: Outcome
+    groups: tuple[Group, ...] = ()
+    counters: dict[int, int] | None = None
+    cost: Cost = Cost()
+    digest: str = ""
+    log: str = ""

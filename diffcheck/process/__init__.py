@@ -1,0 +1,44 @@
+"""Child processes: one deadline, one memory limit, capped output, nothing left behind; and the files they leave.
+
+A ``Reactor`` is the one selector loop of a process. It runs one-shot children (engines) and servers (our own Python
+processes that answer length-framed messages), each with its own deadline. How a child ended is data, ``Ended``; only a
+child that cannot be started is an exception, ``SpawnError``.
+"""
+
+from __future__ import annotations
+
+from diffcheck.process.child import Child, Ended
+from diffcheck.process.files import Unreadable, private_folder, read_output_file, write_atomically
+from diffcheck.process.framing import FRAME_CAP_BYTES, claim_channel, read_frame, write_frame
+from diffcheck.process.memory import available_memory_bytes
+from diffcheck.process.reactor import Reactor
+from diffcheck.process.server import Reply, Server
+from diffcheck.process.spawn import (
+    SpawnError,
+    become_subreaper,
+    die_with_parent,
+    own_program,
+    scrubbed_environment,
+)
+
+__all__ = [
+    "FRAME_CAP_BYTES",
+    "Child",
+    "Ended",
+    "Reactor",
+    "Reply",
+    "Server",
+    "SpawnError",
+    "Unreadable",
+    "available_memory_bytes",
+    "become_subreaper",
+    "claim_channel",
+    "die_with_parent",
+    "own_program",
+    "private_folder",
+    "read_frame",
+    "read_output_file",
+    "scrubbed_environment",
+    "write_atomically",
+    "write_frame",
+]

@@ -1,0 +1,352 @@
+"""One child process while it runs, as a state machine that never blocks; the ``Reactor`` calls it."""
+
+from __future__ import annotations
+
+import math
+import os
+import selectors
+import sys
+import time
+from collections import deque
+from typing import TYPE_CHECKING, Protocol
+
+import msgspec
+
+from diffcheck.process import orphans
+from diffcheck.process.spawn import LINUX, Spawned
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+REAP_S = 1.0
+_WATCH_S = 0.05
+_POLL_S = 0.01
+_SWEEP_S = 0.001
+_CHUNK_BYTES = 256 * 1024
+# What can still be in a pipe after its writers are dead is its capacity, at most 1 MiB by default (fs.pipe-max-size).
+_DRAIN_CHUNKS = 64
+_PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
+_MAXRSS_UNIT = 1 if sys.platform == "darwin" else 1024
+
+
+class Ended(msgspec.Struct, frozen=True):
+    """How a child ended; data, never an exception."""
+
+    exit_code: int | None
+    """None if a signal ended it, or if it could not be killed within a second."""
+    signal: int | None
+    timed_out: bool
+    """We killed it at its deadline."""
+    over_memory: bool
+    """We killed it for its resident size; a child that RLIMIT_AS stopped ends in its own way."""
+    stdout: bytes
+    stderr: bytes
+    """The first and the last half of the cap; complete if no longer than the total."""
+    stdout_total: int
+    stderr_total: int
+    flooded: bool
+    """It printed more than ``output_stop_bytes`` to a pipe and was killed for it."""
+    lingering: bool
+    """Descendants were left after its end and were killed, or it could not be killed itself."""
+    elapsed_ns: int
+    cpu_ns: int
+    """User and system time, with those descendants that it waited for."""
+    peak_bytes: int
+    """ru_maxrss: never less than this process's own size when it forked, since exec keeps the maximum (Linux, exec_mmap)."""
+    garbage: str = ""
+    """What was wrong with a server's messages, for which we killed it; empty for any other end."""
+
+
+class Sink(Protocol):
+    """Where the bytes of one pipe go."""
+
+    total: int
+
+    def feed(self, chunk: bytes) -> None:
+        """Take the next bytes."""
+
+    def kept(self) -> bytes:
+        """Give the bytes to tell in ``Ended``."""
+
+
+class HeadAndTail:
+    """Keeps the first and the last half of a cap of bytes; memory stays within twice the cap and a chunk."""
+
+    def __init__(self, cap_bytes: int) -> None:
+        self.total = 0
+        self._head_bytes = cap_bytes - cap_bytes // 2
+        self._tail_bytes = cap_bytes // 2
+        self._head = bytearray()
+        self._tail = bytearray()
+
+    def feed(self, chunk: bytes) -> None:
+        """Take the next bytes, and forget what is in the middle."""
+        self.total += len(chunk)
+        room = self._head_bytes - len(self._head)
+        if room > 0:
+            self._head += chunk[:room]
+            chunk = chunk[room:]
+        if len(chunk) >= self._tail_bytes:
+            self._tail[:] = chunk[len(chunk) - self._tail_bytes :]
+            return
+        self._tail += chunk
+        if len(self._tail) > 2 * self._tail_bytes:
+            del self._tail[: -self._tail_bytes]
+
+    def kept(self) -> bytes:
+        """Give all bytes, or the two halves of the cap."""
+        return bytes(self._head + self._tail[max(0, len(self._tail) - self._tail_bytes) :])
+
+
+class Child:
+    """A started child: ``poll`` and ``kill`` are for its owner, the rest is the reactor's."""
+
+    def __init__(  # noqa: PLR0913 - one keyword a limit
+        self,
+        spawned: Spawned,
+        selector: selectors.BaseSelector,
+        pump: Callable[[float | None], None],
+        *,
+        started: float,
+        deadline: float,
+        resident_bytes: int | None,
+        output_stop_bytes: float,
+        stdout: Sink,
+        stderr: Sink,
+        subreaper: bool,
+    ) -> None:
+        self.pid = spawned.pid
+        self.ended: Ended | None = None
+        self.deadline = deadline
+        self.on_output_closed: Callable[[], None] | None = None
+        self._selector = selector
+        self._pump = pump
+        self._started = started
+        self._resident_bytes = resident_bytes if LINUX else None
+        self._output_stop_bytes = output_stop_bytes
+        self._subreaper = subreaper
+        self._stdin = spawned.stdin
+        self._stdin_ends = False
+        self._outbox: deque[memoryview] = deque()
+        self._sinks = (stdout, stderr)
+        self._pipes: dict[int, Sink] = {}
+        self._killed_at = self._garbage_at = math.inf
+        self._exited_at = math.inf
+        self._next_watch = started + _WATCH_S if self._resident_bytes else math.inf
+        self._status: int | None = None
+        self._cpu_ns = self._peak_bytes = 0
+        self._timed_out = self._over_memory = self._flooded = self._lingering = False
+        self._garbage = self._garbage_then = ""
+        orphans.registered.add(self.pid)
+        for descriptor, sink in ((spawned.stdout, stdout), (spawned.stderr, stderr)):
+            self._pipes[descriptor] = sink
+            selector.register(descriptor, selectors.EVENT_READ, self._read)
+        self._pidfd = _open_pidfd(self.pid)
+        if self._pidfd is not None:
+            selector.register(self._pidfd, selectors.EVENT_READ, self._reap)
+
+    # For its owner.
+
+    def poll(self) -> Ended | None:
+        """How it ended, or None while it runs; looks once at all children, without waiting."""
+        if self.ended is None:
+            self._pump(0)
+        return self.ended
+
+    def kill(self, *, garbage: str = "") -> None:
+        """Kill it and its group now; ``Reactor.wait`` then tells how it ended."""
+        if self._killed_at == math.inf and self._status is None and self.ended is None:
+            self._killed_at = time.monotonic()
+            self._next_watch = math.inf
+            self._garbage = garbage
+            orphans.kill_leader(self.pid)
+
+    # For the reactor and for a server.
+
+    @property
+    def killed(self) -> bool:
+        """Whether we have killed it, for whatever reason."""
+        return self._killed_at != math.inf
+
+    def end_soon(self, grace_s: float, *, garbage: str) -> None:
+        """Kill it for ``garbage`` unless it ends by itself within ``grace_s``."""
+        self._garbage_at = time.monotonic() + grace_s
+        self._garbage_then = garbage
+
+    def feed_stdin(self, *parts: bytes, ends: bool) -> None:
+        """Queue bytes for its stdin, closed after them if ``ends``; what it does not read is lost without an error."""
+        self._outbox.extend(memoryview(part) for part in parts if part)
+        self._stdin_ends = ends
+        if self._stdin is None:
+            self._outbox.clear()
+        else:
+            self._write(self._stdin)
+
+    def due(self, now: float) -> float:
+        """Give the time at which ``tick`` must be called again, if nothing happens before."""
+        if self._status is not None:
+            return now + _SWEEP_S
+        stop = self._killed_at + REAP_S if self.killed else min(self.deadline, self._garbage_at)
+        return min(stop, self._next_watch, now + _POLL_S if self._pidfd is None else math.inf)
+
+    def tick(self, now: float) -> None:
+        """Enforce its limits, and finish it when it has ended and nothing of it is left."""
+        if self._status is None and (self._pidfd is None or now >= self.deadline):
+            self._reap(-1)
+        if self.ended is not None:
+            return
+        if self._status is not None:
+            self._settle(now)
+        elif self.killed:
+            if now >= self._killed_at + REAP_S:
+                orphans.abandon(self.pid)
+                self._lingering = True
+                self._finish(now)
+        elif now >= self.deadline:
+            self._timed_out = True
+            self.kill()
+        elif now >= self._garbage_at:
+            self.kill(garbage=self._garbage_then)
+        elif now >= self._next_watch:
+            self._next_watch = now + _WATCH_S
+            self._watch()
+
+    # What happens to it.
+
+    def _read(self, descriptor: int) -> bool:
+        """One chunk from a pipe to its sink; False when nothing is there for now or for ever."""
+        sink = self._pipes[descriptor]
+        try:
+            chunk = os.read(descriptor, _CHUNK_BYTES)
+        except BlockingIOError:
+            return False
+        if not chunk:
+            self._close_pipe(descriptor)
+            return False
+        sink.feed(chunk)
+        if sink.total > self._output_stop_bytes and not self._flooded:
+            self._flooded = True
+            self.kill()
+        return True
+
+    def _close_pipe(self, descriptor: int) -> None:
+        sink = self._pipes.pop(descriptor)
+        self._selector.unregister(descriptor)
+        os.close(descriptor)
+        if sink is self._sinks[0] and self._status is None and self.on_output_closed:
+            self.on_output_closed()
+
+    def _write(self, descriptor: int) -> None:
+        try:
+            while self._outbox:
+                part = self._outbox[0]
+                written = os.write(descriptor, part[:_CHUNK_BYTES])
+                if written == len(part):
+                    self._outbox.popleft()
+                else:
+                    self._outbox[0] = part[written:]
+        except BlockingIOError:
+            if descriptor not in self._selector.get_map():
+                self._selector.register(descriptor, selectors.EVENT_WRITE, self._write)
+            return
+        except BrokenPipeError:
+            self._stdin_ends = True
+        if self._stdin_ends:
+            self._close_stdin()
+        elif descriptor in self._selector.get_map():
+            self._selector.unregister(descriptor)
+
+    def _close_stdin(self) -> None:
+        self._outbox.clear()
+        if self._stdin is not None:
+            if self._stdin in self._selector.get_map():
+                self._selector.unregister(self._stdin)
+            os.close(self._stdin)
+            self._stdin = None
+
+    def _watch(self) -> None:
+        try:
+            with open(f"/proc/{self.pid}/statm", "rb", buffering=0) as statm:  # noqa: PTH123 - 20 times a second
+                resident = int(statm.read(128).split()[1]) * _PAGE_BYTES
+        except (OSError, IndexError, ValueError):
+            return
+        if self._resident_bytes is not None and resident > self._resident_bytes:
+            self._over_memory = True
+            self.kill()
+
+    def _reap(self, _descriptor: int) -> None:
+        try:
+            pid, status, usage = os.wait4(self.pid, os.WNOHANG)
+        except ChildProcessError:  # reaped by other code of this process: its status is lost
+            orphans.registered.discard(self.pid)
+            self._finish(time.monotonic())
+            return
+        if pid == 0:
+            return
+        self._exited_at = time.monotonic()
+        self._status = status
+        self._cpu_ns = round((usage.ru_utime + usage.ru_stime) * 1e9)
+        self._peak_bytes = usage.ru_maxrss * _MAXRSS_UNIT
+        orphans.registered.discard(self.pid)
+        self._close_pidfd()
+
+    def _settle(self, now: float) -> None:
+        """After its end: end what it left, and finish when that is gone or a second is over."""
+        left = orphans.end_orphans()
+        # While an orphan is in the group its number cannot be given to another; where orphans are not found, right away is best.
+        grouped = not self._subreaper or any(group == self.pid for _, group in left)
+        found = grouped and orphans.kill_group(self.pid)
+        # What we killed together with it is not left over: only what had left its group.
+        if any(group != self.pid for _, group in left) or (found and not self.killed):
+            self._lingering = True
+        late = now >= self._exited_at + REAP_S
+        if late:
+            for pid, _ in left:
+                orphans.abandon(pid)
+        if late or not left:
+            self._finish(self._exited_at)
+
+    def _finish(self, ended_at: float) -> None:
+        # A descendant may hold a pipe open: what is there is taken, its end is not waited for.
+        for descriptor in tuple(self._pipes):
+            for _ in range(_DRAIN_CHUNKS):
+                if not self._read(descriptor):
+                    break
+            if descriptor in self._pipes:
+                self._close_pipe(descriptor)
+        self._close_stdin()
+        self._close_pidfd()
+        code = None if self._status is None else os.waitstatus_to_exitcode(self._status)
+        out, err = self._sinks
+        self.ended = Ended(
+            exit_code=code if code is not None and code >= 0 else None,
+            signal=-code if code is not None and code < 0 else None,
+            timed_out=self._timed_out,
+            over_memory=self._over_memory,
+            stdout=out.kept(),
+            stderr=err.kept(),
+            stdout_total=out.total,
+            stderr_total=err.total,
+            flooded=self._flooded,
+            lingering=self._lingering,
+            elapsed_ns=round((ended_at - self._started) * 1e9),
+            cpu_ns=self._cpu_ns,
+            peak_bytes=self._peak_bytes,
+            garbage=self._garbage,
+        )
+
+    def _close_pidfd(self) -> None:
+        if self._pidfd is not None:
+            self._selector.unregister(self._pidfd)
+            os.close(self._pidfd)
+            self._pidfd = None
+
+
+def _open_pidfd(pid: int) -> int | None:
+    """Open a descriptor that is readable once the child has ended; None (and polling) where the system has none to give."""
+    if not hasattr(os, "pidfd_open"):
+        return None
+    try:
+        return os.pidfd_open(pid)
+    except OSError:
+        return None

@@ -1,0 +1,192 @@
+"""Folders and files that a child may have tampered with, and files that appear whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import secrets
+import stat
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from diffcheck.errors import ReportError
+from diffcheck.text import visible
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_SPECIAL = (Path("/dev"), Path("/proc"))
+
+
+class Unreadable(msgspec.Struct, frozen=True):
+    """Why a child's file was not read: ``missing``, ``a symbolic link``, ``larger than 4096 bytes``, ..."""
+
+    reason: str
+
+
+@contextlib.contextmanager
+def private_folder(base: str | os.PathLike[str] | None = None) -> Iterator[Path]:
+    """Make a new folder of mode 0700 under ``base`` (the system's place for temporary files), removed whatever is in it then.
+
+    Symbolic links are removed and never followed. What the system will not remove (a mount, an immutable file) stays.
+    """
+    path = Path(tempfile.mkdtemp(prefix="diffcheck-", dir=base))
+    # Held open: a child that renames the folder and puts a link in its place does not lead us elsewhere.
+    descriptor = os.open(path, _FOLDER)
+    try:
+        yield path
+    finally:
+        try:
+            _empty(descriptor)
+        finally:
+            os.close(descriptor)
+        for remove in (os.rmdir, os.unlink):
+            with contextlib.suppress(OSError):
+                remove(path)
+
+
+def read_output_file(path: str | os.PathLike[str], cap_bytes: int) -> bytes | Unreadable:
+    """Read a regular file, or tell why not; links are not followed, and no more than the cap is ever in memory."""
+    try:
+        # O_NONBLOCK: opening a FIFO that nobody writes to must not wait.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
+    except OSError as error:
+        return Unreadable(_why(error))
+    try:
+        about = os.fstat(descriptor)
+        if not stat.S_ISREG(about.st_mode):
+            return Unreadable("not a regular file")
+        data = bytearray()
+        if about.st_size <= cap_bytes:
+            # One byte more than the cap: it may grow while it is read.
+            while len(data) <= cap_bytes and (part := os.read(descriptor, cap_bytes + 1 - len(data))):
+                data += part
+    except OSError as error:
+        return Unreadable(_why(error))
+    finally:
+        os.close(descriptor)
+    if about.st_size > cap_bytes or len(data) > cap_bytes:
+        return Unreadable(f"larger than {cap_bytes} bytes")
+    return bytes(data)
+
+
+def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
+    """Write a file that is there whole or not at all; ReportError if that fails, and then nothing new is left behind.
+
+    A link is followed; what is not a regular file (/dev/stdout, a FIFO) is written to and not replaced.
+    """
+    target = Path(path)
+    try:
+        if _is_special(target):
+            target.write_bytes(data)
+            return
+        _replace(Path(os.path.realpath(target)), data)
+    except OSError as error:
+        other = (visible(error.strerror or str(error)), "choose another place to write to")
+        reason, hint = _WRITE_REASONS.get(error.errno or 0, other)
+        raise ReportError(f"{visible(str(target))} could not be written: {reason}", hint=hint) from error
+
+
+_WRITE_REASONS = {
+    errno.ENOSPC: ("the disk is full", "free some space, or write elsewhere"),
+    errno.EDQUOT: ("the disk quota is used up", "free some space, or write elsewhere"),
+    errno.EROFS: ("the file system is read-only", "write to a folder that can be written"),
+    errno.EACCES: ("permission was denied", "check the permissions of its folder, or write elsewhere"),
+    errno.EPERM: ("the system forbids it", "check the permissions of its folder, or write elsewhere"),
+    errno.ENOENT: ("there is no such folder", "create the folder first"),
+    errno.ENOTDIR: ("part of its path is not a folder", "check the path"),
+    errno.EISDIR: ("it is a folder", "give the name of a file"),
+    errno.ENAMETOOLONG: ("its name is too long", "choose a shorter name"),
+}
+
+
+def _replace(target: Path, data: bytes) -> None:
+    # The name does not depend on the target's, which may be as long as names can be; open, not mkstemp, so that the umask holds.
+    temporary = target.parent / f".{secrets.token_hex(8)}.tmp"
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+    try:
+        with open(descriptor, "wb", buffering=0) as file:  # noqa: PTH123 - a descriptor
+            view = memoryview(data)
+            while view:
+                view = view[file.write(view) :]
+            os.fsync(file.fileno())
+        temporary.replace(target)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        raise
+
+
+def _is_special(target: Path) -> bool:
+    """Whether replacing the target would destroy something that is not a file's content, as /dev/stdout for root."""
+    if any(target.is_relative_to(folder) for folder in _SPECIAL):
+        return True
+    try:
+        mode = target.stat().st_mode
+    except OSError:
+        return False
+    return not stat.S_ISREG(mode) and not stat.S_ISDIR(mode)
+
+
+def _why(error: OSError) -> str:
+    if error.errno in (errno.ENOENT, errno.ENOTDIR):
+        return "missing"
+    if error.errno == errno.ELOOP:
+        return "a symbolic link"
+    if error.errno == errno.ENXIO:
+        return "not a regular file"
+    return f"unreadable: {visible(error.strerror or str(error))}"
+
+
+def _empty(root: int) -> None:
+    """Remove all that is in a folder, without recursion: each folder found is first moved up to the root.
+
+    So neither the depth of a hostile tree nor the length of its paths matters, and at most two descriptors are open.
+    """
+    with contextlib.suppress(OSError):
+        os.fchmod(root, 0o700)
+    folders = _clear(root, root)
+    while folders:
+        name = folders.pop()
+        with contextlib.suppress(OSError):
+            descriptor = os.open(name, _FOLDER, dir_fd=root)
+            try:
+                folders += _clear(descriptor, root)
+            finally:
+                os.close(descriptor)
+        with contextlib.suppress(OSError):
+            os.rmdir(name, dir_fd=root)
+
+
+def _clear(folder: int, root: int) -> list[str]:
+    """Remove what is in ``folder`` but the folders, which are moved to ``root``; returns their new names."""
+    moved = []
+    for name in os.listdir(folder):
+        try:
+            os.unlink(name, dir_fd=folder)
+            continue
+        except OSError:  # EISDIR, or EPERM on other systems; what is neither stays
+            pass
+        with contextlib.suppress(OSError):
+            _make_writable(name, folder)  # moving a folder changes its "..", which takes permission to write to it
+            new = secrets.token_hex(16)
+            os.rename(name, new, src_dir_fd=folder, dst_dir_fd=root)
+            moved.append(new)
+    return moved
+
+
+def _make_writable(name: str, folder: int) -> None:
+    """Mode 0700 for a folder that may be unreadable; fails for a link."""
+    if not hasattr(os, "O_PATH"):
+        os.chmod(name, 0o700, dir_fd=folder, follow_symlinks=False)
+        return
+    descriptor = os.open(name, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
+    try:
+        Path(f"/proc/self/fd/{descriptor}").chmod(0o700)  # fchmod refuses an O_PATH descriptor
+    finally:
+        os.close(descriptor)

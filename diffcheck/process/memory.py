@@ -1,0 +1,58 @@
+"""How much memory may still be used: the machine's, and that of the control groups (containers, CI jobs) around this process."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_PROC = Path("/proc")
+_CGROUP = Path("/sys/fs/cgroup")
+
+
+def available_memory_bytes(proc: Path = _PROC, cgroup: Path = _CGROUP) -> int:
+    """Give the least of MemAvailable and each control group's limit minus its use (what it can reclaim is not counted as used).
+
+    Where there is no /proc: half of the physical memory.
+    """
+    machine = _field(proc / "meminfo", "MemAvailable:")
+    if machine is None:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
+    return max(0, min([machine * 1024, *_left_in_groups(proc, cgroup)]))
+
+
+def _left_in_groups(proc: Path, cgroup: Path) -> Iterator[int]:
+    for line in _text(proc / "self" / "cgroup").splitlines():
+        _, controllers, path = [*line.split(":", 2), "", ""][:3]
+        if not controllers:  # version 2
+            yield from _left(cgroup, path, "memory.max", "memory.current", "inactive_file")
+        elif "memory" in controllers.split(","):
+            yield from _left(cgroup / "memory", path, "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
+
+
+def _left(mount: Path, path: str, limit_name: str, usage_name: str, reclaimable_name: str) -> Iterator[int]:
+    """Give what is left in a group and in each above it; a path of the host's, not to be seen in a container, ends at its root."""
+    inner = Path(path.lstrip("/"))
+    for group in (mount / inner, *(mount / parent for parent in inner.parents)):
+        limit, usage = _text(group / limit_name).strip(), _text(group / usage_name).strip()
+        if limit.isdigit() and usage.isdigit():  # not "max"
+            reclaimable = _field(group / "memory.stat", reclaimable_name) or 0
+            yield int(limit) - max(0, int(usage) - reclaimable)
+
+
+def _field(path: Path, name: str) -> int | None:
+    for line in _text(path).splitlines():
+        words = line.split()
+        if len(words) > 1 and words[0] == name and words[1].isdigit():
+            return int(words[1])
+    return None
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text("ascii", errors="replace")
+    except OSError:
+        return ""

@@ -1,0 +1,163 @@
+"""The one selector loop of a process: every child's pipes, end and deadline are looked at while any of them is waited for."""
+
+from __future__ import annotations
+
+import math
+import selectors
+import time
+from typing import TYPE_CHECKING, Self
+
+from diffcheck.process.child import REAP_S, Child, Ended, HeadAndTail
+from diffcheck.process.framing import FRAME_CAP_BYTES
+from diffcheck.process.server import Frames, Server
+from diffcheck.process.spawn import become_subreaper, spawn
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Mapping, Sequence
+    from types import TracebackType
+
+OUTPUT_STOP_BYTES = 64 * 1024 * 1024
+_SERVER_STDERR_BYTES = 64 * 1024
+
+
+class Reactor:
+    """Starts children and waits for them; makes this process a subreaper. One thread only: the one that made it.
+
+    Limits are looked after while something is waited for (``wait``, ``wait_any``, ``Server.receive``, any ``poll``), and
+    by the kernel at any time for those that are its own (address space, file size, the death of this process).
+    """
+
+    def __init__(self) -> None:
+        self._subreaper = become_subreaper()
+        self._selector = selectors.DefaultSelector()
+        self._members: list[Child] = []
+        self._closed = False
+
+    def start(  # noqa: PLR0913 - one keyword a limit
+        self,
+        command: Sequence[str],
+        *,
+        env: Mapping[str, str],
+        cwd: str | os.PathLike[str] | None = None,
+        deadline_s: float,
+        memory_bytes: int | None = None,
+        resident_bytes: int | None = None,
+        output_bytes: int = 1 << 20,
+        output_stop_bytes: int = OUTPUT_STOP_BYTES,
+        file_bytes: int | None = None,
+        stdin: bytes = b"",
+    ) -> Child:
+        """Start a one-shot child; SpawnError if that fails.
+
+        ``memory_bytes`` is an address-space limit, ``resident_bytes`` is looked at every 50 ms, ``file_bytes`` bounds each
+        file that it writes; of each pipe ``output_bytes`` are kept, and past ``output_stop_bytes`` it is killed.
+        """
+        out, err = HeadAndTail(output_bytes), HeadAndTail(output_bytes)
+        started = self._now_open()
+        spawned = spawn(command, env=env, cwd=cwd, memory_bytes=memory_bytes, file_bytes=file_bytes, wants_stdin=bool(stdin))
+        child = Child(
+            spawned,
+            self._selector,
+            self.pump,
+            started=started,
+            deadline=started + deadline_s,
+            resident_bytes=resident_bytes,
+            output_stop_bytes=output_stop_bytes,
+            stdout=out,
+            stderr=err,
+            subreaper=self._subreaper,
+        )
+        self._members.append(child)
+        if stdin:
+            child.feed_stdin(stdin, ends=True)
+        return child
+
+    def serve(
+        self,
+        command: Sequence[str],
+        *,
+        env: Mapping[str, str],
+        cwd: str | os.PathLike[str] | None = None,
+        resident_bytes: int | None = None,
+        frame_bytes: int = FRAME_CAP_BYTES,
+    ) -> Server:
+        """Start a long-lived child that answers messages on its stdin and stdout; SpawnError if that fails."""
+        frames = Frames(frame_bytes)
+        started = self._now_open()
+        spawned = spawn(command, env=env, cwd=cwd, memory_bytes=None, file_bytes=None, wants_stdin=True)
+        child = Child(
+            spawned,
+            self._selector,
+            self.pump,
+            started=started,
+            deadline=math.inf,
+            resident_bytes=resident_bytes,
+            output_stop_bytes=math.inf,  # it lives long; of its stderr only head and tail are kept
+            stdout=frames,
+            stderr=HeadAndTail(_SERVER_STDERR_BYTES),
+            subreaper=self._subreaper,
+        )
+        self._members.append(child)
+        return Server(child, frames, self.pump, frame_bytes)
+
+    def wait(self, child: Child) -> Ended:
+        """Wait until ``child`` has ended, while all others go on."""
+        while child.ended is None:
+            self.pump(None)
+        return child.ended
+
+    def wait_any(self, members: Sequence[Child | Server], timeout_s: float | None = None) -> list[Child | Server]:
+        """Those of ``members`` that have ended or whose answer is there, at least one of them; none after ``timeout_s``."""
+        until = math.inf if timeout_s is None else time.monotonic() + timeout_s
+        while True:
+            ready = [member for member in members if _ready(member)]
+            left = until - time.monotonic()
+            if ready or not members or left <= 0:
+                return ready
+            self.pump(None if left == math.inf else left)
+
+    def pump(self, timeout_s: float | None) -> None:
+        """Let everything happen that is due, waiting for it at most ``timeout_s`` (None: until something is due)."""
+        now = time.monotonic()
+        wait_s = min((member.due(now) for member in self._members), default=now) - now
+        if timeout_s is not None:
+            wait_s = min(wait_s, timeout_s)
+        for key, _ in self._selector.select(None if wait_s == math.inf else max(0.0, wait_s)):
+            # An earlier event of the same round may have closed this one's descriptor.
+            if self._selector.get_map().get(key.fd) is key:
+                key.data(key.fd)
+        now = time.monotonic()
+        for member in self._members:
+            if member.ended is None:
+                member.tick(now)
+        self._members = [member for member in self._members if member.ended is None]
+
+    def close(self) -> None:
+        """Kill and reap everything; may be called twice."""
+        if self._closed:
+            return
+        self._closed = True
+        for member in self._members:
+            member.kill()
+        until = time.monotonic() + 2 * REAP_S + 1
+        while self._members and time.monotonic() < until:
+            self.pump(0.1)
+        self._selector.close()
+
+    def __enter__(self) -> Self:
+        """Give itself."""
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        """Close."""
+        self.close()
+
+    def _now_open(self) -> float:
+        if self._closed:
+            raise RuntimeError("the reactor is closed")
+        return time.monotonic()
+
+
+def _ready(member: Child | Server) -> bool:
+    return member.ready if isinstance(member, Server) else member.ended is not None

@@ -1,0 +1,196 @@
+"""Starts a child in a session of its own, with limits and nothing inherited but what is given; ties it to its parent's life."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import errno
+import os
+import resource
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from diffcheck.errors import DiffcheckError
+from diffcheck.text import visible
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+LINUX = sys.platform.startswith("linux")
+
+_PATH = "/usr/local/bin:/usr/bin:/bin"
+_PR_SET_PDEATHSIG = 1
+_PR_SET_CHILD_SUBREAPER = 36
+_EXIT_PARENT_GONE = 127
+
+# A Python that was built with a shared library (as on hosted CI runners) does not start without these.
+_OF_OUR_PYTHON = ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "TMPDIR")
+
+# Loaded now and not between fork and exec, where the dynamic loader's lock may be held by nobody who is still there.
+_libc = ctypes.CDLL(None, use_errno=True) if LINUX else None
+
+
+class SpawnError(DiffcheckError):
+    """A child that could not be started, with the system's reason and what to do about it."""
+
+
+class Spawned(msgspec.Struct, frozen=True):
+    """A child that runs: its pid, and our ends of its pipes (non-blocking; ``stdin`` is None when it is /dev/null)."""
+
+    pid: int
+    stdin: int | None
+    stdout: int
+    stderr: int
+
+
+def _prctl(option: int, value: int) -> bool:
+    return _libc is not None and _libc.prctl(option, ctypes.c_ulong(value), 0, 0, 0) == 0
+
+
+def become_subreaper() -> bool:
+    """Have orphaned descendants re-parented to this process, so that they can be found and killed; False where unsupported."""
+    return _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+
+
+def die_with_parent(parent_pid: int | None = None) -> None:
+    """Have this process killed when the thread that started it ends, or exit at once if ``parent_pid`` is already gone.
+
+    Elsewhere than on Linux this does only the check: main loops end there at the end of their stdin.
+    """
+    _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if parent_pid is not None and os.getppid() != parent_pid:
+        os._exit(_EXIT_PARENT_GONE)
+
+
+def scrubbed_environment(
+    extra: Mapping[str, str] | None = None, *, home: str | os.PathLike[str] = "/nonexistent"
+) -> dict[str, str]:
+    """Give the whole environment of an engine: fixed PATH, LANG and HOME, and ``extra``, all WITNESS_*."""
+    for name in extra or {}:
+        if not name.startswith("WITNESS_"):
+            raise ValueError(f"{visible(name)} must not be passed to an engine: only WITNESS_* is")
+    return {"PATH": _PATH, "LANG": "C.UTF-8", "HOME": os.fspath(home), **(extra or {})}
+
+
+def own_program(module: str, *arguments: str) -> tuple[list[str], dict[str, str]]:
+    """Give command and environment to run one of our modules as a worker or server, with our import path and no secret."""
+    folders = [folder for folder in sys.path if folder and Path(folder).is_absolute() and Path(folder).exists()]
+    package = str(Path(__file__).resolve().parents[2])
+    kept = {name: os.environ[name] for name in _OF_OUR_PYTHON if name in os.environ}
+    paths = os.pathsep.join(dict.fromkeys([*folders, package]))
+    command = [sys.executable, "-P", "-m", module, *arguments]
+    return command, {**scrubbed_environment(), **kept, "PYTHONPATH": paths, "PYTHONDONTWRITEBYTECODE": "1"}
+
+
+def spawn(
+    command: Sequence[str],
+    *,
+    env: Mapping[str, str],
+    cwd: str | os.PathLike[str] | None,
+    memory_bytes: int | None,
+    file_bytes: int | None,
+    wants_stdin: bool,
+) -> Spawned:
+    """Start ``command`` as the leader of a session of its own; its environment is exactly ``env``, its descriptors 0, 1 and 2."""
+    limits = _limits(memory_bytes, file_bytes)
+    try:
+        with contextlib.ExitStack() as theirs, contextlib.ExitStack() as ours:
+            stdin, their_stdin = (None, subprocess.DEVNULL)
+            if wants_stdin:
+                their_stdin, stdin = _pipe(theirs, ours, child_reads=True)
+            their_stdout, stdout = _pipe(theirs, ours, child_reads=False)
+            their_stderr, stderr = _pipe(theirs, ours, child_reads=False)
+            process = subprocess.Popen(
+                list(command),
+                stdin=their_stdin,
+                stdout=their_stdout,
+                stderr=their_stderr,
+                env=dict(env),
+                cwd=cwd,
+                start_new_session=True,
+                preexec_fn=_before_exec(limits),  # noqa: PLW1509 - workers have one thread
+            )
+            # The reactor reaps by wait4, for the rusage; Popen must neither warn nor wait.
+            process.returncode = 0
+            ours.pop_all()
+            return Spawned(process.pid, stdin, stdout, stderr)
+    except (OSError, subprocess.SubprocessError, ValueError) as error:
+        raise _spawn_error(command, cwd, error) from error
+
+
+def _pipe(theirs: contextlib.ExitStack, ours: contextlib.ExitStack, *, child_reads: bool) -> tuple[int, int]:
+    """Open a pipe: (the child's end, our end); our end does not block."""
+    reader, writer = os.pipe()
+    child, own = (reader, writer) if child_reads else (writer, reader)
+    theirs.callback(os.close, child)
+    ours.callback(os.close, own)
+    os.set_blocking(own, False)
+    return child, own
+
+
+def _limits(memory_bytes: int | None, file_bytes: int | None) -> tuple[tuple[int, tuple[int, int]], ...]:
+    """Give the resource limits to set, the address space last: under it our forked interpreter may do nothing else."""
+    wanted = [(resource.RLIMIT_CORE, 0)]
+    if file_bytes is not None:
+        wanted.append((resource.RLIMIT_FSIZE, file_bytes))
+    if memory_bytes is not None and LINUX:
+        wanted.append((resource.RLIMIT_AS, memory_bytes))
+    return tuple((which, _at_most_hard(which, value)) for which, value in wanted)
+
+
+def _at_most_hard(which: int, value: int) -> tuple[int, int]:
+    hard = resource.getrlimit(which)[1]
+    allowed = value if hard == resource.RLIM_INFINITY else min(value, hard)
+    return allowed, allowed
+
+
+def _before_exec(limits: tuple[tuple[int, tuple[int, int]], ...]) -> Callable[[], None]:
+    parent = os.getpid()
+
+    def prepare() -> None:
+        die_with_parent(parent)
+        signal.pthread_sigmask(signal.SIG_SETMASK, ())
+        for which, values in limits:
+            resource.setrlimit(which, values)
+
+    return prepare
+
+
+_REASONS = {
+    errno.ENOENT: (
+        "it was not found",
+        "give the full path; if the file is there, the interpreter or loader that it names is missing",
+    ),
+    errno.EACCES: ("it may not be executed", "check its permissions (chmod +x), and that its file system is not mounted noexec"),
+    errno.EPERM: ("the system forbids it", "check its permissions and the limits of the sandbox or container"),
+    errno.ENOEXEC: (
+        "it is not a program for this machine",
+        "check that it was built for this platform, or that its first line is #!",
+    ),
+    errno.EAGAIN: ("too many processes are running", "use fewer --jobs, or raise the limit of processes (ulimit -u)"),
+    errno.ENOMEM: ("memory is short", "use fewer --jobs, or give the case a larger memory limit"),
+    errno.EMFILE: ("too many files are open", "use fewer --jobs, or raise the limit of open files (ulimit -n)"),
+    errno.ENFILE: ("the system has too many files open", "use fewer --jobs, or raise fs.file-max"),
+    errno.E2BIG: ("its arguments and environment are too long", "give it fewer or shorter arguments (one may have 128 KiB)"),
+    errno.ENOTDIR: ("part of its path is not a folder", "give the full path"),
+    errno.ETXTBSY: ("it is still being written", "run again when it has been built or copied"),
+}
+
+
+def _spawn_error(command: Sequence[str], cwd: str | os.PathLike[str] | None, error: Exception) -> SpawnError:
+    program = visible(command[0]) if command else "an empty command"
+    if not isinstance(error, OSError):
+        return SpawnError(f"{program} could not be started: {visible(str(error))}", hint="check the command and its limits")
+    # exec's failures name the program, chdir's the folder.
+    if cwd is not None and error.filename is not None and os.fspath(error.filename) == os.fspath(cwd) and not Path(cwd).is_dir():
+        return SpawnError(
+            f"{program} could not be started: its working folder is gone", hint="check the folder for temporary files"
+        )
+    fallback = (visible(error.strerror or str(error)), "check the command and the system's limits")
+    reason, hint = _REASONS.get(error.errno or 0, fallback)
+    return SpawnError(f"{program} could not be started: {reason}", hint=hint)

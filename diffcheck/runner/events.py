@@ -1,0 +1,41 @@
+"""What happens during a run, in order; reports and the progress display read these and nothing else."""
+
+from __future__ import annotations
+
+import msgspec
+
+from diffcheck.backend import Identity
+from diffcheck.verdict import CaseReport, EngineFinding
+
+
+class RunStarted(msgspec.Struct, frozen=True, tag="run-started"):
+    """The run begins: engines are known, so many cases are to be done. ``notice`` is a warning that every report repeats."""
+
+    total: int
+    jobs: int
+    subject: Identity
+    oracle: Identity
+    notice: str
+    engine_findings: tuple[EngineFinding, ...]
+
+
+class CaseStarted(msgspec.Struct, frozen=True, tag="case-started"):
+    """A worker took up a case."""
+
+    case: str
+
+
+class CaseFinished(msgspec.Struct, frozen=True, tag="case-finished"):
+    """A case has its verdict."""
+
+    report: CaseReport
+
+
+class RunFinished(msgspec.Struct, frozen=True, tag="run-finished"):
+    """All is over; ``interrupted`` where cases were left out."""
+
+    interrupted: bool
+    elapsed_ns: int
+
+
+Event = RunStarted | CaseStarted | CaseFinished | RunFinished

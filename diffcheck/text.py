@@ -1,0 +1,54 @@
+"""Makes any string safe to show: names come from artifacts, manifests and engines, and all of those may be hostile."""
+
+from __future__ import annotations
+
+import unicodedata
+
+_MAX_NAME = 200
+_UNSAFE_CATEGORIES = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
+
+
+def decode(data: bytes) -> str:
+    """Bytes from a child or a file as text; what is not UTF-8 becomes a visible ``\\xNN``, never a lone surrogate."""
+    return data.decode("utf-8", errors="backslashreplace")
+
+
+def visible(text: str, limit: int = _MAX_NAME) -> str:
+    """The text with every control, format, surrogate and unassigned character written as an escape, cut to ``limit`` characters.
+
+    Escape sequences, right-to-left marks, NUL and line breaks cannot act in a terminal or in a document afterwards.
+    """
+    cut = text if len(text) <= limit else text[: limit - 1] + "…"
+    if cut.isascii() and cut.isprintable():
+        return cut
+    return "".join(_escape(char) if unicodedata.category(char) in _UNSAFE_CATEGORIES else char for char in cut)
+
+
+def _escape(char: str) -> str:
+    code = ord(char)
+    if code <= 0xFF:  # noqa: PLR2004 - the last code point that two hex digits hold
+        return f"\\x{code:02x}"
+    return f"\\u{code:04x}" if code <= 0xFFFF else f"\\U{code:08x}"  # noqa: PLR2004 - the last of the basic plane
+
+
+def plural(count: int, noun: str, many: str = "") -> str:
+    """``1 case``, ``1,269 cases``: a count with thousands marks and its noun."""
+    return f"{count:,} {noun if count == 1 else many or noun + 's'}"
+
+
+def size(count: float) -> str:
+    """A number of bytes in the unit a reader would choose: ``512 B``, ``1.6 MB`` (powers of ten)."""
+    for unit in ("B", "kB", "MB"):
+        if abs(count) < 1000:  # noqa: PLR2004 - the SI step
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1000
+    return f"{count:.1f} GB"
+
+
+def duration(seconds: float) -> str:
+    """A time as a person says it: ``4 ms``, ``1.2 s``, ``3 min 05 s``."""
+    if seconds < 1:
+        return f"{seconds * 1000:.0f} ms"
+    if seconds < 60:  # noqa: PLR2004 - seconds in a minute
+        return f"{seconds:.1f} s"
+    return f"{int(seconds // 60)} min {int(seconds % 60):02d} s"

@@ -1,0 +1,115 @@
+"""Typed bit patterns: a WebAssembly value as its type and its bits, so that no float is ever rounded or compared as a float."""
+
+from __future__ import annotations
+
+import re
+import struct
+from typing import Final
+
+import msgspec
+
+from diffcheck.errors import CaseError
+
+WIDTHS: Final = {"i32": 32, "i64": 64, "f32": 32, "f64": 64, "v128": 128}
+_FLOATS: Final = {"f32": ("<f", "<I", 23, 0xFF), "f64": ("<d", "<Q", 52, 0x7FF)}
+_NAN = re.compile(r"(?P<sign>[+-]?)nan(?::0x(?P<payload>[0-9a-f]+))?\Z", re.IGNORECASE)
+
+
+class Value(msgspec.Struct, frozen=True):
+    """A value: ``type`` is i32, i64, f32, f64, v128 or ref; ``bits`` its pattern (for ref: 0 is null, 1 is not)."""
+
+    type: str
+    bits: int
+
+    def __str__(self) -> str:
+        return render(self)
+
+
+def render(value: Value) -> str:
+    """The value for a person: numbers in decimal, floats as the shortest decimal, NaNs and vectors by their bits."""
+    if value.type == "ref":
+        return "ref" if value.bits else "null"
+    if value.type == "v128":
+        return f"0x{value.bits:032x}"
+    if value.type in _FLOATS:
+        return _render_float(value)
+    width = WIDTHS[value.type]
+    signed = value.bits - (1 << width) if value.bits >> (width - 1) else value.bits
+    return str(signed)
+
+
+def _render_float(value: Value) -> str:
+    packing, carrier, _, _ = _FLOATS[value.type]
+    if is_nan(value):
+        return f"{'-' if value.bits >> (WIDTHS[value.type] - 1) else ''}nan:{fraction(value):#x}"
+    (number,) = struct.unpack(packing, struct.pack(carrier, value.bits))
+    if value.type == "f32":
+        return next(text for text in (f"{number:.{digits}g}" for digits in range(6, 10)) if _as_f32(text) == value.bits)
+    return repr(number)
+
+
+def _as_f32(text: str) -> int:
+    return int(struct.unpack("<I", struct.pack("<f", float(text)))[0])
+
+
+def fraction(value: Value) -> int:
+    """A float's fraction bits: for a NaN its payload, quiet bit included."""
+    return value.bits & ((1 << _FLOATS[value.type][2]) - 1)
+
+
+def is_nan(value: Value) -> bool:
+    """Whether the pattern is a NaN of its (float) type."""
+    _, _, fraction_bits, exponent = _FLOATS[value.type]
+    return (value.bits >> fraction_bits) & exponent == exponent and fraction(value) != 0
+
+
+def is_quiet_nan(value: Value) -> bool:
+    """Whether the pattern is an arithmetic NaN: its fraction's top bit is set (core specification, 4.3.3, NaN propagation)."""
+    return is_nan(value) and bool(fraction(value) >> (_FLOATS[value.type][2] - 1))
+
+
+def parse(text: str, type_: str) -> Value:
+    """The value that ``text`` says for a parameter of ``type_``.
+
+    Integers in decimal or hex, signed or unsigned within the width; floats also as ``inf``, ``nan``, ``nan:0xPAYLOAD``, hex
+    floats; v128 as ``0x`` and up to 32 digits; ``null`` for a reference. Raises ``CaseError`` for anything else.
+    """
+    word = text.strip().replace("_", "")
+    try:
+        if type_ in _FLOATS:
+            return _parse_float(word, type_)
+        if type_ == "ref":
+            if word != "null":
+                raise ValueError(word)  # noqa: TRY301 - one place words the message for all types
+            return Value("ref", 0)
+        number, width = int(word, 0), WIDTHS[type_]
+        if not -(1 << (width - 1)) <= number < 1 << width:
+            raise ValueError(word)  # noqa: TRY301 - as above
+        return Value(type_, number % (1 << width))
+    except (ValueError, OverflowError) as error:
+        raise CaseError(f"{text!r} is no {type_} value", hint=_HINTS[type_ if type_ in _HINTS else "i32"]) from error
+
+
+_HINTS: Final = {
+    "i32": "give an integer that fits, in decimal or as 0x...",
+    "f32": "give a number, inf, nan, nan:0x... or a hex float",
+    "f64": "give a number, inf, nan, nan:0x... or a hex float",
+    "ref": "a reference argument can only be null",
+}
+
+
+def _parse_float(word: str, type_: str) -> Value:
+    packing, carrier, fraction_bits, exponent = _FLOATS[type_]
+    match = _NAN.match(word)
+    if match:
+        payload = int(match["payload"], 16) if match["payload"] else 1 << (fraction_bits - 1)
+        if not 0 < payload < 1 << fraction_bits:
+            raise ValueError(word)
+        sign = 1 << (WIDTHS[type_] - 1) if match["sign"] == "-" else 0
+        return Value(type_, sign | exponent << fraction_bits | payload)
+    number = float.fromhex(word) if "0x" in word.lower() else float(word)
+    try:
+        packed = struct.pack(packing, number)
+    except OverflowError:  # a number past the largest f32 rounds to infinity, as the text format has it refused
+        raise ValueError(word) from None
+    return Value(type_, int(struct.unpack(carrier, packed)[0]))

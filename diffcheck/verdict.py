@@ -1,0 +1,205 @@
+"""What came out: divergences, allowances, verdicts of passes and cases, and the report that they make up.
+
+Everything a report shows is in these structs, so that a stored report can be rendered again. 64-bit numbers are text here
+(hex or decimal words), since readers in JavaScript lose them; names are as they came, each output makes them safe.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from diffcheck.backend import Identity
+from diffcheck.observation import Cost, Outcome
+
+Verdict = Literal["agree", "diverge", "known", "flaky", "inconclusive", "skipped"]
+VERDICTS: tuple[Verdict, ...] = ("agree", "diverge", "known", "flaky", "inconclusive", "skipped")
+"""From best to worst only as far as a case's verdict is chosen from its passes: see ``worst``."""
+
+_RANK: dict[str, int] = {"skipped": 0, "agree": 1, "known": 2, "inconclusive": 3, "flaky": 4, "diverge": 5}
+
+DivergenceKind = Literal[
+    "outcome",
+    "result",
+    "counter",
+    "brval",
+    "brcnt",
+    "trace",
+    "global",
+    "table size",
+    "memory size",
+    "memory",
+    "output",
+    "stub calls",
+    "stream",
+    "not located",
+]
+
+
+class Where(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A place in the artifact's own terms: the row, the item (``counter 17``, ``memory 0 at 0x1f40``, ``result 0``), and for a
+    branch its function, kind and source line from the manifest."""
+
+    row: str = ""
+    item: str = ""
+    function: str = ""
+    branch: str = ""
+    file: str = ""
+    line: int | None = None
+
+
+class Divergence(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One difference that the specification does not allow. ``oracle`` and ``subject`` are the two values in words."""
+
+    kind: DivergenceKind
+    where: Where
+    oracle: str
+    subject: str
+    signature: str = ""
+    detail: str = ""
+
+
+class Allowance(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A difference that the specification leaves open: the rule's name, its section, where, and how often."""
+
+    rule: str
+    section: str
+    where: Where
+    oracle: str = ""
+    subject: str = ""
+    count: int = 1
+
+
+class StubUse(msgspec.Struct, frozen=True):
+    """A stub that was called during the rows: coverage that rests on it is a weaker claim."""
+
+    module: str
+    name: str
+    kind: str
+    calls: int
+
+
+class Agreement(msgspec.Struct, frozen=True):
+    """How much was compared: values are counters, results, globals, sizes, outputs and pages."""
+
+    rows: int = 0
+    counters: int = 0
+    counters_nonzero: int = 0
+    values: int = 0
+    values_nonzero: int = 0
+    pages: int = 0
+    not_compared: tuple[str, ...] = ()
+
+    def __add__(self, other: Agreement) -> Agreement:
+        return Agreement(
+            self.rows + other.rows,
+            max(self.counters, other.counters),
+            max(self.counters_nonzero, other.counters_nonzero),
+            self.values + other.values,
+            self.values_nonzero + other.values_nonzero,
+            self.pages + other.pages,
+            tuple(dict.fromkeys(self.not_compared + other.not_compared)),
+        )
+
+
+class Side(msgspec.Struct, frozen=True):
+    """One engine's part of a pass."""
+
+    outcome: Outcome
+    words: str
+    cost: Cost = Cost()
+    digest: str = ""
+    log: str = ""
+
+
+class PassReport(msgspec.Struct, frozen=True):
+    """One pass over a case; where it is not applicable ``why`` says so and nothing else is filled."""
+
+    mode: Literal["capsule", "direct"]
+    applicable: bool
+    why: str = ""
+    verdict: Verdict = "skipped"
+    reason: str = ""
+    oracle: Side | None = None
+    subject: Side | None = None
+    divergences: tuple[Divergence, ...] = ()
+    divergences_total: int = 0
+    allowances: tuple[Allowance, ...] = ()
+    agreement: Agreement = Agreement()
+    stubs: tuple[StubUse, ...] = ()
+    vacuous: bool = False
+
+
+class CaseReport(msgspec.Struct, frozen=True):
+    """What became of a case. ``plan`` is the plan's digest in hex; ``not_done`` says what was left out, in sentences."""
+
+    case: str
+    artifact: str
+    sha256: str
+    verdict: Verdict
+    reason: str
+    expected: Verdict
+    vacuous: bool
+    plan: str
+    rows: tuple[str, ...]
+    passes: tuple[PassReport, ...]
+    purpose: str = ""
+    elapsed_ns: int = 0
+    not_done: tuple[str, ...] = ()
+    explanation: str = ""
+
+    @property
+    def as_expected(self) -> bool:
+        """Whether this is the verdict that the case should have."""
+        return self.verdict == self.expected
+
+
+class EngineFinding(msgspec.Struct, frozen=True):
+    """What is true of an engine and not of a case, from the probes: told once."""
+
+    name: str
+    what: str
+    section: str = ""
+
+
+class Tool(msgspec.Struct, frozen=True):
+    """Which diffcheck wrote the report."""
+
+    name: str
+    version: str
+
+
+class Report(msgspec.Struct, frozen=True):
+    """A run: what ``reports/report.json`` holds."""
+
+    schema: Literal["diffcheck-report-v1"]
+    tool: Tool
+    subject: Identity
+    oracle: Identity
+    started: str
+    elapsed_ns: int
+    notice: str
+    options: dict[str, str]
+    totals: dict[str, int]
+    engine_findings: tuple[EngineFinding, ...]
+    cases: tuple[CaseReport, ...]
+    interrupted: bool = False
+
+
+def worst(verdicts: list[Verdict]) -> Verdict:
+    """A case's verdict from those of its applicable passes."""
+    return max(verdicts, key=_RANK.__getitem__, default="skipped")
+
+
+def totals(cases: tuple[CaseReport, ...]) -> dict[str, int]:
+    """A count for each verdict, and of the vacuous and the unexpected ones."""
+    counts = dict.fromkeys(VERDICTS, 0)
+    for case in cases:
+        counts[case.verdict] += 1
+    return {
+        "cases": len(cases),
+        **counts,
+        "vacuous": sum(case.vacuous for case in cases),
+        "unexpected": sum(not case.as_expected for case in cases),
+    }

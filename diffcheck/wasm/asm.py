@@ -1,0 +1,542 @@
+"""A flat-WAT assembler whose output is linked: fixed text is assembled once, its symbols get values per artifact.
+
+The text is the specification's plain instructions (core 6.5), unfolded: tokens, ``;;`` comments, ``$label`` or a depth,
+``$local`` or an index. The function's closing ``end`` is not written. A ``$name`` where an index, an integer, an
+``offset=`` or a heap type stands is a symbol whose value `link` is given. What differs from the specification's text:
+
+- operands choosing memories, tables and segments stand in the *binary* format's order: ``memory.init $data $mem``,
+  ``table.init $elem $table``; ``call_indirect $table (type $t)`` is as usual;
+- a block type is ``(result i32)`` or ``(type $t)``; several results, or parameters, need the latter;
+- ``f64.const bits:0x7ff8000000000000`` is a bit pattern; ``raw $name`` inserts instructions that are encoded already;
+- a memory is chosen by symbol, not by number, before a lane (``v128.load8_lane $mem offset=1 3``).
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+from itertools import groupby
+from typing import Final, NoReturn
+
+import msgspec
+
+from diffcheck.wasm.leb import s, u
+from diffcheck.wasm.opcodes import BY_NAME, Op
+from diffcheck.wasm.types import HEAPS, NUMBERS, REF, REF_NULL
+
+Symbol = int | bytes
+_Encoder = Callable[[Symbol], bytes]
+
+_TOKEN: Final = re.compile(r";;[^\n]*|[()]|[^\s();]+|;")
+# The nullable reference to a heap type is named after it (6.4), but for the bottom types.
+_BOTTOMS: Final = {"none": "nullref", "noextern": "nullexternref", "nofunc": "nullfuncref", "noexn": "nullexnref"}
+_REFS: Final = {_BOTTOMS.get(heap, f"{heap}ref"): heap for heap in HEAPS}
+_VALUES: Final = NUMBERS | {ref: HEAPS[heap] for ref, heap in _REFS.items()}
+_BLOCKS: Final = frozenset({"block", "loop", "if", "try_table"})
+_CATCHES: Final = {"catch": 0, "catch_ref": 1, "catch_all": 2, "catch_all_ref": 3}
+_LANES: Final = 32  # of both operands of a shuffle together
+_SHAPES: Final = {"i8x16": 1, "i16x8": 2, "i32x4": 4, "i64x2": 8}
+_INDICES: Final = frozenset(
+    {"funcidx", "typeidx", "globalidx", "tagidx", "dataidx", "elemidx", "fieldidx", "u32"},
+)
+
+
+class Fragment(msgspec.Struct, frozen=True):
+    """An assembled function: pieces of bytes, empty where a symbol's encoding goes at link."""
+
+    parts: tuple[bytes, ...]
+    slots: tuple[tuple[int, _Encoder, str], ...]  # part, encoding, symbol
+    memargs: tuple[tuple[int, int, str | int, str | int], ...]  # part, log2 of the alignment, memory, offset
+
+    @property
+    def symbols(self) -> frozenset[str]:
+        """The names that `link` needs values for."""
+        named = {name for _, _, name in self.slots}
+        return frozenset(named | {each for slot in self.memargs for each in slot[2:] if isinstance(each, str)})
+
+
+def assemble(
+    text: str,
+    *,
+    params: tuple[str, ...] = (),
+    locals: Mapping[str, str] | tuple[tuple[str, str], ...] = (),  # noqa: A002 - the specification's word
+) -> Fragment:
+    """Give the fragment for one function's text; `params` are names, `locals` names with their types, in index order.
+
+    Cached, so calling again with equal arguments costs a look-up. ValueError, with the line, if the text is not
+    understood; the fragment is not validated otherwise.
+    """
+    return _assemble(text, tuple(params), tuple(locals.items()) if isinstance(locals, Mapping) else tuple(locals))
+
+
+def link(fragment: Fragment, symbols: Mapping[str, Symbol]) -> bytes:
+    """Give a whole code entry (core 5.5.13): size, locals, expression with its ``end``.
+
+    `symbols` are integers (indices, constants, offsets, bit patterns of floats) or, for ``raw``, bytes. Names that the
+    fragment does not use are allowed. ValueError if one is missing or does not fit where it is used.
+    """
+    parts = list(fragment.parts)
+    name: str | int = ""
+    try:
+        for at, encode, name in fragment.slots:
+            parts[at] = encode(symbols[name])
+        for at, align, memory, offset in fragment.memargs:
+            name = f"{memory} offset={offset}"
+            parts[at] = _memarg(
+                align,
+                symbols[memory] if isinstance(memory, str) else memory,
+                symbols[offset] if isinstance(offset, str) else offset,
+            )
+    except KeyError as error:
+        raise ValueError(f"no value for the symbol ${error.args[0]}") from error
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"the value of the symbol ${name} does not fit: {error}") from error
+    entry = b"".join(parts)
+    return u(len(entry)) + entry
+
+
+def _unsigned(value: Symbol, bits: int) -> int:
+    """Give the value modulo 2**bits; ValueError unless it is an integer that a signed or unsigned type of that size has."""
+    if not isinstance(value, int) or not -(1 << bits - 1) <= value < 1 << bits:
+        raise ValueError(f"{value!r} is no integer of {bits} bits")
+    return value & (1 << bits) - 1
+
+
+def _signed_leb(value: Symbol, bits: int) -> bytes:
+    """Give the signed LEB128 of a value given as signed or unsigned."""
+    pattern = _unsigned(value, bits)
+    return s(pattern - (1 << bits) if pattern >> bits - 1 else pattern)
+
+
+@lru_cache(maxsize=4096)
+def _index(value: Symbol) -> bytes:
+    """Give an index of any space, or another u32."""
+    if not isinstance(value, int) or not 0 <= value < 1 << 32:
+        raise ValueError(f"{value!r} is no index")
+    return u(value)
+
+
+@lru_cache(maxsize=4096)
+def _s33(value: Symbol) -> bytes:
+    """Give a type index as block types and heap types have it (5.3, 5.4)."""
+    _index(value)
+    return s(int(value))
+
+
+@lru_cache(maxsize=4096)
+def _i32(value: Symbol) -> bytes:
+    return _signed_leb(value, 32)
+
+
+@lru_cache(maxsize=4096)
+def _i64(value: Symbol) -> bytes:
+    return _signed_leb(value, 64)
+
+
+def _f32(value: Symbol) -> bytes:
+    return _unsigned(value, 32).to_bytes(4, "little")
+
+
+def _f64(value: Symbol) -> bytes:
+    return _unsigned(value, 64).to_bytes(8, "little")
+
+
+def _raw(value: Symbol) -> bytes:
+    if not isinstance(value, bytes):
+        raise TypeError(f"{value!r} is no bytes, as raw needs")
+    return value
+
+
+@lru_cache(maxsize=4096)
+def _memarg(align: int, memory: Symbol, offset: Symbol) -> bytes:
+    """Give a memarg (5.4); memory 0 in the plain form, which engines without multi-memory read too."""
+    if not isinstance(offset, int) or not 0 <= offset < 1 << 64:
+        raise ValueError(f"{offset!r} is no offset")
+    plain = memory == 0
+    return (u(align) if plain else u(align | 0x40) + _index(memory)) + u(offset)
+
+
+def _int(token: str) -> int:
+    """Give the integer of a token: decimal or hexadecimal, signed, with underscores (6.3.1)."""
+    return int(token, 16 if "0x" in token else 10)
+
+
+class _Assembler:
+    """One pass over the tokens, and the output so far."""
+
+    def __init__(self, params: tuple[str, ...], local_types: tuple[tuple[str, str], ...]) -> None:
+        names = (*params, *(name for name, _ in local_types))
+        self.locals = {name: index for index, name in enumerate(names)}
+        if len(self.locals) != len(names):
+            raise ValueError(f"a local is named twice in {', '.join(names)}")
+        self.code = bytearray()
+        self.parts: list[bytes] = []
+        self.slots: list[tuple[int, _Encoder, str]] = []
+        self.memargs: list[tuple[int, int, str | int, str | int]] = []
+        self.open_blocks: list[tuple[str, str]] = []  # instruction, label or ""
+        self._declare([kind for _, kind in local_types])
+
+    def _declare(self, types: list[str]) -> None:
+        groups = [(kind, len(list(run))) for kind, run in groupby(types)]
+        self.code += u(len(groups))
+        for kind, count in groups:
+            self.code += u(count)
+            self.read(kind)
+            self.value_type()
+
+    # Tokens.
+
+    def read(self, text: str) -> None:
+        """Begin with another text."""
+        found = [match for match in _TOKEN.finditer(text) if not match[0].startswith(";;")]
+        self.text = text
+        self.tokens = [match[0] for match in found]
+        self.offsets = [match.start() for match in found]
+        self.at = 0
+
+    def fail(self, what: str) -> NoReturn:
+        """ValueError with the line of the last token taken."""
+        offset = self.offsets[self.at - 1] if self.at else 0
+        raise ValueError(f"line {self.text.count(chr(10), 0, offset) + 1}: {what}")
+
+    def peek(self, ahead: int = 0) -> str:
+        """Give a token that is not taken yet; "" after the last."""
+        return self.tokens[self.at + ahead] if self.at + ahead < len(self.tokens) else ""
+
+    def take(self, expected: str = "") -> str:
+        """Give the next token, which has to be the expected one if any."""
+        token = self.peek()
+        self.at = min(self.at + 1, len(self.tokens))
+        if not token or (expected and token != expected):
+            self.fail(f"expected {expected or 'more'}, found {token or 'the end of the text'}")
+        return token
+
+    def take_group(self, keyword: str) -> bool:
+        """Whether a group ``(keyword`` begins here; it is entered if so."""
+        found = self.peek() == "(" and self.peek(1) == keyword
+        self.at += 2 * found
+        return found
+
+    def is_index(self, ahead: int = 0) -> bool:
+        """Whether a symbol or a number comes next."""
+        token = self.peek(ahead)
+        return token.startswith("$") or token[:1].isdecimal()
+
+    def take_index(self, default: str = "") -> str:
+        """Give a symbol or number; the default, if there is one, where none is written."""
+        return self.take() if self.is_index() or not default else default
+
+    def number(self, token: str) -> int:
+        """Give the integer that a token is."""
+        try:
+            return _int(token)
+        except ValueError:
+            self.fail(f"{token} is neither an integer nor a symbol")
+
+    def symbol_or_number(self, token: str) -> str | int:
+        """Give a symbol's name, or the integer that the token is."""
+        return token[1:] if token.startswith("$") else self.number(token)
+
+    # Output.
+
+    def slot(self) -> int:
+        """Open a part that is filled at link, and give its number."""
+        self.parts += (bytes(self.code), b"")
+        self.code.clear()
+        return len(self.parts) - 1
+
+    def value(self, token: str, encode: _Encoder) -> None:
+        """Write an integer, encoded now, or a symbol, encoded at link."""
+        if token.startswith("$"):
+            self.slots.append((self.slot(), encode, token[1:]))
+            return
+        number = self.number(token)
+        try:
+            self.code += encode(number)
+        except ValueError as error:
+            self.fail(str(error))
+
+    def label(self, token: str) -> None:
+        """Write the depth of a label (3.4: the innermost block is 0)."""
+        if not token.startswith("$"):
+            self.code += _index(self.number(token))
+            return
+        for depth, (_, name) in enumerate(reversed(self.open_blocks)):
+            if name == token:
+                self.code += u(depth)
+                return
+        self.fail(f"no block around is labelled {token}")
+
+    def local(self, token: str) -> None:
+        """Write a local's index."""
+        if token.startswith("$") and token[1:] not in self.locals:
+            self.fail(f"no parameter or local is named {token}")
+        self.code += u(self.locals[token[1:]]) if token.startswith("$") else _index(self.number(token))
+
+    # Types.
+
+    def heap_type(self, token: str) -> None:
+        """Write a heap type: an abstract one's byte, or a type index."""
+        if token in HEAPS:
+            self.code.append(HEAPS[token])
+        else:
+            self.value(token, _s33)
+
+    def ref_type(self) -> tuple[bool, str]:
+        """Take a reference type: whether it is nullable, and the token of its heap type."""
+        if not self.take_group("ref"):
+            token = self.take()
+            if token not in _REFS:
+                self.fail(f"{token} is no reference type")
+            return True, _REFS[token]
+        nullable = self.peek() == "null"
+        self.at += nullable
+        heap = self.take()
+        self.take(")")
+        return nullable, heap
+
+    def value_type(self) -> None:
+        """Read and write a value type, in its short form where it has one."""
+        if self.peek() in _VALUES:
+            self.code.append(_VALUES[self.take()])
+            return
+        nullable, heap = self.ref_type()
+        if not (nullable and heap in HEAPS):
+            self.code.append(REF_NULL if nullable else REF)
+        self.heap_type(heap)
+
+    def block_type(self) -> None:
+        """Read and write a block type (5.4)."""
+        if self.take_group("type"):
+            self.value(self.take(), _s33)
+        elif self.take_group("result"):
+            self.value_type()
+        else:
+            self.code.append(0x40)
+            return
+        if self.peek() != ")":
+            self.fail("a block type of several values is written (type $t)")
+        self.take(")")
+
+    # Instructions.
+
+    def expression(self) -> None:
+        """All instructions of the text, then the ``end``."""
+        while self.peek():
+            name = self.take()
+            if name == "raw":
+                self.slots.append((self.slot(), _raw, self.take().removeprefix("$")))
+                continue
+            op = BY_NAME.get(name)
+            if op is None or op.legacy:
+                self.fail(f"{name} is no instruction" + " that is written any more" * (op is not None))
+            if name in _SPECIAL:
+                _SPECIAL[name](self, op)
+            else:
+                self.code += op.encoding
+                for kind in op.immediates:
+                    self.immediate(kind, op)
+        if self.open_blocks:
+            self.fail(f"{' '.join(self.open_blocks[-1]).strip()} has no end")
+        self.code.append(0x0B)
+
+    def immediate(self, kind: str, op: Op) -> None:
+        """One immediate of a kind that is written where the binary format has it."""
+        if kind in _INDICES:
+            self.value(self.take_index(), _index)
+        elif kind in {"memidx", "tableidx"}:
+            self.value(self.take_index(default="0"), _index)
+        elif kind == "localidx":
+            self.local(self.take())
+        elif kind == "labelidx":
+            self.label(self.take())
+        elif kind == "heaptype":
+            self.heap_type(self.take())
+        elif kind == "memarg":
+            self.memarg(op)
+        elif kind in {"i32", "i64"}:
+            self.value(self.take(), _i32 if kind == "i32" else _i64)
+        elif kind in {"f32", "f64"}:
+            self.float(self.take(), double=kind == "f64")
+        elif kind in {"lane", "shuffle"}:
+            self.lanes(1 if kind == "lane" else 16)
+        elif kind == "atomic_order":
+            self.code.append(0)
+        else:
+            self.fail(f"{op.name} is not written so")
+
+    def lanes(self, count: int) -> None:
+        """Read and write lane indices."""
+        for _ in range(count):
+            lane = self.number(self.take())
+            if not 0 <= lane < _LANES:
+                self.fail(f"{lane} is no lane")
+            self.code.append(lane)
+
+    def memarg(self, op: Op) -> None:
+        """``$memory offset=n align=n``, all optional."""
+        memory = self.take_index(default="0") if "lane" not in op.immediates or self.peek()[:1] == "$" else "0"
+        offset, align = "0", str(op.width)
+        if self.peek().startswith("offset="):
+            offset = self.take().removeprefix("offset=")
+        if self.peek().startswith("align="):
+            align = self.take().removeprefix("align=")
+        width = self.number(align)
+        if width.bit_count() != 1:
+            self.fail(f"align={align} is no power of two")
+        exponent = width.bit_length() - 1
+        memory_index, start = self.symbol_or_number(memory), self.symbol_or_number(offset)
+        if isinstance(memory_index, str) or isinstance(start, str):
+            self.memargs.append((self.slot(), exponent, memory_index, start))
+            return
+        try:
+            self.code += _memarg(exponent, memory_index, start)
+        except ValueError as error:
+            self.fail(str(error))
+
+    def float(self, token: str, *, double: bool) -> None:
+        """Write a float: a symbol or ``bits:`` pattern, or a decimal or hexadecimal number."""
+        encode = _f64 if double else _f32
+        if token.startswith(("$", "bits:")):
+            self.value(token.removeprefix("bits:"), encode)
+            return
+        try:
+            number = float.fromhex(token) if "0x" in token else float(token)
+            self.code += struct.pack("<d" if double else "<f", number)
+        except (ValueError, OverflowError):
+            self.fail(f"{token} is no float of this size")
+
+    def block(self, op: Op) -> None:
+        """``block``, ``loop``, ``if``, ``try_table``: the last's clauses name labels outside of it (3.4)."""
+        label = self.take() if self.peek().startswith("$") else ""
+        self.code += op.encoding
+        self.block_type()
+        if op.name == "try_table":
+            self.catches()
+        self.open_blocks.append((op.name, label))
+
+    def catches(self) -> None:
+        """Read and write the clauses of a ``try_table``."""
+        rest = self.tokens[self.at :]
+        count = 0
+        while rest[:1] == ["("]:
+            rest = rest[rest.index(")") + 1 :] if ")" in rest else []
+            count += 1
+        self.code += u(count)
+        for _ in range(count):
+            self.take("(")
+            kind = self.take()
+            if kind not in _CATCHES:
+                self.fail(f"{kind} is no clause of try_table")
+            self.code.append(_CATCHES[kind])
+            if "all" not in kind:
+                self.value(self.take(), _index)
+            self.label(self.take())
+            self.take(")")
+
+    def middle_or_end(self, op: Op) -> None:
+        """``else`` and ``end``, which may repeat the label."""
+        name, label = self.open_blocks[-1] if self.open_blocks else ("no block", "")
+        if name not in ({"if"} if op.name == "else" else {*_BLOCKS, "else"}):
+            self.fail(f"{op.name} closes {name}")
+        if self.peek().startswith("$") and self.take() != label:
+            self.fail(f"{op.name} names another block than {label or name}")
+        self.open_blocks.pop()
+        if op.name == "else":
+            self.open_blocks.append(("else", label))
+        self.code += op.encoding
+
+    def br_table(self, op: Op) -> None:
+        """``br_table`` with all its labels; the last is the default."""
+        count = 0
+        while self.is_index(count):
+            count += 1
+        if not count:
+            self.fail("br_table has no label")
+        self.code += op.encoding + u(count - 1)
+        for _ in range(count):
+            self.label(self.take())
+
+    def call_indirect(self, op: Op) -> None:
+        """``call_indirect $table (type $t)``; the binary format has the type first."""
+        table = self.take_index(default="0")
+        self.code += op.encoding
+        if not self.take_group("type"):
+            self.fail(f"{op.name} has no (type $t)")
+        self.value(self.take(), _index)
+        self.take(")")
+        self.value(table, _index)
+
+    def copy(self, op: Op) -> None:
+        """``memory.copy``, ``table.copy``: two operands or none, as one alone would be a slip."""
+        self.code += op.encoding
+        written = self.is_index()
+        for _ in range(2):
+            self.value(self.take() if written else "0", _index)
+
+    def select(self, op: Op) -> None:
+        """``select``, with ``(result t)`` for references."""
+        if not self.take_group("result"):
+            self.code += op.encoding
+            return
+        self.code += BY_NAME["select_t"].encoding + u(1)
+        self.value_type()
+        self.take(")")
+
+    def cast(self, op: Op) -> None:
+        """``ref.test`` and ``ref.cast``, whose opcode tells whether null passes."""
+        nullable, heap = self.ref_type()
+        self.code += BY_NAME[op.name + "_null" * nullable].encoding
+        self.heap_type(heap)
+
+    def cast_branch(self, op: Op) -> None:
+        """``br_on_cast $label from to``."""
+        label = self.take()
+        (source_null, source), (target_null, target) = self.ref_type(), self.ref_type()
+        self.code += op.encoding
+        self.code.append(source_null | target_null << 1)
+        self.label(label)
+        self.heap_type(source)
+        self.heap_type(target)
+
+    def vector(self, op: Op) -> None:
+        """``v128.const`` of an integer shape."""
+        shape = self.take()
+        if shape not in _SHAPES:
+            self.fail(f"v128.const {shape} is not known; use {', '.join(_SHAPES)}")
+        width = _SHAPES[shape]
+        self.code += op.encoding
+        for _ in range(16 // width):
+            number = self.number(self.take())
+            try:
+                self.code += _unsigned(number, width * 8).to_bytes(width, "little")
+            except ValueError as error:
+                self.fail(str(error))
+
+
+_SPECIAL: Final[Mapping[str, Callable[[_Assembler, Op], None]]] = {
+    **dict.fromkeys(_BLOCKS, _Assembler.block),
+    **dict.fromkeys(("else", "end"), _Assembler.middle_or_end),
+    **dict.fromkeys(("call_indirect", "return_call_indirect"), _Assembler.call_indirect),
+    **dict.fromkeys(("memory.copy", "table.copy"), _Assembler.copy),
+    **dict.fromkeys(("ref.test", "ref.cast"), _Assembler.cast),
+    **dict.fromkeys(("br_on_cast", "br_on_cast_fail"), _Assembler.cast_branch),
+    "br_table": _Assembler.br_table,
+    "select": _Assembler.select,
+    "v128.const": _Assembler.vector,
+}
+
+
+@lru_cache(maxsize=1024)
+def _assemble(text: str, params: tuple[str, ...], local_types: tuple[tuple[str, str], ...]) -> Fragment:
+    """`assemble` on hashable arguments."""
+    work = _Assembler(params, local_types)
+    work.read(text)
+    work.expression()
+    return Fragment(
+        parts=(*work.parts, bytes(work.code)),
+        slots=tuple(work.slots),
+        memargs=tuple(work.memargs),
+    )

@@ -1,0 +1,145 @@
+"""Constant expressions: found to their end, taken apart, but not validated.
+
+Core specification 3.3.13 (which instructions are constant) and 5.4 (their bytes).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import msgspec
+
+from diffcheck.wasm.leb import Reader
+from diffcheck.wasm.typereader import TypeReader
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+END = 0x0B
+_GC, _SIMD = 0xFB, 0xFD
+
+Immediates = tuple[int | str | bytes, ...]
+
+# An expression is read before it is known which types there are; the oracle checks the index.
+_HEAPS = TypeReader(bound=1 << 32)
+
+
+class Instr(NamedTuple):
+    """One instruction; `start` and `end` are byte offsets in its expression.
+
+    Floats are bit patterns, a `v128` is its 16 bytes, a heap type is a name or a typeidx.
+    """
+
+    name: str
+    immediates: Immediates
+    start: int
+    end: int
+
+
+class GlobalGet(NamedTuple):
+    """Where a `global.get` stands; what `start` and `end` count from, the holder says."""
+
+    start: int
+    end: int
+    globalidx: int
+
+
+class ConstExpr(msgspec.Struct, frozen=True):
+    """An expression: all its bytes with the final `end`, and its instructions without it."""
+
+    raw: bytes
+    instrs: tuple[Instr, ...]
+
+    @property
+    def global_gets(self) -> tuple[GlobalGet, ...]:
+        """Every `global.get`, by offsets in `raw`."""
+        return tuple(
+            GlobalGet(instr.start, instr.end, int(instr.immediates[0])) for instr in self.instrs if instr.name == "global.get"
+        )
+
+
+def _nothing(_: Reader) -> Immediates:
+    return ()
+
+
+def _index(reader: Reader) -> Immediates:
+    return (reader.u32(),)
+
+
+_PLAIN: dict[int, tuple[str, Callable[[Reader], Immediates]]] = {
+    0x23: ("global.get", _index),
+    0x41: ("i32.const", lambda reader: (reader.s32(),)),
+    0x42: ("i64.const", lambda reader: (reader.s64(),)),
+    0x43: ("f32.const", lambda reader: (reader.f32bits(),)),
+    0x44: ("f64.const", lambda reader: (reader.f64bits(),)),
+    0x6A: ("i32.add", _nothing),
+    0x6B: ("i32.sub", _nothing),
+    0x6C: ("i32.mul", _nothing),
+    0x7C: ("i64.add", _nothing),
+    0x7D: ("i64.sub", _nothing),
+    0x7E: ("i64.mul", _nothing),
+    0xD0: ("ref.null", lambda reader: (_HEAPS.heaptype(reader),)),
+    0xD2: ("ref.func", _index),
+}
+_PREFIXED: dict[int, dict[int, tuple[str, Callable[[Reader], Immediates]]]] = {
+    _GC: {
+        0x00: ("struct.new", _index),
+        0x01: ("struct.new_default", _index),
+        0x06: ("array.new", _index),
+        0x07: ("array.new_default", _index),
+        0x08: ("array.new_fixed", lambda reader: (reader.u32(), reader.u32())),
+        0x1A: ("any.convert_extern", _nothing),
+        0x1B: ("extern.convert_any", _nothing),
+        0x1C: ("ref.i31", _nothing),
+    },
+    _SIMD: {0x0C: ("v128.const", lambda reader: (reader.bytes(16),))},
+}
+
+
+def read_constexpr(reader: Reader) -> ConstExpr:
+    """Give the expression that begins here, up to and with its `end`.
+
+    An instruction that is not constant is an `ArtifactError` with its file offset.
+    """
+    start = reader.offset
+    instrs = []
+    while reader.peek() != END:
+        at = reader.offset
+        name, immediates = _instruction(reader, at)
+        instrs.append(Instr(name, immediates, at - start, reader.offset - start))
+    reader.skip(1)
+    return ConstExpr(reader.since(start), tuple(instrs))
+
+
+def substitute_globals(raw: bytes, constants: Mapping[int, bytes]) -> bytes:
+    """Give `raw` with each `global.get` of a global in `constants` replaced by those bytes.
+
+    The bytes of a constant are instructions without the final `end`.
+    """
+    return splice(raw, read_constexpr(Reader(raw)).global_gets, constants)
+
+
+def splice(data: bytes | memoryview, gets: Iterable[GlobalGet], constants: Mapping[int, bytes]) -> bytes:
+    """Give `data` with those `gets`, in order and by offsets in `data`, replaced."""
+    parts: list[bytes | memoryview] = []
+    done = 0
+    for get in gets:
+        if get.globalidx in constants:
+            parts += [data[done : get.start], constants[get.globalidx]]
+            done = get.end
+    return b"".join([*parts, data[done:]])
+
+
+def _instruction(reader: Reader, at: int) -> tuple[str, Immediates]:
+    opcode = reader.u8()
+    if opcode in _PREFIXED:
+        sub = reader.u32()
+        found = _PREFIXED[opcode].get(sub)
+        shown = f"{opcode:#04x} {sub:#04x}"
+    else:
+        found = _PLAIN.get(opcode)
+        shown = f"{opcode:#04x}"
+    if found is None:
+        raise reader.error(f"opcode {shown} is not a constant instruction", offset=at)
+    name, immediates = found
+    return name, immediates(reader)

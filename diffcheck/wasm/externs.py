@@ -1,0 +1,60 @@
+"""What a module takes and gives: imports and exports (core specification 5.5.5 and 5.5.10)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+import msgspec
+
+from diffcheck.wasm.types import GlobalType, MemoryType, TableType, TagType
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from diffcheck.wasm.leb import Reader
+
+Kind: TypeAlias = Literal["func", "table", "memory", "global", "tag"]
+KINDS: tuple[Kind, ...] = ("func", "table", "memory", "global", "tag")
+ImportType: TypeAlias = int | TableType | MemoryType | GlobalType | TagType
+
+
+class Import(msgspec.Struct, frozen=True):
+    """An import; a function's `type` is its typeidx."""
+
+    module: str
+    name: str
+    kind: Kind
+    type: ImportType
+
+
+class Export(msgspec.Struct, frozen=True):
+    """An export; `index` is in the combined index space of its kind."""
+
+    name: str
+    kind: Kind
+    index: int
+
+
+def read_kind(reader: Reader) -> Kind:
+    """Give the kind of an import or export."""
+    at = reader.offset
+    byte = reader.u8()
+    if byte >= len(KINDS):
+        raise reader.error(f"{byte:#04x} is no kind of import or export", offset=at)
+    return KINDS[byte]
+
+
+def read_export(reader: Reader) -> Export:
+    """Give one export; its index is not checked."""
+    name = reader.name()
+    kind = read_kind(reader)
+    return Export(name, kind, reader.u32())
+
+
+def check_export(reader: Reader, sizes: Mapping[Kind, int]) -> None:
+    """Read one export, and raise `ArtifactError` if there are not so many of its kind."""
+    at = reader.offset
+    export = read_export(reader)
+    if export.index >= sizes[export.kind]:
+        reason = f"{export.kind} index {export.index} is out of range in an export, there are {sizes[export.kind]}"
+        raise reader.error(reason, offset=at)

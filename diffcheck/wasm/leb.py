@@ -1,0 +1,237 @@
+"""LEB128 integers, and the bounded reader that all of the binary format is read with.
+
+Core specification 5.2.2 (integers), 5.2.3 (floats), 5.2.4 (names) and 5.1.3 (vectors).
+"""
+
+from __future__ import annotations
+
+import builtins
+from typing import TYPE_CHECKING, TypeVar
+
+from diffcheck.errors import ArtifactError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+T = TypeVar("T")
+
+# A byte of an integer: seven bits, and whether another follows; the last one has the sign.
+_MORE = 0x80
+_BITS = 0x7F
+_SIGN = 0x40
+_WIDTH = 7
+
+
+def u(n: int) -> bytes:
+    """Give the shortest unsigned LEB128 of `n`, which must not be negative."""
+    if n < 0:
+        msg = f"{n} is negative and has no unsigned encoding"
+        raise ValueError(msg)
+    out = bytearray()
+    while n >= _MORE:
+        out.append(n & _BITS | _MORE)
+        n >>= _WIDTH
+    out.append(n)
+    return bytes(out)
+
+
+def s(n: int) -> bytes:
+    """Give the shortest signed LEB128 of `n`."""
+    out = bytearray()
+    while not -_SIGN <= n < _SIGN:
+        out.append(n & _BITS | _MORE)
+        n >>= _WIDTH
+    out.append(n & _BITS)
+    return bytes(out)
+
+
+class Reader:
+    """A cursor over part of a file; every error it raises carries the file's byte offset.
+
+    `base` is the file offset of `data[0]`. Nothing is allocated from a count or a length
+    before it was compared with the bytes that remain.
+    """
+
+    __slots__ = ("_base", "_data", "_end", "_pos")
+
+    def __init__(self, data: builtins.bytes | memoryview, base: int = 0) -> None:
+        """Read `data` from its beginning."""
+        self._data = data
+        self._base = base
+        self._pos = 0
+        self._end = len(data)
+
+    @property
+    def offset(self) -> int:
+        """The file offset of the next byte."""
+        return self._base + self._pos
+
+    @property
+    def remaining(self) -> int:
+        """How many bytes are left."""
+        return self._end - self._pos
+
+    @property
+    def eof(self) -> bool:
+        """Whether all bytes were read."""
+        return self._pos == self._end
+
+    def error(self, reason: str, *, offset: int | None = None) -> ArtifactError:
+        """Give an `ArtifactError` at `offset`, by default at the next byte."""
+        return ArtifactError(reason, offset=self.offset if offset is None else offset)
+
+    def finish(self, what: str) -> None:
+        """Raise `ArtifactError` if bytes are left after `what`."""
+        if self._pos != self._end:
+            raise self.error(f"{self.remaining} trailing bytes after the {what}")
+
+    def peek(self) -> int:
+        """Give the next byte and leave it there."""
+        if self._pos >= self._end:
+            raise self.error("the input ends where a byte was expected")
+        return self._data[self._pos]
+
+    def u8(self) -> int:
+        """Give the next byte."""
+        byte = self.peek()
+        self._pos += 1
+        return byte
+
+    def u32(self) -> int:
+        """Give an unsigned 32-bit integer."""
+        # Most integers of a module are below 128; this halves the time of a read.
+        if self._pos < self._end and (byte := self._data[self._pos]) < _MORE:
+            self._pos += 1
+            return byte
+        return self._unsigned(32)
+
+    def u64(self) -> int:
+        """Give an unsigned 64-bit integer."""
+        return self._unsigned(64)
+
+    def s32(self) -> int:
+        """Give a signed 32-bit integer."""
+        return self._signed(32)
+
+    def s33(self) -> int:
+        """Give a signed 33-bit integer, as heap types and block types are written."""
+        return self._signed(33)
+
+    def s64(self) -> int:
+        """Give a signed 64-bit integer."""
+        return self._signed(64)
+
+    def f32bits(self) -> int:
+        """Give the bit pattern of a 32-bit float."""
+        return int.from_bytes(self.bytes(4), "little")
+
+    def f64bits(self) -> int:
+        """Give the bit pattern of a 64-bit float."""
+        return int.from_bytes(self.bytes(8), "little")
+
+    def skip(self, n: int, what: str = "bytes") -> None:
+        """Pass over `n` bytes without looking at them."""
+        if n > self._end - self._pos:
+            raise self.error(f"{n} bytes of {what} expected, {self.remaining} are left")
+        self._pos += n
+
+    def bytes(self, n: int) -> builtins.bytes:
+        """Give the next `n` bytes."""
+        start = self._pos
+        self.skip(n)
+        return builtins.bytes(self._data[start : self._pos])
+
+    def since(self, offset: int) -> builtins.bytes:
+        """Give the bytes from the file offset `offset`, already passed, up to here."""
+        return builtins.bytes(self._data[offset - self._base : self._pos])
+
+    def sub(self, n: int, what: str = "bytes") -> Reader:
+        """Give a reader of the next `n` bytes only, and pass over them."""
+        start = self._pos
+        self.skip(n, what)
+        inner = Reader(self._data, self._base)
+        inner._pos, inner._end = start, self._pos
+        return inner
+
+    def name(self) -> str:
+        """Give a name: a length in bytes and that much UTF-8."""
+        at = self.offset
+        length = self.u32()
+        if length > self.remaining:
+            reason = f"a name of {length} bytes, {self.remaining} are left"
+            raise self.error(reason, offset=at)
+        start = self.offset
+        try:
+            return self.bytes(length).decode("utf-8")
+        except UnicodeDecodeError as error:
+            reason = f"malformed UTF-8 in a name: {error.reason}"
+            raise self.error(reason, offset=start + error.start) from error
+
+    def count(self, what: str) -> int:
+        """Give a vector's count; an element takes a byte at least, so more cannot be true."""
+        at = self.offset
+        count = self.u32()
+        if count > self.remaining:
+            reason = f"a count of {count} {what}, but only {self.remaining} bytes are left"
+            raise self.error(reason, offset=at)
+        return count
+
+    def vector(self, what: str, item: Callable[[Reader], T]) -> tuple[T, ...]:
+        """Give a vector of what `item` reads."""
+        return tuple([item(self) for _ in range(self.count(what))])
+
+    def u32s(self, what: str) -> tuple[int, ...]:
+        """Give a vector of unsigned 32-bit integers; the same as `vector`, and faster."""
+        out: list[int] = []
+        data, end = self._data, self._end
+        for _ in range(self.count(what)):
+            pos = self._pos
+            # One byte and two bytes are nearly all indices; the rest takes the long way.
+            if pos < end and (low := data[pos]) < _MORE:
+                out.append(low)
+                self._pos = pos + 1
+            elif pos + 1 < end and (high := data[pos + 1]) < _MORE:
+                out.append(low & _BITS | high << _WIDTH)
+                self._pos = pos + 2
+            else:
+                out.append(self._unsigned(32))
+        return tuple(out)
+
+    def _unsigned(self, bits: int) -> int:
+        at = self.offset
+        value = 0
+        for shift in range(0, bits, _WIDTH):
+            byte = self._next(at)
+            value |= (byte & _BITS) << shift
+            if byte >> (bits - shift):
+                raise self.error(_overlong(byte, bits), offset=at)
+            if byte < _MORE:
+                break
+        return value
+
+    def _signed(self, bits: int) -> int:
+        at = self.offset
+        value = shift = 0
+        byte = _MORE
+        while byte >= _MORE:
+            byte = self._next(at)
+            value |= (byte & _BITS) << shift
+            # In the last byte, the sign bit and all bits over it are equal, and no byte follows.
+            unused = bits - shift - 1
+            if unused < _WIDTH and byte >> unused not in (0, _BITS >> unused):
+                raise self.error(_overlong(byte, bits), offset=at)
+            shift += _WIDTH
+        return value - (1 << shift) if byte & _SIGN else value
+
+    def _next(self, at: int) -> int:
+        if self._pos >= self._end:
+            raise self.error("the input ends within an integer", offset=at)
+        byte = self._data[self._pos]
+        self._pos += 1
+        return byte
+
+
+def _overlong(byte: int, bits: int) -> str:
+    if byte & _MORE:
+        return f"an integer of {bits} bits is too long"
+    return f"an integer of {bits} bits has bits set that it does not have"

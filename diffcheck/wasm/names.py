@@ -1,0 +1,59 @@
+"""The `name` section (core specification, appendix "Custom Sections"), read as engines do.
+
+Engines ignore a name section that is broken, so it is never an error here.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from diffcheck.errors import ArtifactError
+from diffcheck.wasm.section import CUSTOM
+
+if TYPE_CHECKING:
+    from diffcheck.wasm.leb import Reader
+    from diffcheck.wasm.module import Module
+
+_MODULE, _FUNCTIONS = 0, 1
+
+
+def module_name(module: Module) -> str | None:
+    """Give the module's own name; `None` if it has none or its name section is broken."""
+    try:
+        reader = _subsection(module, _MODULE)
+        return reader.name() if reader else None
+    except ArtifactError:
+        return None
+
+
+def function_names(module: Module) -> dict[int, str]:
+    """Give names by funcidx; {} if there are none or the name section is broken.
+
+    Names need not be unique and may hold any character.
+    """
+    try:
+        reader = _subsection(module, _FUNCTIONS)
+        pairs = reader.vector("function names", _association) if reader else ()
+    except ArtifactError:
+        return {}
+    n_functions = len(module.all_functions)
+    return {index: name for index, name in pairs if index < n_functions}
+
+
+def _association(reader: Reader) -> tuple[int, str]:
+    return reader.u32(), reader.name()
+
+
+def _subsection(module: Module, wanted: int) -> Reader | None:
+    """Give the first subsection with that id, of the first name section."""
+    for section in module.sections:
+        if section.id == CUSTOM and section.name == "name":
+            reader = section.reader()
+            reader.name()
+            while not reader.eof:
+                id_ = reader.u8()
+                subsection = reader.sub(reader.u32(), "a name subsection")
+                if id_ == wanted:
+                    return subsection
+            return None
+    return None

@@ -1,0 +1,50 @@
+"""Section contents with the reads of some globals replaced by constants, all else as it was.
+
+The contents are those after the vector's count, so that a caller may put items around them.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from diffcheck.wasm import section as ids
+from diffcheck.wasm.constexpr import GlobalGet, splice
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from diffcheck.wasm.module import Module
+
+
+def rewrite_tables(module: Module, constants: Mapping[int, bytes]) -> bytes:
+    """Give the table section's content with the initialisers' reads replaced."""
+    gets = [get for table in module.tables for get in table.global_gets]
+    return _rewrite(module, ids.TABLE, gets, constants)
+
+
+def rewrite_globals(module: Module, constants: Mapping[int, bytes]) -> bytes:
+    """Give the global section's content with the initialisers' reads replaced."""
+    gets = [get for each in module.globals for get in each.global_gets]
+    return _rewrite(module, ids.GLOBAL, gets, constants)
+
+
+def rewrite_elements(module: Module, constants: Mapping[int, bytes]) -> bytes:
+    """Give the element section's content with the offsets' and items' reads replaced."""
+    gets = [get for element in module.elements for get in element.global_gets]
+    return _rewrite(module, ids.ELEMENT, gets, constants)
+
+
+def rewrite_data(module: Module, constants: Mapping[int, bytes]) -> bytes:
+    """Give the data section's content with the offsets' reads replaced."""
+    gets = [get for data in module.data for get in data.global_gets]
+    return _rewrite(module, ids.DATA, gets, constants)
+
+
+def _rewrite(module: Module, id_: int, gets: Iterable[GlobalGet], constants: Mapping[int, bytes]) -> bytes:
+    """Give the content, b"" without such a section; `gets` are by file offset."""
+    section = module.section(id_)
+    if section is None:
+        return b""
+    start = section.offset + section.vector()[1]
+    local = [GlobalGet(get.start - start, get.end - start, get.globalidx) for get in gets]
+    return splice(section.content(), local, constants)

@@ -1,0 +1,177 @@
+"""A module as its list of sections, in file order (core specification 5.5.2 and 5.5.16)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from diffcheck.errors import ArtifactError
+from diffcheck.wasm import leb
+from diffcheck.wasm.leb import Reader
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+CUSTOM, TYPE, IMPORT, FUNCTION, TABLE, MEMORY, GLOBAL = range(7)
+EXPORT, START, ELEMENT, CODE, DATA, DATA_COUNT, TAG = range(7, 14)
+
+NAMES = {
+    CUSTOM: "custom",
+    TYPE: "type",
+    IMPORT: "import",
+    FUNCTION: "function",
+    TABLE: "table",
+    MEMORY: "memory",
+    TAG: "tag",
+    GLOBAL: "global",
+    EXPORT: "export",
+    START: "start",
+    ELEMENT: "element",
+    DATA_COUNT: "data count",
+    CODE: "code",
+    DATA: "data",
+}
+"""Every section id's name, in the order that sections must have in a file."""
+
+PREAMBLE = b"\0asm\x01\0\0\0"
+
+_ORDER = {id_: place for place, id_ in enumerate(NAMES)}
+_NOT_VECTORS = (CUSTOM, START, DATA_COUNT)
+
+
+class Section(msgspec.Struct, frozen=True):
+    """One section.
+
+    `payload` is what the section's size counts, so for a custom section it begins with the name;
+    `offset` is the payload's in the file; `header` is the size as the file wrote it, "" for one
+    that was made here.
+    """
+
+    id: int
+    name: str
+    offset: int
+    payload: bytes | memoryview
+    header: bytes = b""
+
+    def reader(self) -> Reader:
+        """Give a reader of the payload that knows the file's offsets."""
+        return Reader(self.payload, self.offset)
+
+    def vector(self) -> tuple[int, int]:
+        """Give the vector's count, and where in the payload its content begins.
+
+        The start, data count and custom sections hold no vector: `ValueError`.
+        """
+        if self.id in _NOT_VECTORS:
+            msg = f"the {NAMES[self.id]} section is not a vector"
+            raise ValueError(msg)
+        reader = self.reader()
+        count = reader.count(f"items of the {NAMES[self.id]} section")
+        return count, reader.offset - self.offset
+
+    def content(self) -> bytes | memoryview:
+        """Give what follows the vector's count, or a custom section's name."""
+        if self.id == CUSTOM:
+            reader = self.reader()
+            reader.name()
+            return self.payload[reader.offset - self.offset :]
+        return self.payload[self.vector()[1] :]
+
+
+def section(id_: int, payload: bytes) -> Section:
+    """Give a new section that is not a custom one."""
+    return Section(id=id_, name="", offset=0, payload=payload)
+
+
+def custom(name: str, content: bytes) -> Section:
+    """Give a new custom section."""
+    encoded = name.encode()
+    payload = leb.u(len(encoded)) + encoded + content
+    return Section(id=CUSTOM, name=name, offset=0, payload=payload)
+
+
+def write(sections: Iterable[Section]) -> bytes:
+    """Give the module of these sections, in this order; unchanged ones keep their bytes."""
+    parts: list[bytes | memoryview] = [PREAMBLE]
+    for each in sections:
+        parts += [bytes([each.id]), _header(each), each.payload]
+    return b"".join(parts)
+
+
+def split(data: bytes) -> tuple[Section, ...]:
+    """Give a core module's sections; payloads are views of `data`, nothing is copied.
+
+    Raises `ArtifactError` for what is no core module and for sections that are unknown, out of
+    order, there twice, or longer than the file.
+    """
+    reader = Reader(data)
+    _preamble(reader, data)
+    view = memoryview(data)
+    sections: list[Section] = []
+    place = 0
+    while not reader.eof:
+        at = reader.offset
+        each = _section(reader, view)
+        if each.id != CUSTOM:
+            _check_order(each.id, place, at)
+            place = _ORDER[each.id]
+        sections.append(each)
+    return tuple(sections)
+
+
+def _section(reader: Reader, view: memoryview) -> Section:
+    at = reader.offset
+    id_ = reader.u8()
+    if id_ not in NAMES:
+        raise reader.error(f"unknown section id {id_}", offset=at)
+    at = reader.offset
+    size = reader.u32()
+    if size > reader.remaining:
+        reason = f"the {NAMES[id_]} section has {size} bytes, {reader.remaining} are left"
+        raise reader.error(reason, offset=at)
+    header = reader.since(at)
+    offset = reader.offset
+    inner = reader.sub(size)
+    name = inner.name() if id_ == CUSTOM else ""
+    return Section(id_, name, offset, view[offset : offset + size], header)
+
+
+def _check_order(id_: int, place: int, offset: int) -> None:
+    if place == _ORDER[id_]:
+        reason = f"a second {NAMES[id_]} section"
+    elif place > _ORDER[id_]:
+        before = list(NAMES.values())[place]
+        reason = f"the {NAMES[id_]} section is out of order, after the {before} section"
+    else:
+        return
+    raise ArtifactError(reason, offset=offset)
+
+
+def _preamble(reader: Reader, data: bytes) -> None:
+    if not data:
+        raise ArtifactError("the file is empty", offset=0)
+    if data[:4] != PREAMBLE[:4]:
+        raise ArtifactError(
+            "this is no WebAssembly: it does not begin with \\0asm",
+            offset=0,
+            hint="give a binary .wasm file; `wasm-tools parse` makes one from text",
+        )
+    version = data[4:8]
+    if version[2:] == b"\x01\x00":
+        raise ArtifactError(
+            "this is a component, not a core module",
+            offset=4,
+            hint="`meld fuse` makes it a core module",
+        )
+    if version != PREAMBLE[4:]:
+        reason = f"the version is {version.hex(' ') or 'missing'}, not 01 00 00 00"
+        raise ArtifactError(reason, offset=4)
+    reader.skip(len(PREAMBLE))
+
+
+def _header(each: Section) -> bytes:
+    # A payload may have been replaced by one of another length: then the old size is wrong.
+    if each.header and Reader(each.header).u32() == len(each.payload):
+        return each.header
+    return leb.u(len(each.payload))

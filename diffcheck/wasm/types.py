@@ -1,0 +1,214 @@
+"""The types of WebAssembly 3.0 as data, and their encoders (core specification 2.3 and 5.3)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeAlias
+
+import msgspec
+
+from diffcheck.wasm import leb
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+NUMBERS = {"i32": 0x7F, "i64": 0x7E, "f32": 0x7D, "f64": 0x7C, "v128": 0x7B}
+PACKED = {"i8": 0x78, "i16": 0x77}
+HEAPS = {
+    "noexn": 0x74,
+    "nofunc": 0x73,
+    "noextern": 0x72,
+    "none": 0x71,
+    "func": 0x70,
+    "extern": 0x6F,
+    "any": 0x6E,
+    "eq": 0x6D,
+    "i31": 0x6C,
+    "struct": 0x6B,
+    "array": 0x6A,
+    "exn": 0x69,
+}
+REF, REF_NULL = 0x64, 0x63
+FUNC, STRUCT, ARRAY = 0x60, 0x5F, 0x5E
+SUB, SUB_FINAL, REC = 0x50, 0x4F, 0x4E
+HAS_MAXIMUM, SHARED, IS_64, PAGE_SIZE = 1, 2, 4, 8
+
+
+class RefType(msgspec.Struct, frozen=True):
+    """A reference type; `heap` is an abstract heap type's name (see `HEAPS`) or a typeidx."""
+
+    nullable: bool
+    heap: str | int
+
+
+ValType: TypeAlias = str | RefType
+"""One of `NUMBERS`, or a reference type."""
+
+
+class FieldType(msgspec.Struct, frozen=True):
+    """A field of a structure, or an array's element; `storage` may be `i8` or `i16` too."""
+
+    storage: ValType
+    mutable: bool
+
+
+class FuncType(msgspec.Struct, frozen=True, tag="func"):
+    """A function's parameters and results."""
+
+    params: tuple[ValType, ...] = ()
+    results: tuple[ValType, ...] = ()
+
+
+class StructType(msgspec.Struct, frozen=True, tag="struct"):
+    """A structure's fields."""
+
+    fields: tuple[FieldType, ...] = ()
+
+
+class ArrayType(msgspec.Struct, frozen=True, tag="array"):
+    """An array of one kind of element."""
+
+    field: FieldType
+
+
+CompositeType: TypeAlias = FuncType | StructType | ArrayType
+
+
+class SubType(msgspec.Struct, frozen=True):
+    """A type definition: final or open, the typeidx it extends, and what it is."""
+
+    final: bool
+    supers: tuple[int, ...]
+    composite: CompositeType
+
+
+class Limits(msgspec.Struct, frozen=True):
+    """A size range in pages or elements; `page_size_log2` is the custom page size, if there."""
+
+    minimum: int
+    maximum: int | None = None
+    is64: bool = False
+    shared: bool = False
+    page_size_log2: int | None = None
+
+
+class TableType(msgspec.Struct, frozen=True):
+    """A table's element type and size range."""
+
+    ref: RefType
+    limits: Limits
+
+
+class MemoryType(msgspec.Struct, frozen=True):
+    """A memory's size range."""
+
+    limits: Limits
+
+
+class GlobalType(msgspec.Struct, frozen=True):
+    """A global's value type, and whether it may be set."""
+
+    value: ValType
+    mutable: bool
+
+
+class TagType(msgspec.Struct, frozen=True):
+    """A tag's parameters, as the typeidx of a function type."""
+
+    typeidx: int
+
+
+def encode_heaptype(heap: str | int) -> bytes:
+    """Give a heap type's bytes."""
+    return leb.s(heap) if isinstance(heap, int) else bytes([HEAPS[heap]])
+
+
+def encode_reftype(ref: RefType) -> bytes:
+    """Give a reference type's bytes, the one-byte form where there is one."""
+    if ref.nullable and isinstance(ref.heap, str):
+        return encode_heaptype(ref.heap)
+    return bytes([REF_NULL if ref.nullable else REF]) + encode_heaptype(ref.heap)
+
+
+def encode_valtype(value: ValType) -> bytes:
+    """Give a value type's bytes."""
+    return encode_reftype(value) if isinstance(value, RefType) else bytes([NUMBERS[value]])
+
+
+def encode_storagetype(storage: ValType) -> bytes:
+    """Give the bytes of a value type or a packed type."""
+    if isinstance(storage, str) and storage in PACKED:
+        return bytes([PACKED[storage]])
+    return encode_valtype(storage)
+
+
+def encode_fieldtype(field: FieldType) -> bytes:
+    """Give a field type's bytes."""
+    return encode_storagetype(field.storage) + bytes([field.mutable])
+
+
+def encode_resulttype(values: Iterable[ValType]) -> bytes:
+    """Give the bytes of a vector of value types."""
+    parts = [encode_valtype(value) for value in values]
+    return leb.u(len(parts)) + b"".join(parts)
+
+
+def encode_functype(function: FuncType) -> bytes:
+    """Give a function type's bytes."""
+    return bytes([FUNC]) + encode_resulttype(function.params) + encode_resulttype(function.results)
+
+
+def encode_comptype(composite: CompositeType) -> bytes:
+    """Give a composite type's bytes."""
+    if isinstance(composite, FuncType):
+        return encode_functype(composite)
+    if isinstance(composite, ArrayType):
+        return bytes([ARRAY]) + encode_fieldtype(composite.field)
+    fields = b"".join(encode_fieldtype(field) for field in composite.fields)
+    return bytes([STRUCT]) + leb.u(len(composite.fields)) + fields
+
+
+def encode_subtype(sub: SubType) -> bytes:
+    """Give a type definition's bytes, the short form if it is final and extends nothing."""
+    if sub.final and not sub.supers:
+        return encode_comptype(sub.composite)
+    head = bytes([SUB_FINAL if sub.final else SUB]) + leb.u(len(sub.supers))
+    return head + b"".join(map(leb.u, sub.supers)) + encode_comptype(sub.composite)
+
+
+def encode_rectype(group: tuple[SubType, ...]) -> bytes:
+    """Give a recursion group's bytes; a group of one is written without its frame."""
+    if len(group) == 1:
+        return encode_subtype(group[0])
+    return bytes([REC]) + leb.u(len(group)) + b"".join(map(encode_subtype, group))
+
+
+def encode_limits(limits: Limits) -> bytes:
+    """Give the bytes of a size range."""
+    flags = (
+        HAS_MAXIMUM * (limits.maximum is not None)
+        | SHARED * limits.shared
+        | IS_64 * limits.is64
+        | PAGE_SIZE * (limits.page_size_log2 is not None)
+    )
+    numbers = (limits.minimum, limits.maximum, limits.page_size_log2)
+    return bytes([flags]) + b"".join(leb.u(n) for n in numbers if n is not None)
+
+
+def encode_tabletype(table: TableType) -> bytes:
+    """Give a table type's bytes."""
+    return encode_reftype(table.ref) + encode_limits(table.limits)
+
+
+def encode_memorytype(memory: MemoryType) -> bytes:
+    """Give a memory type's bytes."""
+    return encode_limits(memory.limits)
+
+
+def encode_globaltype(type_: GlobalType) -> bytes:
+    """Give a global type's bytes."""
+    return encode_valtype(type_.value) + bytes([type_.mutable])
+
+
+def encode_tagtype(tag: TagType) -> bytes:
+    """Give a tag type's bytes; the zero is the attribute "exception"."""
+    return b"\x00" + leb.u(tag.typeidx)

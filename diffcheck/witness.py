@@ -1,0 +1,147 @@
+"""Witness's formats: what its instrumentation exports, its manifest, its trace records, its harness snapshots."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from diffcheck.errors import ManifestError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from diffcheck.wasm.module import Module
+
+PREFIX: Final = "__witness_"
+COUNTER: Final = "__witness_counter_"
+TRACE: Final = "__witness_trace"
+ROW_RESET: Final = "__witness_row_reset"
+TRACE_RESET: Final = "__witness_trace_reset"
+_GLOBAL: Final = re.compile(r"__witness_(counter|brval|brcnt)_(0|[1-9][0-9]{0,9})\Z")
+_U32: Final = 1 << 32
+_MANIFEST_CAP: Final = 256 << 20
+
+
+class Instrumentation(msgspec.Struct, frozen=True):
+    """What witness added to an artifact, by index: branch id to global index for counters (with their type), brval and brcnt;
+    the trace memory; the two reset functions. All empty where the artifact is not instrumented."""
+
+    counters: dict[int, tuple[int, str]]
+    brvals: dict[int, int]
+    brcnts: dict[int, int]
+    trace: int | None = None
+    row_reset: int | None = None
+    trace_reset: int | None = None
+
+    @property
+    def branches(self) -> tuple[int, ...]:
+        """The ids that have both a brval and a brcnt, ascending."""
+        return tuple(sorted(self.brvals.keys() & self.brcnts.keys()))
+
+
+def instrumentation(module: Module) -> Instrumentation:
+    """What witness's exports in ``module`` are; an export of witness's name but another type counts as the artifact's own."""
+    found: dict[str, dict[int, tuple[int, str]]] = {"counter": {}, "brval": {}, "brcnt": {}}
+    trace: int | None = None
+    resets: dict[str, int] = {}
+    for export in module.exports:
+        if not export.name.startswith(PREFIX):
+            continue
+        match = _GLOBAL.match(export.name)
+        if export.kind == "global" and match and int(match[2]) < _U32:
+            value = module.all_globals[export.index].value
+            if value == "i32" or (value == "i64" and match[1] == "counter"):
+                found[match[1]][int(match[2])] = (export.index, str(value))
+        elif export.kind == "memory" and export.name == TRACE and not module.all_memories[export.index].limits.is64:
+            trace = export.index
+        elif export.kind == "func" and export.name in (ROW_RESET, TRACE_RESET):
+            signature = module.function_type(export.index)
+            if not signature.params and not signature.results:
+                resets[export.name] = export.index
+    return Instrumentation(
+        counters=dict(sorted(found["counter"].items())),
+        brvals={key: index for key, (index, _) in found["brval"].items()},
+        brcnts={key: index for key, (index, _) in found["brcnt"].items()},
+        trace=trace,
+        row_reset=resets.get(ROW_RESET),
+        trace_reset=resets.get(TRACE_RESET),
+    )
+
+
+class Branch(msgspec.Struct, frozen=True):
+    """A branch of the manifest; indices and offsets are those of the module before instrumentation."""
+
+    id: int
+    function_index: int = 0
+    function_name: str | None = None
+    kind: str = ""
+    byte_offset: int | None = None
+
+
+class Decision(msgspec.Struct, frozen=True):
+    """A decision of the manifest: the ids of its conditions, and its source line where DWARF was found."""
+
+    id: int
+    conditions: tuple[int, ...] = ()
+    source_file: str | None = None
+    source_line: int | None = None
+    chain_kind: str | None = None
+
+
+class Manifest(msgspec.Struct, frozen=True):
+    """A manifest (``<artifact>.witness.json``); fields that diffcheck has no use for are passed over."""
+
+    schema_version: str = ""
+    witness_version: str = ""
+    original_module_sha256: str = ""
+    branches: tuple[Branch, ...] = ()
+    decisions: tuple[Decision, ...] = ()
+
+
+class Place(msgspec.Struct, frozen=True):
+    """Where a branch stands in the artifact's own terms."""
+
+    function: str = ""
+    kind: str = ""
+    file: str = ""
+    line: int | None = None
+    decision: int | None = None
+
+    def __str__(self) -> str:
+        source = f"{self.file}:{self.line}" if self.file and self.line is not None else ""
+        return " ".join(part for part in (self.function, self.kind, source) if part)
+
+
+def manifest_path(artifact: Path) -> Path:
+    """Where an artifact's manifest stands."""
+    return artifact.with_name(artifact.name + ".witness.json")
+
+
+def read_manifest(data: bytes) -> Manifest:
+    """The manifest in ``data``; raises ``ManifestError`` where it is not JSON of that shape."""
+    if len(data) > _MANIFEST_CAP:
+        raise ManifestError(f"the manifest has {len(data)} bytes", hint="a manifest of over 256 MiB is not read")
+    try:
+        return msgspec.json.decode(data, type=Manifest)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise ManifestError(f"the manifest cannot be read: {error}", hint="run `witness instrument` again") from error
+
+
+def places(manifest: Manifest) -> dict[int, Place]:
+    """Where each branch of the manifest stands, by branch id."""
+    lines = {
+        branch: decision for decision in manifest.decisions for branch in decision.conditions
+    }
+    found = {}
+    for branch in manifest.branches:
+        decision = lines.get(branch.id)
+        found[branch.id] = Place(
+            function=branch.function_name or f"function {branch.function_index}",
+            kind=branch.kind,
+            file=(decision.source_file or "") if decision else "",
+            line=decision.source_line if decision else None,
+            decision=decision.id if decision else None,
+        )
+    return found
