@@ -13,7 +13,7 @@ import struct
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from diffcheck import process
-from diffcheck.backend import Command
+from diffcheck.backend import ANSWER_BYTES, Command
 from diffcheck.capsule.layout import FIRST_SLOT, SLOTS
 from diffcheck.observation import Execution, HarnessFailed, Returned
 from diffcheck.text import plural, visible
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
     from diffcheck.backend import Program
 
-MAX_ANSWER_BYTES: Final = 64 << 20
 SCHEMAS: Final = ("witness-harness-v1", "witness-harness-v2")
 
 _U32: Final = re.compile(r"(?:0|[1-9][0-9]{0,9})\Z")
@@ -64,10 +63,10 @@ def read(program: Program, answer: Path) -> Execution:
 def _load(answer: Path) -> bytes:
     if not has_answer(answer):
         raise AnswerError("no answer", "the engine ended well and wrote no snapshot")
-    try:
-        return process.read_output_file(answer, MAX_ANSWER_BYTES)
-    except (OSError, ValueError) as error:
-        raise AnswerError("answer cannot be read", str(error)) from error
+    data = process.read_output_file(answer, ANSWER_BYTES)
+    if isinstance(data, process.Unreadable):
+        raise AnswerError("answer cannot be read", data.reason)
+    return data
 
 
 def parse(data: bytes) -> dict[int, int]:
@@ -96,7 +95,7 @@ def _document(data: bytes) -> object:
             text, object_pairs_hook=_unique, parse_constant=_constant, parse_float=_float, parse_int=_integer
         )
     except json.JSONDecodeError as error:
-        cut = error.pos >= len(text.rstrip()) or not text.rstrip().endswith(("}", "]"))
+        cut = text.lstrip().startswith("{") and (error.pos >= len(text.rstrip()) or not text.rstrip().endswith("}"))
         raise AnswerError("half an answer" if cut else "answer is not JSON", str(error)) from error
     except RecursionError as error:
         raise AnswerError("answer nested too deep", plural(len(data), "byte")) from error

@@ -7,22 +7,20 @@ so a capsule's stream comes out as 250 of them, a window a pass, and nothing com
 from __future__ import annotations
 
 import os
-import re
 import shutil
-import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from backends import harness_protocol, kiln_words
-from diffcheck import process
+from backends import command_line, harness_protocol, kiln_words
 from diffcheck.backend import Capabilities, Command, CommandBackend, Identity, file_sha256
 from diffcheck.errors import EngineMissingError
-from diffcheck.observation import Execution, HarnessFailed
+from diffcheck.observation import Execution, HarnessFailed, OutOfMemory, Refused
 from diffcheck.text import decode, visible
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from diffcheck import process
     from diffcheck.backend import Limits, Program
     from diffcheck.observation import Outcome
 
@@ -30,6 +28,9 @@ VARIABLE: Final = "DIFFCHECK_KILND"
 MISSING_HINT: Final = (
     "give --kilnd PATH, set DIFFCHECK_KILND, or use --subject wasmtime-pulley; kilnd comes with the kiln project's releases"
 )
+
+NEAR_LIMIT_BYTES: Final = 32 << 20
+"""kilnd 0.4.4 takes some failed allocations for a module that does not load (code 1005, seen with a limit of 20 MB)."""
 
 CAPABILITIES: Final = Capabilities(
     transport="words",
@@ -51,14 +52,12 @@ CAPABILITIES: Final = Capabilities(
     ),
 )
 
-_VERSION: Final = re.compile(r"\b(\d+\.\d+\.\d+\S*)")
-_VERSION_DEADLINE_S: Final = 5.0
-
 
 class Kilnd(CommandBackend):
     """kilnd at ``path``; ``found`` says how it was found."""
 
     capabilities = CAPABILITIES
+    bounds_address_space = True
 
     def __init__(self, path: Path, found: str) -> None:
         self.path, self.found = path, found
@@ -67,19 +66,23 @@ class Kilnd(CommandBackend):
     def identity(self) -> Identity:
         """Name, version (empty where the binary does not say it), path and SHA-256."""
         if self._identity is None:
-            self._identity = Identity("kilnd", _version(self.path), str(self.path), file_sha256(self.path), self.found)
+            self._identity = Identity("kilnd", command_line.version(self.path), str(self.path), file_sha256(self.path), self.found)
         return self._identity
 
     def command(self, program: Program, module: Path, answer: Path) -> Command:  # noqa: ARG002 - the contract's
-        """kilnd without arguments: its harness mode is entered by the environment."""
+        """No arguments: kilnd's harness mode is entered by the environment."""
         return harness_protocol.command((str(self.path),), module, answer)
 
     def read(self, program: Program, ended: process.Ended, answer: Path, limits: Limits) -> Execution:
         """The snapshot where kilnd ended well, else what its error line means."""
-        if ended.status == 0:
+        if ended.exit_code == 0:
             return harness_protocol.read(program, answer)
-        outcome = kiln_words.classify(decode(ended.stderr), ended.status, None, limits)
-        return Execution(outcome or HarnessFailed(f"exited {ended.status} without an answer", visible(decode(ended.stderr[-400:]))))
+        outcome = kiln_words.classify(decode(ended.stderr), ended.exit_code, None, limits)
+        if outcome is None:
+            outcome = HarnessFailed(f"exited {ended.exit_code} without an answer", visible(decode(ended.stderr[-400:])))
+        if isinstance(outcome, Refused) and ended.peak_bytes + NEAR_LIMIT_BYTES > limits.memory_bytes:
+            outcome = OutOfMemory(limits.memory_bytes, "refused so close to the limit that memory may be the reason")
+        return Execution(outcome)
 
     def died(self, ended: process.Ended, limits: Limits) -> Outcome | None:
         """A failed allocation ends kilnd by SIGABRT."""
@@ -93,28 +96,11 @@ def find(options: Mapping[str, str]) -> tuple[Path, str]:
             path = Path(given).expanduser()
             if not (path.is_file() and os.access(path, os.X_OK)):
                 raise EngineMissingError(f"kilnd was not found: {found} names {given}, no program", hint=MISSING_HINT)
-            return path.resolve(), found
+            return path.absolute(), found
     on_path = shutil.which("kilnd")
     if on_path is None:
         raise EngineMissingError("kilnd was not found", hint=MISSING_HINT)
-    return Path(on_path).resolve(), "PATH"
-
-
-def _version(path: Path) -> str:
-    """What ``kilnd --version`` says, where it says a version: 0.4.4 prints a banner without one."""
-    try:
-        said = subprocess.run(
-            [path, "--version"],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=_VERSION_DEADLINE_S,
-            check=False,
-            env=process.scrubbed_environment({}),
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return ""
-    match = _VERSION.search(decode(said.stdout + said.stderr))
-    return visible(match[1], 40) if match else ""
+    return Path(on_path).absolute(), "PATH"
 
 
 def create(argument: str | None, options: Mapping[str, str]) -> Kilnd:

@@ -1,7 +1,7 @@
-"""What engines print when a module traps, refuses to load or runs out of memory, by engine, in the shared terms.
+"""What engines print when a module traps, is refused or runs out of memory, in the shared terms: for ``harness:`` and ``wasi:``.
 
-Tables of regular expressions, tried in order: the first that is found in the engine's words is the meaning. Each table
-says where its words are from. They serve the engines that are only a command to us (``harness:`` and ``wasi:``).
+Tables of regular expressions, an engine or a family each, tried in order; the first that is found is the meaning. kilnd has
+a module of its own, since its codes matter, and is asked first.
 """
 
 from __future__ import annotations
@@ -9,48 +9,107 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
-from diffcheck.observation import Outcome, Refused, Stage, TrapKind, Trapped
+from backends import kiln_words
+from diffcheck.observation import Crashed, Outcome, OutOfMemory, Refused, Stage, TrapKind, Trapped
 from diffcheck.text import visible
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-WASMTIME: Final[tuple[tuple[str, TrapKind], ...]] = (
-    # The Trap enum's Display in wasmtime 50; the CLI and Pulley say the same after "wasm trap: ".
-    (r"wasm trap: wasm `?unreachable`? instruction executed", "unreachable"),
-    (r"wasm trap: integer divide by zero", "integer divide by zero"),
-    (r"wasm trap: integer overflow", "integer overflow"),
-    (r"wasm trap: invalid conversion to integer", "invalid conversion to integer"),
-    (r"wasm trap: out of bounds memory access", "out of bounds memory access"),
-    (r"wasm trap: undefined element: out of bounds table access", "out of bounds table access"),
-    (r"wasm trap: uninitialized element", "uninitialized element"),
-    (r"wasm trap: indirect call type mismatch", "indirect call type mismatch"),
-    (r"wasm trap: call stack exhausted", "call stack exhausted"),
-    (r"wasm trap: null reference", "null reference"),
-    (r"wasm trap: cast failure", "cast failure"),
-    (r"wasm trap: out of bounds array access", "out of bounds array access"),
-    (r"wasm trap: allocation size too large", "allocation too large"),
-    (r"wasm trap: unaligned atomic", "unaligned atomic"),
-    (r"(?:wasm trap: )?(?:unhandled|uncaught|thrown) Wasm exception", "uncaught exception"),
-)
+    from diffcheck.backend import Limits
 
 V8: Final[tuple[tuple[str, TrapKind], ...]] = (
-    # V8's message templates (kTrap...), as Node 20 prints them after "RuntimeError: "; measured with Node 20.20.
-    (r"RuntimeError: unreachable", "unreachable"),
+    # Measured with Node 20.20, which prints the error's name before the words.
     (r"RuntimeError: (?:divide|remainder) by zero", "integer divide by zero"),
     (r"RuntimeError: divide result unrepresentable", "integer overflow"),
-    # V8 does not tell a NaN from a number that is too large: one of the two kinds, which compare must not tell apart.
+    # V8 says the same of a NaN and of a number that is too large, and of a null entry and one of another type.
     (r"RuntimeError: float unrepresentable in integer range", "unknown"),
+    (r"RuntimeError: null function or function signature mismatch", "unknown"),
     (r"RuntimeError: memory access out of bounds", "out of bounds memory access"),
     (r"RuntimeError: table index is out of bounds", "out of bounds table access"),
-    (r"RuntimeError: table access out of bounds|RuntimeError: table (?:initializer )?.*out of bounds", "out of bounds table access"),
-    # V8 says the same of a null entry and of one with another signature.
-    (r"RuntimeError: null function or function signature mismatch", "unknown"),
+    (r"RuntimeError: element segment out of bounds", "out of bounds table access"),
+    (r"RuntimeError: operation does not support unaligned accesses", "unaligned atomic"),
     (r"RangeError: Maximum call stack size exceeded", "call stack exhausted"),
+    (r"\[?WebAssembly\.Exception", "uncaught exception"),
+    # From V8's message templates, not measured: Node 20 has these features off.
     (r"RuntimeError: dereferencing a null pointer", "null reference"),
     (r"RuntimeError: illegal cast", "cast failure"),
     (r"RuntimeError: array element access out of bounds", "out of bounds array access"),
     (r"RuntimeError: requested new array is too large", "allocation too large"),
-    (r"RuntimeError: operation does not support unaligned accesses", "unaligned atomic"),
-    (r"WebAssembly\.Exception", "uncaught exception"),
 )
+
+RUST_FAMILY: Final[tuple[tuple[str, TrapKind], ...]] = (
+    # Wasmtime 50 (measured through its Python package) says these after "wasm trap: "; wasmi and wasmer have the same words.
+    (r"wasm `?unreachable`? instruction executed|RuntimeError: unreachable", "unreachable"),
+    (r"integer divide by zero", "integer divide by zero"),
+    (r"integer overflow", "integer overflow"),
+    (r"invalid conversion to integer", "invalid conversion to integer"),
+    (r"out of bounds memory access", "out of bounds memory access"),
+    (r"undefined element: out of bounds table access|out of bounds table access", "out of bounds table access"),
+    (r"uninitialized element", "uninitialized element"),
+    (r"indirect call type mismatch", "indirect call type mismatch"),
+    (r"call stack exhausted", "call stack exhausted"),
+    (r"out of bounds array access", "out of bounds array access"),
+    (r"allocation size too large", "allocation too large"),
+    (r"unaligned atomic", "unaligned atomic"),
+    (r"wasm trap: null reference", "null reference"),
+    (r"wasm trap: cast failure", "cast failure"),
+    (r"thrown Wasm exception|uncaught exception", "uncaught exception"),
+)
+
+WAZERO: Final[tuple[tuple[str, TrapKind], ...]] = (
+    # wazero's internal/wasmruntime/errors.go; what it shares with the family above is found there.
+    (r"wasm error: unreachable", "unreachable"),
+    (r"wasm error: stack overflow", "call stack exhausted"),
+    (r"wasm error: null reference", "null reference"),
+    # Said of an index out of bounds and of an empty element alike.
+    (r"wasm error: invalid table access", "unknown"),
+)
+
+TRAPS: Final = tuple((re.compile(pattern), kind) for pattern, kind in (*V8, *WAZERO, *RUST_FAMILY))
+
+REFUSALS: Final[tuple[tuple[re.Pattern[str], Stage], ...]] = (
+    (re.compile(r"CompileError: .*"), "load"),
+    (re.compile(r"LinkError: .*"), "instantiate"),
+    (re.compile(r".*\(at offset 0x[0-9a-f]+\).*"), "load"),  # wasmparser's, which all engines in Rust use
+    (re.compile(r".*(?:multi-?memory|multiple memories).*", re.IGNORECASE), "load"),
+    (re.compile(r".*failed to (?:parse|compile|validate|load).*", re.IGNORECASE), "load"),
+    (re.compile(r".*(?:Invalid input WebAssembly code|magic header not detected|Validation error|error compiling).*"), "load"),
+    (re.compile(r".*(?:unknown import|failed to instantiate|error instantiating).*"), "instantiate"),
+)
+"""Said by wasmtime, wasmi, wasmer, wazero and V8 of a module that they do not take; the line is the reason."""
+
+_MEMORY: Final = re.compile(r"memory allocation of \d+ bytes failed|JavaScript heap out of memory|could not allocate memory")
+_SHELL_SIGNAL: Final = 128
+_SHELL_SIGNALS: Final = range(_SHELL_SIGNAL + 1, _SHELL_SIGNAL + 32)
+"""The status with which a shell tells that its command died of a signal."""
+
+
+def classify(text: str, status: int | None, signal: int | None, limits: Limits) -> Outcome | None:
+    """What an engine's words mean, whichever of the known engines it is; None where no table has them."""
+    outcome = kiln_words.classify(text, status, signal, limits)
+    if outcome is not None:
+        return outcome
+    if memory := _MEMORY.search(text):
+        return OutOfMemory(limits.memory_bytes, memory[0])
+    if status is None:
+        return None
+    outcome = _said(text)
+    if outcome is None and status in _SHELL_SIGNALS:
+        return Crashed(status - _SHELL_SIGNAL, visible(text[-400:]))
+    return outcome
+
+
+def _said(text: str) -> Outcome | None:
+    # A refusal may have a trap's words in it ("failed to parse ... out of bounds"), a trap has none of a refusal's.
+    for pattern, stage in REFUSALS:
+        if match := pattern.search(text):
+            return Refused(stage, visible(_with_cause(text, match), 400))
+    for pattern, kind in TRAPS:
+        if match := pattern.search(text):
+            return Trapped(kind, visible(match[0]))
+    return None
+
+
+def _with_cause(text: str, match: re.Match[str]) -> str:
+    """The line found, and what follows it where the engine gives the causes under it."""
+    following = [line.strip() for line in text[match.end() :].splitlines() if line.strip() and line.strip() != "Caused by:"]
+    return "; ".join([match[0].strip(), *following[:3]])

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 import resource
+import sys
 import threading
 import time
 from collections import OrderedDict
@@ -18,7 +19,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 import wasmtime
 
-from backends.wasmtime_wire import Assemble, Assembled, Judged, Ran, Run, Validate, WasmWanted
+from backends.wasmtime_wire import Assemble, Assembled, Compile, Judged, Ran, Run, Validate, WasmWanted
 from diffcheck.capsule.layout import (
     AFTER_TRAP_EXPORT,
     FINISHED,
@@ -47,14 +48,12 @@ from diffcheck.text import visible
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from backends.wasmtime_wire import Reply, Request, Variant
+    from backends.wasmtime_wire import Answer, Request, Variant
 
-MAX_IMAGE_BYTES: Final = 256 << 20
+MAX_IMAGE_BYTES: Final = 192 << 20
 MAX_STACK_BYTES: Final = 2 << 20
 """Wasmtime aborts the process for a stack larger than its ``async_stack_size``, which wasmtime-py 50 cannot set."""
 MIN_STACK_BYTES: Final = 16 << 10
-
-COMPILING: Final = "while compiling"
 
 _FEATURES: Final = (
     "wasm_bulk_memory",
@@ -73,6 +72,7 @@ _FEATURES: Final = (
 )
 _OVER_LIMIT: Final = re.compile(r"exceeds memory limits|out of memory|failed to allocate|Cannot allocate memory", re.IGNORECASE)
 _KEPT_MODULES: Final = 6
+_MAXRSS_UNIT: Final = 1 if sys.platform == "darwin" else 1024
 _FUEL: Final = (1 << 63) - 1
 _PREFIX: Final = "__witness_counter_"
 _NUMBER: Final = re.compile(r"\+?0*([0-9]{1,10})\Z")
@@ -112,9 +112,11 @@ class Machine:
         self._engines: dict[Variant, wasmtime.Engine] = {}
         self._modules: OrderedDict[tuple[Variant, str], wasmtime.Module] = OrderedDict()
 
-    def answer(self, request: Request) -> Reply:
-        """The reply to ``request``; whatever wasmtime says is data."""
+    def answer(self, request: Request) -> Answer:
+        """The answer to ``request``; whatever wasmtime says is data."""
         match request:
+            case Compile():
+                return self._compile(request)
             case Run():
                 return self._run(request)
             case Validate():
@@ -122,31 +124,37 @@ class Machine:
             case Assemble():
                 return _assemble(request)
 
-    def _run(self, run: Run) -> Reply:
-        begun, cpu = time.perf_counter_ns(), time.process_time_ns()
-        known = (run.variant, run.sha256) in self._modules
-        if run.wasm is None and not known:
-            return WasmWanted()
-        compile_ns = 0
+    def _compile(self, request: Compile) -> Answer:
+        engine = self._engine(request.variant)
         try:
-            module = self._module(run)
-            compile_ns = time.perf_counter_ns() - begun
-            if compile_ns > run.deadline_s * 1e9:
-                raise _EndedError(TimedOut(run.deadline_s, COMPILING))
-            execution = _Instance(self._engine(run.variant), module, run).run(run.deadline_s - compile_ns / 1e9)
-        except _EndedError as ended:
-            execution = Execution(ended.outcome)
+            if not request.wasm.startswith(b"\0"):
+                wasmtime.Module.validate(engine, request.wasm)  # Module would take it for text
+            module = wasmtime.Module(engine, request.wasm)
+        except wasmtime.WasmtimeError as error:
+            return Judged(Refused("load", _words(error)))
+        self._modules[request.variant, request.sha256] = module
+        while len(self._modules) > _KEPT_MODULES:
+            self._modules.popitem(last=False)
+        return Judged(None)
+
+    def _run(self, run: Run) -> Answer:
+        key = (run.variant, run.sha256)
+        if key not in self._modules:
+            return WasmWanted()
+        self._modules.move_to_end(key)
+        begun, cpu = time.perf_counter_ns(), time.process_time_ns()
+        execution = _Instance(self._engine(run.variant), self._modules[key], run).run()
         cost = Cost(
             time.perf_counter_ns() - begun,
             time.process_time_ns() - cpu,
-            resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+            resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _MAXRSS_UNIT,
             1,
         )
-        return Ran(msgspec.structs.replace(execution, cost=cost), compile_ns)
+        return Ran(msgspec.structs.replace(execution, cost=cost))
 
-    def _validate(self, request: Validate) -> Reply:
+    def _validate(self, request: Validate) -> Answer:
         try:
-            wasmtime.Module.validate(self._engine(request.variant), bytearray(request.wasm))
+            wasmtime.Module.validate(self._engine(request.variant), request.wasm)
         except wasmtime.WasmtimeError as error:
             return Judged(Refused("load", _words(error)))
         return Judged(None)
@@ -155,20 +163,6 @@ class Machine:
         if variant not in self._engines:
             self._engines[variant] = wasmtime.Engine(_config(variant))
         return self._engines[variant]
-
-    def _module(self, run: Run) -> wasmtime.Module:
-        key = (run.variant, run.sha256)
-        if key not in self._modules:
-            # A bytearray, since wasmtime-py takes ``bytes`` that do not begin with NUL for text.
-            wasm = bytearray(run.wasm or b"")
-            try:
-                self._modules[key] = wasmtime.Module(self._engine(run.variant), wasm)
-            except wasmtime.WasmtimeError as error:
-                raise _EndedError(Refused("load", _words(error))) from error
-            while len(self._modules) > _KEPT_MODULES:
-                self._modules.popitem(last=False)
-        self._modules.move_to_end(key)
-        return self._modules[key]
 
 
 class _Instance:
@@ -183,9 +177,9 @@ class _Instance:
             self._store.set_fuel(_FUEL)
         self._linker = wasmtime.Linker(engine)
 
-    def run(self, seconds: float) -> Execution:
-        """Instantiate, call, and read what is to be read; all of it within ``seconds``."""
-        with _interrupted_after(self._engine, seconds):
+    def run(self) -> Execution:
+        """Instantiate, call, and read what is to be read."""
+        with _interrupted_after(self._engine, self._request.deadline_s):
             try:
                 self._instantiate()
                 entry = self._entry()
@@ -204,7 +198,8 @@ class _Instance:
 
     def _instantiate(self) -> None:
         try:
-            instance = wasmtime.Instance(self._store, self._module, [])
+            # By a linker that has nothing, which names an import that is missing.
+            instance = self._linker.instantiate(self._store, self._module)
         except wasmtime.Trap as trap:
             outcome = self._trapped(trap)
             if isinstance(outcome, Trapped):
@@ -260,11 +255,9 @@ class _Instance:
 
     def _recorder_memory(self) -> wasmtime.Memory:
         memory = self._export(MEMORY_EXPORT)
-        if not isinstance(memory, wasmtime.Memory):
+        if not isinstance(memory, wasmtime.Memory) or memory.data_len(self._store) < VARIABLES_ADDRESS:
             raise _EndedError(HarnessFailed("the capsule has no recorder memory"))
         try:
-            if memory.data_len(self._store) < VARIABLES_ADDRESS:
-                raise IndexError
             memory.write(self._store, self._request.parameters, self._request.parameters_address)
         except IndexError as error:
             raise _EndedError(HarnessFailed("the recorder memory is too small")) from error
@@ -284,7 +277,7 @@ class _Instance:
         return bytes(memory.read(self._store, 0, end))
 
     def _header(self, memory: wasmtime.Memory) -> Header:
-        return read_header(memory.read(self._store, HEADER_ADDRESS, HEADER_ADDRESS + HEADER.size))
+        return read_header(bytes(memory.read(self._store, HEADER_ADDRESS, HEADER_ADDRESS + HEADER.size)))
 
     def _counters(self) -> dict[int, int]:
         """The snapshot as kilnd takes it: signed integers, in the order of their names; any other global fails the run."""
@@ -343,7 +336,7 @@ def _config(variant: Variant) -> wasmtime.Config:
     return config
 
 
-def _assemble(request: Assemble) -> Reply:
+def _assemble(request: Assemble) -> Answer:
     try:
         return Assembled(bytes(wasmtime.wat2wasm(request.text)))
     except wasmtime.WasmtimeError as error:

@@ -9,7 +9,7 @@ from typing import Literal
 
 import msgspec
 
-from diffcheck.observation import Execution, Outcome
+from diffcheck.observation import Execution, Outcome  # noqa: TC001 - msgspec decodes by it
 
 Target = Literal["native", "pulley64"]
 
@@ -24,8 +24,16 @@ class Variant(msgspec.Struct, frozen=True):
     count_fuel: bool = False
 
 
+class Compile(msgspec.Struct, frozen=True, tag="compile"):
+    """Compile a module, to be run as ``sha256``: a request of its own, so that the caller knows where a deadline was met."""
+
+    variant: Variant
+    sha256: str
+    wasm: bytes
+
+
 class Run(msgspec.Struct, frozen=True, tag="run"):
-    """Run a program. ``wasm`` is None where the server is hoped to have the module of ``sha256`` compiled already.
+    """Run the program that was compiled as ``sha256``.
 
     ``parameters`` are written to the recorder memory of a capsule before its entry is called.
     """
@@ -33,7 +41,6 @@ class Run(msgspec.Struct, frozen=True, tag="run"):
     variant: Variant
     kind: Literal["capsule", "direct"]
     sha256: str
-    wasm: bytes | None
     entry: str
     parameters: bytes
     parameters_address: int
@@ -54,22 +61,21 @@ class Assemble(msgspec.Struct, frozen=True, tag="assemble"):
     text: bytes
 
 
-Request = Run | Validate | Assemble
+Request = Compile | Run | Validate | Assemble
 
 
 class Ran(msgspec.Struct, frozen=True, tag="ran"):
-    """A program's execution; ``compile_ns`` is the part of it that went into compiling."""
+    """A program's execution."""
 
     execution: Execution
-    compile_ns: int = 0
 
 
 class WasmWanted(msgspec.Struct, frozen=True, tag="wasm-wanted"):
-    """The module is not compiled here: send the request again with its bytes."""
+    """The module is not compiled here, or no longer."""
 
 
 class Judged(msgspec.Struct, frozen=True, tag="judged"):
-    """None where the module is valid."""
+    """None where the module is valid, or was compiled."""
 
     refusal: Outcome | None
 
@@ -81,4 +87,4 @@ class Assembled(msgspec.Struct, frozen=True, tag="assembled"):
     error: str = ""
 
 
-Reply = Ran | WasmWanted | Judged | Assembled
+Answer = Ran | WasmWanted | Judged | Assembled

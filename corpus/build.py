@@ -27,6 +27,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import tomllib
 from pathlib import Path
 
 CORPUS = Path(__file__).resolve().parent
@@ -161,17 +162,33 @@ def versions() -> list[str]:
     return [*lines, f"wasmtime (Python package, for the text format) {importlib.metadata.version('wasmtime')}"]
 
 
-def write_provenance() -> None:
-    """Put tool versions and digests between the marks in PROVENANCE.md."""
-    page = CORPUS / "PROVENANCE.md"
-    start, end = "<!-- built -->\n", "<!-- /built -->"
+def between(page: Path, mark: str, lines: list[str]) -> None:
+    """Put lines between the marks of a page, which the rest of the page stays around."""
+    start, end = f"<!-- {mark} -->\n", f"<!-- /{mark} -->"
     head, _, rest = page.read_text(encoding="utf-8").partition(start)
     _, _, tail = rest.partition(end)
+    page.write_text(head + start + "\n".join(lines) + "\n" + end + tail, encoding="utf-8")
+
+
+def write_provenance() -> None:
+    """Tool versions and digests into PROVENANCE.md."""
     lines = [f"- {line}" for line in versions()] + ["", "| artifact | bytes | sha256 |", "| --- | ---: | --- |"]
     for path in sorted(CORPUS.glob("[0-9]*/*.wasm")):
         data = path.read_bytes()
         lines.append(f"| `{path.relative_to(CORPUS)}` | {len(data)} | `{hashlib.sha256(data).hexdigest()}` |")
-    page.write_text(head + start + "\n".join(lines) + "\n" + end + tail, encoding="utf-8")
+    between(CORPUS / "PROVENANCE.md", "built", lines)
+
+
+def write_table() -> None:
+    """The table of cases into README.md, from the case files."""
+    lines = ["| case | purpose | rows | expected |", "| --- | --- | ---: | --- |"]
+    for path in sorted(CORPUS.glob("[0-9]*/*.toml")):
+        case = tomllib.loads(path.read_text(encoding="utf-8"))
+        expect = case["expect"]
+        verdict = ", ".join([expect["default"], *(f"{subject}: {what}" for subject, what in expect.items() if subject != "default")])
+        rows = len(case["rows"]) if "rows" in case else "default"
+        lines.append(f"| `{path.relative_to(CORPUS).with_suffix('')}` | {case['purpose']} | {rows} | {verdict} |")
+    between(CORPUS / "README.md", "cases", lines)
 
 
 def main(arguments: list[str]) -> int:
@@ -191,6 +208,7 @@ def main(arguments: list[str]) -> int:
                     print(f"built {source.parent.name}/{source.stem}", file=sys.stderr)
             if not check:
                 write_provenance()
+                write_table()
         except BuildError as error:
             print(f"build.py: {error}", file=sys.stderr)
             return 2

@@ -9,9 +9,10 @@ command to run and the answer to read.
 from __future__ import annotations
 
 import hashlib
+import signal
 from abc import ABC, abstractmethod
 from importlib.metadata import entry_points
-from pathlib import Path
+from pathlib import Path  # noqa: TC003 - a field of Host
 from typing import TYPE_CHECKING, Literal, Protocol
 
 import msgspec
@@ -22,9 +23,13 @@ from diffcheck.observation import Cost, Crashed, Execution, HarnessFailed, Outco
 from diffcheck.text import decode, visible
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Mapping
 
 Transport = Literal["memory", "words", "print"]
+
+ANSWER_BYTES = 64 << 20
+OUTPUT_STOP_BYTES = 64 << 20
+"""The largest file that an engine may write, and what it may print before it is ended."""
 
 ENTRY_POINTS = "diffcheck.backends"
 KILN_ENTRIES = ("_start", "run", "0", "1", "main")
@@ -98,11 +103,10 @@ class Program(msgspec.Struct, frozen=True):
 
 
 class Host(msgspec.Struct, frozen=True):
-    """What a worker gives its backends: the reactor that owns all children, a private folder, and whether to show output live."""
+    """What a worker gives its backends: the reactor that owns all children, and a private folder."""
 
     reactor: process.Reactor
     folder: Path
-    live: bool = False
 
 
 class Pending(Protocol):
@@ -141,6 +145,10 @@ class Oracle(Backend):
     def validate(self, wasm: bytes, limits: Limits, host: Host) -> Outcome | None:
         """None where the engine takes the module, else its refusal (or why it could not say)."""
 
+    @abstractmethod
+    def assemble(self, text: bytes, limits: Limits, host: Host) -> bytes:
+        """The binary of a module in text form; raises ``ArtifactError`` with the reason."""
+
 
 class Command(msgspec.Struct, frozen=True):
     """How to start an engine once: ``argv``, and what its environment has besides the scrubbed one."""
@@ -150,17 +158,26 @@ class Command(msgspec.Struct, frozen=True):
 
 
 class CommandBackend(Backend):
-    """An engine that is one child process a run: an adapter says the command and reads the answer."""
+    """An engine that is one child process a run: an adapter says the command and reads the answer.
+
+    ``output_bytes`` is what is kept of each of its pipes. ``bounds_address_space`` is for engines that reserve no address
+    space beyond what they use: the kernel then holds the memory limit; of the others the resident size is watched.
+    """
 
     output_bytes = 256 << 10
+    bounds_address_space = False
 
     @abstractmethod
     def command(self, program: Program, module: Path, answer: Path) -> Command:
         """The command that runs ``module`` and may write its answer to ``answer``; both are in a private folder."""
 
     @abstractmethod
-    def read(self, program: Program, ended: process.Ended, answer: Path) -> Execution:
-        """The engine's answer in the shared terms; called only where the process was not killed by us."""
+    def read(self, program: Program, ended: process.Ended, answer: Path, limits: Limits) -> Execution:
+        """The engine's answer in the shared terms; called only where the process ended by itself."""
+
+    def died(self, ended: process.Ended, limits: Limits) -> Outcome | None:  # noqa: ARG002 - for engines that say why they die
+        """What a death by a signal means in this engine's words, such as a failed allocation; None for a plain crash."""
+        return None
 
     def start(self, program: Program, limits: Limits, host: Host) -> Pending:
         """See ``Backend``: the module is written to a folder of its own, which is gone when the answer was read."""
@@ -182,9 +199,11 @@ class _ChildPending:
                 env=process.scrubbed_environment(command.environment),
                 cwd=folder,
                 deadline_s=limits.deadline_s,
-                memory_bytes=limits.memory_bytes,
+                memory_bytes=limits.memory_bytes if backend.bounds_address_space else None,
+                resident_bytes=limits.memory_bytes,
                 output_bytes=backend.output_bytes,
-                live=host.live,
+                output_stop_bytes=max(backend.output_bytes, OUTPUT_STOP_BYTES),
+                file_bytes=ANSWER_BYTES,
             )
         except BaseException:
             self._private.__exit__(None, None, None)
@@ -193,9 +212,13 @@ class _ChildPending:
     def wait(self) -> Execution:
         try:
             ended = self._reactor.wait(self._child)
-            execution = failure(ended, self._limits)
-            if execution is None:
-                execution = self._backend.read(self._program, ended, self._answer)
+            outcome = failure(ended, self._limits)
+            if outcome is None and ended.signal is not None:
+                outcome = self._backend.died(ended, self._limits) or death(ended.signal, ended.stderr, self._limits)
+            if outcome is None:
+                execution = self._backend.read(self._program, ended, self._answer, self._limits)
+            else:
+                execution = Execution(outcome)
         finally:
             self._private.__exit__(None, None, None)
         cost = Cost(ended.elapsed_ns, ended.cpu_ns, ended.peak_bytes, 1)
@@ -203,18 +226,27 @@ class _ChildPending:
         return msgspec.structs.replace(execution, cost=cost, log=log)
 
 
-def failure(ended: process.Ended, limits: Limits) -> Execution | None:
-    """The outcome of a child that we had to end or that died of a signal; None where its own answer counts."""
-    text = visible(decode(ended.stderr[-400:]))
+def failure(ended: process.Ended, limits: Limits) -> Outcome | None:
+    """The outcome of a child that we had to end; None where it ended by itself."""
     if ended.timed_out:
-        return Execution(TimedOut(limits.deadline_s))
+        return TimedOut(limits.deadline_s)
     if ended.over_memory:
-        return Execution(OutOfMemory(limits.memory_bytes, "resident size over the limit"))
+        return OutOfMemory(limits.memory_bytes, "resident size over the limit")
+    if ended.exit_code is None and ended.signal is None:
+        return HarnessFailed("could not be ended", "the engine's process did not die of SIGKILL")
     if ended.flooded:
-        return Execution(HarnessFailed("printed without end", f"{ended.stdout_total + ended.stderr_total} bytes"))
-    if ended.signal is not None:
-        return Execution(Crashed(ended.signal, text))
+        return HarnessFailed("printed without end", f"{ended.stdout_total + ended.stderr_total} bytes")
     return None
+
+
+def death(number: int, stderr: bytes, limits: Limits) -> Outcome:
+    """What the death of an engine's process by a signal means where the engine itself gave no reason.
+
+    No engine kills itself with SIGKILL and we did not: that is the kernel, short of memory.
+    """
+    if number == signal.SIGKILL:
+        return OutOfMemory(limits.memory_bytes, "killed by the system, as it does when memory runs out")
+    return Crashed(number, visible(decode(stderr[-400:])))
 
 
 class BackendFactory(Protocol):
@@ -235,9 +267,7 @@ def create(spec: str, options: Mapping[str, str]) -> Backend:
     name, colon, argument = spec.partition(":")
     known = factories()
     if name not in known:
-        raise ConfigError(
-            f"there is no backend {visible(name)!r}", hint=f"the backends here are {', '.join(sorted(known))}"
-        )
+        raise ConfigError(f"there is no backend {visible(name)!r}", hint=f"the backends here are {', '.join(sorted(known))}")
     return known[name]()(argument if colon else None, options)
 
 
@@ -251,6 +281,7 @@ def file_sha256(path: Path) -> str:
 
 
 __all__ = [
+    "ANSWER_BYTES",
     "ENTRY_POINTS",
     "KILN_ENTRIES",
     "Backend",
@@ -267,6 +298,7 @@ __all__ = [
     "Program",
     "Transport",
     "create",
+    "death",
     "factories",
     "failure",
     "file_sha256",

@@ -194,7 +194,7 @@ def worst(verdicts: list[Verdict]) -> Verdict:
 
 def totals(cases: tuple[CaseReport, ...]) -> dict[str, int]:
     """A count for each verdict, and of the vacuous and the unexpected ones."""
-    counts = dict.fromkeys(VERDICTS, 0)
+    counts: dict[str, int] = dict.fromkeys(VERDICTS, 0)
     for case in cases:
         counts[case.verdict] += 1
     return {

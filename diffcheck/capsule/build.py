@@ -16,6 +16,7 @@ from diffcheck.capsule import layout as lo
 from diffcheck.capsule import memory_map, recorder
 from diffcheck.capsule.constants import Constants, Types, i32_const, i64_const
 from diffcheck.capsule.driver import Call, start
+from diffcheck.capsule.printing import PLACEHOLDER, put_import
 from diffcheck.capsule.seal import Bounds, Closed, Sealed, close_functions, zero_body
 from diffcheck.wasm import section as ids
 from diffcheck.wasm.asm import assemble, link
@@ -59,20 +60,24 @@ class Capsule(msgspec.Struct, frozen=True):
         return self.wasm[: self.parameters_offset] + encoded + self.wasm[self.parameters_offset + len(encoded) :]
 
 
-def build(module: Module, artifact_sha256: str, calls: Sequence[Call], world: World, *, unwind: bool = True) -> Capsule:
+def build(
+    module: Module, artifact_sha256: str, calls: Sequence[Call], world: World, *, unwind: bool = True, prints: bool = False
+) -> Capsule:
     """The capsule of ``module`` that drives ``calls`` (init rows first) in ``world``.
 
-    ``unwind`` is False for an engine without exceptions: a program that exits traps then. Raises ``UnsealableError`` for what
+    ``unwind`` is False for an engine without exceptions: a program that exits traps then. ``prints`` is for an engine that runs
+    a WASI command: the capsule imports ``fd_write`` and prints its recorder memory. Raises ``UnsealableError`` for what
     has no capsule, ``CaseError`` for a world that is too large. The artifact has to be valid: the oracle says so beforehand.
     """
-    return _Builder(module, artifact_sha256, calls, world, unwind=unwind).capsule()
+    return _Builder(module, artifact_sha256, calls, world, unwind=unwind, prints=prints).capsule()
 
 
 class _Builder:
     def __init__(
-        self, module: Module, artifact_sha256: str, calls: Sequence[Call], world: World, *, unwind: bool
+        self, module: Module, artifact_sha256: str, calls: Sequence[Call], world: World, *, unwind: bool, prints: bool
     ) -> None:
-        self.module, self.calls, self.world, self.unwind = module, calls, world, unwind
+        self.module, self.calls, self.world = module, calls, world
+        self.unwind, self.prints = unwind, prints
         self.witness = witness.instrumentation(module)
         self.closed = close_functions(module, world.unknown_stubs)
         self.may_exit = any(each.spec is not None and each.spec.exits for each in self.closed)
@@ -155,6 +160,7 @@ class _Builder:
 
     def capsule(self) -> Capsule:
         """All sections in their order; the types come last of all, since others add to them."""
+        self.fd_write_type = self.types.function(("i32", "i32", "i32", "i32"), ("i32",)) if self.prints else 0
         code = self._code()
         functions = self._function_types()
         data, parameters_at = self._data()
@@ -174,6 +180,8 @@ class _Builder:
         head = write(sections)
         wasm = b"".join([head, write([data])[8:], write(customs)[8:]])
         offset = len(head) + 1 + len(u(len(data.payload))) + parameters_at
+        if self.prints:
+            wasm, offset = put_import(wasm, self.fd_write_type)
         return Capsule(
             wasm=wasm,
             parameters_offset=offset,
@@ -227,8 +235,9 @@ class _Builder:
         first = len(module.all_globals)
         self.slots = range(first, first + lo.SLOTS)
         slot = b"\x7e\x01\x42\x00\x0b"  # a mutable i64, zero
-        count = len(self.sealed.globals) + len(module.globals) + lo.SLOTS
-        content = [u(count), *self.sealed.globals, self.sealed.defined_globals, slot * lo.SLOTS]
+        slots = 0 if self.prints else lo.SLOTS
+        count = len(self.sealed.globals) + len(module.globals) + slots
+        content = [u(count), *self.sealed.globals, self.sealed.defined_globals, slot * slots]
         return section(ids.GLOBAL, b"".join(content))
 
     def _exports(self) -> list[bytes]:
@@ -236,8 +245,10 @@ class _Builder:
         exports = [
             _export(lo.ENTRY, 0, start_index),
             _export(lo.AFTER_TRAP_EXPORT, 0, self.indices.finish),
-            _export(lo.MEMORY_EXPORT, 2, self.rec),
+            _export("memory" if self.prints else lo.MEMORY_EXPORT, 2, self.rec),
         ]
+        if self.prints:
+            return exports
         names = (f"{lo.SLOT_PREFIX}{lo.FIRST_SLOT + at}" for at in range(lo.SLOTS))
         return exports + [_export(name, 3, index) for name, index in zip(names, self.slots, strict=True)]
 
@@ -268,10 +279,10 @@ class _Builder:
 
     def _code(self) -> Section:
         first = len(self.module.all_globals)
-        carry = "raw $carry"
-        raw: dict[str, int] = dict(self.symbols)
-        raw["carry"] = recorder.carry_words(range(first, first + lo.SLOTS), self.rec)  # type: ignore[assignment]
-        own = recorder.functions(self.layout, self.indices, raw, carry)
+        carry = recorder.CARRY_PRINT if self.prints else "raw $carry"
+        words = recorder.carry_words(range(first, first + lo.SLOTS), self.rec)
+        names: dict[str, int | bytes] = {**self.symbols, "carry": words, "fd_write": PLACEHOLDER}
+        own = recorder.functions(self.layout, self.indices, names, carry)
         catch = "exit" if self._throws() else "any" if self.unwind and self.module.all_tags else ""
         driver = start(self.calls, self.symbols, catch=catch)
         stubs = [self._stub(at, each) for at, each in enumerate(self.closed)]
@@ -309,7 +320,7 @@ _EXIT_TRAP = f"""
 """
 _EXIT_EITHER = f"""
   i32.const $EXIT_FLAG i32.const 1 i32.store $rec
-  i32.const 8 i32.load $rec
+  i32.const 8 i32.load $rec i32.const {lo.EXIT_TRAPS} i32.and
   if
     i32.const {lo.HEADER_ADDRESS + 28} i32.load $rec i32.const {lo.EXITED} call $record drop
     call $finish

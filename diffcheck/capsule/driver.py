@@ -50,6 +50,8 @@ _PROLOGUE = f"""
   if else unreachable end
 """
 
+_INERT = f"i32.const 8 i32.load $rec i32.const {lo.INERT} i32.and br_if 0"
+
 _PLAIN = "raw $call"
 _CAUGHT = f"""
   block $exit
@@ -137,7 +139,7 @@ def start(calls: Sequence[Call], symbols: Mapping[str, int], *, catch: str) -> b
         names: dict[str, int | bytes] = {**symbols, "K": position[call.init], "call": _call(call, symbols["rec"])}
         rows.append(_expression(link(fragment, names), locals_)[2:-1])  # without `block $done` and its end: all rows share one
         position[call.init] += 1
-    return link(assemble(f"{_PROLOGUE} block raw $rows end call $finish", locals=locals_), {**symbols, "rows": b"".join(rows)})
+    return link(assemble(f"{_PROLOGUE} block {_INERT} raw $rows end call $finish", locals=locals_), {**symbols, "rows": b"".join(rows)})
 
 
 def _expression(entry: bytes, locals_: tuple[tuple[str, str], ...]) -> bytes:

@@ -5,8 +5,8 @@ All numbers are little-endian. Addresses are in the recorder memory, a 32-bit me
 ==========  =======================================================================================================
 address     what
 ==========  =======================================================================================================
-0           parameters of the pass, ``PARAMETERS``: u32 first row, u32 row after the last, u32 exit mode (0 throw,
-            1 trap), u32 view mode (0 bytes, 1 digests), u32 view space (0 the stream, n+1 a page of memory n),
+0           parameters of the pass, ``PARAMETERS``: u32 first row, u32 row after the last, u32 flags (1: an exit
+            traps, 2: no row is called at all), u32 view mode (0 bytes, 1 digests), u32 view space (0 the stream, n+1 a page of memory n),
             u32 page, u64 view offset in bytes, u64 view step in bytes (digests: the length of a block)
 64          header, eight u64: magic and version; the plan's digest; the known answer; status (u32) and current
             record (u32); stream length in bytes; digest lanes a and b of the stream; stream address (u32) and
@@ -60,6 +60,7 @@ PAGE: Final = 65_536
 NOT_REACHED, RETURNED, EXITED, THREW, SWALLOWED, ENTERED = range(6)
 NOT_BEGUN, RUNNING, FINISHED = range(3)
 FLAG_CUT: Final = 1
+EXIT_TRAPS, INERT = 1, 2
 
 _WIDTH: Final = {"v128": 16}
 
@@ -184,7 +185,7 @@ class Parameters(msgspec.Struct, frozen=True):
 
     first: int
     last: int
-    exit_mode: int = 0
+    flags: int = 0
     view_mode: int = 0
     view_space: int = 0
     view_page: int = 0
@@ -196,7 +197,7 @@ class Parameters(msgspec.Struct, frozen=True):
         return PARAMETERS.pack(
             self.first,
             self.last,
-            self.exit_mode,
+            self.flags,
             self.view_mode,
             self.view_space,
             self.view_page,

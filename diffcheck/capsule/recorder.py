@@ -17,7 +17,7 @@ from diffcheck.wasm.asm import assemble, link
 from diffcheck.wasm.leb import s, u
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
     from diffcheck.wasm.types import ValType
 
@@ -292,7 +292,8 @@ def _finish_text(layout: lo.Layout, carry: str) -> str:
     """
 
 
-KNOWN_ANSWER: Final = (lambda a, b: a ^ ((b << 32 | b >> 32) & d.MASK))(*d.digest(mm.PATTERN_BYTES))
+_PATTERN_LANES: Final = d.digest(mm.PATTERN_BYTES)
+KNOWN_ANSWER: Final = _PATTERN_LANES[0] ^ ((_PATTERN_LANES[1] << 32 | _PATTERN_LANES[1] >> 32) & d.MASK)
 """What every pass computes over ``PATTERN_BYTES``: the lanes, the second rotated by 32, xored."""
 
 
@@ -344,7 +345,7 @@ def symbols(layout: lo.Layout, places: mm.MemoryMap, indices: Indices) -> dict[s
     }
 
 
-def functions(layout: lo.Layout, indices: Indices, names: dict[str, int], carry: str) -> list[bytes]:
+def functions(layout: lo.Layout, indices: Indices, names: Mapping[str, int | bytes], carry: str) -> list[bytes]:
     """The code entries of ``digest``, ``reserve``, ``record`` and ``finish``, in this order.
 
     ``carry`` is the text that brings the view out of the engine at the end of ``finish``.

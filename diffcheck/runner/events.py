@@ -19,6 +19,12 @@ class RunStarted(msgspec.Struct, frozen=True, tag="run-started"):
     engine_findings: tuple[EngineFinding, ...]
 
 
+class EngineProbed(msgspec.Struct, frozen=True, tag="engine-probed"):
+    """What the probes found out about the subject; comes once, at any time after the start."""
+
+    engine_findings: tuple[EngineFinding, ...]
+
+
 class CaseStarted(msgspec.Struct, frozen=True, tag="case-started"):
     """A worker took up a case."""
 
@@ -38,4 +44,4 @@ class RunFinished(msgspec.Struct, frozen=True, tag="run-finished"):
     elapsed_ns: int
 
 
-Event = RunStarted | CaseStarted | CaseFinished | RunFinished
+Event = RunStarted | EngineProbed | CaseStarted | CaseFinished | RunFinished

@@ -161,9 +161,7 @@ TRAPS: Final[dict[str, tuple[str, str]]] = {
     "throw": ("uncaught exception", start("(throw $e (i32.const 7))", "(tag $e (param i32))")),
     "throw_ref": (
         "uncaught exception",
-        start(
-            "(block $h (result exnref) (try_table (catch_all_ref $h) (throw $e)) unreachable) throw_ref", "(tag $e)"
-        ),
+        start("(block $h (result exnref) (try_table (catch_all_ref $h) (throw $e)) unreachable) throw_ref", "(tag $e)"),
     ),
     "throw_ref-null": ("null reference", start("(throw_ref (ref.null exn))")),
     "atomic-unaligned": (
@@ -172,3 +170,79 @@ TRAPS: Final[dict[str, tuple[str, str]]] = {
     ),
 }
 """Name of the program: the trap's kind, and the module."""
+
+
+COUNTERS: Final = """
+(module
+  (global (export "__witness_counter_0") (mut i64) (i64.const 7))
+  (global $b (export "__witness_counter_12") (mut i64) (i64.const 0))
+  (global (export "__witness_counter_4294967295") (mut i64) (i64.const -1))
+  (global (export "__witness_counter_3") (mut i32) (i32.const -2))
+  (func (export "_start") (global.set $b (i64.const 41)) (global.set $b (i64.add (global.get $b) (i64.const 1)))))
+"""
+COUNTED: Final = {0: 7, 12: 42, 4294967295: (1 << 64) - 1, 3: (1 << 64) - 2}
+
+LOOP: Final = start("(loop (br 0))")
+NO_ENTRY: Final = '(module (func (export "go")))'
+ENTRY_WITH_PARAMETERS: Final = '(module (func (export "_start") (param i32)))'
+FLOAT_COUNTER: Final = '(module (global (export "__witness_counter_0") f64 (f64.const 1)) (func (export "_start")))'
+NAMED_COUNTER: Final = '(module (global (export "__witness_counter_x") i64 (i64.const 1)) (func (export "_start")))'
+TRAP_IN_START: Final = '(module (func $f unreachable) (start $f) (func (export "_start")))'
+TRAP_IN_DATA: Final = '(module (memory 1) (data (i32.const 65535) "ab") (func (export "_start")))'
+MANY_PAGES: Final = start("(memory.fill (i32.const 0) (i32.const 1) (i32.const 1310720000))", "(memory 20000)")
+INVALID: Final = b"\0asm\1\0\0\0\xff\xff\xff"
+
+STREAM_ADDRESS: Final = 4096
+STREAM_BYTES: Final = 24
+SLOTS: Final = 250
+
+_FILL = f"""
+    (i32.store (i32.const 64) (i32.const 0x31534344))
+    (i32.store (i32.const 68) (i32.const 1))
+    (i32.store (i32.const 88) (i32.const 1))
+    (i64.store (i32.const 96) (i64.const {STREAM_BYTES}))
+    (i32.store (i32.const 120) (i32.const {STREAM_ADDRESS}))
+    (i32.store (i32.const {STREAM_ADDRESS}) (i32.add (i32.load (i32.const 0)) (i32.const 1000)))
+    (i64.store (i32.const {STREAM_ADDRESS + 16}) (i64.const 0x0123456789abcdef))
+"""
+_DONE = "(i32.store (i32.const 88) (i32.const 2))"
+
+
+def capsule(first: int = 0, *, body: str = "", imports: str = "", after: str = "", fields: str = "") -> str:
+    """A module laid out as a capsule: parameters at 0 (the first u32 is ``first``), header, view, a stream of 24 bytes.
+
+    The stream begins with the first parameter plus 1000. ``body`` stands between the stream and the status *finished*.
+    """
+    data = "".join(f"\\{byte:02x}" for byte in first.to_bytes(4, "little"))
+    return f"""
+    (module {imports}
+      (memory (export "diffcheck:memory") (export "memory") 2)
+      (data (i32.const 0) "{data}")
+      {fields}
+      (func (export "diffcheck:after-trap") {_DONE} (i64.store (i32.const {STREAM_ADDRESS + 8}) (i64.const 99)))
+      (func (export "_start") {_FILL} {body} {_DONE} {after}))
+    """
+
+
+def words_capsule(first: int = 0) -> str:
+    """The same with its header and view carried out as 250 counters."""
+    fields = "".join(
+        f'(global $w{slot} (export "__witness_counter_{4_000_000_000 + slot}") (mut i64) (i64.const 0))' for slot in range(SLOTS)
+    )
+    after = "".join(f"(global.set $w{slot} (i64.load (i32.const {64 + 8 * slot})))" for slot in range(SLOTS))
+    return capsule(first, fields=fields, after=after)
+
+
+def printing_capsule(first: int = 0) -> str:
+    """The same with its image printed by ``fd_write``: marker, length, image."""
+    end = STREAM_ADDRESS + STREAM_BYTES
+    length = "".join(f"\\{byte:02x}" for byte in end.to_bytes(8, "little"))
+    imports = '(import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))'
+    fields = f'(data (i32.const 70000) "diffcheck:image\\0a{length}")'
+    after = f"""
+      (i32.store (i32.const 70100) (i32.const 70000)) (i32.store (i32.const 70104) (i32.const 24))
+      (i32.store (i32.const 70108) (i32.const 0)) (i32.store (i32.const 70112) (i32.const {end}))
+      (drop (call $write (i32.const 1) (i32.const 70100) (i32.const 1) (i32.const 70120)))
+      (drop (call $write (i32.const 1) (i32.const 70108) (i32.const 1) (i32.const 70120)))
+    """
+    return capsule(first, imports=imports, fields=fields, after=after)

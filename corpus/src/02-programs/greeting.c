@@ -16,11 +16,14 @@ static char all[1024];
 
 static KEEP u32 length(const char *s) { u32 n = 0; while (s[n]) n++; return n; }
 
-static KEEP i32 say(const char *a, const char *b) {
-  struct span out[3] = {{a, length(a)}, {b, length(b)}, {"\n", 1}};
+/* One fd_write may take less than it is given, so it is repeated until all is out. */
+static KEEP void put(const char *s) {
+  struct span out = {s, length(s)};
   u32 done;
-  return fd_write(1, out, 3, &done);
+  while (out.length && fd_write(1, &out, 1, &done) == 0 && done) { out.at += done; out.length -= done; }
 }
+
+static KEEP void say(const char *a, const char *b) { put(a); put(b); put("\n"); }
 
 static KEEP const char *variable(const char *name) {
   u32 count, bytes, n = length(name);

@@ -1,0 +1,67 @@
+"""``harness:COMMAND``: any engine that speaks witness's harness protocol, started as witness starts it, by ``sh -c COMMAND``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from backends import command_line, harness_protocol, trap_words
+from diffcheck.backend import Capabilities, Command, CommandBackend, Identity
+from diffcheck.observation import Execution, HarnessFailed
+from diffcheck.text import decode, visible
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from diffcheck import process
+    from diffcheck.backend import Limits, Program
+    from diffcheck.observation import Outcome
+
+
+class Harness(CommandBackend):
+    """The engine behind a shell command; nothing is known of its cost, so kilnd's figures stand in for it."""
+
+    capabilities = Capabilities(
+        transport="words",
+        base_bytes=44_000_000,
+        function_bytes=8_200_000,
+        startup_s=0.025,
+        function_s=0.006,
+        instructions_per_s=5e7,
+        max_exports=256,
+        notes=("no state is reported at a trap", "cost and limits are not known: kilnd's are assumed"),
+    )
+
+    def __init__(self, command: str) -> None:
+        self._line, self._argv = command, command_line.shell(command)
+        self._identity: Identity | None = None
+
+    def identity(self) -> Identity:
+        """The files that the command names; a version is not asked for, since no option for it is agreed."""
+        if self._identity is None:
+            self._identity = command_line.identity("harness", self._line, ask_version=False)
+        return self._identity
+
+    def command(self, program: Program, module: Path, answer: Path) -> Command:  # noqa: ARG002 - the contract's
+        """The same for every program: the protocol is in the environment."""
+        return harness_protocol.command(self._argv, module, answer)
+
+    def read(self, program: Program, ended: process.Ended, answer: Path, limits: Limits) -> Execution:
+        """The snapshot where the engine ended well; else what its words mean by the tables of the engines we know."""
+        if ended.exit_code == 0:
+            return harness_protocol.read(program, answer)
+        text = decode(ended.stderr)
+        outcome = trap_words.classify(text, ended.exit_code, None, limits)
+        if outcome is None:
+            which = "with" if harness_protocol.has_answer(answer) else "without"
+            outcome = HarnessFailed(f"exited {ended.exit_code} {which} an answer", visible(text[-400:]))
+        return Execution(outcome)
+
+    def died(self, ended: process.Ended, limits: Limits) -> Outcome | None:
+        """A failed allocation, where the engine says so."""
+        return trap_words.classify(decode(ended.stderr), None, ended.signal, limits)
+
+
+def create(argument: str | None, options: Mapping[str, str]) -> Harness:  # noqa: ARG001 - the contract's
+    """The entry point; raises ``ConfigError`` without a command."""
+    return Harness(command_line.required(argument, "harness"))

@@ -1,0 +1,107 @@
+r"""``wasi:COMMAND``: any engine that runs a WASI command, started as ``COMMAND MODULE`` (``{}`` stands for the module elsewhere).
+
+The capsule prints its recorder memory: the 16 bytes ``diffcheck:image\\n``, a u64 length, and that many bytes from address 0.
+What the engine itself prints may stand before and after. A capsule needs several memories in one module; an engine without
+them refuses it, and says so.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import TYPE_CHECKING, Final
+
+from backends import command_line, trap_words
+from diffcheck.backend import Capabilities, Command, CommandBackend, Identity
+from diffcheck.errors import ConfigError
+from diffcheck.observation import Execution, HarnessFailed, Outcome, Refused, Returned, Trapped
+from diffcheck.text import decode, plural, visible
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from diffcheck import process
+    from diffcheck.backend import Limits, Program
+
+MARKER: Final = b"diffcheck:image\n"
+_LENGTH: Final = struct.Struct("<Q")
+_TRAPPING_WORDS: Final = ("trap", "runtimeerror", "wasm error", "exception:")
+
+
+class Wasi(CommandBackend):
+    """The engine behind a command line."""
+
+    output_bytes = 64 << 20
+    capabilities = Capabilities(
+        transport="print",
+        direct=False,
+        base_bytes=64 << 20,
+        startup_s=0.05,
+        instructions_per_s=5e7,
+        notes=("no state is reported at a trap", "needs an engine with multi-memory", "a stream of at most 64 MiB"),
+    )
+
+    def __init__(self, command: str) -> None:
+        self._line = command
+        words = command_line.words(command)
+        if not words:
+            raise ConfigError("the backend wasi needs a command", hint="write wasi:COMMAND")
+        self._argv = command_line.program(words)
+        self._identity: Identity | None = None
+
+    def identity(self) -> Identity:
+        """The engine's program, with the version that it says."""
+        if self._identity is None:
+            self._identity = command_line.identity("wasi", self._line, ask_version=True)
+        return self._identity
+
+    def command(self, program: Program, module: Path, answer: Path) -> Command:  # noqa: ARG002 - the contract's
+        """The command's words with the module's path in its place."""
+        if any("{}" in word for word in self._argv):
+            return Command(tuple(word.replace("{}", str(module)) for word in self._argv))
+        return Command((*self._argv, str(module)))
+
+    def read(self, program: Program, ended: process.Ended, answer: Path, limits: Limits) -> Execution:  # noqa: ARG002 - the contract's
+        """The image where the engine ended well; else what its words mean."""
+        if program.kind == "direct":
+            return Execution(Refused("entry", "this transport carries capsules only"))
+        if ended.exit_code == 0:
+            return _image(ended)
+        return Execution(_outcome(ended, limits))
+
+    def died(self, ended: process.Ended, limits: Limits) -> Outcome | None:
+        """A failed allocation, where the engine says so."""
+        return trap_words.classify(decode(ended.stderr), None, ended.signal, limits)
+
+
+def _image(ended: process.Ended) -> Execution:
+    stdout = ended.stdout
+    # Whatever the engine prints of its own may stand before and after.
+    begin = stdout.find(MARKER)
+    if ended.stdout_total > len(stdout):
+        return Execution(HarnessFailed("the image is too large to be printed", plural(ended.stdout_total, "byte")))
+    if begin < 0:
+        return Execution(HarnessFailed("no image in the output", plural(len(stdout), "byte") + " printed"))
+    begin += len(MARKER)
+    if len(stdout) < begin + _LENGTH.size:
+        return Execution(HarnessFailed("half an image in the output", "its length is cut"))
+    (length,) = _LENGTH.unpack_from(stdout, begin)
+    image = stdout[begin + _LENGTH.size : begin + _LENGTH.size + length]
+    if len(image) != length:
+        return Execution(HarnessFailed("half an image in the output", f"{len(image):,} of {length:,} bytes"))
+    return Execution(Returned(), carried=image)
+
+
+def _outcome(ended: process.Ended, limits: Limits) -> Outcome:
+    text = decode(ended.stderr)
+    outcome = trap_words.classify(text, ended.exit_code, None, limits)
+    if outcome is not None:
+        return outcome
+    if any(word in text.lower() for word in _TRAPPING_WORDS):
+        return Trapped("unknown", visible(text[-400:]))
+    return HarnessFailed(f"exited {ended.exit_code} without an image", visible(text[-400:]))
+
+
+def create(argument: str | None, options: Mapping[str, str]) -> Wasi:  # noqa: ARG001 - the contract's
+    """The entry point; raises ``ConfigError`` without a command, ``EngineMissingError`` where its program is not there."""
+    return Wasi(command_line.required(argument, "wasi"))

@@ -1,0 +1,306 @@
+"""wasmtime: the oracle, and as ``wasmtime-pulley`` its interpreter, the subject of those who have no other.
+
+Both live in a server process (``wasmtime_server``) that a worker keeps; this module never imports wasmtime itself. Measured
+with wasmtime 50.0.1 from PyPI, 2026-07.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import importlib.util
+import re
+import time
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from backends.wasmtime_wire import (
+    Answer,
+    Assemble,
+    Assembled,
+    Compile,
+    Judged,
+    Ran,
+    Request,
+    Run,
+    Target,
+    Validate,
+    Variant,
+    WasmWanted,
+)
+from diffcheck import process
+from diffcheck.backend import Capabilities, Identity, Limits, Oracle, death, file_sha256
+from diffcheck.errors import ArtifactError, EngineMissingError
+from diffcheck.observation import Cost, Crashed, Execution, HarnessFailed, Outcome, OutOfMemory, TimedOut, sentence
+from diffcheck.text import decode, visible
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from diffcheck.backend import Host, Pending, Program
+
+COMPILING: Final = "while compiling"
+STUCK: Final = "the engine did not stop at its deadline"
+
+_GRACE_S: Final = 1.0
+_LEAST_RESIDENT_BYTES: Final = 6 << 30
+_SERVER_BYTES: Final = 1 << 30
+_MAX_WASM_BYTES: Final = 192 << 20
+_START_DEADLINE_S: Final = 30.0
+_PANIC: Final = re.compile(r"panicked at ([^\n]*)\n([^\n]*)")
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(Answer).decode
+
+
+class Wasmtime(Oracle):
+    """Wasmtime for one target; its servers are started when needed, and one that died is replaced."""
+
+    def __init__(self, name: str, target: Target, instructions_per_s: float) -> None:
+        self.name, self.target = name, target
+        self.capabilities = Capabilities(
+            transport="memory",
+            state_at_trap=True,
+            direct=True,
+            exceptions=True,
+            base_bytes=150_000_000,
+            function_bytes=20_000,
+            startup_s=0.005,
+            function_s=0.0005,
+            instructions_per_s=instructions_per_s,
+            notes=("a stream of at most 192 MiB", "stacks of 16 KiB to 2 MiB"),
+        )
+        self._idle: list[_Connection] = []
+
+    def identity(self) -> Identity:
+        """The version of the package, and its shared library; starts nothing."""
+        version, library = _installed()
+        return Identity(self.name, version, str(library), _digest(library), f"Python package wasmtime {version}")
+
+    def start(self, program: Program, limits: Limits, host: Host) -> Pending:
+        """See ``Backend``: sent to a server that is idle, or to a new one."""
+        return _Running(self, program, limits, host)
+
+    def validate(self, wasm: bytes, limits: Limits, host: Host) -> Outcome | None:
+        """See ``Oracle``; compiles nothing."""
+        try:
+            answer = self._ask(Validate(self.variant(limits), wasm), "while validating", limits, host)
+        except _GoneError as gone:
+            return gone.outcome
+        return answer.refusal if isinstance(answer, Judged) else _unexpected(answer)
+
+    def assemble(self, text: bytes, limits: Limits, host: Host) -> bytes:
+        """The binary of a module in text form; raises ``ArtifactError`` with wasmtime's reason."""
+        try:
+            answer = self._ask(Assemble(text), "while assembling", limits, host)
+        except _GoneError as gone:
+            raise ArtifactError(sentence(gone.outcome)) from gone
+        if isinstance(answer, Assembled) and not answer.error:
+            return answer.wasm
+        raise ArtifactError(visible(answer.error if isinstance(answer, Assembled) else "answer of another kind", 1000))
+
+    def close(self) -> None:
+        """End the servers."""
+        while self._idle:
+            self._idle.pop().close()
+
+    def variant(self, limits: Limits) -> Variant:
+        """The configuration that ``limits`` ask for."""
+        return Variant(self.target, limits.canonical_nans, limits.deterministic_relaxed_simd, limits.stack_bytes, limits.count_fuel)
+
+    def connect(self, limits: Limits, host: Host) -> _Connection:
+        """An idle server that runs and that has the memory, or a new one; given back with ``keep``."""
+        resident_bytes = max(_LEAST_RESIDENT_BYTES, limits.memory_bytes + _SERVER_BYTES)
+        kept, self._idle = self._idle, []
+        chosen: _Connection | None = None
+        for connection in kept:
+            if not connection.alive:
+                continue
+            if chosen is None and connection.host.reactor is host.reactor and connection.resident_bytes >= resident_bytes:
+                chosen = connection
+            else:
+                self._idle.append(connection)
+        return chosen or _Connection(host, resident_bytes)
+
+    def keep(self, connection: _Connection) -> None:
+        """Take a server back."""
+        self._idle.append(connection)
+
+    def _ask(self, request: Request, doing: str, limits: Limits, host: Host) -> Answer:
+        connection = self.connect(limits, host)
+        connection.send(request, limits.deadline_s)
+        answer, _ = connection.receive(doing, limits)
+        self.keep(connection)
+        return answer
+
+
+class _GoneError(Exception):
+    """A server has ended instead of answering; ``outcome`` is what that means for what it was doing."""
+
+    def __init__(self, outcome: Outcome) -> None:
+        super().__init__(outcome)
+        self.outcome = outcome
+
+
+class _Connection:
+    """A server, and the modules that it has compiled as far as we know."""
+
+    def __init__(self, host: Host, resident_bytes: int) -> None:
+        self.host, self.resident_bytes = host, resident_bytes
+        self.compiled: set[tuple[Variant, str]] = set()
+        command, environment = process.own_program("backends.wasmtime_server")
+        self._server = host.reactor.serve(command, env=environment, cwd=host.folder, resident_bytes=resident_bytes)
+        # Its start is not the first program's time.
+        self.send(Assemble(b"(module)"), _START_DEADLINE_S)
+        try:
+            self.receive("while starting", None)
+        except _GoneError as gone:
+            raise EngineMissingError(
+                f"wasmtime does not start: {sentence(gone.outcome)}",
+                hint="install diffcheck's dependencies anew (pip install --force-reinstall wasmtime)",
+            ) from gone
+
+    @property
+    def alive(self) -> bool:
+        return self._server.alive
+
+    def send(self, request: Request, deadline_s: float) -> None:
+        self._server.send(_encode(request), deadline_s)
+
+    def receive(self, doing: str, limits: Limits | None) -> tuple[Answer, int]:
+        """The answer and the nanoseconds that it took; raises ``_GoneError`` where the server has ended instead."""
+        reply = self._server.receive()
+        if isinstance(reply, process.Ended):
+            raise _GoneError(_fate(reply, doing, limits or Limits()))
+        return _decode(reply.message), reply.elapsed_ns
+
+    def close(self) -> None:
+        self._server.stop(_GRACE_S)
+
+
+class _Running:
+    """A program under way: compiled where it is not yet, then run."""
+
+    def __init__(self, backend: Wasmtime, program: Program, limits: Limits, host: Host) -> None:
+        self._backend, self._program, self._limits = backend, program, limits
+        self._sha256 = program.template_sha256 if program.kind == "capsule" else ""
+        self._sha256 = self._sha256 or hashlib.sha256(program.wasm).hexdigest()
+        self._variant = backend.variant(limits)
+        self._until = time.monotonic() + limits.deadline_s
+        self._compile_ns = 0
+        self._connection: _Connection | None = None
+        if len(program.wasm) <= _MAX_WASM_BYTES:
+            self._connection = backend.connect(limits, host)
+            self._until = time.monotonic() + limits.deadline_s
+            if (self._variant, self._sha256) in self._connection.compiled:
+                self._send_run(self._connection)
+            else:
+                self._send_module(self._connection)
+
+    def wait(self) -> Execution:
+        """See ``Pending``; a server that ended is not kept, so that the next program gets a new one."""
+        connection = self._connection
+        if connection is None:
+            return Execution(HarnessFailed("the module is too large to be sent", f"{len(self._program.wasm):,} bytes"))
+        try:
+            execution = self._converse(connection)
+        except _GoneError as gone:
+            elapsed_s = self._limits.deadline_s - (self._until - time.monotonic())
+            return Execution(gone.outcome, cost=Cost(elapsed_ns=round(elapsed_s * 1e9), executions=1))
+        self._backend.keep(connection)
+        cost = execution.cost + Cost(self._compile_ns, self._compile_ns)
+        return msgspec.structs.replace(execution, cost=cost)
+
+    def _converse(self, connection: _Connection) -> Execution:
+        answer, elapsed_ns = connection.receive(self._doing, self._limits)
+        if isinstance(answer, WasmWanted):
+            self._send_module(connection)
+            answer, elapsed_ns = connection.receive(self._doing, self._limits)
+        if isinstance(answer, Judged):
+            self._compile_ns = elapsed_ns
+            if answer.refusal is not None:
+                return Execution(answer.refusal, cost=Cost(executions=1))
+            connection.compiled.add((self._variant, self._sha256))
+            if time.monotonic() >= self._until:
+                return Execution(TimedOut(self._limits.deadline_s, COMPILING), cost=Cost(executions=1))
+            self._send_run(connection)
+            answer, _ = connection.receive(self._doing, self._limits)
+        if not isinstance(answer, Ran):
+            return Execution(_unexpected(answer))
+        if isinstance(answer.execution.outcome, TimedOut):  # the server only knows what was left for the run
+            outcome = TimedOut(self._limits.deadline_s, answer.execution.outcome.detail)
+            return msgspec.structs.replace(answer.execution, outcome=outcome)
+        return answer.execution
+
+    def _send_module(self, connection: _Connection) -> None:
+        self._doing = COMPILING
+        connection.compiled.discard((self._variant, self._sha256))
+        connection.send(Compile(self._variant, self._sha256, self._program.wasm), self._left_s() + _GRACE_S)
+
+    def _send_run(self, connection: _Connection) -> None:
+        self._doing = STUCK
+        run = Run(
+            self._variant,
+            self._program.kind,
+            self._sha256,
+            self._program.entry,
+            self._program.parameters,
+            self._program.parameters_address,
+            self._left_s(),
+            self._limits.memory_bytes,
+        )
+        connection.send(run, self._left_s() + _GRACE_S)
+
+    def _left_s(self) -> float:
+        return max(0.0, self._until - time.monotonic())
+
+
+def _fate(ended: process.Ended, doing: str, limits: Limits) -> Outcome:
+    """What the end of a server means for the program that it was busy with."""
+    stderr = decode(ended.stderr)
+    if ended.timed_out:
+        return TimedOut(limits.deadline_s, doing)
+    if ended.over_memory:
+        return OutOfMemory(limits.memory_bytes, "resident size over the limit")
+    if ended.garbage:
+        return HarnessFailed("the server's answer is no message", ended.garbage)
+    if ended.signal is not None:
+        panic = _PANIC.search(stderr)
+        if panic is not None:
+            return Crashed(ended.signal, visible(f"panicked at {panic[1]} {panic[2]}", 400))
+        return death(ended.signal, ended.stderr, limits)
+    return HarnessFailed("the server ended", visible(stderr.strip().rpartition("\n")[2] or doing, 400))
+
+
+def _unexpected(answer: Answer) -> HarnessFailed:
+    return HarnessFailed("answer of another kind", type(answer).__name__)
+
+
+@cache
+def _installed() -> tuple[str, Path]:
+    """The package's version and its shared library, without importing it."""
+    spec = importlib.util.find_spec("wasmtime")
+    if spec is None or spec.origin is None:
+        raise EngineMissingError("the Python package wasmtime is not installed", hint="pip install wasmtime")
+    libraries = sorted(Path(spec.origin).parent.glob("*/*wasmtime.*"))
+    if not libraries:
+        raise EngineMissingError("the Python package wasmtime has no library for this platform", hint="use Linux or macOS")
+    return importlib.metadata.version("wasmtime"), libraries[0]
+
+
+@cache
+def _digest(library: Path) -> str:
+    return file_sha256(library)
+
+
+def create(argument: str | None, options: Mapping[str, str]) -> Wasmtime:  # noqa: ARG001 - the contract's
+    """The entry point of ``wasmtime``, native code by Cranelift."""
+    return Wasmtime("wasmtime", "native", 3e9)
+
+
+def create_pulley(argument: str | None, options: Mapping[str, str]) -> Wasmtime:  # noqa: ARG001 - the contract's
+    """The entry point of ``wasmtime-pulley``, the interpreter: about 11 times slower."""
+    return Wasmtime("wasmtime-pulley", "pulley64", 2.8e8)

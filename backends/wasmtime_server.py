@@ -1,0 +1,31 @@
+"""``python -m backends.wasmtime_server``: wasmtime in a process of its own, which answers one message at a time on its stdin.
+
+Hostile modules are compiled and run here, never in the parent: what hangs or kills this process costs one run.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import msgspec
+
+from backends.wasmtime_wire import Request
+from diffcheck.process import claim_channel, read_frame, write_frame
+
+
+def main() -> int:
+    """Answer until the stream ends."""
+    reader, writer = claim_channel()
+    # Only now, so that the first message is on its way meanwhile: this takes most of the start.
+    from backends.wasmtime_machine import Machine  # noqa: PLC0415 - as above
+
+    machine = Machine()
+    decode = msgspec.msgpack.Decoder(Request).decode
+    encode = msgspec.msgpack.Encoder().encode
+    while (message := read_frame(reader)) is not None:
+        write_frame(writer, encode(machine.answer(decode(message))))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,25 @@
+;; 128-bit numbers from 64-bit halves: wide multiplication, addition and subtraction, and a division by shifting that uses them.
+(module
+  (func $mul (export "multiply") (param $a i64) (param $b i64) (param $signed i32) (result i64 i64)
+    (if (result i64 i64) (local.get $signed)
+      (then (i64.mul_wide_s (local.get $a) (local.get $b)))
+      (else (i64.mul_wide_u (local.get $a) (local.get $b)))))
+  (func $add (export "add") (param $al i64) (param $ah i64) (param $bl i64) (param $bh i64) (result i64 i64)
+    (i64.add128 (local.get $al) (local.get $ah) (local.get $bl) (local.get $bh)))
+  (func $sub (export "subtract") (param $al i64) (param $ah i64) (param $bl i64) (param $bh i64) (result i64 i64)
+    (i64.sub128 (local.get $al) (local.get $ah) (local.get $bl) (local.get $bh)))
+  ;; The remainder of a 128-bit number, bit by bit.
+  (func $rem (export "remainder") (param $low i64) (param $high i64) (param $by i64) (result i64)
+    (local $bit i32) (local $r i64) (local $over i64)
+    (if (i64.eqz (local.get $by)) (then (return (i64.const -1))))
+    (loop $next
+      (local.set $over (i64.shr_u (local.get $r) (i64.const 63)))
+      (local.set $r (i64.or (i64.shl (local.get $r) (i64.const 1)) (i64.shr_u (local.get $high) (i64.const 63))))
+      (i64.add128 (local.get $low) (local.get $high) (local.get $low) (local.get $high))
+      (local.set $high)
+      (local.set $low)
+      (if (i32.or (i64.ne (local.get $over) (i64.const 0)) (i64.ge_u (local.get $r) (local.get $by)))
+        (then (local.set $r (i64.sub (local.get $r) (local.get $by)))))
+      (local.set $bit (i32.add (local.get $bit) (i32.const 1)))
+      (br_if $next (i32.lt_u (local.get $bit) (i32.const 128))))
+    (local.get $r)))

@@ -1,0 +1,40 @@
+;; Exceptions: payloads, order of clauses, nested handlers, rethrowing a reference, through a tail call, from deep below, uncaught.
+(module
+  (tag $number (param i32))
+  (tag $pair (param i32 i64))
+  (tag $empty)
+  (func $throw_some (param $kind i32)
+    (block $done
+      (block $third
+        (block $second
+          (block $first (br_table $first $second $third $done (local.get $kind)))
+          (throw $number (i32.const 17)))
+        (throw $pair (i32.const 5) (i64.const 600)))
+      (throw $empty)))
+  (func $tail (param $kind i32) (return_call $throw_some (local.get $kind)))
+  (func $deep (param $depth i32) (param $kind i32)
+    (if (local.get $depth)
+      (then (call $deep (i32.sub (local.get $depth) (i32.const 1)) (local.get $kind)))
+      (else (call $tail (local.get $kind)))))
+  (func $catch (export "catch") (param $kind i32) (param $depth i32) (result i64)
+    (local $a i32) (local $b i64)
+    (block $any
+      (block $on_pair (result i32 i64)
+        (block $on_number (result i32)
+          (try_table (catch $number $on_number) (catch $pair $on_pair) (catch_all $any)
+            (call $deep (local.get $depth) (local.get $kind)))
+          (return (i64.const 0)))
+        (return (i64.extend_i32_s)))
+      (local.set $b)
+      (local.set $a)
+      (return (i64.add (i64.extend_i32_s (local.get $a)) (local.get $b))))
+    (i64.const -1))
+  ;; Catch, look at it, throw it on; the outer handler gets the same one.
+  (func $rethrow (export "rethrow") (param $kind i32) (result i32)
+    (block $outer (result i32)
+      (try_table (result i32) (catch $number $outer)
+        (block $inner (result exnref)
+          (try_table (catch_all_ref $inner) (call $throw_some (local.get $kind)))
+          (return (i32.const 0)))
+        (throw_ref))))
+  (func $uncaught (export "uncaught") (param $kind i32) (call $deep (i32.const 3) (local.get $kind))))

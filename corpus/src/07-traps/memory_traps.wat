@@ -1,0 +1,17 @@
+;; Accesses that cross the end of the memory, by address, by offset, by their sum past 2^32; what was stored before stays.
+(module
+  (memory (export "memory") 1)
+  (global $done (export "done") (mut i32) (i32.const 0))
+  (func $read (export "read") (param $at i32) (param $width i32) (result i64)
+    (if (result i64) (i32.eq (local.get $width) (i32.const 8))
+      (then (i64.load (local.get $at)))
+      (else (i64.load8_s (local.get $at)))))
+  (func $read_far (export "read_far") (param $at i32) (result i32) (i32.load offset=0xfffffffc (local.get $at)))
+  (func $write (export "write") (param $at i32)
+    (i32.store (i32.const 0) (local.get $at))
+    (global.set $done (i32.const 1))
+    (i64.store (local.get $at) (i64.const -1))
+    (global.set $done (i32.const 2)))
+  (func $fill (export "fill") (param $at i32) (param $n i32)
+    (memory.fill (local.get $at) (i32.const 255) (local.get $n))
+    (if (i32.eq (i32.load8_u (i32.const 65535)) (i32.const 255)) (then (global.set $done (i32.const 3))))))

@@ -1,0 +1,15 @@
+;; Calls through a table that must trap: past its end, through a null entry, with another type; reads and writes past its end.
+(module
+  (type $unary (func (param i32) (result i32)))
+  (type $nullary (func (result i32)))
+  (table $t 4 funcref)
+  (elem (table $t) (i32.const 0) func $twice $seven)
+  (func $twice (type $unary) (i32.shl (local.get 0) (i32.const 1)))
+  (func $seven (type $nullary) (i32.const 7))
+  (func $call (export "call") (param $slot i32) (param $with i32) (result i32)
+    (if (result i32) (local.get $with)
+      (then (call_indirect $t (type $unary) (local.get $with) (local.get $slot)))
+      (else (call_indirect $t (type $nullary) (local.get $slot)))))
+  (func $is_empty (export "is_empty") (param $slot i32) (result i32) (ref.is_null (table.get $t (local.get $slot))))
+  (func $clear (export "clear") (param $slot i32) (table.set $t (local.get $slot) (ref.null func)))
+  (func $wipe (export "wipe") (param $from i32) (param $n i32) (table.fill $t (local.get $from) (ref.null func) (local.get $n))))

@@ -1,0 +1,16 @@
+;; Vectors in structures and arrays: four colours in a palette, mixed by lanes.
+(module
+  (type $palette (array (mut v128)))
+  (type $pixel (struct (field $colour (mut v128)) (field $alpha i32)))
+  (func $mix (export "mix") (param $which i32) (result i64)
+    (local $p (ref null $palette))
+    (local.set $p (array.new $palette (v128.const i32x4 1 2 3 4) (i32.const 4)))
+    (if (i32.lt_u (local.get $which) (i32.const 4))
+      (then (array.set $palette (local.get $p) (local.get $which) (v128.const i32x4 10 20 30 40))))
+    (i64x2.extract_lane 0 (i32x4.add (array.get $palette (local.get $p) (i32.const 0)) (array.get $palette (local.get $p) (i32.const 1)))))
+  (func $tint (export "tint") (param $alpha i32) (result i64)
+    (local $px (ref null $pixel))
+    (local.set $px (struct.new $pixel (v128.const i32x4 5 6 7 8) (local.get $alpha)))
+    (if (i32.gt_s (struct.get $pixel $alpha (local.get $px)) (i32.const 100))
+      (then (struct.set $pixel $colour (local.get $px) (v128.const i32x4 0 0 0 0))))
+    (i64x2.extract_lane 1 (struct.get $pixel $colour (local.get $px)))))

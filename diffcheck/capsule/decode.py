@@ -1,0 +1,165 @@
+"""From a stream's bytes to rows and final state; everything is checked, since it came through an engine.
+
+An ``Image`` is a stream of which some bytes may not be known: on a transport that carries windows, only what differs is
+fetched, and the rest is known to be the oracle's.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from diffcheck.capsule import layout as lo
+from diffcheck.capsule.digest import digest
+from diffcheck.errors import StreamError
+from diffcheck.observation import Exited, FinalState, Outcome, Output, Returned, RowSeen, Trapped
+from diffcheck.values import Value
+
+if TYPE_CHECKING:
+    from diffcheck.capsule.layout import Header, Layout
+
+_WIDTHS: Final = {"i32": 4, "f32": 4, "ref": 4, "i64": 8, "f64": 8, "v128": 16}
+_UNCAUGHT: Final = Trapped("uncaught exception")
+
+
+class Image(msgspec.Struct, frozen=True):
+    """A whole stream, its header, and the pass's row range."""
+
+    header: lo.Header
+    stream: bytes
+    first: int
+    last: int
+
+
+def check_header(words: bytes, layout: Layout) -> Header:
+    """The header in the first 64 bytes, checked to be of this plan and of an engine that computes digests right.
+
+    Raises ``StreamError`` with the reason in words.
+    """
+    if len(words) < lo.HEADER.size:
+        raise StreamError(f"the stream's header has {len(words)} bytes, not {lo.HEADER.size}")
+    header = lo.read_header(words)
+    if header.magic != lo.MAGIC:
+        raise StreamError(f"the stream begins with {header.magic:#010x}, which is no observation stream")
+    if header.version != lo.VERSION:
+        raise StreamError(f"the stream has version {header.version}, this is {lo.VERSION}")
+    if header.plan_digest != layout.plan_digest:
+        raise StreamError(f"the stream is of plan {header.plan_digest:016x}, this is {layout.plan_digest:016x}")
+    if header.status != lo.FINISHED:
+        raise StreamError("the stream was not finished")
+    if header.known_answer != layout.known_answer:
+        raise StreamError(
+            f"the engine digests wrong: the known answer is {layout.known_answer:016x}, it computed {header.known_answer:016x}"
+        )
+    return header
+
+
+def decode_image(memory: bytes, layout: Layout, first: int, last: int) -> Image:
+    """The stream in a recorder memory's bytes, with its length and digest checked; raises ``StreamError``."""
+    header = check_header(memory[lo.HEADER_ADDRESS : lo.HEADER_ADDRESS + lo.HEADER.size], layout)
+    stream = memory[header.address : header.address + header.length]
+    if len(stream) != header.length:
+        raise StreamError(f"the stream should have {header.length} bytes, {len(stream)} arrived")
+    if header.length % 8 or header.length < layout.heap_offset(first, last):
+        raise StreamError(f"the stream has {header.length} bytes, which cannot hold its records")
+    if digest(stream) != (header.lane_a, header.lane_b):
+        raise StreamError("the stream's digest is not that of its bytes: it was damaged, or digested wrong")
+    return Image(header, stream, first, last)
+
+
+def rows(image: Image, layout: Layout) -> tuple[RowSeen, ...]:
+    """All rows of the pass, init rows first; those that were not reached have no outcome."""
+    names = layout.rows[: layout.n_init] + layout.rows[layout.n_init + image.first : layout.n_init + image.last]
+    return tuple(_row(image.stream, layout, at, row) for at, row in enumerate(names))
+
+
+def _outcome(word: int, code: int) -> Outcome | None:
+    match word:
+        case lo.NOT_REACHED:
+            return None
+        case lo.RETURNED:
+            return Returned()
+        case lo.EXITED | lo.SWALLOWED:
+            return Exited(code)
+        case lo.THREW:
+            return _UNCAUGHT
+        case lo.ENTERED:
+            return Trapped("unknown")
+    raise StreamError(f"a record has the outcome {word}, which there is not")
+
+
+def swallowed(image: Image, layout: Layout) -> bool:
+    """Whether a row of the pass came back although the program had asked to exit."""
+    size = layout.record_size
+    return any(
+        struct.unpack_from("<I", image.stream, at * size)[0] == lo.SWALLOWED
+        for at in range(layout.records(image.first, image.last))
+    )
+
+
+def _row(stream: bytes, layout: Layout, at: int, row: lo.RowLayout) -> RowSeen:
+    record = at * layout.record_size
+    word, code = struct.unpack_from("<II", stream, record)
+    outcome = _outcome(word, code)
+    if outcome is None:
+        return RowSeen(row.name, None)
+    n = len(layout.branches)
+    cursor, overflow, trace_at, _ = struct.unpack_from("<IIQQ", stream, record + layout.trace_offset)
+    return RowSeen(
+        name=row.name,
+        outcome=outcome,
+        results=_values(stream, record + 8, row.results) if word == lo.RETURNED else (),
+        brvals=struct.unpack_from(f"<{n}I", stream, record + layout.brvals_offset),
+        brcnts=struct.unpack_from(f"<{n}I", stream, record + layout.brcnts_offset),
+        trace=_heap(stream, trace_at, cursor - 16) if trace_at else b"",
+        trace_overflow=bool(overflow),
+        stdout=_output(stream, record + layout.stdout_offset) if layout.has_output else None,
+        stderr=_output(stream, record + layout.stdout_offset + 24) if layout.has_output else None,
+        stub_calls=struct.unpack_from(f"<{len(layout.stubs)}I", stream, record + layout.calls_offset),
+    )
+
+
+def _values(stream: bytes, offset: int, kinds: tuple[str, ...]) -> tuple[Value, ...]:
+    values = []
+    for kind in kinds:
+        width = _WIDTHS[kind]
+        values.append(Value(kind, int.from_bytes(stream[offset : offset + width], "little")))
+        offset += 16 if kind == "v128" else 8
+    return tuple(values)
+
+
+def _output(stream: bytes, offset: int) -> Output:
+    total, captured, at, running = struct.unpack_from("<QIIQ", stream, offset)
+    return Output(total, _heap(stream, at, captured) if captured else b"", running)
+
+
+def _heap(stream: bytes, offset: int, length: int) -> bytes:
+    if offset + length > len(stream):
+        raise StreamError(f"a record points to {length} bytes at {offset}, past the stream's end")
+    return stream[offset : offset + length]
+
+
+def state(image: Image, layout: Layout) -> FinalState:
+    """The final record; raises ``StreamError`` where it points past the stream."""
+    stream, base = image.stream, layout.records(image.first, image.last) * layout.record_size
+    counters = struct.unpack_from(f"<{len(layout.counters)}Q", stream, base)
+    kinds = tuple(kind for _, kind in layout.globals)
+    values = _values(stream, base + layout.globals_offset, kinds)
+    tables = struct.unpack_from(f"<{layout.tables}Q", stream, base + layout.tables_offset)
+    sizes, pages = [], []
+    for at in range(len(layout.memories)):
+        size, heap_at, count = struct.unpack_from("<QQQ", stream, base + layout.memories_offset + 24 * at)
+        sizes.append(size)
+        lanes = struct.unpack(f"<{2 * count}Q", _heap(stream, heap_at, 16 * count)) if count <= len(stream) else None
+        if lanes is None:
+            raise StreamError(f"memory {layout.memories[at].index} says that {count} pages were digested")
+        pages.append(tuple(zip(lanes[::2], lanes[1::2], strict=True)))
+    return FinalState(
+        counters=dict(zip(layout.counters, counters, strict=True)),
+        globals=dict(zip((name for name, _ in layout.globals), values, strict=True)),
+        tables=tables,
+        memories=tuple(sizes),
+        pages=tuple(pages),
+    )

@@ -1,0 +1,123 @@
+"""Putting one imported function in front of a finished capsule, for engines that carry a stream out by printing it.
+
+Imports come first in every index space (core specification 2.5.1), so this is the one transport for which function indices
+change, and with them code bytes: calls, ``ref.func``, element segments, constant expressions, exports. The name section goes,
+since its indices would be wrong.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from diffcheck.wasm import code, module
+from diffcheck.wasm import section as ids
+from diffcheck.wasm.constexpr import read_constexpr
+from diffcheck.wasm.leb import Reader, u
+from diffcheck.wasm.section import Section, section, write
+from diffcheck.wasm.types import encode_globaltype, encode_reftype, encode_tabletype
+
+if TYPE_CHECKING:
+    from diffcheck.wasm.module import Module
+    from diffcheck.wasm.segments import DataSegment, Element
+
+PLACEHOLDER: Final = 0xFFFF_FFF0
+"""What stands for the import's index before it is put in."""
+
+_IMPORT: Final = b"".join([u(22), b"wasi_snapshot_preview1", u(8), b"fd_write", b"\x00"])
+_KINDS: Final = {"func": 0, "table": 1, "memory": 2, "global": 3, "tag": 4}
+_DECLARATIVE_EXPRS, _DECLARATIVE_FUNCS, _PASSIVE_EXPRS, _PASSIVE_FUNCS = 7, 3, 5, 1
+_ACTIVE_EXPRS, _ACTIVE_FUNCS = 6, 2
+
+
+def _shift(index: int) -> int:
+    return 0 if index == PLACEHOLDER else index + 1
+
+
+def put_import(wasm: bytes, typeidx: int) -> tuple[bytes, int]:
+    """The capsule with ``fd_write``, of the type ``typeidx``, as function 0; and where its parameters stand then.
+
+    ``wasm`` has no imports and no start section, and its last data segment is the recorder's, as ``build`` makes it.
+    """
+    read = module.read(wasm)
+    changed = {
+        ids.TABLE: _tables,
+        ids.GLOBAL: _globals,
+        ids.EXPORT: _exports,
+        ids.ELEMENT: _elements,
+        ids.CODE: _code,
+    }
+    sections: list[Section] = []
+    for each in read.sections:
+        if each.id == ids.CUSTOM and each.name == "name":
+            continue
+        sections.append(section(each.id, changed[each.id](read)) if each.id in changed else each)
+        if each.id == ids.TYPE:
+            sections.append(section(ids.IMPORT, u(1) + _IMPORT + u(typeidx)))
+    shifted = write(sections)
+    last: DataSegment = module.read(shifted).data[-1]
+    return shifted, last.start
+
+
+def _vector(items: list[bytes]) -> bytes:
+    return u(len(items)) + b"".join(items)
+
+
+def _expr(raw: bytes) -> bytes:
+    parts, done = [], 0
+    for instr in read_constexpr(Reader(raw)).instrs:
+        if instr.name == "ref.func":
+            parts += [raw[done : instr.start], b"\xd2", u(_shift(int(instr.immediates[0])))]
+            done = instr.end
+    return b"".join([*parts, raw[done:]])
+
+
+def _tables(read: Module) -> bytes:
+    return _vector(
+        [
+            encode_tabletype(each.type) if each.init is None else b"\x40\x00" + encode_tabletype(each.type) + _expr(each.init)
+            for each in read.tables
+        ]
+    )
+
+
+def _globals(read: Module) -> bytes:
+    return _vector([encode_globaltype(each.type) + _expr(each.init) for each in read.globals])
+
+
+def _exports(read: Module) -> bytes:
+    items = []
+    for each in read.exports:
+        name = each.name.encode()
+        index = _shift(each.index) if each.kind == "func" else each.index
+        items.append(u(len(name)) + name + bytes([_KINDS[each.kind]]) + u(index))
+    return _vector(items)
+
+
+def _elements(read: Module) -> bytes:
+    return _vector([_element(each) for each in read.elements])
+
+
+def _element(each: Element) -> bytes:
+    """A segment in the form that spells everything out."""
+    listed = not each.exprs and not (each.ref.heap != "func" or each.ref.nullable)
+    if each.mode == "active":
+        head = u(_ACTIVE_FUNCS if listed else _ACTIVE_EXPRS) + u(each.table or 0) + _expr(each.offset or b"")
+    elif each.mode == "passive":
+        head = u(_PASSIVE_FUNCS if listed else _PASSIVE_EXPRS)
+    else:
+        head = u(_DECLARATIVE_FUNCS if listed else _DECLARATIVE_EXPRS)
+    if listed:
+        return head + b"\x00" + _vector([u(_shift(index)) for index in each.funcs])
+    return head + encode_reftype(each.ref) + _vector([_expr(expr) for expr in each.exprs])
+
+
+def _code(read: Module) -> bytes:
+    found = read.section(ids.CODE)
+    assert found is not None, "a capsule has code"  # noqa: S101
+    payload, items = bytes(found.payload), []
+    for offset, size in read.bodies:
+        at = offset - found.offset
+        body = payload[at : at + size]
+        body = code.reindex(body, start=code.read_locals(body).end, base_offset=offset, funcs=_shift)
+        items.append(u(len(body)) + body)
+    return _vector(items)

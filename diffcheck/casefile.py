@@ -1,0 +1,287 @@
+"""Case files: ``<stem>.toml`` beside an artifact, read strictly, since a key that is passed over is a test that is not run.
+
+A case file never names a command, and the one file that it may name, ``stdin_file``, lies in its own folder.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+import os
+import re
+import stat
+import tomllib
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
+
+import msgspec
+
+from diffcheck import config
+from diffcheck.errors import ArtifactError, CaseError, ConfigError, DiffcheckError
+from diffcheck.text import plural, size, visible
+from diffcheck.verdict import VERDICTS, Verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+CASE_FILE_CAP: Final = 1 << 20
+STDIN_CAP: Final = 16 << 20
+ARTIFACT_CAP: Final = 1 << 30
+_MAX_ROWS: Final = 10_000
+_MAX_KEY_PARTS: Final = 16
+
+Check: TypeAlias = "Callable[[str, object], Any]"
+"""Gives what a key's value says, in the type that ``Settings`` has for it, or raises ``CaseError``; it is given the key."""
+
+
+class CaseLimits(msgspec.Struct, frozen=True):
+    """What a case sets for itself; None leaves the run's own limit.
+
+    ``deadline_s`` and ``memory_bytes`` are the subject's; ``memory_pages`` (of 64 KiB) and ``table_elements`` the maximum that
+    memories and tables get; ``digest_pages`` how many pages of memory are digested.
+    """
+
+    deadline_s: float | None = None
+    memory_bytes: int | None = None
+    memory_pages: int | None = None
+    table_elements: int | None = None
+    digest_pages: int | None = None
+
+
+class Finding(msgspec.Struct, frozen=True):
+    """A divergence that the case is known for: with which subject, what it does, and the specification's section."""
+
+    what: str
+    subject: str = ""
+    spec: str = ""
+
+
+class Settings(msgspec.Struct, frozen=True):
+    """What a case file says."""
+
+    purpose: str = ""
+    rows: tuple[str, ...] = ()
+    stdin: bytes = b""
+    args: tuple[str, ...] = ()
+    env: dict[str, str] = {}
+    limits: CaseLimits = CaseLimits()
+    expect: dict[str, Verdict] = {}
+    findings: tuple[Finding, ...] = ()
+
+
+def read_settings(path: str) -> Settings:
+    """Give the settings in the case file at ``path``; ``CaseError`` names the file, the key and the nearest right name."""
+    try:
+        raw = _parse(_decode(read_regular(path, CASE_FILE_CAP, "the case file", CaseError)))
+        found = _checked(raw, _KEYS, "")
+        if "stdin_file" in found:
+            found["stdin"] = _read_stdin(path, found.pop("stdin_file"), alone="stdin" not in found)
+    except CaseError as error:
+        raise CaseError(f"{visible(path)}: {error}", hint=error.hint) from error
+    findings = found.pop("finding", ())
+    return Settings(**found, findings=findings)
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """Give the known word that a misspelt one probably means, or nothing."""
+    return next(iter(difflib.get_close_matches(word[:64], list(known), 1)), "")
+
+
+def read_regular(path: str, cap_bytes: int, what: str, error_type: type[DiffcheckError] = ArtifactError) -> bytes:
+    """Give the bytes of a regular file that stays as it is meanwhile; ``error_type`` says why not. Links are followed."""
+    try:
+        # O_NONBLOCK: opening a FIFO that nobody writes to must not wait.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
+        with open(descriptor, "rb", buffering=0) as file:  # noqa: PTH123 - a descriptor, so that no other file is checked
+            before = os.fstat(descriptor)
+            if not stat.S_ISREG(before.st_mode):
+                raise error_type(f"{what} is not a regular file")
+            if before.st_size > cap_bytes:
+                raise error_type(f"{what} has {size(before.st_size)}, at most {size(cap_bytes)} are read")
+            data = bytearray()
+            while len(data) <= before.st_size and (part := file.read(before.st_size + 1 - len(data))):
+                data += part
+            after = os.fstat(descriptor)
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
+        raise error_type(f"{what} cannot be read: {getattr(error, 'strerror', None) or 'no usable path'}") from error
+    if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns) or len(data) != before.st_size:
+        raise error_type(f"{what} changed while it was read", hint="run again when nothing writes to it any more")
+    return bytes(data)
+
+
+def _decode(data: bytes) -> str:
+    """Give the case file's text; ``CaseError`` where it is not UTF-8, as TOML has to be."""
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise CaseError(f"the text is not UTF-8 (byte {error.start})", hint="save the file as UTF-8") from error
+
+
+_TOKENS: Final = re.compile(
+    r'"{3}(?:[^"\\]|\\.|"(?!""))*+(?:"{3}|\Z)'
+    r"|'{3}(?:[^']|'(?!''))*+(?:'{3}|\Z)"
+    r'|"(?:[^"\\\n]|\\.)*+(?:"|$)'
+    r"|'[^'\n]*+(?:'|$)"
+    r"|(?P<none>\#[^\n]*+|[ \t]++)"
+    r"|[A-Za-z0-9_-]++",
+    re.DOTALL | re.MULTILINE,
+)
+
+
+def _parse(text: str) -> dict[str, object]:
+    # tomllib (3.11) takes minutes and all memory for one key of 100,000 parts; strings and words become `s`, blanks go.
+    skeleton = _TOKENS.sub(lambda token: "" if token["none"] else "s", text)
+    if "s." * _MAX_KEY_PARTS in skeleton:
+        raise CaseError(f"a key has more than {_MAX_KEY_PARTS} parts")
+    try:
+        return tomllib.loads(text)
+    except (ValueError, RecursionError) as error:  # ValueError: also a number of more digits than Python reads
+        why = "it is nested too deeply" if isinstance(error, RecursionError) else visible(str(error))
+        raise CaseError(f"it is not TOML: {why}") from error
+
+
+def _checked(raw: dict[str, object], keys: dict[str, Check], table: str) -> dict[str, Any]:
+    for key in raw:
+        if key not in keys:
+            known = nearest(key, keys)
+            hint = f"did you mean {table}{known}?" if known else f"the keys are {', '.join(keys)}"
+            raise CaseError(f"unknown key {table}{visible(key)}", hint=hint)
+    return {key: keys[key](f"{table}{key}", value) for key, value in raw.items()}
+
+
+def _wrong(key: str, wanted: str, value: object) -> CaseError:
+    given = {str: "a string", bool: "true or false", int: "an integer", float: "a float", list: "an array", dict: "a table"}
+    words = given.get(type(value), "a date or time")
+    if isinstance(value, str):
+        words += f" ({visible(repr(value[:80]), 40)})"
+    elif isinstance(value, float) or (isinstance(value, int) and value.bit_length() <= 64):  # noqa: PLR2004 - Python writes no number of over 4,300 digits
+        words += f" ({str(value).lower()})"
+    return CaseError(f"{visible(key)} has to be {wanted}, and is {words}")
+
+
+def _text(key: str, value: object) -> str:
+    if not isinstance(value, str):
+        raise _wrong(key, "a string", value)
+    return value
+
+
+def _word(key: str, value: object) -> str:
+    text = _text(key, value)
+    if "\0" in text:
+        raise CaseError(f"{visible(key)} holds a NUL, and a program's arguments and environment end at one")
+    return text
+
+
+def _array(item: Check, what: str, most: int = _MAX_ROWS) -> Check:
+    def check(key: str, value: object) -> tuple[Any, ...]:
+        if not isinstance(value, list):
+            raise _wrong(key, f"an array of {what}", value)
+        if len(value) > most:
+            raise CaseError(f"{key} has {plural(len(value), 'item')}, at most {most:,} are taken")
+        return tuple(item(f"{key}[{index}]", each) for index, each in enumerate(value))
+
+    return check
+
+
+def _table(key: str, value: object) -> dict[str, object]:
+    if not isinstance(value, dict):
+        raise _wrong(key, "a table", value)
+    return value
+
+
+def _environment(key: str, value: object) -> dict[str, str]:
+    table = _table(key, value)
+    for name in table:
+        if not name or "=" in name or "\0" in name:
+            raise CaseError(f"{visible(repr(name))} is no name of an environment variable")
+    return {name: _word(f"{key}.{name}", each) for name, each in table.items()}
+
+
+def _expect(key: str, value: object) -> dict[str, Verdict]:
+    return {name: _verdict(f"{key}.{name}", word) for name, word in _table(key, value).items()}
+
+
+def _verdict(key: str, value: object) -> Verdict:
+    found = next((word for word in VERDICTS if word == value), None)
+    if found is None:
+        meant = nearest(_text(key, value), VERDICTS)
+        hint = f"did you mean {meant}?" if meant else f"the verdicts are {', '.join(VERDICTS)}"
+        raise CaseError(f"{visible(key)} is no verdict: {visible(repr(value), 40)}", hint=hint)
+    return found
+
+
+def _limits(key: str, value: object) -> CaseLimits:
+    found = _checked(_table(key, value), _LIMITS, f"{key}.")
+    if "memory" in found:
+        found["memory_bytes"] = found.pop("memory")
+    return CaseLimits(**found)
+
+
+def _finding(key: str, value: object) -> Finding:
+    found = _checked(_table(key, value), _FINDING, f"{key}.")
+    if "what" not in found:
+        raise CaseError(f"{key} does not say what was found", hint='add what = "..."')
+    return Finding(**found)
+
+
+def _integer(least: int, most: int) -> Check:
+    def check(key: str, value: object) -> int:
+        if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
+            raise _wrong(key, f"an integer from {least:,} to {most:,}", value)
+        return value
+
+    return check
+
+
+def _seconds(key: str, value: object) -> float:
+    most = 86_400.0
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value) or not 0 < value <= most:
+        raise _wrong(key, f"a number of seconds above 0 and up to {most:,.0f}", value)
+    return float(value)
+
+
+def _memory(key: str, value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, (str, int)):
+        raise _wrong(key, "a size such as '4GiB', '512MB' or a number of bytes", value)
+    try:
+        # Python writes no number of over 4,300 digits in decimal.
+        return config.parse_size(value if isinstance(value, str) else str(min(value, 1 << 64)))
+    except ConfigError as error:
+        raise CaseError(f"{key}: {error}", hint=error.hint) from error
+
+
+_LIMITS: Final[dict[str, Check]] = {
+    "deadline_s": _seconds,
+    "memory": _memory,
+    "memory_pages": _integer(0, 65_536),
+    "table_elements": _integer(0, 10_000_000),
+    "digest_pages": _integer(0, 65_536),
+}
+_FINDING: Final[dict[str, Check]] = {"subject": _text, "spec": _text, "what": _text}
+_KEYS: Final[dict[str, Check]] = {
+    "purpose": _text,
+    "rows": _array(_text, "strings"),
+    "stdin": lambda key, value: _text(key, value).encode(),
+    "stdin_file": _word,
+    "args": _array(_word, "strings"),
+    "env": _environment,
+    "limits": _limits,
+    "expect": _expect,
+    "finding": _array(_finding, "tables, [[finding]]", 1000),
+}
+
+
+def _read_stdin(case_file: str, name: str, *, alone: bool) -> bytes:
+    if not alone:
+        raise CaseError("stdin and stdin_file are both given", hint="keep one of them")
+    folder = os.path.realpath(os.path.dirname(case_file) or ".")  # noqa: PTH120 - strings all through, 10,000 cases are listed
+    target = os.path.realpath(os.path.join(folder, name))  # noqa: PTH118 - as above
+    if not name or os.path.isabs(name) or ".." in name.split("/") or not inside(target, folder):  # noqa: PTH117 - as above
+        raise CaseError(
+            f"stdin_file is not in the case's own folder: {visible(repr(name))}", hint="put the file beside the case file"
+        )
+    return read_regular(target, STDIN_CAP, f"stdin_file {visible(repr(name))}", CaseError)
+
+
+def inside(path: str, folder: str) -> bool:
+    """Whether a resolved path lies in a resolved folder."""
+    return path.startswith(folder.rstrip("/") + "/")

@@ -1,0 +1,18 @@
+"""``diffcheck backends``: the engines that can be used here."""
+
+from __future__ import annotations
+
+import rich_click as click
+
+from diffcheck.cli.options import options
+
+
+@click.command("backends")
+@options("kilnd")
+def command(kilnd: str | None) -> int:
+    """List the backends with version, capabilities, and where each was found or why it cannot be used."""
+    from diffcheck import probe  # noqa: PLC0415 - engines, only where they are used
+    from diffcheck.report import tables, words  # noqa: PLC0415 - rich, only where it is used
+
+    tables.backends(probe.look({"kilnd": kilnd} if kilnd else {}), words.console())
+    return 0

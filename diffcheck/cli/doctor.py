@@ -1,0 +1,24 @@
+"""``diffcheck doctor``: whether each engine works as diffcheck needs it, and its known weaknesses."""
+
+from __future__ import annotations
+
+import rich_click as click
+
+from diffcheck.cli.options import options
+
+
+@click.command("doctor")
+@click.argument("names", nargs=-1, metavar="[BACKEND...]")
+@options("kilnd", "deadline", "memory-limit")
+def command(names: tuple[str, ...], kilnd: str | None, deadline: float, memory_limit: int) -> int:
+    """Try each backend with small programs whose answers are known, and probe its weaknesses.
+
+    BACKEND is a name from `diffcheck backends`, harness:COMMAND or wasi:COMMAND; without one, all that can be found are tried.
+    Exit code 1 where an engine does not work, 2 where one that was named is missing, else 0.
+    """
+    from diffcheck import probe  # noqa: PLC0415 - engines, only where they are used
+    from diffcheck.backend import Limits  # noqa: PLC0415 - as above
+    from diffcheck.report import tables, words  # noqa: PLC0415 - rich, only where it is used
+
+    limits = Limits(deadline_s=deadline, memory_bytes=memory_limit)
+    return tables.doctor(probe.examine(names, {"kilnd": kilnd} if kilnd else {}, limits), words.console())

@@ -1,0 +1,118 @@
+"""Click's options, made from the table in ``config``, and the request that their values are."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import rich_click as click
+
+from diffcheck import config
+from diffcheck.errors import ConfigError
+from diffcheck.runner.request import Request
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from click.decorators import FC
+
+    _SizeBase = click.ParamType[int]
+else:
+    _SizeBase = click.ParamType  # generic only in newer versions of click
+
+
+class _Size(_SizeBase):
+    name = "size"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:  # noqa: ANN401 - click's
+        try:
+            return config.parse_size(str(value))
+        except ConfigError as error:
+            self.fail(f"{error}; {error.hint}", param, ctx)
+
+
+class _Seconds(click.FloatRange):
+    name = "seconds"
+
+    def __init__(self) -> None:
+        super().__init__(min=0.001, max=86_400.0)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:  # noqa: ANN401 - click's
+        seconds = float(super().convert(value, param, ctx))
+        if seconds != seconds:  # noqa: PLR0124 - a NaN is in every range
+            self.fail(f"{value!r} is no time", param, ctx)
+        return seconds
+
+    def _describe_range(self) -> str:
+        return "up to a day"
+
+
+def _type(option: config.Option) -> Any:  # noqa: ANN401 - what click takes
+    return {
+        "text": click.STRING,
+        "path": click.STRING,
+        "choice": click.Choice(option.choices),
+        "count": click.IntRange(1, 4096),
+        "seconds": _Seconds(),
+        "size": _Size(),
+        "flag": click.BOOL,
+    }[option.kind]
+
+
+def option(name: str) -> Callable[[FC], FC]:
+    """The click option for an entry of the table: environment variable and default are in its help."""
+    entry = config.BY_NAME[name]
+    names = [entry.flag, entry.key] + ([entry.short] if entry.short else [])
+    kind: dict[str, Any] = {"is_flag": True} if entry.kind == "flag" else {"type": _type(entry), "default": entry.default}
+    if entry.metavar:
+        kind["metavar"] = entry.metavar
+    return click.option(
+        *names,
+        envvar=entry.env,
+        show_envvar=True,
+        show_default=entry.default_help or True,
+        help=entry.help,
+        **kind,
+    )
+
+
+def options(*names: str) -> Callable[[FC], FC]:
+    """Several options, in the order given."""
+
+    def decorate(function: FC) -> FC:
+        for name in reversed(names):
+            function = option(name)(function)
+        return function
+
+    return decorate
+
+
+def request(paths: tuple[str, ...], given: dict[str, Any]) -> Request:
+    """The request that the options' values are; those that a command does not have keep their defaults."""
+    fields: dict[str, Any] = {
+        "jobs": given.get("jobs") or config.default_jobs(),
+        "only": given.get("only") or "",
+        "deadline_s": given.get("deadline"),
+        "memory_bytes": given.get("memory_limit"),
+        "options": {"kilnd": given["kilnd"]} if given.get("kilnd") else {},
+        **{name: given.get(name) for name in ("subject", "oracle", "mode", "rows", "max_passes", "verbose")},
+    }
+    return Request(paths, **{name: value for name, value in fields.items() if value is not None})
+
+
+def recorded(given: dict[str, Any]) -> dict[str, str]:
+    """The values that a report keeps, by option name, as a user would write them."""
+    values = ((entry, given.get(entry.key)) for entry in config.OPTIONS if entry.recorded)
+    return {entry.name: _text(value) for entry, value in values if value is not None}
+
+
+def _text(value: object) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def defaults() -> dict[str, str]:
+    """The recorded options' defaults in the form of ``recorded``, for telling which ones were changed."""
+    return {
+        entry.name: str(config.parse_size(entry.default)) if entry.kind == "size" and entry.default else entry.default or ""
+        for entry in config.OPTIONS
+        if entry.recorded
+    }

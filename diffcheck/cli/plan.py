@@ -1,0 +1,24 @@
+"""``diffcheck plan``: what a run would do."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import rich_click as click
+
+from diffcheck.cli.options import options, request
+
+
+@click.command("plan")
+@click.argument("paths", nargs=-1, required=True, metavar="PATH...")
+@options("subject", "oracle", "kilnd", "mode", "jobs", "deadline", "memory-limit", "rows", "only", "max-passes")
+def command(paths: tuple[str, ...], **given: Any) -> int:  # noqa: ANN401 - the options of the table
+    """List cases, rows, passes and expected memory, and what would be skipped and why; run nothing.
+
+    PATH is an artifact (.wasm, or .wat text) or a folder of them.
+    """
+    from diffcheck.report import tables, words  # noqa: PLC0415 - rich, only where it is used
+    from diffcheck.runner.plan import explain  # noqa: PLC0415 - the runner, only where it is used
+
+    tables.plan(explain(request(paths, given)), words.console())
+    return 0

@@ -1,0 +1,83 @@
+"""``diffcheck run``: cross-check artifacts and report."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import rich_click as click
+
+from diffcheck import config
+from diffcheck.cli.options import options, recorded, request
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from types import FrameType
+
+    from diffcheck.report.model import Collector
+    from diffcheck.runner.request import Request
+
+_EPILOG = (
+    "Exit codes: 0 every case has the verdict that it should have; 1 something diverged; 2 usage, configuration, a missing engine "
+    "or no artifact; 3 nothing diverged, but a case is open or nothing was compared; 130 interrupted."
+)
+
+
+@click.command("run", epilog=_EPILOG)
+@click.argument("paths", nargs=-1, required=True, metavar="PATH...")
+@options(*(option.name for option in config.OPTIONS))
+def command(paths: tuple[str, ...], reports: str, **given: Any) -> int:  # noqa: ANN401 - the options of the table
+    """Cross-check artifacts: run each under the subject and the oracle, and report where they disagree.
+
+    PATH is an artifact (.wasm, or .wat text) or a folder of them.
+    """
+    from diffcheck.report import console, json_, words  # noqa: PLC0415 - rich, only where it is used
+    from diffcheck.report.model import Collector, exit_code  # noqa: PLC0415 - as above
+
+    collector = Collector(recorded(given))
+    interrupted = _collect(request(paths, given), collector)
+    if not collector.began:
+        if interrupted:
+            raise KeyboardInterrupt
+        raise RuntimeError("the run ended before it began")
+    report = collector.report()
+    path = json_.write(report, Path(reports))
+    with contextlib.suppress(BrokenPipeError):  # the exit code counts, whoever still reads
+        console.render(report, words.console(), stored=str(path))
+    return exit_code(report)
+
+
+def _collect(wanted: Request, collector: Collector) -> bool:
+    """Run and note every event; returns whether the run was interrupted. What was finished by then is in the collector."""
+    from diffcheck.report import progress, words  # noqa: PLC0415 - rich, only where it is used
+    from diffcheck.runner.run import run  # noqa: PLC0415 - the runner, only where it is used
+
+    events = iter(run(wanted))
+    with progress.Display(words.console(stderr=True), plain=wanted.verbose) as display, _terminable():
+        try:
+            for event in events:
+                collector.take(event)
+                display.take(event)
+        except KeyboardInterrupt:
+            return True
+        finally:
+            close = getattr(events, "close", None)
+            if close is not None:
+                close()
+    return False
+
+
+@contextlib.contextmanager
+def _terminable() -> Iterator[None]:
+    """SIGTERM, as CI sends it, ends a run as Ctrl-C does: what was finished is reported."""
+
+    def interrupt(_number: int, _frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

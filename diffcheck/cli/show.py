@@ -1,0 +1,24 @@
+"""``diffcheck show``: one case of the last report in full."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import rich_click as click
+
+from diffcheck.cli.options import defaults, options
+
+
+@click.command("show")
+@click.argument("case")
+@options("reports")
+def command(case: str, reports: str) -> int:
+    """Print one case of the last report in full.
+
+    CASE is its name, or a part of it that no other case has.
+    """
+    from diffcheck.report import detail, json_, words  # noqa: PLC0415 - rich, only where it is used
+
+    report = json_.read(Path(reports) / json_.FILE_NAME)
+    detail.render(report, detail.find(report, case), words.console(), defaults())
+    return 0

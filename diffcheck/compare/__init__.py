@@ -1,0 +1,1 @@
+"""Two observations into divergences and allowances: pure functions that name no engine."""

@@ -1,0 +1,92 @@
+"""What a comparison gathers, and how a divergence gets its signature."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from diffcheck.verdict import Agreement, Allowance, Divergence, Where
+from diffcheck.witness import Place
+
+if TYPE_CHECKING:
+    from diffcheck.verdict import DivergenceKind
+
+KEPT: Final = 200
+"""How many divergences of one pass are kept; their number is always told."""
+
+
+class Findings:
+    """Gathers divergences, allowances and how much was compared; ``places`` say where the branches stand."""
+
+    def __init__(self, places: dict[int, Place] | None = None, mode: str = "capsule") -> None:
+        self._places = places or {}
+        self._mode = mode
+        self.divergences: list[Divergence] = []
+        self.total = 0
+        self._allowances: dict[tuple[str, str, str], Allowance] = {}
+        self.agreement = Agreement()
+        self.notes: list[str] = []
+
+    @property
+    def allowances(self) -> tuple[Allowance, ...]:
+        """The allowances, one a rule and item."""
+        return tuple(self._allowances.values())
+
+    def diverge(  # noqa: PLR0913 - the parts of a divergence, by name
+        self,
+        kind: DivergenceKind,
+        item: str,
+        oracle: str,
+        subject: str,
+        *,
+        row: str = "",
+        branch: int | None = None,
+        shape: str = "",
+        detail: str = "",
+    ) -> None:
+        """Record a divergence. ``shape`` is what its signature rests on besides kind and place: what does not drift."""
+        self.total += 1
+        if len(self.divergences) >= KEPT:
+            return
+        place = self._places.get(branch, Place()) if branch is not None else Place()
+        where = Where(row, item, place.function, place.kind, place.file, place.line)
+        self.divergences.append(
+            Divergence(kind, where, oracle, subject, signature(self._mode, kind, where, shape), detail)
+        )
+
+    def allow(self, rule: str, section: str, item: str, oracle: str, subject: str, *, row: str = "") -> None:
+        """Record a difference that the specification leaves open."""
+        key = (rule, row, item)
+        known = self._allowances.get(key)
+        if known is not None:
+            self._allowances[key] = msgspec.structs.replace(known, count=known.count + 1)
+        elif len(self._allowances) < KEPT:
+            self._allowances[key] = Allowance(rule, section, Where(row, item), oracle, subject)
+
+    def compared(self, values: int, nonzero: int = 0, *, rows: int = 0, pages: int = 0) -> None:
+        """Count what was compared."""
+        self.agreement += Agreement(rows=rows, values=values, values_nonzero=nonzero, pages=pages)
+
+    def compared_counters(self, number: int, nonzero: int) -> None:
+        """Count what was compared of counters, which are values too."""
+        self.agreement += Agreement(counters=number, counters_nonzero=nonzero, values=number, values_nonzero=nonzero)
+
+    def not_compared(self, what: str) -> None:
+        """Say what could not be compared."""
+        self.agreement += Agreement(not_compared=(what,))
+
+    def place(self, branch: int) -> str:
+        """A branch's place in words."""
+        return str(self._places.get(branch, ""))
+
+
+def signature(mode: str, kind: str, where: Where, shape: str) -> str:
+    """Twelve hex digits that stay the same while the difference does: from what differs and where in the artifact's own terms.
+
+    Not from values, row numbers, branch ids or addresses, which drift from build to build.
+    """
+    item = where.item.split(" ", 1)[0] if where.function else shape or where.item
+    parts = (mode, kind, item, where.function, where.branch, where.file, str(where.line or ""), shape)
+    return hashlib.sha256("\0".join(parts).encode("utf-8", "backslashreplace")).hexdigest()[:12]

@@ -1,0 +1,71 @@
+"""Comparing how two engines ended: by class, by exit code, by trap kind; what an engine cannot say is not compared."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from diffcheck.observation import (
+    Crashed,
+    Exited,
+    HarnessFailed,
+    Outcome,
+    OutOfMemory,
+    Refused,
+    Returned,
+    TimedOut,
+    Trapped,
+    sentence,
+    tag,
+)
+
+if TYPE_CHECKING:
+    from diffcheck.compare.findings import Findings
+
+FAILURES = (Crashed, OutOfMemory, TimedOut, HarnessFailed)
+"""Outcomes that say nothing of the program: an engine, or its harness, did not come to an answer."""
+
+
+def same(oracle: Outcome, subject: Outcome) -> bool:
+    """Whether the two outcomes are the same to the specification."""
+    match oracle, subject:
+        case Returned(), Returned():
+            return True
+        case Exited(one), Exited(other):
+            return one == other
+        case Trapped(one_kind, _), Trapped(other_kind, _):
+            return one_kind == other_kind and one_kind != "unknown"
+        case Refused(), Refused():
+            return True
+    return False
+
+
+def shape(oracle: Outcome, subject: Outcome) -> str:
+    """What a divergence of outcomes rests on, for its signature."""
+    return f"{_shape(oracle)} / {_shape(subject)}"
+
+
+def _shape(outcome: Outcome) -> str:
+    match outcome:
+        case Trapped("unknown", detail):
+            return f"trapped {detail}"
+        case Trapped(kind, _):
+            return f"trapped {kind}"
+        case Crashed(signal, _):
+            return f"crashed {signal}"
+        case Refused(stage, reason):
+            return f"refused {stage} {reason[:60]}"
+        case HarnessFailed(what, _):
+            return f"harness failed {what}"
+    return tag(outcome)
+
+
+def compare(oracle: Outcome, subject: Outcome, findings: Findings, row: str = "") -> bool:
+    """Record a divergence where the outcomes differ; gives whether they are the same."""
+    if same(oracle, subject):
+        if isinstance(oracle, Refused) and isinstance(subject, Refused) and "unknown" in (oracle.stage, subject.stage):
+            findings.not_compared("why the module was refused: the subject does not say")
+        return True
+    findings.diverge(
+        "outcome", "outcome", sentence(oracle), sentence(subject), row=row, shape=shape(oracle, subject)
+    )
+    return False

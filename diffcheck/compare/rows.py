@@ -1,0 +1,158 @@
+"""Comparing rows: outcome, results bit by bit, brval and brcnt, the trace, captured output, stub calls."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from diffcheck.compare import allowances as allow
+from diffcheck.compare import outcomes
+from diffcheck.observation import Returned, Trapped
+from diffcheck.text import decode, visible
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from diffcheck.capsule.layout import Layout
+    from diffcheck.compare.findings import Findings
+    from diffcheck.observation import Output, RowSeen
+    from diffcheck.values import Value
+
+_TRACE_RECORD = 4
+_KINDS = {0: "condition", 1: "row marker", 2: "decision"}
+
+
+def compare(
+    oracle: RowSeen, subject: RowSeen, others: Sequence[RowSeen], layout: Layout, findings: Findings, *, state: bool = True
+) -> None:
+    """Compare one row as both engines had it; ``others`` is the same row in the oracle's other allowed ways.
+
+    ``state`` is False where what was recorded after the row's call is not comparable (a trap that reports nothing, a stack
+    that ended at different depths).
+    """
+    if oracle.outcome is None or subject.outcome is None:
+        if oracle.outcome is not subject.outcome:
+            findings.diverge("outcome", "outcome", _reached(oracle), _reached(subject), row=oracle.name, shape="not reached")
+        return
+    findings.compared(1, int(not isinstance(oracle.outcome, Returned)), rows=1)
+    if not outcomes.compare(oracle.outcome, subject.outcome, findings, oracle.name):
+        return
+    if _exhausted(oracle):
+        findings.not_compared("the state after a call stack was exhausted: how deep calls may go is open")
+        return
+    _results(oracle, subject, others, findings)
+    if not state:
+        return
+    _branches(oracle, subject, layout, findings)
+    _trace(oracle, subject, findings)
+    for name, one, other in (("stdout", oracle.stdout, subject.stdout), ("stderr", oracle.stderr, subject.stderr)):
+        if one is not None and other is not None:
+            _output(name, one, other, oracle.name, findings)
+    for stub, one_calls, other_calls in zip(layout.stubs, oracle.stub_calls, subject.stub_calls, strict=True):
+        findings.compared(1, int(one_calls != 0))
+        if one_calls != other_calls:
+            item = f"calls of {visible(stub.module)} {visible(stub.name)}"
+            findings.diverge("stub calls", item, str(one_calls), str(other_calls), row=oracle.name, shape=item)
+
+
+def _exhausted(row: RowSeen) -> bool:
+    return isinstance(row.outcome, Trapped) and row.outcome.kind == "call stack exhausted"
+
+
+def _reached(row: RowSeen) -> str:
+    return "not reached" if row.outcome is None else "reached"
+
+
+def _results(oracle: RowSeen, subject: RowSeen, others: Sequence[RowSeen], findings: Findings) -> None:
+    for at, (one, other) in enumerate(zip(oracle.results, subject.results, strict=True)):
+        findings.compared(1, int(one.bits != 0))
+        if one == other:
+            continue
+        variants = [each.results[at] for each in others if len(each.results) > at]
+        item = f"result {at}"
+        if not permitted(one, other, variants, item, findings, row=oracle.name):
+            findings.diverge("result", item, str(one), str(other), row=oracle.name, shape=f"{at} {one.type}", detail=bits(one, other))
+
+
+def permitted(one: Value, other: Value, variants: Sequence[Value], item: str, findings: Findings, *, row: str = "") -> bool:
+    """Record an allowance for a typed value where a rule has it; gives whether one has."""
+    if allow.nan_result(one, other) or (one.type == "v128" and allow.nan_lanes(one, other, variants)):
+        findings.allow(allow.NAN_RULE, allow.NAN_SECTION, item, str(one), str(other), row=row)
+        return True
+    if one.type in ("i32", "i64") and any(allow.nan_word(one.bits, each.bits, other.bits) for each in variants):
+        findings.allow(allow.NAN_RULE, allow.NAN_SECTION, item, str(one), str(other), row=row)
+        return True
+    if allow.relaxed(other, variants):
+        findings.allow(allow.RELAXED_RULE, allow.RELAXED_SECTION, item, str(one), str(other), row=row)
+        return True
+    return False
+
+
+def bits(one: Value, other: Value) -> str:
+    """Both bit patterns, for a float whose decimals may look alike."""
+    if one.type not in ("f32", "f64"):
+        return ""
+    width = 8 if one.type == "f32" else 16
+    return f"bits 0x{one.bits:0{width}x} and 0x{other.bits:0{width}x}"
+
+
+def _branches(oracle: RowSeen, subject: RowSeen, layout: Layout, findings: Findings) -> None:
+    pairs = (("brval", oracle.brvals, subject.brvals), ("brcnt", oracle.brcnts, subject.brcnts))
+    for kind, ones, others in pairs:
+        findings.compared(len(ones), sum(1 for one in ones if one))
+        if ones == others:
+            continue
+        for branch, one, other in zip(layout.branches, ones, others, strict=True):
+            if one != other:
+                findings.diverge(
+                    "brval" if kind == "brval" else "brcnt",
+                    f"{kind} {branch}",
+                    str(one),
+                    str(other),
+                    row=oracle.name,
+                    branch=branch,
+                )
+
+
+def _trace(oracle: RowSeen, subject: RowSeen, findings: Findings) -> None:
+    findings.compared(1, int(bool(oracle.trace)))
+    if (oracle.trace, oracle.trace_overflow) == (subject.trace, subject.trace_overflow):
+        return
+    at = first_difference(oracle.trace, subject.trace) // _TRACE_RECORD
+    one, other = _record(oracle.trace, at), _record(subject.trace, at)
+    branch = int.from_bytes(oracle.trace[4 * at : 4 * at + 2], "little") if len(oracle.trace) >= 4 * at + 4 else None
+    findings.diverge("trace", f"trace record {at}", one, other, row=oracle.name, branch=branch, shape="trace")
+
+
+def first_difference(one: bytes, other: bytes) -> int:
+    """The offset of the first differing byte; the shorter length where one is the other's beginning."""
+    return next((at for at, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
+
+
+def _record(trace: bytes, at: int) -> str:
+    record = trace[_TRACE_RECORD * at : _TRACE_RECORD * (at + 1)]
+    if len(record) < _TRACE_RECORD:
+        return f"ends after {at} records"
+    kind = _KINDS.get(record[3], f"kind {record[3]}")
+    return f"{kind} of branch {int.from_bytes(record[:2], 'little')} is {record[2]}"
+
+
+def _output(name: str, one: Output, other: Output, row: str, findings: Findings) -> None:
+    findings.compared(1, int(one.total != 0))
+    if one == other:
+        return
+    if one.captured == other.captured:
+        findings.diverge(
+            "output",
+            f"{name} past the first {len(one.captured)} bytes",
+            f"{one.total} bytes, digest {one.digest:016x}",
+            f"{other.total} bytes, digest {other.digest:016x}",
+            row=row,
+            shape=name,
+        )
+        return
+    at = first_difference(one.captured, other.captured)
+    findings.diverge("output", f"{name} at byte {at}", _excerpt(one.captured, at), _excerpt(other.captured, at), row=row, shape=name)
+
+
+def _excerpt(data: bytes, at: int) -> str:
+    return visible(decode(data[at : at + 40])) if at < len(data) else f"ends at byte {len(data)}"

@@ -1,0 +1,122 @@
+"""Comparing final states: counters by id, exported globals, table and memory sizes, memory by page."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from diffcheck.compare import allowances as allow
+from diffcheck.compare.rows import bits, permitted
+from diffcheck.text import visible
+from diffcheck.values import Value
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from diffcheck.capsule.layout import Layout
+    from diffcheck.compare.findings import Findings
+    from diffcheck.observation import FinalState
+
+_PAGE = 65_536
+
+
+def compare(
+    oracle: FinalState, subject: FinalState, others: Sequence[FinalState], layout: Layout, findings: Findings
+) -> list[tuple[int, int]]:
+    """Compare all but the bytes of pages; gives the (memory position, page) whose digests differ, for ``compare_page``."""
+    counters(oracle.counters, subject.counters, [each.counters for each in others], findings)
+    _globals(oracle, subject, others, findings)
+    _sizes(oracle, subject, layout, findings)
+    differing = []
+    for at, (ones, theirs) in enumerate(zip(oracle.pages, subject.pages, strict=True)):
+        findings.compared(0, pages=len(ones))
+        findings.compared(len(ones), sum(1 for lanes in ones if lanes != (0, 0)))
+        differing += [(at, page) for page, (one, other) in enumerate(zip(ones, theirs, strict=False)) if one != other]
+        if oracle.memories[at] > len(ones):
+            left = oracle.memories[at] - len(ones)
+            findings.not_compared(f"{left} pages of memory {layout.memories[at].index}, past the limit of digested pages")
+    return differing
+
+
+def counters(
+    oracle: Mapping[int, int], subject: Mapping[int, int], others: Sequence[Mapping[int, int]], findings: Findings
+) -> None:
+    """Compare counters by id; a missing or an extra one is a divergence."""
+    findings.compared_counters(len(oracle), sum(1 for value in oracle.values() if value))
+    if oracle == subject:
+        return
+    for branch in sorted(oracle.keys() | subject.keys()):
+        one, other = oracle.get(branch), subject.get(branch)
+        if one == other:
+            continue
+        item = f"counter {branch}"
+        if one is None or other is None:
+            shape = "missing" if other is None else "extra"
+            findings.diverge("counter", item, _absent(one), _absent(other), branch=branch, shape=shape)
+            continue
+        variants = [Value("i64", each[branch]) for each in others if branch in each]
+        if not permitted(Value("i64", one), Value("i64", other), variants, item, findings):
+            findings.diverge("counter", item, str(one), str(other), branch=branch)
+
+
+def _absent(value: int | None) -> str:
+    return "absent" if value is None else str(value)
+
+
+def _globals(oracle: FinalState, subject: FinalState, others: Sequence[FinalState], findings: Findings) -> None:
+    for name, one in oracle.globals.items():
+        other = subject.globals[name]
+        findings.compared(1, int(one.bits != 0))
+        if one == other:
+            continue
+        item = f"global {visible(name)}"
+        variants = [each.globals[name] for each in others]
+        if not permitted(one, other, variants, item, findings):
+            findings.diverge("global", item, str(one), str(other), shape=name, detail=bits(one, other))
+
+
+def _sizes(oracle: FinalState, subject: FinalState, layout: Layout, findings: Findings) -> None:
+    for table, (one, other) in enumerate(zip(oracle.tables, subject.tables, strict=True)):
+        findings.compared(1, int(one != 0))
+        if one != other:
+            findings.diverge("table size", f"table {table}", f"{one} elements", f"{other} elements", shape=f"table {table}")
+    for memory, one, other in zip(layout.memories, oracle.memories, subject.memories, strict=True):
+        findings.compared(1, int(one != 0))
+        if one != other:
+            item = f"memory {memory.index}"
+            findings.diverge("memory size", item, f"{one} pages", f"{other} pages", shape=item)
+
+
+def compare_page(
+    memory: int, page: int, differing: Iterable[allow.Word], others: Sequence[Mapping[int, int]], findings: Findings
+) -> int:
+    """Record the differing words of a page: an allowance where a NaN's bits are open, else the first one as a divergence.
+
+    ``others`` give the oracle's words in its other allowed ways, by offset in the page. Gives the number of words that are
+    divergences: they are told as one, with the first differing byte, since one wrong store often smears.
+    """
+    wrong = []
+    for word in differing:
+        if any(allow.nan_word(word.oracle, each.get(word.offset, word.oracle), word.subject) for each in others):
+            findings.allow(
+                allow.NAN_RULE, allow.NAN_SECTION, f"memory {memory}", f"{word.oracle:#018x}", f"{word.subject:#018x}"
+            )
+        elif any(each.get(word.offset) == word.subject for each in others):
+            findings.allow(
+                allow.RELAXED_RULE, allow.RELAXED_SECTION, f"memory {memory}", f"{word.oracle:#018x}", f"{word.subject:#018x}"
+            )
+        else:
+            wrong.append(word)
+    if wrong:
+        first = wrong[0]
+        byte = next(at for at in range(8) if (first.oracle ^ first.subject) >> 8 * at & 0xFF)
+        address = page * _PAGE + first.offset + byte
+        findings.diverge(
+            "memory",
+            f"memory {memory} at {address:#x}",
+            f"{first.oracle >> 8 * byte & 0xFF:#04x}",
+            f"{first.subject >> 8 * byte & 0xFF:#04x}",
+            shape=f"memory {memory}",
+            detail=f"the 8 bytes at {page * _PAGE + first.offset:#x}: {first.oracle:#018x} and {first.subject:#018x}"
+            + (f", and {len(wrong) - 1} more words of this page" if len(wrong) > 1 else ""),
+        )
+    return len(wrong)

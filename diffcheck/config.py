@@ -1,0 +1,139 @@
+"""Every option in one table: its name, type, default, unit, environment variable and help.
+
+The command line builds its options from this table; what stands here is what ``--help`` says.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import Final, Literal
+
+import msgspec
+
+from diffcheck.errors import ConfigError
+from diffcheck.text import visible
+
+Kind = Literal["text", "path", "choice", "count", "seconds", "size", "flag"]
+
+ENV_PREFIX: Final = "DIFFCHECK_"
+
+
+class Option(msgspec.Struct, frozen=True):
+    """One option. ``default`` is its text as a user would write it, None where there is none to write.
+
+    ``default_help`` says a default that is worked out at the start. ``recorded`` is whether a report keeps the value: what cannot
+    change a verdict (the number of jobs, where reports go) is left out, so that a report does not depend on it.
+    """
+
+    name: str
+    kind: Kind
+    help: str
+    default: str | None = None
+    default_help: str = ""
+    metavar: str = ""
+    choices: tuple[str, ...] = ()
+    short: str = ""
+    recorded: bool = True
+
+    @property
+    def flag(self) -> str:
+        """The option as it is written on the command line."""
+        return f"--{self.name}"
+
+    @property
+    def env(self) -> str:
+        """The environment variable that sets the option."""
+        return ENV_PREFIX + self.name.replace("-", "_").upper()
+
+    @property
+    def key(self) -> str:
+        """The option's name as a Python identifier."""
+        return self.name.replace("-", "_")
+
+
+OPTIONS: Final = (
+    Option(
+        "subject",
+        "text",
+        "The engine under test: a name from `diffcheck backends`, or harness:COMMAND or wasi:COMMAND. "
+        "auto takes kilnd where there is one, else wasmtime-pulley, which compares wasmtime with itself.",
+        default="auto",
+        metavar="NAME",
+    ),
+    Option("oracle", "text", "The engine that is taken to be right.", default="wasmtime", metavar="NAME"),
+    Option("kilnd", "path", "The kilnd program.", default_help="looked for on PATH", metavar="PATH"),
+    Option(
+        "mode",
+        "choice",
+        "What is run of each artifact: capsule is a self-contained copy that records everything, direct is the file as it is.",
+        default="both",
+        choices=("both", "capsule", "direct"),
+    ),
+    Option("jobs", "count", "How many cases run at once.", default_help="number of CPUs", metavar="N", recorded=False),
+    Option("deadline", "seconds", "Time for one execution of an engine, in seconds.", default="10", metavar="SECONDS"),
+    Option(
+        "memory-limit",
+        "size",
+        "Memory for one execution of an engine, in bytes or with a unit (512MiB, 4GB).",
+        default="4GiB",
+        metavar="SIZE",
+    ),
+    Option(
+        "rows",
+        "choice",
+        "Which calls are made: declared takes those of the case file or of the exports without parameters, "
+        "auto adds boundary values for exports with parameters.",
+        default="declared",
+        choices=("declared", "auto"),
+    ),
+    Option("only", "text", "Run only the cases whose name matches this pattern (*, ?, [...]).", default_help="all", metavar="GLOB"),
+    Option(
+        "max-passes",
+        "count",
+        "How many executions a case may cost the subject to find where a difference is.",
+        default="24",
+        metavar="N",
+    ),
+    Option("reports", "path", "The folder that reports are written to.", default="reports", metavar="DIR", recorded=False),
+    Option(
+        "verbose",
+        "flag",
+        "Say more; with a single artifact, show the engine's own output as it comes.",
+        default_help="off",
+        short="-v",
+        recorded=False,
+    ),
+)
+"""The options of a run, in the order that ``--help`` has."""
+
+BY_NAME: Final = {option.name: option for option in OPTIONS}
+
+_SIZE: Final = re.compile(r"(?P<number>[0-9]+(?:\.[0-9]+)?) ?(?P<unit>[a-z]*)\Z", re.IGNORECASE)
+_UNITS: Final = {
+    "": 1,
+    "b": 1,
+    **{unit + end: 1000**power for power, unit in enumerate("kmgt", 1) for end in ("", "b")},
+    **{f"{unit}i{end}": 1024**power for power, unit in enumerate("kmgt", 1) for end in ("", "b")},
+}
+_MIN_MEMORY: Final = 1 << 20
+_MAX_MEMORY: Final = 1 << 50
+
+
+def parse_size(text: str) -> int:
+    """The number of bytes that a text says; raises ``ConfigError`` for anything else.
+
+    Units are powers of ten (``kB``, ``MB``, ``GB``, ``TB``) or of two (``KiB`` ...), in any case, with or without the B.
+    """
+    match = _SIZE.match(text.strip()) if len(text) < 40 else None  # noqa: PLR2004 - no size is that long
+    if match is None or match["unit"].lower() not in _UNITS:
+        raise ConfigError(f"{visible(text, 60)!r} is no size", hint="write a number and a unit, as in 512MiB or 4GB")
+    size = int(float(match["number"]) * _UNITS[match["unit"].lower()])
+    if not _MIN_MEMORY <= size <= _MAX_MEMORY:
+        raise ConfigError(f"{visible(text, 60)} is no size for an engine's memory", hint="give between 1MiB and 1PiB")
+    return size
+
+
+def default_jobs() -> int:
+    """The number of CPUs that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

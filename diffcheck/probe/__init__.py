@@ -1,0 +1,8 @@
+"""Small generated programs that ask an engine what it can do: known answers, and its weaknesses."""
+
+from __future__ import annotations
+
+from diffcheck.probe.ask import Asked, engine_findings, smoke
+from diffcheck.probe.inventory import Examined, Found, examine, look
+
+__all__ = ["Asked", "Examined", "Found", "engine_findings", "examine", "look", "smoke"]

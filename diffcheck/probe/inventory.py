@@ -1,0 +1,88 @@
+"""Which engines there are on this machine, and whether each works."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from diffcheck import backend as registry
+from diffcheck import process
+from diffcheck.backend import Capabilities, Host, Identity
+from diffcheck.errors import DiffcheckError
+from diffcheck.probe.ask import engine_findings, smoke
+from diffcheck.verdict import EngineFinding  # noqa: TC001 - msgspec reads annotations
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from diffcheck.backend import Backend, Limits
+
+
+class Found(msgspec.Struct, frozen=True):
+    """A backend that is installed: which engine it has, or the problem and what to do."""
+
+    name: str
+    identity: Identity | None = None
+    capabilities: Capabilities | None = None
+    problem: str = ""
+    hint: str = ""
+
+
+class Examined(msgspec.Struct, frozen=True):
+    """What the doctor found of a backend; ``named`` is whether the user asked for it, so that its absence is a failure."""
+
+    name: str
+    named: bool
+    identity: Identity | None = None
+    checks: int = 0
+    problem: str = ""
+    hint: str = ""
+    findings: tuple[EngineFinding, ...] = ()
+
+
+def look(options: Mapping[str, str]) -> Iterator[Found]:
+    """Every backend that is installed, by name."""
+    for name in sorted(registry.factories()):
+        found, backend = _create(name, options)
+        if backend is not None:
+            backend.close()
+        yield found
+
+
+def examine(names: tuple[str, ...], options: Mapping[str, str], limits: Limits) -> Iterator[Examined]:
+    """Each backend of ``names``, or every one that is installed, tried with the probe's programs."""
+    with process.private_folder() as folder, process.Reactor() as reactor:
+        host = Host(reactor, folder)
+        for name in names or sorted(registry.factories()):
+            found, backend = _create(name, options)
+            if backend is None:
+                yield Examined(name, bool(names), problem=found.problem, hint=found.hint)
+                continue
+            try:
+                yield _examine(name, found, backend, host, limits, named=bool(names))
+            finally:
+                backend.close()
+
+
+def _examine(name: str, found: Found, backend: Backend, host: Host, limits: Limits, *, named: bool) -> Examined:
+    try:
+        asked = smoke(backend, host, limits)
+        findings = () if asked.problem else engine_findings(backend, host, limits)
+    except DiffcheckError as error:
+        return Examined(name, named, found.identity, problem=str(error), hint=error.hint)
+    return Examined(name, named, found.identity, asked.checks, asked.problem, asked.hint, findings)
+
+
+def _create(spec: str, options: Mapping[str, str]) -> tuple[Found, Backend | None]:
+    try:
+        backend = registry.create(spec, options)
+    except DiffcheckError as error:
+        return Found(spec, problem=str(error), hint=error.hint), None
+    except (ImportError, AttributeError) as error:  # an adapter of someone else's that does not load
+        return Found(spec, problem=f"its adapter does not load: {error}", hint="reinstall the package that brings it"), None
+    try:
+        return Found(spec, backend.identity(), backend.capabilities), backend
+    except DiffcheckError as error:
+        backend.close()
+        return Found(spec, problem=str(error), hint=error.hint), None

@@ -1,0 +1,227 @@
+"""The programs that are put to an engine, each a module written by section; nothing here needs an engine to be made."""
+
+from __future__ import annotations
+
+import struct
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from diffcheck.capsule import digest as d
+from diffcheck.wasm import section as ids
+from diffcheck.wasm.asm import assemble, link
+from diffcheck.wasm.leb import s, u
+from diffcheck.wasm.section import section, write
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+FUNC, TABLE, MEMORY, GLOBAL = range(4)
+_I32, _I64 = b"\x7f", b"\x7e"
+_EMPTY: Final = b"\x60\x00\x00"  # the type [] -> []
+_BINARY: Final = b"\x60\x02\x7f\x7f\x01\x7f"  # the type [i32 i32] -> [i32]
+_MASK: Final = d.MASK
+
+
+def name(text: str) -> bytes:
+    """A name (core specification 5.2.4)."""
+    encoded = text.encode()
+    return u(len(encoded)) + encoded
+
+
+def export(text: str, kind: int, index: int) -> bytes:
+    """An export."""
+    return name(text) + bytes([kind]) + u(index)
+
+
+def module(sections: dict[int, Sequence[bytes]]) -> bytes:
+    """A module of vector sections, by section id."""
+    order = list(ids.NAMES)
+    ordered = sorted(sections.items(), key=lambda item: order.index(item[0]))
+    return write(section(id_, u(len(items)) + b"".join(items)) for id_, items in ordered)
+
+
+def _body(text: str) -> bytes:
+    return link(assemble(text), {})
+
+
+def _raw(code: bytes) -> bytes:
+    """A code entry without locals, of instructions that are encoded already; they need not be valid."""
+    body = b"\x00" + code + b"\x0b"
+    return u(len(body)) + body
+
+
+def _start(code: bytes, **others: Sequence[bytes]) -> bytes:
+    """A module whose ``_start`` has ``code``; ``others`` are sections by their lower-case name."""
+    named = {text.replace(" ", "_"): id_ for id_, text in ids.NAMES.items()}
+    extra = {named[key]: items for key, items in others.items()}
+    exports = [export("_start", FUNC, 0), *extra.pop(ids.EXPORT, ())]
+    return module({ids.TYPE: [_EMPTY], ids.FUNCTION: [b"\x00"], ids.EXPORT: exports, ids.CODE: [code], **extra})
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """A known answer: what is tried, in words, and the 64 bits that come out."""
+
+    what: str
+    text: str
+    value: int
+
+
+def _digest_step() -> int:
+    """What the second answer's instructions compute: those that the recorder's digest is made of."""
+    lane = (d.SEED_A ^ 0x0123_4567_89AB_CDEF) & _MASK
+    lane = ((lane << d.ROTATE_A | lane >> (64 - d.ROTATE_A)) * d.PRIME_A) & _MASK
+    return ((lane ^ lane >> 33) * d.MIX_1) & _MASK
+
+
+def _double(number: float) -> int:
+    return int(struct.unpack("<Q", struct.pack("<d", number))[0])
+
+
+ANSWERS: Final = (
+    Answer("a function's result", "i32.const 7 i32.const 5 call 1 i64.extend_i32_u", 2),
+    Answer(
+        "the digest's instructions",
+        f"i64.const {d.SEED_A} i64.const 0x0123456789abcdef i64.xor i64.const {d.ROTATE_A} i64.rotl "
+        f"i64.const {d.PRIME_A} i64.mul global.set 0 "
+        f"global.get 0 i64.const 33 i64.shr_u global.get 0 i64.xor i64.const {d.MIX_1} i64.mul",
+        _digest_step(),
+    ),
+    Answer(
+        "loads and stores",
+        "i32.const 8 i64.const 0x1122334455667788 i64.store i32.const 10 i64.load32_u i32.const 8 i64.load8_u i64.add",
+        0x33445566 + 0x88,
+    ),
+    Answer("data segments", "i32.const 64 i64.load", int.from_bytes(b"diffchec", "little")),
+    Answer(
+        "memory.grow and memory.size",
+        "i32.const 1 memory.grow i32.const 16 i32.mul memory.size i32.add i64.extend_i32_u",
+        16 + 2,
+    ),
+    Answer("floats", "f64.const 0.1 f64.const 0.2 f64.add f64.sqrt i64.reinterpret_f64", _double((0.1 + 0.2) ** 0.5)),
+    Answer(
+        "a loop and a global",
+        "i64.const 0 global.set 0 block $done loop $next global.get 0 i64.const 100 i64.ge_u br_if $done "
+        "global.get 0 i64.const 1 i64.add global.set 0 br $next end end global.get 0",
+        100,
+    ),
+)
+
+
+def answers() -> bytes:
+    """A module whose ``_start`` puts each known answer into the counter of its place in ``ANSWERS``."""
+    text = " ".join(f"{answer.text} global.set {at + 1}" for at, answer in enumerate(ANSWERS))
+    count = len(ANSWERS)
+    return module(
+        {
+            ids.TYPE: [_EMPTY, _BINARY],
+            ids.FUNCTION: [b"\x00", b"\x01"],
+            ids.MEMORY: [b"\x01\x01\x02"],
+            ids.GLOBAL: [_I64 + b"\x01\x42\x00\x0b"] * (count + 1),
+            ids.EXPORT: [export("_start", FUNC, 0)] + [export(f"__witness_counter_{at}", GLOBAL, at + 1) for at in range(count)],
+            ids.CODE: [_body(text), _body("local.get 0 local.get 1 i32.sub")],
+            ids.DATA: [b"\x00\x41" + s(64) + b"\x0b" + name("diffcheck")],
+        }
+    )
+
+
+TRAPS: Final = {
+    "unreachable": "unreachable",
+    "integer divide by zero": "i32.const 1 i32.const 0 i32.div_u drop",
+    "out of bounds memory access": "i32.const 65533 i32.load drop",
+}
+"""Traps that every engine should tell apart, by kind: the instructions."""
+
+
+def trap(kind: str) -> bytes:
+    """A module that traps so."""
+    return _start(_body(TRAPS[kind]), memory=[b"\x01\x01\x01"])
+
+
+def artifact() -> bytes:
+    """A small artifact to make a capsule of: one export that returns 42 and changes a memory, a global and a counter."""
+    text = "i32.const 16 i32.const 42 i32.store global.get 0 i32.const 1 i32.add global.set 0 i32.const 16 i32.load"
+    return module(
+        {
+            ids.TYPE: [b"\x60\x00\x01\x7f"],
+            ids.FUNCTION: [b"\x00"],
+            ids.MEMORY: [b"\x01\x01\x01"],
+            ids.GLOBAL: [_I32 + b"\x01\x41\x00\x0b"],
+            ids.EXPORT: [
+                export("answer", FUNC, 0),
+                export("memory", MEMORY, 0),
+                export("__witness_counter_0", GLOBAL, 0),
+            ],
+            ids.CODE: [_body(text)],
+        }
+    )
+
+
+class Weakness(msgspec.Struct, frozen=True):
+    """A program that an engine has to refuse, and what it means if it does not."""
+
+    name: str
+    what: str
+    section: str
+    wasm: bytes
+
+
+_INSTANTIATION: Final = "core specification, instantiation"
+_VALIDATION: Final = "core specification, validation"
+_NOTHING: Final = _raw(b"")
+
+
+def _import(kind: int, type_: bytes) -> bytes:
+    return name("diffcheck") + name("absent") + bytes([kind]) + type_
+
+
+def _with_import(kind: int, type_: bytes) -> bytes:
+    exports = [export("_start", FUNC, 1 if kind == FUNC else 0)]
+    sections: dict[int, Sequence[bytes]] = {
+        ids.TYPE: [_EMPTY],
+        ids.IMPORT: [_import(kind, type_)],
+        ids.FUNCTION: [b"\x00"],
+        ids.EXPORT: exports,
+        ids.CODE: [_NOTHING],
+    }
+    return module(sections)
+
+
+# The faulty instructions stand in a branch that is never taken, so that only validation can see them.
+_TYPE_ERROR: Final = _raw(b"\x41\x00\x04\x40" + b"\x42\x01\x45\x1a" + b"\x0b")  # i64.const 1, i32.eqz
+_ALIGNMENT: Final = _raw(b"\x41\x00\x04\x40" + b"\x41\x00\x28\x03\x00\x1a" + b"\x0b")  # i32.load with an alignment of 8
+
+WEAKNESSES: Final = (
+    *(
+        Weakness(
+            f"missing {word} import",
+            f"a module instantiates although its {word} import is missing",
+            _INSTANTIATION,
+            _with_import(kind, type_),
+        )
+        for word, kind, type_ in (
+            ("function", FUNC, b"\x00"),
+            ("table", TABLE, b"\x70\x00\x01"),
+            ("memory", MEMORY, b"\x00\x01"),
+            ("global", GLOBAL, _I32 + b"\x00"),
+        )
+    ),
+    Weakness("no type check", "a function body with a type error is taken", _VALIDATION, _start(_TYPE_ERROR)),
+    Weakness(
+        "no alignment check",
+        "an alignment larger than natural is taken",
+        _VALIDATION,
+        _start(_ALIGNMENT, memory=[b"\x00\x01"]),
+    ),
+    Weakness(
+        "duplicate exports",
+        "a module that exports one name twice is taken",
+        _VALIDATION,
+        _start(_NOTHING, export=[export("twice", FUNC, 0)] * 2),
+    ),
+)
+
+
+def exports(count: int) -> bytes:
+    """A valid module with ``count`` exports."""
+    return _start(_NOTHING, export=[export(f"f{at}", FUNC, 0) for at in range(count - 1)])

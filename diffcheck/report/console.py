@@ -1,0 +1,302 @@
+"""A run's report for a person at a terminal: what diverged, what is open, what was let pass, and what to do next."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from rich import box
+from rich.console import Group
+from rich.table import Table
+from rich.text import Text
+
+from diffcheck import config
+from diffcheck.errors import EXIT_AGREE, EXIT_DIVERGE
+from diffcheck.report import words
+from diffcheck.report.model import Cluster, agreement, clusters, conclusion, settled
+from diffcheck.report.progress import notice
+from diffcheck.text import duration, plural, visible
+from diffcheck.verdict import VERDICTS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from rich.console import Console, RenderableType
+
+    from diffcheck.verdict import CaseReport, Report
+
+_MAX_CLUSTERS: Final = 25
+_MAX_CASES: Final = 40
+_MAX_NAMES: Final = 4
+_MAX_LINES: Final = 8
+
+
+def render(report: Report, console: Console, *, stored: str = "") -> None:
+    """Print all that is to be said of a run; ``stored`` is where ``report.json`` was written."""
+    for block in blocks(report, console.width, stored):
+        console.print(block)
+        console.print()
+
+
+def blocks(report: Report, width: int, stored: str) -> Iterator[RenderableType]:
+    """The parts of the console's report, in order."""
+    found = clusters(report)
+    if found:
+        yield _diverged(report, found, width)
+    open_cases = [case for case in report.cases if _is_open(case)]
+    if open_cases:
+        yield _open(open_cases, width)
+    if report.engine_findings:
+        yield _list(
+            f"engine findings: what is true of {words.engine(report.subject)} whatever it runs",
+            (_finding(each.name, each.what, each.section) for each in report.engine_findings),
+        )
+    allowances = _allowances(report)
+    if allowances:
+        yield _list("let pass, because the specification leaves it open", allowances)
+    stubs = _stubs(report)
+    if stubs:
+        yield _list("imports that were called, answered by stubs: what was compared rests on them", stubs)
+    left_out = Counter(sentence for case in report.cases for sentence in _left_out(case))
+    if left_out:
+        yield _list("not done", (_counted(sentence, count) for sentence, count in left_out.most_common()))
+    if report.notice:
+        yield notice(report.notice)
+    yield summary(report, found, stored)
+
+
+def summary(report: Report, found: tuple[Cluster, ...], stored: str) -> Group:
+    """The last lines: counts, how much was compared, both modes, where the report is, what to do next."""
+    code, why = conclusion(report)
+    facts = (
+        ("compared", Text(words.compared(agreement(report)))),
+        ("capsule", Text(_mode(report, "capsule"))),
+        ("direct", Text(_mode(report, "direct"))),
+        ("engines", Text(_engines(report))),
+        ("report", words.safe(stored, limit=2000)),
+        ("next", Text(_next(report, found, stored))),
+        ("exit code", Text(f"{code}, {why}", "green" if code == EXIT_AGREE else "bold red" if code == EXIT_DIVERGE else "yellow")),
+    )
+    return Group(_totals(report), words.facts(facts))
+
+
+def _totals(report: Report) -> Text:
+    counts = report.totals
+    text = Text(f"{plural(counts['cases'], 'case')}: ", style=words.HEADING)
+    for word in VERDICTS:
+        count = counts[word]
+        if count or word in ("agree", "diverge"):
+            text.append(f"{count:,} {words.VERBS[word][count != 1]}", words.STYLES[word] if count else words.QUIET)
+            if word == "agree" and counts["vacuous"]:
+                text.append(f" ({counts['vacuous']:,} vacuous: nothing changed that could differ)", words.QUIET)
+            text.append(", ")
+    text.right_crop(2)
+    text.append(f"; in {duration(report.elapsed_ns / 1e9)}")
+    if report.interrupted:
+        text.append("; interrupted, what was finished is reported", "yellow")
+    return text
+
+
+def _mode(report: Report, mode: str) -> str:
+    """What the passes of one mode said, and why those that are not applicable are not."""
+    passes = [each for case in report.cases for each in case.passes if each.mode == mode]
+    counts = Counter(each.verdict for each in passes if each.applicable)
+    parts = [f"{counts[word]:,} {words.VERBS[word][counts[word] != 1]}" for word in VERDICTS if counts[word]]
+    why_not = Counter(each.why for each in passes if not each.applicable)
+    if why_not:
+        reasons = ", ".join(visible(why, 60) for why, _ in why_not.most_common(2))
+        more = ", ..." if len(why_not) > 2 else ""  # noqa: PLR2004 - as many as are named
+        parts.append(f"{sum(why_not.values()):,} not applicable ({reasons}{more})")
+    return ", ".join(parts)
+
+
+def _engines(report: Report) -> str:
+    sides = ((report.subject, "subject"), (report.oracle, "oracle"))
+    return ", ".join(
+        f"{words.engine(identity)} is the {role}" + (f" ({visible(identity.found, 60)})" if identity.found else "")
+        for identity, role in sides
+    )
+
+
+def _next(report: Report, found: tuple[Cluster, ...], stored: str) -> str:
+    """One command that goes on from here."""
+    case = found[0].members[0].case if found else next((case for case in report.cases if _is_open(case)), None)
+    name = words.quoted(case.case) if case else "CASE"
+    folder = Path(stored).parent
+    where = "" if not stored or str(folder) == config.BY_NAME["reports"].default else f" --reports {words.quoted(str(folder))}"
+    return f"diffcheck show {name}{where}   (one case in full)" if report.cases else ""
+
+
+# What diverged.
+
+
+def _diverged(report: Report, found: tuple[Cluster, ...], width: int) -> RenderableType:
+    names = sum(len(cluster.members) for cluster in found)
+    heading = f"{plural(len(found), 'difference')} in {plural(names, 'case')}, each shown once at its earliest place"
+    shown = found[:_MAX_CLUSTERS]
+    body = _stacked(report, shown) if width < words.NARROW else _table(report, shown, width)
+    rest = len(found) - len(shown)
+    parts: list[RenderableType] = [Text(heading, style=words.HEADING), body]
+    if rest:
+        parts.append(Text(f"and {plural(rest, 'more difference')}, in the report", style=words.QUIET))
+    return Group(*parts)
+
+
+def _table(report: Report, found: Iterable[Cluster], width: int) -> Table:
+    oracle, subject = words.columns(report)
+    table = Table(box=box.ROUNDED, show_lines=True, expand=True, border_style=words.QUIET, header_style="bold")
+    table.add_column("case", ratio=8, overflow="fold")
+    table.add_column("row", ratio=4, overflow="fold")
+    table.add_column("where", ratio=6, overflow="fold")
+    table.add_column(Text(oracle), ratio=4, overflow="fold", style="green")
+    table.add_column(Text(subject), ratio=4, overflow="fold", style="red")
+    value_limit = max(12, width // 2)
+    for cluster in found:
+        first = cluster.members[0].first
+        left, right = words.side_by_side(first.oracle, first.subject, value_limit)
+        table.add_row(_cases(cluster), words.safe(first.where.row or "-", limit=80), _where(cluster), Text(left), Text(right))
+    return table
+
+
+def _stacked(report: Report, found: Iterable[Cluster]) -> Text:
+    """The same for a terminal too narrow for columns."""
+    oracle, subject = words.columns(report)
+    text = Text()
+    for cluster in found:
+        first = cluster.members[0].first
+        left, right = words.side_by_side(first.oracle, first.subject, 60)
+        for label, value in (
+            ("case", _cases(cluster)),
+            ("row", words.safe(first.where.row or "-", limit=80)),
+            ("where", _where(cluster)),
+            (oracle, Text(left, style="green")),
+            (subject, Text(right, style="red")),
+        ):
+            text.append(f"{label}: ", words.QUIET).append_text(_joined(value)).append("\n")
+        text.append("\n")
+    text.right_crop(2)
+    return text
+
+
+def _joined(value: Text) -> Text:
+    return Text(", ").join(value.split("\n"))
+
+
+def _cases(cluster: Cluster) -> Text:
+    lines = [words.safe(member.case.case, limit=80) for member in cluster.members[:_MAX_NAMES]]
+    rest = len(cluster.members) - len(lines)
+    if rest:
+        lines.append(Text(f"and {plural(rest, 'more case')}", style=words.QUIET))
+    if len(cluster.members) == 1:
+        lines += words.modes(cluster.members[0].case)
+    else:
+        seen = dict.fromkeys(mode for member in cluster.members for mode in member.modes)
+        lines.append(Text(f"in {' and '.join(seen)}", style=words.QUIET))
+    if all(member.case.expected == "diverge" for member in cluster.members):
+        lines.append(Text("expected", style=words.QUIET))
+    return Text("\n").join(lines)
+
+
+def _where(cluster: Cluster) -> Text:
+    first = cluster.members[0].first
+    lines = [words.safe(part, limit=120) for part in words.place(first.where)] or [Text("-")]
+    if not first.where.item.startswith(first.kind):
+        lines.insert(0, Text(first.kind))
+    if first.detail:
+        lines.append(words.safe(first.detail, words.QUIET, 120))
+    if cluster.count > len(cluster.members):
+        lines.append(Text(f"{cluster.count:,} such values in all", style=words.QUIET))
+    return Text("\n").join(lines)
+
+
+# What is open.
+
+
+def _is_open(case: CaseReport) -> bool:
+    """Whether a case has no answer or an unexpected one, and is not among those shown as diverging already."""
+    shown = case.verdict == "diverge" and any(each.divergences for each in case.passes)
+    return not shown and (case.verdict in ("inconclusive", "skipped", "flaky", "diverge") or not settled(case))
+
+
+def _open(cases: list[CaseReport], width: int) -> RenderableType:
+    """Cases without an answer, and cases with another verdict than expected; those that ask for attention first."""
+    ordered = sorted(cases, key=lambda case: (case.as_expected, case.case))
+    shown = ordered[:_MAX_CASES]
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, expand=width >= words.NARROW, header_style="bold", pad_edge=False)
+    table.add_column("case", ratio=5, overflow="fold")
+    table.add_column("verdict", ratio=3, overflow="fold", min_width=12)
+    table.add_column("why", ratio=9, overflow="fold")
+    for case in shown:
+        said = words.verdict(case.verdict)
+        said.append(" (expected)" if case.as_expected else f"\n{case.expected} expected", words.QUIET)
+        table.add_row(words.safe(case.case, limit=80), said, words.safe(case.reason or "-", limit=300))
+    parts: list[RenderableType] = [Text("open, or another verdict than expected", style=words.HEADING), table]
+    if len(ordered) > len(shown):
+        parts.append(Text(f"and {plural(len(ordered) - len(shown), 'more case')}, in the report", style=words.QUIET))
+    return Group(*parts)
+
+
+# Lists.
+
+
+def _list(heading: str, lines: Iterable[Text]) -> Group:
+    table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 1, 0, 0))
+    table.add_column(width=1)
+    table.add_column(overflow="fold")
+    every = list(lines)
+    for line in every[:_MAX_LINES]:
+        table.add_row(Text("-", style=words.QUIET), line)
+    if len(every) > _MAX_LINES:
+        table.add_row("", Text(f"and {len(every) - _MAX_LINES:,} more, in the report", style=words.QUIET))
+    return Group(Text(heading, style=words.HEADING), table)
+
+
+def _finding(name: str, what: str, section: str) -> Text:
+    text = Text.assemble(words.safe(name, "yellow"), ": ", words.safe(what, limit=400))
+    return text.append_text(words.safe(f" ({section})", words.QUIET)) if section else text
+
+
+def _allowances(report: Report) -> list[Text]:
+    counts: Counter[tuple[str, str]] = Counter()
+    cases: dict[tuple[str, str], set[str]] = {}
+    for case in report.cases:
+        for each in (allowance for one in case.passes for allowance in one.allowances):
+            counts[each.rule, each.section] += each.count
+            cases.setdefault((each.rule, each.section), set()).add(case.case)
+    return [
+        Text.assemble(
+            words.safe(rule),
+            words.safe(f" ({section})" if section else "", words.QUIET),
+            f": {plural(count, 'difference')} in {plural(len(cases[rule, section]), 'case')}",
+        )
+        for (rule, section), count in counts.most_common()
+    ]
+
+
+def _stubs(report: Report) -> list[Text]:
+    calls: Counter[tuple[str, str]] = Counter()
+    cases: dict[tuple[str, str], set[str]] = {}
+    for case in report.cases:
+        for use in {use for one in case.passes for use in one.stubs}:
+            key = (use.kind, f"{use.module}.{use.name}")
+            calls[key] += use.calls
+            cases.setdefault(key, set()).add(case.case)
+    ordered = sorted(calls, key=lambda key: (key[0] == "functional", -calls[key], key))
+    return [
+        Text.assemble(
+            words.safe(name, limit=100),
+            words.safe(f" ({kind})", words.QUIET if kind == "functional" else "yellow"),
+            f": {plural(calls[kind, name], 'call')} in {plural(len(cases[kind, name]), 'case')}",
+        )
+        for kind, name in ordered
+    ]
+
+
+def _left_out(case: CaseReport) -> Iterator[str]:
+    yield from case.not_done
+    yield from dict.fromkeys(what for one in case.passes for what in one.agreement.not_compared)
+
+
+def _counted(sentence: str, count: int) -> Text:
+    return Text.assemble(words.safe(sentence, limit=300), (f" ({plural(count, 'case')})", words.QUIET))

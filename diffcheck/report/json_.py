@@ -1,0 +1,83 @@
+"""The stored report: ``report.json``, its JSON Schema, and reading it back."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from diffcheck import process
+from diffcheck.errors import ReportError
+from diffcheck.report.model import SCHEMA
+from diffcheck.text import visible
+from diffcheck.verdict import Report
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+FILE_NAME: Final = "report.json"
+SCHEMA_ID: Final = f"urn:diffcheck:{SCHEMA}"
+_DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
+_CAP_BYTES: Final = 1 << 30
+
+
+class _Head(msgspec.Struct):
+    """What is looked at first, so that a report of another version is told as such."""
+
+    schema: str = ""
+
+
+def encode(report: Report) -> bytes:
+    """The report as indented JSON with a line break at its end."""
+    return msgspec.json.format(msgspec.json.encode(report), indent=2) + b"\n"
+
+
+def write(report: Report, folder: Path) -> Path:
+    """Write ``report.json`` to ``folder``, which is made where it is missing; raises ``ReportError``."""
+    path = folder / FILE_NAME
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        reason = visible(error.strerror or str(error))
+        hint = "give another folder by --reports or DIFFCHECK_REPORTS"
+        raise ReportError(f"the folder {visible(str(folder))} cannot be made: {reason}", hint=hint) from error
+    process.write_atomically(path, encode(report))
+    return path
+
+
+def read(path: Path) -> Report:
+    """The report in a file; raises ``ReportError`` where there is none, or it is not a report of this version."""
+    name = visible(str(path))
+    try:
+        if path.stat().st_size > _CAP_BYTES:
+            raise ReportError(f"{name} has over {_CAP_BYTES >> 30} GiB", hint="is this the right file?")
+        data = path.read_bytes()
+    except FileNotFoundError as error:
+        hint = "run `diffcheck run PATH` first, or say where its reports are by --reports DIR"
+        raise ReportError(f"there is no report at {name}", hint=hint) from error
+    except OSError as error:
+        raise ReportError(f"{name} cannot be read: {visible(error.strerror or str(error))}", hint="check the path") from error
+    return decode(data, name)
+
+
+def decode(data: bytes, name: str) -> Report:
+    """The report in ``data``; ``name`` is what messages call it."""
+    hint = "was it written by this diffcheck? run again to write it anew"
+    try:
+        head = msgspec.json.decode(data, type=_Head)
+    except msgspec.ValidationError as error:
+        raise ReportError(f"{name} is no diffcheck report: {visible(str(error))}", hint=hint) from error
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise ReportError(f"{name} is not JSON: {visible(str(error))}", hint=hint) from error
+    if head.schema != SCHEMA:
+        said = f"its schema is {visible(head.schema, 60)!r}" if head.schema else "it names no schema"
+        raise ReportError(f"{name} is no {SCHEMA}: {said}", hint=hint)
+    try:
+        return msgspec.json.decode(data, type=Report)
+    except (msgspec.ValidationError, UnicodeDecodeError, RecursionError) as error:
+        raise ReportError(f"{name} is no {SCHEMA}: {visible(str(error))}", hint=hint) from error
+
+
+def schema() -> dict[str, Any]:
+    """The JSON Schema (2020-12) of a report."""
+    return {"$schema": _DIALECT, "$id": SCHEMA_ID, "title": "A diffcheck report", **msgspec.json.schema(Report)}

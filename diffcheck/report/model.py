@@ -1,0 +1,155 @@
+"""From a run's events to its report, and from the report to the exit code and the clusters that outputs show."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from diffcheck import __version__
+from diffcheck.errors import EXIT_AGREE, EXIT_DIVERGE, EXIT_INCONCLUSIVE, EXIT_INTERRUPTED
+from diffcheck.runner.events import CaseFinished, CaseStarted, RunFinished, RunStarted
+from diffcheck.text import plural
+from diffcheck.verdict import Agreement, CaseReport, Divergence, Report, Tool, totals
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from diffcheck.runner.events import Event
+
+SCHEMA: Final = "diffcheck-report-v1"
+
+
+class Collector:
+    """Takes a run's events one by one; ``report`` is what is known so far, marked interrupted until the run's end was seen."""
+
+    def __init__(self, options: Mapping[str, str]) -> None:
+        self._options = dict(options)
+        self._started = datetime.now(UTC).isoformat(timespec="seconds")
+        self._began = time.monotonic_ns()
+        self._run: RunStarted | None = None
+        self._finished: RunFinished | None = None
+        self._cases: dict[str, CaseReport] = {}
+
+    def take(self, event: Event) -> None:
+        """Note what ``event`` says."""
+        match event:
+            case RunStarted():
+                self._run = event
+            case CaseStarted():
+                pass
+            case CaseFinished(report):
+                self._cases[report.case] = report
+            case RunFinished():
+                self._finished = event
+
+    @property
+    def began(self) -> bool:
+        """Whether the run got so far that there is something to report."""
+        return self._run is not None
+
+    def report(self) -> Report:
+        """The report, its cases in the order of their names, so that it does not depend on the number of jobs."""
+        run = self._run
+        if run is None:
+            raise RuntimeError("a report was asked for before the run began")
+        cases = tuple(self._cases[name] for name in sorted(self._cases))
+        ended = self._finished
+        return Report(
+            schema="diffcheck-report-v1",
+            tool=Tool("diffcheck", __version__),
+            subject=run.subject,
+            oracle=run.oracle,
+            started=self._started,
+            elapsed_ns=ended.elapsed_ns if ended else time.monotonic_ns() - self._began,
+            notice=run.notice,
+            options=self._options,
+            totals=totals(cases),
+            engine_findings=run.engine_findings,
+            cases=cases,
+            interrupted=ended is None or ended.interrupted,
+        )
+
+
+def settled(case: CaseReport) -> bool:
+    """Whether nothing about this case asks for attention: it has its expected verdict, or its difference is known."""
+    return case.as_expected or case.verdict == "known"
+
+
+def compared(report: Report) -> bool:
+    """Whether any pass was applicable at all."""
+    return any(each.applicable for case in report.cases for each in case.passes)
+
+
+def conclusion(report: Report) -> tuple[int, str]:
+    """The exit code and the reason for it in a few words."""
+    diverging = sum(case.verdict == "diverge" for case in report.cases)
+    unsettled = sum(not settled(case) for case in report.cases)
+    if report.interrupted:
+        return EXIT_INTERRUPTED, "the run was interrupted"
+    if diverging:
+        return EXIT_DIVERGE, f"{plural(diverging, 'case diverges', 'cases diverge')}"
+    if unsettled:
+        return EXIT_INCONCLUSIVE, f"{plural(unsettled, 'case has', 'cases have')} another verdict than expected"
+    if not compared(report):
+        return EXIT_INCONCLUSIVE, "nothing was compared"
+    return EXIT_AGREE, "every case has the verdict that it should have"
+
+
+def exit_code(report: Report) -> int:
+    """What the process ends with: 130 interrupted, 1 something diverged, 3 something is open, 0 else."""
+    return conclusion(report)[0]
+
+
+class Member(msgspec.Struct, frozen=True):
+    """A case's part of a cluster: its first divergence with that signature, in which modes, and how many there are."""
+
+    case: CaseReport
+    first: Divergence
+    modes: tuple[str, ...]
+    count: int
+
+
+class Cluster(msgspec.Struct, frozen=True):
+    """Divergences with the same signature, over all cases; the first member heads it."""
+
+    signature: str
+    members: tuple[Member, ...]
+
+    @property
+    def count(self) -> int:
+        """How many divergences there are in all."""
+        return sum(member.count for member in self.members)
+
+
+def clusters(report: Report) -> tuple[Cluster, ...]:
+    """The divergences grouped by signature, those with most cases first.
+
+    Without a signature, a case's divergences of one kind are a group.
+    """
+    groups: dict[str, dict[str, Member]] = {}
+    for case in report.cases:
+        for each in case.passes:
+            for divergence in each.divergences:
+                key = divergence.signature or f"{divergence.kind} in {case.case}"
+                members = groups.setdefault(key, {})
+                seen = members.get(case.case)
+                members[case.case] = (
+                    Member(case, divergence, (each.mode,), 1)
+                    if seen is None
+                    else Member(case, seen.first, tuple(dict.fromkeys((*seen.modes, each.mode))), seen.count + 1)
+                )
+    found = [Cluster(key, tuple(members.values())) for key, members in groups.items()]
+    return tuple(sorted(found, key=lambda cluster: (-len(cluster.members), cluster.members[0].case.case, cluster.signature)))
+
+
+def agreement(report: Report) -> Agreement:
+    """How much was compared in the whole run: a counter that both passes of a case compare counts once."""
+    rows = counters = counters_nonzero = values = values_nonzero = pages = 0
+    for case in report.cases:
+        one = sum((each.agreement for each in case.passes if each.applicable), Agreement())
+        rows, counters, counters_nonzero = rows + one.rows, counters + one.counters, counters_nonzero + one.counters_nonzero
+        values, values_nonzero, pages = values + one.values, values_nonzero + one.values_nonzero, pages + one.pages
+    return Agreement(rows, counters, counters_nonzero, values, values_nonzero, pages)

@@ -1,0 +1,133 @@
+"""What is seen while a run goes on: a bar on a terminal, a plain line a case elsewhere; on stderr, so that results stay clean."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from typing import TYPE_CHECKING, Self
+
+from rich.panel import Panel
+from rich.progress import BarColumn, Progress, ProgressColumn, Task
+from rich.text import Text
+
+from diffcheck.report import words
+from diffcheck.runner.events import CaseFinished, CaseStarted, RunFinished, RunStarted
+from diffcheck.text import duration, plural
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from rich.console import Console
+
+    from diffcheck.runner.events import Event
+    from diffcheck.verdict import CaseReport
+
+_VERDICT_WIDTH = 12
+_NAME_LIMIT = 40
+
+
+class Display:
+    """Shows events; a context, so that the terminal is left as it was found whatever happens."""
+
+    def __init__(self, console: Console, *, plain: bool = False) -> None:
+        self._console = console
+        self._plain = plain or not console.is_terminal or console.is_dumb_terminal
+        self._total = self._done = 0
+        self._working: dict[str, None] = {}
+        self._progress: Progress | None = None
+
+    def __enter__(self) -> Self:
+        """Nothing is shown before the run's first event."""
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        """Take the bar away."""
+        self._stop()
+
+    def take(self, event: Event) -> None:
+        """Show what ``event`` says."""
+        match event:
+            case RunStarted():
+                self._start(event)
+            case CaseStarted(case):
+                self._working[case] = None
+                self._update()
+            case CaseFinished(report):
+                self._done += 1
+                self._working.pop(report.case, None)
+                self._finished(report)
+            case RunFinished():
+                self._stop()
+
+    def _start(self, event: RunStarted) -> None:
+        self._total = event.total
+        if event.notice:
+            self._console.print(notice(event.notice))
+        what = f"{plural(event.total, 'case')}, {plural(event.jobs, 'job')}: "
+        self._console.print(Text(f"{what}{words.engine(event.subject)} against {words.engine(event.oracle)}"))
+        if not self._plain:
+            self._progress = Progress(
+                BarColumn(bar_width=None), _Count(), _Pace(), _Working(), console=self._console, transient=True, expand=True
+            )
+            self._progress.add_task("", total=event.total, working="")
+            self._progress.start()
+
+    def _finished(self, report: CaseReport) -> None:
+        width = len(str(self._total))
+        line = Text.assemble(
+            (f"[{self._done:>{width}}/{self._total}] ", words.QUIET),
+            words.verdict(report.verdict, _VERDICT_WIDTH),
+            " ",
+            words.safe(report.case),
+            (f"  {duration(report.elapsed_ns / 1e9)}", words.QUIET),
+        )
+        if self._plain:
+            self._console.print(line, soft_wrap=True)
+            return
+        if report.verdict not in ("agree", "skipped") and self._progress is not None:
+            self._progress.console.print(line, overflow="ellipsis", no_wrap=True)
+        self._update()
+
+    def _update(self) -> None:
+        if self._progress is None:
+            return
+        first = next(iter(self._working), "")
+        more = len(self._working) - 1
+        working = Text.assemble(words.safe(first, limit=_NAME_LIMIT), f" +{more}" if more > 0 else "")
+        self._progress.update(self._progress.task_ids[0], completed=self._done, working=working)
+
+    def _stop(self) -> None:
+        progress, self._progress = self._progress, None
+        if progress is not None:
+            with contextlib.suppress(OSError):  # the terminal may be gone
+                progress.stop()
+
+
+def notice(text: str) -> Panel:
+    """A warning that cannot be overlooked."""
+    return Panel(words.safe(text, limit=2000), title=Text("NOTICE"), style="bold yellow", title_align="left")
+
+
+class _Count(ProgressColumn):
+    def render(self, task: Task) -> Text:
+        return Text(f"{task.completed:.0f}/{task.total or 0:.0f}", no_wrap=True)
+
+
+class _Pace(ProgressColumn):
+    def __init__(self) -> None:
+        super().__init__()
+        self._began = time.monotonic()
+
+    def render(self, task: Task) -> Text:
+        elapsed = time.monotonic() - self._began
+        if not task.completed or elapsed <= 0:
+            return Text(duration(elapsed), no_wrap=True)
+        rate = task.completed / elapsed
+        left = ((task.total or 0) - task.completed) / rate
+        return Text(f"{rate:.1f} cases/s, {duration(left)} left", style=words.QUIET, no_wrap=True)
+
+
+class _Working(ProgressColumn):
+    def render(self, task: Task) -> Text:
+        working = task.fields.get("working")
+        return working if isinstance(working, Text) else Text("")

@@ -1,0 +1,149 @@
+"""How things are said on a terminal: texts that cannot style or break it, colours of verdicts, values side by side.
+
+Nothing here or in the console modules builds markup: names come from artifacts and engines, so each is a ``Text``.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+from typing import TYPE_CHECKING, Final, NoReturn, TextIO
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from diffcheck.text import plural, visible
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from diffcheck.backend import Identity
+    from diffcheck.verdict import Agreement, CaseReport, Report, Where
+
+STYLES: Final = {
+    "agree": "green",
+    "diverge": "bold red",
+    "known": "cyan",
+    "flaky": "magenta",
+    "inconclusive": "yellow",
+    "skipped": "dim",
+}
+VERBS: Final = {
+    "agree": ("agrees", "agree"),
+    "diverge": ("diverges", "diverge"),
+    "known": ("is known to diverge", "are known to diverge"),
+    "flaky": ("is flaky", "are flaky"),
+    "inconclusive": ("is inconclusive", "are inconclusive"),
+    "skipped": ("was skipped", "were skipped"),
+}
+HEADING: Final = "bold"
+QUIET: Final = "dim"
+COLUMNS_WITHOUT_TERMINAL: Final = 120
+NARROW: Final = 72
+
+
+class _Console(Console):
+    def on_broken_pipe(self) -> NoReturn:
+        """Rich would exit with 1, which says that something diverged; our entry point knows better."""
+        raise BrokenPipeError
+
+
+def console(file: TextIO | None = None, *, stderr: bool = False) -> Console:
+    """A console on stdout or stderr that reads no markup; 120 columns wide where there is neither a terminal nor COLUMNS."""
+    stream = file or (sys.stderr if stderr else sys.stdout)
+    width = None if stream.isatty() or os.environ.get("COLUMNS") else COLUMNS_WITHOUT_TERMINAL
+    return _Console(file=stream, width=width, markup=False, highlight=False, emoji=False)
+
+
+def safe(value: object, style: str = "", limit: int = 200) -> Text:
+    """Any string as a text that shows it and does nothing."""
+    return Text(visible(str(value), limit), style=style, overflow="fold")
+
+
+def verdict(word: str, width: int = 0) -> Text:
+    """A verdict in its colour, padded."""
+    return Text(word.ljust(width), style=STYLES.get(word, ""))
+
+
+def engine(identity: Identity) -> str:
+    """An engine's name and version: ``kilnd 0.4.4``."""
+    return visible(" ".join(part for part in (identity.name, identity.version) if part), 80) or "?"
+
+
+def columns(report: Report) -> tuple[str, str]:
+    """How the columns of the oracle's and the subject's values are headed."""
+    oracle, subject = visible(report.oracle.name, 24) or "oracle", visible(report.subject.name, 24) or "subject"
+    return (oracle, subject) if oracle != subject else (f"{oracle} (oracle)", f"{subject} (subject)")
+
+
+def place(where: Where) -> list[str]:
+    """Where something is, one part a line: the item, function and branch kind, source line."""
+    code = " ".join(part for part in (where.function, where.branch) if part)
+    source = f"{where.file}:{where.line}" if where.file and where.line is not None else where.file
+    return [part for part in (where.item, code, source) if part]
+
+
+def side_by_side(oracle: str, subject: str, limit: int) -> tuple[str, str]:
+    """Two values, cut to ``limit`` characters each around the first place where they differ."""
+    oracle, subject = oracle[: 1 << 16], subject[: 1 << 16]
+    if max(len(oracle), len(subject)) <= limit:
+        return visible(oracle, limit * 4), visible(subject, limit * 4)
+    common = next((at for at, (a, b) in enumerate(zip(oracle, subject, strict=False)) if a != b), min(len(oracle), len(subject)))
+    begin = max(0, common - limit // 3)
+
+    def part(text: str) -> str:
+        head = "…" if begin else ""
+        tail = "…" if len(text) > begin + limit else ""
+        return visible(head + text[begin : begin + limit - len(head) - len(tail)] + tail, limit * 4)
+
+    return part(oracle), part(subject)
+
+
+def facts(lines: Iterable[tuple[str, Text]]) -> Table:
+    """Labels with their values, those without one left out."""
+    table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
+    table.add_column(style=QUIET, no_wrap=True)
+    table.add_column(overflow="fold")
+    for label, value in lines:
+        if value:
+            table.add_row(label, value)
+    return table
+
+
+def modes(case: CaseReport) -> list[Text]:
+    """What each pass over a case said, a line each."""
+    return [
+        Text.assemble(
+            (f"{each.mode} ", QUIET),
+            (VERBS[each.verdict][0], STYLES[each.verdict]) if each.applicable else ("not applicable", QUIET),
+        )
+        for each in case.passes
+    ]
+
+
+def compared(agreement: Agreement) -> str:
+    """How much was compared, in one phrase."""
+    return (
+        f"{plural(agreement.counters, 'counter')} ({agreement.counters_nonzero:,} not zero), "
+        f"{plural(agreement.values, 'value')} in all ({agreement.values_nonzero:,} not zero), "
+        f"{plural(agreement.rows, 'row')}, {plural(agreement.pages, 'memory page')}"
+    )
+
+
+def again(report: Report, case: CaseReport, defaults: dict[str, str]) -> str:
+    """The command that runs a case again, with those options of the run that are not the default."""
+    words = ["diffcheck", "run", case.artifact]
+    for name, value in report.options.items():
+        if name == "only" or name not in defaults:
+            continue
+        chosen = report.subject.name if name == "subject" and value == "auto" else value
+        if chosen != defaults[name]:
+            words += [f"--{name}", chosen]
+    return visible(shlex.join(words), 2000)
+
+
+def quoted(name: str) -> str:
+    """A name as a shell takes it back, where it has nothing that would have to be shown as an escape."""
+    return visible(shlex.quote(name), 120)

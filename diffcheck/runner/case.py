@@ -1,0 +1,102 @@
+"""One case from its plan to its report: both passes, the verdict, and what was not done."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from diffcheck.observation import Refused
+from diffcheck.runner.capsule_pass import CapsulePass
+from diffcheck.runner.direct_pass import DirectPass
+from diffcheck.runner.side import Side
+from diffcheck.verdict import CaseReport, PassReport, worst
+
+if TYPE_CHECKING:
+    from diffcheck.backend import Backend, Host, Oracle
+    from diffcheck.corpus import Case
+    from diffcheck.runner.plan import Plan
+
+
+def run(plan: Plan, max_passes: int, oracle: Oracle, subject: Backend, host: Host, subject_name: str) -> CaseReport:
+    """Run a plan; exactly one report comes of it."""
+    begun = time.monotonic_ns()
+    if plan.skipped:
+        return skipped(plan.case, plan.skipped, subject_name, plan)
+    passes = (
+        _capsule(plan, max_passes, oracle, subject, host),
+        _direct(plan, oracle, subject, host),
+    )
+    applicable = [each for each in passes if each.applicable]
+    verdict = worst([each.verdict for each in applicable])
+    deciding = next((each for each in applicable if each.verdict == verdict), None)
+    reason = f"{deciding.mode}: {deciding.reason}" if deciding and deciding.reason else ""
+    not_done = (*plan.notes, *(what for each in applicable for what in each.agreement.not_compared))
+    if plan.no_capsule:
+        not_done = (*not_done, f"no capsule pass: {plan.no_capsule}")
+    return CaseReport(
+        case=plan.case.id,
+        artifact=plan.case.artifact,
+        sha256=plan.sha256,
+        verdict=verdict,
+        reason=reason,
+        expected=plan.case.expected(subject_name),
+        vacuous=verdict == "agree" and all(each.vacuous for each in applicable),
+        plan=plan.digest,
+        rows=plan.rows,
+        passes=passes,
+        purpose=plan.case.purpose,
+        elapsed_ns=time.monotonic_ns() - begun,
+        not_done=tuple(dict.fromkeys(not_done)),
+        explanation=_explanation(passes),
+    )
+
+
+def skipped(case: Case, reason: str, subject_name: str, plan: Plan | None = None) -> CaseReport:
+    """The report of a case that was not run, with the reason."""
+    return CaseReport(
+        case=case.id,
+        artifact=case.artifact,
+        sha256=plan.sha256 if plan else "",
+        verdict="skipped",
+        reason=reason,
+        expected=case.expected(subject_name),
+        vacuous=False,
+        plan=plan.digest if plan else "",
+        rows=(),
+        passes=(),
+        purpose=case.purpose,
+        not_done=case.notes,
+    )
+
+
+def _capsule(plan: Plan, max_passes: int, oracle: Oracle, subject: Backend, host: Host) -> PassReport:
+    if plan.capsule is None or plan.subject_capsule is None:
+        return PassReport(mode="capsule", applicable=False, why=plan.no_capsule)
+    one = Side(oracle, plan.capsule, plan.limits, host)
+    other = Side(subject, plan.subject_capsule, plan.limits, host)
+    return CapsulePass(one, other, plan.places, max_passes, plan.functions).report()
+
+
+def _direct(plan: Plan, oracle: Oracle, subject: Backend, host: Host) -> PassReport:
+    if plan.no_direct:
+        return PassReport(mode="direct", applicable=False, why=plan.no_direct)
+    direct = DirectPass(
+        plan.artifact, plan.entry, oracle, subject, plan.limits, host, places=plan.places, functions=plan.functions
+    )
+    return direct.report(plan.refusal if isinstance(plan.refusal, Refused) else None)
+
+
+def _explanation(passes: tuple[PassReport, ...]) -> str:
+    """What deepdiff says of the unequal part: the divergences as two mappings from place to value."""
+    unequal = [each for one in passes for each in one.divergences]
+    if not unequal:
+        return ""
+    from deepdiff import DeepDiff  # noqa: PLC0415 - 290 ms that only a divergence pays for
+
+    oracle: dict[str, dict[str, str]] = {}
+    subject: dict[str, dict[str, str]] = {}
+    for each in unequal[:50]:
+        row = each.where.row or "(whole pass)"
+        oracle.setdefault(row, {})[each.where.item] = each.oracle
+        subject.setdefault(row, {})[each.where.item] = each.subject
+    return str(DeepDiff(oracle, subject, verbose_level=2).pretty())

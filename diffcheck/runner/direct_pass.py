@@ -1,0 +1,176 @@
+"""The direct pass: the artifact as it is, under both engines by the rules of witness's harness protocol.
+
+Same entry, no imports, no reset calls. What kiln's users run is the artifact as it is, so this is compared as well; it sees
+how the run ended and the counters, nothing else.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from diffcheck.backend import KILN_ENTRIES, Program
+from diffcheck.compare import allowances as allow
+from diffcheck.compare import outcomes
+from diffcheck.compare import state as compare_state
+from diffcheck.compare.findings import Findings
+from diffcheck.observation import (
+    Cost,
+    Execution,
+    HarnessFailed,
+    OutOfMemory,
+    Refused,
+    Returned,
+    TimedOut,
+    Trapped,
+    sentence,
+)
+from diffcheck.runner.hang import should_have_ended
+from diffcheck.verdict import PassReport
+from diffcheck.verdict import Side as SideReport
+
+if TYPE_CHECKING:
+    from diffcheck.backend import Backend, Host, Limits, Oracle
+    from diffcheck.wasm.module import Module
+    from diffcheck.witness import Place
+
+_COUNTER = re.compile(r"__witness_counter_(.*)\Z", re.DOTALL)
+_STACK = "call stack exhausted"
+
+
+def entry(module: Module) -> str | None:
+    """The harness entry: the first of ``KILN_ENTRIES`` that is an exported function."""
+    functions = {each.name for each in module.exports if each.kind == "func"}
+    return next((name for name in KILN_ENTRIES if name in functions), None)
+
+
+def why_not(module: Module, backend: Backend) -> str:
+    """Why an artifact has no direct pass, or nothing."""
+    if not backend.capabilities.direct:
+        return "the subject cannot run an artifact as it is"
+    if module.imports:
+        return f"it has {len(module.imports)} import{'s' if len(module.imports) > 1 else ''}"
+    name = entry(module)
+    if name is None:
+        return f"it has no harness entry ({', '.join(KILN_ENTRIES)})"
+    index = next(each.index for each in module.exports if each.kind == "func" and each.name == name)
+    if module.function_type(index).params:
+        return f"its harness entry {name} takes parameters"
+    for each in module.exports:
+        match = _COUNTER.match(each.name) if each.kind == "global" else None
+        if match and (
+            not match[1].isdecimal() or int(match[1]) >> 32 or module.all_globals[each.index].value not in ("i32", "i64")
+        ):
+            return f"its global {each.name[:60]} is no counter that the harness protocol can carry"
+    return ""
+
+
+class DirectPass:
+    """Runs one artifact as it is under both engines; ``entry_name`` is None for one whose exports cannot be read."""
+
+    def __init__(
+        self, wasm: bytes, entry_name: str | None, oracle: Oracle, subject: Backend, limits: Limits, host: Host, *,
+        places: dict[int, Place], functions: int,
+    ) -> None:  # fmt: skip
+        self.program = Program(kind="direct", wasm=wasm, entry=entry_name or KILN_ENTRIES[0])
+        self.oracle, self.subject, self.limits, self.host = oracle, subject, limits, host
+        self.findings = Findings(places, "direct")
+        self.functions = functions
+        self.inconclusive = ""
+
+    def report(self, refusal: Refused | None = None) -> PassReport:
+        """Run and compare; ``refusal`` is the oracle's where it would not validate the artifact, which it then need not run."""
+        pending = self.subject.start(self.program, self.limits, self.host)
+        oracle = Execution(refusal) if refusal else self.oracle.execute(self.program, self.limits, self.host)
+        subject = pending.wait()
+        self._compare(oracle, subject)
+        findings = self.findings
+        reason = self.inconclusive
+        if findings.total:
+            first = findings.divergences[0]
+            reason = f"{first.where.item}: {first.oracle} against {first.subject}"
+        counters = oracle.counters or {}
+        return PassReport(
+            mode="direct",
+            applicable=True,
+            verdict="diverge" if findings.total else "inconclusive" if self.inconclusive else "agree",
+            reason=reason,
+            oracle=_side(oracle),
+            subject=_side(subject),
+            divergences=tuple(findings.divergences),
+            divergences_total=findings.total,
+            allowances=findings.allowances,
+            agreement=findings.agreement,
+            vacuous=not findings.total and isinstance(oracle.outcome, Returned) and not any(counters.values()),
+        )
+
+    def _compare(self, oracle: Execution, subject: Execution) -> None:
+        one, other = oracle.outcome, subject.outcome
+        if isinstance(one, outcomes.FAILURES):
+            both = isinstance(one, TimedOut) and isinstance(other, TimedOut)
+            self.inconclusive = (
+                f"both timed out ({one.deadline_s:g} s)" if both and isinstance(one, TimedOut)
+                else f"the oracle {sentence(one)}; the subject {sentence(other)}"
+            )  # fmt: skip
+            return
+        if isinstance(one, Refused) and not isinstance(other, Refused):
+            self._taken(one, other)
+            return
+        if isinstance(other, TimedOut):
+            self._timed_out(other)
+            return
+        if isinstance(other, OutOfMemory):
+            self.inconclusive = f"the subject is {sentence(other)}; give --memory-limit more"
+            return
+        if self._stack(one, other):
+            return
+        self.findings.compared(1, 1, rows=1)
+        if outcomes.compare(one, other, self.findings) and isinstance(one, Returned):
+            self._counters(oracle, subject)
+
+    def _taken(self, one: Refused, other: object) -> None:
+        """The oracle refuses the artifact; how far the subject got says that it took it."""
+        if isinstance(other, HarnessFailed | OutOfMemory | TimedOut):
+            taken = "takes it, and then " + sentence(other)
+        else:
+            taken = "takes it, and " + sentence(other)  # type: ignore[arg-type]
+        self.findings.diverge("outcome", "outcome", sentence(one), taken, shape=f"refused {one.stage} / taken")
+
+    def _timed_out(self, other: TimedOut) -> None:
+        limits = msgspec.structs.replace(self.limits, count_fuel=True)
+        fuel = self.oracle.execute(self.program, limits, self.host).fuel
+        if should_have_ended(fuel, self.functions, self.subject.capabilities, other.deadline_s):
+            self.findings.diverge("outcome", "outcome", "returned", f"hangs ({sentence(other)})", shape="hang")
+        else:
+            self.inconclusive = f"slow: the subject {sentence(other)}, the oracle ended"
+
+    def _stack(self, one: object, other: object) -> bool:
+        """Whether only one stack ended, and how deep calls may go is open there."""
+        ended = [isinstance(each, Trapped) and each.kind == _STACK for each in (one, other)]
+        if ended[0] == ended[1]:
+            return False
+        if ended[1]:
+            small = msgspec.structs.replace(self.limits, stack_bytes=allow.STACK_BYTES)
+            outcome = self.oracle.execute(self.program, small, self.host).outcome
+            if not (isinstance(outcome, Trapped) and outcome.kind == _STACK):
+                return False
+        words = [sentence(each) for each in (one, other)]  # type: ignore[arg-type]
+        self.findings.allow(allow.STACK_RULE, allow.STACK_SECTION, "outcome", *words)
+        self.inconclusive = f"stack: {words[0]} against {words[1]}; how deep calls may go is open"
+        return True
+
+    def _counters(self, oracle: Execution, subject: Execution) -> None:
+        ones, theirs = oracle.counters or {}, subject.counters or {}
+        others = []
+        if ones != theirs:
+            for change in ({"canonical_nans": True}, {"deterministic_relaxed_simd": True}):
+                limits = msgspec.structs.replace(self.limits, **change)
+                others.append(self.oracle.execute(self.program, limits, self.host).counters or {})
+        compare_state.counters(ones, theirs, others, self.findings)
+
+
+def _side(execution: Execution) -> SideReport:
+    cost = execution.cost if execution.cost.executions else Cost()
+    return SideReport(execution.outcome, sentence(execution.outcome), cost, "", execution.log)

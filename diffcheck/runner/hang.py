@@ -1,0 +1,24 @@
+"""Telling a hang from slowness, by how much work the oracle's fuel says there was."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from diffcheck.backend import Capabilities
+
+SLOWER: Final = 100
+"""A subject that many times slower than measured is still only slow."""
+_LOAD_MARGIN: Final = 3
+
+
+def should_have_ended(fuel: int | None, functions: int, capabilities: Capabilities, deadline_s: float) -> bool:
+    """Whether even a subject a hundred times slower than measured would have been done within the deadline.
+
+    ``fuel`` is what the oracle took for the same rows, about a unit an instruction; None says nothing. Loading is not a
+    hundred times slower on a busy machine: it counts three times.
+    """
+    if fuel is None:
+        return False
+    load_s = capabilities.startup_s + functions * capabilities.function_s
+    return fuel * SLOWER / capabilities.instructions_per_s + load_s * _LOAD_MARGIN < deadline_s

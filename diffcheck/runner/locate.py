@@ -1,0 +1,103 @@
+"""Finding where two byte ranges differ when each run carries out only a window of 242 words.
+
+A run of digests over evenly spaced blocks narrows by a factor of 242; a run of bytes then shows what is in a block. So any
+range of up to 474 kB takes one run of digests, and one of bytes for each place that differs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeAlias
+
+import msgspec
+
+from diffcheck.capsule.digest import digest
+from diffcheck.capsule.layout import VIEW_BYTES, VIEW_WORDS
+
+Read: TypeAlias = Callable[[int, int, int], bytes | None]
+"""(mode, offset, step) to the view's bytes; mode 0 gives bytes, 1 digests of blocks of ``step``. None where the run failed."""
+
+
+class Budget:
+    """How many more runs of the subject may be spent on finding a place."""
+
+    def __init__(self, runs: int) -> None:
+        self.left = runs
+
+    def take(self) -> bool:
+        """Whether one more run is in the budget, which is one less then."""
+        self.left -= 1
+        return self.left >= 0
+
+
+class Window(msgspec.Struct, frozen=True):
+    """Bytes at an offset, as both engines have them."""
+
+    offset: int
+    oracle: bytes
+    subject: bytes
+
+
+class Located(msgspec.Struct, frozen=True):
+    """The windows that were fetched, and how many bytes are known to differ somewhere but were not fetched."""
+
+    windows: tuple[Window, ...]
+    unlocated: int
+
+
+def locate(oracle: Read, subject: Read, offset: int, length: int, budget: Budget) -> Located:
+    """The windows in [offset, offset + length) that differ, as far as the budget goes; ``length`` is a multiple of 8."""
+    if length <= 0:
+        return Located((), 0)
+    if length <= VIEW_BYTES:
+        return _window(oracle, subject, offset, length, budget)
+    step = (-(-length // VIEW_WORDS) + 7) & ~7
+    if not budget.take():
+        return Located((), length)
+    ones, others = oracle(1, offset, step), subject(1, offset, step)
+    if ones is None or others is None:
+        return Located((), length)
+    blocks = [at for at in range(VIEW_WORDS) if at * step < length and ones[8 * at : 8 * at + 8] != others[8 * at : 8 * at + 8]]
+    windows: list[Window] = []
+    unlocated = 0
+    for first, count in _runs(blocks, max(1, VIEW_BYTES // step)):
+        size = min(count * step, length - first * step)
+        found = locate(oracle, subject, offset + first * step, size, budget)
+        windows += found.windows
+        unlocated += found.unlocated
+    return Located(tuple(windows), unlocated)
+
+
+def _window(oracle: Read, subject: Read, offset: int, length: int, budget: Budget) -> Located:
+    if not budget.take():
+        return Located((), length)
+    one, other = oracle(0, offset, 0), subject(0, offset, 0)
+    if one is None or other is None:
+        return Located((), length)
+    return Located((Window(offset, one[:length], other[:length]),), 0)
+
+
+def _runs(blocks: list[int], most: int) -> list[tuple[int, int]]:
+    """Neighbouring blocks together, at most ``most`` of them: (first, number)."""
+    runs: list[tuple[int, int]] = []
+    for block in blocks:
+        if runs and block < runs[-1][0] + most:
+            runs[-1] = (runs[-1][0], block - runs[-1][0] + 1)
+        else:
+            runs.append((block, 1))
+    return runs
+
+
+def local(data: bytes) -> Read:
+    """Reads a range whose bytes are here, as a run would carry it."""
+
+    def read(mode: int, offset: int, step: int) -> bytes:
+        if not mode:
+            return data[offset : offset + VIEW_BYTES].ljust(VIEW_BYTES, b"\0")
+        lanes = []
+        for at in range(VIEW_WORDS):
+            block = data[offset + at * step : offset + (at + 1) * step]
+            lanes.append(digest(block)[0].to_bytes(8, "little") if block else bytes(8))
+        return b"".join(lanes)
+
+    return read

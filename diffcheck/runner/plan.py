@@ -1,0 +1,203 @@
+"""What is to be run for a case: its artifact read and judged, its rows resolved, its capsule built; no engine under test yet."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from diffcheck import witness
+from diffcheck.backend import Limits
+from diffcheck.capsule import layout as lo
+from diffcheck.capsule.build import World, build
+from diffcheck.capsule.seal import Bounds
+from diffcheck.casefile import read_regular
+from diffcheck.corpus import read_artifact
+from diffcheck.errors import ArtifactError, CaseError, ManifestError
+from diffcheck.observation import Refused, sentence
+from diffcheck.rows import choose
+from diffcheck.runner.direct_pass import entry, why_not
+from diffcheck.wasm import module as wasm
+
+if TYPE_CHECKING:
+    from diffcheck.backend import Backend, Host, Oracle
+    from diffcheck.capsule.build import Capsule
+    from diffcheck.capsule.driver import Call
+    from diffcheck.corpus import Case
+    from diffcheck.observation import Outcome
+    from diffcheck.runner.request import Request
+    from diffcheck.wasm.module import Module
+    from diffcheck.witness import Place
+
+MANIFEST_CAP: Final = 256 << 20
+_CORE: Final = b"\0asm\x01\0\0\0"
+_COMPONENT: Final = b"\0asm\x0d\0\x01\0"
+
+
+class Plan(msgspec.Struct, frozen=True):
+    """A case ready to be run. ``no_capsule`` and ``no_direct`` say why a pass does not apply; ``skipped`` why none does."""
+
+    case: Case
+    sha256: str
+    limits: Limits
+    artifact: bytes = b""
+    module: Module | None = None
+    capsule: Capsule | None = None
+    subject_capsule: Capsule | None = None
+    entry: str | None = None
+    refusal: Refused | None = None
+    no_capsule: str = ""
+    no_direct: str = ""
+    skipped: str = ""
+    places: dict[int, Place] = {}
+    notes: tuple[str, ...] = ()
+    functions: int = 0
+    memory_bytes: int = 0
+
+    @property
+    def digest(self) -> str:
+        """The plan's digest in hex; empty where there is no capsule."""
+        return f"{self.capsule.layout.plan_digest:016x}" if self.capsule else ""
+
+    @property
+    def rows(self) -> tuple[str, ...]:
+        """The rows as they are driven, init rows first."""
+        return tuple(row.name for row in self.capsule.layout.rows) if self.capsule else ()
+
+
+def make(case: Case, request: Request, oracle: Oracle, subject: Backend, host: Host) -> Plan:
+    """The plan of a case; what cannot be run is told in it, never raised."""
+    limits = Limits(
+        deadline_s=case.limits.deadline_s or request.deadline_s,
+        memory_bytes=case.limits.memory_bytes or request.memory_bytes,
+    )
+    plan = Plan(case, "", limits, notes=case.notes)
+    try:
+        artifact = _binary(case, oracle, limits, host)
+    except ArtifactError as error:
+        return msgspec.structs.replace(plan, skipped=_with_hint(error))
+    plan = msgspec.structs.replace(plan, artifact=artifact, sha256=hashlib.sha256(artifact).hexdigest())
+    refusal = oracle.validate(artifact, limits, host)
+    if refusal is not None:
+        return _refused(plan, refusal, request, subject)
+    try:
+        return _accepted(plan, wasm.read(artifact), request, subject)
+    except (ArtifactError, CaseError) as error:  # a case with a mistake in it is not half run
+        return msgspec.structs.replace(plan, skipped=_with_hint(error))
+
+
+def _binary(case: Case, oracle: Oracle, limits: Limits, host: Host) -> bytes:
+    data = read_artifact(case.artifact)
+    return oracle.assemble(data, limits, host) if case.artifact.endswith(".wat") else data
+
+
+def _with_hint(error: ArtifactError | CaseError) -> str:
+    return f"{error}; {error.hint}" if error.hint else str(error)
+
+
+def _refused(plan: Plan, refusal: Outcome, request: Request, subject: Backend) -> Plan:
+    """The oracle refuses the artifact: no capsule, only a direct pass, and only where the file is a core module at all."""
+    if not isinstance(refusal, Refused):
+        return msgspec.structs.replace(plan, skipped=f"the oracle could not judge the artifact: {sentence(refusal)}")
+    if plan.artifact.startswith(_COMPONENT):
+        return msgspec.structs.replace(
+            plan, skipped="it is a component; `meld fuse --preserve-names` makes it a core module, `witness instrument` adds counters"
+        )
+    if not plan.artifact.startswith(_CORE):
+        return msgspec.structs.replace(plan, skipped=_what_it_is(plan.artifact))
+    plan = msgspec.structs.replace(plan, refusal=refusal, no_capsule=f"the oracle refuses the artifact: {refusal.reason}")
+    why = "" if subject.capabilities.direct else "the subject cannot run an artifact as it is"
+    name = None
+    try:
+        module = wasm.read(plan.artifact)
+        name = entry(module)
+        if module.imports:
+            why = why or f"it has {len(module.imports)} imports"
+    except ArtifactError:
+        pass  # not readable by us either: the subject is asked all the same
+    if request.mode == "capsule":
+        why = why or "only the capsule pass was asked for"
+    skipped = f"{plan.no_capsule}; no direct pass: {why}" if why else ""
+    return msgspec.structs.replace(plan, entry=name, no_direct=why, skipped=skipped)
+
+
+def _what_it_is(data: bytes) -> str:
+    try:
+        wasm.read(data)
+    except ArtifactError as error:
+        return _with_hint(error)
+    return "it is no core module"
+
+
+def _accepted(plan: Plan, module: Module, request: Request, subject: Backend) -> Plan:
+    places, notes = _manifest(plan.case)
+    no_direct = "only the capsule pass was asked for" if request.mode == "capsule" else why_not(module, subject)
+    no_capsule, capsule, own = "", None, None
+    if request.mode == "direct":
+        no_capsule = "only the direct pass was asked for"
+    else:
+        try:
+            rows = choose(module, plan.case.rows, request.rows)
+            notes = (*notes, *rows.notes)
+            no_capsule = rows.why_none
+            if not no_capsule:
+                capsule, own = _capsules(plan, module, rows.calls, subject)
+        except ArtifactError as error:
+            no_capsule = _with_hint(error)
+    skipped = ""
+    if no_capsule and no_direct:
+        skipped = f"{no_capsule}; no direct pass: {no_direct}" if request.mode == "both" else no_capsule
+        if request.mode == "direct":
+            skipped = f"no direct pass: {no_direct}"
+    functions = len(module.all_functions) + (5 if capsule else 0)
+    return msgspec.structs.replace(
+        plan,
+        module=module,
+        capsule=capsule,
+        subject_capsule=own or capsule,
+        entry=entry(module),
+        no_capsule=no_capsule,
+        no_direct=no_direct,
+        skipped=skipped,
+        places=places,
+        notes=(*plan.notes, *notes),
+        functions=functions,
+        memory_bytes=expected_memory(module, functions, subject),
+    )
+
+
+def _capsules(plan: Plan, module: Module, calls: tuple[Call, ...], subject: Backend) -> tuple[Capsule, Capsule | None]:
+    """The capsule, and the subject's own where its engine needs another form of it."""
+    case = plan.case
+    bounds = Bounds(
+        memory_pages=Bounds().memory_pages if case.limits.memory_pages is None else case.limits.memory_pages,
+        table_elements=Bounds().table_elements if case.limits.table_elements is None else case.limits.table_elements,
+    )
+    pages = World().digest_pages if case.limits.digest_pages is None else case.limits.digest_pages
+    world = World(args=case.args or (Path(case.artifact).stem,), env=case.env, stdin=case.stdin, bounds=bounds, digest_pages=pages)
+    capsule = build(module, plan.sha256, calls, world)
+    needs = subject.capabilities
+    if needs.transport == "print" or not needs.exceptions:
+        return capsule, build(
+            module, plan.sha256, calls, world, unwind=needs.exceptions, prints=needs.transport == "print"
+        )
+    return capsule, None
+
+
+def _manifest(case: Case) -> tuple[dict[int, Place], tuple[str, ...]]:
+    if not case.manifest:
+        return {}, ("no manifest beside the artifact: branches are told by number",)
+    try:
+        data = read_regular(case.manifest, MANIFEST_CAP, "the manifest", ManifestError)
+        return witness.places(witness.read_manifest(data)), ()
+    except ManifestError as error:
+        return {}, (str(error),)
+
+
+def expected_memory(module: Module, functions: int, subject: Backend) -> int:
+    """What the subject is expected to need at its start, in bytes: to admit runs by, not to limit them."""
+    pages = sum(min(each.limits.minimum, 1 << 16) for each in module.all_memories)
+    known = subject.capabilities
+    return known.base_bytes + functions * known.function_bytes + 2 * (pages + 4) * lo.PAGE

@@ -1,0 +1,212 @@
+"""The workers of a run and what is admitted to them: cases in, exactly one report each out.
+
+The parent is one selector loop and no threads. A worker that dies or hangs is replaced and costs only its own case. A case is
+let go when the memory it is expected to need is free, or when nothing else runs.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from diffcheck import process
+from diffcheck.corpus import Case, load_case
+from diffcheck.errors import CaseError, DiffcheckError
+from diffcheck.runner import worker as w
+from diffcheck.runner.case import skipped
+from diffcheck.runner.events import CaseFinished, CaseStarted, EngineProbed
+from diffcheck.runner.request import PlanLine
+from diffcheck.text import decode, visible
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from diffcheck.corpus import Item
+    from diffcheck.process import Ended, Server
+    from diffcheck.runner.events import Event
+    from diffcheck.runner.request import Request
+
+_POLL_S: Final = 0.2
+_SETUP_S: Final = 60.0
+_WATCH_S: Final = 120.0
+_WATCH_DEADLINES: Final = 64
+"""A worker is given up after 120 s and 64 deadlines: more runs than any case needs, each as long as it may be."""
+_SHARE: Final = 0.8
+_ORACLE_BYTES: Final = 200 << 20
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(w.Answer).decode
+
+
+class _Slot:
+    """One worker and what it is at."""
+
+    def __init__(self) -> None:
+        self.server: Server | None = None
+        self.case: Case | None = None
+        self.needs = 0
+        self.doing = "idle"  # idle, setup, probe, prepare, wait, go
+
+
+class Pool:
+    """Runs items on ``request.jobs`` workers; iterate over ``events`` once."""
+
+    def __init__(self, request: Request, subject: str, reactor: process.Reactor, folder: str, stopped: Callable[[], bool]) -> None:
+        self._request, self._subject, self._reactor, self._folder = request, subject, reactor, folder
+        self._stopped = stopped
+        self._budget = int(process.available_memory_bytes() * _SHARE) - request.jobs * _ORACLE_BYTES
+        self._slots: list[_Slot] = []
+        self._queue: deque[Item] = deque()
+        self._broken = 0
+
+    def events(self, items: Sequence[Item], *, probe: bool) -> Iterator[Event]:
+        """One ``CaseFinished`` an item, in the order in which they end; none for those left when the run is stopped."""
+        self._queue.extend(items)
+        self._slots = [_Slot() for _ in range(max(1, min(self._request.jobs, len(items))))]
+        self._probe = probe
+        while not self._stopped():
+            yield from self._assign()
+            busy = [slot for slot in self._slots if slot.doing not in ("idle", "wait")]
+            if not busy:
+                return
+            servers = [slot.server for slot in busy if slot.server is not None]
+            ready = self._reactor.wait_any(servers, _POLL_S)
+            for slot in busy:
+                if slot.server in ready:
+                    yield from self._answered(slot)
+
+    def lines(self, items: Sequence[Item]) -> Iterator[PlanLine]:
+        """The plan's line of each item, in order; nothing is run."""
+        slot = _Slot()
+        for item in items:
+            try:
+                case = load_case(item)
+            except CaseError as error:
+                yield PlanLine(item.id, skipped=f"{error}; {error.hint}" if error.hint else str(error))
+                continue
+            answer = self._ask(slot, w.Prepare(case))
+            if isinstance(answer, w.Prepared):
+                yield answer.line
+            else:
+                yield PlanLine(item.id, skipped=answer)
+
+    def _ask(self, slot: _Slot, message: w.Message) -> w.Prepared | str:
+        if slot.server is None or not slot.server.alive:
+            self._start(slot)
+            assert slot.server is not None, "it was just started"  # noqa: S101
+            slot.server.receive()
+        slot.server.send(_encode(message), _WATCH_S)
+        reply = slot.server.receive()
+        answer = _decode(reply.message) if isinstance(reply, process.Reply) else _ending(reply)
+        if isinstance(answer, w.Failed):
+            return answer.what
+        return answer if isinstance(answer, w.Prepared) else str(answer)
+
+    # Workers.
+
+    def _start(self, slot: _Slot) -> None:
+        command, environment = process.own_program("diffcheck.runner.worker")
+        slot.server = self._reactor.serve(command, env=environment, cwd=self._folder)
+        slot.server.send(_encode(w.Setup(self._request, self._subject, self._folder)), _SETUP_S)
+        slot.doing = "setup"
+
+    def _send(self, slot: _Slot, doing: str, message: w.Message, limit_s: float) -> None:
+        assert slot.server is not None, "a slot has a server before it has work"  # noqa: S101
+        slot.server.send(_encode(message), limit_s)
+        slot.doing = doing
+
+    def _assign(self) -> Iterator[Event]:
+        for slot in self._slots:
+            if slot.doing == "idle":
+                yield from self._next(slot)
+        self._admit()
+
+    def _next(self, slot: _Slot) -> Iterator[Event]:
+        """Give an idle worker its next case; starts the worker where there is none."""
+        if not self._queue and not self._probe:
+            return
+        if slot.server is None or not slot.server.alive:
+            self._start(slot)
+            return
+        if self._probe:
+            self._probe = False
+            self._send(slot, "probe", w.Probe(), _WATCH_S)
+            return
+        while self._queue:
+            item = self._queue.popleft()
+            yield CaseStarted(item.id)
+            try:
+                slot.case = load_case(item)
+            except CaseError as error:
+                reason = f"{error}; {error.hint}" if error.hint else str(error)
+                yield CaseFinished(skipped(Case(item.id, item.artifact), reason, self._subject))
+                continue
+            self._send(slot, "prepare", w.Prepare(slot.case), self._watch(slot.case))
+            return
+
+    def _watch(self, case: Case) -> float:
+        return _WATCH_S + _WATCH_DEADLINES * (case.limits.deadline_s or self._request.deadline_s)
+
+    def _admit(self) -> None:
+        """Let prepared cases go while their expected memory is free; one always goes."""
+        running = sum(slot.needs for slot in self._slots if slot.doing == "go")
+        anything = any(slot.doing == "go" for slot in self._slots)
+        for slot in self._slots:
+            if slot.doing == "wait" and slot.case is not None and (not anything or running + slot.needs <= self._budget):
+                self._send(slot, "go", w.Go(), self._watch(slot.case))
+                running += slot.needs
+                anything = True
+
+    def _answered(self, slot: _Slot) -> Iterator[Event]:
+        assert slot.server is not None, "only a server answers"  # noqa: S101
+        reply = slot.server.receive()
+        if not isinstance(reply, process.Reply):
+            yield from self._lost(slot, _ending(reply))
+            return
+        try:
+            answer = _decode(reply.message)
+        except msgspec.MsgspecError as error:
+            slot.server.kill()
+            yield from self._lost(slot, f"the worker's answer cannot be read: {error}")
+            return
+        doing, slot.doing = slot.doing, "idle"
+        match answer:
+            case w.Probed(findings):
+                yield EngineProbed(findings)
+            case w.Prepared(memory_bytes, _):
+                slot.needs, slot.doing = memory_bytes, "wait"
+            case w.Done(report):
+                self._broken = 0
+                slot.case = None
+                yield CaseFinished(report)
+            case w.Failed(what) if doing == "setup":
+                raise DiffcheckError(f"a worker could not be set up: {what}")
+            case w.Failed(what):
+                yield from self._failed(slot, what)
+        self._admit()
+
+    def _failed(self, slot: _Slot, what: str) -> Iterator[Event]:
+        """Our own environment failed while a case was in work: the case has no verdict on its engines."""
+        case, slot.case = slot.case, None
+        if case is not None:
+            report = skipped(case, what, self._subject)
+            yield CaseFinished(msgspec.structs.replace(report, verdict="inconclusive"))
+
+    def _lost(self, slot: _Slot, what: str) -> Iterator[Event]:
+        """A worker is gone; after several in a row without a single verdict it is our own environment, and an error."""
+        self._broken += 1
+        slot.server, slot.doing = None, "idle"
+        if self._broken > 3 + len(self._slots):
+            raise DiffcheckError(f"workers end again and again: {what}", hint="run `diffcheck doctor`")
+        yield from self._failed(slot, what)
+
+
+def _ending(ended: Ended) -> str:
+    lines = decode(ended.stderr).strip().splitlines() or [""]
+    words = visible(lines[-1])
+    if ended.timed_out:
+        return "the worker did not answer in time and was replaced"
+    how = f"signal {ended.signal}" if ended.signal is not None else f"exit code {ended.exit_code}"
+    return f"the worker died ({how}) and was replaced{': ' + words if words else ''}"

@@ -1,0 +1,48 @@
+"""What a run is asked to do, and what a plan says of a case: the data between the command line and the runner."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+Mode = Literal["both", "capsule", "direct"]
+Rows = Literal["declared", "auto"]
+
+
+class Request(msgspec.Struct, frozen=True):
+    """A run to do: every option in its own unit.
+
+    ``paths`` are artifacts and folders as the user wrote them; ``only`` is a glob over case names, empty for all; ``options``
+    are those that a backend reads itself (``kilnd``), present only where they were given.
+    """
+
+    paths: tuple[str, ...]
+    subject: str = "auto"
+    oracle: str = "wasmtime"
+    mode: Mode = "both"
+    jobs: int = 1
+    deadline_s: float = 10.0
+    memory_bytes: int = 4 << 30
+    rows: Rows = "declared"
+    only: str = ""
+    max_passes: int = 24
+    verbose: bool = False
+    options: dict[str, str] = {}
+
+
+class PlanLine(msgspec.Struct, frozen=True):
+    """What would be done with a case: ``capsule`` and ``direct`` are empty where that pass applies, else the reason why not.
+
+    ``memory_bytes`` is what the subject is expected to need, ``passes`` the executions of the subject if nothing differs,
+    ``skipped`` the reason where the case would not be run at all.
+    """
+
+    case: str
+    rows: int = 0
+    capsule: str = ""
+    direct: str = ""
+    functions: int = 0
+    memory_bytes: int = 0
+    passes: int = 0
+    skipped: str = ""

@@ -1,0 +1,118 @@
+"""A run from request to events: finds the cases, chooses the engines, keeps the workers busy."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from diffcheck import backend, process
+from diffcheck.corpus import discover
+from diffcheck.errors import EngineMissingError
+from diffcheck.runner.events import Event, RunFinished, RunStarted
+from diffcheck.runner.pool import Pool
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from diffcheck.backend import Identity
+    from diffcheck.runner.request import PlanLine, Request
+
+FALLBACK: Final = "wasmtime-pulley"
+PREFERRED: Final = "kilnd"
+NOTICE: Final = (
+    "No kilnd was found, so the subject is wasmtime-pulley, Wasmtime's own interpreter: this run compares Wasmtime with itself "
+    "and says nothing about kiln. Give --kilnd PATH or set DIFFCHECK_KILND to test kiln."
+)
+SAME: Final = "Subject and oracle are the same engine: this run can only show that diffcheck agrees with itself."
+
+
+class Engines(msgspec.Struct, frozen=True):
+    """Which engines a request comes to; ``options`` name them by path, so that a worker finds the very same."""
+
+    subject: str
+    subject_identity: Identity
+    oracle_identity: Identity
+    notice: str
+    options: dict[str, str]
+
+
+def choose(request: Request) -> Engines:
+    """The engines that a request names; raises ``EngineMissingError`` or ``ConfigError``."""
+    oracle = backend.create(request.oracle, request.options).identity()
+    name, notice = request.subject, ""
+    if name == "auto":
+        name = PREFERRED
+        try:
+            identity = backend.create(name, request.options).identity()
+        except EngineMissingError:
+            if "kilnd" in request.options:
+                raise
+            name, notice = FALLBACK, NOTICE
+            identity = backend.create(name, request.options).identity()
+    else:
+        identity = backend.create(name, request.options).identity()
+    if name == request.oracle:
+        notice = SAME
+    elif name == FALLBACK and not notice:
+        notice = "The subject is wasmtime-pulley: this run compares Wasmtime with itself and says nothing about kiln."
+    options = dict(request.options)
+    if name == PREFERRED:
+        options["kilnd"] = identity.path
+    return Engines(name, identity, oracle, notice, options)
+
+
+def run(request: Request) -> Iterator[Event]:
+    """All events of a run, ending with ``RunFinished``; also where it is interrupted (SIGINT, SIGTERM), with what was done."""
+    begun = time.monotonic_ns()
+    found = discover([Path(path) for path in request.paths], request.only or None)
+    engines = choose(request)
+    request = msgspec.structs.replace(request, options=engines.options)
+    with process.Reactor() as reactor, process.private_folder() as folder, _interruptible() as stopped:
+        yield RunStarted(
+            total=len(found.items),
+            jobs=request.jobs,
+            subject=engines.subject_identity,
+            oracle=engines.oracle_identity,
+            notice=engines.notice,
+            engine_findings=(),
+        )
+        pool = Pool(request, engines.subject, reactor, str(folder), stopped)
+        yield from pool.events(found.items, probe=True)
+        yield RunFinished(interrupted=stopped(), elapsed_ns=time.monotonic_ns() - begun)
+
+
+def plan(request: Request) -> Iterator[PlanLine]:
+    """The plan's line of every case; no engine under test is started."""
+    found = discover([Path(path) for path in request.paths], request.only or None)
+    engines = choose(request)
+    request = msgspec.structs.replace(request, options=engines.options)
+    with process.Reactor() as reactor, process.private_folder() as folder:
+        yield from Pool(request, engines.subject, reactor, str(folder), lambda: False).lines(found.items)
+
+
+@contextlib.contextmanager
+def _interruptible() -> Iterator[Callable[[], bool]]:
+    """Tells whether SIGINT or SIGTERM came; a second SIGINT is Python's own again. Off the main thread nothing is caught."""
+    seen = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield seen.is_set
+        return
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def note(number: int, _frame: object) -> None:
+        seen.set()
+        signal.signal(number, before[signal.Signals(number)])
+
+    for number in before:
+        signal.signal(number, note)
+    try:
+        yield seen.is_set
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,161 @@
+"""A case worker: a process that takes one case at a time, starts engines for it, and gives back its report.
+
+Two messages a case: the case, answered by what it is expected to need; then the word to go on, answered by the report. So the
+parent admits runs by memory without reading an artifact itself. The worker's engines are its own children and die with it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from diffcheck import backend, probe, process
+from diffcheck.corpus import Case
+from diffcheck.errors import ConfigError, DiffcheckError
+from diffcheck.runner import case as cases
+from diffcheck.runner import plan as plans
+from diffcheck.runner.request import PlanLine, Request
+from diffcheck.verdict import CaseReport, EngineFinding
+
+if TYPE_CHECKING:
+    from diffcheck.backend import Backend, Host, Oracle
+    from diffcheck.runner.plan import Plan
+
+
+class Setup(msgspec.Struct, frozen=True, tag="setup"):
+    """The first message: what the run is, and the folder to work in."""
+
+    request: Request
+    subject: str
+    folder: str
+
+
+class Prepare(msgspec.Struct, frozen=True, tag="prepare"):
+    """Take up a case."""
+
+    case: Case
+
+
+class Probe(msgspec.Struct, frozen=True, tag="probe"):
+    """Ask the subject what it can do."""
+
+
+class Go(msgspec.Struct, frozen=True, tag="go"):
+    """Run the case that was prepared."""
+
+
+class Ready(msgspec.Struct, frozen=True, tag="ready"):
+    """The worker's engines are set up."""
+
+
+class Prepared(msgspec.Struct, frozen=True, tag="prepared"):
+    """What the case is expected to need, and its line of the plan."""
+
+    memory_bytes: int
+    line: PlanLine
+
+
+class Probed(msgspec.Struct, frozen=True, tag="probed"):
+    """What is true of the subject and not of a case."""
+
+    engine_findings: tuple[EngineFinding, ...]
+
+
+class Done(msgspec.Struct, frozen=True, tag="done"):
+    """The case's report."""
+
+    report: CaseReport
+
+
+class Failed(msgspec.Struct, frozen=True, tag="failed"):
+    """Our own environment failed, in words; the worker goes on."""
+
+    what: str
+
+
+Message = Setup | Probe | Prepare | Go
+Answer = Ready | Probed | Prepared | Done | Failed
+
+
+class Worker:
+    """The worker's state between messages."""
+
+    def __init__(self, setup: Setup, reactor: process.Reactor) -> None:
+        self.request, self.subject_name = setup.request, setup.subject
+        self.host: Host = backend.Host(reactor, Path(setup.folder))
+        oracle = backend.create(setup.request.oracle, setup.request.options)
+        if not isinstance(oracle, backend.Oracle):
+            raise ConfigError(f"{setup.request.oracle} cannot be the oracle", hint="use --oracle wasmtime")
+        self.oracle: Oracle = oracle
+        self.subject: Backend = backend.create(setup.subject, setup.request.options)
+        self.plan: Plan | None = None
+
+    def answer(self, message: Probe | Prepare | Go) -> Answer:
+        """Do what a message asks for."""
+        match message:
+            case Probe():
+                return Probed(probe.engine_findings(self.subject, self.host))
+            case Prepare(case):
+                return self.prepare(case)
+            case Go():
+                return self.go()
+
+    def prepare(self, case: Case) -> Prepared:
+        """Make the case's plan."""
+        plan = plans.make(case, self.request, self.oracle, self.subject, self.host)
+        self.plan = plan
+        n_init = plan.capsule.layout.n_init if plan.capsule else 0
+        line = PlanLine(
+            case=case.id,
+            rows=len(plan.rows) - n_init,
+            capsule=plan.no_capsule,
+            direct=plan.no_direct,
+            functions=plan.functions,
+            memory_bytes=plan.memory_bytes,
+            passes=(plan.capsule is not None) + (not plan.no_direct) if not plan.skipped else 0,
+            skipped=plan.skipped,
+        )
+        return Prepared(plan.memory_bytes, line)
+
+    def go(self) -> Done:
+        """Run the plan."""
+        assert self.plan is not None, "the parent prepares first"  # noqa: S101
+        plan, self.plan = self.plan, None
+        report = cases.run(plan, self.request.max_passes, self.oracle, self.subject, self.host, self.subject_name)
+        return Done(report)
+
+
+def main() -> None:
+    """Answer messages until the parent closes the channel."""
+    reader, writer = process.claim_channel()
+    process.die_with_parent()
+    with process.Reactor() as reactor, contextlib.suppress(BrokenPipeError):
+        worker: Worker | None = None
+        decoder = msgspec.msgpack.Decoder(Message)
+        while (frame := process.read_frame(reader)) is not None:
+            message = decoder.decode(frame)
+            try:
+                if isinstance(message, Setup):
+                    worker = Worker(message, reactor)
+                    answer: Answer = Ready()
+                elif worker is None:
+                    answer = Failed("the worker was not set up")
+                else:
+                    answer = worker.answer(message)
+            except DiffcheckError as error:
+                answer = Failed(f"{error}; {error.hint}" if error.hint else str(error))
+            except OSError as error:
+                answer = Failed(f"{os.strerror(error.errno) if error.errno else error} ({error.filename or 'no file'})")
+            except MemoryError:
+                answer = Failed("out of memory in the worker")
+            process.write_frame(writer, msgspec.msgpack.encode(answer))
+
+
+__all__ = ["Answer", "Done", "Failed", "Go", "Message", "Prepare", "Prepared", "Ready", "Setup", "main"]
+
+if __name__ == "__main__":
+    main()

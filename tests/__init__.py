@@ -1,0 +1,1 @@
+"""Tests of diffcheck: a package, so that they can import the doubles."""

@@ -1,0 +1,142 @@
+import subprocess
+import sys
+
+import pytest
+from click.testing import CliRunner
+
+from diffcheck import __version__, config
+from diffcheck.cli import main as entry
+from diffcheck.cli.group import COMMANDS, cli
+
+
+def called(*arguments, **environment):
+    return CliRunner(env={"COLUMNS": "200", **environment}).invoke(cli, arguments, prog_name="diffcheck")
+
+
+def modules_after(*arguments):
+    code = f"""
+import sys
+sys.argv = ["diffcheck", *{arguments!r}]
+from diffcheck.cli.main import main
+try:
+    main()
+except SystemExit:
+    pass
+print(*sorted(sys.modules), file=sys.stderr)
+"""
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return ended.stdout, set(ended.stderr.split())
+
+
+def test_version_is_answered_before_anything_is_imported():
+    stdout, modules = modules_after("--version")
+    assert stdout == f"diffcheck {__version__}\n"
+    assert not modules & {"rich", "rich_click", "click", "wasmtime", "msgspec", "diffcheck.errors", "deepdiff"}
+
+
+@pytest.mark.parametrize("command", ["run", "plan", "doctor", "show", "backends"])
+def test_help_imports_no_engine_and_no_report(command):
+    _, modules = modules_after(command, "--help")
+    assert not modules & {"wasmtime", "deepdiff", "diffcheck.report", "diffcheck.backend", "subprocess_tee", "jinja2"}
+
+
+def test_every_command_has_help():
+    shown = called("--help").output
+    for name in COMMANDS:
+        assert name in shown
+        assert called(name, "--help").exit_code == 0
+
+
+@pytest.mark.parametrize("option", config.OPTIONS, ids=lambda option: option.name)
+def test_help_of_run_says_environment_variable_and_default(option):
+    shown = " ".join(called("run", "--help").output.replace("│", " ").split())
+    assert option.flag in shown
+    assert f"[env var: {option.env}]" in shown
+    assert f"[default: {option.default}]" in shown or f"[default: ({option.default_help})]" in shown
+
+
+@pytest.mark.parametrize("width", [40, 80, 140])
+def test_help_keeps_within_the_terminal(width):
+    for arguments in (["--help"], ["run", "--help"]):
+        lines = called(*arguments, COLUMNS=str(width), TERMINAL_WIDTH=str(width)).output.splitlines()
+        assert max(map(len, lines)) <= width
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message", "hint"),
+    [
+        (["run"], "error: Missing argument 'PATH...'", "hint: run `diffcheck run --help`"),
+        (["run", "x", "--jobs", "0"], "'--jobs'", "hint: "),
+        (["run", "x", "--jobs", "many"], "'many' is not a valid integer", "hint: "),
+        (["run", "x", "--mode", "fast"], "'--mode'", "hint: "),
+        (["run", "x", "--deadline", "-1"], "'--deadline'", "hint: "),
+        (["run", "x", "--deadline", "nan"], "'--deadline'", "hint: "),
+        (["run", "x", "--memory-limit", "lots"], "'lots' is no size", "hint: "),
+        (["run", "x", "--nonsense"], "No such option", "hint: "),
+        (["nonsense"], "No such command 'nonsense'", "hint: run `diffcheck --help`"),
+        (["schema", "cats"], "'cats'", "hint: "),
+        (
+            ["show", "x", "--reports", "no/such/folder"],
+            "there is no report at no/such/folder/report.json",
+            "hint: run `diffcheck run",
+        ),
+        (["nons\x1b[31mense\n"], r"nons\x1b[31mense\n", "hint: "),
+    ],
+)
+def test_a_usage_error_is_a_line_and_a_hint_on_stderr(capsys, arguments, message, hint):
+    assert entry.run(arguments) == 2
+    seen = capsys.readouterr()
+    assert seen.out == ""
+    assert seen.err.startswith("error: ")
+    assert message in seen.err
+    assert hint in seen.err
+    assert "\x1b" not in seen.err
+
+
+def test_an_environment_variable_sets_an_option_and_is_checked_as_one(capsys, monkeypatch):
+    monkeypatch.setenv("DIFFCHECK_JOBS", "none")
+    assert entry.run(["run", "x"]) == 2
+    assert "DIFFCHECK_JOBS" in capsys.readouterr().err
+
+
+def test_schema_prints_json(capsys):
+    assert entry.run(["schema", "report"]) == 0
+    assert capsys.readouterr().out.startswith('{\n  "$schema": "https://json-schema.org/draft/2020-12/schema"')
+
+
+def test_a_reader_that_goes_away_is_no_error():
+    command = f"{sys.executable} -m diffcheck schema report | head -c 1; echo ${{PIPESTATUS[0]}}"
+    ended = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=True)
+    assert ended.stderr == ""
+    assert ended.stdout.startswith("{")
+
+
+def test_a_terminal_without_unicode_gets_escapes():
+    command = [sys.executable, "-m", "diffcheck", "show", "é", "--reports", "ü"]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False, env={"PYTHONIOENCODING": "ascii"})
+    assert ended.returncode == 2
+    assert r"\xfc" in ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [
+        ("4GB", 4_000_000_000),
+        ("4GiB", 4 << 30),
+        ("4 gib", 4 << 30),
+        ("512MiB", 512 << 20),
+        ("1.5G", 1_500_000_000),
+        ("2097152", 2 << 20),
+        ("2097152B", 2 << 20),
+        ("2000k", 2_000_000),
+    ],
+)
+def test_sizes(text, size):
+    assert config.parse_size(text) == size
+
+
+@pytest.mark.parametrize("text", ["", "GB", "-1GB", "4XB", "1e9", "0", "1k", "9" * 30, "9" * 5000, "4GBB", "٤GB", "inf"])
+def test_what_is_no_size(text):
+    with pytest.raises(config.ConfigError) as caught:
+        config.parse_size(text)
+    assert caught.value.hint

@@ -1,0 +1,55 @@
+"""Fixtures for all tests: a reactor with a private folder, real engines where they are found, and their stand-ins."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from diffcheck.backend import Host
+from diffcheck.process import Reactor
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+DOUBLES = Path(__file__).parent / "doubles"
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> Iterator[Host]:
+    """What a worker gives its backends; all children are ended afterwards."""
+    with Reactor() as reactor:
+        yield Host(reactor, tmp_path)
+
+
+@pytest.fixture(scope="session")
+def real_kilnd() -> str:
+    """The path of a real kilnd, for tests marked ``kilnd``."""
+    path = os.environ.get("DIFFCHECK_KILND") or shutil.which("kilnd")
+    if not path:
+        pytest.skip("there is no kilnd here (DIFFCHECK_KILND or PATH)")
+    return path
+
+
+@pytest.fixture(scope="session")
+def standin_kilnd(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """Makes an executable that answers as kilnd does: ``standin_kilnd("--fault", "half")``, fit for DIFFCHECK_KILND."""
+    return lambda *arguments: _executable(tmp_path_factory.mktemp("kilnd") / "kilnd", DOUBLES / "kilnd.py", arguments)
+
+
+@pytest.fixture(scope="session")
+def standin_wasi(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """Makes an executable that runs WASI commands."""
+    return lambda *arguments: _executable(tmp_path_factory.mktemp("wasi") / "wasi-engine", DOUBLES / "wasi_engine.py", arguments)
+
+
+def _executable(path: Path, script: Path, arguments: tuple[str, ...]) -> Path:
+    words = shlex.join([sys.executable, str(script), *arguments])
+    path.write_text(f'#!/bin/sh\nexec {words} "$@"\n')
+    path.chmod(0o755)
+    return path

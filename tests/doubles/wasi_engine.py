@@ -1,0 +1,55 @@
+"""A stand-in for an engine that runs WASI commands: wasmtime-py with the words and exit statuses of wasmtime's command line."""
+
+# ruff: noqa: T201 - a program of its own
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import wasmtime
+
+
+def main() -> int:
+    *options, path = sys.argv[1:]
+    if path == "--version":
+        print("wasi-stand-in 1.2.3")
+        return 0
+    if "--chatter" in options:
+        print("starting", flush=True)
+    status = run(path, multi_memory="--single-memory" not in options)
+    if "--chatter" in options:
+        print("done", flush=True)
+    return status
+
+
+def run(path: str, *, multi_memory: bool) -> int:
+    config = wasmtime.Config()
+    config.wasm_gc = config.wasm_function_references = config.wasm_exceptions = True
+    config.wasm_multi_memory = multi_memory
+    config.wasm_threads = config.shared_memory = True
+    engine = wasmtime.Engine(config)
+    store = wasmtime.Store(engine)
+    wasi = wasmtime.WasiConfig()
+    wasi.inherit_stdout()
+    store.set_wasi(wasi)
+    linker = wasmtime.Linker(engine)
+    linker.define_wasi()
+    try:
+        wasm = Path(path).read_bytes()
+        wasmtime.Module.validate(engine, wasm)  # Module takes text as well
+        instance = linker.instantiate(store, wasmtime.Module(engine, wasm))
+        instance.exports(store)["_start"](store)
+    except wasmtime.ExitTrap as ended:
+        return ended.code
+    except (wasmtime.WasmtimeError, wasmtime.Trap) as error:
+        print(f"Error: failed to run main module `{path}`\n\nCaused by:\n    {error}", file=sys.stderr)
+        return 134 if isinstance(error, wasmtime.Trap) else 1
+    except KeyError:
+        print("Error: no function `_start`", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,169 @@
+"""The console's report: golden files (``DIFFCHECK_RENEW=1`` writes them anew), hostile names, widths, colour."""
+
+import io
+import os
+import re
+from pathlib import Path
+
+import msgspec
+import pytest
+from rich.cells import cell_len
+from rich.console import Console
+
+from diffcheck.report import console, detail, progress, words
+
+from . import samples
+from .samples import HOSTILE, agreed, case, diverged, events
+from .test_model import collect
+
+GOLDEN = Path(__file__).parent / "golden"
+CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+
+
+def screen(width=80, *, colour=False):
+    return Console(
+        file=io.StringIO(), width=width, markup=False, highlight=False, emoji=False,
+        force_terminal=colour, color_system="standard" if colour else None, legacy_windows=False,
+    )  # fmt: skip
+
+
+def shown(render, width=80, **kwargs):
+    target = screen(width, **kwargs)
+    render(target)
+    return target.file.getvalue()
+
+
+def rendered(report, width=80, **kwargs):
+    return shown(lambda target: console.render(report, target, stored="reports/report.json"), width, **kwargs)
+
+
+def golden(name, text):
+    path = GOLDEN / name
+    text = "".join(f"{line.rstrip()}\n" for line in text.splitlines())
+    if os.environ.get("DIFFCHECK_RENEW"):
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    assert text == path.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("width", [48, 80, 140])
+def test_the_sample_at(width):
+    report = collect(events(notice=samples.NOTICE))
+    text = rendered(report, width)
+    assert max(cell_len(line) for line in text.splitlines()) <= width
+    golden(f"console-{width}.txt", text)
+
+
+@pytest.mark.parametrize("width", [60, 100])
+def test_one_case_in_full_at(width):
+    report = msgspec.structs.replace(collect(events()), started="2026-01-01T00:00:00+00:00", options={"deadline": "20"})
+    wanted = detail.find(report, "memory/grow")
+    golden(f"show-{width}.txt", shown(lambda target: detail.render(report, wanted, target, {"deadline": "10"}), width))
+
+
+def test_colour_changes_no_character():
+    report = collect(events(notice=samples.NOTICE))
+    coloured = rendered(report, colour=True)
+    assert "\x1b[" in coloured
+    assert re.sub(r"\x1b\[[0-9;]*m", "", coloured) == rendered(report)
+
+
+def hostile_report(name):
+    where = samples.Where(name, name, name, name, name, 1)
+    divergence = samples.Divergence("counter", where, name, name + "!", "", name)
+    stub = samples.StubUse(name, name, name, 1)
+    allowance = samples.Allowance(name, name, where, name, name)
+    bad = msgspec.structs.replace(diverged([divergence]), reason=name, stubs=(stub,), allowances=(allowance,))
+    bad = msgspec.structs.replace(bad, subject=samples.Side(samples.Trapped("unknown", name), name, log=name))
+    cases = (
+        case(name, [bad], "diverge", reason=name, not_done=(name,), explanation=name, purpose=name, rows=(name,), artifact=name),
+        case(name + "2", [agreed()], "inconclusive", reason=name),
+    )
+    report = collect(events(cases, notice=name, findings=(samples.EngineFinding(name, name, name),)))
+    identity = msgspec.structs.replace(report.subject, name=name, version=name, found=name)
+    return msgspec.structs.replace(report, subject=identity, options={"mode": name})
+
+
+@pytest.mark.parametrize("width", [40, 80])
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_hostile_name_neither_styles_nor_breaks_the_terminal(name, width):
+    report = hostile_report(name)
+    text = rendered(report, width)
+    assert not CONTROL.search(text)
+    assert len(text) < 100_000
+    assert max(cell_len(line) for line in text.splitlines()) <= width
+    full = shown(lambda target: detail.render(report, report.cases[0], target, {"mode": "both"}), width)
+    assert not CONTROL.search(full)
+    assert len(full) < 100_000
+    if name.startswith("["):
+        assert name in rendered(report, 300)
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_hostile_name_does_no_harm_while_the_run_goes_on(name):
+    for colour in (False, True):
+        target = screen(colour=colour)
+        with progress.Display(target, plain=not colour) as display:
+            for event in events((case(name, [agreed()], "diverge"),), notice=name):
+                display.take(event)
+        text = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", target.file.getvalue()) if colour else target.file.getvalue()
+        assert not CONTROL.search(text.replace("\r", ""))
+        assert len(text) < 100_000
+
+
+def test_a_case_is_found_by_the_name_that_was_shown():
+    report = hostile_report(HOSTILE[4])
+    assert detail.find(report, "nul\\x00here").case == HOSTILE[4]
+
+
+def test_plain_lines_say_number_verdict_case_and_time():
+    target = screen()
+    with progress.Display(target) as display:
+        for event in events():
+            display.take(event)
+    lines = target.file.getvalue().splitlines()
+    assert lines[0] == "8 cases, 2 jobs: kilnd 0.4.4 against wasmtime 50.0.1"
+    assert lines[4] == "[4/8] agree        floats/nan  420 ms"
+    assert len(lines) == 9
+
+
+def test_the_notice_stands_at_the_start_and_near_the_end():
+    target = screen()
+    with progress.Display(target) as display:
+        for event in events(notice=samples.NOTICE):
+            display.take(event)
+    assert target.file.getvalue().startswith("╭─ NOTICE")
+    assert "NOTICE" in rendered(collect(events(notice=samples.NOTICE)))[-1500:]
+
+
+def test_the_same_engine_on_both_sides_is_told_apart():
+    report = msgspec.structs.replace(collect(events()), subject=samples.ORACLE)
+    assert words.columns(report) == ("wasmtime (oracle)", "wasmtime (subject)")
+
+
+@pytest.mark.parametrize(
+    ("oracle", "subject", "wanted"),
+    [
+        ("3", "2", ("3", "2")),
+        ("a" * 100 + "b" + "c" * 100, "a" * 100 + "d" + "c" * 100, ("…aaaaabccccccccccc…", "…aaaaadccccccccccc…")),
+        ("x" * 30, "x" * 12, ("…xxxxxxxxxxxxxxxxx…", "…xxxxx")),
+        ("", "y" * 30, ("", "y" * 17 + "…")),
+    ],
+)
+def test_long_values_are_cut_around_their_difference(oracle, subject, wanted):
+    left, right = words.side_by_side(oracle, subject, 18)
+    assert max(len(left), len(right)) <= 18
+    if len(oracle) <= 18 and len(subject) <= 18:
+        assert (left, right) == wanted
+    assert left != right
+
+
+def test_a_thousand_differences_are_shown_in_part_and_the_rest_is_counted():
+    many = tuple(
+        case(f"c{at:04}", [diverged([msgspec.structs.replace(samples.COUNTER, signature=f"s{at}")])], "diverge")
+        for at in range(1000)
+    )
+    text = rendered(collect(events(many)))
+    assert "1,000 differences in 1,000 cases" in text
+    assert "and 975 more differences" in text
+    assert len(text.splitlines()) < 300

@@ -1,0 +1,321 @@
+"""Which exports are called: declared rows, the default rules, and boundary values."""
+
+from __future__ import annotations
+
+import pytest
+import wasmtime
+from hypothesis import given
+from hypothesis import strategies as st
+
+from diffcheck.capsule.driver import Call
+from diffcheck.errors import CaseError
+from diffcheck.rows import AUTO_PER_EXPORT, AUTO_TOTAL, BOUNDARIES, Rows, choose, resolve, signature
+from diffcheck.values import Value, is_nan
+from diffcheck.wasm.module import Module, custom, read, write
+from diffcheck.wasm.types import FuncType, RefType
+
+
+def module(*exports: str, more: str = "") -> Module:
+    """A module of functions: each export is its name, and after a blank line its type in the text format."""
+    functions = []
+    for export in exports:
+        name, _, type_ = export.partition("\n")
+        quoted = "".join(f"\\{byte:02x}" for byte in name.encode())
+        functions.append(f'(func (export "{quoted}") {type_} unreachable)')
+    return read(wasmtime.wat2wasm(f"(module {' '.join(functions)} {more})"))
+
+
+def names(rows: Rows) -> list[str]:
+    return [row.name for row in rows.rows]
+
+
+def bits(rows: Rows) -> list[tuple[int, ...]]:
+    return [tuple(value.bits for value in row.args) for row in rows.rows]
+
+
+def refusal(of: Module, row: str) -> CaseError:
+    with pytest.raises(CaseError) as caught:
+        choose(of, [row])
+    return caught.value
+
+
+# Declared rows
+
+
+def test_a_row_has_its_functions_index_type_and_arguments() -> None:
+    (row,) = choose(module("f", "parse\n(param i32 i64 f64) (result i32)"), ["parse=-1,0xffffffffffffffff,3.5"]).rows
+    assert row == Call(
+        "parse=-1,0xffffffffffffffff,3.5",
+        1,
+        FuncType(("i32", "i64", "f64"), ("i32",)),
+        (Value("i32", 0xFFFFFFFF), Value("i64", (1 << 64) - 1), Value("f64", 0x400C000000000000)),
+    )
+
+
+def test_rows_keep_their_order_and_may_repeat() -> None:
+    of = module("a", "b\n(param i32)")
+    assert names(choose(of, ["b=1", "a", "b=1", "a="])) == ["b=1", "a", "b=1", "a="]
+
+
+@pytest.mark.parametrize(
+    ("type_", "text", "expected"),
+    [
+        ("f32", "nan", 0x7FC00000),
+        ("f32", "-nan:0x1", 0xFF800001),
+        ("f64", "nan:0x4000000000001", 0x7FF4000000000001),
+        ("f64", "-inf", 0xFFF0000000000000),
+        ("f64", "-0", 0x8000000000000000),
+        ("f64", "0x1p-1074", 1),
+        ("v128", "0x0123456789abcdef0123456789abcdef", 0x0123456789ABCDEF0123456789ABCDEF),
+        ("i32", "-2147483648", 0x80000000),
+        ("i64", " 7 ", 7),
+    ],
+)
+def test_arguments_are_typed_by_the_exports_parameters(type_: str, text: str, expected: int) -> None:
+    assert bits(choose(module(f"f\n(param {type_})"), [f"f={text}"])) == [(expected,)]
+
+
+@pytest.mark.parametrize(
+    ("row", "index", "args"),
+    [
+        ("a", 0, ()),
+        ("a=b", 1, ()),
+        ("a=b=1", 2, ()),
+        ("a=b=2", 1, (2,)),
+        ("a=7", 0, (7,)),
+        ("x,y=1", 3, (1,)),
+        ("=", 4, ()),
+        ("==5", 4, (5,)),
+        ("=6", 5, (6,)),
+    ],
+)
+def test_the_longest_export_name_wins(row: str, index: int, args: tuple[int, ...]) -> None:
+    types = ["a\n", "a=b\n", "a=b=1\n", "x,y\n", "=\n", "\n"]
+    of = module(*(name + ("(param i32)" if index == at and args else "") for at, name in enumerate(types)))
+    (found,) = choose(of, [row]).rows
+    assert (found.function, tuple(value.bits for value in found.args)) == (index, args)
+
+
+def test_a_row_that_names_no_export_lists_the_nearest_with_their_types() -> None:
+    of = module(
+        "is_leap\n(param i32) (result i32)", "is_date\n(param i32 i32)", "__witness_row_reset", more='(memory (export "is_leep") 1)'
+    )
+    error = refusal(of, "is_leep=2024")
+    assert str(error) == "row is_leep=2024 names no exported function"
+    assert error.hint.startswith("did you mean: is_leap(i32) -> i32")
+    assert "__witness" not in error.hint
+
+
+def test_a_row_unlike_any_export_is_shown_some_exports() -> None:
+    assert refusal(module("alpha"), "zzz").hint == "exports are: alpha()"
+    assert refusal(module(more="(memory 1)"), "zzz").hint == "the artifact exports no function"
+
+
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [
+        ("f=1", "row f=1 has 1 argument, f takes 2 arguments"),
+        ("f", "row f has no argument, f takes 2 arguments"),
+        ("f=1,2,3", "row f=1,2,3 has 3 arguments, f takes 2 arguments"),
+        ("none=1", "row none=1 has 1 argument, none takes none"),
+        ("f=1,x", "row f=1,x: argument 2 is 'x', and f takes f32 there"),
+        ("f=4294967296,1", "row f=4294967296,1: argument 1 is '4294967296', and f takes i32 there"),
+        ("f=,1", "row f=,1: argument 1 is '', and f takes i32 there"),
+        ("f=1,1e39", "row f=1,1e39: argument 2 is '1e39', and f takes f32 there"),
+    ],
+)
+def test_wrong_arguments_are_told(row: str, said: str) -> None:
+    assert str(refusal(module("f\n(param i32 f32)", "none"), row)) == said
+
+
+def test_a_reference_parameter_takes_only_null() -> None:
+    of = module("f\n(param funcref i32)", "g\n(param i32 (ref func))", "h\n(param (ref null extern))")
+    assert bits(choose(of, ["f=null,1", "h=null"])) == [(0, 1), (0,)]
+    assert "argument 1 is '3', and h takes (ref null extern) there" in str(refusal(of, "h=3"))
+    error = refusal(of, "g=1,null")
+    assert str(error) == "row g=1,null cannot be called: parameter 2 is a non-null reference"
+    assert error.hint == "g(i32, (ref func))"
+
+
+def test_hostile_names_and_arguments_are_shown_as_escapes() -> None:
+    of = module("\x1b[31m\u202e\n(param i32)", "a\0b" * 400)
+    for row in ("\x1b[31m\u202e=\x1b", "\x1b[3m\u202e", "\x1b" * 100_000, "\x1b[31m\u202e=" + "9" * 100_000, "a\0b=" * 9999):
+        error = refusal(of, row)
+        assert (str(error) + error.hint).isprintable()
+        assert len(str(error) + error.hint) < 3000
+
+
+@given(st.text(max_size=20))
+def test_any_row_is_called_or_refused(row: str) -> None:
+    of = module("f", "f=\n(param i32)", "\n(param f64)")
+    try:
+        rows = choose(of, [row]).rows
+    except CaseError as error:
+        assert error.hint  # noqa: PT017 - either way is right, and both are looked at
+    else:
+        assert [each.name for each in rows] == [row]
+
+
+# Default rules
+
+
+def test_run_rows_come_in_numeric_order_and_before_any_entry() -> None:
+    of = module("run_row_10", "run_row_9", "_start", "run_row_x", "run_row_2", "run_row_3\n(param i32)", "other")
+    assert names(choose(of)) == ["run_row_2", "run_row_9", "run_row_10", "run_row_x"]
+
+
+def test_a_run_rows_number_may_be_of_any_length() -> None:
+    of = module("run_row_" + "9" * 5000, "run_row_" + "0" * 5000 + "7", "run_row_\u0661")
+    assert [len(name) for name in names(choose(of))] == [5009, 5008, 9]
+
+
+@pytest.mark.parametrize(
+    ("exports", "entry"),
+    [
+        (["main", "run", "_start", "wasi:cli/run@0.2.6#run"], "wasi:cli/run@0.2.6#run"),
+        (["main", "run", "_start"], "_start"),
+        (["main", "run", "other"], "run"),
+        (["main", "_start\n(param i32)"], "main"),
+        (["wasi:cli/run@0.2.6#run", "wasi:cli/run@0.2.6", "0"], "wasi:cli/run@0.2.6#run"),
+    ],
+)
+def test_else_the_first_entry_without_parameters_is_the_only_row(exports: list[str], entry: str) -> None:
+    assert names(choose(module(*exports))) == [entry]
+
+
+def test_else_every_export_without_parameters_is_a_row_as_witness_has_it() -> None:
+    of = module(
+        "b",
+        "a",
+        "c\n(param i32)",
+        "__witness_row_reset",
+        "_initialize",
+        "0",
+        "d\n(result i32)",
+        more='(global (export "g") i32 (i32.const 0))',
+    )
+    assert names(choose(of)) == ["b", "a", "0", "d"]
+
+
+@pytest.mark.parametrize("mark", ["section", "export"])
+def test_the_numbered_shims_of_a_fused_component_are_no_rows(mark: str) -> None:
+    of = module("0", "1\n(param i32)", "1a", *(["demo:parser/check@1.0.0#all"] if mark == "export" else []))
+    if mark == "section":
+        of = read(write([*of.sections, custom("component-provenance", b"")]))
+    assert [name for name in names(choose(of, mode="auto")) if name[0] in "01"] == ["1a"]
+
+
+def test_the_start_function_and_initialize_come_first() -> None:
+    of = module("f", "_initialize", more="(func $s) (start $s)")
+    found = choose(of, ["f"])
+    assert [(call.name, call.function, call.init) for call in found.calls] == [
+        ("(start)", 2, True),
+        ("_initialize", 1, True),
+        ("f", 0, False),
+    ]
+    assert resolve(of, ["f"]) == found.calls
+    assert choose(module("f", "_initialize\n(param i32)")).init == ()
+    assert choose(module("f", "_initialize\n(result i32)")).init == ()
+
+
+def test_an_artifact_without_a_callable_export_says_what_to_do() -> None:
+    scalar = choose(module("f\n(param i32)"))
+    assert (scalar.rows, scalar.why_none) == ((), "no export without parameters; use --rows auto or a case file")
+    assert "case file" in choose(module("f\n(param v128)"), mode="auto").why_none
+    assert choose(module("__witness_row_reset")).why_none == "the artifact exports no function"
+    assert choose(module("f")).why_none == ""
+
+
+# Boundary values
+
+
+def test_auto_adds_boundary_values_behind_the_other_rows() -> None:
+    of = module("_start", "f\n(param i32)", "malloc\n(param i32)", "plain")
+    assert names(choose(of, mode="auto")) == ["_start", "f=0", "f=1", "f=-1", "f=-2147483648", "f=2147483647"]
+    assert names(choose(of, ["plain", "f=1"], "auto")) == ["plain", "f=1", "f=0", "f=-1", "f=-2147483648", "f=2147483647"]
+    assert names(choose(of)) == ["_start"]
+
+
+@pytest.mark.parametrize("type_", ["f32", "f64"])
+def test_float_boundaries_have_both_zeros_a_nan_and_the_ends_of_the_range(type_: str) -> None:
+    found = BOUNDARIES[type_]
+    assert [str(value).removesuffix(".0") for value in found[:5]] == ["0", "-0", "1", "-1.5", "inf"]
+    assert sum(map(is_nan, found)) == 1
+    assert found[6].bits == 1
+    assert found[7].bits == {"f32": 0x7F7FFFFF, "f64": 0x7FEFFFFFFFFFFFFF}[type_]
+    assert len({value.bits for value in found}) == 8
+
+
+@given(st.lists(st.sampled_from(sorted(BOUNDARIES)), min_size=1, max_size=12))
+def test_a_boundary_rows_name_gives_the_same_call_when_it_is_declared(types: list[str]) -> None:
+    of = module(f"f\n(param {' '.join(types)})")
+    rows = choose(of, mode="auto").rows
+    assert 0 < len(rows) <= AUTO_PER_EXPORT
+    assert len({row.args for row in rows}) == len(rows)
+    assert choose(of, [row.name for row in rows]).rows == rows
+
+
+def test_several_parameters_are_equal_first_and_vary_alone_then() -> None:
+    found = bits(choose(module("f\n(param i32 i32)"), mode="auto"))
+    assert found[:3] == [(0, 0), (1, 1), (0xFFFFFFFF, 0xFFFFFFFF)]
+    assert {(0, 1), (1, 0), (0x80000000, 1), (1, 0x7FFFFFFF)} <= set(found)
+
+
+def test_what_is_cut_is_told() -> None:
+    found = choose(
+        module("f\n(param i32 i32 i32)", "v\n(param v128)", "cabi_realloc$1\n(param i32)", "__x\n(param i32)"), mode="auto"
+    )
+    assert len(found.rows) == AUTO_PER_EXPORT
+    assert found.notes == (
+        "no boundary rows for 2 exports (runtime plumbing): cabi_realloc$1, __x",
+        "no boundary rows for 1 export (parameters that are vectors or references): v",
+        "boundary rows end at 16 for 1 export: f",
+    )
+
+
+def test_a_large_interface_is_covered_throughout() -> None:
+    found = choose(module(*(f"f{number}\n(param i32)" for number in range(100))), mode="auto")
+    assert len(found.rows) == AUTO_TOTAL
+    assert len({row.function for row in found.rows}) == 100
+    assert found.rows == tuple(sorted(found.rows, key=lambda row: row.function))
+    assert found.notes == ("256 of 500 boundary rows are run",)
+    larger = choose(module(*(f"f{number}\n(param i64)" for number in range(300))), mode="auto")
+    assert larger.notes == ("256 of 1,500 boundary rows are run, none for 44 exports",)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "malloc",
+        "_free",
+        "cabi_realloc",
+        "cabi_post_x",
+        "__new",
+        "stackAlloc",
+        "setThrew",
+        "memory.grow",
+        "dynCall_vi",
+        "emscripten_x",
+        "_initialize",
+    ],
+)
+def test_runtime_plumbing_gets_no_boundary_values(name: str) -> None:
+    assert choose(module(f"{name}\n(param i32)"), mode="auto").rows == ()
+
+
+def test_the_adapters_of_a_fused_component_get_no_boundary_values() -> None:
+    of = module("fd_seek\n(param i32)", "7$1\n(param i32)", "demo:math/ops@1.0.0#sign\n(param i32)")
+    assert {row.function for row in choose(of, mode="auto").rows} == {2}
+    assert len(choose(module("fd_seek\n(param i32)"), mode="auto").rows) == 5
+
+
+@pytest.mark.parametrize("name", ["freeze", "mallocate", "compute", "cabinet", "main", "free_list"])
+def test_a_name_that_only_begins_like_plumbing_is_the_programs_own(name: str) -> None:
+    assert len(choose(module(f"{name}\n(param i32)"), mode="auto").rows) == 5
+
+
+def test_a_signature_reads_as_a_rows_author_would_write_it() -> None:
+    assert (
+        signature(FuncType(("i32", RefType(nullable=True, heap="func")), ("f64", RefType(nullable=False, heap=3))))
+        == "(i32, (ref null func)) -> f64, (ref 3)"
+    )

@@ -1,0 +1,1 @@
+"""What real engines printed."""
