@@ -1,4 +1,4 @@
-"""kilnd, the native daemon of the kiln project: the first subject. Facts and figures are of kilnd 0.4.4, measured 2026-07.
+"""kilnd, the native daemon of the kiln project: the first subject. Facts and figures are of kilnd 0.4.4, measured 2026-11.
 
 It runs in its harness mode, where it takes no arguments and no imports, calls one fixed entry and reports integer globals;
 so a capsule's stream comes out as 250 of them, a window a pass, and nothing comes out at a trap.

@@ -1,7 +1,7 @@
 """wasmtime: the oracle, and as ``wasmtime-pulley`` its interpreter, the subject of those who have no other.
 
 Both live in a server process (``wasmtime_server``) that a worker keeps; this module never imports wasmtime itself. Measured
-with wasmtime 50.0.1 from PyPI, 2026-07.
+with wasmtime 50.0.1 from PyPI, 2026-11.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class Wasmtime(Oracle):
             state_at_trap=True,
             direct=True,
             exceptions=True,
-            base_bytes=150_000_000,
+            base_bytes=80_000_000,
             function_bytes=20_000,
             startup_s=0.005,
             function_s=0.0005,

@@ -143,7 +143,11 @@ class Machine:
             return WasmWanted()
         self._modules.move_to_end(key)
         begun, cpu = time.perf_counter_ns(), time.process_time_ns()
-        execution = _Instance(self._engine(run.variant), self._modules[key], run).run()
+        instance = _Instance(self._engine(run.variant), self._modules[key], run)
+        try:
+            execution = instance.run()
+        finally:
+            instance.close()
         cost = Cost(
             time.perf_counter_ns() - begun,
             time.process_time_ns() - cpu,
@@ -195,6 +199,11 @@ class _Instance:
             except _EndedError as ended:
                 outcome = ended.outcome
         return Execution(outcome, carried=carried, counters=counters, fuel=self._fuel())
+
+    def close(self) -> None:
+        """Free it now: each memory holds 4 GiB of address space until then, and traps keep frames alive in cycles."""
+        self._linker.close()
+        self._store.close()
 
     def _instantiate(self) -> None:
         try:

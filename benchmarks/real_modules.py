@@ -35,7 +35,7 @@ from diffcheck.capsule.decode import rows as decode_rows
 from diffcheck.errors import ArtifactError, StreamError
 from diffcheck.observation import sentence
 from diffcheck.process import Reactor
-from diffcheck.rows import resolve
+from diffcheck.rows import choose
 from diffcheck.runner.capsule_pass import CapsulePass
 from diffcheck.runner.plan import expected_memory
 from diffcheck.runner.side import Side
@@ -248,10 +248,10 @@ def findings(report: PassReport) -> tuple[str, ...]:
 
 def rows(module: Module) -> Rows:
     """The default rows; where there are none, or only a runtime's, a few boundary rows for exports with parameters."""
-    found = resolve(module, (), "declared")
+    found = choose(module, (), "declared")
     if len(found.rows) >= 2:
         return found
-    found = resolve(module, (), "auto")
+    found = choose(module, (), "auto")
     return msgspec.structs.replace(found, rows=found.rows[:AUTO_ROWS])
 
 

@@ -20,7 +20,7 @@ def main() -> NoReturn:
 
 
 def run(arguments: list[str]) -> int:
-    """Run the command line ``arguments``; returns the exit code, and raises nothing that a user would see as a traceback."""
+    """Run the command line ``arguments``; returns the exit code and raises nothing, a bug of our own included."""
     import click  # noqa: PLC0415 - after --version
 
     from diffcheck.cli.group import cli  # noqa: PLC0415 - as above
@@ -43,6 +43,8 @@ def run(arguments: list[str]) -> int:
         return _say("interrupted", "", EXIT_INTERRUPTED)
     except BrokenPipeError:
         code = _BROKEN_PIPE
+    except Exception as error:  # noqa: BLE001 - Python would exit with 1, which says that something diverged
+        return _defect(error)
     return _flushed(code if isinstance(code, int) else 0)
 
 
@@ -61,6 +63,18 @@ def _say(message: str, hint: str, code: int) -> int:
     lines = [f"error: {visible(message, 2000)}"] + ([f"hint: {visible(hint, 2000)}"] if hint else [])
     sys.stderr.write("\n".join(lines) + "\n")
     return code
+
+
+def _defect(error: Exception) -> int:
+    """Show where a bug of our own struck."""
+    import traceback  # noqa: PLC0415 - after --version
+
+    from diffcheck.errors import EXIT_USAGE  # noqa: PLC0415 - as above
+    from diffcheck.text import visible  # noqa: PLC0415 - as above
+
+    trace = "".join(traceback.format_exception(error)).splitlines()
+    sys.stderr.write("".join(f"{visible(line, 2000)}\n" for line in trace))
+    return _say("this is a defect of diffcheck, not a result", "report it with the lines above", EXIT_USAGE)
 
 
 def _never_fail_to_print() -> None:

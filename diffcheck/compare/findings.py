@@ -20,14 +20,13 @@ KEPT: Final = 200
 class Findings:
     """Gathers divergences, allowances and how much was compared; ``places`` say where the branches stand."""
 
-    def __init__(self, places: dict[int, Place] | None = None, mode: str = "capsule") -> None:
+    def __init__(self, places: dict[int, Place] | None = None) -> None:
         self._places = places or {}
-        self._mode = mode
         self.divergences: list[Divergence] = []
         self.total = 0
         self._allowances: dict[tuple[str, str, str], Allowance] = {}
         self.agreement = Agreement()
-        self.notes: list[str] = []
+        self._causes: dict[str, str] = {}
 
     @property
     def allowances(self) -> tuple[Allowance, ...]:
@@ -48,13 +47,21 @@ class Findings:
     ) -> None:
         """Record a divergence. ``shape`` is what its signature rests on besides kind and place: what does not drift."""
         self.total += 1
-        if len(self.divergences) >= KEPT:
-            return
         place = self._places.get(branch, Place()) if branch is not None else Place()
-        where = Where(row, item, place.function, place.kind, place.file, place.line)
-        self.divergences.append(
-            Divergence(kind, where, oracle, subject, signature(self._mode, kind, where, shape), detail)
-        )
+        where = Where(row, item, place.function or row.partition("=")[0], place.kind, place.file, place.line)
+        cause = self._cause(row, signature(kind, where, shape))
+        if len(self.divergences) < KEPT:
+            self.divergences.append(Divergence(kind, where, oracle, subject, cause, detail))
+
+    def begin_group(self) -> None:
+        """The next instance begins: what differs on it follows from nothing before."""
+        self._causes.clear()
+
+    def _cause(self, row: str, own: str) -> str:
+        """The signature that a divergence is told under: that of the earliest one in its row, or for the final state of the
+        earliest one on its instance, since one wrong value leaves many behind it."""
+        first = self._causes.setdefault("", own)
+        return self._causes.setdefault(row, own) if row else first
 
     def allow(self, rule: str, section: str, item: str, oracle: str, subject: str, *, row: str = "") -> None:
         """Record a difference that the specification leaves open."""
@@ -82,11 +89,12 @@ class Findings:
         return str(self._places.get(branch, ""))
 
 
-def signature(mode: str, kind: str, where: Where, shape: str) -> str:
+def signature(kind: str, where: Where, shape: str) -> str:
     """Twelve hex digits that stay the same while the difference does: from what differs and where in the artifact's own terms.
 
-    Not from values, row numbers, branch ids or addresses, which drift from build to build.
+    Not from values, row numbers, arguments, branch ids or addresses, which drift from build to build; nor from the pass, since
+    one cause shows in both.
     """
-    item = where.item.split(" ", 1)[0] if where.function else shape or where.item
-    parts = (mode, kind, item, where.function, where.branch, where.file, str(where.line or ""), shape)
+    item = where.item.split(" ", 1)[0]
+    parts = (kind, item, where.function, where.branch, where.file, str(where.line or ""), shape)
     return hashlib.sha256("\0".join(parts).encode("utf-8", "backslashreplace")).hexdigest()[:12]

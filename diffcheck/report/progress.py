@@ -66,9 +66,8 @@ class Display:
         what = f"{plural(event.total, 'case')}, {plural(event.jobs, 'job')}: "
         self._console.print(Text(f"{what}{words.engine(event.subject)} against {words.engine(event.oracle)}"))
         if not self._plain:
-            self._progress = Progress(
-                BarColumn(bar_width=None), _Count(), _Pace(), _Working(), console=self._console, transient=True, expand=True
-            )
+            bar = BarColumn(bar_width=max(8, self._console.width // 4), complete_style="cyan", finished_style="green")
+            self._progress = Progress(bar, _Count(), _Pace(), _Working(), console=self._console, transient=True)
             self._progress.add_task("", total=event.total, working="")
             self._progress.start()
 
@@ -93,7 +92,9 @@ class Display:
             return
         first = next(iter(self._working), "")
         more = len(self._working) - 1
-        working = Text.assemble(words.safe(first, limit=_NAME_LIMIT), f" +{more}" if more > 0 else "")
+        working = Text.assemble(
+            words.safe(first, limit=_NAME_LIMIT), f" +{more}" if more > 0 else "", no_wrap=True, overflow="ellipsis"
+        )
         self._progress.update(self._progress.task_ids[0], completed=self._done, working=working)
 
     def _stop(self) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from rich import box
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -115,6 +116,7 @@ def doctor(examined: Iterable[Examined], console: Console) -> int:
             line.append(f"; {visible(one.hint, 400)}")
         console.print(line)
         for finding in one.findings:
-            section = f" ({finding.section})" if finding.section else ""
-            console.print(Text.assemble("    ", (visible(finding.name), "yellow"), f": {visible(finding.what, 400)}{section}"))
+            section = (f" ({finding.section})", words.QUIET) if finding.section else ""
+            line = Text.assemble((visible(finding.name), "yellow"), f": {visible(finding.what, 400)}", section)
+            console.print(Padding(line, (0, 0, 0, 4)))
     return code

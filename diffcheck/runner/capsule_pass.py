@@ -138,6 +138,7 @@ class CapsulePass:
     def _group(self, first: int) -> int:
         """Compare the rows from ``first`` on that share an instance; gives the row after the last of them."""
         last = self.rows_total
+        self.findings.begin_group()
         pending = self.subject.start(self._parameters(first, last))
         oracle = self.oracle.run(self._parameters(first, last))
         subject = pending.wait()

@@ -76,7 +76,7 @@ class DirectPass:
     ) -> None:  # fmt: skip
         self.program = Program(kind="direct", wasm=wasm, entry=entry_name or KILN_ENTRIES[0])
         self.oracle, self.subject, self.limits, self.host = oracle, subject, limits, host
-        self.findings = Findings(places, "direct")
+        self.findings = Findings(places)
         self.functions = functions
         self.inconclusive = ""
 

@@ -108,7 +108,7 @@ class Pool:
 
     def _start(self, slot: _Slot) -> None:
         command, environment = process.own_program("diffcheck.runner.worker")
-        slot.server = self._reactor.serve(command, env=environment, cwd=self._folder)
+        slot.server = self._reactor.serve(command, env=environment)  # in our own folder: paths are as the user gave them
         slot.server.send(_encode(w.Setup(self._request, self._subject, self._folder)), _SETUP_S)
         slot.doing = "setup"
 

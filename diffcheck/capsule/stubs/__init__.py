@@ -5,25 +5,78 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
-from diffcheck.capsule.stubs import preview1
+from diffcheck.capsule.stubs import (
+    preview1,
+    wasi_cli,
+    wasi_clocks,
+    wasi_filesystem,
+    wasi_http,
+    wasi_io,
+    wasi_random,
+    wasi_sockets,
+)
 from diffcheck.capsule.stubs.spec import Spec
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-TABLES: Final[tuple[tuple[re.Pattern[str], Mapping[str, Spec]], ...]] = (
-    (re.compile(r"wasi_snapshot_preview1\Z"), preview1.TABLE),
-    (re.compile(r"wasi_unstable\Z"), preview1.UNSTABLE),
-)
+TABLES: Final[Mapping[str, Mapping[str, Spec]]] = {
+    "wasi_snapshot_preview1": preview1.TABLE,
+    "wasi_unstable": preview1.UNSTABLE,
+    **{
+        f"wasi:{package}/{interface}@0.2": table
+        for package, interfaces in {
+            "cli": wasi_cli.TABLE,
+            "io": wasi_io.TABLE,
+            "clocks": wasi_clocks.TABLE,
+            "random": wasi_random.TABLE,
+            "filesystem": wasi_filesystem.TABLE,
+            "sockets": wasi_sockets.TABLE,
+            "http": wasi_http.TABLE,
+        }.items()
+        for interface, table in interfaces.items()
+    },
+}
+"""By module (of wasi 0.2: interface, without the patch version), then by function."""
+
+_PATCH: Final = re.compile(r"(wasi:[a-z0-9-]+/[a-z0-9-]+@0\.2)\.[0-9]+(?:[-+][0-9A-Za-z.+-]*)?\Z")
+# A fuse of components numbers the imports of all but one of them: `poll$1`.
+_NUMBERED: Final = re.compile(r"\$[0-9]+\Z")
+_WASI_03: Final = re.compile(r"wasi:[a-z0-9-]+/[a-z0-9-]+@0\.3(?:\.|\Z)")
+_ASYNC: Final = re.compile(r"\[(?:async|waitable|stream|future|task|subtask|context|backpressure|error-context|thread)[a-z0-9-]*\]")
+
+
+def canonical(module: str, name: str) -> tuple[str, str]:
+    """An import's module and name as ``TABLES`` has them: without a patch version and a component's number."""
+    match = _PATCH.match(module)
+    return (match[1], _NUMBERED.sub("", name)) if match else (module, name)
 
 
 def find(module: str, name: str, params: tuple[str, ...], results: tuple[str, ...]) -> Spec | None:
     """The functional stub for an import of this name and lowered signature, or None."""
-    for pattern, table in TABLES:
-        if pattern.match(module):
-            spec = table.get(name)
-            return spec if spec is not None and (spec.params, spec.results) == (params, results) else None
-    return None
+    spec = _named(module, name)
+    return spec if spec is not None and (spec.params, spec.results) == (params, results) else None
 
 
-__all__ = ["TABLES", "Spec", "find"]
+def _named(module: str, name: str) -> Spec | None:
+    interface, function = canonical(module, name)
+    return TABLES.get(interface, {}).get(function)
+
+
+def out_of_scope(module: str, name: str) -> str:
+    """Why an import is none that stubs are made for: it belongs to the asynchronous component model; empty if it does not."""
+    if _WASI_03.match(module):
+        return "wasi 0.3 is not supported, only wasi 0.2 and preview 1"
+    if match := _ASYNC.search(name):
+        return f"asynchronous imports such as {match[0]} (wasi 0.3, streams and futures) are not supported"
+    return ""
+
+
+def why_none(module: str, name: str) -> str:
+    """Why there is no functional stub for an import that `find` has none for; empty if nothing is known of it."""
+    if reason := out_of_scope(module, name):
+        return reason
+    return "its signature is not the one that this function has" if _named(module, name) is not None else ""
+
+
+__all__ = ["TABLES", "Spec", "canonical", "find", "out_of_scope", "why_none"]

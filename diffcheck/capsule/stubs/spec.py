@@ -6,19 +6,22 @@ import msgspec
 
 
 class Spec(msgspec.Struct, frozen=True):
-    """A stub. In ``text`` the parameters are ``$0`` ..., the artifact's memory is ``$mem``, the recorder's ``$rec``.
+    """A stub. In ``text`` the parameters are ``$0`` ..., the caller's memory is ``$mem``, the recorder's ``$rec``.
 
-    ``exits`` says that the stub ends the program: it leaves the code in ``EXIT_CODE`` and then falls through to the code that
-    unwinds. ``output`` says that it writes to the capture buffers.
+    ``needs_realloc`` says that it allocates in the caller's memory, by ``call $realloc``. ``exits`` says that the stub ends the
+    program: it leaves the code in ``EXIT_CODE`` and then falls through to the code that unwinds. ``output`` says that it writes
+    to the capture buffers. ``traps`` is why a stub has no answer and can only trap; it has no text then.
     """
 
     params: tuple[str, ...]
     results: tuple[str, ...]
-    text: str
+    text: str = ""
     locals: tuple[tuple[str, str], ...] = ()
     needs_memory: bool = False
+    needs_realloc: bool = False
     exits: bool = False
     output: bool = False
+    traps: str = ""
 
     @property
     def param_names(self) -> tuple[str, ...]:
@@ -26,30 +29,42 @@ class Spec(msgspec.Struct, frozen=True):
         return tuple(str(index) for index in range(len(self.params)))
 
 
-CAPTURE = """
-  ;; $fd is 1 or 2, $from and $n say what to capture, out of $mem
-  local.get $fd i32.const 24 i32.mul i32.const $CAPTURES i32.const 24 i32.sub i32.add local.set $c
-  local.get $c local.get $c i64.load $rec local.get $n i64.extend_i32_u i64.add i64.store $rec
-  block $full
-    loop $bytes
-      local.get $n i32.eqz br_if $full
-      local.get $c
-      local.get $c i64.load $rec offset=8 local.get $from i64.load8_u $mem i64.xor i64.const 0x100000001b3 i64.mul
-      i64.store $rec offset=8
-      local.get $c i32.load $rec offset=16 i32.const $OUTPUT_CAP i32.lt_u
-      if
-        local.get $fd i32.const 1 i32.sub i32.const $OUTPUT_CAP i32.mul local.get $c i32.load $rec offset=16 i32.add
-        local.get $from i32.load8_u $mem
-        i32.store8 $rec offset=$BUFFERS
-        local.get $c local.get $c i32.load $rec offset=16 i32.const 1 i32.add i32.store $rec offset=16
+def types(letters: str) -> tuple[str, ...]:
+    """Number types, a letter each: i for i32, l for i64."""
+    return tuple({"i": "i32", "l": "i64"}[letter] for letter in letters)
+
+
+def capture(byte: str) -> str:
+    """Appends ``$n`` bytes to the capture of ``$fd``: total, running FNV-1a digest, the first bytes. Uses ``$c``.
+
+    ``byte`` gives an i32, the byte at ``$from``.
+    """
+    return f"""
+      local.get $fd i32.const 24 i32.mul i32.const $CAPTURES i32.const 24 i32.sub i32.add local.set $c
+      local.get $c local.get $c i64.load $rec local.get $n i64.extend_i32_u i64.add i64.store $rec
+      block $full
+        loop $bytes
+          local.get $n i32.eqz br_if $full
+          local.get $c
+          local.get $c i64.load $rec offset=8 {byte} i64.extend_i32_u i64.xor i64.const 0x100000001b3 i64.mul
+          i64.store $rec offset=8
+          local.get $c i32.load $rec offset=16 i32.const $OUTPUT_CAP i32.lt_u
+          if
+            local.get $fd i32.const 1 i32.sub i32.const $OUTPUT_CAP i32.mul local.get $c i32.load $rec offset=16 i32.add
+            {byte}
+            i32.store8 $rec offset=$BUFFERS
+            local.get $c local.get $c i32.load $rec offset=16 i32.const 1 i32.add i32.store $rec offset=16
+          end
+          local.get $from i32.const 1 i32.add local.set $from
+          local.get $n i32.const 1 i32.sub local.set $n
+          br $bytes
+        end
       end
-      local.get $from i32.const 1 i32.add local.set $from
-      local.get $n i32.const 1 i32.sub local.set $n
-      br $bytes
-    end
-  end
-"""
-"""Appends ``$n`` bytes at ``$from`` to the capture of ``$fd``: total, running FNV-1a digest, the first bytes. Uses ``$c``."""
+    """
+
+
+CAPTURE = capture("local.get $from i32.load8_u $mem")
+"""Captures what stands in the caller's memory; ``$fd`` is 1 or 2, ``$from`` and ``$n`` say where and how much."""
 
 NEXT_RANDOM = """
   ;; xorshift64*, state at RANDOM; leaves an i64

@@ -1,0 +1,1 @@
+"""The capsule: sealing, the recorder, the stubs."""

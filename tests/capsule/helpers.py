@@ -1,0 +1,114 @@
+"""Capsules made and run in the test itself, by wasmtime with all of WebAssembly 3.0."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from functools import cache
+
+import msgspec
+import wasmtime
+
+from diffcheck.capsule import layout as lo
+from diffcheck.capsule.build import Capsule, World, build
+from diffcheck.capsule.decode import Image, decode_image, rows, state
+from diffcheck.capsule.driver import Call
+from diffcheck.observation import FinalState, RowSeen
+from diffcheck.values import Value, parse
+from diffcheck.wasm.module import Module, read
+from tests.wasm.oracle import engine
+
+
+class Run(msgspec.Struct, frozen=True):
+    """A capsule's run: the trap if there was one, the recorder memory, the slot globals if asked for."""
+
+    capsule: Capsule
+    parameters: lo.Parameters
+    trap: str
+    memory: bytes
+    slots: bytes = b""
+
+    @property
+    def header(self) -> lo.Header:
+        return lo.read_header(self.memory[lo.HEADER_ADDRESS :])
+
+    @property
+    def view(self) -> bytes:
+        return self.memory[lo.VIEW_ADDRESS : lo.VIEW_ADDRESS + lo.VIEW_BYTES]
+
+    @property
+    def image(self) -> Image:
+        return decode_image(self.memory, self.capsule.layout, self.parameters.first, self.parameters.last)
+
+    @property
+    def rows(self) -> tuple[RowSeen, ...]:
+        return rows(self.image, self.capsule.layout)
+
+    @property
+    def state(self) -> FinalState:
+        return state(self.image, self.capsule.layout)
+
+
+def binary(source: str | bytes) -> bytes:
+    """A module in text form, or its bytes."""
+    return bytes(wasmtime.wat2wasm(source)) if isinstance(source, str) else source
+
+
+def calls(module: Module, names: Sequence[str] | None = None) -> tuple[Call, ...]:
+    """The start function, then the named rows (``name`` or ``name=arg,arg``), else every export without parameters."""
+    found = {each.name: each.index for each in module.exports if each.kind == "func"}
+    made = [] if module.start is None else [Call("(start)", module.start, module.function_type(module.start), init=True)]
+    if names is None:
+        names = [each for each, index in found.items() if not module.function_type(index).params and not each.startswith("__")]
+    for row in names:
+        name, _, given = row.partition("=")
+        type_ = module.function_type(found[name])
+        words = given.split(",") if given else []
+        args = [parse(word, kind if isinstance(kind, str) else "ref") for kind, word in zip(type_.params, words, strict=True)]
+        made.append(Call(row, found[name], type_, tuple(args)))
+    return tuple(made)
+
+
+def capsule(
+    source: str | bytes, names: Sequence[str] | None = None, world: World | None = None, *, unwind: bool = True
+) -> Capsule:
+    """The capsule of a module."""
+    data = binary(source)
+    module = read(data)
+    return build(module, hashlib.sha256(data).hexdigest(), calls(module, names), world or World(), unwind=unwind)
+
+
+@cache
+def _module(wasm: bytes) -> wasmtime.Module:
+    return wasmtime.Module(engine(), wasm)
+
+
+def run(
+    made: Capsule | str, parameters: lo.Parameters | None = None, *, slots: bool = False, memory_bytes: int | None = None
+) -> Run:
+    """Run a capsule and read its recorder memory; after a trap the stream is finished by the export made for that."""
+    made = capsule(made) if isinstance(made, str) else made
+    parameters = parameters or lo.Parameters(0, len(made.layout.rows) - made.layout.n_init)
+    wasm = made.with_parameters(parameters)
+    store = wasmtime.Store(engine())
+    if memory_bytes is not None:
+        store.set_limits(memory_size=memory_bytes)
+    exports = wasmtime.Instance(store, _module(wasm), []).exports(store)
+    memory = exports[lo.MEMORY_EXPORT]
+    trap = ""
+    try:
+        exports[lo.ENTRY](store)
+    except wasmtime.Trap as error:
+        trap = str(error.trap_code).rpartition(".")[2] if error.trap_code else "unknown"
+        if lo.read_header(bytes(memory.read(store, lo.HEADER_ADDRESS, lo.VIEW_ADDRESS))).status != lo.FINISHED:
+            exports[lo.AFTER_TRAP_EXPORT](store)
+    words = b""
+    if slots:
+        names = [f"{lo.SLOT_PREFIX}{lo.FIRST_SLOT + at}" for at in range(lo.SLOTS)]
+        words = b"".join((exports[name].value(store) % (1 << 64)).to_bytes(8, "little") for name in names)
+    return Run(made, parameters, trap, bytes(memory.read(store, 0, memory.data_len(store))), words)
+
+
+def results(run_: Run) -> dict[str, tuple[Value, ...]]:
+    """The results by row."""
+    return {row.name: row.results for row in run_.rows}

@@ -1,0 +1,1 @@
+"""Comparing, and finding where two streams differ."""

@@ -1,0 +1,105 @@
+import msgspec
+import pytest
+
+from diffcheck import backend as registry
+from diffcheck import process
+from diffcheck.backend import Backend, Host
+from diffcheck.observation import Refused, Returned, Trapped
+from diffcheck.probe import engine_findings, examine, look, programs, smoke
+
+
+@pytest.fixture(scope="module")
+def host():
+    with process.private_folder() as folder, process.Reactor() as reactor:
+        yield Host(reactor, folder)
+
+
+@pytest.fixture(scope="module")
+def wasmtime(host):
+    backend = registry.create("wasmtime", {})
+    yield backend
+    backend.close()
+
+
+class Liar(Backend):
+    """An engine that is right but for what ``twist`` makes of its executions."""
+
+    def __init__(self, honest, twist):
+        self.honest, self.twist, self.capabilities = honest, twist, honest.capabilities
+
+    def identity(self):
+        return self.honest.identity()
+
+    def start(self, program, limits, host):
+        raise NotImplementedError
+
+    def execute(self, program, limits, host):
+        return self.twist(program, self.honest.execute(program, limits, host))
+
+
+def test_wasmtime_gives_every_known_answer(wasmtime, host):
+    asked = smoke(wasmtime, host)
+    assert asked.problem == ""
+    assert asked.checks == len(programs.ANSWERS) + len(programs.TRAPS) + 2
+
+
+def test_wasmtime_has_no_weakness(wasmtime, host):
+    assert engine_findings(wasmtime, host) == ()
+
+
+@pytest.mark.parametrize("at", range(len(programs.ANSWERS)), ids=[answer.what for answer in programs.ANSWERS])
+def test_one_wrong_bit_in_any_answer_is_seen(wasmtime, host, at):
+    def twist(_, execution):
+        if not execution.counters:
+            return execution
+        return msgspec.structs.replace(execution, counters=execution.counters | {at: execution.counters[at] ^ 1 << 40})
+
+    assert smoke(Liar(wasmtime, twist), host).problem.startswith(programs.ANSWERS[at].what)
+
+
+def test_a_wrong_trap_is_seen(wasmtime, host):
+    def twist(_, execution):
+        trapped = isinstance(execution.outcome, Trapped)
+        return msgspec.structs.replace(execution, outcome=Trapped("unknown", "oops")) if trapped else execution
+
+    assert "has to trap (unreachable)" in smoke(Liar(wasmtime, twist), host).problem
+
+
+def test_a_wrong_byte_in_the_stream_is_seen(wasmtime, host):
+    def twist(program, execution):
+        if program.kind == "direct":
+            return execution
+        carried = bytearray(execution.carried)
+        carried[-1] ^= 1
+        return msgspec.structs.replace(execution, carried=bytes(carried))
+
+    assert "digest" in smoke(Liar(wasmtime, twist), host).problem
+
+
+def test_an_engine_that_takes_everything_has_every_weakness(wasmtime, host):
+    takes_all = Liar(wasmtime, lambda _, execution: msgspec.structs.replace(execution, outcome=Returned()))
+    assert [each.name for each in engine_findings(takes_all, host)] == [each.name for each in programs.WEAKNESSES]
+
+
+def test_an_export_limit_is_found(wasmtime, host):
+    def twist(program, execution):
+        large = len(program.wasm) >= len(programs.exports(257))
+        return msgspec.structs.replace(execution, outcome=Refused("load")) if large else execution
+
+    (finding,) = engine_findings(Liar(wasmtime, twist), host)
+    assert finding.name == "export limit"
+    assert "256 is taken" in finding.what
+
+
+def test_every_installed_backend_is_listed_with_what_it_lacks():
+    found = {each.name: each for each in look({"kilnd": "/no/such/kilnd"})}
+    assert found["wasmtime"].identity is not None
+    assert found["kilnd"].problem
+    assert found["kilnd"].hint
+    assert found["wasi"].problem
+
+
+def test_an_unknown_backend_is_told_as_such(host):
+    (examined,) = examine(("nope",), {}, registry.Limits())
+    assert examined.named
+    assert "no backend" in examined.problem
