@@ -55,6 +55,11 @@ def program(argv: tuple[str, ...]) -> tuple[str, ...]:
     return (str(Path(found).absolute()), *argv[1:])
 
 
+def folder() -> str:
+    """Where a user's own command is started: where the user is, since its words may be paths from there."""
+    return str(Path.cwd())
+
+
 def identity(name: str, command: str, *, ask_version: bool) -> Identity:
     """The engine behind ``command``: the files among its words are its binary.
 

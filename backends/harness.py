@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from backends import command_line, harness_protocol, trap_words
 from diffcheck.backend import Capabilities, Command, CommandBackend, Identity
 from diffcheck.observation import Execution, HarnessFailed
@@ -44,7 +46,7 @@ class Harness(CommandBackend):
 
     def command(self, program: Program, module: Path, answer: Path) -> Command:  # noqa: ARG002 - the contract's
         """The same for every program: the protocol is in the environment."""
-        return harness_protocol.command(self._argv, module, answer)
+        return msgspec.structs.replace(harness_protocol.command(self._argv, module, answer), folder=command_line.folder())
 
     def read(self, program: Program, ended: process.Ended, answer: Path, limits: Limits) -> Execution:
         """The snapshot where the engine ended well; else what its words mean by the tables of the engines we know."""

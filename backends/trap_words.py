@@ -21,8 +21,8 @@ V8: Final[tuple[tuple[str, TrapKind], ...]] = (
     (r"RuntimeError: (?:divide|remainder) by zero", "integer divide by zero"),
     (r"RuntimeError: divide result unrepresentable", "integer overflow"),
     # V8 says the same of a NaN and of a number that is too large, and of a null entry and one of another type.
-    (r"RuntimeError: float unrepresentable in integer range", "unknown"),
-    (r"RuntimeError: null function or function signature mismatch", "unknown"),
+    (r"RuntimeError: float unrepresentable in integer range", "unstated"),
+    (r"RuntimeError: null function or function signature mismatch", "unstated"),
     (r"RuntimeError: memory access out of bounds", "out of bounds memory access"),
     (r"RuntimeError: table index is out of bounds", "out of bounds table access"),
     (r"RuntimeError: element segment out of bounds", "out of bounds table access"),
@@ -61,7 +61,7 @@ WAZERO: Final[tuple[tuple[str, TrapKind], ...]] = (
     (r"wasm error: stack overflow", "call stack exhausted"),
     (r"wasm error: null reference", "null reference"),
     # Said of an index out of bounds and of an empty element alike.
-    (r"wasm error: invalid table access", "unknown"),
+    (r"wasm error: invalid table access", "unstated"),
 )
 
 TRAPS: Final = tuple((re.compile(pattern), kind) for pattern, kind in (*V8, *WAZERO, *RUST_FAMILY))

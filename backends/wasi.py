@@ -35,6 +35,7 @@ class Wasi(CommandBackend):
     capabilities = Capabilities(
         transport="print",
         direct=False,
+        exceptions=False,
         base_bytes=64 << 20,
         startup_s=0.05,
         instructions_per_s=5e7,
@@ -58,16 +59,18 @@ class Wasi(CommandBackend):
     def command(self, program: Program, module: Path, answer: Path) -> Command:  # noqa: ARG002 - the contract's
         """The command's words with the module's path in its place."""
         if any("{}" in word for word in self._argv):
-            return Command(tuple(word.replace("{}", str(module)) for word in self._argv))
-        return Command((*self._argv, str(module)))
+            return Command(tuple(word.replace("{}", str(module)) for word in self._argv), folder=command_line.folder())
+        return Command((*self._argv, str(module)), folder=command_line.folder())
 
     def read(self, program: Program, ended: process.Ended, answer: Path, limits: Limits) -> Execution:  # noqa: ARG002 - the contract's
         """The image where the engine ended well; else what its words mean."""
         if program.kind == "direct":
             return Execution(Refused("entry", "this transport carries capsules only"))
+        printed = _image(ended)
         if ended.exit_code == 0:
-            return _image(ended)
-        return Execution(_outcome(ended, limits))
+            return printed
+        # A program that exits prints its image and then traps, since the engine need not know exceptions.
+        return Execution(_outcome(ended, limits), carried=printed.carried)
 
     def died(self, ended: process.Ended, limits: Limits) -> Outcome | None:
         """A failed allocation, where the engine says so."""

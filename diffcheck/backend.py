@@ -151,10 +151,12 @@ class Oracle(Backend):
 
 
 class Command(msgspec.Struct, frozen=True):
-    """How to start an engine once: ``argv``, and what its environment has besides the scrubbed one."""
+    """How to start an engine once: ``argv``, what its environment has besides the scrubbed one, and the folder to start it in,
+    the private one where none is said."""
 
     argv: tuple[str, ...]
     environment: dict[str, str] = {}
+    folder: str = ""
 
 
 class CommandBackend(Backend):
@@ -197,7 +199,7 @@ class _ChildPending:
             self._child = self._reactor.start(
                 command.argv,
                 env=process.scrubbed_environment(command.environment),
-                cwd=folder,
+                cwd=command.folder or folder,
                 deadline_s=limits.deadline_s,
                 memory_bytes=limits.memory_bytes if backend.bounds_address_space else None,
                 resident_bytes=limits.memory_bytes,

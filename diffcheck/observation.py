@@ -29,9 +29,11 @@ TrapKind = Literal[
     "allocation too large",
     "uncaught exception",
     "unaligned atomic",
+    "unstated",
     "unknown",
 ]
-"""The shared vocabulary of traps; an engine's adapter maps its own words to it, ``unknown`` where it has no entry."""
+"""The shared vocabulary of traps; an engine's adapter maps its own words to it. ``unknown`` is for words that it has no entry
+for, which is a finding; ``unstated`` for words that an engine says of several kinds alike, which is not compared."""
 
 TRAP_KINDS: tuple[str, ...] = get_args(TrapKind)
 
@@ -106,7 +108,7 @@ def sentence(outcome: Outcome) -> str:
         case Exited(code):
             return f"exited with {code}"
         case Trapped(kind, detail):
-            return f"trapped: {kind}" if kind != "unknown" else f"trapped: {detail or 'for an unknown reason'}"
+            return f"trapped: {kind if kind not in ('unknown', 'unstated') else detail or 'for an unknown reason'}"
         case Refused(stage, reason):
             where = "" if stage == "unknown" else f" at {stage}"
             return f"refused{where}: {reason}" if reason else f"refused{where}"

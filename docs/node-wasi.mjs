@@ -10,6 +10,6 @@ try {
   const instance = await WebAssembly.instantiate(module, wasi.getImportObject());
   exit(wasi.start(instance));
 } catch (error) {
-  stderr.write(`${error.name}: ${error.message}\n`);
-  exit(134);
+  stderr.write(error instanceof WebAssembly.Exception ? "WebAssembly.Exception\n" : `${error.name}: ${error.message}\n`);
+  exit(1);
 }

@@ -149,7 +149,6 @@ class _Builder:
         symbols |= {
             "PLAN": self.layout.plan_digest,
             "FINAL_SIZE": self.layout.final_size,
-            "mem": 0,
             "exit": len(self.module.all_tags),
         }
         if self.witness.row_reset is not None:
@@ -294,7 +293,10 @@ class _Builder:
         return self._vector(ids.CODE, stubs, [*own, driver, *values])
 
     def _stub(self, at: int, closed: Closed) -> bytes:
-        names = {**self.symbols, "COUNTER": self.places.counters + 4 * at}
+        bound = closed.bound
+        names = {**self.symbols, "COUNTER": self.places.counters + 4 * at, "mem": bound.memory}
+        if bound.realloc is not None:
+            names["realloc"] = bound.realloc
         head = _COUNT + (_REFUSE_AFTER_EXIT if self.may_exit else "")
         spec = closed.spec
         if spec is None:

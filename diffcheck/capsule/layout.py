@@ -66,13 +66,17 @@ _WIDTH: Final = {"v128": 16}
 
 
 class Stub(msgspec.Struct, frozen=True):
-    """An import that the capsule closes: ``kind`` is functional, zero or trap; ``index`` its function index."""
+    """An import that the capsule closes: ``kind`` is functional, zero or trap; ``index`` its function index.
+
+    ``reason`` says why a function that is known has no functional stub here.
+    """
 
     module: str
     name: str
     kind: str
     index: int
     signature: str = ""
+    reason: str = ""
 
 
 class RowLayout(msgspec.Struct, frozen=True):

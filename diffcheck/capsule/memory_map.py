@@ -59,13 +59,13 @@ class _Builder:
         return address
 
     def strings(self, strings: Sequence[str]) -> tuple[int, int, int, int]:
-        """NUL-terminated strings, as (address, bytes, address of a table of their offsets, number)."""
+        """NUL-terminated strings, as (address, bytes, address of a table of their offsets and the end's, number)."""
         encoded = [text.encode("utf-8", "surrogateescape") + b"\0" for text in strings]
         if any(b"\0" in text[:-1] for text in encoded):
             raise CaseError("an argument or environment variable contains NUL", hint="remove it from the case file")
         offsets = [sum(map(len, encoded[:at])) for at in range(len(encoded))]
-        table = self.place(struct.pack(f"<{len(offsets)}I", *offsets))
         blob = b"".join(encoded)
+        table = self.place(struct.pack(f"<{len(offsets) + 1}I", *offsets, len(blob)))
         return self.place(blob), len(blob), table, len(encoded)
 
 
@@ -77,6 +77,8 @@ def lay_out(n_stubs: int, args: Sequence[str], env: Mapping[str, str], stdin: by
     counters = builder.place(bytes(4 * n_stubs))
     args_at, args_bytes, args_table, n_args = builder.strings(args)
     env_at, env_bytes, env_table, n_env = builder.strings([f"{key}={value}" for key, value in env.items()])
+    key_sizes = [len(key.encode("utf-8", "surrogateescape")) for key in env]
+    env_keys = builder.place(struct.pack(f"<{len(key_sizes)}I", *key_sizes))
     stdin_at = builder.place(stdin)
     data = bytes(builder.data)
     buffers = (PATTERN + len(data) + 63) & ~63
@@ -102,6 +104,7 @@ def lay_out(n_stubs: int, args: Sequence[str], env: Mapping[str, str], stdin: by
         "ENV": env_at,
         "ENV_BYTES": env_bytes,
         "ENV_TABLE": env_table,
+        "ENV_KEYS": env_keys,
         "N_ENV": n_env,
         "STDIN": stdin_at,
         "STDIN_BYTES": len(stdin),

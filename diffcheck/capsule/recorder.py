@@ -443,6 +443,10 @@ CARRY_PRINT = f"""
       i32.const $SCRATCH local.get $n i32.store $rec offset=36
       i32.const 1 i32.const $SCRATCH i32.const 32 i32.add i32.const 1 i32.const $SCRATCH i32.const 40 i32.add
       call $fd_write
+      ;; a full pipe that does not block answers EAGAIN (6): once more then
+      local.tee $step
+      i32.const 6 i32.eq br_if $rest
+      local.get $step
       if unreachable end
       local.get $p i32.const $SCRATCH i32.load $rec offset=40 local.tee $take i32.add local.set $p
       local.get $n local.get $take i32.sub local.tee $n br_if $rest

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from diffcheck.capsule.binding import Binder, Bound
 from diffcheck.capsule.constants import Constants, Types
 from diffcheck.capsule.layout import Stub
 from diffcheck.capsule.recorder import kind_of
-from diffcheck.capsule.stubs import Spec, find
+from diffcheck.capsule.stubs import Spec, find, why_none
 from diffcheck.errors import UnsealableError
 from diffcheck.wasm.leb import u
 from diffcheck.wasm.module import rewrite_data, rewrite_elements, rewrite_globals
@@ -35,6 +36,7 @@ from diffcheck.wasm.types import (
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from diffcheck.wasm.externs import Import
     from diffcheck.wasm.module import Module
 
 MAX_MEMORIES: Final = 100  # wasmtime 50 refuses the 101st, and the recorder needs one
@@ -51,28 +53,41 @@ class Bounds(msgspec.Struct, frozen=True):
 
 
 class Closed(msgspec.Struct, frozen=True):
-    """An import of a function as it is closed: its place, its type, and the functional stub if there is one."""
+    """An import of a function as it is closed: its place, its type, and the functional stub if there is one.
+
+    ``bound`` is the memory and the realloc that the functional stub works with.
+    """
 
     stub: Stub
     type: FuncType
     typeidx: int
     spec: Spec | None
+    bound: Bound = Bound()
 
 
 def close_functions(module: Module, unknown: str) -> tuple[Closed, ...]:
-    """What each imported function is given; ``unknown`` is ``zero`` or ``trap``, for those without a functional stub."""
-    closed = []
-    has_memory = bool(module.all_memories) and not module.all_memories[0].limits.is64
+    """What each imported function is given; ``unknown`` is ``zero`` or ``trap``, for those without a functional stub.
+
+    A function that is known, but cannot do here what it should, gets a trap stub with the reason: answering as if it had would
+    be a guess.
+    """
+    binder = Binder(module)
     imports = [each for each in module.imports if each.kind == "func"]
-    for index, each in enumerate(imports):
-        type_ = module.function_type(index)
-        spec = find(each.module, each.name, tuple(map(kind_of, type_.params)), tuple(map(kind_of, type_.results)))
-        if spec is not None and spec.needs_memory and not has_memory:
-            spec = None
-        kind = "functional" if spec is not None else unknown
-        stub = Stub(each.module, each.name, kind, index, signature(type_))
-        closed.append(Closed(stub, type_, module.all_functions[index], spec))
-    return tuple(closed)
+    return tuple(_close(module, binder, index, each, unknown) for index, each in enumerate(imports))
+
+
+def _close(module: Module, binder: Binder, index: int, import_: Import, unknown: str) -> Closed:
+    type_ = module.function_type(index)
+    name = import_.module, import_.name
+    spec = find(*name, tuple(map(kind_of, type_.params)), tuple(map(kind_of, type_.results)))
+    kind, reason, bound = ("functional", "", Bound()) if spec is not None else (unknown, why_none(*name), Bound())
+    if spec is not None and spec.needs_memory:
+        bound = binder.bind(index, import_.module, realloc=spec.needs_realloc)
+        reason = bound.reason
+    if spec is not None and (reason := reason or spec.traps):
+        spec, kind = None, "trap"
+    stub = Stub(*name, kind, index, signature(type_), reason)
+    return Closed(stub, type_, module.all_functions[index], spec, bound)
 
 
 def signature(type_: FuncType) -> str:

@@ -44,7 +44,7 @@ def run(arguments: list[str]) -> int:
     except BrokenPipeError:
         code = _BROKEN_PIPE
     except Exception as error:  # noqa: BLE001 - Python would exit with 1, which says that something diverged
-        return _defect(error)
+        code = _defect(error)
     return _flushed(code if isinstance(code, int) else 0)
 
 

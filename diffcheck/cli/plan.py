@@ -18,7 +18,7 @@ def command(paths: tuple[str, ...], **given: Any) -> int:  # noqa: ANN401 - the 
     PATH is an artifact (.wasm, or .wat text) or a folder of them.
     """
     from diffcheck.report import tables, words  # noqa: PLC0415 - rich, only where it is used
-    from diffcheck.runner.plan import explain  # noqa: PLC0415 - the runner, only where it is used
+    from diffcheck.runner.run import plan  # noqa: PLC0415 - the runner, only where it is used
 
-    tables.plan(explain(request(paths, given)), words.console())
+    tables.plan(plan(request(paths, given)), words.console())
     return 0

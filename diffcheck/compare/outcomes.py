@@ -33,7 +33,7 @@ def same(oracle: Outcome, subject: Outcome) -> bool:
         case Exited(one), Exited(other):
             return one == other
         case Trapped(one_kind, _), Trapped(other_kind, _):
-            return one_kind == other_kind and one_kind != "unknown"
+            return "unstated" in (one_kind, other_kind) or (one_kind == other_kind and one_kind != "unknown")
         case Refused(), Refused():
             return True
     return False
@@ -64,6 +64,8 @@ def compare(oracle: Outcome, subject: Outcome, findings: Findings, row: str = ""
     if same(oracle, subject):
         if isinstance(oracle, Refused) and isinstance(subject, Refused) and "unknown" in (oracle.stage, subject.stage):
             findings.not_compared("why the module was refused: the subject does not say")
+        if any(isinstance(each, Trapped) and each.kind == "unstated" for each in (oracle, subject)):
+            findings.not_compared("the trap's kind: the engine says the same of several")
         return True
     findings.diverge(
         "outcome", "outcome", sentence(oracle), sentence(subject), row=row, shape=shape(oracle, subject)

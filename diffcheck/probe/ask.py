@@ -85,7 +85,7 @@ def _traps(backend: Backend, host: Host, limits: Limits) -> Iterator[str]:
 
 
 def _capsule(backend: Backend, host: Host, limits: Limits) -> Iterator[str]:
-    capsule, program, parameters = _capsule_program(unwind=backend.capabilities.exceptions)
+    capsule, program, parameters = _capsule_program(unwind=backend.capabilities.exceptions, prints=backend.capabilities.transport == "print")
     execution = backend.execute(program, limits, host)
     if not isinstance(execution.outcome, Returned):
         yield f"a capsule: {sentence(execution.outcome)}"
@@ -97,11 +97,11 @@ def _capsule(backend: Backend, host: Host, limits: Limits) -> Iterator[str]:
         yield f"a capsule's stream: {error}"
 
 
-def _capsule_program(*, unwind: bool) -> tuple[Capsule, Program, lo.Parameters]:
+def _capsule_program(*, unwind: bool, prints: bool) -> tuple[Capsule, Program, lo.Parameters]:
     data = programs.artifact()
     module = wasm.read(data)
     calls = (Call("answer", 0, module.function_type(0)),)
-    capsule = build(module, hashlib.sha256(data).hexdigest(), calls, World(), unwind=unwind)
+    capsule = build(module, hashlib.sha256(data).hexdigest(), calls, World(), unwind=unwind, prints=prints)
     parameters = lo.Parameters(first=0, last=1)
     encoded = parameters.encode()
     program = Program(

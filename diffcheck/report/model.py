@@ -10,9 +10,9 @@ import msgspec
 
 from diffcheck import __version__
 from diffcheck.errors import EXIT_AGREE, EXIT_DIVERGE, EXIT_INCONCLUSIVE, EXIT_INTERRUPTED
-from diffcheck.runner.events import CaseFinished, CaseStarted, RunFinished, RunStarted
+from diffcheck.runner.events import CaseFinished, CaseStarted, EngineProbed, RunFinished, RunStarted
 from diffcheck.text import plural
-from diffcheck.verdict import Agreement, CaseReport, Divergence, Report, Tool, totals
+from diffcheck.verdict import Agreement, CaseReport, Divergence, EngineFinding, Report, Tool, totals
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -31,6 +31,7 @@ class Collector:
         self._began = time.monotonic_ns()
         self._run: RunStarted | None = None
         self._finished: RunFinished | None = None
+        self._findings: tuple[EngineFinding, ...] = ()
         self._cases: dict[str, CaseReport] = {}
 
     def take(self, event: Event) -> None:
@@ -40,6 +41,8 @@ class Collector:
                 self._run = event
             case CaseStarted():
                 pass
+            case EngineProbed(findings):
+                self._findings = findings
             case CaseFinished(report):
                 self._cases[report.case] = report
             case RunFinished():
@@ -67,7 +70,7 @@ class Collector:
             notice=run.notice,
             options=self._options,
             totals=totals(cases),
-            engine_findings=run.engine_findings,
+            engine_findings=self._findings,
             cases=cases,
             interrupted=ended is None or ended.interrupted,
         )

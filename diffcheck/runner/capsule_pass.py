@@ -409,7 +409,8 @@ class CapsulePass:
                     low = middle
                 else:
                     high, outcome = middle, failed
-            outcome = outcome if outcome is not None else self._fails(first, high)
+            if outcome is None and high > first:
+                outcome = self._fails(first, high)
             if outcome is not None:
                 return high - 1, outcome
             self.inconclusive = "the subject failed and then came through the same rows"

@@ -16,7 +16,6 @@ class RunStarted(msgspec.Struct, frozen=True, tag="run-started"):
     subject: Identity
     oracle: Identity
     notice: str
-    engine_findings: tuple[EngineFinding, ...]
 
 
 class EngineProbed(msgspec.Struct, frozen=True, tag="engine-probed"):

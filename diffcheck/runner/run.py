@@ -80,7 +80,6 @@ def run(request: Request) -> Iterator[Event]:
             subject=engines.subject_identity,
             oracle=engines.oracle_identity,
             notice=engines.notice,
-            engine_findings=(),
         )
         pool = Pool(request, engines.subject, reactor, str(folder), stopped)
         yield from pool.events(found.items, probe=True)
