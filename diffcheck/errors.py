@@ -60,5 +60,11 @@ class ReportError(DiffcheckError):
     """A report that cannot be written or read."""
 
 
+class RunFailedError(DiffcheckError):
+    """A program that did not come through where only a whole run is an answer: the row, the engine and the reason in words."""
+
+    exit_code = EXIT_DIVERGE
+
+
 class StreamError(DiffcheckError):
     """An observation stream that is damaged: a finding of its own, caught where streams are decoded."""

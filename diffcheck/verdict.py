@@ -113,6 +113,15 @@ class Side(msgspec.Struct, frozen=True):
     log: str = ""
 
 
+class Printed(msgspec.Struct, frozen=True):
+    """What a row wrote to a standard stream under the oracle: the beginning of it as text, and how many bytes in all."""
+
+    row: str
+    stream: Literal["stdout", "stderr"]
+    text: str
+    total: int
+
+
 class PassReport(msgspec.Struct, frozen=True):
     """One pass over a case; where it is not applicable ``why`` says so and nothing else is filled."""
 
@@ -128,6 +137,7 @@ class PassReport(msgspec.Struct, frozen=True):
     allowances: tuple[Allowance, ...] = ()
     agreement: Agreement = Agreement()
     stubs: tuple[StubUse, ...] = ()
+    printed: tuple[Printed, ...] = ()
     vacuous: bool = False
 
 

@@ -7,16 +7,17 @@ what is not certain is not bound, since a stub that writes to a wrong memory wou
 *Memory.* An artifact with one memory (witness's trace does not count) has only that to write to. With several:
 
 1. WASI preview 1 uses the memory that is exported as ``memory``, if the artifact is no fuse of components.
-2. The callers of the import, or where these touch no memory their callers, and so on, touch one memory only, all the same. Callers are
-   those by ``call``, and by ``call_indirect`` with a constant index in a table that nothing changes: so the shims that
-   ``wasm-tools component new`` puts before an import are looked through. An import whose reference goes elsewhere is not certain.
+2. The callers of the import, or where these touch no memory their callers, and so on, touch one memory only, all the same.
+   Callers are those by ``call``, and by ``call_indirect`` with a constant index in a table that nothing changes: so the shims
+   that ``wasm-tools component new`` puts before an import are looked through. An import whose reference goes elsewhere is not certain.
 3. Where meld's ``component-provenance`` fits the code, the functions of the callers' component touch that memory only, too.
 
-*Realloc.* Exports named ``cabi_realloc`` or ``cabi_import_realloc``, with or without a number behind, that touch that memory. If there is
-one, and no more components than memories, it is that. Otherwise it is the one in the core module of the import's callers.
-A core module's functions are known from the provenance where it fits. Else they are those that share a
-global or a table of computed calls, which each core module has of its own; joining two modules by mistake would only
-make two reallocs compete, and that is not certain.
+*Realloc.* Exports named ``cabi_realloc`` or ``cabi_import_realloc``, with or without a number behind, that touch that memory.
+If there is one, and no more components than memories, it is that. Otherwise it is the one in the core module of the import's
+callers. A core module's functions are known from the provenance where it fits (`witness instrument` numbers functions anew, so
+it does not fit an instrumented artifact). Else they are those that share a global or a table of computed calls, which each core
+module has of its own, and those that call one another without an export: meld keeps all exports, except where components
+share a memory, and only through exports do core modules reach each other.
 
 Suffixes (``$1``) do not pair imports with memories or reallocs: meld numbers imports by component, reallocs by memory.
 """
@@ -168,7 +169,18 @@ class Binder:
         for index, facts in enumerate(self._graph.functions):
             families.join(index, [("global", each) for each in facts.globals - own])
             families.join(index, [("table", each) for each in facts.tables])
+            families.join(index, facts.calls & self._inner)
         return families
+
+    @cached_property
+    def _inner(self) -> frozenset[int]:
+        """The functions that only their own core module calls; witness's own, which all call, are none."""
+        if self._n_components > len(self._memories):
+            return frozenset()
+        exported = {each.index for each in self._module.exports if each.kind == "func"}
+        defined = range(self._module.n_imported("func"), len(self._module.all_functions))
+        functions = self._graph.functions
+        return frozenset(each for each in defined if each not in exported and functions[each].memories != {self._trace})
 
 
 class _Families:
@@ -183,6 +195,6 @@ class _Families:
             each = parent
         return each
 
-    def join(self, function: int, things: Iterable[tuple[str, int]]) -> None:
+    def join(self, function: int, things: Iterable[Hashable]) -> None:
         for each in things:
             self._parent[self.of(each)] = self.of(function)

@@ -69,10 +69,12 @@ def build(
     a WASI command: the capsule imports ``fd_write`` and prints its recorder memory. Raises ``UnsealableError`` for what
     has no capsule, ``CaseError`` for a world that is too large. The artifact has to be valid: the oracle says so beforehand.
     """
-    return _Builder(module, artifact_sha256, calls, world, unwind=unwind, prints=prints).capsule()
+    return Builder(module, artifact_sha256, calls, world, unwind=unwind, prints=prints).capsule()
 
 
-class _Builder:
+class Builder:
+    """Puts a capsule together; what the sealed artifact (``closed``) has in common with it is inherited."""
+
     def __init__(
         self, module: Module, artifact_sha256: str, calls: Sequence[Call], world: World, *, unwind: bool, prints: bool
     ) -> None:
@@ -303,11 +305,13 @@ class _Builder:
             body = b"\x00" if closed.stub.kind == "trap" else zero_body(closed.type, self.constants)
             params = tuple(str(index) for index in range(len(closed.type.params)))
             return link(assemble(f"{head} raw $body", params=params), {**names, "body": body})
-        tail = ""
-        if spec.exits:
-            tail = _EXIT_EITHER if self.unwind else _EXIT_TRAP
+        tail = self._exit_tail() if spec.exits else ""
         text = f"{head} {spec.text} {tail}"
         return link(assemble(text, params=spec.param_names, locals=spec.locals), names)
+
+    def _exit_tail(self) -> str:
+        """What follows in a stub that ends the program."""
+        return _EXIT_EITHER if self.unwind else _EXIT_TRAP
 
 
 _OWN: Final = ("digest", "reserve", "record", "finish", "_start")

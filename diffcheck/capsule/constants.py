@@ -38,6 +38,8 @@ _NUMBERS = {
 _I31 = b"\x41\x00\xfb\x1c"
 _EXTERN = _I31 + b"\xfb\x1b"
 _EMPTY_STRUCT = SubType(final=True, supers=(), composite=StructType())
+_LONGEST = 1 << 16
+"""Bytes of a value: structures of structures double at every level, and a hostile artifact has many levels."""
 _BYTES = SubType(final=True, supers=(), composite=ArrayType(FieldType("i8", mutable=True)))
 
 
@@ -70,18 +72,17 @@ class Constants:
         self._module, self._types = module, types
         self._function_of, self._any_function = function_of, any_function
         self.names_a_function = False
+        self._known: dict[int, bytes | None] = {}  # of structure types
+        self._begun: set[int] = set()
 
     def value(self, type_: ValType) -> bytes | None:
         """The instructions, without the final ``end``, that give a value of ``type_``; None where it has none."""
-        return self._value(type_, frozenset())
-
-    def _value(self, type_: ValType, above: frozenset[int]) -> bytes | None:
         if isinstance(type_, str):
             return _NUMBERS[type_]
         if type_.nullable:
             return b"\xd0" + encode_heaptype(type_.heap)
         if isinstance(type_.heap, int):
-            return self._concrete(type_.heap, above)
+            return self._concrete(type_.heap)
         return self._abstract(type_.heap)
 
     def _abstract(self, heap: str) -> bytes | None:
@@ -99,18 +100,45 @@ class Constants:
                 return b"\xfb\x08" + u(self._types.add(_BYTES)) + u(0)
         return None  # exn and the bottom types: no constant instruction gives one
 
-    def _concrete(self, typeidx: int, above: frozenset[int]) -> bytes | None:
+    def _concrete(self, typeidx: int) -> bytes | None:
         composite = self._module.types[typeidx].composite
         if isinstance(composite, FuncType):
             return b"\xd2" + u(self._function_of(typeidx))
         if isinstance(composite, ArrayType):
             return b"\xfb\x08" + u(typeidx) + u(0)
-        if typeidx in above:
-            return None  # a structure that needs one of its own kind to be made has no value
-        fields = [self._value(field.storage, above | {typeidx}) for field in composite.fields]
-        if any(field is None for field in fields):
-            return None
-        return b"".join(field for field in fields if field is not None) + b"\xfb\x00" + u(typeidx)
+        if typeidx not in self._known and typeidx not in self._begun:
+            self._settle(typeidx)
+        return self._known.get(typeidx)  # None for one that is being made: it needs one of its own kind, so it has no value
+
+    def _settle(self, typeidx: int) -> None:
+        """Make the values of a structure type and of those that it needs, without recursion: a chain may be long."""
+        path = [typeidx]
+        while path:
+            at = path[-1]
+            needed = [] if at in self._begun else [each for each in self._needs(at) if each not in self._begun]
+            self._begun.add(at)
+            path += needed
+            if not needed:
+                path.pop()
+                if at not in self._known:
+                    self._known[at] = self._structure(at)
+
+    def _needs(self, typeidx: int) -> list[int]:
+        """The structure types of which a structure needs a value."""
+        composite = self._module.types[typeidx].composite
+        fields = composite.fields if isinstance(composite, StructType) else ()
+        heaps = [each.storage.heap for each in fields if isinstance(each.storage, RefType) and not each.storage.nullable]
+        return [each for each in heaps if isinstance(each, int) and isinstance(self._module.types[each].composite, StructType)]
+
+    def _structure(self, typeidx: int) -> bytes | None:
+        composite = self._module.types[typeidx].composite
+        value = bytearray()
+        for field in composite.fields if isinstance(composite, StructType) else ():
+            part = self.value(field.storage)
+            if part is None or len(value) + len(part) > _LONGEST:
+                return None
+            value += part
+        return bytes(value) + b"\xfb\x00" + u(typeidx)
 
 
 def i32_const(value: int) -> bytes:

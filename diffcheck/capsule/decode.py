@@ -33,8 +33,10 @@ class Image(msgspec.Struct, frozen=True):
     last: int
 
 
-def check_header(words: bytes, layout: Layout) -> Header:
+def check_header(words: bytes, layout: Layout, first: int, last: int) -> Header:
     """The header in the first 64 bytes, checked to be of this plan and of an engine that computes digests right.
+
+    ``first`` and ``last`` are the pass's row range: a stream has room for its records.
 
     Raises ``StreamError`` with the reason in words.
     """
@@ -53,17 +55,24 @@ def check_header(words: bytes, layout: Layout) -> Header:
         raise StreamError(
             f"the engine digests wrong: the known answer is {layout.known_answer:016x}, it computed {header.known_answer:016x}"
         )
+    if header.length % 8 or header.length < layout.heap_offset(first, last):
+        raise StreamError(f"the stream has {header.length} bytes, which cannot hold its records")
+    if header.length > lo.MAX_STREAM_BYTES:
+        raise StreamError(f"the stream has {header.length} bytes, at most {lo.MAX_STREAM_BYTES} are carried")
     return header
 
 
 def decode_image(memory: bytes, layout: Layout, first: int, last: int) -> Image:
     """The stream in a recorder memory's bytes, with its length and digest checked; raises ``StreamError``."""
-    header = check_header(memory[lo.HEADER_ADDRESS : lo.HEADER_ADDRESS + lo.HEADER.size], layout)
+    header = check_header(memory[lo.HEADER_ADDRESS : lo.HEADER_ADDRESS + lo.HEADER.size], layout, first, last)
     stream = memory[header.address : header.address + header.length]
+    return checked_image(header, stream, layout, first, last)
+
+
+def checked_image(header: Header, stream: bytes, layout: Layout, first: int, last: int) -> Image:
+    """The image of a stream that came with ``header``; raises ``StreamError`` where length or digest are not its own."""
     if len(stream) != header.length:
         raise StreamError(f"the stream should have {header.length} bytes, {len(stream)} arrived")
-    if header.length % 8 or header.length < layout.heap_offset(first, last):
-        raise StreamError(f"the stream has {header.length} bytes, which cannot hold its records")
     if digest(stream) != (header.lane_a, header.lane_b):
         raise StreamError("the stream's digest is not that of its bytes: it was damaged, or digested wrong")
     return Image(header, stream, first, last)
@@ -97,6 +106,11 @@ def swallowed(image: Image, layout: Layout) -> bool:
         struct.unpack_from("<I", image.stream, at * size)[0] == lo.SWALLOWED
         for at in range(layout.records(image.first, image.last))
     )
+
+
+def left_open(image: Image, layout: Layout, at: int) -> bool:
+    """Whether the row of a record was entered and did not come back, which is so at a trap only."""
+    return bool(struct.unpack_from("<I", image.stream, at * layout.record_size)[0] == lo.ENTERED)
 
 
 def _row(stream: bytes, layout: Layout, at: int, row: lo.RowLayout) -> RowSeen:

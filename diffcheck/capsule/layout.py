@@ -57,6 +57,9 @@ SLOTS: Final = HEADER_WORDS + VIEW_WORDS
 VARIABLES_ADDRESS: Final = VIEW_ADDRESS + VIEW_BYTES
 PAGE: Final = 65_536
 
+MAX_STREAM_BYTES: Final = 192 << 20
+"""The longest stream that is taken from an engine: the 1,024 pages digested and 64 MiB of traces are far below it."""
+
 NOT_REACHED, RETURNED, EXITED, THREW, SWALLOWED, ENTERED = range(6)
 NOT_BEGUN, RUNNING, FINISHED = range(3)
 FLAG_CUT: Final = 1

@@ -32,8 +32,10 @@ def same(oracle: Outcome, subject: Outcome) -> bool:
             return True
         case Exited(one), Exited(other):
             return one == other
-        case Trapped(one_kind, _), Trapped(other_kind, _):
-            return "unstated" in (one_kind, other_kind) or (one_kind == other_kind and one_kind != "unknown")
+        case Trapped(one_kind, words), Trapped(other_kind, other_words):
+            if "unstated" in (one_kind, other_kind):
+                return True
+            return one_kind == other_kind and (one_kind != "unknown" or words == other_words)
         case Refused(), Refused():
             return True
     return False

@@ -30,6 +30,9 @@ def compare(
     for at, (ones, theirs) in enumerate(zip(oracle.pages, subject.pages, strict=True)):
         findings.compared(0, pages=len(ones))
         findings.compared(len(ones), sum(1 for lanes in ones if lanes != (0, 0)))
+        if len(ones) != len(theirs) and oracle.memories[at] == subject.memories[at]:
+            item = f"pages of memory {layout.memories[at].index}"
+            findings.diverge("memory", item, f"{len(ones)} digested", f"{len(theirs)} digested", shape=item)
         differing += [(at, page) for page, (one, other) in enumerate(zip(ones, theirs, strict=False)) if one != other]
         if oracle.memories[at] > len(ones):
             left = oracle.memories[at] - len(ones)

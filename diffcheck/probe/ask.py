@@ -121,7 +121,7 @@ def _stream(execution: Execution, capsule: Capsule, parameters: lo.Parameters, *
     memory = execution.carried
     if words:
         # The words are header and view; the whole stream of this capsule is in the view, so a memory can be made of them.
-        header = check_header(memory[: lo.HEADER.size], capsule.layout)
+        header = check_header(memory[: lo.HEADER.size], capsule.layout, parameters.first, parameters.last)
         stream = memory[lo.HEADER.size : lo.HEADER.size + header.length]
         if header.length > lo.VIEW_BYTES or digest(stream) != (header.lane_a, header.lane_b):
             return "a capsule's stream: its digest is not that of its bytes"

@@ -6,6 +6,7 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+import msgspec
 from rich import box
 from rich.console import Group
 from rich.table import Table
@@ -132,7 +133,7 @@ def _next(report: Report, found: tuple[Cluster, ...], stored: str) -> str:
 
 
 def _diverged(report: Report, found: tuple[Cluster, ...], width: int) -> RenderableType:
-    names = sum(len(cluster.members) for cluster in found)
+    names = len({member.case.case for cluster in found for member in cluster.members})
     heading = f"{plural(len(found), 'difference')} in {plural(names, 'case')}, each shown once at its earliest place"
     shown = found[:_MAX_CLUSTERS]
     body = _stacked(report, shown) if width < words.NARROW else _table(report, shown, width)
@@ -189,18 +190,21 @@ def _cases(cluster: Cluster) -> Text:
     if rest:
         lines.append(Text(f"and {plural(rest, 'more case')}", style=words.QUIET))
     if len(cluster.members) == 1:
-        lines += words.modes(cluster.members[0].case)
+        told = words.modes(cluster.members[0].case)
     else:
         seen = dict.fromkeys(mode for member in cluster.members for mode in member.modes)
-        lines.append(Text(f"in {' and '.join(seen)}", style=words.QUIET))
+        told = [Text(f"in {' and '.join(seen)}", style=words.QUIET)]
     if all(member.case.expected == "diverge" for member in cluster.members):
-        lines.append(Text("expected", style=words.QUIET))
-    return Text("\n").join(lines)
+        told.append(Text("expected", style=words.QUIET))
+    return Text("\n").join([*lines, Text(", ").join(told)])
 
 
 def _where(cluster: Cluster) -> Text:
     first = cluster.members[0].first
-    lines = [words.safe(part, limit=120) for part in words.place(first.where)] or [Text("-")]
+    where = first.where
+    if where.row and not where.branch and where.function == where.row.partition("=")[0]:
+        where = msgspec.structs.replace(where, function="")  # the row says it already
+    lines = [words.safe(part, limit=120) for part in words.place(where)] or [Text("-")]
     if not first.where.item.startswith(first.kind):
         lines.insert(0, Text(first.kind))
     if first.detail:
@@ -282,8 +286,12 @@ def _stubs(report: Report) -> list[Text]:
             key = (use.kind, f"{use.module}.{use.name}")
             calls[key] += use.calls
             cases.setdefault(key, set()).add(case.case)
-    ordered = sorted(calls, key=lambda key: (key[0] == "functional", -calls[key], key))
-    return [
+    ordered = sorted((key for key in calls if key[0] != "functional"), key=lambda key: (-calls[key], key))
+    functional = [key for key in calls if key[0] == "functional"]
+    met = {case for key in functional for case in cases[key]}
+    told = sum(calls[key] for key in functional)
+    answered = f"{plural(len(functional), 'function')} with functional stubs: {plural(told, 'call')} in {plural(len(met), 'case')}"
+    return [Text(answered)] * bool(functional) + [
         Text.assemble(
             words.safe(name, limit=100),
             words.safe(f" ({kind})", words.QUIET if kind == "functional" else "yellow"),
@@ -294,8 +302,7 @@ def _stubs(report: Report) -> list[Text]:
 
 
 def _left_out(case: CaseReport) -> Iterator[str]:
-    yield from case.not_done
-    yield from dict.fromkeys(what for one in case.passes for what in one.agreement.not_compared)
+    yield from dict.fromkeys((*case.not_done, *(what for one in case.passes for what in one.agreement.not_compared)))
 
 
 def _counted(sentence: str, count: int) -> Text:

@@ -112,6 +112,10 @@ def _pass(report: Report, each: PassReport, width: int) -> Iterator[RenderableTy
     if each.stubs:
         uses = (f"{use.module}.{use.name} ({use.kind}): {plural(use.calls, 'call')}" for use in each.stubs)
         yield _bullets("imports that were called, answered by stubs", uses)
+    for printed in each.printed:
+        cut = f", the first {len(printed.text):,} characters" if printed.total > len(printed.text.encode()) else ""
+        heading = f"{printed.stream} of {visible(printed.row)} ({plural(printed.total, 'byte')}{cut})"
+        yield Group(Text(heading, style=words.HEADING), Padding(_lines(printed.text), (0, 0, 0, 2)))
     yield from _logs(report, each)
 
 

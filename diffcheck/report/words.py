@@ -113,14 +113,15 @@ def facts(lines: Iterable[tuple[str, Text]]) -> Table:
 
 
 def modes(case: CaseReport) -> list[Text]:
-    """What each pass over a case said, a line each."""
+    """What each pass over a case said; one that is not applicable is left out where another is."""
     return [
         Text.assemble(
             (f"{each.mode} ", QUIET),
             (VERBS[each.verdict][0], STYLES[each.verdict]) if each.applicable else ("not applicable", QUIET),
         )
         for each in case.passes
-    ]
+        if each.applicable
+    ] or [Text("no pass applicable", style=QUIET)]
 
 
 def compared(agreement: Agreement) -> str:

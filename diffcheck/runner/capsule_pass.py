@@ -15,7 +15,7 @@ import msgspec
 from diffcheck.capsule import layout as lo
 from diffcheck.capsule.decode import rows as decode_rows
 from diffcheck.capsule.decode import state as decode_state
-from diffcheck.capsule.decode import swallowed
+from diffcheck.capsule.decode import left_open, swallowed
 from diffcheck.compare import allowances as allow
 from diffcheck.compare import outcomes
 from diffcheck.compare import rows as compare_rows
@@ -25,8 +25,9 @@ from diffcheck.errors import StreamError
 from diffcheck.observation import Crashed, OutOfMemory, Refused, Returned, RowSeen, TimedOut, Trapped, sentence, tag
 from diffcheck.runner.hang import should_have_ended
 from diffcheck.runner.images import Images, whole_state
-from diffcheck.runner.locate import Budget, locate
-from diffcheck.verdict import PassReport, StubUse
+from diffcheck.runner.locate import Budget, local, locate
+from diffcheck.text import decode
+from diffcheck.verdict import PassReport, Printed, StubUse
 from diffcheck.verdict import Side as SideReport
 
 if TYPE_CHECKING:
@@ -41,7 +42,10 @@ if TYPE_CHECKING:
 
 MAX_GROUPS: Final = 64
 _PAGES_SHOWN: Final = 4
+_PRINTED_KEPT: Final = 32
+_PRINTED_BYTES: Final = 4096
 _STACK: Final = "call stack exhausted"
+_CUT: Final = "the recorder's memory could not grow, so the stream is cut"
 
 
 class _Over(Exception):  # noqa: N818 - it ends the pass, which is no error
@@ -74,6 +78,7 @@ class CapsulePass:
         self.digests: dict[str, list[str]] = {"oracle": [], "subject": []}
         self.calls: tuple[int, ...] = (0,) * len(self.layout.stubs)
         self.changed = False
+        self.printed: list[Printed] = []
         self.not_done: list[str] = []
 
     def report(self) -> PassReport:
@@ -97,6 +102,7 @@ class CapsulePass:
             allowances=findings.allowances,
             agreement=agreed,
             stubs=self._stubs(),
+            printed=tuple(self.printed),
             vacuous=verdict == "agree" and not self.changed and not self._differs_from_instantiation(),
         )
 
@@ -142,6 +148,8 @@ class CapsulePass:
         pending = self.subject.start(self._parameters(first, last))
         oracle = self.oracle.run(self._parameters(first, last))
         subject = pending.wait()
+        if isinstance(oracle.outcome, Trapped) and oracle.image is None and not oracle.damage:
+            return self._search(first, last, oracle, subject)
         image = self._oracle_image(oracle, subject)
         if not self.flags and swallowed(image, self.layout):
             self.flags = lo.EXIT_TRAPS
@@ -193,6 +201,8 @@ class CapsulePass:
                 self.digests[name].append(f"{ran.header.lane_a:016x}{ran.header.lane_b:016x}")
             if ran.log:
                 self.logs[name] = ran.log
+        for row in seen.rows:
+            self._keep_output(row)
         called = [row.stub_calls for row in seen.rows if row.stub_calls]
         if called:
             self.calls = tuple(a + b for a, b in zip(self.calls, called[-1], strict=True))
@@ -201,6 +211,12 @@ class CapsulePass:
             or (row.outcome is not None and not isinstance(row.outcome, Returned))
             for row in seen.rows
         )
+
+    def _keep_output(self, row: RowSeen) -> None:
+        if row.stdout is not None and row.stdout.total and len(self.printed) < _PRINTED_KEPT:
+            self.printed.append(Printed(row.name, "stdout", decode(row.stdout.captured[:_PRINTED_BYTES]), row.stdout.total))
+        if row.stderr is not None and row.stderr.total and len(self.printed) < _PRINTED_KEPT:
+            self.printed.append(Printed(row.name, "stderr", decode(row.stderr.captured[:_PRINTED_BYTES]), row.stderr.total))
 
     def _compare(self, first: int, last: int, image: Image, seen: Seen, subject: Ran) -> int:
         """Compare a group by what the subject's run gave; gives the next group's first row."""
@@ -247,18 +263,21 @@ class CapsulePass:
         kind_differs = isinstance(subject.outcome, Trapped) and not _same_trap(seen, subject.outcome)
         exhausted = seen.stop is not None and _is(seen.rows[seen.stop].outcome, _STACK)
         if _lanes(header) == _lanes(image.header) and not kind_differs:
-            self._agreed(seen, exhausted=exhausted)
+            self._same_digest(image, seen, subject, exhausted=exhausted)
             return
+        if lo.FLAG_CUT & (header.flags | image.header.flags):
+            self.inconclusive = f"{_CUT}; give --memory-limit more"
+            raise _Over
         others = self._others(first, last)
         images = Images(self.layout, image, self.budget)
         try:
             theirs = images.subject(subject, partial(self._view, self.subject, first, last))
+            other = self._seen(theirs, subject.outcome)
         except StreamError as error:
             self.findings.diverge("stream", "observation stream", "whole", str(error), shape="damaged")
             return
         self.unlocated += images.unlocated
         before = self.findings.total, len(self.findings.allowances)
-        other = self._seen(theirs, subject.outcome)
         pages = self._compare_seen(seen, other, others, exhausted=exhausted)
         self._pages(first, last, pages)
         found = (self.findings.total, len(self.findings.allowances)) != before
@@ -266,11 +285,28 @@ class CapsulePass:
             self.findings.diverge(
                 "not located", f"{images.unlocated} bytes of the stream", "known", "differ, place not found", shape="not located"
             )
-        elif not found and not kind_differs and not exhausted:
+        elif not found and kind_differs:  # it trapped after the last row
+            outcomes.compare(Returned(), subject.outcome, self.findings)
+        elif not images.whole(theirs) or (not found and not exhausted):
             self.findings.diverge(
                 "stream", "digest", f"{image.header.lane_a:016x}", f"{header.lane_a:016x}", shape="digest over equal bytes",
                 detail="the digest differs over equal bytes: the engine digests wrong, or its stream changes from run to run",
             )  # fmt: skip
+
+    def _same_digest(self, image: Image, seen: Seen, subject: Ran, *, exhausted: bool) -> None:
+        """The digests are equal: so are the streams, where what was carried is what was digested."""
+        stopped = seen.rows[seen.stop] if seen.stop is not None and left_open(image, self.layout, seen.stop) else None
+        if stopped is not None and stopped.outcome is not None and isinstance(subject.outcome, Returned):
+            outcomes.compare(stopped.outcome, subject.outcome, self.findings, stopped.name)
+        elif subject.header != image.header or (subject.image is None and subject.view != local(image.stream)(0, 0, 0)):
+            self.findings.diverge(
+                "stream", "observation stream", "whole", "damaged: its digest is right, the words carried with it are not",
+                shape="damaged",
+            )  # fmt: skip
+        else:
+            if lo.FLAG_CUT & image.header.flags:
+                self.findings.not_compared(_CUT)
+            self._agreed(seen, exhausted=exhausted)
 
     def _agreed(self, seen: Seen, *, exhausted: bool) -> None:
         """Count what an equal digest says is equal."""
@@ -365,7 +401,11 @@ class CapsulePass:
                 self._trapped_row(first, seen.rows[seen.stop or 0], subject.outcome)
                 return row + 1
             last = row
-        found = self._bisect(first, last)
+        return self._trapped_early(first, last, subject)
+
+    def _trapped_early(self, first: int, last: int, subject: Ran) -> int:
+        """The subject ended in one of the rows [first, last) that the oracle came through."""
+        found = self._bisect(self.subject, first, last)
         if found is None:
             name = ", ".join(each.name for each in self.layout.rows[: self.layout.n_init]) or "the recorder"
             self.findings.diverge(
@@ -377,6 +417,23 @@ class CapsulePass:
         if at > first or self.layout.n_init:
             self._before(first, at)
         self._trapped_row(first, self._oracle_row(first, at), outcome)
+        return at + 1
+
+    def _search(self, first: int, last: int, oracle: Ran, subject: Ran) -> int:
+        """An oracle that reports nothing at a trap: its trap is found as a subject's is, and its state there not compared."""
+        self.outcomes.setdefault("oracle", oracle.outcome)
+        self.outcomes.setdefault("subject", subject.outcome)
+        self.changed = True
+        found = self._bisect(self.oracle, first, last)
+        if found is None:
+            name = ", ".join(each.name for each in self.layout.rows[: self.layout.n_init])
+            self._trapped_row(first, RowSeen(name, oracle.outcome), subject.outcome)
+            return self.rows_total
+        at, outcome = found
+        if not self._before(first, at):
+            return self._trapped_early(first, at, subject)
+        row = RowSeen(self.layout.rows[self.layout.n_init + at].name, outcome)
+        self._trapped_row(first, row, self.subject.run(self._parameters(first, at + 1)).outcome)
         return at + 1
 
     def _before(self, first: int, row: int) -> bool:
@@ -397,28 +454,28 @@ class CapsulePass:
         self.findings.not_compared("the state at a trap: the subject reports none")
         return True
 
-    def _bisect(self, first: int, last: int) -> tuple[int, Outcome] | None:
+    def _bisect(self, side: Side, first: int, last: int) -> tuple[int, Outcome] | None:
         """The first row in [first, last) that fails, and how; None where it fails before any row."""
-        if not self._fails(first, first):
+        if not self._fails(side, first, first):
             low, high = first, last
             outcome: Outcome | None = None
             while high - low > 1:
                 middle = (low + high) // 2
-                failed = self._fails(first, middle)
+                failed = self._fails(side, first, middle)
                 if failed is None:
                     low = middle
                 else:
                     high, outcome = middle, failed
             if outcome is None and high > first:
-                outcome = self._fails(first, high)
+                outcome = self._fails(side, first, high)
             if outcome is not None:
                 return high - 1, outcome
-            self.inconclusive = "the subject failed and then came through the same rows"
+            self.inconclusive = f"{side.backend.identity().name} failed and then came through the same rows"
             raise _Over
         return None
 
-    def _fails(self, first: int, last: int) -> Outcome | None:
-        ran = self.subject.run(self._parameters(first, last))
+    def _fails(self, side: Side, first: int, last: int) -> Outcome | None:
+        ran = side.run(self._parameters(first, last))
         return None if ran.header is not None or ran.damage else ran.outcome
 
     def _oracle_row(self, first: int, row: int) -> RowSeen:

@@ -12,12 +12,12 @@ from diffcheck.runner.side import Side
 from diffcheck.verdict import CaseReport, PassReport, worst
 
 if TYPE_CHECKING:
-    from diffcheck.backend import Backend, Host, Oracle
+    from diffcheck.backend import Backend, Host
     from diffcheck.corpus import Case
     from diffcheck.runner.plan import Plan
 
 
-def run(plan: Plan, max_passes: int, oracle: Oracle, subject: Backend, host: Host, subject_name: str) -> CaseReport:
+def run(plan: Plan, max_passes: int, oracle: Backend, subject: Backend, host: Host, subject_name: str) -> CaseReport:
     """Run a plan; exactly one report comes of it."""
     begun = time.monotonic_ns()
     if plan.skipped:
@@ -69,15 +69,15 @@ def skipped(case: Case, reason: str, subject_name: str, plan: Plan | None = None
     )
 
 
-def _capsule(plan: Plan, max_passes: int, oracle: Oracle, subject: Backend, host: Host) -> PassReport:
+def _capsule(plan: Plan, max_passes: int, oracle: Backend, subject: Backend, host: Host) -> PassReport:
     if plan.capsule is None or plan.subject_capsule is None:
         return PassReport(mode="capsule", applicable=False, why=plan.no_capsule)
-    one = Side(oracle, plan.capsule, plan.limits, host)
+    one = Side(oracle, plan.oracle_capsule or plan.capsule, plan.limits, host, whole=True)
     other = Side(subject, plan.subject_capsule, plan.limits, host)
     return CapsulePass(one, other, plan.places, max_passes, plan.functions).report()
 
 
-def _direct(plan: Plan, oracle: Oracle, subject: Backend, host: Host) -> PassReport:
+def _direct(plan: Plan, oracle: Backend, subject: Backend, host: Host) -> PassReport:
     if plan.no_direct:
         return PassReport(mode="direct", applicable=False, why=plan.no_direct)
     direct = DirectPass(

@@ -32,7 +32,7 @@ from diffcheck.verdict import PassReport
 from diffcheck.verdict import Side as SideReport
 
 if TYPE_CHECKING:
-    from diffcheck.backend import Backend, Host, Limits, Oracle
+    from diffcheck.backend import Backend, Host, Limits
     from diffcheck.wasm.module import Module
     from diffcheck.witness import Place
 
@@ -46,10 +46,11 @@ def entry(module: Module) -> str | None:
     return next((name for name in KILN_ENTRIES if name in functions), None)
 
 
-def why_not(module: Module, backend: Backend) -> str:
+def why_not(module: Module, oracle: Backend, subject: Backend) -> str:
     """Why an artifact has no direct pass, or nothing."""
-    if not backend.capabilities.direct:
-        return "the subject cannot run an artifact as it is"
+    for side, backend in (("subject", subject), ("oracle", oracle)):
+        if not backend.capabilities.direct:
+            return f"the {side} cannot run an artifact as it is"
     if module.imports:
         return f"it has {len(module.imports)} import{'s' if len(module.imports) > 1 else ''}"
     name = entry(module)
@@ -71,7 +72,7 @@ class DirectPass:
     """Runs one artifact as it is under both engines; ``entry_name`` is None for one whose exports cannot be read."""
 
     def __init__(
-        self, wasm: bytes, entry_name: str | None, oracle: Oracle, subject: Backend, limits: Limits, host: Host, *,
+        self, wasm: bytes, entry_name: str | None, oracle: Backend, subject: Backend, limits: Limits, host: Host, *,
         places: dict[int, Place], functions: int,
     ) -> None:  # fmt: skip
         self.program = Program(kind="direct", wasm=wasm, entry=entry_name or KILN_ENTRIES[0])

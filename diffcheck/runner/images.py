@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import struct
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from diffcheck.capsule import layout as lo
 from diffcheck.capsule.decode import Image, state
+from diffcheck.capsule.digest import digest
+from diffcheck.errors import StreamError
 from diffcheck.runner.locate import local, locate
 
 if TYPE_CHECKING:
     from diffcheck.observation import FinalState
     from diffcheck.runner.locate import Budget, Read
     from diffcheck.runner.side import Ran
+
+
+_LONGER_BYTES: Final = 16 << 20
+"""How much longer than the oracle's a stream may be that is put together: no number of passes would fetch more."""
 
 
 class Images:
@@ -27,13 +33,20 @@ class Images:
         if ran.image is not None:
             return ran.image
         assert ran.header is not None, "the caller looked"  # noqa: S101
-        length = min(ran.header.length, 1 << 32)
-        oracle = self._oracle.stream
+        oracle, length = self._oracle.stream, ran.header.length
+        if length > len(oracle) + _LONGER_BYTES:
+            raise StreamError(f"the stream has {length} bytes, the oracle's {len(oracle)}: too many more to be fetched")
         fixed = self._layout.heap_offset(self._oracle.first, self._oracle.last)
-        stream = bytearray(oracle[:length].ljust(length, b"\0"))
+        stream = bytearray(length)
+        stream[: len(oracle)] = oracle[:length]
         self._fetch(stream, local(oracle), view, 0, fixed)
         self._heap(stream, view)
         return Image(ran.header, bytes(stream), self._oracle.first, self._oracle.last)
+
+    def whole(self, image: Image) -> bool:
+        """Whether a subject's image is all that it digested, as far as it could be fetched."""
+        header = image.header
+        return bool(self.unlocated) or digest(image.stream) == (header.lane_a, header.lane_b)
 
     def _fetch(self, stream: bytearray, oracle: Read, view: Read, offset: int, length: int) -> None:
         found = locate(oracle, view, offset, min(length, len(stream) - offset) & ~7, self._budget)

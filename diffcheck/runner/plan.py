@@ -45,6 +45,7 @@ class Plan(msgspec.Struct, frozen=True):
     artifact: bytes = b""
     module: Module | None = None
     capsule: Capsule | None = None
+    oracle_capsule: Capsule | None = None
     subject_capsule: Capsule | None = None
     entry: str | None = None
     refusal: Refused | None = None
@@ -67,30 +68,30 @@ class Plan(msgspec.Struct, frozen=True):
         return tuple(row.name for row in self.capsule.layout.rows) if self.capsule else ()
 
 
-def make(case: Case, request: Request, oracle: Oracle, subject: Backend, host: Host) -> Plan:
-    """The plan of a case; what cannot be run is told in it, never raised."""
+def make(case: Case, request: Request, judge: Oracle, oracle: Backend, subject: Backend, host: Host) -> Plan:
+    """The plan of a case; what cannot be run is told in it, never raised. ``judge`` says which artifacts are valid."""
     limits = Limits(
         deadline_s=case.limits.deadline_s or request.deadline_s,
         memory_bytes=case.limits.memory_bytes or request.memory_bytes,
     )
     plan = Plan(case, "", limits, notes=case.notes)
     try:
-        artifact = _binary(case, oracle, limits, host)
+        artifact = _binary(case, judge, limits, host)
     except ArtifactError as error:
         return msgspec.structs.replace(plan, skipped=_with_hint(error))
     plan = msgspec.structs.replace(plan, artifact=artifact, sha256=hashlib.sha256(artifact).hexdigest())
-    refusal = oracle.validate(artifact, limits, host)
+    refusal = judge.validate(artifact, limits, host)
     if refusal is not None:
         return _refused(plan, refusal, request, subject)
     try:
-        return _accepted(plan, wasm.read(artifact), request, subject)
+        return _accepted(plan, wasm.read(artifact), request, oracle, subject)
     except (ArtifactError, CaseError) as error:  # a case with a mistake in it is not half run
         return msgspec.structs.replace(plan, skipped=_with_hint(error))
 
 
-def _binary(case: Case, oracle: Oracle, limits: Limits, host: Host) -> bytes:
+def _binary(case: Case, judge: Oracle, limits: Limits, host: Host) -> bytes:
     data = read_artifact(case.artifact)
-    return oracle.assemble(data, limits, host) if case.artifact.endswith(".wat") else data
+    return judge.assemble(data, limits, host) if case.artifact.endswith(".wat") else data
 
 
 def _with_hint(error: ArtifactError | CaseError) -> str:
@@ -131,10 +132,10 @@ def _what_it_is(data: bytes) -> str:
     return "it is no core module"
 
 
-def _accepted(plan: Plan, module: Module, request: Request, subject: Backend) -> Plan:
+def _accepted(plan: Plan, module: Module, request: Request, oracle: Backend, subject: Backend) -> Plan:
     places, notes = _manifest(plan.case)
-    no_direct = "only the capsule pass was asked for" if request.mode == "capsule" else why_not(module, subject)
-    no_capsule, capsule, own = "", None, None
+    no_direct = "only the capsule pass was asked for" if request.mode == "capsule" else why_not(module, oracle, subject)
+    no_capsule, capsules = "", Capsules()
     if request.mode == "direct":
         no_capsule = "only the direct pass was asked for"
     else:
@@ -143,7 +144,7 @@ def _accepted(plan: Plan, module: Module, request: Request, subject: Backend) ->
             notes = (*notes, *rows.notes)
             no_capsule = rows.why_none
             if not no_capsule:
-                capsule, own = _capsules(plan, module, rows.calls, subject)
+                capsules = _capsules(plan, module, rows.calls, request, oracle, subject)
         except ArtifactError as error:
             no_capsule = _with_hint(error)
     skipped = ""
@@ -151,12 +152,13 @@ def _accepted(plan: Plan, module: Module, request: Request, subject: Backend) ->
         skipped = f"{no_capsule}; no direct pass: {no_direct}" if request.mode == "both" else no_capsule
         if request.mode == "direct":
             skipped = f"no direct pass: {no_direct}"
-    functions = len(module.all_functions) + (5 if capsule else 0)
+    functions = len(module.all_functions) + (5 if capsules.standard else 0)
     return msgspec.structs.replace(
         plan,
         module=module,
-        capsule=capsule,
-        subject_capsule=own or capsule,
+        capsule=capsules.standard,
+        oracle_capsule=capsules.oracle or capsules.standard,
+        subject_capsule=capsules.subject or capsules.standard,
         entry=entry(module),
         no_capsule=no_capsule,
         no_direct=no_direct,
@@ -168,22 +170,37 @@ def _accepted(plan: Plan, module: Module, request: Request, subject: Backend) ->
     )
 
 
-def _capsules(plan: Plan, module: Module, calls: tuple[Call, ...], subject: Backend) -> tuple[Capsule, Capsule | None]:
-    """The capsule, and the subject's own where its engine needs another form of it."""
-    case = plan.case
+class Capsules(msgspec.Struct, frozen=True):
+    """The standard capsule, and those of engines that need another form of it."""
+
+    standard: Capsule | None = None
+    oracle: Capsule | None = None
+    subject: Capsule | None = None
+
+
+def world(case: Case, *, program_name: bool) -> World:
+    """What a case gives its program; ``program_name`` as in ``Request``."""
     bounds = Bounds(
         memory_pages=Bounds().memory_pages if case.limits.memory_pages is None else case.limits.memory_pages,
         table_elements=Bounds().table_elements if case.limits.table_elements is None else case.limits.table_elements,
     )
     pages = World().digest_pages if case.limits.digest_pages is None else case.limits.digest_pages
-    world = World(args=case.args or (Path(case.artifact).stem,), env=case.env, stdin=case.stdin, bounds=bounds, digest_pages=pages)
-    capsule = build(module, plan.sha256, calls, world)
-    needs = subject.capabilities
-    if needs.transport == "print" or not needs.exceptions:
-        return capsule, build(
-            module, plan.sha256, calls, world, unwind=needs.exceptions, prints=needs.transport == "print"
-        )
-    return capsule, None
+    args = case.args or ((Path(case.artifact).stem,) if program_name else ())
+    return World(args=args, env=case.env, stdin=case.stdin, bounds=bounds, digest_pages=pages)
+
+
+def _capsules(
+    plan: Plan, module: Module, calls: tuple[Call, ...], request: Request, oracle: Backend, subject: Backend
+) -> Capsules:  # fmt: skip
+    given = world(plan.case, program_name=request.program_name)
+
+    def form(backend: Backend) -> Capsule | None:
+        needs = backend.capabilities
+        if needs.transport != "print" and needs.exceptions:
+            return None
+        return build(module, plan.sha256, calls, given, unwind=needs.exceptions, prints=needs.transport == "print")
+
+    return Capsules(build(module, plan.sha256, calls, given), form(oracle), form(subject))
 
 
 def _manifest(case: Case) -> tuple[dict[int, Place], tuple[str, ...]]:

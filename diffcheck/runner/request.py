@@ -14,7 +14,8 @@ class Request(msgspec.Struct, frozen=True):
     """A run to do: every option in its own unit.
 
     ``paths`` are artifacts and folders as the user wrote them; ``only`` is a glob over case names, empty for all; ``options``
-    are those that a backend reads itself (``kilnd``), present only where they were given.
+    are those that a backend reads itself (``kilnd``), present only where they were given. ``program_name`` is whether a program
+    whose case has no arguments is given the artifact's name as the first one; witness's own runtime gives none at all.
     """
 
     paths: tuple[str, ...]
@@ -29,6 +30,7 @@ class Request(msgspec.Struct, frozen=True):
     max_passes: int = 24
     verbose: bool = False
     options: dict[str, str] = {}
+    program_name: bool = True
 
 
 class PlanLine(msgspec.Struct, frozen=True):

@@ -62,8 +62,9 @@ def choose(request: Request) -> Engines:
     elif name == FALLBACK and not notice:
         notice = "The subject is wasmtime-pulley: this run compares Wasmtime with itself and says nothing about kiln."
     options = dict(request.options)
-    if name == PREFERRED:
-        options["kilnd"] = identity.path
+    for each in (identity, oracle):
+        if each.name == PREFERRED:
+            options["kilnd"] = each.path
     return Engines(name, identity, oracle, notice, options)
 
 

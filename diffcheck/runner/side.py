@@ -8,7 +8,7 @@ import msgspec
 
 from diffcheck.backend import Program
 from diffcheck.capsule import layout as lo
-from diffcheck.capsule.decode import Image, check_header, decode_image
+from diffcheck.capsule.decode import Image, check_header, checked_image, decode_image
 from diffcheck.errors import StreamError
 from diffcheck.observation import Cost, Returned, Trapped
 
@@ -41,14 +41,22 @@ class PendingRun:
         """The finished run."""
         execution = self._pending.wait()
         self._side.cost += execution.cost
-        return self._side.read(execution, self._parameters)
+        ran = self._side.read(execution, self._parameters)
+        return self._side.complete(ran, self._parameters) if self._side.whole else ran
 
 
 class Side:
-    """A backend with the capsule it runs; ``cost`` adds up over its runs."""
+    """A backend with the capsule it runs; ``cost`` adds up over its runs.
 
-    def __init__(self, backend: Backend, capsule: Capsule, limits: Limits, host: Host) -> None:
+    With ``whole`` every finished run has its image, on a transport that carries windows by one more run for each window;
+    ``at_once`` of them are under way together.
+    """
+
+    at_once = 1
+
+    def __init__(self, backend: Backend, capsule: Capsule, limits: Limits, host: Host, *, whole: bool = False) -> None:
         self.backend, self.capsule, self.limits, self._host = backend, capsule, limits, host
+        self.whole = whole
         self.cost = Cost()
 
     def start(self, parameters: lo.Parameters, limits: Limits | None = None) -> PendingRun:
@@ -82,7 +90,7 @@ class Side:
         ):
             return ran
         try:
-            header = check_header(head, self.capsule.layout)
+            header = check_header(head, self.capsule.layout, parameters.first, parameters.last)
             image = None
             if not words:
                 image = decode_image(execution.carried, self.capsule.layout, parameters.first, parameters.last)
@@ -90,3 +98,23 @@ class Side:
             return msgspec.structs.replace(ran, damage=str(error))
         view = execution.carried[begin + lo.HEADER.size : begin + lo.HEADER.size + lo.VIEW_BYTES]
         return msgspec.structs.replace(ran, header=header, image=image, view=view)
+
+    def complete(self, ran: Ran, parameters: lo.Parameters) -> Ran:
+        """The run with its image, every byte of it read out of this engine; ``damage`` where the bytes have another digest."""
+        plain = (parameters.view_mode, parameters.view_space, parameters.view_offset) == (0, 0, 0)
+        if ran.header is None or ran.image is not None or not plain:
+            return ran
+        parts = [ran.view]
+        offsets = range(lo.VIEW_BYTES, ran.header.length, lo.VIEW_BYTES)
+        for at in range(0, len(offsets), self.at_once):
+            under_way = [self.start(msgspec.structs.replace(parameters, view_offset=offset)) for offset in offsets[at : at + self.at_once]]
+            for window in [each.wait() for each in under_way]:
+                if window.header is None:
+                    return msgspec.structs.replace(ran, header=None, outcome=window.outcome, damage=window.damage)
+                parts.append(window.view)
+        stream = b"".join(parts)[: ran.header.length]
+        try:
+            image = checked_image(ran.header, stream, self.capsule.layout, parameters.first, parameters.last)
+        except StreamError as error:
+            return msgspec.structs.replace(ran, header=None, damage=str(error))
+        return msgspec.structs.replace(ran, image=image)

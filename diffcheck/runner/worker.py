@@ -9,13 +9,13 @@ from __future__ import annotations
 import contextlib
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
 from diffcheck import backend, probe, process
 from diffcheck.corpus import Case
-from diffcheck.errors import ConfigError, DiffcheckError
+from diffcheck.errors import DiffcheckError
 from diffcheck.runner import case as cases
 from diffcheck.runner import plan as plans
 from diffcheck.runner.request import PlanLine, Request
@@ -24,6 +24,10 @@ from diffcheck.verdict import CaseReport, EngineFinding
 if TYPE_CHECKING:
     from diffcheck.backend import Backend, Host, Oracle
     from diffcheck.runner.plan import Plan
+
+
+JUDGE: Final = "wasmtime"
+"""Which engine says what is a valid artifact where the oracle does not validate."""
 
 
 class Setup(msgspec.Struct, frozen=True, tag="setup"):
@@ -85,12 +89,14 @@ class Worker:
     """The worker's state between messages."""
 
     def __init__(self, setup: Setup, reactor: process.Reactor) -> None:
-        self.request, self.subject_name = setup.request, setup.subject
+        self.request = setup.request
+        # An engine against itself should agree, whatever a case expects of it against another.
+        self.subject_name = "default" if setup.subject == setup.request.oracle else setup.subject
         self.host: Host = backend.Host(reactor, Path(setup.folder))
-        oracle = backend.create(setup.request.oracle, setup.request.options)
-        if not isinstance(oracle, backend.Oracle):
-            raise ConfigError(f"{setup.request.oracle} cannot be the oracle", hint="use --oracle wasmtime")
-        self.oracle: Oracle = oracle
+        self.oracle: Backend = backend.create(setup.request.oracle, setup.request.options)
+        judge = self.oracle if isinstance(self.oracle, backend.Oracle) else backend.create(JUDGE, {})
+        assert isinstance(judge, backend.Oracle), "the judge is one"  # noqa: S101
+        self.judge: Oracle = judge
         self.subject: Backend = backend.create(setup.subject, setup.request.options)
         self.plan: Plan | None = None
 
@@ -106,7 +112,7 @@ class Worker:
 
     def prepare(self, case: Case) -> Prepared:
         """Make the case's plan."""
-        plan = plans.make(case, self.request, self.oracle, self.subject, self.host)
+        plan = plans.make(case, self.request, self.judge, self.oracle, self.subject, self.host)
         self.plan = plan
         n_init = plan.capsule.layout.n_init if plan.capsule else 0
         line = PlanLine(

@@ -261,6 +261,21 @@ def test_a_type_whose_value_would_be_exponential_is_not_built() -> None:
         capsule(data)
 
 
+def test_a_chain_of_a_thousand_structures_has_a_value() -> None:
+    structs = "".join(f"(type $s{at} (struct (field (ref $s{at - 1}))))" for at in range(1, 1500))
+    made = sealed(binary(f'(module (type $s0 (struct)) {structs} (import "m" "n" (global (ref $s1499))))'))
+    assert made is not None
+
+
+@pytest.mark.parametrize("first", ["$a", "$b", "$c"])
+def test_structures_that_need_each_other_have_no_value_and_others_beside_them_have(first: str) -> None:
+    types = """(rec (type $a (struct (field (ref $b)))) (type $b (struct (field (ref $d)) (field (ref $a))))
+      (type $c (struct (field (ref $a)))) (type $d (struct (field i32) (field (ref null $a)))))"""
+    with pytest.raises(UnsealableError):
+        capsule(f'(module {types} (import "m" "n" (global (ref {first}))))')
+    assert sealed(binary(f'(module {types} (import "m" "n" (global (ref $d))) (import "m" "o" (global (ref $d))))')) is not None
+
+
 def test_memories_and_tables_get_a_maximum_so_that_growing_fails_alike() -> None:
     text = """(module (memory $a 1) (memory $b 1 2) (memory $c i64 9) (table $t 1 funcref) (table $u 1 3 funcref)
       (func (export "a") (result i32) (memory.grow $a (i32.const 4))) (func (export "b") (result i32) (memory.grow $a (i32.const 1)))

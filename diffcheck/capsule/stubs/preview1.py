@@ -50,20 +50,29 @@ def _strings(address: str, total: str, table: str, count: str) -> Spec:
     return Spec(_types("ii"), (_I32,), text, locals=(("i", _I32),), needs_memory=True)
 
 
-_FD_WRITE = f"""
-  local.get $0 i32.const 1 i32.sub i32.const 2 i32.ge_u if i32.const {EBADF} return end
-  local.get $0 local.set $fd
-  block $done
+_FIRST_NONEMPTY = """
+  ;; the first buffer that is not empty, and no more: what Wasmtime and the preview 1 adapter do, so that a program's loops over
+  ;; short writes and reads run as often as there
+  block $found
     loop $each
-      local.get $2 i32.eqz br_if $done
-      local.get $1 i32.load $mem local.set $from
-      local.get $1 i32.load $mem offset=4 local.tee $n
-      local.get $written i32.add local.set $written
-      {CAPTURE}
+      local.get $2 i32.eqz br_if $found
+      local.get $1 i32.load $mem offset=4 br_if $found
       local.get $1 i32.const 8 i32.add local.set $1
       local.get $2 i32.const 1 i32.sub local.set $2
       br $each
     end
+  end
+"""
+
+_FD_WRITE = f"""
+  local.get $0 i32.const 1 i32.sub i32.const 2 i32.ge_u if i32.const {EBADF} return end
+  local.get $0 local.set $fd
+  {_FIRST_NONEMPTY}
+  local.get $2
+  if
+    local.get $1 i32.load $mem local.set $from
+    local.get $1 i32.load $mem offset=4 local.tee $n local.set $written
+    {CAPTURE}
   end
   local.get $3 local.get $written i32.store $mem
   i32.const 0
@@ -71,39 +80,34 @@ _FD_WRITE = f"""
 
 _FD_READ = f"""
   local.get $0 if i32.const {EBADF} return end
-  block $done
-    loop $each
-      local.get $2 i32.eqz br_if $done
-      i32.const $STDIN_BYTES i32.const $STDIN_POSITION i32.load $rec i32.sub local.tee $n
-      local.get $1 i32.load $mem offset=4 local.tee $want
-      local.get $n local.get $want i32.lt_u select local.set $n
-      local.get $1 i32.load $mem
-      i32.const $STDIN i32.const $STDIN_POSITION i32.load $rec i32.add
-      local.get $n memory.copy $mem $rec
-      i32.const $STDIN_POSITION i32.const $STDIN_POSITION i32.load $rec local.get $n i32.add i32.store $rec
-      local.get $n local.get $read i32.add local.set $read
-      local.get $1 i32.const 8 i32.add local.set $1
-      local.get $2 i32.const 1 i32.sub local.set $2
-      br $each
-    end
+  {_FIRST_NONEMPTY}
+  local.get $2
+  if
+    i32.const $STDIN_BYTES i32.const $STDIN_POSITION i32.load $rec i32.sub local.tee $n
+    local.get $1 i32.load $mem offset=4 local.tee $want
+    local.get $n local.get $want i32.lt_u select local.set $n
+    local.get $1 i32.load $mem
+    i32.const $STDIN i32.const $STDIN_POSITION i32.load $rec i32.add
+    local.get $n memory.copy $mem $rec
+    i32.const $STDIN_POSITION i32.const $STDIN_POSITION i32.load $rec local.get $n i32.add i32.store $rec
   end
-  local.get $3 local.get $read i32.store $mem
+  local.get $3 local.get $n i32.store $mem
   i32.const 0
 """
 
 _FDSTAT = f"""
   local.get $0 i32.const 3 i32.ge_u if i32.const {EBADF} return end
-  local.get $1 i64.const 2 i64.store $mem align=1
-  ;; rights: fd_read for stdin, fd_write for the others; neither seek nor tell, as a terminal has it
+  ;; filetype unknown: the standard streams are no terminals, which wasmtime says so
+  local.get $1 i64.const 0 i64.store $mem align=1
+  ;; rights: fd_read for stdin, fd_write for the others; neither seek nor tell
   local.get $1 i64.const 64 i64.const 2 local.get $0 select i64.store $mem offset=8 align=1
-  local.get $1 i64.const 0 i64.store $mem offset=16 align=1
+  local.get $1 i64.const 64 i64.const 2 local.get $0 select i64.store $mem offset=16 align=1
   i32.const 0
 """
 
 _FILESTAT = f"""
   local.get $0 i32.const 3 i32.ge_u if i32.const {EBADF} return end
   local.get $1 i32.const 0 i32.const 64 memory.fill $mem
-  local.get $1 i32.const 2 i32.store8 $mem offset=16
   i32.const 0
 """
 
@@ -178,7 +182,7 @@ _SHARED: Final[dict[str, Spec]] = {
         output=True,
     ),
     "fd_read": Spec(
-        _types("iiii"), (_I32,), _FD_READ, locals=(("n", _I32), ("want", _I32), ("read", _I32)), needs_memory=True
+        _types("iiii"), (_I32,), _FD_READ, locals=(("n", _I32), ("want", _I32)), needs_memory=True
     ),
     "clock_res_get": Spec(_types("ii"), (_I32,), _CLOCK_RES, needs_memory=True),
     "clock_time_get": Spec(_types("ili"), (_I32,), _CLOCK_TIME, needs_memory=True),

@@ -1,0 +1,86 @@
+"""What diffcheck adds to kilnd's own time: a whole run against a bare ``xargs -P`` loop of kilnd over the same capsule files.
+
+    python benchmarks/efficiency.py [--kilnd PATH] [--artifacts 48] [--jobs N] [--rounds 5]
+
+Both have the same parallelism; diffcheck's time has everything in it: its own start, the oracle's compilations and runs, reports.
+The loop starts nothing but kilnd, and throws away what it writes. Two lines: modules of more than 20 functions, and of one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from functools import partial
+from pathlib import Path
+
+from benchmarks import common
+from diffcheck.capsule import layout as lo
+from diffcheck.runner.request import Request
+
+KINDS = (("programs of 21 to 28 functions", lambda at: 21 + at % 8, 1.15), ("programs of one function", lambda _at: 1, 1.3))
+
+
+def dump(artifacts: Path, capsules: Path, kilnd: str) -> int:
+    """Write the capsule of each artifact as the subject gets it; gives their number."""
+    capsules.mkdir()
+    request = Request((str(artifacts),), subject="kilnd", mode="capsule", options={"kilnd": kilnd})
+    number = 0
+    for plan in common.planned([artifacts], request):
+        assert plan.subject_capsule is not None, "it was planned"
+        rows = len(plan.subject_capsule.layout.rows) - plan.subject_capsule.layout.n_init
+        (capsules / f"{number:05}.wasm").write_bytes(plan.subject_capsule.with_parameters(lo.Parameters(0, rows)))
+        number += 1
+    return number
+
+
+def loop(capsules: Path, kilnd: str, jobs: int) -> None:
+    """kilnd alone over all capsule files."""
+    names = "\n".join(sorted(str(each) for each in capsules.glob("*.wasm")))
+    command = ["xargs", "-P", str(jobs), "-I{}", "env", "WITNESS_MODULE={}", "WITNESS_OUTPUT={}.json", kilnd]
+    subprocess.run(command, input=names.encode(), check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
+def run(artifacts: Path, reports: Path, kilnd: str, jobs: int) -> None:
+    """diffcheck over all artifacts; every case has to agree."""
+    options = ["--mode", "capsule", "--jobs", str(jobs), "--kilnd", kilnd, "--reports", str(reports)]
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("DIFFCHECK_")}
+    subprocess.run([*common.diffcheck(), "run", str(artifacts), *options], check=True, capture_output=True, env=environment)
+
+
+def main() -> int:
+    """See the module."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--kilnd", help="path of kilnd (default: DIFFCHECK_KILND, then PATH)")
+    parser.add_argument("--artifacts", type=int, default=48, help="number of artifacts of each kind (default: 48)")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="runs at a time, of both (default: the cores)")
+    parser.add_argument("--rounds", type=int, default=5, help="how often each is measured, in turns (default: 5)")
+    given = parser.parse_args()
+    kilnd = common.kilnd(given.kilnd)
+    lines = []
+    for name, functions, target in KINDS:
+        with tempfile.TemporaryDirectory() as work:
+            artifacts, capsules, reports = (Path(work) / each for each in ("artifacts", "capsules", "reports"))
+            common.write_artifacts(artifacts, given.artifacts, functions)
+            number = dump(artifacts, capsules, kilnd)
+            ones, others = common.in_turns(
+                given.rounds,
+                lambda: common.seconds(partial(run, artifacts, reports, kilnd, given.jobs)),
+                lambda: common.seconds(partial(loop, capsules, kilnd, given.jobs)),
+            )
+            cases = json.loads((reports / "report.json").read_text())["cases"]
+            assert len(cases) == number == given.artifacts, "every artifact was run"
+            assert all(each["verdict"] == "agree" for each in cases), "generated modules agree"
+        detail = (
+            f"{number} artifacts, {given.jobs} at a time; diffcheck {common.spread(ones, ' s')}; "
+            f"kilnd alone {common.spread(others, ' s')}; {common.load()}"
+        )
+        lines.append(common.Line(f"diffcheck run against kilnd alone, {name}", common.ratio(ones, others), target, detail=detail))
+    return common.show(*lines)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,53 @@
+"""``diffcheck harness``: the command for ``witness run --harness``."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Any
+
+import rich_click as click
+
+from diffcheck.cli.options import options
+
+_EPILOG = (
+    "Environment: WITNESS_MODULE, WITNESS_MANIFEST and WITNESS_OUTPUT, as witness sets them. Exit code 0 only if the snapshot is "
+    "there and whole; else nothing is written, and stderr says why."
+)
+
+
+@click.command("harness", epilog=_EPILOG)
+@click.option("--backend", default="kilnd", show_default=True, metavar="NAME", envvar="DIFFCHECK_BACKEND", show_envvar=True,
+              help="The engine to run under: a name from `diffcheck backends`, or harness:COMMAND or wasi:COMMAND.")  # fmt: skip
+@click.option("--rows", multiple=True, metavar="ROW", envvar="DIFFCHECK_ROWS", show_envvar=True,
+              help="A row to call, EXPORT or EXPORT=arg,arg; repeated, in order, as witness's --invoke and --invoke-with-args. "
+                   "declared takes the case file's or the default ones, auto adds boundary values.")  # fmt: skip
+@click.option("--schema", type=click.Choice(("auto", "v1", "v2")), default="auto", show_default=True,
+              help="v1 has counters only, v2 also every row's state, for MC/DC; auto is v2 where the module has row state.")  # fmt: skip
+@click.option("--keep-going", is_flag=True,
+              help="After a row that does not return go on in a new instance, and sum the counters.")  # fmt: skip
+@click.option("--full", is_flag=True,
+              help="Read every value from the backend, window by window, also where its digest is the oracle's.")  # fmt: skip
+@options("kilnd", "deadline", "memory-limit", "max-passes")
+def command(backend: str, rows: tuple[str, ...], schema: Any, **given: Any) -> int:  # noqa: ANN401 - click's
+    """Run a module for witness under any backend and write the snapshot that witness reads.
+
+    For `witness run FILE --harness 'diffcheck harness --backend kilnd'`, which then has full MC/DC of that backend's run.
+    """
+    from diffcheck import harness  # noqa: PLC0415 - the runner, only where it is used
+    from diffcheck.runner.once import Wanted  # noqa: PLC0415 - as above
+    from diffcheck.text import visible  # noqa: PLC0415 - as above
+
+    wanted = Wanted(
+        "",
+        backend=backend,
+        rows=rows,
+        full=given["full"],
+        keep_going=given["keep_going"],
+        deadline_s=given["deadline"],
+        memory_bytes=given["memory_limit"],
+        max_passes=given["max_passes"],
+        options={"kilnd": given["kilnd"]} if given["kilnd"] else {},
+    )
+    harness.run(wanted, schema, os.environ, lambda line: print(f"note: {visible(line, 2000)}", file=sys.stderr))
+    return 0

@@ -1,0 +1,113 @@
+"""One case read in this process: engines chosen, planned, run, its observation given back whole. For snapshots and harnesses."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from diffcheck import backend, config, process
+from diffcheck.corpus import Item, load_case
+from diffcheck.errors import CaseError, RunFailedError
+from diffcheck.runner import plan as plans
+from diffcheck.runner.reading import Read, Reader
+from diffcheck.runner.request import Request
+from diffcheck.runner.run import choose
+from diffcheck.runner.side import Side
+
+if TYPE_CHECKING:
+    from diffcheck.backend import Backend, Identity
+    from diffcheck.corpus import Case
+    from diffcheck.runner.plan import Plan
+
+MODES: Final = ("auto", "declared")
+_AT_ONCE: Final = 8
+_INITIALIZE: Final = "_initialize"
+
+
+class Wanted(msgspec.Struct, frozen=True):
+    """What to run. ``rows`` are rows as witness writes them, or one of ``MODES``; none means the case file or the default rules.
+
+    ``full`` reads every value from the backend itself. ``keep_going`` goes on in a new instance after a row that does not return.
+    """
+
+    artifact: str
+    backend: str = "kilnd"
+    rows: tuple[str, ...] = ()
+    full: bool = False
+    keep_going: bool = False
+    deadline_s: float = 10.0
+    memory_bytes: int = 4 << 30
+    max_passes: int = 24
+    manifest: str = ""
+    options: dict[str, str] = {}
+
+
+class CaseRead(msgspec.Struct, frozen=True):
+    """What was read, of which plan, and from which engines; ``notice`` says where the backend is a stand-in for another."""
+
+    plan: Plan
+    read: Read
+    backend: Identity
+    oracle: Identity
+    notice: str
+
+
+def case_of(wanted: Wanted) -> Case:
+    """The case of an artifact: its case file beside it, with the rows and the manifest that were asked for."""
+    path = Path(wanted.artifact)
+    case_file = path.with_suffix(".toml")
+    case = load_case(Item(path.stem, str(path), str(case_file) if case_file.exists() else "", str(path.parent)))
+    if wanted.manifest:
+        case = msgspec.structs.replace(case, manifest=wanted.manifest)
+    words = [row for row in wanted.rows if row in MODES]
+    rows = tuple(row for row in wanted.rows if row not in MODES)
+    if words and rows:
+        raise CaseError(f"--rows {words[0]} and --rows {rows[0]} do not go together", hint="name the rows, or give auto or declared alone")
+    return msgspec.structs.replace(case, rows=tuple(row for row in rows if row != _INITIALIZE)) if rows else case
+
+
+def read_case(wanted: Wanted) -> CaseRead:
+    """Run the case and read it; raises ``DiffcheckError`` with the reason where there is no whole observation."""
+    case = case_of(wanted)
+    request = Request(
+        (wanted.artifact,),
+        subject=wanted.backend,
+        mode="capsule",
+        deadline_s=wanted.deadline_s,
+        memory_bytes=wanted.memory_bytes,
+        rows="auto" if "auto" in wanted.rows else "declared",
+        max_passes=wanted.max_passes,
+        options=wanted.options,
+        program_name=False,
+    )
+    engines = choose(request)
+    with process.Reactor() as reactor, process.private_folder() as folder:
+        host = backend.Host(reactor, folder)
+        oracle = backend.create(request.oracle, engines.options)
+        assert isinstance(oracle, backend.Oracle), "the default oracle is one"  # noqa: S101
+        subject = backend.create(engines.subject, engines.options)
+        try:
+            plan = plans.make(case, request, oracle, oracle, subject, host)
+            if plan.capsule is None or plan.subject_capsule is None or plan.oracle_capsule is None:
+                raise RunFailedError(f"{case.artifact} cannot be run: {plan.skipped or plan.no_capsule}")
+            reader = Reader(
+                Side(oracle, plan.oracle_capsule, plan.limits, host),
+                _subject_side(subject, plan, host),
+                full=wanted.full,
+                max_passes=wanted.max_passes,
+            )
+            read = reader.read(keep_going=wanted.keep_going)
+        finally:
+            subject.close()
+            oracle.close()
+    return CaseRead(plan, read, engines.subject_identity, engines.oracle_identity, engines.notice)
+
+
+def _subject_side(subject: Backend, plan: Plan, host: backend.Host) -> Side:
+    assert plan.subject_capsule is not None, "the caller looked"  # noqa: S101
+    side = Side(subject, plan.subject_capsule, plan.limits, host)
+    room = process.available_memory_bytes() // 2 // max(1, plan.memory_bytes)
+    side.at_once = max(1, min(_AT_ONCE, config.default_jobs(), room))
+    return side
