@@ -17,7 +17,7 @@ import tempfile
 from functools import partial
 from pathlib import Path
 
-from benchmarks import common
+import common
 from diffcheck.capsule import layout as lo
 from diffcheck.runner.request import Request
 

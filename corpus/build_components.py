@@ -5,11 +5,13 @@
     python corpus/build_components.py --check    build elsewhere and compare with what is here, change nothing
 
 A folder `src/10-components/<stem>/` becomes `10-components/<stem>.wasm` and its manifest: every C source in it becomes a core
-module, that a component of the world that its `// build: WORLD` line names (`wasi.wit`), all of them one core module again, by meld, and
-that an instrumented one, by witness. The components take wasi 0.2 functions directly, so no adapter is needed.
+module, that a component of the world that its `// build: WORLD` line names (`wasi.wit`), all of them one core module again, by
+meld, and that an instrumented one, by witness. The components take wasi 0.2 functions directly, so no adapter is needed.
 
 Tools come from PATH or from the variables of `build.py`, and MELD.
 """
+
+# ruff: noqa: T201 - a script that talks to who runs it
 
 from __future__ import annotations
 
@@ -21,11 +23,11 @@ from pathlib import Path
 from build import CORPUS, SRC, BuildError, builtins, directives, run, tool
 
 THEME = "10-components"
-FLAGS = ("--target=wasm32", "-ffreestanding", "-nostdlib", "-O1", "-g", "-fno-ident", "-Wall", "-Wextra", "-Werror", "-Wno-unused-parameter")
+FLAGS = ("--target=wasm32", "-ffreestanding", "-nostdlib", "-O1", "-g", "-fno-ident", "-Wall", "-Werror")
 
 
 def component(source: Path, work: Path) -> Path:
-    """One source as a component."""
+    """Make one source a component."""
     words = directives(source)
     if len(words) != 1:
         raise BuildError(f"{source.name} needs a line `// build: WORLD`")
@@ -43,13 +45,14 @@ def component(source: Path, work: Path) -> Path:
 
 
 def build(folder: Path, target: Path) -> None:
-    """The artifact of one folder, with its manifest, into `target`."""
+    """Build the artifact of one folder, with its manifest, into `target`."""
     with tempfile.TemporaryDirectory(prefix="components-") as name:
         work = Path(name)
         parts = [component(source, work).name for source in sorted(folder.glob("*.c"))]
         artifact = f"{folder.name}.wasm"
         # Memories stay apart, as they are in the components; meld would otherwise decide by itself.
-        run([tool("MELD", "meld"), "fuse", "--memory", "multi", "--preserve-names", "--reproducible", "--validate", *parts, "-o", artifact], work)
+        options = ["--memory", "multi", "--preserve-names", "--reproducible", "--validate"]
+        run([tool("MELD", "meld"), "fuse", *options, *parts, "-o", artifact], work)
         (work / "out").mkdir()
         run([tool("WITNESS", "witness"), "instrument", artifact, "-o", f"out/{artifact}"], work)
         target.mkdir(parents=True, exist_ok=True)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import signal
 from abc import ABC, abstractmethod
+from functools import partial
 from importlib.metadata import entry_points
 from pathlib import Path  # noqa: TC003 - a field of Host
 from typing import TYPE_CHECKING, Literal, Protocol
@@ -103,10 +104,12 @@ class Program(msgspec.Struct, frozen=True):
 
 
 class Host(msgspec.Struct, frozen=True):
-    """What a worker gives its backends: the reactor that owns all children, and a private folder."""
+    """What a worker gives its backends: the reactor that owns all children, a private folder, and whether a person watches: then
+    what an engine prints is shown as it comes, and its run is waited for at once."""
 
     reactor: process.Reactor
     folder: Path
+    live: bool = False
 
 
 class Pending(Protocol):
@@ -196,10 +199,11 @@ class _ChildPending:
             module, self._answer = folder / "module.wasm", folder / "answer"
             module.write_bytes(program.wasm)
             command = backend.command(program, module, self._answer)
-            self._child = self._reactor.start(
-                command.argv,
+            bounds = process.Bounds(
+                command=command.argv,
                 env=process.scrubbed_environment(command.environment),
-                cwd=command.folder or folder,
+                cwd=command.folder or str(folder),
+                ended=str(folder / "ended"),
                 deadline_s=limits.deadline_s,
                 memory_bytes=limits.memory_bytes if backend.bounds_address_space else None,
                 resident_bytes=limits.memory_bytes,
@@ -207,13 +211,30 @@ class _ChildPending:
                 output_stop_bytes=max(backend.output_bytes, OUTPUT_STOP_BYTES),
                 file_bytes=ANSWER_BYTES,
             )
+            if host.live and backend.capabilities.transport != "print":  # what is printed there is no text
+                self._end: Callable[[], process.Ended] = partial(process.run_watched, bounds, folder)
+            else:
+                self._end = partial(self._reactor.wait, self._start(bounds))
         except BaseException:
             self._private.__exit__(None, None, None)
             raise
 
+    def _start(self, bounds: process.Bounds) -> process.Child:
+        return self._reactor.start(
+            bounds.command,
+            env=bounds.env,
+            cwd=bounds.cwd,
+            deadline_s=bounds.deadline_s,
+            memory_bytes=bounds.memory_bytes,
+            resident_bytes=bounds.resident_bytes,
+            output_bytes=bounds.output_bytes,
+            output_stop_bytes=bounds.output_stop_bytes,
+            file_bytes=bounds.file_bytes,
+        )
+
     def wait(self) -> Execution:
         try:
-            ended = self._reactor.wait(self._child)
+            ended = self._end()
             outcome = failure(ended, self._limits)
             if outcome is None and ended.signal is not None:
                 outcome = self._backend.died(ended, self._limits) or death(ended.signal, ended.stderr, self._limits)

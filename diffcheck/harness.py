@@ -15,12 +15,11 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 import msgspec
 
-from diffcheck import __version__, process, witness
+from diffcheck import process, witness
 from diffcheck.casefile import read_regular
 from diffcheck.corpus import read_artifact
 from diffcheck.errors import ArtifactError, ConfigError, ManifestError, ReportError, RunFailedError
-from diffcheck.observation import sentence
-from diffcheck.runner.once import CaseRead, Wanted, read_case
+from diffcheck.runner.once import CaseRead, Wanted, read_case, source
 from diffcheck.runner.reading import totals
 from diffcheck.text import plural, visible
 
@@ -28,7 +27,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from diffcheck.observation import RowSeen
-    from diffcheck.runner.reading import How
     from diffcheck.witness import Manifest
 
 Schema = Literal["auto", "v1", "v2"]
@@ -37,14 +35,7 @@ _MANIFEST_CAP: Final = 256 << 20
 _CORE, _COMPONENT = b"\0asm\x01\0\0\0", b"\0asm\x0d\0\x01\0"
 _START: Final = "(start)"
 _TRACE_HEADER: Final = struct.Struct("<IIII")  # cursor, capacity, overflow flag, reserved
-_NAMED: Final = 4  # branches and rows that a message names
-
-HOW: Final[dict[How, str]] = {
-    "digest": "the digest of everything observed is the oracle's, so the values are equal; they were not read one by one",
-    "differences": "it differs from the oracle: what differs was read from the backend, all the rest is equal by digest",
-    "full": "every value was read from the backend",
-    "carried": "every value was read from the backend",
-}
+_NAMED: Final = 4  # branches that a message names
 
 
 class Environment(msgspec.Struct, frozen=True):
@@ -71,7 +62,9 @@ def _check_module(path: str) -> None:
     try:
         data = read_artifact(path)
     except ArtifactError as error:
-        raise ArtifactError(f"{MODULE} {visible(path)}: {error}", hint=error.hint or "give witness an instrumented module") from error
+        raise ArtifactError(
+            f"{MODULE} {visible(path)}: {error}", hint=error.hint or "give witness an instrumented module"
+        ) from error
     if data.startswith(_COMPONENT):
         hint = "make it a core module by `meld fuse --preserve-names`, then `witness instrument` that"
         raise ArtifactError(f"{MODULE} {visible(path)} is a component", hint=hint)
@@ -94,11 +87,15 @@ def _check_output(path: Path) -> None:
     """That a file can be made there, found out by making one, so that no engine runs for nothing."""
     folder = path.parent
     if not folder.is_dir():
-        raise ReportError(f"{OUTPUT} {visible(str(path))}: there is no folder {visible(str(folder))}", hint="create the folder first")
+        raise ReportError(
+            f"{OUTPUT} {visible(str(path))}: there is no folder {visible(str(folder))}", hint="create the folder first"
+        )
     if path.is_dir():
         raise ReportError(f"{OUTPUT} {visible(str(path))} is a folder", hint="give the name of a file")
     if not os.access(folder, os.W_OK | os.X_OK):
-        raise ReportError(f"{OUTPUT} {visible(str(path))}: its folder cannot be written to", hint="check the permissions of the folder")
+        raise ReportError(
+            f"{OUTPUT} {visible(str(path))}: its folder cannot be written to", hint="check the permissions of the folder"
+        )
 
 
 def run(wanted: Wanted, schema: Schema, variables: Mapping[str, str], say: Callable[[str], None]) -> None:
@@ -177,35 +174,3 @@ def _capacity(seen: CaseRead) -> int:
     if module is None or trace is None:
         return 0
     return max(0, min(module.all_memories[trace].limits.minimum << 16, 1 << 32) - _TRACE_HEADER.size)
-
-
-def source(seen: CaseRead) -> dict[str, Any]:
-    """Where the values come from: the engine, how they were read, what the oracle says, and which stubs answered the program."""
-    read = seen.read
-    return {
-        "tool": f"diffcheck {__version__}",
-        "backend": {"name": seen.backend.name, "version": seen.backend.version, "sha256": seen.backend.sha256},
-        "values": read.how,
-        "means": HOW[read.how],
-        "oracle": {"name": seen.oracle.name, "version": seen.oracle.version, "agrees": read.agrees},
-        "plan": seen.plan.digest,
-        "instances": len(read.instances),
-        "executions": read.cost.executions,
-        "stubs": [{"module": module, "name": name, "kind": kind, "calls": calls} for module, name, kind, calls in stub_uses(seen)],
-        "not_returned": [
-            {"row": stop.row, "outcome": sentence(stop.outcome), "state": "reported" if stop.seen else "not reported"}
-            for stop in read.stops
-        ],
-    }
-
-
-def stub_uses(seen: CaseRead) -> list[tuple[str, str, str, int]]:
-    """The stubs that were called in what was read: module, name, kind, calls."""
-    capsule = seen.plan.capsule
-    assert capsule is not None, "what was read had one"  # noqa: S101
-    stubs = capsule.layout.stubs
-    sums = [0] * len(stubs)
-    for instance in seen.read.instances:
-        for at, calls in enumerate(instance.rows[-1].stub_calls if instance.rows else ()):
-            sums[at] += calls
-    return [(each.module, each.name, each.kind, calls) for each, calls in zip(stubs, sums, strict=True) if calls]

@@ -71,6 +71,23 @@ class Allowance(msgspec.Struct, frozen=True, omit_defaults=True):
     count: int = 1
 
 
+Conclusion = Literal["proved", "gap", "dead"]
+"""What a run says of a condition, in witness's words: its independent effect is shown, not shown, or it was never evaluated."""
+
+
+class McdcImpact(msgspec.Struct, frozen=True):
+    """A condition about which the subject's run says another thing than the oracle's: ``decision`` is the manifest's id, ``condition``
+    the index in it, ``branch`` the branch's id."""
+
+    decision: int
+    condition: int
+    branch: int
+    file: str
+    line: int | None
+    oracle: Conclusion
+    subject: Conclusion
+
+
 class StubUse(msgspec.Struct, frozen=True):
     """A stub that was called during the rows: coverage that rests on it is a weaker claim."""
 
@@ -123,7 +140,10 @@ class Printed(msgspec.Struct, frozen=True):
 
 
 class PassReport(msgspec.Struct, frozen=True):
-    """One pass over a case; where it is not applicable ``why`` says so and nothing else is filled."""
+    """One pass over a case; where it is not applicable ``why`` says so and nothing else is filled.
+
+    ``mcdc`` are the conclusions about the artifact's decisions that differ; it is empty where nothing diverges.
+    """
 
     mode: Literal["capsule", "direct"]
     applicable: bool
@@ -139,6 +159,7 @@ class PassReport(msgspec.Struct, frozen=True):
     stubs: tuple[StubUse, ...] = ()
     printed: tuple[Printed, ...] = ()
     vacuous: bool = False
+    mcdc: tuple[McdcImpact, ...] = ()
 
 
 class CaseReport(msgspec.Struct, frozen=True):

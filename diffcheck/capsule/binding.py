@@ -9,7 +9,8 @@ what is not certain is not bound, since a stub that writes to a wrong memory wou
 1. WASI preview 1 uses the memory that is exported as ``memory``, if the artifact is no fuse of components.
 2. The callers of the import, or where these touch no memory their callers, and so on, touch one memory only, all the same.
    Callers are those by ``call``, and by ``call_indirect`` with a constant index in a table that nothing changes: so the shims
-   that ``wasm-tools component new`` puts before an import are looked through. An import whose reference goes elsewhere is not certain.
+   that ``wasm-tools component new`` puts before an import are looked through. An import whose reference goes elsewhere is not
+   certain.
 3. Where meld's ``component-provenance`` fits the code, the functions of the callers' component touch that memory only, too.
 
 *Realloc.* Exports named ``cabi_realloc`` or ``cabi_import_realloc``, with or without a number behind, that touch that memory.
@@ -62,7 +63,7 @@ class Binder:
         self._memories = [index for index in range(len(module.all_memories)) if index != self._trace]
 
     def bind(self, function: int, module: str, *, realloc: bool) -> Bound:
-        """The memory, and where ``realloc`` is set the realloc, for the import that has the index ``function``."""
+        """Give the memory, and where ``realloc`` is set the realloc, for the import that has the index ``function``."""
         memory = self._memory(function, module)
         if isinstance(memory, str):
             return Bound(reason=memory)
@@ -115,13 +116,13 @@ class Binder:
         return {memory for each in nearest for memory in self._own_memories(each)}
 
     def _of_component(self, function: int) -> set[int]:
-        """The memories that the functions of the callers' component touch; none where the provenance does not fit."""
+        """Give the memories that the functions of the callers' component touch; none where the provenance does not fit."""
         components = {self._origins[each][0] for each in self._importers(function) if each in self._origins}
         members = [each for each, (component, _) in self._origins.items() if component in components]
         return {memory for each in members for memory in self._own_memories(each)}
 
     def _importers(self, function: int) -> set[int]:
-        """The functions that call the import; for a shim, which only passes on to a table, those that call it."""
+        """Give the functions that call the import; for a shim, which only passes on to a table, those that call it."""
         graph = self._graph
         return graph.nearest(graph.callers[function], lambda each: graph.callers[each], lambda each: not self._is_shim(each))
 
@@ -151,7 +152,7 @@ class Binder:
         return f"which of {len(candidates)} reallocs is its caller's is not certain"
 
     def _touched_from(self, realloc: int) -> set[int]:
-        """The memories that a realloc, or where it touches none what it calls, touches."""
+        """Give the memories that a realloc touches, or what it calls where it touches none."""
         if len(self._memories) == 1:
             return set(self._memories)
         graph = self._graph
@@ -159,7 +160,7 @@ class Binder:
         return {memory for each in nearest for memory in self._own_memories(each)}
 
     def _core_module(self, function: int) -> Hashable:
-        """A name for the core module that a function comes from; functions of which nothing is known have each their own."""
+        """Name the core module that a function comes from; functions of which nothing is known have each their own."""
         return self._origins.get(function) or self._families.of(function)
 
     @cached_property
@@ -174,7 +175,7 @@ class Binder:
 
     @cached_property
     def _inner(self) -> frozenset[int]:
-        """The functions that only their own core module calls; witness's own, which all call, are none."""
+        """Give the functions that only their own core module calls; witness's own, which all call, are none."""
         if self._n_components > len(self._memories):
             return frozenset()
         exported = {each.index for each in self._module.exports if each.kind == "func"}

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 _ELEMENT_ENTRIES: Final = 4096  # kilnd 0.4.4 refuses a longer segment
 _REF_FUNC: Final = b"\xd2"
 _END = b"\x0b"
-_DROPPED: Final = (".debug_", "metadata.code.", "reloc.", "linking", "dylink", "external_debug_info", "sourceMappingURL")
+DROPPED: Final = (".debug_", "metadata.code.", "reloc.", "linking", "dylink", "external_debug_info", "sourceMappingURL")
 
 
 class World(msgspec.Struct, frozen=True):
@@ -176,7 +176,7 @@ class Builder:
             *self._data_count(),
             code,
         ]
-        customs = [each for each in self.module.sections if each.id == ids.CUSTOM and not each.name.startswith(_DROPPED)]
+        customs = [each for each in self.module.sections if each.id == ids.CUSTOM and not each.name.startswith(DROPPED)]
         sections = [each for each in [self._type_section(), *body] if each is not None]
         head = write(sections)
         wasm = b"".join([head, write([data])[8:], write(customs)[8:]])

@@ -75,7 +75,7 @@ class CallGraph:
         self.callers = callers
 
     def nearest(self, begin: Iterable[int], step: Callable[[int], Iterable[int]], has: Callable[[int], bool]) -> set[int]:
-        """The functions nearest to ``begin`` that have something, along ``step``; none that is behind one of them."""
+        """Give the functions nearest to ``begin`` that have something, along ``step``; none that is behind one of them."""
         found: set[int] = set()
         seen, todo = set(begin), list(begin)
         while todo:
@@ -132,7 +132,7 @@ def _of_kind(instruction: Instruction, kind: str) -> list[int]:
 
 
 def _elements(module: Module) -> tuple[list[tuple[Slot, int]], set[int]]:
-    """The functions that active segments with a constant offset put into tables, and those that other segments name."""
+    """Give the functions that active segments with a constant offset put into tables, and those that other segments name."""
     placed: list[tuple[Slot, int]] = []
     elsewhere: set[int] = set()
     for each in module.elements:

@@ -12,21 +12,19 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from diffcheck.capsule import layout as lo
-from diffcheck.capsule import memory_map
-from diffcheck.capsule.build import Builder
+from diffcheck.capsule.build import DROPPED, Builder
 from diffcheck.capsule.seal import zero_body
 from diffcheck.wasm import section as ids
 from diffcheck.wasm.leb import u
 from diffcheck.wasm.section import Section, section, write
+from diffcheck.wasm.types import FuncType
 
 if TYPE_CHECKING:
     from diffcheck.capsule.build import World
     from diffcheck.capsule.layout import Stub
     from diffcheck.wasm.module import Module
-    from diffcheck.wasm.types import FuncType
 
 _TRAP_AFTER_CODE: Final = "i32.const $EXIT_FLAG i32.const 1 i32.store $rec unreachable"
-_DROPPED: Final = (".debug_", "metadata.code.", "reloc.", "linking", "dylink", "external_debug_info", "sourceMappingURL")
 _END: Final = b"\x0b"
 
 
@@ -85,7 +83,7 @@ class _Closer(Builder):
             code,
             self._data()[0] if self._has_memory() else self._own_data(),
         ]
-        kept = [each for each in self.module.sections if each.id == ids.CUSTOM and not each.name.startswith(_DROPPED)]
+        kept = [each for each in self.module.sections if each.id == ids.CUSTOM and not each.name.startswith(DROPPED)]
         wasm = write([each for each in [self._type_section(), *body] if each is not None]) + write(kept)[8:]
         symbols = self.places.symbols
         return ClosedArtifact(
@@ -103,9 +101,7 @@ class _Closer(Builder):
         return bool(self.closed)
 
     def _stub_memory(self) -> list[bytes]:
-        end = memory_map.PATTERN + len(self.places.data)
-        end = max(end, self.places.scratch)
-        pages = u((end + lo.PAGE - 1) // lo.PAGE)
+        pages = u((self.places.scratch + lo.PAGE - 1) // lo.PAGE)  # all but the recorder's own part
         return [b"\x01" + pages + pages] if self._has_memory() else []
 
     def _closed_globals(self) -> Section | None:
@@ -135,8 +131,9 @@ class _Closer(Builder):
         stubs = [self._stub(at, each) for at, each in enumerate(self.closed)]
         values, done = [], 0
         while done < len(self.values):  # a value's body may need the value of another type
-            composite: FuncType = self.module.types[self.values[done]].composite  # type: ignore[assignment]
-            body = zero_body(composite, self.constants)
+            typeidx = self.values[done]
+            composite = self.module.types[typeidx].composite if typeidx < len(self.module.types) else FuncType((), ())
+            body = zero_body(composite, self.constants)  # type: ignore[arg-type]
             values.append(u(len(body) + 2) + b"\x00" + body + _END)
             done += 1
         return self._vector(ids.CODE, stubs, values)

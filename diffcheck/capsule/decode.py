@@ -55,6 +55,8 @@ def check_header(words: bytes, layout: Layout, first: int, last: int) -> Header:
         raise StreamError(
             f"the engine digests wrong: the known answer is {layout.known_answer:016x}, it computed {header.known_answer:016x}"
         )
+    if header.flags & lo.FLAG_CUT:
+        raise StreamError("the recorder's memory could not grow, so the stream is cut")
     if header.length % 8 or header.length < layout.heap_offset(first, last):
         raise StreamError(f"the stream has {header.length} bytes, which cannot hold its records")
     if header.length > lo.MAX_STREAM_BYTES:

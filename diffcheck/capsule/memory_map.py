@@ -118,7 +118,7 @@ def lay_out(n_stubs: int, args: Sequence[str], env: Mapping[str, str], stdin: by
 
 
 def initial_variables() -> bytes:
-    """The variables' initial bytes, from ``VARIABLES_ADDRESS`` to ``PATTERN``."""
+    """Give the variables' initial bytes, from ``VARIABLES_ADDRESS`` to ``PATTERN``."""
     head = bytearray(PATTERN - HEAP_END)
     struct.pack_into("<QQ", head, RANDOM - HEAP_END, RANDOM_SEED, 0)
     return bytes(head)

@@ -1,8 +1,8 @@
 """What meld says about where a fused module's functions come from: its custom section ``component-provenance``, format 3.
 
-Layout, little-endian (meld 0.52, ``meld-core/src/provenance.rs``): ``SCPV``, u8 version, u8 and u8 premises, 32 bytes of SHA-256, u32 count,
-then for each function u32 funcidx, u32 length and component id, u32 index in its core module, u8 whether a code range follows,
-u32 start and u32 end in the code section's payload. Functions of one core module stand together, by ascending index there.
+Layout, little-endian (meld 0.52, ``meld-core/src/provenance.rs``): ``SCPV``, u8 version, u8 and u8 premises, 32 bytes of SHA-256,
+u32 count, then for each function u32 funcidx, u32 length and component id, u32 index in its core module, u8 whether a code range
+follows, u32 start and u32 end in the code section's payload. Functions of one core module stand together, by ascending index there.
 
 `witness instrument` copies the section as it is and numbers the functions anew, so the entries no longer fit then.
 """
@@ -38,7 +38,7 @@ class Entry(msgspec.Struct, frozen=True, gc=False):
 
 
 def entries(module: Module) -> tuple[Entry, ...]:
-    """The entries of the section; () where there is none that can be read."""
+    """Give the entries of the section; () where there is none that can be read."""
     content = _custom(module, PROVENANCE)
     try:
         magic, version, _, _, _, count = _HEAD.unpack_from(content)
@@ -65,7 +65,7 @@ def _entry(content: bytes, at: int) -> tuple[Entry, int]:
 
 
 def origins(module: Module) -> dict[int, tuple[str, int]]:
-    """The component and the number of the core module in it that each function comes from, by funcidx.
+    """Give the component and the number of the core module in it that each function comes from, by funcidx.
 
     {} unless every entry's code range is where that function's body stands, as it is in what meld wrote itself.
     """
@@ -88,7 +88,7 @@ def origins(module: Module) -> dict[int, tuple[str, int]]:
 
 
 def n_components(module: Module) -> int:
-    """How many components a module is a fuse of, as far as meld tells; 1 for what is no fuse."""
+    """Tell how many components a module is a fuse of, as far as meld tells; 1 for what is no fuse."""
     named = len({each.component for each in entries(module)})
     try:
         attestation = json.loads(_custom(module, ATTESTATION) or b"{}")

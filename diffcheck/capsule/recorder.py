@@ -93,6 +93,8 @@ _BEGIN = f"""
 
 _TRACE = """
   ;; the trace: cursor, capacity, overflow flag, then the records up to the cursor, which is no more than the memory has
+  memory.size $trace
+  if
   local.get $r i32.const 0 i32.load $trace local.tee $n i32.store $rec offset=$TRACE
   local.get $r i32.const 0 i32.load $trace offset=8 i32.store $rec offset=$TRACE_OVERFLOW
   local.get $n memory.size $trace i32.const 16 i32.shl i32.le_u local.get $n i32.const 16 i32.gt_u i32.and
@@ -104,6 +106,7 @@ _TRACE = """
       local.get $at local.get $n i32.const 7 i32.add i32.const -8 i32.and i32.const $LANES call $digest
       local.get $r i32.const $LANES i64.load $rec i64.store $rec offset=$TRACE_DIGEST
     end
+  end
   end
 """
 

@@ -12,14 +12,13 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from diffcheck.capsule.binding import Binder, Bound
-from diffcheck.capsule.constants import Constants, Types
 from diffcheck.capsule.layout import Stub
 from diffcheck.capsule.recorder import kind_of
 from diffcheck.capsule.stubs import Spec, find, why_none
 from diffcheck.errors import UnsealableError
+from diffcheck.wasm.constexpr import substitute_globals
 from diffcheck.wasm.leb import u
 from diffcheck.wasm.module import rewrite_data, rewrite_elements, rewrite_globals
-from diffcheck.wasm.constexpr import substitute_globals
 from diffcheck.wasm.types import (
     FuncType,
     GlobalType,
@@ -36,6 +35,7 @@ from diffcheck.wasm.types import (
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from diffcheck.capsule.constants import Constants
     from diffcheck.wasm.externs import Import
     from diffcheck.wasm.module import Module
 
@@ -66,7 +66,7 @@ class Closed(msgspec.Struct, frozen=True):
 
 
 def close_functions(module: Module, unknown: str) -> tuple[Closed, ...]:
-    """What each imported function is given; ``unknown`` is ``zero`` or ``trap``, for those without a functional stub.
+    """Give each imported function its stub; ``unknown`` is ``zero`` or ``trap``, for those without a functional stub.
 
     A function that is known, but cannot do here what it should, gets a trap stub with the reason: answering as if it had would
     be a guess.
@@ -91,7 +91,7 @@ def _close(module: Module, binder: Binder, index: int, import_: Import, unknown:
 
 
 def signature(type_: FuncType) -> str:
-    """A function type in the text format's words: ``(param i32 i32) (result i32)``."""
+    """Give a function type in the text format's words: ``(param i32 i32) (result i32)``."""
     parts = [
         f"({word} {' '.join(each if isinstance(each, str) else _ref(each) for each in values)})"
         for word, values in (("param", type_.params), ("result", type_.results))
@@ -132,10 +132,11 @@ class Sealed:
         return inits
 
     def _tables(self) -> list[bytes]:
-        tables = []
-        for each in self._module.imports:
-            if isinstance(each.type, TableType):
-                tables.append(self._table(each.type, self._table_init(each.type, f"{each.module!r} {each.name!r}")))
+        tables = [
+            self._table(each.type, self._table_init(each.type, f"{each.module!r} {each.name!r}"))
+            for each in self._module.imports
+            if isinstance(each.type, TableType)
+        ]
         for table in self._module.tables:
             init = None if table.init is None else substitute_globals(table.init, self._gets)
             tables.append(self._table(table.type, init))
@@ -174,7 +175,7 @@ def _bounded(limits: Limits, bound: int) -> Limits:
 
 
 def zero_body(type_: FuncType, constants: Constants) -> bytes:
-    """The instructions of a zero stub: a value for each result, or a trap where a result has none."""
+    """Give the instructions of a zero stub: a value for each result, or a trap where a result has none."""
     values = [constants.value(result) for result in type_.results]
     if any(value is None for value in values):
         return b"\x00"
@@ -182,7 +183,7 @@ def zero_body(type_: FuncType, constants: Constants) -> bytes:
 
 
 def without_imports(mapping: Mapping[str, int]) -> dict[str, int]:
-    """A copy, for symbols that stubs add to."""
+    """Give a copy, for symbols that stubs add to."""
     return dict(mapping)
 
 

@@ -7,6 +7,7 @@ child that cannot be started is an exception, ``SpawnError``.
 
 from __future__ import annotations
 
+from diffcheck.process.bounded import Bounds, run_watched
 from diffcheck.process.child import Child, Ended
 from diffcheck.process.files import Unreadable, private_folder, read_output_file, write_atomically
 from diffcheck.process.framing import FRAME_CAP_BYTES, claim_channel, read_frame, write_frame
@@ -23,6 +24,7 @@ from diffcheck.process.spawn import (
 
 __all__ = [
     "FRAME_CAP_BYTES",
+    "Bounds",
     "Child",
     "Ended",
     "Reactor",
@@ -38,6 +40,7 @@ __all__ = [
     "private_folder",
     "read_frame",
     "read_output_file",
+    "run_watched",
     "scrubbed_environment",
     "write_atomically",
     "write_frame",

@@ -70,10 +70,14 @@ class Sink(Protocol):
 
 
 class HeadAndTail:
-    """Keeps the first and the last half of a cap of bytes; memory stays within twice the cap and a chunk."""
+    """Keeps the first and the last half of a cap of bytes; memory stays within twice the cap and a chunk.
 
-    def __init__(self, cap_bytes: int) -> None:
+    All of them are also written to the descriptor ``echo`` if there is one.
+    """
+
+    def __init__(self, cap_bytes: int, echo: int | None = None) -> None:
         self.total = 0
+        self._echo = echo
         self._head_bytes = cap_bytes - cap_bytes // 2
         self._tail_bytes = cap_bytes // 2
         self._head = bytearray()
@@ -82,6 +86,8 @@ class HeadAndTail:
     def feed(self, chunk: bytes) -> None:
         """Take the next bytes, and forget what is in the middle."""
         self.total += len(chunk)
+        if self._echo is not None:
+            os.write(self._echo, chunk)
         room = self._head_bytes - len(self._head)
         if room > 0:
             self._head += chunk[:room]

@@ -47,13 +47,16 @@ class Reactor:
         output_stop_bytes: int = OUTPUT_STOP_BYTES,
         file_bytes: int | None = None,
         stdin: bytes = b"",
+        echo: tuple[int, int] | None = None,
     ) -> Child:
         """Start a one-shot child; SpawnError if that fails.
 
         ``memory_bytes`` is an address-space limit, ``resident_bytes`` is looked at every 50 ms, ``file_bytes`` bounds each
-        file that it writes; of each pipe ``output_bytes`` are kept, and past ``output_stop_bytes`` it is killed.
+        file that it writes; of each pipe ``output_bytes`` are kept, and past ``output_stop_bytes`` it is killed. ``echo`` are two
+        descriptors that its output is written on to as it comes.
         """
-        out, err = HeadAndTail(output_bytes), HeadAndTail(output_bytes)
+        to_out, to_err = echo or (None, None)
+        out, err = HeadAndTail(output_bytes, to_out), HeadAndTail(output_bytes, to_err)
         started = self._now_open()
         spawned = spawn(command, env=env, cwd=cwd, memory_bytes=memory_bytes, file_bytes=file_bytes, wants_stdin=bool(stdin))
         child = Child(

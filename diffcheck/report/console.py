@@ -123,7 +123,7 @@ def _engines(report: Report) -> str:
 def _next(report: Report, found: tuple[Cluster, ...], stored: str) -> str:
     """One command that goes on from here."""
     case = found[0].members[0].case if found else next((case for case in report.cases if _is_open(case)), None)
-    name = words.quoted(case.case) if case else "CASE"
+    name = words.quoted((case or report.cases[0]).case) if report.cases else ""
     folder = Path(stored).parent
     where = "" if not stored or str(folder) == config.BY_NAME["reports"].default else f" --reports {words.quoted(str(folder))}"
     return f"diffcheck show {name}{where}   (one case in full)" if report.cases else ""

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from diffcheck.backend import Capabilities
     from diffcheck.probe import Examined, Found
     from diffcheck.runner.request import PlanLine
+    from diffcheck.snapshots import Snapshot
 
 _TRANSPORTS: Final = {
     "memory": "its memory is read",
@@ -120,3 +121,15 @@ def doctor(examined: Iterable[Examined], console: Console) -> int:
             line = Text.assemble((visible(finding.name), "yellow"), f": {visible(finding.what, 400)}", section)
             console.print(Padding(line, (0, 0, 0, 4)))
     return code
+
+
+def snapshot(found: Snapshot, console: Console) -> None:
+    """Print an artifact's exported globals after a run."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
+    table.add_column("global", overflow="fold")
+    table.add_column("type", style=words.QUIET, no_wrap=True)
+    table.add_column("value", justify="right", overflow="fold")
+    table.add_column("bits", justify="right", style=words.QUIET, overflow="fold")
+    for name, each in found.globals.items():
+        table.add_row(words.safe(name), each.type, found.words(name), found.pattern(name))
+    console.print(table if found.globals else Text("no exported global has a name that begins so", style=words.QUIET))

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from diffcheck import mcdc
 from diffcheck.capsule import layout as lo
 from diffcheck.capsule.decode import rows as decode_rows
 from diffcheck.capsule.decode import state as decode_state
@@ -38,7 +39,8 @@ if TYPE_CHECKING:
     from diffcheck.observation import FinalState, Outcome
     from diffcheck.runner.locate import Window
     from diffcheck.runner.side import Ran, Side
-    from diffcheck.witness import Place
+    from diffcheck.verdict import McdcImpact
+    from diffcheck.witness import Manifest, Place
 
 MAX_GROUPS: Final = 64
 _PAGES_SHOWN: Final = 4
@@ -63,7 +65,10 @@ class Seen(msgspec.Struct, frozen=True):
 class CapsulePass:
     """Runs one case's capsule under both sides; ``report`` gives what came out."""
 
-    def __init__(self, oracle: Side, subject: Side, places: dict[int, Place], max_passes: int, functions: int) -> None:
+    def __init__(
+        self, oracle: Side, subject: Side, places: dict[int, Place], max_passes: int, functions: int,
+        *, manifest: Manifest | None = None,
+    ) -> None:  # fmt: skip
         self.oracle, self.subject = oracle, subject
         self.layout = oracle.capsule.layout
         self.findings = Findings(places)
@@ -80,6 +85,8 @@ class CapsulePass:
         self.changed = False
         self.printed: list[Printed] = []
         self.not_done: list[str] = []
+        self.manifest = manifest
+        self.shown = mcdc.Seen(), mcdc.Seen()
 
     def report(self) -> PassReport:
         """Run everything and say what came out."""
@@ -104,7 +111,18 @@ class CapsulePass:
             stubs=self._stubs(),
             printed=tuple(self.printed),
             vacuous=verdict == "agree" and not self.changed and not self._differs_from_instantiation(),
+            mcdc=self._impact() if findings.total else (),
         )
+
+    def _impact(self) -> tuple[McdcImpact, ...]:
+        """What the two runs would conclude differently about the artifact's decisions."""
+        if self.manifest is None or not self.manifest.decisions:
+            return ()
+        return mcdc.Decisions(self.manifest, self.layout.branches).impact(*self.shown)
+
+    def _show(self, oracle: Seen, subject: Seen) -> None:
+        for shown, seen in zip(self.shown, (oracle, subject), strict=True):
+            shown.add(seen.rows, seen.state.counters)
 
     def _reason(self, verdict: str) -> str:
         if verdict == "inconclusive":
@@ -278,6 +296,7 @@ class CapsulePass:
             return
         self.unlocated += images.unlocated
         before = self.findings.total, len(self.findings.allowances)
+        self._show(seen, other)
         pages = self._compare_seen(seen, other, others, exhausted=exhausted)
         self._pages(first, last, pages)
         found = (self.findings.total, len(self.findings.allowances)) != before
@@ -310,6 +329,7 @@ class CapsulePass:
 
     def _agreed(self, seen: Seen, *, exhausted: bool) -> None:
         """Count what an equal digest says is equal."""
+        self._show(seen, seen)
         for row in seen.rows:
             if row.outcome is not None:
                 compare_rows.compare(row, row, (), self.layout, self.findings)
@@ -496,6 +516,8 @@ class CapsulePass:
             if _is(ran.outcome, _STACK):
                 self._open_stack(oracle.name, sentence(oracle.outcome), _STACK)
                 return
+        if isinstance(oracle.outcome, Returned):
+            self.shown[0].add((oracle,), {})  # the subject's run has no record of the row
         compare_rows.compare(oracle, subject, (), self.layout, self.findings, state=False)
 
     # Vacuity.

@@ -74,7 +74,7 @@ def _capsule(plan: Plan, max_passes: int, oracle: Backend, subject: Backend, hos
         return PassReport(mode="capsule", applicable=False, why=plan.no_capsule)
     one = Side(oracle, plan.oracle_capsule or plan.capsule, plan.limits, host, whole=True)
     other = Side(subject, plan.subject_capsule, plan.limits, host)
-    return CapsulePass(one, other, plan.places, max_passes, plan.functions).report()
+    return CapsulePass(one, other, plan.places, max_passes, plan.functions, manifest=plan.manifest).report()
 
 
 def _direct(plan: Plan, oracle: Backend, subject: Backend, host: Host) -> PassReport:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from diffcheck import backend, config, process
+from diffcheck import __version__, backend, config, process
 from diffcheck.corpus import Item, load_case
 from diffcheck.errors import CaseError, RunFailedError
+from diffcheck.observation import sentence
 from diffcheck.runner import plan as plans
 from diffcheck.runner.reading import Read, Reader
 from diffcheck.runner.request import Request
@@ -20,10 +21,18 @@ if TYPE_CHECKING:
     from diffcheck.backend import Backend, Identity
     from diffcheck.corpus import Case
     from diffcheck.runner.plan import Plan
+    from diffcheck.runner.reading import How
 
 MODES: Final = ("auto", "declared")
 _AT_ONCE: Final = 8
 _INITIALIZE: Final = "_initialize"
+
+HOW: Final[dict[How, str]] = {
+    "digest": "the digest of everything observed is the oracle's, so the values are equal; they were not read one by one",
+    "differences": "it differs from the oracle: what differs was read from the backend, all the rest is equal by digest",
+    "full": "every value was read from the backend",
+    "carried": "every value was read from the backend",
+}
 
 
 class Wanted(msgspec.Struct, frozen=True):
@@ -64,7 +73,9 @@ def case_of(wanted: Wanted) -> Case:
     words = [row for row in wanted.rows if row in MODES]
     rows = tuple(row for row in wanted.rows if row not in MODES)
     if words and rows:
-        raise CaseError(f"--rows {words[0]} and --rows {rows[0]} do not go together", hint="name the rows, or give auto or declared alone")
+        raise CaseError(
+            f"--rows {words[0]} and --rows {rows[0]} do not go together", hint="name the rows, or give auto or declared alone"
+        )
     return msgspec.structs.replace(case, rows=tuple(row for row in rows if row != _INITIALIZE)) if rows else case
 
 
@@ -111,3 +122,35 @@ def _subject_side(subject: Backend, plan: Plan, host: backend.Host) -> Side:
     room = process.available_memory_bytes() // 2 // max(1, plan.memory_bytes)
     side.at_once = max(1, min(_AT_ONCE, config.default_jobs(), room))
     return side
+
+
+def source(seen: CaseRead) -> dict[str, Any]:
+    """Where the values come from: the engine, how they were read, what the oracle says, and which stubs answered the program."""
+    read = seen.read
+    return {
+        "tool": f"diffcheck {__version__}",
+        "backend": {"name": seen.backend.name, "version": seen.backend.version, "sha256": seen.backend.sha256},
+        "values": read.how,
+        "means": HOW[read.how],
+        "oracle": {"name": seen.oracle.name, "version": seen.oracle.version, "agrees": read.agrees},
+        "plan": seen.plan.digest,
+        "instances": len(read.instances),
+        "executions": read.cost.executions,
+        "stubs": [{"module": module, "name": name, "kind": kind, "calls": calls} for module, name, kind, calls in stub_uses(seen)],
+        "not_returned": [
+            {"row": stop.row, "outcome": sentence(stop.outcome), "state": "reported" if stop.seen else "not reported"}
+            for stop in read.stops
+        ],
+    }
+
+
+def stub_uses(seen: CaseRead) -> list[tuple[str, str, str, int]]:
+    """The stubs that were called in what was read: module, name, kind, calls."""
+    capsule = seen.plan.capsule
+    assert capsule is not None, "what was read had one"  # noqa: S101
+    stubs = capsule.layout.stubs
+    sums = [0] * len(stubs)
+    for instance in seen.read.instances:
+        for at, calls in enumerate(instance.rows[-1].stub_calls if instance.rows else ()):
+            sums[at] += calls
+    return [(each.module, each.name, each.kind, calls) for each, calls in zip(stubs, sums, strict=True) if calls]

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from diffcheck.observation import Outcome
     from diffcheck.runner.request import Request
     from diffcheck.wasm.module import Module
-    from diffcheck.witness import Place
+    from diffcheck.witness import Manifest, Place
 
 MANIFEST_CAP: Final = 256 << 20
 _CORE: Final = b"\0asm\x01\0\0\0"
@@ -53,6 +53,7 @@ class Plan(msgspec.Struct, frozen=True):
     no_direct: str = ""
     skipped: str = ""
     places: dict[int, Place] = {}
+    manifest: Manifest | None = None
     notes: tuple[str, ...] = ()
     functions: int = 0
     memory_bytes: int = 0
@@ -133,7 +134,7 @@ def _what_it_is(data: bytes) -> str:
 
 
 def _accepted(plan: Plan, module: Module, request: Request, oracle: Backend, subject: Backend) -> Plan:
-    places, notes = _manifest(plan.case)
+    manifest, notes = _manifest(plan.case)
     no_direct = "only the capsule pass was asked for" if request.mode == "capsule" else why_not(module, oracle, subject)
     no_capsule, capsules = "", Capsules()
     if request.mode == "direct":
@@ -163,7 +164,8 @@ def _accepted(plan: Plan, module: Module, request: Request, oracle: Backend, sub
         no_capsule=no_capsule,
         no_direct=no_direct,
         skipped=skipped,
-        places=places,
+        places=witness.places(manifest) if manifest else {},
+        manifest=manifest,
         notes=(*plan.notes, *notes),
         functions=functions,
         memory_bytes=expected_memory(module, functions, subject),
@@ -203,14 +205,14 @@ def _capsules(
     return Capsules(build(module, plan.sha256, calls, given), form(oracle), form(subject))
 
 
-def _manifest(case: Case) -> tuple[dict[int, Place], tuple[str, ...]]:
+def _manifest(case: Case) -> tuple[Manifest | None, tuple[str, ...]]:
     if not case.manifest:
-        return {}, ("no manifest beside the artifact: branches are told by number",)
+        return None, ("no manifest beside the artifact: branches are told by number",)
     try:
         data = read_regular(case.manifest, MANIFEST_CAP, "the manifest", ManifestError)
-        return witness.places(witness.read_manifest(data)), ()
+        return witness.read_manifest(data), ()
     except ManifestError as error:
-        return {}, (str(error),)
+        return None, (str(error),)
 
 
 def expected_memory(module: Module, functions: int, subject: Backend) -> int:

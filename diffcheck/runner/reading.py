@@ -100,7 +100,9 @@ class Reader:
         while first < self._total or not instances:
             if len(instances) == MAX_GROUPS:
                 left = plural(self._total - first, "row")
-                raise RunFailedError(f"{left} after the first {MAX_GROUPS} instances were not run", hint="give fewer rows at a time")
+                raise RunFailedError(
+                    f"{left} after the first {MAX_GROUPS} instances were not run", hint="give fewer rows at a time"
+                )
             instance, stop, after = self._group(first)
             if instance is not None:
                 instances.append(instance)
@@ -153,9 +155,7 @@ class Reader:
 
     def _stop(self, name: str, outcome: Outcome, row: RowSeen | None, *, seen: bool) -> Stop:
         called = row.stub_calls if row is not None else ()
-        stub = next(
-            (each for each, calls in zip(self._layout.stubs, called, strict=False) if calls and each.kind == "trap"), None
-        )
+        stub = next((each for each, calls in zip(self._layout.stubs, called, strict=False) if calls and each.kind == "trap"), None)
         words = f"the import {visible(stub.module)} {visible(stub.name)}, for which there is no stub" if stub is not None else ""
         return Stop(name, outcome, seen, words)
 
@@ -181,6 +181,8 @@ class Reader:
             return subject.image, "carried"
         if not self._full and oracle.image is not None:
             if _lanes(oracle.image.header) == _lanes(header):
+                if subject.view != oracle.image.stream[: lo.VIEW_BYTES].ljust(lo.VIEW_BYTES, b"\0"):
+                    raise RunFailedError(f"{self._name} gave a damaged observation: its digest is right, the words with it are not")
                 return oracle.image, "digest"
             image = self._differences(first, last, subject, oracle.image)
             if image is not None:

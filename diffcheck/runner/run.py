@@ -12,15 +12,18 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from diffcheck import backend, process
-from diffcheck.corpus import discover
-from diffcheck.errors import EngineMissingError
-from diffcheck.runner.events import Event, RunFinished, RunStarted
+from diffcheck.corpus import Case, discover, load_case
+from diffcheck.errors import CaseError, EngineMissingError
+from diffcheck.runner.case import skipped
+from diffcheck.runner.events import CaseFinished, CaseStarted, Event, RunFinished, RunStarted
 from diffcheck.runner.pool import Pool
+from diffcheck.runner.worker import Setup, Worker
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from diffcheck.backend import Identity
+    from diffcheck.corpus import Item
     from diffcheck.runner.request import PlanLine, Request
 
 FALLBACK: Final = "wasmtime-pulley"
@@ -82,9 +85,25 @@ def run(request: Request) -> Iterator[Event]:
             oracle=engines.oracle_identity,
             notice=engines.notice,
         )
-        pool = Pool(request, engines.subject, reactor, str(folder), stopped)
-        yield from pool.events(found.items, probe=True)
+        if request.verbose and len(found.items) == 1:
+            yield from _watched(request, engines.subject, reactor, str(folder), found.items[0])
+        else:
+            pool = Pool(request, engines.subject, reactor, str(folder), stopped)
+            yield from pool.events(found.items, probe=True)
         yield RunFinished(interrupted=stopped(), elapsed_ns=time.monotonic_ns() - begun)
+
+
+def _watched(request: Request, subject: str, reactor: process.Reactor, folder: str, item: Item) -> Iterator[Event]:
+    """One case in this process, so that what its engine prints can be shown as it comes."""
+    yield CaseStarted(item.id)
+    at_desk = Worker(Setup(request, subject, folder, live=True), reactor)
+    try:
+        at_desk.prepare(load_case(item))
+    except CaseError as error:
+        reason = f"{error}; {error.hint}" if error.hint else str(error)
+        yield CaseFinished(skipped(Case(item.id, item.artifact), reason, subject))
+        return
+    yield CaseFinished(at_desk.go().report)
 
 
 def plan(request: Request) -> Iterator[PlanLine]:

@@ -10,7 +10,7 @@ from diffcheck.backend import Program
 from diffcheck.capsule import layout as lo
 from diffcheck.capsule.decode import Image, check_header, checked_image, decode_image
 from diffcheck.errors import StreamError
-from diffcheck.observation import Cost, Returned, Trapped
+from diffcheck.observation import Cost, OutOfMemory, Returned, Trapped
 
 if TYPE_CHECKING:
     from diffcheck.backend import Backend, Host, Limits, Pending
@@ -89,6 +89,10 @@ class Side:
             len(head) < lo.HEADER.size or lo.read_header(head).status != lo.FINISHED
         ):
             return ran
+        if _is_cut(head):
+            # memory.grow may fail at any time (core specification, memory.grow): no divergence, and no agreement over what was not recorded.
+            limits = self.limits.memory_bytes
+            return msgspec.structs.replace(ran, outcome=OutOfMemory(limits, "the recorder's memory could not grow"))
         try:
             header = check_header(head, self.capsule.layout, parameters.first, parameters.last)
             image = None
@@ -118,3 +122,11 @@ class Side:
         except StreamError as error:
             return msgspec.structs.replace(ran, header=None, damage=str(error))
         return msgspec.structs.replace(ran, image=image)
+
+
+def _is_cut(head: bytes) -> bool:
+    """Whether this is the header of a finished stream that says that it is not whole."""
+    if len(head) < lo.HEADER.size:
+        return False
+    header = lo.read_header(head)
+    return (header.magic, header.status, header.flags & lo.FLAG_CUT) == (lo.MAGIC, lo.FINISHED, lo.FLAG_CUT)

@@ -36,6 +36,7 @@ class Setup(msgspec.Struct, frozen=True, tag="setup"):
     request: Request
     subject: str
     folder: str
+    live: bool = False
 
 
 class Prepare(msgspec.Struct, frozen=True, tag="prepare"):
@@ -92,7 +93,7 @@ class Worker:
         self.request = setup.request
         # An engine against itself should agree, whatever a case expects of it against another.
         self.subject_name = "default" if setup.subject == setup.request.oracle else setup.subject
-        self.host: Host = backend.Host(reactor, Path(setup.folder))
+        self.host: Host = backend.Host(reactor, Path(setup.folder), setup.live)
         self.oracle: Backend = backend.create(setup.request.oracle, setup.request.options)
         judge = self.oracle if isinstance(self.oracle, backend.Oracle) else backend.create(JUDGE, {})
         assert isinstance(judge, backend.Oracle), "the judge is one"  # noqa: S101

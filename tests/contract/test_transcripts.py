@@ -113,7 +113,7 @@ def test_nothing_is_no_words() -> None:
     [
         ("RuntimeError: remainder by zero\n    at wasm://wasm/47c5218e", ("trapped", "integer divide by zero")),
         ("RangeError: Maximum call stack size exceeded", ("trapped", "call stack exhausted")),
-        ("RuntimeError: null function or function signature mismatch", ("trapped", "unknown")),
+        ("RuntimeError: null function or function signature mismatch", ("trapped", "unstated")),
         ("[CompileError: WebAssembly.compile(): Unknown type code 0x5f, enable with ...]", ("refused", "load")),
         ("error: wasm error: stack overflow\nwasm stack trace:", ("trapped", "call stack exhausted")),
         (

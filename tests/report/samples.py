@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from diffcheck.backend import Identity
 from diffcheck.observation import Cost, Refused, Returned, TimedOut, Trapped
-from diffcheck.runner.events import CaseFinished, CaseStarted, RunFinished, RunStarted
+from diffcheck.runner.events import CaseFinished, CaseStarted, EngineProbed, RunFinished, RunStarted
 from diffcheck.verdict import (
     Agreement,
     Allowance,
@@ -148,7 +148,8 @@ FINDINGS = (
 
 
 def events(cases=CASES, notice="", findings=FINDINGS, *, finished=True, interrupted=False):
-    yield RunStarted(len(cases), 2, SUBJECT, ORACLE, notice, findings)
+    yield RunStarted(len(cases), 2, SUBJECT, ORACLE, notice)
+    yield EngineProbed(findings)
     for each in cases:
         yield CaseStarted(each.case)
         yield CaseFinished(each)

@@ -47,13 +47,13 @@ _ASYNC: Final = re.compile(r"\[(?:async|waitable|stream|future|task|subtask|cont
 
 
 def canonical(module: str, name: str) -> tuple[str, str]:
-    """An import's module and name as ``TABLES`` has them: without a patch version and a component's number."""
+    """Give an import's module and name as ``TABLES`` has them: without a patch version and a component's number."""
     match = _PATCH.match(module)
     return (match[1], _NUMBERED.sub("", name)) if match else (module, name)
 
 
 def find(module: str, name: str, params: tuple[str, ...], results: tuple[str, ...]) -> Spec | None:
-    """The functional stub for an import of this name and lowered signature, or None."""
+    """Give the functional stub for an import of this name and lowered signature, or None."""
     spec = _named(module, name)
     return spec if spec is not None and (spec.params, spec.results) == (params, results) else None
 
@@ -64,7 +64,7 @@ def _named(module: str, name: str) -> Spec | None:
 
 
 def out_of_scope(module: str, name: str) -> str:
-    """Why an import is none that stubs are made for: it belongs to the asynchronous component model; empty if it does not."""
+    """Tell why an import is none that stubs are made for: it belongs to the asynchronous component model; empty if it does not."""
     if _WASI_03.match(module):
         return "wasi 0.3 is not supported, only wasi 0.2 and preview 1"
     if match := _ASYNC.search(name):
@@ -73,7 +73,7 @@ def out_of_scope(module: str, name: str) -> str:
 
 
 def why_none(module: str, name: str) -> str:
-    """Why there is no functional stub for an import that `find` has none for; empty if nothing is known of it."""
+    """Tell why there is no functional stub for an import that `find` has none for; empty if nothing is known of it."""
     if reason := out_of_scope(module, name):
         return reason
     return "its signature is not the one that this function has" if _named(module, name) is not None else ""

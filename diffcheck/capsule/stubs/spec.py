@@ -25,17 +25,17 @@ class Spec(msgspec.Struct, frozen=True):
 
     @property
     def param_names(self) -> tuple[str, ...]:
-        """The parameters' names in the text."""
+        """Give the parameters' names in the text."""
         return tuple(str(index) for index in range(len(self.params)))
 
 
 def types(letters: str) -> tuple[str, ...]:
-    """Number types, a letter each: i for i32, l for i64."""
+    """Give number types, a letter each: i for i32, l for i64."""
     return tuple({"i": "i32", "l": "i64"}[letter] for letter in letters)
 
 
 def capture(byte: str) -> str:
-    """Appends ``$n`` bytes to the capture of ``$fd``: total, running FNV-1a digest, the first bytes. Uses ``$c``.
+    """Append ``$n`` bytes to the capture of ``$fd``: total, running FNV-1a digest, the first bytes. Uses ``$c``.
 
     ``byte`` gives an i32, the byte at ``$from``.
     """

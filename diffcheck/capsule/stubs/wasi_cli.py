@@ -9,7 +9,7 @@ from diffcheck.capsule.stubs.spec import Spec, types
 
 
 def _string(address: str, length: str, at: int) -> str:
-    """Copies a string of the recorder memory to the caller, and its address and length into the element at ``$element``."""
+    """Copy a string of the recorder memory to the caller, and its address and length into the element at ``$element``."""
     return f"""
       {length} local.set $n
       {allocate(1, "local.get $n")} local.set $p
@@ -20,7 +20,7 @@ def _string(address: str, length: str, at: int) -> str:
 
 
 def _list(count: str, size: int, element: str) -> Spec:
-    """A stub that answers a list; ``element`` is the text that writes the one number ``$i`` at ``$element``."""
+    """Make a stub that answers a list; ``element`` is the text that writes the one number ``$i`` at ``$element``."""
     text = f"""
       {allocate(4, f"i32.const ${count} i32.const {size} i32.mul")} local.tee $list local.set $element
       block $done
@@ -39,21 +39,26 @@ def _list(count: str, size: int, element: str) -> Spec:
     return Spec(types("i"), (), text, locals=tuple((each, "i32") for each in names), needs_memory=True, needs_realloc=True)
 
 
-_ENTRY = "local.get $i i32.const 2 i32.shl i32.load $rec offset=${table}"
-_NEXT = "local.get $i i32.const 2 i32.shl i32.const 4 i32.add i32.load $rec offset=${table}"
+def _entry(table: str, ahead: int = 0) -> str:
+    return f"local.get $i i32.const {ahead} i32.add i32.const 2 i32.shl i32.load $rec offset=${table}"
+
+
+def _rest(table: str) -> str:
+    """Leave what is left of the string number ``$i`` from ``$start`` on, without its NUL."""
+    return f"{_entry(table, 1)} local.get $start i32.sub i32.const 1 i32.sub"
+
+
 _ARGUMENT = f"""
-  {_ENTRY.format(table="ARGS_TABLE")} local.set $start
-  {_string("local.get $start i32.const $ARGS i32.add",
-           f"{_NEXT.format(table='ARGS_TABLE')} local.get $start i32.sub i32.const 1 i32.sub", 0)}
+  {_entry("ARGS_TABLE")} local.set $start
+  {_string("local.get $start i32.const $ARGS i32.add", _rest("ARGS_TABLE"), 0)}
 """
-_KEY_SIZE = _ENTRY.format(table="ENV_KEYS")
+_KEY_SIZE = _entry("ENV_KEYS")
 _VARIABLE = f"""
-  {_ENTRY.format(table="ENV_TABLE")} local.set $start
+  {_entry("ENV_TABLE")} local.set $start
   {_string("local.get $start i32.const $ENV i32.add", _KEY_SIZE, 0)}
   ;; the value begins behind the key and its `=`, and ends before a NUL
   local.get $start {_KEY_SIZE} i32.add i32.const 1 i32.add local.set $start
-  {_string("local.get $start i32.const $ENV i32.add",
-           f"{_NEXT.format(table='ENV_TABLE')} local.get $start i32.sub i32.const 1 i32.sub", 8)}
+  {_string("local.get $start i32.const $ENV i32.add", _rest("ENV_TABLE"), 8)}
 """
 
 

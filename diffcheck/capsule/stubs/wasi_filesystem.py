@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from diffcheck.capsule.stubs.lowered import Table, drops, empty_list, error, methods, returns, tag
-from diffcheck.capsule.stubs.spec import Spec
+
+if TYPE_CHECKING:
+    from diffcheck.capsule.stubs.spec import Spec
 
 BAD_DESCRIPTOR: Final = 3
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from diffcheck.capsule.stubs.lowered import OTHER, Table, drops, empty_list, error, impossible, methods, returns, tag
-from diffcheck.capsule.stubs.spec import Spec
+
+if TYPE_CHECKING:
+    from diffcheck.capsule.stubs.spec import Spec
 
 HTTP_REQUEST_DENIED: Final = 15
 FORBIDDEN: Final = 1

@@ -48,7 +48,7 @@ def _closed(area: int, at: int) -> str:
 
 
 def _at_most_left(length: int) -> str:
-    """Sets ``$n`` to the least of what is asked for (parameter ``length``, an i64) and what is left, which has to be something."""
+    """Set ``$n`` to the least of what is asked for (parameter ``length``, an i64) and what is left, which has to be something."""
     return f"""
       {_LEFT} local.set $n
       local.get ${length} local.get $n i64.extend_i32_u i64.lt_u if local.get ${length} i32.wrap_i64 local.set $n end

@@ -27,9 +27,7 @@ _BYTES = f"""
   end
 """
 
-_GET_BYTES = Spec(
-    types("li"), (), _BYTES, locals=(("n", "i32"), ("p", "i32"), ("x", "i64")), needs_memory=True, needs_realloc=True
-)
+_GET_BYTES = Spec(types("li"), (), _BYTES, locals=(("n", "i32"), ("p", "i32"), ("x", "i64")), needs_memory=True, needs_realloc=True)
 _GET_U64 = Spec((), types("l"), NEXT_RANDOM, locals=(("x", "i64"),))
 _SEED = Spec(
     types("i"),

@@ -1,0 +1,35 @@
+"""``diffcheck seal``: an artifact without imports, for witness, wasmtime or anyone to run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import rich_click as click
+
+from diffcheck.cli.options import options
+
+_EPILOG = (
+    "The sealed file has the artifact's exports, start section and code as they are; arguments, environment and stdin are those of "
+    "the case file beside the artifact, and no arguments without one. A program that exits leaves its code and traps."
+)
+
+
+@click.command("seal", epilog=_EPILOG)
+@click.argument("artifact", metavar="ARTIFACT")
+@click.option("-o", "--output", required=True, metavar="FILE", help="The file to write; the manifest is written beside it.")
+@click.option("--stub-imports", type=click.Choice(("zero", "trap")), default="zero", show_default=True,
+              help="What a function gets that no stub is known for: zeros as its results, or a trap.")  # fmt: skip
+@options("deadline", "memory-limit")
+def command(artifact: str, output: str, stub_imports: str, **given: Any) -> int:  # noqa: ANN401 - the options of the table
+    """Close an artifact's imports with the stubs that a capsule has, and keep its exports.
+
+    So `witness run FILE --invoke ...` runs what otherwise needs a world, wasi 0.2 included.
+    """
+    from diffcheck import sealed  # noqa: PLC0415 - engines, only where they are used
+    from diffcheck.backend import Limits  # noqa: PLC0415 - as above
+
+    limits = Limits(deadline_s=given["deadline"], memory_bytes=given["memory_limit"])
+    for line in sealed.seal(Path(artifact), Path(output), stub_imports, limits):
+        click.echo(line)
+    return 0

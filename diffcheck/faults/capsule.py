@@ -1,0 +1,477 @@
+"""Faults on the capsule pass: each changes the running program before the recorder reads it, so that the stream is whole."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from diffcheck import witness
+from diffcheck.capsule import layout as lo
+from diffcheck.compare.allowances import NAN_RULE
+from diffcheck.faults import edit
+from diffcheck.faults.model import Artifact, Expected, Fault, Plant
+from diffcheck.faults.traps import TRAPS, other_trap
+from diffcheck.observation import Trapped, sentence
+from diffcheck.text import visible
+from diffcheck.values import Value, is_nan, is_quiet_nan
+from diffcheck.wasm.leb import u
+from diffcheck.wasm.types import encode_heaptype
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from random import Random
+
+    from diffcheck.observation import RowSeen
+    from diffcheck.wasm.code import Instruction
+    from diffcheck.wasm.module import Module
+
+_TOP: Final = 1 << 63
+_U64: Final = 1 << 64
+_FLIPS: Final = {
+    "i32": "i32.const {0} i32.xor",
+    "i64": "i64.const {0} i64.xor",
+    "f32": "i32.reinterpret_f32 i32.const {0} i32.xor f32.reinterpret_i32",
+    "f64": "i64.reinterpret_f64 i64.const {0} i64.xor f64.reinterpret_i64",
+}
+_WIDTHS: Final = {"i32": 32, "i64": 64, "f32": 32, "f64": 64, "v128": 128}
+_STUB_TO_PRINT: Final = ("wasi_snapshot_preview1", "fd_write")
+
+
+class Sealed:
+    """A capsule taken apart: the recorder's functions, found by their exports, and the calls of the rows in ``_start``."""
+
+    def __init__(self, artifact: Artifact) -> None:
+        assert artifact.sealed is not None, "only for artifacts that have a capsule"  # noqa: S101
+        assert artifact.capsule is not None  # noqa: S101
+        assert artifact.capsule.capsule is not None  # noqa: S101
+        self.module: Module = artifact.sealed
+        self.wasm = artifact.capsule.capsule.wasm
+        self.layout = artifact.capsule.capsule.layout
+        exports = {each.name: each.index for each in self.module.exports}
+        self.start, self.finish, self.rec = exports[lo.ENTRY], exports[lo.AFTER_TRAP_EXPORT], exports[lo.MEMORY_EXPORT]
+        self.found = witness.instrumentation(artifact.module)
+
+    def at_finish(self, inserted: bytes) -> Callable[[bytes], bytes]:
+        """The edit that puts instructions before all that ``finish`` reads."""
+        return lambda wasm: edit.rewritten(
+            self.module, wasm, {self.finish: edit.begin(edit.body(self.module, wasm, self.finish), inserted)}
+        )
+
+    def row_calls(self, data: bytes) -> list[Instruction]:
+        """The call of each row: the one after its record was begun (``call record drop``)."""
+        calls, begun = [], False
+        listed = edit.listing(data)
+        for each, after in zip(listed, listed[1:], strict=False):
+            if each.name != "call":
+                continue
+            if each.immediates[0] == self.finish - 1:
+                begun = after.name == "drop"
+            elif begun:
+                calls.append(each)
+                begun = False
+        return calls
+
+    def after_row(self, row: int, inserted: bytes) -> Callable[[bytes], bytes]:
+        """The edit that puts instructions right after a row's call, its results still on the stack."""
+
+        def change(wasm: bytes) -> bytes:
+            data = edit.body(self.module, wasm, self.start)
+            call = self.row_calls(data)[row]
+            return edit.rewritten(self.module, wasm, {self.start: data[: call.end] + inserted + data[call.end :]})
+
+        return change
+
+    def instead_of_row(self, row: int, before: bytes) -> Callable[[bytes], bytes] | None:
+        """The edit that puts ``before`` and zeros in the place of a row's call; None where a result has no zero."""
+        call = self.row_calls(edit.body(self.module, self.wasm, self.start))[row]
+        type_ = self.module.function_type(call.immediates[0])
+        without = edit.skipped(type_.params, type_.results)
+        if without is None:
+            return None
+
+        def change(wasm: bytes) -> bytes:
+            data = edit.body(self.module, wasm, self.start)
+            return edit.rewritten(self.module, wasm, {self.start: data[: call.offset] + before + without + data[call.end :]})
+
+        return change
+
+
+def add_to_counter(index: int, type_: str, change: int) -> bytes:
+    """Instructions that add to a counter's global."""
+    return edit.instructions(f"global.get $g {type_}.const $d {type_}.add global.set $g", g=index, d=change)
+
+
+def set_counter(index: int, type_: str, value: int) -> bytes:
+    """Instructions that set a counter's global."""
+    width = _WIDTHS[type_]
+    value %= 1 << width
+    return edit.instructions(f"{type_}.const $v global.set $g", g=index, v=value - (value >> width - 1 << width))
+
+
+def _counter(artifact: Artifact, chance: Random) -> tuple[int, int, str, int] | None:
+    """A counter's id, global, type and value."""
+    state, sealed = artifact.state, Sealed(artifact)
+    ids = [] if state is None else comparable(state.counters)
+    if state is None or not ids:
+        return None
+    id_ = chance.choice(ids)
+    return id_, *sealed.found.counters[id_], state.counters[id_]
+
+
+def off_by_one(artifact: Artifact, chance: Random, _all: tuple[Artifact, ...]) -> Fault | None:
+    """A counter one too high or too low."""
+    if (chosen := _counter(artifact, chance)) is None:
+        return None
+    id_, index, type_, value = chosen
+    change = chance.choice((1, -1))
+    wrong = (value + change) % (1 << _WIDTHS[type_])
+    expected = Expected("counter", f"counter {id_}", "", str(value), str(wrong))
+    return Fault("", f"counter {id_} {change:+}", expected, Sealed(artifact).at_finish(add_to_counter(index, type_, change)))
+
+
+def greatest(artifact: Artifact, chance: Random, _all: tuple[Artifact, ...]) -> Fault | None:
+    """A counter with all bits set."""
+    if (chosen := _counter(artifact, chance)) is None:
+        return None
+    id_, index, type_, value = chosen
+    expected = Expected("counter", f"counter {id_}", "", str(value), str((1 << _WIDTHS[type_]) - 1))
+    return Fault("", f"counter {id_}", expected, Sealed(artifact).at_finish(set_counter(index, type_, -1)))
+
+
+def comparable(counters: dict[int, int]) -> list[int]:
+    """The ids of counters that show no NaN's bits, which are open."""
+    return sorted(id_ for id_, value in counters.items() if not is_nan(Value("f64", value)))
+
+
+def pair_that_differs(counters: dict[int, int], chance: Random) -> tuple[int, int] | None:
+    """Two ids with unequal values, ascending."""
+    ids = comparable(counters)
+    first = chance.choice(ids) if ids else 0
+    others = [id_ for id_ in ids if counters[id_] != counters[first]]
+    if not others:
+        return None
+    second = chance.choice(others)
+    return min(first, second), max(first, second)
+
+
+def swapped(artifact: Artifact, chance: Random, _all: tuple[Artifact, ...]) -> Fault | None:
+    """Two counters with each other's values."""
+    state, sealed = artifact.state, Sealed(artifact)
+    pair = pair_that_differs(state.counters, chance) if state else None
+    if state is None or pair is None:
+        return None
+    (one, one_type), (other, other_type) = (sealed.found.counters[id_] for id_ in pair)
+    if one_type != other_type:
+        return None
+    text = edit.instructions("global.get $a global.get $b global.set $a global.set $b", a=one, b=other)
+    values = [str(state.counters[id_]) for id_ in pair]
+    return Fault("", f"counters {pair[0]} and {pair[1]}", Expected("counter", f"counter {pair[0]}", "", *values), sealed.at_finish(text))
+
+
+def counting_sites(module: Module, wasm: bytes, counters: dict[int, tuple[int, str]]) -> dict[int, tuple[int, int]]:
+    """Where the code counts: id to (function, offset of the constant 1) for counters that are counted in one place only."""
+    ids = {index: id_ for id_, (index, _) in counters.items()}
+    found: dict[int, list[tuple[int, int]]] = {}
+    for function in range(len(module.bodies)):
+        listed = edit.listing(edit.body(module, wasm, function))
+        for get, one, add, put in zip(listed, listed[1:], listed[2:], listed[3:], strict=False):
+            names = (get.name, one.name[3:], add.name[3:], put.name)
+            if names == ("global.get", ".const", ".add", "global.set") and get.immediates == put.immediates and one.immediates == (1,):
+                if get.immediates[0] in ids:
+                    found.setdefault(ids[get.immediates[0]], []).append((function, one.end - 1))
+    return {id_: sites[0] for id_, sites in found.items() if len(sites) == 1}
+
+
+def counted_twice(artifact: Artifact, chance: Random, _all: tuple[Artifact, ...]) -> Fault | None:
+    """An instruction's constant changed: a branch that counts by two, or not at all."""
+    state, sealed = artifact.state, Sealed(artifact)
+    sites = counting_sites(sealed.module, sealed.wasm, sealed.found.counters)
+    ids = sorted(id_ for id_ in sites if state is not None and state.counters[id_])
+    if state is None or not ids:
+        return None
+    id_, step = chance.choice(ids), chance.choice((0, 2))
+    expected = Expected("counter", f"counter {id_}", "", str(state.counters[id_]), str(step * state.counters[id_]))
+    return Fault("", f"counter {id_} counts by {step}", expected, counting(sealed.module, sites[id_], step))
+
+
+def counting(module: Module, site: tuple[int, int], step: int) -> Callable[[bytes], bytes]:
+    """The edit that makes a counting place count by another step."""
+    function, at = site
+
+    def change(wasm: bytes) -> bytes:
+        data = bytearray(edit.body(module, wasm, function))
+        data[at] = step
+        return edit.rewritten(module, wasm, {function: bytes(data)})
+
+    return change
+
+
+def _branch_fault(name: str) -> Plant:
+    def plant(artifact: Artifact, chance: Random, _all: tuple[Artifact, ...]) -> Fault | None:
+        sealed = Sealed(artifact)
+        if not sealed.layout.branches or not artifact.returned:
+            return None
+        row, at = chance.choice(artifact.returned), chance.randrange(len(sealed.layout.branches))
+        id_, seen = sealed.layout.branches[at], artifact.rows[row]
+        index = (sealed.found.brvals if name == "brval" else sealed.found.brcnts)[id_]
+        value = (seen.brvals if name == "brval" else seen.brcnts)[at]
+        text = edit.instructions("global.get $g i32.const 1 i32.xor global.set $g", g=index)
+        expected = Expected(name, f"{name} {id_}", seen.name, str(value), str(value ^ 1))
+        return Fault("", f"{name} {id_} in row {seen.name}", expected, sealed.after_row(row, text))
+
+    return plant
+
+
+def trace_record(artifact: Artifact, chance: Random, _all: tuple[Artifact, ...]) -> Fault | None:
+    """The value in a trace record."""
+    sealed = Sealed(artifact)
+    rows = [row for row in artifact.returned if len(artifact.rows[row].trace) >= 4]  # noqa: PLR2004 - bytes of a record
+    if not rows or sealed.found.trace is None:
+        return None
+    row = chance.choice(rows)
+    record = chance.randrange(len(artifact.rows[row].trace) // 4)
+    text = "i32.const $a i32.const $a i32.load8_u $m i32.const 1 i32.xor i32.store8 $m"
+    inserted = edit.instructions(text, a=16 + 4 * record + 2, m=sealed.found.trace)
+    name = artifact.rows[row].name
+    return Fault("", f"trace record {record} of row {name}", Expected("trace", f"trace record {record}", name), sealed.after_row(row, inserted))
+
+
+def _results(artifact: Artifact) -> list[tuple[int, RowSeen, Value]]:
+    rows = [(at, artifact.rows[at]) for at in artifact.returned]
+    return [(at, row, row.results[-1]) for at, row in rows if row.results and row.results[-1].type in _WIDTHS]
+
+
+def _flip(value: Value, mask: int) -> bytes:
+    if value.type == "v128":
+        return b"\xfd\x0c" + mask.to_bytes(16, "little") + b"\xfd\x51"  # v128.const, v128.xor
+    width = _WIDTHS[value.type]
+    return edit.instructions(_FLIPS[value.type].format(mask - (mask >> width - 1 << width)))
+
+
+def _holds_nan(value: Value) -> bool:
+    if value.type in ("f32", "f64"):
+        return is_nan(value)
+    lanes = [Value("f32", value.bits >> at & 0xFFFF_FFFF) for at in range(0, 128, 32)]
+    lanes += [Value("f64", value.bits >> at & _U64 - 1) for at in (0, 64)]
+    return value.type == "v128" and any(map(is_nan, lanes))
+
+
+def result_bit(artifact: Artifact, chance: Random, _all: tuple[Artifact, ...]) -> Fault | None:
+    """One bit of a result, right after the call."""
+    found = [each for each in _results(artifact) if not _holds_nan(each[2])]
+    if not found:
+        return None
+    at, row, value = chance.choice(found)
+    mask = 1 << chance.randrange(_WIDTHS[value.type])
+    item, wrong = f"result {len(row.results) - 1}", Value(value.type, value.bits ^ mask)
+    expected = Expected("result", item, row.name, str(value), str(wrong))
+    return Fault("", f"{item} of row {row.name}, mask {mask:#x}", expected, Sealed(artifact).after_row(at, _flip(value, mask)))
+
+
+def nan_payload(artifact: Artifact, chance: Random, _all: tuple[Artifact, ...]) -> Fault | None:
+    """The payload or the sign of a quiet NaN that a row returns: an allowance."""
+    found = [each for each in _results(artifact) if each[2].type in ("f32", "f64") and is_quiet_nan(each[2])]
+    if not found:
+        return None
+    at, row, value = chance.choice(found)
+    mask = 1 << chance.choice((0, 3, _WIDTHS[value.type] - 1))
+    item = f"result {len(row.results) - 1}"
+    return Fault("", f"{item} of row {row.name}", Expected("", item, row.name, rule=NAN_RULE), Sealed(artifact).after_row(at, _flip(value, mask)))
+
+
+def exported_global(artifact: Artifact, chance: Random, _all: tuple[Artifact, ...]) -> Fault | None:
+    """One bit of a mutable exported global."""
+    sealed, state = Sealed(artifact), artifact.state
+    indices = {each.name: each.index for each in artifact.module.exports if each.kind == "global"}
+    types = artifact.module.all_globals
+    names = [name for name, kind in sealed.layout.globals if types[indices[name]].mutable and kind in _FLIPS]
+    names = [name for name in names if state is not None and not _holds_nan(state.globals[name])]
+    if state is None or not names:
+        return None
+    name = chance.choice(names)
+    value = state.globals[name]
+    mask = 1 << chance.randrange(_WIDTHS[value.type])
+    text = edit.instructions("global.get $g", g=indices[name]) + _flip(value, mask) + edit.instructions("global.set $g", g=indices[name])
+    expected = Expected("global", f"global {visible(name)}", "", str(value), str(Value(value.type, value.bits ^ mask)))
+    return Fault("", f"global {name}, mask {mask:#x}", expected, sealed.at_finish(text))
+
+
+def _memory(artifact: Artifact, chance: Random) -> tuple[lo.Memory, int, int] | None:
+    """A memory, its size in pages, how many of them are digested."""
+    sealed, state = Sealed(artifact), artifact.state
+    if state is None:
+        return None
+    found = [
+        (memory, state.memories[at], len(state.pages[at])) for at, memory in enumerate(sealed.layout.memories) if state.pages[at]
+    ]
+    return chance.choice(found) if found else None
+
+
+def memory_byte(artifact: Artifact, chance: Random, _all: tuple[Artifact, ...]) -> Fault | None:
+    """One bit of one byte of memory."""
+    if (chosen := _memory(artifact, chance)) is None:
+        return None
+    memory, _, pages = chosen
+    address, bit = chance.randrange(pages * lo.PAGE), 1 << chance.randrange(8)
+    pointer = "i64" if memory.is64 else "i32"
+    text = f"{pointer}.const $a {pointer}.const $a i32.load8_u $m i32.const $b i32.xor i32.store8 $m"
+    inserted = edit.instructions(text, a=address, m=memory.index, b=bit)
+    item = f"memory {memory.index} at {address:#x}"
+    return Fault("", item, Expected("memory", item), Sealed(artifact).at_finish(inserted))
+
+
+def two_top_bits(artifact: Artifact, chance: Random, _all: tuple[Artifact, ...]) -> Fault | None:
+    """The top bits of two words of a page: what a digest without rotation does not see."""
+    if (chosen := _memory(artifact, chance)) is None:
+        return None
+    memory, _, pages = chosen
+    page, (one, other) = chance.randrange(pages), sorted(chance.sample(range(0, lo.PAGE, 8), 2))
+    pointer = "i64" if memory.is64 else "i32"
+    text = f"{pointer}.const $a {pointer}.const $a i64.load $m i64.const {-_TOP} i64.xor i64.store $m"
+    inserted = b"".join(edit.instructions(text, a=page * lo.PAGE + at, m=memory.index) for at in (one, other))
+    item = f"memory {memory.index} at {page * lo.PAGE + one + 7:#x}"
+    return Fault("", f"{item} and {page * lo.PAGE + other + 7:#x}", Expected("memory", item), Sealed(artifact).at_finish(inserted))
+
+
+def memory_size(artifact: Artifact, chance: Random, _all: tuple[Artifact, ...]) -> Fault | None:
+    """A memory one page larger."""
+    if (chosen := _memory(artifact, chance)) is None:
+        return None
+    memory, pages, _ = chosen
+    sealed = Sealed(artifact)
+    maximum = sealed.module.all_memories[memory.index].limits.maximum
+    if maximum is not None and pages >= maximum:
+        return None
+    inserted = edit.instructions(f"{'i64' if memory.is64 else 'i32'}.const 1 memory.grow $m drop", m=memory.index)
+    expected = Expected("memory size", f"memory {memory.index}", "", f"{pages} pages", f"{pages + 1} pages")
+    return Fault("", f"memory {memory.index}", expected, sealed.at_finish(inserted))
+
+
+def table_size(artifact: Artifact, chance: Random, _all: tuple[Artifact, ...]) -> Fault | None:
+    """A table one element longer."""
+    sealed, state = Sealed(artifact), artifact.state
+    if state is None:
+        return None
+    types = sealed.module.all_tables
+    room = [
+        at for at, size in enumerate(state.tables)
+        if types[at].ref.nullable and (types[at].limits.maximum is None or size < (types[at].limits.maximum or 0))
+    ]  # fmt: skip
+    if not room:
+        return None
+    table = chance.choice(room)
+    one = b"\x42\x01" if types[table].limits.is64 else b"\x41\x01"
+    inserted = b"\xd0" + encode_heaptype(types[table].ref.heap) + one + b"\xfc\x0f" + u(table) + b"\x1a"
+    size = state.tables[table]
+    expected = Expected("table size", f"table {table}", "", f"{size} elements", f"{size + 1} elements")
+    return Fault("", f"table {table}", expected, sealed.at_finish(inserted))
+
+
+def output_byte(artifact: Artifact, chance: Random, _all: tuple[Artifact, ...]) -> Fault | None:  # noqa: ARG001 - the plants' shape
+    """The first byte of what is printed, before it is captured."""
+    sealed = Sealed(artifact)
+    stub = next((each for each in sealed.layout.stubs if (each.module, each.name) == _STUB_TO_PRINT), None)
+    row = next((row for row in artifact.rows if (row.stdout and row.stdout.captured) or (row.stderr and row.stderr.captured)), None)
+    if stub is None or row is None:
+        return None
+    text = (
+        "local.get 1 i32.load $m offset=4 if local.get 1 i32.load $m local.get 1 i32.load $m i32.load8_u $m i32.const 1 i32.xor "
+        "i32.store8 $m end"
+    )
+    inserted = edit.instructions(text, m=0)
+
+    def change(wasm: bytes) -> bytes:
+        return edit.rewritten(sealed.module, wasm, {stub.index: edit.begin(edit.body(sealed.module, wasm, stub.index), inserted)})
+
+    return Fault("", f"output of row {row.name}", Expected("output", "std", row.name), change)
+
+
+def stub_call(artifact: Artifact, chance: Random, _all: tuple[Artifact, ...]) -> Fault | None:
+    """An imported function called once more."""
+    sealed = Sealed(artifact)
+    stubs = [each for each in sealed.layout.stubs if each.kind != "trap" and "exit" not in each.name]
+    stubs = [each for each in stubs if None not in map(edit.zero, sealed.module.function_type(each.index).params)]
+    if not stubs or not artifact.returned:
+        return None
+    stub, row = chance.choice(stubs), chance.choice(artifact.returned)
+    type_ = sealed.module.function_type(stub.index)
+    arguments = b"".join(edit.zero(each) or b"" for each in type_.params)
+    inserted = arguments + edit.called(stub.index) + b"\x1a" * len(type_.results)
+    item, name = f"calls of {visible(stub.module)} {visible(stub.name)}", artifact.rows[row].name
+    return Fault("", f"{item} in row {name}", Expected("stub calls", item, name), sealed.after_row(row, inserted))
+
+
+def trap_for_return(artifact: Artifact, chance: Random, _all: tuple[Artifact, ...]) -> Fault | None:
+    """A row that traps where it returned."""
+    if not artifact.returned:
+        return None
+    sealed, row, kind = Sealed(artifact), chance.choice(artifact.returned), chance.choice(sorted(TRAPS))
+    name = artifact.rows[row].name
+    expected = Expected("outcome", "outcome", name, "returned", f"trapped: {kind}")
+    return Fault("", f"{kind} in row {name}", expected, sealed.after_row(row, edit.instructions(TRAPS[kind], m=sealed.rec)))
+
+
+def _trapped(artifact: Artifact) -> tuple[int, RowSeen, Trapped] | None:
+    """The row in which the first instance ended by a trap that the specification defines."""
+    n_init = Sealed(artifact).layout.n_init
+    for at, row in enumerate(artifact.rows):
+        if isinstance(row.outcome, Trapped) and at >= n_init and row.outcome.kind not in ("call stack exhausted", "uncaught exception"):
+            return at, row, row.outcome
+    return None
+
+
+def return_for_trap(artifact: Artifact, chance: Random, _all: tuple[Artifact, ...]) -> Fault | None:  # noqa: ARG001 - as above
+    """A row that returns where it trapped."""
+    if (chosen := _trapped(artifact)) is None:
+        return None
+    at, row, outcome = chosen
+    change = Sealed(artifact).instead_of_row(at, b"")
+    expected = Expected("outcome", "outcome", row.name, sentence(outcome), "returned")
+    return Fault("", f"row {row.name}", expected, change) if change else None
+
+
+def other_trap_kind(artifact: Artifact, chance: Random, _all: tuple[Artifact, ...]) -> Fault | None:
+    """A row that traps for another reason."""
+    if (chosen := _trapped(artifact)) is None:
+        return None
+    at, row, outcome = chosen
+    sealed, kind = Sealed(artifact), other_trap(outcome.kind, chance)
+    change = sealed.instead_of_row(at, edit.instructions(TRAPS[kind], m=sealed.rec))
+    expected = Expected("outcome", "outcome", row.name, sentence(outcome), f"trapped: {kind}")
+    return Fault("", f"{kind} in row {row.name}", expected, change) if change else None
+
+
+def refused(artifact: Artifact, chance: Random, _all: tuple[Artifact, ...]) -> Fault | None:  # noqa: ARG001 - as above
+    """A module that the engine does not take."""
+    return Fault("", "the capsule", Expected("outcome", "outcome"), lambda wasm: wasm[:4] + b"\x02" + wasm[5:])
+
+
+PLANTS: Final[dict[str, Plant]] = {
+    "counter off by one": off_by_one,
+    "counter at its greatest": greatest,
+    "counters swapped": swapped,
+    "branch counts by another step": counted_twice,
+    "brval": _branch_fault("brval"),
+    "brcnt": _branch_fault("brcnt"),
+    "trace record": trace_record,
+    "result bit": result_bit,
+    "NaN payload": nan_payload,
+    "exported global": exported_global,
+    "memory byte": memory_byte,
+    "top bits of two words of memory": two_top_bits,
+    "memory size": memory_size,
+    "table size": table_size,
+    "output byte": output_byte,
+    "stub called once more": stub_call,
+    "trap for a return": trap_for_return,
+    "return for a trap": return_for_trap,
+    "another trap": other_trap_kind,
+    "refusal": refused,
+}
+
+
+def plant(kind: str, artifact: Artifact, chance: Random, everything: Sequence[Artifact]) -> Fault | None:
+    """A fault of that class in that artifact, if it has a place for one."""
+    fault = PLANTS[kind](artifact, chance, tuple(everything))
+    return msgspec.structs.replace(fault, kind=kind) if fault else None

@@ -1,0 +1,105 @@
+"""Changes to a finished module: code put into functions, functions put around others, exports taken away and added.
+
+Indices stay as they are: what is added comes last. The modules have no imports, so a function's index is its body's.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from diffcheck.wasm import code
+from diffcheck.wasm import section as ids
+from diffcheck.wasm.asm import assemble, link
+from diffcheck.wasm.leb import u
+from diffcheck.wasm.section import Section, section, write
+from diffcheck.wasm.types import RefType, encode_heaptype
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from diffcheck.wasm.code import Instruction
+    from diffcheck.wasm.module import Export, Module
+    from diffcheck.wasm.types import ValType
+
+_KINDS: Final = {"func": 0, "table": 1, "memory": 2, "global": 3, "tag": 4}
+_ZEROS: Final = {"i32": b"\x41\x00", "i64": b"\x42\x00", "f32": b"\x43" + bytes(4), "f64": b"\x44" + bytes(8), "v128": b"\xfd\x0c" + bytes(16)}
+_END: Final = b"\x0b"
+
+
+def instructions(text: str, **symbols: int) -> bytes:
+    """The instructions of a text, without locals and final ``end``."""
+    entry = link(assemble(text), symbols)
+    head = next(at for at, byte in enumerate(entry, 1) if byte < 0x80)  # noqa: PLR2004 - the last byte of a LEB128
+    return entry[head + 1 : -1]
+
+
+def zero(type_: ValType) -> bytes | None:
+    """A constant of a type: zero or null; None for a non-null reference."""
+    if isinstance(type_, RefType):
+        return b"\xd0" + encode_heaptype(type_.heap) if type_.nullable else None
+    return _ZEROS[type_]
+
+
+def body(module: Module, wasm: bytes, function: int) -> bytes:
+    """A function's body, without its size."""
+    offset, size = module.bodies[function]
+    return wasm[offset : offset + size]
+
+
+def listing(data: bytes) -> list[Instruction]:
+    """A body's instructions, with offsets in it."""
+    return list(code.instructions(data, start=code.read_locals(data).end))
+
+
+def begin(data: bytes, inserted: bytes) -> bytes:
+    """A body with instructions put before its first."""
+    start = code.read_locals(data).end
+    return data[:start] + inserted + data[start:]
+
+
+def rewritten(
+    module: Module,
+    wasm: bytes,
+    bodies: Mapping[int, bytes] | None = None,
+    *,
+    added: tuple[int, bytes] | None = None,
+    exports: Iterable[Export] | None = None,
+) -> bytes:
+    """The module with other bodies by function index, one function more as (typeidx, body), and other exports."""
+    changed: dict[int, bytes] = {}
+    if bodies or added:
+        entries = [(bodies or {}).get(at) or body(module, wasm, at) for at in range(len(module.bodies))]
+        types = list(module.functions)
+        if added:
+            types.append(added[0])
+            entries.append(added[1])
+        changed[ids.FUNCTION] = u(len(types)) + b"".join(map(u, types))
+        changed[ids.CODE] = u(len(entries)) + b"".join(u(len(each)) + each for each in entries)
+    if exports is not None:
+        items = [_export(each) for each in exports]
+        changed[ids.EXPORT] = u(len(items)) + b"".join(items)
+    sections: list[Section] = [section(each.id, changed[each.id]) if each.id in changed else each for each in module.sections]
+    return write(sections)
+
+
+def _export(each: Export) -> bytes:
+    name = each.name.encode()
+    return u(len(name)) + name + bytes([_KINDS[each.kind]]) + u(each.index)
+
+
+def function(inner: bytes) -> bytes:
+    """A body without locals."""
+    return b"\x00" + inner + _END
+
+
+def called(index: int) -> bytes:
+    """A call."""
+    return b"\x10" + u(index)
+
+
+def skipped(params: Iterable[ValType], results: Iterable[ValType]) -> bytes | None:
+    """What stands for a call that is not made: its arguments dropped, zeros given; None where a result has no zero."""
+    zeros = [zero(each) for each in results]
+    if None in zeros:
+        return None
+    return b"\x1a" * sum(1 for _ in params) + b"".join(each for each in zeros if each is not None)

@@ -1,0 +1,61 @@
+"""The engine with a fault: another one runs the program that was changed, and what it answers is changed on its way."""
+
+from __future__ import annotations
+
+import hashlib
+from itertools import count
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from diffcheck.backend import Backend
+from diffcheck.capsule import layout as lo
+from diffcheck.observation import Returned
+
+if TYPE_CHECKING:
+    from diffcheck.backend import Host, Identity, Limits, Pending, Program
+    from diffcheck.faults.model import Fault
+    from diffcheck.observation import Execution
+
+
+_numbers = count()
+"""Tells one fault's program from another's where an engine keeps what it compiled."""
+
+
+class FaultyBackend(Backend):
+    """``inner`` with ``fault``, or without one where that is None.
+
+    ``words`` has it carry windows of a stream, and nothing at a trap, as engines of the harness protocol do.
+    """
+
+    def __init__(self, inner: Backend, fault: Fault | None, *, words: bool) -> None:
+        self.inner, self.fault, self._number = inner, fault, next(_numbers)
+        self.words = words and inner.capabilities.transport == "memory"
+        self.capabilities = inner.capabilities
+        if self.words:
+            self.capabilities = msgspec.structs.replace(inner.capabilities, transport="words", state_at_trap=False)
+
+    def identity(self) -> Identity:
+        """The inner engine's."""
+        return self.inner.identity()
+
+    def start(self, program: Program, limits: Limits, host: Host) -> Pending:
+        """See ``Backend``."""
+        if self.fault is not None and self.fault.edit is not None:
+            wasm = self.fault.edit(program.wasm)
+            template = hashlib.sha256(f"{program.template_sha256} {self._number}".encode()).hexdigest()
+            program = msgspec.structs.replace(program, wasm=wasm, template_sha256=template if program.template_sha256 else "")
+        return _Pending(self, self.inner.start(program, limits, host), program.kind)
+
+
+class _Pending:
+    def __init__(self, backend: FaultyBackend, pending: Pending, kind: str) -> None:
+        self._backend, self._pending, self._kind = backend, pending, kind
+
+    def wait(self) -> Execution:
+        execution = self._pending.wait()
+        if self._kind == "capsule" and self._backend.words:
+            words = execution.carried[lo.HEADER_ADDRESS : lo.VIEW_ADDRESS + lo.VIEW_BYTES]
+            execution = msgspec.structs.replace(execution, carried=words if isinstance(execution.outcome, Returned) else b"")
+        fault = self._backend.fault
+        return fault.carry(execution) if fault is not None and fault.carry is not None else execution

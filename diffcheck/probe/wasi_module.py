@@ -1,0 +1,219 @@
+"""The module that probes one host function: it calls the function with known arguments and gives back all that came of it.
+
+Each export is one way of calling: ``run`` by a direct call, ``indirect`` by ``call_indirect`` (which is how the shims of a
+componentised program call), ``bare`` like ``run`` but without the calls that make its handles, ``again`` with the call made twice
+where the second one must not be taken. What an export gives is always the same row of 64-bit words, see ``Seen``.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from diffcheck.capsule import stubs
+from diffcheck.probe.programs import FUNC, MEMORY, export, module, name
+from diffcheck.wasm import section as ids
+from diffcheck.wasm.asm import assemble, link
+from diffcheck.wasm.leb import s, u
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+VERSION: Final = "0.2.0"
+SENTINEL: Final = 0x5E4711E1
+AREA, AREA2, FIRST, TEXT, HEAP, STORED = 0x400, 0x480, 0x500, 0x600, 0x2000, 0x8000
+AREA_BYTES: Final = 64
+HEAP_BYTES: Final = 1024
+UNTOUCHED: Final = b"\xa5" * AREA_BYTES
+N_EXTRA: Final = 2
+_FILL: Final = " ".join(f"i32.const {AREA} i64.const 0xa5a5a5a5a5a5a5a5 i64.store offset={at}" for at in range(0, AREA_BYTES, 8))
+_HEAD: Final = ("s1", "r1", "s2", "r2", "reallocs", *(f"x{each}" for each in range(N_EXTRA)))
+_BYTES: Final = {"i32": b"\x7f", "i64": b"\x7e"}
+_REALLOC: Final = """
+  global.get 1 i32.const 1 i32.add global.set 1
+  global.get 0 i32.const 7 i32.add i32.const -8 i32.and local.tee $at
+  local.get $size i32.add global.set 0
+  local.get $at
+"""
+
+
+class Function(msgspec.Struct, frozen=True):
+    """An import: its module and name as written, and its lowered signature."""
+
+    module: str
+    name: str
+    params: tuple[str, ...]
+    results: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return f"{self.module} {self.name}"
+
+
+class Probe(msgspec.Struct, frozen=True):
+    """How a function is called: its arguments, a text each; ``setup`` makes the handles they use, ``between`` and ``after`` run
+    after the first and the last call and may set ``$x0``, ``$x1``. ``traps_again`` is whether a second call must trap."""
+
+    function: Function
+    args: tuple[str, ...]
+    setup: str = ""
+    between: str = ""
+    after: str = ""
+    calls: int = 1
+    traps_again: bool = False
+
+
+class Seen(msgspec.Struct, frozen=True):
+    """What an export gave: results and what stood on the stack below them, of the first and the second call; how often it
+    allocated; the return areas after each call, and the memory that was allocated."""
+
+    sentinels: tuple[int, int]
+    results: tuple[int, int]
+    reallocs: int
+    extra: tuple[int, ...]
+    first: bytes
+    area: bytes
+    heap: bytes
+
+    def string(self, at: int, area: bytes | None = None) -> bytes | None:
+        """The bytes of the list of bytes whose address and length stand ``at`` in the return area; None where they are nowhere."""
+        address, length = struct.unpack_from("<II", self.area if area is None else area, at)
+        return self.memory(address, length)
+
+    def memory(self, address: int, length: int) -> bytes | None:
+        """Bytes that were allocated."""
+        start = address - HEAP
+        return self.heap[start : start + length] if 0 <= start and start + length <= HEAP_BYTES else None
+
+    def u64(self, at: int) -> int:
+        """A number in the return area."""
+        return int(struct.unpack_from("<Q", self.area, at)[0])
+
+    def u32(self, at: int) -> int:
+        """A number in the return area."""
+        return int(struct.unpack_from("<I", self.area, at)[0])
+
+
+N_WORDS: Final = len(_HEAD) + (2 * AREA_BYTES + HEAP_BYTES) // 8
+
+
+def seen(words: Sequence[int]) -> Seen:
+    """What the words mean that an export gave."""
+    mask = (1 << 64) - 1
+    head = [each & mask for each in words[: len(_HEAD)]]
+    data = b"".join(struct.pack("<Q", each & mask) for each in words[len(_HEAD) :])
+    first, area = data[:AREA_BYTES], data[AREA_BYTES : 2 * AREA_BYTES]
+    return Seen((head[0], head[2]), (head[1], head[3]), head[4], tuple(head[5:]), first, area, data[2 * AREA_BYTES :])
+
+
+def known(interface: str, function: str, version: str = VERSION) -> Function:
+    """A function of wasi 0.2 (``wasi:io/streams``, without a version) or preview 1, by the signature that its stub has."""
+    preview1 = not interface.startswith("wasi:")
+    spec = stubs.TABLES[interface if preview1 else f"{interface}@0.2"][function]
+    return Function(interface if preview1 else f"{interface}@{version}", function, spec.params, spec.results)
+
+
+class Builder:
+    """Collects the imports that texts use: ``<interface function>`` in a text calls it through the table."""
+
+    def __init__(self, probe: Probe, texts: Mapping[str, int]) -> None:
+        self.probe, self._texts = probe, texts
+        self.imports: list[Function] = [probe.function]
+        self._version = version_of(probe.function)
+
+    def build(self, data: bytes, *, stored: bool = False) -> bytes:
+        """The module. ``stored`` gives ``run`` only, its words in memory and their address and number as its result."""
+        probe = self.probe
+        ways: list[tuple[str, str]] = [("run", self._body("direct"))]
+        if not stored:
+            ways.append(("indirect", self._body("indirect")))
+            if probe.setup:
+                ways.append(("bare", self._body("direct", setup=False)))
+            if probe.traps_again:
+                ways.append(("again", self._body("indirect", calls=2)))
+        n = len(self.imports)
+        output = self._stored() if stored else self._words()
+        locals_ = {**dict.fromkeys(("h", "g", "k", "port"), "i32"), **dict.fromkeys(("t", *_HEAD), "i64")}
+        symbols: dict[str, int | bytes] = {f"f{at}": at for at in range(n)} | {f"t{at}": at for at in range(n)}
+        codes = [link(assemble(f"{text} {output}", locals=locals_), symbols) for _, text in ways]
+        realloc = link(assemble(_REALLOC, params=("old", "had", "align", "size"), locals={"at": "i32"}), {})
+        results = [b"\x7f"] if stored else [b"\x7e"] * N_WORDS
+        types = [_type(each.params, each.results) for each in self.imports]
+        return module(
+            {
+                ids.TYPE: [*types, b"\x60\x00" + u(len(results)) + b"".join(results), _type(("i32",) * 4, ("i32",))],
+                ids.IMPORT: [name(each.module) + name(each.name) + b"\x00" + u(at) for at, each in enumerate(self.imports)],
+                ids.FUNCTION: [u(n)] * len(ways) + [u(n + 1)],
+                ids.TABLE: [b"\x70\x00" + u(n)],
+                ids.MEMORY: [b"\x00\x02"],
+                ids.GLOBAL: [b"\x7f\x01\x41" + s(HEAP) + b"\x0b", b"\x7f\x01\x41\x00\x0b"],
+                ids.EXPORT: [
+                    *(export(text, FUNC, n + at) for at, (text, _) in enumerate(ways)),
+                    export("cabi_realloc", FUNC, n + len(ways)),
+                    export("memory", MEMORY, 0),
+                ],
+                ids.ELEMENT: [b"\x00\x41\x00\x0b" + u(n) + b"".join(u(at) for at in range(n))],
+                ids.CODE: [*codes, realloc],
+                ids.DATA: [b"\x00\x41" + s(TEXT) + b"\x0b" + u(len(data)) + data],
+            }
+        )
+
+    def _body(self, way: str, *, setup: bool = True, calls: int = 0) -> str:
+        """The calls; without ``setup`` a handle is 1."""
+        probe = self.probe
+        parts = [self._expand(probe.setup) if setup else "i32.const 1 local.set $h i32.const 1 local.set $g"]
+        call = "call $f0" if way == "direct" else "i32.const 0 call_indirect 0 (type $t0)"
+        for at in range(1, (calls or probe.calls) + 1):
+            if at == 2:  # noqa: PLR2004 - the second of two
+                parts.append(f"i32.const {FIRST} i32.const {AREA} i32.const {AREA_BYTES} memory.copy {self._expand(probe.between)}")
+            # Below the arguments stands a value that has to be there afterwards: neither more nor fewer values may come back.
+            parts.append(f"{_FILL} i64.const {SENTINEL} {self._expand(' '.join(probe.args))} {call}")
+            if probe.function.results:
+                widen = "i64.extend_i32_u" if probe.function.results == ("i32",) else ""
+                parts.append(f"{widen} local.set $r{at}")
+            parts.append(f"local.set $s{at}")
+        return " ".join([*parts, self._expand(probe.after)])
+
+    def _expand(self, text: str) -> str:
+        while "<" in text:
+            before, _, rest = text.partition("<")
+            inner, _, after = rest.partition(">")
+            interface, function = inner.split(" ")
+            text = f"{before}i32.const {self._slot(interface, function)} call_indirect 0 (type $t{self._slot(interface, function)}){after}"
+        for word, address in self._texts.items():
+            text = text.replace(f"@{word}", f"i32.const {address}")
+        return text.replace("AREA2", f"i32.const {AREA2}").replace("AREA", f"i32.const {AREA}")
+
+    def _slot(self, interface: str, function: str) -> int:
+        wanted = known(interface, function, self._version)
+        if wanted not in self.imports:
+            self.imports.append(wanted)
+        return self.imports.index(wanted)
+
+    def _words(self) -> str:
+        regions = ((FIRST, AREA_BYTES), (AREA, AREA_BYTES), (HEAP, HEAP_BYTES))
+        loads = (f"i32.const {at} i64.load offset={offset}" for at, size in regions for offset in range(0, size, 8))
+        return " ".join([_COUNT, *(f"local.get ${each}" for each in _HEAD), *loads])
+
+    def _stored(self) -> str:
+        head = " ".join(f"i32.const {STORED} local.get ${each} i64.store offset={8 + 8 * at}" for at, each in enumerate(_HEAD))
+        at, copies = STORED + 8 + 8 * len(_HEAD), []
+        for start, size in ((FIRST, AREA_BYTES), (AREA, AREA_BYTES), (HEAP, HEAP_BYTES)):
+            copies.append(f"i32.const {at} i32.const {start} i32.const {size} memory.copy")
+            at += size
+        header = f"i32.const {STORED} i32.const {STORED + 8} i32.store i32.const {STORED} i32.const {N_WORDS} i32.store offset=4"
+        return f"{_COUNT} {head} {' '.join(copies)} {header} i32.const {STORED}"
+
+
+_COUNT: Final = "global.get 1 i64.extend_i32_u local.set $reallocs"
+
+
+def version_of(function: Function) -> str:
+    """The version in a module's name; ``VERSION`` where it has none."""
+    return function.module.partition("@")[2] or VERSION
+
+
+def _type(params: Sequence[str], results: Sequence[str]) -> bytes:
+    coded = [u(len(each)) + b"".join(_BYTES[kind] for kind in each) for each in (params, results)]
+    return b"\x60" + b"".join(coded)

@@ -1,0 +1,74 @@
+"""Runs one command under our limits and lets its output through as it comes: ``python -m diffcheck.process.bounded SPEC``.
+
+For a person who wants to watch an engine: a tool that shows output live (subprocess-tee) has neither a deadline nor a kill, so it
+is given this program to show, which has both. How the command ended is written to a file as ``Ended``.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import msgspec
+
+from diffcheck.process.child import Ended
+from diffcheck.process.framing import FRAME_CAP_BYTES
+from diffcheck.process.reactor import Reactor
+from diffcheck.process.spawn import die_with_parent
+
+
+class Bounds(msgspec.Struct, frozen=True):
+    """What to run and its limits, as ``Reactor.start`` has them; ``ended`` is the file to write how it ended to."""
+
+    command: tuple[str, ...]
+    env: dict[str, str]
+    cwd: str
+    ended: str
+    deadline_s: float
+    memory_bytes: int | None
+    resident_bytes: int | None
+    output_bytes: int
+    output_stop_bytes: int
+    file_bytes: int | None
+
+
+def run_watched(bounds: Bounds, folder: Path) -> Ended:
+    """Run the command while subprocess-tee shows its output; gives how it ended."""
+    from subprocess_tee import run  # noqa: PLC0415 - 89 ms that only a person at a desk pays for
+
+    from diffcheck.process.spawn import own_program  # noqa: PLC0415 - as above
+
+    spec = folder / "bounds"
+    spec.write_bytes(msgspec.msgpack.encode(bounds))
+    command, environment = own_program("diffcheck.process.bounded", str(spec))
+    run(command, env=environment, tee=True, check=False)
+    return msgspec.msgpack.decode(Path(bounds.ended).read_bytes(), type=Ended)
+
+
+def main() -> None:
+    """Run what the file named by the only argument says."""
+    die_with_parent()
+    bounds = msgspec.msgpack.decode(Path(sys.argv[1]).read_bytes()[:FRAME_CAP_BYTES], type=Bounds)
+    with Reactor() as reactor:
+        child = reactor.start(
+            bounds.command,
+            env=bounds.env,
+            cwd=bounds.cwd,
+            deadline_s=bounds.deadline_s,
+            memory_bytes=bounds.memory_bytes,
+            resident_bytes=bounds.resident_bytes,
+            output_bytes=bounds.output_bytes,
+            output_stop_bytes=bounds.output_stop_bytes,
+            file_bytes=bounds.file_bytes,
+            echo=(sys.stdout.fileno(), sys.stderr.fileno()),
+        )
+        ended = reactor.wait(child)
+    # The folder is private and was made for this run; there is nothing to be replaced.
+    descriptor = os.open(bounds.ended, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(msgspec.msgpack.encode(ended))
+
+
+if __name__ == "__main__":
+    main()

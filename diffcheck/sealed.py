@@ -1,0 +1,76 @@
+"""Sealing a file: an artifact read and judged, its imports closed, written with its manifest beside it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from diffcheck import backend, process, witness
+from diffcheck.capsule.closed import close
+from diffcheck.casefile import read_regular
+from diffcheck.corpus import read_artifact
+from diffcheck.errors import ArtifactError, ManifestError, RunFailedError
+from diffcheck.observation import sentence
+from diffcheck.runner.once import Wanted, case_of
+from diffcheck.runner.plan import world
+from diffcheck.text import plural, visible
+from diffcheck.wasm import module as wasm
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from diffcheck.backend import Limits
+    from diffcheck.capsule.closed import ClosedArtifact
+
+_JUDGE: Final = "wasmtime"
+_MANIFEST_CAP: Final = 256 << 20
+_COMPONENT: Final = b"\0asm\x0d\0\x01\0"
+
+
+def seal(artifact: Path, output: Path, unknown_stubs: str, limits: Limits) -> Iterator[str]:
+    """Write the sealed artifact and its manifest; gives lines that say what was done. Raises ``DiffcheckError``."""
+    data = read_artifact(artifact)
+    if data.startswith(_COMPONENT):
+        raise ArtifactError(
+            f"{visible(str(artifact))} is a component", hint="make it a core module by `meld fuse --preserve-names`"
+        )
+    case = case_of(Wanted(str(artifact)))
+    manifest = None
+    if case.manifest:
+        manifest = read_regular(case.manifest, _MANIFEST_CAP, f"the manifest {visible(case.manifest)}", ManifestError)
+    _judge(data, "it", limits)
+    closed = close(wasm.read(data), msgspec.structs.replace(world(case, program_name=False), unknown_stubs=unknown_stubs))
+    _judge(closed.wasm, "the sealed artifact, which is a defect of diffcheck,", limits)
+    process.write_atomically(output, closed.wasm)
+    if manifest is not None:
+        process.write_atomically(witness.manifest_path(output), manifest)
+    yield from _said(closed, output, manifest is not None)
+
+
+def _judge(data: bytes, what: str, limits: Limits) -> None:
+    """Sealing an invalid body could make it valid, so the artifact is judged first."""
+    with process.Reactor() as reactor, process.private_folder() as folder:
+        judge = backend.create(_JUDGE, {})
+        assert isinstance(judge, backend.Oracle), "wasmtime is one"  # noqa: S101
+        try:
+            refusal = judge.validate(data, limits, backend.Host(reactor, folder))
+        finally:
+            judge.close()
+    if refusal is not None:
+        raise RunFailedError(f"wasmtime does not take {what}: {sentence(refusal)}")
+
+
+def _said(closed: ClosedArtifact, output: Path, has_manifest: bool) -> Iterator[str]:  # noqa: FBT001 - one caller
+    beside = (
+        f", and {visible(witness.manifest_path(output).name)}" if has_manifest else "; there was no manifest to write beside it"
+    )
+    yield f"wrote {visible(str(output))} ({len(closed.wasm):,} bytes){beside}"
+    kinds = {kind: sum(stub.kind == kind for stub in closed.stubs) for kind in ("functional", "zero", "trap")}
+    yield f"{plural(len(closed.stubs), 'imported function')}: " + ", ".join(f"{count} {kind}" for kind, count in kinds.items())
+    for stub in closed.stubs:
+        if stub.kind != "functional":
+            yield f"  {stub.kind}: {visible(stub.module)} {visible(stub.name)}"
+    if closed.may_exit:
+        yield "a program that exits leaves its code in the stubs' memory and traps: there is no driver here to unwind to"
