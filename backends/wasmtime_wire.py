@@ -9,7 +9,7 @@ from typing import Literal
 
 import msgspec
 
-from diffcheck.observation import Execution, Outcome  # noqa: TC001 - msgspec decodes by it
+from diffcheck.observation import Execution, Outcome
 
 Target = Literal["native", "pulley64"]
 

@@ -18,6 +18,7 @@ from functools import partial
 from pathlib import Path
 
 import common
+
 from diffcheck.capsule import layout as lo
 from diffcheck.runner.request import Request
 

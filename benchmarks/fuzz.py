@@ -30,7 +30,7 @@ import msgspec
 from backends import harness_protocol
 from backends.wasmtime_machine import Machine
 from backends.wasmtime_wire import Assemble, Assembled, Compile, Judged, Ran, Run, Validate, Variant
-from diffcheck import casefile, witness
+from diffcheck import witness
 from diffcheck.backend import Backend, Capabilities, Host, Identity, Limits, Oracle, Program
 from diffcheck.capsule import layout as lo
 from diffcheck.capsule.digest import digest

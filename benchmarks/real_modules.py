@@ -259,7 +259,7 @@ def rows(module: Module) -> Rows:
 
 def table(lines: list[Line], kilnd_version: str) -> str:
     """The outcome as Markdown."""
-    today = datetime.datetime.now(tz=datetime.timezone.utc).date().isoformat()
+    today = datetime.datetime.now(tz=datetime.UTC).date().isoformat()
     head = [
         "# Modules of real packages as capsules",
         "",

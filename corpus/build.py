@@ -60,7 +60,7 @@ def sysroot() -> Path:
 
 
 def builtins(clang: str) -> Path:
-    """clang's run-time library for wasm32, where 128-bit multiplication and the like live."""
+    """Clang's run-time library for wasm32, where 128-bit multiplication and the like live."""
     if given := os.environ.get("WASI_BUILTINS"):
         return Path(given)
     resources = Path(run([clang, "--print-resource-dir"], cwd=SRC).strip())

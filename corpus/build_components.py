@@ -11,7 +11,7 @@ meld, and that an instrumented one, by witness. The components take wasi 0.2 fun
 Tools come from PATH or from the variables of `build.py`, and MELD.
 """
 
-# ruff: noqa: T201 - a script that talks to who runs it
+
 
 from __future__ import annotations
 

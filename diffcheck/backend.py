@@ -13,7 +13,7 @@ import signal
 from abc import ABC, abstractmethod
 from functools import partial
 from importlib.metadata import entry_points
-from pathlib import Path  # noqa: TC003 - a field of Host
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol
 
 import msgspec
@@ -105,7 +105,8 @@ class Program(msgspec.Struct, frozen=True):
 
 class Host(msgspec.Struct, frozen=True):
     """What a worker gives its backends: the reactor that owns all children, a private folder, and whether a person watches: then
-    what an engine prints is shown as it comes, and its run is waited for at once."""
+    what an engine prints is shown as it comes, and its run is waited for at once.
+    """
 
     reactor: process.Reactor
     folder: Path
@@ -155,7 +156,8 @@ class Oracle(Backend):
 
 class Command(msgspec.Struct, frozen=True):
     """How to start an engine once: ``argv``, what its environment has besides the scrubbed one, and the folder to start it in,
-    the private one where none is said."""
+    the private one where none is said.
+    """
 
     argv: tuple[str, ...]
     environment: dict[str, str] = {}

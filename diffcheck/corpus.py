@@ -18,7 +18,7 @@ import msgspec
 from diffcheck.casefile import ARTIFACT_CAP, CaseLimits, Finding, Settings, inside, nearest, read_regular, read_settings
 from diffcheck.errors import CaseError, ConfigError, NothingToDoError
 from diffcheck.text import plural, visible
-from diffcheck.verdict import Verdict  # noqa: TC001 - msgspec reads it when a case is decoded
+from diffcheck.verdict import Verdict
 from diffcheck.witness import manifest_path
 
 if TYPE_CHECKING:

@@ -100,7 +100,7 @@ def tag(outcome: Outcome) -> str:
     return str(outcome.__struct_config__.tag)
 
 
-def sentence(outcome: Outcome) -> str:
+def sentence(outcome: Outcome) -> str:  # noqa: PLR0911 - one line an outcome
     """The outcome in a few words for a person."""
     match outcome:
         case Returned():
@@ -207,7 +207,8 @@ class Group(msgspec.Struct, frozen=True):
 
 class Observation(msgspec.Struct, frozen=True):
     """All that one engine did in one pass over a case. ``outcome`` is that of the pass: the first row that did not return, or
-    the failure that left no rows."""
+    the failure that left no rows.
+    """
 
     outcome: Outcome
     groups: tuple[Group, ...] = ()

@@ -105,6 +105,8 @@ class Selftest:
                 continue
             artifact, fault = chosen
             words = chance.random() < 0.5  # noqa: PLR2004 - half of them
+            if kind in capsule.OF_STATE and artifact.traps:
+                words = False  # no state comes out at a trap there, and the report says that it was not compared
             yield self._one(mode, artifact, fault, words=words)
             yield self._one(mode, artifact, None, words=words)
 

@@ -44,7 +44,8 @@ class Snapshot(msgspec.Struct, frozen=True):
 
     def as_json(self) -> dict[str, Any]:
         """What ``--format json`` prints: integers as JSON numbers, as witness has counters, and for every global its type and bits as
-        hex text, since readers in JavaScript lose digits of the numbers past 2^53."""
+        hex text, since readers in JavaScript lose digits of the numbers past 2^53.
+        """
         return {
             "schema": "diffcheck-snapshot-v1",
             "artifact": self.artifact,

@@ -9,7 +9,7 @@ _UNSAFE_CATEGORIES = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 
 
 def decode(data: bytes) -> str:
-    """Bytes from a child or a file as text; what is not UTF-8 becomes a visible ``\\xNN``, never a lone surrogate."""
+    r"""Bytes from a child or a file as text; what is not UTF-8 becomes a visible ``\xNN``, never a lone surrogate."""
     return data.decode("utf-8", errors="backslashreplace")
 
 

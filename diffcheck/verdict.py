@@ -39,7 +39,8 @@ DivergenceKind = Literal[
 
 class Where(msgspec.Struct, frozen=True, omit_defaults=True):
     """A place in the artifact's own terms: the row, the item (``counter 17``, ``memory 0 at 0x1f40``, ``result 0``), and for a
-    branch its function, kind and source line from the manifest."""
+    branch its function, kind and source line from the manifest.
+    """
 
     row: str = ""
     item: str = ""
@@ -77,7 +78,8 @@ Conclusion = Literal["proved", "gap", "dead"]
 
 class McdcImpact(msgspec.Struct, frozen=True):
     """A condition about which the subject's run says another thing than the oracle's: ``decision`` is the manifest's id, ``condition``
-    the index in it, ``branch`` the branch's id."""
+    the index in it, ``branch`` the branch's id.
+    """
 
     decision: int
     condition: int

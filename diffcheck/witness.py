@@ -26,7 +26,8 @@ _MANIFEST_CAP: Final = 256 << 20
 
 class Instrumentation(msgspec.Struct, frozen=True):
     """What witness added to an artifact, by index: branch id to global index for counters (with their type), brval and brcnt;
-    the trace memory; the two reset functions. All empty where the artifact is not instrumented."""
+    the trace memory; the two reset functions. All empty where the artifact is not instrumented.
+    """
 
     counters: dict[int, tuple[int, str]]
     brvals: dict[int, int]

@@ -151,7 +151,7 @@ def test_any_row_is_called_or_refused(row: str) -> None:
     try:
         rows = choose(of, [row]).rows
     except CaseError as error:
-        assert error.hint  # noqa: PT017 - either way is right, and both are looked at
+        assert error.hint
     else:
         assert [each.name for each in rows] == [row]
 

@@ -15,7 +15,7 @@ from diffcheck.cli.options import options
 @click.option("--faults", type=click.IntRange(1, 100_000), default=200, show_default=True, envvar="DIFFCHECK_FAULTS", show_envvar=True, help="How many faults, half of them on the direct pass; as many runs without a fault follow.")
 @click.option("--engine", default="wasmtime", show_default=True, envvar="DIFFCHECK_ENGINE", show_envvar=True, metavar="NAME", help="The engine that runs the programs with faults in them.")
 @options("kilnd", "deadline")
-def command(paths: tuple[str, ...], seed: int, faults: int, engine: str, kilnd: str | None, deadline: float) -> int:  # noqa: PLR0913, E501 - one an option
+def command(paths: tuple[str, ...], seed: int, faults: int, engine: str, kilnd: str | None, deadline: float) -> int:
     """Plant faults in programs and in what engines answer, and see that each is reported as what it is and where it is.
 
     PATH is an artifact or a folder of them; without one, faults are planted in five small artifacts of diffcheck's own. Exit code

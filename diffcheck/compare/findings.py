@@ -33,7 +33,7 @@ class Findings:
         """The allowances, one a rule and item."""
         return tuple(self._allowances.values())
 
-    def diverge(  # noqa: PLR0913 - the parts of a divergence, by name
+    def diverge(
         self,
         kind: DivergenceKind,
         item: str,
@@ -59,7 +59,8 @@ class Findings:
 
     def _cause(self, row: str, own: str) -> str:
         """The signature that a divergence is told under: that of the earliest one in its row, or for the final state of the
-        earliest one on its instance, since one wrong value leaves many behind it."""
+        earliest one on its instance, since one wrong value leaves many behind it.
+        """
         first = self._causes.setdefault("", own)
         return self._causes.setdefault(row, own) if row else first
 

@@ -471,6 +471,15 @@ PLANTS: Final[dict[str, Plant]] = {
 }
 
 
+OF_STATE: Final = frozenset(
+    {
+        "counter off by one", "counter at its greatest", "counters swapped", "branch counts by another step", "exported global",
+        "memory byte", "top bits of two words of memory", "memory size", "table size",
+    }
+)  # fmt: skip
+"""The classes that only an instance's last state shows."""
+
+
 def plant(kind: str, artifact: Artifact, chance: Random, everything: Sequence[Artifact]) -> Fault | None:
     """A fault of that class in that artifact, if it has a place for one."""
     fault = PLANTS[kind](artifact, chance, tuple(everything))

@@ -22,8 +22,11 @@ _STREAM: Final = Expected("stream")
 _HEADER_BITS: Final = 8 * (lo.HEADER.size - 4)  # all but the flags, which say that memory was short
 
 
-def _change(at: Callable[[bytes, int, int], bytes]) -> Callable[[Execution], Execution]:
-    """Changes what is carried; ``at`` is given the bytes, where the header begins, and where the stream does."""
+def _change(bits: Callable[[int, int, int], tuple[int, ...]]) -> Callable[[Execution], Execution]:
+    """Flips bits of what is carried; ``bits`` is given where header and stream begin and how many bytes of it are there.
+
+    A run of fewer rows has a shorter stream, so a place in it is a fraction of what is there.
+    """
 
     def carry(execution: Execution) -> Execution:
         data = execution.carried
@@ -31,8 +34,10 @@ def _change(at: Callable[[bytes, int, int], bytes]) -> Callable[[Execution], Exe
             return execution
         words = len(data) == 8 * lo.SLOTS
         header = 0 if words else lo.HEADER_ADDRESS
-        stream = lo.HEADER.size if words else lo.read_header(data[header : header + lo.HEADER.size]).address
-        return msgspec.structs.replace(execution, carried=at(data, header, stream))
+        said = lo.read_header(data[header : header + lo.HEADER.size])
+        stream = lo.HEADER.size if words else said.address
+        there = max(0, min(said.length, len(data) - stream))
+        return msgspec.structs.replace(execution, carried=_flipped(data, *bits(header, stream, there)))
 
     return carry
 
@@ -46,21 +51,26 @@ def _flipped(data: bytes, *bits: int) -> bytes:
 
 def damaged(artifact: Artifact, chance: Random, _all: tuple[Artifact, ...]) -> Fault | None:
     """One bit of the header or of the stream's first window."""
-    bits = 8 * min(artifact.stream_bytes, lo.VIEW_BYTES)
-    in_header, bit = chance.random() < 0.3 or not bits, chance.randrange(_HEADER_BITS)  # noqa: PLR2004 - a third of them
-    inside = chance.randrange(bits) if bits else 0
-    carry = _change(lambda data, header, stream: _flipped(data, 8 * header + bit if in_header else 8 * stream + inside))
-    return Fault("", f"bit {bit} of the header" if in_header else f"bit {inside} of the stream", _STREAM, carry=carry)
+    in_header = chance.random() < 0.3 or not artifact.stream_bytes  # noqa: PLR2004 - a third of them
+    bit, fraction = chance.randrange(_HEADER_BITS), chance.random()
+    if in_header:
+        return Fault("", f"bit {bit} of the header", _STREAM, carry=_change(lambda header, _stream, _there: (8 * header + bit,)))
+    carry = _change(lambda _header, stream, there: (8 * stream + int(8 * there * fraction),) if there else ())
+    return Fault("", f"a bit of the stream, {fraction:.0%} into it", _STREAM, carry=carry)
 
 
 def top_bits(artifact: Artifact, chance: Random, _all: tuple[Artifact, ...]) -> Fault | None:
     """The top bits of two words of the stream."""
-    words = min(artifact.stream_bytes, lo.VIEW_BYTES) // 8
-    if words < 2:  # noqa: PLR2004 - a pair
+    if artifact.stream_bytes < 16:  # noqa: PLR2004 - two words
         return None
-    one, other = sorted(chance.sample(range(words), 2))
-    carry = _change(lambda data, _header, stream: _flipped(data, *(8 * stream + 64 * word + 63 for word in (one, other))))
-    return Fault("", f"words {one} and {other} of the stream", _STREAM, carry=carry)
+    one, other = chance.random(), chance.random()
+
+    def bits(_header: int, stream: int, there: int) -> tuple[int, ...]:
+        words = there // 8
+        first = int(words * one)
+        return tuple(8 * stream + 64 * word + 63 for word in (first, (first + 1 + int((words - 1) * other)) % words))
+
+    return Fault("", f"two words of the stream, the first {one:.0%} into it", _STREAM, carry=_change(bits))
 
 
 def empty_stream(artifact: Artifact, chance: Random, _all: tuple[Artifact, ...]) -> Fault | None:  # noqa: ARG001 - the plants' shape

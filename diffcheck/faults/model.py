@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable  # noqa: TC003 - msgspec reads it
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from diffcheck.observation import Returned
+from diffcheck.observation import Returned, Trapped
 
 if TYPE_CHECKING:
     from random import Random
@@ -80,6 +80,11 @@ class Artifact(msgspec.Struct, frozen=True):
     state: FinalState | None = None
     stream_bytes: int = 0
     execution: Execution | None = None
+
+    @property
+    def traps(self) -> bool:
+        """Whether the first instance ends by a trap: an engine that reports nothing there shows no state of it."""
+        return any(isinstance(row.outcome, Trapped) for row in self.rows)
 
     @property
     def returned(self) -> tuple[int, ...]:

@@ -11,7 +11,7 @@ from diffcheck import process
 from diffcheck.backend import Capabilities, Host, Identity
 from diffcheck.errors import DiffcheckError
 from diffcheck.probe.ask import engine_findings, smoke
-from diffcheck.verdict import EngineFinding  # noqa: TC001 - msgspec reads annotations
+from diffcheck.verdict import EngineFinding
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -53,7 +53,8 @@ class Function(msgspec.Struct, frozen=True):
 
 class Probe(msgspec.Struct, frozen=True):
     """How a function is called: its arguments, a text each; ``setup`` makes the handles they use, ``between`` and ``after`` run
-    after the first and the last call and may set ``$x0``, ``$x1``. ``traps_again`` is whether a second call must trap."""
+    after the first and the last call and may set ``$x0``, ``$x1``. ``traps_again`` is whether a second call must trap.
+    """
 
     function: Function
     args: tuple[str, ...]
@@ -66,7 +67,8 @@ class Probe(msgspec.Struct, frozen=True):
 
 class Seen(msgspec.Struct, frozen=True):
     """What an export gave: results and what stood on the stack below them, of the first and the second call; how often it
-    allocated; the return areas after each call, and the memory that was allocated."""
+    allocated; the return areas after each call, and the memory that was allocated.
+    """
 
     sentinels: tuple[int, int]
     results: tuple[int, int]
@@ -84,7 +86,7 @@ class Seen(msgspec.Struct, frozen=True):
     def memory(self, address: int, length: int) -> bytes | None:
         """Bytes that were allocated."""
         start = address - HEAP
-        return self.heap[start : start + length] if 0 <= start and start + length <= HEAP_BYTES else None
+        return self.heap[start : start + length] if start >= 0 and start + length <= HEAP_BYTES else None
 
     def u64(self, at: int) -> int:
         """A number in the return area."""

@@ -7,6 +7,7 @@ bisection over the rows.
 
 from __future__ import annotations
 
+import contextlib
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -14,9 +15,9 @@ import msgspec
 
 from diffcheck import mcdc
 from diffcheck.capsule import layout as lo
+from diffcheck.capsule.decode import left_open, swallowed
 from diffcheck.capsule.decode import rows as decode_rows
 from diffcheck.capsule.decode import state as decode_state
-from diffcheck.capsule.decode import left_open, swallowed
 from diffcheck.compare import allowances as allow
 from diffcheck.compare import outcomes
 from diffcheck.compare import rows as compare_rows
@@ -90,10 +91,8 @@ class CapsulePass:
 
     def report(self) -> PassReport:
         """Run everything and say what came out."""
-        try:
+        with contextlib.suppress(_Over):
             self._groups()
-        except _Over:
-            pass
         findings = self.findings
         verdict = "diverge" if findings.total else "inconclusive" if self.inconclusive else "agree"
         agreed = findings.agreement
@@ -377,7 +376,7 @@ class CapsulePass:
             msgspec.structs.replace(limits, deterministic_relaxed_simd=True),
         ]
 
-    def _view(
+    def _view(  # noqa: PLR0913 - the parameters of a view
         self, side: Side, first: int, last: int, mode: int, offset: int, step: int, *, space: int = 0, page: int = 0,
         limits: Limits | None = None,
     ) -> bytes | None:  # fmt: skip

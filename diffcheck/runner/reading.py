@@ -52,7 +52,8 @@ class Stop(msgspec.Struct, frozen=True):
 
 class Instance(msgspec.Struct, frozen=True):
     """The rows that shared one instance, init rows first, and its state after them. ``agrees`` is whether the oracle's digest is
-    the subject's; None where the oracle gave none."""
+    the subject's; None where the oracle gave none.
+    """
 
     rows: tuple[RowSeen, ...]
     state: FinalState

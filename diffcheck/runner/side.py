@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
 class Ran(msgspec.Struct, frozen=True):
     """A run as read: its outcome; the header where the stream was finished; the whole image where the transport brings it;
-    the view; ``damage`` where a stream came that is none."""
+    the view; ``damage`` where a stream came that is none.
+    """
 
     outcome: Outcome
     header: lo.Header | None = None

@@ -327,7 +327,7 @@ def test_a_run_that_stops_before_the_trap_has_the_same_rows() -> None:
 
 
 def test_a_trap_in_the_start_function_is_its_row() -> None:
-    done = run("(module (func $s unreachable) (start $s) (func (export \"r\")))")
+    done = run('(module (func $s unreachable) (start $s) (func (export "r")))')
     assert outcomes(done) == {"(start)": TRAPPED, "r": None}
 
 
@@ -530,7 +530,7 @@ def test_the_plans_digest_changes_with_all_that_it_names() -> None:
 
 def test_the_known_answer_is_of_the_pattern() -> None:
     a, b = digest(mm.PATTERN_BYTES)
-    assert KNOWN_ANSWER == a ^ (b << 32 | b >> 32) & (1 << 64) - 1
+    assert a ^ (b << 32 | b >> 32) & (1 << 64) - 1 == KNOWN_ANSWER
 
 
 def test_rows_and_state_of_a_pass_decode_alone() -> None:

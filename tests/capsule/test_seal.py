@@ -65,7 +65,7 @@ def check_indices(data: bytes, made: Capsule) -> None:
             assert (one.limits.minimum, one.limits.is64) == (other.limits.minimum, other.limits.is64)
             assert other.limits.maximum is not None
             assert one.limits.maximum is None or other.limits.maximum <= one.limits.maximum
-    assert inside.data[: len(module.data)] and len(inside.data) == len(module.data) + 1 or not module.data
+    assert (inside.data[: len(module.data)] and len(inside.data) == len(module.data) + 1) or not module.data
     assert [(each.mode, each.memory, each.size) for each in inside.data[:-1]] == [
         (each.mode, each.memory, each.size) for each in module.data
     ]

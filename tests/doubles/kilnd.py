@@ -5,7 +5,7 @@ validates. Arguments, since the environment is scrubbed: ``--fault NAME`` makes 
 sets its fuel, ``--chatter`` prints debug lines first.
 """
 
-# ruff: noqa: T201 - a program of its own
+
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """A stand-in for an engine that runs WASI commands: wasmtime-py with the words and exit statuses of wasmtime's command line."""
 
-# ruff: noqa: T201 - a program of its own
+
 
 from __future__ import annotations
 

@@ -77,7 +77,7 @@ def main(kilnd: str, version: str) -> None:
     for name, program in cases.items():
         transcript = record(kilnd, program, MEMORY_BYTES.get(name, 4 << 30))
         (folder / f"{name}.json").write_text(json.dumps(transcript, indent=1) + "\n")
-    print(f"{len(cases)} transcripts in {folder}")  # noqa: T201 - a program of its own
+    print(f"{len(cases)} transcripts in {folder}")
 
 
 if __name__ == "__main__":
