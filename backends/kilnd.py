@@ -91,7 +91,9 @@ class Kilnd(CommandBackend):
 
 def find(options: Mapping[str, str]) -> tuple[Path, str]:
     """Where kilnd is, and how it was found: ``--kilnd``, then ``DIFFCHECK_KILND``, then PATH; raises ``EngineMissingError``."""
-    for found, given in (("--kilnd", options.get("kilnd")), (VARIABLE, os.environ.get(VARIABLE))):
+    option, variable = options.get("kilnd"), os.environ.get(VARIABLE)
+    # The command line takes the variable for the option where only that is set.
+    for found, given in (("--kilnd", option if option != variable else None), (VARIABLE, variable)):
         if given:
             path = Path(given).expanduser()
             if not (path.is_file() and os.access(path, os.X_OK)):

@@ -141,7 +141,7 @@ class Decisions:
             yield self._evaluated(decision, evaluated, None)
 
     def _evaluated(
-        self, decision: int, evaluated: dict[int, bool], returned: bool | None
+        self, decision: int, evaluated: dict[int, bool], returned: bool | None  # noqa: FBT001 - a value
     ) -> tuple[int, dict[int, bool], bool | None]:  # fmt: skip
         """The outcome of a chain of ands or of ors is the value of its last condition that was evaluated."""
         if self._decisions[decision].chain_kind in _CHAINS:

@@ -43,8 +43,10 @@ class Snapshot(msgspec.Struct, frozen=True):
         return {name: _integer(name, value) for name, value in self.globals.items() if value.type in ("i32", "i64")}
 
     def as_json(self) -> dict[str, Any]:
-        """What ``--format json`` prints: integers as JSON numbers, as witness has counters, and for every global its type and bits as
-        hex text, since readers in JavaScript lose digits of the numbers past 2^53.
+        """What ``--format json`` prints.
+
+        Integers are JSON numbers, as witness has its counters; for every global there are type and bits as hex text besides, since
+        readers in JavaScript lose digits of numbers past 2^53.
         """
         return {
             "schema": "diffcheck-snapshot-v1",

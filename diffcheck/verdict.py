@@ -165,7 +165,8 @@ class PassReport(msgspec.Struct, frozen=True):
 
 
 class CaseReport(msgspec.Struct, frozen=True):
-    """What became of a case. ``plan`` is the plan's digest in hex; ``not_done`` says what was left out, in sentences."""
+    """What became of a case. ``plan`` is the plan's digest in hex; ``not_done`` says what was left out, in sentences; ``findings``
+    is what the case file says of why it diverges, with the specification's section."""
 
     case: str
     artifact: str
@@ -181,6 +182,7 @@ class CaseReport(msgspec.Struct, frozen=True):
     elapsed_ns: int = 0
     not_done: tuple[str, ...] = ()
     explanation: str = ""
+    findings: tuple[str, ...] = ()
 
     @property
     def as_expected(self) -> bool:

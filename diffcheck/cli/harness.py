@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from typing import Any
 
 import rich_click as click
@@ -20,10 +19,10 @@ _EPILOG = (
 @click.option("--backend", default="kilnd", show_default=True, metavar="NAME", envvar="DIFFCHECK_BACKEND", show_envvar=True,
               help="The engine to run under: a name from `diffcheck backends`, or harness:COMMAND or wasi:COMMAND.")  # fmt: skip
 @click.option("--rows", multiple=True, metavar="ROW", envvar="DIFFCHECK_ROWS", show_envvar=True,
-              help="A row to call, EXPORT or EXPORT=arg,arg; repeated, in order, as witness's --invoke and --invoke-with-args. "
-                   "declared takes the case file's or the default ones, auto adds boundary values.")  # fmt: skip
+              help="A row to call, EXPORT or EXPORT=arg,arg; repeated, in order, as witness's --invoke and "
+                   "--invoke-with-args. declared takes the case file's or the default ones, auto adds boundary values.")  # fmt: skip
 @click.option("--schema", type=click.Choice(("auto", "v1", "v2")), default="auto", show_default=True,
-              help="v1 has counters only, v2 also every row's state, for MC/DC; auto is v2 where the module has row state.")  # fmt: skip
+              help="v1 has counters only, v2 also every row's state, for MC/DC; auto is v2 where there is row state.")  # fmt: skip
 @click.option("--keep-going", is_flag=True,
               help="After a row that does not return go on in a new instance, and sum the counters.")  # fmt: skip
 @click.option("--full", is_flag=True,
@@ -49,5 +48,5 @@ def command(backend: str, rows: tuple[str, ...], schema: Any, **given: Any) -> i
         max_passes=given["max_passes"],
         options={"kilnd": given["kilnd"]} if given["kilnd"] else {},
     )
-    harness.run(wanted, schema, os.environ, lambda line: print(f"note: {visible(line, 2000)}", file=sys.stderr))
+    harness.run(wanted, schema, os.environ, lambda line: click.echo(f"note: {visible(line, 2000)}", err=True))
     return 0

@@ -10,8 +10,8 @@ import rich_click as click
 from diffcheck.cli.options import options
 
 _EPILOG = (
-    "In JSON, `values` has the i32 and i64 globals as numbers (unsigned for what witness added, as witness has them), and `globals` "
-    "every global with its type and its bits as hex text. Exit code 1 where the run did not come through."
+    "In JSON, `values` has the i32 and i64 globals as numbers (unsigned for what witness added, as witness has them), and "
+    "`globals` every global with its type and its bits as hex text. Exit code 1 where the run did not come through."
 )
 
 

@@ -7,6 +7,7 @@ where the second one must not be taken. What an export gives is always the same 
 
 from __future__ import annotations
 
+import re
 import struct
 from typing import TYPE_CHECKING, Final
 
@@ -29,6 +30,7 @@ HEAP_BYTES: Final = 1024
 UNTOUCHED: Final = b"\xa5" * AREA_BYTES
 N_EXTRA: Final = 2
 _FILL: Final = " ".join(f"i32.const {AREA} i64.const 0xa5a5a5a5a5a5a5a5 i64.store offset={at}" for at in range(0, AREA_BYTES, 8))
+_AT_TEXT: Final = re.compile(r"@(\w+)")
 _HEAD: Final = ("s1", "r1", "s2", "r2", "reallocs", *(f"x{each}" for each in range(N_EXTRA)))
 _BYTES: Final = {"i32": b"\x7f", "i64": b"\x7e"}
 _REALLOC: Final = """
@@ -183,8 +185,7 @@ class Builder:
             inner, _, after = rest.partition(">")
             interface, function = inner.split(" ")
             text = f"{before}i32.const {self._slot(interface, function)} call_indirect 0 (type $t{self._slot(interface, function)}){after}"
-        for word, address in self._texts.items():
-            text = text.replace(f"@{word}", f"i32.const {address}")
+        text = _AT_TEXT.sub(lambda match: f"i32.const {self._texts[match[1]]}", text)
         return text.replace("AREA2", f"i32.const {AREA2}").replace("AREA", f"i32.const {AREA}")
 
     def _slot(self, interface: str, function: str) -> int:

@@ -57,9 +57,11 @@ def blocks(report: Report, case: CaseReport, width: int) -> Iterator[RenderableT
     """The parts of the case's page, in order."""
     yield _head(report, case)
     for each in case.passes:
-        yield Group(Rule(_title(each), align="left", style=words.QUIET), *_pass(report, each, width))
+        yield Group(Rule(_title(each), align="left", style=words.QUIET), *_pass(report, case, each, width))
     if case.explanation:
         yield Group(Text("explanation", style=words.HEADING), Padding(_lines(case.explanation), (0, 0, 0, 2)))
+    if case.findings:
+        yield _bullets("what the case file knows of it", case.findings)
     if case.not_done:
         yield _bullets("not done", case.not_done)
     if report.notice:
@@ -94,7 +96,7 @@ def _title(each: PassReport) -> Text:
     return title.append_text(words.verdict(each.verdict) if each.applicable else Text("not applicable", style=words.QUIET))
 
 
-def _pass(report: Report, each: PassReport, width: int) -> Iterator[RenderableType]:
+def _pass(report: Report, case: CaseReport, each: PassReport, width: int) -> Iterator[RenderableType]:
     if not each.applicable:
         yield words.safe(each.why, limit=1000)
         return
@@ -106,7 +108,11 @@ def _pass(report: Report, each: PassReport, width: int) -> Iterator[RenderableTy
     if each.agreement.not_compared:
         yield _bullets("not compared", each.agreement.not_compared)
     if each.divergences:
+        if each.mode == "capsule":
+            yield _agreed_until(case, each.divergences[0].where.row)
         yield _divergences(report, each, width)
+    if each.mcdc:
+        yield _bullets(f"MC/DC: {words.impact(each.mcdc)}", map(words.conclusion, each.mcdc[:_MAX_DIVERGENCES]))
     if each.allowances:
         yield _bullets("let pass, because the specification leaves it open", map(_allowance, each.allowances))
     if each.stubs:
@@ -117,6 +123,18 @@ def _pass(report: Report, each: PassReport, width: int) -> Iterator[RenderableTy
         heading = f"{printed.stream} of {visible(printed.row)} ({plural(printed.total, 'byte')}{cut})"
         yield Group(Text(heading, style=words.HEADING), Padding(_lines(printed.text), (0, 0, 0, 2)))
     yield from _logs(report, each)
+
+
+def _agreed_until(case: CaseReport, row: str) -> Text:
+    """How far the engines agreed before the first difference; rows of one name are told by the first of them."""
+    if not row:
+        text = "in all rows, not in the state after them" if case.rows else "nowhere"
+    elif row not in case.rows or not case.rows.index(row):
+        text = "nowhere: the first row differs"
+    else:
+        at = case.rows.index(row)
+        text = f"row {at} of {len(case.rows)}, {visible(case.rows[at - 1])}; row {visible(row)} differs"
+    return Text.assemble(("agreed until: ", words.QUIET), text)
 
 
 def _vacuous(each: PassReport) -> str:

@@ -25,7 +25,7 @@ from diffcheck.compare import state as compare_state
 from diffcheck.compare.findings import Findings
 from diffcheck.errors import StreamError
 from diffcheck.observation import Crashed, OutOfMemory, Refused, Returned, RowSeen, TimedOut, Trapped, sentence, tag
-from diffcheck.runner.hang import should_have_ended
+from diffcheck.runner.hang import CONFIRM, should_have_ended
 from diffcheck.runner.images import Images, whole_state
 from diffcheck.runner.locate import Budget, local, locate
 from diffcheck.text import decode
@@ -262,8 +262,13 @@ class CapsulePass:
             if not should_have_ended(fuel, self.functions, self.subject.backend.capabilities, outcome.deadline_s):
                 self.inconclusive = f"slow: the subject {sentence(outcome)}, the oracle returned"
                 return
+            longer = msgspec.structs.replace(self.subject.limits, deadline_s=CONFIRM * outcome.deadline_s)
+            again = self.subject.run(self._parameters(first, last), longer)
+            if not isinstance(again.outcome, TimedOut):
+                self.inconclusive = f"slow: the subject {sentence(outcome)}, and with {CONFIRM} times the deadline {sentence(again.outcome)}"
+                return
             self.findings.diverge(
-                "outcome", "outcome", "returned", f"hangs ({sentence(outcome)})", shape="hang",
+                "outcome", "outcome", "returned", f"hangs ({sentence(again.outcome)})", shape="hang",
                 detail=f"the oracle took {fuel} units of fuel, for which even a subject a hundred times slower has time",
             )  # fmt: skip
         elif isinstance(outcome, OutOfMemory):

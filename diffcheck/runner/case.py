@@ -13,6 +13,7 @@ from diffcheck.verdict import CaseReport, PassReport, worst
 
 if TYPE_CHECKING:
     from diffcheck.backend import Backend, Host
+    from diffcheck.casefile import Finding
     from diffcheck.corpus import Case
     from diffcheck.runner.plan import Plan
 
@@ -48,6 +49,7 @@ def run(plan: Plan, max_passes: int, oracle: Backend, subject: Backend, host: Ho
         elapsed_ns=time.monotonic_ns() - begun,
         not_done=tuple(dict.fromkeys(not_done)),
         explanation=_explanation(passes),
+        findings=tuple(_finding(each) for each in plan.case.findings),
     )
 
 
@@ -84,6 +86,11 @@ def _direct(plan: Plan, oracle: Backend, subject: Backend, host: Host) -> PassRe
         plan.artifact, plan.entry, oracle, subject, plan.limits, host, places=plan.places, functions=plan.functions
     )
     return direct.report(plan.refusal if isinstance(plan.refusal, Refused) else None)
+
+
+def _finding(finding: Finding) -> str:
+    section = f" ({finding.spec})" if finding.spec else ""
+    return f"{finding.subject + ': ' if finding.subject else ''}{finding.what}{section}"
 
 
 def _explanation(passes: tuple[PassReport, ...]) -> str:

@@ -27,7 +27,7 @@ from diffcheck.observation import (
     Trapped,
     sentence,
 )
-from diffcheck.runner.hang import should_have_ended
+from diffcheck.runner.hang import CONFIRM, should_have_ended
 from diffcheck.verdict import PassReport
 from diffcheck.verdict import Side as SideReport
 
@@ -142,10 +142,15 @@ class DirectPass:
     def _timed_out(self, other: TimedOut) -> None:
         limits = msgspec.structs.replace(self.limits, count_fuel=True)
         fuel = self.oracle.execute(self.program, limits, self.host).fuel
-        if should_have_ended(fuel, self.functions, self.subject.capabilities, other.deadline_s):
-            self.findings.diverge("outcome", "outcome", "returned", f"hangs ({sentence(other)})", shape="hang")
-        else:
+        if not should_have_ended(fuel, self.functions, self.subject.capabilities, other.deadline_s):
             self.inconclusive = f"slow: the subject {sentence(other)}, the oracle ended"
+            return
+        longer = msgspec.structs.replace(self.limits, deadline_s=CONFIRM * other.deadline_s)
+        again = self.subject.execute(self.program, longer, self.host).outcome
+        if isinstance(again, TimedOut):
+            self.findings.diverge("outcome", "outcome", "returned", f"hangs ({sentence(again)})", shape="hang")
+        else:
+            self.inconclusive = f"slow: the subject {sentence(other)}, and with {CONFIRM} times the deadline {sentence(again)}"
 
     def _stack(self, one: object, other: object) -> bool:
         """Whether only one stack ended, and how deep calls may go is open there."""

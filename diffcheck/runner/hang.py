@@ -10,6 +10,8 @@ if TYPE_CHECKING:
 SLOWER: Final = 100
 """A subject that many times slower than measured is still only slow."""
 _LOAD_MARGIN: Final = 3
+CONFIRM: Final = 3
+"""A hang is confirmed once with so many times the deadline: on a busy machine a slow engine looks like one that hangs."""
 
 
 def should_have_ended(fuel: int | None, functions: int, capabilities: Capabilities, deadline_s: float) -> bool:

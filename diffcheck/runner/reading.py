@@ -46,13 +46,15 @@ class Stop(msgspec.Struct, frozen=True):
     stub: str = ""
 
     def __str__(self) -> str:
+        """The row and its end in words."""
         reason = f"; it called {self.stub}" if self.stub else ""
         return f"row {visible(self.row)} {sentence(self.outcome)}{reason}"
 
 
 class Instance(msgspec.Struct, frozen=True):
-    """The rows that shared one instance, init rows first, and its state after them. ``agrees`` is whether the oracle's digest is
-    the subject's; None where the oracle gave none.
+    """The rows that shared one instance, init rows first, and its state after them.
+
+    ``agrees`` is whether the oracle's digest is the subject's; None where the oracle gave none.
     """
 
     rows: tuple[RowSeen, ...]
@@ -94,7 +96,7 @@ class Reader:
         self._name = subject.backend.identity().name
 
     def read(self, *, keep_going: bool) -> Read:
-        """Everything, or ``RunFailedError`` with the reason. Without ``keep_going`` the first row that stops the program is the last."""
+        """Everything, or ``RunFailedError`` with the reason; without ``keep_going`` up to the first row that does not return."""
         instances: list[Instance] = []
         stops: list[Stop] = []
         first = 0

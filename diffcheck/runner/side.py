@@ -91,7 +91,7 @@ class Side:
         ):
             return ran
         if _is_cut(head):
-            # memory.grow may fail at any time (core specification, memory.grow): no divergence, and no agreement over what was not recorded.
+            # memory.grow may fail at any time (core specification): that is no divergence, and a cut stream no agreement.
             limits = self.limits.memory_bytes
             return msgspec.structs.replace(ran, outcome=OutOfMemory(limits, "the recorder's memory could not grow"))
         try:

@@ -1,0 +1,153 @@
+"""JUnit XML for CI: a case is a test, the folders that cases stand in are suites.
+
+Written so that Jenkins's schema (junit-10.xsd) and readers of surefire's form take it. What fails here is what makes the exit code 1;
+what is open or other than expected is an error; what is known, or open as expected, is skipped.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING, Final
+
+from junitparser import Error, Failure, JUnitXml, Skipped, TestCase, TestSuite
+
+from diffcheck.report import words
+from diffcheck.report.model import conclusion, settled
+from diffcheck.report.summary import kind_and_item, pass_words
+from diffcheck.text import plural, visible
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from diffcheck.verdict import CaseReport, Divergence, Report
+
+_MAX_NAME: Final = 300
+_MAX_LINE: Final = 600
+_MAX_DIVERGENCES: Final = 20
+_MAX_LOG_LINES: Final = 40
+_ROOT: Final = "cases"
+
+
+def render(report: Report) -> bytes:
+    """The report as JUnit XML. Every string goes through ``visible``: the library writes NUL and ESC as they are."""
+    document = JUnitXml("diffcheck")
+    folders: dict[str, list[CaseReport]] = {}
+    for case in report.cases:
+        folders.setdefault(case.case.rpartition("/")[0], []).append(case)
+    for folder, cases in folders.items():
+        # Not document.add_testsuite, which compares every suite with all before it.
+        document.append(_suite(report, folder, cases))
+    document.update_statistics()
+    # Jenkins's schema has no such attribute on the root; it stands on each suite.
+    document._elem.attrib.pop("skipped", None)  # noqa: SLF001 - the library has no other way to leave it out
+    return b'<?xml version="1.0" encoding="utf-8"?>\n' + document.tostring() + b"\n"
+
+
+def _suite(report: Report, folder: str, cases: list[CaseReport]) -> TestSuite:
+    suite = TestSuite(_name(folder) or _ROOT)
+    if (started := _timestamp(report.started)) is not None:
+        suite.timestamp = started
+    for key, value in _properties(report):
+        suite.add_property(key, visible(value, _MAX_LINE))
+    suite.add_testcases([_case(report, folder, case) for case in cases])
+    return suite
+
+
+def _timestamp(started: str) -> str | None:
+    """The run's start as surefire has it, without a zone; None where the stored text is no time."""
+    try:
+        return datetime.fromisoformat(started).replace(tzinfo=None).isoformat(timespec="seconds")
+    except ValueError:
+        return None
+
+
+def _properties(report: Report) -> Iterator[tuple[str, str]]:
+    yield "diffcheck.version", report.tool.version
+    yield "subject", words.engine(report.subject)
+    yield "subject.sha256", report.subject.sha256
+    yield "oracle", words.engine(report.oracle)
+    yield "conclusion", conclusion(report)[1]
+    if report.notice:
+        yield "notice", report.notice
+    for finding in report.engine_findings[:_MAX_DIVERGENCES]:
+        yield "engine finding", f"{finding.name}: {finding.what}"
+
+
+def _name(text: str) -> str:
+    return visible(text, _MAX_NAME)
+
+
+def _case(report: Report, folder: str, case: CaseReport) -> TestCase:
+    test = TestCase(
+        _name(case.case.rpartition("/")[2]) or "?",
+        classname=_name(folder).replace("/", ".") or _ROOT,
+        time=round(case.elapsed_ns / 1e9, 3),
+    )
+    result = _result(report, case)
+    if result is not None:
+        test.result = [result]
+    test.system_out = "\n".join(visible(line, _MAX_LINE) for line in _facts(case))
+    log = "\n".join(_logs(report, case))
+    if log:
+        test.system_err = log
+    return test
+
+
+def _result(report: Report, case: CaseReport) -> Failure | Error | Skipped | None:
+    reason = visible(case.reason, _MAX_LINE)
+    if case.verdict == "diverge":
+        failure = Failure(reason or "diverges", "diverge")
+        failure.text = "\n".join(_differences(report, case))
+        return failure
+    if not settled(case):
+        expected = f"{case.verdict}, {case.expected} was expected"
+        return Error(f"{expected}: {reason}" if reason else expected, case.verdict)
+    if case.verdict != "agree":
+        return Skipped(f"{case.verdict}: {reason}" if reason else case.verdict, case.verdict)
+    return None
+
+
+def _differences(report: Report, case: CaseReport) -> Iterator[str]:
+    for each in case.passes:
+        total = max(each.divergences_total, len(each.divergences))
+        if not total:
+            continue
+        yield f"{each.mode} pass: {plural(total, 'difference')}"
+        for one in each.divergences[:_MAX_DIVERGENCES]:
+            yield from _difference(report, one)
+        if total > _MAX_DIVERGENCES:
+            yield f"and {plural(total - _MAX_DIVERGENCES, 'more difference')}, in report.json"
+
+
+def _difference(report: Report, one: Divergence) -> Iterator[str]:
+    oracle, subject = words.columns(report)
+    left, right = words.side_by_side(one.oracle, one.subject, _MAX_LINE)
+    row = f"row {one.where.row}: " if one.where.row else ""
+    place = ", ".join(words.place(one.where)[1 if one.where.item else 0 :])
+    yield "  " + visible(f"{row}{kind_and_item(one)}" + (f" in {place}" if place else ""), _MAX_LINE)
+    yield f"    {oracle}: {left}"
+    yield f"    {subject}: {right}"
+    if one.detail or one.signature:
+        yield "    " + visible(", ".join(part for part in (one.detail, f"signature {one.signature}") if part), _MAX_LINE)
+
+
+def _facts(case: CaseReport) -> Iterator[str]:
+    if case.purpose:
+        yield case.purpose
+    for each in case.passes:
+        yield pass_words(each)
+        if each.applicable:
+            yield f"{each.mode}: compared {words.compared(each.agreement)}" + (", vacuous" if each.vacuous else "")
+        for allowed in each.allowances[:_MAX_DIVERGENCES]:
+            yield f"{each.mode}: let pass: {allowed.rule} ({allowed.section}), {plural(allowed.count, 'time')}"
+    for sentence in case.not_done[:_MAX_DIVERGENCES]:
+        yield f"not done: {sentence}"
+    yield f"plan {case.plan}, artifact {case.sha256}"
+
+
+def _logs(report: Report, case: CaseReport) -> Iterator[str]:
+    for each in case.passes:
+        for name, side in zip(words.columns(report), (each.oracle, each.subject), strict=True):
+            if side is not None and side.log:
+                yield f"{name}, {each.mode} pass:"
+                yield from (visible(line, _MAX_LINE) for line in side.log[-(1 << 14) :].splitlines()[-_MAX_LOG_LINES:])

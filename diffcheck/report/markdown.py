@@ -1,0 +1,166 @@
+"""A CI job's summary in GitHub's Markdown: what a reader should know in a minute, and never over 1 MiB.
+
+Names stand in ``<code>`` with every character that Markdown or HTML gives a meaning to as a character reference. References are
+text in Markdown wherever they stand (specification 0.29, 6.2), in cells of tables too, where a code span would need another rule.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Final
+
+from diffcheck.errors import EXIT_AGREE, EXIT_DIVERGE
+from diffcheck.report import summary, words
+from diffcheck.report.model import agreement, clusters, conclusion
+from diffcheck.text import duration, plural, visible
+from diffcheck.verdict import VERDICTS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from diffcheck.report.model import Cluster
+    from diffcheck.verdict import CaseReport, Report
+
+MAX_BYTES: Final = 1 << 20
+_MAX_CLUSTERS: Final = 25
+_MAX_OPEN: Final = 25
+_MAX_LIST: Final = 12
+_MAX_NAMES: Final = 3
+_MAX_VALUE: Final = 100
+_SPECIAL: Final = re.compile(r"[\\`*_{}\[\]()#!|<>&~:@$\"'^]|(?<=www)\.")
+
+
+def render(report: Report) -> bytes:
+    """The summary; its parts are bounded, so that it stays far below what a job may write."""
+    return ("\n".join(_lines(report)) + "\n").encode()
+
+
+def text(value: str, limit: int = 200) -> str:
+    """Any string as Markdown that shows it and does nothing."""
+    return _SPECIAL.sub(lambda match: f"&#{ord(match[0])};", visible(value, limit))
+
+
+def code(value: str, limit: int = 200) -> str:
+    """Any string in a fixed-width font."""
+    return f"<code>{text(value, limit)}</code>" if value else "-"
+
+
+def _lines(report: Report) -> Iterator[str]:
+    exit_code, why = conclusion(report)
+    mark = "✅" if exit_code == EXIT_AGREE else "❌" if exit_code == EXIT_DIVERGE else "⚠️"
+    yield f"## {mark} {text(words.engine(report.subject))} against {text(words.engine(report.oracle))}: {text(why)}"
+    yield ""
+    yield f"{text(summary.counted(report))}; in {duration(report.elapsed_ns / 1e9)}. Compared: {words.compared(agreement(report))}."
+    yield ""
+    if report.notice:
+        yield f"> **Notice.** {text(report.notice, 1000)}"
+        yield ""
+    yield from _verdicts(report)
+    yield from _clusters(report, clusters(report))
+    yield from _open(summary.needs_attention(report))
+    yield from _details(
+        f"What is true of {text(words.engine(report.subject))} whatever it runs",
+        [f"**{text(each.name)}**: {text(each.what, 400)}{_in_section(each.section)}" for each in report.engine_findings],
+    )
+    yield from _details(
+        "Let pass, because the specification leaves it open",
+        [f"{text(each.what)}{_in_section(each.note)}: {_times(each, 'difference')}" for each in summary.allowances(report)],
+    )
+    yield from _details(
+        "Imports that were called, answered by stubs",
+        [f"{code(each.what)} ({text(each.note)}): {_times(each, 'call')}" for each in summary.stubs(report)],
+    )
+    yield from _details(
+        "Not done", [f"{text(each.what, 300)} ({plural(each.cases, 'case')})" for each in summary.left_out(report)]
+    )
+    yield f"<sub>diffcheck {text(report.tool.version)}, {text(report.started)}</sub>"
+
+
+def _in_section(section: str) -> str:
+    return f" ({text(section)})" if section else ""
+
+
+def _times(each: summary.Tally, noun: str) -> str:
+    return f"{plural(each.count, noun)} in {plural(each.cases, 'case')}"
+
+
+def _verdicts(report: Report) -> Iterator[str]:
+    """One column a verdict, one line a mode; verdicts that nothing has are left out."""
+    passes = [each for case in report.cases for each in case.passes if each.applicable]
+    shown = [word for word in VERDICTS if report.totals.get(word) or any(each.verdict == word for each in passes)]
+    if not shown:
+        return
+    yield from _table(("", *shown), ["---"] + ["---:"] * len(shown))
+    yield _row("**cases**", *(f"{report.totals.get(word, 0):,}" for word in shown))
+    for mode in ("capsule", "direct"):
+        yield _row(f"{mode} passes", *(f"{sum(p.mode == mode and p.verdict == word for p in passes):,}" for word in shown))
+    yield ""
+
+
+def _clusters(report: Report, found: Sequence[Cluster]) -> Iterator[str]:
+    if not found:
+        return
+    names = len({member.case.case for cluster in found for member in cluster.members})
+    yield f"### {plural(len(found), 'difference')} in {plural(names, 'case')}"
+    yield ""
+    oracle, subject = words.columns(report)
+    yield from _table(("where", text(oracle), text(subject), "cases"), ["---"] * 4)
+    for cluster in found[:_MAX_CLUSTERS]:
+        first = cluster.members[0].first
+        left, right = words.side_by_side(first.oracle, first.subject, _MAX_VALUE)
+        yield _row(_where(cluster), code(left), code(right), _cases(cluster))
+    yield ""
+    yield from _rest(len(found) - _MAX_CLUSTERS, "more difference")
+
+
+def _where(cluster: Cluster) -> str:
+    first = cluster.members[0].first
+    places = words.place(first.where)[1 if first.where.item else 0 :]
+    row = [f"row {code(first.where.row, 80)}"] if first.where.row else []
+    return "<br>".join([f"**{text(summary.kind_and_item(first), 120)}**", *row, *(code(part, 120) for part in places)])
+
+
+def _cases(cluster: Cluster) -> str:
+    shown = [code(member.case.case, 80) for member in cluster.members[:_MAX_NAMES]]
+    rest = len(cluster.members) - len(shown)
+    return "<br>".join(shown + [f"and {rest:,} more"] * bool(rest))
+
+
+def _open(cases: Sequence[CaseReport]) -> Iterator[str]:
+    if not cases:
+        return
+    yield "### Open, or another verdict than expected"
+    yield ""
+    yield from _table(("case", "verdict", "expected", "why"), ["---"] * 4)
+    for case in cases[:_MAX_OPEN]:
+        yield _row(code(case.case, 80), case.verdict, case.expected, text(case.reason, 300) or "-")
+    yield ""
+    yield from _rest(len(cases) - _MAX_OPEN, "more case")
+
+
+def _rest(count: int, noun: str) -> Iterator[str]:
+    if count > 0:
+        yield f"And {plural(count, noun)}, in the HTML page and in report.json."
+        yield ""
+
+
+def _details(heading: str, lines: Sequence[str]) -> Iterator[str]:
+    if not lines:
+        return
+    yield f"<details><summary>{heading} ({len(lines):,})</summary>"
+    yield ""
+    yield from (f"- {line}" for line in lines[:_MAX_LIST])
+    if len(lines) > _MAX_LIST:
+        yield f"- and {len(lines) - _MAX_LIST:,} more"
+    yield ""
+    yield "</details>"
+    yield ""
+
+
+def _table(header: Iterable[str], rules: Iterable[str]) -> Iterator[str]:
+    yield _row(*header)
+    yield _row(*rules)
+
+
+def _row(*cells: str) -> str:
+    return f"| {' | '.join(cells)} |"

@@ -1,0 +1,129 @@
+"""What the outputs say of a run as a whole: what was let pass, what stood in for imports, what was not done, what it cost."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from diffcheck.observation import Cost
+from diffcheck.report.model import settled
+from diffcheck.text import duration, plural
+from diffcheck.verdict import VERDICTS, worst
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Hashable, Iterable
+
+    from diffcheck.report.model import Cluster
+    from diffcheck.verdict import CaseReport, Divergence, PassReport, Report, Verdict
+
+
+class Tally(msgspec.Struct, frozen=True):
+    """One thing that came up in several cases: what, a word about it, how often, in how many cases."""
+
+    what: str
+    note: str
+    count: int
+    cases: int
+
+
+def allowances(report: Report) -> tuple[Tally, ...]:
+    """The rules by which differences were let pass, each with its section of the specification, the most frequent first."""
+    return _tallies(
+        report,
+        lambda case: (((each.rule, each.section), each.count) for one in case.passes for each in one.allowances),
+    )
+
+
+def stubs(report: Report) -> tuple[Tally, ...]:
+    """The imports that were called, each with its stub's kind; a call in both passes of a case counts once."""
+    return _tallies(
+        report,
+        lambda case: (
+            ((f"{use.module}.{use.name}", use.kind), use.calls)
+            for use in dict.fromkeys(use for one in case.passes for use in one.stubs)
+        ),
+    )
+
+
+def left_out(report: Report) -> tuple[Tally, ...]:
+    """What was not done or not compared, each with the number of cases."""
+    return _tallies(
+        report,
+        lambda case: (
+            ((what, ""), 1)
+            for what in dict.fromkeys((*case.not_done, *(what for one in case.passes for what in one.agreement.not_compared)))
+        ),
+    )
+
+
+def _tallies(report: Report, found: Callable[[CaseReport], Iterable[tuple[tuple[str, str], int]]]) -> tuple[Tally, ...]:
+    counts: Counter[tuple[str, str]] = Counter()
+    cases: Counter[tuple[str, str]] = Counter()
+    for case in report.cases:
+        met: set[Hashable] = set()
+        for key, count in found(case):
+            counts[key] += count
+            cases[key] += key not in met
+            met.add(key)
+    ordered = sorted(counts, key=lambda key: (-counts[key], key))
+    return tuple(Tally(what, note, counts[what, note], cases[what, note]) for what, note in ordered)
+
+
+def costs(case: CaseReport) -> tuple[Cost, Cost]:
+    """What a case's passes took, of the oracle and of the subject."""
+    return _cost(each.oracle.cost for each in case.passes if each.oracle), _cost(
+        each.subject.cost for each in case.passes if each.subject
+    )
+
+
+def total_costs(report: Report) -> tuple[Cost, Cost]:
+    """What all cases took, of the oracle and of the subject."""
+    both = [costs(case) for case in report.cases]
+    return _cost(one for one, _ in both), _cost(other for _, other in both)
+
+
+def _cost(parts: Iterable[Cost]) -> Cost:
+    return sum(parts, Cost())
+
+
+def needs_attention(report: Report) -> tuple[CaseReport, ...]:
+    """Cases without an answer and cases with another verdict than expected, the latter first; none that diverged, for those are
+    in clusters, unless nothing of theirs is."""
+    found = [case for case in report.cases if _is_open(case)]
+    return tuple(sorted(found, key=lambda case: (case.as_expected, case.case)))
+
+
+def _is_open(case: CaseReport) -> bool:
+    in_a_cluster = case.verdict == "diverge" and any(each.divergences for each in case.passes)
+    return not in_a_cluster and (case.verdict in ("inconclusive", "skipped", "flaky", "diverge") or not settled(case))
+
+
+def cluster_verdict(cluster: Cluster) -> Verdict:
+    """The worst verdict among a cluster's cases."""
+    return worst([member.case.verdict for member in cluster.members])
+
+
+def counted(report: Report) -> str:
+    """How many cases there are of each verdict: ``59 cases: 38 agree, 20 diverge, 1 inconclusive``."""
+    parts = [f"{report.totals.get(word, 0):,} {word}" for word in VERDICTS if report.totals.get(word)]
+    return f"{plural(len(report.cases), 'case')}: {', '.join(parts)}" if parts else "no cases"
+
+
+def kind_and_item(divergence: Divergence) -> str:
+    """What differs: ``counter 17``, ``outcome``; the kind goes before an item that does not begin with it."""
+    item = divergence.where.item
+    return item if item.startswith(divergence.kind) else f"{divergence.kind} {item}".strip()
+
+
+def pass_words(each: PassReport) -> str:
+    """What a pass said, in one phrase."""
+    if not each.applicable:
+        return f"{each.mode}: not applicable, {each.why}" if each.why else f"{each.mode}: not applicable"
+    return f"{each.mode}: {each.verdict}" + (f", {each.reason}" if each.reason else "")
+
+
+def cost_words(cost: Cost) -> str:
+    """What an engine took, in one phrase."""
+    return f"{duration(cost.elapsed_ns / 1e9)} in {plural(cost.executions, 'execution')}"
