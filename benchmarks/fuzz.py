@@ -246,7 +246,15 @@ class World:
         case = msgspec.structs.replace(case, artifact=str(self.file), manifest="")
         request = Request((), rows=chance.choice(("declared", "auto")))
         plan = plans.make(case, request, self.oracle, self.oracle, chance.choice(self.subjects), self.host)
-        self.said["refused by the oracle" if plan.refusal else "skipped" if plan.skipped else "no capsule" if plan.no_capsule else "sealed"] += 1
+        self.said[
+            "refused by the oracle"
+            if plan.refusal
+            else "skipped"
+            if plan.skipped
+            else "no capsule"
+            if plan.no_capsule
+            else "sealed"
+        ] += 1
         for each in (plan.capsule, plan.subject_capsule):
             if each is not None and (refusal := self.oracle.validate(each.wasm, Limits(), self.host)) is not None:
                 raise AssertionError(f"the capsule of a valid artifact is refused: {refusal}")

@@ -64,7 +64,10 @@ def builtins(clang: str) -> Path:
     if given := os.environ.get("WASI_BUILTINS"):
         return Path(given)
     resources = Path(run([clang, "--print-resource-dir"], cwd=SRC).strip())
-    for found in (resources / "lib/wasi/libclang_rt.builtins-wasm32.a", resources / "lib/wasm32-unknown-wasi/libclang_rt.builtins.a"):
+    for found in (
+        resources / "lib/wasi/libclang_rt.builtins-wasm32.a",
+        resources / "lib/wasm32-unknown-wasi/libclang_rt.builtins.a",
+    ):
         if found.is_file():
             return found
     raise BuildError("no libclang_rt.builtins-wasm32.a: install libclang-rt for wasm32, or set WASI_BUILTINS to its path")
@@ -95,7 +98,11 @@ def compile_c(source: Path, words: list[str], work: Path) -> Path:
     shutil.copy(source, work / source.name)
     shutil.copy(SRC / "row.h", work / "row.h")
     flags = [word for word in words if word.startswith("-")]
-    target = ["--target=wasm32-wasi", f"--sysroot={sysroot()}"] if "wasi" in words else ["--target=wasm32", "-ffreestanding", "-nostdlib"]
+    target = (
+        ["--target=wasm32-wasi", f"--sysroot={sysroot()}"]
+        if "wasi" in words
+        else ["--target=wasm32", "-ffreestanding", "-nostdlib"]
+    )
     run([clang, *target, "-O1", "-g", f"-ffile-prefix-map={work}=.", "-fno-ident", *flags, "-c", source.name, "-o", "case.o"], work)
     out = work / f"{source.stem}.wasm"
     if "wasi" in words:
@@ -158,7 +165,10 @@ def differing(built: Path) -> list[str]:
 def versions() -> list[str]:
     """One line a tool, for PROVENANCE.md."""
     clang = tool("CLANG", "clang-19", "clang")
-    lines = [run([name, "--version"], SRC).splitlines()[0] for name in (clang, tool("WASM_LD", "wasm-ld-19", "wasm-ld"), tool("WITNESS", "witness"))]
+    lines = [
+        run([name, "--version"], SRC).splitlines()[0]
+        for name in (clang, tool("WASM_LD", "wasm-ld-19", "wasm-ld"), tool("WITNESS", "witness"))
+    ]
     return [*lines, f"wasmtime (Python package, for the text format) {importlib.metadata.version('wasmtime')}"]
 
 
@@ -185,7 +195,9 @@ def write_table() -> None:
     for path in sorted(CORPUS.glob("[0-9]*/*.toml")):
         case = tomllib.loads(path.read_text(encoding="utf-8"))
         expect = case["expect"]
-        verdict = ", ".join([expect["default"], *(f"{subject}: {what}" for subject, what in expect.items() if subject != "default")])
+        verdict = ", ".join(
+            [expect["default"], *(f"{subject}: {what}" for subject, what in expect.items() if subject != "default")]
+        )
         rows = len(case["rows"]) if "rows" in case else "default"
         lines.append(f"| `{path.relative_to(CORPUS).with_suffix('')}` | {case['purpose']} | {rows} | {verdict} |")
     between(CORPUS / "README.md", "cases", lines)

@@ -11,8 +11,6 @@ meld, and that an instrumented one, by witness. The components take wasi 0.2 fun
 Tools come from PATH or from the variables of `build.py`, and MELD.
 """
 
-
-
 from __future__ import annotations
 
 import shutil

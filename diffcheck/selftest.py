@@ -6,7 +6,7 @@ fault has to give nothing. Which faults, where, and in what order follow from th
 
 from __future__ import annotations
 
-from collections.abc import Iterator  # noqa: TC003 - a field's type
+from collections.abc import Iterator
 from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, Final, Literal

@@ -166,7 +166,8 @@ class PassReport(msgspec.Struct, frozen=True):
 
 class CaseReport(msgspec.Struct, frozen=True):
     """What became of a case. ``plan`` is the plan's digest in hex; ``not_done`` says what was left out, in sentences; ``findings``
-    is what the case file says of why it diverges, with the specification's section."""
+    is what the case file says of why it diverges, with the specification's section.
+    """
 
     case: str
     artifact: str

@@ -132,9 +132,7 @@ def read_manifest(data: bytes) -> Manifest:
 
 def places(manifest: Manifest) -> dict[int, Place]:
     """Where each branch of the manifest stands, by branch id."""
-    lines = {
-        branch: decision for decision in manifest.decisions for branch in decision.conditions
-    }
+    lines = {branch: decision for decision in manifest.decisions for branch in decision.conditions}
     found = {}
     for branch in manifest.branches:
         decision = lines.get(branch.id)

@@ -7,7 +7,7 @@ Function indices of a capsule: the stubs where the imports were, the artifact's 
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 import msgspec
 
@@ -24,7 +24,7 @@ from diffcheck.wasm.leb import u
 from diffcheck.wasm.section import Section, section, write
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from diffcheck.wasm.module import Module
 
@@ -60,26 +60,65 @@ class Capsule(msgspec.Struct, frozen=True):
         return self.wasm[: self.parameters_offset] + encoded + self.wasm[self.parameters_offset + len(encoded) :]
 
 
+class Extension(Protocol):
+    """Functions that a capsule has besides its own, and artifact bodies that call them; they write the view, instead of ``finish``.
+
+    ``count`` is how many they are, the first of them is called at the beginning of ``_start``. Their index begins at
+    ``first_extension``.
+    """
+
+    count: int
+
+    def bodies(self) -> bytes:
+        """The artifact's code entries one after the other, as many as it has."""
+        ...
+
+    def functions(self, types: Types, symbols: Mapping[str, int], *, unwind: bool) -> list[tuple[int, bytes]]:
+        """The typeidx and the code entry of each function; ``symbols`` are the recorder's."""
+        ...
+
+
+def first_extension(module: Module) -> int:
+    """The function index of an extension's first function."""
+    return len(module.all_functions) + len(_OWN)
+
+
 def build(
-    module: Module, artifact_sha256: str, calls: Sequence[Call], world: World, *, unwind: bool = True, prints: bool = False
+    module: Module,
+    artifact_sha256: str,
+    calls: Sequence[Call],
+    world: World,
+    *,
+    unwind: bool = True,
+    prints: bool = False,
+    extension: Extension | None = None,
 ) -> Capsule:
     """The capsule of ``module`` that drives ``calls`` (init rows first) in ``world``.
 
     ``unwind`` is False for an engine without exceptions: a program that exits traps then. ``prints`` is for an engine that runs
     a WASI command: the capsule imports ``fd_write`` and prints its recorder memory. Raises ``UnsealableError`` for what
     has no capsule, ``CaseError`` for a world that is too large. The artifact has to be valid: the oracle says so beforehand.
+    ``extension`` rewrites the artifact's bodies; the stream is the same as without it.
     """
-    return Builder(module, artifact_sha256, calls, world, unwind=unwind, prints=prints).capsule()
+    return Builder(module, artifact_sha256, calls, world, unwind=unwind, prints=prints, extension=extension).capsule()
 
 
 class Builder:
     """Puts a capsule together; what the sealed artifact (``closed``) has in common with it is inherited."""
 
     def __init__(
-        self, module: Module, artifact_sha256: str, calls: Sequence[Call], world: World, *, unwind: bool, prints: bool
+        self,
+        module: Module,
+        artifact_sha256: str,
+        calls: Sequence[Call],
+        world: World,
+        *,
+        unwind: bool,
+        prints: bool,
+        extension: Extension | None = None,
     ) -> None:
         self.module, self.calls, self.world = module, calls, world
-        self.unwind, self.prints = unwind, prints
+        self.unwind, self.prints, self.extension = unwind, prints, extension
         self.witness = witness.instrumentation(module)
         self.closed = close_functions(module, world.unknown_stubs)
         self.may_exit = any(each.spec is not None and each.spec.exits for each in self.closed)
@@ -87,6 +126,7 @@ class Builder:
         self.types = Types(len(module.types))
         self.first_own = len(module.all_functions)
         self.values: list[int] = []  # the typeidx of functions that are only a reference's value
+        self.added: list[tuple[int, bytes]] = []
         self.value_of: dict[int, int] = {}
         self.constants = Constants(module, self.types, self._function_of, self.first_own)
         self.sealed = Sealed(module, self.constants, world.bounds)
@@ -98,7 +138,8 @@ class Builder:
 
     def _function_of(self, typeidx: int) -> int:
         if typeidx not in self.value_of:
-            self.value_of[typeidx] = self.first_own + len(_OWN) + len(self.values)
+            extra = self.extension.count if self.extension is not None else 0
+            self.value_of[typeidx] = self.first_own + len(_OWN) + extra + len(self.values)
             self.values.append(typeidx)
         return self.value_of[typeidx]
 
@@ -111,9 +152,7 @@ class Builder:
             for index, each in enumerate(module.all_memories)
             if index != found.trace and each.limits.page_size_log2 is None
         ]
-        rows = [
-            lo.RowLayout(each.name, tuple(map(recorder.kind_of, each.type.results)), each.init) for each in self.calls
-        ]
+        rows = [lo.RowLayout(each.name, tuple(map(recorder.kind_of, each.type.results)), each.init) for each in self.calls]
         self.exported = exported
         return lo.Layout(
             rows=tuple(rows),
@@ -218,7 +257,7 @@ class Builder:
             self.types.function((), ()),
             self.types.function((), ()),
         ]
-        return [u(each) for each in (*own, *self.values)]
+        return [u(each) for each in (*own, *(typeidx for typeidx, _ in self.added), *self.values)]
 
     def _recorder_memory(self) -> bytes:
         fixed = self.places.stream + self.layout.heap_offset(0, len(self.calls))
@@ -229,7 +268,7 @@ class Builder:
         return [b"\x00" + u(self.types.function((), ()))] if self._throws() else []
 
     def _throws(self) -> bool:
-        return self.may_exit and self.unwind
+        return (self.may_exit or self.extension is not None) and self.unwind
 
     def _globals(self) -> Section:
         module = self.module
@@ -283,16 +322,22 @@ class Builder:
         carry = recorder.CARRY_PRINT if self.prints else "raw $carry"
         words = recorder.carry_words(range(first, first + lo.SLOTS), self.rec)
         names: dict[str, int | bytes] = {**self.symbols, "carry": words, "fd_write": PLACEHOLDER}
-        own = recorder.functions(self.layout, self.indices, names, carry)
+        extension = self.extension
+        own = recorder.functions(self.layout, self.indices, names, carry, view=extension is None)
+        self.added = extension.functions(self.types, self.symbols, unwind=self.unwind) if extension is not None else []
         catch = "exit" if self._throws() else "any" if self.unwind and self.module.all_tags else ""
-        driver = start(self.calls, self.symbols, catch=catch)
+        driver = start(self.calls, self.symbols, catch=catch, begin=None if extension is None else first_extension(self.module))
         stubs = [self._stub(at, each) for at, each in enumerate(self.closed)]
         values, done = [], 0
         while done < len(self.values):  # a value's body may need the value of another type
             type_ = self.module.types[self.values[done]].composite
             values.append(_entry(zero_body(type_, self.constants)))  # type: ignore[arg-type]
             done += 1
-        return self._vector(ids.CODE, stubs, [*own, driver, *values])
+        after = [*own, driver, *(entry for _, entry in self.added), *values]
+        if extension is None:
+            return self._vector(ids.CODE, stubs, after)
+        count = len(stubs) + len(self.module.functions) + len(after)
+        return section(ids.CODE, b"".join([u(count), *stubs, extension.bodies(), *after]))
 
     def _stub(self, at: int, closed: Closed) -> bytes:
         bound = closed.bound
@@ -352,4 +397,4 @@ def plan_digest(artifact_sha256: str, calls: Sequence[Call], world: World) -> in
     return int.from_bytes(hashlib.sha256(plan).digest()[:8], "little")
 
 
-__all__ = ["Call", "Capsule", "World", "build", "i64_const", "plan_digest"]
+__all__ = ["Call", "Capsule", "Extension", "World", "build", "first_extension", "i64_const", "plan_digest"]

@@ -125,10 +125,10 @@ def _call(call: Call, rec: int) -> bytes:
     return b"".join(parts)
 
 
-def start(calls: Sequence[Call], symbols: Mapping[str, int], *, catch: str) -> bytes:
+def start(calls: Sequence[Call], symbols: Mapping[str, int], *, catch: str, begin: int | None = None) -> bytes:
     """The code entry of ``_start``. ``catch`` is ``exit`` where stubs throw, ``any`` where only the program can, else empty.
 
-    ``symbols`` has the recorder's, and ``row_reset`` and ``trace_reset`` where witness has them.
+    ``symbols`` has the recorder's, and ``row_reset`` and ``trace_reset`` where witness has them. ``begin`` is called first.
     """
     locals_ = (*_LOCALS, _VECTOR) if any("v128" in call.type.results for call in calls) else _LOCALS
     resets = ("row_reset" in symbols, "trace_reset" in symbols)
@@ -139,7 +139,9 @@ def start(calls: Sequence[Call], symbols: Mapping[str, int], *, catch: str) -> b
         names: dict[str, int | bytes] = {**symbols, "K": position[call.init], "call": _call(call, symbols["rec"])}
         rows.append(_expression(link(fragment, names), locals_)[2:-1])  # without `block $done` and its end: all rows share one
         position[call.init] += 1
-    return link(assemble(f"{_PROLOGUE} block {_INERT} raw $rows end call $finish", locals=locals_), {**symbols, "rows": b"".join(rows)})
+    return link(
+        assemble(f"{_PROLOGUE} {"" if begin is None else f"call {begin}"} block {_INERT} raw $rows end call $finish", locals=locals_), {**symbols, "rows": b"".join(rows)}
+    )
 
 
 def _expression(entry: bytes, locals_: tuple[tuple[str, str], ...]) -> bytes:

@@ -251,7 +251,7 @@ _FINISH_LOCALS = (
 )
 
 
-def _finish_text(layout: lo.Layout, carry: str) -> str:
+def _finish_text(layout: lo.Layout, carry: str, *, view: bool) -> str:
     pages, loads = [], []
     for at, memory in enumerate(layout.memories):
         record = layout.memories_offset + 24 * at
@@ -268,9 +268,7 @@ def _finish_text(layout: lo.Layout, carry: str) -> str:
         )
         shift = "i64.const 16 i64.shl" if memory.is64 else "i32.const 16 i32.shl"
         loads.append(
-            _LOAD_PAGE.format(
-                space=memory.index + 1, index=memory.index, shift=shift, extend="i64.extend_i32_u" * memory.is64
-            )
+            _LOAD_PAGE.format(space=memory.index + 1, index=memory.index, shift=shift, extend="i64.extend_i32_u" * memory.is64)
         )
     return f"""
       i32.const {lo.HEADER_ADDRESS + 24} i32.load $rec i32.const {lo.RUNNING} i32.eq
@@ -290,7 +288,7 @@ def _finish_text(layout: lo.Layout, carry: str) -> str:
       i32.const {lo.HEADER_ADDRESS + 16}
       i32.const $LANES i64.load $rec i32.const $LANES i64.load $rec offset=8 i64.const 32 i64.rotl i64.xor i64.store $rec
       i32.const {lo.HEADER_ADDRESS + 24} i32.const {lo.FINISHED} i32.store $rec
-      {_VIEW.replace("raw $load_page", "".join(loads))}
+      {_VIEW.replace("raw $load_page", "".join(loads)) if view else ""}
       {carry}
     """
 
@@ -348,10 +346,13 @@ def symbols(layout: lo.Layout, places: mm.MemoryMap, indices: Indices) -> dict[s
     }
 
 
-def functions(layout: lo.Layout, indices: Indices, names: Mapping[str, int | bytes], carry: str) -> list[bytes]:
+def functions(
+    layout: lo.Layout, indices: Indices, names: Mapping[str, int | bytes], carry: str, *, view: bool = True
+) -> list[bytes]:
     """The code entries of ``digest``, ``reserve``, ``record`` and ``finish``, in this order.
 
-    ``carry`` is the text that brings the view out of the engine at the end of ``finish``.
+    ``carry`` is the text that brings the view out of the engine at the end of ``finish``; without ``view`` someone else has
+    written it.
     """
     raws = {"row_state": _row_state(layout, indices), "final_state": _final_state(layout, indices)}
     linked: dict[str, int | bytes] = {**names, **raws}
@@ -360,12 +361,10 @@ def functions(layout: lo.Layout, indices: Indices, names: Mapping[str, int | byt
         link(assemble(_DIGEST, params=("p", "n", "out"), locals=ints), linked),
         link(assemble(_RESERVE, params=("n",), locals=(("at", "i32"), ("end", "i32"))), linked),
         link(
-            assemble(
-                _record_text(layout), params=("slot", "outcome"), locals=(("r", "i32"), ("n", "i32"), ("at", "i32"))
-            ),
+            assemble(_record_text(layout), params=("slot", "outcome"), locals=(("r", "i32"), ("n", "i32"), ("at", "i32"))),
             linked,
         ),
-        link(assemble(_finish_text(layout, carry), locals=_FINISH_LOCALS), linked),
+        link(assemble(_finish_text(layout, carry, view=view), locals=_FINISH_LOCALS), linked),
     ]
 
 
@@ -427,9 +426,7 @@ def _final_state(layout: lo.Layout, indices: Indices) -> bytes:
 def carry_words(slots: range, rec: int) -> bytes:
     """Instructions that copy the header and the view into the slot globals."""
     load = b"\x41\x00\x29"  # i32.const 0, i64.load
-    return b"".join(
-        load + _memarg(rec, 3, lo.HEADER_ADDRESS + 8 * at) + b"\x24" + u(index) for at, index in enumerate(slots)
-    )
+    return b"".join(load + _memarg(rec, 3, lo.HEADER_ADDRESS + 8 * at) + b"\x24" + u(index) for at, index in enumerate(slots))
 
 
 CARRY_PRINT = f"""

@@ -11,9 +11,33 @@ from diffcheck.cli.options import options
 
 @click.command("selftest")
 @click.argument("paths", nargs=-1, metavar="[PATH...]")
-@click.option("--seed", type=click.INT, default=0, show_default=True, envvar="DIFFCHECK_SEED", show_envvar=True, help="What decides which faults are planted, and where.")
-@click.option("--faults", type=click.IntRange(1, 100_000), default=200, show_default=True, envvar="DIFFCHECK_FAULTS", show_envvar=True, help="How many faults, half of them on the direct pass; as many runs without a fault follow.")
-@click.option("--engine", default="wasmtime", show_default=True, envvar="DIFFCHECK_ENGINE", show_envvar=True, metavar="NAME", help="The engine that runs the programs with faults in them.")
+@click.option(
+    "--seed",
+    type=click.INT,
+    default=0,
+    show_default=True,
+    envvar="DIFFCHECK_SEED",
+    show_envvar=True,
+    help="What decides which faults are planted, and where.",
+)
+@click.option(
+    "--faults",
+    type=click.IntRange(1, 100_000),
+    default=200,
+    show_default=True,
+    envvar="DIFFCHECK_FAULTS",
+    show_envvar=True,
+    help="How many faults, half of them on the direct pass; as many runs without a fault follow.",
+)
+@click.option(
+    "--engine",
+    default="wasmtime",
+    show_default=True,
+    envvar="DIFFCHECK_ENGINE",
+    show_envvar=True,
+    metavar="NAME",
+    help="The engine that runs the programs with faults in them.",
+)
 @options("kilnd", "deadline")
 def command(paths: tuple[str, ...], seed: int, faults: int, engine: str, kilnd: str | None, deadline: float) -> int:
     """Plant faults in programs and in what engines answer, and see that each is reported as what it is and where it is.

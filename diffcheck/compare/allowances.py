@@ -26,12 +26,7 @@ RELAXED_SECTION: Final = "core specification 3.0, 4.3.7 (relaxed operations)"
 
 def nan_result(oracle: Value, subject: Value) -> bool:
     """Whether a typed float differs only in the bits of a NaN: both are quiet NaNs of the same type."""
-    return (
-        oracle.type == subject.type
-        and oracle.type in ("f32", "f64")
-        and is_quiet_nan(oracle)
-        and is_quiet_nan(subject)
-    )
+    return oracle.type == subject.type and oracle.type in ("f32", "f64") and is_quiet_nan(oracle) and is_quiet_nan(subject)
 
 
 def nan_word(oracle: int, alternative: int, subject: int) -> bool:
@@ -44,7 +39,9 @@ def nan_word(oracle: int, alternative: int, subject: int) -> bool:
         return False
     if _quiet("f64", oracle) and _quiet("f64", subject) and _quiet("f64", alternative):
         return True
-    halves = [(oracle >> shift & 0xFFFF_FFFF, alternative >> shift & 0xFFFF_FFFF, subject >> shift & 0xFFFF_FFFF) for shift in (0, 32)]
+    halves = [
+        (oracle >> shift & 0xFFFF_FFFF, alternative >> shift & 0xFFFF_FFFF, subject >> shift & 0xFFFF_FFFF) for shift in (0, 32)
+    ]
     return all(
         first == third or (first != second and _quiet("f32", first) and _quiet("f32", third)) for first, second, third in halves
     )

@@ -69,7 +69,5 @@ def compare(oracle: Outcome, subject: Outcome, findings: Findings, row: str = ""
         if any(isinstance(each, Trapped) and each.kind == "unstated" for each in (oracle, subject)):
             findings.not_compared("the trap's kind: the engine says the same of several")
         return True
-    findings.diverge(
-        "outcome", "outcome", sentence(oracle), sentence(subject), row=row, shape=shape(oracle, subject)
-    )
+    findings.diverge("outcome", "outcome", sentence(oracle), sentence(subject), row=row, shape=shape(oracle, subject))
     return False

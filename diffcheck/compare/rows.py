@@ -70,7 +70,9 @@ def _results(oracle: RowSeen, subject: RowSeen, others: Sequence[RowSeen], findi
         variants = [each.results[at] for each in others if len(each.results) > at]
         item = f"result {at}"
         if not permitted(one, other, variants, item, findings, row=oracle.name):
-            findings.diverge("result", item, str(one), str(other), row=oracle.name, shape=f"{at} {one.type}", detail=bits(one, other))
+            findings.diverge(
+                "result", item, str(one), str(other), row=oracle.name, shape=f"{at} {one.type}", detail=bits(one, other)
+            )
 
 
 def permitted(one: Value, other: Value, variants: Sequence[Value], item: str, findings: Findings, *, row: str = "") -> bool:
@@ -151,7 +153,9 @@ def _output(name: str, one: Output, other: Output, row: str, findings: Findings)
         )
         return
     at = first_difference(one.captured, other.captured)
-    findings.diverge("output", f"{name} at byte {at}", _excerpt(one.captured, at), _excerpt(other.captured, at), row=row, shape=name)
+    findings.diverge(
+        "output", f"{name} at byte {at}", _excerpt(one.captured, at), _excerpt(other.captured, at), row=row, shape=name
+    )
 
 
 def _excerpt(data: bytes, at: int) -> str:

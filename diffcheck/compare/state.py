@@ -100,9 +100,7 @@ def compare_page(
     wrong = []
     for word in differing:
         if any(allow.nan_word(word.oracle, each.get(word.offset, word.oracle), word.subject) for each in others):
-            findings.allow(
-                allow.NAN_RULE, allow.NAN_SECTION, f"memory {memory}", f"{word.oracle:#018x}", f"{word.subject:#018x}"
-            )
+            findings.allow(allow.NAN_RULE, allow.NAN_SECTION, f"memory {memory}", f"{word.oracle:#018x}", f"{word.subject:#018x}")
         elif any(each.get(word.offset) == word.subject for each in others):
             findings.allow(
                 allow.RELAXED_RULE, allow.RELAXED_SECTION, f"memory {memory}", f"{word.oracle:#018x}", f"{word.subject:#018x}"

@@ -166,7 +166,9 @@ def swapped(artifact: Artifact, chance: Random, _all: tuple[Artifact, ...]) -> F
         return None
     text = edit.instructions("global.get $a global.get $b global.set $a global.set $b", a=one, b=other)
     values = [str(state.counters[id_]) for id_ in pair]
-    return Fault("", f"counters {pair[0]} and {pair[1]}", Expected("counter", f"counter {pair[0]}", "", *values), sealed.at_finish(text))
+    return Fault(
+        "", f"counters {pair[0]} and {pair[1]}", Expected("counter", f"counter {pair[0]}", "", *values), sealed.at_finish(text)
+    )
 
 
 def counting_sites(module: Module, wasm: bytes, counters: dict[int, tuple[int, str]]) -> dict[int, tuple[int, int]]:
@@ -177,7 +179,11 @@ def counting_sites(module: Module, wasm: bytes, counters: dict[int, tuple[int, s
         listed = edit.listing(edit.body(module, wasm, function))
         for get, one, add, put in zip(listed, listed[1:], listed[2:], listed[3:], strict=False):
             names = (get.name, one.name[3:], add.name[3:], put.name)
-            if names == ("global.get", ".const", ".add", "global.set") and get.immediates == put.immediates and one.immediates == (1,):
+            if (
+                names == ("global.get", ".const", ".add", "global.set")
+                and get.immediates == put.immediates
+                and one.immediates == (1,)
+            ):
                 if get.immediates[0] in ids:
                     found.setdefault(ids[get.immediates[0]], []).append((function, one.end - 1))
     return {id_: sites[0] for id_, sites in found.items() if len(sites) == 1}
@@ -234,7 +240,12 @@ def trace_record(artifact: Artifact, chance: Random, _all: tuple[Artifact, ...])
     text = "i32.const $a i32.const $a i32.load8_u $m i32.const 1 i32.xor i32.store8 $m"
     inserted = edit.instructions(text, a=16 + 4 * record + 2, m=sealed.found.trace)
     name = artifact.rows[row].name
-    return Fault("", f"trace record {record} of row {name}", Expected("trace", f"trace record {record}", name), sealed.after_row(row, inserted))
+    return Fault(
+        "",
+        f"trace record {record} of row {name}",
+        Expected("trace", f"trace record {record}", name),
+        sealed.after_row(row, inserted),
+    )
 
 
 def _results(artifact: Artifact) -> list[tuple[int, RowSeen, Value]]:
@@ -277,7 +288,12 @@ def nan_payload(artifact: Artifact, chance: Random, _all: tuple[Artifact, ...]) 
     at, row, value = chance.choice(found)
     mask = 1 << chance.choice((0, 3, _WIDTHS[value.type] - 1))
     item = f"result {len(row.results) - 1}"
-    return Fault("", f"{item} of row {row.name}", Expected("", item, row.name, rule=NAN_RULE), Sealed(artifact).after_row(at, _flip(value, mask)))
+    return Fault(
+        "",
+        f"{item} of row {row.name}",
+        Expected("", item, row.name, rule=NAN_RULE),
+        Sealed(artifact).after_row(at, _flip(value, mask)),
+    )
 
 
 def exported_global(artifact: Artifact, chance: Random, _all: tuple[Artifact, ...]) -> Fault | None:
@@ -292,7 +308,11 @@ def exported_global(artifact: Artifact, chance: Random, _all: tuple[Artifact, ..
     name = chance.choice(names)
     value = state.globals[name]
     mask = 1 << chance.randrange(_WIDTHS[value.type])
-    text = edit.instructions("global.get $g", g=indices[name]) + _flip(value, mask) + edit.instructions("global.set $g", g=indices[name])
+    text = (
+        edit.instructions("global.get $g", g=indices[name])
+        + _flip(value, mask)
+        + edit.instructions("global.set $g", g=indices[name])
+    )
     expected = Expected("global", f"global {visible(name)}", "", str(value), str(Value(value.type, value.bits ^ mask)))
     return Fault("", f"global {name}, mask {mask:#x}", expected, sealed.at_finish(text))
 
@@ -416,7 +436,11 @@ def _trapped(artifact: Artifact) -> tuple[int, RowSeen, Trapped] | None:
     """The row in which the first instance ended by a trap that the specification defines."""
     n_init = Sealed(artifact).layout.n_init
     for at, row in enumerate(artifact.rows):
-        if isinstance(row.outcome, Trapped) and at >= n_init and row.outcome.kind not in ("call stack exhausted", "uncaught exception"):
+        if (
+            isinstance(row.outcome, Trapped)
+            and at >= n_init
+            and row.outcome.kind not in ("call stack exhausted", "uncaught exception")
+        ):
             return at, row, row.outcome
     return None
 

@@ -128,7 +128,9 @@ def foreign_snapshot(artifact: Artifact, chance: Random, everything: tuple[Artif
     theirs = _counters(other)
     id_ = min(id_ for id_ in own.keys() | theirs.keys() if own.get(id_) != theirs.get(id_))
     values = [str(each[id_]) if id_ in each else "absent" for each in (own, theirs)]
-    return Fault("", f"that of {other.name}", Expected("counter", f"counter {id_}", "", *values), carry=_snapshot(lambda _counters: theirs))
+    return Fault(
+        "", f"that of {other.name}", Expected("counter", f"counter {id_}", "", *values), carry=_snapshot(lambda _counters: theirs)
+    )
 
 
 def wrong_number(artifact: Artifact, chance: Random, _all: tuple[Artifact, ...]) -> Fault | None:

@@ -105,11 +105,11 @@ def swapped(artifact: Artifact, chance: Random, _all: tuple[Artifact, ...]) -> F
     pair = pair_that_differs({id_: value for id_, value in counters.items() if id_ in found}, chance)
     if pair is None or found[pair[0]][1] != found[pair[1]][1]:
         return None
-    text = edit.instructions(
-        "global.get $a global.get $b global.set $a global.set $b", a=found[pair[0]][0], b=found[pair[1]][0]
-    )
+    text = edit.instructions("global.get $a global.get $b global.set $a global.set $b", a=found[pair[0]][0], b=found[pair[1]][0])
     values = [str(counters[id_]) for id_ in pair]
-    return Fault("", f"counters {pair[0]} and {pair[1]}", Expected("counter", f"counter {pair[0]}", "", *values), _after(artifact, text))
+    return Fault(
+        "", f"counters {pair[0]} and {pair[1]}", Expected("counter", f"counter {pair[0]}", "", *values), _after(artifact, text)
+    )
 
 
 def counted_twice(artifact: Artifact, chance: Random, _all: tuple[Artifact, ...]) -> Fault | None:

@@ -22,7 +22,13 @@ if TYPE_CHECKING:
     from diffcheck.wasm.types import ValType
 
 _KINDS: Final = {"func": 0, "table": 1, "memory": 2, "global": 3, "tag": 4}
-_ZEROS: Final = {"i32": b"\x41\x00", "i64": b"\x42\x00", "f32": b"\x43" + bytes(4), "f64": b"\x44" + bytes(8), "v128": b"\xfd\x0c" + bytes(16)}
+_ZEROS: Final = {
+    "i32": b"\x41\x00",
+    "i64": b"\x42\x00",
+    "f32": b"\x43" + bytes(4),
+    "f64": b"\x44" + bytes(8),
+    "v128": b"\xfd\x0c" + bytes(16),
+}
 _END: Final = b"\x0b"
 
 

@@ -34,7 +34,9 @@ class Expected(msgspec.Struct, frozen=True):
     def met(self, report: PassReport) -> bool:
         """Whether the report says it."""
         if self.rule:
-            allowed = any((each.rule, each.where.item, each.where.row) == (self.rule, self.item, self.row) for each in report.allowances)
+            allowed = any(
+                (each.rule, each.where.item, each.where.row) == (self.rule, self.item, self.row) for each in report.allowances
+            )
             return report.verdict == "agree" and allowed and not report.divergences_total
         return report.verdict == "diverge" and any(
             each.kind == self.kind

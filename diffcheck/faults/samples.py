@@ -109,7 +109,10 @@ _NANS: Final = """(module
 """
 
 SAMPLES: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
-    "ledger": (_LEDGER, ("collatz=6", "collatz=27", "mean=1.5,4", "root=2", "wide=-3", "lanes=9", "collatz=1", "halve=7,2", "halve=1,0")),
+    "ledger": (
+        _LEDGER,
+        ("collatz=6", "collatz=27", "mean=1.5,4", "root=2", "wide=-3", "lanes=9", "collatz=1", "halve=7,2", "halve=1,0"),
+    ),
     "greeter": (_GREETER, ("greet", "dice", "greet")),
     "tally": (_TALLY, ("run",)),
     "trap": (_TRAP, ("main",)),

@@ -85,7 +85,9 @@ def _traps(backend: Backend, host: Host, limits: Limits) -> Iterator[str]:
 
 
 def _capsule(backend: Backend, host: Host, limits: Limits) -> Iterator[str]:
-    capsule, program, parameters = _capsule_program(unwind=backend.capabilities.exceptions, prints=backend.capabilities.transport == "print")
+    capsule, program, parameters = _capsule_program(
+        unwind=backend.capabilities.exceptions, prints=backend.capabilities.transport == "print"
+    )
     execution = backend.execute(program, limits, host)
     if not isinstance(execution.outcome, Returned):
         yield f"a capsule: {sentence(execution.outcome)}"

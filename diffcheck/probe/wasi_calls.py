@@ -194,7 +194,9 @@ def _seed(ran: Ran) -> Found:
     if ran.seen.area[:16] == UNTOUCHED[:16]:
         return stub("it gives no answer: the return area is untouched")
     written = ran.seen.area[:16] != bytes(16) and ran.seen.area[8:16] != UNTOUCHED[:8]
-    return REAL if written else stub("it gives zeros") if ran.seen.area[:16] == bytes(16) else broken("it writes half of its answer")
+    return (
+        REAL if written else stub("it gives zeros") if ran.seen.area[:16] == bytes(16) else broken("it writes half of its answer")
+    )
 
 
 def _wall(ran: Ran) -> Found:
@@ -234,12 +236,12 @@ _STDIN_READY: Final = f"""<wasi:cli/stdin get-stdin> local.set $h
   local.get $h <{_STREAMS} [method]input-stream.subscribe> local.tee $k <{_POLL} [method]pollable.block>
   local.get $k <{_POLL} [resource-drop]pollable>"""
 _PERMIT: Final = f"{_STDOUT} local.get $h AREA2 <{_STREAMS} [method]output-stream.check-write>"
-_WRITTEN: Final = (
-    f"{_PERMIT} local.get $h @out i32.const {len(WORDS['out'])} AREA2 <{_STREAMS} [method]output-stream.write>"
-)
+_WRITTEN: Final = f"{_PERMIT} local.get $h @out i32.const {len(WORDS['out'])} AREA2 <{_STREAMS} [method]output-stream.write>"
 _FLUSH: Final = f"local.get $h AREA2 <{_STREAMS} [method]output-stream.blocking-flush>"
 _IN_AREA2: Final = "AREA2 i32.load offset=4 local.set $h"
-_DIRECTORY: Final = "AREA2 <wasi:filesystem/preopens get-directories> AREA2 i32.load i32.load local.set $g local.get $g local.set $h"
+_DIRECTORY: Final = (
+    "AREA2 <wasi:filesystem/preopens get-directories> AREA2 i32.load i32.load local.set $g local.get $g local.set $h"
+)
 
 
 def _word(word: str) -> str:
@@ -285,14 +287,21 @@ _CONNECTED: Final = f"{_CONNECTING} {_WAIT} local.get $h AREA2 <{_TCP} [method]t
 _ACCEPTING: Final = f"{_CONNECTED} local.get $k local.set $h {_WAIT}"
 _UDP_STREAMS: Final = f"""{_UDP_BOUND} local.get $h i32.const 0 {"i32.const 0 " * 12} AREA2
   <{_UDP} [method]udp-socket.stream> AREA2 i32.load offset=4 local.set $g AREA2 i32.load offset=8 local.set $h"""
-_RESOLVE: Final = f"""{_NETWORK} local.get $g {_word("address")} AREA2 <wasi:sockets/ip-name-lookup resolve-addresses> {_IN_AREA2}"""
+_RESOLVE: Final = (
+    f"""{_NETWORK} local.get $g {_word("address")} AREA2 <wasi:sockets/ip-name-lookup resolve-addresses> {_IN_AREA2}"""
+)
 
 
-def _entry(  # noqa: PLR0913 - what a probe has
+def _entry(
     interface: str, function: str, args: tuple[str, ...], check: Callable[[Ran], Found], *, setup: str = "", **more: object
 ) -> Entry:  # fmt: skip
     probe = msgspec.convert(
-        {"function": known(interface, function), "args": args, "setup": setup, **{k: v for k, v in more.items() if k != "exit_code"}},
+        {
+            "function": known(interface, function),
+            "args": args,
+            "setup": setup,
+            **{k: v for k, v in more.items() if k != "exit_code"},
+        },
         Probe,
         from_attributes=True,
     )
@@ -312,9 +321,7 @@ def _c(value: int, kind: str = "i32") -> str:
 
 
 def _cli() -> list[Entry]:
-    terminals = [
-        _entry(f"wasi:cli/terminal-{each}", f"get-terminal-{each}", (A,), _none) for each in ("stdin", "stdout", "stderr")
-    ]
+    terminals = [_entry(f"wasi:cli/terminal-{each}", f"get-terminal-{each}", (A,), _none) for each in ("stdin", "stdout", "stderr")]
     streams = [_entry(f"wasi:cli/{each}", f"get-{each}", (), _handles, calls=2) for each in ("stdin", "stdout", "stderr")]
     return [
         _entry("wasi:cli/environment", "get-environment", (A,), _environment),
@@ -375,7 +382,9 @@ def _io() -> list[Entry]:
         output("write-zeroes", (H, _c(7, "i64"), A), _all(_ok, zeros), after=_FLUSH),
         output("blocking-write-zeroes-and-flush", (H, _c(7, "i64"), A), _all(_ok, zeros), setup=_STDOUT),
         output("splice", (H, "local.get $g", _c(5, "i64"), A), _all(_ok, five, _printed(STDIN[:5])), setup=both, after=_FLUSH),
-        output("blocking-splice", (H, "local.get $g", _c(5, "i64"), A), _all(_ok, five, _printed(STDIN[:5])), setup=both, after=_FLUSH),
+        output(
+            "blocking-splice", (H, "local.get $g", _c(5, "i64"), A), _all(_ok, five, _printed(STDIN[:5])), setup=both, after=_FLUSH
+        ),
         _drop(_STREAMS, "input-stream", "<wasi:cli/stdin get-stdin> local.set $h"),
         _drop(_STREAMS, "output-stream", _STDOUT),
     ]
@@ -420,7 +429,7 @@ def _filesystem() -> list[Entry]:
 
     path, made, gone = ("@path", _c(9)), ("@made", _c(13)), ("@gone", _c(8))
     folder = ("@folder", _c(5))
-    stream = f"AREA i32.load offset=4 local.set $k AREA2 i32.const 0 i32.store"
+    stream = "AREA i32.load offset=4 local.set $k AREA2 i32.const 0 i32.store"
     write_there = f"""{stream} local.get $k {_word("wrote")} AREA2
       <{_STREAMS} [method]output-stream.blocking-write-and-flush>"""
     read_there = f"""{stream} local.get $k i64.const 6 AREA2 <{_STREAMS} [method]input-stream.blocking-read>
@@ -455,7 +464,9 @@ def _filesystem() -> list[Entry]:
         on("set-times-at", _DIRECTORY, (_c(0), *path, *times)),
         on("link-at", _DIRECTORY, (_c(0), *path, "local.get $g", *made), _file("made-by-probe", FILE)),
         on("open-at", _DIRECTORY, (_c(0), *made, _c(1), _c(2)), _file("made-by-probe", b"")),
-        on("readlink-at", _DIRECTORY, ("@link", _c(4)), _bytes_at(4, lambda got: got == b"probe.txt", "it gives"), after=empty_path),
+        on(
+            "readlink-at", _DIRECTORY, ("@link", _c(4)), _bytes_at(4, lambda got: got == b"probe.txt", "it gives"), after=empty_path
+        ),
         on("remove-directory-at", _DIRECTORY, folder, _file("empty/", None)),
         on("rename-at", _DIRECTORY, (*path, "local.get $g", *made), _file("made-by-probe", FILE), _file("probe.txt", None)),
         on("symlink-at", _DIRECTORY, (*path, *made), _file("made-by-probe", FILE)),
@@ -483,7 +494,11 @@ def _directory_entry(ran: Ran) -> Found:
     if ran.seen.area[4] != 1:
         return stub("it says that a folder with files is empty")
     name = ran.seen.string(12)
-    return REAL if name and name.decode(errors="replace") in {each.rstrip("/") for each in ran.files} else broken(f"its name is {name!r}")
+    return (
+        REAL
+        if name and name.decode(errors="replace") in {each.rstrip("/") for each in ran.files}
+        else broken(f"its name is {name!r}")
+    )
 
 
 def _code_of_error(ran: Ran) -> Found:
@@ -503,8 +518,10 @@ def _directories(ran: Ran) -> Found:
     return REAL if name else broken("its list is not where it allocated")
 
 
-def _sockets() -> list[Entry]:  # noqa: PLR0914 - one a pattern
-    def method(interface: str, resource: str, name: str, setup: str, args: tuple[str, ...] = (), *checks: Callable[[Ran], Found]) -> Entry:
+def _sockets() -> list[Entry]:
+    def method(
+        interface: str, resource: str, name: str, setup: str, args: tuple[str, ...] = (), *checks: Callable[[Ran], Found]
+    ) -> Entry:
         return _entry(interface, f"[method]{resource}.{name}", (H, *args, A), _all(_ok, *checks), setup=setup)
 
     def subscribed(interface: str, resource: str, setup: str) -> Entry:
@@ -524,7 +541,9 @@ def _sockets() -> list[Entry]:  # noqa: PLR0914 - one a pattern
         positive = _must(lambda ran: ran.seen.u64(8) > 0, broken("it says 0"))
         return setters + [method(interface, resource, each, setup, (), positive) for each in names]
 
-    local = _must(lambda ran: ran.seen.area[8:10] != b"\0\0" and ran.seen.area[10:14] == b"\x7f\0\0\x01", broken("it is another address"))
+    local = _must(
+        lambda ran: ran.seen.area[8:10] != b"\0\0" and ran.seen.area[10:14] == b"\x7f\0\0\x01", broken("it is another address")
+    )
     any_port = tuple(_ANY_PORT.replace("i32.const ", "i32.const_").split(" "))
     any_port = tuple(each.replace("_", " ") for each in any_port)
     to_port = ("i32.const 0", "local.get $port", "i32.const 127", *["i32.const 0"] * 2, "i32.const 1", *["i32.const 0"] * 6)
@@ -616,4 +635,4 @@ def entries() -> tuple[Entry, ...]:
     return (*_cli(), *_io(), *_clocks_and_random(), *_filesystem(), *_sockets())
 
 
-__all__ = ["ARGUMENTS", "AREA", "AREA_BYTES", "FILES", "STDIN", "VARIABLE", "Entry", "Found", "Ran", "Verdict", "entries", "texts"]
+__all__ = ["AREA", "AREA_BYTES", "ARGUMENTS", "FILES", "STDIN", "VARIABLE", "Entry", "Found", "Ran", "Verdict", "entries", "texts"]

@@ -70,9 +70,7 @@ def _lines(report: Report) -> Iterator[str]:
         "Imports that were called, answered by stubs",
         [f"{code(each.what)} ({text(each.note)}): {_times(each, 'call')}" for each in summary.stubs(report)],
     )
-    yield from _details(
-        "Not done", [f"{text(each.what, 300)} ({plural(each.cases, 'case')})" for each in summary.left_out(report)]
-    )
+    yield from _details("Not done", [f"{text(each.what, 300)} ({plural(each.cases, 'case')})" for each in summary.left_out(report)])
     yield f"<sub>diffcheck {text(report.tool.version)}, {text(report.started)}</sub>"
 
 

@@ -22,7 +22,13 @@ def render(runs: Iterable[Planted], left_out: Sequence[str], console: Console, s
     done = list(runs)
     faulty, clean = [each for each in done if each.kind], [each for each in done if not each.kind]
     table = Table(box=None, pad_edge=False, header_style=HEADING)
-    for name, justify in (("pass", "left"), ("fault", "left"), ("planted", "right"), ("reported", "right"), ("called agreement", "right")):
+    for name, justify in (
+        ("pass", "left"),
+        ("fault", "left"),
+        ("planted", "right"),
+        ("reported", "right"),
+        ("called agreement", "right"),
+    ):
         table.add_column(name, justify=justify, overflow="fold")  # type: ignore[arg-type]
     for mode, kind in sorted({(each.mode, each.kind) for each in faulty}):
         of = [each for each in faulty if (each.mode, each.kind) == (mode, kind)]

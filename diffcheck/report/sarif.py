@@ -215,7 +215,8 @@ def _utc(started: str) -> str | None:
 
 def _message(text: str, limit: int = 1000) -> Message:
     """A plain text message that shows ``text``: braces are doubled (3.11.5), and what would be an embedded link (3.11.6) has the
-    parenthesis of its target written as an escape, so that no reading of backslashes makes it one."""
+    parenthesis of its target written as an escape, so that no reading of backslashes makes it one.
+    """
     return Message(visible(text, limit).replace("{", "{{").replace("}", "}}").replace("](", "]\\x28"))
 
 

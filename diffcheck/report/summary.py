@@ -90,7 +90,8 @@ def _cost(parts: Iterable[Cost]) -> Cost:
 
 def needs_attention(report: Report) -> tuple[CaseReport, ...]:
     """Cases without an answer and cases with another verdict than expected, the latter first; none that diverged, for those are
-    in clusters, unless nothing of theirs is."""
+    in clusters, unless nothing of theirs is.
+    """
     found = [case for case in report.cases if _is_open(case)]
     return tuple(sorted(found, key=lambda case: (case.as_expected, case.case)))
 

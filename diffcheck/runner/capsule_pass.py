@@ -223,10 +223,16 @@ class CapsulePass:
         called = [row.stub_calls for row in seen.rows if row.stub_calls]
         if called:
             self.calls = tuple(a + b for a, b in zip(self.calls, called[-1], strict=True))
-        self.changed = self.changed or any(seen.state.counters.values()) or any(
-            row.results or (row.stdout and row.stdout.total) or (row.stderr and row.stderr.total)
-            or (row.outcome is not None and not isinstance(row.outcome, Returned))
-            for row in seen.rows
+        self.changed = (
+            self.changed
+            or any(seen.state.counters.values())
+            or any(
+                row.results
+                or (row.stdout and row.stdout.total)
+                or (row.stderr and row.stderr.total)
+                or (row.outcome is not None and not isinstance(row.outcome, Returned))
+                for row in seen.rows
+            )
         )
 
     def _keep_output(self, row: RowSeen) -> None:
@@ -265,7 +271,9 @@ class CapsulePass:
             longer = msgspec.structs.replace(self.subject.limits, deadline_s=CONFIRM * outcome.deadline_s)
             again = self.subject.run(self._parameters(first, last), longer)
             if not isinstance(again.outcome, TimedOut):
-                self.inconclusive = f"slow: the subject {sentence(outcome)}, and with {CONFIRM} times the deadline {sentence(again.outcome)}"
+                self.inconclusive = (
+                    f"slow: the subject {sentence(outcome)}, and with {CONFIRM} times the deadline {sentence(again.outcome)}"
+                )
                 return
             self.findings.diverge(
                 "outcome", "outcome", "returned", f"hangs ({sentence(again.outcome)})", shape="hang",

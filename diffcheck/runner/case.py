@@ -82,9 +82,7 @@ def _capsule(plan: Plan, max_passes: int, oracle: Backend, subject: Backend, hos
 def _direct(plan: Plan, oracle: Backend, subject: Backend, host: Host) -> PassReport:
     if plan.no_direct:
         return PassReport(mode="direct", applicable=False, why=plan.no_direct)
-    direct = DirectPass(
-        plan.artifact, plan.entry, oracle, subject, plan.limits, host, places=plan.places, functions=plan.functions
-    )
+    direct = DirectPass(plan.artifact, plan.entry, oracle, subject, plan.limits, host, places=plan.places, functions=plan.functions)
     return direct.report(plan.refusal if isinstance(plan.refusal, Refused) else None)
 
 

@@ -105,7 +105,8 @@ def _refused(plan: Plan, refusal: Outcome, request: Request, subject: Backend) -
         return msgspec.structs.replace(plan, skipped=f"the oracle could not judge the artifact: {sentence(refusal)}")
     if plan.artifact.startswith(_COMPONENT):
         return msgspec.structs.replace(
-            plan, skipped="it is a component; `meld fuse --preserve-names` makes it a core module, `witness instrument` adds counters"
+            plan,
+            skipped="it is a component; `meld fuse --preserve-names` makes it a core module, `witness instrument` adds counters",
         )
     if not plan.artifact.startswith(_CORE):
         return msgspec.structs.replace(plan, skipped=_what_it_is(plan.artifact))

@@ -86,9 +86,7 @@ class Side:
         words = self.backend.capabilities.transport == "words"
         begin = 0 if words else lo.HEADER_ADDRESS
         head = execution.carried[begin : begin + lo.HEADER.size]
-        if isinstance(execution.outcome, Trapped) and (
-            len(head) < lo.HEADER.size or lo.read_header(head).status != lo.FINISHED
-        ):
+        if isinstance(execution.outcome, Trapped) and (len(head) < lo.HEADER.size or lo.read_header(head).status != lo.FINISHED):
             return ran
         if _is_cut(head):
             # memory.grow may fail at any time (core specification): that is no divergence, and a cut stream no agreement.
@@ -112,7 +110,9 @@ class Side:
         parts = [ran.view]
         offsets = range(lo.VIEW_BYTES, ran.header.length, lo.VIEW_BYTES)
         for at in range(0, len(offsets), self.at_once):
-            under_way = [self.start(msgspec.structs.replace(parameters, view_offset=offset)) for offset in offsets[at : at + self.at_once]]
+            under_way = [
+                self.start(msgspec.structs.replace(parameters, view_offset=offset)) for offset in offsets[at : at + self.at_once]
+            ]
             for window in [each.wait() for each in under_way]:
                 if window.header is None:
                     return msgspec.structs.replace(ran, header=None, outcome=window.outcome, damage=window.damage)

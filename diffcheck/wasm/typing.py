@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from diffcheck.wasm.opcodes import Op
     from diffcheck.wasm.types import FieldType, ValType
 
-Known = "ValType | None"
-
 _FUNCTION: Final = -1  # the frame around the whole body
 _REFS: Final = {
     "eqref": RefType(nullable=True, heap="eq"),
@@ -34,15 +32,13 @@ _REFS: Final = {
 }
 _NULL_FROM, _NULL_TO = 1, 2  # castflags
 _SPACES: Final = {"memidx": "all_memories", "tableidx": "all_tables"}
-_EXNREF: Final = RefType(nullable=False, heap="exn")
 
 
 class Typed(msgspec.Struct, frozen=True):
     """An instruction with its types: ``operands`` as they stand on the stack before it, ``results`` as after it.
 
     ``producers`` are the positions of the instructions that left the operands, -1 where a block's parameter or label did.
-    ``reachable`` is False for code that can never run, and ``ends_reachable`` for what follows it. ``target`` is, for ``block``,
-    ``loop``, ``if``, ``try_table`` and ``else``, the position of the matching ``end``, for ``if`` with an ``else`` also ``middle``.
+    ``reachable`` is False for code that can never run, and ``ends_reachable`` for what follows it.
     """
 
     instruction: Instruction
@@ -55,7 +51,8 @@ class Typed(msgspec.Struct, frozen=True):
 
 class Body(msgspec.Struct, frozen=True, dict=True):
     """A typed body: its locals (parameters first), its instructions, and for each block's position that of its ``end`` (and of its
-    ``else``); ``declared_end`` is where the expression begins in the body's bytes."""
+    ``else``); ``declared_end`` is where the expression begins in the body's bytes.
+    """
 
     function: FuncType
     locals: tuple[ValType, ...]
@@ -338,7 +335,7 @@ class _Typer:
         assert isinstance(composite, StructType), "valid"  # noqa: S101
         return self._made(immediates[0], len(composite.fields))
 
-    def _taken(self, count: int) -> tuple[()]:
+    def _consume(self, count: int) -> tuple[()]:
         self.pops(count)
         return ()
 
@@ -370,8 +367,6 @@ def _unpacked(field: FieldType) -> ValType:
     return "i32" if field.storage in ("i8", "i16") else field.storage
 
 
-_Step = "Callable[[_Typer, tuple[Any, ...]], tuple[ValType | None, ...]]"
-
 _SPECIAL: Final[dict[str, Callable[[_Typer, tuple[Any, ...]], tuple[ValType | None, ...]]]] = {
     "unreachable": lambda t, _: t.dead(),
     "block": lambda t, i: t.enter("block", *t.block(i[0])),
@@ -392,18 +387,18 @@ _SPECIAL: Final[dict[str, Callable[[_Typer, tuple[Any, ...]], tuple[ValType | No
     "return_call": lambda t, i: t._calls(t.module.function_type(i[0]), tail=True),
     "return_call_indirect": lambda t, i: t._calls(t.func(i[0]), extra=1, tail=True),
     "return_call_ref": lambda t, i: t._calls(t.func(i[0]), extra=1, tail=True),
-    "drop": lambda t, _: t._taken(1),
+    "drop": lambda t, _: t._consume(1),
     "select": _Typer._select,
     "select_t": lambda t, i: (t.pops(3), t.push(i[0][0]))[1],
     "local.get": lambda t, i: t.push(t.locals[i[0]]),
-    "local.set": lambda t, _: t._taken(1),
+    "local.set": lambda t, _: t._consume(1),
     "local.tee": lambda t, i: (t.pops(1), t.push(t.locals[i[0]]))[1],
     "global.get": lambda t, i: t.push(t.module.all_globals[i[0]].value),
-    "global.set": lambda t, _: t._taken(1),
+    "global.set": lambda t, _: t._consume(1),
     "table.get": _Typer._table_get,
-    "table.set": lambda t, _: t._taken(2),
+    "table.set": lambda t, _: t._consume(2),
     "table.grow": _Typer._table_grow,
-    "table.fill": lambda t, _: t._taken(3),
+    "table.fill": lambda t, _: t._consume(3),
     "ref.null": lambda t, i: t.push(RefType(nullable=True, heap=i[0])),
     "ref.is_null": lambda t, _: (t.pops(1), t.push("i32"))[1],
     "ref.func": _Typer._ref_func,
@@ -417,7 +412,7 @@ _SPECIAL: Final[dict[str, Callable[[_Typer, tuple[Any, ...]], tuple[ValType | No
     "struct.get": _Typer._struct_get,
     "struct.get_s": _Typer._struct_get,
     "struct.get_u": _Typer._struct_get,
-    "struct.set": lambda t, _: t._taken(2),
+    "struct.set": lambda t, _: t._consume(2),
     "array.new": lambda t, i: t._made(i[0], 2),
     "array.new_default": lambda t, i: t._made(i[0], 1),
     "array.new_fixed": lambda t, i: t._made(i[0], i[1]),
@@ -426,11 +421,11 @@ _SPECIAL: Final[dict[str, Callable[[_Typer, tuple[Any, ...]], tuple[ValType | No
     "array.get": _Typer._array_get,
     "array.get_s": _Typer._array_get,
     "array.get_u": _Typer._array_get,
-    "array.set": lambda t, _: t._taken(3),
-    "array.fill": lambda t, _: t._taken(4),
-    "array.copy": lambda t, _: t._taken(5),
-    "array.init_data": lambda t, _: t._taken(4),
-    "array.init_elem": lambda t, _: t._taken(4),
+    "array.set": lambda t, _: t._consume(3),
+    "array.fill": lambda t, _: t._consume(4),
+    "array.copy": lambda t, _: t._consume(5),
+    "array.init_data": lambda t, _: t._consume(4),
+    "array.init_elem": lambda t, _: t._consume(4),
     "ref.test": lambda t, _: (t.pops(1), t.push("i32"))[1],
     "ref.test_null": lambda t, _: (t.pops(1), t.push("i32"))[1],
     "ref.cast": lambda t, i: (t.pops(1), t.push(RefType(nullable=False, heap=i[0])))[1],

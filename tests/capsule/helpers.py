@@ -69,9 +69,7 @@ def calls(module: Module, names: Sequence[str] | None = None) -> tuple[Call, ...
     return tuple(made)
 
 
-def capsule(
-    source: str | bytes, names: Sequence[str] | None = None, world: World | None = None, *, unwind: bool = True
-) -> Capsule:
+def capsule(source: str | bytes, names: Sequence[str] | None = None, world: World | None = None, *, unwind: bool = True) -> Capsule:
     """The capsule of a module."""
     data = binary(source)
     module = read(data)

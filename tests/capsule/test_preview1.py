@@ -26,7 +26,9 @@ def imports(*names: str, module: str = P1) -> str:
     lines = []
     for name in names:
         spec = (TABLE if module == P1 else UNSTABLE)[name]
-        lines.append(f'(import "{module}" "{name}" (func ${name} (param {" ".join(spec.params)}) (result {" ".join(spec.results)})))')
+        lines.append(
+            f'(import "{module}" "{name}" (func ${name} (param {" ".join(spec.params)}) (result {" ".join(spec.results)})))'
+        )
     return "\n".join(lines)
 
 

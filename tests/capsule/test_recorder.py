@@ -124,7 +124,9 @@ def test_results_of_every_type_arrive_bit_by_bit() -> None:
         "i31": Value("ref", 1),
         "exn": Value("ref", 0),
     }
-    assert {name: values for name, values in found.items() if name in expected} == {name: (value,) for name, value in expected.items()}
+    assert {name: values for name, values in found.items() if name in expected} == {
+        name: (value,) for name, value in expected.items()
+    }
     assert found["none"] == ()
 
 
@@ -460,7 +462,9 @@ def test_a_view_of_a_pages_digests_has_one_for_each_block() -> None:
 
 
 def test_a_view_of_a_page_of_a_second_memory_with_64_bits() -> None:
-    text = '(module (memory 1) (memory $b i64 3) (func (export "r") (i64.store $b (i64.const 131080) (i64.const 0x0102030405060708))))'
+    text = (
+        '(module (memory 1) (memory $b i64 3) (func (export "r") (i64.store $b (i64.const 131080) (i64.const 0x0102030405060708))))'
+    )
     done = run(capsule(text), lo.Parameters(0, 1, view_space=2, view_page=2))
     assert done.view[:16] == bytes(8) + bytes.fromhex("0807060504030201")
 

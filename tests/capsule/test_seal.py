@@ -165,7 +165,7 @@ VALID = {
         (import "m" "1" (func (param v128 f32) (result i32 f64 v128 externref))) (import "m" "2" (func (result (ref $s))))
         (import "m" "3" (func (result (ref $t)))) (import "m" "4" (func (result (ref func) (ref extern))))
         (import "m" "5" (func (result (ref exn)))) (func (export "r")))""",
-    "a start function": '(module (global $g (mut i32) (i32.const 1)) (func $s (global.set $g (i32.const 5))) (start $s) '
+    "a start function": "(module (global $g (mut i32) (i32.const 1)) (func $s (global.set $g (i32.const 5))) (start $s) "
     '(func (export "r") (result i32) global.get $g))',
     "an imported start function": '(module (import "m" "s" (func $s)) (start $s) (func (export "r")))',
     "memory64 beside memory32": """(module (memory $a 1) (memory $b i64 2) (memory $c i64 1 3)

@@ -15,7 +15,9 @@ WIDTH = "100"
 
 
 def help_of(*words: str) -> str:
-    result = CliRunner(env={"COLUMNS": WIDTH, "TERMINAL_WIDTH": WIDTH, "NO_COLOR": "1"}).invoke(cli, [*words, "--help"], prog_name="diffcheck")
+    result = CliRunner(env={"COLUMNS": WIDTH, "TERMINAL_WIDTH": WIDTH, "NO_COLOR": "1"}).invoke(
+        cli, [*words, "--help"], prog_name="diffcheck"
+    )
     assert result.exit_code == 0, result.output
     lines = (line.rstrip() for line in re.sub(r"\x1b\[[0-9;]*m", "", result.output).splitlines())
     return "\n".join(lines).strip()

@@ -126,7 +126,9 @@ def compared_rows(one: RowSeen, other: RowSeen, others: Sequence[RowSeen] = ()) 
     return findings
 
 
-def compared_states(one: FinalState, other: FinalState, others: Sequence[FinalState] = ()) -> tuple[Findings, list[tuple[int, int]]]:
+def compared_states(
+    one: FinalState, other: FinalState, others: Sequence[FinalState] = ()
+) -> tuple[Findings, list[tuple[int, int]]]:
     findings = Findings()
     return findings, compare_state.compare(one, other, others, LAYOUT, findings)
 

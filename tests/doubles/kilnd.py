@@ -5,8 +5,6 @@ validates. Arguments, since the environment is scrubbed: ``--fault NAME`` makes 
 sets its fuel, ``--chatter`` prints debug lines first.
 """
 
-
-
 from __future__ import annotations
 
 import argparse

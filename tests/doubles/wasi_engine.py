@@ -1,7 +1,5 @@
 """A stand-in for an engine that runs WASI commands: wasmtime-py with the words and exit statuses of wasmtime's command line."""
 
-
-
 from __future__ import annotations
 
 import sys

@@ -130,7 +130,10 @@ def test_the_plan_digest_is_that_of_the_rows_too(tmp_path):
 def test_the_report_does_not_depend_on_the_number_of_jobs():
     def told(jobs):
         found = reports(CORPUS / "01-decisions", CORPUS / "07-traps", jobs=jobs)
-        return {name: (each.verdict, each.reason, each.plan, each.rows, [one.agreement for one in each.passes]) for name, each in found.items()}
+        return {
+            name: (each.verdict, each.reason, each.plan, each.rows, [one.agreement for one in each.passes])
+            for name, each in found.items()
+        }
 
     assert told(1) == told(4)
 
@@ -180,7 +183,9 @@ def test_the_fused_component_agrees_in_all_counters_and_has_no_direct_pass(real_
 
 @pytest.mark.kilnd
 def test_more_than_256_exports_agree_as_a_capsule_and_are_refused_as_they_are(real_kilnd):
-    report = reports(CORPUS / "08-limits" / "many_exports.wasm", subject="kilnd", options={"kilnd": str(real_kilnd)})["many_exports"]
+    report = reports(CORPUS / "08-limits" / "many_exports.wasm", subject="kilnd", options={"kilnd": str(real_kilnd)})[
+        "many_exports"
+    ]
     assert {each.mode: each.verdict for each in report.passes} == {"capsule": "agree", "direct": "diverge"}
 
 

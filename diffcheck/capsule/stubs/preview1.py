@@ -181,9 +181,7 @@ _SHARED: Final[dict[str, Spec]] = {
         needs_memory=True,
         output=True,
     ),
-    "fd_read": Spec(
-        _types("iiii"), (_I32,), _FD_READ, locals=(("n", _I32), ("want", _I32)), needs_memory=True
-    ),
+    "fd_read": Spec(_types("iiii"), (_I32,), _FD_READ, locals=(("n", _I32), ("want", _I32)), needs_memory=True),
     "clock_res_get": Spec(_types("ii"), (_I32,), _CLOCK_RES, needs_memory=True),
     "clock_time_get": Spec(_types("ili"), (_I32,), _CLOCK_TIME, needs_memory=True),
     "random_get": Spec(_types("ii"), (_I32,), _RANDOM_GET, locals=(("x", _I64),), needs_memory=True),
