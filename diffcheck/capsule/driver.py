@@ -139,9 +139,9 @@ def start(calls: Sequence[Call], symbols: Mapping[str, int], *, catch: str, begi
         names: dict[str, int | bytes] = {**symbols, "K": position[call.init], "call": _call(call, symbols["rec"])}
         rows.append(_expression(link(fragment, names), locals_)[2:-1])  # without `block $done` and its end: all rows share one
         position[call.init] += 1
-    return link(
-        assemble(f"{_PROLOGUE} {"" if begin is None else f"call {begin}"} block {_INERT} raw $rows end call $finish", locals=locals_), {**symbols, "rows": b"".join(rows)}
-    )
+    before = "" if begin is None else f"call {begin}"
+    text = f"{_PROLOGUE} {before} block {_INERT} raw $rows end call $finish"
+    return link(assemble(text, locals=locals_), {**symbols, "rows": b"".join(rows)})
 
 
 def _expression(entry: bytes, locals_: tuple[tuple[str, str], ...]) -> bytes:

@@ -20,7 +20,8 @@ _EPILOG = (
               help="The engine to run under: a name from `diffcheck backends`, or harness:COMMAND or wasi:COMMAND.")  # fmt: skip
 @click.option("--rows", multiple=True, metavar="ROW", envvar="DIFFCHECK_ROWS", show_envvar=True,
               help="A row to call, EXPORT or EXPORT=arg,arg; repeated, in order, as witness's --invoke and "
-                   "--invoke-with-args. declared takes the case file's or the default ones, auto adds boundary values.")  # fmt: skip
+                   "--invoke-with-args. declared takes the case file's or the default ones, auto adds boundary values."
+              )  # fmt: skip
 @click.option("--schema", type=click.Choice(("auto", "v1", "v2")), default="auto", show_default=True,
               help="v1 has counters only, v2 also every row's state, for MC/DC; auto is v2 where there is row state.")  # fmt: skip
 @click.option("--keep-going", is_flag=True,

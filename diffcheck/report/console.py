@@ -211,6 +211,9 @@ def _where(cluster: Cluster) -> Text:
         lines.append(words.safe(first.detail, words.QUIET, 120))
     if cluster.count > len(cluster.members):
         lines.append(Text(f"{cluster.count:,} such values in all", style=words.QUIET))
+    impact = [each for one in cluster.members[0].case.passes for each in one.mcdc]
+    if impact:
+        lines.append(Text(f"MC/DC: {words.impact(impact)}", style="yellow"))
     return Text("\n").join(lines)
 
 

@@ -17,10 +17,10 @@ from rich.text import Text
 from diffcheck.text import plural, visible
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from diffcheck.backend import Identity
-    from diffcheck.verdict import Agreement, CaseReport, Report, Where
+    from diffcheck.verdict import Agreement, CaseReport, McdcImpact, Report, Where
 
 STYLES: Final = {
     "agree": "green",
@@ -148,3 +148,23 @@ def again(report: Report, case: CaseReport, defaults: dict[str, str]) -> str:
 def quoted(name: str) -> str:
     """A name as a shell takes it back, where it has nothing that would have to be shown as an escape."""
     return visible(shlex.quote(name), 120)
+
+
+def impact(found: Sequence[McdcImpact]) -> str:
+    """How many conclusions about decisions come out differently."""
+    decisions = len({each.decision for each in found})
+    lost = sum(each.oracle == "proved" for each in found)
+    won = sum(each.subject == "proved" for each in found)
+    parts = [plural(count, what, many) for count, what, many in (
+        (lost, "condition is not proved under the subject", "conditions are not proved under the subject"),
+        (won, "condition is proved under the subject alone", "conditions are proved under the subject alone"),
+        (len(found) - lost - won, "condition is otherwise open", "conditions are otherwise open"),
+    ) if count]  # fmt: skip
+    return f"{', '.join(parts)}, in {plural(decisions, 'decision')}"
+
+
+def conclusion(one: McdcImpact) -> str:
+    """One condition, where it stands, and what each run says of it."""
+    place = f"{one.file}:{one.line}, " if one.file and one.line is not None else ""
+    where = f"{place}decision {one.decision}, condition {one.condition} (branch {one.branch})"
+    return f"{where}: {one.oracle} under the oracle, {one.subject} under the subject"

@@ -144,6 +144,11 @@ class _Typer:
         for _ in range(count):
             self.pop()
 
+    def swap(self, count: int, *types: ValType | None) -> tuple[ValType | None, ...]:
+        """Take several and leave values."""
+        self.pops(count)
+        return self.push(*types)
+
     def push(self, *types: ValType | None) -> tuple[ValType | None, ...]:
         """Leave values of this instruction."""
         self.stack += [(each, self.at) for each in types]
@@ -389,10 +394,10 @@ _SPECIAL: Final[dict[str, Callable[[_Typer, tuple[Any, ...]], tuple[ValType | No
     "return_call_ref": lambda t, i: t._calls(t.func(i[0]), extra=1, tail=True),
     "drop": lambda t, _: t._consume(1),
     "select": _Typer._select,
-    "select_t": lambda t, i: (t.pops(3), t.push(i[0][0]))[1],
+    "select_t": lambda t, i: t.swap(3, i[0][0]),
     "local.get": lambda t, i: t.push(t.locals[i[0]]),
     "local.set": lambda t, _: t._consume(1),
-    "local.tee": lambda t, i: (t.pops(1), t.push(t.locals[i[0]]))[1],
+    "local.tee": lambda t, i: t.swap(1, t.locals[i[0]]),
     "global.get": lambda t, i: t.push(t.module.all_globals[i[0]].value),
     "global.set": lambda t, _: t._consume(1),
     "table.get": _Typer._table_get,
@@ -400,7 +405,7 @@ _SPECIAL: Final[dict[str, Callable[[_Typer, tuple[Any, ...]], tuple[ValType | No
     "table.grow": _Typer._table_grow,
     "table.fill": lambda t, _: t._consume(3),
     "ref.null": lambda t, i: t.push(RefType(nullable=True, heap=i[0])),
-    "ref.is_null": lambda t, _: (t.pops(1), t.push("i32"))[1],
+    "ref.is_null": lambda t, _: t.swap(1, "i32"),
     "ref.func": _Typer._ref_func,
     "ref.as_non_null": lambda t, _: t._keep(_non_null),
     "br_on_null": _Typer._br_on_null,
@@ -426,10 +431,10 @@ _SPECIAL: Final[dict[str, Callable[[_Typer, tuple[Any, ...]], tuple[ValType | No
     "array.copy": lambda t, _: t._consume(5),
     "array.init_data": lambda t, _: t._consume(4),
     "array.init_elem": lambda t, _: t._consume(4),
-    "ref.test": lambda t, _: (t.pops(1), t.push("i32"))[1],
-    "ref.test_null": lambda t, _: (t.pops(1), t.push("i32"))[1],
-    "ref.cast": lambda t, i: (t.pops(1), t.push(RefType(nullable=False, heap=i[0])))[1],
-    "ref.cast_null": lambda t, i: (t.pops(1), t.push(RefType(nullable=True, heap=i[0])))[1],
+    "ref.test": lambda t, _: t.swap(1, "i32"),
+    "ref.test_null": lambda t, _: t.swap(1, "i32"),
+    "ref.cast": lambda t, i: t.swap(1, RefType(nullable=False, heap=i[0])),
+    "ref.cast_null": lambda t, i: t.swap(1, RefType(nullable=True, heap=i[0])),
     "any.convert_extern": lambda t, _: t._converted("any"),
     "extern.convert_any": lambda t, _: t._converted("extern"),
 }
