@@ -95,7 +95,25 @@ OPTIONS: Final = (
         default="24",
         metavar="N",
     ),
-    Option("reports", "path", "The folder that reports are written to.", default="reports", metavar="DIR", recorded=False),
+    Option(
+        "reports",
+        "path",
+        "The folder that report.json and report.html are written to.",
+        default="reports",
+        metavar="DIR",
+        recorded=False,
+    ),
+    Option("html", "path", "Write the HTML page to this file as well.", default_help="none", metavar="FILE", recorded=False),
+    Option("junit-xml", "path", "Write JUnit XML to this file.", default_help="none", metavar="FILE", recorded=False),
+    Option("sarif", "path", "Write SARIF 2.1.0 to this file, for code scanning.", default_help="none", metavar="FILE", recorded=False),
+    Option(
+        "markdown",
+        "path",
+        "Write a short summary in Markdown to this file, for a CI job.",
+        default_help="none",
+        metavar="FILE",
+        recorded=False,
+    ),
     Option(
         "verbose",
         "flag",
@@ -137,3 +155,12 @@ def parse_size(text: str) -> int:
 def default_jobs() -> int:
     """The number of CPUs that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def defaults() -> dict[str, str]:
+    """The recorded options' defaults as a report has their values, for telling which ones were changed."""
+    return {
+        entry.name: str(parse_size(entry.default)) if entry.kind == "size" and entry.default else entry.default or ""
+        for entry in OPTIONS
+        if entry.recorded
+    }

@@ -48,6 +48,7 @@ PLANTS: Final[dict[str, dict[str, object]]] = {
 """The classes of faults of each pass, by name."""
 
 MAX_PASSES: Final = 24
+_STACK: Final = "call stack exhausted"
 _LARGEST_BYTES: Final = 300_000
 
 
@@ -198,7 +199,8 @@ class Selftest:
                 artifact,
                 sealed=wasm.read(sealed.capsule.wasm),
                 rows=tuple(_named(row, ran.outcome) for row in rows(ran.image, layout)),
-                state=state(ran.image, layout),
+                # What the end of a call stack leaves behind is open: nothing in it is compared.
+                state=None if isinstance(ran.outcome, Trapped) and ran.outcome.kind == _STACK else state(ran.image, layout),
                 stream_bytes=ran.image.header.length,
             )
         return artifact

@@ -111,8 +111,4 @@ def _text(value: object) -> str:
 
 def defaults() -> dict[str, str]:
     """The recorded options' defaults in the form of ``recorded``, for telling which ones were changed."""
-    return {
-        entry.name: str(config.parse_size(entry.default)) if entry.kind == "size" and entry.default else entry.default or ""
-        for entry in config.OPTIONS
-        if entry.recorded
-    }
+    return config.defaults()

@@ -27,7 +27,7 @@ _MAX_OPEN: Final = 25
 _MAX_LIST: Final = 12
 _MAX_NAMES: Final = 3
 _MAX_VALUE: Final = 100
-_SPECIAL: Final = re.compile(r"[\\`*_{}\[\]()#!|<>&~:@$\"'^]|(?<=www)\.")
+_SPECIAL: Final = re.compile(r"[\\`*_{}\[\]()#!|<>&~:@$\"'^]|(?<=www)\.|\A[-+=\d ]")
 
 
 def render(report: Report) -> bytes:

@@ -121,7 +121,7 @@ class Result(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
     locations: tuple[Location, ...]
     partial_fingerprints: dict[str, str]
     related_locations: tuple[Location, ...] = ()
-    properties: dict[str, str | int] = {}
+    properties: dict[str, str | int] = {}  # noqa: RUF012 - msgspec copies it
 
 
 class Notification(msgspec.Struct, frozen=True):
@@ -151,9 +151,8 @@ class Run(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
     tool: Tool
     invocations: tuple[Invocation, ...]
     automation_details: AutomationDetails
-    results: tuple[Result, ...] = ()
-
-    column_kind: str = msgspec.field(default_factory=lambda: "unicodeCodePoints")
+    # An empty list says that nothing was found, a missing one that nothing was looked for, so there is no default to omit.
+    results: tuple[Result, ...]
 
 
 class Log(msgspec.Struct, frozen=True):

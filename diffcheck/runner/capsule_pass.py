@@ -24,7 +24,7 @@ from diffcheck.compare import rows as compare_rows
 from diffcheck.compare import state as compare_state
 from diffcheck.compare.findings import Findings
 from diffcheck.errors import StreamError
-from diffcheck.observation import Crashed, OutOfMemory, Refused, Returned, RowSeen, TimedOut, Trapped, sentence, tag
+from diffcheck.observation import Crashed, Exited, OutOfMemory, Refused, Returned, RowSeen, TimedOut, Trapped, sentence, tag
 from diffcheck.runner.hang import CONFIRM, should_have_ended
 from diffcheck.runner.images import Images, whole_state
 from diffcheck.runner.locate import Budget, local, locate
@@ -364,7 +364,8 @@ class CapsulePass:
 
     def _stack_differs(self, one: RowSeen, two: RowSeen) -> bool:
         """The oracle's stack ended where the subject's did not: how deep calls may go is open."""
-        if _is(one.outcome, _STACK) and two.outcome is not None and not _is(two.outcome, _STACK):
+        ran_on = isinstance(two.outcome, Returned | Exited | Trapped) and not _is(two.outcome, _STACK)
+        if _is(one.outcome, _STACK) and two.outcome is not None and ran_on:
             self._open_stack(one.name, "call stack exhausted", sentence(two.outcome))
             return True
         return False
@@ -430,7 +431,9 @@ class CapsulePass:
             return self.rows_total
         if expected and row is not None:
             if self._before(first, row):
-                self._trapped_row(first, seen.rows[seen.stop or 0], subject.outcome)
+                # It may have come through this row and ended in a later one, for the same reason.
+                ended = subject.outcome if row + 1 >= last else self.subject.run(self._parameters(first, row + 1)).outcome
+                self._trapped_row(first, seen.rows[seen.stop or 0], ended)
                 return row + 1
             last = row
         return self._trapped_early(first, last, subject)

@@ -19,6 +19,7 @@ from diffcheck.compare.findings import Findings
 from diffcheck.observation import (
     Cost,
     Execution,
+    Exited,
     HarnessFailed,
     OutOfMemory,
     Refused,
@@ -155,7 +156,7 @@ class DirectPass:
     def _stack(self, one: object, other: object) -> bool:
         """Whether only one stack ended, and how deep calls may go is open there."""
         ended = [isinstance(each, Trapped) and each.kind == _STACK for each in (one, other)]
-        if ended[0] == ended[1]:
+        if ended[0] == ended[1] or not all(isinstance(each, Returned | Exited | Trapped) for each in (one, other)):
             return False
         if ended[1]:
             small = msgspec.structs.replace(self.limits, stack_bytes=allow.STACK_BYTES)
