@@ -271,6 +271,8 @@ def death(number: int, stderr: bytes, limits: Limits) -> Outcome:
     """
     if number == signal.SIGKILL:
         return OutOfMemory(limits.memory_bytes, "killed by the system, as it does when memory runs out")
+    if number == signal.SIGXFSZ:
+        return HarnessFailed("wrote without end", f"a file of over {ANSWER_BYTES >> 20} MiB")
     return Crashed(number, visible(decode(stderr[-400:])))
 
 

@@ -7,6 +7,7 @@ tagged struct, so that msgspec tells them apart in JSON and in messages between 
 
 from __future__ import annotations
 
+import signal as signals
 from typing import Literal, get_args
 
 import msgspec
@@ -113,13 +114,21 @@ def sentence(outcome: Outcome) -> str:  # noqa: PLR0911 - one line an outcome
             where = "" if stage == "unknown" else f" at {stage}"
             return f"refused{where}: {reason}" if reason else f"refused{where}"
         case Crashed(signal, detail):
-            return f"crashed by signal {signal}" if signal else f"crashed: {detail}"
-        case OutOfMemory(limit_bytes, _):
-            return f"out of memory (limit {limit_bytes / 1e9:.1f} GB)"
+            return f"crashed by signal {_signal(signal)}" if signal else f"crashed: {detail}"
+        case OutOfMemory(limit_bytes, detail):
+            return f"out of memory (limit {limit_bytes / 1e9:.1f} GB)" + (f": {detail}" if detail else "")
         case TimedOut(deadline_s, detail):
             return f"timed out after {deadline_s:g} s" if not detail else f"timed out: {detail}"
         case HarnessFailed(what, detail):
             return f"harness failed: {what}" + (f" ({detail})" if detail else "")
+
+
+def _signal(number: int) -> str:
+    """A signal's number and its name, where it has one here."""
+    try:
+        return f"{number} ({signals.Signals(number).name})"
+    except ValueError:
+        return str(number)
 
 
 class Cost(msgspec.Struct, frozen=True):

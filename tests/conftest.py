@@ -48,6 +48,14 @@ def standin_wasi(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path
     return lambda *arguments: _executable(tmp_path_factory.mktemp("wasi") / "wasi-engine", DOUBLES / "wasi_engine.py", arguments)
 
 
+@pytest.fixture(scope="session")
+def patched(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """Makes an engine out of another that runs each module with some bytes altered: ``patched(kilnd, "7e01", "7e00")``."""
+    return lambda engine, before, after: _executable(
+        tmp_path_factory.mktemp("patched") / "kilnd", DOUBLES / "patched_engine.py", (before, after, str(engine))
+    )
+
+
 def _executable(path: Path, script: Path, arguments: tuple[str, ...]) -> Path:
     words = shlex.join([sys.executable, str(script), *arguments])
     path.write_text(f'#!/bin/sh\nexec {words} "$@"\n')

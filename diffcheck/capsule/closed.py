@@ -66,8 +66,6 @@ class _Closer(Builder):
 
     def closed_artifact(self) -> ClosedArtifact:
         """All sections in their order."""
-        if self.constants.names_a_function and not self.value_of:
-            self._function_of(self.types.function((), ()))  # the function that a non-null funcref is made of
         code = self._code()
         functions = [u(each) for each in self.values]
         body = [
@@ -130,7 +128,11 @@ class _Closer(Builder):
     def _code(self) -> Section:
         stubs = [self._stub(at, each) for at, each in enumerate(self.closed)]
         values, done = [], 0
-        while done < len(self.values):  # a value's body may need the value of another type
+        while True:
+            if self.constants.names_a_function and not self.values:
+                self._function_of(self.types.function((), ()))  # the function that a non-null funcref is made of
+            if done == len(self.values):
+                break  # only now, since a value's body may need the value of another type
             typeidx = self.values[done]
             composite = self.module.types[typeidx].composite if typeidx < len(self.module.types) else FuncType((), ())
             body = zero_body(composite, self.constants)  # type: ignore[arg-type]

@@ -11,6 +11,7 @@ import rich_click as click
 
 from diffcheck import config
 from diffcheck.cli.options import options, recorded, request
+from diffcheck.errors import ReportError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,6 +37,7 @@ def command(paths: tuple[str, ...], reports: str, **given: Any) -> int:  # noqa:
     from diffcheck.report import console, json_, words  # noqa: PLC0415 - rich, only where it is used
     from diffcheck.report.model import Collector, exit_code  # noqa: PLC0415 - as above
 
+    json_.prepare(Path(reports))  # before hours of work whose results could not be stored
     collector = Collector(recorded(given))
     interrupted = _collect(request(paths, given), collector)
     if not collector.began:
@@ -43,7 +45,11 @@ def command(paths: tuple[str, ...], reports: str, **given: Any) -> int:  # noqa:
             raise KeyboardInterrupt
         raise RuntimeError("the run ended before it began")
     report = collector.report()
-    path = json_.write(report, Path(reports))
+    try:
+        path = json_.write(report, Path(reports))
+    except ReportError:
+        console.render(report, words.console())  # what was found is not lost with the file
+        raise
     with contextlib.suppress(BrokenPipeError):  # the exit code counts, whoever still reads
         console.render(report, words.console(), stored=str(path))
     return exit_code(report)

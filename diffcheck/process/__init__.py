@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from diffcheck.process.bounded import Bounds, run_watched
 from diffcheck.process.child import Child, Ended
-from diffcheck.process.files import Unreadable, private_folder, read_output_file, write_atomically
+from diffcheck.process.files import Unreadable, check_folder, private_folder, read_output_file, write_atomically
 from diffcheck.process.framing import FRAME_CAP_BYTES, claim_channel, read_frame, write_frame
 from diffcheck.process.memory import available_memory_bytes
 from diffcheck.process.reactor import Reactor
@@ -34,6 +34,7 @@ __all__ = [
     "Unreadable",
     "available_memory_bytes",
     "become_subreaper",
+    "check_folder",
     "claim_channel",
     "die_with_parent",
     "own_program",

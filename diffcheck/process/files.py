@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import os
+import re
 import secrets
 import stat
 import tempfile
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +23,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_PREFIX = "diffcheck-private-"
+_PRIVATE = re.compile(_PREFIX + r"[a-z0-9_]{8}")  # as mkdtemp names them
+_YOUNG_S = 10.0
+_TEMPORARY = re.compile(r"\.diffcheck-[0-9a-f]{16}\.tmp")
 _SPECIAL = (Path("/dev"), Path("/proc"))
 
 
@@ -33,12 +40,17 @@ class Unreadable(msgspec.Struct, frozen=True):
 def private_folder(base: str | os.PathLike[str] | None = None) -> Iterator[Path]:
     """Make a new folder of mode 0700 under ``base`` (the system's place for temporary files), removed whatever is in it then.
 
-    Symbolic links are removed and never followed. What the system will not remove (a mount, an immutable file) stays.
+    Symbolic links are removed and never followed. What the system will not remove (a mount, an immutable file) stays. Without a
+    ``base``, folders that killed processes left there are removed first.
     """
-    path = Path(tempfile.mkdtemp(prefix="diffcheck-", dir=base))
+    if base is None:
+        _remove_stale(Path(tempfile.gettempdir()))
+    path = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=base))
     # Held open: a child that renames the folder and puts a link in its place does not lead us elsewhere.
     descriptor = os.open(path, _FOLDER)
     try:
+        with contextlib.suppress(OSError):  # a file system without locks: then nothing there is ever taken for stale either
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         yield path
     finally:
         try:
@@ -48,6 +60,26 @@ def private_folder(base: str | os.PathLike[str] | None = None) -> Iterator[Path]
         for remove in (os.rmdir, os.unlink):
             with contextlib.suppress(OSError):
                 remove(path)
+
+
+def _remove_stale(base: Path) -> None:
+    """Remove the private folders of processes of this user that were killed: those that nobody holds a lock on.
+
+    A lock is gone with its process, also where process ids mean nothing (containers that share a folder for temporary files).
+    """
+    with contextlib.suppress(OSError), os.scandir(base) as entries:
+        for name in [entry.name for entry in entries if _PRIVATE.fullmatch(entry.name)]:
+            with contextlib.suppress(OSError):
+                descriptor = os.open(base / name, _FOLDER)
+                try:
+                    about = os.fstat(descriptor)
+                    # One that was just made is not locked yet.
+                    if about.st_uid == os.geteuid() and abs(time.time() - about.st_mtime) > _YOUNG_S:
+                        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                        _empty(descriptor)
+                        (base / name).rmdir()
+                finally:
+                    os.close(descriptor)
 
 
 def read_output_file(path: str | os.PathLike[str], cap_bytes: int) -> bytes | Unreadable:
@@ -105,10 +137,44 @@ _WRITE_REASONS = {
 }
 
 
-def _replace(target: Path, data: bytes) -> None:
+def check_folder(folder: Path) -> None:
+    """Raise ReportError where a file could not be written to ``folder``: before work is done whose result would be lost."""
+    try:
+        temporary, descriptor = _temporary(folder)
+        os.close(descriptor)
+        temporary.unlink()
+    except OSError as error:
+        other = (visible(error.strerror or str(error)), "choose another place to write to")
+        reason, hint = _WRITE_REASONS.get(error.errno or 0, other)
+        raise ReportError(f"nothing can be written to {visible(str(folder))}: {reason}", hint=hint) from error
+
+
+def _temporary(folder: Path) -> tuple[Path, int]:
     # The name does not depend on the target's, which may be as long as names can be; open, not mkstemp, so that the umask holds.
-    temporary = target.parent / f".{secrets.token_hex(8)}.tmp"
+    temporary = folder / f".diffcheck-{secrets.token_hex(8)}.tmp"
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+    with contextlib.suppress(OSError):
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    return temporary, descriptor
+
+
+def _remove_unfinished(folder: Path) -> None:
+    """Remove what a writer left that was killed before its file was whole; one that still writes holds a lock."""
+    with contextlib.suppress(OSError), os.scandir(folder) as entries:
+        for name in [entry.name for entry in entries if _TEMPORARY.fullmatch(entry.name)]:
+            with contextlib.suppress(OSError):
+                descriptor = os.open(folder / name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+                try:
+                    if abs(time.time() - os.fstat(descriptor).st_mtime) > _YOUNG_S:
+                        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                        (folder / name).unlink()
+                finally:
+                    os.close(descriptor)
+
+
+def _replace(target: Path, data: bytes) -> None:
+    _remove_unfinished(target.parent)
+    temporary, descriptor = _temporary(target.parent)
     try:
         with open(descriptor, "wb", buffering=0) as file:  # noqa: PTH123 - a descriptor
             view = memoryview(data)

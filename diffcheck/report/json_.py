@@ -32,15 +32,21 @@ def encode(report: Report) -> bytes:
     return msgspec.json.format(msgspec.json.encode(report), indent=2) + b"\n"
 
 
-def write(report: Report, folder: Path) -> Path:
-    """Write ``report.json`` to ``folder``, which is made where it is missing; raises ``ReportError``."""
-    path = folder / FILE_NAME
+def prepare(folder: Path) -> None:
+    """Make the folder for reports where it is missing, and see that it can be written to; raises ``ReportError``."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         reason = visible(error.strerror or str(error))
         hint = "give another folder by --reports or DIFFCHECK_REPORTS"
         raise ReportError(f"the folder {visible(str(folder))} cannot be made: {reason}", hint=hint) from error
+    process.check_folder(folder)
+
+
+def write(report: Report, folder: Path) -> Path:
+    """Write ``report.json`` to ``folder``, which is made where it is missing; raises ``ReportError``."""
+    path = folder / FILE_NAME
+    prepare(folder)
     process.write_atomically(path, encode(report))
     return path
 

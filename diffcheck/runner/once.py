@@ -113,7 +113,8 @@ def read_case(wanted: Wanted) -> CaseRead:
         finally:
             subject.close()
             oracle.close()
-    return CaseRead(plan, read, engines.subject_identity, engines.oracle_identity, engines.notice)
+    notice = engines.notice if wanted.backend == "auto" else ""  # else it is the engine that was asked for
+    return CaseRead(plan, read, engines.subject_identity, engines.oracle_identity, notice)
 
 
 def _subject_side(subject: Backend, plan: Plan, host: backend.Host) -> Side:

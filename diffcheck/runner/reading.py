@@ -159,7 +159,10 @@ class Reader:
     def _stop(self, name: str, outcome: Outcome, row: RowSeen | None, *, seen: bool) -> Stop:
         called = row.stub_calls if row is not None else ()
         stub = next((each for each, calls in zip(self._layout.stubs, called, strict=False) if calls and each.kind == "trap"), None)
-        words = f"the import {visible(stub.module)} {visible(stub.name)}, for which there is no stub" if stub is not None else ""
+        words = ""
+        if stub is not None:
+            words = f"the import {visible(stub.module)} {visible(stub.name)}, which a capsule has no answer to"
+            words += f" ({stub.reason})" if stub.reason else ""
         return Stop(name, outcome, seen, words)
 
     def _no_answer(self, ran: Ran) -> RunFailedError:

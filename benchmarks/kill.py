@@ -1,0 +1,186 @@
+"""SIGKILL to diffcheck, to a worker, to its oracle server or to an engine, at random instants of a run.
+
+    python -m benchmarks.kill [--times 200] [--seed 0] [--subject NAME] [PATH...]
+
+After each: within two seconds no process of the run may be there, the report is the old one or a whole new one, and nothing but
+reports stands beside it. Where something other than diffcheck was killed, the run goes on and every case has its verdict. What a
+killed run left in the folder for temporary files is removed by the next run. Exit code 1 where any of this did not hold.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from diffcheck.report import json_
+
+CORPUS: Final = Path(__file__).parent.parent / "corpus"
+PATHS: Final = tuple(str(CORPUS / name) for name in ("01-decisions", "04-memory", "07-traps"))
+GONE_S: Final = 2.0
+TARGETS: Final = ("diffcheck", "worker", "oracle server", "engine")
+_MARKS: Final = {"worker": b"diffcheck.runner.worker", "oracle server": b"backends.wasmtime_server"}
+
+
+class Trial(msgspec.Struct, frozen=True):
+    """One kill: what was killed, when, how long anything was still there, the exit code, and what was wrong."""
+
+    target: str
+    after_s: float
+    gone_s: float
+    code: int | None
+    wrong: str
+
+
+def processes(mark: str) -> dict[int, bytes]:
+    """Command lines by pid of all processes that the mark stands in: in their environment, arguments or working folder."""
+    found = {}
+    for entry in os.scandir("/proc"):
+        if entry.name.isdigit() and int(entry.name) != os.getpid():
+            with contextlib.suppress(OSError):
+                folder = Path(entry.path)
+                line = (folder / "cmdline").read_bytes()
+                state = (folder / "stat").read_bytes().rpartition(b")")[2].split()[0]
+                texts = (line, (folder / "environ").read_bytes(), os.fsencode((folder / "cwd").readlink()))
+                if state != b"Z" and any(mark.encode() in text for text in texts):
+                    found[int(entry.name)] = line
+    return found
+
+
+class Runs:
+    """Runs of diffcheck in a folder of their own."""
+
+    def __init__(self, base: Path, paths: tuple[str, ...], subject: str) -> None:
+        self.base, self.paths, self.subject = base, paths, subject
+        self.temporary = base / "temporary"
+        self.temporary.mkdir()
+        self.cases = 0
+
+    def start(self, reports: Path) -> subprocess.Popen[bytes]:
+        """Begin a run."""
+        command = [sys.executable, "-m", "diffcheck", "run", *self.paths, "--subject", self.subject, "--jobs", "2"]
+        environment = {**os.environ, "TMPDIR": str(self.temporary), "NO_COLOR": "1"}
+        return subprocess.Popen(
+            [*command, "--reports", str(reports)], env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+
+    def whole(self) -> float:
+        """A run that nothing happens to; gives its seconds."""
+        begun = time.monotonic()
+        self.start(self.base / "whole").wait()
+        self.cases = len(json_.read(self.base / "whole" / "report.json").cases)
+        return time.monotonic() - begun
+
+    def trial(self, number: int, target: str, after_s: float) -> Trial:
+        """One run with one kill."""
+        reports = self.base / f"reports-{number}"
+        old = number % 2 == 0
+        if old:
+            shutil.copytree(self.base / "whole", reports)
+        run = self.start(reports)
+        time.sleep(after_s)
+        killed = self._kill(run, target)
+        if target == "diffcheck" or not killed:
+            run.kill() if target == "diffcheck" else None
+            run.wait()
+        else:
+            try:
+                run.wait(120)
+            except subprocess.TimeoutExpired:
+                run.kill()
+                return Trial(target, after_s, 0.0, None, "the run did not end")
+        gone_s = self._gone()
+        wrong = self._wrong(reports, run, target, gone_s, old=old)
+        shutil.rmtree(reports, ignore_errors=True)
+        return Trial(target if killed else "nothing (not there)", after_s, gone_s, run.returncode, wrong)
+
+    def _kill(self, run: subprocess.Popen[bytes], target: str) -> bool:
+        if target == "diffcheck":
+            return run.poll() is None
+        there = {pid: line for pid, line in processes(str(self.temporary)).items() if pid != run.pid}
+        if target in _MARKS:
+            chosen = [pid for pid, line in there.items() if _MARKS[target] in line]
+        else:
+            chosen = [pid for pid, line in there.items() if not any(mark in line for mark in _MARKS.values())]
+        for pid in chosen[:1]:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+                return True
+        return False
+
+    def _gone(self) -> float:
+        """Seconds until nothing of the run was there any more."""
+        begun = time.monotonic()
+        while processes(str(self.temporary)) and time.monotonic() - begun < GONE_S + 1:
+            time.sleep(0.02)
+        return time.monotonic() - begun
+
+    def _wrong(self, reports: Path, run: subprocess.Popen[bytes], target: str, gone_s: float, *, old: bool) -> str:
+        if gone_s > GONE_S:
+            return f"still there: {[line[:100] for line in processes(str(self.temporary)).values()]}"
+        path = reports / "report.json"
+        if old and not path.exists():
+            return "the old report is gone"
+        if path.exists():
+            try:
+                report = json_.read(path)
+            except Exception as error:  # noqa: BLE001 - whatever it is, the file was not whole
+                return f"the report is not whole: {error}"
+            if target != "diffcheck" and len(report.cases) != self.cases:
+                return f"{len(report.cases)} of {self.cases} cases have a verdict"
+        elif target != "diffcheck":
+            return f"no report (exit code {run.returncode})"
+        return ""
+
+    def left(self) -> list[str]:
+        """What killed runs left in the folder for temporary files once another run is over; their age is faked."""
+        before = [entry for entry in self.temporary.iterdir() if entry.is_dir()]
+        for entry in before:
+            os.utime(entry, (0, 0))
+        self.start(self.base / "last").wait()
+        return [entry.name for entry in self.temporary.iterdir()]
+
+
+def trials(runs: Runs, times: int, seed: int) -> list[Trial]:
+    """So many trials, of all targets in turn."""
+    chance = random.Random(seed)
+    length_s = runs.whole()
+    return [runs.trial(number, TARGETS[number % len(TARGETS)], chance.uniform(0, length_s * 1.05)) for number in range(times)]
+
+
+def main() -> int:
+    options = argparse.ArgumentParser(description=(__doc__ or "").split("\n", maxsplit=1)[0])
+    options.add_argument("paths", nargs="*", default=PATHS)
+    options.add_argument("--times", type=int, default=200)
+    options.add_argument("--seed", type=int, default=0)
+    options.add_argument("--subject", default="auto")
+    chosen = options.parse_args()
+    with tempfile.TemporaryDirectory(prefix="kill-") as folder:
+        runs = Runs(Path(folder), tuple(chosen.paths), chosen.subject)
+        done = trials(runs, chosen.times, chosen.seed)
+        left = runs.left()
+    for target, count in Counter(trial.target for trial in done).items():
+        of = [trial for trial in done if trial.target == target]
+        codes = dict(Counter(trial.code for trial in of))
+        print(f"{target:20} {count:4} killed, gone after at most {max(trial.gone_s for trial in of):.2f} s, exit codes {codes}")
+    wrong = [trial for trial in done if trial.wrong]
+    for trial in wrong:
+        print(f"{trial.target} after {trial.after_s:.3f} s: {trial.wrong}")
+    print(f"{len(done)} kills, {len(wrong)} wrong; left in the folder for temporary files after the next run: {left or 'nothing'}")
+    return 1 if wrong or left else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

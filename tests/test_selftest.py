@@ -1,0 +1,54 @@
+"""An instrument must be seen to fail: planted faults are told as what and where they are, clean runs give nothing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from backends import wasmtime
+from diffcheck.cli import main as entry
+from diffcheck.faults.samples import SAMPLES
+from diffcheck.selftest import PLANTS, Planted, Selftest
+
+CORPUS = Path(__file__).parent.parent / "corpus"
+
+
+def runs(host, seed: int, number: int, *paths: Path) -> list[Planted]:
+    test = Selftest(wasmtime.create(None, {}), wasmtime.create(None, {}), host)
+    test.prepare(paths)
+    if not paths:
+        assert len(test.artifacts) == len(SAMPLES), test.left_out
+    return list(test.run(seed, number))
+
+
+def wrong(done: list[Planted]) -> list[str]:
+    return [f"{each.mode} {each.artifact}: {each.kind} at {each.where}: {each.expected}: {each.said}" for each in done if not each.right]
+
+
+def test_every_planted_fault_is_told_as_what_and_where_it_is_and_clean_runs_give_nothing(host):
+    done = runs(host, 20, 220)
+    faulty, clean = [each for each in done if each.kind], [each for each in done if not each.kind]
+    assert not wrong(done)
+    assert not [each for each in faulty if each.missed]
+    assert len(faulty) == len(clean) == 220
+    assert sum(each.mode == "direct" for each in faulty) == 110
+    assert {(each.mode, each.kind) for each in faulty} == {(mode, kind) for mode, kinds in PLANTS.items() for kind in kinds}
+    assert {each.words for each in faulty} == {True, False}
+
+
+def test_faults_in_artifacts_of_the_corpus_are_told_as_what_and_where_they_are(host):
+    done = runs(host, 21, 80, CORPUS / "04-memory", CORPUS / "05-tables", CORPUS / "07-traps")
+    assert not wrong(done)
+    assert len(done) >= 80  # none of these has a harness entry
+
+
+def test_the_same_seed_plants_the_same_faults(host):
+    assert [(each.kind, each.where) for each in runs(host, 5, 12)] == [(each.kind, each.where) for each in runs(host, 5, 12)]
+
+
+@pytest.mark.parametrize("arguments, code", [(("--faults", "10"), 0), ((str(CORPUS / "09-engine"), "--engine", "none"), 2)])
+def test_the_command_says_what_was_planted_and_found(arguments, code, capsys):
+    assert entry.run(["selftest", "--seed", "3", *arguments]) == code
+    if code == 0:
+        assert "10 faults planted, 5 on the direct pass: 10 reported" in capsys.readouterr().out
