@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from backends import command_line, harness_protocol, kiln_words
+from backends.kilnd_host import KilndHost
 from diffcheck.backend import Capabilities, Command, CommandBackend, Identity, file_sha256
 from diffcheck.errors import EngineMissingError
 from diffcheck.observation import Execution, HarnessFailed, OutOfMemory, Refused
@@ -68,6 +69,10 @@ class Kilnd(CommandBackend):
         if self._identity is None:
             self._identity = Identity("kilnd", command_line.version(self.path), str(self.path), file_sha256(self.path), self.found)
         return self._identity
+
+    def host_engine(self) -> KilndHost:
+        """Kilnd's command line, which has wasi 0.2; its harness mode has no host functions."""
+        return KilndHost(self.path)
 
     def command(self, program: Program, module: Path, answer: Path) -> Command:  # noqa: ARG002 - the contract's
         """No arguments: kilnd's harness mode is entered by the environment."""

@@ -73,7 +73,11 @@ class Runs:
         command = [sys.executable, "-m", "diffcheck", "run", *self.paths, "--subject", self.subject, "--jobs", "2"]
         environment = {**os.environ, "TMPDIR": str(self.temporary), "NO_COLOR": "1"}
         return subprocess.Popen(
-            [*command, "--reports", str(reports)], env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+            [*command, "--reports", str(reports)],
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
         )
 
     def whole(self) -> float:
@@ -109,15 +113,16 @@ class Runs:
     def _kill(self, run: subprocess.Popen[bytes], target: str) -> bool:
         if target == "diffcheck":
             return run.poll() is None
-        there = {pid: line for pid, line in processes(str(self.temporary)).items() if pid != run.pid}
-        if target in _MARKS:
-            chosen = [pid for pid, line in there.items() if _MARKS[target] in line]
-        else:
-            chosen = [pid for pid, line in there.items() if not any(mark in line for mark in _MARKS.values())]
-        for pid in chosen[:1]:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-                return True
+        while run.poll() is None:  # an engine may live for milliseconds only: the next one, then
+            there = {pid: line for pid, line in processes(str(self.temporary)).items() if pid != run.pid}
+            if target in _MARKS:
+                chosen = [pid for pid, line in there.items() if _MARKS[target] in line]
+            else:
+                chosen = [pid for pid, line in there.items() if not any(mark in line for mark in _MARKS.values())]
+            for pid in chosen[:1]:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+                    return True
         return False
 
     def _gone(self) -> float:

@@ -86,18 +86,20 @@ MODULE_BYTES = 64 << 20
 _PACKAGE_BYTES = 200 << 20
 
 CAUSES = """\
-The divergences come from two defects of kilnd 0.4.4, both seen in modules of a few lines, without imports and without a capsule:
+The divergences come from two defects of kilnd 0.4.4, both seen in modules of a few lines, without imports and without a
+capsule:
 
-- **Sixteen bytes of memory 0 are zero after instantiation.** Whatever active data segments put at 0x100 to 0x10f of memory 0 is
-  gone before the start function or the first instruction runs; the bytes on both sides are right, later stores there stay, and other
-  memories are not touched. `(memory 1) (data (i32.const 0) "...272 bytes...")`, then `i64.load` of 0x100, gives 0. Core specification
-  3.0, 4.7.3 (instantiation). Programs that clang links begin their data at 1,024 and never meet it; side modules, whose data begins at
-  0, do: all tree-sitter grammars here.
-- **A module with `v128.load32_zero` or `v128.load64_zero` may not load** (code 1005). kilnd's look through the code at load behaves as
-  if it took no memory argument for these two. With `offset=32` and then `local.get 14` the bytes `20 20 0e` are
-  read as `local.get 32` and a `br_table`, whose count is then past the end. `local.get 0 v128.load64_zero offset=32 align=1 local.get 14
-  v128.load64_zero offset=32 align=1 drop drop` is refused, with `local.get 13` it is taken; `v128.load`, `v128.load8_splat` and
-  `v128.load8x8_s` are taken in either case. In `webp_enc_simd.wasm` it is function 295. Core specification 3.0, 5.4 (instructions).
+- **Sixteen bytes of memory 0 are zero after instantiation.** Whatever active data segments put at 0x100 to 0x10f of
+  memory 0 is gone before the start function or the first instruction runs; the bytes on both sides are right, later
+  stores there stay, and other memories are not touched. `(memory 1) (data (i32.const 0) "...272 bytes...")`, then
+  `i64.load` of 0x100, gives 0. Core specification 3.0 (instantiation). Programs that clang links begin their data at
+  1,024 and never meet it; side modules, whose data begins at 0, do: all tree-sitter grammars here.
+- **A module with `v128.load32_zero` or `v128.load64_zero` may not load** (code 1005). kilnd's look through the code at
+  load behaves as if it took no memory argument for these two. With `offset=32` and then `local.get 14` the bytes `20 20
+  0e` are read as `local.get 32` and a `br_table`, whose count is then past the end. `local.get 0 v128.load64_zero
+  offset=32 align=1 local.get 14 v128.load64_zero offset=32 align=1 drop drop` is refused, with `local.get 13` it is
+  taken; `v128.load`, `v128.load8_splat` and `v128.load8x8_s` are taken in either case. In `webp_enc_simd.wasm` it is
+  function 295. Core specification 3.0, 5.4 (instructions).
 """
 """What was found out about the divergences by hand."""
 

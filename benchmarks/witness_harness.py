@@ -2,11 +2,12 @@
 
     python benchmarks/witness_harness.py [ARTIFACT...] [--backend kilnd] [--quick] [--markdown FILE]
 
-Without ARTIFACT all of the corpus with decisions are taken. ``witness`` has to be on PATH; kilnd is DIFFCHECK_KILND or on PATH. Each
-artifact runs three ways: ``witness run --harness 'diffcheck harness --full'``; ``witness run --invoke ...`` on witness's own Wasmtime,
-of the sealed file where the program needs wasi 0.2, arguments or an environment, which witness does not give; and
-``witness run --harness kilnd`` with nothing in between. Rows that do not return are left out, since witness writes no record then.
-Equal means: the hits of every branch, every decision's every row, the order of rows, the bytes of the trace. Exit code 1 if not.
+Without ARTIFACT all of the corpus with decisions are taken. ``witness`` has to be on PATH; kilnd is DIFFCHECK_KILND or on PATH.
+Each artifact runs three ways: ``witness run --harness 'diffcheck harness --full'``; ``witness run --invoke ...`` on witness's own
+Wasmtime, of the sealed file where the program needs a world that witness does not give (wasi 0.2, arguments, an environment, a bound
+of its memory); and ``witness run --harness kilnd`` with nothing in between. Rows that do not return are left out, since witness
+writes no record then. Equal means: the hits of every branch, every decision's every row, the order of rows, the trace's size. Exit
+code 1 if not.
 """
 
 from __future__ import annotations
@@ -93,7 +94,10 @@ def needs_sealing(artifact: Path) -> str:
     case = case_of(Wanted(str(artifact)))
     if any(each.module.startswith("wasi:") for each in read(artifact.read_bytes()).imports):
         return "sealed, wasi 0.2"
-    return "sealed, arguments" if case.args or case.env else ""
+    if case.args or case.env:
+        return "sealed, arguments"
+    bounded = case.limits.memory_pages is not None or case.limits.table_elements is not None
+    return "sealed, memory bound" if bounded else ""
 
 
 def compared(artifact: Path, backend: str, kilnd: str, *, full: bool, folder: Path) -> Line:
@@ -140,11 +144,14 @@ def compared(artifact: Path, backend: str, kilnd: str, *, full: bool, folder: Pa
 
 
 def table(lines: list[Line]) -> str:
-    heads = ("artifact", "rows", "branches hit", "decisions", "decision rows", "compared with", "record", "cross-check", "runs", "seconds",
-             "kilnd alone")  # fmt: skip
+    heads = (
+        *("artifact", "rows", "branches hit", "decisions", "decision rows"),
+        *("compared with", "record", "cross-check", "runs", "seconds", "kilnd alone"),
+    )
     body = [
         (
-            each.name, f"{each.rows}" + (f" (+{each.left_out} that trap)" if each.left_out else ""), f"{each.hit} of {each.branches}",
+            each.name, f"{each.rows}" + (f" (+{each.left_out} not returning)" if each.left_out else ""),
+            f"{each.hit} of {each.branches}",
             str(each.decisions), str(each.vectors), each.against, "equal" if each.equal else each.note,
             "agrees" if each.cross_check else "-", str(each.executions), f"{each.seconds:.1f}", "yes" if each.alone else "no",
         )

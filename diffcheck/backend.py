@@ -121,6 +121,48 @@ class Pending(Protocol):
         ...
 
 
+class HostWorld(msgspec.Struct, frozen=True):
+    """What a program with the engine's own host functions is given: a folder it may use, arguments, and the names of the
+    environment variables that it may see (their values are in the engine's environment).
+    """
+
+    folder: str
+    args: tuple[str, ...] = ()
+    variables: tuple[str, ...] = ()
+
+
+class HostCall(msgspec.Struct, frozen=True):
+    """A call of a host function as the engine's log has it: module and name, and the arguments in the order it shows."""
+
+    function: str
+    args: tuple[int, ...]
+
+
+class HostSaid(msgspec.Struct, frozen=True):
+    """What an engine said of a program that it ran with its own host functions.
+
+    ``values`` are what the export returned, None where it did not; ``failure`` is the reason in the engine's words, ``unknown``
+    whether it is that it has no such function. ``calls`` is empty where the engine keeps no log.
+    """
+
+    values: tuple[int, ...] | None = None
+    failure: str = ""
+    unknown: bool = False
+    calls: tuple[HostCall, ...] = ()
+
+
+class HostEngine(Protocol):
+    """An engine that can run a program with host functions of its own: what ``diffcheck imports --probe`` asks."""
+
+    def host_command(self, module: Path, export: str, world: HostWorld) -> tuple[str, ...]:
+        """The command that calls ``export`` of ``module`` and shows what it returns."""
+        ...
+
+    def host_said(self, ended: process.Ended) -> HostSaid:
+        """What it said, in the shared terms; called only where the process ended by itself."""
+        ...
+
+
 class Backend(ABC):
     """One engine, ready to run programs."""
 
@@ -137,6 +179,10 @@ class Backend(ABC):
     def execute(self, program: Program, limits: Limits, host: Host) -> Execution:
         """Run ``program`` and wait for it."""
         return self.start(program, limits, host).wait()
+
+    def host_engine(self) -> HostEngine | None:
+        """How to run a program with the engine's own host functions; None where nothing here knows how."""
+        return None
 
     def close(self) -> None:  # noqa: B027 - most engines hold nothing
         """Let go of what was kept between executions."""
@@ -318,6 +364,10 @@ __all__ = [
     "CommandBackend",
     "DiffcheckError",
     "Host",
+    "HostCall",
+    "HostEngine",
+    "HostSaid",
+    "HostWorld",
     "Identity",
     "Limits",
     "Oracle",

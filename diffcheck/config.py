@@ -105,7 +105,9 @@ OPTIONS: Final = (
     ),
     Option("html", "path", "Write the HTML page to this file as well.", default_help="none", metavar="FILE", recorded=False),
     Option("junit-xml", "path", "Write JUnit XML to this file.", default_help="none", metavar="FILE", recorded=False),
-    Option("sarif", "path", "Write SARIF 2.1.0 to this file, for code scanning.", default_help="none", metavar="FILE", recorded=False),
+    Option(
+        "sarif", "path", "Write SARIF 2.1.0 to this file, for code scanning.", default_help="none", metavar="FILE", recorded=False
+    ),
     Option(
         "markdown",
         "path",

@@ -77,7 +77,8 @@ Conclusion = Literal["proved", "gap", "dead"]
 
 
 class McdcImpact(msgspec.Struct, frozen=True):
-    """A condition about which the subject's run says another thing than the oracle's: ``decision`` is the manifest's id, ``condition``
+    """A condition about which the subject's run says another thing than the oracle's: ``decision`` is the manifest's id,
+    ``condition``
     the index in it, ``branch`` the branch's id.
     """
 
@@ -141,10 +142,19 @@ class Printed(msgspec.Struct, frozen=True):
     total: int
 
 
+class Repeat(msgspec.Struct, frozen=True):
+    """What one run of a pass came to: its verdict, the signatures of what diverged, and the reason in words."""
+
+    verdict: Verdict
+    signatures: tuple[str, ...] = ()
+    reason: str = ""
+
+
 class PassReport(msgspec.Struct, frozen=True):
     """One pass over a case; where it is not applicable ``why`` says so and nothing else is filled.
 
-    ``mcdc`` are the conclusions about the artifact's decisions that differ; it is empty where nothing diverges.
+    ``mcdc`` are the conclusions about the artifact's decisions that differ; it is empty where nothing diverges. ``repeats`` are
+    the runs after the first, where the pass was run again to confirm what it said; costs and values are those of the first.
     """
 
     mode: Literal["capsule", "direct"]
@@ -162,6 +172,12 @@ class PassReport(msgspec.Struct, frozen=True):
     printed: tuple[Printed, ...] = ()
     vacuous: bool = False
     mcdc: tuple[McdcImpact, ...] = ()
+    repeats: tuple[Repeat, ...] = ()
+
+    @property
+    def signatures(self) -> tuple[str, ...]:
+        """The signatures of what diverged in the first run, the earliest first."""
+        return tuple(dict.fromkeys(each.signature for each in self.divergences if each.signature))
 
 
 class CaseReport(msgspec.Struct, frozen=True):

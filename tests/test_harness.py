@@ -76,6 +76,23 @@ def test_rows_are_those_that_are_asked_for_in_their_order(tmp_path):
     assert [(row["name"], row["outcome"]) for row in found["rows"]] == [("is_leap=2000", 1), ("run_row_1", 1), ("is_leap=1900", 0)]
 
 
+def test_initialize_is_called_first_once_and_is_a_row(tmp_path):
+    artifact = instrumented(
+        tmp_path,
+        """(module
+             (global $c (export "__witness_counter_0") (mut i64) (i64.const 0))
+             (global (export "__witness_brval_0") (mut i32) (i32.const 0))
+             (global (export "__witness_brcnt_0") (mut i32) (i32.const 0))
+             (func (export "_initialize") (global.set $c (i64.add (global.get $c) (i64.const 10))))
+             (func (export "step") (result i64) (global.set $c (i64.add (global.get $c) (i64.const 1))) global.get $c))""",
+        (0,),
+    )
+    for rows in (("step", "step"), ("_initialize", "step", "step")):
+        found = written(artifact, tmp_path, backend="wasmtime", rows=rows)
+        assert found["counters"] == {"0": 12}
+        assert [(row["name"], row["outcome"]) for row in found["rows"]] == [("_initialize", None), ("step", None), ("step", None)]
+
+
 def test_v1_has_counters_only(tmp_path):
     found = written(LEAP_YEAR, tmp_path, "v1", backend="wasmtime")
     assert set(found) == {"schema", "counters", "source"}

@@ -23,7 +23,9 @@ def runs(host, seed: int, number: int, *paths: Path) -> list[Planted]:
 
 
 def wrong(done: list[Planted]) -> list[str]:
-    return [f"{each.mode} {each.artifact}: {each.kind} at {each.where}: {each.expected}: {each.said}" for each in done if not each.right]
+    return [
+        f"{each.mode} {each.artifact}: {each.kind} at {each.where}: {each.expected}: {each.said}" for each in done if not each.right
+    ]
 
 
 def test_every_planted_fault_is_told_as_what_and_where_it_is_and_clean_runs_give_nothing(host):

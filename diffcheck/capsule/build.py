@@ -289,8 +289,7 @@ class Builder:
         ]
         if self.prints:
             return exports
-        names = (f"{lo.SLOT_PREFIX}{lo.FIRST_SLOT + at}" for at in range(lo.SLOTS))
-        return exports + [_export(name, 3, index) for name, index in zip(names, self.slots, strict=True)]
+        return exports + [name + u(index) for name, index in zip(_SLOT_NAMES, self.slots, strict=True)]
 
     def _elements(self) -> Section | None:
         """The artifact's segments, then a declaration of what a body may name: functions whose export was dropped."""
@@ -382,8 +381,15 @@ _EXIT_EITHER = f"""
 
 
 def _export(name: str, kind: int, index: int) -> bytes:
+    return _named(name, kind) + u(index)
+
+
+def _named(name: str, kind: int) -> bytes:
     encoded = name.encode()
-    return u(len(encoded)) + encoded + bytes([kind]) + u(index)
+    return u(len(encoded)) + encoded + bytes([kind])
+
+
+_SLOT_NAMES: Final = tuple(_named(f"{lo.SLOT_PREFIX}{lo.FIRST_SLOT + at}", 3) for at in range(lo.SLOTS))
 
 
 def _entry(body: bytes) -> bytes:

@@ -68,10 +68,10 @@ def decode_image(memory: bytes, layout: Layout, first: int, last: int) -> Image:
     """The stream in a recorder memory's bytes, with its length and digest checked; raises ``StreamError``."""
     header = check_header(memory[lo.HEADER_ADDRESS : lo.HEADER_ADDRESS + lo.HEADER.size], layout, first, last)
     stream = memory[header.address : header.address + header.length]
-    return checked_image(header, stream, layout, first, last)
+    return checked_image(header, stream, first, last)
 
 
-def checked_image(header: Header, stream: bytes, layout: Layout, first: int, last: int) -> Image:
+def checked_image(header: Header, stream: bytes, first: int, last: int) -> Image:
     """The image of a stream that came with ``header``; raises ``StreamError`` where length or digest are not its own."""
     if len(stream) != header.length:
         raise StreamError(f"the stream should have {header.length} bytes, {len(stream)} arrived")

@@ -132,7 +132,6 @@ def start(calls: Sequence[Call], symbols: Mapping[str, int], *, catch: str, begi
     """
     locals_ = (*_LOCALS, _VECTOR) if any("v128" in call.type.results for call in calls) else _LOCALS
     resets = ("row_reset" in symbols, "trace_reset" in symbols)
-    first = "" if begin is None else f"call {begin}"
     rows = []
     position = {True: 0, False: 0}
     for call in calls:

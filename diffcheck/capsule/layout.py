@@ -6,8 +6,8 @@ All numbers are little-endian. Addresses are in the recorder memory, a 32-bit me
 address     what
 ==========  =======================================================================================================
 0           parameters of the pass, ``PARAMETERS``: u32 first row, u32 row after the last, u32 flags (1: an exit
-            traps, 2: no row is called at all), u32 view mode (0 bytes, 1 digests), u32 view space (0 the stream, n+1 a page of memory n),
-            u32 page, u64 view offset in bytes, u64 view step in bytes (digests: the length of a block)
+            traps, 2: no row is called at all), u32 view mode (0 bytes, 1 digests), u32 view space (0 the stream, n+1
+            a page of memory n), u32 page, u64 view offset in bytes, u64 view step in bytes (digests: the length of a block)
 64          header, eight u64: magic and version; the plan's digest; the known answer; status (u32) and current
             record (u32); stream length in bytes; digest lanes a and b of the stream; stream address (u32) and
             flags (u32: bit 0 the recorder memory could not grow, the heap is cut)

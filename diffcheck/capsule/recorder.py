@@ -125,6 +125,9 @@ _OUTPUT = """
 """
 
 
+_CALLS = "local.get $r i32.const $CALLS i32.add i32.const $COUNTERS i32.const $CALLS_BYTES memory.copy $rec $rec"
+
+
 def _record_text(layout: lo.Layout) -> str:
     outputs = "".join(
         _OUTPUT.format(name=name, capture=24 * at, running=24 * at + 8, captured=24 * at + 16, buffer=at * mm.OUTPUT_CAP)
@@ -141,7 +144,7 @@ def _record_text(layout: lo.Layout) -> str:
       local.get $r i32.const $EXIT_CODE i32.load $rec i32.store $rec offset=4
       {_TRACE if layout.has_trace else ""}
       {outputs if layout.has_output else ""}
-      {"local.get $r i32.const $CALLS i32.add i32.const $COUNTERS i32.const $CALLS_BYTES memory.copy $rec $rec" * bool(layout.stubs)}
+      {_CALLS if layout.stubs else ""}
       raw $row_state
       i32.const {lo.HEADER_ADDRESS + 24} i32.const {lo.NOT_BEGUN} i32.store $rec
       local.get $outcome i32.const {lo.RETURNED} i32.ne

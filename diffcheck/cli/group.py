@@ -9,7 +9,7 @@ import rich_click as click
 
 from diffcheck import __version__
 
-COMMANDS: Final = ("run", "show", "plan", "snapshot", "harness", "seal", "backends", "doctor", "selftest", "schema")
+COMMANDS: Final = ("run", "show", "report", "plan", "snapshot", "harness", "seal", "backends", "doctor", "selftest", "schema")
 """The commands in the order of ``--help``; command ``x`` is ``command`` in the module ``diffcheck.cli.x``."""
 
 

@@ -34,10 +34,11 @@ def command(paths: tuple[str, ...], reports: str, **given: Any) -> int:  # noqa:
 
     PATH is an artifact (.wasm, or .wat text) or a folder of them.
     """
-    from diffcheck.report import console, json_, words  # noqa: PLC0415 - rich, only where it is used
+    from diffcheck.report import console, files, json_, words  # noqa: PLC0415 - rich, only where it is used
     from diffcheck.report.model import Collector, exit_code  # noqa: PLC0415 - as above
 
-    json_.prepare(Path(reports))  # before hours of work whose results could not be stored
+    named = files.wanted(given)  # before hours of work whose results could not be stored
+    json_.prepare(Path(reports))
     collector = Collector(recorded(given))
     interrupted = _collect(request(paths, given), collector)
     if not collector.began:
@@ -50,8 +51,12 @@ def command(paths: tuple[str, ...], reports: str, **given: Any) -> int:  # noqa:
     except ReportError:
         console.render(report, words.console())  # what was found is not lost with the file
         raise
-    with contextlib.suppress(BrokenPipeError):  # the exit code counts, whoever still reads
-        console.render(report, words.console(), stored=str(path))
+    try:
+        for name, file in (("html", Path(reports) / files.PAGE), *named.items()):
+            files.write(report, name, file)
+    finally:  # a file that cannot be written hides no result
+        with contextlib.suppress(BrokenPipeError):  # the exit code counts, whoever still reads
+            console.render(report, words.console(), stored=str(path))
     return exit_code(report)
 
 

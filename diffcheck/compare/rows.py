@@ -24,7 +24,8 @@ _KINDS = {0: "condition", 1: "row marker", 2: "decision"}
 def compare(
     oracle: RowSeen, subject: RowSeen, others: Sequence[RowSeen], layout: Layout, findings: Findings, *, state: bool = True
 ) -> None:
-    """Compare one row as both engines had it; ``others`` is the same row in the oracle's other allowed ways.
+    """Compare one row as both engines had it; ``others`` is the same row in the oracle's other allowed ways: with canonical
+    NaNs, then with deterministic relaxed SIMD.
 
     ``state`` is False where what was recorded after the row's call is not comparable (a trap that reports nothing, a stack
     that ended at different depths).
@@ -67,7 +68,7 @@ def _results(oracle: RowSeen, subject: RowSeen, others: Sequence[RowSeen], findi
         findings.compared(1, int(one.bits != 0))
         if one == other:
             continue
-        variants = [each.results[at] for each in others if len(each.results) > at]
+        variants = [each.results[at] if len(each.results) > at else one for each in others]
         item = f"result {at}"
         if not permitted(one, other, variants, item, findings, row=oracle.name):
             findings.diverge(
@@ -77,13 +78,14 @@ def _results(oracle: RowSeen, subject: RowSeen, others: Sequence[RowSeen], findi
 
 def permitted(one: Value, other: Value, variants: Sequence[Value], item: str, findings: Findings, *, row: str = "") -> bool:
     """Record an allowance for a typed value where a rule has it; gives whether one has."""
-    if allow.nan_result(one, other) or (one.type == "v128" and allow.nan_lanes(one, other, variants)):
+    canonical, relaxed = variants[:1], variants[1:]
+    if allow.nan_result(one, other) or (one.type == "v128" and allow.nan_lanes(one, other, canonical)):
         findings.allow(allow.NAN_RULE, allow.NAN_SECTION, item, str(one), str(other), row=row)
         return True
-    if one.type in ("i32", "i64") and any(allow.nan_word(one.bits, each.bits, other.bits) for each in variants):
+    if one.type in ("i32", "i64") and any(allow.nan_word(one.bits, each.bits, other.bits) for each in canonical):
         findings.allow(allow.NAN_RULE, allow.NAN_SECTION, item, str(one), str(other), row=row)
         return True
-    if allow.relaxed(other, variants):
+    if allow.relaxed(other, relaxed):
         findings.allow(allow.RELAXED_RULE, allow.RELAXED_SECTION, item, str(one), str(other), row=row)
         return True
     return False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -62,7 +63,7 @@ class Sealed:
         """The call of each row: the one after its record was begun (``call record drop``)."""
         calls, begun = [], False
         listed = edit.listing(data)
-        for each, after in zip(listed, listed[1:], strict=False):
+        for each, after in pairwise(listed):
             if each.name != "call":
                 continue
             if each.immediates[0] == self.finish - 1:
@@ -183,9 +184,9 @@ def counting_sites(module: Module, wasm: bytes, counters: dict[int, tuple[int, s
                 names == ("global.get", ".const", ".add", "global.set")
                 and get.immediates == put.immediates
                 and one.immediates == (1,)
+                and get.immediates[0] in ids
             ):
-                if get.immediates[0] in ids:
-                    found.setdefault(ids[get.immediates[0]], []).append((function, one.end - 1))
+                found.setdefault(ids[get.immediates[0]], []).append((function, one.end - 1))
     return {id_: sites[0] for id_, sites in found.items() if len(sites) == 1}
 
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 FUNC, TABLE, MEMORY, GLOBAL = range(4)
 _I32, _I64 = b"\x7f", b"\x7e"
+_NUMBERS: Final = {"i32": _I32, "i64": _I64, "f32": b"\x7d", "f64": b"\x7c"}
 _EMPTY: Final = b"\x60\x00\x00"  # the type [] -> []
 _BINARY: Final = b"\x60\x02\x7f\x7f\x01\x7f"  # the type [i32 i32] -> [i32]
 _MASK: Final = d.MASK
@@ -225,3 +226,18 @@ WEAKNESSES: Final = (
 def exports(count: int) -> bytes:
     """A valid module with ``count`` exports."""
     return _start(_NOTHING, export=[export(f"f{at}", FUNC, 0) for at in range(count - 1)])
+
+
+def imports_one(module_name: str, function: str, params: tuple[str, ...], results: tuple[str, ...], args: str) -> bytes:
+    """A module that imports a function of numbers and whose ``_start`` calls it with ``args`` and drops what it gives."""
+    coded = [u(len(each)) + b"".join(_NUMBERS[kind] for kind in each) for each in (params, results)]
+    return module(
+        {
+            ids.TYPE: [b"\x60" + b"".join(coded), _EMPTY],
+            ids.IMPORT: [name(module_name) + name(function) + b"\x00\x00"],
+            ids.FUNCTION: [b"\x01"],
+            ids.MEMORY: [b"\x00\x01"],
+            ids.EXPORT: [export("_start", FUNC, 1), export("memory", MEMORY, 0)],
+            ids.CODE: [_body(f"{args} call 0 {'drop ' * len(results)}")],
+        }
+    )

@@ -249,8 +249,8 @@ def _word(word: str) -> str:
 
 
 def _open(word: str, flags: int, create: int = 0) -> str:
-    return f"{_DIRECTORY} local.get $g i32.const 0 {_word(word)} i32.const {create} i32.const {flags} AREA2 " \
-           f"<{_FS} [method]descriptor.open-at> {_IN_AREA2}"  # fmt: skip
+    args = f"local.get $g i32.const 0 {_word(word)} i32.const {create} i32.const {flags} AREA2"
+    return f"{_DIRECTORY} {args} <{_FS} [method]descriptor.open-at> {_IN_AREA2}"
 
 
 _READ_FILE, _WRITE_FILE = _open("path", 1), _open("path", 3)

@@ -26,7 +26,7 @@ VERSION: Final = "0.2.0"
 SENTINEL: Final = 0x5E4711E1
 AREA, AREA2, FIRST, TEXT, HEAP, STORED = 0x400, 0x480, 0x500, 0x600, 0x2000, 0x8000
 AREA_BYTES: Final = 64
-HEAP_BYTES: Final = 1024
+HEAP_BYTES: Final = 768
 UNTOUCHED: Final = b"\xa5" * AREA_BYTES
 N_EXTRA: Final = 2
 _FILL: Final = " ".join(f"i32.const {AREA} i64.const 0xa5a5a5a5a5a5a5a5 i64.store offset={at}" for at in range(0, AREA_BYTES, 8))
@@ -139,7 +139,7 @@ class Builder:
         n = len(self.imports)
         output = self._stored() if stored else self._words()
         locals_ = {**dict.fromkeys(("h", "g", "k", "port"), "i32"), **dict.fromkeys(("t", *_HEAD), "i64")}
-        symbols: dict[str, int | bytes] = {f"f{at}": at for at in range(n)} | {f"t{at}": at for at in range(n)}
+        symbols: dict[str, int | bytes] = {f"{space}{at}": at for space in "ft" for at in range(n)}
         codes = [link(assemble(f"{text} {output}", locals=locals_), symbols) for _, text in ways]
         realloc = link(assemble(_REALLOC, params=("old", "had", "align", "size"), locals={"at": "i32"}), {})
         results = [b"\x7f"] if stored else [b"\x7e"] * N_WORDS
@@ -184,7 +184,8 @@ class Builder:
             before, _, rest = text.partition("<")
             inner, _, after = rest.partition(">")
             interface, function = inner.split(" ")
-            text = f"{before}i32.const {self._slot(interface, function)} call_indirect 0 (type $t{self._slot(interface, function)}){after}"
+            slot = self._slot(interface, function)
+            text = f"{before}i32.const {slot} call_indirect 0 (type $t{slot}){after}"
         text = _AT_TEXT.sub(lambda match: f"i32.const {self._texts[match[1]]}", text)
         return text.replace("AREA2", f"i32.const {AREA2}").replace("AREA", f"i32.const {AREA}")
 

@@ -1,4 +1,4 @@
-"""The HTML page's charts: the subject's cost against the oracle's, a mark for every few cases, as numbers that the template draws."""
+"""The HTML page's charts: the subject's cost against the oracle's, as numbers that the template draws."""
 
 from __future__ import annotations
 
@@ -75,7 +75,9 @@ def _chart(name: str, measured: list[tuple[CaseReport, float, float]], words: Ca
         cells.setdefault((int(place(oracle) / SIDE * _CELLS), int(place(subject) / SIDE * _CELLS)), []).append(point)
     marks = [_mark(members, place, words) for members in cells.values()]
     step = 1 + (high - low) // 6
-    ticks = tuple(Tick(place(10.0**power), words(10.0**power)) for power in range(low, high + 1, step))
+    ticks = tuple(
+        Tick(round(place(10.0**power), 1), words(10.0**power).replace(".0 ", " ")) for power in range(low, high + 1, step)
+    )
     ratios = sorted(subject / oracle for _, oracle, subject in points)
     typical = ratios[len(ratios) // 2]
     told = f"{plural(len(points), 'case')}; the subject takes {_times(typical)} the oracle's {name} in the middle case"
@@ -87,9 +89,7 @@ def _times(ratio: float) -> str:
     return f"{ratio:.0f} times" if ratio >= 10 else f"{ratio:.2g} times"  # noqa: PLR2004 - two digits tell enough
 
 
-def _mark(
-    members: list[tuple[CaseReport, float, float]], place: Callable[[float], float], words: Callable[[float], str]
-) -> Mark:
+def _mark(members: list[tuple[CaseReport, float, float]], place: Callable[[float], float], words: Callable[[float], str]) -> Mark:
     """The cases of one cell, at the place of the first; the area grows with their number."""
     case, oracle, subject = members[0]
     more = f" and {plural(len(members) - 1, 'more case')}" if len(members) > 1 else ""

@@ -1,6 +1,7 @@
 """The HTML page: one file that works from disk and asks the network for nothing.
 
-The template says what stands once (totals, charts, engine findings, lists); clusters and cases are JSON that the page's script shows as
+The template says what stands once (totals, charts, engine findings, lists); clusters and cases are JSON that the page's script
+shows as
 text, a part at a time. A content security policy with the digests of our own script and style is the second wall: even where a
 name came through as markup, nothing of it would run or be fetched.
 """
@@ -10,6 +11,7 @@ from __future__ import annotations
 import hashlib
 from base64 import b64encode
 from collections.abc import Mapping
+from datetime import datetime
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
@@ -30,7 +32,6 @@ if TYPE_CHECKING:
     from diffcheck.report.model import Cluster
     from diffcheck.verdict import Report
 
-FILE_NAME: Final = "report.html"
 _NOTHING_KNOWN: Final[Mapping[str, Life]] = MappingProxyType({})
 _HERE: Final = b"<!--data-->"  # no name can contain it: the template escapes every <
 _MAX_LIST: Final = 500
@@ -65,7 +66,8 @@ def _frame(report: Report) -> str:
     """The page without its data."""
     loader = PackageLoader("diffcheck.report")
     environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters |= {"visible": visible, "duration": _duration_ns, "size": size, "plural": _plural, "number": _number}
+    environment.filters |= {"visible": visible, "moment": _moment, "duration": _duration_ns, "size": size}
+    environment.filters |= {"plural": plural, "number": _number}
     style, script = (_asset(environment, name) for name in ("report.css", "report.js"))
     exit_code, why = conclusion(report)
     oracle, subject = words.columns(report)
@@ -88,10 +90,25 @@ def _frame(report: Report) -> str:
         charts=charts(report),
         side=SIDE,
         limit=_MAX_LIST,
+        contents=tuple(_contents(report)),
         allowances=summary.allowances(report),
         stubs=summary.stubs(report),
         left_out=summary.left_out(report),
     )
+
+
+def _contents(report: Report) -> Iterator[tuple[str, str]]:
+    """The sections that there are, by id."""
+    yield from (("differences", "Differences"), ("cases", "Cases"))
+    for identity, name, items in (
+        ("findings", "Engine findings", report.engine_findings),
+        ("let-pass", "Let pass", summary.allowances(report)),
+        ("stubs", "Stubs", summary.stubs(report)),
+        ("not-done", "Not done", summary.left_out(report)),
+    ):
+        if items:
+            yield identity, name
+    yield from (("cost", "Time and memory"), ("run", "The run"))
 
 
 def _asset(environment: Environment, name: str) -> str:
@@ -113,5 +130,9 @@ def _number(value: int) -> str:
     return f"{value:,}"
 
 
-def _plural(count: int, noun: str) -> str:
-    return plural(count, noun)
+def _moment(text: str) -> str:
+    """A time as ``2026-01-31 04:05 UTC``; what is no time is shown as it is."""
+    try:
+        return datetime.fromisoformat(text).strftime("%Y-%m-%d %H:%M %Z").strip()
+    except ValueError:
+        return visible(text, 40)

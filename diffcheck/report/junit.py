@@ -1,6 +1,7 @@
 """JUnit XML for CI: a case is a test, the folders that cases stand in are suites.
 
-Written so that Jenkins's schema (junit-10.xsd) and readers of surefire's form take it. What fails here is what makes the exit code 1;
+Written so that Jenkins's schema (junit-10.xsd) and readers of surefire's form take it. What fails here is what makes the exit
+code 1;
 what is open or other than expected is an error; what is known, or open as expected, is skipped.
 """
 
@@ -13,7 +14,7 @@ from junitparser import Error, Failure, JUnitXml, Skipped, TestCase, TestSuite
 
 from diffcheck.report import words
 from diffcheck.report.model import conclusion, settled
-from diffcheck.report.summary import kind_and_item, pass_words
+from diffcheck.report.summary import code_of, kind_and_item, pass_words
 from diffcheck.text import plural, visible
 
 if TYPE_CHECKING:
@@ -123,7 +124,7 @@ def _difference(report: Report, one: Divergence) -> Iterator[str]:
     oracle, subject = words.columns(report)
     left, right = words.side_by_side(one.oracle, one.subject, _MAX_LINE)
     row = f"row {one.where.row}: " if one.where.row else ""
-    place = ", ".join(words.place(one.where)[1 if one.where.item else 0 :])
+    place = ", ".join(code_of(one.where))
     yield "  " + visible(f"{row}{kind_and_item(one)}" + (f" in {place}" if place else ""), _MAX_LINE)
     yield f"    {oracle}: {left}"
     yield f"    {subject}: {right}"

@@ -27,7 +27,7 @@ _MAX_OPEN: Final = 25
 _MAX_LIST: Final = 12
 _MAX_NAMES: Final = 3
 _MAX_VALUE: Final = 100
-_SPECIAL: Final = re.compile(r"[\\`*_{}\[\]()#!|<>&~:@$\"'^]|(?<=www)\.|\A[-+=\d ]")
+_SPECIAL: Final = re.compile(r"[\\`*_{}\[\]()#!|<>&~@$\"'^]|:(?!\s|\Z)|(?<=www)\.|\A(?:[-+= ]|\d(?=\d*[.)]))")
 
 
 def render(report: Report) -> bytes:
@@ -113,7 +113,7 @@ def _clusters(report: Report, found: Sequence[Cluster]) -> Iterator[str]:
 
 def _where(cluster: Cluster) -> str:
     first = cluster.members[0].first
-    places = words.place(first.where)[1 if first.where.item else 0 :]
+    places = summary.code_of(first.where)
     row = [f"row {code(first.where.row, 80)}"] if first.where.row else []
     return "<br>".join([f"**{text(summary.kind_and_item(first), 120)}**", *row, *(code(part, 120) for part in places)])
 

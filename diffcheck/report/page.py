@@ -12,7 +12,7 @@ import msgspec
 
 from diffcheck.observation import sentence
 from diffcheck.report import words
-from diffcheck.report.summary import cluster_verdict, kind_and_item
+from diffcheck.report.summary import cluster_verdict, code_of, kind_and_item
 from diffcheck.text import plural, visible
 
 if TYPE_CHECKING:
@@ -32,7 +32,8 @@ _MAX_ITEMS: Final = 40
 
 class Life(msgspec.Struct, frozen=True, omit_defaults=True):
     """What a baseline and the runs before say of a cluster; ``strip`` has a word a run, the latest last: a verdict, or ``absent``
-    where the cluster did not show up, or ``not run``."""
+    where the cluster did not show up, or ``not run``.
+    """
 
     state: Literal["", "new", "known", "returned", "fixed"] = ""
     issue: str = ""
@@ -130,7 +131,7 @@ def cases(report: Report, defaults: dict[str, str]) -> Iterator[bytes]:
         waiting = (len(report.cases) - at) * reserve
         data = msgspec.json.encode(_case(report, case, defaults))
         if len(data) > max(left - waiting, reserve):
-            data = msgspec.json.encode(_trimmed(report, case))
+            data = msgspec.json.encode(_trimmed(case))
         left -= len(data)
         yield data
 
@@ -186,9 +187,11 @@ def _case(report: Report, case: CaseReport, defaults: dict[str, str]) -> PageCas
     )
 
 
-def _trimmed(report: Report, case: CaseReport) -> PageCase:
+def _trimmed(case: CaseReport) -> PageCase:
     """A case by its verdicts and costs, and its first difference a pass."""
-    first = [msgspec.structs.replace(each, divergences=each.divergences[:1], divergences_total=_total(each)) for each in case.passes]
+    first = [
+        msgspec.structs.replace(each, divergences=each.divergences[:1], divergences_total=_total(each)) for each in case.passes
+    ]
     return PageCase(
         name=visible(case.case, 100),
         verdict=case.verdict,
@@ -277,13 +280,12 @@ def _side(side: Side | None, *, brief: bool = False) -> PageSide | None:
 
 def _divergence(one: Divergence, limit: int = _VALUE) -> PageDivergence:
     oracle, subject = words.side_by_side(one.oracle, one.subject, limit)
-    place = words.place(one.where)[1 if one.where.item else 0 :]
     return PageDivergence(
         visible(kind_and_item(one), limit),
         oracle,
         subject,
         visible(one.where.row, min(limit, _NAME)),
-        tuple(visible(part, limit) for part in place),
+        tuple(visible(part, limit) for part in code_of(one.where)),
         visible(one.detail, limit),
         visible(one.signature, min(limit, _NAME)),
     )
@@ -292,7 +294,12 @@ def _divergence(one: Divergence, limit: int = _VALUE) -> PageDivergence:
 def _allowance(one: Allowance) -> str:
     where = ", ".join(part for part in (one.where.row[:_NAME], *words.place(one.where)) if part)
     values = f": {one.oracle[:100]} and {one.subject[:100]}" if one.oracle or one.subject else ""
-    return f"{one.rule[:100]} ({one.section[:100]})" + (f" at {where[:_NAME]}" if where else "") + values + f", {plural(one.count, 'time')}"
+    return (
+        f"{one.rule[:100]} ({one.section[:100]})"
+        + (f" at {where[:_NAME]}" if where else "")
+        + values
+        + f", {plural(one.count, 'time')}"
+    )
 
 
 def _mcdc(one: McdcImpact) -> str:

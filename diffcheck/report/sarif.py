@@ -1,6 +1,7 @@
 """SARIF 2.1.0: a cluster is a result, at its source line where the manifest has one, else at the artifact.
 
-Section numbers are those of the OASIS standard of 27 March 2020. The limits are code scanning's: 25,000 results a run, 10 MB packed.
+Section numbers are those of the OASIS standard of 27 March 2020. The limits are code scanning's: 25,000 results a run, 10 MB
+packed.
 """
 
 from __future__ import annotations
@@ -121,7 +122,7 @@ class Result(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
     locations: tuple[Location, ...]
     partial_fingerprints: dict[str, str]
     related_locations: tuple[Location, ...] = ()
-    properties: dict[str, str | int] = {}  # noqa: RUF012 - msgspec copies it
+    properties: dict[str, str | int] = {}
 
 
 class Notification(msgspec.Struct, frozen=True):

@@ -8,15 +8,16 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from diffcheck.observation import Cost
+from diffcheck.report import words
 from diffcheck.report.model import settled
-from diffcheck.text import duration, plural
+from diffcheck.text import plural
 from diffcheck.verdict import VERDICTS, worst
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterable
 
     from diffcheck.report.model import Cluster
-    from diffcheck.verdict import CaseReport, Divergence, PassReport, Report, Verdict
+    from diffcheck.verdict import CaseReport, Divergence, PassReport, Report, Verdict, Where
 
 
 class Tally(msgspec.Struct, frozen=True):
@@ -118,13 +119,15 @@ def kind_and_item(divergence: Divergence) -> str:
     return item if item.startswith(divergence.kind) else f"{divergence.kind} {item}".strip()
 
 
+def code_of(where: Where) -> list[str]:
+    """Where it is in the code: function and branch, source line; not a function that the row's name says already."""
+    if where.row and not where.branch and where.function == where.row.partition("=")[0]:
+        where = msgspec.structs.replace(where, function="")
+    return words.place(msgspec.structs.replace(where, item=""))
+
+
 def pass_words(each: PassReport) -> str:
     """What a pass said, in one phrase."""
     if not each.applicable:
         return f"{each.mode}: not applicable, {each.why}" if each.why else f"{each.mode}: not applicable"
     return f"{each.mode}: {each.verdict}" + (f", {each.reason}" if each.reason else "")
-
-
-def cost_words(cost: Cost) -> str:
-    """What an engine took, in one phrase."""
-    return f"{duration(cost.elapsed_ns / 1e9)} in {plural(cost.executions, 'execution')}"

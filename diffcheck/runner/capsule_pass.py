@@ -298,7 +298,7 @@ class CapsulePass:
         if lo.FLAG_CUT & (header.flags | image.header.flags):
             self.inconclusive = f"{_CUT}; give --memory-limit more"
             raise _Over
-        others = self._others(first, last)
+        others = self._others(first, last, seen)
         images = Images(self.layout, image, self.budget)
         try:
             theirs = images.subject(subject, partial(self._view, self.subject, first, last))
@@ -374,14 +374,13 @@ class CapsulePass:
         self.findings.allow(allow.STACK_RULE, allow.STACK_SECTION, "outcome", oracle, subject, row=row)
         self.inconclusive = f"stack: row {row}: {oracle} against {subject}; how deep calls may go is open"
 
-    def _others(self, first: int, last: int) -> list[Seen]:
-        """The same rows in the oracle's other allowed ways; only asked for where something differs."""
-        found = []
-        for limits in self._variants():
-            ran = self.oracle.run(self._parameters(first, last), limits)
-            if ran.image is not None:
-                found.append(self._seen(ran.image, ran.outcome))
-        return found
+    def _others(self, first: int, last: int, seen: Seen) -> list[Seen]:
+        """The same rows in the oracle's other allowed ways, in the order of ``_variants``; only asked for where something differs.
+
+        A way in which the oracle came to no answer allows nothing: it is taken as ``seen``.
+        """
+        runs = [self.oracle.run(self._parameters(first, last), limits) for limits in self._variants()]
+        return [self._seen(ran.image, ran.outcome) if ran.image is not None else seen for ran in runs]
 
     def _variants(self) -> list[Limits]:
         limits = self.oracle.limits

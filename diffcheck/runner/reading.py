@@ -240,11 +240,9 @@ class Reader:
         ran = self._subject.run(self._parameters(first, row))
         if ran.header is None:
             raise self._no_answer(ran)
-        image, how = self._image(first, row, ran, self._oracle.run(self._parameters(first, row)))
-        instance, _, _ = self._decoded(first, image, how, ran, oracle)
         before = self._oracle.run(self._parameters(first, row))
-        agrees = None if before.image is None else _lanes(before.image.header) == _lanes(image.header)
-        return msgspec.structs.replace(instance, agrees=agrees), stop_at, row + 1
+        image, how = self._image(first, row, ran, before)
+        return self._decoded(first, image, how, ran, before)[0], stop_at, row + 1
 
     def _find(self, first: int, last: int, hint: int | None, trapped: Ran) -> tuple[int, Outcome]:
         """The first row in [first, last) in which the subject ends, and how; ``hint`` is where the oracle does."""

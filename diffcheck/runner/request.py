@@ -16,6 +16,8 @@ class Request(msgspec.Struct, frozen=True):
     ``paths`` are artifacts and folders as the user wrote them; ``only`` is a glob over case names, empty for all; ``options``
     are those that a backend reads itself (``kilnd``), present only where they were given. ``program_name`` is whether a program
     whose case has no arguments is given the artifact's name as the first one; witness's own runtime gives none at all.
+    ``confirm`` is how often a pass that diverges is run again; ``known`` has the signatures that need no confirmation, each with
+    the cases in which it is expected to show up: where it does not, the pass is run again too.
     """
 
     paths: tuple[str, ...]
@@ -28,9 +30,11 @@ class Request(msgspec.Struct, frozen=True):
     rows: Rows = "declared"
     only: str = ""
     max_passes: int = 24
+    confirm: int = 0
     verbose: bool = False
     options: dict[str, str] = {}
     program_name: bool = True
+    known: dict[str, tuple[str, ...]] = {}
 
 
 class PlanLine(msgspec.Struct, frozen=True):

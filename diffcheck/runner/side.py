@@ -119,7 +119,7 @@ class Side:
                 parts.append(window.view)
         stream = b"".join(parts)[: ran.header.length]
         try:
-            image = checked_image(ran.header, stream, self.capsule.layout, parameters.first, parameters.last)
+            image = checked_image(ran.header, stream, parameters.first, parameters.last)
         except StreamError as error:
             return msgspec.structs.replace(ran, header=None, damage=str(error))
         return msgspec.structs.replace(ran, image=image)

@@ -20,10 +20,17 @@ _MORE = 0x80
 _BITS = 0x7F
 _SIGN = 0x40
 _WIDTH = 7
+# Most of what is encoded fits one byte or two.
+_ONE_BYTE = tuple(bytes((n,)) for n in range(_MORE))
+_TWO_BYTES = 1 << 2 * _WIDTH
 
 
 def u(n: int) -> bytes:
     """Give the shortest unsigned LEB128 of `n`, which must not be negative."""
+    if 0 <= n < _MORE:
+        return _ONE_BYTE[n]
+    if 0 < n < _TWO_BYTES:
+        return bytes((n & _BITS | _MORE, n >> _WIDTH))
     if n < 0:
         msg = f"{n} is negative and has no unsigned encoding"
         raise ValueError(msg)

@@ -6,6 +6,8 @@ import struct
 
 import pytest
 
+from backends import wasmtime
+from diffcheck.backend import Host, Limits
 from diffcheck.capsule import layout as lo
 from diffcheck.capsule import memory_map as mm
 from diffcheck.capsule.build import World
@@ -14,7 +16,9 @@ from diffcheck.capsule.digest import digest, padded
 from diffcheck.capsule.recorder import KNOWN_ANSWER
 from diffcheck.capsule.seal import Bounds
 from diffcheck.errors import StreamError
-from diffcheck.observation import Exited, Returned, Trapped
+from diffcheck.observation import Exited, OutOfMemory, Returned, Trapped
+from diffcheck.runner.capsule_pass import CapsulePass
+from diffcheck.runner.side import Side
 from diffcheck.values import Value
 from tests.capsule.helpers import Run, capsule, results, run
 
@@ -541,3 +545,21 @@ def test_rows_and_state_of_a_pass_decode_alone() -> None:
     done = run(STATE)
     assert rows(done.image, done.capsule.layout) == done.rows
     assert state(done.image, done.capsule.layout) == done.state
+
+
+def test_an_engine_whose_recorder_cannot_grow_is_out_of_memory_and_its_pass_inconclusive(host: Host) -> None:
+    made = capsule(TRACE, ["grown"])
+    enough = len(run(made).memory)
+    oracle = wasmtime.create(None, {})
+    try:
+        whole = Side(oracle, made, Limits(), host)
+        cut = Side(oracle, made, Limits(memory_bytes=enough - 65536), host)
+        ran = cut.run(lo.Parameters(0, 1))
+        assert isinstance(ran.outcome, OutOfMemory)
+        assert (ran.header, ran.image) == (None, None)
+        assert CapsulePass(whole, whole, {}, 24, 9).report().verdict == "agree"
+        for pair in ((whole, cut), (cut, whole), (cut, cut)):
+            report = CapsulePass(*pair, {}, 24, 9).report()
+            assert (report.verdict, report.divergences) == ("inconclusive", ())
+    finally:
+        oracle.close()

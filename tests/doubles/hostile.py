@@ -113,8 +113,7 @@ def huge_file() -> None:
     """One of 1 GiB of text, written, not only said to be so long; no program but Python ignores SIGXFSZ."""
     signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
     with Path(os.environ["WITNESS_OUTPUT"]).open("wb") as file:
-        for _ in range(1 << 10):
-            file.write(b" " * (1 << 20))
+        file.writelines(b" " * (1 << 20) for _ in range(1 << 10))
 
 
 def symbolic_link() -> None:

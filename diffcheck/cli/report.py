@@ -1,0 +1,29 @@
+"""``diffcheck report``: a stored run in other formats."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import rich_click as click
+
+from diffcheck.cli.options import options
+
+
+@click.command("report")
+@click.argument("file", metavar="FILE.json")
+@options("html", "junit-xml", "sarif", "markdown")
+def command(file: str, **given: str | None) -> int:
+    """Render a stored run again: to the files named, or to the terminal where none is.
+
+    FILE.json is the report.json that a run has written, or the folder it stands in. The exit code says only whether that worked.
+    """
+    from diffcheck.report import console, files, json_, words  # noqa: PLC0415 - rich, only where it is used
+
+    named = files.wanted(given)
+    path = Path(file) / json_.FILE_NAME if Path(file).is_dir() else Path(file)
+    report = json_.read(path)
+    for name, target in named.items():
+        files.write(report, name, target)
+    if not named:
+        console.render(report, words.console(), stored=str(path))
+    return 0

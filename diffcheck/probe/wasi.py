@@ -1,0 +1,315 @@
+"""Asks an engine what its own host functions do: one generated module a function of wasi 0.2, run, looked at and judged.
+
+Every function is called in two ways, by ``call`` and by ``call_indirect``, since an engine may treat them differently, and the
+shims of componentised programs use the second. The verdict of each way is by what was seen, never by what the engine says it has.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from diffcheck import process
+from diffcheck.backend import HostSaid, HostWorld, Program
+from diffcheck.observation import Refused, Returned, sentence
+from diffcheck.probe import programs, wasi_calls, wasi_preview1
+from diffcheck.probe.wasi_calls import ARGUMENTS, FILES, REAL, STDIN, VARIABLE, Entry, Found, Ran, Verdict
+from diffcheck.probe.wasi_module import AREA, SENTINEL, UNTOUCHED, Builder, Function, seen, version_of
+from diffcheck.text import decode, visible
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from diffcheck.backend import Backend, Host, HostEngine, Limits
+    from diffcheck.process import Ended
+
+_CONSTANT: Final = re.compile(r"i(?:32|64)\.const (-?\w+)\Z")
+_OUTPUT_BYTES: Final = 1 << 20
+_AT_ONCE: Final = 8
+_HEAP_READ_CAP: Final = 1 << 20
+
+
+class Probed(msgspec.Struct, frozen=True):
+    """A function's verdicts: of a direct ``call``, and of ``call_indirect``; ``why`` and ``why_indirect`` are their reasons."""
+
+    module: str
+    name: str
+    verdict: Verdict
+    why: str
+    indirect: Verdict
+    why_indirect: str
+
+    @property
+    def interface(self) -> str:
+        """The module without its version."""
+        return self.module.partition("@")[0]
+
+
+class _Run(msgspec.Struct, frozen=True):
+    """One start of the engine: what it said, and what was left of it."""
+
+    export: str
+    command: tuple[str, ...]
+    ended: Ended
+    said: HostSaid
+    files: dict[str, bytes]
+
+
+def all_entries(*, preview1: bool = True) -> tuple[Entry, ...]:
+    """The probes of every function, of wasi 0.2 and then of preview 1."""
+    return (*wasi_calls.entries(), *(wasi_preview1.entries() if preview1 else ()))
+
+
+def at_versions(entries: Iterable[Entry], wanted: Iterable[tuple[str, str]]) -> Iterator[Entry]:
+    """The probes for functions as an artifact imports them (module and name, without a component's number), at its version."""
+    by_name = {(each.probe.function.module.partition("@")[0], each.probe.function.name): each for each in entries}
+    for module, name in wanted:
+        entry = by_name.get((module.partition("@")[0], name))
+        if entry is not None:
+            function = msgspec.structs.replace(entry.probe.function, module=module)
+            yield msgspec.structs.replace(entry, probe=msgspec.structs.replace(entry.probe, function=function))
+
+
+class Prober:
+    """Puts probes to one engine; with ``keep`` every module, command and answer is left in that folder."""
+
+    def __init__(self, engine: HostEngine, host: Host, limits: Limits, keep: Path | None = None) -> None:
+        self._engine, self._host, self._limits, self._keep = engine, host, limits, keep
+        self._texts, self._data = wasi_calls.texts()
+
+    def probe(self, entries: Sequence[Entry]) -> Iterator[Probed]:
+        """The verdicts, in order; a few engines run at once."""
+        for at in range(0, len(entries), _AT_ONCE):
+            batch = entries[at : at + _AT_ONCE]
+            exports = [_exports(each) for each in batch]
+            done = self._run([(entry, export) for entry, names in zip(batch, exports, strict=True) for export in names])
+            for entry in batch:
+                runs = {run.export: run for each, run in done if each is entry}
+                found = {way: _judge(entry, runs, way) for way in ("run", "indirect")}
+                self._note(entry, runs, found)
+                function = entry.probe.function
+                one, other = found["run"], found["indirect"]
+                yield Probed(function.module, function.name, one.verdict, one.why, other.verdict, other.why)
+
+    def _run(self, wanted: Sequence[tuple[Entry, str]]) -> list[tuple[Entry, _Run]]:
+        done: list[tuple[Entry, _Run]] = []
+        for at in range(0, len(wanted), _AT_ONCE):
+            started = [(entry, self._start(entry, export)) for entry, export in wanted[at : at + _AT_ONCE]]
+            done += [(entry, each.wait()) for entry, each in started]
+        return done
+
+    def _start(self, entry: Entry, export: str) -> _Pending:
+        wasm = Builder(entry.probe, self._texts).build(self._data)
+        return _Pending(self._engine, self._host, self._limits, wasm, export)
+
+    def _note(self, entry: Entry, runs: dict[str, _Run], found: dict[str, Found]) -> None:
+        if self._keep is None:
+            return
+        function = entry.probe.function
+        folder = self._keep / _file_name(function)
+        folder.mkdir(parents=True, exist_ok=True)
+        process.write_atomically(folder / "module.wasm", Builder(entry.probe, self._texts).build(self._data))
+        lines = [f"{function}", ""]
+        for way, each in found.items():
+            lines.append(f"verdict of {'call' if way == 'run' else 'call_indirect'}: {each.verdict} {each.why}".rstrip())
+        lines += [
+            "",
+            f"stdin: {STDIN!r}",
+            f"environment: {'='.join(VARIABLE)}",
+            f"folder: {', '.join([*FILES, 'link -> probe.txt'])}",
+        ]
+        for export, run in runs.items():
+            ended = f"exit code {run.ended.exit_code}" if run.ended.signal is None else f"signal {run.ended.signal}"
+            lines += ["", f"== {export}", f"$ {shlex.join(run.command)}", ended + ", timed out" * run.ended.timed_out]
+            changed = sorted(each for each in {*run.files, *FILES} if run.files.get(each) != FILES.get(each) and each != "link")
+            lines += [f"file {each}: {run.files.get(each)!r}" for each in changed]
+            for name, data in (("stdout", run.ended.stdout), ("stderr", run.ended.stderr)):
+                lines += [f"-- {name}", *(visible(each, 2000) for each in decode(data).splitlines())]
+        process.write_atomically(folder / "ran.txt", ("\n".join(lines) + "\n").encode())
+
+
+class _Pending:
+    """An engine that runs one export, in a folder of its own."""
+
+    def __init__(self, engine: HostEngine, host: Host, limits: Limits, wasm: bytes, export: str) -> None:
+        self._engine, self._host, self._export = engine, host, export
+        self._private = process.private_folder(host.folder)
+        folder = self._private.__enter__()
+        try:
+            self._files = folder / "files"
+            _lay_out(self._files)
+            module = folder / "module.wasm"
+            module.write_bytes(wasm)
+            world = HostWorld(str(self._files), ARGUMENTS, (VARIABLE[0],))
+            self._command = engine.host_command(module, export, world)
+            self._child = host.reactor.start(
+                self._command,
+                env=process.scrubbed_environment(dict([VARIABLE])),
+                cwd=folder,
+                deadline_s=limits.deadline_s,
+                memory_bytes=limits.memory_bytes,
+                resident_bytes=limits.memory_bytes,
+                output_bytes=_OUTPUT_BYTES,
+                file_bytes=_HEAP_READ_CAP,
+                stdin=STDIN,
+            )
+        except BaseException:
+            self._private.__exit__(None, None, None)
+            raise
+
+    def wait(self) -> _Run:
+        try:
+            ended = self._host.reactor.wait(self._child)
+            files = _look(self._files)
+        finally:
+            self._private.__exit__(None, None, None)
+        said = HostSaid() if ended.timed_out or ended.flooded else self._engine.host_said(ended)
+        home = str(self._files.parent)
+        command = tuple(each.replace(home, "FOLDER") for each in self._command)
+        return _Run(self._export, command, _without(ended, home), said, files)
+
+
+def _without(ended: Ended, home: str) -> Ended:
+    """The same without the name of a folder that is gone."""
+    out, err = (each.replace(home.encode(), b"FOLDER") for each in (ended.stdout, ended.stderr))
+    return msgspec.structs.replace(ended, stdout=out, stderr=err)
+
+
+def _lay_out(folder: Path) -> None:
+    folder.mkdir()
+    for name, content in FILES.items():
+        if name.endswith("/"):
+            (folder / name).mkdir()
+        else:
+            (folder / name).write_bytes(content)
+    (folder / "link").symlink_to("probe.txt")
+
+
+def _look(folder: Path) -> dict[str, bytes]:
+    """What is in the folder: a link gives the file that it names, as long as that is here."""
+    files: dict[str, bytes] = {}
+    for each in sorted(os.scandir(folder), key=lambda each: each.name):
+        if each.is_dir(follow_symlinks=False):
+            files[f"{each.name}/"] = b""
+            continue
+        target = folder / Path(each.path).readlink() if each.is_symlink() else Path(each.path)
+        data = process.read_output_file(target, _HEAP_READ_CAP) if target.parent == folder else b""
+        files[each.name] = data if isinstance(data, bytes) else b""
+    return files
+
+
+def _exports(entry: Entry) -> tuple[str, ...]:
+    bare = ("bare",) if entry.probe.setup else ()
+    return ("run", "indirect", *bare, *(("again",) if entry.probe.traps_again else ()))
+
+
+def _file_name(function: Function) -> str:
+    text = re.sub(r"[^A-Za-z0-9.@-]+", "_", f"{function.module}-{function.name}")
+    return text.strip("_")
+
+
+# Judging.
+
+
+def _judge(entry: Entry, runs: dict[str, _Run], way: str) -> Found:  # noqa: PLR0911 - a verdict a line
+    run = runs[way]
+    if run.ended.timed_out:
+        return Found("broken", "it does not come back")
+    if entry.exit_code is not None:
+        return _exit(entry, run)
+    if run.said.values is None:
+        return _failure(entry, runs, run)
+    order = _order(entry, run)
+    try:
+        came = seen(run.said.values)
+    except (IndexError, ValueError):
+        return Found("broken", "what the module returned did not come out")
+    needed = range(entry.probe.calls)
+    if any(came.sentinels[at] != SENTINEL for at in needed):
+        return Found("broken", "it leaves a value on the caller's stack that the function does not give" + order)
+    area_at = AREA if "AREA" in entry.probe.args else None
+    try:
+        found = entry.check(Ran(came, run.ended.stdout, run.ended.stderr, run.files, area_at))
+    except (IndexError, ValueError, ArithmeticError):
+        found = Found("broken", "its answer makes no sense")
+    again = runs.get("again")
+    if found == REAL and again is not None and again.said.values is not None:
+        found = Found("stub", "it is accepted, and so is dropping the same handle again")
+    if found != REAL and order:
+        return Found("broken", found.why + order)
+    return found
+
+
+def _exit(entry: Entry, run: _Run) -> Found:
+    if run.said.unknown:
+        return Found("absent")
+    if run.said.values is not None:
+        return Found("stub", "the program goes on")
+    if run.said.failure:
+        return Found("broken", run.said.failure)
+    if run.ended.exit_code == entry.exit_code:
+        return REAL
+    return Found("broken", f"the process ended with {run.ended.exit_code}, not {entry.exit_code}")
+
+
+def _failure(entry: Entry, runs: dict[str, _Run], run: _Run) -> Found:
+    function = entry.probe.function
+    bare = runs.get("bare")
+    if (bare or run).said.unknown and (bare is None or _last(bare, function)):
+        return Found("absent")
+    why = run.said.failure or _death(run.ended)
+    if run.said.calls and not _last(run, function):
+        why = f"it could not be tried: {run.said.calls[-1].function}, which it needs, fails ({why})"
+        if bare is not None and bare.said.values is None:
+            why = f"{bare.said.failure or _death(bare.ended)}, asked with a handle that nobody gave; {why}"
+    return Found("broken", why + _order(entry, run))
+
+
+def _last(run: _Run, function: Function) -> bool:
+    """Whether the function was the last that was called, as far as the engine has a log."""
+    return not run.said.calls or run.said.calls[-1].function == f"{function.module.partition('@')[0]} {function.name}"
+
+
+def _death(ended: Ended) -> str:
+    if ended.signal is not None:
+        return f"the engine was ended by signal {ended.signal}"
+    return f"the engine ended with {ended.exit_code} and gave no reason"
+
+
+def _order(entry: Entry, run: _Run) -> str:
+    """How the arguments arrived, if the engine's log shows that it was not in their order; empty otherwise."""
+    function = entry.probe.function
+    wanted = [int(match[1], 0) if (match := _CONSTANT.match(each.replace("AREA", f"i32.const {AREA}"))) else None
+              for each in entry.probe.args]  # fmt: skip
+    if len(wanted) < 2:  # noqa: PLR2004 - one has no order
+        return ""
+    name = f"{function.module.partition('@')[0]} {function.name}"
+    call = next((each for each in run.said.calls if each.function == name), None)
+    if call is None or len(call.args) != len(wanted) or _fits(call.args, wanted):
+        return ""
+    way = "in reverse" if _fits(call.args[::-1], wanted) else "in another order"
+    return f"; the arguments arrive {way}"
+
+
+def _fits(args: Sequence[int], wanted: Sequence[int | None]) -> bool:
+    return all(each is None or arg == each for arg, each in zip(args, wanted, strict=True))
+
+
+def natively(backend: Backend, function: Function, host: Host, limits: Limits) -> str:
+    """What a backend does with an import where diffcheck runs an artifact under it as it is, in words: measured, not known."""
+    if not backend.capabilities.direct:
+        return "not asked: it runs capsules only"
+    args = " ".join(f"{kind}.const {at + 3}" for at, kind in enumerate(function.params))
+    wasm = programs.imports_one(function.module, function.name, function.params, function.results, args)
+    outcome = backend.execute(Program(kind="direct", wasm=wasm), limits, host).outcome
+    if isinstance(outcome, Refused):
+        return "none: it refuses the module"
+    return "accepted" if isinstance(outcome, Returned) else f"none: {sentence(outcome)}"
+
+
+__all__ = ["UNTOUCHED", "Found", "Probed", "Prober", "all_entries", "at_versions", "natively", "version_of"]

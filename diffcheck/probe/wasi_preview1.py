@@ -1,0 +1,85 @@
+"""How the functions of WASI preview 1 are called: those that can be looked at from outside are judged by what they did.
+
+Of the others only whether they are there is asked: what they answer is told, and they are never called real.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from diffcheck.capsule.stubs import preview1
+from diffcheck.probe.wasi_calls import ARGUMENTS, EXIT_CODE, REAL, STDIN, VARIABLE, WORDS, Entry, Found, Ran, broken, stub
+from diffcheck.probe.wasi_module import AREA, HEAP, UNTOUCHED, Probe, known
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+MODULE: Final = "wasi_snapshot_preview1"
+_OUT: Final = f"""i32.const {AREA + 64} @out i32.store
+  i32.const {AREA + 64} i32.const {len(WORDS["out"])} i32.store offset=4"""
+_IN: Final = f"i32.const {AREA + 64} i32.const {HEAP} i32.store i32.const {AREA + 64} i32.const 5 i32.store offset=4"
+
+
+def _errno(then: Callable[[Ran], Found]) -> Callable[[Ran], Found]:
+    def check(ran: Ran) -> Found:
+        errno = ran.seen.results[0]
+        return then(ran) if errno == 0 else broken(f"it fails with errno {errno}")
+
+    return check
+
+
+def _if(test: Callable[[Ran], object], otherwise: Found) -> Callable[[Ran], Found]:
+    return _errno(lambda ran: REAL if test(ran) else otherwise)
+
+
+def _unseen(ran: Ran) -> Found:
+    return stub(f"it answers errno {ran.seen.results[0]}; what it did was not looked at")
+
+
+def _heap(*wanted: bytes) -> Callable[[Ran], bool]:
+    return lambda ran: all(each + b"\0" in ran.seen.heap for each in wanted)
+
+
+_SECOND: Final = 1_000_000_000
+_UNTOUCHED: Final = stub("it says ok and gives nothing")
+_AT_HEAP: Final = f"i32.const {HEAP}"
+_NO_ARGS: Final = "it says ok and does not give what it was started with"
+
+_LOOKED_AT: Final[dict[str, tuple[tuple[str, ...], Callable[[Ran], Found], str]]] = {
+    "args_sizes_get": (("AREA", f"i32.const {AREA + 8}"), _if(lambda ran: 2 <= ran.seen.u32(0) < 9, _UNTOUCHED), ""),  # noqa: PLR2004
+    "args_get": ((f"i32.const {HEAP + 512}", _AT_HEAP), _if(_heap(*(each.encode() for each in ARGUMENTS)), stub(_NO_ARGS)), ""),
+    "environ_sizes_get": (("AREA", f"i32.const {AREA + 8}"), _if(lambda ran: 1 <= ran.seen.u32(0) < 99, _UNTOUCHED), ""),  # noqa: PLR2004
+    "environ_get": ((f"i32.const {HEAP + 512}", _AT_HEAP), _if(_heap("=".join(VARIABLE).encode()), stub(_NO_ARGS)), ""),
+    "fd_write": (
+        ("i32.const 1", f"i32.const {AREA + 64}", "i32.const 1 i32.const 0 i32.add", "AREA"),
+        _if(lambda ran: WORDS["out"].strip() in ran.stdout, stub("it says ok, and nothing arrived on stdout")),
+        _OUT,
+    ),
+    "fd_read": (
+        ("i32.const 0", f"i32.const {AREA + 64}", "i32.const 1", "AREA"),
+        _if(lambda ran: ran.seen.heap[:5] == STDIN[:5], stub("it says ok, and gives nothing of stdin")),
+        _IN,
+    ),
+    "clock_res_get": (("i32.const 1", "AREA"), _if(lambda ran: 0 < ran.seen.u64(0) < _SECOND, _UNTOUCHED), ""),
+    "clock_time_get": (
+        ("i32.const 1", "i64.const 2", "AREA"),
+        _if(lambda ran: ran.seen.area[:8] not in (UNTOUCHED[:8], bytes(8)), _UNTOUCHED),
+        "",
+    ),
+    "random_get": ((_AT_HEAP, "i32.const 16"), _if(lambda ran: any(ran.seen.heap[:16]), stub("it gives zeros")), ""),
+    "sched_yield": ((), _if(lambda _: True, REAL), ""),
+}
+
+
+def entries() -> tuple[Entry, ...]:
+    """A probe for each of its functions."""
+    return tuple(map(_entry, sorted(preview1.TABLE)))
+
+
+def _entry(name: str) -> Entry:
+    function = known(MODULE, name)
+    if name == "proc_exit":
+        return Entry(Probe(function, (f"i32.const {EXIT_CODE}",)), lambda _: REAL, EXIT_CODE)
+    distinct = tuple(f"{kind}.const {at + 3}" for at, kind in enumerate(function.params))
+    args, check, setup = _LOOKED_AT.get(name, (distinct, _unseen, ""))
+    return Entry(Probe(function, args, setup), check)

@@ -1,0 +1,47 @@
+"""A report's files by format: which there are, and writing those that were asked for."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from diffcheck import process
+from diffcheck.errors import ReportError
+from diffcheck.text import visible
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from diffcheck.verdict import Report
+
+FORMATS: Final = {"html": "html", "junit_xml": "junit", "sarif": "sarif", "markdown": "markdown"}
+"""The option that names a format's file, and the module that has its ``render``; each is imported only when it is asked for."""
+
+PAGE: Final = "report.html"
+"""What the HTML page is called beside report.json."""
+
+
+def wanted(given: Mapping[str, str | None]) -> dict[str, Path]:
+    """The files that the options' values name, by format; raises ``ReportError`` where one cannot be written.
+
+    Asked for before a run begins: an hour later is too late to say that a folder is missing.
+    """
+    files = {name: Path(value) for name in FORMATS if (value := given.get(name))}
+    for path in files.values():
+        if path.is_dir():
+            raise ReportError(f"{visible(str(path))} is a folder", hint="give the name of a file")
+        if not path.parent.is_dir():
+            raise ReportError(f"there is no folder {visible(str(path.parent))}", hint="create the folder first")
+    return files
+
+
+def write(report: Report, name: str, path: Path) -> None:
+    """Write the report in the format of that name."""
+    process.write_atomically(path, render(report, name))
+
+
+def render(report: Report, name: str) -> bytes:
+    """The report in the format of that name."""
+    data: bytes = import_module(f"diffcheck.report.{FORMATS[name]}").render(report)
+    return data

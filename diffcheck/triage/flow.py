@@ -1,0 +1,81 @@
+"""Where control goes in a typed body: from an event to the instruction that acts next."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from diffcheck.wasm.types import RefType
+
+if TYPE_CHECKING:
+    from diffcheck.wasm.code import Instruction
+    from diffcheck.wasm.typing import Body
+
+_SILENT: Final = frozenset({"nop", "drop", "block", "loop", "try_table", "data.drop", "elem.drop"})
+
+_DIVISIONS: Final = ("div_s", "div_u", "rem_s", "rem_u")
+_CAPABLE: Final = {
+    "unreachable": lambda name: name == "unreachable",
+    "integer divide by zero": lambda name: name.endswith(_DIVISIONS),
+    "integer overflow": lambda name: name.endswith("div_s") or "trunc_f" in name,
+    "invalid conversion to integer": lambda name: "trunc_f" in name,
+    "out of bounds memory access": lambda name: (
+        ".load" in name or ".store" in name or ".atomic" in name or name.startswith(("memory.", "array."))
+    ),
+    "out of bounds table access": lambda name: name.startswith("table.") or "call_indirect" in name or name == "array.new_elem",
+    "uninitialized element": lambda name: "call_indirect" in name,
+    "indirect call type mismatch": lambda name: "call_indirect" in name,
+    "null reference": lambda name: name.startswith(("struct.", "array.", "ref.", "i31.", "throw_ref")) or "call_ref" in name,
+    "cast failure": lambda name: name.startswith("ref.cast"),
+    "out of bounds array access": lambda name: name.startswith(("array.", "struct.")),
+    "allocation too large": lambda name: name.startswith(("array.", "struct.")),
+}
+
+
+def may_trap(name: str, kind: str) -> bool:
+    """Whether an instruction may trap so; for a kind without a rule any may."""
+    rule = _CAPABLE.get(kind)
+    return rule is None or name.startswith("call") or name in ("end", "return") or rule(name)
+
+
+def acting(body: Body, position: int, unprobed: frozenset[str] = frozenset()) -> int:
+    """The position of the first instruction after ``position`` that does more than moving on; the final ``end`` where none does."""
+    at, last = position + 1, len(body.code) - 1
+    silent = _SILENT | unprobed
+    for _ in range(len(body.code)):
+        if at >= last:
+            break
+        each = body.code[at]
+        name = each.instruction.name
+        if name == "br":
+            at = _target(body, at, int(each.instruction.immediates[0]))
+        elif name == "else":
+            at = next(body.ends[start] for start, middle in body.middles.items() if middle == at)
+        elif name in silent or (name == "end" and not (each.results and each.ends_reachable)):
+            at += 1
+        else:
+            return at
+    return min(at, last)
+
+
+def _target(body: Body, at: int, depth: int) -> int:
+    """Where a branch goes on: behind a loop's beginning, else at the ``end`` of its block."""
+    around = sorted((start for start, end in body.ends.items() if 0 <= start < at <= end), reverse=True)
+    if depth >= len(around):
+        return len(body.code) - 1
+    start = around[depth]
+    return start + 1 if body.code[start].instruction.name == "loop" else body.ends[start]
+
+
+def shown(instruction: Instruction) -> str:
+    """An instruction as text, with its simple immediates."""
+    words = [instruction.name.removesuffix("_t").removesuffix("_null")] if instruction.name == "select_t" else [instruction.name]
+    for each in instruction.immediates:
+        if isinstance(each, int | str):
+            words.append(str(each))
+        elif isinstance(each, RefType):
+            words.append(f"(ref {'null ' * each.nullable}{each.heap})")
+        elif hasattr(each, "memidx"):
+            words += [f"memory={each.memidx}"] * bool(each.memidx) + [f"offset={each.offset}"] * bool(each.offset)
+        elif instruction.name == "br_table":
+            words.append(" ".join(map(str, each[:12])) + (" ..." if len(each) > 12 else ""))  # noqa: PLR2004 - what a line has room for
+    return " ".join(words)

@@ -1,0 +1,137 @@
+"""The event log of an instrumented capsule: where it stands, how it is read, and its digests computed in Python.
+
+The log takes the place of the view (``capsule.layout``): 242 words that every transport carries out.
+
+========  =====================================================================================================
+word      what
+========  =====================================================================================================
+0         events noted so far
+1         the digest of the events since the start event
+2         the known answer: the digest of the probes' own pattern
+3         table mode: 239 digests, number k of the events [start, start + (k + 1) step)
+3         raw mode: 119 records of an event each: u32 site, u32 event number (modulo 2^32), u64 value
+========  =====================================================================================================
+
+Its parameters stand behind those of a pass and in the place of the view's: u32 at 12 whether quiet NaNs are all alike, u32 at 16 how
+much was written (a variable), u64 at 24 the start event, u64 at 32 the step (0: raw mode), u64 at 40 the event at whose arrival the
+program is ended, u32 at 48 where raw records go (0: a part of the heap, for an engine whose whole stream is carried), u32 at 52 how
+many of them are kept.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import TYPE_CHECKING, Final, Literal
+
+import msgspec
+
+from diffcheck.capsule import layout as lo
+from diffcheck.capsule.digest import PRIME_A, PRIME_B, SEED_A
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+Variant = Literal["rotate", "add"]
+VARIANTS: Final[tuple[Variant, ...]] = ("rotate", "add")
+"""Two digests over different instructions: i64.rotl, xor, mul; and i64.add, sub, shl, shr_u."""
+
+MODE_AT, OUT_AT, START_AT, STEP_AT, HALT_AT, BASE_AT, LIMIT_AT = 12, 16, 24, 32, 40, 48, 52
+COUNT_AT: Final = lo.VIEW_ADDRESS
+LANE_AT: Final = COUNT_AT + 8
+KNOWN_AT: Final = COUNT_AT + 16
+TABLE_AT: Final = COUNT_AT + 24
+SLOTS: Final = lo.VIEW_WORDS - 3
+RAWS: Final = SLOTS // 2
+RECORD: Final = struct.Struct("<IIQ")
+NEVER: Final = (1 << 63) - 1
+MAX_TRACE: Final = 2_000_000
+
+_EXTRA: Final = struct.Struct("<QII")
+_MASK: Final = (1 << 64) - 1
+_STEPS: Final[dict[Variant, str]] = {
+    "rotate": f"""
+      {{lane}} {{value}} i64.xor i64.const 25 i64.rotl i64.const {PRIME_A} i64.mul
+      {{site}} i64.xor i64.const 41 i64.rotl i64.const {PRIME_B} i64.mul
+    """,
+    "add": """
+      {lane} {value} i64.add local.tee $w local.get $w i64.const 13 i64.shl i64.sub
+      local.tee $w i64.const 23 i64.shl local.get $w i64.const 41 i64.shr_u i64.add
+      {site} i64.add local.tee $w local.get $w i64.const 9 i64.shl i64.sub
+      local.tee $w i64.const 29 i64.shl local.get $w i64.const 35 i64.shr_u i64.add
+    """,
+}
+
+
+class LogParameters(lo.Parameters, frozen=True):
+    """The parameters of a run that logs: rows and flags as usual, then the log's."""
+
+    quiet_alike: bool = True
+    start: int = 0
+    step: int = 0
+    halt: int = NEVER
+    limit: int = RAWS
+
+    def encode(self) -> bytes:
+        """The 56 bytes that stand at ``PARAMETERS_ADDRESS``."""
+        head = lo.PARAMETERS.pack(self.first, self.last, self.flags, self.quiet_alike, 0, 0, self.start, self.step)
+        return head + _EXTRA.pack(self.halt, TABLE_AT if self.limit <= RAWS else 0, self.limit)
+
+
+class Record(msgspec.Struct, frozen=True, gc=False):
+    """An event as logged: its site's number, its own number, its value's bits."""
+
+    site: int
+    event: int
+    value: int
+
+
+class Log(msgspec.Struct, frozen=True):
+    """A log as carried out: events noted, digest, known answer, then the table's words or the raw records' bytes."""
+
+    count: int
+    lane: int
+    known: int
+    words: bytes
+
+    def slots(self, start: int, step: int) -> tuple[int, ...]:
+        """The digests of the table that were written: block after block, the last partial one by ``lane``."""
+        written = min(SLOTS, max(0, self.count - 1 - start) // step) if self.count > start else 0
+        return struct.unpack_from(f"<{written}Q", self.words)
+
+    def records(self, start: int) -> tuple[Record, ...]:
+        """The raw records from ``start`` on, as far as there are; asides have the number of the next event."""
+        found = []
+        for site, event, value in RECORD.iter_unpack(self.words[: len(self.words) // RECORD.size * RECORD.size]):
+            if not site:
+                break
+            found.append(Record(site, event + (start & ~0xFFFF_FFFF), value))
+        return tuple(found)
+
+
+def read_log(view: bytes, trace: bytes = b"") -> Log:
+    """The log in a view's bytes; ``trace`` are the raw records where they stood elsewhere."""
+    count, lane, known = struct.unpack_from("<QQQ", view)
+    return Log(count, lane, known, trace or view[24 : lo.VIEW_BYTES])
+
+
+def step_text(variant: Variant, lane: str, value: str, site: str) -> str:
+    """Instructions that mix a value and a site into a lane; ``$w`` is a local of the function."""
+    return _STEPS[variant].format(lane=lane, value=value, site=site)
+
+
+def mix(variant: Variant, events: Iterable[tuple[int, int]], lane: int = SEED_A) -> int:
+    """The digest of (site, value) pairs, as the capsule computes it."""
+    for site, value in events:
+        if variant == "rotate":
+            lane = (_rotl(lane ^ value, 25) * PRIME_A) & _MASK
+            lane = (_rotl(lane ^ site, 41) * PRIME_B) & _MASK
+        else:
+            lane = (lane + value) & _MASK
+            lane = _rotl((lane - (lane << 13)) & _MASK, 23)
+            lane = (lane + site) & _MASK
+            lane = _rotl((lane - (lane << 9)) & _MASK, 29)
+    return lane
+
+
+def _rotl(word: int, by: int) -> int:
+    return (word << by | word >> (64 - by)) & _MASK

@@ -1,0 +1,348 @@
+"""The functions that instrumented code calls: a probe for each type of value, what reads memory and tables back, and the note.
+
+A probe takes a value and a site and gives the value back, so that it can stand behind any instruction. Every value becomes one or
+two 64-bit words; of a reference the log has what the specification lets a program see: null or not, an i31's number, an array's length.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from diffcheck.capsule import layout as lo
+from diffcheck.capsule.digest import SEED_A
+from diffcheck.triage import log
+from diffcheck.triage.log import Variant, mix, step_text
+from diffcheck.wasm.asm import assemble, link
+from diffcheck.wasm.types import ArrayType, RefType, StructType, ValType
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from diffcheck.capsule.constants import Types
+    from diffcheck.wasm.module import Module
+
+BEGIN, NOTE, ASIDE = range(3)
+OWN: Final = 3
+_QUIET: Final = {"f32": 0x0040_0000, "f64": 1 << 51}
+_CANONICAL: Final = {"f32": 0x7FC0_0000, "f64": 0x7FF8 << 48}
+_PATTERN_COUNT: Final = -(1 << 62)
+_VECTOR_BYTES: Final = 16
+_REGION_BYTES: Final = 65_024
+_REGION_ELEMENTS: Final = 1024
+
+_NOTE = f"""
+  i32.const 0 i64.load $rec offset={log.COUNT_AT} local.tee $count
+  i32.const 0 i64.load $rec offset={log.HALT_AT} i64.ge_s
+  if {{halt}} end
+  local.get $count i32.const 0 i64.load $rec offset={log.START_AT} i64.ge_s
+  if
+    i32.const 0 i32.load $rec offset={log.OUT_AT} local.set $out
+    i32.const 0 i64.load $rec offset={log.STEP_AT} local.tee $w i64.eqz
+    if
+      {{raw}}
+    else
+      i32.const 0 local.get $w local.get $count i64.add i64.store $rec offset={log.START_AT}
+      local.get $out
+      if
+        local.get $out i32.const {log.SLOTS} i32.le_u
+        if
+          local.get $out i32.const 3 i32.shl
+          i32.const 0 i64.load $rec offset={log.LANE_AT}
+          i64.store $rec offset={log.TABLE_AT - 8}
+        end
+      else
+        i32.const 0 i64.const {SEED_A} i64.store $rec offset={log.LANE_AT}
+      end
+      i32.const 0 local.get $out i32.const 1 i32.add i32.store $rec offset={log.OUT_AT}
+    end
+  end
+  i32.const 0 local.get $count i64.const 1 i64.add i64.store $rec offset={log.COUNT_AT}
+  i32.const 0
+  {{step}}
+  i64.store $rec offset={log.LANE_AT}
+"""
+_RAW = f"""
+  local.get $out i32.const 0 i32.load $rec offset={log.LIMIT_AT} i32.lt_u
+  if
+    local.get $out i32.const 4 i32.shl i32.const 0 i32.load $rec offset={log.BASE_AT} i32.add local.tee $p
+    local.get $site i32.store $rec
+    local.get $p local.get $count i64.store32 $rec offset=4
+    local.get $p local.get $value i64.store $rec offset=8
+    i32.const 0 local.get $out i32.const 1 i32.add i32.store $rec offset={log.OUT_AT}
+  end
+"""
+_ASIDE = f"""
+  ;; a record that is no event: it changes neither count nor digest, and is kept in raw mode only
+  i32.const 0 i64.load $rec offset={log.COUNT_AT} local.tee $count
+  i32.const 0 i64.load $rec offset={log.START_AT} i64.ge_s
+  if
+    i32.const 0 i64.load $rec offset={log.STEP_AT} i64.eqz
+    if
+      i32.const 0 i32.load $rec offset={log.OUT_AT} local.set $out
+      {_RAW}
+    end
+  end
+"""
+_HALT_THROWS = "throw $exit"
+_HALT_TRAPS = f"""
+  i32.const {lo.HEADER_ADDRESS + 28} i32.load $rec i32.const {lo.EXITED} call $record drop
+  call $finish
+  unreachable
+"""
+_NOTE_LOCALS: Final = (("count", "i64"), ("w", "i64"), ("out", "i32"), ("p", "i32"))
+
+_I32 = "local.get $site local.get $v i64.extend_i32_u call $note local.get $v"
+_I64 = "local.get $site local.get $v call $note local.get $v"
+_FLOAT = """
+  local.get $v {bits} local.set $b
+  local.get $v local.get $v {kind}.ne
+  if
+    i32.const 0 i32.load $rec offset={mode}
+    if
+      local.get $b {word}.const {quiet} {word}.and {word}.eqz
+      if else {word}.const {canonical} local.set $b end
+    end
+  end
+  local.get $site local.get $b {extend} call $note
+  local.get $v
+"""
+_LANES = """
+  local.get $v local.set $b
+  i32.const 0 i32.load $rec offset={mode}
+  if
+    v128.const {splat_canonical}
+    local.get $v
+    local.get $v local.get $v {shape}.ne
+    local.get $v v128.const {splat_quiet} v128.and v128.const i64x2 0 0 {word}.ne v128.and
+    v128.bitselect local.set $b
+  end
+"""
+_V128 = """
+  local.get $site local.get $b i64x2.extract_lane 0 call $note
+  local.get $site i32.const 1 i32.add local.get $b i64x2.extract_lane 1 call $note
+  local.get $v
+"""
+
+
+class Key(msgspec.Struct, frozen=True):
+    """What a helper function is for. ``kind``: ``probe`` a value of ``type`` (``shape``: the lanes that may be NaNs), ``memory`` so many
+    bytes at an address of memory ``index``, ``region`` a range of it, ``table`` a range of table ``index``. ``aside`` makes it no event.
+    """
+
+    kind: str
+    type: ValType = "i32"
+    shape: str = ""
+    index: int = 0
+    width: int = 0
+    aside: bool = False
+
+
+class Helpers:
+    """The helper functions of one instrumented artifact; ``index`` gives a function's index and adds it where it is new."""
+
+    def __init__(self, module: Module, first: int, variant: Variant) -> None:
+        self.module, self.first, self.variant = module, first, variant
+        self._keys: dict[Key, int] = {}
+        for each in ("i32", "i64", "f32", "f64"):
+            self.index(Key("probe", each))
+
+    @property
+    def count(self) -> int:
+        """How many functions there are, with the beginning, the note and the aside."""
+        return OWN + len(self._keys)
+
+    def index(self, key: Key) -> int:
+        """The function index of a helper."""
+        if key not in self._keys:
+            self._keys[key] = self.first + OWN + len(self._keys)
+            if key.kind == "memory" and key.width == _VECTOR_BYTES:
+                self.index(Key("probe", "v128", key.shape))
+        return self._keys[key]
+
+    def has(self, key: Key) -> bool:
+        """Whether a helper is there already."""
+        return key in self._keys
+
+    @property
+    def note(self) -> int:
+        """The function index of the note: (site i32, value i64)."""
+        return self.first + NOTE
+
+    def functions(self, types: Types, symbols: Mapping[str, int], *, unwind: bool) -> list[tuple[int, bytes]]:
+        """The typeidx and the code entry of each, in order."""
+        names = {**symbols, "note": self.note}
+        halt = _HALT_THROWS if unwind else _HALT_TRAPS
+        step = step_text(
+            self.variant, f"i32.const 0 i64.load $rec offset={log.LANE_AT}", "local.get $value", "local.get $site i64.extend_i32_u"
+        )
+        note = _NOTE.format(halt=halt, raw=_RAW, step=step)
+        noting = types.function(("i32", "i64"), ())
+        made = [
+            (types.function((), ()), link(assemble(self._begin()), names)),
+            (noting, link(assemble(note, params=("site", "value"), locals=_NOTE_LOCALS), names)),
+            (noting, link(assemble(_ASIDE, params=("site", "value"), locals=_NOTE_LOCALS), names)),
+        ]
+        for key in self._keys:
+            made.append(self._helper(key, types, {**names, "note": self.first + ASIDE if key.aside else self.note}))
+        return made
+
+    # The beginning: where raw records go, and the known answer.
+
+    def _begin(self) -> str:
+        calls = " ".join(
+            f"{each}.const {value if each[0] == 'i' else f'bits:{value:#x}'} i32.const {at + 1} call {self.index(Key('probe', each))} drop"
+            for at, (each, value) in enumerate(_PATTERN)
+        )
+        return f"""
+          i32.const 0 i32.load $rec offset={log.BASE_AT}
+          if else
+            i32.const 0 i32.const 0 i32.load $rec offset={log.LIMIT_AT} i32.const 4 i32.shl call $reserve
+            i32.store $rec offset={log.BASE_AT}
+          end
+          i32.const 0 i64.const {_PATTERN_COUNT} i64.store $rec offset={log.COUNT_AT}
+          i32.const 0 i64.const {SEED_A} i64.store $rec offset={log.LANE_AT}
+          {calls}
+          i32.const 0 i32.const 0 i64.load $rec offset={log.LANE_AT} i64.store $rec offset={log.KNOWN_AT}
+          i32.const 0 i64.const 0 i64.store $rec offset={log.COUNT_AT}
+          i32.const 0 i64.const {SEED_A} i64.store $rec offset={log.LANE_AT}
+        """
+
+    # The helpers.
+
+    def _helper(self, key: Key, types: Types, names: Mapping[str, int]) -> tuple[int, bytes]:
+        if key.kind == "probe":
+            text, locals_ = self._probe(key)
+            typeidx = types.function((key.type, "i32"), (key.type,))
+            return typeidx, link(assemble(text, params=("v", "site"), locals=locals_), names)
+        address = "i64" if self._is64(key) else "i32"
+        if key.kind == "memory":
+            typeidx = types.function((address, "i32"), ())
+            return typeidx, link(assemble(self._memory(key), params=("at", "site")), {**names, "m": key.index})
+        typeidx = types.function((address, "i64", "i32"), ())
+        text = self._region() if key.kind == "region" else self._table(address)
+        locals_ = (("w", "i64"),)
+        return typeidx, link(assemble(text, params=("at", "n", "site"), locals=locals_), {**names, "m": key.index})
+
+    def _is64(self, key: Key) -> bool:
+        space = self.module.all_tables if key.kind == "table" else self.module.all_memories
+        return space[key.index].limits.is64
+
+    def _probe(self, key: Key) -> tuple[str, tuple[tuple[str, str], ...]]:
+        if isinstance(key.type, RefType):
+            return self._reference(key.type), (("w", "i64"),)
+        if key.type == "v128":
+            return _vector(key.shape) + _V128, (("b", "v128"),)
+        if key.type in _QUIET:
+            word = "i32" if key.type == "f32" else "i64"
+            text = _FLOAT.format(
+                bits=f"{word}.reinterpret_{key.type}",
+                kind=key.type,
+                word=word,
+                mode=log.MODE_AT,
+                quiet=_QUIET[key.type],
+                canonical=_CANONICAL[key.type],
+                extend="i64.extend_i32_u" if word == "i32" else "",
+            )
+            return text, (("b", word),)
+        return _I32 if key.type == "i32" else _I64, ()
+
+    def _reference(self, type_: RefType) -> str:
+        """0 for null, 1 for what shows nothing, 2 and the number for an i31, 3 for a structure, 4 and the length for an array."""
+        family = self._family(type_.heap)
+        word = {
+            "any": f"""
+              local.get $v ref.test (ref i31)
+              if local.get $v ref.cast (ref i31) i31.get_u i64.extend_i32_u i64.const 8 i64.shl i64.const 2 i64.add local.set $w
+              else
+                local.get $v ref.test (ref struct) if i64.const 3 local.set $w end
+                local.get $v ref.test (ref array) if local.get $v ref.cast (ref array) {_LENGTH} local.set $w end
+              end
+            """,
+            "i31": "local.get $v i31.get_u i64.extend_i32_u i64.const 8 i64.shl i64.const 2 i64.add local.set $w",
+            "struct": "i64.const 3 local.set $w",
+            "array": f"local.get $v {_LENGTH} local.set $w",
+        }.get(family, "")
+        return f"""
+          local.get $v ref.is_null
+          if else i64.const 1 local.set $w {word} end
+          local.get $site local.get $w call $note
+          local.get $v
+        """
+
+    def _family(self, heap: str | int) -> str:
+        if isinstance(heap, int):
+            composite = self.module.types[heap].composite
+            return "struct" if isinstance(composite, StructType) else "array" if isinstance(composite, ArrayType) else "func"
+        return "any" if heap in ("any", "eq") else heap
+
+    def _memory(self, key: Key) -> str:
+        """What was stored, read back by a copy to the recorder memory: a fault in loads does not look like one in stores."""
+        clear = " ".join(f"i32.const $SCRATCH i64.const 0 i64.store $rec offset={at}" for at in (0, 8))
+        copy = f"i32.const $SCRATCH local.get $at i32.const {key.width} memory.copy $rec $m"
+        if key.shape in ("f32", "f64"):
+            probe = self.index(Key("probe", key.shape))
+            return f"{clear} {copy} i32.const $SCRATCH {key.shape}.load $rec local.get $site call {probe} drop"
+        if key.width == _VECTOR_BYTES:
+            probe = self.index(Key("probe", "v128", key.shape))
+            return f"{clear} {copy} i32.const $SCRATCH v128.load $rec local.get $site call {probe} drop"
+        return f"{clear} {copy} local.get $site i32.const $SCRATCH i64.load $rec call $note"
+
+    def _region(self) -> str:
+        """The digest of the first bytes of a range."""
+        return f"""
+          local.get $n i64.const {_REGION_BYTES} local.get $n i64.const {_REGION_BYTES} i64.lt_u select local.set $n
+          i32.const $SCRATCH i32.const 0 i32.const {_REGION_BYTES + 8} memory.fill $rec
+          i32.const $SCRATCH local.get $at local.get $n i32.wrap_i64 memory.copy $rec $m
+          i32.const $SCRATCH local.get $n i32.wrap_i64 i32.const 7 i32.add i32.const -8 i32.and i32.const $LANES call $digest
+          local.get $site i32.const $LANES i64.load $rec call $note
+        """
+
+    def _table(self, address: str) -> str:
+        """Which of the first elements of a range are null."""
+        return f"""
+          local.get $n i64.const {_REGION_ELEMENTS} local.get $n i64.const {_REGION_ELEMENTS} i64.lt_u select local.set $n
+          block $all
+            loop $each
+              local.get $n i64.eqz br_if $all
+              local.get $w i64.const 3 i64.mul local.get $at table.get $m ref.is_null i64.extend_i32_u i64.add i64.const 1 i64.add local.set $w
+              local.get $at {address}.const 1 {address}.add local.set $at
+              local.get $n i64.const 1 i64.sub local.set $n
+              br $each
+            end
+          end
+          local.get $site local.get $w call $note
+        """
+
+
+_LENGTH: Final = "array.len i64.extend_i32_u i64.const 8 i64.shl i64.const 4 i64.add"
+_PATTERN: Final = (
+    ("i32", 0x8000_0001),
+    ("i64", 0x8765_4321_0FED_CBA9),
+    ("f32", 0x3FC0_0000),
+    ("f64", 0xC005_BF0A_8B14_5769),
+    ("f32", 0x7FA0_0001),
+    ("f64", 0x7FF0_0000_0000_0001),
+    ("i32", 7),
+    ("i64", 1 << 63),
+)
+
+
+def known_answer(variant: Variant) -> int:
+    """What the beginning computes over its pattern."""
+    return mix(variant, ((at + 1, value) for at, (_, value) in enumerate(_PATTERN)))
+
+
+def _vector(shape: str) -> str:
+    if shape not in ("f32x4", "f64x2"):
+        return "local.get $v local.set $b"
+    kind = shape[:3]
+    lanes, word = (4, "i32x4") if kind == "f32" else (2, "i64x2")
+    return _LANES.format(
+        mode=log.MODE_AT,
+        shape=shape,
+        word=word,
+        splat_canonical=f"{word} " + " ".join([str(_CANONICAL[kind])] * lanes),
+        splat_quiet=f"{word} " + " ".join([str(_QUIET[kind])] * lanes),
+    )

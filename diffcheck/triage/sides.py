@@ -1,0 +1,63 @@
+"""One engine's side of a search: runs an instrumented capsule and reads its log, also where the observation itself is damaged."""
+
+from __future__ import annotations
+
+import struct
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from diffcheck.capsule import layout as lo
+from diffcheck.observation import Returned
+from diffcheck.runner.side import Ran, Side
+from diffcheck.triage import log
+
+if TYPE_CHECKING:
+    from diffcheck.backend import Limits
+    from diffcheck.observation import Execution, Outcome
+    from diffcheck.triage.log import Log, LogParameters
+
+
+class Logged(msgspec.Struct, frozen=True):
+    """A run: how it ended, its log where one came out, and its stream's length and digest."""
+
+    outcome: Outcome
+    log: Log | None = None
+    stream: tuple[int, int, int] | None = None
+
+
+class LogSide(Side):
+    """A backend with an instrumented capsule; ``runs`` counts its runs."""
+
+    runs = 0
+    _trace = b""
+
+    def logged(self, parameters: LogParameters, limits: Limits | None = None) -> Logged:
+        """Run and read the log."""
+        self.runs += 1
+        ran = self.run(parameters, limits)
+        if not ran.view:
+            return Logged(ran.outcome)
+        header = ran.header
+        stream = (header.length, header.lane_a, header.lane_b) if header is not None else None
+        return Logged(ran.outcome, log.read_log(ran.view, self._trace), stream)
+
+    def read(self, execution: Execution, parameters: lo.Parameters) -> Ran:
+        """The header and the log as they came: the log has a known answer of its own, so the stream's does not matter."""
+        ran = Ran(execution.outcome, log=execution.log)
+        self._trace = b""
+        words = self.backend.capabilities.transport == "words"
+        begin = 0 if words else lo.HEADER_ADDRESS
+        carried = execution.carried
+        if len(carried) < begin + lo.HEADER.size + lo.VIEW_BYTES or (words and not isinstance(execution.outcome, Returned)):
+            return ran
+        header = lo.read_header(carried[begin:])
+        if header.magic != lo.MAGIC:
+            return ran
+        view = carried[begin + lo.HEADER.size : begin + lo.HEADER.size + lo.VIEW_BYTES]
+        if not words:
+            (out, base, limit) = (struct.unpack_from("<I", carried, at)[0] for at in (log.OUT_AT, log.BASE_AT, log.LIMIT_AT))
+            if limit > log.RAWS and base:
+                self._trace = carried[base : base + log.RECORD.size * min(out, limit)]
+        finished = header if header.status == lo.FINISHED else None
+        return msgspec.structs.replace(ran, header=finished, view=view)
