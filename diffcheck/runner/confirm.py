@@ -122,6 +122,6 @@ def _same(one: Repeat, other: Repeat) -> bool:
 
 
 def outcomes(runs: tuple[Repeat, ...]) -> str:
-    """What came out of several runs, each outcome with how often: ``2 of 4 runs agree; 2 of 4 runs: row f: result 0: 3 against 2``."""
+    """What came out of several runs, each outcome with how often: ``2 of 4 runs agree; 2 of 4 runs: result 0: 3 against 2``."""
     words = Counter("agree" if each.verdict == "agree" else each.reason or each.verdict for each in runs)
     return "; ".join(f"{count} of {plural(len(runs), 'run')}: {what}" for what, count in words.items())

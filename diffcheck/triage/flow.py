@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING, Final
 from diffcheck.wasm.types import RefType
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from diffcheck.wasm.code import Instruction
     from diffcheck.wasm.typing import Body
 
 _SILENT: Final = frozenset({"nop", "drop", "block", "loop", "try_table", "data.drop", "elem.drop"})
 
 _DIVISIONS: Final = ("div_s", "div_u", "rem_s", "rem_u")
-_CAPABLE: Final = {
+_CAPABLE: Final[dict[str, Callable[[str], bool]]] = {
     "unreachable": lambda name: name == "unreachable",
     "integer divide by zero": lambda name: name.endswith(_DIVISIONS),
     "integer overflow": lambda name: name.endswith("div_s") or "trunc_f" in name,
