@@ -29,6 +29,7 @@ SCHEMAS: Final = ("witness-harness-v1", "witness-harness-v2")
 _U32: Final = re.compile(r"(?:0|[1-9][0-9]{0,9})\Z")
 _MAX_DIGITS: Final = 20
 _WORDS: Final = struct.Struct(f"<{SLOTS}Q")
+_SLOT_NUMBERS: Final = {str(number): number for number in range(FIRST_SLOT, FIRST_SLOT + SLOTS)}
 
 
 class AnswerError(Exception):
@@ -120,12 +121,14 @@ def _float(word: str) -> NoReturn:
 
 
 def _integer(word: str) -> int:
-    if len(word.lstrip("-")) > _MAX_DIGITS:
+    if len(word) > _MAX_DIGITS and len(word.lstrip("-")) > _MAX_DIGITS:
         raise AnswerError("a number is out of range", f"{plural(len(word), 'digit')}: {word[:24]}...")
     return int(word)
 
 
 def _identifier(name: str) -> int:
+    if (slot := _SLOT_NUMBERS.get(name)) is not None:
+        return slot
     if not _U32.match(name) or (number := int(name)) >= 1 << 32:
         raise AnswerError("a counter's name is no u32", repr(name))
     return number

@@ -1,7 +1,7 @@
 """kilnd's command line with ``--wasi``, as far as asking about its host functions takes. Of kilnd 0.4.4, measured 2026-11.
 
 What an export returns is printed on stdout, a line a value, among kilnd's own lines; why it failed stands on stderr, and so does
-a line for each call of a host function. No limit of results was met with 160 of them.
+a line for each call of a host function. A function may return 128 values; with more its module does not load.
 """
 
 from __future__ import annotations
@@ -32,6 +32,8 @@ UNKNOWN: Final = "Unknown WASI function"
 
 class KilndHost:
     """kilnd at ``path``, run with ``--wasi``."""
+
+    label = "kilnd --wasi"
 
     def __init__(self, path: Path) -> None:
         self._path = path

@@ -160,7 +160,9 @@ class _Connection:
         except _GoneError as gone:
             raise EngineMissingError(
                 f"wasmtime does not start: {sentence(gone.outcome)}",
-                hint="install diffcheck's dependencies anew (pip install --force-reinstall wasmtime)",
+                hint="use fewer --jobs, or run where more memory is free"
+                if isinstance(gone.outcome, OutOfMemory)
+                else "install diffcheck's dependencies anew (pip install --force-reinstall wasmtime)",
             ) from gone
 
     @property

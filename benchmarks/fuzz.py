@@ -23,7 +23,7 @@ import time
 import traceback
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
 import msgspec
 
@@ -226,7 +226,7 @@ class World:
         self.oracle = NearOracle()
         self.file = folder / "input.wasm"
         self.toml = folder / "input.toml"
-        self.host: Host = None  # type: ignore[assignment] - nothing here starts a process
+        self.host = cast("Host", None)  # nothing here starts a process
         self.subjects = (Idle(Capabilities(transport="words")), Idle(Capabilities(transport="print", exceptions=False)))
         self.items = list(discover([CORPUS]).items)
         self.modules = [Path(item.artifact).read_bytes() for item in self.items if item.artifact.endswith(".wasm")]

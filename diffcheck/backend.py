@@ -152,7 +152,12 @@ class HostSaid(msgspec.Struct, frozen=True):
 
 
 class HostEngine(Protocol):
-    """An engine that can run a program with host functions of its own: what ``diffcheck imports --probe`` asks."""
+    """An engine that can run a program with host functions of its own: what ``diffcheck imports --probe`` asks.
+
+    ``label`` says how it is run, such as ``engine --wasi``.
+    """
+
+    label: str
 
     def host_command(self, module: Path, export: str, world: HostWorld) -> tuple[str, ...]:
         """The command that calls ``export`` of ``module`` and shows what it returns."""

@@ -14,7 +14,7 @@ import msgspec
 from diffcheck.errors import ConfigError
 from diffcheck.text import visible
 
-Kind = Literal["text", "path", "choice", "count", "seconds", "size", "flag"]
+Kind = Literal["text", "path", "choice", "count", "number", "seconds", "size", "flag"]
 
 ENV_PREFIX: Final = "DIFFCHECK_"
 
@@ -96,6 +96,13 @@ OPTIONS: Final = (
         metavar="N",
     ),
     Option(
+        "confirm",
+        "number",
+        "How often a divergence that is not known is run again before it is told; what does not repeat is flaky. 0 is never.",
+        default="3",
+        metavar="N",
+    ),
+    Option(
         "reports",
         "path",
         "The folder that report.json and report.html are written to.",
@@ -114,6 +121,22 @@ OPTIONS: Final = (
         "Write a short summary in Markdown to this file, for a CI job.",
         default_help="none",
         metavar="FILE",
+        recorded=False,
+    ),
+    Option(
+        "baseline",
+        "path",
+        "What is known (see `diffcheck baseline`): the exit code is then 1 only for what is new.",
+        default_help="baseline.toml beside diffcheck.toml, if there",
+        metavar="FILE",
+        recorded=False,
+    ),
+    Option(
+        "strict",
+        "flag",
+        "Exit with 1 also for what is fixed, for an entry of the baseline that is stale, expired or too narrow, "
+        "and for a vacuous agreement.",
+        default_help="off",
         recorded=False,
     ),
     Option(

@@ -222,6 +222,36 @@ class Tool(msgspec.Struct, frozen=True):
     version: str
 
 
+EntryState = Literal["new", "returned", "known", "fixed", "masked", "flaky", "absent", "expired", "wider", "stale", "not run"]
+"""What a run says of a signature against the baseline: *new* is in none of its entries, *returned* in one that is marked as fixed;
+*known* shows up as the entry says, *wider* in more cases than it says, *expired* past its date. *fixed* ran on another subject and
+showed up nowhere; *masked* is not seen because an earlier difference hides its place; *flaky* shows up in some runs only; *absent*
+was not seen though the subject is still the same; *stale* names no case that exists; *not run* had no complete run this time."""
+
+
+class Standing(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One signature against the baseline; ``cases`` are those it showed up in, or where it did not, those of its entry."""
+
+    signature: str
+    state: EntryState
+    cases: tuple[str, ...] = ()
+    issue: str = ""
+    note: str = ""
+    why: str = ""
+
+
+class BaselineReport(msgspec.Struct, frozen=True):
+    """A run against a baseline: each signature's standing. With ``strict`` more than what is new is an error."""
+
+    file: str = ""
+    strict: bool = False
+    standings: tuple[Standing, ...] = ()
+
+    def of(self, *states: EntryState) -> tuple[Standing, ...]:
+        """The standings in one of these states, in their order."""
+        return tuple(each for each in self.standings if each.state in states)
+
+
 class Report(msgspec.Struct, frozen=True):
     """A run: what ``reports/report.json`` holds."""
 
@@ -237,6 +267,7 @@ class Report(msgspec.Struct, frozen=True):
     engine_findings: tuple[EngineFinding, ...]
     cases: tuple[CaseReport, ...]
     interrupted: bool = False
+    baseline: BaselineReport | None = None
 
 
 def worst(verdicts: list[Verdict]) -> Verdict:
@@ -253,5 +284,5 @@ def totals(cases: tuple[CaseReport, ...]) -> dict[str, int]:
         "cases": len(cases),
         **counts,
         "vacuous": sum(case.vacuous for case in cases),
-        "unexpected": sum(not case.as_expected for case in cases),
+        "unexpected": sum(not case.as_expected and case.verdict != "known" for case in cases),
     }

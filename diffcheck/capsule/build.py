@@ -67,7 +67,10 @@ class Extension(Protocol):
     ``first_extension``.
     """
 
-    count: int
+    @property
+    def count(self) -> int:
+        """How many functions they are."""
+        ...
 
     def bodies(self) -> bytes:
         """The artifact's code entries one after the other, as many as it has."""

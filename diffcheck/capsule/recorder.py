@@ -6,6 +6,7 @@ artifact (one store a counter, a global, a branch) is encoded here and put into 
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -428,8 +429,13 @@ def _final_state(layout: lo.Layout, indices: Indices) -> bytes:
 
 def carry_words(slots: range, rec: int) -> bytes:
     """Instructions that copy the header and the view into the slot globals."""
-    load = b"\x41\x00\x29"  # i32.const 0, i64.load
-    return b"".join(load + _memarg(rec, 3, lo.HEADER_ADDRESS + 8 * at) + b"\x24" + u(index) for at, index in enumerate(slots))
+    return b"".join(load + u(index) for load, index in zip(_slot_loads(rec), slots, strict=True))
+
+
+@lru_cache(maxsize=128)  # by the recorder memory's index, of which there are 100
+def _slot_loads(rec: int) -> tuple[bytes, ...]:
+    load, global_set = b"\x41\x00\x29", b"\x24"  # i32.const 0, i64.load; global.set
+    return tuple(load + _memarg(rec, 3, lo.HEADER_ADDRESS + 8 * at) + global_set for at in range(lo.SLOTS))
 
 
 CARRY_PRINT = f"""

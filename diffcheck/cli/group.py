@@ -9,12 +9,43 @@ import rich_click as click
 
 from diffcheck import __version__
 
-COMMANDS: Final = ("run", "show", "report", "plan", "snapshot", "harness", "seal", "backends", "doctor", "selftest", "schema")
+COMMANDS: Final = (
+    "run",
+    "show",
+    "report",
+    "baseline",
+    "history",
+    "compare",
+    "config",
+    "plan",
+    "snapshot",
+    "harness",
+    "seal",
+    "imports",
+    "prepare",
+    "localise",
+    "backends",
+    "doctor",
+    "selftest",
+    "schema",
+)
 """The commands in the order of ``--help``; command ``x`` is ``command`` in the module ``diffcheck.cli.x``."""
 
 
+TRUST: Final = "--trust-config"
+_HELP: Final = "diffcheck.help"
+
+
 class LazyGroup(click.RichGroup):
-    """A group whose commands are modules."""
+    """A group whose commands are modules; each takes its options' defaults from the configuration file."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """As click does; ``--trust-config`` may stand anywhere before ``--``."""
+        own = args[: args.index("--")] if "--" in args else args
+        if TRUST in own:
+            args = [TRUST, *(each for each in own if each != TRUST), *args[len(own) :]]
+        ctx.meta[_HELP] = any(each in ("-h", "--help") for each in own)
+        return super().parse_args(ctx, args)
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's
         """All commands."""
@@ -29,9 +60,18 @@ class LazyGroup(click.RichGroup):
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option(TRUST, "trust", is_flag=True, envvar="DIFFCHECK_TRUST_CONFIG", show_envvar=True,
+              help="Run the engines that a configuration file names even where it stands below the repository's root.")  # fmt: skip
 @click.version_option(__version__, "-V", "--version", message="diffcheck %(version)s")
-def cli() -> None:
+@click.pass_context
+def cli(ctx: click.Context, *, trust: bool) -> None:
     """Run WebAssembly artifacts under two engines and report where they disagree.
 
     The subject is the engine under test, the oracle is wasmtime. Start with `diffcheck run corpus/`.
+    Options can stand in diffcheck.toml too; see `diffcheck config`.
     """
+    if ctx.meta[_HELP] or ctx.invoked_subcommand is None or ctx.invoked_subcommand == "schema":
+        return
+    from diffcheck.cli import configured  # noqa: PLC0415 - not for --help
+
+    configured.load(ctx, ctx.invoked_subcommand, trust=trust)

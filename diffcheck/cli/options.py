@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import rich_click as click
 
 from diffcheck import config
+from diffcheck.cli import configured
 from diffcheck.errors import ConfigError
 from diffcheck.runner.request import Request
 
@@ -52,6 +53,7 @@ def _type(option: config.Option) -> Any:  # noqa: ANN401 - what click takes
         "path": click.STRING,
         "choice": click.Choice(option.choices),
         "count": click.IntRange(1, 4096),
+        "number": click.IntRange(0, 4096),
         "seconds": _Seconds(),
         "size": _Size(),
         "flag": click.BOOL,
@@ -94,7 +96,8 @@ def request(paths: tuple[str, ...], given: dict[str, Any]) -> Request:
         "deadline_s": given.get("deadline"),
         "memory_bytes": given.get("memory_limit"),
         "options": {"kilnd": given["kilnd"]} if given.get("kilnd") else {},
-        **{name: given.get(name) for name in ("subject", "oracle", "mode", "rows", "max_passes", "verbose")},
+        **{key: configured.engine(key, given[key]) for key in ("subject", "oracle") if given.get(key)},
+        **{name: given.get(name) for name in ("mode", "rows", "max_passes", "confirm", "verbose")},
     }
     return Request(paths, **{name: value for name, value in fields.items() if value is not None})
 

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 import rich_click as click
 
 from diffcheck import config
+from diffcheck.cli import life
 from diffcheck.cli.options import options, recorded, request
-from diffcheck.errors import ReportError
+from diffcheck.errors import DiffcheckError, ReportError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,15 +22,15 @@ if TYPE_CHECKING:
     from diffcheck.runner.request import Request
 
 _EPILOG = (
-    "Exit codes: 0 every case has the verdict that it should have; 1 something diverged; 2 usage, configuration, a missing engine "
-    "or no artifact; 3 nothing diverged, but a case is open or nothing was compared; 130 interrupted."
+    "Exit codes: 0 every case has the verdict that it should have; 1 something diverged that is not known; 2 usage, configuration, "
+    "a missing engine or no artifact; 3 nothing diverged, but a case is open or nothing was compared; 130 interrupted."
 )
 
 
 @click.command("run", epilog=_EPILOG)
 @click.argument("paths", nargs=-1, required=True, metavar="PATH...")
 @options(*(option.name for option in config.OPTIONS))
-def command(paths: tuple[str, ...], reports: str, **given: Any) -> int:  # noqa: ANN401 - the options of the table
+def command(paths: tuple[str, ...], reports: str, baseline: str | None, *, strict: bool, **given: Any) -> int:  # noqa: ANN401 - the options of the table
     """Cross-check artifacts: run each under the subject and the oracle, and report where they disagree.
 
     PATH is an artifact (.wasm, or .wat text) or a folder of them.
@@ -40,12 +41,19 @@ def command(paths: tuple[str, ...], reports: str, **given: Any) -> int:  # noqa:
     named = files.wanted(given)  # before hours of work whose results could not be stored
     json_.prepare(Path(reports))
     collector = Collector(recorded(given))
-    interrupted = _collect(request(paths, given), collector)
+    known = life.Known(baseline, strict=strict)
+    failed: DiffcheckError | None = None
+    try:
+        interrupted = _collect(known.request(request(paths, given)), collector)
+    except DiffcheckError as error:
+        if not collector.any_finished:
+            raise
+        interrupted, failed = True, error  # what was finished by then is reported all the same
     if not collector.began:
         if interrupted:
             raise KeyboardInterrupt
         raise RuntimeError("the run ended before it began")
-    report = collector.report()
+    report = known.apply(collector.report())
     try:
         path = json_.write(report, Path(reports))
     except ReportError:
@@ -54,9 +62,12 @@ def command(paths: tuple[str, ...], reports: str, **given: Any) -> int:  # noqa:
     try:
         for name, file in (("html", Path(reports) / files.PAGE), *named.items()):
             files.write(report, name, file)
+        life.remember(report, Path(reports))
     finally:  # a file that cannot be written hides no result
         with contextlib.suppress(BrokenPipeError):  # the exit code counts, whoever still reads
             console.render(report, words.console(), stored=str(path))
+    if failed is not None:
+        raise failed
     return exit_code(report)
 
 

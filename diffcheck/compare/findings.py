@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from diffcheck.verdict import DivergenceKind
 
 KEPT: Final = 200
-"""How many divergences of one pass are kept; their number is always told."""
+"""How many divergences of one pass are kept, and of those beyond the first one of each signature, up to as many again; their number
+is always told."""
 
 
 class Findings:
@@ -27,6 +28,7 @@ class Findings:
         self._allowances: dict[tuple[str, str, str], Allowance] = {}
         self.agreement = Agreement()
         self._causes: dict[str, str] = {}
+        self._seen: set[str] = set()
 
     @property
     def allowances(self) -> tuple[Allowance, ...]:
@@ -50,7 +52,8 @@ class Findings:
         place = self._places.get(branch, Place()) if branch is not None else Place()
         where = Where(row, item, place.function or row.partition("=")[0], place.kind, place.file, place.line)
         cause = self._cause(row, signature(kind, where, shape))
-        if len(self.divergences) < KEPT:
+        if len(self.divergences) < KEPT or (cause not in self._seen and len(self._seen) < KEPT):
+            self._seen.add(cause)
             self.divergences.append(Divergence(kind, where, oracle, subject, cause, detail))
 
     def begin_group(self) -> None:

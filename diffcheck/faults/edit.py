@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+import msgspec
+
 from diffcheck.wasm import code
 from diffcheck.wasm import section as ids
 from diffcheck.wasm.asm import assemble, link
@@ -71,7 +73,10 @@ def rewritten(
     added: tuple[int, bytes] | None = None,
     exports: Iterable[Export] | None = None,
 ) -> bytes:
-    """The module with other bodies by function index, one function more as (typeidx, body), and other exports."""
+    """``wasm`` with other bodies by function index, one function more as (typeidx, body), and other exports.
+
+    ``module`` is what was read from these bytes, or from others that differ in constants only.
+    """
     changed: dict[int, bytes] = {}
     if bodies or added:
         entries = [(bodies or {}).get(at) or body(module, wasm, at) for at in range(len(module.bodies))]
@@ -84,8 +89,13 @@ def rewritten(
     if exports is not None:
         items = [_export(each) for each in exports]
         changed[ids.EXPORT] = u(len(items)) + b"".join(items)
-    sections: list[Section] = [section(each.id, changed[each.id]) if each.id in changed else each for each in module.sections]
+    sections = [section(each.id, changed[each.id]) if each.id in changed else _same(each, wasm) for each in module.sections]
     return write(sections)
+
+
+def _same(each: Section, wasm: bytes) -> Section:
+    """A section as ``wasm`` has it: of the same place and length, with other parameters than ``module`` was read with."""
+    return msgspec.structs.replace(each, payload=wasm[each.offset : each.offset + len(each.payload)])
 
 
 def _export(each: Export) -> bytes:

@@ -16,10 +16,11 @@ import msgspec
 
 from diffcheck import process
 from diffcheck.backend import HostSaid, HostWorld, Program
+from diffcheck.capsule import stubs
 from diffcheck.observation import Refused, Returned, sentence
 from diffcheck.probe import programs, wasi_calls, wasi_preview1
-from diffcheck.probe.wasi_calls import ARGUMENTS, FILES, REAL, STDIN, VARIABLE, Entry, Found, Ran, Verdict
-from diffcheck.probe.wasi_module import AREA, SENTINEL, UNTOUCHED, Builder, Function, seen, version_of
+from diffcheck.probe.wasi_calls import ARGUMENTS, FILES, REAL, STDIN, VARIABLE, VERDICTS, Entry, Found, Ran, Verdict
+from diffcheck.probe.wasi_module import AREA, N_WORDS, SENTINEL, Builder, Function, Probe, seen
 from diffcheck.text import decode, visible
 
 if TYPE_CHECKING:
@@ -31,7 +32,8 @@ if TYPE_CHECKING:
 _CONSTANT: Final = re.compile(r"i(?:32|64)\.const (-?\w+)\Z")
 _OUTPUT_BYTES: Final = 1 << 20
 _AT_ONCE: Final = 8
-_HEAP_READ_CAP: Final = 1 << 20
+_FILE_CAP: Final = 1 << 20
+_EXPORTS: Final = ("run", "indirect")
 
 
 class Probed(msgspec.Struct, frozen=True):
@@ -66,12 +68,12 @@ def all_entries(*, preview1: bool = True) -> tuple[Entry, ...]:
 
 
 def at_versions(entries: Iterable[Entry], wanted: Iterable[tuple[str, str]]) -> Iterator[Entry]:
-    """The probes for functions as an artifact imports them (module and name, without a component's number), at its version."""
-    by_name = {(each.probe.function.module.partition("@")[0], each.probe.function.name): each for each in entries}
+    """The probes for functions as an artifact imports them: module and name, at its version and with a component's number."""
+    by_name = {stubs.canonical(each.probe.function.module, each.probe.function.name): each for each in entries}
     for module, name in wanted:
-        entry = by_name.get((module.partition("@")[0], name))
+        entry = by_name.get(stubs.canonical(module, name))
         if entry is not None:
-            function = msgspec.structs.replace(entry.probe.function, module=module)
+            function = msgspec.structs.replace(entry.probe.function, module=module, name=name)
             yield msgspec.structs.replace(entry, probe=msgspec.structs.replace(entry.probe, function=function))
 
 
@@ -86,15 +88,32 @@ class Prober:
         """The verdicts, in order; a few engines run at once."""
         for at in range(0, len(entries), _AT_ONCE):
             batch = entries[at : at + _AT_ONCE]
-            exports = [_exports(each) for each in batch]
-            done = self._run([(entry, export) for entry, names in zip(batch, exports, strict=True) for export in names])
-            for entry in batch:
-                runs = {run.export: run for each, run in done if each is entry}
-                found = {way: _judge(entry, runs, way) for way in ("run", "indirect")}
-                self._note(entry, runs, found)
+            runs = self._batch([(each, export) for each in batch for export in _EXPORTS], [{} for _ in batch], batch)
+            bare = [(each, f"bare{way}") for each, ran in zip(batch, runs, strict=True) for way in _bare(each, ran)]
+            again = [(each, "again") for each, ran in zip(batch, runs, strict=True) if _wants_again(each, ran)]
+            runs = self._batch(bare + again, runs, batch)
+            for entry, ran in zip(batch, runs, strict=True):
+                one, other = _judge(entry, ran, "run"), _judge(entry, ran, "indirect")
+                self._note(entry, ran, {"run": one, "indirect": other})
                 function = entry.probe.function
-                one, other = found["run"], found["indirect"]
                 yield Probed(function.module, function.name, one.verdict, one.why, other.verdict, other.why)
+
+    def control(self) -> str:
+        """Why this engine cannot be probed: what a module of the same form that calls nothing comes to; empty where it can be."""
+        entry = Entry(Probe(Function("diffcheck", "nothing", (), ()), ()), lambda _: REAL)
+        run = self._start(entry, "idle").wait()
+        if run.said.values is not None and len(run.said.values) == N_WORDS and run.said.values[0] == SENTINEL:
+            return ""
+        return run.said.failure or _death(run.ended)
+
+    def _batch(
+        self, wanted: Sequence[tuple[Entry, str]], before: list[dict[str, _Run]], batch: Sequence[Entry]
+    ) -> list[dict[str, _Run]]:
+        """What was run before for each of the batch, and what is wanted now."""
+        done = self._run(wanted)
+        return [
+            {**ran, **{run.export: run for each, run in done if each is entry}} for entry, ran in zip(batch, before, strict=True)
+        ]
 
     def _run(self, wanted: Sequence[tuple[Entry, str]]) -> list[tuple[Entry, _Run]]:
         done: list[tuple[Entry, _Run]] = []
@@ -104,7 +123,7 @@ class Prober:
         return done
 
     def _start(self, entry: Entry, export: str) -> _Pending:
-        wasm = Builder(entry.probe, self._texts).build(self._data)
+        wasm = Builder(entry.probe, self._texts).build(self._data, idle=export == "idle")
         return _Pending(self._engine, self._host, self._limits, wasm, export)
 
     def _note(self, entry: Entry, runs: dict[str, _Run], found: dict[str, Found]) -> None:
@@ -116,7 +135,7 @@ class Prober:
         process.write_atomically(folder / "module.wasm", Builder(entry.probe, self._texts).build(self._data))
         lines = [f"{function}", ""]
         for way, each in found.items():
-            lines.append(f"verdict of {'call' if way == 'run' else 'call_indirect'}: {each.verdict} {each.why}".rstrip())
+            lines.append(f"verdict of {'call' if way == 'run' else 'call_indirect'}: {each.verdict}; {each.why}".rstrip("; "))
         lines += [
             "",
             f"stdin: {STDIN!r}",
@@ -155,7 +174,7 @@ class _Pending:
                 memory_bytes=limits.memory_bytes,
                 resident_bytes=limits.memory_bytes,
                 output_bytes=_OUTPUT_BYTES,
-                file_bytes=_HEAP_READ_CAP,
+                file_bytes=_FILE_CAP,
                 stdin=STDIN,
             )
         except BaseException:
@@ -198,14 +217,19 @@ def _look(folder: Path) -> dict[str, bytes]:
             files[f"{each.name}/"] = b""
             continue
         target = folder / Path(each.path).readlink() if each.is_symlink() else Path(each.path)
-        data = process.read_output_file(target, _HEAP_READ_CAP) if target.parent == folder else b""
+        data = process.read_output_file(target, _FILE_CAP) if target.parent == folder else b""
         files[each.name] = data if isinstance(data, bytes) else b""
     return files
 
 
-def _exports(entry: Entry) -> tuple[str, ...]:
-    bare = ("bare",) if entry.probe.setup else ()
-    return ("run", "indirect", *bare, *(("again",) if entry.probe.traps_again else ()))
+def _bare(entry: Entry, ran: dict[str, _Run]) -> list[str]:
+    """Which ways are to be tried without the calls that make handles: those whose run came to nothing."""
+    ways = {"": "run", "_indirect": "indirect"}
+    return [way for way, export in ways.items() if entry.probe.setup and ran[export].said.values is None]
+
+
+def _wants_again(entry: Entry, ran: dict[str, _Run]) -> bool:
+    return entry.probe.traps_again and any(each.said.values is not None for each in ran.values())
 
 
 def _file_name(function: Function) -> str:
@@ -216,33 +240,35 @@ def _file_name(function: Function) -> str:
 # Judging.
 
 
-def _judge(entry: Entry, runs: dict[str, _Run], way: str) -> Found:  # noqa: PLR0911 - a verdict a line
+def _judge(entry: Entry, runs: dict[str, _Run], way: str) -> Found:
     run = runs[way]
     if run.ended.timed_out:
         return Found("broken", "it does not come back")
     if entry.exit_code is not None:
         return _exit(entry, run)
     if run.said.values is None:
-        return _failure(entry, runs, run)
+        return _failure(entry, run, runs.get("bare" if way == "run" else "bare_indirect"))
+    found = _answer(entry, run)
+    again = runs.get("again")
+    if found.verdict == "real" and again is not None and again.said.values is not None:
+        return Found("stub", "it is accepted, and so is dropping the same handle again")
+    return found
+
+
+def _answer(entry: Entry, run: _Run) -> Found:
+    """What a call that came back is worth."""
     order = _order(entry, run)
+    assert run.said.values is not None, "it came back"  # noqa: S101
+    if len(run.said.values) != N_WORDS:
+        return Found("broken", f"the module returned {len(run.said.values)} values, not {N_WORDS}")
+    came = seen(run.said.values)
+    if any(came.sentinels[at] != SENTINEL for at in range(entry.probe.calls)):
+        return Found("broken", f"it leaves a value on the caller's stack that the function does not give{order}")
     try:
-        came = seen(run.said.values)
-    except (IndexError, ValueError):
-        return Found("broken", "what the module returned did not come out")
-    needed = range(entry.probe.calls)
-    if any(came.sentinels[at] != SENTINEL for at in needed):
-        return Found("broken", "it leaves a value on the caller's stack that the function does not give" + order)
-    area_at = AREA if "AREA" in entry.probe.args else None
-    try:
-        found = entry.check(Ran(came, run.ended.stdout, run.ended.stderr, run.files, area_at))
+        found = entry.check(Ran(came, run.ended.stdout, run.ended.stderr, run.files))
     except (IndexError, ValueError, ArithmeticError):
         found = Found("broken", "its answer makes no sense")
-    again = runs.get("again")
-    if found == REAL and again is not None and again.said.values is not None:
-        found = Found("stub", "it is accepted, and so is dropping the same handle again")
-    if found != REAL and order:
-        return Found("broken", found.why + order)
-    return found
+    return Found("broken", found.why + order) if found.verdict != "real" and order else found
 
 
 def _exit(entry: Entry, run: _Run) -> Found:
@@ -257,17 +283,22 @@ def _exit(entry: Entry, run: _Run) -> Found:
     return Found("broken", f"the process ended with {run.ended.exit_code}, not {entry.exit_code}")
 
 
-def _failure(entry: Entry, runs: dict[str, _Run], run: _Run) -> Found:
+def _failure(entry: Entry, run: _Run, bare: _Run | None) -> Found:
+    """What a call that did not come back means; ``bare`` is the same without the calls before it, where there are some."""
     function = entry.probe.function
-    bare = runs.get("bare")
-    if (bare or run).said.unknown and (bare is None or _last(bare, function)):
+    decisive = bare or run
+    if decisive.said.unknown and _last(decisive, function):
         return Found("absent")
     why = run.said.failure or _death(run.ended)
-    if run.said.calls and not _last(run, function):
-        why = f"it could not be tried: {run.said.calls[-1].function}, which it needs, fails ({why})"
-        if bare is not None and bare.said.values is None:
-            why = f"{bare.said.failure or _death(bare.ended)}, asked with a handle that nobody gave; {why}"
-    return Found("broken", why + _order(entry, run))
+    if bare is None or _last(run, function):
+        return Found("broken", why + _order(entry, run))
+    needs = f"{run.said.calls[-1].function}, which would give its handle, fails" if run.said.calls else f"its handle fails ({why})"
+    if bare.said.values is None:
+        return Found("broken", f"{bare.said.failure or _death(bare.ended)}{_order(entry, bare)}; {needs}")
+    found = _answer(entry, bare)
+    if found.verdict == "real":
+        return Found("stub", f"it takes a handle that nobody gave; {needs}")
+    return Found(found.verdict, f"{found.why}; {needs}")
 
 
 def _last(run: _Run, function: Function) -> bool:
@@ -300,16 +331,14 @@ def _fits(args: Sequence[int], wanted: Sequence[int | None]) -> bool:
     return all(each is None or arg == each for arg, each in zip(args, wanted, strict=True))
 
 
-def natively(backend: Backend, function: Function, host: Host, limits: Limits) -> str:
-    """What a backend does with an import where diffcheck runs an artifact under it as it is, in words: measured, not known."""
-    if not backend.capabilities.direct:
-        return "not asked: it runs capsules only"
+def natively(backend: Backend, function: Function, host: Host, limits: Limits) -> Found:
+    """What a backend does with an import where diffcheck runs an artifact under it as it is: absent, or accepted (a stub)."""
     args = " ".join(f"{kind}.const {at + 3}" for at, kind in enumerate(function.params))
     wasm = programs.imports_one(function.module, function.name, function.params, function.results, args)
     outcome = backend.execute(Program(kind="direct", wasm=wasm), limits, host).outcome
     if isinstance(outcome, Refused):
-        return "none: it refuses the module"
-    return "accepted" if isinstance(outcome, Returned) else f"none: {sentence(outcome)}"
+        return Found("absent", "it refuses the module")
+    return Found("stub", "accepted") if isinstance(outcome, Returned) else Found("absent", sentence(outcome))
 
 
-__all__ = ["UNTOUCHED", "Found", "Probed", "Prober", "all_entries", "at_versions", "natively", "version_of"]
+__all__ = ["VERDICTS", "Found", "Probed", "Prober", "all_entries", "at_versions", "natively"]

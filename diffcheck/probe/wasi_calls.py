@@ -9,16 +9,17 @@ from __future__ import annotations
 
 import struct
 import time
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final, Literal, get_args
 
 import msgspec
 
-from diffcheck.probe.wasi_module import AREA, AREA_BYTES, TEXT, UNTOUCHED, Probe, Seen, known
+from diffcheck.probe.wasi_module import AREA, TEXT, UNTOUCHED, Probe, Seen, known
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 Verdict = Literal["real", "stub", "broken", "absent"]
+VERDICTS: Final[tuple[Verdict, ...]] = get_args(Verdict)
 
 STDIN: Final = b"stdin-of-the-probe"
 VARIABLE: Final = ("WITNESS_PROBE", "value-17")
@@ -56,7 +57,6 @@ class Ran(msgspec.Struct, frozen=True):
     stdout: bytes
     stderr: bytes
     files: Mapping[str, bytes]
-    area_at: int | None
 
 
 class Found(msgspec.Struct, frozen=True):
@@ -87,6 +87,8 @@ def broken(why: str) -> Found:
     return Found("broken", why)
 
 
+_NO_ANSWER: Final = stub("it gives no answer: the return area is untouched")
+
 # What must have come of a call.
 
 
@@ -94,8 +96,11 @@ def _ok(ran: Ran) -> Found:
     """The return area says ok, of a ``result``."""
     tag = ran.seen.area[0]
     if ran.seen.area == UNTOUCHED:
-        return stub("it gives no answer: the return area is untouched")
-    return REAL if tag == 0 else broken(f"it fails with error {ran.seen.area[1:12].hex(' ')}") if tag == 1 else broken(f"tag {tag}")
+        return _NO_ANSWER
+    if tag == 1:
+        code = next((each for each in ran.seen.area[1:] if each != UNTOUCHED[0]), None)
+        return broken("it fails" + (f" with error code {code}" if code is not None else ""))
+    return REAL if tag == 0 else broken(f"its answer is neither ok nor an error, but {tag}")
 
 
 def _all(*checks: Callable[[Ran], Found]) -> Callable[[Ran], Found]:
@@ -112,6 +117,13 @@ def _printed(word: bytes) -> Callable[[Ran], Found]:
 
 def _nothing(_ran: Ran) -> Found:
     return REAL
+
+
+def _astray(ran: Ran, at: int = 0) -> Found:
+    """A list or string that stands where nobody allocated it."""
+    address, length = struct.unpack_from("<II", ran.seen.area, at)
+    where = "over the caller's memory beside the return area" if AREA < address < AREA + 256 else "which nobody allocated"
+    return broken(f"it writes {length} bytes to {address:#x}, {where}")
 
 
 def _twice_differ(ran: Ran) -> Found:
@@ -139,16 +151,16 @@ def _strings(ran: Ran, size: int) -> list[bytes | None] | None:
 def _arguments(ran: Ran) -> Found:
     found = _strings(ran, 8)
     if found is None:
-        return broken("its list is not where it allocated")
+        return _astray(ran)
     return REAL if found[-2:] == [each.encode() for each in ARGUMENTS] else broken(f"it gives {found}")
 
 
 def _environment(ran: Ran) -> Found:
     if ran.seen.area == UNTOUCHED:
-        return stub("it gives no answer: the return area is untouched")
+        return _NO_ANSWER
     found = _strings(ran, 16)
     if found is None:
-        return broken("its list is not where it allocated")
+        return _astray(ran)
     pairs = list(zip(found[::2], found[1::2], strict=True))
     wanted = tuple(each.encode() for each in VARIABLE)
     return REAL if wanted in pairs else stub(f"{len(pairs)} variables, and not the one that was given")
@@ -156,24 +168,25 @@ def _environment(ran: Ran) -> Found:
 
 def _cwd(ran: Ran) -> Found:
     if ran.seen.area == UNTOUCHED:
-        return stub("it gives no answer: the return area is untouched")
+        return _NO_ANSWER
     if ran.seen.area[0] == 0:
         return stub("it says that there is none")
-    return REAL if ran.seen.string(4) else broken("its string is not where it allocated")
+    return REAL if ran.seen.string(4) else _astray(ran, 4)
 
 
 def _none(ran: Ran) -> Found:
     """Option none, which is right for what is not there."""
     if ran.seen.area == UNTOUCHED:
-        return stub("it gives no answer: the return area is untouched")
-    return REAL if ran.seen.area[0] == 0 else broken("it says that there is one")
+        return _NO_ANSWER
+    none = Found("real", "it says none, which is right here")
+    return none if ran.seen.area[0] == 0 else broken("it says that there is one")
 
 
 def _bytes_at(at: int, wanted: Callable[[bytes], bool], what: str) -> Callable[[Ran], Found]:
     def check(ran: Ran) -> Found:
         found = ran.seen.string(at)
         if found is None:
-            return broken("its list is not where it allocated")
+            return _astray(ran, at)
         return REAL if wanted(found) else broken(f"{what}: {found!r}")
 
     return check
@@ -182,9 +195,9 @@ def _bytes_at(at: int, wanted: Callable[[bytes], bool], what: str) -> Callable[[
 def _random(ran: Ran) -> Found:
     found = [ran.seen.string(0, each) for each in (ran.seen.first, ran.seen.area)]
     if ran.seen.area == UNTOUCHED:
-        return stub("it gives no answer: the return area is untouched")
+        return _NO_ANSWER
     if None in found or not all(found):
-        return broken("its list is not where it allocated")
+        return _astray(ran)
     if any(each is None or len(each) != 16 for each in found):  # noqa: PLR2004 - what was asked for
         return broken(f"it gives {len(found[0] or b'')} bytes, not 16")
     return REAL if found[0] != found[1] and any(found[0] or b"") else stub("it gives the same bytes each time")
@@ -192,7 +205,7 @@ def _random(ran: Ran) -> Found:
 
 def _seed(ran: Ran) -> Found:
     if ran.seen.area[:16] == UNTOUCHED[:16]:
-        return stub("it gives no answer: the return area is untouched")
+        return _NO_ANSWER
     written = ran.seen.area[:16] != bytes(16) and ran.seen.area[8:16] != UNTOUCHED[:8]
     return (
         REAL if written else stub("it gives zeros") if ran.seen.area[:16] == bytes(16) else broken("it writes half of its answer")
@@ -201,7 +214,7 @@ def _seed(ran: Ran) -> Found:
 
 def _wall(ran: Ran) -> Found:
     if ran.seen.area == UNTOUCHED:
-        return stub("it gives no answer: the return area is untouched")
+        return _NO_ANSWER
     if abs(ran.seen.u64(0) - time.time()) > _DAY_S or ran.seen.u32(8) >= 10**9:
         return broken(f"it says {ran.seen.u64(0)} s and {ran.seen.u32(8)} ns")
     return REAL if ran.seen.area[:12] != ran.seen.first[:12] else stub("it does not advance")
@@ -215,10 +228,10 @@ def _clock(ran: Ran) -> Found:
 def _poll(ran: Ran) -> Found:
     address, count = struct.unpack_from("<II", ran.seen.area)
     if ran.seen.area == UNTOUCHED:
-        return stub("it gives no answer: the return area is untouched")
+        return _NO_ANSWER
     ready = ran.seen.memory(address, 4 * count) if count < 64 else None  # noqa: PLR2004
     if count and ready is None:
-        return broken("its list is not where it allocated")
+        return _astray(ran)
     return REAL if ready == struct.pack("<I", 1) else stub(f"it gives {count} ready, where the second of two is")
 
 
@@ -337,7 +350,7 @@ def _cli() -> list[Entry]:
 
 
 def _io() -> list[Entry]:
-    soon = f"i64.const 0 <{_MONO} subscribe-duration> local.set $h"
+    soon = f"i64.const 0 <{_MONO} subscribe-duration> local.tee $h <{_POLL} [method]pollable.block>"
     late = f"i64.const {60_000 * _MS} <{_MONO} subscribe-duration> local.set $g"
     in_20_ms = f"i64.const {20 * _MS} <{_MONO} subscribe-duration> local.set $h <{_MONO} now> local.set $t"
     elapsed = f"<{_MONO} now> local.get $t i64.sub local.set $x0"
@@ -396,7 +409,7 @@ def _clocks_and_random() -> list[Entry]:
     start = f"<{_MONO} now> local.set $t"
     positive = _must(lambda ran: ran.seen.results[0] > 0, broken("it says 0"))
     wall = "wasi:clocks/wall-clock"
-    written = _must(lambda ran: ran.seen.area != UNTOUCHED, stub("it gives no answer: the return area is untouched"))
+    written = _must(lambda ran: ran.seen.area != UNTOUCHED, _NO_ANSWER)
     some = _must(lambda ran: ran.seen.u64(0) or ran.seen.u32(8), broken("it says 0"))
     in_a_day = _must(lambda ran: abs(ran.seen.results[0] - (ran.seen.results[0] >> 31 << 32)) < _DAY_S, broken("over a day"))
     now = (_c(1_700_000_000, "i64"), _c(5))
@@ -500,19 +513,19 @@ def _directory_entry(ran: Ran) -> Found:
 
 def _code_of_error(ran: Ran) -> Found:
     if ran.seen.area == UNTOUCHED:
-        return stub("it gives no answer: the return area is untouched")
+        return _NO_ANSWER
     return REAL if ran.seen.area[0] == 1 else stub("it has no code for a file's error")
 
 
 def _directories(ran: Ran) -> Found:
     address, count = struct.unpack_from("<II", ran.seen.area)
     if ran.seen.area == UNTOUCHED:
-        return stub("it gives no answer: the return area is untouched")
+        return _NO_ANSWER
     if not count:
         return stub("it gives none, where one was opened")
     table = ran.seen.memory(address, 12)
     name = ran.seen.memory(*struct.unpack_from("<II", table, 4)) if table else None
-    return REAL if name else broken("its list is not where it allocated")
+    return REAL if name else _astray(ran)
 
 
 def _sockets() -> list[Entry]:
@@ -632,4 +645,4 @@ def entries() -> tuple[Entry, ...]:
     return (*_cli(), *_io(), *_clocks_and_random(), *_filesystem(), *_sockets())
 
 
-__all__ = ["AREA", "AREA_BYTES", "ARGUMENTS", "FILES", "STDIN", "VARIABLE", "Entry", "Found", "Ran", "Verdict", "entries", "texts"]
+__all__ = ["ARGUMENTS", "FILES", "STDIN", "VARIABLE", "VERDICTS", "Entry", "Found", "Ran", "Verdict", "entries", "texts"]

@@ -1,8 +1,8 @@
 """The module that probes one host function: it calls the function with known arguments and gives back all that came of it.
 
 Each export is one way of calling: ``run`` by a direct call, ``indirect`` by ``call_indirect`` (which is how the shims of a
-componentised program call), ``bare`` like ``run`` but without the calls that make its handles, ``again`` with the call made twice
-where the second one must not be taken. What an export gives is always the same row of 64-bit words, see ``Seen``.
+componentised program call), ``bare`` and ``bare_indirect`` the same without the calls that make its handles, ``again`` with the
+call made twice where the second one must not be taken. An export always gives the same row of 64-bit words, see ``Seen``.
 """
 
 from __future__ import annotations
@@ -29,6 +29,8 @@ AREA_BYTES: Final = 64
 HEAP_BYTES: Final = 768
 UNTOUCHED: Final = b"\xa5" * AREA_BYTES
 N_EXTRA: Final = 2
+GUESS: Final = 3
+"""The handle where none could be had: where handles are numbered like files, the first folder that is opened has it."""
 _FILL: Final = " ".join(f"i32.const {AREA} i64.const 0xa5a5a5a5a5a5a5a5 i64.store offset={at}" for at in range(0, AREA_BYTES, 8))
 _AT_TEXT: Final = re.compile(r"@(\w+)")
 _HEAD: Final = ("s1", "r1", "s2", "r2", "reallocs", *(f"x{each}" for each in range(N_EXTRA)))
@@ -126,14 +128,18 @@ class Builder:
         self.imports: list[Function] = [probe.function]
         self._version = version_of(probe.function)
 
-    def build(self, data: bytes, *, stored: bool = False) -> bytes:
-        """The module. ``stored`` gives ``run`` only, its words in memory and their address and number as its result."""
+    def build(self, data: bytes, *, stored: bool = False, idle: bool = False) -> bytes:
+        """The module. ``stored`` gives ``run`` only, its words in memory and their address and number as its result; ``idle``
+        gives an export of that name only, which calls nothing.
+        """
         probe = self.probe
         ways: list[tuple[str, str]] = [("run", self._body("direct"))]
-        if not stored:
+        if idle:
+            ways = [("idle", f"i64.const {SENTINEL} local.set $s1")]
+        elif not stored:
             ways.append(("indirect", self._body("indirect")))
             if probe.setup:
-                ways.append(("bare", self._body("direct", setup=False)))
+                ways += (("bare", self._body("direct", setup=False)), ("bare_indirect", self._body("indirect", setup=False)))
             if probe.traps_again:
                 ways.append(("again", self._body("indirect", calls=2)))
         n = len(self.imports)
@@ -164,9 +170,9 @@ class Builder:
         )
 
     def _body(self, way: str, *, setup: bool = True, calls: int = 0) -> str:
-        """The calls; without ``setup`` a handle is 1."""
+        """The calls; without ``setup`` a handle is ``GUESS``."""
         probe = self.probe
-        parts = [self._expand(probe.setup) if setup else "i32.const 1 local.set $h i32.const 1 local.set $g"]
+        parts = [self._expand(probe.setup) if setup else f"i32.const {GUESS} local.set $h i32.const {GUESS} local.set $g"]
         call = "call $f0" if way == "direct" else "i32.const 0 call_indirect 0 (type $t0)"
         for at in range(1, (calls or probe.calls) + 1):
             if at == 2:  # noqa: PLR2004 - the second of two

@@ -1,4 +1,4 @@
-"""Runs one command under our limits and lets its output through as it comes: ``python -m diffcheck.process.bounded SPEC``.
+"""Runs one command under our limits and lets its output through as it comes: ``python -m diffcheck.process.watched SPEC``.
 
 For a person who wants to watch an engine: a tool that shows output live (subprocess-tee) has neither a deadline nor a kill, so it
 is given this program to show, which has both. How the command ended is written to a file as ``Ended``.
@@ -41,7 +41,7 @@ def run_watched(bounds: Bounds, folder: Path) -> Ended:
 
     spec = folder / "bounds"
     spec.write_bytes(msgspec.msgpack.encode(bounds))
-    command, environment = own_program("diffcheck.process.bounded", str(spec))
+    command, environment = own_program("diffcheck.process.watched", str(spec))
     run(command, env=environment, tee=True, check=False)
     return msgspec.msgpack.decode(Path(bounds.ended).read_bytes(), type=Ended)
 
@@ -68,7 +68,3 @@ def main() -> None:
     descriptor = os.open(bounds.ended, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "wb") as file:
         file.write(msgspec.msgpack.encode(ended))
-
-
-if __name__ == "__main__":
-    main()

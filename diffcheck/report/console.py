@@ -14,7 +14,7 @@ from rich.text import Text
 
 from diffcheck import config
 from diffcheck.errors import EXIT_AGREE, EXIT_DIVERGE
-from diffcheck.report import words
+from diffcheck.report import over_time, words
 from diffcheck.report.model import Cluster, agreement, clusters, conclusion, settled
 from diffcheck.report.progress import notice
 from diffcheck.text import duration, plural, visible
@@ -43,6 +43,11 @@ def render(report: Report, console: Console, *, stored: str = "") -> None:
 def blocks(report: Report, width: int, stored: str) -> Iterator[RenderableType]:
     """The parts of the console's report, in order."""
     found = clusters(report)
+    if report.baseline is not None:
+        known = {each.signature for each in report.baseline.of("known", "wider", "expired", "flaky")}
+        found = tuple(each for each in found if each.signature not in known)
+        for heading, body in over_time.lives(report.baseline):
+            yield Group(Text(heading, style=words.HEADING), body)
     if found:
         yield _diverged(report, found, width)
     open_cases = [case for case in report.cases if _is_open(case)]

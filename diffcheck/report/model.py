@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
@@ -49,6 +50,11 @@ class Collector:
                 self._finished = event
 
     @property
+    def any_finished(self) -> bool:
+        """Whether any case has its verdict."""
+        return bool(self._cases)
+
+    @property
     def began(self) -> bool:
         """Whether the run got so far that there is something to report."""
         return self._run is not None
@@ -92,6 +98,9 @@ def conclusion(report: Report) -> tuple[int, str]:
     unsettled = sum(not settled(case) for case in report.cases)
     if report.interrupted:
         return EXIT_INTERRUPTED, "the run was interrupted"
+    told = strictly(report)
+    if told and not diverging:
+        return EXIT_DIVERGE, f"strict: {told}"
     if diverging:
         return EXIT_DIVERGE, f"{plural(diverging, 'case diverges', 'cases diverge')}"
     if unsettled:
@@ -99,6 +108,17 @@ def conclusion(report: Report) -> tuple[int, str]:
     if not compared(report):
         return EXIT_INCONCLUSIVE, "nothing was compared"
     return EXIT_AGREE, "every case has the verdict that it should have"
+
+
+def strictly(report: Report) -> str:
+    """What makes a strict run fail beside what is new (entries of the baseline, vacuous agreement), in words; else empty."""
+    told = report.baseline
+    if told is None or not told.strict:
+        return ""
+    counts = Counter(each.state for each in told.of("fixed", "stale", "expired", "wider"))
+    vacuous = sum(case.vacuous and case.verdict == "agree" for case in report.cases)
+    parts = [f"{plural(count, 'entry', 'entries')} {word}" for word, count in counts.items()]
+    return ", ".join(parts + ([plural(vacuous, "vacuous agreement")] if vacuous else []))
 
 
 def exit_code(report: Report) -> int:
@@ -135,7 +155,7 @@ def clusters(report: Report) -> tuple[Cluster, ...]:
     groups: dict[str, dict[str, Member]] = {}
     for case in report.cases:
         for each in case.passes:
-            for divergence in each.divergences:
+            for divergence in each.divergences if each.verdict != "flaky" else ():  # what does not repeat is told by its case
                 key = divergence.signature or f"{divergence.kind} in {case.case}"
                 members = groups.setdefault(key, {})
                 seen = members.get(case.case)

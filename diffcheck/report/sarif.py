@@ -184,7 +184,7 @@ def _encode(report: Report, results: tuple[Result, ...], left_out: int) -> bytes
         told.insert(0, Notification("warning", _message(report.notice)))
     rules = tuple(Rule(_rule_id(kind), _rule_name(kind), Message(f"Engines disagree: {text}.")) for kind, text in _RULES.items())
     run = Run(
-        Tool(Driver("diffcheck", visible(report.tool.version), rules)),
+        Tool(Driver("diffcheck", visible(report.tool.version) or "?", rules)),
         (Invocation(not report.interrupted, _utc(report.started), tuple(notes * bool(left_out) + told)),),
         AutomationDetails(f"diffcheck/{_word(report.subject.name)}-against-{_word(report.oracle.name)}/"),
         results,

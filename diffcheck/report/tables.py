@@ -14,7 +14,7 @@ from diffcheck.report import words
 from diffcheck.text import plural, size, visible
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from rich.console import Console
 
@@ -133,3 +133,23 @@ def snapshot(found: Snapshot, console: Console) -> None:
     for name, each in found.globals.items():
         table.add_row(words.safe(name), each.type, found.words(name), found.pattern(name))
     console.print(table if found.globals else Text("no exported global has a name that begins so", style=words.QUIET))
+
+
+def settings(
+    lines: Iterable[tuple[str, str, str, str]], file: str, backends: Mapping[str, str], commands: tuple[str, ...], console: Console,
+    *, trusted: bool,
+) -> None:  # fmt: skip
+    """Print each option's name, value, source and place; then the file, and what it says to run."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
+    for name in ("option", "value", "from", ""):
+        table.add_column(name, overflow="fold")
+    for name, value, source, place in lines:
+        style = words.QUIET if source == "default" else ""
+        table.add_row(Text(name), words.safe(value, style), Text(source, style), words.safe(place, words.QUIET))
+    console.print(table)
+    for name, spec in backends.items():
+        console.print(Text.assemble("backend ", words.safe(name), ": ", words.safe(spec, limit=1000)))
+    if commands:
+        told = "taken: it stands in the repository's root" if trusted else "taken only with --trust-config"
+        console.print(Text(f"What the file says to run is {told}.", style="" if trusted else "yellow"))
+    console.print(words.safe(f"configuration: {file}" if file else "There is no configuration file.", limit=1000))

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import shlex
 import sys
+from bisect import bisect_left
 from typing import TYPE_CHECKING, Final, NoReturn, TextIO
 
 from rich.console import Console
@@ -90,7 +91,8 @@ def side_by_side(oracle: str, subject: str, limit: int) -> tuple[str, str]:
     oracle, subject = oracle[: 1 << 16], subject[: 1 << 16]
     if max(len(oracle), len(subject)) <= limit:
         return visible(oracle, limit * 4), visible(subject, limit * 4)
-    common = next((at for at, (a, b) in enumerate(zip(oracle, subject, strict=False)) if a != b), min(len(oracle), len(subject)))
+    shorter = min(len(oracle), len(subject))
+    common = bisect_left(range(1, shorter + 1), True, key=lambda length: oracle[:length] != subject[:length])
     begin = max(0, common - limit // 3)
 
     def part(text: str) -> str:

@@ -431,7 +431,7 @@ class CapsulePass:
         if expected and row is not None:
             if self._before(first, row):
                 # It may have come through this row and ended in a later one, for the same reason.
-                ended = subject.outcome if row + 1 >= last else self.subject.run(self._parameters(first, row + 1)).outcome
+                ended = subject.outcome if row + 1 >= last else self._again(self.subject, first, row + 1).outcome
                 self._trapped_row(first, seen.rows[seen.stop or 0], ended)
                 return row + 1
             last = row
@@ -467,7 +467,7 @@ class CapsulePass:
         if not self._before(first, at):
             return self._trapped_early(first, at, subject)
         row = RowSeen(self.layout.rows[self.layout.n_init + at].name, outcome)
-        self._trapped_row(first, row, self.subject.run(self._parameters(first, at + 1)).outcome)
+        self._trapped_row(first, row, self._again(self.subject, first, at + 1).outcome)
         return at + 1
 
     def _before(self, first: int, row: int) -> bool:
@@ -508,8 +508,16 @@ class CapsulePass:
             raise _Over
         return None
 
-    def _fails(self, side: Side, first: int, last: int) -> Outcome | None:
+    def _again(self, side: Side, first: int, last: int) -> Ran:
+        """Some of the rows once more; ends the pass where memory ran out, which says nothing of them."""
         ran = side.run(self._parameters(first, last))
+        if isinstance(ran.outcome, OutOfMemory):
+            self.inconclusive = f"{side.backend.identity().name} is {sentence(ran.outcome)}; give --memory-limit more"
+            raise _Over
+        return ran
+
+    def _fails(self, side: Side, first: int, last: int) -> Outcome | None:
+        ran = self._again(side, first, last)
         return None if ran.header is not None or ran.damage else ran.outcome
 
     def _oracle_row(self, first: int, row: int) -> RowSeen:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from typing import TYPE_CHECKING
 
 from diffcheck.observation import Refused
+from diffcheck.runner import confirm
 from diffcheck.runner.capsule_pass import CapsulePass
 from diffcheck.runner.direct_pass import DirectPass
 from diffcheck.runner.side import Side
@@ -16,16 +18,26 @@ if TYPE_CHECKING:
     from diffcheck.casefile import Finding
     from diffcheck.corpus import Case
     from diffcheck.runner.plan import Plan
+    from diffcheck.runner.request import Request
 
 
-def run(plan: Plan, max_passes: int, oracle: Backend, subject: Backend, host: Host, subject_name: str) -> CaseReport:
-    """Run a plan; exactly one report comes of it."""
+def run(
+    plan: Plan, max_passes: int, oracle: Backend, subject: Backend, host: Host, subject_name: str,
+    request: Request | None = None,
+) -> CaseReport:  # fmt: skip
+    """Run a plan; exactly one report comes of it. ``request`` says how often a divergence is confirmed, without it never."""
     begun = time.monotonic_ns()
     if plan.skipped:
         return skipped(plan.case, plan.skipped, subject_name, plan)
-    passes = (
-        _capsule(plan, max_passes, oracle, subject, host),
-        _direct(plan, oracle, subject, host),
+    times = request.confirm if request else 0
+    known = request.known if request else {}
+    if times:
+        oracle = confirm.Remembering(oracle)
+    passes = confirm.passes(
+        (partial(_capsule, plan, max_passes, oracle, subject, host), partial(_direct, plan, oracle, subject, host)),
+        times,
+        known,
+        [signature for signature, cases in known.items() if plan.case.id in cases],
     )
     applicable = [each for each in passes if each.applicable]
     verdict = worst([each.verdict for each in applicable])

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 GONE: Final = 4
 """So many times more often is a pass run again in which a known difference does not show up: a difference that comes in half of
 all runs is then missed in one of 8,000 nights at the default, and only a fix costs these runs."""
+LEAST: Final = 3
+"""What is flaky already is run no more than so many times again."""
 _KEPT_BYTES: Final = 64 << 20
 
 
@@ -77,39 +79,51 @@ def passes(
 ) -> tuple[PassReport, ...]:
     """The passes of a case, each run again ``times`` times where it diverges by anything but ``known`` signatures.
 
-    Where one of the ``expected`` signatures shows up in none of them, all that agree are run again as well.
+    Where one of the ``expected`` signatures shows up in none of them, all are run again, and more often.
     """
     first = [each() for each in run]
     gone = set(expected) - {signature for each in first for signature in each.signatures} if times else set()
     told = []
     for seen, again in zip(first, run, strict=True):
-        if times and _in_doubt(seen, known):
-            told.append(confirmed(seen, again, times))
-        elif gone and seen.applicable and seen.verdict == "agree":
-            told.append(confirmed(seen, again, times * GONE))
+        if not _hangs(seen) and gone and seen.verdict in ("agree", "diverge"):
+            told.append(confirmed(seen, again, times * GONE, known))
+        elif times and _in_doubt(seen, known):
+            told.append(confirmed(seen, again, times, known))
         else:
             told.append(seen)
     return tuple(told)
 
 
+def _hangs(seen: PassReport) -> bool:
+    """Whether the subject ran into its deadline; that was confirmed already, with a longer one (see ``hang``)."""
+    return seen.subject is not None and isinstance(seen.subject.outcome, TimedOut)
+
+
 def _in_doubt(seen: PassReport, known: Collection[str]) -> bool:
-    """Whether a pass says something new. A hang was confirmed already, with a longer deadline (see ``hang``)."""
-    if seen.verdict != "diverge" or (seen.subject is not None and isinstance(seen.subject.outcome, TimedOut)):
+    """Whether a pass says something new."""
+    if seen.verdict != "diverge" or _hangs(seen):
         return False
     return not seen.signatures or not set(seen.signatures) <= set(known)
 
 
-def confirmed(seen: PassReport, again: Callable[[], PassReport], times: int) -> PassReport:
-    """The pass after ``times`` more runs, or fewer once one of them says something else: then it is flaky."""
+def confirmed(seen: PassReport, again: Callable[[], PassReport], times: int, known: Collection[str] = ()) -> PassReport:
+    """The pass after ``times`` more runs, or fewer once one of them says something else: then it is flaky.
+
+    It still diverges where something new shows up in every run beside what comes and goes.
+    """
     repeats: list[Repeat] = []
+    runs = [repeat(seen)]
     for _ in range(times):
         repeats.append(repeat(again()))
-        if not _same(repeat(seen), repeats[-1]) and len(repeats) >= min(times, 3):
+        runs.append(repeats[-1])
+        if len(repeats) >= LEAST and not all(_same(runs[0], each) for each in repeats):
             break
-    runs = (repeat(seen), *repeats)
+    told = msgspec.structs.replace(seen, repeats=tuple(repeats))
     if all(_same(runs[0], each) for each in repeats):
-        return msgspec.structs.replace(seen, repeats=tuple(repeats))
-    return msgspec.structs.replace(seen, verdict="flaky", reason=outcomes(runs), repeats=tuple(repeats), vacuous=False)
+        return told
+    steady = set.intersection(*(set(each.signatures) for each in runs)) - set(known)
+    reason = f"{seen.reason} (and in part not the same each time)" if steady else outcomes(tuple(runs))
+    return msgspec.structs.replace(told, verdict="diverge" if steady else "flaky", reason=reason, vacuous=False)
 
 
 def repeat(seen: PassReport) -> Repeat:
@@ -122,6 +136,6 @@ def _same(one: Repeat, other: Repeat) -> bool:
 
 
 def outcomes(runs: tuple[Repeat, ...]) -> str:
-    """What came out of several runs, each outcome with how often: ``2 of 4 runs agree; 2 of 4 runs: result 0: 3 against 2``."""
+    """What came out of several runs and how often: ``2 of 4 runs: agree; 2 of 4 runs: row f: result 0: 3 against 2``."""
     words = Counter("agree" if each.verdict == "agree" else each.reason or each.verdict for each in runs)
     return "; ".join(f"{count} of {plural(len(runs), 'run')}: {what}" for what, count in words.items())

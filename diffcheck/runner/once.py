@@ -94,6 +94,7 @@ def read_case(wanted: Wanted) -> CaseRead:
         program_name=False,
     )
     engines = choose(request)
+    request = msgspec.structs.replace(request, options=engines.options)
     with process.Reactor() as reactor, process.private_folder() as folder:
         host = backend.Host(reactor, folder)
         oracle = backend.create(request.oracle, engines.options)

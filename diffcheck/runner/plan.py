@@ -8,17 +8,18 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from diffcheck import witness
+from diffcheck import prepare, witness
 from diffcheck.backend import Limits
 from diffcheck.capsule import layout as lo
 from diffcheck.capsule.build import World, build
 from diffcheck.capsule.seal import Bounds
 from diffcheck.casefile import read_regular
 from diffcheck.corpus import read_artifact
-from diffcheck.errors import ArtifactError, CaseError, ManifestError
+from diffcheck.errors import ArtifactError, CaseError, DiffcheckError, ManifestError
 from diffcheck.observation import Refused, sentence
 from diffcheck.rows import choose
 from diffcheck.runner.direct_pass import entry, why_not
+from diffcheck.wasm import component
 from diffcheck.wasm import module as wasm
 
 if TYPE_CHECKING:
@@ -33,11 +34,13 @@ if TYPE_CHECKING:
 
 MANIFEST_CAP: Final = 256 << 20
 _CORE: Final = b"\0asm\x01\0\0\0"
-_COMPONENT: Final = b"\0asm\x0d\0\x01\0"
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """A case ready to be run. ``no_capsule`` and ``no_direct`` say why a pass does not apply; ``skipped`` why none does."""
+    """A case ready to be run. ``no_capsule`` and ``no_direct`` say why a pass does not apply; ``skipped`` why none does.
+
+    ``made_manifest`` is the manifest of an artifact that was made of a component on the fly.
+    """
 
     case: Case
     sha256: str
@@ -54,6 +57,7 @@ class Plan(msgspec.Struct, frozen=True):
     skipped: str = ""
     places: dict[int, Place] = {}
     manifest: Manifest | None = None
+    made_manifest: bytes = b""
     notes: tuple[str, ...] = ()
     functions: int = 0
     memory_bytes: int = 0
@@ -80,6 +84,13 @@ def make(case: Case, request: Request, judge: Oracle, oracle: Backend, subject: 
         artifact = _binary(case, judge, limits, host)
     except ArtifactError as error:
         return msgspec.structs.replace(plan, skipped=_with_hint(error))
+    if component.is_component(artifact):
+        try:
+            plan, artifact = _made(plan, artifact, request, host)
+        except DiffcheckError as error:
+            return msgspec.structs.replace(
+                plan, artifact=artifact, sha256=hashlib.sha256(artifact).hexdigest(), skipped=_with_hint(error)
+            )
     plan = msgspec.structs.replace(plan, artifact=artifact, sha256=hashlib.sha256(artifact).hexdigest())
     refusal = judge.validate(artifact, limits, host)
     if refusal is not None:
@@ -95,7 +106,15 @@ def _binary(case: Case, judge: Oracle, limits: Limits, host: Host) -> bytes:
     return judge.assemble(data, limits, host) if case.artifact.endswith(".wat") else data
 
 
-def _with_hint(error: ArtifactError | CaseError) -> str:
+def _made(plan: Plan, source: bytes, request: Request, host: Host) -> tuple[Plan, bytes]:
+    """The core module that is run in a component's place; raises with the reason where none can be made of it."""
+    prepared = prepare.on_the_fly(source, Path(plan.case.artifact).stem, request.options, host.reactor)
+    own = hashlib.sha256(source).hexdigest()
+    note = f"a component, {' and '.join(prepared.steps)}, is run as a core module; its own sha256 is {own}"
+    return msgspec.structs.replace(plan, notes=(*plan.notes, note), made_manifest=prepared.manifest), prepared.wasm
+
+
+def _with_hint(error: DiffcheckError) -> str:
     return f"{error}; {error.hint}" if error.hint else str(error)
 
 
@@ -103,11 +122,6 @@ def _refused(plan: Plan, refusal: Outcome, request: Request, subject: Backend) -
     """The oracle refuses the artifact: no capsule, only a direct pass, and only where the file is a core module at all."""
     if not isinstance(refusal, Refused):
         return msgspec.structs.replace(plan, skipped=f"the oracle could not judge the artifact: {sentence(refusal)}")
-    if plan.artifact.startswith(_COMPONENT):
-        return msgspec.structs.replace(
-            plan,
-            skipped="it is a component; `meld fuse --preserve-names` makes it a core module, `witness instrument` adds counters",
-        )
     if not plan.artifact.startswith(_CORE):
         return msgspec.structs.replace(plan, skipped=_what_it_is(plan.artifact))
     plan = msgspec.structs.replace(plan, refusal=refusal, no_capsule=f"the oracle refuses the artifact: {refusal.reason}")
@@ -135,7 +149,7 @@ def _what_it_is(data: bytes) -> str:
 
 
 def _accepted(plan: Plan, module: Module, request: Request, oracle: Backend, subject: Backend) -> Plan:
-    manifest, notes = _manifest(plan.case)
+    manifest, notes = _manifest(plan.case, plan.made_manifest)
     no_direct = "only the capsule pass was asked for" if request.mode == "capsule" else why_not(module, oracle, subject)
     no_capsule, capsules = "", Capsules()
     if request.mode == "direct":
@@ -206,7 +220,9 @@ def _capsules(
     return Capsules(build(module, plan.sha256, calls, given), form(oracle), form(subject))
 
 
-def _manifest(case: Case) -> tuple[Manifest | None, tuple[str, ...]]:
+def _manifest(case: Case, made: bytes) -> tuple[Manifest | None, tuple[str, ...]]:
+    if made:
+        return witness.read_manifest(made), ()
     if not case.manifest:
         return None, ("no manifest beside the artifact: branches are told by number",)
     try:

@@ -68,7 +68,7 @@ class Pool:
         self._probe = probe
         while not self._stopped():
             yield from self._assign()
-            busy = [slot for slot in self._slots if slot.doing not in ("idle", "wait")]
+            busy = [slot for slot in self._slots if slot.doing not in ("idle", "wait", "retired")]
             if not busy:
                 return
             servers = [slot.server for slot in busy if slot.server is not None]
@@ -112,6 +112,15 @@ class Pool:
         slot.server.send(_encode(w.Setup(self._request, self._subject, self._folder)), _SETUP_S)
         slot.doing = "setup"
 
+    def _start_or_retire(self, slot: _Slot) -> None:
+        """Start a slot's worker; where the system has none to give, those that are there do its part."""
+        try:
+            self._start(slot)
+        except process.SpawnError:
+            if not any(each.server is not None and each.server.alive for each in self._slots):
+                raise
+            slot.server, slot.doing = None, "retired"
+
     def _send(self, slot: _Slot, doing: str, message: w.Message, limit_s: float) -> None:
         assert slot.server is not None, "a slot has a server before it has work"  # noqa: S101
         slot.server.send(_encode(message), limit_s)
@@ -128,7 +137,7 @@ class Pool:
         if not self._queue and not self._probe:
             return
         if slot.server is None or not slot.server.alive:
-            self._start(slot)
+            self._start_or_retire(slot)
             return
         if self._probe:
             self._probe = False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import threading
 import time
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from diffcheck import backend, process
+from diffcheck import backend, prepare, process
 from diffcheck.corpus import Case, discover, load_case
 from diffcheck.errors import CaseError, EngineMissingError
 from diffcheck.runner.case import skipped
@@ -64,11 +65,17 @@ def choose(request: Request) -> Engines:
         notice = SAME
     elif name == FALLBACK and not notice:
         notice = "The subject is wasmtime-pulley: this run compares Wasmtime with itself and says nothing about kiln."
-    options = dict(request.options)
+    options = {**_preparing(), **request.options}
     for each in (identity, oracle):
         if each.name == PREFERRED:
             options["kilnd"] = each.path
     return Engines(name, identity, oracle, notice, options)
+
+
+def _preparing() -> dict[str, str]:
+    """What a worker, which sees no environment, needs to make artifacts of components: the tools, and a folder to keep them."""
+    cache = prepare.cache_folder(os.environ)
+    return {**prepare.tools(os.environ), **({"cache": cache} if cache else {})}
 
 
 def run(request: Request) -> Iterator[Event]:

@@ -132,7 +132,7 @@ class Worker:
         """Run the plan."""
         assert self.plan is not None, "the parent prepares first"  # noqa: S101
         plan, self.plan = self.plan, None
-        report = cases.run(plan, self.request.max_passes, self.oracle, self.subject, self.host, self.subject_name)
+        report = cases.run(plan, self.request.max_passes, self.oracle, self.subject, self.host, self.subject_name, self.request)
         return Done(report)
 
 

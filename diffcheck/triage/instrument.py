@@ -97,6 +97,7 @@ class Instrumented:
         self.sites: list[Site] = []
         self.untyped: dict[int, str] = {}
         self.bodies_of: dict[int, Body] = {}
+        self.unprobed = _UNPROBED_LEAN if default == "lean" else frozenset()
         self._entries: list[bytes] = []
         imported = module.n_imported("func")
         for at, (offset, size) in enumerate(module.bodies):
@@ -276,15 +277,11 @@ class _Writer:
         value: ValType = "v128" if op.name.startswith("v128") else op.name[:3]
         before, locals_ = self._saved([address, value], taken)
         shape = value if value in ("f32", "f64") else self._stored_shape(each) if op.name == "v128.store" else ""
-        const = (
-            b"\x42" + s(_signed(memarg.offset, 64)) + b"\x7c"
-            if address == "i64"
-            else b"\x41" + s(_signed(memarg.offset, 32)) + b"\x6a"
-        )
+        const = b"\x42" + s(_signed(memarg.offset, 64)) if address == "i64" else b"\x41" + s(_signed(memarg.offset, 32))
         helper = self.made.helpers.index(Key("memory", shape=str(shape), index=memarg.memidx, width=op.width))
         type_: ValType = "v128" if op.width == 16 else shape if value in ("f32", "f64") else "i64"  # noqa: PLR2004 - a vector's bytes
         site = self._site(position, each, "stored", 0, type_)
-        return before, b"\x20" + u(locals_[0]) + (const if memarg.offset else b"") + site + _call(helper)
+        return before, b"\x20" + u(locals_[0]) + const + site + _call(helper)
 
     def _stored_shape(self, each: Typed) -> str:
         """The lanes of a stored vector as its producer has them: there NaNs may differ."""

@@ -13,8 +13,8 @@ word      what
 ========  =====================================================================================================
 
 Its parameters stand behind those of a pass and in the place of the view's: u32 at 12 whether quiet NaNs are all alike, u32 at 16 how
-much was written (a variable), u64 at 24 the start event, u64 at 32 the step (0: raw mode), u64 at 40 the event at whose arrival the
-program is ended, u32 at 48 where raw records go (0: a part of the heap, for an engine whose whole stream is carried), u32 at 52 how
+much was written (a variable), u64 at 24 the start event, u64 at 32 the step (0: raw mode), u64 at 40 the number of events behind
+which the program is ended, u32 at 48 where raw records go (0: a part of the heap, for an engine whose whole stream is carried), u32 at 52 how
 many of them are kept.
 """
 

@@ -58,10 +58,12 @@ _NOTE = f"""
       i32.const 0 local.get $out i32.const 1 i32.add i32.store $rec offset={log.OUT_AT}
     end
   end
-  i32.const 0 local.get $count i64.const 1 i64.add i64.store $rec offset={log.COUNT_AT}
+  i32.const 0 local.get $count i64.const 1 i64.add local.tee $count i64.store $rec offset={log.COUNT_AT}
   i32.const 0
   {{step}}
   i64.store $rec offset={log.LANE_AT}
+  local.get $count i32.const 0 i64.load $rec offset={log.HALT_AT} i64.ge_s
+  if {{halt}} end
 """
 _RAW = f"""
   local.get $out i32.const 0 i32.load $rec offset={log.LIMIT_AT} i32.lt_u
@@ -218,8 +220,9 @@ class Helpers:
             return typeidx, link(assemble(text, params=("v", "site"), locals=locals_), names)
         address = "i64" if self._is64(key) else "i32"
         if key.kind == "memory":
-            typeidx = types.function((address, "i32"), ())
-            return typeidx, link(assemble(self._memory(key), params=("at", "site")), {**names, "m": key.index})
+            typeidx = types.function((address, address, "i32"), ())
+            text = f"local.get $at local.get $offset {address}.add local.set $at {self._memory(key)}"
+            return typeidx, link(assemble(text, params=("at", "offset", "site")), {**names, "m": key.index})
         typeidx = types.function((address, "i64", "i32"), ())
         text = self._region() if key.kind == "region" else self._table(address)
         locals_ = (("w", "i64"),)

@@ -42,7 +42,7 @@ class LogSide(Side):
         stream = (header.length, header.lane_a, header.lane_b) if header is not None else None
         return Logged(ran.outcome, log.read_log(ran.view, self._trace), stream)
 
-    def read(self, execution: Execution, parameters: lo.Parameters) -> Ran:
+    def read(self, execution: Execution, parameters: lo.Parameters) -> Ran:  # noqa: ARG002 - the base class's
         """The header and the log as they came: the log has a known answer of its own, so the stream's does not matter."""
         ran = Ran(execution.outcome, log=execution.log)
         self._trace = b""

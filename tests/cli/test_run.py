@@ -103,3 +103,15 @@ def test_a_defect_of_our_own_is_no_divergence(called):
     assert "ValueError" in err
     assert "error: this is a defect of diffcheck" in err
     assert "\x1b" not in err
+
+
+def test_what_was_finished_before_an_error_is_reported_and_the_error_is_told(called):
+    def events():
+        yield from samples.events(samples.CASES[:3], finished=False)
+        raise EngineMissingError("kilnd is gone", hint="look for it")
+
+    code, out, err, _, path = called(events)
+    assert code == 2
+    assert "error: kilnd is gone" in err
+    assert "interrupted" in out
+    assert len(json_.read(path).cases) == 3

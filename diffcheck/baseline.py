@@ -1,0 +1,428 @@
+"""What is known: ``baseline.toml``, and what a run says against it. All but reading and writing the file is pure."""
+
+from __future__ import annotations
+
+import difflib
+import re
+import tomllib
+from datetime import date
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from diffcheck import process
+from diffcheck.errors import ConfigError
+from diffcheck.text import plural, visible
+from diffcheck.verdict import BaselineReport, Standing, totals, worst
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from pathlib import Path
+
+    from diffcheck.backend import Identity
+    from diffcheck.verdict import CaseReport, Divergence, EntryState, PassReport, Report
+
+FILE_NAME: Final = "baseline.toml"
+_CAP_BYTES: Final = 16 << 20
+_HEAD: Final = """\
+# Divergences that are known, one table a signature, in the order of the signatures, so that two branches' additions merge.
+# Written by `diffcheck baseline`; a note or an issue may be edited by hand.
+"""
+_HIDES: Final = ("outcome", "stream", "not located")
+"""After such a divergence the rest of its instance was not compared."""
+_ORDER: Final = ("new", "returned", "fixed", "wider", "expired", "stale", "flaky", "masked", "absent", "not run", "known")
+
+
+class Engine(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A subject as an entry names it."""
+
+    subject: str
+    version: str = ""
+    sha256: str = ""
+
+
+class Entry(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One signature that is known. ``what`` says it in words, ``rows`` are those it was seen in (empty: in the state after them),
+    ``modes`` the passes; ``since`` is the subject it was first seen in, ``fixed`` the one it was found to be gone in.
+    """
+
+    signature: str
+    cases: tuple[str, ...]
+    since: Engine
+    what: str = ""
+    issue: str = ""
+    note: str = ""
+    expires: date | None = None
+    modes: tuple[str, ...] = ()
+    rows: tuple[str, ...] = ()
+    flaky: bool = False
+    fixed: Engine | None = None
+
+
+class Baseline(msgspec.Struct, frozen=True):
+    """All entries, by signature."""
+
+    entries: dict[str, Entry] = {}
+
+    def known(self, subject: str = "") -> dict[str, tuple[str, ...]]:
+        """The signatures that are known of a subject, of any where none is named, with their cases."""
+        found = self.entries.values()
+        return {each.signature: each.cases for each in found if each.fixed is None and subject in ("", each.since.subject)}
+
+
+def of(identity: Identity) -> Engine:
+    """A run's subject as an entry names it."""
+    return Engine(identity.name, identity.version, identity.sha256)
+
+
+# The file.
+
+
+def read(path: Path) -> Baseline:
+    """The baseline in a file; raises ``ConfigError`` that names the entry, the key and the nearest right name."""
+    data = process.read_output_file(path.resolve(), _CAP_BYTES)
+    if isinstance(data, process.Unreadable):
+        raise ConfigError(f"the baseline {visible(str(path))} cannot be read: {data.reason}", hint="check the path")
+    try:
+        return parse(data.decode())
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{visible(str(path))} is not UTF-8 (byte {error.start})", hint="save the file as UTF-8") from error
+    except ConfigError as error:
+        raise ConfigError(f"{visible(str(path))}: {error}", hint=error.hint) from error
+
+
+def parse(text: str) -> Baseline:
+    """The baseline that a TOML text says."""
+    try:
+        raw = tomllib.loads(text)
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        hint = "a merge conflict? keep both sides' tables" if "<<<<<<<" in text else "correct the line"
+        raise ConfigError(f"it is no TOML: {visible(str(error))}", hint=hint) from error
+    _check_keys(raw, ("known",), "")
+    tables = raw.get("known", [])
+    if not isinstance(tables, list) or not all(isinstance(each, dict) for each in tables):
+        raise ConfigError("known has to be an array of tables", hint="write [[known]] over each entry")
+    entries: dict[str, Entry] = {}
+    for number, table in enumerate(tables, 1):
+        entry = _entry(table, f"entry {number}")
+        if entry.signature in entries:
+            raise ConfigError(
+                f"the signature {visible(entry.signature)} has two entries", hint="join them, with both entries' cases"
+            )
+        entries[entry.signature] = entry
+    return Baseline(entries)
+
+
+def _entry(table: dict[str, object], name: str) -> Entry:
+    signature = table.get("signature")
+    name = f"{name} ({visible(signature, 40)})" if isinstance(signature, str) else name
+    _check_keys(table, Entry.__struct_fields__, f"{name}: ")
+    for key in ("since", "fixed"):
+        engine = table.get(key)
+        if isinstance(engine, dict):
+            _check_keys(engine, Engine.__struct_fields__, f"{name}: {key}.")
+    try:
+        entry = msgspec.convert(table, Entry)
+    except msgspec.ValidationError as error:
+        raise ConfigError(
+            f"{name}: {visible(str(error))}", hint="`diffcheck baseline add` writes entries as they should be"
+        ) from error
+    if not entry.signature or not entry.cases:
+        raise ConfigError(f"{name} has no {'cases' if entry.signature else 'signature'}", hint="remove the entry, or fill it in")
+    return entry
+
+
+def _check_keys(table: Mapping[str, object], known: Iterable[str], where: str) -> None:
+    names = list(known)
+    for key in table:
+        if key not in names:
+            near = next(iter(difflib.get_close_matches(key[:64], names, 1)), "")
+            hint = f"did you mean {near}?" if near else f"the keys are {', '.join(names)}"
+            raise ConfigError(f"{where}unknown key {visible(key, 60)}", hint=hint)
+
+
+def write(baseline: Baseline, path: Path) -> None:
+    """Write the file whole or not at all; raises ``ReportError``."""
+    process.write_atomically(path, render(baseline).encode())
+
+
+def render(baseline: Baseline) -> str:
+    """The baseline as TOML, entries and cases sorted, a line a case, so that a change is a small difference."""
+    return _HEAD + "".join(_table(baseline.entries[key]) for key in sorted(baseline.entries))
+
+
+def _table(entry: Entry) -> str:
+    lines = ["", "[[known]]", f"signature = {quoted(entry.signature)}"]
+    lines += [
+        f"{key} = {quoted(value)}" for key, value in (("what", entry.what), ("issue", entry.issue), ("note", entry.note)) if value
+    ]
+    lines += ["cases = [", *(f"  {quoted(case)}," for case in sorted(set(entry.cases))), "]"]
+    for key, values in (("modes", entry.modes), ("rows", entry.rows)):
+        if values:
+            lines.append(f"{key} = [{', '.join(map(quoted, sorted(set(values))))}]")
+    for key, engine in (("since", entry.since), ("fixed", entry.fixed)):
+        if engine is not None:
+            parts = (f"{name} = {quoted(getattr(engine, name))}" for name in Engine.__struct_fields__)
+            lines.append(f"{key} = {{ {', '.join(parts)} }}")
+    if entry.expires is not None:
+        lines.append(f"expires = {entry.expires.isoformat()}")
+    if entry.flaky:
+        lines.append("flaky = true")
+    return "\n".join(lines) + "\n"
+
+
+_ESCAPES: Final = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\t": "\\t", "\r": "\\r", "\b": "\\b", "\f": "\\f"}
+_SPECIAL: Final = re.compile(r'[\\"\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]')
+
+
+def quoted(text: str) -> str:
+    """A TOML basic string that is read back as ``text``; controls and marks that turn text around are escaped, a lone surrogate,
+    which TOML cannot hold, is written as the text of its escape.
+    """
+    return f'"{_SPECIAL.sub(_escape, text)}"'
+
+
+def _escape(match: re.Match[str]) -> str:
+    char = match[0]
+    if char in _ESCAPES:
+        return _ESCAPES[char]
+    surrogate = "\ud800" <= char <= "\udfff"
+    return ("\\" if surrogate else "") + f"\\u{ord(char):04X}"
+
+
+# A run against it.
+
+
+class Seen(msgspec.Struct, frozen=True):
+    """Where a signature showed up in a run; ``flaky`` where in none of them steadily."""
+
+    signature: str
+    cases: tuple[str, ...]
+    modes: tuple[str, ...]
+    rows: tuple[str, ...]
+    what: str
+    flaky: bool
+
+
+def seen(report: Report) -> dict[str, Seen]:
+    """The signatures of a run, those of flaky passes too, the first to show up first."""
+    found: dict[str, list[tuple[str, PassReport, Divergence | None]]] = {}
+    for case in report.cases:
+        for each in case.passes:
+            first: dict[str, Divergence | None] = {}
+            for one in each.divergences:
+                first.setdefault(one.signature, one)
+            for signature in (signature for run in each.repeats for signature in run.signatures):
+                first.setdefault(signature, None)
+            for signature, divergence in first.items():
+                if signature:
+                    found.setdefault(signature, []).append((case.case, each, divergence))
+    return {signature: _seen(signature, places) for signature, places in found.items()}
+
+
+def _seen(signature: str, places: list[tuple[str, PassReport, Divergence | None]]) -> Seen:
+    divergences = [each for _, _, each in places if each is not None]
+    rows = {each.where.row for each in divergences}
+    return Seen(
+        signature,
+        tuple(dict.fromkeys(case for case, _, _ in places)),
+        tuple(dict.fromkeys(each.mode for _, each, _ in places)),
+        tuple(sorted(rows)) if "" not in rows else (),
+        words(divergences[0]) if divergences else "",
+        all(not _steady(signature, each) for _, each, _ in places),
+    )
+
+
+def _steady(signature: str, each: PassReport) -> bool:
+    return signature in each.signatures and all(signature in run.signatures for run in each.repeats)
+
+
+def words(divergence: Divergence) -> str:
+    """A divergence in a line, without its values, which drift: ``result 0 of f, br_if in f (leap.c:12)``."""
+    where = divergence.where
+    item = where.item if where.item.startswith(divergence.kind) else f"{divergence.kind} {where.item}".strip()
+    code = " in ".join(part for part in (where.branch, where.function) if part)
+    line = f" ({where.file}{'' if where.line is None else f':{where.line}'})" if where.file else ""
+    return visible(f"{item}{', ' if code else ''}{code}{line}", 160)
+
+
+def apply(report: Report, baseline: Baseline, today: date, *, file: str = "", strict: bool = False) -> Report:
+    """The report with each divergence told as known or new, and what became of every entry."""
+    subject = of(report.subject)
+    theirs = {key: each for key, each in baseline.entries.items() if each.since.subject == subject.subject}
+    known = {key for key, each in theirs.items() if each.fixed is None}
+    cases = tuple(_case(case, known) for case in report.cases)
+    shown = seen(report)
+    standings = [_unlisted(each, theirs.get(key)) for key, each in shown.items() if key not in known]
+    by_name = {case.case: case for case in report.cases}
+    for key in sorted(known):
+        entry = theirs[key]
+        standings.append(_standing(entry, shown.get(key), by_name, report, today))
+    standings.sort(key=lambda each: _ORDER.index(each.state))
+    told = BaselineReport(file, strict, tuple(standings))
+    return msgspec.structs.replace(report, cases=cases, totals=totals(cases), baseline=told)
+
+
+def _case(case: CaseReport, known: set[str]) -> CaseReport:
+    """The case with the verdict ``known`` where all that diverges is; what has no signature is never known."""
+    passes = tuple(msgspec.structs.replace(each, verdict="known") if _is_known(each, known) else each for each in case.passes)
+    if passes == case.passes:
+        return case
+    verdict = worst([each.verdict for each in passes if each.applicable])
+    return msgspec.structs.replace(case, passes=passes, verdict=verdict)
+
+
+def _is_known(each: PassReport, known: set[str]) -> bool:
+    if each.verdict not in ("diverge", "flaky"):
+        return False
+    signatures = {one.signature for one in each.divergences} | {one for run in each.repeats for one in run.signatures}
+    undecided = any(run.verdict not in ("agree", "diverge") for run in each.repeats)
+    return bool(signatures) and signatures <= known and not undecided
+
+
+def _unlisted(shown: Seen, fixed: Entry | None) -> Standing:
+    if fixed is not None and fixed.fixed is not None:
+        why = f"it was gone in {visible(fixed.fixed.version or fixed.fixed.sha256[:12], 40)}"
+        return Standing(shown.signature, "returned", shown.cases, fixed.issue, fixed.note, why)
+    return Standing(shown.signature, "flaky" if shown.flaky else "new", shown.cases, why=shown.what)
+
+
+def _standing(entry: Entry, shown: Seen | None, cases: Mapping[str, CaseReport], report: Report, today: date) -> Standing:
+    state, why = _state(entry, shown, cases, report, today)
+    names = shown.cases if shown else entry.cases
+    return Standing(entry.signature, state, names, entry.issue, entry.note or entry.what, why)
+
+
+def _state(
+    entry: Entry, shown: Seen | None, cases: Mapping[str, CaseReport], report: Report, today: date
+) -> tuple[EntryState, str]:
+    more = sorted(set(shown.cases) - set(entry.cases)) if shown else []
+    if more:
+        return "wider", f"its entry does not name {', '.join(visible(each, 60) for each in more[:3])}{' ...' if more[3:] else ''}"
+    if entry.expires is not None and entry.expires < today:
+        return "expired", f"on {entry.expires.isoformat()}"
+    if shown is not None:
+        return ("flaky", "it shows up in some runs only") if shown.flaky else ("known", "")
+    return _unseen(entry, cases, report)
+
+
+def _unseen(  # noqa: PLR0911 - one line a reason
+    entry: Entry, cases: Mapping[str, CaseReport], report: Report
+) -> tuple[EntryState, str]:
+    """What an entry is that showed up nowhere: fixed only if every one of its cases that exist says so."""
+    there = [cases[name] for name in entry.cases if name in cases]
+    partial = report.interrupted or bool(report.options.get("only") or report.options.get("shard"))
+    if len(there) < len(entry.cases) and partial:
+        return "not run", "not all of its cases were run"
+    if not there:
+        return "stale", f"there is no case {visible(entry.cases[0], 60)} any more"
+    says = [_says(entry, case) for case in there]
+    if "not run" in says:
+        return "not run", "not all of its cases had a complete run"
+    if "masked" in says:
+        return "masked", "another difference in its place comes before it"
+    if entry.since.sha256 and entry.since.sha256 == report.subject.sha256:
+        return "absent", "the subject is the one it was seen in"
+    if entry.flaky:
+        return "absent", "it was flaky: that it does not show up says little"
+    return "fixed", f"gone in {visible(report.subject.version or report.subject.sha256[:12], 40)}"
+
+
+def _says(entry: Entry, case: CaseReport) -> EntryState:
+    """What a case in which the signature did not show up says of it."""
+    for mode in entry.modes or tuple(each.mode for each in case.passes if each.applicable):
+        found = next((each for each in case.passes if each.mode == mode and each.applicable), None)
+        if found is None or found.verdict not in ("agree", "diverge", "known", "flaky"):
+            return "not run"
+        if found.divergences and (not entry.rows or any(_may_hide(each, entry) for each in found.divergences)):
+            return "masked"
+        if found.divergences_total > len(found.divergences):
+            return "masked"
+    return "fixed" if case.passes else "not run"
+
+
+def _may_hide(divergence: Divergence, entry: Entry) -> bool:
+    return divergence.kind in _HIDES or divergence.where.row in entry.rows
+
+
+# Changing it. Each gives the new baseline and, a line a change, what was changed.
+
+Change = tuple[Baseline, tuple[str, ...]]
+
+
+def add(baseline: Baseline, report: Report, signatures: Iterable[str], issue: str, note: str, expires: date | None) -> Change:
+    """Add the given clusters of a report; one that was marked as fixed is known again from this subject on."""
+    entries, lines = dict(baseline.entries), []
+    found = seen(report)
+    for signature in signatures:
+        shown = found[signature]
+        before = entries.get(signature)
+        entry = Entry(
+            signature, shown.cases, of(report.subject), shown.what, issue, note, expires, shown.modes, shown.rows, shown.flaky
+        )
+        again = before is not None and before.fixed is not None
+        if before is not None:
+            entry = msgspec.structs.replace(entry, issue=issue or before.issue, note=note or before.note)
+        entries[signature] = entry
+        cases = plural(len(entry.cases), "case")
+        lines.append(f"{'added again' if again else 'added'} {signature}: {shown.what or 'flaky'}, in {cases}")
+    return Baseline(entries), tuple(lines)
+
+
+def update(baseline: Baseline, report: Report, today: date) -> Change:
+    """What the report says of entries: those that are fixed are marked, cases that came are added, those that are gone dropped."""
+    entries, lines = dict(baseline.entries), []
+    shown = seen(report)
+    told = apply(report, baseline, today).baseline or BaselineReport()
+    existing = {case.case for case in report.cases}
+    partial = report.interrupted or bool(report.options.get("only") or report.options.get("shard"))
+    for standing in told.standings:
+        entry = entries.get(standing.signature)
+        if entry is None or entry.fixed is not None:
+            continue
+        after, said = entry, []
+        here = shown.get(standing.signature)
+        if standing.state == "fixed":
+            after, said = msgspec.structs.replace(after, fixed=of(report.subject)), [f"marked as fixed: {standing.why}"]
+        elif here is not None:
+            after, said = _widened(after, here)
+        gone = set(after.cases) - existing
+        if gone and not partial and gone != set(after.cases):
+            after = msgspec.structs.replace(after, cases=tuple(sorted(set(after.cases) - gone)))
+            said = [*said, f"{plural(len(gone), 'case')} dropped that no longer exist"]
+        if said:
+            entries[entry.signature] = after
+            lines.append(f"{entry.signature}: {'; '.join(said)}")
+    return Baseline(entries), tuple(lines)
+
+
+def _widened(entry: Entry, here: Seen) -> tuple[Entry, list[str]]:
+    said = []
+    more = [case for case in here.cases if case not in entry.cases]
+    if more:
+        said.append(f"{plural(len(more), 'case')} added: {', '.join(visible(each, 60) for each in more[:5])}")
+    if here.flaky and not entry.flaky:
+        said.append("marked as flaky")
+    rows = () if not entry.rows or not here.rows else tuple(sorted({*entry.rows, *here.rows}))
+    modes = tuple(sorted({*entry.modes, *here.modes}))
+    if not here.flaky and (rows, modes) != (tuple(sorted(entry.rows)), tuple(sorted(entry.modes))):
+        said.append("also seen in another row or mode")
+    else:
+        rows, modes = entry.rows, entry.modes
+    after = msgspec.structs.replace(
+        entry, cases=tuple(sorted({*entry.cases, *more})), flaky=entry.flaky or here.flaky, rows=rows, modes=modes
+    )
+    return after, said
+
+
+def prune(baseline: Baseline, report: Report, today: date, *, fixed: bool = False) -> Change:
+    """Remove entries none of whose cases exists; with ``fixed`` also those marked as fixed, whose return is then told as new."""
+    told = apply(report, baseline, today).baseline or BaselineReport()
+    stale = {each.signature for each in told.of("stale")}
+    entries, lines = {}, []
+    for key, entry in baseline.entries.items():
+        if key in stale or (fixed and entry.fixed is not None):
+            lines.append(f"removed {key}: {'its cases no longer exist' if key in stale else 'it was marked as fixed'}")
+        else:
+            entries[key] = entry
+    return Baseline(entries), tuple(lines)

@@ -1,0 +1,125 @@
+"""``diffcheck baseline``: what is known, kept by cluster from the last report."""
+
+from __future__ import annotations
+
+from datetime import date, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import rich_click as click
+
+from diffcheck.cli import life
+from diffcheck.cli.options import options
+from diffcheck.errors import ConfigError
+
+if TYPE_CHECKING:
+    from diffcheck.baseline import Baseline
+    from diffcheck.verdict import Report
+
+_DEFAULT = "baseline.toml"
+
+
+@click.group("baseline")
+def command() -> None:
+    """Keep the file of known divergences, baseline.toml, by cluster and from the last report; each change is printed."""
+
+
+@command.command("add")
+@click.argument("signatures", nargs=-1, metavar="SIGNATURE...")
+@click.option("--all", "every", is_flag=True, help="Add every cluster that is new or has returned.")
+@click.option("--issue", default="", metavar="URL", help="The issue in which the bug is told.")
+@click.option("--note", default="", metavar="TEXT", help="What is to be said of it.")
+@click.option(
+    "--expires", type=click.DateTime(("%Y-%m-%d",)), metavar="DATE", help="After this day the entry is reported (YYYY-MM-DD)."
+)
+@options("baseline", "reports")
+def add(
+    signatures: tuple[str, ...], issue: str, note: str, expires: datetime | None, baseline: str | None, reports: str, *, every: bool
+) -> int:
+    """Add clusters of the last report. SIGNATURE is as the report has it, or its beginning."""
+    from diffcheck import baseline as b  # noqa: PLC0415 - only where it is used
+
+    report, known, path = _both(baseline, reports)
+    new = [each.signature for each in _told(report, known).of("new", "returned", "flaky") if _is_new(known, each.signature)]
+    if not signatures and not every:
+        some = f": {', '.join(new[:8])}" if new else ""
+        raise ConfigError(
+            f"no signature was given; {len(new)} of the last report are not known{some}", hint="name them, or give --all"
+        )
+    wanted = dict.fromkeys([*(new if every else ()), *(_full(each, list(b.seen(report))) for each in signatures)])
+    expiry: date | None = expires.date() if expires else None
+    return _write(b.add(known, report, wanted, issue, note, expiry), path)
+
+
+@command.command("update")
+@options("baseline", "reports")
+def update(baseline: str | None, reports: str) -> int:
+    """Take over what the last report says of entries: fixed ones are marked, cases are added and dropped."""
+    from diffcheck import baseline as b  # noqa: PLC0415 - only where it is used
+
+    report, known, path = _both(baseline, reports)
+    return _write(b.update(known, report, life.today()), path)
+
+
+@command.command("prune")
+@click.option("--fixed", is_flag=True, help="Remove also what is marked as fixed; should it return, it is then told as new.")
+@options("baseline", "reports")
+def prune(baseline: str | None, reports: str, *, fixed: bool) -> int:
+    """Remove the entries none of whose cases exists any more."""
+    from diffcheck import baseline as b  # noqa: PLC0415 - only where it is used
+
+    report, known, path = _both(baseline, reports)
+    return _write(b.prune(known, report, life.today(), fixed=fixed), path)
+
+
+@command.command("list")
+@options("baseline")
+def list_(baseline: str | None) -> int:
+    """Print the entries."""
+    from diffcheck import baseline as b  # noqa: PLC0415 - only where it is used
+    from diffcheck.report import over_time, words  # noqa: PLC0415 - rich, only where it is used
+
+    over_time.entries(b.read(Path(baseline or _DEFAULT)), words.console())
+    return 0
+
+
+def _both(file: str | None, reports: str) -> tuple[Report, Baseline, Path]:
+    from diffcheck import baseline as b  # noqa: PLC0415 - only where it is used
+    from diffcheck.report import json_  # noqa: PLC0415 - as above
+
+    path = Path(file or _DEFAULT)
+    return json_.read(Path(reports) / json_.FILE_NAME), b.read(path) if path.exists() else b.Baseline(), path
+
+
+def _told(report: Report, known: Baseline):  # type: ignore[no-untyped-def]  # noqa: ANN202
+    from diffcheck import baseline as b  # noqa: PLC0415 - only where it is used
+
+    return b.apply(report, known, life.today()).baseline
+
+
+def _is_new(known: Baseline, signature: str) -> bool:
+    entry = known.entries.get(signature)
+    return entry is None or entry.fixed is not None
+
+
+def _full(given: str, known: list[str]) -> str:
+    found = [given] if given in known else [each for each in known if given and each.startswith(given)]
+    if len(found) == 1:
+        return found[0]
+    some = ", ".join((found or known)[:8]) or "none"
+    what = f"{len(found)} signatures begin with {given!r}" if found else f"the last report has no signature {given!r}"
+    raise ConfigError(what, hint=f"{'they' if found else 'there'} are {some}")
+
+
+def _write(change: tuple[Baseline, tuple[str, ...]], path: Path) -> int:
+    from diffcheck import baseline as b  # noqa: PLC0415 - only where it is used
+
+    after, lines = change
+    for line in lines:
+        click.echo(line)
+    if lines:
+        b.write(after, path)
+        click.echo(f"{path}: {len(after.entries)} entries", err=True)
+    else:
+        click.echo(f"{path}: nothing to change", err=True)
+    return 0

@@ -1,0 +1,34 @@
+"""``diffcheck config``: what is in force, and from where."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import rich_click as click
+
+from diffcheck import config
+from diffcheck.cli.options import options
+
+
+@click.command("config")
+@options(*(option.name for option in config.OPTIONS))
+def command(**given: Any) -> int:  # noqa: ANN401 - the options of the table
+    """Print every option's value and where it comes from: command line, environment, file or default.
+
+    The file is diffcheck.toml, or [tool.diffcheck] in pyproject.toml, in the working folder or above it up to the repository's
+    root. Its keys are the options' names; [backends.NAME] with command and protocol (harness or wasi) names an engine.
+    """
+    from diffcheck.cli import configured  # noqa: PLC0415 - with the command
+    from diffcheck.report import tables, words  # noqa: PLC0415 - rich, only where it is used
+
+    found = configured.in_force()
+    lines = []
+    for option in config.OPTIONS:
+        source = configured.words(configured.source(option.key))
+        place = {"file": found.file, "environment": option.env}.get(source, "")
+        value = given[option.key]
+        default = value is None or value is False
+        said = f"({option.default_help})" if default else f"{value:g}" if isinstance(value, float) else str(value)
+        lines.append((option.name, said, source, place))
+    tables.settings(lines, found.file, found.backends, found.commands, words.console(), trusted=found.trusted)
+    return 0

@@ -1,0 +1,63 @@
+"""What the configuration file sets for a command: its options' defaults, and the backends that it may name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import rich_click as click
+
+from diffcheck import config, settings
+from diffcheck.errors import ConfigError
+from diffcheck.text import visible
+
+if TYPE_CHECKING:
+    from click.core import ParameterSource
+
+_ENGINES = {"subject", "oracle", "kilnd"}
+
+
+def load(ctx: click.Context, command: str, *, trust: bool) -> None:
+    """Find the file and make it the source of the command's defaults; refuses commands of a file that is not trusted."""
+    found = settings.find(Path.cwd())
+    ctx.obj = found
+    if not found.file:
+        return
+    group = ctx.command
+    wanted = group.get_command(ctx, command) if isinstance(group, click.Group) else None
+    takes = {each.name for each in wanted.params if not each.multiple} if wanted is not None else set()
+    if found.commands and not found.trusted and not trust and command != "config" and takes & _ENGINES:
+        raise ConfigError(
+            f"{visible(found.file)} says what to run ({visible(found.commands[0])}), and it is not in a repository's root",
+            hint="read it, then give --trust-config",
+        )
+    values = {each.key: found.values[each.name] for each in config.OPTIONS if each.name in found.values}
+    ctx.default_map = {command: {key: value for key, value in values.items() if key in takes}}
+
+
+def in_force() -> settings.Settings:
+    """The settings of the command that is running."""
+    ctx = click.get_current_context(silent=True)
+    return (ctx.find_object(settings.Settings) if ctx is not None else None) or settings.Settings()
+
+
+def engine(key: str, name: str) -> str:
+    """The backend that an option's value names, by the file's own names too; says on stderr what the file has us run."""
+    found = in_force()
+    spec = found.backends.get(name, name)
+    told = source(key)
+    if spec != name or (":" in spec and told is not None and told.name == "DEFAULT_MAP"):
+        click.echo(f"note: the {key} is run as {visible(found.file)} says: {visible(spec, 1000)}", err=True)
+    return spec
+
+
+def source(key: str) -> ParameterSource | None:
+    """Where an option of the command that is running has its value from."""
+    ctx = click.get_current_context(silent=True)
+    return ctx.get_parameter_source(key) if ctx is not None else None
+
+
+def words(told: ParameterSource | None) -> str:
+    """Where an option's value comes from, as ``diffcheck config`` tells it."""
+    names = {"COMMANDLINE": "command line", "ENVIRONMENT": "environment", "DEFAULT_MAP": "file"}
+    return names.get(told.name, "default") if told is not None else "default"

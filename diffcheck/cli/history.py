@@ -1,0 +1,32 @@
+"""``diffcheck history``: when a case's verdict changed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import rich_click as click
+
+from diffcheck.cli.options import options
+
+
+@click.command("history")
+@click.argument("case", required=False, default="")
+@options("reports")
+def command(case: str, reports: str) -> int:
+    """Show in which runs verdicts changed, at which version of the subject, and where the subject got slower or hungrier.
+
+    CASE is a case's name, or a part of it that no other case has; without it, all cases.
+    """
+    from diffcheck import history  # noqa: PLC0415 - sqlite3, only where it is used
+    from diffcheck.errors import ReportError  # noqa: PLC0415 - as above
+    from diffcheck.report import over_time, words  # noqa: PLC0415 - rich, only where it is used
+
+    path = Path(reports) / history.FILE_NAME
+    if not path.is_file():
+        raise ReportError(f"there is no history at {path}", hint="run `diffcheck run PATH` first, or give --reports DIR")
+    nights = history.nights(path)
+    if case:
+        case = over_time.find(tuple(nights), case)
+        nights = {case: nights[case]}
+    over_time.history(nights, history.runs(path), words.console(), whole=bool(case))
+    return 0

@@ -1,0 +1,65 @@
+"""``diffcheck imports``: what an artifact's imports are given, and what an engine has of its own."""
+
+from __future__ import annotations
+
+import datetime as dt
+
+import rich_click as click
+
+from diffcheck.cli.options import options
+from diffcheck.errors import ConfigError
+
+_EPILOG = (
+    "A verdict says what was seen: real, it did what it must; stub, it was accepted and did nothing; broken, it did something "
+    "wrong; absent, there is no such function. Exit code 2 where the engine to probe is missing or cannot be probed, else 0."
+)
+
+
+@click.command("imports", epilog=_EPILOG)
+@click.argument("artifacts", nargs=-1, metavar="[ARTIFACT...]")
+@click.option("--probe", is_flag=True,
+              help="Measure what the engine itself gives, by a generated module for each function of wasi.")  # fmt: skip
+@click.option("--subject", default="kilnd", show_default=True, metavar="NAME", envvar="DIFFCHECK_SUBJECT", show_envvar=True,
+              help="The engine to probe.")  # fmt: skip
+@click.option("--keep", metavar="DIR", default="", show_default="nothing is kept",
+              help="Leave each probe's module, its command and what came out in this folder.")  # fmt: skip
+@click.option("--engine-version", default="", metavar="TEXT", show_default="what the engine says",
+              help="The version to name on a page, for an engine that does not say its own.")  # fmt: skip
+@click.option("--format", "format_", type=click.Choice(("table", "json", "markdown")), default="table", show_default=True,
+              help="What to print.")  # fmt: skip
+@options("kilnd", "deadline", "memory-limit")
+def command(  # noqa: PLR0913 - one an option
+    artifacts: tuple[str, ...],
+    *,
+    probe: bool,
+    subject: str,
+    keep: str,
+    engine_version: str,
+    format_: str,
+    kilnd: str | None,
+    deadline: float,
+    memory_limit: int,
+) -> int:
+    """List each import with its signature, what the capsule gives it, what engines give it, and how often it was called.
+
+    ARTIFACT is a .wasm or .wat file or a folder; it is run in the capsule under the oracle, to count calls. Without one, --probe
+    alone says what the engine has.
+    """
+    from diffcheck.backend import Limits  # noqa: PLC0415 - engines, only where they are used
+    from diffcheck.imports import Request, survey  # noqa: PLC0415 - as above
+    from diffcheck.report import imports as report  # noqa: PLC0415 - rich, only where it is used
+    from diffcheck.report import words  # noqa: PLC0415 - as above
+
+    if not artifacts and not probe:
+        raise ConfigError("there is nothing to look at", hint="give an artifact, or --probe to ask the engine")
+    limits = Limits(deadline_s=deadline, memory_bytes=memory_limit)
+    request = Request(artifacts, probe, "kilnd" if subject == "auto" else subject, keep, {"kilnd": kilnd} if kilnd else {}, limits)
+    found = survey(request, lambda line: click.echo(f"note: {line}", err=True))
+    if format_ == "json":
+        click.echo(report.as_json(found))
+    elif format_ == "markdown":
+        today = dt.datetime.now(tz=dt.UTC).date()
+        click.echo(report.as_markdown(found, today, version=engine_version), nl=False)
+    else:
+        report.show(found, words.console())
+    return 0

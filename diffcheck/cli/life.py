@@ -1,0 +1,57 @@
+"""What a run has to do with the runs before it: what is known, and the history."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+import rich_click as click
+
+from diffcheck.text import visible
+
+if TYPE_CHECKING:
+    from diffcheck.runner.request import Request
+    from diffcheck.verdict import Report
+
+
+class Known:
+    """The baseline of a run; without a file nothing is known."""
+
+    def __init__(self, file: str | None, *, strict: bool) -> None:
+        from diffcheck import baseline  # noqa: PLC0415 - slow to import, only for a run
+
+        self._file, self._strict = file or "", strict
+        self._baseline = baseline.read(Path(file)) if file else None
+
+    def request(self, wanted: Request) -> Request:
+        """The request, with what needs no confirmation."""
+        return msgspec.structs.replace(wanted, known=self._baseline.known()) if self._baseline else wanted
+
+    def apply(self, report: Report) -> Report:
+        """The report with what is known told as known."""
+        from diffcheck import baseline  # noqa: PLC0415 - as above
+        from diffcheck.verdict import BaselineReport  # noqa: PLC0415 - as above
+
+        if self._baseline is not None:
+            return baseline.apply(report, self._baseline, today(), file=self._file, strict=self._strict)
+        return msgspec.structs.replace(report, baseline=BaselineReport(strict=True)) if self._strict else report
+
+
+def today() -> date:
+    """The date in UTC, so that a run's verdict does not depend on the machine's time zone."""
+    return datetime.now(UTC).date()
+
+
+def remember(report: Report, reports: Path) -> None:
+    """Add the run to the history; one that cannot be written is said and costs the run nothing else."""
+    from diffcheck import history  # noqa: PLC0415 - sqlite3, only for a run
+    from diffcheck.errors import ReportError  # noqa: PLC0415 - as above
+
+    if report.interrupted:
+        return  # half a night is no night
+    try:
+        history.add(reports / history.FILE_NAME, report)
+    except ReportError as error:
+        click.echo(f"note: {visible(str(error), 500)}; {visible(error.hint, 500)}", err=True)

@@ -1,0 +1,285 @@
+"""What ``diffcheck imports`` found, as tables for a terminal, as JSON, and as a Markdown page."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import re
+from collections import Counter
+from itertools import groupby
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+from diffcheck import __version__
+from diffcheck.probe.wasi import VERDICTS
+from diffcheck.report import markdown, words
+from diffcheck.text import plural
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from rich.console import Console
+
+    from diffcheck.imports import Artifact, Given, Import, Survey
+    from diffcheck.probe.wasi import Found, Probed
+
+_PLAIN_NAME: Final = re.compile(r"[A-Za-z0-9 :/@.,$()\[\]_+-]+")
+_PLAIN_TEXT: Final = re.compile(r"[A-Za-z0-9 :/@.,;$()%'-]*")
+_NUMBERED: Final = re.compile(r"\$[0-9]+\Z")
+STYLES: Final = {"real": "green", "stub": "yellow", "broken": "bold red", "absent": "dim"}
+MEANINGS: Final = {
+    "real": "the call came back and did what it must, which was seen from outside: bytes on stdout, a file, a second answer "
+    "that differs from the first",
+    "stub": "the call was accepted and did nothing, or gives the same whatever is asked",
+    "broken": "wrong arguments, a wrong result, damage to the caller's memory or stack, or a failure where it should succeed",
+    "absent": "there is no such function",
+}
+
+
+def as_json(survey: Survey) -> str:
+    """The whole survey."""
+    built = msgspec.to_builtins(survey)
+    return json.dumps({"schema": "diffcheck-imports-v1", "tool": f"diffcheck {__version__}", **built}, indent=2)
+
+
+# Terminal.
+
+
+def show(survey: Survey, console: Console) -> None:
+    """Print a table an artifact, then the engine's functions by interface."""
+    for each in survey.artifacts:
+        console.print(Text.assemble("\n", words.safe(each.path, words.HEADING), f"  {_count(each)}"))
+        for line in _notes(each):
+            console.print(words.safe(line, "yellow", 600))
+        if each.imports:
+            console.print(_table(each.imports))
+    if survey.probed:
+        console.print(Text(f"\nWhat {survey.label} gives, measured", words.HEADING))
+        console.print(_by_interface(survey.probed))
+        console.print(_details(survey.probed))
+    if survey.missing:
+        console.print(words.safe(survey.missing, words.QUIET, 300))
+    if survey.kept:
+        console.print(words.safe(f"modules, commands and what came out: {survey.kept}", words.QUIET, 300))
+
+
+def _count(artifact: Artifact) -> str:
+    others = "".join(f", {plural(count, kind)}" for kind, count in artifact.others.items())
+    return plural(len(artifact.imports), "imported function") + others
+
+
+def _notes(artifact: Artifact) -> Iterator[str]:
+    if artifact.problem:
+        yield artifact.problem
+    if artifact.out_of_scope:
+        yield f"out of scope: {artifact.out_of_scope}"
+    if artifact.not_run:
+        yield f"it was not run: {artifact.not_run}"
+
+
+def _table(imports: Iterable[Import]) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, expand=True, pad_edge=False, header_style="bold")
+    table.add_column("function", ratio=6, overflow="fold")
+    table.add_column("signature", ratio=4, overflow="fold")
+    table.add_column("in the capsule", ratio=4, overflow="fold")
+    table.add_column("calls", justify="right", no_wrap=True)
+    table.add_column("engines themselves", ratio=4, overflow="fold")
+    for interface, group in _grouped(imports):
+        table.add_row(words.safe(interface, words.HEADING))
+        for each in group:
+            table.add_row(
+                words.safe(f"  {each.function}"),
+                words.safe(each.signature, words.QUIET),
+                words.safe(_stub(each), "" if each.stub == "functional" else "yellow", 300),
+                _calls(each),
+                _natives(each.native),
+            )
+    return table
+
+
+def _grouped(imports: Iterable[Import]) -> list[tuple[str, list[Import]]]:
+    """By interface, in the order of each one's first import: a fuse imports an interface once for each component."""
+    found: dict[str, list[Import]] = {}
+    for each in imports:
+        found.setdefault(each.interface, []).append(each)
+    return list(found.items())
+
+
+def _stub(each: Import) -> str:
+    return f"{each.stub}: {each.reason}" if each.reason else each.stub
+
+
+def _calls(each: Import) -> str:
+    return "not run" if each.calls is None else f"{each.calls:,}"
+
+
+def _natives(native: Sequence[Given]) -> Text:
+    if not native:
+        return Text("not measured", words.QUIET)
+    text = Text()
+    for each in native:
+        text.append("\n" if text else "")
+        text.append(f"{each.how}: ").append(each.call.verdict, STYLES[each.call.verdict])
+        if each.indirect is not None and each.indirect.verdict != each.call.verdict:
+            text.append(", by call_indirect ").append(each.indirect.verdict, STYLES[each.indirect.verdict])
+    return text
+
+
+def _by_interface(probed: Sequence[Probed]) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
+    table.add_column("package")
+    for verdict in VERDICTS:
+        table.add_column(verdict, justify="right", style=STYLES[verdict])
+    for package, counted in _counted(probed, indirect=False):
+        table.add_row(words.safe(package), *(f"{counted[each]:,}" for each in VERDICTS))
+    return table
+
+
+def _details(probed: Iterable[Probed]) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, expand=True, pad_edge=False, header_style="bold")
+    table.add_column("function", ratio=5, overflow="fold")
+    table.add_column("call", no_wrap=True)
+    table.add_column("call_indirect", no_wrap=True)
+    table.add_column("what was seen", ratio=6, overflow="fold")
+    for module, group in groupby(probed, lambda each: each.module):
+        table.add_row(words.safe(module, words.HEADING))
+        for each in group:
+            one, other = (Text(verdict, STYLES[verdict]) for verdict in (each.verdict, each.indirect))
+            table.add_row(words.safe(f"  {each.name}"), one, other, words.safe(seen(each), limit=400))
+    return table
+
+
+# Both.
+
+
+def seen(each: Probed) -> str:
+    """What was seen, in one sentence; both ways where they differ."""
+    if each.why == each.why_indirect:
+        return each.why
+    ways = ((f"call: {each.why}" if each.why else ""), (f"call_indirect: {each.why_indirect}" if each.why_indirect else ""))
+    return "; ".join(way for way in ways if way)
+
+
+def _package(each: Probed) -> str:
+    return each.module.partition("/")[0].partition("@")[0]
+
+
+def _counted(probed: Sequence[Probed], *, indirect: bool) -> list[tuple[str, Counter[str]]]:
+    """How many functions of each package have which verdict.
+
+    A function that was asked at several versions counts once, and a name with the number that a fuse of components gave it not.
+    """
+    once = {(each.interface, each.name): each for each in reversed(probed) if not _NUMBERED.search(each.name)}
+    found: dict[str, Counter[str]] = {}
+    for each in reversed(once.values()):
+        found.setdefault(_package(each), Counter())[each.indirect if indirect else each.verdict] += 1
+    return list(found.items())
+
+
+# Markdown.
+
+
+def as_markdown(survey: Survey, day: dt.date, *, version: str = "") -> str:
+    """A page: what was measured and how, a summary, every function; then each artifact's imports."""
+    return "\n".join([*_page(survey, day, version), *(line for each in survey.artifacts for line in _artifact(each)), ""])
+
+
+def _code(name: str) -> str:
+    """A name as code; between backquotes, which are easier to read, where nothing in it could act."""
+    return f"`{name}`" if _PLAIN_NAME.fullmatch(name) else markdown.code(name)
+
+
+def _prose(value: str, limit: int = 200) -> str:
+    """A text; as it is where nothing in it could act."""
+    return value if len(value) <= limit and _PLAIN_TEXT.fullmatch(value) else markdown.text(value, limit)
+
+
+def _page(survey: Survey, day: dt.date, version: str) -> Iterator[str]:
+    engine = survey.engine
+    if engine is None or not survey.probed:
+        yield from ("# Imports", "", _prose(survey.missing, 400))
+        return
+    said = version or engine.version
+    yield f"# What {_prose(engine.name)} {_prose(said)}".rstrip() + " gives for wasi imports"
+    yield from ("", f"Measured on {day.isoformat()} with diffcheck {__version__} by `diffcheck imports --probe`, on the binary", "")
+    yield f"    sha256 {engine.sha256}"
+    yield ""
+    total = sum(counted.total() for _, counted in _counted(survey.probed, indirect=False))
+    yield (
+        f"{plural(total, 'function')} were asked about, each by a module of its own that was made for it and run with "
+        f"{_code(survey.label)}. A verdict says what was seen to happen, not what the engine says that it has. "
+        "`--keep DIR` leaves each module, its command and what came out."
+    )
+    yield ""
+    yield from (f"- **{verdict}**: {meaning}." for verdict, meaning in MEANINGS.items())
+    yield ""
+    yield (
+        "Each function is called by `call`, and again by `call_indirect`, which is how the shims of a componentised program call "
+        "its imports: an engine may treat the two differently. The arguments of a call have distinct values; where the engine's "
+        "own log shows that they arrive in another order, the verdict says so. Where the call that would give a handle fails, the "
+        "function is asked with a handle that nobody gave, and taking it is no more than a stub."
+    )
+    for indirect in (False, True):
+        yield from _summary(survey.probed, indirect=indirect)
+    for module, group in groupby(survey.probed, lambda each: each.module):
+        yield from (
+            "",
+            f"## {_code(module)}",
+            "",
+            "| function | call | call_indirect | what was seen |",
+            "| --- | --- | --- | --- |",
+        )
+        for each in group:
+            yield f"| {_code(each.name)} | {each.verdict} | {each.indirect} | {_prose(seen(each), 600)} |"
+
+
+def _summary(probed: Sequence[Probed], *, indirect: bool) -> Iterator[str]:
+    way = "call_indirect" if indirect else "call"
+    yield from ("", f"## By package, for `{way}`", "")
+    yield f"| package | {' | '.join(VERDICTS)} |"
+    yield "| --- " + "| ---: " * len(VERDICTS) + "|"
+    sums: Counter[str] = Counter()
+    for package, counted in _counted(probed, indirect=indirect):
+        sums += counted
+        yield f"| {_code(package)} | {' | '.join(str(counted[each]) for each in VERDICTS)} |"
+    yield f"| all | {' | '.join(str(sums[each]) for each in VERDICTS)} |"
+
+
+def _artifact(artifact: Artifact) -> Iterator[str]:
+    yield from ("", f"## Imports of {_code(artifact.path)}", "", _count(artifact) + ".")
+    for line in _notes(artifact):
+        yield from ("", _prose(line, 600))
+    if not artifact.imports:
+        return
+    yield from (
+        "",
+        "| interface | function | signature | in the capsule | calls | engines themselves |",
+        "| --- " * 4 + "| ---: | --- |",
+    )
+    for each in (each for _, group in _grouped(artifact.imports) for each in group):
+        native = "; ".join(_native_words(given) for given in each.native) or "not measured"
+        cells = (
+            _code(each.interface),
+            _code(each.function),
+            _code(each.signature or "()"),
+            _prose(_stub(each), 300),
+            _calls(each),
+            _prose(native, 400),
+        )
+        yield f"| {' | '.join(cells)} |"
+
+
+def _native_words(given: Given) -> str:
+    def said(found: Found) -> str:
+        return found.verdict
+
+    other = given.indirect
+    differs = other is not None and other.verdict != given.call.verdict
+    return f"{given.how}: {said(given.call)}" + (f" ({said(other)} by call_indirect)" if other is not None and differs else "")
+
+
+__all__ = ["as_json", "as_markdown", "seen", "show"]

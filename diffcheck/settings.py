@@ -1,0 +1,182 @@
+"""The configuration file: ``diffcheck.toml``, or ``[tool.diffcheck]`` in ``pyproject.toml``; each key is the name of an option.
+
+It is looked for from the working folder upward to the repository's root, the folder that holds ``.git``, and no higher; without
+a repository in the working folder only. What it says to run is run only where it stands in the repository's own root.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import tomllib
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from diffcheck import config
+from diffcheck.errors import ConfigError
+from diffcheck.text import visible
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+FILE_NAME: Final = "diffcheck.toml"
+PROJECT: Final = "pyproject.toml"
+BASELINE: Final = "baseline.toml"
+PROTOCOLS: Final = ("harness", "wasi")
+_CAP_BYTES: Final = 1 << 20
+_COMMANDS: Final = ("subject", "oracle", "kilnd")
+_TYPES: Final = {
+    "text": (str,), "path": (str,), "choice": (str,), "count": (int,), "number": (int,), "seconds": (int, float),
+    "size": (str, int), "flag": (bool,),
+}  # fmt: skip
+_WORDS: Final = {
+    "text": "a string", "path": "a string", "choice": "a string", "count": "a whole number", "number": "a whole number",
+    "seconds": "a number of seconds", "size": "a size such as '512MiB', or a number of bytes", "flag": "true or false",
+}  # fmt: skip
+
+
+class Settings(msgspec.Struct, frozen=True):
+    """What a file says. ``values`` are as click takes them, by option name; ``backends`` are ``PROTOCOL:COMMAND`` by name;
+    ``commands`` is what it says to run, in its own words; ``trusted`` whether the file stands where that is allowed.
+    """
+
+    file: str = ""
+    values: dict[str, str | int | float | bool] = {}
+    backends: dict[str, str] = {}
+    commands: tuple[str, ...] = ()
+    trusted: bool = False
+
+
+def find(folder: Path) -> Settings:
+    """The settings in force in a folder; empty where there is no file. Raises ``ConfigError``."""
+    root = next((each for each in (folder, *folder.parents) if (each / ".git").exists()), None)
+    for each in (folder, *folder.parents):
+        found = _read(each, trusted=each == root)
+        if found is not None:
+            return found
+        if each == (root or folder):
+            break
+    return Settings()
+
+
+def _read(folder: Path, *, trusted: bool) -> Settings | None:
+    for name in (FILE_NAME, PROJECT):
+        path = folder / name
+        if not path.is_file():
+            continue
+        raw = _toml(path)
+        if name == PROJECT:
+            tool = raw.get("tool")
+            if not isinstance(tool, dict) or "diffcheck" not in tool:
+                continue
+            raw = tool["diffcheck"]
+        try:
+            return _settings(raw, path, trusted=trusted and path.stat().st_uid in (0, os.geteuid()))
+        except ConfigError as error:
+            raise ConfigError(f"{visible(str(path))}: {error}", hint=error.hint) from error
+    return None
+
+
+def _toml(path: Path) -> dict[str, object]:
+    name = visible(str(path))
+    try:
+        with path.open("rb") as file:
+            data = file.read(_CAP_BYTES + 1)
+        if len(data) > _CAP_BYTES:
+            raise ConfigError(f"{name} has over 1 MiB", hint="is this the right file?")
+        return tomllib.loads(data.decode())
+    except OSError as error:
+        raise ConfigError(f"{name} cannot be read: {error.strerror}", hint="check its permissions") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise ConfigError(f"{name} is no TOML: {visible(str(error))}", hint="correct the line") from error
+
+
+def _settings(raw: object, path: Path, *, trusted: bool) -> Settings:
+    if not isinstance(raw, dict):
+        raise ConfigError("tool.diffcheck has to be a table", hint="write [tool.diffcheck]")
+    allowed = {each.name: each for each in config.OPTIONS}
+    backends = _backends(raw.get("backends", {}), path.parent)
+    values: dict[str, str | int | float | bool] = {}
+    for key, value in raw.items():
+        if key == "backends":
+            continue
+        if key not in allowed:
+            raise _unknown(key, [*allowed, "backends"], "")
+        values[key] = _value(allowed[key], value, path.parent)
+    commands = [f"backends.{name}: {spec}" for name, spec in backends.items()]
+    commands += [f"{key} = {values[key]}" for key in _COMMANDS if key in values and (key == "kilnd" or ":" in str(values[key]))]
+    beside = path.parent / BASELINE
+    if beside.is_file():
+        values.setdefault("baseline", _shown(beside))
+    return Settings(str(path), values, backends, tuple(commands), trusted)
+
+
+def _value(option: config.Option, value: object, folder: Path) -> str | int | float | bool:
+    types = _TYPES[option.kind]
+    if not isinstance(value, types) or (isinstance(value, bool) and option.kind != "flag"):
+        given = f"{visible(repr(value), 40)}"
+        raise ConfigError(
+            f"{option.name} has to be {_WORDS[option.kind]}, and is {given}", hint=f"see `diffcheck run --help`, {option.flag}"
+        )
+    assert isinstance(value, (str, int, float, bool)), "one of the types"  # noqa: S101 - for the type checker
+    if option.kind == "choice" and value not in option.choices:
+        near = _nearest(str(value), option.choices)
+        hint = f"did you mean {near}?" if near else f"it can be {', '.join(option.choices)}"
+        raise ConfigError(f"{option.name} cannot be {visible(str(value), 40)!r}", hint=hint)
+    if option.kind == "path":
+        return _shown(folder / str(value))
+    if option.name in _COMMANDS and ":" in str(value):
+        protocol, _, command = str(value).partition(":")
+        return f"{protocol}:{_from(folder, command)}"
+    return value
+
+
+def _shown(path: Path) -> str:
+    """A path as it is from the working folder: relative where it lies in it."""
+    path = Path(os.path.normpath(path))
+    here = Path.cwd()
+    return str(path.relative_to(here)) if path.is_relative_to(here) and path != here else str(path)
+
+
+def _from(folder: Path, command: str) -> str:
+    """A command whose program is given by a relative path is meant from the file's folder."""
+    program, space, rest = command.partition(" ")
+    relative = "/" in program and not program.startswith(("/", "~", "$", '"', "'"))
+    return (str(Path(os.path.normpath(folder / program))) if relative else program) + space + rest
+
+
+def _backends(raw: object, folder: Path) -> dict[str, str]:
+    if not isinstance(raw, dict):
+        raise ConfigError("backends has to be a table", hint='write [backends.NAME] with command = "..." and protocol = "harness"')
+    found = {}
+    for name, table in raw.items():
+        where = f"backends.{visible(name, 60)}"
+        if not isinstance(table, dict):
+            raise ConfigError(f"{where} has to be a table", hint=f"write [{where}]")
+        if not name or ":" in name or not name.isprintable():
+            raise ConfigError(f"{where!r} is no name for a backend", hint="take letters, digits and hyphens")
+        for key in table:
+            if key not in ("command", "protocol"):
+                raise _unknown(key, ("command", "protocol"), f"{where}.")
+        command, protocol = table.get("command"), table.get("protocol", "harness")
+        if not isinstance(command, str) or not command.strip():
+            raise ConfigError(f"{where} has no command", hint='add command = "..."')
+        if protocol not in PROTOCOLS:
+            near = _nearest(str(protocol), PROTOCOLS)
+            hint = f"did you mean {near}?" if near else f"it can be {' or '.join(PROTOCOLS)}"
+            raise ConfigError(f"{where}.protocol cannot be {visible(repr(protocol), 40)}", hint=hint)
+        found[name] = f"{protocol}:{_from(folder, command)}"
+    return found
+
+
+def _unknown(key: str, known: Iterable[str], where: str) -> ConfigError:
+    names = list(known)
+    near = _nearest(key, names)
+    hint = f"did you mean {where}{near}?" if near else f"the keys are {', '.join(names)}"
+    return ConfigError(f"unknown key {where}{visible(key, 60)}", hint=hint)
+
+
+def _nearest(word: str, known: Iterable[str]) -> str:
+    return next(iter(difflib.get_close_matches(word[:64].replace("_", "-"), list(known), 1)), "")

@@ -1,0 +1,269 @@
+"""From the first difference in the records to words: the instruction that did it, its operands, the events before, the source."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from diffcheck.observation import Returned, sentence
+from diffcheck.text import visible
+from diffcheck.triage import flow
+from diffcheck.triage.instrument import CALLS
+from diffcheck.triage.log import LogParameters
+from diffcheck.triage.result import Moment
+from diffcheck.values import Value, render
+from diffcheck.wasm.names import function_names
+from diffcheck.wasm.types import RefType
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from diffcheck.observation import Outcome
+    from diffcheck.runner.plan import Plan
+    from diffcheck.triage.instrument import Instrumented, Site
+    from diffcheck.triage.log import Record
+    from diffcheck.triage.result import Localised
+    from diffcheck.triage.search import First
+    from diffcheck.triage.sides import LogSide
+    from diffcheck.wasm.types import ValType
+
+SHOWN: Final = 10
+_HISTORY: Final = 100_000
+_WIDE: Final = 1 << 16
+_REFERENCES: Final = {0: "null", 1: "a reference", 2: "an i31", 3: "a structure", 4: "an array"}
+
+
+class Explainer:
+    """Words the findings of one search. ``detail`` gives an instrumentation that also logs an instruction's operands."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        made: Instrumented,
+        rows: tuple[int, int, int],
+        detail: Callable[[int, int], tuple[Instrumented, LogSide]],
+        answer: Callable[..., Localised],
+        oracle: LogSide,
+    ) -> None:
+        assert plan.module is not None, "the plan has a capsule"  # noqa: S101
+        self.plan, self.module, self.made, self.rows, self.detail, self.answer = plan, plan.module, made, rows, detail, answer
+        self.oracle = oracle
+        self.names = function_names(plan.module)
+
+    def name(self, funcidx: int) -> str:
+        """A function's name, or its number where it has none."""
+        exported = next((each.name for each in self.module.exports if each.kind == "func" and each.index == funcidx), "")
+        return visible(self.names.get(funcidx) or exported or f"function {funcidx}")
+
+    def concerned(self, first: First) -> set[int]:
+        """The functions in which a difference may have come about: those of the events around it, and what they call there."""
+        sites = [self._site(each) for each in (first.oracle, first.subject, *first.before[-2:])]
+        found = {site.function for site in sites if site is not None}
+        for site in sites:
+            body = self.made.bodies_of.get(site.function) if site is not None else None
+            if site is not None and body is not None and site.name == "call":
+                found.add(int(body.code[site.position].instruction.immediates[0]))
+        imported = self.module.n_imported("func")
+        return {each for each in found if each >= imported}
+
+    def function(self, first: First) -> Localised:
+        """The answer as far as function entries and results of calls show it."""
+        site = self._site(first.oracle) or self._site(first.before[-1] if first.before else None)
+        funcidx = site.function if site is not None else -1
+        return self.answer(
+            "function",
+            function=self.name(funcidx),
+            function_index=funcidx,
+            event=first.event,
+            before=self._before(first),
+            why=f"{self._seen(first.oracle, first.oracle_outcome)} against {self._seen(first.subject, first.subject_outcome)}",
+        )
+
+    def instruction(self, first: First) -> Localised:
+        """The answer: the instruction whose execution differs."""
+        one = self._site(first.oracle)
+        same = first.oracle is not None and first.subject is not None and first.oracle.site == first.subject.site
+        if same and one is not None and one.position >= 0:
+            function, position = one.function, one.position
+            texts = self._value(first.oracle, one), self._value(first.subject, one)
+            if one.role in ("stored", "set"):
+                texts = f"has {texts[0]} there afterwards", f"has {texts[1]}"
+            elif one.role == "range":
+                texts = f"has a range with digest {texts[0]} afterwards", f"has {texts[1]}"
+        else:
+            function, position = self._acted(first)
+            here = function, position
+            texts = self._seen(first.oracle, first.oracle_outcome, here), self._seen(first.subject, first.subject_outcome, here)
+            if first.oracle is None and first.subject is None:
+                texts = sentence(first.oracle_outcome), sentence(first.subject_outcome)
+        body = self.made.bodies_of.get(function)
+        if body is None or position < 0:
+            return self.function(first)
+        typed = body.code[position]
+        offset = self.module.bodies[function - self.module.n_imported("func")][0]
+        operands, locals_ = self._surroundings(function, position, first.event)
+        return self.answer(
+            "instruction",
+            row=self._row(),
+            function=self.name(function),
+            function_index=function,
+            offset=typed.instruction.offset - offset,
+            file_offset=typed.instruction.offset,
+            instruction=flow.shown(typed.instruction),
+            event=first.event,
+            oracle=texts[0],
+            subject=texts[1],
+            operands=operands,
+            locals=locals_,
+            before=self._before(first),
+            source=self._source(function),
+            variant=self.made.variant,
+            why=f"the two {'other lane ' if one is not None and one.half else ''}results differ"
+            if same
+            else "control goes on otherwise",
+        )
+
+    # Places.
+
+    def _site(self, record: Record | None) -> Site | None:
+        return self.made.site(record.site) if record is not None else None
+
+    def _acted(self, first: First) -> tuple[int, int]:
+        """The function and position of what acts behind the last common event; where a function ended silently, in its caller."""
+        last = self._site(first.before[-1]) if first.before else None
+        if last is None:
+            return -1, -1
+        function, position = last.function, last.position
+        goes_on = {site.function for site in (self._site(first.oracle), self._site(first.subject)) if site is not None}
+        frames = None
+        while (body := self.made.bodies_of.get(function)) is not None:
+            at = flow.acting(body, position, self.made.unprobed)
+            returned = at == len(body.code) - 1 or body.code[at].instruction.name == "return"
+            if not returned or goes_on <= {function}:
+                return function, at
+            frames = self._frames(first.event) if frames is None else frames[:-1]
+            if not frames or frames[-1][0] != function or frames[-1][1] is None:
+                return function, at
+            caller, called_behind = frames[-1][1]
+            if caller not in self.made.bodies_of or not goes_on & {caller, *(each for each, _ in frames[:-1])}:
+                return function, at
+            function, position = caller, flow.acting(self.made.bodies_of[caller], called_behind, self.made.unprobed)
+        return function, -1
+
+    def _frames(self, event: int) -> list[tuple[int, tuple[int, int] | None]]:
+        """The activations before an event as far as the oracle's last events show them: a function, and where its caller stood."""
+        first, last, flags = self.rows
+        since = max(0, event - _HISTORY)
+        log = self.oracle.logged(LogParameters(first, last, flags, start=since, halt=event, limit=_HISTORY)).log
+        frames: list[tuple[int, tuple[int, int] | None]] = []
+        before: Site | None = None
+        for record in log.records(since) if log is not None else ():
+            site = self._site(record)
+            if site is None:
+                continue
+            if site.role == "entry":
+                frames.append((site.function, (before.function, before.position) if before is not None else None))
+            elif site.name in CALLS and site.role == "result":
+                while frames and not self._called_by(frames[-1][1], site):
+                    frames.pop()
+                frames = frames[:-1]
+            while frames and frames[-1][0] != site.function:
+                frames.pop()
+            before = site
+        return frames
+
+    def _called_by(self, caller: tuple[int, int] | None, site: Site) -> bool:
+        """Whether a frame was made by the call whose result a site logs."""
+        if caller is None or caller[0] != site.function:
+            return False
+        return flow.acting(self.made.bodies_of[site.function], caller[1], self.made.unprobed) == site.position
+
+    def _row(self) -> str:
+        layout = self.plan.capsule.layout if self.plan.capsule is not None else None
+        first, last, _ = self.rows
+        if layout is None or last - first != 1:
+            return ""
+        return layout.rows[layout.n_init + first].name
+
+    def _source(self, function: int) -> str:
+        """The manifest's first source line in this function."""
+        name = self.names.get(function)
+        lines = sorted(
+            (each.file, each.line) for each in self.plan.places.values() if each.line is not None and name and each.function == name
+        )
+        return f"{visible(lines[0][0])}:{lines[0][1]} (its first decision)" if lines else ""
+
+    # Values.
+
+    def _seen(self, record: Record | None, outcome: Outcome, here: tuple[int, int] = (-1, -1)) -> str:
+        """What an engine did at the event: what the instruction ``here`` gave, where it went on, or how it ended."""
+        site = self._site(record)
+        if record is None or site is None:
+            return "came to its end" if isinstance(outcome, Returned) else sentence(outcome)
+        if site.role in ("entry", "argument"):
+            value = f" with argument {site.number} = {self._value(record, site)}" if site.role == "argument" else ""
+            return f"entered `{self.name(site.function)}`{value}"
+        if (site.function, site.position) == here:
+            return f"gave {self._value(record, site)}" if site.role == "result" else "did not trap"
+        offset = site.offset - self.module.bodies[site.function - self.module.n_imported("func")][0]
+        return f"went on to `{site.name}` at {offset:#x} of `{self.name(site.function)}` ({self._value(record, site)})"
+
+    def _value(self, record: Record | None, site: Site) -> str:
+        return _shown(record.value, site.type) if record is not None else ""
+
+    def _before(self, first: First) -> tuple[Moment, ...]:
+        found = []
+        for each in first.before[-SHOWN:]:
+            site = self._site(each)
+            if site is None:
+                continue
+            offset = (
+                site.offset - self.module.bodies[site.function - self.module.n_imported("func")][0] if site.position >= 0 else 0
+            )
+            value = "" if site.role == "entry" else _shown(each.value, site.type)
+            name = site.name if site.role in ("result", "entry") else f"{site.name} ({site.role})"
+            found.append(Moment(each.event, self.name(site.function), offset, name, value))
+        return tuple(found)
+
+    def _surroundings(self, function: int, position: int, event: int) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """The instruction's operands and its function's locals, from the oracle: before the difference they are the subject's too."""
+        made, side = self.detail(function, position)
+        first, last, flags = self.rows
+        since = max(0, event - 8)
+        log = side.logged(LogParameters(first, last, flags, start=since, halt=event + 1)).log
+        if log is None:
+            return (), ()
+        asides = [
+            (each, site)
+            for each in log.records(since)
+            if (site := made.site(each.site)) is not None and site.aside and each.event <= event
+        ]
+        if not asides:
+            return (), ()
+        at = asides[-1][0].event
+        here = [(each, site) for each, site in asides if each.event == at]
+        operands = _joined([(each.value, site) for each, site in here if site.role == "operand"])
+        locals_ = _joined([(each.value, site) for each, site in here if site.role == "local"])
+        return tuple(text for _, text in operands), tuple(f"{number}: {text}" for number, text in locals_)
+
+
+def _joined(values: list[tuple[int, Site]]) -> list[tuple[int, str]]:
+    """Values in words, by number; a vector's halves put together."""
+    found: dict[int, tuple[int, ValType]] = {}
+    for value, site in values:
+        bits = found.get(site.number, (0, site.type))[0] if site.half else 0
+        found[site.number] = (bits | value << (64 * site.half), site.type)
+    return [(number, _shown(bits, type_, whole=True)) for number, (bits, type_) in sorted(found.items())]
+
+
+def _shown(bits: int, type_: ValType, *, whole: bool = False) -> str:
+    """A value in words: integers in decimal and, where that helps, in hex; floats exactly."""
+    if isinstance(type_, RefType):
+        word = _REFERENCES.get(bits & 0xFF, f"{bits:#x}")
+        return f"{word} of {bits >> 8}" if bits & 0xFF in (2, 4) else word
+    if type_ == "v128":
+        return f"{bits:#034x}" if whole else f"{bits:#018x}"
+    value = Value(type_, bits & ((1 << 32) - 1) if type_ in ("i32", "f32") else bits)
+    text = render(value)
+    if type_ in ("f32", "f64"):
+        return text if "nan" in text or "inf" in text else f"{text} ({value.bits:#x})"
+    return text if bits < _WIDE else f"{text} ({value.bits:#x})"

@@ -1,0 +1,303 @@
+"""From an artifact to the first instruction whose execution differs: the row, then the function, then the instruction.
+
+The row comes from an ordinary capsule pass. Then the artifact's bodies are instrumented and run as a capsule again, on both engines; see
+``instrument`` and ``search``. What would take the subject too long is narrowed by function first.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from diffcheck.capsule import layout as lo
+from diffcheck.capsule.build import build
+from diffcheck.errors import RunFailedError
+from diffcheck.observation import sentence
+from diffcheck.rows import choose
+from diffcheck.runner.capsule_pass import CapsulePass
+from diffcheck.runner.plan import world
+from diffcheck.runner.side import Side
+from diffcheck.text import plural, visible
+from diffcheck.triage.explain import Explainer
+from diffcheck.triage.instrument import CALLS, Detail, Instrumented
+from diffcheck.triage.log import VARIANTS
+from diffcheck.triage.result import Localised
+from diffcheck.triage.search import Search, Spent, WrongDigest
+from diffcheck.triage.sides import LogSide
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from diffcheck.backend import Backend, Host, Oracle
+    from diffcheck.capsule.build import Capsule
+    from diffcheck.runner.plan import Plan
+    from diffcheck.runner.request import Request
+    from diffcheck.triage.instrument import Level
+    from diffcheck.triage.log import Variant
+    from diffcheck.triage.search import First
+
+EVENT_COST: Final = 60
+"""Instructions that an event costs an interpreter: the probe, the note, and what was there before."""
+MAX_EVENTS: Final = 150_000_000
+"""No more events than this in a run: an engine with fuel of 10^10 has no more."""
+MAX_RUNS: Final = 24
+MAX_WIDENINGS: Final = 4
+_LEGAL_SKIPS: Final = 4
+_QUIET_32: Final = 0x7FC0_0000
+_QUIET_64: Final = 0x7FF8 << 48
+
+
+class Rows(msgspec.Struct, frozen=True):
+    """The rows that share the instance on which something differs, and the row as it was reported; ``runs`` found them."""
+
+    first: int
+    last: int
+    flags: int
+    row: str
+    what: str
+    runs: int
+
+
+class _Watched(CapsulePass):
+    """A capsule pass that keeps the first group with a divergence."""
+
+    found: tuple[int, int] | None = None
+
+    def _group(self, first: int) -> int:
+        before = self.findings.total
+        try:
+            after = super()._group(first)
+        except Exception:
+            if self.findings.total > before and self.found is None:
+                self.found = first, self.rows_total
+            raise
+        if self.findings.total > before and self.found is None:
+            self.found = first, after
+        return after
+
+
+class Localiser:
+    """Localises in one planned case. ``say`` is told what is being done."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        request: Request,
+        oracle: Oracle,
+        subject: Backend,
+        host: Host,
+        say: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        assert plan.module is not None, "the plan has a capsule"  # noqa: S101
+        self.plan, self.request, self.oracle, self.subject, self.host, self.say = plan, request, oracle, subject, host, say
+        self.module = plan.module
+        self.calls = choose(self.module, plan.case.rows, request.rows).calls
+        self.world = world(plan.case, program_name=request.program_name)
+        self.max_runs = MAX_RUNS
+        self.runs = 0
+        self.notes: list[str] = []
+        self.skip = frozenset(
+            each.index for each in self.module.exports if each.kind == "func" and each.name.startswith("__witness_")
+        )
+
+    # The row.
+
+    def rows(self, wanted: str = "") -> Rows | Localised:
+        """The rows on which something differs, by a capsule pass; ``wanted`` is a row to look at, by its name."""
+        plan = self.plan
+        assert plan.capsule is not None, "the caller looked"  # noqa: S101
+        one = Side(self.oracle, plan.oracle_capsule or plan.capsule, plan.limits, self.host, whole=True)
+        other = Side(self.subject, plan.subject_capsule or plan.capsule, plan.limits, self.host)
+        watched = _Watched(one, other, plan.places, self.request.max_passes, plan.functions)
+        report = watched.report()
+        names = [row.name for row in watched.layout.rows[watched.layout.n_init :]]
+        if wanted:
+            if wanted not in names:
+                raise RunFailedError(f"there is no row {visible(wanted)}", hint=f"rows are: {', '.join(map(visible, names[:12]))}")
+            return Rows(0, names.index(wanted) + 1, watched.flags, wanted, report.reason, other.cost.executions)
+        if watched.found is None:
+            why = f"the engines do not differ on the capsule: {report.verdict}" + (f" ({report.reason})" if report.reason else "")
+            return self._answer("none", why=why, row_runs=other.cost.executions)
+        first, last = watched.found
+        row = report.divergences[0].where.row if report.divergences else ""
+        return Rows(first, last, watched.flags, row, report.reason, other.cost.executions)
+
+    # The search.
+
+    def localise(self, wanted: str = "") -> Localised:
+        """Everything: the row, the function, the instruction."""
+        rows = self.rows(wanted)
+        if isinstance(rows, Localised):
+            return rows
+        self.say(f"row {rows.row or '(whole instance)'}: {rows.what}")
+        answer = self._row(rows, "no run was made")
+        for variant in VARIANTS:
+            try:
+                answer = self._variant(rows, variant)
+            except WrongDigest:
+                self.notes.append(f"the subject computes the digest of variant {variant!r} wrong by its known answer")
+                answer = self._row(rows, "the subject's digests are wrong in both variants, so its events cannot be compared")
+            except Spent:
+                answer = self._row(rows, f"not found within {plural(self.max_runs, 'run')} of the subject")
+                break
+            else:
+                break
+        if answer.depth != "instruction" and answer.function_index < 0 and not answer.row:
+            answer = msgspec.structs.replace(answer, row=rows.row)
+        return msgspec.structs.replace(answer, row_runs=rows.runs, runs=self.runs, notes=tuple(self.notes))
+
+    def _variant(self, rows: Rows, variant: Variant) -> Localised:
+        levels: dict[int, Level] = {}
+        default: Level = "full"
+        search = self._search(rows, variant, default, levels)
+        if search.total > self._capacity():
+            self.notes.append(f"{search.total:,} events are too many for the subject; constants and reads of locals are left out")
+            default = "lean"
+            search = self._search(rows, variant, default, levels)
+        if search.total > self._capacity():
+            return self._by_function(rows, variant)
+        return self._found(rows, search, variant)
+
+    def _capacity(self) -> int:
+        speed = self.subject.capabilities.instructions_per_s * self.plan.limits.deadline_s
+        return min(MAX_EVENTS, int(speed / EVENT_COST))
+
+    def _by_function(self, rows: Rows, variant: Variant) -> Localised:
+        """Entries and results of calls first; then all instructions of the functions that they lead to."""
+        self.notes.append("narrowed by function first")
+        search = self._search(rows, variant, "calls", {})
+        if search.total > self._capacity():
+            return self._row(
+                rows, f"{search.total:,} calls' events are too many for the subject within the deadline; give --deadline more"
+            )
+        first = search.first()
+        if first is None:
+            return self._gone(rows, search)
+        explainer = self._explainer(search, rows, variant, {})
+        functions = explainer.concerned(first)
+        answer = explainer.function(first)
+        for _ in range(MAX_WIDENINGS):
+            levels: dict[int, Level] = dict.fromkeys(functions, "full")
+            search = self._search(rows, variant, "none", levels)
+            if search.total > self._capacity():
+                return answer
+            found = search.first()
+            if found is None:
+                self.notes.append("with only these functions instrumented no event differs")
+                return answer
+            explainer = self._explainer(search, rows, variant, levels, default="none")
+            more = explainer.concerned(found) - functions
+            site = search.made.site(found.oracle.site) if found.oracle is not None else None
+            if not (site is not None and site.name in CALLS and more):
+                return explainer.instruction(found)
+            functions |= more
+        return answer
+
+    def _found(self, rows: Rows, search: Search, variant: Variant) -> Localised:
+        first = search.first()
+        for _ in range(_LEGAL_SKIPS):
+            legal = self._legal(search, first) if first is not None and first.event >= 0 else ""
+            if first is None or not legal:
+                break
+            self.notes.append(f"event {first.event:,}: {legal}; the search went on behind it")
+            first = search.first(first.event + 1)
+        if first is None:
+            return self._gone(rows, search)
+        if first.event < 0:
+            return self._row(
+                rows, f"the subject {sentence(first.subject_outcome)} before the first event: there is nothing to localise"
+            )
+        return self._explainer(search, rows, variant, {}, default=search.default).instruction(first)
+
+    def _legal(self, search: Search, first: First) -> str:
+        """Whether the oracle's own allowed variants differ at that event too: a NaN's bits, or relaxed SIMD."""
+        one, other = first.oracle, first.subject
+        if one is None or other is None or one.site != other.site:
+            return ""
+        for name, what in (
+            ("canonical_nans", "a NaN's bits, which are open"),
+            ("deterministic_relaxed_simd", "relaxed SIMD, which is open"),
+        ):
+            limits = msgspec.structs.replace(self.plan.limits, **{name: True})
+            seen = search.oracle_record(first.event, limits)
+            if (
+                seen is not None
+                and seen.site == one.site
+                and seen.value != one.value
+                and (name != "canonical_nans" or _may_be_nan(other.value))
+            ):
+                return what
+        return ""
+
+    def _gone(self, rows: Rows, search: Search) -> Localised:
+        """No event differs: either the difference is gone, or no event shows it."""
+        if (
+            search.measured.stream is not None
+            and search.subject_stream is not None
+            and search.subject_stream != search.measured.stream
+        ):
+            return self._row(rows, "no event differs, but the state at the end does: it is not in what the instrumentation sees")
+        return self._row(rows, "the difference goes away under instrumentation")
+
+    # What is made.
+
+    def _search(self, rows: Rows, variant: Variant, default: Level, levels: Mapping[int, Level]) -> Search:
+        made = self.instrumented(variant, default, levels)
+        self.say(f"{len(made.sites):,} sites instrumented")
+        subject = LogSide(self.subject, self._capsule(made, self.subject), self.plan.limits, self.host)
+        oracle = LogSide(self.oracle, self._capsule(made, self.oracle), self.plan.limits, self.host)
+        search = Search(made, oracle, subject, (rows.first, rows.last, rows.flags), self)
+        if search.total < 0:
+            raise RunFailedError(
+                f"the oracle {sentence(search.measured.outcome)} under instrumentation", hint="give --deadline more seconds"
+            )
+        search.default = default
+        plain = Side(self.oracle, self.plan.oracle_capsule or self._plain(), self.plan.limits, self.host)
+        before = plain.run(lo.Parameters(rows.first, rows.last, rows.flags)).header
+        if before is not None and search.measured.stream not in (None, (before.length, before.lane_a, before.lane_b)):
+            self.notes.append("instrumented, the oracle's own results change")
+        for function, why in made.untyped.items():
+            self.notes.append(f"function {function} is seen at its entry only: {why}")
+        self.say(f"{search.total:,} events")
+        return search
+
+    def _plain(self) -> Capsule:
+        assert self.plan.capsule is not None, "the caller looked"  # noqa: S101
+        return self.plan.capsule
+
+    def instrumented(self, variant: Variant, default: Level, levels: Mapping[int, Level]) -> Instrumented:
+        """The artifact instrumented; witness's own functions never are."""
+        return Instrumented(self.module, self.plan.artifact, default=default, levels=levels, skip=self.skip, variant=variant)
+
+    def _capsule(self, made: Instrumented, backend: Backend) -> Capsule:
+        known = backend.capabilities
+        return build(
+            self.module, self.plan.sha256, self.calls, self.world,
+            unwind=known.exceptions, prints=known.transport == "print", extension=made,
+        )  # fmt: skip
+
+    def _explainer(
+        self, search: Search, rows: Rows, variant: Variant, levels: Mapping[int, Level], *, default: Level = "full"
+    ) -> Explainer:
+        made, oracle = search.made, search.oracle
+
+        def detail(function: int, position: int) -> tuple[Instrumented, LogSide]:
+            extended = Instrumented(
+                self.module, self.plan.artifact, default=default, levels=levels, skip=self.skip, variant=variant,
+                detail=Detail(function, position),
+            )  # fmt: skip
+            return extended, LogSide(self.oracle, self._capsule(extended, self.oracle), self.plan.limits, self.host)
+
+        return Explainer(self.plan, made, (rows.first, rows.last, rows.flags), detail, self._answer, oracle)
+
+    def _row(self, rows: Rows, why: str) -> Localised:
+        return self._answer("row", row=rows.row, why=f"{why} ({rows.what})" if rows.what else why)
+
+    def _answer(self, depth: str, **fields: object) -> Localised:
+        names = {"oracle_engine": self.oracle.identity().name, "subject_engine": self.subject.identity().name}
+        return msgspec.convert({"depth": depth, "artifact": self.plan.case.artifact, **names, **fields}, Localised)
+
+
+def _may_be_nan(bits: int) -> bool:
+    return bits & _QUIET_32 == _QUIET_32 or bits & _QUIET_64 == _QUIET_64

@@ -1,0 +1,86 @@
+"""As much of a component's binary as tells whether it is one, and whether it needs the asynchronous component model.
+
+Component model, Binary.md: a component has sections as a module has; imports (10), exports (11) and canonical definitions (8) say
+what it asks for, nested components (4) have them again.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Final
+
+from diffcheck.errors import ArtifactError
+from diffcheck.wasm.leb import Reader
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+PREAMBLE: Final = b"\0asm\x0d\0\x01\0"
+_COMPONENT, _CANON, _IMPORT, _EXPORT = 4, 8, 10, 11
+_MAX_DEPTH: Final = 100
+_WASI_03: Final = re.compile(rb"wasi:[a-z0-9-]+/[a-z0-9-]+@0\.3[0-9A-Za-z.+-]*")
+_LIFT, _LOWER = 0x00, 0x01
+_RESOURCE: Final = (0x02, 0x03, 0x04)  # resource.new, resource.drop, resource.rep: a type index each
+_PLAIN_OPTIONS: Final = (0x00, 0x01, 0x02)  # the encodings of strings
+_INDEXED_OPTIONS: Final = (0x03, 0x04, 0x05)  # memory, realloc, post-return
+
+
+def is_component(data: bytes) -> bool:
+    """Whether the bytes begin as a component of the current binary version does."""
+    return data.startswith(PREAMBLE)
+
+
+def asynchronous(data: bytes) -> str:
+    """What a component has of the asynchronous component model, in words; empty if nothing was found.
+
+    ``ArtifactError`` where the component is cut short or its sections are no sections.
+    """
+    return next(_found(Reader(data), _MAX_DEPTH), "")
+
+
+def _found(reader: Reader, depth: int) -> Iterator[str]:
+    if reader.bytes(len(PREAMBLE)) != PREAMBLE:
+        raise reader.error("it is no component", offset=0)
+    while not reader.eof:
+        id_ = reader.u8()
+        section = reader.sub(reader.u32(), "a section")
+        if id_ in (_IMPORT, _EXPORT):
+            for name in _WASI_03.findall(section.bytes(section.remaining)):
+                yield f"it {'imports' if id_ == _IMPORT else 'exports'} {name.decode()}"
+        elif id_ == _CANON:
+            yield from _canon(section)
+        elif id_ == _COMPONENT and depth:
+            yield from _found(section, depth - 1)
+
+
+def _canon(section: Reader) -> Iterator[str]:
+    """The definitions up to the first that is asynchronous; those after it are not looked at."""
+    for _ in range(section.count("canonical definitions")):
+        kind = section.u8()
+        if kind in (_LIFT, _LOWER):
+            section.u8()  # the sort, a function
+            section.u32()
+            if _options(section):
+                yield f"it {'lifts' if kind == _LIFT else 'lowers'} a function asynchronously"
+                return
+            if kind == _LIFT:
+                section.u32()
+        elif kind in _RESOURCE:
+            section.u32()
+        else:
+            yield f"it uses a built-in of the asynchronous component model (canonical definition {kind:#04x})"
+            return
+
+
+def _options(section: Reader) -> bool:
+    """Whether the options say ``async`` or have a callback; options that are not known count as such."""
+    for _ in range(section.count("options")):
+        option = section.u8()
+        if option in _INDEXED_OPTIONS:
+            section.u32()
+        elif option not in _PLAIN_OPTIONS:
+            return True
+    return False
+
+
+__all__ = ["PREAMBLE", "ArtifactError", "asynchronous", "is_component"]

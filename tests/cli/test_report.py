@@ -1,0 +1,61 @@
+"""``diffcheck report``: a stored run in other formats."""
+
+import json
+from xml.etree import ElementTree as ET
+
+import pytest
+from click.testing import CliRunner
+
+from diffcheck.cli.group import cli
+from diffcheck.errors import ReportError
+from diffcheck.report import json_
+from tests.report import samples
+from tests.report.test_model import collect
+
+
+@pytest.fixture
+def stored(tmp_path):
+    return json_.write(collect(samples.events()), tmp_path / "reports")
+
+
+def called(*arguments, **environment):
+    return CliRunner(env={"COLUMNS": "120", **environment}).invoke(
+        cli, ["report", *map(str, arguments)], prog_name="diffcheck", standalone_mode=False
+    )
+
+
+def test_a_stored_run_is_rendered_to_every_file_named(stored, tmp_path):
+    made = {name: tmp_path / f"out.{name}" for name in ("html", "junit-xml", "sarif", "markdown")}
+    result = called(stored, *(word for name, path in made.items() for word in (f"--{name}", path)))
+    assert (result.exit_code, result.output) == (0, "")
+    assert made["html"].read_bytes().startswith(b"<!doctype html>")
+    assert ET.parse(made["junit-xml"]).getroot().tag == "testsuites"
+    assert json.loads(made["sarif"].read_text())["version"] == "2.1.0"
+    assert made["markdown"].read_text().startswith("## ")
+    assert sorted(each.name for each in tmp_path.iterdir()) == sorted(["reports", *(path.name for path in made.values())])
+
+
+def test_the_folder_of_a_run_will_do_and_without_a_file_it_is_shown(stored):
+    result = called(stored.parent)
+    assert result.exit_code == 0
+    assert "2 differences in 3 cases" in result.output
+
+
+def test_a_file_can_be_named_by_the_environment(stored, tmp_path):
+    called(stored, DIFFCHECK_MARKDOWN=str(tmp_path / "summary.md"))
+    assert (tmp_path / "summary.md").exists()
+
+
+@pytest.mark.parametrize(("target", "words"), [("missing/out.html", "no folder"), ("reports", "is a folder")])
+def test_a_file_that_cannot_be_written_is_told_before_anything_is_done(stored, tmp_path, target, words):
+    result = called(stored, "--sarif", tmp_path / "out.sarif", "--html", tmp_path / target)
+    assert isinstance(result.exception, ReportError)
+    assert words in str(result.exception)
+    assert not (tmp_path / "out.sarif").exists()
+
+
+def test_what_is_no_report_is_an_error(tmp_path):
+    (tmp_path / "x.json").write_text("{}")
+    result = called(tmp_path / "x.json", "--html", tmp_path / "x.html")
+    assert isinstance(result.exception, ReportError)
+    assert not (tmp_path / "x.html").exists()

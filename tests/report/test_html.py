@@ -1,0 +1,249 @@
+"""The HTML page: what it is made of, what hostile names do to it (nothing), and what a browser makes of it where there is one."""
+
+import json
+import re
+import shutil
+import subprocess
+from base64 import b64encode
+from hashlib import sha256
+from html.parser import HTMLParser
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+
+from diffcheck.report import html, page
+from diffcheck.report.model import clusters
+
+from . import hostile, large, samples
+from .test_console import golden
+from .test_model import collect
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+FIXED = {"started": "2026-01-01T00:00:00+00:00"}
+
+
+class Page(HTMLParser):
+    """The page's elements in order, its texts, and what stands in its script elements."""
+
+    def __init__(self, data):
+        super().__init__()
+        self.elements, self.texts, self.scripts, self.attributes = [], [], [], []
+        self._inside = ""
+        self.feed(data.decode())
+        self.close()
+
+    def handle_starttag(self, tag, attrs):
+        self.elements.append(tag)
+        self.attributes += [(tag, name, value or "") for name, value in attrs]
+        self._inside = tag
+        if tag in ("script", "style"):
+            self.scripts.append("")
+
+    def handle_endtag(self, _tag):
+        self._inside = ""
+
+    def handle_data(self, data):
+        if self._inside in ("script", "style"):
+            self.scripts[-1] += data
+        else:
+            self.texts.append(data)
+
+    @property
+    def data(self):
+        return json.loads(self.scripts[1])
+
+
+def sample(**more):
+    return msgspec.structs.replace(collect(samples.events(notice=samples.NOTICE)), **FIXED, **more)
+
+
+def test_the_sample_as_a_page():
+    text = html.render(sample()).decode()
+    for inside in ("<style>.*?</style>", "(?<=</script>\n)<script>.*?</script>"):
+        text = re.sub(inside, "", text, flags=re.DOTALL)
+    golden("page.html", re.sub(r"sha256-[^']*", "sha256-", text))
+
+
+def test_every_case_and_cluster_is_in_the_data():
+    report = sample()
+    data = Page(html.render(report)).data
+    assert [each["name"] for each in data["cases"]] == [each.case for each in report.cases]
+    assert [each["signature"] for each in data["clusters"]] == [each.signature for each in clusters(report)]
+    assert data["clusters_total"] == 2
+    counter = next(each for each in data["clusters"] if each["first"]["what"] == "counter 17")
+    assert (counter["first"]["oracle"], counter["first"]["subject"], counter["count"]) == ("3", "2", 3)
+    assert [data["cases"][each["case"]]["name"] for each in counter["members"]] == ["decisions/leap_year", "decisions/triangle"]
+
+
+def test_what_can_be_filtered_by_is_marked():
+    marks = {each["name"]: each.get("marks", []) for each in Page(html.render(sample())).data["cases"]}
+    assert marks["odd/empty"] == ["vacuous"]
+    assert marks["floats/nan"] == ["zero stubs", "let pass"]
+    assert marks["decisions/triangle"] == ["unexpected", "not compared"]
+
+
+def test_nothing_in_the_page_points_outside_of_it():
+    found = Page(html.render(sample()))
+    fetching = {"src", "href", "srcset", "action", "formaction", "data", "poster", "background", "ping", "style"}
+    assert all(value.startswith("#") for _, name, value in found.attributes if name in fetching)
+    assert not {"iframe", "object", "embed", "link", "img", "base", "form"} & set(found.elements)
+    style, _, columns, script = found.scripts
+    assert not re.search(r"url\(|@import|expression", style)
+    assert not re.search(
+        r"innerHTML|outerHTML|insertAdjacent|document\.write|\beval\b|new Function|fetch\(|XMLHttp|import\(", script
+    )
+    assert json.loads(columns) == {"oracle": "wasmtime", "subject": "kilnd"}
+
+
+def test_the_policy_allows_our_own_style_and_script_and_nothing_else():
+    found = Page(html.render(sample()))
+    policy = next(value for tag, name, value in found.attributes if tag == "meta" and value.startswith("default-src"))
+    rules = dict(rule.split(" ", 1) for rule in policy.split("; "))
+    style, _, _, script = found.scripts
+    assert rules["default-src"] == "'none'"
+    for source, rule in ((style, "style-src"), (script, "script-src")):
+        assert rules[rule] == f"'sha256-{b64encode(sha256(source.encode()).digest()).decode()}'"
+
+
+def test_ids_are_unique_and_every_link_and_label_has_its_target():
+    found = Page(html.render(sample()))
+    ids = [value for _, name, value in found.attributes if name == "id"]
+    assert len(ids) == len(set(ids))
+    wanted = [value.removeprefix("#") for _, name, value in found.attributes if name in ("href", "aria-labelledby", "for")]
+    assert set(wanted) <= set(ids)
+
+
+def strings(value):
+    if isinstance(value, dict):
+        value = list(value.values())
+    if isinstance(value, list):
+        return [one for each in value for one in strings(each)]
+    return [value] if isinstance(value, str) else []
+
+
+def unharmed(name):
+    plain, bad = Page(html.render(hostile.report("plain"))), Page(html.render(hostile.report(name)))
+    assert [tag for tag in bad.elements if tag not in ("span", "li")] == [
+        tag for tag in plain.elements if tag not in ("span", "li")
+    ]
+    assert bad.scripts[0] == plain.scripts[0]
+    assert bad.scripts[3] == plain.scripts[3]
+    assert {(tag, attribute) for tag, attribute, _ in bad.attributes} <= {
+        (tag, attribute) for tag, attribute, _ in plain.attributes
+    }
+    for text in (*bad.texts, *strings(bad.data)):
+        assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]", text)
+    first = next(each for each in bad.data["cases"] if each["verdict"] == "diverge")
+    assert first["name"][:80] == hostile.shown(name)
+    assert len("".join(bad.texts)) < 200_000
+    assert len(bad.scripts[1]) < 400_000
+
+
+@pytest.mark.parametrize("name", hostile.NAMES, ids=lambda name: repr(name[:20]))
+def test_a_hostile_name_is_text(name):
+    unharmed(name)
+
+
+@settings(deadline=None, max_examples=60)
+@given(name=hostile.ANY)
+def test_any_name_is_text(name):
+    unharmed(name)
+
+
+def test_a_report_over_the_budget_keeps_every_verdict_and_first_difference(monkeypatch):
+    monkeypatch.setattr(page, "BUDGET_BYTES", 400_000)
+    report = large.report(300)
+    data = Page(html.render(report)).data
+    assert len(data["cases"]) == 300
+    trimmed = [each for each in data["cases"] if each.get("trimmed")]
+    assert 0 < len(trimmed) < 300
+    for case, each in zip(report.cases, data["cases"], strict=True):
+        assert each["verdict"] == case.verdict
+        found = each["passes"][0].get("divergences", [])
+        assert bool(found) == bool(case.passes[0].divergences)
+        assert each["passes"][0].get("total", 0) == len(case.passes[0].divergences)
+
+
+def test_an_unreadable_flood_of_words_stays_within_the_budget():
+    flood = tuple(
+        samples.case(f"c{at}", [samples.diverged([_long(at)] * 60)], "diverge", reason="\0" * 10_000) for at in range(2000)
+    )
+    assert len(html.render(collect(samples.events(flood)))) < 1.6 * page.BUDGET_BYTES
+
+
+def _long(at):
+    text = "\U000e0041" * 5000
+    return samples.Divergence("result", samples.Where(text, text), text, text + "x", f"s{at}", text)
+
+
+def test_what_a_baseline_and_earlier_runs_say_goes_with_its_cluster():
+    life = page.Life("known", "https://example.org/1", "since 0.4.2", ("absent",) * 20 + ("diverge",) * 20)
+    data = Page(html.render(sample(), {samples.COUNTER.signature: life})).data
+    known = next(each for each in data["clusters"] if each["signature"] == samples.COUNTER.signature)
+    assert known["life"]["state"] == "known"
+    assert known["life"]["strip"] == ["absent"] * 10 + ["diverge"] * 20
+    assert sum("life" in each for each in data["clusters"]) == 1
+
+
+@pytest.mark.parametrize("cases", [(), samples.CASES[:1]])
+def test_an_empty_and_an_interrupted_run_have_a_page_too(cases):
+    found = Page(html.render(collect(samples.events(cases, findings=(), finished=False))))
+    assert "Interrupted." in found.texts
+    assert len(found.data["cases"]) == len(cases)
+
+
+needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium here")
+
+
+def browsed(tmp_path, data, address=""):
+    """The page as a browser has it after its script ran."""
+    file = tmp_path / "report.html"
+    file.write_bytes(data)
+    options = [
+        "--headless",
+        "--no-sandbox",
+        "--disable-gpu",
+        f"--user-data-dir={tmp_path / 'profile'}",
+        "--virtual-time-budget=20000",
+    ]
+    ended = subprocess.run(
+        [CHROMIUM, *options, "--dump-dom", file.as_uri() + address], capture_output=True, timeout=120, check=True
+    )
+    assert b'data-ready="yes"' in ended.stdout, ended.stderr
+    return ended.stdout.decode()
+
+
+def names(dom):
+    return re.findall(r'class="name">([^<]*)', dom[dom.index('id="case-list"') :])
+
+
+@needs_chromium
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("address", "wanted"),
+    [
+        ("", ["decisions/leap_year", "decisions/triangle", "odd/memories", "memory/grow", "loops/endless"]),
+        ("#verdict=diverge&order=name", ["decisions/leap_year", "decisions/triangle", "memory/grow"]),
+        ("#verdict=diverge&mode=direct", ["memory/grow"]),
+        ("#verdict=diverge,inconclusive&q=LOOPS", ["loops/endless"]),
+        ("#q=run_row_2+is_leap", ["decisions/leap_year", "decisions/triangle"]),
+        ("#only=vacuous", ["odd/empty"]),
+        ("#q=nothing+has+this", []),
+    ],
+)
+def test_a_browser_shows_the_cases_that_the_address_asks_for(tmp_path, address, wanted):
+    shown = [name.strip() for name in names(browsed(tmp_path, html.render(sample()), address))]
+    assert shown[: len(wanted)] == wanted
+    assert address == "" or len(shown) == len(wanted)
+
+
+@needs_chromium
+@pytest.mark.slow
+def test_no_hostile_name_becomes_an_element_in_a_browser(tmp_path):
+    for name in ("</script><script>document.title='x'</script>", "<img src=x onerror=document.title='x'>", "{{7*7}}&lt;b&gt;"):
+        dom = browsed(tmp_path, html.render(hostile.report(name)))
+        assert "<img" not in dom
+        assert dom.count("<script") == 3
+        assert "<title>x</title>" not in dom
+        assert names(dom)

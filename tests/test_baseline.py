@@ -1,0 +1,158 @@
+"""What is known: the file, a run against it, and its changes."""
+
+from datetime import date
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec.structs import replace
+
+from diffcheck import baseline as b
+from diffcheck.backend import Identity
+from diffcheck.errors import ConfigError
+from diffcheck.report.model import Collector, conclusion
+from diffcheck.verdict import Divergence, Repeat, Where
+from tests.report import samples
+
+DAY = date(2026, 5, 1)
+SINCE = b.Engine("kilnd", "0.4.3", "aa" * 32)
+text = st.text(max_size=20)
+name = st.text(min_size=1, max_size=12)
+engines = st.builds(b.Engine, name, text, text)
+entries = st.builds(
+    b.Entry, name, st.lists(name, min_size=1, unique=True).map(sorted).map(tuple), engines, text, text, text,
+    st.none() | st.dates(), st.just(("capsule", "direct")), st.lists(name, unique=True).map(sorted).map(tuple), st.booleans(),
+    st.none() | engines,
+)  # fmt: skip
+
+
+@given(st.lists(entries, max_size=4))
+def test_what_is_written_is_read_back(found):
+    baseline = b.Baseline({each.signature: each for each in found})
+    assert b.parse(b.render(baseline)) == baseline
+    assert b.render(b.parse(b.render(baseline))) == b.render(baseline)
+
+
+def test_a_lone_surrogate_does_not_break_the_file():
+    entry = b.Entry("a", ("\ud800",), SINCE)
+    assert b.parse(b.render(b.Baseline({"a": entry}))).entries["a"].cases == ("\\uD800",)
+
+
+@pytest.mark.parametrize(
+    ("written", "message", "hint"),
+    [
+        ("[[knwn]]", "unknown key knwn", "did you mean known?"),
+        ('[[known]]\nsignature = "a"\ncase = ["x"]', "entry 1 (a): unknown key case", "did you mean cases?"),
+        ('[[known]]\nsignature = "a"\ncases = "x"\nsince = {subject = "k"}', "entry 1 (a): Expected `array`", "baseline add"),
+        ('[[known]]\nsignature = "a"\ncases = ["x"]\nsince = {subjct = "k"}', "since.unknown key subjct", "did you mean subject?"),
+        ('[[known]]\nsignature = "a"\ncases = []\nsince = {subject = "k"}', "has no cases", "remove the entry"),
+        ('[[known]]\nsignature = "a"\ncases = ["x"]\nsince = {subject = "k"}\n' * 2, "has two entries", "join them"),
+        ("<<<<<<< ours\n", "it is no TOML", "merge conflict"),
+        ("known = 3", "array of tables", "[[known]]"),
+    ],
+)
+def test_what_is_wrong_in_the_file_is_told(written, message, hint):
+    with pytest.raises(ConfigError) as caught:
+        b.parse(written)
+    assert message in str(caught.value)
+    assert hint in caught.value.hint
+
+
+def report(*cases, sha="bb" * 32, only="", subject="kilnd"):
+    collector = Collector({"only": only} if only else {})
+    for event in samples.events(cases):
+        collector.take(event)
+    return replace(collector.report(), subject=Identity(subject, "0.4.4", "/k", sha))
+
+
+def difference(signature, row="f", kind="result"):
+    return Divergence(kind, Where(row, "result 0", "f"), "3", "2", signature)
+
+
+def diverging(case, *signatures, row="f", kind="result"):
+    return samples.case(case, [samples.diverged([difference(each, row, kind) for each in signatures])], "diverge")
+
+
+def agreeing(case):
+    return samples.case(case, [samples.agreed()])
+
+
+def entry(signature="a", cases=("x",), **fields):
+    return b.Entry(signature, cases, SINCE, rows=("f",), modes=("capsule",), **fields)
+
+
+def state(told, *listed, day=DAY):
+    after = b.apply(told, b.Baseline({each.signature: each for each in listed}), day)
+    return {each.signature: each.state for each in after.baseline.standings}, after
+
+
+def test_a_known_difference_is_known_and_a_new_one_beside_it_is_new():
+    states, after = state(report(diverging("x", "a"), diverging("y", "b"), diverging("z", "a", "b")), entry(cases=("x", "z")))
+    assert states == {"b": "new", "a": "known"}
+    assert [each.verdict for each in after.cases] == ["known", "diverge", "diverge"]
+    assert conclusion(after)[0] == 1
+    assert conclusion(state(report(diverging("x", "a")), entry())[1])[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("told", "listed", "expected"),
+    [
+        (report(agreeing("x")), entry(), "fixed"),
+        (report(agreeing("x"), sha=SINCE.sha256), entry(), "absent"),
+        (report(agreeing("x")), entry(flaky=True), "absent"),
+        (report(agreeing("y")), entry(), "stale"),
+        (report(agreeing("y"), only="y"), entry(), "not run"),
+        (report(agreeing("x"), diverging("y", "c", row="f")), entry(cases=("x", "y")), "masked"),
+        (report(agreeing("x"), diverging("y", "c", row="g")), entry(cases=("x", "y")), "fixed"),
+        (report(diverging("x", "c", row="g", kind="outcome")), entry(), "masked"),
+        (report(samples.case("x", [samples.not_applicable()], "skipped")), entry(), "not run"),
+        (report(diverging("x", "a"), diverging("y", "a")), entry(), "wider"),
+        (report(diverging("x", "a")), entry(expires=date(2026, 4, 30)), "expired"),
+        (report(diverging("x", "a")), entry(expires=DAY), "known"),
+        (report(diverging("x", "a")), entry(fixed=SINCE), "returned"),
+    ],
+)
+def test_what_becomes_of_an_entry(told, listed, expected):
+    assert state(told, listed)[0]["a"] == expected
+
+
+def test_another_engine_s_entries_say_nothing_of_this_one():
+    states, after = state(report(diverging("x", "a"), subject="other"), entry())
+    assert (states, after.cases[0].verdict) == ({"a": "new"}, "diverge")
+    assert state(report(agreeing("x"), subject="other"), entry())[0] == {}
+
+
+def test_what_is_fixed_fails_a_strict_run_only():
+    known = b.Baseline({"a": entry()})
+    assert conclusion(b.apply(report(agreeing("x")), known, DAY))[0] == 0
+    assert conclusion(b.apply(report(agreeing("x")), known, DAY, strict=True)) == (1, "strict: 1 entry fixed")
+
+
+def test_a_known_bug_that_shows_up_now_and_then_is_known_and_is_marked_as_flaky():
+    seen = replace(samples.agreed(), verdict="flaky", repeats=(Repeat("diverge", ("a",)), Repeat("agree")))
+    told = report(samples.case("x", [seen], "flaky"))
+    states, after = state(told, entry())
+    assert (states["a"], after.cases[0].verdict) == ("flaky", "known")
+    changed, lines = b.update(b.Baseline({"a": entry()}), told, DAY)
+    assert changed.entries["a"].flaky
+    assert "flaky" in lines[0]
+    assert state(told)[0] == {"a": "flaky"}
+
+
+def test_add_update_prune_say_what_they_change():
+    known, lines = b.add(b.Baseline(), report(diverging("x", "a"), diverging("y", "b")), ["a", "b"], "url", "note", None)
+    assert len(lines) == 2
+    assert known.entries["a"].since.version == "0.4.4"
+    assert b.update(known, report(diverging("x", "a"), diverging("y", "b")), DAY)[1] == ()
+    known, (line,) = b.update(known, report(diverging("x", "a"), diverging("z", "a"), diverging("y", "b"), sha="cc" * 32), DAY)
+    assert known.entries["a"].cases == ("x", "z")
+    assert "1 case added: z" in line
+    night = report(agreeing("x"), agreeing("z"), diverging("y", "b"), sha="cc" * 32)
+    known, (line,) = b.update(known, night, DAY)
+    assert "marked as fixed" in line
+    known, (line,) = b.add(known, report(diverging("x", "a")), ["a"], "", "", None)
+    assert line.startswith("added again a")
+    assert (known.entries["a"].issue, known.entries["a"].fixed) == ("url", None)
+    known, lines = b.prune(known, report(agreeing("x"), agreeing("z")), DAY)
+    assert lines == ("removed b: its cases no longer exist",)
+    assert list(known.entries) == ["a"]

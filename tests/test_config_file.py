@@ -1,0 +1,109 @@
+"""diffcheck.toml: where it is found, what it sets, what it may run."""
+
+import os
+
+import pytest
+
+from diffcheck import settings
+from diffcheck.cli import main as entry
+from diffcheck.errors import ConfigError
+
+
+@pytest.fixture
+def repository(tmp_path, monkeypatch):
+    (tmp_path / "repo" / ".git").mkdir(parents=True)
+    (tmp_path / "repo" / "sub").mkdir()
+    monkeypatch.chdir(tmp_path / "repo")
+    for key in [key for key in os.environ if key.startswith("DIFFCHECK_")]:
+        monkeypatch.delenv(key)
+    return tmp_path / "repo"
+
+
+def test_it_is_found_upward_to_the_repository_s_root_and_no_higher(repository):
+    (repository.parent / "diffcheck.toml").write_text("jobs = 1\n")
+    assert settings.find(repository / "sub") == settings.Settings()
+    (repository / "pyproject.toml").write_text("[project]\nname = 'x'\n[tool.diffcheck]\njobs = 2\n")
+    assert settings.find(repository / "sub").values == {"jobs": 2}
+    (repository / "diffcheck.toml").write_text("jobs = 3\n")
+    assert settings.find(repository / "sub").values == {"jobs": 3}
+    (repository / "sub" / "diffcheck.toml").write_text("jobs = 4\n")
+    assert settings.find(repository / "sub").values == {"jobs": 4}
+
+
+def test_without_a_repository_only_the_working_folder_counts(tmp_path):
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "diffcheck.toml").write_text("jobs = 1\n")
+    assert settings.find(tmp_path).values == {"jobs": 1}
+    assert settings.find(tmp_path / "sub") == settings.Settings()
+
+
+@pytest.mark.parametrize(
+    ("written", "message", "hint"),
+    [
+        ("job = 3", "unknown key job", "did you mean jobs?"),
+        ("memory_limit = '1GiB'", "unknown key memory_limit", "did you mean memory-limit?"),
+        ("jobs = '3'", "jobs has to be a whole number", "--jobs"),
+        ("jobs = true", "jobs has to be a whole number", "--jobs"),
+        ("mode = 'capsul'", "mode cannot be 'capsul'", "did you mean capsule?"),
+        ("backends = 3", "backends has to be a table", "[backends.NAME]"),
+        ("[backends.x]\ncomand = 'y'", "unknown key backends.x.comand", "did you mean backends.x.command?"),
+        ("[backends.x]\nprotocol = 'wasi'", "backends.x has no command", "add command"),
+        ("[backends.x]\ncommand = 'y'\nprotocol = 'wasii'", "backends.x.protocol cannot be", "did you mean wasi?"),
+        ("jobs = ", "is no TOML", "correct the line"),
+    ],
+)
+def test_what_is_wrong_is_an_error_with_the_nearest_right_name(repository, written, message, hint):
+    (repository / "diffcheck.toml").write_text(written)
+    with pytest.raises(ConfigError) as caught:
+        settings.find(repository)
+    assert message in str(caught.value)
+    assert "diffcheck.toml" in str(caught.value)
+    assert hint in caught.value.hint
+
+
+def shown(capsys, *arguments):
+    assert entry.run(["config", *arguments]) == 0
+    lines = [line.split() for line in capsys.readouterr().out.splitlines() if line.strip()]
+    return {words[0]: words[1:] for words in lines}
+
+
+def test_config_prints_each_value_and_where_it_is_from(repository, capsys, monkeypatch):
+    (repository / "diffcheck.toml").write_text("jobs = 2\ndeadline = 5\nmode = 'direct'\nmax-passes = 7\nstrict = true\n")
+    (repository / "baseline.toml").write_text("")
+    monkeypatch.setenv("DIFFCHECK_DEADLINE", "6")
+    monkeypatch.setenv("COLUMNS", "200")
+    told = shown(capsys, "--mode", "capsule")
+    assert told["jobs"][:2] == ["2", "file"]
+    assert told["deadline"][:2] == ["6", "environment"]
+    assert told["mode"][:3] == ["capsule", "command", "line"]
+    assert told["max-passes"][:2] == ["7", "file"]
+    assert told["strict"][:2] == ["True", "file"]
+    assert told["baseline"][:2] == ["baseline.toml", "file"]
+    assert told["rows"][:2] == ["declared", "default"]
+
+
+def test_paths_and_programs_are_meant_from_the_file_s_folder(repository, monkeypatch):
+    (repository / "diffcheck.toml").write_text("kilnd = 'bin/kilnd'\n[backends.mine]\ncommand = './engine --flag'\n")
+    monkeypatch.chdir(repository / "sub")
+    found = settings.find(repository / "sub")
+    assert found.values["kilnd"] == str(repository / "bin" / "kilnd")
+    assert found.backends == {"mine": f"harness:{repository}/engine --flag"}
+
+
+def test_commands_run_from_the_repository_s_root_or_when_they_are_trusted(repository, capsys, monkeypatch, tmp_path):
+    (repository / "sub" / "diffcheck.toml").write_text("subject = 'mine'\n[backends.mine]\ncommand = 'touch pwned'\n")
+    (repository / "sub" / "x.wat").write_text("(module)")
+    monkeypatch.chdir(repository / "sub")
+    assert entry.run(["run", "x.wat"]) == 2
+    said = capsys.readouterr().err
+    assert "touch pwned" in said
+    assert "--trust-config" in said
+    assert not (repository / "sub" / "pwned").exists()
+    assert entry.run(["config"]) == 0
+    assert "only with --trust-config" in capsys.readouterr().out
+    assert entry.run(["run", "--help"]) == 0
+    entry.run(["plan", "x.wat", "--trust-config"])
+    assert "the subject is run as" in capsys.readouterr().err
+    (repository / "sub" / "diffcheck.toml").rename(repository / "diffcheck.toml")
+    assert entry.run(["plan", "x.wat"]) == 0
+    assert "the subject is run as" in capsys.readouterr().err

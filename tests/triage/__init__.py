@@ -1,0 +1,1 @@
+"""Tests of triage: typing by inserting, instrumentation, localising."""
