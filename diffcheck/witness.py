@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from typing import TYPE_CHECKING, Final
 
@@ -79,6 +80,7 @@ class Branch(msgspec.Struct, frozen=True):
     function_name: str | None = None
     kind: str = ""
     byte_offset: int | None = None
+    instr_index: int | None = None
 
 
 class Decision(msgspec.Struct, frozen=True):
@@ -102,13 +104,20 @@ class Manifest(msgspec.Struct, frozen=True):
 
 
 class Place(msgspec.Struct, frozen=True):
-    """Where a branch stands in the artifact's own terms."""
+    """Where a branch stands in the artifact's own terms.
+
+    ``mark`` says it in terms that a rebuild keeps, whatever else was added to the program and wherever it was built: the function's
+    name, the file's without its folders, and the line counted from the function's first decision. ``shared`` is whether the source
+    is known, so that the same mark in another artifact is the same code.
+    """
 
     function: str = ""
     kind: str = ""
     file: str = ""
     line: int | None = None
     decision: int | None = None
+    mark: str = ""
+    shared: bool = False
 
     def __str__(self) -> str:
         source = f"{self.file}:{self.line}" if self.file and self.line is not None else ""
@@ -133,14 +142,43 @@ def read_manifest(data: bytes) -> Manifest:
 def places(manifest: Manifest) -> dict[int, Place]:
     """Where each branch of the manifest stands, by branch id."""
     lines = {branch: decision for decision in manifest.decisions for branch in decision.conditions}
-    found = {}
+    functions: dict[int, list[Branch]] = {}
     for branch in manifest.branches:
-        decision = lines.get(branch.id)
-        found[branch.id] = Place(
-            function=branch.function_name or f"function {branch.function_index}",
-            kind=branch.kind,
-            file=(decision.source_file or "") if decision else "",
-            line=decision.source_line if decision else None,
-            decision=decision.id if decision else None,
-        )
+        functions.setdefault(branch.function_index, []).append(branch)
+    found = {}
+    for branches in functions.values():
+        begins = _first_lines([lines[each.id] for each in branches if each.id in lines])
+        name = branches[0].function_name or _nameless(branches)
+        for branch in branches:
+            found[branch.id] = _place(branch, lines.get(branch.id), name, begins)
     return found
+
+
+def _place(branch: Branch, decision: Decision | None, name: str, begins: dict[str, int]) -> Place:
+    function = branch.function_name or f"function {branch.function_index}"
+    file = (decision.source_file or "") if decision else ""
+    if decision is None or not file or decision.source_line is None:
+        return Place(function, branch.kind, file, decision=decision.id if decision else None, mark=f"{name} {branch.kind}")
+    line = decision.source_line
+    mark = f"{name} {branch.kind} {_file_name(file)}+{line - begins[file]}"
+    return Place(function, branch.kind, file, line, decision.id, mark, shared=True)
+
+
+def _first_lines(decisions: list[Decision]) -> dict[str, int]:
+    """The first line of a decision in a function, by file: inlined code is from others."""
+    first: dict[str, int] = {}
+    for each in decisions:
+        if each.source_file and each.source_line is not None:
+            first[each.source_file] = min(each.source_line, first.get(each.source_file, each.source_line))
+    return first
+
+
+def _file_name(path: str) -> str:
+    """A source file without its folders, which differ between machines."""
+    return re.split(r"[/\\]", path)[-1]
+
+
+def _nameless(branches: list[Branch]) -> str:
+    """What stands for the name of a function that has none: its index changes with any other function, how it branches does not."""
+    shape = ",".join(f"{each.kind} {each.instr_index}" for each in branches)
+    return "nameless " + hashlib.sha256(shape.encode("utf-8", "backslashreplace")).hexdigest()[:12]

@@ -19,10 +19,13 @@ is always told."""
 
 
 class Findings:
-    """Gathers divergences, allowances and how much was compared; ``places`` say where the branches stand."""
+    """Gathers divergences, allowances and how much was compared; ``places`` say where the branches stand, ``unit`` is what the
+    artifact is called, without folders and suffixes.
+    """
 
-    def __init__(self, places: dict[int, Place] | None = None) -> None:
+    def __init__(self, places: dict[int, Place] | None = None, unit: str = "") -> None:
         self._places = places or {}
+        self._unit = unit
         self.divergences: list[Divergence] = []
         self.total = 0
         self._allowances: dict[tuple[str, str, str], Allowance] = {}
@@ -51,7 +54,8 @@ class Findings:
         self.total += 1
         place = self._places.get(branch, Place()) if branch is not None else Place()
         where = Where(row, item, place.function or row.partition("=")[0], place.kind, place.file, place.line)
-        cause = self._cause(row, signature(kind, where, shape))
+        mark = place.mark or where.function
+        cause = self._cause(row, signature(kind, item, mark if place.shared else f"{self._unit}: {mark}", shape))
         if len(self.divergences) < KEPT or (cause not in self._seen and len(self._seen) < KEPT):
             self._seen.add(cause)
             self.divergences.append(Divergence(kind, where, oracle, subject, cause, detail))
@@ -93,12 +97,12 @@ class Findings:
         return str(self._places.get(branch, ""))
 
 
-def signature(kind: str, where: Where, shape: str) -> str:
+def signature(kind: str, item: str, mark: str, shape: str) -> str:
     """Twelve hex digits that stay the same while the difference does: from what differs and where in the artifact's own terms.
 
-    Not from values, row numbers, arguments, branch ids or addresses, which drift from build to build; nor from the pass, since
-    one cause shows in both.
+    ``mark`` is the place: code whose source is known by that, so that it has one signature in every artifact that it is linked into;
+    else the artifact's name and the function's, since many artifacts have a ``run``. Not from values, row numbers, arguments, branch
+    ids, addresses or folders, which drift from build to build; nor from the pass, since one cause shows in both.
     """
-    item = where.item.split(" ", 1)[0]
-    parts = (kind, item, where.function, where.branch, where.file, str(where.line or ""), shape)
+    parts = (kind, item.split(" ", 1)[0], mark, shape)
     return hashlib.sha256("\0".join(parts).encode("utf-8", "backslashreplace")).hexdigest()[:12]

@@ -40,11 +40,12 @@ def compare(
     if _exhausted(oracle):
         findings.not_compared("the state after a call stack was exhausted: how deep calls may go is open")
         return
+    if state:
+        _trace(oracle, subject, findings)  # first: where it parts is the earliest difference, and what follows goes under it
     _results(oracle, subject, others, findings)
     if not state:
         return
     _branches(oracle, subject, layout, findings)
-    _trace(oracle, subject, findings)
     for name, one, other in (("stdout", oracle.stdout, subject.stdout), ("stderr", oracle.stderr, subject.stderr)):
         if one is not None and other is not None:
             _output(name, one, other, oracle.name, findings)

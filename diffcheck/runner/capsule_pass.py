@@ -68,11 +68,11 @@ class CapsulePass:
 
     def __init__(
         self, oracle: Side, subject: Side, places: dict[int, Place], max_passes: int, functions: int,
-        *, manifest: Manifest | None = None,
+        *, manifest: Manifest | None = None, unit: str = "",
     ) -> None:  # fmt: skip
         self.oracle, self.subject = oracle, subject
         self.layout = oracle.capsule.layout
-        self.findings = Findings(places)
+        self.findings = Findings(places, unit)
         self.budget = Budget(max_passes)
         self.functions = functions
         self.rows_total = len(self.layout.rows) - self.layout.n_init

@@ -88,14 +88,23 @@ def _capsule(plan: Plan, max_passes: int, oracle: Backend, subject: Backend, hos
         return PassReport(mode="capsule", applicable=False, why=plan.no_capsule)
     one = Side(oracle, plan.oracle_capsule or plan.capsule, plan.limits, host, whole=True)
     other = Side(subject, plan.subject_capsule, plan.limits, host)
-    return CapsulePass(one, other, plan.places, max_passes, plan.functions, manifest=plan.manifest).report()
+    run = CapsulePass(one, other, plan.places, max_passes, plan.functions, manifest=plan.manifest, unit=unit(plan.case))
+    return run.report()
 
 
 def _direct(plan: Plan, oracle: Backend, subject: Backend, host: Host) -> PassReport:
     if plan.no_direct:
         return PassReport(mode="direct", applicable=False, why=plan.no_direct)
-    direct = DirectPass(plan.artifact, plan.entry, oracle, subject, plan.limits, host, places=plan.places, functions=plan.functions)
+    direct = DirectPass(
+        plan.artifact, plan.entry, oracle, subject, plan.limits, host,
+        places=plan.places, functions=plan.functions, unit=unit(plan.case),
+    )  # fmt: skip
     return direct.report(plan.refusal if isinstance(plan.refusal, Refused) else None)
+
+
+def unit(case: Case) -> str:
+    """What a signature calls the artifact: its name without folders, so that it is the same wherever the corpus lies."""
+    return case.id.rpartition("/")[2]
 
 
 def _finding(finding: Finding) -> str:

@@ -74,11 +74,11 @@ class DirectPass:
 
     def __init__(
         self, wasm: bytes, entry_name: str | None, oracle: Backend, subject: Backend, limits: Limits, host: Host, *,
-        places: dict[int, Place], functions: int,
+        places: dict[int, Place], functions: int, unit: str = "",
     ) -> None:  # fmt: skip
         self.program = Program(kind="direct", wasm=wasm, entry=entry_name or KILN_ENTRIES[0])
         self.oracle, self.subject, self.limits, self.host = oracle, subject, limits, host
-        self.findings = Findings(places)
+        self.findings = Findings(places, unit)
         self.functions = functions
         self.inconclusive = ""
 
