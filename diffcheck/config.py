@@ -110,6 +110,13 @@ OPTIONS: Final = (
         metavar="DIR",
         recorded=False,
     ),
+    Option(
+        "resume",
+        "flag",
+        "Go on with the run that was stopped in the folder for reports; begin anew where there is none.",
+        default_help="off",
+        recorded=False,
+    ),
     Option("html", "path", "Write the HTML page to this file as well.", default_help="none", metavar="FILE", recorded=False),
     Option("junit-xml", "path", "Write JUnit XML to this file.", default_help="none", metavar="FILE", recorded=False),
     Option(

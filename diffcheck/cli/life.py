@@ -1,4 +1,4 @@
-"""What a run has to do with the runs before it: what is known, and the history."""
+"""What a run has to do with the runs before it: what is known, the history, and a run that was stopped."""
 
 from __future__ import annotations
 
@@ -37,6 +37,19 @@ class Known:
         if self._baseline is not None:
             return baseline.apply(report, self._baseline, today(), file=self._file, strict=self._strict)
         return msgspec.structs.replace(report, baseline=BaselineReport(strict=True)) if self._strict else report
+
+
+def journaled(wanted: Request, reports: Path) -> Request:
+    """The request with its journal beside the reports; says where a stopped run is given up or goes on."""
+    from diffcheck.runner import journal  # noqa: PLC0415 - sqlite3, only for a run
+
+    path = reports / journal.FILE_NAME
+    done, total = journal.unfinished(path)
+    if done and not wanted.resume:
+        click.echo(f"note: a stopped run with {done} of {total} cases done is given up; --resume would go on with it", err=True)
+    elif wanted.resume and not total:
+        click.echo("note: there is no stopped run to go on with: this one begins anew", err=True)
+    return msgspec.structs.replace(wanted, journal=str(path))
 
 
 def today() -> date:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import rich_click as click
 
-from diffcheck import config
+from diffcheck import config, process
 from diffcheck.cli import life
 from diffcheck.cli.options import options, recorded, request
 from diffcheck.errors import DiffcheckError, ReportError
@@ -35,16 +35,26 @@ def command(paths: tuple[str, ...], reports: str, baseline: str | None, *, stric
 
     PATH is an artifact (.wasm, or .wat text) or a folder of them.
     """
-    from diffcheck.report import console, files, json_, words  # noqa: PLC0415 - rich, only where it is used
-    from diffcheck.report.model import Collector, exit_code  # noqa: PLC0415 - as above
+    from diffcheck.report import files, json_  # noqa: PLC0415 - only where it is used
 
     named = files.wanted(given)  # before hours of work whose results could not be stored
     json_.prepare(Path(reports))
+    with process.locked(Path(reports)):
+        return _run(paths, Path(reports), baseline, named, given, strict=strict)
+
+
+def _run(
+    paths: tuple[str, ...], reports: Path, baseline: str | None, named: dict[str, Path], given: dict[str, Any], *, strict: bool
+) -> int:  # fmt: skip
+    from diffcheck.report import console, files, json_, words  # noqa: PLC0415 - rich, only where it is used
+    from diffcheck.report.model import Collector, exit_code  # noqa: PLC0415 - as above
+    from diffcheck.runner import journal  # noqa: PLC0415 - sqlite3, only for a run
+
     collector = Collector(recorded(given))
     known = life.Known(baseline, strict=strict)
     failed: DiffcheckError | None = None
     try:
-        interrupted = _collect(known.request(request(paths, given)), collector)
+        interrupted = _collect(known.request(life.journaled(request(paths, given), reports)), collector)
     except DiffcheckError as error:
         if not collector.any_finished:
             raise
@@ -55,14 +65,16 @@ def command(paths: tuple[str, ...], reports: str, baseline: str | None, *, stric
         raise RuntimeError("the run ended before it began")
     report = known.apply(collector.report())
     try:
-        path = json_.write(report, Path(reports))
+        path = json_.write(report, reports)
     except ReportError:
         console.render(report, words.console())  # what was found is not lost with the file
         raise
     try:
-        for name, file in (("html", Path(reports) / files.PAGE), *named.items()):
+        for name, file in (("html", reports / files.PAGE), *named.items()):
             files.write(report, name, file)
-        life.remember(report, Path(reports))
+        life.remember(report, reports)
+        if not report.interrupted:
+            journal.remove(reports / journal.FILE_NAME)
     finally:  # a file that cannot be written hides no result
         with contextlib.suppress(BrokenPipeError):  # the exit code counts, whoever still reads
             console.render(report, words.console(), stored=str(path))

@@ -71,7 +71,7 @@ class Collector:
             tool=Tool("diffcheck", __version__),
             subject=run.subject,
             oracle=run.oracle,
-            started=self._started,
+            started=run.started or self._started,
             elapsed_ns=ended.elapsed_ns if ended else time.monotonic_ns() - self._began,
             notice=run.notice,
             options=self._options,

@@ -9,13 +9,18 @@ from diffcheck.verdict import CaseReport, EngineFinding
 
 
 class RunStarted(msgspec.Struct, frozen=True, tag="run-started"):
-    """The run begins: engines are known, so many cases are to be done. ``notice`` is a warning that every report repeats."""
+    """The run begins: engines are known, so many cases are to be done. ``notice`` is a warning that every report repeats.
+
+    ``started`` is when, in UTC; of a run that goes on it is when it began first, and ``resumed`` of its cases are done.
+    """
 
     total: int
     jobs: int
     subject: Identity
     oracle: Identity
     notice: str
+    started: str = ""
+    resumed: int = 0
 
 
 class EngineProbed(msgspec.Struct, frozen=True, tag="engine-probed"):

@@ -17,7 +17,8 @@ class Request(msgspec.Struct, frozen=True):
     are those that a backend reads itself (``kilnd``), present only where they were given. ``program_name`` is whether a program
     whose case has no arguments is given the artifact's name as the first one; witness's own runtime gives none at all.
     ``confirm`` is how often a pass that diverges is run again; ``known`` has the signatures that need no confirmation, each with
-    the cases in which it is expected to show up: where it does not, the pass is run again too.
+    the cases in which it is expected to show up: where it does not, the pass is run again too. ``journal`` is the file that says
+    what is done, empty for none; ``resume`` is whether a run that was stopped goes on.
     """
 
     paths: tuple[str, ...]
@@ -35,6 +36,8 @@ class Request(msgspec.Struct, frozen=True):
     options: dict[str, str] = {}
     program_name: bool = True
     known: dict[str, tuple[str, ...]] = {}
+    journal: str = ""
+    resume: bool = False
 
 
 class PlanLine(msgspec.Struct, frozen=True):

@@ -7,6 +7,8 @@ import os
 import signal
 import threading
 import time
+from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -15,16 +17,18 @@ import msgspec
 from diffcheck import backend, prepare, process
 from diffcheck.corpus import Case, discover, load_case
 from diffcheck.errors import CaseError, EngineMissingError
+from diffcheck.runner import journal as journals
 from diffcheck.runner.case import skipped
-from diffcheck.runner.events import CaseFinished, CaseStarted, Event, RunFinished, RunStarted
+from diffcheck.runner.events import CaseFinished, CaseStarted, EngineProbed, Event, RunFinished, RunStarted
 from diffcheck.runner.pool import Pool
 from diffcheck.runner.worker import Setup, Worker
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from diffcheck.backend import Identity
     from diffcheck.corpus import Item
+    from diffcheck.runner.journal import Journal
     from diffcheck.runner.request import PlanLine, Request
 
 FALLBACK: Final = "wasmtime-pulley"
@@ -84,20 +88,65 @@ def run(request: Request) -> Iterator[Event]:
     found = discover([Path(path) for path in request.paths], request.only or None)
     engines = choose(request)
     request = msgspec.structs.replace(request, options=engines.options)
-    with process.Reactor() as reactor, process.private_folder() as folder, _interruptible() as stopped:
-        yield RunStarted(
-            total=len(found.items),
-            jobs=request.jobs,
-            subject=engines.subject_identity,
-            oracle=engines.oracle_identity,
-            notice=engines.notice,
-        )
-        if request.verbose and len(found.items) == 1:
-            yield from _watched(request, engines.subject, reactor, str(folder), found.items[0])
+    started = RunStarted(
+        total=len(found.items),
+        jobs=request.jobs,
+        subject=engines.subject_identity,
+        oracle=engines.oracle_identity,
+        notice=engines.notice,
+        started=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
+    with contextlib.ExitStack() as stack:
+        journal = _journal(request, started, found.items)
+        if journal is not None:
+            stack.callback(journal.close)
+        reactor, stopped = stack.enter_context(process.Reactor()), stack.enter_context(_interruptible())
+        folder = str(stack.enter_context(process.private_folder()))
+        if journal is None:
+            yield started
+            yield from _events(request, engines.subject, reactor, folder, stopped, found.items)
         else:
-            pool = Pool(request, engines.subject, reactor, str(folder), stopped)
-            yield from pool.events(found.items, probe=True)
+            yield msgspec.structs.replace(started, started=journal.started, resumed=len(journal.resumed))
+            yield from _journaled(journal, partial(_events, request, engines.subject, reactor, folder, stopped), found.items)
         yield RunFinished(interrupted=stopped(), elapsed_ns=time.monotonic_ns() - begun)
+
+
+def _events(
+    request: Request, subject: str, reactor: process.Reactor, folder: str, stopped: Callable[[], bool], items: Sequence[Item],
+    *, probe: bool = True,
+) -> Iterator[Event]:  # fmt: skip
+    if request.verbose and len(items) == 1:
+        yield from _watched(request, subject, reactor, folder, items[0])
+    else:
+        yield from Pool(request, subject, reactor, folder, stopped).events(items, probe=probe)
+
+
+def _journal(request: Request, started: RunStarted, items: Sequence[Item]) -> Journal | None:
+    """The journal that the request asks for: of the run that goes on, or a new one."""
+    if not request.journal:
+        return None
+    path = Path(request.journal)
+    own = journals.head(request, started.started, started.subject, started.oracle)
+    return (journals.resume(path, own, items) if request.resume else None) or journals.begin(path, own, items)
+
+
+def _journaled(journal: Journal, events: Callable[..., Iterator[Event]], items: Sequence[Item]) -> Iterator[Event]:
+    """What the journal has, then what is left to be done, which is noted before it is told."""
+    findings = journal.findings()
+    if findings is not None:
+        yield EngineProbed(findings)
+    for report in journal.reports():
+        yield CaseFinished(report)
+    done = set(journal.resumed)
+    left = [item for item in items if item.id not in done]
+    if not left and findings is not None:
+        return
+    for event in events(left, probe=findings is None):
+        if isinstance(event, EngineProbed):
+            journal.probed(event.engine_findings)
+        elif isinstance(event, CaseFinished):
+            journal.add(event.report)
+        yield event
 
 
 def _watched(request: Request, subject: str, reactor: process.Reactor, folder: str, item: Item) -> Iterator[Event]:

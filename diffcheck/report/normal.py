@@ -1,0 +1,30 @@
+"""A report without what differs between two runs of the same: times, costs, and what engines logged."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from diffcheck.observation import Cost
+
+if TYPE_CHECKING:
+    from diffcheck.verdict import CaseReport, PassReport, Report, Side
+
+
+def normal(report: Report) -> Report:
+    """The report in its normal form: two runs that found the same have equal ones."""
+    return msgspec.structs.replace(report, started="", elapsed_ns=0, cases=tuple(_case(each) for each in report.cases))
+
+
+def _case(case: CaseReport) -> CaseReport:
+    return msgspec.structs.replace(case, elapsed_ns=0, passes=tuple(_pass(each) for each in case.passes))
+
+
+def _pass(each: PassReport) -> PassReport:
+    return msgspec.structs.replace(each, oracle=_side(each.oracle), subject=_side(each.subject))
+
+
+def _side(side: Side | None) -> Side | None:
+    """How often an engine was run is part of what was done; what that cost is not, nor is its log, which may tell the time."""
+    return side and msgspec.structs.replace(side, cost=Cost(executions=side.cost.executions), log="")
