@@ -35,6 +35,7 @@ def command(backend: str, rows: tuple[str, ...], schema: Any, **given: Any) -> i
     For `witness run FILE --harness 'diffcheck harness --backend kilnd'`, which then has full MC/DC of that backend's run.
     """
     from diffcheck import harness  # noqa: PLC0415 - the runner, only where it is used
+    from diffcheck.errors import DiffcheckError  # noqa: PLC0415 - as above
     from diffcheck.runner.once import Wanted  # noqa: PLC0415 - as above
     from diffcheck.text import visible  # noqa: PLC0415 - as above
 
@@ -49,5 +50,9 @@ def command(backend: str, rows: tuple[str, ...], schema: Any, **given: Any) -> i
         max_passes=given["max_passes"],
         options={"kilnd": given["kilnd"]} if given["kilnd"] else {},
     )
-    harness.run(wanted, schema, os.environ, lambda line: click.echo(f"note: {visible(line, 2000)}", err=True))
+    try:
+        harness.run(wanted, schema, os.environ, lambda line: click.echo(f"note: {visible(line, 2000)}", err=True))
+    except DiffcheckError as error:  # one line, hint and all: it appears among witness's own
+        click.echo(f"error: {visible('; '.join(filter(None, (str(error), error.hint))), 2000)}", err=True)
+        return error.exit_code
     return 0

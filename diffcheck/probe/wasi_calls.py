@@ -174,12 +174,14 @@ def _cwd(ran: Ran) -> Found:
     return REAL if ran.seen.string(4) else _astray(ran, 4)
 
 
+_ONLY_NONE: Final = "it says none, which is right here; whether it can say anything else was not seen"
+
+
 def _none(ran: Ran) -> Found:
-    """Option none, which is right for what is not there."""
+    """Option none, which is right for what is not there: no more than a stub would say."""
     if ran.seen.area == UNTOUCHED:
         return _NO_ANSWER
-    none = Found("real", "it says none, which is right here")
-    return none if ran.seen.area[0] == 0 else broken("it says that there is one")
+    return stub(_ONLY_NONE) if ran.seen.area[0] == 0 else broken("it says that there is one")
 
 
 def _bytes_at(at: int, wanted: Callable[[bytes], bool], what: str) -> Callable[[Ran], Found]:
@@ -371,8 +373,11 @@ def _io() -> list[Entry]:
     not_late = _must(lambda ran: ran.seen.extra[0] == 0, stub("a minute from now is said to be ready"))
     is_ready = _must(lambda ran: ran.seen.results[0] == 1, broken("what is due is not ready"))
     ready_late = f"local.get $g <{_POLL} [method]pollable.ready> i64.extend_i32_u local.set $x0"
+    polled = f"""i32.const 0x700 local.get $r2 i32.wrap_i64 i32.store i32.const 0x700 i32.const 1 AREA2 <{_POLL} poll>
+      AREA2 i32.load offset=4 i64.extend_i32_u local.set $x0"""
+    useful = _must(lambda ran: ran.seen.extra[0] == 1, stub("it gives handles of which poll does not say that they are ready"))
     subscribed = [
-        _entry(_STREAMS, f"[method]{each}-stream.subscribe", (H,), _handles, setup=setup, calls=2)
+        _entry(_STREAMS, f"[method]{each}-stream.subscribe", (H,), _all(_handles, useful), setup=setup, calls=2, after=polled)
         for each, setup in (("input", _STDIN_READY), ("output", _STDOUT))
     ]
     return [

@@ -115,7 +115,7 @@ def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
     target = Path(path)
     try:
         if _is_special(target):
-            target.write_bytes(data)
+            _write_through(target, data)
             return
         _replace(Path(os.path.realpath(target)), data)
     except OSError as error:
@@ -134,7 +134,15 @@ _WRITE_REASONS = {
     errno.ENOTDIR: ("part of its path is not a folder", "check the path"),
     errno.EISDIR: ("it is a folder", "give the name of a file"),
     errno.ENAMETOOLONG: ("its name is too long", "choose a shorter name"),
+    errno.ENXIO: ("it is a FIFO that nothing reads from", "start its reader first, or give the name of a file"),
 }
+
+
+def _write_through(target: Path, data: bytes) -> None:
+    # Opening a FIFO without a reader would wait for one for ever; without blocking it fails (ENXIO).
+    with os.fdopen(os.open(target, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC), "wb") as stream:
+        os.set_blocking(stream.fileno(), True)
+        stream.write(data)
 
 
 def check_folder(folder: Path) -> None:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from diffcheck.probe.wasi import Found, Probed
 
 _PLAIN_NAME: Final = re.compile(r"[A-Za-z0-9 :/@.,$()\[\]_+-]+")
-_PLAIN_TEXT: Final = re.compile(r"[A-Za-z0-9 :/@.,;$()%'-]*")
+_PLAIN_TEXT: Final = re.compile(r"(?!\[)(?:[A-Za-z0-9 /@.,;$()%'-]|(?<=\w)_(?=\w)|:(?!/)|\[|\](?!\())*")
 _NUMBERED: Final = re.compile(r"\$[0-9]+\Z")
 STYLES: Final = {"real": "green", "stub": "yellow", "broken": "bold red", "absent": "dim"}
 MEANINGS: Final = {
