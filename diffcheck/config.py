@@ -87,6 +87,13 @@ OPTIONS: Final = (
         default="declared",
         choices=("declared", "auto"),
     ),
+    Option(
+        "stub-imports",
+        "choice",
+        "What an imported function gets that no stub is known for: zeros as its results, or a trap when it is called.",
+        default="zero",
+        choices=("zero", "trap"),
+    ),
     Option("only", "text", "Run only the cases whose name matches this pattern (*, ?, [...]).", default_help="all", metavar="GLOB"),
     Option(
         "max-passes",

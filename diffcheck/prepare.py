@@ -97,7 +97,8 @@ class Maker:
         if component.is_component(source):
             if found := component.asynchronous(source):
                 raise ArtifactError(f"{OUT_OF_SCOPE}: {found}", hint="build it for wasi 0.2")
-            data = self._step("meld", ("fuse", "--preserve-names"), data, stem, work / "fused", log)
+            # Without --reproducible the file has a random id and the time in it: another artifact each night.
+            data = self._step("meld", ("fuse", "--preserve-names", "--reproducible"), data, stem, work / "fused", log)
             steps.append("fused by meld")
         module = _core(data)
         if witness.instrumentation(module).counters:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-import msgspec
-
 from diffcheck import backend, process, witness
 from diffcheck.capsule.closed import close
 from diffcheck.casefile import read_regular
@@ -23,13 +21,14 @@ if TYPE_CHECKING:
 
     from diffcheck.backend import Limits
     from diffcheck.capsule.closed import ClosedArtifact
+    from diffcheck.runner.request import Unknown
 
 _JUDGE: Final = "wasmtime"
 _MANIFEST_CAP: Final = 256 << 20
 _COMPONENT: Final = b"\0asm\x0d\0\x01\0"
 
 
-def seal(artifact: Path, output: Path, unknown_stubs: str, limits: Limits) -> Iterator[str]:
+def seal(artifact: Path, output: Path, unknown_stubs: Unknown, limits: Limits) -> Iterator[str]:
     """Write the sealed artifact and its manifest; gives lines that say what was done. Raises ``DiffcheckError``."""
     data = read_artifact(artifact)
     if data.startswith(_COMPONENT):
@@ -41,7 +40,7 @@ def seal(artifact: Path, output: Path, unknown_stubs: str, limits: Limits) -> It
     if case.manifest:
         manifest = read_regular(case.manifest, _MANIFEST_CAP, f"the manifest {visible(case.manifest)}", ManifestError)
     _judge(data, "it", limits)
-    closed = close(wasm.read(data), msgspec.structs.replace(world(case, program_name=False), unknown_stubs=unknown_stubs))
+    closed = close(wasm.read(data), world(case, program_name=False, stub_imports=unknown_stubs))
     _judge(closed.wasm, "the sealed artifact, which is a defect of diffcheck,", limits)
     process.write_atomically(output, closed.wasm)
     if manifest is not None:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from diffcheck.observation import RowSeen
+    from diffcheck.runner.request import Unknown
 
 COUNTERS: Final = witness.COUNTER
 _HEX: Final = {"i32": 8, "f32": 8, "i64": 16, "f64": 16, "v128": 32, "ref": 1}
@@ -76,6 +77,7 @@ def snapshot(  # noqa: PLR0913 - the options of the command
     backend: str = "kilnd",
     prefix: str = COUNTERS,
     rows: Sequence[str] = (),
+    stub_imports: Unknown = "zero",
     full: bool = False,
     deadline_s: float = 10.0,
     memory_bytes: int = 4 << 30,
@@ -92,6 +94,7 @@ def snapshot(  # noqa: PLR0913 - the options of the command
         os.fspath(artifact),
         backend=backend,
         rows=tuple(rows),
+        stub_imports=stub_imports,
         full=full,
         deadline_s=deadline_s,
         memory_bytes=memory_bytes,

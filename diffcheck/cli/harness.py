@@ -28,7 +28,7 @@ _EPILOG = (
               help="After a row that does not return go on in a new instance, and sum the counters.")  # fmt: skip
 @click.option("--full", is_flag=True,
               help="Read every value from the backend, window by window, also where its digest is the oracle's.")  # fmt: skip
-@options("kilnd", "deadline", "memory-limit", "max-passes")
+@options("stub-imports", "kilnd", "deadline", "memory-limit", "max-passes")
 def command(backend: str, rows: tuple[str, ...], schema: Any, **given: Any) -> int:  # noqa: ANN401 - click's
     """Run a module for witness under any backend and write the snapshot that witness reads.
 
@@ -43,6 +43,7 @@ def command(backend: str, rows: tuple[str, ...], schema: Any, **given: Any) -> i
         "",
         backend=backend,
         rows=rows,
+        stub_imports=given["stub_imports"],
         full=given["full"],
         keep_going=given["keep_going"],
         deadline_s=given["deadline"],

@@ -19,7 +19,7 @@ _EPILOG = (
 @click.option("--row", default="", metavar="ROW", envvar="DIFFCHECK_ROW", show_envvar=True,
               help="The row to look at, as `diffcheck show` names it; without it the first that differs.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Write the answer as JSON.")
-@options("subject", "oracle", "kilnd", "deadline", "memory-limit", "rows", "max-passes", "verbose")
+@options("subject", "oracle", "kilnd", "deadline", "memory-limit", "rows", "stub-imports", "max-passes", "verbose")
 def command(artifact: str, row: str, *, as_json: bool, **given: Any) -> int:  # noqa: ANN401 - the options of the table
     """Find the first instruction at which the subject's result differs from the oracle's.
 

@@ -97,7 +97,7 @@ def request(paths: tuple[str, ...], given: dict[str, Any]) -> Request:
         "memory_bytes": given.get("memory_limit"),
         "options": {"kilnd": given["kilnd"]} if given.get("kilnd") else {},
         **{key: configured.engine(key, given[key]) for key in ("subject", "oracle") if given.get(key)},
-        **{name: given.get(name) for name in ("mode", "rows", "max_passes", "confirm", "verbose", "resume")},
+        **{name: given.get(name) for name in ("mode", "rows", "stub_imports", "max_passes", "confirm", "verbose", "resume")},
     }
     return Request(paths, **{name: value for name, value in fields.items() if value is not None})
 

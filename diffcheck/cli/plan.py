@@ -11,7 +11,7 @@ from diffcheck.cli.options import options, request
 
 @click.command("plan")
 @click.argument("paths", nargs=-1, required=True, metavar="PATH...")
-@options("subject", "oracle", "kilnd", "mode", "jobs", "deadline", "memory-limit", "rows", "only", "max-passes")
+@options("subject", "oracle", "kilnd", "mode", "jobs", "deadline", "memory-limit", "rows", "stub-imports", "only", "max-passes")
 def command(paths: tuple[str, ...], **given: Any) -> int:  # noqa: ANN401 - the options of the table
     """List cases, rows, passes and expected memory, and what would be skipped and why; run nothing.
 

@@ -18,10 +18,8 @@ _EPILOG = (
 @click.command("seal", epilog=_EPILOG)
 @click.argument("artifact", metavar="ARTIFACT")
 @click.option("-o", "--output", required=True, metavar="FILE", help="The file to write; the manifest is written beside it.")
-@click.option("--stub-imports", type=click.Choice(("zero", "trap")), default="zero", show_default=True,
-              help="What a function gets that no stub is known for: zeros as its results, or a trap.")  # fmt: skip
-@options("deadline", "memory-limit")
-def command(artifact: str, output: str, stub_imports: str, **given: Any) -> int:  # noqa: ANN401 - the options of the table
+@options("stub-imports", "deadline", "memory-limit")
+def command(artifact: str, output: str, stub_imports: Any, **given: Any) -> int:  # noqa: ANN401 - the options of the table
     """Close an artifact's imports with the stubs that a capsule has, and keep its exports.
 
     So `witness run FILE --invoke ...` runs what otherwise needs a world, wasi 0.2 included.

@@ -29,7 +29,7 @@ _EPILOG = (
 @click.option(
     "--format", "format_", type=click.Choice(("table", "json")), default="table", show_default=True, help="What to print."
 )
-@options("kilnd", "deadline", "memory-limit", "max-passes")
+@options("stub-imports", "kilnd", "deadline", "memory-limit", "max-passes")
 def command(artifact: str, format_: str, **given: Any) -> int:  # noqa: ANN401 - the options of the table
     """Run an artifact and print its exported globals by name.
 
@@ -43,6 +43,7 @@ def command(artifact: str, format_: str, **given: Any) -> int:  # noqa: ANN401 -
         backend=given["backend"],
         prefix=given["prefix"],
         rows=given["rows"],
+        stub_imports=given["stub_imports"],
         full=given["full"],
         deadline_s=given["deadline"],
         memory_bytes=given["memory_limit"],

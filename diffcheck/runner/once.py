@@ -13,7 +13,7 @@ from diffcheck.errors import CaseError, RunFailedError
 from diffcheck.observation import sentence
 from diffcheck.runner import plan as plans
 from diffcheck.runner.reading import Read, Reader
-from diffcheck.runner.request import Request
+from diffcheck.runner.request import Request, Unknown
 from diffcheck.runner.run import choose
 from diffcheck.runner.side import Side
 
@@ -44,6 +44,7 @@ class Wanted(msgspec.Struct, frozen=True):
     artifact: str
     backend: str = "kilnd"
     rows: tuple[str, ...] = ()
+    stub_imports: Unknown = "zero"
     full: bool = False
     keep_going: bool = False
     deadline_s: float = 10.0
@@ -89,6 +90,7 @@ def read_case(wanted: Wanted) -> CaseRead:
         deadline_s=wanted.deadline_s,
         memory_bytes=wanted.memory_bytes,
         rows="auto" if "auto" in wanted.rows else "declared",
+        stub_imports=wanted.stub_imports,
         max_passes=wanted.max_passes,
         options=wanted.options,
         program_name=False,

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from diffcheck.capsule.driver import Call
     from diffcheck.corpus import Case
     from diffcheck.observation import Outcome
-    from diffcheck.runner.request import Request
+    from diffcheck.runner.request import Request, Unknown
     from diffcheck.wasm.module import Module
     from diffcheck.witness import Manifest, Place
 
@@ -195,21 +195,21 @@ class Capsules(msgspec.Struct, frozen=True):
     subject: Capsule | None = None
 
 
-def world(case: Case, *, program_name: bool) -> World:
-    """What a case gives its program; ``program_name`` as in ``Request``."""
+def world(case: Case, *, program_name: bool, stub_imports: Unknown = "zero") -> World:
+    """What a case gives its program; ``program_name`` and ``stub_imports`` as in ``Request``."""
     bounds = Bounds(
         memory_pages=Bounds().memory_pages if case.limits.memory_pages is None else case.limits.memory_pages,
         table_elements=Bounds().table_elements if case.limits.table_elements is None else case.limits.table_elements,
     )
     pages = World().digest_pages if case.limits.digest_pages is None else case.limits.digest_pages
     args = case.args or ((Path(case.artifact).stem,) if program_name else ())
-    return World(args=args, env=case.env, stdin=case.stdin, bounds=bounds, digest_pages=pages)
+    return World(args=args, env=case.env, stdin=case.stdin, bounds=bounds, unknown_stubs=stub_imports, digest_pages=pages)
 
 
 def _capsules(
     plan: Plan, module: Module, calls: tuple[Call, ...], request: Request, oracle: Backend, subject: Backend
 ) -> Capsules:  # fmt: skip
-    given = world(plan.case, program_name=request.program_name)
+    given = world(plan.case, program_name=request.program_name, stub_imports=request.stub_imports)
 
     def form(backend: Backend) -> Capsule | None:
         needs = backend.capabilities

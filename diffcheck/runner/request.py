@@ -8,6 +8,7 @@ import msgspec
 
 Mode = Literal["both", "capsule", "direct"]
 Rows = Literal["declared", "auto"]
+Unknown = Literal["zero", "trap"]
 
 
 class Request(msgspec.Struct, frozen=True):
@@ -16,9 +17,10 @@ class Request(msgspec.Struct, frozen=True):
     ``paths`` are artifacts and folders as the user wrote them; ``only`` is a glob over case names, empty for all; ``options``
     are those that a backend reads itself (``kilnd``), present only where they were given. ``program_name`` is whether a program
     whose case has no arguments is given the artifact's name as the first one; witness's own runtime gives none at all.
-    ``confirm`` is how often a pass that diverges is run again; ``known`` has the signatures that need no confirmation, each with
-    the cases in which it is expected to show up: where it does not, the pass is run again too. ``journal`` is the file that says
-    what is done, empty for none; ``resume`` is whether a run that was stopped goes on.
+    ``stub_imports`` is what an imported function gets that no stub is known for. ``confirm`` is how often a pass that diverges is
+    run again; ``known`` has the signatures that need no confirmation, each with the cases in which it is expected to show up: where
+    it does not, the pass is run again too. ``journal`` is the file that says what is done, empty for none; ``resume`` is whether a
+    run that was stopped goes on.
     """
 
     paths: tuple[str, ...]
@@ -29,6 +31,7 @@ class Request(msgspec.Struct, frozen=True):
     deadline_s: float = 10.0
     memory_bytes: int = 4 << 30
     rows: Rows = "declared"
+    stub_imports: Unknown = "zero"
     only: str = ""
     max_passes: int = 24
     confirm: int = 0

@@ -93,7 +93,7 @@ class Localiser:
         self.plan, self.request, self.oracle, self.subject, self.host, self.say = plan, request, oracle, subject, host, say
         self.module = plan.module
         self.calls = choose(self.module, plan.case.rows, request.rows).calls
-        self.world = world(plan.case, program_name=request.program_name)
+        self.world = world(plan.case, program_name=request.program_name, stub_imports=request.stub_imports)
         self.max_runs = MAX_RUNS
         self.runs = 0
         self.notes: list[str] = []
