@@ -24,6 +24,7 @@ COMMANDS: Final = (
     "imports",
     "prepare",
     "localise",
+    "reduce",
     "backends",
     "doctor",
     "selftest",

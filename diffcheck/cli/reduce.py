@@ -1,0 +1,48 @@
+"""``diffcheck reduce``: a smaller module that shows the same divergence."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import rich_click as click
+
+from diffcheck.cli import work
+from diffcheck.errors import EXIT_AGREE, EXIT_DIVERGE, EXIT_INTERRUPTED
+
+_EPILOG = (
+    "Exit codes: 0 nothing diverges; 1 a divergence was reduced as far as it goes or the budget allows; 2 usage, configuration, a "
+    "missing engine or an artifact that cannot be run; 130 interrupted, the best so far is in the folder."
+)
+
+
+@click.command("reduce", epilog=_EPILOG)
+@work.arguments
+def command(target: str, row: str, **given: Any) -> int:  # noqa: ANN401 - the options of the table
+    """Reduce an artifact to a smaller one that shows the same divergence.
+
+    The fewest rows first, then the module: every candidate is validated by the oracle, and has to show the same signature.
+    """
+    from diffcheck.text import visible  # noqa: PLC0415 - engines, only where they are used
+    from diffcheck.triage.checker import Spent  # noqa: PLC0415 - as above
+    from diffcheck.triage.steps import Steps  # noqa: PLC0415 - as above
+
+    with work.opened(target, given) as (session, folder, say):
+        steps = Steps(session, folder, say, row)
+        try:
+            if not steps.find():
+                return EXIT_AGREE
+            whole = steps.minimise() and steps.reduce()
+        except Spent:
+            whole = False
+        before, after = steps.state.before, steps.state.after
+        stopped = session.budget.stopped()
+    if before is not None and after is not None:
+        share = f" ({after.code / before.code:.1%})" if before.code else ""
+        click.echo(
+            f"code      {before.code:,} bytes to {after.code:,}{share}, {before.functions:,} to {after.functions:,} functions"
+        )
+        click.echo(f"shows     {visible(str(steps.symptom), 400)}")
+        click.echo(f"written   {visible(str(folder.path / 'reduced.wasm'), 400)}")
+    if not whole:
+        click.echo(f"stopped   {'by a signal' if stopped else 'the time is over'}; the same command goes on from here")
+    return EXIT_INTERRUPTED if stopped else EXIT_DIVERGE

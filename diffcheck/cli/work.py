@@ -1,0 +1,121 @@
+"""What the commands that triage have in common: their arguments, the session, what is shown while they work."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import signal
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import rich_click as click
+
+from diffcheck.cli.options import options, request
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from click.decorators import FC
+
+    from diffcheck.triage.session import Session
+    from diffcheck.triage.state import Folder
+
+    _Base = click.ParamType[float]
+else:
+    _Base = click.ParamType
+
+_TIME: Final = re.compile(r"(?P<number>[0-9]+(?:\.[0-9]+)?)(?P<unit>s|m|min|h|)\Z")
+_UNITS: Final = {"": 1, "s": 1, "m": 60, "min": 60, "h": 3600}
+_HELP: Final = (
+    "Stop after this time, as in 90, 10m or 2h (seconds without a unit); the best so far is kept, and a second run goes on."
+)
+ENGINE_OPTIONS: Final = ("subject", "oracle", "kilnd", "jobs", "deadline", "memory-limit", "rows", "max-passes", "reports")
+
+
+class _Time(_Base):
+    name = "time"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:  # noqa: ANN401 - click's
+        if isinstance(value, float):
+            return value
+        match = _TIME.match(str(value).strip())
+        seconds = float(match["number"]) * _UNITS[match["unit"]] if match else 0.0
+        if not 0 < seconds <= 7 * 86_400:
+            self.fail(f"{value!r} is no time; write seconds, or 10m, or 2h", param, ctx)
+        return seconds
+
+
+def arguments(function: FC) -> FC:
+    """The argument and the options that the commands share."""
+    decorators: list[Callable[[Any], Any]] = [
+        click.argument("target", metavar="CASE|SIGNATURE|ARTIFACT"),
+        click.option("--row", default="", metavar="ROW", envvar="DIFFCHECK_ROW", show_envvar=True,
+                     help="The row to look at, as `diffcheck show` names it; without it the first that differs."),
+        click.option("--budget", type=_Time(), default=None, metavar="TIME", envvar="DIFFCHECK_BUDGET", show_envvar=True,
+                     show_default="no limit", help=_HELP),
+        click.option("-o", "--output", default=None, metavar="DIR", envvar="DIFFCHECK_OUTPUT", show_envvar=True,
+                     show_default="triage/NAME under --reports", help="The folder to write to; what stands there goes on."),
+        options(*ENGINE_OPTIONS),
+    ]  # fmt: skip
+    for each in reversed(decorators):
+        function = each(function)
+    return function
+
+
+@contextlib.contextmanager
+def opened(target: str, given: dict[str, Any]) -> Iterator[tuple[Session, Folder, Callable[[str], None]]]:
+    """The session and the folder of a command, and what its steps are told to; SIGINT and SIGTERM stop the work softly."""
+    from diffcheck.report import json_  # noqa: PLC0415 - engines and rich, only where they are used
+    from diffcheck.triage import state  # noqa: PLC0415 - as above
+    from diffcheck.triage import target as targets  # noqa: PLC0415 - as above
+    from diffcheck.triage.checker import Budget  # noqa: PLC0415 - as above
+    from diffcheck.triage.session import Session  # noqa: PLC0415 - as above
+
+    path = Path(given["reports"]) / json_.FILE_NAME
+    named = Path(target).suffix in (".wasm", ".wat") or Path(target).is_file()
+    found = targets.find(target, json_.read(path) if path.exists() and not named else None, given["reports"])
+    folder = state.Folder(Path(given["output"]) if given["output"] else state.default_folder(given["reports"], found.case.id))
+    with _stoppable() as stopped, _shown() as say:
+        budget = Budget(given["budget"], stopped)
+        with Session(request((found.case.artifact,), given), found, budget, say) as session:
+            if session.engines.notice:
+                say(session.engines.notice)
+            yield session, folder, say
+
+
+@contextlib.contextmanager
+def _shown() -> Iterator[Callable[[str], None]]:
+    """Shows lines on stderr: the last one with a spinner on a terminal, one below the other elsewhere."""
+    from diffcheck.report import words  # noqa: PLC0415 - rich, only where it is used
+
+    console = words.console(stderr=True)
+    if not console.is_terminal:
+        yield lambda line: console.print(words.safe(line, limit=2000), soft_wrap=True)
+        return
+    with console.status("starting the engines") as status:
+
+        def say(line: str) -> None:
+            status.update(words.safe(line, limit=2000))
+            console.print(words.safe(line, "dim", 2000))
+
+        yield say
+
+
+@contextlib.contextmanager
+def _stoppable() -> Iterator[Callable[[], bool]]:
+    """Tells whether SIGINT or SIGTERM came; the second one is Python's own again."""
+    seen = threading.Event()
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def note(number: int, _frame: object) -> None:
+        seen.set()
+        signal.signal(number, before[signal.Signals(number)])
+
+    for number in before:
+        signal.signal(number, note)
+    try:
+        yield seen.is_set
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

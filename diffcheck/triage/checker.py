@@ -1,0 +1,237 @@
+"""Does a candidate still show the symptom? Asked of workers, in parallel, each answer kept by the digest of what was asked."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from itertools import islice
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from diffcheck import process
+from diffcheck.errors import DiffcheckError, RunFailedError
+from diffcheck.runner import case as cases
+from diffcheck.runner import plan as plans
+from diffcheck.runner import worker as w
+from diffcheck.text import decode, visible
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from pathlib import Path
+
+    from diffcheck.backend import Backend, Host, Oracle
+    from diffcheck.corpus import Case
+    from diffcheck.process import Server
+    from diffcheck.runner.request import Request
+    from diffcheck.verdict import CaseReport
+
+_SETUP_S: Final = 60.0
+_WATCH_S: Final = 120.0
+_POLL_S: Final = 0.1
+_LOST: Final = 8
+_SHARE: Final = 0.7
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(w.Answer).decode
+
+
+class Spent(Exception):  # noqa: N818 - an outcome of the search
+    """The time is over, or the user wants to stop: what was found so far counts."""
+
+
+class Budget:
+    """Seconds for a piece of work; ``stopped`` says whether the user wants to stop."""
+
+    def __init__(self, seconds: float | None, stopped: Callable[[], bool] = lambda: False) -> None:
+        self.until = time.monotonic() + seconds if seconds is not None else None
+        self.stopped = stopped
+
+    def check(self) -> None:
+        """Raises ``Spent`` where it is over."""
+        if self.stopped() or (self.until is not None and time.monotonic() >= self.until):
+            raise Spent
+
+    def left_s(self) -> float:
+        """What is left; a day where there is no limit."""
+        return max(0.0, self.until - time.monotonic()) if self.until is not None else 86_400.0
+
+
+class Question(msgspec.Struct, frozen=True):
+    """A candidate: an artifact's bytes and the rows to drive."""
+
+    wasm: bytes
+    rows: tuple[str, ...]
+
+    @property
+    def digest(self) -> str:
+        """What the answer is kept under."""
+        return hashlib.sha256(self.wasm + b"\0" + "\0".join(self.rows).encode("utf-8", "surrogateescape")).hexdigest()
+
+
+class Answers:
+    """Answers by a question's digest, in a file that is appended to; ``about`` is what they hold for, and others are left out."""
+
+    def __init__(self, path: Path | None, about: str) -> None:
+        self.path, self.about = path, about
+        self.known: dict[str, bool] = {}
+        if path is not None and path.exists():
+            for line in path.read_text("ascii", "replace").splitlines():
+                words = line.split()
+                if len(words) == 3 and words[0] == about:  # noqa: PLR2004 - a line that was cut is left out
+                    self.known[words[1]] = words[2] == "yes"
+
+    def add(self, digest: str, *, shows: bool) -> None:
+        """Keep an answer."""
+        self.known[digest] = shows
+        if self.path is not None:
+            with self.path.open("a", encoding="ascii") as file:
+                file.write(f"{self.about} {digest} {'yes' if shows else 'no'}\n")
+
+
+class _Worker:
+    """A worker process and the question that it is at."""
+
+    def __init__(self, start: Callable[[], Server], path: Path) -> None:
+        self._start, self.path = start, path
+        self.server: Server | None = None
+        self.doing = "idle"
+        self.needs = 0
+        self.answer: w.Answer | None = None
+
+    def send(self, message: w.Message, doing: str) -> None:
+        """Send a message; the worker is started where there is none."""
+        if self.server is None or not self.server.alive:
+            self.server = self._start()
+        self.server.send(_encode(message), _WATCH_S)
+        self.doing, self.answer = doing, None
+
+    def take(self) -> None:
+        """Take the answer, which is there."""
+        assert self.server is not None, "it was sent a message"  # noqa: S101
+        reply = self.server.receive()
+        self.answer = _decode(reply.message) if isinstance(reply, process.Reply) else None
+        prepared = isinstance(self.answer, w.Prepared) and self.doing == "prepare"
+        self.needs = self.answer.memory_bytes if isinstance(self.answer, w.Prepared) else 0
+        self.doing = "prepared" if prepared else "idle"
+
+
+class Checker:
+    """Asks of candidates whether they show what ``says`` looks for; their programs stand in ``folder``, a private one."""
+
+    def __init__(
+        self, request: Request, subject: str, case: Case, says: Callable[[CaseReport], bool], answers: Answers,
+        reactor: process.Reactor, folder: Path, budget: Budget,
+    ) -> None:  # fmt: skip
+        self.request, self.subject, self.case, self.says = request, subject, case, says
+        self.answers, self.reactor, self.folder, self.budget = answers, reactor, folder, budget
+        self.workers = [_Worker(self._start, folder / f"candidate-{at}.wasm") for at in range(max(1, request.jobs))]
+        self.asked = 0
+        self._room = int(process.available_memory_bytes() * _SHARE)
+        self._lost = 0
+
+    def shows(self, question: Question) -> bool:
+        """Whether one candidate shows it."""
+        return self.first([question]) is not None
+
+    def first(self, questions: Iterable[Question]) -> int | None:
+        """The position of the first candidate that shows it, in their order; those behind it are not all looked at."""
+        source, at = iter(questions), 0
+        while batch := list(islice(source, len(self.workers))):
+            for offset, shows in enumerate(self._batch(batch)):
+                if shows:
+                    return at + offset
+            at += len(batch)
+        return None
+
+    def report(self, question: Question) -> CaseReport:
+        """One candidate's whole report; ``RunFailedError`` where none came."""
+        (answer,) = self._run([question])
+        if not isinstance(answer, w.Done):
+            raise RunFailedError(f"the case could not be run: {answer.what if isinstance(answer, w.Failed) else 'the worker died'}")
+        return answer.report
+
+    def close(self) -> None:
+        """End the workers."""
+        for each in self.workers:
+            if each.server is not None and each.server.alive:
+                each.server.kill()
+
+    def _batch(self, questions: list[Question]) -> list[bool]:
+        known = [self.answers.known.get(each.digest) for each in questions]
+        open_ = [each for each, answer in zip(questions, known, strict=True) if answer is None]
+        self.budget.check()
+        for question, answer in zip(open_, self._run(open_), strict=True):
+            if isinstance(answer, w.Done):  # a worker that died says nothing of a candidate that may be asked again
+                self.answers.add(question.digest, shows=self.says(answer.report))
+        return [self.answers.known.get(each.digest, False) for each in questions]
+
+    def _run(self, questions: list[Question]) -> list[w.Answer | None]:
+        """Ask as many workers; each takes up its case, and goes on when there is room for it."""
+        at_work = self.workers[: len(questions)]
+        self.asked += len(questions)
+        try:
+            for worker, question in zip(at_work, questions, strict=True):
+                worker.path.write_bytes(question.wasm)
+                case = msgspec.structs.replace(self.case, artifact=str(worker.path), manifest="", rows=question.rows)
+                worker.send(w.Prepare(case), "prepare")
+            while True:
+                self._admit(at_work)
+                busy = [each for each in at_work if each.doing in ("prepare", "go")]
+                if not busy:
+                    return [each.answer for each in at_work]
+                ready = self.reactor.wait_any([each.server for each in busy if each.server is not None], _POLL_S)
+                self.budget.check()
+                for each in busy:
+                    if each.server in ready:
+                        each.take()
+                        self._count(each)
+        finally:
+            for each in at_work:  # where the time is over, what is under way ends with its worker
+                if each.doing != "idle" and each.server is not None:
+                    each.server.kill()
+                    each.server, each.doing = None, "idle"
+
+    def _admit(self, workers: list[_Worker]) -> None:
+        running = sum(each.needs for each in workers if each.doing == "go")
+        for each in workers:
+            if each.doing == "prepared" and (not running or running + each.needs <= self._room):
+                each.send(w.Go(), "go")
+                running += each.needs
+
+    def _count(self, worker: _Worker) -> None:
+        self._lost = self._lost + 1 if worker.answer is None else 0
+        if self._lost > _LOST:
+            raise DiffcheckError("workers end again and again", hint="run `diffcheck doctor`")
+
+    def _start(self) -> Server:
+        command, environment = process.own_program("diffcheck.runner.worker")
+        server = self.reactor.serve(command, env=environment)
+        server.send(_encode(w.Setup(self.request, self.subject, str(self.folder))), _SETUP_S)
+        reply = server.receive()
+        answer = _decode(reply.message) if isinstance(reply, process.Reply) else None
+        if not isinstance(answer, w.Ready):
+            why = answer.what if isinstance(answer, w.Failed) else visible(decode(getattr(reply, "stderr", b""))[-300:])
+            raise DiffcheckError(f"a worker could not be set up: {why}", hint="run `diffcheck doctor`")
+        return server
+
+
+class Inline(Checker):
+    """Asks in this process, one candidate after the other, of a backend that is no installed adapter's."""
+
+    def __init__(self, engines: tuple[Oracle, Backend, Host], checker: Checker) -> None:
+        self.__dict__.update(checker.__dict__)
+        self.oracle, self.backend, self.host = engines
+        self.workers = self.workers[:1]
+
+    def _run(self, questions: list[Question]) -> list[w.Answer | None]:
+        return [self._one(each) for each in questions]
+
+    def _one(self, question: Question) -> w.Done:
+        self.asked += 1
+        self.budget.check()
+        path = self.workers[0].path
+        path.write_bytes(question.wasm)
+        case = msgspec.structs.replace(self.case, artifact=str(path), manifest="", rows=question.rows)
+        plan = plans.make(case, self.request, self.oracle, self.oracle, self.backend, self.host)
+        passes = self.request.max_passes
+        return w.Done(cases.run(plan, passes, self.oracle, self.backend, self.host, self.subject, self.request))

@@ -1,0 +1,344 @@
+"""A smaller module with the same symptom: bodies first, then what they leave unused, then within bodies.
+
+Every candidate is a whole module that the oracle validates before anything runs it; the best one so far is saved at once.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, TypeVar
+
+import msgspec
+
+from diffcheck.errors import ArtifactError
+from diffcheck.text import plural
+from diffcheck.triage import units as un
+from diffcheck.triage.checker import Question, Spent
+from diffcheck.triage.tidy import tidy
+from diffcheck.wasm.draft import Draft, constant, draft
+from diffcheck.wasm.externs import KINDS
+from diffcheck.wasm.section import PREAMBLE
+from diffcheck.wasm.types import GlobalType, RefType
+from diffcheck.wasm.typing import type_body
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from diffcheck.triage.checker import Checker
+    from diffcheck.triage.watch import Watched
+    from diffcheck.wasm.draft import DataDraft, ElementDraft
+    from diffcheck.wasm.externs import Kind
+    from diffcheck.wasm.typing import Body
+
+T = TypeVar("T")
+_END: Final = b"\x0b"
+_UNREACHABLE: Final = b"\x00" + b"\x00" + _END
+_ALTERNATIVES: Final = 4
+_ROUNDS: Final = 12
+_NULL_FUNC: Final = b"\xd0\x70\x0b"
+_PIECES: Final = 64
+
+
+class Sizes(msgspec.Struct, frozen=True):
+    """How large a module is: the bytes of its function bodies, and of its file."""
+
+    code: int
+    file: int
+    functions: int
+
+
+def sizes(wasm: bytes) -> Sizes:
+    """The sizes of a module."""
+    found = draft(wasm)
+    return Sizes(sum(map(len, found.bodies.values())), len(wasm), len(found.bodies))
+
+
+class Reducer:
+    """Reduces ``best``, which shows the symptom on ``rows``. ``save`` is given each better one, ``watch`` what a candidate does."""
+
+    def __init__(
+        self, checker: Checker, rows: tuple[str, ...], wasm: bytes,
+        *, watch: Callable[[bytes], Watched | None], save: Callable[[bytes], None], say: Callable[[str], None],
+    ) -> None:  # fmt: skip
+        self.checker, self.rows, self.best = checker, rows, wasm
+        self.watch, self.save, self.say = watch, save, say
+
+    def run(self) -> bool:
+        """Reduce until nothing more goes, True, or the time is over, False; ``best`` is what was reached."""
+        try:
+            for round_ in range(_ROUNDS):
+                before = self.best
+                self._round(round_)
+                if self.best == before:
+                    break
+        except Spent:
+            return False
+        return True
+
+    def shows_and_needs(self) -> str:
+        """Why there is nothing to reduce; nothing where the input shows the symptom and an empty module does not."""
+        if not self.checker.shows(self.question(self.best)):
+            return "the artifact by itself does not show it"
+        if self.checker.shows(self.question(PREAMBLE)):
+            return "an empty module shows it as well"
+        return ""
+
+    def question(self, wasm: bytes) -> Question:
+        """A candidate as the checker takes it."""
+        return Question(wasm, self.rows)
+
+    def _round(self, round_: int) -> None:
+        for name, step in (
+            ("functions", self._functions),
+            ("exports", self._exports),
+            ("imports", self._imports),
+            ("segments", self._segments),
+            ("bodies", self._bodies),
+            ("tidying", self._tidied),
+            ("data", self._data),
+        ):
+            step()
+            now = sizes(self.best)
+            self.say(
+                f"round {round_ + 1}, {name}: {now.code:,} bytes of code in {plural(now.functions, 'function')}, {self.checker.asked:,} candidates run"
+            )
+
+    # Candidates.
+
+    def _try(self, *candidates: Draft) -> bool:
+        """Take the first candidate that shows it and is not what there is already."""
+        written = [each for each in map(_written, candidates) if each != self.best]
+        at = self.checker.first(map(self.question, written))
+        if at is None:
+            return False
+        self._take(written[at])
+        return True
+
+    def _take(self, wasm: bytes) -> None:
+        self.best = wasm
+        self.save(wasm)
+
+    def _thin(self, items: Sequence[T], make: Callable[[list[T]], Draft]) -> list[T]:
+        """As many of the items as may be applied together, found by halving (delta debugging); ``best`` has them applied."""
+        kept: list[T] = []
+        pending, chunk = list(items), len(items)
+        while pending and chunk:
+            parts = [pending[at : at + chunk] for at in range(0, len(pending), chunk)]
+            pending, at = [], 0
+            while at < len(parts):
+                hit = self.checker.first(self.question(_written(make(kept + part))) for part in parts[at:])
+                end = len(parts) if hit is None else at + hit
+                pending += [item for part in parts[at:end] for item in part]
+                if hit is not None:
+                    kept += parts[end]
+                    self._take(_written(make(kept)))
+                at = end + 1
+            chunk = min(chunk, len(pending)) // 2 if chunk > 1 else 0
+            if not chunk and pending and len(parts[0]) > 1:
+                chunk = 1
+        return kept
+
+    # Whole items.
+
+    def _functions(self) -> None:
+        """Bodies that are not needed: of those that never run to ``unreachable``, of others to zeros."""
+        source = draft(self.best)
+        watched = self.watch(self.best)
+        idle = {index for index in source.bodies if watched is None or index not in watched.executed}
+        self._replaced(dict.fromkeys(idle, _UNREACHABLE))
+        source = draft(self.best)
+        self._replaced({index: zero_body(source, index) for index in source.bodies})
+        self._merged()
+
+    def _replaced(self, wanted: dict[int, bytes]) -> None:
+        """Bodies of ``best`` by shorter ones, as many as go."""
+        source = draft(self.best)
+        shorter = [index for index, body in wanted.items() if len(body) < len(source.bodies[index])]
+        self._thin(shorter, lambda some: source.with_bodies({index: wanted[index] for index in some}))
+
+    def _merged(self) -> None:
+        """One function for all that have the same type and body."""
+        source = draft(self.best)
+        first: dict[tuple[int, bytes], int] = {}
+        alias = {}
+        for index, body in source.bodies.items():
+            same = first.setdefault((source.module.all_functions[index], body), index)
+            if same != index:
+                alias[index] = same
+        if alias:
+            self._try(msgspec.structs.replace(source, alias=alias))
+
+    def _exports(self) -> None:
+        source = draft(self.best)
+        self._thin(
+            source.exports,
+            lambda some: msgspec.structs.replace(source, exports=tuple(each for each in source.exports if each not in some)),
+        )
+        if source.start is not None:
+            self._try(msgspec.structs.replace(draft(self.best), start=None))
+
+    def _imports(self) -> None:
+        """Imports become items of the module's own: functions that give zeros, memories, tables and globals of their type."""
+        source = draft(self.best)
+        module = source.module
+        open_ = [(kind, index) for kind in KINDS for index in range(module.n_imported(kind)) if _closable(source, kind, index)]
+
+        def close(some: list[tuple[Kind, int]]) -> Draft:
+            bodies = {index: zero_body(source, index) for kind, index in some if kind == "func"}
+            return msgspec.structs.replace(source, closed=frozenset(some), bodies={**source.bodies, **bodies})
+
+        self._thin(open_, close)
+
+    def _segments(self) -> None:
+        source = draft(self.best)
+        elements = [at for at, each in enumerate(source.elements) if each]
+        self._thin(elements, lambda some: msgspec.structs.replace(source, elements=_without(source.elements, some)))
+        source = draft(self.best)
+        data = [at for at, each in enumerate(source.data) if each]
+        self._thin(data, lambda some: msgspec.structs.replace(source, data=_without(source.data, some)))
+        source = draft(self.best)
+        items = [
+            (at, item) for at, each in enumerate(source.elements) if each and each.ref.heap == "func" and (each.table is not None)
+            for item, code in enumerate(each.items) if code != _NULL_FUNC
+        ]  # fmt: skip
+        self._thin(items, lambda some: msgspec.structs.replace(source, elements=_nulled(source.elements, some)))
+
+    def _data(self) -> None:
+        """Contents of active segments, in pieces."""
+        for at in range(len(draft(self.best).data)):
+            source = draft(self.best)
+            segment = source.data[at]
+            if segment is None or len(segment.content) <= 1:
+                continue
+            size = -(-len(segment.content) // _PIECES)
+
+            def blank(
+                some: list[int], source: Draft = source, at: int = at, segment: DataDraft = segment, size: int = size
+            ) -> Draft:
+                data = (*source.data[:at], _blanked(segment, some, size), *source.data[at + 1 :])
+                return msgspec.structs.replace(source, data=data)
+
+            self._thin(range(0, len(segment.content), size), blank)
+
+    # Within bodies.
+
+    def _bodies(self) -> None:
+        """Units of all bodies, the outer ones first; those that cannot be replaced are looked into."""
+        source = draft(self.best)
+        watched = self.watch(self.best)
+        bodies = _typed(source)
+        every = {index: un.units(index, body) for index, body in bodies.items()}
+        edits: list[un.Edit] = []
+        frontier = un.outermost([each for found in every.values() for each in found])
+
+        def make(some: list[un.Edit]) -> Draft:
+            return _edited(source, edits + some)
+
+        while frontier:
+            kept: list[un.Edit] = []
+            open_ = frontier
+            options = {
+                unit: un.replacements(
+                    unit, bodies[unit.function], source.bodies[unit.function],
+                    watched.at(unit.function, unit.last) if watched is not None else (),
+                )[:_ALTERNATIVES]
+                for unit in frontier
+            }  # fmt: skip
+            for number in range(_ALTERNATIVES):
+                wanted = [un.Edit(unit, options[unit][number]) for unit in open_ if len(options[unit]) > number]
+                found = self._thin(wanted, make)
+                edits += found
+                kept += found
+                done = {each.unit for each in found}
+                open_ = [unit for unit in open_ if unit not in done]
+            frontier = _children(open_, every)
+
+    def _tidied(self) -> None:
+        source = draft(self.best)
+        changed = {}
+        for index, body in source.bodies.items():
+            try:
+                changed[index] = tidy(body, len(source.module.function_type(index).params))
+            except ArtifactError:
+                continue
+        changed = {index: body for index, body in changed.items() if body != source.bodies[index]}
+        self._thin(list(changed), lambda some: source.with_bodies({index: changed[index] for index in some}))
+        self._merged()
+
+
+def _written(candidate: Draft) -> bytes:
+    """A candidate's bytes; none where it cannot be written, as where what is left names what is gone."""
+    try:
+        return candidate.write()
+    except (ArtifactError, KeyError, IndexError):
+        return b""
+
+
+def zero_body(source: Draft, index: int) -> bytes:
+    """A body that returns its type's zeros; it traps where a type has none."""
+    results = source.module.function_type(index).results
+    return b"\x00" + b"".join(map(constant, results)) + _END
+
+
+def _closable(source: Draft, kind: str, index: int) -> bool:
+    if kind != "global":
+        return kind != "table" or source.module.all_tables[index].ref.nullable
+    type_: GlobalType = source.module.all_globals[index]
+    return not isinstance(type_.value, RefType) or type_.value.nullable
+
+
+def _without(items: tuple[T | None, ...], some: Iterable[int]) -> tuple[T | None, ...]:
+    gone = set(some)
+    return tuple(None if at in gone else each for at, each in enumerate(items))
+
+
+def _nulled(elements: tuple[ElementDraft | None, ...], some: Iterable[tuple[int, int]]) -> tuple[ElementDraft | None, ...]:
+    gone = set(some)
+    found: list[ElementDraft | None] = []
+    for at, each in enumerate(elements):
+        if each is None:
+            found.append(None)
+            continue
+        items = [_NULL_FUNC if (at, item) in gone else code for item, code in enumerate(each.items)]
+        while items and items[-1] == _NULL_FUNC and (at, len(items) - 1) in gone:
+            items.pop()
+        nullable = any(code == _NULL_FUNC for code in items)
+        ref = RefType(nullable=True, heap="func") if nullable else each.ref
+        found.append(msgspec.structs.replace(each, items=tuple(items), ref=ref))
+    return tuple(found)
+
+
+def _blanked(segment: DataDraft, some: Iterable[int], size: int) -> DataDraft:
+    content = bytearray(segment.content)
+    for at in some:
+        content[at : at + size] = bytes(len(content[at : at + size]))
+    return msgspec.structs.replace(segment, content=bytes(content).rstrip(b"\0") if segment.memory is not None else bytes(content))
+
+
+def _typed(source: Draft) -> dict[int, Body]:
+    found = {}
+    for index, body in source.bodies.items():
+        try:
+            found[index] = type_body(source.module, index, body, 0)
+        except ArtifactError:  # an instruction that is not known here: the body stays as it is
+            continue
+    return found
+
+
+def _edited(source: Draft, edits: Sequence[un.Edit]) -> Draft:
+    by_function: dict[int, list[un.Edit]] = {}
+    for each in edits:
+        by_function.setdefault(each.unit.function, []).append(each)
+    return source.with_bodies({index: un.apply(source.bodies[index], some) for index, some in by_function.items()})
+
+
+def _children(parents: Sequence[un.Unit], every: dict[int, tuple[un.Unit, ...]]) -> list[un.Unit]:
+    inner = [
+        unit
+        for parent in parents
+        for unit in every[parent.function]
+        if parent.holds(unit) and unit != parent and parent.first <= unit.first
+    ]
+    return un.outermost([each for each in inner if each not in set(parents)])
+
+
+__all__ = ["Reducer", "Sizes", "sizes", "zero_body"]

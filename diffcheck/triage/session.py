@@ -1,0 +1,132 @@
+"""The engines, the workers and the folder that every step of a triage shares."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING, Final, Self
+
+import msgspec
+
+from diffcheck import backend, process
+from diffcheck.errors import RunFailedError
+from diffcheck.runner import plan as plans
+from diffcheck.runner.run import choose
+from diffcheck.text import visible
+from diffcheck.triage.checker import Answers, Checker, Inline, Question
+from diffcheck.triage.symptom import Symptom, symptoms
+from diffcheck.triage.watch import Watcher
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from diffcheck.runner.request import Request
+    from diffcheck.triage.checker import Budget
+    from diffcheck.triage.target import Target
+    from diffcheck.triage.watch import Watched
+    from diffcheck.verdict import CaseReport
+
+_LEAST_S: Final = 2.0
+_TIMES: Final = 4.0
+ANSWERS: Final = "answers.txt"
+
+
+class Session:
+    """Open as a context. ``artifact`` are the core module's bytes, ``rows`` those that are driven, without the init rows."""
+
+    def __init__(
+        self,
+        request: Request,
+        target: Target,
+        budget: Budget,
+        say: Callable[[str], None],
+        *,
+        subject: backend.Backend | None = None,
+    ) -> None:
+        """``subject`` is a backend that is no installed adapter's: it is asked in this process, and not by workers."""
+        self.target, self.budget, self.say = target, budget, say
+        self._given = subject
+        self.engines = choose(request)
+        self.request = msgspec.structs.replace(request, options=self.engines.options, confirm=0, known={}, mode="both")
+        self._open = contextlib.ExitStack()
+
+    def __enter__(self) -> Self:
+        """Start the engines and read the case."""
+        try:
+            self.reactor = self._open.enter_context(process.Reactor())
+            self.folder = self._open.enter_context(process.private_folder())
+            self.host = backend.Host(self.reactor, self.folder)
+            oracle = backend.create(self.request.oracle, self.engines.options)
+            self._open.callback(oracle.close)
+            self.oracle = _judge(oracle)
+            self.subject = self._given or backend.create(self.engines.subject, self.engines.options)
+            self._open.callback(self.subject.close)
+            self._read()
+        except BaseException:
+            self._open.close()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """End everything that was started."""
+        self._open.close()
+
+    def _read(self) -> None:
+        case = self.target.case
+        plan = plans.make(case, self.request, self.oracle, self.oracle, self.subject, self.host)
+        if plan.skipped:
+            raise RunFailedError(f"{visible(case.artifact)} cannot be run: {plan.skipped}")
+        self.plan = plan
+        self.artifact, self.manifest = plan.artifact, plan.manifest
+        init = plan.capsule.layout.n_init if plan.capsule is not None else 0
+        self.rows = plan.rows[init:]
+        self.request = msgspec.structs.replace(self.request, rows="declared")
+        self.case = msgspec.structs.replace(case, manifest="", rows=(), findings=(), expect={}, notes=())
+
+    # Asking.
+
+    def checker(self, request: Request, says: Callable[[CaseReport], bool], answers: Answers) -> Checker:
+        """Workers that look for something; they end with the session."""
+        found = Checker(request, self.engines.subject, self.case, says, answers, self.reactor, self.folder, self.budget)
+        if self._given is not None:
+            return Inline((self.oracle, self.subject, self.host), found)
+        self._open.callback(found.close)
+        return found
+
+    def run(self, wasm: bytes, rows: tuple[str, ...], *, request: Request | None = None) -> CaseReport:
+        """One run of an artifact, without its manifest."""
+        once = self.checker(request or self.request, lambda _: False, Answers(None, ""))
+        try:
+            return once.report(Question(wasm, rows))
+        finally:
+            once.close()
+
+    def symptom(self, report: CaseReport, row: str = "") -> Symptom | None:
+        """The symptom to look for: the one that the target names, else the first one, of ``row`` if that is given."""
+        found = symptoms(report)
+        named = self.target
+        wanted = row or named.row
+        for exact in (True, False):
+            for each in found:
+                if (not wanted or each.row == wanted) and (not exact or not named.kind or each.kind == named.kind):
+                    return each
+        return found[0] if found and not row else None
+
+    def looking_for(self, symptom: Symptom, report: CaseReport, folder: Path | None) -> Checker:
+        """A checker for a symptom, in its pass only and with a deadline that fits what ``report`` took."""
+        deadline = self.request.deadline_s
+        if "hang" not in symptom.subject:
+            deadline = min(deadline, max(_LEAST_S, _TIMES * report.elapsed_ns / 1e9))
+        request = msgspec.structs.replace(self.request, mode=symptom.mode, deadline_s=deadline)
+        path = folder / ANSWERS if folder is not None else None
+        return self.checker(request, symptom.shown_by, Answers(path, f"{symptom.signature}-{symptom.mode}"))
+
+    def watch(self, wasm: bytes, rows: tuple[str, ...]) -> Watched | None:
+        """What a candidate does under the oracle."""
+        return Watcher(self.oracle, self.request, self.case, self.folder, self.host).watch(Question(wasm, rows))
+
+
+def _judge(oracle: backend.Backend) -> backend.Oracle:
+    if not isinstance(oracle, backend.Oracle):
+        raise RunFailedError(f"{oracle.identity().name} cannot judge an artifact", hint="leave --oracle as it is")
+    return oracle

@@ -1,0 +1,71 @@
+"""What a user named: an artifact's path, or a case or signature of the last report."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from diffcheck.corpus import Item, load_case
+from diffcheck.errors import NothingToDoError
+from diffcheck.text import visible
+
+if TYPE_CHECKING:
+    from diffcheck.corpus import Case
+    from diffcheck.verdict import CaseReport, Report
+
+_SIGNATURE = re.compile(r"[0-9a-f]{12}\Z")
+
+
+class Target(msgspec.Struct, frozen=True):
+    """A case to work on; ``row``, ``item`` and ``kind`` are those of the divergence that was named, empty where an artifact was."""
+
+    case: Case
+    signature: str = ""
+    row: str = ""
+    item: str = ""
+    kind: str = ""
+
+
+def find(name: str, report: Report | None, reports: str) -> Target:
+    """The target that ``name`` names; ``NothingToDoError`` says where it was looked for."""
+    path = Path(name)
+    if path.suffix in (".wasm", ".wat") or path.is_file():
+        return Target(_case(path))
+    if report is None:
+        raise NothingToDoError(
+            f"{visible(name)} is no file, and there is no report in {visible(reports)} to look a case or signature up in",
+            hint="give an artifact, or run `diffcheck run` first",
+        )
+    for case in report.cases:
+        if case.case == name:
+            return _of(case, "")
+    if _SIGNATURE.match(name):
+        for case in report.cases:
+            if any(name in one.signatures for one in case.passes):
+                return _of(case, name)
+    raise NothingToDoError(
+        f"{visible(name)} is no file, and neither a case nor a signature of the report in {visible(reports)}",
+        hint="`diffcheck show` lists what diverged",
+    )
+
+
+def _case(path: Path) -> Case:
+    case_file = path.with_suffix(".toml")
+    return load_case(Item(path.stem, str(path), str(case_file) if case_file.exists() else "", str(path.parent)))
+
+
+def _of(case: CaseReport, signature: str) -> Target:
+    path = Path(case.artifact)
+    if not path.exists():
+        raise NothingToDoError(
+            f"the artifact of {visible(case.case)} is not at {visible(case.artifact)} any more",
+            hint="run `diffcheck` in the folder that the run was started in, or run it again",
+        )
+    every = [each for one in case.passes for each in one.divergences]
+    chosen = next((each for each in every if each.signature == signature), None)
+    if chosen is None:
+        return Target(_case(path))
+    return Target(_case(path), signature, chosen.where.row, chosen.where.item, chosen.kind)

@@ -1,0 +1,80 @@
+"""Bodies without what never does anything: code behind a jump, values that are dropped at once, locals that nobody reads."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from diffcheck.wasm.code import instructions, read_locals
+from diffcheck.wasm.encode import encode, encode_locals
+
+if TYPE_CHECKING:
+    from diffcheck.wasm.code import Instruction
+    from diffcheck.wasm.types import ValType
+
+_LEAVES: Final = frozenset(
+    {"br", "br_table", "return", "unreachable", "throw", "throw_ref", "return_call", "return_call_indirect", "return_call_ref"}
+)
+_OPENS: Final = frozenset({"block", "loop", "if", "try_table"})
+_PURE: Final = frozenset(
+    {"i32.const", "i64.const", "f32.const", "f64.const", "v128.const", "ref.null", "ref.func", "local.get", "global.get"}
+)
+
+
+def tidy(body: bytes, params: int) -> bytes:
+    """A code entry (without its size) that does the same with less; ``params`` is the number of its function's parameters."""
+    while True:
+        smaller = _locals(_once(body), params)
+        if smaller == body:
+            return body
+        body = smaller
+
+
+def _once(body: bytes) -> bytes:
+    start = read_locals(body).end
+    kept: list[Instruction] = []
+    depth = dead = 0
+    is_dead = False
+    for each in instructions(body, start=start):
+        if is_dead:
+            if each.name in _OPENS:
+                dead += 1
+            elif each.name == "end" and dead:
+                dead -= 1
+            if each.name not in ("end", "else") or dead or (each.name == "end" and depth < 0):
+                continue
+            if each.name == "end" or not dead:
+                is_dead = False
+        kept.append(each)
+        if each.name == "drop" and len(kept) > 1 and kept[-2].name in _PURE:
+            del kept[-2:]
+        elif each.name == "nop":
+            kept.pop()
+        elif each.name in _LEAVES:
+            is_dead, dead = True, 0
+    return body[:start] + b"".join(body[each.offset : each.end] for each in kept)
+
+
+def _locals(body: bytes, params: int) -> bytes:
+    """Without locals that are never read, and the rest numbered anew."""
+    declared = read_locals(body)
+    types: list[ValType] = [value for count, value in declared.groups for _ in range(count)]
+    code = list(instructions(body, start=declared.end))
+    read = {each.immediates[0] for each in code if each.name == "local.get"}
+    used = [index for index in range(params, params + len(types)) if index in read]
+    numbers = {index: index for index in range(params)} | {index: params + at for at, index in enumerate(used)}
+    out: list[bytes] = []
+    for each in code:
+        if not each.name.startswith("local."):
+            out.append(body[each.offset : each.end])
+        elif each.name == "local.get" or each.immediates[0] in read:
+            out.append(encode(each, {"local": numbers}))
+        elif each.name == "local.set":
+            out.append(b"\x1a")
+    groups: list[tuple[int, ValType]] = []
+    for index in used:
+        value = types[index - params]
+        if groups and groups[-1][1] == value:
+            groups[-1] = groups[-1][0] + 1, value
+        else:
+            groups.append((1, value))
+    return encode_locals(groups) + b"".join(out)

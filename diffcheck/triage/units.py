@@ -1,0 +1,212 @@
+"""A typed body as nested units, each a stretch of instructions that may be replaced: an expression, a statement, a block.
+
+A unit takes nothing from the stack that it did not put there itself, and leaves its results; so putting instructions that leave the
+same types in its place keeps the body valid (core specification 3.4).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from diffcheck.wasm.code import instructions
+from diffcheck.wasm.draft import constant
+from diffcheck.wasm.encode import encode, plain
+from diffcheck.wasm.types import RefType
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from diffcheck.values import Value
+    from diffcheck.wasm.types import ValType
+    from diffcheck.wasm.typing import Body
+
+_OPENS: Final = frozenset({"block", "loop", "if", "try_table"})
+_LEAVES: Final = frozenset(
+    {"br", "br_table", "return", "unreachable", "throw", "throw_ref", "return_call", "return_call_indirect", "return_call_ref"}
+)
+_CONSTANTS: Final = frozenset({"i32.const", "i64.const", "f32.const", "f64.const", "v128.const", "ref.null"})
+_DROP: Final = b"\x1a"
+
+
+class Unit(msgspec.Struct, frozen=True):
+    """The instructions [first, last] of a body, which stand at the bytes [start, end) and leave ``results``."""
+
+    function: int
+    first: int
+    last: int
+    start: int
+    end: int
+    results: tuple[ValType, ...]
+
+    def holds(self, other: Unit) -> bool:
+        """Whether another unit of the same body is within this one."""
+        return self.start <= other.start and other.end <= self.end
+
+
+class Edit(msgspec.Struct, frozen=True):
+    """A unit with what is put in its place."""
+
+    unit: Unit
+    put: bytes
+
+    @property
+    def gain(self) -> int:
+        """How many bytes that saves."""
+        return self.unit.end - self.unit.start - len(self.put)
+
+
+class _Frame(msgspec.Struct):
+    start: int | None
+    height: int
+    params: int
+
+
+def units(function: int, body: Body) -> tuple[Unit, ...]:
+    """Every unit of a body that is reachable, each once, outer ones before inner ones."""
+    stack: list[int | None] = []  # where the instructions that left each value begin; None where that cannot be told
+    frames: list[_Frame] = []
+    found: list[Unit] = []
+    for at, each in enumerate(body.code):
+        name = each.instruction.name
+        count = len(each.operands)
+        if name == "else":
+            frame = frames[-1]
+            del stack[frame.height :]
+            stack += [None] * frame.params
+            continue
+        if name == "end":
+            if not frames:
+                break
+            frame = frames.pop()
+            del stack[frame.height :]
+            start: int | None = frame.start
+        else:
+            taken = [stack.pop() if stack and len(stack) > (frames[-1].height if frames else 0) else None for _ in range(count)]
+            start = at if not taken else None if None in taken else min(each for each in taken if each is not None)
+            if name in _OPENS:
+                params = count - (name == "if")
+                frames.append(_Frame(start, len(stack), params))
+                stack += [None] * params
+                continue
+        stack += [start if len(each.results) == 1 else None] * len(each.results)
+        if start is None or not body.code[start].reachable or len(each.results) > 1 or None in each.results:
+            continue
+        code = body.code
+        results = tuple(result for result in each.results if result is not None)
+        found.append(Unit(function, start, at, code[start].instruction.offset, each.instruction.end, results))
+    return tuple(sorted(found, key=lambda unit: (unit.first, -unit.last)))
+
+
+def outermost(units_: Sequence[Unit]) -> list[Unit]:
+    """Those that are in no other one."""
+    kept: list[Unit] = []
+    for each in sorted(units_, key=lambda unit: (unit.function, unit.start, -unit.end)):
+        if not (kept and kept[-1].function == each.function and kept[-1].holds(each)):
+            kept.append(each)
+    return kept
+
+
+def apply(body: bytes, edits: Sequence[Edit]) -> bytes:
+    """A body with edits whose units do not overlap."""
+    out, done = [], 0
+    for each in sorted(edits, key=lambda edit: edit.unit.start):
+        out += [body[done : each.unit.start], each.put]
+        done = each.unit.end
+    return b"".join([*out, body[done:]])
+
+
+def literal(value: Value) -> bytes:
+    """The constant instruction of a number."""
+    width = {"i32": 32, "i64": 64}.get(value.type)
+    bits = value.bits - (1 << width) if width and value.bits >> (width - 1) else value.bits
+    return plain(f"{value.type}.const", bits)
+
+
+def replacements(unit: Unit, body: Body, raw: bytes, seen: Sequence[Value]) -> list[bytes]:
+    """What may stand in a unit's place, what is simplest first where nothing is known of its values.
+
+    ``seen`` are the values that it left when it ran, so that with one of them the program goes on as it did.
+    """
+    name = body.code[unit.last].instruction.name
+    if name in _LEAVES:
+        return []
+    found: list[bytes] = []
+    if not unit.results:
+        found.append(b"")
+    elif unit.first == unit.last and name in _CONSTANTS:
+        return []
+    else:
+        (result,) = unit.results
+        found += [literal(each) for each in seen if each.type == result]
+        if not (isinstance(result, RefType) and not result.nullable):
+            found.append(constant(result))
+    found += _inner(unit, body, raw)
+    size = unit.end - unit.start
+    return [each for each in dict.fromkeys(found) if len(each) < size or (len(each) == size and unit.first != unit.last)]
+
+
+def _inner(unit: Unit, body: Body, raw: bytes) -> list[bytes]:
+    """A block's contents without the block."""
+    if body.code[unit.last].instruction.name != "end":
+        return []
+    opens = next((at for at, end in body.ends.items() if end == unit.last), -1)
+    if opens < 0:
+        return []
+    opening = body.code[opens].instruction
+    if isinstance(opening.immediates[0], int) or opening.name == "try_table":
+        return []
+    before = raw[unit.start : opening.offset]
+    middle = body.middles.get(opens)
+    last = body.code[unit.last].instruction.offset
+    if opening.name != "if":
+        inner = without_label(raw[opening.end : last])
+        return [before + inner] if inner is not None else []
+    arms = [raw[opening.end : body.code[middle].instruction.offset if middle else last]]
+    if middle:
+        arms.append(raw[body.code[middle].instruction.end : last])
+    stripped = [without_label(each) for each in arms]
+    return [before + _DROP + each for each in stripped if each is not None]
+
+
+def without_label(code: bytes) -> bytes | None:
+    """Instructions with every label outside of them one less, as where their block is gone; None where they name that block."""
+    out, depth = [], 0
+    for each in instructions(code):
+        if each.name == "end":
+            depth -= 1
+        labels = _labels(each.immediates, each.name)
+        if depth in labels:
+            return None
+        if any(label > depth for label in labels):
+            out.append(encode(msgspec.structs.replace(each, immediates=_lower(each.immediates, each.name, depth))))
+        else:
+            out.append(code[each.offset : each.end])
+        if each.name in _OPENS:
+            depth += 1
+    return b"".join(out)
+
+
+_LABELLED: Final = {"br": 0, "br_if": 0, "br_table": 0, "br_on_null": 0, "br_on_non_null": 0, "br_on_cast": 1, "br_on_cast_fail": 1}
+
+
+def _labels(immediates: tuple, name: str) -> tuple[int, ...]:  # type: ignore[type-arg]
+    if name == "try_table":
+        return tuple(each.labelidx for each in immediates[1])
+    if name not in _LABELLED:
+        return ()
+    value = immediates[_LABELLED[name]]
+    return value if isinstance(value, tuple) else (value,)
+
+
+def _lower(immediates: tuple, name: str, depth: int) -> tuple:  # type: ignore[type-arg]
+    def lower(label: int) -> int:
+        return label - (label > depth)
+
+    if name == "try_table":
+        return immediates[0], tuple(each._replace(labelidx=lower(each.labelidx)) for each in immediates[1])
+    at = _LABELLED[name]
+    value = immediates[at]
+    changed = tuple(map(lower, value)) if isinstance(value, tuple) else lower(value)
+    return (*immediates[:at], changed, *immediates[at + 1 :])

@@ -1,0 +1,48 @@
+"""Reducing: the same divergence in far less code, whatever cuts it short, and never another one."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import pytest
+
+from diffcheck.triage.tidy import tidy
+from tests.triage.reduction_trials import planted, trial
+
+CORPUS = Path(__file__).parents[2] / "corpus"
+
+
+@pytest.mark.parametrize(
+    ("program", "kind", "seed"),
+    [
+        ("03-arithmetic/float_edges", "conversion", 3),
+        ("04-memory/growth", "memory.grow", 1),
+        ("07-traps/memory_traps", "store", 2),
+    ],
+)
+def test_a_planted_fault_is_kept_in_a_twentieth_of_the_code(program: str, kind: str, seed: int) -> None:
+    path = str(CORPUS / f"{program}.wasm")
+    rng = random.Random(seed)
+    for _ in range(20):
+        fault = planted(rng, path, kind)
+        done = trial(path, fault, budget_s=60.0) if fault is not None else None
+        if done is not None:
+            break
+    assert done is not None, "no such fault shows"
+    assert done.same
+    assert done.valid
+    assert len(done.rows) == 1
+    assert done.share <= 0.05, done
+
+
+def test_tidying_removes_what_never_does_anything() -> None:
+    # (local i32 i64) i32.const 1, drop; local.get 0, local.tee 1, drop; return; i32.const 5, drop; end
+    body = b"\x02\x01\x7f\x01\x7e" + b"\x41\x01\x1a" + b"\x20\x00\x22\x01\x1a" + b"\x0f" + b"\x41\x05\x1a" + b"\x0b"
+    assert tidy(body, 1) == b"\x00\x0f\x0b"
+
+
+def test_tidying_keeps_the_code_behind_a_block_that_ends_by_a_jump() -> None:
+    # block, br 0, i32.const 1, drop, end; i32.const 7; end
+    body = b"\x00" + b"\x02\x40\x0c\x00\x41\x01\x1a\x0b" + b"\x41\x07\x0b"
+    assert tidy(body, 0) == b"\x00" + b"\x02\x40\x0c\x00\x0b" + b"\x41\x07\x0b"
