@@ -100,9 +100,9 @@ class Findings:
 def signature(kind: str, item: str, mark: str, shape: str) -> str:
     """Twelve hex digits that stay the same while the difference does: from what differs and where in the artifact's own terms.
 
-    ``mark`` is the place: code whose source is known by that, so that it has one signature in every artifact that it is linked into;
-    else the artifact's name and the function's, since many artifacts have a ``run``. Not from values, row numbers, arguments, branch
-    ids, addresses or folders, which drift from build to build; nor from the pass, since one cause shows in both.
+    ``mark`` is the place: code whose source is known by that, so that it has one signature in every artifact it is linked into;
+    else the artifact's name and the function's, since many artifacts have a ``run``. Not from values, row numbers, arguments,
+    branch ids, addresses or folders, which drift from build to build; nor from the pass, since one cause shows in both.
     """
     parts = (kind, item.split(" ", 1)[0], mark, shape)
     return hashlib.sha256("\0".join(parts).encode("utf-8", "backslashreplace")).hexdigest()[:12]

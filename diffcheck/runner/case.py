@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import time
-from functools import partial
 from typing import TYPE_CHECKING
 
+import msgspec
+
+from diffcheck.compare.findings import Findings
 from diffcheck.observation import Refused
 from diffcheck.runner import confirm
 from diffcheck.runner.capsule_pass import CapsulePass
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from diffcheck.corpus import Case
     from diffcheck.runner.plan import Plan
     from diffcheck.runner.request import Request
+    from diffcheck.verdict import Divergence
 
 
 def run(
@@ -33,8 +36,9 @@ def run(
     known = request.known if request else {}
     if times:
         oracle = confirm.Remembering(oracle)
+    both = _Both(plan, max_passes, oracle, subject, host)
     passes = confirm.passes(
-        (partial(_capsule, plan, max_passes, oracle, subject, host), partial(_direct, plan, oracle, subject, host)),
+        (both.capsule, both.direct),
         times,
         known,
         [signature for signature, cases in known.items() if plan.case.id in cases],
@@ -83,23 +87,57 @@ def skipped(case: Case, reason: str, subject_name: str, plan: Plan | None = None
     )
 
 
-def _capsule(plan: Plan, max_passes: int, oracle: Backend, subject: Backend, host: Host) -> PassReport:
-    if plan.capsule is None or plan.subject_capsule is None:
-        return PassReport(mode="capsule", applicable=False, why=plan.no_capsule)
-    one = Side(oracle, plan.oracle_capsule or plan.capsule, plan.limits, host, whole=True)
-    other = Side(subject, plan.subject_capsule, plan.limits, host)
-    run = CapsulePass(one, other, plan.places, max_passes, plan.functions, manifest=plan.manifest, unit=unit(plan.case))
-    return run.report()
+class _Both:
+    """The two passes over a plan, each as often as it is asked for; a cause that both show is told under one signature."""
+
+    def __init__(self, plan: Plan, max_passes: int, oracle: Backend, subject: Backend, host: Host) -> None:
+        self._plan, self._max_passes, self._host = plan, max_passes, host
+        self._oracle, self._subject = oracle, subject
+        self._diverged: PassReport | None = None
+
+    def capsule(self) -> PassReport:
+        """The capsule under both engines."""
+        plan = self._plan
+        if plan.capsule is None or plan.subject_capsule is None:
+            return PassReport(mode="capsule", applicable=False, why=plan.no_capsule)
+        one = Side(self._oracle, plan.oracle_capsule or plan.capsule, plan.limits, self._host, whole=True)
+        other = Side(self._subject, plan.subject_capsule, plan.limits, self._host)
+        run = CapsulePass(one, other, plan.places, self._max_passes, plan.functions, manifest=plan.manifest, unit=unit(plan.case))
+        told = run.report()
+        if told.divergences and self._diverged is None:
+            self._diverged = told
+        return told
+
+    def direct(self) -> PassReport:
+        """The artifact as it is under both engines."""
+        plan = self._plan
+        if plan.no_direct:
+            return PassReport(mode="direct", applicable=False, why=plan.no_direct)
+        direct = DirectPass(
+            plan.artifact, plan.entry, self._oracle, self._subject, plan.limits, self._host,
+            findings=Findings(plan.places, unit(plan.case)), functions=plan.functions,
+        )  # fmt: skip
+        told = direct.report(plan.refusal if isinstance(plan.refusal, Refused) else None)
+        return told if self._diverged is None else _one_cause(told, self._diverged)
 
 
-def _direct(plan: Plan, oracle: Backend, subject: Backend, host: Host) -> PassReport:
-    if plan.no_direct:
-        return PassReport(mode="direct", applicable=False, why=plan.no_direct)
-    direct = DirectPass(
-        plan.artifact, plan.entry, oracle, subject, plan.limits, host,
-        places=plan.places, functions=plan.functions, unit=unit(plan.case),
-    )  # fmt: skip
-    return direct.report(plan.refusal if isinstance(plan.refusal, Refused) else None)
+def _one_cause(direct: PassReport, capsule: PassReport) -> PassReport:
+    """The direct pass under the capsule's signature, where both show the same counter or the same end.
+
+    The direct pass sees one instance, so all its differences have one cause; which comes first it cannot see as the capsule does.
+    """
+    known = {_same(each): each.signature for each in reversed(capsule.divergences)}
+    signature = next((known[_same(each)] for each in direct.divergences if _same(each) in known), "")
+    if not signature:
+        return direct
+    return msgspec.structs.replace(
+        direct, divergences=tuple(msgspec.structs.replace(each, signature=signature) for each in direct.divergences)
+    )
+
+
+def _same(each: Divergence) -> tuple[str, ...]:
+    """What is the same of a difference in both passes: a counter's values are not, since the calls are others."""
+    return (each.kind, each.oracle, each.subject) if each.kind == "outcome" else (each.kind, each.where.item)
 
 
 def unit(case: Case) -> str:

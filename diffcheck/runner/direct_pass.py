@@ -35,7 +35,6 @@ from diffcheck.verdict import Side as SideReport
 if TYPE_CHECKING:
     from diffcheck.backend import Backend, Host, Limits
     from diffcheck.wasm.module import Module
-    from diffcheck.witness import Place
 
 _COUNTER = re.compile(r"__witness_counter_(.*)\Z", re.DOTALL)
 _STACK = "call stack exhausted"
@@ -74,11 +73,11 @@ class DirectPass:
 
     def __init__(
         self, wasm: bytes, entry_name: str | None, oracle: Backend, subject: Backend, limits: Limits, host: Host, *,
-        places: dict[int, Place], functions: int, unit: str = "",
+        findings: Findings, functions: int,
     ) -> None:  # fmt: skip
         self.program = Program(kind="direct", wasm=wasm, entry=entry_name or KILN_ENTRIES[0])
         self.oracle, self.subject, self.limits, self.host = oracle, subject, limits, host
-        self.findings = Findings(places, unit)
+        self.findings = findings
         self.functions = functions
         self.inconclusive = ""
 

@@ -201,3 +201,15 @@ def test_every_case_of_the_corpus_has_its_expected_verdict_on_the_embedded_subje
 def test_reports_survive_the_trip_through_json(tmp_path):
     report = reports(artifact(tmp_path, "trapping", TRAPPING))["trapping"]
     assert msgspec.json.decode(msgspec.json.encode(report), type=type(report)) == report
+
+
+def test_a_cause_that_both_passes_show_has_one_signature(tmp_path, standin_kilnd, patched):
+    text = """(module (global $c (export "__witness_counter_0") (mut i64) (i64.const 0))
+      (func (export "run") (result i32) (global.set $c (i64.add (global.get $c) (i64.const 1))) (i32.wrap_i64 (global.get $c))))"""
+    engine = patched(standin_kilnd(), "7e0142000b", "7e0142050b")
+    (report,) = reports(artifact(tmp_path, "counted", text), subject="kilnd", options={"kilnd": str(engine)}).values()
+    in_capsule, direct = report.passes
+    assert [each.kind for each in in_capsule.divergences] == ["result", "counter"]
+    assert [each.kind for each in direct.divergences] == ["counter"]
+    assert in_capsule.signatures == direct.signatures
+    assert len(direct.signatures) == 1
