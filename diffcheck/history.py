@@ -199,15 +199,19 @@ def _state(night: Night) -> tuple[str, tuple[str, ...]]:
     return night.verdict, night.signatures
 
 
-def strip(path: Path, last: int = 30) -> dict[str, tuple[str, ...]]:
-    """For every signature of the last runs a word a run, the latest last: the case's verdict, ``absent``, or ``not run``."""
+def strip(path: Path, last: int = 30, until: str = "") -> dict[str, tuple[str, ...]]:
+    """For every signature of the last runs a word a run, the latest last: the case's verdict, ``absent``, or ``not run``.
+
+    ``until`` is when the latest run began that counts; without it all do.
+    """
     with opened(path) as connection:
-        numbers = [row[0] for row in connection.execute("SELECT id FROM runs ORDER BY id DESC LIMIT ?", (last,))][::-1]
+        chosen = "SELECT id FROM runs WHERE ? IN ('', started) OR started < ? ORDER BY id DESC LIMIT ?"
+        numbers = [row[0] for row in connection.execute(chosen, (until, until, last))][::-1]
         if not numbers:
             return {}
         found = connection.execute(
-            "SELECT c.run, c.name, c.verdict, s.name FROM cases c JOIN names s ON s.id = c.signatures WHERE c.run >= ?",
-            (numbers[0],),
+            "SELECT c.run, c.name, c.verdict, s.name FROM cases c JOIN names s ON s.id = c.signatures WHERE c.run BETWEEN ? AND ?",
+            (numbers[0], numbers[-1]),
         ).fetchall()
     ran = {(run, case) for run, case, verdict, _ in found if verdict not in ("skipped", "inconclusive")}
     shown: dict[str, dict[int, str]] = {}
@@ -233,7 +237,11 @@ def costlier(case: str, seen: Sequence[Night]) -> list[Costlier]:
     if not seen or seen[-1].verdict in ("skipped", "inconclusive"):
         return []
     now = seen[-1]
-    same = [each for each in seen[:-1] if (each.plan, each.subject) == (now.plan, now.subject) and each.verdict != "skipped"]
+    same = [
+        each for each in seen[:-1]
+        if (each.plan, each.subject) == (now.plan, now.subject) and each.verdict != "skipped"
+        and each.cpu_ns  # a night whose answers were kept ones ran no engine
+    ]  # fmt: skip
     told = []
     for name, least, show in (("cpu_ns", _LEAST_NS, lambda ns: duration(ns / 1e9)), ("peak_bytes", _LEAST_BYTES, size)):
         values = [getattr(each, name) for each in same[-_WINDOW:]]

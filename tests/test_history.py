@@ -1,20 +1,24 @@
 """Runs over time, and two runs told apart."""
 
 import sqlite3
+from datetime import date
 
 import pytest
 from msgspec.structs import replace
 
-from diffcheck import history
+from diffcheck import baseline, history
 from diffcheck.backend import Identity
 from diffcheck.between import between
+from diffcheck.cli import life
 from diffcheck.cli import main as entry
 from diffcheck.errors import ReportError
 from diffcheck.observation import Cost, Returned
-from diffcheck.report import json_
+from diffcheck.report import files, json_
+from diffcheck.report.page import Life
 from diffcheck.verdict import Side
 from tests.report import samples
 from tests.test_baseline import agreeing, diverging, report
+from tests.test_baseline import entry as entry_of
 
 
 def night(number, *cases, version="0.4.4", sha="bb" * 32):
@@ -43,6 +47,27 @@ def test_a_change_is_told_with_the_subject_s_version_and_a_skipped_night_is_none
         "agree", "diverge", "0.4.5", ("a",),
     )  # fmt: skip
     assert history.strip(path) == {"a": ("absent", "not run", "diverge", "diverge")}
+
+
+def test_the_page_has_a_cluster_s_state_and_the_strip_up_to_its_own_run(tmp_path):
+    known = baseline.Baseline({"a": entry_of("a")})
+    runs = [night(1, agreeing("x")), night(2, diverging("x", "a")), night(3, diverging("x", "a", "b")), night(4, agreeing("x"))]
+    for each in runs:
+        history.add(tmp_path / history.FILE_NAME, each)
+    told = life.lives(baseline.apply(runs[2], known, date(2026, 5, 3)), tmp_path)
+    assert told["a"] == Life("known", strip=("absent", "diverge", "diverge"))
+    assert told["b"] == Life("new", note=told["b"].note, strip=("absent", "absent", "diverge"))
+    assert "result 0" in told["b"].note
+    page = tmp_path / "page.html"
+    files.write(runs[2], "html", page, told)
+    assert '"strip":["absent","diverge","diverge"]' in page.read_text()
+
+
+def test_a_night_of_kept_answers_says_nothing_of_cost(path):
+    for number, ms in enumerate([100, 0, 0, 102, 0, 0, 98, 0, 0, 101, 99, 0], 1):
+        history.add(path, night(number, costing(ms)))
+    history.add(path, night(20, costing(105)))
+    assert history.costlier("x", history.nights(path)["x"]) == []
 
 
 def test_the_same_run_is_added_once_and_old_ones_go(path, monkeypatch):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,6 +13,7 @@ import rich_click as click
 from diffcheck.text import visible
 
 if TYPE_CHECKING:
+    from diffcheck.report.page import Life
     from diffcheck.runner.request import Request
     from diffcheck.verdict import Report
 
@@ -55,6 +57,20 @@ def journaled(wanted: Request, reports: Path) -> Request:
 def today() -> date:
     """The date in UTC, so that a run's verdict does not depend on the machine's time zone."""
     return datetime.now(UTC).date()
+
+
+def lives(report: Report, reports: Path) -> dict[str, Life]:
+    """What the baseline and the last runs say of each cluster, for the page; the history stands beside the reports."""
+    from diffcheck import history  # noqa: PLC0415 - sqlite3, only where it is used
+    from diffcheck.errors import ReportError  # noqa: PLC0415 - as above
+    from diffcheck.report.page import life  # noqa: PLC0415 - as above
+
+    standings = {each.signature: each for each in report.baseline.standings} if report.baseline else {}
+    path, strips = reports / history.FILE_NAME, {}
+    if path.is_file():
+        with contextlib.suppress(ReportError):  # said by ``remember``; a page without strips is better than none
+            strips = history.strip(path, until=report.started)
+    return {key: life(standings.get(key), strips.get(key, ())) for key in {**standings, **strips}}
 
 
 def remember(report: Report, reports: Path) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import rich_click as click
 
+from diffcheck.cli import life
 from diffcheck.cli.options import options
 
 
@@ -23,7 +24,7 @@ def command(file: str, **given: str | None) -> int:
     path = Path(file) / json_.FILE_NAME if Path(file).is_dir() else Path(file)
     report = json_.read(path)
     for name, target in named.items():
-        files.write(report, name, target)
+        files.write(report, name, target, life.lives(report, path.parent))
     if not named:
         console.render(report, words.console(), stored=str(path))
     return 0

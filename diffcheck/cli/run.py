@@ -70,9 +70,10 @@ def _run(
         console.render(report, words.console())  # what was found is not lost with the file
         raise
     try:
-        for name, file in (("html", reports / files.PAGE), *named.items()):
-            files.write(report, name, file)
         life.remember(report, reports)
+        lives = life.lives(report, reports)
+        for name, file in (("html", reports / files.PAGE), *named.items()):
+            files.write(report, name, file, lives)
         if not report.interrupted:
             journal.remove(reports / journal.FILE_NAME)
     finally:  # a file that cannot be written hides no result

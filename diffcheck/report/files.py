@@ -13,6 +13,7 @@ from diffcheck.text import visible
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from diffcheck.report.page import Life
     from diffcheck.verdict import Report
 
 FORMATS: Final = {"html": "html", "junit_xml": "junit", "sarif": "sarif", "markdown": "markdown"}
@@ -36,12 +37,13 @@ def wanted(given: Mapping[str, str | None]) -> dict[str, Path]:
     return files
 
 
-def write(report: Report, name: str, path: Path) -> None:
-    """Write the report in the format of that name."""
-    process.write_atomically(path, render(report, name))
+def write(report: Report, name: str, path: Path, lives: Mapping[str, Life] | None = None) -> None:
+    """Write the report in the format of that name; ``lives`` is what is known of clusters, which the page shows."""
+    process.write_atomically(path, render(report, name, lives))
 
 
-def render(report: Report, name: str) -> bytes:
+def render(report: Report, name: str, lives: Mapping[str, Life] | None = None) -> bytes:
     """The report in the format of that name."""
-    data: bytes = import_module(f"diffcheck.report.{FORMATS[name]}").render(report)
+    module = import_module(f"diffcheck.report.{FORMATS[name]}")
+    data: bytes = module.render(report, lives) if lives and name == "html" else module.render(report)
     return data

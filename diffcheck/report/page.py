@@ -6,6 +6,7 @@ cases keep their verdicts, costs and first differences, and ``trimmed`` says tha
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final, Literal
 
 import msgspec
@@ -16,10 +17,10 @@ from diffcheck.report.summary import cluster_verdict, code_of, kind_and_item
 from diffcheck.text import plural, visible
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
 
     from diffcheck.report.model import Cluster
-    from diffcheck.verdict import Allowance, CaseReport, Divergence, McdcImpact, PassReport, Printed, Report, Side
+    from diffcheck.verdict import Allowance, CaseReport, Divergence, McdcImpact, PassReport, Printed, Report, Side, Standing
 
 BUDGET_BYTES: Final = 48 << 20
 _NAME: Final = 300
@@ -39,6 +40,20 @@ class Life(msgspec.Struct, frozen=True, omit_defaults=True):
     issue: str = ""
     note: str = ""
     strip: tuple[str, ...] = ()
+
+
+_STATES: Final[Mapping[str, Literal["new", "known", "returned", "fixed"]]] = {
+    "new": "new", "returned": "returned", "fixed": "fixed", "known": "known", "wider": "known", "expired": "known",
+    "flaky": "known", "masked": "known", "absent": "known", "not run": "known",
+}  # fmt: skip
+"""An entry's state in the page's words; a new one that is flaky has none, since its case says that."""
+
+
+def life(standing: Standing | None, strip: tuple[str, ...]) -> Life:
+    """A cluster's life from its standing against the baseline, where there is one, and its strip."""
+    if standing is None:
+        return Life(strip=strip)
+    return Life(_STATES.get(standing.state, ""), standing.issue, standing.note or standing.why, strip)
 
 
 class PageSide(msgspec.Struct, frozen=True, omit_defaults=True):
