@@ -16,7 +16,6 @@ from diffcheck.backend import Backend
 from diffcheck.faults.engine import FaultyBackend
 from diffcheck.faults.model import Expected, Fault
 from diffcheck.observation import Execution, TimedOut
-from diffcheck.wasm import module as wasm
 from diffcheck.wasm import section as ids
 from diffcheck.wasm.leb import s, u
 
@@ -117,10 +116,16 @@ class Bug:
 
 def edited(data: bytes, bodies: dict[int, bytes]) -> bytes:
     """A program with some functions' bodies replaced."""
-    module = wasm.read(data)
-    code = [bodies.get(at, data[offset : offset + size]) for at, (offset, size) in enumerate(module.bodies)]
-    content = u(len(code)) + b"".join(u(len(body)) + body for body in code)
-    return ids.write([ids.section(ids.CODE, content) if each.id == ids.CODE else each for each in module.sections])
+    return ids.write([_code(each, bodies) if each.id == ids.CODE else each for each in ids.split(data)])
+
+
+def _code(each: ids.Section, bodies: dict[int, bytes]) -> ids.Section:
+    reader = each.reader()
+    count = reader.u32()
+    code = [bytes(reader.bytes(reader.u32())) for _ in range(count)]
+    return ids.section(
+        ids.CODE, u(count) + b"".join(u(len(body)) + body for body in (bodies.get(at, one) for at, one in enumerate(code)))
+    )
 
 
 class Standin(Backend):
