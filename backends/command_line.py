@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import re
 import shlex
@@ -12,12 +13,13 @@ from typing import Final
 
 from diffcheck import process
 from diffcheck.backend import Identity, file_sha256
-from diffcheck.errors import ConfigError, EngineMissingError
+from diffcheck.errors import ConfigError, EngineMissingError, ReportError
 from diffcheck.text import decode, visible
 
 _SHELL_ONLY: Final = re.compile(r"[|&;<>()$`\\*?\[\]#~=%!{}\n]")
 _VERSION: Final = re.compile(r"\bv?(\d+\.\d+(?:\.\d+)?[-+.\w]*)")
 _VERSION_DEADLINE_S: Final = 5.0
+_VERSION_BYTES: Final = 200
 
 
 def required(argument: str | None, name: str) -> str:
@@ -76,6 +78,21 @@ def identity(name: str, command: str, *, ask_version: bool) -> Identity:
     together = digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest() if digests else ""
     said = version(files[0]) if ask_version and files else ""
     return Identity(name, said, str(files[-1]) if files else "", together, visible(command))
+
+
+def known_version(path: Path, cache: str) -> str:
+    """What ``version`` says; from the cache's folder, where one is given, if the same program was asked before."""
+    if not cache:
+        return version(path)
+    place = Path(cache) / "versions" / process.program_digest(str(path))
+    kept = process.read_output_file(place, _VERSION_BYTES)
+    if isinstance(kept, bytes):
+        return visible(decode(kept), 40)
+    said = version(path)
+    with contextlib.suppress(OSError, ReportError):  # a cache that cannot be written is no failure
+        place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        process.write_atomically(place, said.encode())
+    return said
 
 
 def version(path: Path) -> str:

@@ -55,19 +55,20 @@ CAPABILITIES: Final = Capabilities(
 
 
 class Kilnd(CommandBackend):
-    """kilnd at ``path``; ``found`` says how it was found."""
+    """kilnd at ``path``; ``found`` says how it was found, ``cache`` is the folder that its version is kept in."""
 
     capabilities = CAPABILITIES
     bounds_address_space = True
 
-    def __init__(self, path: Path, found: str) -> None:
-        self.path, self.found = path, found
+    def __init__(self, path: Path, found: str, cache: str = "") -> None:
+        self.path, self.found, self._cache = path, found, cache
         self._identity: Identity | None = None
 
     def identity(self) -> Identity:
         """Name, version (empty where the binary does not say it), path and SHA-256."""
         if self._identity is None:
-            self._identity = Identity("kilnd", command_line.version(self.path), str(self.path), file_sha256(self.path), self.found)
+            version = command_line.known_version(self.path, self._cache)
+            self._identity = Identity("kilnd", version, str(self.path), file_sha256(self.path), self.found)
         return self._identity
 
     def host_engine(self) -> KilndHost:
@@ -112,4 +113,4 @@ def find(options: Mapping[str, str]) -> tuple[Path, str]:
 
 def create(argument: str | None, options: Mapping[str, str]) -> Kilnd:
     """The entry point: kilnd at ``argument`` (``kilnd:PATH``), else where ``find`` finds it."""
-    return Kilnd(*find({**options, "kilnd": argument} if argument else options))
+    return Kilnd(*find({**options, "kilnd": argument} if argument else options), options.get("cache", ""))

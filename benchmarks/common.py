@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from diffcheck.runner.plan import Plan
 
+os.environ.setdefault("DIFFCHECK_NO_CACHE", "1")  # what is measured is run
 CORPUS = Path(__file__).resolve().parent.parent / "corpus"
 
 

@@ -71,7 +71,7 @@ class Runs:
     def start(self, reports: Path) -> subprocess.Popen[bytes]:
         """Begin a run."""
         command = [sys.executable, "-m", "diffcheck", "run", *self.paths, "--subject", self.subject, "--jobs", "2"]
-        environment = {**os.environ, "TMPDIR": str(self.temporary), "NO_COLOR": "1"}
+        environment = {**os.environ, "TMPDIR": str(self.temporary), "NO_COLOR": "1", "DIFFCHECK_NO_CACHE": "1"}
         return subprocess.Popen(
             [*command, "--reports", str(reports)],
             env=environment,

@@ -124,6 +124,23 @@ OPTIONS: Final = (
         default_help="off",
         recorded=False,
     ),
+    Option(
+        "cache",
+        "path",
+        "The folder in which what engines did is kept: nothing is run again while artifact, rows, limits and engine are the same.",
+        default_help="diffcheck in XDG_CACHE_HOME, else in ~/.cache",
+        metavar="DIR",
+        recorded=False,
+    ),
+    Option("no-cache", "flag", "Run everything, and keep nothing of it.", default_help="off", recorded=False),
+    Option(
+        "cache-limit",
+        "size",
+        "How large the cache may grow; what was not used for longest goes first.",
+        default="2GiB",
+        metavar="SIZE",
+        recorded=False,
+    ),
     Option("html", "path", "Write the HTML page to this file as well.", default_help="none", metavar="FILE", recorded=False),
     Option("junit-xml", "path", "Write JUnit XML to this file.", default_help="none", metavar="FILE", recorded=False),
     Option(
@@ -187,7 +204,7 @@ def parse_size(text: str) -> int:
         raise ConfigError(f"{visible(text, 60)!r} is no size", hint="write a number and a unit, as in 512MiB or 4GB")
     size = int(float(match["number"]) * _UNITS[match["unit"].lower()])
     if not _MIN_MEMORY <= size <= _MAX_MEMORY:
-        raise ConfigError(f"{visible(text, 60)} is no size for an engine's memory", hint="give between 1MiB and 1PiB")
+        raise ConfigError(f"{visible(text, 60)} is out of range", hint="give between 1MiB and 1PiB")
     return size
 
 

@@ -47,7 +47,7 @@ _LEAST_BYTES: Final = 8 << 20
 
 
 class Night(msgspec.Struct, frozen=True):
-    """One case in one run; ``cpu_ns`` is the subject's an execution."""
+    """One case in one run; ``cpu_ns`` is the subject's an execution, 0 as ``peak_bytes`` where it was not run (see the cache)."""
 
     run: int
     started: str
@@ -153,6 +153,8 @@ def _row(connection: sqlite3.Connection, case: CaseReport) -> tuple[object, ...]
     cost = sum((each.subject.cost for each in case.passes if each.subject is not None), Cost())
     ids = (_name(connection, text) for text in (case.case, " ".join(signatures), case.plan))
     name, told, plan = ids
+    if "subject" in case.cached:
+        cost = Cost()  # it cost nothing this time; the figures of the run in which it did stand there already
     cpu = cost.cpu_ns // max(cost.executions, 1)
     return name, case.verdict, told, plan, cpu, cost.peak_bytes, cost.executions, case.elapsed_ns
 
@@ -244,8 +246,8 @@ def costlier(case: str, seen: Sequence[Night]) -> list[Costlier]:
     ]  # fmt: skip
     told = []
     for name, least, show in (("cpu_ns", _LEAST_NS, lambda ns: duration(ns / 1e9)), ("peak_bytes", _LEAST_BYTES, size)):
-        values = [getattr(each, name) for each in same[-_WINDOW:]]
-        if len(values) < _LEAST_RUNS:
+        values = [value for each in same if (value := getattr(each, name))][-_WINDOW:]
+        if len(values) < _LEAST_RUNS or not getattr(now, name):
             continue
         middle = statistics.median(values)
         spread = statistics.median(abs(value - middle) for value in values) * _NORMAL

@@ -17,6 +17,7 @@ from diffcheck.process import Reactor
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+os.environ["DIFFCHECK_NO_CACHE"] = "1"  # what is tested is run; tests of the cache give a folder of their own
 DOUBLES = Path(__file__).parent / "doubles"
 
 

@@ -121,6 +121,15 @@ def test_a_subject_is_costlier_beyond_its_own_noise(path, before, now, told):
     assert [each.what.split(":")[0] for each in found] == ([told] if told else [])
 
 
+def test_a_run_from_the_cache_says_nothing_of_cost(path):
+    for number, ms in enumerate([100, 102, 98, 101, 99, 100], 1):
+        history.add(path, night(number, costing(ms)))
+        history.add(path, replace(night(number, replace(costing(1), cached=("oracle", "subject"))), started=f"2026-06-{number:02}"))
+    assert history.costlier("x", history.nights(path)["x"]) == []
+    history.add(path, replace(night(20, costing(180)), started="2026-07-01"))
+    assert len(history.costlier("x", history.nights(path)["x"])) == 1
+
+
 def test_hostile_names_are_stored_and_found(path):
     for name in ("\ud800", "nul\0", "'; DROP TABLE cases; --", "x" * 100_000):
         history.add(path, replace(night(1, agreeing(name)), started=name[:5]))

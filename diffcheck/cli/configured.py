@@ -25,14 +25,16 @@ def load(ctx: click.Context, command: str, *, trust: bool) -> None:
         return
     group = ctx.command
     wanted = group.get_command(ctx, command) if isinstance(group, click.Group) else None
-    takes = {each.name for each in wanted.params if not each.multiple} if wanted is not None else set()
+    subcommands = wanted.commands if isinstance(wanted, click.Group) else {}
+    takes = {each.name for one in (wanted, *subcommands.values()) if one for each in one.params if not each.multiple}
     if found.commands and not found.trusted and not trust and command != "config" and takes & _ENGINES:
         raise ConfigError(
             f"{visible(found.file)} says what to run ({visible(found.commands[0])}), and it is not in a repository's root",
             hint="read it, then give --trust-config",
         )
     values = {each.key: found.values[each.name] for each in config.OPTIONS if each.name in found.values}
-    ctx.default_map = {command: {key: value for key, value in values.items() if key in takes}}
+    taken = {key: value for key, value in values.items() if key in takes}
+    ctx.default_map = {command: dict.fromkeys(subcommands, taken) if subcommands else taken}
 
 
 def in_force() -> settings.Settings:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 import rich_click as click
 
-from diffcheck import config
+from diffcheck import config, prepare
 from diffcheck.cli import configured
 from diffcheck.errors import ConfigError
 from diffcheck.runner.request import Request
@@ -95,11 +96,18 @@ def request(paths: tuple[str, ...], given: dict[str, Any]) -> Request:
         "only": given.get("only") or "",
         "deadline_s": given.get("deadline"),
         "memory_bytes": given.get("memory_limit"),
+        "cache": cache_folder(given["cache"]) if "cache" in given and not given.get("no_cache") else "",
+        "cache_bytes": given.get("cache_limit"),
         "options": {"kilnd": given["kilnd"]} if given.get("kilnd") else {},
         **{key: configured.engine(key, given[key]) for key in ("subject", "oracle") if given.get(key)},
         **{name: given.get(name) for name in ("mode", "rows", "stub_imports", "max_passes", "confirm", "verbose", "resume")},
     }
     return Request(paths, **{name: value for name, value in fields.items() if value is not None})
+
+
+def cache_folder(given: str | None) -> str:
+    """The cache's folder: the one given, else where caches are kept; empty where there is no such place."""
+    return os.path.abspath(given) if given else prepare.cache_folder(os.environ)  # noqa: PTH100 - a link stays one
 
 
 def recorded(given: dict[str, Any]) -> dict[str, str]:

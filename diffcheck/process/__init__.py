@@ -13,6 +13,7 @@ from diffcheck.process.files import Unreadable, check_folder, private_folder, re
 from diffcheck.process.framing import FRAME_CAP_BYTES, claim_channel, read_frame, write_frame
 from diffcheck.process.lock import locked
 from diffcheck.process.memory import available_memory_bytes
+from diffcheck.process.programs import program_digest
 from diffcheck.process.reactor import Reactor
 from diffcheck.process.server import Reply, Server
 from diffcheck.process.spawn import (
@@ -41,6 +42,7 @@ __all__ = [
     "locked",
     "own_program",
     "private_folder",
+    "program_digest",
     "read_frame",
     "read_output_file",
     "run_watched",

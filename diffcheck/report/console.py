@@ -80,6 +80,7 @@ def summary(report: Report, found: tuple[Cluster, ...], stored: str) -> Group:
         ("capsule", Text(_mode(report, "capsule"))),
         ("direct", Text(_mode(report, "direct"))),
         ("engines", Text(_engines(report))),
+        *([("cache", Text(known))] if (known := words.cached(report.cases)) else []),
         ("report", words.safe(stored, limit=2000)),
         ("next", Text(_next(report, found, stored))),
         ("exit code", Text(f"{code}, {why}", "green" if code == EXIT_AGREE else "bold red" if code == EXIT_DIVERGE else "yellow")),

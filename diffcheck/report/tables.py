@@ -14,13 +14,14 @@ from diffcheck.report import words
 from diffcheck.text import plural, size, visible
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from rich.console import Console
 
     from diffcheck.backend import Capabilities
     from diffcheck.probe import Examined, Found
     from diffcheck.runner.request import PlanLine
+    from diffcheck.runner.store import Kept
     from diffcheck.snapshots import Snapshot
 
 _TRANSPORTS: Final = {
@@ -44,6 +45,21 @@ def plan(lines: Iterable[PlanLine], console: Console) -> None:
     console.print(table)
     done = f"{plural(count, 'case')}, {plural(skipped, 'would be skipped', 'would be skipped')}, "
     console.print(Text(f"{done}{plural(passes, 'execution')} of the subject if nothing differs; nothing was run"))
+
+
+def cache(folder: str, kept: Sequence[Kept], limit_bytes: int, console: Console) -> None:
+    """Print what the cache holds, by engine."""
+    total = sum(each.bytes for each in kept)
+    if kept:
+        table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
+        table.add_column("engine", overflow="fold")
+        for name in ("entries", "size"):
+            table.add_column(name, justify="right", no_wrap=True)
+        for each in kept:
+            table.add_row(words.safe(each.engine), f"{each.entries:,}", size(each.bytes))
+        console.print(table)
+    count = plural(sum(each.entries for each in kept), "entry", "entries")
+    console.print(Text.assemble(f"{count}, {size(total)} of at most {size(limit_bytes)}, in ", words.safe(folder, limit=2000)))
 
 
 def _figures(line: PlanLine) -> tuple[str, str, str, str]:

@@ -135,6 +135,13 @@ def compared(agreement: Agreement) -> str:
     )
 
 
+def cached(cases: Sequence[CaseReport]) -> str:
+    """How many cases needed no engine since what it does is known, in one phrase; empty where all were run."""
+    counts = [sum(role in case.cached for case in cases) for role in ("subject", "oracle")]
+    total = plural(len(cases), "case")
+    return f"the subject was not run for {counts[0]:,} of {total}, the oracle for {counts[1]:,}: known" if any(counts) else ""
+
+
 def again(report: Report, case: CaseReport, defaults: dict[str, str]) -> str:
     """The command that runs a case again, with those options of the run that are not the default."""
     words = ["diffcheck", "run", case.artifact]

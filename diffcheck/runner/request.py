@@ -20,7 +20,8 @@ class Request(msgspec.Struct, frozen=True):
     ``stub_imports`` is what an imported function gets that no stub is known for. ``confirm`` is how often a pass that diverges is
     run again; ``known`` has the signatures that need no confirmation, each with the cases in which it is expected to show up: where
     it does not, the pass is run again too. ``journal`` is the file that says what is done, empty for none; ``resume`` is whether a
-    run that was stopped goes on.
+    run that was stopped goes on. ``cache`` is the folder of the cache, empty for none, and ``cache_bytes`` its bound; ``keys`` are
+    the engines' there, by role, as ``run`` works them out.
     """
 
     paths: tuple[str, ...]
@@ -41,6 +42,9 @@ class Request(msgspec.Struct, frozen=True):
     known: dict[str, tuple[str, ...]] = {}
     journal: str = ""
     resume: bool = False
+    cache: str = ""
+    cache_bytes: int = 2 << 30
+    keys: dict[str, str] = {}
 
 
 class PlanLine(msgspec.Struct, frozen=True):

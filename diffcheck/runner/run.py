@@ -17,11 +17,13 @@ import msgspec
 from diffcheck import backend, prepare, process
 from diffcheck.corpus import Case, discover, load_case
 from diffcheck.errors import CaseError, EngineMissingError
+from diffcheck.runner import cache
 from diffcheck.runner import journal as journals
 from diffcheck.runner.case import skipped
 from diffcheck.runner.events import CaseFinished, CaseStarted, EngineProbed, Event, RunFinished, RunStarted
 from diffcheck.runner.pool import Pool
-from diffcheck.runner.worker import Setup, Worker
+from diffcheck.runner.store import Store
+from diffcheck.runner.worker import JUDGE, Setup, Worker
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -48,32 +50,42 @@ class Engines(msgspec.Struct, frozen=True):
     oracle_identity: Identity
     notice: str
     options: dict[str, str]
+    keys: dict[str, str] = {}
 
 
 def choose(request: Request) -> Engines:
     """The engines that a request names; raises ``EngineMissingError`` or ``ConfigError``."""
-    oracle = backend.create(request.oracle, request.options).identity()
+    given = {**request.options, **({"cache": request.cache} if request.cache else {})}
+    oracle_backend = backend.create(request.oracle, given)
+    oracle = oracle_backend.identity()
     name, notice = request.subject, ""
     if name == "auto":
         name = PREFERRED
         try:
-            identity = backend.create(name, request.options).identity()
+            backend.create(name, given)
         except EngineMissingError:
-            if "kilnd" in request.options:
+            if "kilnd" in given:
                 raise
             name, notice = FALLBACK, NOTICE
-            identity = backend.create(name, request.options).identity()
-    else:
-        identity = backend.create(name, request.options).identity()
+    subject = backend.create(name, given)
+    identity = subject.identity()
     if name == request.oracle:
         notice = SAME
     elif name == FALLBACK and not notice:
         notice = "The subject is wasmtime-pulley: this run compares Wasmtime with itself and says nothing about kiln."
-    options = {**_preparing(), **request.options}
+    options = {**_preparing(), **given}
     for each in (identity, oracle):
         if each.name == PREFERRED:
             options["kilnd"] = each.path
-    return Engines(name, identity, oracle, notice, options)
+    keys = {}
+    if request.cache:
+        judge = oracle_backend if isinstance(oracle_backend, backend.Oracle) else backend.create(JUDGE, {})
+        keys = {
+            "judge": cache.engine_key(judge, JUDGE),
+            "oracle": cache.engine_key(oracle_backend, request.oracle),
+            "subject": cache.engine_key(subject, name),
+        }
+    return Engines(name, identity, oracle, notice, options, keys)
 
 
 def _preparing() -> dict[str, str]:
@@ -87,7 +99,7 @@ def run(request: Request) -> Iterator[Event]:
     begun = time.monotonic_ns()
     found = discover([Path(path) for path in request.paths], request.only or None)
     engines = choose(request)
-    request = msgspec.structs.replace(request, options=engines.options)
+    request = msgspec.structs.replace(request, options=engines.options, keys=engines.keys)
     started = RunStarted(
         total=len(found.items),
         jobs=request.jobs,
@@ -108,6 +120,8 @@ def run(request: Request) -> Iterator[Event]:
         else:
             yield msgspec.structs.replace(started, started=journal.started, resumed=len(journal.resumed))
             yield from _journaled(journal, partial(_events, request, engines.subject, reactor, folder, stopped), found.items)
+        if request.cache:
+            Store(Path(request.cache)).trim(request.cache_bytes)
         yield RunFinished(interrupted=stopped(), elapsed_ns=time.monotonic_ns() - begun)
 
 
@@ -166,7 +180,7 @@ def plan(request: Request) -> Iterator[PlanLine]:
     """The plan's line of every case; no engine under test is started."""
     found = discover([Path(path) for path in request.paths], request.only or None)
     engines = choose(request)
-    request = msgspec.structs.replace(request, options=engines.options)
+    request = msgspec.structs.replace(request, options=engines.options, keys=engines.keys)
     with process.Reactor() as reactor, process.private_folder() as folder:
         yield from Pool(request, engines.subject, reactor, str(folder), lambda: False).lines(found.items)
 

@@ -16,9 +16,11 @@ import msgspec
 from diffcheck import backend, probe, process
 from diffcheck.corpus import Case
 from diffcheck.errors import DiffcheckError
+from diffcheck.runner import cache
 from diffcheck.runner import case as cases
 from diffcheck.runner import plan as plans
 from diffcheck.runner.request import PlanLine, Request
+from diffcheck.runner.store import Store
 from diffcheck.verdict import CaseReport, EngineFinding
 
 if TYPE_CHECKING:
@@ -97,7 +99,9 @@ class Worker:
         self.oracle: Backend = backend.create(setup.request.oracle, setup.request.options)
         judge = self.oracle if isinstance(self.oracle, backend.Oracle) else backend.create(JUDGE, {})
         assert isinstance(judge, backend.Oracle), "the judge is one"  # noqa: S101
-        self.judge: Oracle = judge
+        store = Store(Path(setup.request.cache)) if setup.request.cache and setup.request.keys else None
+        self.judge: Oracle = cache.Judge(judge, store, setup.request.keys.get("judge", ""))
+        self.tapes = cache.Tapes(store, setup.request.keys) if store else None
         self.subject: Backend = backend.create(setup.subject, setup.request.options)
         self.plan: Plan | None = None
 
@@ -105,7 +109,7 @@ class Worker:
         """Do what a message asks for."""
         match message:
             case Probe():
-                return Probed(probe.engine_findings(self.subject, self.host))
+                return Probed(self.probe())
             case Prepare(case):
                 return self.prepare(case)
             case Go():
@@ -132,8 +136,24 @@ class Worker:
         """Run the plan."""
         assert self.plan is not None, "the parent prepares first"  # noqa: S101
         plan, self.plan = self.plan, None
-        report = cases.run(plan, self.request.max_passes, self.oracle, self.subject, self.host, self.subject_name, self.request)
-        return Done(report)
+        sides = self.oracle, self.subject
+        if self.tapes is None or plan.skipped:
+            return Done(self._run(plan, *sides))
+        name = cache.name_of(plan)
+        oracle, subject = self.tapes.tape(sides[0], "oracle", name), self.tapes.tape(sides[1], "subject", name)
+        return Done(self.tapes.keep(self._run(plan, oracle, subject), name, oracle, subject))
+
+    def probe(self) -> tuple[EngineFinding, ...]:
+        """What the probes find out about the subject."""
+        if self.tapes is None:
+            return probe.engine_findings(self.subject, self.host)
+        tape = self.tapes.tape(self.subject, "subject", "probe")
+        findings = probe.engine_findings(tape, self.host)
+        self.tapes.put(tape, "subject", "probe")
+        return findings
+
+    def _run(self, plan: Plan, oracle: Backend, subject: Backend) -> CaseReport:
+        return cases.run(plan, self.request.max_passes, oracle, subject, self.host, self.subject_name, self.request)
 
 
 def main() -> None:

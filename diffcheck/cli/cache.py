@@ -1,0 +1,51 @@
+"""``diffcheck cache``: what is kept from run to run, and removing it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import rich_click as click
+
+from diffcheck.cli.options import cache_folder, options
+from diffcheck.errors import ConfigError
+
+
+@click.group("cache")
+def command() -> None:
+    """Show or clear what is kept of what engines did: nothing is run again while artifact, rows, limits and engine are the same.
+
+    An engine is the same while its binary is; a script, while its text and the files that it names by their full path are. What
+    timed out, ran out of memory or was flaky is not kept.
+    """
+
+
+@command.command("info")
+@options("cache", "cache-limit")
+def info(cache: str | None, cache_limit: int) -> int:
+    """Show where the cache is, how large it is, and of which engines it holds observations."""
+    from diffcheck.report import tables, words  # noqa: PLC0415 - rich, only where it is used
+    from diffcheck.runner.store import Store  # noqa: PLC0415 - as above
+
+    folder = _folder(cache)
+    tables.cache(str(folder), Store(folder).kept(), cache_limit, words.console())
+    return 0
+
+
+@command.command("clear")
+@options("cache")
+def clear(cache: str | None) -> int:
+    """Remove all observations that are kept; a run that goes on meanwhile is not disturbed."""
+    from diffcheck.runner.store import Store  # noqa: PLC0415 - only where it is used
+    from diffcheck.text import plural, visible  # noqa: PLC0415 - as above
+
+    folder = _folder(cache)
+    removed = Store(folder).clear()
+    click.echo(f"{plural(removed, 'entry', 'entries')} removed from {visible(str(folder))}")
+    return 0
+
+
+def _folder(given: str | None) -> Path:
+    folder = cache_folder(given)
+    if not folder:
+        raise ConfigError("there is no place for a cache: neither XDG_CACHE_HOME nor HOME is set", hint="give one by --cache DIR")
+    return Path(folder)

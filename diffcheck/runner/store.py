@@ -1,0 +1,149 @@
+"""The cache's files: one an entry, named by what it is an answer to, whole or not at all, and bounded in size.
+
+``FOLDER/observations/ENGINE-KEY/xx/DIGEST`` holds a digest of the rest, then what was kept, compressed. An entry whose digest is
+not right is removed and counts as missing. Two runs may use it at once: each writes beside its place and renames.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import re
+import zlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from diffcheck import process
+from diffcheck.errors import ReportError
+from diffcheck.text import visible
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+PART: Final = "observations"
+_MAGIC: Final = b"diffcheck-cache-1\n"
+_HEAD: Final = len(_MAGIC) + hashlib.sha256().digest_size
+_ENTRY_CAP: Final = 64 << 20
+_CONTENT_CAP: Final = 512 << 20
+_ROOM: Final = 0.9
+_UNSAFE: Final = re.compile(r"[^A-Za-z0-9.-]")
+
+
+class Kept(msgspec.Struct, frozen=True):
+    """What a cache holds of one engine: its name with the beginning of its key, how many entries, how many bytes."""
+
+    engine: str
+    entries: int
+    bytes: int
+
+
+class Store:
+    """The cache in a folder; nothing is there until the first entry is put."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder / PART
+
+    def get(self, key: str) -> bytes | None:
+        """What was put under the key; None where there is nothing, or nothing whole."""
+        path = self._path(key)
+        data = process.read_output_file(path, _ENTRY_CAP)
+        if not isinstance(data, bytes):
+            return None
+        content = _opened(data)
+        with contextlib.suppress(OSError):
+            if content is None:
+                path.unlink()
+            else:
+                os.utime(path)  # what is used stays longest
+        return content
+
+    def put(self, key: str, content: bytes) -> bool:
+        """Keep ``content`` under the key; gives whether that worked: a cache that cannot be written is no failure of a run."""
+        packed = zlib.compress(content, 1)
+        if len(content) > _CONTENT_CAP or len(packed) + _HEAD > _ENTRY_CAP:
+            return False
+        path = self._path(key)
+        try:
+            private(self.folder)
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            process.write_atomically(path, _MAGIC + hashlib.sha256(packed).digest() + packed)
+        except (OSError, ReportError):
+            return False
+        return True
+
+    def kept(self) -> tuple[Kept, ...]:
+        """What it holds, by engine."""
+        found: dict[str, list[int]] = {}
+        for path, size, _ in self._entries():
+            found.setdefault(path.parts[-3], []).append(size)
+        return tuple(Kept(name, len(sizes), sum(sizes)) for name, sizes in sorted(found.items()))
+
+    def trim(self, limit_bytes: int) -> int:
+        """Remove the entries that were not used for longest until the rest is well below the limit; gives how many."""
+        entries = list(self._entries())
+        total = sum(size for _, size, _ in entries)
+        if total <= limit_bytes:
+            return 0
+        removed = 0
+        for path, size, _ in sorted(entries, key=lambda each: each[2]):
+            if total <= limit_bytes * _ROOM:
+                break
+            with contextlib.suppress(OSError):
+                path.unlink()
+                removed += 1
+            total -= size
+        self._remove_empty()
+        return removed
+
+    def clear(self) -> int:
+        """Remove every entry; gives how many there were. What another program put there stays."""
+        removed = 0
+        for path, _, _ in self._entries():
+            with contextlib.suppress(OSError):
+                path.unlink()
+                removed += 1
+        self._remove_empty()
+        return removed
+
+    def _path(self, key: str) -> Path:
+        engine, _, name = key.partition("/")
+        digest = hashlib.sha256(name.encode()).hexdigest()
+        return self.folder / _UNSAFE.sub("_", engine)[:80] / digest[:2] / digest
+
+    def _entries(self) -> Iterator[tuple[Path, int, int]]:
+        """Each entry's path, its size on disk, and when it was used last."""
+        for path in self.folder.glob("*/??/*"):
+            with contextlib.suppress(OSError):
+                about = path.lstat()
+                yield path, about.st_size, about.st_mtime_ns
+
+    def _remove_empty(self) -> None:
+        for pattern in ("*/??", "*"):
+            for folder in self.folder.glob(pattern):
+                with contextlib.suppress(OSError):  # it is not empty, or another run just took it away
+                    folder.rmdir()
+
+
+def private(folder: Path) -> None:
+    """Make a folder that only its owner can use; raises ``ReportError`` where it is another user's."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    about = folder.stat()
+    if about.st_uid != os.geteuid():
+        raise ReportError(f"{visible(str(folder))} belongs to another user", hint="give a folder of your own by --cache")
+    if about.st_mode & 0o077:
+        folder.chmod(0o700)
+
+
+def _opened(data: bytes) -> bytes | None:
+    packed = data[_HEAD:]
+    if data[:_HEAD] != _MAGIC + hashlib.sha256(packed).digest():
+        return None
+    unpacker = zlib.decompressobj()
+    try:
+        content = unpacker.decompress(packed, _CONTENT_CAP)
+    except zlib.error:
+        return None
+    return content if unpacker.eof else None
