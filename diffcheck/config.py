@@ -14,7 +14,7 @@ import msgspec
 from diffcheck.errors import ConfigError
 from diffcheck.text import visible
 
-Kind = Literal["text", "path", "choice", "count", "number", "seconds", "size", "flag"]
+Kind = Literal["text", "path", "choice", "count", "number", "seconds", "size", "flag", "shard"]
 
 ENV_PREFIX: Final = "DIFFCHECK_"
 
@@ -118,6 +118,23 @@ OPTIONS: Final = (
         recorded=False,
     ),
     Option(
+        "shard",
+        "shard",
+        "Run only part I of N of the cases: parts take about the same time, and are the same on every machine that has the same "
+        "cases (see --timings). `diffcheck merge` joins their reports.",
+        default_help="all",
+        metavar="I/N",
+    ),
+    Option(
+        "timings",
+        "path",
+        "A report.json of an earlier run, the same one for every shard, that says how long each case takes. Without it, shards go "
+        "by the size of artifacts and the number of rows, and longest cases first by the last report in the folder for reports.",
+        default_help="none",
+        metavar="FILE",
+        recorded=False,
+    ),
+    Option(
         "resume",
         "flag",
         "Go on with the run that was stopped in the folder for reports; begin anew where there is none.",
@@ -190,6 +207,8 @@ _UNITS: Final = {
     **{unit + end: 1000**power for power, unit in enumerate("kmgt", 1) for end in ("", "b")},
     **{f"{unit}i{end}": 1024**power for power, unit in enumerate("kmgt", 1) for end in ("", "b")},
 }
+_SHARD: Final = re.compile(r"([0-9]{1,4})/([0-9]{1,4})\Z")
+_MAX_SHARDS: Final = 1000
 _MIN_MEMORY: Final = 1 << 20
 _MAX_MEMORY: Final = 1 << 50
 
@@ -206,6 +225,14 @@ def parse_size(text: str) -> int:
     if not _MIN_MEMORY <= size <= _MAX_MEMORY:
         raise ConfigError(f"{visible(text, 60)} is out of range", hint="give between 1MiB and 1PiB")
     return size
+
+
+def parse_shard(text: str) -> tuple[int, int]:
+    """Which part of how many a text such as ``2/3`` says; raises ``ConfigError`` for anything else."""
+    match = _SHARD.match(text.strip())
+    if match is None or not 1 <= int(match[1]) <= int(match[2]) <= _MAX_SHARDS:
+        raise ConfigError(f"{visible(text, 60)!r} is no shard", hint="write I/N, as in 1/3, 2/3 and 3/3")
+    return int(match[1]), int(match[2])
 
 
 def default_jobs() -> int:

@@ -255,7 +255,7 @@ class BaselineReport(msgspec.Struct, frozen=True):
 
 
 class Report(msgspec.Struct, frozen=True):
-    """A run: what ``reports/report.json`` holds."""
+    """A run: what ``reports/report.json`` holds. ``division`` is that of its shards, where it is one."""
 
     schema: Literal["diffcheck-report-v1"]
     tool: Tool
@@ -270,6 +270,7 @@ class Report(msgspec.Struct, frozen=True):
     cases: tuple[CaseReport, ...]
     interrupted: bool = False
     baseline: BaselineReport | None = None
+    division: str = ""
 
 
 def worst(verdicts: list[Verdict]) -> Verdict:

@@ -16,6 +16,7 @@ COMMANDS: Final = (
     "baseline",
     "history",
     "compare",
+    "merge",
     "cache",
     "config",
     "plan",

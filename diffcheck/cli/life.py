@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import rich_click as click
@@ -13,6 +13,8 @@ import rich_click as click
 from diffcheck.text import visible
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from diffcheck.report.page import Life
     from diffcheck.runner.request import Request
     from diffcheck.verdict import Report
@@ -54,6 +56,21 @@ def journaled(wanted: Request, reports: Path) -> Request:
     return msgspec.structs.replace(wanted, journal=str(path))
 
 
+def timed(wanted: Request, reports: Path, given: Mapping[str, Any]) -> Request:
+    """The request with what cases took before: as the file given says, else for their order as the last report does."""
+    from diffcheck import timings  # noqa: PLC0415 - only for a run
+    from diffcheck.errors import ReportError  # noqa: PLC0415 - as above
+    from diffcheck.report.json_ import FILE_NAME  # noqa: PLC0415 - as above
+
+    if given.get("timings"):
+        times = timings.read(Path(given["timings"]))
+        return msgspec.structs.replace(wanted, times_ns=times, shard_times_ns=times)
+    try:
+        return msgspec.structs.replace(wanted, times_ns=timings.read(reports / FILE_NAME))
+    except ReportError:
+        return wanted  # the first run here, or what is there is none: then by size
+
+
 def today() -> date:
     """The date in UTC, so that a run's verdict does not depend on the machine's time zone."""
     return datetime.now(UTC).date()
@@ -78,8 +95,8 @@ def remember(report: Report, reports: Path) -> None:
     from diffcheck import history  # noqa: PLC0415 - sqlite3, only for a run
     from diffcheck.errors import ReportError  # noqa: PLC0415 - as above
 
-    if report.interrupted:
-        return  # half a night is no night
+    if report.interrupted or report.division:
+        return  # half a night is no night, nor is a part of one
     try:
         history.add(reports / history.FILE_NAME, report)
     except ReportError as error:

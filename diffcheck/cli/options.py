@@ -32,6 +32,16 @@ class _Size(_SizeBase):
             self.fail(f"{error}; {error.hint}", param, ctx)
 
 
+class _Shard(click.ParamType):  # type: ignore[type-arg] # generic only in newer versions of click
+    name = "shard"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:  # noqa: ANN401 - click's
+        try:
+            return "{}/{}".format(*config.parse_shard(str(value)))
+        except ConfigError as error:
+            self.fail(f"{error}; {error.hint}", param, ctx)
+
+
 class _Seconds(click.FloatRange):
     name = "seconds"
 
@@ -58,6 +68,7 @@ def _type(option: config.Option) -> Any:  # noqa: ANN401 - what click takes
         "seconds": _Seconds(),
         "size": _Size(),
         "flag": click.BOOL,
+        "shard": _Shard(),
     }[option.kind]
 
 
@@ -98,6 +109,7 @@ def request(paths: tuple[str, ...], given: dict[str, Any]) -> Request:
         "memory_bytes": given.get("memory_limit"),
         "cache": cache_folder(given["cache"]) if "cache" in given and not given.get("no_cache") else "",
         "cache_bytes": given.get("cache_limit"),
+        "shard": config.parse_shard(given["shard"]) if given.get("shard") else None,
         "options": {"kilnd": given["kilnd"]} if given.get("kilnd") else {},
         **{key: configured.engine(key, given[key]) for key in ("subject", "oracle") if given.get(key)},
         **{name: given.get(name) for name in ("mode", "rows", "stub_imports", "max_passes", "confirm", "verbose", "resume")},

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import rich_click as click
 
 from diffcheck import config, process
-from diffcheck.cli import life
+from diffcheck.cli import life, results
 from diffcheck.cli.options import options, recorded, request
-from diffcheck.errors import DiffcheckError, ReportError
+from diffcheck.errors import DiffcheckError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -46,15 +46,13 @@ def command(paths: tuple[str, ...], reports: str, baseline: str | None, *, stric
 def _run(
     paths: tuple[str, ...], reports: Path, baseline: str | None, named: dict[str, Path], given: dict[str, Any], *, strict: bool
 ) -> int:  # fmt: skip
-    from diffcheck.report import console, files, json_, words  # noqa: PLC0415 - rich, only where it is used
-    from diffcheck.report.model import Collector, exit_code  # noqa: PLC0415 - as above
-    from diffcheck.runner import journal  # noqa: PLC0415 - sqlite3, only for a run
+    from diffcheck.report.model import Collector, exit_code  # noqa: PLC0415 - only where it is used
 
     collector = Collector(recorded(given))
     known = life.Known(baseline, strict=strict)
     failed: DiffcheckError | None = None
     try:
-        interrupted = _collect(known.request(life.journaled(request(paths, given), reports)), collector)
+        interrupted = _collect(known.request(life.timed(life.journaled(request(paths, given), reports), reports, given)), collector)
     except DiffcheckError as error:
         if not collector.any_finished:
             raise
@@ -64,21 +62,7 @@ def _run(
             raise KeyboardInterrupt
         raise RuntimeError("the run ended before it began")
     report = known.apply(collector.report())
-    try:
-        path = json_.write(report, reports)
-    except ReportError:
-        console.render(report, words.console())  # what was found is not lost with the file
-        raise
-    try:
-        life.remember(report, reports)
-        lives = life.lives(report, reports)
-        for name, file in (("html", reports / files.PAGE), *named.items()):
-            files.write(report, name, file, lives)
-        if not report.interrupted:
-            journal.remove(reports / journal.FILE_NAME)
-    finally:  # a file that cannot be written hides no result
-        with contextlib.suppress(BrokenPipeError):  # the exit code counts, whoever still reads
-            console.render(report, words.console(), stored=str(path))
+    results.tell(report, reports, named)
     if failed is not None:
         raise failed
     return exit_code(report)

@@ -79,6 +79,7 @@ class Collector:
             engine_findings=self._findings,
             cases=cases,
             interrupted=ended is None or ended.interrupted,
+            division=run.division,
         )
 
 
@@ -105,7 +106,7 @@ def conclusion(report: Report) -> tuple[int, str]:
         return EXIT_DIVERGE, f"{plural(diverging, 'case diverges', 'cases diverge')}"
     if unsettled:
         return EXIT_INCONCLUSIVE, f"{plural(unsettled, 'case has', 'cases have')} another verdict than expected"
-    if not compared(report):
+    if not compared(report) and (report.cases or not report.division):  # a shard may have no case at all
         return EXIT_INCONCLUSIVE, "nothing was compared"
     return EXIT_AGREE, "every case has the verdict that it should have"
 

@@ -146,7 +146,7 @@ def again(report: Report, case: CaseReport, defaults: dict[str, str]) -> str:
     """The command that runs a case again, with those options of the run that are not the default."""
     words = ["diffcheck", "run", case.artifact]
     for name, value in report.options.items():
-        if name == "only" or name not in defaults:
+        if name in ("only", "shard") or name not in defaults:
             continue
         chosen = report.subject.name if name == "subject" and value == "auto" else value
         if chosen != defaults[name]:

@@ -12,6 +12,7 @@ class RunStarted(msgspec.Struct, frozen=True, tag="run-started"):
     """The run begins: engines are known, so many cases are to be done. ``notice`` is a warning that every report repeats.
 
     ``started`` is when, in UTC; of a run that goes on it is when it began first, and ``resumed`` of its cases are done.
+    ``division`` is the digest of how cases are divided among shards, empty for a run that is whole.
     """
 
     total: int
@@ -21,6 +22,7 @@ class RunStarted(msgspec.Struct, frozen=True, tag="run-started"):
     notice: str
     started: str = ""
     resumed: int = 0
+    division: str = ""
 
 
 class EngineProbed(msgspec.Struct, frozen=True, tag="engine-probed"):

@@ -54,6 +54,8 @@ class Pool:
     """Runs items on ``request.jobs`` workers; iterate over ``events`` once."""
 
     def __init__(self, request: Request, subject: str, reactor: process.Reactor, folder: str, stopped: Callable[[], bool]) -> None:
+        # A worker needs to know nothing of other cases' times.
+        request = msgspec.structs.replace(request, times_ns={}, shard_times_ns={})
         self._request, self._subject, self._reactor, self._folder = request, subject, reactor, folder
         self._stopped = stopped
         self._budget = int(process.available_memory_bytes() * _SHARE) - request.jobs * _ORACLE_BYTES

@@ -21,7 +21,8 @@ class Request(msgspec.Struct, frozen=True):
     run again; ``known`` has the signatures that need no confirmation, each with the cases in which it is expected to show up: where
     it does not, the pass is run again too. ``journal`` is the file that says what is done, empty for none; ``resume`` is whether a
     run that was stopped goes on. ``cache`` is the folder of the cache, empty for none, and ``cache_bytes`` its bound; ``keys`` are
-    the engines' there, by role, as ``run`` works them out.
+    the engines' there, by role, as ``run`` works them out. ``times_ns`` is what cases took before: the longest go first. ``shard``
+    is which part of the run this is, of how many: the division is by ``shard_times_ns``, the same on every machine.
     """
 
     paths: tuple[str, ...]
@@ -45,6 +46,9 @@ class Request(msgspec.Struct, frozen=True):
     cache: str = ""
     cache_bytes: int = 2 << 30
     keys: dict[str, str] = {}
+    times_ns: dict[str, int] = {}
+    shard: tuple[int, int] | None = None
+    shard_times_ns: dict[str, int] = {}
 
 
 class PlanLine(msgspec.Struct, frozen=True):

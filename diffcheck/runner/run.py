@@ -21,6 +21,7 @@ from diffcheck.runner import cache
 from diffcheck.runner import journal as journals
 from diffcheck.runner.case import skipped
 from diffcheck.runner.events import CaseFinished, CaseStarted, EngineProbed, Event, RunFinished, RunStarted
+from diffcheck.runner.order import longest_first, share
 from diffcheck.runner.pool import Pool
 from diffcheck.runner.store import Store
 from diffcheck.runner.worker import JUDGE, Setup, Worker
@@ -100,26 +101,31 @@ def run(request: Request) -> Iterator[Event]:
     found = discover([Path(path) for path in request.paths], request.only or None)
     engines = choose(request)
     request = msgspec.structs.replace(request, options=engines.options, keys=engines.keys)
+    items, division = found.items, ""
+    if request.shard is not None:
+        own = share(items, request.shard_times_ns, *request.shard)
+        items, division = own.items, own.division
     started = RunStarted(
-        total=len(found.items),
+        total=len(items),
         jobs=request.jobs,
         subject=engines.subject_identity,
         oracle=engines.oracle_identity,
         notice=engines.notice,
         started=datetime.now(UTC).isoformat(timespec="seconds"),
+        division=division,
     )
     with contextlib.ExitStack() as stack:
-        journal = _journal(request, started, found.items)
+        journal = _journal(request, started, items)
         if journal is not None:
             stack.callback(journal.close)
         reactor, stopped = stack.enter_context(process.Reactor()), stack.enter_context(_interruptible())
         folder = str(stack.enter_context(process.private_folder()))
         if journal is None:
             yield started
-            yield from _events(request, engines.subject, reactor, folder, stopped, found.items)
+            yield from _events(request, engines.subject, reactor, folder, stopped, items)
         else:
             yield msgspec.structs.replace(started, started=journal.started, resumed=len(journal.resumed))
-            yield from _journaled(journal, partial(_events, request, engines.subject, reactor, folder, stopped), found.items)
+            yield from _journaled(journal, partial(_events, request, engines.subject, reactor, folder, stopped), items)
         if request.cache:
             Store(Path(request.cache)).trim(request.cache_bytes)
         yield RunFinished(interrupted=stopped(), elapsed_ns=time.monotonic_ns() - begun)
@@ -132,7 +138,8 @@ def _events(
     if request.verbose and len(items) == 1:
         yield from _watched(request, subject, reactor, folder, items[0])
     else:
-        yield from Pool(request, subject, reactor, folder, stopped).events(items, probe=probe)
+        pool = Pool(request, subject, reactor, folder, stopped)
+        yield from pool.events(longest_first(items, request.times_ns), probe=probe)
 
 
 def _journal(request: Request, started: RunStarted, items: Sequence[Item]) -> Journal | None:

@@ -1,0 +1,53 @@
+"""``diffcheck merge``: the shards of a run joined to one report."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import rich_click as click
+
+from diffcheck import process
+from diffcheck.cli import life, results
+from diffcheck.cli.options import options
+
+if TYPE_CHECKING:
+    from diffcheck.verdict import Report
+
+
+@click.command("merge")
+@click.argument("paths", nargs=-1, required=True, metavar="FILE.json...")
+@click.option("-o", "--output", metavar="FILE", help="Write the report to this file alone, not to the folder for reports.")
+@options("reports", "baseline", "strict", "html", "junit-xml", "sarif", "markdown")
+def command(
+    paths: tuple[str, ...], output: str | None, reports: str, baseline: str | None, *, strict: bool, **given: str | None
+) -> int:
+    """Join the reports of all shards of a run to the one that the run would have had without them.
+
+    FILE.json is the report.json of a shard (`diffcheck run --shard I/N`), or the folder it stands in. What is known is told by the
+    baseline over all cases, and the exit code is that of a run.
+    """
+    from diffcheck import merged  # noqa: PLC0415 - only where it is used
+    from diffcheck.report import console, files, json_, words  # noqa: PLC0415 - rich, only where it is used
+    from diffcheck.report.model import exit_code  # noqa: PLC0415 - as above
+
+    named = files.wanted(given)
+    report = life.Known(baseline, strict=strict).apply(merged.merge({path: _read(path) for path in dict.fromkeys(paths)}))
+    if output is None:
+        json_.prepare(Path(reports))
+        with process.locked(Path(reports)):
+            results.tell(report, Path(reports), named)
+        return exit_code(report)
+    process.write_atomically(output, json_.encode(report))
+    for name, file in named.items():
+        files.write(report, name, file, life.lives(report, Path(reports)))
+    with contextlib.suppress(BrokenPipeError):
+        console.render(report, words.console(), stored=output)
+    return exit_code(report)
+
+
+def _read(path: str) -> Report:
+    from diffcheck.report import json_  # noqa: PLC0415 - only where it is used
+
+    return json_.read(Path(path) / json_.FILE_NAME if Path(path).is_dir() else Path(path))

@@ -1,0 +1,37 @@
+"""What is done with a report once it is there: the files are written, the history is told, and the terminal says what came out."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from diffcheck.cli import life
+from diffcheck.errors import ReportError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from diffcheck.verdict import Report
+
+
+def tell(report: Report, reports: Path, named: Mapping[str, Path]) -> None:
+    """Store the report in the folder for reports, with its page, the history, and the other formats' files that were named."""
+    from diffcheck.report import console, files, json_, words  # noqa: PLC0415 - rich, only where it is used
+    from diffcheck.runner import journal  # noqa: PLC0415 - sqlite3, only for a run
+
+    try:
+        path = json_.write(report, reports)
+    except ReportError:
+        console.render(report, words.console())  # what was found is not lost with the file
+        raise
+    try:
+        life.remember(report, reports)
+        lives = life.lives(report, reports)
+        for name, file in (("html", reports / files.PAGE), *named.items()):
+            files.write(report, name, file, lives)
+        if not report.interrupted:
+            journal.remove(reports / journal.FILE_NAME)
+    finally:  # a file that cannot be written hides no result
+        with contextlib.suppress(BrokenPipeError):  # the exit code counts, whoever still reads
+            console.render(report, words.console(), stored=str(path))
