@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 import rich_click as click
 
-from diffcheck import process
 from diffcheck.cli import life, results
 from diffcheck.cli.options import options
 
@@ -28,7 +27,7 @@ def command(
     FILE.json is the report.json of a shard (`diffcheck run --shard I/N`), or the folder it stands in. What is known is told by the
     baseline over all cases, and the exit code is that of a run.
     """
-    from diffcheck import merged  # noqa: PLC0415 - only where it is used
+    from diffcheck import merged, process  # noqa: PLC0415 - only where it is used
     from diffcheck.report import console, files, json_, words  # noqa: PLC0415 - rich, only where it is used
     from diffcheck.report.model import exit_code  # noqa: PLC0415 - as above
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import rich_click as click
 
-from diffcheck import config, prepare
+from diffcheck import config
 from diffcheck.cli import configured
 from diffcheck.errors import ConfigError
 from diffcheck.runner.request import Request
@@ -119,6 +119,8 @@ def request(paths: tuple[str, ...], given: dict[str, Any]) -> Request:
 
 def cache_folder(given: str | None) -> str:
     """The cache's folder: the one given, else where caches are kept; empty where there is no such place."""
+    from diffcheck import prepare  # noqa: PLC0415 - not for --help
+
     return os.path.abspath(given) if given else prepare.cache_folder(os.environ)  # noqa: PTH100 - a link stays one
 
 

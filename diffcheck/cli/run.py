@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import rich_click as click
 
-from diffcheck import config, process
+from diffcheck import config
 from diffcheck.cli import life, results
 from diffcheck.cli.options import options, recorded, request
 from diffcheck.errors import DiffcheckError
@@ -35,6 +35,7 @@ def command(paths: tuple[str, ...], reports: str, baseline: str | None, *, stric
 
     PATH is an artifact (.wasm, or .wat text) or a folder of them.
     """
+    from diffcheck import process  # noqa: PLC0415 - not for --help
     from diffcheck.report import files, json_  # noqa: PLC0415 - only where it is used
 
     named = files.wanted(given)  # before hours of work whose results could not be stored
