@@ -228,6 +228,16 @@ class Header(msgspec.Struct, frozen=True):
     address: int
     flags: int
 
+    @property
+    def mark(self) -> tuple[int, int, int]:
+        """The stream's length and digest: equal streams have equal marks."""
+        return self.length, self.lane_a, self.lane_b
+
+    @property
+    def digest_hex(self) -> str:
+        """The stream's digest, 32 hex digits."""
+        return f"{self.lane_a:016x}{self.lane_b:016x}"
+
 
 def read_header(words: bytes) -> Header:
     """The header from its 64 bytes."""

@@ -7,60 +7,41 @@ bisection over the rows.
 
 from __future__ import annotations
 
-import contextlib
-from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from diffcheck import mcdc
 from diffcheck.capsule import layout as lo
 from diffcheck.capsule.decode import left_open, swallowed
-from diffcheck.capsule.decode import rows as decode_rows
-from diffcheck.capsule.decode import state as decode_state
 from diffcheck.compare import allowances as allow
 from diffcheck.compare import outcomes
 from diffcheck.compare import rows as compare_rows
 from diffcheck.compare import state as compare_state
 from diffcheck.compare.findings import Findings
 from diffcheck.errors import StreamError
-from diffcheck.observation import Crashed, Exited, OutOfMemory, Refused, Returned, RowSeen, TimedOut, Trapped, sentence, tag
+from diffcheck.observation import Crashed, Exited, OutOfMemory, Refused, Returned, RowSeen, TimedOut, Trapped, sentence
 from diffcheck.runner.hang import CONFIRM, should_have_ended
 from diffcheck.runner.images import Images, whole_state
-from diffcheck.runner.locate import Budget, local, locate
-from diffcheck.text import decode
-from diffcheck.verdict import PassReport, Printed, StubUse
-from diffcheck.verdict import Side as SideReport
+from diffcheck.runner.kept import Kept
+from diffcheck.runner.locate import Budget, local
+from diffcheck.runner.pages import Pages, read_view, variants
+from diffcheck.runner.seen import decoded, is_trap, same_trap
+from diffcheck.runner.trials import PassOverError, Trials
+from diffcheck.verdict import PassReport
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
-    from diffcheck.backend import Limits
     from diffcheck.capsule.decode import Image
-    from diffcheck.observation import FinalState, Outcome
-    from diffcheck.runner.locate import Window
+    from diffcheck.observation import Outcome
+    from diffcheck.runner.seen import Seen
     from diffcheck.runner.side import Ran, Side
-    from diffcheck.verdict import McdcImpact
+    from diffcheck.verdict import Verdict
     from diffcheck.witness import Manifest, Place
 
 MAX_GROUPS: Final = 64
-_PAGES_SHOWN: Final = 4
-_PRINTED_KEPT: Final = 32
-_PRINTED_BYTES: Final = 4096
 _STACK: Final = "call stack exhausted"
 _CUT: Final = "the recorder's memory could not grow, so the stream is cut"
-
-
-class _Over(Exception):  # noqa: N818 - it ends the pass, which is no error
-    """The pass is over: nothing more can be compared."""
-
-
-class Seen(msgspec.Struct, frozen=True):
-    """One side of a group, decoded: its rows with their trap kinds, its state, and the record that did not return."""
-
-    rows: tuple[RowSeen, ...]
-    state: FinalState
-    stop: int | None
 
 
 class CapsulePass:
@@ -79,49 +60,32 @@ class CapsulePass:
         self.flags = 0
         self.inconclusive = ""
         self.unlocated = 0
-        self.outcomes: dict[str, Outcome] = {}
-        self.logs: dict[str, str] = {}
-        self.digests: dict[str, list[str]] = {"oracle": [], "subject": []}
-        self.calls: tuple[int, ...] = (0,) * len(self.layout.stubs)
-        self.changed = False
-        self.printed: list[Printed] = []
-        self.not_done: list[str] = []
-        self.manifest = manifest
-        self.shown = mcdc.Seen(), mcdc.Seen()
+        self.kept = Kept(self.layout, manifest)
 
     def report(self) -> PassReport:
         """Run everything and say what came out."""
-        with contextlib.suppress(_Over):
+        try:
             self._groups()
-        findings = self.findings
-        verdict = "diverge" if findings.total else "inconclusive" if self.inconclusive else "agree"
-        agreed = findings.agreement
+        except PassOverError as over:
+            self.inconclusive = str(over) or self.inconclusive
+        findings, kept = self.findings, self.kept
+        verdict: Verdict = "diverge" if findings.total else "inconclusive" if self.inconclusive else "agree"
         return PassReport(
             mode="capsule",
             applicable=True,
-            verdict="diverge" if findings.total else "inconclusive" if self.inconclusive else "agree",
+            verdict=verdict,
             reason=self._reason(verdict),
-            oracle=self._side("oracle", self.oracle),
-            subject=self._side("subject", self.subject),
+            oracle=kept.side("oracle", self.oracle),
+            subject=kept.side("subject", self.subject),
             divergences=tuple(findings.divergences),
             divergences_total=findings.total,
             allowances=findings.allowances,
-            agreement=agreed,
-            stubs=self._stubs(),
-            printed=tuple(self.printed),
-            vacuous=verdict == "agree" and not self.changed and not self._differs_from_instantiation(),
-            mcdc=self._impact() if findings.total else (),
+            agreement=findings.agreement,
+            stubs=kept.stubs(),
+            printed=tuple(kept.printed),
+            vacuous=verdict == "agree" and not kept.changed and not self._differs_from_instantiation(),
+            mcdc=kept.impact() if findings.total else (),
         )
-
-    def _impact(self) -> tuple[McdcImpact, ...]:
-        """What the two runs would conclude differently about the artifact's decisions."""
-        if self.manifest is None or not self.manifest.decisions:
-            return ()
-        return mcdc.Decisions(self.manifest, self.layout.branches).impact(*self.shown)
-
-    def _show(self, oracle: Seen, subject: Seen) -> None:
-        for shown, seen in zip(self.shown, (oracle, subject), strict=True):
-            shown.add(seen.rows, seen.state.counters)
 
     def _reason(self, verdict: str) -> str:
         if verdict == "inconclusive":
@@ -132,28 +96,19 @@ class CapsulePass:
             return f"{row}{first.where.item}: {first.oracle} against {first.subject}"
         return ""
 
-    def _side(self, name: str, side: Side) -> SideReport:
-        outcome = self.outcomes.get(name, Returned())
-        return SideReport(outcome, sentence(outcome), side.cost, "-".join(self.digests[name][:4]), self.logs.get(name, ""))
-
-    def _stubs(self) -> tuple[StubUse, ...]:
-        return tuple(
-            StubUse(stub.module, stub.name, stub.kind, calls)
-            for stub, calls in zip(self.layout.stubs, self.calls, strict=True)
-            if calls
-        )
-
     # Groups.
 
     def _groups(self) -> None:
         first, groups = 0, 0
         while first < self.rows_total or groups == 0:
             if groups == MAX_GROUPS:
-                self.not_done.append(f"{self.rows_total - first} rows after the first {MAX_GROUPS} instances")
-                self.findings.not_compared(self.not_done[-1])
+                self.findings.not_compared(f"{self.rows_total - first} rows after the first {MAX_GROUPS} instances")
                 return
             first = self._group(first)
             groups += 1
+
+    def _trials(self, side: Side) -> Trials:
+        return Trials(side, self._parameters)
 
     def _parameters(self, first: int, last: int) -> lo.Parameters:
         return lo.Parameters(first, last, self.flags)
@@ -171,75 +126,32 @@ class CapsulePass:
         if not self.flags and swallowed(image, self.layout):
             self.flags = lo.EXIT_TRAPS
             return self._group(first)
-        seen = self._seen(image, oracle.outcome)
-        self._note(seen, oracle, subject)
+        seen = decoded(image, oracle.outcome, self.layout)
+        self.kept.note(seen, oracle, subject)
         return self._compare(first, last, image, seen, subject)
 
     def _oracle_image(self, oracle: Ran, subject: Ran) -> Image:
         """The oracle's stream; ends the pass where there is none."""
         if oracle.image is not None:
             return oracle.image
-        self.outcomes.update(oracle=oracle.outcome, subject=subject.outcome)
+        self.kept.outcomes.update(oracle=oracle.outcome, subject=subject.outcome)
         if oracle.damage:
-            self.inconclusive = f"the oracle's stream is damaged: {oracle.damage}"
-        elif isinstance(oracle.outcome, Refused):
-            if not isinstance(subject.outcome, Refused):
-                outcomes.compare(oracle.outcome, subject.outcome, self.findings)
-            else:
-                self.changed = True
-                self.findings.compared(1, 1)
-                if "unknown" in (oracle.outcome.stage, subject.outcome.stage) or not subject.outcome.reason:
-                    self.findings.not_compared("why the module was refused: the subject does not say")
-        elif isinstance(oracle.outcome, TimedOut) and isinstance(subject.outcome, TimedOut):
-            self.inconclusive = f"both timed out ({oracle.outcome.deadline_s:g} s)"
-        else:
-            self.inconclusive = f"the oracle {sentence(oracle.outcome)}; the subject {sentence(subject.outcome)}"
-        raise _Over
+            raise PassOverError(f"the oracle's stream is damaged: {oracle.damage}")
+        if isinstance(oracle.outcome, Refused):
+            self._refused(oracle.outcome, subject.outcome)
+            raise PassOverError
+        if isinstance(oracle.outcome, TimedOut) and isinstance(subject.outcome, TimedOut):
+            raise PassOverError(f"both timed out ({oracle.outcome.deadline_s:g} s)")
+        raise PassOverError(f"the oracle {sentence(oracle.outcome)}; the subject {sentence(subject.outcome)}")
 
-    def _seen(self, image: Image, outcome: Outcome) -> Seen:
-        rows = decode_rows(image, self.layout)
-        stop = next((at for at, row in enumerate(rows) if not isinstance(row.outcome, Returned)), None)
-        if stop is not None and isinstance(rows[stop].outcome, Trapped) and isinstance(outcome, Trapped):
-            entered = rows[stop].outcome == Trapped("unknown")
-            if entered:
-                rows = (*rows[:stop], msgspec.structs.replace(rows[stop], outcome=outcome), *rows[stop + 1 :])
-        return Seen(rows, decode_state(image, self.layout), stop)
-
-    def _note(self, seen: Seen, oracle: Ran, subject: Ran) -> None:
-        """Keep for the report what this group did."""
-        if seen.stop is not None and (outcome := seen.rows[seen.stop].outcome) is not None:
-            self.outcomes.setdefault("oracle", outcome)
-        if not isinstance(subject.outcome, Returned):
-            self.outcomes.setdefault("subject", subject.outcome)
-        elif seen.stop is not None and oracle.header and subject.header and _lanes(oracle.header) == _lanes(subject.header):
-            self.outcomes.setdefault("subject", self.outcomes["oracle"])
-        for name, ran in (("oracle", oracle), ("subject", subject)):
-            if ran.header is not None:
-                self.digests[name].append(f"{ran.header.lane_a:016x}{ran.header.lane_b:016x}")
-            if ran.log:
-                self.logs[name] = ran.log
-        for row in seen.rows:
-            self._keep_output(row)
-        called = [row.stub_calls for row in seen.rows if row.stub_calls]
-        if called:
-            self.calls = tuple(a + b for a, b in zip(self.calls, called[-1], strict=True))
-        self.changed = (
-            self.changed
-            or any(seen.state.counters.values())
-            or any(
-                row.results
-                or (row.stdout and row.stdout.total)
-                or (row.stderr and row.stderr.total)
-                or (row.outcome is not None and not isinstance(row.outcome, Returned))
-                for row in seen.rows
-            )
-        )
-
-    def _keep_output(self, row: RowSeen) -> None:
-        if row.stdout is not None and row.stdout.total and len(self.printed) < _PRINTED_KEPT:
-            self.printed.append(Printed(row.name, "stdout", decode(row.stdout.captured[:_PRINTED_BYTES]), row.stdout.total))
-        if row.stderr is not None and row.stderr.total and len(self.printed) < _PRINTED_KEPT:
-            self.printed.append(Printed(row.name, "stderr", decode(row.stderr.captured[:_PRINTED_BYTES]), row.stderr.total))
+    def _refused(self, oracle: Refused, subject: Outcome) -> None:
+        if not isinstance(subject, Refused):
+            outcomes.compare(oracle, subject, self.findings)
+            return
+        self.kept.changed = True
+        self.findings.compared(1, 1)
+        if "unknown" in (oracle.stage, subject.stage) or not subject.reason:
+            self.findings.not_compared("why the module was refused: the subject does not say")
 
     def _compare(self, first: int, last: int, image: Image, seen: Seen, subject: Ran) -> int:
         """Compare a group by what the subject's run gave; gives the next group's first row."""
@@ -253,7 +165,7 @@ class CapsulePass:
         if isinstance(subject.outcome, Trapped | Crashed):
             return self._compare_trap(first, last, seen, subject)
         self._failed(subject, first, last)
-        raise _Over
+        raise PassOverError
 
     def _row_of(self, first: int, record: int) -> int:
         """The row that a record is of; a trap in an init row is before any of this group's rows, and ends them all."""
@@ -266,21 +178,19 @@ class CapsulePass:
             limits = msgspec.structs.replace(self.oracle.limits, count_fuel=True)
             fuel = self.oracle.run(self._parameters(first, last), limits).fuel
             if not should_have_ended(fuel, self.functions, self.subject.backend.capabilities, outcome.deadline_s):
-                self.inconclusive = f"slow: the subject {sentence(outcome)}, the oracle returned"
-                return
+                raise PassOverError(f"slow: the subject {sentence(outcome)}, the oracle returned")
             longer = msgspec.structs.replace(self.subject.limits, deadline_s=CONFIRM * outcome.deadline_s)
             again = self.subject.run(self._parameters(first, last), longer)
             if not isinstance(again.outcome, TimedOut):
-                self.inconclusive = (
+                raise PassOverError(
                     f"slow: the subject {sentence(outcome)}, and with {CONFIRM} times the deadline {sentence(again.outcome)}"
                 )
-                return
             self.findings.diverge(
                 "outcome", "outcome", "returned", f"hangs ({sentence(again.outcome)})", shape="hang",
                 detail=f"the oracle took {fuel} units of fuel, for which even a subject a hundred times slower has time",
             )  # fmt: skip
         elif isinstance(outcome, OutOfMemory):
-            self.inconclusive = f"the subject is {sentence(outcome)}; give --memory-limit more"
+            raise PassOverError(f"the subject is {sentence(outcome)}; give --memory-limit more")
         else:
             outcomes.compare(Returned(), outcome, self.findings)
 
@@ -290,27 +200,27 @@ class CapsulePass:
         """The subject's stream is there: compare digests, and on a mismatch all that it holds."""
         header = subject.header
         assert header is not None, "the caller looked"  # noqa: S101
-        kind_differs = isinstance(subject.outcome, Trapped) and not _same_trap(seen, subject.outcome)
-        exhausted = seen.stop is not None and _is(seen.rows[seen.stop].outcome, _STACK)
-        if _lanes(header) == _lanes(image.header) and not kind_differs:
+        kind_differs = isinstance(subject.outcome, Trapped) and not same_trap(seen, subject.outcome)
+        exhausted = seen.stop is not None and is_trap(seen.rows[seen.stop].outcome, _STACK)
+        if header.mark == image.header.mark and not kind_differs:
             self._same_digest(image, seen, subject, exhausted=exhausted)
             return
         if lo.FLAG_CUT & (header.flags | image.header.flags):
-            self.inconclusive = f"{_CUT}; give --memory-limit more"
-            raise _Over
+            raise PassOverError(f"{_CUT}; give --memory-limit more")
         others = self._others(first, last, seen)
         images = Images(self.layout, image, self.budget)
         try:
-            theirs = images.subject(subject, partial(self._view, self.subject, first, last))
-            other = self._seen(theirs, subject.outcome)
+            theirs = images.subject(subject, read_view(self.subject, self._parameters(first, last)))
+            other = decoded(theirs, subject.outcome, self.layout)
         except StreamError as error:
             self.findings.diverge("stream", "observation stream", "whole", str(error), shape="damaged")
             return
         self.unlocated += images.unlocated
         before = self.findings.total, len(self.findings.allowances)
-        self._show(seen, other)
+        self.kept.show(seen, other)
         pages = self._compare_seen(seen, other, others, exhausted=exhausted)
-        self._pages(first, last, pages)
+        memories = [memory.index for memory in self.layout.memories]
+        Pages(self.oracle, self.subject, self._parameters(first, last), memories, self.findings, self.budget).compare(pages)
         found = (self.findings.total, len(self.findings.allowances)) != before
         if images.unlocated:
             self.findings.diverge(
@@ -320,7 +230,7 @@ class CapsulePass:
             outcomes.compare(Returned(), subject.outcome, self.findings)
         elif not images.whole(theirs) or (not found and not exhausted):
             self.findings.diverge(
-                "stream", "digest", f"{image.header.lane_a:016x}", f"{header.lane_a:016x}", shape="digest over equal bytes",
+                "stream", "digest", image.header.digest_hex, header.digest_hex, shape="digest over equal bytes",
                 detail="the digest differs over equal bytes: the engine digests wrong, or its stream changes from run to run",
             )  # fmt: skip
 
@@ -341,7 +251,7 @@ class CapsulePass:
 
     def _agreed(self, seen: Seen, *, exhausted: bool) -> None:
         """Count what an equal digest says is equal."""
-        self._show(seen, seen)
+        self.kept.show(seen, seen)
         for row in seen.rows:
             if row.outcome is not None:
                 compare_rows.compare(row, row, (), self.layout, self.findings)
@@ -364,8 +274,8 @@ class CapsulePass:
 
     def _stack_differs(self, one: RowSeen, two: RowSeen) -> bool:
         """The oracle's stack ended where the subject's did not: how deep calls may go is open."""
-        ran_on = isinstance(two.outcome, Returned | Exited | Trapped) and not _is(two.outcome, _STACK)
-        if _is(one.outcome, _STACK) and two.outcome is not None and ran_on:
+        ran_on = isinstance(two.outcome, Returned | Exited | Trapped) and not is_trap(two.outcome, _STACK)
+        if is_trap(one.outcome, _STACK) and two.outcome is not None and ran_on:
             self._open_stack(one.name, "call stack exhausted", sentence(two.outcome))
             return True
         return False
@@ -375,49 +285,12 @@ class CapsulePass:
         self.inconclusive = f"stack: row {row}: {oracle} against {subject}; how deep calls may go is open"
 
     def _others(self, first: int, last: int, seen: Seen) -> list[Seen]:
-        """The same rows in the oracle's other allowed ways, in the order of ``_variants``; only asked for where something differs.
+        """The same rows in the oracle's other allowed ways, in the order of ``variants``; only asked for where something differs.
 
         A way in which the oracle came to no answer allows nothing: it is taken as ``seen``.
         """
-        runs = [self.oracle.run(self._parameters(first, last), limits) for limits in self._variants()]
-        return [self._seen(ran.image, ran.outcome) if ran.image is not None else seen for ran in runs]
-
-    def _variants(self) -> list[Limits]:
-        limits = self.oracle.limits
-        return [
-            msgspec.structs.replace(limits, canonical_nans=True),
-            msgspec.structs.replace(limits, deterministic_relaxed_simd=True),
-        ]
-
-    def _view(  # noqa: PLR0913 - the parameters of a view
-        self, side: Side, first: int, last: int, mode: int, offset: int, step: int, *, space: int = 0, page: int = 0,
-        limits: Limits | None = None,
-    ) -> bytes | None:  # fmt: skip
-        parameters = lo.Parameters(first, last, self.flags, mode, space, page, offset, step)
-        ran = side.run(parameters, limits)
-        return ran.view if ran.header is not None else None
-
-    def _pages(self, first: int, last: int, differing: list[tuple[int, int]]) -> None:
-        """Find the words in which pages differ; of many pages only the first few are looked into while no word is wrong."""
-        if not differing:
-            return
-        looked = 0
-        for position, page in differing:
-            index = self.layout.memories[position].index
-            one, two = (partial(self._view, side, first, last, space=index + 1, page=page) for side in (self.oracle, self.subject))
-            found = locate(one, two, 0, lo.PAGE, self.budget)
-            words = [word for each in found.windows for word in allow.words(each.offset, each.oracle, each.subject)]
-            others = [_words(partial(one, limits=limits), found.windows) for limits in self._variants()] if words else []
-            wrong = compare_state.compare_page(index, page, words, others, self.findings)
-            if not wrong and (found.unlocated or not words):
-                self.findings.diverge(
-                    "not located", f"memory {index}, page {page}", "known", "differs, place not found", shape=f"memory {index}"
-                )
-            looked += 1
-            if looked == _PAGES_SHOWN and self.findings.total:
-                break
-        if looked < len(differing):
-            self.findings.not_compared(f"{len(differing) - looked} more pages that differ")
+        runs = [self.oracle.run(self._parameters(first, last), limits) for limits in variants(self.oracle.limits)]
+        return [decoded(ran.image, ran.outcome, self.layout) if ran.image is not None else seen for ran in runs]
 
     # Traps that report nothing.
 
@@ -431,7 +304,7 @@ class CapsulePass:
         if expected and row is not None:
             if self._before(first, row):
                 # It may have come through this row and ended in a later one, for the same reason.
-                ended = subject.outcome if row + 1 >= last else self._again(self.subject, first, row + 1).outcome
+                ended = subject.outcome if row + 1 >= last else self._trials(self.subject).run(first, row + 1).outcome
                 self._trapped_row(first, seen.rows[seen.stop or 0], ended)
                 return row + 1
             last = row
@@ -439,7 +312,7 @@ class CapsulePass:
 
     def _trapped_early(self, first: int, last: int, subject: Ran) -> int:
         """The subject ended in one of the rows [first, last) that the oracle came through."""
-        found = self._bisect(self.subject, first, last)
+        found = self._trials(self.subject).failing(first, last)
         if found is None:
             name = ", ".join(each.name for each in self.layout.rows[: self.layout.n_init]) or "the recorder"
             self.findings.diverge(
@@ -455,10 +328,10 @@ class CapsulePass:
 
     def _search(self, first: int, last: int, oracle: Ran, subject: Ran) -> int:
         """An oracle that reports nothing at a trap: its trap is found as a subject's is, and its state there not compared."""
-        self.outcomes.setdefault("oracle", oracle.outcome)
-        self.outcomes.setdefault("subject", subject.outcome)
-        self.changed = True
-        found = self._bisect(self.oracle, first, last)
+        self.kept.outcomes.setdefault("oracle", oracle.outcome)
+        self.kept.outcomes.setdefault("subject", subject.outcome)
+        self.kept.changed = True
+        found = self._trials(self.oracle).failing(first, last)
         if found is None:
             name = ", ".join(each.name for each in self.layout.rows[: self.layout.n_init])
             self._trapped_row(first, RowSeen(name, oracle.outcome), subject.outcome)
@@ -467,7 +340,7 @@ class CapsulePass:
         if not self._before(first, at):
             return self._trapped_early(first, at, subject)
         row = RowSeen(self.layout.rows[self.layout.n_init + at].name, outcome)
-        self._trapped_row(first, row, self._again(self.subject, first, at + 1).outcome)
+        self._trapped_row(first, row, self._trials(self.subject).run(first, at + 1).outcome)
         return at + 1
 
     def _before(self, first: int, row: int) -> bool:
@@ -484,62 +357,29 @@ class CapsulePass:
             return True
         if subject.header is None:
             return False
-        self._compare_streams(first, row, oracle.image, self._seen(oracle.image, oracle.outcome), subject)
+        self._compare_streams(first, row, oracle.image, decoded(oracle.image, oracle.outcome, self.layout), subject)
         self.findings.not_compared("the state at a trap: the subject reports none")
         return True
-
-    def _bisect(self, side: Side, first: int, last: int) -> tuple[int, Outcome] | None:
-        """The first row in [first, last) that fails, and how; None where it fails before any row."""
-        if not self._fails(side, first, first):
-            low, high = first, last
-            outcome: Outcome | None = None
-            while high - low > 1:
-                middle = (low + high) // 2
-                failed = self._fails(side, first, middle)
-                if failed is None:
-                    low = middle
-                else:
-                    high, outcome = middle, failed
-            if outcome is None and high > first:
-                outcome = self._fails(side, first, high)
-            if outcome is not None:
-                return high - 1, outcome
-            self.inconclusive = f"{side.backend.identity().name} failed and then came through the same rows"
-            raise _Over
-        return None
-
-    def _again(self, side: Side, first: int, last: int) -> Ran:
-        """Some of the rows once more; ends the pass where memory ran out, which says nothing of them."""
-        ran = side.run(self._parameters(first, last))
-        if isinstance(ran.outcome, OutOfMemory):
-            self.inconclusive = f"{side.backend.identity().name} is {sentence(ran.outcome)}; give --memory-limit more"
-            raise _Over
-        return ran
-
-    def _fails(self, side: Side, first: int, last: int) -> Outcome | None:
-        ran = self._again(side, first, last)
-        return None if ran.header is not None or ran.damage else ran.outcome
 
     def _oracle_row(self, first: int, row: int) -> RowSeen:
         ran = self.oracle.run(self._parameters(first, row + 1))
         if ran.image is None:
-            self.inconclusive = f"the oracle {sentence(ran.outcome)} when it was run again"
-            raise _Over
-        return self._seen(ran.image, ran.outcome).rows[self.layout.n_init + row - first]
+            raise PassOverError(f"the oracle {sentence(ran.outcome)} when it was run again")
+        return decoded(ran.image, ran.outcome, self.layout).rows[self.layout.n_init + row - first]
 
     def _trapped_row(self, first: int, oracle: RowSeen, outcome: Outcome) -> None:
         """Compare the row in which the subject ended; its state is not there to be compared."""
         subject = RowSeen(oracle.name, outcome)
         if self._stack_differs(oracle, subject):
             return
-        if _is(outcome, _STACK) and oracle.outcome is not None and not _is(oracle.outcome, _STACK):
+        if is_trap(outcome, _STACK) and oracle.outcome is not None and not is_trap(oracle.outcome, _STACK):
             small = msgspec.structs.replace(self.oracle.limits, stack_bytes=allow.STACK_BYTES)
             ran = self.oracle.run(self._parameters(first, self.rows_total), small)
-            if _is(ran.outcome, _STACK):
+            if is_trap(ran.outcome, _STACK):
                 self._open_stack(oracle.name, sentence(oracle.outcome), _STACK)
                 return
         if isinstance(oracle.outcome, Returned):
-            self.shown[0].add((oracle,), {})  # the subject's run has no record of the row
+            self.kept.show_oracle_row(oracle)  # the subject's run has no record of it
         compare_rows.compare(oracle, subject, (), self.layout, self.findings, state=False)
 
     # Vacuity.
@@ -551,29 +391,3 @@ class CapsulePass:
         if inert.image is None or whole.image is None:
             return False
         return whole_state(inert.image, self.layout) != whole_state(whole.image, self.layout)
-
-
-def _words(read: Callable[[int, int, int], bytes | None], windows: Sequence[Window]) -> dict[int, int]:
-    """The words of a page in those windows, by offset."""
-    words: dict[int, int] = {}
-    for each in windows:
-        data = read(0, each.offset, 0) or b""
-        for at in range(0, min(len(each.oracle), len(data)), 8):
-            words[each.offset + at] = int.from_bytes(data[at : at + 8], "little")
-    return words
-
-
-def _lanes(header: lo.Header) -> tuple[int, int, int]:
-    return header.length, header.lane_a, header.lane_b
-
-
-def _is(outcome: Outcome | None, kind: str) -> bool:
-    return isinstance(outcome, Trapped) and outcome.kind == kind
-
-
-def _same_trap(seen: Seen, outcome: Trapped) -> bool:
-    """Whether a subject that carries its stream out of a trap trapped as the oracle did, or finished before it trapped."""
-    if seen.stop is None:
-        return False
-    expected = seen.rows[seen.stop].outcome
-    return outcomes.same(expected, outcome) if isinstance(expected, Trapped) else tag(expected or outcome) != "returned"

@@ -142,7 +142,7 @@ class Reader:
     ) -> tuple[Instance, Stop | None, int]:  # fmt: skip
         rows = decode_rows(image, self._layout)
         at = next((at for at, row in enumerate(rows) if not isinstance(row.outcome, Returned)), None)
-        agrees = None if oracle.image is None else _lanes(oracle.image.header) == _lanes(image.header)
+        agrees = None if oracle.image is None else oracle.image.header.mark == image.header.mark
         stop = None
         if at is not None:
             if rows[at].outcome == Trapped("unknown"):  # entered and not left: the engine says why
@@ -186,7 +186,7 @@ class Reader:
         if subject.image is not None:
             return subject.image, "carried"
         if not self._full and oracle.image is not None:
-            if _lanes(oracle.image.header) == _lanes(header):
+            if oracle.image.header.mark == header.mark:
                 if subject.view != oracle.image.stream[: lo.VIEW_BYTES].ljust(lo.VIEW_BYTES, b"\0"):
                     raise RunFailedError(f"{self._name} gave a damaged observation: its digest is right, the words with it are not")
                 return oracle.image, "digest"
@@ -269,10 +269,6 @@ class Reader:
         if ran.damage or not isinstance(ran.outcome, Trapped | Crashed):
             raise self._no_answer(ran)
         return ran.outcome
-
-
-def _lanes(header: lo.Header) -> tuple[int, int, int]:
-    return header.length, header.lane_a, header.lane_b
 
 
 def totals(read: Read) -> dict[int, int]:

@@ -1,0 +1,47 @@
+"""One side of a group of rows, decoded from its image: rows with their trap kinds, state, and where it stopped."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from diffcheck.capsule.decode import rows as decode_rows
+from diffcheck.capsule.decode import state as decode_state
+from diffcheck.compare import outcomes
+from diffcheck.observation import FinalState, Returned, RowSeen, Trapped, tag
+
+if TYPE_CHECKING:
+    from diffcheck.capsule import layout as lo
+    from diffcheck.capsule.decode import Image
+    from diffcheck.observation import Outcome
+
+
+class Seen(msgspec.Struct, frozen=True):
+    """``stop`` is the record that did not return, None where all did."""
+
+    rows: tuple[RowSeen, ...]
+    state: FinalState
+    stop: int | None
+
+
+def decoded(image: Image, outcome: Outcome, layout: lo.Layout) -> Seen:
+    """What an image holds; a row that was entered and not left ended as the run's ``outcome`` says."""
+    rows = decode_rows(image, layout)
+    stop = next((at for at, row in enumerate(rows) if not isinstance(row.outcome, Returned)), None)
+    if stop is not None and rows[stop].outcome == Trapped("unknown") and isinstance(outcome, Trapped):
+        rows = (*rows[:stop], msgspec.structs.replace(rows[stop], outcome=outcome), *rows[stop + 1 :])
+    return Seen(rows, decode_state(image, layout), stop)
+
+
+def is_trap(outcome: Outcome | None, kind: str) -> bool:
+    """Whether it is a trap of that kind."""
+    return isinstance(outcome, Trapped) and outcome.kind == kind
+
+
+def same_trap(seen: Seen, outcome: Trapped) -> bool:
+    """Whether a subject that carries its stream out of a trap trapped as the oracle did, or finished before it trapped."""
+    if seen.stop is None:
+        return False
+    expected = seen.rows[seen.stop].outcome
+    return outcomes.same(expected, outcome) if isinstance(expected, Trapped) else tag(expected or outcome) != "returned"
