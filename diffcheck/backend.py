@@ -259,7 +259,8 @@ class _ChildPending:
                 ended=str(folder / "ended"),
                 deadline_s=limits.deadline_s,
                 memory_bytes=limits.memory_bytes if backend.bounds_address_space else None,
-                resident_bytes=limits.memory_bytes,
+                # Nothing can be resident that has no address: watching it besides would only cost.
+                resident_bytes=None if backend.bounds_address_space else limits.memory_bytes,
                 output_bytes=backend.output_bytes,
                 output_stop_bytes=max(backend.output_bytes, OUTPUT_STOP_BYTES),
                 file_bytes=ANSWER_BYTES,

@@ -139,6 +139,8 @@ class Child:
         self._killed_at = self._garbage_at = math.inf
         self._exited_at = math.inf
         self._next_watch = started + _WATCH_S if self._resident_bytes else math.inf
+        self._watched_at = started
+        self._statm: int | None = None
         self._status: int | None = None
         self._cpu_ns = self._peak_bytes = 0
         self._timed_out = self._over_memory = self._flooded = self._lingering = False
@@ -173,6 +175,15 @@ class Child:
     def killed(self) -> bool:
         """Whether we have killed it, for whatever reason."""
         return self._killed_at != math.inf
+
+    def rest(self) -> None:
+        """It waits for a message, so that nothing in it grows: its resident size is not looked at until ``wake``."""
+        self._next_watch = math.inf
+
+    def wake(self, now: float) -> None:
+        """It is at work again."""
+        if self._resident_bytes and not self.killed:
+            self._next_watch = max(now, self._watched_at + _WATCH_S)
 
     def end_soon(self, grace_s: float, *, garbage: str) -> None:
         """Kill it for ``garbage`` unless it ends by itself within ``grace_s``."""
@@ -214,6 +225,7 @@ class Child:
         elif now >= self._garbage_at:
             self.kill(garbage=self._garbage_then)
         elif now >= self._next_watch:
+            self._watched_at = now
             self._next_watch = now + _WATCH_S
             self._watch()
 
@@ -272,8 +284,9 @@ class Child:
 
     def _watch(self) -> None:
         try:
-            with open(f"/proc/{self.pid}/statm", "rb", buffering=0) as statm:  # noqa: PTH123 - 20 times a second
-                resident = int(statm.read(128).split()[1]) * _PAGE_BYTES
+            if self._statm is None:  # kept open: it is read 20 times a second
+                self._statm = os.open(f"/proc/{self.pid}/statm", os.O_RDONLY | os.O_CLOEXEC)
+            resident = int(os.pread(self._statm, 128, 0).split()[1]) * _PAGE_BYTES
         except (OSError, IndexError, ValueError):
             return
         if self._resident_bytes is not None and resident > self._resident_bytes:
@@ -294,7 +307,7 @@ class Child:
         self._cpu_ns = round((usage.ru_utime + usage.ru_stime) * 1e9)
         self._peak_bytes = usage.ru_maxrss * _MAXRSS_UNIT
         orphans.registered.discard(self.pid)
-        self._close_pidfd()
+        self._close_proc()
 
     def _settle(self, now: float) -> None:
         """After its end: end what it left, and finish when that is gone or a second is over."""
@@ -321,7 +334,7 @@ class Child:
             if descriptor in self._pipes:
                 self._close_pipe(descriptor)
         self._close_stdin()
-        self._close_pidfd()
+        self._close_proc()
         code = None if self._status is None else os.waitstatus_to_exitcode(self._status)
         out, err = self._sinks
         self.ended = Ended(
@@ -341,11 +354,14 @@ class Child:
             garbage=self._garbage,
         )
 
-    def _close_pidfd(self) -> None:
+    def _close_proc(self) -> None:
         if self._pidfd is not None:
             self._selector.unregister(self._pidfd)
             os.close(self._pidfd)
             self._pidfd = None
+        if self._statm is not None:
+            os.close(self._statm)
+            self._statm = None
 
 
 def _open_pidfd(pid: int) -> int | None:

@@ -102,6 +102,7 @@ class Server:
         head = header(len(message), self._cap_bytes)
         self._sent_at = time.monotonic()
         self._child.deadline = math.inf if deadline_s is None else self._sent_at + deadline_s
+        self._child.wake(self._sent_at)
         self._child.feed_stdin(head, message, ends=False)
 
     def receive(self) -> Reply | Ended:
@@ -137,6 +138,7 @@ class Server:
             return
         # It came in time, whatever this process does before it looks at it.
         self._child.deadline = math.inf
+        self._child.rest()
         self._reply = Reply(message, round((time.monotonic() - self._sent_at) * 1e9))
 
     def _output_closed(self) -> None:

@@ -20,8 +20,9 @@ STAND_IN = Path(__file__).parents[1] / "doubles" / "kilnd.py"
 def test_after_a_kill_nothing_is_left_and_reports_are_whole(tmp_path):
     subject = f"harness:{shlex.join([sys.executable, str(STAND_IN)])}"
     runs = kill.Runs(tmp_path, (str(kill.CORPUS / "01-decisions" / "leap_year.wasm"),), subject)
-    done = kill.trials(runs, 8, seed=7)
-    assert [trial.wrong for trial in done] == [""] * 8
+    done = kill.trials(runs, 2, seed=7)
+    assert {trial.wrong for trial in done} == {""}
+    assert len(done) >= 8
     assert {trial.target for trial in done} >= {"diffcheck", "worker"}
     assert runs.left() == []
 
