@@ -1,8 +1,9 @@
 """Mutated inputs through reading and sealing, and mutated streams and answers through decoding and comparing.
 
-    python benchmarks/fuzz.py [--inputs 1000000] [--streams 100000] [--seed 0] [--only KIND:NUMBER]
+    python -m benchmarks.fuzz [--inputs 1000000] [--streams 100000] [--seed 0] [--first 0] [--jobs N] [--only KIND:NUMBER]
 
-Each input is a function of the seed and its number, so that one that failed is had again by ``--only``. What is looked for: an
+Each input is a function of the seed and its number, so that one that failed is had again by ``--only``, and a long run can be had in
+parts by ``--first``. With ``--jobs`` so many processes share the numbers. What is looked for: an
 exception that is no ``DiffcheckError``, more than a second of CPU time for one input, more than 500 MB of memory, a sealed module
 that the oracle refuses though it took the artifact, and a verdict *agree* on a stream that was changed. Exit code 1 where any was
 found. Inputs are real: the corpus, its manifests and case files, snapshots and streams of its own runs.
@@ -14,6 +15,7 @@ import argparse
 import contextlib
 import hashlib
 import json
+import multiprocessing
 import random
 import resource
 import signal
@@ -507,33 +509,56 @@ def run(kind: str, seed: int, numbers: range, put: Callable[[random.Random], Non
     return found
 
 
+def part(kind: str, seed: int, numbers: range) -> int:
+    """Put these numbers through, and print what came of it; the exit code."""
+    with tempfile.TemporaryDirectory(dir="/dev/shm" if Path("/dev/shm").is_dir() else None) as folder, watched():
+        world = World(Path(folder))
+        put = world.reading if kind == "input" else Streams(world).decode
+        begun = time.monotonic()
+        wrong = run(kind, seed, numbers, put, progress=True)
+        elapsed = time.monotonic() - begun
+    said = ", ".join(f"{what} {times:,}" for what, times in sorted(world.said.items()))
+    print(
+        f"{kind} {numbers.start:,} to {numbers.stop - 1:,}{f' by {numbers.step}' * (numbers.step > 1)}: {len(numbers):,} in {elapsed:.0f} s, "
+        f"{len(wrong)} wrong, peak memory {peak_bytes() / 1e6:.0f} MB; {said}",
+        flush=True,
+    )
+    return 1 if wrong else 0
+
+
+def shared(kind: str, seed: int, numbers: range, jobs: int) -> int:
+    """The same by so many processes, each with every so many-th number."""
+    shares = [numbers[at::jobs] for at in range(min(jobs, len(numbers)))]
+    context = multiprocessing.get_context("spawn")
+    processes = [context.Process(target=_exit_with, args=(kind, seed, share)) for share in shares]
+    for each in processes:
+        each.start()
+    for each in processes:
+        each.join()
+    return max((abs(each.exitcode or 0) for each in processes), default=0)
+
+
+def _exit_with(kind: str, seed: int, numbers: range) -> None:
+    sys.exit(part(kind, seed, numbers))
+
+
 def main() -> int:
     options = argparse.ArgumentParser(description=(__doc__ or "").split("\n", maxsplit=1)[0])
     options.add_argument("--inputs", type=int, default=100_000, help="mutated inputs for reading and sealing")
     options.add_argument("--streams", type=int, default=10_000, help="mutated streams for decoding and comparing")
     options.add_argument("--seed", type=int, default=0)
+    options.add_argument("--first", type=int, default=0, help="the first number of each kind")
+    options.add_argument("--jobs", type=int, default=1, help="processes that share the numbers")
     options.add_argument("--only", default="", help="KIND:NUMBER of one input (kinds: input, stream)")
     chosen = options.parse_args()
-    only, _, number = chosen.only.partition(":")
-    with tempfile.TemporaryDirectory(dir="/dev/shm" if Path("/dev/shm").is_dir() else None) as folder, watched():
-        world = World(Path(folder))
-        found: list[Wrong] = []
-        for kind, count in (("input", chosen.inputs), ("stream", chosen.streams)):
-            if only and only != kind:
-                continue
-            if not count:
-                continue
-            put = world.reading if kind == "input" else Streams(world).decode
-            begun = time.monotonic()
-            numbers = range(int(number), int(number) + 1) if only else range(count)
-            wrong = run(kind, chosen.seed, numbers, put, progress=True)
-            elapsed = time.monotonic() - begun
-            print(f"{kind}: {len(numbers):,} in {elapsed:.0f} s ({len(numbers) / elapsed:,.0f} a second), {len(wrong)} wrong")
-            found += wrong
-    for what, times in sorted(world.said.items()):
-        print(f"  {what}: {times:,}")
-    print(f"peak memory {peak_bytes() / 1e6:.0f} MB")
-    return 1 if found else 0
+    if chosen.only:
+        kind, _, number = chosen.only.partition(":")
+        return part(kind, chosen.seed, range(int(number), int(number) + 1))
+    codes = [
+        shared(kind, chosen.seed, range(chosen.first, chosen.first + count), chosen.jobs)
+        for kind, count in (("input", chosen.inputs), ("stream", chosen.streams))
+    ]
+    return max(codes)
 
 
 if __name__ == "__main__":
