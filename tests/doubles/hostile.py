@@ -153,6 +153,8 @@ def answer(text: str) -> None:
 WAYS = {name.replace("_", "-"): value for name, value in list(globals().items()) if callable(value) and name[0] != "_"}
 for other in ("Path", "answer", "by-module"):
     WAYS.pop(other, None)
+HANGING = frozenset({"hang", "ignore-sigterm", "grandchild-and-hang", "write-after-the-deadline"})
+"""Those that only a deadline ends."""
 
 if __name__ == "__main__":
     if "--version" in sys.argv or "WITNESS_OUTPUT" not in os.environ:

@@ -20,7 +20,7 @@ from diffcheck.text import visible
 
 SEED = 20
 INPUTS = 4000
-STREAMS = 1000
+STREAMS = 400
 EMPTY = b"\0asm\1\0\0\0"
 
 
