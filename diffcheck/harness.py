@@ -33,7 +33,7 @@ Schema = Literal["auto", "v1", "v2"]
 MODULE, MANIFEST, OUTPUT = "WITNESS_MODULE", "WITNESS_MANIFEST", "WITNESS_OUTPUT"
 _MANIFEST_CAP: Final = 256 << 20
 _CORE, _COMPONENT = b"\0asm\x01\0\0\0", b"\0asm\x0d\0\x01\0"
-_START: Final = "(start)"
+_START, _INITIALIZE = "(start)", "_initialize"
 _TRACE_HEADER: Final = struct.Struct("<IIII")  # cursor, capacity, overflow flag, reserved
 _NAMED: Final = 4  # branches that a message names
 
@@ -108,7 +108,10 @@ def run(wanted: Wanted, schema: Schema, variables: Mapping[str, str], say: Calla
     if seen.notice:
         say(seen.notice)
     _check_stops(seen, wanted, say)
-    written = snapshot(seen, _manifest(found.manifest), schema)
+    initialize = _INITIALIZE in wanted.rows
+    if not initialize and any(row.name == _INITIALIZE and row.trace for each in seen.read.instances for row in each.rows):
+        say("_initialize evaluates decisions, and is no row of the record: give --rows _initialize before the other rows")
+    written = snapshot(seen, _manifest(found.manifest), schema, initialize=initialize)
     process.write_atomically(found.output, msgspec.json.encode(written) + b"\n")
 
 
@@ -123,8 +126,12 @@ def _check_stops(seen: CaseRead, wanted: Wanted, say: Callable[[str], None]) -> 
         raise RunFailedError(f"{name}: no row came through")
 
 
-def snapshot(seen: CaseRead, manifest: Manifest, schema: Schema) -> dict[str, Any]:
-    """The file's content, of the asked-for schema; ``auto`` is v2 where the artifact has row state, else v1."""
+def snapshot(seen: CaseRead, manifest: Manifest, schema: Schema, *, initialize: bool = False) -> dict[str, Any]:
+    """The file's content, of the asked-for schema; ``auto`` is v2 where the artifact has row state, else v1.
+
+    ``_initialize`` is always called first; a row of the record it is only with ``initialize``, as under witness, which gives a row
+    to what was invoked and to nothing else.
+    """
     capsule = seen.plan.capsule
     assert capsule is not None, "what was read had one"  # noqa: S101
     layout = capsule.layout
@@ -146,7 +153,8 @@ def snapshot(seen: CaseRead, manifest: Manifest, schema: Schema) -> dict[str, An
     }
     if version == "v2":
         capacity = _capacity(seen)
-        rows = (row for instance in seen.read.instances for row in instance.rows if row.name != _START)
+        left_out = (_START,) if initialize else (_START, _INITIALIZE)
+        rows = (row for instance in seen.read.instances for row in instance.rows if row.name not in left_out)
         written["rows"] = [_row(row, layout.branches, capacity) for row in rows]
     return {**written, "source": source(seen)}
 
