@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from backends import wasmtime_plain
 from backends.wasmtime_wire import (
     Answer,
     Assemble,
@@ -74,6 +75,10 @@ class Wasmtime(Oracle):
             notes=("a stream of at most 192 MiB", "stacks of 16 KiB to 2 MiB"),
         )
         self._idle: list[_Connection] = []
+
+    def plain(self, module: str, entry: str) -> tuple[str, ...]:
+        """By Wasmtime's Python package, which prints counters; see ``wasmtime_plain``."""
+        return wasmtime_plain.lines(module, entry, target=self.target)
 
     def identity(self) -> Identity:
         """The version of the package, and its shared library; starts nothing."""

@@ -9,6 +9,7 @@ command to run and the answer to read.
 from __future__ import annotations
 
 import hashlib
+import shlex
 import signal
 from abc import ABC, abstractmethod
 from functools import partial
@@ -189,6 +190,12 @@ class Backend(ABC):
         """How to run a program with the engine's own host functions; None where nothing here knows how."""
         return None
 
+    def plain(self, module: str, entry: str) -> tuple[str, ...]:  # noqa: ARG002 - most engines have none
+        """Lines for a POSIX shell that call ``entry`` of the module in the file ``module``, by the engine's own commands, and print
+        what it says and the counters; none where there is no such way. ``SUBJECT`` may name another program of that engine.
+        """
+        return ()
+
     def close(self) -> None:  # noqa: B027 - most engines hold nothing
         """Let go of what was kept between executions."""
 
@@ -233,6 +240,14 @@ class CommandBackend(Backend):
     def read(self, program: Program, ended: process.Ended, answer: Path, limits: Limits) -> Execution:
         """The engine's answer in the shared terms; called only where the process ended by itself."""
 
+    def plain(self, module: str, entry: str) -> tuple[str, ...]:
+        """The command that a run has, with its environment; its answer is printed behind it."""
+        command = self.command(Program(kind="direct", wasm=b"", entry=entry), Path(module), Path("answer.json"))
+        first, *rest = command.argv
+        variables = " ".join(f"{name}={shlex.quote(value)}" for name, value in command.environment.items())
+        line = " ".join(filter(None, (variables, '"${SUBJECT:-' + _in_quotes(first) + '}"', *map(shlex.quote, rest))))
+        return "rm -f answer.json", line, 'echo "exit code $?"', "if [ -f answer.json ]; then cat answer.json; echo; fi"
+
     def died(self, ended: process.Ended, limits: Limits) -> Outcome | None:  # noqa: ARG002 - for engines that say why they die
         """What a death by a signal means in this engine's words, such as a failed allocation; None for a plain crash."""
         return None
@@ -240,6 +255,11 @@ class CommandBackend(Backend):
     def start(self, program: Program, limits: Limits, host: Host) -> Pending:
         """See ``Backend``: the module is written to a folder of its own, which is gone when the answer was read."""
         return _ChildPending(self, program, limits, host)
+
+
+def _in_quotes(text: str) -> str:
+    """A text as it stands between a shell's double quotes, and within the braces of an expansion."""
+    return "".join(f"\\{each}" if each in '"\\$`}' else each for each in text)
 
 
 class _ChildPending:

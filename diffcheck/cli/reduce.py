@@ -42,7 +42,7 @@ def command(target: str, row: str, **given: Any) -> int:  # noqa: ANN401 - the o
             f"code      {before.code:,} bytes to {after.code:,}{share}, {before.functions:,} to {after.functions:,} functions"
         )
         click.echo(f"shows     {visible(str(steps.symptom), 400)}")
-        click.echo(f"written   {visible(str(folder.path / 'reduced.wasm'), 400)}")
+        click.echo(f"written   {visible(str(steps.reduced), 400)}")
     if not whole:
         click.echo(f"stopped   {'by a signal' if stopped else 'the time is over'}; the same command goes on from here")
     return EXIT_INTERRUPTED if stopped else EXIT_DIVERGE

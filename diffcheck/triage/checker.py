@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import time
 from itertools import islice
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -18,7 +19,6 @@ from diffcheck.text import decode, visible
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
-    from pathlib import Path
 
     from diffcheck.backend import Backend, Host, Oracle
     from diffcheck.corpus import Case
@@ -124,10 +124,16 @@ class Checker:
     ) -> None:  # fmt: skip
         self.request, self.subject, self.case, self.says = request, subject, case, says
         self.answers, self.reactor, self.folder, self.budget = answers, reactor, folder, budget
-        self.workers = [_Worker(self._start, folder / f"candidate-{at}.wasm") for at in range(max(1, request.jobs))]
+        self.workers = [_Worker(self._start, self._place(at)) for at in range(max(1, request.jobs))]
         self.asked = 0
         self._room = int(process.available_memory_bytes() * _SHARE)
         self._lost = 0
+
+    def _place(self, worker: int) -> Path:
+        """Where a worker's candidates stand: under the artifact's own name, which signatures are made of."""
+        place = self.folder / f"worker-{worker}"
+        place.mkdir(exist_ok=True)
+        return place / f"{Path(self.case.artifact).stem}.wasm"
 
     def shows(self, question: Question) -> bool:
         """Whether one candidate shows it."""

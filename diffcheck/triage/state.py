@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
 FILE: Final = "triage.json"
 LOG: Final = "log.txt"
-REDUCED: Final = "reduced.wasm"
 _SCHEMA: Final = "diffcheck-triage-v1"
 
 Step = Literal["confirm", "minimise", "reduce", "localise", "write"]
@@ -62,7 +61,10 @@ class State(msgspec.Struct, frozen=True, omit_defaults=True):
     after: Size | None = None
     localised: Localised | None = None
     localised_reduced: Localised | None = None
+    not_localised: str = ""
+    stripped: bool = False
     standalone: str = ""
+    printer: str = ""
 
     def finished(self, step: Step) -> State:
         """With a step done."""

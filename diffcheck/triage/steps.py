@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from diffcheck.errors import NothingToDoError
+from diffcheck.errors import ArtifactError, NothingToDoError
 from diffcheck.text import plural
 from diffcheck.triage import state as st
+from diffcheck.triage.apart import Asked, localise_apart
 from diffcheck.triage.case_text import STDIN, case_text
+from diffcheck.triage.confirming import Confirmer, confirmed
+from diffcheck.triage.issue import issue
 from diffcheck.triage.minimise import Minimiser
 from diffcheck.triage.reduce import Reducer, sizes
+from diffcheck.triage.reproduce import FILE, SCRIPT, reproduction, script
+from diffcheck.triage.text_form import text_form
+from diffcheck.wasm.draft import draft
+from diffcheck.witness import PREFIX
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,6 +30,8 @@ if TYPE_CHECKING:
     from diffcheck.triage.symptom import Symptom
     from diffcheck.verdict import CaseReport
 
+_OF_WITNESS: Final = frozenset({"counter", "brval", "brcnt", "trace"})
+
 
 class Steps:
     """A triage in a folder. ``say`` is told what is being done; every line goes to the log as well."""
@@ -31,40 +41,48 @@ class Steps:
         plan, engines = session.plan, session.engines
         identity = engines.subject_identity
         target = session.target
-        self.about = st.about(
+        about = st.about(
             (plan.sha256, identity.name, identity.sha256, engines.oracle_identity.name, target.kind, target.row, row, *session.rows)
         )
         found = folder.read()
-        self.resumed = found is not None and found.about == self.about
+        self.resumed = found is not None and found.about == about
         if found is not None and self.resumed:
             self.state: State = found
         else:
             self.state = st.State(
-                self.about, plan.case.artifact, plan.sha256, _named(identity), _named(engines.oracle_identity), rows=session.rows
+                about, plan.case.artifact, plan.sha256, _named(identity), _named(engines.oracle_identity), rows=session.rows
             )
+        self.base = without_witness(session.artifact) if self.state.stripped else session.artifact
         self._report: CaseReport | None = None
+
+    @property
+    def name(self) -> str:
+        """What the reduced module is called: as the artifact, since signatures are made of that name."""
+        return Path(self.session.target.case.artifact).stem
 
     def say(self, line: str) -> None:
         """Tell the user and the log."""
         self.folder.log(line)
         self._say(line)
 
-    def _save(self, **changes: object) -> None:
+    def save(self, **changes: object) -> None:
+        """Change the state and write it down."""
         self.state = self.folder.save(msgspec.structs.replace(self.state, **changes))
 
-    def _finish(self, step: st.Step) -> None:
+    def finish(self, step: st.Step) -> None:
+        """Write down that a step is done."""
         self.state = self.folder.save(self.state.finished(step))
 
     @property
     def symptom(self) -> Symptom:
-        """What was confirmed."""
-        assert self.state.symptom is not None, "it is confirmed first"  # noqa: S101
+        """What is looked for."""
+        assert self.state.symptom is not None, "it is found first"  # noqa: S101
         return self.state.symptom
 
     def report(self) -> CaseReport:
-        """A run of the untouched artifact."""
+        """A run of the artifact that is worked on."""
         if self._report is None:
-            self._report = self.session.run(self.session.artifact, self.session.rows)
+            self._report = self.session.run(self.base, self.session.rows)
         return self._report
 
     def find(self) -> bool:
@@ -74,14 +92,40 @@ class Steps:
         report = self.report()
         symptom = self.session.symptom(report, self.row)
         if symptom is None:
-            why = f": {report.reason}" if report.reason else ""
             if self.row and any(each.divergences for each in report.passes):
                 raise NothingToDoError(f"nothing diverges in row {self.row}", hint="`diffcheck show` lists the rows that do")
+            why = f": {report.reason}" if report.reason else ""
             self.say(f"nothing to triage: {report.verdict}{why}")
             return False
         self.say(f"the divergence: {symptom}")
-        self._save(symptom=symptom)
+        self.save(symptom=symptom)
+        self._strip(symptom)
         return True
+
+    def _strip(self, symptom: Symptom) -> None:
+        """Leave witness's instrumentation out where the program itself shows a difference in the same row."""
+        if symptom.mode != "capsule" or not any(each.name.startswith(PREFIX) for each in draft(self.base).exports):
+            return
+        less = without_witness(self.base)
+        report = self.session.run(less, self.session.rows)
+        found = self.session.symptom(report, symptom.row)
+        if found is None or found.mode != symptom.mode or found.kind in _OF_WITNESS or (symptom.row and found.row != symptom.row):
+            return
+        self.base, self._report = less, report
+        if found != symptom:
+            self.say(f"without witness's instrumentation: {found}")
+        self.save(symptom=found, stripped=True)
+
+    # Whether it holds.
+
+    def confirm(self) -> bool:
+        """Run it again, and other engines; False where it does not hold."""
+        if "confirm" not in self.state.done:
+            state = confirmed(self.state, Confirmer(self.session, self.symptom, self.base, self.say))
+            self.state = self.folder.save(state)
+        if self.state.flaky:
+            self.say(f"flaky: {self.state.flaky}; it is not chased")
+        return not self.state.flaky
 
     # Rows.
 
@@ -92,16 +136,16 @@ class Steps:
         session = self.session
         rows = self.state.rows if self.resumed else session.rows
         if self.symptom.mode == "direct" or not rows:
-            self._finish("minimise")
+            self.finish("minimise")
             return True
         checker = session.looking_for(self.symptom, self.report(), self.folder.path)
-        work = Minimiser(checker, session.artifact, rows, lambda fewer: self._save(rows=fewer))
-        self._save(rows=rows, rows_before=len(session.rows))
+        work = Minimiser(checker, self.base, rows, lambda fewer: self.save(rows=fewer))
+        self.save(rows=rows, rows_before=len(session.rows))
         whole = work.run(self.symptom.row)
         checker.close()
         self.say(f"{plural(len(session.rows), 'row')} to {len(work.rows)}: {', '.join(work.rows[:4])}")
         if whole:
-            self._finish("minimise")
+            self.finish("minimise")
         return whole
 
     # The module.
@@ -112,31 +156,116 @@ class Steps:
             return True
         session, rows = self.session, self.state.rows
         checker = session.looking_for(self.symptom, self.report(), self.folder.path)
-        begun = self.folder.bytes(st.REDUCED) if self.resumed else None
+        begun = self.folder.bytes(f"{self.name}.wasm") if self.resumed and self.state.after is not None else None
         work = Reducer(
-            checker, rows, session.artifact,
+            checker, rows, self.base,
             watch=lambda wasm: session.watch(wasm, rows), save=self._better, say=self.say,
         )  # fmt: skip
         why = work.shows_and_needs()
         if why:
             raise NothingToDoError(f"there is nothing to reduce: {why}", hint="run it again; `diffcheck triage` tells a flaky case")
-        self._save(before=_size(session.artifact), after=_size(session.artifact))
+        self.save(before=_size(session.artifact))
         if begun is not None and checker.shows(work.question(begun)):
             work.best = begun
+        self._better(work.best)
         whole = work.run()
         checker.close()
-        self._better(work.best)
         if whole:
-            self._finish("reduce")
+            self.finish("reduce")
         return whole
 
     def _better(self, wasm: bytes) -> None:
-        self.folder.write(st.REDUCED, wasm)
         case = self.session.case
-        self.folder.write("reduced.toml", case_text(case, self.state.rows, f"reduced; {self.symptom}"))
         if case.stdin:
             self.folder.write(STDIN, case.stdin)
-        self._save(after=_size(wasm))
+        self.folder.write(f"{self.name}.toml", case_text(case, self.state.rows, f"reduced; {self.symptom}"))
+        self.folder.write(f"{self.name}.wasm", wasm)
+        self.save(after=_size(wasm))
+
+    @property
+    def reduced(self) -> Path:
+        """Where the best module so far stands."""
+        return self.folder.path / f"{self.name}.wasm"
+
+    # The instruction.
+
+    def localise(self) -> bool:
+        """The first wrong instruction, in the artifact and in the reduced module; raises ``Spent`` where the time is over first."""
+        if "localise" in self.state.done:
+            return True
+        if self.symptom.mode == "direct":
+            self.save(not_localised="only the direct pass shows it, and localising works on the capsule")
+            self.finish("localise")
+            return True
+        row = self.symptom.row
+        if self.state.localised is None:
+            artifact = self.session.target.case.artifact
+            self.save(**self._localised(artifact, row if row in self.session.rows else "", "localised"))
+        if self.state.localised_reduced is None:
+            self.save(**self._localised(str(self.reduced), "", "localised_reduced"))
+        one, other = self.state.localised, self.state.localised_reduced
+        if one is not None and other is not None and one.instruction and other.instruction and one.instruction != other.instruction:
+            self.say(f"the reduced module differs at `{other.instruction}`, the artifact at `{one.instruction}`")
+        self.finish("localise")
+        return True
+
+    def _localised(self, artifact: str, row: str, key: str) -> dict[str, object]:
+        session = self.session
+        request = msgspec.structs.replace(session.request, paths=(artifact,), mode="capsule", subject=session.engines.subject)
+        found = localise_apart(Asked(request, row), session.reactor, session.folder, session.budget)
+        what = "the artifact" if key == "localised" else "the reduced module"
+        self.say(f"{what}: {found}")
+        return {"not_localised": found} if isinstance(found, str) else {key: found}
+
+    # What is written.
+
+    def write(self) -> None:
+        """The standalone module, the script and the text for an issue, from what there is by now."""
+        session, path = self.session, self.folder.path
+        best = self.folder.bytes(f"{self.name}.wasm")
+        if best is None:
+            best = self.base
+            self._better(best)
+        made = reproduction(session, self.symptom, best, self.state.rows)
+        shown = best
+        if made.why:
+            for each in (FILE, "standalone.wat"):
+                (path / each).unlink(missing_ok=True)
+        else:
+            self.folder.write(FILE, made.wasm)
+            shown = made.wasm
+        text, tool = self._text(self.reduced)
+        if not made.why:
+            text, tool = self._text(path / FILE)
+        self.folder.write(SCRIPT, script(session, made, self.name))
+        (path / SCRIPT).chmod(0o755)
+        self.folder.write("issue.md", issue(session, self.state, made, text, shown))
+        self.say(
+            f"plain commands do not show it: {made.why}" if made.why else f"plain commands show it: {'; '.join(made.differs[:2])}"
+        )
+        if not tool:
+            self.say("no text form: neither `wasm-tools print` nor `wasm2wat` is at hand and takes the module")
+        self.save(standalone=made.why, printer=tool)
+        self.finish("write")
+
+    def _text(self, wasm: Path) -> tuple[str, str]:
+        text, tool = text_form(wasm, self.session.reactor)
+        if text:
+            self.folder.write(f"{wasm.stem}.wat", text)
+        else:
+            wasm.with_suffix(".wat").unlink(missing_ok=True)
+        return text, tool
+
+
+def without_witness(data: bytes) -> bytes:
+    """The artifact with witness's items no longer exported, and what only they kept gone."""
+    source = draft(data)
+    try:
+        return msgspec.structs.replace(
+            source, exports=tuple(each for each in source.exports if not each.name.startswith(PREFIX))
+        ).write()
+    except ArtifactError:
+        return data
 
 
 def _named(identity: Identity) -> str:

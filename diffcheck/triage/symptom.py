@@ -14,8 +14,8 @@ class Symptom(msgspec.Struct, frozen=True):
     """A divergence to look for.
 
     Kept by a reduction, through ``signature``: the kind of the difference; the item's kind (a result with its number and type, a
-    counter, a global by its name, a memory by its number); the export whose row it is; for an outcome the pair of both, with the
-    trap's kind or the stage of a refusal. Not kept: values, arguments, row numbers, branch ids, addresses, and names that only a
+    counter, a global by its name, a memory by its number); the artifact's name and the export whose row it is; for an outcome the
+    pair of both, with the trap's kind or the stage of a refusal. Not kept: values, arguments, row numbers, branch ids, addresses, and names that only a
     manifest has, so that the code around the fault may go. ``oracle`` and ``subject`` are the two values in words, for people.
     """
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, Final
 
 from diffcheck.wasm.code import instructions, read_locals
 from diffcheck.wasm.encode import encode, encode_locals
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from diffcheck.wasm.code import Instruction
     from diffcheck.wasm.types import ValType
 
@@ -32,26 +35,37 @@ def tidy(body: bytes, params: int) -> bytes:
 def _once(body: bytes) -> bytes:
     start = read_locals(body).end
     kept: list[Instruction] = []
-    depth = dead = 0
-    is_dead = False
-    for each in instructions(body, start=start):
-        if is_dead:
-            if each.name in _OPENS:
-                dead += 1
-            elif each.name == "end" and dead:
-                dead -= 1
-            if each.name not in ("end", "else") or dead or (each.name == "end" and depth < 0):
-                continue
-            if each.name == "end" or not dead:
-                is_dead = False
-        kept.append(each)
-        if each.name == "drop" and len(kept) > 1 and kept[-2].name in _PURE:
-            del kept[-2:]
-        elif each.name == "nop":
+    reads = Counter(each.immediates[0] for each in instructions(body, start=start) if each.name == "local.get")
+    for each in _living(instructions(body, start=start)):
+        before = kept[-1] if kept else None
+        if each.name == "nop":
+            continue
+        if before is not None and (
+            (each.name == "drop" and before.name in _PURE)
+            or (each.name == "local.get" and before.name == "local.set" and before.immediates == each.immediates
+                and reads[each.immediates[0]] == 1)
+        ):  # fmt: skip
             kept.pop()
-        elif each.name in _LEAVES:
-            is_dead, dead = True, 0
+        else:
+            kept.append(each)
     return body[:start] + b"".join(body[each.offset : each.end] for each in kept)
+
+
+def _living(code: Iterator[Instruction]) -> Iterator[Instruction]:
+    """The instructions without those that a jump before them makes unreachable."""
+    dead = False
+    nested = 0
+    for each in code:
+        if dead:
+            if each.name in _OPENS:
+                nested += 1
+            elif each.name == "end" and nested:
+                nested -= 1
+                continue
+            if each.name not in ("end", "else") or nested:
+                continue
+        dead = each.name in _LEAVES
+        yield each
 
 
 def _locals(body: bytes, params: int) -> bytes:

@@ -40,7 +40,7 @@ from diffcheck.wasm.types import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from diffcheck.wasm.externs import Kind
     from diffcheck.wasm.types import CompositeType, ValType
@@ -102,6 +102,10 @@ class Draft(msgspec.Struct, frozen=True, dict=True):
     def write(self) -> bytes:
         """The module's bytes."""
         return _Writer(self).run()
+
+    def numbers(self, space: Space) -> Mapping[int, int]:
+        """The indices of a space as ``write`` numbers them anew."""
+        return _Writer(self).maps[space]
 
     def is_imported(self, kind: Kind, index: int) -> bool:
         """Whether an item is (still) an import."""

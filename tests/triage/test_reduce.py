@@ -46,3 +46,14 @@ def test_tidying_keeps_the_code_behind_a_block_that_ends_by_a_jump() -> None:
     # block, br 0, i32.const 1, drop, end; i32.const 7; end
     body = b"\x00" + b"\x02\x40\x0c\x00\x41\x01\x1a\x0b" + b"\x41\x07\x0b"
     assert tidy(body, 0) == b"\x00" + b"\x02\x40\x0c\x00\x0b" + b"\x41\x07\x0b"
+
+
+def test_tidying_knows_blocks_in_dead_code() -> None:
+    # block, br 0, block, end, i32.const 1, drop, end; end
+    body = b"\x00" + b"\x02\x40\x0c\x00\x02\x40\x0b\x41\x01\x1a\x0b" + b"\x0b"
+    assert tidy(body, 0) == b"\x00" + b"\x02\x40\x0c\x00\x0b" + b"\x0b"
+
+
+def test_tidying_takes_a_local_out_that_only_carries_a_value() -> None:
+    # (local i32) i32.const 7, local.set 0, local.get 0, end
+    assert tidy(b"\x01\x01\x7f" + b"\x41\x07\x21\x00\x20\x00" + b"\x0b", 0) == b"\x00" + b"\x41\x07" + b"\x0b"

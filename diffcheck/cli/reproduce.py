@@ -1,0 +1,41 @@
+"""``diffcheck reproduce``: a module, a script and a text that show a divergence without diffcheck."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import rich_click as click
+
+from diffcheck.cli import work
+from diffcheck.errors import EXIT_AGREE, EXIT_DIVERGE, EXIT_INTERRUPTED
+
+_EPILOG = (
+    "Exit codes: 0 nothing diverges; 1 it does, and the folder has what shows it; 2 usage, configuration, a missing engine or an "
+    "artifact that cannot be run; 130 interrupted."
+)
+
+
+@click.command("reproduce", epilog=_EPILOG)
+@work.arguments
+def command(target: str, row: str, **given: Any) -> int:  # noqa: ANN401 - the options of the table
+    """Write what shows a divergence by plain commands of both engines, without reducing anything.
+
+    A folder that `diffcheck reduce` wrote is taken as it is: what stands there is what is shown.
+    """
+    from diffcheck.text import visible  # noqa: PLC0415 - engines, only where they are used
+    from diffcheck.triage.checker import Spent  # noqa: PLC0415 - as above
+    from diffcheck.triage.steps import Steps  # noqa: PLC0415 - as above
+
+    with work.opened(target, given) as (session, folder, say):
+        steps = Steps(session, folder, say, row)
+        try:
+            if not steps.find():
+                return EXIT_AGREE
+            steps.write()
+        except Spent:
+            return EXIT_INTERRUPTED if session.budget.stopped() else EXIT_DIVERGE
+    why = steps.state.standalone
+    click.echo(f"shows     {visible(str(steps.symptom), 400)}")
+    click.echo(f"plain     {'not shown by plain commands: ' + visible(why, 400) if why else 'shown by reproduce.sh'}")
+    click.echo(f"folder    {visible(str(folder.path), 400)}")
+    return EXIT_DIVERGE

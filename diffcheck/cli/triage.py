@@ -1,0 +1,74 @@
+"""``diffcheck triage``: from a divergence to a folder with everything an issue needs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import rich_click as click
+
+from diffcheck.cli import work
+from diffcheck.errors import EXIT_AGREE, EXIT_DIVERGE, EXIT_INCONCLUSIVE, EXIT_INTERRUPTED
+
+if TYPE_CHECKING:
+    from diffcheck.triage.steps import Steps
+
+_EPILOG = (
+    "Exit codes: 0 nothing diverges; 1 a divergence was taken through the steps, as far as the budget allows; 2 usage, "
+    "configuration, a missing engine or an artifact that cannot be run; 3 it is flaky, and was not chased; 130 interrupted."
+)
+
+
+@click.command("triage", epilog=_EPILOG)
+@work.arguments
+def command(target: str, row: str, **given: Any) -> int:  # noqa: ANN401 - the options of the table
+    """Take a divergence from confirming it to an issue ready to file.
+
+    Confirms it, finds the fewest rows and a small module that show it and the first wrong instruction, and writes the folder.
+    A second call goes on where the first one stopped.
+    """
+    from diffcheck.triage.checker import Spent  # noqa: PLC0415 - engines, only where they are used
+    from diffcheck.triage.steps import Steps  # noqa: PLC0415 - as above
+
+    with work.opened(target, given) as (session, folder, say):
+        steps = Steps(session, folder, say, row)
+        whole = True
+        try:
+            if not steps.find():
+                return EXIT_AGREE
+            if not steps.confirm():
+                _summary(steps)
+                return EXIT_INCONCLUSIVE
+            whole = steps.minimise() and steps.reduce() and steps.localise()
+        except Spent:
+            whole = False
+        stopped = session.budget.stopped()
+        if steps.state.symptom is not None and not stopped:
+            session.budget.until = None  # writing takes a run of each engine, and what was found is of no use without it
+            steps.write()
+    _summary(steps)
+    if not whole:
+        click.echo(f"stopped   {'by a signal' if stopped else 'the time is over'}; the same command goes on from here")
+    return EXIT_INTERRUPTED if stopped else EXIT_DIVERGE
+
+
+def _summary(steps: Steps) -> None:
+    """The answer, a line each."""
+    from diffcheck.text import visible  # noqa: PLC0415 - as above
+
+    state = steps.state
+    lines = [("shows", str(state.symptom))] if state.symptom else []
+    if state.flaky:
+        lines.append(("flaky", f"{state.flaky}; it is not chased"))
+    lines += [(each.engine, each.says) for each in state.engines]
+    if state.before and state.after:
+        share = f" ({state.after.code / state.before.code:.1%})" if state.before.code else ""
+        lines.append(("rows", f"{state.rows_before or len(state.rows)} to {len(state.rows)}: {', '.join(state.rows[:3])}"))
+        lines.append(("code", f"{state.before.code:,} bytes to {state.after.code:,}{share}"))
+    if state.localised or state.not_localised:
+        lines.append(("first", str(state.localised) if state.localised else f"not localised: {state.not_localised}"))
+    if "write" in state.done:
+        lines.append(("plain", f"not shown by plain commands: {state.standalone}" if state.standalone else "shown by reproduce.sh"))
+    lines.append(("folder", str(steps.folder.path)))
+    width = max(len(word) for word, _ in lines)
+    for word, text in lines:
+        click.echo(f"{word:<{width}}  {visible(text, 600)}")

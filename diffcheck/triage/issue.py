@@ -1,0 +1,194 @@
+"""The text to paste into an engine's issue tracker, in the shape that engine projects ask for."""
+
+from __future__ import annotations
+
+import base64
+import platform
+import re
+from typing import TYPE_CHECKING, Final
+
+from diffcheck import __version__
+from diffcheck.text import visible
+from diffcheck.triage.reproduce import FILE, SCRIPT
+from diffcheck.triage.spec import section
+
+if TYPE_CHECKING:
+    from diffcheck.backend import Identity
+    from diffcheck.triage.reproduce import Reproduction
+    from diffcheck.triage.session import Session
+    from diffcheck.triage.state import State
+
+_TEXT_LINES: Final = 150
+_BASE64_BYTES: Final = 3000
+_HEX: Final = 16
+_SUBJECT: Final = re.compile(r'"\$\{SUBJECT:-([^"\\$`}]*)\}"')
+"""A script's choice of the program, for which an issue has its name alone."""
+
+
+def issue(session: Session, state: State, made: Reproduction, text: str, plain: bytes) -> str:
+    """Markdown. ``text`` is the module in text form, ``plain`` the module's bytes."""
+    subject, oracle = session.engines.subject_identity, session.engines.oracle_identity
+    parts = [
+        f"# {_title(state, subject)}",
+        "",
+        _summary(state, made, subject, oracle),
+        "",
+        "### Test case",
+        "",
+        *_test_case(text, plain),
+        "### Steps to reproduce",
+        "",
+        *_steps(session, made),
+        "### Expected",
+        "",
+        *_expected(session, state, made, oracle),
+        "### Actual",
+        "",
+        *_actual(made, state, subject),
+        "### Versions and environment",
+        "",
+        f"- {_engine(subject)}",
+        f"- {_engine(oracle)}",
+        f"- {platform.system()} {platform.release()} on {platform.machine()}; diffcheck {__version__}",
+        "",
+        *_more(state),
+    ]
+    return "\n".join(parts).rstrip() + "\n"
+
+
+def _md(text: str, limit: int = 400) -> str:
+    """Text within backticks: nothing in it can end them or begin anything else."""
+    return "`" + visible(text, limit).replace("`", "'") + "`"
+
+
+def _title(state: State, subject: Identity) -> str:
+    symptom = state.symptom
+    assert symptom is not None, "it was found"  # noqa: S101
+    found = state.localised_reduced or state.localised
+    what = f"`{visible(found.instruction, 80)}`" if found is not None and found.instruction else symptom.item
+    return f"{visible(subject.name)}: {what}: {visible(symptom.subject, 120)} where it must be: {visible(symptom.oracle, 120)}"
+
+
+def _summary(state: State, made: Reproduction, subject: Identity, oracle: Identity) -> str:
+    symptom = state.symptom
+    assert symptom is not None, "it was found"  # noqa: S101
+    row = f"calling {_md(symptom.row)}, " if symptom.row else ""
+    lines = [
+        f"In the module below, {row}{symptom.item}: {_md(symptom.oracle)} under {oracle.name}, {_md(symptom.subject)} under {subject.name}."
+    ]
+    found = state.localised_reduced or state.localised
+    if found is not None and found.depth == "instruction":
+        of = f" of {', '.join(map(_md, found.operands))}" if found.operands else ""
+        lines.append(
+            f"The first instruction that is executed otherwise is {_md(found.instruction)}{of}: {oracle.name} {_md(found.oracle)}, {subject.name} {_md(found.subject)}."
+        )
+    if made.why:
+        lines.append(f"Plain commands do not show it: {visible(made.why, 400)}.")
+    return " ".join(lines)
+
+
+def _test_case(text: str, plain: bytes) -> list[str]:
+    lines = text.rstrip().splitlines()
+    parts: list[str] = []
+    if lines:
+        cut = lines[:_TEXT_LINES]
+        more = [f";; ... {len(lines) - len(cut):,} more lines"] if len(cut) < len(lines) else []
+        parts += ["```wat", *(visible(each, 2000) for each in cut), *more, "```", ""]
+    if len(plain) <= _BASE64_BYTES:
+        coded = base64.b64encode(plain).decode()
+        parts += [
+            f"The same as {len(plain):,} bytes, for `base64 -d > {FILE}`:",
+            "",
+            "```",
+            *(coded[at : at + 76] for at in range(0, len(coded), 76)),
+            "```",
+            "",
+        ]
+    return parts
+
+
+def _steps(session: Session, made: Reproduction) -> list[str]:
+    if made.why:
+        return [f"`{SCRIPT}` runs both engines by `diffcheck run`, since plain commands do not show it.", ""]
+    lines = [_SUBJECT.sub(lambda match: match[1].rpartition("/")[2], each) for each in session.subject.plain(FILE, made.entry)[1:]]
+    return ["```sh", *lines, "```", "", f"(`{SCRIPT}` does the same, and the oracle's part as well.)", ""]
+
+
+def _expected(session: Session, state: State, made: Reproduction, oracle: Identity) -> list[str]:
+    symptom = state.symptom
+    assert symptom is not None, "it was found"  # noqa: S101
+    found = state.localised_reduced or state.localised
+    parts = [
+        _said(
+            made.oracle,
+            [each.partition(": ")[0] + ": " + each.partition(": ")[2].partition(" against ")[0] for each in made.differs],
+        )
+        if not made.why
+        else _md(symptom.oracle)
+    ]
+    parts += [f"- {_md(f'__witness_counter_{each.number}', 60)} is {visible(each.what, 200)}" for each in made.shown]
+    sections = [each.spec for each in session.target.case.findings if each.spec] or [
+        section(found.instruction if found else "", symptom)
+    ]
+    parts += [
+        "",
+        *(
+            f"See the {each}." if not each.startswith("core") else f"See the WebAssembly {each}."
+            for each in map(visible, sections[:1])
+        ),
+        _others(state, oracle),
+        "",
+    ]
+    return parts
+
+
+def _others(state: State, oracle: Identity) -> str:
+    agreeing = [each.engine for each in state.engines if each.agrees]
+    other = [f"{each.engine} {visible(each.says, 200)}" for each in state.engines if not each.agrees]
+    text = f"This is what {oracle.name} does" + (f", and {', '.join(agreeing)} agrees with it." if agreeing else ".")
+    return text + (f" Other engines: {'; '.join(other)}." if other else "")
+
+
+def _actual(made: Reproduction, state: State, subject: Identity) -> list[str]:
+    symptom = state.symptom
+    assert symptom is not None, "it was found"  # noqa: S101
+    if made.why:
+        return [_md(symptom.subject), ""]
+    values = [each.partition(": ")[0] + ": " + each.partition(" against ")[2] for each in made.differs]
+    parts = [_said(made.subject, values)]
+    if made.log.strip():
+        parts += [
+            "",
+            f"{subject.name} says:",
+            "",
+            "```",
+            *(visible(each, 400) for each in made.log.strip().splitlines()[-6:]),
+            "```",
+        ]
+    return [*parts, ""]
+
+
+def _said(outcome: str, values: list[str]) -> str:
+    """How a run ended; the counters too where it returned."""
+    counters = [each for each in values if not each.startswith("outcome")]
+    return f"{_md(outcome)}" + (f", with {', '.join(map(_md, counters))}" if counters else "")
+
+
+def _engine(identity: Identity) -> str:
+    return " ".join(filter(None, (visible(identity.name), visible(identity.version)))) + (
+        f" (sha256 {identity.sha256[:_HEX]}...)" if identity.sha256 else ""
+    )
+
+
+def _more(state: State) -> list[str]:
+    parts = ["### Additional information", ""]
+    lines = [f"Found in {_md(state.artifact.rpartition('/')[2])} (sha256 {state.sha256[:_HEX]}...)"]
+    if state.before is not None and state.after is not None:
+        lines[0] += f", reduced from {state.before.code:,} to {state.after.code:,} bytes of code"
+    lines[0] += "."
+    if state.localised is not None:
+        lines.append(f"In the artifact itself: {visible(str(state.localised), 600)}.")
+        if state.localised.source:
+            lines.append(f"Source: {visible(state.localised.source, 200)}.")
+    lines += [f"{visible(each, 400)[:1].upper()}{visible(each, 400)[1:]}." for each in state.notes]
+    return [*parts, *(f"- {each}" for each in lines), ""]

@@ -1,0 +1,109 @@
+"""The means to see a divergence without diffcheck: a standalone module, and a script with plain commands of both engines."""
+
+from __future__ import annotations
+
+import shlex
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from diffcheck.errors import ArtifactError
+from diffcheck.runner.direct_pass import entry
+from diffcheck.text import visible
+from diffcheck.triage.standalone import Shown, standalone, why_not
+from diffcheck.wasm import module as wasm
+
+if TYPE_CHECKING:
+    from diffcheck.backend import Identity
+    from diffcheck.triage.session import Session
+    from diffcheck.triage.symptom import Symptom
+    from diffcheck.verdict import PassReport
+
+FILE: Final = "standalone.wasm"
+SCRIPT: Final = "reproduce.sh"
+
+
+class Reproduction(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What plain commands show: ``oracle`` and ``subject`` are what each engine says of ``wasm``, the counters that differ in
+    ``differs``. ``why`` says why plain commands do not show it; then the rest is empty.
+    """
+
+    wasm: bytes = b""
+    entry: str = ""
+    oracle: str = ""
+    subject: str = ""
+    differs: tuple[str, ...] = ()
+    shown: tuple[Shown, ...] = ()
+    log: str = ""
+    why: str = ""
+
+
+def reproduction(session: Session, symptom: Symptom, wasm_: bytes, rows: tuple[str, ...]) -> Reproduction:
+    """Make it and run it, in the way that the script does."""
+    if not session.subject.plain(FILE, "_start"):
+        return Reproduction(why="the subject has no command of its own that runs a module as it is and tells what came out")
+    if symptom.mode == "direct":
+        name = entry(wasm.read(wasm_)) or "_start"
+        return _run(session, Reproduction(wasm_, name))
+    why = why_not(symptom, wasm_)
+    if why:
+        return Reproduction(why=why)
+    try:
+        made = standalone(wasm_, rows, symptom)
+    except ArtifactError as error:
+        return Reproduction(why=str(error))
+    refusal = session.oracle.validate(made.wasm, session.plan.limits, session.host)
+    if refusal is not None:
+        return Reproduction(why="the calls cannot be made from within the module")
+    return _run(session, Reproduction(made.wasm, "_start", shown=made.shown))
+
+
+def _run(session: Session, made: Reproduction) -> Reproduction:
+    report = session.run(made.wasm, (), request=msgspec.structs.replace(session.request, mode="direct"))
+    direct = next((each for each in report.passes if each.mode == "direct"), None)
+    if direct is None or not direct.applicable or direct.oracle is None or direct.subject is None:
+        return Reproduction(why=f"the module cannot be run as it is: {direct.why if direct else report.reason}")
+    if not direct.divergences:
+        return Reproduction(
+            why=f"run as it is, the same calls do not show it ({_said(direct)}): it needs the capsule's driver around it"
+        )
+    return msgspec.structs.replace(
+        made,
+        oracle=direct.oracle.words,
+        subject=direct.subject.words,
+        differs=tuple(f"{each.where.item}: {each.oracle} against {each.subject}" for each in direct.divergences[:12]),
+        log=direct.subject.log,
+    )
+
+
+def _said(direct: PassReport) -> str:
+    return direct.reason or direct.verdict
+
+
+def _titled(identity: Identity) -> str:
+    name = visible(f"{identity.name} {identity.version}".strip())
+    return f"echo {shlex.quote(f'== {name}')}"
+
+
+def script(session: Session, made: Reproduction, name: str) -> str:
+    """``reproduce.sh``: every name is quoted, nothing of ours is needed where plain commands show it."""
+    subject, oracle = session.engines.subject_identity, session.engines.oracle_identity
+    head = [
+        "#!/bin/sh",
+        f"# {visible(subject.name)} and {visible(oracle.name)} on one module; run it anywhere.",
+        'cd "$(dirname "$0")" || exit 2',
+    ]
+    if made.why:
+        reason = f"plain commands do not show this: {visible(made.why, 400)}"
+        command = ["diffcheck", "run", f"./{name}.wasm", "--subject", session.request.subject]
+        return "\n".join([*head, f"echo {shlex.quote(reason)}", "exec " + " ".join(map(shlex.quote, command)), ""])
+    parts = [
+        *head,
+        "",
+        _titled(subject),
+        *session.subject.plain(FILE, made.entry),
+        "",
+        _titled(oracle),
+        *session.oracle.plain(FILE, made.entry),
+    ]
+    return "\n".join([*parts, ""])

@@ -1,0 +1,133 @@
+"""The whole way from a divergence to a folder: what stands in it is true, it is taken up again, and a flaky case is not chased."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+import pytest
+import wasmtime
+
+from diffcheck.cli import main as entry
+from diffcheck.triage.state import STEPS, State
+from tests.conftest import DOUBLES, _executable
+from tests.wasm.oracle import refusal
+
+PROGRAM = """
+(module
+  (memory 1)
+  (global $g (mut i32) (i32.const 0))
+  (func $magic (result i32) (i32.const 1000001))
+  (func $sum (param $n i32) (result i32) (local $s i32)
+    (loop $again
+      (local.set $s (i32.add (local.get $s) (local.get $n)))
+      (br_if $again (local.tee $n (i32.sub (local.get $n) (i32.const 1)))))
+    (local.get $s))
+  (func (export "f") (param i32) (result i32)
+    (i32.store (i32.const 8) (call $sum (i32.const 50)))
+    (if (result i32) (i32.gt_s (local.get 0) (i32.const 5))
+      (then (i32.add (call $magic) (i32.load (i32.const 8))))
+      (else (call $sum (local.get 0)))))
+  (func (export "g") (result i32) (call $sum (i32.const 3))))
+"""
+RIGHT, WRONG = "41c1843d", "41c2843d"
+CASE = 'rows = ["g", "f=3", "f=77"]\n'
+
+
+@pytest.fixture
+def artifact(tmp_path: Path) -> Path:
+    path = tmp_path / "magic's $(name).wasm"
+    path.write_bytes(wasmtime.wat2wasm(PROGRAM))
+    path.with_suffix(".toml").write_text(CASE)
+    return path
+
+
+@pytest.fixture
+def engine(standin_kilnd: Callable[..., Path], patched: Callable[..., Path]) -> Path:
+    return patched(standin_kilnd(), RIGHT, WRONG)
+
+
+def _state(folder: Path) -> State:
+    return msgspec.json.decode((folder / "triage.json").read_bytes(), type=State)
+
+
+def test_a_divergence_becomes_a_folder_whose_script_shows_it(artifact: Path, engine: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "out"
+    arguments = ["triage", str(artifact), "--subject", "kilnd", "--kilnd", str(engine), "-o", str(folder)]
+    assert entry.run(arguments) == 1
+    state = _state(folder)
+    assert state.done == STEPS
+    assert len(state.rows) == 1
+    assert state.rows[0].startswith("f=")
+    assert state.localised is not None
+    assert state.localised.instruction == "i32.const 1000001"
+    assert state.before is not None
+    assert state.after is not None
+    assert state.after.code < state.before.code / 3
+    reduced = (folder / artifact.name).read_bytes()
+    assert refusal(reduced) == ""
+    assert bytes.fromhex(RIGHT) in reduced
+
+    environment = {**os.environ, "PYTHON": sys.executable}
+    said = subprocess.run([str(folder / "reproduce.sh")], env=environment, capture_output=True, text=True, cwd="/", check=False)
+    counters = [line for line in said.stdout.splitlines() if "__witness" in line or "counters" in line]
+    assert len(counters) == 2, said
+    assert "1000002" in counters[0]
+    assert "1000001" in counters[1]
+    issue = (folder / "issue.md").read_text()
+    assert "counter 0: 1000001" in issue
+    assert "counter 0: 1000002" in issue
+    assert str(tmp_path) not in issue.replace(str(engine), "")
+
+    before = (folder / "log.txt").read_text()
+    assert entry.run(arguments) == 1
+    again = (folder / "log.txt").read_text().removeprefix(before).splitlines()
+    assert all("plain commands" in line or "text form" in line for line in again), again
+
+
+def test_a_flaky_divergence_is_told_and_not_chased(
+    artifact: Path, standin_kilnd: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flaky = _executable(
+        tmp_path / "flaky", DOUBLES / "flaky_engine.py", (str(tmp_path / "runs"), RIGHT, WRONG, str(standin_kilnd()))
+    )
+    folder = tmp_path / "out"
+    arguments = ["triage", str(artifact), "--subject", "kilnd", "--kilnd", str(flaky), "-o", str(folder), "--jobs", "1"]
+    assert entry.run(arguments) == 3
+    assert "not chased" in capsys.readouterr().out
+    assert _state(folder).flaky
+    assert not list(folder.glob("*.wasm"))
+
+
+def test_killed_at_any_moment_it_goes_on(artifact: Path, engine: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "out"
+    command = [
+        sys.executable,
+        "-m",
+        "diffcheck",
+        "triage",
+        str(artifact),
+        "--subject",
+        "kilnd",
+        "--kilnd",
+        str(engine),
+        "-o",
+        str(folder),
+    ]
+    for wait_s in (3.0, 6.0):
+        child = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+        time.sleep(wait_s)
+        os.killpg(child.pid, signal.SIGKILL)
+        child.wait()
+        if (folder / "triage.json").exists():
+            _state(folder)
+        for each in folder.glob("*.wasm"):
+            assert refusal(each.read_bytes()) == ""
+    assert entry.run(command[3:]) == 1
+    assert _state(folder).done == STEPS
