@@ -100,7 +100,7 @@ class Explainer:
             return self.function(first)
         typed = body.code[position]
         offset = self.module.bodies[function - self.module.n_imported("func")][0]
-        operands, locals_ = self._surroundings(function, position, first.event)
+        operands, locals_, execution = self._surroundings(function, position, first.event)
         return self.answer(
             "instruction",
             row=self._row(),
@@ -114,6 +114,7 @@ class Explainer:
             subject=texts[1],
             operands=operands,
             locals=locals_,
+            execution=execution,
             before=self._before(first),
             source=self._source(function),
             variant=self.made.variant,
@@ -224,26 +225,28 @@ class Explainer:
             found.append(Moment(each.event, self.name(site.function), offset, name, value))
         return tuple(found)
 
-    def _surroundings(self, function: int, position: int, event: int) -> tuple[tuple[str, ...], tuple[str, ...]]:
-        """The instruction's operands and its function's locals, from the oracle: before the difference they are the subject's too."""
+    def _surroundings(self, function: int, position: int, event: int) -> tuple[tuple[str, ...], tuple[str, ...], int]:
+        """The instruction's operands and its function's locals, from the oracle: before the difference they are the subject's too; and
+        how often it had begun by then.
+        """
         made, side = self.detail(function, position)
         first, last, flags = self.rows
-        since = max(0, event - 8)
+        since = event
         log = side.logged(LogParameters(first, last, flags, start=since, halt=event + 1)).log
         if log is None:
-            return (), ()
+            return (), (), 0
         asides = [
             (each, site)
             for each in log.records(since)
             if (site := made.site(each.site)) is not None and site.aside and each.event <= event
         ]
         if not asides:
-            return (), ()
+            return (), (), log.visits
         at = asides[-1][0].event
         here = [(each, site) for each, site in asides if each.event == at]
         operands = _joined([(each.value, site) for each, site in here if site.role == "operand"])
         locals_ = _joined([(each.value, site) for each, site in here if site.role == "local"])
-        return tuple(text for _, text in operands), tuple(f"{number}: {text}" for number, text in locals_)
+        return tuple(text for _, text in operands), tuple(f"{number}: {text}" for number, text in locals_), log.visits
 
 
 def _joined(values: list[tuple[int, Site]]) -> list[tuple[int, str]]:

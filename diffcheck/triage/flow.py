@@ -29,7 +29,7 @@ _CAPABLE: Final[dict[str, Callable[[str], bool]]] = {
     "null reference": lambda name: name.startswith(("struct.", "array.", "ref.", "i31.", "throw_ref")) or "call_ref" in name,
     "cast failure": lambda name: name.startswith("ref.cast"),
     "out of bounds array access": lambda name: name.startswith(("array.", "struct.")),
-    "allocation too large": lambda name: name.startswith(("array.", "struct.")),
+    "allocation too large": lambda name: name.startswith(("array.new", "struct.new")),
 }
 
 

@@ -194,7 +194,7 @@ class _Writer:
         before = b""
         detail = self.made.detail
         if detail is not None and (detail.function, detail.position) == (self.funcidx, position):
-            before = self._asides(position, each)
+            before = _call(self.made.helpers.visit) + self._asides(position, each)
         if self.level == "calls" and name not in CALLS:
             return before, b""
         if self.level == "lean" and name in _UNPROBED_LEAN:

@@ -25,6 +25,7 @@ from diffcheck.triage.log import VARIANTS
 from diffcheck.triage.result import Localised
 from diffcheck.triage.search import Search, Spent, WrongDigest
 from diffcheck.triage.sides import LogSide
+from diffcheck.wasm.names import function_names
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -95,11 +96,13 @@ class Localiser:
         self.calls = choose(self.module, plan.case.rows, request.rows).calls
         self.world = world(plan.case, program_name=request.program_name, stub_imports=request.stub_imports)
         self.max_runs = MAX_RUNS
-        self.runs = 0
+        self.runs = self.events = 0
+        self.confirmed = False
         self.notes: list[str] = []
-        self.skip = frozenset(
-            each.index for each in self.module.exports if each.kind == "func" and each.name.startswith("__witness_")
-        )
+        named = [(each.index, each.name) for each in self.module.exports if each.kind == "func"]
+        named += function_names(self.module).items()
+        self.witness = frozenset(index for index, name in named if name.startswith("__witness_"))
+        self.skip: frozenset[int] = frozenset()
 
     # The row.
 
@@ -135,8 +138,8 @@ class Localiser:
         for variant in VARIANTS:
             try:
                 answer = self._variant(rows, variant)
-            except WrongDigest:
-                self.notes.append(f"the subject computes the digest of variant {variant!r} wrong by its known answer")
+            except WrongDigest as error:
+                self.notes.append(f"the subject is wrong in the instructions of digest {variant!r}: {error}")
                 answer = self._row(rows, "the subject's digests are wrong in both variants, so its events cannot be compared")
             except Spent:
                 answer = self._row(rows, f"not found within {plural(self.max_runs, 'run')} of the subject")
@@ -145,15 +148,19 @@ class Localiser:
                 break
         if answer.depth != "instruction" and answer.function_index < 0 and not answer.row:
             answer = msgspec.structs.replace(answer, row=rows.row)
-        return msgspec.structs.replace(answer, row_runs=rows.runs, runs=self.runs, notes=tuple(self.notes))
+        return msgspec.structs.replace(
+            answer, row_runs=rows.runs, runs=self.runs, confirmed=self.confirmed, notes=tuple(self.notes)
+        )
 
     def _variant(self, rows: Rows, variant: Variant) -> Localised:
         levels: dict[int, Level] = {}
         default: Level = "full"
         search = self._search(rows, variant, default, levels)
         if search.total > self._capacity():
-            self.notes.append(f"{search.total:,} events are too many for the subject; constants and reads of locals are left out")
-            default = "lean"
+            self.notes.append(
+                f"{search.total:,} events are too many for the subject; constants, reads of locals and witness's functions are left out"
+            )
+            default, self.skip = "lean", self.witness
             search = self._search(rows, variant, default, levels)
         if search.total > self._capacity():
             return self._by_function(rows, variant)
@@ -190,6 +197,7 @@ class Localiser:
             more = explainer.concerned(found) - functions
             site = search.made.site(found.oracle.site) if found.oracle is not None else None
             if not (site is not None and site.name in CALLS and more):
+                self._confirm(search, found, levels)
                 return explainer.instruction(found)
             functions |= more
         return answer
@@ -208,7 +216,23 @@ class Localiser:
             return self._row(
                 rows, f"the subject {sentence(first.subject_outcome)} before the first event: there is nothing to localise"
             )
+        self._confirm(search, first, {})
         return self._explainer(search, rows, variant, {}, default=search.default).instruction(first)
+
+    def _confirm(self, search: Search, first: First, levels: Mapping[int, Level]) -> None:
+        """See that the other digest, over other instructions, shows the same; WrongDigest where it does not."""
+        variant, other = VARIANTS
+        if search.made.variant != variant or first.event < 0:
+            return
+        made = self.instrumented(other, search.default, levels)
+        side = LogSide(self.subject, self._capsule(made, self.subject), self.plan.limits, self.host)
+        try:
+            if not search.shows(first, side):
+                raise WrongDigest(f"it shows event {first.event:,} otherwise than with {other!r}")
+        except Spent:
+            self.notes.append(f"not confirmed with digest {other!r}: no run was left")
+            return
+        self.confirmed = True
 
     def _legal(self, search: Search, first: First) -> str:
         """Whether the oracle's own allowed variants differ at that event too: a NaN's bits, or relaxed SIMD."""
@@ -260,6 +284,7 @@ class Localiser:
         for function, why in made.untyped.items():
             self.notes.append(f"function {function} is seen at its entry only: {why}")
         self.say(f"{search.total:,} events")
+        self.events = search.total
         return search
 
     def _plain(self) -> Capsule:
@@ -267,7 +292,7 @@ class Localiser:
         return self.plan.capsule
 
     def instrumented(self, variant: Variant, default: Level, levels: Mapping[int, Level]) -> Instrumented:
-        """The artifact instrumented; witness's own functions never are."""
+        """The artifact instrumented, without the functions to skip."""
         return Instrumented(self.module, self.plan.artifact, default=default, levels=levels, skip=self.skip, variant=variant)
 
     def _capsule(self, made: Instrumented, backend: Backend) -> Capsule:
@@ -296,7 +321,9 @@ class Localiser:
 
     def _answer(self, depth: str, **fields: object) -> Localised:
         names = {"oracle_engine": self.oracle.identity().name, "subject_engine": self.subject.identity().name}
-        return msgspec.convert({"depth": depth, "artifact": self.plan.case.artifact, **names, **fields}, Localised)
+        return msgspec.convert(
+            {"depth": depth, "artifact": self.plan.case.artifact, "events": self.events, **names, **fields}, Localised
+        )
 
 
 def _may_be_nan(bits: int) -> bool:

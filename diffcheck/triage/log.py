@@ -15,7 +15,7 @@ word      what
 Its parameters stand behind those of a pass and in the place of the view's: u32 at 12 whether quiet NaNs are all alike, u32 at 16 how
 much was written (a variable), u64 at 24 the start event, u64 at 32 the step (0: raw mode), u64 at 40 the number of events behind
 which the program is ended, u32 at 48 where raw records go (0: a part of the heap, for an engine whose whole stream is carried), u32 at 52 how
-many of them are kept.
+many of them are kept. Raw mode leaves the last word free: there stands how often the instruction with details was reached.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 Variant = Literal["rotate", "add"]
 VARIANTS: Final[tuple[Variant, ...]] = ("rotate", "add")
-"""Two digests over different instructions: i64.rotl, xor, mul; and i64.add, sub, shl, shr_u."""
+"""Two digests over different instructions, see ``words``."""
 
 MODE_AT, OUT_AT, START_AT, STEP_AT, HALT_AT, BASE_AT, LIMIT_AT = 12, 16, 24, 32, 40, 48, 52
 COUNT_AT: Final = lo.VIEW_ADDRESS
@@ -42,23 +42,56 @@ KNOWN_AT: Final = COUNT_AT + 16
 TABLE_AT: Final = COUNT_AT + 24
 SLOTS: Final = lo.VIEW_WORDS - 3
 RAWS: Final = SLOTS // 2
+VISITS_AT: Final = TABLE_AT + 16 * RAWS
 RECORD: Final = struct.Struct("<IIQ")
 NEVER: Final = (1 << 63) - 1
 MAX_TRACE: Final = 2_000_000
 
 _EXTRA: Final = struct.Struct("<QII")
 _MASK: Final = (1 << 64) - 1
-_STEPS: Final[dict[Variant, str]] = {
-    "rotate": f"""
-      {{lane}} {{value}} i64.xor i64.const 25 i64.rotl i64.const {PRIME_A} i64.mul
-      {{site}} i64.xor i64.const 41 i64.rotl i64.const {PRIME_B} i64.mul
-    """,
-    "add": """
-      {lane} {value} i64.add local.tee $w local.get $w i64.const 13 i64.shl i64.sub
-      local.tee $w i64.const 23 i64.shl local.get $w i64.const 41 i64.shr_u i64.add
-      {site} i64.add local.tee $w local.get $w i64.const 9 i64.shl i64.sub
-      local.tee $w i64.const 29 i64.shl local.get $w i64.const 35 i64.shr_u i64.add
-    """,
+_WORDS: Final[dict[Variant, dict[str, str]]] = {
+    "rotate": {
+        "step": f"""
+          local.get $value i64.xor i64.const 25 i64.rotl i64.const {PRIME_A} i64.mul
+          local.get $site {{wide}} i64.xor i64.const 41 i64.rotl i64.const {PRIME_B} i64.mul
+        """,
+        "plus64": "i64.const -1 i64.xor i64.sub i64.const 1 i64.sub",
+        "plus32": "i32.const -1 i32.xor i32.sub i32.const 1 i32.sub",
+        "times8": "i32.const 8 i32.mul",
+        "times16": "i32.const 16 i32.mul",
+        "reached": "i64.ge_s",
+        "wide": "i64.extend_i32_u",
+        "narrow": "i32.wrap_i64",
+        "join": "i64.xor",
+        "f32.bits": "i32.reinterpret_f32 local.set $b",
+        "f64.bits": "i64.reinterpret_f64 local.set $b",
+        "f32.nan": "local.get $v local.get $v f32.ne",
+        "f64.nan": "local.get $v local.get $v f64.ne",
+        "low": "i64x2.extract_lane 0",
+        "high": "i64x2.extract_lane 1",
+    },
+    "add": {
+        "step": """
+          local.get $value i64.add local.tee $w i64.const 13 i64.shl local.get $w i64.add
+          local.tee $w i64.const 23 i64.shl local.get $w i64.const 41 i64.shr_u i64.or
+          local.get $site {wide} i64.add local.tee $w i64.const 9 i64.shl local.get $w i64.add
+          local.tee $w i64.const 29 i64.shl local.get $w i64.const 35 i64.shr_u i64.or
+        """,
+        "plus64": "i64.add",
+        "plus32": "i32.add",
+        "times8": "i32.const 3 i32.shl",
+        "times16": "i32.const 4 i32.shl",
+        "reached": "i64.lt_s i32.eqz",
+        "wide": "i64.extend_i32_s i64.const 0xffffffff i64.and",
+        "narrow": "local.set $w i32.const $SCRATCH local.get $w i64.store $rec i32.const $SCRATCH i32.load $rec",
+        "join": "i64.add",
+        "f32.bits": "local.set $f i32.const $SCRATCH local.get $f f32.store $rec i32.const $SCRATCH i32.load $rec local.set $b",
+        "f64.bits": "local.set $f i32.const $SCRATCH local.get $f f64.store $rec i32.const $SCRATCH i64.load $rec local.set $b",
+        "f32.nan": "local.get $b i32.const 1 i32.shl i32.const 0xff000000 i32.gt_u",
+        "f64.nan": "local.get $b i64.const 1 i64.shl i64.const 0xffe0000000000000 i64.gt_u",
+        "low": "local.set $b i32.const $SCRATCH local.get $b v128.store $rec i32.const $SCRATCH i64.load $rec",
+        "high": "local.set $b i32.const $SCRATCH local.get $b v128.store $rec i32.const $SCRATCH i64.load $rec offset=8",
+    },
 }
 
 
@@ -92,6 +125,7 @@ class Log(msgspec.Struct, frozen=True):
     lane: int
     known: int
     words: bytes
+    visits: int = 0
 
     def slots(self, start: int, step: int) -> tuple[int, ...]:
         """The digests of the table that were written: block after block, the last partial one by ``lane``."""
@@ -111,12 +145,19 @@ class Log(msgspec.Struct, frozen=True):
 def read_log(view: bytes, trace: bytes = b"") -> Log:
     """The log in a view's bytes; ``trace`` are the raw records where they stood elsewhere."""
     count, lane, known = struct.unpack_from("<QQQ", view)
-    return Log(count, lane, known, trace or view[24 : lo.VIEW_BYTES])
+    (visits,) = struct.unpack_from("<Q", view, VISITS_AT - lo.VIEW_ADDRESS)
+    return Log(count, lane, known, trace or view[24 : lo.VIEW_BYTES], visits)
 
 
-def step_text(variant: Variant, lane: str, value: str, site: str) -> str:
-    """Instructions that mix a value and a site into a lane; ``$w`` is a local of the function."""
-    return _STEPS[variant].format(lane=lane, value=value, site=site)
+def words(variant: Variant) -> dict[str, str]:
+    """The pieces of text that the two variants compute by different instructions, so that one engine fault hits one of them only.
+
+    ``step`` mixes ``$value`` and ``$site`` into the lane on the stack; ``plus64`` and ``plus32`` add, ``times8`` and ``times16``
+    multiply, ``reached`` compares, ``wide`` makes an unsigned i64 of an i32 and ``narrow`` the other way; ``join`` puts two words
+    together. ``f32.bits`` takes a float and sets ``$b``, ``f32.nan`` asks whether ``$v`` is a NaN, ``low`` and ``high`` take a vector.
+    """
+    own = _WORDS[variant]
+    return {**own, "step": own["step"].format(wide=own["wide"])}
 
 
 def mix(variant: Variant, events: Iterable[tuple[int, int]], lane: int = SEED_A) -> int:
@@ -126,10 +167,9 @@ def mix(variant: Variant, events: Iterable[tuple[int, int]], lane: int = SEED_A)
             lane = (_rotl(lane ^ value, 25) * PRIME_A) & _MASK
             lane = (_rotl(lane ^ site, 41) * PRIME_B) & _MASK
         else:
-            lane = (lane + value) & _MASK
-            lane = _rotl((lane - (lane << 13)) & _MASK, 23)
-            lane = (lane + site) & _MASK
-            lane = _rotl((lane - (lane << 9)) & _MASK, 29)
+            for word, by, turn in ((value, 13, 23), (site, 9, 29)):
+                lane = (lane + word) & _MASK
+                lane = _rotl((lane + (lane << by)) & _MASK, turn)
     return lane
 
 

@@ -13,7 +13,7 @@ import msgspec
 from diffcheck.capsule import layout as lo
 from diffcheck.capsule.digest import SEED_A
 from diffcheck.triage import log
-from diffcheck.triage.log import Variant, mix, step_text
+from diffcheck.triage.log import Variant, mix
 from diffcheck.wasm.asm import assemble, link
 from diffcheck.wasm.types import ArrayType, RefType, StructType, ValType
 
@@ -23,10 +23,11 @@ if TYPE_CHECKING:
     from diffcheck.capsule.constants import Types
     from diffcheck.wasm.module import Module
 
-BEGIN, NOTE, ASIDE = range(3)
-OWN: Final = 3
+BEGIN, NOTE, ASIDE, VISIT = range(4)
+OWN: Final = 4
 _QUIET: Final = {"f32": 0x0040_0000, "f64": 1 << 51}
 _CANONICAL: Final = {"f32": 0x7FC0_0000, "f64": 0x7FF8 << 48}
+_MASK: Final = (1 << 64) - 1
 _PATTERN_COUNT: Final = -(1 << 62)
 _VECTOR_BYTES: Final = 16
 _REGION_BYTES: Final = 65_024
@@ -34,57 +35,63 @@ _REGION_ELEMENTS: Final = 1024
 
 _NOTE = f"""
   i32.const 0 i64.load $rec offset={log.COUNT_AT} local.tee $count
-  i32.const 0 i64.load $rec offset={log.HALT_AT} i64.ge_s
+  i32.const 0 i64.load $rec offset={log.HALT_AT} {{reached}}
   if {{halt}} end
-  local.get $count i32.const 0 i64.load $rec offset={log.START_AT} i64.ge_s
+  local.get $count i32.const 0 i64.load $rec offset={log.START_AT} {{reached}}
   if
     i32.const 0 i32.load $rec offset={log.OUT_AT} local.set $out
     i32.const 0 i64.load $rec offset={log.STEP_AT} local.tee $w i64.eqz
     if
       {{raw}}
     else
-      i32.const 0 local.get $w local.get $count i64.add i64.store $rec offset={log.START_AT}
+      i32.const 0 local.get $w local.get $count {{plus64}} i64.store $rec offset={log.START_AT}
       local.get $out
       if
         local.get $out i32.const {log.SLOTS} i32.le_u
         if
-          local.get $out i32.const 3 i32.shl
+          local.get $out {{times8}}
           i32.const 0 i64.load $rec offset={log.LANE_AT}
           i64.store $rec offset={log.TABLE_AT - 8}
         end
       else
         i32.const 0 i64.const {SEED_A} i64.store $rec offset={log.LANE_AT}
       end
-      i32.const 0 local.get $out i32.const 1 i32.add i32.store $rec offset={log.OUT_AT}
+      i32.const 0 local.get $out i32.const 1 {{plus32}} i32.store $rec offset={log.OUT_AT}
     end
   end
-  i32.const 0 local.get $count i64.const 1 i64.add local.tee $count i64.store $rec offset={log.COUNT_AT}
+  i32.const 0 local.get $count i64.const 1 {{plus64}} local.tee $count i64.store $rec offset={log.COUNT_AT}
   i32.const 0
-  {{step}}
+  i32.const 0 i64.load $rec offset={log.LANE_AT} {{step}}
   i64.store $rec offset={log.LANE_AT}
-  local.get $count i32.const 0 i64.load $rec offset={log.HALT_AT} i64.ge_s
+  local.get $count i32.const 0 i64.load $rec offset={log.HALT_AT} {{reached}}
   if {{halt}} end
 """
 _RAW = f"""
   local.get $out i32.const 0 i32.load $rec offset={log.LIMIT_AT} i32.lt_u
   if
-    local.get $out i32.const 4 i32.shl i32.const 0 i32.load $rec offset={log.BASE_AT} i32.add local.tee $p
+    local.get $out {{times16}} i32.const 0 i32.load $rec offset={log.BASE_AT} {{plus32}} local.tee $p
     local.get $site i32.store $rec
     local.get $p local.get $count i64.store32 $rec offset=4
     local.get $p local.get $value i64.store $rec offset=8
-    i32.const 0 local.get $out i32.const 1 i32.add i32.store $rec offset={log.OUT_AT}
+    i32.const 0 local.get $out i32.const 1 {{plus32}} i32.store $rec offset={log.OUT_AT}
   end
 """
 _ASIDE = f"""
   ;; a record that is no event: it changes neither count nor digest, and is kept in raw mode only
   i32.const 0 i64.load $rec offset={log.COUNT_AT} local.tee $count
-  i32.const 0 i64.load $rec offset={log.START_AT} i64.ge_s
+  i32.const 0 i64.load $rec offset={log.START_AT} {{reached}}
   if
     i32.const 0 i64.load $rec offset={log.STEP_AT} i64.eqz
     if
       i32.const 0 i32.load $rec offset={log.OUT_AT} local.set $out
-      {_RAW}
+      {{raw}}
     end
+  end
+"""
+_VISIT = f"""
+  i32.const 0 i64.load $rec offset={log.STEP_AT} i64.eqz
+  if
+    i32.const 0 i32.const 0 i64.load $rec offset={log.VISITS_AT} i64.const 1 {{plus64}} i64.store $rec offset={log.VISITS_AT}
   end
 """
 _HALT_THROWS = "throw $exit"
@@ -95,11 +102,11 @@ _HALT_TRAPS = f"""
 """
 _NOTE_LOCALS: Final = (("count", "i64"), ("w", "i64"), ("out", "i32"), ("p", "i32"))
 
-_I32 = "local.get $site local.get $v i64.extend_i32_u call $note local.get $v"
+_I32 = "local.get $site local.get $v {wide} call $note local.get $v"
 _I64 = "local.get $site local.get $v call $note local.get $v"
 _FLOAT = """
-  local.get $v {bits} local.set $b
-  local.get $v local.get $v {kind}.ne
+  local.get $v {bits}
+  {nan}
   if
     i32.const 0 i32.load $rec offset={mode}
     if
@@ -122,8 +129,8 @@ _LANES = """
   end
 """
 _V128 = """
-  local.get $site local.get $b i64x2.extract_lane 0 call $note
-  local.get $site i32.const 1 i32.add local.get $b i64x2.extract_lane 1 call $note
+  local.get $site local.get $b {low} call $note
+  local.get $site i32.const 1 {plus32} local.get $b {high} call $note
   local.get $v
 """
 
@@ -168,6 +175,11 @@ class Helpers:
         return key in self._keys
 
     @property
+    def visit(self) -> int:
+        """The function index of what counts how often an instruction is reached: ()."""
+        return self.first + VISIT
+
+    @property
     def note(self) -> int:
         """The function index of the note: (site i32, value i64)."""
         return self.first + NOTE
@@ -176,15 +188,17 @@ class Helpers:
         """The typeidx and the code entry of each, in order."""
         names = {**symbols, "note": self.note}
         halt = _HALT_THROWS if unwind else _HALT_TRAPS
-        step = step_text(
-            self.variant, f"i32.const 0 i64.load $rec offset={log.LANE_AT}", "local.get $value", "local.get $site i64.extend_i32_u"
-        )
-        note = _NOTE.format(halt=halt, raw=_RAW, step=step)
+        own = log.words(self.variant)
+        raw = _RAW.format(**own)
+        note = _NOTE.format(**own, halt=halt, raw=raw)
+        aside = _ASIDE.format(**own, raw=raw)
+        visit = _VISIT.format(**own)
         noting = types.function(("i32", "i64"), ())
         made = [
             (types.function((), ()), link(assemble(self._begin()), names)),
             (noting, link(assemble(note, params=("site", "value"), locals=_NOTE_LOCALS), names)),
-            (noting, link(assemble(_ASIDE, params=("site", "value"), locals=_NOTE_LOCALS), names)),
+            (noting, link(assemble(aside, params=("site", "value"), locals=_NOTE_LOCALS), names)),
+            (types.function((), ()), link(assemble(visit), names)),
         ]
         for key in self._keys:
             made.append(self._helper(key, types, {**names, "note": self.first + ASIDE if key.aside else self.note}))
@@ -197,16 +211,19 @@ class Helpers:
             f"{each}.const {value if each[0] == 'i' else f'bits:{value:#x}'} i32.const {at + 1} call {self.index(Key('probe', each))} drop"
             for at, (each, value) in enumerate(_PATTERN)
         )
+        own = log.words(self.variant)
         return f"""
           i32.const 0 i32.load $rec offset={log.BASE_AT}
           if else
-            i32.const 0 i32.const 0 i32.load $rec offset={log.LIMIT_AT} i32.const 4 i32.shl call $reserve
+            i32.const 0 i32.const 0 i32.load $rec offset={log.LIMIT_AT} {own["times16"]} call $reserve
             i32.store $rec offset={log.BASE_AT}
           end
           i32.const 0 i64.const {_PATTERN_COUNT} i64.store $rec offset={log.COUNT_AT}
           i32.const 0 i64.const {SEED_A} i64.store $rec offset={log.LANE_AT}
           {calls}
-          i32.const 0 i32.const 0 i64.load $rec offset={log.LANE_AT} i64.store $rec offset={log.KNOWN_AT}
+          i32.const 0
+          i32.const 0 i64.load $rec offset={log.LANE_AT} i32.const 0 i64.load $rec offset={log.COUNT_AT} {own["join"]}
+          i64.store $rec offset={log.KNOWN_AT}
           i32.const 0 i64.const 0 i64.store $rec offset={log.COUNT_AT}
           i32.const 0 i64.const {SEED_A} i64.store $rec offset={log.LANE_AT}
         """
@@ -233,23 +250,24 @@ class Helpers:
         return space[key.index].limits.is64
 
     def _probe(self, key: Key) -> tuple[str, tuple[tuple[str, str], ...]]:
+        own = log.words(self.variant)
         if isinstance(key.type, RefType):
             return self._reference(key.type), (("w", "i64"),)
         if key.type == "v128":
-            return _vector(key.shape) + _V128, (("b", "v128"),)
+            return _vector(key.shape) + _V128.format(**own), (("b", "v128"),)
         if key.type in _QUIET:
             word = "i32" if key.type == "f32" else "i64"
             text = _FLOAT.format(
-                bits=f"{word}.reinterpret_{key.type}",
-                kind=key.type,
+                bits=own[f"{key.type}.bits"],
+                nan=own[f"{key.type}.nan"],
                 word=word,
                 mode=log.MODE_AT,
                 quiet=_QUIET[key.type],
                 canonical=_CANONICAL[key.type],
-                extend="i64.extend_i32_u" if word == "i32" else "",
+                extend=own["wide"] if word == "i32" else "",
             )
-            return text, (("b", word),)
-        return _I32 if key.type == "i32" else _I64, ()
+            return text, (("b", word), ("f", key.type))
+        return _I32.format(**own) if key.type == "i32" else _I64, ()
 
     def _reference(self, type_: RefType) -> str:
         """0 for null, 1 for what shows nothing, 2 and the number for an i31, 3 for a structure, 4 and the length for an array."""
@@ -334,7 +352,9 @@ _PATTERN: Final = (
 
 def known_answer(variant: Variant) -> int:
     """What the beginning computes over its pattern."""
-    return mix(variant, ((at + 1, value) for at, (_, value) in enumerate(_PATTERN)))
+    lane = mix(variant, ((at + 1, value) for at, (_, value) in enumerate(_PATTERN)))
+    count = _PATTERN_COUNT + len(_PATTERN)
+    return (lane ^ count if variant == "rotate" else lane + count) & _MASK
 
 
 def _vector(shape: str) -> str:

@@ -24,7 +24,8 @@ class Localised(msgspec.Struct, frozen=True, omit_defaults=True):
     """The answer. ``offset`` counts within the function's body, ``file_offset`` in the artifact's file.
 
     ``oracle`` and ``subject`` say in words what each engine had there; ``operands`` and ``locals`` are the values before the
-    instruction, which are equal on both. ``runs`` is how often the subject was started after the row was known.
+    instruction, which are equal on both. ``execution`` counts, from 1, how often the instruction had run on this instance. ``runs`` is how often the subject was started after the row was known. ``variant`` is the digest
+    that found it, ``confirmed`` whether the other one, over other instructions, shows the same event.
     """
 
     depth: Depth
@@ -36,6 +37,7 @@ class Localised(msgspec.Struct, frozen=True, omit_defaults=True):
     file_offset: int = -1
     instruction: str = ""
     event: int = -1
+    execution: int = 0
     events: int = 0
     oracle: str = ""
     subject: str = ""
@@ -48,6 +50,7 @@ class Localised(msgspec.Struct, frozen=True, omit_defaults=True):
     runs: int = 0
     row_runs: int = 0
     variant: str = ""
+    confirmed: bool = False
     oracle_engine: str = ""
     subject_engine: str = ""
 

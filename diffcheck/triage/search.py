@@ -1,11 +1,13 @@
 """The search through a run's events: the first one that differs between two engines, by runs that carry out tables of digests.
 
 A run narrows by a factor of 239; a window of about a hundred events is then carried out as it is. A subject that ends without a word
-is searched by runs that stop at an event: only the events behind which something may trap so are tried.
+is searched by runs that stop at an event: those first behind which something new was done.
 """
 
 from __future__ import annotations
 
+from bisect import bisect
+from itertools import accumulate
 from typing import TYPE_CHECKING, Protocol
 
 import msgspec
@@ -25,6 +27,9 @@ if TYPE_CHECKING:
 BEFORE = 12
 """How many events before the difference are carried out with it."""
 _KEY_EVENTS = 3
+_NOVELTY = (1.0, 0.1, 0.01)
+"""The weight of an instruction's first execution anywhere, at that place, and with those values."""
+_SELDOM = 1e-6
 
 
 class Spent(Exception):  # noqa: N818 - an outcome of the search
@@ -32,7 +37,7 @@ class Spent(Exception):  # noqa: N818 - an outcome of the search
 
 
 class WrongDigest(Exception):  # noqa: N818 - as above
-    """The subject computes the digest's known answer wrong."""
+    """The subject is wrong in the digest's own instructions: its argument says how."""
 
 
 class Budget(Protocol):
@@ -90,8 +95,18 @@ class Search:
             if ran is None:
                 return self._silent(start, end)
             window = self._window(ran, self._ask(self.oracle, start, step, end), start, step)
-            return self._narrow(*window) if window is not None else self._ends()
+            return self._inside(*window) if window is not None else self._ends()
         return self._narrow(start, end)
+
+    def shows(self, first: First, other: LogSide) -> bool:
+        """Whether the subject does the same at that event with another instrumentation of the same sites."""
+        since = max(0, first.event - BEFORE)
+        log = self._ask(other, since, 0, first.event + 1).log
+        if first.subject is None:
+            return log is None or log.count <= first.event
+        if log is None:
+            return False
+        return log.records(since)[-1:] == (first.subject,)
 
     def oracle_record(self, event: int, limits: Limits) -> Record | None:
         """The oracle's record of an event, run in one of its variants."""
@@ -107,7 +122,7 @@ class Search:
         self.seen = True
         self.subject_stream = ran.stream if halt > self.total else self.subject_stream
         if ran.log is not None and ran.log.known != known_answer(self.made.variant):
-            raise WrongDigest
+            raise WrongDigest("it computes the known answer wrong")
         return ran.log
 
     def _window(self, subject: Log, ran: Logged, start: int, step: int) -> tuple[int, int] | None:
@@ -124,8 +139,15 @@ class Search:
         more = oracle.count != subject.count  # where one ended, the other's next event is the first that differs
         return start + common * step, min(start + (common + 1) * step + more, max(oracle.count, subject.count))
 
+    def _inside(self, start: int, end: int) -> First:
+        """The first difference in [start, end), which holds one by its digest."""
+        found = self._narrow(start, end)
+        if found is None:
+            raise WrongDigest("its digests differ where the events are equal")
+        return found
+
     def _narrow(self, start: int, end: int) -> First | None:
-        """The first difference in [start, end), which holds one."""
+        """The first difference in [start, end)."""
         while end - start > RAWS - BEFORE:
             step = _step(start, end)
             log = self._subject(start, step, end)
@@ -148,8 +170,12 @@ class Search:
         for at in range(max(len(ones), len(others))):
             one = ones[at] if at < len(ones) else None
             other = others[at] if at < len(others) else None
+            if one is not None and other is not None and one.event != other.event:
+                raise WrongDigest("it counts events wrong")
             if one != other and since + at >= start:
                 return First(since + at, one, other, ones[max(0, at - BEFORE) : at], self.measured.outcome, self.ended)
+        if (oracle.log.count, oracle.log.lane) != (log.count, log.lane):
+            raise WrongDigest("its digests differ where the events are equal")
         return self._ends(ones[-BEFORE:]) if end > self.total else None
 
     def _ends(self, before: tuple[Record, ...] = ()) -> First | None:
@@ -174,10 +200,11 @@ class Search:
             return First(-1, None, None, (), self.measured.outcome, outcome)
         low, high = start, end
         guess = self.total if isinstance(self.measured.outcome, Trapped) and start < self.total < end else 0
-        points = None if guess else self._candidates(start, end, outcome)
+        odds: Odds | None = None
         while high - low > 1:
-            middle, points = (guess, self._candidates(start, end, outcome)) if guess else _middle(points, low, high)
-            guess = 0
+            if not guess:
+                odds = odds or Odds(start, self._weights(start, end, outcome))
+            middle, guess = guess or (odds.middle(low, high) if odds is not None else 0), 0
             step = _step(start, middle)
             log = self._subject(start, step, middle)
             if log is None:
@@ -185,7 +212,7 @@ class Search:
                 continue
             window = self._window(log, self._ask(self.oracle, start, step, middle), start, step)
             if window is not None:
-                return self._narrow(*window)
+                return self._inside(*window)
             low = middle
         since = max(0, low - BEFORE)
         known = self._ask(self.oracle, since, 0, low + 1).log
@@ -194,13 +221,14 @@ class Search:
         one = next((each for each in records if each.event == low), None)
         return First(low, one, None, tuple(each for each in records if each.event < low), self.measured.outcome, outcome)
 
-    def _may(self, number: int, kind: str) -> bool:
-        """Whether what follows an event may trap so."""
+    def _acting(self, number: int, kind: str) -> tuple[str, bool]:
+        """The instruction that follows an event, and whether it may trap so."""
         site = self.made.site(number)
         body = self.made.bodies_of.get(site.function) if site is not None else None
         if site is None or body is None:
-            return True
-        return flow.may_trap(body.code[flow.acting(body, site.position, self.made.unprobed)].instruction.name, kind)
+            return "", True
+        name = body.code[flow.acting(body, site.position, self.made.unprobed)].instruction.name
+        return name, flow.may_trap(name, kind)
 
     def _trace(self, start: int, end: int) -> tuple[Record, ...] | None:
         """Every event of the oracle in the range; None where there are too many, or where it carries windows only."""
@@ -209,31 +237,43 @@ class Search:
         ran = self._ask(self.oracle, start, 0, end, limit=max(end - start, RAWS + 1))
         return ran.log.records(start) if ran.log is not None else None
 
-    def _candidates(self, start: int, end: int, outcome: Outcome) -> list[int] | None:
-        """How many events there may be: those behind which something new was done that may end so. None where that is not known."""
+    def _weights(self, start: int, end: int, outcome: Outcome) -> list[float]:
+        """How likely it is that the subject ended behind so many events: an instruction that is new is likelier to be at fault."""
         trace = self._trace(start, end)
-        if trace is None or not isinstance(outcome, Trapped):
-            return None
-        found, seen = [], set()
-        able: dict[int, bool] = {}
+        if trace is None:
+            return []
+        kind = outcome.kind if isinstance(outcome, Trapped) else ""
+        acting: dict[int, tuple[str, bool]] = {}
+        weights, seen = [_SELDOM], set[object]()
         for at, record in enumerate(trace):
-            if record.site not in able:
-                able[record.site] = self._may(record.site, outcome.kind)
-            if not able[record.site]:
-                continue
-            key = (record.site, *(each.value for each in trace[max(0, at - _KEY_EVENTS + 1) : at + 1]))
-            if key not in seen:
-                seen.add(key)
-                found.append(start + at + 1)
-        return found
+            if record.site not in acting:
+                acting[record.site] = self._acting(record.site, kind)
+            name, able = acting[record.site]
+            values = tuple(each.value for each in trace[max(0, at - _KEY_EVENTS + 1) : at + 1])
+            weight = _SELDOM
+            for key, worth in zip((name, record.site, (record.site, values)), _NOVELTY, strict=True):
+                if able and key not in seen:
+                    seen.add(key)
+                    weight = max(weight, worth)
+            weights.append(weight)
+        return weights
 
 
-def _middle(points: list[int] | None, low: int, high: int) -> tuple[int, list[int] | None]:
-    """Where to stop next: half of the candidates below; where none is left, one event on, which confirms the last one."""
-    if points is None:
-        return (low + high) // 2, None
-    within = [each for each in points if low < each < high]
-    return (within[len(within) // 2], points) if within else (low + 1, None)
+class Odds:
+    """The weights of so many events from ``start`` on; uniform where none are given."""
+
+    def __init__(self, start: int, weights: list[float]) -> None:
+        self.start, self.sums = start, list(accumulate(weights, initial=0.0))
+
+    def middle(self, low: int, high: int) -> int:
+        """The number in (low, high) that parts what is left most evenly: at least so many events, or fewer."""
+        if high - self.start >= len(self.sums):
+            return (low + high) // 2
+        half = (self.sums[low - self.start] + self.sums[high - self.start]) / 2
+        at = bisect(self.sums, half) + self.start
+        if at > low + 1 and half - self.sums[at - 1 - self.start] < self.sums[min(at, high) - self.start] - half:
+            at -= 1
+        return min(max(at, low + 1), high - 1)
 
 
 def _step(start: int, end: int) -> int:

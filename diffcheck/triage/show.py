@@ -39,6 +39,8 @@ def _facts(answer: Localised) -> Iterator[tuple[str, Text]]:
         yield "row", safe(answer.row)
     if answer.file_offset >= 0:
         yield "in the file", safe(f"offset {answer.file_offset:#x}, function {answer.function_index}")
+    if answer.execution:
+        yield "execution", safe(f"number {answer.execution:,} of this instruction")
     if answer.source:
         yield "source", safe(answer.source)
     if answer.locals:
@@ -46,4 +48,5 @@ def _facts(answer: Localised) -> Iterator[tuple[str, Text]]:
     for note in answer.notes:
         yield "note", safe(note, limit=1000)
     runs = f"{plural(answer.runs, 'run')} of the subject after {answer.row_runs} to find the row"
-    yield "cost", safe(runs + (f"; digest variant {answer.variant}" if answer.variant else ""))
+    seen = "both digests" if answer.confirmed else f"digest {answer.variant}"
+    yield "cost", safe(runs + (f"; seen by {seen}" if answer.variant else ""))
