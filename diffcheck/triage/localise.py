@@ -28,7 +28,7 @@ from diffcheck.triage.sides import LogSide
 from diffcheck.wasm.names import function_names
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from diffcheck.backend import Backend, Host, Oracle
     from diffcheck.capsule.build import Capsule
@@ -99,10 +99,9 @@ class Localiser:
         self.runs = self.events = 0
         self.confirmed = False
         self.notes: list[str] = []
-        named = [(each.index, each.name) for each in self.module.exports if each.kind == "func"]
-        named += function_names(self.module).items()
-        self.witness = frozenset(index for index, name in named if name.startswith("__witness_"))
-        self.skip: frozenset[int] = frozenset()
+        exported = [(each.index, each.name) for each in self.module.exports if each.kind == "func"]
+        self.skip = _witness(exported)  # the driver calls these where nothing catches what ends a run
+        self.skip_lean = _witness([*exported, *function_names(self.module).items()])
 
     # The row.
 
@@ -160,7 +159,7 @@ class Localiser:
             self.notes.append(
                 f"{search.total:,} events are too many for the subject; constants, reads of locals and witness's functions are left out"
             )
-            default, self.skip = "lean", self.witness
+            default, self.skip = "lean", self.skip_lean
             search = self._search(rows, variant, default, levels)
         if search.total > self._capacity():
             return self._by_function(rows, variant)
@@ -324,6 +323,10 @@ class Localiser:
         return msgspec.convert(
             {"depth": depth, "artifact": self.plan.case.artifact, "events": self.events, **names, **fields}, Localised
         )
+
+
+def _witness(named: Iterable[tuple[int, str]]) -> frozenset[int]:
+    return frozenset(index for index, name in named if name.startswith("__witness_"))
 
 
 def _may_be_nan(bits: int) -> bool:
