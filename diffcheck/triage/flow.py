@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from diffcheck.wasm.opcodes import BY_NAME
 from diffcheck.wasm.types import RefType
 
 if TYPE_CHECKING:
@@ -34,9 +35,12 @@ _CAPABLE: Final[dict[str, Callable[[str], bool]]] = {
 
 
 def may_trap(name: str, kind: str) -> bool:
-    """Whether an instruction may trap so; for a kind without a rule any may."""
+    """Whether an instruction may trap so; for a kind without a rule any may, but for one that is an engine's message about another."""
+    if name.startswith("call") or name in ("end", "return"):
+        return True
     rule = _CAPABLE.get(kind)
-    return rule is None or name.startswith("call") or name in ("end", "return") or rule(name)
+    named = kind.partition(":")[0]
+    return rule(name) if rule is not None else named not in BY_NAME or named == name
 
 
 def acting(body: Body, position: int, unprobed: frozenset[str] = frozenset()) -> int:

@@ -98,6 +98,7 @@ class Localiser:
         self.max_runs = MAX_RUNS
         self.runs = self.events = 0
         self.confirmed = False
+        self.unconfirmed: Localised | None = None
         self.notes: list[str] = []
         exported = [(each.index, each.name) for each in self.module.exports if each.kind == "func"]
         self.skip = _witness(exported)  # the driver calls these where nothing catches what ends a run
@@ -139,7 +140,9 @@ class Localiser:
                 answer = self._variant(rows, variant)
             except WrongDigest as error:
                 self.notes.append(f"the subject is wrong in the instructions of digest {variant!r}: {error}")
-                answer = self._row(rows, "the subject's digests are wrong in both variants, so its events cannot be compared")
+                answer = self.unconfirmed or self._row(
+                    rows, "the subject's digests are wrong in both variants, so its events cannot be compared"
+                )
             except Spent:
                 answer = self._row(rows, f"not found within {plural(self.max_runs, 'run')} of the subject")
                 break
@@ -196,18 +199,20 @@ class Localiser:
             more = explainer.concerned(found) - functions
             site = search.made.site(found.oracle.site) if found.oracle is not None else None
             if not (site is not None and site.name in CALLS and more):
-                self._confirm(search, found, levels)
-                return explainer.instruction(found)
+                answer = explainer.instruction(found)
+                self._confirm(search, found, levels, answer)
+                return answer
             functions |= more
         return answer
 
     def _found(self, rows: Rows, search: Search, variant: Variant) -> Localised:
         first = search.first()
-        for _ in range(_LEGAL_SKIPS):
-            legal = self._legal(search, first) if first is not None and first.event >= 0 else ""
-            if first is None or not legal:
-                break
+        skips = 0
+        while first is not None and first.event >= 0 and (legal := self._legal(search, first)):
             self.notes.append(f"event {first.event:,}: {legal}; the search went on behind it")
+            skips += 1
+            if skips > _LEGAL_SKIPS:
+                return self._row(rows, f"the first {skips} differences are legal ones, and more follow")
             first = search.first(first.event + 1)
         if first is None:
             return self._gone(rows, search)
@@ -215,23 +220,27 @@ class Localiser:
             return self._row(
                 rows, f"the subject {sentence(first.subject_outcome)} before the first event: there is nothing to localise"
             )
-        self._confirm(search, first, {})
-        return self._explainer(search, rows, variant, {}, default=search.default).instruction(first)
+        answer = self._explainer(search, rows, variant, {}, default=search.default).instruction(first)
+        self._confirm(search, first, {}, answer)
+        return answer
 
-    def _confirm(self, search: Search, first: First, levels: Mapping[int, Level]) -> None:
-        """See that the other digest, over other instructions, shows the same; WrongDigest where it does not."""
+    def _confirm(self, search: Search, first: First, levels: Mapping[int, Level], answer: Localised) -> None:
+        """See that the other digest, over other instructions, shows the same; WrongDigest where it shows something else."""
         variant, other = VARIANTS
-        if search.made.variant != variant or first.event < 0:
+        if search.made.variant != variant:
             return
         made = self.instrumented(other, search.default, levels)
         side = LogSide(self.subject, self._capsule(made, self.subject), self.plan.limits, self.host)
         try:
-            if not search.shows(first, side):
-                raise WrongDigest(f"it shows event {first.event:,} otherwise than with {other!r}")
+            self.confirmed = search.shows(first, side)
         except Spent:
             self.notes.append(f"not confirmed with digest {other!r}: no run was left")
-            return
-        self.confirmed = True
+        except WrongDigest as error:
+            self.notes.append(f"not confirmed: the subject is wrong in the instructions of digest {other!r}: {error}")
+        else:
+            if not self.confirmed:
+                self.unconfirmed = answer
+                raise WrongDigest(f"it shows event {first.event:,} otherwise than with {other!r}")
 
     def _legal(self, search: Search, first: First) -> str:
         """Whether the oracle's own allowed variants differ at that event too: a NaN's bits, or relaxed SIMD."""

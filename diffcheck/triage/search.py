@@ -14,7 +14,7 @@ import msgspec
 
 from diffcheck.observation import Returned, TimedOut, Trapped, sentence
 from diffcheck.triage import flow
-from diffcheck.triage.log import MAX_TRACE, NEVER, RAWS, SLOTS, LogParameters
+from diffcheck.triage.log import MAX_TRACE, NEVER, RAWS, SLOTS, VARIANTS, LogParameters
 from diffcheck.triage.probes import known_answer
 
 if TYPE_CHECKING:
@@ -99,9 +99,11 @@ class Search:
         return self._narrow(start, end)
 
     def shows(self, first: First, other: LogSide) -> bool:
-        """Whether the subject does the same at that event with another instrumentation of the same sites."""
+        """Whether the subject does the same at that event with the other digest; WrongDigest where it computes that one wrong."""
         since = max(0, first.event - BEFORE)
         log = self._ask(other, since, 0, first.event + 1).log
+        if log is not None and log.known not in map(known_answer, VARIANTS):
+            raise WrongDigest("it computes the known answer wrong")
         if first.subject is None:
             return log is None or log.count <= first.event
         if log is None:

@@ -1,0 +1,116 @@
+"""Localising: planted faults, chosen by a seed, are named exactly. The long version is ``benchmarks/localise.py``."""
+
+from __future__ import annotations
+
+import pytest
+import wasmtime
+
+from diffcheck import backend, process
+from diffcheck.faults.engine import FaultyBackend
+from diffcheck.faults.model import Expected, Fault
+from diffcheck.runner import plan as plans
+from diffcheck.runner.once import Wanted, case_of
+from diffcheck.runner.request import Request
+from diffcheck.triage import log, once
+from diffcheck.triage.localise import Localiser
+from diffcheck.triage.log import VARIANTS
+from tests.triage.trials import Bench
+
+SMALL = 8_000  # bytes: programs that are quickly instrumented
+
+
+@pytest.fixture
+def host(tmp_path):
+    with process.Reactor() as reactor:
+        yield backend.Host(reactor, tmp_path)
+
+
+@pytest.mark.parametrize(
+    "how, count, most_runs",
+    [
+        ({}, 12, 8),
+        ({"words": True}, 4, 24),  # what ends by a trap without a word costs a run a bit
+        ({"everywhere": True}, 3, 8),
+    ],
+    ids=["state at a trap", "windows", "everywhere"],
+)
+def test_planted_faults_are_named_by_function_offset_and_execution(host, how, count, most_runs):
+    bench = Bench(host.reactor, host.folder, 3, largest=SMALL, **how)
+    try:
+        trials = [each for each in bench.trials(count) if not isinstance(each, str)]
+    finally:
+        bench.close()
+    assert [str(each) for each in trials if not each.exact] == []
+    assert len(trials) >= count - 1, "nearly every class has a fault that shows"
+    assert max(each.answer.runs for each in trials) <= most_runs
+
+
+def localised(host, wat, edit, tmp_path, *, rows="", oracle=None):
+    """What localising says of a program whose bytes the engine changes before it runs them."""
+    path = tmp_path / "program.wasm"
+    path.write_bytes(wasmtime.wat2wasm(wat))
+    if rows:
+        (tmp_path / "program.toml").write_text(f"rows = [{rows}]\n")
+    oracle = backend.create("wasmtime", {})
+    request = Request((), subject="wasmtime", mode="capsule", deadline_s=60.0)
+    try:
+        plan = plans.make(case_of(Wanted(str(path))), request, oracle, oracle, oracle, host)
+        subject = FaultyBackend(oracle, Fault("", "", Expected(), edit=edit), words=False)
+        return Localiser(plan, request, oracle, subject, host).localise()
+    finally:
+        oracle.close()
+
+
+LOOP = """(module (global $g (mut i64) (i64.const 0))
+  (func (export "run_row_sum") (param) (result i64) (local $i i64)
+    (loop $again
+      (global.set $g (i64.add (global.get $g) (i64.mul (local.get $i) (i64.const 3))))
+      (local.set $i (i64.add (local.get $i) (i64.const 1)))
+      (br_if $again (i64.lt_u (local.get $i) (i64.const {turns}))))
+    (global.get $g)))"""
+
+
+def test_an_engine_without_a_fault_has_nothing_to_localise(host, tmp_path):
+    answer = localised(host, LOOP.format(turns=10), lambda data: data, tmp_path)
+    assert answer.depth == "none"
+    assert "do not differ" in answer.why
+
+
+def test_a_difference_that_goes_away_under_instrumentation_is_told_as_such(host, tmp_path):
+    plain = b"\x42\x03\x7e"  # i64.const 3, i64.mul: with a probe between them they are not next to each other
+    answer = localised(host, LOOP.format(turns=10), lambda data: data.replace(plain, b"\x42\x04\x7e"), tmp_path)
+    assert answer.depth == "row"
+    assert "goes away under instrumentation" in answer.why
+
+
+def test_a_million_events_take_three_runs_and_one_to_confirm(host, tmp_path):
+    late = b"\x42" + b"\xa0\x8d\x06" + b"\x54"  # i64.const 100000, i64.lt_u
+    less = b"\x42" + b"\x9f\x8d\x06" + b"\x54"
+
+    def edit(data):
+        probed = data.find(late) < 0
+        return data.replace(late[:-1], less[:-1], 1) if probed else data.replace(late, less)
+
+    answer = localised(host, LOOP.format(turns=100_000), edit, tmp_path)
+    assert (answer.depth, answer.instruction) == ("instruction", "i64.const 100000")
+    assert answer.events > 1_000_000
+    assert answer.runs <= 5
+
+
+def test_the_two_digests_share_no_arithmetic():
+    """A fault in an instruction of one is none of the other's; what both use moves values and is in every program."""
+    texts = {}
+    for variant in VARIANTS:
+        own = log.words(variant)
+        texts[variant] = {word for text in own.values() for word in text.split() if "." in word}
+    shared = texts["rotate"] & texts["add"]
+    moving = {"i32.const", "i64.const", "local.get", "local.set", "local.tee", "i32.load", "i64.load", "i64.store"}
+    assert shared <= moving
+
+
+def test_a_row_that_is_not_there_is_refused_with_those_that_are(tmp_path):
+    path = tmp_path / "p.wasm"
+    path.write_bytes(wasmtime.wat2wasm(LOOP.format(turns=10)))
+    with pytest.raises(Exception, match="no row nowhere") as caught:
+        once.localise(Request((str(path),), subject="wasmtime-pulley", mode="capsule"), "nowhere", lambda _: None)
+    assert "run_row_sum" in caught.value.hint
