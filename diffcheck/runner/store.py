@@ -137,6 +137,11 @@ def private(folder: Path) -> None:
         folder.chmod(0o700)
 
 
+def whole(data: bytes) -> bool:
+    """Whether a file's content is an entry as it was put."""
+    return _opened(data) is not None
+
+
 def _opened(data: bytes) -> bytes | None:
     packed = data[_HEAD:]
     if data[:_HEAD] != _MAGIC + hashlib.sha256(packed).digest():
