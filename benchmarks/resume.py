@@ -60,7 +60,19 @@ class Runs:
         folder.mkdir(exist_ok=True)
         files = [word for option, name in NAMED.items() for word in (option, str(folder / name))]
         cache = ["--cache", str(folder / "cache")] if cached else []
-        command = [sys.executable, "-m", "diffcheck", "run", *self.paths, "--subject", self.subject, "--jobs", "2"]
+        command = [
+            sys.executable,
+            "-m",
+            "diffcheck",
+            "run",
+            *self.paths,
+            "--subject",
+            self.subject,
+            "--jobs",
+            "1",
+            "--mode",
+            "capsule",
+        ]
         environment = {**os.environ, "NO_COLOR": "1", "DIFFCHECK_NO_CACHE": "" if cached else "1"}
         return subprocess.Popen(
             [*command, "--reports", str(folder), *files, *cache, *more],

@@ -14,7 +14,7 @@ import msgspec
 from diffcheck.errors import ConfigError
 from diffcheck.text import visible
 
-Kind = Literal["text", "path", "choice", "count", "number", "seconds", "size", "flag", "shard"]
+Kind = Literal["text", "path", "choice", "count", "number", "seconds", "size", "flag", "shard", "executor"]
 
 ENV_PREFIX: Final = "DIFFCHECK_"
 
@@ -71,6 +71,15 @@ OPTIONS: Final = (
         choices=("both", "capsule", "direct"),
     ),
     Option("jobs", "count", "How many cases run at once.", default_help="number of CPUs", metavar="N", recorded=False),
+    Option(
+        "executor",
+        "executor",
+        "Where cases are run: local, or dask:ADDRESS for the workers of a Dask cluster (pip install 'diffcheck[dask]'), which need "
+        "the same engines and the same diffcheck.",
+        default="local",
+        metavar="local|dask:ADDRESS",
+        recorded=False,
+    ),
     Option("deadline", "seconds", "Time for one execution of an engine, in seconds.", default="10", metavar="SECONDS"),
     Option(
         "memory-limit",
@@ -233,6 +242,18 @@ def parse_shard(text: str) -> tuple[int, int]:
     if match is None or not 1 <= int(match[1]) <= int(match[2]) <= _MAX_SHARDS:
         raise ConfigError(f"{visible(text, 60)!r} is no shard", hint="write I/N, as in 1/3, 2/3 and 3/3")
     return int(match[1]), int(match[2])
+
+
+def parse_executor(text: str) -> str:
+    """The address of a Dask scheduler that a text such as ``dask:tcp://host:8786`` says, empty for ``local``."""
+    kind, _, address = text.strip().partition(":")
+    if text.strip() == "local":
+        return ""
+    if kind != "dask" or not address:
+        raise ConfigError(
+            f"{visible(text, 60)!r} is no executor", hint="write local, or dask:ADDRESS as in dask:tcp://localhost:8786"
+        )
+    return address
 
 
 def default_jobs() -> int:

@@ -29,12 +29,12 @@ _CAP_BYTES: Final = 1 << 20
 _COMMANDS: Final = ("subject", "oracle", "kilnd")
 _TYPES: Final = {
     "text": (str,), "path": (str,), "choice": (str,), "count": (int,), "number": (int,), "seconds": (int, float),
-    "size": (str, int), "flag": (bool,), "shard": (str,),
+    "size": (str, int), "flag": (bool,), "shard": (str,), "executor": (str,),
 }  # fmt: skip
 _WORDS: Final = {
     "text": "a string", "path": "a string", "choice": "a string", "count": "a whole number", "number": "a whole number",
     "seconds": "a number of seconds", "size": "a size such as '512MiB', or a number of bytes", "flag": "true or false",
-    "shard": "a text such as '1/3'",
+    "shard": "a text such as '1/3'", "executor": "local or dask:ADDRESS",
 }  # fmt: skip
 
 

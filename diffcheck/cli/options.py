@@ -18,8 +18,9 @@ if TYPE_CHECKING:
     from click.decorators import FC
 
     _SizeBase = click.ParamType[int]
+    _TextBase = click.ParamType[str]
 else:
-    _SizeBase = click.ParamType  # generic only in newer versions of click
+    _SizeBase = _TextBase = click.ParamType  # generic only in newer versions of click
 
 
 class _Size(_SizeBase):
@@ -32,14 +33,18 @@ class _Size(_SizeBase):
             self.fail(f"{error}; {error.hint}", param, ctx)
 
 
-class _Shard(click.ParamType):  # type: ignore[type-arg] # generic only in newer versions of click
-    name = "shard"
+class _Checked(_TextBase):
+    """A text that ``check`` takes; what it makes of it is made later."""
+
+    def __init__(self, name: str, check: Callable[[str], object]) -> None:
+        self.name, self._check = name, check
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:  # noqa: ANN401 - click's
         try:
-            return "{}/{}".format(*config.parse_shard(str(value)))
+            self._check(str(value))
         except ConfigError as error:
             self.fail(f"{error}; {error.hint}", param, ctx)
+        return str(value).strip()
 
 
 class _Seconds(click.FloatRange):
@@ -68,7 +73,8 @@ def _type(option: config.Option) -> Any:  # noqa: ANN401 - what click takes
         "seconds": _Seconds(),
         "size": _Size(),
         "flag": click.BOOL,
-        "shard": _Shard(),
+        "shard": _Checked("shard", config.parse_shard),
+        "executor": _Checked("executor", config.parse_executor),
     }[option.kind]
 
 
@@ -110,6 +116,7 @@ def request(paths: tuple[str, ...], given: dict[str, Any]) -> Request:
         "cache": cache_folder(given["cache"]) if "cache" in given and not given.get("no_cache") else "",
         "cache_bytes": given.get("cache_limit"),
         "shard": config.parse_shard(given["shard"]) if given.get("shard") else None,
+        "cluster": config.parse_executor(given.get("executor") or "local"),
         "options": {"kilnd": given["kilnd"]} if given.get("kilnd") else {},
         **{key: configured.engine(key, given[key]) for key in ("subject", "oracle") if given.get(key)},
         **{name: given.get(name) for name in ("mode", "rows", "stub_imports", "max_passes", "confirm", "verbose", "resume")},

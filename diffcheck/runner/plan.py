@@ -73,15 +73,26 @@ class Plan(msgspec.Struct, frozen=True):
         return tuple(row.name for row in self.capsule.layout.rows) if self.capsule else ()
 
 
-def make(case: Case, request: Request, judge: Oracle, oracle: Backend, subject: Backend, host: Host) -> Plan:
+class Files(msgspec.Struct, frozen=True):
+    """Where a case's files are to be read where that is not where the case says; ``no_manifest`` is why it could not be read."""
+
+    artifact: str
+    manifest: str
+    no_manifest: str = ""
+
+
+def make(
+    case: Case, request: Request, judge: Oracle, oracle: Backend, subject: Backend, host: Host, files: Files | None = None
+) -> Plan:  # fmt: skip
     """The plan of a case; what cannot be run is told in it, never raised. ``judge`` says which artifacts are valid."""
+    files = files or Files(case.artifact, case.manifest)
     limits = Limits(
         deadline_s=case.limits.deadline_s or request.deadline_s,
         memory_bytes=case.limits.memory_bytes or request.memory_bytes,
     )
     plan = Plan(case, "", limits, notes=case.notes)
     try:
-        artifact = _binary(case, judge, limits, host)
+        artifact = _binary(case, files, judge, limits, host)
     except ArtifactError as error:
         return msgspec.structs.replace(plan, skipped=_with_hint(error))
     if component.is_component(artifact):
@@ -96,13 +107,13 @@ def make(case: Case, request: Request, judge: Oracle, oracle: Backend, subject: 
     if refusal is not None:
         return _refused(plan, refusal, request, subject)
     try:
-        return _accepted(plan, wasm.read(artifact), request, oracle, subject)
+        return _accepted(plan, wasm.read(artifact), request, oracle, subject, files)
     except (ArtifactError, CaseError) as error:  # a case with a mistake in it is not half run
         return msgspec.structs.replace(plan, skipped=_with_hint(error))
 
 
-def _binary(case: Case, judge: Oracle, limits: Limits, host: Host) -> bytes:
-    data = read_artifact(case.artifact)
+def _binary(case: Case, files: Files, judge: Oracle, limits: Limits, host: Host) -> bytes:
+    data = read_artifact(files.artifact)
     return judge.assemble(data, limits, host) if case.artifact.endswith(".wat") else data
 
 
@@ -148,8 +159,8 @@ def _what_it_is(data: bytes) -> str:
     return "it is no core module"
 
 
-def _accepted(plan: Plan, module: Module, request: Request, oracle: Backend, subject: Backend) -> Plan:
-    manifest, notes = _manifest(plan.case, plan.made_manifest)
+def _accepted(plan: Plan, module: Module, request: Request, oracle: Backend, subject: Backend, files: Files) -> Plan:
+    manifest, notes = _manifest(plan.case, files, plan.made_manifest)
     no_direct = "only the capsule pass was asked for" if request.mode == "capsule" else why_not(module, oracle, subject)
     no_capsule, capsules = "", Capsules()
     if request.mode == "direct":
@@ -220,13 +231,15 @@ def _capsules(
     return Capsules(build(module, plan.sha256, calls, given), form(oracle), form(subject))
 
 
-def _manifest(case: Case, made: bytes) -> tuple[Manifest | None, tuple[str, ...]]:
+def _manifest(case: Case, files: Files, made: bytes) -> tuple[Manifest | None, tuple[str, ...]]:
     if made:
         return witness.read_manifest(made), ()
     if not case.manifest:
         return None, ("no manifest beside the artifact: branches are told by number",)
     try:
-        data = read_regular(case.manifest, MANIFEST_CAP, "the manifest", ManifestError)
+        if files.no_manifest:
+            return None, (files.no_manifest,)
+        data = read_regular(files.manifest, MANIFEST_CAP, "the manifest", ManifestError)
         return witness.read_manifest(data), ()
     except ManifestError as error:
         return None, (str(error),)

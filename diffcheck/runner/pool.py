@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from diffcheck.corpus import Item
     from diffcheck.process import Ended, Server
     from diffcheck.runner.events import Event
+    from diffcheck.runner.plan import Files
     from diffcheck.runner.request import Request
 
 _POLL_S: Final = 0.2
@@ -53,11 +54,14 @@ class _Slot:
 class Pool:
     """Runs items on ``request.jobs`` workers; iterate over ``events`` once."""
 
-    def __init__(self, request: Request, subject: str, reactor: process.Reactor, folder: str, stopped: Callable[[], bool]) -> None:
+    def __init__(
+        self, request: Request, subject: str, reactor: process.Reactor, folder: str, stopped: Callable[[], bool],
+        *, load: Callable[[Item], tuple[Case, Files | None]] = lambda item: (load_case(item), None),
+    ) -> None:  # fmt: skip
         # A worker needs to know nothing of other cases' times.
         request = msgspec.structs.replace(request, times_ns={}, shard_times_ns={})
         self._request, self._subject, self._reactor, self._folder = request, subject, reactor, folder
-        self._stopped = stopped
+        self._stopped, self._load = stopped, load
         self._budget = int(process.available_memory_bytes() * _SHARE) - request.jobs * _ORACLE_BYTES
         self._slots: list[_Slot] = []
         self._queue: deque[Item] = deque()
@@ -149,12 +153,12 @@ class Pool:
             item = self._queue.popleft()
             yield CaseStarted(item.id)
             try:
-                slot.case = load_case(item)
+                slot.case, files = self._load(item)
             except CaseError as error:
                 reason = f"{error}; {error.hint}" if error.hint else str(error)
                 yield CaseFinished(skipped(Case(item.id, item.artifact), reason, self._subject))
                 continue
-            self._send(slot, "prepare", w.Prepare(slot.case), self._watch(slot.case))
+            self._send(slot, "prepare", w.Prepare(slot.case, files), self._watch(slot.case))
             return
 
     def _watch(self, case: Case) -> float:

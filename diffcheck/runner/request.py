@@ -22,7 +22,8 @@ class Request(msgspec.Struct, frozen=True):
     it does not, the pass is run again too. ``journal`` is the file that says what is done, empty for none; ``resume`` is whether a
     run that was stopped goes on. ``cache`` is the folder of the cache, empty for none, and ``cache_bytes`` its bound; ``keys`` are
     the engines' there, by role, as ``run`` works them out. ``times_ns`` is what cases took before: the longest go first. ``shard``
-    is which part of the run this is, of how many: the division is by ``shard_times_ns``, the same on every machine.
+    is which part of the run this is, of how many: the division is by ``shard_times_ns``, the same on every machine. ``cluster`` is
+    the address of a Dask scheduler, empty for this machine.
     """
 
     paths: tuple[str, ...]
@@ -49,6 +50,7 @@ class Request(msgspec.Struct, frozen=True):
     times_ns: dict[str, int] = {}
     shard: tuple[int, int] | None = None
     shard_times_ns: dict[str, int] = {}
+    cluster: str = ""
 
 
 class PlanLine(msgspec.Struct, frozen=True):

@@ -122,24 +122,28 @@ def run(request: Request) -> Iterator[Event]:
         folder = str(stack.enter_context(process.private_folder()))
         if journal is None:
             yield started
-            yield from _events(request, engines.subject, reactor, folder, stopped, items)
+            yield from _events(request, engines, reactor, folder, stopped, items)
         else:
             yield msgspec.structs.replace(started, started=journal.started, resumed=len(journal.resumed))
-            yield from _journaled(journal, partial(_events, request, engines.subject, reactor, folder, stopped), items)
+            yield from _journaled(journal, partial(_events, request, engines, reactor, folder, stopped), items)
         if request.cache:
             Store(Path(request.cache)).trim(request.cache_bytes)
         yield RunFinished(interrupted=stopped(), elapsed_ns=time.monotonic_ns() - begun)
 
 
 def _events(
-    request: Request, subject: str, reactor: process.Reactor, folder: str, stopped: Callable[[], bool], items: Sequence[Item],
+    request: Request, engines: Engines, reactor: process.Reactor, folder: str, stopped: Callable[[], bool], items: Sequence[Item],
     *, probe: bool = True,
 ) -> Iterator[Event]:  # fmt: skip
-    if request.verbose and len(items) == 1:
-        yield from _watched(request, subject, reactor, folder, items[0])
+    ordered = longest_first(items, request.times_ns)
+    if request.cluster:
+        from diffcheck.runner.cluster import Cluster  # noqa: PLC0415 - Dask, only where it is asked for
+
+        yield from Cluster(request, engines, stopped).events(ordered, probe=probe)
+    elif request.verbose and len(items) == 1:
+        yield from _watched(request, engines.subject, reactor, folder, items[0])
     else:
-        pool = Pool(request, subject, reactor, folder, stopped)
-        yield from pool.events(longest_first(items, request.times_ns), probe=probe)
+        yield from Pool(request, engines.subject, reactor, folder, stopped).events(ordered, probe=probe)
 
 
 def _journal(request: Request, started: RunStarted, items: Sequence[Item]) -> Journal | None:

@@ -42,9 +42,10 @@ class Setup(msgspec.Struct, frozen=True, tag="setup"):
 
 
 class Prepare(msgspec.Struct, frozen=True, tag="prepare"):
-    """Take up a case."""
+    """Take up a case; ``files`` where its files are not where it says."""
 
     case: Case
+    files: plans.Files | None = None
 
 
 class Probe(msgspec.Struct, frozen=True, tag="probe"):
@@ -110,14 +111,14 @@ class Worker:
         match message:
             case Probe():
                 return Probed(self.probe())
-            case Prepare(case):
-                return self.prepare(case)
+            case Prepare(case, files):
+                return self.prepare(case, files)
             case Go():
                 return self.go()
 
-    def prepare(self, case: Case) -> Prepared:
+    def prepare(self, case: Case, files: plans.Files | None = None) -> Prepared:
         """Make the case's plan."""
-        plan = plans.make(case, self.request, self.judge, self.oracle, self.subject, self.host)
+        plan = plans.make(case, self.request, self.judge, self.oracle, self.subject, self.host, files)
         self.plan = plan
         n_init = plan.capsule.layout.n_init if plan.capsule else 0
         line = PlanLine(
