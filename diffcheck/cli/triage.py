@@ -35,6 +35,7 @@ def command(target: str, row: str, **given: Any) -> int:  # noqa: ANN401 - the o
         try:
             if not steps.find():
                 return EXIT_AGREE
+            session.budget.reserve(steps.writing_s())
             if not steps.confirm():
                 _summary(steps)
                 return EXIT_INCONCLUSIVE
@@ -43,7 +44,7 @@ def command(target: str, row: str, **given: Any) -> int:  # noqa: ANN401 - the o
             whole = False
         stopped = session.budget.stopped()
         if steps.state.symptom is not None and not stopped:
-            session.budget.until = None  # writing takes a run of each engine, and what was found is of no use without it
+            session.budget.release()
             steps.write()
     _summary(steps)
     if not whole:

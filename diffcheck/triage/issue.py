@@ -162,7 +162,7 @@ def _actual(made: Reproduction, state: State, subject: Identity) -> list[str]:
             f"{subject.name} says:",
             "",
             "```",
-            *(visible(each, 400) for each in made.log.strip().splitlines()[-6:]),
+            *(visible(each, 400) for each in made.log.replace("\\x0a", "\n").strip().splitlines()[-6:]),
             "```",
         ]
     return [*parts, ""]

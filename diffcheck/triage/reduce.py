@@ -5,6 +5,7 @@ Every candidate is a whole module that the oracle validates before anything runs
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from typing import TYPE_CHECKING, Final, TypeVar
 
 import msgspec
@@ -332,13 +333,15 @@ def _edited(source: Draft, edits: Sequence[un.Edit]) -> Draft:
 
 
 def _children(parents: Sequence[un.Unit], every: dict[int, tuple[un.Unit, ...]]) -> list[un.Unit]:
-    inner = [
-        unit
-        for parent in parents
-        for unit in every[parent.function]
-        if parent.holds(unit) and unit != parent and parent.first <= unit.first
-    ]
-    return un.outermost([each for each in inner if each not in set(parents)])
+    """The largest units within others; those of a body are in the order of their beginnings."""
+    done = set(parents)
+    inner: list[un.Unit] = []
+    for parent in parents:
+        own = every[parent.function]
+        begin = bisect_left(own, parent.first, key=lambda unit: unit.first)
+        end = bisect_right(own, parent.last, key=lambda unit: unit.first)
+        inner += [unit for unit in own[begin:end] if parent.holds(unit) and unit not in done]
+    return un.outermost(inner)
 
 
 __all__ = ["Reducer", "Sizes", "sizes", "zero_body"]

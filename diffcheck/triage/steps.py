@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from diffcheck.triage.symptom import Symptom
     from diffcheck.verdict import CaseReport
 
+_WRITING_RUNS, _WRITING_S = 2.0, 1.0
 _OF_WITNESS: Final = frozenset({"counter", "brval", "brcnt", "trace"})
 
 
@@ -115,6 +116,10 @@ class Steps:
         if found != symptom:
             self.say(f"without witness's instrumentation: {found}")
         self.save(symptom=found, stripped=True)
+
+    def writing_s(self) -> float:
+        """How long writing may take, in seconds: a run of each engine, and what starting them takes."""
+        return _WRITING_RUNS * self.report().elapsed_ns / 1e9 + _WRITING_S
 
     # Whether it holds.
 

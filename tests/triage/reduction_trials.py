@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -43,6 +43,17 @@ class Reduced(msgspec.Struct, frozen=True):
     def share(self) -> float:
         return self.after / self.before
 
+    def __str__(self) -> str:
+        marks = (
+            ("" if self.same else " ANOTHER SIGNATURE")
+            + ("" if self.valid else " INVALID")
+            + ("" if self.whole else " (time over)")
+        )
+        return (
+            f"{self.share:6.1%} {self.before:7,} to {self.after:5,} bytes, {self.elapsed_s:5.1f} s, {self.candidates:4} candidates{marks}"
+            f" | {self.program} | {self.fault}"
+        )
+
 
 def planted(rng: random.Random, program: str, kind: str) -> Planted | None:
     """A fault of a class for a program, that fires whenever its trigger does."""
@@ -77,25 +88,3 @@ def trial(program: str, fault: Planted, *, budget_s: float = 300.0, say: Callabl
             Path(program).stem, str(fault), sizes(session.artifact).code, sizes(work.best).code, rows.rows,
             symptom.shown_by(last), valid, whole, elapsed, checker.asked, work.best,
         )  # fmt: skip
-
-
-def trials(
-    programs: Sequence[str], kinds: Sequence[str], rng: random.Random, count: int, budget_s: float, say: Callable[[str], None]
-) -> list[Reduced]:
-    """So many faults that show, class after class."""
-    found: list[Reduced] = []
-    at = 0
-    while len(found) < count and at < 40 * count:
-        kind = kinds[len(found) % len(kinds)] if at % 8 else rng.choice(kinds)
-        at += 1
-        program = rng.choice(programs)
-        fault = planted(rng, program, kind)
-        done = trial(program, fault, budget_s=budget_s) if fault is not None else None
-        if done is not None:
-            found.append(done)
-            say(
-                f"{done.share:6.1%} {done.before:7,} to {done.after:5,} bytes, {done.elapsed_s:5.1f} s, {done.candidates:4} candidates"
-                f"{'' if done.same else ' ANOTHER SIGNATURE'}{'' if done.valid else ' INVALID'}{'' if done.whole else ' (time over)'}"
-                f" | {done.program} | {done.fault}"
-            )
-    return found
