@@ -17,10 +17,13 @@ if TYPE_CHECKING:
     from diffcheck.triage.reproduce import Reproduction
     from diffcheck.triage.session import Session
     from diffcheck.triage.state import State
+    from diffcheck.triage.symptom import Symptom
 
 _TEXT_LINES: Final = 150
 _BASE64_BYTES: Final = 3000
 _HEX: Final = 16
+_LOG_LINES: Final = 6
+_LINE: Final = 2000
 _SUBJECT: Final = re.compile(r'"\$\{SUBJECT:-([^"\\$`}]*)\}"')
 """A script's choice of the program, for which an issue has its name alone."""
 
@@ -62,19 +65,17 @@ def _md(text: str, limit: int = 400) -> str:
 
 
 def _title(state: State, subject: Identity) -> str:
-    symptom = state.symptom
-    assert symptom is not None, "it was found"  # noqa: S101
+    symptom = _symptom(state)
     found = state.localised_reduced or state.localised
-    what = f"`{visible(found.instruction, 80)}`" if found is not None and found.instruction else symptom.item
-    return f"{visible(subject.name)}: {what}: {visible(symptom.subject, 120)} where it must be: {visible(symptom.oracle, 120)}"
+    what = _md(found.instruction if found is not None and found.instruction else symptom.item, 80)
+    return f"{visible(subject.name)}: {what}: {_md(symptom.subject, 120)} where it must be {_md(symptom.oracle, 120)}"
 
 
 def _summary(state: State, made: Reproduction, subject: Identity, oracle: Identity) -> str:
-    symptom = state.symptom
-    assert symptom is not None, "it was found"  # noqa: S101
+    symptom = _symptom(state)
     row = f"calling {_md(symptom.row)}, " if symptom.row else ""
     lines = [
-        f"In the module below, {row}{symptom.item}: {_md(symptom.oracle)} under {oracle.name}, {_md(symptom.subject)} under {subject.name}."
+        f"In the module below, {row}{_md(symptom.item)}: {_md(symptom.oracle)} under {oracle.name}, {_md(symptom.subject)} under {subject.name}."
     ]
     found = state.localised_reduced or state.localised
     if found is not None and found.depth == "instruction":
@@ -93,7 +94,9 @@ def _test_case(text: str, plain: bytes) -> list[str]:
     if lines:
         cut = lines[:_TEXT_LINES]
         more = [f";; ... {len(lines) - len(cut):,} more lines"] if len(cut) < len(lines) else []
-        parts += ["```wat", *(visible(each, 2000) for each in cut), *more, "```", ""]
+        shown = [visible(each, _LINE) for each in (*cut, *more)]
+        fence = "`" * max(3, 1 + max((len(run) for each in shown for run in re.findall("`+", each)), default=0))
+        parts += [f"{fence}wat", *shown, fence, ""]
     if len(plain) <= _BASE64_BYTES:
         coded = base64.b64encode(plain).decode()
         parts += [
@@ -115,31 +118,16 @@ def _steps(session: Session, made: Reproduction) -> list[str]:
 
 
 def _expected(session: Session, state: State, made: Reproduction, oracle: Identity) -> list[str]:
-    symptom = state.symptom
-    assert symptom is not None, "it was found"  # noqa: S101
+    symptom = _symptom(state)
     found = state.localised_reduced or state.localised
-    parts = [
-        _said(
-            made.oracle,
-            [each.partition(": ")[0] + ": " + each.partition(": ")[2].partition(" against ")[0] for each in made.differs],
-        )
-        if not made.why
-        else _md(symptom.oracle)
-    ]
-    parts += [f"- {_md(f'__witness_counter_{each.number}', 60)} is {visible(each.what, 200)}" for each in made.shown]
-    sections = [each.spec for each in session.target.case.findings if each.spec] or [
-        section(found.instruction if found else "", symptom)
-    ]
-    parts += [
-        "",
-        *(
-            f"See the {each}." if not each.startswith("core") else f"See the WebAssembly {each}."
-            for each in map(visible, sections[:1])
-        ),
-        _others(state, oracle),
-        "",
-    ]
-    return parts
+    values = [f"{each.item}: {each.oracle}" for each in made.differs if each.item != "outcome"]
+    parts = [_md(symptom.oracle) if made.why else _said(made.oracle, values)]
+    parts += [f"- {_md(f'__witness_counter_{each.number}', 60)} is {_md(each.what, 200)}" for each in made.shown]
+    known = [each.spec for each in session.target.case.findings if each.spec]
+    where = visible(known[0], 400) if known else section(found.instruction if found else "", symptom)
+    if where.startswith("core specification"):
+        where = f"WebAssembly {where}"
+    return [*parts, "", f"See the {where}.", _others(state, oracle), ""]
 
 
 def _others(state: State, oracle: Identity) -> str:
@@ -150,28 +138,23 @@ def _others(state: State, oracle: Identity) -> str:
 
 
 def _actual(made: Reproduction, state: State, subject: Identity) -> list[str]:
-    symptom = state.symptom
-    assert symptom is not None, "it was found"  # noqa: S101
     if made.why:
-        return [_md(symptom.subject), ""]
-    values = [each.partition(": ")[0] + ": " + each.partition(" against ")[2] for each in made.differs]
-    parts = [_said(made.subject, values)]
-    if made.log.strip():
-        parts += [
-            "",
-            f"{subject.name} says:",
-            "",
-            "```",
-            *(visible(each, 400) for each in made.log.replace("\\x0a", "\n").strip().splitlines()[-6:]),
-            "```",
-        ]
+        return [_md(_symptom(state).subject), ""]
+    parts = [_said(made.subject, [f"{each.item}: {each.subject}" for each in made.differs if each.item != "outcome"])]
+    said = made.log.replace("\\x0a", "\n").strip().splitlines()  # it came escaped, as all that an engine prints
+    if said:
+        parts += ["", f"{subject.name} says:", "", "```", *(visible(each, 400) for each in said[-_LOG_LINES:]), "```"]
     return [*parts, ""]
 
 
 def _said(outcome: str, values: list[str]) -> str:
-    """How a run ended; the counters too where it returned."""
-    counters = [each for each in values if not each.startswith("outcome")]
-    return f"{_md(outcome)}" + (f", with {', '.join(map(_md, counters))}" if counters else "")
+    """How a run ended, and the counters that differ where it returned."""
+    return _md(outcome) + (f", with {', '.join(map(_md, values))}" if values else "")
+
+
+def _symptom(state: State) -> Symptom:
+    assert state.symptom is not None, "it was found"  # noqa: S101
+    return state.symptom
 
 
 def _engine(identity: Identity) -> str:

@@ -21,6 +21,18 @@ if TYPE_CHECKING:
 
 FILE: Final = "standalone.wasm"
 SCRIPT: Final = "reproduce.sh"
+_SHOWN: Final = 12
+
+
+class Differs(msgspec.Struct, frozen=True):
+    """One difference that plain commands show: what, and both values in words."""
+
+    item: str
+    oracle: str
+    subject: str
+
+    def __str__(self) -> str:
+        return f"{self.item}: {self.oracle} against {self.subject}"
 
 
 class Reproduction(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -32,7 +44,7 @@ class Reproduction(msgspec.Struct, frozen=True, omit_defaults=True):
     entry: str = ""
     oracle: str = ""
     subject: str = ""
-    differs: tuple[str, ...] = ()
+    differs: tuple[Differs, ...] = ()
     shown: tuple[Shown, ...] = ()
     log: str = ""
     why: str = ""
@@ -71,7 +83,7 @@ def _run(session: Session, made: Reproduction) -> Reproduction:
         made,
         oracle=direct.oracle.words,
         subject=direct.subject.words,
-        differs=tuple(f"{each.where.item}: {each.oracle} against {each.subject}" for each in direct.divergences[:12]),
+        differs=tuple(Differs(each.where.item, each.oracle, each.subject) for each in direct.divergences[:_SHOWN]),
         log=direct.subject.log,
     )
 

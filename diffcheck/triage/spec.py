@@ -23,7 +23,7 @@ def section(instruction: str, symptom: Symptom) -> str:
         )
     name = instruction.split(" ", 1)[0]
     if name not in BY_NAME:
-        return f"{SPEC}, 4.6 (Instructions)"
+        return f"{SPEC}, 4.7 (Modules, Instantiation): no instruction was found whose execution differs"
     kind, _, operation = name.partition(".")
     execution = f"4.6 (Instructions), `{name}`"
     if kind in _VECTOR:

@@ -141,8 +141,7 @@ class _Maker:
         for value, type_ in zip(call.args, call.type.params, strict=True):
             self.code.append(constant(type_) if value.type == "ref" else literal(value))
         self.code.append(plain("call", self.numbers[call.function]))
-        # Arguments may have become simpler since the symptom was found.
-        here = not self.symptom.row or call.name.partition("=")[0] == self.symptom.row.partition("=")[0]
+        here = call.name == self.symptom.row or not self.symptom.row
         for at in range(len(call.type.results) - 1, -1, -1):
             type_ = call.type.results[at]
             if here and self.symptom.kind in ("result", "outcome"):

@@ -17,6 +17,7 @@ from diffcheck.triage.issue import issue
 from diffcheck.triage.minimise import Minimiser
 from diffcheck.triage.reduce import Reducer, sizes
 from diffcheck.triage.reproduce import FILE, SCRIPT, reproduction, script
+from diffcheck.triage.symptom import symptoms
 from diffcheck.triage.text_form import text_form
 from diffcheck.wasm.draft import draft
 from diffcheck.witness import PREFIX
@@ -231,7 +232,8 @@ class Steps:
         if best is None:
             best = self.base
             self._better(best)
-        made = reproduction(session, self.symptom, best, self.state.rows)
+        symptom = self._seen_in(best)
+        made = reproduction(session, symptom, best, self.state.rows)
         shown = best
         if made.why:
             for each in (FILE, "standalone.wat"):
@@ -244,14 +246,22 @@ class Steps:
             text, tool = self._text(path / FILE)
         self.folder.write(SCRIPT, script(session, made, self.name))
         (path / SCRIPT).chmod(0o755)
-        self.folder.write("issue.md", issue(session, self.state, made, text, shown))
+        self.folder.write("issue.md", issue(session, msgspec.structs.replace(self.state, symptom=symptom), made, text, shown))
         self.say(
-            f"plain commands do not show it: {made.why}" if made.why else f"plain commands show it: {'; '.join(made.differs[:2])}"
+            f"plain commands do not show it: {made.why}"
+            if made.why
+            else f"plain commands show it: {'; '.join(map(str, made.differs[:2]))}"
         )
         if not tool:
             self.say("no text form: neither `wasm-tools print` nor `wasm2wat` is at hand and takes the module")
         self.save(standalone=made.why, printer=tool)
         self.finish("write")
+
+    def _seen_in(self, wasm: bytes) -> Symptom:
+        """The symptom as this module shows it: same signature, but rows, addresses and values of its own."""
+        report = self.session.run(wasm, self.state.rows)
+        found = [each for each in symptoms(report) if (each.signature, each.mode) == (self.symptom.signature, self.symptom.mode)]
+        return found[0] if found else self.symptom
 
     def _text(self, wasm: Path) -> tuple[str, str]:
         text, tool = text_form(wasm, self.session.reactor)

@@ -81,8 +81,8 @@ def test_a_divergence_becomes_a_folder_whose_script_shows_it(artifact: Path, eng
     assert "1000002" in counters[0]
     assert "1000001" in counters[1]
     issue = (folder / "issue.md").read_text()
-    assert "counter 0: 1000001" in issue
-    assert "counter 0: 1000002" in issue
+    assert "with `counter 0: 1000001`" in issue
+    assert "with `counter 0: 1000002`" in issue
     assert str(tmp_path) not in issue.replace(str(engine), "")
 
     before = (folder / "log.txt").read_text()
