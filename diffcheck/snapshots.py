@@ -79,7 +79,7 @@ def snapshot(  # noqa: PLR0913 - the options of the command
     rows: Sequence[str] = (),
     stub_imports: Unknown = "zero",
     full: bool = False,
-    deadline_s: float = 10.0,
+    deadline_s: float = 60.0,
     memory_bytes: int = 4 << 30,
     max_passes: int = 24,
     kilnd: str | None = None,

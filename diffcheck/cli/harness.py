@@ -7,7 +7,7 @@ from typing import Any
 
 import rich_click as click
 
-from diffcheck.cli.options import options
+from diffcheck.cli.options import option, options
 
 _EPILOG = (
     "Environment: WITNESS_MODULE, WITNESS_MANIFEST and WITNESS_OUTPUT, as witness sets them. Exit code 0 only if the snapshot is "
@@ -28,7 +28,9 @@ _EPILOG = (
               help="After a row that does not return go on in a new instance, and sum the counters.")  # fmt: skip
 @click.option("--full", is_flag=True,
               help="Read every value from the backend, window by window, also where its digest is the oracle's.")  # fmt: skip
-@options("stub-imports", "kilnd", "deadline", "memory-limit", "max-passes")
+@options("stub-imports", "kilnd")
+@option("deadline", default="60")  # one case, and nothing else waits for it: a slow machine should not cost the record
+@options("memory-limit", "max-passes")
 def command(backend: str, rows: tuple[str, ...], schema: Any, **given: Any) -> int:  # noqa: ANN401 - click's
     """Run a module for witness under any backend and write the snapshot that witness reads.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import rich_click as click
 
 from diffcheck import config
@@ -78,9 +79,11 @@ def _type(option: config.Option) -> Any:  # noqa: ANN401 - what click takes
     }[option.kind]
 
 
-def option(name: str) -> Callable[[FC], FC]:
-    """The click option for an entry of the table: environment variable and default are in its help."""
+def option(name: str, *, default: str | None = None) -> Callable[[FC], FC]:
+    """The click option for an entry of the table, with another default if one is given; variable and default are in its help."""
     entry = config.BY_NAME[name]
+    if default is not None:
+        entry = msgspec.structs.replace(entry, default=default)
     names = [entry.flag, entry.key] + ([entry.short] if entry.short else [])
     kind: dict[str, Any] = {"is_flag": True} if entry.kind == "flag" else {"type": _type(entry), "default": entry.default}
     if entry.metavar:

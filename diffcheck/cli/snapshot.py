@@ -7,7 +7,7 @@ from typing import Any
 
 import rich_click as click
 
-from diffcheck.cli.options import options
+from diffcheck.cli.options import option, options
 
 _EPILOG = (
     "In JSON, `values` has the i32 and i64 globals as numbers (unsigned for what witness added, as witness has them), and "
@@ -29,7 +29,9 @@ _EPILOG = (
 @click.option(
     "--format", "format_", type=click.Choice(("table", "json")), default="table", show_default=True, help="What to print."
 )
-@options("stub-imports", "kilnd", "deadline", "memory-limit", "max-passes")
+@options("stub-imports", "kilnd")
+@option("deadline", default="60")  # one case, and nothing else waits for it: a slow machine should not cost the record
+@options("memory-limit", "max-passes")
 def command(artifact: str, format_: str, **given: Any) -> int:  # noqa: ANN401 - the options of the table
     """Run an artifact and print its exported globals by name.
 

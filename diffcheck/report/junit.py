@@ -140,6 +140,8 @@ def _facts(case: CaseReport) -> Iterator[str]:
         yield pass_words(each)
         if each.applicable:
             yield f"{each.mode}: compared {words.compared(each.agreement)}" + (", vacuous" if each.vacuous else "")
+        for use in each.stubs[:_MAX_DIVERGENCES]:
+            yield f"{each.mode}: answered by a {use.kind} stub: {use.module} {use.name}, {plural(use.calls, 'call')}"
         for allowed in each.allowances[:_MAX_DIVERGENCES]:
             yield f"{each.mode}: let pass: {allowed.rule} ({allowed.section}), {plural(allowed.count, 'time')}"
     for sentence in case.not_done[:_MAX_DIVERGENCES]:

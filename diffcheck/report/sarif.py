@@ -15,7 +15,7 @@ from urllib.parse import quote
 
 import msgspec
 
-from diffcheck.report import words
+from diffcheck.report import summary, words
 from diffcheck.report.model import clusters
 from diffcheck.report.summary import cluster_verdict, kind_and_item
 from diffcheck.text import plural, visible
@@ -180,6 +180,10 @@ def render(report: Report) -> bytes:
 def _encode(report: Report, results: tuple[Result, ...], left_out: int) -> bytes:
     notes = [Notification("warning", Message(f"{plural(left_out, 'difference')} left out: over the limits of code scanning"))]
     told = [Notification("note", _message(f"{each.name}: {each.what}")) for each in report.engine_findings[:100]]
+    told += [
+        Notification("note", _message(f"{each.what} was called, answered by a {each.note} stub: {plural(each.count, 'time')}"))
+        for each in summary.stubs(report)[:100]
+    ]
     if report.notice:
         told.insert(0, Notification("warning", _message(report.notice)))
     rules = tuple(Rule(_rule_id(kind), _rule_name(kind), Message(f"Engines disagree: {text}.")) for kind, text in _RULES.items())
