@@ -150,6 +150,8 @@ def test_the_page_of_a_real_kilnd_has_its_date_and_binary_and_keeps_the_modules(
     assert re.search(r"^Measured on \d{4}-\d\d-\d\d ", ended.stdout, re.MULTILINE)
     assert hashlib.sha256(Path(real_kilnd).read_bytes()).hexdigest() in ended.stdout
     assert "| `get-random-u64` | real | real |" in ended.stdout
+    assert "| `wasi:io/streams` | 1 | 0 | 1 | some |" in ended.stdout
+    assert "| `wasi:random/random` | 1 | 1 | 1 | none |" in ended.stdout
     assert "kilnd --wasi: broken (real by call_indirect); kilnd: absent; wasmtime: absent" in ended.stdout
     kept = {each.name: each for each in (tmp_path / "kept").iterdir()}
     assert len(kept) == 3, "the two, and the artifact's own numbered name of one"

@@ -225,6 +225,7 @@ def _page(survey: Survey, day: dt.date, version: str) -> Iterator[str]:
     )
     for indirect in (False, True):
         yield from _summary(survey.probed, indirect=indirect)
+    yield from _what_to_stub(survey.probed)
     for module, group in groupby(survey.probed, lambda each: each.module):
         yield from (
             "",
@@ -247,6 +248,23 @@ def _summary(probed: Sequence[Probed], *, indirect: bool) -> Iterator[str]:
         sums += counted
         yield f"| {_code(package)} | {' | '.join(str(counted[each]) for each in VERDICTS)} |"
     yield f"| all | {' | '.join(str(sums[each]) for each in VERDICTS)} |"
+
+
+def _what_to_stub(probed: Sequence[Probed]) -> Iterator[str]:
+    """By interface: how many functions may be left to the engine, and which of the two ways of calling that depends on."""
+    yield from ("", "## Which interfaces are real, and which need stubs", "")
+    yield "An interface of which all functions are real both ways needs none.\n"
+    yield "| interface | functions | real both ways | real by `call_indirect` | to be stubbed |"
+    yield "| --- | ---: | ---: | ---: | --- |"
+    found: dict[str, dict[str, Probed]] = {}
+    for each in probed:
+        if not _NUMBERED.search(each.name):
+            found.setdefault(each.interface, {}).setdefault(each.name, each)
+    for interface, functions in found.items():
+        indirect = sum(each.indirect == "real" for each in functions.values())
+        both = sum(each.verdict == each.indirect == "real" for each in functions.values())
+        stubs = "none" if both == len(functions) else "all" if not indirect else "some"
+        yield f"| {_code(interface)} | {len(functions)} | {both} | {indirect} | {stubs} |"
 
 
 def _artifact(artifact: Artifact) -> Iterator[str]:
