@@ -141,9 +141,11 @@ def visible(bugs: list[Bug], case: int) -> list[Bug]:
 
 
 def hidden(bug: Bug, bugs: list[Bug], case: int) -> bool:
-    """Whether a living bug in the same case may keep this one from being seen."""
+    """Whether a living bug in the same case may keep this one from being seen; a flaky one may also change the state between two
+    executions of one comparison, which then cannot be finished.
+    """
     others = [each for each in bugs if each.alive and case in each.cases]
-    if bug.kind in ("counter", "memory"):
+    if bug.kind in ("counter", "memory") or any(each.flaky for each in others):
         return bool(others)
     return any(each.kind == "outcome" or (each.kind == "result" and each.row == bug.row) for each in others)
 
@@ -231,8 +233,9 @@ def nights(seed: int, *, verbose: bool = False) -> Score:
             before = score.wrong
             judge(score, told, report, bugs, known, world)
             if verbose and score.wrong > before:
-                print(f"seed {seed} night {number}: {told.of('new', 'returned', 'fixed', 'flaky')}")
-                print([(bug.kind, bug.row, bug.cases, bug.alive, bug.flaky) for bug in bugs])
+                print(f"seed {seed} night {number}: {score}")
+                print(*told.of("new", "returned", "fixed", "flaky", "masked"), sep="\n")
+                print(*((bug.kind, bug.row, bug.cases, bug.alive, bug.flaky) for bug in bugs), sep="\n")
             signatures = [
                 each.signature for each in told.of("new", "returned", "flaky")
                 if each.signature not in known.entries or known.entries[each.signature].fixed is not None

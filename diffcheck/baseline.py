@@ -283,6 +283,8 @@ def _is_known(each: PassReport, known: set[str]) -> bool:
 def _unlisted(shown: Seen, fixed: Entry | None) -> Standing:
     if fixed is not None and fixed.fixed is not None:
         why = f"it was gone in {visible(fixed.fixed.version or fixed.fixed.sha256[:12], 40)}"
+        if shown.flaky:  # where a trap that comes and goes is found is chance: a return is told once it is steady
+            return Standing(shown.signature, "flaky", shown.cases, fixed.issue, fixed.note, f"{why}, and shows up in some runs")
         return Standing(shown.signature, "returned", shown.cases, fixed.issue, fixed.note, why)
     return Standing(shown.signature, "flaky" if shown.flaky else "new", shown.cases, why=shown.what)
 

@@ -189,6 +189,15 @@ OPTIONS: Final = (
         recorded=False,
     ),
     Option(
+        "causes",
+        "number",
+        "How many of the clusters that are new are localised to the instruction that goes wrong, to tell which have one cause. "
+        "Each takes about ten runs of the subject. 0 is none.",
+        default="0",
+        metavar="N",
+        recorded=False,
+    ),
+    Option(
         "strict",
         "flag",
         "Exit with 1 also for what is fixed, for an entry of the baseline that is stale, expired or too narrow, "

@@ -8,10 +8,10 @@ import msgspec
 
 from diffcheck.errors import ConfigError
 from diffcheck.text import visible
-from diffcheck.verdict import totals, worst
+from diffcheck.verdict import Cause, totals, worst
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from diffcheck.verdict import CaseReport, PassReport, Report, Verdict
 
@@ -39,8 +39,19 @@ def merge(reports: Mapping[str, Report]) -> Report:
         cases=cases,
         interrupted=any(each.interrupted for each in shards),
         baseline=None,
+        causes=_causes(each for report in shards for each in report.causes),
         division="",
     )
+
+
+def _causes(told: Iterable[Cause]) -> tuple[Cause, ...]:
+    """The causes of all shards, one a name, the one with most clusters first."""
+    found: dict[str, dict[str, str]] = {}
+    for each in told:
+        for signature, place in zip(each.signatures, each.places, strict=True):
+            found.setdefault(each.name, {}).setdefault(signature, place)
+    joined = [Cause(name, tuple(places), tuple(places.values())) for name, places in found.items()]
+    return tuple(sorted(joined, key=lambda each: (-len(each.signatures), each.name)))
 
 
 def _check_whole(reports: Mapping[str, Report]) -> None:

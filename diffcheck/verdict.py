@@ -254,6 +254,16 @@ class BaselineReport(msgspec.Struct, frozen=True):
         return tuple(each for each in self.standings if each.state in states)
 
 
+class Cause(msgspec.Struct, frozen=True):
+    """An instruction that an engine gets wrong, in words, with the signatures of the clusters that come of it, and for each of them
+    where it does so first.
+    """
+
+    name: str
+    signatures: tuple[str, ...]
+    places: tuple[str, ...]
+
+
 class Report(msgspec.Struct, frozen=True):
     """A run: what ``reports/report.json`` holds. ``division`` is that of its shards, where it is one."""
 
@@ -271,6 +281,7 @@ class Report(msgspec.Struct, frozen=True):
     interrupted: bool = False
     baseline: BaselineReport | None = None
     division: str = ""
+    causes: tuple[Cause, ...] = ()
 
 
 def worst(verdicts: list[Verdict]) -> Verdict:

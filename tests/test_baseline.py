@@ -137,6 +137,7 @@ def test_a_known_bug_that_shows_up_now_and_then_is_known_and_is_marked_as_flaky(
     assert changed.entries["a"].flaky
     assert "flaky" in lines[0]
     assert state(told)[0] == {"a": "flaky"}
+    assert state(told, entry(fixed=SINCE))[0] == {"a": "flaky"}
 
 
 def test_add_update_prune_say_what_they_change():

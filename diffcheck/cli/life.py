@@ -90,6 +90,23 @@ def lives(report: Report, reports: Path) -> dict[str, Life]:
     return {key: life(standings.get(key), strips.get(key, ())) for key in {**standings, **strips}}
 
 
+def caused(report: Report, wanted: Request, most: int) -> Report:
+    """The report with the causes of up to ``most`` clusters that are new; localising takes time, so it is said."""
+    from diffcheck.report.model import clusters  # noqa: PLC0415 - only where it is used
+    from diffcheck.triage import causes  # noqa: PLC0415 - as above
+
+    if report.baseline is not None and report.baseline.file:
+        new = [each.signature for each in report.baseline.of("new", "returned")]
+    else:
+        new = [each.signature for each in clusters(report)]
+    places = causes.places(report, new)
+    if not places or report.interrupted or not most:
+        return report
+    left = f", {len(places) - most} more are not" if len(places) > most else ""
+    click.echo(f"localising {min(most, len(places))} new clusters{left}", err=True)
+    return msgspec.structs.replace(report, causes=causes.tell(wanted, places[:most]))
+
+
 def remember(report: Report, reports: Path) -> None:
     """Add the run to the history; one that cannot be written is said and costs the run nothing else."""
     from diffcheck import history  # noqa: PLC0415 - sqlite3, only for a run

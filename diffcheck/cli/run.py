@@ -63,6 +63,7 @@ def _run(
             raise KeyboardInterrupt
         raise RuntimeError("the run ended before it began")
     report = known.apply(collector.report())
+    report = life.caused(report, request(paths, given), given["causes"])
     results.tell(report, reports, named)
     if failed is not None:
         raise failed

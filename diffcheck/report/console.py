@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console, RenderableType
 
-    from diffcheck.verdict import CaseReport, Report
+    from diffcheck.verdict import CaseReport, Cause, Report
 
 _MAX_CLUSTERS: Final = 25
 _MAX_CASES: Final = 40
@@ -50,6 +50,8 @@ def blocks(report: Report, width: int, stored: str) -> Iterator[RenderableType]:
             yield Group(Text(heading, style=words.HEADING), body)
     if found:
         yield _diverged(report, found, width)
+    if report.causes:
+        yield _list("causes: the instruction that goes wrong, and where it does so first", map(_cause, report.causes))
     open_cases = [case for case in report.cases if _is_open(case)]
     if open_cases:
         yield _open(open_cases, width)
@@ -70,6 +72,12 @@ def blocks(report: Report, width: int, stored: str) -> Iterator[RenderableType]:
     if report.notice:
         yield notice(report.notice)
     yield summary(report, found, stored)
+
+
+def _cause(each: Cause) -> Text:
+    more = f"; and {plural(len(each.places) - 1, 'more cluster')}" if len(each.places) > 1 else ""
+    signatures = ", ".join(visible(one, 20) for one in each.signatures[:_MAX_NAMES])
+    return Text(f"{visible(each.name, 200)} ({signatures}): {visible(each.places[0], 400)}{more}")
 
 
 def summary(report: Report, found: tuple[Cluster, ...], stored: str) -> Group:

@@ -106,8 +106,10 @@ class Localiser:
 
     # The row.
 
-    def rows(self, wanted: str = "") -> Rows | Localised:
-        """The rows on which something differs, by a capsule pass; ``wanted`` is a row to look at, by its name."""
+    def rows(self, wanted: str = "", *, alone: bool = False) -> Rows | Localised:
+        """The rows on which something differs, by a capsule pass; ``wanted`` is a row to look at, by its name, ``alone`` whether
+        without those before it.
+        """
         plan = self.plan
         assert plan.capsule is not None, "the caller looked"  # noqa: S101
         one = Side(self.oracle, plan.oracle_capsule or plan.capsule, plan.limits, self.host, whole=True)
@@ -118,7 +120,8 @@ class Localiser:
         if wanted:
             if wanted not in names:
                 raise RunFailedError(f"there is no row {visible(wanted)}", hint=f"rows are: {', '.join(map(visible, names[:12]))}")
-            return Rows(0, names.index(wanted) + 1, watched.flags, wanted, report.reason, other.cost.executions)
+            first = names.index(wanted) if alone else 0
+            return Rows(first, names.index(wanted) + 1, watched.flags, wanted, report.reason, other.cost.executions)
         if watched.found is None:
             why = f"the engines do not differ on the capsule: {report.verdict}" + (f" ({report.reason})" if report.reason else "")
             return self._answer("none", why=why, row_runs=other.cost.executions)
@@ -128,9 +131,9 @@ class Localiser:
 
     # The search.
 
-    def localise(self, wanted: str = "") -> Localised:
-        """Everything: the row, the function, the instruction."""
-        rows = self.rows(wanted)
+    def localise(self, wanted: str = "", *, alone: bool = False) -> Localised:
+        """Everything: the row, the function, the instruction; ``wanted`` and ``alone`` as for ``rows``."""
+        rows = self.rows(wanted, alone=alone)
         if isinstance(rows, Localised):
             return rows
         self.say(f"row {rows.row or '(whole instance)'}: {rows.what}")

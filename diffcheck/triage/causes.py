@@ -1,0 +1,108 @@
+"""Which clusters have one cause: each is localised in the row that it shows in, and those where one instruction goes wrong are joined.
+
+A signature says where a difference shows, and stays the same from night to night; a cause says what the engine does wrong, over all
+artifacts. The cause is the instruction's name and what became of it (another value, a trap, no trap, another way), without operands.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from diffcheck import backend, process
+from diffcheck.errors import DiffcheckError
+from diffcheck.runner import plan as plans
+from diffcheck.runner.once import Wanted, case_of
+from diffcheck.runner.run import choose
+from diffcheck.triage.localise import Localiser
+from diffcheck.verdict import Cause
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from diffcheck.backend import Backend, Host, Oracle
+    from diffcheck.runner.plan import Plan
+    from diffcheck.runner.request import Request
+    from diffcheck.triage.result import Localised
+    from diffcheck.verdict import Report
+
+
+class Place(msgspec.Struct, frozen=True):
+    """Where a signature shows first: the case, its artifact and the row."""
+
+    signature: str
+    case: str
+    artifact: str
+    row: str
+
+
+def places(report: Report, signatures: Iterable[str]) -> list[Place]:
+    """The first capsule difference under each of these signatures; one that shows in the state of an instance has no row."""
+    found: dict[str, Place] = {}
+    for case in report.cases:
+        for each in case.passes:
+            for one in each.divergences if each.mode == "capsule" else ():
+                found.setdefault(one.signature, Place(one.signature, case.case, case.artifact, one.where.row))
+    return [found[signature] for signature in dict.fromkeys(signatures) if signature in found]
+
+
+def tell(request: Request, wanted: list[Place]) -> tuple[Cause, ...]:
+    """The causes of these clusters, the one with most of them first; a cluster that cannot be localised has none."""
+    engines = choose(request)
+    found: dict[str, list[tuple[Place, Localised]]] = {}
+    with process.Reactor() as reactor, process.private_folder() as folder:
+        host = backend.Host(reactor, folder)
+        oracle = backend.create(request.oracle, engines.options)
+        subject = backend.create(engines.subject, engines.options)
+        try:
+            if isinstance(oracle, backend.Oracle):
+                for place, answer in _answers(request, wanted, oracle, subject, host):
+                    name = cause(answer)
+                    if name:
+                        found.setdefault(name, []).append((place, answer))
+        finally:
+            subject.close()
+            oracle.close()
+    told = [
+        Cause(name, tuple(place.signature for place, _ in each), tuple(f"{place.case}: {answer}" for place, answer in each))
+        for name, each in found.items()
+    ]
+    return tuple(sorted(told, key=lambda each: (-len(each.signatures), each.name)))
+
+
+def _answers(
+    request: Request, wanted: list[Place], oracle: Oracle, subject: Backend, host: Host
+) -> Iterator[tuple[Place, Localised]]:
+    made: dict[str, Plan] = {}
+    for place in wanted:
+        try:
+            if place.artifact not in made:
+                made[place.artifact] = plans.make(case_of(Wanted(place.artifact)), request, oracle, oracle, subject, host)
+            answer = localised(made[place.artifact], request, oracle, subject, host, place.row)
+        except DiffcheckError:
+            continue  # what cannot be localised stays a cluster of its own
+        if answer is not None:
+            yield place, answer
+
+
+def localised(plan: Plan, request: Request, oracle: Oracle, subject: Backend, host: Host, row: str) -> Localised | None:
+    """Where it goes wrong in a row, by that row alone: on an instance that others had before, the first wrong instruction may be
+    theirs. Where it does not go wrong alone, by all rows up to it; without a row, by the first that differs. None without a capsule.
+    """
+    if plan.capsule is None or plan.module is None:
+        return None
+    localiser = Localiser(plan, request, oracle, subject, host)
+    answer = localiser.localise(row, alone=bool(row))
+    return answer if answer.depth == "instruction" or not row else localiser.localise(row)
+
+
+def cause(answer: Localised) -> str:
+    """What goes wrong, without what drifts; empty where no instruction was found."""
+    if answer.depth != "instruction":
+        return ""
+    name = answer.instruction.split(" ", 1)[0]
+    for verb, words in (("", answer.subject), ("not ", answer.oracle)):
+        if words.startswith(("trapped", "crashed", "timed out", "refused")):
+            return f"{name} has {verb}{words}"
+    return f"{name} gives another value" if answer.why.endswith("results differ") else f"{name} goes another way"
