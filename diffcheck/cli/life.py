@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import rich_click as click
 
-from diffcheck.text import visible
+from diffcheck.text import plural, visible
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -102,9 +102,15 @@ def caused(report: Report, wanted: Request, most: int) -> Report:
     places = causes.places(report, new)
     if not places or report.interrupted or not most:
         return report
-    left = f", {len(places) - most} more are not" if len(places) > most else ""
-    click.echo(f"localising {min(most, len(places))} new clusters{left}", err=True)
-    return msgspec.structs.replace(report, causes=causes.tell(wanted, places[:most]))
+    chosen = places[:most]
+    click.echo(f"localising {plural(len(chosen), 'new cluster')} of {len(new)}", err=True)
+    told = causes.tell(wanted, chosen)
+    without = len(chosen) - sum(len(each.signatures) for each in told)
+    if without:
+        click.echo(
+            f"{plural(without, 'cluster')} could not be localised to an instruction (`diffcheck localise` says why)", err=True
+        )
+    return msgspec.structs.replace(report, causes=told)
 
 
 def remember(report: Report, reports: Path) -> None:
