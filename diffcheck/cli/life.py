@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import rich_click as click
 
+from diffcheck.errors import DiffcheckError
 from diffcheck.text import plural, visible
 
 if TYPE_CHECKING:
@@ -104,12 +105,15 @@ def caused(report: Report, wanted: Request, most: int) -> Report:
         return report
     chosen = places[:most]
     click.echo(f"localising {plural(len(chosen), 'new cluster')} of {len(new)}", err=True)
-    told = causes.tell(wanted, chosen)
+    try:
+        told = causes.tell(wanted, chosen)
+    except (DiffcheckError, KeyboardInterrupt) as error:  # what the run found is reported all the same
+        click.echo(f"note: nothing was localised: {visible(str(error) or 'interrupted', 500)}", err=True)
+        return report
     without = len(chosen) - sum(len(each.signatures) for each in told)
     if without:
-        click.echo(
-            f"{plural(without, 'cluster')} could not be localised to an instruction (`diffcheck localise` says why)", err=True
-        )
+        why = "`diffcheck localise` says why"
+        click.echo(f"{plural(without, 'cluster')} could not be localised to an instruction ({why})", err=True)
     return msgspec.structs.replace(report, causes=told)
 
 

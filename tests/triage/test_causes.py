@@ -1,0 +1,70 @@
+"""Clusters of different artifacts are joined where one instruction goes wrong."""
+
+import random
+
+import pytest
+from msgspec.structs import replace
+
+from diffcheck.faults.engine import FaultyBackend
+from diffcheck.merged import _causes
+from diffcheck.triage import causes
+from diffcheck.triage.result import Localised
+from diffcheck.verdict import Cause
+from tests.doubles.instruction_faults import draw
+from tests.report import samples
+from tests.runner.test_run import artifact
+from tests.test_baseline import difference, report
+from tests.triage.trials import Bench
+
+PLAIN = '(module (func (export "run_row_0") (result i32) i32.const 20 i32.const 3 i32.mul))'
+DEEP = """(module (func $area (param i32) (result i32) local.get 0 i32.const 5 i32.mul)
+  (func (export "run_row_0") (result i32) i32.const 2) (func (export "run_row_1") (result i32) i32.const 8 call $area))"""
+
+
+def found(**fields):
+    return Localised("instruction", "a.wasm", **{"instruction": "i32.div_s", "why": "control goes on otherwise", **fields})
+
+
+@pytest.mark.parametrize(
+    ("answer", "name"),
+    [
+        (found(oracle="3", subject="4", why="the two results differ"), "i32.div_s gives another value"),
+        (found(oracle="gave 3", subject="trapped: integer overflow"), "i32.div_s has trapped: integer overflow"),
+        (
+            found(oracle="trapped: integer divide by zero", subject="did not trap"),
+            "i32.div_s has not trapped: integer divide by zero",
+        ),
+        (found(oracle="went on to `a`", subject="went on to `b`", instruction="br_if 0"), "br_if goes another way"),
+        (Localised("row", "a.wasm"), ""),
+    ],
+)
+def test_a_cause_is_the_instruction_and_what_became_of_it(answer, name):
+    assert causes.cause(answer) == name
+
+
+def test_a_signature_is_looked_for_where_it_shows_first():
+    passes = [samples.diverged([difference("a", "f"), difference("a", "g"), difference("b", "h")])]
+    told = report(samples.case("x", passes, "diverge"), samples.case("y", passes, "diverge"))
+    assert [(each.signature, each.case, each.row) for each in causes.places(told, ["b", "nothing", "a", "b"])] == [
+        ("b", "x", "h"), ("a", "x", "f"),
+    ]  # fmt: skip
+
+
+def test_one_instruction_that_goes_wrong_in_two_artifacts_is_one_cause(tmp_path, host):
+    bench = Bench(host.reactor, tmp_path)
+    told = []
+    for name, text, row in (("plain", PLAIN, "run_row_0"), ("deep", DEEP, "run_row_1")):
+        plan = bench.plan(str(artifact(tmp_path, name, text)))
+        planted = replace(draw(random.Random(1), plan.module, plan.artifact, "integer"), divisor=1, residue=0, skip=0)
+        subject = FaultyBackend(bench.inner, planted.fault(plan.module), words=True)
+        told.append(causes.cause(causes.localised(plan, bench.request, bench.oracle, subject, host, row)))
+    bench.close()
+    assert told == ["i32.mul gives another value"] * 2
+
+
+def test_the_causes_of_shards_are_joined_by_name():
+    one, other = Cause("x", ("a",), ("p: 1",)), Cause("y", ("b", "c"), ("q: 2", "r: 3"))
+    assert _causes([one, other, Cause("x", ("d", "a", "e"), ("s", "t", "u"))]) == (
+        Cause("x", ("a", "d", "e"), ("p: 1", "s", "u")),
+        other,
+    )
