@@ -262,7 +262,7 @@ def judge(score: Score, told: BaselineReport, report: Report, bugs: list[Bug], k
     score.masked += len(told.of("masked"))
     score.false_new += len((new | returned) - alive) + len(new & known.entries.keys())
     score.missed_new += len(unknown - new - flaky)  # a bug that a flaky one hides in some runs is told as flaky, the same morning
-    score.missed_return += len(gone - returned)
+    score.missed_return += len(gone - returned - flaky)
     score.false_fixed += len(fixed & alive)
     score.missed_fixed += len(fixes - fixed)
 

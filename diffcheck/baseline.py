@@ -238,8 +238,13 @@ def _steady(signature: str, each: PassReport) -> bool:
 
 
 def words(divergence: Divergence) -> str:
-    """A divergence in a line, without its values, which drift: ``result 0 of f, br_if in f (leap.c:12)``."""
+    """A divergence in a line, without its values, which drift: ``result 0 of f, br_if in f (leap.c:12)``.
+
+    How a run ended does not drift, so that is said.
+    """
     where = divergence.where
+    if divergence.kind == "outcome":
+        return visible(f"{where.function or 'the module'}: {divergence.oracle} against {divergence.subject}", 160)
     item = where.item if where.item.startswith(divergence.kind) else f"{divergence.kind} {where.item}".strip()
     code = " in ".join(part for part in (where.branch, where.function) if part)
     line = f" ({where.file}{'' if where.line is None else f':{where.line}'})" if where.file else ""
@@ -323,6 +328,8 @@ def _unseen(  # noqa: PLR0911 - one line a reason
         return "not run", "not all of its cases had a complete run"
     if "masked" in says:
         return "masked", "another difference in its place comes before it"
+    if "flaky" in says:
+        return "absent", "one of its cases did not come to the same each time, so that it does not show up says little"
     if entry.since.sha256 and entry.since.sha256 == report.subject.sha256:
         return "absent", "the subject is the one it was seen in"
     if entry.flaky:
@@ -336,11 +343,18 @@ def _says(entry: Entry, case: CaseReport) -> EntryState:
         found = next((each for each in case.passes if each.mode == mode and each.applicable), None)
         if found is None or found.verdict not in ("agree", "diverge", "known", "flaky"):
             return "not run"
+        if any((run.verdict, set(run.signatures)) != (_first(found), set(found.signatures)) for run in found.repeats):
+            return "flaky"
         if found.divergences and (not entry.rows or any(_may_hide(each, entry) for each in found.divergences)):
             return "masked"
         if found.divergences_total > len(found.divergences):
             return "masked"
     return "fixed" if case.passes else "not run"
+
+
+def _first(seen: PassReport) -> str:
+    """The verdict of the first run of a pass that was run again."""
+    return "diverge" if seen.divergences else "agree"
 
 
 def _may_hide(divergence: Divergence, entry: Entry) -> bool:

@@ -61,6 +61,14 @@ OPTIONS: Final = (
         default="auto",
         metavar="NAME",
     ),
+    Option(
+        "subject-version",
+        "text",
+        "What the subject's version is called in reports, the baseline and the history (a release, a commit); kilnd does not tell "
+        "its own.",
+        default_help="what the engine says",
+        metavar="TEXT",
+    ),
     Option("oracle", "text", "The engine that is taken to be right.", default="wasmtime", metavar="NAME"),
     Option("kilnd", "path", "The kilnd program.", default_help="looked for on PATH", metavar="PATH"),
     Option(

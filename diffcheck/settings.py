@@ -123,9 +123,13 @@ def _value(option: config.Option, value: object, folder: Path) -> str | int | fl
         )
     assert isinstance(value, (str, int, float, bool)), "one of the types"  # noqa: S101 - for the type checker
     if option.kind == "choice" and value not in option.choices:
-        near = _nearest(str(value), option.choices)
+        near = nearest(str(value), option.choices)
         hint = f"did you mean {near}?" if near else f"it can be {', '.join(option.choices)}"
         raise ConfigError(f"{option.name} cannot be {visible(str(value), 40)!r}", hint=hint)
+    if value == "":
+        raise ConfigError(
+            f"{option.name} is empty", hint=f"remove the line: the default is {option.default_help or option.default}"
+        )
     if option.kind == "path":
         return _shown(folder / str(value))
     if option.name in _COMMANDS and ":" in str(value):
@@ -165,7 +169,7 @@ def _backends(raw: object, folder: Path) -> dict[str, str]:
         if not isinstance(command, str) or not command.strip():
             raise ConfigError(f"{where} has no command", hint='add command = "..."')
         if protocol not in PROTOCOLS:
-            near = _nearest(str(protocol), PROTOCOLS)
+            near = nearest(str(protocol), PROTOCOLS)
             hint = f"did you mean {near}?" if near else f"it can be {' or '.join(PROTOCOLS)}"
             raise ConfigError(f"{where}.protocol cannot be {visible(repr(protocol), 40)}", hint=hint)
         found[name] = f"{protocol}:{_from(folder, command)}"
@@ -174,10 +178,11 @@ def _backends(raw: object, folder: Path) -> dict[str, str]:
 
 def _unknown(key: str, known: Iterable[str], where: str) -> ConfigError:
     names = list(known)
-    near = _nearest(key, names)
+    near = nearest(key, names)
     hint = f"did you mean {where}{near}?" if near else f"the keys are {', '.join(names)}"
     return ConfigError(f"unknown key {where}{visible(key, 60)}", hint=hint)
 
 
-def _nearest(word: str, known: Iterable[str]) -> str:
+def nearest(word: str, known: Iterable[str]) -> str:
+    """The name that is most like a word; empty where none is."""
     return next(iter(difflib.get_close_matches(word[:64].replace("_", "-"), list(known), 1)), "")

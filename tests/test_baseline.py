@@ -116,6 +116,14 @@ def test_what_becomes_of_an_entry(told, listed, expected):
     assert state(told, listed)[0]["a"] == expected
 
 
+def test_nothing_is_called_fixed_where_a_case_comes_to_something_else_each_time():
+    runs = (Repeat("agree"), Repeat("diverge", ("b",)), Repeat("agree"))
+    told = report(samples.case("x", [replace(samples.agreed(), verdict="flaky", repeats=runs)], "flaky"))
+    assert state(told, entry())[0] == {"a": "absent", "b": "flaky"}
+    told = report(samples.case("x", [replace(samples.agreed(), repeats=(Repeat("agree"),) * 12)]))
+    assert state(told, entry())[0] == {"a": "fixed"}
+
+
 def test_another_engine_s_entries_say_nothing_of_this_one():
     states, after = state(report(diverging("x", "a"), subject="other"), entry())
     assert (states, after.cases[0].verdict) == ({"a": "new"}, "diverge")

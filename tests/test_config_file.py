@@ -7,6 +7,7 @@ import pytest
 from diffcheck import settings
 from diffcheck.cli import main as entry
 from diffcheck.errors import ConfigError
+from diffcheck.report import json_
 
 
 @pytest.fixture
@@ -50,6 +51,7 @@ def test_without_a_repository_only_the_working_folder_counts(tmp_path):
         ("[backends.x]\nprotocol = 'wasi'", "backends.x has no command", "add command"),
         ("[backends.x]\ncommand = 'y'\nprotocol = 'wasii'", "backends.x.protocol cannot be", "did you mean wasi?"),
         ("jobs = ", "is no TOML", "correct the line"),
+        ("kilnd = ''", "kilnd is empty", "looked for on PATH"),
     ],
 )
 def test_what_is_wrong_is_an_error_with_the_nearest_right_name(repository, written, message, hint):
@@ -107,3 +109,41 @@ def test_commands_run_from_the_repository_s_root_or_when_they_are_trusted(reposi
     (repository / "sub" / "diffcheck.toml").rename(repository / "diffcheck.toml")
     assert entry.run(["plan", "x.wat"]) == 0
     assert "the subject is run as" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("written", "message"),
+    [
+        ("deadline = -3", "deadline: -3.0 is not in the range"),
+        ("jobs = 0", "jobs: 0 is not in the range"),
+        ("memory-limit = '3 parsecs'", "memory-limit: '3 parsecs' is no size"),
+    ],
+)
+def test_a_value_that_the_option_refuses_is_told_with_the_file(repository, capsys, written, message):
+    (repository / "diffcheck.toml").write_text(written)
+    assert entry.run(["config"]) == 2
+    assert f"diffcheck.toml: {message}" in capsys.readouterr().err
+
+
+ENGINE = """\
+subject = "mine"
+[backends.mine]
+command = "{engine}"
+"""
+
+
+def test_an_engine_is_named_in_four_lines_and_goes_by_that_name(repository, capsys, standin_kilnd):
+    (repository / "x.wat").write_text('(module (func (export "run") (result i32) i32.const 7))')
+    (repository / "x.toml").write_text("[expect]\nmine = 'diverge'\n")
+    (repository / "diffcheck.toml").write_text(ENGINE.format(engine=standin_kilnd()) + "protocol = 'harness'\n")
+    assert entry.run(["run", "x.wat", "--subject-version", "1.2"]) == 3
+    told = capsys.readouterr()
+    assert "the subject is run as" in told.err
+    assert told.err.count("the subject is run as") == 1
+    report = json_.read(repository / "reports" / "report.json")
+    assert (report.subject.name, report.subject.version, report.cases[0].verdict) == ("mine", "1.2", "agree")
+    assert report.cases[0].expected == "diverge"
+    assert entry.run(["backends"]) == 0
+    assert "mine  harness:" in capsys.readouterr().out
+    assert entry.run(["run", "x.wat", "--subject", "mien"]) == 2
+    assert "did you mean mine?" in capsys.readouterr().err

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import rich_click as click
 
+from diffcheck.cli import configured
 from diffcheck.cli.options import options
+from diffcheck.text import visible
 
 
 @click.command("backends")
@@ -15,4 +17,7 @@ def command(kilnd: str | None) -> int:
     from diffcheck.report import tables, words  # noqa: PLC0415 - rich, only where it is used
 
     tables.backends(probe.look({"kilnd": kilnd} if kilnd else {}), words.console())
+    found = configured.in_force()
+    for name, spec in found.backends.items():
+        click.echo(f"{visible(name, 60)}  {visible(spec, 300)}  (named in {visible(found.file)})")
     return 0

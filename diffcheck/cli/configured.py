@@ -32,9 +32,25 @@ def load(ctx: click.Context, command: str, *, trust: bool) -> None:
             f"{visible(found.file)} says what to run ({visible(found.commands[0])}), and it is not in a repository's root",
             hint="read it, then give --trust-config",
         )
+    _check(found)
     values = {each.key: found.values[each.name] for each in config.OPTIONS if each.name in found.values}
     taken = {key: value for key, value in values.items() if key in takes}
     ctx.default_map = {command: dict.fromkeys(subcommands, taken) if subcommands else taken}
+
+
+def _check(found: settings.Settings) -> None:
+    """What the options would refuse is refused with the file's name."""
+    from diffcheck.cli.options import type_of  # noqa: PLC0415 - it imports this module
+
+    for each in config.OPTIONS:
+        if each.name in found.values:
+            try:
+                type_of(each).convert(found.values[each.name], None, None)
+            except click.UsageError as error:
+                raise ConfigError(
+                    f"{visible(found.file)}: {each.name}: {visible(error.message, 300)}",
+                    hint=f"see `diffcheck run --help`, {each.flag}",
+                ) from error
 
 
 def in_force() -> settings.Settings:
@@ -47,10 +63,28 @@ def engine(key: str, name: str) -> str:
     """The backend that an option's value names, by the file's own names too; says on stderr what the file has us run."""
     found = in_force()
     spec = found.backends.get(name, name)
+    if found.backends and spec == name and ":" not in name and name != "auto":
+        _look_near(name, found)
     told = source(key)
     if spec != name or (":" in spec and told is not None and told.name == "DEFAULT_MAP"):
         click.echo(f"note: the {key} is run as {visible(found.file)} says: {visible(spec, 1000)}", err=True)
     return spec
+
+
+def called(name: str) -> str:
+    """What the file calls an engine, which is then its name in reports; empty for one that has a name of its own."""
+    return name if name in in_force().backends else ""
+
+
+def _look_near(name: str, found: settings.Settings) -> None:
+    """Refuse a name that is neither the file's nor a backend's."""
+    from diffcheck import backend  # noqa: PLC0415 - only where the file names engines
+
+    known = [*found.backends, *backend.factories()]
+    if name not in known:
+        near = settings.nearest(name, known)
+        hint = f"did you mean {near}?" if near else f"there are {', '.join(visible(each, 60) for each in known)}"
+        raise ConfigError(f"there is no backend {visible(name, 60)!r}", hint=hint)
 
 
 def source(key: str) -> ParameterSource | None:

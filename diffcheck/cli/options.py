@@ -64,7 +64,8 @@ class _Seconds(click.FloatRange):
         return "up to a day"
 
 
-def _type(option: config.Option) -> Any:  # noqa: ANN401 - what click takes
+def type_of(option: config.Option) -> Any:  # noqa: ANN401 - what click takes
+    """The click type of an option's values."""
     return {
         "text": click.STRING,
         "path": click.STRING,
@@ -85,7 +86,7 @@ def option(name: str, *, default: str | None = None) -> Callable[[FC], FC]:
     if default is not None:
         entry = msgspec.structs.replace(entry, default=default)
     names = [entry.flag, entry.key] + ([entry.short] if entry.short else [])
-    kind: dict[str, Any] = {"is_flag": True} if entry.kind == "flag" else {"type": _type(entry), "default": entry.default}
+    kind: dict[str, Any] = {"is_flag": True} if entry.kind == "flag" else {"type": type_of(entry), "default": entry.default}
     if entry.metavar:
         kind["metavar"] = entry.metavar
     return click.option(
@@ -122,6 +123,8 @@ def request(paths: tuple[str, ...], given: dict[str, Any]) -> Request:
         "cluster": config.parse_executor(given.get("executor") or "local"),
         "options": {"kilnd": given["kilnd"]} if given.get("kilnd") else {},
         **{key: configured.engine(key, given[key]) for key in ("subject", "oracle") if given.get(key)},
+        "subject_name": configured.called(given.get("subject") or ""),
+        "subject_version": given.get("subject_version"),
         **{name: given.get(name) for name in ("mode", "rows", "stub_imports", "max_passes", "confirm", "verbose", "resume")},
     }
     return Request(paths, **{name: value for name, value in fields.items() if value is not None})

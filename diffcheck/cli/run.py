@@ -52,8 +52,9 @@ def _run(
     collector = Collector(recorded(given))
     known = life.Known(baseline, strict=strict)
     failed: DiffcheckError | None = None
+    wanted = request(paths, given)
     try:
-        interrupted = _collect(known.request(life.timed(life.journaled(request(paths, given), reports), reports, given)), collector)
+        interrupted = _collect(known.request(life.timed(life.journaled(wanted, reports), reports, given)), collector)
     except DiffcheckError as error:
         if not collector.any_finished:
             raise
@@ -63,7 +64,7 @@ def _run(
             raise KeyboardInterrupt
         raise RuntimeError("the run ended before it began")
     report = known.apply(collector.report())
-    report = life.caused(report, request(paths, given), given["causes"])
+    report = life.caused(report, wanted, given["causes"])
     results.tell(report, reports, named)
     if failed is not None:
         raise failed

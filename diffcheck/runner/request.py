@@ -23,7 +23,8 @@ class Request(msgspec.Struct, frozen=True):
     run that was stopped goes on. ``cache`` is the folder of the cache, empty for none, and ``cache_bytes`` its bound; ``keys`` are
     the engines' there, by role, as ``run`` works them out. ``times_ns`` is what cases took before: the longest go first. ``shard``
     is which part of the run this is, of how many: the division is by ``shard_times_ns``, the same on every machine. ``cluster`` is
-    the address of a Dask scheduler, empty for this machine.
+    the address of a Dask scheduler, empty for this machine. ``subject_name`` is what the configuration file calls the subject,
+    ``subject_version`` what its user does.
     """
 
     paths: tuple[str, ...]
@@ -48,6 +49,8 @@ class Request(msgspec.Struct, frozen=True):
     cache_bytes: int = 2 << 30
     keys: dict[str, str] = {}
     times_ns: dict[str, int] = {}
+    subject_name: str = ""
+    subject_version: str = ""
     shard: tuple[int, int] | None = None
     shard_times_ns: dict[str, int] = {}
     cluster: str = ""

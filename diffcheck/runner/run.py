@@ -86,7 +86,14 @@ def choose(request: Request) -> Engines:
             "oracle": cache.engine_key(oracle_backend, request.oracle),
             "subject": cache.engine_key(subject, name),
         }
-    return Engines(name, identity, oracle, notice, options, keys)
+    return Engines(name, _as_called(identity, request), oracle, notice, options, keys)
+
+
+def _as_called(identity: Identity, request: Request) -> Identity:
+    """The subject under the names that its user has for it and its version."""
+    return msgspec.structs.replace(
+        identity, name=request.subject_name or identity.name, version=request.subject_version or identity.version
+    )
 
 
 def _preparing() -> dict[str, str]:

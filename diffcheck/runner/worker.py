@@ -95,7 +95,8 @@ class Worker:
     def __init__(self, setup: Setup, reactor: process.Reactor) -> None:
         self.request = setup.request
         # An engine against itself should agree, whatever a case expects of it against another.
-        self.subject_name = "default" if setup.subject == setup.request.oracle else setup.subject
+        own = setup.request.subject_name or setup.subject
+        self.subject_name = "default" if setup.subject == setup.request.oracle else own
         self.host: Host = backend.Host(reactor, Path(setup.folder), setup.live)
         self.oracle: Backend = backend.create(setup.request.oracle, setup.request.options)
         judge = self.oracle if isinstance(self.oracle, backend.Oracle) else backend.create(JUDGE, {})
