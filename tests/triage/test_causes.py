@@ -5,8 +5,12 @@ import random
 import pytest
 from msgspec.structs import replace
 
+from diffcheck import backend
 from diffcheck.faults.engine import FaultyBackend
 from diffcheck.merged import _causes
+from diffcheck.runner import plan as plans
+from diffcheck.runner.once import Wanted, case_of
+from diffcheck.runner.request import Request
 from diffcheck.triage import causes
 from diffcheck.triage.result import Localised
 from diffcheck.verdict import Cause
@@ -14,7 +18,6 @@ from tests.doubles.instruction_faults import draw
 from tests.report import samples
 from tests.runner.test_run import artifact
 from tests.test_baseline import difference, report
-from tests.triage.trials import Bench
 
 PLAIN = '(module (func (export "run_row_0") (result i32) i32.const 20 i32.const 3 i32.mul))'
 DEEP = """(module (func $area (param i32) (result i32) local.get 0 i32.const 5 i32.mul)
@@ -51,14 +54,16 @@ def test_a_signature_is_looked_for_where_it_shows_first():
 
 
 def test_one_instruction_that_goes_wrong_in_two_artifacts_is_one_cause(tmp_path, host):
-    bench = Bench(host.reactor, tmp_path)
+    oracle, inner = backend.create("wasmtime", {}), backend.create("wasmtime", {})
+    request = Request((), mode="capsule")
     told = []
     for name, text, row in (("plain", PLAIN, "run_row_0"), ("deep", DEEP, "run_row_1")):
-        plan = bench.plan(str(artifact(tmp_path, name, text)))
+        plan = plans.make(case_of(Wanted(str(artifact(tmp_path, name, text)))), request, oracle, oracle, inner, host)
         planted = replace(draw(random.Random(1), plan.module, plan.artifact, "integer"), divisor=1, residue=0, skip=0)
-        subject = FaultyBackend(bench.inner, planted.fault(plan.module), words=True)
-        told.append(causes.cause(causes.localised(plan, bench.request, bench.oracle, subject, host, row)))
-    bench.close()
+        subject = FaultyBackend(inner, planted.fault(plan.module), words=True)
+        told.append(causes.cause(causes.localised(plan, request, oracle, subject, host, row)))
+    oracle.close()
+    inner.close()
     assert told == ["i32.mul gives another value"] * 2
 
 
