@@ -323,7 +323,9 @@ def _unseen(  # noqa: PLR0911 - one line a reason
         return "not run", "not all of its cases were run"
     if not there:
         return "stale", f"there is no case {visible(entry.cases[0], 60)} any more"
-    says = [_says(entry, case) for case in there]
+    says = [each for each in (_says(entry, case) for case in there) if each != "stale"]
+    if not says:
+        return "stale", "none of its rows exists any more"
     if "not run" in says:
         return "not run", "not all of its cases had a complete run"
     if "masked" in says:
@@ -338,7 +340,9 @@ def _unseen(  # noqa: PLR0911 - one line a reason
 
 
 def _says(entry: Entry, case: CaseReport) -> EntryState:
-    """What a case in which the signature did not show up says of it."""
+    """What a case in which the signature did not show up says of it; *stale* where it has none of the entry's rows any more."""
+    if any(each.applicable for each in case.passes) and entry.rows and not set(entry.rows) & set(case.rows):
+        return "stale"
     for mode in entry.modes or tuple(each.mode for each in case.passes if each.applicable):
         found = next((each for each in case.passes if each.mode == mode and each.applicable), None)
         if found is None or found.verdict not in ("agree", "diverge", "known", "flaky"):
@@ -432,13 +436,13 @@ def _widened(entry: Entry, here: Seen) -> tuple[Entry, list[str]]:
 
 
 def prune(baseline: Baseline, report: Report, today: date, *, fixed: bool = False) -> Change:
-    """Remove entries none of whose cases exists; with ``fixed`` also those marked as fixed, whose return is then told as new."""
+    """Remove entries none of whose cases, or rows, exist; with ``fixed`` also those marked so: a return is then told as new."""
     told = apply(report, baseline, today).baseline or BaselineReport()
-    stale = {each.signature for each in told.of("stale")}
+    stale = {each.signature: each.why for each in told.of("stale")}
     entries, lines = {}, []
     for key, entry in baseline.entries.items():
         if key in stale or (fixed and entry.fixed is not None):
-            lines.append(f"removed {key}: {'its cases no longer exist' if key in stale else 'it was marked as fixed'}")
+            lines.append(f"removed {key}: {stale.get(key, 'it was marked as fixed')}")
         else:
             entries[key] = entry
     return Baseline(entries), tuple(lines)

@@ -166,12 +166,12 @@ JOIN names p ON p.id = c.plan
 """
 
 
-def nights(path: Path, case: str = "") -> dict[str, list[Night]]:
-    """Every case with its runs, the oldest first; of one case where it is named."""
+def nights(path: Path, case: str = "", last: int = KEPT) -> dict[str, list[Night]]:
+    """Every case with its runs, the oldest first; of one case where it is named, and of the last runs only."""
     found: dict[str, list[Night]] = {}
+    where = "WHERE ? IN ('', n.name) AND c.run > (SELECT max(id) FROM runs) - ? ORDER BY c.run, n.name"
     with opened(path) as connection:
-        where = "WHERE n.name = ? " if case else ""
-        for *row, name in connection.execute(f"{_NIGHTS}{where}ORDER BY c.run, n.name", (_text(case),) if case else ()):
+        for *row, name in connection.execute(f"{_NIGHTS}{where}", (_text(case), last)):
             row[6] = tuple(row[6].split())
             found.setdefault(name, []).append(Night(*row))
     return found
@@ -228,6 +228,11 @@ def strip(path: Path, last: int = 30, until: str = "") -> dict[str, tuple[str, .
         )
         for signature, seen in shown.items()
     }
+
+
+def costlier_now(path: Path) -> list[Costlier]:
+    """What the last run's subject got costlier in, case by case."""
+    return [each for case, seen in nights(path, last=_WINDOW + 1).items() for each in costlier(case, seen)]
 
 
 def costlier(case: str, seen: Sequence[Night]) -> list[Costlier]:

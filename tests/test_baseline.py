@@ -15,6 +15,7 @@ from diffcheck.verdict import Divergence, Repeat, Where
 from tests.report import samples
 
 DAY = date(2026, 5, 1)
+ROWS = ("f", "g")
 SINCE = b.Engine("kilnd", "0.4.3", "aa" * 32)
 text = st.text(max_size=20)
 name = st.text(min_size=1, max_size=12)
@@ -70,11 +71,11 @@ def difference(signature, row="f", kind="result"):
 
 
 def diverging(case, *signatures, row="f", kind="result"):
-    return samples.case(case, [samples.diverged([difference(each, row, kind) for each in signatures])], "diverge")
+    return samples.case(case, [samples.diverged([difference(each, row, kind) for each in signatures])], "diverge", rows=ROWS)
 
 
 def agreeing(case):
-    return samples.case(case, [samples.agreed()])
+    return samples.case(case, [samples.agreed()], rows=ROWS)
 
 
 def entry(signature="a", cases=("x",), **fields):
@@ -101,6 +102,8 @@ def test_a_known_difference_is_known_and_a_new_one_beside_it_is_new():
         (report(agreeing("x"), sha=SINCE.sha256), entry(), "absent"),
         (report(agreeing("x")), entry(flaky=True), "absent"),
         (report(agreeing("y")), entry(), "stale"),
+        (report(replace(agreeing("x"), rows=("h",))), entry(), "stale"),
+        (report(replace(agreeing("x"), rows=("h",)), agreeing("y")), entry(cases=("x", "y")), "fixed"),
         (report(agreeing("y"), only="y"), entry(), "not run"),
         (report(agreeing("x"), diverging("y", "c", row="f")), entry(cases=("x", "y")), "masked"),
         (report(agreeing("x"), diverging("y", "c", row="g")), entry(cases=("x", "y")), "fixed"),
@@ -118,9 +121,9 @@ def test_what_becomes_of_an_entry(told, listed, expected):
 
 def test_nothing_is_called_fixed_where_a_case_comes_to_something_else_each_time():
     runs = (Repeat("agree"), Repeat("diverge", ("b",)), Repeat("agree"))
-    told = report(samples.case("x", [replace(samples.agreed(), verdict="flaky", repeats=runs)], "flaky"))
+    told = report(samples.case("x", [replace(samples.agreed(), verdict="flaky", repeats=runs)], "flaky", rows=ROWS))
     assert state(told, entry())[0] == {"a": "absent", "b": "flaky"}
-    told = report(samples.case("x", [replace(samples.agreed(), repeats=(Repeat("agree"),) * 12)]))
+    told = report(samples.case("x", [replace(samples.agreed(), repeats=(Repeat("agree"),) * 12)], rows=ROWS))
     assert state(told, entry())[0] == {"a": "fixed"}
 
 
@@ -163,5 +166,5 @@ def test_add_update_prune_say_what_they_change():
     assert line.startswith("added again a")
     assert (known.entries["a"].issue, known.entries["a"].fixed) == ("url", None)
     known, lines = b.prune(known, report(agreeing("x"), agreeing("z")), DAY)
-    assert lines == ("removed b: its cases no longer exist",)
+    assert lines == ("removed b: there is no case y any more",)
     assert list(known.entries) == ["a"]

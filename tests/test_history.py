@@ -130,6 +130,12 @@ def test_a_run_from_the_cache_says_nothing_of_cost(path):
     assert len(history.costlier("x", history.nights(path)["x"])) == 1
 
 
+def test_a_run_says_where_its_subject_got_costlier(tmp_path, capsys):
+    for number, ms in enumerate([100, 102, 98, 101, 99, 100, 300], 1):
+        life.remember(night(number, costing(ms)), tmp_path)
+    assert capsys.readouterr().err == "note: x got slower: 300 ms, before 100 ms (median of 6 runs)\n"
+
+
 def test_hostile_names_are_stored_and_found(path):
     for name in ("\ud800", "nul\0", "'; DROP TABLE cases; --", "x" * 100_000):
         history.add(path, replace(night(1, agreeing(name)), started=name[:5]))

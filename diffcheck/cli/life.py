@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 import rich_click as click
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from diffcheck.report.page import Life
     from diffcheck.runner.request import Request
     from diffcheck.verdict import Report
+
+
+_COSTS_SHOWN: Final = 8
 
 
 class Known:
@@ -124,7 +127,13 @@ def remember(report: Report, reports: Path) -> None:
 
     if report.interrupted or report.division:
         return  # half a night is no night, nor is a part of one
+    path = reports / history.FILE_NAME
     try:
-        history.add(reports / history.FILE_NAME, report)
+        history.add(path, report)
+        costs = history.costlier_now(path)
+        for each in costs[:_COSTS_SHOWN]:
+            click.echo(f"note: {visible(each.case, 200)} got {each.what}", err=True)
+        if len(costs) > _COSTS_SHOWN:
+            click.echo(f"note: and {plural(len(costs) - _COSTS_SHOWN, 'more case')}: `diffcheck history` has them all", err=True)
     except ReportError as error:
         click.echo(f"note: {visible(str(error), 500)}; {visible(error.hint, 500)}", err=True)
