@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from diffcheck import process, witness
-from diffcheck.capsule.stubs import out_of_scope
+from diffcheck.capsule.seal import check_scope
+from diffcheck.capsule.stubs import OUT_OF_SCOPE
 from diffcheck.casefile import ARTIFACT_CAP, read_regular
 from diffcheck.errors import ArtifactError, ConfigError, EngineMissingError, ReportError
 from diffcheck.rows import choose, signature
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
 TOOL_DEADLINE_S: Final = 60.0
 SOURCE_CAP: Final = ARTIFACT_CAP
 LOG: Final = ".prepare.log"
-OUT_OF_SCOPE: Final = "asynchronous components (wasi 0.3) are out of scope"
 _OUTPUT_BYTES: Final = 1 << 20
 _TOOL_MEMORY: Final = 16 << 30
 _MAX_SHOWN: Final = 40
@@ -144,9 +144,7 @@ def _core(data: bytes) -> Module:
         module = wasm.read(data)
     except ArtifactError as error:
         raise ArtifactError(f"it is no core module: {error}", hint=error.hint) from error
-    for each in module.imports:
-        if why := out_of_scope(each.module, each.name):
-            raise ArtifactError(f"{OUT_OF_SCOPE}: {why}", hint="build it for wasi 0.2")
+    check_scope(module)
     return module
 
 

@@ -88,6 +88,7 @@ def test_wasi_03_is_told_to_be_out_of_scope(tmp_path):
     text = '(module (import "wasi:cli/stdout@0.3.0" "write-via-stream" (func (param i32) (result i32))) (func (export "run")))'
     (found,) = looked_at(artifact(tmp_path, text))
     assert "0.3" in found.out_of_scope
+    assert "out of scope: it imports wasi:cli/stdout@0.3.0 write-via-stream" in found.not_run
 
 
 @pytest.mark.parametrize("format_", ["table", "json", "markdown"])

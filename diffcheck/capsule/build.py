@@ -17,7 +17,7 @@ from diffcheck.capsule import memory_map, recorder
 from diffcheck.capsule.constants import Constants, Types, i32_const, i64_const
 from diffcheck.capsule.driver import Call, start
 from diffcheck.capsule.printing import PLACEHOLDER, put_import
-from diffcheck.capsule.seal import Bounds, Closed, Sealed, close_functions, zero_body
+from diffcheck.capsule.seal import Bounds, Closed, Sealed, check_scope, close_functions, zero_body
 from diffcheck.wasm import section as ids
 from diffcheck.wasm.asm import assemble, link
 from diffcheck.wasm.leb import u
@@ -123,6 +123,7 @@ class Builder:
         self.module, self.calls, self.world = module, calls, world
         self.unwind, self.prints, self.extension = unwind, prints, extension
         self.witness = witness.instrumentation(module)
+        check_scope(module)
         self.closed = close_functions(module, world.unknown_stubs)
         self.may_exit = any(each.spec is not None and each.spec.exits for each in self.closed)
         self.output = any(each.spec is not None and each.spec.output for each in self.closed)

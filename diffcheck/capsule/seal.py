@@ -14,7 +14,7 @@ import msgspec
 from diffcheck.capsule.binding import Binder, Bound
 from diffcheck.capsule.layout import Stub
 from diffcheck.capsule.recorder import kind_of
-from diffcheck.capsule.stubs import Spec, find, why_none
+from diffcheck.capsule.stubs import OUT_OF_SCOPE, Spec, find, out_of_scope, why_none
 from diffcheck.errors import UnsealableError
 from diffcheck.wasm.constexpr import substitute_globals
 from diffcheck.wasm.leb import u
@@ -63,6 +63,13 @@ class Closed(msgspec.Struct, frozen=True):
     typeidx: int
     spec: Spec | None
     bound: Bound = Bound()
+
+
+def check_scope(module: Module) -> None:
+    """Raise ``UnsealableError`` where functions of the asynchronous component model are imported: zeros would be no answers."""
+    for each in module.imports:
+        if each.kind == "func" and (why := out_of_scope(each.module, each.name)):
+            raise UnsealableError(f"{OUT_OF_SCOPE}: it imports {each.module} {each.name}; {why}", hint="build it for wasi 0.2")
 
 
 def close_functions(module: Module, unknown: str) -> tuple[Closed, ...]:
@@ -187,4 +194,4 @@ def without_imports(mapping: Mapping[str, int]) -> dict[str, int]:
     return dict(mapping)
 
 
-__all__ = ["Bounds", "Closed", "Sealed", "TagType", "close_functions", "encode_valtype", "signature", "zero_body"]
+__all__ = ["Bounds", "Closed", "Sealed", "TagType", "check_scope", "close_functions", "encode_valtype", "signature", "zero_body"]

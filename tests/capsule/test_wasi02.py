@@ -20,6 +20,7 @@ from diffcheck.capsule.stubs import wasi_io as io
 from diffcheck.capsule.stubs import wasi_sockets as sockets
 from diffcheck.capsule.stubs.lowered import ERROR, STDERR, STDIN, STDOUT
 from diffcheck.capsule.stubs.spec import types
+from diffcheck.errors import UnsealableError
 from diffcheck.observation import Exited, Returned
 from diffcheck.wasm.module import read
 from tests.capsule.helpers import Run, binary, capsule, results, run
@@ -219,6 +220,13 @@ def test_the_asynchronous_component_model_is_told_to_be_out_of_scope(module: str
     (closed,) = close_functions(read(binary(f'(module (import "{module}" "{name}" (func (result i32))))')), "zero")
     assert closed.stub.kind == "zero"
     assert closed.stub.reason == out_of_scope(module, name)
+
+
+def test_a_module_that_needs_the_asynchronous_component_model_has_no_capsule() -> None:
+    source = '(module (import "env" "f" (func)) (import "$root" "[waitable-set-new]" (func (result i32))))'
+    with pytest.raises(UnsealableError, match="out of scope: it imports \\$root .waitable-set-new.") as refused:
+        capsule(source)
+    assert refused.value.hint == "build it for wasi 0.2"
 
 
 @pytest.mark.parametrize(

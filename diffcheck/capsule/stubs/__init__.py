@@ -63,6 +63,9 @@ def _named(module: str, name: str) -> Spec | None:
     return TABLES.get(interface, {}).get(function)
 
 
+OUT_OF_SCOPE: Final = "asynchronous components (wasi 0.3) are out of scope"
+
+
 def out_of_scope(module: str, name: str) -> str:
     """Tell why an import is none that stubs are made for: it belongs to the asynchronous component model; empty if it does not."""
     if _WASI_03.match(module):
@@ -79,4 +82,4 @@ def why_none(module: str, name: str) -> str:
     return "its signature is not the one that this function has" if _named(module, name) is not None else ""
 
 
-__all__ = ["TABLES", "Spec", "canonical", "find", "out_of_scope", "why_none"]
+__all__ = ["OUT_OF_SCOPE", "TABLES", "Spec", "canonical", "find", "out_of_scope", "why_none"]
