@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from diffcheck import config
 from diffcheck.errors import ConfigError
 from diffcheck.text import visible
 from diffcheck.verdict import Cause, totals, worst
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from diffcheck.verdict import CaseReport, PassReport, Report, Verdict
 
 _SHARD: Final = "shard"
+_OWN: Final = (_SHARD, *(option.name for option in config.OPTIONS if option.kind == "path"))
+"""What is each shard's own: which one it is, and where on its machine things are; engines are compared by their digests."""
 
 
 def merge(reports: Mapping[str, Report]) -> Report:
@@ -99,7 +102,7 @@ def _told(report: Report, what: str) -> object:
         engine = report.subject if what == "subject" else report.oracle
         return engine.name, engine.version, engine.sha256[:12]  # not the path, which is each machine's own
     if what == "options":
-        return sorted((name, value) for name, value in report.options.items() if name != _SHARD)
+        return sorted((name, value) for name, value in report.options.items() if name not in _OWN)
     return report.tool.version if what == "diffcheck" else report.division
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 import textwrap
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.runner.test_run import COUNTING, artifact
+from tests.runner.test_run import COUNTING, TRAPPING, artifact
 
 DOCS = Path(__file__).parents[1] / "docs"
 
@@ -38,31 +39,64 @@ def at_night(tmp_path, standin_kilnd):
         "GITHUB_STEP_SUMMARY": str(tmp_path / "summary"),
     }
 
-    def call(shell, *, fault=""):
+    def call(shell, *, fault="", **more):
         kilnd = standin_kilnd("--fault", fault) if fault else standin_kilnd()
         command = ["bash", "-e", "-o", "pipefail", "-c", shell]
         return subprocess.run(
-            command, cwd=tmp_path, env={**environment, "DIFFCHECK_KILND": str(kilnd)}, capture_output=True, text=True, check=False
+            command,
+            cwd=tmp_path,
+            env={**environment, **more, "DIFFCHECK_KILND": str(kilnd)},
+            capture_output=True,
+            text=True,
+            check=False,
         )
 
     return call
 
 
-def test_the_workflow_s_steps_pass_the_exit_code_on_and_write_their_files(at_night, tmp_path):
+def test_the_workflow_s_steps_run_the_shards_merge_them_and_pass_the_exit_code_on(at_night, tmp_path):
+    for name in ("trapping", "more"):
+        artifact(tmp_path / "corpus", name, TRAPPING)
     for fault, code in (("", "0"), ("lie", "1")):
-        ended = at_night(step("cross-check"), fault=fault)
+        assert at_night(step("the same times for all shards")).returncode == 0
+        shutil.rmtree(tmp_path / "shards", ignore_errors=True)
+        for number in (1, 2, 3):
+            ended = at_night(step("cross-check"), fault=fault, REPORTS="reports", SHARD=f"{number}/3")
+            assert ended.returncode == 0, ended.stderr
+            handed = tmp_path / "shards" / f"shard-{number}"
+            handed.mkdir(parents=True)
+            (tmp_path / "reports" / "report.json").rename(handed / "report.json")
+        ended = at_night(step("merge"), fault=fault)
         assert ended.returncode == 0, ended.stderr
         assert (tmp_path / "output").read_text().split()[-1] == f"code={code}"
-    assert (tmp_path / "summary").read_text()
+    assert "counting" in (tmp_path / "summary").read_text()
     assert {"report.json", "history.sqlite", "diffcheck.sarif", "junit.xml"} <= {
         each.name for each in (tmp_path / "reports").iterdir()
     }
     assert "2 runs" in at_night(step("what changed")).stdout
+    assert (tmp_path / "times" / "report.json").stat().st_size > 100
+
+
+def test_a_shard_that_fails_fails_its_job(at_night, tmp_path):
+    at_night(step("the same times for all shards"))
+    assert at_night(step("cross-check"), SHARD="4/3").returncode == 2
+    (tmp_path / "shards").mkdir()
+    assert at_night(step("merge")).returncode == 0
+    assert (tmp_path / "output").read_text().split()[-1] == "code=2"
+
+
+def test_the_workflow_s_matrix_is_all_of_its_shards():
+    text = (DOCS / "nightly.yml").read_text()
+    assert "shard: [1/3, 2/3, 3/3]" in text
+    assert "cargo" not in text
 
 
 def test_after_the_first_night_s_commands_the_known_bug_is_green_and_cron_is_silent(at_night, tmp_path):
     text = (DOCS / "nightly.md").read_text()
-    first, cron = re.findall(r"```sh\n(.*?)```", text, re.DOTALL)
+    first, shards, cron = re.findall(r"```sh\n(.*?)```", text, re.DOTALL)
+    ended = at_night(shards)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert (tmp_path / "whole" / "report.json").exists()
     ended = at_night(first.replace("diffcheck run corpus\n", "diffcheck run corpus || [ $? = 1 ]\n"), fault="lie")
     assert ended.returncode == 0, ended.stdout + ended.stderr
     assert "added " in ended.stdout

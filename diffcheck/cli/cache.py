@@ -14,7 +14,7 @@ from diffcheck.errors import ConfigError
 def command() -> None:
     """Show or clear what is kept of what engines did: nothing is run again while artifact, rows, limits and engine are the same.
 
-    An engine is the same while its binary is; a script, while its text and the files that it names by their full path are. What
+    An engine is the same while its binary is; a script, while its text and the programs that it names by their full path are. What
     timed out, ran out of memory or was flaky is not kept.
     """
 

@@ -33,6 +33,10 @@ if TYPE_CHECKING:
     from diffcheck.runner.run import Engines
 
 _CONNECT_S: Final = 20.0
+_TLS: Final = (
+    "say where it is by DASK_DISTRIBUTED__COMM__TLS__CA_FILE, DASK_DISTRIBUTED__COMM__TLS__CLIENT__CERT and "
+    "DASK_DISTRIBUTED__COMM__TLS__CLIENT__KEY, or in Dask's configuration"
+)
 _POLL_S: Final = 0.2
 _BATCHES: Final = 3
 """So many batches for each of the cluster's threads, so that none is left with much to do when the others are done."""
@@ -75,11 +79,13 @@ class Cluster:
     @contextlib.contextmanager
     def _client(self) -> Iterator[Any]:
         try:
-            from distributed import Client  # noqa: PLC0415 - an extra, and it takes a second
+            from distributed import Client, Security  # noqa: PLC0415 - an extra, and it takes a second
         except ImportError as error:
             raise ConfigError("Dask is not installed", hint="pip install 'diffcheck[dask]'") from error
         logging.getLogger("distributed").setLevel(logging.CRITICAL)  # what is lost is told by us
         name = visible(self._address, 200)
+        if self._address.startswith("tls:") and Security().get_connection_args("client")["ssl_context"] is None:
+            raise ConfigError(f"there is no certificate for {name}", hint=_TLS)
         try:
             client = Client(self._address, timeout=_CONNECT_S, set_as_default=False)
         except (OSError, ValueError, TypeError) as error:

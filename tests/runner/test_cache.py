@@ -251,11 +251,14 @@ def test_the_commands_show_and_clear_it_and_a_run_without_it_keeps_nothing(tmp_p
     assert Store(tmp_path / "xdg" / "diffcheck").kept() == ()
 
 
-def test_a_script_s_digest_is_of_the_files_that_it_names(tmp_path):
-    named, script = tmp_path / "named", tmp_path / "script"
+def test_a_script_s_digest_is_of_the_programs_that_it_names(tmp_path):
+    named, script, log = tmp_path / "named", tmp_path / "script", tmp_path / "log"
     named.write_bytes(b"\x7fELF one")
-    script.write_text(f"#!/bin/sh\nexec '{named}' \"$@\"\n")
+    named.chmod(0o755)
+    script.write_text(f"#!/bin/sh\necho started >> {log}\nexec '{named}' \"$@\"\n")
     before = process.program_digest(str(script))
+    log.write_text("started\n")
+    assert process.program_digest(str(script)) == before  # what it writes to is no part of it
     named.write_bytes(b"\x7fELF two")
     assert process.program_digest(str(script)) != before
     assert process.program_digest(str(tmp_path / "missing")) == process.program_digest(str(tmp_path / "gone"))

@@ -122,6 +122,13 @@ def test_a_cluster_that_is_not_there_is_an_error_with_a_hint(folder, tmp_path, m
     assert "no Dask scheduler answers at tcp://127.0.0.1:9" in " ".join(capsys.readouterr().err.split())
 
 
+def test_tls_without_a_certificate_is_told(folder, tmp_path, monkeypatch, capsys):
+    pytest.importorskip("distributed")
+    monkeypatch.chdir(tmp_path)
+    assert entry.run(["run", str(folder), "--subject", "wasmtime-pulley", "--executor", "dask:tls://127.0.0.1:9"]) == 2
+    assert "there is no certificate for tls://127.0.0.1:9" in " ".join(capsys.readouterr().err.split())
+
+
 def test_an_executor_that_is_none_is_refused(capsys):
     assert entry.run(["run", "x.wasm", "--executor", "slurm:somewhere"]) == 2
     assert "is no executor" in capsys.readouterr().err

@@ -168,6 +168,8 @@ def test_what_is_not_all_of_one_run_is_refused(folder, tmp_path, monkeypatch):
     refused("another options each", a=reports[one], b=changed, c=reports[three])
     moved = replace(reports[two], subject=replace(reports[two].subject, path="/elsewhere"))
     assert merged.merge({"a": reports[one], "b": moved, "c": reports[three]}).totals["cases"] == len(TEXTS)
+    moved = replace(reports[two], options={**reports[two].options, "kilnd": "/elsewhere/kilnd"})
+    assert merged.merge({"a": reports[one], "b": moved, "c": reports[three]}).totals["cases"] == len(TEXTS)
     stopped = replace(reports[two], interrupted=True)
     assert merged.merge({"a": reports[one], "b": stopped, "c": reports[three]}).interrupted
 
