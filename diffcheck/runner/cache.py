@@ -26,6 +26,8 @@ from diffcheck.backend import Backend, Oracle
 from diffcheck.observation import Execution, HarnessFailed, Outcome, OutOfMemory, Refused, TimedOut
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from diffcheck.backend import Host, Identity, Limits, Pending, Program
     from diffcheck.runner.plan import Plan
     from diffcheck.runner.store import Store
@@ -208,10 +210,10 @@ class Tapes:
 
     def keep(self, report: CaseReport, name: str, oracle: Tape, subject: Tape) -> CaseReport:
         """Keep a case's tapes as far as they say something of the engines; gives the report with what came from the cache."""
-        if all(_lasts(each, report) for each in oracle.outcomes()):
+        if all(_lasts(each, report) for each in (*oracle.outcomes(), *_told(report, "oracle"))):
             self.put(oracle, "oracle", name)
         flaky = any(each.verdict == "flaky" or _changed(each.repeats) for each in report.passes)
-        if not flaky and all(_lasts(each, report) for each in subject.outcomes()):
+        if not flaky and all(_lasts(each, report) for each in (*subject.outcomes(), *_told(report, "subject"))):
             self.put(subject, "subject", name)
         sides = (("oracle", oracle), ("subject", subject))
         return msgspec.structs.replace(report, cached=tuple(role for role, tape in sides if tape.answered and not tape.ran))
@@ -224,6 +226,14 @@ def name_of(plan: Plan) -> str:
     """What tells a case's tapes apart: the artifact, the capsules that the engines are given, and the limits."""
     capsules = [each.sha256 for each in (plan.capsule, plan.oracle_capsule, plan.subject_capsule) if each]
     return hashlib.sha256(_encode((plan.sha256, capsules, plan.entry, plan.limits))).hexdigest()
+
+
+def _told(report: CaseReport, role: Role) -> Iterator[Outcome]:
+    """How a side's passes ended: that the recorder's memory could not grow, for one, is no execution's own outcome."""
+    for each in report.passes:
+        side = each.oracle if role == "oracle" else each.subject
+        if side is not None:
+            yield side.outcome
 
 
 def _changed(repeats: tuple[object, ...]) -> bool:

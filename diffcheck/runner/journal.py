@@ -98,13 +98,14 @@ class Journal:
 def begin(path: Path, own: Head, items: Sequence[Item]) -> Journal:
     """A new journal in the place of any that is there."""
     remove(path)
-    with _told(path):
-        connection = _opened(path)
+    with _told(path), contextlib.ExitStack() as stack:
+        connection = stack.enter_context(contextlib.closing(_opened(path)))
         with _transaction(connection):
             for statement in _SCHEMA:
                 connection.execute(statement)
             connection.execute("INSERT INTO head VALUES ('head', ?)", (_encode(own),))
             connection.executemany("INSERT INTO cases VALUES (?, ?, NULL)", ((_name(item.id), source(item)) for item in items))
+        stack.pop_all()
     return Journal(path, connection, own.started, ())
 
 
@@ -112,19 +113,19 @@ def resume(path: Path, own: Head, items: Sequence[Item]) -> Journal | None:
     """The journal of a run that was stopped; None where there is none. Raises ``ConfigError`` where it was another run."""
     if not path.exists():
         return None
-    with _told(path):
-        connection = _opened(path)
+    with _told(path), contextlib.ExitStack() as stack:
+        connection = stack.enter_context(contextlib.closing(_opened(path)))
         try:
             row = connection.execute("SELECT value FROM head WHERE name = 'head'").fetchone()
         except sqlite3.OperationalError:  # it was stopped before its journal had anything in it
             row = None
         if row is None:
-            connection.close()
             return None
         stored = msgspec.msgpack.decode(row[0], type=Head)
         _same(stored, own)
         _same_cases(connection, items)
         done = {name for (name,) in connection.execute("SELECT name FROM cases WHERE report IS NOT NULL")}
+        stack.pop_all()
     return Journal(path, connection, stored.started, tuple(item.id for item in items if _name(item.id) in done))
 
 
@@ -185,8 +186,12 @@ def _same_cases(connection: sqlite3.Connection, items: Sequence[Item]) -> None:
 
 def _opened(path: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(path, isolation_level=None)
-    connection.execute("PRAGMA journal_mode = WAL")
-    connection.execute("PRAGMA synchronous = NORMAL")
+    try:
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = NORMAL")
+    except sqlite3.Error:
+        connection.close()
+        raise
     return connection
 
 
