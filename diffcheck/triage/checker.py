@@ -43,8 +43,7 @@ class Budget:
     """Seconds for a piece of work; ``stopped`` says whether the user wants to stop."""
 
     def __init__(self, seconds: float | None, stopped: Callable[[], bool] = lambda: False) -> None:
-        self.seconds = seconds
-        self.until = time.monotonic() + seconds if seconds is not None else None
+        self.until = self._end = time.monotonic() + seconds if seconds is not None else None
         self.stopped = stopped
 
     def reserve(self, seconds: float) -> None:
@@ -53,8 +52,8 @@ class Budget:
             self.until -= min(seconds, self.left_s() / 3)
 
     def release(self) -> None:
-        """What comes last may take the time that was left for it, and is not stopped."""
-        self.until = None
+        """What comes last may take the time that was left for it."""
+        self.until = self._end
 
     def check(self) -> None:
         """Raises ``Spent`` where it is over."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from typing import TYPE_CHECKING, Final, Self
 
 import msgspec
@@ -49,6 +50,8 @@ class Session:
         self.engines = choose(request)
         self.request = msgspec.structs.replace(request, options=self.engines.options, confirm=0, known={}, mode="both")
         self._open = contextlib.ExitStack()
+        self._runners: dict[str, Checker] = {}
+        self.longest_s = 0.0
 
     def __enter__(self) -> Self:
         """Start the engines and read the case."""
@@ -95,11 +98,13 @@ class Session:
 
     def run(self, wasm: bytes, rows: tuple[str, ...], *, request: Request | None = None) -> CaseReport:
         """One run of an artifact, without its manifest."""
-        once = self.checker(request or self.request, lambda _: False, Answers(None, ""))
-        try:
-            return once.report(Question(wasm, rows))
-        finally:
-            once.close()
+        wanted = request or self.request
+        if wanted.mode not in self._runners:
+            self._runners[wanted.mode] = self.checker(msgspec.structs.replace(wanted, jobs=1), lambda _: False, Answers(None, ""))
+        begun = time.monotonic()
+        report = self._runners[wanted.mode].report(Question(wasm, rows))
+        self.longest_s = max(self.longest_s, time.monotonic() - begun)
+        return report
 
     def symptom(self, report: CaseReport, row: str = "") -> Symptom | None:
         """The symptom to look for: the one that the target names, else the first one, of ``row`` if that is given."""

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from diffcheck.triage.symptom import Symptom
     from diffcheck.verdict import CaseReport
 
-_WRITING_RUNS, _WRITING_S = 2.0, 1.0
+_WRITING_RUNS, _WRITING_S = 3.0, 1.0
 _OF_WITNESS: Final = frozenset({"counter", "brval", "brcnt", "trace"})
 
 
@@ -119,8 +119,8 @@ class Steps:
         self.save(symptom=found, stripped=True)
 
     def writing_s(self) -> float:
-        """How long writing may take, in seconds: a run of each engine, and what starting them takes."""
-        return _WRITING_RUNS * self.report().elapsed_ns / 1e9 + _WRITING_S
+        """How long writing may take, in seconds: two runs of both engines, as long as the longest so far, and the rest."""
+        return _WRITING_RUNS * self.session.longest_s + _WRITING_S
 
     # Whether it holds.
 

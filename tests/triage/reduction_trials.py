@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import msgspec
@@ -18,8 +19,12 @@ from diffcheck.triage.reduce import Reducer, sizes
 from diffcheck.triage.session import Session
 from diffcheck.triage.target import find
 from diffcheck.wasm import module as wasm
-from tests.doubles.instruction_faults import Planted, draw
+from diffcheck.wasm.module import Module
+from diffcheck.wasm.typing import Body, type_body
+from tests.doubles.instruction_faults import BY_CLASS, Planted, draw
 from tests.doubles.semantic_faults import everywhere
+
+DRAWS = 40
 
 
 class Reduced(msgspec.Struct, frozen=True):
@@ -55,11 +60,40 @@ class Reduced(msgspec.Struct, frozen=True):
         )
 
 
-def planted(rng: random.Random, program: str, kind: str) -> Planted | None:
-    """A fault of a class for a program, that fires whenever its trigger does."""
+@cache
+def executed(program: str) -> frozenset[tuple[int, str]]:
+    """The instructions that a program's rows execute, by function and name, as far as they leave a number."""
+    request = Request((program,), subject="wasmtime", mode="capsule", deadline_s=20.0)
+    with Session(request, find(program, None, ""), Budget(None), lambda _: None) as session:
+        watched = session.watch(session.artifact, session.rows)
+    places = watched.values if watched is not None else {}
+    return frozenset((function, _typed(program, function).code[position].instruction.name) for function, position in places)
+
+
+@cache
+def _typed(program: str, function: int) -> Body:
+    module, data = _bodies(program)
+    offset, size = module.bodies[function - module.n_imported("func")]
+    return type_body(module, function, data[offset : offset + size], offset)
+
+
+@cache
+def _bodies(program: str) -> tuple[Module, bytes]:
     data = Path(program).read_bytes()
-    found = draw(rng, wasm.read(data), data, kind)
-    return msgspec.structs.replace(found, skip=0) if found is not None else None
+    return wasm.read(data), data
+
+
+def planted(rng: random.Random, program: str, kind: str) -> Planted | None:
+    """A fault of a class for a program, that fires whenever its trigger does; the instruction is executed, where that is known."""
+    module, data = _bodies(program)
+    for _ in range(DRAWS):
+        found = draw(rng, module, data, kind)
+        if found is None:
+            return None
+        named = BY_CLASS[kind].place != "behind" or (found.function, found.instruction) in executed(program)
+        if named and any(function == found.function for function, _ in executed(program)):
+            return msgspec.structs.replace(found, skip=0, everywhere=True)
+    return None
 
 
 def trial(program: str, fault: Planted, *, budget_s: float = 300.0, say: Callable[[str], None] = lambda _: None) -> Reduced | None:

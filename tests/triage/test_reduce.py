@@ -18,7 +18,7 @@ CORPUS = Path(__file__).parents[2] / "corpus"
     [
         ("03-arithmetic/float_edges", "conversion", 3),
         ("04-memory/growth", "memory.grow", 1),
-        ("07-traps/memory_traps", "store", 2),
+        ("03-arithmetic/vectors", "SIMD", 2),
     ],
 )
 def test_a_planted_fault_is_kept_in_a_twentieth_of_the_code(program: str, kind: str, seed: int) -> None:
