@@ -7,11 +7,11 @@ from typing import Any
 import rich_click as click
 
 from diffcheck.cli import work
-from diffcheck.errors import EXIT_AGREE, EXIT_DIVERGE, EXIT_INTERRUPTED
+from diffcheck.errors import EXIT_DIVERGE, EXIT_INTERRUPTED
 
 _EPILOG = (
     "Exit codes: 0 nothing diverges; 1 it does, and the folder has what shows it; 2 usage, configuration, a missing engine or an "
-    "artifact that cannot be run; 130 interrupted."
+    "artifact that cannot be run; 3 nothing diverges, but the case is open; 130 interrupted."
 )
 
 
@@ -30,7 +30,7 @@ def command(target: str, row: str, **given: Any) -> int:  # noqa: ANN401 - the o
         steps = Steps(session, folder, say, row)
         try:
             if not steps.find():
-                return EXIT_AGREE
+                return steps.nothing
             steps.write()
         except Spent:
             return EXIT_INTERRUPTED if session.budget.stopped() else EXIT_DIVERGE

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 import rich_click as click
 
 from diffcheck.cli import work
-from diffcheck.errors import EXIT_AGREE, EXIT_DIVERGE, EXIT_INCONCLUSIVE, EXIT_INTERRUPTED
+from diffcheck.errors import EXIT_DIVERGE, EXIT_INCONCLUSIVE, EXIT_INTERRUPTED
 
 if TYPE_CHECKING:
     from diffcheck.triage.steps import Steps
 
 _EPILOG = (
     "Exit codes: 0 nothing diverges; 1 a divergence was taken through the steps, as far as the budget allows; 2 usage, "
-    "configuration, a missing engine or an artifact that cannot be run; 3 it is flaky, and was not chased; 130 interrupted."
+    "configuration, a missing engine or an artifact that cannot be run; 3 it is flaky or open, and was not chased; 130 interrupted."
 )
 
 
@@ -34,7 +34,7 @@ def command(target: str, row: str, **given: Any) -> int:  # noqa: ANN401 - the o
         whole = True
         try:
             if not steps.find():
-                return EXIT_AGREE
+                return steps.nothing
             session.budget.reserve(steps.writing_s())
             if not steps.confirm():
                 _summary(steps)

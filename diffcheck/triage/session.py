@@ -117,14 +117,16 @@ class Session:
                     return each
         return found[0] if found and not row else None
 
-    def looking_for(self, symptom: Symptom, report: CaseReport, folder: Path | None) -> Checker:
-        """A checker for a symptom, in its pass only and with a deadline that fits what ``report`` took."""
+    def looking_for(self, symptom: Symptom, report: CaseReport, folder: Path | None, about: str = "") -> Checker:
+        """A checker for a symptom, in its pass only and with a deadline that fits what ``report`` took; its answers are kept in
+        ``folder`` as those of ``about``, which names artifact and engines.
+        """
         deadline = self.request.deadline_s
         if "hang" not in symptom.subject:
             deadline = min(deadline, max(_LEAST_S, _TIMES * report.elapsed_ns / 1e9))
         request = msgspec.structs.replace(self.request, mode=symptom.mode, deadline_s=deadline)
         path = folder / ANSWERS if folder is not None else None
-        return self.checker(request, symptom.shown_by, Answers(path, f"{symptom.signature}-{symptom.mode}"))
+        return self.checker(request, symptom.shown_by, Answers(path, f"{about}-{symptom.signature}-{symptom.mode}"))
 
     def watch(self, wasm: bytes, rows: tuple[str, ...]) -> Watched | None:
         """What a candidate does under the oracle."""

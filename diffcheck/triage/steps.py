@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from diffcheck.errors import ArtifactError, NothingToDoError
-from diffcheck.text import plural
+from diffcheck.errors import EXIT_AGREE, EXIT_INCONCLUSIVE, ArtifactError, NothingToDoError, ReportError
+from diffcheck.text import plural, visible
 from diffcheck.triage import state as st
 from diffcheck.triage.apart import Asked, localise_apart
 from diffcheck.triage.case_text import STDIN, case_text
-from diffcheck.triage.confirming import Confirmer, confirmed
+from diffcheck.triage.confirming import RUNS, Confirmer, confirmed
 from diffcheck.triage.issue import issue
 from diffcheck.triage.minimise import Minimiser
 from diffcheck.triage.reduce import Reducer, sizes
@@ -47,6 +47,10 @@ class Steps:
             (plan.sha256, identity.name, identity.sha256, engines.oracle_identity.name, target.kind, target.row, row, *session.rows)
         )
         found = folder.read()
+        if found is not None and Path(found.artifact).stem != Path(plan.case.artifact).stem:
+            raise ReportError(
+                f"{visible(str(folder.path))} holds the triage of {visible(found.artifact)}", hint="choose another folder with -o"
+            )
         self.resumed = found is not None and found.about == about
         if found is not None and self.resumed:
             self.state: State = found
@@ -91,9 +95,9 @@ class Steps:
         """Run once and choose the divergence to work on; False where nothing diverges."""
         if self.state.symptom is not None:
             return True
-        report = self.report()
-        symptom = self.session.symptom(report, self.row)
+        symptom = self._first()
         if symptom is None:
+            report = self.report()
             if self.row and any(each.divergences for each in report.passes):
                 raise NothingToDoError(f"nothing diverges in row {self.row}", hint="`diffcheck show` lists the rows that do")
             why = f": {report.reason}" if report.reason else ""
@@ -103,6 +107,18 @@ class Steps:
         self.save(symptom=symptom)
         self._strip(symptom)
         return True
+
+    def _first(self) -> Symptom | None:
+        """The divergence of a run; one that a report has is looked for in some more runs."""
+        times = 1 + RUNS * bool(self.session.target.kind)
+        for _ in range(times):
+            self._report = None
+            found = self.session.symptom(self.report(), self.row)
+            if found is not None:
+                return found
+        if times > 1:
+            self.say(f"none of {times} runs shows what the report has: it is flaky, or gone")
+        return None
 
     def _strip(self, symptom: Symptom) -> None:
         """Leave witness's instrumentation out where the program itself shows a difference in the same row."""
@@ -117,6 +133,11 @@ class Steps:
         if found != symptom:
             self.say(f"without witness's instrumentation: {found}")
         self.save(symptom=found, stripped=True)
+
+    @property
+    def nothing(self) -> int:
+        """The exit code where there is nothing to do: not that of agreement where a case is open."""
+        return EXIT_AGREE if self.report().verdict in ("agree", "known") else EXIT_INCONCLUSIVE
 
     def writing_s(self) -> float:
         """How long writing may take, in seconds: two runs of both engines, as long as the longest so far, and the rest."""
@@ -144,7 +165,7 @@ class Steps:
         if self.symptom.mode == "direct" or not rows:
             self.finish("minimise")
             return True
-        checker = session.looking_for(self.symptom, self.report(), self.folder.path)
+        checker = session.looking_for(self.symptom, self.report(), self.folder.path, self.state.about)
         work = Minimiser(checker, self.base, rows, lambda fewer: self.save(rows=fewer))
         self.save(rows=rows, rows_before=len(session.rows))
         whole = work.run(self.symptom.row)
@@ -161,7 +182,7 @@ class Steps:
         if "reduce" in self.state.done:
             return True
         session, rows = self.session, self.state.rows
-        checker = session.looking_for(self.symptom, self.report(), self.folder.path)
+        checker = session.looking_for(self.symptom, self.report(), self.folder.path, self.state.about)
         begun = self.folder.bytes(f"{self.name}.wasm") if self.resumed and self.state.after is not None else None
         work = Reducer(
             checker, rows, self.base,

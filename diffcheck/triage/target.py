@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from diffcheck.corpus import Item, load_case
+from diffcheck.corpus import SUFFIXES, Item, load_case
 from diffcheck.errors import NothingToDoError
 from diffcheck.text import visible
 
@@ -32,8 +32,12 @@ class Target(msgspec.Struct, frozen=True):
 def find(name: str, report: Report | None, reports: str) -> Target:
     """The target that ``name`` names; ``NothingToDoError`` says where it was looked for."""
     path = Path(name)
-    if path.suffix in (".wasm", ".wat") or path.is_file():
+    if path.is_file():
         return Target(_case(path))
+    if path.suffix in SUFFIXES:
+        raise NothingToDoError(
+            f"there is no file {visible(name)}", hint="check the path, or name a case or signature of the last report"
+        )
     if report is None:
         raise NothingToDoError(
             f"{visible(name)} is no file, and there is no report in {visible(reports)} to look a case or signature up in",

@@ -1,0 +1,60 @@
+"""What a user may name: a file, a case of the last report, a signature of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from diffcheck.errors import NothingToDoError
+from diffcheck.triage.target import find
+from diffcheck.verdict import CaseReport, Divergence, PassReport, Report, Tool, Where
+from tests.report import samples
+
+WHERE = Where(row="f=1", item="result 0", function="f")
+PASS = PassReport(
+    "capsule", applicable=True, verdict="diverge", divergences=(Divergence("result", WHERE, "1", "2", "0123456789ab"),)
+)
+
+
+def _report(artifact: Path) -> Report:
+    case = CaseReport("folder/name", str(artifact), "", "diverge", "", "agree", vacuous=False, plan="", rows=(), passes=(PASS,))
+    return Report(
+        "diffcheck-report-v1", Tool("diffcheck", "0"), samples.SUBJECT, samples.ORACLE, "2026-11-25T00:00:00Z", 0, "", {}, {}, (), (case,)
+    )  # fmt: skip
+
+
+@pytest.fixture
+def artifact(tmp_path: Path) -> Path:
+    path = tmp_path / "name.wasm"
+    path.write_bytes(b"\0asm\x01\0\0\0")
+    path.with_suffix(".toml").write_text('rows = ["f=1"]\n')
+    return path
+
+
+def test_a_file_needs_no_report_and_brings_its_case_file(artifact: Path) -> None:
+    assert find(str(artifact), None, "reports").case.rows == ("f=1",)
+
+
+def test_a_signature_names_the_row_and_the_item(artifact: Path) -> None:
+    found = find("0123456789ab", _report(artifact), "reports")
+    assert (found.case.artifact, found.row, found.item, found.kind) == (str(artifact), "f=1", "result 0", "result")
+
+
+def test_a_case_is_found_by_its_name(artifact: Path) -> None:
+    found = find("folder/name", _report(artifact), "reports")
+    assert (found.case.artifact, found.kind) == (str(artifact), "")
+
+
+@pytest.mark.parametrize("name", ["no/such/case", "ffffffffffff", "missing.wasm"])
+def test_what_is_nowhere_is_an_error_with_a_hint(name: str, artifact: Path) -> None:
+    with pytest.raises(NothingToDoError) as caught:
+        find(name, _report(artifact), "reports")
+    assert caught.value.hint
+
+
+def test_an_artifact_that_has_gone_is_told(artifact: Path) -> None:
+    report = _report(artifact)
+    artifact.unlink()
+    with pytest.raises(NothingToDoError, match="not at"):
+        find("folder/name", report, "reports")
