@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import shutil
+import signal
+import subprocess
+import sys
+import time
 import tomllib
 from pathlib import Path
 
@@ -136,6 +140,26 @@ def test_a_failing_tool_leaves_nothing(tmp_path, tools, capfd, tool, step, words
     errors = [line for line in capfd.readouterr().err.splitlines() if line.startswith("error: ")]
     assert len(errors) == 1
     assert words in errors[0]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interruption_leaves_no_file_and_no_process(tmp_path, tools, number):
+    begun = tmp_path / "begun"
+    tools(meld=f"sleep 100 & echo $! > {begun}.part; mv {begun}.part {begun}; wait")
+    command = [sys.executable, "-m", "diffcheck", "prepare", str(source(tmp_path, COMPONENT)), "-o", str(tmp_path / "out")]
+    running = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    wait_for(begun.exists)
+    running.send_signal(number)
+    assert running.wait(60) != 0
+    assert names(tmp_path / "out") == []
+    wait_for(lambda: not Path(f"/proc/{begun.read_text().strip()}").exists())
+
+
+def wait_for(condition, seconds=60):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it did not come to that"
+        time.sleep(0.05)
 
 
 def test_what_the_tool_said_last_is_the_hint(tmp_path, tools, capfd):

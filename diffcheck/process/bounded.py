@@ -7,11 +7,13 @@ is given this program to show, which has both. How the command ended is written 
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from pathlib import Path
 
 import msgspec
 
+from diffcheck.errors import EXIT_INTERRUPTED
 from diffcheck.process.child import Ended
 from diffcheck.process.framing import FRAME_CAP_BYTES
 from diffcheck.process.reactor import Reactor
@@ -47,9 +49,18 @@ def run_watched(bounds: Bounds, folder: Path) -> Ended:
 
 
 def main() -> None:
-    """Run what the file named by the only argument says."""
-    die_with_parent()
-    bounds = msgspec.msgpack.decode(Path(sys.argv[1]).read_bytes()[:FRAME_CAP_BYTES], type=Bounds)
+    """Run what the file named by the only argument says; interrupted, or without its parent, it ends all that it started."""
+    # Not killed outright: then what the command has started would stay behind.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    die_with_parent(by=signal.SIGTERM)
+    try:
+        _run(Path(sys.argv[1]))
+    except KeyboardInterrupt:
+        sys.exit(EXIT_INTERRUPTED)
+
+
+def _run(spec: Path) -> None:
+    bounds = msgspec.msgpack.decode(spec.read_bytes()[:FRAME_CAP_BYTES], type=Bounds)
     with Reactor() as reactor:
         child = reactor.start(
             bounds.command,

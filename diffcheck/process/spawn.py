@@ -57,12 +57,12 @@ def become_subreaper() -> bool:
     return _prctl(_PR_SET_CHILD_SUBREAPER, 1)
 
 
-def die_with_parent(parent_pid: int | None = None) -> None:
-    """Have this process killed when the thread that started it ends, or exit at once if ``parent_pid`` is already gone.
+def die_with_parent(parent_pid: int | None = None, *, by: signal.Signals = signal.SIGKILL) -> None:
+    """Have this process ended ``by`` a signal when the thread that started it ends, or exit at once if ``parent_pid`` is gone.
 
     Elsewhere than on Linux this does only the check: main loops end there at the end of their stdin.
     """
-    _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    _prctl(_PR_SET_PDEATHSIG, by)
     if parent_pid is not None and os.getppid() != parent_pid:
         os._exit(_EXIT_PARENT_GONE)
 
