@@ -319,7 +319,7 @@ class _ChildPending:
         finally:
             self._private.__exit__(None, None, None)
         cost = Cost(ended.elapsed_ns, ended.cpu_ns, ended.peak_bytes, 1)
-        log = visible(decode(ended.stderr[-2000:]), 4000)
+        log = "\n".join(visible(line, 4000) for line in decode(ended.stderr[-2000:]).splitlines())
         return msgspec.structs.replace(execution, cost=cost, log=log)
 
 

@@ -31,7 +31,7 @@ def command(
     from diffcheck.report import console, files, json_, words  # noqa: PLC0415 - rich, only where it is used
     from diffcheck.report.model import exit_code  # noqa: PLC0415 - as above
 
-    named = files.wanted(given)
+    named = files.wanted(given, Path(output) if output else Path(reports) / json_.FILE_NAME)
     report = life.Known(baseline, strict=strict).apply(merged.merge({path: _read(path) for path in dict.fromkeys(paths)}))
     if output is None:
         json_.prepare(Path(reports))
@@ -39,8 +39,7 @@ def command(
             results.tell(report, Path(reports), named)
         return exit_code(report)
     process.write_atomically(output, json_.encode(report))
-    for name, file in named.items():
-        files.write(report, name, file, life.lives(report, Path(reports)))
+    files.write_all(report, named.items(), life.lives(report, Path(reports)))
     with contextlib.suppress(BrokenPipeError):
         console.render(report, words.console(), stored=output)
     return exit_code(report)

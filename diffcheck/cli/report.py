@@ -20,11 +20,11 @@ def command(file: str, **given: str | None) -> int:
     """
     from diffcheck.report import console, files, json_, words  # noqa: PLC0415 - rich, only where it is used
 
-    named = files.wanted(given)
     path = Path(file) / json_.FILE_NAME if Path(file).is_dir() else Path(file)
+    named = files.wanted(given, path)
     report = json_.read(path)
-    for name, target in named.items():
-        files.write(report, name, target, life.lives(report, path.parent))
+    if named:
+        files.write_all(report, named.items(), life.lives(report, path.parent))
     if not named:
         console.render(report, words.console(), stored=str(path))
     return 0

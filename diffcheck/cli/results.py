@@ -28,10 +28,9 @@ def tell(report: Report, reports: Path, named: Mapping[str, Path]) -> None:
     try:
         life.remember(report, reports)
         lives = life.lives(report, reports)
-        for name, file in (("html", reports / files.PAGE), *named.items()):
-            files.write(report, name, file, lives)
+        files.write_all(report, (("html", reports / files.PAGE), *named.items()), lives)
         if not report.interrupted:
             journal.remove(reports / journal.FILE_NAME)
     finally:  # a file that cannot be written hides no result
         with contextlib.suppress(BrokenPipeError):  # the exit code counts, whoever still reads
-            console.render(report, words.console(), stored=str(path))
+            console.render(report, words.console(), stored=str(path), page=str(reports / files.PAGE))

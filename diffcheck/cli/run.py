@@ -38,7 +38,7 @@ def command(paths: tuple[str, ...], reports: str, baseline: str | None, *, stric
     from diffcheck import process  # noqa: PLC0415 - not for --help
     from diffcheck.report import files, json_  # noqa: PLC0415 - only where it is used
 
-    named = files.wanted(given)  # before hours of work whose results could not be stored
+    named = files.wanted(given, Path(reports) / json_.FILE_NAME)  # before hours of work whose results could not be stored
     json_.prepare(Path(reports))
     with process.locked(Path(reports)):
         return _run(paths, Path(reports), baseline, named, given, strict=strict)

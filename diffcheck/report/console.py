@@ -15,17 +15,19 @@ from rich.text import Text
 from diffcheck import config
 from diffcheck.errors import EXIT_AGREE, EXIT_DIVERGE
 from diffcheck.report import over_time, words
-from diffcheck.report.model import Cluster, agreement, clusters, conclusion, settled
+from diffcheck.report.model import Cluster, agreement, clusters, conclusion
 from diffcheck.report.progress import notice
+from diffcheck.report.summary import allowances, left_out, needs_attention, news, standings
 from diffcheck.text import duration, plural, visible
 from diffcheck.verdict import VERDICTS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     from rich.console import Console, RenderableType
 
-    from diffcheck.verdict import CaseReport, Cause, Report
+    from diffcheck.report.summary import Tally
+    from diffcheck.verdict import CaseReport, Cause, Report, Standing
 
 _MAX_CLUSTERS: Final = 25
 _MAX_CASES: Final = 40
@@ -33,45 +35,43 @@ _MAX_NAMES: Final = 4
 _MAX_LINES: Final = 8
 
 
-def render(report: Report, console: Console, *, stored: str = "") -> None:
-    """Print all that is to be said of a run; ``stored`` is where ``report.json`` was written."""
-    for block in blocks(report, console.width, stored):
+def render(report: Report, console: Console, *, stored: str = "", page: str = "") -> None:
+    """Print all that is to be said of a run; ``stored`` and ``page`` are where ``report.json`` and the HTML page stand."""
+    for block in blocks(report, console.width, stored, page):
         console.print(block)
         console.print()
 
 
-def blocks(report: Report, width: int, stored: str) -> Iterator[RenderableType]:
+def blocks(report: Report, width: int, stored: str, page: str = "") -> Iterator[RenderableType]:
     """The parts of the console's report, in order."""
-    found = clusters(report)
+    found, _ = news(report, clusters(report))
     if report.baseline is not None:
-        known = {each.signature for each in report.baseline.of("known", "wider", "expired", "flaky")}
-        found = tuple(each for each in found if each.signature not in known)
-        for heading, body in over_time.lives(report.baseline):
+        for heading, body in over_time.lives(report.baseline, {each.signature for each in found[:_MAX_CLUSTERS]}):
             yield Group(Text(heading, style=words.HEADING), body)
     if found:
         yield _diverged(report, found, width)
     if report.causes:
         yield _list("causes: the instruction that goes wrong, and where it does so first", map(_cause, report.causes))
-    open_cases = [case for case in report.cases if _is_open(case)]
-    if open_cases:
-        yield _open(open_cases, width)
+    waiting = needs_attention(report)
+    if waiting:
+        yield _open(waiting, width)
     if report.engine_findings:
         yield _list(
             f"engine findings: what is true of {words.engine(report.subject)} whatever it runs",
             (_finding(each.name, each.what, each.section) for each in report.engine_findings),
         )
-    allowances = _allowances(report)
-    if allowances:
-        yield _list("let pass, because the specification leaves it open", allowances)
+    let_pass = allowances(report)
+    if let_pass:
+        yield _list("let pass, because the specification leaves it open", map(_allowance, let_pass))
     stubs = _stubs(report)
     if stubs:
         yield _list("imports that were called, answered by stubs: what was compared rests on them", stubs)
-    left_out = Counter(sentence for case in report.cases for sentence in _left_out(case))
-    if left_out:
-        yield _list("not done", (_counted(sentence, count) for sentence, count in left_out.most_common()))
+    undone = left_out(report)
+    if undone:
+        yield _list("not done", (_counted(each.what, each.cases) for each in undone))
     if report.notice:
         yield notice(report.notice)
-    yield summary(report, found, stored)
+    yield summary(report, found, stored, page)
 
 
 def _cause(each: Cause) -> Text:
@@ -80,7 +80,7 @@ def _cause(each: Cause) -> Text:
     return Text(f"{visible(each.name, 200)} ({signatures}): {visible(each.places[0], 400)}{more}")
 
 
-def summary(report: Report, found: tuple[Cluster, ...], stored: str) -> Group:
+def summary(report: Report, found: tuple[Cluster, ...], stored: str, page: str = "") -> Group:
     """The last lines: counts, how much was compared, both modes, where the report is, what to do next."""
     code, why = conclusion(report)
     facts = (
@@ -90,6 +90,7 @@ def summary(report: Report, found: tuple[Cluster, ...], stored: str) -> Group:
         ("engines", Text(_engines(report))),
         *([("cache", Text(known))] if (known := words.cached(report.cases)) else []),
         ("report", words.safe(stored, limit=2000)),
+        ("page", words.safe(page, limit=2000)),
         ("next", Text(_next(report, found, stored))),
         ("exit code", Text(f"{code}, {why}", "green" if code == EXIT_AGREE else "bold red" if code == EXIT_DIVERGE else "yellow")),
     )
@@ -136,7 +137,7 @@ def _engines(report: Report) -> str:
 
 def _next(report: Report, found: tuple[Cluster, ...], stored: str) -> str:
     """One command that goes on from here."""
-    case = found[0].members[0].case if found else next((case for case in report.cases if _is_open(case)), None)
+    case = found[0].members[0].case if found else next(iter(needs_attention(report)), None)
     name = words.quoted((case or report.cases[0]).case) if report.cases else ""
     folder = Path(stored).parent
     where = "" if not stored or str(folder) == config.BY_NAME["reports"].default else f" --reports {words.quoted(str(folder))}"
@@ -148,7 +149,9 @@ def _next(report: Report, found: tuple[Cluster, ...], stored: str) -> str:
 
 def _diverged(report: Report, found: tuple[Cluster, ...], width: int) -> RenderableType:
     names = len({member.case.case for cluster in found for member in cluster.members})
-    heading = f"{plural(len(found), 'difference')} in {plural(names, 'case')}, each shown once at its earliest place"
+    new = " not known" if report.baseline is not None and report.baseline.file else ""
+    counted = plural(len(found), f"difference{new}", f"differences{new}")
+    heading = f"{counted} in {plural(names, 'case')}, each shown once at its earliest place"
     shown = found[:_MAX_CLUSTERS]
     body = _stacked(report, shown) if width < words.NARROW else _table(report, shown, width)
     rest = len(found) - len(shown)
@@ -166,11 +169,15 @@ def _table(report: Report, found: Iterable[Cluster], width: int) -> Table:
     table.add_column("where", ratio=6, overflow="fold")
     table.add_column(Text(oracle), ratio=4, overflow="fold", style="green")
     table.add_column(Text(subject), ratio=4, overflow="fold", style="red")
-    value_limit = max(12, width // 2)
+    value_limit = max(60, width // 2)
+    told = standings(report)
     for cluster in found:
         first = cluster.members[0].first
         left, right = words.side_by_side(first.oracle, first.subject, value_limit)
-        table.add_row(_cases(cluster), words.safe(first.where.row or "-", limit=80), _where(cluster), Text(left), Text(right))
+        where = _where(cluster, told.get(cluster.signature))
+        table.add_row(
+            _cases(cluster, width * 8 // 28), words.safe(first.where.row or "-", limit=80), where, Text(left), Text(right)
+        )
     return table
 
 
@@ -178,13 +185,14 @@ def _stacked(report: Report, found: Iterable[Cluster]) -> Text:
     """The same for a terminal too narrow for columns."""
     oracle, subject = words.columns(report)
     text = Text()
+    told = standings(report)
     for cluster in found:
         first = cluster.members[0].first
         left, right = words.side_by_side(first.oracle, first.subject, 60)
         for label, value in (
             ("case", _cases(cluster)),
             ("row", words.safe(first.where.row or "-", limit=80)),
-            ("where", _where(cluster)),
+            ("where", _where(cluster, told.get(cluster.signature))),
             (oracle, Text(left, style="green")),
             (subject, Text(right, style="red")),
         ):
@@ -198,8 +206,9 @@ def _joined(value: Text) -> Text:
     return Text(", ").join(value.split("\n"))
 
 
-def _cases(cluster: Cluster) -> Text:
-    lines = [words.safe(member.case.case, limit=80) for member in cluster.members[:_MAX_NAMES]]
+def _cases(cluster: Cluster, room: int = 80) -> Text:
+    """The cases' names; where one has no room in a line its folders stand on one of their own."""
+    lines = [_name(member.case.case, room) for member in cluster.members[:_MAX_NAMES]]
     rest = len(cluster.members) - len(lines)
     if rest:
         lines.append(Text(f"and {plural(rest, 'more case')}", style=words.QUIET))
@@ -213,7 +222,14 @@ def _cases(cluster: Cluster) -> Text:
     return Text("\n").join([*lines, Text(", ").join(told)])
 
 
-def _where(cluster: Cluster) -> Text:
+def _name(case: str, room: int) -> Text:
+    folder, slash, name = case.rpartition("/")
+    if len(case) <= room or not slash:
+        return words.safe(case, limit=80)
+    return Text("\n").join((words.safe(folder + slash, limit=80), words.safe(name, limit=80)))
+
+
+def _where(cluster: Cluster, standing: Standing | None) -> Text:
     first = cluster.members[0].first
     where = first.where
     if where.row and not where.branch and where.function == where.row.partition("=")[0]:
@@ -223,6 +239,8 @@ def _where(cluster: Cluster) -> Text:
         lines.insert(0, Text(first.kind))
     if first.detail:
         lines.append(words.safe(first.detail, words.QUIET, 120))
+    if standing is not None:
+        lines.append(Text.assemble((standing.state, "bold"), ", ", words.safe(f"signature {standing.signature}", words.QUIET)))
     if cluster.count > len(cluster.members):
         lines.append(Text(f"{cluster.count:,} such values in all", style=words.QUIET))
     impact = [each for one in cluster.members[0].case.passes for each in one.mcdc]
@@ -234,16 +252,9 @@ def _where(cluster: Cluster) -> Text:
 # What is open.
 
 
-def _is_open(case: CaseReport) -> bool:
-    """Whether a case has no answer or an unexpected one, and is not among those shown as diverging already."""
-    shown = case.verdict == "diverge" and any(each.divergences for each in case.passes)
-    return not shown and (case.verdict in ("inconclusive", "skipped", "flaky", "diverge") or not settled(case))
-
-
-def _open(cases: list[CaseReport], width: int) -> RenderableType:
+def _open(cases: Sequence[CaseReport], width: int) -> RenderableType:
     """Cases without an answer, and cases with another verdict than expected; those that ask for attention first."""
-    ordered = sorted(cases, key=lambda case: (case.as_expected, case.case))
-    shown = ordered[:_MAX_CASES]
+    shown = cases[:_MAX_CASES]
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, expand=width >= words.NARROW, header_style="bold", pad_edge=False)
     table.add_column("case", ratio=5, overflow="fold")
     table.add_column("verdict", ratio=3, overflow="fold", min_width=12)
@@ -253,8 +264,8 @@ def _open(cases: list[CaseReport], width: int) -> RenderableType:
         said.append(" (expected)" if case.as_expected else f"\n{case.expected} expected", words.QUIET)
         table.add_row(words.safe(case.case, limit=80), said, words.safe(case.reason or "-", limit=300))
     parts: list[RenderableType] = [Text("open, or another verdict than expected", style=words.HEADING), table]
-    if len(ordered) > len(shown):
-        parts.append(Text(f"and {plural(len(ordered) - len(shown), 'more case')}, in the report", style=words.QUIET))
+    if len(cases) > len(shown):
+        parts.append(Text(f"and {plural(len(cases) - len(shown), 'more case')}, in the report", style=words.QUIET))
     return Group(*parts)
 
 
@@ -278,21 +289,9 @@ def _finding(name: str, what: str, section: str) -> Text:
     return text.append_text(words.safe(f" ({section})", words.QUIET)) if section else text
 
 
-def _allowances(report: Report) -> list[Text]:
-    counts: Counter[tuple[str, str]] = Counter()
-    cases: dict[tuple[str, str], set[str]] = {}
-    for case in report.cases:
-        for each in (allowance for one in case.passes for allowance in one.allowances):
-            counts[each.rule, each.section] += each.count
-            cases.setdefault((each.rule, each.section), set()).add(case.case)
-    return [
-        Text.assemble(
-            words.safe(rule),
-            words.safe(f" ({section})" if section else "", words.QUIET),
-            f": {plural(count, 'difference')} in {plural(len(cases[rule, section]), 'case')}",
-        )
-        for (rule, section), count in counts.most_common()
-    ]
+def _allowance(each: Tally) -> Text:
+    section = words.safe(f" ({each.note})" if each.note else "", words.QUIET)
+    return Text.assemble(words.safe(each.what), section, f": {plural(each.count, 'difference')} in {plural(each.cases, 'case')}")
 
 
 def _stubs(report: Report) -> list[Text]:
@@ -316,10 +315,6 @@ def _stubs(report: Report) -> list[Text]:
         )
         for kind, name in ordered
     ]
-
-
-def _left_out(case: CaseReport) -> Iterator[str]:
-    yield from dict.fromkeys((*case.not_done, *(what for one in case.passes for what in one.agreement.not_compared)))
 
 
 def _counted(sentence: str, count: int) -> Text:

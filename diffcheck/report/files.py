@@ -11,7 +11,7 @@ from diffcheck.errors import ReportError
 from diffcheck.text import visible
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from diffcheck.report.page import Life
     from diffcheck.verdict import Report
@@ -23,18 +23,35 @@ PAGE: Final = "report.html"
 """What the HTML page is called beside report.json."""
 
 
-def wanted(given: Mapping[str, str | None]) -> dict[str, Path]:
-    """The files that the options' values name, by format; raises ``ReportError`` where one cannot be written.
+def wanted(given: Mapping[str, str | None], *others: Path) -> dict[str, Path]:
+    """The files that the options' values name, by format; raises ``ReportError`` where one cannot be written, or would take the
+    place of another or of one of ``others``.
 
     Asked for before a run begins: an hour later is too late to say that a folder is missing.
     """
     files = {name: Path(value) for name in FORMATS if (value := given.get(name))}
+    taken = {path.resolve() for path in others}
     for path in files.values():
+        if path.resolve() in taken:
+            raise ReportError(f"{visible(str(path))} would be written over", hint="give each format a file of its own")
+        taken.add(path.resolve())
         if path.is_dir():
             raise ReportError(f"{visible(str(path))} is a folder", hint="give the name of a file")
         if not path.parent.is_dir():
             raise ReportError(f"there is no folder {visible(str(path.parent))}", hint="create the folder first")
     return files
+
+
+def write_all(report: Report, targets: Iterable[tuple[str, Path]], lives: Mapping[str, Life] | None = None) -> None:
+    """Write the report to each file, by its format's name; one that cannot be written costs none of the others."""
+    failed: ReportError | None = None
+    for name, path in targets:
+        try:
+            write(report, name, path, lives)
+        except ReportError as error:
+            failed = failed or error
+    if failed is not None:
+        raise failed
 
 
 def write(report: Report, name: str, path: Path, lives: Mapping[str, Life] | None = None) -> None:

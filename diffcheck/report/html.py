@@ -8,6 +8,7 @@ name came through as markup, nothing of it would run or be fetched.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from base64 import b64encode
 from collections.abc import Mapping
@@ -40,10 +41,10 @@ _SEVERITY: Final = ("diverge", "flaky", "inconclusive", "known", "agree", "skipp
 
 def render(report: Report, lives: Mapping[str, Life] = _NOTHING_KNOWN) -> bytes:
     """The page; ``lives`` has what is known of clusters by signature, where there are a baseline or earlier runs."""
-    head, found_place, tail = _frame(report).encode().partition(_HERE)
+    found = clusters(report)
+    head, found_place, tail = _frame(report, found, lives).encode().partition(_HERE)
     if not found_place:
         raise RuntimeError("the template has no place for the data")
-    found = clusters(report)
     return b"".join((head, *_data(report, found, lives), tail))
 
 
@@ -62,12 +63,9 @@ def _listed(items: Iterable[bytes]) -> Iterator[bytes]:
         yield item.replace(b"<", b"\\u003c").replace(b">", b"\\u003e").replace(b"&", b"\\u0026")
 
 
-def _frame(report: Report) -> str:
+def _frame(report: Report, found: tuple[Cluster, ...], lives: Mapping[str, Life]) -> str:
     """The page without its data."""
-    loader = PackageLoader("diffcheck.report")
-    environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters |= {"visible": visible, "moment": _moment, "duration": _duration_ns, "size": size}
-    environment.filters |= {"plural": plural, "number": _number}
+    environment = _environment()
     style, script = (_asset(environment, name) for name in ("report.css", "report.js"))
     exit_code, why = conclusion(report)
     oracle, subject = words.columns(report)
@@ -90,10 +88,22 @@ def _frame(report: Report) -> str:
         charts=charts(report),
         side=SIDE,
         limit=_MAX_LIST,
+        states=summary.states(report),
+        runs=min(max((len(life.strip) for life in lives.values()), default=0), page.STRIP),
+        entries=page.entries(report, found, lives),
         allowances=summary.allowances(report),
         stubs=summary.stubs(report),
         left_out=summary.left_out(report),
     )
+
+
+@functools.cache
+def _environment() -> Environment:
+    loader = PackageLoader("diffcheck.report")
+    made = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    made.filters |= {"visible": visible, "moment": _moment, "duration": _duration_ns, "size": size}
+    made.filters |= {"plural": plural, "number": _number}
+    return made
 
 
 def _asset(environment: Environment, name: str) -> str:

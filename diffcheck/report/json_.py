@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -55,7 +56,10 @@ def read(path: Path) -> Report:
     """The report in a file; raises ``ReportError`` where there is none, or it is not a report of this version."""
     name = visible(str(path))
     try:
-        if path.stat().st_size > _CAP_BYTES:
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):
+            raise ReportError(f"{name} is no file", hint="give the report.json of a run, or the folder that it stands in")
+        if status.st_size > _CAP_BYTES:
             raise ReportError(f"{name} has over {_CAP_BYTES >> 30} GiB", hint="is this the right file?")
         data = path.read_bytes()
     except FileNotFoundError as error:

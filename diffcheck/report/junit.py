@@ -14,11 +14,11 @@ from junitparser import Error, Failure, JUnitXml, Skipped, TestCase, TestSuite
 
 from diffcheck.report import words
 from diffcheck.report.model import conclusion, settled
-from diffcheck.report.summary import code_of, kind_and_item, pass_words
+from diffcheck.report.summary import code_of, kind_and_item, pass_words, standings
 from diffcheck.text import plural, visible
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from diffcheck.verdict import CaseReport, Divergence, Report
 
@@ -36,22 +36,25 @@ def render(report: Report) -> bytes:
     for case in report.cases:
         folders.setdefault(case.case.rpartition("/")[0], []).append(case)
     properties = tuple((key, visible(value, _MAX_LINE)) for key, value in _properties(report))
+    issues = {key: each.issue for key, each in standings(report).items() if each.issue}
     for folder, cases in folders.items():
         # Not document.add_testsuite, which compares every suite with all before it.
-        document.append(_suite(report, folder, cases, properties))
+        document.append(_suite(report, folder, cases, properties, issues))
     document.update_statistics()
     # Jenkins's schema has no such attribute on the root; it stands on each suite.
     document._elem.attrib.pop("skipped", None)  # noqa: SLF001 - the library has no other way to leave it out
     return b'<?xml version="1.0" encoding="utf-8"?>\n' + document.tostring() + b"\n"
 
 
-def _suite(report: Report, folder: str, cases: list[CaseReport], properties: tuple[tuple[str, str], ...]) -> TestSuite:
+def _suite(
+    report: Report, folder: str, cases: list[CaseReport], properties: tuple[tuple[str, str], ...], issues: Mapping[str, str]
+) -> TestSuite:  # fmt: skip
     suite = TestSuite(_name(folder) or _ROOT)
     if (started := _timestamp(report.started)) is not None:
         suite.timestamp = started
     for key, value in properties:
         suite.add_property(key, value)
-    suite.add_testcases([_case(report, folder, case) for case in cases])
+    suite.add_testcases([_case(report, folder, case, issues) for case in cases])
     return suite
 
 
@@ -79,7 +82,7 @@ def _name(text: str) -> str:
     return visible(text, _MAX_NAME)
 
 
-def _case(report: Report, folder: str, case: CaseReport) -> TestCase:
+def _case(report: Report, folder: str, case: CaseReport, issues: Mapping[str, str]) -> TestCase:
     test = TestCase(
         _name(case.case.rpartition("/")[2]) or "?",
         classname=_name(folder).replace("/", ".") or _ROOT,
@@ -88,7 +91,7 @@ def _case(report: Report, folder: str, case: CaseReport) -> TestCase:
     result = _result(report, case)
     if result is not None:
         test.result = [result]
-    test.system_out = "\n".join(visible(line, _MAX_LINE) for line in _facts(case))
+    test.system_out = "\n".join(visible(line, _MAX_LINE) for line in _facts(case, issues))
     log = "\n".join(_logs(report, case))
     if log:
         test.system_err = log
@@ -133,9 +136,11 @@ def _difference(report: Report, one: Divergence) -> Iterator[str]:
         yield "    " + visible(", ".join(part for part in (one.detail, f"signature {one.signature}") if part), _MAX_LINE)
 
 
-def _facts(case: CaseReport) -> Iterator[str]:
+def _facts(case: CaseReport, issues: Mapping[str, str]) -> Iterator[str]:
     if case.purpose:
         yield case.purpose
+    for signature in dict.fromkeys(signature for each in case.passes for signature in each.signatures if signature in issues):
+        yield f"{signature} is known: {issues[signature]}"
     for each in case.passes:
         yield pass_words(each)
         if each.applicable:

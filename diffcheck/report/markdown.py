@@ -27,6 +27,8 @@ _MAX_OPEN: Final = 25
 _MAX_LIST: Final = 12
 _MAX_NAMES: Final = 3
 _MAX_VALUE: Final = 100
+_URGENT: Final = ("new", "returned", "fixed")
+_LINK: Final = re.compile(r"https://[A-Za-z0-9./_~#?=&-]{1,200}")
 _SPECIAL: Final = re.compile(r"[\\`*_{}\[\]()#!|<>&~@$\"'^]|:(?!\s|\Z)|(?<=www)\.|\A(?:[-+= ]|\d(?=\d*[.)]))")
 
 
@@ -56,8 +58,12 @@ def _lines(report: Report) -> Iterator[str]:
         yield f"> **Notice.** {text(report.notice, 1000)}"
         yield ""
     yield from _verdicts(report)
-    yield from _clusters(report, clusters(report))
+    new, known = summary.news(report, clusters(report))
+    yield from _baseline(report)
+    yield from _clusters(report, new)
     yield from _open(summary.needs_attention(report))
+    told = summary.standings(report)
+    yield from _details("Known differences", [_known(cluster, told[cluster.signature].issue) for cluster in known])
     yield from _details(
         f"What is true of {text(words.engine(report.subject))} whatever it runs",
         [f"**{text(each.name)}**: {text(each.what, 400)}{_in_section(each.section)}" for each in report.engine_findings],
@@ -93,6 +99,38 @@ def _verdicts(report: Report) -> Iterator[str]:
     for mode in ("capsule", "direct"):
         yield _row(f"{mode} passes", *(f"{sum(p.mode == mode and p.verdict == word for p in passes):,}" for word in shown))
     yield ""
+
+
+def _baseline(report: Report) -> Iterator[str]:
+    """How the run stands against the baseline, and its entries that a reader has to do something about."""
+    states = summary.states(report)
+    if report.baseline is None or not states:
+        return
+    counts = ", ".join(f"**{count:,} {state}**" if state in _URGENT else f"{count:,} {state}" for state, count in states)
+    yield f"Against the baseline {code(report.baseline.file)}: {counts}."
+    yield ""
+    urgent = report.baseline.of("fixed", "wider", "expired", "stale")
+    for each in urgent[:_MAX_LIST]:
+        said = "; ".join(text(part) for part in dict.fromkeys((each.why, each.note)) if part)
+        yield f"- **{each.state}**: {code(each.signature)}{f' {said}' if said else ''}{_issue(each.issue)}"
+    if len(urgent) > _MAX_LIST:
+        yield f"- and {len(urgent) - _MAX_LIST:,} more"
+    if urgent:
+        yield ""
+
+
+def _known(cluster: Cluster, issue: str) -> str:
+    where = ", ".join(part for part in (cluster.members[0].case.case, cluster.members[0].first.where.row) if part)
+    more = f" and {plural(len(cluster.members) - 1, 'more case')}" if len(cluster.members) > 1 else ""
+    what = text(summary.kind_and_item(cluster.members[0].first), 120)
+    return f"**{what}** in {code(where, 120)}{more}{_issue(issue)}"
+
+
+def _issue(issue: str) -> str:
+    """The issue, as a link where it is nothing but a plain address."""
+    if not issue:
+        return ""
+    return f", [{text(issue)}]({issue})" if _LINK.fullmatch(issue) else f", {text(issue)}"
 
 
 def _clusters(report: Report, found: Sequence[Cluster]) -> Iterator[str]:

@@ -17,6 +17,7 @@ from diffcheck.text import duration, plural, size, visible
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Set as AbstractSet
 
     from rich.console import Console, RenderableType
 
@@ -141,10 +142,13 @@ def entries(baseline: Baseline, console: Console) -> None:
     console.print(Text(plural(len(baseline.entries), "entry", "entries")))
 
 
-def lives(told: BaselineReport) -> Iterator[tuple[str, RenderableType]]:
-    """What became of the baseline's entries, a heading with its table each: what is new comes first, what is known is counted."""
+def lives(told: BaselineReport, shown: AbstractSet[str] = frozenset()) -> Iterator[tuple[str, RenderableType]]:
+    """What became of the baseline's entries, a heading with its table each: what is new comes first, what is known is counted.
+
+    What is new or has returned and is in ``shown`` is left out: its values stand elsewhere.
+    """
     for state, heading, style in _SAID:
-        found = told.of(state)
+        found = tuple(each for each in told.of(state) if state not in ("new", "returned") or each.signature not in shown)
         if found:
             yield f"{plural(len(found), 'cluster')} {heading}", _standings(found, style)
     known = Counter(each.issue or "no issue" for each in told.of("known"))

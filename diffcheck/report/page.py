@@ -6,7 +6,6 @@ cases keep their verdicts, costs and first differences, and ``trimmed`` says tha
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final, Literal
 
 import msgspec
@@ -15,14 +14,17 @@ from diffcheck.observation import sentence
 from diffcheck.report import words
 from diffcheck.report.summary import cluster_verdict, code_of, kind_and_item
 from diffcheck.text import plural, visible
+from diffcheck.verdict import EntryState
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from diffcheck.report.model import Cluster
     from diffcheck.verdict import Allowance, CaseReport, Divergence, McdcImpact, PassReport, Printed, Report, Side, Standing
 
 BUDGET_BYTES: Final = 48 << 20
+STRIP: Final = 30
+"""How many runs a cluster's strip shows."""
 _NAME: Final = 300
 _SENTENCE: Final = 600
 _VALUE: Final = 600
@@ -36,24 +38,30 @@ class Life(msgspec.Struct, frozen=True, omit_defaults=True):
     where the cluster did not show up, or ``not run``.
     """
 
-    state: Literal["", "new", "known", "returned", "fixed"] = ""
+    state: EntryState | Literal[""] = ""
     issue: str = ""
     note: str = ""
     strip: tuple[str, ...] = ()
 
 
-_STATES: Final[Mapping[str, Literal["new", "known", "returned", "fixed"]]] = {
-    "new": "new", "returned": "returned", "fixed": "fixed", "known": "known", "wider": "known", "expired": "known",
-    "flaky": "known", "masked": "known", "absent": "known", "not run": "known",
-}  # fmt: skip
-"""An entry's state in the page's words; a new one that is flaky has none, since its case says that."""
+class Entry(msgspec.Struct, frozen=True):
+    """An entry of the baseline that did not show up, with the cases that it names."""
+
+    signature: str
+    life: Life
+    cases: tuple[str, ...]
+
+
+_URGENT: Final[tuple[EntryState, ...]] = ("new", "returned", "fixed", "stale", "expired")
 
 
 def life(standing: Standing | None, strip: tuple[str, ...]) -> Life:
     """A cluster's life from its standing against the baseline, where there is one, and its strip."""
     if standing is None:
         return Life(strip=strip)
-    return Life(_STATES.get(standing.state, ""), standing.issue, standing.note or standing.why, strip)
+    why = "" if standing.state == "new" else standing.why  # what is new says what it is by its values
+    said = "; ".join(dict.fromkeys(part for part in (why, standing.note) if part))
+    return Life(standing.state, standing.issue, said, strip)
 
 
 class PageSide(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -152,6 +160,15 @@ def cases(report: Report, defaults: dict[str, str]) -> Iterator[bytes]:
         yield data
 
 
+def entries(report: Report, found: tuple[Cluster, ...], lives: Mapping[str, Life]) -> tuple[Entry, ...]:
+    """What became of the baseline's entries that are no cluster of this run, those that ask for something first."""
+    shown = {cluster.signature for cluster in found}
+    told = report.baseline.standings if report.baseline else ()
+    gone = [(each, _life(lives.get(each.signature)) or life(each, ())) for each in told if each.signature not in shown]
+    gone.sort(key=lambda each: _URGENT.index(each[0].state) if each[0].state in _URGENT else len(_URGENT))
+    return tuple(Entry(each.signature, one, each.cases) for each, one in gone)
+
+
 def clusters(report: Report, found: tuple[Cluster, ...], lives: Mapping[str, Life]) -> Iterator[bytes]:
     """Each cluster as JSON; beyond half the budget those that come last are left out, and the page says how many."""
     index = {case.case: at for at, case in enumerate(report.cases)}
@@ -178,7 +195,7 @@ def clusters(report: Report, found: tuple[Cluster, ...], lives: Mapping[str, Lif
 def _life(life: Life | None) -> Life | None:
     if life is None:
         return None
-    strip = tuple(visible(word, 20) for word in life.strip[-30:])
+    strip = tuple(visible(word, 20) for word in life.strip[-STRIP:])
     return Life(life.state, visible(life.issue, _NAME), visible(life.note, _SENTENCE), strip)
 
 

@@ -17,12 +17,12 @@ import msgspec
 
 from diffcheck.report import summary, words
 from diffcheck.report.model import clusters
-from diffcheck.report.summary import cluster_verdict, kind_and_item
+from diffcheck.report.summary import cluster_verdict, kind_and_item, standings
 from diffcheck.text import plural, visible
 
 if TYPE_CHECKING:
     from diffcheck.report.model import Cluster
-    from diffcheck.verdict import CaseReport, Report, Where
+    from diffcheck.verdict import CaseReport, Report, Standing, Where
 
 SCHEMA: Final = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
 MAX_RESULTS: Final = 25_000
@@ -30,6 +30,8 @@ MAX_PACKED_BYTES: Final = 10_000_000
 _MAX_CASES: Final = 10
 _MAX_TEXT: Final = 300
 _MAX_PATH: Final = 1000
+_WEB: Final = re.compile(r"https?://[A-Za-z0-9][A-Za-z0-9./_~#?=&:-]{0,500}")
+"""An issue's address that is a URI as it stands."""
 _LEVELS: Final = {"diverge": "error", "flaky": "warning", "inconclusive": "warning"}
 _RULES: Final = {
     "outcome": "a run or a call ends otherwise: returned, exited, trapped, refused, crashed, timed out",
@@ -122,6 +124,7 @@ class Result(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
     locations: tuple[Location, ...]
     partial_fingerprints: dict[str, str]
     related_locations: tuple[Location, ...] = ()
+    work_item_uris: tuple[str, ...] = ()
     properties: dict[str, str | int] = {}
 
 
@@ -168,7 +171,8 @@ def render(report: Report) -> bytes:
     """The report as SARIF; where the limits leave no room for every cluster, those with most cases, and a note of how many not."""
     found = clusters(report)
     kept = min(len(found), MAX_RESULTS)
-    results = tuple(_result(report, cluster) for cluster in found[:kept])
+    told = standings(report)
+    results = tuple(_result(report, cluster, told.get(cluster.signature)) for cluster in found[:kept])
     data = _encode(report, results, len(found) - kept)
     while kept and len(data) > MAX_PACKED_BYTES and (packed := len(gzip.compress(data, 6))) > MAX_PACKED_BYTES:
         kept = min(kept - 1, int(kept * 0.9 * MAX_PACKED_BYTES / packed))
@@ -224,7 +228,7 @@ def _message(text: str, limit: int = 1000) -> Message:
     return Message(visible(text, limit).replace("{", "{{").replace("}", "}}").replace("](", "]\\x28"))
 
 
-def _result(report: Report, cluster: Cluster) -> Result:
+def _result(report: Report, cluster: Cluster, standing: Standing | None) -> Result:
     first = cluster.members[0].first
     verdict = cluster_verdict(cluster)
     lead, *others = cluster.members
@@ -240,7 +244,13 @@ def _result(report: Report, cluster: Cluster) -> Result:
             "primaryLocationLineHash": f"{sha256(cluster.signature.encode(errors='replace')).hexdigest()[:16]}:1",
         },
         tuple(_location(each.first.where, each.case, each.case.case) for each in others[:_MAX_CASES]),
-        {"verdict": verdict, "cases": len(cluster.members), "differences": cluster.count},
+        (standing.issue,) if standing and _WEB.fullmatch(standing.issue) else (),
+        {
+            "verdict": verdict,
+            "cases": len(cluster.members),
+            "differences": cluster.count,
+            **({"baseline": standing.state} if standing else {}),
+        },
     )
 
 

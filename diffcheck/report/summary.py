@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 import msgspec
 
@@ -11,13 +11,13 @@ from diffcheck.observation import Cost
 from diffcheck.report import words
 from diffcheck.report.model import settled
 from diffcheck.text import plural
-from diffcheck.verdict import VERDICTS, worst
+from diffcheck.verdict import VERDICTS, EntryState, worst
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterable
 
     from diffcheck.report.model import Cluster
-    from diffcheck.verdict import CaseReport, Divergence, PassReport, Report, Verdict, Where
+    from diffcheck.verdict import CaseReport, Divergence, PassReport, Report, Standing, Verdict, Where
 
 
 class Tally(msgspec.Struct, frozen=True):
@@ -100,6 +100,26 @@ def needs_attention(report: Report) -> tuple[CaseReport, ...]:
 def _is_open(case: CaseReport) -> bool:
     in_a_cluster = case.verdict == "diverge" and any(each.divergences for each in case.passes)
     return not in_a_cluster and (case.verdict in ("inconclusive", "skipped", "flaky", "diverge") or not settled(case))
+
+
+def states(report: Report) -> tuple[tuple[EntryState, int], ...]:
+    """How many signatures have each standing against the baseline, what is new first; nothing where there is no baseline."""
+    told = report.baseline
+    counts = Counter(each.state for each in told.standings) if told is not None else Counter[EntryState]()
+    return tuple((state, counts[state]) for state in get_args(EntryState) if counts[state])
+
+
+def standings(report: Report) -> dict[str, Standing]:
+    """Each signature's standing against the baseline, where there is one."""
+    return {each.signature: each for each in report.baseline.standings} if report.baseline is not None else {}
+
+
+def news(report: Report, found: Iterable[Cluster]) -> tuple[tuple[Cluster, ...], tuple[Cluster, ...]]:
+    """The clusters that ask for a look, and those that the baseline knows; without a baseline all are of the first kind."""
+    told = standings(report)
+    known = {key for key, each in told.items() if each.state in ("known", "wider", "expired", "flaky")}
+    every = tuple(found)
+    return tuple(each for each in every if each.signature not in known), tuple(each for each in every if each.signature in known)
 
 
 def cluster_verdict(cluster: Cluster) -> Verdict:

@@ -1,6 +1,7 @@
 """``diffcheck report``: a stored run in other formats."""
 
 import json
+import os
 from xml.etree import ElementTree as ET
 
 import pytest
@@ -52,6 +53,76 @@ def test_a_file_that_cannot_be_written_is_told_before_anything_is_done(stored, t
     assert isinstance(result.exception, ReportError)
     assert words in str(result.exception)
     assert not (tmp_path / "out.sarif").exists()
+
+
+@pytest.mark.parametrize(
+    "names",
+    [("--html", "reports/report.json"), ("--html", "x", "--sarif", "./x"), ("--markdown", "reports/../reports/report.json")],
+)
+def test_no_file_is_written_over_another(stored, tmp_path, monkeypatch, names):
+    monkeypatch.chdir(tmp_path)
+    before = stored.read_bytes()
+    result = called(stored, *names)
+    assert isinstance(result.exception, ReportError)
+    assert "written over" in str(result.exception)
+    assert stored.read_bytes() == before
+    assert not (tmp_path / "x").exists()
+
+
+def test_a_file_that_cannot_be_written_costs_none_of_the_others(stored, tmp_path, monkeypatch):
+    def write(path, data):
+        if path.name == "full.html":
+            raise ReportError("no space left", hint="")
+        path.write_bytes(data)
+
+    monkeypatch.setattr("diffcheck.process.write_atomically", write)
+    result = called(stored, "--html", tmp_path / "full.html", "--sarif", tmp_path / "out.sarif", "--markdown", tmp_path / "out.md")
+    assert str(result.exception) == "no space left"
+    assert (tmp_path / "out.sarif").exists()
+    assert (tmp_path / "out.md").exists()
+
+
+def damaged(stored, change):
+    data = json.loads(stored.read_bytes())
+    change(data)
+    stored.write_text(json.dumps(data))
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda data: data.update(schema="diffcheck-report-v0"), "its schema is 'diffcheck-report-v0'"),
+        (lambda data: data.pop("oracle"), "missing required field `oracle`"),
+        (lambda data: data["cases"][3].update(verdict="maybe"), "`$.cases[3].verdict`"),
+        (lambda data: data["cases"][0].update(rows=7), "`$.cases[0].rows`"),
+    ],
+)
+def test_an_older_or_damaged_report_is_told_with_what_is_wrong_with_it(stored, change, words):
+    damaged(stored, change)
+    result = called(stored)
+    assert isinstance(result.exception, ReportError)
+    assert words in str(result.exception)
+    assert result.exception.hint
+
+
+@pytest.mark.parametrize("keep", [0, 1, 100, 5000])
+def test_a_report_that_was_cut_short_is_told(stored, keep):
+    stored.write_bytes(stored.read_bytes()[:keep])
+    result = called(stored)
+    assert isinstance(result.exception, ReportError)
+    assert "is not JSON" in str(result.exception)
+
+
+def test_a_report_that_is_a_pipe_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "report.json")
+    result = called(tmp_path / "report.json")
+    assert isinstance(result.exception, ReportError)
+    assert "is no file" in str(result.exception)
+
+
+def test_a_later_report_with_more_fields_is_still_shown(stored):
+    damaged(stored, lambda data: data.update(later=[1]))
+    assert called(stored).exit_code == 0
 
 
 def test_what_is_no_report_is_an_error(tmp_path):

@@ -106,7 +106,14 @@ def report(name, line=1):
     made = collect(samples.events(cases, notice=name or "notice", findings=(samples.EngineFinding(name, name, name),)))
     subject = msgspec.structs.replace(made.subject, name=name, version=name, found=name, sha256=name)
     tool = msgspec.structs.replace(made.tool, version=name)
-    return msgspec.structs.replace(made, subject=subject, options={"mode": name}, started=name, tool=tool)
+    baseline = samples.BaselineReport(
+        name,
+        standings=tuple(
+            samples.Standing(signature, state, (name,), name, name, name)
+            for signature, state in ((name or "counter in ", "known"), (name + "gone", "fixed"))
+        ),
+    )
+    return msgspec.structs.replace(made, subject=subject, options={"mode": name}, started=name, tool=tool, baseline=baseline)
 
 
 def shown(name, limit=80):

@@ -8,11 +8,13 @@ from diffcheck.runner.events import CaseFinished, CaseStarted, EngineProbed, Run
 from diffcheck.verdict import (
     Agreement,
     Allowance,
+    BaselineReport,
     CaseReport,
     Divergence,
     EngineFinding,
     PassReport,
     Side,
+    Standing,
     StubUse,
     Where,
 )
@@ -145,6 +147,19 @@ FINDINGS = (
     ),
     EngineFinding("export limit", "a module with 257 exports is refused, one with 256 is taken"),
 )
+
+
+ISSUE = "https://github.com/example/kiln/issues/12"
+BASELINE = BaselineReport(
+    "baseline.toml",
+    standings=(
+        Standing("outcome/refused", "new", ("memory/grow",), why="outcome memory 0 at 0x1f40"),
+        Standing("gone/1", "fixed", ("floats/nan", "odd/empty"), ISSUE, "result 0 of nan", "gone in 0.4.4"),
+        Standing("gone/2", "stale", ("no/more",), why="there is no case no/more any more"),
+        Standing(COUNTER.signature, "known", ("decisions/leap_year", "decisions/triangle"), ISSUE, "the leap day"),
+    ),
+)
+"""Of the sample's two clusters one is known, the other new; two entries did not show up."""
 
 
 def events(cases=CASES, notice="", findings=FINDINGS, *, finished=True, interrupted=False):

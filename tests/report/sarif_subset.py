@@ -56,6 +56,7 @@ RESULT = closed(
         "properties": {"primaryLocationLineHash": {"type": "string", "pattern": "^[0-9a-f]{16}:1$"}},
         "additionalProperties": {"type": "string"},
     },
+    workItemUris=many({"type": "string", "pattern": "^https?://[!-~]+$"}, maxItems=1),
     properties={"type": "object"},
 )
 INVOCATION = closed(

@@ -29,11 +29,18 @@
       one.cost[role].ms += pass[role].ms;
       one.cost[role].bytes = Math.max(one.cost[role].bytes, pass[role].bytes);
     }
-    one.text = haystack([one.name, one.purpose, one.reason, one.artifact, one.sha256, one.rows || [],
-      (one.passes || []).map((pass) => [pass.reason, (pass.divergences || []).map(words)])]);
   });
-  for (const cluster of data.clusters)
+  // What a search looks through is made with the first search: most readers of 10,000 cases filter by verdict.
+  const textOf = (one) => one.text ??= haystack([one.name, one.purpose, one.reason, one.artifact, one.sha256, one.rows || [],
+      (one.passes || []).map((pass) => [pass.reason, (pass.divergences || []).map(words)])]);
+  for (const cluster of data.clusters) {
+    cluster.state = cluster.life && cluster.life.state || "";
+    for (const member of cluster.members) (data.cases[member.case].states ||= new Set()).add(cluster.state);
     cluster.text = haystack([cluster.signature, words(cluster.first), cluster.life ? [cluster.life.state, cluster.life.issue, cluster.life.note] : []]);
+  }
+  // What is new before what is known; within that the order is the report's.
+  const NEWS = ["new", "returned", "", "wider", "expired", "flaky", "known"];
+  data.clusters.sort((a, b) => NEWS.indexOf(a.state) - NEWS.indexOf(b.state));
   const largest = (key) => data.cases.reduce((most, one) => Math.max(most, one.cost.oracle[key], one.cost.subject[key]), 0);
   const most = { ms: largest("ms"), bytes: largest("bytes") };
   const length = (key, value) => most[key] ? Math.log1p(value / (most[key] / 1e3)) / Math.log1p(1e3) : 0;
@@ -147,7 +154,7 @@
   // A cluster: its first difference, what is known of it, its cases.
   const lifeOf = (life) => {
     const parts = [];
-    if (life.state) parts.push(tag(life.state, `state-${life.state}`));
+    if (life.state) parts.push(tag(life.state, `state-${life.state.replace(" ", "-")}`));
     if (life.issue) {
       const link = el(/^https?:\/\//.test(life.issue) ? "a" : "span", "small", life.issue);
       if (link.tagName === "A") { link.href = life.issue; link.rel = "noreferrer noopener"; }
@@ -155,8 +162,8 @@
     }
     if (life.note) parts.push(el("span", "quiet small", life.note));
     if (life.strip) {
-      const strip = el("span", "strip", ...life.strip.map((word) => {
-        const item = el("span", word in RANK ? `v-${word}` : "");
+      const strip = el("span", "strip push", ...life.strip.map((word) => {
+        const item = el("span", `s-${word.replace(" ", "-")}`);
         item.title = word;
         return item;
       }));
@@ -231,7 +238,8 @@
 
   // Filters: the address keeps them, so that a view can be sent on.
   const chips = [...document.querySelectorAll("[data-verdict]")];
-  const fields = { q: byId("q"), mode: byId("mode"), only: byId("mark"), order: byId("order") };
+  const fields = { q: byId("q"), mode: byId("mode"), only: byId("mark"), order: byId("order"),
+    ...(byId("state") ? { state: byId("state") } : {}) };
   const state = () => ({
     ...Object.fromEntries(Object.entries(fields).map(([name, field]) => [name, field.value])),
     verdicts: chips.filter((chip) => chip.getAttribute("aria-pressed") === "true").map((chip) => chip.dataset.verdict),
@@ -256,16 +264,17 @@
     const verdicts = new Set(wanted.verdicts);
     const passes = (one) => {
       const verdict = verdictIn(one, wanted.mode);
-      return verdict && (!verdicts.size || verdicts.has(verdict)) && (!wanted.only || (one.marks || []).includes(wanted.only));
+      return verdict && (!verdicts.size || verdicts.has(verdict)) && (!wanted.only || (one.marks || []).includes(wanted.only))
+        && (!wanted.state || !!one.states && one.states.has(wanted.state));
     };
     const has = (text, more = "") => parts.every((part) => text.includes(part) || more.includes(part));
-    const kept = data.cases.filter((one) => passes(one) && has(one.text)).sort(ORDERS[wanted.order] || ORDERS[""]);
-    const clusters = data.clusters.filter((cluster) => cluster.members.some((member) =>
+    const kept = data.cases.filter((one) => passes(one) && (!parts.length || has(textOf(one)))).sort(ORDERS[wanted.order] || ORDERS[""]);
+    const clusters = data.clusters.filter((cluster) => (!wanted.state || cluster.state === wanted.state) && cluster.members.some((member) =>
       (!wanted.mode || member.modes.includes(wanted.mode)) && passes(data.cases[member.case])
         && has(cluster.text, data.cases[member.case].name.toLowerCase())));
     showClusters(clusters);
     showCases(kept);
-    const filtered = parts.length || verdicts.size || wanted.mode || wanted.only;
+    const filtered = parts.length || verdicts.size || wanted.mode || wanted.only || wanted.state;
     const of = (count, all) => count === all ? all.toLocaleString("en") : `${count.toLocaleString("en")} of ${all.toLocaleString("en")}`;
     document.querySelector('[data-count="cases"]').textContent = of(kept.length, data.cases.length);
     document.querySelector('[data-count="clusters"]').textContent = of(clusters.length, data.clusters_total);
@@ -294,7 +303,7 @@
   let waiting = 0;
   fields.q.addEventListener("input", () => { clearTimeout(waiting); waiting = setTimeout(changed, 120); });
   fields.q.addEventListener("keydown", (event) => { if (event.key === "Escape") { fields.q.value = ""; changed(); } });
-  for (const name of ["mode", "only", "order"]) fields[name].addEventListener("change", changed);
+  for (const [name, field] of Object.entries(fields)) if (name !== "q") field.addEventListener("change", changed);
   for (const chip of chips) chip.addEventListener("click", () => {
     chip.setAttribute("aria-pressed", String(chip.getAttribute("aria-pressed") !== "true"));
     changed();
