@@ -27,6 +27,7 @@ COMMANDS: Final = (
     "prepare",
     "triage",
     "localise",
+    "explain",
     "reduce",
     "reproduce",
     "backends",

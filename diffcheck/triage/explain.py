@@ -11,8 +11,10 @@ from diffcheck.triage.instrument import CALLS
 from diffcheck.triage.log import LogParameters
 from diffcheck.triage.result import Moment
 from diffcheck.values import Value, render
+from diffcheck.wasm.dwarf import source_line
 from diffcheck.wasm.names import function_names
 from diffcheck.wasm.types import RefType
+from diffcheck.witness import instrumentation
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,6 +29,9 @@ if TYPE_CHECKING:
     from diffcheck.wasm.types import ValType
 
 SHOWN: Final = 10
+TAIL_CALLS: Final = frozenset({"return_call", "return_call_indirect", "return_call_ref"})
+Frames = list[tuple[int, tuple[int, int] | None]]
+"""Activations, outermost first: the function, and behind which position of which caller it was called (None: by the driver)."""
 _HISTORY: Final = 100_000
 _WIDE: Final = 1 << 16
 _REFERENCES: Final = {0: "null", 1: "a reference", 2: "an i31", 3: "a structure", 4: "an array"}
@@ -48,6 +53,7 @@ class Explainer:
         self.plan, self.module, self.made, self.rows, self.detail, self.answer = plan, plan.module, made, rows, detail, answer
         self.oracle = oracle
         self.names = function_names(plan.module)
+        self.counters = instrumentation(plan.module).counters
 
     def name(self, funcidx: int) -> str:
         """A function's name, or its number where it has none."""
@@ -113,10 +119,11 @@ class Explainer:
             oracle=texts[0],
             subject=texts[1],
             operands=operands,
+            path=self._path(first.event, function, typed.instruction.offset - offset),
             locals=locals_,
             execution=execution,
             before=self._before(first),
-            source=self._source(function),
+            source=self._source(function, position),
             variant=self.made.variant,
             why=f"the two {'other lane ' if one is not None and one.half else ''}results differ"
             if same
@@ -150,19 +157,19 @@ class Explainer:
             function, position = caller, flow.acting(self.made.bodies_of[caller], called_behind, self.made.unprobed)
         return function, -1
 
-    def _frames(self, event: int) -> list[tuple[int, tuple[int, int] | None]]:
+    def _frames(self, event: int) -> Frames:
         """The activations before an event as far as the oracle's last events show them: a function, and where its caller stood."""
         first, last, flags = self.rows
         since = max(0, event - _HISTORY)
         log = self.oracle.logged(LogParameters(first, last, flags, start=since, halt=event, limit=_HISTORY)).log
-        frames: list[tuple[int, tuple[int, int] | None]] = []
+        frames: Frames = []
         before: Site | None = None
         for record in log.records(since) if log is not None else ():
             site = self._site(record)
             if site is None:
                 continue
             if site.role == "entry":
-                frames.append((site.function, (before.function, before.position) if before is not None else None))
+                self._enter(frames, site.function, before)
             elif site.name in CALLS and site.role == "result":
                 while frames and not self._called_by(frames[-1][1], site):
                     frames.pop()
@@ -171,6 +178,42 @@ class Explainer:
                 frames.pop()
             before = site
         return frames
+
+    def _enter(self, frames: Frames, function: int, before: Site | None) -> None:
+        """Put a new activation on the frames, where the call came from the program; else it is the driver's, and the first."""
+        if before is not None:
+            caller, position = before.function, before.position
+            while (body := self.made.bodies_of.get(caller)) is not None:
+                at = flow.acting(body, position, self.made.unprobed)
+                call = body.code[at].instruction
+                if call.name in TAIL_CALLS and frames:
+                    frames[-1] = function, frames[-1][1]
+                    return
+                if call.name in CALLS and (call.name != "call" or call.immediates[0] == function):
+                    frames.append((function, (caller, position)))
+                    return
+                if not frames or frames[-1][1] is None:
+                    break
+                caller, behind = frames.pop()[1] or (-1, -1)  # it returned without an event
+                position = flow.acting(self.made.bodies_of[caller], behind, self.made.unprobed)
+        frames[:] = [(function, None)]
+
+    def _path(self, event: int, function: int, offset: int) -> tuple[str, ...]:
+        """The activations at an event, outermost first, each with where it stands: at a call, the last one at the difference."""
+        frames = self._frames(event)
+        while frames and frames[-1][0] != function:
+            frames.pop()
+        path = []
+        for inner in frames[1:]:
+            if inner[1] is None:
+                continue
+            caller, behind = inner[1]
+            call = self.made.bodies_of[caller].code[flow.acting(self.made.bodies_of[caller], behind, self.made.unprobed)]
+            path.append(f"{self.name(caller)} {call.instruction.offset - self._body_offset(caller):#x}")
+        return (*path, f"{self.name(function)} {offset:#x}")
+
+    def _body_offset(self, function: int) -> int:
+        return self.module.bodies[function - self.module.n_imported("func")][0]
 
     def _called_by(self, caller: tuple[int, int] | None, site: Site) -> bool:
         """Whether a frame was made by the call whose result a site logs."""
@@ -185,13 +228,21 @@ class Explainer:
             return ""
         return layout.rows[layout.n_init + first].name
 
-    def _source(self, function: int) -> str:
-        """The manifest's first source line in this function."""
-        name = self.names.get(function)
-        lines = sorted(
-            (each.file, each.line) for each in self.plan.places.values() if each.line is not None and name and each.function == name
-        )
-        return f"{visible(lines[0][0])}:{lines[0][1]} (its first decision)" if lines else ""
+    def _source(self, function: int, position: int) -> str:
+        """The source line: by DWARF; else that of the nearest branch before it whose line the manifest has."""
+        code = self.made.bodies_of[function].code
+        exact = source_line(self.module, code[position].instruction.offset)
+        if exact:
+            return visible(exact)
+        branches = {index: branch for branch, (index, _) in self.counters.items()}
+        passed = (each.instruction for each in reversed(code[: position + 1]) if each.instruction.name == "global.set")
+        for each in passed:
+            place = self.plan.places.get(branches.get(each.immediates[0], -1))
+            if place is not None and place.line is not None:
+                return (
+                    f"{visible(place.file)}:{place.line} (branch {branches[each.immediates[0]]}, the nearest before it with a line)"
+                )
+        return ""
 
     # Values.
 

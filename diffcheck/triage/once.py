@@ -1,28 +1,60 @@
-"""One artifact localised in this process: engines chosen, planned, searched."""
+"""One artifact localised or explained in this process: engines chosen, planned, searched."""
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from diffcheck import backend, process
 from diffcheck.errors import RunFailedError
 from diffcheck.runner import plan as plans
 from diffcheck.runner.once import Wanted, case_of
+from diffcheck.runner.reading import Reader
 from diffcheck.runner.run import choose
+from diffcheck.runner.side import Side
 from diffcheck.triage.localise import Localiser
+from diffcheck.triage.parting import explained
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from diffcheck.runner.request import Request
+    from diffcheck.triage.parting import Explained
     from diffcheck.triage.result import Localised
 
 
 def localise(request: Request, row: str, say: Callable[[str], None]) -> Localised:
     """Localise in the one artifact that the request names; raises ``DiffcheckError`` where that cannot be run."""
+    with _localiser(request, say) as work:
+        return work.localise(row)
+
+
+def explain(request: Request, row: str, say: Callable[[str], None]) -> Explained:
+    """Localise, and read what both engines observed, to show them side by side."""
+    with _localiser(request, say) as work:
+        answer = work.localise(row)
+        plan = work.plan
+        assert plan.oracle_capsule is not None, "it was planned"  # noqa: S101
+        assert plan.subject_capsule is not None, "as above"  # noqa: S101
+        oracle = Side(work.oracle, plan.oracle_capsule, plan.limits, work.host)
+        subject = Side(work.subject, plan.subject_capsule, plan.limits, work.host)
+        say("reading both observations")
+        one = Reader(oracle, oracle, full=False, max_passes=request.max_passes).read(keep_going=True)
+        try:
+            other = Reader(oracle, subject, full=False, max_passes=request.max_passes).read(keep_going=True)
+        except RunFailedError as error:
+            return explained(answer, one, None, plan.places, f"the subject's observation cannot be read whole: {error}")
+        return explained(answer, one, other, plan.places)
+
+
+@contextmanager
+def _localiser(request: Request, say: Callable[[str], None]) -> Iterator[Localiser]:
     engines = choose(request)
     if engines.notice:
         say(engines.notice)
+    request = msgspec.structs.replace(request, options=engines.options)
     with process.Reactor() as reactor, process.private_folder() as folder:
         host = backend.Host(reactor, folder)
         oracle = backend.create(request.oracle, engines.options)
@@ -33,7 +65,7 @@ def localise(request: Request, row: str, say: Callable[[str], None]) -> Localise
             plan = plans.make(case_of(Wanted(request.paths[0])), request, oracle, oracle, subject, host)
             if plan.capsule is None:
                 raise RunFailedError(f"{request.paths[0]} cannot be localised in: {plan.skipped or plan.no_capsule}")
-            return Localiser(plan, request, oracle, subject, host, say).localise(row)
+            yield Localiser(plan, request, oracle, subject, host, say)
         finally:
             subject.close()
             oracle.close()

@@ -24,7 +24,8 @@ class Localised(msgspec.Struct, frozen=True, omit_defaults=True):
     """The answer. ``offset`` counts within the function's body, ``file_offset`` in the artifact's file.
 
     ``oracle`` and ``subject`` say in words what each engine had there; ``operands`` and ``locals`` are the values before the
-    instruction, which are equal on both. ``execution`` counts, from 1, how often the instruction had run on this instance. ``runs`` is how often the subject was started after the row was known. ``variant`` is the digest
+    instruction, which are equal on both. ``path`` are the activations, outermost first, each with the
+    offset of its call. ``execution`` counts, from 1, how often the instruction had run on this instance. ``runs`` is how often the subject was started after the row was known. ``variant`` is the digest
     that found it, ``confirmed`` whether the other one, over other instructions, shows the same event.
     """
 
@@ -44,6 +45,7 @@ class Localised(msgspec.Struct, frozen=True, omit_defaults=True):
     operands: tuple[str, ...] = ()
     locals: tuple[str, ...] = ()
     before: tuple[Moment, ...] = ()
+    path: tuple[str, ...] = ()
     source: str = ""
     why: str = ""
     notes: tuple[str, ...] = ()

@@ -5,16 +5,20 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import msgspec
+from rich import box
+from rich.table import Table
 from rich.text import Text
 
 from diffcheck.report.words import facts, safe
 from diffcheck.text import plural
+from diffcheck.triage.parting import Line
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from rich.console import Console
 
+    from diffcheck.triage.parting import Explained
     from diffcheck.triage.result import Localised
 
 
@@ -32,6 +36,52 @@ def localised(answer: Localised, console: Console) -> None:
         for each in answer.before:
             where = f"{each.function} {each.offset:#x}" if each.instruction != "entry" else each.function
             console.print(safe(f"  {each.event:>10,}  {where}  {each.instruction}  {each.value}", limit=400))
+
+
+def explained(found: Explained, console: Console) -> None:
+    """Print the two runs side by side: how they came there, where they part, what each did then."""
+    answer = found.answer
+    if answer.depth == "none":
+        console.print(safe(answer.why, "bold", 2000))
+        return
+    console.print(safe(str(answer), "bold", 2000))
+    if answer.path:
+        console.print(Text("\ncall path, the same on both", "bold"))
+        for depth, each in enumerate(answer.path):
+            console.print(safe("  " * depth + ("└ " if depth else "  ") + each, limit=400))
+    if answer.source:
+        console.print(Text.assemble(("  source ", "dim"), safe(answer.source, limit=400)))
+    if answer.before:
+        console.print(_two("instructions", _moments(answer), answer))
+    for title, lines in (
+        (f"row {found.row}" if found.row else "row", found.ends),
+        ("witness trace", found.trace),
+        ("counters", found.counters),
+    ):
+        if lines:
+            console.print(_two(title, lines, answer))
+    for note in (*answer.notes, *([found.unread] if found.unread else ())):
+        console.print(safe(f"note: {note}", "yellow", 1000))
+
+
+def _moments(answer: Localised) -> Iterator[Line]:
+    for each in answer.before:
+        yield Line(f"{each.function} {each.offset:#x} {each.instruction}", each.value, each.value, same=True)
+    if answer.instruction:
+        yield Line(f"{answer.function} {answer.offset:#x} {answer.instruction}", answer.oracle, answer.subject)
+
+
+def _two(title: str, lines: Iterable[Line], answer: Localised) -> Table:
+    """Two columns, in which what differs stands out; a value that both have is written once."""
+    table = Table(box=box.SIMPLE_HEAD, title=safe(title, "bold"), title_justify="left", header_style="dim", pad_edge=False)
+    table.add_column("", overflow="fold", ratio=2)
+    table.add_column(safe(answer.oracle_engine or "oracle"), overflow="fold", ratio=2)
+    table.add_column(safe(answer.subject_engine or "subject"), overflow="fold", ratio=2)
+    for each in lines:
+        style = "dim" if each.same else "bold"
+        other = safe("=" if each.same and each.subject else each.subject, style, 400)
+        table.add_row(safe(("  " if each.same else "▶ ") + each.where, style, 400), safe(each.oracle, style, 400), other)
+    return table
 
 
 def _facts(answer: Localised) -> Iterator[tuple[str, Text]]:

@@ -89,7 +89,7 @@ def instructions(body: bytes, base_offset: int = 0, *, start: int = 0) -> Iterat
         try:
             entry = plain[body[at]]
             if entry is None:
-                op, after = _opcode(body, at)
+                op, after = opcode(body, at)
                 name, read, more = op.name, *_readers(op)
             else:
                 name, read, more = entry
@@ -134,9 +134,9 @@ def reindex(
         if at >= len(body):
             break
         try:
-            op, after = _opcode(body, at)
+            op, after = opcode(body, at)
             for kind in op.immediates:
-                value, end = _READ[kind](body, after)
+                value, end = READERS[kind](body, after)
                 if kind in maps and (new := maps[kind](value)) != value:
                     out += (body[done:after], u(new))
                     done = end
@@ -154,7 +154,7 @@ def _located(error: IndexError | ArtifactError, base_offset: int, at: int) -> Ar
     return ArtifactError("the expression ends within an instruction", offset=base_offset + at)
 
 
-def _opcode(body: bytes, at: int) -> tuple[Op, int]:
+def opcode(body: bytes, at: int) -> tuple[Op, int]:
     """Give the entry of the instruction at a position, and the position after its opcode."""
     first = body[at]
     if first not in PREFIXES:
@@ -269,7 +269,7 @@ def _catch(body: bytes, at: int) -> tuple[Catch, int]:
 
 _V128: Final = _fixed(16)
 _BYTE: Final = _fixed(1)
-_READ: Final[dict[str, _Read]] = {
+READERS: Final[dict[str, _Read]] = {
     **{kind: _u32 for op in OPS for kind in op.immediates if kind.endswith("idx")},
     "u32": _u32,
     "i32": _s32,
@@ -292,7 +292,7 @@ _READ: Final[dict[str, _Read]] = {
 
 def _readers(op: Op) -> tuple[_Read | None, tuple[_Read, ...]]:
     """Give the reader of the first immediate and those of the others."""
-    readers = tuple(_READ[kind] for kind in op.immediates)
+    readers = tuple(READERS[kind] for kind in op.immediates)
     return (readers[0] if readers else None), readers[1:]
 
 
@@ -304,7 +304,7 @@ _PLAIN: Final[list[tuple[str, _Read | None, tuple[_Read, ...]] | None]] = [
 # cannot be one.
 _LEB: Final = rb"[\x80-\xff]*+[\x00-\x7f]"
 _PATTERNS: Final[dict[str, bytes]] = {
-    **{kind: _LEB for kind in _READ if kind.endswith("idx")},
+    **{kind: _LEB for kind in READERS if kind.endswith("idx")},
     **dict.fromkeys(("u32", "i32", "i64", "heaptype"), _LEB),
     **dict.fromkeys(("lane", "castflags", "atomic_order"), rb"."),
     **dict.fromkeys(("v128", "shuffle"), rb".{16}"),

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from typing import Any, Final, Literal
 
-from diffcheck.wasm.code import Instruction, instructions, read_locals
+from diffcheck.wasm.code import READERS, Instruction, instructions, opcode, read_locals
 from diffcheck.wasm.leb import s, u
 from diffcheck.wasm.opcodes import BY_NAME
 from diffcheck.wasm.types import RefType, ValType, encode_heaptype, encode_valtype
@@ -42,12 +42,24 @@ def map_valtype(value: ValType, maps: Maps) -> ValType:
     return value
 
 
-def encode(instruction: Instruction, maps: Maps | None = None) -> bytes:
-    """An instruction's bytes, with its indices mapped."""
+def encode(instruction: Instruction, maps: Maps | None = None, *, like: bytes = b"") -> bytes:
+    """An instruction's bytes, with its indices mapped, each integer in its shortest form.
+
+    ``like`` are the bytes that it was decoded from: an immediate that is unchanged keeps those, since one value may have several
+    (padded integers, memory 0 by its index, the long form of a reference type).
+    """
     op = BY_NAME[instruction.name]
     given = maps or {}
-    parts = [_immediate(kind, value, given) for kind, value in zip(op.immediates, instruction.immediates, strict=True)]
-    return op.encoding + b"".join(parts)
+    after = opcode(like, 0)[1] if like else 0
+    parts = [like[:after] or op.encoding]
+    for kind, value in zip(op.immediates, instruction.immediates, strict=True):
+        written = _immediate(kind, value, given)
+        if like:
+            start = after
+            seen, after = READERS[kind](like, start)
+            written = like[start:after] if _immediate(kind, seen, {}) == written else written
+        parts.append(written)
+    return b"".join(parts)
 
 
 def plain(name: str, *immediates: Any) -> bytes:  # noqa: ANN401 - what an immediate is depends on its kind

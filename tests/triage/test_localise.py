@@ -14,7 +14,8 @@ from diffcheck.runner.request import Request
 from diffcheck.triage import log, once
 from diffcheck.triage.localise import Localiser
 from diffcheck.triage.log import VARIANTS
-from tests.triage.trials import Bench
+from tests.triage.trials import CORPUS, Bench
+from tests.triage.unchanged import compared
 
 SMALL = 8_000  # bytes: programs that are quickly instrumented
 
@@ -114,3 +115,19 @@ def test_a_row_that_is_not_there_is_refused_with_those_that_are(tmp_path):
     with pytest.raises(Exception, match="no row nowhere") as caught:
         once.localise(Request((str(path),), subject="wasmtime-pulley", mode="capsule"), "nowhere", lambda _: None)
     assert "run_row_sum" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    "name", ["06-control/exceptions", "03-arithmetic/i32_edges", "05-tables/table_editing", "04-memory/bulk_memory"]
+)
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_instrumented_a_program_gives_the_same_results(host, name, variant):
+    bench = Bench(host.reactor, host.folder, 0)
+    try:
+        plan = bench.plan(str(CORPUS / f"{name}.wasm"))
+        work = Localiser(plan, bench.request, bench.oracle, bench.inner, bench.host)
+        seen = compared(work, plan, variant)
+    finally:
+        bench.close()
+    assert seen.differences == ()
+    assert seen.events > 100

@@ -1,0 +1,149 @@
+"""Two runs side by side: where traces and counters part, and the call path."""
+
+from __future__ import annotations
+
+import shutil
+import struct
+import subprocess
+
+import pytest
+import wasmtime
+from click.testing import CliRunner
+
+from diffcheck import backend, process
+from diffcheck.cli.group import cli
+from diffcheck.faults.engine import FaultyBackend
+from diffcheck.faults.model import Expected, Fault
+from diffcheck.observation import Cost, FinalState, Returned, RowSeen, Trapped
+from diffcheck.runner import plan as plans
+from diffcheck.runner.once import Wanted, case_of
+from diffcheck.runner.reading import Instance, Read, Stop
+from diffcheck.runner.request import Request
+from diffcheck.triage.localise import Localiser
+from diffcheck.triage.parting import explained
+from diffcheck.triage.result import Localised
+from diffcheck.values import Value
+from diffcheck.wasm import module, section
+from diffcheck.wasm.code import instructions, read_locals
+from diffcheck.wasm.dwarf import source_line
+from diffcheck.witness import Place
+
+ANSWER = Localised("instruction", "a.wasm", row="go")
+PLACES = {4: Place("parse", "br_if", "parse.c", 12)}
+
+
+def seen(trace=(), result=1, counters=None, stops=()):
+    """A run of one row with that trace, as (branch, value) pairs."""
+    raw = b"".join(struct.pack("<HBB", branch, value, 0) for branch, value in trace)
+    row = RowSeen("go", Returned(), (Value("i32", result),), trace=raw)
+    state = FinalState(counters or {}, {}, (), (), ())
+    return Read((Instance((row,), state, "full", False, 0),), stops, Cost())
+
+
+def lines(found):
+    return [(each.where, each.oracle, each.subject, each.same) for each in found]
+
+
+def test_a_trace_is_shown_from_the_last_records_that_agree_to_the_first_that_differ():
+    same = [(1, 0), (2, 1), (3, 0), (4, 1)]
+    found = explained(ANSWER, seen([*same, (4, 1), (5, 0)]), seen([*same, (4, 0)]), PLACES)
+    assert lines(found.trace) == [
+        ("record 1", "branch 2 is 1", "branch 2 is 1", True),
+        ("record 2", "branch 3 is 0", "branch 3 is 0", True),
+        ("record 3", "branch 4 is 1 (parse br_if parse.c:12)", "branch 4 is 1 (parse br_if parse.c:12)", True),
+        ("record 4", "branch 4 is 1 (parse br_if parse.c:12)", "branch 4 is 0 (parse br_if parse.c:12)", False),
+        ("record 5", "branch 5 is 0", "(ends)", False),
+    ]
+    assert lines(found.ends)[-1] == ("trace records", "6", "5", False)
+
+
+def test_traces_that_are_equal_are_not_shown():
+    assert explained(ANSWER, seen([(1, 0)]), seen([(1, 0)], result=2), {}).trace == ()
+
+
+def test_a_counter_that_differs_is_shown_with_its_neighbours():
+    one, other = {1: 5, 4: 7, 9: 3, 12: 1}, {1: 5, 4: 8, 9: 3, 12: 1}
+    found = explained(ANSWER, seen(counters=one), seen(counters=other), PLACES)
+    assert lines(found.counters) == [
+        ("counter 1", "5", "5", True),
+        ("counter 4 parse br_if parse.c:12", "7", "8", False),
+        ("counter 9", "3", "3", True),
+    ]
+
+
+def test_a_row_that_the_subject_did_not_finish_has_its_end():
+    trap = Trapped("integer overflow")
+    found = explained(ANSWER, seen(), Read((), (Stop("go", trap, seen=False),), Cost()), {})
+    assert lines(found.ends) == [("outcome", "returned 1", "trapped: integer overflow", False)]
+
+
+NESTED = """(module
+  (func $inner (param i32) (result i32) (i32.mul (local.get 0) (i32.const 1234)))
+  (func $unrelated (result i32) (i32.const 1))
+  (func $outer (param i32) (result i32) (i32.add (call $unrelated) (call $inner (local.get 0))))
+  (func (export "run_row_a") (result i32) (call $unrelated))
+  (func $main (export "run_row_b") (result i32) (call $outer (i32.const 5))))"""
+
+
+def test_the_call_path_has_every_activation_and_no_other(tmp_path):
+    path = tmp_path / "p.wasm"
+    path.write_bytes(wasmtime.wat2wasm(NESTED))
+    oracle = backend.create("wasmtime", {})
+    fault = Fault("", "", Expected(), edit=lambda data: data.replace(b"\x41\xd2\x09", b"\x41\xd3\x09"))
+    try:
+        with process.Reactor() as reactor:
+            host = backend.Host(reactor, tmp_path)
+            request = Request((), subject="wasmtime", mode="capsule", deadline_s=60.0)
+            plan = plans.make(case_of(Wanted(str(path))), request, oracle, oracle, oracle, host)
+            answer = Localiser(plan, request, oracle, FaultyBackend(oracle, fault, words=False), host).localise()
+    finally:
+        oracle.close()
+    assert answer.instruction == "i32.const 1234"
+    assert [each.split()[0] for each in answer.path] == ["main", "outer", "inner"]
+
+
+COMPILED = """int mul3(int x) {
+  int y = x * 3;
+  return y + 1;
+}
+int run_row_a(void) {
+  return mul3(7);
+}
+"""
+
+
+@pytest.mark.parametrize("version", [4, 5])
+def test_lines_come_from_dwarf(tmp_path, version):
+    clang, linker = (shutil.which(each) or shutil.which(f"{each}-19") for each in ("clang", "wasm-ld"))
+    if not clang or not linker:
+        pytest.skip("clang and wasm-ld are not on PATH")
+    (tmp_path / "p.c").write_text(COMPILED)
+    compiler = [clang, "--target=wasm32", f"-gdwarf-{version}", "-O0", "-c", "p.c"]
+    subprocess.run(compiler, cwd=tmp_path, check=True)
+    subprocess.run([linker, "--no-entry", "--export=run_row_a", "p.o", "-o", "p.wasm"], cwd=tmp_path, check=True)
+    data = (tmp_path / "p.wasm").read_bytes()
+    read = module.read(data)
+    lines = set()
+    for offset, size in read.bodies:
+        body = data[offset : offset + size]
+        code = list(instructions(body, offset, start=read_locals(body).end))
+        lines |= {source_line(read, each.offset) for each in code if each.name in ("i32.mul", "call")}
+    assert lines == {"p.c:2", "p.c:6"}
+
+
+def test_broken_dwarf_gives_no_line_and_no_error():
+    data = wasmtime.wat2wasm(NESTED)
+    for content in (b"", bytes(40), b"\xff" * 40):
+        broken = section.write(
+            [*module.read(data).sections, section.custom(".debug_line", content), section.custom(".debug_info", content)]
+        )
+        assert source_line(module.read(broken), 60) == ""
+
+
+@pytest.mark.parametrize("command", ["explain", "localise"])
+def test_engines_that_agree_have_nothing_to_explain(command, tmp_path):
+    path = tmp_path / "p.wasm"
+    path.write_bytes(wasmtime.wat2wasm(NESTED))
+    done = CliRunner().invoke(cli, [command, str(path), "--subject", "wasmtime-pulley"])
+    assert done.exit_code == 0, done.output
+    assert "the engines do not differ on the capsule" in done.output
