@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from diffcheck.report.model import Cluster
-    from diffcheck.verdict import CaseReport, Report
+    from diffcheck.verdict import CaseReport, Cause, Report
 
 MAX_BYTES: Final = 1 << 20
 _MAX_CLUSTERS: Final = 25
@@ -61,6 +61,9 @@ def _lines(report: Report) -> Iterator[str]:
     new, known = summary.news(report, clusters(report))
     yield from _baseline(report)
     yield from _clusters(report, new)
+    yield from _details(
+        "Causes: the instruction that goes wrong, and where it does so first", [_cause(each) for each in report.causes]
+    )
     yield from _open(summary.needs_attention(report))
     told = summary.standings(report)
     yield from _details("Known differences", [_known(cluster, told[cluster.signature].issue) for cluster in known])
@@ -160,6 +163,11 @@ def _cases(cluster: Cluster) -> str:
     shown = [code(member.case.case, 80) for member in cluster.members[:_MAX_NAMES]]
     rest = len(cluster.members) - len(shown)
     return "<br>".join(shown + [f"and {rest:,} more"] * bool(rest))
+
+
+def _cause(each: Cause) -> str:
+    more = f" and {plural(len(each.places) - 1, 'more cluster')}" if len(each.places) > 1 else ""
+    return f"**{text(each.name)}** ({text(', '.join(each.signatures[:_MAX_NAMES]))}): {text(''.join(each.places[:1]), 400)}{more}"
 
 
 def _open(cases: Sequence[CaseReport]) -> Iterator[str]:

@@ -6,6 +6,7 @@ import msgspec
 from hypothesis import strategies as st
 
 from diffcheck.text import visible
+from diffcheck.verdict import Cause
 
 from . import samples
 from .test_model import collect
@@ -113,7 +114,15 @@ def report(name, line=1):
             for signature, state in ((name or "counter in ", "known"), (name + "gone", "fixed"))
         ),
     )
-    return msgspec.structs.replace(made, subject=subject, options={"mode": name}, started=name, tool=tool, baseline=baseline)
+    return msgspec.structs.replace(
+        made,
+        subject=subject,
+        options={"mode": name},
+        started=name,
+        tool=tool,
+        baseline=baseline,
+        causes=(Cause(name, (name,), (name, name)),),
+    )
 
 
 def shown(name, limit=80):

@@ -8,6 +8,7 @@ import pytest
 
 from diffcheck.report import console, html, junit, markdown, page, sarif, summary
 from diffcheck.report.model import clusters
+from diffcheck.verdict import Cause
 
 from . import samples
 from .test_console import shown
@@ -109,3 +110,12 @@ def test_the_console_counts_what_is_known_and_shows_what_is_new(report):
     assert "1 difference not known in 1 case" in text
     assert f"new, signature {NEW}" in text
     assert f"1 cluster known\n{samples.ISSUE}: 1\n" in text
+
+
+def test_causes_stand_on_the_page_and_in_the_summary(report):
+    made = msgspec.structs.replace(report, causes=(Cause("i32.rotl", (NEW, KNOWN), ("in f at 12", "in g at 3")),))
+    words = " ".join(" ".join(Page(html.render(made)).texts).split())
+    assert f"i32.rotl {NEW}, {KNOWN} : in f at 12 and 1 more cluster" in words
+    assert "**i32.rotl**" in markdown.render(made).decode()
+    assert "Causes" not in html.render(report).decode()
+    assert "Causes" not in markdown.render(report).decode()
