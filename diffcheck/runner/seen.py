@@ -26,10 +26,13 @@ class Seen(msgspec.Struct, frozen=True):
 
 
 def decoded(image: Image, outcome: Outcome, layout: lo.Layout) -> Seen:
-    """What an image holds; a row that was entered and not left ended as the run's ``outcome`` says."""
+    """What an image holds; a row that was entered and not left ended as the run's ``outcome`` says.
+
+    So did the first row that was not entered: what traps between two rows (witness's resets) is done for the one that follows.
+    """
     rows = decode_rows(image, layout)
     stop = next((at for at, row in enumerate(rows) if not isinstance(row.outcome, Returned)), None)
-    if stop is not None and rows[stop].outcome == Trapped("unknown") and isinstance(outcome, Trapped):
+    if stop is not None and rows[stop].outcome in (None, Trapped("unknown")) and isinstance(outcome, Trapped):
         rows = (*rows[:stop], msgspec.structs.replace(rows[stop], outcome=outcome), *rows[stop + 1 :])
     return Seen(rows, decode_state(image, layout), stop)
 

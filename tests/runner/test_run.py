@@ -79,6 +79,20 @@ def test_a_subject_that_reports_nothing_at_a_trap_gets_the_same_verdict(tmp_path
     assert any("trap" in each for each in report.not_done)
 
 
+RESET_TRAPS = """
+(module
+  (func (export "__witness_row_reset") unreachable)
+  (func (export "run_row_0"))
+  (func (export "run_row_1") (result i32) (i32.const 2)))
+"""
+
+
+def test_a_trap_before_a_row_is_entered_is_that_rows_on_both_sides(tmp_path, standin_kilnd):
+    report = reports(artifact(tmp_path, "resets", RESET_TRAPS), subject="kilnd", options={"kilnd": str(standin_kilnd())})["resets"]
+    assert capsule(report).verdict == "agree", capsule(report).reason
+    assert capsule(report).oracle.words == "trapped: unreachable"
+
+
 def test_the_start_function_is_a_row_of_its_own(tmp_path):
     report = reports(artifact(tmp_path, "start", START))["start"]
     assert (report.verdict, report.rows) == ("agree", ("(start)", "run"))
