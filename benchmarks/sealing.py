@@ -2,7 +2,8 @@
 
     python benchmarks/sealing.py [MODULE] [--rounds 7]
 
-Without MODULE the largest one of the npm package @swc/wasm is taken (18 MB), fetched by name with `npm pack` into a temporary folder.
+One thread computes and nothing is waited for, so that on a machine with nothing else to do CPU time and wall time are the same; both are
+printed. Without MODULE the largest one of the npm package @swc/wasm is taken (18 MB), fetched by name with `npm pack` into a temporary folder.
 """
 
 from __future__ import annotations
@@ -53,9 +54,15 @@ def main() -> int:
     given = parser.parse_args()
     data = given.module.read_bytes() if given.module else fetch()
     seal(common.artifact(3, 0))  # the recorder's texts are assembled once a process
-    rates = [len(data) / 1e6 / common.seconds(lambda: seal(data)) for _ in range(given.rounds)]
-    detail = f"{len(data) / 1e6:.1f} MB; {common.spread(rates, ' MB/s')}; {common.load()}"
-    return common.show(common.Line("sealing", statistics.median(rates), TARGET_MB_S, least=True, unit=" MB/s", detail=detail))
+    megabytes, own, wall = len(data) / 1e6, [], []
+    for _ in range(given.rounds):
+        begun = common.own_cpu_s()
+        wall.append(megabytes / common.seconds(lambda: seal(data)))
+        own.append(megabytes / (common.own_cpu_s() - begun))
+    detail = f"{megabytes:.1f} MB; {common.spread(own, ' MB/s')}; by the clock on the wall {common.spread(wall, ' MB/s')}; {common.load()}"
+    return common.show(
+        common.Line("sealing, by its CPU time", statistics.median(own), TARGET_MB_S, least=True, unit=" MB/s", detail=detail)
+    )
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ Function indices of a capsule: the stubs where the imports were, the artifact's 
 from __future__ import annotations
 
 import hashlib
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final, Protocol
 
 import msgspec
@@ -293,7 +294,7 @@ class Builder:
         ]
         if self.prints:
             return exports
-        return exports + [name + u(index) for name, index in zip(_SLOT_NAMES, self.slots, strict=True)]
+        return exports + _slot_exports(self.slots)
 
     def _elements(self) -> Section | None:
         """The artifact's segments, then a declaration of what a body may name: functions whose export was dropped."""
@@ -391,6 +392,11 @@ def _export(name: str, kind: int, index: int) -> bytes:
 def _named(name: str, kind: int) -> bytes:
     encoded = name.encode()
     return u(len(encoded)) + encoded + bytes([kind])
+
+
+@lru_cache(maxsize=1024)  # small artifacts have the same few numbers of globals
+def _slot_exports(slots: range) -> list[bytes]:
+    return [name + u(index) for name, index in zip(_SLOT_NAMES, slots, strict=True)]
 
 
 _SLOT_NAMES: Final = tuple(_named(f"{lo.SLOT_PREFIX}{lo.FIRST_SLOT + at}", 3) for at in range(lo.SLOTS))

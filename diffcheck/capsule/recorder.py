@@ -427,6 +427,7 @@ def _final_state(layout: lo.Layout, indices: Indices) -> bytes:
     return b"".join(code)
 
 
+@lru_cache(maxsize=1024)  # small artifacts have the same few numbers of globals
 def carry_words(slots: range, rec: int) -> bytes:
     """Instructions that copy the header and the view into the slot globals."""
     return b"".join(load + u(index) for load, index in zip(_slot_loads(rec), slots, strict=True))
