@@ -221,7 +221,8 @@ class Localiser:
             return self._gone(rows, search)
         if first.event < 0:
             return self._row(
-                rows, f"the subject {sentence(first.subject_outcome)} before the first event: there is nothing to localise"
+                rows,
+                f"the subject {sentence(first.subject_outcome)} before the first event: there is no execution to localise in; `diffcheck reduce` finds what it takes",
             )
         answer = self._explainer(search, rows, variant, {}, default=search.default).instruction(first)
         self._confirm(search, first, {}, answer)
@@ -266,7 +267,9 @@ class Localiser:
         return ""
 
     def _gone(self, rows: Rows, search: Search) -> Localised:
-        """No event differs: either the difference is gone, or no event shows it."""
+        """No event differs: the state did so before the first one, or at the end only, or the difference is gone."""
+        if self._differs_at_instantiation(rows):
+            return self._row(rows, "the state differs before any instruction ran, after instantiation (core specification 4.7)")
         if (
             search.measured.stream is not None
             and search.subject_stream is not None
@@ -274,6 +277,16 @@ class Localiser:
         ):
             return self._row(rows, "no event differs, but the state at the end does: it is not in what the instrumentation sees")
         return self._row(rows, "the difference goes away under instrumentation")
+
+    def _differs_at_instantiation(self, rows: Rows) -> bool:
+        """Whether the capsules as they are differ when no row is called."""
+        parameters = lo.Parameters(rows.first, rows.last, rows.flags | lo.INERT)
+        self.runs += 1
+        headers = [
+            Side(each, capsule or self._plain(), self.plan.limits, self.host).run(parameters).header
+            for each, capsule in ((self.oracle, self.plan.oracle_capsule), (self.subject, self.plan.subject_capsule))
+        ]
+        return None not in headers and len({each.mark for each in headers if each is not None}) > 1
 
     # What is made.
 

@@ -84,6 +84,17 @@ def test_a_difference_that_goes_away_under_instrumentation_is_told_as_such(host,
     assert "goes away under instrumentation" in answer.why
 
 
+DATA = """(module (memory 1) (data (i32.const 64) "a table that is read")
+  (func (export "run_row_a") (result i32) (i32.const 1)))"""
+
+
+def test_a_state_that_differs_before_the_first_instruction_is_told_as_such(host, tmp_path):
+    answer = localised(host, DATA, lambda data: data.replace(b"a table", b"a fable"), tmp_path)
+    assert answer.depth == "row"
+    assert "before any instruction ran" in answer.why
+    assert "memory 0 at 0x42" in answer.why
+
+
 def test_a_million_events_take_three_runs_and_one_to_confirm(host, tmp_path):
     late = b"\x42" + b"\xa0\x8d\x06" + b"\x54"  # i64.const 100000, i64.lt_u
     less = b"\x42" + b"\x9f\x8d\x06" + b"\x54"
