@@ -173,6 +173,10 @@ def trials(runs: Runs, times: int, seed: int, targets: Sequence[str] = TARGETS) 
         for target in targets:
             for _ in range(_TRIES):  # a run may be over before its instant comes
                 done.append(runs.trial(len(done), target, chance.uniform(0, length_s)))
+                if done[-1].wrong:
+                    print(f"{target} after {done[-1].after_s:.3f} s: {done[-1].wrong}", flush=True)
+                if len(done) % 20 == 0:
+                    print(f"{len(done)} runs, {sum(bool(trial.wrong) for trial in done)} wrong so far", flush=True)
                 if done[-1].target == target:
                     break
     return done
@@ -195,8 +199,6 @@ def main() -> int:
         codes = dict(Counter(trial.code for trial in of))
         print(f"{target:20} {count:4} killed, gone after at most {max(trial.gone_s for trial in of):.2f} s, exit codes {codes}")
     wrong = [trial for trial in done if trial.wrong]
-    for trial in wrong:
-        print(f"{trial.target} after {trial.after_s:.3f} s: {trial.wrong}")
     kills = sum(trial.target in TARGETS for trial in done)
     print(f"{kills} kills, {len(wrong)} wrong; left in the folder for temporary files after the next run: {left or 'nothing'}")
     return 1 if wrong or left else 0
