@@ -75,10 +75,8 @@ class Reducer:
             return False
         return True
 
-    def shows_and_needs(self) -> str:
-        """Why there is nothing to reduce; nothing where the input shows the symptom and an empty module does not."""
-        if not self.checker.shows(self.question(self.best)):
-            return "the artifact by itself does not show it"
+    def why_nothing(self) -> str:
+        """Why there is nothing to reduce: an empty module shows it as well. That the input shows it, the caller looked."""
         if self.checker.shows(self.question(PREAMBLE)):
             return "an empty module shows it as well"
         return ""

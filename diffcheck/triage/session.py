@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from diffcheck.triage.watch import Watched
     from diffcheck.verdict import CaseReport
 
-_LEAST_S: Final = 2.0
-_TIMES: Final = 4.0
+_LEAST_S: Final = 4.0
+_TIMES: Final = 6.0
 ANSWERS: Final = "answers.txt"
 
 

@@ -21,10 +21,9 @@ from diffcheck.triage.target import find
 from diffcheck.wasm import module as wasm
 from diffcheck.wasm.module import Module
 from diffcheck.wasm.typing import Body, type_body
-from tests.doubles.instruction_faults import BY_CLASS, Planted, draw
+from tests.doubles.instruction_faults import ALWAYS, BY_CLASS, Planted
+from tests.doubles.instruction_faults import _places as places
 from tests.doubles.semantic_faults import everywhere
-
-DRAWS = 40
 
 
 class Reduced(msgspec.Struct, frozen=True):
@@ -83,17 +82,30 @@ def _bodies(program: str) -> tuple[Module, bytes]:
     return wasm.read(data), data
 
 
-def planted(rng: random.Random, program: str, kind: str) -> Planted | None:
-    """A fault of a class for a program, that fires whenever its trigger does; the instruction is executed, where that is known."""
+@cache
+def _places(program: str, kind: str) -> tuple[tuple[str, int, int, int, str], ...]:
+    """Where a fault of a class may stand: in functions that run, and where the instruction leaves a value, at one that is executed."""
     module, data = _bodies(program)
-    for _ in range(DRAWS):
-        found = draw(rng, module, data, kind)
-        if found is None:
-            return None
-        named = BY_CLASS[kind].place != "behind" or (found.function, found.instruction) in executed(program)
-        if named and any(function == found.function for function, _ in executed(program)):
-            return msgspec.structs.replace(found, skip=0, everywhere=True)
-    return None
+    ran = executed(program)
+    functions = {function for function, _ in ran}
+    behind = BY_CLASS[kind].place == "behind"
+    return tuple(
+        (name, function, *rest)
+        for name, function, *rest in places(module, data, BY_CLASS[kind])
+        if function in functions and (not behind or (function, name) in ran)
+    )
+
+
+def planted(rng: random.Random, program: str, kind: str) -> Planted | None:
+    """A fault of a class for a program, that fires whenever its trigger does."""
+    possible = _places(program, kind)
+    if not possible:
+        return None
+    name = rng.choice(sorted({each[0] for each in possible}))
+    _, function, occurrence, offset, type_ = rng.choice([each for each in possible if each[0] == name])
+    divisor = 1 if kind in ALWAYS else rng.choice((1, 2, 3, 5))
+    bit = 1 << rng.randrange({"i32.store8": 7, "i64.store8": 7, "i32.store16": 15, "i64.store16": 15}.get(name, 30))
+    return Planted(kind, name, function, occurrence, offset, type_, bit, divisor, rng.randrange(divisor), 0, everywhere=True)
 
 
 def trial(program: str, fault: Planted, *, budget_s: float = 300.0, say: Callable[[str], None] = lambda _: None) -> Reduced | None:

