@@ -43,7 +43,9 @@ def explain(request: Request, row: str, say: Callable[[str], None]) -> Explained
         say("reading both observations")
         one = Reader(oracle, oracle, full=False, max_passes=request.max_passes).read(keep_going=True)
         try:
-            other = Reader(oracle, subject, full=False, max_passes=request.max_passes).read(keep_going=True)
+            # Where no row of the oracle's traps, the subject's first that does is the difference: the others would only cost runs.
+            reader = Reader(oracle, subject, full=False, max_passes=request.max_passes)
+            other = reader.read(keep_going=bool(one.stops))
         except RunFailedError as error:
             return explained(answer, one, None, plan.places, f"the subject's observation cannot be read whole: {error}")
         return explained(answer, one, other, plan.places)
