@@ -51,7 +51,8 @@ class Ran(msgspec.Struct):
 
 
 RUN = """
-import resource, sys
+import sys
+from pathlib import Path
 import msgspec
 from benchmarks.hostile import children
 from diffcheck.runner.events import CaseFinished
@@ -61,7 +62,9 @@ from diffcheck.runner.run import run
 folder, subject = sys.argv[1:]
 request = Request((folder,), subject=subject, mode="direct", jobs=2, deadline_s=20.0, memory_bytes=1 << 30)
 events = list(run(request))
-peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+# Not ru_maxrss, which begins at the size of the process that forked this one (Linux, exec_mmap).
+status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+peak = int(status["VmHWM"].split()[0]) * 1024
 reports = [event.report for event in events if isinstance(event, CaseFinished)]
 ran = {"reports": reports, "interrupted": events[-1].interrupted, "left": children(), "peak_bytes": peak}
 sys.stdout.buffer.write(msgspec.json.encode(ran))
