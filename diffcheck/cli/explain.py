@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import rich_click as click
 
 from diffcheck.cli.options import options, request
+from diffcheck.cli.work import named, voices
 
 _EPILOG = (
     "Exit codes: 0 the engines do not differ on the capsule; 1 they do; 2 usage, configuration, a missing engine or a case that "
@@ -26,17 +26,11 @@ def command(case: str, row: str, *, reports: str, **given: Any) -> int:  # noqa:
     CASE is an artifact, or a case or signature of the last report. It is run and localised in: what led to the instruction that
     differs, then the witness trace and the counters on both sides.
     """
-    from diffcheck.report import json_, words  # noqa: PLC0415 - rich, only where it is used
-    from diffcheck.text import visible  # noqa: PLC0415 - as above
-    from diffcheck.triage import once, show, target  # noqa: PLC0415 - engines, only where they are used
+    from diffcheck.report import words  # noqa: PLC0415 - rich, only where it is used
+    from diffcheck.triage import once, show  # noqa: PLC0415 - engines, only where they are used
 
-    def say(line: str) -> None:
-        if given["verbose"]:
-            click.echo(visible(line, 2000), err=True)
-
-    file = Path(reports) / json_.FILE_NAME
-    report = json_.read(file) if file.exists() and not Path(case).is_file() else None
-    found = target.find(case, report, reports)
-    answer = once.explain(request((found.case.artifact,), {**given, "mode": "capsule"}), row or found.row, say)
+    found = named(case, reports)
+    say, note = voices(verbose=given["verbose"])
+    answer = once.explain(request((found.case.artifact,), {**given, "mode": "capsule"}), row or found.row, say, note)
     show.explained(answer, words.console())
     return int(answer.answer.depth != "none")

@@ -7,6 +7,7 @@ from typing import Any
 import rich_click as click
 
 from diffcheck.cli.options import options, request
+from diffcheck.cli.work import named, voices
 
 _EPILOG = (
     "Exit codes: 0 the engines do not differ on the capsule; 1 they do, and the answer says where as far as it was found; 2 usage, "
@@ -15,25 +16,24 @@ _EPILOG = (
 
 
 @click.command("localise", epilog=_EPILOG)
-@click.argument("artifact", metavar="ARTIFACT")
+@click.argument("target", metavar="CASE|SIGNATURE|ARTIFACT")
 @click.option("--row", default="", metavar="ROW", envvar="DIFFCHECK_ROW", show_envvar=True,
               help="The row to look at, as `diffcheck show` names it; without it the first that differs.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Write the answer as JSON.")
-@options("subject", "oracle", "kilnd", "deadline", "memory-limit", "rows", "stub-imports", "max-passes", "verbose")
-def command(artifact: str, row: str, *, as_json: bool, **given: Any) -> int:  # noqa: ANN401 - the options of the table
+@options("subject", "oracle", "kilnd", "deadline", "memory-limit", "rows", "stub-imports", "max-passes", "reports",
+         "verbose")  # fmt: skip
+def command(target: str, row: str, *, as_json: bool, reports: str, **given: Any) -> int:  # noqa: ANN401 - the options of the table
     """Find the first instruction at which the subject's result differs from the oracle's.
 
-    ARTIFACT is a .wasm file, or .wat text. Its code is instrumented, so the engine under test need not offer anything.
+    An artifact is a .wasm file, or .wat text; a case or signature is one of the last report. Its code is instrumented, so the
+    engine under test need not offer anything.
     """
     from diffcheck.report import words  # noqa: PLC0415 - rich, only where it is used
-    from diffcheck.text import visible  # noqa: PLC0415 - as above
     from diffcheck.triage import once, show  # noqa: PLC0415 - engines, only where they are used
 
-    def say(line: str) -> None:
-        if given["verbose"]:
-            click.echo(visible(line, 2000), err=True)
-
-    answer = once.localise(request((artifact,), {**given, "mode": "capsule"}), row, say)
+    found = named(target, reports)
+    say, note = voices(verbose=given["verbose"])
+    answer = once.localise(request((found.case.artifact,), {**given, "mode": "capsule"}), row or found.row, say, note)
     if as_json:
         click.echo(show.as_json(answer))
     else:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 import rich_click as click
 
 from diffcheck.cli.options import options, request
+from diffcheck.text import visible
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
     from diffcheck.triage.session import Session
     from diffcheck.triage.state import Folder
+    from diffcheck.triage.target import Target
 
     _Base = click.ParamType[float]
 else:
@@ -63,18 +65,36 @@ def arguments(function: FC) -> FC:
     return function
 
 
+def named(target: str, reports: str) -> Target:
+    """The case that a user named: an artifact, or a case or signature of the report in a folder."""
+    from diffcheck.report import json_  # noqa: PLC0415 - engines and rich, only where they are used
+    from diffcheck.triage import target as targets  # noqa: PLC0415 - as above
+
+    path = Path(reports) / json_.FILE_NAME
+    a_file = Path(target).suffix in (".wasm", ".wat") or Path(target).is_file()
+    return targets.find(target, json_.read(path) if path.exists() and not a_file else None, reports)
+
+
+def voices(*, verbose: bool) -> tuple[Callable[[str], None], Callable[[str], None]]:
+    """What is being done, shown on stderr where that is asked for, and what is always said there."""
+
+    def note(line: str) -> None:
+        click.echo(visible(line, 2000), err=True)
+
+    def quiet(_: str) -> None:
+        pass
+
+    return note if verbose else quiet, note
+
+
 @contextlib.contextmanager
 def opened(target: str, given: dict[str, Any]) -> Iterator[tuple[Session, Folder, Callable[[str], None]]]:
     """The session and the folder of a command, and what its steps are told to; SIGINT and SIGTERM stop the work softly."""
-    from diffcheck.report import json_  # noqa: PLC0415 - engines and rich, only where they are used
-    from diffcheck.triage import state  # noqa: PLC0415 - as above
-    from diffcheck.triage import target as targets  # noqa: PLC0415 - as above
+    from diffcheck.triage import state  # noqa: PLC0415 - engines and rich, only where they are used
     from diffcheck.triage.checker import Budget  # noqa: PLC0415 - as above
     from diffcheck.triage.session import Session  # noqa: PLC0415 - as above
 
-    path = Path(given["reports"]) / json_.FILE_NAME
-    named = Path(target).suffix in (".wasm", ".wat") or Path(target).is_file()
-    found = targets.find(target, json_.read(path) if path.exists() and not named else None, given["reports"])
+    found = named(target, given["reports"])
     folder = state.Folder(Path(given["output"]) if given["output"] else state.default_folder(given["reports"], found.case.id))
     with _stoppable() as stopped, _shown() as say:
         budget = Budget(given["budget"], stopped)

@@ -25,15 +25,18 @@ if TYPE_CHECKING:
     from diffcheck.triage.result import Localised
 
 
-def localise(request: Request, row: str, say: Callable[[str], None]) -> Localised:
-    """Localise in the one artifact that the request names; raises ``DiffcheckError`` where that cannot be run."""
-    with _localiser(request, say) as work:
+def localise(request: Request, row: str, say: Callable[[str], None], note: Callable[[str], None] | None = None) -> Localised:
+    """Localise in the one artifact that the request names; raises ``DiffcheckError`` where that cannot be run.
+
+    ``say`` is told what is being done, ``note`` (else ``say``) where the subject is a stand-in for another engine.
+    """
+    with _localiser(request, say, note or say) as work:
         return work.localise(row)
 
 
-def explain(request: Request, row: str, say: Callable[[str], None]) -> Explained:
-    """Localise, and read what both engines observed, to show them side by side."""
-    with _localiser(request, say) as work:
+def explain(request: Request, row: str, say: Callable[[str], None], note: Callable[[str], None] | None = None) -> Explained:
+    """Localise, and read what both engines observed, to show them side by side; told as ``localise``."""
+    with _localiser(request, say, note or say) as work:
         answer = work.localise(row)
         plan = work.plan
         assert plan.oracle_capsule is not None, "it was planned"  # noqa: S101
@@ -52,10 +55,10 @@ def explain(request: Request, row: str, say: Callable[[str], None]) -> Explained
 
 
 @contextmanager
-def _localiser(request: Request, say: Callable[[str], None]) -> Iterator[Localiser]:
+def _localiser(request: Request, say: Callable[[str], None], note: Callable[[str], None]) -> Iterator[Localiser]:
     engines = choose(request)
     if engines.notice:
-        say(engines.notice)
+        note(engines.notice)
     request = msgspec.structs.replace(request, options=engines.options)
     with process.Reactor() as reactor, process.private_folder() as folder:
         host = backend.Host(reactor, folder)

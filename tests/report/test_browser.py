@@ -216,8 +216,7 @@ def test_a_hostile_name_is_text(opened, name):
 
 
 def test_10_000_cases_load_in_under_3_s(opened):
-    """In the time that the page's thread has the processor, so that other programs have no part in it; ``benchmarks/reports.py``
-    tells the clock's time."""
+    """In the time that the page's thread has the processor, so that other programs have no part in it."""
     tab = opened(html.render(large.report()), measure=True)
     assert tab.inner_text("#count").endswith("10,000 cases")
     assert 0 < tab.cpu_s() < LOAD_S

@@ -12,6 +12,7 @@ from click.testing import CliRunner
 
 from diffcheck import backend, process
 from diffcheck.cli.group import cli
+from diffcheck.errors import NothingToDoError
 from diffcheck.faults.engine import FaultyBackend
 from diffcheck.faults.model import Expected, Fault
 from diffcheck.observation import Cost, FinalState, Returned, RowSeen, Trapped
@@ -146,4 +147,20 @@ def test_engines_that_agree_have_nothing_to_explain(command, tmp_path):
     path.write_bytes(wasmtime.wat2wasm(NESTED))
     done = CliRunner().invoke(cli, [command, str(path), "--subject", "wasmtime-pulley"])
     assert done.exit_code == 0, done.output
-    assert "the engines do not differ on the capsule" in done.output
+    assert "the engines do not differ on the capsule" in done.stdout
+    assert "says nothing about kiln" in done.stderr
+
+
+@pytest.mark.parametrize("command", ["explain", "localise"])
+def test_a_case_goes_by_its_name_in_the_last_report(command, tmp_path):
+    path = tmp_path / "artifacts" / "p.wasm"
+    path.parent.mkdir()
+    path.write_bytes(wasmtime.wat2wasm(NESTED))
+    options = ["--subject", "wasmtime-pulley", "--reports", str(tmp_path / "reports")]
+    ran = CliRunner().invoke(cli, ["run", str(path.parent), *options])
+    assert ran.exit_code == 0, ran.output
+    done = CliRunner().invoke(cli, [command, "p", *options])
+    assert done.exit_code == 0, done.output
+    assert "the engines do not differ on the capsule" in done.stdout
+    gone = CliRunner().invoke(cli, [command, "q", *options])
+    assert isinstance(gone.exception, NothingToDoError)
