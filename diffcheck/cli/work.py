@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import re
-import signal
-import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -90,13 +88,14 @@ def voices(*, verbose: bool) -> tuple[Callable[[str], None], Callable[[str], Non
 @contextlib.contextmanager
 def opened(target: str, given: dict[str, Any]) -> Iterator[tuple[Session, Folder, Callable[[str], None]]]:
     """The session and the folder of a command, and what its steps are told to; SIGINT and SIGTERM stop the work softly."""
-    from diffcheck.triage import state  # noqa: PLC0415 - engines and rich, only where they are used
+    from diffcheck import process  # noqa: PLC0415 - engines and rich, only where they are used
+    from diffcheck.triage import state  # noqa: PLC0415 - as above
     from diffcheck.triage.checker import Budget  # noqa: PLC0415 - as above
     from diffcheck.triage.session import Session  # noqa: PLC0415 - as above
 
     found = named(target, given["reports"])
     folder = state.Folder(Path(given["output"]) if given["output"] else state.default_folder(given["reports"], found.case.id))
-    with _stoppable() as stopped, _shown() as say:
+    with process.interruptible() as stopped, _shown() as say:
         budget = Budget(given["budget"], stopped)
         with Session(request((found.case.artifact,), given), found, budget, say) as session:
             if session.engines.notice:
@@ -120,22 +119,3 @@ def _shown() -> Iterator[Callable[[str], None]]:
             console.print(words.safe(line, "dim", 2000))
 
         yield say
-
-
-@contextlib.contextmanager
-def _stoppable() -> Iterator[Callable[[], bool]]:
-    """Tells whether SIGINT or SIGTERM came; the second one is Python's own again."""
-    seen = threading.Event()
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-
-    def note(number: int, _frame: object) -> None:
-        seen.set()
-        signal.signal(number, before[signal.Signals(number)])
-
-    for number in before:
-        signal.signal(number, note)
-    try:
-        yield seen.is_set
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -11,6 +11,7 @@ from diffcheck.process.bounded import Bounds, run_watched
 from diffcheck.process.child import Child, Ended
 from diffcheck.process.files import Unreadable, check_folder, private_folder, read_output_file, write_atomically
 from diffcheck.process.framing import FRAME_CAP_BYTES, claim_channel, read_frame, write_frame
+from diffcheck.process.interruption import interruptible
 from diffcheck.process.lock import locked
 from diffcheck.process.memory import available_memory_bytes
 from diffcheck.process.programs import program_digest
@@ -39,6 +40,7 @@ __all__ = [
     "check_folder",
     "claim_channel",
     "die_with_parent",
+    "interruptible",
     "locked",
     "own_program",
     "private_folder",

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import signal
-import threading
 import time
 from datetime import UTC, datetime
 from functools import partial
@@ -125,7 +123,7 @@ def run(request: Request) -> Iterator[Event]:
         journal = _journal(request, started, items)
         if journal is not None:
             stack.callback(journal.close)
-        reactor, stopped = stack.enter_context(process.Reactor()), stack.enter_context(_interruptible())
+        reactor, stopped = stack.enter_context(process.Reactor()), stack.enter_context(process.interruptible())
         folder = str(stack.enter_context(process.private_folder()))
         if journal is None:
             yield started
@@ -201,25 +199,3 @@ def plan(request: Request) -> Iterator[PlanLine]:
     request = msgspec.structs.replace(request, options=engines.options, keys=engines.keys)
     with process.Reactor() as reactor, process.private_folder() as folder:
         yield from Pool(request, engines.subject, reactor, str(folder), lambda: False).lines(found.items)
-
-
-@contextlib.contextmanager
-def _interruptible() -> Iterator[Callable[[], bool]]:
-    """Tells whether SIGINT or SIGTERM came; a second SIGINT is Python's own again. Off the main thread nothing is caught."""
-    seen = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield seen.is_set
-        return
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-
-    def note(number: int, _frame: object) -> None:
-        seen.set()
-        signal.signal(number, before[signal.Signals(number)])
-
-    for number in before:
-        signal.signal(number, note)
-    try:
-        yield seen.is_set
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
