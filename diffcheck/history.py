@@ -100,7 +100,8 @@ def _prepare(connection: sqlite3.Connection, name: str) -> None:
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = NORMAL")
     connection.execute("PRAGMA foreign_keys = ON")
-    with _transaction(connection):
+    with connection:  # commits, or rolls back
+        connection.execute("BEGIN IMMEDIATE")
         (version,) = connection.execute("PRAGMA user_version").fetchone()
         if version == 0:
             for statement in _SCHEMA.split(";"):
@@ -110,20 +111,10 @@ def _prepare(connection: sqlite3.Connection, name: str) -> None:
         raise ReportError(f"the history {name} is of a newer diffcheck (version {version})", hint="use that, or move the file away")
 
 
-@contextlib.contextmanager
-def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
-    connection.execute("BEGIN IMMEDIATE")
-    try:
-        yield
-    except BaseException:
-        connection.execute("ROLLBACK")
-        raise
-    connection.execute("COMMIT")
-
-
 def add(path: Path, report: Report) -> None:
     """Add a run; the same run is not added twice, since a stored report may be rendered again."""
-    with opened(path) as connection, _transaction(connection):
+    with opened(path) as connection, connection:  # commits, or rolls back
+        connection.execute("BEGIN IMMEDIATE")
         run = tuple(_text(each) for each in (report.started, report.subject.name, report.subject.version, report.subject.sha256))
         same = connection.execute("SELECT 1 FROM runs WHERE (started, subject, version, sha256) = (?, ?, ?, ?)", run)
         if same.fetchone() is not None:

@@ -100,7 +100,8 @@ def begin(path: Path, own: Head, items: Sequence[Item]) -> Journal:
     remove(path)
     with _told(path), contextlib.ExitStack() as stack:
         connection = stack.enter_context(contextlib.closing(_opened(path)))
-        with _transaction(connection):
+        with connection:  # commits, or rolls back
+            connection.execute("BEGIN IMMEDIATE")
             for statement in _SCHEMA:
                 connection.execute(statement)
             connection.execute("INSERT INTO head VALUES ('head', ?)", (_encode(own),))
@@ -193,17 +194,6 @@ def _opened(path: Path) -> sqlite3.Connection:
         connection.close()
         raise
     return connection
-
-
-@contextlib.contextmanager
-def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
-    connection.execute("BEGIN IMMEDIATE")
-    try:
-        yield
-    except BaseException:
-        connection.execute("ROLLBACK")
-        raise
-    connection.execute("COMMIT")
 
 
 @contextlib.contextmanager
