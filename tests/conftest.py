@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import shutil
+import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +19,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 os.environ["DIFFCHECK_NO_CACHE"] = "1"  # what is tested is run; tests of the cache give a folder of their own
+if (
+    signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+):  # as a shell starts what runs in the background; programs under test inherit it
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 DOUBLES = Path(__file__).parent / "doubles"
 
 

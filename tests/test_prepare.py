@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 import subprocess
@@ -147,12 +148,15 @@ def test_an_interruption_leaves_no_file_and_no_process(tmp_path, tools, number):
     begun = tmp_path / "begun"
     tools(meld=f"sleep 100 & echo $! > {begun}.part; mv {begun}.part {begun}; wait")
     command = [sys.executable, "-m", "diffcheck", "prepare", str(source(tmp_path, COMPONENT)), "-o", str(tmp_path / "out")]
-    running = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    environment = {**os.environ, "TMPDIR": str(temporary)}
+    running = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     wait_for(begun.exists)
     running.send_signal(number)
-    assert running.wait(60) != 0
-    assert names(tmp_path / "out") == []
-    wait_for(lambda: not Path(f"/proc/{begun.read_text().strip()}").exists())
+    assert running.wait(60) == 130
+    assert names(tmp_path / "out") == names(temporary) == []
+    assert not Path(f"/proc/{begun.read_text().strip()}").exists()
 
 
 def wait_for(condition, seconds=60):

@@ -6,10 +6,13 @@ is given this program to show, which has both. How the command ended is written 
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
+import threading
 from pathlib import Path
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
@@ -18,6 +21,13 @@ from diffcheck.process.child import Ended
 from diffcheck.process.framing import FRAME_CAP_BYTES
 from diffcheck.process.reactor import Reactor
 from diffcheck.process.spawn import die_with_parent
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_SPEC: Final = "bounds"
+_PID: Final = "pid"
+_STOP: Final = "stop"
 
 
 class Bounds(msgspec.Struct, frozen=True):
@@ -36,16 +46,45 @@ class Bounds(msgspec.Struct, frozen=True):
 
 
 def run_watched(bounds: Bounds, folder: Path) -> Ended:
-    """Run the command while subprocess-tee shows its output; gives how it ended."""
+    """Run the command while subprocess-tee shows its output; gives how it ended. KeyboardInterrupt at SIGINT and at SIGTERM."""
     from subprocess_tee import run  # noqa: PLC0415 - 89 ms that only a person at a desk pays for
 
     from diffcheck.process.spawn import own_program  # noqa: PLC0415 - as above
 
-    spec = folder / "bounds"
+    spec = folder / _SPEC
     spec.write_bytes(msgspec.msgpack.encode(bounds))
     command, environment = own_program("diffcheck.process.watched", str(spec))
-    run(command, env=environment, tee=True, check=False)
+    with _passed_on(folder):
+        run(command, env=environment, tee=True, check=False)
     return msgspec.msgpack.decode(Path(bounds.ended).read_bytes(), type=Ended)
+
+
+@contextlib.contextmanager
+def _passed_on(folder: Path) -> Iterator[None]:
+    """Pass SIGINT and SIGTERM on to the program, which ends what it has started, and be interrupted when it has.
+
+    Left to themselves they would reach asyncio, which kills the program outright, and what the command has started would stay.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    came = threading.Event()
+
+    def note(_number: int, _frame: object) -> None:
+        came.set()
+        (folder / _STOP).touch()
+        with contextlib.suppress(OSError, ValueError):  # not begun yet: it will see that it is to stop
+            os.kill(int((folder / _PID).read_text()), signal.SIGTERM)
+
+    caught = [each for each in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(each) is not signal.SIG_IGN]
+    before = {each: signal.signal(each, note) for each in caught}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    if came.is_set():
+        raise KeyboardInterrupt
 
 
 def main() -> None:
@@ -54,7 +93,10 @@ def main() -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     die_with_parent(by=signal.SIGTERM)
     try:
-        _run(Path(sys.argv[1]))
+        spec = Path(sys.argv[1])
+        spec.with_name(_PID).write_text(str(os.getpid()))
+        if not spec.with_name(_STOP).exists():
+            _run(spec)
     except KeyboardInterrupt:
         sys.exit(EXIT_INTERRUPTED)
 
