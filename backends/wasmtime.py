@@ -156,8 +156,7 @@ class _Connection:
     def __init__(self, host: Host, resident_bytes: int) -> None:
         self.host, self.resident_bytes = host, resident_bytes
         self.compiled: set[tuple[Variant, str]] = set()
-        command, environment = process.own_program("backends.wasmtime_server")
-        self._server = host.reactor.serve(command, env=environment, cwd=host.folder, resident_bytes=resident_bytes)
+        self._server = host.reactor.serve_own("backends.wasmtime_server", cwd=host.folder, resident_bytes=resident_bytes)
         # Its start is not the first program's time.
         self.send(Assemble(b"(module)"), _START_DEADLINE_S)
         try:

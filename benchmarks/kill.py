@@ -1,4 +1,4 @@
-"""SIGKILL to diffcheck, to a worker, to its oracle server or to an engine, at random instants of a run.
+"""SIGKILL to diffcheck, to a worker, its keeper, its oracle server or an engine, at random instants of a run.
 
     python -m benchmarks.kill [--times 200] [--target NAME]... [--seed 0] [--subject NAME] [PATH...]
 
@@ -34,9 +34,9 @@ if TYPE_CHECKING:
 CORPUS: Final = Path(__file__).parent.parent / "corpus"
 PATHS: Final = tuple(str(CORPUS / name) for name in ("01-decisions", "07-traps/assertion.wasm"))
 GONE_S: Final = 2.0
-TARGETS: Final = ("diffcheck", "worker", "oracle server", "engine")
+TARGETS: Final = ("diffcheck", "worker", "keeper", "oracle server", "engine")
 _TRIES: Final = 5
-_MARKS: Final = {"worker": b"diffcheck.runner.worker", "oracle server": b"backends.wasmtime_server"}
+_NAMES: Final = {"worker": "worker", "keeper": "keeper", "oracle server": "wasmtime_server"}
 
 
 class Trial(msgspec.Struct, frozen=True):
@@ -49,8 +49,8 @@ class Trial(msgspec.Struct, frozen=True):
     wrong: str
 
 
-def processes(mark: str) -> dict[int, bytes]:
-    """Command lines by pid of all processes that the mark stands in: in their environment, arguments or working folder."""
+def processes(mark: str) -> dict[int, str]:
+    """Names by pid (``comm`` of proc_pid_comm(5)) of all processes that have the mark in their environment, arguments or folder."""
     found = {}
     for entry in os.scandir("/proc"):
         if entry.name.isdigit() and int(entry.name) != os.getpid():
@@ -60,8 +60,15 @@ def processes(mark: str) -> dict[int, bytes]:
                 state = (folder / "stat").read_bytes().rpartition(b")")[2].split()[0]
                 texts = (line, (folder / "environ").read_bytes(), os.fsencode((folder / "cwd").readlink()))
                 if state != b"Z" and any(mark.encode() in text for text in texts):
-                    found[int(entry.name)] = line
+                    found[int(entry.name)] = (folder / "comm").read_text().strip()
     return found
+
+
+def _own_name(pid: int) -> str:
+    """A forked child has its parent's name until it gives itself another."""
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/comm").read_text().strip()
+    return ""
 
 
 class Runs:
@@ -120,11 +127,11 @@ class Runs:
         if target == "diffcheck":
             return run.poll() is None
         while run.poll() is None:  # an engine may live for milliseconds only: the next one, then
-            there = {pid: line for pid, line in processes(str(self.temporary)).items() if pid != run.pid}
-            if target in _MARKS:
-                chosen = [pid for pid, line in there.items() if _MARKS[target] in line]
+            there = {pid: name for pid, name in processes(str(self.temporary)).items() if pid != run.pid}
+            if target in _NAMES:
+                chosen = [pid for pid, name in there.items() if _NAMES[target] == name]
             else:
-                chosen = [pid for pid, line in there.items() if not any(mark in line for mark in _MARKS.values())]
+                chosen = [pid for pid, name in there.items() if name not in _NAMES.values() and name != _own_name(run.pid)]
             for pid in chosen[:1]:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
@@ -140,7 +147,7 @@ class Runs:
 
     def _wrong(self, reports: Path, run: subprocess.Popen[bytes], target: str, gone_s: float, *, old: bool) -> str:
         if gone_s > GONE_S:
-            return f"still there: {[line[:100] for line in processes(str(self.temporary)).values()]}"
+            return f"still there: {processes(str(self.temporary))}"
         path = reports / "report.json"
         if old and not path.exists():
             return "the old report is gone"

@@ -335,7 +335,7 @@ def test_at_the_deadline_a_whole_tree_of_sessions_is_killed(reactor: Reactor, tm
 def test_orphans_are_found_by_scanning_where_the_kernel_lists_no_children(
     reactor: Reactor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(orphans, "_children", orphans._children_by_scan)
+    monkeypatch.setattr(orphans, "children", orphans._children_by_scan)
     ended = run(reactor, shell("setsid sleep 60 & echo $!"))
     assert ended.lingering
     assert is_gone(int(ended.stdout))
@@ -343,7 +343,7 @@ def test_orphans_are_found_by_scanning_where_the_kernel_lists_no_children(
 
 def test_without_a_subreaper_the_group_is_killed_still(reactor: Reactor, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reactor, "_subreaper", False)
-    monkeypatch.setattr(orphans, "_children", list)
+    monkeypatch.setattr(orphans, "children", list)
     ended = run(reactor, shell("sleep 60 & echo $!"))
     assert ended.lingering
     assert until(lambda: is_gone(int(ended.stdout)), 2)

@@ -97,14 +97,17 @@ def lives(report: Report, reports: Path) -> dict[str, Life]:
 def caused(report: Report, wanted: Request, most: int) -> Report:
     """The report with the causes of up to ``most`` clusters that are new; localising takes time, so it is said."""
     from diffcheck.report.model import clusters  # noqa: PLC0415 - only where it is used
-    from diffcheck.triage import causes  # noqa: PLC0415 - as above
 
     if report.baseline is not None and report.baseline.file:
         new = [each.signature for each in report.baseline.of("new", "returned")]
     else:
         new = [each.signature for each in clusters(report)]
+    if not new or report.interrupted or not most:
+        return report
+    from diffcheck.triage import causes  # noqa: PLC0415 - 50 ms that only a run with something new pays for
+
     places = causes.places(report, new)
-    if not places or report.interrupted or not most:
+    if not places:
         return report
     chosen = places[:most]
     click.echo(f"localising {plural(len(chosen), 'new cluster')} of {len(new)}", err=True)

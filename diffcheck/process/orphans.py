@@ -19,6 +19,12 @@ registered: set[int] = set()
 _abandoned: set[int] = set()
 
 
+def forget() -> None:
+    """Forget all children: what a forked process does, since they are its parent's."""
+    registered.clear()
+    _abandoned.clear()
+
+
 def abandon(pid: int) -> None:
     """Stop waiting for ``pid``, which SIGKILL does not end; a later call of ``end_orphans`` reaps it."""
     registered.discard(pid)
@@ -49,7 +55,7 @@ def end_orphans() -> list[tuple[int, int]]:
     """
     alive = []
     ours = -1
-    for pid in _children():
+    for pid in children():
         if pid in registered:
             continue
         if ours < 0:
@@ -67,7 +73,7 @@ def end_orphans() -> list[tuple[int, int]]:
     return alive
 
 
-def _children() -> list[int]:
+def children() -> list[int]:
     """Pids of this process's children, zombies too; empty where there is no /proc."""
     try:
         tasks = os.listdir(_TASKS)  # noqa: PTH208 - at every child's end, where a Path costs as much as the call

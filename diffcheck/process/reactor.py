@@ -7,6 +7,7 @@ import selectors
 import time
 from typing import TYPE_CHECKING, Self
 
+from diffcheck.process import keeper
 from diffcheck.process.child import REAP_S, Child, Ended, HeadAndTail
 from diffcheck.process.framing import FRAME_CAP_BYTES
 from diffcheck.process.server import Frames, Server
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Mapping, Sequence
     from types import TracebackType
+
+    from diffcheck.process.spawn import Spawned
 
 OUTPUT_STOP_BYTES = 64 * 1024 * 1024
 _SERVER_STDERR_BYTES = 64 * 1024
@@ -86,9 +89,19 @@ class Reactor:
         frame_bytes: int = FRAME_CAP_BYTES,
     ) -> Server:
         """Start a long-lived child that answers messages on its stdin and stdout; SpawnError if that fails."""
-        frames = Frames(frame_bytes)
         started = self._now_open()
         spawned = spawn(command, env=env, cwd=cwd, memory_bytes=None, file_bytes=None, wants_stdin=True)
+        return self._server(spawned, started, resident_bytes, frame_bytes)
+
+    def serve_own(
+        self, module: str, *, cwd: str | os.PathLike[str] | None = None, resident_bytes: int | None = None, kept: bool = False
+    ) -> Server:
+        """Start ``main()`` of one of our modules so; ``kept`` where it starts engines itself (see ``keeper``)."""
+        started = self._now_open()
+        return self._server(keeper.start(module, cwd=cwd, kept=kept), started, resident_bytes, FRAME_CAP_BYTES)
+
+    def _server(self, spawned: Spawned, started: float, resident_bytes: int | None, frame_bytes: int) -> Server:
+        frames = Frames(frame_bytes)
         child = Child(
             spawned,
             self._selector,

@@ -5,13 +5,16 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import errno
+import fcntl
+import io
 import os
 import resource
 import signal
 import subprocess
 import sys
+import traceback
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import msgspec
 
@@ -25,14 +28,20 @@ LINUX = sys.platform.startswith("linux")
 
 _PATH = "/usr/local/bin:/usr/bin:/bin"
 _PR_SET_PDEATHSIG = 1
+_PR_SET_NAME = 15
 _PR_SET_CHILD_SUBREAPER = 36
 _EXIT_PARENT_GONE = 127
+_MAX_DESCRIPTOR = 1 << 30
+_EXIT_BROKEN = 1
 
 # A Python that was built with a shared library (as on hosted CI runners) does not start without these.
 _OF_OUR_PYTHON = ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "TMPDIR")
 
 # Loaded now and not between fork and exec, where the dynamic loader's lock may be held by nobody who is still there.
 _libc = ctypes.CDLL(None, use_errno=True) if LINUX else None
+
+kept = False
+"""Whether this process has a keeper, so that what it starts ends with it whatever happens; see ``keeper``."""
 
 
 class SpawnError(DiffcheckError):
@@ -67,6 +76,12 @@ def die_with_parent(parent_pid: int | None = None, *, by: signal.Signals = signa
         os._exit(_EXIT_PARENT_GONE)
 
 
+def name_process(name: str) -> None:
+    """Have this process, which was forked, told from the others in ``ps -e`` and ``top``: at most 15 bytes."""
+    if _libc is not None:
+        _libc.prctl(_PR_SET_NAME, ctypes.c_char_p(name.encode()), 0, 0, 0)
+
+
 def scrubbed_environment(
     extra: Mapping[str, str] | None = None, *, home: str | os.PathLike[str] = "/nonexistent"
 ) -> dict[str, str]:
@@ -96,8 +111,12 @@ def spawn(
     file_bytes: int | None,
     wants_stdin: bool,
 ) -> Spawned:
-    """Start ``command`` as the leader of a session of its own; its environment is exactly ``env``, its descriptors 0, 1 and 2."""
+    """Start ``command`` as the leader of a session of its own; its environment is exactly ``env``, its descriptors 0, 1 and 2.
+
+    Where a keeper sees to its end it is started by vfork, and its limits hold from just after its start.
+    """
     limits = _limits(memory_bytes, file_bytes)
+    quick = kept and not signal.pthread_sigmask(signal.SIG_BLOCK, ())
     try:
         with contextlib.ExitStack() as theirs, contextlib.ExitStack() as ours:
             stdin, their_stdin = (None, subprocess.DEVNULL)
@@ -113,14 +132,88 @@ def spawn(
                 env=dict(env),
                 cwd=cwd,
                 start_new_session=True,
-                preexec_fn=_before_exec(limits),  # noqa: PLW1509 - workers have one thread
+                preexec_fn=None if quick else _before_exec(limits),  # noqa: PLW1509 - workers have one thread
             )
+            if quick:
+                _limit(process.pid, limits)
             # The reactor reaps by wait4, for the rusage; Popen must neither warn nor wait.
             process.returncode = 0
             ours.pop_all()
             return Spawned(process.pid, stdin, stdout, stderr)
     except (OSError, subprocess.SubprocessError, ValueError) as error:
         raise _spawn_error(command, cwd, error) from error
+
+
+def fork(work: Callable[[], int]) -> Spawned:
+    """Start a copy of this process that does ``work``: a session of its own, pipes for descriptors 0, 1 and 2, nothing else open.
+
+    It exits with what ``work`` returns, and dies with this process. For a process of one thread.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError, AttributeError):
+            stream.flush()  # else it would be there twice
+    parent = os.getpid()
+    try:
+        with contextlib.ExitStack() as theirs, contextlib.ExitStack() as ours:
+            their_stdin, stdin = _pipe(theirs, ours, child_reads=True)
+            their_stdout, stdout = _pipe(theirs, ours, child_reads=False)
+            their_stderr, stderr = _pipe(theirs, ours, child_reads=False)
+            pid = os.fork()
+            if not pid:
+                run_child(lambda: _begin(parent, (their_stdin, their_stdout, their_stderr)) or work())
+            ours.pop_all()
+            return Spawned(pid, stdin, stdout, stderr)
+    except OSError as error:
+        raise _spawn_error((sys.executable,), None, error) from error
+
+
+def run_child(work: Callable[[], int]) -> NoReturn:
+    """Do a forked child's work and exit; nothing of what its parent had begun is done on the way out."""
+    code = _EXIT_BROKEN
+    try:
+        code = work()
+    except SystemExit as given:
+        code = given.code if isinstance(given.code, int) else _EXIT_BROKEN
+    except BaseException:  # noqa: BLE001 - whatever it is, it must not reach the parent's code
+        traceback.print_exc()
+    finally:
+        with contextlib.suppress(OSError, ValueError):
+            sys.stderr.flush()
+        os._exit(code)
+
+
+def _begin(parent: int, pipes: tuple[int, int, int]) -> int:
+    """Leave behind, in a forked child, what is its parent's: session, signals, descriptors, streams."""
+    os.setsid()
+    die_with_parent(parent)
+    _close_all_but(pipes)  # first, since there may be no descriptor left for what follows
+    moved = [fcntl.fcntl(pipe, fcntl.F_DUPFD, 3) for pipe in pipes]  # one of them may stand where another is to be
+    for descriptor, pipe in enumerate(moved):
+        os.dup2(pipe, descriptor)
+    _close_all_but((0, 1, 2))
+    signal.set_wakeup_fd(-1)
+    for number in signal.valid_signals():
+        if callable(signal.getsignal(number)):
+            signal.signal(number, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    for which, values in _limits(None, None):
+        resource.setrlimit(which, values)
+    sys.stdin = None
+    sys.stdout, sys.stderr = (
+        io.TextIOWrapper(io.FileIO(each, "w", closefd=False), errors="backslashreplace", write_through=True) for each in (1, 2)
+    )
+    return 0
+
+
+def _close_all_but(descriptors: tuple[int, ...]) -> None:
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    end = _MAX_DESCRIPTOR if hard == resource.RLIM_INFINITY else hard
+    start = 0
+    for each in (*sorted(descriptors), end):
+        if start < each:  # an empty range at 0 would be taken for all
+            os.closerange(start, each)
+        start = each + 1
 
 
 def _pipe(theirs: contextlib.ExitStack, ours: contextlib.ExitStack, *, child_reads: bool) -> tuple[int, int]:
@@ -147,6 +240,12 @@ def _at_most_hard(which: int, value: int) -> tuple[int, int]:
     hard = resource.getrlimit(which)[1]
     allowed = value if hard == resource.RLIM_INFINITY else min(value, hard)
     return allowed, allowed
+
+
+def _limit(pid: int, limits: tuple[tuple[int, tuple[int, int]], ...]) -> None:
+    for which, values in limits:
+        with contextlib.suppress(OSError):  # it has ended already
+            resource.prlimit(pid, which, values)
 
 
 def _before_exec(limits: tuple[tuple[int, tuple[int, int]], ...]) -> Callable[[], None]:

@@ -113,8 +113,7 @@ class Pool:
     # Workers.
 
     def _start(self, slot: _Slot) -> None:
-        command, environment = process.own_program("diffcheck.runner.worker")
-        slot.server = self._reactor.serve(command, env=environment)  # in our own folder: paths are as the user gave them
+        slot.server = self._reactor.serve_own(w.__name__, kept=True)  # in our own folder: paths are as the user gave them
         slot.server.send(_encode(w.Setup(self._request, self._subject, self._folder)), _SETUP_S)
         slot.doing = "setup"
 

@@ -219,8 +219,7 @@ class Checker:
             raise DiffcheckError("workers end again and again", hint="run `diffcheck doctor`")
 
     def _start(self) -> Server:
-        command, environment = process.own_program("diffcheck.runner.worker")
-        server = self.reactor.serve(command, env=environment)
+        server = self.reactor.serve_own(w.__name__, kept=True)
         server.send(_encode(w.Setup(self.request, self.subject, str(self.folder))), _SETUP_S)
         reply = server.receive()
         answer = _decode(reply.message) if isinstance(reply, process.Reply) else None

@@ -43,7 +43,7 @@ class Night:
         self.started: list[str] = []
         # A single case with verbose is run in this process; nobody watches it, so its engines are the reactor's.
         monkeypatch.setattr(runs, "Setup", lambda *told, **_live: Setup(*told))
-        for name in ("start", "serve"):
+        for name in ("start", "serve", "serve_own"):
             self._watch(monkeypatch, name)
 
     def _watch(self, monkeypatch, name):

@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import time
+from multiprocessing import resource_tracker
 
 import msgspec
 import pytest
@@ -28,6 +29,15 @@ from diffcheck.runner.plan import Files
 from diffcheck.runner.request import Request
 from diffcheck.runner.run import choose
 from tests.runner.test_run import COUNTING, ENDLESS, INVALID, NOTHING, START, TRAPPING, artifact
+
+
+@pytest.fixture(scope="module", autouse=True)
+def no_tracker():
+    """Dask has Python start its resource tracker, a child that would stay and be another test's finding."""
+    yield
+    with contextlib.suppress(AttributeError):
+        resource_tracker._resource_tracker._stop()
+
 
 TEXTS = (COUNTING, TRAPPING, NOTHING, INVALID, START, ENDLESS, COUNTING, TRAPPING)
 
