@@ -2,8 +2,9 @@
 
     python -m benchmarks.reduce --seed N [--faults 24] [--packages FOLDER] [--budget 300] [--jobs 2]
 
-Programs are those of the corpus, and with ``--packages`` every other one is a module of a registry package, fetched by its ordinary
-client into FOLDER where it is not there yet. Faults are drawn by the seed: an instruction that is executed wrongly wherever it stands,
+Programs are those of the corpus, and with ``--packages`` every other one is a module of a registry package (each in its turn, its exports
+called with boundary values), fetched by its ordinary client into FOLDER where it is not there yet; with ``--only-packages`` every one is.
+Faults are drawn by the seed: an instruction that is executed wrongly wherever it stands,
 on operands that the seed chooses. The subject is Wasmtime with that fault in it, and the reducer does not know it. Exit code 1 where the
 median is over a twentieth, where a signature changed or where the reduced module is invalid.
 """
@@ -22,22 +23,28 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
+from diffcheck.rows import Mode as Rows  # noqa: E402 - after the path
 from tests.doubles.instruction_faults import CLASSES  # noqa: E402 - after the path
 from tests.triage.reduction_trials import Reduced, planted, trial  # noqa: E402 - as above
 
 FOLDERS = ("01-decisions", "02-programs", "03-arithmetic", "04-memory", "05-tables", "06-control", "07-traps")
 PACKAGES = {
-    "hyphenopoly@6.0.0": ("min/patterns/pi.wasm", "min/patterns/gu.wasm"),
+    "@jsquash/qoi@1.1.0": ("codec/enc/qoi_enc.wasm",),
+    "@jsquash/resize@2.1.1": ("lib/resize/pkg/squoosh_resize_bg.wasm", "lib/magic-kernel/pkg/jsquash_magic_kernel_bg.wasm"),
+    "@jsquash/webp@1.5.0": ("codec/dec/webp_dec.wasm",),
     "argon2-browser@1.18.0": ("dist/argon2.wasm",),
     "blake3-wasm@3.0.0": ("dist/wasm/blake3.wasm",),
-    "source-map@0.8.0": ("lib/mappings.wasm",),
-    "yoga-wasm-web@0.3.3": ("dist/yoga.wasm",),
+    "draco3d@1.5.9": ("draco_decoder.wasm",),
+    "hyphenopoly@6.0.0": ("patterns/gu.wasm", "patterns/de.wasm"),
+    "lz4-wasm@0.9.2": ("lz4_wasm_bg.wasm",),
     "pdfjs-dist@5.6.205": ("wasm/qcms_bg.wasm", "wasm/jbig2.wasm"),
-    "tree-sitter-wasms@0.1.13": ("out/tree-sitter-json.wasm", "out/tree-sitter-html.wasm", "out/tree-sitter-lua.wasm"),
-    "@jsquash/webp@1.5.0": ("codec/dec/webp_dec.wasm",),
+    "source-map@0.8.0": ("lib/mappings.wasm",),
+    "tree-sitter-wasms@0.1.13": ("out/tree-sitter-json.wasm", "out/tree-sitter-lua.wasm"),
+    "yoga-wasm-web@0.3.3": ("dist/yoga.wasm",),
 }
 TARGET = 0.05
 TRIES = 60
+OFTEN = 0.8
 
 
 def fetched(folder: Path) -> list[str]:
@@ -54,14 +61,14 @@ def fetched(folder: Path) -> list[str]:
     return found
 
 
-def one(seed: int, number: int, programs: list[str], budget_s: float) -> Reduced | None:
+def one(seed: int, number: int, programs: list[str], rows: Rows, budget_s: float) -> Reduced | None:
     """The trial of that number; the same seed draws the same."""
     rng = random.Random(f"{seed}/{number}")
     for _ in range(TRIES):
-        kind = CLASSES[number % len(CLASSES)].name if rng.random() < 0.8 else rng.choice(CLASSES).name
+        kind = CLASSES[number % len(CLASSES)].name if rng.random() < OFTEN else rng.choice(CLASSES).name
         program = rng.choice(programs)
-        fault = planted(rng, program, kind)
-        done = trial(program, fault, budget_s=budget_s) if fault is not None else None
+        fault = planted(rng, program, kind, rows)
+        done = trial(program, fault, rows, budget_s=budget_s) if fault is not None else None
         if done is not None:
             return done
     return None
@@ -73,16 +80,21 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--faults", type=int, default=24)
     parser.add_argument("--packages", type=Path)
+    parser.add_argument("--only-packages", action="store_true")
     parser.add_argument("--budget", type=float, default=300.0)
     parser.add_argument("--jobs", type=int, default=2)
     given = parser.parse_args()
     corpus = sorted(str(path) for folder in FOLDERS for path in (ROOT / "corpus" / folder).glob("*.wasm"))
-    real = fetched(given.packages) if given.packages else corpus
+    real = fetched(given.packages) if given.packages else []
     done: list[Reduced] = []
     with ProcessPoolExecutor(given.jobs) as pool:
-        futures = [
-            pool.submit(one, given.seed, number, real if number % 2 else corpus, given.budget) for number in range(given.faults)
-        ]
+        futures = []
+        for number in range(given.faults):
+            programs, rows = corpus, "declared"
+            if real and (given.only_packages or number % 2):
+                at = number if given.only_packages else number // 2
+                programs, rows = [real[at % len(real)]], "auto"
+            futures.append(pool.submit(one, given.seed, number, programs, rows, given.budget))
         for number, future in enumerate(futures):
             each = future.result()
             if each is None:
@@ -90,11 +102,17 @@ def main() -> int:
                 continue
             done.append(each)
             print(f"{number:3} {each}", flush=True)
+    return summary(done)
+
+
+def summary(done: list[Reduced]) -> int:
+    """Print the figures of all; the exit code."""
     shares = sorted(each.share for each in done)
     wrong = [each for each in done if not (each.same and each.valid)]
     longest = max(each.elapsed_s for each in done)
     print(
-        f"{len(done)} faults: median {statistics.median(shares):.1%} of the code, largest {shares[-1]:.1%}; "
+        f"{len(done)} faults in {len({each.program for each in done})} programs: median {statistics.median(shares):.1%} of the code, "
+        f"largest {shares[-1]:.1%}, {sum(each <= TARGET for each in shares)} at most {TARGET:.0%}; "
         f"time median {statistics.median(each.elapsed_s for each in done):.0f} s, longest {longest:.0f} s; "
         f"{len(wrong)} with another signature or invalid; {sum(not each.whole for each in done)} cut short by the budget"
     )

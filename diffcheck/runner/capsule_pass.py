@@ -49,14 +49,16 @@ class CapsulePass:
 
     def __init__(
         self, oracle: Side, subject: Side, places: dict[int, Place], max_passes: int, functions: int,
-        *, manifest: Manifest | None = None, unit: str = "",
+        *, manifest: Manifest | None = None, unit: str = "", hangs: bool = True,
     ) -> None:  # fmt: skip
+        """``hangs`` as in ``Request``."""
         self.oracle, self.subject = oracle, subject
         self.layout = oracle.capsule.layout
         self.findings = Findings(places, unit)
         self.budget = Budget(max_passes)
         self.functions = functions
         self.rows_total = len(self.layout.rows) - self.layout.n_init
+        self.hangs = hangs
         self.flags = 0
         self.inconclusive = ""
         self.unlocated = 0
@@ -175,6 +177,8 @@ class CapsulePass:
         """The subject came to no answer at all where the oracle did."""
         outcome = subject.outcome
         if isinstance(outcome, TimedOut):
+            if not self.hangs:
+                raise PassOverError(f"the subject {sentence(outcome)}")
             limits = msgspec.structs.replace(self.oracle.limits, count_fuel=True)
             fuel = self.oracle.run(self._parameters(first, last), limits).fuel
             if not should_have_ended(fuel, self.functions, self.subject.backend.capabilities, outcome.deadline_s):

@@ -36,7 +36,7 @@ def run(
     known = request.known if request else {}
     if times:
         oracle = confirm.Remembering(oracle)
-    both = _Both(plan, max_passes, oracle, subject, host)
+    both = _Both(plan, max_passes, oracle, subject, host, hangs=request.hangs if request else True)
     passes = confirm.passes(
         (both.capsule, both.direct),
         times,
@@ -90,7 +90,8 @@ def skipped(case: Case, reason: str, subject_name: str, plan: Plan | None = None
 class _Both:
     """The two passes over a plan, each as often as it is asked for; a cause that both show is told under one signature."""
 
-    def __init__(self, plan: Plan, max_passes: int, oracle: Backend, subject: Backend, host: Host) -> None:
+    def __init__(self, plan: Plan, max_passes: int, oracle: Backend, subject: Backend, host: Host, *, hangs: bool) -> None:
+        self._hangs = hangs
         self._plan, self._max_passes, self._host = plan, max_passes, host
         self._oracle, self._subject = oracle, subject
         self._diverged: PassReport | None = None
@@ -102,7 +103,10 @@ class _Both:
             return PassReport(mode="capsule", applicable=False, why=plan.no_capsule)
         one = Side(self._oracle, plan.oracle_capsule or plan.capsule, plan.limits, self._host, whole=True)
         other = Side(self._subject, plan.subject_capsule, plan.limits, self._host)
-        run = CapsulePass(one, other, plan.places, self._max_passes, plan.functions, manifest=plan.manifest, unit=unit(plan.case))
+        run = CapsulePass(
+            one, other, plan.places, self._max_passes, plan.functions,
+            manifest=plan.manifest, unit=unit(plan.case), hangs=self._hangs,
+        )  # fmt: skip
         told = run.report()
         if told.divergences and self._diverged is None:
             self._diverged = told

@@ -30,6 +30,8 @@ _SETUP_S: Final = 60.0
 _WATCH_S: Final = 120.0
 _POLL_S: Final = 0.1
 _LOST: Final = 8
+_LEAST_S: Final = 1.0
+_TIMES: Final = 6.0
 _SHARE: Final = 0.7
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(w.Answer).decode
@@ -129,10 +131,12 @@ class Checker:
 
     def __init__(
         self, request: Request, subject: str, case: Case, says: Callable[[CaseReport], bool], answers: Answers,
-        reactor: process.Reactor, folder: Path, budget: Budget,
+        reactor: process.Reactor, folder: Path, budget: Budget, *, within_s: float | None = None,
     ) -> None:  # fmt: skip
+        """``within_s`` is how long what shows it took so far: what takes several times that is not waited for. None waits for all."""
         self.request, self.subject, self.case, self.says = request, subject, case, says
         self.answers, self.reactor, self.folder, self.budget = answers, reactor, folder, budget
+        self.within_s = within_s
         self.workers = [_Worker(self._start, self._place(at)) for at in range(max(1, request.jobs))]
         self.asked = 0
         self._room = int(process.available_memory_bytes() * _SHARE)
@@ -177,7 +181,10 @@ class Checker:
         self.budget.check()
         for question, answer in zip(open_, self._run(open_), strict=True):
             if isinstance(answer, w.Done):  # a worker that died says nothing of a candidate that may be asked again
-                self.answers.add(question.digest, shows=self.says(answer.report))
+                shows = self.says(answer.report)
+                self.answers.add(question.digest, shows=shows)
+                if shows and self.within_s is not None:
+                    self.within_s = min(self.within_s, answer.report.elapsed_ns / 1e9)
         return [self.answers.known.get(each.digest, False) for each in questions]
 
     def _run(self, questions: list[Question]) -> list[w.Answer | None]:
@@ -186,9 +193,7 @@ class Checker:
         self.asked += len(questions)
         try:
             for worker, question in zip(at_work, questions, strict=True):
-                worker.path.write_bytes(question.wasm)
-                case = msgspec.structs.replace(self.case, artifact=str(worker.path), manifest="", rows=question.rows)
-                worker.send(w.Prepare(case), "prepare")
+                worker.send(w.Prepare(self._case(question, worker.path)), "prepare")
             while True:
                 self._admit(at_work)
                 busy = [each for each in at_work if each.doing in ("prepare", "go")]
@@ -205,6 +210,16 @@ class Checker:
                 if each.doing != "idle" and each.server is not None:
                     each.server.kill()
                     each.server, each.doing = None, "idle"
+
+    def _case(self, question: Question, path: Path) -> Case:
+        """A candidate's case, its artifact at ``path``."""
+        path.write_bytes(question.wasm)
+        case = msgspec.structs.replace(self.case, artifact=str(path), manifest="", rows=question.rows)
+        if self.within_s is None:
+            return case
+        whole = case.limits.deadline_s or self.request.deadline_s
+        deadline = min(whole, max(_LEAST_S, _TIMES * self.within_s))
+        return msgspec.structs.replace(case, limits=msgspec.structs.replace(case.limits, deadline_s=deadline))
 
     def _admit(self, workers: list[_Worker]) -> None:
         running = sum(each.needs for each in workers if each.doing == "go")
@@ -243,9 +258,7 @@ class Inline(Checker):
     def _one(self, question: Question) -> w.Done:
         self.asked += 1
         self.budget.check()
-        path = self.workers[0].path
-        path.write_bytes(question.wasm)
-        case = msgspec.structs.replace(self.case, artifact=str(path), manifest="", rows=question.rows)
+        case = self._case(question, self.workers[0].path)
         plan = plans.make(case, self.request, self.oracle, self.oracle, self.backend, self.host)
         passes = self.request.max_passes
         return w.Done(cases.run(plan, passes, self.oracle, self.backend, self.host, self.subject, self.request))

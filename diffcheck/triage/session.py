@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     from diffcheck.triage.watch import Watched
     from diffcheck.verdict import CaseReport
 
-_LEAST_S: Final = 4.0
-_TIMES: Final = 6.0
 ANSWERS: Final = "answers.txt"
 
 
@@ -88,9 +86,13 @@ class Session:
 
     # Asking.
 
-    def checker(self, request: Request, says: Callable[[CaseReport], bool], answers: Answers) -> Checker:
+    def checker(
+        self, request: Request, says: Callable[[CaseReport], bool], answers: Answers, within_s: float | None = None
+    ) -> Checker:
         """Workers that look for something; they end with the session."""
-        found = Checker(request, self.engines.subject, self.case, says, answers, self.reactor, self.folder, self.budget)
+        found = Checker(
+            request, self.engines.subject, self.case, says, answers, self.reactor, self.folder, self.budget, within_s=within_s
+        )
         if self._given is not None:
             return Inline((self.oracle, self.subject, self.host), found)
         self._open.callback(found.close)
@@ -121,12 +123,10 @@ class Session:
         """A checker for a symptom, in its pass only and with a deadline that fits what ``report`` took; its answers are kept in
         ``folder`` as those of ``about``, which names artifact and engines.
         """
-        deadline = self.request.deadline_s
-        if "hang" not in symptom.subject:
-            deadline = min(deadline, max(_LEAST_S, _TIMES * report.elapsed_ns / 1e9))
-        request = msgspec.structs.replace(self.request, mode=symptom.mode, deadline_s=deadline)
-        path = folder / ANSWERS if folder is not None else None
-        return self.checker(request, symptom.shown_by, Answers(path, f"{about}-{symptom.signature}-{symptom.mode}"))
+        hangs = "hang" in symptom.subject
+        request = msgspec.structs.replace(self.request, mode=symptom.mode, hangs=hangs)
+        answers = Answers(folder / ANSWERS if folder is not None else None, f"{about}-{symptom.signature}-{symptom.mode}")
+        return self.checker(request, symptom.shown_by, answers, None if hangs else report.elapsed_ns / 1e9)
 
     def watch(self, wasm: bytes, rows: tuple[str, ...]) -> Watched | None:
         """What a candidate does under the oracle."""

@@ -182,15 +182,16 @@ class Steps:
         if "reduce" in self.state.done:
             return True
         session, rows = self.session, self.state.rows
-        checker = session.looking_for(self.symptom, self.report(), self.folder.path, self.state.about)
+        alone = self._alone()
+        checker = session.looking_for(self.symptom, alone, self.folder.path, self.state.about)
         begun = self.folder.bytes(f"{self.name}.wasm") if self.resumed and self.state.after is not None else None
         work = Reducer(
             checker, rows, self.base,
             watch=lambda wasm: session.watch(wasm, rows), save=self._better, say=self.say,
         )  # fmt: skip
-        why = self._why_not_shown(work.best) or work.why_nothing()
+        why = work.why_nothing()
         if why:
-            raise NothingToDoError(f"there is nothing to reduce: {why}", hint="run it again; `diffcheck triage` tells a flaky case")
+            raise _nothing_to_reduce(why)
         self.save(before=_size(session.artifact))
         if begun is not None and checker.shows(work.question(begun)):
             work.best = begun
@@ -201,12 +202,13 @@ class Steps:
             self.finish("reduce")
         return whole
 
-    def _why_not_shown(self, wasm: bytes) -> str:
-        """Nothing where the module shows it by itself; asked of fresh runs with the whole deadline, since no answer rests on one run."""
+    def _alone(self) -> CaseReport:
+        """A run of the artifact with the rows that are left, which shows it; with the whole deadline, since no answer rests on one run."""
         for _ in range(RUNS):
-            if self.symptom.shown_by(self.session.run(wasm, self.state.rows)):
-                return ""
-        return "the artifact by itself does not show it"
+            report = self.session.run(self.base, self.state.rows)
+            if self.symptom.shown_by(report):
+                return report
+        raise _nothing_to_reduce("the artifact by itself does not show it")
 
     def _better(self, wasm: bytes) -> None:
         case = self.session.case
@@ -298,6 +300,10 @@ class Steps:
         else:
             wasm.with_suffix(".wat").unlink(missing_ok=True)
         return text, tool
+
+
+def _nothing_to_reduce(why: str) -> NothingToDoError:
+    return NothingToDoError(f"there is nothing to reduce: {why}", hint="run it again; `diffcheck triage` tells a flaky case")
 
 
 def without_witness(data: bytes) -> bytes:

@@ -12,6 +12,7 @@ import msgspec
 
 from diffcheck import backend
 from diffcheck.faults.engine import FaultyBackend
+from diffcheck.rows import Mode as Rows
 from diffcheck.runner.request import Request
 from diffcheck.triage.checker import Budget
 from diffcheck.triage.minimise import Minimiser
@@ -60,9 +61,9 @@ class Reduced(msgspec.Struct, frozen=True):
 
 
 @cache
-def executed(program: str) -> frozenset[tuple[int, str]]:
+def executed(program: str, rows: Rows) -> frozenset[tuple[int, str]]:
     """The instructions that a program's rows execute, by function and name, as far as they leave a number."""
-    request = Request((program,), subject="wasmtime", mode="capsule", deadline_s=20.0)
+    request = Request((program,), subject="wasmtime", mode="capsule", deadline_s=20.0, rows=rows)
     with Session(request, find(program, None, ""), Budget(None), lambda _: None) as session:
         watched = session.watch(session.artifact, session.rows)
     places = watched.values if watched is not None else {}
@@ -83,10 +84,10 @@ def _bodies(program: str) -> tuple[Module, bytes]:
 
 
 @cache
-def _places(program: str, kind: str) -> tuple[tuple[str, int, int, int, str], ...]:
+def _places(program: str, kind: str, rows: Rows) -> tuple[tuple[str, int, int, int, str], ...]:
     """Where a fault of a class may stand: in functions that run, and where the instruction leaves a value, at one that is executed."""
     module, data = _bodies(program)
-    ran = executed(program)
+    ran = executed(program, rows)
     functions = {function for function, _ in ran}
     behind = BY_CLASS[kind].place == "behind"
     return tuple(
@@ -96,9 +97,9 @@ def _places(program: str, kind: str) -> tuple[tuple[str, int, int, int, str], ..
     )
 
 
-def planted(rng: random.Random, program: str, kind: str) -> Planted | None:
+def planted(rng: random.Random, program: str, kind: str, rows: Rows = "declared") -> Planted | None:
     """A fault of a class for a program, that fires whenever its trigger does."""
-    possible = _places(program, kind)
+    possible = _places(program, kind, rows)
     if not possible:
         return None
     name = rng.choice(sorted({each[0] for each in possible}))
@@ -108,9 +109,12 @@ def planted(rng: random.Random, program: str, kind: str) -> Planted | None:
     return Planted(kind, name, function, occurrence, offset, type_, bit, divisor, rng.randrange(divisor), 0, everywhere=True)
 
 
-def trial(program: str, fault: Planted, *, budget_s: float = 300.0, say: Callable[[str], None] = lambda _: None) -> Reduced | None:
-    """Reduce one; None where the fault does not show."""
-    request = Request((program,), subject="wasmtime", mode="capsule", deadline_s=5.0)
+def trial(
+    program: str, fault: Planted, rows: Rows = "declared",
+    *, budget_s: float = 300.0, say: Callable[[str], None] = lambda _: None,
+) -> Reduced | None:  # fmt: skip
+    """Reduce one; None where the fault does not show. ``rows`` as in ``Request``."""
+    request = Request((program,), subject="wasmtime", mode="capsule", deadline_s=5.0, rows=rows)
     subject = FaultyBackend(backend.create("wasmtime", {}), everywhere(fault), words=False)
     begun = time.monotonic()
     with Session(request, find(program, None, ""), Budget(budget_s), say, subject=subject) as session:
@@ -119,18 +123,19 @@ def trial(program: str, fault: Planted, *, budget_s: float = 300.0, say: Callabl
         if symptom is None:
             return None
         checker = session.looking_for(symptom, report, None)
-        rows = Minimiser(checker, session.artifact, session.rows, lambda _: None)
-        rows.run(symptom.row)
+        fewer = Minimiser(checker, session.artifact, session.rows, lambda _: None)
+        fewer.run(symptom.row)
+        checker = session.looking_for(symptom, session.run(session.artifact, fewer.rows), None)
         work = Reducer(
-            checker, rows.rows, session.artifact,
-            watch=lambda data: session.watch(data, rows.rows), save=lambda _: None, say=say,
+            checker, fewer.rows, session.artifact,
+            watch=lambda data: session.watch(data, fewer.rows), save=lambda _: None, say=say,
         )  # fmt: skip
         whole = work.run()
         elapsed = time.monotonic() - begun
         session.budget.until = None
-        last = session.run(work.best, rows.rows)
+        last = session.run(work.best, fewer.rows)
         valid = session.oracle.validate(work.best, session.plan.limits, session.host) is None
         return Reduced(
-            Path(program).stem, str(fault), sizes(session.artifact).code, sizes(work.best).code, rows.rows,
+            Path(program).stem, str(fault), sizes(session.artifact).code, sizes(work.best).code, fewer.rows,
             symptom.shown_by(last), valid, whole, elapsed, checker.asked, work.best,
         )  # fmt: skip

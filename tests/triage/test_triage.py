@@ -105,29 +105,72 @@ def test_a_flaky_divergence_is_told_and_not_chased(
     assert not list(folder.glob("*.wasm"))
 
 
+def _command(artifact: Path, engine: Path, folder: Path) -> list[str]:
+    options = ["--subject", "kilnd", "--kilnd", str(engine), "-o", str(folder)]
+    return [sys.executable, "-m", "diffcheck", "triage", str(artifact), *options]
+
+
+def _valid(folder: Path) -> None:
+    """Whatever stands in a folder can be read, and is valid."""
+    if (folder / "triage.json").exists():
+        _state(folder)
+    for each in folder.glob("*.wasm"):
+        assert refusal(each.read_bytes()) == ""
+
+
 def test_killed_at_any_moment_it_goes_on(artifact: Path, engine: Path, tmp_path: Path) -> None:
     folder = tmp_path / "out"
-    command = [
-        sys.executable,
-        "-m",
-        "diffcheck",
-        "triage",
-        str(artifact),
-        "--subject",
-        "kilnd",
-        "--kilnd",
-        str(engine),
-        "-o",
-        str(folder),
-    ]
+    command = _command(artifact, engine, folder)
     for wait_s in (3.0, 6.0):
         child = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
         time.sleep(wait_s)
         os.killpg(child.pid, signal.SIGKILL)
         child.wait()
-        if (folder / "triage.json").exists():
-            _state(folder)
-        for each in folder.glob("*.wasm"):
-            assert refusal(each.read_bytes()) == ""
+        _valid(folder)
     assert entry.run(command[3:]) == 1
     assert _state(folder).done == STEPS
+
+
+@pytest.fixture
+def slow(engine: Path, tmp_path: Path) -> Path:
+    """The engine, with half a second before every run."""
+    path = tmp_path / "slow"
+    path.write_text(f"#!/bin/sh\nsleep 0.5\nexec '{engine}' \"$@\"\n")
+    path.chmod(0o755)
+    return path
+
+
+def test_an_interrupted_triage_ends_at_once_and_goes_on_with_what_it_had(artifact: Path, slow: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "out"
+    command = _command(artifact, slow, folder)
+    child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, start_new_session=True)
+    until = time.monotonic() + 60
+    while not (folder / artifact.name).exists() and time.monotonic() < until:
+        time.sleep(0.05)
+    begun = time.monotonic()
+    os.killpg(child.pid, signal.SIGINT)  # as a terminal does it: the whole group
+    said, _ = child.communicate(timeout=30)
+    assert time.monotonic() - begun < 3
+    assert child.returncode == 130
+    assert "stopped   by a signal; the same command goes on from here" in said
+    _valid(folder)
+    stopped = _state(folder)
+    assert stopped.done == ("confirm", "minimise")
+    assert entry.run(_command(artifact, slow, folder)[3:]) == 1
+    assert _state(folder).done == STEPS
+    log = (folder / "log.txt").read_text()
+    assert log.count("further runs show it") == 1
+    assert log.count("3 rows to 1") == 1
+
+
+@pytest.mark.parametrize("budget_s", [8.0])
+def test_a_budget_is_kept_and_what_there_is_by_then_is_written(artifact: Path, slow: Path, tmp_path: Path, budget_s: float) -> None:
+    folder = tmp_path / "out"
+    begun = time.monotonic()
+    assert entry.run([*_command(artifact, slow, folder)[3:], "--budget", str(budget_s), "--jobs", "1"]) == 1
+    assert time.monotonic() - begun < 1.1 * budget_s
+    state = _state(folder)
+    assert "write" in state.done
+    assert "localise" not in state.done, "it was done in time: this says nothing about the budget"
+    assert (folder / "issue.md").exists()
+    _valid(folder)
