@@ -45,10 +45,7 @@ def command(target: str, row: str, **given: Any) -> int:  # noqa: ANN401 - the o
         stopped = session.budget.stopped()
         if steps.state.symptom is not None and not stopped:
             session.budget.release()
-            try:
-                steps.write()
-            except Spent:
-                whole = False
+            whole = steps.write() and whole
     _summary(steps)
     if not whole:
         click.echo(f"stopped   {'by a signal' if stopped else 'the time is over'}; the same command goes on from here")

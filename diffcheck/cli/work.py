@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -88,6 +89,7 @@ def voices(*, verbose: bool) -> tuple[Callable[[str], None], Callable[[str], Non
 @contextlib.contextmanager
 def opened(target: str, given: dict[str, Any]) -> Iterator[tuple[Session, Folder, Callable[[str], None]]]:
     """The session and the folder of a command, and what its steps are told to; SIGINT and SIGTERM stop the work softly."""
+    begun = time.monotonic()  # what follows takes its time as well
     from diffcheck import process  # noqa: PLC0415 - engines and rich, only where they are used
     from diffcheck.triage import state  # noqa: PLC0415 - as above
     from diffcheck.triage.checker import Budget  # noqa: PLC0415 - as above
@@ -96,7 +98,7 @@ def opened(target: str, given: dict[str, Any]) -> Iterator[tuple[Session, Folder
     found = named(target, given["reports"])
     folder = state.Folder(Path(given["output"]) if given["output"] else state.default_folder(given["reports"], found.case.id))
     with process.interruptible() as stopped, _shown() as say:
-        budget = Budget(given["budget"], stopped)
+        budget = Budget(given["budget"], stopped, begun)
         with Session(request((found.case.artifact,), given), found, budget, say) as session:
             if session.engines.notice:
                 say(session.engines.notice)

@@ -19,8 +19,8 @@ class Request(msgspec.Struct, frozen=True):
     whose case has no arguments is given the artifact's name as the first one; witness's own runtime gives none at all.
     ``stub_imports`` is what an imported function gets that no stub is known for. ``confirm`` is how often a pass that diverges is
     run again; ``known`` has the signatures that need no confirmation, each with the cases in which it is expected to show up: where
-    it does not, the pass is run again too. ``hangs`` is whether a subject that does not end is told to hang or to be slow, which costs
-    longer runs. ``journal`` is the file that says what is done, empty for none; ``resume`` is whether a
+    it does not, the pass is run again too. ``hangs`` is whether a subject that does not end is told to hang or to be slow,
+    which costs longer runs. ``journal`` is the file that says what is done, empty for none; ``resume`` is whether a
     run that was stopped goes on. ``cache`` is the folder of the cache, empty for none, and ``cache_bytes`` its bound; ``keys`` are
     the engines' there, by role, as ``run`` works them out. ``times_ns`` is what cases took before: the longest go first. ``shard``
     is which part of the run this is, of how many: the division is by ``shard_times_ns``, the same on every machine. ``cluster`` is

@@ -42,10 +42,11 @@ class Spent(Exception):  # noqa: N818 - an outcome of the search
 
 
 class Budget:
-    """Seconds for a piece of work; ``stopped`` says whether the user wants to stop."""
+    """Seconds for a piece of work, from ``begun`` on the monotonic clock or from now; ``stopped`` says whether the user wants to stop."""
 
-    def __init__(self, seconds: float | None, stopped: Callable[[], bool] = lambda: False) -> None:
-        self.until = self._end = time.monotonic() + seconds if seconds is not None else None
+    def __init__(self, seconds: float | None, stopped: Callable[[], bool] = lambda: False, begun: float | None = None) -> None:
+        begun = time.monotonic() if begun is None else begun
+        self.until = self._end = begun + seconds if seconds is not None else None
         self.stopped = stopped
 
     def reserve(self, seconds: float) -> None:
@@ -127,16 +128,18 @@ class _Worker:
 
 
 class Checker:
-    """Asks of candidates whether they show what ``says`` looks for; their programs stand in ``folder``, a private one."""
+    """Asks of candidates whether they show what ``says`` looks for; their programs stand in ``folder``, a private one.
+
+    ``within_s`` is how long what shows it took so far: what takes several times that is not waited for. None, as it begins, waits for all.
+    """
 
     def __init__(
         self, request: Request, subject: str, case: Case, says: Callable[[CaseReport], bool], answers: Answers,
-        reactor: process.Reactor, folder: Path, budget: Budget, *, within_s: float | None = None,
+        reactor: process.Reactor, folder: Path, budget: Budget,
     ) -> None:  # fmt: skip
-        """``within_s`` is how long what shows it took so far: what takes several times that is not waited for. None waits for all."""
         self.request, self.subject, self.case, self.says = request, subject, case, says
         self.answers, self.reactor, self.folder, self.budget = answers, reactor, folder, budget
-        self.within_s = within_s
+        self.within_s: float | None = None
         self.workers = [_Worker(self._start, self._place(at)) for at in range(max(1, request.jobs))]
         self.asked = 0
         self._room = int(process.available_memory_bytes() * _SHARE)

@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Final, TypeVar
 import msgspec
 
 from diffcheck.errors import ArtifactError
+from diffcheck.rows import choose
 from diffcheck.text import plural
 from diffcheck.triage import units as un
 from diffcheck.triage.checker import Question, Spent
+from diffcheck.triage.replay import Line
 from diffcheck.triage.tidy import tidy
 from diffcheck.wasm.draft import Draft, constant, draft
 from diffcheck.wasm.externs import KINDS
@@ -33,10 +35,12 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 _END: Final = b"\x0b"
 _UNREACHABLE: Final = b"\x00" + b"\x00" + _END
-_ALTERNATIVES: Final = 4
+_ALTERNATIVES, _FEW, _SMALL = 8, 3, 2000
+"""How many things are tried in a unit's place, and how many where there are more bytes of code."""
 _ROUNDS: Final = 12
 _NULL_FUNC: Final = b"\xd0\x70\x0b"
 _PIECES: Final = 64
+_REPLAYED: Final = 4000
 
 
 class Sizes(msgspec.Struct, frozen=True):
@@ -87,8 +91,9 @@ class Reducer:
 
     def _round(self, round_: int) -> None:
         for name, step in (
-            ("functions", self._functions),
+            ("replaying", self._replayed),
             ("exports", self._exports),
+            ("functions", self._functions),
             ("imports", self._imports),
             ("segments", self._segments),
             ("bodies", self._bodies),
@@ -118,23 +123,61 @@ class Reducer:
 
     def _thin(self, items: Sequence[T], make: Callable[[list[T]], Draft]) -> list[T]:
         """As many of the items as may be applied together, found by halving (delta debugging); ``best`` has them applied."""
+        return self._most(items, lambda some: _written(make(some)), self._take)
+
+    def _most(self, items: Sequence[T], make: Callable[[list[T]], bytes], take: Callable[[bytes], None]) -> list[T]:
+        """As many of the items as may be applied together; ``take`` is given each candidate that shows it, one larger than the other."""
         kept: list[T] = []
         pending, chunk = list(items), len(items)
         while pending and chunk:
             parts = [pending[at : at + chunk] for at in range(0, len(pending), chunk)]
             pending, at = [], 0
             while at < len(parts):
-                hit = self.checker.first(self.question(_written(make(kept + part))) for part in parts[at:])
+                hit = self.checker.first(self.question(make(kept + part)) for part in parts[at:])
                 end = len(parts) if hit is None else at + hit
                 pending += [item for part in parts[at:end] for item in part]
                 if hit is not None:
                     kept += parts[end]
-                    self._take(_written(make(kept)))
+                    take(make(kept))
                 at = end + 1
             chunk = min(chunk, len(pending)) // 2 if chunk > 1 else 0
             if not chunk and pending and len(parts[0]) > 1:
                 chunk = 1
         return kept
+
+    # The row by itself.
+
+    def _replayed(self) -> None:
+        """The row's function as a straight line of what was executed; taken where it comes out shorter than what there is."""
+        source = draft(self.best)
+        target = self._row_function(source)
+        watched = self.watch(self.best) if target is not None else None
+        if target is None or watched is None:
+            return
+        pieces = watched.pieces[-_REPLAYED:]
+        line = Line(source.module.function_type(target))
+
+        def body(code: bytes) -> bytes:
+            return _written(source.with_bodies({target: code}))
+
+        def without(gone: list[int]) -> bytes:
+            dropped = set(gone)
+            return body(line.summed([each for at, each in enumerate(pieces) if at not in dropped]))
+
+        if not pieces or not self.checker.shows(self.question(without([]))):
+            return
+        gone = set(self._most(range(len(pieces)), without, lambda _: None))
+        kept = [each for at, each in enumerate(pieces) if at not in gone]
+        size = sizes(self.best).code
+        written = [each for each in (body(line.last(kept)), body(line.summed(kept))) if each and sizes(each).code < size]
+        at = self.checker.first(map(self.question, written))
+        if at is not None:
+            self._take(written[at])
+
+    def _row_function(self, source: Draft) -> int | None:
+        """The function that the one row calls; None where there are more rows, or the module has no such function."""
+        calls = [each for each in choose(source.module, self.rows).calls if not each.init]
+        return calls[0].function if len(calls) == 1 and calls[0].function in source.bodies else None
 
     # Whole items.
 
@@ -168,6 +211,10 @@ class Reducer:
 
     def _exports(self) -> None:
         source = draft(self.best)
+        called = {each.name for each in choose(source.module, self.rows).calls}
+        called |= {each.partition("=")[0] for each in self.rows}
+        if self._try(msgspec.structs.replace(source, exports=tuple(each for each in source.exports if each.name in called))):
+            source = draft(self.best)
         self._thin(
             source.exports,
             lambda some: msgspec.structs.replace(source, exports=tuple(each for each in source.exports if each not in some)),
@@ -226,6 +273,8 @@ class Reducer:
         watched = self.watch(self.best)
         bodies = _typed(source)
         every = {index: un.units(index, body) for index, body in bodies.items()}
+        ends = {index: {each.last: each for each in found} for index, found in every.items()}
+        alternatives = _ALTERNATIVES if source.code_bytes <= _SMALL else _FEW
         edits: list[un.Edit] = []
         frontier = un.outermost([each for found in every.values() for each in found])
 
@@ -238,11 +287,11 @@ class Reducer:
             options = {
                 unit: un.replacements(
                     unit, bodies[unit.function], source.bodies[unit.function],
-                    watched.at(unit.function, unit.last) if watched is not None else (),
-                )[:_ALTERNATIVES]
+                    watched.at(unit.function, unit.last) if watched is not None else (), ends[unit.function],
+                )[:alternatives]
                 for unit in frontier
             }  # fmt: skip
-            for number in range(_ALTERNATIVES):
+            for number in range(alternatives):
                 wanted = [un.Edit(unit, options[unit][number]) for unit in open_ if len(options[unit]) > number]
                 found = self._thin(wanted, make)
                 edits += found

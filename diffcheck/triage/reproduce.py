@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 FILE: Final = "standalone.wasm"
 SCRIPT: Final = "reproduce.sh"
+NOT_TRIED: Final = "the time was over before they were tried"
 _SHOWN: Final = 12
 
 

@@ -86,13 +86,9 @@ class Session:
 
     # Asking.
 
-    def checker(
-        self, request: Request, says: Callable[[CaseReport], bool], answers: Answers, within_s: float | None = None
-    ) -> Checker:
+    def checker(self, request: Request, says: Callable[[CaseReport], bool], answers: Answers) -> Checker:
         """Workers that look for something; they end with the session."""
-        found = Checker(
-            request, self.engines.subject, self.case, says, answers, self.reactor, self.folder, self.budget, within_s=within_s
-        )
+        found = Checker(request, self.engines.subject, self.case, says, answers, self.reactor, self.folder, self.budget)
         if self._given is not None:
             return Inline((self.oracle, self.subject, self.host), found)
         self._open.callback(found.close)
@@ -126,7 +122,9 @@ class Session:
         hangs = "hang" in symptom.subject
         request = msgspec.structs.replace(self.request, mode=symptom.mode, hangs=hangs)
         answers = Answers(folder / ANSWERS if folder is not None else None, f"{about}-{symptom.signature}-{symptom.mode}")
-        return self.checker(request, symptom.shown_by, answers, None if hangs else report.elapsed_ns / 1e9)
+        found = self.checker(request, symptom.shown_by, answers)
+        found.within_s = None if hangs else report.elapsed_ns / 1e9
+        return found
 
     def watch(self, wasm: bytes, rows: tuple[str, ...]) -> Watched | None:
         """What a candidate does under the oracle."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -12,11 +13,12 @@ from diffcheck.text import plural, visible
 from diffcheck.triage import state as st
 from diffcheck.triage.apart import Asked, localise_apart
 from diffcheck.triage.case_text import STDIN, case_text
+from diffcheck.triage.checker import Spent
 from diffcheck.triage.confirming import RUNS, Confirmer, confirmed
 from diffcheck.triage.issue import issue
 from diffcheck.triage.minimise import Minimiser
 from diffcheck.triage.reduce import Reducer, sizes
-from diffcheck.triage.reproduce import FILE, SCRIPT, reproduction, script
+from diffcheck.triage.reproduce import FILE, NOT_TRIED, SCRIPT, Reproduction, reproduction, script
 from diffcheck.triage.symptom import symptoms
 from diffcheck.triage.text_form import text_form
 from diffcheck.wasm.draft import draft
@@ -255,15 +257,19 @@ class Steps:
 
     # What is written.
 
-    def write(self) -> None:
-        """The standalone module, the script and the text for an issue, from what there is by now."""
+    def write(self) -> bool:
+        """The standalone module, the script and the text for an issue, from what there is by now; False where the time was over
+        before plain commands were tried.
+        """
         session, path = self.session, self.folder.path
         best = self.folder.bytes(f"{self.name}.wasm")
         if best is None:
             best = self.base
             self._better(best)
-        symptom = self._seen_in(best)
-        made = reproduction(session, symptom, best, self.state.rows)
+        symptom, made = self.symptom, Reproduction(why=NOT_TRIED)
+        with contextlib.suppress(Spent):
+            symptom = self._seen_in(best)
+            made = reproduction(session, symptom, best, self.state.rows)
         shown = best
         if made.why:
             for each in (FILE, "standalone.wat"):
@@ -285,7 +291,10 @@ class Steps:
         if not tool:
             self.say("no text form: neither `wasm-tools print` nor `wasm2wat` is at hand and takes the module")
         self.save(standalone=made.why, printer=tool)
+        if made.why == NOT_TRIED:
+            return False
         self.finish("write")
+        return True
 
     def _seen_in(self, wasm: bytes) -> Symptom:
         """The symptom as this module shows it: same signature, but rows, addresses and values of its own."""

@@ -16,7 +16,7 @@ from diffcheck.wasm.encode import encode, plain
 from diffcheck.wasm.types import RefType
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from diffcheck.values import Value
     from diffcheck.wasm.types import ValType
@@ -124,10 +124,11 @@ def literal(value: Value) -> bytes:
     return plain(f"{value.type}.const", bits)
 
 
-def replacements(unit: Unit, body: Body, raw: bytes, seen: Sequence[Value]) -> list[bytes]:
+def replacements(unit: Unit, body: Body, raw: bytes, seen: Sequence[Value], ends: Mapping[int, Unit]) -> list[bytes]:
     """What may stand in a unit's place, what is simplest first where nothing is known of its values.
 
-    ``seen`` are the values that it left when it ran, so that with one of them the program goes on as it did.
+    ``seen`` are the values that it left when it ran, so that with one of them the program goes on as it did. ``ends`` are the body's
+    units by their last instructions.
     """
     name = body.code[unit.last].instruction.name
     if name in _LEAVES:
@@ -139,12 +140,35 @@ def replacements(unit: Unit, body: Body, raw: bytes, seen: Sequence[Value]) -> l
         return []
     else:
         (result,) = unit.results
-        found += [literal(each) for each in seen if each.type == result]
+        values = [literal(each) for each in seen if each.type == result]
+        found += [*values[:1], *values[-1:]]
         if not (isinstance(result, RefType) and not result.nullable):
             found.append(constant(result))
+    found += _operands(unit, body, raw, ends)
     found += _inner(unit, body, raw)
-    size = unit.end - unit.start
-    return [each for each in dict.fromkeys(found) if len(each) < size or (len(each) == size and unit.first != unit.last)]
+    own = raw[unit.start : unit.end]
+    return [
+        each
+        for each in dict.fromkeys(found)
+        if len(each) < len(own) or (len(each) == len(own) and unit.first != unit.last and each != own)
+    ]
+
+
+def _operands(unit: Unit, body: Body, raw: bytes, ends: Mapping[int, Unit]) -> list[bytes]:
+    """One of the unit's operands in its place; where it is of another type, it is run for what it does and dropped."""
+    typed = body.code[unit.last]
+    found = []
+    for producer in typed.producers:
+        part = ends.get(producer)
+        if part is None or not unit.holds(part):
+            continue
+        code = raw[part.start : part.end]
+        if part.results == unit.results:
+            found.append(code)
+        elif part.first != part.last or body.code[part.last].instruction.name.startswith("call"):
+            left = b"".join(map(constant, unit.results))
+            found.append(code + _DROP + left)
+    return found
 
 
 def _inner(unit: Unit, body: Body, raw: bytes) -> list[bytes]:

@@ -9,6 +9,7 @@ import msgspec
 from diffcheck.runner import plan as plans
 from diffcheck.triage.localise import Localiser
 from diffcheck.triage.log import NEVER, LogParameters
+from diffcheck.triage.replay import BRANCHES, Piece, piece
 from diffcheck.triage.sides import LogSide
 from diffcheck.values import WIDTHS, Value
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from diffcheck.corpus import Case
     from diffcheck.runner.request import Request
     from diffcheck.triage.checker import Question
-    from diffcheck.triage.instrument import Instrumented
+    from diffcheck.triage.instrument import Instrumented, Site
     from diffcheck.triage.log import Record
 
 _RECORDS: Final = 300_000
@@ -29,11 +30,15 @@ _DEADLINE_S: Final = 5.0
 
 
 class Watched(msgspec.Struct, frozen=True):
-    """By function and instruction: the first few different values, and the last one; ``whole`` where the record has every event."""
+    """By function and instruction: the first few different values, and the last one; ``whole`` where the record has every event.
+
+    ``pieces`` are the instructions with what they took, in the order in which each was first executed.
+    """
 
     executed: frozenset[int]
     values: dict[tuple[int, int], tuple[Value, ...]]
     whole: bool
+    pieces: tuple[Piece, ...] = ()
 
     def at(self, function: int, position: int) -> tuple[Value, ...]:
         """The values that an instruction left; none where it did not run, or leaves no number."""
@@ -68,31 +73,72 @@ class Watcher:
             late = msgspec.structs.replace(parameters, start=log.count - _RECORDS)
             more = side.logged(late).log
             records += more.records(late.start) if more is not None else ()
-        return _read(made, records, whole=log.count <= 2 * _RECORDS)
+        return _Reading(made, question.wasm).read(records, whole=log.count <= 2 * _RECORDS)
 
 
-def _read(made: Instrumented, records: tuple[Record, ...], *, whole: bool) -> Watched:
-    executed: set[int] = set()
-    found: dict[tuple[int, int], list[Value]] = {}
-    low: dict[tuple[int, int], int] = {}
-    for record in records:
-        site = made.site(record.site)
-        if site is None:
-            continue
-        executed.add(site.function)
-        if site.role != "result" or site.number or not isinstance(site.type, str):
-            continue
-        key = site.function, site.position
-        bits = record.value
-        if site.type == "v128":
-            if not site.half:
-                low[key] = bits
+class _Reading:
+    """What a candidate's records say."""
+
+    def __init__(self, made: Instrumented, wasm: bytes) -> None:
+        self.made, self.wasm = made, wasm
+        self.executed: set[int] = set()
+        self.found: dict[tuple[int, int], list[Value]] = {}
+        self.last: dict[tuple[int, int], Value] = {}
+        self.pieces: dict[Piece, None] = {}
+        self.branches: dict[int, dict[int, list[int]]] = {}
+
+    def read(self, records: tuple[Record, ...], *, whole: bool) -> Watched:
+        """Go through all of them."""
+        for record in records:
+            site = self.made.site(record.site)
+            if site is None:
                 continue
-            bits = low.get(key, 0) | bits << 64
-        value = Value(site.type, bits & ((1 << WIDTHS[site.type]) - 1))
-        values = found.setdefault(key, [])
+            self.executed.add(site.function)
+            if site.position < 0 or site.number:
+                continue
+            if not site.half:
+                self._piece(site.function, site.position)
+            if site.role == "result" and isinstance(site.type, str):
+                self._value(site, record.value)
+        values = {key: tuple(dict.fromkeys(found)) for key, found in self.found.items()}
+        return Watched(frozenset(self.executed), values, whole, tuple(self.pieces))
+
+    def _value(self, site: Site, bits: int) -> None:
+        key = site.function, site.position
+        type_ = str(site.type)
+        if type_ == "v128" and site.half:
+            bits = self.last[key].bits | bits << 64 if key in self.last else bits << 64
+        value = Value(type_, bits & ((1 << WIDTHS[type_]) - 1))
+        self.last[key] = value
+        if type_ == "v128" and not site.half:
+            return
+        values = self.found.setdefault(key, [])
         if len(values) > _DISTINCT:
             values[-1] = value
         else:
             values.append(value)
-    return Watched(frozenset(executed), {key: tuple(dict.fromkeys(values)) for key, values in found.items()}, whole)
+        for branch in self._branches(site.function).get(site.position, ()):
+            self._piece(site.function, branch)
+
+    def _piece(self, function: int, position: int) -> None:
+        """Note an instruction with the operands that it had; an instruction over the same ones is noted once."""
+        body = self.made.bodies_of.get(function)
+        if body is None:
+            return
+        typed = body.code[position]
+        at = typed.instruction
+        operands = [self.last.get((function, each)) for each in typed.producers]
+        made = piece(typed, self.wasm[at.offset : at.end], operands)
+        if made is not None:
+            self.pieces[made] = None
+
+    def _branches(self, function: int) -> dict[int, list[int]]:
+        """The branches of a function by the position of what leaves their condition."""
+        if function not in self.branches:
+            found: dict[int, list[int]] = {}
+            body = self.made.bodies_of.get(function)
+            for at, each in enumerate(body.code if body is not None else ()):
+                if each.instruction.name in BRANCHES and each.producers:
+                    found.setdefault(each.producers[-1], []).append(at)
+            self.branches[function] = found
+        return self.branches[function]

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import random
+from functools import lru_cache
 from typing import Literal
 
 import msgspec
@@ -57,6 +58,10 @@ SHOWS = {
     "funcref": "local.get $v ref.is_null i32.eqz",
 }
 """Where a change of the value is one that the specification does not allow: the sign of a NaN is."""
+
+
+read = lru_cache(maxsize=4)(wasm.read)
+"""A program's module, which is asked for more than once in a row."""
 
 
 class Class(msgspec.Struct, frozen=True):
@@ -220,7 +225,7 @@ class Editor:
     def __init__(self, data: bytes, fault: Planted, artifact: Module, watch: int = 0) -> None:
         self.data, self.fault, self.artifact, self.watch = data, fault, artifact, watch
         self.class_ = BY_CLASS[fault.kind]
-        self.module = wasm.read(data)
+        self.module = read(data)
         self.sites: list[tuple[int, int]] = []
         self.functions: dict[bytes, int] = {}
         self.added: list[tuple[bytes, bytes]] = []

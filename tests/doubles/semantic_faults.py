@@ -7,9 +7,8 @@ so that what is found is the program's.
 from __future__ import annotations
 
 from diffcheck.faults.model import Expected, Fault
-from diffcheck.wasm import module as wasm
 from diffcheck.wasm.module import Module
-from tests.doubles.instruction_faults import Editor, Planted
+from tests.doubles.instruction_faults import Editor, Planted, read
 
 OWN_BEFORE_START = 4
 """The recorder's functions before a capsule's ``_start``: digest, reserve, record, finish."""
@@ -17,7 +16,7 @@ OWN_BEFORE_START = 4
 
 def everywhere(fault: Planted) -> Fault:
     """The fault, wherever the instruction stands in a program's own functions."""
-    return Fault(fault.kind, str(fault), Expected(), edit=lambda data: _Spared(data, fault, wasm.read(data)).wasm())
+    return Fault(fault.kind, str(fault), Expected(), edit=lambda data: _Spared(data, fault, read(data)).wasm())
 
 
 class _Spared(Editor):
