@@ -11,7 +11,6 @@ import signal
 import subprocess
 import sys
 import time
-from multiprocessing import resource_tracker
 
 import msgspec
 import pytest
@@ -20,6 +19,7 @@ from diffcheck import __version__
 from diffcheck.cli import main as entry
 from diffcheck.corpus import Case
 from diffcheck.errors import ConfigError, DiffcheckError
+from diffcheck.process import orphans
 from diffcheck.report import json_
 from diffcheck.report.normal import normal
 from diffcheck.runner import batch, journal
@@ -32,11 +32,12 @@ from tests.runner.test_run import COUNTING, ENDLESS, INVALID, NOTHING, START, TR
 
 
 @pytest.fixture(scope="module", autouse=True)
-def no_tracker():
-    """Dask has Python start its resource tracker, a child that would stay and be another test's finding."""
+def reaped():
+    """This process has been made a subreaper, so what a killed Dask worker had started is its child now, and dead: wait for it."""
     yield
-    with contextlib.suppress(AttributeError):
-        resource_tracker._resource_tracker._stop()
+    for pid in orphans.children():
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(pid, os.WNOHANG)
 
 
 TEXTS = (COUNTING, TRAPPING, NOTHING, INVALID, START, ENDLESS, COUNTING, TRAPPING)
