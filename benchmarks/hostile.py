@@ -2,7 +2,8 @@
 
     python -m benchmarks.hostile [--times 100] [--deadline 0.5] [--only hang]
 
-The engines are ``tests/doubles/hostile.py``, put to the adapters ``harness:`` and kilnd's in turn. Printed for each way: the
+The engines are ``tests/doubles/hostile.py``, put to the adapters ``harness:`` and kilnd's in turn by a process that has a keeper, as a
+worker has. Printed for each way: the
 outcomes with their sentences, and the median and the 99th percentile of the time from the deadline (or, for one that ends by
 itself, from its start) to the end of the execution. Exit code 1 where the 99th percentile is over a second, an outcome is another
 than it should be, something was left running, or this process grew over 200 MB.
@@ -25,6 +26,7 @@ from backends import harness, kilnd
 from diffcheck.backend import Backend, Host, Limits, Program
 from diffcheck.observation import TimedOut, sentence, tag
 from diffcheck.process import Reactor
+from diffcheck.process.keeper import keep
 from tests.doubles import hostile
 
 ENGINE: Final = Path(hostile.__file__)
@@ -130,4 +132,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(keep(__spec__.name))
