@@ -147,10 +147,12 @@ class Worker:
 
     def probe(self) -> tuple[EngineFinding, ...]:
         """What the probes find out about the subject."""
+        limits = backend.Limits()
+        limits = msgspec.structs.replace(limits, deadline_s=min(limits.deadline_s, self.request.deadline_s))
         if self.tapes is None:
-            return probe.engine_findings(self.subject, self.host)
+            return probe.engine_findings(self.subject, self.host, limits)
         tape = self.tapes.tape(self.subject, "subject", "probe")
-        findings = probe.engine_findings(tape, self.host)
+        findings = probe.engine_findings(tape, self.host, limits)
         self.tapes.put(tape, "subject", "probe")
         return findings
 

@@ -4,7 +4,7 @@ import pytest
 from diffcheck import backend as registry
 from diffcheck import process
 from diffcheck.backend import Backend, Host
-from diffcheck.observation import Refused, Returned, Trapped
+from diffcheck.observation import Refused, Returned, TimedOut, Trapped
 from diffcheck.probe import engine_findings, examine, look, programs, smoke
 
 
@@ -103,3 +103,22 @@ def test_an_unknown_backend_is_told_as_such(host):
     (examined,) = examine(("nope",), {}, registry.Limits())
     assert examined.named
     assert "no backend" in examined.problem
+
+
+def test_an_engine_that_always_hangs_is_asked_twice_and_one_that_hangs_once_has_that_weakness(wasmtime, host):
+    asked = []
+
+    def always(program, execution):
+        asked.append(program)
+        return msgspec.structs.replace(execution, outcome=TimedOut(10.0))
+
+    def once(program, execution):
+        return (
+            msgspec.structs.replace(execution, outcome=TimedOut(10.0)) if program.wasm == programs.WEAKNESSES[0].wasm else execution
+        )
+
+    assert engine_findings(Liar(wasmtime, always), host) == ()
+    assert len(asked) == 2
+    (finding,) = engine_findings(Liar(wasmtime, once), host)
+    assert finding.name == programs.WEAKNESSES[0].name
+    assert "timed out" in finding.what
