@@ -54,7 +54,7 @@ def issue(session: Session, state: State, made: Reproduction, text: str, plain: 
         f"- {_engine(oracle)}",
         f"- {platform.system()} {platform.release()} on {platform.machine()}; diffcheck {__version__}",
         "",
-        *_more(state),
+        *_more(state, made),
     ]
     return "\n".join(parts).rstrip() + "\n"
 
@@ -163,7 +163,7 @@ def _engine(identity: Identity) -> str:
     )
 
 
-def _more(state: State) -> list[str]:
+def _more(state: State, made: Reproduction) -> list[str]:
     parts = ["### Additional information", ""]
     lines = [f"Found in {_md(state.artifact.rpartition('/')[2])} (sha256 {state.sha256[:_HEX]}...)"]
     if state.before is not None and state.after is not None:
@@ -173,5 +173,7 @@ def _more(state: State) -> list[str]:
         lines.append(f"In the artifact itself: {visible(str(state.localised), 600)}.")
         if state.localised.source:
             lines.append(f"Source: {visible(state.localised.source, 200)}.")
+    if made.closed:
+        lines.append(f"Its imports ({_md(', '.join(made.closed), 200)}) are functions that give zeros, in the module above.")
     lines += [f"{visible(each, 400)[:1].upper()}{visible(each, 400)[1:]}." for each in state.notes]
     return [*parts, *(f"- {each}" for each in lines), ""]

@@ -15,12 +15,12 @@ from diffcheck.rows import choose
 from diffcheck.text import plural
 from diffcheck.triage import units as un
 from diffcheck.triage.checker import Question, Spent
+from diffcheck.triage.closing import closable, closed, zero_body
 from diffcheck.triage.replay import Line
 from diffcheck.triage.tidy import tidy
-from diffcheck.wasm.draft import Draft, constant, draft
-from diffcheck.wasm.externs import KINDS
+from diffcheck.wasm.draft import Draft, draft
 from diffcheck.wasm.section import PREAMBLE
-from diffcheck.wasm.types import GlobalType, RefType
+from diffcheck.wasm.types import RefType
 from diffcheck.wasm.typing import type_body
 
 if TYPE_CHECKING:
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from diffcheck.triage.checker import Checker
     from diffcheck.triage.watch import Watched
     from diffcheck.wasm.draft import DataDraft, ElementDraft
-    from diffcheck.wasm.externs import Kind
     from diffcheck.wasm.typing import Body
 
 T = TypeVar("T")
@@ -223,16 +222,9 @@ class Reducer:
             self._try(msgspec.structs.replace(draft(self.best), start=None))
 
     def _imports(self) -> None:
-        """Imports become items of the module's own: functions that give zeros, memories, tables and globals of their type."""
+        """Imports become items of the module's own."""
         source = draft(self.best)
-        module = source.module
-        open_ = [(kind, index) for kind in KINDS for index in range(module.n_imported(kind)) if _closable(source, kind, index)]
-
-        def close(some: list[tuple[Kind, int]]) -> Draft:
-            bodies = {index: zero_body(source, index) for kind, index in some if kind == "func"}
-            return msgspec.structs.replace(source, closed=frozenset(some), bodies={**source.bodies, **bodies})
-
-        self._thin(open_, close)
+        self._thin(closable(source), lambda some: closed(source, some))
 
     def _segments(self) -> None:
         source = draft(self.best)
@@ -321,19 +313,6 @@ def _written(candidate: Draft) -> bytes:
         return b""
 
 
-def zero_body(source: Draft, index: int) -> bytes:
-    """A body that returns its type's zeros; it traps where a type has none."""
-    results = source.module.function_type(index).results
-    return b"\x00" + b"".join(map(constant, results)) + _END
-
-
-def _closable(source: Draft, kind: str, index: int) -> bool:
-    if kind != "global":
-        return kind != "table" or source.module.all_tables[index].ref.nullable
-    type_: GlobalType = source.module.all_globals[index]
-    return not isinstance(type_.value, RefType) or type_.value.nullable
-
-
 def _without(items: tuple[T | None, ...], some: Iterable[int]) -> tuple[T | None, ...]:
     gone = set(some)
     return tuple(None if at in gone else each for at, each in enumerate(items))
@@ -391,4 +370,4 @@ def _children(parents: Sequence[un.Unit], every: dict[int, tuple[un.Unit, ...]])
     return un.outermost(inner)
 
 
-__all__ = ["Reducer", "Sizes", "sizes", "zero_body"]
+__all__ = ["Reducer", "Sizes", "sizes"]

@@ -23,6 +23,7 @@ FILE: Final = "standalone.wasm"
 SCRIPT: Final = "reproduce.sh"
 NOT_TRIED: Final = "the time was over before they were tried"
 _SHOWN: Final = 12
+_NAMED: Final = 3
 
 
 class Differs(msgspec.Struct, frozen=True):
@@ -38,7 +39,8 @@ class Differs(msgspec.Struct, frozen=True):
 
 class Reproduction(msgspec.Struct, frozen=True, omit_defaults=True):
     """What plain commands show: ``oracle`` and ``subject`` are what each engine says of ``wasm``, the counters that differ in
-    ``differs``. ``why`` says why plain commands do not show it; then the rest is empty.
+    ``differs``. ``why`` says why plain commands do not show it; then the rest is empty. ``closed`` are imports that are the
+    module's own there.
     """
 
     wasm: bytes = b""
@@ -49,6 +51,7 @@ class Reproduction(msgspec.Struct, frozen=True, omit_defaults=True):
     shown: tuple[Shown, ...] = ()
     log: str = ""
     why: str = ""
+    closed: tuple[str, ...] = ()
 
 
 def reproduction(session: Session, symptom: Symptom, wasm_: bytes, rows: tuple[str, ...]) -> Reproduction:
@@ -58,9 +61,12 @@ def reproduction(session: Session, symptom: Symptom, wasm_: bytes, rows: tuple[s
     if symptom.mode == "direct":
         name = entry(wasm.read(wasm_)) or "_start"
         return _run(session, Reproduction(wasm_, name))
-    why = why_not(symptom, wasm_)
-    if why:
-        return Reproduction(why=why)
+    why = why_not(symptom)
+    return Reproduction(why=why) if why else _from_within(session, symptom, wasm_, rows)
+
+
+def _from_within(session: Session, symptom: Symptom, wasm_: bytes, rows: tuple[str, ...]) -> Reproduction:
+    """The calls made from within a module that stands alone."""
     try:
         made = standalone(wasm_, rows, symptom)
     except ArtifactError as error:
@@ -68,7 +74,11 @@ def reproduction(session: Session, symptom: Symptom, wasm_: bytes, rows: tuple[s
     refusal = session.oracle.validate(made.wasm, session.plan.limits, session.host)
     if refusal is not None:
         return Reproduction(why="the calls cannot be made from within the module")
-    return _run(session, Reproduction(made.wasm, "_start", shown=made.shown))
+    seen = _run(session, Reproduction(made.wasm, "_start", shown=made.shown, closed=made.closed))
+    if seen.why and made.closed:
+        named = ", ".join(made.closed[:_NAMED]) + (", ..." if len(made.closed) > _NAMED else "")
+        return Reproduction(why=f"it cannot do without its imports ({named}): with zeros in their place, {seen.why}")
+    return seen
 
 
 def _run(session: Session, made: Reproduction) -> Reproduction:

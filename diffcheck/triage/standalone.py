@@ -13,6 +13,7 @@ import msgspec
 from diffcheck.backend import KILN_ENTRIES
 from diffcheck.errors import ArtifactError
 from diffcheck.rows import START, choose
+from diffcheck.triage.closing import closable, closed
 from diffcheck.triage.units import literal
 from diffcheck.wasm import module as wasm
 from diffcheck.wasm import section as ids
@@ -35,6 +36,7 @@ COUNTER: Final = "__witness_counter_"
 OBSERVED: Final = "observed"
 """An export that runs the program and returns the counters, for an engine's command line that prints results and no globals."""
 _MEMORY: Final = re.compile(r"memory (\d+) at 0x([0-9a-f]+)\Z")
+_NAMED: Final = 3
 _SIZE: Final = re.compile(r"(memory|table) (\d+)\Z")
 _NOT_HERE: Final = {
     "output": "what a program prints goes through imported functions, which this way of running has none of",
@@ -53,23 +55,34 @@ class Shown(msgspec.Struct, frozen=True):
 
 
 class Standalone(msgspec.Struct, frozen=True):
-    """The module and what its counters hold."""
+    """The module and what its counters hold; ``closed`` are the imports that are items of its own there."""
 
     wasm: bytes
     shown: tuple[Shown, ...]
+    closed: tuple[str, ...] = ()
 
 
-def why_not(symptom: Symptom, data: bytes) -> str:
+def why_not(symptom: Symptom) -> str:
     """Why there is no such module, or nothing."""
-    module = wasm.read(data)
-    if module.imports:
-        return f"it cannot do without its imports ({', '.join(f'{each.module}.{each.name}' for each in module.imports[:3])})"
     return _NOT_HERE.get(symptom.kind, "")
 
 
 def standalone(data: bytes, rows: Sequence[str], symptom: Symptom) -> Standalone:
-    """The standalone module of ``data``, which has no imports; ``ArtifactError`` where it cannot be made."""
-    return _Maker(data, rows, symptom).run()
+    """The standalone module of ``data``, its imports closed; ``ArtifactError`` where it cannot be made."""
+    source = draft(data)
+    imports = names(source.module)
+    if imports:
+        data = closed(source, closable(source)).write()
+        left = names(wasm.read(data))
+        if left:
+            raise ArtifactError(f"it cannot do without its imports ({', '.join(left[:_NAMED])})")
+    made = _Maker(data, rows, symptom).run()
+    return msgspec.structs.replace(made, closed=imports)
+
+
+def names(module: Module) -> tuple[str, ...]:
+    """What a module imports."""
+    return tuple(f"{each.module}.{each.name}" for each in module.imports)
 
 
 class _Maker:
