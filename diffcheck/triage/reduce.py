@@ -6,6 +6,7 @@ Every candidate is a whole module that the oracle validates before anything runs
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
+from itertools import islice
 from typing import TYPE_CHECKING, Final, TypeVar
 
 import msgspec
@@ -16,6 +17,7 @@ from diffcheck.text import plural
 from diffcheck.triage import units as un
 from diffcheck.triage.checker import Question, Spent
 from diffcheck.triage.closing import closable, closed, zero_body
+from diffcheck.triage.inlining import inlinings
 from diffcheck.triage.replay import Line
 from diffcheck.triage.tidy import tidy
 from diffcheck.wasm.draft import Draft, draft
@@ -40,6 +42,7 @@ _ROUNDS: Final = 12
 _NULL_FUNC: Final = b"\xd0\x70\x0b"
 _PIECES: Final = 64
 _REPLAYED: Final = 4000
+_INLINED: Final = 16
 
 
 class Sizes(msgspec.Struct, frozen=True):
@@ -65,6 +68,7 @@ class Reducer:
     ) -> None:  # fmt: skip
         self.checker, self.rows, self.best = checker, rows, wasm
         self.watch, self.save, self.say = watch, save, say
+        self._last_watched: tuple[bytes, Watched | None] | None = None
 
     def run(self) -> bool:
         """Reduce until nothing more goes, True, or the time is over, False; ``best`` is what was reached."""
@@ -74,9 +78,14 @@ class Reducer:
                 self._round(round_)
                 if self.best == before:
                     break
+            self.say(f"nothing more goes: {self._now()}")
         except Spent:
             return False
         return True
+
+    def _now(self) -> str:
+        now = sizes(self.best)
+        return f"{now.code:,} bytes of code in {plural(now.functions, 'function')}, {self.checker.asked:,} candidates run"
 
     def why_nothing(self) -> str:
         """Why there is nothing to reduce: an empty module shows it as well. That the input shows it, the caller looked."""
@@ -97,13 +106,13 @@ class Reducer:
             ("segments", self._segments),
             ("bodies", self._bodies),
             ("tidying", self._tidied),
+            ("inlining", self._inlined),
             ("data", self._data),
         ):
+            before = self.best
             step()
-            now = sizes(self.best)
-            self.say(
-                f"round {round_ + 1}, {name}: {now.code:,} bytes of code in {plural(now.functions, 'function')}, {self.checker.asked:,} candidates run"
-            )
+            if self.best != before:
+                self.say(f"round {round_ + 1}, {name}: {self._now()}")
 
     # Candidates.
 
@@ -115,6 +124,12 @@ class Reducer:
             return False
         self._take(written[at])
         return True
+
+    def _watched(self) -> Watched | None:
+        """What the best so far does."""
+        if self._last_watched is None or self._last_watched[0] != self.best:
+            self._last_watched = self.best, self.watch(self.best)
+        return self._last_watched[1]
 
     def _take(self, wasm: bytes) -> None:
         self.best = wasm
@@ -150,7 +165,7 @@ class Reducer:
         """The row's function as a straight line of what was executed; taken where it comes out shorter than what there is."""
         source = draft(self.best)
         target = self._row_function(source)
-        watched = self.watch(self.best) if target is not None else None
+        watched = self._watched() if target is not None else None
         if target is None or watched is None:
             return
         pieces = watched.pieces[-_REPLAYED:]
@@ -183,7 +198,7 @@ class Reducer:
     def _functions(self) -> None:
         """Bodies that are not needed: of those that never run to ``unreachable``, of others to zeros."""
         source = draft(self.best)
-        watched = self.watch(self.best)
+        watched = self._watched()
         idle = {index for index in source.bodies if watched is None or index not in watched.executed}
         self._replaced(dict.fromkeys(idle, _UNREACHABLE))
         source = draft(self.best)
@@ -262,7 +277,7 @@ class Reducer:
     def _bodies(self) -> None:
         """Units of all bodies, the outer ones first; those that cannot be replaced are looked into."""
         source = draft(self.best)
-        watched = self.watch(self.best)
+        watched = self._watched()
         bodies = _typed(source)
         every = {index: un.units(index, body) for index, body in bodies.items()}
         ends = {index: {each.last: each for each in found} for index, found in every.items()}
@@ -303,6 +318,17 @@ class Reducer:
         changed = {index: body for index, body in changed.items() if body != source.bodies[index]}
         self._thin(list(changed), lambda some: source.with_bodies({index: changed[index] for index in some}))
         self._merged()
+
+    def _inlined(self) -> None:
+        """Calls by the bodies of what they call, where a function goes by it."""
+        while (now := sizes(self.best)).code <= _SMALL:
+            written = [_written(each) for each in islice(inlinings(draft(self.best)), _INLINED)]
+            fewer = [each for each in written if each and sizes(each).functions < now.functions]
+            at = self.checker.first(map(self.question, fewer))
+            if at is None:
+                return
+            self._take(fewer[at])
+            self._tidied()
 
 
 def _written(candidate: Draft) -> bytes:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from diffcheck.wasm.types import ValType
     from diffcheck.wasm.typing import Body
 
-_OPENS: Final = frozenset({"block", "loop", "if", "try_table"})
+OPENS: Final = frozenset({"block", "loop", "if", "try_table"})
 _LEAVES: Final = frozenset(
     {"br", "br_table", "return", "unreachable", "throw", "throw_ref", "return_call", "return_call_indirect", "return_call_ref"}
 )
@@ -85,7 +85,7 @@ def units(function: int, body: Body) -> tuple[Unit, ...]:
         else:
             taken = [stack.pop() if stack and len(stack) > (frames[-1].height if frames else 0) else None for _ in range(count)]
             start = at if not taken else None if None in taken else min(each for each in taken if each is not None)
-            if name in _OPENS:
+            if name in OPENS:
                 params = count - (name == "if")
                 frames.append(_Frame(start, len(stack), params))
                 stack += [None] * params
@@ -131,6 +131,8 @@ def replacements(unit: Unit, body: Body, raw: bytes, seen: Sequence[Value], ends
     units by their last instructions.
     """
     name = body.code[unit.last].instruction.name
+    if name == "return" and unit.last == len(body.code) - 2:
+        return [raw[unit.start : body.code[unit.last].instruction.offset]]  # the end returns as well
     if name in _LEAVES:
         return []
     found: list[bytes] = []
@@ -200,14 +202,14 @@ def without_label(code: bytes) -> bytes | None:
     for each in instructions(code):
         if each.name == "end":
             depth -= 1
-        labels = _labels(each.immediates, each.name)
-        if depth in labels:
+        named = labels(each.immediates, each.name)
+        if depth in named:
             return None
-        if any(label > depth for label in labels):
+        if any(label > depth for label in named):
             out.append(encode(msgspec.structs.replace(each, immediates=_lower(each.immediates, each.name, depth))))
         else:
             out.append(code[each.offset : each.end])
-        if each.name in _OPENS:
+        if each.name in OPENS:
             depth += 1
     return b"".join(out)
 
@@ -215,7 +217,8 @@ def without_label(code: bytes) -> bytes | None:
 _LABELLED: Final = {"br": 0, "br_if": 0, "br_table": 0, "br_on_null": 0, "br_on_non_null": 0, "br_on_cast": 1, "br_on_cast_fail": 1}
 
 
-def _labels(immediates: tuple, name: str) -> tuple[int, ...]:  # type: ignore[type-arg]
+def labels(immediates: tuple, name: str) -> tuple[int, ...]:  # type: ignore[type-arg]
+    """The labels that an instruction names, by its immediates and name."""
     if name == "try_table":
         return tuple(each.labelidx for each in immediates[1])
     if name not in _LABELLED:

@@ -6,8 +6,12 @@ import random
 from pathlib import Path
 
 import pytest
+import wasmtime
 
+from diffcheck.triage.inlining import inlinings
 from diffcheck.triage.tidy import tidy
+from diffcheck.wasm.draft import draft
+from diffcheck.wasm.module import read
 from tests.triage.reduction_trials import planted, trial
 
 CORPUS = Path(__file__).parents[2] / "corpus"
@@ -56,3 +60,25 @@ def test_tidying_knows_blocks_in_dead_code() -> None:
 def test_tidying_takes_a_local_out_that_only_carries_a_value() -> None:
     # (local i32) i32.const 7, local.set 0, local.get 0, end
     assert tidy(b"\x01\x01\x7f" + b"\x41\x07\x21\x00\x20\x00" + b"\x0b", 0) == b"\x00" + b"\x41\x07" + b"\x0b"
+
+
+CALLS = """
+(module
+  (func $twice (param i32) (result i32) (local i32)
+    (local.set 1 (i32.add (local.get 1) (local.get 0)))
+    (i32.add (local.get 1) (local.get 0)))
+  (func (export "f") (param i32) (result i32) (local i32)
+    (loop $again
+      (local.set 1 (i32.add (local.get 1) (call $twice (local.get 0))))
+      (br_if $again (local.tee 0 (i32.sub (local.get 0) (i32.const 1)))))
+    (local.get 1)))
+"""
+
+
+def test_an_inlined_call_begins_with_zeros_each_time() -> None:
+    source = draft(bytes(wasmtime.wat2wasm(CALLS)))
+    (inlined,) = [each.write() for each in inlinings(source)]
+    store = wasmtime.Store()
+    one, other = (wasmtime.Instance(store, wasmtime.Module(store.engine, each), []) for each in (source.write(), inlined))
+    assert other.exports(store)["f"](store, 5) == one.exports(store)["f"](store, 5) == 30
+    assert len(read(inlined).bodies) == 1
