@@ -13,7 +13,7 @@ from diffcheck.errors import RunFailedError
 from diffcheck.runner import plan as plans
 from diffcheck.runner.run import choose
 from diffcheck.text import visible
-from diffcheck.triage.checker import Answers, Checker, Inline, Question
+from diffcheck.triage.checker import Answers, Checker, Inline, Question, execution_s
 from diffcheck.triage.symptom import Symptom, symptoms
 from diffcheck.triage.watch import Watcher
 
@@ -123,7 +123,7 @@ class Session:
         request = msgspec.structs.replace(self.request, mode=symptom.mode, hangs=hangs)
         answers = Answers(folder / ANSWERS if folder is not None else None, f"{about}-{symptom.signature}-{symptom.mode}")
         found = self.checker(request, symptom.shown_by, answers)
-        found.within_s = None if hangs else report.elapsed_ns / 1e9
+        found.within_s = None if hangs else execution_s(report)
         return found
 
     def watch(self, wasm: bytes, rows: tuple[str, ...]) -> Watched | None:
