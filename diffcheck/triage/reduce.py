@@ -42,6 +42,8 @@ _ROUNDS: Final = 12
 _NULL_FUNC: Final = b"\xd0\x70\x0b"
 _PIECES: Final = 64
 _REPLAYED: Final = 4000
+_PATIENCE: Final = 24
+"""For what is no code, and of which there may be hundreds."""
 _INLINED: Final = 16
 
 
@@ -135,25 +137,33 @@ class Reducer:
         self.best = wasm
         self.save(wasm)
 
-    def _thin(self, items: Sequence[T], make: Callable[[list[T]], Draft]) -> list[T]:
+    def _thin(self, items: Sequence[T], make: Callable[[list[T]], Draft], patience: int = 1 << 30) -> list[T]:
         """As many of the items as may be applied together, found by halving (delta debugging); ``best`` has them applied."""
-        return self._most(items, lambda some: _written(make(some)), self._take)
+        return self._most(items, lambda some: _written(make(some)), self._take, patience)
 
-    def _most(self, items: Sequence[T], make: Callable[[list[T]], bytes], take: Callable[[bytes], None]) -> list[T]:
-        """As many of the items as may be applied together; ``take`` is given each candidate that shows it, one larger than the other."""
+    def _most(
+        self, items: Sequence[T], make: Callable[[list[T]], bytes], take: Callable[[bytes], None], patience: int = 1 << 30
+    ) -> list[T]:
+        """As many of the items as may be applied together; ``take`` is given each candidate that shows it, one larger than the other.
+
+        After ``patience`` candidates of one size in a row that do not show it, the others of that size are not tried.
+        """
         kept: list[T] = []
         pending, chunk = list(items), len(items)
         while pending and chunk:
             parts = [pending[at : at + chunk] for at in range(0, len(pending), chunk)]
-            pending, at = [], 0
-            while at < len(parts):
-                hit = self.checker.first(self.question(make(kept + part)) for part in parts[at:])
-                end = len(parts) if hit is None else at + hit
+            pending, at, missed = [], 0, 0
+            while at < len(parts) and missed < patience:
+                tried = parts[at : at + patience - missed]
+                hit = self.checker.first(self.question(make(kept + part)) for part in tried)
+                end = at + (len(tried) if hit is None else hit)
+                missed = missed + len(tried) if hit is None else 0
                 pending += [item for part in parts[at:end] for item in part]
                 if hit is not None:
                     kept += parts[end]
                     take(make(kept))
-                at = end + 1
+                at = end + (hit is not None)
+            pending += [item for part in parts[at:] for item in part]
             chunk = min(chunk, len(pending)) // 2 if chunk > 1 else 0
             if not chunk and pending and len(parts[0]) > 1:
                 chunk = 1
@@ -232,6 +242,7 @@ class Reducer:
         self._thin(
             source.exports,
             lambda some: msgspec.structs.replace(source, exports=tuple(each for each in source.exports if each not in some)),
+            _PATIENCE,
         )
         if source.start is not None:
             self._try(msgspec.structs.replace(draft(self.best), start=None))
@@ -253,7 +264,7 @@ class Reducer:
             (at, item) for at, each in enumerate(source.elements) if each and each.ref.heap == "func" and (each.table is not None)
             for item, code in enumerate(each.items) if code != _NULL_FUNC
         ]  # fmt: skip
-        self._thin(items, lambda some: msgspec.structs.replace(source, elements=_nulled(source.elements, some)))
+        self._thin(items, lambda some: msgspec.structs.replace(source, elements=_nulled(source.elements, some)), _PATIENCE)
 
     def _data(self) -> None:
         """Contents of active segments, in pieces."""
@@ -270,7 +281,7 @@ class Reducer:
                 data = (*source.data[:at], _blanked(segment, some, size), *source.data[at + 1 :])
                 return msgspec.structs.replace(source, data=data)
 
-            self._thin(range(0, len(segment.content), size), blank)
+            self._thin(range(0, len(segment.content), size), blank, _PATIENCE)
 
     # Within bodies.
 

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
 import wasmtime
+from hypothesis import given
+from hypothesis import strategies as st
 
 from diffcheck.triage.inlining import inlinings
+from diffcheck.triage.reduce import Reducer
 from diffcheck.triage.tidy import tidy
 from diffcheck.wasm.draft import draft
 from diffcheck.wasm.module import read
@@ -82,3 +86,40 @@ def test_an_inlined_call_begins_with_zeros_each_time() -> None:
     one, other = (wasmtime.Instance(store, wasmtime.Module(store.engine, each), []) for each in (source.write(), inlined))
     assert other.exports(store)["f"](store, 5) == one.exports(store)["f"](store, 5) == 30
     assert len(read(inlined).bodies) == 1
+
+
+class _Asked:
+    """A checker that says yes where nothing that is needed is gone."""
+
+    def __init__(self, needed: set[int]) -> None:
+        self.needed, self.asked = needed, 0
+
+    def first(self, questions: Iterable[list[int]]) -> int | None:
+        for at, gone in enumerate(questions):
+            self.asked += 1
+            if not self.needed & set(gone):
+                return at
+        return None
+
+
+@given(st.integers(0, 60).flatmap(lambda count: st.tuples(st.just(count), st.sets(st.integers(0, max(0, count - 1))))))
+def test_all_goes_that_is_not_needed_and_nothing_else(drawn: tuple[int, set[int]]) -> None:
+    count, needed = drawn
+    needed &= set(range(count))
+    asked = _Asked(needed)
+    work = _reducer(asked)
+    assert sorted(work._most(range(count), list, lambda _: None)) == sorted(set(range(count)) - needed)
+    assert asked.asked <= 4 * count + 2
+
+
+def test_where_patience_ends_what_was_found_counts() -> None:
+    asked = _Asked(set(range(100)) - {3})
+    found = _reducer(asked)._most(range(100), list, lambda _: None, 8)
+    assert found == [3]
+    assert asked.asked < 60
+
+
+def _reducer(asked: _Asked) -> Reducer:
+    work = Reducer(asked, (), b"", watch=lambda _: None, save=lambda _: None, say=lambda _: None)  # type: ignore[arg-type]
+    work.question = lambda gone: gone  # type: ignore[assignment, method-assign, return-value]
+    return work
