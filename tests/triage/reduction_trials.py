@@ -120,7 +120,7 @@ def trial(
     with Session(request, find(program, None, ""), Budget(budget_s), say, subject=subject) as session:
         report = session.run(session.artifact, session.rows)
         symptom = session.symptom(report)
-        if symptom is None:
+        if symptom is None or "refused" in symptom.subject:  # an engine that executes something wrongly takes every program
             return None
         checker = session.looking_for(symptom, report, None)
         fewer = Minimiser(checker, session.artifact, session.rows, lambda _: None)
