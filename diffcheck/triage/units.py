@@ -131,10 +131,8 @@ def replacements(unit: Unit, body: Body, raw: bytes, seen: Sequence[Value], ends
     units by their last instructions.
     """
     name = body.code[unit.last].instruction.name
-    if name == "return" and unit.last == len(body.code) - 2:
-        return [raw[unit.start : body.code[unit.last].instruction.offset]]  # the end returns as well
     if name in _LEAVES:
-        return []
+        return [raw[unit.start : body.code[unit.last].instruction.offset]] if _goes_on(unit, body) else []
     found: list[bytes] = []
     if not unit.results:
         found.append(b"")
@@ -156,6 +154,14 @@ def replacements(unit: Unit, body: Body, raw: bytes, seen: Sequence[Value], ends
     ]
 
 
+def _goes_on(unit: Unit, body: Body) -> bool:
+    """Whether a jump leads to where its block ends anyway: what it takes along is left there as well."""
+    instruction, after = body.code[unit.last].instruction, body.code[unit.last + 1].instruction.name
+    if instruction.name == "return":
+        return unit.last == len(body.code) - 2
+    return instruction.name == "br" and instruction.immediates[0] == 0 and after in ("end", "else")
+
+
 def _operands(unit: Unit, body: Body, raw: bytes, ends: Mapping[int, Unit]) -> list[bytes]:
     """One of the unit's operands in its place; where it is of another type, it is run for what it does and dropped."""
     typed = body.code[unit.last]
@@ -165,6 +171,8 @@ def _operands(unit: Unit, body: Body, raw: bytes, ends: Mapping[int, Unit]) -> l
         if part is None or not unit.holds(part):
             continue
         code = raw[part.start : part.end]
+        if typed.instruction.name == "drop":  # what stands between a value and its drop
+            found.append(raw[unit.start : part.start] + raw[part.end : typed.instruction.offset])
         if part.results == unit.results:
             found.append(code)
         elif part.first != part.last or body.code[part.last].instruction.name.startswith("call"):
