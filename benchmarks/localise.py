@@ -3,7 +3,7 @@
 The faults are drawn from the seed, in programs of the corpus; what localising is given is an artifact and an engine. Where the first wrong
 execution is, is known from the engine alone: it counts while it runs the capsule without instrumentation. Exact means the same function,
 offset and execution. ``--everywhere`` has the engine wrong in an instruction wherever it stands, the tool's own code included;
-``--windows`` has it carry windows only, and nothing at a trap, as engines of the harness protocol do.
+``--windows`` has it a process a run that carries windows only, and nothing at a trap, as engines of the harness protocol do.
 """
 
 from __future__ import annotations

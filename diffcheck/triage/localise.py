@@ -50,7 +50,10 @@ _QUIET_64: Final = 0x7FF8 << 48
 
 
 class Rows(msgspec.Struct, frozen=True):
-    """The rows that share the instance on which something differs, and the row as it was reported; ``runs`` found them."""
+    """The rows that share the instance on which something differs, and the row as it was reported; ``runs`` found them.
+
+    ``peak_bytes`` is the most memory that the subject's process had in these.
+    """
 
     first: int
     last: int
@@ -58,6 +61,7 @@ class Rows(msgspec.Struct, frozen=True):
     row: str
     what: str
     runs: int
+    peak_bytes: int = 0
 
 
 class _Watched(CapsulePass):
@@ -121,13 +125,15 @@ class Localiser:
             if wanted not in names:
                 raise RunFailedError(f"there is no row {visible(wanted)}", hint=f"rows are: {', '.join(map(visible, names[:12]))}")
             first = names.index(wanted) if alone else 0
-            return Rows(first, names.index(wanted) + 1, watched.flags, wanted, report.reason, other.cost.executions)
+            return Rows(
+                first, names.index(wanted) + 1, watched.flags, wanted, report.reason, other.cost.executions, other.cost.peak_bytes
+            )
         if watched.found is None:
             why = f"the engines do not differ on the capsule: {report.verdict}" + (f" ({report.reason})" if report.reason else "")
             return self._answer("none", why=why, row_runs=other.cost.executions)
         first, last = watched.found
         row = report.divergences[0].where.row if report.divergences else ""
-        return Rows(first, last, watched.flags, row, report.reason, other.cost.executions)
+        return Rows(first, last, watched.flags, row, report.reason, other.cost.executions, other.cost.peak_bytes)
 
     # The search.
 
@@ -295,7 +301,7 @@ class Localiser:
         self.say(f"{len(made.sites):,} sites instrumented")
         subject = LogSide(self.subject, self._capsule(made, self.subject), self.plan.limits, self.host)
         oracle = LogSide(self.oracle, self._capsule(made, self.oracle), self.plan.limits, self.host)
-        search = Search(made, oracle, subject, (rows.first, rows.last, rows.flags), self)
+        search = Search(made, oracle, subject, (rows.first, rows.last, rows.flags), self, rows.peak_bytes)
         if search.total < 0:
             raise RunFailedError(
                 f"the oracle {sentence(search.measured.outcome)} under instrumentation", hint="give --deadline more seconds"

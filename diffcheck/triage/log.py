@@ -15,7 +15,7 @@ word      what
 Its parameters stand behind those of a pass and in the place of the view's: u32 at 12 whether quiet NaNs are all alike, u32 at 16 how
 much was written (a variable), u64 at 24 the start event, u64 at 32 the step (0: raw mode), u64 at 40 the number of events behind
 which the program is ended, u32 at 48 where raw records go (0: a part of the heap, for an engine whose whole stream is carried), u32 at 52 how
-many of them are kept. Raw mode leaves the last word free: there stands how often the instruction with details was reached.
+many of them are kept, ``Take`` at 56. Raw mode leaves the last word free: there stands how often the instruction with details was reached.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ Variant = Literal["rotate", "add"]
 VARIANTS: Final[tuple[Variant, ...]] = ("rotate", "add")
 """Two digests over different instructions, see ``words``."""
 
-MODE_AT, OUT_AT, START_AT, STEP_AT, HALT_AT, BASE_AT, LIMIT_AT = 12, 16, 24, 32, 40, 48, 52
+MODE_AT, OUT_AT, START_AT, STEP_AT, HALT_AT, BASE_AT, LIMIT_AT, PAD_AT, BLOCK_AT, AHEAD_AT = 12, 16, 24, 32, 40, 48, 52, 56, 60, 62
 COUNT_AT: Final = lo.VIEW_ADDRESS
 LANE_AT: Final = COUNT_AT + 8
 KNOWN_AT: Final = COUNT_AT + 16
@@ -47,7 +47,7 @@ RECORD: Final = struct.Struct("<IIQ")
 NEVER: Final = (1 << 63) - 1
 MAX_TRACE: Final = 2_000_000
 
-_EXTRA: Final = struct.Struct("<QII")
+_EXTRA: Final = struct.Struct("<QIIIHH")
 _MASK: Final = (1 << 64) - 1
 _WORDS: Final[dict[Variant, dict[str, str]]] = {
     "rotate": {
@@ -95,6 +95,20 @@ _WORDS: Final[dict[Variant, dict[str, str]]] = {
 }
 
 
+class Take(msgspec.Struct, frozen=True):
+    """Memory that a run takes, so that the most that its process had tells how far it came, also where it ends without a word.
+
+    Pages of 64 KiB of the recorder memory, all of them written to: ``pad`` (u32 at 56, then a variable) at the beginning, ``block`` (u16 at
+    60) at each new block of a table and each raw record. ``ahead`` (u16 at 62): so many pages are added at the beginning already, and only
+    written to at each block; 0 adds them there. An engine that clears memory as it adds it shows nothing with the one, one that
+    moves all memory as it adds some nothing with the other.
+    """
+
+    pad: int = 0
+    block: int = 0
+    ahead: int = 0
+
+
 class LogParameters(lo.Parameters, frozen=True):
     """The parameters of a run that logs: rows and flags as usual, then the log's."""
 
@@ -103,11 +117,14 @@ class LogParameters(lo.Parameters, frozen=True):
     step: int = 0
     halt: int = NEVER
     limit: int = RAWS
+    take: Take = Take()
 
     def encode(self) -> bytes:
-        """The 56 bytes that stand at ``PARAMETERS_ADDRESS``."""
+        """The 64 bytes that stand at ``PARAMETERS_ADDRESS``."""
         head = lo.PARAMETERS.pack(self.first, self.last, self.flags, self.quiet_alike, 0, 0, self.start, self.step)
-        return head + _EXTRA.pack(self.halt, TABLE_AT if self.limit <= RAWS else 0, self.limit)
+        take = self.take
+        base = TABLE_AT if self.limit <= RAWS else 0
+        return head + _EXTRA.pack(self.halt, base, self.limit, take.pad, take.block, take.ahead)
 
 
 class Record(msgspec.Struct, frozen=True, gc=False):

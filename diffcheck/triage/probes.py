@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from diffcheck.capsule.constants import Types
     from diffcheck.wasm.module import Module
 
-BEGIN, NOTE, ASIDE, VISIT = range(4)
-OWN: Final = 4
+BEGIN, NOTE, ASIDE, VISIT, TAKE = range(5)
+OWN: Final = 5
 _QUIET: Final = {"f32": 0x0040_0000, "f64": 1 << 51}
 _CANONICAL: Final = {"f32": 0x7FC0_0000, "f64": 0x7FF8 << 48}
 _MASK: Final = (1 << 64) - 1
@@ -57,6 +57,7 @@ _NOTE = f"""
         i32.const 0 i64.const {SEED_A} i64.store $rec offset={log.LANE_AT}
       end
       i32.const 0 local.get $out i32.const 1 {{plus32}} i32.store $rec offset={log.OUT_AT}
+      call $take
     end
   end
   i32.const 0 local.get $count i64.const 1 {{plus64}} local.tee $count i64.store $rec offset={log.COUNT_AT}
@@ -74,6 +75,7 @@ _RAW = f"""
     local.get $p local.get $count i64.store32 $rec offset=4
     local.get $p local.get $value i64.store $rec offset=8
     i32.const 0 local.get $out i32.const 1 {{plus32}} i32.store $rec offset={log.OUT_AT}
+    call $take
   end
 """
 _ASIDE = f"""
@@ -94,12 +96,42 @@ _VISIT = f"""
     i32.const 0 i32.const 0 i64.load $rec offset={log.VISITS_AT} i64.const 1 {{plus64}} i64.store $rec offset={log.VISITS_AT}
   end
 """
+_WRITTEN = "i32.const 16 i32.shl i32.const 0 local.get $pages i32.const 16 i32.shl memory.fill $rec"
+_PAD = f"""
+  ;; all at once, since an engine may move a memory that grows; no blocks where it cannot grow
+  i32.const 0 i32.load $rec offset={log.PAD_AT} local.tee $pages
+  if
+    local.get $pages i32.const 0 i32.load16_u $rec offset={log.AHEAD_AT} i32.add memory.grow $rec local.tee $at
+    i32.const -1 i32.eq
+    if i32.const 0 i32.const 0 i32.store16 $rec offset={log.BLOCK_AT}
+    else
+      i32.const 0 local.get $at local.get $pages i32.add i32.store $rec offset={log.PAD_AT}
+      local.get $at {_WRITTEN}
+    end
+  end
+"""
+_TAKE = f"""
+  ;; a block of memory more, written to, so that the engine's process has it
+  i32.const 0 i32.load16_u $rec offset={log.BLOCK_AT} local.tee $pages
+  if
+    i32.const 0 i32.load16_u $rec offset={log.AHEAD_AT}
+    if
+      i32.const 0 i32.load $rec offset={log.PAD_AT} local.set $at
+      i32.const 0 local.get $at local.get $pages i32.add i32.store $rec offset={log.PAD_AT}
+    else
+      local.get $pages memory.grow $rec local.set $at
+    end
+    local.get $at i32.const -1 i32.ne
+    if local.get $at {_WRITTEN} end
+  end
+"""
 _HALT_THROWS = "throw $exit"
 _HALT_TRAPS = f"""
   i32.const {lo.HEADER_ADDRESS + 28} i32.load $rec i32.const {lo.EXITED} call $record drop
   call $finish
   unreachable
 """
+_PAGES: Final = (("pages", "i32"), ("at", "i32"))
 _NOTE_LOCALS: Final = (("count", "i64"), ("w", "i64"), ("out", "i32"), ("p", "i32"))
 
 _I32 = "local.get $site local.get $v {wide} call $note local.get $v"
@@ -186,7 +218,7 @@ class Helpers:
 
     def functions(self, types: Types, symbols: Mapping[str, int], *, unwind: bool) -> list[tuple[int, bytes]]:
         """The typeidx and the code entry of each, in order."""
-        names = {**symbols, "note": self.note}
+        names = {**symbols, "note": self.note, "take": self.first + TAKE}
         halt = _HALT_THROWS if unwind else _HALT_TRAPS
         own = log.words(self.variant)
         raw = _RAW.format(**own)
@@ -195,10 +227,11 @@ class Helpers:
         visit = _VISIT.format(**own)
         noting = types.function(("i32", "i64"), ())
         made = [
-            (types.function((), ()), link(assemble(self._begin()), names)),
+            (types.function((), ()), link(assemble(self._begin(), locals=_PAGES), names)),
             (noting, link(assemble(note, params=("site", "value"), locals=_NOTE_LOCALS), names)),
             (noting, link(assemble(aside, params=("site", "value"), locals=_NOTE_LOCALS), names)),
             (types.function((), ()), link(assemble(visit), names)),
+            (types.function((), ()), link(assemble(_TAKE, locals=_PAGES), names)),
         ]
         for key in self._keys:
             made.append(self._helper(key, types, {**names, "note": self.first + ASIDE if key.aside else self.note}))
@@ -218,6 +251,7 @@ class Helpers:
             i32.const 0 i32.const 0 i32.load $rec offset={log.LIMIT_AT} {own["times16"]} call $reserve
             i32.store $rec offset={log.BASE_AT}
           end
+          {_PAD}
           i32.const 0 i64.const {_PATTERN_COUNT} i64.store $rec offset={log.COUNT_AT}
           i32.const 0 i64.const {SEED_A} i64.store $rec offset={log.LANE_AT}
           {calls}

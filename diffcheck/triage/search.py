@@ -1,21 +1,20 @@
 """The search through a run's events: the first one that differs between two engines, by runs that carry out tables of digests.
 
 A run narrows by a factor of 239; a window of about a hundred events is then carried out as it is. A subject that ends without a word
-is searched by runs that stop at an event: those first behind which something new was done.
+is searched otherwise, see ``silent``.
 """
 
 from __future__ import annotations
 
-from bisect import bisect
-from itertools import accumulate
 from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
-from diffcheck.observation import Returned, TimedOut, Trapped, sentence
-from diffcheck.triage import flow
-from diffcheck.triage.log import MAX_TRACE, NEVER, RAWS, SLOTS, VARIANTS, LogParameters
+from diffcheck.observation import OutOfMemory, Returned, Trapped, sentence
+from diffcheck.triage.gauge import Gauge
+from diffcheck.triage.log import NEVER, RAWS, SLOTS, VARIANTS, LogParameters, Take
 from diffcheck.triage.probes import known_answer
+from diffcheck.triage.silent import Silent
 
 if TYPE_CHECKING:
     from diffcheck.backend import Limits
@@ -26,10 +25,7 @@ if TYPE_CHECKING:
 
 BEFORE = 12
 """How many events before the difference are carried out with it."""
-_KEY_EVENTS = 3
-_NOVELTY = (1.0, 0.1, 0.01)
-"""The weight of an instruction's first execution anywhere, at that place, and with those values."""
-_SELDOM = 1e-6
+_UNMEASURED = Take()
 
 
 class Spent(Exception):  # noqa: N818 - an outcome of the search
@@ -66,7 +62,15 @@ class Search:
     default: Level = "full"
     subject_stream: tuple[int, int, int] | None = None
 
-    def __init__(self, made: Instrumented, oracle: LogSide, subject: LogSide, rows: tuple[int, int, int], budget: Budget) -> None:
+    def __init__(
+        self,
+        made: Instrumented,
+        oracle: LogSide,
+        subject: LogSide,
+        rows: tuple[int, int, int],
+        budget: Budget,
+        plain_bytes: int = 0,
+    ) -> None:
         self.made, self.oracle, self.subject = made, oracle, subject
         self.rows, self.budget = rows, budget
         measured = self._ask(oracle, step=NEVER)
@@ -74,28 +78,39 @@ class Search:
         self.total = measured.log.count if measured.log is not None else -1
         self.ended: Outcome = Returned()
         self.seen = False
+        self.gauge = Gauge(subject, plain_bytes)
 
-    def _parameters(self, start: int = 0, step: int = 0, halt: int = NEVER, limit: int = RAWS) -> LogParameters:
+    def _parameters(
+        self, start: int = 0, step: int = 0, halt: int = NEVER, limit: int = RAWS, take: Take = _UNMEASURED
+    ) -> LogParameters:
         first, last, flags = self.rows
-        return LogParameters(first, last, flags, start=start, step=step, halt=halt, limit=limit)
+        return LogParameters(first, last, flags, start=start, step=step, halt=halt, limit=limit, take=take)
 
-    def _ask(self, side: LogSide, start: int = 0, step: int = 0, halt: int = NEVER, limit: int = RAWS) -> Logged:
+    def _ask(
+        self,
+        side: LogSide,
+        start: int = 0,
+        step: int = 0,
+        halt: int = NEVER,
+        limit: int = RAWS,
+        take: Take = _UNMEASURED,
+    ) -> Logged:
         if side is not self.oracle:
             if self.budget.runs >= self.budget.max_runs:
                 raise Spent
             self.budget.runs += 1
-        return side.logged(self._parameters(start, step, halt, limit))
+        return side.logged(self._parameters(start, step, halt, limit, take))
 
     def first(self, start: int = 0) -> First | None:
         """The first difference from event ``start`` on; None where all events are equal."""
         end = self.total + 1
         if end - start > RAWS - BEFORE:
             step = _step(start, end)
-            ran = self._subject(start, step, end)
-            if ran is None:
-                return self._silent(start, end)
-            window = self._window(ran, self._ask(self.oracle, start, step, end), start, step)
-            return self._inside(*window) if window is not None else self._ends()
+            ran = self._whole(start, step, end)
+            if ran.log is None:
+                return self._silent(start, end, ran)
+            window = self.window(ran.log, start, step, end)
+            return self.inside(*window) if window is not None else self._ends()
         return self._narrow(start, end)
 
     def shows(self, first: First, other: LogSide) -> bool:
@@ -116,20 +131,33 @@ class Search:
         found = log.records(event) if log is not None else ()
         return found[0] if found else None
 
-    def _subject(self, start: int, step: int, halt: int) -> Log | None:
-        """A run of the subject; None where it ended without a log."""
-        ran = self._ask(self.subject, start, step, halt)
+    def oracle_records(self, start: int, end: int) -> tuple[Record, ...]:
+        """The oracle's records of the events in [start, end); where it carries windows only, of no more than those hold."""
+        log = self._ask(self.oracle, start, 0, end, limit=max(end - start, RAWS)).log
+        return log.records(start) if log is not None else ()
+
+    def _whole(self, start: int, step: int, end: int) -> Logged:
+        """A run through all of the range; what it takes is the base of others, but for an engine that has not enough memory for it."""
+        ran = self.ask_subject(start, step, end, self.gauge.base())
+        if self.gauge.works and isinstance(ran.outcome, OutOfMemory):
+            self.gauge.works = False
+            return self.ask_subject(start, step, end)
+        return ran
+
+    def ask_subject(self, start: int, step: int, halt: int, take: Take = _UNMEASURED) -> Logged:
+        """A run of the subject; without a log where it ended without a word."""
+        ran = self._ask(self.subject, start, step, halt, take=take)
         if not isinstance(ran.outcome, Returned) or not self.seen:
             self.ended = ran.outcome
         self.seen = True
         self.subject_stream = ran.stream if halt > self.total else self.subject_stream
         if ran.log is not None and ran.log.known != known_answer(self.made.variant):
             raise WrongDigest("it computes the known answer wrong")
-        return ran.log
+        return ran
 
-    def _window(self, subject: Log, ran: Logged, start: int, step: int) -> tuple[int, int] | None:
-        """The events of the first block that differs."""
-        oracle = ran.log
+    def window(self, subject: Log, start: int, step: int, halt: int) -> tuple[int, int] | None:
+        """The events of the first block that differs from the oracle's."""
+        oracle = self._ask(self.oracle, start, step, halt).log
         assert oracle is not None, "it gave one before"  # noqa: S101
         ones, others = oracle.slots(start, step), subject.slots(start, step)
         for at, (one, other) in enumerate(zip(ones, others, strict=False)):
@@ -141,7 +169,7 @@ class Search:
         more = oracle.count != subject.count  # where one ended, the other's next event is the first that differs
         return start + common * step, min(start + (common + 1) * step + more, max(oracle.count, subject.count))
 
-    def _inside(self, start: int, end: int) -> First:
+    def inside(self, start: int, end: int) -> First:
         """The first difference in [start, end), which holds one by its digest."""
         found = self._narrow(start, end)
         if found is None:
@@ -152,10 +180,10 @@ class Search:
         """The first difference in [start, end)."""
         while end - start > RAWS - BEFORE:
             step = _step(start, end)
-            log = self._subject(start, step, end)
+            log = self.ask_subject(start, step, end).log
             if log is None:
-                return self._silent(start, end)
-            window = self._window(log, self._ask(self.oracle, start, step, end), start, step)
+                raise WrongDigest("it comes to an end in one run and not in another")
+            window = self.window(log, start, step, end)
             if window is None:
                 return None
             start, end = window
@@ -163,9 +191,10 @@ class Search:
 
     def _raw(self, start: int, end: int) -> First | None:
         since = max(0, start - BEFORE)
-        log = self._subject(since, 0, end)
+        ran = self._whole(since, 0, end)
+        log = ran.log
         if log is None:
-            return self._silent(start, end)
+            return self._silent(start, end, ran)
         oracle = self._ask(self.oracle, since, 0, end)
         assert oracle.log is not None, "it gave one before"  # noqa: S101
         ones, others = oracle.log.records(since), log.records(since)
@@ -190,92 +219,22 @@ class Search:
             before = known.records(since) if known is not None else ()
         return First(self.total, None, None, before, self.measured.outcome, self.ended)
 
-    # A subject that ends without a word.
+    def _silent(self, start: int, end: int, ran: Logged) -> First | None:
+        """The end of a subject that ended without a word in [start, end); ``ran`` is the run through all of it that did."""
+        if isinstance(self.measured.outcome, Trapped) and start < self.total < end:
+            again = _step(start, self.total)
+            log = self.ask_subject(start, again, self.total).log
+            if log is not None:  # it comes as far as the oracle, and traps there as well
+                window = self.window(log, start, again, self.total)
+                return self.inside(*window) if window is not None else self._ends()
+            end = self.total
+        return Silent(self, start, end).find(ran)
 
-    def _silent(self, start: int, end: int) -> First | None:
-        """How many events the subject noted before it ended; or the first difference in those.
-
-        A run that stops behind n events comes to its end if and only if there are as many.
-        """
-        outcome = self.ended
-        if not isinstance(outcome, Trapped | TimedOut) and self._subject(0, 1, 0) is None:
-            return First(-1, None, None, (), self.measured.outcome, outcome)
-        low, high = start, end
-        guess = self.total if isinstance(self.measured.outcome, Trapped) and start < self.total < end else 0
-        odds: Odds | None = None
-        while high - low > 1:
-            if not guess:
-                odds = odds or Odds(start, self._weights(start, end, outcome))
-            middle, guess = guess or (odds.middle(low, high) if odds is not None else 0), 0
-            step = _step(start, middle)
-            log = self._subject(start, step, middle)
-            if log is None:
-                high = middle
-                continue
-            window = self._window(log, self._ask(self.oracle, start, step, middle), start, step)
-            if window is not None:
-                return self._inside(*window)
-            low = middle
-        since = max(0, low - BEFORE)
-        known = self._ask(self.oracle, since, 0, low + 1).log
-        assert known is not None, "it gave one before"  # noqa: S101
-        records = known.records(since)
-        one = next((each for each in records if each.event == low), None)
-        return First(low, one, None, tuple(each for each in records if each.event < low), self.measured.outcome, outcome)
-
-    def _acting(self, number: int, kind: str) -> tuple[str, bool]:
-        """The instruction that follows an event, and whether it may trap so."""
-        site = self.made.site(number)
-        body = self.made.bodies_of.get(site.function) if site is not None else None
-        if site is None or body is None:
-            return "", True
-        name = body.code[flow.acting(body, site.position, self.made.unprobed)].instruction.name
-        return name, flow.may_trap(name, kind)
-
-    def _trace(self, start: int, end: int) -> tuple[Record, ...] | None:
-        """Every event of the oracle in the range; None where there are too many, or where it carries windows only."""
-        if end - start > MAX_TRACE or self.oracle.backend.capabilities.transport == "words":
-            return None
-        ran = self._ask(self.oracle, start, 0, end, limit=max(end - start, RAWS + 1))
-        return ran.log.records(start) if ran.log is not None else None
-
-    def _weights(self, start: int, end: int, outcome: Outcome) -> list[float]:
-        """How likely it is that the subject ended behind so many events: an instruction that is new is likelier to be at fault."""
-        trace = self._trace(start, end)
-        if trace is None:
-            return []
-        kind = outcome.kind if isinstance(outcome, Trapped) else ""
-        acting: dict[int, tuple[str, bool]] = {}
-        weights, seen = [_SELDOM], set[object]()
-        for at, record in enumerate(trace):
-            if record.site not in acting:
-                acting[record.site] = self._acting(record.site, kind)
-            name, able = acting[record.site]
-            values = tuple(each.value for each in trace[max(0, at - _KEY_EVENTS + 1) : at + 1])
-            weight = _SELDOM
-            for key, worth in zip((name, record.site, (record.site, values)), _NOVELTY, strict=True):
-                if able and key not in seen:
-                    seen.add(key)
-                    weight = max(weight, worth)
-            weights.append(weight)
-        return weights
-
-
-class Odds:
-    """The weights of so many events from ``start`` on; uniform where none are given."""
-
-    def __init__(self, start: int, weights: list[float]) -> None:
-        self.start, self.sums = start, list(accumulate(weights, initial=0.0))
-
-    def middle(self, low: int, high: int) -> int:
-        """The number in (low, high) that parts what is left most evenly: at least so many events, or fewer."""
-        if high - self.start >= len(self.sums):
-            return (low + high) // 2
-        half = (self.sums[low - self.start] + self.sums[high - self.start]) / 2
-        at = bisect(self.sums, half) + self.start
-        if at > low + 1 and half - self.sums[at - 1 - self.start] < self.sums[min(at, high) - self.start] - half:
-            at -= 1
-        return min(max(at, low + 1), high - 1)
+    def at(self, event: int, records: tuple[Record, ...], outcome: Outcome) -> First:
+        """The subject ended behind so many events, and the oracle did not."""
+        one = next((each for each in records if each.event == event), None)
+        before = tuple(each for each in records if each.event < event)
+        return First(event, one, None, before[-BEFORE:], self.measured.outcome, outcome)
 
 
 def _step(start: int, end: int) -> int:

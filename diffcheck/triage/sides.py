@@ -19,11 +19,15 @@ if TYPE_CHECKING:
 
 
 class Logged(msgspec.Struct, frozen=True):
-    """A run: how it ended, its log where one came out, and its stream's length and digest."""
+    """A run: how it ended, its log where one came out, its stream's length and digest, the most memory that its process had, and the pages that it took at
+    each block.
+    """
 
     outcome: Outcome
     log: Log | None = None
     stream: tuple[int, int, int] | None = None
+    peak_bytes: int = 0
+    block: int = 0
 
 
 class LogSide(Side):
@@ -31,21 +35,22 @@ class LogSide(Side):
 
     runs = 0
     _trace = b""
+    _peak_bytes = 0
 
     def logged(self, parameters: LogParameters, limits: Limits | None = None) -> Logged:
         """Run and read the log."""
         self.runs += 1
         ran = self.run(parameters, limits)
         if not ran.view:
-            return Logged(ran.outcome)
+            return Logged(ran.outcome, peak_bytes=self._peak_bytes, block=parameters.take.block)
         header = ran.header
         stream = (header.length, header.lane_a, header.lane_b) if header is not None else None
-        return Logged(ran.outcome, log.read_log(ran.view, self._trace), stream)
+        return Logged(ran.outcome, log.read_log(ran.view, self._trace), stream, self._peak_bytes, parameters.take.block)
 
     def read(self, execution: Execution, parameters: lo.Parameters) -> Ran:  # noqa: ARG002 - the base class's
         """The header and the log as they came: the log has a known answer of its own, so the stream's does not matter."""
         ran = Ran(execution.outcome, log=execution.log)
-        self._trace = b""
+        self._trace, self._peak_bytes = b"", execution.cost.peak_bytes
         words = self.backend.capabilities.transport == "words"
         begin = 0 if words else lo.HEADER_ADDRESS
         carried = execution.carried

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+import shlex
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,6 +24,7 @@ from tests.doubles.instruction_faults import CLASSES, Planted, Wrong, draw, firs
 
 CORPUS = Path(__file__).parents[2] / "corpus"
 FOLDERS = ("01-decisions", "02-programs", "03-arithmetic", "04-memory", "05-tables", "06-control", "07-traps")
+ENGINE = Path(__file__).parents[1] / "doubles" / "faulty_engine.py"
 TRIES = 80
 OF_VALUES = ("integer", "comparison", "float", "conversion", "SIMD")
 """The classes of faults that may be everywhere: an engine that loads and stores wrongly everywhere cannot carry anything out."""
@@ -89,6 +92,16 @@ class Bench:
             trial = next((found for found in (self._try(kind) for _ in range(TRIES)) if found is not None), None)
             yield trial or f"    {kind}: none that shows in {TRIES} tries"
 
+    def _subject(self, planted: Planted, plan: Plan) -> backend.Backend:
+        assert plan.module is not None
+        if not self.words:
+            return FaultyBackend(self.inner, planted.fault(plan.module), words=False)
+        fault, artifact = self.host.folder / "fault.json", self.host.folder / "artifact.wasm"
+        fault.write_bytes(msgspec.json.encode(planted))
+        artifact.write_bytes(plan.artifact)
+        command = [sys.executable, "-I", str(ENGINE), str(fault), str(artifact)]
+        return backend.create(f"harness:{shlex.join(command)}", {})
+
     def _try(self, kind: str) -> Trial | None:
         """One fault of a class, if it shows."""
         program = self.rng.choice(self.programs)
@@ -99,7 +112,7 @@ class Bench:
         every = lo.Parameters(0, len(plan.rows) - plan.capsule.layout.n_init, 0)
         if planted is None or first_wrong(plan.capsule, planted, plan.module, every) is None:
             return None
-        subject = FaultyBackend(self.inner, planted.fault(plan.module), words=self.words)
+        subject = self._subject(planted, plan)
         work = Localiser(plan, self.request, self.oracle, subject, self.host)
         rows = work.rows()
         if isinstance(rows, Localised):
