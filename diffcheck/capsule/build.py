@@ -81,6 +81,10 @@ class Extension(Protocol):
         """The typeidx and the code entry of each function; ``symbols`` are the recorder's."""
         ...
 
+    def carry(self, slots: range, rec: int) -> bytes:
+        """Instructions that copy header and view into the slot globals, instead of ``recorder.carry_words``."""
+        ...
+
 
 def first_extension(module: Module) -> int:
     """The function index of an extension's first function."""
@@ -324,9 +328,10 @@ class Builder:
     def _code(self) -> Section:
         first = len(self.module.all_globals)
         carry = recorder.CARRY_PRINT if self.prints else "raw $carry"
-        words = recorder.carry_words(range(first, first + lo.SLOTS), self.rec)
-        names: dict[str, int | bytes] = {**self.symbols, "carry": words, "fd_write": PLACEHOLDER}
         extension = self.extension
+        slots = range(first, first + lo.SLOTS)
+        words = recorder.carry_words(slots, self.rec) if extension is None else extension.carry(slots, self.rec)
+        names: dict[str, int | bytes] = {**self.symbols, "carry": words, "fd_write": PLACEHOLDER}
         own = recorder.functions(self.layout, self.indices, names, carry, view=extension is None)
         self.added = extension.functions(self.types, self.symbols, unwind=self.unwind) if extension is not None else []
         catch = "exit" if self._throws() else "any" if self.unwind and self.module.all_tags else ""

@@ -12,6 +12,7 @@ import msgspec
 
 from diffcheck.capsule.build import first_extension
 from diffcheck.errors import ArtifactError
+from diffcheck.triage import log
 from diffcheck.triage.probes import Helpers, Key
 from diffcheck.wasm.code import read_locals
 from diffcheck.wasm.leb import Reader, s, u
@@ -118,6 +119,10 @@ class Instrumented:
     def functions(self, types: Types, symbols: Mapping[str, int], *, unwind: bool) -> list[tuple[int, bytes]]:
         """See ``Extension``."""
         return self.helpers.functions(types, symbols, unwind=unwind)
+
+    def carry(self, slots: range, rec: int) -> bytes:
+        """See ``Extension``."""
+        return log.carry(self.variant, slots, rec)
 
     def site(self, number: int) -> Site | None:
         """The site of a record; None where no such site was made."""

@@ -49,6 +49,10 @@ _QUIET_32: Final = 0x7FC0_0000
 _QUIET_64: Final = 0x7FF8 << 48
 
 
+class Disagree(Exception):  # noqa: N818 - an outcome of the search
+    """The two digests show different things: its argument says where."""
+
+
 class Rows(msgspec.Struct, frozen=True):
     """The rows that share the instance on which something differs, and the row as it was reported; ``runs`` found them.
 
@@ -102,7 +106,7 @@ class Localiser:
         self.max_runs = MAX_RUNS
         self.runs = self.events = 0
         self.confirmed = False
-        self.unconfirmed: Localised | None = None
+        self.wrong: set[Variant] = set()
         self.notes: list[str] = []
         exported = [(each.index, each.name) for each in self.module.exports if each.kind == "func"]
         self.skip = _witness(exported)  # the driver calls these where nothing catches what ends a run
@@ -148,10 +152,14 @@ class Localiser:
             try:
                 answer = self._variant(rows, variant)
             except WrongDigest as error:
+                self.wrong.add(variant)
                 self.notes.append(f"the subject is wrong in the instructions of digest {variant!r}: {error}")
-                answer = self.unconfirmed or self._row(
-                    rows, "the subject's digests are wrong in both variants, so its events cannot be compared"
+                answer = self._row(
+                    rows, "the subject is wrong in instructions of the digests' own, so its events cannot be compared"
                 )
+            except Disagree as error:
+                answer = self._row(rows, f"the subject is wrong in instructions of the digests' own: {error}")
+                break
             except Spent:
                 answer = self._row(rows, f"not found within {plural(self.max_runs, 'run')} of the subject")
                 break
@@ -209,7 +217,7 @@ class Localiser:
             site = search.made.site(found.oracle.site) if found.oracle is not None else None
             if not (site is not None and site.name in CALLS and more):
                 answer = explainer.instruction(found)
-                self._confirm(search, found, levels, answer)
+                self._confirm(search, found, levels)
                 return answer
             functions |= more
         return answer
@@ -231,26 +239,34 @@ class Localiser:
                 f"the subject {sentence(first.subject_outcome)} before the first event: there is no execution to localise in; `diffcheck reduce` finds what it takes",
             )
         answer = self._explainer(search, rows, variant, {}, default=search.default).instruction(first)
-        self._confirm(search, first, {}, answer)
+        self._confirm(search, first, {})
         return answer
 
-    def _confirm(self, search: Search, first: First, levels: Mapping[int, Level], answer: Localised) -> None:
-        """See that the other digest, over other instructions, shows the same; WrongDigest where it shows something else."""
-        variant, other = VARIANTS
-        if search.made.variant != variant:
+    def _confirm(self, search: Search, first: First, levels: Mapping[int, Level]) -> None:
+        """See that the other digest, over other instructions, shows the same; WrongDigest where it shows something else.
+
+        A digest that shows a difference where the other one shows the oracle's value is wrong in its own instructions: what it gets wrong
+        is not the oracle's value by chance.
+        """
+        variant = search.made.variant
+        other = next(each for each in VARIANTS if each != variant)
+        if other in self.wrong:
             return
-        made = self.instrumented(other, search.default, levels)
-        side = LogSide(self.subject, self._capsule(made, self.subject), self.plan.limits, self.host)
+        side = self._side(self.instrumented(other, search.default, levels), self.subject)
         try:
-            self.confirmed = search.shows(first, side)
+            shown = search.shown_by(side, first)
         except Spent:
             self.notes.append(f"not confirmed with digest {other!r}: no run was left")
+            return
         except WrongDigest as error:
+            self.wrong.add(other)
             self.notes.append(f"not confirmed: the subject is wrong in the instructions of digest {other!r}: {error}")
-        else:
-            if not self.confirmed:
-                self.unconfirmed = answer
-                raise WrongDigest(f"it shows event {first.event:,} otherwise than with {other!r}")
+            return
+        self.confirmed = shown == "same"
+        if shown == "none":
+            raise WrongDigest(f"it shows a difference at event {first.event:,} that {other!r} does not")
+        if shown == "another":
+            raise Disagree(f"digest {variant!r} shows another difference at event {first.event:,} than {other!r}")
 
     def _legal(self, search: Search, first: First) -> str:
         """Whether the oracle's own allowed variants differ at that event too: a NaN's bits, or relaxed SIMD."""
@@ -299,8 +315,7 @@ class Localiser:
     def _search(self, rows: Rows, variant: Variant, default: Level, levels: Mapping[int, Level]) -> Search:
         made = self.instrumented(variant, default, levels)
         self.say(f"{len(made.sites):,} sites instrumented")
-        subject = LogSide(self.subject, self._capsule(made, self.subject), self.plan.limits, self.host)
-        oracle = LogSide(self.oracle, self._capsule(made, self.oracle), self.plan.limits, self.host)
+        subject, oracle = self._side(made, self.subject), self._side(made, self.oracle)
         search = Search(made, oracle, subject, (rows.first, rows.last, rows.flags), self, rows.peak_bytes)
         if search.total < 0:
             raise RunFailedError(
@@ -325,6 +340,11 @@ class Localiser:
         """The artifact instrumented, without the functions to skip."""
         return Instrumented(self.module, self.plan.artifact, default=default, levels=levels, skip=self.skip, variant=variant)
 
+    def _side(self, made: Instrumented, backend: Backend) -> LogSide:
+        side = LogSide(backend, self._capsule(made, backend), self.plan.limits, self.host)
+        side.variant = made.variant
+        return side
+
     def _capsule(self, made: Instrumented, backend: Backend) -> Capsule:
         known = backend.capabilities
         return build(
@@ -342,7 +362,7 @@ class Localiser:
                 self.module, self.plan.artifact, default=default, levels=levels, skip=self.skip, variant=variant,
                 detail=Detail(function, position),
             )  # fmt: skip
-            return extended, LogSide(self.oracle, self._capsule(extended, self.oracle), self.plan.limits, self.host)
+            return extended, self._side(extended, self.oracle)
 
         return Explainer(self.plan, made, (rows.first, rows.last, rows.flags), detail, self._answer, oracle)
 

@@ -20,6 +20,7 @@ many of them are kept, ``Take`` at 56. Raw mode leaves the last word free: there
 
 from __future__ import annotations
 
+import re
 import struct
 from typing import TYPE_CHECKING, Final, Literal
 
@@ -27,6 +28,8 @@ import msgspec
 
 from diffcheck.capsule import layout as lo
 from diffcheck.capsule.digest import PRIME_A, PRIME_B, SEED_A
+from diffcheck.capsule.recorder import carry_words
+from diffcheck.wasm.leb import s, u
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -61,8 +64,12 @@ _WORDS: Final[dict[Variant, dict[str, str]]] = {
         "times16": "i32.const 16 i32.mul",
         "reached": "i64.ge_s",
         "wide": "i64.extend_i32_u",
-        "narrow": "i32.wrap_i64",
+        "times256": "i64.const 256 i64.mul",
+        "times3": "i64.const 3 i64.mul",
         "join": "i64.xor",
+        "none": "i64.eqz",
+        "below": "i32.lt_u",
+        "within": "i32.le_u",
         "f32.bits": "i32.reinterpret_f32 local.set $b",
         "f64.bits": "i64.reinterpret_f64 local.set $b",
         "f32.nan": "local.get $v local.get $v f32.ne",
@@ -83,8 +90,12 @@ _WORDS: Final[dict[Variant, dict[str, str]]] = {
         "times16": "i32.const 4 i32.shl",
         "reached": "i64.lt_s i32.eqz",
         "wide": "i64.extend_i32_s i64.const 0xffffffff i64.and",
-        "narrow": "local.set $w i32.const $SCRATCH local.get $w i64.store $rec i32.const $SCRATCH i32.load $rec",
+        "times256": "i64.const 8 i64.shl",
+        "times3": "local.tee $w local.get $w i64.const 1 i64.shl i64.add",
         "join": "i64.add",
+        "none": "i64.const 1 i64.lt_u",
+        "below": "i32.ge_u i32.eqz",
+        "within": "i32.gt_u i32.eqz",
         "f32.bits": "local.set $f i32.const $SCRATCH local.get $f f32.store $rec i32.const $SCRATCH i32.load $rec local.set $b",
         "f64.bits": "local.set $f i32.const $SCRATCH local.get $f f64.store $rec i32.const $SCRATCH i64.load $rec local.set $b",
         "f32.nan": "local.get $b i32.const 1 i32.shl i32.const 0xff000000 i32.gt_u",
@@ -149,6 +160,15 @@ class Log(msgspec.Struct, frozen=True):
         written = min(SLOTS, max(0, self.count - 1 - start) // step) if self.count > start else 0
         return struct.unpack_from(f"<{written}Q", self.words)
 
+    def contradicts(self, variant: Variant, start: int) -> bool:
+        """Whether raw records from ``start`` on and what stands beside them do not fit: their number, numbering and digest."""
+        found = self.records(start)
+        written = min(RAWS, max(0, self.count - start))
+        if [each.event for each in found] != list(range(start, start + written)):
+            return True
+        whole = 0 < self.count - start <= RAWS
+        return whole and mix(variant, ((each.site, each.value) for each in found)) != self.lane
+
     def records(self, start: int) -> tuple[Record, ...]:
         """The raw records from ``start`` on, as far as there are; asides have the number of the next event."""
         found = []
@@ -169,12 +189,83 @@ def read_log(view: bytes, trace: bytes = b"") -> Log:
 def words(variant: Variant) -> dict[str, str]:
     """The pieces of text that the two variants compute by different instructions, so that one engine fault hits one of them only.
 
-    ``step`` mixes ``$value`` and ``$site`` into the lane on the stack; ``plus64`` and ``plus32`` add, ``times8`` and ``times16``
-    multiply, ``reached`` compares, ``wide`` makes an unsigned i64 of an i32 and ``narrow`` the other way; ``join`` puts two words
+    ``step`` mixes ``$value`` and ``$site`` into the lane on the stack; ``plus64`` and ``plus32`` add, the likes of
+    ``times8`` multiply, ``reached``, ``none``, ``below`` and ``within`` compare, ``wide`` makes an unsigned i64 of an i32; ``join`` puts two words
     together. ``f32.bits`` takes a float and sets ``$b``, ``f32.nan`` asks whether ``$v`` is a NaN, ``low`` and ``high`` take a vector.
     """
     own = _WORDS[variant]
     return {**own, "step": own["step"].format(wide=own["wide"])}
+
+
+_TEE: Final = re.compile(r"\blocal\.tee (\S+)")
+_LOAD: Final = re.compile(r"\b(i32|i64|f32|f64)\.load \$rec(?: offset=(\S+))?")
+_STORE: Final = re.compile(r"\b(i32|i64)\.store \$rec(?: offset=(\S+))?")
+
+
+def in_words_of(variant: Variant, text: str) -> str:
+    """A text of the log's with its own loads, stores and ``local.tee`` as the variant has them: "add" calls ``APART``."""
+    if variant == "rotate":
+        return text
+    text = _TEE.sub(r"local.set \1 local.get \1", text)
+    text = _LOAD.sub(lambda found: f"i32.const {found[2] or 0} i32.add call ${found[1]}.from", text)
+    return _STORE.sub(lambda found: f"i32.const {found[2] or 0} call ${found[1]}.to", text)
+
+
+APART: Final[tuple[tuple[str, tuple[str, ...], str], ...]] = (
+    (
+        "i64.from",
+        ("i32",),
+        """
+        local.get $at i64.load32_u $rec offset=4 i64.const 32 i64.shl
+        local.get $at i64.load32_u $rec i64.add
+        """,
+    ),
+    ("i32.from", ("i32",), "local.get $at i64.load32_u $rec i32.wrap_i64"),
+    ("f64.from", ("i32",), "local.get $at call $i64.from f64.reinterpret_i64"),
+    ("f32.from", ("i32",), "local.get $at call $i32.from f32.reinterpret_i32"),
+    (
+        "i64.to",
+        ("i32", "i64", "i32"),
+        """
+        local.get $at local.get $offset i32.add local.set $at
+        local.get $at local.get $v i64.store32 $rec
+        local.get $at local.get $v i64.const 32 i64.shr_u i64.store32 $rec offset=4
+        """,
+    ),
+    (
+        "i32.to",
+        ("i32", "i32", "i32"),
+        """
+        local.get $at local.get $offset i32.add
+        local.get $v i64.extend_i32_s i64.store32 $rec
+        """,
+    ),
+)
+"""The functions by which "add" loads and stores in the recorder memory, halves of a word each: name, parameters (address, value, offset), text."""
+CARRIED_MORE: Final = 0x5851_F42D_4C95_7F2D
+"""What "add" adds to each word that is carried out, so that an engine which carries some words wrong does not do so with the same ones."""
+
+
+def carry(variant: Variant, slots: range, rec: int) -> bytes:
+    """Instructions that copy header and log into the slot globals (``recorder.carry_words``)."""
+    if variant == "rotate":
+        return carry_words(slots, rec)
+    more = b"\x42" + s(CARRIED_MORE) + b"\x7c"  # i64.const, i64.add
+    joined = b"\x42\x20\x86"  # i64.const 32, i64.shl
+    where = u(2) if rec == 0 else u(2 | 0x40) + u(rec)  # aligned to four bytes
+    load = b"\x41\x00\x35" + where  # i32.const 0, i64.load32_u
+    return b"".join(
+        load + u(at + 4) + joined + load + u(at) + b"\x7c" + more + b"\x24" + u(slot)
+        for at, slot in zip(range(lo.HEADER_ADDRESS, lo.VIEW_ADDRESS + lo.VIEW_BYTES, 8), slots, strict=True)
+    )
+
+
+def carried(variant: Variant, words_: bytes) -> bytes:
+    """Header and log as they stood in the memory, from what was carried out in slots."""
+    if variant == "rotate":
+        return words_
+    count = len(words_) // 8
+    return struct.pack(f"<{count}Q", *((each - CARRIED_MORE) & _MASK for each in struct.unpack_from(f"<{count}Q", words_)))
 
 
 def mix(variant: Variant, events: Iterable[tuple[int, int]], lane: int = SEED_A) -> int:

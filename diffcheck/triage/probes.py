@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from diffcheck.wasm.module import Module
 
 BEGIN, NOTE, ASIDE, VISIT, TAKE = range(5)
-OWN: Final = 5
+_OWN: Final = 5
 _QUIET: Final = {"f32": 0x0040_0000, "f64": 1 << 51}
 _CANONICAL: Final = {"f32": 0x7FC0_0000, "f64": 0x7FF8 << 48}
 _MASK: Final = (1 << 64) - 1
@@ -40,14 +40,14 @@ _NOTE = f"""
   local.get $count i32.const 0 i64.load $rec offset={log.START_AT} {{reached}}
   if
     i32.const 0 i32.load $rec offset={log.OUT_AT} local.set $out
-    i32.const 0 i64.load $rec offset={log.STEP_AT} local.tee $w i64.eqz
+    i32.const 0 i64.load $rec offset={log.STEP_AT} local.tee $w {{none}}
     if
       {{raw}}
     else
       i32.const 0 local.get $w local.get $count {{plus64}} i64.store $rec offset={log.START_AT}
       local.get $out
       if
-        local.get $out i32.const {log.SLOTS} i32.le_u
+        local.get $out i32.const {log.SLOTS} {{within}}
         if
           local.get $out {{times8}}
           i32.const 0 i64.load $rec offset={log.LANE_AT}
@@ -68,11 +68,12 @@ _NOTE = f"""
   if {{halt}} end
 """
 _RAW = f"""
-  local.get $out i32.const 0 i32.load $rec offset={log.LIMIT_AT} i32.lt_u
+  local.get $out if else i32.const 0 i64.const {SEED_A} i64.store $rec offset={log.LANE_AT} end
+  local.get $out i32.const 0 i32.load $rec offset={log.LIMIT_AT} {{below}}
   if
     local.get $out {{times16}} i32.const 0 i32.load $rec offset={log.BASE_AT} {{plus32}} local.tee $p
     local.get $site i32.store $rec
-    local.get $p local.get $count i64.store32 $rec offset=4
+    local.get $p local.get $count i64.store $rec offset=4
     local.get $p local.get $value i64.store $rec offset=8
     i32.const 0 local.get $out i32.const 1 {{plus32}} i32.store $rec offset={log.OUT_AT}
     call $take
@@ -83,7 +84,7 @@ _ASIDE = f"""
   i32.const 0 i64.load $rec offset={log.COUNT_AT} local.tee $count
   i32.const 0 i64.load $rec offset={log.START_AT} {{reached}}
   if
-    i32.const 0 i64.load $rec offset={log.STEP_AT} i64.eqz
+    i32.const 0 i64.load $rec offset={log.STEP_AT} {{none}}
     if
       i32.const 0 i32.load $rec offset={log.OUT_AT} local.set $out
       {{raw}}
@@ -91,11 +92,19 @@ _ASIDE = f"""
   end
 """
 _VISIT = f"""
-  i32.const 0 i64.load $rec offset={log.STEP_AT} i64.eqz
+  i32.const 0 i64.load $rec offset={log.STEP_AT} {{none}}
   if
     i32.const 0 i32.const 0 i64.load $rec offset={log.VISITS_AT} i64.const 1 {{plus64}} i64.store $rec offset={log.VISITS_AT}
   end
 """
+_LOADED: Final = {
+    1: "i32.const $SCRATCH local.get $at i64.load8_u $m i64.store $rec",
+    2: "i32.const $SCRATCH local.get $at i64.load16_u $m i64.store $rec",
+    4: "i32.const $SCRATCH local.get $at i64.load32_u $m i64.store $rec",
+    8: "i32.const $SCRATCH local.get $at i64.load32_u $m offset=4 i64.const 32 i64.shl local.get $at i64.load32_u $m i64.add i64.store $rec",
+    _VECTOR_BYTES: "i32.const $SCRATCH local.get $at v128.load $m v128.store $rec",
+}
+"""What was stored in memory m, by its width, brought to the scratch page by loads."""
 _WRITTEN = "i32.const 16 i32.shl i32.const 0 local.get $pages i32.const 16 i32.shl memory.fill $rec"
 _PAD = f"""
   ;; all at once, since an engine may move a memory that grows; no blocks where it cannot grow
@@ -131,7 +140,7 @@ _HALT_TRAPS = f"""
   call $finish
   unreachable
 """
-_PAGES: Final = (("pages", "i32"), ("at", "i32"))
+_PAGES: Final = (("pages", "i32"), ("at", "i32"), ("turn", "i64"))
 _NOTE_LOCALS: Final = (("count", "i64"), ("w", "i64"), ("out", "i32"), ("p", "i32"))
 
 _I32 = "local.get $site local.get $v {wide} call $note local.get $v"
@@ -185,19 +194,21 @@ class Helpers:
 
     def __init__(self, module: Module, first: int, variant: Variant) -> None:
         self.module, self.first, self.variant = module, first, variant
+        self._apart = log.APART if variant == "add" else ()
+        self._own = _OWN + len(self._apart)
         self._keys: dict[Key, int] = {}
         for each in ("i32", "i64", "f32", "f64"):
             self.index(Key("probe", each))
 
     @property
     def count(self) -> int:
-        """How many functions there are, with the beginning, the note and the aside."""
-        return OWN + len(self._keys)
+        """How many functions there are, with the log's own."""
+        return self._own + len(self._keys)
 
     def index(self, key: Key) -> int:
         """The function index of a helper."""
         if key not in self._keys:
-            self._keys[key] = self.first + OWN + len(self._keys)
+            self._keys[key] = self.first + self._own + len(self._keys)
             if key.kind == "memory" and key.width == _VECTOR_BYTES:
                 self.index(Key("probe", "v128", key.shape))
         return self._keys[key]
@@ -219,23 +230,30 @@ class Helpers:
     def functions(self, types: Types, symbols: Mapping[str, int], *, unwind: bool) -> list[tuple[int, bytes]]:
         """The typeidx and the code entry of each, in order."""
         names = {**symbols, "note": self.note, "take": self.first + TAKE}
-        halt = _HALT_THROWS if unwind else _HALT_TRAPS
+        names |= {name: self.first + _OWN + at for at, (name, _, _) in enumerate(self._apart)}
         own = log.words(self.variant)
         raw = _RAW.format(**own)
-        note = _NOTE.format(**own, halt=halt, raw=raw)
-        aside = _ASIDE.format(**own, raw=raw)
-        visit = _VISIT.format(**own)
-        noting = types.function(("i32", "i64"), ())
+        note = _NOTE.format(**own, halt=_HALT_THROWS if unwind else _HALT_TRAPS, raw=raw)
+        noting, doing = types.function(("i32", "i64"), ()), types.function((), ())
+        event = ("site", "value")
         made = [
-            (types.function((), ()), link(assemble(self._begin(), locals=_PAGES), names)),
-            (noting, link(assemble(note, params=("site", "value"), locals=_NOTE_LOCALS), names)),
-            (noting, link(assemble(aside, params=("site", "value"), locals=_NOTE_LOCALS), names)),
-            (types.function((), ()), link(assemble(visit), names)),
-            (types.function((), ()), link(assemble(_TAKE, locals=_PAGES), names)),
+            (doing, self._linked(self._begin(), names, (), _PAGES)),
+            (noting, self._linked(note, names, event, _NOTE_LOCALS)),
+            (noting, self._linked(_ASIDE.format(**own, raw=raw), names, event, _NOTE_LOCALS)),
+            (doing, self._linked(_VISIT.format(**own), names)),
+            (doing, self._linked(_TAKE, names, (), _PAGES)),
         ]
+        for name, params, text in self._apart:
+            typeidx = types.function(params, (name[:3],) if name.endswith(".from") else ())
+            made.append((typeidx, link(assemble(text, params=("at", "v", "offset")[: len(params)]), names)))
         for key in self._keys:
             made.append(self._helper(key, types, {**names, "note": self.first + ASIDE if key.aside else self.note}))
         return made
+
+    def _linked(
+        self, text: str, names: Mapping[str, int], params: tuple[str, ...] = (), locals_: tuple[tuple[str, str], ...] = ()
+    ) -> bytes:
+        return link(assemble(log.in_words_of(self.variant, text), params=params, locals=locals_), names)
 
     # The beginning: where raw records go, and the known answer.
 
@@ -255,6 +273,11 @@ class Helpers:
           i32.const 0 i64.const {_PATTERN_COUNT} i64.store $rec offset={log.COUNT_AT}
           i32.const 0 i64.const {SEED_A} i64.store $rec offset={log.LANE_AT}
           {calls}
+          loop $more
+            i32.const {_FED_SITE} i32.const 0 i64.load $rec offset={log.LANE_AT} call $note
+            local.get $turn i64.const 1 {own["plus64"]} local.tee $turn i64.const {_FED} {own["reached"]}
+            if else br $more end
+          end
           i32.const 0
           i32.const 0 i64.load $rec offset={log.LANE_AT} i32.const 0 i64.load $rec offset={log.COUNT_AT} {own["join"]}
           i64.store $rec offset={log.KNOWN_AT}
@@ -268,16 +291,16 @@ class Helpers:
         if key.kind == "probe":
             text, locals_ = self._probe(key)
             typeidx = types.function((key.type, "i32"), (key.type,))
-            return typeidx, link(assemble(text, params=("v", "site"), locals=locals_), names)
+            return typeidx, self._linked(text, names, ("v", "site"), locals_)
         address = "i64" if self._is64(key) else "i32"
         if key.kind == "memory":
             typeidx = types.function((address, address, "i32"), ())
             text = f"local.get $at local.get $offset {address}.add local.set $at {self._memory(key)}"
-            return typeidx, link(assemble(text, params=("at", "offset", "site")), {**names, "m": key.index})
+            return typeidx, self._linked(text, {**names, "m": key.index}, ("at", "offset", "site"))
         typeidx = types.function((address, "i64", "i32"), ())
-        text = self._region() if key.kind == "region" else self._table(address)
+        text = self._region(address) if key.kind == "region" else self._table(address)
         locals_ = (("w", "i64"),)
-        return typeidx, link(assemble(text, params=("at", "n", "site"), locals=locals_), {**names, "m": key.index})
+        return typeidx, self._linked(text, {**names, "m": key.index}, ("at", "n", "site"), locals_)
 
     def _is64(self, key: Key) -> bool:
         space = self.module.all_tables if key.kind == "table" else self.module.all_memories
@@ -306,18 +329,22 @@ class Helpers:
     def _reference(self, type_: RefType) -> str:
         """0 for null, 1 for what shows nothing, 2 and the number for an i31, 3 for a structure, 4 and the length for an array."""
         family = self._family(type_.heap)
+        own = log.words(self.variant)
+        tagged = f"{{{{}}}} {own['times256']} i64.const {{}} {own['plus64']} local.set $w"
+        number = tagged.format(2).format(f"i31.get_u {own['wide']}")
+        length = tagged.format(4).format(f"array.len {own['wide']}")
         word = {
             "any": f"""
               local.get $v ref.test (ref i31)
-              if local.get $v ref.cast (ref i31) i31.get_u i64.extend_i32_u i64.const 8 i64.shl i64.const 2 i64.add local.set $w
+              if local.get $v ref.cast (ref i31) {number}
               else
                 local.get $v ref.test (ref struct) if i64.const 3 local.set $w end
-                local.get $v ref.test (ref array) if local.get $v ref.cast (ref array) {_LENGTH} local.set $w end
+                local.get $v ref.test (ref array) if local.get $v ref.cast (ref array) {length} end
               end
             """,
-            "i31": "local.get $v i31.get_u i64.extend_i32_u i64.const 8 i64.shl i64.const 2 i64.add local.set $w",
+            "i31": f"local.get $v {number}",
             "struct": "i64.const 3 local.set $w",
-            "array": f"local.get $v {_LENGTH} local.set $w",
+            "array": f"local.get $v {length}",
         }.get(family, "")
         return f"""
           local.get $v ref.is_null
@@ -333,9 +360,13 @@ class Helpers:
         return "any" if heap in ("any", "eq") else heap
 
     def _memory(self, key: Key) -> str:
-        """What was stored, read back by a copy to the recorder memory: a fault in loads does not look like one in stores."""
+        """What was stored, read back by a copy to the recorder memory, so that a fault in loads does not look like one in stores; or by
+        loads of other widths, so that one in copies does not either.
+        """
         clear = " ".join(f"i32.const $SCRATCH i64.const 0 i64.store $rec offset={at}" for at in (0, 8))
         copy = f"i32.const $SCRATCH local.get $at i32.const {key.width} memory.copy $rec $m"
+        if self.variant == "add":
+            copy = _LOADED[key.width]
         if key.shape in ("f32", "f64"):
             probe = self.index(Key("probe", key.shape))
             return f"{clear} {copy} i32.const $SCRATCH {key.shape}.load $rec local.get $site call {probe} drop"
@@ -344,26 +375,45 @@ class Helpers:
             return f"{clear} {copy} i32.const $SCRATCH v128.load $rec local.get $site call {probe} drop"
         return f"{clear} {copy} local.get $site i32.const $SCRATCH i64.load $rec call $note"
 
-    def _region(self) -> str:
-        """The digest of the first bytes of a range."""
-        return f"""
-          local.get $n i64.const {_REGION_BYTES} local.get $n i64.const {_REGION_BYTES} i64.lt_u select local.set $n
-          i32.const $SCRATCH i32.const 0 i32.const {_REGION_BYTES + 8} memory.fill $rec
+    def _region(self, address: str) -> str:
+        """A digest of the first bytes of a range: by the recorder's, of a copy; or byte by byte where they are."""
+        digest = """
+          i32.const $SCRATCH i32.const 0 i32.const {room} memory.fill $rec
           i32.const $SCRATCH local.get $at local.get $n i32.wrap_i64 memory.copy $rec $m
           i32.const $SCRATCH local.get $n i32.wrap_i64 i32.const 7 i32.add i32.const -8 i32.and i32.const $LANES call $digest
-          local.get $site i32.const $LANES i64.load $rec call $note
+          i32.const $LANES i64.load $rec local.set $w
+        """
+        if self.variant == "add":
+            digest = """
+              block $all
+                loop $each
+                  local.get $n i64.const 1 i64.lt_u br_if $all
+                  local.get $w i64.const 7 i64.shl local.get $w i64.const 57 i64.shr_u i64.add local.get $w i64.add
+                  local.get $at i64.load8_u $m i64.add i64.const 1 i64.add local.set $w
+                  local.get $at {address}.const 1 {address}.add local.set $at
+                  local.get $n i64.const -1 i64.add local.set $n
+                  br $each
+                end
+              end
+            """
+        return f"""
+          local.get $n i64.const {_REGION_BYTES} local.get $n i64.const {_REGION_BYTES} i64.lt_u select local.set $n
+          {digest.format(room=_REGION_BYTES + 8, address=address)}
+          local.get $site local.get $w call $note
         """
 
     def _table(self, address: str) -> str:
         """Which of the first elements of a range are null."""
+        own = log.words(self.variant)
         return f"""
           local.get $n i64.const {_REGION_ELEMENTS} local.get $n i64.const {_REGION_ELEMENTS} i64.lt_u select local.set $n
           block $all
             loop $each
-              local.get $n i64.eqz br_if $all
-              local.get $w i64.const 3 i64.mul local.get $at table.get $m ref.is_null i64.extend_i32_u i64.add i64.const 1 i64.add local.set $w
+              local.get $n {own["none"]} br_if $all
+              local.get $w {own["times3"]} local.get $at table.get $m ref.is_null {own["wide"]} {own["plus64"]}
+              i64.const 1 {own["plus64"]} local.set $w
               local.get $at {address}.const 1 {address}.add local.set $at
-              local.get $n i64.const 1 i64.sub local.set $n
+              local.get $n i64.const -1 {own["plus64"]} local.set $n
               br $each
             end
           end
@@ -371,7 +421,6 @@ class Helpers:
         """
 
 
-_LENGTH: Final = "array.len i64.extend_i32_u i64.const 8 i64.shl i64.const 4 i64.add"
 _PATTERN: Final = (
     ("i32", 0x8000_0001),
     ("i64", 0x8765_4321_0FED_CBA9),
@@ -384,10 +433,17 @@ _PATTERN: Final = (
 )
 
 
+_FED: Final = 400
+_FED_SITE: Final = 99
+"""So many events more in the known answer, whose values are the digest so far: values of all kinds, for an engine that is wrong in few."""
+
+
 def known_answer(variant: Variant) -> int:
     """What the beginning computes over its pattern."""
     lane = mix(variant, ((at + 1, value) for at, (_, value) in enumerate(_PATTERN)))
-    count = _PATTERN_COUNT + len(_PATTERN)
+    for _ in range(_FED):
+        lane = mix(variant, ((_FED_SITE, lane),), lane)
+    count = _PATTERN_COUNT + len(_PATTERN) + _FED
     return (lane ^ count if variant == "rotate" else lane + count) & _MASK
 
 

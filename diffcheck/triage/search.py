@@ -6,13 +6,13 @@ is searched otherwise, see ``silent``.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 import msgspec
 
 from diffcheck.observation import OutOfMemory, Returned, Trapped, sentence
 from diffcheck.triage.gauge import Gauge
-from diffcheck.triage.log import NEVER, RAWS, SLOTS, VARIANTS, LogParameters, Take
+from diffcheck.triage.log import NEVER, RAWS, SLOTS, LogParameters, Take
 from diffcheck.triage.probes import known_answer
 from diffcheck.triage.silent import Silent
 
@@ -113,17 +113,19 @@ class Search:
             return self.inside(*window) if window is not None else self._ends()
         return self._narrow(start, end)
 
-    def shows(self, first: First, other: LogSide) -> bool:
-        """Whether the subject does the same at that event with the other digest; WrongDigest where it computes that one wrong."""
+    def shown_by(self, other: LogSide, first: First) -> Literal["same", "none", "another"]:
+        """Whether the subject does the same at that event with the other digest: the same, nothing that differs from the oracle, or
+        something else that does. WrongDigest where it computes that digest wrong.
+        """
         since = max(0, first.event - BEFORE)
         log = self._ask(other, since, 0, first.event + 1).log
-        if log is not None and log.known not in map(known_answer, VARIANTS):
-            raise WrongDigest("it computes the known answer wrong")
-        if first.subject is None:
-            return log is None or log.count <= first.event
-        if log is None:
-            return False
-        return log.records(since)[-1:] == (first.subject,)
+        if log is not None and (log.known != known_answer(other.variant) or log.contradicts(other.variant, since)):
+            raise WrongDigest("it computes the known answer wrong, or its log contradicts itself")
+        found = log.records(since) if log is not None else ()
+        record = found[-1] if found and found[-1].event == first.event else None
+        if record == first.subject:
+            return "same"
+        return "none" if record == first.oracle else "another"
 
     def oracle_record(self, event: int, limits: Limits) -> Record | None:
         """The oracle's record of an event, run in one of its variants."""
@@ -195,14 +197,14 @@ class Search:
         log = ran.log
         if log is None:
             return self._silent(start, end, ran)
+        if log.contradicts(self.made.variant, since):
+            raise WrongDigest("its log contradicts itself")
         oracle = self._ask(self.oracle, since, 0, end)
         assert oracle.log is not None, "it gave one before"  # noqa: S101
         ones, others = oracle.log.records(since), log.records(since)
         for at in range(max(len(ones), len(others))):
             one = ones[at] if at < len(ones) else None
             other = others[at] if at < len(others) else None
-            if one is not None and other is not None and one.event != other.event:
-                raise WrongDigest("it counts events wrong")
             if one != other and since + at >= start:
                 return First(since + at, one, other, ones[max(0, at - BEFORE) : at], self.measured.outcome, self.ended)
         if (oracle.log.count, oracle.log.lane) != (log.count, log.lane):

@@ -31,9 +31,10 @@ class Logged(msgspec.Struct, frozen=True):
 
 
 class LogSide(Side):
-    """A backend with an instrumented capsule; ``runs`` counts its runs."""
+    """A backend with an instrumented capsule, whose log is of that variant; ``runs`` counts its runs."""
 
     runs = 0
+    variant: log.Variant = "rotate"
     _trace = b""
     _peak_bytes = 0
 
@@ -53,7 +54,7 @@ class LogSide(Side):
         self._trace, self._peak_bytes = b"", execution.cost.peak_bytes
         words = self.backend.capabilities.transport == "words"
         begin = 0 if words else lo.HEADER_ADDRESS
-        carried = execution.carried
+        carried = log.carried(self.variant, execution.carried) if words else execution.carried
         if len(carried) < begin + lo.HEADER.size + lo.VIEW_BYTES or (words and not isinstance(execution.outcome, Returned)):
             return ran
         header = lo.read_header(carried[begin:])

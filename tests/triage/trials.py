@@ -26,8 +26,8 @@ CORPUS = Path(__file__).parents[2] / "corpus"
 FOLDERS = ("01-decisions", "02-programs", "03-arithmetic", "04-memory", "05-tables", "06-control", "07-traps")
 ENGINE = Path(__file__).parents[1] / "doubles" / "faulty_engine.py"
 TRIES = 80
-OF_VALUES = ("integer", "comparison", "float", "conversion", "SIMD")
-"""The classes of faults that may be everywhere: an engine that loads and stores wrongly everywhere cannot carry anything out."""
+EVERYWHERE = ("integer", "comparison", "float", "conversion", "SIMD", "load", "store", "load, odd alignment", "call_indirect", "branch", "trap wrong")
+"""The classes of faults that may be everywhere, the tool's own code included."""
 
 
 class Trial(msgspec.Struct, frozen=True):
@@ -86,7 +86,7 @@ class Bench:
 
     def trials(self, count: int) -> Iterator[Trial | str]:
         """So many faults, the classes in turn; a line of text for a class of which none was found that shows."""
-        kinds = OF_VALUES if self.everywhere else [each.name for each in CLASSES]
+        kinds = EVERYWHERE if self.everywhere else [each.name for each in CLASSES]
         for at in range(count):
             kind = kinds[at % len(kinds)]
             trial = next((found for found in (self._try(kind) for _ in range(TRIES)) if found is not None), None)
