@@ -71,8 +71,8 @@ class Explainer:
         imported = self.module.n_imported("func")
         return {each for each in found if each >= imported}
 
-    def function(self, first: First) -> Localised:
-        """The answer as far as function entries and results of calls show it."""
+    def function(self, first: First, where: str = "") -> Localised:
+        """The answer as far as function entries and results of calls show it; ``where`` follows what the engines did."""
         site = self._site(first.oracle) or self._site(first.before[-1] if first.before else None)
         funcidx = site.function if site is not None else -1
         return self.answer(
@@ -81,7 +81,7 @@ class Explainer:
             function_index=funcidx,
             event=first.event,
             before=self._before(first),
-            why=f"{self._seen(first.oracle, first.oracle_outcome)} against {self._seen(first.subject, first.subject_outcome)}",
+            why=f"{self._seen(first.oracle, first.oracle_outcome)} against {self._seen(first.subject, first.subject_outcome)}{where}",
         )
 
     def instruction(self, first: First) -> Localised:
@@ -104,6 +104,8 @@ class Explainer:
         body = self.made.bodies_of.get(function)
         if body is None or position < 0:
             return self.function(first)
+        if not same and self._left(function, position, first.event):
+            return self.function(first, " behind its last instruction: in its return, or in the capsule's own code")
         typed = body.code[position]
         offset = self.module.bodies[function - self.module.n_imported("func")][0]
         operands, locals_, execution = self._surroundings(function, position, first.event)
@@ -156,6 +158,14 @@ class Explainer:
                 return function, at
             function, position = caller, flow.acting(self.made.bodies_of[caller], called_behind, self.made.unprobed)
         return function, -1
+
+    def _left(self, function: int, position: int, event: int) -> bool:
+        """Whether what acts there is the return of a function that the driver called."""
+        code = self.made.bodies_of[function].code
+        if position != len(code) - 1 and code[position].instruction.name != "return":
+            return False
+        frames = self._frames(event)
+        return not frames or frames[-1][1] is None
 
     def _frames(self, event: int) -> Frames:
         """The activations before an event as far as the oracle's last events show them: a function, and where its caller stood."""

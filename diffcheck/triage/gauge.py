@@ -5,6 +5,7 @@ What a run took is counted in blocks over a base: a run that ends at the same pl
 
 from __future__ import annotations
 
+import math
 import resource
 import sys
 from typing import TYPE_CHECKING, Final
@@ -21,7 +22,9 @@ _RSS_UNIT: Final = 1 if sys.platform == "darwin" else 1024
 _AHEAD: Final = 4096
 """Pages that the blocks of a run have together, at most: 256 MiB."""
 _LARGEST: Final = 512
-"""Pages of a block where there are few of them. A run takes up to a MiB besides that another did not (wasmtime's error, kilnd 0.4.4: 150 KiB)."""
+"""Pages of a block where there are few of them."""
+_ERROR: Final = 14
+"""Pages that one run takes and another one did not that ended at the same place (seen: kilnd 0.4.4 up to 150 KiB, wasmtime in Python 800 KiB)."""
 _MARGIN: Final = 1024
 """Pages that a run takes at its beginning over this process's own size (see ``process.Ended.peak_bytes``): more than an engine had while it
 compiled and gave back before it ran.
@@ -64,10 +67,12 @@ class Gauge:
             self._ahead = False
         self._base = pages + _MORE
 
-    def blocks(self, ran: Logged) -> float | None:
-        """How many blocks a run came to; None where it was not measured, and for good where memory shows nothing."""
+    def blocks(self, ran: Logged) -> tuple[int, int] | None:
+        """How many blocks a run came to, at least and at most; None where it was not measured, and for good where memory shows nothing."""
         if not self.works or self._base is None or not ran.block:
             return None
         more = ran.peak_bytes / _PAGE - self._base
         self.works = not isinstance(ran.outcome, OutOfMemory) and more > -_MORE / 2
-        return more / ran.block if self.works else None
+        if not self.works:
+            return None
+        return max(0, math.ceil((more - _ERROR) / ran.block)), max(0, math.floor((more + _ERROR) / ran.block))

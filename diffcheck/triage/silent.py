@@ -8,7 +8,6 @@ answer rests on two runs: one that stops behind n events and comes to its end, a
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Final
 
 from diffcheck.observation import OutOfMemory, TimedOut, Trapped
@@ -21,8 +20,6 @@ if TYPE_CHECKING:
     from diffcheck.triage.search import First, Search
     from diffcheck.triage.sides import Logged
 
-_ERROR: Final = 0.6
-"""Blocks by which a measurement may be off."""
 _WIDER: Final = 16
 _MISSES: Final = 3
 """How often a measurement may be refuted by a stop before no more are made."""
@@ -69,7 +66,7 @@ class Silent:
         step = max(1, -(-(high - low) // SLOTS))
         ran = self.search.ask_subject(low, step, high, self.search.gauge.take(-(-(high - low) // step)))
         if ran.log is not None:
-            return self._reached(ran.log, low, step, high)
+            return self._stop(high)  # further than measured, and the events before these are still to be compared
         if isinstance(ran.outcome, OutOfMemory):
             self.search.gauge.works = False
             return None
@@ -84,8 +81,8 @@ class Silent:
         if came_to is None:
             return
         self.span = step
-        least, most = math.ceil(came_to - _ERROR), math.floor(came_to + _ERROR)
-        self._narrow(start + (least - 1) * step + 1 if least > 0 else 0, start + max(0, most) * step + 1)
+        least, most = came_to
+        self._narrow(start + (least - 1) * step + 1 if least else 0, start + most * step + 1)
 
     def _narrow(self, first: int, last: int) -> None:
         """It ended in [first, last) as it seems; where that cannot be, next to it."""
