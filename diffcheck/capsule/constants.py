@@ -1,6 +1,6 @@
 """A value for every type that has one: what a sealed import's global, table or result is given.
 
-Core specification 3.0, 3.3.13 (constant expressions) and 3.1.4 (which types have a default). A type without any value makes
+Core specification 3.0, 3.4.13 (constant expressions) and 4.2.1 (which types have a default). A type without any value makes
 its artifact unsealable; a function whose result has none is still a function, and its stub traps.
 """
 

@@ -83,7 +83,7 @@ _ROW = f"""
   block $done
     block $next
       {{within}}
-      {{reset}}
+      raw $reset
       {{slot}}
       local.tee $slot i32.const {lo.ENTERED} call $record drop
       local.get $slot i32.const $RECORD_SIZE i32.mul i32.const $STREAM i32.add local.set $r
@@ -97,11 +97,10 @@ _WITHIN = """
 """
 
 
-def _row_text(*, init: bool, resets: tuple[bool, bool], catch: str) -> str:
+def _row_text(*, init: bool, catch: str) -> str:
     plain = f"{_PLAIN} local.get $slot i32.const {lo.RETURNED} call $record br_if $done br $next"
     return _ROW.format(
         within="" if init else _WITHIN,
-        reset=" call $row_reset" * resets[0] + " call $trace_reset" * resets[1],
         slot="i32.const $K" if init else "i32.const $K i32.const $N_INIT i32.add i32.const 0 i32.load $rec i32.sub",
         call={"": plain, "any": _CAUGHT_ANY, "exit": _CAUGHT}[catch],
     )
@@ -128,15 +127,23 @@ def _call(call: Call, rec: int) -> bytes:
 def start(calls: Sequence[Call], symbols: Mapping[str, int], *, catch: str, begin: int | None = None) -> bytes:
     """The code entry of ``_start``. ``catch`` is ``exit`` where stubs throw, ``any`` where only the program can, else empty.
 
-    ``symbols`` has the recorder's, and ``row_reset`` and ``trace_reset`` where witness has them. ``begin`` is called first.
+    ``symbols`` has the recorder's, and ``row_reset`` and ``trace_reset`` where witness has them. ``begin`` is called first; the
+    program may then end itself anywhere, so that witness's resets are called where that is caught.
     """
     locals_ = (*_LOCALS, _VECTOR) if any("v128" in call.type.results for call in calls) else _LOCALS
-    resets = ("row_reset" in symbols, "trace_reset" in symbols)
+    found = [symbols[name] for name in ("row_reset", "trace_reset") if name in symbols]
+    reset = b"".join(b"\x10" + u(each) for each in found)  # call
+    within = b"" if begin is None else reset
     rows = []
     position = {True: 0, False: 0}
     for call in calls:
-        fragment = assemble(_row_text(init=call.init, resets=resets, catch=catch), locals=locals_)
-        names: dict[str, int | bytes] = {**symbols, "K": position[call.init], "call": _call(call, symbols["rec"])}
+        fragment = assemble(_row_text(init=call.init, catch=catch), locals=locals_)
+        names: dict[str, int | bytes] = {
+            **symbols,
+            "K": position[call.init],
+            "call": within + _call(call, symbols["rec"]),
+            "reset": b"" if within else reset,
+        }
         rows.append(_expression(link(fragment, names), locals_)[2:-1])  # without `block $done` and its end: all rows share one
         position[call.init] += 1
     before = "" if begin is None else f"call {begin}"

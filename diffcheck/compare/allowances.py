@@ -21,7 +21,7 @@ STACK_RULE: Final = "call stack"
 STACK_SECTION: Final = "core specification 3.0, appendix, implementation limitations (dynamic structure)"
 STACK_BYTES: Final = 128 << 10
 RELAXED_RULE: Final = "relaxed SIMD"
-RELAXED_SECTION: Final = "core specification 3.0, 4.3.7 (relaxed operations)"
+RELAXED_SECTION: Final = "core specification 3.0, 4.3.6 (relaxed operations)"
 
 
 def nan_result(oracle: Value, subject: Value) -> bool:

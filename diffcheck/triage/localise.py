@@ -107,9 +107,10 @@ class Localiser:
         self.runs = self.events = 0
         self.confirmed = False
         self.wrong: set[Variant] = set()
+        self.located: Rows | None = None
         self.notes: list[str] = []
         exported = [(each.index, each.name) for each in self.module.exports if each.kind == "func"]
-        self.skip = _witness(exported)  # the driver calls these where nothing catches what ends a run
+        self.skip: frozenset[int] = frozenset()
         self.skip_lean = _witness([*exported, *function_names(self.module).items()])
 
     # The row.
@@ -146,6 +147,7 @@ class Localiser:
         rows = self.rows(wanted, alone=alone)
         if isinstance(rows, Localised):
             return rows
+        self.located = rows
         self.say(f"row {rows.row or '(whole instance)'}: {rows.what}")
         answer = self._row(rows, "no run was made")
         for variant in VARIANTS:
@@ -291,7 +293,9 @@ class Localiser:
     def _gone(self, rows: Rows, search: Search) -> Localised:
         """No event differs: the state did so before the first one, or at the end only, or the difference is gone."""
         if self._differs_at_instantiation(rows):
-            return self._row(rows, "the state differs before any instruction ran, after instantiation (core specification 4.7)")
+            return self._row(
+                rows, "the state differs before any instruction ran, after instantiation (core specification 3.0, 4.7.2)"
+            )
         if (
             search.measured.stream is not None
             and search.subject_stream is not None

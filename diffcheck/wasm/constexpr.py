@@ -1,6 +1,6 @@
 """Constant expressions: found to their end, taken apart, but not validated.
 
-Core specification 3.3.13 (which instructions are constant) and 5.4 (their bytes).
+Core specification 3.4.13 (which instructions are constant) and 5.4 (their bytes).
 """
 
 from __future__ import annotations

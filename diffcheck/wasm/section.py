@@ -1,4 +1,4 @@
-"""A module as its list of sections, in file order (core specification 5.5.2 and 5.5.16)."""
+"""A module as its list of sections, in file order (core specification 5.5.2 and 5.5.17)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The value stack through a function body: which types every instruction takes and leaves (core specification 3.0, 3.4 and 7.3).
+"""The value stack through a function body: which types every instruction takes and leaves (core specification 3.0, 3.4 and 7.6).
 
 The body has to be valid, as the oracle says it beforehand: this follows the validation algorithm of the appendix to know
 types, and checks nothing that it does not need. In unreachable code an operand may have no type: None.

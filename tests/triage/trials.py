@@ -26,8 +26,29 @@ CORPUS = Path(__file__).parents[2] / "corpus"
 FOLDERS = ("01-decisions", "02-programs", "03-arithmetic", "04-memory", "05-tables", "06-control", "07-traps")
 ENGINE = Path(__file__).parents[1] / "doubles" / "faulty_engine.py"
 TRIES = 80
-EVERYWHERE = ("integer", "comparison", "float", "conversion", "SIMD", "load", "store", "load, odd alignment", "call_indirect", "branch", "trap wrong")
+EVERYWHERE = (
+    "integer",
+    "comparison",
+    "float",
+    "conversion",
+    "SIMD",
+    "load",
+    "store",
+    "load, odd alignment",
+    "call_indirect",
+    "branch",
+    "trap wrong",
+)
 """The classes of faults that may be everywhere, the tool's own code included."""
+
+
+def child_with(planted: Planted, wasm: bytes, folder: Path) -> backend.Backend:
+    """An engine of the harness protocol that has this fault, a process a run; its files are in the folder."""
+    fault, artifact = folder / "fault.json", folder / "artifact.wasm"
+    fault.write_bytes(msgspec.json.encode(planted))
+    artifact.write_bytes(wasm)
+    command = [sys.executable, "-I", str(ENGINE), str(fault), str(artifact)]
+    return backend.create(f"harness:{shlex.join(command)}", {})
 
 
 class Trial(msgspec.Struct, frozen=True):
@@ -96,11 +117,7 @@ class Bench:
         assert plan.module is not None
         if not self.words:
             return FaultyBackend(self.inner, planted.fault(plan.module), words=False)
-        fault, artifact = self.host.folder / "fault.json", self.host.folder / "artifact.wasm"
-        fault.write_bytes(msgspec.json.encode(planted))
-        artifact.write_bytes(plan.artifact)
-        command = [sys.executable, "-I", str(ENGINE), str(fault), str(artifact)]
-        return backend.create(f"harness:{shlex.join(command)}", {})
+        return child_with(planted, plan.artifact, self.host.folder)
 
     def _try(self, kind: str) -> Trial | None:
         """One fault of a class, if it shows."""
@@ -112,14 +129,16 @@ class Bench:
         every = lo.Parameters(0, len(plan.rows) - plan.capsule.layout.n_init, 0)
         if planted is None or first_wrong(plan.capsule, planted, plan.module, every) is None:
             return None
-        subject = self._subject(planted, plan)
-        work = Localiser(plan, self.request, self.oracle, subject, self.host)
-        rows = work.rows()
-        if isinstance(rows, Localised):
+        quick = FaultyBackend(self.inner, planted.fault(plan.module), words=False)
+        if isinstance(Localiser(plan, self.request, self.oracle, quick, self.host).rows(), Localised):
             return None  # it is wrong somewhere, and nothing comes of it
+        work = Localiser(plan, self.request, self.oracle, self._subject(planted, plan), self.host)
         begun = time.monotonic()
         answer = work.localise()
         elapsed = time.monotonic() - begun
+        rows = work.located
+        if rows is None:
+            return None
         truth = first_wrong(plan.capsule, planted, plan.module, lo.Parameters(rows.first, rows.last, rows.flags))
         assert truth is not None, f"{planted}: shows where it never fires"
         return Trial(Path(program).stem, planted, truth, answer, elapsed)

@@ -11,7 +11,11 @@ from diffcheck.wasm.code import instructions, read_locals
 from diffcheck.wasm.module import Module
 
 _FUNCTION = re.compile(r"  \(func ")
-_SECOND = {"select": (" (result", "select_t"), "ref.test": (" (ref null", "ref.test_null"), "ref.cast": (" (ref null", "ref.cast_null")}
+_SECOND = {
+    "select": (" (result", "select_t"),
+    "ref.test": (" (ref null", "ref.test_null"),
+    "ref.cast": (" (ref null", "ref.cast_null"),
+}
 _SHORT = re.compile(r"ref\.(test|cast) (\w+ref\b)")
 """A nullable reference to an abstract heap type, in short."""
 
@@ -22,15 +26,12 @@ def tool() -> str | None:
 
 def names(wasm: bytes) -> list[list[str]]:
     """The names of each body's instructions in order, without the final ``end``, which is not printed."""
-    ran = subprocess.run([str(tool()), "print", "--print-operand-stack=false", "-"], input=wasm, capture_output=True, check=False)
-    if ran.returncode:
-        ran = subprocess.run([str(tool()), "print", "-"], input=wasm, capture_output=True, check=True)
+    ran = subprocess.run([str(tool()), "print", "-"], input=wasm, capture_output=True, check=True)
     bodies: list[list[str]] = []
     inside = False
     for line, after in pairwise([*ran.stdout.decode("utf-8", "replace").splitlines(), ""]):
         if _FUNCTION.match(line):
             bodies.append([])
-            inside = not (line.endswith(")") and not after.startswith("    ")) and not line.endswith("))")
             inside = after.startswith("    ") or after == "  )"
         elif inside and line == "  )":
             inside = False

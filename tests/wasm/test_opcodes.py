@@ -8,9 +8,12 @@ from itertools import product
 import pytest
 import wasmtime
 
+from diffcheck.wasm import module as wasm
 from diffcheck.wasm.code import instructions, read_locals
 from diffcheck.wasm.leb import Reader
 from diffcheck.wasm.opcodes import BY_NAME, BY_OPCODE, OPS, Op
+
+from . import printed
 
 FUNCTIONS = 3  # what MODULE defines before the function under test
 MODULE = """
@@ -128,6 +131,16 @@ def test_an_instruction_has_the_name_and_the_length_that_wasmtime_gives_it(op):
     assert body[here.end :].startswith(MARKER_BYTES)
     assert body[here.offset :].startswith(op.encoding)
     assert len(here.immediates) == len(op.immediates)
+
+
+def test_every_instruction_has_the_name_that_wasm_tools_prints():
+    if printed.tool() is None:
+        pytest.skip("wasm-tools is not on PATH")
+    uses = "\n".join(f"{before} {text} {after}" for before, text, after in map(context, OPS))
+    binary = wasmtime.wat2wasm(module(f"(func {uses})"))
+    found = printed.decoded(wasm.read(binary), binary)
+    assert found == printed.names(binary)
+    assert {op.name for op in OPS} <= {name for body in found for name in body}
 
 
 def typed() -> list[Op]:
