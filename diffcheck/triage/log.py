@@ -52,6 +52,8 @@ MAX_TRACE: Final = 2_000_000
 
 _EXTRA: Final = struct.Struct("<QIIIHH")
 _MASK: Final = (1 << 64) - 1
+QUIET: Final = {"f32": 0x0040_0000, "f64": 1 << 51}
+"""The bit that tells a quiet NaN."""
 _WORDS: Final[dict[Variant, dict[str, str]]] = {
     "rotate": {
         "step": f"""
@@ -72,6 +74,8 @@ _WORDS: Final[dict[Variant, dict[str, str]]] = {
         "within": "i32.le_u",
         "f32.bits": "i32.reinterpret_f32 local.set $b",
         "f64.bits": "i64.reinterpret_f64 local.set $b",
+        "f32.quiet": f"local.get $b i32.const {QUIET['f32']} i32.or local.get $b i32.eq",
+        "f64.quiet": f"local.get $b i64.const {QUIET['f64']} i64.or local.get $b i64.eq",
         "f32.nan": "local.get $v local.get $v f32.ne",
         "f64.nan": "local.get $v local.get $v f64.ne",
         "low": "i64x2.extract_lane 0",
@@ -80,9 +84,9 @@ _WORDS: Final[dict[Variant, dict[str, str]]] = {
     "add": {
         "step": """
           local.get $value i64.add local.tee $w i64.const 13 i64.shl local.get $w i64.add
-          local.tee $w i64.const 23 i64.shl local.get $w i64.const 41 i64.shr_u i64.or
+          local.tee $w i64.const 23 i64.shl local.get $w i64.const 41 i64.shr_u i64.add
           local.get $site {wide} i64.add local.tee $w i64.const 9 i64.shl local.get $w i64.add
-          local.tee $w i64.const 29 i64.shl local.get $w i64.const 35 i64.shr_u i64.or
+          local.tee $w i64.const 29 i64.shl local.get $w i64.const 35 i64.shr_u i64.add
         """,
         "plus64": "i64.add",
         "plus32": "i32.add",
@@ -98,6 +102,8 @@ _WORDS: Final[dict[Variant, dict[str, str]]] = {
         "within": "i32.gt_u i32.eqz",
         "f32.bits": "local.set $f i32.const $SCRATCH local.get $f f32.store $rec i32.const $SCRATCH i32.load $rec local.set $b",
         "f64.bits": "local.set $f i32.const $SCRATCH local.get $f f64.store $rec i32.const $SCRATCH i64.load $rec local.set $b",
+        "f32.quiet": "local.get $b i32.const 9 i32.shl i32.const 0 i32.lt_s",
+        "f64.quiet": "local.get $b i64.const 12 i64.shl i64.const 0 i64.lt_s",
         "f32.nan": "local.get $b i32.const 1 i32.shl i32.const 0xff000000 i32.gt_u",
         "f64.nan": "local.get $b i64.const 1 i64.shl i64.const 0xffe0000000000000 i64.gt_u",
         "low": "local.set $b i32.const $SCRATCH local.get $b v128.store $rec i32.const $SCRATCH i64.load $rec",
@@ -191,7 +197,7 @@ def words(variant: Variant) -> dict[str, str]:
 
     ``step`` mixes ``$value`` and ``$site`` into the lane on the stack; ``plus64`` and ``plus32`` add, the likes of
     ``times8`` multiply, ``reached``, ``none``, ``below`` and ``within`` compare, ``wide`` makes an unsigned i64 of an i32; ``join`` puts two words
-    together. ``f32.bits`` takes a float and sets ``$b``, ``f32.nan`` asks whether ``$v`` is a NaN, ``low`` and ``high`` take a vector.
+    together. ``f32.bits`` takes a float and sets ``$b``, ``f32.nan`` asks whether ``$v`` is a NaN, ``f32.quiet`` whether ``$b`` is a quiet one, ``low`` and ``high`` take a vector.
     """
     own = _WORDS[variant]
     return {**own, "step": own["step"].format(wide=own["wide"])}

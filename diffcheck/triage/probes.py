@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
 BEGIN, NOTE, ASIDE, VISIT, TAKE = range(5)
 _OWN: Final = 5
-_QUIET: Final = {"f32": 0x0040_0000, "f64": 1 << 51}
 _CANONICAL: Final = {"f32": 0x7FC0_0000, "f64": 0x7FF8 << 48}
 _MASK: Final = (1 << 64) - 1
 _PATTERN_COUNT: Final = -(1 << 62)
@@ -151,8 +150,8 @@ _FLOAT = """
   if
     i32.const 0 i32.load $rec offset={mode}
     if
-      local.get $b {word}.const {quiet} {word}.and {word}.eqz
-      if else {word}.const {canonical} local.set $b end
+      {quiet}
+      if {word}.const {canonical} local.set $b end
     end
   end
   local.get $site local.get $b {extend} call $note
@@ -295,7 +294,8 @@ class Helpers:
         address = "i64" if self._is64(key) else "i32"
         if key.kind == "memory":
             typeidx = types.function((address, address, "i32"), ())
-            text = f"local.get $at local.get $offset {address}.add local.set $at {self._memory(key)}"
+            plus = log.words(self.variant)["plus64" if address == "i64" else "plus32"]
+            text = f"local.get $at local.get $offset {plus} local.set $at {self._memory(key)}"
             return typeidx, self._linked(text, {**names, "m": key.index}, ("at", "offset", "site"))
         typeidx = types.function((address, "i64", "i32"), ())
         text = self._region(address) if key.kind == "region" else self._table(address)
@@ -312,14 +312,14 @@ class Helpers:
             return self._reference(key.type), (("w", "i64"),)
         if key.type == "v128":
             return _vector(key.shape) + _V128.format(**own), (("b", "v128"),)
-        if key.type in _QUIET:
+        if key.type in log.QUIET:
             word = "i32" if key.type == "f32" else "i64"
             text = _FLOAT.format(
                 bits=own[f"{key.type}.bits"],
                 nan=own[f"{key.type}.nan"],
                 word=word,
                 mode=log.MODE_AT,
-                quiet=_QUIET[key.type],
+                quiet=own[f"{key.type}.quiet"],
                 canonical=_CANONICAL[key.type],
                 extend=own["wide"] if word == "i32" else "",
             )
@@ -457,5 +457,5 @@ def _vector(shape: str) -> str:
         shape=shape,
         word=word,
         splat_canonical=f"{word} " + " ".join([str(_CANONICAL[kind])] * lanes),
-        splat_quiet=f"{word} " + " ".join([str(_QUIET[kind])] * lanes),
+        splat_quiet=f"{word} " + " ".join([str(log.QUIET[kind])] * lanes),
     )
