@@ -54,7 +54,7 @@ def loop(capsules: Path, kilnd: str, jobs: int) -> None:
 
 def run(artifacts: Path, reports: Path, kilnd: str, jobs: int) -> None:
     """diffcheck over all artifacts; every case has to agree."""
-    options = ["--mode", "capsule", "--jobs", str(jobs), "--kilnd", kilnd, "--reports", str(reports)]
+    options = ["--no-cache", "--mode", "capsule", "--jobs", str(jobs), "--kilnd", kilnd, "--reports", str(reports)]
     environment = {key: value for key, value in os.environ.items() if not key.startswith("DIFFCHECK_")}
     subprocess.run([*common.diffcheck(), "run", str(artifacts), *options], check=True, capture_output=True, env=environment)
 

@@ -33,7 +33,7 @@ print("peak", peak, code, file=sys.stderr)
 
 def peak_mb(folder: Path, reports: Path, subject: str, jobs: int) -> float:
     """The parent's peak in MB in a run over ``folder``, in which every case agrees."""
-    options = ["--mode", "capsule", "--subject", subject, "--jobs", str(jobs), "--reports", str(reports)]
+    options = ["--no-cache", "--mode", "capsule", "--subject", subject, "--jobs", str(jobs), "--reports", str(reports)]
     command = [sys.executable, "-c", _PARENT, "run", str(folder), *options]
     ended = subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
     _, kilobytes, code = ended.stderr.decode().splitlines()[-1].split()
