@@ -19,18 +19,18 @@ from diffcheck.triage.checker import Question, Spent
 from diffcheck.triage.closing import closable, closed, zero_body
 from diffcheck.triage.inlining import inlinings
 from diffcheck.triage.replay import Line
+from diffcheck.triage.segments import NULL_FUNC, blanked, nulled, trimmed, without
 from diffcheck.triage.tidy import tidy
 from diffcheck.wasm.draft import Draft, draft
 from diffcheck.wasm.section import PREAMBLE
-from diffcheck.wasm.types import RefType
 from diffcheck.wasm.typing import type_body
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Sequence
 
     from diffcheck.triage.checker import Checker
     from diffcheck.triage.watch import Watched
-    from diffcheck.wasm.draft import DataDraft, ElementDraft
+    from diffcheck.wasm.draft import DataDraft
     from diffcheck.wasm.typing import Body
 
 T = TypeVar("T")
@@ -39,7 +39,6 @@ _UNREACHABLE: Final = b"\x00" + b"\x00" + _END
 _ALTERNATIVES, _FEW, _SMALL = 8, 3, 2000
 """How many things are tried in a unit's place, and how many where there are more bytes of code."""
 _ROUNDS: Final = 12
-_NULL_FUNC: Final = b"\xd0\x70\x0b"
 _PIECES: Final = 64
 _REPLAYED: Final = 4000
 _PATIENCE: Final = 24
@@ -255,16 +254,16 @@ class Reducer:
     def _segments(self) -> None:
         source = draft(self.best)
         elements = [at for at, each in enumerate(source.elements) if each]
-        self._thin(elements, lambda some: msgspec.structs.replace(source, elements=_without(source.elements, some)))
+        self._thin(elements, lambda some: msgspec.structs.replace(source, elements=without(source.elements, some)))
         source = draft(self.best)
         data = [at for at, each in enumerate(source.data) if each]
-        self._thin(data, lambda some: msgspec.structs.replace(source, data=_without(source.data, some)))
+        self._thin(data, lambda some: msgspec.structs.replace(source, data=without(source.data, some)))
         source = draft(self.best)
         items = [
             (at, item) for at, each in enumerate(source.elements) if each and each.ref.heap == "func" and (each.table is not None)
-            for item, code in enumerate(each.items) if code != _NULL_FUNC
+            for item, code in enumerate(each.items) if code != NULL_FUNC
         ]  # fmt: skip
-        self._thin(items, lambda some: msgspec.structs.replace(source, elements=_nulled(source.elements, some)), _PATIENCE)
+        self._thin(items, lambda some: msgspec.structs.replace(source, elements=nulled(source.elements, some)), _PATIENCE)
 
     def _data(self) -> None:
         """Contents of active segments, in pieces."""
@@ -278,10 +277,13 @@ class Reducer:
             def blank(
                 some: list[int], source: Draft = source, at: int = at, segment: DataDraft = segment, size: int = size
             ) -> Draft:
-                data = (*source.data[:at], _blanked(segment, some, size), *source.data[at + 1 :])
+                data = (*source.data[:at], blanked(segment, some, size), *source.data[at + 1 :])
                 return msgspec.structs.replace(source, data=data)
 
             self._thin(range(0, len(segment.content), size), blank, _PATIENCE)
+            shorter = trimmed(draft(self.best), at)
+            if shorter is not None:
+                self._try(shorter)
 
     # Within bodies.
 
@@ -348,34 +350,6 @@ def _written(candidate: Draft) -> bytes:
         return candidate.write()
     except (ArtifactError, KeyError, IndexError):
         return b""
-
-
-def _without(items: tuple[T | None, ...], some: Iterable[int]) -> tuple[T | None, ...]:
-    gone = set(some)
-    return tuple(None if at in gone else each for at, each in enumerate(items))
-
-
-def _nulled(elements: tuple[ElementDraft | None, ...], some: Iterable[tuple[int, int]]) -> tuple[ElementDraft | None, ...]:
-    gone = set(some)
-    found: list[ElementDraft | None] = []
-    for at, each in enumerate(elements):
-        if each is None:
-            found.append(None)
-            continue
-        items = [_NULL_FUNC if (at, item) in gone else code for item, code in enumerate(each.items)]
-        while items and items[-1] == _NULL_FUNC and (at, len(items) - 1) in gone:
-            items.pop()
-        nullable = any(code == _NULL_FUNC for code in items)
-        ref = RefType(nullable=True, heap="func") if nullable else each.ref
-        found.append(msgspec.structs.replace(each, items=tuple(items), ref=ref))
-    return tuple(found)
-
-
-def _blanked(segment: DataDraft, some: Iterable[int], size: int) -> DataDraft:
-    content = bytearray(segment.content)
-    for at in some:
-        content[at : at + size] = bytes(len(content[at : at + size]))
-    return msgspec.structs.replace(segment, content=bytes(content).rstrip(b"\0") if segment.memory is not None else bytes(content))
 
 
 def _typed(source: Draft) -> dict[int, Body]:

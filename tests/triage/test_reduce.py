@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from diffcheck.triage.inlining import inlinings
 from diffcheck.triage.reduce import Reducer
+from diffcheck.triage.segments import trimmed
 from diffcheck.triage.tidy import tidy
 from diffcheck.wasm.draft import draft
 from diffcheck.wasm.module import read
@@ -123,3 +124,17 @@ def _reducer(asked: _Asked) -> Reducer:
     work = Reducer(asked, (), b"", watch=lambda _: None, save=lambda _: None, say=lambda _: None)  # type: ignore[arg-type]
     work.question = lambda gone: gone  # type: ignore[assignment, method-assign, return-value]
     return work
+
+
+@pytest.mark.parametrize("offset", ["(global.get $base)", "(i32.const 16)"])
+def test_a_segment_begins_behind_its_zeros(offset: str) -> None:
+    text = f'(module (memory (export "m") 1) (global $base i32 (i32.const 16)) (data {offset} "\\00\\00ab\\00c"))'
+    source = draft(bytes(wasmtime.wat2wasm(text)))
+    less = trimmed(source, 0)
+    assert less is not None
+    assert less.data[0] is not None
+    assert less.data[0].content == b"ab\0c"
+    assert trimmed(less, 0) is None
+    store = wasmtime.Store()
+    memory = wasmtime.Instance(store, wasmtime.Module(store.engine, less.write()), []).exports(store)["m"]
+    assert bytes(memory.read(store, 0, 24)) == bytes(18) + b"ab\0c" + bytes(2)

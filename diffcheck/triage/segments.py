@@ -1,0 +1,79 @@
+"""Segments with less in them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, TypeVar
+
+import msgspec
+
+from diffcheck.wasm.code import instructions
+from diffcheck.wasm.encode import plain
+from diffcheck.wasm.types import RefType
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from diffcheck.wasm.draft import DataDraft, Draft, ElementDraft
+
+T = TypeVar("T")
+NULL_FUNC: Final = b"\xd0\x70\x0b"
+_END: Final = b"\x0b"
+_BITS: Final = {"i32.const": 32, "i64.const": 64}
+
+
+def without(items: tuple[T | None, ...], some: Iterable[int]) -> tuple[T | None, ...]:
+    """With some of the segments taken out."""
+    gone = set(some)
+    return tuple(None if at in gone else each for at, each in enumerate(items))
+
+
+def nulled(elements: tuple[ElementDraft | None, ...], some: Iterable[tuple[int, int]]) -> tuple[ElementDraft | None, ...]:
+    """With null for some items, by segment and position; those at the end go."""
+    gone = set(some)
+    found: list[ElementDraft | None] = []
+    for at, each in enumerate(elements):
+        if each is None:
+            found.append(None)
+            continue
+        items = [NULL_FUNC if (at, item) in gone else code for item, code in enumerate(each.items)]
+        while items and items[-1] == NULL_FUNC and (at, len(items) - 1) in gone:
+            items.pop()
+        nullable = any(code == NULL_FUNC for code in items)
+        ref = RefType(nullable=True, heap="func") if nullable else each.ref
+        found.append(msgspec.structs.replace(each, items=tuple(items), ref=ref))
+    return tuple(found)
+
+
+def blanked(segment: DataDraft, some: Iterable[int], size: int) -> DataDraft:
+    """With zeros in so many bytes at some positions; those at the end go, but for a passive segment's, whose length counts."""
+    content = bytearray(segment.content)
+    for at in some:
+        content[at : at + size] = bytes(len(content[at : at + size]))
+    return msgspec.structs.replace(segment, content=bytes(content).rstrip(b"\0") if segment.memory is not None else bytes(content))
+
+
+def trimmed(source: Draft, at: int) -> Draft | None:
+    """With a data segment that begins behind its leading zeros; None where it has none, or where it begins cannot be told."""
+    segment = source.data[at]
+    if segment is None or segment.memory is None:
+        return None
+    content = segment.content.lstrip(b"\0")
+    begin = _constant(source, segment.offset)
+    if begin is None or not 0 < len(content) < len(segment.content):
+        return None
+    name, value = begin
+    bits = _BITS[name]
+    value = (value + len(segment.content) - len(content)) & ((1 << bits) - 1)
+    offset = plain(name, value - (1 << bits) if value >> (bits - 1) else value) + _END
+    data = (*source.data[:at], msgspec.structs.replace(segment, offset=offset, content=content), *source.data[at + 1 :])
+    return msgspec.structs.replace(source, data=data)
+
+
+def _constant(source: Draft, expression: bytes) -> tuple[str, int] | None:
+    """The one constant that an expression is, by its instruction and value, also by way of a global of the module's own."""
+    code = list(instructions(expression))
+    name, immediates = code[0].name, code[0].immediates
+    if len(code) == 2 and name == "global.get":  # noqa: PLR2004 - itself and the end
+        defined = immediates[0] - source.module.n_imported("global")
+        return _constant(source, source.module.globals[defined].init) if defined >= 0 else None
+    return (name, immediates[0]) if len(code) == 2 and name in _BITS else None  # noqa: PLR2004 - as above
