@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from diffcheck.verdict import CaseReport
 
 _WRITING_RUNS, _WRITING_S = 3.0, 1.0
+_VAGUE: Final = frozenset({"not located", "stream"})
 _OF_WITNESS: Final = frozenset({"counter", "brval", "brcnt", "trace"})
 
 
@@ -111,16 +112,21 @@ class Steps:
         return True
 
     def _first(self) -> Symptom | None:
-        """The divergence of a run; one that a report has is looked for in some more runs."""
-        times = 1 + RUNS * bool(self.session.target.kind)
-        for _ in range(times):
+        """The divergence of a run; one that a report has, or of which the place was not found, is looked for in some more runs."""
+        vague = None
+        for run in range(1 + RUNS):
             self._report = None
             found = self.session.symptom(self.report(), self.row)
-            if found is not None:
+            if found is not None and found.kind not in _VAGUE:
                 return found
-        if times > 1:
-            self.say(f"none of {times} runs shows what the report has: it is flaky, or gone")
-        return None
+            vague = found or vague
+            if vague is None and not self.session.target.kind:
+                return None
+            if run < RUNS and vague is not None:
+                self.say(f"once more, since this tells little: {vague}")
+        if vague is None:
+            self.say(f"none of {1 + RUNS} runs shows what the report has: it is flaky, or gone")
+        return vague
 
     def _strip(self, symptom: Symptom) -> None:
         """Leave witness's instrumentation out where the program itself shows a difference in the same row."""
