@@ -65,15 +65,26 @@ def _md(text: str, limit: int = 400) -> str:
 
 
 def _title(state: State, subject: Identity) -> str:
-    symptom = _symptom(state)
+    symptom, name = _symptom(state), visible(subject.name)
     found = state.localised_reduced or state.localised
-    what = _md(found.instruction if found is not None and found.instruction else symptom.item, 80)
-    return f"{visible(subject.name)}: {what}: {_md(symptom.subject, 120)} where it must be {_md(symptom.oracle, 120)}"
+    if found is not None and found.instruction:
+        right = found.oracle.removeprefix("gave ")
+        return f"{name}: {_md(found.instruction, 80)}: {_md(found.subject, 120)} where it must be {_md(right, 120)}"
+    if _is_refused(symptom):
+        return f"{name}: a valid module is {_md(symptom.subject, 120)}"
+    return f"{name}: {_md(symptom.item, 80)}: {_md(symptom.subject, 120)} where it must be {_md(symptom.oracle, 120)}"
+
+
+def _is_refused(symptom: Symptom) -> bool:
+    """Whether the subject does not even take the module."""
+    return symptom.kind == "outcome" and symptom.subject.startswith("refused") and not symptom.oracle.startswith("refused")
 
 
 def _summary(state: State, made: Reproduction, subject: Identity, oracle: Identity) -> str:
     symptom = _symptom(state)
     row = f"calling {_md(symptom.row)}, " if symptom.row else ""
+    if _is_refused(symptom):
+        row = "whatever is called in it, "
     lines = [
         f"In the module below, {row}{_md(symptom.item)}: {_md(symptom.oracle)} under {oracle.name}, {_md(symptom.subject)} under {subject.name}."
     ]
