@@ -50,9 +50,9 @@ class Budget:
         self.stopped = stopped
 
     def reserve(self, seconds: float) -> None:
-        """Leave time for what comes last, at most a third of what is left."""
-        if self.until is not None:
-            self.until -= min(seconds, self.left_s() / 3)
+        """Leave so much time for what comes last, at most a third of what is left; the last call counts."""
+        if self._end is not None:
+            self.until = self._end - min(seconds, max(0.0, self._end - time.monotonic()) / 3)
 
     def release(self) -> None:
         """What comes last may take the time that was left for it."""
@@ -131,7 +131,7 @@ class Checker:
     """Asks of candidates whether they show what ``says`` looks for; their programs stand in ``folder``, a private one.
 
     ``within_s`` is how long an execution of what shows it took so far: one that takes several times that is not waited for. None, as it
-    begins, waits for all.
+    begins, waits for all. ``shown_s`` is what the last comparison took that showed it, 0 where none was run.
     """
 
     def __init__(
@@ -141,6 +141,7 @@ class Checker:
         self.request, self.subject, self.case, self.says = request, subject, case, says
         self.answers, self.reactor, self.folder, self.budget = answers, reactor, folder, budget
         self.within_s: float | None = None
+        self.shown_s = 0.0
         self.workers = [_Worker(self._start, self._place(at)) for at in range(max(1, request.jobs))]
         self.asked = 0
         self._room = int(process.available_memory_bytes() * _SHARE)
@@ -187,6 +188,8 @@ class Checker:
             if isinstance(answer, w.Done):  # a worker that died says nothing of a candidate that may be asked again
                 shows = self.says(answer.report)
                 self.answers.add(question.digest, shows=shows)
+                if shows:
+                    self.shown_s = answer.report.elapsed_ns / 1e9
                 if shows and self.within_s is not None:
                     self.within_s = min(self.within_s, execution_s(answer.report))
         return [self.answers.known.get(each.digest, False) for each in questions]
@@ -239,8 +242,9 @@ class Checker:
 
     def _start(self) -> Server:
         server = self.reactor.serve_own(w.__name__, kept=True)
-        server.send(_encode(w.Setup(self.request, self.subject, str(self.folder))), _SETUP_S)
+        server.send(_encode(w.Setup(self.request, self.subject, str(self.folder))), min(_SETUP_S, self.budget.left_s()))
         reply = server.receive()
+        self.budget.check()
         answer = _decode(reply.message) if isinstance(reply, process.Reply) else None
         if not isinstance(answer, w.Ready):
             why = answer.what if isinstance(answer, w.Failed) else visible(decode(getattr(reply, "stderr", b""))[-300:])

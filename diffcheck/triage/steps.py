@@ -149,7 +149,7 @@ class Steps:
 
     def writing_s(self) -> float:
         """How long writing may take, in seconds: two runs of both engines, as long as the longest so far, and the rest."""
-        return _WRITING_RUNS * self.session.longest_s + _WRITING_S
+        return _writing_s(self.session.longest_s)
 
     # Whether it holds.
 
@@ -193,9 +193,15 @@ class Steps:
         alone = self._alone()
         checker = session.looking_for(self.symptom, alone, self.folder.path, self.state.about)
         begun = self.folder.bytes(f"{self.name}.wasm") if self.resumed and self.state.after is not None else None
+
+        def smaller(wasm: bytes) -> None:
+            self._better(wasm)
+            if checker.shown_s:  # what is written last is this one, and takes less time than what there was
+                session.budget.reserve(_writing_s(checker.shown_s))
+
         work = Reducer(
             checker, rows, self.base,
-            watch=lambda wasm: session.watch(wasm, rows), save=self._better, say=self.say,
+            watch=lambda wasm: session.watch(wasm, rows), save=smaller, say=self.say,
         )  # fmt: skip
         why = work.why_nothing()
         if why:
@@ -315,6 +321,10 @@ class Steps:
         else:
             wasm.with_suffix(".wat").unlink(missing_ok=True)
         return text, tool
+
+
+def _writing_s(run_s: float) -> float:
+    return _WRITING_RUNS * run_s + _WRITING_S
 
 
 def _nothing_to_reduce(why: str) -> NothingToDoError:

@@ -136,7 +136,7 @@ def test_an_interrupted_triage_ends_at_once_and_goes_on_with_what_it_had(artifac
     command = _command(artifact, engine, folder)
     child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, start_new_session=True)
     until = time.monotonic() + 120
-    while not (folder / artifact.name).exists() and time.monotonic() < until:
+    while time.monotonic() < until and not ((folder / "triage.json").exists() and _state(folder).done):
         time.sleep(0.05)
     begun = time.monotonic()
     os.killpg(child.pid, signal.SIGINT)  # as a terminal does it: the whole group
@@ -145,15 +145,15 @@ def test_an_interrupted_triage_ends_at_once_and_goes_on_with_what_it_had(artifac
     assert child.returncode == 130
     assert "stopped   by a signal; the same command goes on from here" in said
     _valid(folder)
-    assert _state(folder).done == ("confirm", "minimise")
+    assert _state(folder).done[:1] == ("confirm",)
     assert entry.run([*command[3:], "--budget", "8"]) == 1
     log = (folder / "log.txt").read_text()
-    assert log.count("further runs show it") == log.count("3 rows to 1") == 1
+    assert log.count("further runs show it") == 1
     assert (folder / "issue.md").exists()
 
 
 def test_a_budget_is_kept_and_what_there_is_by_then_is_written(artifact: Path, engine: Path, tmp_path: Path) -> None:
-    folder, budget_s = tmp_path / "out", 5.0
+    folder, budget_s = tmp_path / "out", 10.0
     begun = time.monotonic()
     assert entry.run([*_command(artifact, engine, folder)[3:], "--budget", str(budget_s), "--jobs", "1"]) == 1
     assert time.monotonic() - begun < 1.1 * budget_s
