@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 _SETUP_S: Final = 60.0
 _WATCH_S: Final = 120.0
+_EXECUTIONS: Final = 40
+"""How many executions that run into their deadline a case may cost before its worker is given up."""
 _POLL_S: Final = 0.1
 _LOST: Final = 8
 _LEAST_S: Final = 1.5
@@ -103,8 +105,8 @@ class Answers:
 class _Worker:
     """A worker process and the question that it is at."""
 
-    def __init__(self, start: Callable[[], Server], path: Path) -> None:
-        self._start, self.path = start, path
+    def __init__(self, start: Callable[[], Server], path: Path, watch_s: float) -> None:
+        self._start, self.path, self._watch_s = start, path, watch_s
         self.server: Server | None = None
         self.doing = "idle"
         self.needs = 0
@@ -114,7 +116,7 @@ class _Worker:
         """Send a message; the worker is started where there is none."""
         if self.server is None or not self.server.alive:
             self.server = self._start()
-        self.server.send(_encode(message), _WATCH_S)
+        self.server.send(_encode(message), self._watch_s)
         self.doing, self.answer = doing, None
 
     def take(self) -> None:
@@ -142,7 +144,8 @@ class Checker:
         self.answers, self.reactor, self.folder, self.budget = answers, reactor, folder, budget
         self.within_s: float | None = None
         self.shown_s = 0.0
-        self.workers = [_Worker(self._start, self._place(at)) for at in range(max(1, request.jobs))]
+        watch_s = max(_WATCH_S, _EXECUTIONS * (case.limits.deadline_s or request.deadline_s))
+        self.workers = [_Worker(self._start, self._place(at), watch_s) for at in range(max(1, request.jobs))]
         self.asked = 0
         self._room = int(process.available_memory_bytes() * _SHARE)
         self._lost = 0
