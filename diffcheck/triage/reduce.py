@@ -19,7 +19,7 @@ from diffcheck.triage.checker import Question, Spent
 from diffcheck.triage.closing import closable, closed, zero_body
 from diffcheck.triage.inlining import inlinings
 from diffcheck.triage.replay import Line
-from diffcheck.triage.segments import NULL_FUNC, blanked, nulled, trimmed, without
+from diffcheck.triage.segments import NULL_FUNC, blanked, nulled, trimmed, without, without_nulls
 from diffcheck.triage.tidy import tidy
 from diffcheck.wasm.draft import Draft, draft
 from diffcheck.wasm.section import PREAMBLE
@@ -264,6 +264,10 @@ class Reducer:
             for item, code in enumerate(each.items) if code != NULL_FUNC
         ]  # fmt: skip
         self._thin(items, lambda some: msgspec.structs.replace(source, elements=nulled(source.elements, some)), _PATIENCE)
+        for at in range(len(draft(self.best).elements)):
+            shorter = without_nulls(draft(self.best), at)
+            if shorter is not None:
+                self._try(shorter)
 
     def _data(self) -> None:
         """Contents of active segments, in pieces."""

@@ -58,15 +58,35 @@ def trimmed(source: Draft, at: int) -> Draft | None:
     if segment is None or segment.memory is None:
         return None
     content = segment.content.lstrip(b"\0")
-    begin = _constant(source, segment.offset)
-    if begin is None or not 0 < len(content) < len(segment.content):
+    offset = _later(source, segment.offset, len(segment.content) - len(content))
+    if not offset or not content:
         return None
-    name, value = begin
-    bits = _BITS[name]
-    value = (value + len(segment.content) - len(content)) & ((1 << bits) - 1)
-    offset = plain(name, value - (1 << bits) if value >> (bits - 1) else value) + _END
     data = (*source.data[:at], msgspec.structs.replace(segment, offset=offset, content=content), *source.data[at + 1 :])
     return msgspec.structs.replace(source, data=data)
+
+
+def without_nulls(source: Draft, at: int) -> Draft | None:
+    """With an element segment that begins behind its leading nulls; None as for ``trimmed``."""
+    segment = source.elements[at]
+    if segment is None or segment.table is None:
+        return None
+    first = next((item for item, code in enumerate(segment.items) if code != NULL_FUNC), 0)
+    offset = _later(source, segment.offset, first)
+    if not offset:
+        return None
+    changed = msgspec.structs.replace(segment, offset=offset, items=segment.items[first:])
+    return msgspec.structs.replace(source, elements=(*source.elements[:at], changed, *source.elements[at + 1 :]))
+
+
+def _later(source: Draft, offset: bytes, by: int) -> bytes:
+    """A segment's offset so much later; nothing where it would be the same, or cannot be told."""
+    begin = _constant(source, offset)
+    if begin is None or not by:
+        return b""
+    name, value = begin
+    bits = _BITS[name]
+    value = (value + by) & ((1 << bits) - 1)
+    return plain(name, value - (1 << bits) if value >> (bits - 1) else value) + _END
 
 
 def _constant(source: Draft, expression: bytes) -> tuple[str, int] | None:

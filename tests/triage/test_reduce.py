@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from diffcheck.triage.inlining import inlinings
 from diffcheck.triage.reduce import Reducer
-from diffcheck.triage.segments import trimmed
+from diffcheck.triage.segments import trimmed, without_nulls
 from diffcheck.triage.tidy import tidy
 from diffcheck.wasm.draft import draft
 from diffcheck.wasm.module import read
@@ -138,3 +138,14 @@ def test_a_segment_begins_behind_its_zeros(offset: str) -> None:
     store = wasmtime.Store()
     memory = wasmtime.Instance(store, wasmtime.Module(store.engine, less.write()), []).exports(store)["m"]
     assert bytes(memory.read(store, 0, 24)) == bytes(18) + b"ab\0c" + bytes(2)
+
+
+def test_an_element_segment_begins_behind_its_nulls() -> None:
+    text = """(module (table 4 funcref) (elem (i32.const 1) funcref (ref.null func) (ref.func $seven))
+      (func $seven (result i32) (i32.const 7)) (func (export "f") (result i32) (call_indirect (result i32) (i32.const 2))))"""
+    less = without_nulls(draft(bytes(wasmtime.wat2wasm(text))), 0)
+    assert less is not None
+    assert less.elements[0] is not None
+    assert len(less.elements[0].items) == 1
+    store = wasmtime.Store()
+    assert wasmtime.Instance(store, wasmtime.Module(store.engine, less.write()), []).exports(store)["f"](store) == 7
