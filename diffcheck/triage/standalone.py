@@ -113,7 +113,6 @@ class _Maker:
             if call.name != START:  # the start section is still there
                 self._call(call)
         self._state()
-        types = len(self.module.types)
         start = len(self.module.all_functions)
         own = self.shown_counters()
         observed = [plain("call", start)]
@@ -124,12 +123,16 @@ class _Maker:
         results: tuple[ValType, ...] = tuple(
             self.module.all_globals[i].value if i < len(self.module.all_globals) else "i64" for i in own
         )
+        own_types = Function(), Function((), results)
+        types = {each.composite: at for at, each in enumerate(self.module.types) if isinstance(each.composite, Function)}
+        added_types = [each for each in dict.fromkeys(own_types) if each not in types]
+        types |= {each: len(self.module.types) + at for at, each in enumerate(added_types)}
         added = len(self.shown)
         made = appended(
             self.data,
             {
-                ids.TYPE: [encode_functype(Function()), encode_functype(Function((), results))],
-                ids.FUNCTION: [u(types), u(types + 1)],
+                ids.TYPE: list(map(encode_functype, added_types)),
+                ids.FUNCTION: [u(types[each]) for each in own_types],
                 ids.GLOBAL: [b"\x7e\x01\x42\x00\x0b"] * added,
                 ids.EXPORT: [
                     _export("_start", 0, start),
