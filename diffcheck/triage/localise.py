@@ -30,7 +30,7 @@ from diffcheck.wasm.names import function_names
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from diffcheck.backend import Backend, Host, Oracle
+    from diffcheck.backend import Backend, Host, Limits, Oracle
     from diffcheck.capsule.build import Capsule
     from diffcheck.runner.plan import Plan
     from diffcheck.runner.request import Request
@@ -51,6 +51,10 @@ _QUIET_64: Final = 0x7FF8 << 48
 
 class Disagree(Exception):  # noqa: N818 - an outcome of the search
     """The two digests show different things: its argument says where."""
+
+
+class LegalOnly(Exception):  # noqa: N818 - as above
+    """Differences that the specification allows, and more of them than are looked behind."""
 
 
 class Rows(msgspec.Struct, frozen=True):
@@ -162,6 +166,9 @@ class Localiser:
             except Disagree as error:
                 answer = self._row(rows, f"the subject is wrong in instructions of the digests' own: {error}")
                 break
+            except LegalOnly as error:
+                answer = self._row(rows, str(error))
+                break
             except Spent:
                 answer = self._row(rows, f"not found within {plural(self.max_runs, 'run')} of the subject")
                 break
@@ -199,7 +206,7 @@ class Localiser:
             return self._row(
                 rows, f"{search.total:,} calls' events are too many for the subject within the deadline; give --deadline more"
             )
-        first = search.first()
+        first = self._first(search)
         if first is None:
             return self._gone(rows, search)
         explainer = self._explainer(search, rows, variant, {})
@@ -210,7 +217,7 @@ class Localiser:
             search = self._search(rows, variant, "none", levels)
             if search.total > self._capacity():
                 return answer
-            found = search.first()
+            found = self._first(search)
             if found is None:
                 self.notes.append("with only these functions instrumented no event differs")
                 return answer
@@ -224,15 +231,23 @@ class Localiser:
             functions |= more
         return answer
 
-    def _found(self, rows: Rows, search: Search, variant: Variant) -> Localised:
+    def _first(self, search: Search) -> First | None:
+        """The first difference that the specification does not allow; LegalOnly where too many that it does come before."""
         first = search.first()
         skips = 0
         while first is not None and first.event >= 0 and (legal := self._legal(search, first)):
-            self.notes.append(f"event {first.event:,}: {legal}; the search went on behind it")
+            what, limits = legal
+            if limits is not None:
+                search.oracle_limits = limits
+            self.notes.append(f"event {first.event:,}: {what}; the search went on behind it")
             skips += 1
             if skips > _LEGAL_SKIPS:
-                return self._row(rows, f"the first {skips} differences are legal ones, and more follow")
+                raise LegalOnly(f"the first {skips} differences are legal ones, and more follow")
             first = search.first(first.event + 1)
+        return first
+
+    def _found(self, rows: Rows, search: Search, variant: Variant) -> Localised:
+        first = self._first(search)
         if first is None:
             return self._gone(rows, search)
         if first.event < 0:
@@ -270,11 +285,13 @@ class Localiser:
         if shown == "another":
             raise Disagree(f"digest {variant!r} shows another difference at event {first.event:,} than {other!r}")
 
-    def _legal(self, search: Search, first: First) -> str:
-        """Whether the oracle's own allowed variants differ at that event too: a NaN's bits, or relaxed SIMD."""
+    def _legal(self, search: Search, first: First) -> tuple[str, Limits | None] | None:
+        """Whether the oracle's own allowed variants differ at that event too: a NaN's bits, or relaxed SIMD. Where the subject has what a
+        variant has, the search goes on against that variant: it will have it at other events as well.
+        """
         one, other = first.oracle, first.subject
         if one is None or other is None or one.site != other.site:
-            return ""
+            return None
         for name, what in (
             ("canonical_nans", "a NaN's bits, which are open"),
             ("deterministic_relaxed_simd", "relaxed SIMD, which is open"),
@@ -287,8 +304,8 @@ class Localiser:
                 and seen.value != one.value
                 and (name != "canonical_nans" or _may_be_nan(other.value))
             ):
-                return what
-        return ""
+                return what, limits if seen.value == other.value else None
+        return None
 
     def _gone(self, rows: Rows, search: Search) -> Localised:
         """No event differs: the state did so before the first one, or at the end only, or the difference is gone."""

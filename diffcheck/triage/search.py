@@ -61,6 +61,8 @@ class Search:
 
     default: Level = "full"
     subject_stream: tuple[int, int, int] | None = None
+    oracle_limits: Limits | None = None
+    """How the oracle runs, where it is one of its variants that the subject is compared with."""
 
     def __init__(
         self,
@@ -99,7 +101,8 @@ class Search:
             if self.budget.runs >= self.budget.max_runs:
                 raise Spent
             self.budget.runs += 1
-        return side.logged(self._parameters(start, step, halt, limit, take))
+        limits = self.oracle_limits if side is self.oracle else None
+        return side.logged(self._parameters(start, step, halt, limit, take), limits)
 
     def first(self, start: int = 0) -> First | None:
         """The first difference from event ``start`` on; None where all events are equal."""

@@ -11,18 +11,21 @@ import wasmtime
 from diffcheck import backend, process
 from diffcheck.capsule.build import first_extension
 from diffcheck.capsule.constants import Types
+from diffcheck.errors import ArtifactError
 from diffcheck.faults.engine import FaultyBackend
 from diffcheck.faults.model import Expected, Fault
 from diffcheck.runner import plan as plans
 from diffcheck.runner.once import Wanted, case_of
 from diffcheck.runner.request import Request
-from diffcheck.triage import once
+from diffcheck.triage import instrument, localise, once
 from diffcheck.triage.localise import Localiser
 from diffcheck.triage.log import VARIANTS
 from diffcheck.triage.probes import BEGIN, TAKE, VISIT, Helpers, Key
+from diffcheck.triage.search import Search
 from diffcheck.wasm import module
 from diffcheck.wasm.code import instructions, read_locals
 from diffcheck.wasm.leb import Reader
+from diffcheck.wasm.typing import type_body
 from tests.doubles.instruction_faults import draw
 from tests.triage.trials import CORPUS, Bench, child_with
 from tests.triage.unchanged import compared
@@ -56,8 +59,8 @@ def test_planted_faults_are_named_by_function_offset_and_execution(host, how, co
     assert max(each.answer.runs for each in trials) <= most_runs
 
 
-def localised(host, wat, edit, tmp_path, *, rows="", oracle=None):
-    """What localising says of a program whose bytes the engine changes before it runs them."""
+def localised(host, wat, edit, tmp_path, *, rows="", subject=None):
+    """What localising says of a program whose bytes the engine (wasmtime, where no other is named) changes before it runs them."""
     path = tmp_path / "program.wasm"
     path.write_bytes(wasmtime.wat2wasm(wat))
     if rows:
@@ -66,8 +69,8 @@ def localised(host, wat, edit, tmp_path, *, rows="", oracle=None):
     request = Request((), subject="wasmtime", mode="capsule", deadline_s=60.0)
     try:
         plan = plans.make(case_of(Wanted(str(path))), request, oracle, oracle, oracle, host)
-        subject = FaultyBackend(oracle, Fault("", "", Expected(), edit=edit), words=False)
-        return Localiser(plan, request, oracle, subject, host).localise()
+        faulty = FaultyBackend(subject or oracle, Fault("", "", Expected(), edit=edit), words=False)
+        return Localiser(plan, request, oracle, faulty, host).localise()
     finally:
         oracle.close()
 
@@ -103,6 +106,87 @@ def test_a_state_that_differs_before_the_first_instruction_is_told_as_such(host,
     assert answer.depth == "row"
     assert "before any instruction ran" in answer.why
     assert "memory 0 at 0x42" in answer.why
+
+
+NANS = """(module
+  (func (export "run_row_a") (param) (result i32) (local $i i32)
+    (loop $again
+      (drop (i32.reinterpret_f32 (f32.floor (f32.reinterpret_i32 (i32.const 0x7fa00000)))))
+      (local.set $i (i32.add (local.get $i) (i32.const 1)))
+      (br_if $again (i32.lt_u (local.get $i) (i32.const {turns}))))
+    (i32.mul (local.get $i) (i32.const 1234))))"""
+
+
+def test_the_bits_of_nans_do_not_stop_the_search(host, tmp_path):
+    """Wasmtime's interpreter gives the floor of a signalling NaN other bits than its compiler, turn after turn."""
+    pulley = backend.create("wasmtime-pulley", {})
+    try:
+        answer = localised(host, NANS.format(turns=50), wrong_constant, tmp_path, subject=pulley)
+    finally:
+        pulley.close()
+    assert (answer.depth, answer.instruction) == ("instruction", "i32.const 1234")
+    assert len(answer.notes) == 1
+    assert "a NaN's bits, which are open" in answer.notes[0]
+
+
+def test_legal_differences_without_end_are_told_as_such(host, tmp_path, monkeypatch):
+    monkeypatch.setattr(
+        Search, "oracle_limits", property(lambda _: None, lambda *_: None)
+    )  # as if no variant had the subject's bits
+    pulley = backend.create("wasmtime-pulley", {})
+    try:
+        answer = localised(host, NANS.format(turns=50), wrong_constant, tmp_path, subject=pulley)
+    finally:
+        pulley.close()
+    assert answer.depth == "row"
+    assert "the first 5 differences are legal ones, and more follow" in answer.why
+
+
+CALLS = """(module
+  (func $other (param i32) (result i32) (local $i i32)
+    (loop $again
+      (local.set $i (i32.add (local.get $i) (i32.const 1)))
+      (br_if $again (i32.lt_u (local.get $i) (i32.const 20))))
+    (i32.xor (local.get 0) (i32.const 77)))
+  (func $wrong (param i32) (result i32) (i32.mul (local.get 0) (i32.const 1234)))
+  (func (export "run_row_a") (result i32) (local $i i32) (local $sum i32)
+    (loop $again
+      (local.set $sum (i32.add (call $other (local.get $sum)) (call $wrong (local.get $i))))
+      (local.set $i (i32.add (local.get $i) (i32.const 1)))
+      (br_if $again (i32.lt_u (local.get $i) (i32.const 60))))
+    (local.get $sum)))"""
+
+
+def wrong_constant(data):
+    return data.replace(b"\x41\xd2\x09", b"\x41\xd3\x09")
+
+
+def test_what_has_too_many_events_is_narrowed_by_function_first(host, tmp_path, monkeypatch):
+    monkeypatch.setattr(localise, "MAX_EVENTS", 1300)  # the function that is called besides has more
+    answer = localised(host, CALLS, wrong_constant, tmp_path)
+    assert (answer.depth, answer.instruction, answer.function_index) == ("instruction", "i32.const 1234", 1)
+    assert "narrowed by function first" in answer.notes
+    assert answer.confirmed
+
+
+def test_what_has_too_many_events_of_calls_is_told_as_such(host, tmp_path, monkeypatch):
+    monkeypatch.setattr(localise, "MAX_EVENTS", 100)
+    answer = localised(host, CALLS, wrong_constant, tmp_path)
+    assert answer.depth == "row"
+    assert "calls' events are too many" in answer.why
+
+
+def test_a_function_that_cannot_be_typed_is_named_as_far_as_its_entry_shows(host, tmp_path, monkeypatch):
+    def refuses(module_, funcidx, *rest):
+        if funcidx == 1:
+            raise ArtifactError("unknown instruction 0xfc 0x63 at offset 0x42")
+        return type_body(module_, funcidx, *rest)
+
+    monkeypatch.setattr(instrument, "type_body", refuses)
+    answer = localised(host, CALLS, wrong_constant, tmp_path)
+    assert (answer.depth, answer.function_index) == ("instruction", 2)
+    assert answer.instruction == "call 1"
+    assert any("function 1 is seen at its entry only: unknown instruction 0xfc 0x63" in note for note in answer.notes)
 
 
 def test_a_million_events_take_three_runs_and_one_to_confirm(host, tmp_path):
