@@ -282,7 +282,11 @@ class Explainer:
                 site.offset - self.module.bodies[site.function - self.module.n_imported("func")][0] if site.position >= 0 else 0
             )
             value = "" if site.role == "entry" else _shown(each.value, site.type)
-            name = site.name if site.role in ("result", "entry") else f"{site.name} ({site.role})"
+            name = (
+                f"argument {site.number}"
+                if site.role == "argument"
+                else site.name + " (digest of the range)" * (site.role == "range")
+            )
             found.append(Moment(each.event, self.name(site.function), offset, name, value))
         return tuple(found)
 

@@ -36,7 +36,8 @@ class Line(msgspec.Struct, frozen=True):
 class Explained(msgspec.Struct, frozen=True):
     """A case's two runs side by side: the instruction, then the row, its trace where it parts, and the counters nearby.
 
-    ``unread`` says why the subject's observation could not be read whole.
+    ``cut`` is whether the subject's counters lack a row that it did not report and all that follows it; ``unread`` says why its observation
+    could not be read whole.
     """
 
     answer: Localised
@@ -44,6 +45,7 @@ class Explained(msgspec.Struct, frozen=True):
     ends: tuple[Line, ...] = ()
     trace: tuple[Line, ...] = ()
     counters: tuple[Line, ...] = ()
+    cut: bool = False
     unread: str = ""
 
 
@@ -52,14 +54,16 @@ def explained(answer: Localised, oracle: Read, subject: Read | None, places: Map
     if subject is None:
         return Explained(answer, answer.row, unread=unread)
     one, other = _parted(answer.row, oracle, subject)
+    cut = any(not each.seen for each in subject.stops)
     if one is None:
-        return Explained(answer, answer.row, counters=tuple(_counters(oracle, subject, places)), unread=unread)
+        return Explained(answer, answer.row, counters=tuple(_counters(oracle, subject, places)), cut=cut, unread=unread)
     if other is None:
         stop = next((each for each in subject.stops if each.row == one.name), None)
         ends = (Line("outcome", _ending(one), sentence(stop.outcome) if stop is not None else "not reached"),)
-        return Explained(answer, one.name, ends, counters=tuple(_counters(oracle, subject, places)), unread=unread)
+        return Explained(answer, one.name, ends, counters=tuple(_counters(oracle, subject, places)), cut=cut, unread=unread)
     return Explained(
-        answer, one.name, tuple(_ends(one, other)), tuple(_trace(one, other, places)), tuple(_counters(oracle, subject, places)), unread
+        answer, one.name, tuple(_ends(one, other)), tuple(_trace(one, other, places)), tuple(_counters(oracle, subject, places)),
+        cut, unread,
     )  # fmt: skip
 
 

@@ -52,16 +52,21 @@ def explained(found: Explained, console: Console) -> None:
     if answer.source:
         console.print(Text.assemble(("  source ", "dim"), safe(answer.source, limit=400)))
     if answer.before:
-        console.print(_two("instructions", _moments(answer), answer))
+        console.print(_two("instructions: function, offset in its body, and the value that each left", _moments(answer), answer))
     for title, lines in (
         (f"row {found.row}" if found.row else "row", found.ends),
         ("witness trace", found.trace),
-        ("counters", found.counters),
+        (_counters(found), found.counters),
     ):
         if lines:
             console.print(_two(title, lines, answer))
     for note in (*answer.notes, *([found.unread] if found.unread else ())):
         console.print(safe(f"note: {note}", "yellow", 1000))
+
+
+def _counters(found: Explained) -> str:
+    who = found.answer.subject_engine or "the subject"
+    return f"counters at the end; {who}'s without the row that it did not end" if found.cut else "counters at the end"
 
 
 def _moments(answer: Localised) -> Iterator[Line]:
