@@ -29,6 +29,8 @@ from diffcheck.wasm.opcodes import BY_NAME
 from diffcheck.wasm.types import FuncType, RefType, ValType, encode_functype
 from diffcheck.wasm.typing import Typed, type_body
 
+ENOUGH_FUEL = 2_000_000_000
+"""More than any program of the corpus takes; one that a fault makes endless is over then."""
 Place = Literal["before", "behind", "instead"]
 FUNCREF = RefType(nullable=True, heap="func")
 CHANGED = {
@@ -208,7 +210,9 @@ def _watched(data: bytes, fault: Planted, artifact: Module, watch: int) -> tuple
     config = wasmtime.Config()
     for feature in ("gc", "exceptions", "wide_arithmetic", "tail_call", "memory64", "multi_memory", "function_references"):
         setattr(config, f"wasm_{feature}", True)
+    config.consume_fuel = True
     store = wasmtime.Store(wasmtime.Engine(config))
+    store.set_fuel(ENOUGH_FUEL)
     edited = Editor(data, fault, artifact, watch).wasm(exports=True)
     exports = wasmtime.Instance(store, wasmtime.Module(store.engine, edited), []).exports(store)
     with contextlib.suppress(wasmtime.Trap, wasmtime.WasmtimeError):
