@@ -269,9 +269,9 @@ class Localiser:
         other = next(each for each in VARIANTS if each != variant)
         if other in self.wrong:
             return
-        side = self._side(self.instrumented(other, search.default, levels), self.subject)
+        made = self.instrumented(other, search.default, levels)
         try:
-            shown = search.shown_by(side, first)
+            shown = search.shown_by(self._side(made, self.subject), self._side(made, self.oracle), first)
         except Spent:
             self.notes.append(f"not confirmed with digest {other!r}: no run was left")
             return

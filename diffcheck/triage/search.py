@@ -97,11 +97,11 @@ class Search:
         limit: int = RAWS,
         take: Take = _UNMEASURED,
     ) -> Logged:
-        if side is not self.oracle:
+        if side.backend is not self.oracle.backend:
             if self.budget.runs >= self.budget.max_runs:
                 raise Spent
             self.budget.runs += 1
-        limits = self.oracle_limits if side is self.oracle else None
+        limits = self.oracle_limits if side.backend is self.oracle.backend else None
         return side.logged(self._parameters(start, step, halt, limit, take), limits)
 
     def first(self, start: int = 0) -> First | None:
@@ -116,7 +116,7 @@ class Search:
             return self.inside(*window) if window is not None else self._ends()
         return self._narrow(start, end)
 
-    def shown_by(self, other: LogSide, first: First) -> Literal["same", "none", "another"]:
+    def shown_by(self, other: LogSide, oracle: LogSide, first: First) -> Literal["same", "none", "another"]:
         """Whether the subject does the same at that event with the other digest: the same, nothing that differs from the oracle, or
         something else that does. WrongDigest where it computes that digest wrong.
         """
@@ -126,11 +126,18 @@ class Search:
             raise WrongDigest("it computes the known answer wrong, or its log contradicts itself")
         if log is not None and log.count < first.event:
             return "another"  # it did not come as far
-        found = log.records(since) if log is not None else ()
-        record = found[-1] if found and found[-1].event == first.event else None
-        if record == first.subject:
-            return "same"
-        return "none" if record == first.oracle else "another"
+        subject, expected = (
+            _last(log, since, first.event),
+            _last(self._ask(oracle, since, 0, first.event + 1).log, since, first.event),
+        )
+        if subject == expected:
+            return "none"
+        if subject is None or first.subject is None:
+            return "same" if subject == first.subject else "another"
+        site = self.made.site(subject.site)
+        digests = site is not None and site.role == "range"  # each variant digests a range by its own instructions
+        same = subject.site == first.subject.site and (digests or subject.value == first.subject.value)
+        return "same" if same else "another"
 
     def oracle_record(self, event: int, limits: Limits) -> Record | None:
         """The oracle's record of an event, run in one of its variants."""
@@ -250,3 +257,9 @@ def _step(start: int, end: int) -> int:
 
 def _kind(outcome: Outcome) -> str:
     return outcome.kind if isinstance(outcome, Trapped) else sentence(outcome)
+
+
+def _last(log: Log | None, since: int, event: int) -> Record | None:
+    """The record of an event that a log ends with; None where it ends before."""
+    found = log.records(since) if log is not None else ()
+    return found[-1] if found and found[-1].event == event else None
