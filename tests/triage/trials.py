@@ -89,7 +89,7 @@ class Bench:
         self.host = backend.Host(reactor, folder)
         self.oracle = backend.create("wasmtime", {})
         self.inner = backend.create("wasmtime", {})
-        self.request = Request((), subject="wasmtime", mode="capsule", deadline_s=60.0)
+        self.request = Request((), subject="wasmtime", mode="capsule", deadline_s=15.0)
         self.rng, self.words, self.everywhere = random.Random(seed), words, everywhere
         found = (path for folder in FOLDERS for path in (CORPUS / folder).glob("*.wasm"))
         self.programs = sorted(str(path) for path in found if path.stat().st_size <= largest)
