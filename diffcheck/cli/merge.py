@@ -38,7 +38,7 @@ def command(
         with process.locked(Path(reports)):
             results.tell(report, Path(reports), named)
         return exit_code(report)
-    process.write_atomically(output, json_.encode(report))
+    process.write_atomically(output, json_.pieces(report))
     files.write_all(report, named.items(), life.lives(report, Path(reports)))
     with contextlib.suppress(BrokenPipeError):
         console.render(report, words.console(), stored=output)

@@ -20,7 +20,7 @@ from diffcheck.errors import ReportError
 from diffcheck.text import visible
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _PREFIX = "diffcheck-private-"
@@ -107,17 +107,19 @@ def read_output_file(path: str | os.PathLike[str], cap_bytes: int) -> bytes | Un
     return bytes(data)
 
 
-def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
+def write_atomically(path: str | os.PathLike[str], data: bytes | Iterable[bytes]) -> None:
     """Write a file that is there whole or not at all; ReportError if that fails, and then nothing new is left behind.
 
-    A link is followed; what is not a regular file (/dev/stdout, a FIFO) is written to and not replaced.
+    A link is followed; what is not a regular file (/dev/stdout, a FIFO) is written to and not replaced. Pieces are asked for one by
+    one, so that they need not be in memory together.
     """
     target = Path(path)
+    pieces = (data,) if isinstance(data, bytes) else data
     try:
         if _is_special(target):
-            _write_through(target, data)
+            _write_through(target, pieces)
             return
-        _replace(Path(os.path.realpath(target)), data)
+        _replace(Path(os.path.realpath(target)), pieces)
     except OSError as error:
         other = (visible(error.strerror or str(error)), "choose another place to write to")
         reason, hint = _WRITE_REASONS.get(error.errno or 0, other)
@@ -138,11 +140,11 @@ _WRITE_REASONS = {
 }
 
 
-def _write_through(target: Path, data: bytes) -> None:
+def _write_through(target: Path, pieces: Iterable[bytes]) -> None:
     # Opening a FIFO without a reader would wait for one for ever; without blocking it fails (ENXIO).
     with os.fdopen(os.open(target, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC), "wb") as stream:
         os.set_blocking(stream.fileno(), True)
-        stream.write(data)
+        stream.writelines(pieces)
 
 
 def check_folder(folder: Path) -> None:
@@ -180,14 +182,13 @@ def _remove_unfinished(folder: Path) -> None:
                     os.close(descriptor)
 
 
-def _replace(target: Path, data: bytes) -> None:
+def _replace(target: Path, pieces: Iterable[bytes]) -> None:
     _remove_unfinished(target.parent)
     temporary, descriptor = _temporary(target.parent)
     try:
-        with open(descriptor, "wb", buffering=0) as file:  # noqa: PTH123 - a descriptor
-            view = memoryview(data)
-            while view:
-                view = view[file.write(view) :]
+        with open(descriptor, "wb") as file:  # noqa: PTH123 - a descriptor
+            file.writelines(pieces)
+            file.flush()
             os.fsync(file.fileno())
         temporary.replace(target)
     except BaseException:

@@ -41,11 +41,18 @@ _SEVERITY: Final = ("diverge", "flaky", "inconclusive", "known", "agree", "skipp
 
 def render(report: Report, lives: Mapping[str, Life] = _NOTHING_KNOWN) -> bytes:
     """The page; ``lives`` has what is known of clusters by signature, where there are a baseline or earlier runs."""
+    return b"".join(pieces(report, lives))
+
+
+def pieces(report: Report, lives: Mapping[str, Life] = _NOTHING_KNOWN) -> Iterator[bytes]:
+    """The same in parts, a case at a time."""
     found = clusters(report)
     head, found_place, tail = _frame(report, found, lives).encode().partition(_HERE)
     if not found_place:
         raise RuntimeError("the template has no place for the data")
-    return b"".join((head, *_data(report, found, lives), tail))
+    yield head
+    yield from _data(report, found, lives)
+    yield tail
 
 
 def _data(report: Report, found: tuple[Cluster, ...], lives: Mapping[str, Life]) -> Iterator[bytes]:

@@ -14,12 +14,17 @@ from diffcheck.text import visible
 from diffcheck.verdict import Report
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 FILE_NAME: Final = "report.json"
 SCHEMA_ID: Final = f"urn:diffcheck:{SCHEMA}"
 _DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 _CAP_BYTES: Final = 1 << 30
+_NO_CASES: Final = b'\n  "cases": []'
+_FIRST: Final = b'\n  "cases": [\n    '
+_NEXT: Final = b",\n    "
+_LAST: Final = b"\n  ]"
 
 
 class _Head(msgspec.Struct):
@@ -30,7 +35,19 @@ class _Head(msgspec.Struct):
 
 def encode(report: Report) -> bytes:
     """The report as indented JSON with a line break at its end."""
-    return msgspec.json.format(msgspec.json.encode(report), indent=2) + b"\n"
+    return b"".join(pieces(report))
+
+
+def pieces(report: Report) -> Iterator[bytes]:
+    """The same in parts, a case at a time: of a large run the whole would be the most that is ever in memory."""
+    frame = msgspec.json.format(msgspec.json.encode(msgspec.structs.replace(report, cases=())), indent=2)
+    head, _, tail = frame.partition(_NO_CASES)
+    yield head
+    for at, case in enumerate(report.cases):
+        yield _FIRST if not at else _NEXT
+        # No string has a line break in it, so these are the indentation's.
+        yield msgspec.json.format(msgspec.json.encode(case), indent=2).replace(b"\n", b"\n    ")
+    yield (_LAST if report.cases else _NO_CASES) + tail + b"\n"
 
 
 def prepare(folder: Path) -> None:
@@ -48,7 +65,7 @@ def write(report: Report, folder: Path) -> Path:
     """Write ``report.json`` to ``folder``, which is made where it is missing; raises ``ReportError``."""
     path = folder / FILE_NAME
     prepare(folder)
-    process.write_atomically(path, encode(report))
+    process.write_atomically(path, pieces(report))
     return path
 
 

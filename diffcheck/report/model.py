@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
@@ -34,6 +34,7 @@ class Collector:
         self._finished: RunFinished | None = None
         self._findings: tuple[EngineFinding, ...] = ()
         self._cases: dict[str, CaseReport] = {}
+        self._known: dict[Any, Any] = {}
 
     def take(self, event: Event) -> None:
         """Note what ``event`` says."""
@@ -45,9 +46,19 @@ class Collector:
             case EngineProbed(findings):
                 self._findings = findings
             case CaseFinished(report):
-                self._cases[report.case] = report
+                self._cases[report.case] = self._sharing(report)
             case RunFinished():
                 self._finished = event
+
+    def _sharing(self, report: CaseReport) -> CaseReport:
+        """The report with the passes that were not applicable and the counts that other cases have as well held once for all."""
+        passes = tuple(
+            msgspec.structs.replace(each, agreement=self._known.setdefault(each.agreement, each.agreement))
+            if each.applicable
+            else self._known.setdefault(each, each)
+            for each in report.passes
+        )
+        return msgspec.structs.replace(report, passes=passes, rows=self._known.setdefault(report.rows, report.rows))
 
     @property
     def any_finished(self) -> bool:
