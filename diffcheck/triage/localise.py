@@ -139,6 +139,7 @@ class Localiser:
             )
         if watched.found is None:
             why = f"the engines do not differ on the capsule: {report.verdict}" + (f" ({report.reason})" if report.reason else "")
+            why += "; what the untouched file shows alone (the direct pass) cannot be seen by instrumenting it"
             return self._answer("none", why=why, row_runs=other.cost.executions)
         first, last = watched.found
         row = report.divergences[0].where.row if report.divergences else ""

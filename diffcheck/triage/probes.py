@@ -272,8 +272,13 @@ class Helpers:
           i32.const 0 i64.const {_PATTERN_COUNT} i64.store $rec offset={log.COUNT_AT}
           i32.const 0 i64.const {SEED_A} i64.store $rec offset={log.LANE_AT}
           {calls}
+          i32.const 1 local.set $at
           loop $more
-            i32.const {_FED_SITE} i32.const 0 i64.load $rec offset={log.LANE_AT} call $note
+            local.get $at {own["times8"]} local.get $at {own["plus32"]} i32.const 7 {own["plus32"]} local.tee $at
+            local.get $at {own["times16"]} {own["plus32"]}
+            local.get $at i32.const {_BOUND} {own["below"]} {own["plus32"]}
+            local.get $at i32.const {_BOUND} {own["within"]} {own["plus32"]}
+            i32.const 0 i64.load $rec offset={log.LANE_AT} call $note
             local.get $turn i64.const 1 {own["plus64"]} local.tee $turn i64.const {_FED} {own["reached"]}
             if else br $more end
           end
@@ -434,15 +439,20 @@ _PATTERN: Final = (
 
 
 _FED: Final = 400
-_FED_SITE: Final = 99
-"""So many events more in the known answer, whose values are the digest so far: values of all kinds, for an engine that is wrong in few."""
+_BOUND: Final = 0x5000_0000
+"""So many events more in the known answer, whose values are the digest so far and whose sites come of what the log computes its
+addresses by: values of all kinds, for an engine that is wrong in few.
+"""
 
 
 def known_answer(variant: Variant) -> int:
     """What the beginning computes over its pattern."""
     lane = mix(variant, ((at + 1, value) for at, (_, value) in enumerate(_PATTERN)))
+    word = 1
     for _ in range(_FED):
-        lane = mix(variant, ((_FED_SITE, lane),), lane)
+        word = (9 * word + 7) % (1 << 32)
+        site = (17 * word + (word < _BOUND) + (word <= _BOUND)) % (1 << 32)
+        lane = mix(variant, ((site, lane),), lane)
     count = _PATTERN_COUNT + len(_PATTERN) + _FED
     return (lane ^ count if variant == "rotate" else lane + count) & _MASK
 
