@@ -23,8 +23,10 @@ _AHEAD: Final = 4096
 """Pages that the blocks of a run have together, at most: 256 MiB."""
 _LARGEST: Final = 512
 """Pages of a block where there are few of them."""
-_ERROR: Final = 14
-"""Pages that one run takes and another one did not that ended at the same place (seen: kilnd 0.4.4 up to 150 KiB, wasmtime in Python 800 KiB)."""
+_ERROR: Final = 18
+"""Pages that one run takes and another one did not that ended at the same place (seen: kilnd 0.4.4 up to 150 KiB, wasmtime in Python 1.3 MiB)."""
+_SHARE: Final = 0.3
+"""As much of a block is taken for an error in any case."""
 _MARGIN: Final = 1024
 """Pages that a run takes at its beginning over this process's own size (see ``process.Ended.peak_bytes``): more than an engine had while it
 compiled and gave back before it ran.
@@ -75,4 +77,5 @@ class Gauge:
         self.works = not isinstance(ran.outcome, OutOfMemory) and more > -_MORE / 2
         if not self.works:
             return None
-        return max(0, math.ceil((more - _ERROR) / ran.block)), max(0, math.floor((more + _ERROR) / ran.block))
+        error = max(_ERROR, ran.block * _SHARE)
+        return max(0, math.ceil((more - error) / ran.block)), max(0, math.floor((more + error) / ran.block))
