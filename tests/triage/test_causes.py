@@ -60,7 +60,7 @@ def test_one_instruction_that_goes_wrong_in_two_artifacts_is_one_cause(tmp_path,
     for name, text, row in (("plain", PLAIN, "run_row_0"), ("deep", DEEP, "run_row_1")):
         plan = plans.make(case_of(Wanted(str(artifact(tmp_path, name, text)))), request, oracle, oracle, inner, host)
         planted = replace(draw(random.Random(1), plan.module, plan.artifact, "integer"), divisor=1, residue=0, skip=0)
-        subject = FaultyBackend(inner, planted.fault(plan.module), words=True)
+        subject = FaultyBackend(inner, planted.fault(plan.module), words=False)
         told.append(causes.cause(causes.localised(plan, request, oracle, subject, host, row)))
     oracle.close()
     inner.close()
