@@ -86,7 +86,7 @@ def items(wrong: Wrong, number: int, made: Sequence[Plan], real: Oracle, oracle:
     found = []
     for plan, signatures in seen:
         for signature, row in signatures.items():
-            answer = causes.localised(plan, REQUEST, real, FaultyBackend(inner, wrong.fault(), words=True), host, row)
+            answer = causes.localised(plan, REQUEST, real, FaultyBackend(inner, wrong.fault(), words=False), host, row)
             cause = causes.cause(answer) if answer is not None else ""
             found.append(Item(number, plan.case.id, signature, cause, cause.startswith(f"{wrong.instruction} ")))
     return found
