@@ -251,7 +251,7 @@ class Localiser:
         first = self._first(search)
         if first is None:
             return self._gone(rows, search)
-        if first.event < 0:
+        if first.event < 0 or (first.event == 0 and first.subject is None):
             return self._row(
                 rows,
                 f"the subject {sentence(first.subject_outcome)} before the first event: there is no execution to localise in; `diffcheck reduce` finds what it takes",
