@@ -141,6 +141,7 @@ def _events(
     *, probe: bool = True,
 ) -> Iterator[Event]:  # fmt: skip
     ordered = longest_first(items, request.times_ns)
+    probe = probe and request.mode != "capsule"  # the probe's programs are run as they are
     if request.cluster:
         from diffcheck.runner.cluster import Cluster  # noqa: PLC0415 - Dask, only where it is asked for
 
