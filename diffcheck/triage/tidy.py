@@ -6,7 +6,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Final
 
 from diffcheck.wasm.code import instructions, read_locals
-from diffcheck.wasm.encode import encode, encode_locals
+from diffcheck.wasm.encode import encode, encode_locals, plain
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,10 +34,10 @@ def tidy(body: bytes, params: int) -> bytes:
 
 def _once(body: bytes) -> bytes:
     start = read_locals(body).end
-    kept: list[Instruction] = []
+    kept: list[tuple[Instruction, bytes]] = []
     reads = Counter(each.immediates[0] for each in instructions(body, start=start) if each.name == "local.get")
     for each in _living(instructions(body, start=start)):
-        before = kept[-1] if kept else None
+        before = kept[-1][0] if kept else None
         if each.name == "nop":
             continue
         if before is not None and (
@@ -46,9 +46,11 @@ def _once(body: bytes) -> bytes:
                 and reads[each.immediates[0]] == 1)
         ):  # fmt: skip
             kept.pop()
+        elif before is not None and each.name == "drop" and before.name == "local.tee":
+            kept[-1] = before._replace(name="local.set"), plain("local.set", *before.immediates)
         else:
-            kept.append(each)
-    return body[:start] + b"".join(body[each.offset : each.end] for each in kept)
+            kept.append((each, body[each.offset : each.end]))
+    return body[:start] + b"".join(code for _, code in kept)
 
 
 def _living(code: Iterator[Instruction]) -> Iterator[Instruction]:

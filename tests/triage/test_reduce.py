@@ -62,6 +62,11 @@ def test_tidying_knows_blocks_in_dead_code() -> None:
     assert tidy(body, 0) == b"\x00" + b"\x02\x40\x0c\x00\x0b" + b"\x0b"
 
 
+def test_tidying_takes_a_local_out_that_is_set_and_got_once() -> None:
+    # (local i32) i32.const 7, local.tee 0, drop, local.get 0, end
+    assert tidy(b"\x01\x01\x7f" + b"\x41\x07\x22\x00\x1a\x20\x00" + b"\x0b", 0) == b"\x00" + b"\x41\x07" + b"\x0b"
+
+
 def test_tidying_takes_a_local_out_that_only_carries_a_value() -> None:
     # (local i32) i32.const 7, local.set 0, local.get 0, end
     assert tidy(b"\x01\x01\x7f" + b"\x41\x07\x21\x00\x20\x00" + b"\x0b", 0) == b"\x00" + b"\x41\x07" + b"\x0b"
