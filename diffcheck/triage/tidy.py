@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Final
 
+import msgspec
+
 from diffcheck.wasm.code import instructions, read_locals
 from diffcheck.wasm.encode import encode, encode_locals, plain
 
@@ -47,7 +49,7 @@ def _once(body: bytes) -> bytes:
         ):  # fmt: skip
             kept.pop()
         elif before is not None and each.name == "drop" and before.name == "local.tee":
-            kept[-1] = before._replace(name="local.set"), plain("local.set", *before.immediates)
+            kept[-1] = msgspec.structs.replace(before, name="local.set"), plain("local.set", *before.immediates)
         else:
             kept.append((each, body[each.offset : each.end]))
     return body[:start] + b"".join(code for _, code in kept)
