@@ -35,6 +35,7 @@ _LOST: Final = 8
 _LEAST_S: Final = 1.5
 _TIMES: Final = 6.0
 _SHARE: Final = 0.7
+_LAST_SHARE: Final = 0.05
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(w.Answer).decode
 
@@ -48,13 +49,15 @@ class Budget:
 
     def __init__(self, seconds: float | None, stopped: Callable[[], bool] = lambda: False, begun: float | None = None) -> None:
         begun = time.monotonic() if begun is None else begun
+        self.seconds = seconds
         self.until = self._end = begun + seconds if seconds is not None else None
         self.stopped = stopped
 
     def reserve(self, seconds: float) -> None:
-        """Leave so much time for what comes last, at most a third of what is left; the last call counts."""
+        """Leave so much time for what comes last, a twentieth of all at least, at most a third of what is left; the last call counts."""
         if self._end is not None:
-            self.until = self._end - min(seconds, max(0.0, self._end - time.monotonic()) / 3)
+            wanted = max(seconds, _LAST_SHARE * (self.seconds or 0.0))
+            self.until = self._end - min(wanted, max(0.0, self._end - time.monotonic()) / 3)
 
     def release(self) -> None:
         """What comes last may take the time that was left for it."""
