@@ -50,6 +50,7 @@ class Display:
             case RunStarted():
                 self._start(event)
             case CaseStarted(case):
+                self._begin_bar()
                 self._working[case] = None
                 self._update()
             case CaseFinished(report):
@@ -65,11 +66,15 @@ class Display:
             self._console.print(notice(event.notice))
         what = f"{plural(event.total, 'case')}, {plural(event.jobs, 'job')}: "
         self._console.print(Text(f"{what}{words.engine(event.subject)} against {words.engine(event.oracle)}"))
-        if not self._plain:
-            bar = BarColumn(bar_width=max(8, self._console.width // 4), complete_style="cyan", finished_style="green")
-            self._progress = Progress(bar, _Count(), _Pace(), _Working(), console=self._console, transient=True)
-            self._progress.add_task("", total=event.total, working="")
-            self._progress.start()
+
+    def _begin_bar(self) -> None:
+        """Not before the first case: the bar has a thread of its own, and a process with two does not fork its workers."""
+        if self._plain or self._progress is not None:
+            return
+        bar = BarColumn(bar_width=max(8, self._console.width // 4), complete_style="cyan", finished_style="green")
+        self._progress = Progress(bar, _Count(), _Pace(), _Working(), console=self._console, transient=True)
+        self._progress.add_task("", total=self._total, completed=self._done, working="")
+        self._progress.start()
 
     def _finished(self, report: CaseReport) -> None:
         width = len(str(self._total))
