@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from diffcheck.runner.side import Ran
 
 
-_LONGER_BYTES: Final = 16 << 20
-"""How much longer than the oracle's a stream may be that is put together: no number of passes would fetch more."""
+_LONGER_BYTES: Final = 2 << 20
+"""How much longer than the oracle's a stream may be that is put together: over a thousand windows, digested in half a second."""
 
 
 class Images:
