@@ -6,6 +6,7 @@ import fcntl
 import os
 import signal
 import sys
+import tempfile
 from pathlib import Path
 
 import msgspec
@@ -45,7 +46,7 @@ def main() -> int:
 
 
 def _engine(reactor: Reactor) -> str:
-    pids = Path(f"/tmp/kept-{os.getpid()}")
+    pids = Path(tempfile.gettempdir()) / f"kept-{os.getpid()}"
     child = reactor.start(["/bin/sh", "-c", f"({LEAVING}) > {pids}"], env={"PATH": os.environ["PATH"]}, deadline_s=100)
     while not pids.exists() or len(pids.read_text().split()) < 2:
         reactor.pump(0.01)
