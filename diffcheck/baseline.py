@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import re
 import tomllib
 from datetime import date
 from typing import TYPE_CHECKING, Final
@@ -12,7 +11,7 @@ import msgspec
 
 from diffcheck import process
 from diffcheck.errors import ConfigError
-from diffcheck.text import plural, visible
+from diffcheck.text import plural, toml_string, visible
 from diffcheck.verdict import BaselineReport, Standing, totals, worst
 
 if TYPE_CHECKING:
@@ -152,42 +151,25 @@ def render(baseline: Baseline) -> str:
 
 
 def _table(entry: Entry) -> str:
-    lines = ["", "[[known]]", f"signature = {quoted(entry.signature)}"]
+    lines = ["", "[[known]]", f"signature = {toml_string(entry.signature)}"]
     lines += [
-        f"{key} = {quoted(value)}" for key, value in (("what", entry.what), ("issue", entry.issue), ("note", entry.note)) if value
+        f"{key} = {toml_string(value)}"
+        for key, value in (("what", entry.what), ("issue", entry.issue), ("note", entry.note))
+        if value
     ]
-    lines += ["cases = [", *(f"  {quoted(case)}," for case in sorted(set(entry.cases))), "]"]
+    lines += ["cases = [", *(f"  {toml_string(case)}," for case in sorted(set(entry.cases))), "]"]
     for key, values in (("modes", entry.modes), ("rows", entry.rows)):
         if values:
-            lines.append(f"{key} = [{', '.join(map(quoted, sorted(set(values))))}]")
+            lines.append(f"{key} = [{', '.join(map(toml_string, sorted(set(values))))}]")
     for key, engine in (("since", entry.since), ("fixed", entry.fixed)):
         if engine is not None:
-            parts = (f"{name} = {quoted(getattr(engine, name))}" for name in Engine.__struct_fields__)
+            parts = (f"{name} = {toml_string(getattr(engine, name))}" for name in Engine.__struct_fields__)
             lines.append(f"{key} = {{ {', '.join(parts)} }}")
     if entry.expires is not None:
         lines.append(f"expires = {entry.expires.isoformat()}")
     if entry.flaky:
         lines.append("flaky = true")
     return "\n".join(lines) + "\n"
-
-
-_ESCAPES: Final = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\t": "\\t", "\r": "\\r", "\b": "\\b", "\f": "\\f"}
-_SPECIAL: Final = re.compile(r'[\\"\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]')
-
-
-def quoted(text: str) -> str:
-    """A TOML basic string that is read back as ``text``; controls and marks that turn text around are escaped, a lone surrogate,
-    which TOML cannot hold, is written as the text of its escape.
-    """
-    return f'"{_SPECIAL.sub(_escape, text)}"'
-
-
-def _escape(match: re.Match[str]) -> str:
-    char = match[0]
-    if char in _ESCAPES:
-        return _ESCAPES[char]
-    surrogate = "\ud800" <= char <= "\udfff"
-    return ("\\" if surrogate else "") + f"\\u{ord(char):04X}"
 
 
 # A run against it.

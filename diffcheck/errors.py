@@ -22,6 +22,11 @@ class DiffcheckError(Exception):
         super().__init__(message)
         self.hint = hint
 
+    @property
+    def line(self) -> str:
+        """The sentence and the hint, where there is one, in a line."""
+        return f"{self}; {self.hint}" if self.hint else str(self)
+
 
 class ArtifactError(DiffcheckError):
     """A WebAssembly binary that cannot be used; ``offset`` is the byte offset in the file where that was seen."""

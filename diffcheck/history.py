@@ -14,7 +14,7 @@ import msgspec
 
 from diffcheck.errors import ReportError
 from diffcheck.observation import Cost
-from diffcheck.text import duration, size, visible
+from diffcheck.text import duration, encodable, size, visible
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -115,11 +115,13 @@ def add(path: Path, report: Report) -> None:
     """Add a run; the same run is not added twice, since a stored report may be rendered again."""
     with opened(path) as connection, connection:  # commits, or rolls back
         connection.execute("BEGIN IMMEDIATE")
-        run = tuple(_text(each) for each in (report.started, report.subject.name, report.subject.version, report.subject.sha256))
+        run = tuple(
+            encodable(each) for each in (report.started, report.subject.name, report.subject.version, report.subject.sha256)
+        )
         same = connection.execute("SELECT 1 FROM runs WHERE (started, subject, version, sha256) = (?, ?, ?, ?)", run)
         if same.fetchone() is not None:
             return
-        oracle = _text(f"{report.oracle.name} {report.oracle.version}")
+        oracle = encodable(f"{report.oracle.name} {report.oracle.version}")
         number = connection.execute(
             "INSERT INTO runs (started, subject, version, sha256, oracle) VALUES (?, ?, ?, ?, ?)", (*run, oracle)
         ).lastrowid
@@ -128,14 +130,9 @@ def add(path: Path, report: Report) -> None:
         connection.execute("DELETE FROM runs WHERE id <= (SELECT max(id) FROM runs) - ?", (KEPT,))
 
 
-def _text(value: str) -> str:
-    """What SQLite takes: a lone surrogate cannot be encoded."""
-    return value.encode("utf-8", "backslashreplace").decode()
-
-
 def _name(connection: sqlite3.Connection, name: str) -> int:
-    connection.execute("INSERT OR IGNORE INTO names (name) VALUES (?)", (_text(name),))
-    (number,) = connection.execute("SELECT id FROM names WHERE name = ?", (_text(name),)).fetchone()
+    connection.execute("INSERT OR IGNORE INTO names (name) VALUES (?)", (encodable(name),))
+    (number,) = connection.execute("SELECT id FROM names WHERE name = ?", (encodable(name),)).fetchone()
     return int(number)
 
 
@@ -162,7 +159,7 @@ def nights(path: Path, case: str = "", last: int = KEPT) -> dict[str, list[Night
     found: dict[str, list[Night]] = {}
     where = "WHERE ? IN ('', n.name) AND c.run > (SELECT max(id) FROM runs) - ? ORDER BY c.run, n.name"
     with opened(path) as connection:
-        for *row, name in connection.execute(f"{_NIGHTS}{where}", (_text(case), last)):
+        for *row, name in connection.execute(f"{_NIGHTS}{where}", (encodable(case), last)):
             row[6] = tuple(row[6].split())
             found.setdefault(name, []).append(Night(*row))
     return found

@@ -240,7 +240,7 @@ def _told(found: Artifact, module: wasm.Module, stubs: Sequence[Stub], calls: Se
 
 
 def _words(error: DiffcheckError) -> str:
-    return visible(f"{error}; {error.hint}" if error.hint else str(error), 500)
+    return visible(error.line, 500)
 
 
 __all__ = ["Artifact", "Given", "Import", "Request", "Survey", "survey"]

@@ -21,7 +21,7 @@ from diffcheck.capsule.stubs import OUT_OF_SCOPE
 from diffcheck.casefile import ARTIFACT_CAP, read_regular
 from diffcheck.errors import ArtifactError, ConfigError, EngineMissingError, ReportError
 from diffcheck.rows import choose, signature
-from diffcheck.text import decode, plural, visible
+from diffcheck.text import decode, plural, toml_string, visible
 from diffcheck.wasm import component
 from diffcheck.wasm import module as wasm
 
@@ -283,7 +283,7 @@ def _rows(names: Sequence[str], why_none: str) -> Iterator[str]:
         yield "# rows = []"
         return
     yield "rows = ["
-    yield from (f"  {_quoted(each)}," for each in names)
+    yield from (f"  {toml_string(each)}," for each in names)
     yield "]"
 
 
@@ -300,12 +300,6 @@ def _others(module: Module, called: set[int]) -> Iterator[str]:
     yield from (f"#   {visible(each.name)}{signature(module.function_type(each.index))}" for each in own[:_MAX_SHOWN])
     if len(own) > _MAX_SHOWN:
         yield f"#   and {len(own) - _MAX_SHOWN:,} more"
-
-
-def _quoted(text: str) -> str:
-    """A basic string of TOML, in ASCII."""
-    plain = {'"': '\\"', "\\": "\\\\"}
-    return '"' + "".join(plain.get(each) or (each if " " <= each <= "~" else f"\\U{ord(each):08x}") for each in text) + '"'
 
 
 # On the fly.

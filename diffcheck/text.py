@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
+from typing import Final
 
 _MAX_NAME = 200
 _UNSAFE_CATEGORIES = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
@@ -39,6 +41,30 @@ def _escape(code: int) -> str:
     if code <= 0xFF:  # noqa: PLR2004 - the last code point that two hex digits hold
         return f"\\x{code:02x}"
     return f"\\u{code:04x}" if code <= 0xFFFF else f"\\U{code:08x}"  # noqa: PLR2004 - the last of the basic plane
+
+
+def encodable(text: str) -> str:
+    """A name as UTF-8 can hold it: lone surrogates, as of file names that are no text, are written as their escapes."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+_TOML: Final = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\t": "\\t", "\r": "\\r", "\b": "\\b", "\f": "\\f"}
+_NOT_IN_TOML: Final = re.compile(r'[\\"\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]')
+
+
+def toml_string(text: str) -> str:
+    """A TOML basic string that is read back as ``text``; controls and marks that turn text around are escaped, a lone surrogate,
+    which TOML cannot hold, is written as the text of its escape.
+    """
+    return f'"{_NOT_IN_TOML.sub(_toml_escape, text)}"'
+
+
+def _toml_escape(match: re.Match[str]) -> str:
+    char = match[0]
+    if char in _TOML:
+        return _TOML[char]
+    surrogate = "\ud800" <= char <= "\udfff"
+    return ("\\" if surrogate else "") + f"\\u{ord(char):04X}"
 
 
 def plural(count: int, noun: str, many: str = "") -> str:

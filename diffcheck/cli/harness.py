@@ -56,6 +56,6 @@ def command(backend: str, rows: tuple[str, ...], schema: Any, **given: Any) -> i
     try:
         harness.run(wanted, schema, os.environ, lambda line: click.echo(f"note: {visible(line, 2000)}", err=True))
     except DiffcheckError as error:  # one line, hint and all: it appears among witness's own
-        click.echo(f"error: {visible('; '.join(filter(None, (str(error), error.hint))), 2000)}", err=True)
+        click.echo(f"error: {visible(error.line, 2000)}", err=True)
         return error.exit_code
     return 0

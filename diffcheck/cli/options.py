@@ -31,7 +31,7 @@ class _Size(_SizeBase):
         try:
             return config.parse_size(str(value))
         except ConfigError as error:
-            self.fail(f"{error}; {error.hint}", param, ctx)
+            self.fail(error.line, param, ctx)
 
 
 class _Checked(_TextBase):
@@ -44,7 +44,7 @@ class _Checked(_TextBase):
         try:
             self._check(str(value))
         except ConfigError as error:
-            self.fail(f"{error}; {error.hint}", param, ctx)
+            self.fail(error.line, param, ctx)
         return str(value).strip()
 
 

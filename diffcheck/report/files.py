@@ -11,7 +11,7 @@ from diffcheck.errors import ReportError
 from diffcheck.text import visible
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Mapping
 
     from diffcheck.report.page import Life
     from diffcheck.verdict import Report
@@ -56,17 +56,11 @@ def write_all(report: Report, targets: Iterable[tuple[str, Path]], lives: Mappin
 
 def write(report: Report, name: str, path: Path, lives: Mapping[str, Life] | None = None) -> None:
     """Write the report in the format of that name; ``lives`` is what is known of clusters, which the page shows."""
-    process.write_atomically(path, _pieces(report, lives) if name == "html" else render(report, name, lives))
-
-
-def _pieces(report: Report, lives: Mapping[str, Life] | None) -> Iterator[bytes]:
-    from diffcheck.report import html  # noqa: PLC0415 - Jinja, only where it is asked for
-
-    return html.pieces(report, lives or {})
-
-
-def render(report: Report, name: str, lives: Mapping[str, Life] | None = None) -> bytes:
-    """The report in the format of that name."""
     module = import_module(f"diffcheck.report.{FORMATS[name]}")
-    data: bytes = module.render(report, lives) if lives and name == "html" else module.render(report)
+    process.write_atomically(path, module.pieces(report, lives or {}) if name == "html" else module.render(report))
+
+
+def render(report: Report, name: str) -> bytes:
+    """The report in the format of that name."""
+    data: bytes = import_module(f"diffcheck.report.{FORMATS[name]}").render(report)
     return data

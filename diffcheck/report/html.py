@@ -1,9 +1,8 @@
 """The HTML page: one file that works from disk and asks the network for nothing.
 
 The template says what stands once (totals, charts, engine findings, lists); clusters and cases are JSON that the page's script
-shows as text, a part at a time. A content security policy with the digests of our own script and style is the second
-wall: even where a
-name came through as markup, nothing of it would run or be fetched.
+shows as text, a part at a time. A content security policy with the digests of our own script and style is the second wall: even
+where a name came through as markup, nothing of it would run or be fetched.
 """
 
 from __future__ import annotations

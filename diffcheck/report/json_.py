@@ -41,7 +41,9 @@ def encode(report: Report) -> bytes:
 def pieces(report: Report) -> Iterator[bytes]:
     """The same in parts, a case at a time: of a large run the whole would be the most that is ever in memory."""
     frame = msgspec.json.format(msgspec.json.encode(msgspec.structs.replace(report, cases=())), indent=2)
-    head, _, tail = frame.partition(_NO_CASES)
+    head, found, tail = frame.partition(_NO_CASES)
+    if not found:
+        raise RuntimeError("the report has no place for its cases")
     yield head
     for at, case in enumerate(report.cases):
         yield _FIRST if not at else _NEXT

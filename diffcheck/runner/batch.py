@@ -108,7 +108,7 @@ def answer(batch: Batch, parent: int | None = None) -> Answered:
     try:
         engines = choose(batch.request)
     except DiffcheckError as error:
-        return Answered(refused=f"{error}; {error.hint}" if error.hint else str(error))
+        return Answered(refused=error.line)
     for role, wanted, found in (
         ("subject", batch.subject, engines.subject_identity),
         ("oracle", batch.oracle, engines.oracle_identity),
@@ -142,7 +142,7 @@ def main() -> None:
     try:
         told = answer(batch, int(sys.argv[1]))
     except DiffcheckError as error:
-        told = Answered(refused=f"{error}; {error.hint}" if error.hint else str(error))
+        told = Answered(refused=error.line)
     sys.stdout.buffer.write(_encoded(told))
 
 

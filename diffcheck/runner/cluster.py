@@ -114,7 +114,7 @@ class Cluster:
                 batch.append(_carried(case))
                 size += len(batch[-1].artifact) + len(batch[-1].manifest)
             except (CaseError, ArtifactError) as error:
-                reason = f"{error}; {error.hint}" if error.hint else str(error)
+                reason = error.line
                 yield CaseFinished(skipped(case, reason, self._expected_of(error)))
         return tuple(batch)
 

@@ -17,7 +17,7 @@ import msgspec
 from diffcheck import __version__
 from diffcheck.casefile import read_regular
 from diffcheck.errors import ConfigError, DiffcheckError, ReportError
-from diffcheck.text import visible
+from diffcheck.text import encodable, visible
 from diffcheck.verdict import CaseReport, EngineFinding
 from diffcheck.witness import manifest_path
 
@@ -70,7 +70,7 @@ class Journal:
     def add(self, report: CaseReport) -> None:
         """Note that a case is done."""
         with _told(self._path):
-            self._connection.execute("UPDATE cases SET report = ? WHERE name = ?", (_encode(report), _name(report.case)))
+            self._connection.execute("UPDATE cases SET report = ? WHERE name = ?", (_encode(report), encodable(report.case)))
 
     def probed(self, findings: tuple[EngineFinding, ...]) -> None:
         """Note what the probes found."""
@@ -86,7 +86,7 @@ class Journal:
         """The reports of the cases that were done when it was opened, one at a time."""
         for name in self.resumed:
             with _told(self._path):
-                (data,) = self._connection.execute("SELECT report FROM cases WHERE name = ?", (_name(name),)).fetchone()
+                (data,) = self._connection.execute("SELECT report FROM cases WHERE name = ?", (encodable(name),)).fetchone()
                 report = msgspec.msgpack.decode(data, type=CaseReport)
             yield report
 
@@ -105,7 +105,7 @@ def begin(path: Path, own: Head, items: Sequence[Item]) -> Journal:
             for statement in _SCHEMA:
                 connection.execute(statement)
             connection.execute("INSERT INTO head VALUES ('head', ?)", (_encode(own),))
-            connection.executemany("INSERT INTO cases VALUES (?, ?, NULL)", ((_name(item.id), source(item)) for item in items))
+            connection.executemany("INSERT INTO cases VALUES (?, ?, NULL)", ((encodable(item.id), source(item)) for item in items))
         stack.pop_all()
     return Journal(path, connection, own.started, ())
 
@@ -127,7 +127,7 @@ def resume(path: Path, own: Head, items: Sequence[Item]) -> Journal | None:
         _same_cases(connection, items)
         done = {name for (name,) in connection.execute("SELECT name FROM cases WHERE report IS NOT NULL")}
         stack.pop_all()
-    return Journal(path, connection, stored.started, tuple(item.id for item in items if _name(item.id) in done))
+    return Journal(path, connection, stored.started, tuple(item.id for item in items if encodable(item.id) in done))
 
 
 def unfinished(path: Path) -> tuple[int, int]:
@@ -178,7 +178,7 @@ def _same(stored: Head, own: Head) -> None:
 
 def _same_cases(connection: sqlite3.Connection, items: Sequence[Item]) -> None:
     stored = dict(connection.execute("SELECT name, source FROM cases"))
-    own = {_name(item.id): source(item) for item in items}
+    own = {encodable(item.id): source(item) for item in items}
     for name in sorted(stored.keys() | own.keys()):
         if stored.get(name) != own.get(name):
             how = "is new" if name not in stored else "is gone" if name not in own else "has changed"
@@ -208,8 +208,3 @@ def _told(path: Path) -> Iterator[None]:
         ) from error
     except msgspec.MsgspecError as error:
         raise ReportError(f"the journal {name} is damaged: {visible(str(error))}", hint=f"remove it, or {_ANEW}") from error
-
-
-def _name(name: str) -> str:
-    """What SQLite takes: a lone surrogate cannot be encoded."""
-    return name.encode("utf-8", "backslashreplace").decode()

@@ -15,6 +15,7 @@ import msgspec
 
 from diffcheck.corpus import load_case
 from diffcheck.errors import CaseError
+from diffcheck.text import encodable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -53,7 +54,7 @@ def share(items: Sequence[Item], times_ns: Mapping[str, int], index: int, count:
         least = loads.index(min(loads))
         loads[least] += expected[item.id]
         of[item.id] = least + 1
-    digest = hashlib.sha256(msgspec.msgpack.encode((count, sorted((_text(name), at) for name, at in of.items()))))
+    digest = hashlib.sha256(msgspec.msgpack.encode((count, sorted((encodable(name), at) for name, at in of.items()))))
     return Share(tuple(item for item in items if of[item.id] == index), digest.hexdigest()[:16])
 
 
@@ -76,7 +77,3 @@ def _rows(item: Item) -> int:
         return len(load_case(item).rows)
     except CaseError:
         return 0
-
-
-def _text(name: str) -> str:
-    return name.encode("utf-8", "backslashreplace").decode()

@@ -94,14 +94,12 @@ def make(
     try:
         artifact = _binary(case, files, judge, limits, host)
     except ArtifactError as error:
-        return msgspec.structs.replace(plan, skipped=_with_hint(error))
+        return msgspec.structs.replace(plan, skipped=error.line)
     if component.is_component(artifact):
         try:
             plan, artifact = _made(plan, artifact, request, host)
         except DiffcheckError as error:
-            return msgspec.structs.replace(
-                plan, artifact=artifact, sha256=hashlib.sha256(artifact).hexdigest(), skipped=_with_hint(error)
-            )
+            return msgspec.structs.replace(plan, artifact=artifact, sha256=hashlib.sha256(artifact).hexdigest(), skipped=error.line)
     plan = msgspec.structs.replace(plan, artifact=artifact, sha256=hashlib.sha256(artifact).hexdigest())
     refusal = judge.validate(artifact, limits, host)
     if refusal is not None:
@@ -109,7 +107,7 @@ def make(
     try:
         return _accepted(plan, wasm.read(artifact), request, oracle, subject, files)
     except (ArtifactError, CaseError) as error:  # a case with a mistake in it is not half run
-        return msgspec.structs.replace(plan, skipped=_with_hint(error))
+        return msgspec.structs.replace(plan, skipped=error.line)
 
 
 def _binary(case: Case, files: Files, judge: Oracle, limits: Limits, host: Host) -> bytes:
@@ -123,10 +121,6 @@ def _made(plan: Plan, source: bytes, request: Request, host: Host) -> tuple[Plan
     own = hashlib.sha256(source).hexdigest()
     note = f"a component, {' and '.join(prepared.steps)}, is run as a core module; its own sha256 is {own}"
     return msgspec.structs.replace(plan, notes=(*plan.notes, note), made_manifest=prepared.manifest), prepared.wasm
-
-
-def _with_hint(error: DiffcheckError) -> str:
-    return f"{error}; {error.hint}" if error.hint else str(error)
 
 
 def _refused(plan: Plan, refusal: Outcome, request: Request, subject: Backend) -> Plan:
@@ -155,7 +149,7 @@ def _what_it_is(data: bytes) -> str:
     try:
         wasm.read(data)
     except ArtifactError as error:
-        return _with_hint(error)
+        return error.line
     return "it is no core module"
 
 
@@ -173,7 +167,7 @@ def _accepted(plan: Plan, module: Module, request: Request, oracle: Backend, sub
             if not no_capsule:
                 capsules = _capsules(plan, module, rows.calls, request, oracle, subject)
         except ArtifactError as error:
-            no_capsule = _with_hint(error)
+            no_capsule = error.line
     skipped = ""
     if no_capsule and no_direct:
         skipped = f"{no_capsule}; no direct pass: {no_direct}" if request.mode == "both" else no_capsule

@@ -90,7 +90,7 @@ class Pool:
             try:
                 case = load_case(item)
             except CaseError as error:
-                yield PlanLine(item.id, skipped=f"{error}; {error.hint}" if error.hint else str(error))
+                yield PlanLine(item.id, skipped=error.line)
                 continue
             answer = self._ask(slot, w.Prepare(case))
             if isinstance(answer, w.Prepared):
@@ -154,7 +154,7 @@ class Pool:
             try:
                 slot.case, files = self._load(item)
             except CaseError as error:
-                reason = f"{error}; {error.hint}" if error.hint else str(error)
+                reason = error.line
                 yield CaseFinished(skipped(Case(item.id, item.artifact), reason, self._subject))
                 continue
             self._send(slot, "prepare", w.Prepare(slot.case, files), self._watch(slot.case))

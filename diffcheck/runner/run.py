@@ -187,7 +187,7 @@ def _watched(request: Request, subject: str, reactor: process.Reactor, folder: s
     try:
         at_desk.prepare(load_case(item))
     except CaseError as error:
-        reason = f"{error}; {error.hint}" if error.hint else str(error)
+        reason = error.line
         yield CaseFinished(skipped(Case(item.id, item.artifact), reason, subject))
         return
     yield CaseFinished(at_desk.go().report)

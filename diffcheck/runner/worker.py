@@ -178,7 +178,7 @@ def main() -> None:
                 else:
                     answer = worker.answer(message)
             except DiffcheckError as error:
-                answer = Failed(f"{error}; {error.hint}" if error.hint else str(error))
+                answer = Failed(error.line)
             except OSError as error:
                 answer = Failed(f"{os.strerror(error.errno) if error.errno else error} ({error.filename or 'no file'})")
             except MemoryError:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import msgspec
-
 from diffcheck.casefile import CaseLimits
+from diffcheck.text import toml_string
 
 if TYPE_CHECKING:
     from diffcheck.corpus import Case
@@ -19,15 +18,17 @@ _LIMITS = {"deadline_s": "deadline_s", "memory_bytes": "memory", "memory_pages":
 
 def case_text(case: Case, rows: tuple[str, ...], purpose: str) -> str:
     """The case file of a module that is reduced from ``case``: its world, with these rows; stdin stands in ``STDIN`` beside it."""
-    lines = [f"purpose = {toml(purpose)}"]
+    lines = [f"purpose = {toml_string(purpose)}"]
     if rows:
-        lines.append(f"rows = [{', '.join(map(toml, rows))}]")
+        lines.append(f"rows = [{', '.join(map(toml_string, rows))}]")
     if case.args:
-        lines.append(f"args = [{', '.join(map(toml, case.args))}]")
+        lines.append(f"args = [{', '.join(map(toml_string, case.args))}]")
     if case.env:
-        lines.append("env = { " + ", ".join(f"{toml(name)} = {toml(value)}" for name, value in case.env.items()) + " }")
+        lines.append(
+            "env = { " + ", ".join(f"{toml_string(name)} = {toml_string(value)}" for name, value in case.env.items()) + " }"
+        )
     if case.stdin:
-        lines.append(f"stdin_file = {toml(STDIN)}")
+        lines.append(f"stdin_file = {toml_string(STDIN)}")
     limits = [f"{key} = {value:g}" if isinstance(value, float) else f"{key} = {value}" for key, value in _set(case.limits)]
     if limits:
         lines += ["", "[limits]", *limits]
@@ -36,8 +37,3 @@ def case_text(case: Case, rows: tuple[str, ...], purpose: str) -> str:
 
 def _set(limits: CaseLimits) -> list[tuple[str, float | int]]:
     return [(key, value) for field, key in _LIMITS.items() if (value := getattr(limits, field)) is not None]
-
-
-def toml(text: str) -> str:
-    """A TOML basic string: JSON's escapes are TOML's, but for DEL, which TOML wants escaped."""
-    return msgspec.json.encode(text).decode().replace("\x7f", "\\u007f")

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Final
 from diffcheck.observation import Returned, sentence
 from diffcheck.text import visible
 from diffcheck.triage import flow
-from diffcheck.triage.instrument import CALLS
 from diffcheck.triage.log import LogParameters
 from diffcheck.triage.result import Moment
 from diffcheck.values import Value, render
 from diffcheck.wasm.dwarf import source_line
 from diffcheck.wasm.names import function_names
+from diffcheck.wasm.opcodes import CALLS, TAIL_CALLS
 from diffcheck.wasm.types import RefType
 from diffcheck.witness import instrumentation
 
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from diffcheck.wasm.types import ValType
 
 SHOWN: Final = 10
-TAIL_CALLS: Final = frozenset({"return_call", "return_call_indirect", "return_call_ref"})
 Frames = list[tuple[int, tuple[int, int] | None]]
 """Activations, outermost first: the function, and behind which position of which caller it was called (None: by the driver)."""
 _HISTORY: Final = 100_000

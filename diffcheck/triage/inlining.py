@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from diffcheck.triage.units import OPENS, labels
+from diffcheck.triage.units import labels
 from diffcheck.wasm.code import instructions, read_locals
 from diffcheck.wasm.draft import constant
 from diffcheck.wasm.encode import encode, encode_locals, plain
+from diffcheck.wasm.opcodes import BLOCKS, TAIL_CALLS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from diffcheck.wasm.encode import Maps
 
 _LARGEST: Final = 100
-_RETURNS: Final = frozenset({"return", "return_call", "return_call_indirect", "return_call_ref"})
+_RETURNS: Final = {"return"} | TAIL_CALLS
 
 
 def inlinings(source: Draft) -> Iterator[Draft]:
@@ -37,7 +38,7 @@ def _is_straight(source: Draft, callee: int) -> bool:
     for each in instructions(body, start=read_locals(body).end):
         if each.name in _RETURNS or any(label >= depth for label in labels(each.immediates, each.name)):
             return False
-        depth += (each.name in OPENS) - (each.name == "end")
+        depth += (each.name in BLOCKS) - (each.name == "end")
     return True
 
 

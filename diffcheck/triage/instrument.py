@@ -16,7 +16,7 @@ from diffcheck.triage import log
 from diffcheck.triage.probes import Helpers, Key
 from diffcheck.wasm.code import read_locals
 from diffcheck.wasm.leb import Reader, s, u
-from diffcheck.wasm.opcodes import BY_NAME
+from diffcheck.wasm.opcodes import BY_NAME, CALLS
 from diffcheck.wasm.types import ArrayType, RefType, StructType, encode_valtype
 from diffcheck.wasm.typing import type_body
 
@@ -33,7 +33,6 @@ Level = Literal["none", "calls", "lean", "full"]
 """How much of a function is probed: nothing; its arguments and the results of its calls; all but constants and what only reads a local;
 everything that leaves a value."""
 
-CALLS: Final = frozenset({"call", "call_indirect", "call_ref"})
 _UNPROBED_LEAN: Final = frozenset(
     {"local.get", "local.set", "local.tee", "i32.const", "i64.const", "f32.const", "f64.const", "v128.const", "ref.null"}
 )

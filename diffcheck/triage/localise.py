@@ -20,12 +20,14 @@ from diffcheck.runner.plan import world
 from diffcheck.runner.side import Side
 from diffcheck.text import plural, visible
 from diffcheck.triage.explain import Explainer
-from diffcheck.triage.instrument import CALLS, Detail, Instrumented
+from diffcheck.triage.instrument import Detail, Instrumented
 from diffcheck.triage.log import VARIANTS
 from diffcheck.triage.result import Localised
 from diffcheck.triage.search import Search, Spent, WrongDigest
 from diffcheck.triage.sides import LogSide
 from diffcheck.wasm.names import function_names
+from diffcheck.wasm.opcodes import CALLS
+from diffcheck.witness import PREFIX
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -272,7 +274,7 @@ class Localiser:
             return
         made = self.instrumented(other, search.default, levels)
         try:
-            shown = search.shown_by(self._side(made, self.subject), self._side(made, self.oracle), first)
+            shown = search.shown_by(self.side(made, self.subject), self.side(made, self.oracle), first)
         except Spent:
             self.notes.append(f"not confirmed with digest {other!r}: no run was left")
             return
@@ -337,7 +339,7 @@ class Localiser:
     def _search(self, rows: Rows, variant: Variant, default: Level, levels: Mapping[int, Level]) -> Search:
         made = self.instrumented(variant, default, levels)
         self.say(f"{len(made.sites):,} sites instrumented")
-        subject, oracle = self._side(made, self.subject), self._side(made, self.oracle)
+        subject, oracle = self.side(made, self.subject), self.side(made, self.oracle)
         search = Search(made, oracle, subject, (rows.first, rows.last, rows.flags), self, rows.peak_bytes)
         if search.total < 0:
             raise RunFailedError(
@@ -362,7 +364,8 @@ class Localiser:
         """The artifact instrumented, without the functions to skip."""
         return Instrumented(self.module, self.plan.artifact, default=default, levels=levels, skip=self.skip, variant=variant)
 
-    def _side(self, made: Instrumented, backend: Backend) -> LogSide:
+    def side(self, made: Instrumented, backend: Backend) -> LogSide:
+        """A backend with the capsule of an instrumented artifact."""
         side = LogSide(backend, self._capsule(made, backend), self.plan.limits, self.host)
         side.variant = made.variant
         return side
@@ -384,7 +387,7 @@ class Localiser:
                 self.module, self.plan.artifact, default=default, levels=levels, skip=self.skip, variant=variant,
                 detail=Detail(function, position),
             )  # fmt: skip
-            return extended, self._side(extended, self.oracle)
+            return extended, self.side(extended, self.oracle)
 
         return Explainer(self.plan, made, (rows.first, rows.last, rows.flags), detail, self._answer, oracle)
 
@@ -399,7 +402,7 @@ class Localiser:
 
 
 def _witness(named: Iterable[tuple[int, str]]) -> frozenset[int]:
-    return frozenset(index for index, name in named if name.startswith("__witness_"))
+    return frozenset(index for index, name in named if name.startswith(PREFIX))
 
 
 def _may_be_nan(bits: int) -> bool:

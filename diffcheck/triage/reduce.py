@@ -183,13 +183,13 @@ class Reducer:
         def body(code: bytes) -> bytes:
             return _written(source.with_bodies({target: code}))
 
-        def without(gone: list[int]) -> bytes:
+        def less(gone: list[int]) -> bytes:
             dropped = set(gone)
             return body(line.summed([each for at, each in enumerate(pieces) if at not in dropped]))
 
-        if not pieces or not self.checker.shows(self.question(without([]))):
+        if not pieces or not self.checker.shows(self.question(less([]))):
             return
-        gone = set(self._most(range(len(pieces)), without, lambda _: None))
+        gone = set(self._most(range(len(pieces)), less, lambda _: None))
         kept = [each for at, each in enumerate(pieces) if at not in gone]
         size = sizes(self.best).code
         written = [each for each in (body(line.last(kept)), body(line.summed(kept))) if each and sizes(each).code < size]

@@ -13,6 +13,7 @@ import msgspec
 from diffcheck.triage.units import literal
 from diffcheck.wasm.draft import constant
 from diffcheck.wasm.encode import encode_locals, plain
+from diffcheck.wasm.opcodes import BLOCKS, CALLS, JUMPS
 from diffcheck.wasm.types import RefType
 
 if TYPE_CHECKING:
@@ -24,11 +25,10 @@ if TYPE_CHECKING:
 
 BRANCHES: Final = frozenset({"if", "br_if"})
 """Of these it is replayed which way they went."""
-_NOT: Final = frozenset({
-    "block", "loop", "end", "else", "try_table", "br", "br_table", "return", "unreachable", "throw", "throw_ref", "nop", "drop",
-    "call", "call_indirect", "call_ref", "return_call", "return_call_indirect", "return_call_ref",
+_NOT: Final = ((BLOCKS | JUMPS | CALLS) - BRANCHES) | {
+    "end", "else", "nop", "drop",
     "local.get", "local.set", "local.tee", "i32.const", "i64.const", "f32.const", "f64.const", "v128.const",
-})  # fmt: skip
+}  # fmt: skip
 _END: Final = b"\x0b"
 _IF: Final = b"\x04\x7f\x41\x01\x05\x41\x00\x0b"  # if (result i32) i32.const 1 else i32.const 0 end
 _BR_IF: Final = b"\x02\x7f\x41\x00", b"\x0d\x00\x1a\x41\x01\x0b"  # block (result i32) i32.const 0 ... br_if 0 drop i32.const 1 end

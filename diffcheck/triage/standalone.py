@@ -23,6 +23,7 @@ from diffcheck.wasm.encode import plain
 from diffcheck.wasm.leb import u
 from diffcheck.wasm.types import FuncType as Function
 from diffcheck.wasm.types import RefType, encode_functype, encode_valtype
+from diffcheck.witness import COUNTER, PREFIX
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
     from diffcheck.wasm.module import Module
     from diffcheck.wasm.types import ValType
 
-COUNTER: Final = "__witness_counter_"
 OBSERVED: Final = "observed"
 """An export that runs the program and returns the counters, for an engine's command line that prints results and no globals."""
 _MEMORY: Final = re.compile(r"memory (\d+) at 0x([0-9a-f]+)\Z")
@@ -189,7 +189,7 @@ class _Maker:
         """What differs in the state at the end."""
         kind, item = self.symptom.kind, self.symptom.item
         if kind in ("global", "brval", "brcnt"):
-            name = item.removeprefix("global ") if kind == "global" else f"__witness_{item.replace(' ', '_')}"
+            name = item.removeprefix("global ") if kind == "global" else PREFIX + item.replace(" ", "_")
             found = next((each for each in self.module.exports if each.kind == "global" and each.name == name), None)
             if found is None:
                 raise ArtifactError(f"there is no exported global {name}")

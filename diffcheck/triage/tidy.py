@@ -9,6 +9,7 @@ import msgspec
 
 from diffcheck.wasm.code import instructions, read_locals
 from diffcheck.wasm.encode import encode, encode_locals, plain
+from diffcheck.wasm.opcodes import BLOCKS, JUMPS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -16,10 +17,6 @@ if TYPE_CHECKING:
     from diffcheck.wasm.code import Instruction
     from diffcheck.wasm.types import ValType
 
-_LEAVES: Final = frozenset(
-    {"br", "br_table", "return", "unreachable", "throw", "throw_ref", "return_call", "return_call_indirect", "return_call_ref"}
-)
-_OPENS: Final = frozenset({"block", "loop", "if", "try_table"})
 _PURE: Final = frozenset(
     {"i32.const", "i64.const", "f32.const", "f64.const", "v128.const", "ref.null", "ref.func", "local.get", "global.get"}
 )
@@ -61,14 +58,14 @@ def _living(code: Iterator[Instruction]) -> Iterator[Instruction]:
     nested = 0
     for each in code:
         if dead:
-            if each.name in _OPENS:
+            if each.name in BLOCKS:
                 nested += 1
             elif each.name == "end" and nested:
                 nested -= 1
                 continue
             if each.name not in ("end", "else") or nested:
                 continue
-        dead = each.name in _LEAVES
+        dead = each.name in JUMPS
         yield each
 
 

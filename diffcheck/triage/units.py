@@ -13,6 +13,7 @@ import msgspec
 from diffcheck.wasm.code import instructions
 from diffcheck.wasm.draft import constant
 from diffcheck.wasm.encode import encode, plain
+from diffcheck.wasm.opcodes import BLOCKS, JUMPS
 from diffcheck.wasm.types import RefType
 
 if TYPE_CHECKING:
@@ -22,10 +23,6 @@ if TYPE_CHECKING:
     from diffcheck.wasm.types import ValType
     from diffcheck.wasm.typing import Body
 
-OPENS: Final = frozenset({"block", "loop", "if", "try_table"})
-_LEAVES: Final = frozenset(
-    {"br", "br_table", "return", "unreachable", "throw", "throw_ref", "return_call", "return_call_indirect", "return_call_ref"}
-)
 _CONSTANTS: Final = frozenset({"i32.const", "i64.const", "f32.const", "f64.const", "v128.const", "ref.null"})
 _DROP: Final = b"\x1a"
 
@@ -85,7 +82,7 @@ def units(function: int, body: Body) -> tuple[Unit, ...]:
         else:
             taken = [stack.pop() if stack and len(stack) > (frames[-1].height if frames else 0) else None for _ in range(count)]
             start = at if not taken else None if None in taken else min(each for each in taken if each is not None)
-            if name in OPENS:
+            if name in BLOCKS:
                 params = count - (name == "if")
                 frames.append(_Frame(start, len(stack), params))
                 stack += [None] * params
@@ -131,7 +128,7 @@ def replacements(unit: Unit, body: Body, raw: bytes, seen: Sequence[Value], ends
     units by their last instructions.
     """
     name = body.code[unit.last].instruction.name
-    if name in _LEAVES:
+    if name in JUMPS:
         return [raw[unit.start : body.code[unit.last].instruction.offset]] if _goes_on(unit, body) else []
     found: list[bytes] = []
     if not unit.results:
@@ -217,7 +214,7 @@ def without_label(code: bytes) -> bytes | None:
             out.append(encode(msgspec.structs.replace(each, immediates=_lower(each.immediates, each.name, depth))))
         else:
             out.append(code[each.offset : each.end])
-        if each.name in OPENS:
+        if each.name in BLOCKS:
             depth += 1
     return b"".join(out)
 

@@ -10,7 +10,6 @@ from diffcheck.runner import plan as plans
 from diffcheck.triage.localise import Localiser
 from diffcheck.triage.log import NEVER, LogParameters
 from diffcheck.triage.replay import BRANCHES, Piece, piece
-from diffcheck.triage.sides import LogSide
 from diffcheck.values import WIDTHS, Value
 
 if TYPE_CHECKING:
@@ -62,7 +61,7 @@ class Watcher:
             return None
         work = Localiser(plan, self.request, self.oracle, self.oracle, self.host)
         made = work.instrumented("rotate", "full", {})
-        side = LogSide(self.oracle, work._capsule(made, self.oracle), plan.limits, self.host)  # noqa: SLF001 - one package
+        side = work.side(made, self.oracle)
         rows = len(plan.rows) - plan.capsule.layout.n_init
         parameters = LogParameters(0, rows, 0, quiet_alike=False, halt=NEVER, limit=_RECORDS)
         log = side.logged(parameters).log

@@ -23,7 +23,7 @@ from typing import Final, NoReturn
 import msgspec
 
 from diffcheck.wasm.leb import s, u
-from diffcheck.wasm.opcodes import BY_NAME, Op
+from diffcheck.wasm.opcodes import BLOCKS, BY_NAME, Op
 from diffcheck.wasm.types import HEAPS, NUMBERS, REF, REF_NULL
 
 Symbol = int | bytes
@@ -34,7 +34,6 @@ _TOKEN: Final = re.compile(r";;[^\n]*|[()]|[^\s();]+|;")
 _BOTTOMS: Final = {"none": "nullref", "noextern": "nullexternref", "nofunc": "nullfuncref", "noexn": "nullexnref"}
 _REFS: Final = {_BOTTOMS.get(heap, f"{heap}ref"): heap for heap in HEAPS}
 _VALUES: Final = NUMBERS | {ref: HEAPS[heap] for ref, heap in _REFS.items()}
-_BLOCKS: Final = frozenset({"block", "loop", "if", "try_table"})
 _CATCHES: Final = {"catch": 0, "catch_ref": 1, "catch_all": 2, "catch_all_ref": 3}
 _LANES: Final = 32  # of both operands of a shuffle together
 _SHAPES: Final = {"i8x16": 1, "i16x8": 2, "i32x4": 4, "i64x2": 8}
@@ -439,7 +438,7 @@ class _Assembler:
     def middle_or_end(self, op: Op) -> None:
         """``else`` and ``end``, which may repeat the label."""
         name, label = self.open_blocks[-1] if self.open_blocks else ("no block", "")
-        if name not in ({"if"} if op.name == "else" else {*_BLOCKS, "else"}):
+        if name not in ({"if"} if op.name == "else" else {*BLOCKS, "else"}):
             self.fail(f"{op.name} closes {name}")
         if self.peek().startswith("$") and self.take() != label:
             self.fail(f"{op.name} names another block than {label or name}")
@@ -517,7 +516,7 @@ class _Assembler:
 
 
 _SPECIAL: Final[Mapping[str, Callable[[_Assembler, Op], None]]] = {
-    **dict.fromkeys(_BLOCKS, _Assembler.block),
+    **dict.fromkeys(BLOCKS, _Assembler.block),
     **dict.fromkeys(("else", "end"), _Assembler.middle_or_end),
     **dict.fromkeys(("call_indirect", "return_call_indirect"), _Assembler.call_indirect),
     **dict.fromkeys(("memory.copy", "table.copy"), _Assembler.copy),

@@ -678,3 +678,10 @@ OPS: Final[tuple[Op, ...]] = tuple(
 BY_NAME: Final[dict[str, Op]] = {op.name: op for op in OPS}
 BY_OPCODE: Final[dict[tuple[int | None, int], Op]] = {(op.prefix, op.opcode): op for op in OPS}
 PREFIXES: Final = frozenset(op.prefix for op in OPS if op.prefix is not None)
+
+BLOCKS: Final = frozenset({"block", "loop", "if", "try_table"})
+"""What opens a block that an ``end`` closes."""
+CALLS: Final = frozenset({"call", "call_indirect", "call_ref"})
+TAIL_CALLS: Final = frozenset(f"return_{name}" for name in CALLS)
+JUMPS: Final = frozenset({"br", "br_table", "return", "unreachable", "throw", "throw_ref"}) | TAIL_CALLS
+"""Behind these nothing runs (core specification 3.0, 3.4: they are stack-polymorphic)."""
