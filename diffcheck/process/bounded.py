@@ -10,7 +10,6 @@ import contextlib
 import os
 import signal
 import sys
-import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -19,6 +18,7 @@ import msgspec
 from diffcheck.errors import EXIT_INTERRUPTED
 from diffcheck.process.child import Ended
 from diffcheck.process.framing import FRAME_CAP_BYTES
+from diffcheck.process.interruption import caught
 from diffcheck.process.reactor import Reactor
 from diffcheck.process.spawn import die_with_parent
 
@@ -65,25 +65,16 @@ def _passed_on(folder: Path) -> Iterator[None]:
 
     Left to themselves they would reach asyncio, which kills the program outright, and what the command has started would stay.
     """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    came = threading.Event()
+    stop = folder / _STOP
 
-    def note(_number: int, _frame: object) -> None:
-        came.set()
-        (folder / _STOP).touch()
+    def pass_on() -> None:
+        stop.touch()
         with contextlib.suppress(OSError, ValueError):  # not begun yet: it will see that it is to stop
             os.kill(int((folder / _PID).read_text()), signal.SIGTERM)
 
-    caught = [each for each in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(each) is not signal.SIG_IGN]
-    before = {each: signal.signal(each, note) for each in caught}
-    try:
+    with caught(pass_on, once=False):
         yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-    if came.is_set():
+    if stop.exists():
         raise KeyboardInterrupt
 
 

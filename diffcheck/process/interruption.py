@@ -15,19 +15,27 @@ if TYPE_CHECKING:
 def interruptible() -> Iterator[Callable[[], bool]]:
     """Tells whether SIGINT or SIGTERM came; a second one is Python's own again. Off the main thread nothing is caught."""
     seen = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
+    with caught(seen.set, once=True):
         yield seen.is_set
+
+
+@contextlib.contextmanager
+def caught(note: Callable[[], None], *, once: bool) -> Iterator[None]:
+    """Call ``note`` at SIGINT and SIGTERM, or at the first of them, instead of what is done else; nothing off the main thread."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
         return
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
 
-    def note(number: int, _frame: object) -> None:
-        seen.set()
-        signal.signal(number, before[signal.Signals(number)])
+    def handle(number: int, _frame: object) -> None:
+        note()
+        if once:
+            signal.signal(number, before[signal.Signals(number)])
 
     for number in before:
-        signal.signal(number, note)
+        signal.signal(number, handle)
     try:
-        yield seen.is_set
+        yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

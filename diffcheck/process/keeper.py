@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Final
 
 from diffcheck.process import orphans, spawn
+from diffcheck.process.child import REAP_S
 from diffcheck.process.spawn import LINUX, Spawned
 
-REAP_S: Final = 1.0
 _FORK_BYTES: Final = 192 << 20
 """A larger process is not copied: its size would count as its child's, and its page tables would have to be copied."""
 _PAGE_BYTES: Final = os.sysconf("SC_PAGE_SIZE")
@@ -65,12 +65,12 @@ def _call(module: str) -> int:
 
 def keep(module: str) -> int:
     """Run ``main()`` of a module in a child, end all that it leaves, and end as it did; for a process of one thread."""
-    spawn.become_subreaper()
+    inherits = spawn.become_subreaper()
     keeper = os.getpid()
     signal.pthread_sigmask(signal.SIG_BLOCK, _WATCHED)
     program = os.fork()
     if not program:
-        spawn.run_child(lambda: _kept(module, keeper))
+        spawn.run_child(lambda: _below(module, keeper, inherits=inherits))
     spawn.name_process("keeper")
     _let_go_of_pipes()
     # Asked for after the fork: the program has another parent to die with.
@@ -80,10 +80,11 @@ def keep(module: str) -> int:
     return _end_as(status)
 
 
-def _kept(module: str, keeper: int) -> int:
+def _below(module: str, keeper: int, *, inherits: bool) -> int:
+    """The program, below its keeper; where that inherits nothing, each child is tied to the program's life as anywhere else."""
     spawn.die_with_parent(keeper)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
-    spawn.kept = True
+    spawn.kept = inherits
     return _call(module)
 
 
