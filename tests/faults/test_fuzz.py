@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import fuzz
+from benchmarks import fuzz, fuzzed
 from diffcheck.corpus import discover, load_case, read_artifact
 from diffcheck.errors import ArtifactError, DiffcheckError
 from diffcheck.runner.events import CaseFinished
@@ -25,8 +25,8 @@ EMPTY = b"\0asm\1\0\0\0"
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory) -> fuzz.World:
-    return fuzz.World(tmp_path_factory.mktemp("fuzz"))
+def world(tmp_path_factory) -> fuzzed.World:
+    return fuzzed.World(tmp_path_factory.mktemp("fuzz"))
 
 
 def test_mutated_artifacts_manifests_case_files_and_answers_are_errors_in_words_at_most(world):
@@ -36,7 +36,7 @@ def test_mutated_artifacts_manifests_case_files_and_answers_are_errors_in_words_
 
 
 def test_a_changed_stream_is_never_called_agreement(world):
-    streams = fuzz.Streams(world)
+    streams = fuzzed.Streams(world)
     with fuzz.watched():
         assert fuzz.run("stream", SEED, range(STREAMS), streams.decode) == []
 
