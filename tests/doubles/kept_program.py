@@ -1,4 +1,4 @@
-"""A program of ours that starts children when it is told to; see ``tests/test_keeper.py``."""
+"""A program of ours that starts children when it is told to; see ``tests/process/test_keeper.py``."""
 
 from __future__ import annotations
 

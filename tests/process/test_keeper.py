@@ -15,7 +15,7 @@ import pytest
 if not sys.platform.startswith("linux"):
     pytest.skip("keepers are for Linux", allow_module_level=True)
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 # The parent: without a second thread it forks, with one it starts a program.
 PARENT = """
 import json, signal, sys, threading
