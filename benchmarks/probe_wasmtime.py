@@ -18,7 +18,7 @@ from collections import Counter
 from pathlib import Path
 
 from diffcheck.probe import wasi
-from diffcheck.probe.wasi_calls import ARGUMENTS, FILES, STDIN, VARIABLE, Entry, Found, Ran, texts
+from diffcheck.probe.wasi_checks import ARGUMENTS, FILES, STDIN, VARIABLE, Entry, Found, Ran, texts
 from diffcheck.probe.wasi_module import N_WORDS, SENTINEL, Builder, seen
 
 NO_TERMINAL = "get-terminal-stdin get-terminal-stdout get-terminal-stderr"

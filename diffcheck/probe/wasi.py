@@ -18,8 +18,8 @@ from diffcheck import process
 from diffcheck.backend import HostSaid, HostWorld, Program
 from diffcheck.capsule import stubs
 from diffcheck.observation import Refused, Returned, sentence
-from diffcheck.probe import programs, wasi_calls, wasi_preview1
-from diffcheck.probe.wasi_calls import ARGUMENTS, FILES, REAL, STDIN, VARIABLE, VERDICTS, Entry, Found, Ran, Verdict
+from diffcheck.probe import programs, wasi_calls, wasi_checks, wasi_preview1
+from diffcheck.probe.wasi_checks import ARGUMENTS, FILES, REAL, STDIN, VARIABLE, VERDICTS, Entry, Found, Ran, Verdict
 from diffcheck.probe.wasi_module import AREA, N_WORDS, SENTINEL, Builder, Function, Probe, seen
 from diffcheck.text import decode, visible
 
@@ -82,7 +82,7 @@ class Prober:
 
     def __init__(self, engine: HostEngine, host: Host, limits: Limits, keep: Path | None = None) -> None:
         self._engine, self._host, self._limits, self._keep = engine, host, limits, keep
-        self._texts, self._data = wasi_calls.texts()
+        self._texts, self._data = wasi_checks.texts()
 
     def probe(self, entries: Sequence[Entry]) -> Iterator[Probed]:
         """The verdicts, in order; a few engines run at once."""

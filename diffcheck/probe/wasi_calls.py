@@ -7,240 +7,14 @@ the address of a text, ``AREA`` the return area. All arguments of a call have di
 
 from __future__ import annotations
 
-import struct
-import time
-from typing import TYPE_CHECKING, Final, Literal, get_args
+from typing import TYPE_CHECKING, Final
 
-import msgspec
-
-from diffcheck.probe.wasi_module import AREA, TEXT, UNTOUCHED, Probe, Seen, known
+from diffcheck.probe import wasi_checks as see
+from diffcheck.probe.wasi_checks import EXIT_CODE, FILE, STDIN, WORDS, Entry, Found, Ran, broken, stub
+from diffcheck.probe.wasi_module import UNTOUCHED, Probe, known
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
-Verdict = Literal["real", "stub", "broken", "absent"]
-VERDICTS: Final[tuple[Verdict, ...]] = get_args(Verdict)
-
-STDIN: Final = b"stdin-of-the-probe"
-VARIABLE: Final = ("WITNESS_PROBE", "value-17")
-ARGUMENTS: Final = ("one", "two words")
-EXIT_CODE: Final = 37
-FILE: Final = b"a file for the probe"
-FILES: Final = {"probe.txt": FILE, "gone.txt": b"to be removed", "empty/": b""}
-WORDS: Final = {
-    "out": b"word-on-stdout ",
-    "path": b"probe.txt",
-    "gone": b"gone.txt",
-    "folder": b"empty",
-    "made": b"made-by-probe",
-    "address": b"127.0.0.1",
-    "wrote": b"written bytes",
-    "link": b"link",
-}
-_MS: Final = 1_000_000
-_DAY_S: Final = 86_400
-
-
-def texts() -> tuple[dict[str, int], bytes]:
-    """Where each word stands, and the bytes of all from ``TEXT`` on."""
-    places, data = {}, b""
-    for word, value in WORDS.items():
-        places[word] = TEXT + len(data)
-        data += value
-    return places, data
-
-
-class Ran(msgspec.Struct, frozen=True):
-    """A run that came back: what the export gave, what was printed, the folder's files afterwards (a folder ends in ``/``)."""
-
-    seen: Seen
-    stdout: bytes
-    stderr: bytes
-    files: Mapping[str, bytes]
-
-
-class Found(msgspec.Struct, frozen=True):
-    """A verdict and its reason in words."""
-
-    verdict: Verdict
-    why: str = ""
-
-
-REAL: Final = Found("real")
-
-
-class Entry(msgspec.Struct, frozen=True):
-    """A probe and how it is judged; ``exit_code`` where the call must end the program so."""
-
-    probe: Probe
-    check: Callable[[Ran], Found]
-    exit_code: int | None = None
-
-
-def stub(why: str) -> Found:
-    """It was accepted and did nothing."""
-    return Found("stub", why)
-
-
-def broken(why: str) -> Found:
-    """It did something wrong."""
-    return Found("broken", why)
-
-
-_NO_ANSWER: Final = stub("it gives no answer: the return area is untouched")
-
-# What must have come of a call.
-
-
-def _ok(ran: Ran) -> Found:
-    """The return area says ok, of a ``result``."""
-    tag = ran.seen.area[0]
-    if ran.seen.area == UNTOUCHED:
-        return _NO_ANSWER
-    if tag == 1:
-        code = next((each for each in ran.seen.area[1:] if each != UNTOUCHED[0]), None)
-        return broken("it fails" + (f" with error code {code}" if code is not None else ""))
-    return REAL if tag == 0 else broken(f"its answer is neither ok nor an error, but {tag}")
-
-
-def _all(*checks: Callable[[Ran], Found]) -> Callable[[Ran], Found]:
-    return lambda ran: next((found for each in checks if (found := each(ran)) != REAL), REAL)
-
-
-def _must(test: Callable[[Ran], object], otherwise: Found) -> Callable[[Ran], Found]:
-    return lambda ran: REAL if test(ran) else otherwise
-
-
-def _printed(word: bytes) -> Callable[[Ran], Found]:
-    return _must(lambda ran: word in ran.stdout, stub("it says ok, and nothing arrived on stdout"))
-
-
-def _nothing(_ran: Ran) -> Found:
-    return REAL
-
-
-def _astray(ran: Ran, at: int = 0) -> Found:
-    """A list or string that stands where nobody allocated it."""
-    address, length = struct.unpack_from("<II", ran.seen.area, at)
-    where = "over the caller's memory beside the return area" if AREA < address < AREA + 256 else "which nobody allocated"
-    return broken(f"it writes {length} bytes to {address:#x}, {where}")
-
-
-def _twice_differ(ran: Ran) -> Found:
-    one, two = ran.seen.results
-    return REAL if one != two else stub(f"it gives {one:#x} each time")
-
-
-def _handles(ran: Ran) -> Found:
-    return REAL if len(set(ran.seen.results)) == 2 else stub(f"it gives the handle {ran.seen.results[0]} each time")  # noqa: PLR2004
-
-
-def _waited(ran: Ran) -> Found:
-    waited = ran.seen.extra[0]
-    return REAL if 15 * _MS <= waited < 10_000 * _MS else stub("nothing waits for the time that was asked for")
-
-
-def _strings(ran: Ran, size: int) -> list[bytes | None] | None:
-    address, count = struct.unpack_from("<II", ran.seen.area)
-    table = ran.seen.memory(address, count * size) if count < 64 else None  # noqa: PLR2004 - more than was given
-    if table is None:
-        return None
-    return [ran.seen.memory(*struct.unpack_from("<II", table, at)) for at in range(0, count * size, 8)]
-
-
-def _arguments(ran: Ran) -> Found:
-    found = _strings(ran, 8)
-    if found is None:
-        return _astray(ran)
-    return REAL if found[-2:] == [each.encode() for each in ARGUMENTS] else broken(f"it gives {found}")
-
-
-def _environment(ran: Ran) -> Found:
-    if ran.seen.area == UNTOUCHED:
-        return _NO_ANSWER
-    found = _strings(ran, 16)
-    if found is None:
-        return _astray(ran)
-    pairs = list(zip(found[::2], found[1::2], strict=True))
-    wanted = tuple(each.encode() for each in VARIABLE)
-    return REAL if wanted in pairs else stub(f"{len(pairs)} variables, and not the one that was given")
-
-
-def _cwd(ran: Ran) -> Found:
-    if ran.seen.area == UNTOUCHED:
-        return _NO_ANSWER
-    if ran.seen.area[0] == 0:
-        return stub("it says that there is none")
-    return REAL if ran.seen.string(4) else _astray(ran, 4)
-
-
-_ONLY_NONE: Final = "it says none, which is right here; whether it can say anything else was not seen"
-
-
-def _none(ran: Ran) -> Found:
-    """Option none, which is right for what is not there: no more than a stub would say."""
-    if ran.seen.area == UNTOUCHED:
-        return _NO_ANSWER
-    return stub(_ONLY_NONE) if ran.seen.area[0] == 0 else broken("it says that there is one")
-
-
-def _bytes_at(at: int, wanted: Callable[[bytes], bool], what: str) -> Callable[[Ran], Found]:
-    def check(ran: Ran) -> Found:
-        found = ran.seen.string(at)
-        if found is None:
-            return _astray(ran, at)
-        return REAL if wanted(found) else broken(f"{what}: {found!r}")
-
-    return check
-
-
-def _random(ran: Ran) -> Found:
-    found = [ran.seen.string(0, each) for each in (ran.seen.first, ran.seen.area)]
-    if ran.seen.area == UNTOUCHED:
-        return _NO_ANSWER
-    if None in found or not all(found):
-        return _astray(ran)
-    if any(each is None or len(each) != 16 for each in found):  # noqa: PLR2004 - what was asked for
-        return broken(f"it gives {len(found[0] or b'')} bytes, not 16")
-    return REAL if found[0] != found[1] and any(found[0] or b"") else stub("it gives the same bytes each time")
-
-
-def _seed(ran: Ran) -> Found:
-    if ran.seen.area[:16] == UNTOUCHED[:16]:
-        return _NO_ANSWER
-    written = ran.seen.area[:16] != bytes(16) and ran.seen.area[8:16] != UNTOUCHED[:8]
-    return (
-        REAL if written else stub("it gives zeros") if ran.seen.area[:16] == bytes(16) else broken("it writes half of its answer")
-    )
-
-
-def _wall(ran: Ran) -> Found:
-    if ran.seen.area == UNTOUCHED:
-        return _NO_ANSWER
-    if abs(ran.seen.u64(0) - time.time()) > _DAY_S or ran.seen.u32(8) >= 10**9:
-        return broken(f"it says {ran.seen.u64(0)} s and {ran.seen.u32(8)} ns")
-    return REAL if ran.seen.area[:12] != ran.seen.first[:12] else stub("it does not advance")
-
-
-def _clock(ran: Ran) -> Found:
-    one, two = ran.seen.results
-    return REAL if 0 < one < two else stub("it does not advance") if one == two else broken(f"it says {one}, then {two}")
-
-
-def _poll(ran: Ran) -> Found:
-    address, count = struct.unpack_from("<II", ran.seen.area)
-    if ran.seen.area == UNTOUCHED:
-        return _NO_ANSWER
-    ready = ran.seen.memory(address, 4 * count) if count < 64 else None  # noqa: PLR2004
-    if count and ready is None:
-        return _astray(ran)
-    return REAL if ready == struct.pack("<I", 1) else stub(f"it gives {count} ready, where the second of two is")
-
-
-def _file(name: str, content: bytes | None) -> Callable[[Ran], Found]:
-    """A file of the folder has this content afterwards; None where it must be gone."""
-    return _must(lambda ran: ran.files.get(name) == content, stub("it says ok, and the folder is as it was"))
-
+    from collections.abc import Callable
 
 # How handles are made, each into ``$h``; another that is needed beside it into ``$g``.
 
@@ -328,7 +102,7 @@ H, A = "local.get $h", "AREA"
 
 
 def _drop(interface: str, resource: str, setup: str) -> Entry:
-    return _entry(interface, f"[resource-drop]{resource}", (H,), _nothing, setup=setup, traps_again=True)
+    return _entry(interface, f"[resource-drop]{resource}", (H,), see.anything, setup=setup, traps_again=True)
 
 
 def _c(value: int, kind: str = "i32") -> str:
@@ -336,14 +110,16 @@ def _c(value: int, kind: str = "i32") -> str:
 
 
 def _cli() -> list[Entry]:
-    terminals = [_entry(f"wasi:cli/terminal-{each}", f"get-terminal-{each}", (A,), _none) for each in ("stdin", "stdout", "stderr")]
-    streams = [_entry(f"wasi:cli/{each}", f"get-{each}", (), _handles, calls=2) for each in ("stdin", "stdout", "stderr")]
+    terminals = [
+        _entry(f"wasi:cli/terminal-{each}", f"get-terminal-{each}", (A,), see.says_none) for each in ("stdin", "stdout", "stderr")
+    ]
+    streams = [_entry(f"wasi:cli/{each}", f"get-{each}", (), see.handles, calls=2) for each in ("stdin", "stdout", "stderr")]
     return [
-        _entry("wasi:cli/environment", "get-environment", (A,), _environment),
-        _entry("wasi:cli/environment", "get-arguments", (A,), _arguments),
-        _entry("wasi:cli/environment", "initial-cwd", (A,), _cwd),
-        _entry("wasi:cli/exit", "exit", (_c(1),), _nothing, exit_code=1),
-        _entry("wasi:cli/exit", "exit-with-code", (_c(EXIT_CODE),), _nothing, exit_code=EXIT_CODE),
+        _entry("wasi:cli/environment", "get-environment", (A,), see.environment),
+        _entry("wasi:cli/environment", "get-arguments", (A,), see.arguments),
+        _entry("wasi:cli/environment", "initial-cwd", (A,), see.cwd),
+        _entry("wasi:cli/exit", "exit", (_c(1),), see.anything, exit_code=1),
+        _entry("wasi:cli/exit", "exit-with-code", (_c(EXIT_CODE),), see.anything, exit_code=EXIT_CODE),
         *streams,
         *terminals,
         # There is no terminal and so no handle to drop: what a handle that nobody gave is told is all that can be seen.
@@ -353,14 +129,14 @@ def _cli() -> list[Entry]:
 
 def _io() -> list[Entry]:
     soon = f"i64.const 0 <{_MONO} subscribe-duration> local.tee $h <{_POLL} [method]pollable.block>"
-    late = f"i64.const {60_000 * _MS} <{_MONO} subscribe-duration> local.set $g"
-    in_20_ms = f"i64.const {20 * _MS} <{_MONO} subscribe-duration> local.set $h <{_MONO} now> local.set $t"
+    late = f"i64.const {60_000 * see.MS} <{_MONO} subscribe-duration> local.set $g"
+    in_20_ms = f"i64.const {20 * see.MS} <{_MONO} subscribe-duration> local.set $h <{_MONO} now> local.set $t"
     elapsed = f"<{_MONO} now> local.get $t i64.sub local.set $x0"
     list_of_two = "i32.const 0x700 local.get $g i32.store i32.const 0x700 local.get $h i32.store offset=4"
     out = b"word-on-stdout"
-    five = _must(lambda ran: ran.seen.u64(8) == 5, broken("it does not say that it took 5 bytes"))  # noqa: PLR2004
-    zeros = _must(lambda ran: bytes(7) in ran.stdout, stub("it says ok, and no zeros arrived on stdout"))
-    first = _bytes_at(4, lambda got: got == STDIN[:5], "it reads")
+    five = see.must(lambda ran: ran.seen.u64(8) == 5, broken("it does not say that it took 5 bytes"))  # noqa: PLR2004
+    zeros = see.must(lambda ran: bytes(7) in ran.stdout, stub("it says ok, and no zeros arrived on stdout"))
+    first = see.bytes_at(4, lambda got: got == STDIN[:5], "it reads")
     both = f"{_STDIN_READY} local.get $h local.set $g {_PERMIT}"
     word = (H, "@out", _c(len(WORDS["out"])), A)
 
@@ -370,38 +146,61 @@ def _io() -> list[Entry]:
     def output(name: str, args: tuple[str, ...], check: Callable[[Ran], Found], setup: str = _PERMIT, after: str = "") -> Entry:
         return _entry(_STREAMS, f"[method]output-stream.{name}", args, check, setup=setup, after=after)
 
-    not_late = _must(lambda ran: ran.seen.extra[0] == 0, stub("a minute from now is said to be ready"))
-    is_ready = _must(lambda ran: ran.seen.results[0] == 1, broken("what is due is not ready"))
+    not_late = see.must(lambda ran: ran.seen.extra[0] == 0, stub("a minute from now is said to be ready"))
+    is_ready = see.must(lambda ran: ran.seen.results[0] == 1, broken("what is due is not ready"))
     ready_late = f"local.get $g <{_POLL} [method]pollable.ready> i64.extend_i32_u local.set $x0"
     polled = f"""i32.const 0x700 local.get $r2 i32.wrap_i64 i32.store i32.const 0x700 i32.const 1 AREA2 <{_POLL} poll>
       AREA2 i32.load offset=4 i64.extend_i32_u local.set $x0"""
-    useful = _must(lambda ran: ran.seen.extra[0] == 1, stub("it gives handles of which poll does not say that they are ready"))
+    useful = see.must(lambda ran: ran.seen.extra[0] == 1, stub("it gives handles of which poll does not say that they are ready"))
     subscribed = [
-        _entry(_STREAMS, f"[method]{each}-stream.subscribe", (H,), _all(_handles, useful), setup=setup, calls=2, after=polled)
+        _entry(
+            _STREAMS,
+            f"[method]{each}-stream.subscribe",
+            (H,),
+            see.all_of(see.handles, useful),
+            setup=setup,
+            calls=2,
+            after=polled,
+        )
         for each, setup in (("input", _STDIN_READY), ("output", _STDOUT))
     ]
     return [
-        _entry("wasi:io/error", "[method]error.to-debug-string", (H, A), _bytes_at(0, bool, "it says"), setup=_ERROR),
+        _entry("wasi:io/error", "[method]error.to-debug-string", (H, A), see.bytes_at(0, bool, "it says"), setup=_ERROR),
         _drop("wasi:io/error", "error", _ERROR),
-        _entry(_POLL, "[method]pollable.ready", (H,), _all(is_ready, not_late), setup=f"{soon} {late}", after=ready_late),
-        _entry(_POLL, "[method]pollable.block", (H,), _waited, setup=in_20_ms, after=elapsed),
-        _entry(_POLL, "poll", (_c(0x700), _c(2), A), _poll, setup=f"{soon} {late} {list_of_two}"),
+        _entry(_POLL, "[method]pollable.ready", (H,), see.all_of(is_ready, not_late), setup=f"{soon} {late}", after=ready_late),
+        _entry(_POLL, "[method]pollable.block", (H,), see.waited, setup=in_20_ms, after=elapsed),
+        _entry(_POLL, "poll", (_c(0x700), _c(2), A), see.poll, setup=f"{soon} {late} {list_of_two}"),
         _drop(_POLL, "pollable", soon),
-        input_("read", _all(_ok, first)),
-        input_("blocking-read", _all(_ok, first)),
-        input_("skip", _all(_ok, five)),
-        input_("blocking-skip", _all(_ok, five)),
+        input_("read", see.all_of(see.ok, first)),
+        input_("blocking-read", see.all_of(see.ok, first)),
+        input_("skip", see.all_of(see.ok, five)),
+        input_("blocking-skip", see.all_of(see.ok, five)),
         *subscribed,
-        output("check-write", (H, A), _all(_ok, _must(lambda ran: ran.seen.u64(8) > 0, stub("it permits nothing"))), setup=_STDOUT),
-        output("write", word, _all(_ok, _printed(out)), after=_FLUSH),
-        output("blocking-write-and-flush", word, _all(_ok, _printed(out)), setup=_STDOUT),
-        output("flush", (H, A), _all(_ok, _printed(out)), setup=_WRITTEN, after=f"{_FLUSH}"),
-        output("blocking-flush", (H, A), _all(_ok, _printed(out)), setup=_WRITTEN),
-        output("write-zeroes", (H, _c(7, "i64"), A), _all(_ok, zeros), after=_FLUSH),
-        output("blocking-write-zeroes-and-flush", (H, _c(7, "i64"), A), _all(_ok, zeros), setup=_STDOUT),
-        output("splice", (H, "local.get $g", _c(5, "i64"), A), _all(_ok, five, _printed(STDIN[:5])), setup=both, after=_FLUSH),
         output(
-            "blocking-splice", (H, "local.get $g", _c(5, "i64"), A), _all(_ok, five, _printed(STDIN[:5])), setup=both, after=_FLUSH
+            "check-write",
+            (H, A),
+            see.all_of(see.ok, see.must(lambda ran: ran.seen.u64(8) > 0, stub("it permits nothing"))),
+            setup=_STDOUT,
+        ),
+        output("write", word, see.all_of(see.ok, see.printed(out)), after=_FLUSH),
+        output("blocking-write-and-flush", word, see.all_of(see.ok, see.printed(out)), setup=_STDOUT),
+        output("flush", (H, A), see.all_of(see.ok, see.printed(out)), setup=_WRITTEN, after=f"{_FLUSH}"),
+        output("blocking-flush", (H, A), see.all_of(see.ok, see.printed(out)), setup=_WRITTEN),
+        output("write-zeroes", (H, _c(7, "i64"), A), see.all_of(see.ok, zeros), after=_FLUSH),
+        output("blocking-write-zeroes-and-flush", (H, _c(7, "i64"), A), see.all_of(see.ok, zeros), setup=_STDOUT),
+        output(
+            "splice",
+            (H, "local.get $g", _c(5, "i64"), A),
+            see.all_of(see.ok, five, see.printed(STDIN[:5])),
+            setup=both,
+            after=_FLUSH,
+        ),
+        output(
+            "blocking-splice",
+            (H, "local.get $g", _c(5, "i64"), A),
+            see.all_of(see.ok, five, see.printed(STDIN[:5])),
+            setup=both,
+            after=_FLUSH,
         ),
         _drop(_STREAMS, "input-stream", "<wasi:cli/stdin get-stdin> local.set $h"),
         _drop(_STREAMS, "output-stream", _STDOUT),
@@ -412,38 +211,38 @@ def _clocks_and_random() -> list[Entry]:
     spin = "i32.const 2000 local.set $k loop $l local.get $k i32.const 1 i32.sub local.tee $k br_if $l end"
     wait = f"local.get $r1 i32.wrap_i64 <{_POLL} [method]pollable.block> <{_MONO} now> local.get $t i64.sub local.set $x0"
     start = f"<{_MONO} now> local.set $t"
-    positive = _must(lambda ran: ran.seen.results[0] > 0, broken("it says 0"))
+    positive = see.must(lambda ran: ran.seen.results[0] > 0, broken("it says 0"))
     wall = "wasi:clocks/wall-clock"
-    written = _must(lambda ran: ran.seen.area != UNTOUCHED, _NO_ANSWER)
-    some = _must(lambda ran: ran.seen.u64(0) or ran.seen.u32(8), broken("it says 0"))
-    in_a_day = _must(lambda ran: abs(ran.seen.results[0] - (ran.seen.results[0] >> 31 << 32)) < _DAY_S, broken("over a day"))
+    written = see.must(lambda ran: ran.seen.area != UNTOUCHED, see.NO_ANSWER)
+    some = see.must(lambda ran: ran.seen.u64(0) or ran.seen.u32(8), broken("it says 0"))
+    in_a_day = see.must(lambda ran: abs(ran.seen.results[0] - (ran.seen.results[0] >> 31 << 32)) < see.DAY_S, broken("over a day"))
     now = (_c(1_700_000_000, "i64"), _c(5))
     drawn = [
         _entry(f"wasi:random/{each}", f"get-{'insecure-' * (each != 'random')}random-{what}", args, check, calls=2)
         for each in ("random", "insecure")
-        for what, args, check in (("bytes", (_c(16, "i64"), A), _random), ("u64", (), _twice_differ))
+        for what, args, check in (("bytes", (_c(16, "i64"), A), see.bytes_differ), ("u64", (), see.twice_differ))
     ]
     return [
-        _entry(_MONO, "now", (), _clock, calls=2, between=spin),
+        _entry(_MONO, "now", (), see.clock, calls=2, between=spin),
         _entry(_MONO, "resolution", (), positive),
-        _entry(_MONO, "subscribe-instant", (f"local.get $t i64.const {20 * _MS} i64.add",), _waited, setup=start, after=wait),
-        _entry(_MONO, "subscribe-duration", (_c(20 * _MS, "i64"),), _waited, setup=start, after=wait),
-        _entry(wall, "now", (A,), _wall, calls=2, between=spin),
-        _entry(wall, "resolution", (A,), _all(written, some)),
-        _entry("wasi:clocks/timezone", "display", (*now, A), _all(written, _bytes_at(4, bool, "its name is"))),
+        _entry(_MONO, "subscribe-instant", (f"local.get $t i64.const {20 * see.MS} i64.add",), see.waited, setup=start, after=wait),
+        _entry(_MONO, "subscribe-duration", (_c(20 * see.MS, "i64"),), see.waited, setup=start, after=wait),
+        _entry(wall, "now", (A,), see.wall, calls=2, between=spin),
+        _entry(wall, "resolution", (A,), see.all_of(written, some)),
+        _entry("wasi:clocks/timezone", "display", (*now, A), see.all_of(written, see.bytes_at(4, bool, "its name is"))),
         _entry("wasi:clocks/timezone", "utc-offset", now, in_a_day),
         *drawn,
-        _entry("wasi:random/insecure-seed", "insecure-seed", (A,), _seed),
+        _entry("wasi:random/insecure-seed", "insecure-seed", (A,), see.seed),
     ]
 
 
 def _filesystem() -> list[Entry]:
     def on(name: str, setup: str, args: tuple[str, ...], *checks: Callable[[Ran], Found], after: str = "") -> Entry:
         function = f"[method]descriptor.{name}"
-        return _entry(_FS, function, (H, *args, A), _all(_ok, *checks), setup=setup, after=after)
+        return _entry(_FS, function, (H, *args, A), see.all_of(see.ok, *checks), setup=setup, after=after)
 
     def tag(at: int, wanted: int) -> Callable[[Ran], Found]:
-        return _must(lambda ran: ran.seen.area[at] == wanted, broken(f"it does not say {wanted}"))
+        return see.must(lambda ran: ran.seen.area[at] == wanted, broken(f"it does not say {wanted}"))
 
     path, made, gone = ("@path", _c(9)), ("@made", _c(13)), ("@gone", _c(8))
     folder = ("@folder", _c(5))
@@ -453,47 +252,66 @@ def _filesystem() -> list[Entry]:
     read_there = f"""{stream} local.get $k i64.const 6 AREA2 <{_STREAMS} [method]input-stream.blocking-read>
       AREA2 i32.load offset=4 i64.load local.set $x0"""
     begins = int.from_bytes(FILE[:6], "little")
-    was_read = _must(lambda ran: ran.seen.extra[0] & (1 << 48) - 1 == begins, broken("its stream does not give the file's bytes"))
+    was_read = see.must(
+        lambda ran: ran.seen.extra[0] & (1 << 48) - 1 == begins, broken("its stream does not give the file's bytes")
+    )
     wrote = WORDS["wrote"]
     overwritten = wrote + FILE[len(wrote) :]
-    hashed = _must(lambda ran: ran.seen.u64(8) | ran.seen.u64(16), stub("it says 0"))
-    size = _must(lambda ran: ran.seen.u64(24) == len(FILE), broken("it gives another size than the file has"))
+    hashed = see.must(lambda ran: ran.seen.u64(8) | ran.seen.u64(16), stub("it says 0"))
+    size = see.must(lambda ran: ran.seen.u64(24) == len(FILE), broken("it gives another size than the file has"))
     times = (_c(2), _c(1_000_000_000, "i64"), _c(3), _c(2), _c(1_100_000_000, "i64"), _c(4))
-    now_true = _must(lambda ran: ran.seen.results[0] == 1, broken("a descriptor is not the same object as itself"))
-    read = _bytes_at(4, lambda got: got == FILE[2:8], "it reads")
+    now_true = see.must(lambda ran: ran.seen.results[0] == 1, broken("a descriptor is not the same object as itself"))
+    read = see.bytes_at(4, lambda got: got == FILE[2:8], "it reads")
     return [
         on("read-via-stream", _READ_FILE, (_c(0, "i64"),), was_read, after=read_there),
-        on("write-via-stream", _WRITE_FILE, (_c(0, "i64"),), _file("probe.txt", overwritten), after=write_there),
-        on("append-via-stream", _WRITE_FILE, (), _file("probe.txt", FILE + wrote), after=write_there),
+        on("write-via-stream", _WRITE_FILE, (_c(0, "i64"),), see.file_is("probe.txt", overwritten), after=write_there),
+        on("append-via-stream", _WRITE_FILE, (), see.file_is("probe.txt", FILE + wrote), after=write_there),
         on("advise", _READ_FILE, (_c(3, "i64"), _c(5, "i64"), _c(2))),
         on("sync-data", _WRITE_FILE, ()),
-        on("get-flags", _READ_FILE, (), _must(lambda ran: ran.seen.area[1] & 1, broken("a file opened to read may not be read"))),
+        on(
+            "get-flags",
+            _READ_FILE,
+            (),
+            see.must(lambda ran: ran.seen.area[1] & 1, broken("a file opened to read may not be read")),
+        ),
         on("get-type", _DIRECTORY, (), tag(1, 3)),
-        on("set-size", _WRITE_FILE, (_c(6, "i64"),), _file("probe.txt", FILE[:6])),
+        on("set-size", _WRITE_FILE, (_c(6, "i64"),), see.file_is("probe.txt", FILE[:6])),
         on("set-times", _WRITE_FILE, times),
         on("read", _READ_FILE, (_c(6, "i64"), _c(2, "i64")), read),
-        on("write", _WRITE_FILE, (*_pair("wrote"), _c(0, "i64")), _file("probe.txt", overwritten)),
-        on("read-directory", _DIRECTORY, (), _handle),
+        on("write", _WRITE_FILE, (*_pair("wrote"), _c(0, "i64")), see.file_is("probe.txt", overwritten)),
+        on("read-directory", _DIRECTORY, (), see.handle),
         on("sync", _WRITE_FILE, ()),
-        on("create-directory-at", _DIRECTORY, made, _file("made-by-probe/", b"")),
+        on("create-directory-at", _DIRECTORY, made, see.file_is("made-by-probe/", b"")),
         on("stat", _READ_FILE, (), tag(8, 6), size),
         on("stat-at", _DIRECTORY, (_c(0), *path), tag(8, 6), size),
         on("set-times-at", _DIRECTORY, (_c(0), *path, *times)),
-        on("link-at", _DIRECTORY, (_c(0), *path, "local.get $g", *made), _file("made-by-probe", FILE)),
-        on("open-at", _DIRECTORY, (_c(0), *made, _c(1), _c(2)), _file("made-by-probe", b"")),
-        on("readlink-at", _DIRECTORY, ("@link", _c(4)), _bytes_at(4, lambda got: got == b"probe.txt", "it gives")),
-        on("remove-directory-at", _DIRECTORY, folder, _file("empty/", None)),
-        on("rename-at", _DIRECTORY, (*path, "local.get $g", *made), _file("made-by-probe", FILE), _file("probe.txt", None)),
-        on("symlink-at", _DIRECTORY, (*path, *made), _file("made-by-probe", FILE)),
-        on("unlink-file-at", _DIRECTORY, gone, _file("gone.txt", None)),
+        on("link-at", _DIRECTORY, (_c(0), *path, "local.get $g", *made), see.file_is("made-by-probe", FILE)),
+        on("open-at", _DIRECTORY, (_c(0), *made, _c(1), _c(2)), see.file_is("made-by-probe", b"")),
+        on("readlink-at", _DIRECTORY, ("@link", _c(4)), see.bytes_at(4, lambda got: got == b"probe.txt", "it gives")),
+        on("remove-directory-at", _DIRECTORY, folder, see.file_is("empty/", None)),
+        on(
+            "rename-at",
+            _DIRECTORY,
+            (*path, "local.get $g", *made),
+            see.file_is("made-by-probe", FILE),
+            see.file_is("probe.txt", None),
+        ),
+        on("symlink-at", _DIRECTORY, (*path, *made), see.file_is("made-by-probe", FILE)),
+        on("unlink-file-at", _DIRECTORY, gone, see.file_is("gone.txt", None)),
         _entry(_FS, "[method]descriptor.is-same-object", (H, "local.get $g"), now_true, setup=_DIRECTORY),
         on("metadata-hash", _READ_FILE, (), hashed),
         on("metadata-hash-at", _DIRECTORY, (_c(0), *path), hashed),
-        _entry(_FS, "[method]directory-entry-stream.read-directory-entry", (H, A), _all(_ok, _directory_entry), setup=_LISTING),
-        _entry(_FS, "filesystem-error-code", (H, A), _code_of_error, setup=_ERROR),
+        _entry(
+            _FS,
+            "[method]directory-entry-stream.read-directory-entry",
+            (H, A),
+            see.all_of(see.ok, see.directory_entry),
+            setup=_LISTING,
+        ),
+        _entry(_FS, "filesystem-error-code", (H, A), see.code_of_error, setup=_ERROR),
         _drop(_FS, "descriptor", _READ_FILE),
         _drop(_FS, "directory-entry-stream", _LISTING),
-        _entry("wasi:filesystem/preopens", "get-directories", (A,), _directories),
+        _entry("wasi:filesystem/preopens", "get-directories", (A,), see.directories),
     ]
 
 
@@ -501,51 +319,19 @@ def _pair(word: str) -> tuple[str, str]:
     return f"@{word}", _c(len(WORDS[word]))
 
 
-def _handle(ran: Ran) -> Found:
-    return REAL if 0 < ran.seen.u32(4) < 1 << 30 else broken(f"its handle is {ran.seen.u32(4):#x}")
-
-
-def _directory_entry(ran: Ran) -> Found:
-    if ran.seen.area[4] != 1:
-        return stub("it says that a folder with files is empty")
-    name = ran.seen.string(12)
-    return (
-        REAL
-        if name and name.decode(errors="replace") in {each.rstrip("/") for each in ran.files}
-        else broken(f"its name is {name!r}")
-    )
-
-
-def _code_of_error(ran: Ran) -> Found:
-    if ran.seen.area == UNTOUCHED:
-        return _NO_ANSWER
-    return REAL if ran.seen.area[0] == 1 else stub("it has no code for a file's error")
-
-
-def _directories(ran: Ran) -> Found:
-    address, count = struct.unpack_from("<II", ran.seen.area)
-    if ran.seen.area == UNTOUCHED:
-        return _NO_ANSWER
-    if not count:
-        return stub("it gives none, where one was opened")
-    table = ran.seen.memory(address, 12)
-    name = ran.seen.memory(*struct.unpack_from("<II", table, 4)) if table else None
-    return REAL if name else _astray(ran)
-
-
 def _sockets() -> list[Entry]:
     def method(
         interface: str, resource: str, name: str, setup: str, args: tuple[str, ...] = (), *checks: Callable[[Ran], Found]
     ) -> Entry:
-        return _entry(interface, f"[method]{resource}.{name}", (H, *args, A), _all(_ok, *checks), setup=setup)
+        return _entry(interface, f"[method]{resource}.{name}", (H, *args, A), see.all_of(see.ok, *checks), setup=setup)
 
     def subscribed(interface: str, resource: str, setup: str) -> Entry:
-        return _entry(interface, f"[method]{resource}.subscribe", (H,), _handles, setup=setup, calls=2)
+        return _entry(interface, f"[method]{resource}.subscribe", (H,), see.handles, setup=setup, calls=2)
 
     def back(interface: str, resource: str, getter: str, setup: str, value: str, wanted: Callable[[Ran], bool], load: str) -> Entry:
         """A setter, judged by what its getter says then."""
         after = f"local.get $h AREA2 <{interface} [method]{resource}.{getter}> AREA2 {load} local.set $x0"
-        check = _all(_ok, _must(wanted, stub("it says ok, and the value that is read then is another")))
+        check = see.all_of(see.ok, see.must(wanted, stub("it says ok, and the value that is read then is another")))
         return _entry(interface, f"[method]{resource}.set-{getter}", (H, value, A), check, setup=setup, after=after)
 
     def buffers(interface: str, resource: str, setup: str) -> list[Entry]:
@@ -553,16 +339,16 @@ def _sockets() -> list[Entry]:
         load = "i64.load offset=8"
         names = ("receive-buffer-size", "send-buffer-size")
         setters = [back(interface, resource, each, setup, _c(30_000, "i64"), at_least, load) for each in names]
-        positive = _must(lambda ran: ran.seen.u64(8) > 0, broken("it says 0"))
+        positive = see.must(lambda ran: ran.seen.u64(8) > 0, broken("it says 0"))
         return setters + [method(interface, resource, each, setup, (), positive) for each in names]
 
-    local = _must(
+    local = see.must(
         lambda ran: ran.seen.area[8:10] != b"\0\0" and ran.seen.area[10:14] == b"\x7f\0\0\x01", broken("it is another address")
     )
     any_port = tuple(_ANY_PORT.replace("i32.const ", "i32.const_").split(" "))
     any_port = tuple(each.replace("_", " ") for each in any_port)
     to_port = ("i32.const 0", "local.get $port", "i32.const 127", *["i32.const 0"] * 2, "i32.const 1", *["i32.const 0"] * 6)
-    is_zero = _must(lambda ran: ran.seen.results[0] == 0, broken("it is another family"))
+    is_zero = see.must(lambda ran: ran.seen.results[0] == 0, broken("it is another family"))
     hops = lambda ran: ran.seen.extra[0] & 0xFF == 77  # noqa: E731, PLR2004 - what was set
     tcp, udp = "tcp-socket", "udp-socket"
     second = 1_000_000_000
@@ -574,32 +360,34 @@ def _sockets() -> list[Entry]:
         value = _c(33 * second, "i64")
         return back(_TCP, tcp, name, _TCP_SOCKET, value, lambda ran: ran.seen.extra[0] == 33 * second, "i64.load offset=8")
 
-    listens = _must(lambda ran: ran.seen.results[0] == 1, stub("a socket that listens does not say so"))
+    listens = see.must(lambda ran: ran.seen.results[0] == 1, stub("a socket that listens does not say so"))
     lookup = "wasi:sockets/ip-name-lookup"
-    found = _must(lambda ran: ran.seen.area[2] == 1 and ran.seen.area[6:10] == b"\x7f\0\0\x01", broken("it gives another address"))
+    found = see.must(
+        lambda ran: ran.seen.area[2] == 1 and ran.seen.area[6:10] == b"\x7f\0\0\x01", broken("it gives another address")
+    )
     incoming, outgoing = "incoming-datagram-stream", "outgoing-datagram-stream"
     to_stream = f"{_UDP_STREAMS}"
     from_stream = f"{_UDP_STREAMS} local.get $g local.set $h"
     none = tuple(["i32.const 0"] * 13)
-    empty = _must(lambda ran: ran.seen.u32(8) == 0, broken("it received what nobody sent"))
+    empty = see.must(lambda ran: ran.seen.u32(8) == 0, broken("it received what nobody sent"))
     permits = f"{to_stream} local.get $h AREA2 <{_UDP} [method]{outgoing}.check-send>"
     tcp_hop = back(_TCP, tcp, "hop-limit", _TCP_SOCKET, _c(77), hops, "i64.load8_u offset=1")
     udp_hop = back(_UDP, udp, "unicast-hop-limit", _UDP_SOCKET, _c(77), hops, "i64.load8_u offset=1")
     count = back(_TCP, tcp, "keep-alive-count", _TCP_SOCKET, _c(7), lambda ran: ran.seen.extra[0] == 7, "i64.load32_u offset=4")  # noqa: PLR2004
     getters = ("keep-alive-enabled", "keep-alive-idle-time", "keep-alive-interval", "keep-alive-count", "hop-limit")
     return [
-        _entry("wasi:sockets/instance-network", "instance-network", (), _handles, calls=2),
+        _entry("wasi:sockets/instance-network", "instance-network", (), see.handles, calls=2),
         _drop("wasi:sockets/network", "network", f"{_NETWORK} local.get $g local.set $h"),
-        _entry("wasi:sockets/network", "network-error-code", (H, A), _none, setup=_ERROR),
-        _entry("wasi:sockets/tcp-create-socket", "create-tcp-socket", (_c(0), A), _all(_ok, _handle)),
-        _entry("wasi:sockets/udp-create-socket", "create-udp-socket", (_c(0), A), _all(_ok, _handle)),
+        _entry("wasi:sockets/network", "network-error-code", (H, A), see.says_none, setup=_ERROR),
+        _entry("wasi:sockets/tcp-create-socket", "create-tcp-socket", (_c(0), A), see.all_of(see.ok, see.handle)),
+        _entry("wasi:sockets/udp-create-socket", "create-udp-socket", (_c(0), A), see.all_of(see.ok, see.handle)),
         method(_TCP, tcp, "start-bind", f"{_NETWORK} {_TCP_SOCKET}", ("local.get $g", *any_port)),
         method(_TCP, tcp, "finish-bind", _TCP_STARTED),
         method(_TCP, tcp, "start-connect", _CLIENT, ("local.get $g", *to_port)),
-        method(_TCP, tcp, "finish-connect", f"{_CONNECTING} {_WAIT}", (), _handle),
+        method(_TCP, tcp, "finish-connect", f"{_CONNECTING} {_WAIT}", (), see.handle),
         method(_TCP, tcp, "start-listen", _TCP_BOUND),
         method(_TCP, tcp, "finish-listen", _TCP_STARTED_LISTEN),
-        method(_TCP, tcp, "accept", _ACCEPTING, (), _handle),
+        method(_TCP, tcp, "accept", _ACCEPTING, (), see.handle),
         method(_TCP, tcp, "local-address", _TCP_BOUND, (), local),
         method(_TCP, tcp, "remote-address", _CONNECTED, (), local),
         _entry(_TCP, f"[method]{tcp}.is-listening", (H,), listens, setup=_LISTENING),
@@ -617,7 +405,7 @@ def _sockets() -> list[Entry]:
         _drop(_TCP, tcp, _TCP_SOCKET),
         method(_UDP, udp, "start-bind", f"{_NETWORK} {_UDP_SOCKET}", ("local.get $g", *any_port)),
         method(_UDP, udp, "finish-bind", _UDP_STARTED),
-        method(_UDP, udp, "stream", _UDP_BOUND, none, _handle),
+        method(_UDP, udp, "stream", _UDP_BOUND, none, see.handle),
         method(_UDP, udp, "local-address", _UDP_BOUND, (), local),
         method(_UDP, udp, "remote-address", _UDP_BOUND),
         _entry(_UDP, f"[method]{udp}.address-family", (H,), is_zero, setup=_UDP_SOCKET),
@@ -627,13 +415,19 @@ def _sockets() -> list[Entry]:
         subscribed(_UDP, udp, _UDP_SOCKET),
         method(_UDP, incoming, "receive", from_stream, (_c(4, "i64"),), empty),
         subscribed(_UDP, incoming, from_stream),
-        method(_UDP, outgoing, "check-send", to_stream, (), _must(lambda ran: ran.seen.u64(8) > 0, stub("it permits nothing"))),
+        method(_UDP, outgoing, "check-send", to_stream, (), see.must(lambda ran: ran.seen.u64(8) > 0, stub("it permits nothing"))),
         method(_UDP, outgoing, "send", permits, (_c(0x700), _c(0))),
         subscribed(_UDP, outgoing, to_stream),
         _drop(_UDP, udp, _UDP_SOCKET),
         _drop(_UDP, incoming, from_stream),
         _drop(_UDP, outgoing, to_stream),
-        _entry(lookup, "resolve-addresses", ("local.get $g", *_pair("address"), A), _all(_ok, _handle), setup=_NETWORK),
+        _entry(
+            lookup,
+            "resolve-addresses",
+            ("local.get $g", *_pair("address"), A),
+            see.all_of(see.ok, see.handle),
+            setup=_NETWORK,
+        ),
         method(lookup, "resolve-address-stream", "resolve-next-address", _resolved(), (), found),
         subscribed(lookup, "resolve-address-stream", _RESOLVE),
         _drop(lookup, "resolve-address-stream", _RESOLVE),
@@ -648,6 +442,3 @@ def _resolved() -> str:
 def entries() -> tuple[Entry, ...]:
     """A probe for every function of wasi 0.2's cli, io, clocks, random, filesystem and sockets, in that order."""
     return (*_cli(), *_io(), *_clocks_and_random(), *_filesystem(), *_sockets())
-
-
-__all__ = ["ARGUMENTS", "FILES", "STDIN", "VARIABLE", "VERDICTS", "Entry", "Found", "Ran", "Verdict", "entries", "texts"]

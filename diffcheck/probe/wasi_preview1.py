@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from diffcheck.capsule.stubs import preview1
-from diffcheck.probe.wasi_calls import ARGUMENTS, EXIT_CODE, REAL, STDIN, VARIABLE, WORDS, Entry, Found, Ran, broken, stub
+from diffcheck.probe.wasi_checks import ARGUMENTS, EXIT_CODE, REAL, STDIN, VARIABLE, WORDS, Entry, Found, Ran, broken, stub
 from diffcheck.probe.wasi_module import AREA, HEAP, UNTOUCHED, Probe, known
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from backends.kilnd_host import KilndHost
 from diffcheck import process
 from diffcheck.backend import Host, HostSaid, HostWorld, Limits
 from diffcheck.capsule import stubs
-from diffcheck.probe import wasi, wasi_calls
+from diffcheck.probe import wasi, wasi_checks
 from diffcheck.probe.wasi_module import Builder
 
 ENGINE = Path(__file__).parents[1] / "doubles" / "host_engine.py"
@@ -66,7 +66,7 @@ def test_every_function_of_six_packages_is_asked_about():
 
 def test_every_probe_is_a_valid_module_with_an_export_for_each_way():
     engine = wasmtime.Engine()
-    texts, data = wasi_calls.texts()
+    texts, data = wasi_checks.texts()
     for entry in wasi.all_entries():
         module = wasmtime.Module(engine, Builder(entry.probe, texts).build(data))
         names = {each.name for each in module.exports}
