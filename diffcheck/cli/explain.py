@@ -7,7 +7,7 @@ from typing import Any
 import rich_click as click
 
 from diffcheck.cli.options import options, request
-from diffcheck.cli.work import named, voices
+from diffcheck.cli.work import named, row_option, voices
 
 _EPILOG = (
     "Exit codes: 0 the engines do not differ on the capsule; 1 they do; 2 usage, configuration, a missing engine or a case that "
@@ -17,8 +17,7 @@ _EPILOG = (
 
 @click.command("explain", epilog=_EPILOG)
 @click.argument("case", metavar="CASE")
-@click.option("--row", default="", metavar="ROW", envvar="DIFFCHECK_ROW", show_envvar=True,
-              help="The row to look at, as `diffcheck show` names it; without it the first that differs.")  # fmt: skip
+@row_option
 @options("subject", "oracle", "kilnd", "deadline", "memory-limit", "rows", "max-passes", "reports", "verbose")
 def command(case: str, row: str, *, reports: str, **given: Any) -> int:  # noqa: ANN401 - the options of the table
     """Show a case's two runs side by side, where they part.

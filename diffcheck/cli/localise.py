@@ -7,7 +7,7 @@ from typing import Any
 import rich_click as click
 
 from diffcheck.cli.options import options, request
-from diffcheck.cli.work import named, voices
+from diffcheck.cli.work import named, row_option, voices
 
 _EPILOG = (
     "Exit codes: 0 the engines do not differ on the capsule; 1 they do, and the answer says where as far as it was found; 2 usage, "
@@ -17,8 +17,7 @@ _EPILOG = (
 
 @click.command("localise", epilog=_EPILOG)
 @click.argument("target", metavar="CASE|SIGNATURE|ARTIFACT")
-@click.option("--row", default="", metavar="ROW", envvar="DIFFCHECK_ROW", show_envvar=True,
-              help="The row to look at, as `diffcheck show` names it; without it the first that differs.")  # fmt: skip
+@row_option
 @click.option("--json", "as_json", is_flag=True, help="Write the answer as JSON.")
 @options("subject", "oracle", "kilnd", "deadline", "memory-limit", "rows", "stub-imports", "max-passes", "reports",
          "verbose")  # fmt: skip

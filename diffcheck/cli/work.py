@@ -31,6 +31,10 @@ _UNITS: Final = {"": 1, "s": 1, "m": 60, "min": 60, "h": 3600}
 _HELP: Final = (
     "Stop after this time, as in 90, 10m or 2h (seconds without a unit); the best so far is kept, and a second run goes on."
 )
+row_option: Final = click.option(
+    "--row", default="", metavar="ROW", envvar="DIFFCHECK_ROW", show_envvar=True,
+    help="The row to look at, as `diffcheck show` names it; without it the first that differs.",
+)  # fmt: skip
 ENGINE_OPTIONS: Final = ("subject", "oracle", "kilnd", "jobs", "deadline", "memory-limit", "rows", "max-passes", "reports")
 
 
@@ -51,8 +55,7 @@ def arguments(function: FC) -> FC:
     """The argument and the options that the commands share."""
     decorators: list[Callable[[Any], Any]] = [
         click.argument("target", metavar="CASE|SIGNATURE|ARTIFACT"),
-        click.option("--row", default="", metavar="ROW", envvar="DIFFCHECK_ROW", show_envvar=True,
-                     help="The row to look at, as `diffcheck show` names it; without it the first that differs."),
+        row_option,
         click.option("--budget", type=_Time(), default=None, metavar="TIME", envvar="DIFFCHECK_BUDGET", show_envvar=True,
                      show_default="no limit", help=_HELP),
         click.option("-o", "--output", default=None, metavar="DIR", envvar="DIFFCHECK_OUTPUT", show_envvar=True,
@@ -66,11 +69,12 @@ def arguments(function: FC) -> FC:
 
 def named(target: str, reports: str) -> Target:
     """The case that a user named: an artifact, or a case or signature of the report in a folder."""
-    from diffcheck.report import json_  # noqa: PLC0415 - engines and rich, only where they are used
+    from diffcheck.corpus import SUFFIXES  # noqa: PLC0415 - engines and rich, only where they are used
+    from diffcheck.report import json_  # noqa: PLC0415 - as above
     from diffcheck.triage import target as targets  # noqa: PLC0415 - as above
 
     path = Path(reports) / json_.FILE_NAME
-    a_file = Path(target).suffix in (".wasm", ".wat") or Path(target).is_file()
+    a_file = Path(target).suffix in SUFFIXES or Path(target).is_file()
     return targets.find(target, json_.read(path) if path.exists() and not a_file else None, reports)
 
 

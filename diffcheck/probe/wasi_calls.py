@@ -188,19 +188,15 @@ def _io() -> list[Entry]:
         output("blocking-flush", (H, A), see.all_of(see.ok, see.printed(out)), setup=_WRITTEN),
         output("write-zeroes", (H, _c(7, "i64"), A), see.all_of(see.ok, zeros), after=_FLUSH),
         output("blocking-write-zeroes-and-flush", (H, _c(7, "i64"), A), see.all_of(see.ok, zeros), setup=_STDOUT),
-        output(
-            "splice",
-            (H, "local.get $g", _c(5, "i64"), A),
-            see.all_of(see.ok, five, see.printed(STDIN[:5])),
-            setup=both,
-            after=_FLUSH,
-        ),
-        output(
-            "blocking-splice",
-            (H, "local.get $g", _c(5, "i64"), A),
-            see.all_of(see.ok, five, see.printed(STDIN[:5])),
-            setup=both,
-            after=_FLUSH,
+        *(
+            output(
+                name,
+                (H, "local.get $g", _c(5, "i64"), A),
+                see.all_of(see.ok, five, see.printed(STDIN[:5])),
+                setup=both,
+                after=_FLUSH,
+            )
+            for name in ("splice", "blocking-splice")
         ),
         _drop(_STREAMS, "input-stream", "<wasi:cli/stdin get-stdin> local.set $h"),
         _drop(_STREAMS, "output-stream", _STDOUT),

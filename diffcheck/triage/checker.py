@@ -6,7 +6,7 @@ import hashlib
 import time
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
@@ -267,10 +267,9 @@ def execution_s(report: CaseReport) -> float:
 class Inline(Checker):
     """Asks in this process, one candidate after the other, of a backend that is no installed adapter's."""
 
-    def __init__(self, engines: tuple[Oracle, Backend, Host], checker: Checker) -> None:
-        self.__dict__.update(checker.__dict__)
+    def __init__(self, engines: tuple[Oracle, Backend, Host], request: Request, *given: Any) -> None:  # noqa: ANN401 - what a Checker takes
+        super().__init__(msgspec.structs.replace(request, jobs=1), *given)
         self.oracle, self.backend, self.host = engines
-        self.workers = self.workers[:1]
 
     def _run(self, questions: list[Question]) -> list[w.Answer | None]:
         return [self._one(each) for each in questions]

@@ -88,9 +88,10 @@ class Session:
 
     def checker(self, request: Request, says: Callable[[CaseReport], bool], answers: Answers) -> Checker:
         """Workers that look for something; they end with the session."""
-        found = Checker(request, self.engines.subject, self.case, says, answers, self.reactor, self.folder, self.budget)
+        given = (request, self.engines.subject, self.case, says, answers, self.reactor, self.folder, self.budget)
         if self._given is not None:
-            return Inline((self.oracle, self.subject, self.host), found)
+            return Inline((self.oracle, self.subject, self.host), *given)
+        found = Checker(*given)
         self._open.callback(found.close)
         return found
 
