@@ -9,6 +9,8 @@ from diffcheck.text import visible
 from diffcheck.triage import flow
 from diffcheck.triage.log import LogParameters
 from diffcheck.triage.result import Moment
+from diffcheck.triage.search import First
+from diffcheck.triage.written import may_write, read_by
 from diffcheck.values import Value, render
 from diffcheck.wasm.dwarf import source_line
 from diffcheck.wasm.names import function_names
@@ -23,15 +25,19 @@ if TYPE_CHECKING:
     from diffcheck.runner.plan import Plan
     from diffcheck.triage.instrument import Instrumented, Site
     from diffcheck.triage.log import Record
+    from diffcheck.triage.probes import Watch
     from diffcheck.triage.result import Localised
-    from diffcheck.triage.search import First
     from diffcheck.triage.sides import LogSide
     from diffcheck.wasm.types import ValType
 
 SHOWN: Final = 10
 Frames = list[tuple[int, tuple[int, int] | None]]
 """Activations, outermost first: the function, and behind which position of which caller it was called (None: by the driver)."""
+Numbered = dict[int, tuple[int, "ValType"]]
+"""Values by the number of their operand or local: the bits and the type."""
 _HISTORY: Final = 100_000
+_RESULTS: Final = 4
+"""What stands beside an instruction is logged before its first result; so many results may come before the one that differs."""
 _WIDE: Final = 1 << 16
 _REFERENCES: Final = {0: "null", 1: "a reference", 2: "an i31", 3: "a structure", 4: "an array"}
 
@@ -63,6 +69,8 @@ class Explainer:
         """The functions in which a difference may have come about: those of the events around it, and what they call there."""
         sites = [self._site(each) for each in (first.oracle, first.subject, *first.before[-2:])]
         found = {site.function for site in sites if site is not None}
+        if self.made.watch is not None and sites[0] is not None and sites[0].role == "entry" and len(found) > 1:
+            found.remove(sites[0].function)  # it has not begun
         for site in sites:
             body = self.made.bodies_of.get(site.function) if site is not None else None
             if site is not None and body is not None and site.name == "call":
@@ -74,13 +82,16 @@ class Explainer:
         """The answer as far as function entries and results of calls show it; ``where`` follows what the engines did."""
         site = self._site(first.oracle) or self._site(first.before[-1] if first.before else None)
         funcidx = site.function if site is not None else -1
+        seen = f"{self._seen(first.oracle, first.oracle_outcome)} against {self._seen(first.subject, first.subject_outcome)}"
+        if self.made.watch is not None:
+            seen = f"{self.made.watch} differ from here on"
         return self.answer(
             "function",
             function=self.name(funcidx),
             function_index=funcidx,
             event=first.event,
             before=self._before(first),
-            why=f"{self._seen(first.oracle, first.oracle_outcome)} against {self._seen(first.subject, first.subject_outcome)}{where}",
+            why=f"{seen}{where}",
         )
 
     def instruction(self, first: First) -> Localised:
@@ -105,31 +116,60 @@ class Explainer:
             return self.function(first)
         if not same and self._left(function, position, first.event):
             return self.function(first, " behind its last instruction: in its return, or in the capsule's own code")
-        typed = body.code[position]
-        offset = self.module.bodies[function - self.module.n_imported("func")][0]
+        lane = "other lane " if one is not None and one.half else ""
+        return self._at(first, function, position, *texts, f"the two {lane}results differ" if same else "control goes on otherwise")
+
+    def _at(self, first: First, function: int, position: int, oracle: str, subject: str, why: str) -> Localised:
+        """The answer that names an instruction."""
+        typed = self.made.bodies_of[function].code[position]
+        offset = typed.instruction.offset - self.module.bodies[function - self.module.n_imported("func")][0]
         operands, locals_, execution = self._surroundings(function, position, first.event)
         return self.answer(
             "instruction",
             row=self._row(),
             function=self.name(function),
             function_index=function,
-            offset=typed.instruction.offset - offset,
+            offset=offset,
             file_offset=typed.instruction.offset,
             instruction=flow.shown(typed.instruction),
             event=first.event,
-            oracle=texts[0],
-            subject=texts[1],
-            operands=operands,
-            path=self._path(first.event, function, typed.instruction.offset - offset),
-            locals=locals_,
+            oracle=oracle,
+            subject=subject,
+            operands=list(_in_words(operands).values()),
+            path=self._path(first.event, function, offset),
+            locals=[f"{number}: {text}" for number, text in _in_words(locals_).items()],
             execution=execution,
             before=self._before(first),
             source=self._source(function, position),
             variant=self.made.variant,
-            why=f"the two {'other lane ' if one is not None and one.half else ''}results differ"
-            if same
-            else "control goes on otherwise",
+            why=why,
         )
+
+    def read_at(self, first: First) -> Watch | None:
+        """The bytes that a load at the difference takes, where both engines have that load there and no more differs."""
+        one = self._site(first.oracle)
+        if one is None or one.role != "result" or first.subject is None or self._site(first.subject) != one:
+            return None
+        body = self.made.bodies_of[one.function]
+        operands, _, _ = self._surroundings(one.function, one.position, first.event)
+        return read_by(body.code[one.position], [bits for bits, _ in operands.values()], one.half)
+
+    def writer(self, found: First, plain: tuple[Record, ...]) -> Localised | None:
+        """The answer where watched bytes differ since an event: what wrote them. ``plain`` are the oracle's records up to that event
+        as they are without the bytes.
+        """
+        watch = self.made.watch
+        if watch is None or not plain or found.oracle is None or found.subject is None or plain[-1].site != found.subject.site:
+            return None
+        record = plain[-1]
+        first = First(found.event, record, record, plain[:-1], found.oracle_outcome, found.subject_outcome)
+        one = self._site(record)
+        function, position = (one.function, one.position) if one is not None and may_write(one.name) else self._acted(first)
+        has = [f"{(each.value - record.value) % (1 << 64):#0{2 + 2 * watch.width}x}" for each in (found.oracle, found.subject)]
+        return self._at(
+            first, function, position, f"has {has[0]} at {watch.address:#x} of memory {watch.memory} afterwards", f"has {has[1]}",
+            "bytes that it should not have written, or should have, differ from here on",
+        )  # fmt: skip
 
     # Places.
 
@@ -289,37 +329,41 @@ class Explainer:
             found.append(Moment(each.event, self.name(site.function), offset, name, value))
         return tuple(found)
 
-    def _surroundings(self, function: int, position: int, event: int) -> tuple[tuple[str, ...], tuple[str, ...], int]:
+    def _surroundings(self, function: int, position: int, event: int) -> tuple[Numbered, Numbered, int]:
         """The instruction's operands and its function's locals, from the oracle: before the difference they are the subject's too; and
         how often it had begun by then.
         """
         made, side = self.detail(function, position)
         first, last, flags = self.rows
-        since = event
+        since = max(0, event - _RESULTS)
         log = side.logged(LogParameters(first, last, flags, start=since, halt=event + 1)).log
         if log is None:
-            return (), (), 0
+            return {}, {}, 0
         asides = [
             (each, site)
             for each in log.records(since)
             if (site := made.site(each.site)) is not None and site.aside and each.event <= event
         ]
         if not asides:
-            return (), (), log.visits
+            return {}, {}, log.visits
         at = asides[-1][0].event
         here = [(each, site) for each, site in asides if each.event == at]
         operands = _joined([(each.value, site) for each, site in here if site.role == "operand"])
         locals_ = _joined([(each.value, site) for each, site in here if site.role == "local"])
-        return tuple(text for _, text in operands), tuple(f"{number}: {text}" for number, text in locals_), log.visits
+        return operands, locals_, log.visits
 
 
-def _joined(values: list[tuple[int, Site]]) -> list[tuple[int, str]]:
-    """Values in words, by number; a vector's halves put together."""
-    found: dict[int, tuple[int, ValType]] = {}
+def _joined(values: list[tuple[int, Site]]) -> Numbered:
+    """Values by number; a vector's halves put together."""
+    found: Numbered = {}
     for value, site in values:
         bits = found.get(site.number, (0, site.type))[0] if site.half else 0
         found[site.number] = (bits | value << (64 * site.half), site.type)
-    return [(number, _shown(bits, type_, whole=True)) for number, (bits, type_) in sorted(found.items())]
+    return dict(sorted(found.items()))
+
+
+def _in_words(values: Numbered) -> dict[int, str]:
+    return {number: _shown(bits, type_, whole=True) for number, (bits, type_) in values.items()}
 
 
 def _shown(bits: int, type_: ValType, *, whole: bool = False) -> str:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from diffcheck.capsule.constants import Types
     from diffcheck.triage.log import Variant
+    from diffcheck.triage.probes import Watch
     from diffcheck.wasm.module import Module
     from diffcheck.wasm.types import ValType
     from diffcheck.wasm.typing import Body, Typed
@@ -91,9 +92,10 @@ class Instrumented:
         skip: frozenset[int] = frozenset(),
         variant: Variant = "rotate",
         detail: Detail | None = None,
+        watch: Watch | None = None,
     ) -> None:
-        self.module, self.variant, self.detail = module, variant, detail
-        self.helpers = Helpers(module, first_extension(module), variant)
+        self.module, self.variant, self.detail, self.watch = module, variant, detail, watch
+        self.helpers = Helpers(module, first_extension(module), variant, watch)
         self.sites: list[Site] = []
         self.untyped: dict[int, str] = {}
         self.bodies_of: dict[int, Body] = {}

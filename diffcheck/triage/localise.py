@@ -21,10 +21,11 @@ from diffcheck.runner.side import Side
 from diffcheck.text import plural, visible
 from diffcheck.triage.explain import Explainer
 from diffcheck.triage.instrument import Detail, Instrumented
-from diffcheck.triage.log import VARIANTS
+from diffcheck.triage.log import VARIANTS, LogParameters
 from diffcheck.triage.result import Localised
-from diffcheck.triage.search import Search, Spent, WrongDigest
+from diffcheck.triage.search import BEFORE, Search, Spent, WrongDigest
 from diffcheck.triage.sides import LogSide
+from diffcheck.triage.written import at_place
 from diffcheck.wasm.names import function_names
 from diffcheck.wasm.opcodes import CALLS
 from diffcheck.witness import PREFIX
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from diffcheck.runner.request import Request
     from diffcheck.triage.instrument import Level
     from diffcheck.triage.log import Variant
+    from diffcheck.triage.probes import Watch
     from diffcheck.triage.search import First
 
 EVENT_COST: Final = 60
@@ -49,6 +51,7 @@ MAX_WIDENINGS: Final = 4
 _LEGAL_SKIPS: Final = 4
 _QUIET_32: Final = 0x7FC0_0000
 _QUIET_64: Final = 0x7FF8 << 48
+_INSTANTIATED: Final = "the state differs before any instruction ran, after instantiation (core specification 3.0, 4.7.2)"
 
 
 class Disagree(Exception):  # noqa: N818 - an outcome of the search
@@ -62,7 +65,7 @@ class LegalOnly(Exception):  # noqa: N818 - as above
 class Rows(msgspec.Struct, frozen=True):
     """The rows that share the instance on which something differs, and the row as it was reported; ``runs`` found them.
 
-    ``peak_bytes`` is the most memory that the subject's process had in these.
+    ``peak_bytes`` is the most memory that the subject's process had in these, ``memory`` the first place of a memory that differs.
     """
 
     first: int
@@ -72,6 +75,7 @@ class Rows(msgspec.Struct, frozen=True):
     what: str
     runs: int
     peak_bytes: int = 0
+    memory: str = ""
 
 
 class _Watched(CapsulePass):
@@ -132,20 +136,20 @@ class Localiser:
         watched = _Watched(one, other, plan.places, self.request.max_passes, plan.functions)
         report = watched.report()
         names = [row.name for row in watched.layout.rows[watched.layout.n_init :]]
+        memory = next((each.where.item for each in report.divergences if each.kind == "memory"), "")
         if wanted:
             if wanted not in names:
                 raise RunFailedError(f"there is no row {visible(wanted)}", hint=f"rows are: {', '.join(map(visible, names[:12]))}")
             first = names.index(wanted) if alone else 0
-            return Rows(
-                first, names.index(wanted) + 1, watched.flags, wanted, report.reason, other.cost.executions, other.cost.peak_bytes
-            )
+            last, row = names.index(wanted) + 1, wanted
+            return Rows(first, last, watched.flags, row, report.reason, other.cost.executions, other.cost.peak_bytes, memory)
         if watched.found is None:
             why = f"the engines do not differ on the capsule: {report.verdict}" + (f" ({report.reason})" if report.reason else "")
             why += "; what the untouched file shows alone (the direct pass) cannot be seen by instrumenting it"
             return self._answer("none", why=why, row_runs=other.cost.executions)
         first, last = watched.found
         row = report.divergences[0].where.row if report.divergences else ""
-        return Rows(first, last, watched.flags, row, report.reason, other.cost.executions, other.cost.peak_bytes)
+        return Rows(first, last, watched.flags, row, report.reason, other.cost.executions, other.cost.peak_bytes, memory)
 
     # The search.
 
@@ -180,7 +184,7 @@ class Localiser:
         if answer.depth != "instruction" and answer.function_index < 0 and not answer.row:
             answer = msgspec.structs.replace(answer, row=rows.row)
         return msgspec.structs.replace(
-            answer, row_runs=rows.runs, runs=self.runs, confirmed=self.confirmed, notes=tuple(self.notes)
+            answer, row_runs=rows.runs, runs=self.runs, confirmed=self.confirmed, notes=tuple(dict.fromkeys(self.notes))
         )
 
     def _variant(self, rows: Rows, variant: Variant) -> Localised:
@@ -195,29 +199,36 @@ class Localiser:
             search = self._search(rows, variant, default, levels)
         if search.total > self._capacity():
             return self._by_function(rows, variant)
-        return self._found(rows, search, variant)
+        return self._found(rows, search)
 
     def _capacity(self) -> int:
         speed = self.subject.capabilities.instructions_per_s * self.plan.limits.deadline_s
         return min(MAX_EVENTS, int(speed / EVENT_COST))
 
-    def _by_function(self, rows: Rows, variant: Variant) -> Localised:
-        """Entries and results of calls first; then all instructions of the functions that they lead to."""
+    def _by_function(self, rows: Rows, variant: Variant, watch: Watch | None = None) -> Localised:
+        """Entries and results of calls first; then all instructions of the functions that they lead to. With ``watch`` it is what wrote
+        these bytes that is looked for.
+        """
         self.notes.append("narrowed by function first")
-        search = self._search(rows, variant, "calls", {})
+        search = self._search(rows, variant, "calls", {}, watch)
         if search.total > self._capacity():
             return self._row(
                 rows, f"{search.total:,} calls' events are too many for the subject within the deadline; give --deadline more"
             )
         first = self._first(search)
         if first is None:
-            return self._gone(rows, search)
-        explainer = self._explainer(search, rows, variant, {})
+            place = at_place(rows.memory) if watch is None else None
+            return self._by_function(rows, variant, place) if place is not None else self._gone(rows, search)
+        return self._in_functions(rows, self._explainer(search, rows, variant, {}, default="calls"), first, watch)
+
+    def _in_functions(self, rows: Rows, explainer: Explainer, first: First, watch: Watch | None) -> Localised:
+        """The instruction in the functions that a difference of calls leads to; the function where it cannot be told."""
+        variant = explainer.made.variant
         functions = explainer.concerned(first)
         answer = explainer.function(first)
         for _ in range(MAX_WIDENINGS):
             levels: dict[int, Level] = dict.fromkeys(functions, "full")
-            search = self._search(rows, variant, "none", levels)
+            search = self._search(rows, variant, "none", levels, watch)
             if search.total > self._capacity():
                 return answer
             found = self._first(search)
@@ -228,15 +239,17 @@ class Localiser:
             more = explainer.concerned(found) - functions
             site = search.made.site(found.oracle.site) if found.oracle is not None else None
             if not (site is not None and site.name in CALLS and more):
-                answer = explainer.instruction(found)
-                self._confirm(search, found, levels)
-                return answer
+                if watch is not None:
+                    return self._written(rows, search, found, levels) or answer
+                return self._told(rows, search, found, levels)
             functions |= more
         return answer
 
-    def _first(self, search: Search) -> First | None:
-        """The first difference that the specification does not allow; LegalOnly where too many that it does come before."""
-        first = search.first()
+    def _first(self, search: Search, end: int | None = None) -> First | None:
+        """The first difference before event ``end`` that the specification does not allow; LegalOnly where too many that it does come
+        before.
+        """
+        first = search.first(0, end)
         skips = 0
         while first is not None and first.event >= 0 and (legal := self._legal(search, first)):
             what, limits = legal
@@ -246,10 +259,10 @@ class Localiser:
             skips += 1
             if skips > _LEGAL_SKIPS:
                 raise LegalOnly(f"the first {skips} differences are legal ones, and more follow")
-            first = search.first(first.event + 1)
+            first = search.first(first.event + 1, end)
         return first
 
-    def _found(self, rows: Rows, search: Search, variant: Variant) -> Localised:
+    def _found(self, rows: Rows, search: Search) -> Localised:
         first = self._first(search)
         if first is None:
             return self._gone(rows, search)
@@ -258,9 +271,50 @@ class Localiser:
                 rows,
                 f"the subject {sentence(first.subject_outcome)} before the first event: there is no execution to localise in; `diffcheck reduce` finds what it takes",
             )
-        answer = self._explainer(search, rows, variant, {}, default=search.default).instruction(first)
-        self._confirm(search, first, {})
+        return self._told(rows, search, first, {})
+
+    def _told(self, rows: Rows, search: Search, first: First, levels: Mapping[int, Level]) -> Localised:
+        """The answer for a difference, confirmed; where a load only reads what was written wrong before, what wrote it."""
+        explainer = self._explainer(search, rows, search.made.variant, levels, default=search.default)
+        answer = explainer.instruction(first)
+        watch = explainer.read_at(first)
+        earlier = self._since(rows, search, watch, levels, first.event) if watch is not None else None
+        if earlier is not None and search.default == "none":
+            earlier = self._by_function(rows, search.made.variant, watch)
+        if earlier is not None:
+            self.notes.append(f"it shows first at {answer}")
+            return earlier
+        self._confirm(search, first, levels)
         return answer
+
+    def _since(
+        self, rows: Rows, search: Search, watch: Watch, levels: Mapping[int, Level], end: int | None = None
+    ) -> Localised | None:
+        """Since which event before ``end`` these bytes of a memory differ; None where they do not."""
+        self.say(f"watching {watch}")
+        try:
+            watching = self._search(rows, search.made.variant, search.default, levels, watch)
+            watching.oracle_limits = search.oracle_limits
+            found = self._first(watching, end)
+        except (Spent, WrongDigest, LegalOnly) as error:
+            why = str(error) or "no run was left"
+            self.notes.append(f"whether {watch} were wrong before is not known: {why}")
+            return None
+        return self._written(rows, watching, found, levels) if found is not None else None
+
+    def _written(self, rows: Rows, search: Search, found: First, levels: Mapping[int, Level]) -> Localised | None:
+        """What wrote the bytes that a search watches and that differ since an event, confirmed; None where that cannot be told."""
+        if found.oracle is None or found.subject is None:
+            return None
+        variant, default = search.made.variant, search.default
+        self._confirm(search, found, levels)
+        if found.event == 0 and default != "none":
+            return self._row(rows, f"{_INSTANTIATED}: {search.made.watch}")
+        plain = self.side(self.instrumented(variant, default, levels), self.oracle)
+        since = max(0, found.event - BEFORE)
+        log = plain.logged(LogParameters(rows.first, rows.last, rows.flags, start=since, halt=found.event + 1)).log
+        records = log.records(since) if log is not None else ()
+        return self._explainer(search, rows, variant, levels, default=default).writer(found, records)
 
     def _confirm(self, search: Search, first: First, levels: Mapping[int, Level]) -> None:
         """See that the other digest, over other instructions, shows the same; WrongDigest where it shows something else.
@@ -272,7 +326,7 @@ class Localiser:
         other = next(each for each in VARIANTS if each != variant)
         if other in self.wrong:
             return
-        made = self.instrumented(other, search.default, levels)
+        made = self.instrumented(other, search.default, levels, search.made.watch)
         try:
             shown = search.shown_by(self.side(made, self.subject), self.side(made, self.oracle), first)
         except Spent:
@@ -313,14 +367,16 @@ class Localiser:
     def _gone(self, rows: Rows, search: Search) -> Localised:
         """No event differs: the state did so before the first one, or at the end only, or the difference is gone."""
         if self._differs_at_instantiation(rows):
-            return self._row(
-                rows, "the state differs before any instruction ran, after instantiation (core specification 3.0, 4.7.2)"
-            )
+            return self._row(rows, _INSTANTIATED)
         if (
             search.measured.stream is not None
             and search.subject_stream is not None
             and search.subject_stream != search.measured.stream
         ):
+            watch = at_place(rows.memory)
+            written = self._since(rows, search, watch, {}) if watch is not None else None
+            if written is not None:
+                return written
             return self._row(rows, "no event differs, but the state at the end does: it is not in what the instrumentation sees")
         return self._row(rows, "the difference goes away under instrumentation")
 
@@ -336,8 +392,10 @@ class Localiser:
 
     # What is made.
 
-    def _search(self, rows: Rows, variant: Variant, default: Level, levels: Mapping[int, Level]) -> Search:
-        made = self.instrumented(variant, default, levels)
+    def _search(
+        self, rows: Rows, variant: Variant, default: Level, levels: Mapping[int, Level], watch: Watch | None = None
+    ) -> Search:
+        made = self.instrumented(variant, default, levels, watch)
         self.say(f"{len(made.sites):,} sites instrumented")
         subject, oracle = self.side(made, self.subject), self.side(made, self.oracle)
         search = Search(made, oracle, subject, (rows.first, rows.last, rows.flags), self, rows.peak_bytes)
@@ -360,9 +418,13 @@ class Localiser:
         assert self.plan.capsule is not None, "the caller looked"  # noqa: S101
         return self.plan.capsule
 
-    def instrumented(self, variant: Variant, default: Level, levels: Mapping[int, Level]) -> Instrumented:
+    def instrumented(
+        self, variant: Variant, default: Level, levels: Mapping[int, Level], watch: Watch | None = None
+    ) -> Instrumented:
         """The artifact instrumented, without the functions to skip."""
-        return Instrumented(self.module, self.plan.artifact, default=default, levels=levels, skip=self.skip, variant=variant)
+        return Instrumented(
+            self.module, self.plan.artifact, default=default, levels=levels, skip=self.skip, variant=variant, watch=watch
+        )
 
     def side(self, made: Instrumented, backend: Backend) -> LogSide:
         """A backend with the capsule of an instrumented artifact."""

@@ -6,12 +6,13 @@ two 64-bit words; of a reference the log has what the specification lets a progr
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal
 
 import msgspec
 
 from diffcheck.capsule import layout as lo
 from diffcheck.capsule.digest import SEED_A
+from diffcheck.text import plural
 from diffcheck.triage import log
 from diffcheck.triage.log import Variant, mix
 from diffcheck.wasm.asm import assemble, link
@@ -29,11 +30,13 @@ _CANONICAL: Final = {"f32": 0x7FC0_0000, "f64": 0x7FF8 << 48}
 _MASK: Final = (1 << 64) - 1
 _PATTERN_COUNT: Final = -(1 << 62)
 _VECTOR_BYTES: Final = 16
+_BITS: Final = {"i32": 32, "i64": 64}
 _REGION_BYTES: Final = 65_024
 _REGION_ELEMENTS: Final = 1024
 
 _NOTE = f"""
   i32.const 0 i64.load $rec offset={log.COUNT_AT} local.tee $count
+  {{watch}}
   i32.const 0 i64.load $rec offset={log.HALT_AT} {{reached}}
   if {{halt}} end
   local.get $count i32.const 0 i64.load $rec offset={log.START_AT} {{reached}}
@@ -65,6 +68,18 @@ _NOTE = f"""
   i64.store $rec offset={log.LANE_AT}
   local.get $count i32.const 0 i64.load $rec offset={log.HALT_AT} {{reached}}
   if {{halt}} end
+"""
+_WATCH = """
+  ;; the count that note has just taken stays on the stack; the known answer's events, whose numbers are negative, see no memory
+  local.get $count i64.const 0 {reached}
+  if
+    memory.size $m {address}.const {pages} {enough}
+    if
+      {address}.const {at} local.set $at
+      {copied}
+      local.get $value i32.const $SCRATCH i64.load $rec {plus64} local.set $value
+    end
+  end
 """
 _RAW = f"""
   local.get $out if else i32.const 0 i64.const {SEED_A} i64.store $rec offset={log.LANE_AT} end
@@ -188,11 +203,22 @@ class Key(msgspec.Struct, frozen=True):
     aside: bool = False
 
 
+class Watch(msgspec.Struct, frozen=True):
+    """Bytes of a memory, at most eight, that are added to every event's value, so that events differ from when these bytes do."""
+
+    memory: int
+    address: int
+    width: int
+
+    def __str__(self) -> str:
+        return f"{plural(self.width, 'byte')} at {self.address:#x} of memory {self.memory}"
+
+
 class Helpers:
     """The helper functions of one instrumented artifact; ``index`` gives a function's index and adds it where it is new."""
 
-    def __init__(self, module: Module, first: int, variant: Variant) -> None:
-        self.module, self.first, self.variant = module, first, variant
+    def __init__(self, module: Module, first: int, variant: Variant, watch: Watch | None = None) -> None:
+        self.module, self.first, self.variant, self.watch = module, first, variant, watch
         self._apart = log.APART if variant == "add" else ()
         self._own = _OWN + len(self._apart)
         self._keys: dict[Key, int] = {}
@@ -232,12 +258,16 @@ class Helpers:
         names |= {name: self.first + _OWN + at for at, (name, _, _) in enumerate(self._apart)}
         own = log.words(self.variant)
         raw = _RAW.format(**own)
-        note = _NOTE.format(**own, halt=_HALT_THROWS if unwind else _HALT_TRAPS, raw=raw)
+        note = _NOTE.format(**own, halt=_HALT_THROWS if unwind else _HALT_TRAPS, raw=raw, watch=self._watched())
+        watched: dict[str, int] = {}
+        local: tuple[tuple[str, str], ...] = _NOTE_LOCALS
+        if self.watch is not None:
+            watched, local = {"m": self.watch.memory}, (*_NOTE_LOCALS, ("at", self._address(self.watch.memory)))
         noting, doing = types.function(("i32", "i64"), ()), types.function((), ())
         event = ("site", "value")
         made = [
             (doing, self._linked(self._begin(), names, (), _PAGES)),
-            (noting, self._linked(note, names, event, _NOTE_LOCALS)),
+            (noting, self._linked(note, {**names, **watched}, event, local)),
             (noting, self._linked(_ASIDE.format(**own, raw=raw), names, event, _NOTE_LOCALS)),
             (doing, self._linked(_VISIT.format(**own), names)),
             (doing, self._linked(_TAKE, names, (), _PAGES)),
@@ -248,6 +278,26 @@ class Helpers:
         for key in self._keys:
             made.append(self._helper(key, types, {**names, "note": self.first + ASIDE if key.aside else self.note}))
         return made
+
+    def _watched(self) -> str:
+        """What the note does about the bytes that are watched."""
+        watch = self.watch
+        if watch is None:
+            return ""
+        own, limits = log.words(self.variant), self.module.all_memories[watch.memory].limits
+        address = self._address(watch.memory)
+        page = 16 if limits.page_size_log2 is None else limits.page_size_log2
+        pages = (watch.address + watch.width - 1 >> page) + 1
+        if pages >> _BITS[address] - page:
+            return ""
+        return _WATCH.format(
+            **own,
+            address=address,
+            pages=pages,
+            enough=f"{address}.{'ge_u' if self.variant == 'rotate' else 'lt_u i32.eqz'}",
+            at=watch.address,
+            copied=self._copied(watch.width),
+        )
 
     def _linked(
         self, text: str, names: Mapping[str, int], params: tuple[str, ...] = (), locals_: tuple[tuple[str, str], ...] = ()
@@ -296,7 +346,7 @@ class Helpers:
             text, locals_ = self._probe(key)
             typeidx = types.function((key.type, "i32"), (key.type,))
             return typeidx, self._linked(text, names, ("v", "site"), locals_)
-        address = "i64" if self._is64(key) else "i32"
+        address: Literal["i32", "i64"] = "i64" if self._is64(key) else "i32"
         if key.kind == "memory":
             typeidx = types.function((address, address, "i32"), ())
             plus = log.words(self.variant)["plus64" if address == "i64" else "plus32"]
@@ -306,6 +356,9 @@ class Helpers:
         text = self._region(address) if key.kind == "region" else self._table(address)
         locals_ = (("w", "i64"),)
         return typeidx, self._linked(text, {**names, "m": key.index}, ("at", "n", "site"), locals_)
+
+    def _address(self, memory: int) -> Literal["i32", "i64"]:
+        return "i64" if self.module.all_memories[memory].limits.is64 else "i32"
 
     def _is64(self, key: Key) -> bool:
         space = self.module.all_tables if key.kind == "table" else self.module.all_memories
@@ -364,21 +417,25 @@ class Helpers:
             return "struct" if isinstance(composite, StructType) else "array" if isinstance(composite, ArrayType) else "func"
         return "any" if heap in ("any", "eq") else heap
 
+    def _copied(self, width: int) -> str:
+        """So many bytes at ``$at`` of memory m brought to the scratch page, zeros behind them."""
+        clear = " ".join(f"i32.const $SCRATCH i64.const 0 i64.store $rec offset={at}" for at in (0, 8))
+        if self.variant == "add":
+            return f"{clear} {_LOADED[width]}"
+        return f"{clear} i32.const $SCRATCH local.get $at i32.const {width} memory.copy $rec $m"
+
     def _memory(self, key: Key) -> str:
         """What was stored, read back by a copy to the recorder memory, so that a fault in loads does not look like one in stores; or by
         loads of other widths, so that one in copies does not either.
         """
-        clear = " ".join(f"i32.const $SCRATCH i64.const 0 i64.store $rec offset={at}" for at in (0, 8))
-        copy = f"i32.const $SCRATCH local.get $at i32.const {key.width} memory.copy $rec $m"
-        if self.variant == "add":
-            copy = _LOADED[key.width]
+        copied = self._copied(key.width)
         if key.shape in ("f32", "f64"):
             probe = self.index(Key("probe", key.shape))
-            return f"{clear} {copy} i32.const $SCRATCH {key.shape}.load $rec local.get $site call {probe} drop"
+            return f"{copied} i32.const $SCRATCH {key.shape}.load $rec local.get $site call {probe} drop"
         if key.width == _VECTOR_BYTES:
             probe = self.index(Key("probe", "v128", key.shape))
-            return f"{clear} {copy} i32.const $SCRATCH v128.load $rec local.get $site call {probe} drop"
-        return f"{clear} {copy} local.get $site i32.const $SCRATCH i64.load $rec call $note"
+            return f"{copied} i32.const $SCRATCH v128.load $rec local.get $site call {probe} drop"
+        return f"{copied} local.get $site i32.const $SCRATCH i64.load $rec call $note"
 
     def _region(self, address: str) -> str:
         """A digest of the first bytes of a range: by the recorder's, of a copy; or byte by byte where they are."""

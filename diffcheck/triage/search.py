@@ -104,8 +104,12 @@ class Search:
         limits = self.oracle_limits if side.backend is self.oracle.backend else None
         return side.logged(self._parameters(start, step, halt, limit, take), limits)
 
-    def first(self, start: int = 0) -> First | None:
-        """The first difference from event ``start`` on; None where all events are equal."""
+    def first(self, start: int = 0, before: int | None = None) -> First | None:
+        """The first difference from event ``start`` on; None where all events are equal. Both engines come to event ``before``, where
+        one is named, and the search ends there.
+        """
+        if before is not None:
+            return self._narrow(start, before) if start < before else None
         end = self.total + 1
         if end - start > RAWS - BEFORE:
             step = _step(start, end)

@@ -22,10 +22,10 @@ from diffcheck.faults.model import Expected, Fault
 from diffcheck.wasm import module as wasm
 from diffcheck.wasm import section as ids
 from diffcheck.wasm.asm import assemble, link
-from diffcheck.wasm.code import Instruction, instructions, read_locals
+from diffcheck.wasm.code import Instruction, MemArg, instructions, read_locals
 from diffcheck.wasm.leb import s, u
 from diffcheck.wasm.module import Module
-from diffcheck.wasm.opcodes import BY_NAME
+from diffcheck.wasm.opcodes import BY_NAME, Op
 from diffcheck.wasm.types import FuncType, RefType, ValType, encode_functype
 from diffcheck.wasm.typing import Typed, type_body
 
@@ -60,6 +60,18 @@ SHOWS = {
     "funcref": "local.get $v ref.is_null i32.eqz",
 }
 """Where a change of the value is one that the specification does not allow: the sign of a NaN is."""
+
+
+BYTES = {
+    1: ("i64", "i64.load8_u", "i64.store8", "i64.ne"),
+    2: ("i64", "i64.load16_u", "i64.store16", "i64.ne"),
+    4: ("i64", "i64.load32_u", "i64.store32", "i64.ne"),
+    8: ("i64", "i64.load", "i64.store", "i64.ne"),
+    16: ("v128", "v128.load", "v128.store", "v128.xor v128.any_true"),
+}
+"""By width: a type that holds so many bytes, how they are loaded and stored, and whether two are different."""
+DISTANCES = (1, 4, 8, 64, 1000)
+"""How far a store goes astray, in bytes."""
 
 
 read = lru_cache(maxsize=4)(wasm.read)
@@ -338,15 +350,7 @@ class Editor:
             return self._safe(target, operation)
         memarg = target.immediates[0]
         if kind == "store, wrong address":
-            value = op.params[1]
-            text = f"""
-              {self._counted()} {_fits(memarg, op.width + 1)} {self._fires("local.get $at i64.extend_i32_u", "i32.const 1")} i32.and
-              if {self._noted()} local.get $at i32.const 1 i32.add local.set $at end
-              local.get $at local.get $v raw $operation
-            """
-            return encode_functype(FuncType(("i32", value, "i32"), ())), link(
-                assemble(text, params=("at", "v", "id")), {"operation": operation}
-            )
+            return self._astray(op, memarg, operation)
         result = op.results[0]
         if kind == "load, odd alignment":
             odd = f"local.get $at i32.const {memarg.offset} i32.add i32.const {op.width - 1} i32.and i32.const 0 i32.ne"
@@ -370,6 +374,33 @@ class Editor:
         return encode_functype(FuncType(("i32", "i32"), (result,))), link(
             assemble(text, params=("at", "id"), locals=locals_), {"operation": operation}
         )
+
+    def _astray(self, op: Op, memarg: MemArg, operation: bytes) -> tuple[bytes, bytes]:
+        """A store some bytes further on. Where the memory is the same afterwards as it should be, nothing was wrong."""
+        value, type_, load, store, differ = op.params[1], *BYTES[op.width]
+        there = DISTANCES[self.fault.bit.bit_length() % len(DISTANCES)]
+        here = f"$m offset={memarg.offset}"
+        further = f"local.get $at i32.const {there} i32.add"
+        text = f"""
+          {self._counted()} {_fits(memarg, op.width + there)}
+          if
+            local.get $at {load} {here} local.set $near {further} {load} {here} local.set $far
+            local.get $at local.get $v raw $operation
+            local.get $at {load} {here} local.set $near_right {further} {load} {here} local.set $far_right
+            {further} local.get $far {store} {here} local.get $at local.get $near {store} {here}
+            {further} local.get $v raw $operation
+            local.get $at {load} {here} local.get $near_right {differ} {further} {load} {here} local.get $far_right {differ} i32.or
+            if {self._noted()} end
+            return
+          end
+          local.get $at local.get $v raw $operation
+        """
+        code = assemble(
+            text,
+            params=("at", "v", "id"),
+            locals=tuple((each, type_) for each in ("near", "far", "near_right", "far_right")),
+        )
+        return encode_functype(FuncType(("i32", value, "i32"), ())), link(code, {"operation": operation, "m": memarg.memidx})
 
     def _safe(self, target: Instruction, operation: bytes) -> tuple[bytes, bytes]:
         """An operation that gives zero where it should trap."""

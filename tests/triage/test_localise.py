@@ -23,8 +23,9 @@ from diffcheck.triage.log import VARIANTS
 from diffcheck.triage.probes import BEGIN, TAKE, VISIT, Helpers, Key
 from diffcheck.triage.search import Search
 from diffcheck.wasm import module
+from diffcheck.wasm import section as ids
 from diffcheck.wasm.code import instructions, read_locals
-from diffcheck.wasm.leb import Reader
+from diffcheck.wasm.leb import Reader, u
 from diffcheck.wasm.typing import type_body
 from tests.doubles.instruction_faults import draw
 from tests.triage.trials import CORPUS, Bench, child_with
@@ -106,6 +107,71 @@ def test_a_state_that_differs_before_the_first_instruction_is_told_as_such(host,
     assert answer.depth == "row"
     assert "before any instruction ran" in answer.why
     assert "memory 0 at 0x42" in answer.why
+
+
+ASTRAY = """(module (memory (export "memory") 1)
+  (func $clear (param $at i32) (i32.store offset=16 (local.get $at) (i32.const 0)))
+  (func $idle (param $i i32)
+    (loop $again
+      (local.set $i (i32.add (local.get $i) (i32.const 1)))
+      (br_if $again (i32.lt_u (local.get $i) (i32.const 300)))))
+  (func (export "run_row_a") (result i32)
+    (i32.store (i32.const 2048) (i32.const 77))
+    (call $clear (i32.const 64))
+    (call $idle (i32.const 0))
+    {end}))"""
+READ = "(v128.store (i32.const 3000) (v128.load (i32.const 2040))) (i32.const 5)"
+FURTHER = b"\x36\x02\x10", b"\x36\x02\xc0\x0f"
+"""Zero is stored at 0x50, where there is zero already; and at 0x800 instead, where something else is."""
+
+
+def resized(data, old, new):
+    """A program in which a body's bytes became others, of whatever size."""
+    sections = ids.split(data)
+    code = next(each for each in sections if each.id == ids.CODE)
+    reader = code.reader()
+    bodies = [bytes(reader.bytes(reader.u32())).replace(old, new) for _ in range(reader.u32())]
+    content = u(len(bodies)) + b"".join(u(len(each)) + each for each in bodies)
+    return ids.write([ids.section(ids.CODE, content) if each is code else each for each in sections])
+
+
+@pytest.mark.parametrize("most_events", [10_000, 1000], ids=["all at once", "by function"])
+@pytest.mark.parametrize("end, width", [(READ, 8), ("(i32.const 5)", 1)], ids=["read later", "never read"])
+def test_a_store_of_what_was_there_already_that_went_elsewhere_is_named(host, tmp_path, monkeypatch, end, width, most_events):
+    monkeypatch.setattr(localise, "MAX_EVENTS", most_events)
+    answer = localised(host, ASTRAY.format(end=end), lambda data: resized(data, *FURTHER), tmp_path)
+    found = answer.depth, answer.function_index, answer.instruction, answer.execution
+    assert found == ("instruction", 0, "i32.store offset=16", 1)
+    assert answer.operands == ("64", "0")
+    seen = f"has 0x{77:0{2 * width}x} at 0x800 of memory 0 afterwards", f"has 0x{0:0{2 * width}x}"
+    assert (answer.oracle, answer.subject) == seen
+    assert answer.confirmed
+    assert answer.runs <= 8
+
+
+def test_bytes_that_are_wrong_since_instantiation_are_told_as_such_though_a_load_shows_them_first(host, tmp_path):
+    read = DATA.replace("(i32.const 1)", "(i32.load8_u (i32.const 66))")
+    answer = localised(host, read, lambda data: data.replace(b"a table", b"a fable"), tmp_path)
+    assert answer.depth == "row"
+    assert "before any instruction ran" in answer.why
+    assert "1 byte at 0x42 of memory 0" in answer.why
+    assert "`i32.load8_u` of 66: wasmtime 116, wasmtime 102" in answer.notes[0]
+
+
+LARGE = """(module (memory i64 1 4)
+  (func $fill (param i64) (memory.fill (i64.add (local.get 0) (i64.const 0x1fff0)) (i32.const 7) (i64.const 16)))
+  (func (export "run_row_a") (result i64)
+    (drop (memory.grow (i64.const 2)))
+    (call $fill (i64.const 0))
+    (i64.load offset=0x1fff8 (i64.const 8))))"""
+
+
+def test_bytes_that_a_memory_has_only_later_are_watched_from_then_on(host, tmp_path):
+    """A fill of a memory with 64-bit addresses, which begins where it should and goes on eight bytes too far."""
+    fill = b"\xfc\x0b\x00"
+    answer = localised(host, LARGE, lambda data: resized(data, fill, b"\x42\x08\x7c" + fill), tmp_path)
+    assert (answer.depth, answer.instruction, answer.function_index) == ("instruction", "memory.fill 0", 0)
+    assert answer.subject == "has 0x0707070707070707"
 
 
 NANS = """(module
