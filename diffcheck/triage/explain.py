@@ -154,6 +154,15 @@ class Explainer:
         operands, _, _ = self._surroundings(one.function, one.position, first.event)
         return read_by(body.code[one.position], [bits for bits, _ in operands.values()], one.half)
 
+    def watched(self, found: First, plain: Record) -> tuple[str, str]:
+        """The watched bytes as the engines have them at an event, whose record is ``plain`` without them."""
+        digits = 2 * self.made.watch.width if self.made.watch is not None else 0
+        one, other = (
+            f"0x{(each.value - plain.value) % (1 << 64):0{digits}x}" if each is not None else ""
+            for each in (found.oracle, found.subject)
+        )
+        return one, other
+
     def writer(self, found: First, plain: tuple[Record, ...]) -> Localised | None:
         """The answer where watched bytes differ since an event: what wrote them. ``plain`` are the oracle's records up to that event
         as they are without the bytes.
@@ -165,7 +174,7 @@ class Explainer:
         first = First(found.event, record, record, plain[:-1], found.oracle_outcome, found.subject_outcome)
         one = self._site(record)
         function, position = (one.function, one.position) if one is not None and may_write(one.name) else self._acted(first)
-        has = [f"{(each.value - record.value) % (1 << 64):#0{2 + 2 * watch.width}x}" for each in (found.oracle, found.subject)]
+        has = self.watched(found, record)
         return self._at(
             first, function, position, f"has {has[0]} at {watch.address:#x} of memory {watch.memory} afterwards", f"has {has[1]}",
             "bytes that it should not have written, or should have, differ from here on",

@@ -15,12 +15,13 @@ from diffcheck.capsule.build import build
 from diffcheck.errors import RunFailedError
 from diffcheck.observation import sentence
 from diffcheck.rows import choose
-from diffcheck.runner.capsule_pass import CapsulePass
 from diffcheck.runner.plan import world
 from diffcheck.runner.side import Side
-from diffcheck.text import plural, visible
+from diffcheck.text import plural
 from diffcheck.triage.explain import Explainer
+from diffcheck.triage.first_row import Rows, diverging
 from diffcheck.triage.instrument import Detail, Instrumented
+from diffcheck.triage.legal import allowed
 from diffcheck.triage.log import VARIANTS, LogParameters
 from diffcheck.triage.result import Localised
 from diffcheck.triage.search import BEFORE, Search, Spent, WrongDigest
@@ -33,7 +34,7 @@ from diffcheck.witness import PREFIX
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from diffcheck.backend import Backend, Host, Limits, Oracle
+    from diffcheck.backend import Backend, Host, Oracle
     from diffcheck.capsule.build import Capsule
     from diffcheck.runner.plan import Plan
     from diffcheck.runner.request import Request
@@ -49,8 +50,6 @@ MAX_EVENTS: Final = 150_000_000
 MAX_RUNS: Final = 24
 MAX_WIDENINGS: Final = 4
 _LEGAL_SKIPS: Final = 4
-_QUIET_32: Final = 0x7FC0_0000
-_QUIET_64: Final = 0x7FF8 << 48
 _INSTANTIATED: Final = "the state differs before any instruction ran, after instantiation (core specification 3.0, 4.7.2)"
 
 
@@ -60,40 +59,6 @@ class Disagree(Exception):  # noqa: N818 - an outcome of the search
 
 class LegalOnly(Exception):  # noqa: N818 - as above
     """Differences that the specification allows, and more of them than are looked behind."""
-
-
-class Rows(msgspec.Struct, frozen=True):
-    """The rows that share the instance on which something differs, and the row as it was reported; ``runs`` found them.
-
-    ``peak_bytes`` is the most memory that the subject's process had in these, ``memory`` the first place of a memory that differs.
-    """
-
-    first: int
-    last: int
-    flags: int
-    row: str
-    what: str
-    runs: int
-    peak_bytes: int = 0
-    memory: str = ""
-
-
-class _Watched(CapsulePass):
-    """A capsule pass that keeps the first group with a divergence."""
-
-    found: tuple[int, int] | None = None
-
-    def _group(self, first: int) -> int:
-        before = self.findings.total
-        try:
-            after = super()._group(first)
-        except Exception:
-            if self.findings.total > before and self.found is None:
-                self.found = first, self.rows_total
-            raise
-        if self.findings.total > before and self.found is None:
-            self.found = first, after
-        return after
 
 
 class Localiser:
@@ -126,30 +91,9 @@ class Localiser:
     # The row.
 
     def rows(self, wanted: str = "", *, alone: bool = False) -> Rows | Localised:
-        """The rows on which something differs, by a capsule pass; ``wanted`` is a row to look at, by its name, ``alone`` whether
-        without those before it.
-        """
-        plan = self.plan
-        assert plan.capsule is not None, "the caller looked"  # noqa: S101
-        one = Side(self.oracle, plan.oracle_capsule or plan.capsule, plan.limits, self.host, whole=True)
-        other = Side(self.subject, plan.subject_capsule or plan.capsule, plan.limits, self.host)
-        watched = _Watched(one, other, plan.places, self.request.max_passes, plan.functions)
-        report = watched.report()
-        names = [row.name for row in watched.layout.rows[watched.layout.n_init :]]
-        memory = next((each.where.item for each in report.divergences if each.kind == "memory"), "")
-        if wanted:
-            if wanted not in names:
-                raise RunFailedError(f"there is no row {visible(wanted)}", hint=f"rows are: {', '.join(map(visible, names[:12]))}")
-            first = names.index(wanted) if alone else 0
-            last, row = names.index(wanted) + 1, wanted
-            return Rows(first, last, watched.flags, row, report.reason, other.cost.executions, other.cost.peak_bytes, memory)
-        if watched.found is None:
-            why = f"the engines do not differ on the capsule: {report.verdict}" + (f" ({report.reason})" if report.reason else "")
-            why += "; what the untouched file shows alone (the direct pass) cannot be seen by instrumenting it"
-            return self._answer("none", why=why, row_runs=other.cost.executions)
-        first, last = watched.found
-        row = report.divergences[0].where.row if report.divergences else ""
-        return Rows(first, last, watched.flags, row, report.reason, other.cost.executions, other.cost.peak_bytes, memory)
+        """The rows on which something differs; see ``diverging``."""
+        found = diverging(self.plan, self.request, (self.oracle, self.subject), self.host, wanted, alone=alone)
+        return found if isinstance(found, Rows) else self._answer("none", why=found.why, row_runs=found.runs)
 
     # The search.
 
@@ -251,7 +195,7 @@ class Localiser:
         """
         first = search.first(0, end)
         skips = 0
-        while first is not None and first.event >= 0 and (legal := self._legal(search, first)):
+        while first is not None and first.event >= 0 and (legal := allowed(search, first, self.plan.limits)):
             what, limits = legal
             if limits is not None:
                 search.oracle_limits = limits
@@ -308,13 +252,15 @@ class Localiser:
             return None
         variant, default = search.made.variant, search.default
         self._confirm(search, found, levels)
-        if found.event == 0 and default != "none":
-            return self._row(rows, f"{_INSTANTIATED}: {search.made.watch}")
         plain = self.side(self.instrumented(variant, default, levels), self.oracle)
         since = max(0, found.event - BEFORE)
         log = plain.logged(LogParameters(rows.first, rows.last, rows.flags, start=since, halt=found.event + 1)).log
         records = log.records(since) if log is not None else ()
-        return self._explainer(search, rows, variant, levels, default=default).writer(found, records)
+        explainer = self._explainer(search, rows, variant, levels, default=default)
+        if found.event == 0 and default != "none" and records:
+            one, other = explainer.watched(found, records[0])
+            return self._row(rows, f"{_INSTANTIATED}: {search.made.watch}, {one} against {other}")
+        return explainer.writer(found, records)
 
     def _confirm(self, search: Search, first: First, levels: Mapping[int, Level]) -> None:
         """See that the other digest, over other instructions, shows the same; WrongDigest where it shows something else.
@@ -341,28 +287,6 @@ class Localiser:
             raise WrongDigest(f"it shows a difference at event {first.event:,} that {other!r} does not")
         if shown == "another":
             raise Disagree(f"digest {variant!r} shows another difference at event {first.event:,} than {other!r}")
-
-    def _legal(self, search: Search, first: First) -> tuple[str, Limits | None] | None:
-        """Whether the oracle's own allowed variants differ at that event too: a NaN's bits, or relaxed SIMD. Where the subject has what a
-        variant has, the search goes on against that variant: it will have it at other events as well.
-        """
-        one, other = first.oracle, first.subject
-        if one is None or other is None or one.site != other.site:
-            return None
-        for name, what in (
-            ("canonical_nans", "a NaN's bits, which are open"),
-            ("deterministic_relaxed_simd", "relaxed SIMD, which is open"),
-        ):
-            limits = msgspec.structs.replace(self.plan.limits, **{name: True})
-            seen = search.oracle_record(first.event, limits)
-            if (
-                seen is not None
-                and seen.site == one.site
-                and seen.value != one.value
-                and (name != "canonical_nans" or _may_be_nan(other.value))
-            ):
-                return what, limits if seen.value == other.value else None
-        return None
 
     def _gone(self, rows: Rows, search: Search) -> Localised:
         """No event differs: the state did so before the first one, or at the end only, or the difference is gone."""
@@ -465,7 +389,3 @@ class Localiser:
 
 def _witness(named: Iterable[tuple[int, str]]) -> frozenset[int]:
     return frozenset(index for index, name in named if name.startswith(PREFIX))
-
-
-def _may_be_nan(bits: int) -> bool:
-    return bits & _QUIET_32 == _QUIET_32 or bits & _QUIET_64 == _QUIET_64

@@ -104,4 +104,4 @@ def _facts(answer: Localised) -> Iterator[tuple[str, Text]]:
         yield "note", safe(note, limit=1000)
     runs = f"{plural(answer.runs, 'run')} of the subject after {answer.row_runs} to find the row"
     seen = "both digests" if answer.confirmed else f"digest {answer.variant}"
-    yield "cost", safe(runs + (f"; seen by {seen}" if answer.variant else ""))
+    yield "cost", safe(runs + (f"; seen by {seen}" if answer.variant or answer.confirmed else ""))

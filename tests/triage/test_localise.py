@@ -154,7 +154,8 @@ def test_bytes_that_are_wrong_since_instantiation_are_told_as_such_though_a_load
     answer = localised(host, read, lambda data: data.replace(b"a table", b"a fable"), tmp_path)
     assert answer.depth == "row"
     assert "before any instruction ran" in answer.why
-    assert "1 byte at 0x42 of memory 0" in answer.why
+    assert "1 byte at 0x42 of memory 0, 0x74 against 0x66" in answer.why
+    assert answer.confirmed
     assert "`i32.load8_u` of 66: wasmtime 116, wasmtime 102" in answer.notes[0]
 
 
