@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from diffcheck.runner.plan import Plan
     from diffcheck.triage.instrument import Instrumented, Site
     from diffcheck.triage.log import Record
-    from diffcheck.triage.probes import Watch
+    from diffcheck.triage.noting import Watch
     from diffcheck.triage.result import Localised
     from diffcheck.triage.sides import LogSide
     from diffcheck.wasm.types import ValType

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from diffcheck.capsule.constants import Types
     from diffcheck.triage.log import Variant
-    from diffcheck.triage.probes import Watch
+    from diffcheck.triage.noting import Watch
     from diffcheck.wasm.module import Module
     from diffcheck.wasm.types import ValType
     from diffcheck.wasm.typing import Body, Typed

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from diffcheck.runner.request import Request
     from diffcheck.triage.instrument import Level
     from diffcheck.triage.log import Variant
-    from diffcheck.triage.probes import Watch
+    from diffcheck.triage.noting import Watch
     from diffcheck.triage.search import First
 
 EVENT_COST: Final = 60

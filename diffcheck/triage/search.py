@@ -13,7 +13,7 @@ import msgspec
 from diffcheck.observation import OutOfMemory, Returned, Trapped, sentence
 from diffcheck.triage.gauge import Gauge
 from diffcheck.triage.log import NEVER, RAWS, SLOTS, LogParameters, Take
-from diffcheck.triage.probes import known_answer
+from diffcheck.triage.noting import known_answer
 from diffcheck.triage.silent import Silent
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
-from diffcheck.triage.probes import Watch
+from diffcheck.triage.noting import Watch
 from diffcheck.wasm.opcodes import BY_NAME, CALLS
 
 if TYPE_CHECKING:

@@ -20,7 +20,8 @@ from diffcheck.runner.request import Request
 from diffcheck.triage import instrument, localise, once
 from diffcheck.triage.localise import Localiser
 from diffcheck.triage.log import VARIANTS
-from diffcheck.triage.probes import BEGIN, TAKE, VISIT, Helpers, Key
+from diffcheck.triage.noting import BEGIN, TAKE, VISIT
+from diffcheck.triage.probes import Helpers, Key
 from diffcheck.triage.search import Search
 from diffcheck.wasm import module
 from diffcheck.wasm import section as ids
