@@ -154,7 +154,7 @@ def snapshot(seen: CaseRead, manifest: Manifest, schema: Schema, *, initialize: 
     if version == "v2":
         capacity = _capacity(seen)
         left_out = (_START,) if initialize else (_START, _INITIALIZE)
-        rows = (row for instance in seen.read.instances for row in instance.rows if row.name not in left_out)
+        rows = (row for instance in seen.read.instances for row in instance.rows if row.entered and row.name not in left_out)
         written["rows"] = [_row(row, layout.branches, capacity) for row in rows]
     return {**written, "source": source(seen)}
 

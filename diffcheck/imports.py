@@ -216,7 +216,7 @@ def _artifact(item: Item, request: Request) -> Artifact:
     stubs = seen.plan.capsule.layout.stubs
     calls = [0] * len(stubs)
     for instance in seen.read.instances:
-        for at, count in enumerate(instance.rows[-1].stub_calls if instance.rows else ()):
+        for at, count in enumerate(instance.last.stub_calls if instance.last is not None else ()):
             calls[at] += count
     return _told(found, seen.plan.module, stubs, calls, "")
 

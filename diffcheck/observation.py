@@ -175,8 +175,9 @@ class Output(msgspec.Struct, frozen=True):
 class RowSeen(msgspec.Struct, frozen=True):
     """One row: how it ended, its results, and what was recorded right after its call.
 
-    ``outcome`` is None where the row was not reached. ``brvals`` and ``brcnts`` are in the order of the layout's branch ids,
-    ``stub_calls`` in the order of its stubs and counted since the instance began.
+    ``outcome`` is None where the row was not reached. It was not ``entered`` either where what resets witness's state before it
+    trapped: then nothing was recorded. ``brvals`` and ``brcnts`` are in the order of the layout's branch ids, ``stub_calls`` in the
+    order of its stubs and counted since the instance began.
     """
 
     name: str
@@ -190,6 +191,7 @@ class RowSeen(msgspec.Struct, frozen=True):
     stderr: Output | None = None
     stub_calls: tuple[int, ...] = ()
     state_compared: bool = True
+    entered: bool = True
 
 
 class FinalState(msgspec.Struct, frozen=True):

@@ -18,7 +18,6 @@ from diffcheck.values import Value, render
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from diffcheck.observation import RowSeen
     from diffcheck.runner.request import Unknown
 
 COUNTERS: Final = witness.COUNTER
@@ -124,7 +123,7 @@ def _globals(seen: CaseRead) -> Iterator[tuple[str, Value]]:
     assert capsule is not None, "what was read had one"  # noqa: S101
     assert module is not None, "as above"  # noqa: S101
     state, added = seen.read.instances[-1].state, witness.instrumentation(module)
-    last: RowSeen | None = seen.read.instances[-1].rows[-1] if seen.read.instances[-1].rows else None
+    last = seen.read.instances[-1].last
     known: dict[int, Value] = {}
     for branch, (index, type_) in added.counters.items():
         known[index] = Value(type_, state.counters[branch] % (1 << (32 if type_ == "i32" else 64)))

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import wasmtime
 
-from diffcheck import harness
+from diffcheck import harness, snapshot
 from diffcheck.capsule.stubs import TABLES
 from diffcheck.cli.main import run as command_line
 from diffcheck.errors import DiffcheckError, EngineMissingError, RunFailedError
@@ -165,6 +165,30 @@ def test_keep_going_sums_the_counters_of_all_instances(tmp_path, standin_kilnd):
     assert any("reports nothing of that row" in note for note in notes)
     # An engine whose state can be read after a trap gives that row's part as well.
     assert written(artifact, tmp_path, backend="wasmtime", rows=rows, keep_going=True)["counters"] == {"0": 103}
+
+
+BETWEEN = """(module
+  (import "wasi_snapshot_preview1" "sched_yield" (func $yield (result i32)))
+  (global $turn (mut i32) (i32.const 0))
+  (global (export "__witness_counter_0") (mut i64) (i64.const 0))
+  (global $value (export "__witness_brval_0") (mut i32) (i32.const 0))
+  (global $count (export "__witness_brcnt_0") (mut i32) (i32.const 0))
+  (func (export "__witness_row_reset")
+    (global.set $turn (i32.add (global.get $turn) (i32.const 1)))
+    (if (i32.eq (global.get $turn) (i32.const 2)) (then unreachable)))
+  (func (export "run_row_0") (drop (call $yield)) (global.set $value (i32.const 5)) (global.set $count (i32.const 1)))
+  (func (export "run_row_1")))"""
+"""Its second row is not entered: what resets witness's state before it traps."""
+
+
+def test_a_row_that_is_not_entered_since_its_reset_traps_is_told_and_the_ones_before_are_kept(tmp_path):
+    artifact = instrumented(tmp_path, BETWEEN, (0,))
+    found = written(artifact, tmp_path, backend="wasmtime", keep_going=True)
+    assert [(row["name"], row["brvals"], row["brcnts"]) for row in found["rows"]] == [("run_row_0", {"0": 5}, {"0": 1})]
+    assert found["source"]["not_returned"] == [{"row": "run_row_1", "outcome": "trapped: unreachable", "state": "reported"}]
+    assert [each["calls"] for each in found["source"]["stubs"]] == [1]
+    values = snapshot(artifact, backend="wasmtime", prefix="__witness_br").values
+    assert values == {"__witness_brval_0": 5, "__witness_brcnt_0": 1}
 
 
 def test_an_exit_with_another_code_than_0_fails_as_under_witness(tmp_path):

@@ -120,7 +120,7 @@ def _row(stream: bytes, layout: Layout, at: int, row: lo.RowLayout) -> RowSeen:
     word, code = struct.unpack_from("<II", stream, record)
     outcome = _outcome(word, code)
     if outcome is None:
-        return RowSeen(row.name, None)
+        return RowSeen(row.name, None, entered=False)
     n = len(layout.branches)
     cursor, overflow, trace_at, _ = struct.unpack_from("<IIQQ", stream, record + layout.trace_offset)
     return RowSeen(

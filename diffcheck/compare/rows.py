@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from diffcheck.compare import allowances as allow
 from diffcheck.compare import outcomes
-from diffcheck.observation import Returned, Trapped
+from diffcheck.observation import Returned, Trapped, sentence
 from diffcheck.text import decode, visible
 
 if TYPE_CHECKING:
@@ -40,11 +40,17 @@ def compare(
     if _exhausted(oracle):
         findings.not_compared("the state after a call stack was exhausted: how deep calls may go is open")
         return
-    if state:
+    if state and oracle.entered != subject.entered:
+        findings.diverge("outcome", "outcome", _whence(oracle), _whence(subject), row=oracle.name, shape="entered")
+    elif not state:
+        _results(oracle, subject, others, findings)
+    elif oracle.entered:  # of a row that was not, nothing was recorded
         _trace(oracle, subject, findings)  # first: where it parts is the earliest difference, and what follows goes under it
-    _results(oracle, subject, others, findings)
-    if not state:
-        return
+        _results(oracle, subject, others, findings)
+        _state(oracle, subject, layout, findings)
+
+
+def _state(oracle: RowSeen, subject: RowSeen, layout: Layout, findings: Findings) -> None:
     _branches(oracle, subject, layout, findings)
     for name, one, other in (("stdout", oracle.stdout, subject.stdout), ("stderr", oracle.stderr, subject.stderr)):
         if one is not None and other is not None:
@@ -58,6 +64,11 @@ def compare(
 
 def _exhausted(row: RowSeen) -> bool:
     return isinstance(row.outcome, Trapped) and row.outcome.kind == "call stack exhausted"
+
+
+def _whence(row: RowSeen) -> str:
+    assert row.outcome is not None, "it was compared"  # noqa: S101
+    return f"{sentence(row.outcome)}, in the row" if row.entered else f"{sentence(row.outcome)}, before the row was entered"
 
 
 def _reached(row: RowSeen) -> str:

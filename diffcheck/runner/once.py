@@ -155,6 +155,6 @@ def stub_uses(seen: CaseRead) -> list[tuple[str, str, str, int]]:
     stubs = capsule.layout.stubs
     sums = [0] * len(stubs)
     for instance in seen.read.instances:
-        for at, calls in enumerate(instance.rows[-1].stub_calls if instance.rows else ()):
+        for at, calls in enumerate(instance.last.stub_calls if instance.last is not None else ()):
             sums[at] += calls
     return [(each.module, each.name, each.kind, calls) for each, calls in zip(stubs, sums, strict=True) if calls]

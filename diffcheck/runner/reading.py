@@ -63,6 +63,11 @@ class Instance(msgspec.Struct, frozen=True):
     agrees: bool | None
     stream_bytes: int
 
+    @property
+    def last(self) -> RowSeen | None:
+        """The last row that was entered, whose branch values and calls of stubs are the instance's."""
+        return next((row for row in reversed(self.rows) if row.entered), None)
+
 
 class Read(msgspec.Struct, frozen=True):
     """All that was read: an instance after the other, the rows that did not return, the last of them last."""

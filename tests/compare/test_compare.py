@@ -69,6 +69,8 @@ ends: st.SearchStrategy[Outcome] = st.one_of(
 @st.composite
 def seen(draw: st.DrawFn) -> RowSeen:
     outcome = draw(ends)
+    if isinstance(outcome, Trapped) and draw(st.booleans()):
+        return RowSeen("r", outcome, entered=False)
     return RowSeen(
         name="r",
         outcome=outcome,
@@ -118,6 +120,15 @@ def final(**changes: object) -> FinalState:
         pages=(((1, 1),), ((0, 0), (2, 2))),
     )
     return msgspec.structs.replace(plain, **changes)
+
+
+def test_the_same_trap_within_a_row_and_before_it_is_a_divergence():
+    trap = Trapped("unreachable")
+    found = compared_rows(row(outcome=trap, results=()), RowSeen("r", trap, entered=False)).divergences
+    assert [(each.kind, each.oracle, each.subject) for each in found] == [
+        ("outcome", "trapped: unreachable, in the row", "trapped: unreachable, before the row was entered")
+    ]
+    assert not compared_rows(RowSeen("r", trap, entered=False), RowSeen("r", trap, entered=False)).divergences
 
 
 def compared_rows(one: RowSeen, other: RowSeen, others: Sequence[RowSeen] = ()) -> Findings:

@@ -26,20 +26,8 @@ CORPUS = Path(__file__).parents[2] / "corpus"
 FOLDERS = ("01-decisions", "02-programs", "03-arithmetic", "04-memory", "05-tables", "06-control", "07-traps")
 ENGINE = Path(__file__).parents[1] / "doubles" / "faulty_engine.py"
 TRIES = 80
-EVERYWHERE = (
-    "integer",
-    "comparison",
-    "float",
-    "conversion",
-    "SIMD",
-    "load",
-    "store",
-    "load, odd alignment",
-    "call_indirect",
-    "branch",
-    "trap wrong",
-)
-"""The classes of faults that may be everywhere, the tool's own code included."""
+EVERYWHERE = tuple(each.name for each in CLASSES if each.name not in ("global", "global read", "local", "br_table"))
+"""The classes of faults that may be everywhere, the tool's own code included: an operation of the others has any type, or its own labels."""
 
 
 def child_with(planted: Planted, wasm: bytes, folder: Path) -> backend.Backend:
