@@ -17,10 +17,12 @@ from backends.wasmtime_wire import Assemble, Assembled, Compile, Judged, Ran, Ru
 from diffcheck import witness
 from diffcheck.backend import Backend, Capabilities, Host, Identity, Limits, Oracle, Program
 from diffcheck.capsule import layout as lo
+from diffcheck.capsule.decode import rows as decode_rows
 from diffcheck.capsule.digest import digest
+from diffcheck.compare.outcomes import same
 from diffcheck.corpus import Case, Item, discover, load_case
 from diffcheck.errors import ArtifactError, CaseError, ManifestError
-from diffcheck.observation import Execution, Returned
+from diffcheck.observation import Execution, Returned, Trapped
 from diffcheck.runner import plan as plans
 from diffcheck.runner.capsule_pass import CapsulePass
 from diffcheck.runner.request import Request
@@ -30,12 +32,17 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from diffcheck.capsule.build import Capsule
+    from diffcheck.capsule.decode import Image
     from diffcheck.observation import Outcome
 
 from benchmarks.mutations import changed_words, mutated, mutated_module, mutated_text
 
 CORPUS: Final = Path(__file__).parent.parent / "corpus"
 _SMALL: Final = 12_000
+_TOLD: Final = ("could not grow", "failed and then came through the same rows")
+"""Why a changed stream may be inconclusive: it says that it is cut; what was damaged once on its way came out right in the next run."""
+_TRAPS: Final = ("integer divide by zero", "out of bounds memory access")
+"""How a subject traps for once; not by ``unreachable``, which stands behind an exit and is the end of one."""
 _LARGE_EVERY: Final = 64
 
 # The oracle within this process, and a subject that never runs: what reading and sealing need.
@@ -183,11 +190,12 @@ def _answer(chance: random.Random) -> str:
 
 
 class Recorded(msgspec.Struct, frozen=True):
-    """A capsule and the recorder memory that a run of all its rows left."""
+    """A capsule, the recorder memory that a run of all its rows left, and how it ended: where it trapped, it did so in the last one."""
 
     capsule: Capsule
     memory: bytes
     rows: int
+    outcome: Outcome
 
 
 class Streams:
@@ -206,11 +214,11 @@ class Streams:
                 continue
             rows = len(plan.capsule.layout.rows) - plan.capsule.layout.n_init
             ran = Side(self.world.oracle, plan.capsule, Limits(deadline_s=1.0), self.world.host).run(lo.Parameters(0, rows))
-            if ran.image is None or not isinstance(ran.outcome, Returned):
+            if ran.image is None or not _whole(ran.outcome, ran.image, plan.capsule.layout):
                 continue
             memory = bytearray(ran.header.address if ran.header else 0) + ran.image.stream
             memory[lo.HEADER_ADDRESS : lo.VIEW_ADDRESS] = _header(ran.image.header)
-            yield Recorded(plan.capsule, bytes(memory), rows)
+            yield Recorded(plan.capsule, bytes(memory), rows, ran.outcome)
 
     def decode(self, chance: random.Random) -> None:
         """A stream changed on its way must be found out, by whichever transport it comes; none may be taken for the oracle's."""
@@ -226,27 +234,35 @@ class Streams:
             header = msgspec.structs.replace(header, length=len(stream), lane_a=lanes[0], lane_b=lanes[1])
             memory[lo.HEADER_ADDRESS : lo.VIEW_ADDRESS] = _header(header)
         carrying = None if lies else random.Random(chance.random())
-        subject = Carrier(recorded, bytes(memory), carrying, words=words)
-        sides = [
-            Side(each, recorded.capsule, Limits(), self.world.host)
-            for each in (Carrier(recorded, recorded.memory, None, words=False), subject)
-        ]
+        trap = Trapped(chance.choice(_TRAPS)) if chance.randrange(8) == 0 else recorded.outcome
+        subject = Carrier(recorded, bytes(memory), carrying, trap, words=words)
+        oracle = Carrier(recorded, recorded.memory, None, recorded.outcome, words=False)
+        sides = [Side(each, recorded.capsule, Limits(), self.world.host) for each in (oracle, subject)]
         report = CapsulePass(sides[0], sides[1], {}, 24, 10).report()
         self.said[f"{'lie' if lies else 'damage'} by {'words' if words else 'memory'}: {report.verdict}"] += 1
-        cut = report.verdict == "inconclusive" and "could not grow" in report.reason
-        if subject.changed and report.verdict != "diverge" and not cut:
+        told = report.verdict == "inconclusive" and any(each in report.reason for each in _TOLD)
+        if subject.changed and report.verdict != "diverge" and not told:
             raise AssertionError(f"a changed stream is {report.verdict}: {report.reason}")
         if not subject.changed and report.verdict != "agree":
             raise AssertionError(f"an unchanged stream is {report.verdict}: {report.reason}")
 
 
+def _whole(outcome: Outcome, image: Image, layout: lo.Layout) -> bool:
+    """Whether a run came to its end, or to a trap in its last row."""
+    if not isinstance(outcome, Trapped):
+        return isinstance(outcome, Returned)
+    return outcome.kind != "call stack exhausted" and all(
+        isinstance(each.outcome, Returned) for each in decode_rows(image, layout)[:-1]
+    )
+
+
 class Carrier(Oracle):
     """Carries a recorder memory out; ``damage`` changes what is carried, once a run, on its way."""
 
-    def __init__(self, recorded: Recorded, memory: bytes, damage: random.Random | None, *, words: bool) -> None:
+    def __init__(self, recorded: Recorded, memory: bytes, damage: random.Random | None, outcome: Outcome, *, words: bool) -> None:
         self.capabilities = Capabilities(transport="words" if words else "memory", state_at_trap=True)
-        self.recorded, self.memory, self.damage = recorded, memory, damage
-        self.changed = memory != recorded.memory
+        self.recorded, self.memory, self.damage, self.outcome = recorded, memory, damage, outcome
+        self.changed = memory != recorded.memory or not same(recorded.outcome, outcome)
 
     def identity(self) -> Identity:
         return Identity("carrier")
@@ -272,7 +288,7 @@ class Carrier(Oracle):
             # What is neither header nor stream is not carried for its own sake.
             self.changed = self.changed or _carried(damaged, self.capabilities) != _carried(carried, self.capabilities)
             carried, self.damage = damaged, None
-        return Answered(Execution(Returned(), carried=carried))
+        return Answered(Execution(self.outcome, carried=carried))
 
 
 def _carried(data: bytes, capabilities: Capabilities) -> tuple[bytes, bytes]:

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
 from diffcheck.capsule.decode import rows as decode_rows
 from diffcheck.capsule.decode import state as decode_state
 from diffcheck.compare import outcomes
-from diffcheck.observation import FinalState, Returned, RowSeen, Trapped, tag
+from diffcheck.observation import Exited, FinalState, Returned, RowSeen, Trapped
 
 if TYPE_CHECKING:
     from diffcheck.capsule import layout as lo
     from diffcheck.capsule.decode import Image
     from diffcheck.observation import Outcome
+
+
+_EXITS: Final = ("unreachable", "unknown", "unstated")
+"""How a capsule traps that ends a program which exits, in an engine's words."""
 
 
 class Seen(msgspec.Struct, frozen=True):
@@ -43,8 +47,8 @@ def is_trap(outcome: Outcome | None, kind: str) -> bool:
 
 
 def same_trap(seen: Seen, outcome: Trapped) -> bool:
-    """Whether a subject that carries its stream out of a trap trapped as the oracle did, or finished before it trapped."""
-    if seen.stop is None:
-        return False
-    expected = seen.rows[seen.stop].outcome
-    return outcomes.same(expected, outcome) if isinstance(expected, Trapped) else tag(expected or outcome) != "returned"
+    """Whether a subject that carries its stream out of a trap trapped as the oracle did, or by what stands behind an exit."""
+    expected = seen.rows[seen.stop].outcome if seen.stop is not None else None
+    if isinstance(expected, Exited):
+        return outcome.kind in _EXITS
+    return isinstance(expected, Trapped) and outcomes.same(expected, outcome)

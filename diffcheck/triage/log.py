@@ -70,6 +70,7 @@ _WORDS: Final[dict[Variant, dict[str, str]]] = {
         "times3": "i64.const 3 i64.mul",
         "join": "i64.xor",
         "none": "i64.eqz",
+        "some": "i32.const 0 i32.ne",
         "below": "i32.lt_u",
         "within": "i32.le_u",
         "f32.bits": "i32.reinterpret_f32 local.set $b",
@@ -98,6 +99,7 @@ _WORDS: Final[dict[Variant, dict[str, str]]] = {
         "times3": "local.tee $w local.get $w i64.const 1 i64.shl i64.add",
         "join": "i64.add",
         "none": "i64.const 1 i64.lt_u",
+        "some": "i32.const 0 i32.gt_u",
         "below": "i32.ge_u i32.eqz",
         "within": "i32.gt_u i32.eqz",
         "f32.bits": "local.set $f i32.const $SCRATCH local.get $f f32.store $rec i32.const $SCRATCH i32.load $rec local.set $b",
@@ -196,7 +198,7 @@ def words(variant: Variant) -> dict[str, str]:
     """The pieces of text that the two variants compute by different instructions, so that one engine fault hits one of them only.
 
     ``step`` mixes ``$value`` and ``$site`` into the lane on the stack; ``plus64`` and ``plus32`` add, the likes of
-    ``times8`` multiply, ``reached``, ``none``, ``below`` and ``within`` compare, ``wide`` makes an unsigned i64 of an i32; ``join`` puts two words
+    ``times8`` multiply, ``reached``, ``none``, ``some``, ``below`` and ``within`` compare (so that every ``if`` takes 0 or 1), ``wide`` makes an unsigned i64 of an i32; ``join`` puts two words
     together. ``f32.bits`` takes a float and sets ``$b``, ``f32.nan`` asks whether ``$v`` is a NaN, ``f32.quiet`` whether ``$b`` is a quiet one, ``low`` and ``high`` take a vector.
     """
     own = _WORDS[variant]

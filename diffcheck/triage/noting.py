@@ -42,7 +42,7 @@ _NOTE = f"""
       {{raw}}
     else
       i32.const 0 local.get $w local.get $count {{plus64}} i64.store $rec offset={log.START_AT}
-      local.get $out
+      local.get $out {{some}}
       if
         local.get $out i32.const {log.SLOTS} {{within}}
         if
@@ -77,7 +77,7 @@ _WATCH = """
   end
 """
 _RAW = f"""
-  local.get $out if else i32.const 0 i64.const {SEED_A} i64.store $rec offset={log.LANE_AT} end
+  local.get $out {{some}} if else i32.const 0 i64.const {SEED_A} i64.store $rec offset={log.LANE_AT} end
   local.get $out i32.const 0 i32.load $rec offset={log.LIMIT_AT} {{below}}
   if
     local.get $out {{times16}} i32.const 0 i32.load $rec offset={log.BASE_AT} {{plus32}} local.tee $p
@@ -245,7 +245,7 @@ def begin(variant: Variant, probes: Mapping[ValType, int]) -> str:
     )
     own = log.words(variant)
     return f"""
-      i32.const 0 i32.load $rec offset={log.BASE_AT}
+      i32.const 0 i32.load $rec offset={log.BASE_AT} {own["some"]}
       if else
         i32.const 0 i32.const 0 i32.load $rec offset={log.LIMIT_AT} {own["times16"]} call $reserve
         i32.store $rec offset={log.BASE_AT}
