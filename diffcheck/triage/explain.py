@@ -196,13 +196,14 @@ class Explainer:
         while (body := self.made.bodies_of.get(function)) is not None:
             at = flow.acting(body, position, self.made.unprobed)
             returned = at == len(body.code) - 1 or body.code[at].instruction.name == "return"
-            if not returned or goes_on <= {function}:
+            if not returned or (goes_on and goes_on <= {function}):
                 return function, at
             frames = self._frames(first.event) if frames is None else frames[:-1]
             if not frames or frames[-1][0] != function or frames[-1][1] is None:
                 return function, at
             caller, called_behind = frames[-1][1]
-            if caller not in self.made.bodies_of or not goes_on & {caller, *(each for each, _ in frames[:-1])}:
+            around = {caller, *(each for each, _ in frames[:-1])}
+            if caller not in self.made.bodies_of or (goes_on and not goes_on & around):
                 return function, at
             function, position = caller, flow.acting(self.made.bodies_of[caller], called_behind, self.made.unprobed)
         return function, -1

@@ -26,7 +26,7 @@ from diffcheck.triage.log import VARIANTS, LogParameters
 from diffcheck.triage.result import Localised
 from diffcheck.triage.search import BEFORE, Search, Spent, WrongDigest
 from diffcheck.triage.sides import LogSide
-from diffcheck.triage.written import at_place
+from diffcheck.triage.written import at_place, loaded
 from diffcheck.wasm.names import function_names
 from diffcheck.wasm.opcodes import CALLS
 from diffcheck.witness import PREFIX
@@ -222,7 +222,7 @@ class Localiser:
         explainer = self._explainer(search, rows, search.made.variant, levels, default=search.default)
         answer = explainer.instruction(first)
         watch = explainer.read_at(first)
-        earlier = self._since(rows, search, watch, levels, first.event) if watch is not None else None
+        earlier = self._since(rows, search, watch, levels, first) if watch is not None else None
         if earlier is not None and search.default == "none":
             earlier = self._by_function(rows, search.made.variant, watch)
         if earlier is not None:
@@ -232,19 +232,36 @@ class Localiser:
         return answer
 
     def _since(
-        self, rows: Rows, search: Search, watch: Watch, levels: Mapping[int, Level], end: int | None = None
+        self, rows: Rows, search: Search, watch: Watch, levels: Mapping[int, Level], load: First | None = None
     ) -> Localised | None:
-        """Since which event before ``end`` these bytes of a memory differ; None where they do not."""
+        """Since which event before that of a ``load`` these bytes of a memory differ; None where they do not, or where the load gives
+        something else than the bytes that are there.
+        """
         self.say(f"watching {watch}")
         try:
             watching = self._search(rows, search.made.variant, search.default, levels, watch)
             watching.oracle_limits = search.oracle_limits
-            found = self._first(watching, end)
+            found = self._first(watching, load.event if load is not None else None)
+            if found is not None and load is not None and self._wrong_itself(watching, load):
+                self.notes.append(
+                    f"{watch}, which it takes, differ since event {found.event:,}, but it does not give what is there"
+                )
+                return None
         except (Spent, WrongDigest, LegalOnly) as error:
             why = str(error) or "no run was left"
             self.notes.append(f"whether {watch} were wrong before is not known: {why}")
             return None
         return self._written(rows, watching, found, levels) if found is not None else None
+
+    def _wrong_itself(self, watching: Search, load: First) -> bool:
+        """Whether a load gives something else than the subject has there."""
+        site = watching.made.site(load.subject.site) if load.subject is not None else None
+        log = watching.ask_subject(load.event, 0, load.event + 1).log
+        records = log.records(load.event) if log is not None else ()
+        if site is None or load.subject is None or not records or records[0].site != load.subject.site:
+            return False
+        word = (records[0].value - load.subject.value) % (1 << 64)
+        return loaded(site.name, word) not in (None, load.subject.value)
 
     def _written(self, rows: Rows, search: Search, found: First, levels: Mapping[int, Level]) -> Localised | None:
         """What wrote the bytes that a search watches and that differ since an event, confirmed; None where that cannot be told."""

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 _WORD: Final = 8
 _PLACE: Final = re.compile(r"memory (\d+) at 0x([0-9a-f]+)")
+_LOAD: Final = re.compile(r"i(32|64)\.load(8|16|32)?(?:_([su]))?")
 _ADDRESS_BITS: Final = {"i32": 32, "i64": 64}
 
 
@@ -43,3 +44,14 @@ def at_place(item: str) -> Watch | None:
 def may_write(name: str) -> bool:
     """Whether an instruction may change bytes of a memory."""
     return ".store" in name or ".rmw" in name or name.startswith("memory.") or name in CALLS
+
+
+def loaded(name: str, word: int) -> int | None:
+    """The bits that a load of integers, or of a vector as it stands, gives for the bytes of ``word``; None for another load."""
+    found = _LOAD.fullmatch(name)
+    if found is None:
+        return word if name == "v128.load" else None
+    bits, width = int(found[1]), int(found[2] or found[1])
+    if found[3] == "s" and word >> (width - 1):
+        word |= (1 << bits) - (1 << width)
+    return word

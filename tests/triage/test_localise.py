@@ -23,6 +23,7 @@ from diffcheck.triage.log import VARIANTS
 from diffcheck.triage.noting import BEGIN, TAKE, VISIT
 from diffcheck.triage.probes import Helpers, Key
 from diffcheck.triage.search import Search
+from diffcheck.triage.written import loaded
 from diffcheck.wasm import module
 from diffcheck.wasm import section as ids
 from diffcheck.wasm.code import instructions, read_locals
@@ -118,6 +119,7 @@ ASTRAY = """(module (memory (export "memory") 1)
       (br_if $again (i32.lt_u (local.get $i) (i32.const 300)))))
   (func (export "run_row_a") (result i32)
     (i32.store (i32.const 2048) (i32.const 77))
+    (i32.store (i32.const 3072) (i32.const 5))
     (call $clear (i32.const 64))
     (call $idle (i32.const 0))
     {end}))"""
@@ -158,6 +160,67 @@ def test_bytes_that_are_wrong_since_instantiation_are_told_as_such_though_a_load
     assert "1 byte at 0x42 of memory 0, 0x74 against 0x66" in answer.why
     assert answer.confirmed
     assert "`i32.load8_u` of 66: wasmtime 116, wasmtime 102" in answer.notes[0]
+
+
+@pytest.mark.parametrize(
+    "name, word, bits",
+    [
+        ("i32.load", 0x8000_0001, 0x8000_0001),
+        ("i32.load8_s", 0x80, 0xFFFF_FF80),
+        ("i32.load8_u", 0x80, 0x80),
+        ("i64.load32_s", 0x7FFF_FFFF, 0x7FFF_FFFF),
+        ("i64.load16_s", 0x8000, 0xFFFF_FFFF_FFFF_8000),
+        ("v128.load", 7, 7),
+        ("f64.load", 7, None),
+        ("v128.load8_splat", 7, None),
+    ],
+)
+def test_what_a_load_gives_for_bytes(name, word, bits):
+    assert loaded(name, word) == bits
+
+
+def test_a_load_that_is_wrong_itself_is_named_though_its_bytes_are_wrong_as_well(host, tmp_path):
+    """An engine that stores elsewhere, and that loads two pages further on as well."""
+
+    def twice_wrong(data):
+        return resized(resized(data, *FURTHER), b"\x28\x02\x80\x10", b"\x28\x02\x80\x18")
+
+    answer = localised(host, ASTRAY.format(end="(i32.load offset=2048 (i32.const 0))"), twice_wrong, tmp_path)
+    assert (answer.depth, answer.instruction, answer.subject) == ("instruction", "i32.load offset=2048", "5")
+    assert answer.notes == (
+        "4 bytes at 0x800 of memory 0, which it takes, differ since event 12, but it does not give what is there",
+    )
+
+
+SILENT = """(module (global $g (mut i32) (i32.const 0))
+  (func $inner (global.set $g (i32.const 5)))
+  (func $outer (call $inner) (nop))
+  (func (export "run_row_a") (call $outer) (unreachable)))"""
+
+
+def test_a_trap_that_is_missing_behind_calls_that_leave_nothing_is_found_in_the_caller(host, tmp_path):
+    answer = localised(host, SILENT, lambda data: resized(data, b"\x10\x01\x00", b"\x10\x01\x01"), tmp_path)
+    assert (answer.depth, answer.function, answer.instruction) == ("instruction", "run_row_a", "unreachable")
+    assert (answer.oracle, answer.subject) == ("trapped: unreachable", "returned")
+    assert answer.row == "run_row_a"
+    assert answer.path == ("run_row_a 0x3",)
+
+
+TURN = """(module (global $g (mut i32) (i32.const 0))
+  (func $pick (param i32) (result i32)
+    (if (result i32) (local.get 0) (then (i32.const 11)) (else (i32.const 22))))
+  (func (export "run_row_a") (param) (result i32) (global.set $g (i32.const 1)) (call $pick (i32.const 4)))
+  (func (export "run_row_b") (result i32) (call $pick (i32.const 0))))"""
+
+
+def test_a_branch_that_is_taken_otherwise_says_where_each_engine_went_on(host, tmp_path):
+    answer = localised(host, TURN, lambda data: resized(data, b"\x04\x7f", b"\x45\x04\x7f"), tmp_path)
+    assert (answer.depth, answer.function_index, answer.offset, answer.instruction) == ("instruction", 0, 0x3, "if i32")
+    assert answer.oracle == "went on to `i32.const` at 0x5 of `pick` (11)"
+    assert answer.subject == "went on to `i32.const` at 0x8 of `pick` (22)"
+    assert answer.operands == ("4",)
+    assert answer.row == "", "both rows are in one run, and which one this was in is not known"
+    assert [each.instruction for each in answer.before][-2:] == ["argument 0", "local.get"]
 
 
 LARGE = """(module (memory i64 1 4)
