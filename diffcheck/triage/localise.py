@@ -22,9 +22,9 @@ from diffcheck.triage.explain import Explainer
 from diffcheck.triage.first_row import Rows, diverging
 from diffcheck.triage.instrument import Detail, Instrumented
 from diffcheck.triage.legal import allowed
-from diffcheck.triage.log import VARIANTS, LogParameters
+from diffcheck.triage.log import VARIANTS, LogParameters, WrongDigest
 from diffcheck.triage.result import Localised
-from diffcheck.triage.search import BEFORE, Search, Spent, WrongDigest
+from diffcheck.triage.search import BEFORE, Search, Spent
 from diffcheck.triage.sides import LogSide
 from diffcheck.triage.written import at_place, loaded
 from diffcheck.wasm.names import function_names

@@ -114,6 +114,10 @@ _WORDS: Final[dict[Variant, dict[str, str]]] = {
 }
 
 
+class WrongDigest(Exception):  # noqa: N818 - an outcome of the search
+    """The subject is wrong in the digest's own instructions: its argument says how."""
+
+
 class Take(msgspec.Struct, frozen=True):
     """Memory that a run takes, so that the most that its process had tells how far it came, also where it ends without a word.
 

@@ -12,7 +12,7 @@ import msgspec
 
 from diffcheck.observation import OutOfMemory, Returned, Trapped, sentence
 from diffcheck.triage.gauge import Gauge
-from diffcheck.triage.log import NEVER, RAWS, SLOTS, LogParameters, Take
+from diffcheck.triage.log import NEVER, RAWS, SLOTS, LogParameters, Take, WrongDigest
 from diffcheck.triage.noting import known_answer
 from diffcheck.triage.silent import Silent
 
@@ -30,10 +30,6 @@ _UNMEASURED = Take()
 
 class Spent(Exception):  # noqa: N818 - an outcome of the search
     """No more runs of the subject may be made."""
-
-
-class WrongDigest(Exception):  # noqa: N818 - as above
-    """The subject is wrong in the digest's own instructions: its argument says how."""
 
 
 class Budget(Protocol):

@@ -8,21 +8,17 @@ answer rests on two runs: one that stops behind n events and comes to its end, a
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from diffcheck.observation import OutOfMemory, TimedOut, Trapped
 from diffcheck.triage import odds
-from diffcheck.triage.log import MAX_TRACE, RAWS, SLOTS
+from diffcheck.triage.log import MAX_TRACE, RAWS, SLOTS, WrongDigest
 from diffcheck.triage.odds import Odds
 
 if TYPE_CHECKING:
-    from diffcheck.triage.log import Log, Record
+    from diffcheck.triage.log import Record
     from diffcheck.triage.search import First, Search
     from diffcheck.triage.sides import Logged
-
-_WIDER: Final = 16
-_MISSES: Final = 3
-"""How often a measurement may be refuted by a stop before no more are made."""
 
 
 class Silent:
@@ -32,10 +28,11 @@ class Silent:
         self.search, self.start, self.end = search, start, end
         self.low, self.high = start, end
         """The subject notes at least ``low`` events and fewer than ``high``."""
+        self.equal = start
+        """Its events before this one are the oracle's."""
         self.near = start, end
-        """Where in them the memory says that it ended."""
+        """Where in them it seems to have ended, by the memory."""
         self.sharp = True
-        self.span, self.misses = 1, 0
         self.odds: Odds | None = None
 
     def find(self, ran: Logged) -> First | None:
@@ -47,9 +44,9 @@ class Silent:
         if not isinstance(outcome, Trapped | TimedOut) and search.ask_subject(0, 1, 0).log is None:
             return search.at(-1, (), outcome)
         search.gauge.calibrate(ran)
-        while self.high - self.low > 1:
+        while self.high - self.low > 1 or self.equal < self.low:
             wide = self._seen() and self.sharp and self.near[1] - self.near[0] > 1
-            found = self._measure() if wide else self._stop(self._middle())
+            found = self._measure() if wide else self._run(self.equal, self._middle())
             if isinstance(found, tuple):
                 return search.inside(*found)
         records = search.oracle_records(max(0, self.low - RAWS // 2), self.low + 1)
@@ -62,67 +59,53 @@ class Silent:
 
     def _measure(self) -> tuple[int, int] | None:
         """A run through the events where the subject ended as it seems, measured."""
-        low, high = self.near
-        step = max(1, -(-(high - low) // SLOTS))
-        ran = self.search.ask_subject(low, step, high, self.search.gauge.take(-(-(high - low) // step)))
-        if ran.log is not None:
-            return self._stop(high)  # further than measured, and the events before these are still to be compared
-        if isinstance(ran.outcome, OutOfMemory):
+        near = self.near
+        found = self._run(max(self.low, near[0] - 1), near[1])  # an end in them takes a block at least
+        self.sharp = self.near != near
+        return found
+
+    def _run(self, start: int, halt: int) -> tuple[int, int] | None:
+        """Look at the events in [start, halt): the window that has the first other one, where all before them are known to be equal."""
+        step = max(1, -(-(halt - start) // SLOTS))
+        ran = self.search.ask_subject(start, step, halt, self.search.gauge.take(-(-(halt - start) // step)))
+        if isinstance(ran.outcome, OutOfMemory) and ran.block:
             self.search.gauge.works = False
             return None
-        self.high = high
-        self._measured(ran, low, step)
-        self.sharp = self.near != (low, high)
+        if ran.log is None:
+            if halt <= self.low:
+                raise WrongDigest("it came to an end before, and not again")
+            self.high = halt
+        else:
+            window = self.search.window(ran.log, start, step, halt)
+            if window is not None:
+                return window if start == self.equal else self._run(self.equal, halt)
+            self.low = halt
+            self.equal = halt if start == self.equal else self.equal
+        self.search.gauge.measure(ran, start, step, halt)
+        self._look()
         return None
 
-    def _measured(self, ran: Logged, start: int, step: int) -> None:
-        """Narrow by what a run with these blocks took, which ended without a word."""
-        came_to = self.search.gauge.blocks(ran)
-        if came_to is None:
-            return
-        self.span = step
-        least, most = came_to
-        self._narrow(start + (least - 1) * step + 1 if least else 0, start + most * step + 1)
-
-    def _narrow(self, first: int, last: int) -> None:
-        """It ended in [first, last) as it seems; where that cannot be, next to it."""
-        low, high = max(self.near[0], self.low, first), min(self.near[1], self.high, last)
-        if low >= high:
-            self.misses += 1
-            self.search.gauge.works = self.misses < _MISSES
-            self.span *= _WIDER
+    def _look(self) -> None:
+        """Where it seems to have ended, now that more is known."""
+        gauge, (low, high) = self.search.gauge, self.near
+        first, last = gauge.near(self.low, self.high)
+        if first < low or last > high:
+            gauge.missed()
             self.sharp = True
-            low, high = max(self.low, self.high - self.span), min(self.high, self.low + self.span)
-            low, high = (low, self.high) if first >= self.high else (self.low, high)
-        self.near = low, high
+            first, last = gauge.near(self.low, self.high)
+        self.near = first, last
 
     # By stops.
 
     def _middle(self) -> int:
+        if self.high - self.low == 1:
+            return self.low
         low, high = self.near if self._seen() else (self.low, self.high)
         if high - low == 1:
             return low if low > self.low else high
         if self.odds is None:
             self.odds = Odds(self.start, self._weights())
         return self.odds.middle(low, high)
-
-    def _stop(self, middle: int) -> tuple[int, int] | None:
-        step = max(1, -(-(middle - self.low) // SLOTS))
-        low = self.low
-        log = self.search.ask_subject(low, step, middle).log
-        if log is not None:
-            return self._reached(log, low, step, middle)
-        self.high = middle
-        self._narrow(self.near[0], middle)
-        return None
-
-    def _reached(self, log: Log, start: int, step: int, halt: int) -> tuple[int, int] | None:
-        """The subject came to a stop: its events up to there are the oracle's, or the window that has the first other one."""
-        window = self.search.window(log, start, step, halt)
-        if window is None:
-            self.low = halt
-            self._narrow(halt, self.near[1])
-        return window
 
     def _weights(self) -> list[float]:
         trace = self._trace()
