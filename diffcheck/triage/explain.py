@@ -87,6 +87,7 @@ class Explainer:
             seen = f"{self.made.watch} differ from here on"
         return self.answer(
             "function",
+            row=self._row(first.event),
             function=self.name(funcidx),
             function_index=funcidx,
             event=first.event,
@@ -126,7 +127,7 @@ class Explainer:
         operands, locals_, execution = self._surroundings(function, position, first.event)
         return self.answer(
             "instruction",
-            row=self._row(),
+            row=self._row(first.event),
             function=self.name(function),
             function_index=function,
             offset=offset,
@@ -280,12 +281,18 @@ class Explainer:
             return False
         return flow.acting(self.made.bodies_of[site.function], caller[1], self.made.unprobed) == site.position
 
-    def _row(self) -> str:
+    def _row(self, event: int) -> str:
+        """The row in which an event is, by the oracle's record that was under way there."""
         layout = self.plan.capsule.layout if self.plan.capsule is not None else None
-        first, last, _ = self.rows
-        if layout is None or last - first != 1:
+        first, last, flags = self.rows
+        if layout is None:
             return ""
-        return layout.rows[layout.n_init + first].name
+        at = layout.n_init
+        if last - first != 1 or at:
+            at = self.oracle.logged(LogParameters(first, last, flags, start=event, halt=event + 1)).record
+        if at < 0:
+            return ""
+        return layout.rows[at if at < layout.n_init else at + first].name
 
     def _source(self, function: int, position: int) -> str:
         """The source line: by DWARF; else that of the nearest branch before it whose line the manifest has."""

@@ -68,14 +68,12 @@ def explained(answer: Localised, oracle: Read, subject: Read | None, places: Map
 
 
 def _parted(wanted: str, oracle: Read, subject: Read) -> tuple[RowSeen | None, RowSeen | None]:
-    """The row of that name, or the first one in which the runs differ, of both; None where an engine has no such row."""
+    """The row of that name where the runs differ in it, else the first one in which they do; None where an engine has no such row."""
     ones = [row for each in oracle.instances for row in each.rows]
     others = [row for each in subject.instances for row in each.rows]
-    for at, one in enumerate(ones):
-        other = others[at] if at < len(others) and others[at].name == one.name else None
-        if (wanted and one.name == wanted) or (not wanted and one != other):
-            return one, other
-    return None, None
+    beside = [others[at] if at < len(others) and others[at].name == one.name else None for at, one in enumerate(ones)]
+    differ = [(one, other) for one, other in zip(ones, beside, strict=True) if one != other]
+    return next((each for each in differ if each[0].name == wanted), differ[0] if differ else (None, None))
 
 
 def _ending(row: RowSeen) -> str:

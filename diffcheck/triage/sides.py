@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 
 class Logged(msgspec.Struct, frozen=True):
-    """A run: how it ended, its log where one came out, its stream's length and digest, the most memory that its process had, and the pages that it took at
-    each block.
+    """A run: how it ended, its log where one came out, its stream's length and digest, the most memory that its process had, the pages
+    that it took at each block, and the number of the record, among those of its rows, that was under way when it ended (-1: not known).
     """
 
     outcome: Outcome
@@ -28,6 +28,7 @@ class Logged(msgspec.Struct, frozen=True):
     stream: tuple[int, int, int] | None = None
     peak_bytes: int = 0
     block: int = 0
+    record: int = -1
 
 
 class LogSide(Side):
@@ -37,6 +38,7 @@ class LogSide(Side):
     variant: log.Variant = "rotate"
     _trace = b""
     _peak_bytes = 0
+    _record = -1
 
     def logged(self, parameters: LogParameters, limits: Limits | None = None) -> Logged:
         """Run and read the log."""
@@ -46,12 +48,13 @@ class LogSide(Side):
             return Logged(ran.outcome, peak_bytes=self._peak_bytes, block=parameters.take.block)
         header = ran.header
         stream = (header.length, header.lane_a, header.lane_b) if header is not None else None
-        return Logged(ran.outcome, log.read_log(ran.view, self._trace), stream, self._peak_bytes, parameters.take.block)
+        read = log.read_log(ran.view, self._trace)
+        return Logged(ran.outcome, read, stream, self._peak_bytes, parameters.take.block, self._record)
 
     def read(self, execution: Execution, parameters: lo.Parameters) -> Ran:  # noqa: ARG002 - the base class's
         """The header and the log as they came: the log has a known answer of its own, so the stream's does not matter."""
         ran = Ran(execution.outcome, log=execution.log)
-        self._trace, self._peak_bytes = b"", execution.cost.peak_bytes
+        self._trace, self._peak_bytes, self._record = b"", execution.cost.peak_bytes, -1
         words = self.backend.capabilities.transport == "words"
         begin = 0 if words else lo.HEADER_ADDRESS
         carried = log.carried(self.variant, execution.carried) if words else execution.carried
@@ -60,6 +63,7 @@ class LogSide(Side):
         header = lo.read_header(carried[begin:])
         if header.magic != lo.MAGIC:
             return ran
+        self._record = header.record
         view = carried[begin + lo.HEADER.size : begin + lo.HEADER.size + lo.VIEW_BYTES]
         if not words:
             (out, base, limit) = (struct.unpack_from("<I", carried, at)[0] for at in (log.OUT_AT, log.BASE_AT, log.LIMIT_AT))

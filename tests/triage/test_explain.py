@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import random
 import shutil
 import struct
 import subprocess
 
+import msgspec
 import pytest
 import wasmtime
 from click.testing import CliRunner
@@ -28,17 +30,19 @@ from diffcheck.wasm import module, section
 from diffcheck.wasm.code import instructions, read_locals
 from diffcheck.wasm.dwarf import source_line
 from diffcheck.witness import Place
+from tests.doubles.instruction_faults import draw
 
 ANSWER = Localised("instruction", "a.wasm", row="go")
 PLACES = {4: Place("parse", "br_if", "parse.c", 12)}
 
 
-def seen(trace=(), result=1, counters=None, stops=()):
-    """A run of one row with that trace, as (branch, value) pairs."""
+def seen(trace=(), result=1, counters=None, stops=(), also=None):
+    """A run of one row with that trace, as (branch, value) pairs, and of a later one with the result ``also`` where that is given."""
     raw = b"".join(struct.pack("<HBB", branch, value, 0) for branch, value in trace)
     row = RowSeen("go", Returned(), (Value("i32", result),), trace=raw)
     state = FinalState(counters or {}, {}, (), (), ())
-    return Read((Instance((row,), state, "full", False, 0),), stops, Cost())
+    rows = (row,) if also is None else (row, RowSeen("later", Returned(), (Value("i32", also),), trace=b""))
+    return Read((Instance(rows, state, "full", False, 0),), stops, Cost())
 
 
 def lines(found):
@@ -56,6 +60,13 @@ def test_a_trace_is_shown_from_the_last_records_that_agree_to_the_first_that_dif
         ("record 5", "branch 5 is 0", "(ends)", False),
     ]
     assert lines(found.ends)[-1] == ("trace records", "6", "5", False)
+
+
+def test_a_row_that_differs_is_shown_where_that_of_the_instruction_does_not():
+    found = explained(ANSWER, seen([(1, 0)], also=3), seen([(1, 0)], also=4), {})
+    assert (found.row, lines(found.ends)[0]) == ("later", ("outcome", "returned 3", "returned 4", False))
+    both = explained(msgspec.structs.replace(ANSWER, row="later"), seen(result=1, also=3), seen(result=2, also=4), {})
+    assert both.row == "later"
 
 
 def test_traces_that_are_equal_are_not_shown():
@@ -101,6 +112,64 @@ def test_the_call_path_has_every_activation_and_no_other(tmp_path):
         oracle.close()
     assert answer.instruction == "i32.const 1234"
     assert [each.split()[0] for each in answer.path] == ["main", "outer", "inner"]
+
+
+DEEP = """(module
+  (table funcref (elem $leaf))
+  (type $leaf (func (param i32 f32 v128) (result i32)))
+  (func $leaf (type $leaf) (local $r externref) (local $n i64)
+    (local.set $n (i64.const -2))
+    (i32.mul (local.get 0) (i32.const 70000)))
+  (func $tail (param i32) (result i32)
+    (return_call_indirect (type $leaf) (local.get 0) (f32.const nan:0x200001) (v128.const i64x2 1 2) (i32.const 0)))
+  (func $silent (param i32))
+  (func $down (param $depth i32) (result i32)
+    (call $silent (i32.const 9))
+    (if (result i32) (local.get $depth)
+      (then (call $down (i32.sub (local.get $depth) (i32.const 1))))
+      (else (call $silent (i32.const 8)) (call $tail (i32.const 3)))))
+  (func $main (export "run_row_deep") (result i32) (call $down (i32.const 2)))
+  (func (export "run_row_again") (result i32) (call $down (i32.const 1))))"""
+
+
+@pytest.mark.parametrize("skip, row, downs", [(0, "run_row_again", 2), (1, "run_row_deep", 3)])
+def test_an_answer_has_operands_locals_and_every_activation_with_the_place_of_its_call(tmp_path, skip, row, downs):
+    path = tmp_path / "p.wasm"
+    path.write_bytes(wasmtime.wat2wasm(DEEP))
+    oracle = backend.create("wasmtime", {})
+    try:
+        with process.Reactor() as reactor:
+            host = backend.Host(reactor, tmp_path)
+            request = Request((), subject="wasmtime", mode="capsule", deadline_s=60.0)
+            plan = plans.make(case_of(Wanted(str(path))), request, oracle, oracle, oracle, host)
+            planted = next(
+                each
+                for at in range(50)
+                if (each := draw(random.Random(at), plan.module, plan.artifact, "integer")).instruction == "i32.mul"
+            )
+            fault = msgspec.structs.replace(planted, divisor=1, residue=0, skip=skip, bit=4).fault(plan.module)
+            answer = Localiser(plan, request, oracle, FaultyBackend(oracle, fault, words=False), host).localise()
+    finally:
+        oracle.close()
+    assert (answer.depth, answer.instruction, answer.function) == ("instruction", "i32.mul", "leaf")
+    assert (answer.row, answer.execution) == (row, skip + 1)
+    assert (answer.oracle, answer.subject) == ("210000 (0x33450)", "210004 (0x33454)")
+    assert answer.operands == ("3", "70000 (0x11170)")
+    assert answer.locals == ("0: 3", "1: nan:0x200001", f"2: {(2 << 64) + 1:#034x}", "3: null", "4: -2 (0xfffffffffffffffe)")
+    assert [each.instruction for each in answer.before[-4:]] == ["i64.const", "local.set", "local.get", "i32.const"]
+    assert [each.value for each in answer.before[-2:]] == ["3", "70000 (0x11170)"]
+    printed = [each.split() for each in answer.path]
+    names = [name for name, _ in printed]
+    assert names == ["main" if row == "run_row_deep" else row, *["down"] * downs, "leaf"], "the tail call's activation is gone"
+    numbers = {"leaf": 0, "down": 3, "main": 4, "run_row_again": 5}
+    places = [instruction_at(plan, numbers[name], int(offset, 16)) for name, offset in printed]
+    assert [(each.name, each.immediates) for each in places] == [*[("call", (3,))] * downs, ("call", (1,)), ("i32.mul", ())]
+
+
+def instruction_at(plan, function, offset):
+    start, size = plan.module.bodies[function]
+    body = plan.artifact[start : start + size]
+    return next(each for each in instructions(body, start, start=read_locals(body).end) if each.offset == start + offset)
 
 
 COMPILED = """int mul3(int x) {
