@@ -285,7 +285,7 @@ class Explainer:
         """The row in which an event is, by the oracle's record that was under way there."""
         layout = self.plan.capsule.layout if self.plan.capsule is not None else None
         first, last, flags = self.rows
-        if layout is None:
+        if layout is None or event < 0:
             return ""
         at = layout.n_init
         if last - first != 1 or at:

@@ -163,7 +163,8 @@ class Localiser:
         if first is None:
             place = at_place(rows.memory) if watch is None else None
             return self._by_function(rows, variant, place) if place is not None else self._gone(rows, search)
-        return self._in_functions(rows, self._explainer(search, rows, variant, {}, default="calls"), first, watch)
+        explainer = self._explainer(search, rows, variant, {}, default="calls")
+        return self._not_begun(rows, first) or self._in_functions(rows, explainer, first, watch)
 
     def _in_functions(self, rows: Rows, explainer: Explainer, first: First, watch: Watch | None) -> Localised:
         """The instruction in the functions that a difference of calls leads to; the function where it cannot be told."""
@@ -210,12 +211,14 @@ class Localiser:
         first = self._first(search)
         if first is None:
             return self._gone(rows, search)
-        if first.event < 0 or (first.event == 0 and first.subject is None):
-            return self._row(
-                rows,
-                f"the subject {sentence(first.subject_outcome)} before the first event: there is no execution to localise in; `diffcheck reduce` finds what it takes",
-            )
-        return self._told(rows, search, first, {})
+        return self._not_begun(rows, first) or self._told(rows, search, first, {})
+
+    def _not_begun(self, rows: Rows, first: First) -> Localised | None:
+        """The answer where the subject ended before it executed anything."""
+        if first.event > 0 or (first.event == 0 and first.subject is not None):
+            return None
+        why = f"the subject {sentence(first.subject_outcome)} before the first event: there is no execution to localise in"
+        return self._row(rows, f"{why}; `diffcheck reduce` finds what it takes")
 
     def _told(self, rows: Rows, search: Search, first: First, levels: Mapping[int, Level]) -> Localised:
         """The answer for a difference, confirmed; where a load only reads what was written wrong before, what wrote it."""

@@ -307,6 +307,21 @@ def test_what_has_too_many_events_of_calls_is_told_as_such(host, tmp_path, monke
     assert "calls' events are too many" in answer.why
 
 
+def test_an_engine_that_does_not_begin_what_has_too_many_events_has_no_execution_to_localise_in(host, tmp_path, monkeypatch):
+    monkeypatch.setattr(localise, "MAX_EVENTS", 1300)
+    path = tmp_path / "program.wasm"
+    path.write_bytes(wasmtime.wat2wasm(CALLS))
+    oracle = backend.create("wasmtime", {})
+    request = Request((), subject="wasmtime", mode="capsule", deadline_s=60.0)
+    try:
+        plan = plans.make(case_of(Wanted(str(path))), request, oracle, oracle, oracle, host)
+        answer = Localiser(plan, request, oracle, backend.create("harness:false", {}), host).localise()
+    finally:
+        oracle.close()
+    assert answer.depth == "row"
+    assert "before the first event" in answer.why
+
+
 def test_a_function_that_cannot_be_typed_is_named_as_far_as_its_entry_shows(host, tmp_path, monkeypatch):
     def refuses(module_, funcidx, *rest):
         if funcidx == 1:
