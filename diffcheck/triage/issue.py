@@ -184,6 +184,8 @@ def _more(state: State, made: Reproduction) -> list[str]:
         lines.append(f"In the artifact itself: {visible(str(state.localised), 600)}.")
         if state.localised.source:
             lines.append(f"Source: {visible(state.localised.source, 200)}.")
+    if made.earlier:
+        lines.append("The module above is from an earlier stage of reducing: what came later shows it in diffcheck's capsule only.")
     if made.closed:
         lines.append(f"Its imports ({_md(', '.join(made.closed), 200)}) are functions that give zeros, in the module above.")
     lines += [f"{visible(each, 400)[:1].upper()}{visible(each, 400)[1:]}." for each in state.notes]

@@ -19,7 +19,7 @@ from diffcheck.triage.checker import Question, Spent
 from diffcheck.triage.closing import closable, closed, zero_body
 from diffcheck.triage.inlining import inlinings
 from diffcheck.triage.replay import Line
-from diffcheck.triage.segments import NULL_FUNC, blanked, nulled, trimmed, without, without_nulls
+from diffcheck.triage.segments import NULL_FUNC, blanked, emptied, nulled, trimmed, without, without_nulls
 from diffcheck.triage.tidy import tidy
 from diffcheck.wasm.draft import Draft, draft
 from diffcheck.wasm.section import PREAMBLE
@@ -41,8 +41,8 @@ _ALTERNATIVES, _FEW, _SMALL = 8, 3, 2000
 _ROUNDS: Final = 12
 _PIECES: Final = 64
 _REPLAYED: Final = 4000
-_PATIENCE: Final = 24
-"""For what is no code, and of which there may be hundreds."""
+_PATIENCE, _LESS = 24, 4
+"""For what is no code, and of which there may be hundreds; and how much less where it was once at an end."""
 _INLINED: Final = 16
 
 
@@ -145,10 +145,11 @@ class Reducer:
     ) -> list[T]:
         """As many of the items as may be applied together; ``take`` is given each candidate that shows it, one larger than the other.
 
-        After ``patience`` candidates of one size in a row that do not show it, the others of that size are not tried.
+        After ``patience`` candidates of one size in a row that do not show it, the others of that size are not tried. It may be their
+        number that counts, so as many as go from the end are then looked for, and with less patience after that.
         """
         kept: list[T] = []
-        pending, chunk = list(items), len(items)
+        pending, chunk, counted = list(items), len(items), False
         while pending and chunk:
             parts = [pending[at : at + chunk] for at in range(0, len(pending), chunk)]
             pending, at, missed = [], 0, 0
@@ -163,10 +164,28 @@ class Reducer:
                     take(make(kept))
                 at = end + (hit is not None)
             pending += [item for part in parts[at:] for item in part]
+            if missed >= patience and not counted:
+                counted, patience = True, -(-patience // _LESS)
+                last = self._from_end(pending, kept, make, take)
+                kept += pending[len(pending) - last :]
+                pending = pending[: len(pending) - last]
             chunk = min(chunk, len(pending)) // 2 if chunk > 1 else 0
             if not chunk and pending and len(parts[0]) > 1:
                 chunk = 1
         return kept
+
+    def _from_end(self, items: list[T], kept: list[T], make: Callable[[list[T]], bytes], take: Callable[[bytes], None]) -> int:
+        """How many of the last items may be applied besides those that are, where fewer of them may whenever more may; not all may."""
+        low, high = 0, len(items)
+        while high - low > 1:
+            some = (low + high) // 2
+            more = kept + items[-some:]
+            if self.checker.shows(self.question(make(more))):
+                low = some
+                take(make(more))
+            else:
+                high = some
+        return low
 
     # The row by itself.
 
@@ -256,8 +275,12 @@ class Reducer:
         elements = [at for at, each in enumerate(source.elements) if each]
         self._thin(elements, lambda some: msgspec.structs.replace(source, elements=without(source.elements, some)))
         source = draft(self.best)
+        if (full := _full(source)) and self._try(msgspec.structs.replace(source, data=emptied(source.data, full))):
+            source = draft(self.best)  # it is their number that counts
         data = [at for at, each in enumerate(source.data) if each]
-        self._thin(data, lambda some: msgspec.structs.replace(source, data=without(source.data, some)))
+        self._thin(data, lambda some: msgspec.structs.replace(source, data=without(source.data, some)), _PATIENCE)
+        source = draft(self.best)
+        self._thin(_full(source), lambda some: msgspec.structs.replace(source, data=emptied(source.data, some)), _PATIENCE)
         source = draft(self.best)
         items = [
             (at, item) for at, each in enumerate(source.elements) if each and each.ref.heap == "func" and (each.table is not None)
@@ -354,6 +377,11 @@ def _written(candidate: Draft) -> bytes:
         return candidate.write()
     except (ArtifactError, KeyError, IndexError):
         return b""
+
+
+def _full(source: Draft) -> list[int]:
+    """The active data segments that have contents."""
+    return [at for at, each in enumerate(source.data) if each and each.memory is not None and each.content]
 
 
 def _typed(source: Draft) -> dict[int, Body]:

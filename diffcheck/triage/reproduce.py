@@ -39,8 +39,9 @@ class Differs(msgspec.Struct, frozen=True):
 
 class Reproduction(msgspec.Struct, frozen=True, omit_defaults=True):
     """What plain commands show: ``oracle`` and ``subject`` are what each engine says of ``wasm``, the counters that differ in
-    ``differs``. ``why`` says why plain commands do not show it; then the rest is empty. ``closed`` are imports that are the
-    module's own there.
+    ``differs``. ``why`` says why plain commands do not show it; then the rest is empty but for ``driver``: whether it only needs the
+    capsule's driver. ``closed`` are imports that are the module's own there; ``earlier`` is whether it is a stage of reducing before
+    the last one.
     """
 
     wasm: bytes = b""
@@ -52,6 +53,8 @@ class Reproduction(msgspec.Struct, frozen=True, omit_defaults=True):
     log: str = ""
     why: str = ""
     closed: tuple[str, ...] = ()
+    driver: bool = False
+    earlier: bool = False
 
 
 def reproduction(session: Session, symptom: Symptom, wasm_: bytes, rows: tuple[str, ...]) -> Reproduction:
@@ -88,7 +91,8 @@ def _run(session: Session, made: Reproduction) -> Reproduction:
         return Reproduction(why=f"the module cannot be run as it is: {direct.why if direct else report.reason}")
     if not direct.divergences:
         return Reproduction(
-            why=f"run as it is, the same calls do not show it ({_said(direct)}): it needs the capsule's driver around it"
+            why=f"run as it is, the same calls do not show it ({_said(direct)}): it needs the capsule's driver around it",
+            driver=True,
         )
     return msgspec.structs.replace(
         made,

@@ -44,6 +44,14 @@ def nulled(elements: tuple[ElementDraft | None, ...], some: Iterable[tuple[int, 
     return tuple(found)
 
 
+def emptied(items: tuple[DataDraft | None, ...], some: Iterable[int]) -> tuple[DataDraft | None, ...]:
+    """With no contents in some of the active data segments, which then write nothing wherever they are."""
+    gone = set(some)
+    return tuple(
+        msgspec.structs.replace(each, content=b"") if each is not None and at in gone else each for at, each in enumerate(items)
+    )
+
+
 def blanked(segment: DataDraft, some: Iterable[int], size: int) -> DataDraft:
     """With zeros in so many bytes at some positions; those at the end go, but for a passive segment's, whose length counts."""
     content = bytearray(segment.content)

@@ -19,6 +19,7 @@ from diffcheck.triage.issue import issue
 from diffcheck.triage.minimise import Minimiser
 from diffcheck.triage.reduce import Reducer, sizes
 from diffcheck.triage.reproduce import FILE, NOT_TRIED, SCRIPT, Reproduction, reproduction, script
+from diffcheck.triage.stages import Stages
 from diffcheck.triage.symptom import symptoms
 from diffcheck.triage.text_form import text_form
 from diffcheck.wasm.draft import draft
@@ -62,6 +63,7 @@ class Steps:
                 about, plan.case.artifact, plan.sha256, _named(identity), _named(engines.oracle_identity), rows=session.rows
             )
         self.base = without_witness(session.artifact) if self.state.stripped else session.artifact
+        self.stages = Stages((self.base,))
         self._report: CaseReport | None = None
 
     @property
@@ -230,6 +232,7 @@ class Steps:
             self.folder.write(STDIN, case.stdin)
         self.folder.write(f"{self.name}.toml", case_text(case, self.state.rows, f"reduced; {self.symptom}"))
         self.folder.write(f"{self.name}.wasm", wasm)
+        self.stages.add(wasm)
         self.save(after=_size(wasm))
 
     @property
@@ -278,10 +281,14 @@ class Steps:
         if best is None:
             best = self.base
             self._better(best)
+        self.stages.add(best)
         symptom, made = self.symptom, Reproduction(why=NOT_TRIED)
         with contextlib.suppress(Spent):
             symptom = self._seen_in(best)
             made = reproduction(session, symptom, best, self.state.rows)
+            if made.driver:
+                for found in self.stages.found(lambda wasm: self._plain(symptom, wasm)):
+                    made = found
         shown = best
         if made.why:
             for each in (FILE, "standalone.wat"):
@@ -307,6 +314,11 @@ class Steps:
             return False
         self.finish("write")
         return True
+
+    def _plain(self, symptom: Symptom, wasm: bytes) -> Reproduction | None:
+        """A stage of reducing as plain commands show it, if they do."""
+        found = reproduction(self.session, symptom, wasm, self.state.rows)
+        return msgspec.structs.replace(found, earlier=True) if not found.why else None
 
     def _seen_in(self, wasm: bytes) -> Symptom:
         """The symptom as this module shows it: same signature, but rows, addresses and values of its own."""
