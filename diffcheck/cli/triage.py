@@ -39,7 +39,8 @@ def command(target: str, row: str, **given: Any) -> int:  # noqa: ANN401 - the o
             if not steps.confirm():
                 _summary(steps)
                 return EXIT_INCONCLUSIVE
-            whole = steps.minimise() and steps.reduce() and steps.localise()
+            whole = steps.smaller() and whole
+            whole = steps.localise() and whole
         except Spent:
             whole = False
         stopped = session.budget.stopped()

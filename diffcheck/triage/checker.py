@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import math
 import time
 from itertools import islice
 from pathlib import Path
@@ -18,7 +20,7 @@ from diffcheck.runner import worker as w
 from diffcheck.text import decode, visible
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
     from diffcheck.backend import Backend, Host, Oracle
     from diffcheck.corpus import Case
@@ -36,6 +38,7 @@ _LEAST_S: Final = 1.5
 _TIMES: Final = 6.0
 _SHARE: Final = 0.7
 _LAST_SHARE: Final = 0.05
+_DAY_S: Final = 86_400.0
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(w.Answer).decode
 
@@ -50,27 +53,44 @@ class Budget:
     def __init__(self, seconds: float | None, stopped: Callable[[], bool] = lambda: False, begun: float | None = None) -> None:
         begun = time.monotonic() if begun is None else begun
         self.seconds = seconds
-        self.until = self._end = begun + seconds if seconds is not None else None
+        self.end = begun + seconds if seconds is not None else math.inf
+        self._reserved_s = 0.0
+        self._part = math.inf
         self.stopped = stopped
+
+    @property
+    def until(self) -> float:
+        """When it is over, on the monotonic clock."""
+        return min(self.end - self._reserved_s, self._part)
 
     def reserve(self, seconds: float) -> None:
         """Leave so much time for what comes last, a twentieth of all at least, at most a third of what is left; the last call counts."""
-        if self._end is not None:
-            wanted = max(seconds, _LAST_SHARE * (self.seconds or 0.0))
-            self.until = self._end - min(wanted, max(0.0, self._end - time.monotonic()) / 3)
+        if self.seconds is not None:
+            wanted = max(seconds, _LAST_SHARE * self.seconds)
+            self._reserved_s = min(wanted, max(0.0, self.end - time.monotonic()) / 3)
 
     def release(self) -> None:
         """What comes last may take the time that was left for it."""
-        self.until = self._end
+        self._reserved_s = 0.0
+
+    @contextlib.contextmanager
+    def part(self, share: float) -> Iterator[None]:
+        """No more than this share of what is left may be taken within: the rest is for what follows."""
+        now = time.monotonic()
+        self._part = now + share * (self.until - now)
+        try:
+            yield
+        finally:
+            self._part = math.inf
 
     def check(self) -> None:
         """Raises ``Spent`` where it is over."""
-        if self.stopped() or (self.until is not None and time.monotonic() >= self.until):
+        if self.stopped() or time.monotonic() >= self.until:
             raise Spent
 
     def left_s(self) -> float:
         """What is left; a day where there is no limit."""
-        return max(0.0, self.until - time.monotonic()) if self.until is not None else 86_400.0
+        return min(_DAY_S, max(0.0, self.until - time.monotonic()))
 
 
 class Question(msgspec.Struct, frozen=True):

@@ -146,15 +146,16 @@ class Reducer:
         """As many of the items as may be applied together; ``take`` is given each candidate that shows it, one larger than the other.
 
         After ``patience`` candidates of one size in a row that do not show it, the others of that size are not tried. It may be their
-        number that counts, so as many as go from the end are then looked for, and with less patience after that.
+        number that counts, so as many as go from the end are then looked for, and several at once with less patience after that.
         """
         kept: list[T] = []
         pending, chunk, counted = list(items), len(items), False
         while pending and chunk:
             parts = [pending[at : at + chunk] for at in range(0, len(pending), chunk)]
             pending, at, missed = [], 0, 0
-            while at < len(parts) and missed < patience:
-                tried = parts[at : at + patience - missed]
+            enough = -(-patience // _LESS) if counted and chunk > 1 else patience
+            while at < len(parts) and missed < enough:
+                tried = parts[at : at + enough - missed]
                 hit = self.checker.first(self.question(make(kept + part)) for part in tried)
                 end = at + (len(tried) if hit is None else hit)
                 missed = missed + len(tried) if hit is None else 0
@@ -164,8 +165,8 @@ class Reducer:
                     take(make(kept))
                 at = end + (hit is not None)
             pending += [item for part in parts[at:] for item in part]
-            if missed >= patience and not counted:
-                counted, patience = True, -(-patience // _LESS)
+            if missed >= enough and not counted:
+                counted = True
                 last = self._from_end(pending, kept, make, take)
                 kept += pending[len(pending) - last :]
                 pending = pending[: len(pending) - last]

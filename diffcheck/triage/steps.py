@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from diffcheck.verdict import CaseReport
 
 _WRITING_RUNS, _WRITING_S = 3.0, 1.0
+_SMALLER: Final = 0.75
+"""The part of the time that a smaller program may take."""
 _VAGUE: Final = frozenset({"not located", "stream"})
 _OF_WITNESS: Final = frozenset({"counter", "brval", "brcnt", "trace"})
 
@@ -233,17 +235,26 @@ class Steps:
         self.folder.write(f"{self.name}.toml", case_text(case, self.state.rows, f"reduced; {self.symptom}"))
         self.folder.write(f"{self.name}.wasm", wasm)
         self.stages.add(wasm)
-        self.save(after=_size(wasm))
+        self.save(after=_size(wasm), localised_reduced=None)
 
     @property
     def reduced(self) -> Path:
         """Where the best module so far stands."""
         return self.folder.path / f"{self.name}.wasm"
 
+    def smaller(self) -> bool:
+        """Both, in the part of the time that they may take, so that some is left to localise in; False where that was over first."""
+        with self.session.budget.part(_SMALLER), contextlib.suppress(Spent):
+            return self.minimise() and self.reduce()
+        return False
+
     # The instruction.
 
     def localise(self) -> bool:
-        """The first wrong instruction, in the artifact and in the reduced module; raises ``Spent`` where the time is over first."""
+        """The first wrong instruction, in the artifact and in the reduced module, as far as that goes; raises ``Spent`` where the time
+        is over first.
+        """
+        self.session.budget.check()
         if "localise" in self.state.done:
             return True
         if self.symptom.mode == "direct":
@@ -254,12 +265,13 @@ class Steps:
         if self.state.localised is None:
             artifact = self.session.target.case.artifact
             self.save(**self._localised(artifact, row if row in self.session.rows else "", "localised"))
-        if self.state.localised_reduced is None:
+        if self.state.localised_reduced is None and self.reduced.exists():
             self.save(**self._localised(str(self.reduced), "", "localised_reduced"))
         one, other = self.state.localised, self.state.localised_reduced
         if one is not None and other is not None and one.instruction and other.instruction and one.instruction != other.instruction:
             self.say(f"the reduced module differs at `{other.instruction}`, the artifact at `{one.instruction}`")
-        self.finish("localise")
+        if "reduce" in self.state.done:
+            self.finish("localise")
         return True
 
     def _localised(self, artifact: str, row: str, key: str) -> dict[str, object]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 import time
 from collections.abc import Callable
@@ -132,7 +133,7 @@ def trial(
         )  # fmt: skip
         whole = work.run()
         elapsed = time.monotonic() - begun
-        session.budget.until = None
+        session.budget.end = math.inf
         last = session.run(work.best, fewer.rows)
         valid = session.oracle.validate(work.best, session.plan.limits, session.host) is None
         return Reduced(

@@ -100,12 +100,12 @@ class _Asked:
     def __init__(self, needed: set[int]) -> None:
         self.needed, self.asked = needed, 0
 
+    def shows(self, gone: list[int]) -> bool:
+        self.asked += 1
+        return not self.needed & set(gone)
+
     def first(self, questions: Iterable[list[int]]) -> int | None:
-        for at, gone in enumerate(questions):
-            self.asked += 1
-            if not self.needed & set(gone):
-                return at
-        return None
+        return next((at for at, gone in enumerate(questions) if self.shows(gone)), None)
 
 
 @given(st.integers(0, 60).flatmap(lambda count: st.tuples(st.just(count), st.sets(st.integers(0, max(0, count - 1))))))
@@ -123,6 +123,20 @@ def test_where_patience_ends_what_was_found_counts() -> None:
     found = _reducer(asked)._most(range(100), list, lambda _: None, 8)
     assert found == [3]
     assert asked.asked < 60
+
+
+@pytest.mark.parametrize("count, limit", [(4104, 4093), (5000, 4096), (300, 290)])
+def test_where_it_is_the_number_that_counts_as_many_go_as_may(count: int, limit: int) -> None:
+    """An engine that takes no more than so many of something: any of them may go, until there is one more than that left."""
+    asked = _Asked(set())
+    asked.shows = lambda gone: count - len(gone) > limit  # type: ignore[method-assign]
+    asks: list[int] = []
+    asked.first = lambda questions: next(
+        (at for at, gone in enumerate(questions) if not asks.append(at) and asked.shows(gone)), None
+    )  # type: ignore[method-assign, func-returns-value]
+    found = _reducer(asked)._most(range(count), list, lambda _: None, 24)
+    assert count - len(found) == limit + 1
+    assert len(asks) < 150
 
 
 def _reducer(asked: _Asked) -> Reducer:

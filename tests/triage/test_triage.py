@@ -15,7 +15,9 @@ import pytest
 import wasmtime
 
 from diffcheck.cli import main as entry
+from diffcheck.triage.checker import Budget, Spent
 from diffcheck.triage.state import STEPS, State
+from diffcheck.triage.steps import Steps
 from tests.conftest import DOUBLES, _executable
 from tests.wasm.oracle import refusal
 
@@ -165,3 +167,41 @@ def test_a_budget_is_kept_and_what_there_is_by_then_is_written(artifact: Path, e
     if (folder / "triage.json").exists():  # on a busy machine not even the first run is done by then
         assert "result 0" in (folder / "issue.md").read_text()
         assert os.access(folder / "reproduce.sh", os.X_OK)
+
+
+def test_what_was_not_reduced_in_its_part_of_the_time_is_localised_all_the_same(
+    artifact: Path, engine: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "out"
+    command = _command(artifact, engine, folder)[3:]
+
+    def spent(_self: Steps) -> bool:
+        raise Spent
+
+    with monkeypatch.context() as only:
+        only.setattr(Steps, "reduce", spent)
+        assert entry.run(command) == 1
+    state = _state(folder)
+    assert state.done == ("confirm", "minimise", "write")
+    assert state.localised is not None
+    assert state.localised.instruction == "i32.const 1000001"
+    _valid(folder)
+    assert entry.run(command) == 1
+    assert _state(folder).done == STEPS
+    reduced = _state(folder).localised_reduced
+    assert reduced is not None
+    assert reduced.depth == "instruction"
+
+
+def test_a_part_of_the_time_leaves_the_rest_and_what_is_reserved() -> None:
+    budget = Budget(100.0)
+    budget.reserve(20.0)
+    with budget.part(0.5):
+        assert 39 < budget.left_s() <= 40
+        budget.reserve(90.0)  # a third at most
+        assert 39 < budget.left_s() <= 40
+    assert 66 < budget.left_s() <= 67
+    budget.release()
+    assert 99 < budget.left_s() <= 100
+    with Budget(None).part(0.5):
+        assert Budget(None).left_s() == 86_400
