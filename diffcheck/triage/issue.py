@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from diffcheck import __version__
 from diffcheck.text import visible
-from diffcheck.triage.reproduce import FILE, SCRIPT
+from diffcheck.triage.reproduce import SCRIPT, file_of
 from diffcheck.triage.spec import section
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def issue(session: Session, state: State, made: Reproduction, text: str, plain: 
         "",
         "### Test case",
         "",
-        *_test_case(text, plain),
+        *_test_case(text, plain, file_of(session)),
         "### Steps to reproduce",
         "",
         *_steps(session, made),
@@ -99,7 +99,7 @@ def _summary(state: State, made: Reproduction, subject: Identity, oracle: Identi
     return " ".join(lines)
 
 
-def _test_case(text: str, plain: bytes) -> list[str]:
+def _test_case(text: str, plain: bytes, file: str) -> list[str]:
     lines = text.rstrip().splitlines()
     parts: list[str] = []
     if lines:
@@ -111,7 +111,7 @@ def _test_case(text: str, plain: bytes) -> list[str]:
     if len(plain) <= _BASE64_BYTES:
         coded = base64.b64encode(plain).decode()
         parts += [
-            f"The same as {len(plain):,} bytes, for `base64 -d > {FILE}`:",
+            f"The same as {len(plain):,} bytes, for `base64 -d > {file}`:",
             "",
             "```",
             *(coded[at : at + 76] for at in range(0, len(coded), 76)),
@@ -124,7 +124,10 @@ def _test_case(text: str, plain: bytes) -> list[str]:
 def _steps(session: Session, made: Reproduction) -> list[str]:
     if made.why:
         return [f"`{SCRIPT}` runs both engines by `diffcheck run`, since plain commands do not show it.", ""]
-    lines = [_SUBJECT.sub(lambda match: match[1].rpartition("/")[2], each) for each in session.subject.plain(FILE, made.entry)[1:]]
+    lines = [
+        _SUBJECT.sub(lambda match: match[1].rpartition("/")[2], each)
+        for each in session.subject.plain(file_of(session), made.entry)[1:]
+    ]
     return ["```sh", *lines, "```", "", f"(`{SCRIPT}` does the same, and the oracle's part as well.)", ""]
 
 

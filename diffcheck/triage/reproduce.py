@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from diffcheck.triage.symptom import Symptom
     from diffcheck.verdict import PassReport
 
-FILE: Final = "standalone.wasm"
 SCRIPT: Final = "reproduce.sh"
 NOT_TRIED: Final = "the time was over before they were tried"
 _SHOWN: Final = 12
@@ -57,9 +57,14 @@ class Reproduction(msgspec.Struct, frozen=True, omit_defaults=True):
     earlier: bool = False
 
 
+def file_of(session: Session) -> str:
+    """What the standalone module's file is called: not as the reduced one, whose name is the artifact's."""
+    return "standalone.wasm" if Path(session.target.case.artifact).stem != "standalone" else "standalone-plain.wasm"
+
+
 def reproduction(session: Session, symptom: Symptom, wasm_: bytes, rows: tuple[str, ...]) -> Reproduction:
     """Make it and run it, in the way that the script does."""
-    if not session.subject.plain(FILE, "_start"):
+    if not session.subject.plain(file_of(session), "_start"):
         return Reproduction(why="the subject has no command of its own that runs a module as it is and tells what came out")
     if symptom.mode == "direct":
         name = entry(wasm.read(wasm_)) or "_start"
@@ -128,9 +133,9 @@ def script(session: Session, made: Reproduction, name: str) -> str:
         *head,
         "",
         _titled(subject),
-        *session.subject.plain(FILE, made.entry),
+        *session.subject.plain(file_of(session), made.entry),
         "",
         _titled(oracle),
-        *session.oracle.plain(FILE, made.entry),
+        *session.oracle.plain(file_of(session), made.entry),
     ]
     return "\n".join([*parts, ""])

@@ -18,7 +18,7 @@ from diffcheck.triage.confirming import RUNS, Confirmer, confirmed
 from diffcheck.triage.issue import issue
 from diffcheck.triage.minimise import Minimiser
 from diffcheck.triage.reduce import Reducer, sizes
-from diffcheck.triage.reproduce import FILE, NOT_TRIED, SCRIPT, Reproduction, reproduction, script
+from diffcheck.triage.reproduce import NOT_TRIED, SCRIPT, Reproduction, file_of, reproduction, script
 from diffcheck.triage.stages import Stages
 from diffcheck.triage.symptom import symptoms
 from diffcheck.triage.text_form import text_form
@@ -65,13 +65,19 @@ class Steps:
                 about, plan.case.artifact, plan.sha256, _named(identity), _named(engines.oracle_identity), rows=session.rows
             )
         self.base = without_witness(session.artifact) if self.state.stripped else session.artifact
-        self.stages = Stages((self.base,))
+        earlier = folder.bytes(self._earlier) if self.resumed else None
+        self.stages = Stages((self.base,) if earlier is None else (self.base, earlier))
         self._report: CaseReport | None = None
 
     @property
     def name(self) -> str:
         """What the reduced module is called: as the artifact, since signatures are made of that name."""
         return Path(self.session.target.case.artifact).stem
+
+    @property
+    def _earlier(self) -> str:
+        """The stage of reducing that the standalone module is made of, where that is not the last one."""
+        return f"{self.name}.earlier.wasm"
 
     def say(self, line: str) -> None:
         """Tell the user and the log."""
@@ -301,16 +307,18 @@ class Steps:
             if made.driver:
                 for found in self.stages.found(lambda wasm: self._plain(symptom, wasm)):
                     made = found
-        shown = best
+        shown, file = best, path / file_of(session)
+        if not made.earlier and made.why != NOT_TRIED:
+            (path / self._earlier).unlink(missing_ok=True)
         if made.why:
-            for each in (FILE, "standalone.wat"):
-                (path / each).unlink(missing_ok=True)
+            for each in (file, file.with_suffix(".wat")):
+                each.unlink(missing_ok=True)
         else:
-            self.folder.write(FILE, made.wasm)
+            self.folder.write(file.name, made.wasm)
             shown = made.wasm
         text, tool = self._text(self.reduced)
         if not made.why:
-            text, tool = self._text(path / FILE)
+            text, tool = self._text(file)
         self.folder.write(SCRIPT, script(session, made, self.name))
         (path / SCRIPT).chmod(0o755)
         self.folder.write("issue.md", issue(session, msgspec.structs.replace(self.state, symptom=symptom), made, text, shown))
@@ -330,7 +338,10 @@ class Steps:
     def _plain(self, symptom: Symptom, wasm: bytes) -> Reproduction | None:
         """A stage of reducing as plain commands show it, if they do."""
         found = reproduction(self.session, symptom, wasm, self.state.rows)
-        return msgspec.structs.replace(found, earlier=True) if not found.why else None
+        if found.why:
+            return None
+        self.folder.write(self._earlier, wasm)
+        return msgspec.structs.replace(found, earlier=True)
 
     def _seen_in(self, wasm: bytes) -> Symptom:
         """The symptom as this module shows it: same signature, but rows, addresses and values of its own."""

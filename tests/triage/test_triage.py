@@ -15,7 +15,9 @@ import pytest
 import wasmtime
 
 from diffcheck.cli import main as entry
+from diffcheck.triage import steps
 from diffcheck.triage.checker import Budget, Spent
+from diffcheck.triage.reproduce import Reproduction
 from diffcheck.triage.state import STEPS, State
 from diffcheck.triage.steps import Steps
 from tests.conftest import DOUBLES, _executable
@@ -205,3 +207,38 @@ def test_a_part_of_the_time_leaves_the_rest_and_what_is_reserved() -> None:
     assert 99 < budget.left_s() <= 100
     with Budget(None).part(0.5):
         assert Budget(None).left_s() == 86_400
+
+
+def test_an_artifact_named_as_what_is_written_is_not_overwritten(artifact: Path, engine: Path, tmp_path: Path) -> None:
+    named, folder = tmp_path / "standalone.wasm", tmp_path / "out"
+    named.write_bytes(artifact.read_bytes())
+    named.with_suffix(".toml").write_text(CASE)
+    assert entry.run(_command(named, engine, folder)[3:]) == 1
+    assert {each.name for each in folder.glob("*.wasm")} == {"standalone.wasm", "standalone-plain.wasm"}
+    assert b"__witness_counter_0" not in (folder / "standalone.wasm").read_bytes()
+    assert "WITNESS_MODULE=standalone-plain.wasm" in (folder / "issue.md").read_text()
+    assert "standalone-plain.wasm" in (folder / "reproduce.sh").read_text()
+
+
+def test_an_earlier_stage_is_what_plain_commands_show_where_the_last_one_needs_the_driver(
+    artifact: Path, engine: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "out"
+    most = 80  # bytes: what is smaller does not show it, as if the driver counted
+    made: list[int] = []
+
+    def reproduction(session, symptom, wasm, rows):  # type: ignore[no-untyped-def]
+        made.append(len(wasm))
+        found = original(session, symptom, wasm, rows)
+        return found if len(wasm) > most else Reproduction(why="it needs the driver", driver=True)
+
+    original = steps.reproduction
+    monkeypatch.setattr(steps, "reproduction", reproduction)
+    assert entry.run(_command(artifact, engine, folder)[3:]) == 1
+    assert _state(folder).standalone == ""
+    assert len((folder / artifact.name).read_bytes()) <= most < len((folder / f"{artifact.stem}.earlier.wasm").read_bytes())
+    assert "from an earlier stage of reducing" in (folder / "issue.md").read_text()
+    first = (folder / "standalone.wasm").read_bytes()
+    (folder / "triage.json").write_text((folder / "triage.json").read_text().replace('"reduce",', ""))
+    assert entry.run(_command(artifact, engine, folder)[3:]) == 1
+    assert len((folder / "standalone.wasm").read_bytes()) <= len(first), "what there was is not lost"
