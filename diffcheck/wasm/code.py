@@ -302,7 +302,7 @@ _PLAIN: Final[list[tuple[str, _Read | None, tuple[_Read, ...]] | None]] = [
 
 # The same immediates as regular expressions, for passing over instructions at the speed of `re`; a kind with a count
 # cannot be one.
-_LEB: Final = rb"[\x80-\xff]*+[\x00-\x7f]"
+_LEB: Final = rb"[\x80-\xff]*[\x00-\x7f]"
 _PATTERNS: Final[dict[str, bytes]] = {
     **{kind: _LEB for kind in READERS if kind.endswith("idx")},
     **dict.fromkeys(("u32", "i32", "i64", "heaptype"), _LEB),
@@ -311,8 +311,12 @@ _PATTERNS: Final[dict[str, bytes]] = {
     "f32": rb".{4}",
     "f64": rb".{8}",
     "memarg": rb"(?:[\x00-\x3f]|[\x40-\x7f]" + _LEB + rb")" + _LEB,
-    "blocktype": rb"(?:[\x00-\x62\x65-\x7f]|[\x63\x64]" + _LEB + rb"|[\x80-\xff]++[\x00-\x7f])",
+    "blocktype": rb"(?:[\x00-\x62\x65-\x7f]|[\x63\x64]" + _LEB + rb"|[\x80-\xff]+[\x00-\x7f])",
 }
+
+
+_AT_ONCE: Final = 1000
+"""So many instructions are passed over by one match: it may keep where to go back to for each."""
 
 
 @lru_cache(maxsize=32)
@@ -336,4 +340,5 @@ def _other_instructions(kinds: frozenset[str]) -> re.Pattern[bytes]:
         + b"".join(_PATTERNS[kind] for kind in immediates)
         for (prefix, rest, immediates), opcodes in groups.items()
     ]
-    return re.compile(rb"(?:" + b"|".join(choices) + rb")*+", re.DOTALL)
+    # No possessive repetition: Python before 3.11.5 matches too much where what is repeated has to go back (CPython gh-106052).
+    return re.compile(rb"(?:" + b"|".join(choices) + rb"){0,%d}" % _AT_ONCE, re.DOTALL)
