@@ -116,10 +116,11 @@ def _decode(data: bytes) -> str:
         raise CaseError(f"the text is not UTF-8 (byte {error.start})", hint="save the file as UTF-8") from error
 
 
+# No group is repeated possessively, since Python before 3.11.5 then matches something else (CPython gh-106052).
 _TOKENS: Final = re.compile(
-    r'"{3}(?:[^"\\]|\\.|"(?!""))*+(?:"{3}|\Z)'
-    r"|'{3}(?:[^']|'(?!''))*+(?:'{3}|\Z)"
-    r'|"(?:[^"\\\n]|\\.)*+(?:"|$)'
+    r'"{3}[^"\\]*(?:(?:\\.?|(?!""")")[^"\\]*)*(?:"{3}|\Z)'
+    r"|'{3}[^']*(?:(?!''')'[^']*)*(?:'{3}|\Z)"
+    r'|"[^"\\\n]*(?:\\.?[^"\\\n]*)*(?:"|$)'
     r"|'[^'\n]*+(?:'|$)"
     r"|(?P<none>\#[^\n]*+|[ \t]++)"
     r"|[A-Za-z0-9_-]++",
