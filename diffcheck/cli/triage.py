@@ -39,8 +39,8 @@ def command(target: str, row: str, **given: Any) -> int:  # noqa: ANN401 - the o
             if not steps.confirm():
                 _summary(steps)
                 return EXIT_INCONCLUSIVE
-            whole = steps.smaller() and whole
-            whole = steps.localise() and whole
+            whole = steps.smaller()
+            steps.localise()
         except Spent:
             whole = False
         stopped = session.budget.stopped()

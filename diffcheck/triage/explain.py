@@ -287,12 +287,12 @@ class Explainer:
         first, last, flags = self.rows
         if layout is None or event < 0:
             return ""
-        at = layout.n_init
-        if last - first != 1 or at:
-            at = self.oracle.logged(LogParameters(first, last, flags, start=event, halt=event + 1)).record
-        if at < 0:
+        if last - first == 1 and not layout.n_init:
+            return layout.rows[first].name
+        record = self.oracle.logged(LogParameters(first, last, flags, start=event, halt=event + 1)).record
+        if record < 0:
             return ""
-        return layout.rows[at if at < layout.n_init else at + first].name
+        return layout.rows[record if record < layout.n_init else record + first].name
 
     def _source(self, function: int, position: int) -> str:
         """The source line: by DWARF; else that of the nearest branch before it whose line the manifest has."""

@@ -58,7 +58,8 @@ class Measured(NamedTuple):
 
     def blocks(self, events: int) -> int:
         """How many it took if the subject ends behind so many events."""
-        return max(0, -(-((self.halt or events) - self.start) // self.step))
+        ended = events if self.halt is None else self.halt
+        return max(0, -(-(ended - self.start) // self.step))
 
     def without(self, events: int) -> float:
         """The pages that it would have taken without any, then."""
@@ -110,10 +111,9 @@ class Gauge:
         """Take in a run that was to be stopped there. Where its memory shows nothing, no more is measured."""
         if not self.works or not self._measured or not ran.block:
             return
-        pages = ran.peak_bytes / _PAGE - _MORE
-        shown = pages - self._measured[0].pages + _MORE
-        self.works = abs(shown) > _ERROR and len(self._measured) < _MOST
-        self._measured.append(Measured(pages, ran.block, start, step, halt if ran.log is not None else None))
+        pages = ran.peak_bytes / _PAGE
+        self.works = abs(pages - self._measured[0].pages) > _ERROR and len(self._measured) < _MOST
+        self._measured.append(Measured(pages - _MORE, ran.block, start, step, halt if ran.log is not None else None))
 
     def missed(self) -> None:
         """The subject did not end where it seemed: what explains the measurements a little worse is looked at as well."""

@@ -198,12 +198,18 @@ def read_log(view: bytes, trace: bytes = b"") -> Log:
     return Log(count, lane, known, trace or view[24 : lo.VIEW_BYTES], visits)
 
 
+def step_of(start: int, end: int) -> int:
+    """The events of a table's block, so that the events in [start, end) are in no more blocks than it has."""
+    return max(1, -(-(end - start) // SLOTS))
+
+
 def words(variant: Variant) -> dict[str, str]:
     """The pieces of text that the two variants compute by different instructions, so that one engine fault hits one of them only.
 
     ``step`` mixes ``$value`` and ``$site`` into the lane on the stack; ``plus64`` and ``plus32`` add, the likes of
-    ``times8`` multiply, ``reached``, ``none``, ``some``, ``below`` and ``within`` compare (so that every ``if`` takes 0 or 1), ``wide`` makes an unsigned i64 of an i32; ``join`` puts two words
-    together. ``f32.bits`` takes a float and sets ``$b``, ``f32.nan`` asks whether ``$v`` is a NaN, ``f32.quiet`` whether ``$b`` is a quiet one, ``low`` and ``high`` take a vector.
+    ``times8`` multiply, ``reached``, ``none``, ``some``, ``below`` and ``within`` compare (so that every ``if`` takes 0 or 1), ``wide``
+    makes an unsigned i64 of an i32; ``join`` puts two words together. ``f32.bits`` takes a float and sets ``$b``, ``f32.nan`` asks
+    whether ``$v`` is a NaN, ``f32.quiet`` whether ``$b`` is a quiet one, ``low`` and ``high`` take a vector.
     """
     own = _WORDS[variant]
     return {**own, "step": own["step"].format(wide=own["wide"])}

@@ -68,7 +68,9 @@ def explained(answer: Localised, oracle: Read, subject: Read | None, places: Map
 
 
 def _parted(wanted: str, oracle: Read, subject: Read) -> tuple[RowSeen | None, RowSeen | None]:
-    """The row of that name where the runs differ in it, else the first one in which they do; None where an engine has no such row."""
+    """The row of that name where the runs differ in it, else the first one in which they do, of both; None where an engine has no such row, and
+    twice where no row differs.
+    """
     ones = [row for each in oracle.instances for row in each.rows]
     others = [row for each in subject.instances for row in each.rows]
     beside = [others[at] if at < len(others) and others[at].name == one.name else None for at, one in enumerate(ones)]

@@ -19,7 +19,7 @@ from diffcheck.triage.checker import Question, Spent
 from diffcheck.triage.closing import closable, closed, zero_body
 from diffcheck.triage.inlining import inlinings
 from diffcheck.triage.replay import Line
-from diffcheck.triage.segments import NULL_FUNC, blanked, emptied, nulled, trimmed, without, without_nulls
+from diffcheck.triage.segments import NULL_FUNC, blanked, emptied, full, nulled, trimmed, without, without_nulls
 from diffcheck.triage.tidy import tidy
 from diffcheck.wasm.draft import Draft, draft
 from diffcheck.wasm.section import PREAMBLE
@@ -276,12 +276,12 @@ class Reducer:
         elements = [at for at, each in enumerate(source.elements) if each]
         self._thin(elements, lambda some: msgspec.structs.replace(source, elements=without(source.elements, some)))
         source = draft(self.best)
-        if (full := _full(source)) and self._try(msgspec.structs.replace(source, data=emptied(source.data, full))):
-            source = draft(self.best)  # it is their number that counts
+        if self._try(msgspec.structs.replace(source, data=emptied(source.data, full(source.data)))):
+            source = draft(self.best)  # it is their number that counts, if anything
         data = [at for at, each in enumerate(source.data) if each]
         self._thin(data, lambda some: msgspec.structs.replace(source, data=without(source.data, some)), _PATIENCE)
         source = draft(self.best)
-        self._thin(_full(source), lambda some: msgspec.structs.replace(source, data=emptied(source.data, some)), _PATIENCE)
+        self._thin(full(source.data), lambda some: msgspec.structs.replace(source, data=emptied(source.data, some)), _PATIENCE)
         source = draft(self.best)
         items = [
             (at, item) for at, each in enumerate(source.elements) if each and each.ref.heap == "func" and (each.table is not None)
@@ -378,11 +378,6 @@ def _written(candidate: Draft) -> bytes:
         return candidate.write()
     except (ArtifactError, KeyError, IndexError):
         return b""
-
-
-def _full(source: Draft) -> list[int]:
-    """The active data segments that have contents."""
-    return [at for at, each in enumerate(source.data) if each and each.memory is not None and each.content]
 
 
 def _typed(source: Draft) -> dict[int, Body]:

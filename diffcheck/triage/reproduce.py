@@ -40,8 +40,8 @@ class Differs(msgspec.Struct, frozen=True):
 class Reproduction(msgspec.Struct, frozen=True, omit_defaults=True):
     """What plain commands show: ``oracle`` and ``subject`` are what each engine says of ``wasm``, the counters that differ in
     ``differs``. ``why`` says why plain commands do not show it; then the rest is empty but for ``driver``: whether it only needs the
-    capsule's driver. ``closed`` are imports that are the module's own there; ``earlier`` is whether it is a stage of reducing before
-    the last one.
+    capsule's driver. ``closed`` are imports that are the module's own there; ``earlier`` is the stage of reducing that ``wasm`` is made
+    of, where that is not the last one.
     """
 
     wasm: bytes = b""
@@ -54,7 +54,7 @@ class Reproduction(msgspec.Struct, frozen=True, omit_defaults=True):
     why: str = ""
     closed: tuple[str, ...] = ()
     driver: bool = False
-    earlier: bool = False
+    earlier: bytes = b""
 
 
 def file_of(session: Session) -> str:

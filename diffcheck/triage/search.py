@@ -12,7 +12,7 @@ import msgspec
 
 from diffcheck.observation import OutOfMemory, Returned, Trapped, sentence
 from diffcheck.triage.gauge import Gauge
-from diffcheck.triage.log import NEVER, RAWS, SLOTS, LogParameters, Take, WrongDigest
+from diffcheck.triage.log import NEVER, RAWS, LogParameters, Take, WrongDigest, step_of
 from diffcheck.triage.noting import known_answer
 from diffcheck.triage.silent import Silent
 
@@ -108,7 +108,7 @@ class Search:
             return self._narrow(start, before) if start < before else None
         end = self.total + 1
         if end - start > RAWS - BEFORE:
-            step = _step(start, end)
+            step = step_of(start, end)
             ran = self._whole(start, step, end)
             if ran.log is None:
                 return self._silent(start, end, ran)
@@ -193,7 +193,7 @@ class Search:
     def _narrow(self, start: int, end: int) -> First | None:
         """The first difference in [start, end)."""
         while end - start > RAWS - BEFORE:
-            step = _step(start, end)
+            step = step_of(start, end)
             log = self.ask_subject(start, step, end).log
             if log is None:
                 raise WrongDigest("it comes to an end in one run and not in another")
@@ -236,7 +236,7 @@ class Search:
     def _silent(self, start: int, end: int, ran: Logged) -> First | None:
         """The end of a subject that ended without a word in [start, end); ``ran`` is the run through all of it that did."""
         if isinstance(self.measured.outcome, Trapped) and start < self.total < end:
-            again = _step(start, self.total)
+            again = step_of(start, self.total)
             log = self.ask_subject(start, again, self.total).log
             if log is not None:  # it comes as far as the oracle, and traps there as well
                 window = self.window(log, start, again, self.total)
@@ -249,10 +249,6 @@ class Search:
         one = next((each for each in records if each.event == event), None)
         before = tuple(each for each in records if each.event < event)
         return First(event, one, None, before[-BEFORE:], self.measured.outcome, outcome)
-
-
-def _step(start: int, end: int) -> int:
-    return max(1, -(-(end - start) // SLOTS))
 
 
 def _kind(outcome: Outcome) -> str:

@@ -44,6 +44,11 @@ def nulled(elements: tuple[ElementDraft | None, ...], some: Iterable[tuple[int, 
     return tuple(found)
 
 
+def full(items: tuple[DataDraft | None, ...]) -> list[int]:
+    """The active data segments that have contents."""
+    return [at for at, each in enumerate(items) if each and each.memory is not None and each.content]
+
+
 def emptied(items: tuple[DataDraft | None, ...], some: Iterable[int]) -> tuple[DataDraft | None, ...]:
     """With no contents in some of the active data segments, which then write nothing wherever they are."""
     gone = set(some)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from diffcheck.observation import OutOfMemory, TimedOut, Trapped
 from diffcheck.triage import odds
-from diffcheck.triage.log import MAX_TRACE, RAWS, SLOTS, WrongDigest
+from diffcheck.triage.log import MAX_TRACE, RAWS, WrongDigest, step_of
 from diffcheck.triage.odds import Odds
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ class Silent:
         while self.high - self.low > 1 or self.equal < self.low:
             wide = self._seen() and self.sharp and self.near[1] - self.near[0] > 1
             found = self._measure() if wide else self._run(self.equal, self._middle())
-            if isinstance(found, tuple):
+            if found is not None:
                 return search.inside(*found)
         records = search.oracle_records(max(0, self.low - RAWS // 2), self.low + 1)
         return search.at(self.low, records, outcome)
@@ -66,7 +66,7 @@ class Silent:
 
     def _run(self, start: int, halt: int) -> tuple[int, int] | None:
         """Look at the events in [start, halt): the window that has the first other one, where all before them are known to be equal."""
-        step = max(1, -(-(halt - start) // SLOTS))
+        step = step_of(start, halt)
         ran = self.search.ask_subject(start, step, halt, self.search.gauge.take(-(-(halt - start) // step)))
         if isinstance(ran.outcome, OutOfMemory) and ran.block:
             self.search.gauge.works = False

@@ -256,17 +256,17 @@ class Steps:
 
     # The instruction.
 
-    def localise(self) -> bool:
+    def localise(self) -> None:
         """The first wrong instruction, in the artifact and in the reduced module, as far as that goes; raises ``Spent`` where the time
         is over first.
         """
         self.session.budget.check()
         if "localise" in self.state.done:
-            return True
+            return
         if self.symptom.mode == "direct":
             self.save(not_localised="only the direct pass shows it, and localising works on the capsule")
             self.finish("localise")
-            return True
+            return
         row = self.symptom.row
         if self.state.localised is None:
             artifact = self.session.target.case.artifact
@@ -278,7 +278,6 @@ class Steps:
             self.say(f"the reduced module differs at `{other.instruction}`, the artifact at `{one.instruction}`")
         if "reduce" in self.state.done:
             self.finish("localise")
-        return True
 
     def _localised(self, artifact: str, row: str, key: str) -> dict[str, object]:
         session = self.session
@@ -308,7 +307,9 @@ class Steps:
                 for found in self.stages.found(lambda wasm: self._plain(symptom, wasm)):
                     made = found
         shown, file = best, path / file_of(session)
-        if not made.earlier and made.why != NOT_TRIED:
+        if made.earlier:
+            self.folder.write(self._earlier, made.earlier)
+        elif made.why != NOT_TRIED:
             (path / self._earlier).unlink(missing_ok=True)
         if made.why:
             for each in (file, file.with_suffix(".wat")):
@@ -338,10 +339,7 @@ class Steps:
     def _plain(self, symptom: Symptom, wasm: bytes) -> Reproduction | None:
         """A stage of reducing as plain commands show it, if they do."""
         found = reproduction(self.session, symptom, wasm, self.state.rows)
-        if found.why:
-            return None
-        self.folder.write(self._earlier, wasm)
-        return msgspec.structs.replace(found, earlier=True)
+        return msgspec.structs.replace(found, earlier=wasm) if not found.why else None
 
     def _seen_in(self, wasm: bytes) -> Symptom:
         """The symptom as this module shows it: same signature, but rows, addresses and values of its own."""

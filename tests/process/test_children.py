@@ -176,10 +176,10 @@ def test_a_child_leads_a_session_of_its_own(reactor: Reactor) -> None:
 def test_the_environment_is_scrubbed(reactor: Reactor, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GITHUB_TOKEN", "secret")
     monkeypatch.setenv("WITNESS_STRAY", "inherited")
-    environment = process.scrubbed_environment({"WITNESS_MODULE": "a.wasm"}, home="/tmp/x")
+    environment = process.scrubbed_environment({"WITNESS_MODULE": "a.wasm"}, home="/nowhere")
     child = reactor.start(["/usr/bin/env"], env=environment, deadline_s=10)
     lines = set(reactor.wait(child).stdout.decode().split())
-    assert lines == {"PATH=/usr/local/bin:/usr/bin:/bin", "LANG=C.UTF-8", "HOME=/tmp/x", "WITNESS_MODULE=a.wasm"}
+    assert lines == {"PATH=/usr/local/bin:/usr/bin:/bin", "LANG=C.UTF-8", "HOME=/nowhere", "WITNESS_MODULE=a.wasm"}
 
 
 def test_only_witness_variables_may_be_added() -> None:

@@ -101,7 +101,7 @@ def test_what_is_known_is_a_note_and_what_is_new_an_error(verdict, level):
     ("path", "uri"),
     [
         ("src/a b.c", "src/a%20b.c"),
-        ("/home/me/a.c", "file:///home/me/a.c"),
+        ("/src/a.c", "file:///src/a.c"),
         ("//host/share/a.c", "file:///host/share/a.c"),
         ("C:\\a\\b.c", "C%3A/a/b.c"),
         ("javascript:alert(1)", "javascript%3Aalert%281%29"),

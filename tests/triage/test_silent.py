@@ -10,8 +10,7 @@ import pytest
 from diffcheck import backend
 from diffcheck.observation import OutOfMemory, Returned, Trapped
 from diffcheck.triage.gauge import Gauge
-from diffcheck.triage.log import WrongDigest
-from diffcheck.triage.search import SLOTS
+from diffcheck.triage.log import WrongDigest, step_of
 from diffcheck.triage.silent import Silent
 
 PAGE = 1 << 16
@@ -60,8 +59,7 @@ class Engine:
         return event
 
     def found(self):
-        step = -(-(self.total + 1) // SLOTS)
-        ran = self.ask_subject(0, step, self.total + 1, self.gauge.base())
+        ran = self.ask_subject(0, step_of(0, self.total + 1), self.total + 1, self.gauge.base())
         return Silent(self, 0, self.total + 1).find(ran)
 
 

@@ -225,10 +225,8 @@ def test_an_earlier_stage_is_what_plain_commands_show_where_the_last_one_needs_t
 ) -> None:
     folder = tmp_path / "out"
     most = 80  # bytes: what is smaller does not show it, as if the driver counted
-    made: list[int] = []
 
     def reproduction(session, symptom, wasm, rows):  # type: ignore[no-untyped-def]
-        made.append(len(wasm))
         found = original(session, symptom, wasm, rows)
         return found if len(wasm) > most else Reproduction(why="it needs the driver", driver=True)
 
