@@ -36,7 +36,5 @@ class Stages:
             if given is not None:
                 low = at
                 yield given
-            elif at == 0:
-                return
             else:
                 high = at
