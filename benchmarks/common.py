@@ -23,7 +23,8 @@ from diffcheck.corpus import discover, load_case
 from diffcheck.errors import DiffcheckError
 from diffcheck.runner import plan as plans
 from diffcheck.runner.request import Request
-from diffcheck.wasm.asm import assemble, link
+from diffcheck.wasm.asm import assemble
+from diffcheck.wasm.fragment import link
 from diffcheck.wasm.leb import s, u
 
 if TYPE_CHECKING:

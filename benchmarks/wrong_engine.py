@@ -10,8 +10,9 @@ import msgspec
 
 from diffcheck.faults.model import Expected, Fault
 from diffcheck.wasm import section as ids
-from diffcheck.wasm.asm import assemble, link
+from diffcheck.wasm.asm import assemble
 from diffcheck.wasm.code import instructions, read_locals
+from diffcheck.wasm.fragment import link
 from diffcheck.wasm.leb import u
 from diffcheck.wasm.types import FuncType, encode_functype
 

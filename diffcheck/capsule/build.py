@@ -20,7 +20,8 @@ from diffcheck.capsule.driver import Call, start
 from diffcheck.capsule.printing import PLACEHOLDER, put_import
 from diffcheck.capsule.seal import Bounds, Closed, Sealed, check_scope, close_functions, zero_body
 from diffcheck.wasm import section as ids
-from diffcheck.wasm.asm import assemble, link
+from diffcheck.wasm.asm import assemble
+from diffcheck.wasm.fragment import link
 from diffcheck.wasm.leb import u
 from diffcheck.wasm.section import Section, section, write
 

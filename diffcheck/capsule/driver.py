@@ -14,7 +14,8 @@ from diffcheck.capsule import layout as lo
 from diffcheck.capsule.constants import constant
 from diffcheck.capsule.recorder import kind_of, store
 from diffcheck.values import Value
-from diffcheck.wasm.asm import assemble, link
+from diffcheck.wasm.asm import assemble
+from diffcheck.wasm.fragment import link
 from diffcheck.wasm.leb import u
 
 if TYPE_CHECKING:

@@ -14,7 +14,8 @@ import msgspec
 from diffcheck.capsule import digest as d
 from diffcheck.capsule import layout as lo
 from diffcheck.capsule import memory_map as mm
-from diffcheck.wasm.asm import assemble, link
+from diffcheck.wasm.asm import assemble
+from diffcheck.wasm.fragment import link
 from diffcheck.wasm.leb import s, u
 
 if TYPE_CHECKING:

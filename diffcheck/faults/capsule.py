@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from diffcheck import witness
 from diffcheck.capsule import layout as lo
 from diffcheck.compare.allowances import NAN_RULE
 from diffcheck.faults import edit
+from diffcheck.faults.counters import WIDTHS, add_to_counter, comparable, counting, counting_sites, pair_that_differs, set_counter
 from diffcheck.faults.model import Artifact, Expected, Fault, Plant
+from diffcheck.faults.taken_apart import Sealed
 from diffcheck.faults.traps import TRAPS, other_trap
 from diffcheck.observation import Trapped, sentence
 from diffcheck.text import visible
@@ -20,12 +20,10 @@ from diffcheck.wasm.leb import u
 from diffcheck.wasm.types import encode_heaptype
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
     from random import Random
 
     from diffcheck.observation import RowSeen
-    from diffcheck.wasm.code import Instruction
-    from diffcheck.wasm.module import Module
 
 _TOP: Final = 1 << 63
 _U64: Final = 1 << 64
@@ -35,79 +33,8 @@ _FLIPS: Final = {
     "f32": "i32.reinterpret_f32 i32.const {0} i32.xor f32.reinterpret_i32",
     "f64": "i64.reinterpret_f64 i64.const {0} i64.xor f64.reinterpret_i64",
 }
-_WIDTHS: Final = {"i32": 32, "i64": 64, "f32": 32, "f64": 64, "v128": 128}
+_WIDTHS: Final = WIDTHS | {"f32": 32, "f64": 64, "v128": 128}
 _STUB_TO_PRINT: Final = ("wasi_snapshot_preview1", "fd_write")
-
-
-class Sealed:
-    """A capsule taken apart: the recorder's functions, found by their exports, and the calls of the rows in ``_start``."""
-
-    def __init__(self, artifact: Artifact) -> None:
-        assert artifact.sealed is not None, "only for artifacts that have a capsule"  # noqa: S101
-        assert artifact.capsule is not None  # noqa: S101
-        assert artifact.capsule.capsule is not None  # noqa: S101
-        self.module: Module = artifact.sealed
-        self.wasm = artifact.capsule.capsule.wasm
-        self.layout = artifact.capsule.capsule.layout
-        exports = {each.name: each.index for each in self.module.exports}
-        self.start, self.finish, self.rec = exports[lo.ENTRY], exports[lo.AFTER_TRAP_EXPORT], exports[lo.MEMORY_EXPORT]
-        self.found = witness.instrumentation(artifact.module)
-
-    def at_finish(self, inserted: bytes) -> Callable[[bytes], bytes]:
-        """The edit that puts instructions before all that ``finish`` reads."""
-        return lambda wasm: edit.rewritten(
-            self.module, wasm, {self.finish: edit.begin(edit.body(self.module, wasm, self.finish), inserted)}
-        )
-
-    def row_calls(self, data: bytes) -> list[Instruction]:
-        """The call of each row: the one after its record was begun (``call record drop``)."""
-        calls, begun = [], False
-        listed = edit.listing(data)
-        for each, after in pairwise(listed):
-            if each.name != "call":
-                continue
-            if each.immediates[0] == self.finish - 1:
-                begun = after.name == "drop"
-            elif begun:
-                calls.append(each)
-                begun = False
-        return calls
-
-    def after_row(self, row: int, inserted: bytes) -> Callable[[bytes], bytes]:
-        """The edit that puts instructions right after a row's call, its results still on the stack."""
-
-        def change(wasm: bytes) -> bytes:
-            data = edit.body(self.module, wasm, self.start)
-            call = self.row_calls(data)[row]
-            return edit.rewritten(self.module, wasm, {self.start: data[: call.end] + inserted + data[call.end :]})
-
-        return change
-
-    def instead_of_row(self, row: int, before: bytes) -> Callable[[bytes], bytes] | None:
-        """The edit that puts ``before`` and zeros in the place of a row's call; None where a result has no zero."""
-        call = self.row_calls(edit.body(self.module, self.wasm, self.start))[row]
-        type_ = self.module.function_type(call.immediates[0])
-        without = edit.skipped(type_.params, type_.results)
-        if without is None:
-            return None
-
-        def change(wasm: bytes) -> bytes:
-            data = edit.body(self.module, wasm, self.start)
-            return edit.rewritten(self.module, wasm, {self.start: data[: call.offset] + before + without + data[call.end :]})
-
-        return change
-
-
-def add_to_counter(index: int, type_: str, change: int) -> bytes:
-    """Instructions that add to a counter's global."""
-    return edit.instructions(f"global.get $g {type_}.const $d {type_}.add global.set $g", g=index, d=change)
-
-
-def set_counter(index: int, type_: str, value: int) -> bytes:
-    """Instructions that set a counter's global."""
-    width = _WIDTHS[type_]
-    value %= 1 << width
-    return edit.instructions(f"{type_}.const $v global.set $g", g=index, v=value - (value >> width - 1 << width))
 
 
 def _counter(artifact: Artifact, chance: Random) -> tuple[int, int, str, int] | None:
@@ -140,22 +67,6 @@ def greatest(artifact: Artifact, chance: Random, _all: tuple[Artifact, ...]) -> 
     return Fault("", f"counter {id_}", expected, Sealed(artifact).at_finish(set_counter(index, type_, -1)))
 
 
-def comparable(counters: dict[int, int]) -> list[int]:
-    """The ids of counters that show no NaN's bits, which are open."""
-    return sorted(id_ for id_, value in counters.items() if not is_nan(Value("f64", value)))
-
-
-def pair_that_differs(counters: dict[int, int], chance: Random) -> tuple[int, int] | None:
-    """Two ids with unequal values, ascending."""
-    ids = comparable(counters)
-    first = chance.choice(ids) if ids else 0
-    others = [id_ for id_ in ids if counters[id_] != counters[first]]
-    if not others:
-        return None
-    second = chance.choice(others)
-    return min(first, second), max(first, second)
-
-
 def swapped(artifact: Artifact, chance: Random, _all: tuple[Artifact, ...]) -> Fault | None:
     """Two counters with each other's values."""
     state, sealed = artifact.state, Sealed(artifact)
@@ -172,24 +83,6 @@ def swapped(artifact: Artifact, chance: Random, _all: tuple[Artifact, ...]) -> F
     )
 
 
-def counting_sites(module: Module, wasm: bytes, counters: dict[int, tuple[int, str]]) -> dict[int, tuple[int, int]]:
-    """Where the code counts: id to (function, offset of the constant 1) for counters that are counted in one place only."""
-    ids = {index: id_ for id_, (index, _) in counters.items()}
-    found: dict[int, list[tuple[int, int]]] = {}
-    for function in range(len(module.bodies)):
-        listed = edit.listing(edit.body(module, wasm, function))
-        for get, one, add, put in zip(listed, listed[1:], listed[2:], listed[3:], strict=False):
-            names = (get.name, one.name[3:], add.name[3:], put.name)
-            if (
-                names == ("global.get", ".const", ".add", "global.set")
-                and get.immediates == put.immediates
-                and one.immediates == (1,)
-                and get.immediates[0] in ids
-            ):
-                found.setdefault(ids[get.immediates[0]], []).append((function, one.end - 1))
-    return {id_: sites[0] for id_, sites in found.items() if len(sites) == 1}
-
-
 def counted_twice(artifact: Artifact, chance: Random, _all: tuple[Artifact, ...]) -> Fault | None:
     """An instruction's constant changed: a branch that counts by two, or not at all."""
     state, sealed = artifact.state, Sealed(artifact)
@@ -200,18 +93,6 @@ def counted_twice(artifact: Artifact, chance: Random, _all: tuple[Artifact, ...]
     id_, step = chance.choice(ids), chance.choice((0, 2))
     expected = Expected("counter", f"counter {id_}", "", str(state.counters[id_]), str(step * state.counters[id_]))
     return Fault("", f"counter {id_} counts by {step}", expected, counting(sealed.module, sites[id_], step))
-
-
-def counting(module: Module, site: tuple[int, int], step: int) -> Callable[[bytes], bytes]:
-    """The edit that makes a counting place count by another step."""
-    function, at = site
-
-    def change(wasm: bytes) -> bytes:
-        data = bytearray(edit.body(module, wasm, function))
-        data[at] = step
-        return edit.rewritten(module, wasm, {function: bytes(data)})
-
-    return change
 
 
 def _branch_fault(name: str) -> Plant:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from diffcheck.capsule import layout as lo
-from diffcheck.faults.capsule import comparable
+from diffcheck.faults.counters import comparable
 from diffcheck.faults.model import Artifact, Expected, Fault, Plant
 from diffcheck.observation import Returned
 

@@ -9,7 +9,7 @@ import msgspec
 from diffcheck import witness
 from diffcheck.compare.allowances import NAN_RULE
 from diffcheck.faults import edit
-from diffcheck.faults.capsule import add_to_counter, comparable, counting, counting_sites, pair_that_differs, set_counter
+from diffcheck.faults.counters import WIDTHS, add_to_counter, comparable, counting, counting_sites, pair_that_differs, set_counter
 from diffcheck.faults.model import Artifact, Expected, Fault, Plant
 from diffcheck.faults.traps import TRAPS, other_trap
 from diffcheck.observation import Returned, Trapped, sentence
@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from random import Random
 
     from diffcheck.wasm.module import Export
-
-_WIDTHS: Final = {"i32": 32, "i64": 64}
 
 
 def _after(artifact: Artifact, inserted: bytes, *, calls: bool = True) -> Callable[[bytes], bytes] | None:
@@ -60,7 +58,7 @@ def _counter(artifact: Artifact, chance: Random) -> tuple[int, int, str, int] | 
 
 
 def _sign_extended(value: int, type_: str) -> int:
-    width = _WIDTHS[type_]
+    width = WIDTHS[type_]
     value %= 1 << width
     return (value - (value >> width - 1 << width)) % (1 << 64)
 

@@ -11,7 +11,8 @@ import msgspec
 
 from diffcheck.wasm import code
 from diffcheck.wasm import section as ids
-from diffcheck.wasm.asm import assemble, link
+from diffcheck.wasm.asm import assemble
+from diffcheck.wasm.fragment import link
 from diffcheck.wasm.leb import u
 from diffcheck.wasm.section import Section, section, write
 from diffcheck.wasm.types import RefType, encode_heaptype

@@ -9,7 +9,8 @@ import msgspec
 
 from diffcheck.capsule import digest as d
 from diffcheck.wasm import section as ids
-from diffcheck.wasm.asm import assemble, link
+from diffcheck.wasm.asm import assemble
+from diffcheck.wasm.fragment import link
 from diffcheck.wasm.leb import s, u
 from diffcheck.wasm.section import section, write
 

@@ -16,7 +16,8 @@ import msgspec
 from diffcheck.capsule import stubs
 from diffcheck.probe.programs import FUNC, MEMORY, export, module, name
 from diffcheck.wasm import section as ids
-from diffcheck.wasm.asm import assemble, link
+from diffcheck.wasm.asm import assemble
+from diffcheck.wasm.fragment import link
 from diffcheck.wasm.leb import s, u
 
 if TYPE_CHECKING:

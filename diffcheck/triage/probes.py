@@ -12,7 +12,8 @@ import msgspec
 
 from diffcheck.triage import log, noting
 from diffcheck.triage.noting import ASIDE, NOTE, OWN, TAKE, VECTOR_BYTES, VISIT, copied
-from diffcheck.wasm.asm import assemble, link
+from diffcheck.wasm.asm import assemble
+from diffcheck.wasm.fragment import link
 from diffcheck.wasm.types import ArrayType, RefType, StructType, ValType
 
 if TYPE_CHECKING:

@@ -1,8 +1,8 @@
-"""A flat-WAT assembler whose output is linked: fixed text is assembled once, its symbols get values per artifact.
+"""A flat-WAT assembler whose output is linked (``fragment``): fixed text is assembled once, its symbols get values per artifact.
 
 The text is the specification's plain instructions (core 6.5), unfolded: tokens, ``;;`` comments, ``$label`` or a depth,
 ``$local`` or an index. The function's closing ``end`` is not written. A ``$name`` where an index, an integer, an
-``offset=`` or a heap type stands is a symbol whose value `link` is given. What differs from the specification's text:
+``offset=`` or a heap type stands is a symbol whose value ``fragment.link`` is given. What differs from the specification's text:
 
 - operands choosing memories, tables and segments stand in the *binary* format's order: ``memory.init $data $mem``,
   ``table.init $elem $table``; ``call_indirect $table (type $t)`` is as usual;
@@ -20,14 +20,10 @@ from functools import lru_cache
 from itertools import groupby
 from typing import Final, NoReturn
 
-import msgspec
-
-from diffcheck.wasm.leb import s, u
+from diffcheck.wasm import fragment as fr
+from diffcheck.wasm.leb import u
 from diffcheck.wasm.opcodes import BLOCKS, BY_NAME, Op
 from diffcheck.wasm.types import HEAPS, NUMBERS, REF, REF_NULL
-
-Symbol = int | bytes
-_Encoder = Callable[[Symbol], bytes]
 
 _TOKEN: Final = re.compile(r";;[^\n]*|[()]|[^\s();]+|;")
 # The nullable reference to a heap type is named after it (6.4), but for the bottom types.
@@ -42,119 +38,18 @@ _INDICES: Final = frozenset(
 )
 
 
-class Fragment(msgspec.Struct, frozen=True):
-    """An assembled function: pieces of bytes, empty where a symbol's encoding goes at link."""
-
-    parts: tuple[bytes, ...]
-    slots: tuple[tuple[int, _Encoder, str], ...]  # part, encoding, symbol
-    memargs: tuple[tuple[int, int, str | int, str | int], ...]  # part, log2 of the alignment, memory, offset
-
-    @property
-    def symbols(self) -> frozenset[str]:
-        """The names that `link` needs values for."""
-        named = {name for _, _, name in self.slots}
-        return frozenset(named | {each for slot in self.memargs for each in slot[2:] if isinstance(each, str)})
-
-
 def assemble(
     text: str,
     *,
     params: tuple[str, ...] = (),
     locals: Mapping[str, str] | tuple[tuple[str, str], ...] = (),  # noqa: A002 - the specification's word
-) -> Fragment:
+) -> fr.Fragment:
     """Give the fragment for one function's text; `params` are names, `locals` names with their types, in index order.
 
     Cached, so calling again with equal arguments costs a look-up. ValueError, with the line, if the text is not
     understood; the fragment is not validated otherwise.
     """
     return _assemble(text, tuple(params), tuple(locals.items()) if isinstance(locals, Mapping) else tuple(locals))
-
-
-def link(fragment: Fragment, symbols: Mapping[str, Symbol]) -> bytes:
-    """Give a whole code entry (core 5.5.13): size, locals, expression with its ``end``.
-
-    `symbols` are integers (indices, constants, offsets, bit patterns of floats) or, for ``raw``, bytes. Names that the
-    fragment does not use are allowed. ValueError if one is missing or does not fit where it is used.
-    """
-    parts = list(fragment.parts)
-    name: str | int = ""
-    try:
-        for at, encode, name in fragment.slots:
-            parts[at] = encode(symbols[name])
-        for at, align, memory, offset in fragment.memargs:
-            name = f"{memory} offset={offset}"
-            parts[at] = _memarg(
-                align,
-                symbols[memory] if isinstance(memory, str) else memory,
-                symbols[offset] if isinstance(offset, str) else offset,
-            )
-    except KeyError as error:
-        raise ValueError(f"no value for the symbol ${error.args[0]}") from error
-    except (ValueError, TypeError) as error:
-        raise ValueError(f"the value of the symbol ${name} does not fit: {error}") from error
-    entry = b"".join(parts)
-    return u(len(entry)) + entry
-
-
-def _unsigned(value: Symbol, bits: int) -> int:
-    """Give the value modulo 2**bits; ValueError unless it is an integer that a signed or unsigned type of that size has."""
-    if not isinstance(value, int) or not -(1 << bits - 1) <= value < 1 << bits:
-        raise ValueError(f"{value!r} is no integer of {bits} bits")
-    return value & (1 << bits) - 1
-
-
-def _signed_leb(value: Symbol, bits: int) -> bytes:
-    """Give the signed LEB128 of a value given as signed or unsigned."""
-    pattern = _unsigned(value, bits)
-    return s(pattern - (1 << bits) if pattern >> bits - 1 else pattern)
-
-
-@lru_cache(maxsize=4096)
-def _index(value: Symbol) -> bytes:
-    """Give an index of any space, or another u32."""
-    if not isinstance(value, int) or not 0 <= value < 1 << 32:
-        raise ValueError(f"{value!r} is no index")
-    return u(value)
-
-
-@lru_cache(maxsize=4096)
-def _s33(value: Symbol) -> bytes:
-    """Give a type index as block types and heap types have it (5.3, 5.4)."""
-    _index(value)
-    return s(int(value))
-
-
-@lru_cache(maxsize=4096)
-def _i32(value: Symbol) -> bytes:
-    return _signed_leb(value, 32)
-
-
-@lru_cache(maxsize=4096)
-def _i64(value: Symbol) -> bytes:
-    return _signed_leb(value, 64)
-
-
-def _f32(value: Symbol) -> bytes:
-    return _unsigned(value, 32).to_bytes(4, "little")
-
-
-def _f64(value: Symbol) -> bytes:
-    return _unsigned(value, 64).to_bytes(8, "little")
-
-
-def _raw(value: Symbol) -> bytes:
-    if not isinstance(value, bytes):
-        raise TypeError(f"{value!r} is no bytes, as raw needs")
-    return value
-
-
-@lru_cache(maxsize=4096)
-def _memarg(align: int, memory: Symbol, offset: Symbol) -> bytes:
-    """Give a memarg (5.4); memory 0 in the plain form, which engines without multi-memory read too."""
-    if not isinstance(offset, int) or not 0 <= offset < 1 << 64:
-        raise ValueError(f"{offset!r} is no offset")
-    plain = memory == 0
-    return (u(align) if plain else u(align | 0x40) + _index(memory)) + u(offset)
 
 
 def _int(token: str) -> int:
@@ -172,7 +67,7 @@ class _Assembler:
             raise ValueError(f"a local is named twice in {', '.join(names)}")
         self.code = bytearray()
         self.parts: list[bytes] = []
-        self.slots: list[tuple[int, _Encoder, str]] = []
+        self.slots: list[tuple[int, fr.Encoder, str]] = []
         self.memargs: list[tuple[int, int, str | int, str | int]] = []
         self.open_blocks: list[tuple[str, str]] = []  # instruction, label or ""
         self._declare([kind for _, kind in local_types])
@@ -246,7 +141,7 @@ class _Assembler:
         self.code.clear()
         return len(self.parts) - 1
 
-    def value(self, token: str, encode: _Encoder) -> None:
+    def value(self, token: str, encode: fr.Encoder) -> None:
         """Write an integer, encoded now, or a symbol, encoded at link."""
         if token.startswith("$"):
             self.slots.append((self.slot(), encode, token[1:]))
@@ -260,7 +155,7 @@ class _Assembler:
     def label(self, token: str) -> None:
         """Write the depth of a label (3.4: the innermost block is 0)."""
         if not token.startswith("$"):
-            self.code += _index(self.number(token))
+            self.code += fr.index(self.number(token))
             return
         for depth, (_, name) in enumerate(reversed(self.open_blocks)):
             if name == token:
@@ -272,7 +167,7 @@ class _Assembler:
         """Write a local's index."""
         if token.startswith("$") and token[1:] not in self.locals:
             self.fail(f"no parameter or local is named {token}")
-        self.code += u(self.locals[token[1:]]) if token.startswith("$") else _index(self.number(token))
+        self.code += u(self.locals[token[1:]]) if token.startswith("$") else fr.index(self.number(token))
 
     # Types.
 
@@ -281,7 +176,7 @@ class _Assembler:
         if token in HEAPS:
             self.code.append(HEAPS[token])
         else:
-            self.value(token, _s33)
+            self.value(token, fr.s33)
 
     def ref_type(self) -> tuple[bool, str]:
         """Take a reference type: whether it is nullable, and the token of its heap type."""
@@ -309,7 +204,7 @@ class _Assembler:
     def block_type(self) -> None:
         """Read and write a block type (5.4)."""
         if self.take_group("type"):
-            self.value(self.take(), _s33)
+            self.value(self.take(), fr.s33)
         elif self.take_group("result"):
             self.value_type()
         else:
@@ -326,7 +221,7 @@ class _Assembler:
         while self.peek():
             name = self.take()
             if name == "raw":
-                self.slots.append((self.slot(), _raw, self.take().removeprefix("$")))
+                self.slots.append((self.slot(), fr.raw, self.take().removeprefix("$")))
                 continue
             op = BY_NAME.get(name)
             if op is None or op.legacy:
@@ -344,9 +239,9 @@ class _Assembler:
     def immediate(self, kind: str, op: Op) -> None:
         """One immediate of a kind that is written where the binary format has it."""
         if kind in _INDICES:
-            self.value(self.take_index(), _index)
+            self.value(self.take_index(), fr.index)
         elif kind in {"memidx", "tableidx"}:
-            self.value(self.take_index(default="0"), _index)
+            self.value(self.take_index(default="0"), fr.index)
         elif kind == "localidx":
             self.local(self.take())
         elif kind == "labelidx":
@@ -356,7 +251,7 @@ class _Assembler:
         elif kind == "memarg":
             self.memarg(op)
         elif kind in {"i32", "i64"}:
-            self.value(self.take(), _i32 if kind == "i32" else _i64)
+            self.value(self.take(), fr.i32 if kind == "i32" else fr.i64)
         elif kind in {"f32", "f64"}:
             self.float(self.take(), double=kind == "f64")
         elif kind in {"lane", "shuffle"}:
@@ -391,13 +286,13 @@ class _Assembler:
             self.memargs.append((self.slot(), exponent, memory_index, start))
             return
         try:
-            self.code += _memarg(exponent, memory_index, start)
+            self.code += fr.memarg(exponent, memory_index, start)
         except ValueError as error:
             self.fail(str(error))
 
     def float(self, token: str, *, double: bool) -> None:
         """Write a float: a symbol or ``bits:`` pattern, or a decimal or hexadecimal number."""
-        encode = _f64 if double else _f32
+        encode = fr.f64 if double else fr.f32
         if token.startswith(("$", "bits:")):
             self.value(token.removeprefix("bits:"), encode)
             return
@@ -431,7 +326,7 @@ class _Assembler:
                 self.fail(f"{kind} is no clause of try_table")
             self.code.append(_CATCHES[kind])
             if "all" not in kind:
-                self.value(self.take(), _index)
+                self.value(self.take(), fr.index)
             self.label(self.take())
             self.take(")")
 
@@ -464,16 +359,16 @@ class _Assembler:
         self.code += op.encoding
         if not self.take_group("type"):
             self.fail(f"{op.name} has no (type $t)")
-        self.value(self.take(), _index)
+        self.value(self.take(), fr.index)
         self.take(")")
-        self.value(table, _index)
+        self.value(table, fr.index)
 
     def copy(self, op: Op) -> None:
         """``memory.copy``, ``table.copy``: two operands or none, as one alone would be a slip."""
         self.code += op.encoding
         written = self.is_index()
         for _ in range(2):
-            self.value(self.take() if written else "0", _index)
+            self.value(self.take() if written else "0", fr.index)
 
     def select(self, op: Op) -> None:
         """``select``, with ``(result t)`` for references."""
@@ -510,7 +405,7 @@ class _Assembler:
         for _ in range(16 // width):
             number = self.number(self.take())
             try:
-                self.code += _unsigned(number, width * 8).to_bytes(width, "little")
+                self.code += fr.unsigned(number, width * 8).to_bytes(width, "little")
             except ValueError as error:
                 self.fail(str(error))
 
@@ -529,12 +424,12 @@ _SPECIAL: Final[Mapping[str, Callable[[_Assembler, Op], None]]] = {
 
 
 @lru_cache(maxsize=1024)
-def _assemble(text: str, params: tuple[str, ...], local_types: tuple[tuple[str, str], ...]) -> Fragment:
+def _assemble(text: str, params: tuple[str, ...], local_types: tuple[tuple[str, str], ...]) -> fr.Fragment:
     """`assemble` on hashable arguments."""
     work = _Assembler(params, local_types)
     work.read(text)
     work.expression()
-    return Fragment(
+    return fr.Fragment(
         parts=(*work.parts, bytes(work.code)),
         slots=tuple(work.slots),
         memargs=tuple(work.memargs),

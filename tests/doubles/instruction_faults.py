@@ -21,8 +21,9 @@ from diffcheck.capsule.build import Capsule
 from diffcheck.faults.model import Expected, Fault
 from diffcheck.wasm import module as wasm
 from diffcheck.wasm import section as ids
-from diffcheck.wasm.asm import assemble, link
+from diffcheck.wasm.asm import assemble
 from diffcheck.wasm.code import Instruction, MemArg, instructions, read_locals
+from diffcheck.wasm.fragment import link
 from diffcheck.wasm.leb import s, u
 from diffcheck.wasm.module import Module
 from diffcheck.wasm.opcodes import BY_NAME, Op

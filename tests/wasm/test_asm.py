@@ -7,7 +7,8 @@ import wasmtime
 from hypothesis import given
 from hypothesis import strategies as st
 
-from diffcheck.wasm.asm import assemble, link
+from diffcheck.wasm.asm import assemble
+from diffcheck.wasm.fragment import link
 from diffcheck.wasm.leb import u
 
 from .test_opcodes import FUNCTIONS, OPS, code_entries, context, engine, module

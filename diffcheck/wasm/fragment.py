@@ -1,0 +1,119 @@
+"""Assembled code with places for symbols, and how a symbol is encoded where it stands: what ``asm`` gives is linked here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+
+import msgspec
+
+from diffcheck.wasm.leb import s, u
+
+Symbol = int | bytes
+Encoder = Callable[[Symbol], bytes]
+
+
+class Fragment(msgspec.Struct, frozen=True):
+    """An assembled function: pieces of bytes, empty where a symbol's encoding goes at link."""
+
+    parts: tuple[bytes, ...]
+    slots: tuple[tuple[int, Encoder, str], ...]  # part, encoding, symbol
+    memargs: tuple[tuple[int, int, str | int, str | int], ...]  # part, log2 of the alignment, memory, offset
+
+    @property
+    def symbols(self) -> frozenset[str]:
+        """The names that `link` needs values for."""
+        named = {name for _, _, name in self.slots}
+        return frozenset(named | {each for slot in self.memargs for each in slot[2:] if isinstance(each, str)})
+
+
+def link(fragment: Fragment, symbols: Mapping[str, Symbol]) -> bytes:
+    """Give a whole code entry (core 5.5.13): size, locals, expression with its ``end``.
+
+    `symbols` are integers (indices, constants, offsets, bit patterns of floats) or, for ``raw``, bytes. Names that the
+    fragment does not use are allowed. ValueError if one is missing or does not fit where it is used.
+    """
+    parts = list(fragment.parts)
+    name: str | int = ""
+    try:
+        for at, encode, name in fragment.slots:
+            parts[at] = encode(symbols[name])
+        for at, align, memory, offset in fragment.memargs:
+            name = f"{memory} offset={offset}"
+            parts[at] = memarg(
+                align,
+                symbols[memory] if isinstance(memory, str) else memory,
+                symbols[offset] if isinstance(offset, str) else offset,
+            )
+    except KeyError as error:
+        raise ValueError(f"no value for the symbol ${error.args[0]}") from error
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"the value of the symbol ${name} does not fit: {error}") from error
+    entry = b"".join(parts)
+    return u(len(entry)) + entry
+
+
+def unsigned(value: Symbol, bits: int) -> int:
+    """Give the value modulo 2**bits; ValueError unless it is an integer that a signed or unsigned type of that size has."""
+    if not isinstance(value, int) or not -(1 << bits - 1) <= value < 1 << bits:
+        raise ValueError(f"{value!r} is no integer of {bits} bits")
+    return value & (1 << bits) - 1
+
+
+def _signed_leb(value: Symbol, bits: int) -> bytes:
+    """Give the signed LEB128 of a value given as signed or unsigned."""
+    pattern = unsigned(value, bits)
+    return s(pattern - (1 << bits) if pattern >> bits - 1 else pattern)
+
+
+@lru_cache(maxsize=4096)
+def index(value: Symbol) -> bytes:
+    """Give an index of any space, or another u32."""
+    if not isinstance(value, int) or not 0 <= value < 1 << 32:
+        raise ValueError(f"{value!r} is no index")
+    return u(value)
+
+
+@lru_cache(maxsize=4096)
+def s33(value: Symbol) -> bytes:
+    """Give a type index as block types and heap types have it (5.3, 5.4)."""
+    index(value)
+    return s(int(value))
+
+
+@lru_cache(maxsize=4096)
+def i32(value: Symbol) -> bytes:
+    """Give a constant of that type."""
+    return _signed_leb(value, 32)
+
+
+@lru_cache(maxsize=4096)
+def i64(value: Symbol) -> bytes:
+    """Give a constant of that type."""
+    return _signed_leb(value, 64)
+
+
+def f32(value: Symbol) -> bytes:
+    """Give a constant of that type, by its bits."""
+    return unsigned(value, 32).to_bytes(4, "little")
+
+
+def f64(value: Symbol) -> bytes:
+    """Give a constant of that type, by its bits."""
+    return unsigned(value, 64).to_bytes(8, "little")
+
+
+def raw(value: Symbol) -> bytes:
+    """Give instructions that are encoded already."""
+    if not isinstance(value, bytes):
+        raise TypeError(f"{value!r} is no bytes, as raw needs")
+    return value
+
+
+@lru_cache(maxsize=4096)
+def memarg(align: int, memory: Symbol, offset: Symbol) -> bytes:
+    """Give a memarg (5.4); memory 0 in the plain form, which engines without multi-memory read too."""
+    if not isinstance(offset, int) or not 0 <= offset < 1 << 64:
+        raise ValueError(f"{offset!r} is no offset")
+    plain = memory == 0
+    return (u(align) if plain else u(align | 0x40) + index(memory)) + u(offset)
