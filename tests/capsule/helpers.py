@@ -12,6 +12,7 @@ import wasmtime
 from diffcheck.capsule import layout as lo
 from diffcheck.capsule.build import Capsule, World, build
 from diffcheck.capsule.decode import Image, decode_image, rows, state
+from diffcheck.capsule.digest import digest
 from diffcheck.capsule.driver import Call
 from diffcheck.observation import FinalState, RowSeen
 from diffcheck.values import Value, parse
@@ -110,3 +111,40 @@ def run(
 def results(run_: Run) -> dict[str, tuple[Value, ...]]:
     """The results by row."""
     return {row.name: row.results for row in run_.rows}
+
+
+NUMBERS = """(module (type $t (func))
+  (func (export "i32") (result i32) (i32.const -2))
+  (func (export "i64") (result i64) (i64.const -3))
+  (func (export "f32") (result f32) (f32.const nan:0x200001))
+  (func (export "f64") (result f64) (f64.const -nan:0x4000000000001))
+  (func (export "zero") (result f64) (f64.const -0))
+  (func (export "v128") (result v128) (v128.const i64x2 0x1122334455667788 0x99aabbccddeeff00))
+  (func $f (export "null") (result funcref) (ref.null func))
+  (func (export "func") (result funcref) (ref.func $f))
+  (func (export "extern") (result externref) (ref.null extern))
+  (func (export "i31") (result (ref i31)) (ref.i31 (i32.const 5)))
+  (func (export "exn") (result exnref) (ref.null exn))
+  (func (export "many") (result i32 v128 f32 funcref i64 f64 v128)
+    (i32.const 1) (v128.const i64x2 2 3) (f32.const 1) (ref.func $f) (i64.const 4) (f64.const 1) (v128.const i64x2 5 6))
+  (func (export "none")))"""
+
+
+TRACE = """(module (memory $t (export "__witness_trace") 1) (memory $m 1)
+  (func (export "__witness_trace_reset") (i32.store $t (i32.const 0) (i32.const 16)) (i32.store $t offset=8 (i32.const 0) (i32.const 0)))
+  (func $put (param i32) (i32.store $t (i32.load $t (i32.const 0)) (local.get 0))
+    (i32.store $t (i32.const 0) (i32.add (i32.load $t (i32.const 0)) (i32.const 4))))
+  (func (export "none"))
+  (func (export "two") (call $put (i32.const 0x11223344)) (call $put (i32.const 0x55667788)))
+  (func (export "three") (call $put (i32.const 1)) (call $put (i32.const 2)) (call $put (i32.const 3))
+    (i32.store $t offset=8 (i32.const 0) (i32.const 1)))
+  (func (export "all") (i32.store $t (i32.const 0) (i32.const 65536)) (i32.store $t (i32.const 65532) (i32.const 9)))
+  (func (export "past") (i32.store $t (i32.const 0) (i32.const 65537)))
+  (func (export "huge") (i32.store $t (i32.const 0) (i32.const -1)))
+  (func (export "grown") (drop (memory.grow $t (i32.const 3))) (i32.store $t (i32.const 0) (i32.const 200000))
+    (i32.store $t (i32.const 199996) (i32.const 7))))"""
+
+
+def lanes(data: bytes) -> tuple[int, int]:
+    """A page's digest as the stream has it: zeros are (0, 0)."""
+    return digest(data) if any(data) else (0, 0)
