@@ -177,7 +177,8 @@ def test_what_was_not_reduced_in_its_part_of_the_time_is_localised_all_the_same(
     folder = tmp_path / "out"
     command = _command(artifact, engine, folder)[3:]
 
-    def spent(_self: Steps) -> bool:
+    def spent(self: Steps) -> bool:
+        self._better(self.base)  # as far as it came
         raise Spent
 
     with monkeypatch.context() as only:
@@ -187,12 +188,15 @@ def test_what_was_not_reduced_in_its_part_of_the_time_is_localised_all_the_same(
     assert state.done == ("confirm", "minimise", "write")
     assert state.localised is not None
     assert state.localised.instruction == "i32.const 1000001"
+    before = state.localised_reduced
+    assert before is not None
     _valid(folder)
     assert entry.run(command) == 1
     assert _state(folder).done == STEPS
     reduced = _state(folder).localised_reduced
     assert reduced is not None
     assert reduced.depth == "instruction"
+    assert reduced.events < before.events, "it is localised in what it was reduced to"
 
 
 def test_a_part_of_the_time_leaves_the_rest_and_what_is_reserved() -> None:
