@@ -242,7 +242,7 @@ def nights(seed: int, *, verbose: bool = False) -> Score:
             ]  # fmt: skip
             known, _ = baseline.update(known, report, day)
             known, _ = baseline.add(known, report, signatures, "", "", None)
-            known = baseline.parse(baseline.render(known))  # every night through the file
+            known = baseline.parse(baseline.render(known).encode())  # every night through the file
             day += timedelta(days=1)
         world.inner.close()
         world.oracle.close()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import tomllib
 from datetime import date
 from typing import TYPE_CHECKING, Final
 
@@ -11,6 +10,7 @@ import msgspec
 
 from diffcheck import process
 from diffcheck.errors import ConfigError
+from diffcheck.input_files import parse_toml
 from diffcheck.text import plural, toml_string, visible
 from diffcheck.verdict import BaselineReport, Standing, totals, worst
 
@@ -83,20 +83,14 @@ def read(path: Path) -> Baseline:
     if isinstance(data, process.Unreadable):
         raise ConfigError(f"the baseline {visible(str(path))} cannot be read: {data.reason}", hint="check the path")
     try:
-        return parse(data.decode())
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"{visible(str(path))} is not UTF-8 (byte {error.start})", hint="save the file as UTF-8") from error
+        return parse(data)
     except ConfigError as error:
         raise ConfigError(f"{visible(str(path))}: {error}", hint=error.hint) from error
 
 
-def parse(text: str) -> Baseline:
+def parse(data: bytes) -> Baseline:
     """The baseline that a TOML text says."""
-    try:
-        raw = tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
-        hint = "a merge conflict? keep both sides' tables" if "<<<<<<<" in text else "correct the line"
-        raise ConfigError(f"it is no TOML: {visible(str(error))}", hint=hint) from error
+    raw = parse_toml(data, ConfigError)
     _check_keys(raw, ("known",), "")
     tables = raw.get("known", [])
     if not isinstance(tables, list) or not all(isinstance(each, dict) for each in tables):

@@ -8,16 +8,14 @@ from __future__ import annotations
 import difflib
 import math
 import os
-import re
-import stat
-import tomllib
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import msgspec
 
 from diffcheck import config
-from diffcheck.errors import ArtifactError, CaseError, ConfigError, DiffcheckError
-from diffcheck.text import plural, size, visible
+from diffcheck.errors import CaseError, ConfigError
+from diffcheck.input_files import parse_toml, read_regular
+from diffcheck.text import plural, visible
 from diffcheck.verdict import VERDICTS, Verdict
 
 if TYPE_CHECKING:
@@ -27,7 +25,6 @@ CASE_FILE_CAP: Final = 1 << 20
 STDIN_CAP: Final = 16 << 20
 ARTIFACT_CAP: Final = 1 << 30
 _MAX_ROWS: Final = 10_000
-_MAX_KEY_PARTS: Final = 16
 
 Check: TypeAlias = "Callable[[str, object], Any]"
 """Gives what a key's value says, in the type that ``Settings`` has for it, or raises ``CaseError``; it is given the key."""
@@ -71,7 +68,7 @@ class Settings(msgspec.Struct, frozen=True):
 def read_settings(path: str) -> Settings:
     """Give the settings in the case file at ``path``; ``CaseError`` names the file, the key and the nearest right name."""
     try:
-        raw = _parse(_decode(read_regular(path, CASE_FILE_CAP, "the case file", CaseError)))
+        raw = parse_toml(read_regular(path, CASE_FILE_CAP, "the case file", CaseError), CaseError)
         found = _checked(raw, _KEYS, "")
         if "stdin_file" in found:
             found["stdin"] = _read_stdin(path, found.pop("stdin_file"), alone="stdin" not in found)
@@ -84,60 +81,6 @@ def read_settings(path: str) -> Settings:
 def nearest(word: str, known: Iterable[str]) -> str:
     """Give the known word that a misspelt one probably means, or nothing."""
     return next(iter(difflib.get_close_matches(word[:64], list(known), 1)), "")
-
-
-def read_regular(path: str, cap_bytes: int, what: str, error_type: type[DiffcheckError] = ArtifactError) -> bytes:
-    """Give the bytes of a regular file that stays as it is meanwhile; ``error_type`` says why not. Links are followed."""
-    try:
-        # O_NONBLOCK: opening a FIFO that nobody writes to must not wait.
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
-        with open(descriptor, "rb", buffering=0) as file:  # noqa: PTH123 - a descriptor, so that no other file is checked
-            before = os.fstat(descriptor)
-            if not stat.S_ISREG(before.st_mode):
-                raise error_type(f"{what} is not a regular file")
-            if before.st_size > cap_bytes:
-                raise error_type(f"{what} has {size(before.st_size)}, at most {size(cap_bytes)} are read")
-            data = bytearray()
-            while len(data) <= before.st_size and (part := file.read(before.st_size + 1 - len(data))):
-                data += part
-            after = os.fstat(descriptor)
-    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
-        raise error_type(f"{what} cannot be read: {getattr(error, 'strerror', None) or 'no usable path'}") from error
-    if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns) or len(data) != before.st_size:
-        raise error_type(f"{what} changed while it was read", hint="run again when nothing writes to it any more")
-    return bytes(data)
-
-
-def _decode(data: bytes) -> str:
-    """Give the case file's text; ``CaseError`` where it is not UTF-8, as TOML has to be."""
-    try:
-        return data.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise CaseError(f"the text is not UTF-8 (byte {error.start})", hint="save the file as UTF-8") from error
-
-
-# No group is repeated possessively, since Python before 3.11.5 then matches something else (CPython gh-106052).
-_TOKENS: Final = re.compile(
-    r'"{3}[^"\\]*(?:(?:\\.?|(?!""")")[^"\\]*)*(?:"{3}|\Z)'
-    r"|'{3}[^']*(?:(?!''')'[^']*)*(?:'{3}|\Z)"
-    r'|"[^"\\\n]*(?:\\.?[^"\\\n]*)*(?:"|$)'
-    r"|'[^'\n]*+(?:'|$)"
-    r"|(?P<none>\#[^\n]*+|[ \t]++)"
-    r"|[A-Za-z0-9_-]++",
-    re.DOTALL | re.MULTILINE,
-)
-
-
-def _parse(text: str) -> dict[str, object]:
-    # tomllib (3.11) takes minutes and all memory for one key of 100,000 parts; strings and words become `s`, blanks go.
-    skeleton = _TOKENS.sub(lambda token: "" if token["none"] else "s", text)
-    if "s." * _MAX_KEY_PARTS in skeleton:
-        raise CaseError(f"a key has more than {_MAX_KEY_PARTS} parts")
-    try:
-        return tomllib.loads(text)
-    except (ValueError, RecursionError) as error:  # ValueError: also a number of more digits than Python reads
-        why = "it is nested too deeply" if isinstance(error, RecursionError) else visible(str(error))
-        raise CaseError(f"it is not TOML: {why}") from error
 
 
 def _checked(raw: dict[str, object], keys: dict[str, Check], table: str) -> dict[str, Any]:
@@ -154,7 +97,7 @@ def _wrong(key: str, wanted: str, value: object) -> CaseError:
     words = given.get(type(value), "a date or time")
     if isinstance(value, str):
         words += f" ({visible(repr(value[:80]), 40)})"
-    elif isinstance(value, float) or (isinstance(value, int) and value.bit_length() <= 64):  # noqa: PLR2004 - Python writes no number of over 4,300 digits
+    elif isinstance(value, (int, float)):
         words += f" ({str(value).lower()})"
     return CaseError(f"{visible(key)} has to be {wanted}, and is {words}")
 
@@ -244,8 +187,7 @@ def _memory(key: str, value: object) -> int:
     if isinstance(value, bool) or not isinstance(value, (str, int)):
         raise _wrong(key, "a size such as '4GiB', '512MB' or a number of bytes", value)
     try:
-        # Python writes no number of over 4,300 digits in decimal.
-        return config.parse_size(value if isinstance(value, str) else str(min(value, 1 << 64)))
+        return config.parse_size(str(value))
     except ConfigError as error:
         raise CaseError(f"{key}: {error}", hint=error.hint) from error
 

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from diffcheck.casefile import ARTIFACT_CAP, CaseLimits, Finding, Settings, inside, nearest, read_regular, read_settings
+from diffcheck.casefile import ARTIFACT_CAP, CaseLimits, Finding, Settings, inside, nearest, read_settings
 from diffcheck.errors import CaseError, ConfigError, NothingToDoError
+from diffcheck.input_files import read_regular
 from diffcheck.text import plural, visible
 from diffcheck.verdict import Verdict
 from diffcheck.witness import manifest_path
@@ -166,7 +167,8 @@ def _walk(root: str, notes: list[str]) -> list[Item]:
             kind = _kind(entry, real_root, notes)
             if kind == "folder" and not entry.name.startswith("."):
                 folders.append(entry.path)
-            elif kind == "file":
+            # Whatever has a case file's name is one: to run its artifact without it would be another case.
+            if kind == "file" or (entry.name.endswith(".toml") and _artifact_beside(entry.path)):
                 files[entry.name] = entry.path
         items += _items(files, root, notes)
     return sorted(items, key=lambda item: item.id.split("/"))
@@ -181,7 +183,7 @@ def _kind(entry: os.DirEntry[str], real_root: str, notes: list[str]) -> str:
             return "folder"
         reason = "" if entry.is_file() else "is not a regular file"
     elif entry.name.endswith(".toml"):
-        return "file"  # load_case refuses one that leads outside: to run its artifact without it would be another case
+        return "file"  # load_case refuses one that leads outside
     elif os.path.isdir(entry.path):  # noqa: PTH112 - os.path tells no error of a link to itself; entry.is_dir() does
         # A linked folder inside the root is listed at its own place.
         artifact = not inside(f"{os.path.realpath(entry.path)}/", real_root)
@@ -195,6 +197,11 @@ def _kind(entry: os.DirEntry[str], real_root: str, notes: list[str]) -> str:
     if reason and artifact:
         notes.append(f"{visible(entry.path)} {reason}")
     return "" if reason else "file"
+
+
+def _artifact_beside(case_file: str) -> bool:
+    base = case_file.removesuffix(".toml")
+    return any(os.path.isfile(base + suffix) for suffix in SUFFIXES)  # noqa: PTH113 - as in _walk
 
 
 def _items(files: dict[str, str], root: str, notes: list[str]) -> list[Item]:

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 import msgspec
 
 from diffcheck import process, witness
-from diffcheck.casefile import read_regular
 from diffcheck.corpus import read_artifact
 from diffcheck.errors import ArtifactError, ConfigError, ManifestError, ReportError, RunFailedError
+from diffcheck.input_files import read_regular
 from diffcheck.runner.once import CaseRead, Wanted, read_case, source
 from diffcheck.runner.reading import totals
 from diffcheck.text import plural, visible

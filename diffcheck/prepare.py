@@ -18,8 +18,9 @@ import msgspec
 from diffcheck import process, witness
 from diffcheck.capsule.seal import check_scope
 from diffcheck.capsule.stubs import OUT_OF_SCOPE
-from diffcheck.casefile import ARTIFACT_CAP, read_regular
+from diffcheck.casefile import ARTIFACT_CAP
 from diffcheck.errors import ArtifactError, ConfigError, EngineMissingError, ReportError
+from diffcheck.input_files import read_regular
 from diffcheck.rows import choose, signature
 from diffcheck.text import decode, plural, toml_string, visible
 from diffcheck.wasm import component

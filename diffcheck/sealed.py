@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Final
 
 from diffcheck import backend, process, witness
 from diffcheck.capsule.closed import close
-from diffcheck.casefile import read_regular
 from diffcheck.corpus import read_artifact
 from diffcheck.errors import ArtifactError, ManifestError, RunFailedError
+from diffcheck.input_files import read_regular
 from diffcheck.observation import sentence
 from diffcheck.runner.once import Wanted, case_of
 from diffcheck.runner.plan import world

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import difflib
 import os
-import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -16,6 +15,7 @@ import msgspec
 
 from diffcheck import config
 from diffcheck.errors import ConfigError
+from diffcheck.input_files import parse_toml, read_regular
 from diffcheck.text import visible
 
 if TYPE_CHECKING:
@@ -65,33 +65,19 @@ def find(folder: Path) -> Settings:
 def _read(folder: Path, *, trusted: bool) -> Settings | None:
     for name in (FILE_NAME, PROJECT):
         path = folder / name
-        if not path.is_file():
+        if not os.path.lexists(path):
             continue
-        raw = _toml(path)
-        if name == PROJECT:
-            tool = raw.get("tool")
-            if not isinstance(tool, dict) or "diffcheck" not in tool:
-                continue
-            raw = tool["diffcheck"]
         try:
+            raw = parse_toml(read_regular(str(path), _CAP_BYTES, "the file", ConfigError), ConfigError)
+            if name == PROJECT:
+                tool = raw.get("tool")
+                if not isinstance(tool, dict) or "diffcheck" not in tool:
+                    continue
+                raw = tool["diffcheck"]
             return _settings(raw, path, trusted=trusted and path.stat().st_uid in (0, os.geteuid()))
         except ConfigError as error:
             raise ConfigError(f"{visible(str(path))}: {error}", hint=error.hint) from error
     return None
-
-
-def _toml(path: Path) -> dict[str, object]:
-    name = visible(str(path))
-    try:
-        with path.open("rb") as file:
-            data = file.read(_CAP_BYTES + 1)
-        if len(data) > _CAP_BYTES:
-            raise ConfigError(f"{name} has over 1 MiB", hint="is this the right file?")
-        return tomllib.loads(data.decode())
-    except OSError as error:
-        raise ConfigError(f"{name} cannot be read: {error.strerror}", hint="check its permissions") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise ConfigError(f"{name} is no TOML: {visible(str(error))}", hint="correct the line") from error
 
 
 def _settings(raw: object, path: Path, *, trusted: bool) -> Settings:

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from diffcheck.casefile import read_regular
 from diffcheck.errors import ReportError
+from diffcheck.input_files import read_regular
 from diffcheck.text import visible
 
 if TYPE_CHECKING:

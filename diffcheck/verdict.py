@@ -183,7 +183,8 @@ class PassReport(msgspec.Struct, frozen=True):
 class CaseReport(msgspec.Struct, frozen=True):
     """What became of a case. ``plan`` is the plan's digest in hex; ``not_done`` says what was left out, in sentences; ``findings``
     is what the case file says of why it diverges, with the specification's section. ``cached`` are the sides that were not run at
-    all, since what they do is known; their costs are those of the run in which they were.
+    all, since what they do is known; their costs are those of the run in which they were. ``bad_input`` is whether the user named
+    this very file and it, or its case file, cannot be read.
     """
 
     case: str
@@ -202,6 +203,7 @@ class CaseReport(msgspec.Struct, frozen=True):
     explanation: str = ""
     findings: tuple[str, ...] = ()
     cached: tuple[Literal["oracle", "subject"], ...] = ()
+    bad_input: bool = False
 
     @property
     def as_expected(self) -> bool:

@@ -30,13 +30,13 @@ entries = st.builds(
 @given(st.lists(entries, max_size=4))
 def test_what_is_written_is_read_back(found):
     baseline = b.Baseline({each.signature: each for each in found})
-    assert b.parse(b.render(baseline)) == baseline
-    assert b.render(b.parse(b.render(baseline))) == b.render(baseline)
+    assert b.parse(b.render(baseline).encode()) == baseline
+    assert b.render(b.parse(b.render(baseline).encode())) == b.render(baseline)
 
 
 def test_a_lone_surrogate_does_not_break_the_file():
     entry = b.Entry("a", ("\ud800",), SINCE)
-    assert b.parse(b.render(b.Baseline({"a": entry}))).entries["a"].cases == ("\\uD800",)
+    assert b.parse(b.render(b.Baseline({"a": entry})).encode()).entries["a"].cases == ("\\uD800",)
 
 
 @pytest.mark.parametrize(
@@ -48,13 +48,16 @@ def test_a_lone_surrogate_does_not_break_the_file():
         ('[[known]]\nsignature = "a"\ncases = ["x"]\nsince = {subjct = "k"}', "since.unknown key subjct", "did you mean subject?"),
         ('[[known]]\nsignature = "a"\ncases = []\nsince = {subject = "k"}', "has no cases", "remove the entry"),
         ('[[known]]\nsignature = "a"\ncases = ["x"]\nsince = {subject = "k"}\n' * 2, "has two entries", "join them"),
-        ("<<<<<<< ours\n", "it is no TOML", "merge conflict"),
+        ("<<<<<<< ours\n", "it is not TOML", "merge conflict"),
+        ("known." * 60_000 + "x = 1", "a key has more than 16 parts", "correct the line"),
+        ("known = 0x" + "f" * 9000, "known has to be an integer of at most 64 bits", "correct the line"),
+        ("known = " + "1" * 5000, "it is not TOML", "correct the line"),
         ("known = 3", "array of tables", "[[known]]"),
     ],
 )
 def test_what_is_wrong_in_the_file_is_told(written, message, hint):
     with pytest.raises(ConfigError) as caught:
-        b.parse(written)
+        b.parse(written.encode())
     assert message in str(caught.value)
     assert hint in caught.value.hint
 

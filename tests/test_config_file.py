@@ -1,6 +1,7 @@
 """diffcheck.toml: where it is found, what it sets, what it may run."""
 
 import os
+from pathlib import Path
 
 import pytest
 
@@ -50,7 +51,10 @@ def test_without_a_repository_only_the_working_folder_counts(tmp_path):
         ("[backends.x]\ncomand = 'y'", "unknown key backends.x.comand", "did you mean backends.x.command?"),
         ("[backends.x]\nprotocol = 'wasi'", "backends.x has no command", "add command"),
         ("[backends.x]\ncommand = 'y'\nprotocol = 'wasii'", "backends.x.protocol cannot be", "did you mean wasi?"),
-        ("jobs = ", "is no TOML", "correct the line"),
+        ("jobs = ", "it is not TOML", "correct the line"),
+        ("deadline = 1" + "0" * 309, "deadline has to be an integer of at most 64 bits", "correct the line"),
+        ("jobs = 0x" + "f" * 9000, "jobs has to be an integer of at most 64 bits", "correct the line"),
+        ("[" + "a." * 60_000 + "a]", "a key has more than 16 parts", "correct the line"),
         ("kilnd = ''", "kilnd is empty", "looked for on PATH"),
     ],
 )
@@ -61,6 +65,14 @@ def test_what_is_wrong_is_an_error_with_the_nearest_right_name(repository, writt
     assert message in str(caught.value)
     assert "diffcheck.toml" in str(caught.value)
     assert hint in caught.value.hint
+
+
+@pytest.mark.parametrize("name", ["diffcheck.toml", "pyproject.toml"])
+@pytest.mark.parametrize("make", [os.mkfifo, Path.mkdir])
+def test_a_configuration_file_that_is_no_file_is_an_error(repository, name, make):
+    make(repository / name)
+    with pytest.raises(ConfigError, match=rf"{name}: the file is not a regular file"):
+        settings.find(repository)
 
 
 def shown(capsys, *arguments):

@@ -6,6 +6,7 @@ import contextlib
 import os
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 import pytest
@@ -16,6 +17,9 @@ from diffcheck import corpus
 from diffcheck.casefile import CASE_FILE_CAP, STDIN_CAP, CaseLimits, Finding
 from diffcheck.corpus import Case, Item, discover, load_case, read_artifact
 from diffcheck.errors import ArtifactError, CaseError, ConfigError, NothingToDoError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 def put(root: Path, *names: str, text: str = "") -> None:
@@ -169,6 +173,19 @@ def test_special_files_are_told_and_never_opened(tmp_path: Path) -> None:
         discover([tmp_path / "b.wasm"])
 
 
+@pytest.mark.parametrize("make", [os.mkfifo, Path.mkdir])
+def test_a_case_file_that_is_no_file_makes_its_case_unusable_and_no_other(tmp_path: Path, make: Callable[[Path], None]) -> None:
+    put(tmp_path, "a.wasm", "b.wat", "b.wasm", "c/notes.txt")
+    make(tmp_path / "b.toml")
+    (tmp_path / "other.toml").mkdir()
+    found = discover([tmp_path])
+    assert [item.id for item in found.items] == ["a", "b"]
+    assert found.notes == ()
+    assert load_case(found.items[0]).id == "a"
+    with pytest.raises(CaseError, match=r"b\.toml: the case file is not a regular file"):
+        load_case(found.items[1])
+
+
 def test_links_that_lead_outside_are_not_followed_and_told(tmp_path: Path) -> None:
     root = tmp_path / "root"
     put(tmp_path, "outside/secret.wasm", "root2/near.wasm", "root/own.wasm")
@@ -294,11 +311,13 @@ def test_a_case_is_expected_to_agree_unless_it_says_so(tmp_path: Path) -> None:
         ("[limits]\ndeadline_s = 0", "limits.deadline_s has to be a number of seconds", ""),
         ("[limits]\nmemory_pages = true", "limits.memory_pages has to be an integer from 0 to 65,536", ""),
         ("[limits]\nmemory_pages = 65537", "limits.memory_pages has to be an integer from 0 to 65,536", ""),
-        ("[limits]\nmemory_pages = 0x" + "f" * 9000, "limits.memory_pages has to be an integer", ""),
+        ("[limits]\nmemory_pages = 0x" + "f" * 9000, "limits.memory_pages has to be an integer of at most 64 bits", ""),
+        ("[limits]\ndeadline_s = 1" + "0" * 308, "limits.deadline_s has to be an integer of at most 64 bits", ""),
+        ("[[finding]]\nwhat = 0x" + "f" * 17, "finding[0].what has to be an integer of at most 64 bits", ""),
         ("[limits]\nmemory = 'lots'", "limits.memory: 'lots' is no size", "write a number and a unit"),
         ("[limits]\nmemory = 1.5", "limits.memory has to be a size", ""),
         ("[limits]\nmemory = true", "limits.memory has to be a size", ""),
-        ("[limits]\nmemory = 0x" + "f" * 9000, "limits.memory: 18446744073709551616 is out of range", "give between"),
+        ("[limits]\nmemory = 0x" + "f" * 9000, "limits.memory has to be an integer of at most 64 bits", ""),
         ("[limits]\nmemory = '1k'", "limits.memory: 1k is out of range", "give between"),
         ("stdin = 'a'\nstdin_file = 'b'", "stdin and stdin_file are both given", "keep one"),
         ("rows = [", "it is not TOML: ", ""),
@@ -413,7 +432,7 @@ def test_an_artifact_is_a_regular_file_of_a_bearable_size(tmp_path: Path) -> Non
         file.truncate((1 << 30) + 1)
     for name, said in (
         ("fifo", "not a regular file"),
-        (".", "is a directory"),
+        (".", "not a regular file"),
         ("large", "at most"),
         ("none", "no such file"),
         ("a\0", "no usable path"),

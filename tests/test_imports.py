@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[1]
 # From the base up: a package may import those before it, and itself. One line is one floor; names on it do not see each other.
 FLOORS = (
     ("errors", "text"),
-    ("config", "values"),
+    ("config", "values", "input_files"),
     ("observation",),
     ("wasm",),
     ("witness",),

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
 _EPILOG = (
     "Exit codes: 0 every case has the verdict that it should have; 1 something diverged that is not known; 2 usage, configuration, "
-    "a missing engine or no artifact; 3 nothing diverged, but a case is open or nothing was compared; 130 interrupted."
+    "a missing engine, no artifact, or a given file that cannot be read; 3 nothing diverged, but a case is open or nothing was "
+    "compared; 130 interrupted."
 )
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from diffcheck import __version__
-from diffcheck.errors import EXIT_AGREE, EXIT_DIVERGE, EXIT_INCONCLUSIVE, EXIT_INTERRUPTED
+from diffcheck.errors import EXIT_AGREE, EXIT_DIVERGE, EXIT_INCONCLUSIVE, EXIT_INTERRUPTED, EXIT_USAGE
 from diffcheck.runner.events import CaseFinished, CaseStarted, EngineProbed, RunFinished, RunStarted
 from diffcheck.text import plural
 from diffcheck.verdict import Agreement, CaseReport, Divergence, EngineFinding, Report, Tool, totals
@@ -108,18 +108,19 @@ def conclusion(report: Report) -> tuple[int, str]:
     """The exit code and the reason for it in a few words."""
     diverging = sum(case.verdict == "diverge" for case in report.cases)
     unsettled = sum(not settled(case) for case in report.cases)
-    if report.interrupted:
-        return EXIT_INTERRUPTED, "the run was interrupted"
+    bad = sum(case.bad_input for case in report.cases)
     told = strictly(report)
-    if told and not diverging:
-        return EXIT_DIVERGE, f"strict: {told}"
-    if diverging:
-        return EXIT_DIVERGE, f"{plural(diverging, 'case diverges', 'cases diverge')}"
-    if unsettled:
-        return EXIT_INCONCLUSIVE, f"{plural(unsettled, 'case has', 'cases have')} another verdict than expected"
-    if not compared(report) and (report.cases or not report.division):  # a shard may have no case at all
-        return EXIT_INCONCLUSIVE, "nothing was compared"
-    return EXIT_AGREE, "every case has the verdict that it should have"
+    nothing = not compared(report) and bool(report.cases or not report.division)  # a shard may have no case at all
+    reasons = (
+        (report.interrupted, EXIT_INTERRUPTED, "the run was interrupted"),
+        (diverging, EXIT_DIVERGE, plural(diverging, "case diverges", "cases diverge")),
+        (told, EXIT_DIVERGE, f"strict: {told}"),
+        (bad, EXIT_USAGE, f"{plural(bad, 'given file')} cannot be used"),
+        (unsettled, EXIT_INCONCLUSIVE, f"{plural(unsettled, 'case has', 'cases have')} another verdict than expected"),
+        (nothing, EXIT_INCONCLUSIVE, "nothing was compared"),
+    )
+    everything_fine = EXIT_AGREE, "every case has the verdict that it should have"
+    return next(((code, why) for applies, code, why in reasons if applies), everything_fine)
 
 
 def strictly(report: Report) -> str:
@@ -134,7 +135,7 @@ def strictly(report: Report) -> str:
 
 
 def exit_code(report: Report) -> int:
-    """What the process ends with: 130 interrupted, 1 something diverged, 3 something is open, 0 else."""
+    """What the process ends with: 130 interrupted, 1 diverged, 2 a given file is unusable, 3 inconclusive or unexpected, 0 else."""
     return conclusion(report)[0]
 
 

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from diffcheck import __version__
-from diffcheck.casefile import read_regular
 from diffcheck.corpus import Case, load_case, read_artifact
 from diffcheck.errors import ArtifactError, CaseError, ConfigError, DiffcheckError, ManifestError
+from diffcheck.input_files import read_regular
 from diffcheck.runner.batch import Answered, Batch, Carried, known, run
 from diffcheck.runner.case import skipped
 from diffcheck.runner.events import CaseFinished, CaseStarted, EngineProbed

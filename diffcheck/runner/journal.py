@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from diffcheck import __version__
-from diffcheck.casefile import read_regular
 from diffcheck.errors import ConfigError, DiffcheckError, ReportError
+from diffcheck.input_files import read_regular
 from diffcheck.text import encodable, visible
 from diffcheck.verdict import CaseReport, EngineFinding
 from diffcheck.witness import manifest_path

@@ -13,9 +13,9 @@ from diffcheck.backend import Limits
 from diffcheck.capsule import layout as lo
 from diffcheck.capsule.build import World, build
 from diffcheck.capsule.seal import Bounds
-from diffcheck.casefile import read_regular
 from diffcheck.corpus import read_artifact
 from diffcheck.errors import ArtifactError, CaseError, DiffcheckError, ManifestError
+from diffcheck.input_files import read_regular
 from diffcheck.observation import Refused, sentence
 from diffcheck.rows import choose
 from diffcheck.runner.direct_pass import entry, why_not

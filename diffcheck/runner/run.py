@@ -125,12 +125,13 @@ def run(request: Request) -> Iterator[Event]:
             stack.callback(journal.close)
         reactor, stopped = stack.enter_context(process.Reactor()), stack.enter_context(process.interruptible())
         folder = str(stack.enter_context(process.private_folder()))
+        events = partial(_events, request, engines, reactor, folder, stopped)
         if journal is None:
             yield started
-            yield from _events(request, engines, reactor, folder, stopped, items)
+            yield from events(items)
         else:
             yield msgspec.structs.replace(started, started=journal.started, resumed=len(journal.resumed))
-            yield from _journaled(journal, partial(_events, request, engines, reactor, folder, stopped), items)
+            yield from _journaled(journal, events, items)
         if request.cache:
             Store(Path(request.cache)).trim(request.cache_bytes)
         yield RunFinished(interrupted=stopped(), elapsed_ns=time.monotonic_ns() - begun)
@@ -145,11 +146,21 @@ def _events(
     if request.cluster:
         from diffcheck.runner.cluster import Cluster  # noqa: PLC0415 - Dask, only where it is asked for
 
-        yield from Cluster(request, engines, stopped).events(ordered, probe=probe)
+        events: Iterator[Event] = Cluster(request, engines, stopped).events(ordered, probe=probe)
     elif request.verbose and len(items) == 1:
-        yield from _watched(request, engines.subject, reactor, folder, items[0])
+        events = _watched(request, engines.subject, reactor, folder, items[0])
     else:
-        yield from Pool(request, engines.subject, reactor, folder, stopped).events(ordered, probe=probe)
+        events = Pool(request, engines.subject, reactor, folder, stopped).events(ordered, probe=probe)
+    given = {str(Path(path)) for path in request.paths}
+    for event in events:
+        yield _marked(event, given)
+
+
+def _marked(event: Event, given: set[str]) -> Event:
+    """The event, marked where the user named a file that cannot be read: nothing is known of it then, not even its digest."""
+    if not isinstance(event, CaseFinished) or event.report.verdict != "skipped" or event.report.sha256:
+        return event
+    return CaseFinished(msgspec.structs.replace(event.report, bad_input=event.report.artifact in given))
 
 
 def _journal(request: Request, started: RunStarted, items: Sequence[Item]) -> Journal | None:

@@ -57,6 +57,8 @@ DIVERGE = case("d", [diverged([samples.COUNTER])], "diverge")
         ([case("i", [], "inconclusive")], 3),
         ([AGREE, case("i", [agreed()], "inconclusive", expected="inconclusive")], 0),
         ([case("s", [], "skipped")], 3),
+        ([AGREE, case("b", [], "skipped", bad_input=True)], 2),
+        ([DIVERGE, case("b", [], "skipped", bad_input=True)], 1),
         ([AGREE, case("s", [], "skipped", expected="skipped")], 0),
         ([case("f", [agreed()], "flaky")], 3),
         ([case("f", [agreed()], "flaky", expected="flaky")], 0),

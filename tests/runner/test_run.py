@@ -131,6 +131,20 @@ def test_what_cannot_be_run_is_skipped_with_its_reason_and_the_rest_goes_on(tmp_
     assert "rows" in found["broken"].reason
 
 
+def test_a_given_file_that_cannot_be_read_is_marked_and_the_rest_runs(tmp_path):
+    good = artifact(tmp_path, "good", COUNTING)
+    broken = artifact(tmp_path, "broken", COUNTING)
+    (tmp_path / "broken.toml").mkdir()
+    text = tmp_path / "text.wat"
+    text.write_text("(module")
+    empty = tmp_path / "empty.wasm"
+    empty.write_bytes(b"")
+    found = reports(good, broken, text, empty)
+    assert {name: each.bad_input for name, each in found.items()} == {"good": False, "broken": True, "text": True, "empty": False}
+    assert found["good"].verdict == "agree"
+    assert not any(each.bad_input for each in reports(tmp_path).values())
+
+
 def test_the_plan_digest_is_that_of_the_rows_too(tmp_path):
     path = artifact(tmp_path, "counting", COUNTING)
     one = reports(path)["counting"].plan

@@ -1,0 +1,81 @@
+"""Files that users and artifacts bring, read with bounds: regular files, and TOML that costs neither minutes nor memory."""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+import tomllib
+from typing import Any, Final
+
+from diffcheck.errors import ArtifactError, DiffcheckError
+from diffcheck.text import size, visible
+
+_MAX_KEY_PARTS: Final = 16
+_INT64: Final = 1 << 63
+
+# No group is repeated possessively, since Python before 3.11.5 then matches something else (CPython gh-106052).
+_TOKENS: Final = re.compile(
+    r'"{3}[^"\\]*(?:(?:\\.?|(?!""")")[^"\\]*)*(?:"{3}|\Z)'
+    r"|'{3}[^']*(?:(?!''')'[^']*)*(?:'{3}|\Z)"
+    r'|"[^"\\\n]*(?:\\.?[^"\\\n]*)*(?:"|$)'
+    r"|'[^'\n]*+(?:'|$)"
+    r"|(?P<none>\#[^\n]*+|[ \t]++)"
+    r"|[A-Za-z0-9_-]++",
+    re.DOTALL | re.MULTILINE,
+)
+
+
+def read_regular(path: str, cap_bytes: int, what: str, error_type: type[DiffcheckError] = ArtifactError) -> bytes:
+    """Give the bytes of a regular file that stays as it is meanwhile; ``error_type`` says why not. Links are followed."""
+    try:
+        # O_NONBLOCK: opening a FIFO that nobody writes to must not wait.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
+        before = os.fstat(descriptor)
+        if not stat.S_ISREG(before.st_mode):  # before open(), which refuses a folder in other words
+            os.close(descriptor)
+            raise error_type(f"{what} is not a regular file")
+        with open(descriptor, "rb", buffering=0) as file:  # noqa: PTH123 - a descriptor, so that no other file is checked
+            if before.st_size > cap_bytes:
+                raise error_type(f"{what} has {size(before.st_size)}, at most {size(cap_bytes)} are read")
+            data = bytearray()
+            while len(data) <= before.st_size and (part := file.read(before.st_size + 1 - len(data))):
+                data += part
+            after = os.fstat(descriptor)
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
+        raise error_type(f"{what} cannot be read: {getattr(error, 'strerror', None) or 'no usable path'}") from error
+    if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns) or len(data) != before.st_size:
+        raise error_type(f"{what} changed while it was read", hint="run again when nothing writes to it any more")
+    return bytes(data)
+
+
+def parse_toml(data: bytes, error_type: type[DiffcheckError]) -> dict[str, Any]:
+    """The tables in ``data``, integers of at most 64 bits (TOML 1.0, Integer); ``error_type`` says why there are none."""
+    try:
+        text = data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise error_type(f"the text is not UTF-8 (byte {error.start})", hint="save the file as UTF-8") from error
+    # tomllib (3.11) takes minutes and all memory for one key of 100,000 parts; strings and words become `s`, blanks go.
+    skeleton = _TOKENS.sub(lambda token: "" if token["none"] else "s", text)
+    if "s." * _MAX_KEY_PARTS in skeleton:
+        raise error_type(f"a key has more than {_MAX_KEY_PARTS} parts", hint="correct the line")
+    try:
+        tables = tomllib.loads(text)
+    except (ValueError, RecursionError) as error:  # ValueError: also a number of more digits than Python reads
+        why = "it is nested too deeply" if isinstance(error, RecursionError) else visible(str(error))
+        hint = "a merge conflict? keep both sides' tables" if "<<<<<<<" in text else "correct the line"
+        raise error_type(f"it is not TOML: {why}", hint=hint) from error
+    _check_integers(tables, error_type)
+    return tables
+
+
+def _check_integers(tables: dict[str, Any], error_type: type[DiffcheckError]) -> None:
+    left: list[tuple[str, Any]] = list(tables.items())
+    while left:
+        key, value = left.pop()
+        if isinstance(value, dict):
+            left += ((f"{key}.{name}", each) for name, each in value.items())
+        elif isinstance(value, list):
+            left += ((f"{key}[{index}]", each) for index, each in enumerate(value))
+        elif isinstance(value, int) and not -_INT64 <= value < _INT64:
+            raise error_type(f"{visible(key)} has to be an integer of at most 64 bits", hint="correct the line")
