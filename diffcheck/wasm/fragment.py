@@ -28,7 +28,18 @@ class Fragment(msgspec.Struct, frozen=True):
 
 
 def link(fragment: Fragment, symbols: Mapping[str, Symbol]) -> bytes:
-    """Give a whole code entry (core 5.5.13): size, locals, expression with its ``end``.
+    """Give a whole code entry (core 5.5.13): size, then `link_body`."""
+    entry = link_body(fragment, symbols)
+    return u(len(entry)) + entry
+
+
+def link_expression(fragment: Fragment, symbols: Mapping[str, Symbol]) -> bytes:
+    """Give the instructions alone, without the final ``end``, of a fragment that declares no locals."""
+    return link_body(fragment, symbols)[1:-1]
+
+
+def link_body(fragment: Fragment, symbols: Mapping[str, Symbol]) -> bytes:
+    """Give a code entry without its size: locals, expression with its ``end``.
 
     `symbols` are integers (indices, constants, offsets, bit patterns of floats) or, for ``raw``, bytes. Names that the
     fragment does not use are allowed. ValueError if one is missing or does not fit where it is used.
@@ -49,8 +60,7 @@ def link(fragment: Fragment, symbols: Mapping[str, Symbol]) -> bytes:
         raise ValueError(f"no value for the symbol ${error.args[0]}") from error
     except (ValueError, TypeError) as error:
         raise ValueError(f"the value of the symbol ${name} does not fit: {error}") from error
-    entry = b"".join(parts)
-    return u(len(entry)) + entry
+    return b"".join(parts)
 
 
 def unsigned(value: Symbol, bits: int) -> int:

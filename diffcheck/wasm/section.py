@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from diffcheck.errors import ArtifactError
-from diffcheck.wasm import leb
-from diffcheck.wasm.leb import Reader
+from diffcheck.wasm.leb import Reader, u
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping, Sequence
 
 CUSTOM, TYPE, IMPORT, FUNCTION, TABLE, MEMORY, GLOBAL = range(7)
 EXPORT, START, ELEMENT, CODE, DATA, DATA_COUNT, TAG = range(7, 14)
@@ -87,7 +86,7 @@ def section(id_: int, payload: bytes) -> Section:
 def custom(name: str, content: bytes) -> Section:
     """Give a new custom section."""
     encoded = name.encode()
-    payload = leb.u(len(encoded)) + encoded + content
+    payload = u(len(encoded)) + encoded + content
     return Section(id=CUSTOM, name=name, offset=0, payload=payload)
 
 
@@ -97,6 +96,24 @@ def write(sections: Iterable[Section]) -> bytes:
     for each in sections:
         parts += [bytes([each.id]), _header(each), each.payload]
     return b"".join(parts)
+
+
+def append(sections: Iterable[Section], items: Mapping[int, Sequence[bytes]]) -> list[Section]:
+    """Give the sections with items behind those of each id, in vectors that are made where there are none.
+
+    Only the indices of the items that are added are new.
+    """
+    made = list(sections)
+    for id_, added in items.items():
+        if not added:
+            continue
+        at = next((at for at, each in enumerate(made) if each.id == id_), None)
+        if at is not None:
+            made[at] = section(id_, b"".join([u(made[at].vector()[0] + len(added)), made[at].content(), *added]))
+            continue
+        behind = [at for at, each in enumerate(made) if each.id != CUSTOM and _ORDER[each.id] > _ORDER[id_]]
+        made.insert(behind[0] if behind else len(made), section(id_, u(len(added)) + b"".join(added)))
+    return made
 
 
 def split(data: bytes) -> tuple[Section, ...]:
@@ -174,4 +191,4 @@ def _header(each: Section) -> bytes:
     # A payload may have been replaced by one of another length: then the old size is wrong.
     if each.header and Reader(each.header).u32() == len(each.payload):
         return each.header
-    return leb.u(len(each.payload))
+    return u(len(each.payload))

@@ -1,0 +1,246 @@
+"""The deterministic form of a module: every result that the specification leaves open is checked, then made one value.
+
+Two engines that follow the specification do the same in this form, so what still differs is a divergence. Only the code section
+changes: an open instruction gets code around it that needs no label of the artifact's. Added behind the artifact's own items are
+two counters, named as witness's so that every transport carries them, and the functions that check what is rare.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from functools import cached_property
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple
+
+import msgspec
+
+from diffcheck import witness
+from diffcheck.capsule.open_results import HELPERS, OPEN, Helper, checked
+from diffcheck.wasm import module as wasm
+from diffcheck.wasm import section as ids
+from diffcheck.wasm.asm import assemble
+from diffcheck.wasm.code import Instruction, instructions, read_locals
+from diffcheck.wasm.encode import encode_locals
+from diffcheck.wasm.fragment import link, link_expression
+from diffcheck.wasm.leb import u
+from diffcheck.wasm.types import FuncType, encode_functype
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from diffcheck.wasm.fragment import Fragment
+    from diffcheck.wasm.module import Module
+    from diffcheck.wasm.section import Section
+
+_COUNTER: Final = b"\x7e\x01\x42\x00\x0b"  # a mutable i64, zero
+_GLOBAL: Final = 3
+_HINTS: Final = "metadata.code."  # by code offset, which is another one here
+
+
+class OpenPlace(NamedTuple):
+    """An open instruction of the artifact: its function, its file offset and that of what follows it, its name."""
+
+    function: int
+    offset: int
+    end: int
+    name: str
+
+
+class Origin(NamedTuple):
+    """What an instruction of the form comes from: the file offset in the artifact, and its part in it.
+
+    ``same`` is the artifact's instruction itself. Around an open one, ``result`` is the instruction that leaves its checked result,
+    and ``check`` is all other code, the open instruction itself included: what that leaves may differ between engines.
+    """
+
+    offset: int
+    part: Literal["same", "check", "result"]
+
+
+class _Site(NamedTuple):
+    """Positions in a body of the form: where the code of an open instruction begins, leaves its result, and ends.
+
+    ``offset`` and ``artifact`` are file offsets in the artifact: of the instruction, and of what follows it.
+    """
+
+    begin: int
+    result: int
+    end: int
+    offset: int
+    artifact: int
+
+
+class DeterministicForm(msgspec.Struct, frozen=True, dict=True):
+    """A module in deterministic form: ``wasm`` and what is read from it, and the open instructions in the order of the file.
+
+    ``choices`` and ``violation`` are ids of witness counters: how many open results were made one value, and 1 plus the index in
+    ``places`` of the first instruction whose result is not allowed (0: none). ``functions`` is how many functions are the
+    artifact's; those behind are the form's own.
+    """
+
+    wasm: bytes
+    module: Module
+    places: tuple[OpenPlace, ...]
+    choices: int
+    violation: int
+    functions: int
+    sites: tuple[tuple[_Site, ...], ...]
+
+    def origin(self, offset: int) -> Origin | None:
+        """What the instruction at a file offset of the form comes from; None in the form's own functions."""
+        function = bisect_right(self._begins, offset) - 1
+        if not 0 <= function < len(self.sites):
+            return None
+        at = offset - self._begins[function]
+        sites = self.sites[function]
+        site = sites[bisect_right(sites, at, key=lambda each: each.begin) - 1]
+        if at >= site.end:
+            return Origin(site.artifact + at - site.end, "same")
+        return Origin(site.offset, "result" if at == site.result else "check")
+
+    @cached_property
+    def _begins(self) -> list[int]:
+        return [offset for offset, _ in self.module.bodies]
+
+    def split(self, counters: dict[int, int]) -> tuple[dict[int, int], int, OpenPlace | None]:
+        """Witness counters as the artifact's own, how many open results were made one value, and the first place not allowed."""
+        own = {each: value for each, value in counters.items() if each not in (self.choices, self.violation)}
+        place = counters.get(self.violation, 0)
+        return own, counters.get(self.choices, 0), self.places[place - 1] if 0 < place <= len(self.places) else None
+
+
+def deterministic(module: Module) -> DeterministicForm | None:
+    """The deterministic form of a valid module; None where it has no open instruction.
+
+    ArtifactError where the code cannot be read.
+    """
+    return _Rewriter(module).form()
+
+
+class _Rewriter:
+    """One pass over the code section."""
+
+    def __init__(self, module: Module) -> None:
+        self.module = module
+        self.functions = len(module.all_functions)
+        self.places: list[OpenPlace] = []
+        self.helpers: dict[str, int] = {}
+        self.symbols: dict[str, int | bytes] = {"choices": len(module.all_globals), "violation": len(module.all_globals) + 1}
+
+    def form(self) -> DeterministicForm | None:
+        bodies, sites = [], []
+        for index, (offset, body) in enumerate(self._bodies()):
+            rewritten, found = self._body(index, offset, body)
+            bodies.append(rewritten)
+            sites.append(found)
+        if not self.places:
+            return None
+        choices, violation = self._free_counters()
+        helpers = [HELPERS[name] for name in self.helpers]
+        added = {
+            ids.TYPE: [encode_functype(_type(each)) for each in helpers],
+            ids.FUNCTION: [u(len(self.module.types) + at) for at in range(len(helpers))],
+            ids.GLOBAL: [_COUNTER, _COUNTER],
+            ids.EXPORT: [self._export(choices, "choices"), self._export(violation, "violation")],
+            ids.CODE: [self._function(each) for each in helpers],
+        }
+        kept = [each for each in self.module.sections if not each.name.startswith(_HINTS)]
+        sections = ids.append([_code(bodies) if each.id == ids.CODE else each for each in kept], added)
+        data = ids.write(sections)
+        return DeterministicForm(data, wasm.read(data), tuple(self.places), choices, violation, self.functions, tuple(sites))
+
+    def _bodies(self) -> Iterator[tuple[int, bytes]]:
+        """Each body's file offset and bytes."""
+        code = self.module.section(ids.CODE)
+        for offset, size in self.module.bodies:
+            assert code is not None, "it has the bodies"  # noqa: S101
+            yield offset, bytes(code.payload[offset - code.offset : offset - code.offset + size])
+
+    def _body(self, index: int, offset: int, body: bytes) -> tuple[bytes, tuple[_Site, ...]]:
+        """A body's new bytes, and where its open instructions are; the first entry is the declaration of locals."""
+        declared = read_locals(body, offset)
+        open_ = [each for each in instructions(body, offset, start=declared.end) if each.name in OPEN]
+        if not open_:
+            return body, (_Site(0, -1, declared.end, offset, offset + declared.end),)
+        function = self.module.n_imported("func") + index
+        scratch = _Scratch(len(self.module.function_type(function).params) + sum(count for count, _ in declared.groups))
+        parts, begins, done = [], [], declared.end
+        for each in open_:
+            code = self._checked(function, each, scratch)
+            parts += [body[done : each.offset - offset], code]
+            begins.append((len(parts) - 1, each))
+            done = each.end - offset
+        head = encode_locals([*declared.groups, *((1, type_) for _, type_ in scratch.locals)])
+        parts.append(body[done:])
+        return b"".join([head, *parts]), tuple(_sites(len(head), parts, begins, offset + declared.end))
+
+    def _checked(self, function: int, instruction: Instruction, scratch: _Scratch) -> bytes:
+        """The code that an open instruction becomes."""
+        op = OPEN[instruction.name]
+        self.places.append(OpenPlace(function, instruction.offset, instruction.end, instruction.name))
+        operands = tuple(scratch.local(at, type_) for at, type_ in enumerate(op.operands))
+        fragment = assemble(checked(instruction.name, operands, scratch.local(_RESULT, op.result)))
+        self._need(fragment.symbols)
+        return link_expression(fragment, {**self.symbols, "place": len(self.places)})
+
+    def _need(self, symbols: frozenset[str]) -> None:
+        """Add the functions that code calls, and those that they call."""
+        for name in sorted(symbols & HELPERS.keys()):
+            if name not in self.helpers:
+                self.helpers[name] = self.functions + len(self.helpers)
+                self.symbols[name] = self.helpers[name]
+                self._need(_fragment(HELPERS[name]).symbols)
+
+    def _function(self, helper: Helper) -> bytes:
+        return link(_fragment(helper), self.symbols)
+
+    def _free_counters(self) -> tuple[int, int]:
+        """Two ids that no export of the artifact has."""
+        taken = {each.name for each in self.module.exports}
+        free = (each for each in range((1 << 32) - 1, 0, -1) if f"{witness.COUNTER}{each}" not in taken)
+        return next(free), next(free)
+
+    def _export(self, counter: int, symbol: str) -> bytes:
+        name = f"{witness.COUNTER}{counter}".encode()
+        globalidx = self.symbols[symbol]
+        assert isinstance(globalidx, int), "it is an index"  # noqa: S101
+        return u(len(name)) + name + bytes([_GLOBAL]) + u(globalidx)
+
+
+_RESULT: Final = 3
+"""The role of a result's local; an operand's is its position."""
+
+
+class _Scratch:
+    """Locals added to a function, shared by its open instructions: one for each operand's position and type."""
+
+    def __init__(self, first: int) -> None:
+        self._first = first
+        self.locals: list[tuple[int, str]] = []
+
+    def local(self, role: int, type_: str) -> int:
+        if (role, type_) not in self.locals:
+            self.locals.append((role, type_))
+        return self._first + self.locals.index((role, type_))
+
+
+def _code(bodies: list[bytes]) -> Section:
+    return ids.section(ids.CODE, b"".join([u(len(bodies)), *(u(len(each)) + each for each in bodies)]))
+
+
+def _sites(head: int, parts: list[bytes], begins: list[tuple[int, Instruction]], artifact: int) -> Iterator[_Site]:
+    yield _Site(0, -1, head, artifact, artifact)
+    at, next_ = head, 0
+    for index, each in begins:
+        at += sum(map(len, parts[next_:index]))
+        end = at + len(parts[index])
+        last = max(found.offset for found in instructions(parts[index]))
+        yield _Site(at, at + last, end, each.offset, each.end)
+        at, next_ = end, index + 1
+
+
+def _type(helper: Helper) -> FuncType:
+    return FuncType(tuple(type_ for _, type_ in helper.params), (helper.result,) if helper.result else ())
+
+
+def _fragment(helper: Helper) -> Fragment:
+    return assemble(helper.text, params=tuple(name for name, _ in helper.params), locals=helper.locals)

@@ -1,0 +1,156 @@
+"""The code that checks the result of an instruction whose NaN the specification leaves open, and makes it one value.
+
+Core specification 3.0, 4.3.3 (NaN propagation): a NaN result is allowed if it is quiet, and canonical where no operand is a
+non-canonical NaN. An allowed one is counted and becomes the positive canonical NaN; any other result stays as it is, and the first
+one is recorded by its place. Open are the arithmetic instructions in ``OPEN``. Not open are ``neg``, ``abs``, ``copysign``,
+``pmin`` and ``pmax``, whose bits are fixed.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+_UNARY: Final = ("sqrt", "ceil", "floor", "trunc", "nearest")
+_BINARY: Final = ("add", "sub", "mul", "div", "min", "max")
+
+
+class Open(msgspec.Struct, frozen=True):
+    """An open instruction: its operands' and its result's type; for vectors the shape of the result and the function that checks
+    all lanes.
+    """
+
+    operands: tuple[str, ...]
+    result: str
+    shape: str = ""
+    check: str = ""
+
+
+OPEN: Final[dict[str, Open]] = {
+    **{f"{type_}.{name}": Open((type_,), type_) for type_ in ("f32", "f64") for name in _UNARY},
+    **{f"{type_}.{name}": Open((type_, type_), type_) for type_ in ("f32", "f64") for name in _BINARY},
+    "f64.promote_f32": Open(("f32",), "f64"),
+    "f32.demote_f64": Open(("f64",), "f32"),
+    **{f"{each}.{name}": Open(("v128",), "v128", each, f"check_{each}") for each in ("f32x4", "f64x2") for name in _UNARY},
+    **{f"{each}.{name}": Open(("v128", "v128"), "v128", each, f"check_{each}") for each in ("f32x4", "f64x2") for name in _BINARY},
+    "f64x2.promote_low_f32x4": Open(("v128",), "v128", "f64x2", "check_promote"),
+    "f32x4.demote_f64x2_zero": Open(("v128",), "v128", "f32x4", "check_demote"),
+}
+
+_MAXIMUM: Final = {"32": 0x7FFF_FFFF, "64": (1 << 63) - 1}
+_INFINITY: Final = {"32": 0x7F80_0000, "64": 0x7FF0 << 48}
+_CANONICAL: Final = {"32": 0x7FC0_0000, "64": 0x7FF8 << 48}
+
+
+class Helper(msgspec.Struct, frozen=True):
+    """A function of the form's own: parameters and locals with their types, result, text."""
+
+    params: tuple[tuple[str, str], ...]
+    result: str
+    text: str
+    locals: tuple[tuple[str, str], ...] = ()
+
+
+def _odd(bits: str) -> Helper:
+    """Whether a value is a non-canonical NaN, by its bits."""
+    type_ = f"i{bits}"
+    text = f"""
+      local.get $x {type_}.const {_MAXIMUM[bits]} {type_}.and local.set $x
+      local.get $x {type_}.const {_INFINITY[bits]} {type_}.gt_u
+      local.get $x {type_}.const {_CANONICAL[bits]} {type_}.ne
+      i32.and
+    """
+    return Helper((("x", type_),), "i32", text)
+
+
+def _settle(bits: str) -> Helper:
+    """The bits to go on with; ``odd`` is whether an operand is a non-canonical NaN."""
+    type_ = f"i{bits}"
+    text = f"""
+      local.get $r {type_}.const {_MAXIMUM[bits]} {type_}.and local.set $m
+      local.get $m {type_}.const {_INFINITY[bits]} {type_}.le_u
+      if
+        local.get $r return
+      end
+      local.get $m {type_}.const {_CANONICAL[bits]} {type_}.eq
+      local.get $m {type_}.const {_CANONICAL[bits]} {type_}.gt_u local.get $odd i32.and
+      i32.or
+      if
+        global.get $choices i64.const 1 i64.add global.set $choices
+        {type_}.const {_CANONICAL[bits]} return
+      end
+      local.get $place call $violated
+      local.get $r
+    """
+    return Helper((("r", type_), ("odd", "i32"), ("place", "i32")), type_, text, (("m", type_),))
+
+
+_VIOLATED: Final = Helper(
+    (("place", "i32"),),
+    "",
+    """
+      global.get $violation i64.eqz
+      if
+        local.get $place i64.extend_i32_u global.set $violation
+      end
+    """,
+)
+
+
+def _lanes(result: str, operands: str, count: int) -> Helper:
+    """The vector to go on with: ``count`` lanes of the result, each made of the same lanes of ``a`` and ``b``."""
+    bits = {"i32x4": "32", "i64x2": "64"}
+    text = "".join(
+        f"""
+          local.get $r
+            local.get $r {result}.extract_lane {lane}
+            local.get $a {operands}.extract_lane {lane} call $odd{bits[operands]}
+            local.get $b {operands}.extract_lane {lane} call $odd{bits[operands]} i32.or
+            local.get $place call $settle{bits[result]}
+          {result}.replace_lane {lane} local.set $r
+        """
+        for lane in range(count)
+    )
+    params = (("r", "v128"), ("a", "v128"), ("b", "v128"), ("place", "i32"))
+    return Helper(params, "v128", text + "local.get $r")
+
+
+HELPERS: Final[dict[str, Helper]] = {
+    "violated": _VIOLATED,
+    "odd32": _odd("32"),
+    "odd64": _odd("64"),
+    "settle32": _settle("32"),
+    "settle64": _settle("64"),
+    "check_f32x4": _lanes("i32x4", "i32x4", 4),
+    "check_f64x2": _lanes("i64x2", "i64x2", 2),
+    "check_promote": _lanes("i64x2", "i32x4", 2),
+    "check_demote": _lanes("i32x4", "i64x2", 2),
+}
+
+
+def checked(name: str, operands: tuple[int, ...], result: int) -> str:
+    """The text that replaces an open instruction: its operands come on the stack, and its checked result is left there.
+
+    ``operands`` and ``result`` are locals of its types. The common result, a number, costs one comparison with itself.
+    """
+    op = OPEN[name]
+    kept = " ".join(f"local.set {each}" for each in reversed(operands))
+    given = " ".join(f"local.get {each}" for each in operands)
+    if op.shape:
+        is_nan = f"local.get {result} local.get {result} {op.shape}.ne v128.any_true"
+        settled = f"local.get {result} local.get {operands[0]} local.get {operands[-1]} i32.const $place call ${op.check}"
+    else:
+        is_nan = f"local.get {result} local.get {result} {op.result}.ne"
+        settled = _settled(op, operands, result)
+    return f"{kept} {given} {name} local.set {result} {is_nan} if {settled} local.set {result} end local.get {result}"
+
+
+def _settled(op: Open, operands: tuple[int, ...], result: int) -> str:
+    """The scalar NaN to go on with."""
+    wide, narrow = op.result[1:], op.operands[0][1:]
+    odd = [f"local.get {each} i{narrow}.reinterpret_f{narrow} call $odd{narrow}" for each in operands]
+    either = " ".join([*odd, *["i32.or"] * (len(odd) - 1)])
+    return (
+        f"local.get {result} i{wide}.reinterpret_f{wide} {either} i32.const $place call $settle{wide} f{wide}.reinterpret_i{wide}"
+    )
