@@ -39,6 +39,13 @@ _HISTORY: Final = 100_000
 _RESULTS: Final = 4
 """What stands beside an instruction is logged before its first result; so many results may come before the one that differs."""
 _WIDE: Final = 1 << 16
+_AFTERWARDS: Final = {
+    "stored": "has {} there afterwards",
+    "set": "has {} there afterwards",
+    "size": "has the size {} afterwards",
+    "range": "has contents with digest {} afterwards",
+}
+"""What an engine has behind a write, by the role of the event that reads it back."""
 _REFERENCES: Final = {0: "null", 1: "a reference", 2: "an i31", 3: "a structure", 4: "an array"}
 
 
@@ -102,12 +109,10 @@ class Explainer:
         if same and one is not None and one.position >= 0:
             function, position = one.function, one.position
             texts = self._value(first.oracle, one), self._value(first.subject, one)
-            if one.role in ("stored", "set"):
-                texts = f"has {texts[0]} there afterwards", f"has {texts[1]}"
-            elif one.role == "range":
-                texts = f"has a range with digest {texts[0]} afterwards", f"has {texts[1]}"
+            if one.role in _AFTERWARDS:
+                texts = _AFTERWARDS[one.role].format(texts[0]), f"has {texts[1]}"
         else:
-            function, position = self._acted(first)
+            function, position = self.acted(first)
             here = function, position
             texts = self._seen(first.oracle, first.oracle_outcome, here), self._seen(first.subject, first.subject_outcome, here)
             if first.oracle is None and first.subject is None:
@@ -118,13 +123,13 @@ class Explainer:
         if not same and self._left(function, position, first.event):
             return self.function(first, " behind its last instruction: in its return, or in the capsule's own code")
         lane = "other lane " if one is not None and one.half else ""
-        return self._at(first, function, position, *texts, f"the two {lane}results differ" if same else "control goes on otherwise")
+        return self.at(first, function, position, *texts, f"the two {lane}results differ" if same else "control goes on otherwise")
 
-    def _at(self, first: First, function: int, position: int, oracle: str, subject: str, why: str) -> Localised:
+    def at(self, first: First, function: int, position: int, oracle: str, subject: str, why: str) -> Localised:
         """The answer that names an instruction."""
         typed = self.made.bodies_of[function].code[position]
         offset = typed.instruction.offset - self.module.bodies[function - self.module.n_imported("func")][0]
-        operands, locals_, execution = self._surroundings(function, position, first.event)
+        operands, locals_, execution = self.surroundings(function, position, first.event)
         return self.answer(
             "instruction",
             row=self._row(first.event),
@@ -152,7 +157,7 @@ class Explainer:
         if one is None or one.role != "result" or first.subject is None or self._site(first.subject) != one:
             return None
         body = self.made.bodies_of[one.function]
-        operands, _, _ = self._surroundings(one.function, one.position, first.event)
+        operands, _, _ = self.surroundings(one.function, one.position, first.event)
         return read_by(body.code[one.position], [bits for bits, _ in operands.values()], one.half)
 
     def watched(self, found: First, plain: Record) -> tuple[str, str]:
@@ -174,9 +179,9 @@ class Explainer:
         record = plain[-1]
         first = First(found.event, record, record, plain[:-1], found.oracle_outcome, found.subject_outcome)
         one = self._site(record)
-        function, position = (one.function, one.position) if one is not None and may_write(one.name) else self._acted(first)
+        function, position = (one.function, one.position) if one is not None and may_write(one.name) else self.acted(first)
         has = self.watched(found, record)
-        return self._at(
+        return self.at(
             first, function, position, f"has {has[0]} at {watch.address:#x} of memory {watch.memory} afterwards", f"has {has[1]}",
             "bytes that it should not have written, or should have, differ from here on",
         )  # fmt: skip
@@ -186,7 +191,7 @@ class Explainer:
     def _site(self, record: Record | None) -> Site | None:
         return self.made.site(record.site) if record is not None else None
 
-    def _acted(self, first: First) -> tuple[int, int]:
+    def acted(self, first: First) -> tuple[int, int]:
         """The function and position of what acts behind the last common event; where a function ended silently, in its caller."""
         last = self._site(first.before[-1]) if first.before else None
         if last is None:
@@ -219,12 +224,9 @@ class Explainer:
 
     def _frames(self, event: int) -> Frames:
         """The activations before an event as far as the oracle's last events show them: a function, and where its caller stood."""
-        first, last, flags = self.rows
-        since = max(0, event - _HISTORY)
-        log = self.oracle.logged(LogParameters(first, last, flags, start=since, halt=event, limit=_HISTORY)).log
         frames: Frames = []
         before: Site | None = None
-        for record in log.records(since) if log is not None else ():
+        for record in self.history(event):
             site = self._site(record)
             if site is None:
                 continue
@@ -238,6 +240,13 @@ class Explainer:
                 frames.pop()
             before = site
         return frames
+
+    def history(self, event: int) -> tuple[Record, ...]:
+        """The oracle's last records before an event."""
+        first, last, flags = self.rows
+        since = max(0, event - _HISTORY)
+        log = self.oracle.logged(LogParameters(first, last, flags, start=since, halt=event, limit=_HISTORY)).log
+        return log.records(since) if log is not None else ()
 
     def _enter(self, frames: Frames, function: int, before: Site | None) -> None:
         """Put a new activation on the frames, where the call came from the program; else it is the driver's, and the first."""
@@ -337,16 +346,16 @@ class Explainer:
             offset = (
                 site.offset - self.module.bodies[site.function - self.module.n_imported("func")][0] if site.position >= 0 else 0
             )
-            value = "" if site.role == "entry" else _shown(each.value, site.type)
+            value = "" if site.role in ("entry", "dropped") else _shown(each.value, site.type)
             name = (
                 f"argument {site.number}"
                 if site.role == "argument"
-                else site.name + " (digest of the range)" * (site.role == "range")
+                else site.name + " (digest of the contents)" * (site.role == "range")
             )
             found.append(Moment(each.event, self.name(site.function), offset, name, value))
         return tuple(found)
 
-    def _surroundings(self, function: int, position: int, event: int) -> tuple[Numbered, Numbered, int]:
+    def surroundings(self, function: int, position: int, event: int) -> tuple[Numbered, Numbered, int]:
         """The instruction's operands and its function's locals, from the oracle: before the difference they are the subject's too; and
         how often it had begun by then.
         """

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from diffcheck.wasm.code import Instruction
     from diffcheck.wasm.typing import Body
 
-_SILENT: Final = frozenset({"nop", "drop", "block", "loop", "try_table", "data.drop", "elem.drop"})
+_SILENT: Final = frozenset({"nop", "drop", "block", "loop", "try_table"})
 
 _DIVISIONS: Final = ("div_s", "div_u", "rem_s", "rem_u")
 _CAPABLE: Final[dict[str, Callable[[str], bool]]] = {

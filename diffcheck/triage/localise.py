@@ -13,7 +13,7 @@ import msgspec
 from diffcheck.capsule import layout as lo
 from diffcheck.capsule.build import build
 from diffcheck.errors import RunFailedError
-from diffcheck.observation import sentence
+from diffcheck.observation import Trapped, sentence
 from diffcheck.rows import choose
 from diffcheck.runner.plan import world
 from diffcheck.runner.side import Side
@@ -25,6 +25,7 @@ from diffcheck.triage.legal import allowed
 from diffcheck.triage.log import VARIANTS, LogParameters, WrongDigest
 from diffcheck.triage.result import Localised
 from diffcheck.triage.search import BEFORE, Search, Spent
+from diffcheck.triage.segments_dropped import dropped_segment
 from diffcheck.triage.sides import LogSide
 from diffcheck.triage.written import at_place, loaded
 from diffcheck.wasm.names import function_names
@@ -81,6 +82,7 @@ class Localiser:
         self.max_runs = MAX_RUNS
         self.runs = self.events = 0
         self.confirmed = False
+        self.reads_back = True
         self.wrong: set[Variant] = set()
         self.located: Rows | None = None
         self.notes: list[str] = []
@@ -224,6 +226,11 @@ class Localiser:
         """The answer for a difference, confirmed; where a load only reads what was written wrong before, what wrote it."""
         explainer = self._explainer(search, rows, search.made.variant, levels, default=search.default)
         answer = explainer.instruction(first)
+        segment = dropped_segment(explainer, first)
+        if segment:
+            self.notes.append(f"it shows first at {answer}")
+            self._confirm(search, first, levels)
+            return self._row(rows, segment) if isinstance(segment, str) else segment
         watch = explainer.read_at(first)
         earlier = self._since(rows, search, watch, levels, first) if watch is not None else None
         if earlier is not None and search.default == "none":
@@ -310,6 +317,9 @@ class Localiser:
 
     def _gone(self, rows: Rows, search: Search) -> Localised:
         """No event differs: the state did so before the first one, or at the end only, or the difference is gone."""
+        if self.reads_back and isinstance(search.measured.outcome, Trapped):
+            self.reads_back = False  # where a write that should trap does not, what reads it back may trap instead
+            return self._variant(rows, search.made.variant)
         if self._differs_at_instantiation(rows):
             return self._row(rows, _INSTANTIATED)
         if (
@@ -363,12 +373,19 @@ class Localiser:
         return self.plan.capsule
 
     def instrumented(
-        self, variant: Variant, default: Level, levels: Mapping[int, Level], watch: Watch | None = None
+        self,
+        variant: Variant,
+        default: Level,
+        levels: Mapping[int, Level],
+        watch: Watch | None = None,
+        detail: Detail | None = None,
     ) -> Instrumented:
         """The artifact instrumented, without the functions to skip."""
+        skipped: dict[int, Level] = dict.fromkeys(self.skip, "none")
         return Instrumented(
-            self.module, self.plan.artifact, default=default, levels=levels, skip=self.skip, variant=variant, watch=watch
-        )
+            self.module, self.plan.artifact, default=default, levels={**levels, **skipped}, variant=variant,
+            watch=watch, detail=detail, reads_back=self.reads_back,
+        )  # fmt: skip
 
     def side(self, made: Instrumented, backend: Backend) -> LogSide:
         """A backend with the capsule of an instrumented artifact."""
@@ -389,10 +406,7 @@ class Localiser:
         made, oracle = search.made, search.oracle
 
         def detail(function: int, position: int) -> tuple[Instrumented, LogSide]:
-            extended = Instrumented(
-                self.module, self.plan.artifact, default=default, levels=levels, skip=self.skip, variant=variant,
-                detail=Detail(function, position),
-            )  # fmt: skip
+            extended = self.instrumented(variant, default, levels, detail=Detail(function, position))
             return extended, self.side(extended, self.oracle)
 
         return Explainer(self.plan, made, (rows.first, rows.last, rows.flags), detail, self._answer, oracle)

@@ -12,7 +12,7 @@ word      what
 3         raw mode: 119 records of an event each: u32 site, u32 event number (modulo 2^32), u64 value
 ========  =====================================================================================================
 
-Its parameters stand behind those of a pass and in the place of the view's: u32 at 12 whether quiet NaNs are all alike, u32 at 16 how
+Its parameters stand behind those of a pass and in the place of the view's: u32 at 16 how
 much was written (a variable), u64 at 24 the start event, u64 at 32 the step (0: raw mode), u64 at 40 the number of events behind
 which the program is ended, u32 at 48 where raw records go (0: a part of the heap, for an engine whose whole stream is carried), u32 at 52 how
 many of them are kept, ``Take`` at 56. Raw mode leaves the last word free: there stands how often the instruction with details was reached.
@@ -38,7 +38,7 @@ Variant = Literal["rotate", "add"]
 VARIANTS: Final[tuple[Variant, ...]] = ("rotate", "add")
 """Two digests over different instructions, see ``words``."""
 
-MODE_AT, OUT_AT, START_AT, STEP_AT, HALT_AT, BASE_AT, LIMIT_AT, PAD_AT, BLOCK_AT, AHEAD_AT = 12, 16, 24, 32, 40, 48, 52, 56, 60, 62
+OUT_AT, START_AT, STEP_AT, HALT_AT, BASE_AT, LIMIT_AT, PAD_AT, BLOCK_AT, AHEAD_AT = 16, 24, 32, 40, 48, 52, 56, 60, 62
 COUNT_AT: Final = lo.VIEW_ADDRESS
 LANE_AT: Final = COUNT_AT + 8
 KNOWN_AT: Final = COUNT_AT + 16
@@ -52,8 +52,6 @@ MAX_TRACE: Final = 2_000_000
 
 _EXTRA: Final = struct.Struct("<QIIIHH")
 _MASK: Final = (1 << 64) - 1
-QUIET: Final = {"f32": 0x0040_0000, "f64": 1 << 51}
-"""The bit that tells a quiet NaN."""
 _WORDS: Final[dict[Variant, dict[str, str]]] = {
     "rotate": {
         "step": f"""
@@ -67,18 +65,13 @@ _WORDS: Final[dict[Variant, dict[str, str]]] = {
         "reached": "i64.ge_s",
         "wide": "i64.extend_i32_u",
         "times256": "i64.const 256 i64.mul",
-        "times3": "i64.const 3 i64.mul",
         "join": "i64.xor",
         "none": "i64.eqz",
         "some": "i32.const 0 i32.ne",
         "below": "i32.lt_u",
         "within": "i32.le_u",
-        "f32.bits": "i32.reinterpret_f32 local.set $b",
-        "f64.bits": "i64.reinterpret_f64 local.set $b",
-        "f32.quiet": f"local.get $b i32.const {QUIET['f32']} i32.or local.get $b i32.eq",
-        "f64.quiet": f"local.get $b i64.const {QUIET['f64']} i64.or local.get $b i64.eq",
-        "f32.nan": "local.get $v local.get $v f32.ne",
-        "f64.nan": "local.get $v local.get $v f64.ne",
+        "f32.bits": "i32.reinterpret_f32",
+        "f64.bits": "i64.reinterpret_f64",
         "low": "i64x2.extract_lane 0",
         "high": "i64x2.extract_lane 1",
     },
@@ -96,18 +89,13 @@ _WORDS: Final[dict[Variant, dict[str, str]]] = {
         "reached": "i64.lt_s i32.eqz",
         "wide": "i64.extend_i32_s i64.const 0xffffffff i64.and",
         "times256": "i64.const 8 i64.shl",
-        "times3": "local.tee $w local.get $w i64.const 1 i64.shl i64.add",
         "join": "i64.add",
         "none": "i64.const 1 i64.lt_u",
         "some": "i32.const 0 i32.gt_u",
         "below": "i32.ge_u i32.eqz",
         "within": "i32.gt_u i32.eqz",
-        "f32.bits": "local.set $f i32.const $SCRATCH local.get $f f32.store $rec i32.const $SCRATCH i32.load $rec local.set $b",
-        "f64.bits": "local.set $f i32.const $SCRATCH local.get $f f64.store $rec i32.const $SCRATCH i64.load $rec local.set $b",
-        "f32.quiet": "local.get $b i32.const 9 i32.shl i32.const 0 i32.lt_s",
-        "f64.quiet": "local.get $b i64.const 12 i64.shl i64.const 0 i64.lt_s",
-        "f32.nan": "local.get $b i32.const 1 i32.shl i32.const 0xff000000 i32.gt_u",
-        "f64.nan": "local.get $b i64.const 1 i64.shl i64.const 0xffe0000000000000 i64.gt_u",
+        "f32.bits": "local.set $f i32.const $SCRATCH local.get $f f32.store $rec i32.const $SCRATCH i32.load $rec",
+        "f64.bits": "local.set $f i32.const $SCRATCH local.get $f f64.store $rec i32.const $SCRATCH i64.load $rec",
         "low": "local.set $b i32.const $SCRATCH local.get $b v128.store $rec i32.const $SCRATCH i64.load $rec",
         "high": "local.set $b i32.const $SCRATCH local.get $b v128.store $rec i32.const $SCRATCH i64.load $rec offset=8",
     },
@@ -135,7 +123,6 @@ class Take(msgspec.Struct, frozen=True):
 class LogParameters(lo.Parameters, frozen=True):
     """The parameters of a run that logs: rows and flags as usual, then the log's."""
 
-    quiet_alike: bool = True
     start: int = 0
     step: int = 0
     halt: int = NEVER
@@ -144,7 +131,7 @@ class LogParameters(lo.Parameters, frozen=True):
 
     def encode(self) -> bytes:
         """The 64 bytes that stand at ``PARAMETERS_ADDRESS``."""
-        head = lo.PARAMETERS.pack(self.first, self.last, self.flags, self.quiet_alike, 0, 0, self.start, self.step)
+        head = lo.PARAMETERS.pack(self.first, self.last, self.flags, 0, 0, 0, self.start, self.step)
         take = self.take
         base = TABLE_AT if self.limit <= RAWS else 0
         return head + _EXTRA.pack(self.halt, base, self.limit, take.pad, take.block, take.ahead)
@@ -208,8 +195,7 @@ def words(variant: Variant) -> dict[str, str]:
 
     ``step`` mixes ``$value`` and ``$site`` into the lane on the stack; ``plus64`` and ``plus32`` add, the likes of
     ``times8`` multiply, ``reached``, ``none``, ``some``, ``below`` and ``within`` compare (so that every ``if`` takes 0 or 1), ``wide``
-    makes an unsigned i64 of an i32; ``join`` puts two words together. ``f32.bits`` takes a float and sets ``$b``, ``f32.nan`` asks
-    whether ``$v`` is a NaN, ``f32.quiet`` whether ``$b`` is a quiet one, ``low`` and ``high`` take a vector.
+    makes an unsigned i64 of an i32; ``join`` puts two words together. ``f32.bits`` gives a float's bits, ``low`` and ``high`` a vector's halves.
     """
     own = _WORDS[variant]
     return {**own, "step": own["step"].format(wide=own["wide"])}

@@ -24,39 +24,15 @@ if TYPE_CHECKING:
     from diffcheck.triage.noting import Watch
     from diffcheck.wasm.module import Module
 
-_CANONICAL: Final = {"f32": 0x7FC0_0000, "f64": 0x7FF8 << 48}
 _REGION_BYTES: Final = 65_024
-_REGION_ELEMENTS: Final = 1024
+_ELEMENTS: Final = 1024
 
 _I32 = "local.get $site local.get $v {wide} call $note local.get $v"
 _I64 = "local.get $site local.get $v call $note local.get $v"
-_FLOAT = """
-  local.get $v {bits}
-  {nan}
-  if
-    i32.const 0 i32.load $rec offset={mode}
-    if
-      {quiet}
-      if {word}.const {canonical} local.set $b end
-    end
-  end
-  local.get $site local.get $b {extend} call $note
-  local.get $v
-"""
-_LANES = """
-  local.get $v local.set $b
-  i32.const 0 i32.load $rec offset={mode}
-  if
-    v128.const {splat_canonical}
-    local.get $v
-    local.get $v local.get $v {shape}.ne
-    local.get $v v128.const {splat_quiet} v128.and v128.const i64x2 0 0 {word}.ne v128.and
-    v128.bitselect local.set $b
-  end
-"""
+_FLOAT = "local.get $site local.get $v {bits} {extend} call $note local.get $v"
 _V128 = """
-  local.get $site local.get $b {low} call $note
-  local.get $site i32.const 1 {plus32} local.get $b {high} call $note
+  local.get $site local.get $v {low} call $note
+  local.get $site i32.const 1 {plus32} local.get $v {high} call $note
   local.get $v
 """
 
@@ -65,8 +41,10 @@ NUMBERS: Final[tuple[ValType, ...]] = ("i32", "i64", "f32", "f64")
 
 
 class Key(msgspec.Struct, frozen=True):
-    """What a helper function is for. ``kind``: ``probe`` a value of ``type`` (``shape``: the lanes that may be NaNs), ``memory`` so many
-    bytes at an address of memory ``index``, ``region`` a range of it, ``table`` a range of table ``index``. ``aside`` makes it no event.
+    """What a helper function is for. ``kind``: ``probe`` a value of ``type``, ``memory`` so many bytes at an address of memory ``index``,
+    ``region`` a range of it, ``table`` a range of table ``index``, ``size`` how large one is (``shape``: region or table), ``grown`` what
+    was added to it,
+    ``object`` elements of an array or fields of a structure of ``type``, ``contents`` those of a new one. ``aside`` makes it no event.
     """
 
     kind: str
@@ -98,12 +76,12 @@ class Helpers:
         if key not in self._keys:
             self._keys[key] = self.first + self._own + len(self._keys)
             if key.kind == "memory" and key.width == VECTOR_BYTES:
-                self.index(Key("probe", "v128", key.shape))
+                self.index(Key("probe", "v128"))
+            if key.kind == "grown":
+                self.index(Key(key.shape, index=key.index))
+            if key.kind == "contents":
+                self.index(_object_of(key))
         return self._keys[key]
-
-    def has(self, key: Key) -> bool:
-        """Whether a helper is there already."""
-        return key in self._keys
 
     @property
     def visit(self) -> int:
@@ -121,7 +99,7 @@ class Helpers:
         names |= {name: self.first + OWN + at for at, (name, _, _) in enumerate(self._apart)}
         watch, seen = self.watch, ""
         note_names = names
-        note_locals: tuple[tuple[str, str], ...] = noting.NOTE_LOCALS
+        note_locals: Locals = noting.NOTE_LOCALS
         if watch is not None:
             seen = noting.watched(watch, self.module, self.variant)
             note_names, note_locals = {**names, "m": watch.memory}, (*noting.NOTE_LOCALS, ("at", self._address(watch.memory)))
@@ -143,58 +121,52 @@ class Helpers:
             made.append(self._helper(key, types, {**names, "note": self.first + ASIDE if key.aside else self.note}))
         return made
 
-    def _linked(
-        self, text: str, names: Mapping[str, int], params: tuple[str, ...] = (), locals_: tuple[tuple[str, str], ...] = ()
-    ) -> bytes:
-        return link(assemble(log.in_words_of(self.variant, text), params=params, locals=locals_), names)
+    def _linked(self, text: str, names: Mapping[str, int], params: tuple[str, ...] = (), locals_: Locals = ()) -> bytes:
+        declared = tuple((name, _text(type_)) for name, type_ in locals_)
+        return link(assemble(log.in_words_of(self.variant, text), params=params, locals=declared), names)
 
     # The helpers.
 
     def _helper(self, key: Key, types: Types, names: Mapping[str, int]) -> tuple[int, bytes]:
-        if key.kind == "probe":
-            text, locals_ = self._probe(key)
-            typeidx = types.function((key.type, "i32"), (key.type,))
-            return typeidx, self._linked(text, names, ("v", "site"), locals_)
-        address: Literal["i32", "i64"] = "i64" if self._is64(key) else "i32"
-        if key.kind == "memory":
-            typeidx = types.function((address, address, "i32"), ())
-            plus = log.words(self.variant)["plus64" if address == "i64" else "plus32"]
-            text = f"local.get $at local.get $offset {plus} local.set $at {self._memory(key)}"
-            return typeidx, self._linked(text, {**names, "m": key.index}, ("at", "offset", "site"))
-        typeidx = types.function((address, "i64", "i32"), ())
-        text = self._region(address) if key.kind == "region" else self._table(address)
-        locals_ = (("w", "i64"),)
-        return typeidx, self._linked(text, {**names, "m": key.index}, ("at", "n", "site"), locals_)
+        make = {
+            "probe": self._probe,
+            "memory": self._memory,
+            "region": self._region,
+            "table": self._table,
+            "size": self._size,
+            "grown": self._grown,
+            "object": self._object,
+            "contents": self._contents,
+        }[key.kind]
+        text, params, results, locals_ = make(key)
+        linked = {**names, "m": key.index}
+        if isinstance(key.type, RefType) and isinstance(key.type.heap, int):
+            linked["T"] = key.type.heap
+        param_types = tuple(type_ for _, type_ in params)
+        return types.function(param_types, results), self._linked(text, linked, tuple(name for name, _ in params), locals_)
 
     def _address(self, memory: int) -> Literal["i32", "i64"]:
         return "i64" if self.module.all_memories[memory].limits.is64 else "i32"
 
-    def _is64(self, key: Key) -> bool:
-        space = self.module.all_tables if key.kind == "table" else self.module.all_memories
-        return space[key.index].limits.is64
+    def _index_type(self, kind: str, index: int) -> Literal["i32", "i64"]:
+        space = self.module.all_tables if kind == "table" else self.module.all_memories
+        return "i64" if space[index].limits.is64 else "i32"
 
-    def _probe(self, key: Key) -> tuple[str, tuple[tuple[str, str], ...]]:
+    def _probe(self, key: Key) -> _Helper:
         own = log.words(self.variant)
+        params = (("v", key.type), ("site", "i32"))
         if isinstance(key.type, RefType):
-            return self._reference(key.type), (("w", "i64"),)
-        if key.type == "v128":
-            return _vector(key.shape) + _V128.format(**own), (("b", "v128"),)
-        if key.type in log.QUIET:
-            word = "i32" if key.type == "f32" else "i64"
-            text = _FLOAT.format(
-                bits=own[f"{key.type}.bits"],
-                nan=own[f"{key.type}.nan"],
-                word=word,
-                mode=log.MODE_AT,
-                quiet=own[f"{key.type}.quiet"],
-                canonical=_CANONICAL[key.type],
-                extend=own["wide"] if word == "i32" else "",
-            )
-            return text, (("b", word), ("f", key.type))
-        return _I32.format(**own) if key.type == "i32" else _I64, ()
+            return f"{self._reference(key.type)} local.get $site local.get $w call $note local.get $v", params, (key.type,), _W
+        locals_: Locals = (("b", "v128"),) if key.type == "v128" else (("f", key.type),)
+        text = {"i32": _I32, "i64": _I64, "v128": _V128}.get(key.type)
+        if text is None:
+            text = _FLOAT.replace("{bits}", own[f"{key.type}.bits"]).replace("{extend}", "{wide}" if key.type == "f32" else "")
+        return text.format(**own), params, (key.type,), locals_
 
     def _reference(self, type_: RefType) -> str:
-        """0 for null, 1 for what shows nothing, 2 and the number for an i31, 3 for a structure, 4 and the length for an array."""
+        """Sets ``$w`` to 0 for null in ``$v``, 1 for what shows nothing, 2 and the number for an i31, 3 for a structure, 4 and the length
+        for an array.
+        """
         family = self._family(type_.heap)
         own = log.words(self.variant)
         tagged = f"{{{{}}}} {own['times256']} i64.const {{}} {own['plus64']} local.set $w"
@@ -214,10 +186,9 @@ class Helpers:
             "array": f"local.get $v {length}",
         }.get(family, "")
         return f"""
+          i64.const 0 local.set $w
           local.get $v ref.is_null
           if else i64.const 1 local.set $w {word} end
-          local.get $site local.get $w call $note
-          local.get $v
         """
 
     def _family(self, heap: str | int) -> str:
@@ -226,29 +197,29 @@ class Helpers:
             return "struct" if isinstance(composite, StructType) else "array" if isinstance(composite, ArrayType) else "func"
         return "any" if heap in ("any", "eq") else heap
 
-    def _memory(self, key: Key) -> str:
+    def _memory(self, key: Key) -> _Helper:
         """What was stored, read back by a copy to the recorder memory, so that a fault in loads does not look like one in stores; or by
         loads of other widths, so that one in copies does not either.
         """
-        here = copied(self.variant, key.width)
-        if key.shape in ("f32", "f64"):
-            probe = self.index(Key("probe", key.shape))
-            return f"{here} i32.const $SCRATCH {key.shape}.load $rec local.get $site call {probe} drop"
+        address = self._index_type("region", key.index)
+        plus = log.words(self.variant)["plus64" if address == "i64" else "plus32"]
+        here = f"local.get $at local.get $offset {plus} local.set $at {copied(self.variant, key.width)}"
+        noted = "local.get $site i32.const $SCRATCH i64.load $rec call $note"
         if key.width == VECTOR_BYTES:
-            probe = self.index(Key("probe", "v128", key.shape))
-            return f"{here} i32.const $SCRATCH v128.load $rec local.get $site call {probe} drop"
-        return f"{here} local.get $site i32.const $SCRATCH i64.load $rec call $note"
+            noted = f"i32.const $SCRATCH v128.load $rec local.get $site call {self.index(Key('probe', 'v128'))} drop"
+        return f"{here} {noted}", (("at", address), ("offset", address), ("site", "i32")), (), ()
 
-    def _region(self, address: str) -> str:
+    def _region(self, key: Key) -> _Helper:
         """A digest of the first bytes of a range: by the recorder's, of a copy; or byte by byte where they are."""
-        digest = """
-          i32.const $SCRATCH i32.const 0 i32.const {room} memory.fill $rec
+        address = self._index_type("region", key.index)
+        digest = f"""
+          i32.const $SCRATCH i32.const 0 i32.const {_REGION_BYTES + 8} memory.fill $rec
           i32.const $SCRATCH local.get $at local.get $n i32.wrap_i64 memory.copy $rec $m
           i32.const $SCRATCH local.get $n i32.wrap_i64 i32.const 7 i32.add i32.const -8 i32.and i32.const $LANES call $digest
           i32.const $LANES i64.load $rec local.set $w
         """
         if self.variant == "add":
-            digest = """
+            digest = f"""
               block $all
                 loop $each
                   local.get $n i64.const 1 i64.lt_u br_if $all
@@ -260,40 +231,138 @@ class Helpers:
                 end
               end
             """
-        return f"""
+        text = f"""
           local.get $n i64.const {_REGION_BYTES} local.get $n i64.const {_REGION_BYTES} i64.lt_u select local.set $n
-          {digest.format(room=_REGION_BYTES + 8, address=address)}
-          local.get $site local.get $w call $note
+          {digest}
+          local.get $where local.get $w call $note
         """
+        return text, (("at", address), ("n", "i64"), ("where", "i32")), (), _W
 
-    def _table(self, address: str) -> str:
-        """Which of the first elements of a range are null."""
-        own = log.words(self.variant)
-        return f"""
-          local.get $n i64.const {_REGION_ELEMENTS} local.get $n i64.const {_REGION_ELEMENTS} i64.lt_u select local.set $n
+    def _table(self, key: Key) -> _Helper:
+        """A digest of the first elements of a range of a table."""
+        own, address = log.words(self.variant), self._index_type("table", key.index)
+        text = f"""
+          local.get $n i64.const {_ELEMENTS} local.get $n i64.const {_ELEMENTS} i64.lt_u select local.set $n
           block $all
             loop $each
               local.get $n {own["none"]} br_if $all
-              local.get $w {own["times3"]} local.get $at table.get $m ref.is_null {own["wide"]} {own["plus64"]}
-              i64.const 1 {own["plus64"]} local.set $w
-              local.get $at {address}.const 1 {address}.add local.set $at
+              local.get $at table.get $m {self._mixed(self.module.all_tables[key.index].ref)}
+              local.get $at {address}.const 1 {own[_PLUS[address]]} local.set $at
               local.get $n i64.const -1 {own["plus64"]} local.set $n
               br $each
             end
           end
-          local.get $site local.get $w call $note
+          local.get $where local.get $lane call $note
         """
+        params: Locals = (("at", address), ("n", "i64"), ("where", "i32"))
+        return text, params, (), (*_MIXING, *self._held(self.module.all_tables[key.index].ref))
+
+    def _size(self, key: Key) -> _Helper:
+        """The size of a memory or table; or what growing it by nothing gives."""
+        address = self._index_type(key.shape, key.index)
+        text = f"{'memory' if key.shape == 'region' else 'table'}.size $m"
+        if self.variant == "add" and key.shape == "region":
+            text = f"{address}.const 0 memory.grow $m"
+        elif self.variant == "add" and self.module.all_tables[key.index].ref.nullable:
+            text = f"ref.null {self.module.all_tables[key.index].ref.heap} {address}.const 0 table.grow $m"
+        wide = log.words(self.variant)["wide"] if address == "i32" else ""
+        return f"local.get $where {text} {wide} call $note", (("where", "i32"),), (), ()
+
+    def _grown(self, key: Key) -> _Helper:
+        """A digest of what growing added, where it did: the old size and the number of pages or elements are given."""
+        address = self._index_type(key.shape, key.index)
+        wide = "i64.extend_i32_u" if address == "i32" else ""
+        log2 = 0
+        if key.shape == "region":
+            page = self.module.all_memories[key.index].limits.page_size_log2
+            log2 = 16 if page is None else page
+        text = f"""
+          local.get $old {address}.const -1 {address}.ne
+          if
+            local.get $old {address}.const {log2} {address}.shl
+            local.get $n {wide} i64.const {log2} i64.shl
+            local.get $where call {self.index(Key(key.shape, index=key.index))}
+          end
+        """
+        return text, (("old", address), ("n", address), ("where", "i32")), (), ()
+
+    def _object(self, key: Key) -> _Helper:
+        """A digest of a structure's fields, or of an array's elements: of all where they are not many, else of some from an index on."""
+        assert isinstance(key.type, RefType), "an object's"  # noqa: S101
+        assert isinstance(key.type.heap, int), "of a defined type"  # noqa: S101
+        composite, own = self.module.types[key.type.heap].composite, log.words(self.variant)
+        if isinstance(composite, StructType):
+            storages = tuple(each.storage for each in composite.fields)
+            text = " ".join(
+                f"local.get $o struct.get{_packed(each)} $T {at} {self._mixed(each)}" for at, each in enumerate(storages)
+            )
+        else:
+            assert isinstance(composite, ArrayType), "an object's"  # noqa: S101
+            storages = (composite.field.storage,)
+            text = f"""
+              local.get $o array.len local.set $n
+              local.get $n i32.const {_ELEMENTS} {own["within"]} if i32.const 0 local.set $at end
+              block $all
+                loop $each
+                  local.get $at local.get $n {own["below"]} i32.eqz br_if $all
+                  local.get $count i32.const {_ELEMENTS} {own["below"]} i32.eqz br_if $all
+                  local.get $o local.get $at array.get{_packed(storages[0])} $T {self._mixed(storages[0])}
+                  local.get $at i32.const 1 {own["plus32"]} local.set $at
+                  local.get $count i32.const 1 {own["plus32"]} local.set $count
+                  br $each
+                end
+              end
+            """
+        held = dict.fromkeys(each for storage in storages for each in self._held(storage))
+        params: Locals = (("o", key.type), ("at", "i32"), ("where", "i32"))
+        return f"{text} local.get $where local.get $lane call $note", params, (), (*_MIXING, *_COUNTING, *held)
+
+    def _contents(self, key: Key) -> _Helper:
+        """The same of an object that is given back."""
+        text = f"local.get $v i32.const 0 local.get $where call {self.index(_object_of(key))} local.get $v"
+        return text, (("v", key.type), ("where", "i32")), (key.type,), ()
+
+    def _held(self, storage: ValType) -> Locals:
+        """The locals that mixing a value of this type needs."""
+        if isinstance(storage, RefType):
+            return ((_holder(storage), RefType(nullable=True, heap=storage.heap)),)
+        return {"f32": (("f", "f32"),), "f64": (("f", "f64"),), "v128": (("b", "v128"), ("x", "v128"))}.get(storage, ())
+
+    def _mixed(self, storage: ValType) -> str:
+        """Instructions that take a value and mix it into ``$lane``."""
+        own = log.words(self.variant)
+        step = f"local.set $value local.get $lane {own['step']} local.set $lane"
+        if isinstance(storage, RefType):
+            holder = _holder(storage)
+            return f"local.set ${holder} {self._reference(storage).replace('$v ', f'${holder} ')} local.get $w {step}"
+        if storage == "v128":
+            return f"local.set $x local.get $x {own['low']} {step} local.get $x {own['high']} {step}"
+        bits = own.get(f"{storage}.bits", "")
+        return f"{bits} {'' if storage in ('i64', 'f64') else own['wide']} {step}"
 
 
-def _vector(shape: str) -> str:
-    if shape not in ("f32x4", "f64x2"):
-        return "local.get $v local.set $b"
-    kind = shape[:3]
-    lanes, word = (4, "i32x4") if kind == "f32" else (2, "i64x2")
-    return _LANES.format(
-        mode=log.MODE_AT,
-        shape=shape,
-        word=word,
-        splat_canonical=f"{word} " + " ".join([str(_CANONICAL[kind])] * lanes),
-        splat_quiet=f"{word} " + " ".join([str(log.QUIET[kind])] * lanes),
-    )
+Locals = tuple[tuple[str, "ValType"], ...]
+_Helper = tuple[str, Locals, tuple["ValType", ...], Locals]
+"""A helper's text, its parameters, its results' types and its locals."""
+_W: Final[Locals] = (("w", "i64"),)
+_MIXING: Final[Locals] = (("w", "i64"), ("value", "i64"), ("lane", "i64"), ("site", "i32"))
+_COUNTING: Final[Locals] = (("n", "i32"), ("count", "i32"))
+_PLUS: Final = {"i32": "plus32", "i64": "plus64"}
+
+
+def _object_of(key: Key) -> Key:
+    assert isinstance(key.type, RefType), "an object's"  # noqa: S101
+    return Key("object", RefType(nullable=True, heap=key.type.heap))
+
+
+def _text(type_: ValType) -> str:
+    return type_ if isinstance(type_, str) else f"(ref {'null ' * type_.nullable}{type_.heap})"
+
+
+def _packed(storage: ValType) -> str:
+    return "_u" if storage in ("i8", "i16") else ""
+
+
+def _holder(type_: RefType) -> str:
+    """The name of the local that holds a reference while it is looked at."""
+    return f"r{type_.heap}"

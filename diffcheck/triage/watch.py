@@ -63,7 +63,7 @@ class Watcher:
         made = work.instrumented("rotate", "full", {})
         side = work.side(made, self.oracle)
         rows = len(plan.rows) - plan.capsule.layout.n_init
-        parameters = LogParameters(0, rows, 0, quiet_alike=False, halt=NEVER, limit=_RECORDS)
+        parameters = LogParameters(0, rows, 0, halt=NEVER, limit=_RECORDS)
         log = side.logged(parameters).log
         if log is None:
             return None

@@ -25,10 +25,12 @@ _ADDRESS_BITS: Final = {"i32": 32, "i64": 64}
 
 
 def read_by(load: Typed, operands: Sequence[int], half: int) -> Watch | None:
-    """The bytes that a load takes, of a vector those of one half; None for what is no load or whose address is not known."""
+    """The bytes that a load or an atomic read-modify-write takes, of a vector those of one half; None for another instruction, or where the
+    address is not known.
+    """
     name = load.instruction.name
     address_type = load.operands[0] if load.operands else None
-    if ".load" not in name or not operands or not isinstance(address_type, str):
+    if not (".load" in name or ".rmw" in name) or not operands or not isinstance(address_type, str):
         return None
     memarg, width = load.instruction.immediates[0], BY_NAME[name].width
     address = (operands[0] % (1 << _ADDRESS_BITS[address_type])) + memarg.offset

@@ -12,8 +12,6 @@ from diffcheck import backend, process
 from diffcheck.capsule.build import first_extension
 from diffcheck.capsule.constants import Types
 from diffcheck.errors import ArtifactError
-from diffcheck.faults.engine import FaultyBackend
-from diffcheck.faults.model import Expected, Fault
 from diffcheck.runner import plan as plans
 from diffcheck.runner.once import Wanted, case_of
 from diffcheck.runner.request import Request
@@ -30,6 +28,7 @@ from diffcheck.wasm.code import instructions, read_locals
 from diffcheck.wasm.leb import Reader, u
 from diffcheck.wasm.typing import type_body
 from tests.doubles.instruction_faults import draw
+from tests.triage.localising import localised
 from tests.triage.trials import CORPUS, Bench, child_with
 from tests.triage.unchanged import compared
 
@@ -60,22 +59,6 @@ def test_planted_faults_are_named_by_function_offset_and_execution(host, how, co
     assert [str(each) for each in trials if not each.exact] == []
     assert len(trials) >= count - 2, "nearly every class has a fault that shows"
     assert max(each.answer.runs for each in trials) <= most_runs
-
-
-def localised(host, wat, edit, tmp_path, *, rows="", subject=None):
-    """What localising says of a program whose bytes the engine (wasmtime, where no other is named) changes before it runs them."""
-    path = tmp_path / "program.wasm"
-    path.write_bytes(wasmtime.wat2wasm(wat))
-    if rows:
-        (tmp_path / "program.toml").write_text(f"rows = [{rows}]\n")
-    oracle = backend.create("wasmtime", {})
-    request = Request((), subject="wasmtime", mode="capsule", deadline_s=60.0)
-    try:
-        plan = plans.make(case_of(Wanted(str(path))), request, oracle, oracle, oracle, host)
-        faulty = FaultyBackend(subject or oracle, Fault("", "", Expected(), edit=edit), words=False)
-        return Localiser(plan, request, oracle, faulty, host).localise()
-    finally:
-        oracle.close()
 
 
 LOOP = """(module (global $g (mut i64) (i64.const 0))

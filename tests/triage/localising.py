@@ -1,0 +1,46 @@
+"""Localising in a program that an engine with a fault runs, for the tests."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import contextmanager
+from pathlib import Path
+
+import wasmtime
+
+from diffcheck import backend
+from diffcheck.backend import Backend, Host
+from diffcheck.faults.engine import FaultyBackend
+from diffcheck.faults.model import Expected, Fault
+from diffcheck.runner import plan as plans
+from diffcheck.runner.once import Wanted, case_of
+from diffcheck.runner.request import Request
+from diffcheck.triage.localise import Localiser
+from diffcheck.triage.result import Localised
+
+Edit = Callable[[bytes], bytes]
+
+
+def localised(
+    host: Host, program: str | bytes, edit: Edit, tmp_path: Path, *, rows: str = "", row: str = "", subject: Backend | None = None
+) -> Localised:
+    """What localising says of a program whose bytes the engine (wasmtime, where no other is named) changes before it runs them."""
+    with localiser(host, program, edit, tmp_path, rows=rows, subject=subject) as work:
+        return work.localise(row)
+
+
+@contextmanager
+def localiser(host: Host, program: str | bytes, edit: Edit, tmp_path: Path, *, rows: str = "", subject: Backend | None = None):
+    """A localiser in a program, as above."""
+    path = tmp_path / "program.wasm"
+    path.write_bytes(wasmtime.wat2wasm(program) if isinstance(program, str) else program)
+    if rows:
+        (tmp_path / "program.toml").write_text(f"rows = [{rows}]\n")
+    oracle = backend.create("wasmtime", {})
+    request = Request((), subject="wasmtime", mode="capsule", deadline_s=60.0)
+    try:
+        plan = plans.make(case_of(Wanted(str(path))), request, oracle, oracle, oracle, host)
+        faulty = FaultyBackend(subject or oracle, Fault("", "", Expected(), edit=edit), words=False)
+        yield Localiser(plan, request, oracle, faulty, host)
+    finally:
+        oracle.close()
