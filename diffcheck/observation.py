@@ -12,6 +12,7 @@ from typing import Literal, get_args
 
 import msgspec
 
+from diffcheck.text import visible
 from diffcheck.values import Value
 
 TrapKind = Literal[
@@ -51,8 +52,19 @@ class Exited(msgspec.Struct, frozen=True, tag="exited"):
     code: int
 
 
+class Threw(msgspec.Struct, frozen=True, tag="threw"):
+    """An exception that the program did not catch: its tag's index and name, and its payload, each value with its type.
+
+    ``tagidx`` is None for an exception that no tag of the artifact catches, which is an engine's fault.
+    """
+
+    tagidx: int | None
+    name: str = ""
+    payload: tuple[str, ...] = ()
+
+
 class Trapped(msgspec.Struct, frozen=True, tag="trapped"):
-    """A trap, or an exception that nobody caught; ``detail`` is the engine's own words, shown, never compared."""
+    """A trap, or an uncaught exception without its tag; ``detail`` is the engine's own words, shown, never compared."""
 
     kind: TrapKind
     detail: str = ""
@@ -93,7 +105,7 @@ class HarnessFailed(msgspec.Struct, frozen=True, tag="harness-failed"):
     detail: str = ""
 
 
-Outcome = Returned | Exited | Trapped | Refused | Crashed | OutOfMemory | TimedOut | HarnessFailed
+Outcome = Returned | Exited | Threw | Trapped | Refused | Crashed | OutOfMemory | TimedOut | HarnessFailed
 
 
 def tag(outcome: Outcome) -> str:
@@ -108,6 +120,9 @@ def sentence(outcome: Outcome) -> str:  # noqa: PLR0911 - one line an outcome
             return "returned"
         case Exited(code):
             return f"exited with {code}"
+        case Threw(tagidx, name, payload):
+            words = "an unknown tag" if tagidx is None else f"tag {tagidx}" + (f" {visible(name)}" if name else "")
+            return f"threw {words}" + (f" ({', '.join(payload)})" if payload else "")
         case Trapped(kind, detail):
             return f"trapped: {kind if kind not in ('unknown', 'unstated') else detail or 'for an unknown reason'}"
         case Refused(stage, reason):
@@ -172,12 +187,30 @@ class Output(msgspec.Struct, frozen=True):
     digest: int
 
 
+class StubCall(msgspec.Struct, frozen=True):
+    """A call of a stubbed import: its name, its arguments, and the bytes that they point to, where those are compared."""
+
+    name: str
+    args: tuple[Value, ...]
+    passed: bytes = b""
+
+
+class CallSequence(msgspec.Struct, frozen=True):
+    """A row's calls of stubbed imports, in their order: a digest of all of them; the ``total`` and the first ``calls`` where the
+    row was run again in the logging form.
+    """
+
+    digest: int
+    total: int | None = None
+    calls: tuple[StubCall, ...] = ()
+
+
 class RowSeen(msgspec.Struct, frozen=True):
     """One row: how it ended, its results, and what was recorded right after its call.
 
     ``outcome`` is None where the row was not reached. It was not ``entered`` either where what resets witness's state before it
     trapped: then nothing was recorded. ``brvals`` and ``brcnts`` are in the order of the layout's branch ids, ``stub_calls`` in the
-    order of its stubs and counted since the instance began.
+    order of its stubs and counted since the instance began; ``calls`` are the row's own, None where there are no stubs.
     """
 
     name: str
@@ -190,6 +223,7 @@ class RowSeen(msgspec.Struct, frozen=True):
     stdout: Output | None = None
     stderr: Output | None = None
     stub_calls: tuple[int, ...] = ()
+    calls: CallSequence | None = None
     state_compared: bool = True
     entered: bool = True
 

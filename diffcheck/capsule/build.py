@@ -13,22 +13,27 @@ from typing import TYPE_CHECKING, Final, Protocol
 import msgspec
 
 from diffcheck import witness
+from diffcheck.capsule import calls as calls_
 from diffcheck.capsule import layout as lo
 from diffcheck.capsule import memory_map, recorder
 from diffcheck.capsule.constants import Constants, Types, i32_const, i64_const
-from diffcheck.capsule.driver import Call, start
+from diffcheck.capsule.driver import Call, Catch, start
 from diffcheck.capsule.printing import PLACEHOLDER, put_import
-from diffcheck.capsule.seal import Bounds, Closed, Sealed, check_scope, close_functions, zero_body
+from diffcheck.capsule.seal import PAGE_LOG2, Bounds, Closed, Sealed, check_scope, close_functions, zero_body
 from diffcheck.wasm import section as ids
 from diffcheck.wasm.asm import assemble
 from diffcheck.wasm.fragment import link
 from diffcheck.wasm.leb import u
+from diffcheck.wasm.names import tag_names
 from diffcheck.wasm.section import Section, section, write
+from diffcheck.wasm.types import FuncType
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from diffcheck.capsule.binding import Bound
     from diffcheck.wasm.module import Module
+    from diffcheck.wasm.types import ValType
 
 _ELEMENT_ENTRIES: Final = 4096  # kilnd 0.4.4 refuses a longer segment
 _REF_FUNC: Final = b"\xd2"
@@ -101,19 +106,25 @@ def build(
     unwind: bool = True,
     prints: bool = False,
     extension: Extension | None = None,
+    log_row: int | None = None,
 ) -> Capsule:
     """The capsule of ``module`` that drives ``calls`` (init rows first) in ``world``.
 
     ``unwind`` is False for an engine without exceptions: a program that exits traps then. ``prints`` is for an engine that runs
     a WASI command: the capsule imports ``fd_write`` and prints its recorder memory. Raises ``UnsealableError`` for what
     has no capsule, ``CaseError`` for a world that is too large. The artifact has to be valid: the oracle says so beforehand.
-    ``extension`` rewrites the artifact's bodies; the stream is the same as without it.
+    ``extension`` rewrites the artifact's bodies; the stream is the same as without it. ``log_row`` makes the
+    logging form, in which the calls of imports of that record's row are logged.
     """
-    return Builder(module, artifact_sha256, calls, world, unwind=unwind, prints=prints, extension=extension).capsule()
+    return Builder(
+        module, artifact_sha256, calls, world, unwind=unwind, prints=prints, extension=extension, log_row=log_row
+    ).capsule()
 
 
 class Builder:
     """Puts a capsule together; what the sealed artifact (``closed``) has in common with it is inherited."""
+
+    compares_calls = True
 
     def __init__(
         self,
@@ -125,6 +136,7 @@ class Builder:
         unwind: bool,
         prints: bool,
         extension: Extension | None = None,
+        log_row: int | None = None,
     ) -> None:
         self.module, self.calls, self.world = module, calls, world
         self.unwind, self.prints, self.extension = unwind, prints, extension
@@ -132,6 +144,7 @@ class Builder:
         check_scope(module)
         self.closed = close_functions(module, world.unknown_stubs)
         self.may_exit = any(each.spec is not None and each.spec.exits for each in self.closed)
+        self.log_row = log_row
         self.output = any(each.spec is not None and each.spec.output for each in self.closed)
         self.types = Types(len(module.types))
         self.first_own = len(module.all_functions)
@@ -177,6 +190,8 @@ class Builder:
             has_trace=found.trace is not None,
             has_output=self.output,
             known_answer=recorder.KNOWN_ANSWER,
+            tags=_tags(module),
+            log_row=self.log_row,
         )
 
     def _indices(self) -> recorder.Indices:
@@ -335,8 +350,14 @@ class Builder:
         names: dict[str, int | bytes] = {**self.symbols, "carry": words, "fd_write": PLACEHOLDER}
         own = recorder.functions(self.layout, self.indices, names, carry, view=extension is None)
         self.added = extension.functions(self.types, self.symbols, unwind=self.unwind) if extension is not None else []
-        catch = "exit" if self._throws() else "any" if self.unwind and self.module.all_tags else ""
-        driver = start(self.calls, self.symbols, catch=catch, begin=None if extension is None else first_extension(self.module))
+        catches = self.unwind and bool(self.module.all_tags or self._throws())
+        tags = [self._caught(each.typeidx) for each in self.module.all_tags] if catches else []
+        driver = start(
+            self.calls, self.symbols,
+            catch=Catch(exits=self._throws(), tags=tuple(tags)) if catches else None,
+            begin=None if extension is None else first_extension(self.module),
+            log_calls=self.log_row is not None,
+        )  # fmt: skip
         stubs = [self._stub(at, each) for at, each in enumerate(self.closed)]
         values, done = [], 0
         while done < len(self.values):  # a value's body may need the value of another type
@@ -349,20 +370,33 @@ class Builder:
         count = len(stubs) + len(self.module.functions) + len(after)
         return section(ids.CODE, b"".join([u(count), *stubs, extension.bodies(), *after]))
 
+    def _caught(self, typeidx: int) -> tuple[int, tuple[ValType, ...]]:
+        """The typeidx of a block that leaves a tag's payload, and the payload's types."""
+        payload = _payload(self.module, typeidx)
+        return self.types.function((), payload), payload
+
     def _stub(self, at: int, closed: Closed) -> bytes:
         bound = closed.bound
-        names = {**self.symbols, "COUNTER": self.places.counters + 4 * at, "mem": bound.memory}
+        names = {**self.symbols, "COUNTER": self.places.counters + 4 * at, "mem": bound.memory, "PAGE_LOG2": self._page_log2(bound)}
         if bound.realloc is not None:
             names["realloc"] = bound.realloc
-        head = _COUNT + (_REFUSE_AFTER_EXIT if self.may_exit else "")
+        head, locals_ = _COUNT + (_REFUSE_AFTER_EXIT if self.may_exit else ""), ()
+        if self.compares_calls:
+            head += calls_.note(at, closed.stub.params, closed.inputs, log=self.log_row is not None)
+            locals_ = (*(calls_.LOCALS if closed.inputs else ()), *(calls_.LOG_LOCAL if self.log_row is not None else ()))
         spec = closed.spec
         if spec is None:
             body = b"\x00" if closed.stub.kind == "trap" else zero_body(closed.type, self.constants)
             params = tuple(str(index) for index in range(len(closed.type.params)))
-            return link(assemble(f"{head} raw $body", params=params), {**names, "body": body})
+            return link(assemble(f"{head} raw $body", params=params, locals=locals_), {**names, "body": body})
         tail = self._exit_tail() if spec.exits else ""
         text = f"{head} {spec.text} {tail}"
-        return link(assemble(text, params=spec.param_names, locals=spec.locals), names)
+        return link(assemble(text, params=spec.param_names, locals=(*spec.locals, *locals_)), names)
+
+    def _page_log2(self, bound: Bound) -> int:
+        memories = self.module.all_memories
+        log2 = memories[bound.memory].limits.page_size_log2 if bound.memory < len(memories) else None
+        return PAGE_LOG2 if log2 is None else log2
 
     def _exit_tail(self) -> str:
         """What follows in a stub that ends the program."""
@@ -410,6 +444,23 @@ _SLOT_NAMES: Final = tuple(_named(f"{lo.SLOT_PREFIX}{lo.FIRST_SLOT + at}", 3) fo
 
 def _entry(body: bytes) -> bytes:
     return u(len(body) + 2) + b"\x00" + body + _END
+
+
+def _tags(module: Module) -> tuple[lo.Tag, ...]:
+    """The artifact's tags, named by an export or import, or by the name section."""
+    if not module.all_tags:
+        return ()
+    exported = {each.index: each.name for each in reversed(module.exports) if each.kind == "tag"}
+    imported = [f"{each.module}.{each.name}" for each in module.imports if each.kind == "tag"]
+    named = {**tag_names(module), **dict(enumerate(imported)), **exported}
+    payloads = [_payload(module, each.typeidx) for each in module.all_tags]
+    return tuple(lo.Tag(named.get(at, ""), tuple(map(recorder.kind_of, each))) for at, each in enumerate(payloads))
+
+
+def _payload(module: Module, typeidx: int) -> tuple[ValType, ...]:
+    composite = module.types[typeidx].composite
+    assert isinstance(composite, FuncType), "a valid tag has a function type"  # noqa: S101
+    return composite.params
 
 
 def plan_digest(artifact_sha256: str, calls: Sequence[Call], world: World) -> int:

@@ -58,6 +58,8 @@ def close(module: Module, world: World) -> ClosedArtifact:
 class _Closer(Builder):
     """A builder without recorder and driver: stubs, the artifact's own functions, then those that are only a reference's value."""
 
+    compares_calls = False
+
     def _function_of(self, typeidx: int) -> int:
         if typeidx not in self.value_of:
             self.value_of[typeidx] = self.first_own + len(self.values)

@@ -14,14 +14,13 @@ import msgspec
 from diffcheck.capsule import layout as lo
 from diffcheck.capsule.digest import digest
 from diffcheck.errors import StreamError
-from diffcheck.observation import Exited, FinalState, Outcome, Output, Returned, RowSeen, Trapped
+from diffcheck.observation import CallSequence, Exited, FinalState, Outcome, Output, Returned, RowSeen, Threw, Trapped
 from diffcheck.values import Value
 
 if TYPE_CHECKING:
     from diffcheck.capsule.layout import Header, Layout
 
 _WIDTHS: Final = {"i32": 4, "f32": 4, "ref": 4, "i64": 8, "f64": 8, "v128": 16}
-_UNCAUGHT: Final = Trapped("uncaught exception")
 
 
 class Image(msgspec.Struct, frozen=True):
@@ -94,11 +93,19 @@ def _outcome(word: int, code: int) -> Outcome | None:
             return Returned()
         case lo.EXITED | lo.SWALLOWED:
             return Exited(code)
-        case lo.THREW:
-            return _UNCAUGHT
         case lo.ENTERED:
             return Trapped("unknown")
     raise StreamError(f"a record has the outcome {word}, which there is not")
+
+
+def _threw(stream: bytes, layout: Layout, record: int, tagidx: int) -> Threw:
+    if tagidx == lo.NO_TAG:
+        return Threw(None)
+    if tagidx >= len(layout.tags):
+        raise StreamError(f"a record has the tag {tagidx}, the artifact has {len(layout.tags)}")
+    tag = layout.tags[tagidx]
+    payload = _values(stream, record + 8, tag.payload)
+    return Threw(tagidx, tag.name, tuple(f"{each.type} {each}" if each.type != "ref" else str(each) for each in payload))
 
 
 def swallowed(image: Image, layout: Layout) -> bool:
@@ -118,7 +125,7 @@ def left_open(image: Image, layout: Layout, at: int) -> bool:
 def _row(stream: bytes, layout: Layout, at: int, row: lo.RowLayout) -> RowSeen:
     record = at * layout.record_size
     word, code = struct.unpack_from("<II", stream, record)
-    outcome = _outcome(word, code)
+    outcome = _outcome(word, code) if word != lo.THREW else _threw(stream, layout, record, code)
     if outcome is None:
         return RowSeen(row.name, None, entered=False)
     n = len(layout.branches)
@@ -134,7 +141,15 @@ def _row(stream: bytes, layout: Layout, at: int, row: lo.RowLayout) -> RowSeen:
         stdout=_output(stream, record + layout.stdout_offset) if layout.has_output else None,
         stderr=_output(stream, record + layout.stdout_offset + 24) if layout.has_output else None,
         stub_calls=struct.unpack_from(f"<{len(layout.stubs)}I", stream, record + layout.calls_offset),
+        calls=_calls(stream, layout, record),
     )
+
+
+def _calls(stream: bytes, layout: Layout, record: int) -> CallSequence | None:
+    if not layout.stubs:
+        return None
+    (digest_,) = struct.unpack_from("<Q", stream, record + layout.calls_digest_offset)
+    return CallSequence(digest_)
 
 
 def _values(stream: bytes, offset: int, kinds: tuple[str, ...]) -> tuple[Value, ...]:

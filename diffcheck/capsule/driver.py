@@ -1,7 +1,8 @@
 """The capsule's ``_start``: it initialises the instance, then calls the rows of the pass one after the other.
 
 Before each row witness's row state and trace are reset, exactly as witness itself does. A row that does not return ends the
-group. Where a program can exit or throw, each row is called inside a ``try_table``; a row without is a plain call.
+group. Where a program can exit or throw, each row is called inside a ``try_table`` with a clause for each tag, and what becomes of
+an exception stands once, behind all rows; a row without is a plain call.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from diffcheck.capsule import layout as lo
+from diffcheck.capsule.calls import RESERVE_LOG
 from diffcheck.capsule.constants import constant
 from diffcheck.capsule.recorder import kind_of, store
 from diffcheck.values import Value
@@ -21,7 +23,7 @@ from diffcheck.wasm.leb import u
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from diffcheck.wasm.types import FuncType
+    from diffcheck.wasm.types import FuncType, ValType
 
 _LOCALS: Final = (("slot", "i32"), ("r", "i32"), ("i32", "i32"), ("i64", "i64"), ("f32", "f32"), ("f64", "f64"))
 _VECTOR: Final = ("v128", "v128")
@@ -51,59 +53,65 @@ _PROLOGUE = f"""
   if else unreachable end
 """
 
-_INERT = f"i32.const 8 i32.load $rec i32.const {lo.INERT} i32.and br_if 0"
-
-_PLAIN = "raw $call"
-_CAUGHT = f"""
-  block $exit
-    block $any
-      try_table (catch $exit $exit) (catch_all $any)
-        raw $call
-      end
-      local.get $slot i32.const {lo.RETURNED} call $record br_if $done
-      br $next
-    end
-    local.get $slot i32.const {lo.THREW} call $record br_if $done
-    br $next
-  end
-  local.get $slot i32.const {lo.EXITED} call $record br_if $done
-  br $next
-"""
-_CAUGHT_ANY = f"""
-  block $any
-    try_table (catch_all $any)
-      raw $call
-    end
-    local.get $slot i32.const {lo.RETURNED} call $record br_if $done
-    br $next
-  end
-  local.get $slot i32.const {lo.THREW} call $record br_if $done
-"""
+_INERT = f"i32.const 8 i32.load $rec i32.const {lo.INERT} i32.and br_if $done"
 
 _ROW = f"""
-  block $done
-    block $next
-      {{within}}
-      raw $reset
-      {{slot}}
-      local.tee $slot i32.const {lo.ENTERED} call $record drop
-      local.get $slot i32.const $RECORD_SIZE i32.mul i32.const $STREAM i32.add local.set $r
-      {{call}}
-    end
+  block $next
+    {{within}}
+    raw $reset
+    {{slot}}
+    local.tee $slot i32.const {lo.ENTERED} call $record drop
+    local.get $slot i32.const $RECORD_SIZE i32.mul i32.const $STREAM i32.add local.set $r
+    {{call}}
+    local.get $slot i32.const {lo.RETURNED} call $record br_if {{done}}
   end
 """
 _WITHIN = """
-      i32.const $K i32.const 0 i32.load $rec i32.lt_u br_if $next
-      i32.const $K i32.const 4 i32.load $rec i32.ge_u br_if $done
+    i32.const $K i32.const 0 i32.load $rec i32.lt_u br_if $next
+    i32.const $K i32.const 4 i32.load $rec i32.ge_u br_if {done}
 """
+_THREW: Final = f"local.get $slot i32.const {lo.THREW} call $record drop local.get $r i32.const {{tag}} i32.store $rec offset=4"
 
 
-def _row_text(*, init: bool, catch: str) -> str:
-    plain = f"{_PLAIN} local.get $slot i32.const {lo.RETURNED} call $record br_if $done br $next"
+class Catch(msgspec.Struct, frozen=True):
+    """What the driver catches: whether stubs throw the capsule's own exit tag; the artifact's tags, each as the typeidx of a block
+    that leaves its payload, and the payload's types.
+    """
+
+    exits: bool
+    tags: tuple[tuple[int, tuple[ValType, ...]], ...]
+
+    @property
+    def depth(self) -> int:
+        """How many blocks stand around the rows, without the one that all of them end in."""
+        return len(self.tags) + 1 + self.exits
+
+    def around(self, text: str) -> str:
+        """The call inside a ``try_table``, which stands in one block inside those around the rows."""
+        clauses = [f"(catch {at} {at + 1})" for at in range(len(self.tags))]
+        if self.exits:
+            clauses.append(f"(catch $exit {len(self.tags) + 2})")
+        return f"try_table {' '.join(clauses)} (catch_all {len(self.tags) + 1}) {text} end"
+
+    def handle(self, rows: str, rec: int) -> tuple[str, dict[str, bytes]]:
+        """The blocks around ``rows`` that handle each exception, to stand in the block ``$done``; and the text's symbols."""
+        stored, text = {}, f"{rows} br {self.depth}"
+        for at, (typeidx, types) in enumerate(self.tags):
+            stored[f"payload{at}"] = _keep(types, rec)
+            text = f"block (type {typeidx}) {text} end raw $payload{at} {_THREW.format(tag=at)} br {self.depth - 1 - at}"
+        text = f"block {text} end {_THREW.format(tag=lo.NO_TAG)} br {int(self.exits)}"
+        if self.exits:
+            text = f"block {text} end local.get $slot i32.const {lo.EXITED} call $record drop br 0"
+        return text, stored
+
+
+def _row_text(*, init: bool, catch: Catch | None) -> str:
+    done = 1 + (catch.depth if catch is not None else 0)
     return _ROW.format(
-        within="" if init else _WITHIN,
+        within="" if init else _WITHIN.format(done=done),
         slot="i32.const $K" if init else "i32.const $K i32.const $N_INIT i32.add i32.const 0 i32.load $rec i32.sub",
-        call={"": plain, "any": _CAUGHT_ANY, "exit": _CAUGHT}[catch],
+        call="raw $call" if catch is None else catch.around("raw $call"),
+        done=done,
     )
 
 
@@ -114,7 +122,12 @@ def _call(call: Call, rec: int) -> bytes:
         for kind, value in zip(call.type.params, call.args, strict=True)
     ]
     parts.append(b"\x10" + u(call.function))
-    kinds = [kind_of(kind) for kind in call.type.results]
+    return b"".join([*parts, _keep(call.type.results, rec)])
+
+
+def _keep(types: Sequence[ValType], rec: int) -> bytes:
+    """Stores of the values on the stack, results or a payload, into the record."""
+    parts, kinds = [], list(map(kind_of, types))
     offset = 8 + sum(16 if kind == "v128" else 8 for kind in kinds)
     for kind in reversed(kinds):
         offset -= 16 if kind == "v128" else 8
@@ -125,13 +138,16 @@ def _call(call: Call, rec: int) -> bytes:
     return b"".join(parts)
 
 
-def start(calls: Sequence[Call], symbols: Mapping[str, int], *, catch: str, begin: int | None = None) -> bytes:
-    """The code entry of ``_start``. ``catch`` is ``exit`` where stubs throw, ``any`` where only the program can, else empty.
+def start(
+    calls: Sequence[Call], symbols: Mapping[str, int], *, catch: Catch | None, begin: int | None = None, log_calls: bool = False
+) -> bytes:
+    """The code entry of ``_start``. ``catch`` is None where nothing can be thrown, or the engine has no exceptions.
 
     ``symbols`` has the recorder's, and ``row_reset`` and ``trace_reset`` where witness has them. ``begin`` is called first; the
     program may then end itself anywhere, so that witness's resets are called where that is caught.
     """
-    locals_ = (*_LOCALS, _VECTOR) if any("v128" in call.type.results for call in calls) else _LOCALS
+    kept = [*(call.type.results for call in calls), *(types for _, types in (catch.tags if catch is not None else ()))]
+    locals_ = (*_LOCALS, _VECTOR) if any("v128" in types for types in kept) else _LOCALS
     found = [symbols[name] for name in ("row_reset", "trace_reset") if name in symbols]
     reset = b"".join(b"\x10" + u(each) for each in found)  # call
     within = b"" if begin is None else reset
@@ -145,11 +161,13 @@ def start(calls: Sequence[Call], symbols: Mapping[str, int], *, catch: str, begi
             "call": within + _call(call, symbols["rec"]),
             "reset": b"" if within else reset,
         }
-        rows.append(_expression(link(fragment, names), locals_)[2:-1])  # without `block $done` and its end: all rows share one
+        rows.append(_expression(link(fragment, names), locals_))
         position[call.init] += 1
     before = "" if begin is None else f"call {begin}"
-    text = f"{_PROLOGUE} {before} block {_INERT} raw $rows end call $finish"
-    return link(assemble(text, locals=locals_), {**symbols, "rows": b"".join(rows)})
+    log = RESERVE_LOG if log_calls else ""
+    driven, stored = ("raw $rows", {}) if catch is None else catch.handle("raw $rows", symbols["rec"])
+    text = f"{_PROLOGUE} {log} {before} block $done {_INERT} {driven} end call $finish"
+    return link(assemble(text, locals=locals_), {**symbols, **stored, "rows": b"".join(rows)})
 
 
 def _expression(entry: bytes, locals_: tuple[tuple[str, str], ...]) -> bytes:

@@ -1,4 +1,4 @@
-"""Where everything stands in the recorder memory: the one place that defines the observation stream, version 1.
+"""Where everything stands in the recorder memory: the one place that defines the observation stream, version 2.
 
 All numbers are little-endian. Addresses are in the recorder memory, a 32-bit memory of the capsule's own.
 
@@ -10,7 +10,8 @@ address     what
             a page of memory n), u32 page, u64 view offset in bytes, u64 view step in bytes (digests: the length of a block)
 64          header, eight u64: magic and version; the plan's digest; the known answer; status (u32) and current
             record (u32); stream length in bytes; digest lanes a and b of the stream; stream address (u32) and
-            flags (u32: bit 0 the recorder memory could not grow, the heap is cut)
+            flags (u32: bit 0 the recorder memory could not grow, the heap is cut; bit 1 a call of an import passed more
+            bytes than are digested)
 128         view, 242 u64: the window that a pass carries out besides the header
 2064        the recorder's own variables, then stub counters, static data, capture buffers and a scratch page
 stream      the *records*, one a row, of one size; then the *final record*; then the *heap*
@@ -18,10 +19,11 @@ stream      the *records*, one a row, of one size; then the *final record*; then
 
 Status: 0 not begun, 1 a row is under way (its record is the current one), 2 finished: digests are valid.
 
-A record: u32 outcome (``NOT_REACHED`` ...), u32 exit code; the results, 8 bytes each (v128: 16; a reference: 0 null, 1 not);
-trace: u32 cursor, u32 overflow, u64 heap offset and u64 digest of its bytes; stdout and stderr: u64 total, u32 captured,
-u32 heap offset, u64 running digest each; u32 a stub: its calls since the instance began; u32 a branch: brval; u32 a branch:
-brcnt; zeros to a multiple of 8. Heap offsets count from the start of the stream.
+A record: u32 outcome (``NOT_REACHED`` ...), u32 exit code, or the tag's index where the row threw; the results, or the
+exception's payload, 8 bytes each (v128: 16; a reference: 0 null, 1 not); trace: u32 cursor, u32 overflow, u64 heap offset and
+u64 digest of its bytes; stdout and stderr: u64 total, u32 captured, u32 heap offset, u64 running digest each; where there are
+stubs: u64 digest of the row's calls of imports (``calls``), u32 a stub: its calls since the instance began; u32 a branch: brval;
+u32 a branch: brcnt; zeros to a multiple of 8. Heap offsets count from the start of the stream.
 
 The final record: u64 a counter; the exported globals as results are; u64 a table: its size; a memory: u64 its pages,
 u64 heap offset of its page digests, u64 their number (each two u64).
@@ -38,7 +40,7 @@ from typing import Final
 import msgspec
 
 MAGIC: Final = 0x31534344  # "DCS1"
-VERSION: Final = 1
+VERSION: Final = 2
 MEMORY_EXPORT: Final = "diffcheck:memory"
 AFTER_TRAP_EXPORT: Final = "diffcheck:after-trap"
 ENTRY: Final = "_start"
@@ -60,9 +62,12 @@ PAGE: Final = 65_536
 MAX_STREAM_BYTES: Final = 192 << 20
 """The longest stream that is taken from an engine: the 1,024 pages digested and 64 MiB of traces are far below it."""
 
+COMPARED: Final = "compared"
 NOT_REACHED, RETURNED, EXITED, THREW, SWALLOWED, ENTERED = range(6)
 NOT_BEGUN, RUNNING, FINISHED = range(3)
-FLAG_CUT: Final = 1
+FLAG_CUT, FLAG_CALLS_CUT = 1, 2
+NO_TAG: Final = 0xFFFF_FFFF
+"""The tag's index of an exception that none of the artifact's tags catches: an engine's fault."""
 EXIT_TRAPS, INERT = 1, 2
 
 _WIDTH: Final = {"v128": 16}
@@ -71,7 +76,9 @@ _WIDTH: Final = {"v128": 16}
 class Stub(msgspec.Struct, frozen=True):
     """An import that the capsule closes: ``kind`` is functional, zero or trap; ``index`` its function index.
 
-    ``reason`` says why a function that is known has no functional stub here.
+    ``reason`` says why a function that is known has no functional stub here. ``params`` are its parameters' kinds as the stream
+    has them; ``buffers`` is ``COMPARED`` where the bytes that its parameters point to are, else why they are not, or empty where
+    no parameter is known to point to bytes.
     """
 
     module: str
@@ -80,6 +87,8 @@ class Stub(msgspec.Struct, frozen=True):
     index: int
     signature: str = ""
     reason: str = ""
+    params: tuple[str, ...] = ()
+    buffers: str = ""
 
 
 class RowLayout(msgspec.Struct, frozen=True):
@@ -88,6 +97,13 @@ class RowLayout(msgspec.Struct, frozen=True):
     name: str
     results: tuple[str, ...]
     init: bool = False
+
+
+class Tag(msgspec.Struct, frozen=True):
+    """A tag of the artifact: a name for it, empty where it has none, and the kinds of its payload."""
+
+    name: str
+    payload: tuple[str, ...]
 
 
 class Memory(msgspec.Struct, frozen=True):
@@ -102,7 +118,8 @@ class Layout(msgspec.Struct, frozen=True, dict=True):
 
     ``branches`` are the ids that have brval and brcnt, ``counters`` the ids of the counters, ``globals`` the other exported
     globals with their types, ``tables`` the number of tables, ``memories`` those that are digested, at most ``digest_pages``
-    pages in all.
+    pages in all. ``tags`` are the artifact's, by index. ``log_row`` is the record whose calls are logged, in the heap's first
+    part, in the logging form (``calls``); else None.
     """
 
     rows: tuple[RowLayout, ...]
@@ -117,6 +134,8 @@ class Layout(msgspec.Struct, frozen=True, dict=True):
     has_trace: bool
     has_output: bool
     known_answer: int = 0
+    tags: tuple[Tag, ...] = ()
+    log_row: int | None = None
 
     @cached_property
     def n_init(self) -> int:
@@ -125,8 +144,9 @@ class Layout(msgspec.Struct, frozen=True, dict=True):
 
     @cached_property
     def results_size(self) -> int:
-        """Bytes that a record keeps for results: what the row with the most needs."""
-        return max((sum(_WIDTH.get(kind, 8) for kind in row.results) for row in self.rows), default=0)
+        """Bytes that a record keeps for results or a payload: what the row or tag with the most needs."""
+        kept = [*(row.results for row in self.rows), *(tag.payload for tag in self.tags)]
+        return max((sum(_WIDTH.get(kind, 8) for kind in kinds) for kinds in kept), default=0)
 
     @property
     def trace_offset(self) -> int:
@@ -139,9 +159,14 @@ class Layout(msgspec.Struct, frozen=True, dict=True):
         return self.trace_offset + 24
 
     @property
+    def calls_digest_offset(self) -> int:
+        """Where in a record the digest of the calls of imports stands, where there are stubs."""
+        return self.stdout_offset + 48
+
+    @property
     def calls_offset(self) -> int:
         """Where in a record the stub calls stand."""
-        return self.stdout_offset + 48
+        return self.calls_digest_offset + 8 * bool(self.stubs)
 
     @property
     def brvals_offset(self) -> int:

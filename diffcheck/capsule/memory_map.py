@@ -21,7 +21,9 @@ CAPTURES: Final = HEAP_END + 16  # two of CAPTURE: stdout, stderr
 CAPTURE: Final = struct.Struct("<QQII")  # total, running digest, captured, unused
 RANDOM: Final = CAPTURES + 2 * CAPTURE.size
 CLOCK: Final = RANDOM + 8
-LANES: Final = CLOCK + 8  # where digest() leaves its two lanes
+CALLS_LANE: Final = CLOCK + 8  # the running digest of the row's calls of imports
+CALL_LOG: Final = CALLS_LANE + 8  # the address of the log of calls
+LANES: Final = CALL_LOG + 8  # where digest() leaves its two lanes
 PATTERN: Final = LANES + 16
 PATTERN_BYTES: Final = bytes((17 * i * i + 31 * i + 7) & 0xFF for i in range(64))
 SCRATCH_LINE: Final = PATTERN + 64
@@ -94,6 +96,8 @@ def lay_out(n_stubs: int, args: Sequence[str], env: Mapping[str, str], stdin: by
         "CLOCK": CLOCK,
         "CLOCK_STEP": CLOCK_STEP_NS,
         "CLOCK_START": CLOCK_START_NS,
+        "CALLS_LANE": CALLS_LANE,
+        "CALL_LOG": CALL_LOG,
         "LANES": LANES,
         "PATTERN": PATTERN,
         "SCRATCH_LINE": SCRATCH_LINE,

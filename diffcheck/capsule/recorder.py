@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from diffcheck.capsule import calls
 from diffcheck.capsule import digest as d
 from diffcheck.capsule import layout as lo
 from diffcheck.capsule import memory_map as mm
@@ -73,7 +74,7 @@ _RESERVE = f"""
     local.get $end i32.const 65535 i32.add i32.const 16 i32.shr_u memory.size $rec i32.sub memory.grow $rec
     i32.const -1 i32.eq
     if
-      i32.const {lo.HEADER_ADDRESS + 60} i32.const {lo.FLAG_CUT} i32.store $rec
+      {calls.flag(lo.FLAG_CUT)}
       i32.const 0 return
     end
   end
@@ -127,10 +128,14 @@ _OUTPUT = """
 """
 
 
-_CALLS = "local.get $r i32.const $CALLS i32.add i32.const $COUNTERS i32.const $CALLS_BYTES memory.copy $rec $rec"
+_CALLS = """
+  local.get $r i32.const $CALLS_LANE i64.load $rec i64.store $rec offset=$CALLS_DIGEST
+  local.get $r i32.const $CALLS i32.add i32.const $COUNTERS i32.const $CALLS_BYTES memory.copy $rec $rec
+"""
 
 
 def _record_text(layout: lo.Layout) -> str:
+    begin = (calls.BEGIN_ROW if layout.stubs else "") + ("" if layout.log_row is None else calls.begin_log(layout.log_row))
     outputs = "".join(
         _OUTPUT.format(name=name, capture=24 * at, running=24 * at + 8, captured=24 * at + 16, buffer=at * mm.OUTPUT_CAP)
         for at, name in enumerate(("OUT", "ERR"))
@@ -139,7 +144,7 @@ def _record_text(layout: lo.Layout) -> str:
       local.get $slot i32.const $RECORD_SIZE i32.mul i32.const $STREAM i32.add local.set $r
       local.get $outcome i32.const {lo.ENTERED} i32.eq
       i32.const {lo.HEADER_ADDRESS + 24} i32.load $rec i32.const {lo.RUNNING} i32.ne i32.and
-      if {_BEGIN} i32.const 0 return end
+      if {_BEGIN} {begin} i32.const 0 return end
       i32.const $EXIT_FLAG i32.load $rec local.get $outcome i32.const {lo.RETURNED} i32.eq i32.and
       if i32.const {lo.SWALLOWED} local.set $outcome end
       local.get $r local.get $outcome i32.store $rec
@@ -346,6 +351,7 @@ def symbols(layout: lo.Layout, places: mm.MemoryMap, indices: Indices) -> dict[s
         "ERR_AT": err + 12,
         "ERR_DIGEST": err + 16,
         "CALLS": layout.calls_offset,
+        "CALLS_DIGEST": layout.calls_digest_offset,
         "CALLS_BYTES": 4 * len(layout.stubs),
         **{f"m{memory.index}": memory.index for memory in layout.memories},
     }

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from diffcheck.capsule.binding import Binder, Bound
-from diffcheck.capsule.layout import Stub
+from diffcheck.capsule.layout import COMPARED, Stub
 from diffcheck.capsule.recorder import kind_of
-from diffcheck.capsule.stubs import OUT_OF_SCOPE, Spec, find, out_of_scope, why_none
+from diffcheck.capsule.stubs import OUT_OF_SCOPE, Input, Spec, find, inputs, out_of_scope, why_none
 from diffcheck.errors import UnsealableError
 from diffcheck.wasm.constexpr import substitute_globals
 from diffcheck.wasm.leb import u
@@ -55,7 +55,7 @@ class Bounds(msgspec.Struct, frozen=True):
 class Closed(msgspec.Struct, frozen=True):
     """An import of a function as it is closed: its place, its type, and the functional stub if there is one.
 
-    ``bound`` is the memory and the realloc that the functional stub works with.
+    ``bound`` is the memory and the realloc that the functional stub works with, ``inputs`` are the bytes in it that are compared.
     """
 
     stub: Stub
@@ -63,6 +63,7 @@ class Closed(msgspec.Struct, frozen=True):
     typeidx: int
     spec: Spec | None
     bound: Bound = Bound()
+    inputs: tuple[Input, ...] = ()
 
 
 def check_scope(module: Module) -> None:
@@ -93,8 +94,12 @@ def _close(module: Module, binder: Binder, index: int, import_: Import, unknown:
         reason = bound.reason
     if spec is not None and (reason := reason or spec.traps):
         spec, kind = None, "trap"
-    stub = Stub(*name, kind, index, signature(type_), reason)
-    return Closed(stub, type_, module.all_functions[index], spec, bound)
+    passed = inputs(*name) if spec is not None else ()
+    if passed and spec is not None and not spec.needs_memory:
+        bound = binder.bind(index, import_.module, realloc=False)
+    buffers = (bound.reason or COMPARED) if passed else ""
+    stub = Stub(*name, kind, index, signature(type_), reason, tuple(map(kind_of, type_.params)), buffers)
+    return Closed(stub, type_, module.all_functions[index], spec, bound, passed if buffers == COMPARED else ())
 
 
 def signature(type_: FuncType) -> str:

@@ -12,6 +12,7 @@ from diffcheck.observation import (
     OutOfMemory,
     Refused,
     Returned,
+    Threw,
     TimedOut,
     Trapped,
     sentence,
@@ -25,13 +26,17 @@ FAILURES = (Crashed, OutOfMemory, TimedOut, HarnessFailed)
 """Outcomes that say nothing of the program: an engine, or its harness, did not come to an answer."""
 
 
-def same(oracle: Outcome, subject: Outcome) -> bool:
+def same(oracle: Outcome, subject: Outcome) -> bool:  # noqa: PLR0911 - one line a pair
     """Whether the two outcomes are the same to the specification."""
     match oracle, subject:
         case Returned(), Returned():
             return True
         case Exited(one), Exited(other):
             return one == other
+        case Threw(), Threw():
+            return oracle == subject
+        case (Threw(), Trapped("uncaught exception")) | (Trapped("uncaught exception"), Threw()):
+            return True
         case Trapped(one_kind, words), Trapped(other_kind, other_words):
             if "unstated" in (one_kind, other_kind):
                 return True
@@ -58,7 +63,12 @@ def _shape(outcome: Outcome) -> str:
             return f"refused {stage} {reason[:60]}"
         case HarnessFailed(what, _):
             return f"harness failed {what}"
-    return tag(outcome)
+    return f"threw {outcome.name or outcome.tagidx}" if isinstance(outcome, Threw) else tag(outcome)
+
+
+def _kind(outcome: Outcome) -> Outcome:
+    """The outcome without an engine's words."""
+    return Trapped(outcome.kind) if isinstance(outcome, Trapped) else outcome
 
 
 def compare(oracle: Outcome, subject: Outcome, findings: Findings, row: str = "") -> bool:
@@ -68,6 +78,8 @@ def compare(oracle: Outcome, subject: Outcome, findings: Findings, row: str = ""
             findings.not_compared("why the module was refused: the subject does not say")
         if any(isinstance(each, Trapped) and each.kind == "unstated" for each in (oracle, subject)):
             findings.not_compared("the trap's kind: the engine says the same of several")
+        if Trapped("uncaught exception") in (_kind(oracle), _kind(subject)):
+            findings.not_compared("the tag and the payload of an uncaught exception: the engine reports neither")
         return True
     findings.diverge("outcome", "outcome", sentence(oracle), sentence(subject), row=row, shape=shape(oracle, subject))
     return False

@@ -1,9 +1,11 @@
-"""Comparing rows: outcome, results bit by bit, brval and brcnt, the trace, captured output, stub calls."""
+"""Comparing rows: outcome, results bit by bit, brval and brcnt, the trace, captured output, calls of imports."""
 
 from __future__ import annotations
 
+from itertools import zip_longest
 from typing import TYPE_CHECKING
 
+from diffcheck.capsule.layout import COMPARED
 from diffcheck.compare import allowances as allow
 from diffcheck.compare import outcomes
 from diffcheck.observation import Returned, Trapped, sentence
@@ -14,10 +16,11 @@ if TYPE_CHECKING:
 
     from diffcheck.capsule.layout import Layout
     from diffcheck.compare.findings import Findings
-    from diffcheck.observation import Output, RowSeen
+    from diffcheck.observation import CallSequence, Output, RowSeen, StubCall
     from diffcheck.values import Value
 
 _TRACE_RECORD = 4
+_CONTEXT, _EXCERPT = 16, 48
 _KINDS = {0: "condition", 1: "row marker", 2: "decision"}
 
 
@@ -55,11 +58,57 @@ def _state(oracle: RowSeen, subject: RowSeen, layout: Layout, findings: Findings
     for name, one, other in (("stdout", oracle.stdout, subject.stdout), ("stderr", oracle.stderr, subject.stderr)):
         if one is not None and other is not None:
             _output(name, one, other, oracle.name, findings)
+    _calls(oracle, subject, layout, findings)
     for stub, one_calls, other_calls in zip(layout.stubs, oracle.stub_calls, subject.stub_calls, strict=True):
         findings.compared(1, int(one_calls != 0))
         if one_calls != other_calls:
             item = f"calls of {visible(stub.module)} {visible(stub.name)}"
             findings.diverge("stub calls", item, str(one_calls), str(other_calls), row=oracle.name, shape=item)
+
+
+def _calls(oracle: RowSeen, subject: RowSeen, layout: Layout, findings: Findings) -> None:
+    """The row's calls of imports in their order; the first that differs is known where the logging form was run."""
+    one, other = oracle.calls, subject.calls
+    if one is None or other is None:
+        return
+    findings.compared(1, int(any(oracle.stub_calls)))
+    for stub, calls in zip(layout.stubs, oracle.stub_calls, strict=True):
+        if calls and stub.buffers not in ("", COMPARED):
+            findings.not_compared(f"the bytes passed to {visible(stub.module)} {visible(stub.name)}: {stub.buffers}")
+    if one.digest == other.digest:
+        return
+    pairs = zip_longest(one.calls, other.calls)
+    at = next((at for at, (call, its) in enumerate(pairs) if call != its), None)
+    if at is None or at >= min(_known(one), _known(other)):
+        item = f"calls of imports after the first {len(one.calls)}" if one.calls else "calls of imports"
+        findings.diverge(
+            "stub calls",
+            item,
+            f"digest {one.digest:016x}",
+            f"digest {other.digest:016x}",
+            row=oracle.name,
+            shape="calls of imports",
+        )
+        return
+    ones, others = one.calls[at : at + 1], other.calls[at : at + 1]
+    shape = " / ".join(calls[0].name if calls else "no call" for calls in (ones, others))
+    words = [_call(mine[0], theirs) if mine else "no call" for mine, theirs in ((ones, others), (others, ones))]
+    findings.diverge("stub calls", f"call {at + 1} of an import", *words, row=oracle.name, shape=shape)
+
+
+def _known(sequence: CallSequence) -> int:
+    """How many places of the sequence are known: that nothing follows the last call is known too."""
+    return len(sequence.calls) + (sequence.total == len(sequence.calls))
+
+
+def _call(call: StubCall, other: Sequence[StubCall]) -> str:
+    """The call in words, the bytes passed from shortly before the first that differs."""
+    words = f"{visible(call.name)}({', '.join(map(str, call.args))})"
+    if not call.passed:
+        return words
+    at = first_difference(call.passed, other[0].passed) if other and other[0].name == call.name else 0
+    begin = max(0, at - _CONTEXT) if at < len(call.passed) else 0
+    return f'{words} with "{visible(decode(call.passed[begin : begin + _EXCERPT]))}"' + (f" from byte {begin} on" if begin else "")
 
 
 def _exhausted(row: RowSeen) -> bool:

@@ -19,7 +19,7 @@ from diffcheck.compare import rows as compare_rows
 from diffcheck.compare import state as compare_state
 from diffcheck.compare.findings import Findings
 from diffcheck.errors import StreamError
-from diffcheck.observation import Crashed, Exited, OutOfMemory, Refused, Returned, RowSeen, TimedOut, Trapped, sentence
+from diffcheck.observation import Crashed, Exited, OutOfMemory, Refused, Returned, RowSeen, Threw, TimedOut, Trapped, sentence
 from diffcheck.runner.hang import CONFIRM, should_have_ended
 from diffcheck.runner.images import Images, whole_state
 from diffcheck.runner.kept import Kept
@@ -278,7 +278,7 @@ class CapsulePass:
 
     def _stack_differs(self, one: RowSeen, two: RowSeen) -> bool:
         """The oracle's stack ended where the subject's did not: how deep calls may go is open."""
-        ran_on = isinstance(two.outcome, Returned | Exited | Trapped) and not is_trap(two.outcome, _STACK)
+        ran_on = isinstance(two.outcome, Returned | Exited | Threw | Trapped) and not is_trap(two.outcome, _STACK)
         if is_trap(one.outcome, _STACK) and two.outcome is not None and ran_on:
             self._open_stack(one.name, "call stack exhausted", sentence(two.outcome))
             return True

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from diffcheck.wasm.leb import Reader
     from diffcheck.wasm.module import Module
 
-_MODULE, _FUNCTIONS = 0, 1
+_MODULE, _FUNCTIONS, _TAGS = 0, 1, 11
 
 
 def module_name(module: Module) -> str | None:
@@ -31,13 +31,21 @@ def function_names(module: Module) -> dict[int, str]:
 
     Names need not be unique and may hold any character.
     """
+    return _names(module, _FUNCTIONS, len(module.all_functions))
+
+
+def tag_names(module: Module) -> dict[int, str]:
+    """Give names by tagidx; {} as for functions (appendix "Extended Name Section")."""
+    return _names(module, _TAGS, len(module.all_tags))
+
+
+def _names(module: Module, subsection: int, count: int) -> dict[int, str]:
     try:
-        reader = _subsection(module, _FUNCTIONS)
-        pairs = reader.vector("function names", _association) if reader else ()
+        reader = _subsection(module, subsection)
+        pairs = reader.vector("names", _association) if reader else ()
     except ArtifactError:
         return {}
-    n_functions = len(module.all_functions)
-    return {index: name for index, name in pairs if index < n_functions}
+    return {index: name for index, name in pairs if index < count}
 
 
 def _association(reader: Reader) -> tuple[int, str]:

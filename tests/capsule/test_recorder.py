@@ -16,7 +16,7 @@ from diffcheck.capsule.digest import digest, padded
 from diffcheck.capsule.recorder import KNOWN_ANSWER
 from diffcheck.capsule.seal import Bounds
 from diffcheck.errors import StreamError
-from diffcheck.observation import Exited, OutOfMemory, Returned, Trapped
+from diffcheck.observation import Exited, OutOfMemory, Returned, Threw, Trapped
 from diffcheck.runner.capsule_pass import CapsulePass
 from diffcheck.runner.side import Side
 from diffcheck.values import Value
@@ -362,14 +362,14 @@ def test_an_uncaught_exception_is_its_outcome_and_ends_the_group() -> None:
       (func (export "c")))"""
     done = run(text)
     assert done.trap == ""
-    assert outcomes(done) == {"a": Returned(), "t": Trapped("uncaught exception"), "c": None}
+    assert outcomes(done) == {"a": Returned(), "t": Threw(0, "e", ("i32 3",)), "c": None}
     assert done.state.counters == {0: 1}
 
 
 def test_an_uncaught_exception_in_a_program_that_can_exit_is_no_exit() -> None:
     text = f'(module {EXIT} (tag $e) (func (export "t") (throw $e)) (func (export "e") (call $exit (i32.const 1))))'
     made = capsule(text)
-    assert outcomes(run(made)) == {"t": Trapped("uncaught exception"), "e": None}
+    assert outcomes(run(made)) == {"t": Threw(0, "e"), "e": None}
     assert [row.outcome for row in run(made, lo.Parameters(1, 2)).rows] == [Exited(1)]
 
 

@@ -15,6 +15,7 @@ from diffcheck.capsule.stubs import (
     wasi_random,
     wasi_sockets,
 )
+from diffcheck.capsule.stubs.inputs import INPUTS, Input
 from diffcheck.capsule.stubs.spec import Spec
 
 if TYPE_CHECKING:
@@ -63,6 +64,12 @@ def _named(module: str, name: str) -> Spec | None:
     return TABLES.get(interface, {}).get(function)
 
 
+def inputs(module: str, name: str) -> tuple[Input, ...]:
+    """The bytes that a program passes to an import that `find` has a stub for."""
+    interface, function = canonical(module, name)
+    return INPUTS.get(interface, {}).get(function, ())
+
+
 OUT_OF_SCOPE: Final = "asynchronous components (wasi 0.3) are out of scope"
 
 
@@ -82,4 +89,4 @@ def why_none(module: str, name: str) -> str:
     return "its signature is not the one that this function has" if _named(module, name) is not None else ""
 
 
-__all__ = ["OUT_OF_SCOPE", "TABLES", "Spec", "canonical", "find", "out_of_scope", "why_none"]
+__all__ = ["OUT_OF_SCOPE", "TABLES", "Input", "Spec", "canonical", "find", "inputs", "out_of_scope", "why_none"]
