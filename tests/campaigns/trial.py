@@ -1,0 +1,166 @@
+"""One fault of a generated program: planted in the subject's copy, run as ``diffcheck run`` runs a case, and judged by the twin."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from random import Random
+
+import msgspec
+import wasmtime
+
+from diffcheck import backend, process
+from diffcheck.corpus import Case
+from diffcheck.faults import edit
+from diffcheck.faults.engine import FaultyBackend
+from diffcheck.faults.model import Expected, Fault
+from diffcheck.runner import case as cases
+from diffcheck.runner import plan as plans
+from diffcheck.runner.request import Request
+from diffcheck.verdict import CaseReport, Divergence
+from diffcheck.wasm import module as wasm
+from diffcheck.wasm.leb import s
+from tests.campaigns import proof
+from tests.campaigns.program import BEGIN, END, Place, Program
+
+BEGIN_MARK, END_MARK = (b"\x42" + s(value) + b"\x1a" for value in (BEGIN, END))
+KINDS = {
+    "outcome": ("outcome", "exception"),
+    "calls": ("stub calls", "calls", "output"),
+    "exception": ("outcome", "exception", "tag", "payload"),
+    "memory": ("memory", "memory size"),
+    "table": ("table", "table size", "table element", "element"),
+    "global": ("global",),
+    "result": ("result",),
+}
+"""What a difference at a place may be called in a report, by the first word of the place's item."""
+
+
+class Trial(msgspec.Struct, frozen=True):
+    """What came of a fault. ``right`` is whether the first divergence reported is one of those that come first by the twin."""
+
+    kind: str
+    instruction: str
+    wrong: str
+    where: tuple[Place, ...]
+    verdict: str
+    reported: str
+    right: bool
+
+
+class Bench:
+    """Engines for trials: wasmtime against an edited copy of wasmtime or its interpreter."""
+
+    def __init__(self, reactor: process.Reactor, folder: Path, subject: str = "wasmtime") -> None:
+        self.host = backend.Host(reactor, folder)
+        self.oracle = backend.create("wasmtime", {})
+        self.inner = backend.create(subject, {})
+        self.request = Request((), subject=subject, deadline_s=20.0, hangs=False)
+        self.number = 0
+
+    def close(self) -> None:
+        self.oracle.close()
+        self.inner.close()
+
+    def run(self, program: Program, *, marked: int | None = None, fault: int | None = None, words: bool = False) -> CaseReport:
+        """The report on a program whose subject has the fault, or none."""
+        artifact = wasmtime.wat2wasm(program.artifact(marked))
+        edited = None
+        if marked is not None and fault is not None:
+            edited = Edit(artifact, wasmtime.wat2wasm(program.artifact(marked, fault)))
+        return self.report(artifact, tuple(program.rows), edited, words=words)
+
+    def report(self, artifact: bytes, rows: tuple[str, ...], edited: Edit | None, *, words: bool = False) -> CaseReport:
+        self.number += 1
+        path = Path(self.host.folder) / f"program_{self.number}.wasm"
+        path.write_bytes(artifact)
+        subject = FaultyBackend(self.inner, Fault("", "", Expected(), edit=edited), words=words)
+        try:
+            plan = plans.make(Case("program", str(path), rows=rows), self.request, self.oracle, self.oracle, subject, self.host)
+            return cases.run(plan, self.request.max_passes, self.oracle, subject, self.host, "subject")
+        finally:
+            path.unlink()
+
+
+class Edit:
+    """Puts the wrong sequence in the place of the marked instruction, in the artifact and in whatever is built from it."""
+
+    def __init__(self, right: bytes, wrong: bytes) -> None:
+        begin = wrong.index(BEGIN_MARK) + len(BEGIN_MARK)
+        self.sequence = wrong[begin : wrong.index(END_MARK, begin)]
+        self.instruction = self._marked(right)[0]
+
+    def _marked(self, data: bytes) -> tuple[bytes, int, bytes]:
+        """The first instruction behind the mark, and the function's body that it is in."""
+        module = wasm.read(data)
+        for function in range(len(module.bodies)):
+            body = edit.body(module, data, function)
+            at = body.find(BEGIN_MARK)
+            if at >= 0:
+                found = next(each for each in edit.listing(body) if each.offset >= at + len(BEGIN_MARK))
+                return body[found.offset : found.end], function, body
+        raise ValueError("the mark is gone")
+
+    def __call__(self, data: bytes) -> bytes:
+        if BEGIN_MARK not in data:
+            return data  # a program that is not built from the artifact
+        _, function, body = self._marked(data)
+        start = body.index(BEGIN_MARK) + len(BEGIN_MARK)
+        place = next(
+            each for each in edit.listing(body) if each.offset >= start and body[each.offset : each.end] == self.instruction
+        )
+        changed = body[: place.offset] + self.sequence + body[place.end :]
+        return edit.rewritten(wasm.read(data), data, {function: changed})
+
+
+class Drawn(msgspec.Struct, frozen=True):
+    """A fault that the twin proves to be observable, with the places that differ first."""
+
+    marked: int
+    fault: int
+    first: tuple[Place, ...]
+
+
+def draw(program: Program, chance: Random, kind: str, *, tries: int = 12, words: bool = False) -> tuple[Drawn | None, int]:
+    """An observable fault of a class, None where none was found, and how many were planted. ``words`` hides state at traps."""
+    sites = program.of_kind(kind)
+    if not sites:
+        return None, 0
+    right = proof.behaviour(program)
+    for planted in range(1, tries + 1):
+        marked = chance.choice(sites)
+        fault = chance.randrange(len(program.sites[marked].wrong))
+        try:
+            wrong = proof.behaviour(program, marked, fault)
+        except proof.UnprovedError:
+            continue
+        found = [each for each in proof.differences(right, wrong) if not (words and each.at_trap)]
+        if found:
+            head = found[0]
+            first = [each for each in found if (each.instance, each.place.row) == (head.instance, head.place.row)]
+            return Drawn(marked, fault, tuple(each.place for each in first)), planted
+    return None, tries
+
+
+def judge(program: Program, drawn: Drawn, report: CaseReport) -> Trial:
+    """Whether the report says what the twin does."""
+    site = program.sites[drawn.marked]
+    found = [each for one in report.passes for each in one.divergences]
+    head = found[0] if found else None
+    return Trial(
+        kind=site.kind,
+        instruction=site.instruction,
+        wrong=" ".join(site.wrong[drawn.fault].split()),
+        where=drawn.first,
+        verdict=report.verdict,
+        reported=f"{head.kind}, {head.where.row}: {head.where.item}: {head.oracle} / {head.subject}" if head else report.reason,
+        right=head is not None and report.verdict == "diverge" and any(names(place, head) for place in drawn.first),
+    )
+
+
+def names(place: Place, divergence: Divergence) -> bool:
+    """Whether a divergence is reported at this place."""
+    item, _, rest = place.item.partition(" ")
+    at = divergence.where
+    if divergence.kind not in KINDS[item] or at.row != (place.row or at.row):
+        return False
+    return not rest or item == "exception" or at.item == place.item or at.item.startswith(f"{place.item} ")
