@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from diffcheck import process
+from diffcheck.case_ids import certain, is_under, renamed
 from diffcheck.errors import ConfigError
 from diffcheck.input_files import parse_toml
 from diffcheck.text import plural, toml_string, visible
@@ -229,6 +230,7 @@ def words(divergence: Divergence) -> str:
 
 def apply(report: Report, baseline: Baseline, today: date, *, file: str = "", strict: bool = False) -> Report:
     """The report with each divergence told as known or new, and what became of every entry."""
+    baseline, unsure = _current(baseline, report)
     subject = of(report.subject)
     theirs = {key: each for key, each in baseline.entries.items() if each.since.subject == subject.subject}
     known = {key for key, each in theirs.items() if each.fixed is None}
@@ -238,10 +240,22 @@ def apply(report: Report, baseline: Baseline, today: date, *, file: str = "", st
     by_name = {case.case: case for case in report.cases}
     for key in sorted(known):
         entry = theirs[key]
-        standings.append(_standing(entry, shown.get(key), by_name, report, today))
+        standings.append(_standing(entry, shown.get(key), by_name, report, today, unsure=not unsure.isdisjoint(entry.cases)))
     standings.sort(key=lambda each: _ORDER.index(each.state))
     told = BaselineReport(file, strict, tuple(standings))
     return msgspec.structs.replace(report, cases=cases, totals=totals(cases), baseline=told)
+
+
+def _current(baseline: Baseline, report: Report) -> tuple[Baseline, frozenset[str]]:
+    """The baseline by the ids that cases have now, and those of the new ids that may be of other cases than were meant."""
+    names = renamed((case for entry in baseline.entries.values() for case in entry.cases), (case.case for case in report.cases))
+    if not names:
+        return baseline, frozenset()
+    entries = {
+        key: msgspec.structs.replace(entry, cases=tuple(dict.fromkeys(names.get(case, case) for case in entry.cases)))
+        for key, entry in baseline.entries.items()
+    }
+    return Baseline(entries), frozenset(names.values()) - set(certain(names, report.places).values())
 
 
 def _case(case: CaseReport, known: set[str]) -> CaseReport:
@@ -270,8 +284,12 @@ def _unlisted(shown: Seen, fixed: Entry | None) -> Standing:
     return Standing(shown.signature, "flaky" if shown.flaky else "new", shown.cases, why=shown.what)
 
 
-def _standing(entry: Entry, shown: Seen | None, cases: Mapping[str, CaseReport], report: Report, today: date) -> Standing:
+def _standing(
+    entry: Entry, shown: Seen | None, cases: Mapping[str, CaseReport], report: Report, today: date, *, unsure: bool
+) -> Standing:  # fmt: skip
     state, why = _state(entry, shown, cases, report, today)
+    if unsure and shown is None:
+        state, why = "not run", "its cases are named as in 0.1, and other cases may be meant"
     names = shown.cases if shown else entry.cases
     return Standing(entry.signature, state, names, entry.issue, entry.note or entry.what, why)
 
@@ -294,8 +312,7 @@ def _unseen(  # noqa: PLR0911 - one line a reason
 ) -> tuple[EntryState, str]:
     """What an entry is that showed up nowhere: fixed only if every one of its cases that exist says so."""
     there = [cases[name] for name in entry.cases if name in cases]
-    partial = report.interrupted or bool(report.options.get("only") or report.options.get("shard"))
-    if len(there) < len(entry.cases) and partial:
+    if not all(name in cases or _is_gone(name, report) for name in entry.cases):
         return "not run", "not all of its cases were run"
     if not there:
         return "stale", f"there is no case {visible(entry.cases[0], 60)} any more"
@@ -313,6 +330,12 @@ def _unseen(  # noqa: PLR0911 - one line a reason
     if entry.flaky:
         return "absent", "it was flaky: that it does not show up says little"
     return "fixed", f"gone in {visible(report.subject.version or report.subject.sha256[:12], 40)}"
+
+
+def _is_gone(case: str, report: Report) -> bool:
+    """Whether a case that is not in the report would be, if it existed."""
+    partial = report.interrupted or bool(report.options.get("only") or report.options.get("shard"))
+    return not partial and any(is_under(place, case) for place in report.places)
 
 
 def _says(entry: Entry, case: CaseReport) -> EntryState:
@@ -366,24 +389,31 @@ def add(baseline: Baseline, report: Report, signatures: Iterable[str], issue: st
 
 
 def update(baseline: Baseline, report: Report, today: date) -> Change:
-    """What the report says of entries: those that are fixed are marked, cases that came are added, those that are gone dropped."""
+    """What the report says of entries: those that are fixed are marked, cases that came are added, those that are gone dropped.
+
+    Cases that were not run stay as they are.
+    """
     entries, lines = dict(baseline.entries), []
     shown = seen(report)
     told = apply(report, baseline, today).baseline or BaselineReport()
     existing = {case.case for case in report.cases}
-    partial = report.interrupted or bool(report.options.get("only") or report.options.get("shard"))
+    current, unsure = _current(baseline, report)
     for standing in told.standings:
         entry = entries.get(standing.signature)
         if entry is None or entry.fixed is not None:
             continue
         after, said = entry, []
         here = shown.get(standing.signature)
+        known_as = current.entries[standing.signature].cases
+        if known_as != entry.cases and (here is not None or unsure.isdisjoint(known_as)):
+            after, said = msgspec.structs.replace(after, cases=known_as), ["cases named by their present ids"]
         if standing.state == "fixed":
-            after, said = msgspec.structs.replace(after, fixed=of(report.subject)), [f"marked as fixed: {standing.why}"]
+            after, said = msgspec.structs.replace(after, fixed=of(report.subject)), [*said, f"marked as fixed: {standing.why}"]
         elif here is not None:
-            after, said = _widened(after, here)
-        gone = set(after.cases) - existing
-        if gone and not partial and gone != set(after.cases):
+            after, more = _widened(after, here)
+            said += more
+        gone = {case for case in after.cases if case not in existing and _is_gone(case, report)}
+        if gone and gone != set(after.cases):
             after = msgspec.structs.replace(after, cases=tuple(sorted(set(after.cases) - gone)))
             said = [*said, f"{plural(len(gone), 'case')} dropped that no longer exist"]
         if said:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from diffcheck import baseline
+from diffcheck.case_ids import renamed
 
 if TYPE_CHECKING:
     from diffcheck.verdict import CaseReport, Report
@@ -47,18 +48,19 @@ class Between(msgspec.Struct, frozen=True):
 
 def between(one: Report, other: Report) -> Between:
     """What ``other`` says that ``one`` does not; that a divergence is known by now is no difference, nor are values that drift."""
+    names = renamed((case.case for case in one.cases), (case.case for case in other.cases))
     before, after = baseline.seen(one), baseline.seen(other)
     clusters = [
         Cluster(
             key,
             (after.get(key) or before[key]).what,
-            before[key].cases if key in before else (),
+            tuple(names.get(case, case) for case in before[key].cases) if key in before else (),
             after[key].cases if key in after else (),
         )
         for key in {**before, **after}
     ]
     clusters.sort(key=lambda each: (-len(each.before) - len(each.after), each.signature))
-    left, right = ({case.case: _came_to(case) for case in report.cases} for report in (one, other))
+    left, right = ({names.get(case.case, case.case): _came_to(case) for case in report.cases} for report in (one, other))
     cases = [Case(name, left.get(name, ""), right.get(name, "")) for name in sorted({**left, **right})]
     return Between(
         tuple(each for each in clusters if not each.before),

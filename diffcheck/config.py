@@ -23,7 +23,8 @@ class Option(msgspec.Struct, frozen=True):
     """One option. ``default`` is its text as a user would write it, None where there is none to write.
 
     ``default_help`` says a default that is worked out at the start. ``recorded`` is whether a report keeps the value: what cannot
-    change a verdict (the number of jobs, where reports go) is left out, so that a report does not depend on it.
+    change a verdict (the number of jobs, where reports go) is left out, so that a report does not depend on it. ``multiple`` is
+    whether it can be given several times.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Option(msgspec.Struct, frozen=True):
     choices: tuple[str, ...] = ()
     short: str = ""
     recorded: bool = True
+    multiple: bool = False
 
     @property
     def flag(self) -> str:
@@ -111,7 +113,14 @@ OPTIONS: Final = (
         default="zero",
         choices=("zero", "trap"),
     ),
-    Option("only", "text", "Run only the cases whose name matches this pattern (*, ?, [...]).", default_help="all", metavar="GLOB"),
+    Option(
+        "only",
+        "text",
+        "Run only the cases whose name matches this pattern (*, ?, [...]); can be repeated.",
+        default_help="all",
+        metavar="GLOB",
+        multiple=True,
+    ),
     Option(
         "max-passes",
         "count",

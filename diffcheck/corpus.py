@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from diffcheck import case_ids
 from diffcheck.casefile import ARTIFACT_CAP, CaseLimits, Finding, Settings, inside, nearest, read_settings
 from diffcheck.errors import CaseError, ConfigError, NothingToDoError
 from diffcheck.input_files import read_regular
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 SUFFIXES: Final = (".wasm", ".wat")
+_MOST_NAMED: Final = 5
 _FOREIGN_TOML: Final = frozenset({"Cargo", "pyproject", "diffcheck", "rust-toolchain", "rustfmt", "clippy", "wasm-pack"})
 
 
@@ -39,11 +41,15 @@ class Item(msgspec.Struct, frozen=True):
 
 
 class Found(msgspec.Struct, frozen=True):
-    """What is under the paths: the items, what was passed over in sentences, and how many items the glob left out."""
+    """What is under the paths: the items, what was passed over in sentences, and how many items the globs left out.
+
+    ``places`` are the paths as ids are written: every case under one of them was found.
+    """
 
     items: tuple[Item, ...]
     notes: tuple[str, ...] = ()
     left_out: int = 0
+    places: tuple[str, ...] = ()
 
 
 class Case(msgspec.Struct, frozen=True):
@@ -72,20 +78,25 @@ class Case(msgspec.Struct, frozen=True):
         return self.expect.get(subject, self.expect.get("default", "agree"))
 
 
-def discover(paths: Sequence[Path], only: str | None = None) -> Found:
-    """Give the artifacts under ``paths``, each once; ``only`` keeps ids that match a glob, with or without suffix.
+def discover(paths: Sequence[Path], only: Sequence[str] = (), config_folder: str = "") -> Found:
+    """Give the artifacts under ``paths``, each once; ``only`` keeps those that match one of its globs (see ``_matches``).
 
-    Ids are unique: the path relative to the given folder without its suffix, and where another given folder has the same one,
-    that folder's name before it. ``ConfigError`` tells of a path that cannot be used, ``NothingToDoError`` if nothing is left.
+    Ids are unique: the path without its suffix, relative to the project's root (see ``case_ids.root``; ``config_folder`` is where
+    the configuration file in force is), and where two roots give the same one, with the given folder's name before it.
+    ``ConfigError`` tells of a path that cannot be used, ``NothingToDoError`` if nothing is left.
     """
     notes: list[str] = []
     items: dict[str, Item] = {}
-    places: set[str] = set()
+    known: set[str] = set()
+    places: list[str] = []
+    ids = _Ids(config_folder)
     for path in paths:
-        for item in _under(path, notes):
-            place = os.path.abspath(item.artifact)  # noqa: PTH100 - not resolve(): a link inside a folder is a case of its own
-            if place not in places:
-                places.add(place)
+        place, found = _under(path, ids, notes)
+        places.append(place)
+        for item in found:
+            own = os.path.abspath(item.artifact)  # noqa: PTH100 - not resolve(): a link inside a folder is a case of its own
+            if own not in known:
+                known.add(own)
                 unique = _unique(item, items)
                 items[unique.id] = unique
     if not items:
@@ -94,12 +105,35 @@ def discover(paths: Sequence[Path], only: str | None = None) -> Found:
         )
     kept = tuple(item for item in items.values() if _matches(item, only))
     if not kept:
-        near = nearest(only or "", items) or next(iter(items))
+        near = nearest(only[0], items) or next(iter(items))
         raise NothingToDoError(
-            f"none of {plural(len(items), 'case')} matches {visible(repr(only))}",
+            f"none of {plural(len(items), 'case')} matches {' or '.join(visible(repr(each)) for each in only)}",
             hint=f"ids look like {visible(near)}; a glob's * also matches a slash",
         )
-    return Found(kept, tuple(notes), len(items) - len(kept))
+    return Found(kept, tuple(notes), len(items) - len(kept), tuple(dict.fromkeys(places)))
+
+
+def item_at(path: Path, name: str = "") -> Item:
+    """Give the item of an artifact that is named by its own path; its id is ``name``, else the file's name without suffix."""
+    case_file = str(path.with_suffix(".toml"))
+    return Item(name or path.stem, str(path), case_file if os.path.lexists(case_file) else "", str(path.parent))
+
+
+class _Ids:
+    """The ids of what lies in a folder, the same whichever path led there."""
+
+    def __init__(self, config_folder: str) -> None:
+        self._config_folder = config_folder
+
+    def of(self, folder: str, given: str) -> str:
+        """A folder's path relative to its root, empty for the root itself; ``given`` is the folder that the user named."""
+        place, top = os.path.abspath(folder), os.path.abspath(given)  # noqa: PTH100 - as in _walk
+        root = case_ids.root(place, top, self._config_folder)
+        return place[len(root.rstrip("/")) + 1 :]
+
+
+def _joined(folder: str, name: str) -> str:
+    return f"{folder}/{name}" if folder else name
 
 
 def load_case(item: Item) -> Case:
@@ -125,7 +159,8 @@ def read_artifact(path: str | os.PathLike[str]) -> bytes:
     return read_regular(os.fspath(path), ARTIFACT_CAP, "the artifact")
 
 
-def _under(path: Path, notes: list[str]) -> list[Item]:
+def _under(path: Path, ids: _Ids, notes: list[str]) -> tuple[str, list[Item]]:
+    """Give what a path is as an id, and the items under it."""
     given = str(path)
     try:
         given.encode()
@@ -136,22 +171,23 @@ def _under(path: Path, notes: list[str]) -> list[Item]:
         why = (getattr(error, "strerror", None) or "no usable path").lower()
         raise ConfigError(f"{visible(given)} cannot be used: {why}", hint=_similar(path)) from error
     if stat.S_ISDIR(mode):
-        return _walk(given, notes)
+        return ids.of(given, given), _walk(given, ids, notes)
     if path.suffix not in SUFFIXES:
         hint = "give the artifact: its case file is found beside it" if path.suffix == ".toml" else "give an artifact or a folder"
         raise ConfigError(f"{visible(given)} is neither .wasm nor .wat", hint=hint)
     if not stat.S_ISREG(mode):
         raise ConfigError(f"{visible(given)} is not a regular file", hint="give an artifact or a folder")
-    case_file = str(path.with_suffix(".toml"))
-    return [Item(path.stem, given, case_file if os.path.lexists(case_file) else "", str(path.parent))]
+    name = _joined(ids.of(str(path.parent), str(path.parent)), path.stem)
+    return name, [item_at(path, name)]
 
 
-def _walk(root: str, notes: list[str]) -> list[Item]:
+def _walk(root: str, ids: _Ids, notes: list[str]) -> list[Item]:
     """Give the items of a folder, sorted by the parts of their ids."""
     # Strings, not paths: a Path an entry costs more than the whole listing.
     items: list[Item] = []
     real_root = os.path.realpath(root)
     folders = [root]
+    sources: list[str] = []
     while folders:
         folder = folders.pop()
         try:
@@ -170,7 +206,12 @@ def _walk(root: str, notes: list[str]) -> list[Item]:
             # Whatever has a case file's name is one: to run its artifact without it would be another case.
             if kind == "file" or (entry.name.endswith(".toml") and _artifact_beside(entry.path)):
                 files[entry.name] = entry.path
-        items += _items(files, root, notes)
+        sources += _sources(files)
+        items += _items(files, root, ids.of(folder, root) if files else "", notes)
+    if sources and items:
+        names = f"{', '.join(map(visible, sources[:_MOST_NAMED]))}{', ...' if len(sources) > _MOST_NAMED else ''}"
+        what = plural(len(sources), ".wat file has no case file and is not run", ".wat files have no case file and are not run")
+        notes.append(f"{what}: {names}")
     return sorted(items, key=lambda item: item.id.split("/"))
 
 
@@ -204,16 +245,25 @@ def _artifact_beside(case_file: str) -> bool:
     return any(os.path.isfile(base + suffix) for suffix in SUFFIXES)  # noqa: PTH113 - as in _walk
 
 
-def _items(files: dict[str, str], root: str, notes: list[str]) -> list[Item]:
-    """Give the items among the files of one folder, by name to path."""
-    skip = len(root.rstrip("/")) + 1
+def _sources(files: dict[str, str]) -> list[str]:
+    """The ``.wat`` files of a folder that are neither artifacts nor the text of one."""
+    return [
+        path
+        for name, path in files.items()
+        if name.endswith(".wat") and not {name[:-4] + end for end in (".wasm", ".toml")} & files.keys()
+    ]
+
+
+def _items(files: dict[str, str], root: str, place: str, notes: list[str]) -> list[Item]:
+    """Give the items among the files of one folder, by name to path; ``place`` is the folder's own id."""
     items = []
     for name, path in files.items():
         stem, suffix = os.path.splitext(name)  # noqa: PTH122 - as in _walk
         described = f"{stem}.toml" in files
         if suffix == ".wasm" or (suffix == ".wat" and described and f"{stem}.wasm" not in files):
             base = path[: -len(suffix)]
-            items.append(Item(base[skip:], path.removeprefix("./"), f"{base}.toml".removeprefix("./") if described else "", root))
+            case_file = f"{base}.toml".removeprefix("./") if described else ""
+            items.append(Item(_joined(place, stem), path.removeprefix("./"), case_file, root))
     if items:
         for name, path in files.items():
             stem, suffix = os.path.splitext(name)  # noqa: PTH122 - as in _walk
@@ -230,10 +280,14 @@ def _unique(item: Item, taken: dict[str, Item]) -> Item:
     return msgspec.structs.replace(item, id=next(name for name in names if name not in taken))
 
 
-def _matches(item: Item, only: str | None) -> bool:
-    if only is None:
-        return True
-    return fnmatch.fnmatchcase(item.id, only) or fnmatch.fnmatchcase(item.id + item.artifact[item.artifact.rindex(".") :], only)
+def _matches(item: Item, only: Sequence[str]) -> bool:
+    """Whether a glob matches the id, or the path below the given folder, with or without suffix; all do where there is no glob."""
+    suffix = item.artifact[item.artifact.rindex(".") :]
+
+    def any_matches(name: str) -> bool:
+        return any(fnmatch.fnmatchcase(each, glob) for glob in only for each in (name, name + suffix))
+
+    return not only or any_matches(item.id) or any_matches(os.path.relpath(item.artifact, item.root).removesuffix(suffix))
 
 
 def _leads_out(path: str, root: str) -> bool:

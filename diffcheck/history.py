@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from diffcheck.case_ids import certain, renamed
 from diffcheck.errors import ReportError
 from diffcheck.observation import Cost
 from diffcheck.text import duration, encodable, size, visible
@@ -121,6 +122,7 @@ def add(path: Path, report: Report) -> None:
         same = connection.execute("SELECT 1 FROM runs WHERE (started, subject, version, sha256) = (?, ?, ?, ?)", run)
         if same.fetchone() is not None:
             return
+        _rename(connection, report)
         oracle = encodable(f"{report.oracle.name} {report.oracle.version}")
         number = connection.execute(
             "INSERT INTO runs (started, subject, version, sha256, oracle) VALUES (?, ?, ?, ?, ?)", (*run, oracle)
@@ -128,6 +130,15 @@ def add(path: Path, report: Report) -> None:
         rows = [(number, *_row(connection, case)) for case in report.cases]
         connection.executemany("INSERT INTO cases VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
         connection.execute("DELETE FROM runs WHERE id <= (SELECT max(id) FROM runs) - ?", (KEPT,))
+
+
+def _rename(connection: sqlite3.Connection, report: Report) -> None:
+    """Give the cases of earlier runs the ids that they have now."""
+    named = connection.execute("SELECT name FROM names WHERE EXISTS (SELECT 1 FROM cases WHERE cases.name = names.id)").fetchall()
+    names = renamed((name for (name,) in named), (encodable(case.case) for case in report.cases))
+    for old, new in certain(names, report.places).items():
+        ids = _name(connection, new), _name(connection, old)
+        connection.execute("UPDATE OR IGNORE cases SET name = ? WHERE name = ?", ids)
 
 
 def _name(connection: sqlite3.Connection, name: str) -> int:

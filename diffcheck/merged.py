@@ -44,6 +44,7 @@ def merge(reports: Mapping[str, Report]) -> Report:
         baseline=None,
         causes=_causes(each for report in shards for each in report.causes),
         division="",
+        places=tuple(dict.fromkeys(place for each in shards for place in each.places)),
     )
 
 

@@ -9,11 +9,11 @@ from __future__ import annotations
 import difflib
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 import msgspec
 
-from diffcheck import config
+from diffcheck import case_ids, config
 from diffcheck.errors import ConfigError
 from diffcheck.input_files import parse_toml, read_regular
 from diffcheck.text import visible
@@ -21,10 +21,11 @@ from diffcheck.text import visible
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-FILE_NAME: Final = "diffcheck.toml"
+FILE_NAME: Final = case_ids.CONFIG_FILE
 PROJECT: Final = "pyproject.toml"
 BASELINE: Final = "baseline.toml"
 PROTOCOLS: Final = ("harness", "wasi")
+Value: TypeAlias = "str | int | float | bool | tuple[str, ...]"
 _CAP_BYTES: Final = 1 << 20
 _COMMANDS: Final = ("subject", "oracle", "kilnd")
 _TYPES: Final = {
@@ -44,7 +45,7 @@ class Settings(msgspec.Struct, frozen=True):
     """
 
     file: str = ""
-    values: dict[str, str | int | float | bool] = {}
+    values: dict[str, Value] = {}
     backends: dict[str, str] = {}
     commands: tuple[str, ...] = ()
     trusted: bool = False
@@ -85,7 +86,7 @@ def _settings(raw: object, path: Path, *, trusted: bool) -> Settings:
         raise ConfigError("tool.diffcheck has to be a table", hint="write [tool.diffcheck]")
     allowed = {each.name: each for each in config.OPTIONS}
     backends = _backends(raw.get("backends", {}), path.parent)
-    values: dict[str, str | int | float | bool] = {}
+    values: dict[str, Value] = {}
     for key, value in raw.items():
         if key == "backends":
             continue
@@ -100,7 +101,13 @@ def _settings(raw: object, path: Path, *, trusted: bool) -> Settings:
     return Settings(str(path), values, backends, tuple(commands), trusted)
 
 
-def _value(option: config.Option, value: object, folder: Path) -> str | int | float | bool:
+def _value(option: config.Option, value: object, folder: Path) -> Value:
+    if not option.multiple:
+        return _single(option, value, folder)
+    return tuple(str(_single(option, each, folder)) for each in (value if isinstance(value, list) else [value]))
+
+
+def _single(option: config.Option, value: object, folder: Path) -> str | int | float | bool:
     types = _TYPES[option.kind]
     if not isinstance(value, types) or (isinstance(value, bool) and option.kind != "flag"):
         given = f"{visible(repr(value), 40)}"

@@ -267,7 +267,9 @@ class Cause(msgspec.Struct, frozen=True):
 
 
 class Report(msgspec.Struct, frozen=True):
-    """A run: what ``reports/report.json`` holds. ``division`` is that of its shards, where it is one."""
+    """A run: what ``reports/report.json`` holds. ``division`` is that of its shards, where it is one; every case under one of
+    ``places`` (ids of folders and cases) that exists is in it, unless an option left it out.
+    """
 
     schema: Literal["diffcheck-report-v1"]
     tool: Tool
@@ -284,6 +286,7 @@ class Report(msgspec.Struct, frozen=True):
     baseline: BaselineReport | None = None
     division: str = ""
     causes: tuple[Cause, ...] = ()
+    places: tuple[str, ...] = ("",)
 
 
 def worst(verdicts: list[Verdict]) -> Verdict:

@@ -96,6 +96,18 @@ def test_config_prints_each_value_and_where_it_is_from(repository, capsys, monke
     assert told["rows"][:2] == ["declared", "default"]
 
 
+@pytest.mark.parametrize("written", ["only = 'x*'", "only = ['x*', 'y*']"])
+def test_a_repeated_option_is_one_text_or_an_array(repository, capsys, monkeypatch, written):
+    monkeypatch.setenv("COLUMNS", "200")
+    (repository / "diffcheck.toml").write_text(written)
+    assert shown(capsys)["only"][:2] == (["x*,", "y*"] if "[" in written else ["x*", "file"])
+    for name in ("x", "y", "z"):
+        (repository / f"{name}.wat").write_text('(module (func (export "run")))')
+        (repository / f"{name}.toml").touch()
+    assert entry.run(["plan", ".", "--subject", "wasmtime-pulley"]) == 0
+    assert f"{2 if '[' in written else 1} case" in capsys.readouterr().out
+
+
 def test_paths_and_programs_are_meant_from_the_file_s_folder(repository, monkeypatch):
     (repository / "diffcheck.toml").write_text("kilnd = 'bin/kilnd'\n[backends.mine]\ncommand = './engine --flag'\n")
     monkeypatch.chdir(repository / "sub")

@@ -29,8 +29,8 @@ def put(root: Path, *names: str, text: str = "") -> None:
         path.write_text(text, encoding="utf-8")
 
 
-def ids(*paths: Path, only: str | None = None) -> list[str]:
-    return [item.id for item in discover(paths, only).items]
+def ids(*paths: Path, only: str = "*") -> list[str]:
+    return [item.id for item in discover(paths, [only]).items]
 
 
 def case_of(folder: Path, text: str) -> Case:
@@ -65,6 +65,13 @@ def test_a_wat_file_given_by_its_path_is_an_artifact(tmp_path: Path) -> None:
     assert discover([tmp_path / "source.wat"]).items == (Item("source", f"{tmp_path}/source.wat", "", str(tmp_path)),)
 
 
+def test_wat_files_without_a_case_file_are_named_in_one_line(tmp_path: Path) -> None:
+    put(tmp_path, "a.wasm", "a.wat", "b.wat", "b.toml", "src/c.wat", *(f"src/d{number}.wat" for number in range(5)))
+    (note,) = discover([tmp_path]).notes
+    assert note.startswith(f"6 .wat files have no case file and are not run: {tmp_path}/src/c.wat, ")
+    assert note.endswith(", ...")
+
+
 def test_the_case_file_is_the_one_with_the_same_stem(tmp_path: Path) -> None:
     put(tmp_path, "a.b.wasm", "a.b.toml", "a.wasm")
     assert [Path(item.case_file).name for item in discover([tmp_path]).items] == ["", "a.b.toml"]
@@ -84,7 +91,7 @@ def test_hidden_folders_are_left_out(tmp_path: Path) -> None:
 def test_paths_stay_relative_when_they_are_given_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     put(tmp_path, "corpus/x/a.wasm", "corpus/x/a.toml")
     monkeypatch.chdir(tmp_path)
-    assert discover([Path("corpus")]).items == (Item("x/a", "corpus/x/a.wasm", "corpus/x/a.toml", "corpus"),)
+    assert discover([Path("corpus")]).items == (Item("corpus/x/a", "corpus/x/a.wasm", "corpus/x/a.toml", "corpus"),)
     assert discover([Path()]).items == (Item("corpus/x/a", "corpus/x/a.wasm", "corpus/x/a.toml", "."),)
     monkeypatch.chdir(tmp_path / "corpus/x")
     assert discover([Path("a.wasm")]).items == (Item("a", "a.wasm", "a.toml", "."),)
@@ -113,15 +120,20 @@ def test_ids_are_unique_over_all_given_paths(tmp_path: Path) -> None:
 )
 def test_only_matches_ids_with_or_without_suffix_and_with_their_case(tmp_path: Path, only: str, expected: list[str]) -> None:
     put(tmp_path, "01-x/leap.wasm", "02-y/Leap.wasm", "02-y/sort.wasm")
-    found = discover([tmp_path], only)
+    found = discover([tmp_path], [only])
     assert [item.id for item in found.items] == expected
     assert found.left_out == 3 - len(expected)
+    (tmp_path / ".git").mkdir()
+    assert [item.id.rpartition("02-y/")[2] for item in discover([tmp_path / "02-y"], ["sort*", "02-y/Le*"]).items] == [
+        "Leap",
+        "sort",
+    ]
 
 
 def test_a_glob_that_matches_nothing_shows_what_ids_look_like(tmp_path: Path) -> None:
     put(tmp_path, "01-x/leap_year.wasm", "01-x/sort.wasm")
     with pytest.raises(NothingToDoError, match="none of 2 cases matches '01-x/leap_yaer'") as caught:
-        discover([tmp_path], "01-x/leap_yaer")
+        discover([tmp_path], ["01-x/leap_yaer"])
     assert "01-x/leap_year" in caught.value.hint
 
 
@@ -233,7 +245,7 @@ def test_ten_thousand_artifacts_are_listed_in_under_a_second(tmp_path: Path) -> 
             (tmp_path / f"{folder:03}" / f"é{number}.wasm").touch()
             (tmp_path / f"{folder:03}" / f"é{number}.toml").touch()
     start = time.perf_counter()
-    found = discover([tmp_path], "*")
+    found = discover([tmp_path], ["*"])
     elapsed_s = time.perf_counter() - start
     assert len({item.id for item in found.items}) == 10_000
     assert elapsed_s < 1

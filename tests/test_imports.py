@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[1]
 
 # From the base up: a package may import those before it, and itself. One line is one floor; names on it do not see each other.
 FLOORS = (
-    ("errors", "text"),
+    ("errors", "text", "case_ids"),
     ("config", "values", "input_files"),
     ("observation",),
     ("wasm",),

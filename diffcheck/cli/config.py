@@ -27,7 +27,8 @@ def command(**given: Any) -> int:  # noqa: ANN401 - the options of the table
         source = configured.words(configured.source(option.key))
         place = {"file": found.file, "environment": option.env}.get(source, "")
         value = given[option.key]
-        default = value is None or value is False
+        default = value is None or value is False or value == ()
+        value = ", ".join(value) if isinstance(value, tuple) else value
         said = f"({option.default_help})" if default else f"{value:g}" if isinstance(value, float) else str(value)
         lines.append((option.name, said, source, place))
     tables.settings(lines, found.file, found.backends, found.commands, words.console(), trusted=found.trusted)

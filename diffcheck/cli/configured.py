@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from click.core import ParameterSource
 
 _ENGINES = {"subject", "oracle", "kilnd"}
+_REPEATED = {each.key for each in config.OPTIONS if each.multiple}
 
 
 def load(ctx: click.Context, command: str, *, trust: bool) -> None:
@@ -26,7 +27,8 @@ def load(ctx: click.Context, command: str, *, trust: bool) -> None:
     group = ctx.command
     wanted = group.get_command(ctx, command) if isinstance(group, click.Group) else None
     subcommands = wanted.commands if isinstance(wanted, click.Group) else {}
-    takes = {each.name for one in (wanted, *subcommands.values()) if one for each in one.params if not each.multiple}
+    parameters = [each for one in (wanted, *subcommands.values()) if one for each in one.params]
+    takes = {each.name for each in parameters if not each.multiple or each.name in _REPEATED}
     if found.commands and not found.trusted and not trust and command != "config" and takes & _ENGINES:
         raise ConfigError(
             f"{visible(found.file)} says what to run ({visible(found.commands[0])}), and it is not in a repository's root",
@@ -45,7 +47,9 @@ def _check(found: settings.Settings) -> None:
     for each in config.OPTIONS:
         if each.name in found.values:
             try:
-                type_of(each).convert(found.values[each.name], None, None)
+                value = found.values[each.name]
+                for one in value if isinstance(value, tuple) else (value,):
+                    type_of(each).convert(one, None, None)
             except click.UsageError as error:
                 raise ConfigError(
                     f"{visible(found.file)}: {each.name}: {visible(error.message, 300)}",
@@ -57,6 +61,12 @@ def in_force() -> settings.Settings:
     """The settings of the command that is running."""
     ctx = click.get_current_context(silent=True)
     return (ctx.find_object(settings.Settings) if ctx is not None else None) or settings.Settings()
+
+
+def folder() -> str:
+    """Where the configuration file in force is, as an absolute path; empty where there is none."""
+    file = in_force().file
+    return str(Path(file).absolute().parent) if file else ""
 
 
 def engine(key: str, name: str) -> str:

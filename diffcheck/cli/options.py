@@ -87,6 +87,8 @@ def option(name: str, *, default: str | None = None) -> Callable[[FC], FC]:
         entry = msgspec.structs.replace(entry, default=default)
     names = [entry.flag, entry.key] + ([entry.short] if entry.short else [])
     kind: dict[str, Any] = {"is_flag": True} if entry.kind == "flag" else {"type": type_of(entry), "default": entry.default}
+    if entry.multiple:
+        kind["multiple"] = True
     if entry.metavar:
         kind["metavar"] = entry.metavar
     return click.option(
@@ -114,7 +116,8 @@ def request(paths: tuple[str, ...], given: dict[str, Any]) -> Request:
     """The request that the options' values are; those that a command does not have keep their defaults."""
     fields: dict[str, Any] = {
         "jobs": given.get("jobs") or config.default_jobs(),
-        "only": given.get("only") or "",
+        "only": tuple(given.get("only") or ()),
+        "config_folder": configured.folder(),
         "deadline_s": given.get("deadline"),
         "memory_bytes": given.get("memory_limit"),
         "cache": cache_folder(given["cache"]) if "cache" in given and not given.get("no_cache") else "",
@@ -140,10 +143,12 @@ def cache_folder(given: str | None) -> str:
 def recorded(given: dict[str, Any]) -> dict[str, str]:
     """The values that a report keeps, by option name, as a user would write them."""
     values = ((entry, given.get(entry.key)) for entry in config.OPTIONS if entry.recorded)
-    return {entry.name: _text(value) for entry, value in values if value is not None}
+    return {entry.name: _text(value) for entry, value in values if value not in (None, ())}
 
 
 def _text(value: object) -> str:
+    if isinstance(value, tuple):
+        return ", ".join(value)
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 

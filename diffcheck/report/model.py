@@ -91,6 +91,7 @@ class Collector:
             cases=cases,
             interrupted=ended is None or ended.interrupted,
             division=run.division,
+            places=run.places,
         )
 
 

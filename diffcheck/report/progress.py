@@ -64,6 +64,8 @@ class Display:
         self._total = event.total
         if event.notice:
             self._console.print(notice(event.notice))
+        for line in event.notes:
+            self._console.print(words.safe(f"note: {line}", limit=2000), soft_wrap=True)
         what = f"{plural(event.total, 'case')}, {plural(event.jobs, 'job')}: "
         self._console.print(Text(f"{what}{words.engine(event.subject)} against {words.engine(event.oracle)}"))
 

@@ -23,6 +23,8 @@ class RunStarted(msgspec.Struct, frozen=True, tag="run-started"):
     started: str = ""
     resumed: int = 0
     division: str = ""
+    places: tuple[str, ...] = ("",)
+    notes: tuple[str, ...] = ()
 
 
 class EngineProbed(msgspec.Struct, frozen=True, tag="engine-probed"):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from diffcheck import __version__, backend, config, process
-from diffcheck.corpus import Item, load_case
+from diffcheck.corpus import item_at, load_case
 from diffcheck.errors import CaseError, RunFailedError
 from diffcheck.observation import sentence
 from diffcheck.runner import plan as plans
@@ -67,8 +67,7 @@ class CaseRead(msgspec.Struct, frozen=True):
 def case_of(wanted: Wanted) -> Case:
     """The case of an artifact: its case file beside it, with the rows and the manifest that were asked for."""
     path = Path(wanted.artifact)
-    case_file = path.with_suffix(".toml")
-    case = load_case(Item(path.stem, str(path), str(case_file) if case_file.exists() else "", str(path.parent)))
+    case = load_case(item_at(path))
     if wanted.manifest:
         case = msgspec.structs.replace(case, manifest=wanted.manifest)
     words = [row for row in wanted.rows if row in MODES]

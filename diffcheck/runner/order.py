@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from diffcheck.case_ids import rekeyed
 from diffcheck.corpus import load_case
 from diffcheck.errors import CaseError
 from diffcheck.text import encodable
@@ -59,6 +60,7 @@ def share(items: Sequence[Item], times_ns: Mapping[str, int], index: int, count:
 
 
 def _expected(items: Sequence[Item], times_ns: Mapping[str, int], *, rows: bool) -> dict[str, int]:
+    times_ns = rekeyed(times_ns, [item.id for item in items])
     known = {item.id: times_ns[item.id] for item in items if item.id in times_ns}
     middle = round(statistics.median(known.values())) if known else None
     return {item.id: known.get(item.id, _estimate(item, rows=rows) if middle is None else middle) for item in items}

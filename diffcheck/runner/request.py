@@ -14,8 +14,9 @@ Unknown = Literal["zero", "trap"]
 class Request(msgspec.Struct, frozen=True):
     """A run to do: every option in its own unit.
 
-    ``paths`` are artifacts and folders as the user wrote them; ``only`` is a glob over case names, empty for all; ``options``
-    are those that a backend reads itself (``kilnd``), present only where they were given. ``program_name`` is whether a program
+    ``paths`` are artifacts and folders as the user wrote them, ``config_folder`` is where the configuration file in force is, empty
+    for none (see ``case_ids``); ``only`` has globs over case names, none for all; ``options`` are those that a backend reads itself
+    (``kilnd``), present only where they were given. ``program_name`` is whether a program
     whose case has no arguments is given the artifact's name as the first one; witness's own runtime gives none at all.
     ``stub_imports`` is what an imported function gets that no stub is known for. ``confirm`` is how often a pass that diverges is
     run again; ``known`` has the signatures that need no confirmation, each with the cases in which it is expected to show up: where
@@ -37,7 +38,8 @@ class Request(msgspec.Struct, frozen=True):
     memory_bytes: int = 4 << 30
     rows: Rows = "declared"
     stub_imports: Unknown = "zero"
-    only: str = ""
+    only: tuple[str, ...] = ()
+    config_folder: str = ""
     max_passes: int = 24
     confirm: int = 0
     hangs: bool = True

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from diffcheck import backend, prepare, process
+from diffcheck.case_ids import renamed
 from diffcheck.corpus import Case, discover, load_case
 from diffcheck.errors import CaseError, EngineMissingError
 from diffcheck.runner import cache
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from diffcheck.backend import Identity
-    from diffcheck.corpus import Item
+    from diffcheck.corpus import Found, Item
     from diffcheck.runner.journal import Journal
     from diffcheck.runner.request import PlanLine, Request
 
@@ -103,9 +104,10 @@ def _preparing() -> dict[str, str]:
 def run(request: Request) -> Iterator[Event]:
     """All events of a run, ending with ``RunFinished``; also where it is interrupted (SIGINT, SIGTERM), with what was done."""
     begun = time.monotonic_ns()
-    found = discover([Path(path) for path in request.paths], request.only or None)
+    found = _found(request)
     engines = choose(request)
-    request = msgspec.structs.replace(request, options=engines.options, keys=engines.keys)
+    known = _known(request.known, [item.id for item in found.items])
+    request = msgspec.structs.replace(request, options=engines.options, keys=engines.keys, known=known)
     items, division = found.items, ""
     if request.shard is not None:
         own = share(items, request.shard_times_ns, *request.shard)
@@ -118,6 +120,8 @@ def run(request: Request) -> Iterator[Event]:
         notice=engines.notice,
         started=datetime.now(UTC).isoformat(timespec="seconds"),
         division=division,
+        places=found.places,
+        notes=found.notes,
     )
     with contextlib.ExitStack() as stack:
         journal = _journal(request, started, items)
@@ -135,6 +139,16 @@ def run(request: Request) -> Iterator[Event]:
         if request.cache:
             Store(Path(request.cache)).trim(request.cache_bytes)
         yield RunFinished(interrupted=stopped(), elapsed_ns=time.monotonic_ns() - begun)
+
+
+def _found(request: Request) -> Found:
+    return discover([Path(path) for path in request.paths], request.only, request.config_folder)
+
+
+def _known(known: dict[str, tuple[str, ...]], ids: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """What is known, by the ids that cases have now."""
+    names = renamed({case for cases in known.values() for case in cases}, ids)
+    return {signature: tuple(names.get(case, case) for case in cases) for signature, cases in known.items()}
 
 
 def _events(
@@ -204,9 +218,11 @@ def _watched(request: Request, subject: str, reactor: process.Reactor, folder: s
     yield CaseFinished(at_desk.go().report)
 
 
-def plan(request: Request) -> Iterator[PlanLine]:
-    """The plan's line of every case; no engine under test is started."""
-    found = discover([Path(path) for path in request.paths], request.only or None)
+def plan(request: Request, note: Callable[[str], None] = lambda _: None) -> Iterator[PlanLine]:
+    """The plan's line of every case, and ``note`` is given a line for each thing passed over; no engine under test is started."""
+    found = _found(request)
+    for line in found.notes:
+        note(line)
     engines = choose(request)
     request = msgspec.structs.replace(request, options=engines.options, keys=engines.keys)
     with process.Reactor() as reactor, process.private_folder() as folder:

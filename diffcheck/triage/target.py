@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from diffcheck.corpus import SUFFIXES, Item, load_case
+from diffcheck.case_ids import renamed
+from diffcheck.corpus import SUFFIXES, item_at, load_case
 from diffcheck.errors import NothingToDoError
 from diffcheck.text import visible
 
@@ -43,8 +44,9 @@ def find(name: str, report: Report | None, reports: str) -> Target:
             f"{visible(name)} is no file, and there is no report in {visible(reports)} to look a case or signature up in",
             hint="give an artifact, or run `diffcheck run` first",
         )
+    known = renamed([name], [case.case for case in report.cases]).get(name, name)
     for case in report.cases:
-        if case.case == name:
+        if case.case == known:
             return _of(case, "")
     if _SIGNATURE.match(name):
         for case in report.cases:
@@ -57,8 +59,7 @@ def find(name: str, report: Report | None, reports: str) -> Target:
 
 
 def _case(path: Path) -> Case:
-    case_file = path.with_suffix(".toml")
-    return load_case(Item(path.stem, str(path), str(case_file) if case_file.exists() else "", str(path.parent)))
+    return load_case(item_at(path))
 
 
 def _of(case: CaseReport, signature: str) -> Target:

@@ -41,11 +41,14 @@ def test_results_go_to_stdout_progress_to_stderr_and_the_report_to_its_folder(ca
 
 def test_options_become_the_request(called, monkeypatch):
     monkeypatch.setenv("DIFFCHECK_MODE", "direct")
-    _, _, _, (request,), path = called(samples.events, "--memory-limit", "1GiB", "--jobs", "3", "--kilnd", "/k", "--only", "a*")
+    _, _, _, (request,), path = called(
+        samples.events, "--memory-limit", "1GiB", "--jobs", "3", "--kilnd", "/k", "--only", "a*", "--only", "b"
+    )
     assert (request.paths, request.memory_bytes, request.jobs, request.mode) == (("some.wasm",), 1 << 30, 3, "direct")
-    assert (request.options, request.only, request.deadline_s, request.max_passes) == ({"kilnd": "/k"}, "a*", 10.0, 24)
+    assert (request.options, request.only, request.deadline_s, request.max_passes) == ({"kilnd": "/k"}, ("a*", "b"), 10.0, 24)
     recorded = json_.read(path).options
     assert recorded["mode"] == "direct"
+    assert recorded["only"] == "a*, b"
     assert "jobs" not in recorded
 
 

@@ -121,7 +121,7 @@ def test_timings_of_an_earlier_run_divide_the_next(folder, tmp_path, monkeypatch
     monkeypatch.chdir(tmp_path)
     entry.run(["run", str(folder), "--subject", "wasmtime-pulley", "--reports", "whole"])
     report = json_.read(tmp_path / "whole" / "report.json")
-    slow = tuple(msgspec.structs.replace(case, elapsed_ns=10**11 if case.case == "case3" else 10**9) for case in report.cases)
+    slow = tuple(msgspec.structs.replace(case, elapsed_ns=10**11 if case.case == "cases/case3" else 10**9) for case in report.cases)
     (tmp_path / "timings.json").write_bytes(json_.encode(msgspec.structs.replace(report, cases=slow)))
     files = shards(folder, tmp_path, 2, "--timings", "timings.json")
     assert sorted(len(json_.read(Path(each)).cases) for each in files) == [1, len(TEXTS) - 1]
