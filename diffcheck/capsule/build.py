@@ -29,7 +29,7 @@ from diffcheck.wasm.section import Section, section, write
 from diffcheck.wasm.types import FuncType
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from diffcheck.capsule.binding import Bound
     from diffcheck.wasm.module import Module
@@ -53,13 +53,17 @@ class World(msgspec.Struct, frozen=True):
 
 
 class Capsule(msgspec.Struct, frozen=True):
-    """A capsule: ``wasm`` with the parameters of no pass, where those stand in the file, and the stream's layout."""
+    """A capsule: ``wasm`` with the parameters of no pass, where those stand in the file, and the stream's layout.
+
+    ``logging`` makes its logging form, in which the calls of imports of a record's row are logged (``calls``).
+    """
 
     wasm: bytes
     parameters_offset: int
     layout: lo.Layout
     sha256: str
     may_exit: bool
+    logging: Callable[[int], Capsule]
 
     def with_parameters(self, parameters: lo.Parameters) -> bytes:
         """The capsule's bytes for one pass."""
@@ -138,7 +142,7 @@ class Builder:
         extension: Extension | None = None,
         log_row: int | None = None,
     ) -> None:
-        self.module, self.calls, self.world = module, calls, world
+        self.module, self.artifact_sha256, self.calls, self.world = module, artifact_sha256, calls, world
         self.unwind, self.prints, self.extension = unwind, prints, extension
         self.witness = witness.instrumentation(module)
         check_scope(module)
@@ -155,7 +159,7 @@ class Builder:
         self.sealed = Sealed(module, self.constants, world.bounds)
         self.rec = len(module.all_memories)
         self.places = memory_map.lay_out(len(self.closed), world.args, world.env, world.stdin, output=self.output)
-        self.layout = self._layout(artifact_sha256)
+        self.layout = self._layout()
         self.indices = self._indices()
         self.symbols = self._symbols()
 
@@ -166,7 +170,7 @@ class Builder:
             self.values.append(typeidx)
         return self.value_of[typeidx]
 
-    def _layout(self, artifact_sha256: str) -> lo.Layout:
+    def _layout(self) -> lo.Layout:
         module, found = self.module, self.witness
         own = {index for index, _ in found.counters.values()} | {*found.brvals.values(), *found.brcnts.values()}
         exported = {each.name: each.index for each in module.exports if each.kind == "global" and each.index not in own}
@@ -186,7 +190,7 @@ class Builder:
             tables=len(module.all_tables),
             memories=tuple(memories),
             digest_pages=self.world.digest_pages,
-            plan_digest=plan_digest(artifact_sha256, self.calls, self.world),
+            plan_digest=plan_digest(self.artifact_sha256, self.calls, self.world),
             has_trace=found.trace is not None,
             has_output=self.output,
             known_answer=recorder.KNOWN_ANSWER,
@@ -253,7 +257,14 @@ class Builder:
             layout=self.layout,
             sha256=hashlib.sha256(wasm).hexdigest(),
             may_exit=self.may_exit,
+            logging=self._logging,
         )
+
+    def _logging(self, row: int) -> Capsule:
+        return build(
+            self.module, self.artifact_sha256, self.calls, self.world,
+            unwind=self.unwind, prints=self.prints, extension=self.extension, log_row=row,
+        )  # fmt: skip
 
     # Sections.
 

@@ -30,6 +30,7 @@ GATHERED: Final = lo.PAGE - 8
 """Bytes of a call that are digested: what the scratch page has room for, and zeros behind it."""
 LOG_BYTES: Final = 1 << 20
 _HEAD: Final = struct.Struct("<IIII")
+HEAD_BYTES: Final = _HEAD.size
 LOCALS: Final = (("in_at", "i32"), ("in_from", "i32"), ("in_each", "i32"), ("in_end", "i32"), ("in_n", "i64"), ("in_room", "i64"))
 """What a stub with inputs needs besides its own."""
 LOG_LOCAL: Final = (("call_log", "i32"),)
@@ -148,21 +149,29 @@ def _log(index: int, words: Sequence[str], inputs: Sequence[Input]) -> str:
 
 
 def read_log(data: bytes, stubs: Sequence[lo.Stub]) -> tuple[int, tuple[StubCall, ...]]:
-    """How many calls of imports the logged row made, and the first of them; raises ``StreamError`` where the log is damaged."""
+    """How many calls of imports the logged row made, and the first of them, from a log or its beginning.
+
+    Bytes passed by the last of them end where ``data`` does. Raises ``StreamError`` where the log is damaged.
+    """
     used, _, total, _ = _HEAD.unpack_from(data)
-    end, at, calls = _HEAD.size + used, _HEAD.size, []
-    try:
-        while at < end:
-            call, at = _call(data, at, stubs)
-            calls.append(call)
-    except (struct.error, IndexError) as error:
-        raise StreamError("the log of calls is damaged") from error
+    end, at, calls = min(_HEAD.size + used, len(data)), _HEAD.size, []
+    while at < end:
+        (index,) = struct.unpack_from("<Q", data, at)
+        if index >= len(stubs):
+            raise StreamError(f"the log of calls names the import {index}, the artifact has {len(stubs)}")
+        if at + _fixed(stubs[index]) > end:
+            break
+        call, at = _call(data, at, stubs[index])
+        calls.append(call)
     return total, tuple(calls)
 
 
-def _call(data: bytes, at: int, stubs: Sequence[lo.Stub]) -> tuple[StubCall, int]:
-    (index,) = struct.unpack_from("<Q", data, at)
-    stub = stubs[index]
+def _fixed(stub: lo.Stub) -> int:
+    """Bytes of a call's entry without the bytes passed."""
+    return 8 + sum(16 if kind == "v128" else 8 for kind in stub.params) + 8 * (stub.buffers == lo.COMPARED)
+
+
+def _call(data: bytes, at: int, stub: lo.Stub) -> tuple[StubCall, int]:
     args, at = [], at + 8
     for kind in stub.params:
         width = 16 if kind == "v128" else 8

@@ -20,6 +20,7 @@ from diffcheck.compare import state as compare_state
 from diffcheck.compare.findings import Findings
 from diffcheck.errors import StreamError
 from diffcheck.observation import Crashed, Exited, OutOfMemory, Refused, Returned, RowSeen, Threw, TimedOut, Trapped, sentence
+from diffcheck.runner.call_logs import with_calls
 from diffcheck.runner.hang import CONFIRM, should_have_ended
 from diffcheck.runner.images import Images, whole_state
 from diffcheck.runner.kept import Kept
@@ -219,6 +220,7 @@ class CapsulePass:
         except StreamError as error:
             self.findings.diverge("stream", "observation stream", "whole", str(error), shape="damaged")
             return
+        seen, other = with_calls(self.oracle, self.subject, self._parameters(first, last), seen, other)
         self.unlocated += images.unlocated
         before = self.findings.total, len(self.findings.allowances)
         self.kept.show(seen, other)

@@ -60,6 +60,10 @@ class Side:
         self.whole = whole
         self.cost = Cost()
 
+    def logging(self, row: int) -> Side:
+        """The same engine with the capsule's logging form for the record ``row``."""
+        return Side(self.backend, self.capsule.logging(row), self.limits, self._host)
+
     def start(self, parameters: lo.Parameters, limits: Limits | None = None) -> PendingRun:
         """Begin a run; ``limits`` where it is one of the oracle's variants."""
         encoded = parameters.encode()
