@@ -19,12 +19,14 @@ from diffcheck.backend import Backend, Capabilities, Host, Identity, Limits, Ora
 from diffcheck.capsule import layout as lo
 from diffcheck.capsule.decode import rows as decode_rows
 from diffcheck.capsule.digest import digest
+from diffcheck.compare.findings import Findings
 from diffcheck.compare.outcomes import same
 from diffcheck.corpus import Case, Item, discover, load_case
 from diffcheck.errors import ArtifactError, CaseError, ManifestError
 from diffcheck.observation import Execution, Returned, Trapped
 from diffcheck.runner import plan as plans
 from diffcheck.runner.capsule_pass import CapsulePass
+from diffcheck.runner.locate import Budget
 from diffcheck.runner.request import Request
 from diffcheck.runner.side import Side
 
@@ -238,7 +240,7 @@ class Streams:
         subject = Carrier(recorded, bytes(memory), carrying, trap, words=words)
         oracle = Carrier(recorded, recorded.memory, None, recorded.outcome, words=False)
         sides = [Side(each, recorded.capsule, Limits(), self.world.host) for each in (oracle, subject)]
-        report = CapsulePass(sides[0], sides[1], {}, 24, 10).report()
+        report = CapsulePass(sides[0], sides[1], Findings(), Budget(24), 10).report()
         self.said[f"{'lie' if lies else 'damage'} by {'words' if words else 'memory'}: {report.verdict}"] += 1
         told = report.verdict == "inconclusive" and any(each in report.reason for each in _TOLD)
         if subject.changed and report.verdict != "diverge" and not told:

@@ -32,11 +32,13 @@ from diffcheck.backend import Host, Limits
 from diffcheck.capsule import layout as lo
 from diffcheck.capsule.build import World, build
 from diffcheck.capsule.decode import rows as decode_rows
+from diffcheck.compare.findings import Findings
 from diffcheck.errors import ArtifactError, StreamError
 from diffcheck.observation import Trapped, sentence
 from diffcheck.process import Reactor
 from diffcheck.rows import choose
 from diffcheck.runner.capsule_pass import CapsulePass
+from diffcheck.runner.locate import Budget
 from diffcheck.runner.plan import expected_memory
 from diffcheck.runner.side import Side
 from diffcheck.text import visible
@@ -248,7 +250,7 @@ class Bench:
             return msgspec.structs.replace(line, subject=f"skipped: expected to need {needed / 1e9:.1f} GB", verdict="skipped")
         begun = time.monotonic()
         one, other = (Side(each, capsule, self.limits, self.host) for each in (self.oracle, self.subject))
-        report = CapsulePass(one, other, {}, 24, functions).report()
+        report = CapsulePass(one, other, Findings(), Budget(24), functions).report()
         words = f"{report.verdict}{' (vacuous)' if report.vacuous else ''}{': ' if report.reason else ''}{report.reason}"
         cost = f"{time.monotonic() - begun:.1f} s, {other.cost.peak_bytes / 1e9:.1f} GB"
         values = f"{report.agreement.values_nonzero}/{report.agreement.values} values not zero" if report.verdict == "agree" else ""

@@ -33,8 +33,14 @@ DivergenceKind = Literal[
     "output",
     "stub calls",
     "stream",
+    "instruction",
     "not located",
 ]
+"""``instruction`` is a result that the specification does not allow, seen in the deterministic form; ``not located`` is only in
+reports of earlier versions."""
+
+Form = Literal["plain", "deterministic"]
+"""The form of the program that a difference was found in; see ``capsule.deterministic``."""
 
 
 class Where(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -59,10 +65,13 @@ class Divergence(msgspec.Struct, frozen=True, omit_defaults=True):
     subject: str
     signature: str = ""
     detail: str = ""
+    form: Form = "plain"
 
 
 class Allowance(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A difference that the specification leaves open: the rule's name, its section, where, and how often."""
+    """A difference that the specification leaves open: the rule's name, its section, where, and how often (``at_least`` where not
+    all such differences were located).
+    """
 
     rule: str
     section: str
@@ -70,6 +79,7 @@ class Allowance(msgspec.Struct, frozen=True, omit_defaults=True):
     oracle: str = ""
     subject: str = ""
     count: int = 1
+    at_least: bool = False
 
 
 Conclusion = Literal["proved", "gap", "dead"]

@@ -2,7 +2,7 @@
 
 Two engines that follow the specification do the same in this form, so what still differs is a divergence. Only the code section
 changes: an open instruction gets code around it that needs no label of the artifact's. Added behind the artifact's own items are
-two counters, named as witness's so that every transport carries them, and the functions that check what is rare.
+three counters, named as witness's so that every transport carries them, and the functions that check what is rare.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from diffcheck.wasm.section import Section
 
 _COUNTER: Final = b"\x7e\x01\x42\x00\x0b"  # a mutable i64, zero
+_COUNTERS: Final = ("nans", "relaxed", "violation")
 _GLOBAL: Final = 3
 _HINTS: Final = "metadata.code."  # by code offset, which is another one here
 
@@ -43,6 +44,16 @@ class OpenPlace(NamedTuple):
     offset: int
     end: int
     name: str
+
+
+class Choices(NamedTuple):
+    """What a run of the form says of its open results: how many NaNs and how many relaxed results were made one value, and the
+    first instruction whose result is not allowed.
+    """
+
+    nans: int = 0
+    relaxed: int = 0
+    not_allowed: OpenPlace | None = None
 
 
 class Origin(NamedTuple):
@@ -72,16 +83,15 @@ class _Site(NamedTuple):
 class DeterministicForm(msgspec.Struct, frozen=True, dict=True):
     """A module in deterministic form: ``wasm`` and what is read from it, and the open instructions in the order of the file.
 
-    ``choices`` and ``violation`` are ids of witness counters: how many open results were made one value, and 1 plus the index in
-    ``places`` of the first instruction whose result is not allowed (0: none). ``functions`` is how many functions are the
-    artifact's; those behind are the form's own.
+    ``counters`` are the ids of the form's own witness counters: of NaNs and of relaxed results that were made one value, and 1 plus
+    the index in ``places`` of the first instruction whose result is not allowed (0: none). ``functions`` is how many functions are
+    the artifact's; those behind are the form's own.
     """
 
     wasm: bytes
     module: Module
     places: tuple[OpenPlace, ...]
-    choices: int
-    violation: int
+    counters: tuple[int, int, int]
     functions: int
     sites: tuple[tuple[_Site, ...], ...]
 
@@ -101,11 +111,11 @@ class DeterministicForm(msgspec.Struct, frozen=True, dict=True):
     def _begins(self) -> list[int]:
         return [offset for offset, _ in self.module.bodies]
 
-    def split(self, counters: dict[int, int]) -> tuple[dict[int, int], int, OpenPlace | None]:
-        """Witness counters as the artifact's own, how many open results were made one value, and the first place not allowed."""
-        own = {each: value for each, value in counters.items() if each not in (self.choices, self.violation)}
-        place = counters.get(self.violation, 0)
-        return own, counters.get(self.choices, 0), self.places[place - 1] if 0 < place <= len(self.places) else None
+    def split(self, counters: dict[int, int]) -> tuple[dict[int, int], Choices]:
+        """Witness counters as the artifact's own, and what the form's say."""
+        nans, relaxed, place = (counters.get(each, 0) for each in self.counters)
+        own = {each: value for each, value in counters.items() if each not in self.counters}
+        return own, Choices(nans, relaxed, self.places[place - 1] if 0 < place <= len(self.places) else None)
 
 
 def deterministic(module: Module) -> DeterministicForm | None:
@@ -124,7 +134,7 @@ class _Rewriter:
         self.functions = len(module.all_functions)
         self.places: list[OpenPlace] = []
         self.helpers: dict[str, int] = {}
-        self.symbols: dict[str, int | bytes] = {"choices": len(module.all_globals), "violation": len(module.all_globals) + 1}
+        self.symbols: dict[str, int | bytes] = {name: len(module.all_globals) + at for at, name in enumerate(_COUNTERS)}
 
     def form(self) -> DeterministicForm | None:
         bodies, sites = [], []
@@ -134,19 +144,19 @@ class _Rewriter:
             sites.append(found)
         if not self.places:
             return None
-        choices, violation = self._free_counters()
+        counters = self._free_counters()
         helpers = [HELPERS[name] for name in self.helpers]
         added = {
             ids.TYPE: [encode_functype(_type(each)) for each in helpers],
             ids.FUNCTION: [u(len(self.module.types) + at) for at in range(len(helpers))],
-            ids.GLOBAL: [_COUNTER, _COUNTER],
-            ids.EXPORT: [self._export(choices, "choices"), self._export(violation, "violation")],
+            ids.GLOBAL: [_COUNTER] * len(counters),
+            ids.EXPORT: [self._export(each, name) for each, name in zip(counters, _COUNTERS, strict=True)],
             ids.CODE: [self._function(each) for each in helpers],
         }
         kept = [each for each in self.module.sections if not each.name.startswith(_HINTS)]
         sections = ids.append([_code(bodies) if each.id == ids.CODE else each for each in kept], added)
         data = ids.write(sections)
-        return DeterministicForm(data, wasm.read(data), tuple(self.places), choices, violation, self.functions, tuple(sites))
+        return DeterministicForm(data, wasm.read(data), tuple(self.places), counters, self.functions, tuple(sites))
 
     def _bodies(self) -> Iterator[tuple[int, bytes]]:
         """Each body's file offset and bytes."""
@@ -193,11 +203,11 @@ class _Rewriter:
     def _function(self, helper: Helper) -> bytes:
         return link(_fragment(helper), self.symbols)
 
-    def _free_counters(self) -> tuple[int, int]:
-        """Two ids that no export of the artifact has."""
+    def _free_counters(self) -> tuple[int, int, int]:
+        """Ids that no export of the artifact has."""
         taken = {each.name for each in self.module.exports}
         free = (each for each in range((1 << 32) - 1, 0, -1) if f"{witness.COUNTER}{each}" not in taken)
-        return next(free), next(free)
+        return next(free), next(free), next(free)
 
     def _export(self, counter: int, symbol: str) -> bytes:
         name = f"{witness.COUNTER}{counter}".encode()

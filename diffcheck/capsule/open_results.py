@@ -77,7 +77,7 @@ def _settle(bits: str) -> Helper:
       local.get $m {type_}.const {_CANONICAL[bits]} {type_}.gt_u local.get $odd i32.and
       i32.or
       if
-        global.get $choices i64.const 1 i64.add global.set $choices
+        global.get $nans i64.const 1 i64.add global.set $nans
         {type_}.const {_CANONICAL[bits]} return
       end
       local.get $place call $violated

@@ -19,15 +19,19 @@ is always told."""
 
 
 class Findings:
-    """Gathers divergences, allowances and how much was compared; ``places`` say where the branches stand, ``unit`` is what the
+    """Gathers divergences, allowances and how much was compared; ``branches`` say where the branches stand, ``unit`` is what the
     artifact is called, without folders and suffixes.
+
+    ``places`` count the divergences by kind, row and item, in the shape of allowances without a rule: what they become where the
+    deterministic form shows that they are legal choices. The first ``KEPT`` places are kept.
     """
 
-    def __init__(self, places: dict[int, Place] | None = None, unit: str = "") -> None:
-        self._places = places or {}
+    def __init__(self, branches: dict[int, Place] | None = None, unit: str = "") -> None:
+        self._branches = branches or {}
         self._unit = unit
         self.divergences: list[Divergence] = []
         self.total = 0
+        self.places: dict[tuple[str, str, str], Allowance] = {}
         self._allowances: dict[tuple[str, str, str], Allowance] = {}
         self.agreement = Agreement()
         self._causes: dict[str, str] = {}
@@ -52,13 +56,21 @@ class Findings:
     ) -> None:
         """Record a divergence. ``shape`` is what its signature rests on besides kind and place: what does not drift."""
         self.total += 1
-        place = self._places.get(branch, Place()) if branch is not None else Place()
+        place = self._branches.get(branch, Place()) if branch is not None else Place()
+        self._count(kind, row, item, oracle, subject)
         where = Where(row, item, place.function or row.partition("=")[0], place.kind, place.file, place.line)
         mark = place.mark or where.function
         cause = self._cause(row, signature(kind, item, mark if place.shared else f"{self._unit}: {mark}", shape))
         if len(self.divergences) < KEPT or (cause not in self._seen and len(self._seen) < KEPT):
             self._seen.add(cause)
             self.divergences.append(Divergence(kind, where, oracle, subject, cause, detail))
+
+    def _count(self, kind: str, row: str, item: str, oracle: str, subject: str) -> None:
+        known = self.places.get((kind, row, item))
+        if known is not None:
+            self.places[kind, row, item] = msgspec.structs.replace(known, count=known.count + 1)
+        elif len(self.places) < KEPT:
+            self.places[kind, row, item] = Allowance("", "", Where(row, item), oracle, subject)
 
     def begin_group(self) -> None:
         """The next instance begins: what differs on it follows from nothing before."""
@@ -94,7 +106,7 @@ class Findings:
 
     def place(self, branch: int) -> str:
         """A branch's place in words."""
-        return str(self._places.get(branch, ""))
+        return str(self._branches.get(branch, ""))
 
 
 def signature(kind: str, item: str, mark: str, shape: str) -> str:

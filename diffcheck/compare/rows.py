@@ -6,14 +6,11 @@ from itertools import zip_longest
 from typing import TYPE_CHECKING
 
 from diffcheck.capsule.layout import COMPARED
-from diffcheck.compare import allowances as allow
 from diffcheck.compare import outcomes
 from diffcheck.observation import Returned, Trapped, sentence
 from diffcheck.text import decode, visible
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from diffcheck.capsule.layout import Layout
     from diffcheck.compare.findings import Findings
     from diffcheck.observation import CallSequence, Output, RowSeen, StubCall
@@ -24,11 +21,8 @@ _CONTEXT, _EXCERPT = 16, 48
 _KINDS = {0: "condition", 1: "row marker", 2: "decision"}
 
 
-def compare(
-    oracle: RowSeen, subject: RowSeen, others: Sequence[RowSeen], layout: Layout, findings: Findings, *, state: bool = True
-) -> None:
-    """Compare one row as both engines had it; ``others`` is the same row in the oracle's other allowed ways: with canonical
-    NaNs, then with deterministic relaxed SIMD.
+def compare(oracle: RowSeen, subject: RowSeen, layout: Layout, findings: Findings, *, state: bool = True) -> None:
+    """Compare one row as both engines had it.
 
     ``state`` is False where what was recorded after the row's call is not comparable (a trap that reports nothing, a stack
     that ended at different depths).
@@ -46,10 +40,10 @@ def compare(
     if state and oracle.entered != subject.entered:
         findings.diverge("outcome", "outcome", _whence(oracle), _whence(subject), row=oracle.name, shape="entered")
     elif not state:
-        _results(oracle, subject, others, findings)
+        _results(oracle, subject, findings)
     elif oracle.entered:  # of a row that was not, nothing was recorded
         _trace(oracle, subject, findings)  # first: where it parts is the earliest difference, and what follows goes under it
-        _results(oracle, subject, others, findings)
+        _results(oracle, subject, findings)
         _state(oracle, subject, layout, findings)
 
 
@@ -124,32 +118,19 @@ def _reached(row: RowSeen) -> str:
     return "not reached" if row.outcome is None else "reached"
 
 
-def _results(oracle: RowSeen, subject: RowSeen, others: Sequence[RowSeen], findings: Findings) -> None:
+def _results(oracle: RowSeen, subject: RowSeen, findings: Findings) -> None:
     for at, (one, other) in enumerate(zip(oracle.results, subject.results, strict=True)):
         findings.compared(1, int(one.bits != 0))
-        if one == other:
-            continue
-        variants = [each.results[at] if len(each.results) > at else one for each in others]
-        item = f"result {at}"
-        if not permitted(one, other, variants, item, findings, row=oracle.name):
+        if one != other:
             findings.diverge(
-                "result", item, str(one), str(other), row=oracle.name, shape=f"{at} {one.type}", detail=bits(one, other)
+                "result",
+                f"result {at}",
+                str(one),
+                str(other),
+                row=oracle.name,
+                shape=f"{at} {one.type}",
+                detail=bits(one, other),
             )
-
-
-def permitted(one: Value, other: Value, variants: Sequence[Value], item: str, findings: Findings, *, row: str = "") -> bool:
-    """Record an allowance for a typed value where a rule has it; gives whether one has."""
-    canonical, relaxed = variants[:1], variants[1:]
-    if allow.nan_result(one, other) or (one.type == "v128" and allow.nan_lanes(one, other, canonical)):
-        findings.allow(allow.NAN_RULE, allow.NAN_SECTION, item, str(one), str(other), row=row)
-        return True
-    if one.type in ("i32", "i64") and any(allow.nan_word(one.bits, each.bits, other.bits) for each in canonical):
-        findings.allow(allow.NAN_RULE, allow.NAN_SECTION, item, str(one), str(other), row=row)
-        return True
-    if allow.relaxed(other, relaxed):
-        findings.allow(allow.RELAXED_RULE, allow.RELAXED_SECTION, item, str(one), str(other), row=row)
-        return True
-    return False
 
 
 def bits(one: Value, other: Value) -> str:

@@ -4,27 +4,24 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from diffcheck.compare import allowances as allow
-from diffcheck.compare.rows import bits, permitted
+from diffcheck.compare.rows import bits
 from diffcheck.text import visible
-from diffcheck.values import Value
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from diffcheck.capsule.layout import Layout
+    from diffcheck.compare.allowances import Word
     from diffcheck.compare.findings import Findings
     from diffcheck.observation import FinalState
 
 _PAGE = 65_536
 
 
-def compare(
-    oracle: FinalState, subject: FinalState, others: Sequence[FinalState], layout: Layout, findings: Findings
-) -> list[tuple[int, int]]:
+def compare(oracle: FinalState, subject: FinalState, layout: Layout, findings: Findings) -> list[tuple[int, int]]:
     """Compare all but the bytes of pages; gives the (memory position, page) whose digests differ, for ``compare_page``."""
-    counters(oracle.counters, subject.counters, [each.counters for each in others], findings)
-    _globals(oracle, subject, others, findings)
+    counters(oracle.counters, subject.counters, findings)
+    _globals(oracle, subject, findings)
     _sizes(oracle, subject, layout, findings)
     differing = []
     for at, (ones, theirs) in enumerate(zip(oracle.pages, subject.pages, strict=True)):
@@ -40,9 +37,7 @@ def compare(
     return differing
 
 
-def counters(
-    oracle: Mapping[int, int], subject: Mapping[int, int], others: Sequence[Mapping[int, int]], findings: Findings
-) -> None:
+def counters(oracle: Mapping[int, int], subject: Mapping[int, int], findings: Findings) -> None:
     """Compare counters by id; a missing or an extra one is a divergence."""
     findings.compared_counters(len(oracle), sum(1 for value in oracle.values() if value))
     if oracle == subject:
@@ -56,24 +51,19 @@ def counters(
             shape = "missing" if other is None else "extra"
             findings.diverge("counter", item, _absent(one), _absent(other), branch=branch, shape=shape)
             continue
-        variants = [Value("i64", each.get(branch, one)) for each in others]
-        if not permitted(Value("i64", one), Value("i64", other), variants, item, findings):
-            findings.diverge("counter", item, str(one), str(other), branch=branch)
+        findings.diverge("counter", item, str(one), str(other), branch=branch)
 
 
 def _absent(value: int | None) -> str:
     return "absent" if value is None else str(value)
 
 
-def _globals(oracle: FinalState, subject: FinalState, others: Sequence[FinalState], findings: Findings) -> None:
+def _globals(oracle: FinalState, subject: FinalState, findings: Findings) -> None:
     for name, one in oracle.globals.items():
         other = subject.globals[name]
         findings.compared(1, int(one.bits != 0))
-        if one == other:
-            continue
-        item = f"global {visible(name)}"
-        variants = [each.globals[name] for each in others]
-        if not permitted(one, other, variants, item, findings):
+        if one != other:
+            item = f"global {visible(name)}"
             findings.diverge("global", item, str(one), str(other), shape=name, detail=bits(one, other))
 
 
@@ -89,36 +79,17 @@ def _sizes(oracle: FinalState, subject: FinalState, layout: Layout, findings: Fi
             findings.diverge("memory size", item, f"{one} pages", f"{other} pages", shape=item)
 
 
-def compare_page(
-    memory: int, page: int, differing: Iterable[allow.Word], others: Sequence[Mapping[int, int]], findings: Findings
-) -> int:
-    """Record the differing words of a page: an allowance where a NaN's bits are open, else the first one as a divergence.
-
-    ``others`` give the oracle's words in its other allowed ways, by offset in the page: with canonical NaNs, then with
-    deterministic relaxed SIMD. Gives the number of words that are
-    divergences: they are told as one, with the first differing byte, since one wrong store often smears.
-    """
-    wrong = []
-    for word in differing:
-        if any(allow.nan_word(word.oracle, each.get(word.offset, word.oracle), word.subject) for each in others[:1]):
-            findings.allow(allow.NAN_RULE, allow.NAN_SECTION, f"memory {memory}", f"{word.oracle:#018x}", f"{word.subject:#018x}")
-        elif any(each.get(word.offset) == word.subject for each in others[1:]):
-            findings.allow(
-                allow.RELAXED_RULE, allow.RELAXED_SECTION, f"memory {memory}", f"{word.oracle:#018x}", f"{word.subject:#018x}"
-            )
-        else:
-            wrong.append(word)
-    if wrong:
-        first = wrong[0]
-        byte = next(at for at in range(8) if (first.oracle ^ first.subject) >> 8 * at & 0xFF)
-        address = page * _PAGE + first.offset + byte
-        findings.diverge(
-            "memory",
-            f"memory {memory} at {address:#x}",
-            f"{first.oracle >> 8 * byte & 0xFF:#04x}",
-            f"{first.subject >> 8 * byte & 0xFF:#04x}",
-            shape=f"memory {memory}",
-            detail=f"the 8 bytes at {page * _PAGE + first.offset:#x}: {first.oracle:#018x} and {first.subject:#018x}"
-            + (f", and {len(wrong) - 1} more words of this page" if len(wrong) > 1 else ""),
-        )
-    return len(wrong)
+def compare_page(memory: int, page: int, differing: Sequence[Word], findings: Findings) -> None:
+    """Record the differing words of a page as one divergence, with the first differing byte: one wrong store often smears."""
+    first = differing[0]
+    byte = next(at for at in range(8) if (first.oracle ^ first.subject) >> 8 * at & 0xFF)
+    address = page * _PAGE + first.offset + byte
+    findings.diverge(
+        "memory",
+        f"memory {memory} at {address:#x}",
+        f"{first.oracle >> 8 * byte & 0xFF:#04x}",
+        f"{first.subject >> 8 * byte & 0xFF:#04x}",
+        shape=f"memory {memory}",
+        detail=f"the 8 bytes at {page * _PAGE + first.offset:#x}: {first.oracle:#018x} and {first.subject:#018x}"
+        + (f", and {len(differing) - 1} more words of this page" if len(differing) > 1 else ""),
+    )

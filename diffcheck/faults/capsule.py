@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from diffcheck.capsule import layout as lo
-from diffcheck.compare.allowances import NAN_RULE
 from diffcheck.faults import edit
 from diffcheck.faults.counters import WIDTHS, add_to_counter, comparable, counting, counting_sites, pair_that_differs, set_counter
 from diffcheck.faults.model import Artifact, Expected, Fault, Plant
@@ -17,6 +16,7 @@ from diffcheck.observation import Trapped, sentence
 from diffcheck.text import visible
 from diffcheck.values import Value, is_nan, is_quiet_nan
 from diffcheck.wasm.leb import u
+from diffcheck.wasm.module import read
 from diffcheck.wasm.types import encode_heaptype
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ def counted_twice(artifact: Artifact, chance: Random, _all: tuple[Artifact, ...]
         return None
     id_, step = chance.choice(ids), chance.choice((0, 2))
     expected = Expected("counter", f"counter {id_}", "", str(state.counters[id_]), str(step * state.counters[id_]))
-    return Fault("", f"counter {id_} counts by {step}", expected, counting(sealed.module, sites[id_], step))
+    return Fault("", f"counter {id_} counts by {step}", expected, counting(id_, sealed.found.counters, step))
 
 
 def _branch_fault(name: str) -> Plant:
@@ -163,7 +163,7 @@ def result_bit(artifact: Artifact, chance: Random, _all: tuple[Artifact, ...]) -
 
 
 def nan_payload(artifact: Artifact, chance: Random, _all: tuple[Artifact, ...]) -> Fault | None:
-    """The payload or the sign of a quiet NaN that a row returns: an allowance."""
+    """The payload or the sign of a quiet NaN that a row returns, after the program's own instructions."""
     found = [each for each in _results(artifact) if each[2].type in ("f32", "f64") and is_quiet_nan(each[2])]
     if not found:
         return None
@@ -173,7 +173,7 @@ def nan_payload(artifact: Artifact, chance: Random, _all: tuple[Artifact, ...]) 
     return Fault(
         "",
         f"{item} of row {row.name}",
-        Expected("", item, row.name, rule=NAN_RULE),
+        Expected("result", item, row.name),
         Sealed(artifact).after_row(at, _flip(value, mask)),
     )
 
@@ -284,7 +284,8 @@ def output_byte(artifact: Artifact, chance: Random, _all: tuple[Artifact, ...]) 
     inserted = edit.instructions(text, m=0)
 
     def change(wasm: bytes) -> bytes:
-        return edit.rewritten(sealed.module, wasm, {stub.index: edit.begin(edit.body(sealed.module, wasm, stub.index), inserted)})
+        module = read(wasm)
+        return edit.rewritten(module, wasm, {stub.index: edit.begin(edit.body(module, wasm, stub.index), inserted)})
 
     return Fault("", f"output of row {row.name}", Expected("output", "std", row.name), change)
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from diffcheck.capsule import layout as lo
-from diffcheck.faults.counters import comparable
+from diffcheck.faults.counters import comparable, shown
 from diffcheck.faults.model import Artifact, Expected, Fault, Plant
 from diffcheck.observation import Returned
 
@@ -114,7 +114,7 @@ def empty_snapshot(artifact: Artifact, chance: Random, _all: tuple[Artifact, ...
     if not counters:
         return None
     first = min(counters)
-    expected = Expected("counter", f"counter {first}", "", str(counters[first]), "absent")
+    expected = Expected("counter", f"counter {first}", "", shown(counters[first]), "absent")
     return Fault("", "the whole snapshot", expected, carry=_snapshot(lambda _counters: {}))
 
 
@@ -127,7 +127,7 @@ def foreign_snapshot(artifact: Artifact, chance: Random, everything: tuple[Artif
     other = chance.choice(others)
     theirs = _counters(other)
     id_ = min(id_ for id_ in own.keys() | theirs.keys() if own.get(id_) != theirs.get(id_))
-    values = [str(each[id_]) if id_ in each else "absent" for each in (own, theirs)]
+    values = [shown(each[id_]) if id_ in each else "absent" for each in (own, theirs)]
     return Fault(
         "", f"that of {other.name}", Expected("counter", f"counter {id_}", "", *values), carry=_snapshot(lambda _counters: theirs)
     )

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from diffcheck.faults import edit
 from diffcheck.values import Value, is_nan
+from diffcheck.wasm.module import read
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,6 +32,11 @@ def set_counter(index: int, type_: str, value: int) -> bytes:
 def comparable(counters: dict[int, int]) -> list[int]:
     """The ids of counters that show no NaN's bits, which are open."""
     return sorted(id_ for id_, value in counters.items() if not is_nan(Value("f64", value)))
+
+
+def shown(value: int) -> str:
+    """A counter's value as a report has it; empty for a NaN's bits, which the deterministic form makes canonical."""
+    return "" if is_nan(Value("f64", value)) else str(value)
 
 
 def pair_that_differs(counters: dict[int, int], chance: Random) -> tuple[int, int] | None:
@@ -62,11 +68,12 @@ def counting_sites(module: Module, wasm: bytes, counters: dict[int, tuple[int, s
     return {id_: sites[0] for id_, sites in found.items() if len(sites) == 1}
 
 
-def counting(module: Module, site: tuple[int, int], step: int) -> Callable[[bytes], bytes]:
-    """The edit that makes a counting place count by another step."""
-    function, at = site
+def counting(counter: int, counters: dict[int, tuple[int, str]], step: int) -> Callable[[bytes], bytes]:
+    """The edit that makes the place where a counter is counted count by another step."""
 
     def change(wasm: bytes) -> bytes:
+        module = read(wasm)
+        function, at = counting_sites(module, wasm, counters)[counter]
         data = bytearray(edit.body(module, wasm, function))
         data[at] = step
         return edit.rewritten(module, wasm, {function: bytes(data)})

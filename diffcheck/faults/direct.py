@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from diffcheck import witness
-from diffcheck.compare.allowances import NAN_RULE
 from diffcheck.faults import edit
 from diffcheck.faults.counters import WIDTHS, add_to_counter, comparable, counting, counting_sites, pair_that_differs, set_counter
 from diffcheck.faults.model import Artifact, Expected, Fault, Plant
 from diffcheck.faults.traps import TRAPS, other_trap
 from diffcheck.observation import Returned, Trapped, sentence
 from diffcheck.values import Value, is_quiet_nan
+from diffcheck.wasm.module import read
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -32,11 +32,16 @@ def _after(artifact: Artifact, inserted: bytes, *, calls: bool = True) -> Callab
         return None
     inner = edit.called(entry) + inserted if calls else inserted + zeros
     added = (module.functions[entry], edit.function(inner))
-    exports = [
-        msgspec.structs.replace(each, index=len(module.functions)) if each.kind == "func" and each.name == plan.entry else each
-        for each in module.exports
-    ]
-    return lambda wasm: edit.rewritten(module, wasm, added=added, exports=exports)
+
+    def change(wasm: bytes) -> bytes:
+        given = read(wasm)
+        exports = [
+            msgspec.structs.replace(each, index=len(given.functions)) if each.kind == "func" and each.name == plan.entry else each
+            for each in given.exports
+        ]
+        return edit.rewritten(given, wasm, added=added, exports=exports)
+
+    return change
 
 
 def _counters(artifact: Artifact) -> dict[int, int]:
@@ -121,23 +126,26 @@ def counted_twice(artifact: Artifact, chance: Random, _all: tuple[Artifact, ...]
         return None
     id_, step = chance.choice(ids), chance.choice((0, 2))
     expected = Expected("counter", f"counter {id_}", "", str(counters[id_]), str(step * counters[id_]))
-    return Fault("", f"counter {id_} counts by {step}", expected, counting(artifact.module, sites[id_], step))
+    return Fault("", f"counter {id_} counts by {step}", expected, counting(id_, _globals(artifact), step))
 
 
 def nan_payload(artifact: Artifact, chance: Random, _all: tuple[Artifact, ...]) -> Fault | None:
-    """The payload of a quiet NaN whose bits a counter shows: an allowance, where the oracle's own bits vary."""
+    """The payload of a quiet NaN whose bits a counter shows, after the program's own instructions."""
     counters, found = _counters(artifact), _globals(artifact)
     ids = [id_ for id_, value in sorted(counters.items()) if id_ in found and is_quiet_nan(Value("f64", value))]
     if not ids:
         return None
     id_ = chance.choice(ids)
     text = edit.instructions(f"global.get $g i64.const {1 << chance.randrange(40)} i64.xor global.set $g", g=found[id_][0])
-    return Fault("", f"counter {id_}", Expected("", f"counter {id_}", rule=NAN_RULE), _after(artifact, text))
+    return Fault("", f"counter {id_}", Expected("counter", f"counter {id_}"), _after(artifact, text))
 
 
-def _with_exports(artifact: Artifact, change: Callable[[tuple[Export, ...]], tuple[Export, ...]]) -> Callable[[bytes], bytes]:
-    module = artifact.module
-    return lambda wasm: edit.rewritten(module, wasm, exports=change(module.exports))
+def _with_exports(change: Callable[[tuple[Export, ...]], tuple[Export, ...]]) -> Callable[[bytes], bytes]:
+    def changed(wasm: bytes) -> bytes:
+        module = read(wasm)
+        return edit.rewritten(module, wasm, exports=change(module.exports))
+
+    return changed
 
 
 def missing(artifact: Artifact, chance: Random, _all: tuple[Artifact, ...]) -> Fault | None:
@@ -146,7 +154,7 @@ def missing(artifact: Artifact, chance: Random, _all: tuple[Artifact, ...]) -> F
         return None
     id_, _, _, value = chosen
     name = f"{witness.COUNTER}{id_}"
-    change = _with_exports(artifact, lambda exports: tuple(each for each in exports if each.name != name))
+    change = _with_exports(lambda exports: tuple(each for each in exports if each.name != name))
     return Fault("", f"counter {id_}", Expected("counter", f"counter {id_}", "", str(value), "absent"), change)
 
 
@@ -158,7 +166,7 @@ def extra(artifact: Artifact, chance: Random, _all: tuple[Artifact, ...]) -> Fau
     id_ = chance.choice([each for each in (max(_counters(artifact)) + 1, 3_000_000_000) if each not in _counters(artifact)])
     known = next(each for each in artifact.module.exports if each.kind == "global" and each.index == index)
     more = msgspec.structs.replace(known, name=f"{witness.COUNTER}{id_}")
-    change = _with_exports(artifact, lambda exports: (*exports, more))
+    change = _with_exports(lambda exports: (*exports, more))
     return Fault("", f"counter {id_}", Expected("counter", f"counter {id_}", "", "absent", str(value)), change)
 
 

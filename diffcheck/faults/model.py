@@ -19,25 +19,16 @@ if TYPE_CHECKING:
 
 
 class Expected(msgspec.Struct, frozen=True):
-    """What has to be reported: the divergence's kind and place, and its two values where they are known (empty: any).
-
-    ``rule`` is the allowance's name where the difference is one; nothing may diverge then.
-    """
+    """What has to be reported: the divergence's kind and place, and its two values where they are known (empty: any)."""
 
     kind: str = ""
     item: str = ""
     row: str = ""
     oracle: str = ""
     subject: str = ""
-    rule: str = ""
 
     def met(self, report: PassReport) -> bool:
         """Whether the report says it."""
-        if self.rule:
-            allowed = any(
-                (each.rule, each.where.item, each.where.row) == (self.rule, self.item, self.row) for each in report.allowances
-            )
-            return report.verdict == "agree" and allowed and not report.divergences_total
         return report.verdict == "diverge" and any(
             each.kind == self.kind
             and each.where.item.startswith(self.item)
@@ -49,8 +40,6 @@ class Expected(msgspec.Struct, frozen=True):
 
     def __str__(self) -> str:
         place = " ".join(part for part in (self.row and f"row {self.row}:", self.item or self.kind) if part)
-        if self.rule:
-            return f"allowance {self.rule}, {place}"
         return f"{self.kind}, {place}" + (f": {self.oracle} against {self.subject}" if self.subject else "")
 
 

@@ -13,32 +13,35 @@ import msgspec
 
 from diffcheck.capsule import layout as lo
 from diffcheck.capsule.decode import left_open, swallowed
+from diffcheck.capsule.deterministic import Choices
 from diffcheck.compare import allowances as allow
 from diffcheck.compare import outcomes
 from diffcheck.compare import rows as compare_rows
 from diffcheck.compare import state as compare_state
-from diffcheck.compare.findings import Findings
 from diffcheck.errors import StreamError
 from diffcheck.observation import Crashed, Exited, OutOfMemory, Refused, Returned, RowSeen, Threw, TimedOut, Trapped, sentence
 from diffcheck.runner.call_logs import with_calls
 from diffcheck.runner.hang import CONFIRM, should_have_ended
 from diffcheck.runner.images import Images, whole_state
 from diffcheck.runner.kept import Kept
-from diffcheck.runner.locate import Budget, local
-from diffcheck.runner.pages import Pages, read_view, variants
+from diffcheck.runner.legal_choices import compare_choices
+from diffcheck.runner.locate import local
+from diffcheck.runner.pages import Pages, read_view
 from diffcheck.runner.seen import decoded, is_trap, same_trap
 from diffcheck.runner.trials import PassOverError, Trials
+from diffcheck.text import plural
 from diffcheck.verdict import PassReport
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from diffcheck.capsule.decode import Image
+    from diffcheck.capsule.deterministic import DeterministicForm
+    from diffcheck.compare.findings import Findings
     from diffcheck.observation import Outcome
+    from diffcheck.runner.locate import Budget
     from diffcheck.runner.seen import Seen
     from diffcheck.runner.side import Ran, Side
     from diffcheck.verdict import Verdict
-    from diffcheck.witness import Manifest, Place
+    from diffcheck.witness import Manifest
 
 MAX_GROUPS: Final = 64
 _STACK: Final = "call stack exhausted"
@@ -49,14 +52,17 @@ class CapsulePass:
     """Runs one case's capsule under both sides; ``report`` gives what came out."""
 
     def __init__(
-        self, oracle: Side, subject: Side, places: dict[int, Place], max_passes: int, functions: int,
-        *, manifest: Manifest | None = None, unit: str = "", hangs: bool = True,
+        self, oracle: Side, subject: Side, findings: Findings, budget: Budget, functions: int,
+        *, manifest: Manifest | None = None, hangs: bool = True, form: DeterministicForm | None = None,
     ) -> None:  # fmt: skip
-        """``hangs`` as in ``Request``."""
+        """``hangs`` as in ``Request``; ``form`` where the capsules are of that form: then ``choices`` are those that the
+        oracle made, None where it is not known.
+        """
         self.oracle, self.subject = oracle, subject
         self.layout = oracle.capsule.layout
-        self.findings = Findings(places, unit)
-        self.budget = Budget(max_passes)
+        self.findings, self.budget = findings, budget
+        self.form = form
+        self.choices: Choices | None = Choices()
         self.functions = functions
         self.rows_total = len(self.layout.rows) - self.layout.n_init
         self.hangs = hangs
@@ -72,6 +78,8 @@ class CapsulePass:
         except PassOverError as over:
             self.inconclusive = str(over) or self.inconclusive
         findings, kept = self.findings, self.kept
+        if self.unlocated:
+            self._not_located()
         verdict: Verdict = "diverge" if findings.total else "inconclusive" if self.inconclusive else "agree"
         return PassReport(
             mode="capsule",
@@ -89,6 +97,14 @@ class CapsulePass:
             vacuous=verdict == "agree" and not kept.changed and not self._differs_from_instantiation(),
             mcdc=kept.impact() if findings.total else (),
         )
+
+    def _not_located(self) -> None:
+        """Differences without a place say nothing of what differs: they are no divergence and no agreement."""
+        what = (
+            f"{self.unlocated:,} bytes in which something differs were not located within {plural(self.budget.total, 'execution')}"
+        )
+        self.findings.not_compared(what)
+        self.inconclusive = self.inconclusive or f"{what}; give --max-passes more"
 
     def _reason(self, verdict: str) -> str:
         if verdict == "inconclusive":
@@ -124,12 +140,15 @@ class CapsulePass:
         oracle = self.oracle.run(self._parameters(first, last))
         subject = pending.wait()
         if isinstance(oracle.outcome, Trapped) and oracle.image is None and not oracle.damage:
+            self.choices = None
             return self._search(first, last, oracle, subject)
         image = self._oracle_image(oracle, subject)
         if not self.flags and swallowed(image, self.layout):
             self.flags = lo.EXIT_TRAPS
             return self._group(first)
-        seen = decoded(image, oracle.outcome, self.layout)
+        seen = decoded(image, oracle.outcome, self.layout, self.form)
+        if self.choices is not None:
+            self.choices = Choices(self.choices.nans + seen.choices.nans, self.choices.relaxed + seen.choices.relaxed)
         self.kept.note(seen, oracle, subject)
         return self._compare(first, last, image, seen, subject)
 
@@ -212,27 +231,26 @@ class CapsulePass:
             return
         if lo.FLAG_CUT & (header.flags | image.header.flags):
             raise PassOverError(f"{_CUT}; give --memory-limit more")
-        others = self._others(first, last, seen)
         images = Images(self.layout, image, self.budget)
         try:
             theirs = images.subject(subject, read_view(self.subject, self._parameters(first, last)))
-            other = decoded(theirs, subject.outcome, self.layout)
+            other = decoded(theirs, subject.outcome, self.layout, self.form)
         except StreamError as error:
             self.findings.diverge("stream", "observation stream", "whole", str(error), shape="damaged")
             return
         seen, other = with_calls(self.oracle, self.subject, self._parameters(first, last), seen, other)
-        self.unlocated += images.unlocated
         before = self.findings.total, len(self.findings.allowances)
         self.kept.show(seen, other)
-        pages = self._compare_seen(seen, other, others, exhausted=exhausted)
+        pages = self._compare_seen(seen, other, exhausted=exhausted)
         memories = [memory.index for memory in self.layout.memories]
-        Pages(self.oracle, self.subject, self._parameters(first, last), memories, self.findings, self.budget).compare(pages)
+        look = Pages(self.oracle, self.subject, self._parameters(first, last), memories, self.findings, self.budget)
+        unlocated = images.unlocated + look.compare(pages)
+        self.unlocated += unlocated
+        compare_choices(seen.choices, other.choices, self.findings)
         found = (self.findings.total, len(self.findings.allowances)) != before
-        if images.unlocated:
-            self.findings.diverge(
-                "not located", f"{images.unlocated} bytes of the stream", "known", "differ, place not found", shape="not located"
-            )
-        elif not found and kind_differs:  # it trapped after the last row
+        if unlocated:
+            return
+        if not found and kind_differs:  # it trapped after the last row
             outcomes.compare(Returned(), subject.outcome, self.findings)
         elif not images.whole(theirs) or (not found and not exhausted):
             self.findings.diverge(
@@ -260,23 +278,23 @@ class CapsulePass:
         self.kept.show(seen, seen)
         for row in seen.rows:
             if row.outcome is not None:
-                compare_rows.compare(row, row, (), self.layout, self.findings)
+                compare_rows.compare(row, row, self.layout, self.findings)
         if not exhausted:
-            compare_state.compare(seen.state, seen.state, (), self.layout, self.findings)
+            compare_state.compare(seen.state, seen.state, self.layout, self.findings)
 
-    def _compare_seen(self, seen: Seen, other: Seen, others: Sequence[Seen], *, exhausted: bool) -> list[tuple[int, int]]:
+    def _compare_seen(self, seen: Seen, other: Seen, *, exhausted: bool) -> list[tuple[int, int]]:
         """Compare rows up to the first whose outcomes differ, then the state if there was none."""
-        for at, (one, two) in enumerate(zip(seen.rows, other.rows, strict=True)):
+        for one, two in zip(seen.rows, other.rows, strict=True):
             if one.outcome is None and two.outcome is None:
                 continue
             if self._stack_differs(one, two):
                 return []
-            compare_rows.compare(one, two, [each.rows[at] for each in others], self.layout, self.findings)
+            compare_rows.compare(one, two, self.layout, self.findings)
             if one.outcome is None or two.outcome is None or not outcomes.same(one.outcome, two.outcome):
                 return []
         if exhausted:
             return []
-        return compare_state.compare(seen.state, other.state, [each.state for each in others], self.layout, self.findings)
+        return compare_state.compare(seen.state, other.state, self.layout, self.findings)
 
     def _stack_differs(self, one: RowSeen, two: RowSeen) -> bool:
         """The oracle's stack ended where the subject's did not: how deep calls may go is open."""
@@ -289,14 +307,6 @@ class CapsulePass:
     def _open_stack(self, row: str, oracle: str, subject: str) -> None:
         self.findings.allow(allow.STACK_RULE, allow.STACK_SECTION, "outcome", oracle, subject, row=row)
         self.inconclusive = f"stack: row {row}: {oracle} against {subject}; how deep calls may go is open"
-
-    def _others(self, first: int, last: int, seen: Seen) -> list[Seen]:
-        """The same rows in the oracle's other allowed ways, in the order of ``variants``; only asked for where something differs.
-
-        A way in which the oracle came to no answer allows nothing: it is taken as ``seen``.
-        """
-        runs = [self.oracle.run(self._parameters(first, last), limits) for limits in variants(self.oracle.limits)]
-        return [decoded(ran.image, ran.outcome, self.layout) if ran.image is not None else seen for ran in runs]
 
     # Traps that report nothing.
 
@@ -363,7 +373,7 @@ class CapsulePass:
             return True
         if subject.header is None:
             return False
-        self._compare_streams(first, row, oracle.image, decoded(oracle.image, oracle.outcome, self.layout), subject)
+        self._compare_streams(first, row, oracle.image, decoded(oracle.image, oracle.outcome, self.layout, self.form), subject)
         self.findings.not_compared("the state at a trap: the subject reports none")
         return True
 
@@ -386,7 +396,7 @@ class CapsulePass:
                 return
         if isinstance(oracle.outcome, Returned):
             self.kept.show_oracle_row(oracle)  # the subject's run has no record of it
-        compare_rows.compare(oracle, subject, (), self.layout, self.findings, state=False)
+        compare_rows.compare(oracle, subject, self.layout, self.findings, state=False)
 
     # Vacuity.
 

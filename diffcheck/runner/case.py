@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -12,10 +13,15 @@ from diffcheck.observation import Refused
 from diffcheck.runner import confirm
 from diffcheck.runner.capsule_pass import CapsulePass
 from diffcheck.runner.direct_pass import DirectPass
+from diffcheck.runner.legal_choices import FIRST_PASSES, FormPass, judge
+from diffcheck.runner.locate import Budget
+from diffcheck.runner.plan import deterministic_plan
 from diffcheck.runner.side import Side
 from diffcheck.verdict import CaseReport, PassReport, worst
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from diffcheck.backend import Backend, Host
     from diffcheck.casefile import Finding
     from diffcheck.corpus import Case
@@ -88,7 +94,7 @@ def skipped(case: Case, reason: str, subject_name: str, plan: Plan | None = None
 
 
 class _Both:
-    """The two passes over a plan, each as often as it is asked for; a cause that both show is told under one signature."""
+    """The two passes over a plan, each as often as it is asked for; a cause that both show has one signature."""
 
     def __init__(self, plan: Plan, max_passes: int, oracle: Backend, subject: Backend, host: Host, *, hangs: bool) -> None:
         self._hangs = hangs
@@ -101,28 +107,47 @@ class _Both:
         plan = self._plan
         if plan.capsule is None or plan.subject_capsule is None:
             return PassReport(mode="capsule", applicable=False, why=plan.no_capsule)
-        one = Side(self._oracle, plan.oracle_capsule or plan.capsule, plan.limits, self._host, whole=True)
-        other = Side(self._subject, plan.subject_capsule, plan.limits, self._host)
-        run = CapsulePass(
-            one, other, plan.places, self._max_passes, plan.functions,
-            manifest=plan.manifest, unit=unit(plan.case), hangs=self._hangs,
-        )  # fmt: skip
-        told = run.report()
+        first = min(FIRST_PASSES, self._max_passes)
+        rest = self._max_passes - first
+        told = self._judged(self._capsule, Budget(first, lambda: rest if self._deterministic is None else 0))
         if told.divergences and self._diverged is None:
             self._diverged = told
         return told
 
     def direct(self) -> PassReport:
         """The artifact as it is under both engines."""
-        plan = self._plan
-        if plan.no_direct:
-            return PassReport(mode="direct", applicable=False, why=plan.no_direct)
-        direct = DirectPass(
-            plan.artifact, plan.entry, self._oracle, self._subject, plan.limits, self._host,
-            findings=Findings(plan.places, unit(plan.case)), functions=plan.functions,
-        )  # fmt: skip
-        told = direct.report(plan.refusal if isinstance(plan.refusal, Refused) else None)
+        if self._plan.no_direct:
+            return PassReport(mode="direct", applicable=False, why=self._plan.no_direct)
+        told = self._judged(self._direct, Budget(0))
         return told if self._diverged is None else _one_cause(told, self._diverged)
+
+    @cached_property
+    def _deterministic(self) -> Plan | None:
+        return deterministic_plan(self._plan)
+
+    def _judged(self, run: Callable[[Plan, Budget], FormPass], budget: Budget) -> PassReport:
+        """A pass over the artifact as it is, and where that differs over its deterministic form."""
+        plain = run(self._plan, budget)
+        if not plain.differs or self._deterministic is None:
+            return plain.report
+        found = run(self._deterministic, Budget(self._max_passes))
+        return judge(plain, found, lambda: run(self._plan, Budget(self._max_passes)))
+
+    def _capsule(self, plan: Plan, budget: Budget) -> FormPass:
+        assert plan.capsule is not None, "the caller looked"  # noqa: S101
+        assert plan.subject_capsule is not None, "as above"  # noqa: S101
+        one = Side(self._oracle, plan.oracle_capsule or plan.capsule, plan.limits, self._host, whole=True)
+        other = Side(self._subject, plan.subject_capsule, plan.limits, self._host)
+        run = CapsulePass(
+            one, other, Findings(plan.places, unit(plan.case)), budget, plan.functions,
+            manifest=plan.manifest, hangs=self._hangs, form=plan.form,
+        )  # fmt: skip
+        return FormPass(run.report(), run.findings, run.choices, bool(run.unlocated))
+
+    def _direct(self, plan: Plan, _: Budget) -> FormPass:
+        direct = DirectPass(plan, self._oracle, self._subject, self._host, Findings(plan.places, unit(plan.case)))
+        report = direct.report(plan.refusal if isinstance(plan.refusal, Refused) else None)
+        return FormPass(report, direct.findings, direct.choices)
 
 
 def _one_cause(direct: PassReport, capsule: PassReport) -> PassReport:

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from diffcheck.backend import KILN_ENTRIES, Program
+from diffcheck.capsule.deterministic import Choices
 from diffcheck.compare import allowances as allow
 from diffcheck.compare import outcomes
 from diffcheck.compare import state as compare_state
-from diffcheck.compare.findings import Findings
 from diffcheck.observation import (
     Cost,
     Execution,
@@ -29,11 +29,14 @@ from diffcheck.observation import (
     sentence,
 )
 from diffcheck.runner.hang import CONFIRM, should_have_ended
+from diffcheck.runner.legal_choices import compare_choices
 from diffcheck.verdict import PassReport
 from diffcheck.verdict import Side as SideReport
 
 if TYPE_CHECKING:
-    from diffcheck.backend import Backend, Host, Limits
+    from diffcheck.backend import Backend, Host
+    from diffcheck.compare.findings import Findings
+    from diffcheck.runner.plan import Plan
     from diffcheck.wasm.module import Module
 
 _COUNTER = re.compile(r"__witness_counter_(.*)\Z", re.DOTALL)
@@ -69,16 +72,15 @@ def why_not(module: Module, oracle: Backend, subject: Backend) -> str:
 
 
 class DirectPass:
-    """Runs one artifact as it is under both engines; ``entry_name`` is None for one whose exports cannot be read."""
+    """Runs a plan's artifact as it is under both engines; ``choices`` are those that the oracle made in a deterministic form, None
+    where it is not known.
+    """
 
-    def __init__(
-        self, wasm: bytes, entry_name: str | None, oracle: Backend, subject: Backend, limits: Limits, host: Host, *,
-        findings: Findings, functions: int,
-    ) -> None:  # fmt: skip
-        self.program = Program(kind="direct", wasm=wasm, entry=entry_name or KILN_ENTRIES[0])
-        self.oracle, self.subject, self.limits, self.host = oracle, subject, limits, host
-        self.findings = findings
-        self.functions = functions
+    def __init__(self, plan: Plan, oracle: Backend, subject: Backend, host: Host, findings: Findings) -> None:
+        self.program = Program(kind="direct", wasm=plan.artifact, entry=plan.entry or KILN_ENTRIES[0])
+        self.oracle, self.subject, self.limits, self.host = oracle, subject, plan.limits, host
+        self.findings, self.functions = findings, plan.functions
+        self.form, self.choices = plan.form, None if plan.form else Choices()
         self.inconclusive = ""
 
     def report(self, refusal: Refused | None = None) -> PassReport:
@@ -169,12 +171,12 @@ class DirectPass:
 
     def _counters(self, oracle: Execution, subject: Execution) -> None:
         ones, theirs = oracle.counters or {}, subject.counters or {}
-        others = []
-        if ones != theirs:
-            for change in ({"canonical_nans": True}, {"deterministic_relaxed_simd": True}):
-                limits = msgspec.structs.replace(self.limits, **change)
-                others.append(self.oracle.execute(self.program, limits, self.host).counters or {})
-        compare_state.counters(ones, theirs, others, self.findings)
+        if self.form is None:
+            compare_state.counters(ones, theirs, self.findings)
+            return
+        (ones, self.choices), (theirs, choices) = self.form.split(ones), self.form.split(theirs)
+        compare_state.counters(ones, theirs, self.findings)
+        compare_choices(self.choices, choices, self.findings)
 
 
 def _side(execution: Execution) -> SideReport:

@@ -19,13 +19,18 @@ Read: TypeAlias = Callable[[int, int, int], bytes | None]
 
 
 class Budget:
-    """How many more runs of the subject may be spent on finding a place."""
+    """How many runs of the subject may be spent on finding places; ``more`` is asked once for some more when they are used up."""
 
-    def __init__(self, runs: int) -> None:
-        self.left = runs
+    def __init__(self, runs: int, more: Callable[[], int] | None = None) -> None:
+        self.total = self.left = runs
+        self._more = more
 
     def take(self) -> bool:
         """Whether one more run is in the budget, which is one less then."""
+        if self.left <= 0 and self._more is not None:
+            added, self._more = self._more(), None
+            self.total += added
+            self.left += added
         self.left -= 1
         return self.left >= 0
 

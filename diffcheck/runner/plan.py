@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -12,6 +13,7 @@ from diffcheck import prepare, witness
 from diffcheck.backend import Limits
 from diffcheck.capsule import layout as lo
 from diffcheck.capsule.build import World, build
+from diffcheck.capsule.deterministic import deterministic
 from diffcheck.capsule.seal import Bounds
 from diffcheck.corpus import read_artifact
 from diffcheck.errors import ArtifactError, CaseError, DiffcheckError, ManifestError
@@ -23,8 +25,11 @@ from diffcheck.wasm import component
 from diffcheck.wasm import module as wasm
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from diffcheck.backend import Backend, Host, Oracle
     from diffcheck.capsule.build import Capsule
+    from diffcheck.capsule.deterministic import DeterministicForm
     from diffcheck.capsule.driver import Call
     from diffcheck.corpus import Case
     from diffcheck.observation import Outcome
@@ -39,7 +44,8 @@ _CORE: Final = b"\0asm\x01\0\0\0"
 class Plan(msgspec.Struct, frozen=True):
     """A case ready to be run. ``no_capsule`` and ``no_direct`` say why a pass does not apply; ``skipped`` why none does.
 
-    ``made_manifest`` is the manifest of an artifact that was made of a component on the fly.
+    ``made_manifest`` is the manifest of an artifact that was made of a component on the fly. ``rebuild`` builds the capsules of
+    another form of the module; ``form`` is the form that this plan runs, None for the artifact as it is.
     """
 
     case: Case
@@ -61,6 +67,8 @@ class Plan(msgspec.Struct, frozen=True):
     notes: tuple[str, ...] = ()
     functions: int = 0
     memory_bytes: int = 0
+    rebuild: Callable[[Module], Capsules] | None = None
+    form: DeterministicForm | None = None
 
     @property
     def digest(self) -> str:
@@ -156,7 +164,7 @@ def _what_it_is(data: bytes) -> str:
 def _accepted(plan: Plan, module: Module, request: Request, oracle: Backend, subject: Backend, files: Files) -> Plan:
     manifest, notes = _manifest(plan.case, files, plan.made_manifest)
     no_direct = "only the capsule pass was asked for" if request.mode == "capsule" else why_not(module, oracle, subject)
-    no_capsule, capsules = "", Capsules()
+    no_capsule, capsules, rebuild = "", Capsules(), None
     if request.mode == "direct":
         no_capsule = "only the direct pass was asked for"
     else:
@@ -165,7 +173,8 @@ def _accepted(plan: Plan, module: Module, request: Request, oracle: Backend, sub
             notes = (*notes, *rows.notes)
             no_capsule = rows.why_none
             if not no_capsule:
-                capsules = _capsules(plan, module, rows.calls, request, oracle, subject)
+                rebuild = partial(_capsules, plan, calls=rows.calls, request=request, oracle=oracle, subject=subject)
+                capsules = rebuild(module)
         except ArtifactError as error:
             no_capsule = error.line
     skipped = ""
@@ -189,6 +198,28 @@ def _accepted(plan: Plan, module: Module, request: Request, oracle: Backend, sub
         notes=(*plan.notes, *notes),
         functions=functions,
         memory_bytes=expected_memory(module, functions, subject),
+        rebuild=rebuild,
+    )
+
+
+def deterministic_plan(plan: Plan) -> Plan | None:
+    """The plan with its artifact in deterministic form, which keeps rows and indices; None where nothing in it is open."""
+    try:
+        form = None if plan.module is None else deterministic(plan.module)
+    except ArtifactError:  # an instruction that is not known here
+        form = None
+    if form is None:
+        return None
+    made = Capsules() if plan.rebuild is None else plan.rebuild(form.module)
+    return msgspec.structs.replace(
+        plan,
+        artifact=form.wasm,
+        module=form.module,
+        capsule=made.standard,
+        oracle_capsule=made.oracle or made.standard,
+        subject_capsule=made.subject or made.standard,
+        functions=plan.functions + len(form.module.all_functions) - form.functions,
+        form=form,
     )
 
 

@@ -8,12 +8,14 @@ import msgspec
 
 from diffcheck.capsule.decode import rows as decode_rows
 from diffcheck.capsule.decode import state as decode_state
+from diffcheck.capsule.deterministic import Choices
 from diffcheck.compare import outcomes
 from diffcheck.observation import Exited, FinalState, Returned, RowSeen, Trapped
 
 if TYPE_CHECKING:
     from diffcheck.capsule import layout as lo
     from diffcheck.capsule.decode import Image
+    from diffcheck.capsule.deterministic import DeterministicForm
     from diffcheck.observation import Outcome
 
 
@@ -22,23 +24,29 @@ _EXITS: Final = ("unreachable", "unknown", "unstated")
 
 
 class Seen(msgspec.Struct, frozen=True):
-    """``stop`` is the record that did not return, None where all did."""
+    """``stop`` is the record that did not return, None where all did; ``choices`` are those of a capsule in deterministic form."""
 
     rows: tuple[RowSeen, ...]
     state: FinalState
     stop: int | None
+    choices: Choices = Choices()
 
 
-def decoded(image: Image, outcome: Outcome, layout: lo.Layout) -> Seen:
+def decoded(image: Image, outcome: Outcome, layout: lo.Layout, form: DeterministicForm | None = None) -> Seen:
     """What an image holds; a row that was entered and not left ended as the run's ``outcome`` says.
 
+    The counters of a deterministic ``form``'s own are not among the state's.
     So did the first row that was not entered: what traps between two rows (witness's resets) is done for the one that follows.
     """
     rows = decode_rows(image, layout)
     stop = next((at for at, row in enumerate(rows) if not isinstance(row.outcome, Returned)), None)
     if stop is not None and rows[stop].outcome in (None, Trapped("unknown")) and isinstance(outcome, Trapped):
         rows = (*rows[:stop], msgspec.structs.replace(rows[stop], outcome=outcome), *rows[stop + 1 :])
-    return Seen(rows, decode_state(image, layout), stop)
+    state, choices = decode_state(image, layout), Choices()
+    if form is not None:
+        counters, choices = form.split(state.counters)
+        state = msgspec.structs.replace(state, counters=counters)
+    return Seen(rows, state, stop, choices)
 
 
 def is_trap(outcome: Outcome | None, kind: str) -> bool:

@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from diffcheck.compare.findings import Findings
 from diffcheck.errors import RunFailedError
 from diffcheck.runner.capsule_pass import CapsulePass
+from diffcheck.runner.locate import Budget
 from diffcheck.runner.side import Side
 from diffcheck.text import visible
 
@@ -67,7 +69,8 @@ def diverging(
     assert plan.capsule is not None, "the caller looked"  # noqa: S101
     one = Side(engines[0], plan.oracle_capsule or plan.capsule, plan.limits, host, whole=True)
     other = Side(engines[1], plan.subject_capsule or plan.capsule, plan.limits, host)
-    watched = _Watched(one, other, plan.places, request.max_passes, plan.functions)
+    budget = Budget(request.max_passes)
+    watched = _Watched(one, other, Findings(plan.places), budget, plan.functions, form=plan.form)
     report = watched.report()
     if wanted:
         names = [row.name for row in watched.layout.rows[watched.layout.n_init :]]

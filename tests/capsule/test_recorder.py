@@ -15,9 +15,11 @@ from diffcheck.capsule.decode import decode_image, rows, state, swallowed
 from diffcheck.capsule.digest import digest, padded
 from diffcheck.capsule.recorder import KNOWN_ANSWER
 from diffcheck.capsule.seal import Bounds
+from diffcheck.compare.findings import Findings
 from diffcheck.errors import StreamError
 from diffcheck.observation import Exited, OutOfMemory, Returned, Threw, Trapped
 from diffcheck.runner.capsule_pass import CapsulePass
+from diffcheck.runner.locate import Budget
 from diffcheck.runner.side import Side
 from diffcheck.values import Value
 from tests.capsule.helpers import NUMBERS, TRACE, Run, capsule, lanes, results, run
@@ -428,9 +430,9 @@ def test_an_engine_whose_recorder_cannot_grow_is_out_of_memory_and_its_pass_inco
         ran = cut.run(lo.Parameters(0, 1))
         assert isinstance(ran.outcome, OutOfMemory)
         assert (ran.header, ran.image) == (None, None)
-        assert CapsulePass(whole, whole, {}, 24, 9).report().verdict == "agree"
+        assert CapsulePass(whole, whole, Findings(), Budget(24), 9).report().verdict == "agree"
         for pair in ((whole, cut), (cut, whole), (cut, cut)):
-            report = CapsulePass(*pair, {}, 24, 9).report()
+            report = CapsulePass(*pair, Findings(), Budget(24), 9).report()
             assert (report.verdict, report.divergences) == ("inconclusive", ())
     finally:
         oracle.close()

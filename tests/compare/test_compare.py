@@ -1,4 +1,4 @@
-"""Comparing: what is equal agrees, what differs mirrors, and each allowance is as tight as its section."""
+"""Comparing: what is equal agrees, what differs mirrors, and is counted by its place."""
 
 from __future__ import annotations
 
@@ -33,8 +33,6 @@ from diffcheck.observation import (
 from diffcheck.values import Value
 
 ONES = (1 << 64) - 1
-Q32, Q32_PAYLOAD, Q32_MINUS, S32 = 0x7FC00000, 0x7FC00001, 0xFFC00000, 0x7FA00000
-Q64, Q64_PAYLOAD, S64 = 0x7FF8 << 48, 0x7FF8 << 48 | 5, 0x7FF4 << 48
 
 LAYOUT = lo.Layout(
     rows=(lo.RowLayout("r", ("i32", "f64")),),
@@ -131,17 +129,15 @@ def test_the_same_trap_within_a_row_and_before_it_is_a_divergence():
     assert not compared_rows(RowSeen("r", trap, entered=False), RowSeen("r", trap, entered=False)).divergences
 
 
-def compared_rows(one: RowSeen, other: RowSeen, others: Sequence[RowSeen] = ()) -> Findings:
+def compared_rows(one: RowSeen, other: RowSeen) -> Findings:
     findings = Findings()
-    compare_rows.compare(one, other, others, LAYOUT, findings)
+    compare_rows.compare(one, other, LAYOUT, findings)
     return findings
 
 
-def compared_states(
-    one: FinalState, other: FinalState, others: Sequence[FinalState] = ()
-) -> tuple[Findings, list[tuple[int, int]]]:
+def compared_states(one: FinalState, other: FinalState) -> tuple[Findings, list[tuple[int, int]]]:
     findings = Findings()
-    return findings, compare_state.compare(one, other, others, LAYOUT, findings)
+    return findings, compare_state.compare(one, other, LAYOUT, findings)
 
 
 def mirrored(one: Findings, other: Findings) -> bool:
@@ -178,9 +174,9 @@ def test_comparing_states_mirrors(one: FinalState, other: FinalState) -> None:
 
 @settings(max_examples=200)
 @given(seen(), seen())
-def test_rows_that_differ_in_anything_but_a_nans_bits_diverge(one: RowSeen, other: RowSeen) -> None:
+def test_rows_that_differ_in_anything_diverge(one: RowSeen, other: RowSeen) -> None:
     findings = compared_rows(one, other)
-    assert (findings.total or findings.allowances) or one == other or isinstance(one.outcome, Refused)
+    assert findings.total or one == other or isinstance(one.outcome, Refused)
 
 
 ROW_CHANGES = {
@@ -306,136 +302,10 @@ def test_after_a_stack_was_exhausted_the_state_is_not_compared() -> None:
     assert findings.agreement.not_compared
 
 
-# NaN bits.
-
-
-def permitted(kind: str, one: int, other: int, *variants: int) -> str:
-    """The rule that lets a typed value pass, or nothing."""
-    findings = Findings()
-    compare_rows.permitted(Value(kind, one), Value(kind, other), [Value(kind, each) for each in variants], "x", findings)
-    return findings.allowances[0].rule if findings.allowances else ""
-
-
-@pytest.mark.parametrize(
-    "kind, one, other, allowed",
-    [
-        ("f32", Q32, Q32_PAYLOAD, True),
-        ("f32", Q32, Q32_MINUS, True),
-        ("f64", Q64, Q64_PAYLOAD, True),
-        ("f64", Q64, ONES, True),
-        ("f32", Q32, S32, False),
-        ("f32", S32, Q32, False),
-        ("f64", Q64, S64, False),
-        ("f32", Q32, 0x7F800000, False),
-        ("f64", Q64, 0, False),
-        ("i32", Q32, Q32_PAYLOAD, False),
-        ("i64", Q64, Q64_PAYLOAD, False),
-        ("v128", Q64, Q64_PAYLOAD, False),
-    ],
-)
-def test_a_typed_nan_may_differ_only_where_both_are_quiet(kind: str, one: int, other: int, allowed: bool) -> None:
-    assert permitted(kind, one, other) == (allow.NAN_RULE if allowed else "")
-    assert permitted(kind, one, other, one) == (allow.NAN_RULE if allowed else "")
-
-
-@pytest.mark.parametrize(
-    "kind, one, other, canonical, allowed",
-    [
-        ("i64", Q64_PAYLOAD, Q64 | 9, Q64, True),
-        ("i32", Q32_PAYLOAD, Q32 | 9, Q32, True),
-        ("i64", ONES, ONES - 1, ONES, False),
-        ("i32", (1 << 32) - 1, (1 << 32) - 2, (1 << 32) - 1, False),
-        ("i64", Q64_PAYLOAD, S64, Q64, False),
-        ("i32", Q32_PAYLOAD, S32, Q32, False),
-        ("i64", Q64_PAYLOAD, 7, Q64, False),
-    ],
-)
-def test_a_nan_that_leaked_into_an_integer_may_differ_where_the_oracles_own_bits_change(
-    kind: str, one: int, other: int, canonical: int, allowed: bool
-) -> None:
-    assert permitted(kind, one, other, canonical) == (allow.NAN_RULE if allowed else "")
-
-
-def test_a_nan_in_a_counter_is_allowed_and_counted_once_for_each_counter() -> None:
-    findings, _ = compared_states(
-        final(counters={0: Q64_PAYLOAD, 7: 1}), final(counters={0: Q64 | 9, 7: 1}), [final(counters={0: Q64, 7: 1})]
-    )
-    assert findings.total == 0
-    assert [(each.rule, each.where.item) for each in findings.allowances] == [(allow.NAN_RULE, "counter 0")]
-
-
-def test_minus_one_against_minus_two_in_memory_is_a_divergence() -> None:
-    assert wrong(ONES, ONES - 1, ONES) == 1
-    assert wrong(ONES << 32 & ONES, (ONES - 1) << 32 & ONES, ONES << 32 & ONES) == 1
-
-
-def wrong(one: int, other: int, *variants: int) -> int:
-    """How many of one word are divergences."""
-    others = [{16: each} for each in variants]
-    return compare_state.compare_page(0, 3, [allow.Word(16, one, other)], others, Findings())
-
-
-@pytest.mark.parametrize(
-    "one, other, canonical, allowed",
-    [
-        (Q64_PAYLOAD, Q64 | 9, Q64, True),
-        (Q32_PAYLOAD, Q32 | 9, Q32, True),
-        (Q32_PAYLOAD << 32, (Q32 | 9) << 32, Q32 << 32, True),
-        (Q32_PAYLOAD << 32 | Q32_PAYLOAD, (Q32 | 9) << 32 | Q32 | 7, Q32 << 32 | Q32, True),
-        (Q32_PAYLOAD << 32 | 5, (Q32 | 9) << 32 | 5, Q32 << 32 | 5, True),
-        (Q32_PAYLOAD << 32 | 5, (Q32 | 9) << 32 | 6, Q32 << 32 | 5, False),
-        (Q32_PAYLOAD << 32 | 5, (Q32 | 9) << 32 | 6, Q32 << 32 | 7, False),
-        (Q32_PAYLOAD, S32, Q32, False),
-        (Q64_PAYLOAD, S64, Q64, False),
-        (Q64_PAYLOAD, 0, Q64, False),
-        (1, 2, 3, False),
-    ],
-)
-def test_a_word_of_memory_may_differ_where_a_nan_is_open(one: int, other: int, canonical: int, allowed: bool) -> None:
-    assert allow.nan_word(one, canonical, other) is allowed
-    assert wrong(one, other, canonical) == (0 if allowed else 1)
-    assert wrong(one, other) == 1
-    assert wrong(one, other, one) == 1
-
-
-@given(u64, u64)
-def test_no_word_is_allowed_where_the_oracle_never_varies(one: int, other: int) -> None:
-    assert not allow.nan_word(one, one, other)
-
-
-@given(u64, u64, u64)
-def test_an_allowed_word_has_a_quiet_nan_on_both_sides(one: int, alternative: int, other: int) -> None:
-    if one != other and allow.nan_word(one, alternative, other):
-        quiets = [(kind, shift) for kind, shift in (("f64", 0), ("f32", 0), ("f32", 32))]
-        assert any(_quiet(kind, one >> shift) and _quiet(kind, other >> shift) for kind, shift in quiets)
-
-
-def _quiet(kind: str, bits: int) -> bool:
-    return bits & 0x7FF8 << 48 == 0x7FF8 << 48 if kind == "f64" else bits & 0x7FC00000 == 0x7FC00000
-
-
-def test_lanes_of_a_vector_are_looked_at_one_by_one() -> None:
-    def vector(*words: int) -> int:
-        return sum(word << 32 * at for at, word in enumerate(words))
-
-    one, canonical = vector(1, Q32_PAYLOAD, 3, Q32_PAYLOAD), vector(1, Q32, 3, Q32)
-    assert permitted("v128", one, vector(1, Q32 | 5, 3, Q32_MINUS), canonical) == allow.NAN_RULE
-    assert permitted("v128", one, vector(1, Q32 | 5, 4, Q32_MINUS), canonical) == ""
-    assert permitted("v128", one, vector(1, S32, 3, Q32_MINUS), canonical) == ""
-    assert permitted("v128", one, vector(1, Q32 | 5, 3, Q32_MINUS), one) == ""
-    assert permitted("v128", Q64_PAYLOAD << 64 | 7, (Q64 | 9) << 64 | 7, Q64 << 64 | 7) == allow.NAN_RULE
-
-
-def test_what_the_oracle_gives_in_another_mode_is_relaxed() -> None:
-    assert permitted("v128", 1, 2, 1, 2) == allow.RELAXED_RULE
-    assert permitted("v128", 1, 2, 2, 1) == "", "the variant with canonical NaNs says nothing of relaxed SIMD"
-    assert permitted("i32", 1, 2, 3) == ""
-
-
 def test_the_first_differing_byte_of_a_page_is_told() -> None:
     findings = Findings()
     differing = [allow.Word(16, 0x1100, 0x2200), allow.Word(24, 1, 2)]
-    assert compare_state.compare_page(2, 3, differing, [], findings) == 2
+    compare_state.compare_page(2, 3, differing, findings)
     (told,) = findings.divergences
     assert (told.where.item, told.oracle, told.subject) == (f"memory 2 at {3 * 65536 + 17:#x}", "0x11", "0x22")
 
@@ -444,11 +314,15 @@ def test_words_are_those_that_differ() -> None:
     assert allow.words(80, bytes(24), bytes(8) + b"\1" + bytes(15)) == [allow.Word(88, 0, 1)]
 
 
-def test_an_allowance_is_counted_not_repeated() -> None:
+def test_differences_are_counted_by_place() -> None:
     findings = Findings()
-    differing = [allow.Word(8 * at, Q64_PAYLOAD, Q64 | 9) for at in range(5)]
-    assert compare_state.compare_page(0, 0, differing, [{8 * at: Q64 for at in range(5)}], findings) == 0
-    assert [each.count for each in findings.allowances] == [5]
+    for value in ("2", "3"):
+        findings.diverge("result", "result 0", "1", value, row="f")
+    findings.diverge("counter", "counter 0", "1", "2")
+    assert [(key, each.subject, each.count) for key, each in findings.places.items()] == [
+        (("result", "f", "result 0"), "2", 2),
+        (("counter", "", "counter 0"), "2", 1),
+    ]
 
 
 @pytest.mark.parametrize("change", [lambda: row(results=(Value("i32", 9), Value("f64", 2))), lambda: row(trace=b"abcdefgh")])
