@@ -11,6 +11,8 @@ from diffcheck.observation import Returned, Trapped, sentence
 from diffcheck.text import decode, visible
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from diffcheck.capsule.layout import Layout
     from diffcheck.compare.findings import Findings
     from diffcheck.observation import CallSequence, Output, RowSeen, StubCall
