@@ -36,6 +36,7 @@ class Wasi(CommandBackend):
         transport="print",
         direct=False,
         exceptions=False,
+        gc=False,
         base_bytes=64 << 20,
         startup_s=0.05,
         instructions_per_s=5e7,

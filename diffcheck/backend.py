@@ -52,7 +52,8 @@ class Capabilities(msgspec.Struct, frozen=True):
     """What an engine can carry, and what is known of its cost and limits.
 
     ``transport`` is how a capsule's stream comes out; ``state_at_trap`` whether it still does after a trap; ``direct`` whether
-    the engine can run an artifact as it is; ``exceptions`` whether its capsules may unwind an exit by an exception.
+    the engine can run an artifact as it is; ``exceptions`` whether its capsules may unwind an exit by an exception; ``gc``
+    whether they may use GC instructions where the artifact itself has none.
     ``base_bytes`` and ``function_bytes`` estimate the resident size to admit a run by, ``startup_s`` and ``function_s`` the time
     before the first instruction, ``instructions_per_s`` the speed after it (all measured on the engine's adapter's date).
     ``max_exports`` is None where no limit is known. ``notes`` are known limits in words.
@@ -62,6 +63,7 @@ class Capabilities(msgspec.Struct, frozen=True):
     state_at_trap: bool = False
     direct: bool = True
     exceptions: bool = True
+    gc: bool = True
     base_bytes: int = 64 << 20
     function_bytes: int = 0
     startup_s: float = 0.05

@@ -205,6 +205,23 @@ class CallSequence(msgspec.Struct, frozen=True):
     calls: tuple[StubCall, ...] = ()
 
 
+class Object(msgspec.Struct, frozen=True):
+    """A struct or an array that references lead to: its position in the layout's object types (None: of another type), how many
+    fields or elements it has, and the values of those that were recorded.
+    """
+
+    type: int | None
+    length: int
+    values: tuple[Value, ...] = ()
+
+
+class Objects(msgspec.Struct, frozen=True):
+    """The objects of a record, by number; ``cut`` is whether there are more, or more of them, past the recorder's bounds."""
+
+    found: tuple[Object, ...] = ()
+    cut: bool = False
+
+
 class RowSeen(msgspec.Struct, frozen=True):
     """One row: how it ended, its results, and what was recorded right after its call.
 
@@ -216,6 +233,7 @@ class RowSeen(msgspec.Struct, frozen=True):
     name: str
     outcome: Outcome | None
     results: tuple[Value, ...] = ()
+    payload: tuple[Value, ...] = ()
     brvals: tuple[int, ...] = ()
     brcnts: tuple[int, ...] = ()
     trace: bytes = b""
@@ -224,6 +242,7 @@ class RowSeen(msgspec.Struct, frozen=True):
     stderr: Output | None = None
     stub_calls: tuple[int, ...] = ()
     calls: CallSequence | None = None
+    objects: Objects = Objects()
     state_compared: bool = True
     entered: bool = True
 
@@ -231,6 +250,7 @@ class RowSeen(msgspec.Struct, frozen=True):
 class FinalState(msgspec.Struct, frozen=True):
     """An instance's state after its last row: counters by branch id, exported globals by name, sizes and digests by index.
 
+    ``elements`` are the words of each table's elements (``capsule.layout``), ``objects`` what they and the globals lead to.
     ``pages`` holds, a memory, the two 64-bit lanes of each digested page; (0, 0) is a page of zeros. Sizes of memories are in
     pages, of tables in elements.
     """
@@ -240,6 +260,8 @@ class FinalState(msgspec.Struct, frozen=True):
     tables: tuple[int, ...]
     memories: tuple[int, ...]
     pages: tuple[tuple[tuple[int, int], ...], ...]
+    elements: tuple[tuple[int, ...], ...] = ()
+    objects: Objects = Objects()
 
 
 class Group(msgspec.Struct, frozen=True):

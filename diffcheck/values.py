@@ -10,13 +10,19 @@ import msgspec
 
 from diffcheck.errors import CaseError
 
-WIDTHS: Final = {"i32": 32, "i64": 64, "f32": 32, "f64": 64, "v128": 128}
+WIDTHS: Final = {"i8": 8, "i16": 16, "i32": 32, "i64": 64, "f32": 32, "f64": 64, "v128": 128}
 _FLOATS: Final = {"f32": ("<f", "<I", 23, 0xFF), "f64": ("<d", "<Q", 52, 0x7FF)}
 _NAN = re.compile(r"(?P<sign>[+-]?)nan(?::0x(?P<payload>[0-9a-f]+))?\Z", re.IGNORECASE)
 
+OPAQUE, I31, OBJECT, FUNCTION, IDENTITY, BEYOND = range(1, 7)
+"""Kinds of references, in the low half of a reference's bits: not null and nothing more known, an i31, an object by number, a
+function by type, a function by index, an object past the bounds. The high half depends on the kind; null is 0."""
+
 
 class Value(msgspec.Struct, frozen=True):
-    """A value: ``type`` is i32, i64, f32, f64, v128 or ref; ``bits`` its pattern (for ref: 0 is null, 1 is not)."""
+    """A value: ``type`` is i32, i64, f32, f64, v128 or ref; ``bits`` its pattern (for ref: the kind of
+    reference and what is known of it, 0 for null).
+    """
 
     type: str
     bits: int
@@ -28,7 +34,7 @@ class Value(msgspec.Struct, frozen=True):
 def render(value: Value) -> str:
     """The value for a person: numbers in decimal, floats as the shortest decimal, NaNs and vectors by their bits."""
     if value.type == "ref":
-        return "ref" if value.bits else "null"
+        return _render_reference(value)
     if value.type == "v128":
         return f"0x{value.bits:032x}"
     if value.type in _FLOATS:
@@ -36,6 +42,21 @@ def render(value: Value) -> str:
     width = WIDTHS[value.type]
     signed = value.bits - (1 << width) if value.bits >> (width - 1) else value.bits
     return str(signed)
+
+
+def reference(value: Value) -> tuple[int, int]:
+    """A reference's kind, 0 for null, and its payload: an i31's bits, an object's number, a typeidx, a funcidx."""
+    return value.bits & 0xFFFF_FFFF, value.bits >> 32
+
+
+def _render_reference(value: Value) -> str:
+    kind, payload = reference(value)
+    if kind == I31:
+        return f"(ref.i31 {payload - (1 << 31) if payload >> 30 else payload})"
+    if kind == FUNCTION and payload == 0xFFFF_FFFF:  # noqa: PLR2004 - see capsule.references
+        return "a function of another type"
+    words = {0: "null", OBJECT: f"object {payload}", FUNCTION: f"a function of type {payload}", IDENTITY: f"function {payload}"}
+    return words.get(kind, "an object past the bounds" if kind == BEYOND else "ref")
 
 
 def _render_float(value: Value) -> str:

@@ -28,6 +28,7 @@ DivergenceKind = Literal[
     "trace",
     "global",
     "table size",
+    "table",
     "memory size",
     "memory",
     "output",

@@ -1,13 +1,13 @@
 """From an artifact, its rows and its world to a capsule: the one place that puts all parts together.
 
 Function indices of a capsule: the stubs where the imports were, the artifact's own, then ``digest``, ``reserve``, ``record``,
-``finish``, ``_start``, then functions that only exist to be a reference's value.
+``finish``, ``_start``, then an extension's, those that describe references, those that only exist to be a reference's value.
 """
 
 from __future__ import annotations
 
 import hashlib
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Final, Protocol
 
 import msgspec
@@ -19,17 +19,20 @@ from diffcheck.capsule import memory_map, recorder
 from diffcheck.capsule.constants import Constants, Types, i32_const, i64_const
 from diffcheck.capsule.driver import Call, Catch, start
 from diffcheck.capsule.printing import PLACEHOLDER, put_import
+from diffcheck.capsule.reference_types import identities_can_differ, referenced_functions
+from diffcheck.capsule.references import ReferenceForm, References
 from diffcheck.capsule.seal import PAGE_LOG2, Bounds, Closed, Sealed, check_scope, close_functions, zero_body
 from diffcheck.wasm import section as ids
 from diffcheck.wasm.asm import assemble
+from diffcheck.wasm.code import read_locals
 from diffcheck.wasm.fragment import link
 from diffcheck.wasm.leb import u
-from diffcheck.wasm.names import tag_names
+from diffcheck.wasm.names import function_names, tag_names
 from diffcheck.wasm.section import Section, section, write
 from diffcheck.wasm.types import FuncType
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from diffcheck.capsule.binding import Bound
     from diffcheck.wasm.module import Module
@@ -55,7 +58,8 @@ class World(msgspec.Struct, frozen=True):
 class Capsule(msgspec.Struct, frozen=True):
     """A capsule: ``wasm`` with the parameters of no pass, where those stand in the file, and the stream's layout.
 
-    ``logging`` makes its logging form, in which the calls of imports of a record's row are logged (``calls``).
+    ``logging`` makes its logging form, in which the calls of imports of a record's row are logged (``calls``); ``identified`` its
+    identity form (``references``), None where no function can be at the place of another one.
     """
 
     wasm: bytes
@@ -64,6 +68,7 @@ class Capsule(msgspec.Struct, frozen=True):
     sha256: str
     may_exit: bool
     logging: Callable[[int], Capsule]
+    identified: Callable[[], Capsule | None]
 
     def with_parameters(self, parameters: lo.Parameters) -> bytes:
         """The capsule's bytes for one pass."""
@@ -101,7 +106,7 @@ def first_extension(module: Module) -> int:
     return len(module.all_functions) + len(_OWN)
 
 
-def build(
+def build(  # noqa: PLR0913 - the parts of a form
     module: Module,
     artifact_sha256: str,
     calls: Sequence[Call],
@@ -109,6 +114,7 @@ def build(
     *,
     unwind: bool = True,
     prints: bool = False,
+    references: ReferenceForm = "described",
     extension: Extension | None = None,
     log_row: int | None = None,
 ) -> Capsule:
@@ -117,12 +123,14 @@ def build(
     ``unwind`` is False for an engine without exceptions: a program that exits traps then. ``prints`` is for an engine that runs
     a WASI command: the capsule imports ``fd_write`` and prints its recorder memory. Raises ``UnsealableError`` for what
     has no capsule, ``CaseError`` for a world that is too large. The artifact has to be valid: the oracle says so beforehand.
-    ``extension`` rewrites the artifact's bodies; the stream is the same as without it. ``log_row`` makes the
-    logging form, in which the calls of imports of that record's row are logged.
+    ``references`` is what is recorded of references. ``extension`` rewrites the artifact's bodies; the stream stays the same.
+    ``log_row`` makes the logging form, in which the calls of imports of that record's row are logged.
     """
-    return Builder(
-        module, artifact_sha256, calls, world, unwind=unwind, prints=prints, extension=extension, log_row=log_row
-    ).capsule()
+    builder = Builder(
+        module, artifact_sha256, calls, world,
+        unwind=unwind, prints=prints, references=references, extension=extension, log_row=log_row,
+    )  # fmt: skip
+    return builder.capsule()
 
 
 class Builder:
@@ -130,7 +138,7 @@ class Builder:
 
     compares_calls = True
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - as above
         self,
         module: Module,
         artifact_sha256: str,
@@ -139,6 +147,7 @@ class Builder:
         *,
         unwind: bool,
         prints: bool,
+        references: ReferenceForm = "described",
         extension: Extension | None = None,
         log_row: int | None = None,
     ) -> None:
@@ -152,6 +161,8 @@ class Builder:
         self.output = any(each.spec is not None and each.spec.output for each in self.closed)
         self.types = Types(len(module.types))
         self.first_own = len(module.all_functions)
+        self.exported = self._exported_globals()
+        self.references = References(module, self._roots(), references, self.first_own + len(_OWN) + self._extra())
         self.values: list[int] = []  # the typeidx of functions that are only a reference's value
         self.added: list[tuple[int, bytes]] = []
         self.value_of: dict[int, int] = {}
@@ -165,28 +176,43 @@ class Builder:
 
     def _function_of(self, typeidx: int) -> int:
         if typeidx not in self.value_of:
-            extra = self.extension.count if self.extension is not None else 0
-            self.value_of[typeidx] = self.first_own + len(_OWN) + extra + len(self.values)
+            before = self._extra() + self.references.count
+            self.value_of[typeidx] = self.first_own + len(_OWN) + before + len(self.values)
             self.values.append(typeidx)
         return self.value_of[typeidx]
 
+    def _extra(self) -> int:
+        return self.extension.count if self.extension is not None else 0
+
+    def _exported_globals(self) -> dict[str, int]:
+        """The artifact's own exported globals: name to index."""
+        found = self.witness
+        own = {index for index, _ in found.counters.values()} | {*found.brvals.values(), *found.brcnts.values()}
+        return {each.name: each.index for each in self.module.exports if each.kind == "global" and each.index not in own}
+
+    def _roots(self) -> Iterator[ValType]:
+        """The types of all that is recorded and may be a reference."""
+        for each in self.calls:
+            yield from each.type.results
+        yield from (self.module.all_globals[index].value for index in self.exported.values())
+        yield from (each.ref for each in self.module.all_tables)
+        for tag in self.module.all_tags if self.unwind else ():
+            yield from _payload(self.module, tag.typeidx)
+
     def _layout(self) -> lo.Layout:
         module, found = self.module, self.witness
-        own = {index for index, _ in found.counters.values()} | {*found.brvals.values(), *found.brcnts.values()}
-        exported = {each.name: each.index for each in module.exports if each.kind == "global" and each.index not in own}
         memories = [
             lo.Memory(index, each.limits.is64)
             for index, each in enumerate(module.all_memories)
             if index != found.trace and each.limits.page_size_log2 is None
         ]
         rows = [lo.RowLayout(each.name, tuple(map(recorder.kind_of, each.type.results)), each.init) for each in self.calls]
-        self.exported = exported
         return lo.Layout(
             rows=tuple(rows),
             stubs=tuple(each.stub for each in self.closed),
             branches=found.branches,
             counters=tuple(found.counters),
-            globals=tuple((name, recorder.kind_of(module.all_globals[index].value)) for name, index in exported.items()),
+            globals=tuple((name, recorder.kind_of(module.all_globals[index].value)) for name, index in self.exported.items()),
             tables=len(module.all_tables),
             memories=tuple(memories),
             digest_pages=self.world.digest_pages,
@@ -196,6 +222,9 @@ class Builder:
             known_answer=recorder.KNOWN_ANSWER,
             tags=_tags(module),
             log_row=self.log_row,
+            objects=self.references.objects,
+            described=self.references.described,
+            functions=function_names(module) if self.references.identified else {},
         )
 
     def _indices(self) -> recorder.Indices:
@@ -211,11 +240,12 @@ class Builder:
             brvals=tuple(found.brvals[each] for each in found.branches),
             brcnts=tuple(found.brcnts[each] for each in found.branches),
             globals=tuple((index, module.all_globals[index].value) for index in self.exported.values()),
-            tables=tuple((index, each.limits.is64) for index, each in enumerate(module.all_tables)),
+            tables=module.all_tables,
         )
 
     def _symbols(self) -> dict[str, int]:
         symbols = recorder.symbols(self.layout, self.places, self.indices)
+        symbols |= self.references.symbols()
         symbols |= {
             "PLAN": self.layout.plan_digest,
             "FINAL_SIZE": self.layout.final_size,
@@ -235,7 +265,7 @@ class Builder:
         data, parameters_at = self._data()
         body = [
             self._vector(ids.FUNCTION, (u(each.typeidx) for each in self.closed), functions),
-            self._plain(ids.TABLE, self.sealed.tables),
+            self._plain(ids.TABLE, [*self.sealed.tables, *self.references.tables()]),
             self._plain(ids.MEMORY, [*self.sealed.memories, self._recorder_memory()]),
             self._plain(ids.TAG, [*self.sealed.tags, *self._exit_tag()]),
             self._globals(),
@@ -258,12 +288,20 @@ class Builder:
             sha256=hashlib.sha256(wasm).hexdigest(),
             may_exit=self.may_exit,
             logging=self._logging,
+            identified=lambda: self._identified,
         )
 
     def _logging(self, row: int) -> Capsule:
+        return self._form("described" if self.references.described else "nullness", row)
+
+    @cached_property
+    def _identified(self) -> Capsule | None:
+        return self._form("identified") if self.references.described and identities_can_differ(self.module) else None
+
+    def _form(self, references: ReferenceForm, log_row: int | None = None) -> Capsule:
         return build(
             self.module, self.artifact_sha256, self.calls, self.world,
-            unwind=self.unwind, prints=self.prints, extension=self.extension, log_row=row,
+            unwind=self.unwind, prints=self.prints, references=references, extension=self.extension, log_row=log_row,
         )  # fmt: skip
 
     # Sections.
@@ -287,13 +325,14 @@ class Builder:
         """The typeidx of the functions behind the artifact's own."""
         i32 = "i32"
         own = [
-            self.types.function((i32, i32, i32), ()),
+            self.types.function(_DIGEST_TYPE.params, ()),
             self.types.function((i32,), (i32,)),
             self.types.function((i32, i32), (i32,)),
             self.types.function((), ()),
             self.types.function((), ()),
         ]
-        return [u(each) for each in (*own, *(typeidx for typeidx, _ in self.added), *self.values)]
+        added = (typeidx for typeidx, _ in (*self.added, *self.describers))
+        return [u(each) for each in (*own, *added, *self.values)]
 
     def _recorder_memory(self) -> bytes:
         fixed = self.places.stream + self.layout.heap_offset(0, len(self.calls))
@@ -359,12 +398,15 @@ class Builder:
         slots = range(first, first + lo.SLOTS)
         words = recorder.carry_words(slots, self.rec) if extension is None else extension.carry(slots, self.rec)
         names: dict[str, int | bytes] = {**self.symbols, "carry": words, "fd_write": PLACEHOLDER}
-        own = recorder.functions(self.layout, self.indices, names, carry, view=extension is None)
+        prologue = self._prologue(self.indices.digest, _DIGEST_TYPE)
+        word = self.references.word
+        own = recorder.functions(self.layout, self.indices, names, carry, word, prologue=prologue, view=extension is None)
+        self.describers = self.references.functions(self.types, self.constants, self.symbols)
         self.added = extension.functions(self.types, self.symbols, unwind=self.unwind) if extension is not None else []
         catches = self.unwind and bool(self.module.all_tags or self._throws())
         tags = [self._caught(each.typeidx) for each in self.module.all_tags] if catches else []
         driver = start(
-            self.calls, self.symbols,
+            self.calls, self.symbols, word,
             catch=Catch(exits=self._throws(), tags=tuple(tags)) if catches else None,
             begin=None if extension is None else first_extension(self.module),
             log_calls=self.log_row is not None,
@@ -373,13 +415,34 @@ class Builder:
         values, done = [], 0
         while done < len(self.values):  # a value's body may need the value of another type
             type_ = self.module.types[self.values[done]].composite
-            values.append(_entry(zero_body(type_, self.constants)))  # type: ignore[arg-type]
+            assert isinstance(type_, FuncType), "values of function types"  # noqa: S101
+            prologue = self._prologue(self.value_of[self.values[done]], type_)
+            values.append(_entry(prologue + zero_body(type_, self.constants)))
             done += 1
-        after = [*own, driver, *(entry for _, entry in self.added), *values]
-        if extension is None:
+        after = [*own, driver, *(entry for _, entry in (*self.added, *self.describers)), *values]
+        if extension is None and not self.references.identified:
             return self._vector(ids.CODE, stubs, after)
         count = len(stubs) + len(self.module.functions) + len(after)
-        return section(ids.CODE, b"".join([u(count), *stubs, extension.bodies(), *after]))
+        bodies = self._probed_bodies() if extension is None else extension.bodies()
+        return section(ids.CODE, b"".join([u(count), *stubs, bodies, *after]))
+
+    def _prologue(self, funcidx: int, type_: FuncType) -> bytes:
+        return self.references.prologue(funcidx, type_, self.constants, self.rec)
+
+    def _probed_bodies(self) -> bytes:
+        """The artifact's code entries with a prologue in every function that can be referenced."""
+        code = self.module.section(ids.CODE)
+        payload = b"" if code is None else bytes(code.payload)
+        referenced, first = referenced_functions(self.module), self.module.n_imported("func")
+        entries = []
+        for at, (offset, size) in enumerate(self.module.bodies):
+            begin = offset - (code.offset if code else 0)
+            body = payload[begin : begin + size]
+            if first + at in referenced:
+                locals_end = read_locals(body).end
+                body = body[:locals_end] + self._prologue(first + at, self.module.function_type(first + at)) + body[locals_end:]
+            entries.append(u(len(body)) + body)
+        return b"".join(entries)
 
     def _caught(self, typeidx: int) -> tuple[int, tuple[ValType, ...]]:
         """The typeidx of a block that leaves a tag's payload, and the payload's types."""
@@ -388,10 +451,16 @@ class Builder:
 
     def _stub(self, at: int, closed: Closed) -> bytes:
         bound = closed.bound
-        names = {**self.symbols, "COUNTER": self.places.counters + 4 * at, "mem": bound.memory, "PAGE_LOG2": self._page_log2(bound)}
+        names: dict[str, int | bytes] = {
+            **self.symbols,
+            "COUNTER": self.places.counters + 4 * at,
+            "mem": bound.memory,
+            "PAGE_LOG2": self._page_log2(bound),
+        }
         if bound.realloc is not None:
             names["realloc"] = bound.realloc
-        head, locals_ = _COUNT + (_REFUSE_AFTER_EXIT if self.may_exit else ""), ()
+        names["prologue"] = self._prologue(closed.stub.index, closed.type)
+        head, locals_ = "raw $prologue " + _COUNT + (_REFUSE_AFTER_EXIT if self.may_exit else ""), ()
         if self.compares_calls:
             head += calls_.note(at, closed.stub.params, closed.inputs, log=self.log_row is not None)
             locals_ = (*(calls_.LOCALS if closed.inputs else ()), *(calls_.LOG_LOCAL if self.log_row is not None else ()))
@@ -414,6 +483,7 @@ class Builder:
         return _EXIT_EITHER if self.unwind else _EXIT_TRAP
 
 
+_DIGEST_TYPE: Final = FuncType(("i32", "i32", "i32"), ())
 _OWN: Final = ("digest", "reserve", "record", "finish", "_start")
 
 _COUNT = "i32.const 0 i32.const 0 i32.load $rec offset=$COUNTER i32.const 1 i32.add i32.store $rec offset=$COUNTER"

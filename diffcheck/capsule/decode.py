@@ -14,13 +14,25 @@ import msgspec
 from diffcheck.capsule import layout as lo
 from diffcheck.capsule.digest import digest
 from diffcheck.errors import StreamError
-from diffcheck.observation import CallSequence, Exited, FinalState, Outcome, Output, Returned, RowSeen, Threw, Trapped
+from diffcheck.observation import (
+    CallSequence,
+    Exited,
+    FinalState,
+    Object,
+    Objects,
+    Outcome,
+    Output,
+    Returned,
+    RowSeen,
+    Threw,
+    Trapped,
+)
 from diffcheck.values import Value
 
 if TYPE_CHECKING:
     from diffcheck.capsule.layout import Header, Layout
 
-_WIDTHS: Final = {"i32": 4, "f32": 4, "ref": 4, "i64": 8, "f64": 8, "v128": 16}
+_WIDTHS: Final = {"i32": 4, "f32": 4, "i8": 1, "i16": 2, "ref": 8, "i64": 8, "f64": 8, "v128": 16}
 
 
 class Image(msgspec.Struct, frozen=True):
@@ -108,6 +120,10 @@ def _threw(stream: bytes, layout: Layout, record: int, tagidx: int) -> Threw:
     return Threw(tagidx, tag.name, tuple(f"{each.type} {each}" if each.type != "ref" else str(each) for each in payload))
 
 
+def _payload(stream: bytes, layout: Layout, record: int, threw: Threw) -> tuple[Value, ...]:
+    return () if threw.tagidx is None else _values(stream, record + 8, layout.tags[threw.tagidx].payload)
+
+
 def swallowed(image: Image, layout: Layout) -> bool:
     """Whether a row of the pass came back although the program had asked to exit."""
     size = layout.record_size
@@ -134,6 +150,7 @@ def _row(stream: bytes, layout: Layout, at: int, row: lo.RowLayout) -> RowSeen:
         name=row.name,
         outcome=outcome,
         results=_values(stream, record + 8, row.results) if word == lo.RETURNED else (),
+        payload=_payload(stream, layout, record, outcome) if isinstance(outcome, Threw) else (),
         brvals=struct.unpack_from(f"<{n}I", stream, record + layout.brvals_offset),
         brcnts=struct.unpack_from(f"<{n}I", stream, record + layout.brcnts_offset),
         trace=_heap(stream, trace_at, cursor - 16) if trace_at else b"",
@@ -142,6 +159,7 @@ def _row(stream: bytes, layout: Layout, at: int, row: lo.RowLayout) -> RowSeen:
         stderr=_output(stream, record + layout.stdout_offset + 24) if layout.has_output else None,
         stub_calls=struct.unpack_from(f"<{len(layout.stubs)}I", stream, record + layout.calls_offset),
         calls=_calls(stream, layout, record),
+        objects=_objects(stream, record + layout.objects_offset, layout),
     )
 
 
@@ -193,4 +211,33 @@ def state(image: Image, layout: Layout) -> FinalState:
         tables=tables,
         memories=tuple(sizes),
         pages=tuple(pages),
+        elements=tuple(_elements(stream, base + layout.elements_offset + lo.PART.size * at) for at in range(layout.tables)),
+        objects=_objects(stream, base + layout.final_objects_offset, layout),
     )
+
+
+def _elements(stream: bytes, part: int) -> tuple[int, ...]:
+    """The words of a table's elements."""
+    at, size, _ = lo.PART.unpack_from(stream, part)
+    size &= ~7
+    return struct.unpack(f"<{size // 8}Q", _heap(stream, at, size))
+
+
+def _objects(stream: bytes, part: int, layout: Layout) -> Objects:
+    """The objects of a record, as far as they are well-formed: one that is not differs from the other engine's."""
+    if not layout.objects:
+        return Objects()
+    at, size, _ = lo.PART.unpack_from(stream, part)
+    data = _heap(stream, at, size & ~7)
+    found, at = [], 0
+    while at + lo.OBJECT_HEADER.size <= len(data):
+        type_, length, written, _ = lo.OBJECT_HEADER.unpack_from(data, at)
+        at += lo.OBJECT_HEADER.size
+        known = layout.objects[type_ - 1] if 0 < type_ <= len(layout.objects) else None
+        kinds = (known.fields * written if known.array else known.fields[:written]) if known and written <= len(data) else ()
+        width = sum(16 if kind == "v128" else 8 for kind in kinds)
+        if at + width > len(data):
+            break
+        found.append(Object(type_ - 1 if known else None, length, _values(data, at, kinds)))
+        at += width
+    return Objects(tuple(found), bool(size & lo.PART_CUT))

@@ -19,9 +19,10 @@ from diffcheck.values import Value
 from diffcheck.wasm.asm import assemble
 from diffcheck.wasm.fragment import link
 from diffcheck.wasm.leb import u
+from diffcheck.wasm.types import RefType
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from diffcheck.wasm.types import FuncType, ValType
 
@@ -93,11 +94,11 @@ class Catch(msgspec.Struct, frozen=True):
             clauses.append(f"(catch $exit {len(self.tags) + 2})")
         return f"try_table {' '.join(clauses)} (catch_all {len(self.tags) + 1}) {text} end"
 
-    def handle(self, rows: str, rec: int) -> tuple[str, dict[str, bytes]]:
+    def handle(self, rows: str, rec: int, word: Callable[[RefType], bytes]) -> tuple[str, dict[str, bytes]]:
         """The blocks around ``rows`` that handle each exception, to stand in the block ``$done``; and the text's symbols."""
         stored, text = {}, f"{rows} br {self.depth}"
         for at, (typeidx, types) in enumerate(self.tags):
-            stored[f"payload{at}"] = _keep(types, rec)
+            stored[f"payload{at}"] = _keep(types, rec, word)
             text = f"block (type {typeidx}) {text} end raw $payload{at} {_THREW.format(tag=at)} br {self.depth - 1 - at}"
         text = f"block {text} end {_THREW.format(tag=lo.NO_TAG)} br {int(self.exits)}"
         if self.exits:
@@ -115,36 +116,44 @@ def _row_text(*, init: bool, catch: Catch | None) -> str:
     )
 
 
-def _call(call: Call, rec: int) -> bytes:
+def _call(call: Call, rec: int, word: Callable[[RefType], bytes]) -> bytes:
     """Arguments, the call, and a store of each result into the record; the last result is on top of the stack."""
     parts = [
         constant(kind_of(kind), value.bits, "func" if isinstance(kind, str) else kind.heap)
         for kind, value in zip(call.type.params, call.args, strict=True)
     ]
     parts.append(b"\x10" + u(call.function))
-    return b"".join([*parts, _keep(call.type.results, rec)])
+    return b"".join([*parts, _keep(call.type.results, rec, word)])
 
 
-def _keep(types: Sequence[ValType], rec: int) -> bytes:
+def _keep(types: Sequence[ValType], rec: int, word: Callable[[RefType], bytes]) -> bytes:
     """Stores of the values on the stack, results or a payload, into the record."""
-    parts, kinds = [], list(map(kind_of, types))
-    offset = 8 + sum(16 if kind == "v128" else 8 for kind in kinds)
-    for kind in reversed(kinds):
+    parts = []
+    offset = 8 + sum(16 if kind == "v128" else 8 for kind in types)
+    for type_ in reversed(types):
+        kind = kind_of(type_)
         offset -= 16 if kind == "v128" else 8
-        if kind == "ref":
-            parts.append(b"\xd1\x45")  # ref.is_null, i32.eqz
-        temporary = u(_TEMPORARY["i32" if kind == "ref" else kind])
+        if isinstance(type_, RefType):
+            parts.append(word(type_))
+        temporary = u(_TEMPORARY["i64" if kind == "ref" else kind])
         parts += [b"\x21", temporary, b"\x20\x01\x20", temporary, store(kind, rec)(offset)]
     return b"".join(parts)
 
 
 def start(
-    calls: Sequence[Call], symbols: Mapping[str, int], *, catch: Catch | None, begin: int | None = None, log_calls: bool = False
+    calls: Sequence[Call],
+    symbols: Mapping[str, int],
+    word: Callable[[RefType], bytes],
+    *,
+    catch: Catch | None,
+    begin: int | None = None,
+    log_calls: bool = False,
 ) -> bytes:
     """The code entry of ``_start``. ``catch`` is None where nothing can be thrown, or the engine has no exceptions.
 
-    ``symbols`` has the recorder's, and ``row_reset`` and ``trace_reset`` where witness has them. ``begin`` is called first; the
-    program may then end itself anywhere, so that witness's resets are called where that is caught.
+    ``symbols`` has the recorder's, and ``row_reset`` and ``trace_reset`` where witness has them; ``word`` gives the instructions
+    from a reference to its word. ``begin`` is called first; the program may then end itself anywhere, so that witness's resets are
+    called where that is caught.
     """
     kept = [*(call.type.results for call in calls), *(types for _, types in (catch.tags if catch is not None else ()))]
     locals_ = (*_LOCALS, _VECTOR) if any("v128" in types for types in kept) else _LOCALS
@@ -158,14 +167,14 @@ def start(
         names: dict[str, int | bytes] = {
             **symbols,
             "K": position[call.init],
-            "call": within + _call(call, symbols["rec"]),
+            "call": within + _call(call, symbols["rec"], word),
             "reset": b"" if within else reset,
         }
         rows.append(_expression(link(fragment, names), locals_))
         position[call.init] += 1
     before = "" if begin is None else f"call {begin}"
     log = RESERVE_LOG if log_calls else ""
-    driven, stored = ("raw $rows", {}) if catch is None else catch.handle("raw $rows", symbols["rec"])
+    driven, stored = ("raw $rows", {}) if catch is None else catch.handle("raw $rows", symbols["rec"], word)
     text = f"{_PROLOGUE} {log} {before} block $done {_INERT} {driven} end call $finish"
     return link(assemble(text, locals=locals_), {**symbols, **stored, "rows": b"".join(rows)})
 

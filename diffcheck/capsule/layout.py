@@ -20,13 +20,23 @@ stream      the *records*, one a row, of one size; then the *final record*; then
 Status: 0 not begun, 1 a row is under way (its record is the current one), 2 finished: digests are valid.
 
 A record: u32 outcome (``NOT_REACHED`` ...), u32 exit code, or the tag's index where the row threw; the results, or the
-exception's payload, 8 bytes each (v128: 16; a reference: 0 null, 1 not); trace: u32 cursor, u32 overflow, u64 heap offset and
+exception's payload, 8 bytes each (v128: 16; a reference: its *word*); trace: u32 cursor, u32 overflow, u64 heap offset and
 u64 digest of its bytes; stdout and stderr: u64 total, u32 captured, u32 heap offset, u64 running digest each; where there are
 stubs: u64 digest of the row's calls of imports (``calls``), u32 a stub: its calls since the instance began; u32 a branch: brval;
-u32 a branch: brcnt; zeros to a multiple of 8. Heap offsets count from the start of the stream.
+u32 a branch: brcnt; zeros to a multiple of 8; the row's *objects*, a part, where there are object types. Heap offsets count
+from the start of the stream.
 
 The final record: u64 a counter; the exported globals as results are; u64 a table: its size; a memory: u64 its pages,
-u64 heap offset of its page digests, u64 their number (each two u64).
+u64 heap offset of its page digests, u64 their number (each two u64); the state's objects, a part, where there are object types;
+a table: its elements, a part.
+
+A part: u32 heap offset, u32 bytes (bit 0: a bound was reached, and the rest is missing), u64 digest. A table's elements are words.
+Objects are those that the words of the record lead to, breadth first, each once; an object: u32 position in the object types plus 1
+(0: of another type), u32 fields or elements, u32 how many of them follow, u32 0; its values, 8 bytes each (v128: 16; packed fields
+zero-extended; references: words).
+
+A word: 0 null; else the kind of reference in the low 32 bits (``values.OPAQUE`` ...) and above it an i31's bits, an object's number
+among the objects of its record, a function's typeidx or, in the identity form, its funcidx.
 
 Digests of heap parts and of blocks are lane a of ``digest``; running digests of output are FNV-1a, 64 bits, a byte at a time.
 """
@@ -69,6 +79,14 @@ FLAG_CUT, FLAG_CALLS_CUT = 1, 2
 NO_TAG: Final = 0xFFFF_FFFF
 """The tag's index of an exception that none of the artifact's tags catches: an engine's fault."""
 EXIT_TRAPS, INERT = 1, 2
+
+PART: Final = struct.Struct("<IIQ")
+OBJECT_HEADER: Final = struct.Struct("<IIII")
+PART_CUT: Final = 1
+MAX_OBJECTS: Final = 1000
+MAX_DEPTH: Final = 8
+MAX_ELEMENTS: Final = 65_536
+"""Elements described of each table, and values of all objects of a record together."""
 
 _WIDTH: Final = {"v128": 16}
 
@@ -113,13 +131,23 @@ class Memory(msgspec.Struct, frozen=True):
     is64: bool
 
 
+class ObjectType(msgspec.Struct, frozen=True):
+    """A struct or array type: its typeidx, and its fields' types (an array: its element's), packed ones and ``ref`` included."""
+
+    index: int
+    array: bool
+    fields: tuple[str, ...]
+
+
 class Layout(msgspec.Struct, frozen=True, dict=True):
     """What a capsule's stream holds, in order; enough to decode it without the artifact.
 
     ``branches`` are the ids that have brval and brcnt, ``counters`` the ids of the counters, ``globals`` the other exported
     globals with their types, ``tables`` the number of tables, ``memories`` those that are digested, at most ``digest_pages``
     pages in all. ``tags`` are the artifact's, by index. ``log_row`` is the record whose calls are logged, in the heap's first
-    part, in the logging form (``calls``); else None.
+    part, in the logging form (``calls``); else None. ``objects`` are the types that an object is looked up in, subtypes before
+    their supertypes; ``described`` is False where references are null or not, and no more. ``functions`` are the names that the
+    identity form has for functions, by index.
     """
 
     rows: tuple[RowLayout, ...]
@@ -136,6 +164,9 @@ class Layout(msgspec.Struct, frozen=True, dict=True):
     known_answer: int = 0
     tags: tuple[Tag, ...] = ()
     log_row: int | None = None
+    objects: tuple[ObjectType, ...] = ()
+    described: bool = True
+    functions: dict[int, str] = {}
 
     @cached_property
     def n_init(self) -> int:
@@ -181,7 +212,16 @@ class Layout(msgspec.Struct, frozen=True, dict=True):
     @cached_property
     def record_size(self) -> int:
         """Bytes of one record."""
+        return self.objects_offset + self._objects_size
+
+    @property
+    def objects_offset(self) -> int:
+        """Where in a record the part of its objects stands."""
         return (self.brcnts_offset + 4 * len(self.branches) + 7) & ~7
+
+    @property
+    def _objects_size(self) -> int:
+        return PART.size if self.objects else 0
 
     @property
     def globals_offset(self) -> int:
@@ -201,7 +241,17 @@ class Layout(msgspec.Struct, frozen=True, dict=True):
     @property
     def final_size(self) -> int:
         """Bytes of the final record."""
+        return self.elements_offset + PART.size * self.tables
+
+    @property
+    def final_objects_offset(self) -> int:
+        """Where in the final record the part of the state's objects stands."""
         return self.memories_offset + 24 * len(self.memories)
+
+    @property
+    def elements_offset(self) -> int:
+        """Where in the final record the parts of the tables' elements stand."""
+        return self.final_objects_offset + self._objects_size
 
     def records(self, first: int, last: int) -> int:
         """How many records a pass over rows [first, last) writes."""

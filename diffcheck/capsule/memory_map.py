@@ -24,7 +24,11 @@ CLOCK: Final = RANDOM + 8
 CALLS_LANE: Final = CLOCK + 8  # the running digest of the row's calls of imports
 CALL_LOG: Final = CALLS_LANE + 8  # the address of the log of calls
 LANES: Final = CALL_LOG + 8  # where digest() leaves its two lanes
-PATTERN: Final = LANES + 16
+OBJECTS: Final = LANES + 16  # how many objects have a number, and whether one more was met
+OBJECTS_CUT: Final = OBJECTS + 4
+PROBING: Final = OBJECTS + 8  # whether functions record their index instead of running, and the index plus 1
+PROBED: Final = OBJECTS + 12
+PATTERN: Final = OBJECTS + 16
 PATTERN_BYTES: Final = bytes((17 * i * i + 31 * i + 7) & 0xFF for i in range(64))
 SCRATCH_LINE: Final = PATTERN + 64
 STATIC: Final = SCRATCH_LINE + 64
@@ -99,6 +103,10 @@ def lay_out(n_stubs: int, args: Sequence[str], env: Mapping[str, str], stdin: by
         "CALLS_LANE": CALLS_LANE,
         "CALL_LOG": CALL_LOG,
         "LANES": LANES,
+        "OBJECTS": OBJECTS,
+        "OBJECTS_CUT": OBJECTS_CUT,
+        "PROBING": PROBING,
+        "PROBED": PROBED,
         "PATTERN": PATTERN,
         "SCRATCH_LINE": SCRATCH_LINE,
         "ARGS": args_at,

@@ -15,14 +15,15 @@ from diffcheck.capsule import calls
 from diffcheck.capsule import digest as d
 from diffcheck.capsule import layout as lo
 from diffcheck.capsule import memory_map as mm
+from diffcheck.capsule.references import ELEMENTS
 from diffcheck.wasm.asm import assemble
 from diffcheck.wasm.fragment import link
 from diffcheck.wasm.leb import s, u
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
-    from diffcheck.wasm.types import ValType
+    from diffcheck.wasm.types import RefType, TableType, ValType
 
 _WORD = f"""
   local.get $p i64.load $rec offset={{offset}} local.tee $w
@@ -37,6 +38,7 @@ _AVALANCHE = f"""
 _UNROLL = 8
 
 _DIGEST = f"""
+  raw $prologue
   i64.const {d.SEED_A} local.set $a
   i64.const {d.SEED_B} local.set $b
   local.get $p local.get $n i32.add local.set $end
@@ -153,6 +155,7 @@ def _record_text(layout: lo.Layout) -> str:
       {outputs if layout.has_output else ""}
       {_CALLS if layout.stubs else ""}
       raw $row_state
+      {"local.get $r i32.const $OBJECTS_AT i32.add call $write_objects" if layout.objects else ""}
       i32.const {lo.HEADER_ADDRESS + 24} i32.const {lo.NOT_BEGUN} i32.store $rec
       local.get $outcome i32.const {lo.RETURNED} i32.ne
     """
@@ -261,7 +264,16 @@ _FINISH_LOCALS = (
 )
 
 
-def _finish_text(layout: lo.Layout, carry: str, *, view: bool) -> str:
+def _elements(layout: lo.Layout, tables: Iterable[tuple[int, bool]]) -> Iterator[str]:
+    """The text that writes each table's elements."""
+    for table, is64 in tables:
+        at = layout.elements_offset + lo.PART.size * table
+        wrap, extend = ("i32.wrap_i64", "i64.extend_i32_u") if is64 else ("", "")
+        yield ELEMENTS.format(table=table, wrap=wrap, extend=extend, at=at, bytes=at + 4, digest=at + 8)
+
+
+def _finish_text(layout: lo.Layout, tables: Iterable[tuple[int, bool]], carry: str, *, view: bool) -> str:
+    elements = _elements(layout, tables)
     pages, loads = [], []
     for at, memory in enumerate(layout.memories):
         record = layout.memories_offset + 24 * at
@@ -287,6 +299,8 @@ def _finish_text(layout: lo.Layout, carry: str, *, view: bool) -> str:
       i32.const 4 i32.load $rec i32.const 0 i32.load $rec i32.sub i32.const $N_INIT i32.add
       i32.const $RECORD_SIZE i32.mul i32.const $STREAM i32.add local.set $f
       raw $final_state
+      {"".join(elements)}
+      {"local.get $f i32.const $FINAL_OBJECTS_AT i32.add call $write_objects" if layout.objects else ""}
       i64.const $DIGEST_PAGES local.set $budget
       {"".join(pages)}
       i32.const {lo.HEADER_ADDRESS + 32}
@@ -321,7 +335,7 @@ class Indices(msgspec.Struct, frozen=True):
     brvals: tuple[int, ...]
     brcnts: tuple[int, ...]
     globals: tuple[tuple[int, ValType], ...]
-    tables: tuple[tuple[int, bool], ...]
+    tables: tuple[TableType, ...]
 
 
 def symbols(layout: lo.Layout, places: mm.MemoryMap, indices: Indices) -> dict[str, int]:
@@ -350,6 +364,8 @@ def symbols(layout: lo.Layout, places: mm.MemoryMap, indices: Indices) -> dict[s
         "ERR_CAPTURED": err + 8,
         "ERR_AT": err + 12,
         "ERR_DIGEST": err + 16,
+        "OBJECTS_AT": layout.objects_offset,
+        "FINAL_OBJECTS_AT": layout.final_objects_offset,
         "CALLS": layout.calls_offset,
         "CALLS_DIGEST": layout.calls_digest_offset,
         "CALLS_BYTES": 4 * len(layout.stubs),
@@ -358,15 +374,26 @@ def symbols(layout: lo.Layout, places: mm.MemoryMap, indices: Indices) -> dict[s
 
 
 def functions(
-    layout: lo.Layout, indices: Indices, names: Mapping[str, int | bytes], carry: str, *, view: bool = True
+    layout: lo.Layout,
+    indices: Indices,
+    names: Mapping[str, int | bytes],
+    carry: str,
+    word: Callable[[RefType], bytes],
+    *,
+    prologue: bytes = b"",
+    view: bool = True,
 ) -> list[bytes]:
     """The code entries of ``digest``, ``reserve``, ``record`` and ``finish``, in this order.
 
+    ``word`` gives the instructions from a reference to its word. ``prologue`` is what ``digest`` begins with, which a reference
+    can be to.
     ``carry`` is the text that brings the view out of the engine at the end of ``finish``; without ``view`` someone else has
     written it.
     """
-    raws = {"row_state": _row_state(layout, indices), "final_state": _final_state(layout, indices)}
+    raws = {"row_state": _row_state(layout, indices), "final_state": _final_state(layout, indices, word), "prologue": prologue}
+    raws |= {f"word_of_table_{index}": word(type_.ref) for index, type_ in enumerate(indices.tables)}
     linked: dict[str, int | bytes] = {**names, **raws}
+    tables = [(index, type_.limits.is64) for index, type_ in enumerate(indices.tables)]
     ints = (("end", "i32"), ("bulk", "i32"), ("a", "i64"), ("b", "i64"), ("w", "i64"))
     return [
         link(assemble(_DIGEST, params=("p", "n", "out"), locals=ints), linked),
@@ -375,7 +402,7 @@ def functions(
             assemble(_record_text(layout), params=("slot", "outcome"), locals=(("r", "i32"), ("n", "i32"), ("at", "i32"))),
             linked,
         ),
-        link(assemble(_finish_text(layout, carry, view=view), locals=_FINISH_LOCALS), linked),
+        link(assemble(_finish_text(layout, tables, carry, view=view), locals=_FINISH_LOCALS), linked),
     ]
 
 
@@ -393,8 +420,8 @@ _STORES: Final[dict[str, tuple[bytes, int]]] = {
 
 
 def store(kind: str, memory: int) -> Callable[[int], bytes]:
-    """Encodes, for an offset, the store of a value of ``kind`` into ``memory``; a reference is stored as an i32."""
-    opcode, align = _STORES["i32" if kind == "ref" else kind]
+    """Encodes, for an offset, the store of a value of ``kind`` into ``memory``; of a reference, of its word."""
+    opcode, align = _STORES["i64" if kind == "ref" else kind]
     return lambda offset: opcode + _memarg(memory, align, offset)
 
 
@@ -418,7 +445,7 @@ def _row_state(layout: lo.Layout, indices: Indices) -> bytes:
     )
 
 
-def _final_state(layout: lo.Layout, indices: Indices) -> bytes:
+def _final_state(layout: lo.Layout, indices: Indices, word: Callable[[RefType], bytes]) -> bytes:
     base = b"\x20\x00"  # local.get $f
     i64 = store("i64", indices.rec)
     reads = (_global_get(index) + (b"\xad" if kind == "i32" else b"") for index, kind in indices.counters)
@@ -426,10 +453,10 @@ def _final_state(layout: lo.Layout, indices: Indices) -> bytes:
     offset = layout.globals_offset
     for index, value in indices.globals:
         kind = kind_of(value)
-        is_set = b"\xd1\x45" if kind == "ref" else b""  # ref.is_null i32.eqz
-        code.append(base + _global_get(index) + is_set + store(kind, indices.rec)(offset))
+        described = b"" if isinstance(value, str) else word(value)
+        code.append(base + _global_get(index) + described + store(kind, indices.rec)(offset))
         offset += 16 if kind == "v128" else 8
-    sizes = (b"\xfc\x10" + u(index) + (b"" if is64 else b"\xad") for index, is64 in indices.tables)
+    sizes = (b"\xfc\x10" + u(index) + (b"" if type_.limits.is64 else b"\xad") for index, type_ in enumerate(indices.tables))
     code.append(_stores(base, sizes, i64, layout.tables_offset, 8))
     return b"".join(code)
 

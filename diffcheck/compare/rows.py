@@ -6,7 +6,7 @@ from itertools import zip_longest
 from typing import TYPE_CHECKING
 
 from diffcheck.capsule.layout import COMPARED
-from diffcheck.compare import outcomes
+from diffcheck.compare import outcomes, references
 from diffcheck.observation import Returned, Trapped, sentence
 from diffcheck.text import decode, visible
 
@@ -42,10 +42,10 @@ def compare(oracle: RowSeen, subject: RowSeen, layout: Layout, findings: Finding
     if state and oracle.entered != subject.entered:
         findings.diverge("outcome", "outcome", _whence(oracle), _whence(subject), row=oracle.name, shape="entered")
     elif not state:
-        _results(oracle, subject, findings)
+        _results(oracle, subject, layout, findings)
     elif oracle.entered:  # of a row that was not, nothing was recorded
         _trace(oracle, subject, findings)  # first: where it parts is the earliest difference, and what follows goes under it
-        _results(oracle, subject, findings)
+        _results(oracle, subject, layout, findings)
         _state(oracle, subject, layout, findings)
 
 
@@ -120,8 +120,10 @@ def _reached(row: RowSeen) -> str:
     return "not reached" if row.outcome is None else "reached"
 
 
-def _results(oracle: RowSeen, subject: RowSeen, findings: Findings) -> None:
+def _results(oracle: RowSeen, subject: RowSeen, layout: Layout, findings: Findings) -> None:
     for at, (one, other) in enumerate(zip(oracle.results, subject.results, strict=True)):
+        if one.type == "ref":
+            continue
         findings.compared(1, int(one.bits != 0))
         if one != other:
             findings.diverge(
@@ -133,6 +135,7 @@ def _results(oracle: RowSeen, subject: RowSeen, findings: Findings) -> None:
                 shape=f"{at} {one.type}",
                 detail=bits(one, other),
             )
+    references.compare(references.of_row(oracle), references.of_row(subject), layout, findings, row=oracle.name)
 
 
 def bits(one: Value, other: Value) -> str:

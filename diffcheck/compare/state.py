@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from diffcheck.compare import references
 from diffcheck.compare.rows import bits
 from diffcheck.text import visible
 
@@ -23,6 +24,7 @@ def compare(oracle: FinalState, subject: FinalState, layout: Layout, findings: F
     counters(oracle.counters, subject.counters, findings)
     _globals(oracle, subject, findings)
     _sizes(oracle, subject, layout, findings)
+    _references(oracle, subject, layout, findings)
     differing = []
     for at, (ones, theirs) in enumerate(zip(oracle.pages, subject.pages, strict=True)):
         findings.compared(0, pages=len(ones))
@@ -58,9 +60,19 @@ def _absent(value: int | None) -> str:
     return "absent" if value is None else str(value)
 
 
+def _references(oracle: FinalState, subject: FinalState, layout: Layout, findings: Findings) -> None:
+    """The elements of tables, references in globals, and the objects that they lead to."""
+    references.compare(references.of_state(oracle), references.of_state(subject), layout, findings)
+    for table, (size, words) in enumerate(zip(oracle.tables, oracle.elements, strict=False)):
+        if size > len(words):
+            findings.not_compared(f"{size - len(words)} elements of table {table}, past the first {len(words)}")
+
+
 def _globals(oracle: FinalState, subject: FinalState, findings: Findings) -> None:
     for name, one in oracle.globals.items():
         other = subject.globals[name]
+        if one.type == "ref":
+            continue
         findings.compared(1, int(one.bits != 0))
         if one != other:
             item = f"global {visible(name)}"

@@ -12,7 +12,7 @@ import msgspec
 from diffcheck.wasm import code
 from diffcheck.wasm import section as ids
 from diffcheck.wasm.asm import assemble
-from diffcheck.wasm.fragment import link
+from diffcheck.wasm.fragment import expression
 from diffcheck.wasm.leb import u
 from diffcheck.wasm.section import Section, section, write
 from diffcheck.wasm.types import RefType, encode_heaptype
@@ -37,9 +37,7 @@ _END: Final = b"\x0b"
 
 def instructions(text: str, **symbols: int) -> bytes:
     """The instructions of a text, without locals and final ``end``."""
-    entry = link(assemble(text), symbols)
-    head = next(at for at, byte in enumerate(entry, 1) if byte < 0x80)  # noqa: PLR2004 - the last byte of a LEB128
-    return entry[head + 1 : -1]
+    return expression(assemble(text), symbols)
 
 
 def zero(type_: ValType) -> bytes | None:

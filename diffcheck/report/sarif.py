@@ -42,6 +42,7 @@ _RULES: Final = {
     "trace": "conditions were evaluated in another order",
     "global": "an exported global has another value at the end",
     "table size": "a table has another size at the end",
+    "table": "a table has another element at the end",
     "memory size": "a memory has another size at the end",
     "memory": "a byte of a memory is another at the end",
     "output": "something else was written to a standard stream",

@@ -22,6 +22,7 @@ from diffcheck.errors import StreamError
 from diffcheck.observation import Crashed, Exited, OutOfMemory, Refused, Returned, RowSeen, Threw, TimedOut, Trapped, sentence
 from diffcheck.runner.call_logs import with_calls
 from diffcheck.runner.hang import CONFIRM, should_have_ended
+from diffcheck.runner.identity import Identities
 from diffcheck.runner.images import Images, whole_state
 from diffcheck.runner.kept import Kept
 from diffcheck.runner.legal_choices import compare_choices
@@ -70,6 +71,8 @@ class CapsulePass:
         self.inconclusive = ""
         self.unlocated = 0
         self.kept = Kept(self.layout, manifest)
+        one, other = oracle.identified(), subject.identified()
+        self.identities = None if one is None or other is None else Identities(one, other, self.findings, self.budget)
 
     def report(self) -> PassReport:
         """Run everything and say what came out."""
@@ -80,6 +83,8 @@ class CapsulePass:
         findings, kept = self.findings, self.kept
         if self.unlocated:
             self._not_located()
+        if self.identities is not None:
+            self.identities.add_costs(self.oracle, self.subject)
         verdict: Verdict = "diverge" if findings.total else "inconclusive" if self.inconclusive else "agree"
         return PassReport(
             mode="capsule",
@@ -221,11 +226,18 @@ class CapsulePass:
     # Streams.
 
     def _compare_streams(self, first: int, last: int, image: Image, seen: Seen, subject: Ran) -> None:
-        """The subject's stream is there: compare digests, and on a mismatch all that it holds."""
+        """The subject's stream is there: compare it, and where nothing differs the identities of functions."""
+        before = self.findings.total
+        exhausted = seen.stop is not None and is_trap(seen.rows[seen.stop].outcome, _STACK)
+        self._compare_stream(first, last, image, seen, subject, exhausted=exhausted)
+        if self.identities is not None and self.findings.total == before and not exhausted:
+            self.identities.compare(self._parameters(first, last))
+
+    def _compare_stream(self, first: int, last: int, image: Image, seen: Seen, subject: Ran, *, exhausted: bool) -> None:
+        """Compare digests, and on a mismatch all that the streams hold."""
         header = subject.header
         assert header is not None, "the caller looked"  # noqa: S101
         kind_differs = isinstance(subject.outcome, Trapped) and not same_trap(seen, subject.outcome)
-        exhausted = seen.stop is not None and is_trap(seen.rows[seen.stop].outcome, _STACK)
         if header.mark == image.header.mark and not kind_differs:
             self._same_digest(image, seen, subject, exhausted=exhausted)
             return

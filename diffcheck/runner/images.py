@@ -62,18 +62,30 @@ class Images:
             trace = record + layout.trace_offset
             theirs, ours = (struct.unpack_from("<IIQQ", each, trace) for each in (stream, oracle))
             self._part(stream, view, (theirs[2], theirs[0] - 16, theirs[3]), (ours[2], ours[0] - 16, ours[3]))
+            if layout.objects:
+                self._described(stream, view, record + layout.objects_offset)
             for offset in (record + layout.stdout_offset, record + layout.stdout_offset + 24):
                 theirs, ours = (struct.unpack_from("<QIIQ", each, offset) for each in (stream, oracle))
                 self._part(stream, view, (theirs[2], theirs[1], theirs[3]), (ours[2], ours[1], ours[3]))
-        final = layout.records(self._oracle.first, self._oracle.last) * layout.record_size + layout.memories_offset
+        base = layout.records(self._oracle.first, self._oracle.last) * layout.record_size
+        if layout.objects:
+            self._described(stream, view, base + layout.final_objects_offset)
+        for at in range(layout.tables):
+            self._described(stream, view, base + layout.elements_offset + lo.PART.size * at)
+        final = base + layout.memories_offset
         for at in range(len(layout.memories)):
             _, offset, count = struct.unpack_from("<QQQ", stream, final + 24 * at)
             _, our_offset, our_count = struct.unpack_from("<QQQ", oracle, final + 24 * at)
             self._copy(stream, offset, our_offset, 16 * min(count, our_count))
             self._fetch(stream, _shifted(oracle, our_offset, offset), view, offset, 16 * min(count, len(stream)))
 
+    def _described(self, stream: bytearray, view: Read, part: int) -> None:
+        """Objects, or elements of a table."""
+        theirs, ours = (lo.PART.unpack_from(each, part) for each in (stream, self._oracle.stream))
+        self._part(stream, view, (theirs[0], theirs[1] & ~7, theirs[2]), (ours[0], ours[1] & ~7, ours[2]))
+
     def _part(self, stream: bytearray, view: Read, theirs: tuple[int, int, int], ours: tuple[int, int, int]) -> None:
-        """A trace or an output as (heap offset, bytes, digest)."""
+        """A trace, an output or a part as (heap offset, bytes, digest)."""
         offset, size, mark = theirs
         if not offset or not 0 < size <= len(stream):
             return

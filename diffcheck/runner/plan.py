@@ -14,6 +14,7 @@ from diffcheck.backend import Limits
 from diffcheck.capsule import layout as lo
 from diffcheck.capsule.build import World, build
 from diffcheck.capsule.deterministic import deterministic
+from diffcheck.capsule.reference_types import needs_gc
 from diffcheck.capsule.seal import Bounds
 from diffcheck.corpus import read_artifact
 from diffcheck.errors import ArtifactError, CaseError, DiffcheckError, ManifestError
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from diffcheck.capsule.build import Capsule
     from diffcheck.capsule.deterministic import DeterministicForm
     from diffcheck.capsule.driver import Call
+    from diffcheck.capsule.references import ReferenceForm
     from diffcheck.corpus import Case
     from diffcheck.observation import Outcome
     from diffcheck.runner.request import Request, Unknown
@@ -246,14 +248,17 @@ def _capsules(
     plan: Plan, module: Module, calls: tuple[Call, ...], request: Request, oracle: Backend, subject: Backend
 ) -> Capsules:  # fmt: skip
     given = world(plan.case, program_name=request.program_name, stub_imports=request.stub_imports)
+    gc = needs_gc(module) or (oracle.capabilities.gc and subject.capabilities.gc)
+    references: ReferenceForm = "described" if gc else "nullness"
 
     def form(backend: Backend) -> Capsule | None:
         needs = backend.capabilities
-        if needs.transport != "print" and needs.exceptions:
+        prints = needs.transport == "print"
+        if not prints and needs.exceptions:
             return None
-        return build(module, plan.sha256, calls, given, unwind=needs.exceptions, prints=needs.transport == "print")
+        return build(module, plan.sha256, calls, given, unwind=needs.exceptions, prints=prints, references=references)
 
-    return Capsules(build(module, plan.sha256, calls, given), form(oracle), form(subject))
+    return Capsules(build(module, plan.sha256, calls, given, references=references), form(oracle), form(subject))
 
 
 def _manifest(case: Case, files: Files, made: bytes) -> tuple[Manifest | None, tuple[str, ...]]:

@@ -64,6 +64,11 @@ class Side:
         """The same engine with the capsule's logging form for the record ``row``."""
         return Side(self.backend, self.capsule.logging(row), self.limits, self._host)
 
+    def identified(self) -> Side | None:
+        """The same engine with the capsule's identity form, where it has one."""
+        capsule = self.capsule.identified()
+        return None if capsule is None else Side(self.backend, capsule, self.limits, self._host, whole=self.whole)
+
     def start(self, parameters: lo.Parameters, limits: Limits | None = None) -> PendingRun:
         """Begin a run; ``limits`` where it is one of the oracle's variants."""
         encoded = parameters.encode()

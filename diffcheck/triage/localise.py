@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
     from diffcheck.backend import Backend, Host, Oracle
     from diffcheck.capsule.build import Capsule
+    from diffcheck.capsule.references import ReferenceForm
     from diffcheck.runner.plan import Plan
     from diffcheck.runner.request import Request
     from diffcheck.triage.instrument import Level
@@ -79,6 +80,7 @@ class Localiser:
         self.module = plan.module
         self.calls = choose(self.module, plan.case.rows, request.rows).calls
         self.world = world(plan.case, program_name=request.program_name, stub_imports=request.stub_imports)
+        self.references: ReferenceForm = "described" if plan.capsule is None or plan.capsule.layout.described else "nullness"
         self.max_runs = MAX_RUNS
         self.runs = self.events = 0
         self.confirmed = False
@@ -397,7 +399,7 @@ class Localiser:
         known = backend.capabilities
         return build(
             self.module, self.plan.sha256, self.calls, self.world,
-            unwind=known.exceptions, prints=known.transport == "print", extension=made,
+            unwind=known.exceptions, prints=known.transport == "print", references=self.references, extension=made,
         )  # fmt: skip
 
     def _explainer(

@@ -63,6 +63,13 @@ def link_body(fragment: Fragment, symbols: Mapping[str, Symbol]) -> bytes:
     return b"".join(parts)
 
 
+def expression(fragment: Fragment, symbols: Mapping[str, Symbol]) -> bytes:
+    """Give the instructions of a fragment without locals, without their ``end``; errors as of `link`."""
+    entry = link(fragment, symbols)
+    size = next(at for at, byte in enumerate(entry, 1) if byte < 0x80)  # noqa: PLR2004 - the last byte of a LEB128
+    return entry[size + 1 : -1]
+
+
 def unsigned(value: Symbol, bits: int) -> int:
     """Give the value modulo 2**bits; ValueError unless it is an integer that a signed or unsigned type of that size has."""
     if not isinstance(value, int) or not -(1 << bits - 1) <= value < 1 << bits:

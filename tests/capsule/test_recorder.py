@@ -21,7 +21,7 @@ from diffcheck.observation import Exited, OutOfMemory, Returned, Threw, Trapped
 from diffcheck.runner.capsule_pass import CapsulePass
 from diffcheck.runner.locate import Budget
 from diffcheck.runner.side import Side
-from diffcheck.values import Value
+from diffcheck.values import FUNCTION, I31, Value
 from tests.capsule.helpers import NUMBERS, TRACE, Run, capsule, lanes, results, run
 
 EXIT = '(import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))'
@@ -104,9 +104,9 @@ def test_results_of_every_type_arrive_bit_by_bit() -> None:
         "zero": Value("f64", 1 << 63),
         "v128": Value("v128", v128),
         "null": Value("ref", 0),
-        "func": Value("ref", 1),
+        "func": Value("ref", FUNCTION | 6 << 32),
         "extern": Value("ref", 0),
-        "i31": Value("ref", 1),
+        "i31": Value("ref", I31 | 5 << 32),
         "exn": Value("ref", 0),
     }
     assert {name: values for name, values in found.items() if name in expected} == {
@@ -120,7 +120,7 @@ def test_several_results_arrive_in_their_order() -> None:
         Value("i32", 1),
         Value("v128", 3 << 64 | 2),
         Value("f32", 0x3F800000),
-        Value("ref", 1),
+        Value("ref", FUNCTION | 6 << 32),
         Value("i64", 4),
         Value("f64", 0x3FF0000000000000),
         Value("v128", 6 << 64 | 5),

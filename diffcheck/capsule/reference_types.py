@@ -1,0 +1,188 @@
+"""What references of an artifact can be of: the object types and function types behind a reference's static type."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections import defaultdict
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from diffcheck.capsule.layout import ObjectType
+from diffcheck.wasm import section as ids
+from diffcheck.wasm.code import instructions, read_locals
+from diffcheck.wasm.constexpr import read_constexpr
+from diffcheck.wasm.leb import Reader
+from diffcheck.wasm.types import ArrayType, FieldType, FuncType, RefType, StructType
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from diffcheck.wasm.module import Module
+    from diffcheck.wasm.types import CompositeType
+
+MAX_TYPES: Final = 1000
+MAX_FIELDS: Final = 10_000
+"""Object types that a capsule looks for, and their fields together: engines bound the size of a function."""
+
+_HIERARCHY: Final = {
+    **dict.fromkeys(("any", "eq", "i31", "struct", "array", "none"), "any"),
+    **dict.fromkeys(("func", "nofunc"), "func"),
+    **dict.fromkeys(("extern", "noextern"), "extern"),
+    **dict.fromkeys(("exn", "noexn"), "exn"),
+}
+_WRITERS: Final = frozenset({"table.set", "table.init", "table.copy", "table.grow", "table.fill", "ref.func"})
+_WRITER_BYTES: Final = re.compile(rb"\x26[\x00-\x7f]|\xd2|\xfc[\x0c\x0e\x0f\x11][\x00-\x7f]")
+
+
+class Reach(msgspec.Struct, frozen=True):
+    """What references lead to: whether there are words of the hierarchies of ``any`` and of ``func``, the object types, subtypes
+    before their supertypes, and the typeidx of the functions that can be referenced.
+    """
+
+    any: bool = False
+    func: bool = False
+    objects: tuple[ObjectType, ...] = ()
+    functions: tuple[int, ...] = ()
+
+
+def hierarchy(module: Module, type_: RefType) -> str:
+    """The hierarchy of a reference type: any, func, extern or exn (core specification 3.0, 3.3.3)."""
+    if isinstance(type_.heap, str):
+        return _HIERARCHY[type_.heap]
+    return "func" if isinstance(module.types[type_.heap].composite, FuncType) else "any"
+
+
+def fields(composite: CompositeType) -> tuple[FieldType, ...]:
+    """A structure's fields, an array's element, nothing for a function."""
+    if isinstance(composite, StructType):
+        return composite.fields
+    return (composite.field,) if isinstance(composite, ArrayType) else ()
+
+
+def reach(module: Module, roots: Iterable[RefType]) -> Reach:
+    """What references of these types lead to, directly or through the fields of objects."""
+    tree = _Tree(module)
+    seen: set[RefType] = set()
+    found: dict[int, None] = {}
+    todo = list(dict.fromkeys(roots))
+    while todo and len(found) <= MAX_TYPES:
+        type_ = todo.pop()
+        if type_ in seen:
+            continue
+        seen.add(type_)
+        for each in tree.objects(type_, hierarchy(module, type_)):
+            if each not in found:
+                found[each] = None
+                todo += [field.storage for field in fields(module.types[each].composite) if isinstance(field.storage, RefType)]
+    kinds = {hierarchy(module, each) for each in (*seen, *todo)}
+    functions = {module.all_functions[each] for each in referenced_functions(module)} if "func" in kinds else set()
+    return Reach(
+        any=bool(kinds & {"any", "extern"}),
+        func="func" in kinds,
+        objects=_bounded(module, tree.subtypes_first(found)),
+        functions=tuple(tree.subtypes_first(functions)),
+    )
+
+
+class _Tree:
+    """The artifact's types, with those below each."""
+
+    def __init__(self, module: Module) -> None:
+        self._types = module.types
+        self._below: defaultdict[int, list[int]] = defaultdict(list)
+        self._alike: defaultdict[tuple[object, ...], list[int]] = defaultdict(list)
+        self._depths: list[int] = []
+        for index, each in enumerate(module.types):  # a type's supertypes come before it (core specification 3.0, 3.2.9)
+            self._depths.append(max((self._depths[above] + 1 for above in each.supers if above < index), default=0))
+            self._alike[_shape(each.composite)].append(index)
+            for above in each.supers:
+                self._below[above].append(index)
+
+    def subtypes_first(self, types: Iterable[int]) -> list[int]:
+        """The types in an order in which the first that an object is of is its own."""
+        return sorted(types, key=lambda each: (-self._depths[each], each))
+
+    def objects(self, type_: RefType, kind: str) -> Iterator[int]:
+        """The object types that a reference of this type can be of."""
+        if kind not in ("any", "extern"):
+            return
+        if isinstance(type_.heap, int):
+            yield from self._subtypes(type_.heap)
+            return
+        wanted = {"struct": (StructType,), "array": (ArrayType,), "i31": (), "none": ()}.get(type_.heap, (StructType, ArrayType))
+        yield from (index for index, each in enumerate(self._types) if isinstance(each.composite, wanted))
+
+    def _subtypes(self, typeidx: int) -> Iterator[int]:
+        """The type and those below it; a type that looks like it may be the same, and is taken for it."""
+        todo = list(self._alike[_shape(self._types[typeidx].composite)])
+        seen = set(todo)
+        while todo:
+            each = todo.pop()
+            yield each
+            todo += [below for below in self._below[each] if below not in seen]
+            seen.update(self._below[each])
+
+
+def _shape(composite: CompositeType) -> tuple[object, ...]:
+    """A type but for the types that it names, by whose index alone equal types of different groups differ."""
+    return (type(composite), *_kinds(composite))
+
+
+def _kinds(composite: CompositeType) -> tuple[str, ...]:
+    return tuple(each.storage if isinstance(each.storage, str) else "ref" for each in fields(composite))
+
+
+def _bounded(module: Module, found: Iterable[int]) -> tuple[ObjectType, ...]:
+    """As many object types as are looked for."""
+    types, left = [], MAX_FIELDS
+    for index in itertools.islice(found, MAX_TYPES):
+        composite = module.types[index].composite
+        left -= len(fields(composite))
+        if left >= 0:
+            types.append(ObjectType(index, isinstance(composite, ArrayType), _kinds(composite)))
+    return tuple(types)
+
+
+def referenced_functions(module: Module) -> set[int]:
+    """The functions that a reference can be to: C.refs of the core specification 3.0, 3.4, with exported functions."""
+    found = {each.index for each in module.exports if each.kind == "func"}
+    constants = [each.init for each in module.globals] + [each.init for each in module.tables if each.init is not None]
+    for element in module.elements:
+        found.update(element.funcs)
+        constants += element.exprs
+    for constant in constants:
+        found.update(int(each.immediates[0]) for each in read_constexpr(Reader(constant)).instrs if each.name == "ref.func")
+    return found
+
+
+def needs_gc(module: Module) -> bool:
+    """Whether the artifact itself is for engines with GC."""
+    types = any(each.supers or not isinstance(each.composite, FuncType) for each in module.types)
+    globals_ = (each.value for each in module.all_globals)
+    i31 = any(isinstance(each, RefType) and each.heap in ("any", "eq", "i31") for each in globals_)
+    return types or i31 or any(each.ref.heap in ("any", "eq", "i31") for each in module.all_tables)
+
+
+def identities_can_differ(module: Module) -> bool:
+    """Whether code takes functions by reference or writes tables, so that a function may be at the place of another one."""
+    if not module.all_tables and not any(isinstance(each, RefType) for type_ in module.types for each in _values(type_.composite)):
+        return False
+    code = module.section(ids.CODE)
+    if code is None:
+        return False
+    payload = bytes(code.payload)
+    for offset, size in module.bodies:
+        body = payload[offset - code.offset : offset - code.offset + size]
+        if _WRITER_BYTES.search(body) and any(
+            each.name in _WRITERS for each in instructions(body, offset, start=read_locals(body, offset).end)
+        ):
+            return True
+    return False
+
+
+def _values(composite: CompositeType) -> tuple[object, ...]:
+    if isinstance(composite, FuncType):
+        return composite.results
+    return tuple(each.storage for each in fields(composite))

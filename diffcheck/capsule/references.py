@@ -1,0 +1,316 @@
+"""References as the recorder describes them: a word for each, and the objects that words lead to (``layout`` has the format).
+
+Objects are followed with the GC instructions alone, so this is for engines that have them; without, a word is null or not. A
+function is known by its type, and in the *identity form* by its index: there every function that can be referenced begins with
+"while probing: record my index and return", and the recorder calls what it describes.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias
+
+from diffcheck import values
+from diffcheck.capsule import layout as lo
+from diffcheck.capsule import memory_map as mm
+from diffcheck.capsule.reference_types import Reach, fields, hierarchy, reach
+from diffcheck.wasm.asm import assemble
+from diffcheck.wasm.fragment import expression, link
+from diffcheck.wasm.leb import u
+from diffcheck.wasm.types import FuncType, Limits, RefType, TableType, encode_tabletype
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from diffcheck.capsule.constants import Constants, Types
+    from diffcheck.wasm.module import Module
+    from diffcheck.wasm.types import ValType
+
+ReferenceForm: TypeAlias = Literal["nullness", "described", "identified"]
+"""What is recorded of references: null or not, for engines without GC instructions; values, objects and types of functions; indices
+of functions as well (the identity form)."""
+
+_NULL_OR_NOT: Final = b"\xd1\x45\xad"  # ref.is_null, i32.eqz, i64.extend_i32_u: null 0, else OPAQUE
+_ANY_OF_EXTERN: Final = b"\xfb\x1a"
+_CALL: Final = b"\x10"
+_SHIFTED: Final = "i64.extend_i32_u i64.const 32 i64.shl i64.const {} i64.or"
+_ANY: Final = RefType(nullable=True, heap="any")
+_FUNC: Final = RefType(nullable=True, heap="func")
+_UNKNOWN: Final = 0xFFFF_FFFF
+"""The typeidx in the word of a function of no type that can be referenced."""
+
+_ANY_WORD = f"""
+  local.get $x ref.is_null if i64.const 0 return end
+  local.get $x ref.test (ref i31)
+  if local.get $x ref.cast (ref i31) i31.get_u {_SHIFTED.format(values.I31)} return end
+  {{object}}
+  i64.const {values.OPAQUE}
+"""
+_OBJECT_WORD = f"""
+  local.get $x ref.test (ref eq)
+  if
+    i32.const $OBJECTS i32.load $rec local.set $n
+    block $new
+      loop $each
+        local.get $k local.get $n i32.ge_u br_if $new
+        local.get $k table.get $objects local.get $x ref.cast (ref eq) ref.eq
+        if local.get $k {_SHIFTED.format(values.OBJECT)} return end
+        local.get $k i32.const 1 i32.add local.set $k
+        br $each
+      end
+    end
+    local.get $n i32.const {lo.MAX_OBJECTS} i32.ge_u
+    if i32.const $OBJECTS_CUT i32.const {lo.PART_CUT} i32.store $rec i64.const {values.BEYOND} return end
+    local.get $n local.get $x ref.cast (ref eq) table.set $objects
+    i32.const $OBJECTS local.get $n i32.const 1 i32.add i32.store $rec
+    local.get $n {_SHIFTED.format(values.OBJECT)} return
+  end
+"""
+_WORD_LOCALS: Final = (("k", "i32"), ("n", "i32"))
+
+_OBJECTS = f"""
+  ;; the objects that have a number, level by level; those that they lead to get a number on the way
+  i32.const $OBJECTS i32.load $rec i32.eqz if return end
+  i32.const $HEAP_END i32.load $rec local.set $begin
+  i32.const {lo.MAX_ELEMENTS} local.set $left
+  block $done
+    loop $next
+      local.get $k i32.const $OBJECTS i32.load $rec i32.ge_u br_if $done
+      local.get $k local.get $level i32.eq
+      if
+        local.get $depth i32.const {lo.MAX_DEPTH} i32.ge_u
+        if {{cut}} br $done end
+        local.get $depth i32.const 1 i32.add local.set $depth
+        i32.const $OBJECTS i32.load $rec local.set $level
+      end
+      local.get $k table.get $objects local.set $o
+      local.get $k i32.const 1 i32.add local.set $k
+      {{types}}
+      {{cut}}
+      i32.const {lo.OBJECT_HEADER.size} call $reserve br_if $next
+    end
+  end
+  local.get $part local.get $begin i32.const $STREAM i32.sub i32.store $rec
+  local.get $part i32.const $HEAP_END i32.load $rec local.get $begin i32.sub local.tee $n
+  i32.const $OBJECTS_CUT i32.load $rec i32.or i32.store $rec offset=4
+  local.get $begin local.get $n i32.const $LANES call $digest
+  local.get $part i32.const $LANES i64.load $rec i64.store $rec offset=8
+  i32.const $OBJECTS i64.const 0 i64.store $rec
+"""
+_CUT: Final = f"i32.const $OBJECTS_CUT i32.const {lo.PART_CUT} i32.store $rec"
+_HEADER: Final = """
+  call $reserve local.tee $at i32.eqz br_if $done
+  local.get $at i32.const {mark} i32.store $rec
+  local.get $at local.get $n i32.store $rec offset=4
+  local.get $at local.get $m i32.store $rec offset=8
+"""
+_STRUCT: Final = f"""
+  local.get $o ref.test (ref {{type}})
+  if
+    i32.const {{fields}} local.tee $n
+    local.set $m
+    local.get $left i32.const {{words}} i32.lt_u
+    if {_CUT} i32.const 0 local.set $m end
+    i32.const {{size}} i32.const {lo.OBJECT_HEADER.size} local.get $m local.get $n i32.eq select {_HEADER}
+    local.get $m local.get $n i32.ne br_if $next
+    local.get $left i32.const {{words}} i32.sub local.set $left
+    {{values}}
+    br $next
+  end
+"""
+_ARRAY: Final = f"""
+  local.get $o ref.test (ref {{type}})
+  if
+    local.get $o ref.cast (ref {{type}}) array.len local.tee $n
+    local.get $left i32.const {{shift}} i32.shr_u local.tee $m
+    i32.gt_u
+    if {_CUT} else local.get $n local.set $m end
+    local.get $m i32.const {{width_shift}} i32.shl i32.const {lo.OBJECT_HEADER.size} i32.add {_HEADER}
+    local.get $left local.get $m i32.const {{shift}} i32.shl i32.sub local.set $left
+    i32.const 0 local.set $n
+    loop $values
+      local.get $n local.get $m i32.ge_u br_if $next
+      local.get $at
+      local.get $o ref.cast (ref {{type}}) local.get $n {{get}} {{type}} {{store}} offset={lo.OBJECT_HEADER.size}
+      local.get $at i32.const {{width}} i32.add local.set $at
+      local.get $n i32.const 1 i32.add local.set $n
+      br $values
+    end
+  end
+"""
+_OBJECTS_LOCALS: Final = (
+    ("k", "i32"), ("n", "i32"), ("m", "i32"), ("at", "i32"), ("begin", "i32"), ("left", "i32"), ("depth", "i32"), ("level", "i32"),
+    ("o", "eqref"),
+)  # fmt: skip
+_STORES: Final = {
+    "i64": "i64.store $rec",
+    "f32": "i32.reinterpret_f32 i64.extend_i32_u i64.store $rec",
+    "f64": "i64.reinterpret_f64 i64.store $rec",
+    "v128": "v128.store $rec",
+    **dict.fromkeys(("i8", "i16", "i32"), "i64.extend_i32_u i64.store $rec"),
+}
+
+ELEMENTS: Final = f"""
+  ;; the elements of table {{table}}
+  table.size {{table}} {{wrap}} local.tee $n
+  i32.const {lo.MAX_ELEMENTS} local.get $n i32.const {lo.MAX_ELEMENTS} i32.lt_u select local.tee $take
+  if
+    local.get $take i32.const 3 i32.shl call $reserve local.tee $out
+    if
+      local.get $f local.get $out i32.const $STREAM i32.sub i32.store $rec offset={{at}}
+      local.get $f
+      local.get $take i32.const 3 i32.shl local.get $n local.get $take i32.ne i32.or
+      i32.store $rec offset={{bytes}}
+      i32.const 0 local.set $step
+      loop $each
+        local.get $out local.get $step i32.const 3 i32.shl i32.add
+        local.get $step {{extend}} table.get {{table}} raw $word_of_table_{{table}}
+        i64.store $rec
+        local.get $step i32.const 1 i32.add local.tee $step
+        local.get $take i32.lt_u br_if $each
+      end
+      local.get $out local.get $take i32.const 3 i32.shl i32.const $LANES call $digest
+      local.get $f i32.const $LANES i64.load $rec i64.store $rec offset={{digest}}
+    end
+  end
+"""
+
+
+class References:
+    """What a capsule has for references: their words' instructions, and the functions, the table and the types behind them.
+
+    The functions' indices begin at ``first``, the table of objects has the index ``table``.
+    """
+
+    def __init__(self, module: Module, roots: Iterable[ValType], form: ReferenceForm, first: int) -> None:
+        self._module = module
+        self.described, self.identified = form != "nullness", form == "identified"
+        found = reach(module, (each for each in roots if isinstance(each, RefType))) if self.described else Reach()
+        self.objects, self.types = found.objects, found.functions
+        self._words = [name for name, there in (("any", found.any), ("func", found.func)) if there]
+        self._indices = {name: first + at for at, name in enumerate((*self._words, *["objects"] * bool(self.objects)))}
+        self.table = len(module.all_tables)
+
+    @property
+    def count(self) -> int:
+        """How many functions they are."""
+        return len(self._indices)
+
+    def tables(self) -> list[bytes]:
+        """The table of objects that have a number, where there are any."""
+        limits = Limits(lo.MAX_OBJECTS, lo.MAX_OBJECTS)
+        return [encode_tabletype(TableType(RefType(nullable=True, heap="eq"), limits))] if self.objects else []
+
+    def word(self, type_: RefType) -> bytes:
+        """Instructions from a reference of this type to its word."""
+        if not self.described:
+            return _NULL_OR_NOT
+        match hierarchy(self._module, type_):
+            case "func":
+                return _CALL + u(self._indices["func"])
+            case "any":
+                return _CALL + u(self._indices["any"])
+            case "extern":
+                return _ANY_OF_EXTERN + _CALL + u(self._indices["any"])
+        return _NULL_OR_NOT
+
+    def symbols(self) -> dict[str, int]:
+        """What the recorder's text names: the table, and the function that writes a record's objects."""
+        return {"objects": self.table, "write_objects": self._indices.get("objects", 0)}
+
+    def functions(self, types: Types, constants: Constants, symbols: Mapping[str, int]) -> list[tuple[int, bytes]]:
+        """The typeidx and the code entry of each function."""
+        made = []
+        for name in self._words:
+            typeidx = types.function((_ANY if name == "any" else _FUNC,), ("i64",))
+            made.append((typeidx, self._any_word(symbols) if name == "any" else self._function_word(constants, symbols)))
+        if self.objects:
+            made.append((types.function(("i32",), ()), self._write_objects(symbols)))
+        return made
+
+    def prologue(self, funcidx: int, type_: FuncType, constants: Constants, rec: int) -> bytes:
+        """What a function begins with in the identity form; empty elsewhere, and where it has no value to return."""
+        results = [constants.value(result) for result in type_.results] if self.identified else [None]
+        if None in results:
+            return b""
+        text = "i32.const $PROBING i32.load $rec if i32.const $PROBED i32.const $index i32.store $rec raw $results return end"
+        names = {"PROBING": mm.PROBING, "PROBED": mm.PROBED, "index": funcidx + 1, "rec": rec}
+        return expression(assemble(text), {**names, "results": b"".join(each for each in results if each)})
+
+    def _any_word(self, symbols: Mapping[str, int]) -> bytes:
+        text = _ANY_WORD.format(object=_OBJECT_WORD if self.objects else "")
+        return link(assemble(text, params=("x",), locals=_WORD_LOCALS), symbols)
+
+    def _function_word(self, constants: Constants, symbols: Mapping[str, int]) -> bytes:
+        """Each type in turn: the word has the first that fits, or in the identity form what a call of that type records."""
+        by_type = "local.get $x ref.test (ref {0}) if raw $call{0} i64.const {1} return end"
+        tests = [by_type.format(each, _word(values.FUNCTION, each)) for each in self.types]
+        calls = {f"call{each}": self._probe(each, constants, symbols) if self.identified else b"" for each in self.types}
+        text = f"""local.get $x ref.is_null if i64.const 0 return end
+          {" ".join(tests)} i64.const {_word(values.FUNCTION, _UNKNOWN)}"""
+        return link(assemble(text, params=("x",)), {**symbols, **calls})
+
+    def _probe(self, typeidx: int, constants: Constants, symbols: Mapping[str, int]) -> bytes:
+        """Calls $x of that type, and returns the word of the index recorded; empty where a parameter or a result has no value."""
+        type_ = self._module.types[typeidx].composite
+        assert isinstance(type_, FuncType), "the types of functions"  # noqa: S101
+        needed = [constants.value(each) for each in (*type_.params, *type_.results)]
+        if None in needed:
+            return b""
+        arguments = b"".join(each for each in needed[: len(type_.params)] if each)
+        text = f"""
+          i32.const $PROBED i32.const 0 i32.store $rec
+          i32.const $PROBING i32.const 1 i32.store $rec
+          raw $arguments local.get 0 ref.cast (ref {typeidx}) call_ref {typeidx} {"drop " * len(type_.results)}
+          i32.const $PROBING i32.const 0 i32.store $rec
+          i32.const $PROBED i32.load $rec
+          if
+            i32.const $PROBED i32.load $rec i32.const 1 i32.sub {_SHIFTED.format(values.IDENTITY)} return
+          end
+        """
+        return expression(assemble(text, params=("x",)), {**symbols, "arguments": arguments})
+
+    def _write_objects(self, symbols: Mapping[str, int]) -> bytes:
+        texts = [_array(at, each) if each.array else _struct(at, each) for at, each in enumerate(self.objects)]
+        words: dict[str, int | bytes] = {**symbols}
+        for each in self.objects:
+            composite = self._module.types[each.index].composite
+            for at, field in enumerate(fields(composite)):
+                if isinstance(field.storage, RefType):
+                    words[f"word_{each.index}_{at}"] = self.word(field.storage)
+        text = _OBJECTS.format(cut=_CUT, types="".join(texts))
+        return link(assemble(text, params=("part",), locals=_OBJECTS_LOCALS), words)
+
+
+def _word(kind: int, payload: int) -> int:
+    return payload << 32 | kind
+
+
+def _struct(at: int, type_: lo.ObjectType) -> str:
+    words = sum(2 if each == "v128" else 1 for each in type_.fields)
+    stores, offset = [], lo.OBJECT_HEADER.size
+    for field, kind in enumerate(type_.fields):
+        get = f"struct.get{'_u' if kind in ('i8', 'i16') else ''} {type_.index} {field}"
+        stores.append(f"local.get $at local.get $o ref.cast (ref {type_.index}) {get} {_stored(type_, field)} offset={offset}")
+        offset += 16 if kind == "v128" else 8
+    return _STRUCT.format(
+        type=type_.index, mark=at + 1, fields=len(type_.fields), words=words, size=offset, values=" ".join(stores)
+    )
+
+
+def _array(at: int, type_: lo.ObjectType) -> str:
+    (kind,) = type_.fields
+    wide = kind == "v128"
+    return _ARRAY.format(
+        type=type_.index,
+        mark=at + 1,
+        shift=int(wide),
+        width=16 if wide else 8,
+        width_shift=4 if wide else 3,
+        get="array.get_u" if kind in ("i8", "i16") else "array.get",
+        store=_stored(type_, 0),
+    )
+
+
+def _stored(type_: lo.ObjectType, field: int) -> str:
+    kind = type_.fields[field]
+    return f"raw $word_{type_.index}_{field} i64.store $rec" if kind == "ref" else _STORES[kind]

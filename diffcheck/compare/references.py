@@ -1,0 +1,162 @@
+"""Comparing references: their words, the objects that they lead to, and the elements of tables."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from diffcheck import values
+from diffcheck.observation import Objects
+from diffcheck.text import plural, visible
+from diffcheck.values import Value
+from diffcheck.verdict import DivergenceKind
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from diffcheck.capsule.layout import Layout
+    from diffcheck.compare.findings import Findings
+    from diffcheck.observation import FinalState, Object, RowSeen
+
+_OPAQUE: Final = "what references refer to: {}"
+_NO_GC: Final = "an engine has no GC instructions, so that they are null or not"
+_NO_VALUE: Final = "of exceptions and of an engine's own objects"
+
+
+def shown(value: Value, objects: Objects, layout: Layout) -> str:
+    """A value for a person, of references what they lead to: an object's type, a function's name."""
+    if value.type != "ref":
+        return str(value)
+    kind, payload = values.reference(value)
+    if kind == values.OBJECT and payload < len(objects.found):
+        return f"{_type(objects.found[payload], layout)} (object {payload})"
+    if kind == values.IDENTITY and payload in layout.functions:
+        return f"{value} (${visible(layout.functions[payload])})"
+    return str(value)
+
+
+def not_compared(recorded: Recorded, layout: Layout, findings: Findings) -> None:
+    """Say what is not known of references that one side has, which both have alike then."""
+    words = {word & 0xFFFF_FFFF for place in recorded.places for word in place.words}
+    if values.OPAQUE in words or any(values.reference(each)[0] == values.OPAQUE for each in _references(recorded.objects)):
+        findings.not_compared(_OPAQUE.format(_NO_VALUE if layout.described else _NO_GC))
+    if recorded.objects.cut:
+        findings.not_compared("objects past the first 1,000, past 8 levels or past 65,536 values of a row or of the final state")
+
+
+def _references(objects: Objects) -> Iterator[Value]:
+    return (value for each in objects.found for value in each.values if value.type == "ref")
+
+
+class Place(msgspec.Struct, frozen=True):
+    """Where references stand: a result, a global or a table, with the words there; ``kind`` is that of a divergence there."""
+
+    kind: DivergenceKind
+    name: str
+    words: tuple[int, ...]
+
+    def item(self, at: int) -> str:
+        """One of the words in a report."""
+        return f"{self.name} element {at}" if self.kind == "table" else self.name
+
+
+class Recorded(msgspec.Struct, frozen=True):
+    """The references of a row or of a final state, and their objects."""
+
+    places: tuple[Place, ...]
+    objects: Objects
+
+
+def of_row(row: RowSeen) -> Recorded:
+    """The references among a row's results, or in the payload of the exception that it threw."""
+    recorded = (("result", row.results), ("payload", row.payload))
+    named = ((f"{name} {at}", value) for name, values_ in recorded for at, value in enumerate(values_) if value.type == "ref")
+    return Recorded(tuple(Place("result", name, (value.bits,)) for name, value in named), row.objects)
+
+
+def of_state(state: FinalState) -> Recorded:
+    """The references in exported globals and in tables."""
+    refs = ((name, value.bits) for name, value in state.globals.items() if value.type == "ref")
+    globals_ = [Place("global", f"global {visible(name)}", (word,)) for name, word in refs]
+    tables = [Place("table", f"table {table}", words) for table, words in enumerate(state.elements)]
+    return Recorded((*globals_, *tables), state.objects)
+
+
+def compare(
+    oracle: Recorded, subject: Recorded, layout: Layout, findings: Findings, *, row: str = "", numbers: bool = True
+) -> None:
+    """Compare references, and what they lead to where all of them are the same: objects are numbered by what leads to them.
+
+    Without ``numbers`` only the references among an object's fields are compared.
+    """
+    not_compared(oracle, layout, findings)
+    for one, other in zip(oracle.places, subject.places, strict=True):
+        findings.compared(len(one.words), sum(1 for word in one.words if word))
+        different = [at for at, (word, its) in enumerate(zip(one.words, other.words, strict=False)) if word != its]
+        if different:  # of a table the first element alone
+            at = different[0]
+            texts = (
+                shown(Value("ref", place.words[at]), each.objects, layout) for place, each in ((one, oracle), (other, subject))
+            )
+            detail = f"and {plural(len(different) - 1, 'more element')} of this table" if len(different) > 1 else ""
+            findings.diverge(one.kind, one.item(at), *texts, row=row, shape=f"{one.name} ref", detail=detail)
+    if oracle.places == subject.places:
+        _objects(oracle, subject, layout, findings, row, numbers=numbers)
+
+
+def _objects(oracle: Recorded, subject: Recorded, layout: Layout, findings: Findings, row: str, *, numbers: bool) -> None:
+    """Compare objects up to the first difference."""
+    ones, others = oracle.objects.found, subject.objects.found
+    fields = [value for each in ones for value in each.values]
+    findings.compared(len(fields), sum(1 for each in fields if each.bits))
+    if ones == others:
+        return
+    paths = _paths(oracle, layout)
+    for number, (one, other) in enumerate(zip(ones, others, strict=False)):
+        kind, path, root = paths.get(number, ("result", "no reference", ""))
+        if (one.type, one.length) != (other.type, other.length):
+            findings.diverge(kind, path, _type(one, layout), _type(other, layout), row=row, shape=f"{root} {one.type}")
+            return
+        for at, (value, its) in enumerate(zip(one.values, other.values, strict=False)):
+            if value != its and (numbers or value.type == "ref"):
+                item = f"{_part(one, at, layout)} in {path}"
+                texts = shown(value, oracle.objects, layout), shown(its, subject.objects, layout)
+                place = "" if _is_array(one, layout) else str(at)
+                findings.diverge(kind, item, *texts, row=row, shape=f"{root} {one.type} {place}")
+                return
+    if len(ones) != len(others):
+        texts = f"{len(ones)} objects", f"{len(others)} objects"
+        findings.diverge(oracle.places[0].kind, "objects that references lead to", *texts, row=row, shape="objects")
+
+
+def _is_array(object_: Object, layout: Layout) -> bool:
+    return object_.type is not None and layout.objects[object_.type].array
+
+
+def _type(object_: Object, layout: Layout) -> str:
+    if object_.type is None:
+        return "an object of another type"
+    type_ = layout.objects[object_.type]
+    return f"an array of type {type_.index} and length {object_.length}" if type_.array else f"a struct of type {type_.index}"
+
+
+def _part(object_: Object, at: int, layout: Layout) -> str:
+    return f"element {at} of the array" if _is_array(object_, layout) else f"field {at} of the struct"
+
+
+def _paths(recorded: Recorded, layout: Layout) -> dict[int, tuple[DivergenceKind, str, str]]:
+    """By number the first way to each object: its kind of divergence, the way in words, and the item that it begins at."""
+    paths: dict[int, tuple[DivergenceKind, str, str]] = {}
+    for place in recorded.places:
+        for at, word in enumerate(place.words):
+            kind, number = values.reference(Value("ref", word))
+            if kind == values.OBJECT:
+                paths.setdefault(number, (place.kind, place.item(at), place.name))
+    for number, each in enumerate(recorded.objects.found):
+        for at, value in enumerate(each.values):
+            reference, payload = values.reference(value)
+            if value.type == "ref" and reference == values.OBJECT and payload not in paths and number in paths:
+                group, path, root = paths[number]
+                paths[payload] = (group, f"{_part(each, at, layout)} in {path}", root)
+    return paths

@@ -1,0 +1,156 @@
+"""References as two engines have them: an engine that gets one of them wrong diverges, at the item, in readable values."""
+
+from __future__ import annotations
+
+import pytest
+import wasmtime
+
+from diffcheck import backend
+from diffcheck.backend import Host
+from diffcheck.faults.engine import FaultyBackend
+from diffcheck.faults.model import Expected, Fault
+from diffcheck.runner import case, plan
+from diffcheck.runner.once import Wanted, case_of
+from diffcheck.runner.request import Request
+from diffcheck.verdict import CaseReport
+
+OBJECTS = """(module
+  (type $point (sub (struct (field $x (mut i32)) (field $y (mut i64)))))
+  (type $pixel (sub $point (struct (field $x (mut i32)) (field $y (mut i64)) (field $shade i8))))
+  (type $node (struct (field $value (mut i32)) (field $next (mut (ref null $node)))))
+  (type $bytes (array (mut i8)))
+  (type $halves (array (mut f32)))
+  (type $pair (struct (field $a anyref) (field $b anyref)))
+  (global $kept (export "kept") (mut anyref) (ref.null any))
+  (table $t (export "t") 4 anyref)
+  (func (export "i31") (result i31ref) (ref.i31 (i32.const 1007)))
+  (func (export "point") (result (ref null struct)) (struct.new $pixel (i32.const 1031) (i64.const 1032) (i32.const 200)))
+  (func (export "bytes") (result arrayref) (array.new_fixed $bytes 4 (i32.const 1) (i32.const 2) (i32.const 1033) (i32.const 4)))
+  (func (export "floats") (result (ref $halves)) (array.new $halves (f32.const 1.25) (i32.const 3)))
+  (func (export "hidden") (result externref) (extern.convert_any (struct.new $point (i32.const 1034) (i64.const 0))))
+  (func (export "cycle") (result (ref $node)) (local $first (ref null $node)) (local $second (ref null $node))
+    (local.set $first (struct.new $node (i32.const 1035) (ref.null $node)))
+    (local.set $second (struct.new $node (i32.const 1036) (local.get $first)))
+    (struct.set $node $next (local.get $first) (local.get $second))
+    (ref.as_non_null (local.get $first)))
+  (func (export "shared") (result anyref anyref) (local $one (ref null $point)) (local $other (ref null $point))
+    (local.set $one (struct.new_default $point)) (local.set $other (struct.new_default $point))
+    (local.get $one) (local.get $one) (nop) (nop))
+  (func (export "pair") (result (ref $pair)) (local $one (ref null $point)) (local $other (ref null $point))
+    (local.set $one (struct.new_default $point)) (local.set $other (struct.new_default $point))
+    (struct.new $pair (local.get $one) (local.get $other) (nop) (nop)))
+  (func (export "derived") (result (ref $point)) (struct.new_default $pixel))
+  (func (export "keep") (global.set $kept (struct.new $point (i32.const 1037) (i64.const 0)))
+    (table.set $t (i32.const 2) (array.new $bytes (i32.const 1038) (i32.const 2)))))"""
+
+
+def const(value: int) -> bytes:
+    """``i32.const`` of a number of two bytes."""
+    return b"\x41" + bytes([value & 0x7F | 0x80, value >> 7])
+
+
+def report(host: Host, source: str, before: bytes = b"", after: bytes = b"", *, words: bool = False) -> CaseReport:
+    """The report of a case whose subject is given the program with some bytes altered."""
+    path = host.folder / "artifact.wasm"
+    path.write_bytes(wasmtime.wat2wasm(source))
+
+    def edit(wasm: bytes) -> bytes:
+        assert wasm.count(before) == 1, "the fault is at one place"
+        return wasm.replace(before, after)
+
+    oracle = backend.create("wasmtime", {})
+    fault = Fault("", "", Expected(), edit=edit) if before else None
+    subject = FaultyBackend(backend.create("wasmtime", {}), fault, words=words)
+    try:
+        request = Request((str(path),), subject="wasmtime", mode="capsule", rows="auto")
+        planned = plan.make(case_of(Wanted(str(path))), request, oracle, oracle, subject, host)
+        return case.run(planned, 100, oracle, subject, host, "wasmtime")
+    finally:
+        oracle.close()
+        subject.inner.close()
+
+
+def differences(found: CaseReport) -> list[tuple[str, str, str, str]]:
+    """Row, item and both values of each divergence."""
+    return [(each.where.row, each.where.item, each.oracle, each.subject) for one in found.passes for each in one.divergences]
+
+
+LOCAL_0, LOCAL_1 = b"\x20\x00", b"\x20\x01"
+FAULTS = {
+    "an i31": (const(1007), const(1008), ("i31", "result 0", "(ref.i31 1007)", "(ref.i31 1008)")),
+    "a field": (const(1031), const(1039), ("point", "field 0 of the struct in result 0", "1031", "1039")),
+    "an element": (const(1033), const(1040), ("bytes", "element 2 of the array in result 0", "9", "16")),
+    "a length": (b"\x43\x00\x00\xa0\x3f\x41\x03", b"\x43\x00\x00\xa0\x3f\x41\x04", (
+        "floats", "result 0", "an array of type 4 and length 3", "an array of type 4 and length 4")),
+    "behind extern": (const(1034), const(1041), ("hidden", "field 0 of the struct in result 0", "1034", "1041")),
+    "behind a reference": (const(1036), const(1042), (
+        "cycle", "field 0 of the struct in field 1 of the struct in result 0", "1036", "1042")),
+    "no cycle": (b"\xfb\x05\x02\x01", b"\x1a\x1a\x01\x01", ("cycle", "field 1 of the struct in result 0", "a struct of type 2 (object 1)", "null")),
+    "sharing": (LOCAL_0 + LOCAL_0 + b"\x01\x01", LOCAL_0 + LOCAL_1 + b"\x01\x01", (
+        "shared", "result 0", "a struct of type 0 (object 0)", "a struct of type 0 (object 1)")),
+    "sharing in fields": (LOCAL_0 + LOCAL_1 + b"\x01\x01", LOCAL_0 + LOCAL_0 + b"\x01\x01", (
+        "pair", "field 1 of the struct in result 0", "a struct of type 0 (object 2)", "a struct of type 0 (object 1)")),
+    "another type": (b"\xfb\x01\x01", b"\xfb\x01\x00", ("derived", "result 0", "a struct of type 1", "a struct of type 0")),
+    "a global": (const(1037), const(1043), ("", "field 0 of the struct in global kept", "1037", "1043")),
+    "a table": (const(1038), const(1044), ("", "element 0 of the array in table 0 element 2", "14", "20")),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("words", [False, True])
+@pytest.mark.parametrize("name", FAULTS)
+def test_a_wrong_object_is_a_divergence_at_its_place(host: Host, name: str, words: bool) -> None:
+    before, after, expected = FAULTS[name]
+    found = differences(report(host, OBJECTS, before, after, words=words))
+    assert expected in found
+    assert {row for row, *_ in found} == {expected[0]}
+
+
+@pytest.mark.parametrize("words", [False, True])
+def test_the_same_objects_agree(host: Host, words: bool) -> None:
+    found = report(host, OBJECTS, words=words)
+    assert (found.verdict, found.vacuous) == ("agree", False)
+    assert not found.not_done or "branches are told by number" in found.not_done[0]
+
+
+FUNCTIONS = """(module
+  (type $op (func (param i32) (result i32)))
+  (type $maker (func (result (ref $op))))
+  (table $t (export "t") 8 funcref)
+  (elem (i32.const 0) $double $triple $halve)
+  (global $held (export "held") (mut funcref) (ref.null func))
+  (func $double (type $op) (i32.mul (local.get 0) (i32.const 2)))
+  (func $triple (type $op) (i32.mul (local.get 0) (i32.const 3)))
+  (func $halve (type $op) (i32.shr_u (local.get 0) (i32.const 1)))
+  (func $make (type $maker) (ref.func $halve))
+  (elem declare func $make)
+  (func (export "copy") (table.copy $t $t (i32.const 3) (i32.const 0) (i32.const 2)))
+  (func (export "pick") (result funcref) (ref.func $triple))
+  (func (export "set") (table.set $t (i32.const 7) (ref.func $double)))
+  (func (export "hold") (global.set $held (ref.func $make)))
+  (func (export "typed") (result (ref $maker)) (ref.func $make)))"""
+FUNCTION_FAULTS = {
+    "table.copy off by one": (b"\x41\x03\x41\x00\x41\x02\xfc\x0e", b"\x41\x03\x41\x01\x41\x02\xfc\x0e", (
+        "", "table 0 element 3", "function 0 ($double)", "function 1 ($triple)")),
+    "ref.func of the neighbour": (b"\xd2\x01\x0b", b"\xd2\x02\x0b", ("pick", "result 0", "function 1 ($triple)", "function 2 ($halve)")),
+    "table.set of another one": (b"\x41\x07\xd2\x00", b"\x41\x07\xd2\x01", (
+        "", "table 0 element 7", "function 0 ($double)", "function 1 ($triple)")),
+    "a segment shifted": (b"\x41\x00\x0b\x03\x00\x01", b"\x41\x01\x0b\x03\x00\x01", (
+        "", "table 0 element 0", "a function of type 0", "null")),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("words", [False, True])
+@pytest.mark.parametrize("name", FUNCTION_FAULTS)
+def test_a_wrong_function_is_a_divergence_at_its_place(host: Host, name: str, words: bool) -> None:
+    before, after, expected = FUNCTION_FAULTS[name]
+    assert expected in differences(report(host, FUNCTIONS, before, after, words=words))
+
+
+def test_the_same_functions_agree_and_cost_one_further_run(host: Host) -> None:
+    found = report(host, FUNCTIONS)
+    assert found.verdict == "agree"
+    assert found.passes[0].subject.cost.executions == 2
+    without = report(
+        host, '(module (table 3 funcref) (elem (i32.const 1) $f) (func $f) (func (export "run") (call_indirect (i32.const 1))))'
+    )
+    assert without.passes[0].subject.cost.executions == 1
