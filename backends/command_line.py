@@ -84,14 +84,14 @@ def known_version(path: Path, cache: str) -> str:
     """What ``version`` says; from the cache's folder, where one is given, if the same program was asked before."""
     if not cache:
         return version(path)
-    place = Path(cache) / "versions" / process.program_digest(str(path))
-    kept = process.read_output_file(place, _VERSION_BYTES)
-    if isinstance(kept, bytes):
+    key = process.program_digest(str(path))
+    place = Path(cache) / "versions" / key
+    kept = process.read_own(place, key, _VERSION_BYTES)
+    if kept is not None:
         return visible(decode(kept), 40)
     said = version(path)
     with contextlib.suppress(OSError, ReportError):  # a cache that cannot be written is no failure
-        place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        process.write_atomically(place, said.encode())
+        process.write_own(place, key, said.encode())
     return said
 
 

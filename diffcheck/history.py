@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from diffcheck import process
 from diffcheck.case_ids import certain, renamed
 from diffcheck.errors import ReportError
 from diffcheck.observation import Cost
@@ -83,6 +84,7 @@ def opened(path: Path) -> Iterator[sqlite3.Connection]:
     """The database, made where it is missing; what is wrong with it is a ``ReportError``."""
     name = visible(str(path))
     hint = "move it away: a new one is begun with the next run"
+    process.refuse_links(path)
     try:
         connection = sqlite3.connect(path, timeout=_BUSY_S, isolation_level=None)
     except sqlite3.Error as error:

@@ -327,13 +327,14 @@ def on_the_fly(source: bytes, stem: str, options: Mapping[str, str], reactor: pr
             raise ArtifactError(f"{OUT_OF_SCOPE}: {scope}", hint="build it for wasi 0.2")
         were = f"{' and '.join(missing)} {'was' if len(missing) == 1 else 'were'}"
         raise EngineMissingError(f"it is a component, and {were} not found to make a core module of it", hint=hint)
-    place_ = Path(options["cache"]) / "prepared" / _key(source, stem, found) if options.get("cache") else None
-    if place_ is not None and (kept := _cached(place_)) is not None:
+    key = _key(source, stem, found)
+    place_ = Path(options["cache"]) / "prepared" / key if options.get("cache") else None
+    if place_ is not None and (kept := _cached(place_, key)) is not None:
         return kept
     with process.private_folder() as work:
         prepared = Maker(found, quietly(reactor)).make(source, stem, work)
     if place_ is not None:
-        _keep(place_, prepared)
+        _keep(place_, key, prepared)
     return prepared
 
 
@@ -345,9 +346,9 @@ def _key(source: bytes, stem: str, found: Mapping[str, str]) -> str:
     return digest.hexdigest()
 
 
-def _cached(folder: Path) -> Prepared | None:
-    data = process.read_output_file(folder / "prepared", SOURCE_CAP)
-    if not isinstance(data, bytes):
+def _cached(place: Path, key: str) -> Prepared | None:
+    data = process.read_own(place, key, SOURCE_CAP)
+    if data is None:
         return None
     try:
         return msgspec.msgpack.decode(data, type=Prepared)
@@ -355,11 +356,10 @@ def _cached(folder: Path) -> Prepared | None:
         return None
 
 
-def _keep(folder: Path, prepared: Prepared) -> None:
+def _keep(place: Path, key: str, prepared: Prepared) -> None:
     """In one file, so that it is there whole or not at all; a cache that cannot be written is no failure."""
     with contextlib.suppress(OSError, ReportError):
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        process.write_atomically(folder / "prepared", msgspec.msgpack.encode(prepared))
+        process.write_own(place, key, msgspec.msgpack.encode(prepared))
 
 
 __all__ = [

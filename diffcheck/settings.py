@@ -1,7 +1,8 @@
 """The configuration file: ``diffcheck.toml``, or ``[tool.diffcheck]`` in ``pyproject.toml``; each key is the name of an option.
 
 It is looked for from the working folder upward to the repository's root, the folder that holds ``.git``, and no higher; without
-a repository in the working folder only. What it says to run is run only where it stands in the repository's own root.
+a repository in the working folder only. What it says to run is run only where it stands in the repository's own root. It never
+chooses the cache, nor a file outside its folder to write to, unless the user trusts it: a cloned repository has such a file too.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ PROTOCOLS: Final = ("harness", "wasi")
 Value: TypeAlias = "str | int | float | bool | tuple[str, ...]"
 _CAP_BYTES: Final = 1 << 20
 _COMMANDS: Final = ("subject", "oracle", "kilnd")
+_WRITTEN: Final = ("reports", "html", "junit-xml", "sarif", "markdown", "baseline")
 _TYPES: Final = {
     "text": (str,), "path": (str,), "choice": (str,), "count": (int,), "number": (int,), "seconds": (int, float),
     "size": (str, int), "flag": (bool,), "shard": (str,), "executor": (str,),
@@ -42,6 +44,7 @@ _WORDS: Final = {
 class Settings(msgspec.Struct, frozen=True):
     """What a file says. ``values`` are as click takes them, by option name; ``backends`` are ``PROTOCOL:COMMAND`` by name;
     ``commands`` is what it says to run, in its own words; ``trusted`` whether the file stands where that is allowed.
+    ``outside`` has what it says of the cache and of outputs outside its folder, by option name: the user has to trust it for these.
     """
 
     file: str = ""
@@ -49,6 +52,7 @@ class Settings(msgspec.Struct, frozen=True):
     backends: dict[str, str] = {}
     commands: tuple[str, ...] = ()
     trusted: bool = False
+    outside: dict[str, str] = {}
 
 
 def find(folder: Path) -> Settings:
@@ -98,7 +102,15 @@ def _settings(raw: object, path: Path, *, trusted: bool) -> Settings:
     beside = path.parent / BASELINE
     if beside.is_file():
         values.setdefault("baseline", _shown(beside))
-    return Settings(str(path), values, backends, tuple(commands), trusted)
+    folder = Path(os.path.realpath(path.parent))
+    outside = {name: f"{name} = {raw[name]}" for name in _WRITTEN if name in raw and not _is_inside(folder, str(raw[name]))}
+    if "cache" in raw:
+        outside["cache"] = f"cache = {raw['cache']}"
+    return Settings(str(path), values, backends, tuple(commands), trusted, outside)
+
+
+def _is_inside(folder: Path, value: str) -> bool:
+    return Path(os.path.realpath(folder / value)).is_relative_to(folder)
 
 
 def _value(option: config.Option, value: object, folder: Path) -> Value:

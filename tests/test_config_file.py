@@ -135,6 +135,42 @@ def test_commands_run_from_the_repository_s_root_or_when_they_are_trusted(reposi
     assert "the subject is run as" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("where", [".", "sub"])
+@pytest.mark.parametrize(
+    ("written", "refused"),
+    [
+        ("html = '{away}/page.html'", True),
+        ("markdown = '../../elsewhere.md'", True),
+        ("sarif = 'link/out.sarif'", True),
+        ("reports = '..'", True),
+        ("cache = 'cache'", True),
+        ("html = 'page.html'\nreports = 'inside/../reports'", False),
+    ],
+)
+def test_a_file_chooses_no_cache_and_no_output_outside_its_folder(
+    repository, capsys, monkeypatch, tmp_path, written, refused, where
+):
+    monkeypatch.delenv("DIFFCHECK_NO_CACHE", raising=False)
+    away = tmp_path / "away"
+    away.mkdir()
+    folder = repository / where
+    (folder / "link").symlink_to(away)
+    (folder / "diffcheck.toml").write_text(written.format(away=away))
+    (folder / "x.wat").write_text('(module (func (export "run")))')
+    monkeypatch.chdir(folder)
+    code = entry.run(["run", "x.wat", "--subject", "wasmtime-pulley", "--mode", "capsule", "--no-cache"])
+    said = capsys.readouterr().err
+    assert code == (2 if refused else 0)
+    assert ("--trust-config" in said) == refused
+    assert list(away.iterdir()) == []
+    assert (folder / "reports").exists() != refused
+    assert entry.run(["config"]) == 0
+    assert ("only with --trust-config" in capsys.readouterr().out) == refused
+    assert entry.run(["plan", "x.wat", "--subject", "wasmtime-pulley"]) == 0  # it writes nothing
+    assert entry.run(["--trust-config", "run", "x.wat", "--subject", "wasmtime-pulley", "--mode", "capsule"]) in (0, 2)
+    capsys.readouterr()
+
+
 @pytest.mark.parametrize(
     ("written", "message"),
     [

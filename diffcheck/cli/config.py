@@ -8,6 +8,7 @@ import rich_click as click
 
 from diffcheck import config
 from diffcheck.cli.options import options
+from diffcheck.text import visible
 
 
 @click.command("config")
@@ -32,4 +33,6 @@ def command(**given: Any) -> int:  # noqa: ANN401 - the options of the table
         said = f"({option.default_help})" if default else f"{value:g}" if isinstance(value, float) else str(value)
         lines.append((option.name, said, source, place))
     tables.settings(lines, found.file, found.backends, found.commands, words.console(), trusted=found.trusted)
+    for line in found.outside.values():
+        click.echo(f"taken only with --trust-config: {visible(line)}")
     return 0

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import msgspec
 import rich_click as click
 
 from diffcheck import config, settings
@@ -19,9 +20,9 @@ _REPEATED = {each.key for each in config.OPTIONS if each.multiple}
 
 
 def load(ctx: click.Context, command: str, *, trust: bool) -> None:
-    """Find the file and make it the source of the command's defaults; refuses commands of a file that is not trusted."""
+    """Find the file and make it the source of the command's defaults; refuses what a file that is not trusted may not say."""
     found = settings.find(Path.cwd())
-    ctx.obj = found
+    ctx.obj = msgspec.structs.replace(found, outside={}) if trust else found
     if not found.file:
         return
     group = ctx.command
@@ -38,6 +39,19 @@ def load(ctx: click.Context, command: str, *, trust: bool) -> None:
     values = {each.key: found.values[each.name] for each in config.OPTIONS if each.name in found.values}
     taken = {key: value for key, value in values.items() if key in takes}
     ctx.default_map = {command: dict.fromkeys(subcommands, taken) if subcommands else taken}
+
+
+def refuse_outside(ctx: click.Context, param: click.Parameter, value: Any) -> Any:  # noqa: ANN401 - a callback of click's
+    """The value; refuses one of a file that is not trusted where it chooses the cache or an output outside the file's folder."""
+    found = in_force()
+    words = found.outside.get((param.name or "").replace("_", "-"))
+    told = ctx.get_parameter_source(param.name or "")
+    if words and told is not None and told.name == "DEFAULT_MAP" and ctx.info_name != "config":
+        raise ConfigError(
+            f"{visible(found.file)} chooses the cache or an output outside its folder ({visible(words)})",
+            hint=f"read it, then give --trust-config, or give --{(param.name or '').replace('_', '-')} yourself",
+        )
+    return value
 
 
 def _check(found: settings.Settings) -> None:

@@ -67,7 +67,8 @@ class LazyGroup(click.RichGroup):
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.option(TRUST, "trust", is_flag=True, envvar="DIFFCHECK_TRUST_CONFIG", show_envvar=True,
-              help="Run the engines that a configuration file names even where it stands below the repository's root.")  # fmt: skip
+              help="Trust the configuration file: run the engines that it names wherever it stands, use its cache, write where it "
+                   "says.")  # fmt: skip
 @click.version_option(__version__, "-V", "--version", message="diffcheck %(version)s")
 @click.pass_context
 def cli(ctx: click.Context, *, trust: bool) -> None:

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from diffcheck.process.bounded import Bounds, run_watched
 from diffcheck.process.child import Child, Ended
-from diffcheck.process.files import Unreadable, check_folder, private_folder, read_output_file, write_atomically
+from diffcheck.process.files import Unreadable, check_folder, private_folder, read_output_file, refuse_links, write_atomically
 from diffcheck.process.framing import FRAME_CAP_BYTES, claim_channel, read_frame, write_frame
 from diffcheck.process.interruption import interruptible
 from diffcheck.process.lock import locked
 from diffcheck.process.memory import available_memory_bytes
+from diffcheck.process.own_files import HEAD_BYTES, private, read_own, write_own
 from diffcheck.process.programs import program_digest
 from diffcheck.process.reactor import Reactor
 from diffcheck.process.server import Reply, Server
@@ -27,6 +28,7 @@ from diffcheck.process.spawn import (
 
 __all__ = [
     "FRAME_CAP_BYTES",
+    "HEAD_BYTES",
     "Bounds",
     "Child",
     "Ended",
@@ -43,12 +45,16 @@ __all__ = [
     "interruptible",
     "locked",
     "own_program",
+    "private",
     "private_folder",
     "program_digest",
     "read_frame",
     "read_output_file",
+    "read_own",
+    "refuse_links",
     "run_watched",
     "scrubbed_environment",
     "write_atomically",
     "write_frame",
+    "write_own",
 ]

@@ -107,23 +107,40 @@ def read_output_file(path: str | os.PathLike[str], cap_bytes: int) -> bytes | Un
     return bytes(data)
 
 
-def write_atomically(path: str | os.PathLike[str], data: bytes | Iterable[bytes]) -> None:
+def write_atomically(path: str | os.PathLike[str], data: bytes | Iterable[bytes], mode: int = 0o666) -> None:
     """Write a file that is there whole or not at all; ReportError if that fails, and then nothing new is left behind.
 
-    A link is followed; what is not a regular file (/dev/stdout, a FIFO) is written to and not replaced. Pieces are asked for one by
-    one, so that they need not be in memory together.
+    Nothing is written through a link (see ``refuse_links``); what is not a regular file (/dev/stdout, a FIFO) is written to and not
+    replaced. Pieces are asked for one by one, so that they need not be in memory together. ``mode`` is before the umask.
     """
     target = Path(path)
     pieces = (data,) if isinstance(data, bytes) else data
     try:
+        if not _in_special(target):
+            refuse_links(target)
         if _is_special(target):
             _write_through(target, pieces)
             return
-        _replace(Path(os.path.realpath(target)), pieces)
+        _replace(target, pieces, mode)
     except OSError as error:
         other = (visible(error.strerror or str(error)), "choose another place to write to")
         reason, hint = _WRITE_REASONS.get(error.errno or 0, other)
         raise ReportError(f"{visible(str(target))} could not be written: {reason}", hint=hint) from error
+
+
+def refuse_links(target: Path) -> None:
+    """Raise ReportError where an output would go through a link: the file itself is one, or a relative path's folder is one that
+    leads out of the working folder. In an absolute path folders may be links.
+    """
+    hint = "give the path that it leads to, or remove it"
+    if target.is_symlink():
+        raise ReportError(f"{visible(str(target))} is a link: nothing is written through it", hint=hint)
+    if target.is_absolute():
+        return
+    here = Path(os.path.realpath("."))
+    meant, real = Path(os.path.normpath(here / target)), Path(os.path.realpath(target))
+    if meant.is_relative_to(here) and not real.is_relative_to(here):
+        raise ReportError(f"{visible(str(target))} leads through a link out of the working folder", hint=hint)
 
 
 _WRITE_REASONS = {
@@ -149,8 +166,9 @@ def _write_through(target: Path, pieces: Iterable[bytes]) -> None:
 
 def check_folder(folder: Path) -> None:
     """Raise ReportError where a file could not be written to ``folder``: before work is done whose result would be lost."""
+    refuse_links(folder / "file")
     try:
-        temporary, descriptor = _temporary(folder)
+        temporary, descriptor = _temporary(folder, 0o666)
         os.close(descriptor)
         temporary.unlink()
     except OSError as error:
@@ -159,10 +177,10 @@ def check_folder(folder: Path) -> None:
         raise ReportError(f"nothing can be written to {visible(str(folder))}: {reason}", hint=hint) from error
 
 
-def _temporary(folder: Path) -> tuple[Path, int]:
+def _temporary(folder: Path, mode: int) -> tuple[Path, int]:
     # The name does not depend on the target's, which may be as long as names can be; open, not mkstemp, so that the umask holds.
     temporary = folder / f".diffcheck-{secrets.token_hex(8)}.tmp"
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
     with contextlib.suppress(OSError):
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     return temporary, descriptor
@@ -182,9 +200,9 @@ def _remove_unfinished(folder: Path) -> None:
                     os.close(descriptor)
 
 
-def _replace(target: Path, pieces: Iterable[bytes]) -> None:
+def _replace(target: Path, pieces: Iterable[bytes], mode: int) -> None:
     _remove_unfinished(target.parent)
-    temporary, descriptor = _temporary(target.parent)
+    temporary, descriptor = _temporary(target.parent, mode)
     try:
         with open(descriptor, "wb") as file:  # noqa: PTH123 - a descriptor
             file.writelines(pieces)
@@ -199,13 +217,17 @@ def _replace(target: Path, pieces: Iterable[bytes]) -> None:
 
 def _is_special(target: Path) -> bool:
     """Whether replacing the target would destroy something that is not a file's content, as /dev/stdout for root."""
-    if any(target.is_relative_to(folder) for folder in _SPECIAL):
+    if _in_special(target):
         return True
     try:
         mode = target.stat().st_mode
     except OSError:
         return False
     return not stat.S_ISREG(mode) and not stat.S_ISDIR(mode)
+
+
+def _in_special(target: Path) -> bool:
+    return any(target.is_relative_to(folder) for folder in _SPECIAL)
 
 
 def _why(error: OSError) -> str:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from diffcheck import __version__
+from diffcheck import __version__, process
 from diffcheck.errors import ConfigError, DiffcheckError, ReportError
 from diffcheck.input_files import read_regular
 from diffcheck.text import encodable, visible
@@ -33,6 +33,7 @@ _SCHEMA: Final = (
     "CREATE TABLE head (name TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT",
     "CREATE TABLE cases (name TEXT PRIMARY KEY, source BLOB NOT NULL, report BLOB) STRICT",
 )
+_DIGEST_BYTES: Final = hashlib.sha256().digest_size
 _READ_CAP: Final = 1 << 30
 _ANEW: Final = "run without --resume to begin anew"
 _FREE: Final = frozenset({"jobs", "verbose", "options", "journal", "resume", "cache", "cache_bytes", "keys", "times_ns", "cluster"})
@@ -70,24 +71,27 @@ class Journal:
     def add(self, report: CaseReport) -> None:
         """Note that a case is done."""
         with _told(self._path):
-            self._connection.execute("UPDATE cases SET report = ? WHERE name = ?", (_encode(report), encodable(report.case)))
+            name = encodable(report.case)
+            self._connection.execute("UPDATE cases SET report = ? WHERE name = ?", (_checked(name, _encode(report)), name))
 
     def probed(self, findings: tuple[EngineFinding, ...]) -> None:
         """Note what the probes found."""
         with _told(self._path):
-            self._connection.execute("INSERT OR REPLACE INTO head VALUES ('probed', ?)", (_encode(findings),))
+            row = (_checked("probed", _encode(findings)),)
+            self._connection.execute("INSERT OR REPLACE INTO head VALUES ('probed', ?)", row)
 
     def findings(self) -> tuple[EngineFinding, ...] | None:
         """What the probes found, None where they were not done."""
         row = self._connection.execute("SELECT value FROM head WHERE name = 'probed'").fetchone()
-        return msgspec.msgpack.decode(row[0], type=tuple[EngineFinding, ...]) if row else None
+        data = _content("probed", row[0]) if row else None
+        return None if data is None else msgspec.msgpack.decode(data, type=tuple[EngineFinding, ...])
 
     def reports(self) -> Iterator[CaseReport]:
         """The reports of the cases that were done when it was opened, one at a time."""
         for name in self.resumed:
             with _told(self._path):
                 (data,) = self._connection.execute("SELECT report FROM cases WHERE name = ?", (encodable(name),)).fetchone()
-                report = msgspec.msgpack.decode(data, type=CaseReport)
+                report = msgspec.msgpack.decode(_content(encodable(name), data) or b"", type=CaseReport)
             yield report
 
     def close(self) -> None:
@@ -125,7 +129,8 @@ def resume(path: Path, own: Head, items: Sequence[Item]) -> Journal | None:
         stored = msgspec.msgpack.decode(row[0], type=Head)
         _same(stored, own)
         _same_cases(connection, items)
-        done = {name for (name,) in connection.execute("SELECT name FROM cases WHERE report IS NOT NULL")}
+        rows = connection.execute("SELECT name, report FROM cases WHERE report IS NOT NULL")
+        done = {name for name, data in rows if _content(name, data) is not None}  # a damaged one is run again
         stack.pop_all()
     return Journal(path, connection, stored.started, tuple(item.id for item in items if encodable(item.id) in done))
 
@@ -161,6 +166,17 @@ def source(item: Item) -> bytes:
     return digest.digest()
 
 
+def _checked(name: str, data: bytes) -> bytes:
+    """An entry as it is stored: a digest of its name and its content, and the content."""
+    return hashlib.sha256(hashlib.sha256(name.encode()).digest() + data).digest() + data
+
+
+def _content(name: str, stored: bytes) -> bytes | None:
+    """The content of an entry, None where its digest is not its own."""
+    data = stored[_DIGEST_BYTES:]
+    return data if _checked(name, data) == stored else None
+
+
 def _same(stored: Head, own: Head) -> None:
     if stored.version != own.version:
         raise ConfigError(f"the stopped run was of diffcheck {stored.version}, this is {own.version}", hint=_ANEW)
@@ -186,6 +202,7 @@ def _same_cases(connection: sqlite3.Connection, items: Sequence[Item]) -> None:
 
 
 def _opened(path: Path) -> sqlite3.Connection:
+    process.refuse_links(path)
     connection = sqlite3.connect(path, isolation_level=None)
     try:
         connection.execute("PRAGMA journal_mode = WAL")

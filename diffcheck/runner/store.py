@@ -1,7 +1,8 @@
 """The cache's files: one an entry, named by what it is an answer to, whole or not at all, and bounded in size.
 
-``FOLDER/observations/ENGINE-KEY/xx/DIGEST`` holds a digest of the rest, then what was kept, compressed. An entry whose digest is
-not right is removed and counts as missing. Two runs may use it at once: each writes beside its place and renames.
+``FOLDER/observations/ENGINE-KEY/xx/DIGEST`` holds a digest of the key, which names the engine by its digest, and of the rest, which
+is what was kept, compressed. An entry that is another user's or not the key's counts as missing. Two runs may use it at once: each
+writes beside its place and renames.
 """
 
 from __future__ import annotations
@@ -18,14 +19,11 @@ import msgspec
 
 from diffcheck import process
 from diffcheck.errors import ReportError
-from diffcheck.text import visible
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 PART: Final = "observations"
-_MAGIC: Final = b"diffcheck-cache-1\n"
-_HEAD: Final = len(_MAGIC) + hashlib.sha256().digest_size
 _ENTRY_CAP: Final = 64 << 20
 _CONTENT_CAP: Final = 512 << 20
 _ROOM: Final = 0.9
@@ -49,27 +47,21 @@ class Store:
     def get(self, key: str) -> bytes | None:
         """What was put under the key; None where there is nothing, or nothing whole."""
         path = self._path(key)
-        data = process.read_output_file(path, _ENTRY_CAP)
-        if not isinstance(data, bytes):
+        packed = process.read_own(path, key, _ENTRY_CAP)
+        if packed is None:
             return None
-        content = _opened(data)
         with contextlib.suppress(OSError):
-            if content is None:
-                path.unlink()
-            else:
-                os.utime(path)  # what is used stays longest
-        return content
+            os.utime(path)  # what is used stays longest
+        return _unpacked(packed)
 
     def put(self, key: str, content: bytes) -> bool:
         """Keep ``content`` under the key; gives whether that worked: a cache that cannot be written is no failure of a run."""
         packed = zlib.compress(content, 1)
-        if len(content) > _CONTENT_CAP or len(packed) + _HEAD > _ENTRY_CAP:
+        if len(content) > _CONTENT_CAP or len(packed) + process.HEAD_BYTES > _ENTRY_CAP:
             return False
-        path = self._path(key)
         try:
-            private(self.folder)
-            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            process.write_atomically(path, _MAGIC + hashlib.sha256(packed).digest() + packed)
+            process.private(self.folder)
+            process.write_own(self._path(key), key, packed)
         except (OSError, ReportError):
             return False
         return True
@@ -127,25 +119,7 @@ class Store:
                     folder.rmdir()
 
 
-def private(folder: Path) -> None:
-    """Make a folder that only its owner can use; raises ``ReportError`` where it is another user's."""
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    about = folder.stat()
-    if about.st_uid != os.geteuid():
-        raise ReportError(f"{visible(str(folder))} belongs to another user", hint="give a folder of your own by --cache")
-    if about.st_mode & 0o077:
-        folder.chmod(0o700)
-
-
-def whole(data: bytes) -> bool:
-    """Whether a file's content is an entry as it was put."""
-    return _opened(data) is not None
-
-
-def _opened(data: bytes) -> bytes | None:
-    packed = data[_HEAD:]
-    if data[:_HEAD] != _MAGIC + hashlib.sha256(packed).digest():
-        return None
+def _unpacked(packed: bytes) -> bytes | None:
     unpacker = zlib.decompressobj()
     try:
         content = unpacker.decompress(packed, _CONTENT_CAP)

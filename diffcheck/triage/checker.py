@@ -121,6 +121,7 @@ class Answers:
         """Keep an answer."""
         self.known[digest] = shows
         if self.path is not None:
+            process.refuse_links(self.path)
             with self.path.open("a", encoding="ascii") as file:
                 file.write(f"{self.about} {digest} {'yes' if shows else 'no'}\n")
 
@@ -176,6 +177,7 @@ class Checker:
     def _place(self, worker: int) -> Path:
         """Where a worker's candidates stand: under the artifact's own name, which signatures are made of."""
         place = self.folder / f"worker-{worker}"
+        process.refuse_links(place)
         place.mkdir(exist_ok=True)
         return place / f"{Path(self.case.artifact).stem}.wasm"
 

@@ -101,6 +101,7 @@ class Folder:
 
     def log(self, line: str) -> None:
         """Add a line to the log."""
+        process.refuse_links(self.path / LOG)
         with (self.path / LOG).open("a", encoding="utf-8", errors="backslashreplace") as file:
             file.write(visible(line, 4000) + "\n")
 

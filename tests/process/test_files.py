@@ -104,19 +104,42 @@ def test_a_file_is_replaced_as_a_whole(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == [target.name]
 
 
-def test_writing_through_a_link_keeps_the_link(tmp_path: Path) -> None:
-    (tmp_path / "link").symlink_to("target")
-    process.write_atomically(tmp_path / "link", b"new")
+@pytest.mark.parametrize("leads_to", ["target", "missing", "fifo", "/dev/null"])
+def test_nothing_is_written_through_a_link(tmp_path: Path, leads_to: str) -> None:
+    (tmp_path / "target").write_bytes(b"old")
+    os.mkfifo(tmp_path / "fifo")
+    (tmp_path / "link").symlink_to(leads_to)
+    before = sorted(tmp_path.iterdir())
+    with pytest.raises(ReportError, match="link is a link: nothing is written through it"):
+        process.write_atomically(tmp_path / "link", b"new")
     assert (tmp_path / "link").is_symlink()
-    assert (tmp_path / "target").read_bytes() == b"new"
+    assert (tmp_path / "target").read_bytes() == b"old"
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_a_relative_path_leads_out_of_the_working_folder_only_where_it_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "work").mkdir()
+    (tmp_path / "other").mkdir()
+    monkeypatch.chdir(tmp_path / "work")
+    Path("out").symlink_to(tmp_path / "other")
+    Path("in").mkdir()
+    Path("alias").symlink_to("in")
+    with pytest.raises(ReportError, match="out/a leads through a link out of the working folder"):
+        process.write_atomically("out/a", b"new")
+    with pytest.raises(ReportError, match="leads through a link"):
+        process.check_folder(Path("out"))
+    assert list((tmp_path / "other").iterdir()) == []
+    for name in ("alias/a", "../other/b", str(tmp_path / "work" / "out" / "c")):
+        process.write_atomically(name, b"new")
+    assert sorted(path.name for path in (tmp_path / "other").iterdir()) == ["b", "c"]
 
 
 def test_a_device_is_written_to_and_not_replaced(tmp_path: Path) -> None:
     process.write_atomically("/dev/null", b"new")
     assert stat.S_ISCHR(Path("/dev/null").stat().st_mode)
-    (tmp_path / "null").symlink_to("/dev/null")
-    process.write_atomically(tmp_path / "null", b"new")
-    assert stat.S_ISCHR(Path("/dev/null").stat().st_mode)
+    process.write_atomically("/dev/stdout", b"")  # a link of the system's own
 
 
 def test_a_failed_write_leaves_the_old_file_and_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

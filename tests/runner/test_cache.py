@@ -210,6 +210,36 @@ def test_a_cache_that_is_a_file_or_full_of_links_costs_a_run_nothing(night, tmp_
     assert night.run(path)[1] == {"oracle", "subject"}
 
 
+def test_an_entry_is_an_answer_to_its_own_key_alone(tmp_path):
+    store = Store(tmp_path)
+    for key in ("good-engine/x", "bad-engine/x"):
+        store.put(key, key.encode())
+    good, bad = (
+        next(path for path in (tmp_path / PART / key).rglob("*") if path.is_file()) for key in ("good-engine", "bad-engine")
+    )
+    good.write_bytes(bad.read_bytes())
+    assert store.get("good-engine/x") is None
+    assert store.get("bad-engine/x") == b"bad-engine/x"
+    assert store.put("good-engine/x", b"again")
+    assert store.get("good-engine/x") == b"again"
+
+
+@pytest.mark.parametrize("what", ["the file's owner", "the folder's owner", "the file's mode"])
+def test_what_others_could_have_written_is_not_believed(tmp_path, monkeypatch, what):
+    place = tmp_path / "own" / "file"
+    process.write_own(place, "key", b"content")
+    assert process.read_own(place, "key", 100) == b"content"
+    assert stat.S_IMODE(place.stat().st_mode) == 0o600
+    real = Path.lstat if "file" in what else Path.stat
+    if "mode" in what:
+        place.chmod(0o666)
+    elif os.geteuid() == 0:
+        os.chown(place if "file" in what else place.parent, 12345, -1)
+    else:
+        monkeypatch.setattr(os, "geteuid", lambda: real(place).st_uid + 1)
+    assert process.read_own(place, "key", 100) is None
+
+
 def test_two_that_write_the_same_entry_leave_one_whole(tmp_path):
     contents = [bytes([at]) * 200_000 for at in range(4)]
     seen: list[bytes | None] = []
@@ -244,7 +274,8 @@ def test_the_commands_show_and_clear_it_and_a_run_without_it_keeps_nothing(tmp_p
     assert entry.run(["cache", "info"]) == 0
     assert "wasmtime-pulley-" in capsys.readouterr().out
     (tmp_path / "diffcheck.toml").write_text('cache = "elsewhere"\n')
-    assert entry.run(["cache", "info"]) == 0
+    assert entry.run(["cache", "info"]) == 2
+    assert entry.run(["--trust-config", "cache", "info"]) == 0
     assert f"0 entries, 0 B of at most 2.1 GB, in {tmp_path / 'elsewhere'}" in capsys.readouterr().out.replace("\n", "")
     assert entry.run(["cache", "clear", "--cache", str(tmp_path / "xdg" / "diffcheck")]) == 0
     assert "entries removed" in capsys.readouterr().out

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -14,7 +15,7 @@ import time
 import msgspec
 import pytest
 
-from diffcheck import process
+from diffcheck import history, process
 from diffcheck.errors import ConfigError, ReportError
 from diffcheck.report.model import Collector
 from diffcheck.report.normal import normal
@@ -78,6 +79,30 @@ def test_a_run_that_goes_on_has_the_start_of_the_first(folder):
     connection.commit()
     connection.close()
     assert collected(run(request(folder, resume=True))).started == "2001-02-03T04:05:06+00:00"
+
+
+@pytest.mark.parametrize("change", ["a byte", "another case's"])
+def test_a_damaged_entry_is_run_again(folder, change):
+    whole = collected(run(Request((str(folder),), subject="wasmtime-pulley")))
+    stopped_after(3, request(folder))
+    with contextlib.closing(sqlite3.connect(folder.parent / journal.FILE_NAME)) as connection, connection:
+        (one, data), (_, other), _ = connection.execute("SELECT name, report FROM cases WHERE report IS NOT NULL").fetchall()
+        forged = other if change != "a byte" else data[:-1] + bytes([data[-1] ^ 1])
+        connection.execute("UPDATE cases SET report = ? WHERE name = ?", (forged, one))
+    events = list(run(request(folder, resume=True)))
+    assert one in {each.case for each in events if isinstance(each, CaseStarted)}
+    assert normal(collected(events)) == normal(whole)
+
+
+def test_a_journal_that_is_a_link_is_not_written_through(folder):
+    (folder.parent / "else").write_bytes(b"")
+    path = folder.parent / journal.FILE_NAME
+    path.symlink_to(folder.parent / "else")
+    for name in ("journal", "history"):
+        with pytest.raises(ReportError, match="is a link: nothing is written through it"):
+            journal.unfinished(path) if name == "journal" else history.runs(path)
+    list(run(request(folder)))
+    assert (folder.parent / "else").read_bytes() == b""
 
 
 def test_another_run_is_no_run_to_go_on_with(folder):
