@@ -54,6 +54,7 @@ class Harness(CommandBackend):
             return harness_protocol.read(program, answer)
         text = decode(ended.stderr)
         outcome = trap_words.classify(text, ended.exit_code, None, limits)
+        outcome = outcome or trap_words.wrapper_failure(text)
         if outcome is None:
             which = "with" if harness_protocol.has_answer(answer) else "without"
             outcome = HarnessFailed(f"exited {ended.exit_code} {which} an answer", visible(text[-400:]))

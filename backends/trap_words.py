@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
-from backends import kiln_words
-from diffcheck.observation import Crashed, Outcome, OutOfMemory, Refused, Stage, TrapKind, Trapped
+from backends import kiln_words, refusal_words
+from diffcheck.observation import Crashed, HarnessFailed, Outcome, OutOfMemory, RefusalKind, Refused, Stage, TrapKind, Trapped
 from diffcheck.text import visible
 
 if TYPE_CHECKING:
@@ -66,21 +66,41 @@ WAZERO: Final[tuple[tuple[str, TrapKind], ...]] = (
 
 TRAPS: Final = tuple((re.compile(pattern), kind) for pattern, kind in (*V8, *WAZERO, *RUST_FAMILY))
 
-REFUSALS: Final[tuple[tuple[re.Pattern[str], Stage], ...]] = (
-    (re.compile(r"CompileError: .*"), "load"),
-    (re.compile(r"LinkError: .*"), "instantiate"),
-    (re.compile(r".*\(at offset 0x[0-9a-f]+\).*"), "load"),  # wasmparser's, which all engines in Rust use
-    (re.compile(r".*(?:multi-?memory|multiple memories).*", re.IGNORECASE), "load"),
-    (re.compile(r".*failed to (?:parse|compile|validate|load).*", re.IGNORECASE), "load"),
-    (re.compile(r".*(?:Invalid input WebAssembly code|magic header not detected|Validation error|error compiling).*"), "load"),
-    (re.compile(r".*(?:unknown import|failed to instantiate|error instantiating).*"), "instantiate"),
+REFUSALS: Final[tuple[tuple[re.Pattern[str], Stage, RefusalKind], ...]] = (
+    (re.compile(r"CompileError: .*"), "load", "invalid"),
+    (re.compile(r"LinkError: .*"), "instantiate", "unlinkable"),
+    (re.compile(r".*\(at offset 0x[0-9a-f]+\).*"), "load", "invalid"),  # wasmparser's, which all engines in Rust use
+    (re.compile(r".*(?:multi-?memory|multiple memories).*", re.IGNORECASE), "load", "unsupported"),
+    (re.compile(r".*failed to (?:parse|compile|validate|load).*", re.IGNORECASE), "load", "unstated"),
+    (
+        re.compile(r".*(?:Invalid input WebAssembly code|magic header not detected|Validation error|error compiling).*"),
+        "load",
+        "unstated",
+    ),
+    (re.compile(r".*unknown import.*"), "instantiate", "unlinkable"),
+    (re.compile(r".*(?:failed to instantiate|error instantiating).*"), "instantiate", "unstated"),
 )
-"""Said by wasmtime, wasmi, wasmer, wazero and V8 of a module that they do not take; the line is the reason."""
+"""Said by wasmtime, wasmi, wasmer, wazero and V8 of a module that they do not take; the line is the reason. The kind is what it is
+unless the reason names a limit or a proposal."""
 
 _MEMORY: Final = re.compile(r"memory allocation of \d+ bytes failed|JavaScript heap out of memory|could not allocate memory")
 _SHELL_SIGNAL: Final = 128
 _SHELL_SIGNALS: Final = range(_SHELL_SIGNAL + 1, _SHELL_SIGNAL + 32)
 """The status with which a shell tells that its command died of a signal."""
+
+
+_TRACEBACK: Final = "Traceback (most recent call last):"
+
+
+def wrapper_failure(text: str) -> HarnessFailed | None:
+    """The failure of a Python program around the engine, where its traceback ends ``text``; asked after ``classify``.
+
+    An engine that is written in Python traps by an exception too, but names a trap in it.
+    """
+    last = text.strip().rpartition("\n")[2]
+    if _TRACEBACK not in text or "trap" in last.lower():
+        return None
+    return HarnessFailed("the program around the engine failed", visible(last, 400), wrapper=True)
 
 
 def classify(text: str, status: int | None, signal: int | None, limits: Limits) -> Outcome | None:
@@ -100,9 +120,10 @@ def classify(text: str, status: int | None, signal: int | None, limits: Limits) 
 
 def _said(text: str) -> Outcome | None:
     # A refusal may have a trap's words in it ("failed to parse ... out of bounds"), a trap has none of a refusal's.
-    for pattern, stage in REFUSALS:
+    for pattern, stage, refusal in REFUSALS:
         if match := pattern.search(text):
-            return Refused(stage, visible(_with_cause(text, match), 400))
+            reason = visible(_with_cause(text, match), 400)
+            return Refused(stage, reason, refusal_words.kind(reason, refusal))
     for pattern, kind in TRAPS:
         if match := pattern.search(text):
             return Trapped(kind, visible(match[0]))

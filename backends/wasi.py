@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 from backends import command_line, trap_words
 from diffcheck.backend import Capabilities, Command, CommandBackend, Identity
 from diffcheck.errors import ConfigError
-from diffcheck.observation import Execution, HarnessFailed, Outcome, Refused, Returned, Trapped
+from diffcheck.observation import Execution, HarnessFailed, Outcome, Returned, Trapped
 from diffcheck.text import decode, plural, visible
 
 if TYPE_CHECKING:
@@ -65,8 +65,8 @@ class Wasi(CommandBackend):
 
     def read(self, program: Program, ended: process.Ended, answer: Path, limits: Limits) -> Execution:  # noqa: ARG002 - the contract's
         """The image where the engine ended well; else what its words mean."""
-        if program.kind == "direct":
-            return Execution(Refused("entry", "this transport carries capsules only"))
+        if program.kind == "direct":  # it carries no counters, but shows whether the engine loads a module
+            return Execution(Returned() if ended.exit_code == 0 else _outcome(ended, limits))
         printed = _image(ended)
         if ended.exit_code == 0:
             return printed
@@ -98,7 +98,7 @@ def _image(ended: process.Ended) -> Execution:
 
 def _outcome(ended: process.Ended, limits: Limits) -> Outcome:
     text = decode(ended.stderr)
-    outcome = trap_words.classify(text, ended.exit_code, None, limits)
+    outcome = trap_words.classify(text, ended.exit_code, None, limits) or trap_words.wrapper_failure(text)
     if outcome is not None:
         return outcome
     if any(word in text.lower() for word in _TRAPPING_WORDS):

@@ -35,8 +35,9 @@ from backends.wasmtime_wire import (
 from diffcheck import process
 from diffcheck.backend import Capabilities, Identity, Limits, Oracle, death, file_sha256
 from diffcheck.errors import ArtifactError, EngineMissingError
-from diffcheck.observation import Cost, Crashed, Execution, HarnessFailed, Outcome, OutOfMemory, TimedOut, sentence
+from diffcheck.observation import Cost, Crashed, Execution, HarnessFailed, Outcome, OutOfMemory, TimedOut, Trapped, sentence
 from diffcheck.text import decode, visible
+from diffcheck.wasm import code
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -239,7 +240,7 @@ class _Running:
         if isinstance(answer.execution.outcome, TimedOut):  # the server only knows what was left for the run
             outcome = TimedOut(self._limits.deadline_s, answer.execution.outcome.detail)
             return msgspec.structs.replace(answer.execution, outcome=outcome)
-        return answer.execution
+        return _located(answer, self._program.wasm)
 
     def _send_module(self, connection: _Connection) -> None:
         self._doing = COMPILING
@@ -279,6 +280,18 @@ def _fate(ended: process.Ended, doing: str, limits: Limits) -> Outcome:
             return Crashed(ended.signal, visible(f"panicked at {panic[1]} {panic[2]}", 400))
         return death(ended.signal, ended.stderr, limits)
     return HarnessFailed("the server ended", visible(stderr.strip().rpartition("\n")[2] or doing, 400))
+
+
+def _located(ran: Ran, wasm: bytes) -> Execution:
+    """The execution; a trap has the name of the instruction that trapped."""
+    outcome = ran.execution.outcome
+    if not isinstance(outcome, Trapped) or ran.trap_offset is None:
+        return ran.execution
+    try:
+        operation, _ = code.opcode(wasm, ran.trap_offset)
+    except (ArtifactError, IndexError):
+        return ran.execution
+    return msgspec.structs.replace(ran.execution, outcome=msgspec.structs.replace(outcome, instructions=(operation.name,)))
 
 
 def _unexpected(answer: Answer) -> HarnessFailed:

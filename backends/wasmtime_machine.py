@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 import wasmtime
 
+from backends import refusal_words
 from backends.wasmtime_wire import Assemble, Assembled, Compile, Judged, Ran, Run, Validate, WasmWanted
 from diffcheck.capsule.layout import (
     AFTER_TRAP_EXPORT,
@@ -43,6 +44,7 @@ from diffcheck.observation import (
     TimedOut,
     TrapKind,
     Trapped,
+    trapped_at_instantiation,
 )
 from diffcheck.text import visible
 
@@ -76,6 +78,8 @@ _MAXRSS_UNIT: Final = 1 if sys.platform == "darwin" else 1024
 _FUEL: Final = (1 << 63) - 1
 _PREFIX: Final = "__witness_counter_"
 _NUMBER: Final = re.compile(r"\+?0*([0-9]{1,10})\Z")
+_OFFSET: Final = "(at offset 0x"
+_IMPORT: Final = re.compile(r"unknown import|incompatible import type|expected \d+ imports")
 _UNCAUGHT: Final = "thrown Wasm exception"
 
 TRAPS: Final[dict[wasmtime.TrapCode, TrapKind]] = {
@@ -131,7 +135,9 @@ class Machine:
                 wasmtime.Module.validate(engine, request.wasm)  # Module would take it for text
             module = wasmtime.Module(engine, request.wasm)
         except wasmtime.WasmtimeError as error:
-            return Judged(Refused("load", _words(error)))
+            words = _words(error)
+            # What is no error of validation, which has an offset, is one of compilation: a valid module is too large for it.
+            return Judged(Refused("load", words, refusal_words.kind(words, "invalid" if _OFFSET in words else "limit")))
         self._modules[request.variant, request.sha256] = module
         while len(self._modules) > _KEPT_MODULES:
             self._modules.popitem(last=False)
@@ -154,13 +160,13 @@ class Machine:
             resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _MAXRSS_UNIT,
             1,
         )
-        return Ran(msgspec.structs.replace(execution, cost=cost))
+        return Ran(msgspec.structs.replace(execution, cost=cost), instance.trap_offset)
 
     def _validate(self, request: Validate) -> Answer:
         try:
             wasmtime.Module.validate(self._engine(request.variant), request.wasm)
         except wasmtime.WasmtimeError as error:
-            return Judged(Refused("load", _words(error)))
+            return Judged(Refused("load", words := _words(error), refusal_words.kind(words, "invalid")))
         return Judged(None)
 
     def _engine(self, variant: Variant) -> wasmtime.Engine:
@@ -180,6 +186,7 @@ class _Instance:
         if run.variant.count_fuel:
             self._store.set_fuel(_FUEL)
         self._linker = wasmtime.Linker(engine)
+        self.trap_offset: int | None = None
 
     def run(self) -> Execution:
         """Instantiate, call, and read what is to be read."""
@@ -212,14 +219,15 @@ class _Instance:
         except wasmtime.Trap as trap:
             outcome = self._trapped(trap)
             if isinstance(outcome, Trapped):
-                # An engine of the harness protocol cannot tell a trap there from a refusal, so it is one here as well.
-                outcome = Refused("instantiate", f"trap: {outcome.kind}")
+                # An engine of the harness protocol cannot distinguish a trap there from a refusal, so it is one here as well.
+                outcome = trapped_at_instantiation(outcome.kind)
             raise _EndedError(outcome) from trap
         except wasmtime.WasmtimeError as error:
             words = _words(error)
             if _OVER_LIMIT.search(words):
                 raise _EndedError(OutOfMemory(self._request.memory_bytes, words)) from error
-            raise _EndedError(Refused("instantiate", words)) from error
+            kind = "unlinkable" if _IMPORT.search(words) else refusal_words.kind(words, "limit")
+            raise _EndedError(Refused("instantiate", words, kind)) from error
         self._linker.define_instance(self._store, "", instance)
 
     def _export(self, name: str) -> object:
@@ -254,6 +262,8 @@ class _Instance:
 
     def _trapped(self, trap: wasmtime.Trap) -> Outcome:
         words, code = _words(trap), trap.trap_code
+        if self.trap_offset is None:
+            self.trap_offset = next((frame.module_offset for frame in trap.frames), None)
         if code is wasmtime.TrapCode.INTERRUPT:
             return TimedOut(self._request.deadline_s)
         if code is wasmtime.TrapCode.OUT_OF_FUEL:

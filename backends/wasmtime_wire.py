@@ -65,9 +65,10 @@ Request = Compile | Run | Validate | Assemble
 
 
 class Ran(msgspec.Struct, frozen=True, tag="ran"):
-    """A program's execution."""
+    """A program's execution, and where in the module it trapped, as a byte offset."""
 
     execution: Execution
+    trap_offset: int | None = None
 
 
 class WasmWanted(msgspec.Struct, frozen=True, tag="wasm-wanted"):

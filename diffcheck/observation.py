@@ -41,6 +41,11 @@ TRAP_KINDS: tuple[str, ...] = get_args(TrapKind)
 
 Stage = Literal["load", "instantiate", "entry", "run", "unknown"]
 
+RefusalKind = Literal["invalid", "unsupported", "limit", "unlinkable", "trap", "unstated"]
+"""Why a program was refused, as far as the engine says: it is malformed or invalid; it uses a proposal that the engine lacks; it
+exceeds an implementation limit; an import is missing or of another type; instantiation trapped. The last two prove that the module
+was loaded."""
+
 
 class Returned(msgspec.Struct, frozen=True, tag="returned"):
     """The entry came back."""
@@ -64,17 +69,22 @@ class Threw(msgspec.Struct, frozen=True, tag="threw"):
 
 
 class Trapped(msgspec.Struct, frozen=True, tag="trapped"):
-    """A trap, or an uncaught exception without its tag; ``detail`` is the engine's own words, shown, never compared."""
+    """A trap, or an uncaught exception without its tag; ``detail`` is the engine's own words, shown, never compared.
+
+    ``instructions`` names the instruction that trapped, or those that may have; it is empty where nothing is known.
+    """
 
     kind: TrapKind
     detail: str = ""
+    instructions: tuple[str, ...] = ()
 
 
 class Refused(msgspec.Struct, frozen=True, tag="refused"):
-    """The engine would not take the program; ``stage`` is where, as far as the engine says it."""
+    """The engine would not take the program; ``stage`` and ``kind`` are where and why, as far as the engine says."""
 
     stage: Stage
     reason: str = ""
+    kind: RefusalKind = "unstated"
 
 
 class Crashed(msgspec.Struct, frozen=True, tag="crashed"):
@@ -99,13 +109,32 @@ class TimedOut(msgspec.Struct, frozen=True, tag="timed-out"):
 
 
 class HarnessFailed(msgspec.Struct, frozen=True, tag="harness-failed"):
-    """The engine ended well but its answer is missing, broken or not of this run; ``what`` is the class of the failure."""
+    """The engine ended well but its answer is missing, broken or not of this run; ``what`` is the class of the failure.
+
+    ``wrapper`` is whether a program around the engine failed, which says nothing about the engine.
+    """
 
     what: str
     detail: str = ""
+    wrapper: bool = False
 
 
 Outcome = Returned | Exited | Threw | Trapped | Refused | Crashed | OutOfMemory | TimedOut | HarnessFailed
+
+
+def trapped_at_instantiation(kind: TrapKind) -> Refused:
+    """A trap in a start function or an active segment; some engines do not distinguish it from other refusals."""
+    return Refused("instantiate", f"trap: {kind}", "trap")
+
+
+def loaded(outcome: Outcome) -> bool | None:
+    """Whether the engine loaded (decoded and validated) the module; None where the outcome proves neither."""
+    match outcome:
+        case Returned() | Exited() | Threw() | Trapped() | Refused(stage="entry") | Refused(kind="trap" | "unlinkable"):
+            return True
+        case Refused(stage="load") | Refused(kind="invalid" | "unsupported" | "limit"):
+            return False
+    return None
 
 
 def tag(outcome: Outcome) -> str:

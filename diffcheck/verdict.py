@@ -36,6 +36,7 @@ DivergenceKind = Literal[
     "stream",
     "instruction",
     "not located",
+    "validity",
 ]
 """``instruction`` is a result that the specification does not allow, seen in the deterministic form; ``not located`` is only in
 reports of earlier versions."""

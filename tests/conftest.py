@@ -62,6 +62,14 @@ def patched(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
     )
 
 
+@pytest.fixture(scope="session")
+def lenient(tmp_path_factory: pytest.TempPathFactory, standin_kilnd: Callable[..., Path]) -> Callable[[Path], Path]:
+    """Makes an engine that loads invalid modules: it runs the given valid one instead."""
+    return lambda valid: _executable(
+        tmp_path_factory.mktemp("lenient") / "kilnd", DOUBLES / "lenient_engine.py", (str(valid), str(standin_kilnd()))
+    )
+
+
 def _executable(path: Path, script: Path, arguments: tuple[str, ...]) -> Path:
     words = shlex.join([sys.executable, str(script), *arguments])
     path.write_text(f'#!/bin/sh\nexec {words} "$@"\n')

@@ -59,7 +59,8 @@ class Capsule(msgspec.Struct, frozen=True):
     """A capsule: ``wasm`` with the parameters of no pass, where those stand in the file, and the stream's layout.
 
     ``logging`` makes its logging form, in which the calls of imports of a record's row are logged (``calls``); ``identified`` its
-    identity form (``references``), None where no function can be at the place of another one.
+    identity form (``references``), None where no function can be at the place of another one. ``unwinds`` is whether a program
+    that exits unwinds by an exception; else it traps.
     """
 
     wasm: bytes
@@ -69,6 +70,7 @@ class Capsule(msgspec.Struct, frozen=True):
     may_exit: bool
     logging: Callable[[int], Capsule]
     identified: Callable[[], Capsule | None]
+    unwinds: bool = True
 
     def with_parameters(self, parameters: lo.Parameters) -> bytes:
         """The capsule's bytes for one pass."""
@@ -289,6 +291,7 @@ class Builder:
             may_exit=self.may_exit,
             logging=self._logging,
             identified=lambda: self._identified,
+            unwinds=self.unwind,
         )
 
     def _logging(self, row: int) -> Capsule:
@@ -358,9 +361,9 @@ class Builder:
     def _exports(self) -> list[bytes]:
         start_index = self.first_own + _OWN.index("_start")
         exports = [
-            _export(lo.ENTRY, 0, start_index),
-            _export(lo.AFTER_TRAP_EXPORT, 0, self.indices.finish),
-            _export("memory" if self.prints else lo.MEMORY_EXPORT, 2, self.rec),
+            export(lo.ENTRY, 0, start_index),
+            export(lo.AFTER_TRAP_EXPORT, 0, self.indices.finish),
+            export("memory" if self.prints else lo.MEMORY_EXPORT, 2, self.rec),
         ]
         if self.prints:
             return exports
@@ -506,7 +509,8 @@ _EXIT_EITHER = f"""
 """
 
 
-def _export(name: str, kind: int, index: int) -> bytes:
+def export(name: str, kind: int, index: int) -> bytes:
+    """An export of the item ``index`` of a kind: 0 function, 1 table, 2 memory, 3 global, 4 tag."""
     return _named(name, kind) + u(index)
 
 
@@ -551,4 +555,4 @@ def plan_digest(artifact_sha256: str, calls: Sequence[Call], world: World) -> in
     return int.from_bytes(hashlib.sha256(plan).digest()[:8], "little")
 
 
-__all__ = ["Call", "Capsule", "Extension", "World", "build", "first_extension", "i64_const", "plan_digest"]
+__all__ = ["Call", "Capsule", "Extension", "World", "build", "export", "first_extension", "i64_const", "plan_digest"]

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from diffcheck.capsule import layout as lo
-from diffcheck.capsule.build import DROPPED, Builder
+from diffcheck.capsule.build import DROPPED, Builder, export
 from diffcheck.capsule.seal import zero_body
 from diffcheck.wasm import section as ids
 from diffcheck.wasm.leb import u
@@ -55,6 +55,14 @@ def close(module: Module, world: World) -> ClosedArtifact:
     return _Closer(module, "", (), world, unwind=False, prints=False).closed_artifact()
 
 
+def loadable(module: Module, world: World) -> bytes:
+    """The module with its imports closed, nothing exported but a ``_start`` that does nothing, and no start function.
+
+    An engine that runs it has loaded the artifact's types, code and segments; none of its code runs. Raises as ``close`` does.
+    """
+    return _Closer(module, "", (), world, unwind=False, prints=False).closed_artifact(inert=True).wasm
+
+
 class _Closer(Builder):
     """A builder without recorder and driver: stubs, the artifact's own functions, then those that are only a reference's value."""
 
@@ -66,8 +74,9 @@ class _Closer(Builder):
             self.values.append(typeidx)
         return self.value_of[typeidx]
 
-    def closed_artifact(self) -> ClosedArtifact:
-        """All sections in their order."""
+    def closed_artifact(self, *, inert: bool = False) -> ClosedArtifact:
+        """All sections in their order; ``inert`` as ``loadable`` has it."""
+        entry = self._function_of(self.types.function((), ())) if inert else None
         code = self._code()
         functions = [u(each) for each in self.values]
         body = [
@@ -76,8 +85,8 @@ class _Closer(Builder):
             self._plain(ids.MEMORY, [*self.sealed.memories, *self._stub_memory()]),
             self._plain(ids.TAG, self.sealed.tags),
             self._closed_globals(),
-            self._closed_exports(),
-            None if self.module.start is None else section(ids.START, u(self.module.start)),
+            self._closed_exports() if entry is None else self._plain(ids.EXPORT, [export(lo.ENTRY, 0, entry)]),
+            None if inert or self.module.start is None else section(ids.START, u(self.module.start)),
             self._closed_elements(),
             *(self._data_count() if self._has_memory() else [self.module.section(ids.DATA_COUNT)]),
             code,
@@ -146,4 +155,4 @@ class _Closer(Builder):
         return _TRAP_AFTER_CODE
 
 
-__all__ = ["ClosedArtifact", "close"]
+__all__ = ["ClosedArtifact", "close", "loadable"]

@@ -7,17 +7,56 @@ by values.
 from __future__ import annotations
 
 import struct
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from diffcheck.wasm import code, module
+from diffcheck.wasm.opcodes import OPS
+
+if TYPE_CHECKING:
+    from diffcheck.observation import Trapped
+
+_ATOMIC_PREFIX: Final = 0xFE
+
 NAN_RULE: Final = "NaN bits"
 NAN_SECTION: Final = "core specification 3.0, 4.3.3.2 (NaN propagation)"
+ONE_TRAP_RULE: Final = "one trap"
+ONE_TRAP_SECTION: Final = "core specification 3.0, 4.6 (an instruction traps once, whatever its reasons)"
 STACK_RULE: Final = "call stack"
 STACK_SECTION: Final = "core specification 3.0, appendix, implementation limitations (dynamic structure)"
-STACK_BYTES: Final = 128 << 10
+ALLOCATION_RULE: Final = "allocation"
+ALLOCATION_SECTION: Final = STACK_SECTION
 RELAXED_RULE: Final = "relaxed SIMD"
 RELAXED_SECTION: Final = "core specification 3.0, 4.3.6 (relaxed operations)"
+
+_ATOMIC: Final = frozenset({"unaligned atomic", "out of bounds memory access"})
+_TWO_REASONS: Final[dict[str, frozenset[str]]] = {
+    "array.copy": frozenset({"null reference", "out of bounds array access"}),
+    "array.init_data": frozenset({"null reference", "out of bounds array access", "out of bounds memory access"}),
+    "array.init_elem": frozenset({"null reference", "out of bounds array access", "out of bounds table access"}),
+    "array.new_data": frozenset({"allocation too large", "out of bounds memory access"}),
+    "array.new_elem": frozenset({"allocation too large", "out of bounds table access"}),
+    **{op.name: _ATOMIC for op in OPS if op.prefix == _ATOMIC_PREFIX and op.width},
+}
+"""The kinds of trap that one execution of an instruction can have reason for at once (core specification 3.0, 4.6; threads
+proposal, execution). Not among them are instructions that reach a second check only past the first: ``call_indirect`` has no
+element whose type could be wrong where the index is out of bounds, and an access to a null reference has no bounds. Nor are those
+whose reasons have one kind, such as ``table.init``."""
+
+
+def one_trap(oracle: Trapped, subject: Trapped) -> bool:
+    """Whether two kinds of trap are two reasons that the trapping instruction can have at once."""
+    kinds = {oracle.kind, subject.kind}
+    return len(kinds) > 1 and any(
+        kinds <= _TWO_REASONS.get(each, frozenset()) for each in oracle.instructions or subject.instructions
+    )
+
+
+def two_reasons(wasm: bytes) -> tuple[str, ...]:
+    """The instructions of a valid module that can have two reasons to trap at once: where an engine does not say which trapped."""
+    names = {each.name for each in code.all_instructions(wasm, module.read(wasm).bodies)}
+    return tuple(sorted(names & _TWO_REASONS.keys()))
 
 
 class Word(msgspec.Struct, frozen=True):

@@ -60,7 +60,8 @@ class Findings:
         self._count(kind, row, item, oracle, subject)
         where = Where(row, item, place.function or row.partition("=")[0], place.kind, place.file, place.line)
         mark = place.mark or where.function
-        cause = self._cause(row, signature(kind, item, mark if place.shared else f"{self._unit}: {mark}", shape))
+        anywhere = place.shared or kind == "validity"  # an invalid module has no place; what counts is the rule that it breaks
+        cause = self._cause(row, signature(kind, item, mark if anywhere else f"{self._unit}: {mark}", shape))
         if len(self.divergences) < KEPT or (cause not in self._seen and len(self._seen) < KEPT):
             self._seen.add(cause)
             self.divergences.append(Divergence(kind, where, oracle, subject, cause, detail))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from diffcheck.compare import allowances as allow
 from diffcheck.observation import (
     Crashed,
     Exited,
@@ -17,6 +18,7 @@ from diffcheck.observation import (
     Trapped,
     sentence,
     tag,
+    trapped_at_instantiation,
 )
 
 if TYPE_CHECKING:
@@ -29,7 +31,7 @@ FAILURES = (Crashed, OutOfMemory, TimedOut, HarnessFailed)
 def same(oracle: Outcome, subject: Outcome) -> bool:  # noqa: PLR0911 - one line a pair
     """Whether the two outcomes are the same to the specification."""
     match oracle, subject:
-        case Returned(), Returned():
+        case (Returned(), Returned()) | (Refused(), Refused()):
             return True
         case Exited(one), Exited(other):
             return one == other
@@ -38,11 +40,11 @@ def same(oracle: Outcome, subject: Outcome) -> bool:  # noqa: PLR0911 - one line
         case (Threw(), Trapped("uncaught exception")) | (Trapped("uncaught exception"), Threw()):
             return True
         case Trapped(one_kind, words), Trapped(other_kind, other_words):
-            if "unstated" in (one_kind, other_kind):
-                return True
-            return one_kind == other_kind and (one_kind != "unknown" or words == other_words)
-        case Refused(), Refused():
-            return True
+            equal = one_kind == other_kind and (one_kind != "unknown" or words == other_words)
+            return equal or "unstated" in (one_kind, other_kind) or allow.one_trap(oracle, subject)
+        case (Refused(kind="trap") as refused, Trapped(kind)) | (Trapped(kind), Refused(kind="trap") as refused):
+            # Not every engine says that it was still instantiating.
+            return kind in ("unknown", "unstated") or refused == trapped_at_instantiation(kind)
     return False
 
 
@@ -80,6 +82,9 @@ def compare(oracle: Outcome, subject: Outcome, findings: Findings, row: str = ""
             findings.not_compared("the trap's kind: the engine says the same of several")
         if Trapped("uncaught exception") in (_kind(oracle), _kind(subject)):
             findings.not_compared("the tag and the payload of an uncaught exception: the engine reports neither")
+        if isinstance(oracle, Trapped) and isinstance(subject, Trapped) and allow.one_trap(oracle, subject):
+            words = sentence(oracle), sentence(subject)
+            findings.allow(allow.ONE_TRAP_RULE, allow.ONE_TRAP_SECTION, "outcome", *words, row=row)
         return True
     findings.diverge("outcome", "outcome", sentence(oracle), sentence(subject), row=row, shape=shape(oracle, subject))
     return False

@@ -14,7 +14,7 @@ from diffcheck.capsule.decode import check_header, decode_image, rows
 from diffcheck.capsule.digest import digest
 from diffcheck.capsule.driver import Call
 from diffcheck.errors import StreamError
-from diffcheck.observation import Crashed, Refused, Returned, TimedOut, Trapped, sentence
+from diffcheck.observation import Exited, Refused, Returned, TimedOut, Trapped, sentence
 from diffcheck.probe import programs
 from diffcheck.verdict import EngineFinding
 from diffcheck.wasm import module as wasm
@@ -147,8 +147,10 @@ def engine_findings(backend: Backend, host: Host, limits: Limits | None = None) 
         ended = outcome(each.wasm)
         if isinstance(ended, TimedOut) and not isinstance(outcome(programs.exports(1)), Returned):
             return ()  # it ends for no program: nothing to be learnt, and each question would cost its deadline
-        if not isinstance(ended, Refused):
+        if isinstance(ended, Returned | Exited | Trapped) or (isinstance(ended, Refused) and ended.stage == "entry"):
             found.append(EngineFinding(each.name, each.what + _how(ended), each.section))
+        elif not isinstance(ended, Refused):
+            found.append(EngineFinding(each.name, f"unknown whether {each.what}: the engine {sentence(ended)}", each.section))
     ended = outcome(programs.exports(_MANY_EXPORTS))
     if not isinstance(ended, Returned):
         fewer = outcome(programs.exports(_MANY_EXPORTS - 1))
@@ -159,4 +161,4 @@ def engine_findings(backend: Backend, host: Host, limits: Limits | None = None) 
 
 def _how(outcome: Outcome) -> str:
     """How it went on, where it did not simply return."""
-    return f", and {sentence(outcome)}" if isinstance(outcome, Crashed | Trapped | TimedOut) else ""
+    return f", and {sentence(outcome)}" if isinstance(outcome, Trapped) else ""

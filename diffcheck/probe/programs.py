@@ -43,17 +43,18 @@ def module(sections: dict[int, Sequence[bytes]]) -> bytes:
     return write(section(id_, u(len(items)) + b"".join(items)) for id_, items in ordered)
 
 
-def _body(text: str) -> bytes:
+def body(text: str) -> bytes:
+    """A code entry without locals, from text as ``wasm.asm`` reads it."""
     return link(assemble(text), {})
 
 
-def _raw(code: bytes) -> bytes:
+def raw(code: bytes) -> bytes:
     """A code entry without locals, of instructions that are encoded already; they need not be valid."""
-    body = b"\x00" + code + b"\x0b"
-    return u(len(body)) + body
+    entry = b"\x00" + code + b"\x0b"
+    return u(len(entry)) + entry
 
 
-def _start(code: bytes, **others: Sequence[bytes]) -> bytes:
+def start(code: bytes, **others: Sequence[bytes]) -> bytes:
     """A module whose ``_start`` has ``code``; ``others`` are sections by their lower-case name."""
     named = {text.replace(" ", "_"): id_ for id_, text in ids.NAMES.items()}
     extra = {named[key]: items for key, items in others.items()}
@@ -121,7 +122,7 @@ def answers() -> bytes:
             ids.MEMORY: [b"\x01\x01\x02"],
             ids.GLOBAL: [_I64 + b"\x01\x42\x00\x0b"] * (count + 1),
             ids.EXPORT: [export("_start", FUNC, 0)] + [export(f"__witness_counter_{at}", GLOBAL, at + 1) for at in range(count)],
-            ids.CODE: [_body(text), _body("local.get 0 local.get 1 i32.sub")],
+            ids.CODE: [body(text), body("local.get 0 local.get 1 i32.sub")],
             ids.DATA: [b"\x00\x41" + s(64) + b"\x0b" + name("diffcheck")],
         }
     )
@@ -137,7 +138,7 @@ TRAPS: Final = {
 
 def trap(kind: str) -> bytes:
     """A module that traps so."""
-    return _start(_body(TRAPS[kind]), memory=[b"\x01\x01\x01"])
+    return start(body(TRAPS[kind]), memory=[b"\x01\x01\x01"])
 
 
 def artifact() -> bytes:
@@ -154,7 +155,7 @@ def artifact() -> bytes:
                 export("memory", MEMORY, 0),
                 export("__witness_counter_0", GLOBAL, 0),
             ],
-            ids.CODE: [_body(text)],
+            ids.CODE: [body(text)],
         }
     )
 
@@ -170,7 +171,7 @@ class Weakness(msgspec.Struct, frozen=True):
 
 _INSTANTIATION: Final = "core specification, instantiation"
 _VALIDATION: Final = "core specification, validation"
-_NOTHING: Final = _raw(b"")
+_NOTHING: Final = raw(b"")
 
 
 def _import(kind: int, type_: bytes) -> bytes:
@@ -190,8 +191,8 @@ def _with_import(kind: int, type_: bytes) -> bytes:
 
 
 # The faulty instructions stand in a branch that is never taken, so that only validation can see them.
-_TYPE_ERROR: Final = _raw(b"\x41\x00\x04\x40" + b"\x42\x01\x45\x1a" + b"\x0b")  # i64.const 1, i32.eqz
-_ALIGNMENT: Final = _raw(b"\x41\x00\x04\x40" + b"\x41\x00\x28\x03\x00\x1a" + b"\x0b")  # i32.load with an alignment of 8
+_TYPE_ERROR: Final = raw(b"\x41\x00\x04\x40" + b"\x42\x01\x45\x1a" + b"\x0b")  # i64.const 1, i32.eqz
+_ALIGNMENT: Final = raw(b"\x41\x00\x04\x40" + b"\x41\x00\x28\x03\x00\x1a" + b"\x0b")  # i32.load with an alignment of 8
 
 WEAKNESSES: Final = (
     *(
@@ -208,25 +209,25 @@ WEAKNESSES: Final = (
             ("global", GLOBAL, _I32 + b"\x00"),
         )
     ),
-    Weakness("no type check", "a function body with a type error is taken", _VALIDATION, _start(_TYPE_ERROR)),
+    Weakness("no type check", "a function body with a type error is taken", _VALIDATION, start(_TYPE_ERROR)),
     Weakness(
         "no alignment check",
         "an alignment larger than natural is taken",
         _VALIDATION,
-        _start(_ALIGNMENT, memory=[b"\x00\x01"]),
+        start(_ALIGNMENT, memory=[b"\x00\x01"]),
     ),
     Weakness(
         "duplicate exports",
         "a module that exports one name twice is taken",
         _VALIDATION,
-        _start(_NOTHING, export=[export("twice", FUNC, 0)] * 2),
+        start(_NOTHING, export=[export("twice", FUNC, 0)] * 2),
     ),
 )
 
 
 def exports(count: int) -> bytes:
     """A valid module with ``count`` exports."""
-    return _start(_NOTHING, export=[export(f"f{at}", FUNC, 0) for at in range(count - 1)])
+    return start(_NOTHING, export=[export(f"f{at}", FUNC, 0) for at in range(count - 1)])
 
 
 def imports_one(module_name: str, function: str, params: tuple[str, ...], results: tuple[str, ...], args: str) -> bytes:
@@ -239,6 +240,6 @@ def imports_one(module_name: str, function: str, params: tuple[str, ...], result
             ids.FUNCTION: [b"\x01"],
             ids.MEMORY: [b"\x00\x01"],
             ids.EXPORT: [export("_start", FUNC, 1), export("memory", MEMORY, 0)],
-            ids.CODE: [_body(f"{args} call 0 {'drop ' * len(results)}")],
+            ids.CODE: [body(f"{args} call 0 {'drop ' * len(results)}")],
         }
     )

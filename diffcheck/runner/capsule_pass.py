@@ -14,22 +14,33 @@ import msgspec
 from diffcheck.capsule import layout as lo
 from diffcheck.capsule.decode import left_open, swallowed
 from diffcheck.capsule.deterministic import Choices
-from diffcheck.compare import allowances as allow
 from diffcheck.compare import outcomes
 from diffcheck.compare import rows as compare_rows
 from diffcheck.compare import state as compare_state
 from diffcheck.errors import StreamError
-from diffcheck.observation import Crashed, Exited, OutOfMemory, Refused, Returned, RowSeen, Threw, TimedOut, Trapped, sentence
+from diffcheck.observation import (
+    Crashed,
+    Exited,
+    HarnessFailed,
+    OutOfMemory,
+    Refused,
+    Returned,
+    RowSeen,
+    TimedOut,
+    Trapped,
+    sentence,
+)
+from diffcheck.runner import open_limits
 from diffcheck.runner.call_logs import with_calls
-from diffcheck.runner.hang import CONFIRM, should_have_ended
+from diffcheck.runner.hang import why_slow
 from diffcheck.runner.identity import Identities
 from diffcheck.runner.images import Images, whole_state
 from diffcheck.runner.kept import Kept
 from diffcheck.runner.legal_choices import compare_choices
 from diffcheck.runner.locate import local
 from diffcheck.runner.pages import Pages, read_view
-from diffcheck.runner.seen import decoded, is_trap, same_trap
-from diffcheck.runner.trials import PassOverError, Trials
+from diffcheck.runner.seen import decoded, is_trap, same_end, same_trap
+from diffcheck.runner.trials import DamagedAnswerError, PassOverError, Trials
 from diffcheck.text import plural
 from diffcheck.verdict import PassReport
 
@@ -39,6 +50,7 @@ if TYPE_CHECKING:
     from diffcheck.compare.findings import Findings
     from diffcheck.observation import Outcome
     from diffcheck.runner.locate import Budget
+    from diffcheck.runner.open_limits import OpenLimit
     from diffcheck.runner.seen import Seen
     from diffcheck.runner.side import Ran, Side
     from diffcheck.verdict import Verdict
@@ -80,6 +92,8 @@ class CapsulePass:
             self._groups()
         except PassOverError as over:
             self.inconclusive = str(over) or self.inconclusive
+        except DamagedAnswerError as damaged:
+            outcomes.compare(Returned(), damaged.outcome, self.findings)
         findings, kept = self.findings, self.kept
         if self.unlocated:
             self._not_located()
@@ -99,7 +113,7 @@ class CapsulePass:
             agreement=findings.agreement,
             stubs=kept.stubs(),
             printed=tuple(kept.printed),
-            vacuous=verdict == "agree" and not kept.changed and not self._differs_from_instantiation(),
+            vacuous=verdict == "agree" and not kept.changed and self._shows_nothing(),
             mcdc=kept.impact() if findings.total else (),
         )
 
@@ -130,6 +144,10 @@ class CapsulePass:
                 return
             first = self._group(first)
             groups += 1
+
+    @property
+    def _exits_trap(self) -> bool:
+        return not self.oracle.capsule.unwinds or bool(self.flags & lo.EXIT_TRAPS)
 
     def _trials(self, side: Side) -> Trials:
         return Trials(side, self._parameters)
@@ -172,13 +190,16 @@ class CapsulePass:
         raise PassOverError(f"the oracle {sentence(oracle.outcome)}; the subject {sentence(subject.outcome)}")
 
     def _refused(self, oracle: Refused, subject: Outcome) -> None:
-        if not isinstance(subject, Refused):
-            outcomes.compare(oracle, subject, self.findings)
+        """The oracle refused the capsule of an artifact that it takes, most often since instantiation traps."""
+        if oracle.kind in ("invalid", "unsupported", "limit"):
+            raise PassOverError(f"the oracle takes the artifact, but not the capsule: it {sentence(oracle)}")
+        if isinstance(subject, TimedOut):
+            self._timed_out(oracle, subject, 0, 0)
             return
-        self.kept.changed = True
-        self.findings.compared(1, 1)
-        if "unknown" in (oracle.stage, subject.stage) or not subject.reason:
-            self.findings.not_compared("why the module was refused: the subject does not say")
+        self._check_ran(subject)
+        if outcomes.compare(oracle, subject, self.findings):
+            self.kept.changed = True
+            self.findings.compared(1, 1)
 
     def _compare(self, first: int, last: int, image: Image, seen: Seen, subject: Ran) -> int:
         """Compare a group by what the subject's run gave; gives the next group's first row."""
@@ -202,26 +223,39 @@ class CapsulePass:
         """The subject came to no answer at all where the oracle did."""
         outcome = subject.outcome
         if isinstance(outcome, TimedOut):
-            if not self.hangs:
-                raise PassOverError(f"the subject {sentence(outcome)}")
-            limits = msgspec.structs.replace(self.oracle.limits, count_fuel=True)
-            fuel = self.oracle.run(self._parameters(first, last), limits).fuel
-            if not should_have_ended(fuel, self.functions, self.subject.backend.capabilities, outcome.deadline_s):
-                raise PassOverError(f"slow: the subject {sentence(outcome)}, the oracle returned")
-            longer = msgspec.structs.replace(self.subject.limits, deadline_s=CONFIRM * outcome.deadline_s)
-            again = self.subject.run(self._parameters(first, last), longer)
-            if not isinstance(again.outcome, TimedOut):
-                raise PassOverError(
-                    f"slow: the subject {sentence(outcome)}, and with {CONFIRM} times the deadline {sentence(again.outcome)}"
-                )
-            self.findings.diverge(
-                "outcome", "outcome", "returned", f"hangs ({sentence(again.outcome)})", shape="hang",
-                detail=f"the oracle took {fuel} units of fuel, for which even a subject a hundred times slower has time",
-            )  # fmt: skip
-        elif isinstance(outcome, OutOfMemory):
+            self._timed_out(Returned(), outcome, first, last)
+            return
+        self._check_ran(outcome)
+        if isinstance(outcome, Refused) and self.subject.refusals is not None:
+            why = self.subject.refusals.why_no_divergence(outcome, capsule=True)
+            if why:
+                raise PassOverError(why)
+        outcomes.compare(Returned(), outcome, self.findings)
+
+    def _check_ran(self, outcome: Outcome) -> None:
+        """End the pass where the outcome is not the engine's."""
+        if isinstance(outcome, OutOfMemory):
             raise PassOverError(f"the subject is {sentence(outcome)}; give --memory-limit more")
-        else:
-            outcomes.compare(Returned(), outcome, self.findings)
+        if isinstance(outcome, HarnessFailed) and outcome.wrapper:
+            raise PassOverError(f"the subject did not run: {sentence(outcome)}")
+
+    def _timed_out(self, oracle: Outcome, subject: TimedOut, first: int, last: int) -> None:
+        """The subject timed out in the rows [first, last), where the oracle came to ``oracle``."""
+        if not self.hangs:
+            raise PassOverError(f"the subject {sentence(subject)}")
+        parameters = self._parameters(first, last)
+        fuel = self.oracle.run(parameters, msgspec.structs.replace(self.oracle.limits, count_fuel=True)).fuel
+
+        def rerun(deadline_s: float) -> Outcome:
+            return self.subject.run(parameters, msgspec.structs.replace(self.subject.limits, deadline_s=deadline_s)).outcome
+
+        slow, again = why_slow(subject, oracle, fuel, self.functions, self.subject.backend.capabilities, rerun)
+        if slow:
+            raise PassOverError(slow)
+        self.findings.diverge(
+            "outcome", "outcome", sentence(oracle), f"hangs ({sentence(again)})", shape="hang",
+            detail=f"the oracle took {fuel} units of fuel, for which even a subject a hundred times slower has time",
+        )  # fmt: skip
 
     # Streams.
 
@@ -253,7 +287,7 @@ class CapsulePass:
         seen, other = with_calls(self.oracle, self.subject, self._parameters(first, last), seen, other)
         before = self.findings.total, len(self.findings.allowances)
         self.kept.show(seen, other)
-        pages = self._compare_seen(seen, other, exhausted=exhausted)
+        pages = self._compare_seen(first, seen, other, exhausted=exhausted)
         memories = [memory.index for memory in self.layout.memories]
         look = Pages(self.oracle, self.subject, self._parameters(first, last), memories, self.findings, self.budget)
         unlocated = images.unlocated + look.compare(pages)
@@ -283,23 +317,25 @@ class CapsulePass:
         else:
             if lo.FLAG_CUT & image.header.flags:
                 self.findings.not_compared(_CUT)
-            self._agreed(seen, exhausted=exhausted)
+            self._agreed(seen, subject.outcome, exhausted=exhausted)
 
-    def _agreed(self, seen: Seen, *, exhausted: bool) -> None:
-        """Count what an equal digest says is equal."""
+    def _agreed(self, seen: Seen, subject: Outcome, *, exhausted: bool) -> None:
+        """Count what an equal digest says is equal; the kind of a trap is not in the stream."""
         self.kept.show(seen, seen)
-        for row in seen.rows:
+        for at, row in enumerate(seen.rows):
             if row.outcome is not None:
-                compare_rows.compare(row, row, self.layout, self.findings)
+                trapped = at == seen.stop and isinstance(row.outcome, Trapped) and isinstance(subject, Trapped)
+                other = msgspec.structs.replace(row, outcome=subject) if trapped else row
+                compare_rows.compare(row, other, self.layout, self.findings)
         if not exhausted:
             compare_state.compare(seen.state, seen.state, self.layout, self.findings)
 
-    def _compare_seen(self, seen: Seen, other: Seen, *, exhausted: bool) -> list[tuple[int, int]]:
+    def _compare_seen(self, first: int, seen: Seen, other: Seen, *, exhausted: bool) -> list[tuple[int, int]]:
         """Compare rows up to the first whose outcomes differ, then the state if there was none."""
         for one, two in zip(seen.rows, other.rows, strict=True):
             if one.outcome is None and two.outcome is None:
                 continue
-            if self._stack_differs(one, two):
+            if self._limit_differs(first, one, two):
                 return []
             compare_rows.compare(one, two, self.layout, self.findings)
             if one.outcome is None or two.outcome is None or not outcomes.same(one.outcome, two.outcome):
@@ -308,24 +344,22 @@ class CapsulePass:
             return []
         return compare_state.compare(seen.state, other.state, self.layout, self.findings)
 
-    def _stack_differs(self, one: RowSeen, two: RowSeen) -> bool:
-        """The oracle's stack ended where the subject's did not: how deep calls may go is open."""
-        ran_on = isinstance(two.outcome, Returned | Exited | Threw | Trapped) and not is_trap(two.outcome, _STACK)
-        if is_trap(one.outcome, _STACK) and two.outcome is not None and ran_on:
-            self._open_stack(one.name, "call stack exhausted", sentence(two.outcome))
-            return True
-        return False
+    def _limit_differs(self, first: int, one: RowSeen, two: RowSeen) -> bool:
+        """Whether only one side met a limit in a row that the specification leaves open."""
 
-    def _open_stack(self, row: str, oracle: str, subject: str) -> None:
-        self.findings.allow(allow.STACK_RULE, allow.STACK_SECTION, "outcome", oracle, subject, row=row)
-        self.inconclusive = f"stack: row {row}: {oracle} against {subject}; how deep calls may go is open"
+        def small(limit: OpenLimit) -> Outcome:
+            return self.oracle.run(self._parameters(first, self.rows_total), limit.small(self.oracle.limits)).outcome
+
+        why = open_limits.differ(one.outcome, two.outcome, small, self.findings, one.name)
+        self.inconclusive = why or self.inconclusive
+        return bool(why)
 
     # Traps that report nothing.
 
     def _compare_trap(self, first: int, last: int, seen: Seen, subject: Ran) -> int:
         """The subject trapped or crashed without a stream; gives the next group's first row."""
         row = None if seen.stop is None else self._row_of(first, seen.stop)
-        expected = seen.stop is not None and isinstance(seen.rows[seen.stop].outcome, Trapped)
+        expected = seen.stop is not None and isinstance(seen.rows[seen.stop].outcome, Trapped | Exited)
         if expected and seen.stop is not None and seen.stop < self.layout.n_init:
             self._trapped_row(first, seen.rows[seen.stop], subject.outcome)
             return self.rows_total
@@ -383,6 +417,9 @@ class CapsulePass:
         if subject.damage:
             self.findings.diverge("stream", "observation stream", "whole", subject.damage, shape=subject.damage[:40])
             return True
+        if subject.header is None and not isinstance(subject.outcome, Trapped | Crashed):
+            self._failed(subject, first, row)
+            raise PassOverError
         if subject.header is None:
             return False
         self._compare_streams(first, row, oracle.image, decoded(oracle.image, oracle.outcome, self.layout, self.form), subject)
@@ -398,24 +435,24 @@ class CapsulePass:
     def _trapped_row(self, first: int, oracle: RowSeen, outcome: Outcome) -> None:
         """Compare the row in which the subject ended; its state is not there to be compared."""
         subject = RowSeen(oracle.name, outcome)
-        if self._stack_differs(oracle, subject):
+        if self._limit_differs(first, oracle, subject):
             return
-        if is_trap(outcome, _STACK) and oracle.outcome is not None and not is_trap(oracle.outcome, _STACK):
-            small = msgspec.structs.replace(self.oracle.limits, stack_bytes=allow.STACK_BYTES)
-            ran = self.oracle.run(self._parameters(first, self.rows_total), small)
-            if is_trap(ran.outcome, _STACK):
-                self._open_stack(oracle.name, sentence(oracle.outcome), _STACK)
-                return
+        if self._exits_trap and same_end(oracle.outcome, outcome):
+            self.findings.compared(1, 1, rows=1)
+            self.findings.not_compared("the code of an exit: it is a trap here, and the subject reports no state at a trap")
+            return
         if isinstance(oracle.outcome, Returned):
             self.kept.show_oracle_row(oracle)  # the subject's run has no record of it
         compare_rows.compare(oracle, subject, self.layout, self.findings, state=False)
 
     # Vacuity.
 
-    def _differs_from_instantiation(self) -> bool:
-        """Whether a global, a size or a page differs from its state at instantiation; asks the oracle for that state."""
+    def _shows_nothing(self) -> bool:
+        """Whether the state is that at instantiation; where there are no rows, whether that is all zeros. May ask the oracle."""
+        if not self.rows_total:
+            return not self.findings.agreement.values_nonzero
         inert = self.oracle.run(lo.Parameters(0, self.rows_total, lo.INERT))
         whole = self.oracle.run(self._parameters(0, self.rows_total))
         if inert.image is None or whole.image is None:
-            return False
-        return whole_state(inert.image, self.layout) != whole_state(whole.image, self.layout)
+            return True
+        return whole_state(inert.image, self.layout) == whole_state(whole.image, self.layout)

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from diffcheck.compare.findings import Findings
-from diffcheck.observation import Refused
-from diffcheck.runner import confirm
+from diffcheck.runner import confirm, validity_pass
 from diffcheck.runner.capsule_pass import CapsulePass
 from diffcheck.runner.direct_pass import DirectPass
 from diffcheck.runner.legal_choices import FIRST_PASSES, FormPass, judge
 from diffcheck.runner.locate import Budget
-from diffcheck.runner.plan import deterministic_plan
+from diffcheck.runner.plan import deterministic_plan, world
+from diffcheck.runner.refusals import Refusals
 from diffcheck.runner.side import Side
 from diffcheck.verdict import CaseReport, PassReport, worst
 
@@ -53,6 +53,8 @@ def run(
     verdict = worst([each.verdict for each in applicable])
     deciding = next((each for each in applicable if each.verdict == verdict), None)
     reason = f"{deciding.mode}: {deciding.reason}" if deciding and deciding.reason else ""
+    if verdict == "agree" and (why := _no_declared_row(plan, passes)):
+        verdict, reason = "inconclusive", why
     not_done = (*plan.notes, *(what for each in applicable for what in each.agreement.not_compared))
     if plan.no_capsule:
         not_done = (*not_done, f"no capsule pass: {plan.no_capsule}")
@@ -102,6 +104,13 @@ class _Both:
         self._oracle, self._subject = oracle, subject
         self._diverged: PassReport | None = None
 
+    @cached_property
+    def _refusals(self) -> Refusals:
+        plan = self._plan
+        assert plan.module is not None, "the oracle took the artifact"  # noqa: S101
+        given = world(plan.case, program_name=False)
+        return Refusals(plan.artifact, plan.module, given, self._subject, plan.limits, self._host)
+
     def capsule(self) -> PassReport:
         """The capsule under both engines."""
         plan = self._plan
@@ -116,6 +125,8 @@ class _Both:
 
     def direct(self) -> PassReport:
         """The artifact as it is under both engines."""
+        if self._plan.refusal is not None:
+            return validity_pass.report(self._plan, self._plan.refusal, self._subject, self._host)
         if self._plan.no_direct:
             return PassReport(mode="direct", applicable=False, why=self._plan.no_direct)
         told = self._judged(self._direct, Budget(0))
@@ -137,7 +148,7 @@ class _Both:
         assert plan.capsule is not None, "the caller looked"  # noqa: S101
         assert plan.subject_capsule is not None, "as above"  # noqa: S101
         one = Side(self._oracle, plan.oracle_capsule or plan.capsule, plan.limits, self._host, whole=True)
-        other = Side(self._subject, plan.subject_capsule, plan.limits, self._host)
+        other = Side(self._subject, plan.subject_capsule, plan.limits, self._host, refusals=self._refusals)
         run = CapsulePass(
             one, other, Findings(plan.places, unit(plan.case)), budget, plan.functions,
             manifest=plan.manifest, hangs=self._hangs, form=plan.form,
@@ -145,9 +156,20 @@ class _Both:
         return FormPass(run.report(), run.findings, run.choices, bool(run.unlocated))
 
     def _direct(self, plan: Plan, _: Budget) -> FormPass:
-        direct = DirectPass(plan, self._oracle, self._subject, self._host, Findings(plan.places, unit(plan.case)))
-        report = direct.report(plan.refusal if isinstance(plan.refusal, Refused) else None)
-        return FormPass(report, direct.findings, direct.choices)
+        findings = Findings(plan.places, unit(plan.case))
+        direct = DirectPass(plan, self._oracle, self._subject, self._host, findings, self._refusals)
+        return FormPass(direct.report(), direct.findings, direct.choices)
+
+
+def _no_declared_row(plan: Plan, passes: tuple[PassReport, ...]) -> str:
+    """Why none of the rows that the case declares ran; empty where one ran or none is declared."""
+    if not plan.case.rows or plan.refusal is not None:
+        return ""
+    capsule = next(each for each in passes if each.mode == "capsule")
+    if plan.capsule is not None and capsule.agreement.rows > plan.capsule.layout.n_init:
+        return ""
+    why = capsule.why or (capsule.oracle.words if capsule.oracle else "")
+    return f"none of the declared rows ran: {why}"
 
 
 def _one_cause(direct: PassReport, capsule: PassReport) -> PassReport:

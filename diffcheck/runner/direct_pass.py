@@ -18,8 +18,6 @@ from diffcheck.compare import outcomes
 from diffcheck.compare import state as compare_state
 from diffcheck.observation import (
     Cost,
-    Execution,
-    Exited,
     HarnessFailed,
     OutOfMemory,
     Refused,
@@ -28,19 +26,21 @@ from diffcheck.observation import (
     Trapped,
     sentence,
 )
-from diffcheck.runner.hang import CONFIRM, should_have_ended
+from diffcheck.runner import open_limits
+from diffcheck.runner.hang import why_slow
 from diffcheck.runner.legal_choices import compare_choices
 from diffcheck.verdict import PassReport
 from diffcheck.verdict import Side as SideReport
 
 if TYPE_CHECKING:
-    from diffcheck.backend import Backend, Host
+    from diffcheck.backend import Backend, Host, Limits
     from diffcheck.compare.findings import Findings
+    from diffcheck.observation import Execution, Outcome
     from diffcheck.runner.plan import Plan
+    from diffcheck.runner.refusals import Refusals
     from diffcheck.wasm.module import Module
 
 _COUNTER = re.compile(r"__witness_counter_(.*)\Z", re.DOTALL)
-_STACK = "call stack exhausted"
 
 
 def entry(module: Module) -> str | None:
@@ -76,17 +76,20 @@ class DirectPass:
     where it is not known.
     """
 
-    def __init__(self, plan: Plan, oracle: Backend, subject: Backend, host: Host, findings: Findings) -> None:
+    def __init__(
+        self, plan: Plan, oracle: Backend, subject: Backend, host: Host, findings: Findings, refusals: Refusals
+    ) -> None:  # fmt: skip
         self.program = Program(kind="direct", wasm=plan.artifact, entry=plan.entry or KILN_ENTRIES[0])
         self.oracle, self.subject, self.limits, self.host = oracle, subject, plan.limits, host
         self.findings, self.functions = findings, plan.functions
         self.form, self.choices = plan.form, None if plan.form else Choices()
+        self.refusals = refusals
         self.inconclusive = ""
 
-    def report(self, refusal: Refused | None = None) -> PassReport:
-        """Run and compare; ``refusal`` is the oracle's where it would not validate the artifact, which it then need not run."""
+    def report(self) -> PassReport:
+        """Run and compare."""
         pending = self.subject.start(self.program, self.limits, self.host)
-        oracle = Execution(refusal) if refusal else self.oracle.execute(self.program, self.limits, self.host)
+        oracle = self.oracle.execute(self.program, self.limits, self.host)
         subject = pending.wait()
         self._compare(oracle, subject)
         findings = self.findings
@@ -110,64 +113,45 @@ class DirectPass:
         )
 
     def _compare(self, oracle: Execution, subject: Execution) -> None:
-        one, other = oracle.outcome, subject.outcome
-        if isinstance(one, outcomes.FAILURES):
-            both = isinstance(one, TimedOut) and isinstance(other, TimedOut)
-            self.inconclusive = (
-                f"both timed out ({one.deadline_s:g} s)" if both and isinstance(one, TimedOut)
-                else f"the oracle {sentence(one)}; the subject {sentence(other)}"
-            )  # fmt: skip
-            return
-        if isinstance(one, Refused) and not isinstance(other, Refused):
-            self._taken(one, other)
-            return
-        if isinstance(other, TimedOut):
-            self._timed_out(other)
-            return
-        if isinstance(other, OutOfMemory):
-            self.inconclusive = f"the subject is {sentence(other)}; give --memory-limit more"
-            return
-        if self._stack(one, other):
+        self.inconclusive = self._why_not_compared(oracle.outcome, subject.outcome)
+        if self.inconclusive or self.findings.total:
             return
         self.findings.compared(1, 1, rows=1)
-        if outcomes.compare(one, other, self.findings) and isinstance(one, Returned):
+        one = oracle.outcome
+        if isinstance(one, Trapped) and not one.instructions:
+            one = msgspec.structs.replace(one, instructions=allow.two_reasons(self.program.wasm))
+        if outcomes.compare(one, subject.outcome, self.findings) and isinstance(one, Returned):
             self._counters(oracle, subject)
 
-    def _taken(self, one: Refused, other: object) -> None:
-        """The oracle refuses the artifact; how far the subject got says that it took it."""
-        if isinstance(other, HarnessFailed | OutOfMemory | TimedOut):
-            taken = "takes it, and then " + sentence(other)
-        else:
-            taken = "takes it, and " + sentence(other)  # type: ignore[arg-type]
-        self.findings.diverge("outcome", "outcome", sentence(one), taken, shape=f"refused {one.stage} / taken")
+    def _why_not_compared(self, one: Outcome, other: Outcome) -> str:  # noqa: PLR0911 - a line a reason
+        """Why the two outcomes say nothing of the subject; empty where they can be compared, or where it hangs."""
+        if isinstance(one, TimedOut) and isinstance(other, TimedOut):
+            return f"both timed out ({one.deadline_s:g} s)"
+        if isinstance(one, outcomes.FAILURES):
+            return f"the oracle {sentence(one)}; the subject {sentence(other)}"
+        if isinstance(other, TimedOut):
+            return self._timed_out(one, other)
+        if isinstance(other, OutOfMemory):
+            return f"the subject is {sentence(other)}; give --memory-limit more"
+        if isinstance(other, HarnessFailed) and other.wrapper:
+            return f"the subject did not run: {sentence(other)}"
+        if isinstance(other, Refused) and not isinstance(one, Refused):
+            return self.refusals.why_no_divergence(other, capsule=False)
+        return open_limits.differ(one, other, lambda limit: self._oracle(limit.small(self.limits)).outcome, self.findings)
 
-    def _timed_out(self, other: TimedOut) -> None:
-        limits = msgspec.structs.replace(self.limits, count_fuel=True)
-        fuel = self.oracle.execute(self.program, limits, self.host).fuel
-        if not should_have_ended(fuel, self.functions, self.subject.capabilities, other.deadline_s):
-            self.inconclusive = f"slow: the subject {sentence(other)}, the oracle ended"
-            return
-        longer = msgspec.structs.replace(self.limits, deadline_s=CONFIRM * other.deadline_s)
-        again = self.subject.execute(self.program, longer, self.host).outcome
-        if isinstance(again, TimedOut):
-            self.findings.diverge("outcome", "outcome", "returned", f"hangs ({sentence(again)})", shape="hang")
-        else:
-            self.inconclusive = f"slow: the subject {sentence(other)}, and with {CONFIRM} times the deadline {sentence(again)}"
+    def _oracle(self, limits: Limits) -> Execution:
+        return self.oracle.execute(self.program, limits, self.host)
 
-    def _stack(self, one: object, other: object) -> bool:
-        """Whether only one stack ended, and how deep calls may go is open there."""
-        ended = [isinstance(each, Trapped) and each.kind == _STACK for each in (one, other)]
-        if ended[0] == ended[1] or not all(isinstance(each, Returned | Exited | Trapped) for each in (one, other)):
-            return False
-        if ended[1]:
-            small = msgspec.structs.replace(self.limits, stack_bytes=allow.STACK_BYTES)
-            outcome = self.oracle.execute(self.program, small, self.host).outcome
-            if not (isinstance(outcome, Trapped) and outcome.kind == _STACK):
-                return False
-        words = [sentence(each) for each in (one, other)]  # type: ignore[arg-type]
-        self.findings.allow(allow.STACK_RULE, allow.STACK_SECTION, "outcome", *words)
-        self.inconclusive = f"stack: {words[0]} against {words[1]}; how deep calls may go is open"
-        return True
+    def _timed_out(self, one: Outcome, other: TimedOut) -> str:
+        def rerun(deadline_s: float) -> Outcome:
+            longer = msgspec.structs.replace(self.limits, deadline_s=deadline_s)
+            return self.subject.execute(self.program, longer, self.host).outcome
+
+        fuel = self._oracle(msgspec.structs.replace(self.limits, count_fuel=True)).fuel
+        slow, again = why_slow(other, one, fuel, self.functions, self.subject.capabilities, rerun)
+        if not slow:
+            self.findings.diverge("outcome", "outcome", sentence(one), f"hangs ({sentence(again)})", shape="hang")
+        return slow
 
     def _counters(self, oracle: Execution, subject: Execution) -> None:
         ones, theirs = oracle.counters or {}, subject.counters or {}

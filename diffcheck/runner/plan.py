@@ -13,9 +13,11 @@ from diffcheck import prepare, witness
 from diffcheck.backend import Limits
 from diffcheck.capsule import layout as lo
 from diffcheck.capsule.build import World, build
+from diffcheck.capsule.closed import loadable
 from diffcheck.capsule.deterministic import deterministic
 from diffcheck.capsule.reference_types import needs_gc
 from diffcheck.capsule.seal import Bounds
+from diffcheck.compare.validity import rule
 from diffcheck.corpus import read_artifact
 from diffcheck.errors import ArtifactError, CaseError, DiffcheckError, ManifestError
 from diffcheck.input_files import read_regular
@@ -40,14 +42,15 @@ if TYPE_CHECKING:
     from diffcheck.witness import Manifest, Place
 
 MANIFEST_CAP: Final = 256 << 20
-_CORE: Final = b"\0asm\x01\0\0\0"
+_MAGIC: Final = b"\0asm"
 
 
 class Plan(msgspec.Struct, frozen=True):
     """A case ready to be run. ``no_capsule`` and ``no_direct`` say why a pass does not apply; ``skipped`` why none does.
 
-    ``made_manifest`` is the manifest of an artifact that was made of a component on the fly. ``rebuild`` builds the capsules of
-    another form of the module; ``form`` is the form that this plan runs, None for the artifact as it is.
+    ``made_manifest`` is the manifest of an artifact that was made of a component on the fly. ``bare`` is an artifact that the
+    oracle refuses, without its imports, exports and start function, where it refuses that for the same reason. ``rebuild`` builds
+    the capsules of another form of the module; ``form`` is the form that this plan runs, None for the artifact as it is.
     """
 
     case: Case
@@ -60,6 +63,7 @@ class Plan(msgspec.Struct, frozen=True):
     subject_capsule: Capsule | None = None
     entry: str | None = None
     refusal: Refused | None = None
+    bare: bytes = b""
     no_capsule: str = ""
     no_direct: str = ""
     skipped: str = ""
@@ -113,7 +117,7 @@ def make(
     plan = msgspec.structs.replace(plan, artifact=artifact, sha256=hashlib.sha256(artifact).hexdigest())
     refusal = judge.validate(artifact, limits, host)
     if refusal is not None:
-        return _refused(plan, refusal, request, subject)
+        return _refused(plan, refusal, request, judge, host)
     try:
         return _accepted(plan, wasm.read(artifact), request, oracle, subject, files)
     except (ArtifactError, CaseError) as error:  # a case with a mistake in it is not half run
@@ -133,26 +137,31 @@ def _made(plan: Plan, source: bytes, request: Request, host: Host) -> tuple[Plan
     return msgspec.structs.replace(plan, notes=(*plan.notes, note), made_manifest=prepared.manifest), prepared.wasm
 
 
-def _refused(plan: Plan, refusal: Outcome, request: Request, subject: Backend) -> Plan:
-    """The oracle refuses the artifact: no capsule, only a direct pass, and only where the file is a core module at all."""
+def _refused(plan: Plan, refusal: Outcome, request: Request, judge: Oracle, host: Host) -> Plan:
+    """The oracle refuses the artifact: only whether the subject refuses it too is compared, where it is a core module at all."""
     if not isinstance(refusal, Refused):
         return msgspec.structs.replace(plan, skipped=f"the oracle could not judge the artifact: {sentence(refusal)}")
-    if not plan.artifact.startswith(_CORE):
+    if not plan.artifact.startswith(_MAGIC):
         return msgspec.structs.replace(plan, skipped=_what_it_is(plan.artifact))
     plan = msgspec.structs.replace(plan, refusal=refusal, no_capsule=f"the oracle refuses the artifact: {refusal.reason}")
-    why = "" if subject.capabilities.direct else "the subject cannot run an artifact as it is"
-    name = None
+    if request.mode == "capsule":
+        return msgspec.structs.replace(plan, skipped=f"{plan.no_capsule}; only the capsule pass was asked for")
     try:
         module = wasm.read(plan.artifact)
-        name = entry(module)
-        if module.imports:
-            why = why or f"it has {len(module.imports)} imports"
     except ArtifactError:
-        pass  # not readable by us either: the subject is asked all the same
-    if request.mode == "capsule":
-        why = why or "only the capsule pass was asked for"
-    skipped = f"{plan.no_capsule}; no direct pass: {why}" if why else ""
-    return msgspec.structs.replace(plan, entry=name, no_direct=why, skipped=skipped)
+        return plan  # the subject is asked all the same
+    bare = _bare(plan.case, module, request)
+    again = judge.validate(bare, plan.limits, host)
+    same = isinstance(again, Refused) and (again.kind, rule(again.reason)) == (refusal.kind, rule(refusal.reason))
+    return msgspec.structs.replace(plan, entry=entry(module), bare=bare if same else b"")
+
+
+def _bare(case: Case, module: Module, request: Request) -> bytes:
+    """The module as ``loadable`` has it, empty where it has no such form."""
+    try:
+        return loadable(module, world(case, program_name=request.program_name, stub_imports=request.stub_imports))
+    except Exception:  # noqa: BLE001 - closing expects a valid module, and this one is not: it may raise anything
+        return b""
 
 
 def _what_it_is(data: bytes) -> str:
@@ -173,7 +182,10 @@ def _accepted(plan: Plan, module: Module, request: Request, oracle: Backend, sub
         try:
             rows = choose(module, plan.case.rows, request.rows)
             notes = (*notes, *rows.notes)
-            no_capsule = rows.why_none
+            if rows.why_none and _instantiates(module):
+                notes = (*notes, f"only instantiation is compared: {rows.why_none}")
+            else:
+                no_capsule = rows.why_none
             if not no_capsule:
                 rebuild = partial(_capsules, plan, calls=rows.calls, request=request, oracle=oracle, subject=subject)
                 capsules = rebuild(module)
@@ -225,8 +237,13 @@ def deterministic_plan(plan: Plan) -> Plan | None:
     )
 
 
+def _instantiates(module: Module) -> bool:
+    """Whether instantiation does anything that can be compared."""
+    return module.start is not None or bool(module.elements or module.data or module.globals)
+
+
 class Capsules(msgspec.Struct, frozen=True):
-    """The standard capsule, and those of engines that need another form of it."""
+    """The standard capsule, and that of an engine that prints its stream, which differs in one import."""
 
     standard: Capsule | None = None
     oracle: Capsule | None = None
@@ -250,15 +267,14 @@ def _capsules(
     given = world(plan.case, program_name=request.program_name, stub_imports=request.stub_imports)
     gc = needs_gc(module) or (oracle.capabilities.gc and subject.capabilities.gc)
     references: ReferenceForm = "described" if gc else "nullness"
+    unwind = oracle.capabilities.exceptions and subject.capabilities.exceptions
+    # One form on both engines, but for the import that printing needs.
+    form = partial(build, module, plan.sha256, calls, given, unwind=unwind, references=references)
 
-    def form(backend: Backend) -> Capsule | None:
-        needs = backend.capabilities
-        prints = needs.transport == "print"
-        if not prints and needs.exceptions:
-            return None
-        return build(module, plan.sha256, calls, given, unwind=needs.exceptions, prints=prints, references=references)
+    def printing(backend: Backend) -> Capsule | None:
+        return form(prints=True) if backend.capabilities.transport == "print" else None
 
-    return Capsules(build(module, plan.sha256, calls, given, references=references), form(oracle), form(subject))
+    return Capsules(form(), printing(oracle), printing(subject))
 
 
 def _manifest(case: Case, files: Files, made: bytes) -> tuple[Manifest | None, tuple[str, ...]]:

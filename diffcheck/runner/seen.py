@@ -56,7 +56,11 @@ def is_trap(outcome: Outcome | None, kind: str) -> bool:
 
 def same_trap(seen: Seen, outcome: Trapped) -> bool:
     """Whether a subject that carries its stream out of a trap trapped as the oracle did, or by what stands behind an exit."""
-    expected = seen.rows[seen.stop].outcome if seen.stop is not None else None
-    if isinstance(expected, Exited):
-        return outcome.kind in _EXITS
-    return isinstance(expected, Trapped) and outcomes.same(expected, outcome)
+    return same_end(seen.rows[seen.stop].outcome if seen.stop is not None else None, outcome)
+
+
+def same_end(oracle: Outcome | None, subject: Outcome) -> bool:
+    """Whether the subject's trap is the oracle's, or what an exit is where it cannot unwind."""
+    if isinstance(oracle, Exited):
+        return isinstance(subject, Trapped) and subject.kind in _EXITS
+    return isinstance(oracle, Trapped) and outcomes.same(oracle, subject)

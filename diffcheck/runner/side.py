@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -9,6 +10,7 @@ import msgspec
 from diffcheck.backend import Program
 from diffcheck.capsule import layout as lo
 from diffcheck.capsule.decode import Image, check_header, checked_image, decode_image
+from diffcheck.compare.allowances import two_reasons
 from diffcheck.errors import StreamError
 from diffcheck.observation import Cost, OutOfMemory, Returned, Trapped
 
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
     from diffcheck.backend import Backend, Host, Limits, Pending
     from diffcheck.capsule.build import Capsule
     from diffcheck.observation import Execution, Outcome
+    from diffcheck.runner.refusals import Refusals
 
 
 class Ran(msgspec.Struct, frozen=True):
@@ -50,14 +53,17 @@ class Side:
     """A backend with the capsule it runs; ``cost`` adds up over its runs.
 
     With ``whole`` every finished run has its image, on a transport that carries windows by one more run for each window;
-    ``at_once`` of them are under way together.
+    ``at_once`` of them are under way together. Without ``refusals`` every refusal of a subject is its fault.
     """
 
     at_once = 1
 
-    def __init__(self, backend: Backend, capsule: Capsule, limits: Limits, host: Host, *, whole: bool = False) -> None:
+    def __init__(
+        self, backend: Backend, capsule: Capsule, limits: Limits, host: Host, *,
+        whole: bool = False, refusals: Refusals | None = None,
+    ) -> None:  # fmt: skip
         self.backend, self.capsule, self.limits, self._host = backend, capsule, limits, host
-        self.whole = whole
+        self.whole, self.refusals = whole, refusals
         self.cost = Cost()
 
     def logging(self, row: int) -> Side:
@@ -89,7 +95,7 @@ class Side:
 
     def read(self, execution: Execution, parameters: lo.Parameters) -> Ran:
         """What an execution carried out, checked; a stream is expected after a return, and after a trap where one came."""
-        ran = Ran(execution.outcome, fuel=execution.fuel, log=execution.log)
+        ran = Ran(self._trap_site(execution.outcome), fuel=execution.fuel, log=execution.log)
         if not isinstance(execution.outcome, Returned | Trapped):
             return ran
         words = self.backend.capabilities.transport == "words"
@@ -110,6 +116,16 @@ class Side:
             return msgspec.structs.replace(ran, damage=str(error))
         view = execution.carried[begin + lo.HEADER.size : begin + lo.HEADER.size + lo.VIEW_BYTES]
         return msgspec.structs.replace(ran, header=header, image=image, view=view)
+
+    def _trap_site(self, outcome: Outcome) -> Outcome:
+        """An oracle's trap with the instructions that may have trapped, where the engine does not say which."""
+        if not self.whole or not isinstance(outcome, Trapped) or outcome.instructions:
+            return outcome
+        return msgspec.structs.replace(outcome, instructions=self._two_reasons)
+
+    @cached_property
+    def _two_reasons(self) -> tuple[str, ...]:
+        return two_reasons(self.capsule.wasm)
 
     def complete(self, ran: Ran, parameters: lo.Parameters) -> Ran:
         """The run with its image, every byte of it read out of this engine; ``damage`` where the bytes have another digest."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from diffcheck.observation import OutOfMemory, sentence
+from diffcheck.observation import HarnessFailed, OutOfMemory, sentence
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,6 +18,14 @@ class PassOverError(Exception):
     """The pass is over, nothing more can be compared; its text is why it is inconclusive, or empty where it is not."""
 
 
+class DamagedAnswerError(Exception):
+    """A subject answered, but not with what the run carries; nothing more can be compared."""
+
+    def __init__(self, outcome: HarnessFailed) -> None:
+        super().__init__(outcome)
+        self.outcome = outcome
+
+
 class Trials:
     """Runs one side's rows [first, last) alone. ``parameters`` gives what such a run is started with."""
 
@@ -25,8 +33,10 @@ class Trials:
         self._side, self._parameters = side, parameters
 
     def run(self, first: int, last: int) -> Ran:
-        """Some of the rows once more; ends the pass where memory ran out, which says nothing of them."""
+        """Some of the rows once more; ends the pass where memory ran out or the answer is damaged, which says nothing of them."""
         ran = self._side.run(self._parameters(first, last))
+        if isinstance(ran.outcome, HarnessFailed):
+            raise DamagedAnswerError(ran.outcome)
         if isinstance(ran.outcome, OutOfMemory):
             raise PassOverError(f"{self._name} is {sentence(ran.outcome)}; give --memory-limit more")
         return ran

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -105,6 +105,13 @@ def instructions(body: bytes, base_offset: int = 0, *, start: int = 0) -> Iterat
             raise _located(error, base_offset, at) from error
         yield Instruction(name, base_offset + at, base_offset + after, immediates)
         at = after
+
+
+def all_instructions(wasm: bytes, bodies: Iterable[tuple[int, int]]) -> Iterator[Instruction]:
+    """Give the instructions of several bodies of a file, which are (file offset, size in bytes) as in a module's `bodies`."""
+    for offset, size in bodies:
+        body = wasm[offset : offset + size]
+        yield from instructions(body, offset, start=read_locals(body, offset).end)
 
 
 def reindex(

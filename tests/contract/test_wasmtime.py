@@ -59,7 +59,7 @@ def test_a_template_that_the_server_has_forgotten_is_sent_again(oracle: Wasmtime
 
 def test_after_a_trap_the_capsule_closes_its_stream(oracle: Wasmtime, host: Host) -> None:
     execution = oracle.execute(capsule(programs.capsule(body="unreachable")), LIMITS, host)
-    assert execution.outcome == Trapped("unreachable", "wasm trap: wasm `unreachable` instruction executed")
+    assert execution.outcome == Trapped("unreachable", "wasm trap: wasm `unreachable` instruction executed", ("unreachable",))
     header = read_header(execution.carried[HEADER_ADDRESS:])
     assert header.status == FINISHED
     assert struct.unpack_from("<Q", execution.carried, programs.STREAM_ADDRESS + 8) == (99,)

@@ -4,7 +4,7 @@ import pytest
 from diffcheck import backend as registry
 from diffcheck import process
 from diffcheck.backend import Backend, Host
-from diffcheck.observation import Refused, Returned, TimedOut, Trapped
+from diffcheck.observation import Crashed, HarnessFailed, Refused, Returned, TimedOut, Trapped
 from diffcheck.probe import engine_findings, examine, look, programs, smoke
 
 
@@ -112,7 +112,7 @@ def test_an_unknown_backend_is_told_as_such(host):
     assert "no backend" in examined.problem
 
 
-def test_an_engine_that_always_hangs_is_asked_twice_and_one_that_hangs_once_has_that_weakness(wasmtime, host):
+def test_an_engine_that_always_hangs_is_asked_twice_and_one_that_hangs_once_is_unknown_there(wasmtime, host):
     asked = []
 
     def always(program, execution):
@@ -128,4 +128,15 @@ def test_an_engine_that_always_hangs_is_asked_twice_and_one_that_hangs_once_has_
     assert len(asked) == 2
     (finding,) = engine_findings(Liar(wasmtime, once), host)
     assert finding.name == programs.WEAKNESSES[0].name
+    assert finding.what.startswith("unknown whether a module instantiates")
     assert "timed out" in finding.what
+
+
+@pytest.mark.parametrize("outcome", [HarnessFailed("no answer"), Crashed(11), TimedOut(1.0)])
+def test_only_what_ran_has_instantiated(outcome, wasmtime, host):
+    def answer(program, execution):
+        weak = program.wasm in [each.wasm for each in programs.WEAKNESSES]
+        return msgspec.structs.replace(execution, outcome=outcome) if weak else execution
+
+    findings = engine_findings(Liar(wasmtime, answer), host)
+    assert [each.what.startswith("unknown whether ") for each in findings] == [True] * len(programs.WEAKNESSES)

@@ -1,0 +1,238 @@
+"""What is not the subject's fault: an instruction's two traps, open limits, the tool's own parts, proposals, programs around it."""
+
+from __future__ import annotations
+
+import struct
+import sys
+
+import msgspec
+import pytest
+import wasmtime as package
+
+from backends import wasmtime
+from diffcheck.backend import Backend
+from diffcheck.observation import Refused, Returned, TimedOut, Trapped
+from diffcheck.runner import case as runner
+from diffcheck.runner.plan import make
+from diffcheck.runner.request import Request
+from tests.runner.test_run import artifact, reports
+
+
+def binary(text):
+    return bytes(package.wat2wasm(text))
+
+
+class Altered(Backend):
+    """Wasmtime with another transport or other capabilities, whose executions ``alter`` changes."""
+
+    def __init__(self, inner, alter, stack_bytes=None, **capabilities):
+        self.inner, self.alter, self.stack_bytes = inner, alter, stack_bytes
+        self.capabilities = msgspec.structs.replace(inner.capabilities, **capabilities)
+
+    def identity(self):
+        return msgspec.structs.replace(self.inner.identity(), name="altered")
+
+    def start(self, program, limits, host):
+        pending = self.inner.start(program, msgspec.structs.replace(limits, stack_bytes=self.stack_bytes), host)
+        alter = self.alter
+
+        class Changed:
+            def wait(self):
+                return alter(program, pending.wait())
+
+        return Changed()
+
+
+@pytest.fixture
+def oracle():
+    made = wasmtime.create(None, {})
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def compare(oracle, host, tmp_path):
+    """Compare a module's text under wasmtime and an altered wasmtime; gives the case's report."""
+
+    def compared(text, alter=lambda _, execution: execution, **capabilities):
+        path = artifact(tmp_path, "case", text)
+        subject = Altered(oracle, alter, **capabilities)
+        request = Request((str(path),))
+        from diffcheck.corpus import Case  # noqa: PLC0415 - beside its use
+
+        plan = make(Case("case", str(path)), request, oracle, oracle, subject, host)
+        return runner.run(plan, 24, oracle, subject, host, "altered")
+
+    return compared
+
+
+def ends_rows(kind):
+    """An engine in which every row of a capsule traps so and reports no state."""
+
+    def alter(program, execution):
+        first, last = struct.unpack_from("<II", program.parameters) if program.kind == "capsule" else (0, 0)
+        if first == last or not isinstance(execution.outcome, Returned):
+            return execution
+        return msgspec.structs.replace(execution, outcome=Trapped(kind), carried=b"")
+
+    return alter
+
+
+def said(report):
+    return [each.rule for one in report.passes for each in one.allowances]
+
+
+def traps_as(kind):
+    def alter(_, execution):
+        trapped = isinstance(execution.outcome, Trapped)
+        return msgspec.structs.replace(execution, outcome=Trapped(kind)) if trapped else execution
+
+    return alter
+
+
+ARRAYS = '(type $b (array (mut i8))) (type $f (array (mut funcref))) (func $g) (elem $e funcref (ref.func $g)) (data $d "four")'
+TWO_REASONS = {
+    "array.init_data": ("(array.init_data $b $d (array.new_default $b (i32.const 3)) (i32.const 2) (i32.const 1) (i32.const 5))",
+                        "out of bounds memory access"),
+    "array.init_data of null": ("(array.init_data $b $d (ref.null $b) (i32.const 2) (i32.const 1) (i32.const 5))",
+                                "out of bounds memory access"),
+    "array.init_elem": ("(array.init_elem $f $e (array.new_default $f (i32.const 3)) (i32.const 2) (i32.const 1) (i32.const 5))",
+                        "out of bounds table access"),
+    "array.copy": ("(array.copy $b $b (ref.null $b) (i32.const 2) (array.new_default $b (i32.const 3)) (i32.const 1) (i32.const 5))",
+                   "out of bounds array access"),
+    "array.new_data": ("(drop (array.new_data $b $d (i32.const 1) (i32.const 0x7000000)))", "allocation too large"),
+    "an atomic load": ("(drop (i32.atomic.load (i32.const 65537)))", "out of bounds memory access"),
+    "an atomic rmw": ("(drop (i64.atomic.rmw16.add_u offset=1 (i32.const 65536) (i64.const 1)))", "out of bounds memory access"),
+}  # fmt: skip
+ONE_REASON = {
+    "call_indirect": ('(table 2 funcref) (func (export "run") (call_indirect (i32.const 1)))', "indirect call type mismatch"),
+    "out of bounds": ('(table 2 funcref) (func (export "run") (call_indirect (i32.const 7)))', "uninitialized element"),
+    "a load": ('(memory 1) (func (export "run") (drop (i32.load (i32.const -2))))', "unaligned atomic"),
+    "a division": ('(func (export "run") (drop (i32.div_s (i32.const 1) (i32.const 0))))', "integer overflow"),
+    "array.get beside array.init_data": (
+        ARRAYS + '(func (export "run") (drop (array.get_u $b (array.new_default $b (i32.const 1)) (i32.const 1))))'
+        "(func (array.init_data $b $d (ref.null $b) (i32.const 0) (i32.const 0) (i32.const 0)))",
+        "out of bounds memory access",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", TWO_REASONS)
+def test_an_instruction_with_two_reasons_to_trap_may_give_either(name, compare):
+    body, kind = TWO_REASONS[name]
+    report = compare(f'(module (memory 1) {ARRAYS} (func (export "run") {body}))', traps_as(kind))
+    assert report.verdict == "agree", report.reason
+    assert said(report) == ["one trap", "one trap"]  # in both passes
+
+
+@pytest.mark.parametrize("name", ONE_REASON)
+def test_the_kind_of_any_other_trap_is_compared(name, compare):
+    fields, kind = ONE_REASON[name]
+    report = compare(f"(module {fields})", traps_as(kind))
+    assert report.verdict == "diverge"
+    assert kind in report.reason
+
+
+DEEP = """(module (func $down (param i32) (result i32)
+    (if (result i32) (i32.eqz (local.get 0)) (then (i32.const 1)) (else (i32.add (i32.const 1) (call $down (i32.sub (local.get 0) (i32.const 1)))))))
+  (func (export "run") (result i32) (call $down (i32.const {depth}))))"""
+
+
+@pytest.mark.parametrize(("depth", "verdict"), [(4000, "inconclusive"), (30, "diverge")])
+def test_only_a_stack_that_is_deep_may_end(depth, verdict, compare):
+    report = compare(DEEP.replace("{depth}", str(depth)), ends_rows("call stack exhausted"))
+    assert report.verdict == verdict
+    assert "call stack exhausted" in report.reason
+
+
+def test_a_stack_that_ends_with_its_state_reported_is_inconclusive_too(compare):
+    report = compare(DEEP.replace("{depth}", "4000"), stack_bytes=48 << 10)
+    assert report.verdict == "inconclusive", report.reason
+    assert report.reason.startswith("capsule: stack: row run: returned against trapped: call stack exhausted")
+
+
+@pytest.mark.parametrize(("length", "verdict"), [("0x8000000", "inconclusive"), ("2000", "diverge")])
+def test_only_a_large_allocation_may_be_too_large(length, verdict, compare):
+    text = (
+        f'(module (type $a (array i8)) (func (export "run") (result i32) (array.len (array.new_default $a (i32.const {length})))))'
+    )
+    assert compare(text, ends_rows("allocation too large")).verdict == verdict
+
+
+STORING = '(module (memory 1) (func (export "run") (result i32) (i32.store8 (i32.const 4) (i32.const 5)) (i32.load (i32.const 4))))'
+
+
+def refuses(*wanted, reason="failed to load, no reason given"):
+    """An engine that refuses programs for which one of ``wanted`` is true."""
+
+    def alter(program, execution):
+        refused = any(each(program) for each in wanted)
+        return msgspec.structs.replace(execution, outcome=Refused("load", reason), carried=b"") if refused else execution
+
+    return alter
+
+
+def several_memories(program):
+    from diffcheck.wasm import module  # noqa: PLC0415 - beside its use
+
+    return len(module.read(program.wasm).all_memories) > 1
+
+
+def test_an_engine_that_takes_the_artifact_but_not_the_capsule_is_inconclusive(compare):
+    report = compare(STORING, refuses(several_memories))
+    assert report.verdict == "inconclusive"
+    assert "takes the artifact, but not the capsule" in report.reason
+
+
+def test_an_engine_that_lacks_a_proposal_of_the_artifact_is_inconclusive(compare):
+    text = '(module (memory 1 1 shared) (func (export "run") (result i32) (i32.atomic.rmw.add (i32.const 8) (i32.const 1))))'
+    report = compare(text, refuses(lambda program: b"\xfe" in program.wasm or b"\x05\x04\x01\x03\x01\x01" in program.wasm))
+    assert report.verdict == "inconclusive"
+    assert "threads" in report.reason
+
+
+def test_an_engine_that_refuses_a_valid_artifact_whose_proposals_it_has_diverges(compare):
+    text = '(module (memory 1) (func (export "run") (result i32) (i32.load offset=0x1234 (i32.const 8))))'
+    report = compare(text, refuses(lambda program: b"\xb4\x24" in program.wasm))
+    assert report.verdict == "diverge"
+    assert "refused at load" in report.reason
+
+
+def test_an_engine_without_threads_is_inconclusive(tmp_path):
+    text = '(module (memory 1 1 shared) (func (export "run") (result i32) (i32.atomic.load (i32.const 8))))'
+    (report,) = reports(artifact(tmp_path, "threads", text), subject="wasmtime-pulley").values()
+    assert report.verdict == "inconclusive"
+    assert "threads" in report.reason
+
+
+@pytest.mark.parametrize("text", [
+    '(module (func $s unreachable) (start $s) (func (export "run")))',
+    '(module (memory 1) (data (i32.const -1) "x") (func (export "run")))',
+])  # fmt: skip
+def test_a_subject_that_is_slower_than_an_oracle_that_traps_is_slow(text, compare):
+    def slow(_, execution):
+        return msgspec.structs.replace(execution, outcome=TimedOut(10.0), carried=b"")
+
+    report = compare(text, slow, startup_s=5.0)
+    assert report.verdict == "inconclusive", report.reason
+    assert report.reason.startswith(("capsule: slow", "direct: slow"))
+
+
+TWO_ROWS = """(module (global $g (export "__witness_counter_0") (mut i64) (i64.const 0))
+  (func (export "run_row_0") (global.set $g (i64.const 3)) unreachable)
+  (func (export "run_row_1") (result i32) (i32.const 9)))"""
+
+
+def test_a_damaged_answer_after_a_trapping_row_is_reported_as_damaged(tmp_path, standin_kilnd):
+    engine = standin_kilnd("--fault", "half")
+    (report,) = reports(artifact(tmp_path, "rows", TWO_ROWS), subject="kilnd", options={"kilnd": str(engine)}).values()
+    assert report.verdict == "diverge"
+    assert "half an answer" in report.reason
+
+
+def test_a_program_around_the_engine_that_fails_is_inconclusive(tmp_path):
+    script = tmp_path / "wrapper.py"
+    script.write_text("import engine_that_is_not_installed\n")
+    (report,) = reports(artifact(tmp_path, "rows", TWO_ROWS), subject=f"harness:{sys.executable} {script}").values()
+    assert report.verdict == "inconclusive"
+    assert "engine_that_is_not_installed" in report.reason
