@@ -11,12 +11,16 @@ from diffcheck import process
 from diffcheck.backend import Capabilities, Host, Identity
 from diffcheck.errors import DiffcheckError
 from diffcheck.probe.ask import engine_findings, smoke
+from diffcheck.probe.instructions import wrong_instructions
 from diffcheck.verdict import EngineFinding
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from diffcheck.backend import Backend, Limits
+
+
+_WRONG = "report it to the engine's authors; `diffcheck localise` finds the instruction in an artifact"
 
 
 class Found(msgspec.Struct, frozen=True):
@@ -68,6 +72,10 @@ def examine(names: tuple[str, ...], options: Mapping[str, str], limits: Limits) 
 def _examine(name: str, found: Found, backend: Backend, host: Host, limits: Limits, *, named: bool) -> Examined:
     try:
         asked = smoke(backend, host, limits)
+        wrong = wrong_instructions(backend, host, limits)
+        if wrong:
+            problem = f"{', '.join(each.name for each in wrong)}: {wrong[0].oracle} is right, it gives {wrong[0].subject}"
+            return Examined(name, named, found.identity, asked.checks, problem, _WRONG)
         findings = () if asked.problem else engine_findings(backend, host, limits)
     except DiffcheckError as error:
         return Examined(name, named, found.identity, problem=str(error), hint=error.hint)

@@ -17,6 +17,7 @@ from diffcheck.runner.locate import Budget
 from diffcheck.runner.plan import deterministic_plan, world
 from diffcheck.runner.refusals import Refusals
 from diffcheck.runner.side import Side
+from diffcheck.runner.wrong_instruction import explained
 from diffcheck.verdict import CaseReport, PassReport, worst
 
 if TYPE_CHECKING:
@@ -119,6 +120,7 @@ class _Both:
         first = min(FIRST_PASSES, self._max_passes)
         rest = self._max_passes - first
         told = self._judged(self._capsule, Budget(first, lambda: rest if self._deterministic is None else 0))
+        told = explained(told, self._subject, plan.limits, self._host)
         if told.divergences and self._diverged is None:
             self._diverged = told
         return told

@@ -160,6 +160,11 @@ class Explainer:
         operands, _, _ = self.surroundings(one.function, one.position, first.event)
         return read_by(body.code[one.position], [bits for bits, _ in operands.values()], one.half)
 
+    def of_reference(self, first: First) -> bool:
+        """Whether what differs is a reference."""
+        site = self._site(first.oracle)
+        return site is not None and isinstance(site.type, RefType)
+
     def watched(self, found: First, plain: Record) -> tuple[str, str]:
         """The watched bytes as the engines have them at an event, whose record is ``plain`` without them."""
         digits = 2 * self.made.watch.width if self.made.watch is not None else 0

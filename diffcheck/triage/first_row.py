@@ -11,6 +11,7 @@ from diffcheck.errors import RunFailedError
 from diffcheck.runner.capsule_pass import CapsulePass
 from diffcheck.runner.locate import Budget
 from diffcheck.runner.side import Side
+from diffcheck.runner.wrong_instruction import in_recorder
 from diffcheck.text import visible
 
 if TYPE_CHECKING:
@@ -77,12 +78,12 @@ def diverging(
         if wanted not in names:
             raise RunFailedError(f"there is no row {visible(wanted)}", hint=f"rows are: {', '.join(map(visible, names[:12]))}")
         first, last, row = names.index(wanted) if alone else 0, names.index(wanted) + 1, wanted
-    elif watched.found is None:
+    elif watched.found is None and not in_recorder(report):
         why = f"the engines do not differ on the capsule: {report.verdict}" + (f" ({report.reason})" if report.reason else "")
         why += "; what the untouched file shows alone (the direct pass) cannot be seen by instrumenting it"
         return NotShown(why, other.cost.executions)
     else:
-        first, last = watched.found
+        first, last = watched.found or (0, watched.rows_total)
         row = report.divergences[0].where.row if report.divergences else ""
     memory = next((each.where.item for each in report.divergences if each.kind == "memory"), "")
     return Rows(first, last, watched.flags, row, report.reason, other.cost.executions, other.cost.peak_bytes, memory)

@@ -14,6 +14,7 @@ from diffcheck.capsule import layout as lo
 from diffcheck.capsule.build import build
 from diffcheck.errors import RunFailedError
 from diffcheck.observation import Trapped, sentence
+from diffcheck.probe.instructions import wrong_instructions
 from diffcheck.rows import choose
 from diffcheck.runner.plan import world
 from diffcheck.runner.side import Side
@@ -21,6 +22,7 @@ from diffcheck.text import plural
 from diffcheck.triage.explain import Explainer
 from diffcheck.triage.first_row import Rows, diverging
 from diffcheck.triage.instrument import Detail, Instrumented
+from diffcheck.triage.known_wrong import first_execution
 from diffcheck.triage.legal import allowed
 from diffcheck.triage.log import VARIANTS, LogParameters, WrongDigest
 from diffcheck.triage.result import Localised
@@ -85,6 +87,8 @@ class Localiser:
         self.runs = self.events = 0
         self.confirmed = False
         self.reads_back = True
+        self.doubtful = False
+        """Whether the difference is of a reference, which both digests look at by the same instructions."""
         self.wrong: set[Variant] = set()
         self.located: Rows | None = None
         self.notes: list[str] = []
@@ -129,10 +133,28 @@ class Localiser:
                 break
             else:
                 break
+        if answer.depth != "instruction" or not self.confirmed or self.doubtful:
+            answer = self._by_known_answers(rows, answer)
         if answer.depth != "instruction" and answer.function_index < 0 and not answer.row:
             answer = msgspec.structs.replace(answer, row=rows.row)
         return msgspec.structs.replace(
             answer, row_runs=rows.runs, runs=self.runs, confirmed=self.confirmed, notes=tuple(dict.fromkeys(self.notes))
+        )
+
+    def _by_known_answers(self, rows: Rows, answer: Localised) -> Localised:
+        """The answer, unless known answers name another instruction than it does."""
+        wrong = wrong_instructions(self.subject, self.host, self.plan.limits)
+        if not wrong or answer.instruction.partition(" ")[0] in {each.name for each in wrong}:
+            return answer
+        search = self._search(rows, "rotate", "full", {})
+        found = first_execution(search, self._explainer(search, rows, "rotate", {}), wrong)
+        if found is not None:
+            self.confirmed = False
+            self.notes.append(f"the subject's own events say: {answer}")
+            return found
+        said = f"{wrong[0].name}: {wrong[0].oracle} is right, it gives {wrong[0].subject}"
+        return self._row(
+            rows, f"the subject gets a known answer wrong ({said}), and the artifact does not execute that instruction"
         )
 
     def _variant(self, rows: Rows, variant: Variant) -> Localised:
@@ -228,6 +250,7 @@ class Localiser:
         """The answer for a difference, confirmed; where a load only reads what was written wrong before, what wrote it."""
         explainer = self._explainer(search, rows, search.made.variant, levels, default=search.default)
         answer = explainer.instruction(first)
+        self.doubtful = explainer.of_reference(first)
         segment = dropped_segment(explainer, first)
         if segment:
             self.notes.append(f"it shows first at {answer}")

@@ -1,0 +1,281 @@
+"""Known answers of the instructions that a capsule itself is made of, none of which rests on the recorder or its digest.
+
+An engine that is wrong in one of them damages its own observation; these programs name the instruction. Each answer is a constant
+expression whose value goes straight into a counter, or, for an engine that carries no counters, into one comparison.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, Literal
+
+import msgspec
+
+from diffcheck.backend import Program
+from diffcheck.observation import Crashed, Returned, TimedOut, Trapped, sentence
+from diffcheck.probe import programs
+from diffcheck.wasm import section as ids
+from diffcheck.wasm.asm import assemble
+from diffcheck.wasm.fragment import link
+from diffcheck.wasm.leb import s, u
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from diffcheck.backend import Backend, Host, Limits
+
+_MASK: Final = {"i32": (1 << 32) - 1, "i64": (1 << 64) - 1}
+_WORDS: Final = (0, 1, 7, 33, 0x1234_5678, 0x7FFF_FFFF, 0x8000_0000, 0xFFFF_FFF8, 0x0123_4567_89AB_CDEF, 1 << 63, (1 << 64) - 8)
+_PAIRS: Final = (*zip(_WORDS, _WORDS[3:] + _WORDS[:3], strict=True), (7, 7), (_WORDS[-1], 3), (1 << 63, 33), (0x8000_0000, 1))
+_WIDE: Final = ("i64.extend_i32_u",)
+_DEADLINE_S: Final = 5.0  # these programs take milliseconds; an engine that is wrong in branches may not end them
+_MAX_COUNTERS: Final = 200  # kilnd 0.4.4 has at most 256 exports
+
+
+_COMPARES: Final = frozenset({"i64.ne", "if"})
+"""What a program without counters compares by."""
+
+
+class KnownAnswer(msgspec.Struct, frozen=True):
+    """Instructions that leave an i64, and which: ``name`` is what is tried, ``uses`` the others without which it tells nothing."""
+
+    name: str
+    text: str
+    value: int
+    uses: tuple[str, ...] = ()
+
+
+class Wrong(msgspec.Struct, frozen=True):
+    """An instruction that an engine gets wrong, with the answer that shows it, in words."""
+
+    name: str
+    oracle: str
+    subject: str
+
+
+def _signed(value: int, bits: int) -> int:
+    return value - (1 << bits) if value >> (bits - 1) else value
+
+
+def _rotl(one: int, other: int, bits: int) -> int:
+    by = other % bits
+    return one << by | one >> (bits - by)
+
+
+_BINARY: Final[dict[str, Callable[[int, int, int], int]]] = {
+    "add": lambda one, other, _: one + other,
+    "sub": lambda one, other, _: one - other,
+    "mul": lambda one, other, _: one * other,
+    "and": lambda one, other, _: one & other,
+    "or": lambda one, other, _: one | other,
+    "xor": lambda one, other, _: one ^ other,
+    "shl": lambda one, other, bits: one << other % bits,
+    "shr_u": lambda one, other, bits: one >> other % bits,
+    "shr_s": lambda one, other, bits: _signed(one, bits) >> other % bits,
+    "rotl": _rotl,
+    "rotr": lambda one, other, bits: _rotl(one, -other % bits, bits),
+}
+_COMPARED: Final[dict[str, Callable[[int, int, int], bool]]] = {
+    "eq": lambda one, other, _: one == other,
+    "ne": lambda one, other, _: one != other,
+    "lt_u": lambda one, other, _: one < other,
+    "le_u": lambda one, other, _: one <= other,
+    "gt_u": lambda one, other, _: one > other,
+    "ge_u": lambda one, other, _: one >= other,
+    "lt_s": lambda one, other, bits: _signed(one, bits) < _signed(other, bits),
+    "le_s": lambda one, other, bits: _signed(one, bits) <= _signed(other, bits),
+    "gt_s": lambda one, other, bits: _signed(one, bits) > _signed(other, bits),
+    "ge_s": lambda one, other, bits: _signed(one, bits) >= _signed(other, bits),
+}
+
+
+def _numeric() -> Iterator[KnownAnswer]:
+    for type_, mask in _MASK.items():
+        bits = mask.bit_length()
+        pairs = list(dict.fromkeys((one & mask, other & mask) for one, other in _PAIRS))
+        for name, compute in (_BINARY | _COMPARED).items():
+            wide = " i64.extend_i32_u" * (type_ == "i32" or name in _COMPARED)
+            for one, other in pairs:
+                text = f"{type_}.const {one} {type_}.const {other} {type_}.{name}{wide}"
+                yield KnownAnswer(f"{type_}.{name}", text, compute(one, other, bits) & mask, _WIDE if wide else ())
+        for one in dict.fromkeys(each & mask for each in _WORDS):
+            yield KnownAnswer(f"{type_}.eqz", f"{type_}.const {one} {type_}.eqz i64.extend_i32_u", int(not one), _WIDE)
+
+
+def _conversions() -> Iterator[KnownAnswer]:
+    for word in _WORDS:
+        low = word & _MASK["i32"]
+        signed = _signed(low, 32) & _MASK["i64"]
+        yield KnownAnswer("i64.extend_i32_u", f"i32.const {low} i64.extend_i32_u", low)
+        yield KnownAnswer("i64.extend_i32_s", f"i32.const {low} i64.extend_i32_s", signed)
+        yield KnownAnswer("i32.wrap_i64", f"i64.const {word} i32.wrap_i64 i64.extend_i32_u", low, _WIDE)
+        yield KnownAnswer("i32.reinterpret_f32", f"f32.const bits:{low} i32.reinterpret_f32 i64.extend_i32_u", low, _WIDE)
+        yield KnownAnswer("i64.reinterpret_f64", f"f64.const bits:{word} i64.reinterpret_f64", word)
+
+
+_DATA: Final = bytes(range(1, 17)) + bytes(range(0xF0, 0x100))
+
+
+def _word(at: int, width: int) -> int:
+    return int.from_bytes(_DATA[at : at + width], "little")
+
+
+_STORED: Final = 0x8877_6655_4433_2211
+_LOAD: Final = ("i64.load",)
+
+
+def _loads() -> Iterator[KnownAnswer]:
+    for at in (0, 3, 17):
+        yield KnownAnswer("i64.load", f"i32.const {at} i64.load", _word(at, 8))
+        yield KnownAnswer("i64.load", f"i32.const 0 i64.load offset={at}", _word(at, 8))
+        for name, width in (("i64.load8_u", 1), ("i64.load16_u", 2), ("i64.load32_u", 4)):
+            yield KnownAnswer(name, f"i32.const {at} {name}", _word(at, width))
+        for name, width in (("i32.load", 4), ("i32.load8_u", 1), ("i32.load16_u", 2)):
+            yield KnownAnswer(name, f"i32.const {at} {name} i64.extend_i32_u", _word(at, width), _WIDE)
+
+
+_STORES: Final = (
+    ("i64.store", f"i64.const {_STORED}", 8),
+    ("i32.store", f"i32.const {_STORED & _MASK['i32']}", 4),
+    ("i32.store16", f"i32.const {_STORED & 0xFFFF}", 2),
+    ("i32.store8", f"i32.const {_STORED & 0xFF}", 1),
+    ("i64.store32", f"i64.const {_STORED}", 4),
+    ("f32.store", f"f32.const bits:{_STORED & _MASK['i32']}", 4),
+    ("f64.store", f"f64.const bits:{_STORED}", 8),
+)
+
+
+def _memory() -> Iterator[KnownAnswer]:
+    """Each at an address of its own, since they stand in one program."""
+    for at, (name, value, width) in enumerate(_STORES):
+        here = f"i32.const {80 + 16 * at}"
+        yield KnownAnswer(name, f"{here} {value} {name} {here} i64.load", _STORED & (1 << 8 * width) - 1, _LOAD)
+    yield KnownAnswer("memory.copy", "i32.const 256 i32.const 3 i32.const 8 memory.copy i32.const 256 i64.load", _word(3, 8), _LOAD)
+    yield KnownAnswer(
+        "memory.copy",
+        "i32.const 300 i32.const 0 i32.const 24 memory.copy i32.const 301 i32.const 300 i32.const 16 memory.copy "
+        "i32.const 308 i64.load",
+        _word(7, 8),
+        _LOAD,
+    )
+    yield KnownAnswer(
+        "memory.fill", "i32.const 401 i32.const 5 i32.const 6 memory.fill i32.const 400 i64.load", 0x0005_0505_0505_0500, _LOAD
+    )
+    yield KnownAnswer("memory.size", "memory.size i64.extend_i32_u", 2, _WIDE)
+    yield KnownAnswer("memory.grow", "i32.const 3 memory.grow i64.extend_i32_u", 2, _WIDE)
+    yield KnownAnswer("memory.grow", "i32.const 3 memory.grow drop i32.const 327672 i64.load", 0, _LOAD)
+
+
+def _control() -> Iterator[KnownAnswer]:
+    for chosen in (1, 0, 1 << 31):
+        one, other = (11, 22) if chosen else (22, 11)
+        take = f"i32.const {chosen}"
+        yield KnownAnswer("select", f"i64.const 11 i64.const 22 {take} select", one)
+        yield KnownAnswer("if", f"{take} if (result i64) i64.const 11 else i64.const 22 end", one)
+        yield KnownAnswer("br_if", f"block (result i64) i64.const 22 {take} br_if 0 drop i64.const 11 end", other)
+    yield KnownAnswer("local.set", "i64.const 7 local.set 0 local.get 0", 7)
+    yield KnownAnswer("local.tee", "i64.const 8 local.tee 0 drop local.get 0", 8)
+    yield KnownAnswer("local.tee", "i64.const 9 local.tee 0", 9)
+    yield KnownAnswer("global.set", "i64.const 5 global.set 0 global.get 0", 5)
+    yield KnownAnswer("br", "block (result i64) i64.const 33 br 0 end", 33)
+    yield KnownAnswer("call", "call 1", 44)
+
+
+def _loop() -> Iterator[KnownAnswer]:
+    turns = "loop local.get 0 i64.const 1 i64.add local.tee 0 i64.const 9 i64.lt_u br_if 0 end"
+    uses = ("i64.add", "i64.lt_u", "local.tee", "local.set", "br_if")
+    yield KnownAnswer("loop", f"i64.const 0 local.set 0 {turns} local.get 0", 9, uses)
+
+
+BASE: Final[tuple[KnownAnswer, ...]] = (*_control(), *_conversions(), *_numeric(), *_loop(), *_loads(), *_memory())
+"""What every capsule may use, the simplest first."""
+WITH_TABLES: Final = (
+    KnownAnswer("table.size", "table.size i64.extend_i32_u", 3, _WIDE),
+    KnownAnswer("ref.is_null", "i32.const 1 table.get ref.is_null i64.extend_i32_u", 1, _WIDE),
+    KnownAnswer("ref.is_null", "i32.const 0 table.get ref.is_null i64.extend_i32_u", 0, _WIDE),
+)
+WITH_VECTORS: Final = tuple(
+    KnownAnswer("v128.store", f"i32.const 80 v128.const i64x2 5 -6 v128.store i32.const {80 + at} i64.load", value, _LOAD)
+    for at, value in ((0, 5), (8, (1 << 64) - 6))
+)
+WITH_MEMORIES: Final = (
+    KnownAnswer(
+        "memory.copy",
+        "i32.const 64 i32.const 0 i32.const 8 memory.copy 0 1 i32.const 64 i64.load",
+        int.from_bytes(b"diffchec", "little"),
+        _LOAD,
+    ),
+    KnownAnswer("memory.size", "memory.size 1 i64.extend_i32_u", 1, _WIDE),
+)
+GROUPS: Final = (BASE, WITH_TABLES, WITH_VECTORS, WITH_MEMORIES)
+"""What engines may lack, each in programs of its own: one that is refused says nothing."""
+
+
+def program(answers: Sequence[KnownAnswer], *, compares: bool = False) -> bytes:
+    """A module whose ``_start`` puts each answer into the counter of its place; or that traps where one is another."""
+    put = "i64.const {} i64.ne if unreachable end" if compares else "global.set {}"
+    own = [f"{each.text} {put.format(each.value if compares else at + 1)}" for at, each in enumerate(answers)]
+    wants = " ".join(each.text for each in answers)
+    memories = [b"\x00\x02", b"\x00\x01"] if "memory.copy 0 1" in wants or "memory.size 1" in wants else [b"\x00\x02"]
+    data = [b"\x00\x41\x00\x0b" + u(len(_DATA)) + _DATA]
+    if len(memories) > 1:
+        data.append(b"\x02\x01\x41\x00\x0b" + programs.name("diffchec"))
+    exports = [programs.export("_start", programs.FUNC, 0)]
+    exports += [programs.export(f"__witness_counter_{at}", programs.GLOBAL, at + 1) for at in range(len(answers))]
+    sections: dict[int, Sequence[bytes]] = {
+        ids.TYPE: [b"\x60\x00\x00", b"\x60\x00\x01\x7e"],
+        ids.FUNCTION: [b"\x00", b"\x01"],
+        ids.MEMORY: memories,
+        ids.GLOBAL: [b"\x7e\x01\x42\x00\x0b"] * (len(answers) + 1),
+        ids.EXPORT: exports,
+        ids.CODE: [link(assemble(" ".join(own), locals=(("0", "i64"),)), {}), link(assemble("i64.const 44 return"), {})],
+        ids.DATA: data,
+    }
+    if "table" in wants:
+        sections |= {ids.TABLE: [b"\x70\x00\x03"], ids.ELEMENT: [b"\x00\x41" + s(0) + b"\x0b\x01\x01"]}
+    return programs.module(sections)
+
+
+def wrong_instructions(backend: Backend, host: Host, limits: Limits) -> tuple[Wrong, ...]:
+    """The instructions that an engine gets wrong, the simplest first; what rests on one of these is left out."""
+    asking = _Asking(backend, host, msgspec.structs.replace(limits, deadline_s=min(limits.deadline_s, _DEADLINE_S)))
+    for group in GROUPS:
+        for at in range(0, len(group), _MAX_COUNTERS):
+            asking.ask(group[at : at + _MAX_COUNTERS])
+    return tuple(asking.found.values())
+
+
+class _Asking:
+    """Puts programs to one engine; ``found`` is what it gets wrong, by instruction."""
+
+    def __init__(self, backend: Backend, host: Host, limits: Limits) -> None:
+        self.backend, self.host, self.limits = backend, host, limits
+        self.counts = backend.capabilities.direct
+        self.found: dict[str, Wrong] = {}
+
+    def ask(self, answers: Sequence[KnownAnswer]) -> None:
+        """Ask for these answers in one program; where that does not come to its end, for one half after the other."""
+        wanted = [each for each in answers if self._tells(each)]
+        if not wanted:
+            return
+        kind: Literal["direct", "capsule"] = "direct" if self.counts else "capsule"
+        ran = self.backend.execute(Program(kind=kind, wasm=program(wanted, compares=not self.counts)), self.limits, self.host)
+        if isinstance(ran.outcome, Returned) and ran.counters is not None:
+            for at, each in enumerate(wanted):
+                self._seen(each, ran.counters.get(at, each.value) % (1 << 64))
+        elif isinstance(ran.outcome, Trapped | Crashed | TimedOut):
+            if len(wanted) == 1:
+                self._wrong(wanted[0], "another" if not self.counts else sentence(ran.outcome))
+                return
+            for half in (wanted[: len(wanted) // 2], wanted[len(wanted) // 2 :]):
+                self.ask(half)
+
+    def _tells(self, answer: KnownAnswer) -> bool:
+        uses = set(answer.uses) if self.counts else {*answer.uses, *_COMPARES}
+        return answer.name not in self.found and not self.found.keys() & uses
+
+    def _seen(self, answer: KnownAnswer, subject: int) -> None:
+        if subject != answer.value and self._tells(answer):
+            self._wrong(answer, f"{subject:#x}")
+
+    def _wrong(self, answer: KnownAnswer, subject: str) -> None:
+        self.found[answer.name] = Wrong(answer.name, f"{answer.value:#x} for `{answer.text}`", subject)

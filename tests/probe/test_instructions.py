@@ -1,0 +1,87 @@
+"""Known answers name the instruction of the capsule's own code that an engine gets wrong, without the recorder and its digest."""
+
+from __future__ import annotations
+
+import hashlib
+import shlex
+import sys
+from pathlib import Path
+
+import pytest
+import wasmtime
+
+from diffcheck import backend
+from diffcheck.backend import Limits
+from diffcheck.capsule.build import World, build
+from diffcheck.capsule.driver import Call
+from diffcheck.faults.engine import FaultyBackend
+from diffcheck.faults.model import Expected, Fault
+from diffcheck.probe import examine
+from diffcheck.probe.instructions import GROUPS, wrong_instructions
+from diffcheck.wasm import module as wasm
+from diffcheck.wasm.code import instructions, read_locals
+from tests.doubles.wrong_everywhere import wrong
+
+ENGINE = Path(__file__).parents[1] / "doubles" / "wrong_everywhere.py"
+WITHOUT_ANSWER = {
+    "block", "else", "end", "return", "unreachable", "drop", "try_table", "local.get", "global.get", "i32.const", "i64.const",
+    "f32.const", "f64.const", "v128.const",
+}  # fmt: skip
+"""What no answer can do without, or what an engine without it refuses."""
+EVERYTHING = """(module (import "env" "f" (func $f (param i32)))
+  (memory (export "m") 1) (memory $wide i64 1) (memory (export "__witness_trace") 1) (table (export "t") 3 funcref) (tag $e)
+  (global (export "g") (mut i32) (i32.const 0)) (global (export "__witness_counter_0") (mut i32) (i32.const 0))
+  (func (export "run_row_a") (result i32 i64 f32 f64 v128 funcref)
+    (call $f (i32.const 1)) (i32.const 0) (i64.const 0) (f32.const 0) (f64.const 0) (v128.const i64x2 0 0) (ref.null func)))"""
+NAMES = sorted({each.name for group in GROUPS for each in group} - {"br", "loop", "call", "local.set", "global.set"})
+
+
+def own_instructions():
+    """What the code that a capsule adds to an artifact consists of."""
+    data = bytes(wasmtime.wat2wasm(EVERYTHING))
+    module = wasm.read(data)
+    row = module.n_imported("func")
+    capsule = build(module, hashlib.sha256(data).hexdigest(), (Call("a", row, module.function_type(row)),), World())
+    for at, (offset, size) in enumerate(wasm.read(capsule.wasm).bodies):
+        if at != row:
+            body = capsule.wasm[offset : offset + size]
+            yield from (each.name for each in instructions(body, start=read_locals(body).end))
+
+
+def test_every_instruction_of_the_capsules_own_code_has_a_known_answer():
+    known = {each.name for group in GROUPS for each in group}
+    assert set(own_instructions()) - known - WITHOUT_ANSWER == set()
+
+
+def test_an_engine_that_is_right_has_no_wrong_instruction(host):
+    oracle = backend.create("wasmtime", {})
+    try:
+        assert wrong_instructions(oracle, host, Limits()) == ()
+    finally:
+        oracle.close()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_an_instruction_that_is_wrong_everywhere_is_named(host, name):
+    oracle = backend.create("wasmtime", {})
+    try:
+        engine = FaultyBackend(oracle, Fault("", "", Expected(), edit=wrong(name)), words=False)
+        assert [each.name for each in wrong_instructions(engine, host, Limits())] == [name]
+    finally:
+        oracle.close()
+
+
+def engine_with(kind, name, command):
+    return f"{kind}:{shlex.join([sys.executable, '-I', str(ENGINE), name, str(command)])}"
+
+
+def test_it_is_named_of_an_engine_that_carries_no_counters(host, standin_wasi):
+    engine = backend.create(engine_with("wasi", "i64.rotl", standin_wasi()), {})
+    assert not engine.capabilities.direct
+    assert [each.name for each in wrong_instructions(engine, host, Limits())] == ["i64.rotl"]
+
+
+def test_doctor_names_it(standin_kilnd):
+    (examined,) = examine((engine_with("harness", "i64.shr_u", standin_kilnd()),), {}, Limits())
+    assert examined.problem.startswith("i64.shr_u: 0x")
+    assert "is right, it gives 0x" in examined.problem

@@ -1,0 +1,56 @@
+"""An engine that is wrong in what the tool's own code uses: the instruction is found in the artifact all the same."""
+
+from __future__ import annotations
+
+import pytest
+import wasmtime
+
+from diffcheck.probe import programs
+from diffcheck.probe.instructions import GROUPS
+from diffcheck.runner import case as cases
+from diffcheck.wasm import section as ids
+from diffcheck.wasm.asm import assemble
+from diffcheck.wasm.fragment import link
+from tests.doubles.wrong_everywhere import wrong
+from tests.probe.test_instructions import NAMES
+from tests.triage.localising import localised, localiser
+
+_IN_SHORT = ("i64.shr_u", "i32.and", "i32.load", "br_if", "memory.size", "memory.copy", "ref.is_null", "i64.gt_u")
+
+
+def program(name: str) -> bytes:
+    """A row that executes the instruction, and one that does not."""
+    text = next(each.text for group in GROUPS for each in group if each.name == name)
+    table = "table" in text
+    return programs.module(
+        {
+            ids.TYPE: [b"\x60\x00\x01\x7e", b"\x60\x00\x01\x7f"],
+            ids.FUNCTION: [b"\x00", b"\x01"],
+            ids.MEMORY: [b"\x00\x02"],
+            ids.EXPORT: [programs.export(f"run_row_{each}", programs.FUNC, each) for each in (0, 1)],
+            ids.CODE: [link(assemble(text, locals=(("0", "i64"),)), {}), link(assemble("i32.const 7"), {})],
+            **({ids.TABLE: [b"\x70\x00\x03"], ids.ELEMENT: [b"\x00\x41\x00\x0b\x01\x01"]} if table else {}),
+        }
+    )
+
+
+@pytest.mark.parametrize("name", [pytest.param(name, marks=[] if name in _IN_SHORT else [pytest.mark.slow]) for name in NAMES])
+def test_an_instruction_that_is_wrong_everywhere_is_named_in_the_artifact(host, tmp_path, name):
+    answer = localised(host, program(name), wrong(name), tmp_path)
+    assert (answer.depth, answer.instruction.split(" ")[0], answer.function_index) == ("instruction", name, 0), answer
+
+
+def test_a_run_names_the_instruction_and_not_a_damaged_stream(host, tmp_path):
+    with localiser(host, program("i64.rotl"), wrong("i64.rotl"), tmp_path) as work:
+        report = cases.run(work.plan, 24, work.oracle, work.subject, host, "subject", work.request)
+    (one,) = report.passes[0].divergences
+    assert (report.verdict, one.where.item) == ("diverge", "instruction i64.rotl")
+    assert "`i64.const" in one.oracle
+
+
+def test_an_artifact_that_does_not_execute_it_says_so(host, tmp_path):
+    other = wasmtime.wat2wasm('(module (func (export "run_row_a") (result i32) (i32.const 7)))')
+    answer = localised(host, bytes(other), wrong("i32.and"), tmp_path)
+    assert answer.depth == "row"
+    assert "gets a known answer wrong (i32.and: 0x" in answer.why
+    assert answer.why.count("does not execute that instruction") == 1
