@@ -17,7 +17,8 @@ from diffcheck.triage.checker import Spent
 from diffcheck.triage.confirming import RUNS, Confirmer, confirmed
 from diffcheck.triage.issue import issue
 from diffcheck.triage.minimise import Minimiser
-from diffcheck.triage.reduce import Reducer, sizes
+from diffcheck.triage.reduce import reduce
+from diffcheck.triage.reduction import Reduction, sizes
 from diffcheck.triage.reproduce import NOT_TRIED, SCRIPT, Reproduction, file_of, reproduction, script
 from diffcheck.triage.stages import Stages
 from diffcheck.triage.symptom import symptoms
@@ -209,7 +210,7 @@ class Steps:
             if checker.shown_s:  # what is written last is this one, and takes less time than what there was
                 session.budget.reserve(_writing_s(checker.shown_s))
 
-        work = Reducer(
+        work = Reduction(
             checker, rows, self.base,
             watch=lambda wasm: session.watch(wasm, rows), save=smaller, say=self.say,
         )  # fmt: skip
@@ -217,10 +218,10 @@ class Steps:
         if why:
             raise _nothing_to_reduce(why)
         self.save(before=_size(session.artifact))
-        if begun is not None and checker.shows(work.question(begun)):
+        if begun is not None and work.shows(begun):
             work.best = begun
         self._better(work.best)
-        whole = work.run()
+        whole = reduce(work)
         checker.close()
         if whole:
             self.finish("reduce")

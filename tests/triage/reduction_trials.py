@@ -17,7 +17,8 @@ from diffcheck.rows import Mode as Rows
 from diffcheck.runner.request import Request
 from diffcheck.triage.checker import Budget
 from diffcheck.triage.minimise import Minimiser
-from diffcheck.triage.reduce import Reducer, sizes
+from diffcheck.triage.reduce import reduce
+from diffcheck.triage.reduction import Reduction, sizes
 from diffcheck.triage.session import Session
 from diffcheck.triage.target import find
 from diffcheck.wasm import module as wasm
@@ -127,11 +128,11 @@ def trial(
         fewer = Minimiser(checker, session.artifact, session.rows, lambda _: None)
         fewer.run(symptom.row)
         checker = session.looking_for(symptom, session.run(session.artifact, fewer.rows), None)
-        work = Reducer(
+        work = Reduction(
             checker, fewer.rows, session.artifact,
             watch=lambda data: session.watch(data, fewer.rows), save=lambda _: None, say=say,
         )  # fmt: skip
-        whole = work.run()
+        whole = reduce(work)
         elapsed = time.monotonic() - begun
         session.budget.end = math.inf
         last = session.run(work.best, fewer.rows)

@@ -11,8 +11,8 @@ import wasmtime
 from hypothesis import given
 from hypothesis import strategies as st
 
+from diffcheck.triage.delta_debugging import UNLIMITED, Subsets
 from diffcheck.triage.inlining import inlinings
-from diffcheck.triage.reduce import Reducer
 from diffcheck.triage.segments import trimmed, without_nulls
 from diffcheck.triage.tidy import tidy
 from diffcheck.wasm.draft import draft
@@ -113,14 +113,13 @@ def test_all_goes_that_is_not_needed_and_nothing_else(drawn: tuple[int, set[int]
     count, needed = drawn
     needed &= set(range(count))
     asked = _Asked(needed)
-    work = _reducer(asked)
-    assert sorted(work._most(range(count), list, lambda _: None)) == sorted(set(range(count)) - needed)
+    assert sorted(_largest(asked, count)) == sorted(set(range(count)) - needed)
     assert asked.asked <= 4 * count + 2
 
 
 def test_where_patience_ends_what_was_found_counts() -> None:
     asked = _Asked(set(range(100)) - {3})
-    found = _reducer(asked)._most(range(100), list, lambda _: None, 8)
+    found = _largest(asked, 100, 8)
     assert found == [3]
     assert asked.asked < 60
 
@@ -129,15 +128,13 @@ def test_where_patience_ends_what_was_found_counts() -> None:
 def test_where_it_is_the_number_that_counts_as_many_go_as_may(count: int, limit: int) -> None:
     """An engine that takes no more than so many of something: any of them may go, until there is one more than that left."""
     asked = _Asked(set(), count - limit - 1)
-    found = _reducer(asked)._most(range(count), list, lambda _: None, 24)
+    found = _largest(asked, count, 24)
     assert count - len(found) == limit + 1
     assert asked.asked < 160
 
 
-def _reducer(asked: _Asked) -> Reducer:
-    work = Reducer(asked, (), b"", watch=lambda _: None, save=lambda _: None, say=lambda _: None)  # type: ignore[arg-type]
-    work.question = lambda gone: gone  # type: ignore[assignment, method-assign, return-value]
-    return work
+def _largest(asked: _Asked, count: int, patience: int = UNLIMITED) -> list[int]:
+    return Subsets(asked.first, lambda _: None).largest(range(count), patience)
 
 
 @pytest.mark.parametrize("offset", ["(global.get $base)", "(i32.const 16)"])
