@@ -456,6 +456,7 @@ class Builder:
         bound = closed.bound
         names: dict[str, int | bytes] = {
             **self.symbols,
+            "IMPORT": at,
             "COUNTER": self.places.counters + 4 * at,
             "mem": bound.memory,
             "PAGE_LOG2": self._page_log2(bound),
@@ -465,7 +466,7 @@ class Builder:
         names["prologue"] = self._prologue(closed.stub.index, closed.type)
         head, locals_ = "raw $prologue " + _COUNT + (_REFUSE_AFTER_EXIT if self.may_exit else ""), ()
         if self.compares_calls:
-            head += calls_.note(at, closed.stub.params, closed.inputs, log=self.log_row is not None)
+            head += calls_.note(closed.stub.params, closed.inputs, log=self.log_row is not None)
             locals_ = (*(calls_.LOCALS if closed.inputs else ()), *(calls_.LOG_LOCAL if self.log_row is not None else ()))
         spec = closed.spec
         if spec is None:

@@ -13,6 +13,7 @@ and the bytes, with zeros to a multiple of 8.
 from __future__ import annotations
 
 import struct
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 from diffcheck.capsule import digest as d
@@ -112,17 +113,18 @@ def flag(bit: int) -> str:
     return f"i32.const {at} i32.const {at} i32.load $rec i32.const {bit} i32.or i32.store $rec"
 
 
-def note(index: int, kinds: Sequence[str], inputs: Sequence[Input], *, log: bool) -> str:
-    """Text that adds the call under way to the digest of the row's calls, and with ``log`` to the log."""
+@lru_cache(maxsize=1024)  # artifacts have the same few signatures
+def note(kinds: tuple[str, ...], inputs: tuple[Input, ...], *, log: bool) -> str:
+    """Text that adds the call of the import ``$IMPORT`` to the digest of the row's calls, and with ``log`` to the log."""
     words = [text.format(at=at) for at, kind in enumerate(kinds) for text in _WORDS[kind]]
     gathered = "".join(map(_gather, inputs)) + _DIGESTED if inputs else ""
-    folded = " ".join(f"{word} {_STEP}" for word in (f"i64.const {index}", *words))
+    folded = " ".join(f"{word} {_STEP}" for word in ("i64.const $IMPORT", *words))
     passed = f"i32.const $LANES i64.load $rec {_STEP}" if inputs else ""
     text = f"""
       {gathered}
       i32.const $CALLS_LANE i32.const $CALLS_LANE i64.load $rec {folded} {passed} i64.store $rec
     """
-    return text + _log(index, words, inputs) if log else text
+    return text + _log(words, inputs) if log else text
 
 
 def _gather(each: Input) -> str:
@@ -137,8 +139,8 @@ def _gather(each: Input) -> str:
     return begin + text + end + _LISTS.format(piece=piece, step=each.lists)
 
 
-def _log(index: int, words: Sequence[str], inputs: Sequence[Input]) -> str:
-    every = (f"i64.const {index}", *words, *(("local.get $in_at i64.extend_i32_u",) if inputs else ()))
+def _log(words: Sequence[str], inputs: Sequence[Input]) -> str:
+    every = ("i64.const $IMPORT", *words, *(("local.get $in_at i64.extend_i32_u",) if inputs else ()))
     stores = "".join(f" local.get $call_log {word} i64.store $rec offset={_HEAD.size + 8 * at}" for at, word in enumerate(every))
     size = f"i32.const {8 * len(every)}"
     if inputs:
