@@ -19,7 +19,7 @@ from diffcheck.capsule import memory_map, recorder
 from diffcheck.capsule.constants import Constants, Types, i32_const, i64_const
 from diffcheck.capsule.driver import Call, Catch, start
 from diffcheck.capsule.printing import PLACEHOLDER, put_import
-from diffcheck.capsule.reference_types import identities_can_differ, referenced_functions
+from diffcheck.capsule.reference_types import hierarchy, identities_can_differ, referenced_functions
 from diffcheck.capsule.references import ReferenceForm, References
 from diffcheck.capsule.seal import PAGE_LOG2, Bounds, Closed, Sealed, check_scope, close_functions, zero_body
 from diffcheck.wasm import section as ids
@@ -466,7 +466,7 @@ class Builder:
         names["prologue"] = self._prologue(closed.stub.index, closed.type)
         head, locals_ = "raw $prologue " + _COUNT + (_REFUSE_AFTER_EXIT if self.may_exit else ""), ()
         if self.compares_calls:
-            head += calls_.note(closed.stub.params, closed.inputs, log=self.log_row is not None)
+            head += calls_.note(tuple(map(self._argument, closed.type.params)), closed.inputs, log=self.log_row is not None)
             locals_ = (*(calls_.LOCALS if closed.inputs else ()), *(calls_.LOG_LOCAL if self.log_row is not None else ()))
         spec = closed.spec
         if spec is None:
@@ -476,6 +476,13 @@ class Builder:
         tail = self._exit_tail() if spec.exits else ""
         text = f"{head} {spec.text} {tail}"
         return link(assemble(text, params=spec.param_names, locals=(*spec.locals, *locals_)), names)
+
+    def _argument(self, type_: ValType) -> str:
+        """The kind of an import's parameter, as ``calls`` has it."""
+        if isinstance(type_, str) or not self.references.described:
+            return recorder.kind_of(type_)
+        kind = hierarchy(self.module, type_)
+        return kind if kind in ("any", "extern") else "ref"
 
     def _page_log2(self, bound: Bound) -> int:
         memories = self.module.all_memories

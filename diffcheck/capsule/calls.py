@@ -1,6 +1,7 @@
 """The digest of a row's calls of imports, which every stub updates first of all, and the log that shows where two digests part.
 
-A call is these 64-bit words: the import's index, its arguments (a v128 as two words; a reference: 0 null, 1 not), and for an import
+A call is these 64-bit words: the import's index, its arguments (a v128 as two words; a reference: the word of null,
+of an i31 or of any other, see ``layout``), and for an import
 with inputs (``stubs.inputs``) lane a of the digest of the bytes passed, at most ``GATHERED`` a call. Each word ``w`` makes the lane
 ``rotl(lane ^ w, ROTATE_A) * PRIME_A``; it begins each row as ``SEED_A``.
 
@@ -20,7 +21,7 @@ from diffcheck.capsule import digest as d
 from diffcheck.capsule import layout as lo
 from diffcheck.errors import StreamError
 from diffcheck.observation import StubCall
-from diffcheck.values import Value
+from diffcheck.values import I31, OPAQUE, Value
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -40,6 +41,15 @@ BEGIN_ROW: Final = f"i32.const $CALLS_LANE i64.const {d.SEED_A} i64.store $rec"
 RESERVE_LOG: Final = f"i32.const $CALL_LOG i32.const {LOG_BYTES} call $reserve i32.store $rec"
 
 _STEP: Final = f"i64.xor i64.const {d.ROTATE_A} i64.rotl i64.const {d.PRIME_A} i64.mul"
+_I31: Final = f"""
+  local.get ${{at}} ref.is_null
+  if (result i64) i64.const 0
+  else
+    {{any}} ref.test (ref i31)
+    if (result i64) {{any}} ref.cast (ref i31) i31.get_u i64.extend_i32_u i64.const 32 i64.shl i64.const {I31} i64.or
+    else i64.const {OPAQUE} end
+  end
+"""
 _WORDS: Final = {
     "i32": ("local.get ${at} i64.extend_i32_u",),
     "i64": ("local.get ${at}",),
@@ -47,7 +57,10 @@ _WORDS: Final = {
     "f64": ("local.get ${at} i64.reinterpret_f64",),
     "v128": ("local.get ${at} i64x2.extract_lane 0", "local.get ${at} i64x2.extract_lane 1"),
     "ref": ("local.get ${at} ref.is_null i32.eqz i64.extend_i32_u",),
+    "any": (_I31.replace("{any}", "local.get ${at}"),),
+    "extern": (_I31.replace("{any}", "local.get ${at} any.convert_extern"),),
 }
+"""By kind of parameter; ``any`` and ``extern`` are references of those hierarchies, where an i31 can be told from others."""
 
 _PIECE: Final = f"""
   ;; what the memory has of it, so that nothing traps here that would not in the function; then what there is room for

@@ -71,6 +71,9 @@ def _calls(oracle: RowSeen, subject: RowSeen, layout: Layout, findings: Findings
     for stub, calls in zip(layout.stubs, oracle.stub_calls, strict=True):
         if calls and stub.buffers not in ("", COMPARED):
             findings.not_compared(f"the bytes passed to {visible(stub.module)} {visible(stub.name)}: {stub.buffers}")
+        if calls and "ref" in stub.params:
+            name = f"{visible(stub.module)} {visible(stub.name)}"
+            findings.not_compared(f"of references passed to {name}, all but whether they are null and an i31's value")
     if one.digest == other.digest:
         return
     pairs = zip_longest(one.calls, other.calls)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from diffcheck.capsule import layout as lo
+from diffcheck.capsule.calls import GATHERED
 from diffcheck.capsule.decode import left_open, swallowed
 from diffcheck.capsule.deterministic import Choices
 from diffcheck.compare import outcomes
@@ -271,6 +272,8 @@ class CapsulePass:
         """Compare digests, and on a mismatch all that the streams hold."""
         header = subject.header
         assert header is not None, "the caller looked"  # noqa: S101
+        if lo.FLAG_CALLS_CUT & (header.flags | image.header.flags):
+            self.findings.not_compared(f"of the bytes passed to an import in one call, those after the first {GATHERED:,}")
         kind_differs = isinstance(subject.outcome, Trapped) and not same_trap(seen, subject.outcome)
         if header.mark == image.header.mark and not kind_differs:
             self._same_digest(image, seen, subject, exhausted=exhausted)

@@ -12,12 +12,17 @@ from diffcheck.capsule.calls import GATHERED
 from diffcheck.capsule.decode import Image, rows
 from diffcheck.capsule.stubs import INPUTS, TABLES
 from diffcheck.observation import Threw
+from diffcheck.values import I31, OPAQUE
 from tests.capsule.helpers import Run, capsule, run
 
 KINDS = """(module (import "env" "all" (func $all (param i32 i64 f32 f64 v128 externref)))
   (func (export "r") (call $all (i32.const -1) (i64.const -2) (f32.const -0) (f64.const nan:0x8000000000001)
     (v128.const i64x2 3 4) (ref.null extern)))
   (func (export "none")))"""
+REFERENCES = """(module (type $s (struct)) (import "env" "f" (func $f (param anyref externref funcref))) (elem declare func $g)
+  (func $g (export "null") (call $f (ref.null any) (ref.null extern) (ref.null func)))
+  (func (export "i31") (call $f (ref.i31 (i32.const 5)) (extern.convert_any (ref.i31 (i32.const 6))) (ref.func $g)))
+  (func (export "other") (call $f (struct.new $s) (extern.convert_any (struct.new $s)) (ref.func $g))))"""
 ORDER = """(module (import "env" "a" (func $a)) (import "env" "b" (func $b (param i32)))
   (func (export "ab") (call $a) (call $b (i32.const 1)))
   (func (export "ba") (call $b (i32.const 1)) (call $a))
@@ -81,6 +86,12 @@ def test_the_digest_is_of_the_row_and_depends_on_order_and_arguments() -> None:
     assert len(set(seen.values())) == 3
 
 
+def test_a_reference_passed_is_null_an_i31_with_its_value_or_another() -> None:
+    seen = digests(run(REFERENCES))
+    words = {"null": (0, 0, 0), "i31": (I31 | 5 << 32, I31 | 6 << 32, OPAQUE), "other": (OPAQUE, OPAQUE, OPAQUE)}
+    assert seen == {name: lane(0, *each) for name, each in words.items()}
+
+
 def test_a_row_without_stubs_has_no_digest() -> None:
     made = capsule('(module (func (export "r")))')
     assert run(made).rows[0].calls is None
@@ -127,11 +138,14 @@ def test_bytes_in_a_memory_that_is_not_certain_are_not_compared() -> None:
     ("row", "threw"),
     [
         ("given", Threw(0, "env.given", ("i32 4",))),
-        ("all", Threw(1, "all", ("i32 -1", "i64 2", "f32 -0", "f64 1.5", f"v128 {2 << 64 | 1:#034x}", "ref", "null"))),
+        (
+            "all",
+            Threw(1, "all", ("i32 -1", "i64 2", "f32 -0", "f64 1.5", f"v128 {2 << 64 | 1:#034x}", "a function of type 3", "null")),
+        ),
         ("one", Threw(2, "shown", ("i32 3",))),
         ("other", Threw(3, "other", ("i32 3",))),
         ("bare", Threw(4, "bare")),
-        ("ref", Threw(5, "ref", ("ref",))),
+        ("ref", Threw(5, "ref", ("object 0",))),
     ],
 )
 def test_an_uncaught_exception_has_its_tag_and_payload(row: str, threw: Threw) -> None:

@@ -8,9 +8,11 @@ import pytest
 
 from backends import wasmtime
 from diffcheck.backend import Backend, Host, Limits
+from diffcheck.compare.findings import Findings
 from diffcheck.faults.engine import FaultyBackend
 from diffcheck.faults.model import Expected, Fault
 from diffcheck.runner.capsule_pass import CapsulePass
+from diffcheck.runner.locate import Budget
 from diffcheck.runner.side import Side
 from diffcheck.verdict import Divergence, PassReport
 from tests.capsule.helpers import capsule
@@ -57,7 +59,7 @@ def report(engine: Backend, host: Host, text: str, edit: Callable[[bytes], bytes
     made = capsule(text)
     subject = FaultyBackend(engine, Fault("", "", Expected(), edit=edit), words=words)
     oracle = Side(engine, made, Limits(), host, whole=True)
-    return CapsulePass(oracle, Side(subject, made, Limits(), host), {}, 24, 9).report()
+    return CapsulePass(oracle, Side(subject, made, Limits(), host), Findings(), Budget(24), 9).report()
 
 
 def first(engine: Backend, host: Host, text: str, edit: Callable[[bytes], bytes], *, words: bool) -> Divergence:
@@ -125,3 +127,22 @@ def test_without_a_fault_all_agree_and_no_second_run_is_needed(engine: Backend, 
     assert (found.verdict, found.agreement.not_compared) == ("agree", ())
     assert found.subject is not None
     assert found.subject.cost.executions == 1
+
+
+LENGTH = """(module (import "wasi_snapshot_preview1" "path_unlink_file" (func $f (param i32 i32 i32) (result i32)))
+  (memory (export "memory") 2) (func (export "r") (drop (call $f (i32.const 3) (i32.const 0) (i32.const {})))))"""
+GIVEN = """(module (import "env" "f" (func $f (param anyref))) (func (export "r") (call $f (ref.null any))))"""
+
+
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [
+        (LENGTH.format(65_528), ()),
+        (LENGTH.format(65_529), ("of the bytes passed to an import in one call, those after the first 65,528",)),
+        (GIVEN, ("of references passed to env f, all but whether they are null and an i31's value",)),
+    ],
+    ids=["all bytes", "more bytes", "reference"],
+)
+def test_what_of_a_call_is_not_compared_is_listed(engine: Backend, host: Host, text: str, what: tuple[str, ...]) -> None:
+    found = report(engine, host, text, None, words=False)
+    assert (found.verdict, found.agreement.not_compared) == ("agree", what)
