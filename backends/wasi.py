@@ -63,15 +63,16 @@ class Wasi(CommandBackend):
             return Command(tuple(word.replace("{}", str(module)) for word in self._argv), folder=command_line.folder())
         return Command((*self._argv, str(module)), folder=command_line.folder())
 
-    def read(self, program: Program, ended: process.Ended, answer: Path, limits: Limits) -> Execution:  # noqa: ARG002 - the contract's
+    def read(self, program: Program, ended: process.Ended, answer: Path, limits: Limits) -> Execution:
         """The image where the engine ended well; else what its words mean."""
+        failure = None if ended.exit_code == 0 else _outcome(ended, answer.parent, limits)
         if program.kind == "direct":  # it carries no counters, but shows whether the engine loads a module
-            return Execution(Returned() if ended.exit_code == 0 else _outcome(ended, limits))
+            return Execution(failure or Returned())
         printed = _image(ended)
-        if ended.exit_code == 0:
+        if failure is None or (MARKER in ended.stdout and not printed.carried):  # nothing is believed of half an image
             return printed
         # A program that exits prints its image and then traps, since the engine need not know exceptions.
-        return Execution(_outcome(ended, limits), carried=printed.carried)
+        return Execution(failure, carried=printed.carried)
 
     def died(self, ended: process.Ended, limits: Limits) -> Outcome | None:
         """A failed allocation, where the engine says so."""
@@ -96,8 +97,8 @@ def _image(ended: process.Ended) -> Execution:
     return Execution(Returned(), carried=image)
 
 
-def _outcome(ended: process.Ended, limits: Limits) -> Outcome:
-    text = decode(ended.stderr)
+def _outcome(ended: process.Ended, folder: Path, limits: Limits) -> Outcome:
+    text = decode(ended.stderr).replace(f"{folder}/", "")  # reasons are the same from run to run
     outcome = trap_words.classify(text, ended.exit_code, None, limits) or trap_words.wrapper_failure(text)
     if outcome is not None:
         return outcome

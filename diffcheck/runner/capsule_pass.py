@@ -147,8 +147,11 @@ class CapsulePass:
             groups += 1
 
     @property
-    def _exits_trap(self) -> bool:
-        return not self.oracle.capsule.unwinds or bool(self.flags & lo.EXIT_TRAPS)
+    def _exits_silently(self) -> bool:
+        """Whether a program that exits traps, and the subject then reports no state: printing is before the trap."""
+        known = self.subject.backend.capabilities
+        traps = not self.oracle.capsule.unwinds or bool(self.flags & lo.EXIT_TRAPS)
+        return traps and not known.state_at_trap and known.transport != "print"
 
     def _trials(self, side: Side) -> Trials:
         return Trials(side, self._parameters)
@@ -440,7 +443,7 @@ class CapsulePass:
         subject = RowSeen(oracle.name, outcome)
         if self._limit_differs(first, oracle, subject):
             return
-        if self._exits_trap and same_end(oracle.outcome, outcome):
+        if self._exits_silently and same_end(oracle.outcome, outcome):
             self.findings.compared(1, 1, rows=1)
             self.findings.not_compared("the code of an exit: it is a trap here, and the subject reports no state at a trap")
             return

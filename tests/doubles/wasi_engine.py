@@ -15,13 +15,13 @@ def main() -> int:
         return 0
     if "--chatter" in options:
         print("starting", flush=True)
-    status = run(path, multi_memory="--single-memory" not in options)
+    status = run(path, multi_memory="--single-memory" not in options, after_trap="--after-trap" in options)
     if "--chatter" in options:
         print("done", flush=True)
     return status
 
 
-def run(path: str, *, multi_memory: bool) -> int:
+def run(path: str, *, multi_memory: bool, after_trap: bool = False) -> int:
     config = wasmtime.Config()
     config.wasm_gc = config.wasm_function_references = config.wasm_exceptions = True
     config.wasm_multi_memory = multi_memory
@@ -37,7 +37,12 @@ def run(path: str, *, multi_memory: bool) -> int:
         wasm = Path(path).read_bytes()
         wasmtime.Module.validate(engine, wasm)  # Module takes text as well
         instance = linker.instantiate(store, wasmtime.Module(engine, wasm))
-        instance.exports(store)["_start"](store)
+        try:
+            instance.exports(store)["_start"](store)
+        except wasmtime.Trap:
+            if after_trap:
+                instance.exports(store)["diffcheck:after-trap"](store)
+            raise
     except wasmtime.ExitTrap as ended:
         return ended.code
     except (wasmtime.WasmtimeError, wasmtime.Trap) as error:

@@ -7,40 +7,14 @@ import sys
 
 import msgspec
 import pytest
-import wasmtime as package
 
 from backends import wasmtime
-from diffcheck.backend import Backend
 from diffcheck.observation import Refused, Returned, TimedOut, Trapped
 from diffcheck.runner import case as runner
 from diffcheck.runner.plan import make
 from diffcheck.runner.request import Request
+from tests.doubles.altered_engine import Altered
 from tests.runner.test_run import artifact, reports
-
-
-def binary(text):
-    return bytes(package.wat2wasm(text))
-
-
-class Altered(Backend):
-    """Wasmtime with another transport or other capabilities, whose executions ``alter`` changes."""
-
-    def __init__(self, inner, alter, stack_bytes=None, **capabilities):
-        self.inner, self.alter, self.stack_bytes = inner, alter, stack_bytes
-        self.capabilities = msgspec.structs.replace(inner.capabilities, **capabilities)
-
-    def identity(self):
-        return msgspec.structs.replace(self.inner.identity(), name="altered")
-
-    def start(self, program, limits, host):
-        pending = self.inner.start(program, msgspec.structs.replace(limits, stack_bytes=self.stack_bytes), host)
-        alter = self.alter
-
-        class Changed:
-            def wait(self):
-                return alter(program, pending.wait())
-
-        return Changed()
 
 
 @pytest.fixture
