@@ -1,25 +1,65 @@
-"""What the adapters of a user's own command share: how the command is understood, and which engine it names."""
+"""What the adapters of a user's own command share: the program that it names, the files that it is made of, its version."""
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
+import os
 import re
 import shlex
 import shutil
-import subprocess
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+import msgspec
 
 from diffcheck import process
-from diffcheck.backend import Identity, file_sha256
+from diffcheck.backend import SEARCH_PATH, Command, Identity, file_sha256
 from diffcheck.errors import ConfigError, EngineMissingError, ReportError
 from diffcheck.text import decode, visible
 
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
 _SHELL_ONLY: Final = re.compile(r"[|&;<>()$`\\*?\[\]#~=%!{}\n]")
+_SHELL_WORD: Final = re.compile(r"""[^\s'"`;|&<>()=]+""")
 _VERSION: Final = re.compile(r"\bv?(\d+\.\d+(?:\.\d+)?[-+.\w]*)")
 _VERSION_DEADLINE_S: Final = 5.0
 _VERSION_BYTES: Final = 200
+_VERSION_OUTPUT_BYTES: Final = 4000
+_LAUNCHERS: Final = re.compile(
+    r"(?:(?:ba|da|k|z|fi)?sh|busybox|bun|bwrap|cargo|chrt|deno|docker|doas|dotnet|env|firejail|gdb|go|ionice|java|ltrace|lua(?:jit)?|"
+    r"mono|nice|node(?:js)?|nohup|npm|npx|numactl|perf|perl|php|pipx|podman|pypy|python|qemu-\w+|rr|ruby|setsid|stdbuf|strace|sudo|"
+    r"systemd-run|taskset|time|timeout|uvx?|valgrind|wine|xvfb-run)[\d.]*\Z"
+)
+"""Programs that run another one: their version is not the engine's."""
+
+
+class UserCommand(msgspec.Struct, frozen=True):
+    """A user's own command as it is started: ``argv`` begins with a full path, ``search_path`` is the PATH that it runs with.
+
+    ``files`` are the programs and other files that it names, by their full paths.
+    """
+
+    line: str
+    argv: tuple[str, ...]
+    search_path: str
+    files: tuple[str, ...]
+
+    def command(self, argv: tuple[str, ...], environment: Mapping[str, str] | None = None) -> Command:
+        """The command that runs ``argv`` in the user's folder, since its words may be paths from there."""
+        return Command(argv, dict(environment or {}), str(Path.cwd()), self.search_path)
+
+    def identity(self, name: str, version: str = "") -> Identity:
+        """The engine behind it; ``sha256`` is the file's, or that of all their digests together (``python engine.py`` is two)."""
+        digests = [file_sha256(Path(path)) for path in self.files]
+        together = digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest() if digests else ""
+        return Identity(name, version, self.files[-1] if self.files else "", together, visible(self.line))
+
+    def version(self, cache: str) -> str:
+        """What its program says of ``--version``; empty where that program only launches or interprets the engine."""
+        launched = any(_is_file(word) and process.is_program(word) for word in self.argv[1:])
+        return "" if launched or _LAUNCHERS.match(Path(self.argv[0]).name) else version(Path(self.argv[0]), cache)
 
 
 def required(argument: str | None, name: str) -> str:
@@ -29,84 +69,69 @@ def required(argument: str | None, name: str) -> str:
     return argument
 
 
-def words(command: str) -> tuple[str, ...]:
-    """The command's words as a shell would split them; raises ``ConfigError`` where it cannot be split."""
-    try:
-        return tuple(shlex.split(command))
-    except ValueError as error:
-        raise ConfigError(f"the command {visible(command)} cannot be read: {error}", hint="check its quotes") from error
-
-
-def shell(command: str) -> tuple[str, ...]:
-    """How to run what a user would type in a shell: without one where it makes no difference, by ``sh -c`` else.
-
-    Without a shell between, the engine itself is the process whose memory is watched, and found on the user's own PATH.
-    """
-    if not _SHELL_ONLY.search(command):
-        argv = words(command)
-        if argv and shutil.which(argv[0]):
-            return program(argv)
-    return ("/bin/sh", "-c", command)
-
-
-def program(argv: tuple[str, ...]) -> tuple[str, ...]:
-    """The words with the first one as the path of a program; raises ``EngineMissingError`` where there is none."""
-    found = shutil.which(argv[0])
+def direct(line: str, options: Mapping[str, str]) -> UserCommand:
+    """A command that is started without a shell; raises ``EngineMissingError`` where its program is not found."""
+    search_path = _search_path(options)
+    argv = _words(line)
+    if not argv:
+        raise ConfigError("the command is empty", hint="give a program")
+    found = _program(argv[0], search_path)
     if found is None:
         raise EngineMissingError(f"{visible(argv[0])} was not found", hint="give its full path, or put its folder on PATH")
-    return (str(Path(found).absolute()), *argv[1:])
+    return UserCommand(line, (found, *argv[1:]), search_path, _files((found, *argv[1:]), search_path))
 
 
-def folder() -> str:
-    """Where a user's own command is started: where the user is, since its words may be paths from there."""
-    return str(Path.cwd())
+def shell(line: str, options: Mapping[str, str]) -> UserCommand:
+    """A command that a user would type in a shell: run without one where it makes no difference, by ``sh -c`` else.
 
-
-def identity(name: str, command: str, *, ask_version: bool) -> Identity:
-    """The engine behind ``command``: the files among its words are its binary.
-
-    ``sha256`` is that of the one file, or of all their digests together (``python engine.py`` is two). The version is asked
-    for only with ``ask_version``, since a script may take ``--version`` for anything.
+    Without a shell between, the engine itself is the process whose memory is watched.
     """
+    search_path = _search_path(options)
+    if not _SHELL_ONLY.search(line):
+        argv = _words(line)
+        if argv and _program(argv[0], search_path):
+            return direct(line, options)
+    return UserCommand(line, ("/bin/sh", "-c", line), search_path, _files(tuple(_SHELL_WORD.findall(line)), search_path))
+
+
+def _words(line: str) -> tuple[str, ...]:
     try:
-        argv = words(command)
-    except ConfigError:
-        return Identity(name, found=visible(command))
-    first = [Path(found)] if argv and (found := shutil.which(argv[0])) else []
-    files = first + [path for word in argv[1:] if (path := Path(word)).is_file()]
-    digests = [file_sha256(path) for path in files]
-    together = digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest() if digests else ""
-    said = version(files[0]) if ask_version and files else ""
-    return Identity(name, said, str(files[-1]) if files else "", together, visible(command))
+        return tuple(shlex.split(line))
+    except ValueError as error:
+        raise ConfigError(f"the command {visible(line)} cannot be read: {error}", hint="check its quotes") from error
 
 
-def known_version(path: Path, cache: str) -> str:
-    """What ``version`` says; from the cache's folder, where one is given, if the same program was asked before."""
-    if not cache:
-        return version(path)
-    key = process.program_digest(str(path))
+def version(path: Path, cache: str = "") -> str:
+    """What ``--version`` says, where it says a version: kilnd 0.4.4, for one, prints a banner without one.
+
+    A program that was asked before is not started again: its answer is in the folder ``cache``, where one is given.
+    """
+    key = process.program_digest(str(path)) if cache else ""
     place = Path(cache) / "versions" / key
-    kept = process.read_own(place, key, _VERSION_BYTES)
+    kept = process.read_own(place, key, _VERSION_BYTES) if cache else None
     if kept is not None:
         return visible(decode(kept), 40)
-    said = version(path)
-    with contextlib.suppress(OSError, ReportError):  # a cache that cannot be written is no failure
-        process.write_own(place, key, said.encode())
-    return said
+    said = _ask_version(path)
+    if cache and said is not None:
+        with contextlib.suppress(OSError, ReportError):  # a cache that cannot be written is no failure
+            process.write_own(place, key, said.encode())
+    return said or ""
 
 
-def version(path: Path) -> str:
-    """What ``--version`` says, where it says a version: kilnd 0.4.4, for one, prints a banner without one."""
-    try:
-        said = subprocess.run(
-            [path, "--version"],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=_VERSION_DEADLINE_S,
-            check=False,
-            env=process.scrubbed_environment({}),
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return ""
-    match = _VERSION.search(decode((said.stdout + said.stderr)[:4000]))
+def _ask_version(path: Path) -> str | None:
+    """The version that a program prints, empty where it prints none, None where it does not answer in time."""
+    with process.Reactor() as reactor:
+        try:
+            child = reactor.start(
+                (str(path), "--version"),
+                env=process.scrubbed_environment(),
+                deadline_s=_VERSION_DEADLINE_S,
+                output_bytes=2 * _VERSION_OUTPUT_BYTES,
+            )
+        except process.SpawnError:
+            return ""
+        ended = reactor.wait(child)
+    if ended.timed_out:
+        return None
+    match = _VERSION.search(decode((ended.stdout + ended.stderr)[:_VERSION_OUTPUT_BYTES]))
     return visible(match[1], 40) if match else ""

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import msgspec
-
 from backends import command_line, harness_protocol, trap_words
 from diffcheck.backend import Capabilities, Command, CommandBackend, Identity
 from diffcheck.observation import Execution, HarnessFailed
@@ -34,19 +32,23 @@ class Harness(CommandBackend):
         notes=("no state is reported at a trap", "cost and limits are not known: kilnd's are assumed"),
     )
 
-    def __init__(self, command: str) -> None:
-        self._line, self._argv = command, command_line.shell(command)
+    def __init__(self, command: command_line.UserCommand) -> None:
+        self._command = command
         self._identity: Identity | None = None
 
     def identity(self) -> Identity:
         """The files that the command names; a version is not asked for, since no option for it is agreed."""
         if self._identity is None:
-            self._identity = command_line.identity("harness", self._line, ask_version=False)
+            self._identity = self._command.identity("harness")
         return self._identity
+
+    def files(self) -> tuple[str, ...]:
+        """The files that the command names."""
+        return self._command.files
 
     def command(self, program: Program, module: Path, answer: Path) -> Command:  # noqa: ARG002 - the contract's
         """The same for every program: the protocol is in the environment."""
-        return msgspec.structs.replace(harness_protocol.command(self._argv, module, answer), folder=command_line.folder())
+        return self._command.command(self._command.argv, harness_protocol.environment(module, answer))
 
     def read(self, program: Program, ended: process.Ended, answer: Path, limits: Limits) -> Execution:
         """The snapshot where the engine ended well; else what its words mean by the tables of the engines we know."""
@@ -65,6 +67,6 @@ class Harness(CommandBackend):
         return trap_words.classify(decode(ended.stderr), None, ended.signal, limits)
 
 
-def create(argument: str | None, options: Mapping[str, str]) -> Harness:  # noqa: ARG001 - the contract's
+def create(argument: str | None, options: Mapping[str, str]) -> Harness:
     """The entry point; raises ``ConfigError`` without a command."""
-    return Harness(command_line.required(argument, "harness"))
+    return Harness(command_line.shell(command_line.required(argument, "harness"), options))

@@ -15,13 +15,12 @@ from typing import TYPE_CHECKING, Any, Final, Literal, NoReturn
 import msgspec
 
 from diffcheck import process
-from diffcheck.backend import ANSWER_BYTES, Command
+from diffcheck.backend import ANSWER_BYTES
 from diffcheck.capsule.layout import FIRST_SLOT, SLOTS
 from diffcheck.observation import Execution, HarnessFailed, Returned
 from diffcheck.text import plural, visible
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from pathlib import Path
 
     from diffcheck.backend import Program
@@ -50,9 +49,9 @@ class AnswerError(Exception):
         self.outcome = HarnessFailed(what, visible(detail))
 
 
-def command(argv: tuple[str, ...], module: Path, answer: Path, environment: Mapping[str, str] | None = None) -> Command:
-    """The command that makes an engine of the harness protocol run ``module`` and answer in ``answer``."""
-    return Command(argv, {**(environment or {}), "WITNESS_MODULE": str(module), "WITNESS_OUTPUT": str(answer)})
+def environment(module: Path, answer: Path) -> dict[str, str]:
+    """The variables that make an engine of the harness protocol run ``module`` and answer in ``answer``."""
+    return {"WITNESS_MODULE": str(module), "WITNESS_OUTPUT": str(answer)}
 
 
 def has_answer(answer: Path) -> bool:

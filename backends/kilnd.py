@@ -67,9 +67,13 @@ class Kilnd(CommandBackend):
     def identity(self) -> Identity:
         """Name, version (empty where the binary does not say it), path and SHA-256."""
         if self._identity is None:
-            version = command_line.known_version(self.path, self._cache)
+            version = command_line.version(self.path, self._cache)
             self._identity = Identity("kilnd", version, str(self.path), file_sha256(self.path), self.found)
         return self._identity
+
+    def files(self) -> tuple[str, ...]:
+        """The binary, or the script in its place."""
+        return (str(self.path),)
 
     def host_engine(self) -> KilndHost:
         """Kilnd's command line, which has wasi 0.2; its harness mode has no host functions."""
@@ -77,7 +81,7 @@ class Kilnd(CommandBackend):
 
     def command(self, program: Program, module: Path, answer: Path) -> Command:  # noqa: ARG002 - the contract's
         """No arguments: kilnd's harness mode is entered by the environment."""
-        return harness_protocol.command((str(self.path),), module, answer)
+        return Command((str(self.path),), harness_protocol.environment(module, answer))
 
     def read(self, program: Program, ended: process.Ended, answer: Path, limits: Limits) -> Execution:
         """The snapshot where kilnd ended well, else what its error line means."""

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Final
 
 from backends import command_line, trap_words
 from diffcheck.backend import Capabilities, Command, CommandBackend, Identity
-from diffcheck.errors import ConfigError
 from diffcheck.observation import Execution, HarnessFailed, Outcome, Returned, Trapped
 from diffcheck.text import decode, plural, visible
 
@@ -43,25 +42,26 @@ class Wasi(CommandBackend):
         notes=("no state is reported at a trap", "needs an engine with multi-memory", "a stream of at most 64 MiB"),
     )
 
-    def __init__(self, command: str) -> None:
-        self._line = command
-        words = command_line.words(command)
-        if not words:
-            raise ConfigError("the backend wasi needs a command", hint="write wasi:COMMAND")
-        self._argv = command_line.program(words)
+    def __init__(self, command: command_line.UserCommand, cache: str = "") -> None:
+        self._command, self._cache = command, cache
         self._identity: Identity | None = None
 
     def identity(self) -> Identity:
         """The engine's program, with the version that it says."""
         if self._identity is None:
-            self._identity = command_line.identity("wasi", self._line, ask_version=True)
+            self._identity = self._command.identity("wasi", self._command.version(self._cache))
         return self._identity
+
+    def files(self) -> tuple[str, ...]:
+        """The files that the command names."""
+        return self._command.files
 
     def command(self, program: Program, module: Path, answer: Path) -> Command:  # noqa: ARG002 - the contract's
         """The command's words with the module's path in its place."""
-        if any("{}" in word for word in self._argv):
-            return Command(tuple(word.replace("{}", str(module)) for word in self._argv), folder=command_line.folder())
-        return Command((*self._argv, str(module)), folder=command_line.folder())
+        argv = self._command.argv
+        if any("{}" in word for word in argv):
+            return self._command.command(tuple(word.replace("{}", str(module)) for word in argv))
+        return self._command.command((*argv, str(module)))
 
     def read(self, program: Program, ended: process.Ended, answer: Path, limits: Limits) -> Execution:
         """The image where the engine ended well; else what its words mean."""
@@ -107,6 +107,6 @@ def _outcome(ended: process.Ended, folder: Path, limits: Limits) -> Outcome:
     return HarnessFailed(f"exited {ended.exit_code} without an image", visible(text[-400:]))
 
 
-def create(argument: str | None, options: Mapping[str, str]) -> Wasi:  # noqa: ARG001 - the contract's
+def create(argument: str | None, options: Mapping[str, str]) -> Wasi:
     """The entry point; raises ``ConfigError`` without a command, ``EngineMissingError`` where its program is not there."""
-    return Wasi(command_line.required(argument, "wasi"))
+    return Wasi(command_line.direct(command_line.required(argument, "wasi"), options), options.get("cache", ""))

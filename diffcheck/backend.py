@@ -8,7 +8,6 @@ command to run and the answer to read.
 
 from __future__ import annotations
 
-import hashlib
 import shlex
 import signal
 from abc import ABC, abstractmethod
@@ -34,6 +33,8 @@ OUTPUT_STOP_BYTES = 64 << 20
 """The largest file that an engine may write, and what it may print before it is ended."""
 
 ENTRY_POINTS = "diffcheck.backends"
+SEARCH_PATH = "search-path"
+"""The option that has the user's PATH: a worker's own environment has another one."""
 KILN_ENTRIES = ("_start", "run", "0", "1", "main")
 """The entries of a harness run in order of preference, as kilnd has them; the oracle takes the same ones."""
 
@@ -180,6 +181,11 @@ class Backend(ABC):
     def identity(self) -> Identity:
         """Which engine this is; asked once a run, may start it."""
 
+    def files(self) -> tuple[str, ...]:
+        """The files that the engine is made of, by their full paths: what it did is remembered for, and only while they stay."""
+        path = self.identity().path
+        return (path,) if path else ()
+
     @abstractmethod
     def start(self, program: Program, limits: Limits, host: Host) -> Pending:
         """Begin to run ``program``; what the engine does is told in the ``Execution``, never by an exception."""
@@ -215,13 +221,14 @@ class Oracle(Backend):
 
 
 class Command(msgspec.Struct, frozen=True):
-    """How to start an engine once: ``argv``, what its environment has besides the scrubbed one, and the folder to start it in,
-    the private one where none is said.
+    """How to start an engine once: ``argv``, what its environment has besides the scrubbed one, the folder to start it in (empty:
+    the private one), and its PATH (empty: a fixed one).
     """
 
     argv: tuple[str, ...]
     environment: dict[str, str] = {}
     folder: str = ""
+    search_path: str = ""
 
 
 class CommandBackend(Backend):
@@ -276,7 +283,7 @@ class _ChildPending:
             command = backend.command(program, module, self._answer)
             bounds = process.Bounds(
                 command=command.argv,
-                env=process.scrubbed_environment(command.environment),
+                env=process.scrubbed_environment(command.environment, search_path=command.search_path),
                 cwd=command.folder or str(folder),
                 ended=str(folder / "ended"),
                 deadline_s=limits.deadline_s,
@@ -354,7 +361,9 @@ class BackendFactory(Protocol):
     """Makes a backend: what an entry point names. ``argument`` is what follows the colon in ``harness:COMMAND``."""
 
     def __call__(self, argument: str | None, options: Mapping[str, str]) -> Backend:
-        """The backend, or ``EngineMissingError``/``ConfigError``; ``options`` has ``kilnd`` where ``--kilnd`` was given."""
+        """The backend, or ``EngineMissingError``/``ConfigError``; ``options`` has ``kilnd`` where ``--kilnd`` was
+        given, and the user's PATH as ``search-path`` where this process has another one.
+        """
         ...
 
 
@@ -375,8 +384,7 @@ def create(spec: str, options: Mapping[str, str]) -> Backend:
 def file_sha256(path: Path) -> str:
     """The SHA-256 of a file in hex; raises ``EngineMissingError`` where it cannot be read."""
     try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return process.file_digest(str(path)).hex()
     except OSError as error:
         raise EngineMissingError(f"{path} cannot be read: {error.strerror}", hint="check the path and its rights") from error
 
@@ -385,6 +393,7 @@ __all__ = [
     "ANSWER_BYTES",
     "ENTRY_POINTS",
     "KILN_ENTRIES",
+    "SEARCH_PATH",
     "Backend",
     "BackendFactory",
     "Capabilities",

@@ -57,6 +57,10 @@ class EngineMissingError(DiffcheckError):
     """An engine or an external tool that is not where it was looked for."""
 
 
+class EngineUnusableError(DiffcheckError):
+    """A program that does not answer as an engine, or an engine that was replaced while it was in use."""
+
+
 class NothingToDoError(DiffcheckError):
     """No artifact under the paths given."""
 

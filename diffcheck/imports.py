@@ -18,7 +18,7 @@ from diffcheck.capsule.seal import close_functions
 from diffcheck.capsule.stubs import out_of_scope
 from diffcheck.corpus import discover, read_artifact
 from diffcheck.errors import ArtifactError, DiffcheckError, EngineMissingError
-from diffcheck.probe import wasi
+from diffcheck.probe import known_answer, wasi
 from diffcheck.probe.wasi import Found, Probed
 from diffcheck.probe.wasi_module import Function
 from diffcheck.runner.once import Wanted, read_case
@@ -106,6 +106,7 @@ def survey(request: Request, tell: Callable[[str], None] = lambda _: None) -> Su
         host = Host(reactor, folder)
         subject = registry.create(request.subject, request.options)
         try:
+            known_answer.require(subject, request.subject, host, request.limits)
             return _measured(artifacts, subject, host, request, tell)
         finally:
             subject.close()

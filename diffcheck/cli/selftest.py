@@ -47,6 +47,7 @@ def command(paths: tuple[str, ...], seed: int, faults: int, engine: str, kilnd: 
     """
     from diffcheck import backend, process, selftest  # noqa: PLC0415 - engines, only where they are used
     from diffcheck.errors import ConfigError  # noqa: PLC0415 - as above
+    from diffcheck.probe import known_answer  # noqa: PLC0415 - as above
     from diffcheck.report import planted, words  # noqa: PLC0415 - rich, only where it is used
 
     given = {"kilnd": kilnd} if kilnd else {}
@@ -54,6 +55,7 @@ def command(paths: tuple[str, ...], seed: int, faults: int, engine: str, kilnd: 
     if not isinstance(oracle, backend.Oracle):
         raise ConfigError("wasmtime cannot judge artifacts here", hint="install diffcheck's dependencies anew")
     with process.Reactor() as reactor, process.private_folder() as folder:
+        known_answer.require(inner, engine, backend.Host(reactor, folder), backend.Limits(deadline))
         test = selftest.Selftest(oracle, inner, backend.Host(reactor, folder), deadline)
         test.prepare([Path(path) for path in paths])
         return planted.render(test.run(seed, faults), test.left_out, words.console(), seed)

@@ -85,7 +85,7 @@ def _traps(backend: Backend, host: Host, limits: Limits) -> Iterator[str]:
 
 
 def _capsule(backend: Backend, host: Host, limits: Limits) -> Iterator[str]:
-    capsule, program, parameters = _capsule_program(
+    capsule, program, parameters = capsule_program(
         unwind=backend.capabilities.exceptions, prints=backend.capabilities.transport == "print"
     )
     execution = backend.execute(program, limits, host)
@@ -99,7 +99,8 @@ def _capsule(backend: Backend, host: Host, limits: Limits) -> Iterator[str]:
         yield f"a capsule's stream: {error}"
 
 
-def _capsule_program(*, unwind: bool, prints: bool) -> tuple[Capsule, Program, lo.Parameters]:
+def capsule_program(*, unwind: bool, prints: bool) -> tuple[Capsule, Program, lo.Parameters]:
+    """A small capsule whose row returns ``_ANSWER``, the program that runs it, and the parameters in that."""
     data = programs.artifact()
     module = wasm.read(data)
     calls = (Call("answer", 0, module.function_type(0)),)

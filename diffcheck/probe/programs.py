@@ -128,6 +128,12 @@ def answers() -> bytes:
     )
 
 
+def returning() -> bytes:
+    """A module whose ``_start`` returns at once, with one counter."""
+    counter = {"global": [_I64 + b"\x01\x42\x2a\x0b"], "export": [export("__witness_counter_0", GLOBAL, 0)]}
+    return _start(_raw(b""), **counter)
+
+
 TRAPS: Final = {
     "unreachable": "unreachable",
     "integer divide by zero": "i32.const 1 i32.const 0 i32.div_u drop",

@@ -15,7 +15,7 @@ from diffcheck.process.interruption import interruptible
 from diffcheck.process.lock import locked
 from diffcheck.process.memory import available_memory_bytes
 from diffcheck.process.own_files import HEAD_BYTES, private, read_own, write_own
-from diffcheck.process.programs import program_digest
+from diffcheck.process.programs import Stamps, file_digest, is_program, program_digest, program_files, stamps
 from diffcheck.process.reactor import Reactor
 from diffcheck.process.server import Reply, Server
 from diffcheck.process.spawn import (
@@ -36,24 +36,29 @@ __all__ = [
     "Reply",
     "Server",
     "SpawnError",
+    "Stamps",
     "Unreadable",
     "available_memory_bytes",
     "become_subreaper",
     "check_folder",
     "claim_channel",
     "die_with_parent",
+    "file_digest",
     "interruptible",
+    "is_program",
     "locked",
     "own_program",
     "private",
     "private_folder",
     "program_digest",
+    "program_files",
     "read_frame",
     "read_output_file",
     "read_own",
     "refuse_links",
     "run_watched",
     "scrubbed_environment",
+    "stamps",
     "write_atomically",
     "write_frame",
     "write_own",

@@ -83,13 +83,13 @@ def name_process(name: str) -> None:
 
 
 def scrubbed_environment(
-    extra: Mapping[str, str] | None = None, *, home: str | os.PathLike[str] = "/nonexistent"
+    extra: Mapping[str, str] | None = None, *, home: str | os.PathLike[str] = "/nonexistent", search_path: str = ""
 ) -> dict[str, str]:
-    """Give the whole environment of an engine: fixed PATH, LANG and HOME, and ``extra``, all WITNESS_*."""
+    """The whole environment of an engine: PATH (``search_path``, else a fixed one), LANG and HOME, and ``extra``, all WITNESS_*."""
     for name in extra or {}:
         if not name.startswith("WITNESS_"):
             raise ValueError(f"{visible(name)} must not be passed to an engine: only WITNESS_* is")
-    return {"PATH": _PATH, "LANG": "C.UTF-8", "HOME": os.fspath(home), **(extra or {})}
+    return {"PATH": search_path or _PATH, "LANG": "C.UTF-8", "HOME": os.fspath(home), **(extra or {})}
 
 
 def own_program(module: str, *arguments: str) -> tuple[list[str], dict[str, str]]:

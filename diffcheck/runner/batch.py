@@ -16,13 +16,14 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from diffcheck import __version__, config, prepare, process
+from diffcheck.backend import SEARCH_PATH
 from diffcheck.corpus import Case, Item
 from diffcheck.errors import DiffcheckError
 from diffcheck.runner.events import CaseFinished, EngineProbed
 from diffcheck.runner.plan import Files
 from diffcheck.runner.pool import Pool
 from diffcheck.runner.request import Request
-from diffcheck.runner.run import PREFERRED, choose
+from diffcheck.runner.run import PREFERRED, choose, settled
 from diffcheck.runner.store import Store
 from diffcheck.text import decode, visible
 from diffcheck.verdict import CaseReport, EngineFinding
@@ -96,6 +97,7 @@ def _settled(request: Request) -> Request:
         options[PREFERRED] = found
     folder = os.environ.get(_CACHE) or prepare.cache_folder(os.environ)
     cached = bool(request.cache) and os.environ.get(_NO_CACHE, "") in ("", "0")
+    options[SEARCH_PATH] = os.environ.get("PATH", "")
     return msgspec.structs.replace(
         request, jobs=1, options={**prepare.tools(os.environ), **options}, cache=folder if cached else ""
     )
@@ -116,7 +118,7 @@ def answer(batch: Batch, parent: int | None = None) -> Answered:
         if wanted != known(found):
             one, other = (f"{name} {version} ({sha256[:12]})" for name, version, sha256 in (wanted, known(found)))
             return Answered(refused=f"its {role} is {visible(other, 200)}, and {visible(one, 200)} is wanted")
-    request = msgspec.structs.replace(batch.request, options=engines.options, keys=engines.keys)
+    request = settled(batch.request, engines)
     with process.Reactor() as reactor, process.private_folder() as folder:
         loaded = {f"{at}": (each.case, _written(folder / f"case-{at}", each)) for at, each in enumerate(batch.cases)}
         pool = Pool(request, engines.subject, reactor, str(folder), lambda: False, load=lambda item: loaded[item.id])

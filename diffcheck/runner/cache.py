@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from diffcheck.backend import Host, Identity, Limits, Pending, Program
+    from diffcheck.runner.builds import Watch
     from diffcheck.runner.plan import Plan
     from diffcheck.runner.store import Store
     from diffcheck.verdict import CaseReport
@@ -58,14 +59,14 @@ _tape = msgspec.msgpack.Decoder(tuple[Played, ...])
 _judgement = msgspec.msgpack.Decoder(Judgement)
 
 
-def engine_key(engine: Backend, spec: str) -> str:
+def engine_key(engine: Backend, spec: str, build: str) -> str:
     """What an engine's observations are kept under: its name, and a digest of all that its answers depend on.
 
-    That is its version, its binary (see ``process.program_digest``), a user's own command in full, and the adapter that reads it.
+    That is its version, the digest of its ``build``, a user's own command in full, and the adapter that reads it.
     """
     identity = engine.identity()
     words = (_FORMAT, __version__, identity.name, identity.version, identity.sha256, spec if ":" in spec else "")
-    digest = hashlib.sha256(_encode((*words, process.program_digest(identity.path), _adapter(type(engine).__module__))))
+    digest = hashlib.sha256(_encode((*words, build, _adapter(type(engine).__module__))))
     return f"{identity.name}-{digest.hexdigest()[:24]}"
 
 
@@ -147,8 +148,9 @@ def _digest(program: Program, limits: Limits) -> bytes:
 class Judge(Oracle):
     """An oracle whose judgements are kept; where there is no store it is asked each time."""
 
-    def __init__(self, oracle: Oracle, store: Store | None, key: str) -> None:
-        self._oracle, self._store, self._key = oracle, store, key
+    def __init__(self, oracle: Oracle, store: Store | None, key: str, watch: Watch | None = None) -> None:
+        """``watch`` knows whether the oracle is still the one that ``key`` names."""
+        self._oracle, self._store, self._key, self._watch = oracle, store, key, watch
         self.capabilities = oracle.capabilities
 
     def identity(self) -> Identity:
@@ -170,7 +172,7 @@ class Judge(Oracle):
                 pass  # of another version: judged anew
         refusal = self._oracle.validate(wasm, limits, host)
         if self._store and (refusal is None or isinstance(refusal, Refused)):
-            self._store.put(name, _encode(Judgement(refusal)))
+            self._put(name, _encode(Judgement(refusal)))
         return refusal
 
     def assemble(self, text: bytes, limits: Limits, host: Host) -> bytes:
@@ -180,9 +182,14 @@ class Judge(Oracle):
         if kept is not None:
             return kept
         wasm = self._oracle.assemble(text, limits, host)
-        if self._store:
-            self._store.put(name, wasm)
+        self._put(name, wasm)
         return wasm
+
+    def _put(self, name: str, content: bytes) -> None:
+        if self._watch is not None:
+            self._watch.require()
+        if self._store:
+            self._store.put(name, content)
 
     def close(self) -> None:
         """The oracle's own."""

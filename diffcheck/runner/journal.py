@@ -36,7 +36,9 @@ _SCHEMA: Final = (
 _DIGEST_BYTES: Final = hashlib.sha256().digest_size
 _READ_CAP: Final = 1 << 30
 _ANEW: Final = "run without --resume to begin anew"
-_FREE: Final = frozenset({"jobs", "verbose", "options", "journal", "resume", "cache", "cache_bytes", "keys", "times_ns", "cluster"})
+_FREE: Final = frozenset(
+    {"jobs", "verbose", "options", "journal", "resume", "cache", "cache_bytes", "keys", "builds", "times_ns", "cluster"}
+)
 """What of a request may be another one when a run goes on: it changes no verdict. Engines are compared by their binaries."""
 
 _encode = msgspec.msgpack.Encoder().encode

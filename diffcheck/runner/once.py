@@ -12,9 +12,10 @@ from diffcheck.corpus import item_at, load_case
 from diffcheck.errors import CaseError, RunFailedError
 from diffcheck.observation import sentence
 from diffcheck.runner import plan as plans
+from diffcheck.runner.in_process import engines_in_process
 from diffcheck.runner.reading import Read, Reader
 from diffcheck.runner.request import Request, Unknown
-from diffcheck.runner.run import choose
+from diffcheck.runner.run import choose, settled
 from diffcheck.runner.side import Side
 
 if TYPE_CHECKING:
@@ -95,26 +96,20 @@ def read_case(wanted: Wanted) -> CaseRead:
         program_name=False,
     )
     engines = choose(request)
-    request = msgspec.structs.replace(request, options=engines.options)
-    with process.Reactor() as reactor, process.private_folder() as folder:
-        host = backend.Host(reactor, folder)
-        oracle = backend.create(request.oracle, engines.options)
+    request = settled(request, engines)
+    with engines_in_process(request, engines) as running:
+        oracle, subject, host = running.oracle, running.subject, running.host
         assert isinstance(oracle, backend.Oracle), "the default oracle is one"  # noqa: S101
-        subject = backend.create(engines.subject, engines.options)
-        try:
-            plan = plans.make(case, request, oracle, oracle, subject, host)
-            if plan.capsule is None or plan.subject_capsule is None or plan.oracle_capsule is None:
-                raise RunFailedError(f"{case.artifact} cannot be run: {plan.skipped or plan.no_capsule}")
-            reader = Reader(
-                Side(oracle, plan.oracle_capsule, plan.limits, host),
-                _subject_side(subject, plan, host),
-                full=wanted.full,
-                max_passes=wanted.max_passes,
-            )
-            read = reader.read(keep_going=wanted.keep_going)
-        finally:
-            subject.close()
-            oracle.close()
+        plan = plans.make(case, request, oracle, oracle, subject, host)
+        if plan.capsule is None or plan.subject_capsule is None or plan.oracle_capsule is None:
+            raise RunFailedError(f"{case.artifact} cannot be run: {plan.skipped or plan.no_capsule}")
+        reader = Reader(
+            Side(oracle, plan.oracle_capsule, plan.limits, host),
+            _subject_side(subject, plan, host),
+            full=wanted.full,
+            max_passes=wanted.max_passes,
+        )
+        read = reader.read(keep_going=wanted.keep_going)
     notice = engines.notice if wanted.backend == "auto" else ""  # else it is the engine that was asked for
     return CaseRead(plan, read, engines.subject_identity, engines.oracle_identity, notice)
 

@@ -13,7 +13,7 @@ import msgspec
 
 from diffcheck import process
 from diffcheck.corpus import Case, load_case
-from diffcheck.errors import CaseError, DiffcheckError
+from diffcheck.errors import CaseError, DiffcheckError, EngineUnusableError
 from diffcheck.runner import worker as w
 from diffcheck.runner.case import skipped
 from diffcheck.runner.events import CaseFinished, CaseStarted, EngineProbed
@@ -66,12 +66,14 @@ class Pool:
         self._slots: list[_Slot] = []
         self._queue: deque[Item] = deque()
         self._broken = 0
+        self._asking: _Slot | None = None
+        self._asked = self._runs = False
 
     def events(self, items: Sequence[Item], *, probe: bool) -> Iterator[Event]:
         """One ``CaseFinished`` an item, in the order in which they end; none for those left when the run is stopped."""
         self._queue.extend(items)
         self._slots = [_Slot() for _ in range(max(1, min(self._request.jobs, len(items))))]
-        self._probe = probe
+        self._probe, self._runs = probe, True
         while not self._stopped():
             yield from self._assign()
             busy = [slot for slot in self._slots if slot.doing not in ("idle", "wait", "retired")]
@@ -114,8 +116,12 @@ class Pool:
 
     def _start(self, slot: _Slot) -> None:
         slot.server = self._reactor.serve_own(w.__name__, kept=True)  # in our own folder: paths are as the user gave them
-        slot.server.send(_encode(w.Setup(self._request, self._subject, self._folder)), _SETUP_S)
+        ask = self._runs and not self._asked and self._asking is None
+        limit_s = _SETUP_S + (2 * self._request.deadline_s if ask else 0)
+        slot.server.send(_encode(w.Setup(self._request, self._subject, self._folder, ask=ask)), limit_s)
         slot.doing = "setup"
+        if ask:
+            self._asking = slot
 
     def _start_or_retire(self, slot: _Slot) -> None:
         """Start a slot's worker; where the system has none to give, those that are there do its part."""
@@ -164,7 +170,9 @@ class Pool:
         return _WATCH_S + _WATCH_DEADLINES * (case.limits.deadline_s or self._request.deadline_s)
 
     def _admit(self) -> None:
-        """Let prepared cases go while their expected memory is free; one always goes."""
+        """Let prepared cases go while their expected memory is free; one always goes. None before the known answer is there."""
+        if self._asking is not None:
+            return
         running = sum(slot.needs for slot in self._slots if slot.doing == "go")
         anything = any(slot.doing == "go" for slot in self._slots)
         for slot in self._slots:
@@ -186,7 +194,11 @@ class Pool:
             yield from self._lost(slot, f"the worker's answer cannot be read: {error}")
             return
         doing, slot.doing = slot.doing, "idle"
+        if slot is self._asking:
+            self._asking, self._asked = None, True
         match answer:
+            case w.Unusable(what, hint):
+                raise EngineUnusableError(what, hint=hint)
             case w.Probed(findings):
                 yield EngineProbed(findings)
             case w.Prepared(memory_bytes, _):
@@ -212,6 +224,8 @@ class Pool:
         """A worker is gone; after several in a row without a single verdict it is our own environment, and an error."""
         self._broken += 1
         slot.server, slot.doing = None, "idle"
+        if slot is self._asking:
+            self._asking = None  # the next worker asks
         if self._broken > 3 + len(self._slots):
             raise DiffcheckError(f"workers end again and again: {what}", hint="run `diffcheck doctor`")
         yield from self._failed(slot, what)

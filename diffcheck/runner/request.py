@@ -6,6 +6,8 @@ from typing import Literal
 
 import msgspec
 
+from diffcheck.runner.builds import Build
+
 Mode = Literal["both", "capsule", "direct"]
 Rows = Literal["declared", "auto"]
 Unknown = Literal["zero", "trap"]
@@ -23,10 +25,10 @@ class Request(msgspec.Struct, frozen=True):
     it does not, the pass is run again too. ``hangs`` is whether a subject that does not end is told to hang or to be slow,
     which costs longer runs. ``journal`` is the file that says what is done, empty for none; ``resume`` is whether a
     run that was stopped goes on. ``cache`` is the folder of the cache, empty for none, and ``cache_bytes`` its bound; ``keys`` are
-    the engines' there, by role, as ``run`` works them out. ``times_ns`` is what cases took before: the longest go first. ``shard``
-    is which part of the run this is, of how many: the division is by ``shard_times_ns``, the same on every machine. ``cluster`` is
-    the address of a Dask scheduler, empty for this machine. ``subject_name`` is what the configuration file calls the subject,
-    ``subject_version`` what its user does.
+    the engines' there, by role, and ``builds`` the engines' files, as ``run`` works them out. ``times_ns`` is what cases took
+    before: the longest go first. ``shard`` is which part of the run this is, of how many: the division is by ``shard_times_ns``,
+    the same on every machine. ``cluster`` is the address of a Dask scheduler, empty for this machine. ``subject_name`` is what the
+    configuration file calls the subject, ``subject_version`` what its user does.
     """
 
     paths: tuple[str, ...]
@@ -52,6 +54,7 @@ class Request(msgspec.Struct, frozen=True):
     cache: str = ""
     cache_bytes: int = 2 << 30
     keys: dict[str, str] = {}
+    builds: tuple[Build, ...] = ()
     times_ns: dict[str, int] = {}
     subject_name: str = ""
     subject_version: str = ""

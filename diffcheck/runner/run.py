@@ -18,6 +18,7 @@ from diffcheck.corpus import Case, discover, load_case
 from diffcheck.errors import CaseError, EngineMissingError
 from diffcheck.runner import cache
 from diffcheck.runner import journal as journals
+from diffcheck.runner.builds import Build, build
 from diffcheck.runner.case import skipped
 from diffcheck.runner.events import CaseFinished, CaseStarted, EngineProbed, Event, RunFinished, RunStarted
 from diffcheck.runner.order import longest_first, share
@@ -51,13 +52,15 @@ class Engines(msgspec.Struct, frozen=True):
     notice: str
     options: dict[str, str]
     keys: dict[str, str] = {}
+    builds: tuple[Build, ...] = ()
 
 
 def choose(request: Request) -> Engines:
     """The engines that a request names; raises ``EngineMissingError`` or ``ConfigError``."""
-    given = {**request.options, **({"cache": request.cache} if request.cache else {})}
+    given = {backend.SEARCH_PATH: os.environ.get("PATH", ""), **request.options}
+    if request.cache:
+        given["cache"] = request.cache
     oracle_backend = backend.create(request.oracle, given)
-    oracle = oracle_backend.identity()
     name, notice = request.subject, ""
     if name == "auto":
         name = PREFERRED
@@ -68,7 +71,10 @@ def choose(request: Request) -> Engines:
                 raise
             name, notice = FALLBACK, NOTICE
     subject = backend.create(name, given)
-    identity = subject.identity()
+    judge = oracle_backend if isinstance(oracle_backend, backend.Oracle) else backend.create(JUDGE, {})
+    specs = {"judge": (judge, JUDGE), "oracle": (oracle_backend, request.oracle), "subject": (subject, name)}
+    builds = {role: build(engine) for role, (engine, _) in specs.items()}  # before anything is asked of them
+    identity, oracle = subject.identity(), oracle_backend.identity()
     if name == request.oracle:
         notice = SAME
     elif name == FALLBACK and not notice:
@@ -79,13 +85,14 @@ def choose(request: Request) -> Engines:
             options["kilnd"] = each.path
     keys = {}
     if request.cache:
-        judge = oracle_backend if isinstance(oracle_backend, backend.Oracle) else backend.create(JUDGE, {})
-        keys = {
-            "judge": cache.engine_key(judge, JUDGE),
-            "oracle": cache.engine_key(oracle_backend, request.oracle),
-            "subject": cache.engine_key(subject, name),
-        }
-    return Engines(name, _as_called(identity, request), oracle, notice, options, keys)
+        keys = {role: cache.engine_key(engine, spec, builds[role].digest) for role, (engine, spec) in specs.items()}
+    watched = {tuple(each.stamps): each for each in builds.values()}
+    return Engines(name, _as_called(identity, request), oracle, notice, options, keys, tuple(watched.values()))
+
+
+def settled(request: Request, engines: Engines) -> Request:
+    """The request with what was found out about its engines, for the processes that run them."""
+    return msgspec.structs.replace(request, options=engines.options, keys=engines.keys, builds=engines.builds)
 
 
 def _as_called(identity: Identity, request: Request) -> Identity:
@@ -106,8 +113,8 @@ def run(request: Request) -> Iterator[Event]:
     begun = time.monotonic_ns()
     found = _found(request)
     engines = choose(request)
-    known = _known(request.known, [item.id for item in found.items])
-    request = msgspec.structs.replace(request, options=engines.options, keys=engines.keys, known=known)
+    request = settled(request, engines)
+    request = msgspec.structs.replace(request, known=_known(request.known, [item.id for item in found.items]))
     items, division = found.items, ""
     if request.shard is not None:
         own = share(items, request.shard_times_ns, *request.shard)
@@ -208,7 +215,7 @@ def _journaled(journal: Journal, events: Callable[..., Iterator[Event]], items: 
 def _watched(request: Request, subject: str, reactor: process.Reactor, folder: str, item: Item) -> Iterator[Event]:
     """One case in this process, so that what its engine prints can be shown as it comes."""
     yield CaseStarted(item.id)
-    at_desk = Worker(Setup(request, subject, folder, live=True), reactor)
+    at_desk = Worker(Setup(request, subject, folder, live=True, ask=True), reactor)
     try:
         at_desk.prepare(load_case(item))
     except CaseError as error:
@@ -224,6 +231,6 @@ def plan(request: Request, note: Callable[[str], None] = lambda _: None) -> Iter
     for line in found.notes:
         note(line)
     engines = choose(request)
-    request = msgspec.structs.replace(request, options=engines.options, keys=engines.keys)
+    request = settled(request, engines)
     with process.Reactor() as reactor, process.private_folder() as folder:
         yield from Pool(request, engines.subject, reactor, str(folder), lambda: False).lines(found.items)

@@ -8,37 +8,45 @@ from __future__ import annotations
 
 import contextlib
 import os
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import msgspec
 
 from diffcheck import backend, probe, process
 from diffcheck.corpus import Case
-from diffcheck.errors import DiffcheckError
+from diffcheck.errors import DiffcheckError, EngineUnusableError
+from diffcheck.probe import known_answer
 from diffcheck.runner import cache
 from diffcheck.runner import case as cases
 from diffcheck.runner import plan as plans
+from diffcheck.runner.builds import Watch
 from diffcheck.runner.request import PlanLine, Request
 from diffcheck.runner.store import Store
 from diffcheck.verdict import CaseReport, EngineFinding
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from diffcheck.backend import Backend, Host, Oracle
     from diffcheck.runner.plan import Plan
 
+T = TypeVar("T")
+_TRIES: Final = 3
 
 JUDGE: Final = "wasmtime"
 """Which engine says what is a valid artifact where the oracle does not validate."""
 
 
 class Setup(msgspec.Struct, frozen=True, tag="setup"):
-    """The first message: what the run is, and the folder to work in."""
+    """The first message: what the run is, and the folder to work in; with ``ask`` the engines are asked a known answer first."""
 
     request: Request
     subject: str
     folder: str
     live: bool = False
+    ask: bool = False
 
 
 class Prepare(msgspec.Struct, frozen=True, tag="prepare"):
@@ -85,8 +93,15 @@ class Failed(msgspec.Struct, frozen=True, tag="failed"):
     what: str
 
 
+class Unusable(msgspec.Struct, frozen=True, tag="unusable"):
+    """An engine cannot be used, or not any longer: the error that ends the run."""
+
+    what: str
+    hint: str
+
+
 Message = Setup | Probe | Prepare | Go
-Answer = Ready | Probed | Prepared | Done | Failed
+Answer = Ready | Probed | Prepared | Done | Failed | Unusable
 
 
 class Worker:
@@ -102,10 +117,13 @@ class Worker:
         judge = self.oracle if isinstance(self.oracle, backend.Oracle) else backend.create(JUDGE, {})
         assert isinstance(judge, backend.Oracle), "the judge is one"  # noqa: S101
         store = Store(Path(setup.request.cache)) if setup.request.cache and setup.request.keys else None
-        self.judge: Oracle = cache.Judge(judge, store, setup.request.keys.get("judge", ""))
+        self.watch = Watch(setup.request.builds)
+        self.judge: Oracle = cache.Judge(judge, store, setup.request.keys.get("judge", ""), self.watch)
         self.tapes = cache.Tapes(store, setup.request.keys) if store else None
         self.subject: Backend = backend.create(setup.subject, setup.request.options)
         self.plan: Plan | None = None
+        if setup.ask:
+            self._ask(setup.subject)
 
     def answer(self, message: Probe | Prepare | Go) -> Answer:
         """Do what a message asks for."""
@@ -138,23 +156,54 @@ class Worker:
         """Run the plan."""
         assert self.plan is not None, "the parent prepares first"  # noqa: S101
         plan, self.plan = self.plan, None
-        sides = self.oracle, self.subject
         if self.tapes is None or plan.skipped:
-            return Done(self._run(plan, *sides))
-        name = cache.name_of(plan)
-        oracle, subject = self.tapes.tape(sides[0], "oracle", name), self.tapes.tape(sides[1], "subject", name)
-        return Done(self.tapes.keep(self._run(plan, oracle, subject), name, oracle, subject))
+            return Done(self._watched(lambda: self._run(plan, self.oracle, self.subject)))
+        tapes, name = self.tapes, cache.name_of(plan)
+
+        def run() -> tuple[CaseReport, cache.Tape, cache.Tape]:
+            oracle, subject = tapes.tape(self.oracle, "oracle", name), tapes.tape(self.subject, "subject", name)
+            return self._run(plan, oracle, subject), oracle, subject
+
+        report, oracle, subject = self._watched(run)
+        return Done(tapes.keep(report, name, oracle, subject))
 
     def probe(self) -> tuple[EngineFinding, ...]:
         """What the probes find out about the subject."""
         limits = backend.Limits()
         limits = msgspec.structs.replace(limits, deadline_s=min(limits.deadline_s, self.request.deadline_s))
-        if self.tapes is None:
-            return probe.engine_findings(self.subject, self.host, limits)
-        tape = self.tapes.tape(self.subject, "subject", "probe")
-        findings = probe.engine_findings(tape, self.host, limits)
-        self.tapes.put(tape, "subject", "probe")
-        return findings
+        return self._kept(self.subject, "subject", "probe", lambda subject: probe.engine_findings(subject, self.host, limits))
+
+    def _ask(self, spec: str) -> None:
+        """Ask the subject, and an oracle of which nothing is known, one known answer."""
+        limits = backend.Limits(deadline_s=self.request.deadline_s, memory_bytes=self.request.memory_bytes)
+        host = msgspec.structs.replace(self.host, live=False)
+        ask = partial(known_answer.require, host=host, limits=limits)
+        self._kept(self.subject, "subject", "known answer", partial(ask, spec=spec))
+        if not isinstance(self.oracle, backend.Oracle):
+            self._kept(self.oracle, "oracle", "known answer", partial(ask, spec=self.request.oracle))
+
+    def _kept(self, engine: Backend, role: cache.Role, name: str, work: Callable[[Backend], T]) -> T:
+        """What comes of ``work`` with the engine, whose executions are kept in the cache where there is one."""
+        tapes = self.tapes
+        if tapes is None:
+            return self._watched(lambda: work(engine))
+
+        def run() -> tuple[T, cache.Tape]:
+            tape = tapes.tape(engine, role, name)
+            return work(tape), tape
+
+        done, tape = self._watched(run)
+        tapes.put(tape, role, name)
+        return done
+
+    def _watched(self, work: Callable[[], T]) -> T:
+        """What comes of ``work`` by the builds that the run began with; EngineUnusableError where there are others."""
+        for _ in range(_TRIES):
+            done = work()
+            if self.watch.unchanged():
+                return done
+        self.watch.require()
+        raise EngineUnusableError("an engine's files are written to all the time", hint="run again once the build is finished")
 
     def _run(self, plan: Plan, oracle: Backend, subject: Backend) -> CaseReport:
         return cases.run(plan, self.request.max_passes, oracle, subject, self.host, self.subject_name, self.request)
@@ -177,6 +226,8 @@ def main() -> None:
                     answer = Failed("the worker was not set up")
                 else:
                     answer = worker.answer(message)
+            except EngineUnusableError as error:
+                answer = Unusable(str(error), error.hint)
             except DiffcheckError as error:
                 answer = Failed(error.line)
             except OSError as error:
@@ -186,7 +237,7 @@ def main() -> None:
             process.write_frame(writer, msgspec.msgpack.encode(answer))
 
 
-__all__ = ["Answer", "Done", "Failed", "Go", "Message", "Prepare", "Prepared", "Ready", "Setup", "main"]
+__all__ = ["Answer", "Done", "Failed", "Go", "Message", "Prepare", "Prepared", "Ready", "Setup", "Unusable", "main"]
 
 if __name__ == "__main__":
     main()

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from diffcheck import backend, process
+from diffcheck import backend
 from diffcheck.errors import DiffcheckError
 from diffcheck.runner import plan as plans
+from diffcheck.runner.in_process import engines_in_process
 from diffcheck.runner.once import Wanted, case_of
 from diffcheck.runner.run import choose
 from diffcheck.triage.localise import Localiser
@@ -51,19 +52,12 @@ def tell(request: Request, wanted: list[Place]) -> tuple[Cause, ...]:
     """The causes of these clusters, the one with most of them first; a cluster that cannot be localised has none."""
     engines = choose(request)
     found: dict[str, list[tuple[Place, Localised]]] = {}
-    with process.Reactor() as reactor, process.private_folder() as folder:
-        host = backend.Host(reactor, folder)
-        oracle = backend.create(request.oracle, engines.options)
-        subject = backend.create(engines.subject, engines.options)
-        try:
-            if isinstance(oracle, backend.Oracle):
-                for place, answer in _answers(request, wanted, oracle, subject, host):
-                    name = cause(answer)
-                    if name:
-                        found.setdefault(name, []).append((place, answer))
-        finally:
-            subject.close()
-            oracle.close()
+    with engines_in_process(request, engines) as running:
+        if isinstance(running.oracle, backend.Oracle):
+            for place, answer in _answers(request, wanted, running.oracle, running.subject, running.host):
+                name = cause(answer)
+                if name:
+                    found.setdefault(name, []).append((place, answer))
     told = [
         Cause(name, tuple(place.signature for place, _ in each), tuple(f"{place.case}: {answer}" for place, answer in each))
         for name, each in found.items()

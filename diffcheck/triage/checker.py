@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from diffcheck import process
-from diffcheck.errors import DiffcheckError, RunFailedError
+from diffcheck.errors import DiffcheckError, EngineUnusableError, RunFailedError
 from diffcheck.runner import case as cases
 from diffcheck.runner import plan as plans
 from diffcheck.runner import worker as w
@@ -264,6 +264,8 @@ class Checker:
                 running += each.needs
 
     def _count(self, worker: _Worker) -> None:
+        if isinstance(worker.answer, w.Unusable):
+            raise EngineUnusableError(worker.answer.what, hint=worker.answer.hint)
         self._lost = self._lost + 1 if worker.answer is None else 0
         if self._lost > _LOST:
             raise DiffcheckError("workers end again and again", hint="run `diffcheck doctor`")
@@ -274,6 +276,8 @@ class Checker:
         reply = server.receive()
         self.budget.check()
         answer = _decode(reply.message) if isinstance(reply, process.Reply) else None
+        if isinstance(answer, w.Unusable):
+            raise EngineUnusableError(answer.what, hint=answer.hint)
         if not isinstance(answer, w.Ready):
             why = answer.what if isinstance(answer, w.Failed) else visible(decode(getattr(reply, "stderr", b""))[-300:])
             raise DiffcheckError(f"a worker could not be set up: {why}", hint="run `diffcheck doctor`")

@@ -5,14 +5,13 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-import msgspec
-
-from diffcheck import backend, process
+from diffcheck import backend
 from diffcheck.errors import RunFailedError
 from diffcheck.runner import plan as plans
+from diffcheck.runner.in_process import engines_in_process
 from diffcheck.runner.once import Wanted, case_of
 from diffcheck.runner.reading import Reader
-from diffcheck.runner.run import choose
+from diffcheck.runner.run import choose, settled
 from diffcheck.runner.side import Side
 from diffcheck.triage.localise import Localiser
 from diffcheck.triage.parting import explained
@@ -59,18 +58,12 @@ def _localiser(request: Request, say: Callable[[str], None], note: Callable[[str
     engines = choose(request)
     if engines.notice:
         note(engines.notice)
-    request = msgspec.structs.replace(request, options=engines.options)
-    with process.Reactor() as reactor, process.private_folder() as folder:
-        host = backend.Host(reactor, folder)
-        oracle = backend.create(request.oracle, engines.options)
-        subject = backend.create(engines.subject, engines.options)
-        try:
-            if not isinstance(oracle, backend.Oracle):
-                raise RunFailedError(f"{oracle.identity().name} cannot judge an artifact", hint="leave --oracle as it is")
-            plan = plans.make(case_of(Wanted(request.paths[0])), request, oracle, oracle, subject, host)
-            if plan.capsule is None:
-                raise RunFailedError(f"{request.paths[0]} cannot be localised in: {plan.skipped or plan.no_capsule}")
-            yield Localiser(plan, request, oracle, subject, host, say)
-        finally:
-            subject.close()
-            oracle.close()
+    request = settled(request, engines)
+    with engines_in_process(request, engines) as running:
+        oracle, subject, host = running.oracle, running.subject, running.host
+        if not isinstance(oracle, backend.Oracle):
+            raise RunFailedError(f"{oracle.identity().name} cannot judge an artifact", hint="leave --oracle as it is")
+        plan = plans.make(case_of(Wanted(request.paths[0])), request, oracle, oracle, subject, host)
+        if plan.capsule is None:
+            raise RunFailedError(f"{request.paths[0]} cannot be localised in: {plan.skipped or plan.no_capsule}")
+        yield Localiser(plan, request, oracle, subject, host, say)

@@ -10,8 +10,10 @@ import msgspec
 
 from diffcheck import backend, process
 from diffcheck.errors import RunFailedError
+from diffcheck.probe import known_answer
 from diffcheck.runner import plan as plans
-from diffcheck.runner.run import choose
+from diffcheck.runner.builds import Watch
+from diffcheck.runner.run import choose, settled
 from diffcheck.text import visible
 from diffcheck.triage.checker import Answers, Checker, Inline, Question, execution_s
 from diffcheck.triage.symptom import Symptom, symptoms
@@ -46,7 +48,8 @@ class Session:
         self.target, self.budget, self.say = target, budget, say
         self._given = subject
         self.engines = choose(request)
-        self.request = msgspec.structs.replace(request, options=self.engines.options, confirm=0, known={}, mode="both")
+        self.builds = Watch(self.engines.builds)
+        self.request = msgspec.structs.replace(settled(request, self.engines), confirm=0, known={}, mode="both")
         self._open = contextlib.ExitStack()
         self._runners: dict[str, Checker] = {}
         self.longest_s = 0.0
@@ -62,15 +65,19 @@ class Session:
             self.oracle = _judge(oracle)
             self.subject = self._given or backend.create(self.engines.subject, self.engines.options)
             self._open.callback(self.subject.close)
+            limits = backend.Limits(self.request.deadline_s, self.request.memory_bytes)
+            known_answer.require(self.subject, self.engines.subject, self.host, limits)
             self._read()
         except BaseException:
             self._open.close()
             raise
         return self
 
-    def __exit__(self, *_: object) -> None:
-        """End everything that was started."""
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        """End everything that was started; EngineUnusableError where an engine was replaced meanwhile."""
         self._open.close()
+        if kind is None:
+            self.builds.require()
 
     def _read(self) -> None:
         case = self.target.case

@@ -1,0 +1,43 @@
+"""One known answer, asked of a program before it is taken for an engine: else whatever it does would count as a divergence."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from diffcheck.backend import Limits, Program
+from diffcheck.errors import EngineUnusableError
+from diffcheck.observation import OutOfMemory, Refused, Returned, TimedOut, sentence
+from diffcheck.probe import programs
+from diffcheck.probe.ask import capsule_program
+from diffcheck.text import visible
+
+if TYPE_CHECKING:
+    from diffcheck.backend import Backend, Host
+
+_HINT = "check the command that names the engine; `diffcheck doctor` asks it for more answers"
+
+
+def require(engine: Backend, spec: str, host: Host, limits: Limits | None = None) -> None:
+    """Raises ``EngineUnusableError`` with what came back where the engine that ``spec`` names does not run a program that returns.
+
+    A wrong value is no reason, nor is a limit that was reached: both are an engine's, and for the cases to show.
+    """
+    capabilities = engine.capabilities
+    if capabilities.direct:
+        program = Program(kind="direct", wasm=programs.returning())
+    else:
+        program = capsule_program(unwind=capabilities.exceptions, prints=capabilities.transport == "print")[1]
+    execution = engine.execute(program, limits or Limits(), host)
+    outcome = execution.outcome
+    # A capsule needs more of an engine than a program does, several memories first of all.
+    if isinstance(outcome, Returned | TimedOut | OutOfMemory) or (isinstance(outcome, Refused) and not capabilities.direct):
+        return
+    files = engine.files()
+    name = f"{spec} ({files[-1]})" if files and ":" not in spec else spec
+    last = execution.log.strip().rpartition("\n")[2]
+    said = f"; it said: {last}" if last and last not in sentence(outcome) else ""
+    what = sentence(outcome) + visible(said, 400)
+    raise EngineUnusableError(f"{visible(name, 300)} does not answer as an engine: {what}", hint=_HINT)
+
+
+__all__ = ["require"]
