@@ -91,7 +91,7 @@ def shell(line: str, options: Mapping[str, str]) -> UserCommand:
         argv = _words(line)
         if argv and _program(argv[0], search_path):
             return direct(line, options)
-    return UserCommand(line, ("/bin/sh", "-c", line), search_path, _files(tuple(_SHELL_WORD.findall(line)), search_path))
+    return UserCommand(line, ("/bin/sh", "-c", line), search_path, _files((line,), search_path))
 
 
 def _words(line: str) -> tuple[str, ...]:
@@ -101,6 +101,32 @@ def _words(line: str) -> tuple[str, ...]:
         raise ConfigError(f"the command {visible(line)} cannot be read: {error}", hint="check its quotes") from error
 
 
+<<<<<<< HEAD
+=======
+def _search_path(options: Mapping[str, str]) -> str:
+    return options.get(SEARCH_PATH) or os.environ.get("PATH", "")
+
+
+def _program(word: str, search_path: str) -> str | None:
+    found = shutil.which(word, path=search_path)
+    return None if found is None else str(Path(found).absolute())
+
+
+def _files(words: tuple[str, ...], search_path: str) -> tuple[str, ...]:
+    """The files that words name or have in them, each once: regular files by their path, programs also by their name on PATH."""
+    parts = (part for word in words for part in ((word,) if _is_file(word) else _SHELL_WORD.findall(word)))
+    found = (str(Path(part).absolute()) if _is_file(part) else _program(part, search_path) for part in parts)
+    return tuple(dict.fromkeys(filter(None, found)))
+
+
+def _is_file(word: str) -> bool:
+    try:
+        return Path(word).is_file()
+    except (OSError, ValueError):  # too long for a name, or with a NUL
+        return False
+
+
+>>>>>>> 2de7f68 (Files within a word of the command are watched; documentation of how engines are found and checked)
 def version(path: Path, cache: str = "") -> str:
     """What ``--version`` says, where it says a version: kilnd 0.4.4, for one, prints a banner without one.
 
