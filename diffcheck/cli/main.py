@@ -2,21 +2,39 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
-from typing import NoReturn
+from typing import Final, NoReturn
 
 from diffcheck import __version__
+from diffcheck.cli import standard_streams
+from diffcheck.cli.standard_streams import OutputError
 
-_BROKEN_PIPE = 141  # what a shell makes of SIGPIPE
+_BROKEN_PIPE: Final = 141  # what a shell makes of SIGPIPE
+_ENVIRONMENT: Final = {
+    errno.ENOSPC: "free some space, or set TMPDIR to a folder with more",
+    errno.EDQUOT: "free some space, or set TMPDIR to a folder with more",
+    errno.EROFS: "set TMPDIR to a folder that can be written",
+    errno.EMFILE: "raise the limit of open files (ulimit -n), or give --jobs less",
+    errno.ENFILE: "end other programs, or give --jobs less",
+    errno.ENOMEM: "free some memory, or give --jobs less",
+    errno.EIO: "check the disk",
+}
+"""Failures of the machine, each with what to do about it; any other OSError that is not handled is a defect."""
 
 
 def main() -> NoReturn:
     """Run the command line and end the process with its exit code."""
+    standard_streams.prepare()
     if sys.argv[1:] in (["--version"], ["-V"]):
-        print(f"diffcheck {__version__}")  # noqa: T201 - before anything is imported that could print
-        raise SystemExit(0)
+        raise SystemExit(_flushed(_version()))
     raise SystemExit(run(sys.argv[1:]))
+
+
+def _version() -> int:
+    print(f"diffcheck {__version__}")  # noqa: T201 - before anything is imported that could print
+    return 0
 
 
 def run(arguments: list[str]) -> int:
@@ -26,35 +44,60 @@ def run(arguments: list[str]) -> int:
     from diffcheck.cli.group import cli  # noqa: PLC0415 - as above
     from diffcheck.errors import EXIT_INTERRUPTED, EXIT_USAGE, DiffcheckError  # noqa: PLC0415 - as above
 
-    _never_fail_to_print()
     try:
         code = cli.main(args=arguments, prog_name="diffcheck", standalone_mode=False)
     except DiffcheckError as error:
-        return _say(str(error), error.hint, error.exit_code)
+        code = _say(str(error), error.hint, error.exit_code)
     except click.exceptions.NoArgsIsHelpError as error:
         error.show()
-        return EXIT_USAGE
+        code = EXIT_USAGE
     except click.UsageError as error:
         command = error.ctx.command_path if error.ctx else "diffcheck"
-        return _say(error.format_message().rstrip("."), f"run `{command} --help`", EXIT_USAGE)
+        code = _say(error.format_message().rstrip("."), f"run `{command} --help`", EXIT_USAGE)
     except click.ClickException as error:
-        return _say(error.format_message(), "", error.exit_code)
+        code = _say(error.format_message(), "", error.exit_code)
     except (KeyboardInterrupt, click.Abort):
-        return _say("interrupted", "", EXIT_INTERRUPTED)
-    except BrokenPipeError:
-        code = _BROKEN_PIPE
+        code = _say("interrupted", "", EXIT_INTERRUPTED)
+    except OutputError as error:
+        code = _no_output(error)
+    except OSError as error:
+        code = _system(error)
     except Exception as error:  # noqa: BLE001 - Python would exit with 1, which says that something diverged
         code = _defect(error)
     return _flushed(code if isinstance(code, int) else 0)
 
 
 def _flushed(code: int) -> int:
-    """The exit code; a reader that has gone, as ``| head`` does, is no error, and nothing is said to it at the end."""
+    """The exit code, once all that was printed is written."""
     try:
         sys.stdout.flush()
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OutputError as error:
+        return _no_output(error)
     return code
+
+
+def _no_output(error: OutputError) -> int:
+    """The exit code where standard output failed: a reader that has gone, as ``| head`` does, is no error of ours."""
+    from diffcheck.errors import EXIT_USAGE  # noqa: PLC0415 - after --version
+
+    standard_streams.abandon_output()
+    if error.reason.errno == errno.EPIPE:
+        return _BROKEN_PIPE
+    return _say(f"standard output cannot be written: {error.reason.strerror}", "free some space, or write elsewhere", EXIT_USAGE)
+
+
+def _system(error: OSError) -> int:
+    """An error of the machine with what to do; anything else that the system refuses is a defect."""
+    from diffcheck.errors import EXIT_USAGE  # noqa: PLC0415 - after --version
+
+    try:
+        os.getcwd()  # noqa: PTH109 - only whether there is one
+    except OSError:
+        return _say("the working folder does not exist any longer", "go to another folder", EXIT_USAGE)
+    if error.errno not in _ENVIRONMENT:
+        return _defect(error)
+    where = f" ({error.filename})" if error.filename else ""
+    return _say(f"the system reports: {error.strerror}{where}", _ENVIRONMENT[error.errno], EXIT_USAGE)
 
 
 def _say(message: str, hint: str, code: int) -> int:
@@ -75,11 +118,3 @@ def _defect(error: Exception) -> int:
     trace = "".join(traceback.format_exception(error)).splitlines()
     sys.stderr.write("".join(f"{visible(line, 2000)}\n" for line in trace))
     return _say("this is a defect of diffcheck, not a result", "report it with the lines above", EXIT_USAGE)
-
-
-def _never_fail_to_print() -> None:
-    """Characters that the terminal's encoding lacks are escaped, so that no name ends a run."""
-    for stream in (sys.stdout, sys.stderr):
-        reconfigure = getattr(stream, "reconfigure", None)
-        if reconfigure is not None:
-            reconfigure(errors="backslashreplace")
