@@ -101,8 +101,6 @@ def _words(line: str) -> tuple[str, ...]:
         raise ConfigError(f"the command {visible(line)} cannot be read: {error}", hint="check its quotes") from error
 
 
-<<<<<<< HEAD
-=======
 def _search_path(options: Mapping[str, str]) -> str:
     return options.get(SEARCH_PATH) or os.environ.get("PATH", "")
 
@@ -126,7 +124,6 @@ def _is_file(word: str) -> bool:
         return False
 
 
->>>>>>> 2de7f68 (Files within a word of the command are watched; documentation of how engines are found and checked)
 def version(path: Path, cache: str = "") -> str:
     """What ``--version`` says, where it says a version: kilnd 0.4.4, for one, prints a banner without one.
 

@@ -131,7 +131,7 @@ def answers() -> bytes:
 def returning() -> bytes:
     """A module whose ``_start`` returns at once, with one counter."""
     counter = {"global": [_I64 + b"\x01\x42\x2a\x0b"], "export": [export("__witness_counter_0", GLOBAL, 0)]}
-    return _start(_raw(b""), **counter)
+    return start(raw(b""), **counter)
 
 
 TRAPS: Final = {
