@@ -168,6 +168,7 @@ def test_what_is_flaky_is_run_again(night, tmp_path):
     plain, lying = engine(tmp_path / "plain"), engine(tmp_path / "lying", "--fault", "lie")
     night.kilnd.write_text(
         f'#!/bin/sh\nif [ "$1" ]; then exit; fi\n'
+        f'if [ "$(wc -c < "$WITNESS_MODULE")" -lt 200 ]; then exec {plain}; fi\n'  # the known answer
         f"if [ -e {turn} ]; then rm {turn}; exec {plain}; else touch {turn}; exec {lying}; fi\n"
     )
     path = artifact(tmp_path, "case", COUNTING)
