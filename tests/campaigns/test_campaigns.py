@@ -16,7 +16,7 @@ from tests.campaigns.program import Place
 from tests.campaigns.trial import Bench, Edit, draw, judge
 
 GENERATORS = {each[2].__module__.rpartition(".")[2]: each[2] for each in CLASSES}
-REPORTED = ("state before a trap",)
+REPORTED = ("state before a trap", "import argument", "import order", "import buffer", "exception tag", "exception payload")
 """Classes whose faults are all reported."""
 
 
