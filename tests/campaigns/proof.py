@@ -1,6 +1,7 @@
-"""What a program does, seen without diffcheck: its twin runs in wasmtime, where every NaN that the specification leaves open is one.
+"""What a program does, seen without diffcheck: its twin runs in wasmtime, with the processor's NaNs and with canonical ones alone.
 
-A fault is observable where the twin with the fault reports something else than the twin without: then no choice explains it.
+A fault is observable where the twin with the fault reports something else than the twin without, both times: with the processor's
+NaNs it is carried out at all, and with canonical ones no NaN that the specification leaves open explains it.
 """
 
 from __future__ import annotations
@@ -35,22 +36,26 @@ class Seen(msgspec.Struct, frozen=True):
 
 
 @cache
-def _engine() -> wasmtime.Engine:
+def engine(*, canonical: bool) -> wasmtime.Engine:
+    """Wasmtime, where ``canonical`` is whether every NaN that the specification leaves open is the canonical one."""
     config = wasmtime.Config()
     for feature in FEATURES:
         setattr(config, f"wasm_{feature}", True)
     config.consume_fuel = True
-    config.cranelift_nan_canonicalization = True
+    config.cranelift_nan_canonicalization = canonical
     return wasmtime.Engine(config)
 
 
-def behaviour(program: Program, marked: int | None = None, fault: int | None = None) -> list[Seen]:
+def behaviour(
+    program: Program, marked: int | None = None, fault: int | None = None, *, canonical: bool = True
+) -> list[Seen]:  # fmt: skip
     """All that a program does, in the order of its rows; a row that traps is the last one of its instance."""
-    wasm = wasmtime.Module(_engine(), wasmtime.wat2wasm(program.twin(marked, fault)))
+    used = engine(canonical=canonical)
+    wasm = wasmtime.Module(used, wasmtime.wat2wasm(program.twin(marked, fault)))
     seen: list[Seen] = []
     row, instance = 0, 0
     while row < len(program.rows):
-        twin = _Twin(program, wasm, instance)
+        twin = _Twin(program, used, wasm, instance)
         row = twin.run(row)
         seen += twin.seen()
         instance += 1
@@ -60,9 +65,9 @@ def behaviour(program: Program, marked: int | None = None, fault: int | None = N
 class _Twin:
     """One instance of a twin."""
 
-    def __init__(self, program: Program, wasm: wasmtime.Module, instance: int) -> None:
+    def __init__(self, program: Program, used: wasmtime.Engine, wasm: wasmtime.Module, instance: int) -> None:
         self.program, self.instance = program, instance
-        self.store = wasmtime.Store(_engine())
+        self.store = wasmtime.Store(used)
         self.store.set_fuel(FUEL)
         self.exports = wasmtime.Instance(self.store, wasm, []).exports(self.store)
         self.outcomes: dict[str, str] = {}
@@ -145,3 +150,12 @@ def differences(right: list[Seen], wrong: list[Seen]) -> list[Difference]:
         if [each.values for each in ones] != [each.values for each in others]
     ]
     return sorted(found, key=lambda each: (each.instance, rows.index(each.place.row) if each.place.row else len(rows)))
+
+
+def observable(program: Program, marked: int, fault: int, right: list[Seen]) -> list[Difference]:
+    """Where a fault shows with canonical NaNs, if it shows with the processor's as well; ``right`` is the behaviour without it."""
+    found = differences(right, behaviour(program, marked, fault))
+    if not found:
+        return []
+    other, wrong = (behaviour(program, *planted, canonical=False) for planted in ((), (marked, fault)))
+    return found if differences(other, wrong) else []

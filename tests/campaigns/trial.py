@@ -130,10 +130,10 @@ def draw(program: Program, chance: Random, kind: str, *, tries: int = 12, words:
         marked = chance.choice(sites)
         fault = chance.randrange(len(program.sites[marked].wrong))
         try:
-            wrong = proof.behaviour(program, marked, fault)
+            every = proof.observable(program, marked, fault, right)
         except proof.UnprovedError:
             continue
-        found = [each for each in proof.differences(right, wrong) if not (words and each.at_trap)]
+        found = [each for each in every if not (words and each.at_trap)]
         if found:
             head = found[0]
             first = [each for each in found if (each.instance, each.place.row) == (head.instance, head.place.row)]
