@@ -230,8 +230,13 @@ class _Generator(Draft):
         argument = row.partition("=")[2]
         locals_ = " ".join(f"(local $r{at} {type_})" for at, type_ in enumerate(results))
         taken = " ".join(f"local.set $r{at}" for at in reversed(range(len(results))))
-        described = " ".join(
-            f"i32.const {self.label(row, f'result {at}')} global.set $place {RESULTS[type_].format(local=f'local.get $r{at}')}"
-            for at, type_ in enumerate(results)
-        )
-        return f"{locals_} i32.const 0 global.set $seen_count i32.const {argument} call ${name} {taken} {described}"
+        label = {at: self.label(row, f"result {at}") for at in range(len(results))}
+        afresh = "i32.const 0 global.set $seen_count"
+        described = " ".join(f"{afresh} i32.const {label[at]} global.set $place {each}" for at, each in enumerate(_each(results)))
+        together = f"{afresh} i32.const {self.label(row, 'sharing')} global.set $place {' '.join(_each(results))}"
+        return f"{locals_} i32.const {argument} call ${name} {taken} {described} {together}"
+
+
+def _each(results: tuple[str, ...]) -> list[str]:
+    """The twin's code that describes each result, which are in locals."""
+    return [RESULTS[type_].format(local=f"local.get $r{at}") for at, type_ in enumerate(results)]

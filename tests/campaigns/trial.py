@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from random import Random
 
@@ -31,6 +32,7 @@ KINDS = {
     "table": ("table", "table size", "table element", "element"),
     "global": ("global",),
     "result": ("result",),
+    "sharing": ("result",),
 }
 """What a difference at a place may be called in a report, by the first word of the place's item."""
 
@@ -137,8 +139,17 @@ def draw(program: Program, chance: Random, kind: str, *, tries: int = 12, words:
         if found:
             head = found[0]
             first = [each for each in found if (each.instance, each.place.row) == (head.instance, head.place.row)]
-            return Drawn(marked, fault, tuple(each.place for each in first)), planted
+            return Drawn(marked, fault, _places(program, kind, first)), planted
     return None, tries
+
+
+def _places(program: Program, kind: str, first: list[proof.Difference]) -> tuple[Place, ...]:
+    """Where a report may put it; that two results share an object, or do not, is true of either."""
+    row = first[0].place.row
+    if kind == "identity":
+        return tuple(each for each in program.places if each.row == row)
+    places = tuple(each.place for each in first)
+    return tuple(each for each in places if each.item != "sharing") or places
 
 
 def judge(program: Program, drawn: Drawn, report: CaseReport) -> Trial:
@@ -158,9 +169,9 @@ def judge(program: Program, drawn: Drawn, report: CaseReport) -> Trial:
 
 
 def names(place: Place, divergence: Divergence) -> bool:
-    """Whether a divergence is reported at this place."""
-    item, _, rest = place.item.partition(" ")
+    """Whether a divergence is reported at this place: at its item, or at a part of it (``field 0 of the struct in result 0``)."""
+    item, _, number = place.item.partition(" ")
     at = divergence.where
     if divergence.kind not in KINDS[item] or at.row != (place.row or at.row):
         return False
-    return not rest or item == "exception" or at.item == place.item or at.item.startswith(f"{place.item} ")
+    return not number or item == "exception" or re.search(rf"(^|in ){re.escape(place.item)}( |$)", at.item) is not None
