@@ -47,7 +47,7 @@ CLASSES: tuple[tuple[str, str, Generate], ...] = (
     *(("state-changing instruction", "write", write_programs.generate),) * 4,
 )
 """The class in a table, its name among sites, and the generator of its programs; what stands several times has more faults."""
-PROGRAMS = 40
+PROGRAMS = 100
 """How many programs are tried for one observable fault."""
 
 
