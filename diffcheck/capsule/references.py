@@ -2,7 +2,8 @@
 
 Objects are followed with the GC instructions alone, so this is for engines that have them; without, a word is null or not. A
 function is known by its type, and in the *identity form* by its index: there every function that can be referenced begins with
-"while probing: record my index and return", and the recorder calls what it describes.
+"while probing: record my index and return", and the recorder calls what it describes. Indices of types are padded, since
+kilnd 0.4.4 reads short ones behind GC instructions as instructions (corpus/FINDINGS.md, 15).
 """
 
 from __future__ import annotations
@@ -238,7 +239,7 @@ class References:
 
     def _any_word(self, symbols: Mapping[str, int]) -> bytes:
         text = _ANY_WORD.format(object=_OBJECT_WORD if self.objects else "")
-        return link(assemble(text, params=("x",), locals=_WORD_LOCALS), symbols)
+        return link(assemble(text, params=("x",), locals=_WORD_LOCALS, padded=True), symbols)
 
     def _function_word(self, constants: Constants, symbols: Mapping[str, int]) -> bytes:
         """Each type in turn: the word has the first that fits, or in the identity form what a call of that type records."""
@@ -247,7 +248,7 @@ class References:
         calls = {f"call{each}": self._probe(each, constants, symbols) if self.identified else b"" for each in self.types}
         text = f"""local.get $x ref.is_null if i64.const 0 return end
           {" ".join(tests)} i64.const {_word(values.FUNCTION, _UNKNOWN)}"""
-        return link(assemble(text, params=("x",)), {**symbols, **calls})
+        return link(assemble(text, params=("x",), padded=True), {**symbols, **calls})
 
     def _probe(self, typeidx: int, constants: Constants, symbols: Mapping[str, int]) -> bytes:
         """Calls $x of that type, and returns the word of the index recorded; empty where a parameter or a result has no value."""
@@ -267,7 +268,7 @@ class References:
             i32.const $PROBED i32.load $rec i32.const 1 i32.sub {_SHIFTED.format(values.IDENTITY)} return
           end
         """
-        return expression(assemble(text, params=("x",)), {**symbols, "arguments": arguments})
+        return expression(assemble(text, params=("x",), padded=True), {**symbols, "arguments": arguments})
 
     def _write_objects(self, symbols: Mapping[str, int]) -> bytes:
         texts = [_array(at, each) if each.array else _struct(at, each) for at, each in enumerate(self.objects)]
@@ -278,7 +279,7 @@ class References:
                 if isinstance(field.storage, RefType):
                     words[f"word_{each.index}_{at}"] = self.word(field.storage)
         text = _OBJECTS.format(cut=_CUT, types="".join(texts))
-        return link(assemble(text, params=("part",), locals=_OBJECTS_LOCALS), words)
+        return link(assemble(text, params=("part",), locals=_OBJECTS_LOCALS, padded=True), words)
 
 
 def _word(kind: int, payload: int) -> int:

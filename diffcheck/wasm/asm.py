@@ -34,7 +34,7 @@ _CATCHES: Final = {"catch": 0, "catch_ref": 1, "catch_all": 2, "catch_all_ref": 
 _LANES: Final = 32  # of both operands of a shuffle together
 _SHAPES: Final = {"i8x16": 1, "i16x8": 2, "i32x4": 4, "i64x2": 8}
 _INDICES: Final = frozenset(
-    {"funcidx", "typeidx", "globalidx", "tagidx", "dataidx", "elemidx", "fieldidx", "u32"},
+    {"funcidx", "globalidx", "tagidx", "dataidx", "elemidx", "u32"},
 )
 
 
@@ -43,13 +43,14 @@ def assemble(
     *,
     params: tuple[str, ...] = (),
     locals: Mapping[str, str] | tuple[tuple[str, str], ...] = (),  # noqa: A002 - the specification's word
+    padded: bool = False,
 ) -> fr.Fragment:
     """Give the fragment for one function's text; `params` are names, `locals` names with their types, in index order.
 
     Cached, so calling again with equal arguments costs a look-up. ValueError, with the line, if the text is not
-    understood; the fragment is not validated otherwise.
+    understood; the fragment is not validated otherwise. With `padded`, indices of types and fields take five bytes.
     """
-    return _assemble(text, tuple(params), tuple(locals.items()) if isinstance(locals, Mapping) else tuple(locals))
+    return _assemble(text, tuple(params), tuple(locals.items()) if isinstance(locals, Mapping) else tuple(locals), padded)
 
 
 def _int(token: str) -> int:
@@ -60,7 +61,8 @@ def _int(token: str) -> int:
 class _Assembler:
     """One pass over the tokens, and the output so far."""
 
-    def __init__(self, params: tuple[str, ...], local_types: tuple[tuple[str, str], ...]) -> None:
+    def __init__(self, params: tuple[str, ...], local_types: tuple[tuple[str, str], ...], *, padded: bool = False) -> None:
+        self.type_index, self.heap_index = (fr.padded, fr.padded) if padded else (fr.index, fr.s33)
         names = (*params, *(name for name, _ in local_types))
         self.locals = {name: index for index, name in enumerate(names)}
         if len(self.locals) != len(names):
@@ -176,7 +178,7 @@ class _Assembler:
         if token in HEAPS:
             self.code.append(HEAPS[token])
         else:
-            self.value(token, fr.s33)
+            self.value(token, self.heap_index)
 
     def ref_type(self) -> tuple[bool, str]:
         """Take a reference type: whether it is nullable, and the token of its heap type."""
@@ -238,7 +240,9 @@ class _Assembler:
 
     def immediate(self, kind: str, op: Op) -> None:
         """One immediate of a kind that is written where the binary format has it."""
-        if kind in _INDICES:
+        if kind in {"typeidx", "fieldidx"}:
+            self.value(self.take_index(), self.type_index)
+        elif kind in _INDICES:
             self.value(self.take_index(), fr.index)
         elif kind in {"memidx", "tableidx"}:
             self.value(self.take_index(default="0"), fr.index)
@@ -424,9 +428,14 @@ _SPECIAL: Final[Mapping[str, Callable[[_Assembler, Op], None]]] = {
 
 
 @lru_cache(maxsize=1024)
-def _assemble(text: str, params: tuple[str, ...], local_types: tuple[tuple[str, str], ...]) -> fr.Fragment:
+def _assemble(
+    text: str,
+    params: tuple[str, ...],
+    local_types: tuple[tuple[str, str], ...],
+    padded: bool,  # noqa: FBT001 - hashable
+) -> fr.Fragment:
     """`assemble` on hashable arguments."""
-    work = _Assembler(params, local_types)
+    work = _Assembler(params, local_types, padded=padded)
     work.read(text)
     work.expression()
     return fr.Fragment(

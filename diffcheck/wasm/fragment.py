@@ -92,6 +92,14 @@ def index(value: Symbol) -> bytes:
 
 
 @lru_cache(maxsize=4096)
+def padded(value: Symbol) -> bytes:
+    """Give an index in five bytes, which read the same as an unsigned and as a signed number."""
+    plain = index(value).ljust(5, b"\x80")
+    head = bytes(byte | 0x80 for byte in plain[:-1])
+    return head + bytes([plain[-1] & 0x7F])
+
+
+@lru_cache(maxsize=4096)
 def s33(value: Symbol) -> bytes:
     """Give a type index as block types and heap types have it (5.3, 5.4)."""
     index(value)

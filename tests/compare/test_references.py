@@ -7,12 +7,18 @@ import wasmtime
 
 from diffcheck import backend
 from diffcheck.backend import Host
+from diffcheck.capsule.build import World, build
+from diffcheck.capsule.layout import MAX_DEPTH, MAX_ELEMENTS, MAX_OBJECTS
 from diffcheck.faults.engine import FaultyBackend
 from diffcheck.faults.model import Expected, Fault
+from diffcheck.observation import Threw
 from diffcheck.runner import case, plan
 from diffcheck.runner.once import Wanted, case_of
 from diffcheck.runner.request import Request
+from diffcheck.values import BEYOND, FUNCTION, IDENTITY, OPAQUE, Value, reference
 from diffcheck.verdict import CaseReport
+from diffcheck.wasm.module import read
+from tests.capsule.helpers import binary, calls, run
 
 OBJECTS = """(module
   (type $point (sub (struct (field $x (mut i32)) (field $y (mut i64)))))
@@ -154,3 +160,113 @@ def test_the_same_functions_agree_and_cost_one_further_run(host: Host) -> None:
         host, '(module (table 3 funcref) (elem (i32.const 1) $f) (func $f) (func (export "run") (call_indirect (i32.const 1))))'
     )
     assert without.passes[0].subject.cost.executions == 1
+
+
+# The recorder's bounds.
+
+LIST = """(module (type $node (struct (field $next (ref null $node))))
+  (func (export "list") (result (ref null $node)) (local $list (ref null $node)) (local $n i32)
+    (loop (local.set $list (struct.new $node (local.get $list)))
+      (br_if 0 (i32.lt_u (local.tee $n (i32.add (local.get $n) (i32.const 1))) (i32.const {n})))) (local.get $list)))"""
+WIDE = """(module (type $empty (struct)) (type $many (array (mut (ref null $empty))))
+  (func (export "many") (result (ref $many)) (local $many (ref $many)) (local $n i32)
+    (local.set $many (array.new_default $many (i32.const {n})))
+    (loop (array.set $many (local.get $many) (local.get $n) (struct.new $empty))
+      (br_if 0 (i32.lt_u (local.tee $n (i32.add (local.get $n) (i32.const 1))) (i32.const {n})))) (local.get $many)))"""
+
+
+@pytest.mark.parametrize("nodes", [1, MAX_DEPTH, MAX_DEPTH + 1, 100])
+def test_objects_are_followed_to_a_depth(nodes: int) -> None:
+    (row,) = run(LIST.format(n=nodes)).rows
+    assert (len(row.objects.found), row.objects.cut) == (min(nodes, MAX_DEPTH), nodes > MAX_DEPTH)
+
+
+@pytest.mark.parametrize("others", [1, MAX_OBJECTS - 1, MAX_OBJECTS, 1500])
+def test_so_many_objects_have_a_number(others: int) -> None:
+    (row,) = run(WIDE.format(n=others)).rows
+    assert (len(row.objects.found), row.objects.cut) == (min(others + 1, MAX_OBJECTS), others >= MAX_OBJECTS)
+    beyond = [each for each in row.objects.found[0].values if reference(each)[0] == BEYOND]
+    assert len(beyond) == max(0, others + 1 - MAX_OBJECTS)
+
+
+@pytest.mark.parametrize("type_, width", [("i8", 1), ("f64", 1), ("v128", 2)])
+@pytest.mark.parametrize("over", [0, 1])
+def test_so_many_elements_of_an_array_are_recorded(type_: str, width: int, over: int) -> None:
+    length = MAX_ELEMENTS // width + over
+    (row,) = run(f"""(module (type $a (array {type_})) (func (export "r") (result (ref $a))
+      (array.new_default $a (i32.const {length}))))""").rows
+    (found,) = row.objects.found
+    assert (found.length, len(found.values), row.objects.cut) == (length, MAX_ELEMENTS // width, bool(over))
+
+
+@pytest.mark.parametrize("index", ["i32", "i64"])
+def test_so_many_elements_of_a_table_are_recorded(index: str) -> None:
+    source = f"""(module (table {index} {MAX_ELEMENTS + 3} i31ref (ref.i31 (i32.const -1))) (table {index} 0 funcref)
+      (func (export "r")))"""
+    state = run(source).state
+    assert [len(each) for each in state.elements] == [MAX_ELEMENTS, 0]
+    assert {str(Value("ref", word)) for word in state.elements[0]} == {"(ref.i31 -1)"}
+
+
+def test_what_is_beyond_the_bounds_is_listed(host: Host) -> None:
+    found = report(host, LIST.format(n=20))
+    assert any("8 levels" in each for each in found.not_done)
+    found = report(host, f'(module (table {MAX_ELEMENTS + 3} funcref) (func (export "r")))')
+    assert any("3 elements of table 0" in each for each in found.not_done)
+
+
+# Other references, other engines.
+
+
+def test_without_gc_instructions_references_are_null_or_not(host: Host) -> None:
+    data = binary("""(module (table 3 funcref) (elem (i32.const 1) $f) (func $f (export "f") (result funcref) (ref.func $f)))""")
+    module = read(data)
+    made = build(module, "", calls(module), World(), references="nullness")
+    done = run(made)
+    assert done.state.elements == ((0, OPAQUE, 0),)
+    assert [str(each) for each in done.rows[0].results] == ["ref"]
+    assert made.identified() is None
+
+
+def test_the_payload_of_an_exception_is_followed(host: Host) -> None:
+    source = """(module (type $box (struct (field i32))) (tag $t (param i31ref (ref $box)))
+      (func (export "r") (throw $t (ref.i31 (i32.const 1044)) (struct.new $box (i32.const 1045)))))"""
+    (row,) = run(source).rows
+    assert isinstance(row.outcome, Threw)
+    assert [str(each) for each in row.payload] == ["(ref.i31 1044)", "object 0"]
+    assert [each.values[0].bits for each in row.objects.found] == [1045]
+    assert differences(report(host, source, const(1045), const(1046))) == [
+        ("r", "field 0 of the struct in payload 1", "1045", "1046")
+    ]
+
+
+def test_functions_of_every_kind_are_known_by_their_index() -> None:
+    source = """(module (type $none (func (param (ref exn)))) (type $box (struct (field i32)))
+      (import "env" "log" (func $log (param i32) (result i32)))
+      (table (export "t") 8 funcref)
+      (func $values (param f64 externref (ref $box)) (result v128 (ref $box) funcref) (unreachable))
+      (func $uncallable (type $none) (unreachable))
+      (func $tail (result i32) (return_call $log (i32.const 1)))
+      (elem declare func $log $values $uncallable $tail)
+      (func (export "r") (table.set (i32.const 1) (ref.func $log)) (table.set (i32.const 2) (ref.func $values))
+        (table.set (i32.const 3) (ref.func $uncallable)) (table.set (i32.const 4) (ref.func $tail))))"""
+    data = binary(source)
+    module = read(data)
+    made = build(module, "", calls(module), World()).identified()
+    assert made is not None
+    done = run(made)
+    assert not done.trap
+    kinds = [reference(each)[0] if each.bits else 0 for each in (Value("ref", word) for word in done.state.elements[0])]
+    assert [word >> 32 for word in done.state.elements[0] if word & 0xFF == IDENTITY] == [0, 1, 3]
+    assert kinds == [0, IDENTITY, IDENTITY, FUNCTION, IDENTITY, 0, 0, 0]
+    assert all(calls_ == 0 for row in done.rows for calls_ in row.stub_calls), "a function that is asked for its index does not run"
+
+
+def test_indices_of_types_are_written_long() -> None:
+    """kilnd 0.4.4 reads a short one behind a GC instruction as an instruction: 14 as br_table."""
+    types = "".join(f"(type $t{at} (func (param {'i32 ' * at})))(func $f{at} (type $t{at}))" for at in range(16))
+    data = binary(f'(module {types} (table 1 funcref) (elem (i32.const 0) $f14) (func (export "r")))')
+    module = read(data)
+    wasm = build(module, "", calls(module), World()).wasm
+    assert b"\xfb\x14\x8e\x80\x80\x80\x00" in wasm
+    assert b"\xfb\x14\x0e" not in wasm
