@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from diffcheck.wasm.asm import assemble
 from diffcheck.wasm.fragment import link
-from diffcheck.wasm.leb import u
+from diffcheck.wasm.leb import Reader, u
 
 from .test_opcodes import FUNCTIONS, OPS, code_entries, context, engine, module
 
@@ -194,3 +194,12 @@ def test_an_assembled_function_runs():
     store = wasmtime.Store(engine())
     instance = wasmtime.Instance(store, wasmtime.Module(engine(), frame[:at] + b"\x0a" + u(len(section)) + section), [])
     assert instance.exports(store)["go"](store, 1000) == 500_500
+
+
+@pytest.mark.parametrize("number", [0, 2, 14, 127, 128, 300_000])
+def test_padded_indices_of_types_and_fields_take_five_bytes_and_read_the_same(number):
+    text = f"ref.test (ref {number}) struct.get {number} {number} call {number}"
+    code = link(assemble(text, padded=True), {})
+    fields = code[code.index(b"\xfb\x14") + 2 :]
+    assert [Reader(fields[:5]).s33(), Reader(fields[7:12]).u32(), Reader(fields[12:17]).u32()] == [number] * 3
+    assert fields[17:] == b"\x10" + u(number) + b"\x0b"
