@@ -81,14 +81,12 @@ def _answers(
 
 
 def localised(plan: Plan, request: Request, oracle: Oracle, subject: Backend, host: Host, row: str) -> Localised | None:
-    """Where it goes wrong in a row, by that row alone: on an instance that others had before, the first wrong instruction may be
-    theirs. Where it does not go wrong alone, by all rows up to it; without a row, by the first that differs. None without a capsule.
+    """Where it goes wrong in a row, with as few rows before it as show it; without a row, in the first that differs. None without a
+    capsule.
     """
     if plan.capsule is None or plan.module is None:
         return None
-    localiser = Localiser(plan, request, oracle, subject, host)
-    answer = localiser.localise(row, alone=bool(row))
-    return answer if answer.depth == "instruction" or not row else localiser.localise(row)
+    return Localiser(plan, request, oracle, subject, host).localise(row)
 
 
 def cause(answer: Localised) -> str:

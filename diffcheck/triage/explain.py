@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from diffcheck.triage.noting import Watch
     from diffcheck.triage.result import Localised
     from diffcheck.triage.sides import LogSide
+    from diffcheck.wasm.module import Module
     from diffcheck.wasm.types import ValType
 
 SHOWN: Final = 10
@@ -39,6 +40,7 @@ _HISTORY: Final = 100_000
 _RESULTS: Final = 4
 """What stands beside an instruction is logged before its first result; so many results may come before the one that differs."""
 _WIDE: Final = 1 << 16
+_ALLOWED: Final = "gave a result that the specification allows", "gave a result that the specification does not allow"
 _AFTERWARDS: Final = {
     "stored": "has {} there afterwards",
     "set": "has {} there afterwards",
@@ -50,7 +52,9 @@ _REFERENCES: Final = {0: "null", 1: "a reference", 2: "an i31", 3: "a structure"
 
 
 class Explainer:
-    """Words the findings of one search. ``detail`` gives an instrumentation that also logs an instruction's operands."""
+    """Words the findings of one search, in the artifact's own offsets. ``detail`` gives an instrumentation that also logs an
+    instruction's operands.
+    """
 
     def __init__(
         self,
@@ -60,12 +64,12 @@ class Explainer:
         detail: Callable[[int, int], tuple[Instrumented, LogSide]],
         answer: Callable[..., Localised],
         oracle: LogSide,
+        artifact: Module,
     ) -> None:
-        assert plan.module is not None, "the plan has a capsule"  # noqa: S101
-        self.plan, self.module, self.made, self.rows, self.detail, self.answer = plan, plan.module, made, rows, detail, answer
+        self.plan, self.module, self.made, self.rows, self.detail, self.answer = plan, artifact, made, rows, detail, answer
         self.oracle = oracle
-        self.names = function_names(plan.module)
-        self.counters = instrumentation(plan.module).counters
+        self.names = function_names(artifact)
+        self.counters = instrumentation(artifact).counters
 
     def name(self, funcidx: int) -> str:
         """A function's name, or its number where it has none."""
@@ -109,6 +113,8 @@ class Explainer:
         if same and one is not None and one.position >= 0:
             function, position = one.function, one.position
             texts = self._value(first.oracle, one), self._value(first.subject, one)
+            if one.role == "allowed":
+                texts = _allowed(first.oracle), _allowed(first.subject)
             if one.role in _AFTERWARDS:
                 texts = _AFTERWARDS[one.role].format(texts[0]), f"has {texts[1]}"
         else:
@@ -128,7 +134,7 @@ class Explainer:
     def at(self, first: First, function: int, position: int, oracle: str, subject: str, why: str) -> Localised:
         """The answer that names an instruction."""
         typed = self.made.bodies_of[function].code[position]
-        offset = typed.instruction.offset - self.module.bodies[function - self.module.n_imported("func")][0]
+        offset = self._offset(function, position)
         operands, locals_, execution = self.surroundings(function, position, first.event)
         return self.answer(
             "instruction",
@@ -136,7 +142,7 @@ class Explainer:
             function=self.name(function),
             function_index=function,
             offset=offset,
-            file_offset=typed.instruction.offset,
+            file_offset=self.made.offset(function, position),
             instruction=flow.shown(typed.instruction),
             event=first.event,
             oracle=oracle,
@@ -205,7 +211,7 @@ class Explainer:
         goes_on = {site.function for site in (self._site(first.oracle), self._site(first.subject)) if site is not None}
         frames = None
         while (body := self.made.bodies_of.get(function)) is not None:
-            at = flow.acting(body, position, self.made.unprobed)
+            at = self.made.acting(function, position)
             returned = at == len(body.code) - 1 or body.code[at].instruction.name == "return"
             if not returned or (goes_on and goes_on <= {function}):
                 return function, at
@@ -216,7 +222,7 @@ class Explainer:
             around = {caller, *(each for each, _ in frames[:-1])}
             if caller not in self.made.bodies_of or (goes_on and not goes_on & around):
                 return function, at
-            function, position = caller, flow.acting(self.made.bodies_of[caller], called_behind, self.made.unprobed)
+            function, position = caller, self.made.acting(caller, called_behind)
         return function, -1
 
     def _left(self, function: int, position: int, event: int) -> bool:
@@ -258,7 +264,7 @@ class Explainer:
         if before is not None:
             caller, position = before.function, before.position
             while (body := self.made.bodies_of.get(caller)) is not None:
-                at = flow.acting(body, position, self.made.unprobed)
+                at = self.made.acting(caller, position)
                 call = body.code[at].instruction
                 if call.name in TAIL_CALLS and frames:
                     frames[-1] = function, frames[-1][1]
@@ -269,7 +275,7 @@ class Explainer:
                 if not frames or frames[-1][1] is None:
                     break
                 caller, behind = frames.pop()[1] or (-1, -1)  # it returned without an event
-                position = flow.acting(self.made.bodies_of[caller], behind, self.made.unprobed)
+                position = self.made.acting(caller, behind)
         frames[:] = [(function, None)]
 
     def _path(self, event: int, function: int, offset: int) -> tuple[str, ...]:
@@ -282,9 +288,12 @@ class Explainer:
             if inner[1] is None:
                 continue
             caller, behind = inner[1]
-            call = self.made.bodies_of[caller].code[flow.acting(self.made.bodies_of[caller], behind, self.made.unprobed)]
-            path.append(f"{self.name(caller)} {call.instruction.offset - self._body_offset(caller):#x}")
+            path.append(f"{self.name(caller)} {self._offset(caller, self.made.acting(caller, behind)):#x}")
         return (*path, f"{self.name(function)} {offset:#x}")
+
+    def _offset(self, function: int, position: int) -> int:
+        """An instruction's offset in its body, as the artifact has it."""
+        return self.made.offset(function, position) - self._body_offset(function)
 
     def _body_offset(self, function: int) -> int:
         return self.module.bodies[function - self.module.n_imported("func")][0]
@@ -293,7 +302,7 @@ class Explainer:
         """Whether a frame was made by the call whose result a site logs."""
         if caller is None or caller[0] != site.function:
             return False
-        return flow.acting(self.made.bodies_of[site.function], caller[1], self.made.unprobed) == site.position
+        return self.made.acting(site.function, caller[1]) == site.position
 
     def _row(self, event: int) -> str:
         """The row in which an event is, by the oracle's record that was under way there."""
@@ -311,7 +320,7 @@ class Explainer:
     def _source(self, function: int, position: int) -> str:
         """The source line: by DWARF; else that of the nearest branch before it whose line the manifest has."""
         code = self.made.bodies_of[function].code
-        exact = source_line(self.module, code[position].instruction.offset)
+        exact = source_line(self.module, self.made.offset(function, position))
         if exact:
             return visible(exact)
         branches = {index: branch for branch, (index, _) in self.counters.items()}
@@ -336,7 +345,7 @@ class Explainer:
             return f"entered `{self.name(site.function)}`{value}"
         if (site.function, site.position) == here:
             return f"gave {self._value(record, site)}" if site.role == "result" else "did not trap"
-        offset = site.offset - self.module.bodies[site.function - self.module.n_imported("func")][0]
+        offset = site.offset - self._body_offset(site.function)
         return f"went on to `{site.name}` at {offset:#x} of `{self.name(site.function)}` ({self._value(record, site)})"
 
     def _value(self, record: Record | None, site: Site) -> str:
@@ -348,9 +357,7 @@ class Explainer:
             site = self._site(each)
             if site is None:
                 continue
-            offset = (
-                site.offset - self.module.bodies[site.function - self.module.n_imported("func")][0] if site.position >= 0 else 0
-            )
+            offset = site.offset - self._body_offset(site.function) if site.position >= 0 else 0
             value = "" if site.role in ("entry", "dropped") else _shown(each.value, site.type)
             name = (
                 f"argument {site.number}"
@@ -382,6 +389,10 @@ class Explainer:
         operands = _joined([(each.value, site) for each, site in here if site.role == "operand"])
         locals_ = _joined([(each.value, site) for each, site in here if site.role == "local"])
         return operands, locals_, log.visits
+
+
+def _allowed(record: Record | None) -> str:
+    return _ALLOWED[record is not None and record.value != 0]
 
 
 def _joined(values: list[tuple[int, Site]]) -> Numbered:

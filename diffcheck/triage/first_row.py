@@ -15,9 +15,12 @@ from diffcheck.runner.wrong_instruction import in_recorder
 from diffcheck.text import visible
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from diffcheck.backend import Backend, Host, Oracle
     from diffcheck.runner.plan import Plan
     from diffcheck.runner.request import Request
+    from diffcheck.verdict import PassReport
 
 
 class Rows(msgspec.Struct, frozen=True):
@@ -36,54 +39,111 @@ class Rows(msgspec.Struct, frozen=True):
     memory: str = ""
 
 
-class _Watched(CapsulePass):
-    """A capsule pass that keeps the first group with a divergence."""
-
-    found: tuple[int, int] | None = None
-
-    def _group(self, first: int) -> int:
-        before = self.findings.total
-        try:
-            after = super()._group(first)
-        except Exception:
-            if self.findings.total > before and self.found is None:
-                self.found = first, self.rows_total
-            raise
-        if self.findings.total > before and self.found is None:
-            self.found = first, after
-        return after
-
-
 class NotShown(msgspec.Struct, frozen=True):
-    """The engines do not differ on the capsule: why that is told, and how many runs of the subject showed it."""
+    """The engines do not differ on the capsule: why, and how many runs of the subject showed it.
+
+    ``chosen`` is whether the program made choices that the specification leaves open.
+    """
 
     why: str
     runs: int
+    chosen: bool = False
 
 
-def diverging(
-    plan: Plan, request: Request, engines: tuple[Oracle, Backend], host: Host, wanted: str = "", *, alone: bool = False
-) -> Rows | NotShown:
-    """The rows on which the subject differs from the oracle; ``wanted`` is a row to look at, by its name, ``alone`` whether without
-    those before it. A RunFailedError where there is no such row.
-    """
-    assert plan.capsule is not None, "the caller looked"  # noqa: S101
-    one = Side(engines[0], plan.oracle_capsule or plan.capsule, plan.limits, host, whole=True)
-    other = Side(engines[1], plan.subject_capsule or plan.capsule, plan.limits, host)
-    budget = Budget(request.max_passes)
-    watched = _Watched(one, other, Findings(plan.places), budget, plan.functions, form=plan.form)
-    report = watched.report()
-    if wanted:
-        names = [row.name for row in watched.layout.rows[watched.layout.n_init :]]
-        if wanted not in names:
-            raise RunFailedError(f"there is no row {visible(wanted)}", hint=f"rows are: {', '.join(map(visible, names[:12]))}")
-        first, last, row = names.index(wanted) if alone else 0, names.index(wanted) + 1, wanted
-    elif watched.found is None and not in_recorder(report):
-        why = f"the engines do not differ on the capsule: {report.verdict}" + (f" ({report.reason})" if report.reason else "")
-        why += "; what the untouched file shows alone (the direct pass) cannot be seen by instrumenting it"
-        return NotShown(why, other.cost.executions)
-    else:
-        first, last = watched.found or (0, watched.rows_total)
+class _Part(CapsulePass):
+    """A capsule pass over the rows [begin, rows_total) that keeps the first group which differs, in a wanted row if one is named."""
+
+    begin = 0
+    wanted = ""
+    found: tuple[int, int] | None = None
+
+    def _groups(self) -> None:
+        first, begun = self.begin, False
+        while first < self.rows_total or not begun:
+            first, begun = self._group(first), True
+
+    def _group(self, first: int) -> int:
+        before = self._differing()
+        after = self.rows_total
+        try:
+            after = super()._group(first)
+        finally:
+            if self.found is None and self._differing() > before:
+                self.found = first, after
+        return after
+
+    def _differing(self) -> int:
+        if not self.wanted:
+            return self.findings.total
+        return sum(row == self.wanted for _, row, _ in self.findings.places)
+
+
+class FirstRow:
+    """Looks for the rows on which the subject differs from the oracle."""
+
+    def __init__(self, plan: Plan, request: Request, engines: tuple[Oracle, Backend], host: Host) -> None:
+        assert plan.capsule is not None, "the caller looked"  # noqa: S101
+        self.plan, self.request = plan, request
+        self.oracle = Side(engines[0], plan.oracle_capsule or plan.capsule, plan.limits, host, whole=True)
+        self.subject = Side(engines[1], plan.subject_capsule or plan.capsule, plan.limits, host)
+        layout = plan.capsule.layout
+        self.names = [row.name for row in layout.rows[layout.n_init :]]
+
+    def find(self, wanted: str = "") -> Rows | NotShown:
+        """The first instance that differs; or a wanted row's, with as few rows before it as show it. RunFailedError where there is no
+        such row.
+        """
+        if not wanted:
+            return self._first()
+        if wanted not in self.names:
+            names = ", ".join(map(visible, self.names[:12]))
+            raise RunFailedError(f"there is no row {visible(wanted)}", hint=f"rows are: {names}")
+        at = self.names.index(wanted)
+        for begin in _begins(at):
+            part, report = self._part(begin, at + 1, wanted)
+            if part.found is not None:
+                return self._rows(part, report, (part.found[0], at + 1), wanted, _words(report, wanted))
+            if begin == 0 and in_recorder(report):
+                return self._rows(part, report, (0, at + 1), wanted, report.reason)
+        return NotShown(f"row {visible(wanted)} agrees", self.subject.cost.executions, _chosen(part))
+
+    def _first(self) -> Rows | NotShown:
+        part, report = self._part(0, len(self.names), "")
+        if part.found is None and not in_recorder(report):
+            why = f"the engines do not differ on the capsule: {report.verdict}" + (f" ({report.reason})" if report.reason else "")
+            why += "; what the untouched file shows alone (the direct pass) cannot be seen by instrumenting it"
+            return NotShown(why, self.subject.cost.executions, _chosen(part))
         row = report.divergences[0].where.row if report.divergences else ""
-    memory = next((each.where.item for each in report.divergences if each.kind == "memory"), "")
-    return Rows(first, last, watched.flags, row, report.reason, other.cost.executions, other.cost.peak_bytes, memory)
+        return self._rows(part, report, part.found or (0, part.rows_total), row, report.reason)
+
+    def _part(self, begin: int, end: int, wanted: str) -> tuple[_Part, PassReport]:
+        plan = self.plan
+        part = _Part(
+            self.oracle, self.subject, Findings(plan.places), Budget(self.request.max_passes), plan.functions, form=plan.form
+        )
+        part.begin, part.rows_total, part.wanted = begin, end, wanted
+        return part, part.report()
+
+    def _rows(self, part: _Part, report: PassReport, range_: tuple[int, int], row: str, what: str) -> Rows:
+        cost = self.subject.cost
+        memory = next((each.where.item for each in report.divergences if each.kind == "memory"), "")
+        return Rows(*range_, part.flags, row, what, cost.executions, cost.peak_bytes, memory)
+
+
+def _words(report: PassReport, row: str) -> str:
+    """The first divergence in a row."""
+    first = next((each for each in report.divergences if each.where.row == row), None)
+    return f"row {row}: {first.where.item}: {first.oracle} against {first.subject}" if first is not None else report.reason
+
+
+def _chosen(part: _Part) -> bool:
+    return part.choices is None or bool(part.choices.nans or part.choices.relaxed)
+
+
+def _begins(row: int) -> Iterator[int]:
+    """Where to begin so that a row comes last: at itself, then with more and more rows before it, at the first one at last."""
+    before = 0
+    while before < row:
+        yield row - before
+        before = 2 * before or 1
+    yield 0

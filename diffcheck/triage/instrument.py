@@ -13,6 +13,7 @@ import msgspec
 from diffcheck.capsule.build import first_extension
 from diffcheck.errors import ArtifactError
 from diffcheck.triage import log
+from diffcheck.triage.flow import acting
 from diffcheck.triage.probes import Helpers, Key
 from diffcheck.triage.read_back import read_back
 from diffcheck.wasm.code import read_locals
@@ -20,11 +21,13 @@ from diffcheck.wasm.leb import Reader, s, u
 from diffcheck.wasm.opcodes import CALLS
 from diffcheck.wasm.types import encode_valtype
 from diffcheck.wasm.typing import type_body
+from diffcheck.witness import COUNTER
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from diffcheck.capsule.constants import Types
+    from diffcheck.capsule.deterministic import DeterministicForm
     from diffcheck.triage.log import Variant
     from diffcheck.triage.noting import Watch
     from diffcheck.wasm.module import Module
@@ -40,7 +43,7 @@ _UNPROBED_LEAN: Final = frozenset(
 )
 _MAX_LOCALS_SHOWN: Final = 24
 
-Role = Literal["entry", "argument", "result", "stored", "set", "size", "range", "dropped", "operand", "local"]
+Role = Literal["entry", "argument", "result", "allowed", "stored", "set", "size", "range", "dropped", "operand", "local"]
 
 
 class Site(msgspec.Struct, frozen=True):
@@ -75,7 +78,7 @@ class Instrumented:
     that instructions leave are events, so that no code of ours can trap.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the parts of an instrumentation
         self,
         module: Module,
         wasm: bytes,
@@ -86,18 +89,25 @@ class Instrumented:
         detail: Detail | None = None,
         watch: Watch | None = None,
         reads_back: bool = True,
+        form: DeterministicForm | None = None,
     ) -> None:
         self.module, self.variant, self.detail, self.watch, self.reads_back = module, variant, detail, watch, reads_back
+        self.form = form
+        named = f"{COUNTER}{form.counters[-1]}" if form is not None else ""
+        self.violation = next((each.index for each in module.exports if each.name == named), -1)
         self.helpers = Helpers(module, first_extension(module), variant, watch)
         self.sites: list[Site] = []
         self.untyped: dict[int, str] = {}
         self.bodies_of: dict[int, Body] = {}
+        self._opened: dict[int, dict[int, int]] = {}
         self.unprobed = _UNPROBED_LEAN if default == "lean" else frozenset()
         self._entries: list[bytes] = []
         imported = module.n_imported("func")
         for at, (offset, size) in enumerate(module.bodies):
             funcidx = imported + at
             level = (levels or {}).get(funcidx, default)
+            if form is not None and funcidx >= form.functions:
+                level = "none"
             body = wasm[offset : offset + size]
             self._entries.append(self._body(funcidx, body, offset, level))
 
@@ -122,6 +132,25 @@ class Instrumented:
         """The site of a record; None where no such site was made."""
         return self.sites[number - 1] if 0 < number <= len(self.sites) else None
 
+    def opened(self, function: int, position: int) -> int:
+        """The position of the open instruction whose check is at a position; the position itself elsewhere."""
+        return self._opened.get(function, {}).get(position, position)
+
+    def acting(self, function: int, position: int) -> int:
+        """The position of what acts next behind one, see ``flow.acting``; what checks an open instruction is a part of it."""
+        body, at = self.bodies_of[function], position
+        while True:
+            at = acting(body, at, self.unprobed)
+            found = self.opened(function, at)
+            if found != position or at == len(body.code) - 1:
+                return found
+
+    def offset(self, function: int, position: int) -> int:
+        """The file offset of an instruction in the artifact."""
+        here = self.bodies_of[function].code[position].instruction.offset
+        origin = self.form.origin(here) if self.form is not None else None
+        return here if origin is None else origin.offset
+
     def _body(self, funcidx: int, body: bytes, offset: int, level: Level) -> bytes:
         if level == "none":
             return body
@@ -129,6 +158,7 @@ class Instrumented:
         try:
             typed = type_body(self.module, funcidx, body, offset)
             self.bodies_of[funcidx] = typed
+            self._opened[funcidx] = _opened(form, typed) if (form := self.form) is not None else {}
             return Writer(self, funcidx, body, offset, typed, level).run()
         except ArtifactError as error:
             self.untyped[funcidx] = str(error)
@@ -173,7 +203,7 @@ class Writer:
             at = self.offset
             raw = self.body[each.instruction.offset - at : each.instruction.end - at]
             if each.reachable or each.instruction.name in ("end", "else"):
-                before, after = self._around(position, each)
+                before, after = self._checked(position, each) or self._around(position, each)
                 code += [before, raw, after]
             else:
                 code.append(raw)
@@ -188,12 +218,36 @@ class Writer:
 
     # Around an instruction.
 
+    def _checked(self, position: int, each: Typed) -> tuple[bytes, bytes] | None:
+        """Around what checks an open instruction: the event of the result that was checked, which is the open instruction's. Of a
+        relaxed one the program goes on with a result of the form's own, so whether its own was allowed is an event as well.
+        """
+        form = self.made.form
+        origin = form.origin(each.instruction.offset) if form is not None else None
+        if origin is None or origin.part == "same":
+            return None
+        at = self.made.opened(self.funcidx, position)
+        if origin.part == "check":
+            return self._visited(position, each), b""
+        if self.level == "calls":
+            return b"", b""
+        taken: list[tuple[ValType, int]] = []
+        opened = self.typed.code[at]
+        code = self._results(at, opened, taken)
+        if "relaxed" in opened.instruction.name:
+            code += b"\x23" + u(self.made.violation) + self._probe(at, opened, "allowed", 0, "i64") + b"\x1a"
+        return b"", code
+
+    def _visited(self, position: int, each: Typed) -> bytes:
+        """The counter and the asides of the instruction with details, before it."""
+        detail = self.made.detail
+        if detail is None or (detail.function, detail.position) != (self.funcidx, position):
+            return b""
+        return _call(self.made.helpers.visit) + self._asides(position, each)
+
     def _around(self, position: int, each: Typed) -> tuple[bytes, bytes]:
         name = each.instruction.name
-        before = b""
-        detail = self.made.detail
-        if detail is not None and (detail.function, detail.position) == (self.funcidx, position):
-            before = _call(self.made.helpers.visit) + self._asides(position, each)
+        before = self._visited(position, each)
         if self.level == "calls" and name not in CALLS:
             return before, b""
         if self.level == "lean" and name in _UNPROBED_LEAN:
@@ -227,7 +281,8 @@ class Writer:
     def site(self, position: int, each: Typed, role: Role, number: int = 0, type_: ValType = "i64") -> bytes:
         """Code that pushes the number of a new site at an instruction."""
         instruction = each.instruction
-        return self.made.add(Site(self.funcidx, position, instruction.offset, instruction.name, role, number, type_))
+        offset = self.made.offset(self.funcidx, position)
+        return self.made.add(Site(self.funcidx, position, offset, instruction.name, role, number, type_))
 
     def local(self, type_: ValType, taken: list[tuple[ValType, int]]) -> int:
         """A local of this type that is not in use around this instruction."""
@@ -266,3 +321,18 @@ class Writer:
     def _shown(self, position: int, each: Typed, role: Role, values: Iterator[tuple[int, tuple[ValType, int]]]) -> Iterator[bytes]:
         for number, (type_, local) in values:
             yield b"\x20" + u(local) + self._probe(position, each, role, number, type_) + b"\x1a"
+
+
+def _opened(form: DeterministicForm, body: Body) -> dict[int, int]:
+    """For each position of code that checks an open instruction, that instruction's position."""
+    names = {each.offset: each.name for each in form.places}
+    origins = [form.origin(each.instruction.offset) for each in body.code]
+    where: dict[int, int] = {}
+    for position, (origin, each) in enumerate(zip(origins, body.code, strict=True)):
+        if origin is not None and origin.part != "same" and each.instruction.name == names.get(origin.offset):
+            where.setdefault(origin.offset, position)
+    return {
+        position: where[origin.offset]
+        for position, origin in enumerate(origins)
+        if origin is not None and origin.part != "same" and origin.offset in where
+    }

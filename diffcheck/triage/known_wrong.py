@@ -9,7 +9,6 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
-from diffcheck.triage import flow
 from diffcheck.triage.search import BEFORE, First
 
 if TYPE_CHECKING:
@@ -34,8 +33,7 @@ def first_execution(search: Search, explainer: Explainer, wrong: Sequence[Wrong]
         body = explainer.made.bodies_of.get(site.function) if site is not None else None
         if site is None or body is None:
             return -1, -1
-        behind = flow.acting(body, site.position)
-        for position in (site.position, behind):
+        for position in (site.position, explainer.made.acting(site.function, site.position)):
             if position >= 0 and body.code[position].instruction.name in names:
                 return site.function, position
         return -1, -1

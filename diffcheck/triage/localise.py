@@ -16,14 +16,13 @@ from diffcheck.errors import RunFailedError
 from diffcheck.observation import Trapped, sentence
 from diffcheck.probe.instructions import wrong_instructions
 from diffcheck.rows import choose
-from diffcheck.runner.plan import world
+from diffcheck.runner.plan import deterministic_plan, world
 from diffcheck.runner.side import Side
 from diffcheck.text import plural
 from diffcheck.triage.explain import Explainer
-from diffcheck.triage.first_row import Rows, diverging
+from diffcheck.triage.first_row import FirstRow, NotShown, Rows
 from diffcheck.triage.instrument import Detail, Instrumented
 from diffcheck.triage.known_wrong import first_execution
-from diffcheck.triage.legal import allowed
 from diffcheck.triage.log import VARIANTS, LogParameters, WrongDigest
 from diffcheck.triage.result import Localised
 from diffcheck.triage.search import BEFORE, Search, Spent
@@ -53,16 +52,12 @@ MAX_EVENTS: Final = 150_000_000
 """No more events than this in a run: an engine with fuel of 10^10 has no more."""
 MAX_RUNS: Final = 24
 MAX_WIDENINGS: Final = 4
-_LEGAL_SKIPS: Final = 4
+_REFUSED: Final = "against refused"
 _INSTANTIATED: Final = "the state differs before any instruction ran, after instantiation (core specification 3.0, 4.7.2)"
 
 
 class Disagree(Exception):  # noqa: N818 - an outcome of the search
     """The two digests show different things: its argument says where."""
-
-
-class LegalOnly(Exception):  # noqa: N818 - as above
-    """Differences that the specification allows, and more of them than are looked behind."""
 
 
 class Localiser:
@@ -77,9 +72,9 @@ class Localiser:
         host: Host,
         say: Callable[[str], None] = lambda _: None,
     ) -> None:
-        assert plan.module is not None, "the plan has a capsule"  # noqa: S101
-        self.plan, self.request, self.oracle, self.subject, self.host, self.say = plan, request, oracle, subject, host, say
-        self.module = plan.module
+        self.request, self.oracle, self.subject, self.host, self.say = request, oracle, subject, host, say
+        self.original = plan
+        self._use(deterministic_plan(plan) or plan)
         self.calls = choose(self.module, plan.case.rows, request.rows).calls
         self.world = world(plan.case, program_name=request.program_name, stub_imports=request.stub_imports)
         self.references: ReferenceForm = "described" if plan.capsule is None or plan.capsule.layout.described else "nullness"
@@ -96,18 +91,32 @@ class Localiser:
         self.skip: frozenset[int] = frozenset()
         self.skip_lean = _witness([*exported, *function_names(self.module).items()])
 
+    def _use(self, plan: Plan) -> None:
+        """Work on a plan: of the artifact as it is, or in deterministic form."""
+        assert plan.module is not None, "the plan has a capsule"  # noqa: S101
+        self.plan, self.module = plan, plan.module
+
     # The row.
 
-    def rows(self, wanted: str = "", *, alone: bool = False) -> Rows | Localised:
-        """The rows on which something differs; see ``diverging``."""
-        found = diverging(self.plan, self.request, (self.oracle, self.subject), self.host, wanted, alone=alone)
-        return found if isinstance(found, Rows) else self._answer("none", why=found.why, row_runs=found.runs)
+    def rows(self, wanted: str = "") -> Rows | Localised:
+        """The rows on which something differs; see ``FirstRow``."""
+        found = self._rows(wanted)
+        if self.plan.form is not None and (not found.chosen if isinstance(found, NotShown) else _REFUSED in found.what):
+            self._use(self.original)  # the form decides where a choice was made, and where the subject takes it
+            found = self._rows(wanted)
+        if isinstance(found, Rows):
+            return found
+        allowed = "; where the artifact as it is differs, by choices that the specification leaves open"
+        return self._answer("none", why=found.why + allowed * (self.plan.form is not None), row_runs=found.runs)
+
+    def _rows(self, wanted: str) -> Rows | NotShown:
+        return FirstRow(self.plan, self.request, (self.oracle, self.subject), self.host).find(wanted)
 
     # The search.
 
-    def localise(self, wanted: str = "", *, alone: bool = False) -> Localised:
-        """Everything: the row, the function, the instruction; ``wanted`` and ``alone`` as for ``rows``."""
-        rows = self.rows(wanted, alone=alone)
+    def localise(self, wanted: str = "") -> Localised:
+        """Everything: the row, or the ``wanted`` one, the function, the instruction."""
+        rows = self.rows(wanted)
         if isinstance(rows, Localised):
             return rows
         self.located = rows
@@ -124,9 +133,6 @@ class Localiser:
                 )
             except Disagree as error:
                 answer = self._row(rows, f"the subject is wrong in instructions of the digests' own: {error}")
-                break
-            except LegalOnly as error:
-                answer = self._row(rows, str(error))
                 break
             except Spent:
                 answer = self._row(rows, f"not found within {plural(self.max_runs, 'run')} of the subject")
@@ -185,7 +191,7 @@ class Localiser:
             return self._row(
                 rows, f"{search.total:,} calls' events are too many for the subject within the deadline; give --deadline more"
             )
-        first = self._first(search)
+        first = search.first()
         if first is None:
             place = at_place(rows.memory) if watch is None else None
             return self._by_function(rows, variant, place) if place is not None else self._gone(rows, search)
@@ -202,7 +208,7 @@ class Localiser:
             search = self._search(rows, variant, "none", levels, watch)
             if search.total > self._capacity():
                 return answer
-            found = self._first(search)
+            found = search.first()
             if found is None:
                 self.notes.append("with only these functions instrumented no event differs")
                 return answer
@@ -216,25 +222,8 @@ class Localiser:
             functions |= more
         return answer
 
-    def _first(self, search: Search, end: int | None = None) -> First | None:
-        """The first difference before event ``end`` that the specification does not allow; LegalOnly where too many that it does come
-        before.
-        """
-        first = search.first(0, end)
-        skips = 0
-        while first is not None and first.event >= 0 and (legal := allowed(search, first, self.plan.limits)):
-            what, limits = legal
-            if limits is not None:
-                search.oracle_limits = limits
-            self.notes.append(f"event {first.event:,}: {what}; the search went on behind it")
-            skips += 1
-            if skips > _LEGAL_SKIPS:
-                raise LegalOnly(f"the first {skips} differences are legal ones, and more follow")
-            first = search.first(first.event + 1, end)
-        return first
-
     def _found(self, rows: Rows, search: Search) -> Localised:
-        first = self._first(search)
+        first = search.first()
         if first is None:
             return self._gone(rows, search)
         return self._not_begun(rows, first) or self._told(rows, search, first, {})
@@ -275,14 +264,13 @@ class Localiser:
         self.say(f"watching {watch}")
         try:
             watching = self._search(rows, search.made.variant, search.default, levels, watch)
-            watching.oracle_limits = search.oracle_limits
-            found = self._first(watching, load.event if load is not None else None)
+            found = watching.first(0, load.event if load is not None else None)
             if found is not None and load is not None and self._wrong_itself(watching, load):
                 self.notes.append(
                     f"{watch}, which it takes, differ since event {found.event:,}, but it does not give what is there"
                 )
                 return None
-        except (Spent, WrongDigest, LegalOnly) as error:
+        except (Spent, WrongDigest) as error:
             why = str(error) or "no run was left"
             self.notes.append(f"whether {watch} were wrong before is not known: {why}")
             return None
@@ -409,7 +397,7 @@ class Localiser:
         skipped: dict[int, Level] = dict.fromkeys(self.skip, "none")
         return Instrumented(
             self.module, self.plan.artifact, default=default, levels={**levels, **skipped}, variant=variant,
-            watch=watch, detail=detail, reads_back=self.reads_back,
+            watch=watch, detail=detail, reads_back=self.reads_back, form=self.plan.form,
         )  # fmt: skip
 
     def side(self, made: Instrumented, backend: Backend) -> LogSide:
@@ -434,7 +422,8 @@ class Localiser:
             extended = self.instrumented(variant, default, levels, detail=Detail(function, position))
             return extended, self.side(extended, self.oracle)
 
-        return Explainer(self.plan, made, (rows.first, rows.last, rows.flags), detail, self._answer, oracle)
+        assert self.original.module is not None, "the plan has a capsule"  # noqa: S101
+        return Explainer(self.plan, made, (rows.first, rows.last, rows.flags), detail, self._answer, oracle, self.original.module)
 
     def _row(self, rows: Rows, why: str) -> Localised:
         return self._answer("row", row=rows.row, why=f"{why} ({rows.what})" if rows.what else why)

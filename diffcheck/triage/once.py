@@ -14,13 +14,12 @@ from diffcheck.runner.reading import Reader
 from diffcheck.runner.run import choose, settled
 from diffcheck.runner.side import Side
 from diffcheck.triage.localise import Localiser
-from diffcheck.triage.parting import explained
+from diffcheck.triage.parting import Explained, explained
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from diffcheck.runner.request import Request
-    from diffcheck.triage.parting import Explained
     from diffcheck.triage.result import Localised
 
 
@@ -37,6 +36,8 @@ def explain(request: Request, row: str, say: Callable[[str], None], note: Callab
     """Localise, and read what both engines observed, to show them side by side; told as ``localise``."""
     with _localiser(request, say, note or say) as work:
         answer = work.localise(row)
+        if row and answer.depth == "none":
+            return Explained(answer, row)
         plan = work.plan
         assert plan.oracle_capsule is not None, "it was planned"  # noqa: S101
         assert plan.subject_capsule is not None, "as above"  # noqa: S101
@@ -49,8 +50,8 @@ def explain(request: Request, row: str, say: Callable[[str], None], note: Callab
             reader = Reader(oracle, subject, full=False, max_passes=request.max_passes)
             other = reader.read(keep_going=bool(one.stops))
         except RunFailedError as error:
-            return explained(answer, one, None, plan.places, f"the subject's observation cannot be read whole: {error}")
-        return explained(answer, one, other, plan.places)
+            return explained(answer, one, None, plan.places, unread=f"the subject's observation cannot be read whole: {error}")
+        return explained(answer, one, other, plan.places, row=row)
 
 
 @contextmanager

@@ -49,11 +49,13 @@ class Explained(msgspec.Struct, frozen=True):
     unread: str = ""
 
 
-def explained(answer: Localised, oracle: Read, subject: Read | None, places: Mapping[int, Place], unread: str = "") -> Explained:
-    """Put together what localising and the two observations say."""
+def explained(
+    answer: Localised, oracle: Read, subject: Read | None, places: Mapping[int, Place], *, row: str = "", unread: str = ""
+) -> Explained:
+    """Put together what localising and the two observations say; ``row`` is the one to show, where one was named."""
     if subject is None:
         return Explained(answer, answer.row, unread=unread)
-    one, other = _parted(answer.row, oracle, subject)
+    one, other = _parted(row or answer.row, oracle, subject)
     cut = any(not each.seen for each in subject.stops)
     if one is None:
         return Explained(answer, answer.row, counters=tuple(_counters(oracle, subject, places)), cut=cut, unread=unread)

@@ -17,7 +17,6 @@ from diffcheck.triage.noting import known_answer
 from diffcheck.triage.silent import Silent
 
 if TYPE_CHECKING:
-    from diffcheck.backend import Limits
     from diffcheck.observation import Outcome
     from diffcheck.triage.instrument import Instrumented, Level
     from diffcheck.triage.log import Log, Record
@@ -57,8 +56,6 @@ class Search:
 
     default: Level = "full"
     subject_stream: tuple[int, int, int] | None = None
-    oracle_limits: Limits | None = None
-    """How the oracle runs, where it is one of its variants that the subject is compared with."""
 
     def __init__(
         self,
@@ -97,8 +94,7 @@ class Search:
             if self.budget.runs >= self.budget.max_runs:
                 raise Spent
             self.budget.runs += 1
-        limits = self.oracle_limits if side.backend is self.oracle.backend else None
-        return side.logged(self._parameters(start, step, halt, limit, take), limits)
+        return side.logged(self._parameters(start, step, halt, limit, take))
 
     def first(self, start: int = 0, before: int | None = None) -> First | None:
         """The first difference from event ``start`` on; None where all events are equal. Both engines come to event ``before``, where
@@ -138,12 +134,6 @@ class Search:
         digests = site is not None and site.role == "range"  # each variant digests a range by its own instructions
         same = subject.site == first.subject.site and (digests or subject.value == first.subject.value)
         return "same" if same else "another"
-
-    def oracle_record(self, event: int, limits: Limits) -> Record | None:
-        """The oracle's record of an event, run in one of its variants."""
-        log = self.oracle.logged(self._parameters(event, 0, event + 1), limits).log
-        found = log.records(event) if log is not None else ()
-        return found[0] if found else None
 
     def oracle_records(self, start: int, end: int) -> tuple[Record, ...]:
         """The oracle's records of the events in [start, end); where it carries windows only, of no more than those hold."""

@@ -13,7 +13,6 @@ from diffcheck.runner.side import Ran, Side
 from diffcheck.triage import log
 
 if TYPE_CHECKING:
-    from diffcheck.backend import Limits
     from diffcheck.observation import Execution, Outcome
     from diffcheck.triage.log import Log, LogParameters
 
@@ -40,10 +39,10 @@ class LogSide(Side):
     _peak_bytes = 0
     _record = -1
 
-    def logged(self, parameters: LogParameters, limits: Limits | None = None) -> Logged:
+    def logged(self, parameters: LogParameters) -> Logged:
         """Run and read the log."""
         self.runs += 1
-        ran = self.run(parameters, limits)
+        ran = self.run(parameters)
         if not ran.view:
             return Logged(ran.outcome, peak_bytes=self._peak_bytes, block=parameters.take.block)
         header = ran.header

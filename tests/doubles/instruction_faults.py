@@ -18,6 +18,7 @@ import wasmtime
 
 from diffcheck.capsule import layout as lo
 from diffcheck.capsule.build import Capsule
+from diffcheck.capsule.deterministic import deterministic
 from diffcheck.faults.model import Expected, Fault
 from diffcheck.wasm import module as wasm
 from diffcheck.wasm import section as ids
@@ -276,15 +277,19 @@ class Editor:
             return body
         code = list(instructions(body, start=read_locals(body).end))
         last = len(self.artifact.all_functions) + 5
+        own = _own(self.artifact, function, code)
         mine = self.artifact.n_imported("func") <= function < len(self.artifact.all_functions)
         out, done, occurrence = [], 0, -1
         for at, each in enumerate(code):
             if each.name != fault.instruction or (not fault.everywhere and _read_back(code, at, last)):
                 continue
+            if not fault.everywhere and at not in own:
+                continue
             occurrence += 1
             if fault.everywhere or occurrence == fault.occurrence:
-                site = len(self.sites) if mine else -1
-                self.sites += [(function, each.offset)] * mine
+                counted = mine and at in own
+                site = len(self.sites) if counted else -1
+                self.sites += [(function, each.offset)] * counted
                 out += [body[done : each.offset], self._put(each, body[each.offset : each.end], site)]
                 done = each.end
         return b"".join([*out, body[done:]])
@@ -442,6 +447,29 @@ def _other_label(target: Instruction, residue: int) -> tuple[str, str]:
         f"local.get $v i32.const {own} i32.eq i32.const {int(other != own and own < len(labels) - 1)} i32.and",
         f"i32.const {other}",
     )
+
+
+_form = lru_cache(maxsize=4)(deterministic)
+
+
+def _own(artifact: Module, function: int, code: list[Instruction]) -> set[int] | range:
+    """The positions of a body's code that are the artifact's: not what the deterministic form adds, if the body is of that form."""
+    at = function - artifact.n_imported("func")
+    form = _form(artifact)
+    if form is None or not 0 <= at < len(artifact.bodies):
+        return range(len(code))
+    offset, size = form.module.bodies[at]
+    body = form.wasm[offset : offset + size]
+    names = {each.offset: each.name for each in form.places}
+    wanted = list(instructions(body, offset, start=read_locals(body).end))
+    found, done = set(), 0
+    for position, each in enumerate(code):
+        if done < len(wanted) and (each.name, each.immediates) == (wanted[done].name, wanted[done].immediates):
+            origin = form.origin(wanted[done].offset)
+            if origin.part == "same" or names[origin.offset] == each.name:
+                found.add(position)
+            done += 1
+    return found if done == len(wanted) else range(len(code))
 
 
 def _read_back(code: list[Instruction], at: int, last: int) -> bool:

@@ -17,6 +17,10 @@ from diffcheck.runner.once import Wanted, case_of
 from diffcheck.runner.request import Request
 from diffcheck.triage.localise import Localiser
 from diffcheck.triage.result import Localised
+from diffcheck.wasm import section as ids
+from diffcheck.wasm.code import Instruction, instructions, read_locals
+from diffcheck.wasm.leb import u
+from diffcheck.wasm.module import read
 
 Edit = Callable[[bytes], bytes]
 
@@ -27,6 +31,22 @@ def localised(
     """What localising says of a program whose bytes the engine (wasmtime, where no other is named) changes before it runs them."""
     with localiser(host, program, edit, tmp_path, rows=rows, subject=subject) as work:
         return work.localise(row)
+
+
+def changed(change: Callable[[Instruction, bytes], bytes]) -> Edit:
+    """The edit that gives every instruction other bytes, the tool's own code included; ``change`` is given its bytes."""
+
+    def edit(data: bytes) -> bytes:
+        bodies = []
+        for offset, size in read(data).bodies:
+            body = data[offset : offset + size]
+            start = read_locals(body).end
+            code = [change(each, body[each.offset : each.end]) for each in instructions(body, start=start)]
+            bodies.append(body[:start] + b"".join(code))
+        content = u(len(bodies)) + b"".join(u(len(each)) + each for each in bodies)
+        return ids.write([ids.section(ids.CODE, content) if each.id == ids.CODE else each for each in ids.split(data)])
+
+    return edit
 
 
 @contextmanager

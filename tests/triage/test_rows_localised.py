@@ -1,0 +1,36 @@
+"""A row that is named is the one that is localised in; one that agrees is reported as such."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.triage.localising import changed, localised
+
+TWO_BUGS = """(module (global $g (mut i32) (i32.const 1))
+  (func (export "run_row_a") (result i32) (i32.div_s (i32.const 1000) (i32.const 7)))
+  (func (export "run_row_b") (result i32) (i32.const 5))
+  (func (export "run_row_c") (global.set $g (i32.rotl (i32.const 3) (i32.const 4))))
+  (func (export "run_row_d") (result i32) (i32.const 6))
+  (func (export "run_row_e") (result i32) (i32.mul (global.get $g) (i32.const 2)))
+  (func (export "run_row_f") (result i32) (i32.div_s (i32.const 2000) (i32.const 9))))"""
+OTHERS = {"i32.div_s": b"\x6f", "i32.rotl": b"\x78"}
+"""Remainders for quotients, and turns to the right for turns to the left."""
+
+two_bugs = changed(lambda each, raw: OTHERS.get(each.name, raw))
+
+
+@pytest.mark.parametrize(
+    "row, instruction, function",
+    [("run_row_a", "i32.div_s", 0), ("run_row_e", "i32.rotl", 2), ("run_row_f", "i32.div_s", 5)],
+)
+def test_bugs_of_one_artifact_are_localised_row_by_row(host, tmp_path, row, instruction, function):
+    """What a row reads may have been written by one before it, whose instruction is wrong then; other rows' bugs are not its own."""
+    answer = localised(host, TWO_BUGS, two_bugs, tmp_path, row=row)
+    assert (answer.depth, answer.instruction, answer.function_index) == ("instruction", instruction, function)
+    assert answer.confirmed
+
+
+@pytest.mark.parametrize("row", ["run_row_b", "run_row_d"])
+def test_a_row_that_agrees_is_reported_as_such(host, tmp_path, row):
+    answer = localised(host, TWO_BUGS, two_bugs, tmp_path, row=row)
+    assert (answer.depth, answer.why) == ("none", f"row {row} agrees")
