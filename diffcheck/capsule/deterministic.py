@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 import msgspec
 
 from diffcheck import witness
-from diffcheck.capsule.open_results import HELPERS, OPEN, Helper, checked
+from diffcheck.capsule import fused, open_results, relaxed_results
+from diffcheck.capsule.open_results import OPEN
+from diffcheck.capsule.relaxed_results import RELAXED
 from diffcheck.wasm import module as wasm
 from diffcheck.wasm import section as ids
 from diffcheck.wasm.asm import assemble
@@ -22,17 +24,20 @@ from diffcheck.wasm.code import Instruction, instructions, read_locals
 from diffcheck.wasm.encode import encode_locals
 from diffcheck.wasm.fragment import link, link_expression
 from diffcheck.wasm.leb import u
+from diffcheck.wasm.opcodes import BY_NAME
 from diffcheck.wasm.types import FuncType, encode_functype
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from diffcheck.capsule.helpers import Helper
     from diffcheck.wasm.fragment import Fragment
     from diffcheck.wasm.module import Module
     from diffcheck.wasm.section import Section
 
 _COUNTER: Final = b"\x7e\x01\x42\x00\x0b"  # a mutable i64, zero
 _COUNTERS: Final = ("nans", "relaxed", "violation")
+_HELPERS: Final = {**open_results.HELPERS, **fused.HELPERS, **RELAXED}
 _GLOBAL: Final = 3
 _HINTS: Final = "metadata.code."  # by code offset, which is another one here
 
@@ -145,7 +150,7 @@ class _Rewriter:
         if not self.places:
             return None
         counters = self._free_counters()
-        helpers = [HELPERS[name] for name in self.helpers]
+        helpers = [_HELPERS[name] for name in self.helpers]
         added = {
             ids.TYPE: [encode_functype(_type(each)) for each in helpers],
             ids.FUNCTION: [u(len(self.module.types) + at) for at in range(len(helpers))],
@@ -168,7 +173,7 @@ class _Rewriter:
     def _body(self, index: int, offset: int, body: bytes) -> tuple[bytes, tuple[_Site, ...]]:
         """A body's new bytes, and where its open instructions are; the first entry is the declaration of locals."""
         declared = read_locals(body, offset)
-        open_ = [each for each in instructions(body, offset, start=declared.end) if each.name in OPEN]
+        open_ = [each for each in instructions(body, offset, start=declared.end) if each.name in OPEN or each.name in RELAXED]
         if not open_:
             return body, (_Site(0, -1, declared.end, offset, offset + declared.end),)
         function = self.module.n_imported("func") + index
@@ -185,20 +190,22 @@ class _Rewriter:
 
     def _checked(self, function: int, instruction: Instruction, scratch: _Scratch) -> bytes:
         """The code that an open instruction becomes."""
-        op = OPEN[instruction.name]
-        self.places.append(OpenPlace(function, instruction.offset, instruction.end, instruction.name))
-        operands = tuple(scratch.local(at, type_) for at, type_ in enumerate(op.operands))
-        fragment = assemble(checked(instruction.name, operands, scratch.local(_RESULT, op.result)))
+        name = instruction.name
+        op = BY_NAME[name]
+        self.places.append(OpenPlace(function, instruction.offset, instruction.end, name))
+        operands = tuple(scratch.local(at, type_) for at, type_ in enumerate(op.params or ()))
+        checked = relaxed_results.checked if name in RELAXED else open_results.checked
+        fragment = assemble(checked(name, operands, scratch.local(_RESULT, (op.results or ("",))[0])))
         self._need(fragment.symbols)
         return link_expression(fragment, {**self.symbols, "place": len(self.places)})
 
     def _need(self, symbols: frozenset[str]) -> None:
         """Add the functions that code calls, and those that they call."""
-        for name in sorted(symbols & HELPERS.keys()):
+        for name in sorted(symbols & _HELPERS.keys()):
             if name not in self.helpers:
                 self.helpers[name] = self.functions + len(self.helpers)
                 self.symbols[name] = self.helpers[name]
-                self._need(_fragment(HELPERS[name]).symbols)
+                self._need(_fragment(_HELPERS[name]).symbols)
 
     def _function(self, helper: Helper) -> bytes:
         return link(_fragment(helper), self.symbols)

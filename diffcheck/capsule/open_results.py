@@ -12,6 +12,8 @@ from typing import Final
 
 import msgspec
 
+from diffcheck.capsule.helpers import CANONICAL, INFINITY, MAXIMUM, VIOLATED, Helper
+
 _UNARY: Final = ("sqrt", "ceil", "floor", "trunc", "nearest")
 _BINARY: Final = ("add", "sub", "mul", "div", "min", "max")
 
@@ -38,27 +40,14 @@ OPEN: Final[dict[str, Open]] = {
     "f32x4.demote_f64x2_zero": Open(("v128",), "v128", "f32x4", "check_demote"),
 }
 
-_MAXIMUM: Final = {"32": 0x7FFF_FFFF, "64": (1 << 63) - 1}
-_INFINITY: Final = {"32": 0x7F80_0000, "64": 0x7FF0 << 48}
-_CANONICAL: Final = {"32": 0x7FC0_0000, "64": 0x7FF8 << 48}
-
-
-class Helper(msgspec.Struct, frozen=True):
-    """A function of the form's own: parameters and locals with their types, result, text."""
-
-    params: tuple[tuple[str, str], ...]
-    result: str
-    text: str
-    locals: tuple[tuple[str, str], ...] = ()
-
 
 def _odd(bits: str) -> Helper:
     """Whether a value is a non-canonical NaN, by its bits."""
     type_ = f"i{bits}"
     text = f"""
-      local.get $x {type_}.const {_MAXIMUM[bits]} {type_}.and local.set $x
-      local.get $x {type_}.const {_INFINITY[bits]} {type_}.gt_u
-      local.get $x {type_}.const {_CANONICAL[bits]} {type_}.ne
+      local.get $x {type_}.const {MAXIMUM[bits]} {type_}.and local.set $x
+      local.get $x {type_}.const {INFINITY[bits]} {type_}.gt_u
+      local.get $x {type_}.const {CANONICAL[bits]} {type_}.ne
       i32.and
     """
     return Helper((("x", type_),), "i32", text)
@@ -68,34 +57,22 @@ def _settle(bits: str) -> Helper:
     """The bits to go on with; ``odd`` is whether an operand is a non-canonical NaN."""
     type_ = f"i{bits}"
     text = f"""
-      local.get $r {type_}.const {_MAXIMUM[bits]} {type_}.and local.set $m
-      local.get $m {type_}.const {_INFINITY[bits]} {type_}.le_u
+      local.get $r {type_}.const {MAXIMUM[bits]} {type_}.and local.set $m
+      local.get $m {type_}.const {INFINITY[bits]} {type_}.le_u
       if
         local.get $r return
       end
-      local.get $m {type_}.const {_CANONICAL[bits]} {type_}.eq
-      local.get $m {type_}.const {_CANONICAL[bits]} {type_}.gt_u local.get $odd i32.and
+      local.get $m {type_}.const {CANONICAL[bits]} {type_}.eq
+      local.get $m {type_}.const {CANONICAL[bits]} {type_}.gt_u local.get $odd i32.and
       i32.or
       if
         global.get $nans i64.const 1 i64.add global.set $nans
-        {type_}.const {_CANONICAL[bits]} return
+        {type_}.const {CANONICAL[bits]} return
       end
       local.get $place call $violated
       local.get $r
     """
     return Helper((("r", type_), ("odd", "i32"), ("place", "i32")), type_, text, (("m", type_),))
-
-
-_VIOLATED: Final = Helper(
-    (("place", "i32"),),
-    "",
-    """
-      global.get $violation i64.eqz
-      if
-        local.get $place i64.extend_i32_u global.set $violation
-      end
-    """,
-)
 
 
 def _lanes(result: str, operands: str, count: int) -> Helper:
@@ -117,7 +94,7 @@ def _lanes(result: str, operands: str, count: int) -> Helper:
 
 
 HELPERS: Final[dict[str, Helper]] = {
-    "violated": _VIOLATED,
+    "violated": VIOLATED,
     "odd32": _odd("32"),
     "odd64": _odd("64"),
     "settle32": _settle("32"),
