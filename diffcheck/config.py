@@ -124,8 +124,8 @@ OPTIONS: Final = (
     Option(
         "max-passes",
         "count",
-        "How many executions a case may cost the subject to find where a difference is.",
-        default="24",
+        "How many executions a case may cost the subject to locate differences. What is not located is inconclusive.",
+        default="1000",
         metavar="N",
     ),
     Option(

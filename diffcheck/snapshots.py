@@ -80,7 +80,7 @@ def snapshot(  # noqa: PLR0913 - the options of the command
     full: bool = False,
     deadline_s: float = 60.0,
     memory_bytes: int = 4 << 30,
-    max_passes: int = 24,
+    max_passes: int = 1000,
     kilnd: str | None = None,
 ) -> Snapshot:
     """Run an artifact under ``backend`` and give its exported globals whose names begin with ``prefix`` (all for an empty one).

@@ -32,7 +32,9 @@ class Value(msgspec.Struct, frozen=True):
 
 
 def render(value: Value) -> str:
-    """The value for a person: numbers in decimal, floats as the shortest decimal, NaNs and vectors by their bits."""
+    """The value for a person, as ``parse`` reads it: numbers in decimal, floats as the shortest decimal, NaNs with sign and payload
+    (``nan`` is the canonical one), vectors by their bits.
+    """
     if value.type == "ref":
         return _render_reference(value)
     if value.type == "v128":
@@ -62,7 +64,9 @@ def _render_reference(value: Value) -> str:
 def _render_float(value: Value) -> str:
     packing, carrier, _, _ = _FLOATS[value.type]
     if is_nan(value):
-        return f"{'-' if value.bits >> (WIDTHS[value.type] - 1) else ''}nan:{fraction(value):#x}"
+        sign, payload = value.bits >> (WIDTHS[value.type] - 1), fraction(value)
+        canonical = payload == 1 << (_FLOATS[value.type][2] - 1)
+        return f"{'-' * sign}nan{'' if canonical else f':{payload:#x}'}"
     (number,) = struct.unpack(packing, struct.pack(carrier, value.bits))
     if value.type == "f32":
         return next(text for text in (f"{number:.{digits}g}" for digits in range(6, 10)) if _as_f32(text) == value.bits)

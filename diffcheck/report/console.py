@@ -237,8 +237,8 @@ def _where(cluster: Cluster, standing: Standing | None) -> Text:
     lines = [words.safe(part, limit=120) for part in words.place(where)] or [Text("-")]
     if not first.where.item.startswith(first.kind):
         lines.insert(0, Text(first.kind))
-    if first.detail:
-        lines.append(words.safe(first.detail, words.QUIET, 120))
+    if detail := words.detail(first):
+        lines.append(words.safe(detail, words.QUIET, 120))
     if standing is not None:
         lines.append(Text.assemble((standing.state, "bold"), ", ", words.safe(f"signature {standing.signature}", words.QUIET)))
     if cluster.count > len(cluster.members):
@@ -291,7 +291,7 @@ def _finding(name: str, what: str, section: str) -> Text:
 
 def _allowance(each: Tally) -> Text:
     section = words.safe(f" ({each.note})" if each.note else "", words.QUIET)
-    return Text.assemble(words.safe(each.what), section, f": {plural(each.count, 'difference')} in {plural(each.cases, 'case')}")
+    return Text.assemble(words.safe(each.what), section, f": {each.times('difference')} in {plural(each.cases, 'case')}")
 
 
 def _stubs(report: Report) -> list[Text]:

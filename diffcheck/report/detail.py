@@ -187,8 +187,8 @@ def _where(one: Divergence) -> Text:
     lines = [words.safe(part, limit=300) for part in words.place(one.where)]
     if not one.where.item.startswith(one.kind):
         lines.insert(0, Text(one.kind))
-    if one.detail:
-        lines.append(words.safe(one.detail, words.QUIET, 600))
+    if detail := words.detail(one):
+        lines.append(words.safe(detail, words.QUIET, 600))
     if one.signature:
         lines.append(words.safe(f"signature {one.signature}", words.QUIET))
     return Text("\n").join(lines)
@@ -206,7 +206,7 @@ def _stacked(one: Divergence, oracle: str, subject: str) -> Text:
 def _allowance(one: Allowance) -> str:
     where = ", ".join(part for part in (one.where.row, *words.place(one.where)) if part)
     values = f": {one.oracle} and {one.subject}" if one.oracle or one.subject else ""
-    times = f" ({one.count:,} times)" if one.count > 1 else ""
+    times = f" ({words.times(one.count, 'time', at_least=one.at_least)})" if one.count > 1 or one.at_least else ""
     section = f" ({one.section})" if one.section else ""
     return f"{one.rule}{section}" + (f" at {where}" if where else "") + values + times
 

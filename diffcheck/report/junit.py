@@ -132,8 +132,9 @@ def _difference(report: Report, one: Divergence) -> Iterator[str]:
     yield "  " + visible(f"{row}{kind_and_item(one)}" + (f" in {place}" if place else ""), _MAX_LINE)
     yield f"    {oracle}: {left}"
     yield f"    {subject}: {right}"
-    if one.detail or one.signature:
-        yield "    " + visible(", ".join(part for part in (one.detail, f"signature {one.signature}") if part), _MAX_LINE)
+    detail = words.detail(one)
+    if detail or one.signature:
+        yield "    " + visible(", ".join(part for part in (detail, f"signature {one.signature}") if part), _MAX_LINE)
 
 
 def _facts(case: CaseReport, issues: Mapping[str, str]) -> Iterator[str]:
@@ -148,7 +149,8 @@ def _facts(case: CaseReport, issues: Mapping[str, str]) -> Iterator[str]:
         for use in each.stubs[:_MAX_DIVERGENCES]:
             yield f"{each.mode}: answered by a {use.kind} stub: {use.module} {use.name}, {plural(use.calls, 'call')}"
         for allowed in each.allowances[:_MAX_DIVERGENCES]:
-            yield f"{each.mode}: let pass: {allowed.rule} ({allowed.section}), {plural(allowed.count, 'time')}"
+            times = words.times(allowed.count, "time", at_least=allowed.at_least)
+            yield f"{each.mode}: let pass: {allowed.rule} ({allowed.section}), {times}"
     for sentence in case.not_done[:_MAX_DIVERGENCES]:
         yield f"not done: {sentence}"
     yield f"plan {case.plan}, artifact {case.sha256}"

@@ -88,7 +88,7 @@ def _in_section(section: str) -> str:
 
 
 def _times(each: summary.Tally, noun: str) -> str:
-    return f"{plural(each.count, noun)} in {plural(each.cases, 'case')}"
+    return f"{each.times(noun)} in {plural(each.cases, 'case')}"
 
 
 def _verdicts(report: Report) -> Iterator[str]:

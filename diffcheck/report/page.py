@@ -325,7 +325,7 @@ def _divergence(one: Divergence, limit: int = _VALUE) -> PageDivergence:
         subject,
         visible(one.where.row, min(limit, _NAME)),
         tuple(visible(part, limit) for part in code_of(one.where)),
-        visible(one.detail, limit),
+        visible(words.detail(one), limit),
         visible(one.signature, min(limit, _NAME)),
     )
 
@@ -337,7 +337,7 @@ def _allowance(one: Allowance) -> str:
         f"{one.rule[:100]} ({one.section[:100]})"
         + (f" at {where[:_NAME]}" if where else "")
         + values
-        + f", {plural(one.count, 'time')}"
+        + f", {words.times(one.count, 'time', at_least=one.at_least)}"
     )
 
 

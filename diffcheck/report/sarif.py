@@ -48,6 +48,7 @@ _RULES: Final = {
     "output": "something else was written to a standard stream",
     "stub calls": "an import was called another number of times",
     "stream": "the recorded observation itself differs or is damaged",
+    "instruction": "an instruction has a result that the specification does not allow",
     "not located": "the states differ, and the place was not found within the executions allowed",
 }
 

@@ -21,20 +21,28 @@ if TYPE_CHECKING:
 
 
 class Tally(msgspec.Struct, frozen=True):
-    """One thing that came up in several cases: what, a word about it, how often, in how many cases."""
+    """One thing that came up in several cases: what, a word about it, how often (or more often), in how many cases."""
 
     what: str
     note: str
     count: int
     cases: int
+    at_least: bool = False
+
+    def times(self, noun: str) -> str:
+        """How often, in words."""
+        return words.times(self.count, noun, at_least=self.at_least)
 
 
 def allowances(report: Report) -> tuple[Tally, ...]:
     """The rules by which differences were let pass, each with its section of the specification, the most frequent first."""
-    return _tallies(
+    found = _tallies(
         report,
         lambda case: (((each.rule, each.section), each.count) for one in case.passes for each in one.allowances),
     )
+    allowed = (each for case in report.cases for one in case.passes for each in one.allowances)
+    more = {(each.rule, each.section) for each in allowed if each.at_least}
+    return tuple(msgspec.structs.replace(each, at_least=(each.what, each.note) in more) for each in found)
 
 
 def stubs(report: Report) -> tuple[Tally, ...]:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from diffcheck.backend import Identity
-    from diffcheck.verdict import Agreement, CaseReport, McdcImpact, Report, Where
+    from diffcheck.verdict import Agreement, CaseReport, Divergence, McdcImpact, Report, Where
 
 STYLES: Final = {
     "agree": "green",
@@ -84,6 +84,17 @@ def place(where: Where) -> list[str]:
     code = " ".join(part for part in (where.function, where.branch) if part)
     source = f"{where.file}:{where.line}" if where.file and where.line is not None else where.file
     return [part for part in (where.item, code, source) if part]
+
+
+def detail(divergence: Divergence) -> str:
+    """What else is known of a difference, and the form of the program that it was found in where that is another one."""
+    form = f"found in the {divergence.form} form" if divergence.form != "plain" else ""
+    return ", ".join(part for part in (divergence.detail, form) if part)
+
+
+def times(count: int, noun: str, *, at_least: bool) -> str:
+    """A count that is exact, or not."""
+    return f"{'at least ' * at_least}{plural(count, noun)}"
 
 
 def side_by_side(oracle: str, subject: str, limit: int) -> tuple[str, str]:

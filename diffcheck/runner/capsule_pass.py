@@ -120,11 +120,10 @@ class CapsulePass:
 
     def _not_located(self) -> None:
         """Differences without a place say nothing of what differs: they are no divergence and no agreement."""
-        what = (
-            f"{self.unlocated:,} bytes in which something differs were not located within {plural(self.budget.total, 'execution')}"
-        )
+        what = f"{self.unlocated:,} bytes in which something differs were not located"
         self.findings.not_compared(what)
-        self.inconclusive = self.inconclusive or f"{what}; give --max-passes more"
+        spent = plural(self.budget.total, "execution")
+        self.inconclusive = self.inconclusive or f"{what} within {spent}; give --max-passes more"
 
     def _reason(self, verdict: str) -> str:
         if verdict == "inconclusive":
@@ -298,7 +297,7 @@ class CapsulePass:
         look = Pages(self.oracle, self.subject, self._parameters(first, last), memories, self.findings, self.budget)
         unlocated = images.unlocated + look.compare(pages)
         self.unlocated += unlocated
-        compare_choices(seen.choices, other.choices, self.findings)
+        self._compare_choices(first, last, seen, other)
         found = (self.findings.total, len(self.findings.allowances)) != before
         if unlocated:
             return
@@ -309,6 +308,34 @@ class CapsulePass:
                 "stream", "digest", image.header.digest_hex, header.digest_hex, shape="digest over equal bytes",
                 detail="the digest differs over equal bytes: the engine digests wrong, or its stream changes from run to run",
             )  # fmt: skip
+
+    def _compare_choices(self, first: int, last: int, seen: Seen, other: Seen) -> None:
+        """Compare what the runs of a deterministic form say of its open results, with the row where that is one's fault."""
+        row = self._row_not_allowed(first, last) if other.choices.not_allowed != seen.choices.not_allowed else ""
+        compare_choices(seen.choices, other.choices, self.findings, row)
+
+    def _row_not_allowed(self, first: int, last: int) -> str:
+        """The row in which the subject first had a result that is not allowed, by runs of fewer rows; empty before all of them."""
+        if self._not_allowed(first, first):
+            return ""
+        low, high = first, last
+        while high - low > 1:
+            middle = (low + high) // 2
+            low, high = (low, middle) if self._not_allowed(first, middle) else (middle, high)
+        return self.layout.rows[self.layout.n_init + low].name
+
+    def _not_allowed(self, first: int, last: int) -> bool:
+        """Whether the subject has a result in the rows [first, last) that is not allowed, and the oracle has none."""
+        parameters = self._parameters(first, last)
+        pending = self.subject.start(parameters)
+        oracle, subject = self.oracle.run(parameters), pending.wait()
+        if oracle.image is None or subject.header is None or subject.header.mark == oracle.image.header.mark:
+            return False
+        try:
+            image = Images(self.layout, oracle.image, self.budget).subject(subject, read_view(self.subject, parameters))
+        except StreamError:
+            return False
+        return decoded(image, subject.outcome, self.layout, self.form).choices.not_allowed is not None
 
     def _same_digest(self, image: Image, seen: Seen, subject: Ran, *, exhausted: bool) -> None:
         """The digests are equal: so are the streams, where what was carried is what was digested."""

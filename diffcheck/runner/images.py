@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 _LONGER_BYTES: Final = 2 << 20
 """How much longer than the oracle's a stream may be that is put together: over a thousand windows, digested in half a second."""
+_PART_RUNS: Final = 16
+"""How many runs locate differences in a trace or an output: only its first is reported, and all behind it may differ."""
 
 
 class Images:
@@ -39,7 +41,7 @@ class Images:
         fixed = self._layout.heap_offset(self._oracle.first, self._oracle.last)
         stream = bytearray(length)
         stream[: len(oracle)] = oracle[:length]
-        self._fetch(stream, local(oracle), view, 0, fixed)
+        self._fetch(stream, local(oracle), view, 0, fixed, self._budget)
         self._heap(stream, view)
         return Image(ran.header, bytes(stream), self._oracle.first, self._oracle.last)
 
@@ -48,8 +50,8 @@ class Images:
         header = image.header
         return bool(self.unlocated) or digest(image.stream) == (header.lane_a, header.lane_b)
 
-    def _fetch(self, stream: bytearray, oracle: Read, view: Read, offset: int, length: int) -> None:
-        found = locate(oracle, view, offset, min(length, len(stream) - offset) & ~7, self._budget)
+    def _fetch(self, stream: bytearray, oracle: Read, view: Read, offset: int, length: int, budget: Budget) -> None:
+        found = locate(oracle, view, offset, min(length, len(stream) - offset) & ~7, budget)
         for window in found.windows:
             stream[window.offset : window.offset + len(window.subject)] = window.subject
         self.unlocated += found.unlocated
@@ -77,7 +79,7 @@ class Images:
             _, offset, count = struct.unpack_from("<QQQ", stream, final + 24 * at)
             _, our_offset, our_count = struct.unpack_from("<QQQ", oracle, final + 24 * at)
             self._copy(stream, offset, our_offset, 16 * min(count, our_count))
-            self._fetch(stream, _shifted(oracle, our_offset, offset), view, offset, 16 * min(count, len(stream)))
+            self._fetch(stream, _shifted(oracle, our_offset, offset), view, offset, 16 * min(count, len(stream)), self._budget)
 
     def _described(self, stream: bytearray, view: Read, part: int) -> None:
         """Objects, or elements of a table."""
@@ -91,7 +93,8 @@ class Images:
             return
         self._copy(stream, offset, ours[0], min(size, max(ours[1], 0)))
         if (size, mark) != ours[1:]:
-            self._fetch(stream, _shifted(self._oracle.stream, ours[0], offset), view, offset, (size + 7) & ~7)
+            part = self._budget.part(_PART_RUNS)
+            self._fetch(stream, _shifted(self._oracle.stream, ours[0], offset), view, offset, (size + 7) & ~7, part)
 
     def _copy(self, stream: bytearray, offset: int, source: int, size: int) -> None:
         data = self._oracle.stream[source : source + size]

@@ -44,8 +44,8 @@ class FormPass(msgspec.Struct, frozen=True):
         return bool(self.findings.total or self.unlocated)
 
 
-def compare_choices(oracle: Choices, subject: Choices, findings: Findings) -> None:
-    """Compare what both engines' runs of a deterministic form say of its open results.
+def compare_choices(oracle: Choices, subject: Choices, findings: Findings, row: str = "") -> None:
+    """Compare what both engines' runs of a deterministic form say of its open results; ``row`` is where one is not allowed.
 
     Their number says something of its own only where nothing else differs: a NaN that nothing depends on.
     """
@@ -53,7 +53,7 @@ def compare_choices(oracle: Choices, subject: Choices, findings: Findings) -> No
     if oracle.not_allowed != subject.not_allowed and place is not None:
         words = [_NOT_ALLOWED if each.not_allowed == place else "allowed" for each in (oracle, subject)]
         item = f"{place.name} of function {place.function} at {place.offset:#x}"
-        findings.diverge("instruction", item, *words, shape=place.name)
+        findings.diverge("instruction", item, *words, row=row, shape=place.name)
     elif oracle != subject and not findings.total:
         numbers = [str(each.nans + each.relaxed) for each in (oracle, subject)]
         findings.diverge("instruction", "results with a NaN or a relaxed operation", *numbers, shape="choices")

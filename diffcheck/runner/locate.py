@@ -34,6 +34,19 @@ class Budget:
         self.left -= 1
         return self.left >= 0
 
+    def part(self, runs: int) -> Budget:
+        """So many runs of this budget, for one place of which the first difference is enough."""
+        return _Part(self, runs)
+
+
+class _Part(Budget):
+    def __init__(self, whole: Budget, runs: int) -> None:
+        super().__init__(runs)
+        self._whole = whole
+
+    def take(self) -> bool:
+        return super().take() and self._whole.take()
+
 
 class Window(msgspec.Struct, frozen=True):
     """Bytes at an offset, as both engines have them."""

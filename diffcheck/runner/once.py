@@ -50,7 +50,7 @@ class Wanted(msgspec.Struct, frozen=True):
     keep_going: bool = False
     deadline_s: float = 60.0
     memory_bytes: int = 4 << 30
-    max_passes: int = 24
+    max_passes: int = 1000
     manifest: str = ""
     options: dict[str, str] = {}
 

@@ -43,6 +43,7 @@ _NOT_HERE: Final = {
     "stub calls": "calls of imported functions cannot be counted where there are none",
     "trace": "witness's trace is in a memory, which this way of running does not report",
     "stream": "it is in diffcheck's own recorder",
+    "instruction": "it is seen in the deterministic form, which checks each result",
     "not located": "the place of the difference was not found",
 }
 

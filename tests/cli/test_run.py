@@ -45,7 +45,7 @@ def test_options_become_the_request(called, monkeypatch):
         samples.events, "--memory-limit", "1GiB", "--jobs", "3", "--kilnd", "/k", "--only", "a*", "--only", "b"
     )
     assert (request.paths, request.memory_bytes, request.jobs, request.mode) == (("some.wasm",), 1 << 30, 3, "direct")
-    assert (request.options, request.only, request.deadline_s, request.max_passes) == ({"kilnd": "/k"}, ("a*", "b"), 10.0, 24)
+    assert (request.options, request.only, request.deadline_s, request.max_passes) == ({"kilnd": "/k"}, ("a*", "b"), 10.0, 1000)
     recorded = json_.read(path).options
     assert recorded["mode"] == "direct"
     assert recorded["only"] == "a*, b"

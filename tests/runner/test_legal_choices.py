@@ -147,6 +147,33 @@ def fixed(name: str, kind: str) -> Fault:
     return Fault(name, name, Expected(), edit=change)
 
 
+RELAXED = """(module (func $unused) (func $as_well)
+  (func (export "f") (param v128 v128) (result v128) (i8x16.relaxed_swizzle (local.get 0) (local.get 1))))"""
+
+
+@pytest.mark.parametrize(("instead", "verdict"), [("i8x16.swizzle", "agree"), ("v128.and", "diverge")])
+def test_a_relaxed_result_is_an_allowance_or_named_with_its_row(compared, instead, verdict):
+    rows = ("f=0x0102030405060708090a0b0c0d0e0f10,0x0", "f=0x0102030405060708090a0b0c0d0e0f10,0x10111213", "f=0,0")
+    fault = Fault("", "", Expected(), edit=lambda wasm: relaxed_replaced(wasm, instead))
+    found = compared(RELAXED, fault, rows).passes[0]
+    assert found.verdict == verdict
+    if verdict == "agree":
+        assert [(each.rule, each.where.row, each.where.item) for each in found.allowances] == [
+            ("relaxed SIMD", rows[1], "result 0")
+        ]
+    else:
+        assert [(each.kind, each.where.row, each.where.item.split()[0]) for each in found.divergences] == [
+            ("instruction", rows[0], "i8x16.relaxed_swizzle")
+        ]
+
+
+def relaxed_replaced(wasm: bytes, name: str) -> bytes:
+    module = read(wasm)
+    body = edit.body(module, wasm, 2)
+    found = next(each for each in edit.listing(body) if each.name == "i8x16.relaxed_swizzle")
+    return edit.rewritten(module, wasm, {2: body[: found.offset] + BY_NAME[name].encoding + body[found.end :]})
+
+
 def test_without_a_choice_the_plain_form_says_what_differs(compared):
     source = program("(result f64 i32) (f64.add (f64.const 1) (f64.const 2)) (i32.sub (i32.const 9) (i32.const 2))")
     swapped = Fault("", "", Expected(), edit=lambda wasm: replaced(wasm, "i32.sub", "i32.mul", function=2))
