@@ -41,5 +41,6 @@ def compare(oracle: Refused, subject: Outcome, findings: Findings) -> str:
         return ""
     if takes is None:
         return f"the oracle {sentence(oracle)}; whether the subject loads the artifact is unknown: it {sentence(subject)}"
-    findings.compared(1, rows=0)
+    findings.compared(1)
+    findings.not_compared("anything but validity: both engines refuse the artifact")
     return ""

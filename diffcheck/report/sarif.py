@@ -51,6 +51,7 @@ _RULES: Final = {
     "stream": "the recorded observation itself differs or is damaged",
     "instruction": "an instruction has a result that the specification does not allow",
     "not located": "the states differ, and the place was not found within the executions allowed",
+    "validity": "an engine loads a module that is invalid or malformed",
 }
 
 
