@@ -14,7 +14,7 @@ from diffcheck.runner.capsule_pass import CapsulePass
 from diffcheck.runner.direct_pass import DirectPass
 from diffcheck.runner.legal_choices import FIRST_PASSES, FormPass, judge
 from diffcheck.runner.locate import Budget
-from diffcheck.runner.plan import deterministic_plan, world
+from diffcheck.runner.plan import ONLY_DIRECT, deterministic_plan, world
 from diffcheck.runner.refusals import Refusals
 from diffcheck.runner.side import Side
 from diffcheck.runner.wrong_instruction import explained
@@ -164,14 +164,15 @@ class _Both:
 
 
 def _no_declared_row(plan: Plan, passes: tuple[PassReport, ...]) -> str:
-    """Why none of the rows that the case declares ran; empty where one ran or none is declared."""
-    if not plan.case.rows or plan.refusal is not None:
+    """Why none of the rows that the case declares ran; empty where one ran, or none is declared or was asked for."""
+    if not plan.case.rows or plan.refusal is not None or plan.no_capsule == ONLY_DIRECT:
         return ""
-    capsule = next(each for each in passes if each.mode == "capsule")
+    capsule, direct = passes
     if plan.capsule is not None and capsule.agreement.rows > plan.capsule.layout.n_init:
         return ""
-    why = capsule.why or (capsule.oracle.words if capsule.oracle else "")
-    return f"none of the declared rows ran: {why}"
+    if direct.applicable and plan.entry in plan.case.rows:
+        return ""
+    return f"none of the declared rows ran: {capsule.why or (capsule.oracle.words if capsule.oracle else '')}"
 
 
 def _one_cause(direct: PassReport, capsule: PassReport) -> PassReport:

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from diffcheck.witness import Manifest, Place
 
 MANIFEST_CAP: Final = 256 << 20
+ONLY_DIRECT: Final = "only the direct pass was asked for"
 _MAGIC: Final = b"\0asm"
 
 
@@ -177,7 +178,7 @@ def _accepted(plan: Plan, module: Module, request: Request, oracle: Backend, sub
     no_direct = "only the capsule pass was asked for" if request.mode == "capsule" else why_not(module, oracle, subject)
     no_capsule, capsules, rebuild = "", Capsules(), None
     if request.mode == "direct":
-        no_capsule = "only the direct pass was asked for"
+        no_capsule = ONLY_DIRECT
     else:
         try:
             rows = choose(module, plan.case.rows, request.rows)

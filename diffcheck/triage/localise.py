@@ -410,7 +410,7 @@ class Localiser:
         known = backend.capabilities
         return build(
             self.module, self.plan.sha256, self.calls, self.world,
-            unwind=known.exceptions, prints=known.transport == "print", references=self.references, extension=made,
+            unwind=self._plain().unwinds, prints=known.transport == "print", references=self.references, extension=made,
         )  # fmt: skip
 
     def _explainer(

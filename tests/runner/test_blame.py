@@ -13,7 +13,7 @@ from diffcheck.observation import Refused, Returned, TimedOut, Trapped
 from diffcheck.runner import case as runner
 from diffcheck.runner.plan import make
 from diffcheck.runner.request import Request
-from tests.doubles.altered_engine import Altered
+from tests.doubles.altered_engine import Altered, carried_as
 from tests.runner.test_run import artifact, reports
 
 
@@ -156,6 +156,47 @@ def test_an_engine_that_takes_the_artifact_but_not_the_capsule_is_inconclusive(c
     report = compare(STORING, refuses(several_memories))
     assert report.verdict == "inconclusive"
     assert "takes the artifact, but not the capsule" in report.reason
+
+
+def test_an_engine_without_copies_between_memories_of_two_index_types_is_inconclusive(compare):
+    from diffcheck.probe import proposals  # noqa: PLC0415 - beside its use
+
+    copies = "copies between memories of two index types"
+    text = '(module (memory i64 1) (func (export "run") (i64.store (i64.const 8) (i64.const 7))))'
+    report = compare(text, refuses(lambda program: copies in proposals.used(program.wasm)))
+    assert report.verdict == "inconclusive"
+    assert "takes the artifact, but not the capsule" in report.reason
+
+
+EXITING = """(module (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
+  (global $g (export "g") (mut i32) (i32.const 0))
+  (func (export "run") (global.set $g (i32.const 5)) (call $exit (i32.const 3))))"""
+
+
+def test_the_code_of_an_exit_is_not_compared_where_no_state_is_reported(compare):
+    report = compare(EXITING, carried_as("memory", state_at_trap=False), state_at_trap=False, exceptions=False)
+    assert report.verdict == "agree", report.reason
+    assert any(each.startswith("the code of an exit") for each in report.not_done)
+
+
+def test_an_engine_without_state_that_does_not_exit_diverges(compare):
+    def runs_on(program, execution):
+        return msgspec.structs.replace(execution, outcome=Trapped("integer overflow"), carried=b"")
+
+    assert compare(EXITING, runs_on, state_at_trap=False, exceptions=False).verdict == "diverge"
+
+
+def test_both_engines_run_one_form(oracle, host, tmp_path):
+    from diffcheck.corpus import Case  # noqa: PLC0415 - beside its use
+    from diffcheck.triage.localise import Localiser  # noqa: PLC0415 - as above
+
+    path = artifact(tmp_path, "exiting", EXITING)
+    subject = Altered(oracle, lambda _, execution: execution, exceptions=False)
+    plan = make(Case("exiting", str(path)), Request((str(path),)), oracle, oracle, subject, host)
+    assert plan.oracle_capsule == plan.subject_capsule
+    work = Localiser(plan, Request((str(path),)), oracle, subject, host)
+    made = work.instrumented("rotate", "full", {})
+    assert work.side(made, oracle).capsule.sha256 == work.side(made, subject).capsule.sha256
 
 
 def test_an_engine_that_lacks_a_proposal_of_the_artifact_is_inconclusive(compare):

@@ -51,6 +51,7 @@ def test_both_engines_refusing_is_a_vacuous_agreement_about_validity(subject, tm
     for report in reports(tmp_path, **(kilnd(standin_kilnd()) if subject == "kilnd" else {"subject": subject})).values():
         assert (report.verdict, report.vacuous) == ("agree", True), report.reason
         assert "validity alone" in report.reason
+        assert any("both engines refuse" in each for each in report.not_done)
 
 
 def test_an_engine_without_an_entry_rule_can_still_be_asked_whether_it_loads(tmp_path, standin_wasi):
@@ -124,6 +125,13 @@ def test_a_declared_row_that_ran_is_enough(tmp_path):
     artifact(tmp_path, "running", NOTHING.replace("run", "row"))
     (tmp_path / "running.toml").write_text('rows = ["row"]\n')
     (report,) = reports(tmp_path).values()
+    assert report.verdict == "agree"
+
+
+def test_declared_rows_are_not_missed_where_only_the_direct_pass_was_asked_for(tmp_path):
+    artifact(tmp_path, "running", NOTHING)
+    (tmp_path / "running.toml").write_text('rows = ["run"]\n')
+    (report,) = reports(tmp_path, mode="direct").values()
     assert report.verdict == "agree"
 
 
