@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from diffcheck.errors import ManifestError
+from diffcheck.text import plural, visible
+from diffcheck.wasm.leb import u
+from diffcheck.wasm.names import function_names
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,7 +23,12 @@ COUNTER: Final = "__witness_counter_"
 TRACE: Final = "__witness_trace"
 ROW_RESET: Final = "__witness_row_reset"
 TRACE_RESET: Final = "__witness_trace_reset"
+NO_MANIFEST: Final = "no manifest beside the artifact: branches are identified by index"
+NOT_INSTRUMENTED: Final = "not instrumented, so no branch is compared: run `witness instrument`"
+NO_DECISIONS: Final = "the manifest has no decision, so there is no MC/DC: the artifact was instrumented without DWARF lines"
 _GLOBAL: Final = re.compile(r"__witness_(counter|brval|brcnt)_(0|[1-9][0-9]{0,9})\Z")
+_SET: Final = b"\x24"  # global.set
+_COUNTED_IN_PLACE: Final = ("br_if", "if_then", "if_else")
 _U32: Final = 1 << 32
 _MANIFEST_CAP: Final = 256 << 20
 
@@ -108,7 +116,8 @@ class Place(msgspec.Struct, frozen=True):
 
     ``mark`` says it in terms that a rebuild keeps, whatever else was added to the program and wherever it was built: the function's
     name, the file's without its folders, and the line counted from the function's first decision. ``shared`` is whether the source
-    is known, so that the same mark in another artifact is the same code.
+    is known, so that the same mark in another artifact is the same code. ``function_index`` is that before instrumentation, as in
+    the trace's outcome records.
     """
 
     function: str = ""
@@ -118,6 +127,7 @@ class Place(msgspec.Struct, frozen=True):
     decision: int | None = None
     mark: str = ""
     shared: bool = False
+    function_index: int | None = None
 
     def __str__(self) -> str:
         source = f"{self.file}:{self.line}" if self.file and self.line is not None else ""
@@ -139,6 +149,41 @@ def read_manifest(data: bytes) -> Manifest:
         raise ManifestError(f"the manifest cannot be read: {error}", hint="run `witness instrument` again") from error
 
 
+def contradiction(manifest: Manifest, module: Module, wasm: bytes) -> str:
+    """Why a manifest is not the module's, empty where nothing speaks against it: each branch has a counter, and the code of the
+    function that the manifest names counts it (arms of a br_table are counted elsewhere). A build that branches alike is not seen.
+    """
+    counters = instrumentation(module).counters
+    branches = {branch.id: branch for branch in manifest.branches}
+    if branches.keys() != counters.keys():
+        counts = f"it has {plural(len(branches), 'branch', 'branches')}, the artifact {plural(len(counters), 'counter')}"
+        other = min(branches.keys() ^ counters.keys())
+        where = "without a counter in the artifact" if other in branches else "with a counter and not in the manifest"
+        return counts if len(branches) != len(counters) else f"branch {other} is {where}"
+    code = _code_by_name(module, wasm)
+    if not code:
+        return ""
+    for number, branch in branches.items():
+        name = branch.function_name
+        if name is not None and name not in code:
+            return f"the artifact has no function {visible(name)}"
+        counting = _SET + u(counters[number][0])
+        if name is not None and branch.kind in _COUNTED_IN_PLACE and not any(counting in body for body in code[name]):
+            return f"{visible(name)} does not count branch {number}"
+    return ""
+
+
+def _code_by_name(module: Module, wasm: bytes) -> dict[str, list[bytes]]:
+    """The bodies of functions by their names, which need not be unique; empty where the name section is missing."""
+    names = function_names(module)
+    first = module.n_imported("func")
+    found: dict[str, list[bytes]] = {}
+    for at, (offset, size) in enumerate(module.bodies if names else ()):
+        if (name := names.get(first + at)) is not None:
+            found.setdefault(name, []).append(wasm[offset : offset + size])
+    return found
+
+
 def places(manifest: Manifest) -> dict[int, Place]:
     """Where each branch of the manifest stands, by branch id."""
     lines = {branch: decision for decision in manifest.decisions for branch in decision.conditions}
@@ -158,10 +203,12 @@ def _place(branch: Branch, decision: Decision | None, name: str, begins: dict[st
     function = branch.function_name or f"function {branch.function_index}"
     file = (decision.source_file or "") if decision else ""
     if decision is None or not file or decision.source_line is None:
-        return Place(function, branch.kind, file, decision=decision.id if decision else None, mark=f"{name} {branch.kind}")
+        number = decision.id if decision else None
+        mark = f"{name} {branch.kind}"
+        return Place(function, branch.kind, file, decision=number, mark=mark, function_index=branch.function_index)
     line = decision.source_line
     mark = f"{name} {branch.kind} {_file_name(file)}+{line - begins[file]}"
-    return Place(function, branch.kind, file, line, decision.id, mark, shared=True)
+    return Place(function, branch.kind, file, line, decision.id, mark, shared=True, function_index=branch.function_index)
 
 
 def _first_lines(decisions: list[Decision]) -> dict[str, int]:

@@ -42,7 +42,7 @@ class Findings:
         """The allowances, one a rule and item."""
         return tuple(self._allowances.values())
 
-    def diverge(
+    def diverge(  # noqa: PLR0913 - what is known of a difference
         self,
         kind: DivergenceKind,
         item: str,
@@ -51,12 +51,18 @@ class Findings:
         *,
         row: str = "",
         branch: int | None = None,
+        function: int | None = None,
         shape: str = "",
         detail: str = "",
     ) -> None:
-        """Record a divergence. ``shape`` is what its signature rests on besides kind and place: what does not drift."""
+        """Record a divergence. ``shape`` is what its signature rests on besides kind and place: what does not drift.
+
+        ``branch`` is a branch's id, ``function`` a function's index before instrumentation.
+        """
         self.total += 1
-        place = self._branches.get(branch, Place()) if branch is not None else Place()
+        place = self._branches.get(branch, Place()) if branch is not None else self._function(function)
+        if oracle == subject:
+            detail = detail or "both read alike; what was recorded differs"
         self._count(kind, row, item, oracle, subject)
         where = Where(row, item, place.function or row.partition("=")[0], place.kind, place.file, place.line)
         mark = place.mark or where.function
@@ -65,6 +71,11 @@ class Findings:
         if len(self.divergences) < KEPT or (cause not in self._seen and len(self._seen) < KEPT):
             self._seen.add(cause)
             self.divergences.append(Divergence(kind, where, oracle, subject, cause, detail))
+
+    def _function(self, index: int | None) -> Place:
+        """A function as a place, as far as a branch in it has its name."""
+        name = next((each.function for each in self._branches.values() if index is not None and each.function_index == index), "")
+        return Place(name, mark=name)
 
     def _count(self, kind: str, row: str, item: str, oracle: str, subject: str) -> None:
         known = self.places.get((kind, row, item))

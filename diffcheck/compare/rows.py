@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 _TRACE_RECORD = 4
 _CONTEXT, _EXCERPT = 16, 48
-_KINDS = {0: "condition", 1: "row marker", 2: "decision"}
+_KINDS = {0: "condition", 1: "row marker", 2: "outcome"}
 
 
 def compare(oracle: RowSeen, subject: RowSeen, layout: Layout, findings: Findings, *, state: bool = True) -> None:
@@ -172,9 +172,12 @@ def _trace(oracle: RowSeen, subject: RowSeen, findings: Findings) -> None:
     if (oracle.trace, oracle.trace_overflow) == (subject.trace, subject.trace_overflow):
         return
     at = first_difference(oracle.trace, subject.trace) // _TRACE_RECORD
-    one, other = _record(oracle.trace, at), _record(subject.trace, at)
-    branch = int.from_bytes(oracle.trace[4 * at : 4 * at + 2], "little") if len(oracle.trace) >= 4 * at + 4 else None
-    findings.diverge("trace", f"trace record {at}", one, other, row=oracle.name, branch=branch, shape="trace")
+    one, other = _record(oracle, at), _record(subject, at)
+    kind, number = _about(oracle.trace, at)
+    findings.diverge(
+        "trace", f"trace record {at}", one, other, row=oracle.name, shape="trace",
+        branch=number if kind == "condition" else None, function=number if kind == "outcome" else None,
+    )  # fmt: skip
 
 
 def first_difference(one: bytes, other: bytes) -> int:
@@ -182,12 +185,22 @@ def first_difference(one: bytes, other: bytes) -> int:
     return next((at for at, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
 
 
-def _record(trace: bytes, at: int) -> str:
+def _about(trace: bytes, at: int) -> tuple[str, int]:
+    """What kind a record of the trace is, and the branch, row or function that it is about; empty where the trace has ended."""
     record = trace[_TRACE_RECORD * at : _TRACE_RECORD * (at + 1)]
     if len(record) < _TRACE_RECORD:
-        return f"ends after {at} records"
-    kind = _KINDS.get(record[3], f"kind {record[3]}")
-    return f"{kind} of branch {int.from_bytes(record[:2], 'little')} is {record[2]}"
+        return "", 0
+    return _KINDS.get(record[3], f"kind {record[3]}"), int.from_bytes(record[:2], "little")
+
+
+def _record(row: RowSeen, at: int) -> str:
+    kind, number = _about(row.trace, at)
+    if not kind:
+        end = f"ends after {at} records" + (f" and {extra} bytes" if (extra := len(row.trace) - at * _TRACE_RECORD) else "")
+        return f"{end}, its memory full" if row.trace_overflow else end
+    if kind == "row marker":
+        return f"row marker {number}"
+    return f"{kind} of {'function' if kind == 'outcome' else 'branch'} {number} is {row.trace[_TRACE_RECORD * at + 2]}"
 
 
 def _output(name: str, one: Output, other: Output, row: str, findings: Findings) -> None:

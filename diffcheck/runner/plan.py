@@ -174,7 +174,7 @@ def _what_it_is(data: bytes) -> str:
 
 
 def _accepted(plan: Plan, module: Module, request: Request, oracle: Backend, subject: Backend, files: Files) -> Plan:
-    manifest, notes = _manifest(plan.case, files, plan.made_manifest)
+    manifest, notes = _manifest(plan, files, module)
     no_direct = "only the capsule pass was asked for" if request.mode == "capsule" else why_not(module, oracle, subject)
     no_capsule, capsules, rebuild = "", Capsules(), None
     if request.mode == "direct":
@@ -278,18 +278,22 @@ def _capsules(
     return Capsules(form(), printing(oracle), printing(subject))
 
 
-def _manifest(case: Case, files: Files, made: bytes) -> tuple[Manifest | None, tuple[str, ...]]:
-    if made:
-        return witness.read_manifest(made), ()
-    if not case.manifest:
-        return None, ("no manifest beside the artifact: branches are told by number",)
+def _manifest(plan: Plan, files: Files, module: Module) -> tuple[Manifest | None, tuple[str, ...]]:
+    """The artifact's manifest, and what is to be said of it; none where it is not the artifact's."""
+    if not plan.case.manifest and not plan.made_manifest:
+        counted = witness.instrumentation(module).counters
+        return None, (witness.NO_MANIFEST if counted else witness.NOT_INSTRUMENTED,)
     try:
-        if files.no_manifest:
+        if files.no_manifest and not plan.made_manifest:
             return None, (files.no_manifest,)
-        data = read_regular(files.manifest, MANIFEST_CAP, "the manifest", ManifestError)
-        return witness.read_manifest(data), ()
+        data = plan.made_manifest or read_regular(files.manifest, MANIFEST_CAP, "the manifest", ManifestError)
+        manifest = witness.read_manifest(data)
     except ManifestError as error:
         return None, (str(error),)
+    why = witness.contradiction(manifest, module, plan.artifact)
+    if why:
+        return None, (f"the manifest is of another build, so nothing is derived from it: {why}",)
+    return manifest, () if manifest.decisions or not manifest.branches else (witness.NO_DECISIONS,)
 
 
 def expected_memory(module: Module, functions: int, subject: Backend) -> int:
