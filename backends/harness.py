@@ -25,6 +25,7 @@ class Harness(CommandBackend):
         transport="words",
         base_bytes=44_000_000,
         function_bytes=8_200_000,
+        code_bytes=4_000,
         startup_s=0.025,
         function_s=0.006,
         instructions_per_s=5e7,

@@ -55,8 +55,9 @@ class Capabilities(msgspec.Struct, frozen=True):
     ``transport`` is how a capsule's stream comes out; ``state_at_trap`` whether it still does after a trap; ``direct`` whether
     the engine can run an artifact as it is; ``exceptions`` whether its capsules may unwind an exit by an exception; ``gc``
     whether they may use GC instructions where the artifact itself has none.
-    ``base_bytes`` and ``function_bytes`` estimate the resident size to admit a run by, ``startup_s`` and ``function_s`` the time
-    before the first instruction, ``instructions_per_s`` the speed after it (all measured on the engine's adapter's date).
+    ``base_bytes``, ``function_bytes`` and ``code_bytes`` (for a byte of code) estimate the resident size to admit a run by,
+    ``startup_s`` and ``function_s`` the time before the first instruction, ``instructions_per_s`` the speed after it (all measured
+    on the engine's adapter's date).
     ``max_exports`` is None where no limit is known. ``notes`` are known limits in words.
     """
 
@@ -67,6 +68,7 @@ class Capabilities(msgspec.Struct, frozen=True):
     gc: bool = True
     base_bytes: int = 64 << 20
     function_bytes: int = 0
+    code_bytes: int = 0
     startup_s: float = 0.05
     function_s: float = 0.0
     instructions_per_s: float = 5e7

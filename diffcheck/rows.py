@@ -35,6 +35,8 @@ AUTO_PER_EXPORT: Final = 16
 AUTO_TOTAL: Final = 256
 _RUN_ROW: Final = "run_row_"
 _NEAREST: Final = 5
+NAMELESS: Final = "''"
+"""What a row of the export with the empty name is called."""
 _SEARCHED: Final = 4096  # names that difflib is given: an artifact may have a hundred thousand
 _MAX_ARGUMENT: Final = 400  # characters; no value needs more
 
@@ -89,7 +91,7 @@ class _Function(msgspec.Struct, frozen=True):
     type: FuncType
 
     def call(self, row: str, args: tuple[Value, ...] = ()) -> Call:
-        return Call(row, self.index, self.type, args)
+        return Call(row or NAMELESS, self.index, self.type, args)
 
 
 def resolve(module: Module, declared: Sequence[str] = (), mode: Mode = "declared") -> tuple[Call, ...]:
@@ -140,7 +142,7 @@ def _init(module: Module, functions: dict[str, _Function]) -> tuple[Call, ...]:
 
 
 def _declared(row: str, functions: dict[str, _Function], lengths: set[int]) -> Call:
-    found = _split(row, functions, lengths)
+    found = _split(row, functions, lengths) or _as_shown(row, functions)
     if found is None:
         raise CaseError(f"row {visible(row)} names no exported function", hint=_near(row, functions))
     function, text = found
@@ -153,6 +155,12 @@ def _declared(row: str, functions: dict[str, _Function], lengths: set[int]) -> C
             f"row {visible(row)} has {plural(len(words), 'argument') if words else 'no argument'}, {takes}", hint=_shown(function)
         )
     return function.call(row, tuple(_argument(row, at, word, function) for at, word in enumerate(words)))
+
+
+def _as_shown(row: str, functions: dict[str, _Function]) -> tuple[_Function, str] | None:
+    """The same of a row that is given back as reports show it."""
+    shown = {visible(name) or NAMELESS: each for name, each in functions.items()}
+    return _split(row, shown, {len(name) for name in shown})
 
 
 def _split(row: str, functions: dict[str, _Function], lengths: set[int]) -> tuple[_Function, str] | None:

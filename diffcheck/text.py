@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 _MAX_NAME = 200
+_MAX_LINES = 40
 _UNSAFE_CATEGORIES = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 
 
@@ -41,6 +45,17 @@ def _escape(code: int) -> str:
     if code <= 0xFF:  # noqa: PLR2004 - the last code point that two hex digits hold
         return f"\\x{code:02x}"
     return f"\\u{code:04x}" if code <= 0xFFFF else f"\\U{code:08x}"  # noqa: PLR2004 - the last of the basic plane
+
+
+def visible_lines(text: str, limit: int = _MAX_NAME) -> str:
+    """As ``visible``, but lines stay lines; ``limit`` is for each, and at most 40 are shown."""
+    return "\n".join(visible(line, limit) for line in text.rstrip().split("\n")[:_MAX_LINES])
+
+
+def named(shown: str, names: Iterable[str]) -> str:
+    """The one of ``names`` that a user gave back as it is shown; what is given where there is none."""
+    known = list(names)
+    return shown if shown in known else next((name for name in known if visible(name) == shown), shown)
 
 
 def encodable(text: str) -> str:

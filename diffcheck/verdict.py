@@ -218,6 +218,13 @@ class CaseReport(msgspec.Struct, frozen=True):
     bad_input: bool = False
 
     @property
+    def took_ns(self) -> int:
+        """What the case took; where it came from the cache, what its executions took when they were run."""
+        if "subject" not in self.cached:
+            return self.elapsed_ns
+        return sum(side.cost.elapsed_ns for each in self.passes for side in (each.oracle, each.subject) if side)
+
+    @property
     def as_expected(self) -> bool:
         """Whether this is the verdict that the case should have."""
         return self.verdict == self.expected

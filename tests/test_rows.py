@@ -319,3 +319,16 @@ def test_a_signature_reads_as_a_rows_author_would_write_it() -> None:
         signature(FuncType(("i32", RefType(nullable=True, heap="func")), ("f64", RefType(nullable=False, heap=3))))
         == "(i32, (ref null func)) -> f64, (ref 3)"
     )
+
+
+@pytest.mark.parametrize("row", ["new\nline", "new\\x0aline", "new\\x0aline=1"])
+def test_a_row_is_taken_as_it_is_shown(row: str) -> None:
+    of = read(wasmtime.wat2wasm(f'(module (func (export "new\\0aline") {"(param i32)" if row.endswith("=1") else ""}))'))
+    (call,) = choose(of, [row]).rows
+    assert (call.name, call.function) == (row, 0)
+
+
+def test_the_export_with_the_empty_name_has_rows_that_can_be_named() -> None:
+    of = read(wasmtime.wat2wasm('(module (func (export "")) (func (export "f")))'))
+    assert names(choose(of)) == ["''", "f"]
+    assert names(choose(of, ["''"])) == names(choose(of, [""])) == ["''"]

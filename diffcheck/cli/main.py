@@ -101,9 +101,9 @@ def _system(error: OSError) -> int:
 
 
 def _say(message: str, hint: str, code: int) -> int:
-    from diffcheck.text import visible  # noqa: PLC0415 - after --version
+    from diffcheck.text import visible, visible_lines  # noqa: PLC0415 - after --version
 
-    lines = [f"error: {visible(message, 2000)}"] + ([f"hint: {visible(hint, 2000)}"] if hint else [])
+    lines = [f"error: {visible_lines(message, 2000)}"] + ([f"hint: {visible(hint, 2000)}"] if hint else [])
     sys.stderr.write("\n".join(lines) + "\n")
     return code
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import codecs
 import math
 import os
+import re
 import selectors
 import sys
 import time
@@ -14,6 +16,7 @@ import msgspec
 
 from diffcheck.process import orphans
 from diffcheck.process.spawn import LINUX, Spawned
+from diffcheck.text import visible
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -69,15 +72,19 @@ class Sink(Protocol):
         """Give the bytes to tell in ``Ended``."""
 
 
+_LINES = re.compile(r"([\n\t])")
+
+
 class HeadAndTail:
     """Keeps the first and the last half of a cap of bytes; memory stays within twice the cap and a chunk.
 
-    All of them are also written to the descriptor ``echo`` if there is one.
+    All of them are also written to the descriptor ``echo`` if there is one, made safe to show.
     """
 
     def __init__(self, cap_bytes: int, echo: int | None = None) -> None:
         self.total = 0
         self._echo = echo
+        self._decoder = codecs.getincrementaldecoder("utf-8")("backslashreplace")
         self._head_bytes = cap_bytes - cap_bytes // 2
         self._tail_bytes = cap_bytes // 2
         self._head = bytearray()
@@ -87,7 +94,7 @@ class HeadAndTail:
         """Take the next bytes, and forget what is in the middle."""
         self.total += len(chunk)
         if self._echo is not None:
-            os.write(self._echo, chunk)
+            os.write(self._echo, self._shown(chunk).encode("utf-8", "backslashreplace"))
         room = self._head_bytes - len(self._head)
         if room > 0:
             self._head += chunk[:room]
@@ -98,6 +105,11 @@ class HeadAndTail:
         self._tail += chunk
         if len(self._tail) > 2 * self._tail_bytes:
             del self._tail[: -self._tail_bytes]
+
+    def _shown(self, chunk: bytes) -> str:
+        """The chunk with all that could act in a terminal escaped; lines and tabs stay."""
+        text = self._decoder.decode(chunk)
+        return "".join(each if each in "\n\t" else visible(each, len(each)) for each in _LINES.split(text))
 
     def kept(self) -> bytes:
         """Give all bytes, or the two halves of the cap."""

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 _MAX_CLUSTERS: Final = 25
 _MAX_CASES: Final = 40
+_OUTCOME: Final = 300  # how a run ended is a sentence, and its end says why
 _MAX_NAMES: Final = 4
 _MAX_LINES: Final = 8
 
@@ -173,7 +174,7 @@ def _table(report: Report, found: Iterable[Cluster], width: int) -> Table:
     told = standings(report)
     for cluster in found:
         first = cluster.members[0].first
-        left, right = words.side_by_side(first.oracle, first.subject, value_limit)
+        left, right = words.side_by_side(first.oracle, first.subject, _OUTCOME if first.kind == "outcome" else value_limit)
         where = _where(cluster, told.get(cluster.signature))
         table.add_row(
             _cases(cluster, width * 8 // 28), words.safe(first.where.row or "-", limit=80), where, Text(left), Text(right)
@@ -188,7 +189,7 @@ def _stacked(report: Report, found: Iterable[Cluster]) -> Text:
     told = standings(report)
     for cluster in found:
         first = cluster.members[0].first
-        left, right = words.side_by_side(first.oracle, first.subject, 60)
+        left, right = words.side_by_side(first.oracle, first.subject, _OUTCOME if first.kind == "outcome" else 60)
         for label, value in (
             ("case", _cases(cluster)),
             ("row", words.safe(first.where.row or "-", limit=80)),
@@ -262,7 +263,7 @@ def _open(cases: Sequence[CaseReport], width: int) -> RenderableType:
     for case in shown:
         said = words.verdict(case.verdict)
         said.append(" (expected)" if case.as_expected else f"\n{case.expected} expected", words.QUIET)
-        table.add_row(words.safe(case.case, limit=80), said, words.safe(case.reason or "-", limit=300))
+        table.add_row(words.safe(case.case, limit=80), said, words.sentence(case.reason or "-", 300))
     parts: list[RenderableType] = [Text("open, or another verdict than expected", style=words.HEADING), table]
     if len(cases) > len(shown):
         parts.append(Text(f"and {plural(len(cases) - len(shown), 'more case')}, in the report", style=words.QUIET))

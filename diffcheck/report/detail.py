@@ -75,7 +75,7 @@ def _head(report: Report, case: CaseReport) -> Group:
     facts = [
         ("purpose", words.safe(case.purpose, limit=500)),
         ("verdict", said),
-        ("reason", words.safe(case.reason, limit=1000)),
+        ("reason", words.sentence(case.reason)),
         ("artifact", words.safe(case.artifact, limit=500)),
         ("sha256", words.safe(case.sha256)),
         ("plan", words.safe(case.plan)),
@@ -101,7 +101,7 @@ def _pass(report: Report, case: CaseReport, each: PassReport, width: int) -> Ite
         yield words.safe(each.why, limit=1000)
         return
     if each.reason:
-        yield words.safe(each.reason, limit=1000)
+        yield words.sentence(each.reason)
     if each.oracle is not None and each.subject is not None:
         yield _sides(report, each.oracle, each.subject)
     yield Text.assemble(("compared: ", words.QUIET), words.compared(each.agreement), _vacuous(each))

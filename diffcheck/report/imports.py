@@ -89,10 +89,10 @@ def _table(imports: Iterable[Import]) -> Table:
     table.add_column("calls", justify="right", no_wrap=True)
     table.add_column("engines themselves", ratio=4, overflow="fold")
     for interface, group in _grouped(imports):
-        table.add_row(words.safe(interface, words.HEADING))
+        table.add_row(words.Name(interface, words.HEADING))
         for each in group:
             table.add_row(
-                words.safe(f"  {each.function}"),
+                words.Name(each.function, indent=2),
                 words.safe(each.signature, words.QUIET),
                 words.safe(_stub(each), "" if each.stub == "functional" else "yellow", 300),
                 _calls(each),
@@ -146,10 +146,10 @@ def _details(probed: Iterable[Probed]) -> Table:
     table.add_column("call_indirect", no_wrap=True)
     table.add_column("what was seen", ratio=6, overflow="fold")
     for module, group in groupby(probed, lambda each: each.module):
-        table.add_row(words.safe(module, words.HEADING))
+        table.add_row(words.Name(module, words.HEADING))
         for each in group:
             one, other = (Text(verdict, STYLES[verdict]) for verdict in (each.verdict, each.indirect))
-            table.add_row(words.safe(f"  {each.name}"), one, other, words.safe(seen(each), limit=400))
+            table.add_row(words.Name(each.name, indent=2), one, other, words.safe(seen(each), limit=400))
     return table
 
 

@@ -86,7 +86,7 @@ def _case(report: Report, folder: str, case: CaseReport, issues: Mapping[str, st
     test = TestCase(
         _name(case.case.rpartition("/")[2]) or "?",
         classname=_name(folder).replace("/", ".") or _ROOT,
-        time=round(case.elapsed_ns / 1e9, 3),
+        time=round(case.took_ns / 1e9, 3),
     )
     result = _result(report, case)
     if result is not None:

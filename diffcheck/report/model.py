@@ -179,7 +179,14 @@ def clusters(report: Report) -> tuple[Cluster, ...]:
                     else Member(case, seen.first, tuple(dict.fromkeys((*seen.modes, each.mode))), seen.count + 1)
                 )
     found = [Cluster(key, tuple(members.values())) for key, members in groups.items()]
-    return tuple(sorted(found, key=lambda cluster: (-len(cluster.members), cluster.members[0].case.case, cluster.signature)))
+    return tuple(sorted(found, key=_order))
+
+
+def _order(cluster: Cluster) -> tuple[object, ...]:
+    """Those with most cases first, those of a case in the order of its rows, what is in no row last."""
+    case, row = cluster.members[0].case, cluster.members[0].first.where.row
+    at = case.rows.index(row) if row in case.rows else len(case.rows)
+    return -len(cluster.members), case.case, at, cluster.signature
 
 
 def agreement(report: Report) -> Agreement:

@@ -111,7 +111,7 @@ def _capabilities(one: Capabilities) -> tuple[tuple[str, str], ...]:
     return (
         ("stream", f"{_TRANSPORTS[one.transport]}; {trap}"),
         ("runs", ("capsules and artifacts as they are" if one.direct else "capsules only") + exports),
-        ("memory", f"{size(one.base_bytes)} and {size(one.function_bytes)} a function"),
+        ("memory", f"{size(one.base_bytes)}, {size(one.function_bytes)} a function and {size(one.code_bytes)} a byte of code"),
         ("known", "; ".join(one.notes)),
     )
 

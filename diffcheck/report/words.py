@@ -6,19 +6,24 @@ Nothing here or in the console modules builds markup: names come from artifacts 
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import sys
 from bisect import bisect_left
 from typing import TYPE_CHECKING, Final, NoReturn, TextIO
 
+from rich.cells import cell_len
 from rich.console import Console
+from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
-from diffcheck.text import plural, visible
+from diffcheck.text import plural, visible, visible_lines
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from rich.console import ConsoleOptions
 
     from diffcheck.backend import Identity
     from diffcheck.verdict import Agreement, CaseReport, Divergence, McdcImpact, Report, Where
@@ -39,6 +44,7 @@ VERBS: Final = {
     "inconclusive": ("is inconclusive", "are inconclusive"),
     "skipped": ("was skipped", "were skipped"),
 }
+_NAME_PART: Final = re.compile(r"[^-.\]/#]*(?:[-.\]/#]+|\Z)")
 HEADING: Final = "bold"
 QUIET: Final = "dim"
 COLUMNS_WITHOUT_TERMINAL: Final = 120
@@ -61,6 +67,35 @@ def console(file: TextIO | None = None, *, stderr: bool = False) -> Console:
 def safe(value: object, style: str = "", limit: int = 200) -> Text:
     """Any string as a text that shows it and does nothing."""
     return Text(visible(str(value), limit), style=style, overflow="fold")
+
+
+class Name:
+    """A long name in a narrow column: broken behind a dot, hyphen, slash or bracket, and elsewhere only where it has to be."""
+
+    def __init__(self, name: str, style: str = "", indent: int = 0) -> None:
+        self._parts = _NAME_PART.findall(visible(name))
+        self._style, self._indent = style, " " * indent
+
+    def __rich_console__(self, _console: Console, options: ConsoleOptions) -> Iterator[Text]:
+        """The name's lines, each with the indent."""
+        room = max(1, options.max_width - len(self._indent))
+        lines = [""]
+        for part in self._parts:
+            if lines[-1] and cell_len(lines[-1] + part) > room:
+                lines.append("")
+            lines[-1] += part
+        yield Text("\n".join(self._indent + line for line in lines), style=self._style, overflow="fold")
+
+    def __rich_measure__(self, _console: Console, options: ConsoleOptions) -> Measurement:
+        """From the longest part to the whole."""
+        lengths = [cell_len(part) for part in self._parts] or [0]
+        indent = len(self._indent)
+        return Measurement(min(max(lengths) + indent, options.max_width), min(sum(lengths) + indent, options.max_width))
+
+
+def sentence(value: str, limit: int = 1000) -> Text:
+    """A reason as a text: lines stay lines, as of an error in a program's text."""
+    return Text(visible_lines(value, limit), overflow="fold")
 
 
 def verdict(word: str, width: int = 0) -> Text:

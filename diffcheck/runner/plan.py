@@ -300,4 +300,5 @@ def expected_memory(module: Module, functions: int, subject: Backend) -> int:
     """What the subject is expected to need at its start, in bytes: to admit runs by, not to limit them."""
     pages = sum(min(each.limits.minimum, 1 << 16) for each in module.all_memories)
     known = subject.capabilities
-    return known.base_bytes + functions * known.function_bytes + 2 * (pages + 4) * lo.PAGE
+    code = sum(size for _, size in module.bodies)
+    return known.base_bytes + functions * known.function_bytes + code * known.code_bytes + 2 * (pages + 4) * lo.PAGE

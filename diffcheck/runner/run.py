@@ -169,7 +169,7 @@ def _events(
 
         events: Iterator[Event] = Cluster(request, engines, stopped).events(ordered, probe=probe)
     elif request.verbose and len(items) == 1:
-        events = _watched(request, engines.subject, reactor, folder, items[0])
+        events = _watched(request, engines.subject, reactor, folder, items[0], probe=probe)
     else:
         events = Pool(request, engines.subject, reactor, folder, stopped).events(ordered, probe=probe)
     given = {str(Path(path)) for path in request.paths}
@@ -212,7 +212,9 @@ def _journaled(journal: Journal, events: Callable[..., Iterator[Event]], items: 
         yield event
 
 
-def _watched(request: Request, subject: str, reactor: process.Reactor, folder: str, item: Item) -> Iterator[Event]:
+def _watched(
+    request: Request, subject: str, reactor: process.Reactor, folder: str, item: Item, *, probe: bool
+) -> Iterator[Event]:  # fmt: skip
     """One case in this process, so that what its engine prints can be shown as it comes."""
     yield CaseStarted(item.id)
     at_desk = Worker(Setup(request, subject, folder, live=True, ask=True), reactor)
@@ -222,6 +224,8 @@ def _watched(request: Request, subject: str, reactor: process.Reactor, folder: s
         reason = error.line
         yield CaseFinished(skipped(Case(item.id, item.artifact), reason, subject))
         return
+    if probe:
+        yield EngineProbed(Worker(Setup(request, subject, folder), reactor).probe())  # its programs are not what is watched
     yield CaseFinished(at_desk.go().report)
 
 

@@ -12,7 +12,7 @@ from diffcheck.runner.capsule_pass import CapsulePass
 from diffcheck.runner.locate import Budget
 from diffcheck.runner.side import Side
 from diffcheck.runner.wrong_instruction import in_recorder
-from diffcheck.text import visible
+from diffcheck.text import named, visible
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -95,6 +95,7 @@ class FirstRow:
         """
         if not wanted:
             return self._first()
+        wanted = named(wanted, self.names)
         if wanted not in self.names:
             names = ", ".join(map(visible, self.names[:12]))
             raise RunFailedError(f"there is no row {visible(wanted)}", hint=f"rows are: {names}")

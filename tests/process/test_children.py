@@ -235,3 +235,12 @@ def test_a_failed_start_leaks_no_descriptor(reactor: Reactor) -> None:
             run(reactor, ["/nonexistent"], stdin=b"x")
         run(reactor, ["/bin/true"], stdin=b"x")
     assert count() == before
+
+
+def test_what_is_echoed_cannot_act_in_a_terminal(reactor: Reactor) -> None:
+    reading, writing = os.pipe()
+    code = r"printf 'a\033[31m\tb\n\303'; sleep 0.05; printf '\244\302\233x\377\n'"
+    run(reactor, shell(code), echo=(writing, writing))
+    os.close(writing)
+    with os.fdopen(reading, "rb") as file:
+        assert file.read().decode() == "a\\x1b[31m\tb\n\u00e4\\x9bx\\xff\n"

@@ -11,6 +11,7 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from diffcheck.report import console, detail, progress, words
+from diffcheck.report.model import clusters
 
 from . import samples
 from .samples import HOSTILE, agreed, case, diverged, events
@@ -167,3 +168,37 @@ def test_a_thousand_differences_are_shown_in_part_and_the_rest_is_counted():
     assert "1,000 differences in 1,000 cases" in text
     assert "and 975 more differences" in text
     assert len(text.splitlines()) < 300
+
+
+def test_an_error_in_a_text_keeps_its_lines_and_nothing_in_them_acts():
+    why = "expected `(`\n  --> 1:1\n\x1b[31m  | ^"
+    made = collect(events((case("a", [], "skipped", reason=why),)))
+    text = rendered(made)
+    assert any(line.rstrip().endswith("expected `(`") for line in text.splitlines())
+    assert "\\x0a" not in text
+    assert "\x1b" not in text
+
+
+def test_how_a_run_ended_is_shown_to_its_end():
+    why = "refused at load: " + "the module has a section that this engine does not know " * 2 + "(exceptions are not enabled)"
+    ended = msgspec.structs.replace(samples.COUNTER, kind="outcome", oracle="returned", subject=why)
+    text = "".join(re.sub(r"[│\n ]", "", rendered(collect(events((case("a", [diverged([ended])], "diverge"),))), 120)))
+    assert "enabled)" in text
+
+
+def test_differences_stand_in_the_order_of_rows():
+    found = [
+        msgspec.structs.replace(samples.COUNTER, signature=signature, where=msgspec.structs.replace(samples.COUNTER.where, row=row))
+        for signature, row in (("a", "late"), ("b", ""), ("c", "early"))
+    ]
+    one = case("x", [diverged(found)], "diverge", rows=("early", "late"))
+    assert [each.members[0].first.where.row for each in clusters(collect(events((one,))))] == ["early", "late", ""]
+
+
+@pytest.mark.parametrize("width", [14, 20, 40])
+def test_a_long_name_is_broken_behind_its_marks(width):
+    name = "[method]descriptor.set-times-at/wasi#x"
+    lines = [line.rstrip() for line in shown(lambda target: target.print(words.Name(name, indent=2)), width).splitlines()]
+    assert "".join(line.strip() for line in lines) == name
+    assert all(line.startswith("  ") and cell_len(line) <= width for line in lines)
+    assert all(line[-1] in "].-/#" for line in lines[:-1])

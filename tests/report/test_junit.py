@@ -103,3 +103,11 @@ def test_any_name_is_text(name):
 
 def test_a_run_without_cases_is_valid():
     rendered(collect(samples.events(())))
+
+
+def test_a_case_from_the_cache_takes_what_it_took():
+    made = case("x", [agreed()], "agree", elapsed_ns=5, cached=("oracle", "subject"))
+    took = sum(side.cost.elapsed_ns for each in made.passes for side in (each.oracle, each.subject))
+    assert took > 10**6
+    (test,) = ET.fromstring(rendered(collect(samples.events((made,))))).iter("testcase")
+    assert float(test.get("time")) == round(took / 1e9, 3)
