@@ -33,12 +33,23 @@ _WORDS: Final = struct.Struct(f"<{SLOTS}Q")
 _SLOT_NUMBERS: Final = {str(number): number for number in range(FIRST_SLOT, FIRST_SLOT + SLOTS)}
 
 
-class _Plain(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+_LEAST_EXPORT_BYTES: Final = len(b"\x13__witness_counter_0\x03\x00")
+_COUNTERS: Final = 1000
+"""So many counters are read whatever the program is; more than its exports can be are not."""
+_CLOSER_BYTES: Final = 2 << 20
+"""An answer that is larger and damaged is not looked at closely: Python's own reader takes 2 s and 40 MB a MiB."""
+
+
+class _Outline(msgspec.Struct, frozen=True):
+    """An answer whose members are not read yet."""
+
     schema: Literal["witness-harness-v1", "witness-harness-v2"]
-    counters: dict[str, int]
+    counters: msgspec.Raw
+    rows: msgspec.Raw = msgspec.Raw(b"")
 
 
-_decode_plain = msgspec.json.Decoder(_Plain).decode
+_decode_outline = msgspec.json.Decoder(_Outline).decode
+_decode_counters = msgspec.json.Decoder(dict[str, int]).decode
 
 
 class AnswerError(Exception):
@@ -62,7 +73,7 @@ def has_answer(answer: Path) -> bool:
 def read(program: Program, answer: Path) -> Execution:
     """What a run that ended well says: the slots of a capsule as ``carried``, else the snapshot as ``counters``."""
     try:
-        counters = parse(_load(answer))
+        counters = parse(_load(answer), max(_COUNTERS, len(program.wasm) // _LEAST_EXPORT_BYTES))
         if program.kind == "direct":
             return Execution(Returned(), counters=counters)
         return Execution(Returned(), carried=_slots(counters))
@@ -79,30 +90,59 @@ def _load(answer: Path) -> bytes:
     return data
 
 
-def parse(data: bytes) -> dict[int, int]:
-    """The counters of a snapshot, by id, as unsigned 64-bit numbers; raises ``AnswerError`` for all that is no snapshot."""
-    plain = _plain(data)
-    return _checked(data) if plain is None else plain
+def parse(data: bytes, most: int = _COUNTERS) -> dict[int, int]:
+    """The counters of a snapshot, by id, as unsigned 64-bit numbers; raises ``AnswerError`` for all that is no snapshot.
+
+    ``most`` bounds how many there may be, and with that time and memory. ``rows`` are not read.
+    """
+    try:
+        outline = _decode_outline(data)
+    except (ValueError, RecursionError) as error:
+        if len(data) > _CLOSER_BYTES:
+            raise AnswerError(*_damage(data, error)) from error
+        return _checked(data)
+    count = bytes(outline.counters).count(b":")
+    if count > most:
+        raise AnswerError("more counters than the program has", f"{count:,}, at most {most:,} were expected")
+    plain = _plain(data, outline)
+    if plain is not None:
+        return plain
+    if len(data) > _CLOSER_BYTES:
+        raise AnswerError("answer is not a snapshot", f"{plural(len(data), 'byte')}, and its members are not as they should be")
+    return _checked(data)
 
 
-def _plain(data: bytes) -> dict[int, int] | None:
-    """The counters of a snapshot that is nothing but schema and counters; None for all that needs a closer look, errors too.
+def _plain(data: bytes, outline: _Outline) -> dict[int, int] | None:
+    """The counters of a snapshot in which each name stands once; None for all that needs a closer look, errors too.
 
     Names are ids as they are written, so each has one spelling and holds no colon: as many colons as names is no name twice.
     """
+    own, rows = bytes(outline.counters), bytes(outline.rows)
     try:
-        snapshot = _decode_plain(data)
+        counters = _decode_counters(own)
     except (ValueError, RecursionError):
         return None
-    counters = snapshot.counters
+    members = 3 if rows else 2
+    if own.count(b":") != len(counters) or data.count(b":") != own.count(b":") + rows.count(b":") + members:
+        return None
     values = counters.values()
-    if data.count(b":") != len(counters) + 2 or not -(1 << 63) <= min(values, default=0) <= max(values, default=0) < 1 << 64:
+    if not -(1 << 63) <= min(values, default=0) <= max(values, default=0) < 1 << 64:
         return None
     try:
         numbers = [_identifier(name) for name in counters]
     except AnswerError:
         return None
     return dict(zip(numbers, [value % (1 << 64) for value in values], strict=True))
+
+
+def _damage(data: bytes, error: Exception) -> tuple[str, str]:
+    """What is wrong with a large answer, by its reader's words."""
+    if isinstance(error, RecursionError):
+        return "answer nested too deep", plural(len(data), "byte")
+    if isinstance(error, msgspec.ValidationError):
+        return "answer of another schema", str(error)
+    cut = data.lstrip().startswith(b"{") and not data.rstrip().endswith(b"}")
+    return "half an answer" if cut else "answer is not JSON", str(error)
 
 
 def _checked(data: bytes) -> dict[int, int]:

@@ -50,7 +50,7 @@ STUCK: Final = "the engine did not stop at its deadline"
 _GRACE_S: Final = 1.0
 _LEAST_RESIDENT_BYTES: Final = 6 << 30
 _SERVER_BYTES: Final = 1 << 30
-_MAX_WASM_BYTES: Final = 192 << 20
+_MAX_WASM_BYTES: Final = process.FRAME_CAP_BYTES - (1 << 20)
 _START_DEADLINE_S: Final = 30.0
 _PANIC: Final = re.compile(r"panicked at ([^\n]*)\n([^\n]*)")
 

@@ -85,7 +85,6 @@ class Costlier(msgspec.Struct, frozen=True):
 def opened(path: Path) -> Iterator[sqlite3.Connection]:
     """The database, made where it is missing; what is wrong with it is a ``ReportError``."""
     name = visible(str(path))
-    hint = "move it away: a new one is begun with the next run"
     process.refuse_links(path)
     try:
         connection = sqlite3.connect(path, timeout=_BUSY_S, isolation_level=None)
@@ -98,6 +97,9 @@ def opened(path: Path) -> Iterator[sqlite3.Connection]:
             _prepare(connection, name)
             yield connection
     except sqlite3.Error as error:
+        if process.is_full(error, path.parent):
+            raise ReportError(f"the history {name} cannot be used: the disk is full", hint="free some space") from error
+        hint = "move it away: a new one is begun with the next run"
         raise ReportError(f"the history {name} cannot be used: {visible(str(error))}", hint=hint) from error
 
 

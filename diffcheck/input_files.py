@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import stat
@@ -38,7 +39,7 @@ def read_regular(path: str, cap_bytes: int, what: str, error_type: type[Diffchec
         with open(descriptor, "rb", buffering=0) as file:  # noqa: PTH123 - a descriptor, so that no other file is checked
             if before.st_size > cap_bytes:
                 raise error_type(f"{what} has {size(before.st_size)}, at most {size(cap_bytes)} are read")
-            data = bytearray()
+            data = file.read(before.st_size + 1) or b""  # in one piece: a large file is not there twice
             while len(data) <= before.st_size and (part := file.read(before.st_size + 1 - len(data))):
                 data += part
             after = os.fstat(descriptor)
@@ -46,7 +47,15 @@ def read_regular(path: str, cap_bytes: int, what: str, error_type: type[Diffchec
         raise error_type(f"{what} cannot be read: {getattr(error, 'strerror', None) or 'no usable path'}") from error
     if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns) or len(data) != before.st_size:
         raise error_type(f"{what} changed while it was read", hint="run again when nothing writes to it any more")
-    return bytes(data)
+    return data
+
+
+def regular_digest(path: str) -> bytes:
+    """SHA-256 of a regular file's content, read piece by piece; raises OSError or ValueError. Links are followed."""
+    with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY), "rb") as file:  # noqa: PTH123 - a descriptor
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise ValueError(f"{path} is not a regular file")
+        return hashlib.file_digest(file, "sha256").digest()
 
 
 def parse_toml(data: bytes, error_type: type[DiffcheckError]) -> dict[str, Any]:

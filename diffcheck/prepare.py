@@ -126,7 +126,8 @@ class Maker:
         given.parent.mkdir(parents=True)
         given.write_bytes(data)
         target = folder / f"{stem}.wasm"
-        words = (*arguments, f"source/{stem}.wasm", "-o", f"{stem}.wasm")
+        output = f"./{stem}.wasm" if stem.startswith("-") else f"{stem}.wasm"  # else it would be taken for an option
+        words = (*arguments, f"source/{stem}.wasm", "-o", output)
         ended = self._run((path, *words), folder)
         said = decode(ended.stdout) + decode(ended.stderr)
         log.append(f"$ {' '.join((tool, *words))}\n{said}{'' if said.endswith(chr(10)) or not said else chr(10)}")

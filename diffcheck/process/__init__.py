@@ -9,11 +9,20 @@ from __future__ import annotations
 
 from diffcheck.process.bounded import Bounds, run_watched
 from diffcheck.process.child import Child, Ended
-from diffcheck.process.files import Unreadable, check_folder, private_folder, read_output_file, refuse_links, write_atomically
+from diffcheck.process.files import (
+    Unreadable,
+    check_folder,
+    is_full,
+    private_folder,
+    read_output_file,
+    refuse_links,
+    write_atomically,
+)
 from diffcheck.process.framing import FRAME_CAP_BYTES, claim_channel, read_frame, write_frame
 from diffcheck.process.interruption import interruptible
 from diffcheck.process.lock import locked
 from diffcheck.process.memory import available_memory_bytes
+from diffcheck.process.orphans import is_stopped
 from diffcheck.process.own_files import HEAD_BYTES, private, read_own, write_own
 from diffcheck.process.programs import Stamps, file_digest, is_program, program_digest, program_files, stamps
 from diffcheck.process.reactor import Reactor
@@ -45,7 +54,9 @@ __all__ = [
     "die_with_parent",
     "file_digest",
     "interruptible",
+    "is_full",
     "is_program",
+    "is_stopped",
     "locked",
     "own_program",
     "private",

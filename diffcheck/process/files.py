@@ -22,6 +22,8 @@ from diffcheck.text import visible
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+_LITTLE_BYTES = 64 << 10  # less than SQLite's shared memory file and a page of its log
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _PREFIX = "diffcheck-private-"
 _PRIVATE = re.compile(_PREFIX + r"[a-z0-9_]{8}")  # as mkdtemp names them
@@ -155,6 +157,16 @@ _WRITE_REASONS = {
     errno.ENAMETOOLONG: ("its name is too long", "choose a shorter name"),
     errno.ENXIO: ("it is a FIFO that nothing reads from", "start its reader first, or give the name of a file"),
 }
+
+
+def is_full(error: Exception, folder: Path) -> bool:
+    """Whether ``error``, of SQLite or the system, comes of a full disk; SQLite also calls that an I/O error of many kinds."""
+    if getattr(error, "errno", None) in _FULL or getattr(error, "sqlite_errorname", "") == "SQLITE_FULL":
+        return True
+    with contextlib.suppress(OSError):
+        free = os.statvfs(folder)
+        return type(error).__module__ == "sqlite3" and free.f_bavail * free.f_frsize < _LITTLE_BYTES
+    return False
 
 
 def _write_through(target: Path, pieces: Iterable[bytes]) -> None:

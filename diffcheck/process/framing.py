@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 
-FRAME_CAP_BYTES = 256 * 1024 * 1024
+FRAME_CAP_BYTES = 1280 * 1024 * 1024
+"""An artifact may have 1 GiB (``casefile.ARTIFACT_CAP``); the rest is for what a capsule adds to it."""
 HEADER_BYTES = 4
 _ONE_WRITE_BYTES = 65536
 

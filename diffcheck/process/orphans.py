@@ -89,6 +89,15 @@ def children() -> list[int]:
     return found
 
 
+def is_stopped(pid: int) -> bool:
+    """Whether a process or one of its children is stopped by a signal (SIGSTOP); False where that cannot be seen."""
+    try:
+        pids = [pid, *(int(each) for each in _read(f"/proc/{pid}/task/{pid}/children").split())]
+        return any(_read(f"/proc/{each}/stat").rpartition(b")")[2].split()[0] == b"T" for each in pids)
+    except (OSError, ValueError, IndexError):
+        return False
+
+
 def _children_by_scan() -> list[int]:
     me = os.getpid()
     found = []

@@ -118,9 +118,9 @@ class Server:
             raise AssertionError("ready is one or the other")
         return self._child.ended
 
-    def kill(self) -> None:
-        """Kill it and its group now."""
-        self._child.kill()
+    def kill(self, *, garbage: str = "") -> None:
+        """Kill it and its group now; ``garbage`` is the reason in ``Ended``."""
+        self._child.kill(garbage=garbage)
 
     def stop(self, grace_s: float = 2.0) -> Ended:
         """Close its stdin, so that it ends by itself and tidies up, and kill it after ``grace_s``."""

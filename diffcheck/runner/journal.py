@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from diffcheck import __version__, process
-from diffcheck.errors import ConfigError, DiffcheckError, ReportError
-from diffcheck.input_files import read_regular
+from diffcheck.errors import ConfigError, ReportError
+from diffcheck.input_files import regular_digest
 from diffcheck.text import encodable, visible
 from diffcheck.verdict import CaseReport, EngineFinding
 from diffcheck.witness import manifest_path
@@ -34,7 +34,6 @@ _SCHEMA: Final = (
     "CREATE TABLE cases (name TEXT PRIMARY KEY, source BLOB NOT NULL, report BLOB) STRICT",
 )
 _DIGEST_BYTES: Final = hashlib.sha256().digest_size
-_READ_CAP: Final = 1 << 30
 _ANEW: Final = "run without --resume to begin anew"
 _FREE: Final = frozenset(
     {"jobs", "verbose", "options", "journal", "resume", "cache", "cache_bytes", "keys", "builds", "times_ns", "cluster"}
@@ -161,10 +160,10 @@ def source(item: Item) -> bytes:
     digest = hashlib.sha256(item.artifact.encode(errors="surrogateescape"))
     for path in (item.artifact, item.case_file, str(manifest_path(Path(item.artifact)))):
         try:
-            data = read_regular(path, _READ_CAP, "the file") if path and Path(path).exists() else b""
-        except DiffcheckError:
-            data = b"unreadable"
-        digest.update(hashlib.sha256(data).digest())
+            content = regular_digest(path) if path and Path(path).exists() else b""
+        except (OSError, ValueError):
+            content = b"unreadable"
+        digest.update(hashlib.sha256(content).digest())
     return digest.digest()
 
 
@@ -222,8 +221,8 @@ def _told(path: Path) -> Iterator[None]:
     try:
         yield
     except (sqlite3.Error, OSError) as error:
-        raise ReportError(
-            f"the journal {name} cannot be used: {visible(str(error))}", hint="is the disk full? else remove it"
-        ) from error
+        full = process.is_full(error, path.parent)
+        reason, hint = ("the disk is full", "free some space") if full else (visible(str(error)), "remove it")
+        raise ReportError(f"the journal {name} cannot be used: {reason}", hint=hint) from error
     except msgspec.MsgspecError as error:
         raise ReportError(f"the journal {name} is damaged: {visible(str(error))}", hint=f"remove it, or {_ANEW}") from error

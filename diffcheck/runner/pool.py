@@ -6,6 +6,7 @@ let go when the memory it is expected to need is free, or when nothing else runs
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from typing import TYPE_CHECKING, Final
 
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from diffcheck.runner.request import Request
 
 _POLL_S: Final = 0.2
+_LOOK_S: Final = 1.0
 _SETUP_S: Final = 60.0
 _WATCH_S: Final = 120.0
 _WATCH_DEADLINES: Final = 64
@@ -48,6 +50,7 @@ class _Slot:
         self.server: Server | None = None
         self.case: Case | None = None
         self.needs = 0
+        self.stopped_s: float | None = None  # since when it is stopped by a signal
         self.doing = "idle"  # idle, setup, probe, prepare, wait, go
 
 
@@ -66,6 +69,7 @@ class Pool:
         self._slots: list[_Slot] = []
         self._queue: deque[Item] = deque()
         self._broken = 0
+        self._look_s = time.monotonic() + _LOOK_S
         self._asking: _Slot | None = None
         self._asked = self._runs = False
 
@@ -81,6 +85,7 @@ class Pool:
                 return
             servers = [slot.server for slot in busy if slot.server is not None]
             ready = self._reactor.wait_any(servers, _POLL_S)
+            self._end_stopped(busy)
             for slot in busy:
                 if slot.server in ready:
                     yield from self._answered(slot)
@@ -167,7 +172,25 @@ class Pool:
             return
 
     def _watch(self, case: Case) -> float:
-        return _WATCH_S + _WATCH_DEADLINES * (case.limits.deadline_s or self._request.deadline_s)
+        return _WATCH_S + _WATCH_DEADLINES * self._deadline(case)
+
+    def _end_stopped(self, busy: Sequence[_Slot]) -> None:
+        """Kill each worker that was stopped by a signal for as long as its case's deadline: it would wait for minutes in vain."""
+        now = time.monotonic()
+        if now < self._look_s:
+            return
+        self._look_s = now + _LOOK_S
+        for slot in busy:
+            if slot.server is None or not process.is_stopped(slot.server.pid):
+                slot.stopped_s = None
+            elif slot.stopped_s is None:
+                slot.stopped_s = now
+            elif now - slot.stopped_s > self._deadline(slot.case):
+                slot.server.kill(garbage="it was stopped by a signal for longer than the deadline")
+                slot.stopped_s = None
+
+    def _deadline(self, case: Case | None) -> float:
+        return (case.limits.deadline_s if case is not None else None) or self._request.deadline_s
 
     def _admit(self) -> None:
         """Let prepared cases go while their expected memory is free; one always goes. None before the known answer is there."""
@@ -236,5 +259,7 @@ def _ending(ended: Ended) -> str:
     words = visible(lines[-1])
     if ended.timed_out:
         return "the worker did not answer in time and was replaced"
+    if ended.garbage:
+        return f"the worker was replaced: {ended.garbage}"
     how = f"signal {ended.signal}" if ended.signal is not None else f"exit code {ended.exit_code}"
     return f"the worker died ({how}) and was replaced{': ' + words if words else ''}"
