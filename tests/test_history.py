@@ -1,12 +1,13 @@
 """Runs over time, and two runs told apart."""
 
+import os
 import sqlite3
 from datetime import date
 
 import pytest
 from msgspec.structs import replace
 
-from diffcheck import baseline, history
+from diffcheck import baseline, history, process
 from diffcheck.backend import Identity
 from diffcheck.between import between
 from diffcheck.cli import life
@@ -93,6 +94,27 @@ def test_a_damaged_file_is_told(path):
     path.write_bytes(b"no database at all" * 100)
     with pytest.raises(ReportError, match="cannot be used"):
         history.add(path, night(1, agreeing("x")))
+
+
+# What SQLite says of a file that may not grow is what it says of a full disk.
+FILLING = "PRAGMA max_page_count = 1; CREATE TABLE more (bytes BLOB); INSERT INTO more VALUES (zeroblob(1000000));"
+
+
+def test_a_full_disk_is_named_and_no_advice_is_given_to_move_the_file(path):
+    history.add(path, report(agreeing("a")))
+    with pytest.raises(ReportError, match="the disk is full") as raised, history.opened(path) as connection:
+        connection.executescript(FILLING)
+    assert raised.value.hint == "free some space"
+
+
+def test_an_io_error_on_a_disk_without_room_is_a_full_disk(path, monkeypatch):
+    error = sqlite3.OperationalError("disk I/O error")
+    assert not process.is_full(error, path.parent)
+    assert not process.is_full(ValueError(), path.parent)
+    real = os.statvfs(path.parent)
+    monkeypatch.setattr(os, "statvfs", lambda _: os.statvfs_result([0 if at == 4 else each for at, each in enumerate(real)]))
+    assert process.is_full(error, path.parent)
+    assert not process.is_full(ValueError(), path.parent)
 
 
 def test_it_is_kept_small(path):

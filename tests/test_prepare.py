@@ -103,6 +103,16 @@ def test_a_component_becomes_an_artifact_with_its_manifest_a_case_file_and_the_t
     assert "$ meld fuse --preserve-names" in kept
 
 
+def test_a_file_whose_name_is_like_an_option_is_prepared(tmp_path, tools, monkeypatch):
+    careful = 'case "$out" in -*) echo "unexpected argument" >&2; exit 2;; esac; '
+    witness = f'{careful} cp {LEAP_YEAR} "$out"; cp {LEAP_YEAR}.witness.json "$out.witness.json"'
+    tools(meld=f'{careful} cp {tmp_path}/tools/core.wasm "$out"', witness=witness)
+    monkeypatch.chdir(tmp_path)
+    source(tmp_path, COMPONENT, "-app.wasm")
+    assert command_line(["prepare", "-o", "out", "--", "-app.wasm"]) == 0
+    assert names(tmp_path / "out") == ["-app.prepare.log", "-app.toml", "-app.wasm", "-app.wasm.witness.json"]
+
+
 def test_the_case_file_has_the_rows_that_are_found_and_is_read_back(tmp_path, tools):
     tools()
     prepared(source(tmp_path, COMPONENT), tmp_path / "out")
