@@ -11,7 +11,7 @@ import msgspec
 
 from diffcheck.capsule.layout import ObjectType
 from diffcheck.wasm import section as ids
-from diffcheck.wasm.code import instructions, read_locals
+from diffcheck.wasm.code import has_any, read_locals
 from diffcheck.wasm.constexpr import read_constexpr
 from diffcheck.wasm.leb import Reader
 from diffcheck.wasm.types import ArrayType, FieldType, FuncType, RefType, StructType
@@ -32,6 +32,7 @@ _HIERARCHY: Final = {
     **dict.fromkeys(("extern", "noextern"), "extern"),
     **dict.fromkeys(("exn", "noexn"), "exn"),
 }
+_REF_FUNC: Final = b"\xd2"
 _WRITERS: Final = frozenset({"table.set", "table.init", "table.copy", "table.grow", "table.fill", "ref.func"})
 _WRITER_BYTES: Final = re.compile(rb"\x26[\x00-\x7f]|\xd2|\xfc[\x0c\x0e\x0f\x11][\x00-\x7f]")
 
@@ -152,7 +153,7 @@ def referenced_functions(module: Module) -> set[int]:
     for element in module.elements:
         found.update(element.funcs)
         constants += element.exprs
-    for constant in constants:
+    for constant in (each for each in constants if _REF_FUNC in each):
         found.update(int(each.immediates[0]) for each in read_constexpr(Reader(constant)).instrs if each.name == "ref.func")
     return found
 
@@ -175,9 +176,7 @@ def identities_can_differ(module: Module) -> bool:
     payload = bytes(code.payload)
     for offset, size in module.bodies:
         body = payload[offset - code.offset : offset - code.offset + size]
-        if _WRITER_BYTES.search(body) and any(
-            each.name in _WRITERS for each in instructions(body, offset, start=read_locals(body, offset).end)
-        ):
+        if _WRITER_BYTES.search(body) and has_any(body, _WRITERS, start=read_locals(body, offset).end, base_offset=offset):
             return True
     return False
 

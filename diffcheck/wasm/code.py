@@ -154,6 +154,26 @@ def reindex(
     return b"".join([*out, body[done:]])
 
 
+def has_any(body: bytes, names: frozenset[str], *, start: int = 0, base_offset: int = 0) -> bool:
+    """Whether an instruction of one of those names is in the expression; arguments and errors are those of `instructions`."""
+    skip = _other_instructions(frozenset(), names).match
+    at = start
+    while True:
+        run = skip(body, at)
+        at = run.end() if run else at
+        if at >= len(body):
+            return False
+        try:
+            op, after = opcode(body, at)
+            if op.name in names:
+                return True
+            for kind in op.immediates:
+                _, after = READERS[kind](body, after)
+        except (IndexError, ArtifactError) as error:
+            raise _located(error, base_offset, at) from error
+        at = after
+
+
 def _located(error: IndexError | ArtifactError, base_offset: int, at: int) -> ArtifactError:
     """Give the error for a user: with the file offset, of the instruction where the bytes end too early."""
     if isinstance(error, ArtifactError):
@@ -327,14 +347,14 @@ _AT_ONCE: Final = 1000
 
 
 @lru_cache(maxsize=32)
-def _other_instructions(kinds: frozenset[str]) -> re.Pattern[bytes]:
-    """Give what matches any number of instructions without an immediate of those kinds.
+def _other_instructions(kinds: frozenset[str], names: frozenset[str] = frozenset()) -> re.Pattern[bytes]:
+    """Give what matches any number of instructions that have none of those names, and no immediate of those kinds.
 
     It may stop early, at an instruction with a count or an unusual encoding, but never within one.
     """
     groups: defaultdict[tuple[bytes, bytes, tuple[str, ...]], bytearray] = defaultdict(bytearray)
     for op in OPS:
-        if all(kind in _PATTERNS and kind not in kinds for kind in op.immediates):
+        if op.name not in names and all(kind in _PATTERNS and kind not in kinds for kind in op.immediates):
             before = 0 if op.prefix is None else 1
             group = op.encoding[:before], op.encoding[before + 1 :], op.immediates
             groups[group].append(op.encoding[before])

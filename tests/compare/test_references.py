@@ -270,3 +270,23 @@ def test_indices_of_types_are_written_long() -> None:
     wasm = build(module, "", calls(module), World()).wasm
     assert b"\xfb\x14\x8e\x80\x80\x80\x00" in wasm
     assert b"\xfb\x14\x0e" not in wasm
+
+
+@pytest.mark.kilnd
+def test_a_real_kilnd_agrees_on_functions_and_on_objects_without_references(host: Host, real_kilnd: str) -> None:
+    objects = """(module (type $point (sub (struct (field (mut i32)) (field f64) (field i8)))) (type $bytes (array (mut i16)))
+      (type $third (sub $point (struct (field (mut i32)) (field f64) (field i8) (field (mut funcref)))))
+      (table $t (export "t") 3 anyref) (global $g (export "g") (mut eqref) (ref.null eq))
+      (func (export "i31") (result i31ref externref) (ref.i31 (i32.const -7)) (extern.convert_any (ref.i31 (i32.const 9))))
+      (func $f (export "point") (result (ref $point)) (struct.new $third (i32.const 5) (f64.const 0.5) (i32.const 255) (ref.func $f)))
+      (func (export "bytes") (table.set $t (i32.const 1) (array.new $bytes (i32.const 77) (i32.const 9)))
+        (global.set $g (ref.cast eqref (table.get $t (i32.const 1))))))"""
+    for source in (FUNCTIONS, objects):
+        path = host.folder / "artifact.wasm"
+        path.write_bytes(wasmtime.wat2wasm(source))
+        oracle, subject = backend.create("wasmtime", {}), backend.create("kilnd", {"kilnd": real_kilnd})
+        request = Request((str(path),), subject="kilnd", mode="capsule", rows="auto", deadline_s=120.0)
+        planned = plan.make(case_of(Wanted(str(path))), request, oracle, oracle, subject, host)
+        found = case.run(planned, 100, oracle, subject, host, "kilnd")
+        oracle.close()
+        assert (found.verdict, differences(found)) == ("agree", [])

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from diffcheck.errors import ArtifactError
-from diffcheck.wasm.code import Catch, MemArg, instructions, read_locals, reindex
+from diffcheck.wasm.code import Catch, MemArg, has_any, instructions, read_locals, reindex
 from diffcheck.wasm.leb import u
 from diffcheck.wasm.opcodes import OPS
 from diffcheck.wasm.types import RefType
@@ -119,6 +119,15 @@ def test_arbitrary_bytes_are_read_the_same_way_by_both_or_refused(body):
         return
     if found is not None:
         assert decoded(moved) == [(name, (seen[0] + 1,) if name in CALLERS else seen) for name, seen in found]
+
+
+@given(
+    st.lists(st.sampled_from([op for op in OPS if op.name not in {"end", "else"}]), min_size=1, max_size=8), st.sampled_from(OPS)
+)
+def test_an_instruction_is_found_where_there_is_one(ops, wanted):
+    body = expression("\n".join(f"{before} {text} {after}" for before, text, after in map(context, ops)))
+    for name in (wanted.name, ops[-1].name):
+        assert has_any(body, frozenset({name})) == any(each.name == name for each in instructions(body))
 
 
 @given(st.lists(st.sampled_from([op for op in OPS if op.name not in {"end", "else"}]), min_size=1, max_size=8))
