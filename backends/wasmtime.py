@@ -115,7 +115,7 @@ class Wasmtime(Oracle):
 
     def variant(self, limits: Limits) -> Variant:
         """The configuration that ``limits`` ask for."""
-        return Variant(self.target, limits.canonical_nans, limits.deterministic_relaxed_simd, limits.stack_bytes, limits.count_fuel)
+        return Variant(self.target, limits.stack_bytes, limits.count_fuel)
 
     def connect(self, limits: Limits, host: Host) -> _Connection:
         """An idle server that runs and that has the memory, or a new one; given back with ``keep``."""

@@ -341,8 +341,6 @@ def _config(variant: Variant) -> wasmtime.Config:
         setattr(config, feature, True)
     config.epoch_interruption = True
     config.parallel_compilation = False
-    config.wasm_relaxed_simd_deterministic = variant.deterministic_relaxed_simd
-    config.cranelift_nan_canonicalization = variant.canonical_nans
     if variant.target == "native":
         config.wasm_threads = True  # aborts on Pulley
         config.shared_memory = True

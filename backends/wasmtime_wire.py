@@ -18,8 +18,6 @@ class Variant(msgspec.Struct, frozen=True):
     """One configuration of wasmtime; each has an engine and compiled modules of its own in the server."""
 
     target: Target = "native"
-    canonical_nans: bool = False
-    deterministic_relaxed_simd: bool = False
     stack_bytes: int | None = None
     count_fuel: bool = False
 

@@ -77,18 +77,15 @@ class Capabilities(msgspec.Struct, frozen=True):
 
 
 class Limits(msgspec.Struct, frozen=True):
-    """What one execution may take: a deadline in seconds, the engine's memory in bytes, and how its oracle variants run.
+    """What one execution may take: a deadline in seconds, the engine's memory in bytes, and how an oracle runs.
 
-    ``stack_bytes`` is the native stack for calls (None: the engine's own); ``canonical_nans`` and ``deterministic_relaxed_simd``
-    ask for the variants that the allowances need; ``count_fuel`` asks for the number of fuel units. An engine that cannot do
-    these ignores them: only oracles are asked.
+    ``stack_bytes`` is the native stack for calls (None: the engine's own); ``count_fuel`` asks for the number of fuel units. An
+    engine that cannot do these ignores them: only oracles are asked.
     """
 
     deadline_s: float = 10.0
     memory_bytes: int = 4 << 30
     stack_bytes: int | None = None
-    canonical_nans: bool = False
-    deterministic_relaxed_simd: bool = False
     count_fuel: bool = False
 
 

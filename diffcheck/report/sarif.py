@@ -47,7 +47,6 @@ _RULES: Final = {
     "memory": "a byte of a memory is another at the end",
     "output": "something else was written to a standard stream",
     "stub calls": "an import was called another number of times",
-    "validity": "a module is taken that the specification does not allow",
     "stream": "the recorded observation itself differs or is damaged",
     "instruction": "an instruction has a result that the specification does not allow",
     "not located": "the states differ, and the place was not found within the executions allowed",

@@ -123,12 +123,6 @@ def test_the_stack_is_as_large_as_was_asked_for(oracle: Wasmtime, host: Host) ->
     assert seen[0] < seen[128 << 10] < seen[None] < seen[1 << 20] < seen[1 << 40]
 
 
-def test_the_variants_for_allowances_run(oracle: Wasmtime, host: Host) -> None:
-    program = Program("direct", assembled(programs.COUNTERS))
-    limits = Limits(canonical_nans=True, deterministic_relaxed_simd=True)
-    assert oracle.execute(program, limits, host).counters == programs.COUNTED
-
-
 @pytest.mark.parametrize("result", ["v128", "anyref", "exnref", "externref", "funcref", "(ref null $s)", "f32"])
 def test_results_of_any_type_are_dropped(oracle: Wasmtime, host: Host, result: str) -> None:
     value = {

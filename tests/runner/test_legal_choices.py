@@ -256,3 +256,30 @@ def test_the_direct_pass_is_judged_by_the_form_too(compared, nan, verdict):
         assert [(each.rule, each.where.item) for each in found.allowances] == [("NaN bits", "counter 0")]
     else:
         assert found.divergences[0].form == "deterministic"
+
+
+def test_what_was_not_located_is_inconclusive_unless_something_was(host, tmp_path):
+    path = tmp_path / "case.wat"
+    path.write_text(
+        '(module (func $unused) (func $as_well) (func (export "f") (param v128) (result v128) (i32x4.add (local.get 0) (local.get 0))))'
+    )
+    rows = tuple(f"f=0x{at + 1:x}" for at in range(900))
+    oracle, inner = wasmtime.create(None, {}), wasmtime.create(None, {})
+    subject = FaultyBackend(inner, Fault("", "", Expected(), edit=swapped_add), words=True)
+    try:
+        for passes, verdict in ((1, "inconclusive"), (5, "diverge"), (PASSES, "diverge")):
+            asked = Request((), mode="capsule", max_passes=passes)
+            plan = plans.make(Case("case", str(path), rows=rows), asked, oracle, oracle, subject, host)
+            found = cases.run(plan, passes, oracle, subject, host, "faulty", asked).passes[0]
+            assert found.verdict == verdict
+            assert all(each.where.row for each in found.divergences)
+            assert ("not located" in " ".join(found.agreement.not_compared)) is (passes < PASSES)
+            assert ("give --max-passes more" in found.reason) is (passes == 1)
+        assert found.divergences_total == len(rows)
+    finally:
+        oracle.close()
+        inner.close()
+
+
+def swapped_add(wasm: bytes) -> bytes:
+    return replaced(wasm, "i32x4.add", "i32x4.sub", function=2)
