@@ -36,7 +36,7 @@ from diffcheck import process
 from diffcheck.backend import Capabilities, Identity, Limits, Oracle, death, file_sha256
 from diffcheck.errors import ArtifactError, EngineMissingError
 from diffcheck.observation import Cost, Crashed, Execution, HarnessFailed, Outcome, OutOfMemory, TimedOut, Trapped, sentence
-from diffcheck.text import decode, visible
+from diffcheck.text import decode, visible, visible_lines
 from diffcheck.wasm import code
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ class Wasmtime(Oracle):
             raise ArtifactError(sentence(gone.outcome)) from gone
         if isinstance(answer, Assembled) and not answer.error:
             return answer.wasm
-        raise ArtifactError(visible(answer.error if isinstance(answer, Assembled) else "answer of another kind", 1000))
+        raise ArtifactError(visible_lines(answer.error if isinstance(answer, Assembled) else "answer of another kind", 1000))
 
     def close(self) -> None:
         """End the servers."""
