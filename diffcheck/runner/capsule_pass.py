@@ -297,7 +297,7 @@ class CapsulePass:
         look = Pages(self.oracle, self.subject, self._parameters(first, last), memories, self.findings, self.budget)
         unlocated = images.unlocated + look.compare(pages)
         self.unlocated += unlocated
-        self._compare_choices(first, last, seen, other)
+        self._compare_choices(first, last, seen, other, found=self.findings.total > before[0])
         found = (self.findings.total, len(self.findings.allowances)) != before
         if unlocated:
             return
@@ -309,9 +309,10 @@ class CapsulePass:
                 detail="the digest differs over equal bytes: the engine digests wrong, or its stream changes from run to run",
             )  # fmt: skip
 
-    def _compare_choices(self, first: int, last: int, seen: Seen, other: Seen) -> None:
-        """Compare what the runs of a deterministic form say of its open results, with the row where that is one's fault."""
-        row = self._row_not_allowed(first, last) if other.choices.not_allowed != seen.choices.not_allowed else ""
+    def _compare_choices(self, first: int, last: int, seen: Seen, other: Seen, *, found: bool) -> None:
+        """Compare what the runs of a deterministic form say of its open results; its row is looked for if nothing else is found."""
+        differs = other.choices.not_allowed != seen.choices.not_allowed
+        row = self._row_not_allowed(first, last) if differs and not found else ""
         compare_choices(seen.choices, other.choices, self.findings, row)
 
     def _row_not_allowed(self, first: int, last: int) -> str:
