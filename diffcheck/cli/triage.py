@@ -64,7 +64,8 @@ def _summary(steps: Steps) -> None:
     lines += [(each.engine, each.says) for each in state.engines]
     if state.before and state.after:
         share = f" ({state.after.code / state.before.code:.1%})" if state.before.code else ""
-        lines.append(("rows", f"{state.rows_before or len(state.rows)} to {len(state.rows)}: {', '.join(state.rows[:3])}"))
+        if state.rows:
+            lines.append(("rows", f"{state.rows_before or len(state.rows)} to {len(state.rows)}: {', '.join(state.rows[:3])}"))
         lines.append(("code", f"{state.before.code:,} bytes to {state.after.code:,}{share}"))
     if state.localised or state.not_localised:
         lines.append(("first", str(state.localised) if state.localised else f"not localised: {state.not_localised}"))

@@ -210,6 +210,11 @@ GROUPS: Final = (BASE, WITH_TABLES, WITH_VECTORS, WITH_MEMORIES)
 """What engines may lack, each in programs of its own: one that is refused says nothing."""
 
 
+def known_answer(shown: str) -> KnownAnswer | None:
+    """The answer that ``Wrong.oracle`` shows; None for other words."""
+    return next((each for group in GROUPS for each in group if f"`{each.text}`" in shown), None)
+
+
 def program(answers: Sequence[KnownAnswer], *, compares: bool = False) -> bytes:
     """A module whose ``_start`` puts each answer into the counter of its place; or that traps where one is another."""
     put = "i64.const {} i64.ne if unreachable end" if compares else "global.set {}"

@@ -89,6 +89,8 @@ def confirmed(state: State, work: Confirmer) -> State:
 def direct_notes(work: Confirmer) -> tuple[str, ...]:
     """What the direct pass over the untouched artifact says, in a sentence."""
     session = work.session
+    if work.symptom.mode == "direct" and work.wasm != session.artifact:
+        return ("it shows in a module without diffcheck's recorder, which uses the instruction that is wrong",)
     if work.symptom.mode == "direct":
         return ("it shows on the untouched artifact, in the direct pass",)
     if session.plan.no_direct:

@@ -78,7 +78,7 @@ class Localiser:
         self.calls = choose(self.module, plan.case.rows, request.rows).calls
         self.world = world(plan.case, program_name=request.program_name, stub_imports=request.stub_imports)
         self.references: ReferenceForm = "described" if plan.capsule is None or plan.capsule.layout.described else "nullness"
-        self.max_runs = MAX_RUNS
+        self.max_runs = max(MAX_RUNS, request.max_passes)
         self.runs = self.events = 0
         self.confirmed = False
         self.reads_back = True
@@ -135,7 +135,7 @@ class Localiser:
                 answer = self._row(rows, f"the subject is wrong in instructions of the digests' own: {error}")
                 break
             except Spent:
-                answer = self._row(rows, f"not found within {plural(self.max_runs, 'run')} of the subject")
+                answer = self._row(rows, f"not found within {plural(self.max_runs, 'run')} of the subject; give --max-passes more")
                 break
             else:
                 break

@@ -21,6 +21,8 @@ FILE: Final = "triage.json"
 LOG: Final = "log.txt"
 _SCHEMA: Final = "diffcheck-triage-v1"
 
+Plain = Literal["calls", "known answer"]
+"""A module that needs no recorder: it makes the artifact's calls itself, or has a known answer alone."""
 Step = Literal["confirm", "minimise", "reduce", "localise", "write"]
 STEPS: Final[tuple[Step, ...]] = ("confirm", "minimise", "reduce", "localise", "write")
 
@@ -42,7 +44,11 @@ class Size(msgspec.Struct, frozen=True):
 
 
 class State(msgspec.Struct, frozen=True, omit_defaults=True):
-    """``about`` is the digest of what is triaged: another artifact, engine or divergence begins anew. ``done`` are finished steps."""
+    """``about`` is the digest of what is triaged: another artifact, engine or divergence begins anew. ``done`` are finished steps.
+
+    ``without_recorder`` is which module is worked on where the subject is wrong in an instruction that the recorder uses, as
+    ``known_answer`` shows.
+    """
 
     about: str
     artifact: str
@@ -63,6 +69,8 @@ class State(msgspec.Struct, frozen=True, omit_defaults=True):
     localised_reduced: Localised | None = None
     not_localised: str = ""
     stripped: bool = False
+    without_recorder: Plain | Literal[""] = ""
+    known_answer: str = ""
     standalone: str = ""
     printer: str = ""
 

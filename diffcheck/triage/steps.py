@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from diffcheck.errors import EXIT_AGREE, EXIT_INCONCLUSIVE, ArtifactError, NothingToDoError, ReportError
+from diffcheck.probe.instructions import known_answer, program
+from diffcheck.runner.wrong_instruction import ITEM
 from diffcheck.text import plural, visible
 from diffcheck.triage import state as st
 from diffcheck.triage.apart import Asked, localise_apart
@@ -21,7 +23,8 @@ from diffcheck.triage.reduce import reduce
 from diffcheck.triage.reduction import Reduction, sizes
 from diffcheck.triage.reproduce import NOT_TRIED, SCRIPT, Reproduction, file_of, reproduction, script
 from diffcheck.triage.stages import Stages
-from diffcheck.triage.symptom import symptoms
+from diffcheck.triage.standalone import standalone
+from diffcheck.triage.symptom import Symptom, symptoms
 from diffcheck.triage.text_form import text_form
 from diffcheck.wasm.draft import draft
 from diffcheck.witness import PREFIX
@@ -32,7 +35,6 @@ if TYPE_CHECKING:
     from diffcheck.backend import Identity
     from diffcheck.triage.session import Session
     from diffcheck.triage.state import Folder, State
-    from diffcheck.triage.symptom import Symptom
     from diffcheck.verdict import CaseReport
 
 _WRITING_RUNS, _WRITING_S = 3.0, 1.0
@@ -66,6 +68,9 @@ class Steps:
                 about, plan.case.artifact, plan.sha256, _named(identity), _named(engines.oracle_identity), rows=session.rows
             )
         self.base = without_witness(session.artifact) if self.state.stripped else session.artifact
+        if self.state.without_recorder:
+            self.base = self._without_recorder()[self.state.without_recorder]
+            session.rows = ()
         earlier = folder.bytes(self._earlier) if self.resumed else None
         self.stages = Stages((self.base,) if earlier is None else (self.base, earlier))
         self._report: CaseReport | None = None
@@ -119,8 +124,35 @@ class Steps:
             return False
         self.say(f"the divergence: {symptom}")
         self.save(symptom=symptom)
-        self._strip(symptom)
+        if symptom.kind == "stream" and symptom.item.startswith(ITEM):
+            self._leave_the_recorder(symptom)
+        else:
+            self._strip(symptom)
         return True
+
+    def _without_recorder(self, shown: str = "") -> dict[st.Plain, bytes]:
+        """Modules that need no recorder: one whose ``_start`` makes the calls and puts their results into counters; and the known answer
+        that names the instruction, for an artifact that does not execute it.
+        """
+        every = Symptom(signature="", mode="capsule", kind="result", row="", item="", oracle="", subject="")
+        found: dict[st.Plain, bytes] = {}
+        with contextlib.suppress(ArtifactError):
+            found["calls"] = standalone(self.session.artifact, self.session.rows, every).wasm
+        answer = known_answer(shown or self.state.known_answer)
+        if answer is not None:
+            found["known answer"] = program((answer,))
+        return found
+
+    def _leave_the_recorder(self, symptom: Symptom) -> None:
+        """Work on the first such module that shows a difference: the subject is wrong in an instruction that the recorder uses."""
+        for how, made in self._without_recorder(symptom.oracle).items():
+            report = self.session.run(made, (), request=msgspec.structs.replace(self.session.request, mode="direct"))
+            found = next((each for each in symptoms(report) if each.mode == "direct"), None)
+            if found is not None:
+                self.base, self._report, self.session.rows = made, report, ()
+                self.say(f"without the recorder: {found}")
+                self.save(symptom=found, without_recorder=how, known_answer=symptom.oracle, rows=())
+                return
 
     def _first(self) -> Symptom | None:
         """The divergence of a run; one that a report has, or of which the place was not found, is looked for in some more runs."""
@@ -128,7 +160,7 @@ class Steps:
         for run in range(1 + RUNS):
             self._report = None
             found = self.session.symptom(self.report(), self.row)
-            if found is not None and found.kind not in _VAGUE:
+            if found is not None and (found.kind not in _VAGUE or found.item.startswith(ITEM)):
                 return found
             vague = found or vague
             if vague is None and not self.session.target.kind:
@@ -264,7 +296,7 @@ class Steps:
         self.session.budget.check()
         if "localise" in self.state.done:
             return
-        if self.symptom.mode == "direct":
+        if self.symptom.mode == "direct" and not self.state.without_recorder:
             self.save(not_localised="only the direct pass shows it, and localising works on the capsule")
             self.finish("localise")
             return

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.triage.localising import changed, localised
+from tests.triage.localising import changed, localised, localiser
 
 TWO_BUGS = """(module (global $g (mut i32) (i32.const 1))
   (func (export "run_row_a") (result i32) (i32.div_s (i32.const 1000) (i32.const 7)))
@@ -34,3 +34,19 @@ def test_bugs_of_one_artifact_are_localised_row_by_row(host, tmp_path, row, inst
 def test_a_row_that_agrees_is_reported_as_such(host, tmp_path, row):
     answer = localised(host, TWO_BUGS, two_bugs, tmp_path, row=row)
     assert (answer.depth, answer.why) == ("none", f"row {row} agrees")
+
+
+MANY = """(module (func (export "run_row_a") (result i32) (local $i i32)
+  (loop $again
+    (local.set $i (i32.add (local.get $i) (i32.const 1)))
+    (br_if $again (i32.lt_u (local.get $i) (i32.const 300))))
+  (i32.mul (local.get $i) (i32.const 1234))))"""
+other_constant = changed(lambda _, raw: b"\x41\xd3\x09" if raw == b"\x41\xd2\x09" else raw)
+
+
+def test_a_search_that_ends_too_early_names_the_option_that_goes_on(host, tmp_path):
+    with localiser(host, MANY, other_constant, tmp_path) as work:
+        work.max_runs = 0
+        answer = work.localise()
+    assert answer.depth == "row"
+    assert "not found within 0 runs of the subject; give --max-passes more" in answer.why
