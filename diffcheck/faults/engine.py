@@ -42,7 +42,10 @@ class FaultyBackend(Backend):
     def start(self, program: Program, limits: Limits, host: Host) -> Pending:
         """See ``Backend``."""
         if self.fault is not None and self.fault.edit is not None:
-            wasm = self.fault.edit(program.wasm)
+            try:
+                wasm = self.fault.edit(program.wasm)
+            except (StopIteration, LookupError):  # what is to be edited is not in this program, such as a small one that probes
+                wasm = program.wasm
             template = hashlib.sha256(f"{program.template_sha256} {self._number}".encode()).hexdigest()
             program = msgspec.structs.replace(program, wasm=wasm, template_sha256=template if program.template_sha256 else "")
         return _Pending(self, self.inner.start(program, limits, host), program.kind)

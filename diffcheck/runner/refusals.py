@@ -9,7 +9,7 @@ from diffcheck.backend import Program
 from diffcheck.capsule.closed import loadable
 from diffcheck.errors import ArtifactError, CaseError
 from diffcheck.observation import loaded, sentence
-from diffcheck.probe import proposals
+from diffcheck.probe import programs, proposals
 
 if TYPE_CHECKING:
     from diffcheck.backend import Backend, Host, Limits
@@ -49,6 +49,8 @@ class Refusals:
 
     @cached_property
     def _lacking(self) -> list[str]:
+        if loaded(self._ask(programs.exports(1))) is False:  # it refuses modules without any proposal too
+            return []
         return [name for name in proposals.used(self._artifact) if loaded(self._ask(proposals.PROBES[name])) is False]
 
     def _ask(self, wasm: bytes) -> Outcome:

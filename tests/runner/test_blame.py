@@ -213,6 +213,11 @@ def test_an_engine_that_refuses_a_valid_artifact_whose_proposals_it_has_diverges
     assert "refused at load" in report.reason
 
 
+def test_an_engine_that_refuses_everything_diverges_and_lacks_no_proposal(compare):
+    text = '(module (func (export "run") (result i32) (i32x4.extract_lane 0 (v128.const i32x4 1 2 3 4))))'
+    assert compare(text, refuses(lambda _: True)).verdict == "diverge"
+
+
 def test_an_engine_without_threads_is_inconclusive(tmp_path):
     text = '(module (memory 1 1 shared) (func (export "run") (result i32) (i32.atomic.load (i32.const 8))))'
     (report,) = reports(artifact(tmp_path, "threads", text), subject="wasmtime-pulley").values()
