@@ -164,7 +164,9 @@ class Builder:
         self.types = Types(len(module.types))
         self.first_own = len(module.all_functions)
         self.exported = self._exported_globals()
-        self.references = References(module, self._roots(), references, self.first_own + len(_OWN) + self._extra())
+        self.references = References(
+            module, self._roots(identified=references == "identified"), references, self.first_own + len(_OWN) + self._extra()
+        )
         self.values: list[int] = []  # the typeidx of functions that are only a reference's value
         self.added: list[tuple[int, bytes]] = []
         self.value_of: dict[int, int] = {}
@@ -192,12 +194,13 @@ class Builder:
         own = {index for index, _ in found.counters.values()} | {*found.brvals.values(), *found.brcnts.values()}
         return {each.name: each.index for each in self.module.exports if each.kind == "global" and each.index not in own}
 
-    def _roots(self) -> Iterator[ValType]:
+    def _roots(self, *, identified: bool) -> Iterator[ValType]:
         """The types of all that is recorded and may be a reference."""
         for each in self.calls:
             yield from each.type.results
         yield from (self.module.all_globals[index].value for index in self.exported.values())
-        yield from (each.ref for each in self.module.all_tables)
+        kinds = (each.ref for each in self.module.all_tables)
+        yield from (each for each in kinds if identified or hierarchy(self.module, each) != "func")
         for tag in self.module.all_tags if self.unwind else ():
             yield from _payload(self.module, tag.typeidx)
 
@@ -403,7 +406,9 @@ class Builder:
         names: dict[str, int | bytes] = {**self.symbols, "carry": words, "fd_write": PLACEHOLDER}
         prologue = self._prologue(self.indices.digest, _DIGEST_TYPE)
         word = self.references.word
-        own = recorder.functions(self.layout, self.indices, names, carry, word, prologue=prologue, view=extension is None)
+        own = recorder.functions(
+            self.layout, self.indices, names, carry, word, self.references.element, prologue=prologue, view=extension is None
+        )
         self.describers = self.references.functions(self.types, self.constants, self.symbols)
         self.added = extension.functions(self.types, self.symbols, unwind=self.unwind) if extension is not None else []
         catches = self.unwind and bool(self.module.all_tags or self._throws())

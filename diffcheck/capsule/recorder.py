@@ -379,6 +379,7 @@ def functions(
     names: Mapping[str, int | bytes],
     carry: str,
     word: Callable[[RefType], bytes],
+    element: Callable[[RefType], bytes],
     *,
     prologue: bytes = b"",
     view: bool = True,
@@ -391,7 +392,7 @@ def functions(
     written it.
     """
     raws = {"row_state": _row_state(layout, indices), "final_state": _final_state(layout, indices, word), "prologue": prologue}
-    raws |= {f"word_of_table_{index}": word(type_.ref) for index, type_ in enumerate(indices.tables)}
+    raws |= {f"word_of_table_{index}": element(type_.ref) for index, type_ in enumerate(indices.tables)}
     linked: dict[str, int | bytes] = {**names, **raws}
     tables = [(index, type_.limits.is64) for index, type_ in enumerate(indices.tables)]
     ints = (("end", "i32"), ("bulk", "i32"), ("a", "i64"), ("b", "i64"), ("w", "i64"))

@@ -38,7 +38,8 @@ def shown(value: Value, objects: Objects, layout: Layout) -> str:
 
 def not_compared(recorded: Recorded, layout: Layout, findings: Findings) -> None:
     """Say what is not known of references that one side has, which both have alike then."""
-    words = {word & 0xFFFF_FFFF for place in recorded.places for word in place.words}
+    listed = (place for place in recorded.places if place.kind != "table" or not layout.described)
+    words = {word & 0xFFFF_FFFF for place in listed for word in place.words}
     if values.OPAQUE in words or any(values.reference(each)[0] == values.OPAQUE for each in _references(recorded.objects)):
         findings.not_compared(_OPAQUE.format(_NO_VALUE if layout.described else _NO_GC))
     if recorded.objects.cut:

@@ -43,6 +43,7 @@ from diffcheck.runner.pages import Pages, read_view
 from diffcheck.runner.seen import decoded, is_trap, same_end, same_trap
 from diffcheck.runner.trials import DamagedAnswerError, PassOverError, Trials
 from diffcheck.text import plural
+from diffcheck.values import OPAQUE
 from diffcheck.verdict import PassReport
 
 if TYPE_CHECKING:
@@ -267,6 +268,8 @@ class CapsulePass:
         before = self.findings.total
         exhausted = seen.stop is not None and is_trap(seen.rows[seen.stop].outcome, _STACK)
         self._compare_stream(first, last, image, seen, subject, exhausted=exhausted)
+        if self.identities is None and self.layout.described and any(OPAQUE in words for words in seen.state.elements):
+            self.findings.not_compared("which functions are in tables: no code writes tables or takes functions by reference")
         if self.identities is not None and self.findings.total == before and not exhausted:
             self.identities.compare(self._parameters(first, last))
 
