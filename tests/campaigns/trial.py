@@ -20,6 +20,7 @@ from diffcheck.runner.request import Request
 from diffcheck.verdict import CaseReport, Divergence
 from diffcheck.wasm import module as wasm
 from diffcheck.wasm.leb import s
+from diffcheck.wasm.module import Module
 from tests.campaigns import proof
 from tests.campaigns.program import BEGIN, END, Place, Program
 
@@ -84,34 +85,38 @@ class Bench:
 
 
 class Edit:
-    """Puts the wrong sequence in the place of the marked instruction, in the artifact and in whatever is built from it."""
+    """Puts the wrong sequence in the place of each marked instruction, in the artifact and in whatever is built from it."""
 
     def __init__(self, right: bytes, wrong: bytes) -> None:
         begin = wrong.index(BEGIN_MARK) + len(BEGIN_MARK)
         self.sequence = wrong[begin : wrong.index(END_MARK, begin)]
-        self.instruction = self._marked(right)[0]
-
-    def _marked(self, data: bytes) -> tuple[bytes, int, bytes]:
-        """The first instruction behind the mark, and the function's body that it is in."""
-        module = wasm.read(data)
-        for function in range(len(module.bodies)):
-            body = edit.body(module, data, function)
-            at = body.find(BEGIN_MARK)
-            if at >= 0:
-                found = next(each for each in edit.listing(body) if each.offset >= at + len(BEGIN_MARK))
-                return body[found.offset : found.end], function, body
-        raise ValueError("the mark is gone")
+        module = wasm.read(right)
+        body = next(each for each in _bodies(module, right).values() if BEGIN_MARK in each)
+        found = next(each for each in edit.listing(body) if each.offset >= body.index(BEGIN_MARK) + len(BEGIN_MARK))
+        self.instruction = body[found.offset : found.end]
 
     def __call__(self, data: bytes) -> bytes:
         if BEGIN_MARK not in data:
             return data  # a program that is not built from the artifact
-        _, function, body = self._marked(data)
-        start = body.index(BEGIN_MARK) + len(BEGIN_MARK)
-        place = next(
-            each for each in edit.listing(body) if each.offset >= start and body[each.offset : each.end] == self.instruction
-        )
-        changed = body[: place.offset] + self.sequence + body[place.end :]
-        return edit.rewritten(wasm.read(data), data, {function: changed})
+        module = wasm.read(data)
+        changed = {at: self._changed(body) for at, body in _bodies(module, data).items() if BEGIN_MARK in body}
+        return edit.rewritten(module, data, changed)
+
+    def _changed(self, body: bytes) -> bytes:
+        """A body with the sequence behind each mark in the place of the instruction; what was put between stays."""
+        parts, done, marked = [], 0, False
+        for each in edit.listing(body):
+            own = body[each.offset : each.end]
+            if own + body[each.end : each.end + 1] == BEGIN_MARK:
+                marked = True
+            elif marked and own == self.instruction:
+                parts += [body[done : each.offset], self.sequence]
+                done, marked = each.end, False
+        return b"".join([*parts, body[done:]])
+
+
+def _bodies(module: Module, data: bytes) -> dict[int, bytes]:
+    return {at: edit.body(module, data, at) for at in range(len(module.bodies))}
 
 
 class Drawn(msgspec.Struct, frozen=True):
