@@ -11,9 +11,6 @@ from typing import TYPE_CHECKING, Final, cast
 
 import msgspec
 
-from backends import harness_protocol
-from backends.wasmtime_machine import Machine
-from backends.wasmtime_wire import Assemble, Assembled, Compile, Judged, Ran, Run, Validate, Variant
 from diffcheck import witness
 from diffcheck.backend import Backend, Capabilities, Host, Identity, Limits, Oracle, Program
 from diffcheck.capsule import layout as lo
@@ -29,6 +26,9 @@ from diffcheck.runner.capsule_pass import CapsulePass
 from diffcheck.runner.locate import Budget
 from diffcheck.runner.request import Request
 from diffcheck.runner.side import Side
+from diffcheck_backends import harness_protocol
+from diffcheck_backends.wasmtime_machine import Machine
+from diffcheck_backends.wasmtime_wire import Assemble, Assembled, Compile, Judged, Ran, Run, Validate, Variant
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

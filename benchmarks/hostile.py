@@ -22,11 +22,11 @@ from collections import Counter
 from pathlib import Path
 from typing import Final
 
-from backends import harness, kilnd
 from diffcheck.backend import Backend, Host, Limits, Program
 from diffcheck.observation import TimedOut, sentence, tag
 from diffcheck.process import Reactor
 from diffcheck.process.keeper import keep
+from diffcheck_backends import harness, kilnd
 from tests.doubles import hostile
 
 ENGINE: Final = Path(hostile.__file__)

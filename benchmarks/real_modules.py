@@ -26,8 +26,6 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from backends import kilnd as kilnd_backend
-from backends import wasmtime as wasmtime_backend
 from diffcheck.backend import Host, Limits
 from diffcheck.capsule import layout as lo
 from diffcheck.capsule.build import World, build
@@ -43,16 +41,18 @@ from diffcheck.runner.plan import expected_memory
 from diffcheck.runner.side import Side
 from diffcheck.text import visible
 from diffcheck.wasm.module import read
+from diffcheck_backends import kilnd as kilnd_backend
+from diffcheck_backends import wasmtime as wasmtime_backend
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from backends.kilnd import Kilnd
-    from backends.wasmtime import Wasmtime
     from diffcheck.capsule.build import Capsule
     from diffcheck.rows import Rows
     from diffcheck.verdict import PassReport
     from diffcheck.wasm.module import Module
+    from diffcheck_backends.kilnd import Kilnd
+    from diffcheck_backends.wasmtime import Wasmtime
 
 NPM = (
     "@jsquash/oxipng",

@@ -28,7 +28,7 @@ from diffcheck.verdict import Report
 _NOTED = """import sys
 class Noted:
     def find_spec(name, *_):
-        if name == "backends.wasmtime_machine":
+        if name == "diffcheck_backends.wasmtime_machine":
             with open({log!r}, "a") as log:
                 log.write("oracle\\n")
 sys.meta_path.insert(0, Noted)

@@ -84,7 +84,7 @@ OPTIONS: Final = (
     Option(
         "executor",
         "executor",
-        "Where cases are run: local, or dask:ADDRESS for the workers of a Dask cluster (pip install 'diffcheck[dask]'), which need "
+        "Where cases are run: local, or dask:ADDRESS for the workers of a Dask cluster (extra wasm-diffcheck[dask]), which need "
         "the same engines and the same diffcheck.",
         default="local",
         metavar="local|dask:ADDRESS",

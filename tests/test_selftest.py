@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from backends import wasmtime
 from diffcheck.cli import main as entry
 from diffcheck.faults.samples import SAMPLES
 from diffcheck.selftest import PLANTS, Planted, Selftest
+from diffcheck_backends import wasmtime
 
 CORPUS = Path(__file__).parent.parent / "corpus"
 

@@ -81,7 +81,9 @@ class Cluster:
         try:
             from distributed import Client, Security  # noqa: PLC0415 - an extra, and it takes a second
         except ImportError as error:
-            raise ConfigError("Dask is not installed", hint="pip install 'diffcheck[dask]'") from error
+            raise ConfigError(
+                "Dask is not installed", hint="install the extra wasm-diffcheck[dask], see docs/nightly.md"
+            ) from error
         logging.getLogger("distributed").setLevel(logging.CRITICAL)  # what is lost is told by us
         name = visible(self._address, 200)
         if self._address.startswith("tls:") and Security().get_connection_args("client")["ssl_context"] is None:

@@ -6,7 +6,6 @@ import struct
 
 import pytest
 
-from backends import wasmtime
 from diffcheck.backend import Host, Limits
 from diffcheck.capsule import layout as lo
 from diffcheck.capsule import memory_map as mm
@@ -22,6 +21,7 @@ from diffcheck.runner.capsule_pass import CapsulePass
 from diffcheck.runner.locate import Budget
 from diffcheck.runner.side import Side
 from diffcheck.values import FUNCTION, I31, Value
+from diffcheck_backends import wasmtime
 from tests.capsule.helpers import NUMBERS, TRACE, Run, capsule, lanes, results, run
 
 EXIT = '(import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))'

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from backends import harness, kilnd, wasi, wasmtime
+from diffcheck_backends import harness, kilnd, wasi, wasmtime
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from backends import harness, kilnd, wasi
 from diffcheck.backend import Host, Limits, Program
 from diffcheck.errors import ConfigError, EngineMissingError
 from diffcheck.observation import HarnessFailed, Refused
+from diffcheck_backends import harness, kilnd, wasi
 from tests.contract import programs
 from tests.contract.test_backends import assembled
 

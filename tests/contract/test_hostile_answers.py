@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from backends import harness, harness_protocol, kilnd
 from diffcheck.backend import Execution, Host, Limits, Program
 from diffcheck.capsule.layout import FIRST_SLOT, SLOTS
 from diffcheck.observation import Crashed, HarnessFailed, OutOfMemory, Returned, TimedOut
+from diffcheck_backends import harness, harness_protocol, kilnd
 from tests.contract import programs
 from tests.contract.test_backends import assembled, children
 

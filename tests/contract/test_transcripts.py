@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from backends import harness, harness_protocol, kiln_words, trap_words
 from diffcheck.backend import Limits
 from diffcheck.observation import HarnessFailed, Outcome, OutOfMemory, Refused, TimedOut, Trapped, tag
+from diffcheck_backends import harness, harness_protocol, kiln_words, trap_words
 from tests.contract import programs
 
 FOLDER = Path(__file__).parents[1] / "transcripts"

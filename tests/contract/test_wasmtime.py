@@ -10,18 +10,18 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from backends import wasmtime as adapter
 from diffcheck.backend import Execution, Host, Limits, Program
 from diffcheck.capsule.layout import FINISHED, HEADER_ADDRESS, RUNNING, VARIABLES_ADDRESS, read_header
 from diffcheck.errors import ArtifactError
 from diffcheck.observation import Crashed, HarnessFailed, Refused, Returned, TimedOut, Trapped
+from diffcheck_backends import wasmtime as adapter
 from tests.contract import programs
 from tests.contract.test_backends import assembled, children
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from backends.wasmtime import Wasmtime
+    from diffcheck_backends.wasmtime import Wasmtime
 
 LIMITS = Limits(deadline_s=20.0)
 

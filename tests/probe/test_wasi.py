@@ -9,12 +9,12 @@ import msgspec
 import pytest
 import wasmtime
 
-from backends.kilnd_host import KilndHost
 from diffcheck import process
 from diffcheck.backend import Host, HostSaid, HostWorld, Limits
 from diffcheck.capsule import stubs
 from diffcheck.probe import wasi, wasi_checks
 from diffcheck.probe.wasi_module import Builder
+from diffcheck_backends.kilnd_host import KilndHost
 
 ENGINE = Path(__file__).parents[1] / "doubles" / "host_engine.py"
 FUNCTIONS = Path(__file__).parents[1] / "capsule" / "wasi02_functions.txt"

@@ -16,7 +16,7 @@ from .test_model import collect
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 if CHROMIUM is None:
     pytest.skip("there is no Chromium here", allow_module_level=True)
-sync_api = pytest.importorskip("playwright.sync_api", reason="pip install 'diffcheck[browser]' drives the page in a browser")
+sync_api = pytest.importorskip("playwright.sync_api", reason="pip install '.[browser]' drives the page in a browser")
 axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="as above")
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("browser")]

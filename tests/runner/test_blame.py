@@ -8,11 +8,11 @@ import sys
 import msgspec
 import pytest
 
-from backends import wasmtime
 from diffcheck.observation import Refused, Returned, TimedOut, Trapped
 from diffcheck.runner import case as runner
 from diffcheck.runner.plan import make
 from diffcheck.runner.request import Request
+from diffcheck_backends import wasmtime
 from tests.doubles.altered_engine import Altered, carried_as
 from tests.runner.test_run import artifact, reports
 

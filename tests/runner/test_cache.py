@@ -50,7 +50,7 @@ class Night:
         before = getattr(Reactor, name)
 
         def noted(reactor, command, **more):
-            self.started.append("oracle" if "backends.wasmtime_server" in command else "subject")
+            self.started.append("oracle" if "diffcheck_backends.wasmtime_server" in command else "subject")
             return before(reactor, command, **more)
 
         monkeypatch.setattr(Reactor, name, noted)

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from backends import wasmtime
 from diffcheck.backend import Backend, Host, Limits
 from diffcheck.compare.findings import Findings
 from diffcheck.faults.engine import FaultyBackend
@@ -15,6 +14,7 @@ from diffcheck.runner.capsule_pass import CapsulePass
 from diffcheck.runner.locate import Budget
 from diffcheck.runner.side import Side
 from diffcheck.verdict import Divergence, PassReport
+from diffcheck_backends import wasmtime
 from tests.capsule.helpers import capsule
 
 LOG = """(module (import "env" "log" (func $log (param i32 f64))) (import "env" "flush" (func $flush))

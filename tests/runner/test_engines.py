@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 import wasmtime
 
-from backends import command_line, wasi
 from diffcheck.cli.main import run as command
 from diffcheck.errors import EngineUnusableError
 from diffcheck.runner.builds import Watch, build
 from diffcheck.runner.events import CaseFinished
 from diffcheck.runner.request import Request
 from diffcheck.runner.run import run
+from diffcheck_backends import command_line, wasi
 
 COUNTING = """
 (module

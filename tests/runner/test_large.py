@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 
-from backends import harness_protocol
 from diffcheck.casefile import ARTIFACT_CAP
 from diffcheck.corpus import Item
 from diffcheck.process import FRAME_CAP_BYTES
@@ -20,6 +19,7 @@ from diffcheck.runner.events import CaseFinished
 from diffcheck.runner.request import Request
 from diffcheck.runner.run import run
 from diffcheck.wasm.leb import u
+from diffcheck_backends import harness_protocol
 
 GIB = 1 << 30
 MILLIONS = 3_000_000

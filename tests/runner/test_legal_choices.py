@@ -6,7 +6,6 @@ from collections.abc import Callable
 
 import pytest
 
-from backends import wasmtime
 from diffcheck.compare.allowances import NAN_RULE, NAN_SECTION
 from diffcheck.corpus import Case
 from diffcheck.faults import edit
@@ -19,6 +18,7 @@ from diffcheck.verdict import CaseReport
 from diffcheck.wasm.module import Module, read
 from diffcheck.wasm.opcodes import BY_NAME
 from diffcheck.wasm.types import FuncType
+from diffcheck_backends import wasmtime
 
 PASSES = 1000
 QUIET = {"f32": 0x7FC0_0000, "f64": 0x7FF8 << 48}

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from backends import wasi, wasmtime
 from diffcheck.corpus import discover, load_case
 from diffcheck.runner import case as runner
 from diffcheck.runner.plan import make
 from diffcheck.runner.request import Request
+from diffcheck_backends import wasi, wasmtime
 from tests.doubles.altered_engine import Altered, carried_as
 
 CORPUS = Path(__file__).parents[2] / "corpus"

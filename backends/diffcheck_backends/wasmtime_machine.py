@@ -19,8 +19,6 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 import wasmtime
 
-from backends import refusal_words
-from backends.wasmtime_wire import Assemble, Assembled, Compile, Judged, Ran, Run, Validate, WasmWanted
 from diffcheck.capsule.layout import (
     AFTER_TRAP_EXPORT,
     FINISHED,
@@ -47,11 +45,13 @@ from diffcheck.observation import (
     trapped_at_instantiation,
 )
 from diffcheck.text import visible
+from diffcheck_backends import refusal_words
+from diffcheck_backends.wasmtime_wire import Assemble, Assembled, Compile, Judged, Ran, Run, Validate, WasmWanted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from backends.wasmtime_wire import Answer, Request, Variant
+    from diffcheck_backends.wasmtime_wire import Answer, Request, Variant
 
 MAX_STACK_BYTES: Final = 2 << 20
 """Wasmtime aborts the process for a stack larger than its ``async_stack_size``, which wasmtime-py 50 cannot set."""

@@ -11,12 +11,12 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from backends import command_line, harness_protocol, kiln_words
-from backends.kilnd_host import KilndHost
 from diffcheck.backend import Capabilities, Command, CommandBackend, Identity, file_sha256
 from diffcheck.errors import EngineMissingError
 from diffcheck.observation import Execution, HarnessFailed, OutOfMemory, Refused
 from diffcheck.text import decode, visible
+from diffcheck_backends import command_line, harness_protocol, kiln_words
+from diffcheck_backends.kilnd_host import KilndHost
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

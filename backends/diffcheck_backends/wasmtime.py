@@ -17,8 +17,14 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from backends import wasmtime_plain
-from backends.wasmtime_wire import (
+from diffcheck import process
+from diffcheck.backend import Capabilities, Identity, Limits, Oracle, death, file_sha256
+from diffcheck.errors import ArtifactError, EngineMissingError
+from diffcheck.observation import Cost, Crashed, Execution, HarnessFailed, Outcome, OutOfMemory, TimedOut, Trapped, sentence
+from diffcheck.text import decode, visible, visible_lines
+from diffcheck.wasm import code
+from diffcheck_backends import wasmtime_plain
+from diffcheck_backends.wasmtime_wire import (
     Answer,
     Assemble,
     Assembled,
@@ -32,12 +38,6 @@ from backends.wasmtime_wire import (
     Variant,
     WasmWanted,
 )
-from diffcheck import process
-from diffcheck.backend import Capabilities, Identity, Limits, Oracle, death, file_sha256
-from diffcheck.errors import ArtifactError, EngineMissingError
-from diffcheck.observation import Cost, Crashed, Execution, HarnessFailed, Outcome, OutOfMemory, TimedOut, Trapped, sentence
-from diffcheck.text import decode, visible, visible_lines
-from diffcheck.wasm import code
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -157,7 +157,7 @@ class _Connection:
     def __init__(self, host: Host, resident_bytes: int) -> None:
         self.host, self.resident_bytes = host, resident_bytes
         self.compiled: set[tuple[Variant, str]] = set()
-        self._server = host.reactor.serve_own("backends.wasmtime_server", cwd=host.folder, resident_bytes=resident_bytes)
+        self._server = host.reactor.serve_own("diffcheck_backends.wasmtime_server", cwd=host.folder, resident_bytes=resident_bytes)
         # Its start is not the first program's time.
         self.send(Assemble(b"(module)"), _START_DEADLINE_S)
         try:

@@ -9,9 +9,9 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
-from backends import kiln_words, refusal_words
 from diffcheck.observation import Crashed, HarnessFailed, Outcome, OutOfMemory, RefusalKind, Refused, Stage, TrapKind, Trapped
 from diffcheck.text import visible
+from diffcheck_backends import kiln_words, refusal_words
 
 if TYPE_CHECKING:
     from diffcheck.backend import Limits

@@ -10,10 +10,10 @@ from __future__ import annotations
 import struct
 from typing import TYPE_CHECKING, Final
 
-from backends import command_line, trap_words
 from diffcheck.backend import Capabilities, Command, CommandBackend, Identity
 from diffcheck.observation import Execution, HarnessFailed, Outcome, Returned, Trapped
 from diffcheck.text import decode, plural, visible
+from diffcheck_backends import command_line, trap_words
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

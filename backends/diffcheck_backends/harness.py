@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from backends import command_line, harness_protocol, trap_words
 from diffcheck.backend import Capabilities, Command, CommandBackend, Identity
 from diffcheck.observation import Execution, HarnessFailed
 from diffcheck.text import decode, visible
+from diffcheck_backends import command_line, harness_protocol, trap_words
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

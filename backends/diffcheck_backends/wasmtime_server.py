@@ -1,4 +1,4 @@
-"""``python -m backends.wasmtime_server``: wasmtime in a process of its own, which answers one message at a time on its stdin.
+"""Wasmtime in a process of its own: ``python -m diffcheck_backends.wasmtime_server`` answers one message at a time on its stdin.
 
 Hostile modules are compiled and run here, never in the parent: what hangs or kills this process costs one run.
 """
@@ -9,15 +9,15 @@ import sys
 
 import msgspec
 
-from backends.wasmtime_wire import Request
 from diffcheck.process import claim_channel, read_frame, write_frame
+from diffcheck_backends.wasmtime_wire import Request
 
 
 def main() -> int:
     """Answer until the stream ends."""
     reader, writer = claim_channel()
     # Only now, so that the first message is on its way meanwhile: this takes most of the start.
-    from backends.wasmtime_machine import Machine  # noqa: PLC0415 - as above
+    from diffcheck_backends.wasmtime_machine import Machine  # noqa: PLC0415 - as above
 
     machine = Machine()
     decode = msgspec.msgpack.Decoder(Request).decode
