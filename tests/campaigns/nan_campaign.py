@@ -36,7 +36,7 @@ def faulty(bench: Bench, seeds: range) -> Iterator[tuple[int, Trial | None]]:
     for seed in seeds:
         program, chance, kind = nan_programs.generate(seed), Random(seed), KINDS[seed % len(KINDS)]
         words = chance.randrange(2) == 0
-        drawn, _ = draw(program, chance, kind, words=words)
+        drawn, _ = draw(program, chance, kind, words=words, target=bench.target)
         yield seed, drawn and judge(program, drawn, bench.run(program, marked=drawn.marked, fault=drawn.fault, words=words))
 
 

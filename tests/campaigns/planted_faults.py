@@ -78,10 +78,10 @@ def _trial(benches: tuple[Bench, ...], name: str, kind: str, generate: Generate,
     for seed in range(first, first + PROGRAMS):
         program, chance = generate(seed), Random(seed)
         words = chance.randrange(2) == 0
-        drawn, tried = draw(program, chance, kind, tries=6, words=words)
+        bench = benches[(seed // PROGRAMS) % len(benches) if ".atomic." not in program.sites[0].instruction else 0]
+        drawn, tried = draw(program, chance, kind, tries=6, words=words, target=bench.target)
         planted += tried
         if drawn is not None:
-            bench = benches[(seed // PROGRAMS) % len(benches) if ".atomic." not in program.sites[drawn.marked].instruction else 0]
             report = bench.run(program, marked=drawn.marked, fault=drawn.fault, words=words)
             return Planted(name, seed, planted, judge(program, drawn, report))
     return Planted(name, first, planted, None)

@@ -1,7 +1,7 @@
-"""What a program does, seen without diffcheck: its twin runs in wasmtime, with the processor's NaNs and with canonical ones alone.
+"""What a program does, seen without diffcheck: its twin runs in wasmtime, with canonical NaNs alone and with those of each engine.
 
-A fault is observable where the twin with the fault reports something else than the twin without, both times: with the processor's
-NaNs it is carried out at all, and with canonical ones no NaN that the specification leaves open explains it.
+A fault is observable where the twin with the fault reports something else than the twin without, both times: with canonical NaNs no
+NaN that the specification leaves open explains it, and with the engines' own the subject does something else than the oracle at all.
 """
 
 from __future__ import annotations
@@ -36,21 +36,23 @@ class Seen(msgspec.Struct, frozen=True):
 
 
 @cache
-def engine(*, canonical: bool) -> wasmtime.Engine:
+def engine(*, canonical: bool, target: str = "") -> wasmtime.Engine:
     """Wasmtime, where ``canonical`` is whether every NaN that the specification leaves open is the canonical one."""
     config = wasmtime.Config()
+    if target:
+        config.target = target
     for feature in FEATURES:
-        setattr(config, f"wasm_{feature}", True)
+        setattr(config, f"wasm_{feature}", feature != "threads" or not target)  # the interpreter has no threads
     config.consume_fuel = True
     config.cranelift_nan_canonicalization = canonical
     return wasmtime.Engine(config)
 
 
 def behaviour(
-    program: Program, marked: int | None = None, fault: int | None = None, *, canonical: bool = True
+    program: Program, marked: int | None = None, fault: int | None = None, *, used: wasmtime.Engine | None = None
 ) -> list[Seen]:  # fmt: skip
     """All that a program does, in the order of its rows; a row that traps is the last one of its instance."""
-    used = engine(canonical=canonical)
+    used = used or engine(canonical=True)
     wasm = wasmtime.Module(used, wasmtime.wat2wasm(program.twin(marked, fault)))
     seen: list[Seen] = []
     row, instance = 0, 0
@@ -152,10 +154,13 @@ def differences(right: list[Seen], wrong: list[Seen]) -> list[Difference]:
     return sorted(found, key=lambda each: (each.instance, rows.index(each.place.row) if each.place.row else len(rows)))
 
 
-def observable(program: Program, marked: int, fault: int, right: list[Seen]) -> list[Difference]:
-    """Where a fault shows with canonical NaNs, if it shows with the processor's as well; ``right`` is the behaviour without it."""
+def observable(program: Program, marked: int, fault: int, right: list[Seen], target: str = "") -> list[Difference]:
+    """Where a fault of an engine for a target shows with canonical NaNs, if it shows with the engines' own as well.
+
+    ``right`` is the behaviour without it, with canonical NaNs.
+    """
     found = differences(right, behaviour(program, marked, fault))
     if not found:
         return []
-    other, wrong = (behaviour(program, *planted, canonical=False) for planted in ((), (marked, fault)))
-    return found if differences(other, wrong) else []
+    oracle = behaviour(program, used=engine(canonical=False))
+    return found if differences(oracle, behaviour(program, marked, fault, used=engine(canonical=False, target=target))) else []

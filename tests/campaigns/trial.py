@@ -58,6 +58,7 @@ class Bench:
         self.oracle = backend.create("wasmtime", {})
         self.inner = backend.create(subject, {})
         self.request = Request((), subject=subject, deadline_s=20.0, hangs=False)
+        self.target = "pulley64" if subject == "wasmtime-pulley" else ""
         self.number = 0
 
     def close(self) -> None:
@@ -127,7 +128,9 @@ class Drawn(msgspec.Struct, frozen=True):
     first: tuple[Place, ...]
 
 
-def draw(program: Program, chance: Random, kind: str, *, tries: int = 12, words: bool = False) -> tuple[Drawn | None, int]:
+def draw(
+    program: Program, chance: Random, kind: str, *, tries: int = 12, words: bool = False, target: str = ""
+) -> tuple[Drawn | None, int]:
     """An observable fault of a class, None where none was found, and how many were planted. ``words`` hides state at traps."""
     sites = program.of_kind(kind)
     if not sites:
@@ -137,7 +140,7 @@ def draw(program: Program, chance: Random, kind: str, *, tries: int = 12, words:
         marked = chance.choice(sites)
         fault = chance.randrange(len(program.sites[marked].wrong))
         try:
-            every = proof.observable(program, marked, fault, right)
+            every = proof.observable(program, marked, fault, right, target)
         except proof.UnprovedError:
             continue
         found = [each for each in every if not (words and each.at_trap)]
