@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
+
+import msgspec
 
 from diffcheck.backend import Limits, Program
 from diffcheck.errors import EngineUnusableError
@@ -14,23 +16,28 @@ from diffcheck.text import visible
 if TYPE_CHECKING:
     from diffcheck.backend import Backend, Host
 
+_PATIENCE_S: Final = 20.0
+"""The deadline of a second attempt: a loaded machine may be late with the first."""
 _HINT = "check the command that names the engine; `diffcheck doctor` asks it for more answers"
 
 
 def require(engine: Backend, spec: str, host: Host, limits: Limits | None = None) -> None:
     """Raises ``EngineUnusableError`` with what came back where the engine that ``spec`` names does not run a program that returns.
 
-    A wrong value is no reason, nor is a limit that was reached: both are an engine's, and for the cases to show.
+    A wrong value is accepted, and so is a memory limit that was reached: an engine can have both, and the cases show them.
     """
     capabilities = engine.capabilities
     if capabilities.direct:
         program = Program(kind="direct", wasm=programs.returning())
     else:
         program = capsule_program(unwind=capabilities.exceptions, prints=capabilities.transport == "print")[1]
-    execution = engine.execute(program, limits or Limits(), host)
+    limits = limits or Limits()
+    execution = engine.execute(program, limits, host)
+    if isinstance(execution.outcome, TimedOut) and limits.deadline_s < _PATIENCE_S:
+        execution = engine.execute(program, msgspec.structs.replace(limits, deadline_s=_PATIENCE_S), host)
     outcome = execution.outcome
     # A capsule needs more of an engine than a program does, several memories first of all.
-    if isinstance(outcome, Returned | TimedOut | OutOfMemory) or (isinstance(outcome, Refused) and not capabilities.direct):
+    if isinstance(outcome, Returned | OutOfMemory) or (isinstance(outcome, Refused) and not capabilities.direct):
         return
     files = engine.files()
     name = f"{spec} ({files[-1]})" if files and ":" not in spec else spec

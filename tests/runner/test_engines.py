@@ -112,8 +112,15 @@ def test_what_the_program_said_is_shown(artifacts, tmp_path):
 def test_an_engine_that_is_only_wrong_or_slow_is_an_engine(artifacts, standin_kilnd, tmp_path):
     folder = artifacts(1)
     assert reports(folder, f"kilnd:{standin_kilnd('--fault', 'lie')}")["case-00"].verdict == "diverge"
-    slow = script(tmp_path / "slow", "exec sleep 60")
-    assert reports(folder, f"harness:{slow}", deadline_s=0.2, mode="capsule")["case-00"].verdict != "agree"
+    slow = script(tmp_path / "slow", f"sleep 1; exec {standin_kilnd()}")
+    assert reports(folder, f"harness:{slow}", deadline_s=0.2, mode="capsule")["case-00"].verdict == "inconclusive"
+
+
+@pytest.mark.slow
+def test_a_program_that_never_answers_is_no_engine(artifacts, tmp_path):
+    silent = script(tmp_path / "silent", "exec sleep 600")
+    with pytest.raises(EngineUnusableError, match="timed out after 20 s"):
+        reports(artifacts(1), f"harness:{silent}", deadline_s=0.2)
 
 
 def test_the_known_answer_is_remembered_for_these_files(artifacts, tmp_path, standin_kilnd):
