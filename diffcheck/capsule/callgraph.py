@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from diffcheck.wasm import section as ids
 from diffcheck.wasm.code import MemArg, instructions, read_locals
 from diffcheck.wasm.constexpr import read_constexpr
 from diffcheck.wasm.leb import Reader
@@ -90,13 +89,7 @@ class CallGraph:
 
 
 def _bodies(module: Module) -> Iterable[Function]:
-    code = module.section(ids.CODE)
-    if code is None:
-        return
-    payload = bytes(code.payload)
-    for offset, size in module.bodies:
-        at = offset - code.offset
-        body = payload[at : at + size]
+    for offset, body in module.body_bytes():
         yield _function(instructions(body, offset, start=read_locals(body, offset).end))
 
 

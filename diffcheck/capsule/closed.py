@@ -7,25 +7,22 @@ and an exit's code can be read. Without a driver there is nobody to unwind to: a
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from diffcheck.capsule import layout as lo
-from diffcheck.capsule.build import DROPPED, Builder, export
-from diffcheck.capsule.seal import zero_body
+from diffcheck.capsule.seal import extended, seal
+from diffcheck.capsule.stub_code import TRAP_AFTER_CODE, encode_stub
 from diffcheck.wasm import section as ids
+from diffcheck.wasm.externs import encode_export
 from diffcheck.wasm.leb import u
-from diffcheck.wasm.section import Section, section, write
-from diffcheck.wasm.types import FuncType
+from diffcheck.wasm.section import Section, section, vector_section, write
 
 if TYPE_CHECKING:
-    from diffcheck.capsule.build import World
     from diffcheck.capsule.layout import Stub
+    from diffcheck.capsule.seal import Sealed, World
     from diffcheck.wasm.module import Module
-
-_TRAP_AFTER_CODE: Final = "i32.const $EXIT_FLAG i32.const 1 i32.store $rec unreachable"
-_END: Final = b"\x0b"
 
 
 class ClosedArtifact(msgspec.Struct, frozen=True):
@@ -52,7 +49,7 @@ class ClosedArtifact(msgspec.Struct, frozen=True):
 
 def close(module: Module, world: World) -> ClosedArtifact:
     """Close the imports of ``module`` in ``world``; raises ``UnsealableError`` and ``CaseError`` as ``build`` does."""
-    return _Closer(module, "", (), world, unwind=False, prints=False).closed_artifact()
+    return _close(module, world, inert=False)
 
 
 def loadable(module: Module, world: World) -> bytes:
@@ -60,99 +57,53 @@ def loadable(module: Module, world: World) -> bytes:
 
     An engine that runs it has loaded the artifact's types, code and segments; none of its code runs. Raises as ``close`` does.
     """
-    return _Closer(module, "", (), world, unwind=False, prints=False).closed_artifact(inert=True).wasm
+    return _close(module, world, inert=True).wasm
 
 
-class _Closer(Builder):
-    """A builder without recorder and driver: stubs, the artifact's own functions, then those that are only a reference's value."""
+def _close(module: Module, world: World, *, inert: bool) -> ClosedArtifact:
+    """All sections in their order, the types last, since others add to them; ``inert`` as ``loadable`` has it."""
+    sealed = seal(module, world, len(module.all_functions))
+    symbols = sealed.places.symbols
+    entry = sealed.constants.function(sealed.types.function((), ())) if inert else None
+    stubs = [encode_stub(sealed, each, {**symbols, "rec": sealed.rec}, TRAP_AFTER_CODE) for each in sealed.stubs]
+    code = extended(module, ids.CODE, stubs, sealed.constants.function_bodies())
+    own_data = section(ids.DATA, u(module.n_data) + sealed.data) if module.n_data else None
+    body = [
+        sealed.function_section(()),
+        vector_section(ids.TABLE, sealed.tables),
+        vector_section(ids.MEMORY, [*sealed.memories, *_stub_memory(sealed)]),
+        vector_section(ids.TAG, sealed.tags),
+        sealed.global_section(),
+        _exports(sealed) if entry is None else vector_section(ids.EXPORT, [encode_export(lo.ENTRY, "func", entry)]),
+        None if inert or module.start is None else section(ids.START, u(module.start)),
+        sealed.element_section(),
+        *(sealed.data_count_sections() if sealed.stubs else [module.section(ids.DATA_COUNT)]),
+        code,
+        sealed.data_section()[0] if sealed.stubs else own_data,
+    ]
+    sections = [each for each in [sealed.type_section(), *body, *sealed.custom_sections()] if each is not None]
+    return ClosedArtifact(
+        wasm=write(sections),
+        stubs=tuple(each.stub for each in sealed.stubs),
+        may_exit=sealed.may_exit,
+        exit_flag=symbols["EXIT_FLAG"],
+        exit_code=symbols["EXIT_CODE"],
+        captures=symbols["CAPTURES"],
+        buffers=symbols["BUFFERS"],
+    )
 
-    compares_calls = False
 
-    def _function_of(self, typeidx: int) -> int:
-        if typeidx not in self.value_of:
-            self.value_of[typeidx] = self.first_own + len(self.values)
-            self.values.append(typeidx)
-        return self.value_of[typeidx]
+def _stub_memory(sealed: Sealed) -> list[bytes]:
+    """The stubs' memory, all but the recorder's own part; none for an artifact without imported functions."""
+    pages = u((sealed.places.scratch + lo.PAGE - 1) // lo.PAGE)
+    return [b"\x01" + pages + pages] if sealed.stubs else []
 
-    def closed_artifact(self, *, inert: bool = False) -> ClosedArtifact:
-        """All sections in their order; ``inert`` as ``loadable`` has it."""
-        entry = self._function_of(self.types.function((), ())) if inert else None
-        code = self._code()
-        functions = [u(each) for each in self.values]
-        body = [
-            self._vector(ids.FUNCTION, (u(each.typeidx) for each in self.closed), functions),
-            self._plain(ids.TABLE, self.sealed.tables),
-            self._plain(ids.MEMORY, [*self.sealed.memories, *self._stub_memory()]),
-            self._plain(ids.TAG, self.sealed.tags),
-            self._closed_globals(),
-            self._closed_exports() if entry is None else self._plain(ids.EXPORT, [export(lo.ENTRY, 0, entry)]),
-            None if inert or self.module.start is None else section(ids.START, u(self.module.start)),
-            self._closed_elements(),
-            *(self._data_count() if self._has_memory() else [self.module.section(ids.DATA_COUNT)]),
-            code,
-            self._data()[0] if self._has_memory() else self._own_data(),
-        ]
-        kept = [each for each in self.module.sections if each.id == ids.CUSTOM and not each.name.startswith(DROPPED)]
-        wasm = write([each for each in [self._type_section(), *body] if each is not None]) + write(kept)[8:]
-        symbols = self.places.symbols
-        return ClosedArtifact(
-            wasm=wasm,
-            stubs=tuple(each.stub for each in self.closed),
-            may_exit=self.may_exit,
-            exit_flag=symbols["EXIT_FLAG"],
-            exit_code=symbols["EXIT_CODE"],
-            captures=symbols["CAPTURES"],
-            buffers=symbols["BUFFERS"],
-        )
 
-    def _has_memory(self) -> bool:
-        """Whether the stubs' memory is there: an artifact without imported functions has no use for it."""
-        return bool(self.closed)
-
-    def _stub_memory(self) -> list[bytes]:
-        pages = u((self.places.scratch + lo.PAGE - 1) // lo.PAGE)  # all but the recorder's own part
-        return [b"\x01" + pages + pages] if self._has_memory() else []
-
-    def _closed_globals(self) -> Section | None:
-        count = len(self.sealed.globals) + len(self.module.globals)
-        content = b"".join([u(count), *self.sealed.globals, self.sealed.defined_globals])
-        return section(ids.GLOBAL, content) if count else None
-
-    def _closed_exports(self) -> Section | None:
-        """The artifact's own, and the stubs' memory where its name is free."""
-        taken = {each.name for each in self.module.exports}
-        name = lo.MEMORY_EXPORT.encode()
-        extra = [u(len(name)) + name + b"\x02" + u(self.rec)] if self._has_memory() and lo.MEMORY_EXPORT not in taken else []
-        return self._vector(ids.EXPORT, (), extra) if taken or extra else None
-
-    def _closed_elements(self) -> Section | None:
-        """The artifact's segments, and a declaration of the functions that a constant names."""
-        count = self.module.n_elements
-        declared = [*self.value_of.values(), *([self.first_own] if self.constants.names_a_function else [])]
-        segments = [b"\x03\x00" + u(len(declared)) + b"".join(map(u, declared))] if declared else []
-        content = b"".join([u(count + len(segments)), self.sealed.elements, *segments])
-        return section(ids.ELEMENT, content) if count or segments else None
-
-    def _own_data(self) -> Section | None:
-        return section(ids.DATA, u(self.module.n_data) + self.sealed.data) if self.module.n_data else None
-
-    def _code(self) -> Section:
-        stubs = [self._stub(at, each) for at, each in enumerate(self.closed)]
-        values, done = [], 0
-        while True:
-            if self.constants.names_a_function and not self.values:
-                self._function_of(self.types.function((), ()))  # the function that a non-null funcref is made of
-            if done == len(self.values):
-                break  # only now, since a value's body may need the value of another type
-            typeidx = self.values[done]
-            composite = self.module.types[typeidx].composite if typeidx < len(self.module.types) else FuncType((), ())
-            body = zero_body(composite, self.constants)  # type: ignore[arg-type]
-            values.append(u(len(body) + 2) + b"\x00" + body + _END)
-            done += 1
-        return self._vector(ids.CODE, stubs, values)
-
-    def _exit_tail(self) -> str:
-        return _TRAP_AFTER_CODE
+def _exports(sealed: Sealed) -> Section | None:
+    """The artifact's own exports, and the stubs' memory if its name is free."""
+    taken = {each.name for each in sealed.module.exports}
+    extra = [encode_export(lo.MEMORY_EXPORT, "memory", sealed.rec)] if sealed.stubs and lo.MEMORY_EXPORT not in taken else []
+    return extended(sealed.module, ids.EXPORT, (), extra) if taken or extra else None
 
 
 __all__ = ["ClosedArtifact", "close", "loadable"]

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from diffcheck.wasm.leb import s, u
+from diffcheck.wasm.encode import zero
+from diffcheck.wasm.leb import s, sized, u
+from diffcheck.wasm.opcodes import END, REF_FUNC
 from diffcheck.wasm.types import (
     ArrayType,
     FieldType,
@@ -26,15 +28,7 @@ if TYPE_CHECKING:
     from diffcheck.wasm.module import Module
     from diffcheck.wasm.types import ValType
 
-_NUMBERS = {
-    "i32": b"\x41\x00",
-    "i64": b"\x42\x00",
-    "f32": b"\x43" + bytes(4),
-    "f64": b"\x44" + bytes(8),
-    "v128": b"\xfd\x0c" + bytes(16),
-    "i8": b"\x41\x00",
-    "i16": b"\x41\x00",
-}
+_PACKED = b"\x41\x00"  # i32.const 0, for i8 and i16
 _I31 = b"\x41\x00\xfb\x1c"
 _EXTERN = _I31 + b"\xfb\x1b"
 _EMPTY_STRUCT = SubType(final=True, supers=(), composite=StructType())
@@ -66,21 +60,48 @@ class Types:
 
 
 class Constants:
-    """Makes constant instructions for types; ``function_of`` gives the index of a function of a typeidx, added where needed."""
+    """Constant instructions by type, and functions that exist only to be a reference's value, whose funcidx begins at ``first``."""
 
-    def __init__(self, module: Module, types: Types, function_of: Callable[[int], int], any_function: int) -> None:
-        self._module, self._types = module, types
-        self._function_of, self._any_function = function_of, any_function
-        self.names_a_function = False
+    def __init__(self, module: Module, types: Types, first: int) -> None:
+        self._module, self._types, self._first = module, types, first
+        self._functions: dict[int, int] = {}  # funcidx by typeidx, in their order
         self._known: dict[int, bytes | None] = {}  # of structure types
         self._begun: set[int] = set()
 
+    @property
+    def function_types(self) -> list[int]:
+        """The typeidx of each function that is a value."""
+        return list(self._functions)
+
+    @property
+    def functions(self) -> list[int]:
+        """The funcidx of each function that is a value."""
+        return list(self._functions.values())
+
+    def function(self, typeidx: int) -> int:
+        """The funcidx of the function of a type, added if it is new."""
+        return self._functions.setdefault(typeidx, self._first + len(self._functions))
+
+    def function_bodies(self, prologue: Callable[[int, FuncType], bytes] = lambda _, __: b"") -> list[bytes]:
+        """The code entries of all functions that are values; ``prologue`` gives their first instructions by funcidx and type."""
+        entries: list[bytes] = []
+        while len(entries) < len(self._functions):  # a body may add a function of another type
+            for typeidx, funcidx in list(self._functions.items())[len(entries) :]:
+                # A type behind the artifact's own is the one that ``_abstract`` adds.
+                type_ = self._module.types[typeidx].composite if typeidx < len(self._module.types) else FuncType((), ())
+                assert isinstance(type_, FuncType), "values of function types"  # noqa: S101
+                entries.append(sized(b"\x00" + prologue(funcidx, type_) + self.zero_body(type_) + END))
+        return entries
+
+    def zero_body(self, type_: FuncType) -> bytes:
+        """The instructions of a function that returns zeros; a trap if a result type has no value."""
+        values = [self.value(result) for result in type_.results]
+        return b"\x00" if None in values else b"".join(value for value in values if value is not None)
+
     def value(self, type_: ValType) -> bytes | None:
         """The instructions, without the final ``end``, that give a value of ``type_``; None where it has none."""
-        if isinstance(type_, str):
-            return _NUMBERS[type_]
-        if type_.nullable:
-            return b"\xd0" + encode_heaptype(type_.heap)
+        if isinstance(type_, str) or type_.nullable:
+            return _PACKED if type_ in ("i8", "i16") else zero(type_)
         if isinstance(type_.heap, int):
             return self._concrete(type_.heap)
         return self._abstract(type_.heap)
@@ -92,8 +113,7 @@ class Constants:
             case "extern":
                 return _EXTERN
             case "func":
-                self.names_a_function = True
-                return b"\xd2" + u(self._any_function)
+                return REF_FUNC + u(self.function(self._types.function((), ())))
             case "struct":
                 return b"\xfb\x01" + u(self._types.add(_EMPTY_STRUCT))
             case "array":
@@ -103,7 +123,7 @@ class Constants:
     def _concrete(self, typeidx: int) -> bytes | None:
         composite = self._module.types[typeidx].composite
         if isinstance(composite, FuncType):
-            return b"\xd2" + u(self._function_of(typeidx))
+            return REF_FUNC + u(self.function(typeidx))
         if isinstance(composite, ArrayType):
             return b"\xfb\x08" + u(typeidx) + u(0)
         if typeidx not in self._known and typeidx not in self._begun:

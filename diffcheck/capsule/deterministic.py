@@ -22,8 +22,9 @@ from diffcheck.wasm import section as ids
 from diffcheck.wasm.asm import assemble
 from diffcheck.wasm.code import Instruction, instructions, read_locals
 from diffcheck.wasm.encode import encode_locals
+from diffcheck.wasm.externs import encode_export
 from diffcheck.wasm.fragment import link, link_expression
-from diffcheck.wasm.leb import u
+from diffcheck.wasm.leb import sized, u, vector
 from diffcheck.wasm.opcodes import BY_NAME
 from diffcheck.wasm.types import FuncType, encode_functype
 
@@ -33,12 +34,10 @@ if TYPE_CHECKING:
     from diffcheck.capsule.helpers import Helper
     from diffcheck.wasm.fragment import Fragment
     from diffcheck.wasm.module import Module
-    from diffcheck.wasm.section import Section
 
 _COUNTER: Final = b"\x7e\x01\x42\x00\x0b"  # a mutable i64, zero
 _COUNTERS: Final = ("nans", "relaxed", "violation")
 _HELPERS: Final = {**open_results.HELPERS, **fused.HELPERS, **RELAXED}
-_GLOBAL: Final = 3
 _HINTS: Final = "metadata.code."  # by code offset, which is another one here
 
 
@@ -143,7 +142,7 @@ class _Rewriter:
 
     def form(self) -> DeterministicForm | None:
         bodies, sites = [], []
-        for index, (offset, body) in enumerate(self._bodies()):
+        for index, (offset, body) in enumerate(self.module.body_bytes()):
             rewritten, found = self._body(index, offset, body)
             bodies.append(rewritten)
             sites.append(found)
@@ -159,16 +158,10 @@ class _Rewriter:
             ids.CODE: [self._function(each) for each in helpers],
         }
         kept = [each for each in self.module.sections if not each.name.startswith(_HINTS)]
-        sections = ids.append([_code(bodies) if each.id == ids.CODE else each for each in kept], added)
+        code = ids.section(ids.CODE, vector([sized(each) for each in bodies]))
+        sections = ids.append([code if each.id == ids.CODE else each for each in kept], added)
         data = ids.write(sections)
         return DeterministicForm(data, wasm.read(data), tuple(self.places), counters, self.functions, tuple(sites))
-
-    def _bodies(self) -> Iterator[tuple[int, bytes]]:
-        """Each body's file offset and bytes."""
-        code = self.module.section(ids.CODE)
-        for offset, size in self.module.bodies:
-            assert code is not None, "it has the bodies"  # noqa: S101
-            yield offset, bytes(code.payload[offset - code.offset : offset - code.offset + size])
 
     def _body(self, index: int, offset: int, body: bytes) -> tuple[bytes, tuple[_Site, ...]]:
         """A body's new bytes, and where its open instructions are; the first entry is the declaration of locals."""
@@ -217,10 +210,9 @@ class _Rewriter:
         return next(free), next(free), next(free)
 
     def _export(self, counter: int, symbol: str) -> bytes:
-        name = f"{witness.COUNTER}{counter}".encode()
         globalidx = self.symbols[symbol]
         assert isinstance(globalidx, int), "it is an index"  # noqa: S101
-        return u(len(name)) + name + bytes([_GLOBAL]) + u(globalidx)
+        return encode_export(f"{witness.COUNTER}{counter}", "global", globalidx)
 
 
 _RESULT: Final = 3
@@ -238,10 +230,6 @@ class _Scratch:
         if (role, type_) not in self.locals:
             self.locals.append((role, type_))
         return self._first + self.locals.index((role, type_))
-
-
-def _code(bodies: list[bytes]) -> Section:
-    return ids.section(ids.CODE, b"".join([u(len(bodies)), *(u(len(each)) + each for each in bodies)]))
 
 
 def _sites(head: int, parts: list[bytes], begins: list[tuple[int, Instruction]], artifact: int) -> Iterator[_Site]:

@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Final
 from diffcheck.wasm import code, module
 from diffcheck.wasm import section as ids
 from diffcheck.wasm.constexpr import read_constexpr
-from diffcheck.wasm.leb import Reader, u
+from diffcheck.wasm.externs import encode_export
+from diffcheck.wasm.leb import Reader, sized, u, vector
+from diffcheck.wasm.opcodes import REF_FUNC
 from diffcheck.wasm.section import Section, section, write
 from diffcheck.wasm.types import encode_globaltype, encode_reftype, encode_tabletype
 
@@ -23,8 +25,7 @@ if TYPE_CHECKING:
 PLACEHOLDER: Final = 0xFFFF_FFF0
 """What stands for the import's index before it is put in."""
 
-_IMPORT: Final = b"".join([u(22), b"wasi_snapshot_preview1", u(8), b"fd_write", b"\x00"])
-_KINDS: Final = {"func": 0, "table": 1, "memory": 2, "global": 3, "tag": 4}
+_IMPORT: Final = sized(b"wasi_snapshot_preview1") + sized(b"fd_write") + b"\x00"
 _DECLARATIVE_EXPRS, _DECLARATIVE_FUNCS, _PASSIVE_EXPRS, _PASSIVE_FUNCS = 7, 3, 5, 1
 _ACTIVE_EXPRS, _ACTIVE_FUNCS = 6, 2
 
@@ -58,21 +59,17 @@ def put_import(wasm: bytes, typeidx: int) -> tuple[bytes, int]:
     return shifted, last.start
 
 
-def _vector(items: list[bytes]) -> bytes:
-    return u(len(items)) + b"".join(items)
-
-
 def _expr(raw: bytes) -> bytes:
     parts, done = [], 0
     for instr in read_constexpr(Reader(raw)).instrs:
         if instr.name == "ref.func":
-            parts += [raw[done : instr.start], b"\xd2", u(_shift(int(instr.immediates[0])))]
+            parts += [raw[done : instr.start], REF_FUNC, u(_shift(int(instr.immediates[0])))]
             done = instr.end
     return b"".join([*parts, raw[done:]])
 
 
 def _tables(read: Module) -> bytes:
-    return _vector(
+    return vector(
         [
             encode_tabletype(each.type) if each.init is None else b"\x40\x00" + encode_tabletype(each.type) + _expr(each.init)
             for each in read.tables
@@ -81,20 +78,16 @@ def _tables(read: Module) -> bytes:
 
 
 def _globals(read: Module) -> bytes:
-    return _vector([encode_globaltype(each.type) + _expr(each.init) for each in read.globals])
+    return vector([encode_globaltype(each.type) + _expr(each.init) for each in read.globals])
 
 
 def _exports(read: Module) -> bytes:
-    items = []
-    for each in read.exports:
-        name = each.name.encode()
-        index = _shift(each.index) if each.kind == "func" else each.index
-        items.append(u(len(name)) + name + bytes([_KINDS[each.kind]]) + u(index))
-    return _vector(items)
+    shifted = ((each, _shift(each.index) if each.kind == "func" else each.index) for each in read.exports)
+    return vector([encode_export(each.name, each.kind, index) for each, index in shifted])
 
 
 def _elements(read: Module) -> bytes:
-    return _vector([_element(each) for each in read.elements])
+    return vector([_element(each) for each in read.elements])
 
 
 def _element(each: Element) -> bytes:
@@ -107,17 +100,12 @@ def _element(each: Element) -> bytes:
     else:
         head = u(_DECLARATIVE_FUNCS if listed else _DECLARATIVE_EXPRS)
     if listed:
-        return head + b"\x00" + _vector([u(_shift(index)) for index in each.funcs])
-    return head + encode_reftype(each.ref) + _vector([_expr(expr) for expr in each.exprs])
+        return head + b"\x00" + vector([u(_shift(index)) for index in each.funcs])
+    return head + encode_reftype(each.ref) + vector([_expr(expr) for expr in each.exprs])
 
 
 def _code(read: Module) -> bytes:
-    found = read.section(ids.CODE)
-    assert found is not None, "a capsule has code"  # noqa: S101
-    payload, items = bytes(found.payload), []
-    for offset, size in read.bodies:
-        at = offset - found.offset
-        body = payload[at : at + size]
-        body = code.reindex(body, start=code.read_locals(body).end, base_offset=offset, funcs=_shift)
-        items.append(u(len(body)) + body)
-    return _vector(items)
+    bodies = (
+        code.reindex(body, start=code.read_locals(body).end, base_offset=offset, funcs=_shift) for offset, body in read.body_bytes()
+    )
+    return vector([sized(body) for body in bodies])

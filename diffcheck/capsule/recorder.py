@@ -38,7 +38,6 @@ _AVALANCHE = f"""
 _UNROLL = 8
 
 _DIGEST = f"""
-  raw $prologue
   i64.const {d.SEED_A} local.set $a
   i64.const {d.SEED_B} local.set $b
   local.get $p local.get $n i32.add local.set $end
@@ -381,17 +380,14 @@ def functions(
     word: Callable[[RefType], bytes],
     element: Callable[[RefType], bytes],
     *,
-    prologue: bytes = b"",
     view: bool = True,
 ) -> list[bytes]:
     """The code entries of ``digest``, ``reserve``, ``record`` and ``finish``, in this order.
 
-    ``word`` gives the instructions from a reference to its word. ``prologue`` is what ``digest`` begins with, which a reference
-    can be to.
-    ``carry`` is the text that brings the view out of the engine at the end of ``finish``; without ``view`` someone else has
-    written it.
+    ``word`` gives the instructions from a reference to its word, ``element`` those for a table's element. ``carry`` is the text
+    that brings the view out of the engine at the end of ``finish``; without ``view`` an extension has written it.
     """
-    raws = {"row_state": _row_state(layout, indices), "final_state": _final_state(layout, indices, word), "prologue": prologue}
+    raws = {"row_state": _row_state(layout, indices), "final_state": _final_state(layout, indices, word)}
     raws |= {f"word_of_table_{index}": element(type_.ref) for index, type_ in enumerate(indices.tables)}
     linked: dict[str, int | bytes] = {**names, **raws}
     tables = [(index, type_.limits.is64) for index, type_ in enumerate(indices.tables)]

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from diffcheck.capsule.layout import ObjectType
-from diffcheck.wasm import section as ids
 from diffcheck.wasm.code import has_any, read_locals
 from diffcheck.wasm.constexpr import read_constexpr
-from diffcheck.wasm.leb import Reader
+from diffcheck.wasm.leb import Reader, sized
+from diffcheck.wasm.opcodes import REF_FUNC
 from diffcheck.wasm.types import ArrayType, FieldType, FuncType, RefType, StructType
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from diffcheck.wasm.module import Module
     from diffcheck.wasm.types import CompositeType
@@ -32,7 +32,6 @@ _HIERARCHY: Final = {
     **dict.fromkeys(("extern", "noextern"), "extern"),
     **dict.fromkeys(("exn", "noexn"), "exn"),
 }
-_REF_FUNC: Final = b"\xd2"
 _WRITERS: Final = frozenset({"table.set", "table.init", "table.copy", "table.grow", "table.fill", "ref.func"})
 _WRITER_BYTES: Final = re.compile(rb"\x26[\x00-\x7f]|\xd2|\xfc[\x0c\x0e\x0f\x11][\x00-\x7f]")
 
@@ -153,7 +152,7 @@ def referenced_functions(module: Module) -> set[int]:
     for element in module.elements:
         found.update(element.funcs)
         constants += element.exprs
-    for constant in (each for each in constants if _REF_FUNC in each):
+    for constant in (each for each in constants if REF_FUNC in each):
         found.update(int(each.immediates[0]) for each in read_constexpr(Reader(constant)).instrs if each.name == "ref.func")
     return found
 
@@ -170,18 +169,23 @@ def identities_can_differ(module: Module) -> bool:
     """Whether code takes functions by reference or writes tables, so that a function may be at the place of another one."""
     if not module.all_tables and not any(isinstance(each, RefType) for type_ in module.types for each in _values(type_.composite)):
         return False
-    code = module.section(ids.CODE)
-    if code is None:
-        return False
-    payload = bytes(code.payload)
-    for offset, size in module.bodies:
-        body = payload[offset - code.offset : offset - code.offset + size]
-        if _WRITER_BYTES.search(body) and has_any(body, _WRITERS, start=read_locals(body, offset).end, base_offset=offset):
-            return True
-    return False
+    return any(
+        _WRITER_BYTES.search(body) and has_any(body, _WRITERS, start=read_locals(body, offset).end, base_offset=offset)
+        for offset, body in module.body_bytes()
+    )
 
 
 def _values(composite: CompositeType) -> tuple[object, ...]:
     if isinstance(composite, FuncType):
         return composite.results
     return tuple(each.storage for each in fields(composite))
+
+
+def probed_bodies(module: Module, prologue: Callable[[int, FuncType], bytes]) -> bytes:
+    """The code entries with a prologue, given funcidx and type, in every function that can be referenced."""
+    referenced, entries = referenced_functions(module), []
+    for funcidx, (_, body) in enumerate(module.body_bytes(), module.n_imported("func")):
+        end = read_locals(body).end if funcidx in referenced else 0
+        begin = body[:end] + prologue(funcidx, module.function_type(funcidx)) if end else b""
+        entries.append(sized(begin + body[end:]))
+    return b"".join(entries)

@@ -12,44 +12,55 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from diffcheck.capsule.binding import Binder, Bound
-from diffcheck.capsule.layout import COMPARED, Stub
+from diffcheck.capsule.constants import Constants, Types, i32_const
+from diffcheck.capsule.layout import COMPARED, PARAMETERS_ADDRESS, VARIABLES_ADDRESS, Stub
+from diffcheck.capsule.memory_map import MemoryMap, initial_variables, lay_out
 from diffcheck.capsule.recorder import kind_of
 from diffcheck.capsule.stubs import OUT_OF_SCOPE, Input, Spec, find, inputs, out_of_scope, why_none
 from diffcheck.errors import UnsealableError
+from diffcheck.wasm import section as ids
 from diffcheck.wasm.constexpr import substitute_globals
-from diffcheck.wasm.leb import u
-from diffcheck.wasm.module import rewrite_data, rewrite_elements, rewrite_globals
+from diffcheck.wasm.leb import u, vector
+from diffcheck.wasm.module import Module, rewrite_data, rewrite_elements, rewrite_globals
+from diffcheck.wasm.opcodes import END
+from diffcheck.wasm.section import Section, section
 from diffcheck.wasm.types import (
     FuncType,
     GlobalType,
     Limits,
     MemoryType,
     TableType,
-    TagType,
     encode_globaltype,
     encode_memorytype,
     encode_tabletype,
-    encode_valtype,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
-    from diffcheck.capsule.constants import Constants
     from diffcheck.wasm.externs import Import
-    from diffcheck.wasm.module import Module
 
 MAX_MEMORIES: Final = 100  # wasmtime 50 refuses the 101st, and the recorder needs one
 PAGE_LOG2: Final = 16
-_END = b"\x0b"
+_ELEMENT_ENTRIES: Final = 4096  # kilnd 0.4.4 refuses a longer segment
+_DROPPED: Final = (".debug_", "metadata.code.", "reloc.", "linking", "dylink", "external_debug_info", "sourceMappingURL")
 _NUMBERS: Final = frozenset({"i32", "i64", "f32", "f64", "v128"})
 
 
-class Bounds(msgspec.Struct, frozen=True):
-    """The maximum of memories (in 64 KiB pages) and of tables (in elements) that have none, or a larger one, of their own."""
+class World(msgspec.Struct, frozen=True):
+    """What a case gives its program, and the limits of what it may grow.
 
+    ``memory_pages`` (of 64 KiB) and ``table_elements`` are the maximum of memories and tables that have none, or a larger one, of
+    their own. ``unknown_stubs`` is ``zero`` or ``trap``, for imports without a functional stub.
+    """
+
+    args: tuple[str, ...] = ()
+    env: dict[str, str] = {}
+    stdin: bytes = b""
     memory_pages: int = 4096
     table_elements: int = 100_000
+    digest_pages: int = 1024
+    unknown_stubs: str = "zero"
 
 
 class Closed(msgspec.Struct, frozen=True):
@@ -117,66 +128,154 @@ def _ref(type_: object) -> str:
     return f"(ref {'null ' if nullable else ''}{heap})"
 
 
-class Sealed:
-    """The contents of the sections that sealing changes, each as (count, content); see ``capsule.build`` for the rest."""
+class Sealed(msgspec.Struct, frozen=True):
+    """An artifact with its imports closed, before anything is laid out around it.
 
-    def __init__(self, module: Module, constants: Constants, bounds: Bounds) -> None:
-        self._module, self._constants, self._bounds = module, constants, bounds
-        self._inits = self._global_inits()
-        self._gets = {index: init for index, (type_, init) in enumerate(self._inits) if not type_.mutable}
-        numeric = {index: init for index, init in self._gets.items() if self._inits[index][0].value in _NUMBERS}
-        self.tables = self._tables()
-        self.memories = self._memories()
-        self.tags = [b"\x00" + u(tag.typeidx) for tag in module.all_tags]
-        self.globals = [encode_globaltype(type_) + init + _END for type_, init in self._inits]
-        self.defined_globals = rewrite_globals(module, numeric)
-        self.elements = rewrite_elements(module, numeric)
-        self.data = rewrite_data(module, numeric)
+    ``tables``, ``memories``, ``tags`` and ``globals`` are encoded items; the artifact's own globals are not among them: they are
+    ``own_globals``, the section's content, as ``elements`` and ``data`` are, without reads of imported numbers. ``types`` and
+    ``constants`` grow while the rest is laid out, so their sections come last. ``places`` is the recorder memory, of index ``rec``.
+    """
 
-    def _global_inits(self) -> list[tuple[GlobalType, bytes]]:
-        inits = []
-        for each in self._module.imports:
-            if isinstance(each.type, GlobalType) and each.kind == "global":
-                init = self._constants.value(each.type.value)
-                if init is None:
-                    raise UnsealableError(f"no value exists for the imported global {each.module!r} {each.name!r}")
-                inits.append((each.type, init))
-        return inits
+    module: Module
+    stubs: tuple[Closed, ...]
+    types: Types
+    constants: Constants
+    places: MemoryMap
+    tables: list[bytes]
+    memories: list[bytes]
+    tags: list[bytes]
+    globals: list[bytes]
+    own_globals: bytes
+    elements: bytes
+    data: bytes
 
-    def _tables(self) -> list[bytes]:
-        tables = [
-            self._table(each.type, self._table_init(each.type, f"{each.module!r} {each.name!r}"))
-            for each in self._module.imports
-            if isinstance(each.type, TableType)
-        ]
-        for table in self._module.tables:
-            init = None if table.init is None else substitute_globals(table.init, self._gets)
-            tables.append(self._table(table.type, init))
-        return tables
+    @property
+    def rec(self) -> int:
+        """The index of the recorder memory."""
+        return len(self.memories)
 
-    def _table_init(self, type_: TableType, name: str) -> bytes | None:
-        if type_.ref.nullable:
-            return None
-        init = self._constants.value(type_.ref)
-        if init is None:
-            raise UnsealableError(f"no value exists for the elements of the imported table {name}")
-        return init + _END
+    @property
+    def may_exit(self) -> bool:
+        """Whether a stub ends the program."""
+        return any(each.spec is not None and each.spec.exits for each in self.stubs)
 
-    def _table(self, type_: TableType, init: bytes | None) -> bytes:
-        bounded = TableType(type_.ref, _bounded(type_.limits, self._bounds.table_elements))
-        return encode_tabletype(bounded) if init is None else b"\x40\x00" + encode_tabletype(bounded) + init
+    @property
+    def writes_output(self) -> bool:
+        """Whether a stub writes to the capture buffers."""
+        return _writes_output(self.stubs)
 
-    def _memories(self) -> list[bytes]:
-        memories = []
-        if len(self._module.all_memories) >= MAX_MEMORIES:
-            raise UnsealableError(
-                f"the artifact has {len(self._module.all_memories)} memories, and the recorder needs one of {MAX_MEMORIES}"
-            )
-        for memory in self._module.all_memories:
-            log2 = memory.limits.page_size_log2
-            pages = self._bounds.memory_pages << (PAGE_LOG2 - (PAGE_LOG2 if log2 is None else log2))
-            memories.append(encode_memorytype(MemoryType(_bounded(memory.limits, pages))))
-        return memories
+    def type_section(self) -> Section:
+        """The artifact's types and those added."""
+        return extended(self.module, ids.TYPE, (), self.types.encoded)
+
+    def function_section(self, added: Sequence[int]) -> Section:
+        """The stubs' types, the artifact's, those of the functions ``added`` and of the functions that are values."""
+        behind = map(u, (*added, *self.constants.function_types))
+        return extended(self.module, ids.FUNCTION, (u(each.typeidx) for each in self.stubs), behind)
+
+    def global_section(self, added: Sequence[bytes] = ()) -> Section | None:
+        """All globals, those ``added`` behind the artifact's."""
+        count = len(self.globals) + len(self.module.globals) + len(added)
+        return section(ids.GLOBAL, b"".join([u(count), *self.globals, self.own_globals, *added])) if count else None
+
+    def element_section(self, declared: Sequence[int] = ()) -> Section | None:
+        """The artifact's segments, then a declaration of functions that code or constants may name."""
+        named = [*declared, *self.constants.functions]
+        groups = [named[at : at + _ELEMENT_ENTRIES] for at in range(0, len(named), _ELEMENT_ENTRIES)]
+        count = self.module.n_elements + len(groups)
+        segments = (b"\x03\x00" + vector([u(each) for each in group]) for group in groups)
+        return section(ids.ELEMENT, b"".join([u(count), self.elements, *segments])) if count else None
+
+    def data_count_sections(self) -> list[Section]:
+        """The data count with the recorder's segment, if the artifact has one."""
+        return [] if self.module.data_count is None else [section(ids.DATA_COUNT, u(self.module.n_data + 1))]
+
+    def data_section(self) -> tuple[Section, int]:
+        """The artifact's segments and the recorder's; and where in the payload the parameters of a pass are."""
+        content = bytearray(VARIABLES_ADDRESS - PARAMETERS_ADDRESS) + initial_variables() + self.places.data
+        mode = b"\x00" if self.rec == 0 else b"\x02" + u(self.rec)
+        head = b"".join([u(self.module.n_data + 1), self.data, mode, i32_const(0), END, u(len(content))])
+        return section(ids.DATA, head + content), len(head)
+
+    def custom_sections(self) -> list[Section]:
+        """The artifact's custom sections that stay true: names and provenance, but no places in code."""
+        return [each for each in self.module.sections if each.id == ids.CUSTOM and not each.name.startswith(_DROPPED)]
+
+
+def seal(module: Module, world: World, first_value: int) -> Sealed:
+    """Close all imports of ``module``; ``first_value`` is the funcidx of the first function that is only a reference's value.
+
+    Raises ``UnsealableError`` for what cannot be closed, ``CaseError`` for a world that is too large.
+    """
+    check_scope(module)
+    stubs = close_functions(module, world.unknown_stubs)
+    types = Types(len(module.types))
+    constants = Constants(module, types, first_value)
+    globals_ = _imported_globals(module, constants)
+    gets = {index: init for index, (type_, init) in enumerate(globals_) if not type_.mutable}
+    numeric = {index: init for index, init in gets.items() if globals_[index][0].value in _NUMBERS}
+    return Sealed(
+        module=module,
+        stubs=stubs,
+        types=types,
+        constants=constants,
+        tables=_tables(module, constants, gets, world.table_elements),
+        memories=_memories(module, world.memory_pages),
+        places=lay_out(len(stubs), world.args, world.env, world.stdin, output=_writes_output(stubs)),
+        tags=[b"\x00" + u(tag.typeidx) for tag in module.all_tags],
+        globals=[encode_globaltype(type_) + init + END for type_, init in globals_],
+        own_globals=rewrite_globals(module, numeric),
+        elements=rewrite_elements(module, numeric),
+        data=rewrite_data(module, numeric),
+    )
+
+
+def _writes_output(stubs: Iterable[Closed]) -> bool:
+    return any(each.spec is not None and each.spec.output for each in stubs)
+
+
+def _imported_globals(module: Module, constants: Constants) -> list[tuple[GlobalType, bytes]]:
+    inits = []
+    for each in module.imports:
+        if isinstance(each.type, GlobalType):
+            init = constants.value(each.type.value)
+            if init is None:
+                raise UnsealableError(f"no value exists for the imported global {each.module!r} {each.name!r}")
+            inits.append((each.type, init))
+    return inits
+
+
+def _tables(module: Module, constants: Constants, gets: Mapping[int, bytes], bound: int) -> list[bytes]:
+    tables = []
+    for each in module.imports:
+        if isinstance(each.type, TableType):
+            init = None if each.type.ref.nullable else constants.value(each.type.ref)
+            if init is None and not each.type.ref.nullable:
+                raise UnsealableError(f"no value exists for the elements of the imported table {each.module!r} {each.name!r}")
+            tables.append(_table(each.type, None if init is None else init + END, bound))
+    own = (_table(each.type, None if each.init is None else substitute_globals(each.init, gets), bound) for each in module.tables)
+    return [*tables, *own]
+
+
+def _table(type_: TableType, init: bytes | None, bound: int) -> bytes:
+    bounded = encode_tabletype(TableType(type_.ref, _bounded(type_.limits, bound)))
+    return bounded if init is None else b"\x40\x00" + bounded + init
+
+
+def _memories(module: Module, bound_pages: int) -> list[bytes]:
+    count = len(module.all_memories)
+    if count >= MAX_MEMORIES:
+        raise UnsealableError(f"the artifact has {count} memories, and the recorder needs one of {MAX_MEMORIES}")
+    return [
+        encode_memorytype(MemoryType(_bounded(each.limits, bound_pages << (PAGE_LOG2 - page_log2(each)))))
+        for each in module.all_memories
+    ]
+
+
+def page_log2(type_: MemoryType) -> int:
+    """The base-2 logarithm of a memory's page size in bytes."""
+    log2 = type_.limits.page_size_log2
+    return PAGE_LOG2 if log2 is None else log2
 
 
 def _bounded(limits: Limits, bound: int) -> Limits:
@@ -186,17 +285,9 @@ def _bounded(limits: Limits, bound: int) -> Limits:
     return msgspec.structs.replace(limits, maximum=maximum)
 
 
-def zero_body(type_: FuncType, constants: Constants) -> bytes:
-    """Give the instructions of a zero stub: a value for each result, or a trap where a result has none."""
-    values = [constants.value(result) for result in type_.results]
-    if any(value is None for value in values):
-        return b"\x00"
-    return b"".join(value for value in values if value is not None)
-
-
-def without_imports(mapping: Mapping[str, int]) -> dict[str, int]:
-    """Give a copy, for symbols that stubs add to."""
-    return dict(mapping)
-
-
-__all__ = ["Bounds", "Closed", "Sealed", "TagType", "check_scope", "close_functions", "encode_valtype", "signature", "zero_body"]
+def extended(module: Module, id_: int, before: Iterable[bytes], behind: Iterable[bytes]) -> Section:
+    """The artifact's section with items before and behind its own."""
+    existing = module.section(id_)
+    count, content = (existing.vector()[0], existing.content()) if existing is not None else (0, b"")
+    before, behind = list(before), list(behind)
+    return section(id_, b"".join([u(count + len(before) + len(behind)), *before, content, *behind]))

@@ -15,6 +15,7 @@ from diffcheck.faults.traps import TRAPS, other_trap
 from diffcheck.observation import Trapped, sentence
 from diffcheck.text import visible
 from diffcheck.values import Value, is_nan, is_quiet_nan
+from diffcheck.wasm.encode import zero
 from diffcheck.wasm.leb import u
 from diffcheck.wasm.module import read
 from diffcheck.wasm.types import encode_heaptype
@@ -296,12 +297,12 @@ def stub_call(artifact: Artifact, chance: Random, _all: tuple[Artifact, ...]) ->
     # With zeros for arguments most functions of preview 1 give an error code, where those of 0.2 trap for a bad handle.
     stubs = [each for each in sealed.layout.stubs if each.kind == "zero" or each.module == _STUB_TO_PRINT[0]]
     stubs = [each for each in stubs if "exit" not in each.name]
-    stubs = [each for each in stubs if None not in map(edit.zero, sealed.module.function_type(each.index).params)]
+    stubs = [each for each in stubs if None not in map(zero, sealed.module.function_type(each.index).params)]
     if not stubs or not artifact.returned:
         return None
     stub, row = chance.choice(stubs), chance.choice(artifact.returned)
     type_ = sealed.module.function_type(stub.index)
-    arguments = b"".join(edit.zero(each) or b"" for each in type_.params)
+    arguments = b"".join(zero(each) or b"" for each in type_.params)
     inserted = arguments + edit.called(stub.index) + b"\x1a" * len(type_.results)
     item, name = f"calls of {visible(stub.module)} {visible(stub.name)}", artifact.rows[row].name
     return Fault("", f"{item} in row {name}", Expected("stub calls", item, name), sealed.after_row(row, inserted))

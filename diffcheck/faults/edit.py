@@ -5,17 +5,19 @@ Indices stay as they are: what is added comes last. The modules have no imports,
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from diffcheck.wasm import code
 from diffcheck.wasm import section as ids
 from diffcheck.wasm.asm import assemble
+from diffcheck.wasm.encode import zero
+from diffcheck.wasm.externs import encode_export
 from diffcheck.wasm.fragment import expression
-from diffcheck.wasm.leb import u
+from diffcheck.wasm.leb import sized, u, vector
+from diffcheck.wasm.opcodes import END
 from diffcheck.wasm.section import Section, section, write
-from diffcheck.wasm.types import RefType, encode_heaptype
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -24,27 +26,10 @@ if TYPE_CHECKING:
     from diffcheck.wasm.module import Export, Module
     from diffcheck.wasm.types import ValType
 
-_KINDS: Final = {"func": 0, "table": 1, "memory": 2, "global": 3, "tag": 4}
-_ZEROS: Final = {
-    "i32": b"\x41\x00",
-    "i64": b"\x42\x00",
-    "f32": b"\x43" + bytes(4),
-    "f64": b"\x44" + bytes(8),
-    "v128": b"\xfd\x0c" + bytes(16),
-}
-_END: Final = b"\x0b"
-
 
 def instructions(text: str, **symbols: int) -> bytes:
     """The instructions of a text, without locals and final ``end``."""
     return expression(assemble(text), symbols)
-
-
-def zero(type_: ValType) -> bytes | None:
-    """A constant of a type: zero or null; None for a non-null reference."""
-    if isinstance(type_, RefType):
-        return b"\xd0" + encode_heaptype(type_.heap) if type_.nullable else None
-    return _ZEROS[type_]
 
 
 def body(module: Module, wasm: bytes, function: int) -> bytes:
@@ -83,11 +68,10 @@ def rewritten(
         if added:
             types.append(added[0])
             entries.append(added[1])
-        changed[ids.FUNCTION] = u(len(types)) + b"".join(map(u, types))
-        changed[ids.CODE] = u(len(entries)) + b"".join(u(len(each)) + each for each in entries)
+        changed[ids.FUNCTION] = vector([u(each) for each in types])
+        changed[ids.CODE] = vector([sized(each) for each in entries])
     if exports is not None:
-        items = [_export(each) for each in exports]
-        changed[ids.EXPORT] = u(len(items)) + b"".join(items)
+        changed[ids.EXPORT] = vector([encode_export(each.name, each.kind, each.index) for each in exports])
     sections = [section(each.id, changed[each.id]) if each.id in changed else _same(each, wasm) for each in module.sections]
     return write(sections)
 
@@ -97,14 +81,9 @@ def _same(each: Section, wasm: bytes) -> Section:
     return msgspec.structs.replace(each, payload=wasm[each.offset : each.offset + len(each.payload)])
 
 
-def _export(each: Export) -> bytes:
-    name = each.name.encode()
-    return u(len(name)) + name + bytes([_KINDS[each.kind]]) + u(each.index)
-
-
 def function(inner: bytes) -> bytes:
     """A body without locals."""
-    return b"\x00" + inner + _END
+    return b"\x00" + inner + END
 
 
 def called(index: int) -> bytes:

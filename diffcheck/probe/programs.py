@@ -11,7 +11,8 @@ from diffcheck.capsule import digest as d
 from diffcheck.wasm import section as ids
 from diffcheck.wasm.asm import assemble
 from diffcheck.wasm.fragment import link
-from diffcheck.wasm.leb import s, u
+from diffcheck.wasm.leb import s, sized, u, vector
+from diffcheck.wasm.opcodes import END
 from diffcheck.wasm.section import section, write
 
 if TYPE_CHECKING:
@@ -27,8 +28,7 @@ _MASK: Final = d.MASK
 
 def name(text: str) -> bytes:
     """A name (core specification 5.2.4)."""
-    encoded = text.encode()
-    return u(len(encoded)) + encoded
+    return sized(text.encode())
 
 
 def export(text: str, kind: int, index: int) -> bytes:
@@ -40,7 +40,7 @@ def module(sections: dict[int, Sequence[bytes]]) -> bytes:
     """A module of vector sections, by section id."""
     order = list(ids.NAMES)
     ordered = sorted(sections.items(), key=lambda item: order.index(item[0]))
-    return write(section(id_, u(len(items)) + b"".join(items)) for id_, items in ordered)
+    return write(section(id_, vector(items)) for id_, items in ordered)
 
 
 def body(text: str) -> bytes:
@@ -50,8 +50,7 @@ def body(text: str) -> bytes:
 
 def raw(code: bytes) -> bytes:
     """A code entry without locals, of instructions that are encoded already; they need not be valid."""
-    entry = b"\x00" + code + b"\x0b"
-    return u(len(entry)) + entry
+    return sized(b"\x00" + code + END)
 
 
 def start(code: bytes, **others: Sequence[bytes]) -> bytes:

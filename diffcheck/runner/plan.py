@@ -12,11 +12,11 @@ import msgspec
 from diffcheck import prepare, witness
 from diffcheck.backend import Limits
 from diffcheck.capsule import layout as lo
-from diffcheck.capsule.build import World, build
+from diffcheck.capsule.build import build
 from diffcheck.capsule.closed import loadable
 from diffcheck.capsule.deterministic import deterministic
 from diffcheck.capsule.reference_types import needs_gc
-from diffcheck.capsule.seal import Bounds
+from diffcheck.capsule.seal import World
 from diffcheck.compare.validity import rule
 from diffcheck.corpus import read_artifact
 from diffcheck.errors import ArtifactError, CaseError, DiffcheckError, ManifestError
@@ -253,13 +253,10 @@ class Capsules(msgspec.Struct, frozen=True):
 
 def world(case: Case, *, program_name: bool, stub_imports: Unknown = "zero") -> World:
     """What a case gives its program; ``program_name`` and ``stub_imports`` as in ``Request``."""
-    bounds = Bounds(
-        memory_pages=Bounds().memory_pages if case.limits.memory_pages is None else case.limits.memory_pages,
-        table_elements=Bounds().table_elements if case.limits.table_elements is None else case.limits.table_elements,
-    )
-    pages = World().digest_pages if case.limits.digest_pages is None else case.limits.digest_pages
     args = case.args or ((Path(case.artifact).stem,) if program_name else ())
-    return World(args=args, env=case.env, stdin=case.stdin, bounds=bounds, unknown_stubs=stub_imports, digest_pages=pages)
+    limits = {name: getattr(case.limits, name) for name in ("memory_pages", "table_elements", "digest_pages")}
+    given = {name: value for name, value in limits.items() if value is not None}
+    return World(args=args, env=case.env, stdin=case.stdin, unknown_stubs=stub_imports, **given)
 
 
 def _capsules(

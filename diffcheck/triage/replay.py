@@ -13,7 +13,7 @@ import msgspec
 from diffcheck.triage.units import literal
 from diffcheck.wasm.draft import constant
 from diffcheck.wasm.encode import encode_locals, plain
-from diffcheck.wasm.opcodes import BLOCKS, CALLS, JUMPS
+from diffcheck.wasm.opcodes import BLOCKS, CALLS, END, JUMPS
 from diffcheck.wasm.types import RefType
 
 if TYPE_CHECKING:
@@ -29,7 +29,6 @@ _NOT: Final = ((BLOCKS | JUMPS | CALLS) - BRANCHES) | {
     "end", "else", "nop", "drop",
     "local.get", "local.set", "local.tee", "i32.const", "i64.const", "f32.const", "f64.const", "v128.const",
 }  # fmt: skip
-_END: Final = b"\x0b"
 _IF: Final = b"\x04\x7f\x41\x01\x05\x41\x00\x0b"  # if (result i32) i32.const 1 else i32.const 0 end
 _BR_IF: Final = b"\x02\x7f\x41\x00", b"\x0d\x00\x1a\x41\x01\x0b"  # block (result i32) i32.const 0 ... br_if 0 drop i32.const 1 end
 _SUMS: Final = {"i32": "i32", "f32": "i32", "i64": "i64", "f64": "i64", "v128": "v128"}
@@ -109,7 +108,7 @@ class Line:
             else:
                 code = [*code, *map(constant, self.type.results)]
         used = self.scratch if any(plain("local.tee", local) in each for local in self.scratch.values() for each in code) else {}
-        return encode_locals([(1, each) for each in used]) + b"".join(code) + _END
+        return encode_locals([(1, each) for each in used]) + b"".join(code) + END
 
     def _as_sum(self, type_: ValType) -> bytes:
         """From a value to what is summed, so that every bit of it counts."""

@@ -8,6 +8,7 @@ import msgspec
 
 from diffcheck.wasm.code import instructions
 from diffcheck.wasm.encode import plain
+from diffcheck.wasm.opcodes import END
 from diffcheck.wasm.types import RefType
 
 if TYPE_CHECKING:
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 NULL_FUNC: Final = b"\xd0\x70\x0b"
-_END: Final = b"\x0b"
 _BITS: Final = {"i32.const": 32, "i64.const": 64}
 
 
@@ -99,7 +99,7 @@ def _later(source: Draft, offset: bytes, by: int) -> bytes:
     name, value = begin
     bits = _BITS[name]
     value = (value + by) & ((1 << bits) - 1)
-    return plain(name, value - (1 << bits) if value >> (bits - 1) else value) + _END
+    return plain(name, value - (1 << bits) if value >> (bits - 1) else value) + END
 
 
 def _constant(source: Draft, expression: bytes) -> tuple[str, int] | None:

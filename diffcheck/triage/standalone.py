@@ -20,7 +20,9 @@ from diffcheck.wasm import section as ids
 from diffcheck.wasm.code import MemArg
 from diffcheck.wasm.draft import constant, draft
 from diffcheck.wasm.encode import plain
-from diffcheck.wasm.leb import u
+from diffcheck.wasm.externs import encode_export
+from diffcheck.wasm.leb import sized, u
+from diffcheck.wasm.opcodes import END
 from diffcheck.wasm.types import FuncType as Function
 from diffcheck.wasm.types import RefType, encode_functype, encode_valtype
 from diffcheck.witness import COUNTER, PREFIX
@@ -136,11 +138,11 @@ class _Maker:
                 ids.FUNCTION: [u(types[each]) for each in own_types],
                 ids.GLOBAL: [b"\x7e\x01\x42\x00\x0b"] * added,
                 ids.EXPORT: [
-                    _export("_start", 0, start),
-                    _export(OBSERVED, 0, start + 1),
-                    *(_export(f"{COUNTER}{each.number}", 3, self._global(at)) for at, each in enumerate(self.shown)),
+                    encode_export("_start", "func", start),
+                    encode_export(OBSERVED, "func", start + 1),
+                    *(encode_export(f"{COUNTER}{each.number}", "global", self._global(at)) for at, each in enumerate(self.shown)),
                 ],
-                ids.CODE: [u(len(each)) + each for each in (body, b"\x00" + b"".join(observed) + b"\x0b")],
+                ids.CODE: [sized(each) for each in (body, b"\x00" + b"".join(observed) + END)],
             },
         )
         return Standalone(made, tuple(self.shown))
@@ -220,11 +222,6 @@ _TO_I64: Final = {
 
 def _name(type_: ValType) -> str:
     return type_ if isinstance(type_, str) else "reference"
-
-
-def _export(name: str, kind: int, index: int) -> bytes:
-    encoded = name.encode()
-    return u(len(encoded)) + encoded + bytes([kind]) + u(index)
 
 
 def appended(data: bytes, more: dict[int, list[bytes]]) -> bytes:

@@ -13,10 +13,11 @@ import msgspec
 
 from diffcheck.wasm import section as ids
 from diffcheck.wasm.code import instructions, read_locals
-from diffcheck.wasm.encode import Reference, Space, body_references, map_valtype, references, remap, remap_body
-from diffcheck.wasm.externs import KINDS, Export
-from diffcheck.wasm.leb import u
+from diffcheck.wasm.encode import Reference, Space, body_references, map_valtype, references, remap, remap_body, zero
+from diffcheck.wasm.externs import KINDS, Export, encode_export
+from diffcheck.wasm.leb import sized, u
 from diffcheck.wasm.module import Module, read
+from diffcheck.wasm.opcodes import END, REF_FUNC
 from diffcheck.wasm.section import section, write
 from diffcheck.wasm.typereader import TypeReader
 from diffcheck.wasm.types import (
@@ -31,7 +32,6 @@ from diffcheck.wasm.types import (
     TableType,
     TagType,
     encode_globaltype,
-    encode_heaptype,
     encode_memorytype,
     encode_rectype,
     encode_reftype,
@@ -45,8 +45,6 @@ if TYPE_CHECKING:
     from diffcheck.wasm.externs import Kind
     from diffcheck.wasm.types import CompositeType, ValType
 
-_REF_FUNC: Final = 0xD2
-_END: Final = b"\x0b"
 _FUNC: Final = RefType(nullable=False, heap="func")
 _NULLABLE_FUNC: Final = RefType(nullable=True, heap="func")
 
@@ -129,7 +127,7 @@ def draft(data: bytes) -> Draft:
                 each.table,
                 each.offset or b"",
                 each.ref,
-                each.exprs or tuple(bytes([_REF_FUNC]) + u(index) + _END for index in each.funcs),
+                each.exprs or tuple(REF_FUNC + u(index) + END for index in each.funcs),
             )
             for each in module.elements
         ),
@@ -247,7 +245,7 @@ class _Writer:
             index = counts[each.kind]
             counts[each.kind] += 1
             if (each.kind, index) in self.live and self.draft.is_imported(each.kind, index):
-                names = b"".join(u(len(part)) + part for part in (each.module.encode(), each.name.encode()))
+                names = sized(each.module.encode()) + sized(each.name.encode())
                 found.append((each.kind, index, names))
         return found
 
@@ -288,9 +286,9 @@ class _Writer:
             ids.MEMORY: [encode_memorytype(self._memory(index)) for index in self.defined("memory")],
             ids.TAG: [encode_tagtype(self._tag(index)) for index in self.defined("tag")],
             ids.GLOBAL: [self._global(index) for index in self.defined("global")],
-            ids.EXPORT: [_export(each, self.maps[each.kind][each.index]) for each in source.exports],
+            ids.EXPORT: [encode_export(each.name, each.kind, self.maps[each.kind][each.index]) for each in source.exports],
             ids.ELEMENT: [self._element(each) for at, each in enumerate(source.elements) if each and ("elem", at) in self.live],
-            ids.CODE: [_sized(remap_body(source.bodies[index], self.maps)) for index in functions],
+            ids.CODE: [sized(remap_body(source.bodies[index], self.maps)) for index in functions],
             ids.DATA: [self._data(each) for at, each in enumerate(source.data) if each and ("data", at) in self.live],
         }
         parts[ids.ELEMENT] += self._declared(functions)
@@ -365,7 +363,7 @@ class _Writer:
     def _global(self, index: int) -> bytes:
         defined = index - self.module.n_imported("global")
         type_ = self.module.all_globals[index]
-        init = remap(self.module.globals[defined].init, self.maps) if defined >= 0 else constant(type_.value) + _END
+        init = remap(self.module.globals[defined].init, self.maps) if defined >= 0 else constant(type_.value) + END
         return encode_globaltype(self._globaltype(index)) + init
 
     def _element(self, segment: ElementDraft) -> bytes:
@@ -373,7 +371,7 @@ class _Writer:
         items = [remap(each, self.maps) for each in segment.items]
         functions = (
             segment.ref in (_FUNC, _NULLABLE_FUNC)
-            and all(each[0] == _REF_FUNC for each in items)
+            and all(each.startswith(REF_FUNC) for each in items)
             and (segment.ref == _FUNC or segment.table in (None, 0))
         )
         active = segment.table is not None
@@ -414,34 +412,14 @@ class _Writer:
 
 def ref_funcs(body: bytes) -> set[int]:
     """The functions that a body's ``ref.func`` names."""
-    if _REF_FUNC not in body:
+    if REF_FUNC not in body:
         return set()
     return {int(each.immediates[0]) for each in instructions(body, start=read_locals(body).end) if each.name == "ref.func"}
 
 
 def constant(value: ValType) -> bytes:
     """The instructions of a type's zero, without an ``end``; a reference that may not be null has none: ``unreachable``."""
-    if isinstance(value, RefType):
-        return b"\xd0" + encode_heaptype(value.heap) if value.nullable else b"\x00"
-    return _ZEROS[value]
-
-
-_ZEROS: Final = {
-    "i32": b"\x41\x00",
-    "i64": b"\x42\x00",
-    "f32": b"\x43" + bytes(4),
-    "f64": b"\x44" + bytes(8),
-    "v128": b"\xfd\x0c" + bytes(16),
-}
-
-
-def _sized(body: bytes) -> bytes:
-    return u(len(body)) + body
-
-
-def _export(each: Export, index: int) -> bytes:
-    name = each.name.encode()
-    return u(len(name)) + name + bytes([KINDS.index(each.kind)]) + u(index)
+    return zero(value) or b"\x00"
 
 
 __all__ = ["DataDraft", "Draft", "ElementDraft", "constant", "draft"]

@@ -160,3 +160,19 @@ def remap_body(body: bytes, maps: Maps) -> bytes:
 def encode_locals(groups: list[tuple[int, ValType]]) -> bytes:
     """The declaration at the beginning of a code entry."""
     return u(len(groups)) + b"".join(u(count) + encode_valtype(value) for count, value in groups)
+
+
+_ZEROS: Final = {
+    "i32": b"\x41\x00",
+    "i64": b"\x42\x00",
+    "f32": b"\x43" + bytes(4),
+    "f64": b"\x44" + bytes(8),
+    "v128": b"\xfd\x0c" + bytes(16),
+}
+
+
+def zero(type_: ValType) -> bytes | None:
+    """Give the constant instruction of a type's default (core 4.2.1); None for a reference that may not be null."""
+    if isinstance(type_, RefType):
+        return b"\xd0" + encode_heaptype(type_.heap) if type_.nullable else None
+    return _ZEROS[type_]

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import msgspec
 
+from diffcheck.wasm.leb import sized, u
 from diffcheck.wasm.types import GlobalType, MemoryType, TableType, TagType
 
 if TYPE_CHECKING:
@@ -33,6 +34,11 @@ class Export(msgspec.Struct, frozen=True):
     name: str
     kind: Kind
     index: int
+
+
+def encode_export(name: str, kind: Kind, index: int) -> bytes:
+    """Give an export's encoding."""
+    return sized(name.encode()) + bytes([KINDS.index(kind)]) + u(index)
 
 
 def read_kind(reader: Reader) -> Kind:

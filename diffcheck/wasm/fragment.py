@@ -7,7 +7,7 @@ from functools import lru_cache
 
 import msgspec
 
-from diffcheck.wasm.leb import s, u
+from diffcheck.wasm.leb import s, sized, u
 
 Symbol = int | bytes
 Encoder = Callable[[Symbol], bytes]
@@ -30,7 +30,7 @@ class Fragment(msgspec.Struct, frozen=True):
 def link(fragment: Fragment, symbols: Mapping[str, Symbol]) -> bytes:
     """Give a whole code entry (core 5.5.13): size, then `link_body`."""
     entry = link_body(fragment, symbols)
-    return u(len(entry)) + entry
+    return sized(entry)
 
 
 def link_expression(fragment: Fragment, symbols: Mapping[str, Symbol]) -> bytes:

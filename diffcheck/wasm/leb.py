@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TypeVar
 from diffcheck.errors import ArtifactError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
 T = TypeVar("T")
 
@@ -40,6 +40,16 @@ def u(n: int) -> bytes:
         n >>= _WIDTH
     out.append(n)
     return bytes(out)
+
+
+def sized(data: bytes) -> bytes:
+    """Give `data` behind its size: a name, a code entry."""
+    return u(len(data)) + data
+
+
+def vector(items: Collection[bytes]) -> bytes:
+    """Give the encoded items behind their count."""
+    return b"".join([u(len(items)), *items])
 
 
 def s(n: int) -> bytes:

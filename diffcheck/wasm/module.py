@@ -41,7 +41,7 @@ from diffcheck.wasm.types import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from diffcheck.wasm.constexpr import GlobalGet
     from diffcheck.wasm.leb import Reader
@@ -146,6 +146,13 @@ class Module(msgspec.Struct, frozen=True, dict=True):
     def section(self, id_: int) -> Section | None:
         """Give the section with that id, not for custom ones; `None` if there is none."""
         return next((each for each in self.sections if each.id == id_ != ids.CUSTOM), None)
+
+    def body_bytes(self) -> Iterator[tuple[int, bytes]]:
+        """Give each body's file offset and bytes, without its size."""
+        code = self.section(ids.CODE)
+        for offset, size in self.bodies:
+            assert code is not None, "the bodies are in it"  # noqa: S101
+            yield offset, bytes(code.payload[offset - code.offset : offset - code.offset + size])
 
     def n_imported(self, kind: Kind) -> int:
         """Give how many imports are of that kind."""

@@ -21,6 +21,9 @@ import msgspec
 
 from diffcheck.wasm.leb import u
 
+END: Final = b"\x0b"
+REF_FUNC: Final = b"\xd2"
+
 _CORE = """
 00  unreachable
 01  nop                                      : ->

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from diffcheck.errors import ArtifactError
-from diffcheck.wasm.leb import Reader, u
+from diffcheck.wasm.leb import Reader, sized, u, vector
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
 CUSTOM, TYPE, IMPORT, FUNCTION, TABLE, MEMORY, GLOBAL = range(7)
 EXPORT, START, ELEMENT, CODE, DATA, DATA_COUNT, TAG = range(7, 14)
@@ -83,11 +83,14 @@ def section(id_: int, payload: bytes) -> Section:
     return Section(id=id_, name="", offset=0, payload=payload)
 
 
+def vector_section(id_: int, items: Collection[bytes]) -> Section | None:
+    """Give a new section of encoded items, None if there are none."""
+    return section(id_, vector(items)) if items else None
+
+
 def custom(name: str, content: bytes) -> Section:
     """Give a new custom section."""
-    encoded = name.encode()
-    payload = u(len(encoded)) + encoded + content
-    return Section(id=CUSTOM, name=name, offset=0, payload=payload)
+    return Section(id=CUSTOM, name=name, offset=0, payload=sized(name.encode()) + content)
 
 
 def write(sections: Iterable[Section]) -> bytes:
@@ -112,7 +115,7 @@ def append(sections: Iterable[Section], items: Mapping[int, Sequence[bytes]]) ->
             made[at] = section(id_, b"".join([u(made[at].vector()[0] + len(added)), made[at].content(), *added]))
             continue
         behind = [at for at, each in enumerate(made) if each.id != CUSTOM and _ORDER[each.id] > _ORDER[id_]]
-        made.insert(behind[0] if behind else len(made), section(id_, u(len(added)) + b"".join(added)))
+        made.insert(behind[0] if behind else len(made), section(id_, vector(added)))
     return made
 
 

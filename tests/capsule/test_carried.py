@@ -10,7 +10,6 @@ from diffcheck.capsule import layout as lo
 from diffcheck.capsule.build import World
 from diffcheck.capsule.decode import check_header
 from diffcheck.capsule.digest import digest
-from diffcheck.capsule.seal import Bounds
 from diffcheck.errors import StreamError
 from diffcheck.values import Value
 from tests.capsule.helpers import NUMBERS, TRACE, capsule, lanes, results, run
@@ -83,7 +82,7 @@ def test_the_slot_globals_are_the_header_and_the_view() -> None:
 
 def test_the_recorder_grows_for_many_page_digests() -> None:
     text = '(module (memory 6000) (func (export "r") (i32.store (i32.const 393215996) (i32.const 1))))'
-    world = World(bounds=Bounds(memory_pages=6000), digest_pages=6000)
+    world = World(memory_pages=6000, digest_pages=6000)
     done = run(capsule(text, world=world))
     assert done.header.length > 16 * 6000
     assert done.header.flags == 0

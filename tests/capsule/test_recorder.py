@@ -13,7 +13,6 @@ from diffcheck.capsule.build import World
 from diffcheck.capsule.decode import decode_image, rows, state, swallowed
 from diffcheck.capsule.digest import digest, padded
 from diffcheck.capsule.recorder import KNOWN_ANSWER
-from diffcheck.capsule.seal import Bounds
 from diffcheck.compare.findings import Findings
 from diffcheck.errors import StreamError
 from diffcheck.observation import Exited, OutOfMemory, Returned, Threw, Trapped
@@ -400,7 +399,7 @@ def test_the_plans_digest_changes_with_all_that_it_names() -> None:
         capsule(text, ["b", "a=1"]),
         capsule(text, ["b"], World(stdin=b"x")),
         capsule(text, ["b"], World(env={"A": "1"})),
-        capsule(text, ["b"], World(bounds=Bounds(memory_pages=3))),
+        capsule(text, ["b"], World(memory_pages=3)),
         capsule(text, ["b"], World(digest_pages=3)),
         capsule(text, ["b"], World(unknown_stubs="trap")),
         capsule(text + " ", ["b"]),

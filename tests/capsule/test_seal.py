@@ -9,7 +9,6 @@ from hypothesis import HealthCheck, given, settings
 
 from diffcheck.capsule import layout as lo
 from diffcheck.capsule.build import Capsule, World, build
-from diffcheck.capsule.seal import Bounds
 from diffcheck.errors import UnsealableError
 from diffcheck.wasm import section as ids
 from diffcheck.wasm.module import Module, read
@@ -206,6 +205,12 @@ def test_values_through_sealed_items_are_the_types_zeros() -> None:
     assert one("an imported table of functions that are not null") == 0
 
 
+def test_a_function_that_a_global_is_given_is_not_the_recorder() -> None:
+    done = run("""(module (type $digest (func (param i32 i32 i32))) (import "m" "g" (global (ref func)))
+        (func (export "r") (result i32) (ref.test (ref $digest) (global.get 0))))""")
+    assert results(done)["r"][0].bits == 0
+
+
 def test_the_start_function_is_the_first_row() -> None:
     rows = run(VALID["a start function"]).rows
     assert [row.name for row in rows] == ["(start)", "r"]
@@ -280,7 +285,7 @@ def test_memories_and_tables_get_a_maximum_so_that_growing_fails_alike() -> None
     text = """(module (memory $a 1) (memory $b 1 2) (memory $c i64 9) (table $t 1 funcref) (table $u 1 3 funcref)
       (func (export "a") (result i32) (memory.grow $a (i32.const 4))) (func (export "b") (result i32) (memory.grow $a (i32.const 1)))
       (func (export "t") (result i32) (table.grow $t (ref.null func) (i32.const 5))))"""
-    made = capsule(text, world=World(bounds=Bounds(memory_pages=4, table_elements=5)))
+    made = capsule(text, world=World(memory_pages=4, table_elements=5))
     inside = read(made.wasm)
     assert [each.limits.maximum for each in inside.all_memories[:3]] == [4, 2, 9]
     assert [each.limits.maximum for each in inside.all_tables] == [5, 3]
