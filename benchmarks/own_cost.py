@@ -122,7 +122,12 @@ def _round(given: argparse.Namespace, kilnd: str, folder: Path, checkout: Path, 
             "--folder": folder, "--answer": answer, "--checkout": checkout, "--subject": given.subject, "--largest": given.largest,
             "--times": times, **({"--kilnd": kilnd} if kilnd else {}),
         }  # fmt: skip
-        command = [sys.executable, __file__, *(str(part) for pair in options.items() for part in pair)]
+        python = checkout / ".venv/bin/python"  # where it has one: its adapters are found by what is installed there
+        command = [
+            str(python) if python.exists() else sys.executable,
+            __file__,
+            *(str(part) for pair in options.items() for part in pair),
+        ]
         subprocess.run(command, check=True, cwd=checkout)
         return msgspec.json.decode(answer.read_bytes(), type=list[Measured])
 
