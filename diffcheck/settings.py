@@ -30,6 +30,8 @@ Value: TypeAlias = "str | int | float | bool | tuple[str, ...]"
 _CAP_BYTES: Final = 1 << 20
 _COMMANDS: Final = ("subject", "oracle", "kilnd")
 _WRITTEN: Final = ("reports", "html", "junit-xml", "sarif", "markdown", "baseline")
+_UNTRUSTED: Final = ("cache", "executor")
+"""What only a trusted file chooses: a cache is believed, and a cluster is given the artifacts and sends back what is executed."""
 _TYPES: Final = {
     "text": (str,), "path": (str,), "choice": (str,), "count": (int,), "number": (int,), "seconds": (int, float),
     "size": (str, int), "flag": (bool,), "shard": (str,), "executor": (str,),
@@ -44,7 +46,8 @@ _WORDS: Final = {
 class Settings(msgspec.Struct, frozen=True):
     """What a file says. ``values`` are as click takes them, by option name; ``backends`` are ``PROTOCOL:COMMAND`` by name;
     ``commands`` is what it says to run, in its own words; ``trusted`` whether the file stands where that is allowed.
-    ``outside`` has what it says of the cache and of outputs outside its folder, by option name: the user has to trust it for these.
+    ``outside`` has what it says of the cache, the executor and of outputs outside its folder, by option name: only a trusted file
+    chooses these.
     """
 
     file: str = ""
@@ -104,8 +107,7 @@ def _settings(raw: object, path: Path, *, trusted: bool) -> Settings:
         values.setdefault("baseline", _shown(beside))
     folder = Path(os.path.realpath(path.parent))
     outside = {name: f"{name} = {raw[name]}" for name in _WRITTEN if name in raw and not _is_inside(folder, str(raw[name]))}
-    if "cache" in raw:
-        outside["cache"] = f"cache = {raw['cache']}"
+    outside |= {name: f"{name} = {raw[name]}" for name in _UNTRUSTED if raw.get(name, "local") != "local"}
     return Settings(str(path), values, backends, tuple(commands), trusted, outside)
 
 

@@ -171,6 +171,17 @@ def test_a_file_chooses_no_cache_and_no_output_outside_its_folder(
     capsys.readouterr()
 
 
+def test_a_file_does_not_choose_the_cluster_that_artifacts_are_sent_to(repository, capsys, monkeypatch):
+    (repository / "diffcheck.toml").write_text("executor = 'dask:tcp://127.0.0.1:1'")
+    (repository / "x.wat").write_text('(module (func (export "run")))')
+    monkeypatch.chdir(repository)
+    assert entry.run(["run", "x.wat", "--subject", "wasmtime-pulley", "--no-cache"]) == 2
+    assert "--trust-config" in capsys.readouterr().err
+    assert (
+        entry.run(["run", "x.wat", "--subject", "wasmtime-pulley", "--no-cache", "--executor", "local", "--mode", "capsule"]) == 0
+    )
+
+
 @pytest.mark.parametrize(
     ("written", "message"),
     [

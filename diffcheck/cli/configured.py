@@ -42,13 +42,13 @@ def load(ctx: click.Context, command: str, *, trust: bool) -> None:
 
 
 def refuse_outside(ctx: click.Context, param: click.Parameter, value: Any) -> Any:  # noqa: ANN401 - a callback of click's
-    """The value; refuses one of a file that is not trusted where it chooses the cache or an output outside the file's folder."""
+    """The value; refuses an untrusted file's choice of the cache, the executor, or an output outside its folder."""
     found = in_force()
     words = found.outside.get((param.name or "").replace("_", "-"))
     told = ctx.get_parameter_source(param.name or "")
     if words and told is not None and told.name == "DEFAULT_MAP" and ctx.info_name != "config":
         raise ConfigError(
-            f"{visible(found.file)} chooses the cache or an output outside its folder ({visible(words)})",
+            f"{visible(found.file)} chooses the cache, the executor, or an output outside its folder ({visible(words)})",
             hint=f"read it, then give --trust-config, or give --{(param.name or '').replace('_', '-')} yourself",
         )
     return value

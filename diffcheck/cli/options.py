@@ -87,7 +87,7 @@ def option(name: str, *, default: str | None = None) -> Callable[[FC], FC]:
         entry = msgspec.structs.replace(entry, default=default)
     names = [entry.flag, entry.key] + ([entry.short] if entry.short else [])
     kind: dict[str, Any] = {"is_flag": True} if entry.kind == "flag" else {"type": type_of(entry), "default": entry.default}
-    if entry.kind == "path":
+    if entry.kind in ("path", "executor"):
         kind["callback"] = configured.refuse_outside
     if entry.multiple:
         kind["multiple"] = True

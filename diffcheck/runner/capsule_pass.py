@@ -183,6 +183,7 @@ class CapsulePass:
         """The oracle's stream; ends the pass where there is none."""
         if oracle.image is not None:
             return oracle.image
+        self.choices = None
         self.kept.outcomes.update(oracle=oracle.outcome, subject=subject.outcome)
         if oracle.damage:
             raise PassOverError(f"the oracle's stream is damaged: {oracle.damage}")

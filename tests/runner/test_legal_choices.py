@@ -61,12 +61,13 @@ def _type(module: Module, kind: str) -> int:
 def compared(request, host, tmp_path) -> Callable[..., CaseReport]:
     """Runs a program on the oracle and on it with a fault, as an engine that carries its memory or windows."""
 
-    def run(source: str, fault: Fault | None, rows: tuple[str, ...] = ("f",), mode: str = "capsule") -> CaseReport:
+    def run(source: str, fault: Fault | None, rows: tuple[str, ...] = ("f",), mode: str = "capsule",
+            deadline_s: float = 10.0) -> CaseReport:  # fmt: skip
         path = tmp_path / "case.wat"
         path.write_text(source)
         oracle, inner = wasmtime.create(None, {}), wasmtime.create(None, {})
         subject = FaultyBackend(inner, fault, words=request.param)
-        asked = Request((), mode=mode, max_passes=PASSES)
+        asked = Request((), mode=mode, max_passes=PASSES, deadline_s=deadline_s)
         plan = plans.make(Case("case", str(path), rows=rows), asked, oracle, oracle, subject, host)
         try:
             return cases.run(plan, PASSES, oracle, subject, host, "faulty", asked)
@@ -215,6 +216,16 @@ def test_where_the_form_cannot_be_compared_the_differences_are_inconclusive(comp
     found = compared(program(CHOICES["a result"]), refusing(other_nan("f64.div", QUIET["f64"]))).passes[0]
     assert (found.verdict, found.divergences) == ("inconclusive", ())
     assert "the deterministic form could not be compared: the subject refused" in found.reason
+
+
+def test_a_choice_that_decides_whether_a_loop_ends_is_no_hang(compared):
+    source = program(
+        """(local $x i64) (local.set $x (i64.reinterpret_f64 (f64.div (global.get $zero) (global.get $zero))))
+        (loop $again (br_if $again (i64.eq (local.get $x) (i64.const 0x7ff8000000000000))))"""
+    )
+    report = compared(source, other_nan("f64.div", QUIET["f64"]), deadline_s=0.3)
+    assert report.verdict == "inconclusive"
+    assert "both timed out" in report.reason
 
 
 def test_a_refusal_is_no_choice(compared):
