@@ -18,7 +18,7 @@ from diffcheck.capsule import layout as lo
 from diffcheck.capsule import recorder
 from diffcheck.capsule.driver import Call, Catch, start
 from diffcheck.capsule.printing import PLACEHOLDER, put_import
-from diffcheck.capsule.reference_types import hierarchy, identities_can_differ, probed_bodies
+from diffcheck.capsule.reference_types import hierarchy, identities_can_differ, probed_bodies, typed_elements
 from diffcheck.capsule.references import ReferenceForm, References
 from diffcheck.capsule.seal import Closed, Sealed, World, extended, seal
 from diffcheck.capsule.stub_code import EXIT_EITHER, EXIT_TRAP, encode_stub
@@ -35,15 +35,30 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from diffcheck.capsule.constants import Types
+    from diffcheck.capsule.reference_types import TypedElements
     from diffcheck.wasm.types import ValType
 
 
-class Capsule(msgspec.Struct, frozen=True):
-    """A capsule: ``wasm`` with the parameters of no pass, where those stand in the file, and the stream's layout.
+class Form(msgspec.Struct, frozen=True):
+    """How a capsule is built: decided once for a case, the same on both engines but for ``prints``.
 
-    ``logging`` makes its logging form, in which the calls of imports of a record's row are logged (``calls``); ``identified`` its
-    identity form (``references``), None where no function can be at the place of another one. ``unwinds`` is whether a program
-    that exits unwinds by an exception; else it traps.
+    ``unwinds`` is whether exits unwind by an exception and exceptions are caught; else an exit traps. ``references`` is what is
+    recorded of references. ``log_row`` makes the logging form, in which the calls of imports of that record's row are logged
+    (``calls``). ``prints`` is for an engine that runs a WASI command: the capsule imports ``fd_write`` and prints its recorder
+    memory.
+    """
+
+    unwinds: bool = True
+    references: ReferenceForm = "described"
+    log_row: int | None = None
+    prints: bool = False
+
+
+class Capsule(msgspec.Struct, frozen=True):
+    """A capsule: ``wasm`` with the parameters of no pass, where those stand in the file, the stream's layout, and its form.
+
+    ``logging`` makes its logging form for a record; ``identified`` its identity form (``references``), None where no function can
+    be at the place of another one.
     """
 
     wasm: bytes
@@ -53,7 +68,7 @@ class Capsule(msgspec.Struct, frozen=True):
     may_exit: bool
     logging: Callable[[int], Capsule]
     identified: Callable[[], Capsule | None]
-    unwinds: bool = True
+    form: Form
 
     def with_parameters(self, parameters: lo.Parameters) -> bytes:
         """The capsule's bytes for one pass."""
@@ -91,46 +106,37 @@ def first_extension(module: Module) -> int:
     return len(module.all_functions) + len(_OWN)
 
 
-def build(  # noqa: PLR0913 - the parts of a form
+def build(
     module: Module,
     artifact_sha256: str,
     calls: Sequence[Call],
     world: World,
+    form: Form = Form(),  # noqa: B008 - frozen
     *,
-    unwind: bool = True,
-    prints: bool = False,
-    references: ReferenceForm = "described",
     extension: Extension | None = None,
-    log_row: int | None = None,
 ) -> Capsule:
     """The capsule of ``module`` that drives ``calls`` (init rows first) in ``world``.
 
-    ``unwind`` is False for an engine without exceptions: a program that exits traps then. ``prints`` is for an engine that runs
-    a WASI command: the capsule imports ``fd_write`` and prints its recorder memory. Raises ``UnsealableError`` for what
-    has no capsule, ``CaseError`` for a world that is too large. The artifact has to be valid: the oracle says so beforehand.
-    ``references`` is what is recorded of references. ``extension`` rewrites the artifact's bodies; the stream stays the same.
-    ``log_row`` makes the logging form, in which the calls of imports of that record's row are logged.
+    Raises ``UnsealableError`` for what has no capsule, ``CaseError`` for a world that is too large. The artifact has to be valid:
+    the oracle says so beforehand. ``extension`` rewrites the artifact's bodies; the stream stays the same.
     """
-    return _build(
-        _Form(
-            module, artifact_sha256, tuple(calls), world,
-            unwind=unwind, prints=prints, references=references, extension=extension, log_row=log_row,
-        )
-    )  # fmt: skip
+    return _build(_Inputs(module, artifact_sha256, tuple(calls), world, form, extension))
 
 
-class _Form(msgspec.Struct, frozen=True):
+class _Inputs(msgspec.Struct, frozen=True, dict=True):
     """What ``build`` is given."""
 
     module: Module
     artifact_sha256: str
     calls: tuple[Call, ...]
     world: World
-    unwind: bool
-    prints: bool
-    references: ReferenceForm
+    form: Form
     extension: Extension | None
-    log_row: int | None
+
+    @cached_property
+    def identities_can_differ(self) -> bool:
+        """Whether a function may be at the place of another one."""
+        return identities_can_differ(self.module)
 
     @property
     def n_extension(self) -> int:
@@ -138,11 +144,21 @@ class _Form(msgspec.Struct, frozen=True):
         return self.extension.count if self.extension is not None else 0
 
 
-def _build(form: _Form) -> Capsule:
-    exported = _exported_globals(form.module)
-    references = References(form.module, _roots(form, exported), form.references, first_extension(form.module) + form.n_extension)
-    sealed = seal(form.module, form.world, first_extension(form.module) + form.n_extension + references.count)
-    return _Builder(form, sealed, references, exported).capsule()
+def _build(inputs: _Inputs) -> Capsule:
+    module, exported = inputs.module, _exported_globals(inputs.module)
+    first = first_extension(module) + inputs.n_extension
+    references = References(module, _roots(inputs, exported), inputs.form.references, first, _tested(inputs))
+    sealed = seal(module, inputs.world, first + references.count)
+    return _Builder(inputs, sealed, references, exported).capsule()
+
+
+def _tested(inputs: _Inputs) -> dict[int, tuple[TypedElements, ...]]:
+    """The functions whose type is tested in each table; none where the identity form looks at them."""
+    if inputs.form.references != "described":
+        return {}
+    found = ((table, typed_elements(inputs.module, table)) for table in range(len(inputs.module.all_tables)))
+    tested = {table: elements for table, elements in found if elements}
+    return {} if tested and inputs.identities_can_differ else tested
 
 
 def _exported_globals(module: Module) -> dict[str, int]:
@@ -152,41 +168,42 @@ def _exported_globals(module: Module) -> dict[str, int]:
     return {each.name: each.index for each in module.exports if each.kind == "global" and each.index not in own}
 
 
-def _roots(form: _Form, exported: Mapping[str, int]) -> Iterator[ValType]:
+def _roots(inputs: _Inputs, exported: Mapping[str, int]) -> Iterator[ValType]:
     """The types of all that is recorded and may be a reference."""
-    module = form.module
-    for each in form.calls:
+    module = inputs.module
+    for each in inputs.calls:
         yield from each.type.results
     yield from (module.all_globals[index].value for index in exported.values())
     kinds = (each.ref for each in module.all_tables)
-    yield from (each for each in kinds if form.references == "identified" or hierarchy(module, each) != "func")
-    for tag in module.all_tags if form.unwind else ():
+    yield from (each for each in kinds if inputs.form.references == "identified" or hierarchy(module, each) != "func")
+    for tag in module.all_tags if inputs.form.unwinds else ():
         yield from _payload(module, tag.typeidx)
 
 
 class _Builder:
     """Lays recorder and driver out around a sealed artifact."""
 
-    def __init__(self, form: _Form, sealed: Sealed, references: References, exported: Mapping[str, int]) -> None:
-        self.form, self.sealed, self.references, self.exported = form, sealed, references, exported
-        self.module, self.rec = form.module, sealed.rec
-        self.witness = witness.instrumentation(form.module)
-        self.first_own = len(form.module.all_functions)
-        first_slot = len(form.module.all_globals)
+    def __init__(self, inputs: _Inputs, sealed: Sealed, references: References, exported: Mapping[str, int]) -> None:
+        self.inputs, self.form = inputs, inputs.form
+        self.sealed, self.references, self.exported = sealed, references, exported
+        self.module, self.rec = inputs.module, sealed.rec
+        self.witness = witness.instrumentation(inputs.module)
+        self.first_own = len(inputs.module.all_functions)
+        first_slot = len(inputs.module.all_globals)
         self.slots = range(first_slot, first_slot + lo.SLOTS)
-        self.throws = (sealed.may_exit or form.extension is not None) and form.unwind
+        self.throws = (sealed.may_exit or inputs.extension is not None) and inputs.form.unwinds
         self.layout = self._layout()
         self.indices = self._indices()
         self.symbols = self._symbols()
 
     def _layout(self) -> lo.Layout:
-        module, found, form = self.module, self.witness, self.form
+        module, found, inputs = self.module, self.witness, self.inputs
         memories = [
             lo.Memory(index, each.limits.is64)
             for index, each in enumerate(module.all_memories)
             if index != found.trace and each.limits.page_size_log2 is None
         ]
-        rows = [lo.RowLayout(each.name, tuple(map(recorder.kind_of, each.type.results)), each.init) for each in form.calls]
+        rows = [lo.RowLayout(each.name, tuple(map(recorder.kind_of, each.type.results)), each.init) for each in inputs.calls]
         return lo.Layout(
             rows=tuple(rows),
             stubs=tuple(each.stub for each in self.sealed.stubs),
@@ -195,13 +212,13 @@ class _Builder:
             globals=tuple((name, recorder.kind_of(module.all_globals[index].value)) for name, index in self.exported.items()),
             tables=len(module.all_tables),
             memories=tuple(memories),
-            digest_pages=form.world.digest_pages,
-            plan_digest=plan_digest(form.artifact_sha256, form.calls, form.world),
+            digest_pages=inputs.world.digest_pages,
+            plan_digest=plan_digest(inputs.artifact_sha256, inputs.calls, inputs.world),
             has_trace=found.trace is not None,
             has_output=self.sealed.writes_output,
             known_answer=recorder.KNOWN_ANSWER,
             tags=_tags(module),
-            log_row=form.log_row,
+            log_row=self.form.log_row,
             objects=self.references.objects,
             described=self.references.described,
             functions=function_names(module) if self.references.identified else {},
@@ -242,8 +259,8 @@ class _Builder:
         sealed, types, prints = self.sealed, self.sealed.types, self.form.prints
         fd_write_type = types.function(("i32", "i32", "i32", "i32"), ("i32",)) if prints else 0
         describers = self.references.functions(types, sealed.constants, self.symbols)
-        extension = self.form.extension
-        added = extension.functions(types, self.symbols, unwind=self.form.unwind) if extension is not None else []
+        extension = self.inputs.extension
+        added = extension.functions(types, self.symbols, unwind=self.form.unwinds) if extension is not None else []
         code = self._code([entry for _, entry in (*added, *describers)])
         functions = sealed.function_section([*self._own_types(), *(typeidx for typeidx, _ in (*added, *describers))])
         exit_tag = [b"\x00" + u(types.function((), ()))] if self.throws else []
@@ -272,18 +289,20 @@ class _Builder:
             may_exit=sealed.may_exit,
             logging=self._logging,
             identified=lambda: self._identified,
-            unwinds=self.form.unwind,
+            form=self.form,
         )
 
     def _logging(self, row: int) -> Capsule:
-        references: ReferenceForm = "described" if self.references.described else "nullness"
-        return _build(msgspec.structs.replace(self.form, references=references, log_row=row))
+        return self._in_form(msgspec.structs.replace(self.form, log_row=row))
 
     @cached_property
     def _identified(self) -> Capsule | None:
-        if not self.references.described or not identities_can_differ(self.module):
+        if not self.references.described or not self.inputs.identities_can_differ:
             return None
-        return _build(msgspec.structs.replace(self.form, references="identified", log_row=None))
+        return self._in_form(msgspec.structs.replace(self.form, references="identified", log_row=None))
+
+    def _in_form(self, form: Form) -> Capsule:
+        return _build(msgspec.structs.replace(self.inputs, form=form))
 
     def _own_types(self) -> list[int]:
         """The typeidx of the functions of ``_OWN``."""
@@ -297,7 +316,7 @@ class _Builder:
         ]
 
     def _recorder_memory(self) -> bytes:
-        fixed = self.sealed.places.stream + self.layout.heap_offset(0, len(self.form.calls))
+        fixed = self.sealed.places.stream + self.layout.heap_offset(0, len(self.inputs.calls))
         pages = (fixed + lo.PAGE - 1) // lo.PAGE + 1
         return b"\x00" + u(pages)
 
@@ -317,11 +336,11 @@ class _Builder:
         return sorted({each.index for each in self.module.exports if each.kind == "func"})
 
     def _code(self, added: Sequence[bytes]) -> Section:
-        form, extension, word = self.form, self.form.extension, self.references.word
+        form, extension = self.form, self.inputs.extension
         carry = recorder.CARRY_PRINT if form.prints else "raw $carry"
         words = recorder.carry_words(self.slots, self.rec) if extension is None else extension.carry(self.slots, self.rec)
         names: dict[str, int | bytes] = {**self.symbols, "carry": words, "fd_write": PLACEHOLDER}
-        own = recorder.functions(self.layout, self.indices, names, carry, word, self.references.element, view=extension is None)
+        own = recorder.functions(self.layout, self.indices, names, carry, self.references, view=extension is None)
         stubs = [self._stub(each) for each in self.sealed.stubs]
         after = [*own, self._start(), *added, *self.sealed.constants.function_bodies(self._prologue)]
         if extension is None and not self.references.identified:
@@ -333,14 +352,14 @@ class _Builder:
     def _start(self) -> bytes:
         """The code entry of the driver."""
         form = self.form
-        catches = form.unwind and bool(self.module.all_tags or self.throws)
+        catches = form.unwinds and bool(self.module.all_tags or self.throws)
         tags = [self._caught(each.typeidx) for each in self.module.all_tags] if catches else []
         return start(
-            form.calls,
+            self.inputs.calls,
             self.symbols,
-            self.references.word,
+            self.references,
             catch=Catch(exits=self.throws, tags=tuple(tags)) if catches else None,
-            begin=None if form.extension is None else first_extension(self.module),
+            begin=None if self.inputs.extension is None else first_extension(self.module),
             log_calls=form.log_row is not None,
         )
 
@@ -358,7 +377,7 @@ class _Builder:
             self.sealed,
             stub,
             self.symbols,
-            EXIT_EITHER if self.form.unwind else EXIT_TRAP,
+            EXIT_EITHER if self.form.unwinds else EXIT_TRAP,
             prologue=self._prologue(stub.stub.index, stub.type),
             note=calls_.note(tuple(map(self._argument, stub.type.params)), stub.inputs, log=log),
             note_locals=(*(calls_.LOCALS if stub.inputs else ()), *(calls_.LOG_LOCAL if log else ())),
@@ -408,4 +427,4 @@ def plan_digest(artifact_sha256: str, calls: Sequence[Call], world: World) -> in
     return int.from_bytes(hashlib.sha256(plan).digest()[:8], "little")
 
 
-__all__ = ["Call", "Capsule", "Extension", "World", "build", "first_extension", "plan_digest"]
+__all__ = ["Call", "Capsule", "Extension", "Form", "World", "build", "first_extension", "plan_digest"]

@@ -15,6 +15,7 @@ from diffcheck.capsule import layout as lo
 from diffcheck.capsule.calls import RESERVE_LOG
 from diffcheck.capsule.constants import constant
 from diffcheck.capsule.recorder import kind_of, store
+from diffcheck.capsule.references import ANY
 from diffcheck.values import Value
 from diffcheck.wasm.asm import assemble
 from diffcheck.wasm.fragment import link
@@ -22,8 +23,9 @@ from diffcheck.wasm.leb import u
 from diffcheck.wasm.types import RefType
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
+    from diffcheck.capsule.references import References
     from diffcheck.wasm.types import FuncType, ValType
 
 _LOCALS: Final = (("slot", "i32"), ("r", "i32"), ("i32", "i32"), ("i64", "i64"), ("f32", "f32"), ("f64", "f64"))
@@ -94,11 +96,11 @@ class Catch(msgspec.Struct, frozen=True):
             clauses.append(f"(catch $exit {len(self.tags) + 2})")
         return f"try_table {' '.join(clauses)} (catch_all {len(self.tags) + 1}) {text} end"
 
-    def handle(self, rows: str, rec: int, word: Callable[[RefType], bytes]) -> tuple[str, dict[str, bytes]]:
+    def handle(self, rows: str, rec: int, references: References, temporary: int) -> tuple[str, dict[str, bytes]]:
         """The blocks around ``rows`` that handle each exception, to stand in the block ``$done``; and the text's symbols."""
         stored, text = {}, f"{rows} br {self.depth}"
         for at, (typeidx, types) in enumerate(self.tags):
-            stored[f"payload{at}"] = _keep(types, rec, word)
+            stored[f"payload{at}"] = _keep(types, rec, references, temporary)
             text = f"block (type {typeidx}) {text} end raw $payload{at} {_THREW.format(tag=at)} br {self.depth - 1 - at}"
         text = f"block {text} end {_THREW.format(tag=lo.NO_TAG)} br {int(self.exits)}"
         if self.exits:
@@ -116,34 +118,50 @@ def _row_text(*, init: bool, catch: Catch | None) -> str:
     )
 
 
-def _call(call: Call, rec: int, word: Callable[[RefType], bytes]) -> bytes:
+def _call(call: Call, rec: int, references: References, temporary: int) -> bytes:
     """Arguments, the call, and a store of each result into the record; the last result is on top of the stack."""
     parts = [
         constant(kind_of(kind), value.bits, "func" if isinstance(kind, str) else kind.heap)
         for kind, value in zip(call.type.params, call.args, strict=True)
     ]
     parts.append(b"\x10" + u(call.function))
-    return b"".join([*parts, _keep(call.type.results, rec, word)])
+    return b"".join([*parts, _keep(call.type.results, rec, references, temporary)])
 
 
-def _keep(types: Sequence[ValType], rec: int, word: Callable[[RefType], bytes]) -> bytes:
-    """Stores of the values on the stack, results or a payload, into the record."""
-    parts = []
+def _keep(types: Sequence[ValType], rec: int, references: References, temporary: int) -> bytes:
+    """Stores of the values on the stack, results or a payload, into the record.
+
+    Several references that lead to objects wait in the locals from ``temporary`` on, since objects are numbered in their order.
+    """
+    parts: list[bytes] = []
+    waiting: list[bytes] = []
     offset = 8 + sum(16 if kind == "v128" else 8 for kind in types)
+    several = _numbering(types, references) > 1
     for type_ in reversed(types):
         kind = kind_of(type_)
         offset -= 16 if kind == "v128" else 8
+        to_any = references.to_any(type_) if several else None
+        if to_any is not None:
+            local = u(temporary + len(waiting))
+            parts += [to_any, b"\x21", local]
+            waiting.append(b"\x20\x01\x20" + local + references.word(ANY) + store(kind, rec)(offset))
+            continue
         if isinstance(type_, RefType):
-            parts.append(word(type_))
-        temporary = u(_TEMPORARY["i64" if kind == "ref" else kind])
-        parts += [b"\x21", temporary, b"\x20\x01\x20", temporary, store(kind, rec)(offset)]
-    return b"".join(parts)
+            parts.append(references.word(type_))
+        local = u(_TEMPORARY["i64" if kind == "ref" else kind])
+        parts += [b"\x21", local, b"\x20\x01\x20", local, store(kind, rec)(offset)]
+    return b"".join([*parts, *reversed(waiting)])
+
+
+def _numbering(types: Sequence[ValType], references: References) -> int:
+    """How many of the values number objects."""
+    return sum(1 for each in types if references.to_any(each) is not None)
 
 
 def start(
     calls: Sequence[Call],
     symbols: Mapping[str, int],
-    word: Callable[[RefType], bytes],
+    references: References,
     *,
     catch: Catch | None,
     begin: int | None = None,
@@ -151,12 +169,14 @@ def start(
 ) -> bytes:
     """The code entry of ``_start``. ``catch`` is None where nothing can be thrown, or the engine has no exceptions.
 
-    ``symbols`` has the recorder's, and ``row_reset`` and ``trace_reset`` where witness has them; ``word`` gives the instructions
-    from a reference to its word. ``begin`` is called first; the program may then end itself anywhere, so that witness's resets are
-    called where that is caught.
+    ``symbols`` has the recorder's, and ``row_reset`` and ``trace_reset`` where witness has them. ``begin`` is called first; the
+    program may then end itself anywhere, so that witness's resets are called where that is caught.
     """
     kept = [*(call.type.results for call in calls), *(types for _, types in (catch.tags if catch is not None else ()))]
-    locals_ = (*_LOCALS, _VECTOR) if any("v128" in types for types in kept) else _LOCALS
+    several = max((_numbering(types, references) for types in kept), default=0)
+    numbers = (*_LOCALS, _VECTOR) if any("v128" in types for types in kept) else _LOCALS
+    temporary = len(numbers)
+    locals_ = (*numbers, *((f"any{at}", "anyref") for at in range(several if several > 1 else 0)))
     found = [symbols[name] for name in ("row_reset", "trace_reset") if name in symbols]
     reset = b"".join(b"\x10" + u(each) for each in found)  # call
     within = b"" if begin is None else reset
@@ -167,14 +187,14 @@ def start(
         names: dict[str, int | bytes] = {
             **symbols,
             "K": position[call.init],
-            "call": within + _call(call, symbols["rec"], word),
+            "call": within + _call(call, symbols["rec"], references, temporary),
             "reset": b"" if within else reset,
         }
         rows.append(_expression(link(fragment, names), locals_))
         position[call.init] += 1
     before = "" if begin is None else f"call {begin}"
     log = RESERVE_LOG if log_calls else ""
-    driven, stored = ("raw $rows", {}) if catch is None else catch.handle("raw $rows", symbols["rec"], word)
+    driven, stored = ("raw $rows", {}) if catch is None else catch.handle("raw $rows", symbols["rec"], references, temporary)
     text = f"{_PROLOGUE} {log} {before} block $done {_INERT} {driven} end call $finish"
     return link(assemble(text, locals=locals_), {**symbols, **stored, "rows": b"".join(rows)})
 

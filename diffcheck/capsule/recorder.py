@@ -15,14 +15,14 @@ from diffcheck.capsule import calls
 from diffcheck.capsule import digest as d
 from diffcheck.capsule import layout as lo
 from diffcheck.capsule import memory_map as mm
-from diffcheck.capsule.references import ELEMENTS
 from diffcheck.wasm.asm import assemble
 from diffcheck.wasm.fragment import link
 from diffcheck.wasm.leb import s, u
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
+    from diffcheck.capsule.references import References
     from diffcheck.wasm.types import RefType, TableType, ValType
 
 _WORD = f"""
@@ -263,16 +263,7 @@ _FINISH_LOCALS = (
 )
 
 
-def _elements(layout: lo.Layout, tables: Iterable[tuple[int, bool]]) -> Iterator[str]:
-    """The text that writes each table's elements."""
-    for table, is64 in tables:
-        at = layout.elements_offset + lo.PART.size * table
-        wrap, extend = ("i32.wrap_i64", "i64.extend_i32_u") if is64 else ("", "")
-        yield ELEMENTS.format(table=table, wrap=wrap, extend=extend, at=at, bytes=at + 4, digest=at + 8)
-
-
-def _finish_text(layout: lo.Layout, tables: Iterable[tuple[int, bool]], carry: str, *, view: bool) -> str:
-    elements = _elements(layout, tables)
+def _finish_text(layout: lo.Layout, elements: str, carry: str, *, view: bool) -> str:
     pages, loads = [], []
     for at, memory in enumerate(layout.memories):
         record = layout.memories_offset + 24 * at
@@ -298,7 +289,7 @@ def _finish_text(layout: lo.Layout, tables: Iterable[tuple[int, bool]], carry: s
       i32.const 4 i32.load $rec i32.const 0 i32.load $rec i32.sub i32.const $N_INIT i32.add
       i32.const $RECORD_SIZE i32.mul i32.const $STREAM i32.add local.set $f
       raw $final_state
-      {"".join(elements)}
+      {elements}
       {"local.get $f i32.const $FINAL_OBJECTS_AT i32.add call $write_objects" if layout.objects else ""}
       i64.const $DIGEST_PAGES local.set $budget
       {"".join(pages)}
@@ -377,20 +368,19 @@ def functions(
     indices: Indices,
     names: Mapping[str, int | bytes],
     carry: str,
-    word: Callable[[RefType], bytes],
-    element: Callable[[RefType], bytes],
+    references: References,
     *,
     view: bool = True,
 ) -> list[bytes]:
     """The code entries of ``digest``, ``reserve``, ``record`` and ``finish``, in this order.
 
-    ``word`` gives the instructions from a reference to its word, ``element`` those for a table's element. ``carry`` is the text
-    that brings the view out of the engine at the end of ``finish``; without ``view`` an extension has written it.
+    ``carry`` is the text that brings the view out of the engine at the end of ``finish``; without ``view`` an extension has
+    written it.
     """
-    raws = {"row_state": _row_state(layout, indices), "final_state": _final_state(layout, indices, word)}
-    raws |= {f"word_of_table_{index}": element(type_.ref) for index, type_ in enumerate(indices.tables)}
+    final_state = _final_state(layout, indices, references.word)
+    elements, elements_names = references.elements(layout)
+    raws = {"row_state": _row_state(layout, indices), "final_state": final_state, **elements_names}
     linked: dict[str, int | bytes] = {**names, **raws}
-    tables = [(index, type_.limits.is64) for index, type_ in enumerate(indices.tables)]
     ints = (("end", "i32"), ("bulk", "i32"), ("a", "i64"), ("b", "i64"), ("w", "i64"))
     return [
         link(assemble(_DIGEST, params=("p", "n", "out"), locals=ints), linked),
@@ -399,7 +389,7 @@ def functions(
             assemble(_record_text(layout), params=("slot", "outcome"), locals=(("r", "i32"), ("n", "i32"), ("at", "i32"))),
             linked,
         ),
-        link(assemble(_finish_text(layout, tables, carry, view=view), locals=_FINISH_LOCALS), linked),
+        link(assemble(_finish_text(layout, elements, carry, view=view), locals=_FINISH_LOCALS), linked),
     ]
 
 

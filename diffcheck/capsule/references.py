@@ -15,7 +15,7 @@ from diffcheck.capsule import layout as lo
 from diffcheck.capsule import memory_map as mm
 from diffcheck.capsule.reference_types import Reach, fields, hierarchy, reach
 from diffcheck.wasm.asm import assemble
-from diffcheck.wasm.fragment import expression, link
+from diffcheck.wasm.fragment import expression, link, padded
 from diffcheck.wasm.leb import u
 from diffcheck.wasm.types import FuncType, Limits, RefType, TableType, encode_tabletype
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from diffcheck.capsule.constants import Constants, Types
+    from diffcheck.capsule.reference_types import TypedElements
     from diffcheck.wasm.module import Module
     from diffcheck.wasm.types import ValType
 
@@ -32,12 +33,13 @@ of functions as well (the identity form)."""
 
 _NULL_OR_NOT: Final = b"\xd1\x45\xad"  # ref.is_null, i32.eqz, i64.extend_i32_u: null 0, else OPAQUE
 _ANY_OF_EXTERN: Final = b"\xfb\x1a"
+_REF_TEST: Final = b"\xfb\x14"
 _CALL: Final = b"\x10"
 _SHIFTED: Final = "i64.extend_i32_u i64.const 32 i64.shl i64.const {} i64.or"
-_ANY: Final = RefType(nullable=True, heap="any")
+ANY: Final = RefType(nullable=True, heap="any")
 _FUNC: Final = RefType(nullable=True, heap="func")
 _UNKNOWN: Final = 0xFFFF_FFFF
-"""The typeidx in the word of a function of no type that can be referenced."""
+"""The typeidx in the word of a function of another type than it is tested for."""
 
 _ANY_WORD = f"""
   local.get $x ref.is_null if i64.const 0 return end
@@ -150,7 +152,7 @@ _STORES: Final = {
     **dict.fromkeys(("i8", "i16", "i32"), "i64.extend_i32_u i64.store $rec"),
 }
 
-ELEMENTS: Final = f"""
+_ELEMENTS: Final = f"""
   ;; the elements of table {{table}}
   table.size {{table}} {{wrap}} local.tee $n
   i32.const {lo.MAX_ELEMENTS} local.get $n i32.const {lo.MAX_ELEMENTS} i32.lt_u select local.tee $take
@@ -169,8 +171,28 @@ ELEMENTS: Final = f"""
         local.get $step i32.const 1 i32.add local.tee $step
         local.get $take i32.lt_u br_if $each
       end
+      {{tests}}
       local.get $out local.get $take i32.const 3 i32.shl i32.const $LANES call $digest
       local.get $f i32.const $LANES i64.load $rec i64.store $rec offset={{digest}}
+    end
+  end
+"""
+_TYPE_TEST: Final = f"""
+  ;; functions of type {{type}} from element {{first}} on
+  i32.const {{first}} local.set $step
+  block $tested
+    loop $each
+      local.get $step i32.const {{end}} i32.ge_u local.get $step local.get $take i32.ge_u i32.or br_if $tested
+      local.get $out local.get $step i32.const 3 i32.shl i32.add local.tee $p
+      i64.load $rec i64.eqz
+      if else
+        local.get $p
+        i64.const {{word}} i64.const {_UNKNOWN << 32 | values.FUNCTION}
+        local.get $step {{extend}} table.get {{table}} raw $is_of_type_{{type}} select
+        i64.store $rec
+      end
+      local.get $step i32.const {{step}} i32.add local.set $step
+      br $each
     end
   end
 """
@@ -179,12 +201,20 @@ ELEMENTS: Final = f"""
 class References:
     """What a capsule has for references: their words' instructions, and the functions, the table and the types behind them.
 
-    The functions' indices begin at ``first``, the table of objects has the index ``table``.
+    The functions' indices begin at ``first``, the table of objects has the index ``table``. ``tested`` are elements, by table.
     """
 
-    def __init__(self, module: Module, roots: Iterable[ValType], form: ReferenceForm, first: int) -> None:
+    def __init__(
+        self,
+        module: Module,
+        roots: Iterable[ValType],
+        form: ReferenceForm,
+        first: int,
+        tested: Mapping[int, tuple[TypedElements, ...]],
+    ) -> None:
         self._module = module
         self.described, self.identified = form != "nullness", form == "identified"
+        self.tested = tested if form == "described" else {}
         found = reach(module, (each for each in roots if isinstance(each, RefType))) if self.described else Reach()
         self.objects, self.types = found.objects, found.functions
         self._words = [name for name, there in (("any", found.any), ("func", found.func)) if there]
@@ -201,6 +231,12 @@ class References:
         limits = Limits(lo.MAX_OBJECTS, lo.MAX_OBJECTS)
         return [encode_tabletype(TableType(RefType(nullable=True, heap="eq"), limits))] if self.objects else []
 
+    def to_any(self, type_: ValType) -> bytes | None:
+        """Instructions from a value to the ``anyref`` that has the same word; None where its word numbers no object."""
+        if not self.objects or not isinstance(type_, RefType):
+            return None
+        return {"any": b"", "extern": _ANY_OF_EXTERN}.get(hierarchy(self._module, type_))
+
     def word(self, type_: RefType) -> bytes:
         """Instructions from a reference of this type to its word."""
         if not self.described:
@@ -214,13 +250,23 @@ class References:
                 return _ANY_OF_EXTERN + _CALL + u(self._indices["any"])
         return _NULL_OR_NOT
 
-    def element(self, type_: RefType) -> bytes:
-        """As ``word``, for a table's element: functions are null or not, but for the identity form.
+    def elements(self, layout: lo.Layout) -> tuple[str, dict[str, bytes]]:
+        """The text that writes each table's elements at the place that ``layout`` has for them, and its symbols.
 
-        kilnd 0.4.4 takes 4 ms for a ``ref.test`` of a function, and tables have many (measured 2026-11-27).
+        But for the identity form, functions are null or not, and those of ``tested`` are of their type or not.
         """
-        plain = not self.identified and hierarchy(self._module, type_) == "func"
-        return _NULL_OR_NOT if plain else self.word(type_)
+        texts, symbols = [], {}
+        for table, type_ in enumerate(self._module.all_tables):
+            at = layout.elements_offset + lo.PART.size * table
+            wrap, extend = ("i32.wrap_i64", "i64.extend_i32_u") if type_.limits.is64 else ("", "")
+            untyped = not self.identified and hierarchy(self._module, type_.ref) == "func"
+            symbols[f"word_of_table_{table}"] = _NULL_OR_NOT if untyped else self.word(type_.ref)
+            symbols |= {f"is_of_type_{each.typeidx}": _REF_TEST + padded(each.typeidx) for each in self.tested.get(table, ())}
+            tests = (_type_test(table, extend, each) for each in self.tested.get(table, ()))
+            texts.append(
+                _ELEMENTS.format(table=table, wrap=wrap, extend=extend, at=at, bytes=at + 4, digest=at + 8, tests="".join(tests))
+            )
+        return "".join(texts), symbols
 
     def symbols(self) -> dict[str, int]:
         """What the recorder's text names: the table, and the function that writes a record's objects."""
@@ -230,7 +276,7 @@ class References:
         """The typeidx and the code entry of each function."""
         made = []
         for name in self._words:
-            typeidx = types.function((_ANY if name == "any" else _FUNC,), ("i64",))
+            typeidx = types.function((ANY if name == "any" else _FUNC,), ("i64",))
             made.append((typeidx, self._any_word(symbols) if name == "any" else self._function_word(constants, symbols)))
         if self.objects:
             made.append((types.function(("i32",), ()), self._write_objects(symbols)))
@@ -292,6 +338,18 @@ class References:
 
 def _word(kind: int, payload: int) -> int:
     return payload << 32 | kind
+
+
+def _type_test(table: int, extend: str, run: TypedElements) -> str:
+    return _TYPE_TEST.format(
+        table=table,
+        extend=extend,
+        type=run.typeidx,
+        word=_word(values.FUNCTION, run.typeidx),
+        first=run.first,
+        end=run.end,
+        step=run.step,
+    )
 
 
 def _struct(at: int, type_: lo.ObjectType) -> str:

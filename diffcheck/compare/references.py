@@ -46,6 +46,16 @@ def not_compared(recorded: Recorded, layout: Layout, findings: Findings) -> None
         findings.not_compared("objects past the first 1,000, past 8 levels or past 65,536 values of a row or of the final state")
 
 
+def functions_not_compared(state: FinalState, findings: Findings) -> None:
+    """List what is not known of functions in tables that no code writes."""
+    words = [word for elements in state.elements for word in elements]
+    untyped = sum(1 for word in words if word == values.OPAQUE)
+    if any(values.reference(Value("ref", word))[0] == values.FUNCTION for word in words):
+        findings.not_compared("which functions of one type are in tables: no code writes tables or takes functions by reference")
+    if untyped:
+        findings.not_compared(f"the types of {plural(untyped, 'more function')} in tables")
+
+
 def _references(objects: Objects) -> Iterator[Value]:
     return (value for each in objects.found for value in each.values if value.type == "ref")
 

@@ -9,7 +9,7 @@ import msgspec
 
 from diffcheck.backend import Limits, Program
 from diffcheck.capsule import layout as lo
-from diffcheck.capsule.build import World, build
+from diffcheck.capsule.build import Form, World, build
 from diffcheck.capsule.decode import check_header, decode_image, rows
 from diffcheck.capsule.digest import digest
 from diffcheck.capsule.driver import Call
@@ -85,9 +85,8 @@ def _traps(backend: Backend, host: Host, limits: Limits) -> Iterator[str]:
 
 
 def _capsule(backend: Backend, host: Host, limits: Limits) -> Iterator[str]:
-    capsule, program, parameters = capsule_program(
-        unwind=backend.capabilities.exceptions, prints=backend.capabilities.transport == "print"
-    )
+    known = backend.capabilities
+    capsule, program, parameters = capsule_program(Form(unwinds=known.exceptions, prints=known.transport == "print"))
     execution = backend.execute(program, limits, host)
     if not isinstance(execution.outcome, Returned):
         yield f"a capsule: {sentence(execution.outcome)}"
@@ -99,12 +98,12 @@ def _capsule(backend: Backend, host: Host, limits: Limits) -> Iterator[str]:
         yield f"a capsule's stream: {error}"
 
 
-def capsule_program(*, unwind: bool, prints: bool) -> tuple[Capsule, Program, lo.Parameters]:
+def capsule_program(form: Form) -> tuple[Capsule, Program, lo.Parameters]:
     """A small capsule whose row returns ``_ANSWER``, the program that runs it, and the parameters in that."""
     data = programs.artifact()
     module = wasm.read(data)
     calls = (Call("answer", 0, module.function_type(0)),)
-    capsule = build(module, hashlib.sha256(data).hexdigest(), calls, World(), unwind=unwind, prints=prints)
+    capsule = build(module, hashlib.sha256(data).hexdigest(), calls, World(), form)
     parameters = lo.Parameters(first=0, last=1)
     encoded = parameters.encode()
     program = Program(

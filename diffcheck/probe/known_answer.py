@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from diffcheck.backend import Limits, Program
+from diffcheck.capsule.build import Form
 from diffcheck.errors import EngineUnusableError
 from diffcheck.observation import OutOfMemory, Refused, Returned, TimedOut, sentence
 from diffcheck.probe import programs
@@ -30,7 +31,7 @@ def require(engine: Backend, spec: str, host: Host, limits: Limits | None = None
     if capabilities.direct:
         program = Program(kind="direct", wasm=programs.returning())
     else:
-        program = capsule_program(unwind=capabilities.exceptions, prints=capabilities.transport == "print")[1]
+        program = capsule_program(Form(unwinds=capabilities.exceptions, prints=capabilities.transport == "print"))[1]
     limits = limits or Limits()
     execution = engine.execute(program, limits, host)
     if isinstance(execution.outcome, TimedOut) and limits.deadline_s < _PATIENCE_S:

@@ -16,6 +16,7 @@ from diffcheck.capsule.calls import GATHERED
 from diffcheck.capsule.decode import left_open, swallowed
 from diffcheck.capsule.deterministic import Choices
 from diffcheck.compare import outcomes
+from diffcheck.compare import references as compare_references
 from diffcheck.compare import rows as compare_rows
 from diffcheck.compare import state as compare_state
 from diffcheck.errors import StreamError
@@ -43,7 +44,6 @@ from diffcheck.runner.pages import Pages, read_view
 from diffcheck.runner.seen import decoded, is_trap, same_end, same_trap
 from diffcheck.runner.trials import DamagedAnswerError, PassOverError, Trials
 from diffcheck.text import plural
-from diffcheck.values import OPAQUE
 from diffcheck.verdict import PassReport
 
 if TYPE_CHECKING:
@@ -150,7 +150,7 @@ class CapsulePass:
     def _exits_silently(self) -> bool:
         """Whether a program that exits traps, and the subject then reports no state: printing is before the trap."""
         known = self.subject.backend.capabilities
-        traps = not self.oracle.capsule.unwinds or bool(self.flags & lo.EXIT_TRAPS)
+        traps = not self.oracle.capsule.form.unwinds or bool(self.flags & lo.EXIT_TRAPS)
         return traps and not known.state_at_trap and known.transport != "print"
 
     def _trials(self, side: Side) -> Trials:
@@ -269,8 +269,8 @@ class CapsulePass:
         before = self.findings.total
         exhausted = seen.stop is not None and is_trap(seen.rows[seen.stop].outcome, _STACK)
         self._compare_stream(first, last, image, seen, subject, exhausted=exhausted)
-        if self.identities is None and self.layout.described and any(OPAQUE in words for words in seen.state.elements):
-            self.findings.not_compared("which functions are in tables: no code writes tables or takes functions by reference")
+        if self.identities is None and self.layout.described:
+            compare_references.functions_not_compared(seen.state, self.findings)
         if self.identities is not None and self.findings.total == before and not exhausted:
             self.identities.compare(self._parameters(first, last))
 

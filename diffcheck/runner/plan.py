@@ -12,7 +12,7 @@ import msgspec
 from diffcheck import prepare, witness
 from diffcheck.backend import Limits
 from diffcheck.capsule import layout as lo
-from diffcheck.capsule.build import build
+from diffcheck.capsule.build import Form, build
 from diffcheck.capsule.closed import loadable
 from diffcheck.capsule.deterministic import deterministic
 from diffcheck.capsule.reference_types import needs_gc
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from diffcheck.capsule.build import Capsule
     from diffcheck.capsule.deterministic import DeterministicForm
     from diffcheck.capsule.driver import Call
-    from diffcheck.capsule.references import ReferenceForm
     from diffcheck.corpus import Case
     from diffcheck.observation import Outcome
     from diffcheck.runner.request import Request, Unknown
@@ -264,15 +263,14 @@ def _capsules(
 ) -> Capsules:  # fmt: skip
     given = world(plan.case, program_name=request.program_name, stub_imports=request.stub_imports)
     gc = needs_gc(module) or (oracle.capabilities.gc and subject.capabilities.gc)
-    references: ReferenceForm = "described" if gc else "nullness"
-    unwind = oracle.capabilities.exceptions and subject.capabilities.exceptions
-    # One form on both engines, but for the import that printing needs.
-    form = partial(build, module, plan.sha256, calls, given, unwind=unwind, references=references)
+    unwinds = oracle.capabilities.exceptions and subject.capabilities.exceptions
+    form = Form(unwinds=unwinds, references="described" if gc else "nullness")
+    made = partial(build, module, plan.sha256, calls, given)
 
     def printing(backend: Backend) -> Capsule | None:
-        return form(prints=True) if backend.capabilities.transport == "print" else None
+        return made(msgspec.structs.replace(form, prints=True)) if backend.capabilities.transport == "print" else None
 
-    return Capsules(form(), printing(oracle), printing(subject))
+    return Capsules(made(form), printing(oracle), printing(subject))
 
 
 def _manifest(plan: Plan, files: Files, module: Module) -> tuple[Manifest | None, tuple[str, ...]]:

@@ -38,7 +38,6 @@ if TYPE_CHECKING:
 
     from diffcheck.backend import Backend, Host, Oracle
     from diffcheck.capsule.build import Capsule
-    from diffcheck.capsule.references import ReferenceForm
     from diffcheck.runner.plan import Plan
     from diffcheck.runner.request import Request
     from diffcheck.triage.instrument import Level
@@ -77,7 +76,6 @@ class Localiser:
         self._use(deterministic_plan(plan) or plan)
         self.calls = choose(self.module, plan.case.rows, request.rows).calls
         self.world = world(plan.case, program_name=request.program_name, stub_imports=request.stub_imports)
-        self.references: ReferenceForm = "described" if plan.capsule is None or plan.capsule.layout.described else "nullness"
         self.max_runs = max(MAX_RUNS, request.max_passes)
         self.runs = self.events = 0
         self.confirmed = False
@@ -407,11 +405,8 @@ class Localiser:
         return side
 
     def _capsule(self, made: Instrumented, backend: Backend) -> Capsule:
-        known = backend.capabilities
-        return build(
-            self.module, self.plan.sha256, self.calls, self.world,
-            unwind=self._plain().unwinds, prints=known.transport == "print", references=self.references, extension=made,
-        )  # fmt: skip
+        form = msgspec.structs.replace(self._plain().form, prints=backend.capabilities.transport == "print")
+        return build(self.module, self.plan.sha256, self.calls, self.world, form, extension=made)
 
     def _explainer(
         self, search: Search, rows: Rows, variant: Variant, levels: Mapping[int, Level], *, default: Level = "full"

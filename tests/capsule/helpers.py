@@ -10,7 +10,7 @@ import msgspec
 import wasmtime
 
 from diffcheck.capsule import layout as lo
-from diffcheck.capsule.build import Capsule, World, build
+from diffcheck.capsule.build import Capsule, Form, World, build
 from diffcheck.capsule.decode import Image, decode_image, rows, state
 from diffcheck.capsule.digest import digest
 from diffcheck.capsule.driver import Call
@@ -74,7 +74,7 @@ def capsule(source: str | bytes, names: Sequence[str] | None = None, world: Worl
     """The capsule of a module."""
     data = binary(source)
     module = read(data)
-    return build(module, hashlib.sha256(data).hexdigest(), calls(module, names), world or World(), unwind=unwind)
+    return build(module, hashlib.sha256(data).hexdigest(), calls(module, names), world or World(), Form(unwinds=unwind))
 
 
 @cache

@@ -7,8 +7,9 @@ import wasmtime
 
 from diffcheck import backend
 from diffcheck.backend import Host
-from diffcheck.capsule.build import World, build
+from diffcheck.capsule.build import Form, World, build
 from diffcheck.capsule.layout import MAX_DEPTH, MAX_ELEMENTS, MAX_OBJECTS
+from diffcheck.capsule.reference_types import MAX_TESTS
 from diffcheck.faults.engine import FaultyBackend
 from diffcheck.faults.model import Expected, Fault
 from diffcheck.observation import Threw
@@ -93,7 +94,7 @@ FAULTS = {
         "cycle", "field 0 of the struct in field 1 of the struct in result 0", "1036", "1042")),
     "no cycle": (b"\xfb\x05\x02\x01", b"\x1a\x1a\x01\x01", ("cycle", "field 1 of the struct in result 0", "a struct of type 2 (object 1)", "null")),
     "sharing": (LOCAL_0 + LOCAL_0 + b"\x01\x01", LOCAL_0 + LOCAL_1 + b"\x01\x01", (
-        "shared", "result 0", "a struct of type 0 (object 0)", "a struct of type 0 (object 1)")),
+        "shared", "result 1", "a struct of type 0 (object 0)", "a struct of type 0 (object 1)")),
     "sharing in fields": (LOCAL_0 + LOCAL_1 + b"\x01\x01", LOCAL_0 + LOCAL_0 + b"\x01\x01", (
         "pair", "field 1 of the struct in result 0", "a struct of type 0 (object 2)", "a struct of type 0 (object 1)")),
     "another type": (b"\xfb\x01\x01", b"\xfb\x01\x00", ("derived", "result 0", "a struct of type 1", "a struct of type 0")),
@@ -162,6 +163,70 @@ def test_the_same_functions_agree_and_cost_one_further_run(host: Host) -> None:
     assert without.passes[0].subject.cost.executions == 1
 
 
+FIXED = """(module
+  (type $op (func (param i32) (result i32)))
+  (type $act (func))
+  (type $wide (func (param i64 f64)))
+  (table $t 9 funcref)
+  (table $typed i64 3 (ref null $op))
+  (table $filled 2 (ref $wide) (ref.func $store))
+  (func $double (type $op) (i32.mul (local.get 0) (i32.const 2)))
+  (func $triple (type $op) (i32.mul (local.get 0) (i32.const 3)))
+  (func $nothing (type $act))
+  (func $store (type $wide))
+  (elem (table $t) (i32.const 1) func $double $triple $nothing $store $double)
+  (elem (table $t) (i32.const 6) funcref (ref.func $nothing) (ref.null func) (ref.func $store))
+  (elem (table $typed) (i64.const 1) (ref null $op) (ref.func $triple))
+  (func (export "run") (result i32) (table.size $t)))"""
+SEGMENT = b"\x41\x01\x0b\x00\x05\x00\x01\x02\x03\x00"
+PERMUTED = {
+    "permuted": (SEGMENT, b"\x41\x01\x0b\x00\x05\x00\x02\x01\x03\x00", ("table 0 element 2", "type 0", "of another type")),
+    "shifted": (SEGMENT, b"\x41\x02\x0b\x00\x05\x00\x01\x02\x03\x00", ("table 0 element 1", "type 0", "null")),
+    "an expression": (b"\xd2\x02\x0b\xd0", b"\xd2\x01\x0b\xd0", ("table 0 element 6", "type 1", "of another type")),
+    "a null": (b"\xd0\x70\x0b\xd2\x03", b"\xd2\x02\x0b\xd2\x03", ("table 0 element 7", "null", "ref")),
+}
+
+
+@pytest.mark.parametrize("words", [False, True])
+@pytest.mark.parametrize("name", PERMUTED)
+def test_a_function_of_another_type_is_seen_in_a_table_that_nothing_writes(host: Host, name: str, words: bool) -> None:
+    before, after, (item, *ends) = PERMUTED[name]
+    found = report(host, FIXED, before, after, words=words)
+    (different,) = differences(found)
+    assert different[1] == item
+    assert [text.endswith(end) for text, end in zip(different[2:], ends, strict=True)] == [True, True]
+
+
+def test_functions_in_tables_that_nothing_writes_take_no_further_run(host: Host) -> None:
+    found = report(host, FIXED)
+    assert (found.verdict, found.passes[0].subject.cost.executions) == ("agree", 1)
+    assert [each for each in found.not_done if "functions of one type are in tables" in each]
+    assert run(FIXED).state.elements == (
+        tuple(0 if typeidx is None else typeidx << 32 | FUNCTION for typeidx in (None, 0, 0, 1, 2, 0, 1, None, 2)),
+        (0, FUNCTION, 0),
+        (2 << 32 | FUNCTION, 2 << 32 | FUNCTION),
+    )
+
+
+def test_so_many_functions_of_a_table_have_their_type_tested(host: Host) -> None:
+    types = "".join(f"(type $t{at} (func (param {'i32 ' * at})))(func $f{at} (type $t{at}))" for at in range(3))
+    functions = " ".join(f"$f{at % 3}" for at in range(3 * MAX_TESTS - 2))
+    source = f'(module {types} (table 400 funcref) (elem (i32.const 10) {functions}) (func (export "r")))'
+    (words,) = run(source).state.elements
+    tested = {at: word >> 32 for at, word in enumerate(words) if word & 0xFF == FUNCTION}
+    assert tested == {at: (at - 10) % 3 for at in range(10, 10 + 3 * MAX_TESTS - 2, 3)}
+    assert any("the types of 126 more functions in tables" in each for each in report(host, source).not_done)
+
+
+def test_later_segments_and_unknown_offsets(host: Host) -> None:
+    source = """(module (type $a (func)) (type $b (func (param i32))) (table 4 funcref) (global $at i32 (i32.const 1))
+      (func $f (type $a)) (func $g (type $b)) (elem (i32.const 0) $f $f $f) (elem (i32.const {}) $g) (func (export "r")))"""
+    (words,) = run(source.format(1)).state.elements
+    assert [word >> 32 for word in words] == [0, 1, 0, 0]
+    unknown = source.format(1).replace("(elem (i32.const 1)", "(elem (global.get $at)")
+    assert run(unknown).state.elements == ((OPAQUE, OPAQUE, OPAQUE, 0),)
+
+
 # The recorder's bounds.
 
 LIST = """(module (type $node (struct (field $next (ref null $node))))
@@ -221,7 +286,7 @@ def test_what_is_beyond_the_bounds_is_listed(host: Host) -> None:
 def test_without_gc_instructions_references_are_null_or_not(host: Host) -> None:
     data = binary("""(module (table 3 funcref) (elem (i32.const 1) $f) (func $f (export "f") (result funcref) (ref.func $f)))""")
     module = read(data)
-    made = build(module, "", calls(module), World(), references="nullness")
+    made = build(module, "", calls(module), World(), Form(references="nullness"))
     done = run(made)
     assert done.state.elements == ((0, OPAQUE, 0),)
     assert [str(each) for each in done.rows[0].results] == ["ref"]
