@@ -20,7 +20,6 @@ import msgspec
 
 from diffcheck import backend, process
 from diffcheck.corpus import discover, load_case
-from diffcheck.errors import DiffcheckError
 from diffcheck.runner import plan as plans
 from diffcheck.runner.request import Request
 from diffcheck.wasm.asm import assemble
@@ -30,7 +29,7 @@ from diffcheck.wasm.leb import s, u
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from diffcheck.runner.plan import Plan
+    from diffcheck.runner.plan import CapsulePlan
 
 os.environ.setdefault("DIFFCHECK_NO_CACHE", "1")  # what is measured is run
 CORPUS = Path(__file__).resolve().parent.parent / "corpus"
@@ -218,8 +217,8 @@ def write_artifacts(folder: Path, number: int, functions: Callable[[int], int]) 
         (folder / f"module-{at:05}.wasm").write_bytes(artifact(functions(at), at))
 
 
-def planned(paths: Sequence[Path], request: Request) -> Iterator[Plan]:
-    """The plans of all cases under ``paths``, as a worker makes them; what is skipped is said."""
+def planned(paths: Sequence[Path], request: Request) -> Iterator[CapsulePlan]:
+    """The plans of all cases under ``paths``, as a worker makes them; RunFailedError where one has no capsule."""
     with process.Reactor() as reactor, process.private_folder() as folder:
         host = backend.Host(reactor, folder)
         oracle = backend.create("wasmtime", {})
@@ -227,10 +226,7 @@ def planned(paths: Sequence[Path], request: Request) -> Iterator[Plan]:
         subject = backend.create(request.subject, request.options)
         try:
             for item in discover(paths).items:
-                plan = plans.make(load_case(item), request, oracle, oracle, subject, host)
-                if plan.skipped:
-                    raise DiffcheckError(f"{item.artifact} is skipped: {plan.skipped}")
-                yield plan
+                yield plans.require_capsule(plans.make(load_case(item), request, oracle, oracle, subject, host))
         finally:
             oracle.close()
             subject.close()

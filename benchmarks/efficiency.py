@@ -38,9 +38,8 @@ def dump(artifacts: Path, capsules: Path, kilnd: str) -> int:
     request = Request((str(artifacts),), subject="kilnd", mode="capsule", options={"kilnd": kilnd})
     number = 0
     for plan in common.planned([artifacts], request):
-        assert plan.subject_capsule is not None, "it was planned"
-        rows = len(plan.subject_capsule.layout.rows) - plan.subject_capsule.layout.n_init
-        (capsules / f"{number:05}.wasm").write_bytes(plan.subject_capsule.with_parameters(lo.Parameters(0, rows)))
+        rows = len(plan.rows) - plan.layout.n_init
+        (capsules / f"{number:05}.wasm").write_bytes(plan.capsules.subject.with_parameters(lo.Parameters(0, rows)))
         number += 1
     return number
 

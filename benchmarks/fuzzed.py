@@ -45,6 +45,12 @@ _TOLD: Final = ("could not grow", "failed and then came through the same rows")
 """Why a changed stream may be inconclusive: it says that it is cut; what was damaged once on its way came out right in the next run."""
 _TRAPS: Final = ("integer divide by zero", "out of bounds memory access")
 """How a subject traps for once; not by ``unreachable``, which stands behind an exit and is the end of one."""
+_PLANS: Final = {
+    plans.RefusedPlan: "refused by the oracle",
+    plans.SkippedPlan: "skipped",
+    plans.RunnablePlan: "no capsule",
+    plans.CapsulePlan: "sealed",
+}
 _LARGE_EVERY: Final = 64
 
 # The oracle within this process, and a subject that never runs: what reading and sealing need.
@@ -139,17 +145,9 @@ class World:
         case = msgspec.structs.replace(case, artifact=str(self.file), manifest="")
         request = Request((), rows=chance.choice(("declared", "auto")))
         plan = plans.make(case, request, self.oracle, self.oracle, chance.choice(self.subjects), self.host)
-        self.said[
-            "refused by the oracle"
-            if plan.refusal
-            else "skipped"
-            if plan.skipped
-            else "no capsule"
-            if plan.no_capsule
-            else "sealed"
-        ] += 1
-        for each in (plan.capsule, plan.subject_capsule):
-            if each is not None and (refusal := self.oracle.validate(each.wasm, Limits(), self.host)) is not None:
+        self.said[_PLANS[type(plan)]] += 1
+        for each in msgspec.structs.astuple(plan.capsules) if isinstance(plan, plans.CapsulePlan) else ():
+            if (refusal := self.oracle.validate(each.wasm, Limits(), self.host)) is not None:
                 raise AssertionError(f"the capsule of a valid artifact is refused: {refusal}")
 
     def manifest(self, chance: random.Random) -> None:
@@ -212,15 +210,15 @@ class Streams:
         oracle = self.world.oracle
         for case in self.world.cases:
             plan = plans.make(case, Request(()), oracle, oracle, self.world.subjects[0], self.world.host)
-            if plan.capsule is None or len(plan.artifact) > _SMALL or len(plan.capsule.layout.rows) > 64:
+            if not isinstance(plan, plans.CapsulePlan) or len(plan.artifact) > _SMALL or len(plan.rows) > 64:
                 continue
-            rows = len(plan.capsule.layout.rows) - plan.capsule.layout.n_init
-            ran = Side(self.world.oracle, plan.capsule, Limits(deadline_s=1.0), self.world.host).run(lo.Parameters(0, rows))
-            if ran.image is None or not _whole(ran.outcome, ran.image, plan.capsule.layout):
+            rows, capsule = len(plan.rows) - plan.layout.n_init, plan.capsules.standard
+            ran = Side(self.world.oracle, capsule, Limits(deadline_s=1.0), self.world.host).run(lo.Parameters(0, rows))
+            if ran.image is None or not _whole(ran.outcome, ran.image, plan.layout):
                 continue
             memory = bytearray(ran.header.address if ran.header else 0) + ran.image.stream
             memory[lo.HEADER_ADDRESS : lo.VIEW_ADDRESS] = _header(ran.image.header)
-            yield Recorded(plan.capsule, bytes(memory), rows, ran.outcome)
+            yield Recorded(capsule, bytes(memory), rows, ran.outcome)
 
     def decode(self, chance: random.Random) -> None:
         """A stream changed on its way must be found out, by whichever transport it comes; none may be taken for the oracle's."""

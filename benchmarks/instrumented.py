@@ -13,6 +13,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from diffcheck import process
+from diffcheck.errors import RunFailedError
 from diffcheck.triage.localise import Localiser
 from diffcheck.triage.log import VARIANTS
 from tests.triage.trials import CORPUS, Bench
@@ -27,9 +28,10 @@ def main() -> int:
         for path in sorted(CORPUS.glob("*/*.wasm")):
             if names and path.stem not in names:
                 continue
-            plan = bench.plan(str(path))
-            if plan.capsule is None or plan.module is None:
-                print(f"{path.stem}: has no capsule: {plan.skipped or plan.no_capsule}")
+            try:
+                plan = bench.plan(str(path))
+            except RunFailedError as error:
+                print(error)
                 continue
             programs += 1
             for variant in VARIANTS:

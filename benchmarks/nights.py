@@ -81,7 +81,7 @@ class World:
                 path = write(folder / str(int(rebuilt)), f"case{case}", binary, rebuilt=rebuilt)
                 standin = Standin(self.inner, [], random.Random(0), rebuilt=rebuilt)
                 plan = plans.make(case_of(Wanted(str(path))), REQUEST, real, self.oracle, standin, host)
-                assert plan.capsule is not None, plan
+                assert isinstance(plan, plans.CapsulePlan), plan
                 self.plans[case, rebuilt] = plan
         self._own: dict[tuple[object, ...], str] = {}
 

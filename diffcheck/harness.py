@@ -132,10 +132,7 @@ def snapshot(seen: CaseRead, manifest: Manifest, schema: Schema, *, initialize: 
     ``_initialize`` is always called first; a row of the record it is only with ``initialize``, as under witness, which gives a row
     to what was invoked and to nothing else.
     """
-    capsule = seen.plan.capsule
-    assert capsule is not None, "what was read had one"  # noqa: S101
-    layout = capsule.layout
-    counters = totals(seen.read)
+    layout, counters = seen.plan.layout, totals(seen.read)
     missing = [branch.id for branch in manifest.branches if branch.id not in counters]
     if missing:
         some = ", ".join(map(str, missing[:_NAMED])) + (", ..." if len(missing) > _NAMED else "")
@@ -178,7 +175,7 @@ def _row(row: RowSeen, branches: tuple[int, ...], capacity: int) -> dict[str, An
 def _capacity(seen: CaseRead) -> int:
     """The trace's capacity as ``__witness_trace_reset`` sets it: the memory without its header."""
     module = seen.plan.module
-    trace = witness.instrumentation(module).trace if module is not None else None
-    if module is None or trace is None:
+    trace = witness.instrumentation(module).trace
+    if trace is None:
         return 0
     return max(0, min(module.all_memories[trace].limits.minimum << 16, 1 << 32) - _TRACE_HEADER.size)

@@ -212,9 +212,7 @@ def _artifact(item: Item, request: Request) -> Artifact:
         except ArtifactError:
             return msgspec.structs.replace(found, problem=_words(error))
         return _told(found, module, stubs, None, _words(error))
-    assert seen.plan.capsule is not None, "what was read had one"  # noqa: S101
-    assert seen.plan.module is not None, "as above"  # noqa: S101
-    stubs = seen.plan.capsule.layout.stubs
+    stubs = seen.plan.layout.stubs
     calls = [0] * len(stubs)
     for instance in seen.read.instances:
         for at, count in enumerate(instance.last.stub_calls if instance.last is not None else ()):

@@ -27,7 +27,6 @@ from diffcheck.runner import case as cases
 from diffcheck.runner import plan as plans
 from diffcheck.runner.request import Request
 from diffcheck.runner.side import Side
-from diffcheck.wasm import module as wasm
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -35,7 +34,7 @@ if TYPE_CHECKING:
     from diffcheck.backend import Backend, Host, Oracle
     from diffcheck.faults.model import Fault
     from diffcheck.observation import RowSeen
-    from diffcheck.runner.plan import Plan
+    from diffcheck.runner.plan import RunnablePlan
     from diffcheck.verdict import PassReport
 
 Mode = Literal["capsule", "direct"]
@@ -143,7 +142,7 @@ class Selftest:
             missed=fault is not None and not right and report.verdict == "agree",
         )
 
-    def _pass(self, plan: Plan, mode: Mode, backend: Backend) -> PassReport:
+    def _pass(self, plan: RunnablePlan, mode: Mode, backend: Backend) -> PassReport:
         report = cases.run(plan, MAX_PASSES, self._oracle, backend, self._host, "selftest")
         return next(each for each in report.passes if each.mode == mode)
 
@@ -163,13 +162,14 @@ class Selftest:
                 self.left_out.append(f"{item.id}: {error}")
 
     def _artifact(self, case: Case) -> Artifact | None:
-        found: dict[str, Plan] = {}
+        found: dict[str, RunnablePlan] = {}
         why = ""
         for mode in MODES:
             request = msgspec.structs.replace(self._request, mode=mode)
             plan = plans.make(case, request, self._oracle, self._oracle, FaultyBackend(self._inner, None, words=False), self._host)
-            why = plan.skipped or why
-            if plan.skipped or plan.refusal or len(plan.artifact) > _LARGEST_BYTES:
+            if isinstance(plan, plans.SkippedPlan):
+                why = plan.reason
+            if not isinstance(plan, plans.RunnablePlan) or len(plan.artifact) > _LARGEST_BYTES:
                 continue
             reports = [self._pass(plan, mode, FaultyBackend(self._inner, None, words=words)) for words in (False, True)]
             if all(report.verdict == "agree" and not report.allowances for report in reports):
@@ -179,25 +179,24 @@ class Selftest:
         if not found:
             self.left_out.append(f"{case.id}: {why or 'over 300 kB'}")
             return None
-        return self._observed(case.id, found.get("capsule"), found.get("direct"))
+        return self._observed(case.id, found)
 
-    def _observed(self, name: str, sealed: Plan | None, plain: Plan | None) -> Artifact:
-        any_plan = sealed or plain
-        assert any_plan is not None  # noqa: S101 - one of them is there
-        artifact = Artifact(name, wasm.read(any_plan.artifact), sealed, plain)
+    def _observed(self, name: str, found: dict[str, RunnablePlan]) -> Artifact:
+        sealed, plain = found.get("capsule"), found.get("direct")
+        artifact = Artifact(name, next(iter(found.values())).module, direct=plain)
         if plain is not None:
             program = Program(kind="direct", wasm=plain.artifact, entry=plain.entry or KILN_ENTRIES[0])
             execution = self._oracle.execute(program, plain.limits, self._host)
             artifact = msgspec.structs.replace(artifact, execution=execution)
-        if sealed is not None and sealed.capsule is not None:
-            layout = sealed.capsule.layout
+        if isinstance(sealed, plans.CapsulePlan):
+            layout = sealed.layout
             parameters = lo.Parameters(0, len(layout.rows) - layout.n_init)
-            ran = Side(self._oracle, sealed.capsule, sealed.limits, self._host).run(parameters)
+            ran = Side(self._oracle, sealed.capsules.standard, sealed.limits, self._host).run(parameters)
             if ran.image is None:
-                return msgspec.structs.replace(artifact, capsule=None)
+                return artifact
             artifact = msgspec.structs.replace(
                 artifact,
-                sealed=wasm.read(sealed.capsule.wasm),
+                capsule=sealed,
                 rows=tuple(_named(row, ran.outcome) for row in rows(ran.image, layout)),
                 # What the end of a call stack leaves behind is open: nothing in it is compared.
                 state=None if isinstance(ran.outcome, Trapped) and ran.outcome.kind == _STACK else state(ran.image, layout),

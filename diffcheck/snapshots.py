@@ -112,22 +112,18 @@ def snapshot(  # noqa: PLR0913 - the options of the command
 
 
 def _rows_left(seen: CaseRead) -> bool:
-    capsule = seen.plan.capsule
-    assert capsule is not None, "what was read had one"  # noqa: S101
-    return sum(len(each.rows) for each in seen.read.instances) < len(capsule.layout.rows)
+    return sum(len(each.rows) for each in seen.read.instances) < len(seen.plan.rows)
 
 
 def _globals(seen: CaseRead) -> Iterator[tuple[str, Value]]:
     """Every exported global with its value, by name in the artifact's order; branch values are those of the last row."""
-    capsule, module = seen.plan.capsule, seen.plan.module
-    assert capsule is not None, "what was read had one"  # noqa: S101
-    assert module is not None, "as above"  # noqa: S101
+    module = seen.plan.module
     state, added = seen.read.instances[-1].state, witness.instrumentation(module)
     last = seen.read.instances[-1].last
     known: dict[int, Value] = {}
     for branch, (index, type_) in added.counters.items():
         known[index] = Value(type_, state.counters[branch] % (1 << (32 if type_ == "i32" else 64)))
-    for at, branch in enumerate(capsule.layout.branches):
+    for at, branch in enumerate(seen.plan.layout.branches):
         known[added.brvals[branch]] = Value("i32", last.brvals[at] if last is not None else 0)
         known[added.brcnts[branch]] = Value("i32", last.brcnts[at] if last is not None else 0)
     for each in module.exports:

@@ -125,8 +125,7 @@ def test_conclusions_are_witness_own(name, tmp_path):
     shown = mcdc.Seen()
     for instance in seen.read.instances:
         shown.add(instance.rows, instance.state.counters)
-    assert seen.plan.capsule is not None
-    assert mcdc.Decisions(described, seen.plan.capsule.layout.branches).conclusions(shown) == told
+    assert mcdc.Decisions(described, seen.plan.layout.branches).conclusions(shown) == told
     assert told
 
 

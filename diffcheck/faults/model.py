@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from random import Random
 
     from diffcheck.observation import Execution, FinalState, RowSeen
-    from diffcheck.runner.plan import Plan
+    from diffcheck.runner.plan import CapsulePlan, RunnablePlan
     from diffcheck.verdict import PassReport
     from diffcheck.wasm.module import Module
 
@@ -59,14 +59,13 @@ class Fault(msgspec.Struct, frozen=True):
 class Artifact(msgspec.Struct, frozen=True):
     """An artifact that both engines agree on, with what the oracle had: rows and state of its first instance, its direct run.
 
-    ``module`` is the artifact, ``sealed`` its capsule; None where that pass does not apply.
+    ``module`` is the artifact, ``capsule`` and ``direct`` the plans of its passes; None if that pass does not apply.
     """
 
     name: str
     module: Module
-    capsule: Plan | None = None
-    direct: Plan | None = None
-    sealed: Module | None = None
+    capsule: CapsulePlan | None = None
+    direct: RunnablePlan | None = None
     rows: tuple[RowSeen, ...] = ()
     state: FinalState | None = None
     stream_bytes: int = 0

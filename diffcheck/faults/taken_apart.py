@@ -25,12 +25,10 @@ class Sealed:
     """
 
     def __init__(self, artifact: Artifact) -> None:
-        assert artifact.sealed is not None, "only for artifacts that have a capsule"  # noqa: S101
-        assert artifact.capsule is not None  # noqa: S101
-        assert artifact.capsule.capsule is not None  # noqa: S101
-        self.module: Module = artifact.sealed
-        self.wasm = artifact.capsule.capsule.wasm
-        self.layout = artifact.capsule.capsule.layout
+        plan = artifact.capsule
+        assert plan is not None, "only for artifacts that have a capsule"  # noqa: S101
+        self.wasm, self.layout = plan.capsules.standard.wasm, plan.layout
+        self.module = read(self.wasm)
         exports = {each.name: each.index for each in self.module.exports}
         self.start, self.finish, self.rec = exports[lo.ENTRY], exports[lo.AFTER_TRAP_EXPORT], exports[lo.MEMORY_EXPORT]
         self.found = witness.instrumentation(artifact.module)

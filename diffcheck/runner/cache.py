@@ -24,13 +24,13 @@ import msgspec
 from diffcheck import __version__, process
 from diffcheck.backend import Backend, Oracle
 from diffcheck.observation import Execution, HarnessFailed, Outcome, OutOfMemory, Refused, TimedOut
+from diffcheck.runner.plan import CapsulePlan, RefusedPlan, RunnablePlan
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from diffcheck.backend import Host, Identity, Limits, Pending, Program
     from diffcheck.runner.builds import Watch
-    from diffcheck.runner.plan import Plan
     from diffcheck.runner.store import Store
     from diffcheck.verdict import CaseReport
 
@@ -229,9 +229,9 @@ class Tapes:
         return f"{self._keys[role]}/{role} {name}"
 
 
-def name_of(plan: Plan) -> str:
-    """What tells a case's tapes apart: the artifact, the capsules that the engines are given, and the limits."""
-    capsules = [each.sha256 for each in (plan.capsule, plan.oracle_capsule, plan.subject_capsule) if each]
+def name_of(plan: RefusedPlan | RunnablePlan) -> str:
+    """A digest of what a case's tapes depend on: the artifact, the capsules that the engines are given, and the limits."""
+    capsules = [each.sha256 for each in msgspec.structs.astuple(plan.capsules)] if isinstance(plan, CapsulePlan) else []
     return hashlib.sha256(_encode((plan.sha256, capsules, plan.entry, plan.limits))).hexdigest()
 
 

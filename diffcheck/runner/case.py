@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from functools import cached_property
-from typing import TYPE_CHECKING
+from functools import cached_property, partial
+from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 
@@ -14,7 +14,7 @@ from diffcheck.runner.capsule_pass import CapsulePass
 from diffcheck.runner.direct_pass import DirectPass
 from diffcheck.runner.legal_choices import FIRST_PASSES, FormPass, judge
 from diffcheck.runner.locate import Budget
-from diffcheck.runner.plan import ONLY_DIRECT, deterministic_plan, world
+from diffcheck.runner.plan import ONLY_DIRECT, CapsulePlan, RefusedPlan, RunnablePlan, SkippedPlan, world
 from diffcheck.runner.refusals import Refusals
 from diffcheck.runner.side import Side
 from diffcheck.runner.wrong_instruction import explained
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from diffcheck.runner.request import Request
     from diffcheck.verdict import Divergence
 
+P = TypeVar("P", bound=RunnablePlan)
+
 
 def run(
     plan: Plan, max_passes: int, oracle: Backend, subject: Backend, host: Host, subject_name: str,
@@ -37,15 +39,21 @@ def run(
 ) -> CaseReport:  # fmt: skip
     """Run a plan; exactly one report comes of it. ``request`` says how often a divergence is confirmed, without it never."""
     begun = time.monotonic_ns()
-    if plan.skipped:
-        return skipped(plan.case, plan.skipped, subject_name, plan)
+    if isinstance(plan, SkippedPlan):
+        return skipped(plan.case, plan.reason, subject_name, plan.sha256)
     times = request.confirm if request else 0
     known = request.known if request else {}
     if times:
         oracle = confirm.Remembering(oracle)
-    both = _Both(plan, max_passes, oracle, subject, host, hangs=request.hangs if request else True)
+    runs: tuple[Callable[[], PassReport], Callable[[], PassReport]]
+    if isinstance(plan, RefusedPlan):
+        no_capsule = PassReport(mode="capsule", applicable=False, why=plan.no_capsule)
+        runs = (lambda: no_capsule), partial(validity_pass.report, plan, subject, host)
+    else:
+        both = _Both(plan, max_passes, oracle, subject, host, hangs=request.hangs if request else True)
+        runs = both.capsule, both.direct
     passes = confirm.passes(
-        (both.capsule, both.direct),
+        runs,
         times,
         known,
         [signature for signature, cases in known.items() if plan.case.id in cases],
@@ -78,17 +86,17 @@ def run(
     )
 
 
-def skipped(case: Case, reason: str, subject_name: str, plan: Plan | None = None) -> CaseReport:
+def skipped(case: Case, reason: str, subject_name: str, sha256: str = "") -> CaseReport:
     """The report of a case that was not run, with the reason."""
     return CaseReport(
         case=case.id,
         artifact=case.artifact,
-        sha256=plan.sha256 if plan else "",
+        sha256=sha256,
         verdict="skipped",
         reason=reason,
         expected=case.expected(subject_name),
         vacuous=False,
-        plan=plan.digest if plan else "",
+        plan="",
         rows=(),
         passes=(),
         purpose=case.purpose,
@@ -99,7 +107,7 @@ def skipped(case: Case, reason: str, subject_name: str, plan: Plan | None = None
 class _Both:
     """The two passes over a plan, each as often as it is asked for; a cause that both show has one signature."""
 
-    def __init__(self, plan: Plan, max_passes: int, oracle: Backend, subject: Backend, host: Host, *, hangs: bool) -> None:
+    def __init__(self, plan: RunnablePlan, max_passes: int, oracle: Backend, subject: Backend, host: Host, *, hangs: bool) -> None:
         self._hangs = hangs
         self._plan, self._max_passes, self._host = plan, max_passes, host
         self._oracle, self._subject = oracle, subject
@@ -108,18 +116,17 @@ class _Both:
     @cached_property
     def _refusals(self) -> Refusals:
         plan = self._plan
-        assert plan.module is not None, "the oracle took the artifact"  # noqa: S101
         given = world(plan.case, program_name=False)
         return Refusals(plan.artifact, plan.module, given, self._subject, plan.limits, self._host)
 
     def capsule(self) -> PassReport:
         """The capsule under both engines."""
         plan = self._plan
-        if plan.capsule is None or plan.subject_capsule is None:
+        if not isinstance(plan, CapsulePlan):
             return PassReport(mode="capsule", applicable=False, why=plan.no_capsule)
         first = min(FIRST_PASSES, self._max_passes)
         rest = self._max_passes - first
-        told = self._judged(self._capsule, Budget(first, lambda: rest if self._deterministic is None else 0))
+        told = self._judged(self._capsule, plan, Budget(first, lambda: rest if plan.deterministic is None else 0))
         told = explained(told, self._subject, plan.limits, self._host)
         if told.divergences and self._diverged is None:
             self._diverged = told
@@ -127,48 +134,40 @@ class _Both:
 
     def direct(self) -> PassReport:
         """The artifact as it is under both engines."""
-        if self._plan.refusal is not None:
-            return validity_pass.report(self._plan, self._plan.refusal, self._subject, self._host)
         if self._plan.no_direct:
             return PassReport(mode="direct", applicable=False, why=self._plan.no_direct)
-        told = self._judged(self._direct, Budget(0))
+        told = self._judged(self._direct, self._plan, Budget(0))
         return told if self._diverged is None else _one_cause(told, self._diverged)
 
-    @cached_property
-    def _deterministic(self) -> Plan | None:
-        return deterministic_plan(self._plan)
-
-    def _judged(self, run: Callable[[Plan, Budget], FormPass], budget: Budget) -> PassReport:
-        """A pass over the artifact as it is, and where that differs over its deterministic form."""
-        plain = run(self._plan, budget)
-        if not plain.differs or self._deterministic is None:
+    def _judged(self, run: Callable[[P, Budget], FormPass], plan: P, budget: Budget) -> PassReport:
+        """A pass over the artifact as it is, and if that differs over its deterministic form."""
+        plain = run(plan, budget)
+        if not plain.differs or plan.deterministic is None:
             return plain.report
-        found = run(self._deterministic, Budget(self._max_passes))
-        return judge(plain, found, lambda: run(self._plan, Budget(self._max_passes)))
+        found = run(plan.deterministic, Budget(self._max_passes))
+        return judge(plain, found, lambda: run(plan, Budget(self._max_passes)))
 
-    def _capsule(self, plan: Plan, budget: Budget) -> FormPass:
-        assert plan.capsule is not None, "the caller looked"  # noqa: S101
-        assert plan.subject_capsule is not None, "as above"  # noqa: S101
-        one = Side(self._oracle, plan.oracle_capsule or plan.capsule, plan.limits, self._host, whole=True)
-        other = Side(self._subject, plan.subject_capsule, plan.limits, self._host, refusals=self._refusals)
+    def _capsule(self, plan: CapsulePlan, budget: Budget) -> FormPass:
+        one = Side(self._oracle, plan.capsules.oracle, plan.limits, self._host, whole=True)
+        other = Side(self._subject, plan.capsules.subject, plan.limits, self._host, refusals=self._refusals)
         run = CapsulePass(
             one, other, Findings(plan.places, unit(plan.case)), budget, plan.functions,
             manifest=plan.manifest, hangs=self._hangs, form=plan.form,
         )  # fmt: skip
         return FormPass(run.report(), run.findings, run.choices, bool(run.unlocated))
 
-    def _direct(self, plan: Plan, _: Budget) -> FormPass:
+    def _direct(self, plan: RunnablePlan, _: Budget) -> FormPass:
         findings = Findings(plan.places, unit(plan.case))
         direct = DirectPass(plan, self._oracle, self._subject, self._host, findings, self._refusals)
         return FormPass(direct.report(), direct.findings, direct.choices)
 
 
-def _no_declared_row(plan: Plan, passes: tuple[PassReport, ...]) -> str:
+def _no_declared_row(plan: RefusedPlan | RunnablePlan, passes: tuple[PassReport, ...]) -> str:
     """Why none of the rows that the case declares ran; empty where one ran, or none is declared or was asked for."""
-    if not plan.case.rows or plan.refusal is not None or plan.no_capsule == ONLY_DIRECT:
+    if not plan.case.rows or isinstance(plan, RefusedPlan) or plan.no_capsule == ONLY_DIRECT:
         return ""
     capsule, direct = passes
-    if plan.capsule is not None and capsule.agreement.rows > plan.capsule.layout.n_init:
+    if isinstance(plan, CapsulePlan) and capsule.agreement.rows > plan.layout.n_init:
         return ""
     if direct.applicable and plan.entry in plan.case.rows:
         return ""

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from diffcheck.backend import Backend, Host, Limits
     from diffcheck.compare.findings import Findings
     from diffcheck.observation import Execution, Outcome
-    from diffcheck.runner.plan import Plan
+    from diffcheck.runner.plan import RunnablePlan
     from diffcheck.runner.refusals import Refusals
     from diffcheck.wasm.module import Module
 
@@ -77,7 +77,7 @@ class DirectPass:
     """
 
     def __init__(
-        self, plan: Plan, oracle: Backend, subject: Backend, host: Host, findings: Findings, refusals: Refusals
+        self, plan: RunnablePlan, oracle: Backend, subject: Backend, host: Host, findings: Findings, refusals: Refusals
     ) -> None:  # fmt: skip
         self.program = Program(kind="direct", wasm=plan.artifact, entry=plan.entry or KILN_ENTRIES[0])
         self.oracle, self.subject, self.limits, self.host = oracle, subject, plan.limits, host

@@ -9,7 +9,7 @@ import msgspec
 
 from diffcheck import __version__, backend, config, process
 from diffcheck.corpus import item_at, load_case
-from diffcheck.errors import CaseError, RunFailedError
+from diffcheck.errors import CaseError
 from diffcheck.observation import sentence
 from diffcheck.runner import plan as plans
 from diffcheck.runner.in_process import engines_in_process
@@ -21,7 +21,7 @@ from diffcheck.runner.side import Side
 if TYPE_CHECKING:
     from diffcheck.backend import Backend, Identity
     from diffcheck.corpus import Case
-    from diffcheck.runner.plan import Plan
+    from diffcheck.runner.plan import CapsulePlan
     from diffcheck.runner.reading import How
 
 MODES: Final = ("auto", "declared")
@@ -58,7 +58,7 @@ class Wanted(msgspec.Struct, frozen=True):
 class CaseRead(msgspec.Struct, frozen=True):
     """What was read, of which plan, and from which engines; ``notice`` says where the backend is a stand-in for another."""
 
-    plan: Plan
+    plan: CapsulePlan
     read: Read
     backend: Identity
     oracle: Identity
@@ -100,11 +100,9 @@ def read_case(wanted: Wanted) -> CaseRead:
     with engines_in_process(request, engines) as running:
         oracle, subject, host = running.oracle, running.subject, running.host
         assert isinstance(oracle, backend.Oracle), "the default oracle is one"  # noqa: S101
-        plan = plans.make(case, request, oracle, oracle, subject, host)
-        if plan.capsule is None or plan.subject_capsule is None or plan.oracle_capsule is None:
-            raise RunFailedError(f"{case.artifact} cannot be run: {plan.skipped or plan.no_capsule}")
+        plan = plans.require_capsule(plans.make(case, request, oracle, oracle, subject, host))
         reader = Reader(
-            Side(oracle, plan.oracle_capsule, plan.limits, host),
+            Side(oracle, plan.capsules.oracle, plan.limits, host),
             _subject_side(subject, plan, host),
             full=wanted.full,
             max_passes=wanted.max_passes,
@@ -114,9 +112,8 @@ def read_case(wanted: Wanted) -> CaseRead:
     return CaseRead(plan, read, engines.subject_identity, engines.oracle_identity, notice)
 
 
-def _subject_side(subject: Backend, plan: Plan, host: backend.Host) -> Side:
-    assert plan.subject_capsule is not None, "the caller looked"  # noqa: S101
-    side = Side(subject, plan.subject_capsule, plan.limits, host)
+def _subject_side(subject: Backend, plan: CapsulePlan, host: backend.Host) -> Side:
+    side = Side(subject, plan.capsules.subject, plan.limits, host)
     room = process.available_memory_bytes() // 2 // max(1, plan.memory_bytes)
     side.at_once = max(1, min(_AT_ONCE, config.default_jobs(), room))
     return side
@@ -144,9 +141,7 @@ def source(seen: CaseRead) -> dict[str, Any]:
 
 def stub_uses(seen: CaseRead) -> list[tuple[str, str, str, int]]:
     """The stubs that were called in what was read: module, name, kind, calls."""
-    capsule = seen.plan.capsule
-    assert capsule is not None, "what was read had one"  # noqa: S101
-    stubs = capsule.layout.stubs
+    stubs = seen.plan.layout.stubs
     sums = [0] * len(stubs)
     for instance in seen.read.instances:
         for at, calls in enumerate(instance.last.stub_calls if instance.last is not None else ()):

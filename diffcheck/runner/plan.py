@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Self
 
 import msgspec
 
@@ -19,7 +19,7 @@ from diffcheck.capsule.reference_types import needs_gc
 from diffcheck.capsule.seal import World
 from diffcheck.compare.validity import rule
 from diffcheck.corpus import read_artifact
-from diffcheck.errors import ArtifactError, CaseError, DiffcheckError, ManifestError
+from diffcheck.errors import ArtifactError, CaseError, DiffcheckError, ManifestError, RunFailedError
 from diffcheck.input_files import read_regular
 from diffcheck.observation import Refused, sentence
 from diffcheck.rows import choose
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from diffcheck.capsule.driver import Call
     from diffcheck.corpus import Case
     from diffcheck.observation import Outcome
+    from diffcheck.rows import Rows
     from diffcheck.runner.request import Request, Unknown
     from diffcheck.wasm.module import Module
     from diffcheck.witness import Manifest, Place
@@ -45,46 +46,107 @@ ONLY_DIRECT: Final = "only the direct pass was asked for"
 _MAGIC: Final = b"\0asm"
 
 
-class Plan(msgspec.Struct, frozen=True):
-    """A case ready to be run. ``no_capsule`` and ``no_direct`` say why a pass does not apply; ``skipped`` why none does.
+class SkippedPlan(msgspec.Struct, frozen=True):
+    """A case of which nothing is run, and the reason. ``sha256`` is empty where the artifact could not be read."""
 
-    ``made_manifest`` is the manifest of an artifact that was made of a component on the fly. ``bare`` is an artifact that the
-    oracle refuses, without its imports, exports and start function, where it refuses that for the same reason. ``rebuild`` builds
-    the capsules of another form of the module; ``form`` is the form that this plan runs, None for the artifact as it is.
-    """
+    case: Case
+    reason: str
+    sha256: str = ""
+
+
+class _JudgedPlan(msgspec.Struct, frozen=True, kw_only=True):
+    """A case whose artifact the oracle judged. ``no_capsule`` and ``no_direct`` are the reasons why a pass does not apply."""
 
     case: Case
     sha256: str
     limits: Limits
-    artifact: bytes = b""
-    module: Module | None = None
-    capsule: Capsule | None = None
-    oracle_capsule: Capsule | None = None
-    subject_capsule: Capsule | None = None
+    artifact: bytes
     entry: str | None = None
-    refusal: Refused | None = None
-    bare: bytes = b""
     no_capsule: str = ""
     no_direct: str = ""
-    skipped: str = ""
-    places: dict[int, Place] = {}
     manifest: Manifest | None = None
-    made_manifest: bytes = b""
     notes: tuple[str, ...] = ()
     functions: int = 0
     memory_bytes: int = 0
-    rebuild: Callable[[Module], Capsules] | None = None
-    form: DeterministicForm | None = None
 
     @property
     def digest(self) -> str:
-        """The plan's digest in hex; empty where there is no capsule."""
-        return f"{self.capsule.layout.plan_digest:016x}" if self.capsule else ""
+        """The capsule's plan digest in hex; empty without a capsule."""
+        return ""
 
     @property
     def rows(self) -> tuple[str, ...]:
-        """The rows as they are driven, init rows first."""
-        return tuple(row.name for row in self.capsule.layout.rows) if self.capsule else ()
+        """The rows of the capsule in call order, init rows first; empty without a capsule."""
+        return ()
+
+
+class RefusedPlan(_JudgedPlan, frozen=True, kw_only=True):
+    """An artifact that the oracle refuses: the subject is only asked whether it refuses it too.
+
+    ``bare`` is the artifact without imports, exports and start function if the oracle refuses that for the same reason, else empty.
+    """
+
+    refusal: Refused
+    bare: bytes = b""
+
+
+class RunnablePlan(_JudgedPlan, frozen=True, kw_only=True, dict=True):
+    """A valid artifact that at least one pass applies to. ``form`` is the deterministic form that is run, None for the artifact as
+    it is.
+    """
+
+    module: Module
+    places: dict[int, Place] = {}
+    form: DeterministicForm | None = None
+
+    @cached_property
+    def deterministic(self) -> Self | None:
+        """The plan of the artifact's deterministic form, with the same rows and indices; None if no result of it is open."""
+        try:
+            form = deterministic(self.module)
+        except ArtifactError:  # an unknown instruction
+            return None
+        return None if form is None else self._in_form(form)
+
+    def _in_form(self, form: DeterministicForm) -> Self:
+        functions = self.functions + len(form.module.all_functions) - form.functions
+        return msgspec.structs.replace(self, artifact=form.wasm, module=form.module, functions=functions, form=form)
+
+
+class CapsulePlan(RunnablePlan, frozen=True, kw_only=True):
+    """A runnable plan to which the capsule pass applies. ``rebuild`` builds the capsules of another form of the module."""
+
+    capsules: Capsules
+    rebuild: Callable[[Module], Capsules]
+
+    @property
+    def layout(self) -> lo.Layout:
+        """The layout of the capsule's stream, the same on both engines."""
+        return self.capsules.standard.layout
+
+    @property
+    def digest(self) -> str:
+        """The capsule's plan digest in hex."""
+        return f"{self.layout.plan_digest:016x}"
+
+    @property
+    def rows(self) -> tuple[str, ...]:
+        """The rows in call order, init rows first."""
+        return tuple(row.name for row in self.layout.rows)
+
+    def _in_form(self, form: DeterministicForm) -> Self:
+        return msgspec.structs.replace(super()._in_form(form), capsules=self.rebuild(form.module))
+
+
+Plan = SkippedPlan | RefusedPlan | RunnablePlan
+
+
+class Capsules(msgspec.Struct, frozen=True):
+    """The standard capsule and the capsule of each engine, which has one more import if the engine prints its stream."""
+
+    standard: Capsule
+    oracle: Capsule
+    subject: Capsule
 
 
 class Files(msgspec.Struct, frozen=True):
@@ -95,33 +157,55 @@ class Files(msgspec.Struct, frozen=True):
     no_manifest: str = ""
 
 
+class _Source(msgspec.Struct, frozen=True):
+    """A case with the core module that is run for it; ``made_manifest`` is set if that was made of a component."""
+
+    case: Case
+    limits: Limits
+    artifact: bytes
+    sha256: str
+    notes: tuple[str, ...]
+    made_manifest: bytes = b""
+
+    def skipped(self, reason: str) -> SkippedPlan:
+        """The plan of a case that is not run."""
+        return SkippedPlan(self.case, reason, self.sha256)
+
+
 def make(
     case: Case, request: Request, judge: Oracle, oracle: Backend, subject: Backend, host: Host, files: Files | None = None
 ) -> Plan:  # fmt: skip
-    """The plan of a case; what cannot be run is told in it, never raised. ``judge`` says which artifacts are valid."""
+    """The plan of a case; never raises because of an artifact or a case file. ``judge`` decides which artifacts are valid."""
     files = files or Files(case.artifact, case.manifest)
     limits = Limits(
         deadline_s=case.limits.deadline_s or request.deadline_s,
         memory_bytes=case.limits.memory_bytes or request.memory_bytes,
     )
-    plan = Plan(case, "", limits, notes=case.notes)
     try:
         artifact = _binary(case, files, judge, limits, host)
     except ArtifactError as error:
-        return msgspec.structs.replace(plan, skipped=error.line)
+        return SkippedPlan(case, error.line)
+    source = _Source(case, limits, artifact, hashlib.sha256(artifact).hexdigest(), case.notes)
     if component.is_component(artifact):
         try:
-            plan, artifact = _made(plan, artifact, request, host)
+            source = _core_module(source, request, host)
         except DiffcheckError as error:
-            return msgspec.structs.replace(plan, artifact=artifact, sha256=hashlib.sha256(artifact).hexdigest(), skipped=error.line)
-    plan = msgspec.structs.replace(plan, artifact=artifact, sha256=hashlib.sha256(artifact).hexdigest())
-    refusal = judge.validate(artifact, limits, host)
+            return source.skipped(error.line)
+    refusal = judge.validate(source.artifact, limits, host)
     if refusal is not None:
-        return _refused(plan, refusal, request, judge, host)
+        return _refused(source, refusal, request, judge, host)
     try:
-        return _accepted(plan, wasm.read(artifact), request, oracle, subject, files)
+        return _accepted(source, wasm.read(source.artifact), request, oracle, subject, files)
     except (ArtifactError, CaseError) as error:  # a case with a mistake in it is not half run
-        return msgspec.structs.replace(plan, skipped=error.line)
+        return source.skipped(error.line)
+
+
+def require_capsule(plan: Plan, purpose: str = "run") -> CapsulePlan:
+    """The plan if it has a capsule; else RunFailedError with the reason."""
+    if isinstance(plan, CapsulePlan):
+        return plan
+    reason = plan.reason if isinstance(plan, SkippedPlan) else plan.no_capsule
+    raise RunFailedError(f"{plan.case.artifact} cannot be {purpose}: {reason}")
 
 
 def _binary(case: Case, files: Files, judge: Oracle, limits: Limits, host: Host) -> bytes:
@@ -129,35 +213,44 @@ def _binary(case: Case, files: Files, judge: Oracle, limits: Limits, host: Host)
     return judge.assemble(data, limits, host) if case.artifact.endswith(".wat") else data
 
 
-def _made(plan: Plan, source: bytes, request: Request, host: Host) -> tuple[Plan, bytes]:
-    """The core module that is run in a component's place; raises with the reason where none can be made of it."""
-    prepared = prepare.on_the_fly(source, Path(plan.case.artifact).stem, request.options, host.reactor)
-    own = hashlib.sha256(source).hexdigest()
-    note = f"a component, {' and '.join(prepared.steps)}, is run as a core module; its own sha256 is {own}"
-    return msgspec.structs.replace(plan, notes=(*plan.notes, note), made_manifest=prepared.manifest), prepared.wasm
+def _core_module(source: _Source, request: Request, host: Host) -> _Source:
+    """The core module that is run in a component's place; raises DiffcheckError with the reason if none can be made."""
+    prepared = prepare.on_the_fly(source.artifact, Path(source.case.artifact).stem, request.options, host.reactor)
+    note = f"a component, {' and '.join(prepared.steps)}, is run as a core module; its own sha256 is {source.sha256}"
+    return msgspec.structs.replace(
+        source,
+        artifact=prepared.wasm,
+        sha256=hashlib.sha256(prepared.wasm).hexdigest(),
+        notes=(*source.notes, note),
+        made_manifest=prepared.manifest,
+    )
 
 
-def _refused(plan: Plan, refusal: Outcome, request: Request, judge: Oracle, host: Host) -> Plan:
-    """The oracle refuses the artifact: only whether the subject refuses it too is compared, where it is a core module at all."""
+def _refused(source: _Source, refusal: Outcome, request: Request, judge: Oracle, host: Host) -> Plan:
+    """The plan of an artifact that the oracle refuses; skipped if it is not a core module at all."""
     if not isinstance(refusal, Refused):
-        return msgspec.structs.replace(plan, skipped=f"the oracle could not judge the artifact: {sentence(refusal)}")
-    if not plan.artifact.startswith(_MAGIC):
-        return msgspec.structs.replace(plan, skipped=_what_it_is(plan.artifact))
-    plan = msgspec.structs.replace(plan, refusal=refusal, no_capsule=f"the oracle refuses the artifact: {refusal.reason}")
+        return source.skipped(f"the oracle could not judge the artifact: {sentence(refusal)}")
+    if not source.artifact.startswith(_MAGIC):
+        return source.skipped(_what_it_is(source.artifact))
+    no_capsule = f"the oracle refuses the artifact: {refusal.reason}"
     if request.mode == "capsule":
-        return msgspec.structs.replace(plan, skipped=f"{plan.no_capsule}; only the capsule pass was asked for")
+        return source.skipped(f"{no_capsule}; only the capsule pass was asked for")
+    plan = RefusedPlan(
+        case=source.case, sha256=source.sha256, limits=source.limits, artifact=source.artifact, no_capsule=no_capsule,
+        notes=source.notes, refusal=refusal,
+    )  # fmt: skip
     try:
-        module = wasm.read(plan.artifact)
+        module = wasm.read(source.artifact)
     except ArtifactError:
         return plan  # the subject is asked all the same
-    bare = _bare(plan.case, module, request)
-    again = judge.validate(bare, plan.limits, host)
+    bare = _bare(source.case, module, request)
+    again = judge.validate(bare, source.limits, host)
     same = isinstance(again, Refused) and (again.kind, rule(again.reason)) == (refusal.kind, rule(refusal.reason))
     return msgspec.structs.replace(plan, entry=entry(module), bare=bare if same else b"")
 
 
 def _bare(case: Case, module: Module, request: Request) -> bytes:
-    """The module as ``loadable`` has it, empty where it has no such form."""
+    """The module as ``loadable`` has it; empty if it has no such form."""
     try:
         return loadable(module, world(case, program_name=request.program_name, stub_imports=request.stub_imports))
     except Exception:  # noqa: BLE001 - closing expects a valid module, and this one is not: it may raise anything
@@ -169,85 +262,57 @@ def _what_it_is(data: bytes) -> str:
         wasm.read(data)
     except ArtifactError as error:
         return error.line
-    return "it is no core module"
+    return "it is not a core module"
 
 
-def _accepted(plan: Plan, module: Module, request: Request, oracle: Backend, subject: Backend, files: Files) -> Plan:
-    manifest, notes = _manifest(plan, files, module)
+def _accepted(source: _Source, module: Module, request: Request, oracle: Backend, subject: Backend, files: Files) -> Plan:
+    """The plan of a valid artifact; skipped if no pass applies to it."""
+    manifest, notes = _manifest(source, files, module)
     no_direct = "only the capsule pass was asked for" if request.mode == "capsule" else why_not(module, oracle, subject)
-    no_capsule, capsules, rebuild = "", Capsules(), None
-    if request.mode == "direct":
-        no_capsule = ONLY_DIRECT
-    else:
+    no_capsule, capsules, rebuild = ONLY_DIRECT, None, None
+    if request.mode != "direct":
         try:
-            rows = choose(module, plan.case.rows, request.rows)
-            notes = (*notes, *rows.notes)
-            if rows.why_none and _instantiates(module):
-                notes = (*notes, f"only instantiation is compared: {rows.why_none}")
-            else:
-                no_capsule = rows.why_none
-            if not no_capsule:
-                rebuild = partial(_capsules, plan, calls=rows.calls, request=request, oracle=oracle, subject=subject)
-                capsules = rebuild(module)
+            rows = _rows(module, source.case, request)
+            notes, no_capsule = (*notes, *rows.notes), rows.why_none
+            rebuild = partial(_capsules, source, calls=rows.calls, request=request, oracle=oracle, subject=subject)
+            capsules = None if no_capsule else rebuild(module)
         except ArtifactError as error:
             no_capsule = error.line
-    skipped = ""
     if no_capsule and no_direct:
-        skipped = f"{no_capsule}; no direct pass: {no_direct}" if request.mode == "both" else no_capsule
-        if request.mode == "direct":
-            skipped = f"no direct pass: {no_direct}"
-    functions = len(module.all_functions) + (5 if capsules.standard else 0)
-    return msgspec.structs.replace(
-        plan,
-        module=module,
-        capsule=capsules.standard,
-        oracle_capsule=capsules.oracle or capsules.standard,
-        subject_capsule=capsules.subject or capsules.standard,
+        whys = {"capsule": no_capsule, "direct": f"no direct pass: {no_direct}"}
+        return source.skipped(whys.get(request.mode) or "; ".join(whys.values()))
+    functions = len(module.all_functions) + (5 if capsules else 0)
+    plan = RunnablePlan(
+        case=source.case,
+        sha256=source.sha256,
+        limits=source.limits,
+        artifact=source.artifact,
         entry=entry(module),
         no_capsule=no_capsule,
         no_direct=no_direct,
-        skipped=skipped,
-        places=witness.places(manifest) if manifest else {},
         manifest=manifest,
-        notes=(*plan.notes, *notes),
+        notes=(*source.notes, *notes),
         functions=functions,
         memory_bytes=expected_memory(module, functions, subject),
-        rebuild=rebuild,
+        module=module,
+        places=witness.places(manifest) if manifest else {},
     )
+    if capsules is None or rebuild is None:
+        return plan
+    return CapsulePlan(**msgspec.structs.asdict(plan), capsules=capsules, rebuild=rebuild)
 
 
-def deterministic_plan(plan: Plan) -> Plan | None:
-    """The plan with its artifact in deterministic form, which keeps rows and indices; None where nothing in it is open."""
-    try:
-        form = None if plan.module is None else deterministic(plan.module)
-    except ArtifactError:  # an instruction that is not known here
-        form = None
-    if form is None:
-        return None
-    made = Capsules() if plan.rebuild is None else plan.rebuild(form.module)
-    return msgspec.structs.replace(
-        plan,
-        artifact=form.wasm,
-        module=form.module,
-        capsule=made.standard,
-        oracle_capsule=made.oracle or made.standard,
-        subject_capsule=made.subject or made.standard,
-        functions=plan.functions + len(form.module.all_functions) - form.functions,
-        form=form,
-    )
+def _rows(module: Module, case: Case, request: Request) -> Rows:
+    """The rows to call; none, without a reason against it, where instantiation alone is compared."""
+    rows = choose(module, case.rows, request.rows)
+    if rows.why_none and _instantiates(module):
+        rows = msgspec.structs.replace(rows, notes=(*rows.notes, f"only instantiation is compared: {rows.why_none}"), why_none="")
+    return rows
 
 
 def _instantiates(module: Module) -> bool:
     """Whether instantiation does anything that can be compared."""
     return module.start is not None or bool(module.elements or module.data or module.globals)
-
-
-class Capsules(msgspec.Struct, frozen=True):
-    """The standard capsule, and that of an engine that prints its stream, which differs in one import."""
-
-    standard: Capsule | None = None
-    oracle: Capsule | None = None
-    subject: Capsule | None = None
 
 
 def world(case: Case, *, program_name: bool, stub_imports: Unknown = "zero") -> World:
@@ -259,33 +324,34 @@ def world(case: Case, *, program_name: bool, stub_imports: Unknown = "zero") -> 
 
 
 def _capsules(
-    plan: Plan, module: Module, calls: tuple[Call, ...], request: Request, oracle: Backend, subject: Backend
+    source: _Source, module: Module, calls: tuple[Call, ...], request: Request, oracle: Backend, subject: Backend
 ) -> Capsules:  # fmt: skip
-    given = world(plan.case, program_name=request.program_name, stub_imports=request.stub_imports)
+    given = world(source.case, program_name=request.program_name, stub_imports=request.stub_imports)
     gc = needs_gc(module) or (oracle.capabilities.gc and subject.capabilities.gc)
     unwinds = oracle.capabilities.exceptions and subject.capabilities.exceptions
     form = Form(unwinds=unwinds, references="described" if gc else "nullness")
-    made = partial(build, module, plan.sha256, calls, given)
+    made = partial(build, module, source.sha256, calls, given)
+    standard = made(form)
 
-    def printing(backend: Backend) -> Capsule | None:
-        return made(msgspec.structs.replace(form, prints=True)) if backend.capabilities.transport == "print" else None
+    def given_to(backend: Backend) -> Capsule:
+        return made(msgspec.structs.replace(form, prints=True)) if backend.capabilities.transport == "print" else standard
 
-    return Capsules(made(form), printing(oracle), printing(subject))
+    return Capsules(standard, given_to(oracle), given_to(subject))
 
 
-def _manifest(plan: Plan, files: Files, module: Module) -> tuple[Manifest | None, tuple[str, ...]]:
+def _manifest(source: _Source, files: Files, module: Module) -> tuple[Manifest | None, tuple[str, ...]]:
     """The artifact's manifest, and what is to be said of it; none where it is not the artifact's."""
-    if not plan.case.manifest and not plan.made_manifest:
+    if not source.case.manifest and not source.made_manifest:
         counted = witness.instrumentation(module).counters
         return None, (witness.NO_MANIFEST if counted else witness.NOT_INSTRUMENTED,)
     try:
-        if files.no_manifest and not plan.made_manifest:
+        if files.no_manifest and not source.made_manifest:
             return None, (files.no_manifest,)
-        data = plan.made_manifest or read_regular(files.manifest, MANIFEST_CAP, "the manifest", ManifestError)
+        data = source.made_manifest or read_regular(files.manifest, MANIFEST_CAP, "the manifest", ManifestError)
         manifest = witness.read_manifest(data)
     except ManifestError as error:
         return None, (str(error),)
-    why = witness.contradiction(manifest, module, plan.artifact)
+    why = witness.contradiction(manifest, module, source.artifact)
     if why:
         return None, (f"the manifest is of another build, so nothing is derived from it: {why}",)
     return manifest, () if manifest.decisions or not manifest.branches else (witness.NO_DECISIONS,)

@@ -13,14 +13,14 @@ from diffcheck.verdict import Side as SideReport
 
 if TYPE_CHECKING:
     from diffcheck.backend import Backend, Host
-    from diffcheck.observation import Execution, Refused
-    from diffcheck.runner.plan import Plan
+    from diffcheck.observation import Execution
+    from diffcheck.runner.plan import RefusedPlan
     from diffcheck.verdict import Verdict
 
 
-def report(plan: Plan, refusal: Refused, subject: Backend, host: Host) -> PassReport:
+def report(plan: RefusedPlan, subject: Backend, host: Host) -> PassReport:
     """Ask the subject for the artifact as it is, and where its answer does not say whether it loads, for ``plan.bare``."""
-    findings = Findings()
+    refusal, findings = plan.refusal, Findings()
     oracle = SideReport(refusal, sentence(refusal))
     unknown = validity.why_unjudged(refusal)
     if unknown:
@@ -45,7 +45,7 @@ def report(plan: Plan, refusal: Refused, subject: Backend, host: Host) -> PassRe
     )
 
 
-def _loading(plan: Plan, subject: Backend, host: Host) -> Execution:
+def _loading(plan: RefusedPlan, subject: Backend, host: Host) -> Execution:
     """The execution that says most about whether the subject loads the artifact."""
     execution = subject.execute(Program(kind="direct", wasm=plan.artifact, entry=plan.entry or KILN_ENTRIES[0]), plan.limits, host)
     if loaded(execution.outcome) is not None or isinstance(execution.outcome, Crashed) or not plan.bare:

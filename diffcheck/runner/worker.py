@@ -139,16 +139,16 @@ class Worker:
         """Make the case's plan."""
         plan = plans.make(case, self.request, self.judge, self.oracle, self.subject, self.host, files)
         self.plan = plan
-        n_init = plan.capsule.layout.n_init if plan.capsule else 0
+        if isinstance(plan, plans.SkippedPlan):
+            return Prepared(0, PlanLine(case.id, skipped=plan.reason))
         line = PlanLine(
             case=case.id,
-            rows=len(plan.rows) - n_init,
+            rows=len(plan.rows) - (plan.layout.n_init if isinstance(plan, plans.CapsulePlan) else 0),
             capsule=plan.no_capsule,
             direct=plan.no_direct,
             functions=plan.functions,
             memory_bytes=plan.memory_bytes,
-            passes=(plan.capsule is not None) + (not plan.no_direct) if not plan.skipped else 0,
-            skipped=plan.skipped,
+            passes=(not plan.no_capsule) + (not plan.no_direct),
         )
         return Prepared(plan.memory_bytes, line)
 
@@ -156,7 +156,7 @@ class Worker:
         """Run the plan."""
         assert self.plan is not None, "the parent prepares first"  # noqa: S101
         plan, self.plan = self.plan, None
-        if self.tapes is None or plan.skipped:
+        if self.tapes is None or isinstance(plan, plans.SkippedPlan):
             return Done(self._watched(lambda: self._run(plan, self.oracle, self.subject)))
         tapes, name = self.tapes, cache.name_of(plan)
 

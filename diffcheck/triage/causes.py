@@ -84,7 +84,7 @@ def localised(plan: Plan, request: Request, oracle: Oracle, subject: Backend, ho
     """Where it goes wrong in a row, with as few rows before it as show it; without a row, in the first that differs. None without a
     capsule.
     """
-    if plan.capsule is None or plan.module is None:
+    if not isinstance(plan, plans.CapsulePlan):
         return None
     return Localiser(plan, request, oracle, subject, host).localise(row)
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from diffcheck.observation import Outcome
-    from diffcheck.runner.plan import Plan
+    from diffcheck.runner.plan import CapsulePlan
     from diffcheck.triage.instrument import Instrumented, Site
     from diffcheck.triage.log import Record
     from diffcheck.triage.noting import Watch
@@ -58,7 +58,7 @@ class Explainer:
 
     def __init__(
         self,
-        plan: Plan,
+        plan: CapsulePlan,
         made: Instrumented,
         rows: tuple[int, int, int],
         detail: Callable[[int, int], tuple[Instrumented, LogSide]],
@@ -306,9 +306,9 @@ class Explainer:
 
     def _row(self, event: int) -> str:
         """The row in which an event is, by the oracle's record that was under way there."""
-        layout = self.plan.capsule.layout if self.plan.capsule is not None else None
+        layout = self.plan.layout
         first, last, flags = self.rows
-        if layout is None or event < 0:
+        if event < 0:
             return ""
         if last - first == 1 and not layout.n_init:
             return layout.rows[first].name

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from diffcheck.backend import Backend, Host, Oracle
-    from diffcheck.runner.plan import Plan
+    from diffcheck.runner.plan import CapsulePlan
     from diffcheck.runner.request import Request
     from diffcheck.verdict import PassReport
 
@@ -81,13 +81,11 @@ class _Part(CapsulePass):
 class FirstRow:
     """Looks for the rows on which the subject differs from the oracle."""
 
-    def __init__(self, plan: Plan, request: Request, engines: tuple[Oracle, Backend], host: Host) -> None:
-        assert plan.capsule is not None, "the caller looked"  # noqa: S101
+    def __init__(self, plan: CapsulePlan, request: Request, engines: tuple[Oracle, Backend], host: Host) -> None:
         self.plan, self.request = plan, request
-        self.oracle = Side(engines[0], plan.oracle_capsule or plan.capsule, plan.limits, host, whole=True)
-        self.subject = Side(engines[1], plan.subject_capsule or plan.capsule, plan.limits, host)
-        layout = plan.capsule.layout
-        self.names = [row.name for row in layout.rows[layout.n_init :]]
+        self.oracle = Side(engines[0], plan.capsules.oracle, plan.limits, host, whole=True)
+        self.subject = Side(engines[1], plan.capsules.subject, plan.limits, host)
+        self.names = plan.rows[plan.layout.n_init :]
 
     def find(self, wanted: str = "") -> Rows | NotShown:
         """The first instance that differs; or a wanted row's, with as few rows before it as show it. RunFailedError where there is no

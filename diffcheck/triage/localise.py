@@ -16,7 +16,7 @@ from diffcheck.errors import RunFailedError
 from diffcheck.observation import Trapped, sentence
 from diffcheck.probe.instructions import wrong_instructions
 from diffcheck.rows import choose
-from diffcheck.runner.plan import deterministic_plan, world
+from diffcheck.runner.plan import world
 from diffcheck.runner.side import Side
 from diffcheck.text import plural
 from diffcheck.triage.explain import Explainer
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
     from diffcheck.backend import Backend, Host, Oracle
     from diffcheck.capsule.build import Capsule
-    from diffcheck.runner.plan import Plan
+    from diffcheck.runner.plan import CapsulePlan
     from diffcheck.runner.request import Request
     from diffcheck.triage.instrument import Level
     from diffcheck.triage.log import Variant
@@ -64,7 +64,7 @@ class Localiser:
 
     def __init__(
         self,
-        plan: Plan,
+        plan: CapsulePlan,
         request: Request,
         oracle: Oracle,
         subject: Backend,
@@ -73,7 +73,7 @@ class Localiser:
     ) -> None:
         self.request, self.oracle, self.subject, self.host, self.say = request, oracle, subject, host, say
         self.original = plan
-        self._use(deterministic_plan(plan) or plan)
+        self._use(plan.deterministic or plan)
         self.calls = choose(self.module, plan.case.rows, request.rows).calls
         self.world = world(plan.case, program_name=request.program_name, stub_imports=request.stub_imports)
         self.max_runs = max(MAX_RUNS, request.max_passes)
@@ -89,9 +89,8 @@ class Localiser:
         self.skip: frozenset[int] = frozenset()
         self.skip_lean = _witness([*exported, *function_names(self.module).items()])
 
-    def _use(self, plan: Plan) -> None:
+    def _use(self, plan: CapsulePlan) -> None:
         """Work on a plan: of the artifact as it is, or in deterministic form."""
-        assert plan.module is not None, "the plan has a capsule"  # noqa: S101
         self.plan, self.module = plan, plan.module
 
     # The row.
@@ -350,8 +349,8 @@ class Localiser:
         parameters = lo.Parameters(rows.first, rows.last, rows.flags | lo.INERT)
         self.runs += 1
         headers = [
-            Side(each, capsule or self._plain(), self.plan.limits, self.host).run(parameters).header
-            for each, capsule in ((self.oracle, self.plan.oracle_capsule), (self.subject, self.plan.subject_capsule))
+            Side(each, capsule, self.plan.limits, self.host).run(parameters).header
+            for each, capsule in ((self.oracle, self.plan.capsules.oracle), (self.subject, self.plan.capsules.subject))
         ]
         return None not in headers and len({each.mark for each in headers if each is not None}) > 1
 
@@ -369,7 +368,7 @@ class Localiser:
                 f"the oracle {sentence(search.measured.outcome)} under instrumentation", hint="give --deadline more seconds"
             )
         search.default = default
-        plain = Side(self.oracle, self.plan.oracle_capsule or self._plain(), self.plan.limits, self.host)
+        plain = Side(self.oracle, self.plan.capsules.oracle, self.plan.limits, self.host)
         before = plain.run(lo.Parameters(rows.first, rows.last, rows.flags)).header
         if before is not None and search.measured.stream not in (None, (before.length, before.lane_a, before.lane_b)):
             self.notes.append("instrumented, the oracle's own results change")
@@ -378,10 +377,6 @@ class Localiser:
         self.say(f"{search.total:,} events")
         self.events = search.total
         return search
-
-    def _plain(self) -> Capsule:
-        assert self.plan.capsule is not None, "the caller looked"  # noqa: S101
-        return self.plan.capsule
 
     def instrumented(
         self,
@@ -405,7 +400,7 @@ class Localiser:
         return side
 
     def _capsule(self, made: Instrumented, backend: Backend) -> Capsule:
-        form = msgspec.structs.replace(self._plain().form, prints=backend.capabilities.transport == "print")
+        form = msgspec.structs.replace(self.plan.capsules.standard.form, prints=backend.capabilities.transport == "print")
         return build(self.module, self.plan.sha256, self.calls, self.world, form, extension=made)
 
     def _explainer(
@@ -417,7 +412,6 @@ class Localiser:
             extended = self.instrumented(variant, default, levels, detail=Detail(function, position))
             return extended, self.side(extended, self.oracle)
 
-        assert self.original.module is not None, "the plan has a capsule"  # noqa: S101
         return Explainer(self.plan, made, (rows.first, rows.last, rows.flags), detail, self._answer, oracle, self.original.module)
 
     def _row(self, rows: Rows, why: str) -> Localised:

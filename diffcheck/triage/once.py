@@ -39,10 +39,8 @@ def explain(request: Request, row: str, say: Callable[[str], None], note: Callab
         if row and answer.depth == "none":
             return Explained(answer, row)
         plan = work.plan
-        assert plan.oracle_capsule is not None, "it was planned"  # noqa: S101
-        assert plan.subject_capsule is not None, "as above"  # noqa: S101
-        oracle = Side(work.oracle, plan.oracle_capsule, plan.limits, work.host)
-        subject = Side(work.subject, plan.subject_capsule, plan.limits, work.host)
+        oracle = Side(work.oracle, plan.capsules.oracle, plan.limits, work.host)
+        subject = Side(work.subject, plan.capsules.subject, plan.limits, work.host)
         say("reading both observations")
         one = Reader(oracle, oracle, full=False, max_passes=request.max_passes).read(keep_going=True)
         try:
@@ -65,6 +63,4 @@ def _localiser(request: Request, say: Callable[[str], None], note: Callable[[str
         if not isinstance(oracle, backend.Oracle):
             raise RunFailedError(f"{oracle.identity().name} cannot judge an artifact", hint="leave --oracle as it is")
         plan = plans.make(case_of(Wanted(request.paths[0])), request, oracle, oracle, subject, host)
-        if plan.capsule is None:
-            raise RunFailedError(f"{request.paths[0]} cannot be localised in: {plan.skipped or plan.no_capsule}")
-        yield Localiser(plan, request, oracle, subject, host, say)
+        yield Localiser(plans.require_capsule(plan, "localised in"), request, oracle, subject, host, say)

@@ -82,12 +82,11 @@ class Session:
     def _read(self) -> None:
         case = self.target.case
         plan = plans.make(case, self.request, self.oracle, self.oracle, self.subject, self.host)
-        if plan.skipped:
-            raise RunFailedError(f"{visible(case.artifact)} cannot be run: {plan.skipped}")
+        if isinstance(plan, plans.SkippedPlan):
+            raise RunFailedError(f"{visible(case.artifact)} cannot be run: {plan.reason}")
         self.plan = plan
         self.artifact, self.manifest = plan.artifact, plan.manifest
-        init = plan.capsule.layout.n_init if plan.capsule is not None else 0
-        self.rows = plan.rows[init:]
+        self.rows = plan.rows[plan.layout.n_init :] if isinstance(plan, plans.CapsulePlan) else ()
         self.request = msgspec.structs.replace(self.request, rows="declared")
         self.case = msgspec.structs.replace(case, manifest="", rows=(), findings=(), expect={}, notes=())
 

@@ -57,12 +57,12 @@ class Watcher:
         self.path.write_bytes(question.wasm)
         case = msgspec.structs.replace(self.case, artifact=str(self.path), manifest="", rows=question.rows)
         plan = plans.make(case, self.request, self.oracle, self.oracle, self.oracle, self.host)
-        if plan.capsule is None or plan.module is None:
+        if not isinstance(plan, plans.CapsulePlan):
             return None
         work = Localiser(plan, self.request, self.oracle, self.oracle, self.host)
         made = work.instrumented("rotate", "full", {})
         side = work.side(made, self.oracle)
-        rows = len(plan.rows) - plan.capsule.layout.n_init
+        rows = len(plan.rows) - plan.layout.n_init
         parameters = LogParameters(0, rows, 0, halt=NEVER, limit=_RECORDS)
         log = side.logged(parameters).log
         if log is None:

@@ -193,7 +193,7 @@ def test_both_engines_run_one_form(oracle, host, tmp_path):
     path = artifact(tmp_path, "exiting", EXITING)
     subject = Altered(oracle, lambda _, execution: execution, exceptions=False)
     plan = make(Case("exiting", str(path)), Request((str(path),)), oracle, oracle, subject, host)
-    assert plan.oracle_capsule == plan.subject_capsule
+    assert plan.capsules.oracle == plan.capsules.subject
     work = Localiser(plan, Request((str(path),)), oracle, subject, host)
     made = work.instrumented("rotate", "full", {})
     assert work.side(made, oracle).capsule.sha256 == work.side(made, subject).capsule.sha256

@@ -16,7 +16,7 @@ from diffcheck.capsule import layout as lo
 from diffcheck.faults.engine import FaultyBackend
 from diffcheck.runner import plan as plans
 from diffcheck.runner.once import Wanted, case_of
-from diffcheck.runner.plan import Plan
+from diffcheck.runner.plan import CapsulePlan
 from diffcheck.runner.request import Request
 from diffcheck.triage.localise import Localiser
 from diffcheck.triage.result import Localised
@@ -81,16 +81,17 @@ class Bench:
         self.rng, self.words, self.everywhere = random.Random(seed), words, everywhere
         found = (path for folder in FOLDERS for path in (CORPUS / folder).glob("*.wasm"))
         self.programs = sorted(str(path) for path in found if path.stat().st_size <= largest)
-        self._plans: dict[str, Plan] = {}
+        self._plans: dict[str, CapsulePlan] = {}
 
     def close(self) -> None:
         self.oracle.close()
         self.inner.close()
 
-    def plan(self, program: str) -> Plan:
+    def plan(self, program: str) -> CapsulePlan:
         if program not in self._plans:
             case = case_of(Wanted(program))
-            self._plans[program] = plans.make(case, self.request, self.oracle, self.oracle, self.oracle, self.host)
+            plan = plans.make(case, self.request, self.oracle, self.oracle, self.oracle, self.host)
+            self._plans[program] = plans.require_capsule(plan)
         return self._plans[program]
 
     def trials(self, count: int) -> Iterator[Trial | str]:
@@ -101,8 +102,7 @@ class Bench:
             trial = next((found for found in (self._try(kind) for _ in range(TRIES)) if found is not None), None)
             yield trial or f"    {kind}: none that shows in {TRIES} tries"
 
-    def _subject(self, planted: Planted, plan: Plan) -> backend.Backend:
-        assert plan.module is not None
+    def _subject(self, planted: Planted, plan: CapsulePlan) -> backend.Backend:
         if not self.words:
             return FaultyBackend(self.inner, planted.fault(plan.module), words=False)
         return child_with(planted, plan.artifact, self.host.folder)
@@ -111,11 +111,9 @@ class Bench:
         """One fault of a class, if it shows."""
         program = self.rng.choice(self.programs)
         plan = self.plan(program)
-        assert plan.module is not None
-        assert plan.capsule is not None
         planted = draw(self.rng, plan.module, plan.artifact, kind, everywhere=self.everywhere)
-        every = lo.Parameters(0, len(plan.rows) - plan.capsule.layout.n_init, 0)
-        if planted is None or first_wrong(plan.capsule, planted, plan.module, every) is None:
+        every = lo.Parameters(0, len(plan.rows) - plan.layout.n_init, 0)
+        if planted is None or first_wrong(plan.capsules.standard, planted, plan.module, every) is None:
             return None
         quick = FaultyBackend(self.inner, planted.fault(plan.module), words=False)
         if isinstance(Localiser(plan, self.request, self.oracle, quick, self.host).rows(), Localised):
@@ -127,7 +125,7 @@ class Bench:
         rows = work.located
         if rows is None:
             return None
-        truth = first_wrong(plan.capsule, planted, plan.module, lo.Parameters(rows.first, rows.last, rows.flags))
+        truth = first_wrong(plan.capsules.standard, planted, plan.module, lo.Parameters(rows.first, rows.last, rows.flags))
         assert truth is not None, f"{planted}: shows where it never fires"
         return Trial(Path(program).stem, planted, truth, answer, elapsed)
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import msgspec
 
 from diffcheck.capsule import layout as lo
-from diffcheck.runner.plan import Plan
+from diffcheck.runner.plan import CapsulePlan
 from diffcheck.runner.side import Side
 from diffcheck.triage.localise import Localiser
 from diffcheck.triage.log import NEVER, LogParameters, Variant
@@ -28,16 +28,15 @@ class Compared(msgspec.Struct, frozen=True):
     instrumented_bytes: int
 
 
-def compared(work: Localiser, plan: Plan, variant: Variant, rounds: int = 1) -> Compared:
+def compared(work: Localiser, plan: CapsulePlan, variant: Variant, rounds: int = 1) -> Compared:
     """Run all rows of a plan's capsule both ways, instance after instance: after a trap the next row has a new one."""
-    assert plan.capsule is not None
     made = work.instrumented(variant, "full", {})
     capsule = work._capsule(made, work.oracle)
-    plain = Side(work.oracle, plan.oracle_capsule or plan.capsule, plan.limits, work.host)
+    plain = Side(work.oracle, plan.capsules.oracle, plan.limits, work.host)
     logged = LogSide(work.oracle, capsule, plan.limits, work.host)
     differences, events, at = [], 0, 0
     plain_s = instrumented_s = 0.0
-    count = len(plan.capsule.layout.rows) - plan.capsule.layout.n_init
+    count = len(plan.rows) - plan.layout.n_init
     instances = 0
     while at < count or not instances:
         one, took = _timed(lambda at=at: plain.run(lo.Parameters(at, count)), rounds)
@@ -51,11 +50,11 @@ def compared(work: Localiser, plan: Plan, variant: Variant, rounds: int = 1) -> 
             differences.append(f"from row {at}: {one.outcome} {mark} became {other.outcome} {other.stream}")
         events += other.log.count if other.log is not None else 0
         instances += 1
-        if mark is None or one.header.record + 1 - plan.capsule.layout.n_init <= at:
+        if mark is None or one.header.record + 1 - plan.layout.n_init <= at:
             break
-        at = one.header.record + 1 - plan.capsule.layout.n_init
+        at = one.header.record + 1 - plan.layout.n_init
     return Compared(
-        instances, events, tuple(differences), plain_s, instrumented_s, len(plan.capsule.wasm), len(capsule.wasm)
+        instances, events, tuple(differences), plain_s, instrumented_s, len(plan.capsules.standard.wasm), len(capsule.wasm)
     )  # fmt: skip
 
 
