@@ -31,6 +31,7 @@ from diffcheck import process
 from diffcheck.corpus import discover, load_case
 from diffcheck.process.keeper import keep
 from diffcheck.runner import worker as w
+from diffcheck.runner.engines import choose
 from diffcheck.runner.request import Request
 from diffcheck.wasm import module as wasm
 from diffcheck.wasm.types import FuncType, RefType
@@ -54,11 +55,11 @@ class Measured(msgspec.Struct, frozen=True):
 def measure(folder: Path, subject: str, kilnd: str, largest: int, times: int) -> list[Measured]:
     """Each case in ``folder``, the least that it took of so many times."""
     options = {"kilnd": kilnd} if subject == "kilnd" else {}
-    request = Request((str(folder),), subject=subject, mode="capsule", options=options)
+    request = choose(Request((str(folder),), subject=subject, mode="capsule", options=options)).request
     decoder = msgspec.msgpack.Decoder(w.Prepare)
     found: dict[str, Measured] = {}
     with process.Reactor() as reactor, process.private_folder() as private:
-        worker = w.Worker(w.Setup(request, subject, str(private)), reactor)
+        worker = w.Worker(w.Setup(request, str(private)), reactor)
         items = [each for each in discover([folder]).items if Path(each.artifact).stat().st_size <= largest]
         for item in items * times:
             name = str(Path(item.artifact).relative_to(folder))

@@ -1,16 +1,18 @@
-"""The contract that an engine's adapter fulfils, and the registry that finds adapters.
+"""The contract that an engine's adapter fulfils, and how one is opened.
 
-An adapter is found by the entry-point group ``diffcheck.backends``; the entry is a ``BackendFactory``. It knows its engine's
-command line, its answer's format and its words, and nothing else: spawning, deadlines and limits are ``process``'s, what is
-run and compared is the runner's. ``CommandBackend`` has all that an engine started as a child needs, so that a new one is the
-command to run and the answer to read.
+An adapter is found by the entry-point group ``diffcheck.backends``; the entry is a ``BackendFactory``, and ``registry`` has what it
+may declare besides. It knows its engine's command line, its answer's format and its words, and nothing else: spawning, deadlines
+and limits are ``process``'s, what is run and compared is the runner's. ``CommandBackend`` has all that an engine started as a child
+needs, so that a new one is the command to run and the answer to read.
 """
 
 from __future__ import annotations
 
+import os
 import shlex
 import signal
 from abc import ABC, abstractmethod
+from contextlib import contextmanager
 from functools import partial
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -18,13 +20,13 @@ from typing import TYPE_CHECKING, Literal, Protocol
 
 import msgspec
 
-from diffcheck import process
-from diffcheck.errors import ConfigError, DiffcheckError, EngineMissingError
+from diffcheck import process, registry
+from diffcheck.errors import ConfigError, EngineMissingError
 from diffcheck.observation import Cost, Crashed, Execution, HarnessFailed, Outcome, OutOfMemory, TimedOut
 from diffcheck.text import decode, visible
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
 Transport = Literal["memory", "words", "print"]
 
@@ -32,11 +34,10 @@ ANSWER_BYTES = 64 << 20
 OUTPUT_STOP_BYTES = 64 << 20
 """The largest file that an engine may write, and what it may print before it is ended."""
 
-ENTRY_POINTS = "diffcheck.backends"
 SEARCH_PATH = "search-path"
 """The option that has the user's PATH: a worker's own environment has another one."""
-KILN_ENTRIES = ("_start", "run", "0", "1", "main")
-"""The entries of a harness run in order of preference, as kilnd has them; the oracle takes the same ones."""
+HARNESS_ENTRIES = ("_start", "run", "0", "1", "main")
+"""The entries of a harness run in order of preference; the oracle takes the same ones."""
 
 
 class Identity(msgspec.Struct, frozen=True):
@@ -114,6 +115,13 @@ class Host(msgspec.Struct, frozen=True):
     reactor: process.Reactor
     folder: Path
     live: bool = False
+
+
+@contextmanager
+def local_host() -> Iterator[Host]:
+    """A host in this process; its children and its folder are gone afterwards."""
+    with process.Reactor() as reactor, process.private_folder() as folder:
+        yield Host(reactor, folder)
 
 
 class Pending(Protocol):
@@ -360,24 +368,23 @@ class BackendFactory(Protocol):
     """Makes a backend: what an entry point names. ``argument`` is what follows the colon in ``harness:COMMAND``."""
 
     def __call__(self, argument: str | None, options: Mapping[str, str]) -> Backend:
-        """The backend, or ``EngineMissingError``/``ConfigError``; ``options`` has ``kilnd`` where ``--kilnd`` was
-        given, and the user's PATH as ``search-path`` where this process has another one.
+        """The backend, or ``EngineMissingError``/``ConfigError``.
+
+        ``options`` has the user's PATH as ``search-path`` where this process has another one, and the cache's folder as ``cache``.
         """
         ...
 
 
-def factories() -> dict[str, Callable[[], BackendFactory]]:
-    """The adapters installed here, by name; each is loaded only when it is called for."""
-    return {entry.name: entry.load for entry in entry_points(group=ENTRY_POINTS)}
-
-
 def create(spec: str, options: Mapping[str, str]) -> Backend:
-    """The backend that ``spec`` names: ``kilnd``, ``wasmtime``, ``harness:COMMAND``; raises ``ConfigError`` for an unknown one."""
+    """The backend that ``NAME`` or ``NAME:ARGUMENT`` names; raises ``ConfigError`` for an unknown one.
+
+    Without an argument, one whose adapter declares a program has the path that ``options`` or the environment say.
+    """
     name, colon, argument = spec.partition(":")
-    known = factories()
-    if name not in known:
-        raise ConfigError(f"there is no backend {visible(name)!r}", hint=f"the backends here are {', '.join(sorted(known))}")
-    return known[name]()(argument if colon else None, options)
+    factory: BackendFactory | None = next((each.load() for each in entry_points(group=registry.ADAPTERS, name=name)), None)
+    if factory is None:
+        raise ConfigError(f"there is no backend {visible(name)!r}", hint=f"the backends here are {', '.join(registry.names())}")
+    return factory(argument if colon else registry.located(options, os.environ).get(name), options)
 
 
 def file_sha256(path: Path) -> str:
@@ -390,15 +397,13 @@ def file_sha256(path: Path) -> str:
 
 __all__ = [
     "ANSWER_BYTES",
-    "ENTRY_POINTS",
-    "KILN_ENTRIES",
+    "HARNESS_ENTRIES",
     "SEARCH_PATH",
     "Backend",
     "BackendFactory",
     "Capabilities",
     "Command",
     "CommandBackend",
-    "DiffcheckError",
     "Host",
     "HostCall",
     "HostEngine",
@@ -412,7 +417,7 @@ __all__ = [
     "Transport",
     "create",
     "death",
-    "factories",
     "failure",
     "file_sha256",
+    "local_host",
 ]

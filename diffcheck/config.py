@@ -1,6 +1,6 @@
 """Every option in one table: its name, type, default, unit, environment variable and help.
 
-The command line builds its options from this table; what stands here is what ``--help`` says.
+The command line builds its options from this table, and from the programs of engines that ``registry`` adds.
 """
 
 from __future__ import annotations
@@ -59,20 +59,19 @@ OPTIONS: Final = (
         "subject",
         "text",
         "The engine under test: a name from `diffcheck backends`, or harness:COMMAND or wasi:COMMAND. "
-        "auto takes kilnd where there is one, else wasmtime-pulley, which compares wasmtime with itself.",
+        "auto takes the preferred one that is found; the run says where that is the oracle's own engine.",
         default="auto",
         metavar="NAME",
     ),
     Option(
         "subject-version",
         "text",
-        "What the subject's version is called in reports, the baseline and the history (a release, a commit); kilnd does not tell "
-        "its own.",
+        "What the subject's version is called in reports, the baseline and the history (a release, a commit), for an engine that "
+        "does not report one.",
         default_help="what the engine says",
         metavar="TEXT",
     ),
-    Option("oracle", "text", "The engine that is taken to be right.", default="wasmtime", metavar="NAME"),
-    Option("kilnd", "path", "The kilnd program.", default_help="looked for on PATH", metavar="PATH"),
+    Option("oracle", "text", "The engine that is taken to be right; auto is the preferred one.", default="auto", metavar="NAME"),
     Option(
         "mode",
         "choice",

@@ -6,14 +6,14 @@ What an engine gives is measured where that is asked for, by a generated module 
 from __future__ import annotations
 
 import hashlib
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from diffcheck import backend as registry
-from diffcheck import process
-from diffcheck.backend import Host, Identity, Limits
+from diffcheck import registry
+from diffcheck.backend import Host, Identity, Limits, create, local_host
 from diffcheck.capsule.seal import close_functions
 from diffcheck.capsule.stubs import out_of_scope
 from diffcheck.corpus import discover, read_artifact
@@ -21,6 +21,7 @@ from diffcheck.errors import ArtifactError, DiffcheckError, EngineMissingError
 from diffcheck.probe import known_answer, wasi
 from diffcheck.probe.wasi import Found, Probed
 from diffcheck.probe.wasi_module import Function
+from diffcheck.runner.engines import preferred_oracle
 from diffcheck.runner.once import Wanted, read_case
 from diffcheck.text import visible
 from diffcheck.wasm import module as wasm
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
     from diffcheck.capsule.layout import Stub
     from diffcheck.corpus import Item
 
-ORACLE: Final = "wasmtime"
 _NUMBERS: Final = ("i32", "i64", "f32", "f64")
 
 
@@ -86,13 +86,14 @@ class Survey(msgspec.Struct, frozen=True):
 
 
 class Request(msgspec.Struct, frozen=True):
-    """What to look at: ``subject`` is the engine to probe; with ``keep`` each probe's module and what came of it is left there."""
+    """What to look at: ``subject`` is the engine to probe, empty for the preferred one; with ``keep`` each probe's module and what
+    came of it is left there.
+    """
 
     paths: tuple[str, ...]
     probe: bool = False
-    subject: str = "kilnd"
+    subject: str = ""
     keep: str = ""
-    options: dict[str, str] = {}
     limits: Limits = Limits()
 
 
@@ -102,14 +103,10 @@ def survey(request: Request, tell: Callable[[str], None] = lambda _: None) -> Su
     artifacts = tuple(_artifact(each, request) for each in items)
     if not request.probe:
         return Survey(artifacts, missing="nothing was measured; --probe does")
-    with process.Reactor() as reactor, process.private_folder() as folder:
-        host = Host(reactor, folder)
-        subject = registry.create(request.subject, request.options)
-        try:
-            known_answer.require(subject, request.subject, host, request.limits)
-            return _measured(artifacts, subject, host, request, tell)
-        finally:
-            subject.close()
+    spec = request.subject or registry.preferred("subject")
+    with local_host() as host, closing(create(spec, {})) as subject:
+        known_answer.require(subject, spec, host, request.limits)
+        return _measured(artifacts, subject, host, request, tell)
 
 
 def _measured(
@@ -152,9 +149,8 @@ def _as_it_is(
     artifacts: Sequence[Artifact], subject: Backend, host: Host, request: Request
 ) -> dict[tuple[str, str, str], tuple[Given, ...]]:
     """What subject and oracle do with each import where diffcheck runs the artifact itself under them."""
-    oracle = registry.create(ORACLE, request.options)
-    try:
-        found: dict[tuple[str, str, str], tuple[Given, ...]] = {}
+    found: dict[tuple[str, str, str], tuple[Given, ...]] = {}
+    with closing(preferred_oracle({})) as oracle:
         for each in (each for one in artifacts for each in one.imports):
             key = (each.interface, each.function, each.signature)
             function = _function(each)
@@ -162,9 +158,7 @@ def _as_it_is(
                 found[key] = tuple(
                     Given(one.identity().name, wasi.natively(one, function, host, request.limits)) for one in (subject, oracle)
                 )
-        return found
-    finally:
-        oracle.close()
+    return found
 
 
 def _function(each: Import) -> Function | None:
@@ -201,10 +195,8 @@ def _artifact(item: Item, request: Request) -> Artifact:
         return Artifact(item.artifact, problem=_words(error))
     found = Artifact(item.artifact, hashlib.sha256(data).hexdigest())
     try:
-        wanted = Wanted(
-            item.artifact, backend=ORACLE, keep_going=True, deadline_s=request.limits.deadline_s, options=request.options
-        )
-        seen = read_case(wanted)
+        oracle = registry.preferred("oracle")
+        seen = read_case(Wanted(item.artifact, backend=oracle, keep_going=True, deadline_s=request.limits.deadline_s))
     except DiffcheckError as error:
         try:
             module = wasm.read(data)

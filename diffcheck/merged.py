@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from diffcheck import config
+from diffcheck import registry
 from diffcheck.errors import ConfigError
 from diffcheck.text import visible
 from diffcheck.verdict import Cause, totals, worst
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from diffcheck.verdict import CaseReport, PassReport, Report, Verdict
 
 _SHARD: Final = "shard"
-_OWN: Final = (_SHARD, *(option.name for option in config.OPTIONS if option.kind == "path"))
+_OWN: Final = (_SHARD, *(option.name for option in registry.options() if option.kind == "path"))
 """What is each shard's own: which one it is, and where on its machine things are; engines are compared by their digests."""
 
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from typing import TYPE_CHECKING, Final
 
-from diffcheck import backend, process, witness
+from diffcheck import process, witness
+from diffcheck.backend import Limits, local_host
 from diffcheck.capsule.closed import close
 from diffcheck.corpus import read_artifact
 from diffcheck.errors import ArtifactError, ManifestError, RunFailedError
 from diffcheck.input_files import read_regular
 from diffcheck.observation import sentence
+from diffcheck.runner.engines import preferred_oracle
 from diffcheck.runner.once import Wanted, case_of
 from diffcheck.runner.plan import world
 from diffcheck.text import plural, visible
@@ -19,11 +22,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from diffcheck.backend import Limits
     from diffcheck.capsule.closed import ClosedArtifact
     from diffcheck.runner.request import Unknown
 
-_JUDGE: Final = "wasmtime"
 _MANIFEST_CAP: Final = 256 << 20
 _COMPONENT: Final = b"\0asm\x0d\0\x01\0"
 
@@ -50,15 +51,10 @@ def seal(artifact: Path, output: Path, unknown_stubs: Unknown, limits: Limits) -
 
 def _judge(data: bytes, what: str, limits: Limits) -> None:
     """Sealing an invalid body could make it valid, so the artifact is judged first."""
-    with process.Reactor() as reactor, process.private_folder() as folder:
-        judge = backend.create(_JUDGE, {})
-        assert isinstance(judge, backend.Oracle), "wasmtime is one"  # noqa: S101
-        try:
-            refusal = judge.validate(data, limits, backend.Host(reactor, folder))
-        finally:
-            judge.close()
+    with local_host() as host, closing(preferred_oracle({})) as judge:
+        refusal = judge.validate(data, limits, host)
     if refusal is not None:
-        raise RunFailedError(f"wasmtime does not take {what}: {sentence(refusal)}")
+        raise RunFailedError(f"{judge.identity().name} refuses {what}: {sentence(refusal)}")
 
 
 def _said(closed: ClosedArtifact, output: Path, has_manifest: bool) -> Iterator[str]:  # noqa: FBT001 - one caller

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final, Literal
 
 import msgspec
 
-from diffcheck.backend import KILN_ENTRIES, Program
+from diffcheck.backend import HARNESS_ENTRIES, Program
 from diffcheck.capsule import layout as lo
 from diffcheck.capsule.decode import rows, state
 from diffcheck.corpus import Case, discover, load_case
@@ -185,7 +185,7 @@ class Selftest:
         sealed, plain = found.get("capsule"), found.get("direct")
         artifact = Artifact(name, next(iter(found.values())).module, direct=plain)
         if plain is not None:
-            program = Program(kind="direct", wasm=plain.artifact, entry=plain.entry or KILN_ENTRIES[0])
+            program = Program(kind="direct", wasm=plain.artifact, entry=plain.entry or HARNESS_ENTRIES[0])
             execution = self._oracle.execute(program, plain.limits, self._host)
             artifact = msgspec.structs.replace(artifact, execution=execution)
         if isinstance(sealed, plans.CapsulePlan):

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 
 import msgspec
 
-from diffcheck import case_ids, config
+from diffcheck import case_ids, registry
+from diffcheck.config import Option
 from diffcheck.errors import ConfigError
 from diffcheck.input_files import parse_toml, read_regular
 from diffcheck.text import visible
@@ -28,7 +29,7 @@ BASELINE: Final = "baseline.toml"
 PROTOCOLS: Final = ("harness", "wasi")
 Value: TypeAlias = "str | int | float | bool | tuple[str, ...]"
 _CAP_BYTES: Final = 1 << 20
-_COMMANDS: Final = ("subject", "oracle", "kilnd")
+ENGINES: Final = ("subject", "oracle")
 _WRITTEN: Final = ("reports", "html", "junit-xml", "sarif", "markdown", "baseline")
 _UNTRUSTED: Final = ("cache", "executor")
 """What only a trusted file chooses: a cache is believed, and a cluster is given the artifacts and sends back what is executed."""
@@ -91,7 +92,7 @@ def _read(folder: Path, *, trusted: bool) -> Settings | None:
 def _settings(raw: object, path: Path, *, trusted: bool) -> Settings:
     if not isinstance(raw, dict):
         raise ConfigError("tool.diffcheck has to be a table", hint="write [tool.diffcheck]")
-    allowed = {each.name: each for each in config.OPTIONS}
+    allowed = {each.name: each for each in registry.options()}
     backends = _backends(raw.get("backends", {}), path.parent)
     values: dict[str, Value] = {}
     for key, value in raw.items():
@@ -101,7 +102,8 @@ def _settings(raw: object, path: Path, *, trusted: bool) -> Settings:
             raise _unknown(key, [*allowed, "backends"], "")
         values[key] = _value(allowed[key], value, path.parent)
     commands = [f"backends.{name}: {spec}" for name, spec in backends.items()]
-    commands += [f"{key} = {values[key]}" for key in _COMMANDS if key in values and (key == "kilnd" or ":" in str(values[key]))]
+    commands += [f"{key} = {values[key]}" for key in ENGINES if ":" in str(values.get(key, ""))]
+    commands += [f"{each.name} = {values[each.name]}" for each in registry.programs() if each.name in values]
     beside = path.parent / BASELINE
     if beside.is_file():
         values.setdefault("baseline", _shown(beside))
@@ -115,13 +117,13 @@ def _is_inside(folder: Path, value: str) -> bool:
     return Path(os.path.realpath(folder / value)).is_relative_to(folder)
 
 
-def _value(option: config.Option, value: object, folder: Path) -> Value:
+def _value(option: Option, value: object, folder: Path) -> Value:
     if not option.multiple:
         return _single(option, value, folder)
     return tuple(str(_single(option, each, folder)) for each in (value if isinstance(value, list) else [value]))
 
 
-def _single(option: config.Option, value: object, folder: Path) -> str | int | float | bool:
+def _single(option: Option, value: object, folder: Path) -> str | int | float | bool:
     types = _TYPES[option.kind]
     if not isinstance(value, types) or (isinstance(value, bool) and option.kind != "flag"):
         given = f"{visible(repr(value), 40)}"
@@ -139,7 +141,7 @@ def _single(option: config.Option, value: object, folder: Path) -> str | int | f
         )
     if option.kind == "path":
         return _shown(folder / str(value))
-    if option.name in _COMMANDS and ":" in str(value):
+    if option.name in ENGINES and ":" in str(value):
         protocol, _, command = str(value).partition(":")
         return f"{protocol}:{_from(folder, command)}"
     return value

@@ -1,6 +1,6 @@
 """An artifact's exported globals after a run, by export name: what a coverage tool reads out of an engine.
 
-``diffcheck.snapshot(...)`` is this module's ``snapshot``. From kilnd it needs no patch to kilnd: the values come out of a capsule.
+``diffcheck.snapshot(...)`` is this module's ``snapshot``. The engine needs no patch: the values come out of a capsule.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ class Snapshot(msgspec.Struct, frozen=True):
 def snapshot(  # noqa: PLR0913 - the options of the command
     artifact: str | os.PathLike[str],
     *,
-    backend: str = "kilnd",
+    backend: str = "",
     prefix: str = COUNTERS,
     rows: Sequence[str] = (),
     stub_imports: Unknown = "zero",
@@ -81,13 +81,13 @@ def snapshot(  # noqa: PLR0913 - the options of the command
     deadline_s: float = 60.0,
     memory_bytes: int = 4 << 30,
     max_passes: int = 1000,
-    kilnd: str | None = None,
 ) -> Snapshot:
     """Run an artifact under ``backend`` and give its exported globals whose names begin with ``prefix`` (all for an empty one).
 
-    ``rows`` are the calls as witness writes them (``EXPORT``, ``EXPORT=arg,arg``), or ``auto`` or ``declared``. Where the backend's
-    digest is the oracle's, the values are known to be equal; ``full`` reads each from the backend itself. Raises
-    ``DiffcheckError`` where the run did not come through: a row that trapped leaves no state to be read.
+    ``backend`` is a subject's name, as ``NAME:PATH`` with its program, and the preferred subject where empty. ``rows`` are the
+    calls as witness writes them (``EXPORT``, ``EXPORT=arg,arg``), or ``auto`` or ``declared``. Where the backend's digest is the
+    oracle's, the values are known to be equal; ``full`` reads each from the backend itself. Raises ``DiffcheckError`` where the run
+    did not complete: a row that trapped leaves no state to be read.
     """
     wanted = Wanted(
         os.fspath(artifact),
@@ -98,7 +98,6 @@ def snapshot(  # noqa: PLR0913 - the options of the command
         deadline_s=deadline_s,
         memory_bytes=memory_bytes,
         max_passes=max_passes,
-        options={"kilnd": kilnd} if kilnd else {},
     )
     seen = read_case(wanted)
     read = seen.read

@@ -114,9 +114,9 @@ def test_without_row_state_auto_is_v1_and_v2_is_refused(tmp_path):
 
 
 def test_a_subject_that_agrees_says_so_and_full_reads_the_same_values_from_it(tmp_path, standin_kilnd):
-    options = {"kilnd": str(standin_kilnd())}
-    quick = written(POLICY, tmp_path, options=options)
-    full = written(POLICY, tmp_path, options=options, full=True)
+    backend = f"kilnd:{standin_kilnd()}"
+    quick = written(POLICY, tmp_path, backend=backend)
+    full = written(POLICY, tmp_path, backend=backend, full=True)
     assert values(quick) == values(full)
     assert (quick["source"]["values"], full["source"]["values"]) == ("digest", "full")
     assert quick["source"]["oracle"]["agrees"] is full["source"]["oracle"]["agrees"] is True
@@ -126,8 +126,8 @@ def test_a_subject_that_agrees_says_so_and_full_reads_the_same_values_from_it(tm
 @pytest.mark.parametrize("full", [False, True])
 def test_a_subject_that_differs_gives_its_own_values(tmp_path, standin_kilnd, patched, full):
     """A counter altered in the running subject arrives in the file, never the oracle's."""
-    right = written(LEAP_YEAR, tmp_path, options={"kilnd": str(standin_kilnd())})
-    wrong = written(LEAP_YEAR, tmp_path, options={"kilnd": str(patched(standin_kilnd(), *COUNTER_BEGINS_WITH))}, full=full)
+    right = written(LEAP_YEAR, tmp_path, backend=f"kilnd:{standin_kilnd()}")
+    wrong = written(LEAP_YEAR, tmp_path, backend=f"kilnd:{patched(standin_kilnd(), *COUNTER_BEGINS_WITH)}", full=full)
     assert wrong["counters"] == {**right["counters"], "0": right["counters"]["0"] + 5}
     assert wrong["rows"] == right["rows"]
     assert wrong["source"]["oracle"]["agrees"] is False
@@ -135,14 +135,14 @@ def test_a_subject_that_differs_gives_its_own_values(tmp_path, standin_kilnd, pa
 
 
 def test_a_subject_that_computes_wrong_gives_its_own_rows(tmp_path, standin_kilnd, patched):
-    wrong = written(LEAP_YEAR, tmp_path, options={"kilnd": str(patched(standin_kilnd(), *CENTURIES_OF_101_YEARS))})
+    wrong = written(LEAP_YEAR, tmp_path, backend=f"kilnd:{patched(standin_kilnd(), *CENTURIES_OF_101_YEARS)}")
     assert [row["outcome"] for row in wrong["rows"]] == [0, 1, 1, 1]
 
 
 def test_a_trap_fails_and_names_the_row_and_the_trap(tmp_path, standin_kilnd):
-    for options in ({"backend": "wasmtime"}, {"options": {"kilnd": str(standin_kilnd())}}):
+    for backend in ("wasmtime", f"kilnd:{standin_kilnd()}"):
         with pytest.raises(RunFailedError, match=r"row transfer=4,0,1 trapped: unreachable") as failed:
-            written(TRANSFERS, tmp_path, **options)
+            written(TRANSFERS, tmp_path, backend=backend)
         assert "--keep-going" in failed.value.hint
         assert not (tmp_path / "snapshot.json").exists()
 
@@ -158,7 +158,7 @@ def test_keep_going_sums_the_counters_of_all_instances(tmp_path, standin_kilnd):
     )
     notes = []
     variables = environment(artifact, tmp_path)
-    harness.run(Wanted("", rows=rows, keep_going=True, options={"kilnd": str(standin_kilnd())}), "auto", variables, notes.append)
+    harness.run(Wanted("", rows=rows, keep_going=True, backend=f"kilnd:{standin_kilnd()}"), "auto", variables, notes.append)
     found = json.loads((tmp_path / "snapshot.json").read_text())
     assert found["counters"] == {"0": 3}, "a subject that reports nothing at a trap gives nothing of that row"
     assert found["source"]["not_returned"] == [{"row": "bad", "outcome": "trapped: unreachable", "state": "not reported"}]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ ROOT = Path(__file__).parents[1]
 FLOORS = (
     ("errors", "text", "case_ids"),
     ("config", "values", "input_files"),
+    ("registry",),
     ("observation",),
     ("wasm",),
     ("witness",),
@@ -32,8 +34,8 @@ FLOORS = (
     ("cli",),
 )
 FLOOR_OF = {name: floor for floor, names in enumerate(FLOORS) for name in names}
-NAMELESS = ("compare", "report", "triage")
 ENGINES = ("kilnd", "wasmtime", "wasmi", "pulley")
+COMMENT = re.compile(r";;.*")  # of assembler text
 
 
 def imports(path: Path) -> set[str]:
@@ -80,18 +82,30 @@ def test_diffcheck_never_imports_a_backend_by_name(path):
 @pytest.mark.parametrize("path", modules("backends/diffcheck_backends"), ids=lambda path: str(path.relative_to(ROOT)))
 def test_a_backend_sees_no_runner_no_comparison_and_no_report(path):
     seen = {name.split(".")[1] for name in imports(path) if name.startswith("diffcheck.")}
-    assert seen <= {"errors", "text", "values", "observation", "wasm", "witness", "process", "backend", "capsule"}
+    assert seen <= {"errors", "text", "values", "observation", "wasm", "witness", "process", "registry", "backend", "capsule"}
 
 
-@pytest.mark.parametrize("package", NAMELESS)
-def test_comparing_reporting_and_triage_name_no_engine(package):
-    for path in modules(f"diffcheck/{package}"):
-        tree = ast.parse(path.read_text())
-        prose = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
-        strings = [node for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)]
-        words = {node.value.lower() for node in strings if id(node) not in prose}
-        named = [(engine, word) for engine in ENGINES for word in words if engine in word]
-        assert not named, f"{path.name} names an engine: {named}"
+@pytest.mark.parametrize("path", modules("diffcheck"), ids=lambda path: str(path.relative_to(ROOT)))
+def test_no_engine_is_named_outside_its_adapter(path):
+    tree = ast.parse(path.read_text())
+    prose = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    strings = [node for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)]
+    words = {COMMENT.sub("", node.value).lower() for node in strings if id(node) not in prose}
+    named = [(engine, word) for engine in ENGINES for word in words if engine in word]
+    assert not named, f"{path.name} names an engine: {named}"
+
+
+@pytest.mark.parametrize("name", ["run", "cluster", "batch", "pool", "worker", "engines"])
+def test_a_run_its_places_and_its_engines_import_each_other_in_one_direction(name):
+    """Imports inside functions and under TYPE_CHECKING count too."""
+    reached, waiting = set(), [name]
+    while waiting:
+        for found in imports(ROOT / f"diffcheck/runner/{waiting.pop()}.py"):
+            other = found.removeprefix("diffcheck.runner.").split(".")[0] if found.startswith("diffcheck.runner.") else ""
+            if (ROOT / f"diffcheck/runner/{other}.py").is_file() and other not in reached:
+                reached.add(other)
+                waiting.append(other)
+    assert name not in reached
 
 
 def test_wasm_knows_no_engine_and_no_witness():

@@ -65,8 +65,8 @@ def test_branch_values_are_those_of_the_last_row():
 
 @pytest.mark.parametrize("full", [False, True])
 def test_a_subject_that_differs_gives_its_own_values(standin_kilnd, patched, full):
-    right = diffcheck.snapshot(LEAP_YEAR, kilnd=str(standin_kilnd()), full=full)
-    wrong = diffcheck.snapshot(LEAP_YEAR, kilnd=str(patched(standin_kilnd(), *COUNTER_BEGINS_WITH)), full=full)
+    right = diffcheck.snapshot(LEAP_YEAR, backend=f"kilnd:{standin_kilnd()}", full=full)
+    wrong = diffcheck.snapshot(LEAP_YEAR, backend=f"kilnd:{patched(standin_kilnd(), *COUNTER_BEGINS_WITH)}", full=full)
     assert right.source["oracle"]["agrees"] is True
     assert wrong.source["oracle"]["agrees"] is False
     assert wrong.values["__witness_counter_0"] == right.values["__witness_counter_0"] + 5
@@ -75,7 +75,7 @@ def test_a_subject_that_differs_gives_its_own_values(standin_kilnd, patched, ful
 
 def test_a_trap_leaves_no_snapshot(artifact, standin_kilnd):
     with pytest.raises(RunFailedError, match="row stop trapped: unreachable"):
-        diffcheck.snapshot(artifact, kilnd=str(standin_kilnd()), rows=("run", "stop"))
+        diffcheck.snapshot(artifact, backend=f"kilnd:{standin_kilnd()}", rows=("run", "stop"))
 
 
 def test_the_command_prints_a_table_and_says_where_values_come_from(artifact):
@@ -102,7 +102,7 @@ def test_importing_diffcheck_imports_nothing_until_snapshot_is_asked_for():
 
 @pytest.mark.kilnd
 def test_kilnds_values_read_in_full_are_those_known_by_digest(real_kilnd):
-    quick = diffcheck.snapshot(LEAP_YEAR, kilnd=real_kilnd, prefix="")
-    full = diffcheck.snapshot(LEAP_YEAR, kilnd=real_kilnd, prefix="", full=True)
+    quick = diffcheck.snapshot(LEAP_YEAR, backend=f"kilnd:{real_kilnd}", prefix="")
+    full = diffcheck.snapshot(LEAP_YEAR, backend=f"kilnd:{real_kilnd}", prefix="", full=True)
     assert quick.globals == full.globals
     assert sum(quick.values.values())

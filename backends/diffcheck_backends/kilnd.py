@@ -11,7 +11,7 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from diffcheck.backend import Capabilities, Command, CommandBackend, Identity, file_sha256
+from diffcheck.backend import SEARCH_PATH, Capabilities, Command, CommandBackend, Identity, file_sha256
 from diffcheck.errors import EngineMissingError
 from diffcheck.observation import Execution, HarnessFailed, OutOfMemory, Refused
 from diffcheck.text import decode, visible
@@ -100,22 +100,20 @@ class Kilnd(CommandBackend):
         return kiln_words.classify(decode(ended.stderr), None, ended.signal, limits)
 
 
-def find(options: Mapping[str, str]) -> tuple[Path, str]:
-    """Where kilnd is, and how it was found: ``--kilnd``, then ``DIFFCHECK_KILND``, then PATH; raises ``EngineMissingError``."""
-    option, variable = options.get("kilnd"), os.environ.get(VARIABLE)
-    # The command line takes the variable for the option where only that is set.
-    for found, given in (("--kilnd", option if option != variable else None), (VARIABLE, variable)):
-        if given:
-            path = Path(given).expanduser()
-            if not (path.is_file() and os.access(path, os.X_OK)):
-                raise EngineMissingError(f"kilnd was not found: {found} names {given}, no program", hint=MISSING_HINT)
-            return path.absolute(), found
-    on_path = shutil.which("kilnd")
+def find(argument: str | None, options: Mapping[str, str]) -> tuple[Path, str]:
+    """Where kilnd is, and how it was found: at ``argument``, else on PATH; raises ``EngineMissingError``."""
+    if argument:
+        found = VARIABLE if argument == os.environ.get(VARIABLE) else "--kilnd"
+        path = Path(argument).expanduser()
+        if not (path.is_file() and os.access(path, os.X_OK)):
+            raise EngineMissingError(f"kilnd was not found: {found} names {argument}, not a program", hint=MISSING_HINT)
+        return path.absolute(), found
+    on_path = shutil.which("kilnd", path=options.get(SEARCH_PATH))
     if on_path is None:
         raise EngineMissingError("kilnd was not found", hint=MISSING_HINT)
     return Path(on_path).absolute(), "PATH"
 
 
 def create(argument: str | None, options: Mapping[str, str]) -> Kilnd:
-    """The entry point: kilnd at ``argument`` (``kilnd:PATH``), else where ``find`` finds it."""
-    return Kilnd(*find({**options, "kilnd": argument} if argument else options), options.get("cache", ""))
+    """The entry point: kilnd at ``argument``, which is also what --kilnd and DIFFCHECK_KILND say, else on PATH."""
+    return Kilnd(*find(argument, options), options.get("cache", ""))

@@ -226,9 +226,7 @@ def needs_gc(module: Module) -> bool:
 
 def identities_can_differ(module: Module) -> bool:
     """Whether code takes functions by reference or writes tables."""
-    kept = [each.value for each in module.all_globals]
-    passed = [each for type_ in module.types for each in _values(type_.composite)]
-    if not module.all_tables and not any(isinstance(each, RefType) for each in (*kept, *passed)):
+    if not module.all_tables and not any(isinstance(each, RefType) for type_ in module.types for each in _values(type_.composite)):
         return False
     return any(
         _WRITER_BYTES.search(body) and has_any(body, _WRITERS, start=read_locals(body, offset).end, base_offset=offset)
@@ -238,7 +236,7 @@ def identities_can_differ(module: Module) -> bool:
 
 def _values(composite: CompositeType) -> tuple[object, ...]:
     if isinstance(composite, FuncType):
-        return (*composite.params, *composite.results)
+        return composite.results
     return tuple(each.storage for each in fields(composite))
 
 

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import rich_click as click
 
 from diffcheck.cli import configured
-from diffcheck.cli.options import options
+from diffcheck.cli.options import PROGRAMS, options, programs
 from diffcheck.text import visible
 
 
 @click.command("backends")
-@options("kilnd")
-def command(kilnd: str | None) -> int:
+@options(PROGRAMS)
+def command(**given: Any) -> int:  # noqa: ANN401 - the options of the table
     """List the backends with version, capabilities, and where each was found or why it cannot be used."""
     from diffcheck import probe  # noqa: PLC0415 - engines, only where they are used
     from diffcheck.report import tables, words  # noqa: PLC0415 - rich, only where it is used
 
-    tables.backends(probe.look({"kilnd": kilnd} if kilnd else {}), words.console())
+    tables.backends(probe.look(programs(given)), words.console())
     found = configured.in_force()
     for name, spec in found.backends.items():
         click.echo(f"{visible(name, 60)}  {visible(spec, 300)}  (named in {visible(found.file)})")

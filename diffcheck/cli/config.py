@@ -6,13 +6,13 @@ from typing import Any
 
 import rich_click as click
 
-from diffcheck import config
+from diffcheck import registry
 from diffcheck.cli.options import options
 from diffcheck.text import visible
 
 
 @click.command("config")
-@options(*(option.name for option in config.OPTIONS))
+@options(*(option.name for option in registry.options()))
 def command(**given: Any) -> int:  # noqa: ANN401 - the options of the table
     """Print every option's value and where it comes from: command line, environment, file or default.
 
@@ -24,7 +24,7 @@ def command(**given: Any) -> int:  # noqa: ANN401 - the options of the table
 
     found = configured.in_force()
     lines = []
-    for option in config.OPTIONS:
+    for option in registry.options():
         source = configured.words(configured.source(option.key))
         place = {"file": found.file, "environment": option.env}.get(source, "")
         value = given[option.key]

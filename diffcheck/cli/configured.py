@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import rich_click as click
 
-from diffcheck import config, settings
+from diffcheck import config, registry, settings
 from diffcheck.errors import ConfigError
 from diffcheck.text import visible
 
 if TYPE_CHECKING:
     from click.core import ParameterSource
 
-_ENGINES = {"subject", "oracle", "kilnd"}
 _REPEATED = {each.key for each in config.OPTIONS if each.multiple}
 
 
@@ -30,13 +29,14 @@ def load(ctx: click.Context, command: str, *, trust: bool) -> None:
     subcommands = wanted.commands if isinstance(wanted, click.Group) else {}
     parameters = [each for one in (wanted, *subcommands.values()) if one for each in one.params]
     takes = {each.name for each in parameters if not each.multiple or each.name in _REPEATED}
-    if found.commands and not found.trusted and not trust and command != "config" and takes & _ENGINES:
+    engines = {*settings.ENGINES, *(each.key for each in registry.programs())}
+    if found.commands and not found.trusted and not trust and command != "config" and takes & engines:
         raise ConfigError(
             f"{visible(found.file)} says what to run ({visible(found.commands[0])}), and it is not in a repository's root",
             hint="read it, then give --trust-config",
         )
     _check(found)
-    values = {each.key: found.values[each.name] for each in config.OPTIONS if each.name in found.values}
+    values = {each.key: found.values[each.name] for each in registry.options() if each.name in found.values}
     taken = {key: value for key, value in values.items() if key in takes}
     ctx.default_map = {command: dict.fromkeys(subcommands, taken) if subcommands else taken}
 
@@ -58,7 +58,7 @@ def _check(found: settings.Settings) -> None:
     """What the options would refuse is refused with the file's name."""
     from diffcheck.cli.options import type_of  # noqa: PLC0415 - it imports this module
 
-    for each in config.OPTIONS:
+    for each in registry.options():
         if each.name in found.values:
             try:
                 value = found.values[each.name]
@@ -102,9 +102,7 @@ def called(name: str) -> str:
 
 def _look_near(name: str, found: settings.Settings) -> None:
     """Refuse a name that is neither the file's nor a backend's."""
-    from diffcheck import backend  # noqa: PLC0415 - only where the file names engines
-
-    known = [*found.backends, *backend.factories()]
+    known = [*found.backends, *registry.names()]
     if name not in known:
         near = settings.nearest(name, known)
         hint = f"did you mean {near}?" if near else f"there are {', '.join(visible(each, 60) for each in known)}"

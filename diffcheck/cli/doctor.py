@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import rich_click as click
 
-from diffcheck.cli.options import options
+from diffcheck.cli.options import PROGRAMS, options, programs
 
 
 @click.command("doctor")
 @click.argument("names", nargs=-1, metavar="[BACKEND...]")
-@options("kilnd", "deadline", "memory-limit")
-def command(names: tuple[str, ...], kilnd: str | None, deadline: float, memory_limit: int) -> int:
+@options(PROGRAMS, "deadline", "memory-limit")
+def command(names: tuple[str, ...], deadline: float, memory_limit: int, **given: Any) -> int:  # noqa: ANN401 - the options of the table
     """Try each backend with small programs whose answers are known, and probe its weaknesses.
 
     BACKEND is a name from `diffcheck backends`, harness:COMMAND or wasi:COMMAND; without one, all that can be found are tried.
@@ -21,4 +23,4 @@ def command(names: tuple[str, ...], kilnd: str | None, deadline: float, memory_l
     from diffcheck.report import tables, words  # noqa: PLC0415 - rich, only where it is used
 
     limits = Limits(deadline_s=deadline, memory_bytes=memory_limit)
-    return tables.doctor(probe.examine(names, {"kilnd": kilnd} if kilnd else {}, limits), words.console())
+    return tables.doctor(probe.examine(names, programs(given), limits), words.console())

@@ -6,7 +6,7 @@ from typing import Any
 
 import rich_click as click
 
-from diffcheck.cli.options import options, request
+from diffcheck.cli.options import PROGRAMS, options, request
 from diffcheck.cli.work import named, row_option, voices
 
 _EPILOG = (
@@ -18,7 +18,7 @@ _EPILOG = (
 @click.command("explain", epilog=_EPILOG)
 @click.argument("case", metavar="CASE")
 @row_option
-@options("subject", "oracle", "kilnd", "deadline", "memory-limit", "rows", "max-passes", "reports", "verbose")
+@options("subject", "oracle", PROGRAMS, "deadline", "memory-limit", "rows", "max-passes", "reports", "verbose")
 def command(case: str, row: str, *, reports: str, **given: Any) -> int:  # noqa: ANN401 - the options of the table
     """Show a case's two runs side by side, where they part.
 

@@ -7,7 +7,8 @@ from typing import Any
 
 import rich_click as click
 
-from diffcheck.cli.options import option, options
+from diffcheck import registry
+from diffcheck.cli.options import PROGRAMS, engine, option, options
 
 _EPILOG = (
     "Environment: WITNESS_MODULE, WITNESS_MANIFEST and WITNESS_OUTPUT, as witness sets them. Exit code 0 only if the snapshot is "
@@ -16,7 +17,8 @@ _EPILOG = (
 
 
 @click.command("harness", epilog=_EPILOG)
-@click.option("--backend", default="kilnd", show_default=True, metavar="NAME", envvar="DIFFCHECK_BACKEND", show_envvar=True,
+@click.option("--backend", default=registry.preferred("subject"), show_default=True, metavar="NAME",
+              envvar="DIFFCHECK_BACKEND", show_envvar=True,
               help="The engine to run under: a name from `diffcheck backends`, or harness:COMMAND or wasi:COMMAND.")  # fmt: skip
 @click.option("--rows", multiple=True, metavar="ROW", envvar="DIFFCHECK_ROWS", show_envvar=True,
               help="A row to call, EXPORT or EXPORT=arg,arg; repeated, in order, as witness's --invoke and "
@@ -28,7 +30,7 @@ _EPILOG = (
               help="After a row that does not return go on in a new instance, and sum the counters.")  # fmt: skip
 @click.option("--full", is_flag=True,
               help="Read every value from the backend, window by window, also where its digest is the oracle's.")  # fmt: skip
-@options("stub-imports", "kilnd")
+@options("stub-imports", PROGRAMS)
 @option("deadline", default="60")  # one case, and nothing else waits for it: a slow machine should not cost the record
 @options("memory-limit", "max-passes")
 def command(backend: str, rows: tuple[str, ...], schema: Any, **given: Any) -> int:  # noqa: ANN401 - click's
@@ -43,7 +45,7 @@ def command(backend: str, rows: tuple[str, ...], schema: Any, **given: Any) -> i
 
     wanted = Wanted(
         "",
-        backend=backend,
+        backend=engine(backend, given),
         rows=rows,
         stub_imports=given["stub_imports"],
         full=given["full"],
@@ -51,7 +53,6 @@ def command(backend: str, rows: tuple[str, ...], schema: Any, **given: Any) -> i
         deadline_s=given["deadline"],
         memory_bytes=given["memory_limit"],
         max_passes=given["max_passes"],
-        options={"kilnd": given["kilnd"]} if given["kilnd"] else {},
     )
     try:
         harness.run(wanted, schema, os.environ, lambda line: click.echo(f"note: {visible(line, 2000)}", err=True))

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import datetime as dt
+from typing import Any
 
 import rich_click as click
 
-from diffcheck.cli.options import options
+from diffcheck import registry
+from diffcheck.cli.options import PROGRAMS, engine, options
 from diffcheck.errors import ConfigError
 
 _EPILOG = (
@@ -19,7 +21,8 @@ _EPILOG = (
 @click.argument("artifacts", nargs=-1, metavar="[ARTIFACT...]")
 @click.option("--probe", is_flag=True,
               help="Measure what the engine itself gives, by a generated module for each function of wasi.")  # fmt: skip
-@click.option("--subject", default="kilnd", show_default=True, metavar="NAME", envvar="DIFFCHECK_SUBJECT", show_envvar=True,
+@click.option("--subject", default=registry.preferred("subject"), show_default=True, metavar="NAME",
+              envvar="DIFFCHECK_SUBJECT", show_envvar=True,
               help="The engine to probe.")  # fmt: skip
 @click.option("--keep", metavar="DIR", default="", show_default="nothing is kept",
               help="Leave each probe's module, its command and what came out in this folder.")  # fmt: skip
@@ -27,8 +30,8 @@ _EPILOG = (
               help="The version to name on a page, for an engine that does not say its own.")  # fmt: skip
 @click.option("--format", "format_", type=click.Choice(("table", "json", "markdown")), default="table", show_default=True,
               help="What to print.")  # fmt: skip
-@options("kilnd", "deadline", "memory-limit")
-def command(  # noqa: PLR0913 - one an option
+@options(PROGRAMS, "deadline", "memory-limit")
+def command(
     artifacts: tuple[str, ...],
     *,
     probe: bool,
@@ -36,9 +39,9 @@ def command(  # noqa: PLR0913 - one an option
     keep: str,
     engine_version: str,
     format_: str,
-    kilnd: str | None,
     deadline: float,
     memory_limit: int,
+    **given: Any,  # noqa: ANN401 - the options of the table
 ) -> int:
     """List each import with its signature, what the capsule gives it, what engines give it, and how often it was called.
 
@@ -53,7 +56,8 @@ def command(  # noqa: PLR0913 - one an option
     if not artifacts and not probe:
         raise ConfigError("there is nothing to look at", hint="give an artifact, or --probe to ask the engine")
     limits = Limits(deadline_s=deadline, memory_bytes=memory_limit)
-    request = Request(artifacts, probe, "kilnd" if subject == "auto" else subject, keep, {"kilnd": kilnd} if kilnd else {}, limits)
+    chosen = registry.preferred("subject") if subject == registry.AUTO else subject
+    request = Request(artifacts, probe, engine(chosen, given), keep, limits)
     found = survey(request, lambda line: click.echo(f"note: {line}", err=True))
     if format_ == "json":
         click.echo(report.as_json(found))

@@ -6,7 +6,7 @@ from typing import Any
 
 import rich_click as click
 
-from diffcheck.cli.options import options, request
+from diffcheck.cli.options import PROGRAMS, options, request
 from diffcheck.cli.work import named, row_option, voices
 
 _EPILOG = (
@@ -19,7 +19,7 @@ _EPILOG = (
 @click.argument("target", metavar="CASE|SIGNATURE|ARTIFACT")
 @row_option
 @click.option("--json", "as_json", is_flag=True, help="Write the answer as JSON.")
-@options("subject", "oracle", "kilnd", "deadline", "memory-limit", "rows", "stub-imports", "max-passes", "reports",
+@options("subject", "oracle", PROGRAMS, "deadline", "memory-limit", "rows", "stub-imports", "max-passes", "reports",
          "verbose")  # fmt: skip
 def command(target: str, row: str, *, as_json: bool, reports: str, **given: Any) -> int:  # noqa: ANN401 - the options of the table
     """Find the first instruction at which the subject's result differs from the oracle's.

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 import rich_click as click
 
-from diffcheck import config
+from diffcheck import config, registry
 from diffcheck.cli import configured
 from diffcheck.errors import ConfigError
 from diffcheck.runner.request import Request
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     _TextBase = click.ParamType[str]
 else:
     _SizeBase = _TextBase = click.ParamType  # generic only in newer versions of click
+
+
+PROGRAMS: Final = "PROGRAMS"
 
 
 class _Size(_SizeBase):
@@ -82,7 +85,7 @@ def type_of(option: config.Option) -> Any:  # noqa: ANN401 - what click takes
 
 def option(name: str, *, default: str | None = None) -> Callable[[FC], FC]:
     """The click option for an entry of the table, with another default if one is given; variable and default are in its help."""
-    entry = config.BY_NAME[name]
+    entry = next(each for each in registry.options() if each.name == name)
     if default is not None:
         entry = msgspec.structs.replace(entry, default=default)
     names = [entry.flag, entry.key] + ([entry.short] if entry.short else [])
@@ -104,14 +107,26 @@ def option(name: str, *, default: str | None = None) -> Callable[[FC], FC]:
 
 
 def options(*names: str) -> Callable[[FC], FC]:
-    """Several options, in the order given."""
+    """Several options, in the order given; ``PROGRAMS`` stands for those of the engines."""
+    given = [one for name in names for one in ([each.name for each in registry.programs()] if name == PROGRAMS else [name])]
 
     def decorate(function: FC) -> FC:
-        for name in reversed(names):
+        for name in reversed(given):
             function = option(name)(function)
         return function
 
     return decorate
+
+
+def programs(given: dict[str, Any]) -> dict[str, str]:
+    """Where engines' programs are, by adapter, as far as that was given."""
+    return {each.name: given[each.key] for each in registry.programs() if given.get(each.key)}
+
+
+def engine(spec: str, given: dict[str, Any]) -> str:
+    """The engine that a command's own option names, with its program where that is given."""
+    program = programs(given).get(spec)
+    return f"{spec}:{program}" if program else spec
 
 
 def request(paths: tuple[str, ...], given: dict[str, Any]) -> Request:
@@ -126,7 +141,7 @@ def request(paths: tuple[str, ...], given: dict[str, Any]) -> Request:
         "cache_bytes": given.get("cache_limit"),
         "shard": config.parse_shard(given["shard"]) if given.get("shard") else None,
         "cluster": config.parse_executor(given.get("executor") or "local"),
-        "options": {"kilnd": given["kilnd"]} if given.get("kilnd") else {},
+        "options": programs(given),
         **{key: configured.engine(key, given[key]) for key in ("subject", "oracle") if given.get(key)},
         "subject_name": configured.called(given.get("subject") or ""),
         "subject_version": given.get("subject_version"),
@@ -144,7 +159,7 @@ def cache_folder(given: str | None) -> str:
 
 def recorded(given: dict[str, Any]) -> dict[str, str]:
     """The values that a report keeps, by option name, as a user would write them."""
-    values = ((entry, given.get(entry.key)) for entry in config.OPTIONS if entry.recorded)
+    values = ((entry, given.get(entry.key)) for entry in registry.options() if entry.recorded)
     return {entry.name: _text(value) for entry, value in values if value not in (None, ())}
 
 

@@ -6,13 +6,13 @@ from typing import Any
 
 import rich_click as click
 
-from diffcheck.cli.options import options, request
+from diffcheck.cli.options import PROGRAMS, options, request
 from diffcheck.text import visible
 
 
 @click.command("plan")
 @click.argument("paths", nargs=-1, required=True, metavar="PATH...")
-@options("subject", "oracle", "kilnd", "mode", "jobs", "deadline", "memory-limit", "rows", "stub-imports", "only", "max-passes")
+@options("subject", "oracle", PROGRAMS, "mode", "jobs", "deadline", "memory-limit", "rows", "stub-imports", "only", "max-passes")
 def command(paths: tuple[str, ...], **given: Any) -> int:  # noqa: ANN401 - the options of the table
     """List cases, rows, passes and expected memory, and what would be skipped and why; run nothing.
 

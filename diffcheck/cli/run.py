@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import rich_click as click
 
-from diffcheck import config
+from diffcheck import registry
 from diffcheck.cli import life, results
 from diffcheck.cli.options import options, recorded, request
 from diffcheck.errors import DiffcheckError
@@ -30,7 +30,7 @@ _EPILOG = (
 
 @click.command("run", epilog=_EPILOG)
 @click.argument("paths", nargs=-1, required=True, metavar="PATH...")
-@options(*(option.name for option in config.OPTIONS))
+@options(*(option.name for option in registry.options()))
 def command(paths: tuple[str, ...], reports: str, baseline: str | None, *, strict: bool, **given: Any) -> int:  # noqa: ANN401 - the options of the table
     """Cross-check artifacts: run each under the subject and the oracle, and report where they disagree.
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import rich_click as click
 
-from diffcheck.cli.options import options
+from diffcheck import registry
+from diffcheck.cli.options import PROGRAMS, options, programs
 
 
 @click.command("selftest")
@@ -31,31 +34,28 @@ from diffcheck.cli.options import options
 )
 @click.option(
     "--engine",
-    default="wasmtime",
+    default=registry.preferred("oracle"),
     show_default=True,
     envvar="DIFFCHECK_ENGINE",
     show_envvar=True,
     metavar="NAME",
     help="The engine that runs the programs with faults in them.",
 )
-@options("kilnd", "deadline")
-def command(paths: tuple[str, ...], seed: int, faults: int, engine: str, kilnd: str | None, deadline: float) -> int:
+@options(PROGRAMS, "deadline")
+def command(paths: tuple[str, ...], seed: int, faults: int, engine: str, deadline: float, **given: Any) -> int:  # noqa: ANN401 - the options of the table
     """Plant faults in programs and in what engines answer, and see that each is reported as what it is and where it is.
 
     PATH is an artifact or a folder of them; without one, faults are planted in five small artifacts of diffcheck's own. Exit code
     1 where a fault was missed or told as something else, or where a run without a fault gave a finding.
     """
-    from diffcheck import backend, process, selftest  # noqa: PLC0415 - engines, only where they are used
-    from diffcheck.errors import ConfigError  # noqa: PLC0415 - as above
+    from diffcheck import backend, selftest  # noqa: PLC0415 - engines, only where they are used
     from diffcheck.probe import known_answer  # noqa: PLC0415 - as above
     from diffcheck.report import planted, words  # noqa: PLC0415 - rich, only where it is used
+    from diffcheck.runner.engines import preferred_oracle  # noqa: PLC0415 - as above
 
-    given = {"kilnd": kilnd} if kilnd else {}
-    oracle, inner = backend.create("wasmtime", given), backend.create(engine, given)
-    if not isinstance(oracle, backend.Oracle):
-        raise ConfigError("wasmtime cannot judge artifacts here", hint="install diffcheck's dependencies anew")
-    with process.Reactor() as reactor, process.private_folder() as folder:
-        known_answer.require(inner, engine, backend.Host(reactor, folder), backend.Limits(deadline))
-        test = selftest.Selftest(oracle, inner, backend.Host(reactor, folder), deadline)
+    inner = backend.create(engine, programs(given))
+    with backend.local_host() as host, closing(preferred_oracle({})) as oracle, closing(inner):
+        known_answer.require(inner, engine, host, backend.Limits(deadline))
+        test = selftest.Selftest(oracle, inner, host, deadline)
         test.prepare([Path(path) for path in paths])
         return planted.render(test.run(seed, faults), test.left_out, words.console(), seed)

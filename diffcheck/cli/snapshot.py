@@ -7,7 +7,8 @@ from typing import Any
 
 import rich_click as click
 
-from diffcheck.cli.options import option, options
+from diffcheck import registry
+from diffcheck.cli.options import PROGRAMS, engine, option, options
 
 _EPILOG = (
     "In JSON, `values` has the i32 and i64 globals as numbers (unsigned for what witness added, as witness has them), and "
@@ -17,7 +18,8 @@ _EPILOG = (
 
 @click.command("snapshot", epilog=_EPILOG)
 @click.argument("artifact", metavar="ARTIFACT")
-@click.option("--backend", default="kilnd", show_default=True, metavar="NAME", envvar="DIFFCHECK_BACKEND", show_envvar=True,
+@click.option("--backend", default=registry.preferred("subject"), show_default=True, metavar="NAME",
+              envvar="DIFFCHECK_BACKEND", show_envvar=True,
               help="The engine to run under: a name from `diffcheck backends`, or harness:COMMAND or wasi:COMMAND.")  # fmt: skip
 @click.option("--prefix", default="__witness_counter_", show_default=True, metavar="TEXT",
               help="Only globals whose name begins so; '' for all.")  # fmt: skip
@@ -29,7 +31,7 @@ _EPILOG = (
 @click.option(
     "--format", "format_", type=click.Choice(("table", "json")), default="table", show_default=True, help="What to print."
 )
-@options("stub-imports", "kilnd")
+@options("stub-imports", PROGRAMS)
 @option("deadline", default="60")  # one case, and nothing else waits for it: a slow machine should not cost the record
 @options("memory-limit", "max-passes")
 def command(artifact: str, format_: str, **given: Any) -> int:  # noqa: ANN401 - the options of the table
@@ -42,7 +44,7 @@ def command(artifact: str, format_: str, **given: Any) -> int:  # noqa: ANN401 -
 
     found = snapshot(
         artifact,
-        backend=given["backend"],
+        backend=engine(given["backend"], given),
         prefix=given["prefix"],
         rows=given["rows"],
         stub_imports=given["stub_imports"],
@@ -50,7 +52,6 @@ def command(artifact: str, format_: str, **given: Any) -> int:  # noqa: ANN401 -
         deadline_s=given["deadline"],
         memory_bytes=given["memory_limit"],
         max_passes=given["max_passes"],
-        kilnd=given["kilnd"],
     )
     if found.notice:
         click.echo(f"note: {visible(found.notice, 2000)}", err=True)

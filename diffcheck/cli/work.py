@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import rich_click as click
 
-from diffcheck.cli.options import options, request
+from diffcheck.cli.options import PROGRAMS, options, request
 from diffcheck.text import visible
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ row_option: Final = click.option(
     "--row", default="", metavar="ROW", envvar="DIFFCHECK_ROW", show_envvar=True,
     help="The row to look at, as `diffcheck show` names it; without it the first that differs.",
 )  # fmt: skip
-ENGINE_OPTIONS: Final = ("subject", "oracle", "kilnd", "jobs", "deadline", "memory-limit", "rows", "max-passes", "reports")
+ENGINE_OPTIONS: Final = ("subject", "oracle", PROGRAMS, "jobs", "deadline", "memory-limit", "rows", "max-passes", "reports")
 
 
 class _Time(_Base):

@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from diffcheck import backend as registry
-from diffcheck import process
-from diffcheck.backend import Capabilities, Host, Identity
+from diffcheck import registry
+from diffcheck.backend import Capabilities, Host, Identity, create, local_host
 from diffcheck.errors import DiffcheckError
 from diffcheck.probe.ask import engine_findings, smoke
 from diffcheck.probe.instructions import wrong_instructions
@@ -47,7 +46,7 @@ class Examined(msgspec.Struct, frozen=True):
 
 def look(options: Mapping[str, str]) -> Iterator[Found]:
     """Every backend that is installed, by name."""
-    for name in sorted(registry.factories()):
+    for name in registry.names():
         found, backend = _create(name, options)
         if backend is not None:
             backend.close()
@@ -56,9 +55,8 @@ def look(options: Mapping[str, str]) -> Iterator[Found]:
 
 def examine(names: tuple[str, ...], options: Mapping[str, str], limits: Limits) -> Iterator[Examined]:
     """Each backend of ``names``, or every one that is installed, tried with the probe's programs."""
-    with process.private_folder() as folder, process.Reactor() as reactor:
-        host = Host(reactor, folder)
-        for name in names or sorted(registry.factories()):
+    with local_host() as host:
+        for name in names or registry.names():
             found, backend = _create(name, options)
             if backend is None:
                 yield Examined(name, bool(names), problem=found.problem, hint=found.hint)
@@ -84,7 +82,7 @@ def _examine(name: str, found: Found, backend: Backend, host: Host, limits: Limi
 
 def _create(spec: str, options: Mapping[str, str]) -> tuple[Found, Backend | None]:
     try:
-        backend = registry.create(spec, options)
+        backend = create(spec, options)
     except DiffcheckError as error:
         return Found(spec, problem=str(error), hint=error.hint), None
     except (ImportError, AttributeError) as error:  # an adapter of someone else's that does not load

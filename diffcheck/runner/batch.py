@@ -7,7 +7,6 @@ must not. What comes and goes is msgpack of the structs below: cases, their file
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -15,15 +14,15 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from diffcheck import __version__, config, prepare, process
+from diffcheck import __version__, config, prepare, process, registry
 from diffcheck.backend import SEARCH_PATH
 from diffcheck.corpus import Case, Item
 from diffcheck.errors import DiffcheckError
+from diffcheck.runner.engines import choose
 from diffcheck.runner.events import CaseFinished, EngineProbed
 from diffcheck.runner.plan import Files
 from diffcheck.runner.pool import Pool
 from diffcheck.runner.request import Request
-from diffcheck.runner.run import PREFERRED, choose, settled
 from diffcheck.runner.store import Store
 from diffcheck.text import decode, visible
 from diffcheck.verdict import CaseReport, EngineFinding
@@ -91,10 +90,7 @@ def run(data: bytes) -> bytes:
 
 def _settled(request: Request) -> Request:
     """The request with what this machine has: where its engine and tools are, and its own cache."""
-    options = {name: value for name, value in request.options.items() if name == PREFERRED and Path(value).is_file()}
-    found = os.environ.get(config.BY_NAME[PREFERRED].env) or shutil.which(PREFERRED)
-    if found and PREFERRED not in options:
-        options[PREFERRED] = found
+    options = registry.located({name: path for name, path in request.options.items() if Path(path).is_file()}, os.environ)
     folder = os.environ.get(_CACHE) or prepare.cache_folder(os.environ)
     cached = bool(request.cache) and os.environ.get(_NO_CACHE, "") in ("", "0")
     options[SEARCH_PATH] = os.environ.get("PATH", "")
@@ -118,10 +114,10 @@ def answer(batch: Batch, parent: int | None = None) -> Answered:
         if wanted != known(found):
             one, other = (f"{name} {version} ({sha256[:12]})" for name, version, sha256 in (wanted, known(found)))
             return Answered(refused=f"its {role} is {visible(other, 200)}, and {visible(one, 200)} is wanted")
-    request = settled(batch.request, engines)
+    request = engines.request
     with process.Reactor() as reactor, process.private_folder() as folder:
         loaded = {f"{at}": (each.case, _written(folder / f"case-{at}", each)) for at, each in enumerate(batch.cases)}
-        pool = Pool(request, engines.subject, reactor, str(folder), lambda: False, load=lambda item: loaded[item.id])
+        pool = Pool(request, reactor, str(folder), lambda: False, load=lambda item: loaded[item.id])
         events = list(pool.events([Item(name, "", "", "") for name in loaded], probe=batch.probe))
     if batch.probe and request.cache:  # once a run
         Store(Path(request.cache)).trim(request.cache_bytes)

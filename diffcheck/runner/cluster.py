@@ -28,9 +28,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator, Sequence
 
     from diffcheck.corpus import Item
+    from diffcheck.runner.engines import Engines
     from diffcheck.runner.events import Event
-    from diffcheck.runner.request import Request
-    from diffcheck.runner.run import Engines
 
 _CONNECT_S: Final = 20.0
 _TLS: Final = (
@@ -48,8 +47,9 @@ _AHEAD: Final = 2
 class Cluster:
     """Runs items on the Dask scheduler at ``request.cluster``; iterate over ``events`` once."""
 
-    def __init__(self, request: Request, engines: Engines, stopped: Callable[[], bool]) -> None:
-        self._request = msgspec.structs.replace(request, subject=engines.subject, times_ns={}, shard_times_ns={}, paths=())
+    def __init__(self, engines: Engines, stopped: Callable[[], bool]) -> None:
+        request = engines.request
+        self._request = msgspec.structs.replace(request, times_ns={}, shard_times_ns={}, paths=())
         self._engines, self._address, self._stopped = engines, request.cluster, stopped
         self._most = 1
         self._waiting: deque[tuple[Carried, ...]] = deque()
@@ -122,8 +122,8 @@ class Cluster:
 
     def _expected_of(self, error: DiffcheckError) -> str:
         """Whose verdict a case that cannot be read is expected to have, as a worker at home has it."""
-        same = self._engines.subject == self._request.oracle and isinstance(error, ArtifactError)
-        return "default" if same else self._engines.subject
+        same = self._request.subject == self._request.oracle and isinstance(error, ArtifactError)
+        return "default" if same else self._request.subject
 
     def _encoded(self, cases: tuple[Carried, ...], *, probe: bool) -> bytes:
         subject, oracle = known(self._engines.subject_identity), known(self._engines.oracle_identity)
@@ -153,7 +153,7 @@ class Cluster:
             self._waiting.extend((each,) for each in lost)
             return
         for each in lost:
-            report = skipped(each.case, answered.lost or "it has no report", self._engines.subject)
+            report = skipped(each.case, answered.lost or "it has no report", self._request.subject)
             yield CaseFinished(msgspec.structs.replace(report, verdict="inconclusive"))
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from diffcheck.backend import KILN_ENTRIES, Program
+from diffcheck.backend import HARNESS_ENTRIES, Program
 from diffcheck.capsule.deterministic import Choices
 from diffcheck.compare import allowances as allow
 from diffcheck.compare import outcomes
@@ -44,9 +44,9 @@ _COUNTER = re.compile(r"__witness_counter_(.*)\Z", re.DOTALL)
 
 
 def entry(module: Module) -> str | None:
-    """The harness entry: the first of ``KILN_ENTRIES`` that is an exported function."""
+    """The harness entry: the first of ``HARNESS_ENTRIES`` that is an exported function."""
     functions = {each.name for each in module.exports if each.kind == "func"}
-    return next((name for name in KILN_ENTRIES if name in functions), None)
+    return next((name for name in HARNESS_ENTRIES if name in functions), None)
 
 
 def why_not(module: Module, oracle: Backend, subject: Backend) -> str:
@@ -58,7 +58,7 @@ def why_not(module: Module, oracle: Backend, subject: Backend) -> str:
         return f"it has {len(module.imports)} import{'s' if len(module.imports) > 1 else ''}"
     name = entry(module)
     if name is None:
-        return f"it has no harness entry ({', '.join(KILN_ENTRIES)})"
+        return f"it has no harness entry ({', '.join(HARNESS_ENTRIES)})"
     index = next(each.index for each in module.exports if each.kind == "func" and each.name == name)
     if module.function_type(index).params:
         return f"its harness entry {name} takes parameters"
@@ -79,7 +79,7 @@ class DirectPass:
     def __init__(
         self, plan: RunnablePlan, oracle: Backend, subject: Backend, host: Host, findings: Findings, refusals: Refusals
     ) -> None:  # fmt: skip
-        self.program = Program(kind="direct", wasm=plan.artifact, entry=plan.entry or KILN_ENTRIES[0])
+        self.program = Program(kind="direct", wasm=plan.artifact, entry=plan.entry or HARNESS_ENTRIES[0])
         self.oracle, self.subject, self.limits, self.host = oracle, subject, plan.limits, host
         self.findings, self.functions = findings, plan.functions
         self.form, self.choices = plan.form, None if plan.form else Choices()

@@ -7,19 +7,18 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from diffcheck import __version__, backend, config, process
+from diffcheck import __version__, config, process, registry
 from diffcheck.corpus import item_at, load_case
 from diffcheck.errors import CaseError
 from diffcheck.observation import sentence
 from diffcheck.runner import plan as plans
-from diffcheck.runner.in_process import engines_in_process
+from diffcheck.runner.engines import choose, open_engines
 from diffcheck.runner.reading import Read, Reader
 from diffcheck.runner.request import Request, Unknown
-from diffcheck.runner.run import choose, settled
 from diffcheck.runner.side import Side
 
 if TYPE_CHECKING:
-    from diffcheck.backend import Backend, Identity
+    from diffcheck.backend import Backend, Host, Identity
     from diffcheck.corpus import Case
     from diffcheck.runner.plan import CapsulePlan
     from diffcheck.runner.reading import How
@@ -37,13 +36,14 @@ HOW: Final[dict[How, str]] = {
 
 
 class Wanted(msgspec.Struct, frozen=True):
-    """What to run. ``rows`` are rows as witness writes them, or one of ``MODES``; none means the case file or the default rules.
+    """What to run; no ``backend`` means the preferred subject.
 
+    ``rows`` are rows as witness writes them, or one of ``MODES``; none means the case file or the default rules.
     ``full`` reads every value from the backend itself. ``keep_going`` goes on in a new instance after a row that does not return.
     """
 
     artifact: str
-    backend: str = "kilnd"
+    backend: str = ""
     rows: tuple[str, ...] = ()
     stub_imports: Unknown = "zero"
     full: bool = False
@@ -52,7 +52,6 @@ class Wanted(msgspec.Struct, frozen=True):
     memory_bytes: int = 4 << 30
     max_passes: int = 1000
     manifest: str = ""
-    options: dict[str, str] = {}
 
 
 class CaseRead(msgspec.Struct, frozen=True):
@@ -85,21 +84,19 @@ def read_case(wanted: Wanted) -> CaseRead:
     case = case_of(wanted)
     request = Request(
         (wanted.artifact,),
-        subject=wanted.backend,
+        subject=wanted.backend or registry.preferred("subject"),
         mode="capsule",
         deadline_s=wanted.deadline_s,
         memory_bytes=wanted.memory_bytes,
         rows="auto" if "auto" in wanted.rows else "declared",
         stub_imports=wanted.stub_imports,
         max_passes=wanted.max_passes,
-        options=wanted.options,
         program_name=False,
     )
     engines = choose(request)
-    request = settled(request, engines)
-    with engines_in_process(request, engines) as running:
-        oracle, subject, host = running.oracle, running.subject, running.host
-        assert isinstance(oracle, backend.Oracle), "the default oracle is one"  # noqa: S101
+    request = engines.request
+    with open_engines(request) as opened:
+        oracle, subject, host = opened.oracle, opened.subject, opened.host
         plan = plans.require_capsule(plans.make(case, request, oracle, oracle, subject, host))
         reader = Reader(
             Side(oracle, plan.capsules.oracle, plan.limits, host),
@@ -112,7 +109,7 @@ def read_case(wanted: Wanted) -> CaseRead:
     return CaseRead(plan, read, engines.subject_identity, engines.oracle_identity, notice)
 
 
-def _subject_side(subject: Backend, plan: CapsulePlan, host: backend.Host) -> Side:
+def _subject_side(subject: Backend, plan: CapsulePlan, host: Host) -> Side:
     side = Side(subject, plan.capsules.subject, plan.limits, host)
     room = process.available_memory_bytes() // 2 // max(1, plan.memory_bytes)
     side.at_once = max(1, min(_AT_ONCE, config.default_jobs(), room))

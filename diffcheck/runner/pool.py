@@ -58,12 +58,12 @@ class Pool:
     """Runs items on ``request.jobs`` workers; iterate over ``events`` once."""
 
     def __init__(
-        self, request: Request, subject: str, reactor: process.Reactor, folder: str, stopped: Callable[[], bool],
+        self, request: Request, reactor: process.Reactor, folder: str, stopped: Callable[[], bool],
         *, load: Callable[[Item], tuple[Case, Files | None]] = lambda item: (load_case(item), None),
     ) -> None:  # fmt: skip
         # A worker needs to know nothing of other cases' times.
         request = msgspec.structs.replace(request, times_ns={}, shard_times_ns={})
-        self._request, self._subject, self._reactor, self._folder = request, subject, reactor, folder
+        self._request, self._reactor, self._folder = request, reactor, folder
         self._stopped, self._load = stopped, load
         self._budget = int(process.available_memory_bytes() * _SHARE) - request.jobs * _ORACLE_BYTES
         self._slots: list[_Slot] = []
@@ -123,7 +123,7 @@ class Pool:
         slot.server = self._reactor.serve_own(w.__name__, kept=True)  # in our own folder: paths are as the user gave them
         ask = self._runs and not self._asked and self._asking is None
         limit_s = _SETUP_S + (2 * self._request.deadline_s if ask else 0)
-        slot.server.send(_encode(w.Setup(self._request, self._subject, self._folder, ask=ask)), limit_s)
+        slot.server.send(_encode(w.Setup(self._request, self._folder, ask=ask)), limit_s)
         slot.doing = "setup"
         if ask:
             self._asking = slot
@@ -166,7 +166,7 @@ class Pool:
                 slot.case, files = self._load(item)
             except CaseError as error:
                 reason = error.line
-                yield CaseFinished(skipped(Case(item.id, item.artifact), reason, self._subject))
+                yield CaseFinished(skipped(Case(item.id, item.artifact), reason, self._request.subject))
                 continue
             self._send(slot, "prepare", w.Prepare(slot.case, files), self._watch(slot.case))
             return
@@ -240,7 +240,7 @@ class Pool:
         """Our own environment failed while a case was in work: the case has no verdict on its engines."""
         case, slot.case = slot.case, None
         if case is not None:
-            report = skipped(case, what, self._subject)
+            report = skipped(case, what, self._request.subject)
             yield CaseFinished(msgspec.structs.replace(report, verdict="inconclusive"))
 
     def _lost(self, slot: _Slot, what: str) -> Iterator[Event]:

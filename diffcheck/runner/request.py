@@ -17,9 +17,9 @@ class Request(msgspec.Struct, frozen=True):
     """A run to do: every option in its own unit.
 
     ``paths`` are artifacts and folders as the user wrote them, ``config_folder`` is where the configuration file in force is, empty
-    for none (see ``case_ids``); ``only`` has globs over case names, none for all; ``options`` are those that a backend reads itself
-    (``kilnd``), present only where they were given. ``program_name`` is whether a program
-    whose case has no arguments is given the artifact's name as the first one; witness's own runtime gives none at all.
+    for none (see ``case_ids``); ``only`` has globs over case names, none for all; ``options`` are where engines' programs are,
+    by adapter, and what ``runner.engines`` adds for workers. ``program_name`` is whether a program whose case has no arguments is
+    given the artifact's name as the first one; witness's own runtime gives none at all.
     ``stub_imports`` is what an imported function gets that no stub is known for. ``confirm`` is how often a pass that diverges is
     run again; ``known`` has the signatures that need no confirmation, each with the cases in which it is expected to show up: where
     it does not, the pass is run again too. ``hangs`` is whether a subject that does not end is told to hang or to be slow,
@@ -33,7 +33,7 @@ class Request(msgspec.Struct, frozen=True):
 
     paths: tuple[str, ...]
     subject: str = "auto"
-    oracle: str = "wasmtime"
+    oracle: str = "auto"
     mode: Mode = "both"
     jobs: int = 1
     deadline_s: float = 10.0

@@ -3,118 +3,42 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import time
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import msgspec
 
-from diffcheck import backend, prepare, process
+from diffcheck import process
 from diffcheck.case_ids import renamed
 from diffcheck.corpus import Case, discover, load_case
-from diffcheck.errors import CaseError, EngineMissingError
-from diffcheck.runner import cache
+from diffcheck.errors import CaseError
 from diffcheck.runner import journal as journals
-from diffcheck.runner.builds import Build, build
 from diffcheck.runner.case import skipped
+from diffcheck.runner.engines import choose
 from diffcheck.runner.events import CaseFinished, CaseStarted, EngineProbed, Event, RunFinished, RunStarted
 from diffcheck.runner.order import longest_first, share
 from diffcheck.runner.pool import Pool
 from diffcheck.runner.store import Store
-from diffcheck.runner.worker import JUDGE, Setup, Worker
+from diffcheck.runner.worker import Setup, Worker
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from diffcheck.backend import Identity
     from diffcheck.corpus import Found, Item
+    from diffcheck.runner.engines import Engines
     from diffcheck.runner.journal import Journal
     from diffcheck.runner.request import PlanLine, Request
-
-FALLBACK: Final = "wasmtime-pulley"
-PREFERRED: Final = "kilnd"
-NOTICE: Final = (
-    "No kilnd was found, so the subject is wasmtime-pulley, Wasmtime's own interpreter: this run compares Wasmtime with itself "
-    "and says nothing about kiln. Give --kilnd PATH or set DIFFCHECK_KILND to test kiln."
-)
-SAME: Final = "Subject and oracle are the same engine: this run can only show that diffcheck agrees with itself."
-
-
-class Engines(msgspec.Struct, frozen=True):
-    """Which engines a request comes to; ``options`` name them by path, so that a worker finds the very same."""
-
-    subject: str
-    subject_identity: Identity
-    oracle_identity: Identity
-    notice: str
-    options: dict[str, str]
-    keys: dict[str, str] = {}
-    builds: tuple[Build, ...] = ()
-
-
-def choose(request: Request) -> Engines:
-    """The engines that a request names; raises ``EngineMissingError`` or ``ConfigError``."""
-    given = {backend.SEARCH_PATH: os.environ.get("PATH", ""), **request.options}
-    if request.cache:
-        given["cache"] = request.cache
-    oracle_backend = backend.create(request.oracle, given)
-    name, notice = request.subject, ""
-    if name == "auto":
-        name = PREFERRED
-        try:
-            backend.create(name, given)
-        except EngineMissingError:
-            if "kilnd" in given:
-                raise
-            name, notice = FALLBACK, NOTICE
-    subject = backend.create(name, given)
-    judge = oracle_backend if isinstance(oracle_backend, backend.Oracle) else backend.create(JUDGE, {})
-    specs = {"judge": (judge, JUDGE), "oracle": (oracle_backend, request.oracle), "subject": (subject, name)}
-    builds = {role: build(engine) for role, (engine, _) in specs.items()}  # before anything is asked of them
-    identity, oracle = subject.identity(), oracle_backend.identity()
-    if name == request.oracle:
-        notice = SAME
-    elif name == FALLBACK and not notice:
-        notice = "The subject is wasmtime-pulley: this run compares Wasmtime with itself and says nothing about kiln."
-    options = {**_preparing(), **given}
-    for each in (identity, oracle):
-        if each.name == PREFERRED:
-            options["kilnd"] = each.path
-    keys = {}
-    if request.cache:
-        keys = {role: cache.engine_key(engine, spec, builds[role].digest) for role, (engine, spec) in specs.items()}
-    watched = {tuple(each.stamps): each for each in builds.values()}
-    return Engines(name, _as_called(identity, request), oracle, notice, options, keys, tuple(watched.values()))
-
-
-def settled(request: Request, engines: Engines) -> Request:
-    """The request with what was found out about its engines, for the processes that run them."""
-    return msgspec.structs.replace(request, options=engines.options, keys=engines.keys, builds=engines.builds)
-
-
-def _as_called(identity: Identity, request: Request) -> Identity:
-    """The subject under the names that its user has for it and its version."""
-    return msgspec.structs.replace(
-        identity, name=request.subject_name or identity.name, version=request.subject_version or identity.version
-    )
-
-
-def _preparing() -> dict[str, str]:
-    """What a worker, which sees no environment, needs to make artifacts of components: the tools, and a folder to keep them."""
-    cache = prepare.cache_folder(os.environ)
-    return {**prepare.tools(os.environ), **({"cache": cache} if cache else {})}
 
 
 def run(request: Request) -> Iterator[Event]:
     """All events of a run, ending with ``RunFinished``; also where it is interrupted (SIGINT, SIGTERM), with what was done."""
     begun = time.monotonic_ns()
     found = _found(request)
-    engines = choose(request)
-    request = settled(request, engines)
-    request = msgspec.structs.replace(request, known=_known(request.known, [item.id for item in found.items]))
+    engines = choose(msgspec.structs.replace(request, known=_known(request.known, [item.id for item in found.items])))
+    request = engines.request
     items, division = found.items, ""
     if request.shard is not None:
         own = share(items, request.shard_times_ns, *request.shard)
@@ -136,7 +60,7 @@ def run(request: Request) -> Iterator[Event]:
             stack.callback(journal.close)
         reactor, stopped = stack.enter_context(process.Reactor()), stack.enter_context(process.interruptible())
         folder = str(stack.enter_context(process.private_folder()))
-        events = partial(_events, request, engines, reactor, folder, stopped)
+        events = partial(_events, engines, reactor, folder, stopped)
         if journal is None:
             yield started
             yield from events(items)
@@ -159,19 +83,25 @@ def _known(known: dict[str, tuple[str, ...]], ids: Sequence[str]) -> dict[str, t
 
 
 def _events(
-    request: Request, engines: Engines, reactor: process.Reactor, folder: str, stopped: Callable[[], bool], items: Sequence[Item],
-    *, probe: bool = True,
-) -> Iterator[Event]:  # fmt: skip
+    engines: Engines,
+    reactor: process.Reactor,
+    folder: str,
+    stopped: Callable[[], bool],
+    items: Sequence[Item],
+    *,
+    probe: bool = True,
+) -> Iterator[Event]:
+    request = engines.request
     ordered = longest_first(items, request.times_ns)
     probe = probe and request.mode != "capsule"  # the probe's programs are run as they are
     if request.cluster:
         from diffcheck.runner.cluster import Cluster  # noqa: PLC0415 - Dask, only where it is asked for
 
-        events: Iterator[Event] = Cluster(request, engines, stopped).events(ordered, probe=probe)
+        events: Iterator[Event] = Cluster(engines, stopped).events(ordered, probe=probe)
     elif request.verbose and len(items) == 1:
-        events = _watched(request, engines.subject, reactor, folder, items[0], probe=probe)
+        events = _watched(request, reactor, folder, items[0], probe=probe)
     else:
-        events = Pool(request, engines.subject, reactor, folder, stopped).events(ordered, probe=probe)
+        events = Pool(request, reactor, folder, stopped).events(ordered, probe=probe)
     given = {str(Path(path)) for path in request.paths}
     for event in events:
         yield _marked(event, given)
@@ -212,20 +142,18 @@ def _journaled(journal: Journal, events: Callable[..., Iterator[Event]], items: 
         yield event
 
 
-def _watched(
-    request: Request, subject: str, reactor: process.Reactor, folder: str, item: Item, *, probe: bool
-) -> Iterator[Event]:  # fmt: skip
+def _watched(request: Request, reactor: process.Reactor, folder: str, item: Item, *, probe: bool) -> Iterator[Event]:
     """One case in this process, so that what its engine prints can be shown as it comes."""
     yield CaseStarted(item.id)
-    at_desk = Worker(Setup(request, subject, folder, live=True, ask=True), reactor)
+    at_desk = Worker(Setup(request, folder, live=True, ask=True), reactor)
     try:
         at_desk.prepare(load_case(item))
     except CaseError as error:
         reason = error.line
-        yield CaseFinished(skipped(Case(item.id, item.artifact), reason, subject))
+        yield CaseFinished(skipped(Case(item.id, item.artifact), reason, request.subject))
         return
     if probe:
-        yield EngineProbed(Worker(Setup(request, subject, folder), reactor).probe())  # its programs are not what is watched
+        yield EngineProbed(Worker(Setup(request, folder), reactor).probe())  # its programs are not what is watched
     yield CaseFinished(at_desk.go().report)
 
 
@@ -234,7 +162,6 @@ def plan(request: Request, note: Callable[[str], None] = lambda _: None) -> Iter
     found = _found(request)
     for line in found.notes:
         note(line)
-    engines = choose(request)
-    request = settled(request, engines)
+    request = choose(request).request
     with process.Reactor() as reactor, process.private_folder() as folder:
-        yield from Pool(request, engines.subject, reactor, str(folder), lambda: False).lines(found.items)
+        yield from Pool(request, reactor, str(folder), lambda: False).lines(found.items)

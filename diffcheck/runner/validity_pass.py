@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from diffcheck.backend import KILN_ENTRIES, Program
+from diffcheck.backend import HARNESS_ENTRIES, Program
 from diffcheck.compare import validity
 from diffcheck.compare.findings import Findings
 from diffcheck.observation import Crashed, loaded, sentence
@@ -47,7 +47,9 @@ def report(plan: RefusedPlan, subject: Backend, host: Host) -> PassReport:
 
 def _loading(plan: RefusedPlan, subject: Backend, host: Host) -> Execution:
     """The execution that says most about whether the subject loads the artifact."""
-    execution = subject.execute(Program(kind="direct", wasm=plan.artifact, entry=plan.entry or KILN_ENTRIES[0]), plan.limits, host)
+    execution = subject.execute(
+        Program(kind="direct", wasm=plan.artifact, entry=plan.entry or HARNESS_ENTRIES[0]), plan.limits, host
+    )
     if loaded(execution.outcome) is not None or isinstance(execution.outcome, Crashed) or not plan.bare:
         return execution
     return subject.execute(Program(kind="direct", wasm=plan.bare), plan.limits, host)

@@ -18,7 +18,7 @@ from diffcheck import backend, probe, process
 from diffcheck.corpus import Case
 from diffcheck.errors import DiffcheckError, EngineUnusableError
 from diffcheck.probe import known_answer
-from diffcheck.runner import cache
+from diffcheck.runner import cache, engines
 from diffcheck.runner import case as cases
 from diffcheck.runner import plan as plans
 from diffcheck.runner.builds import Watch
@@ -35,15 +35,11 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 _TRIES: Final = 3
 
-JUDGE: Final = "wasmtime"
-"""Which engine says what is a valid artifact where the oracle does not validate."""
-
 
 class Setup(msgspec.Struct, frozen=True, tag="setup"):
     """The first message: what the run is, and the folder to work in; with ``ask`` the engines are asked a known answer first."""
 
     request: Request
-    subject: str
     folder: str
     live: bool = False
     ask: bool = False
@@ -110,20 +106,18 @@ class Worker:
     def __init__(self, setup: Setup, reactor: process.Reactor) -> None:
         self.request = setup.request
         # An engine against itself should agree, whatever a case expects of it against another.
-        own = setup.request.subject_name or setup.subject
-        self.subject_name = "default" if setup.subject == setup.request.oracle else own
+        own = self.request.subject_name or self.request.subject
+        self.subject_name = "default" if self.request.subject == self.request.oracle else own
         self.host: Host = backend.Host(reactor, Path(setup.folder), setup.live)
-        self.oracle: Backend = backend.create(setup.request.oracle, setup.request.options)
-        judge = self.oracle if isinstance(self.oracle, backend.Oracle) else backend.create(JUDGE, {})
-        assert isinstance(judge, backend.Oracle), "the judge is one"  # noqa: S101
-        store = Store(Path(setup.request.cache)) if setup.request.cache and setup.request.keys else None
-        self.watch = Watch(setup.request.builds)
-        self.judge: Oracle = cache.Judge(judge, store, setup.request.keys.get("judge", ""), self.watch)
-        self.tapes = cache.Tapes(store, setup.request.keys) if store else None
-        self.subject: Backend = backend.create(setup.subject, setup.request.options)
+        roles = engines.create(self.request)
+        self.oracle, self.subject = roles.oracle, roles.subject
+        store = Store(Path(self.request.cache)) if self.request.cache and self.request.keys else None
+        self.watch = Watch(self.request.builds)
+        self.judge: Oracle = cache.Judge(roles.judge, store, self.request.keys.get("judge", ""), self.watch)
+        self.tapes = cache.Tapes(store, self.request.keys) if store else None
         self.plan: Plan | None = None
         if setup.ask:
-            self._ask(setup.subject)
+            self._ask(of_oracle=roles.judge is not roles.oracle)
 
     def answer(self, message: Probe | Prepare | Go) -> Answer:
         """Do what a message asks for."""
@@ -173,13 +167,13 @@ class Worker:
         limits = msgspec.structs.replace(limits, deadline_s=min(limits.deadline_s, self.request.deadline_s))
         return self._kept(self.subject, "subject", "probe", lambda subject: probe.engine_findings(subject, self.host, limits))
 
-    def _ask(self, spec: str) -> None:
-        """Ask the subject, and an oracle of which nothing is known, one known answer."""
+    def _ask(self, *, of_oracle: bool) -> None:
+        """Ask the subject, and an oracle that is not known to be one, one known answer."""
         limits = backend.Limits(deadline_s=self.request.deadline_s, memory_bytes=self.request.memory_bytes)
         host = msgspec.structs.replace(self.host, live=False)
         ask = partial(known_answer.require, host=host, limits=limits)
-        self._kept(self.subject, "subject", "known answer", partial(ask, spec=spec))
-        if not isinstance(self.oracle, backend.Oracle):
+        self._kept(self.subject, "subject", "known answer", partial(ask, spec=self.request.subject))
+        if of_oracle:
             self._kept(self.oracle, "oracle", "known answer", partial(ask, spec=self.request.oracle))
 
     def _kept(self, engine: Backend, role: cache.Role, name: str, work: Callable[[Backend], T]) -> T:

@@ -10,12 +10,10 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from diffcheck import backend
 from diffcheck.errors import DiffcheckError
 from diffcheck.runner import plan as plans
-from diffcheck.runner.in_process import engines_in_process
+from diffcheck.runner.engines import choose, open_engines
 from diffcheck.runner.once import Wanted, case_of
-from diffcheck.runner.run import choose
 from diffcheck.triage.localise import Localiser
 from diffcheck.verdict import Cause
 
@@ -23,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from diffcheck.backend import Backend, Host, Oracle
+    from diffcheck.runner.engines import EnginePair
     from diffcheck.runner.plan import Plan
     from diffcheck.runner.request import Request
     from diffcheck.triage.result import Localised
@@ -50,14 +49,13 @@ def places(report: Report, signatures: Iterable[str]) -> list[Place]:
 
 def tell(request: Request, wanted: list[Place]) -> tuple[Cause, ...]:
     """The causes of these clusters, the one with most of them first; a cluster that cannot be localised has none."""
-    engines = choose(request)
+    request = choose(request).request
     found: dict[str, list[tuple[Place, Localised]]] = {}
-    with engines_in_process(request, engines) as running:
-        if isinstance(running.oracle, backend.Oracle):
-            for place, answer in _answers(request, wanted, running.oracle, running.subject, running.host):
-                name = cause(answer)
-                if name:
-                    found.setdefault(name, []).append((place, answer))
+    with open_engines(request) as engines:
+        for place, answer in _answers(request, wanted, engines):
+            name = cause(answer)
+            if name:
+                found.setdefault(name, []).append((place, answer))
     told = [
         Cause(name, tuple(place.signature for place, _ in each), tuple(f"{place.case}: {answer}" for place, answer in each))
         for name, each in found.items()
@@ -65,9 +63,8 @@ def tell(request: Request, wanted: list[Place]) -> tuple[Cause, ...]:
     return tuple(sorted(told, key=lambda each: (-len(each.signatures), each.name)))
 
 
-def _answers(
-    request: Request, wanted: list[Place], oracle: Oracle, subject: Backend, host: Host
-) -> Iterator[tuple[Place, Localised]]:
+def _answers(request: Request, wanted: list[Place], engines: EnginePair) -> Iterator[tuple[Place, Localised]]:
+    oracle, subject, host = engines.oracle, engines.subject, engines.host
     made: dict[str, Plan] = {}
     for place in wanted:
         try:

@@ -161,10 +161,10 @@ class Checker:
     """
 
     def __init__(
-        self, request: Request, subject: str, case: Case, says: Callable[[CaseReport], bool], answers: Answers,
+        self, request: Request, case: Case, says: Callable[[CaseReport], bool], answers: Answers,
         reactor: process.Reactor, folder: Path, budget: Budget,
     ) -> None:  # fmt: skip
-        self.request, self.subject, self.case, self.says = request, subject, case, says
+        self.request, self.case, self.says = request, case, says
         self.answers, self.reactor, self.folder, self.budget = answers, reactor, folder, budget
         self.within_s: float | None = None
         self.shown_s = 0.0
@@ -272,7 +272,7 @@ class Checker:
 
     def _start(self) -> Server:
         server = self.reactor.serve_own(w.__name__, kept=True)
-        server.send(_encode(w.Setup(self.request, self.subject, str(self.folder))), min(_SETUP_S, self.budget.left_s()))
+        server.send(_encode(w.Setup(self.request, str(self.folder))), min(_SETUP_S, self.budget.left_s()))
         reply = server.receive()
         self.budget.check()
         answer = _decode(reply.message) if isinstance(reply, process.Reply) else None
@@ -306,4 +306,4 @@ class Inline(Checker):
         case = self._case(question, self.workers[0].path)
         plan = plans.make(case, self.request, self.oracle, self.oracle, self.backend, self.host)
         passes = self.request.max_passes
-        return w.Done(cases.run(plan, passes, self.oracle, self.backend, self.host, self.subject, self.request))
+        return w.Done(cases.run(plan, passes, self.oracle, self.backend, self.host, self.request.subject, self.request))

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from diffcheck import backend
+from diffcheck import backend, registry
 from diffcheck.errors import DiffcheckError
 from diffcheck.triage.checker import Answers, Checker, Question
 from diffcheck.triage.state import Seen
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from diffcheck.verdict import CaseReport
 
 RUNS: Final = 3
-_NEED_A_COMMAND: Final = ("harness", "wasi")
 
 
 class Confirmer:
@@ -42,15 +41,14 @@ class Confirmer:
 
     def others(self) -> tuple[Seen, ...]:
         """What the other engines at hand say of the same rows."""
-        names = [each for each in backend.factories() if each not in _NEED_A_COMMAND]
-        found = []
-        for name in sorted(names):
-            if name in (self.session.request.oracle, self.session.engines.subject):
+        request, found = self.session.request, []
+        for name in registry.names():
+            if name in (request.oracle, request.subject):
                 continue
             try:
-                backend.create(name, self.session.engines.options).identity()
+                backend.create(name, request.options).identity()
                 seen = self._as(name)
-            except DiffcheckError:  # it is not here, or cannot run
+            except DiffcheckError:  # it is not here, needs a command, or cannot run
                 continue
             self.say(f"{seen.engine}: {seen.says}")
             found.append(seen)
@@ -59,7 +57,7 @@ class Confirmer:
     def _as(self, name: str) -> Seen:
         session = self.session
         asked = Checker(
-            msgspec.structs.replace(session.request, jobs=1), name, session.case, lambda _: False, Answers(None, ""),
+            msgspec.structs.replace(session.request, jobs=1, subject=name), session.case, lambda _: False, Answers(None, ""),
             session.reactor, session.folder, session.budget,
         )  # fmt: skip
         try:

@@ -5,13 +5,11 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from diffcheck import backend
 from diffcheck.errors import RunFailedError
 from diffcheck.runner import plan as plans
-from diffcheck.runner.in_process import engines_in_process
+from diffcheck.runner.engines import choose, open_engines
 from diffcheck.runner.once import Wanted, case_of
 from diffcheck.runner.reading import Reader
-from diffcheck.runner.run import choose, settled
 from diffcheck.runner.side import Side
 from diffcheck.triage.localise import Localiser
 from diffcheck.triage.parting import Explained, explained
@@ -57,10 +55,8 @@ def _localiser(request: Request, say: Callable[[str], None], note: Callable[[str
     engines = choose(request)
     if engines.notice:
         note(engines.notice)
-    request = settled(request, engines)
-    with engines_in_process(request, engines) as running:
-        oracle, subject, host = running.oracle, running.subject, running.host
-        if not isinstance(oracle, backend.Oracle):
-            raise RunFailedError(f"{oracle.identity().name} cannot judge an artifact", hint="leave --oracle as it is")
+    request = engines.request
+    with open_engines(request) as opened:
+        oracle, subject, host = opened.oracle, opened.subject, opened.host
         plan = plans.make(case_of(Wanted(request.paths[0])), request, oracle, oracle, subject, host)
         yield Localiser(plans.require_capsule(plan, "localised in"), request, oracle, subject, host, say)

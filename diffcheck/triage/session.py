@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Final, Self
 
 import msgspec
 
-from diffcheck import backend, process
 from diffcheck.errors import RunFailedError
-from diffcheck.probe import known_answer
 from diffcheck.runner import plan as plans
-from diffcheck.runner.builds import Watch
-from diffcheck.runner.run import choose, settled
+from diffcheck.runner.engines import choose, open_engines
 from diffcheck.text import visible
 from diffcheck.triage.checker import Answers, Checker, Inline, Question, execution_s
 from diffcheck.triage.symptom import Symptom, symptoms
@@ -22,7 +19,9 @@ from diffcheck.triage.watch import Watcher
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+    from types import TracebackType
 
+    from diffcheck.backend import Backend
     from diffcheck.runner.request import Request
     from diffcheck.triage.checker import Budget
     from diffcheck.triage.target import Target
@@ -42,42 +41,29 @@ class Session:
         budget: Budget,
         say: Callable[[str], None],
         *,
-        subject: backend.Backend | None = None,
+        subject: Backend | None = None,
     ) -> None:
         """``subject`` is a backend that is no installed adapter's: it is asked in this process, and not by workers."""
         self.target, self.budget, self.say = target, budget, say
         self._given = subject
         self.engines = choose(request)
-        self.builds = Watch(self.engines.builds)
-        self.request = msgspec.structs.replace(settled(request, self.engines), confirm=0, known={}, mode="both")
-        self._open = contextlib.ExitStack()
+        self.request = msgspec.structs.replace(self.engines.request, confirm=0, known={}, mode="both")
         self._runners: dict[str, Checker] = {}
         self.longest_s = 0.0
 
     def __enter__(self) -> Self:
         """Start the engines and read the case."""
-        try:
-            self.reactor = self._open.enter_context(process.Reactor())
-            self.folder = self._open.enter_context(process.private_folder())
-            self.host = backend.Host(self.reactor, self.folder)
-            oracle = backend.create(self.request.oracle, self.engines.options)
-            self._open.callback(oracle.close)
-            self.oracle = _judge(oracle)
-            self.subject = self._given or backend.create(self.engines.subject, self.engines.options)
-            self._open.callback(self.subject.close)
-            limits = backend.Limits(self.request.deadline_s, self.request.memory_bytes)
-            known_answer.require(self.subject, self.engines.subject, self.host, limits)
+        with ExitStack() as stack:
+            opened = stack.enter_context(open_engines(self.request, self._given))
+            self.oracle, self.subject, self.host = opened.oracle, opened.subject, opened.host
+            self.reactor, self.folder = self.host.reactor, self.host.folder
             self._read()
-        except BaseException:
-            self._open.close()
-            raise
+            self._open = stack.pop_all()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         """End everything that was started; EngineUnusableError where an engine was replaced meanwhile."""
-        self._open.close()
-        if kind is None:
-            self.builds.require()
+        self._open.__exit__(kind, error, trace)
 
     def _read(self) -> None:
         case = self.target.case
@@ -94,7 +80,7 @@ class Session:
 
     def checker(self, request: Request, says: Callable[[CaseReport], bool], answers: Answers) -> Checker:
         """Workers that look for something; they end with the session."""
-        given = (request, self.engines.subject, self.case, says, answers, self.reactor, self.folder, self.budget)
+        given = (request, self.case, says, answers, self.reactor, self.folder, self.budget)
         if self._given is not None:
             return Inline((self.oracle, self.subject, self.host), *given)
         found = Checker(*given)
@@ -136,9 +122,3 @@ class Session:
     def watch(self, wasm: bytes, rows: tuple[str, ...]) -> Watched | None:
         """What a candidate does under the oracle."""
         return Watcher(self.oracle, self.request, self.case, self.folder, self.host).watch(Question(wasm, rows))
-
-
-def _judge(oracle: backend.Backend) -> backend.Oracle:
-    if not isinstance(oracle, backend.Oracle):
-        raise RunFailedError(f"{oracle.identity().name} cannot judge an artifact", hint="leave --oracle as it is")
-    return oracle

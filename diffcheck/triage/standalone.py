@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from diffcheck.backend import KILN_ENTRIES
+from diffcheck.backend import HARNESS_ENTRIES
 from diffcheck.errors import ArtifactError
 from diffcheck.rows import START, choose
 from diffcheck.triage.closing import closable, closed
@@ -92,7 +92,7 @@ class _Maker:
     def __init__(self, data: bytes, rows: Sequence[str], symptom: Symptom) -> None:
         source = draft(data)
         keeps = symptom.kind == "counter"
-        taken = (*KILN_ENTRIES, OBSERVED)
+        taken = (*HARNESS_ENTRIES, OBSERVED)
         exports = []
         for at, each in enumerate(source.exports):
             if each.kind == "global" and each.name.startswith(COUNTER) and not keeps:

@@ -314,7 +314,7 @@ class Steps:
 
     def _localised(self, artifact: str, row: str, key: str) -> dict[str, object]:
         session = self.session
-        request = msgspec.structs.replace(session.request, paths=(artifact,), mode="capsule", subject=session.engines.subject)
+        request = msgspec.structs.replace(session.request, paths=(artifact,), mode="capsule")
         found = localise_apart(Asked(request, row), session.reactor, session.folder, session.budget)
         what = "the artifact" if key == "localised" else "the reduced module"
         self.say(f"{what}: {found}")

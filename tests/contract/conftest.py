@@ -29,9 +29,9 @@ def backend(request: pytest.FixtureRequest) -> Iterator[Backend]:
     """A backend, ready to run programs."""
     match request.param:
         case "kilnd":
-            made: Backend = kilnd.create(None, {"kilnd": request.getfixturevalue("real_kilnd")})
+            made: Backend = kilnd.create(request.getfixturevalue("real_kilnd"), {})
         case "stand-in kilnd":
-            made = kilnd.create(None, {"kilnd": str(request.getfixturevalue("standin_kilnd")())})
+            made = kilnd.create(str(request.getfixturevalue("standin_kilnd")()), {})
         case "wasmtime":
             made = wasmtime.create(None, {})
         case "wasmtime-pulley":

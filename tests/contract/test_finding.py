@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from diffcheck import backend
 from diffcheck.backend import Host, Limits, Program
 from diffcheck.errors import ConfigError, EngineMissingError
 from diffcheck.observation import HarnessFailed, Refused
@@ -38,11 +39,13 @@ def test_the_option_comes_before_the_variable_and_the_variable_before_the_path(
 ) -> None:
     first, second, third = (standin_kilnd() for _ in range(3))
     nowhere.setenv("PATH", str(third.parent))
-    assert kilnd.create(None, {}).identity().found == "PATH"
+    assert backend.create("kilnd", {}).identity().found == "PATH"
     nowhere.setenv("DIFFCHECK_KILND", str(second))
-    assert kilnd.create(None, {}).identity().path == str(second)
-    assert kilnd.create(None, {"kilnd": str(first)}).identity().found == "--kilnd"
-    assert kilnd.create(str(third), {"kilnd": str(first)}).identity().path == str(third)
+    assert backend.create("kilnd", {}).identity().path == str(second)
+    assert backend.create("kilnd", {}).identity().found == "DIFFCHECK_KILND"
+    assert backend.create("kilnd", {"kilnd": str(first)}).identity().path == str(first)
+    assert backend.create("kilnd", {"kilnd": str(first)}).identity().found == "--kilnd"
+    assert backend.create(f"kilnd:{third}", {"kilnd": str(first)}).identity().path == str(third)
 
 
 @pytest.mark.parametrize("given", ["missing", ".", "text"])
@@ -50,7 +53,7 @@ def test_a_path_that_is_no_program_is_told_with_where_it_was_given(nowhere: pyte
     (tmp_path / "text").touch(0o644)
     nowhere.setenv("DIFFCHECK_KILND", str(tmp_path / given))
     with pytest.raises(EngineMissingError, match="DIFFCHECK_KILND names"):
-        kilnd.create(None, {})
+        backend.create("kilnd", {})
 
 
 @pytest.mark.parametrize("argument", [None, "", "  "])
@@ -108,12 +111,12 @@ def test_the_version_is_asked_of_a_wasi_engine(standin_wasi: Callable[..., Path]
 @pytest.mark.kilnd
 def test_kilnd_says_no_version(real_kilnd: str) -> None:
     """If this fails, kilnd has learnt to say one: then the README need not explain why it is empty."""
-    assert kilnd.create(None, {"kilnd": real_kilnd}).identity().version == ""
+    assert kilnd.create(real_kilnd, {}).identity().version == ""
 
 
 @pytest.mark.kilnd
 def test_kilnd_as_a_command_says_what_the_adapter_says(real_kilnd: str, host: Host) -> None:
-    by_name, by_command = kilnd.create(None, {"kilnd": real_kilnd}), harness.create(shlex.quote(real_kilnd), {})
+    by_name, by_command = kilnd.create(real_kilnd, {}), harness.create(shlex.quote(real_kilnd), {})
     for text in (programs.COUNTERS, programs.NO_ENTRY, programs.FLOAT_COUNTER, programs.TRAPS["throw"][1], programs.TRAP_IN_DATA):
         program = Program("direct", assembled(text))
         one, other = (each.execute(program, Limits(), host) for each in (by_name, by_command))

@@ -165,7 +165,7 @@ def test_each_fault_of_the_stand_in_is_told_alike_by_both_adapters(
 ) -> None:
     path = standin_kilnd("--fault", fault, "--chatter")
     program, limits = Program("direct", assembled(programs.COUNTERS)), Limits(deadline_s=3.0)
-    by_name = kilnd.create(None, {"kilnd": str(path)}).execute(program, limits, host)
+    by_name = kilnd.create(str(path), {}).execute(program, limits, host)
     by_command = harness.create(shlex.quote(str(path)), {}).execute(program, limits, host)
     assert isinstance(by_name.outcome, outcome)
     if fault != "flood":  # how much was printed is not the same twice

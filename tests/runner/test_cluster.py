@@ -24,10 +24,10 @@ from diffcheck.report import json_
 from diffcheck.report.normal import normal
 from diffcheck.runner import batch, journal
 from diffcheck.runner.cluster import Cluster
+from diffcheck.runner.engines import choose
 from diffcheck.runner.events import CaseFinished
 from diffcheck.runner.plan import Files
 from diffcheck.runner.request import Request
-from diffcheck.runner.run import choose
 from tests.runner.test_run import COUNTING, ENDLESS, INVALID, NOTHING, START, TRAPPING, artifact
 
 
@@ -210,7 +210,7 @@ class KilledWorker(Exception):  # noqa: N818 - Dask's name
 
 def cluster():
     request = Request((), subject="wasmtime-pulley", cluster="tcp://somewhere")
-    return Cluster(request, choose(request), lambda: False)
+    return Cluster(choose(request), lambda: False)
 
 
 def told(each, future, *names):

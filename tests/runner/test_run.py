@@ -13,10 +13,11 @@ import wasmtime
 
 from diffcheck.backend import Capabilities
 from diffcheck.runner import run as runs
+from diffcheck.runner.engines import choose
 from diffcheck.runner.events import CaseFinished, EngineProbed, RunFinished, RunStarted
 from diffcheck.runner.plan import expected_memory
 from diffcheck.runner.request import Request
-from diffcheck.runner.run import choose, plan, run
+from diffcheck.runner.run import plan, run
 from diffcheck.runner.worker import Setup
 from diffcheck.wasm.module import read
 
@@ -192,7 +193,7 @@ def test_no_engine_of_that_name_is_an_error_and_auto_falls_back_loudly(monkeypat
     monkeypatch.delenv("DIFFCHECK_KILND", raising=False)
     monkeypatch.setenv("PATH", "/nonexistent")
     chosen = choose(Request(("x",), subject="auto"))
-    assert chosen.subject == "wasmtime-pulley"
+    assert chosen.request.subject == "wasmtime-pulley"
     assert "compares Wasmtime with itself" in chosen.notice
 
 
@@ -254,7 +255,7 @@ def test_a_single_case_that_is_watched_keeps_the_engine_findings(tmp_path, monke
     monkeypatch.setattr(runs, "Setup", lambda *told, **live: seen.append(live) or Setup(*told))
     found = reports(artifact(tmp_path, "case", COUNTING), verbose=True)  # which asserts that there was one probe
     assert found["case"].verdict == "agree"
-    assert seen == [{"live": True}, {}]
+    assert seen == [{"live": True, "ask": True}, {}]
 
 
 def test_expected_memory_counts_code_as_well_as_functions():

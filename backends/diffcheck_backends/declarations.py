@@ -1,0 +1,11 @@
+"""What the engines here declare to ``diffcheck.registry``; ``--help`` reads this, so nothing else is imported."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from diffcheck.registry import Declaration
+
+KILND: Final = Declaration(program="The kilnd program.", subject_rank=2)
+WASMTIME: Final = Declaration(oracle_rank=1, engine="Wasmtime")
+PULLEY: Final = Declaration(subject_rank=1, engine="Wasmtime")

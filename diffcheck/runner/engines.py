@@ -1,0 +1,166 @@
+"""The engines of a request: which they are, and opened in this process."""
+
+from __future__ import annotations
+
+import os
+from contextlib import closing, contextmanager
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from diffcheck import backend, prepare, registry
+from diffcheck.backend import Backend, Host, Identity, Limits, Oracle
+from diffcheck.errors import EngineMissingError, RunFailedError
+from diffcheck.probe import known_answer
+from diffcheck.runner import cache
+from diffcheck.runner.builds import Watch, build
+from diffcheck.runner.request import Request
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+SAME: Final = "Subject and oracle are the same engine: this run can only show that diffcheck agrees with itself."
+
+
+class Engines(msgspec.Struct, frozen=True):
+    """The engines that were chosen: ``request`` names them, with their programs' paths, so that a worker opens the very same."""
+
+    request: Request
+    subject_identity: Identity
+    oracle_identity: Identity
+    notice: str
+
+
+class Roles(msgspec.Struct, frozen=True):
+    """The backends of a run by role; ``judge`` says what a valid artifact is, and is the oracle where that can."""
+
+    judge: Oracle
+    oracle: Backend
+    subject: Backend
+
+
+class EnginePair(msgspec.Struct, frozen=True):
+    """Both engines in this process, and the host that they run on."""
+
+    oracle: Oracle
+    subject: Backend
+    host: Host
+
+
+def as_judge(engine: Backend) -> Oracle:
+    """The engine as a judge of artifacts; raises ``RunFailedError`` where it cannot be one."""
+    if not isinstance(engine, Oracle):
+        raise RunFailedError(f"{engine.identity().name} cannot judge an artifact", hint="leave --oracle as it is")
+    return engine
+
+
+def preferred_oracle(options: Mapping[str, str]) -> Oracle:
+    """The oracle that ``auto`` takes; it judges artifacts where the oracle of a run cannot."""
+    return as_judge(backend.create(registry.preferred("oracle"), options))
+
+
+def create(request: Request) -> Roles:
+    """The backends that a request names."""
+    oracle = backend.create(request.oracle, request.options)
+    judge = oracle if isinstance(oracle, Oracle) else preferred_oracle(request.options)
+    return Roles(judge, oracle, backend.create(request.subject, request.options))
+
+
+def choose(request: Request) -> Engines:
+    """The engines that a request comes to; raises ``EngineMissingError`` or ``ConfigError``."""
+    request, skipped = _resolved(request)
+    engines = create(request)
+    roles: dict[str, Backend] = msgspec.structs.asdict(engines)
+    builds = {role: build(engine) for role, engine in roles.items()}  # before anything is asked of them
+    subject, oracle = engines.subject.identity(), engines.oracle.identity()
+    programs = {each.name for each in registry.programs()}
+    paths = {spec: each.path for spec, each in ((request.subject, subject), (request.oracle, oracle)) if spec in programs}
+    specs = {"judge": "", "oracle": request.oracle, "subject": request.subject}
+    keys = {role: cache.engine_key(roles[role], specs[role], builds[role].digest) for role in specs if request.cache}
+    chosen = msgspec.structs.replace(
+        request,
+        options={**_preparing(), **request.options, **paths},
+        keys=keys,
+        builds=tuple({tuple(each.stamps): each for each in builds.values()}.values()),
+    )
+    return Engines(chosen, _as_called(subject, request), oracle, _notice(request, skipped))
+
+
+def _resolved(request: Request) -> tuple[Request, str]:
+    """The request with an engine in place of ``auto``, and the preferred one that was not found."""
+    options = {
+        backend.SEARCH_PATH: os.environ.get("PATH", ""),
+        **request.options,
+        **registry.located(request.options, os.environ),
+        **({"cache": request.cache} if request.cache else {}),
+    }
+    oracle = registry.preferred("oracle") if request.oracle == registry.AUTO else request.oracle
+    subject, skipped = request.subject, ""
+    name, _, path = subject.partition(":")
+    if path and registry.declaration(name).program and oracle.partition(":")[0] != name:
+        subject, options[name] = name, path  # the alias of --NAME PATH
+    elif subject == registry.AUTO:
+        subject, skipped = _first_found(options)
+    return msgspec.structs.replace(request, subject=subject, oracle=oracle, options=options), skipped
+
+
+def _first_found(options: Mapping[str, str]) -> tuple[str, str]:
+    """The first of the preferred subjects that is found, and the first choice where that is another one."""
+    choices = registry.ranked("subject")
+    name = next((each for each in choices if _is_found(each, options)), choices[-1])
+    return name, "" if name == choices[0] else choices[0]
+
+
+def _is_found(name: str, options: Mapping[str, str]) -> bool:
+    """Whether the engine is here; raises ``EngineMissingError`` where its program is not where it was said to be."""
+    try:
+        backend.create(name, options)
+    except EngineMissingError:
+        if name in options:
+            raise
+        return False
+    return True
+
+
+def _notice(request: Request, skipped: str) -> str:
+    """What a run between these two engines cannot show, and how to test the one that was not found."""
+    if request.subject == request.oracle:
+        return SAME
+    parts = [f"No {skipped} was found, so the subject is {request.subject}."] if skipped else []
+    engine = registry.declaration(request.subject).engine
+    if engine and engine == registry.declaration(request.oracle).engine:
+        parts.append(f"This run compares {engine} with itself and says nothing about any other engine.")
+    parts += [f"Give {each.flag} PATH or set {each.env} to test {skipped}." for each in registry.programs() if each.name == skipped]
+    return " ".join(parts)
+
+
+def _as_called(identity: Identity, request: Request) -> Identity:
+    """The subject under the names that its user has for it and its version."""
+    return msgspec.structs.replace(
+        identity, name=request.subject_name or identity.name, version=request.subject_version or identity.version
+    )
+
+
+def _preparing() -> dict[str, str]:
+    """What a worker, which sees no environment, needs to make artifacts of components: the tools, and a folder to keep them."""
+    folder = prepare.cache_folder(os.environ)
+    return {**prepare.tools(os.environ), **({"cache": folder} if folder else {})}
+
+
+@contextmanager
+def open_engines(request: Request, subject: Backend | None = None) -> Iterator[EnginePair]:
+    """The engines that were chosen for a request, in this process; ``subject`` stands in for its subject.
+
+    Raises ``RunFailedError`` where the oracle cannot judge artifacts, and ``EngineUnusableError`` where the subject does not answer
+    as an engine or an engine was replaced meanwhile.
+    """
+    watch = Watch(request.builds)
+    engines = create(request)
+    oracle, tested = as_judge(engines.oracle), subject or engines.subject
+    with backend.local_host() as host, closing(oracle), closing(tested):
+        known_answer.require(tested, request.subject, host, Limits(request.deadline_s, request.memory_bytes))
+        yield EnginePair(oracle, tested, host)
+        watch.require()
+
+
+__all__ = ["SAME", "EnginePair", "Engines", "Roles", "as_judge", "choose", "create", "open_engines", "preferred_oracle"]
