@@ -145,11 +145,11 @@ class _Inputs(msgspec.Struct, frozen=True, dict=True):
 
 
 def _build(inputs: _Inputs) -> Capsule:
-    module, exported = inputs.module, _exported_globals(inputs.module)
+    module, globals_ = inputs.module, _visible_globals(inputs.module)
     first = first_extension(module) + inputs.n_extension
-    references = References(module, _roots(inputs, exported), inputs.form.references, first, _tested(inputs))
+    references = References(module, _roots(inputs, globals_), inputs.form.references, first, _tested(inputs))
     sealed = seal(module, inputs.world, first + references.count)
-    return _Builder(inputs, sealed, references, exported).capsule()
+    return _Builder(inputs, sealed, references, globals_).capsule()
 
 
 def _tested(inputs: _Inputs) -> dict[int, tuple[TypedElements, ...]]:
@@ -161,19 +161,24 @@ def _tested(inputs: _Inputs) -> dict[int, tuple[TypedElements, ...]]:
     return {} if tested and inputs.identities_can_differ else tested
 
 
-def _exported_globals(module: Module) -> dict[str, int]:
-    """The artifact's own exported globals: name to index."""
+def _visible_globals(module: Module) -> dict[str, int]:
+    """The globals that the artifact's host sees, by name: exported ones other than witness's, and imported mutable ones."""
     found = witness.instrumentation(module)
     own = {index for index, _ in found.counters.values()} | {*found.brvals.values(), *found.brcnts.values()}
-    return {each.name: each.index for each in module.exports if each.kind == "global" and each.index not in own}
+    exported = {each.name: each.index for each in module.exports if each.kind == "global" and each.index not in own}
+    imports = enumerate(each for each in module.imports if each.kind == "global")
+    seen = {*exported.values()} | own
+    mutable = {f"{each.module} {each.name} (imported, {index})": index for index, each in imports if index not in seen
+               and module.all_globals[index].mutable}  # fmt: skip
+    return mutable | exported
 
 
-def _roots(inputs: _Inputs, exported: Mapping[str, int]) -> Iterator[ValType]:
+def _roots(inputs: _Inputs, globals_: Mapping[str, int]) -> Iterator[ValType]:
     """The types of all that is recorded and may be a reference."""
     module = inputs.module
     for each in inputs.calls:
         yield from each.type.results
-    yield from (module.all_globals[index].value for index in exported.values())
+    yield from (module.all_globals[index].value for index in globals_.values())
     kinds = (each.ref for each in module.all_tables)
     yield from (each for each in kinds if inputs.form.references == "identified" or hierarchy(module, each) != "func")
     for tag in module.all_tags if inputs.form.unwinds else ():
@@ -183,9 +188,9 @@ def _roots(inputs: _Inputs, exported: Mapping[str, int]) -> Iterator[ValType]:
 class _Builder:
     """Lays recorder and driver out around a sealed artifact."""
 
-    def __init__(self, inputs: _Inputs, sealed: Sealed, references: References, exported: Mapping[str, int]) -> None:
+    def __init__(self, inputs: _Inputs, sealed: Sealed, references: References, globals_: Mapping[str, int]) -> None:
         self.inputs, self.form = inputs, inputs.form
-        self.sealed, self.references, self.exported = sealed, references, exported
+        self.sealed, self.references, self.globals = sealed, references, globals_
         self.module, self.rec = inputs.module, sealed.rec
         self.witness = witness.instrumentation(inputs.module)
         self.first_own = len(inputs.module.all_functions)
@@ -209,7 +214,7 @@ class _Builder:
             stubs=tuple(each.stub for each in self.sealed.stubs),
             branches=found.branches,
             counters=tuple(found.counters),
-            globals=tuple((name, recorder.kind_of(module.all_globals[index].value)) for name, index in self.exported.items()),
+            globals=tuple((name, recorder.kind_of(module.all_globals[index].value)) for name, index in self.globals.items()),
             tables=len(module.all_tables),
             memories=tuple(memories),
             digest_pages=inputs.world.digest_pages,
@@ -236,7 +241,7 @@ class _Builder:
             counters=tuple(found.counters.values()),
             brvals=tuple(found.brvals[each] for each in found.branches),
             brcnts=tuple(found.brcnts[each] for each in found.branches),
-            globals=tuple((index, module.all_globals[index].value) for index in self.exported.values()),
+            globals=tuple((index, module.all_globals[index].value) for index in self.globals.values()),
             tables=module.all_tables,
         )
 

@@ -26,9 +26,9 @@ stubs: u64 digest of the row's calls of imports (``calls``), u32 a stub: its cal
 u32 a branch: brcnt; zeros to a multiple of 8; the row's *objects*, a part, where there are object types. Heap offsets count
 from the start of the stream.
 
-The final record: u64 a counter; the exported globals as results are; u64 a table: its size; a memory: u64 its pages,
-u64 heap offset of its page digests, u64 their number (each two u64); the state's objects, a part, where there are object types;
-a table: its elements, a part.
+The final record: u64 a counter; the exported and the imported mutable globals as results are; u64 a table: its size; a memory:
+u64 its pages, u64 heap offset of its page digests, u64 their number (each two u64); the state's objects, a part, where there are
+object types; a table: its elements, a part.
 
 A part: u32 heap offset, u32 bytes (bit 0: a bound was reached, and the rest is missing), u64 digest. A table's elements are words.
 Objects are those that the words of the record lead to, breadth first, each once; an object: u32 position in the object types plus 1
@@ -225,7 +225,7 @@ class Layout(msgspec.Struct, frozen=True, dict=True):
 
     @property
     def globals_offset(self) -> int:
-        """Where in the final record the exported globals stand."""
+        """Where in the final record the exported and the imported mutable globals stand."""
         return 8 * len(self.counters)
 
     @cached_property

@@ -226,7 +226,9 @@ def needs_gc(module: Module) -> bool:
 
 def identities_can_differ(module: Module) -> bool:
     """Whether code takes functions by reference or writes tables."""
-    if not module.all_tables and not any(isinstance(each, RefType) for type_ in module.types for each in _values(type_.composite)):
+    kept = [each.value for each in module.all_globals]
+    passed = [each for type_ in module.types for each in _values(type_.composite)]
+    if not module.all_tables and not any(isinstance(each, RefType) for each in (*kept, *passed)):
         return False
     return any(
         _WRITER_BYTES.search(body) and has_any(body, _WRITERS, start=read_locals(body, offset).end, base_offset=offset)
@@ -236,7 +238,7 @@ def identities_can_differ(module: Module) -> bool:
 
 def _values(composite: CompositeType) -> tuple[object, ...]:
     if isinstance(composite, FuncType):
-        return composite.results
+        return (*composite.params, *composite.results)
     return tuple(each.storage for each in fields(composite))
 
 

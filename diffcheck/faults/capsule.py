@@ -184,7 +184,7 @@ def exported_global(artifact: Artifact, chance: Random, _all: tuple[Artifact, ..
     sealed, state = Sealed(artifact), artifact.state
     indices = {each.name: each.index for each in artifact.module.exports if each.kind == "global"}
     types = artifact.module.all_globals
-    names = [name for name, kind in sealed.layout.globals if types[indices[name]].mutable and kind in _FLIPS]
+    names = [name for name, kind in sealed.layout.globals if name in indices and types[indices[name]].mutable and kind in _FLIPS]
     names = [name for name in names if state is not None and not _holds_nan(state.globals[name])]
     if state is None or not names:
         return None

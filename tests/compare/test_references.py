@@ -153,6 +153,24 @@ def test_a_wrong_function_is_a_divergence_at_its_place(host: Host, name: str, wo
     assert expected in differences(report(host, FUNCTIONS, before, after, words=words))
 
 
+ALONE = {
+    "an exported global": ('(global (export "kept") (mut (ref null $f)) (ref.null $f))', "(global.set 0 (ref.func $one))", "global kept"),
+    "an imported global": ('(import "host" "kept" (global (mut funcref)))', "(global.set 0 (ref.func $one))", "global host kept"),
+    "an exception": ("(tag $thrown (param funcref))", "(throw $thrown (ref.func $one))", "payload 0"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("words", [False, True])
+@pytest.mark.parametrize("place", ALONE)
+def test_a_wrong_function_is_seen_where_nothing_else_holds_references(host: Host, place: str, words: bool) -> None:
+    item, body, shown = ALONE[place]
+    imported, defined = (item, "") if item.startswith("(import") else ("", item)
+    source = f"""(module (type $f (func (result i32))) {imported} {defined} (elem declare func $one $two)
+      (func $one (type $f) (i32.const 1)) (func $two (type $f) (i32.const 2)) (func (export "run_row_0") {body}))"""
+    found = differences(report(host, source, b"\xd2\x00", b"\xd2\x01", words=words))
+    assert any(shown in each[1] for each in found), found
+
+
 def test_the_same_functions_agree_and_cost_one_further_run(host: Host) -> None:
     found = report(host, FUNCTIONS)
     assert found.verdict == "agree"
