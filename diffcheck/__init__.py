@@ -1,17 +1,48 @@
-"""Differential cross-check of WebAssembly engines over witness-instrumented artifacts."""
+"""Differential cross-check of WebAssembly engines over witness-instrumented artifacts; see docs/api.md."""
 
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from diffcheck.api import load_report as load_report
+    from diffcheck.api import run as run
+    from diffcheck.errors import ArtifactError as ArtifactError
+    from diffcheck.errors import CaseError as CaseError
+    from diffcheck.errors import ConfigError as ConfigError
+    from diffcheck.errors import DiffcheckError as DiffcheckError
+    from diffcheck.errors import EngineMissingError as EngineMissingError
+    from diffcheck.errors import EngineUnusableError as EngineUnusableError
+    from diffcheck.errors import NothingToDoError as NothingToDoError
+    from diffcheck.errors import ReportError as ReportError
+    from diffcheck.errors import RunFailedError as RunFailedError
+    from diffcheck.snapshots import Snapshot as Snapshot
     from diffcheck.snapshots import snapshot as snapshot
+    from diffcheck.verdict import Report as Report
 
-__version__ = "0.1.0"
+__version__ = "0.2.0.dev0"
+
+_EXCEPTIONS = (
+    "ArtifactError", "CaseError", "ConfigError", "DiffcheckError", "EngineMissingError", "EngineUnusableError",
+    "NothingToDoError", "ReportError", "RunFailedError",
+)  # fmt: skip
+_MODULES = {
+    "run": "api",
+    "load_report": "api",
+    "Report": "verdict",
+    "snapshot": "snapshots",
+    "Snapshot": "snapshots",
+    **dict.fromkeys(_EXCEPTIONS, "errors"),
+}
+"""The public names, and the module of each: imported on first use, so that ``import diffcheck`` takes no time."""
 
 
 def __getattr__(name: str) -> object:
-    """``diffcheck.snapshot``, imported when it is first asked for, so that ``--version`` needs nothing."""
-    if name == "snapshot":
-        from diffcheck.snapshots import snapshot  # noqa: PLC0415 - as above
+    """The public name, imported now; raises ``AttributeError`` for any other."""
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"diffcheck.{_MODULES[name]}"), name)
 
-        return snapshot
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+def __dir__() -> list[str]:
+    """The public names."""
+    return sorted({*globals(), *_MODULES})

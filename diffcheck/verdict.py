@@ -6,12 +6,14 @@ Everything a report shows is in these structs, so that a stored report can be re
 
 from __future__ import annotations
 
+from html import escape
 from typing import Literal
 
 import msgspec
 
 from diffcheck.backend import Identity
 from diffcheck.observation import Cost, Outcome
+from diffcheck.text import visible
 
 Verdict = Literal["agree", "diverge", "known", "flaky", "inconclusive", "skipped"]
 VERDICTS: tuple[Verdict, ...] = ("agree", "diverge", "known", "flaky", "inconclusive", "skipped")
@@ -306,6 +308,14 @@ class Report(msgspec.Struct, frozen=True):
     division: str = ""
     causes: tuple[Cause, ...] = ()
     places: tuple[str, ...] = ("",)
+
+    def _repr_html_(self) -> str:
+        """The report for a notebook: a row for each case that is not as expected, and the totals."""
+        counts = ", ".join(f"{self.totals.get(verdict, 0)} {verdict}" for verdict in VERDICTS if self.totals.get(verdict))
+        head = f"{self.subject.name} against {self.oracle.name}, {self.totals.get('cases', 0)} cases: {counts or 'none'}"
+        cells = [(each.case, each.verdict, each.reason) for each in self.cases if not each.as_expected]
+        rows = "".join("<tr>" + "".join(f"<td>{escape(visible(text))}</td>" for text in row) + "</tr>" for row in cells)
+        return f"<p>{escape(visible(head))}</p>" + (f"<table>{rows}</table>" if rows else "")
 
 
 def worst(verdicts: list[Verdict]) -> Verdict:

@@ -30,8 +30,8 @@ FLOORS = (
     ("faults", "between", "merged"),
     ("selftest",),
     ("report",),
-    ("triage",),
-    ("cli",),
+    ("triage", "api"),
+    ("cli", "testing"),
 )
 FLOOR_OF = {name: floor for floor, names in enumerate(FLOORS) for name in names}
 ENGINES = ("kilnd", "wasmtime", "wasmi", "pulley")

@@ -304,7 +304,7 @@ def _accepted(source: _Source, module: Module, request: Request, oracle: Backend
 
 def _rows(module: Module, case: Case, request: Request) -> Rows:
     """The rows to call; none, without a reason against it, where instantiation alone is compared."""
-    rows = choose(module, case.rows, request.rows)
+    rows = choose(module, request.calls or case.rows, request.rows)
     if rows.why_none and _instantiates(module):
         rows = msgspec.structs.replace(rows, notes=(*rows.notes, f"only instantiation is compared: {rows.why_none}"), why_none="")
     return rows

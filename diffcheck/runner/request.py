@@ -20,6 +20,7 @@ class Request(msgspec.Struct, frozen=True):
     for none (see ``case_ids``); ``only`` has globs over case names, none for all; ``options`` are where engines' programs are,
     by adapter, and what ``runner.engines`` adds for workers. ``program_name`` is whether a program whose case has no arguments is
     given the artifact's name as the first one; witness's own runtime gives none at all.
+    ``calls`` are rows to run in place of those of the case files, none for those.
     ``stub_imports`` is what an imported function gets that no stub is known for. ``confirm`` is how often a pass that diverges is
     run again; ``known`` has the signatures that need no confirmation, each with the cases in which it is expected to show up: where
     it does not, the pass is run again too. ``hangs`` is whether a subject that does not end is told to hang or to be slow,
@@ -39,6 +40,7 @@ class Request(msgspec.Struct, frozen=True):
     deadline_s: float = 10.0
     memory_bytes: int = 4 << 30
     rows: Rows = "declared"
+    calls: tuple[str, ...] = ()
     stub_imports: Unknown = "zero"
     only: tuple[str, ...] = ()
     config_folder: str = ""

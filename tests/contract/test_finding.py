@@ -11,9 +11,9 @@ from diffcheck import backend
 from diffcheck.backend import Host, Limits, Program
 from diffcheck.errors import ConfigError, EngineMissingError
 from diffcheck.observation import HarnessFailed, Refused
+from diffcheck.testing import programs
+from diffcheck.testing.test_backend import assembled
 from diffcheck_backends import harness, kilnd, wasi
-from tests.contract import programs
-from tests.contract.test_backends import assembled
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -11,9 +11,9 @@ import pytest
 from diffcheck.backend import Execution, Host, Limits, Program
 from diffcheck.capsule.layout import FIRST_SLOT, SLOTS
 from diffcheck.observation import Crashed, HarnessFailed, OutOfMemory, Returned, TimedOut
+from diffcheck.testing import programs
+from diffcheck.testing.test_backend import assembled, children
 from diffcheck_backends import harness, harness_protocol, kilnd
-from tests.contract import programs
-from tests.contract.test_backends import assembled, children
 
 if TYPE_CHECKING:
     from collections.abc import Callable

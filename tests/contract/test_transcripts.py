@@ -9,8 +9,8 @@ import pytest
 
 from diffcheck.backend import Limits
 from diffcheck.observation import HarnessFailed, Outcome, OutOfMemory, Refused, TimedOut, Trapped, tag
+from diffcheck.testing import programs
 from diffcheck_backends import harness, harness_protocol, kiln_words, trap_words
-from tests.contract import programs
 
 FOLDER = Path(__file__).parents[1] / "transcripts"
 TRANSCRIPTS = sorted(FOLDER.glob("kilnd-*/*.json"))

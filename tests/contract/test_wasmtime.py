@@ -14,9 +14,9 @@ from diffcheck.backend import Execution, Host, Limits, Program
 from diffcheck.capsule.layout import FINISHED, HEADER_ADDRESS, RUNNING, VARIABLES_ADDRESS, read_header
 from diffcheck.errors import ArtifactError
 from diffcheck.observation import Crashed, HarnessFailed, Refused, Returned, TimedOut, Trapped
+from diffcheck.testing import programs
+from diffcheck.testing.test_backend import assembled, children
 from diffcheck_backends import wasmtime as adapter
-from tests.contract import programs
-from tests.contract.test_backends import assembled, children
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -42,14 +42,6 @@ def server_pid() -> int:
     return int(pid)
 
 
-def test_parameters_are_written_for_each_pass_over_one_compiled_module(oracle: Wasmtime, host: Host) -> None:
-    for first in (3, 4, 3):
-        program = capsule(programs.capsule(0), first, "cd" * 32)
-        carried = oracle.execute(program, LIMITS, host).carried
-        assert carried[:4] == struct.pack("<I", first)
-        assert struct.unpack_from("<Q", carried, programs.STREAM_ADDRESS) == (1000 + first,)
-
-
 def test_a_template_that_the_server_has_forgotten_is_sent_again(oracle: Wasmtime, host: Host) -> None:
     for _ in range(2):
         for number in range(10):
@@ -63,13 +55,6 @@ def test_after_a_trap_the_capsule_closes_its_stream(oracle: Wasmtime, host: Host
     header = read_header(execution.carried[HEADER_ADDRESS:])
     assert header.status == FINISHED
     assert struct.unpack_from("<Q", execution.carried, programs.STREAM_ADDRESS + 8) == (99,)
-
-
-def test_after_an_uncaught_exception_the_capsule_closes_its_stream(oracle: Wasmtime, host: Host) -> None:
-    execution = oracle.execute(capsule(programs.capsule(body="(throw $e)", fields="(tag $e)")), LIMITS, host)
-    assert isinstance(execution.outcome, Trapped)
-    assert execution.outcome.kind == "uncaught exception"
-    assert read_header(execution.carried[HEADER_ADDRESS:]).status == FINISHED
 
 
 def test_a_run_that_was_interrupted_is_not_continued(oracle: Wasmtime, host: Host) -> None:

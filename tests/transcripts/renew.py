@@ -15,7 +15,7 @@ from typing import Any
 
 import wasmtime
 
-from tests.contract import programs
+from diffcheck.testing import programs
 
 FOLDER = Path(__file__).parent
 DEADLINE_S = 20

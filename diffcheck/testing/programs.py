@@ -1,4 +1,4 @@
-"""Small modules in text form, each with what every engine must say of it: used by the contract tests and by ``transcripts``."""
+"""Small modules in text form, each with the outcome that every engine has to report for it."""
 
 from __future__ import annotations
 
@@ -203,6 +203,7 @@ _FILL = f"""
     (i64.store (i32.const 96) (i64.const {STREAM_BYTES}))
     (i32.store (i32.const 120) (i32.const {STREAM_ADDRESS}))
     (i32.store (i32.const {STREAM_ADDRESS}) (i32.add (i32.load (i32.const 0)) (i32.const 1000)))
+    (i32.store (i32.const 128) (i32.add (i32.load (i32.const 0)) (i32.const 1000)))
     (i64.store (i32.const {STREAM_ADDRESS + 16}) (i64.const 0x0123456789abcdef))
 """
 _DONE = "(i32.store (i32.const 88) (i32.const 2))"
@@ -211,7 +212,8 @@ _DONE = "(i32.store (i32.const 88) (i32.const 2))"
 def capsule(first: int = 0, *, body: str = "", imports: str = "", after: str = "", fields: str = "") -> str:
     """A module laid out as a capsule: parameters at 0 (the first u32 is ``first``), header, view, a stream of 24 bytes.
 
-    The stream begins with the first parameter plus 1000. ``body`` stands between the stream and the status *finished*.
+    Stream and view begin with the first parameter plus 1000. ``body`` stands between the stream and the status *finished*,
+    ``after`` behind it. ``diffcheck:after-trap`` sets the stream's second u64 to 99.
     """
     data = "".join(f"\\{byte:02x}" for byte in first.to_bytes(4, "little"))
     return f"""
@@ -224,25 +226,29 @@ def capsule(first: int = 0, *, body: str = "", imports: str = "", after: str = "
     """
 
 
-def words_capsule(first: int = 0) -> str:
+def words_capsule(first: int = 0, *, body: str = "", fields: str = "") -> str:
     """The same with its header and view carried out as 250 counters."""
-    fields = "".join(
+    fields += "".join(
         f'(global $w{slot} (export "__witness_counter_{4_000_000_000 + slot}") (mut i64) (i64.const 0))' for slot in range(SLOTS)
     )
     after = "".join(f"(global.set $w{slot} (i64.load (i32.const {64 + 8 * slot})))" for slot in range(SLOTS))
-    return capsule(first, fields=fields, after=after)
+    return capsule(first, body=body, fields=fields, after=after)
 
 
-def printing_capsule(first: int = 0) -> str:
+def printing_capsule(first: int = 0, *, body: str = "", fields: str = "") -> str:
     """The same with its image printed by ``fd_write``: marker, length, image."""
     end = STREAM_ADDRESS + STREAM_BYTES
     length = "".join(f"\\{byte:02x}" for byte in end.to_bytes(8, "little"))
     imports = '(import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))'
-    fields = f'(data (i32.const 70000) "diffcheck:image\\0a{length}")'
+    fields += f'(data (i32.const 70000) "diffcheck:image\\0a{length}")'
     after = f"""
       (i32.store (i32.const 70100) (i32.const 70000)) (i32.store (i32.const 70104) (i32.const 24))
       (i32.store (i32.const 70108) (i32.const 0)) (i32.store (i32.const 70112) (i32.const {end}))
       (drop (call $write (i32.const 1) (i32.const 70100) (i32.const 1) (i32.const 70120)))
       (drop (call $write (i32.const 1) (i32.const 70108) (i32.const 1) (i32.const 70120)))
     """
-    return capsule(first, imports=imports, fields=fields, after=after)
+    return capsule(first, body=body, imports=imports, fields=fields, after=after)
+
+
+CAPSULES: Final = {"memory": capsule, "words": words_capsule, "print": printing_capsule}
+"""A transport's capsule."""

@@ -1,0 +1,69 @@
+"""The pytest plugin: the fixture ``assert_agrees``, and ``--backend`` where the contract kit is run."""
+
+from __future__ import annotations
+
+import os
+import sys
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from diffcheck.errors import DiffcheckError
+from diffcheck.text import visible_lines
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from diffcheck.backend import Backend
+    from diffcheck.verdict import CaseReport, Report
+
+_KIT = "diffcheck.testing"
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_load_initial_conftests(parser: pytest.Parser, args: list[str]) -> None:
+    """Add ``--backend`` for the kit alone: other plugins have an option of that name."""
+    if any(each.startswith(_KIT) for each in args):
+        parser.getgroup("diffcheck").addoption("--backend", metavar="SPEC", help="MODULE:FACTORY, or a registered backend.")
+
+
+def backend_of(config: pytest.Config) -> Backend:
+    """The backend that ``--backend`` names: ``MODULE:FACTORY``, or a registered one; ends pytest if it cannot be made."""
+    from diffcheck import backend  # noqa: PLC0415 - not for every pytest session
+
+    spec = config.getoption("--backend")
+    if not spec:
+        raise pytest.UsageError("give the backend to test: --backend MODULE:FACTORY")
+    module, _, factory = spec.partition(":")
+    try:
+        if module in backend.factories():
+            return backend.create(spec, {})
+        sys.path.insert(0, str(config.invocation_params.dir))
+        made: Backend = getattr(import_module(module), factory)(None, {})
+    except (DiffcheckError, ImportError, AttributeError) as error:
+        pytest.exit(f"{spec} cannot be used: {error}", returncode=pytest.ExitCode.USAGE_ERROR)
+    return made
+
+
+@pytest.fixture
+def assert_agrees() -> Callable[..., Report]:
+    """``assert_agrees(paths, rows=(), **options)``, options of ``diffcheck.run``: the report; fails if a case does not agree."""
+    return _agreed
+
+
+def _agreed(paths: str | os.PathLike[str], rows: Sequence[str] = (), **options: Any) -> Report:  # noqa: ANN401 - see diffcheck.run
+    import diffcheck  # noqa: PLC0415 - not for every pytest session
+
+    __tracebackhide__ = True
+    report = diffcheck.run(paths, rows=rows, **options)
+    if failed := [case for case in report.cases if case.verdict != "agree"]:
+        pytest.fail("\n".join(visible_lines(_summary(case)) for case in failed), pytrace=False)
+    return report
+
+
+def _summary(case: CaseReport) -> str:
+    """The verdict, its reason, and each divergence in a line."""
+    divergences = [divergence for each in case.passes for divergence in each.divergences]
+    lines = [f"  {each.where.row} {each.where.item}: oracle {each.oracle}, subject {each.subject}" for each in divergences]
+    return "\n".join([f"{case.case}: {case.verdict}" + (f": {case.reason}" if case.reason else ""), *lines])
