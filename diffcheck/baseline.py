@@ -1,4 +1,4 @@
-"""What is known: ``baseline.toml``, and what a run says against it. All but reading and writing the file is pure."""
+"""What is known: ``baseline.toml``, and what a run says against it. ``baseline_file`` writes it. All but ``read`` is pure."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from diffcheck import process
 from diffcheck.case_ids import certain, is_under, renamed
 from diffcheck.errors import ConfigError
 from diffcheck.input_files import parse_toml
-from diffcheck.text import plural, toml_string, visible
+from diffcheck.text import plural, visible
 from diffcheck.verdict import BaselineReport, Standing, totals, worst
 
 if TYPE_CHECKING:
@@ -24,10 +24,6 @@ if TYPE_CHECKING:
 
 FILE_NAME: Final = "baseline.toml"
 _CAP_BYTES: Final = 16 << 20
-_HEAD: Final = """\
-# Divergences that are known, one table a signature, in the order of the signatures, so that two branches' additions merge.
-# Written by `diffcheck baseline`; a note or an issue may be edited by hand.
-"""
 _HIDES: Final = ("outcome", "stream", "not located", "validity")
 """After such a divergence the rest of its instance was not compared."""
 _ORDER: Final = ("new", "returned", "fixed", "wider", "expired", "stale", "flaky", "masked", "absent", "not run", "known")
@@ -133,38 +129,6 @@ def _check_keys(table: Mapping[str, object], known: Iterable[str], where: str) -
             near = next(iter(difflib.get_close_matches(key[:64], names, 1)), "")
             hint = f"did you mean {near}?" if near else f"the keys are {', '.join(names)}"
             raise ConfigError(f"{where}unknown key {visible(key, 60)}", hint=hint)
-
-
-def write(baseline: Baseline, path: Path) -> None:
-    """Write the file whole or not at all; raises ``ReportError``."""
-    process.write_atomically(path, render(baseline).encode())
-
-
-def render(baseline: Baseline) -> str:
-    """The baseline as TOML, entries and cases sorted, a line a case, so that a change is a small difference."""
-    return _HEAD + "".join(_table(baseline.entries[key]) for key in sorted(baseline.entries))
-
-
-def _table(entry: Entry) -> str:
-    lines = ["", "[[known]]", f"signature = {toml_string(entry.signature)}"]
-    lines += [
-        f"{key} = {toml_string(value)}"
-        for key, value in (("what", entry.what), ("issue", entry.issue), ("note", entry.note))
-        if value
-    ]
-    lines += ["cases = [", *(f"  {toml_string(case)}," for case in sorted(set(entry.cases))), "]"]
-    for key, values in (("modes", entry.modes), ("rows", entry.rows)):
-        if values:
-            lines.append(f"{key} = [{', '.join(map(toml_string, sorted(set(values))))}]")
-    for key, engine in (("since", entry.since), ("fixed", entry.fixed)):
-        if engine is not None:
-            parts = (f"{name} = {toml_string(getattr(engine, name))}" for name in Engine.__struct_fields__)
-            lines.append(f"{key} = {{ {', '.join(parts)} }}")
-    if entry.expires is not None:
-        lines.append(f"expires = {entry.expires.isoformat()}")
-    if entry.flaky:
-        lines.append("flaky = true")
-    return "\n".join(lines) + "\n"
 
 
 # A run against it.

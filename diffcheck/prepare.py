@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import re
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -21,13 +20,12 @@ from diffcheck.capsule.stubs import OUT_OF_SCOPE
 from diffcheck.casefile import ARTIFACT_CAP
 from diffcheck.errors import ArtifactError, ConfigError, EngineMissingError, ReportError
 from diffcheck.input_files import read_regular
-from diffcheck.rows import choose, signature
-from diffcheck.text import decode, plural, toml_string, visible
+from diffcheck.text import decode, plural, visible
 from diffcheck.wasm import component
 from diffcheck.wasm import module as wasm
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from diffcheck.wasm.module import Module
 
@@ -36,8 +34,6 @@ SOURCE_CAP: Final = ARTIFACT_CAP
 LOG: Final = ".prepare.log"
 _OUTPUT_BYTES: Final = 1 << 20
 _TOOL_MEMORY: Final = 16 << 30
-_MAX_SHOWN: Final = 40
-_PLUMBING: Final = re.compile(rf"{re.escape(witness.PREFIX)}|cabi_|[0-9]+\Z")  # meld's adapter shims are numbers
 
 HOW_TO_GET: Final = {
     "meld": "it comes with the meld project's releases; put it on PATH or set DIFFCHECK_MELD",
@@ -55,15 +51,6 @@ class Prepared(msgspec.Struct, frozen=True):
     manifest: bytes
     steps: tuple[str, ...]
     log: str = ""
-
-
-class Placed(msgspec.Struct, frozen=True):
-    """What was written: the artifact, whether its case file was written or was there already, and what was done."""
-
-    artifact: Path
-    case_file: Path
-    new_case_file: bool
-    prepared: Prepared
 
 
 def tools(environment: Mapping[str, str]) -> dict[str, str]:
@@ -201,109 +188,6 @@ def live(folder: Path) -> Callable[[Sequence[str], Path], process.Ended]:
     return run
 
 
-# Into a corpus.
-
-
-def place(source: Path, target: Path, maker: Maker, *, replace: bool = False) -> Placed:
-    """Make the artifact of ``source`` in the folder ``target``.
-
-    An artifact that is there and differs is only replaced with ``replace``; a case file that is there is the user's and stays.
-    """
-    data = read_regular(str(source), SOURCE_CAP, visible(str(source)))
-    stem = source.name.removesuffix(".wasm").removesuffix(".component") or "artifact"
-    with process.private_folder() as work:
-        prepared = maker.make(data, stem, work)
-    if not prepared.manifest and (beside := witness.manifest_path(source)).is_file():
-        manifest = read_regular(str(beside), SOURCE_CAP, visible(str(beside)))
-        prepared = msgspec.structs.replace(prepared, manifest=manifest)
-    artifact = target / f"{stem}.wasm"
-    case_file = target / f"{stem}.toml"
-    if not replace and artifact.exists() and artifact.read_bytes() != prepared.wasm:
-        raise ArtifactError(f"{visible(str(artifact))} is there and differs", hint="give --replace, or another folder")
-    files = {
-        witness.manifest_path(artifact): prepared.manifest,
-        target / f"{stem}{LOG}": prepared.log.encode(),
-        case_file: b"" if case_file.exists() else case_text(prepared, stem, source.name).encode(),
-        artifact: prepared.wasm,
-    }
-    new = bool(files[case_file])
-    _publish(target, {path: content for path, content in files.items() if content})
-    return Placed(artifact, case_file, new, prepared)
-
-
-def _publish(target: Path, files: Mapping[Path, bytes]) -> None:
-    """Write all of the files, then rename them to their places, the last one last."""
-    try:
-        target.mkdir(parents=True, exist_ok=True)
-        with process.private_folder(target) as folder:
-            for path, content in files.items():
-                (folder / path.name).write_bytes(content)
-                (folder / path.name).chmod(0o644)
-            for path in files:
-                (folder / path.name).replace(path)
-    except OSError as error:
-        reason = visible(error.strerror or str(error))
-        raise ReportError(f"{visible(str(target))} could not be written to: {reason}", hint="choose another folder") from error
-
-
-# The case file.
-
-
-def case_text(prepared: Prepared, stem: str, source: str) -> str:
-    """A case file with the rows that are found, and the rest to be filled in as comments."""
-    module = wasm.read(prepared.wasm)
-    rows = choose(module)
-    lines = [
-        f"# The case of {visible(stem)}.wasm, made by `diffcheck prepare` from {visible(source)}: {', '.join(prepared.steps)}.",
-        "# What is commented out shows the form; a line that is not needed can go.",
-        "",
-        '# purpose = "what this case is to show"',
-        "",
-        "# Which exports are called, in this order, each on the instance that the ones before it left.",
-        *_rows([call.name for call in rows.rows], rows.why_none),
-        *_others(module, {call.function for call in rows.rows}),
-        "",
-        '# args = ["program", "first argument"]',
-        '# stdin = "what it can read"',
-        "",
-        "# [env]",
-        '# NAME = "value"',
-        "",
-        "# [limits]",
-        "# deadline_s = 10",
-        "# memory_pages = 256",
-        "",
-        "# [expect]",
-        '# default = "agree"',
-    ]
-    return "\n".join(lines) + "\n"
-
-
-def _rows(names: Sequence[str], why_none: str) -> Iterator[str]:
-    if not names:
-        yield f"# None was found: {why_none}"
-        yield "# rows = []"
-        return
-    yield "rows = ["
-    yield from (f"  {toml_string(each)}," for each in names)
-    yield "]"
-
-
-def _others(module: Module, called: set[int]) -> Iterator[str]:
-    """Exports that take arguments, with their types."""
-    own = [
-        each
-        for each in module.exports
-        if each.kind == "func" and each.index not in called and not _PLUMBING.match(each.name)
-        if module.function_type(each.index).params
-    ]
-    if own:
-        yield "# Exports that take arguments: a row is the name, =, and the arguments with commas between them."
-    yield from (f"#   {visible(each.name)}{signature(module.function_type(each.index))}" for each in own[:_MAX_SHOWN])
-    if len(own) > _MAX_SHOWN:
-        yield f"#   and {len(own) - _MAX_SHOWN:,} more"
-
-
 # On the fly.
 
 
@@ -367,13 +251,10 @@ __all__ = [
     "HOW_TO_GET",
     "LOG",
     "Maker",
-    "Placed",
     "Prepared",
     "cache_folder",
-    "case_text",
     "live",
     "on_the_fly",
-    "place",
     "quietly",
     "tools",
 ]

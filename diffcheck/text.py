@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import re
 import unicodedata
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -61,25 +60,6 @@ def named(shown: str, names: Iterable[str]) -> str:
 def encodable(text: str) -> str:
     """A name as UTF-8 can hold it: lone surrogates, as of file names that are no text, are written as their escapes."""
     return text.encode("utf-8", "backslashreplace").decode()
-
-
-_TOML: Final = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\t": "\\t", "\r": "\\r", "\b": "\\b", "\f": "\\f"}
-_NOT_IN_TOML: Final = re.compile(r'[\\"\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]')
-
-
-def toml_string(text: str) -> str:
-    """A TOML basic string that is read back as ``text``; controls and marks that turn text around are escaped, a lone surrogate,
-    which TOML cannot hold, is written as the text of its escape.
-    """
-    return f'"{_NOT_IN_TOML.sub(_toml_escape, text)}"'
-
-
-def _toml_escape(match: re.Match[str]) -> str:
-    char = match[0]
-    if char in _TOML:
-        return _TOML[char]
-    surrogate = "\ud800" <= char <= "\udfff"
-    return ("\\" if surrogate else "") + f"\\u{ord(char):04X}"
 
 
 def plural(count: int, noun: str, many: str = "") -> str:

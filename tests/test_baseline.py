@@ -3,11 +3,12 @@
 from datetime import date
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from diffcheck import baseline as b
+from diffcheck import baseline_file
 from diffcheck.backend import Identity
 from diffcheck.errors import ConfigError
 from diffcheck.report.model import Collector, conclusion
@@ -27,16 +28,84 @@ entries = st.builds(
 )  # fmt: skip
 
 
+@settings(deadline=None)
 @given(st.lists(entries, max_size=4))
 def test_what_is_written_is_read_back(found):
     baseline = b.Baseline({each.signature: each for each in found})
-    assert b.parse(b.render(baseline).encode()) == baseline
-    assert b.render(b.parse(b.render(baseline).encode())) == b.render(baseline)
+    assert b.parse(baseline_file.render(baseline).encode()) == baseline
+    assert baseline_file.render(b.parse(baseline_file.render(baseline).encode())) == baseline_file.render(baseline)
 
 
 def test_a_lone_surrogate_does_not_break_the_file():
     entry = b.Entry("a", ("\ud800",), SINCE)
-    assert b.parse(b.render(b.Baseline({"a": entry})).encode()).entries["a"].cases == ("\\uD800",)
+    assert b.parse(baseline_file.render(b.Baseline({"a": entry})).encode()).entries["a"].cases == ("\\ud800",)
+
+
+EDITED = """# what our team knows
+
+# the worst one
+[[known]]
+signature = "b"  # looked at twice
+note = 'kept for "0.5"'
+cases = [
+  "x",  # the small one
+  "y",
+]
+since = { subject = "kilnd", version = "0.4.4" }
+
+# an old one
+[[known]]
+signature = "a"
+cases = ["q"]
+[known.since]
+subject = "kilnd"
+"""
+
+
+def entries_of(text):
+    return dict(b.parse(text.encode()).entries)
+
+
+def test_the_text_of_what_does_not_change_is_kept():
+    assert baseline_file.render(b.parse(EDITED.encode()), EDITED) == EDITED
+
+
+def test_comments_and_order_survive_a_change_of_an_entry():
+    found = entries_of(EDITED)
+    found["b"] = replace(found["b"], cases=("w", "x"), fixed=SINCE)
+    found["a"] = replace(found["a"], rows=("f",))
+    text = baseline_file.render(b.Baseline(found), EDITED)
+    assert b.parse(text.encode()).entries == found
+    places = [text.index(each) for each in (
+        "# what our team knows", "# the worst one", "# looked at twice", """'kept for "0.5"'""", "# the small one", "# an old one"
+    )]  # fmt: skip
+    assert places == sorted(places)
+
+
+def test_an_entry_is_added_before_the_first_that_follows_it_and_removed_with_its_comment():
+    found = entries_of(EDITED)
+    added = b.Baseline({**found, "aa": b.Entry("aa", ("c",), SINCE), "z": b.Entry("z", ("c",), SINCE)})
+    text = baseline_file.render(added, EDITED)
+    assert list(entries_of(text)) == ["aa", "b", "a", "z"]
+    assert '# the worst one\n[[known]]\nsignature = "b"' in text
+    del found["b"]
+    text = baseline_file.render(b.Baseline(found), EDITED)
+    assert "# the worst one" not in text
+    assert "# an old one\n[[known]]" in text
+
+
+@pytest.mark.parametrize(
+    "before", ['known = [{signature = "a", cases = ["q"], since = {subject = "k"}}]\n', EDITED.replace("kept for", "[[known]]")]
+)
+def test_a_file_of_another_form_is_still_written_right(before):
+    found = {**entries_of(before), "c": b.Entry("c", ("d",), SINCE)}
+    assert entries_of(baseline_file.render(b.Baseline(found), before)) == found
+
+
+def test_marks_that_turn_text_around_are_escaped():
+    text = baseline_file.render(b.Baseline({"a": b.Entry("a", ("\u202ex",), SINCE)}))
+    assert '"\\u202Ex"' in text
+    assert entries_of(text)["a"].cases == ("\u202ex",)
 
 
 @pytest.mark.parametrize(

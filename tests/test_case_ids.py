@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from diffcheck import baseline as b
-from diffcheck import between, history
+from diffcheck import baseline_file, between, history
 from diffcheck.case_ids import certain, is_under, rekeyed, renamed, root
 from diffcheck.cli import main as entry
 from diffcheck.corpus import discover
@@ -148,7 +148,7 @@ def test_an_old_id_that_may_mean_another_case_is_never_taken_for_fixed():
 def test_a_run_of_one_case_prunes_nothing(project, capsys):
     (project / ".git").mkdir()
     file = Path("baseline.toml")
-    b.write(known(*NAMES), file)
+    baseline_file.write(known(*NAMES), file)
     before = file.read_text()
     assert entry.run(["run", "corpus/a/x.wat", "--subject", "wasmtime-pulley", "--mode", "capsule"]) == 0
     assert entry.run(["baseline", "prune"]) == 0

@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[1]
 # From the base up: a package may import those before it, and itself. One line is one floor; names on it do not see each other.
 FLOORS = (
     ("errors", "text", "case_ids"),
-    ("config", "values", "input_files"),
+    ("config", "values", "input_files", "toml_text"),
     ("registry",),
     ("observation",),
     ("wasm",),
@@ -26,8 +26,8 @@ FLOORS = (
     ("corpus", "rows"),
     ("probe", "compare", "mcdc", "prepare"),
     ("runner",),
-    ("baseline", "history", "timings", "settings", "imports", "harness", "snapshots", "sealed"),
-    ("faults", "between", "merged"),
+    ("baseline", "case_scaffold", "history", "timings", "settings", "imports", "harness", "snapshots", "sealed"),
+    ("faults", "between", "merged", "baseline_file"),
     ("selftest",),
     ("report",),
     ("triage", "api"),

@@ -112,13 +112,13 @@ def _full(given: str, known: list[str]) -> str:
 
 
 def _write(change: tuple[Baseline, tuple[str, ...]], path: Path) -> int:
-    from diffcheck import baseline as b  # noqa: PLC0415 - only where it is used
+    from diffcheck import baseline_file  # noqa: PLC0415 - tomlkit, only where it is used
 
     after, lines = change
     for line in lines:
         click.echo(line)
     if lines:
-        b.write(after, path)
+        baseline_file.write(after, path)
         click.echo(f"{path}: {len(after.entries)} entries", err=True)
     else:
         click.echo(f"{path}: nothing to change", err=True)

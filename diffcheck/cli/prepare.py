@@ -26,13 +26,14 @@ def command(sources: tuple[str, ...], *, output: str, replace: bool) -> int:
     is instrumented by `witness instrument`. Their output is shown, and kept beside the artifact.
     """
     from diffcheck import prepare, process  # noqa: PLC0415 - the runner's parts, only where they are used
+    from diffcheck.case_scaffold import place  # noqa: PLC0415 - as above
     from diffcheck.text import visible  # noqa: PLC0415 - as above
 
     found = prepare.tools(os.environ)
     with process.private_folder() as folder:
         maker = prepare.Maker(found, prepare.live(folder))
         for source in sources:
-            placed = prepare.place(Path(source), Path(output), maker, replace=replace)
+            placed = place(Path(source), Path(output), maker, replace=replace)
             case_file = "case file" if placed.new_case_file else "its case file was there and stays as it is:"
             click.echo(f"{visible(str(placed.artifact))}: {'; '.join(placed.prepared.steps)}")
             click.echo(f"  {case_file} {visible(str(placed.case_file))}")

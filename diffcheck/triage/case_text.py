@@ -1,11 +1,12 @@
-"""A case file for a reduced module, as text."""
+"""The case file of a reduced module, as text."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from diffcheck.casefile import CaseLimits
-from diffcheck.text import toml_string
+import tomlkit
+
+from diffcheck import toml_text
 
 if TYPE_CHECKING:
     from diffcheck.corpus import Case
@@ -17,23 +18,16 @@ _LIMITS = {"deadline_s": "deadline_s", "memory_bytes": "memory", "memory_pages":
 
 
 def case_text(case: Case, rows: tuple[str, ...], purpose: str) -> str:
-    """The case file of a module that is reduced from ``case``: its world, with these rows; stdin stands in ``STDIN`` beside it."""
-    lines = [f"purpose = {toml_string(purpose)}"]
-    if rows:
-        lines.append(f"rows = [{', '.join(map(toml_string, rows))}]")
-    if case.args:
-        lines.append(f"args = [{', '.join(map(toml_string, case.args))}]")
+    """The case file of a module that is reduced from ``case``: its world, with these rows; stdin is the file ``STDIN`` beside it."""
+    document = tomlkit.document()
+    document["purpose"] = toml_text.string(purpose)
+    document.update({key: toml_text.strings(texts) for key, texts in (("rows", rows), ("args", case.args)) if texts})
     if case.env:
-        lines.append(
-            "env = { " + ", ".join(f"{toml_string(name)} = {toml_string(value)}" for name, value in case.env.items()) + " }"
-        )
+        document["env"] = tomlkit.inline_table()
+        document["env"].update({name: toml_text.string(value) for name, value in case.env.items()})
     if case.stdin:
-        lines.append(f"stdin_file = {toml_string(STDIN)}")
-    limits = [f"{key} = {value:g}" if isinstance(value, float) else f"{key} = {value}" for key, value in _set(case.limits)]
+        document["stdin_file"] = STDIN
+    limits = {key: value for field, key in _LIMITS.items() if (value := getattr(case.limits, field)) is not None}
     if limits:
-        lines += ["", "[limits]", *limits]
-    return "\n".join([*lines, ""])
-
-
-def _set(limits: CaseLimits) -> list[tuple[str, float | int]]:
-    return [(key, value) for field, key in _LIMITS.items() if (value := getattr(limits, field)) is not None]
+        document["limits"] = limits
+    return tomlkit.dumps(document)
