@@ -304,23 +304,10 @@ class _ChildPending:
             if host.live and backend.capabilities.transport != "print":  # what is printed there is no text
                 self._end: Callable[[], process.Ended] = partial(process.run_watched, bounds, folder)
             else:
-                self._end = partial(self._reactor.wait, self._start(bounds))
+                self._end = partial(self._reactor.wait, bounds.start(self._reactor))
         except BaseException:
             self._private.__exit__(None, None, None)
             raise
-
-    def _start(self, bounds: process.Bounds) -> process.Child:
-        return self._reactor.start(
-            bounds.command,
-            env=bounds.env,
-            cwd=bounds.cwd,
-            deadline_s=bounds.deadline_s,
-            memory_bytes=bounds.memory_bytes,
-            resident_bytes=bounds.resident_bytes,
-            output_bytes=bounds.output_bytes,
-            output_stop_bytes=bounds.output_stop_bytes,
-            file_bytes=bounds.file_bytes,
-        )
 
     def wait(self) -> Execution:
         try:

@@ -7,12 +7,16 @@ from __future__ import annotations
 
 import os
 import re
-from typing import Final, Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, Literal
 
 import msgspec
 
 from diffcheck.errors import ConfigError
 from diffcheck.text import visible
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 Kind = Literal["text", "path", "choice", "count", "number", "seconds", "size", "flag", "shard", "executor"]
 
@@ -293,3 +297,12 @@ def defaults() -> dict[str, str]:
         for entry in OPTIONS
         if entry.recorded
     }
+
+
+def cache_folder(environment: Mapping[str, str]) -> str:
+    """Where artifacts that were made on the fly are kept: ``XDG_CACHE_HOME``, else ``~/.cache``; empty where there is neither."""
+    base = environment.get("XDG_CACHE_HOME") or ""
+    if not Path(base).is_absolute():  # as its specification has it, a relative one does not count
+        home = environment.get("HOME") or ""
+        base = str(Path(home) / ".cache") if Path(home).is_absolute() else ""
+    return str(Path(base) / "diffcheck") if base else ""

@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 
 Schema = Literal["auto", "v1", "v2"]
 MODULE, MANIFEST, OUTPUT = "WITNESS_MODULE", "WITNESS_MANIFEST", "WITNESS_OUTPUT"
-_MANIFEST_CAP: Final = 256 << 20
 _CORE, _COMPONENT = b"\0asm\x01\0\0\0", b"\0asm\x0d\0\x01\0"
 _START, _INITIALIZE = "(start)", "_initialize"
 _TRACE_HEADER: Final = struct.Struct("<IIII")  # cursor, capacity, overflow flag, reserved
@@ -80,7 +79,7 @@ def _check_manifest(found: Environment) -> None:
 
 
 def _manifest(path: str) -> Manifest:
-    return witness.read_manifest(read_regular(path, _MANIFEST_CAP, f"the manifest {visible(path)}", ManifestError))
+    return witness.read_manifest(read_regular(path, witness.MANIFEST_CAP, f"the manifest {visible(path)}", ManifestError))
 
 
 def _check_output(path: Path) -> None:

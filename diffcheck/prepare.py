@@ -191,15 +191,6 @@ def live(folder: Path) -> Callable[[Sequence[str], Path], process.Ended]:
 # On the fly.
 
 
-def cache_folder(environment: Mapping[str, str]) -> str:
-    """Where artifacts that were made on the fly are kept: ``XDG_CACHE_HOME``, else ``~/.cache``; empty where there is neither."""
-    base = environment.get("XDG_CACHE_HOME") or ""
-    if not Path(base).is_absolute():  # as its specification has it, a relative one does not count
-        home = environment.get("HOME") or ""
-        base = str(Path(home) / ".cache") if Path(home).is_absolute() else ""
-    return str(Path(base) / "diffcheck") if base else ""
-
-
 def on_the_fly(source: bytes, stem: str, options: Mapping[str, str], reactor: process.Reactor) -> Prepared:
     """The artifact of a component, from the cache where it was made before by the same tools; raises as ``Maker.make`` does.
 
@@ -252,7 +243,6 @@ __all__ = [
     "LOG",
     "Maker",
     "Prepared",
-    "cache_folder",
     "live",
     "on_the_fly",
     "quietly",

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from diffcheck.capsule.closed import ClosedArtifact
     from diffcheck.runner.request import Unknown
 
-_MANIFEST_CAP: Final = 256 << 20
 _COMPONENT: Final = b"\0asm\x0d\0\x01\0"
 
 
@@ -39,7 +38,7 @@ def seal(artifact: Path, output: Path, unknown_stubs: Unknown, limits: Limits) -
     case = case_of(Wanted(str(artifact)))
     manifest = None
     if case.manifest:
-        manifest = read_regular(case.manifest, _MANIFEST_CAP, f"the manifest {visible(case.manifest)}", ManifestError)
+        manifest = read_regular(case.manifest, witness.MANIFEST_CAP, f"the manifest {visible(case.manifest)}", ManifestError)
     _judge(data, "it", limits)
     closed = close(wasm.read(data), world(case, program_name=False, stub_imports=unknown_stubs))
     _judge(closed.wasm, "the sealed artifact, which is a defect of diffcheck,", limits)

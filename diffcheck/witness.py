@@ -30,7 +30,7 @@ _GLOBAL: Final = re.compile(r"__witness_(counter|brval|brcnt)_(0|[1-9][0-9]{0,9}
 _SET: Final = b"\x24"  # global.set
 _COUNTED_IN_PLACE: Final = ("br_if", "if_then", "if_else")
 _U32: Final = 1 << 32
-_MANIFEST_CAP: Final = 256 << 20
+MANIFEST_CAP: Final = 256 << 20
 
 
 class Instrumentation(msgspec.Struct, frozen=True):
@@ -141,7 +141,7 @@ def manifest_path(artifact: Path) -> Path:
 
 def read_manifest(data: bytes) -> Manifest:
     """The manifest in ``data``; raises ``ManifestError`` where it is not JSON of that shape."""
-    if len(data) > _MANIFEST_CAP:
+    if len(data) > MANIFEST_CAP:
         raise ManifestError(f"the manifest has {len(data)} bytes", hint="a manifest of over 256 MiB is not read")
     try:
         return msgspec.json.decode(data, type=Manifest)

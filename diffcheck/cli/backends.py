@@ -6,8 +6,10 @@ from typing import Any
 
 import rich_click as click
 
+from diffcheck import probe
 from diffcheck.cli import configured
 from diffcheck.cli.options import PROGRAMS, options, programs
+from diffcheck.report import tables, words
 from diffcheck.text import visible
 
 
@@ -15,9 +17,6 @@ from diffcheck.text import visible
 @options(PROGRAMS)
 def command(**given: Any) -> int:  # noqa: ANN401 - the options of the table
     """List the backends with version, capabilities, and where each was found or why it cannot be used."""
-    from diffcheck import probe  # noqa: PLC0415 - engines, only where they are used
-    from diffcheck.report import tables, words  # noqa: PLC0415 - rich, only where it is used
-
     tables.backends(probe.look(programs(given)), words.console())
     found = configured.in_force()
     for name, spec in found.backends.items():

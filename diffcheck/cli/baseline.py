@@ -8,9 +8,13 @@ from typing import TYPE_CHECKING
 
 import rich_click as click
 
+from diffcheck import baseline as b
+from diffcheck import baseline_file
 from diffcheck.cli import life
 from diffcheck.cli.options import options
 from diffcheck.errors import ConfigError
+from diffcheck.report import json_, over_time, words
+from diffcheck.verdict import BaselineReport
 
 if TYPE_CHECKING:
     from diffcheck.baseline import Baseline
@@ -37,10 +41,8 @@ def add(
     signatures: tuple[str, ...], issue: str, note: str, expires: datetime | None, baseline: str | None, reports: str, *, every: bool
 ) -> int:
     """Add clusters of the last report. SIGNATURE is as the report has it, or its beginning."""
-    from diffcheck import baseline as b  # noqa: PLC0415 - only where it is used
-
     report, known, path = _both(baseline, reports)
-    new = [each.signature for each in _told(report, known).of("new", "returned", "flaky") if _is_new(known, each.signature)]
+    new = [each.signature for each in _standings(report, known).of("new", "returned", "flaky") if _is_new(known, each.signature)]
     if not signatures and not every:
         some = f": {', '.join(new[:8])}" if new else ""
         raise ConfigError(
@@ -55,8 +57,6 @@ def add(
 @options("baseline", "reports")
 def update(baseline: str | None, reports: str) -> int:
     """Take over what the last report says of entries: fixed ones are marked, cases are added and dropped."""
-    from diffcheck import baseline as b  # noqa: PLC0415 - only where it is used
-
     report, known, path = _both(baseline, reports)
     return _write(b.update(known, report, life.today()), path)
 
@@ -66,8 +66,6 @@ def update(baseline: str | None, reports: str) -> int:
 @options("baseline", "reports")
 def prune(baseline: str | None, reports: str, *, fixed: bool) -> int:
     """Remove the entries none of whose cases exists any more."""
-    from diffcheck import baseline as b  # noqa: PLC0415 - only where it is used
-
     report, known, path = _both(baseline, reports)
     return _write(b.prune(known, report, life.today(), fixed=fixed), path)
 
@@ -76,25 +74,17 @@ def prune(baseline: str | None, reports: str, *, fixed: bool) -> int:
 @options("baseline")
 def list_(baseline: str | None) -> int:
     """Print the entries."""
-    from diffcheck import baseline as b  # noqa: PLC0415 - only where it is used
-    from diffcheck.report import over_time, words  # noqa: PLC0415 - rich, only where it is used
-
     over_time.entries(b.read(Path(baseline or _DEFAULT)), words.console())
     return 0
 
 
 def _both(file: str | None, reports: str) -> tuple[Report, Baseline, Path]:
-    from diffcheck import baseline as b  # noqa: PLC0415 - only where it is used
-    from diffcheck.report import json_  # noqa: PLC0415 - as above
-
     path = Path(file or _DEFAULT)
     return json_.read(Path(reports) / json_.FILE_NAME), b.read(path) if path.exists() else b.Baseline(), path
 
 
-def _told(report: Report, known: Baseline):  # type: ignore[no-untyped-def]  # noqa: ANN202
-    from diffcheck import baseline as b  # noqa: PLC0415 - only where it is used
-
-    return b.apply(report, known, life.today()).baseline
+def _standings(report: Report, known: Baseline) -> BaselineReport:
+    return b.apply(report, known, life.today()).baseline or BaselineReport()
 
 
 def _is_new(known: Baseline, signature: str) -> bool:
@@ -112,8 +102,6 @@ def _full(given: str, known: list[str]) -> str:
 
 
 def _write(change: tuple[Baseline, tuple[str, ...]], path: Path) -> int:
-    from diffcheck import baseline_file  # noqa: PLC0415 - tomlkit, only where it is used
-
     after, lines = change
     for line in lines:
         click.echo(line)

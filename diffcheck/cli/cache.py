@@ -8,6 +8,9 @@ import rich_click as click
 
 from diffcheck.cli.options import cache_folder, options
 from diffcheck.errors import ConfigError
+from diffcheck.report import tables, words
+from diffcheck.runner.store import Store
+from diffcheck.text import plural, visible
 
 
 @click.group("cache")
@@ -23,9 +26,6 @@ def command() -> None:
 @options("cache", "cache-limit")
 def info(cache: str | None, cache_limit: int) -> int:
     """Show where the cache is, how large it is, and of which engines it holds observations."""
-    from diffcheck.report import tables, words  # noqa: PLC0415 - rich, only where it is used
-    from diffcheck.runner.store import Store  # noqa: PLC0415 - as above
-
     folder = _folder(cache)
     tables.cache(str(folder), Store(folder).kept(), cache_limit, words.console())
     return 0
@@ -35,9 +35,6 @@ def info(cache: str | None, cache_limit: int) -> int:
 @options("cache")
 def clear(cache: str | None) -> int:
     """Remove all observations that are kept; a run that goes on meanwhile is not disturbed."""
-    from diffcheck.runner.store import Store  # noqa: PLC0415 - only where it is used
-    from diffcheck.text import plural, visible  # noqa: PLC0415 - as above
-
     folder = _folder(cache)
     removed = Store(folder).clear()
     click.echo(f"{plural(removed, 'entry', 'entries')} removed from {visible(str(folder))}")

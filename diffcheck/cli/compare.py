@@ -6,6 +6,9 @@ from pathlib import Path
 
 import rich_click as click
 
+from diffcheck import between
+from diffcheck.report import json_, over_time, words
+
 
 @click.command("compare", epilog="Exit codes: 0 both runs say the same; 1 they differ; 2 a report cannot be read.")
 @click.argument("one", metavar="A.json")
@@ -15,9 +18,6 @@ def command(one: str, other: str) -> int:
 
     A.json and B.json are stored reports, the earlier first; for finding the version of the subject that brought a bug.
     """
-    from diffcheck import between  # noqa: PLC0415 - only where it is used
-    from diffcheck.report import json_, over_time, words  # noqa: PLC0415 - rich, only where it is used
-
     before, after = (json_.read(Path(each)) for each in (one, other))
     told = between.between(before, after)
     over_time.between(told, before, after, words.console())

@@ -7,7 +7,9 @@ from typing import Any
 import rich_click as click
 
 from diffcheck import registry
+from diffcheck.cli import configured
 from diffcheck.cli.options import options
+from diffcheck.report import tables, words
 from diffcheck.text import visible
 
 
@@ -19,9 +21,6 @@ def command(**given: Any) -> int:  # noqa: ANN401 - the options of the table
     The file is diffcheck.toml, or [tool.diffcheck] in pyproject.toml, in the working folder or above it up to the repository's
     root. Its keys are the options' names; [backends.NAME] with command and protocol (harness or wasi) names an engine.
     """
-    from diffcheck.cli import configured  # noqa: PLC0415 - with the command
-    from diffcheck.report import tables, words  # noqa: PLC0415 - rich, only where it is used
-
     found = configured.in_force()
     lines = []
     for option in registry.options():

@@ -9,6 +9,7 @@ import msgspec
 import rich_click as click
 
 from diffcheck import config, registry, settings
+from diffcheck.cli.option_types import type_of
 from diffcheck.errors import ConfigError
 from diffcheck.text import visible
 
@@ -56,8 +57,6 @@ def refuse_outside(ctx: click.Context, param: click.Parameter, value: Any) -> An
 
 def _check(found: settings.Settings) -> None:
     """What the options would refuse is refused with the file's name."""
-    from diffcheck.cli.options import type_of  # noqa: PLC0415 - it imports this module
-
     for each in registry.options():
         if each.name in found.values:
             try:

@@ -6,7 +6,10 @@ from typing import Any
 
 import rich_click as click
 
+from diffcheck import probe
+from diffcheck.backend import Limits
 from diffcheck.cli.options import PROGRAMS, options, programs
+from diffcheck.report import tables, words
 
 
 @click.command("doctor")
@@ -18,9 +21,5 @@ def command(names: tuple[str, ...], deadline: float, memory_limit: int, **given:
     BACKEND is a name from `diffcheck backends`, harness:COMMAND or wasi:COMMAND; without one, all that can be found are tried.
     Exit code 1 where an engine does not work, 2 where one that was named is missing, else 0.
     """
-    from diffcheck import probe  # noqa: PLC0415 - engines, only where they are used
-    from diffcheck.backend import Limits  # noqa: PLC0415 - as above
-    from diffcheck.report import tables, words  # noqa: PLC0415 - rich, only where it is used
-
     limits = Limits(deadline_s=deadline, memory_bytes=memory_limit)
     return tables.doctor(probe.examine(names, programs(given), limits), words.console())

@@ -8,6 +8,8 @@ import rich_click as click
 
 from diffcheck.cli.options import PROGRAMS, options, request
 from diffcheck.cli.work import named, row_option, voices
+from diffcheck.report import words
+from diffcheck.triage import once, show
 
 _EPILOG = (
     "Exit codes: 0 the engines do not differ on the capsule; 1 they do; 2 usage, configuration, a missing engine or a case that "
@@ -25,9 +27,6 @@ def command(case: str, row: str, *, reports: str, **given: Any) -> int:  # noqa:
     CASE is an artifact, or a case or signature of the last report. It is run and localised in: what led to the instruction that
     differs, then the witness trace and the counters on both sides.
     """
-    from diffcheck.report import words  # noqa: PLC0415 - rich, only where it is used
-    from diffcheck.triage import once, show  # noqa: PLC0415 - engines, only where they are used
-
     found = named(case, reports)
     say, note = voices(verbose=given["verbose"])
     answer = once.explain(request((found.case.artifact,), {**given, "mode": "capsule"}), row or found.row, say, note)

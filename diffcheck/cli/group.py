@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 from importlib import import_module
+from pathlib import Path
 from typing import Final
 
 import rich_click as click
@@ -45,6 +47,8 @@ _HELP: Final = "diffcheck.help"
 class LazyGroup(click.RichGroup):
     """A group whose commands are modules; each takes its options' defaults from the configuration file."""
 
+    _listed = False
+
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """As click does; ``--trust-config`` may stand anywhere before ``--``."""
         own = args[: args.index("--")] if "--" in args else args
@@ -57,12 +61,28 @@ class LazyGroup(click.RichGroup):
         """All commands."""
         return list(COMMANDS)
 
+    def format_help(self, ctx: click.RichContext, formatter: click.RichHelpFormatter) -> None:  # type: ignore[override]
+        """As click does, with the commands' docstrings read from their files, since importing all of them takes a second."""
+        self._listed = True
+        try:
+            super().format_help(ctx, formatter)
+        finally:
+            self._listed = False
+
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - click's
         """The command of that name, or None."""
         if cmd_name not in COMMANDS:
             return None
+        if self._listed:
+            return click.RichCommand(name=cmd_name, help=_docstring(cmd_name))
         command = import_module(f"diffcheck.cli.{cmd_name}").command
         return command if isinstance(command, click.Command) else None
+
+
+def _docstring(name: str) -> str:
+    """The docstring of a command's function."""
+    tree = ast.parse(Path(__file__).with_name(f"{name}.py").read_text("utf-8"))
+    return next(ast.get_docstring(each) or "" for each in tree.body if isinstance(each, ast.FunctionDef) and each.name == "command")
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})

@@ -7,8 +7,11 @@ from typing import Any
 
 import rich_click as click
 
-from diffcheck import registry
+from diffcheck import harness, registry
 from diffcheck.cli.options import PROGRAMS, engine, option, options
+from diffcheck.errors import DiffcheckError
+from diffcheck.runner.once import Wanted
+from diffcheck.text import visible
 
 _EPILOG = (
     "Environment: WITNESS_MODULE, WITNESS_MANIFEST and WITNESS_OUTPUT, as witness sets them. Exit code 0 only if the snapshot is "
@@ -38,11 +41,6 @@ def command(backend: str, rows: tuple[str, ...], schema: Any, **given: Any) -> i
 
     For `witness run FILE --harness 'diffcheck harness --backend kilnd'`, which then has full MC/DC of that backend's run.
     """
-    from diffcheck import harness  # noqa: PLC0415 - the runner, only where it is used
-    from diffcheck.errors import DiffcheckError  # noqa: PLC0415 - as above
-    from diffcheck.runner.once import Wanted  # noqa: PLC0415 - as above
-    from diffcheck.text import visible  # noqa: PLC0415 - as above
-
     wanted = Wanted(
         "",
         backend=engine(backend, given),

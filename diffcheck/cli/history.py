@@ -6,7 +6,10 @@ from pathlib import Path
 
 import rich_click as click
 
+from diffcheck import history
 from diffcheck.cli.options import options
+from diffcheck.errors import ReportError
+from diffcheck.report import over_time, words
 
 
 @click.command("history")
@@ -17,10 +20,6 @@ def command(case: str, reports: str) -> int:
 
     CASE is a case's name, or a part of it that no other case has; without it, all cases.
     """
-    from diffcheck import history  # noqa: PLC0415 - sqlite3, only where it is used
-    from diffcheck.errors import ReportError  # noqa: PLC0415 - as above
-    from diffcheck.report import over_time, words  # noqa: PLC0415 - rich, only where it is used
-
     path = Path(reports) / history.FILE_NAME
     if not path.is_file():
         raise ReportError(f"there is no history at {path}", hint="run `diffcheck run PATH` first, or give --reports DIR")

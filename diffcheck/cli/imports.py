@@ -8,8 +8,12 @@ from typing import Any
 import rich_click as click
 
 from diffcheck import registry
+from diffcheck.backend import Limits
 from diffcheck.cli.options import PROGRAMS, engine, options
 from diffcheck.errors import ConfigError
+from diffcheck.imports import Request, survey
+from diffcheck.report import imports as report
+from diffcheck.report import words
 
 _EPILOG = (
     "A verdict says what was seen: real, it did what it must; stub, it was accepted and did nothing; broken, it did something "
@@ -48,11 +52,6 @@ def command(
     ARTIFACT is a .wasm or .wat file or a folder; it is run in the capsule under the oracle, to count calls. Without one, --probe
     alone says what the engine has.
     """
-    from diffcheck.backend import Limits  # noqa: PLC0415 - engines, only where they are used
-    from diffcheck.imports import Request, survey  # noqa: PLC0415 - as above
-    from diffcheck.report import imports as report  # noqa: PLC0415 - rich, only where it is used
-    from diffcheck.report import words  # noqa: PLC0415 - as above
-
     if not artifacts and not probe:
         raise ConfigError("there is nothing to look at", hint="give an artifact, or --probe to ask the engine")
     limits = Limits(deadline_s=deadline, memory_bytes=memory_limit)

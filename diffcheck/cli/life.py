@@ -10,8 +10,14 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 import rich_click as click
 
-from diffcheck.errors import DiffcheckError
+from diffcheck import baseline, history, timings
+from diffcheck.errors import DiffcheckError, ReportError
+from diffcheck.report.json_ import FILE_NAME
+from diffcheck.report.model import clusters
+from diffcheck.report.page import life
+from diffcheck.runner import journal
 from diffcheck.text import plural, visible
+from diffcheck.verdict import BaselineReport
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -28,8 +34,6 @@ class Known:
     """The baseline of a run; without a file nothing is known."""
 
     def __init__(self, file: str | None, *, strict: bool) -> None:
-        from diffcheck import baseline  # noqa: PLC0415 - slow to import, only for a run
-
         self._file, self._strict = file or "", strict
         self._baseline = baseline.read(Path(file)) if file else None
 
@@ -39,9 +43,6 @@ class Known:
 
     def apply(self, report: Report) -> Report:
         """The report with what is known told as known."""
-        from diffcheck import baseline  # noqa: PLC0415 - as above
-        from diffcheck.verdict import BaselineReport  # noqa: PLC0415 - as above
-
         if self._baseline is not None:
             return baseline.apply(report, self._baseline, today(), file=self._file, strict=self._strict)
         return msgspec.structs.replace(report, baseline=BaselineReport(strict=True)) if self._strict else report
@@ -49,8 +50,6 @@ class Known:
 
 def journaled(wanted: Request, reports: Path) -> Request:
     """The request with its journal beside the reports; says where a stopped run is given up or goes on."""
-    from diffcheck.runner import journal  # noqa: PLC0415 - sqlite3, only for a run
-
     path = reports / journal.FILE_NAME
     done, total = journal.unfinished(path)
     if done and not wanted.resume:
@@ -62,10 +61,6 @@ def journaled(wanted: Request, reports: Path) -> Request:
 
 def timed(wanted: Request, reports: Path, given: Mapping[str, Any]) -> Request:
     """The request with what cases took before: as the file given says, else for their order as the last report does."""
-    from diffcheck import timings  # noqa: PLC0415 - only for a run
-    from diffcheck.errors import ReportError  # noqa: PLC0415 - as above
-    from diffcheck.report.json_ import FILE_NAME  # noqa: PLC0415 - as above
-
     if given.get("timings"):
         times = timings.read(Path(given["timings"]))
         return msgspec.structs.replace(wanted, times_ns=times, shard_times_ns=times)
@@ -82,10 +77,6 @@ def today() -> date:
 
 def lives(report: Report, reports: Path) -> dict[str, Life]:
     """What the baseline and the last runs say of each cluster, for the page; the history stands beside the reports."""
-    from diffcheck import history  # noqa: PLC0415 - sqlite3, only where it is used
-    from diffcheck.errors import ReportError  # noqa: PLC0415 - as above
-    from diffcheck.report.page import life  # noqa: PLC0415 - as above
-
     standings = {each.signature: each for each in report.baseline.standings} if report.baseline else {}
     path, strips = reports / history.FILE_NAME, {}
     if path.is_file():
@@ -96,8 +87,6 @@ def lives(report: Report, reports: Path) -> dict[str, Life]:
 
 def caused(report: Report, wanted: Request, most: int) -> Report:
     """The report with the causes of up to ``most`` clusters that are new; localising takes time, so it is said."""
-    from diffcheck.report.model import clusters  # noqa: PLC0415 - only where it is used
-
     if report.baseline is not None and report.baseline.file:
         new = [each.signature for each in report.baseline.of("new", "returned")]
     else:
@@ -125,9 +114,6 @@ def caused(report: Report, wanted: Request, most: int) -> Report:
 
 def remember(report: Report, reports: Path) -> None:
     """Add the run to the history; one that cannot be written is said and costs the run nothing else."""
-    from diffcheck import history  # noqa: PLC0415 - sqlite3, only for a run
-    from diffcheck.errors import ReportError  # noqa: PLC0415 - as above
-
     if report.interrupted or report.division:
         return  # half a night is no night, nor is a part of one
     path = reports / history.FILE_NAME

@@ -8,6 +8,8 @@ import rich_click as click
 
 from diffcheck.cli.options import PROGRAMS, options, request
 from diffcheck.cli.work import named, row_option, voices
+from diffcheck.report import words
+from diffcheck.triage import once, show
 
 _EPILOG = (
     "Exit codes: 0 the engines do not differ on the capsule; 1 they do, and the answer says where as far as it was found; 2 usage, "
@@ -27,9 +29,6 @@ def command(target: str, row: str, *, as_json: bool, reports: str, **given: Any)
     An artifact is a .wasm file, or .wat text; a case or signature is one of the last report. Its code is instrumented, so the
     engine under test need not offer anything.
     """
-    from diffcheck.report import words  # noqa: PLC0415 - rich, only where it is used
-    from diffcheck.triage import once, show  # noqa: PLC0415 - engines, only where they are used
-
     found = named(target, reports)
     say, note = voices(verbose=given["verbose"])
     answer = once.localise(request((found.case.artifact,), {**given, "mode": "capsule"}), row or found.row, say, note)

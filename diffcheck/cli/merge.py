@@ -8,8 +8,11 @@ from typing import TYPE_CHECKING
 
 import rich_click as click
 
+from diffcheck import merged, process
 from diffcheck.cli import life, results
 from diffcheck.cli.options import options
+from diffcheck.report import console, files, json_, words
+from diffcheck.report.model import exit_code
 
 if TYPE_CHECKING:
     from diffcheck.verdict import Report
@@ -27,10 +30,6 @@ def command(
     FILE.json is the report.json of a shard (`diffcheck run --shard I/N`), or the folder it stands in. What is known is told by the
     baseline over all cases, and the exit code is that of a run.
     """
-    from diffcheck import merged, process  # noqa: PLC0415 - only where it is used
-    from diffcheck.report import console, files, json_, words  # noqa: PLC0415 - rich, only where it is used
-    from diffcheck.report.model import exit_code  # noqa: PLC0415 - as above
-
     named = files.wanted(given, Path(output) if output else Path(reports) / json_.FILE_NAME)
     report = life.Known(baseline, strict=strict).apply(merged.merge({path: _read(path) for path in dict.fromkeys(paths)}))
     if output is None:
@@ -46,6 +45,4 @@ def command(
 
 
 def _read(path: str) -> Report:
-    from diffcheck.report import json_  # noqa: PLC0415 - only where it is used
-
     return json_.read(Path(path) / json_.FILE_NAME if Path(path).is_dir() else Path(path))

@@ -10,7 +10,7 @@ import rich_click as click
 
 from diffcheck import config, registry
 from diffcheck.cli import configured
-from diffcheck.errors import ConfigError
+from diffcheck.cli.option_types import type_of
 from diffcheck.runner.request import Request
 
 if TYPE_CHECKING:
@@ -18,69 +18,8 @@ if TYPE_CHECKING:
 
     from click.decorators import FC
 
-    _SizeBase = click.ParamType[int]
-    _TextBase = click.ParamType[str]
-else:
-    _SizeBase = _TextBase = click.ParamType  # generic only in newer versions of click
-
 
 PROGRAMS: Final = "PROGRAMS"
-
-
-class _Size(_SizeBase):
-    name = "size"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:  # noqa: ANN401 - click's
-        try:
-            return config.parse_size(str(value))
-        except ConfigError as error:
-            self.fail(error.line, param, ctx)
-
-
-class _Checked(_TextBase):
-    """A text that ``check`` takes; what it makes of it is made later."""
-
-    def __init__(self, name: str, check: Callable[[str], object]) -> None:
-        self.name, self._check = name, check
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:  # noqa: ANN401 - click's
-        try:
-            self._check(str(value))
-        except ConfigError as error:
-            self.fail(error.line, param, ctx)
-        return str(value).strip()
-
-
-class _Seconds(click.FloatRange):
-    name = "seconds"
-
-    def __init__(self) -> None:
-        super().__init__(min=0.001, max=86_400.0)
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:  # noqa: ANN401 - click's
-        seconds = float(super().convert(value, param, ctx))
-        if seconds != seconds:  # noqa: PLR0124 - a NaN is in every range
-            self.fail(f"{value!r} is no time", param, ctx)
-        return seconds
-
-    def _describe_range(self) -> str:
-        return "up to a day"
-
-
-def type_of(option: config.Option) -> Any:  # noqa: ANN401 - what click takes
-    """The click type of an option's values."""
-    return {
-        "text": click.STRING,
-        "path": click.STRING,
-        "choice": click.Choice(option.choices),
-        "count": click.IntRange(1, 4096),
-        "number": click.IntRange(0, 4096),
-        "seconds": _Seconds(),
-        "size": _Size(),
-        "flag": click.BOOL,
-        "shard": _Checked("shard", config.parse_shard),
-        "executor": _Checked("executor", config.parse_executor),
-    }[option.kind]
 
 
 def option(name: str, *, default: str | None = None) -> Callable[[FC], FC]:
@@ -152,9 +91,7 @@ def request(paths: tuple[str, ...], given: dict[str, Any]) -> Request:
 
 def cache_folder(given: str | None) -> str:
     """The cache's folder: the one given, else where caches are kept; empty where there is no such place."""
-    from diffcheck import prepare  # noqa: PLC0415 - not for --help
-
-    return os.path.abspath(given) if given else prepare.cache_folder(os.environ)  # noqa: PTH100 - a link stays one
+    return os.path.abspath(given) if given else config.cache_folder(os.environ)  # noqa: PTH100 - a link stays one
 
 
 def recorded(given: dict[str, Any]) -> dict[str, str]:

@@ -7,6 +7,8 @@ from typing import Any
 import rich_click as click
 
 from diffcheck.cli.options import PROGRAMS, options, request
+from diffcheck.report import tables, words
+from diffcheck.runner.run import plan
 from diffcheck.text import visible
 
 
@@ -18,8 +20,5 @@ def command(paths: tuple[str, ...], **given: Any) -> int:  # noqa: ANN401 - the 
 
     PATH is an artifact (.wasm, or .wat text) or a folder of them.
     """
-    from diffcheck.report import tables, words  # noqa: PLC0415 - rich, only where it is used
-    from diffcheck.runner.run import plan  # noqa: PLC0415 - the runner, only where it is used
-
     tables.plan(plan(request(paths, given), lambda line: click.echo(f"note: {visible(line, 2000)}", err=True)), words.console())
     return 0

@@ -7,6 +7,10 @@ from pathlib import Path
 
 import rich_click as click
 
+from diffcheck import prepare, process
+from diffcheck.case_scaffold import place
+from diffcheck.text import visible
+
 _EPILOG = (
     "meld and witness are taken from DIFFCHECK_MELD and DIFFCHECK_WITNESS, then from PATH; they see nothing else of the "
     "environment. Exit code 2 at the first source that cannot be prepared, of which nothing is written then."
@@ -25,10 +29,6 @@ def command(sources: tuple[str, ...], *, output: str, replace: bool) -> int:
     SOURCE is a component or a core module (.wasm). A component is fused by `meld fuse --preserve-names`; what carries no counters
     is instrumented by `witness instrument`. Their output is shown, and kept beside the artifact.
     """
-    from diffcheck import prepare, process  # noqa: PLC0415 - the runner's parts, only where they are used
-    from diffcheck.case_scaffold import place  # noqa: PLC0415 - as above
-    from diffcheck.text import visible  # noqa: PLC0415 - as above
-
     found = prepare.tools(os.environ)
     with process.private_folder() as folder:
         maker = prepare.Maker(found, prepare.live(folder))

@@ -8,6 +8,7 @@ import rich_click as click
 
 from diffcheck.cli import life
 from diffcheck.cli.options import options
+from diffcheck.report import console, files, json_, words
 
 
 @click.command("report")
@@ -18,8 +19,6 @@ def command(file: str, **given: str | None) -> int:
 
     FILE.json is the report.json that a run has written, or the folder it stands in. The exit code says only whether that worked.
     """
-    from diffcheck.report import console, files, json_, words  # noqa: PLC0415 - rich, only where it is used
-
     path = Path(file) / json_.FILE_NAME if Path(file).is_dir() else Path(file)
     named = files.wanted(given, path)
     report = json_.read(path)

@@ -8,6 +8,9 @@ import rich_click as click
 
 from diffcheck.cli import work
 from diffcheck.errors import EXIT_DIVERGE, EXIT_INTERRUPTED
+from diffcheck.text import visible
+from diffcheck.triage.checker import Spent
+from diffcheck.triage.steps import Steps
 
 _EPILOG = (
     "Exit codes: 0 nothing diverges; 1 it does, and the folder has what shows it; 2 usage, configuration, a missing engine or an "
@@ -22,10 +25,6 @@ def command(target: str, row: str, **given: Any) -> int:  # noqa: ANN401 - the o
 
     A folder that `diffcheck reduce` wrote is taken as it is: what stands there is what is shown.
     """
-    from diffcheck.text import visible  # noqa: PLC0415 - engines, only where they are used
-    from diffcheck.triage.checker import Spent  # noqa: PLC0415 - as above
-    from diffcheck.triage.steps import Steps  # noqa: PLC0415 - as above
-
     with work.opened(target, given) as (session, folder, say):
         steps = Steps(session, folder, say, row)
         try:

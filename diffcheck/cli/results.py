@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 from diffcheck.cli import life
 from diffcheck.errors import ReportError
+from diffcheck.report import console, files, json_, words
+from diffcheck.runner import journal
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -17,9 +19,6 @@ if TYPE_CHECKING:
 
 def tell(report: Report, reports: Path, named: Mapping[str, Path]) -> None:
     """Store the report in the folder for reports, with its page, the history, and the other formats' files that were named."""
-    from diffcheck.report import console, files, json_, words  # noqa: PLC0415 - rich, only where it is used
-    from diffcheck.runner import journal  # noqa: PLC0415 - sqlite3, only for a run
-
     try:
         path = json_.write(report, reports)
     except ReportError:

@@ -9,16 +9,18 @@ from typing import TYPE_CHECKING, Any
 
 import rich_click as click
 
-from diffcheck import registry
+from diffcheck import process, registry
 from diffcheck.cli import life, results
 from diffcheck.cli.options import options, recorded, request
 from diffcheck.errors import DiffcheckError
+from diffcheck.report import files, json_, progress, words
+from diffcheck.report.model import Collector, exit_code
+from diffcheck.runner.run import run
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from types import FrameType
 
-    from diffcheck.report.model import Collector
     from diffcheck.runner.request import Request
 
 _EPILOG = (
@@ -36,9 +38,6 @@ def command(paths: tuple[str, ...], reports: str, baseline: str | None, *, stric
 
     PATH is an artifact (.wasm, or .wat text) or a folder of them.
     """
-    from diffcheck import process  # noqa: PLC0415 - not for --help
-    from diffcheck.report import files, json_  # noqa: PLC0415 - only where it is used
-
     named = files.wanted(given, Path(reports) / json_.FILE_NAME)  # before hours of work whose results could not be stored
     json_.prepare(Path(reports))
     with process.locked(Path(reports)):
@@ -48,8 +47,6 @@ def command(paths: tuple[str, ...], reports: str, baseline: str | None, *, stric
 def _run(
     paths: tuple[str, ...], reports: Path, baseline: str | None, named: dict[str, Path], given: dict[str, Any], *, strict: bool
 ) -> int:  # fmt: skip
-    from diffcheck.report.model import Collector, exit_code  # noqa: PLC0415 - only where it is used
-
     collector = Collector(recorded(given))
     known = life.Known(baseline, strict=strict)
     failed: DiffcheckError | None = None
@@ -74,9 +71,6 @@ def _run(
 
 def _collect(wanted: Request, collector: Collector) -> bool:
     """Run and note every event; returns whether the run was interrupted. What was finished by then is in the collector."""
-    from diffcheck.report import progress, words  # noqa: PLC0415 - rich, only where it is used
-    from diffcheck.runner.run import run  # noqa: PLC0415 - the runner, only where it is used
-
     events = iter(run(wanted))
     with progress.Display(words.console(stderr=True), plain=wanted.verbose) as display, _terminable():
         try:

@@ -7,6 +7,8 @@ from typing import Any
 
 import rich_click as click
 
+from diffcheck import sealed
+from diffcheck.backend import Limits
 from diffcheck.cli.options import options
 
 _EPILOG = (
@@ -24,9 +26,6 @@ def command(artifact: str, output: str, stub_imports: Any, **given: Any) -> int:
 
     So `witness run FILE --invoke ...` runs what otherwise needs a world, wasi 0.2 included.
     """
-    from diffcheck import sealed  # noqa: PLC0415 - engines, only where they are used
-    from diffcheck.backend import Limits  # noqa: PLC0415 - as above
-
     limits = Limits(deadline_s=given["deadline"], memory_bytes=given["memory_limit"])
     for line in sealed.seal(Path(artifact), Path(output), stub_imports, limits):
         click.echo(line)

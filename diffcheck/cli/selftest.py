@@ -8,8 +8,11 @@ from typing import Any
 
 import rich_click as click
 
-from diffcheck import registry
+from diffcheck import backend, registry, selftest
 from diffcheck.cli.options import PROGRAMS, options, programs
+from diffcheck.probe import known_answer
+from diffcheck.report import planted, words
+from diffcheck.runner.engines import preferred_oracle
 
 
 @click.command("selftest")
@@ -48,11 +51,6 @@ def command(paths: tuple[str, ...], seed: int, faults: int, engine: str, deadlin
     PATH is an artifact or a folder of them; without one, faults are planted in five small artifacts of diffcheck's own. Exit code
     1 where a fault was missed or told as something else, or where a run without a fault gave a finding.
     """
-    from diffcheck import backend, selftest  # noqa: PLC0415 - engines, only where they are used
-    from diffcheck.probe import known_answer  # noqa: PLC0415 - as above
-    from diffcheck.report import planted, words  # noqa: PLC0415 - rich, only where it is used
-    from diffcheck.runner.engines import preferred_oracle  # noqa: PLC0415 - as above
-
     inner = backend.create(engine, programs(given))
     with backend.local_host() as host, closing(preferred_oracle({})) as oracle, closing(inner):
         known_answer.require(inner, engine, host, backend.Limits(deadline))

@@ -7,6 +7,7 @@ from pathlib import Path
 import rich_click as click
 
 from diffcheck.cli.options import defaults, options
+from diffcheck.report import detail, json_, words
 
 
 @click.command("show")
@@ -17,8 +18,6 @@ def command(case: str, reports: str) -> int:
 
     CASE is its name, or a part of it that no other case has.
     """
-    from diffcheck.report import detail, json_, words  # noqa: PLC0415 - rich, only where it is used
-
     report = json_.read(Path(reports) / json_.FILE_NAME)
     detail.render(report, detail.find(report, case), words.console(), defaults())
     return 0

@@ -9,6 +9,9 @@ import rich_click as click
 
 from diffcheck import registry
 from diffcheck.cli.options import PROGRAMS, engine, option, options
+from diffcheck.report import tables, words
+from diffcheck.snapshots import how, snapshot
+from diffcheck.text import visible
 
 _EPILOG = (
     "In JSON, `values` has the i32 and i64 globals as numbers (unsigned for what witness added, as witness has them), and "
@@ -39,9 +42,6 @@ def command(artifact: str, format_: str, **given: Any) -> int:  # noqa: ANN401 -
 
     A program that has no arguments in its case file is given none, as under witness.
     """
-    from diffcheck.snapshots import how, snapshot  # noqa: PLC0415 - the runner, only where it is used
-    from diffcheck.text import visible  # noqa: PLC0415 - as above
-
     found = snapshot(
         artifact,
         backend=engine(given["backend"], given),
@@ -58,8 +58,6 @@ def command(artifact: str, format_: str, **given: Any) -> int:  # noqa: ANN401 -
     if format_ == "json":
         click.echo(json.dumps(found.as_json(), indent=2))
     else:
-        from diffcheck.report import tables, words  # noqa: PLC0415 - rich, only where it is used
-
         tables.snapshot(found, words.console())
         click.echo(how(found), err=True)
     return 0

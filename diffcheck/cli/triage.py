@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import rich_click as click
 
 from diffcheck.cli import work
 from diffcheck.errors import EXIT_DIVERGE, EXIT_INCONCLUSIVE, EXIT_INTERRUPTED
-
-if TYPE_CHECKING:
-    from diffcheck.triage.steps import Steps
+from diffcheck.text import visible
+from diffcheck.triage.checker import Spent
+from diffcheck.triage.steps import Steps
 
 _EPILOG = (
     "Exit codes: 0 nothing diverges; 1 a divergence was taken through the steps, as far as the budget allows; 2 usage, "
@@ -26,9 +26,6 @@ def command(target: str, row: str, **given: Any) -> int:  # noqa: ANN401 - the o
     Confirms it, finds the fewest rows and a small module that show it and the first wrong instruction, and writes the folder.
     A second call goes on where the first one stopped.
     """
-    from diffcheck.triage.checker import Spent  # noqa: PLC0415 - engines, only where they are used
-    from diffcheck.triage.steps import Steps  # noqa: PLC0415 - as above
-
     with work.opened(target, given) as (session, folder, say):
         steps = Steps(session, folder, say, row)
         whole = True
@@ -55,8 +52,6 @@ def command(target: str, row: str, **given: Any) -> int:  # noqa: ANN401 - the o
 
 def _summary(steps: Steps) -> None:
     """The answer, a line each."""
-    from diffcheck.text import visible  # noqa: PLC0415 - as above
-
     state = steps.state
     lines = [("shows", str(state.symptom))] if state.symptom else []
     if state.flaky:

@@ -10,15 +10,21 @@ from typing import TYPE_CHECKING, Any, Final
 
 import rich_click as click
 
+from diffcheck import process
 from diffcheck.cli.options import PROGRAMS, options, request
+from diffcheck.corpus import SUFFIXES
+from diffcheck.report import json_, words
 from diffcheck.text import visible
+from diffcheck.triage import state
+from diffcheck.triage import target as targets
+from diffcheck.triage.checker import Budget
+from diffcheck.triage.session import Session
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from click.decorators import FC
 
-    from diffcheck.triage.session import Session
     from diffcheck.triage.state import Folder
     from diffcheck.triage.target import Target
 
@@ -69,10 +75,6 @@ def arguments(function: FC) -> FC:
 
 def named(target: str, reports: str) -> Target:
     """The case that a user named: an artifact, or a case or signature of the report in a folder."""
-    from diffcheck.corpus import SUFFIXES  # noqa: PLC0415 - engines and rich, only where they are used
-    from diffcheck.report import json_  # noqa: PLC0415 - as above
-    from diffcheck.triage import target as targets  # noqa: PLC0415 - as above
-
     path = Path(reports) / json_.FILE_NAME
     a_file = Path(target).suffix in SUFFIXES or Path(target).is_file()
     return targets.find(target, json_.read(path) if path.exists() and not a_file else None, reports)
@@ -94,11 +96,6 @@ def voices(*, verbose: bool) -> tuple[Callable[[str], None], Callable[[str], Non
 def opened(target: str, given: dict[str, Any]) -> Iterator[tuple[Session, Folder, Callable[[str], None]]]:
     """The session and the folder of a command, and what its steps are told to; SIGINT and SIGTERM stop the work softly."""
     begun = time.monotonic()  # what follows takes its time as well
-    from diffcheck import process  # noqa: PLC0415 - engines and rich, only where they are used
-    from diffcheck.triage import state  # noqa: PLC0415 - as above
-    from diffcheck.triage.checker import Budget  # noqa: PLC0415 - as above
-    from diffcheck.triage.session import Session  # noqa: PLC0415 - as above
-
     found = named(target, given["reports"])
     folder = state.Folder(Path(given["output"]) if given["output"] else state.default_folder(given["reports"], found.case.id))
     with process.interruptible() as stopped, _shown() as say:
@@ -112,8 +109,6 @@ def opened(target: str, given: dict[str, Any]) -> Iterator[tuple[Session, Folder
 @contextlib.contextmanager
 def _shown() -> Iterator[Callable[[str], None]]:
     """Shows lines on stderr: the last one with a spinner on a terminal, one below the other elsewhere."""
-    from diffcheck.report import words  # noqa: PLC0415 - rich, only where it is used
-
     console = words.console(stderr=True)
     if not console.is_terminal:
         yield lambda line: console.print(words.safe(line, limit=2000), soft_wrap=True)

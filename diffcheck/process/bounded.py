@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from diffcheck.errors import EXIT_INTERRUPTED
-from diffcheck.process.child import Ended
+from diffcheck.process.child import Child, Ended
 from diffcheck.process.framing import FRAME_CAP_BYTES
 from diffcheck.process.interruption import caught
 from diffcheck.process.reactor import Reactor
@@ -43,6 +43,21 @@ class Bounds(msgspec.Struct, frozen=True):
     output_bytes: int
     output_stop_bytes: int
     file_bytes: int | None
+
+    def start(self, reactor: Reactor, echo: tuple[int, int] | None = None) -> Child:
+        """Start the command; ``echo`` are descriptors that its stdout and stderr are copied to."""
+        return reactor.start(
+            self.command,
+            env=self.env,
+            cwd=self.cwd,
+            deadline_s=self.deadline_s,
+            memory_bytes=self.memory_bytes,
+            resident_bytes=self.resident_bytes,
+            output_bytes=self.output_bytes,
+            output_stop_bytes=self.output_stop_bytes,
+            file_bytes=self.file_bytes,
+            echo=echo,
+        )
 
 
 def run_watched(bounds: Bounds, folder: Path) -> Ended:
@@ -95,19 +110,7 @@ def main() -> None:
 def _run(spec: Path) -> None:
     bounds = msgspec.msgpack.decode(spec.read_bytes()[:FRAME_CAP_BYTES], type=Bounds)
     with Reactor() as reactor:
-        child = reactor.start(
-            bounds.command,
-            env=bounds.env,
-            cwd=bounds.cwd,
-            deadline_s=bounds.deadline_s,
-            memory_bytes=bounds.memory_bytes,
-            resident_bytes=bounds.resident_bytes,
-            output_bytes=bounds.output_bytes,
-            output_stop_bytes=bounds.output_stop_bytes,
-            file_bytes=bounds.file_bytes,
-            echo=(sys.stdout.fileno(), sys.stderr.fileno()),
-        )
-        ended = reactor.wait(child)
+        ended = reactor.wait(bounds.start(reactor, echo=(sys.stdout.fileno(), sys.stderr.fileno())))
     # The folder is private and was made for this run; there is nothing to be replaced.
     descriptor = os.open(bounds.ended, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "wb") as file:

@@ -91,7 +91,7 @@ def run(data: bytes) -> bytes:
 def _settled(request: Request) -> Request:
     """The request with what this machine has: where its engine and tools are, and its own cache."""
     options = registry.located({name: path for name, path in request.options.items() if Path(path).is_file()}, os.environ)
-    folder = os.environ.get(_CACHE) or prepare.cache_folder(os.environ)
+    folder = os.environ.get(_CACHE) or config.cache_folder(os.environ)
     cached = bool(request.cache) and os.environ.get(_NO_CACHE, "") in ("", "0")
     options[SEARCH_PATH] = os.environ.get("PATH", "")
     return msgspec.structs.replace(

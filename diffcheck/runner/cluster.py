@@ -14,14 +14,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from diffcheck import __version__
+from diffcheck import __version__, witness
 from diffcheck.corpus import Case, load_case, read_artifact
 from diffcheck.errors import ArtifactError, CaseError, ConfigError, DiffcheckError, ManifestError
 from diffcheck.input_files import read_regular
 from diffcheck.runner.batch import Answered, Batch, Carried, known, run
 from diffcheck.runner.case import skipped
 from diffcheck.runner.events import CaseFinished, CaseStarted, EngineProbed
-from diffcheck.runner.plan import MANIFEST_CAP
 from diffcheck.text import visible
 
 if TYPE_CHECKING:
@@ -162,6 +161,6 @@ def _carried(case: Case) -> Carried:
     if not case.manifest:
         return Carried(case, artifact)
     try:
-        return Carried(case, artifact, read_regular(case.manifest, MANIFEST_CAP, "the manifest", ManifestError))
+        return Carried(case, artifact, read_regular(case.manifest, witness.MANIFEST_CAP, "the manifest", ManifestError))
     except ManifestError as error:
         return Carried(case, artifact, no_manifest=str(error))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from diffcheck import backend, prepare, registry
+from diffcheck import backend, config, prepare, registry
 from diffcheck.backend import Backend, Host, Identity, Limits, Oracle
 from diffcheck.errors import EngineMissingError, RunFailedError
 from diffcheck.probe import known_answer
@@ -143,7 +143,7 @@ def _as_called(identity: Identity, request: Request) -> Identity:
 
 def _preparing() -> dict[str, str]:
     """What a worker, which sees no environment, needs to make artifacts of components: the tools, and a folder to keep them."""
-    folder = prepare.cache_folder(os.environ)
+    folder = config.cache_folder(os.environ)
     return {**prepare.tools(os.environ), **({"cache": folder} if folder else {})}
 
 

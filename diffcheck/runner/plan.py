@@ -41,7 +41,6 @@ if TYPE_CHECKING:
     from diffcheck.wasm.module import Module
     from diffcheck.witness import Manifest, Place
 
-MANIFEST_CAP: Final = 256 << 20
 ONLY_DIRECT: Final = "only the direct pass was asked for"
 _MAGIC: Final = b"\0asm"
 
@@ -347,7 +346,7 @@ def _manifest(source: _Source, files: Files, module: Module) -> tuple[Manifest |
     try:
         if files.no_manifest and not source.made_manifest:
             return None, (files.no_manifest,)
-        data = source.made_manifest or read_regular(files.manifest, MANIFEST_CAP, "the manifest", ManifestError)
+        data = source.made_manifest or read_regular(files.manifest, witness.MANIFEST_CAP, "the manifest", ManifestError)
         manifest = witness.read_manifest(data)
     except ManifestError as error:
         return None, (str(error),)

@@ -34,10 +34,16 @@ def test_version_is_answered_before_anything_is_imported():
     assert not modules & {"rich", "rich_click", "click", "wasmtime", "msgspec", "diffcheck.errors", "deepdiff"}
 
 
+def test_help_imports_no_command():
+    _, modules = modules_after("--help")
+    assert not modules & {"wasmtime", "deepdiff", "diffcheck.report", "diffcheck.backend", "subprocess_tee", "jinja2", "tomlkit"}
+    assert not {each for each in modules if each.removeprefix("diffcheck.cli.") in COMMANDS}
+
+
 @pytest.mark.parametrize("command", ["run", "plan", "doctor", "show", "backends"])
-def test_help_imports_no_engine_and_no_report(command):
+def test_the_help_of_a_command_imports_no_slow_package(command):
     _, modules = modules_after(command, "--help")
-    assert not modules & {"wasmtime", "deepdiff", "diffcheck.report", "diffcheck.backend", "subprocess_tee", "jinja2"}
+    assert not modules & {"wasmtime", "deepdiff", "subprocess_tee", "jinja2", "tomlkit", "distributed"}
 
 
 def test_every_command_has_help():

@@ -8,7 +8,6 @@ import pytest
 from diffcheck.cli import main as entry
 from diffcheck.errors import EngineMissingError
 from diffcheck.report import json_
-from diffcheck.runner import run as runner
 from tests.report import samples
 
 
@@ -21,7 +20,7 @@ def called(monkeypatch, tmp_path, capsys):
             requests.append(request)
             yield from events()
 
-        monkeypatch.setattr(runner, "run", run)
+        monkeypatch.setattr("diffcheck.cli.run.run", run)
         code = entry.run(["run", "some.wasm", "--reports", str(tmp_path / "reports"), *arguments])
         seen = capsys.readouterr()
         return code, seen.out, seen.err, requests, tmp_path / "reports" / "report.json"

@@ -1,0 +1,74 @@
+"""The click type of each kind of option."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import rich_click as click
+
+from diffcheck import config
+from diffcheck.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    _SizeBase = click.ParamType[int]
+    _TextBase = click.ParamType[str]
+else:
+    _SizeBase = _TextBase = click.ParamType  # generic only in newer versions of click
+
+
+class _Size(_SizeBase):
+    name = "size"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:  # noqa: ANN401 - click's
+        try:
+            return config.parse_size(str(value))
+        except ConfigError as error:
+            self.fail(error.line, param, ctx)
+
+
+class _Checked(_TextBase):
+    """A text that ``check`` takes; what it makes of it is made later."""
+
+    def __init__(self, name: str, check: Callable[[str], object]) -> None:
+        self.name, self._check = name, check
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:  # noqa: ANN401 - click's
+        try:
+            self._check(str(value))
+        except ConfigError as error:
+            self.fail(error.line, param, ctx)
+        return str(value).strip()
+
+
+class _Seconds(click.FloatRange):
+    name = "seconds"
+
+    def __init__(self) -> None:
+        super().__init__(min=0.001, max=86_400.0)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:  # noqa: ANN401 - click's
+        seconds = float(super().convert(value, param, ctx))
+        if seconds != seconds:  # noqa: PLR0124 - a NaN is in every range
+            self.fail(f"{value!r} is no time", param, ctx)
+        return seconds
+
+    def _describe_range(self) -> str:
+        return "up to a day"
+
+
+def type_of(option: config.Option) -> Any:  # noqa: ANN401 - what click takes
+    """The click type of an option's values."""
+    return {
+        "text": click.STRING,
+        "path": click.STRING,
+        "choice": click.Choice(option.choices),
+        "count": click.IntRange(1, 4096),
+        "number": click.IntRange(0, 4096),
+        "seconds": _Seconds(),
+        "size": _Size(),
+        "flag": click.BOOL,
+        "shard": _Checked("shard", config.parse_shard),
+        "executor": _Checked("executor", config.parse_executor),
+    }[option.kind]
