@@ -1,8 +1,8 @@
 """What an engine did: the data that travels from backends through ``compare`` to the reports.
 
-Three sizes of it. An ``Execution`` is one start of an engine with one program. A ``Group`` is what was seen of the rows that
-shared one instance. An ``Observation`` is all that one engine did in one pass over one case. Every variant of ``Outcome`` is a
-tagged struct, so that msgspec tells them apart in JSON and in messages between processes.
+An ``Execution`` is one start of an engine with one program. ``RowSeen`` and ``FinalState`` are what was recorded of a row and of an
+instance. Every variant of ``Outcome`` is a tagged struct, so that msgspec can distinguish them in JSON and in messages between
+processes.
 """
 
 from __future__ import annotations
@@ -291,24 +291,3 @@ class FinalState(msgspec.Struct, frozen=True):
     pages: tuple[tuple[tuple[int, int], ...], ...]
     elements: tuple[tuple[int, ...], ...] = ()
     objects: Objects = Objects()
-
-
-class Group(msgspec.Struct, frozen=True):
-    """The rows that shared one instance, and its state at the end; ``state`` is None where the engine reported none."""
-
-    rows: tuple[RowSeen, ...]
-    state: FinalState | None
-    digest: str = ""
-
-
-class Observation(msgspec.Struct, frozen=True):
-    """All that one engine did in one pass over a case. ``outcome`` is that of the pass: the first row that did not return, or
-    the failure that left no rows.
-    """
-
-    outcome: Outcome
-    groups: tuple[Group, ...] = ()
-    counters: dict[int, int] | None = None
-    cost: Cost = Cost()
-    digest: str = ""
-    log: str = ""

@@ -13,7 +13,7 @@ import msgspec
 
 from diffcheck.capsule import layout as lo
 from diffcheck.capsule.calls import GATHERED
-from diffcheck.capsule.decode import left_open, swallowed
+from diffcheck.capsule.decode import left_open
 from diffcheck.capsule.deterministic import Choices
 from diffcheck.compare import outcomes
 from diffcheck.compare import references as compare_references
@@ -37,6 +37,7 @@ from diffcheck.runner.call_logs import with_calls
 from diffcheck.runner.hang import why_slow
 from diffcheck.runner.identity import Identities
 from diffcheck.runner.images import Images, whole_state
+from diffcheck.runner.instances import Instances
 from diffcheck.runner.kept import Kept
 from diffcheck.runner.legal_choices import compare_choices
 from diffcheck.runner.locate import local
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
     from diffcheck.capsule.deterministic import DeterministicForm
     from diffcheck.compare.findings import Findings
     from diffcheck.observation import Outcome
+    from diffcheck.runner.instances import Instance
     from diffcheck.runner.locate import Budget
     from diffcheck.runner.open_limits import OpenLimit
     from diffcheck.runner.seen import Seen
@@ -58,7 +60,6 @@ if TYPE_CHECKING:
     from diffcheck.verdict import Verdict
     from diffcheck.witness import Manifest
 
-MAX_GROUPS: Final = 64
 _STACK: Final = "call stack exhausted"
 _CUT: Final = "the recorder's memory could not grow, so the stream is cut"
 
@@ -79,9 +80,8 @@ class CapsulePass:
         self.form = form
         self.choices: Choices | None = Choices()
         self.functions = functions
-        self.rows_total = len(self.layout.rows) - self.layout.n_init
         self.hangs = hangs
-        self.flags = 0
+        self.instances = Instances(oracle, subject)
         self.inconclusive = ""
         self.unlocated = 0
         self.kept = Kept(self.layout, manifest)
@@ -138,41 +138,31 @@ class CapsulePass:
     # Groups.
 
     def _groups(self) -> None:
-        first, groups = 0, 0
-        while first < self.rows_total or groups == 0:
-            if groups == MAX_GROUPS:
-                self.findings.not_compared(f"{self.rows_total - first} rows after the first {MAX_GROUPS} instances")
-                return
-            first = self._group(first)
-            groups += 1
+        for instance in self.instances:
+            self.instances.first = self._group(instance)
+        if self.instances.left:
+            self.findings.not_compared(f"{self.instances.left} rows after the first {self.instances.limit} instances")
 
     @property
     def _exits_silently(self) -> bool:
         """Whether a program that exits traps, and the subject then reports no state: printing is before the trap."""
         known = self.subject.backend.capabilities
-        traps = not self.oracle.capsule.form.unwinds or bool(self.flags & lo.EXIT_TRAPS)
+        traps = not self.oracle.capsule.form.unwinds or bool(self.instances.flags & lo.EXIT_TRAPS)
         return traps and not known.state_at_trap and known.transport != "print"
 
     def _trials(self, side: Side) -> Trials:
-        return Trials(side, self._parameters)
+        return Trials(side, self.instances.parameters)
 
-    def _parameters(self, first: int, last: int) -> lo.Parameters:
-        return lo.Parameters(first, last, self.flags)
-
-    def _group(self, first: int) -> int:
-        """Compare the rows from ``first`` on that share an instance; gives the row after the last of them."""
-        last = self.rows_total
+    def _group(self, instance: Instance) -> int:
+        """Compare the rows that share an instance; returns the row after the last of them."""
+        first, last, oracle, subject = instance.first, instance.last, instance.oracle, instance.subject
         self.findings.begin_group()
-        pending = self.subject.start(self._parameters(first, last))
-        oracle = self.oracle.run(self._parameters(first, last))
-        subject = pending.wait()
         if isinstance(oracle.outcome, Trapped) and oracle.image is None and not oracle.damage:
             self.choices = None
             return self._search(first, last, oracle, subject)
         image = self._oracle_image(oracle, subject)
-        if not self.flags and swallowed(image, self.layout):
-            self.flags = lo.EXIT_TRAPS
-            return self._group(first)
+        if self.instances.exits_return(image):
+            return first
         seen = decoded(image, oracle.outcome, self.layout, self.form)
         if self.choices is not None:
             self.choices = Choices(self.choices.nans + seen.choices.nans, self.choices.relaxed + seen.choices.relaxed)
@@ -208,7 +198,7 @@ class CapsulePass:
 
     def _compare(self, first: int, last: int, image: Image, seen: Seen, subject: Ran) -> int:
         """Compare a group by what the subject's run gave; gives the next group's first row."""
-        after = last if seen.stop is None else self._row_of(first, seen.stop) + 1
+        after = last if seen.stop is None else self.instances.row(first, seen.stop) + 1
         if subject.damage:
             self.findings.diverge("stream", "observation stream", "whole", subject.damage, shape=subject.damage[:40])
             return after
@@ -219,10 +209,6 @@ class CapsulePass:
             return self._compare_trap(first, last, seen, subject)
         self._failed(subject, first, last)
         raise PassOverError
-
-    def _row_of(self, first: int, record: int) -> int:
-        """The row that a record is of; a trap in an init row is before any of this group's rows, and ends them all."""
-        return first + record - self.layout.n_init if record >= self.layout.n_init else self.rows_total
 
     def _failed(self, subject: Ran, first: int, last: int) -> None:
         """The subject came to no answer at all where the oracle did."""
@@ -248,7 +234,7 @@ class CapsulePass:
         """The subject timed out in the rows [first, last), where the oracle came to ``oracle``."""
         if not self.hangs:
             raise PassOverError(f"the subject {sentence(subject)}")
-        parameters = self._parameters(first, last)
+        parameters = self.instances.parameters(first, last)
         fuel = self.oracle.run(parameters, msgspec.structs.replace(self.oracle.limits, count_fuel=True)).fuel
 
         def rerun(deadline_s: float) -> Outcome:
@@ -272,7 +258,7 @@ class CapsulePass:
         if self.identities is None and self.layout.described:
             compare_references.functions_not_compared(seen.state, self.findings)
         if self.identities is not None and self.findings.total == before and not exhausted:
-            self.identities.compare(self._parameters(first, last))
+            self.identities.compare(self.instances.parameters(first, last))
 
     def _compare_stream(self, first: int, last: int, image: Image, seen: Seen, subject: Ran, *, exhausted: bool) -> None:
         """Compare digests, and on a mismatch all that the streams hold."""
@@ -288,17 +274,17 @@ class CapsulePass:
             raise PassOverError(f"{_CUT}; give --memory-limit more")
         images = Images(self.layout, image, self.budget)
         try:
-            theirs = images.subject(subject, read_view(self.subject, self._parameters(first, last)))
+            theirs = images.subject(subject, read_view(self.subject, self.instances.parameters(first, last)))
             other = decoded(theirs, subject.outcome, self.layout, self.form)
         except StreamError as error:
             self.findings.diverge("stream", "observation stream", "whole", str(error), shape="damaged")
             return
-        seen, other = with_calls(self.oracle, self.subject, self._parameters(first, last), seen, other)
+        seen, other = with_calls(self.oracle, self.subject, self.instances.parameters(first, last), seen, other)
         before = self.findings.total, len(self.findings.allowances)
         self.kept.show(seen, other)
         pages = self._compare_seen(first, seen, other, exhausted=exhausted)
         memories = [memory.index for memory in self.layout.memories]
-        look = Pages(self.oracle, self.subject, self._parameters(first, last), memories, self.findings, self.budget)
+        look = Pages(self.oracle, self.subject, self.instances.parameters(first, last), memories, self.findings, self.budget)
         unlocated = images.unlocated + look.compare(pages)
         self.unlocated += unlocated
         self._compare_choices(first, last, seen, other, found=self.findings.total > before[0])
@@ -331,13 +317,13 @@ class CapsulePass:
 
     def _not_allowed(self, first: int, last: int) -> bool:
         """Whether the subject has a result in the rows [first, last) that is not allowed, and the oracle has none."""
-        parameters = self._parameters(first, last)
-        pending = self.subject.start(parameters)
-        oracle, subject = self.oracle.run(parameters), pending.wait()
+        instance = self.instances.run(first, last)
+        oracle, subject = instance.oracle, instance.subject
         if oracle.image is None or subject.header is None or subject.header.mark == oracle.image.header.mark:
             return False
         try:
-            image = Images(self.layout, oracle.image, self.budget).subject(subject, read_view(self.subject, parameters))
+            view = read_view(self.subject, self.instances.parameters(first, last))
+            image = Images(self.layout, oracle.image, self.budget).subject(subject, view)
         except StreamError:
             return False
         return decoded(image, subject.outcome, self.layout, self.form).choices.not_allowed is not None
@@ -386,7 +372,7 @@ class CapsulePass:
         """Whether only one side met a limit in a row that the specification leaves open."""
 
         def small(limit: OpenLimit) -> Outcome:
-            return self.oracle.run(self._parameters(first, self.rows_total), limit.small(self.oracle.limits)).outcome
+            return self.oracle.run(self.instances.parameters(first, self.instances.last), limit.small(self.oracle.limits)).outcome
 
         why = open_limits.differ(one.outcome, two.outcome, small, self.findings, one.name)
         self.inconclusive = why or self.inconclusive
@@ -396,11 +382,11 @@ class CapsulePass:
 
     def _compare_trap(self, first: int, last: int, seen: Seen, subject: Ran) -> int:
         """The subject trapped or crashed without a stream; gives the next group's first row."""
-        row = None if seen.stop is None else self._row_of(first, seen.stop)
+        row = None if seen.stop is None else self.instances.row(first, seen.stop)
         expected = seen.stop is not None and isinstance(seen.rows[seen.stop].outcome, Trapped | Exited)
         if expected and seen.stop is not None and seen.stop < self.layout.n_init:
             self._trapped_row(first, seen.rows[seen.stop], subject.outcome)
-            return self.rows_total
+            return self.instances.last
         if expected and row is not None:
             if self._before(first, row):
                 # It may have come through this row and ended in a later one, for the same reason.
@@ -419,7 +405,7 @@ class CapsulePass:
                 "outcome", "outcome", "returned", sentence(subject.outcome), row=name,
                 shape=outcomes.shape(Returned(), subject.outcome),
             )  # fmt: skip
-            return self.rows_total
+            return self.instances.last
         at, outcome = found
         if at > first or self.layout.n_init:
             self._before(first, at)
@@ -435,7 +421,7 @@ class CapsulePass:
         if found is None:
             name = ", ".join(each.name for each in self.layout.rows[: self.layout.n_init])
             self._trapped_row(first, RowSeen(name, oracle.outcome), subject.outcome)
-            return self.rows_total
+            return self.instances.last
         at, outcome = found
         if not self._before(first, at):
             return self._trapped_early(first, at, subject)
@@ -445,10 +431,8 @@ class CapsulePass:
 
     def _before(self, first: int, row: int) -> bool:
         """Compare the rows before ``row`` by runs that stop there; gives whether the subject came through."""
-        parameters = self._parameters(first, row)
-        pending = self.subject.start(parameters)
-        oracle = self.oracle.run(parameters)
-        subject = pending.wait()
+        instance = self.instances.run(first, row)
+        oracle, subject = instance.oracle, instance.subject
         if oracle.image is None:
             self.inconclusive = f"the oracle {sentence(oracle.outcome)} when it was run again"
             return True
@@ -465,7 +449,7 @@ class CapsulePass:
         return True
 
     def _oracle_row(self, first: int, row: int) -> RowSeen:
-        ran = self.oracle.run(self._parameters(first, row + 1))
+        ran = self.oracle.run(self.instances.parameters(first, row + 1))
         if ran.image is None:
             raise PassOverError(f"the oracle {sentence(ran.outcome)} when it was run again")
         return decoded(ran.image, ran.outcome, self.layout).rows[self.layout.n_init + row - first]
@@ -487,10 +471,10 @@ class CapsulePass:
 
     def _shows_nothing(self) -> bool:
         """Whether the state is that at instantiation; where there are no rows, whether that is all zeros. May ask the oracle."""
-        if not self.rows_total:
+        if not self.instances.last:
             return not self.findings.agreement.values_nonzero
-        inert = self.oracle.run(lo.Parameters(0, self.rows_total, lo.INERT))
-        whole = self.oracle.run(self._parameters(0, self.rows_total))
+        inert = self.oracle.run(lo.Parameters(0, self.instances.last, lo.INERT))
+        whole = self.oracle.run(self.instances.parameters(0, self.instances.last))
         if inert.image is None or whole.image is None:
             return True
         return whole_state(inert.image, self.layout) == whole_state(whole.image, self.layout)

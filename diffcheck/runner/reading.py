@@ -12,25 +12,26 @@ from typing import TYPE_CHECKING, Final, Literal
 import msgspec
 
 from diffcheck.capsule import layout as lo
-from diffcheck.capsule.decode import Image, swallowed
+from diffcheck.capsule.decode import Image
 from diffcheck.capsule.decode import rows as decode_rows
-from diffcheck.capsule.decode import state as decode_state
 from diffcheck.capsule.digest import digest
 from diffcheck.errors import RunFailedError, StreamError
 from diffcheck.observation import Cost, Crashed, Exited, OutOfMemory, Returned, TimedOut, Trapped, sentence
 from diffcheck.runner.images import Images
+from diffcheck.runner.instances import MAX_INSTANCES, Instances
 from diffcheck.runner.locate import Budget
+from diffcheck.runner.seen import decoded
 from diffcheck.text import plural, visible
 
 if TYPE_CHECKING:
     from diffcheck.observation import FinalState, Outcome, RowSeen
+    from diffcheck.runner.instances import Instance
     from diffcheck.runner.side import Ran, Side
 
 How = Literal["digest", "differences", "full", "carried"]
 """How values came from the subject: its digest is the oracle's; what differs was fetched; every byte was read; its own transport
 carries the whole stream in one run."""
 
-MAX_GROUPS: Final = 64
 MAX_WINDOWS: Final = 20_000
 
 
@@ -51,7 +52,7 @@ class Stop(msgspec.Struct, frozen=True):
         return f"row {visible(self.row)} {sentence(self.outcome)}{reason}"
 
 
-class Instance(msgspec.Struct, frozen=True):
+class Observation(msgspec.Struct, frozen=True):
     """The rows that shared one instance, init rows first, and its state after them.
 
     ``agrees`` is whether the oracle's digest is the subject's; None where the oracle gave none.
@@ -72,7 +73,7 @@ class Instance(msgspec.Struct, frozen=True):
 class Read(msgspec.Struct, frozen=True):
     """All that was read: an instance after the other, the rows that did not return, the last of them last."""
 
-    instances: tuple[Instance, ...]
+    instances: tuple[Observation, ...]
     stops: tuple[Stop, ...]
     cost: Cost
 
@@ -96,70 +97,56 @@ class Reader:
         self._oracle, self._subject, self._full = oracle, subject, full
         self._max_passes = max_passes
         self._layout = subject.capsule.layout
-        self._total = len(self._layout.rows) - self._layout.n_init
-        self._flags = 0
+        self._instances = Instances(oracle, subject, limit=len(self._layout.rows) + 1)
         self._name = subject.backend.identity().name
 
     def read(self, *, keep_going: bool) -> Read:
         """Everything, or ``RunFailedError`` with the reason; without ``keep_going`` up to the first row that does not return."""
-        instances: list[Instance] = []
+        instances: list[Observation] = []
         stops: list[Stop] = []
-        first = 0
-        while first < self._total or not instances:
-            if len(instances) == MAX_GROUPS:
-                left = plural(self._total - first, "row")
+        for run in self._instances:
+            if len(instances) == MAX_INSTANCES:
+                left = plural(self._instances.left, "row")
                 raise RunFailedError(
-                    f"{left} after the first {MAX_GROUPS} instances were not run", hint="give fewer rows at a time"
+                    f"{left} after the first {MAX_INSTANCES} instances were not run", hint="give fewer rows at a time"
                 )
-            instance, stop, after = self._group(first)
+            instance, stop, self._instances.first = self._group(run)
             if instance is not None:
                 instances.append(instance)
             if stop is not None:
                 stops.append(stop)
                 if not keep_going:
                     break
-            first = after
-            if first >= self._total:
-                break
         return Read(tuple(instances), tuple(stops), self._subject.cost)
 
-    def _parameters(self, first: int, last: int) -> lo.Parameters:
-        return lo.Parameters(first, last, self._flags)
-
-    def _group(self, first: int) -> tuple[Instance | None, Stop | None, int]:
-        """One instance from row ``first`` on: what it did, the row that ended it if one did, and the row to go on with."""
-        last = self._total
-        pending = self._subject.start(self._parameters(first, last))
-        oracle = self._oracle.run(self._parameters(first, last))
-        subject = pending.wait()
+    def _group(self, run: Instance) -> tuple[Observation | None, Stop | None, int]:
+        """What an instance did, the row that ended it if one did, and the first row of the next one."""
+        first, last, oracle, subject = run.first, run.last, run.oracle, run.subject
         if subject.header is None:
             if not isinstance(subject.outcome, Trapped | Crashed) or subject.damage:
                 raise self._no_answer(subject)
             return self._before_trap(first, last, subject, oracle)
         image, how = self._image(first, last, subject, oracle)
-        if not self._flags and swallowed(image, self._layout):
-            self._flags = lo.EXIT_TRAPS
-            return self._group(first)
+        if self._instances.exits_return(image):
+            return None, None, first
         return self._decoded(first, image, how, subject, oracle)
 
     def _decoded(
         self, first: int, image: Image, how: How, subject: Ran, oracle: Ran
-    ) -> tuple[Instance, Stop | None, int]:  # fmt: skip
-        rows = decode_rows(image, self._layout)
-        at = next((at for at, row in enumerate(rows) if not isinstance(row.outcome, Returned)), None)
+    ) -> tuple[Observation, Stop | None, int]:  # fmt: skip
+        seen = decoded(image, subject.outcome, self._layout)
+        rows, at = seen.rows, seen.stop
         agrees = None if oracle.image is None else oracle.image.header.mark == image.header.mark
         stop = None
         if at is not None:
-            if rows[at].outcome == Trapped("unknown"):  # entered and not left: the engine says why
-                rows = (*rows[:at], msgspec.structs.replace(rows[at], outcome=subject.outcome))
             if at < self._layout.n_init:
                 raise RunFailedError(f"{self._name}: {Stop(rows[at].name, rows[at].outcome or subject.outcome, seen=True)}")
             stop = self._stop(rows[at].name, rows[at].outcome or subject.outcome, rows[at], seen=True)
             rows = rows[: at + 1]
-        after = self._total if at is None else first + at - self._layout.n_init + 1
-        if isinstance(stop, Stop) and stop.outcome == Exited(0) and after == self._total:
+        after = self._instances.last if at is None else self._instances.row(first, at) + 1
+        if stop is not None and stop.outcome == Exited(0) and after == self._instances.last:
             stop = None  # the program has come to its end, and said so
-        return Instance(rows, decode_state(image, self._layout), how, agrees, len(image.stream)), stop, after
+        return Observation(rows, seen.state, how, agrees, len(image.stream)), stop, after
 
     def _stop(self, name: str, outcome: Outcome, row: RowSeen | None, *, seen: bool) -> Stop:
         called = row.stub_calls if row is not None else ()
@@ -206,7 +193,7 @@ class Reader:
         images = Images(self._layout, oracle, Budget(self._max_passes))
 
         def view(mode: int, offset: int, step: int) -> bytes | None:
-            ran = self._subject.run(lo.Parameters(first, last, self._flags, mode, 0, 0, offset, step))
+            ran = self._subject.run(lo.Parameters(first, last, self._instances.flags, mode, 0, 0, offset, step))
             return ran.view if ran.header is not None else None
 
         try:
@@ -222,14 +209,14 @@ class Reader:
         length = subject.header.length
         if length > MAX_WINDOWS * lo.VIEW_BYTES or length % 8 or length < self._layout.heap_offset(first, last):
             raise RunFailedError(f"{self._name} has an observation of {length:,} bytes, which is not read", hint="give fewer rows")
-        ran = self._subject.complete(subject, self._parameters(first, last))
+        ran = self._subject.complete(subject, self._instances.parameters(first, last))
         if ran.image is None:
             raise self._no_answer(ran)
         return ran.image
 
     # Traps that report nothing.
 
-    def _before_trap(self, first: int, last: int, trapped: Ran, oracle: Ran) -> tuple[Instance | None, Stop, int]:
+    def _before_trap(self, first: int, last: int, trapped: Ran, oracle: Ran) -> tuple[Observation | None, Stop, int]:
         """The rows before the one in which the subject trapped, by a run that stops there."""
         hint, expected = None, None
         if oracle.image is not None:
@@ -242,12 +229,12 @@ class Reader:
         stop_at = self._stop(name, outcome, expected if hint == row else None, seen=False)
         if row == first:
             return None, stop_at, row + 1
-        ran = self._subject.run(self._parameters(first, row))
+        before = self._instances.run(first, row)
+        ran = before.subject
         if ran.header is None:
             raise self._no_answer(ran)
-        before = self._oracle.run(self._parameters(first, row))
-        image, how = self._image(first, row, ran, before)
-        return self._decoded(first, image, how, ran, before)[0], stop_at, row + 1
+        image, how = self._image(first, row, ran, before.oracle)
+        return self._decoded(first, image, how, ran, before.oracle)[0], stop_at, row + 1
 
     def _find(self, first: int, last: int, hint: int | None, trapped: Ran) -> tuple[int, Outcome]:
         """The first row in [first, last) in which the subject ends, and how; ``hint`` is where the oracle does."""
@@ -268,7 +255,7 @@ class Reader:
         return low, outcome
 
     def _fails(self, first: int, last: int) -> Outcome | None:
-        ran = self._subject.run(self._parameters(first, last))
+        ran = self._subject.run(self._instances.parameters(first, last))
         if ran.header is not None:
             return None
         if ran.damage or not isinstance(ran.outcome, Trapped | Crashed):
@@ -285,4 +272,4 @@ def totals(read: Read) -> dict[int, int]:
     return found
 
 
-__all__ = ["Cost", "How", "Instance", "Read", "Reader", "Stop", "totals"]
+__all__ = ["Cost", "How", "Observation", "Read", "Reader", "Stop", "totals"]

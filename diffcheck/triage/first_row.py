@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from diffcheck.backend import Backend, Host, Oracle
+    from diffcheck.runner.instances import Instance
     from diffcheck.runner.plan import CapsulePlan
     from diffcheck.runner.request import Request
     from diffcheck.verdict import PassReport
@@ -51,25 +52,19 @@ class NotShown(msgspec.Struct, frozen=True):
 
 
 class _Part(CapsulePass):
-    """A capsule pass over the rows [begin, rows_total) that keeps the first group which differs, in a wanted row if one is named."""
+    """A capsule pass that records the first instance with a difference, in the ``wanted`` row if one is named."""
 
-    begin = 0
     wanted = ""
     found: tuple[int, int] | None = None
 
-    def _groups(self) -> None:
-        first, begun = self.begin, False
-        while first < self.rows_total or not begun:
-            first, begun = self._group(first), True
-
-    def _group(self, first: int) -> int:
+    def _group(self, instance: Instance) -> int:
         before = self._differing()
-        after = self.rows_total
+        after = instance.last
         try:
-            after = super()._group(first)
+            after = super()._group(instance)
         finally:
             if self.found is None and self._differing() > before:
-                self.found = first, after
+                self.found = instance.first, after
         return after
 
     def _differing(self) -> int:
@@ -113,20 +108,21 @@ class FirstRow:
             why += "; what the untouched file shows alone (the direct pass) cannot be seen by instrumenting it"
             return NotShown(why, self.subject.cost.executions, _chosen(part))
         row = report.divergences[0].where.row if report.divergences else ""
-        return self._rows(part, report, part.found or (0, part.rows_total), row, report.reason)
+        return self._rows(part, report, part.found or (0, part.instances.last), row, report.reason)
 
     def _part(self, begin: int, end: int, wanted: str) -> tuple[_Part, PassReport]:
         plan = self.plan
         part = _Part(
             self.oracle, self.subject, Findings(plan.places), Budget(self.request.max_passes), plan.functions, form=plan.form
         )
-        part.begin, part.rows_total, part.wanted = begin, end, wanted
+        part.wanted = wanted
+        part.instances.first, part.instances.last, part.instances.limit = begin, end, end - begin + 1
         return part, part.report()
 
     def _rows(self, part: _Part, report: PassReport, range_: tuple[int, int], row: str, what: str) -> Rows:
         cost = self.subject.cost
         memory = next((each.where.item for each in report.divergences if each.kind == "memory"), "")
-        return Rows(*range_, part.flags, row, what, cost.executions, cost.peak_bytes, memory)
+        return Rows(*range_, part.instances.flags, row, what, cost.executions, cost.peak_bytes, memory)
 
 
 def _words(report: PassReport, row: str) -> str:

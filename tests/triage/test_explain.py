@@ -20,7 +20,7 @@ from diffcheck.faults.model import Expected, Fault
 from diffcheck.observation import Cost, FinalState, Returned, RowSeen, Trapped
 from diffcheck.runner import plan as plans
 from diffcheck.runner.once import Wanted, case_of
-from diffcheck.runner.reading import Instance, Read, Stop
+from diffcheck.runner.reading import Observation, Read, Stop
 from diffcheck.runner.request import Request
 from diffcheck.triage.localise import Localiser
 from diffcheck.triage.parting import explained
@@ -42,7 +42,7 @@ def seen(trace=(), result=1, counters=None, stops=(), also=None):
     row = RowSeen("go", Returned(), (Value("i32", result),), trace=raw)
     state = FinalState(counters or {}, {}, (), (), ())
     rows = (row,) if also is None else (row, RowSeen("later", Returned(), (Value("i32", also),), trace=b""))
-    return Read((Instance(rows, state, "full", False, 0),), stops, Cost())
+    return Read((Observation(rows, state, "full", False, 0),), stops, Cost())
 
 
 def lines(found):
