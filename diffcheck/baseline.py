@@ -56,9 +56,16 @@ class Entry(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Baseline(msgspec.Struct, frozen=True):
-    """All entries, by signature."""
+    """All entries, by signature. ``root`` is the folder that its cases are named from, relative to the file's own; empty in a file
+    that does not say.
+    """
 
     entries: dict[str, Entry] = {}
+    root: str = ""
+
+    def having(self, entries: dict[str, Entry]) -> Baseline:
+        """The same with other entries."""
+        return msgspec.structs.replace(self, entries=entries)
 
     def known(self, subject: str = "") -> dict[str, tuple[str, ...]]:
         """The signatures that are known of a subject, of any where none is named, with their cases."""
@@ -88,7 +95,10 @@ def read(path: Path) -> Baseline:
 def parse(data: bytes) -> Baseline:
     """The baseline that a TOML text says."""
     raw = parse_toml(data, ConfigError)
-    _check_keys(raw, ("known",), "")
+    _check_keys(raw, ("root", "known"), "")
+    root = raw.get("root", "")
+    if not isinstance(root, str):
+        raise ConfigError("root has to be a string", hint="name the folder that cases are named from, relative to this file's")
     tables = raw.get("known", [])
     if not isinstance(tables, list) or not all(isinstance(each, dict) for each in tables):
         raise ConfigError("known has to be an array of tables", hint="write [[known]] over each entry")
@@ -100,7 +110,7 @@ def parse(data: bytes) -> Baseline:
                 f"the signature {visible(entry.signature)} has two entries", hint="join them, with both entries' cases"
             )
         entries[entry.signature] = entry
-    return Baseline(entries)
+    return Baseline(entries, root)
 
 
 def _entry(table: dict[str, object], name: str) -> Entry:
@@ -219,7 +229,7 @@ def _current(baseline: Baseline, report: Report) -> tuple[Baseline, frozenset[st
         key: msgspec.structs.replace(entry, cases=tuple(dict.fromkeys(names.get(case, case) for case in entry.cases)))
         for key, entry in baseline.entries.items()
     }
-    return Baseline(entries), frozenset(names.values()) - set(certain(names, report.places).values())
+    return baseline.having(entries), frozenset(names.values()) - set(certain(names, report.places).values())
 
 
 def _case(case: CaseReport, known: set[str]) -> CaseReport:
@@ -349,7 +359,7 @@ def add(baseline: Baseline, report: Report, signatures: Iterable[str], issue: st
         entries[signature] = entry
         cases = plural(len(entry.cases), "case")
         lines.append(f"{'added again' if again else 'added'} {signature}: {shown.what or 'flaky'}, in {cases}")
-    return Baseline(entries), tuple(lines)
+    return baseline.having(entries), tuple(lines)
 
 
 def update(baseline: Baseline, report: Report, today: date) -> Change:
@@ -383,7 +393,7 @@ def update(baseline: Baseline, report: Report, today: date) -> Change:
         if said:
             entries[entry.signature] = after
             lines.append(f"{entry.signature}: {'; '.join(said)}")
-    return Baseline(entries), tuple(lines)
+    return baseline.having(entries), tuple(lines)
 
 
 def _widened(entry: Entry, here: Seen) -> tuple[Entry, list[str]]:
@@ -415,4 +425,4 @@ def prune(baseline: Baseline, report: Report, today: date, *, fixed: bool = Fals
             lines.append(f"removed {key}: {stale.get(key, 'it was marked as fixed')}")
         else:
             entries[key] = entry
-    return Baseline(entries), tuple(lines)
+    return baseline.having(entries), tuple(lines)

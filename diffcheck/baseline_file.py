@@ -38,6 +38,8 @@ def render(baseline: Baseline, before: str = "") -> str:
     """
     known = parse(before.encode()).entries
     head, blocks = _blocks(before, list(known))
+    if baseline.root and parse(head.encode()).root != baseline.root:
+        head += f"root = {toml_text.string(baseline.root).as_string()}\n\n"
     kept = {key: _changed(blocks[key], known[key], entry) for key, entry in baseline.entries.items() if key in blocks}
     order = [key for key in blocks if key in kept]
     for key in sorted(baseline.entries.keys() - kept.keys()):

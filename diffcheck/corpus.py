@@ -43,13 +43,15 @@ class Item(msgspec.Struct, frozen=True):
 class Found(msgspec.Struct, frozen=True):
     """What is under the paths: the items, what was passed over in sentences, and how many items the globs left out.
 
-    ``places`` are the paths as ids are written: every case under one of them was found.
+    ``root`` is the folder that ids are relative to, ``places`` are the paths below it as ids are written: every case under one of
+    them was found. Of several roots it is that of the working folder, or else the first.
     """
 
     items: tuple[Item, ...]
     notes: tuple[str, ...] = ()
     left_out: int = 0
     places: tuple[str, ...] = ()
+    root: str = ""
 
 
 class Case(msgspec.Struct, frozen=True):
@@ -88,11 +90,11 @@ def discover(paths: Sequence[Path], only: Sequence[str] = (), config_folder: str
     notes: list[str] = []
     items: dict[str, Item] = {}
     known: set[str] = set()
-    places: list[str] = []
+    places: dict[str, dict[str, None]] = {}
     ids = _Ids(config_folder)
     for path in paths:
-        place, found = _under(path, ids, notes)
-        places.append(place)
+        root, place, found = _under(path, ids, notes)
+        places.setdefault(root, {})[place] = None
         for item in found:
             own = os.path.abspath(item.artifact)  # noqa: PTH100 - not resolve(): a link inside a folder is a case of its own
             if own not in known:
@@ -110,7 +112,9 @@ def discover(paths: Sequence[Path], only: Sequence[str] = (), config_folder: str
             f"none of {plural(len(items), 'case')} matches {' or '.join(visible(repr(each)) for each in only)}",
             hint=f"ids look like {visible(near)}; a glob's * also matches a slash",
         )
-    return Found(kept, tuple(notes), len(items) - len(kept), tuple(dict.fromkeys(places)))
+    here = os.path.abspath("")  # noqa: PTH100 - as above
+    root = next((each for each in places if case_ids.is_under(each, here)), next(iter(places)))
+    return Found(kept, tuple(notes), len(items) - len(kept), tuple(places[root]), os.path.realpath(root))
 
 
 def item_at(path: Path, name: str = "") -> Item:
@@ -125,11 +129,11 @@ class _Ids:
     def __init__(self, config_folder: str) -> None:
         self._config_folder = config_folder
 
-    def of(self, folder: str, given: str) -> str:
-        """A folder's path relative to its root, empty for the root itself; ``given`` is the folder that the user named."""
+    def of(self, folder: str, given: str) -> tuple[str, str]:
+        """A folder's root, and its path below that, empty for the root itself; ``given`` is the folder that the user named."""
         place, top = os.path.abspath(folder), os.path.abspath(given)  # noqa: PTH100 - as in _walk
         root = case_ids.root(place, top, self._config_folder)
-        return place[len(root.rstrip("/")) + 1 :]
+        return root, place[len(root.rstrip("/")) + 1 :]
 
 
 def _joined(folder: str, name: str) -> str:
@@ -159,8 +163,8 @@ def read_artifact(path: str | os.PathLike[str]) -> bytes:
     return read_regular(os.fspath(path), ARTIFACT_CAP, "the artifact")
 
 
-def _under(path: Path, ids: _Ids, notes: list[str]) -> tuple[str, list[Item]]:
-    """Give what a path is as an id, and the items under it."""
+def _under(path: Path, ids: _Ids, notes: list[str]) -> tuple[str, str, list[Item]]:
+    """Give a path's root, what it is as an id, and the items under it."""
     given = str(path)
     try:
         given.encode()
@@ -171,14 +175,15 @@ def _under(path: Path, ids: _Ids, notes: list[str]) -> tuple[str, list[Item]]:
         why = (getattr(error, "strerror", None) or "no usable path").lower()
         raise ConfigError(f"{visible(given)} cannot be used: {why}", hint=_similar(path)) from error
     if stat.S_ISDIR(mode):
-        return ids.of(given, given), _walk(given, ids, notes)
+        return *ids.of(given, given), _walk(given, ids, notes)
     if path.suffix not in SUFFIXES:
         hint = "give the artifact: its case file is found beside it" if path.suffix == ".toml" else "give an artifact or a folder"
         raise ConfigError(f"{visible(given)} is neither .wasm nor .wat", hint=hint)
     if not stat.S_ISREG(mode):
         raise ConfigError(f"{visible(given)} is not a regular file", hint="give an artifact or a folder")
-    name = _joined(ids.of(str(path.parent), str(path.parent)), path.stem)
-    return name, [item_at(path, name)]
+    root, place = ids.of(str(path.parent), str(path.parent))
+    name = _joined(place, path.stem)
+    return root, name, [item_at(path, name)]
 
 
 def _walk(root: str, ids: _Ids, notes: list[str]) -> list[Item]:
@@ -207,7 +212,7 @@ def _walk(root: str, ids: _Ids, notes: list[str]) -> list[Item]:
             if kind == "file" or (entry.name.endswith(".toml") and _artifact_beside(entry.path)):
                 files[entry.name] = entry.path
         sources += _sources(files)
-        items += _items(files, root, ids.of(folder, root) if files else "", notes)
+        items += _items(files, root, ids.of(folder, root)[1] if files else "", notes)
     if sources and items:
         names = f"{', '.join(map(visible, sources[:_MOST_NAMED]))}{', ...' if len(sources) > _MOST_NAMED else ''}"
         what = plural(len(sources), ".wat file has no case file and is not run", ".wat files have no case file and are not run")

@@ -289,7 +289,8 @@ class Cause(msgspec.Struct, frozen=True):
 
 class Report(msgspec.Struct, frozen=True):
     """A run: what ``reports/report.json`` holds. ``division`` is that of its shards, where it is one; every case under one of
-    ``places`` (ids of folders and cases) that exists is in it, unless an option left it out.
+    ``places`` (ids of folders and cases) that exists is in it, unless an option left it out. ``root`` is the folder that ids are
+    relative to, as an absolute path; a report of an earlier version has none.
     """
 
     schema: Literal["diffcheck-report-v1"]
@@ -308,6 +309,7 @@ class Report(msgspec.Struct, frozen=True):
     division: str = ""
     causes: tuple[Cause, ...] = ()
     places: tuple[str, ...] = ("",)
+    root: str = ""
 
     def _repr_html_(self) -> str:
         """The report for a notebook: a row for each case that is not as expected, and the totals."""

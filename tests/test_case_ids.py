@@ -156,6 +156,63 @@ def test_a_run_of_one_case_prunes_nothing(project, capsys):
     capsys.readouterr()
 
 
+def other_project(project, monkeypatch):
+    """A folder beside the project with one artifact of the same relative name; it is the working folder."""
+    other = project.parent / "other"
+    (other / "corpus" / "a").mkdir(parents=True)
+    (other / "corpus" / "a" / "z.wasm").write_bytes((project / "corpus" / "a" / "x.wat").read_bytes())
+    monkeypatch.chdir(other)
+
+
+@pytest.mark.parametrize("recorded", [".", "corpus/..", ""])
+@pytest.mark.parametrize("action", ["prune", "update"])
+def test_a_report_of_another_root_changes_no_entry(project, monkeypatch, capsys, recorded, action):
+    if not recorded:
+        (project / ".git").mkdir()
+    file = project / "baseline.toml"
+    baseline_file.write(replace(known("corpus/a/gone", "corpus/a/x"), root=recorded), file)
+    before = file.read_text()
+    other_project(project, monkeypatch)
+    entry.run(["run", "corpus", "--subject", "wasmtime-pulley", "--mode", "capsule"])
+    assert json_.read(Path("reports/report.json")).root == str(project.parent / "other")
+    capsys.readouterr()
+    assert entry.run(["baseline", action, "--baseline", "../project/baseline.toml"]) == 2
+    assert f"named from {project.parent}/other, those of ../project/baseline.toml from {project}" in capsys.readouterr().err
+    assert file.read_text() == before
+
+
+def test_a_baseline_outside_of_the_root_says_where_that_is(project, monkeypatch, capsys):
+    json_.write(replace(report(diverging("corpus/a/gone"), diverging("corpus/y")), root=str(project)), Path("reports"))
+    Path("../kept").mkdir()
+    arguments = ["--baseline", "../kept/baseline.toml"]
+    assert entry.run(["baseline", "add", "--all", *arguments]) == 0
+    assert b.read(Path(arguments[1])).root == "../project"
+    assert Path(arguments[1]).read_text().count("root = ") == 1
+    json_.write(replace(report(agreeing("corpus/a/x"), places=("corpus/a",)), root=str(project)), Path("reports"))
+    assert entry.run(["baseline", "update", *arguments]) == 0
+    assert b.read(Path(arguments[1])).entries[samples.COUNTER.signature].cases == ("corpus/y",)
+    assert b.read(Path(arguments[1])).root == "../project"
+    capsys.readouterr()
+
+
+def test_a_report_of_another_machine_fits_where_its_root_has_the_same_name(project, capsys):
+    baseline_file.write(replace(known("corpus/gone"), root="."), Path("baseline.toml"))
+    for place, code in (("/no/such/folder", 2), ("", 2), ("/no/such/project", 0)):
+        json_.write(replace(report(agreeing("corpus/a/x")), root=place), Path("reports"))
+        assert entry.run(["baseline", "prune"]) == code
+        assert bool(b.read(Path("baseline.toml")).entries) == bool(code)
+    capsys.readouterr()
+
+
+def test_of_several_roots_only_the_working_folder_s_places_are_the_report_s(project, monkeypatch):
+    (project / ".git").mkdir()
+    other_project(project, monkeypatch)
+    monkeypatch.chdir(project)
+    found = discover([Path("../other/corpus"), Path("corpus/b")])
+    assert (found.root, found.places) == (str(project), ("corpus/b",))
+    assert len(found.items) == 2
+
+
 # The history, timings, and two reports
 
 

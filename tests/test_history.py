@@ -179,7 +179,7 @@ def test_two_runs_are_told_apart():
 
 def test_the_commands(tmp_path, capsys):
     for number, told in enumerate((report(agreeing("x")), report(diverging("x", "a"))), 1):
-        json_.write(told, tmp_path / str(number))
+        json_.write(replace(told, root=str(tmp_path)), tmp_path / str(number))
         history.add(tmp_path / history.FILE_NAME, replace(told, started=str(number)))
     one, other = (str(tmp_path / number / "report.json") for number in "12")
     assert entry.run(["compare", one, one]) == 0

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import os
 from datetime import date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import msgspec
 import rich_click as click
 
 from diffcheck import baseline as b
-from diffcheck import baseline_file
-from diffcheck.cli import life
+from diffcheck import baseline_file, case_ids
+from diffcheck.cli import configured, life
 from diffcheck.cli.options import options
 from diffcheck.errors import ConfigError
 from diffcheck.report import json_, over_time, words
+from diffcheck.text import visible
 from diffcheck.verdict import BaselineReport
 
 if TYPE_CHECKING:
@@ -50,6 +53,8 @@ def add(
         )
     wanted = dict.fromkeys([*(new if every else ()), *(_full(each, list(b.seen(report))) for each in signatures)])
     expiry: date | None = expires.date() if expires else None
+    if report.root and not known.root and not known.entries:
+        known = msgspec.structs.replace(known, root=os.path.relpath(report.root, _folder(path)))
     return _write(b.add(known, report, wanted, issue, note, expiry), path)
 
 
@@ -58,6 +63,7 @@ def add(
 def update(baseline: str | None, reports: str) -> int:
     """Take over what the last report says of entries: fixed ones are marked, cases are added and dropped."""
     report, known, path = _both(baseline, reports)
+    _require_root(report, known, path)
     return _write(b.update(known, report, life.today()), path)
 
 
@@ -67,6 +73,7 @@ def update(baseline: str | None, reports: str) -> int:
 def prune(baseline: str | None, reports: str, *, fixed: bool) -> int:
     """Remove the entries none of whose cases exists any more."""
     report, known, path = _both(baseline, reports)
+    _require_root(report, known, path)
     return _write(b.prune(known, report, life.today(), fixed=fixed), path)
 
 
@@ -81,6 +88,33 @@ def list_(baseline: str | None) -> int:
 def _both(file: str | None, reports: str) -> tuple[Report, Baseline, Path]:
     path = Path(file or _DEFAULT)
     return json_.read(Path(reports) / json_.FILE_NAME), b.read(path) if path.exists() else b.Baseline(), path
+
+
+def _folder(file: Path) -> str:
+    return os.path.realpath(file.parent)
+
+
+def _require_root(report: Report, known: Baseline, path: Path) -> None:
+    """Raises ``ConfigError`` where the report's cases are not named from the baseline's root: ids mean other files there.
+
+    A root that is no folder here is of another machine, where only the folder's name can be the same.
+    """
+    folder = _folder(path)
+    root = os.path.realpath(
+        os.path.join(folder, known.root)  # noqa: PTH118 - as in case_ids
+        if known.root
+        else case_ids.root(folder, folder, configured.folder())
+    )
+    here = Path(report.root).is_dir()
+    if report.root and (report.root == root or (not here and Path(report.root).name == Path(root).name)):
+        return
+    file = visible(str(path))
+    if not report.root:
+        raise ConfigError("the report does not say which folder its cases are named from", hint="run again to write it anew")
+    raise ConfigError(
+        f"the report's cases are named from {visible(report.root)}, those of {file} from {visible(root)}",
+        hint=f'give the report of a run there by --reports; if both are the same cases, write root = "FOLDER" at the top of {file}',
+    )
 
 
 def _standings(report: Report, known: Baseline) -> BaselineReport:

@@ -92,6 +92,7 @@ class Collector:
             interrupted=ended is None or ended.interrupted,
             division=run.division,
             places=run.places,
+            root=run.root,
         )
 
 

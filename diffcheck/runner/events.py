@@ -24,6 +24,7 @@ class RunStarted(msgspec.Struct, frozen=True, tag="run-started"):
     resumed: int = 0
     division: str = ""
     places: tuple[str, ...] = ("",)
+    root: str = ""
     notes: tuple[str, ...] = ()
 
 

@@ -52,6 +52,7 @@ def run(request: Request) -> Iterator[Event]:
         started=datetime.now(UTC).isoformat(timespec="seconds"),
         division=division,
         places=found.places,
+        root=found.root,
         notes=found.notes,
     )
     with contextlib.ExitStack() as stack:
