@@ -290,7 +290,8 @@ class Cause(msgspec.Struct, frozen=True):
 class Report(msgspec.Struct, frozen=True):
     """A run: what ``reports/report.json`` holds. ``division`` is that of its shards, where it is one; every case under one of
     ``places`` (ids of folders and cases) that exists is in it, unless an option left it out. ``root`` is the folder that ids are
-    relative to, as an absolute path; a report of an earlier version has none.
+    relative to, as an absolute path; a report of an earlier version has none. ``error`` is what ended an interrupted run, unless it
+    was a signal.
     """
 
     schema: Literal["diffcheck-report-v1"]
@@ -310,6 +311,7 @@ class Report(msgspec.Struct, frozen=True):
     causes: tuple[Cause, ...] = ()
     places: tuple[str, ...] = ("",)
     root: str = ""
+    error: str = ""
 
     def _repr_html_(self) -> str:
         """The report for a notebook: a row for each case that is not as expected, and the totals."""

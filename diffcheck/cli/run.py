@@ -7,6 +7,7 @@ import signal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import rich_click as click
 
 from diffcheck import process, registry
@@ -61,7 +62,7 @@ def _run(
         if interrupted:
             raise KeyboardInterrupt
         raise RuntimeError("the run ended before it began")
-    report = known.apply(collector.report())
+    report = known.apply(msgspec.structs.replace(collector.report(), error=str(failed or "")))
     report = life.caused(report, wanted, given["causes"])
     results.tell(report, reports, named)
     if failed is not None:

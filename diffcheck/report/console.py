@@ -111,7 +111,8 @@ def _totals(report: Report) -> Text:
     text.right_crop(2)
     text.append(f"; in {duration(report.elapsed_ns / 1e9)}")
     if report.interrupted:
-        text.append("; interrupted, what was finished is reported", "yellow")
+        how = "ended by an error" if report.error else "interrupted"
+        text.append(f"; {how}, what was finished is reported", "yellow")
     return text
 
 

@@ -54,6 +54,9 @@ def _lines(report: Report) -> Iterator[str]:
     yield ""
     yield f"{text(summary.counted(report))}; in {duration(report.elapsed_ns / 1e9)}. Compared: {words.compared(agreement(report))}."
     yield ""
+    if report.error:
+        yield f"> **Ended by an error:** {text(report.error, 1000)}. What was finished by then is here."
+        yield ""
     if report.notice:
         yield f"> **Notice.** {text(report.notice, 1000)}"
         yield ""

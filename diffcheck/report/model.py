@@ -114,6 +114,7 @@ def conclusion(report: Report) -> tuple[int, str]:
     told = strictly(report)
     nothing = not compared(report) and bool(report.cases or not report.division)  # a shard may have no case at all
     reasons = (
+        (report.error, EXIT_USAGE, "the run was ended by an error"),
         (report.interrupted, EXIT_INTERRUPTED, "the run was interrupted"),
         (diverging, EXIT_DIVERGE, plural(diverging, "case diverges", "cases diverge")),
         (told, EXIT_DIVERGE, f"strict: {told}"),
@@ -137,7 +138,7 @@ def strictly(report: Report) -> str:
 
 
 def exit_code(report: Report) -> int:
-    """What the process ends with: 130 interrupted, 1 diverged, 2 a given file is unusable, 3 inconclusive or unexpected, 0 else."""
+    """What the process ends with: 130 interrupted, 2 an error or an unusable file, 1 diverged, 3 inconclusive, 0 else."""
     return conclusion(report)[0]
 
 

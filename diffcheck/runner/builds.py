@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -67,9 +68,10 @@ class Watch:
 
 
 def replaced(path: str) -> EngineUnusableError:
-    """The error of an engine that was replaced while it was in use."""
+    """The error of an engine that was replaced or removed while it was in use."""
+    how = "replaced" if Path(path).exists() else "removed"
     return EngineUnusableError(
-        f"{visible(path, 300)} was replaced during the run: results that were not complete by then are discarded",
+        f"{visible(path, 300)} was {how} during the run: results that were not complete by then are discarded",
         hint="run again once the build is finished",
     )
 

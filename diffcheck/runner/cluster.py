@@ -57,23 +57,46 @@ class Cluster:
         """One ``CaseFinished`` an item, in the order in which batches end; none for those left when the run is stopped."""
         left = deque(items)
         with self._client() as client:
-            executor = client.get_executor(pure=False)
-            threads = max(1, sum(client.ncores().values()))
+            with self._reaching():
+                executor = client.get_executor(pure=False)
+                threads = max(1, sum(client.ncores().values()))
             self._most = max(1, min(_LARGEST, len(items) // (_BATCHES * threads)))
             under_way: dict[cf.Future[bytes], tuple[Carried, ...]] = {}
             if probe:
-                under_way[executor.submit(run, self._encoded((), probe=True))] = ()
+                under_way[self._submitted(executor, (), probe=True)] = ()
             while not self._stopped():
                 while (left or self._waiting) and len(under_way) < _AHEAD * threads:
                     cases = self._waiting.popleft() if self._waiting else (yield from self._take(left))
                     if cases:
-                        under_way[executor.submit(run, self._encoded(cases, probe=False))] = cases
+                        under_way[self._submitted(executor, cases, probe=False)] = cases
                 if not under_way:
                     return
                 ended, _ = cf.wait(under_way, _POLL_S, cf.FIRST_COMPLETED)
-                for future in ended:
+                for future in sorted(ended, key=_failed):  # what is finished is reported before an error ends the run
                     yield from self._answered(future, under_way.pop(future))
             executor.shutdown(wait=False)
+
+    def _submitted(self, executor: cf.Executor, cases: tuple[Carried, ...], *, probe: bool) -> cf.Future[bytes]:
+        batch = self._encoded(cases, probe=probe)
+        with self._reaching():
+            return executor.submit(run, batch)
+
+    @contextlib.contextmanager
+    def _reaching(self) -> Iterator[None]:
+        """Any exception of Dask's within is the error of a cluster that does not answer."""
+        try:
+            yield
+        except Exception as error:
+            raise self._unreachable(error) from error
+
+    def _unreachable(self, error: Exception) -> DiffcheckError:
+        words = (type(error).__name__, visible(str(error), 300))
+        gone = "its scheduler has ended, or the connection to it was lost"
+        why = gone if isinstance(error, cf.CancelledError) or "Cancelled" in words[0] else ": ".join(filter(None, words))
+        return DiffcheckError(
+            f"the Dask cluster at {visible(self._address, 200)} does not answer: {why}",
+            hint="see that its scheduler runs, then run again with --resume",
+        )
 
     @contextlib.contextmanager
     def _client(self) -> Iterator[Any]:
@@ -83,7 +106,7 @@ class Cluster:
             raise ConfigError(
                 "Dask is not installed", hint="install the extra wasm-diffcheck[dask], see docs/nightly.md"
             ) from error
-        logging.getLogger("distributed").setLevel(logging.CRITICAL)  # what is lost is told by us
+        _silence_loggers()
         name = visible(self._address, 200)
         if self._address.startswith("tls:") and Security().get_connection_args("client")["ssl_context"] is None:
             raise ConfigError(f"there is no certificate for {name}", hint=_TLS)
@@ -100,7 +123,8 @@ class Cluster:
         except TimeoutError as error:
             raise ConfigError(f"the Dask cluster at {name} has no worker", hint="start one with `dask worker ADDRESS`") from error
         finally:
-            client.close(timeout=2)
+            with contextlib.suppress(Exception):  # of a scheduler that is gone
+                client.close(timeout=2)
 
     def _take(self, left: deque[Item]) -> Generator[Event, None, tuple[Carried, ...]]:
         """The next batch; what cannot be read has its report at once."""
@@ -133,10 +157,7 @@ class Cluster:
             answered = msgspec.msgpack.decode(future.result(), type=Answered)
         except Exception as error:  # Dask's own, of many kinds
             if type(error).__name__ != "KilledWorker":
-                what = f"{type(error).__name__}: {visible(str(error), 300)}"
-                raise DiffcheckError(
-                    f"the Dask cluster does not answer ({what})", hint="look at its scheduler; --resume goes on"
-                ) from error
+                raise self._unreachable(error) from error
             answered = Answered(lost="its Dask worker died, and so did those that it was given to next")
         if answered.refused:
             raise ConfigError(
@@ -154,6 +175,17 @@ class Cluster:
         for each in lost:
             report = skipped(each.case, answered.lost or "it has no report", self._request.subject)
             yield CaseFinished(msgspec.structs.replace(report, verdict="inconclusive"))
+
+
+def _silence_loggers() -> None:
+    """Dask's loggers write nothing: what is lost is reported by us. Several have levels and handlers of their own."""
+    for name in ("asyncio", *logging.root.manager.loggerDict):
+        if name.partition(".")[0] in ("asyncio", "distributed", "tornado"):
+            logging.getLogger(name).setLevel(logging.CRITICAL + 1)
+
+
+def _failed(future: cf.Future[bytes]) -> bool:
+    return future.cancelled() or future.exception() is not None
 
 
 def _carried(case: Case) -> Carried:

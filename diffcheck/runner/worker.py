@@ -203,27 +203,36 @@ class Worker:
         return cases.run(plan, self.request.max_passes, oracle, subject, self.host, self.subject_name, self.request)
 
 
+def _failure(error: DiffcheckError, watch: Watch) -> Answer:
+    """The answer for an error, whose reason may be an engine that was replaced or removed."""
+    try:
+        watch.unchanged()
+    except EngineUnusableError as reason:
+        error = reason
+    return Unusable(str(error), error.hint) if isinstance(error, EngineUnusableError) else Failed(error.line)
+
+
 def main() -> None:
     """Answer messages until the parent closes the channel."""
     reader, writer = process.claim_channel()
     process.die_with_parent()
     with process.Reactor() as reactor, contextlib.suppress(BrokenPipeError):
         worker: Worker | None = None
+        watch = Watch(())
         decoder = msgspec.msgpack.Decoder(Message)
         while (frame := process.read_frame(reader)) is not None:
             message = decoder.decode(frame)
             try:
                 if isinstance(message, Setup):
+                    watch = Watch(message.request.builds)
                     worker = Worker(message, reactor)
                     answer: Answer = Ready()
                 elif worker is None:
                     answer = Failed("the worker was not set up")
                 else:
                     answer = worker.answer(message)
-            except EngineUnusableError as error:
-                answer = Unusable(str(error), error.hint)
             except DiffcheckError as error:
-                answer = Failed(error.line)
+                answer = _failure(error, watch)
             except OSError as error:
                 answer = Failed(f"{os.strerror(error.errno) if error.errno else error} ({error.filename or 'no file'})")
             except MemoryError:

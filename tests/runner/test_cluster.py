@@ -17,12 +17,13 @@ import pytest
 
 from diffcheck import __version__
 from diffcheck.cli import main as entry
-from diffcheck.corpus import Case
+from diffcheck.corpus import Case, item_at
 from diffcheck.errors import ConfigError, DiffcheckError
 from diffcheck.process import orphans
 from diffcheck.report import json_
 from diffcheck.report.normal import normal
 from diffcheck.runner import batch, journal
+from diffcheck.runner.case import skipped
 from diffcheck.runner.cluster import Cluster
 from diffcheck.runner.engines import choose
 from diffcheck.runner.events import CaseFinished
@@ -231,5 +232,66 @@ def test_what_was_lost_is_run_again_alone_and_then_has_no_verdict(lost):
 def test_what_no_worker_can_do_or_no_cluster_answers_ends_the_run():
     with pytest.raises(ConfigError, match="a Dask worker cannot do it: no kilnd"):
         told(cluster(), Future(batch.Answered(refused="no kilnd")), "a")
-    with pytest.raises(DiffcheckError, match="does not answer .CancelledError"):
+    with pytest.raises(DiffcheckError, match="at tcp://somewhere does not answer: its scheduler has ended"):
         told(cluster(), Future(cf.CancelledError()), "a")
+    with pytest.raises(DiffcheckError, match="does not answer: OSError$"):
+        told(cluster(), Future(OSError()), "a")
+
+
+class Client:
+    """Dask's client and its executor in one: of the tasks the first is cancelled, the second is done, a third is not taken."""
+
+    def __init__(self):
+        self.submitted = 0
+
+    def get_executor(self, **_options):
+        return self
+
+    def ncores(self):
+        return {"a worker": 1}
+
+    def submit(self, _function, data):
+        (case,) = msgspec.msgpack.decode(data, type=batch.Batch).cases
+        self.submitted += 1
+        if self.submitted > 2:
+            raise RuntimeError("the client is closed")
+        future = cf.Future()
+        if self.submitted == 1:
+            future.cancel()
+        else:
+            future.set_result(msgspec.msgpack.encode(batch.Answered((skipped(case.case, "", "kilnd"),))))
+        return future
+
+
+@pytest.mark.parametrize(("submitted", "finished", "why"), [(0, ["two"], "its scheduler has ended"), (2, [], "RuntimeError: the")])
+def test_what_is_finished_is_reported_before_the_error_of_a_lost_scheduler(tmp_path, monkeypatch, submitted, finished, why):
+    client = Client()
+    client.submitted = submitted
+    monkeypatch.setattr(Cluster, "_client", lambda _self: contextlib.nullcontext(client))
+    monkeypatch.setattr(cf, "wait", lambda futures, *_: (list(futures), []))  # the cancelled one first
+    items = [item_at(artifact(tmp_path, name, COUNTING), name) for name in ("one", "two")]
+    found = []
+    with pytest.raises(DiffcheckError, match=f"does not answer: {why}"):
+        found.extend(each.report.case for each in cluster().events(items, probe=False) if isinstance(each, CaseFinished))
+    assert found == finished
+
+
+@pytest.mark.slow
+def test_a_scheduler_that_is_killed_leaves_the_error_and_a_report_of_what_was_finished(folder, tmp_path, dask):
+    for at in range(8, 16):
+        artifact(folder, f"case{at}", ENDLESS)
+    hurt = begun(folder, tmp_path / "hurt", "--executor", f"dask:{dask.address}")
+    until = time.monotonic() + 120
+    while journal.unfinished(tmp_path / "hurt" / journal.FILE_NAME)[0] < 2 and time.monotonic() < until and hurt.poll() is None:
+        time.sleep(0.02)
+    assert hurt.poll() is None, hurt.communicate()
+    dask.processes[0].send_signal(signal.SIGKILL)
+    _, err = hurt.communicate(timeout=120)
+    assert hurt.returncode == 2
+    lines = [line for line in err.splitlines() if line[:1] not in "[╭│╰" and " jobs: " not in line]
+    assert lines == [
+        f"error: the Dask cluster at {dask.address} does not answer: its scheduler has ended, or the connection to it was lost",
+        "hint: see that its scheduler runs, then run again with --resume",
+    ]
+    assert 2 <= len(json_.read(tmp_path / "hurt" / "report.json").cases) < len(list(folder.glob("*.wasm")))
+    assert journal.unfinished(tmp_path / "hurt" / journal.FILE_NAME)[0]

@@ -12,11 +12,14 @@ import pytest
 import wasmtime
 
 from diffcheck.cli.main import run as command
-from diffcheck.errors import EngineUnusableError
+from diffcheck.errors import EngineMissingError, EngineUnusableError
+from diffcheck.report import json_
+from diffcheck.report.model import exit_code
 from diffcheck.runner.builds import Watch, build
 from diffcheck.runner.events import CaseFinished
 from diffcheck.runner.request import Request
 from diffcheck.runner.run import run
+from diffcheck.runner.worker import Failed, Unusable, _failure
 from diffcheck_backends import command_line, wasi
 
 COUNTING = """
@@ -208,7 +211,9 @@ def test_a_binary_that_is_replaced_ends_the_run_and_poisons_nothing(artifacts, t
     engine, folder, cache = replacing(3, text), artifacts(6), str(tmp_path / "cache")
     kept = engine.read_text()
     finished = []
-    with pytest.raises(EngineUnusableError, match=f"{engine} was replaced during the run"):
+    with pytest.raises(
+        EngineUnusableError, match=f"{engine} was {'removed' if way.startswith('rm') else 'replaced'} during the run: results"
+    ):
         finished.extend(
             event.report
             for event in run(Request((str(folder),), subject=f"harness:{engine}", cache=cache, mode="capsule", jobs=2))
@@ -232,15 +237,35 @@ def test_what_ran_by_another_build_that_is_gone_again_is_run_anew(artifacts, tmp
     assert len((tmp_path / "count").read_text().splitlines()) > 3
 
 
-def test_a_replaced_engine_is_exit_code_2_and_what_was_finished_is_reported(artifacts, tmp_path, replacing, monkeypatch, capsys):
-    engine = replacing(4, f"mv {tmp_path}/next {tmp_path}/bin/engine")
+@pytest.mark.parametrize("done", ["replaced", "removed"])
+def test_an_engine_that_changes_is_exit_code_2_and_what_was_finished_is_reported(
+    artifacts, tmp_path, replacing, monkeypatch, capsys, done
+):
+    way = {"replaced": "mv {0}/next {0}/bin/engine", "removed": "rm {0}/bin/engine"}[done]
+    engine = replacing(4, way.format(tmp_path))
     monkeypatch.chdir(tmp_path)
     words = ("run", "--subject", f"harness:{engine}", "--mode", "capsule", "--jobs", "1", str(artifacts(5)))
     assert command(list(words)) == 2
     said = capsys.readouterr()
-    assert f"{engine} was replaced during the run" in said.err.replace("\n", "")
-    assert "interrupted" in said.out
-    assert (tmp_path / "reports" / "report.json").exists()
+    error = f"{engine} was {done} during the run: results that were not complete by then are discarded"
+    assert error in said.err.replace("\n", "")
+    out = " ".join(said.out.split())
+    assert "2, the run was ended by an error" in out
+    assert "interrupted" not in out
+    stored = json_.read(tmp_path / "reports" / "report.json")
+    assert (stored.error, stored.interrupted, exit_code(stored)) == (error, True, 2)
+    assert "Ended by an error" in (tmp_path / "reports" / "report.html").read_text()
+
+
+def test_a_worker_that_finds_its_engine_removed_says_so(tmp_path):
+    engine = wasi.create(shlex.quote(str(script(tmp_path / "engine", "exit 0"))), {})
+    watch = Watch([build(engine)])
+    error = EngineMissingError("no engine", hint="look")
+    assert _failure(error, watch) == Failed("no engine; look")
+    (tmp_path / "engine").unlink()
+    answer = _failure(error, watch)
+    assert isinstance(answer, Unusable)
+    assert "engine was removed during the run: results" in answer.what
 
 
 def test_each_file_that_the_command_names_is_watched(tmp_path):
