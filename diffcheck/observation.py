@@ -8,7 +8,7 @@ processes.
 from __future__ import annotations
 
 import signal as signals
-from typing import Literal, get_args
+from typing import Final, Literal, get_args
 
 import msgspec
 
@@ -106,6 +106,10 @@ class TimedOut(msgspec.Struct, frozen=True, tag="timed-out"):
 
     deadline_s: float
     detail: str = ""
+
+
+HALF_ANSWER: Final = "half an answer"
+"""What is wrong with an answer that begins as one and is cut: the engine speaks the protocol, and the answer is damaged."""
 
 
 class HarnessFailed(msgspec.Struct, frozen=True, tag="harness-failed"):

@@ -17,7 +17,7 @@ import msgspec
 from diffcheck import process
 from diffcheck.backend import ANSWER_BYTES
 from diffcheck.capsule.layout import FIRST_SLOT, SLOTS
-from diffcheck.observation import Execution, HarnessFailed, Returned
+from diffcheck.observation import HALF_ANSWER, Execution, HarnessFailed, Returned
 from diffcheck.text import plural, visible
 
 if TYPE_CHECKING:
@@ -142,7 +142,7 @@ def _damage(data: bytes, error: Exception) -> tuple[str, str]:
     if isinstance(error, msgspec.ValidationError):
         return "answer of another schema", str(error)
     cut = data.lstrip().startswith(b"{") and not data.rstrip().endswith(b"}")
-    return "half an answer" if cut else "answer is not JSON", str(error)
+    return HALF_ANSWER if cut else "answer is not JSON", str(error)
 
 
 def _checked(data: bytes) -> dict[int, int]:
@@ -171,7 +171,7 @@ def _document(data: bytes) -> object:
         )
     except json.JSONDecodeError as error:
         cut = text.lstrip().startswith("{") and (error.pos >= len(text.rstrip()) or not text.rstrip().endswith("}"))
-        raise AnswerError("half an answer" if cut else "answer is not JSON", str(error)) from error
+        raise AnswerError(HALF_ANSWER if cut else "answer is not JSON", str(error)) from error
     except RecursionError as error:
         raise AnswerError("answer nested too deep", plural(len(data), "byte")) from error
     return document

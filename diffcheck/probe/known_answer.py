@@ -9,7 +9,7 @@ import msgspec
 from diffcheck.backend import Limits, Program
 from diffcheck.capsule.build import Form
 from diffcheck.errors import EngineUnusableError
-from diffcheck.observation import OutOfMemory, Refused, Returned, TimedOut, sentence
+from diffcheck.observation import HALF_ANSWER, HarnessFailed, OutOfMemory, Refused, Returned, TimedOut, sentence
 from diffcheck.probe import programs
 from diffcheck.probe.ask import capsule_program
 from diffcheck.text import visible
@@ -25,7 +25,8 @@ _HINT = "check the command that names the engine; `diffcheck doctor` asks it for
 def require(engine: Backend, spec: str, host: Host, limits: Limits | None = None) -> None:
     """Raises ``EngineUnusableError`` with what came back where the engine that ``spec`` names does not run a program that returns.
 
-    A wrong value is accepted, and so is a memory limit that was reached: an engine can have both, and the cases show them.
+    A wrong value is accepted, and so are a memory limit that was reached and half an answer: an engine can have all of these, and
+    the cases show them.
     """
     capabilities = engine.capabilities
     if capabilities.direct:
@@ -39,6 +40,8 @@ def require(engine: Backend, spec: str, host: Host, limits: Limits | None = None
     outcome = execution.outcome
     # A capsule needs more of an engine than a program does, several memories first of all.
     if isinstance(outcome, Returned | OutOfMemory) or (isinstance(outcome, Refused) and not capabilities.direct):
+        return
+    if isinstance(outcome, HarnessFailed) and outcome.what == HALF_ANSWER:
         return
     files = engine.files()
     name = f"{spec} ({files[-1]})" if files and ":" not in spec else spec

@@ -8,6 +8,7 @@ import sys
 import msgspec
 import pytest
 
+from diffcheck.errors import EngineUnusableError
 from diffcheck.observation import Refused, Returned, TimedOut, Trapped
 from diffcheck.runner import case as runner
 from diffcheck.runner.plan import make
@@ -250,9 +251,21 @@ def test_a_damaged_answer_after_a_trapping_row_is_reported_as_damaged(tmp_path, 
     assert "half an answer" in report.reason
 
 
-def test_a_program_around_the_engine_that_fails_is_inconclusive(tmp_path):
+def test_a_program_around_the_engine_that_fails_is_inconclusive(tmp_path, standin_kilnd):
     script = tmp_path / "wrapper.py"
-    script.write_text("import engine_that_is_not_installed\n")
+    script.write_text(
+        "import os\n"
+        "if os.path.getsize(os.environ['WITNESS_MODULE']) > 200:\n"  # not the known answer that is asked first
+        "    import engine_that_is_not_installed\n"
+        f"os.execv({str(standin_kilnd())!r}, [{str(standin_kilnd())!r}])\n"
+    )
     (report,) = reports(artifact(tmp_path, "rows", TWO_ROWS), subject=f"harness:{sys.executable} {script}").values()
     assert report.verdict == "inconclusive"
     assert "engine_that_is_not_installed" in report.reason
+
+
+def test_a_program_around_the_engine_that_always_fails_is_no_engine(tmp_path):
+    script = tmp_path / "wrapper.py"
+    script.write_text("import engine_that_is_not_installed\n")
+    with pytest.raises(EngineUnusableError, match="engine_that_is_not_installed"):
+        reports(artifact(tmp_path, "rows", TWO_ROWS), subject=f"harness:{sys.executable} {script}")
