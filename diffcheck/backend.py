@@ -23,7 +23,7 @@ import msgspec
 from diffcheck import process, registry
 from diffcheck.errors import ConfigError, EngineMissingError
 from diffcheck.observation import Cost, Crashed, Execution, HarnessFailed, Outcome, OutOfMemory, TimedOut
-from diffcheck.text import decode, visible
+from diffcheck.text import decode, printed_end, visible
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -348,7 +348,7 @@ def death(number: int, stderr: bytes, limits: Limits) -> Outcome:
         return OutOfMemory(limits.memory_bytes, "killed by the system, as it does when memory runs out")
     if number == signal.SIGXFSZ:
         return HarnessFailed("wrote without end", f"a file of over {ANSWER_BYTES >> 20} MiB")
-    return Crashed(number, visible(decode(stderr[-400:])))
+    return Crashed(number, printed_end(decode(stderr)))
 
 
 class BackendFactory(Protocol):

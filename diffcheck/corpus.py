@@ -213,7 +213,7 @@ def _walk(root: str, ids: _Ids, notes: list[str]) -> list[Item]:
                 files[entry.name] = entry.path
         sources += _sources(files)
         items += _items(files, root, ids.of(folder, root)[1] if files else "", notes)
-    if sources and items:
+    if sources:
         names = f"{', '.join(map(visible, sources[:_MOST_NAMED]))}{', ...' if len(sources) > _MOST_NAMED else ''}"
         what = plural(len(sources), ".wat file has no case file and is not run", ".wat files have no case file and are not run")
         notes.append(f"{what}: {names}")
@@ -302,8 +302,8 @@ def _leads_out(path: str, root: str) -> bool:
 
 def _why_none(notes: list[str]) -> str:
     if notes:
-        more = f" (and {len(notes) - 1} more)" if len(notes) > 1 else ""
-        return f"{notes[0]}{more}; give a file by its own path to run it"
+        more = f" (and {len(notes) - _MOST_NAMED} more)" if len(notes) > _MOST_NAMED else ""
+        return f"{'; '.join(notes[:_MOST_NAMED])}{more}; give a file by its own path, or a .wat file a case file beside it"
     return "give a .wasm file or a folder that holds some; a .wat file in a folder counts only with a case file beside it"
 
 

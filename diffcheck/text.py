@@ -51,6 +51,12 @@ def visible_lines(text: str, limit: int = _MAX_NAME) -> str:
     return "\n".join(visible(line, limit) for line in text.rstrip().split("\n")[:_MAX_LINES])
 
 
+def printed_end(text: str, limit: int = 400) -> str:
+    """The end of what a program printed, in one line that is safe to show: its lines joined by semicolons, its beginning cut."""
+    line = "; ".join(filter(None, map(str.strip, text.splitlines())))
+    return visible(line if len(line) <= limit else "…" + line[1 - limit :], limit)
+
+
 def named(shown: str, names: Iterable[str]) -> str:
     """The one of ``names`` that a user gave back as it is shown; what is given where there is none."""
     known = list(names)

@@ -72,6 +72,15 @@ def test_wat_files_without_a_case_file_are_named_in_one_line(tmp_path: Path) -> 
     assert note.endswith(", ...")
 
 
+def test_wat_files_without_a_case_file_are_named_where_there_is_nothing_else(tmp_path: Path) -> None:
+    put(tmp_path, "a.wat", "src/b.wat")
+    (tmp_path / "out.wasm").symlink_to("/etc/hostname")
+    with pytest.raises(NothingToDoError) as raised:
+        discover([tmp_path])
+    assert f"2 .wat files have no case file and are not run: {tmp_path}/a.wat, {tmp_path}/src/b.wat" in raised.value.hint
+    assert "out.wasm is a link" in raised.value.hint
+
+
 def test_the_case_file_is_the_one_with_the_same_stem(tmp_path: Path) -> None:
     put(tmp_path, "a.b.wasm", "a.b.toml", "a.wasm")
     assert [Path(item.case_file).name for item in discover([tmp_path]).items] == ["", "a.b.toml"]

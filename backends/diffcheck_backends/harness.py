@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from diffcheck.backend import Capabilities, Command, CommandBackend, Identity
 from diffcheck.observation import Execution, HarnessFailed
-from diffcheck.text import decode, visible
+from diffcheck.text import decode, printed_end
 from diffcheck_backends import command_line, harness_protocol, trap_words
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ class Harness(CommandBackend):
         outcome = outcome or trap_words.wrapper_failure(text)
         if outcome is None:
             which = "with" if harness_protocol.has_answer(answer) else "without"
-            outcome = HarnessFailed(f"exited {ended.exit_code} {which} an answer", visible(text[-400:]))
+            outcome = HarnessFailed(f"exited {ended.exit_code} {which} an answer", printed_end(text))
         return Execution(outcome)
 
     def died(self, ended: process.Ended, limits: Limits) -> Outcome | None:

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Final
 from diffcheck.backend import SEARCH_PATH, Capabilities, Command, CommandBackend, Identity, file_sha256
 from diffcheck.errors import EngineMissingError
 from diffcheck.observation import Execution, HarnessFailed, OutOfMemory, Refused
-from diffcheck.text import decode, visible
-from diffcheck_backends import command_line, harness_protocol, kiln_words
+from diffcheck.text import decode, printed_end
+from diffcheck_backends import command_line, harness_protocol, kiln_words, trap_words
 from diffcheck_backends.kilnd_host import KilndHost
 
 if TYPE_CHECKING:
@@ -88,9 +88,10 @@ class Kilnd(CommandBackend):
         """The snapshot where kilnd ended well, else what its error line means."""
         if ended.exit_code == 0:
             return harness_protocol.read(program, answer)
-        outcome = kiln_words.classify(decode(ended.stderr), ended.exit_code, None, limits)
+        text = decode(ended.stderr).replace(f"{answer.parent}/", "")  # reasons are the same from run to run
+        outcome = kiln_words.classify(text, ended.exit_code, None, limits) or trap_words.wrapper_failure(text)
         if outcome is None:
-            outcome = HarnessFailed(f"exited {ended.exit_code} without an answer", visible(decode(ended.stderr[-400:])))
+            outcome = HarnessFailed(f"exited {ended.exit_code} without an answer", printed_end(text))
         if isinstance(outcome, Refused) and ended.peak_bytes + NEAR_LIMIT_BYTES > limits.memory_bytes:
             outcome = OutOfMemory(limits.memory_bytes, "refused so close to the limit that memory may be the reason")
         return Execution(outcome)

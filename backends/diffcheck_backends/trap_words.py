@@ -10,7 +10,7 @@ import re
 from typing import TYPE_CHECKING, Final
 
 from diffcheck.observation import Crashed, HarnessFailed, Outcome, OutOfMemory, RefusalKind, Refused, Stage, TrapKind, Trapped
-from diffcheck.text import visible
+from diffcheck.text import printed_end, visible
 from diffcheck_backends import kiln_words, refusal_words
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ def wrapper_failure(text: str) -> HarnessFailed | None:
     last = text.strip().rpartition("\n")[2]
     if _TRACEBACK not in text or "trap" in last.lower():
         return None
-    return HarnessFailed("the program around the engine failed", visible(last, 400), wrapper=True)
+    return HarnessFailed("the program around the engine failed", printed_end(last), wrapper=True)
 
 
 def classify(text: str, status: int | None, signal: int | None, limits: Limits) -> Outcome | None:
@@ -116,7 +116,7 @@ def classify(text: str, status: int | None, signal: int | None, limits: Limits) 
         return None
     outcome = _said(text)
     if outcome is None and status in _SHELL_SIGNALS:
-        return Crashed(status - _SHELL_SIGNAL, visible(text[-400:]))
+        return Crashed(status - _SHELL_SIGNAL, printed_end(text))
     return outcome
 
 

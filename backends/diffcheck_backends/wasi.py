@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from diffcheck.backend import Capabilities, Command, CommandBackend, Identity
 from diffcheck.observation import Execution, HarnessFailed, Outcome, Returned, Trapped
-from diffcheck.text import decode, plural, visible
+from diffcheck.text import decode, plural, printed_end
 from diffcheck_backends import command_line, trap_words
 
 if TYPE_CHECKING:
@@ -103,8 +103,8 @@ def _outcome(ended: process.Ended, folder: Path, limits: Limits) -> Outcome:
     if outcome is not None:
         return outcome
     if any(word in text.lower() for word in _TRAPPING_WORDS):
-        return Trapped("unknown", visible(text[-400:]))
-    return HarnessFailed(f"exited {ended.exit_code} without an image", visible(text[-400:]))
+        return Trapped("unknown", printed_end(text))
+    return HarnessFailed(f"exited {ended.exit_code} without an image", printed_end(text))
 
 
 def create(argument: str | None, options: Mapping[str, str]) -> Wasi:

@@ -134,17 +134,21 @@ def refuse_links(target: Path) -> None:
     """Raise ReportError where an output would go through a link: the file itself is one, or a relative path's folder is one that
     leads out of the working folder. In an absolute path folders may be links.
     """
-    hint = "give the path that it leads to, or remove it"
     if target.is_symlink():
-        raise ReportError(f"{visible(str(target))} is a link: nothing is written through it", hint=hint)
+        raise ReportError(f"{visible(str(target))} is a link: nothing is written through it", hint=_LINK_HINT)
+    _refuse_way_out(target)
+
+
+def _refuse_way_out(target: Path) -> None:
     if target.is_absolute():
         return
     here = Path(os.path.realpath("."))
     meant, real = Path(os.path.normpath(here / target)), Path(os.path.realpath(target))
     if meant.is_relative_to(here) and not real.is_relative_to(here):
-        raise ReportError(f"{visible(str(target))} leads through a link out of the working folder", hint=hint)
+        raise ReportError(f"{visible(str(target))} leads through a link out of the working folder", hint=_LINK_HINT)
 
 
+_LINK_HINT = "give the path that it leads to, or remove it"
 _WRITE_REASONS = {
     errno.ENOSPC: ("the disk is full", "free some space, or write elsewhere"),
     errno.EDQUOT: ("the disk quota is used up", "free some space, or write elsewhere"),
@@ -178,7 +182,7 @@ def _write_through(target: Path, pieces: Iterable[bytes]) -> None:
 
 def check_folder(folder: Path) -> None:
     """Raise ReportError where a file could not be written to ``folder``: before work is done whose result would be lost."""
-    refuse_links(folder / "file")
+    _refuse_way_out(folder)
     try:
         temporary, descriptor = _temporary(folder, 0o666)
         os.close(descriptor)

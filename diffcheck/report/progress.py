@@ -35,6 +35,7 @@ class Display:
         self._total = self._done = 0
         self._working: dict[str, None] = {}
         self._progress: Progress | None = None
+        self._headline = ""
 
     def __enter__(self) -> Self:
         """Nothing is shown before the run's first event."""
@@ -45,7 +46,10 @@ class Display:
         self._stop()
 
     def take(self, event: Event) -> None:
-        """Show what ``event`` says."""
+        """Show what ``event`` says; the engines' names not before one of them has given an answer."""
+        if self._headline and not isinstance(event, RunStarted):
+            self._console.print(Text(self._headline))
+            self._headline = ""
         match event:
             case RunStarted():
                 self._start(event)
@@ -67,7 +71,7 @@ class Display:
         for line in event.notes:
             self._console.print(words.safe(f"note: {line}", limit=2000), soft_wrap=True)
         what = f"{plural(event.total, 'case')}, {plural(event.jobs, 'job')}: "
-        self._console.print(Text(f"{what}{words.engine(event.subject)} against {words.engine(event.oracle)}"))
+        self._headline = f"{what}{words.engine(event.subject)} against {words.engine(event.oracle)}"
 
     def _begin_bar(self) -> None:
         """Not before the first case: the bar has a thread of its own, and a process with two does not fork its workers."""

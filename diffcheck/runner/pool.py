@@ -149,11 +149,13 @@ class Pool:
         self._admit()
 
     def _next(self, slot: _Slot) -> Iterator[Event]:
-        """Give an idle worker its next case; starts the worker where there is none."""
+        """Give an idle worker its next case, none before the known answer is there; starts the worker where there is none."""
         if not self._queue and not self._probe:
             return
         if slot.server is None or not slot.server.alive:
             self._start_or_retire(slot)
+            return
+        if self._asking is not None:
             return
         if self._probe:
             self._probe = False

@@ -145,8 +145,8 @@ def _journaled(journal: Journal, events: Callable[..., Iterator[Event]], items: 
 
 def _watched(request: Request, reactor: process.Reactor, folder: str, item: Item, *, probe: bool) -> Iterator[Event]:
     """One case in this process, so that what its engine prints can be shown as it comes."""
-    yield CaseStarted(item.id)
     at_desk = Worker(Setup(request, folder, live=True, ask=True), reactor)
+    yield CaseStarted(item.id)
     try:
         at_desk.prepare(load_case(item))
     except CaseError as error:

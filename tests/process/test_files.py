@@ -128,7 +128,7 @@ def test_a_relative_path_leads_out_of_the_working_folder_only_where_it_says_so(
     Path("alias").symlink_to("in")
     with pytest.raises(ReportError, match="out/a leads through a link out of the working folder"):
         process.write_atomically("out/a", b"new")
-    with pytest.raises(ReportError, match="leads through a link"):
+    with pytest.raises(ReportError, match="^out leads through a link out"):
         process.check_folder(Path("out"))
     assert list((tmp_path / "other").iterdir()) == []
     for name in ("alias/a", "../other/b", str(tmp_path / "work" / "out" / "c")):

@@ -128,6 +128,13 @@ def test_plain_lines_say_number_verdict_case_and_time():
     assert len(lines) == 9
 
 
+def test_a_reason_why_a_pass_is_not_applicable_is_whole():
+    why = f"its program cannot be taken apart: {'reason ' * 12}\n(at byte offset 0x1234)"
+    text = rendered(collect(events((case("a", [agreed(), samples.not_applicable(why)]),))), 80)
+    assert "1 not applicable (its program cannot" in " ".join(text.split())
+    assert "(at byte offset 0x1234))" in " ".join(text.split())
+
+
 def test_the_notice_stands_at_the_start_and_near_the_end():
     target = screen()
     with progress.Display(target) as display:

@@ -112,6 +112,38 @@ def test_what_the_program_said_is_shown(artifacts, tmp_path):
         reports(artifacts(1), f"harness:{engine}")
 
 
+TRACEBACK = """#!/usr/bin/env python3
+import sys
+sys.stderr.write("one\\n")
+raise RuntimeError("no licence")
+"""
+
+
+@pytest.mark.parametrize("spec", ["kilnd", "harness", "wasi"])
+def test_what_a_failing_program_printed_is_shown_in_lines_or_by_its_last_one(artifacts, tmp_path, capsys, spec):
+    folder, engine = artifacts(1), script(tmp_path / "engine", f"{'echo far >&2;' * 200} echo one >&2; exec nosuch")
+    assert command(["run", str(folder), "--subject", f"{spec}:{engine}", "--reports", str(tmp_path / "reports")]) == 2
+    said = capsys.readouterr()
+    assert "; far; one; " in said.err
+    assert "nosuch: not found)" in said.err
+    assert "\\x0a" not in said.err
+    assert " against " not in said.err
+    engine.write_text(TRACEBACK)
+    assert command(["run", str(folder), "--subject", f"{spec}:{engine}", "--reports", str(tmp_path / "reports")]) == 2
+    assert "the program around the engine failed (RuntimeError: no licence)" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("verbose", [[], ["-v"]])
+@pytest.mark.parametrize("spec", ["kilnd", "harness"])
+def test_no_version_is_shown_of_a_program_that_is_no_engine(artifacts, tmp_path, capsys, spec, verbose):
+    program = script(tmp_path / "ls", "echo 'ls (some tools) 9.1'")
+    words = ["run", f"{artifacts(1)}/case-00.wasm", "--subject", f"{spec}:{program}", "--reports", str(tmp_path / "reports")]
+    assert command([*words, *verbose]) == 2
+    said = capsys.readouterr().err
+    assert "9.1" not in said
+    assert "does not answer as an engine" in said
+
+
 def test_an_engine_that_is_only_wrong_or_slow_is_an_engine(artifacts, standin_kilnd, tmp_path):
     folder = artifacts(1)
     assert reports(folder, f"kilnd:{standin_kilnd('--fault', 'lie')}")["case-00"].verdict == "diverge"
