@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from diffcheck import case_ids
-from diffcheck.casefile import ARTIFACT_CAP, CaseLimits, Finding, Settings, inside, nearest, read_settings
+from diffcheck.casefile import ARTIFACT_CAP, TEXT_CAP, CaseLimits, Finding, Settings, inside, nearest, read_settings
 from diffcheck.errors import CaseError, ConfigError, NothingToDoError
 from diffcheck.input_files import read_regular
 from diffcheck.text import plural, visible
@@ -159,8 +159,9 @@ def load_case(item: Item) -> Case:
 
 
 def read_artifact(path: str | os.PathLike[str]) -> bytes:
-    """Give an artifact's bytes, binary or text; ``ArtifactError`` for no regular file, one over 1 GiB, or one that changes."""
-    return read_regular(os.fspath(path), ARTIFACT_CAP, "the artifact")
+    """Give an artifact's bytes; ``ArtifactError`` for no regular file, a binary over 1 GiB, a text over 128 MiB, or a change."""
+    name = os.fspath(path)
+    return read_regular(name, TEXT_CAP if name.endswith(".wat") else ARTIFACT_CAP, "the artifact")
 
 
 def _under(path: Path, ids: _Ids, notes: list[str]) -> tuple[str, str, list[Item]]:

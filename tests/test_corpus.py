@@ -478,3 +478,12 @@ def test_an_artifact_that_changes_while_it_is_read_is_told(tmp_path: Path, monke
 @pytest.mark.parametrize(("written", "count"), [("'1.5GiB'", 3 << 29), ("2097152", 2 << 20), ("'512 MB'", 512 * 10**6)])
 def test_a_memory_limit_is_a_size_or_a_number_of_bytes(tmp_path: Path, written: str, count: int) -> None:
     assert case_of(tmp_path, f"limits = {{ memory = {written} }}").limits.memory_bytes == count
+
+
+def test_a_text_is_read_up_to_a_lower_bound_than_a_binary(tmp_path: Path) -> None:
+    for name in ("a.wat", "a.wasm"):
+        with (tmp_path / name).open("wb") as file:
+            file.truncate(129 << 20)
+    with pytest.raises(ArtifactError, match=r"the artifact has 135\.3 MB, at most 134\.2 MB are read"):
+        read_artifact(tmp_path / "a.wat")
+    assert len(read_artifact(tmp_path / "a.wasm")) == 129 << 20
