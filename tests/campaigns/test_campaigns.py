@@ -80,7 +80,7 @@ def test_a_divergence_at_another_place_is_not_right(benches):
     assert not judge(program, elsewhere, report).right
 
 
-@pytest.mark.slow
+@pytest.mark.whole
 @pytest.mark.parametrize("class_", dict.fromkeys(CLASSES), ids=lambda each: each[0])
 def test_planted_faults_are_reported_at_their_row_and_item(benches, class_):
     found = list(planted_faults.trials(benches, 5, 1, (class_,)))

@@ -151,7 +151,7 @@ def test_an_engine_that_is_only_wrong_or_slow_is_an_engine(artifacts, standin_ki
     assert reports(folder, f"harness:{slow}", deadline_s=0.2, mode="capsule")["case-00"].verdict != "agree"
 
 
-@pytest.mark.slow
+@pytest.mark.whole
 def test_a_program_that_never_answers_is_no_engine(artifacts, tmp_path):
     silent = script(tmp_path / "silent", "exec sleep 600")
     with pytest.raises(EngineUnusableError, match="timed out after 20 s"):

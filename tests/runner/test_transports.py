@@ -54,7 +54,7 @@ def test_an_engine_that_differs_only_in_what_it_carries_agrees(engines, host):
     assert verdicts(*engines, host, items) == {}
 
 
-@pytest.mark.slow
+@pytest.mark.whole
 @pytest.mark.parametrize("engines", WAYS, indirect=True)
 def test_the_whole_corpus_has_its_expected_verdicts_however_it_is_carried(engines, host):
     assert verdicts(*engines, host, discover([CORPUS]).items) == {}

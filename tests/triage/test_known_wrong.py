@@ -34,7 +34,7 @@ def program(name: str) -> bytes:
     )
 
 
-@pytest.mark.parametrize("name", [pytest.param(name, marks=[] if name in _IN_SHORT else [pytest.mark.slow]) for name in NAMES])
+@pytest.mark.parametrize("name", [pytest.param(name, marks=[] if name in _IN_SHORT else [pytest.mark.whole]) for name in NAMES])
 def test_an_instruction_that_is_wrong_everywhere_is_named_in_the_artifact(host, tmp_path, name):
     answer = localised(host, program(name), wrong(name), tmp_path)
     assert (answer.depth, answer.instruction.split(" ")[0], answer.function_index) == ("instruction", name, 0), answer

@@ -16,7 +16,7 @@ EXECUTES = """(module
 DOES_NOT = '(module (func (export "run_row_a") (result i32) (i32.const 7)))'
 
 
-@pytest.mark.slow
+@pytest.mark.whole
 @pytest.mark.parametrize("text, in_artifact", [(EXECUTES, True), (DOES_NOT, False)], ids=["executed", "not executed"])
 def test_it_ends_in_the_instruction(tmp_path, standin_kilnd, text, in_artifact):
     path, out = tmp_path / "program.wasm", tmp_path / "out"

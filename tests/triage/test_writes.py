@@ -31,7 +31,7 @@ def test_every_instruction_that_changes_state_has_a_program():
 
 @pytest.mark.parametrize(
     "name",
-    [pytest.param(name, marks=[] if name in _IN_SHORT else [pytest.mark.slow]) for name in sorted(PROGRAMS)],
+    [pytest.param(name, marks=[] if name in _IN_SHORT else [pytest.mark.whole]) for name in sorted(PROGRAMS)],
 )
 def test_a_skipped_write_is_named(host, tmp_path, name):
     wasm = bytes(wasmtime.wat2wasm(PROGRAMS[name]))
