@@ -120,3 +120,10 @@ def test_the_worst_that_names_can_do_stays_within_what_a_job_may_write():
 def test_a_nightly_run_is_told_in_a_page():
     text = markdown.render(large.report(500)).decode()
     assert text.count("\n") < 80
+
+
+def test_an_error_that_ended_the_run_is_shown():
+    report = msgspec.structs.replace(collect(samples.events(finished=False)), error="<b>gone</b>")
+    text = markdown.render(report).decode()
+    assert "the run was ended by an error" in text.splitlines()[0]
+    assert "**Ended by an error:** &#60;b&#62;gone&#60;/b&#62;. What was finished by then is here." in text

@@ -172,6 +172,8 @@ def test_what_is_not_all_of_one_run_is_refused(folder, tmp_path, monkeypatch):
     assert merged.merge({"a": reports[one], "b": moved, "c": reports[three]}).totals["cases"] == len(TEXTS)
     stopped = replace(reports[two], interrupted=True)
     assert merged.merge({"a": reports[one], "b": stopped, "c": reports[three]}).interrupted
+    failed = replace(stopped, error="an engine was removed")
+    assert merged.merge({"a": reports[one], "b": failed, "c": reports[three]}).error == "an engine was removed"
 
 
 def test_what_is_known_in_a_shard_is_told_by_the_baseline_over_all(tmp_path, monkeypatch, standin_kilnd):
