@@ -115,5 +115,5 @@ def test_what_was_finished_before_an_error_is_reported_and_the_error_is_told(cal
     code, out, err, _, path = called(events)
     assert code == 2
     assert "error: kilnd is gone" in err
-    assert "interrupted" in out
+    assert "the run was ended by an error" in out
     assert len(json_.read(path).cases) == 3

@@ -103,7 +103,7 @@ FAULTS = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("words", [False, True])
+@pytest.mark.parametrize("words", [pytest.param(False, marks=pytest.mark.whole), True])
 @pytest.mark.parametrize("name", FAULTS)
 def test_a_wrong_object_is_a_divergence_at_its_place(host: Host, name: str, words: bool) -> None:
     before, after, expected = FAULTS[name]
@@ -112,7 +112,7 @@ def test_a_wrong_object_is_a_divergence_at_its_place(host: Host, name: str, word
     assert {row for row, *_ in found} == {expected[0]}
 
 
-@pytest.mark.parametrize("words", [False, True])
+@pytest.mark.parametrize("words", [pytest.param(False, marks=pytest.mark.whole), True])
 def test_the_same_objects_agree(host: Host, words: bool) -> None:
     found = report(host, OBJECTS, words=words)
     assert (found.verdict, found.vacuous) == ("agree", False)
@@ -146,7 +146,7 @@ FUNCTION_FAULTS = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("words", [False, True])
+@pytest.mark.parametrize("words", [pytest.param(False, marks=pytest.mark.whole), True])
 @pytest.mark.parametrize("name", FUNCTION_FAULTS)
 def test_a_wrong_function_is_a_divergence_at_its_place(host: Host, name: str, words: bool) -> None:
     before, after, expected = FUNCTION_FAULTS[name]
@@ -160,7 +160,7 @@ ALONE = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("words", [False, True])
+@pytest.mark.parametrize("words", [pytest.param(False, marks=pytest.mark.whole), True])
 @pytest.mark.parametrize("place", ALONE)
 def test_a_wrong_function_is_seen_where_nothing_else_holds_references(host: Host, place: str, words: bool) -> None:
     item, body, shown = ALONE[place]
@@ -205,7 +205,7 @@ PERMUTED = {
 }
 
 
-@pytest.mark.parametrize("words", [False, True])
+@pytest.mark.parametrize("words", [pytest.param(False, marks=pytest.mark.whole), True])
 @pytest.mark.parametrize("name", PERMUTED)
 def test_a_function_of_another_type_is_seen_in_a_table_that_nothing_writes(host: Host, name: str, words: bool) -> None:
     before, after, (item, *ends) = PERMUTED[name]

@@ -57,7 +57,7 @@ def _type(module: Module, kind: str) -> int:
     return next(at for at, each in enumerate(module.types) if each.composite == FuncType((kind,), (kind,)))
 
 
-@pytest.fixture(params=[False, True], ids=["memory", "words"])
+@pytest.fixture(params=[pytest.param(False, marks=pytest.mark.whole), True], ids=["memory", "words"])
 def compared(request, host, tmp_path) -> Callable[..., CaseReport]:
     """Runs a program on the oracle and on it with a fault, as an engine that carries its memory or windows."""
 
