@@ -73,7 +73,7 @@ class Localiser:
     ) -> None:
         self.request, self.oracle, self.subject, self.host, self.say = request, oracle, subject, host, say
         self.original = plan
-        self._use(plan.deterministic or plan)
+        self.use(plan.deterministic or plan)
         self.calls = choose(self.module, plan.case.rows, request.rows).calls
         self.world = world(plan.case, program_name=request.program_name, stub_imports=request.stub_imports)
         self.max_runs = max(MAX_RUNS, request.max_passes)
@@ -89,7 +89,7 @@ class Localiser:
         self.skip: frozenset[int] = frozenset()
         self.skip_lean = _witness([*exported, *function_names(self.module).items()])
 
-    def _use(self, plan: CapsulePlan) -> None:
+    def use(self, plan: CapsulePlan) -> None:
         """Work on a plan: of the artifact as it is, or in deterministic form."""
         self.plan, self.module = plan, plan.module
 
@@ -99,7 +99,7 @@ class Localiser:
         """The rows on which something differs; see ``FirstRow``."""
         found = self._rows(wanted)
         if self.plan.form is not None and (not found.chosen if isinstance(found, NotShown) else _REFUSED in found.what):
-            self._use(self.original)  # the form decides where a choice was made, and where the subject takes it
+            self.use(self.original)  # the form decides where a choice was made, and where the subject takes it
             found = self._rows(wanted)
         if isinstance(found, Rows):
             return found

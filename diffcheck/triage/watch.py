@@ -60,6 +60,7 @@ class Watcher:
         if not isinstance(plan, plans.CapsulePlan):
             return None
         work = Localiser(plan, self.request, self.oracle, self.oracle, self.host)
+        work.use(plan)  # not the deterministic form: positions and bytes are the candidate's own
         made = work.instrumented("rotate", "full", {})
         side = work.side(made, self.oracle)
         rows = len(plan.rows) - plan.layout.n_init

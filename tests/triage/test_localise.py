@@ -76,8 +76,8 @@ def test_an_engine_without_a_fault_has_nothing_to_localise(host, tmp_path):
 
 
 def test_a_difference_that_goes_away_under_instrumentation_is_told_as_such(host, tmp_path):
-    plain = b"\x42\x03\x7e"  # i64.const 3, i64.mul: with a probe between them they are not next to each other
-    answer = localised(host, LOOP.format(turns=10), lambda data: data.replace(plain, b"\x42\x04\x7e"), tmp_path)
+    plain = b"\x42\x03\x7e\x7c"  # i64.const 3, i64.mul, i64.add: with a probe between them they are not next to each other
+    answer = localised(host, LOOP.format(turns=10), lambda data: data.replace(plain, b"\x42\x04\x7e\x7c"), tmp_path)
     assert answer.depth == "row"
     assert "goes away under instrumentation" in answer.why
 
