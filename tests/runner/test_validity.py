@@ -81,7 +81,12 @@ def test_a_refusal_for_a_proposal_or_a_limit_of_the_oracle_is_inconclusive(tmp_p
 def test_an_answer_that_does_not_show_loading_is_inconclusive(tmp_path, standin_kilnd):
     (report,) = reports(artifact(tmp_path, "invalid", WRONG_RESULT), **kilnd(standin_kilnd("--fault", "half"))).values()
     assert report.verdict == "agree"  # that engine refuses it before it answers
-    (report,) = reports(artifact(tmp_path, "invalid", WRONG_RESULT), subject="harness:false").values()
+    engine = tmp_path / "silent"
+    engine.write_text(
+        f"#!/bin/sh\n[ -e {tmp_path}/asked ] && exit 1\ntouch {tmp_path}/asked\nexec {standin_kilnd()}\n"
+    )  # after the known answer
+    engine.chmod(0o755)
+    (report,) = reports(artifact(tmp_path, "invalid", WRONG_RESULT), subject=f"harness:{engine}").values()
     assert report.verdict == "inconclusive"
     assert "unknown" in report.reason
 
