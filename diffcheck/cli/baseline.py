@@ -97,7 +97,7 @@ def _folder(file: Path) -> str:
 def _require_root(report: Report, known: Baseline, path: Path) -> None:
     """Raises ``ConfigError`` where the report's cases are not named from the baseline's root: ids mean other files there.
 
-    A root that is no folder here is of another machine, where only the folder's name can be the same.
+    A root that is not a folder on this machine belongs to another one; then only the folder's name is compared.
     """
     folder = _folder(path)
     root = os.path.realpath(

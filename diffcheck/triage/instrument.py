@@ -220,7 +220,7 @@ class Writer:
 
     def _checked(self, position: int, each: Typed) -> tuple[bytes, bytes] | None:
         """Around what checks an open instruction: the event of the result that was checked, which is the open instruction's. Of a
-        relaxed one the program goes on with a result of the form's own, so whether its own was allowed is an event as well.
+        relaxed one the program continues with the form's own result, so whether its own was allowed is an event as well.
         """
         form = self.made.form
         origin = form.origin(each.instruction.offset) if form is not None else None
