@@ -1,8 +1,8 @@
 """The cache's files: one an entry, named by what it is an answer to, whole or not at all, and bounded in size.
 
 ``FOLDER/observations/ENGINE-KEY/xx/DIGEST`` holds a digest of the key, which names the engine by its digest, and of the rest, which
-is the stored value, compressed. An entry that is another user's or not the key's counts as missing. Two runs may use it at once: each
-writes beside its place and renames.
+is the stored value, compressed. An entry that is another user's or not the key's counts as missing. Two runs may use it at once:
+each writes beside its place and renames.
 """
 
 from __future__ import annotations
