@@ -21,9 +21,6 @@ import sys
 import tempfile
 from pathlib import Path
 
-if "--checkout" in sys.argv:
-    sys.path.insert(0, sys.argv[sys.argv.index("--checkout") + 1])
-
 import common
 import msgspec
 
@@ -90,7 +87,7 @@ def main() -> int:
     )
     parser.add_argument("--subject", default="kilnd", help="the subject on the corpus (default: kilnd)")
     parser.add_argument("--largest", type=int, default=30_000, help="bytes of the largest artifact of the corpus (default: 30,000)")
-    for hidden in ("--folder", "--answer", "--checkout"):
+    for hidden in ("--folder", "--answer"):
         parser.add_argument(hidden, type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--times", type=int, default=1, help=argparse.SUPPRESS)
     given = parser.parse_args()
@@ -120,13 +117,13 @@ def _round(given: argparse.Namespace, kilnd: str, folder: Path, checkout: Path, 
     with tempfile.TemporaryDirectory() as work:
         answer = Path(work) / "answer"
         options = {
-            "--folder": folder, "--answer": answer, "--checkout": checkout, "--subject": given.subject, "--largest": given.largest,
-            "--times": times, **({"--kilnd": kilnd} if kilnd else {}),
+            "--folder": folder, "--answer": answer, "--subject": given.subject, "--largest": given.largest, "--times": times,
+            **({"--kilnd": kilnd} if kilnd else {}),
         }  # fmt: skip
         python = checkout / ".venv/bin/python"  # where it has one: its adapters are found by what is installed there
         command = [
             str(python) if python.exists() else sys.executable,
-            __file__,
+            str(checkout / "benchmarks" / Path(__file__).name),  # its own, written for its modules
             *(str(part) for pair in options.items() for part in pair),
         ]
         subprocess.run(command, check=True, cwd=checkout)
