@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, cast
 import msgspec
 
 from diffcheck import witness
-from diffcheck.backend import Backend, Capabilities, Host, Identity, Limits, Oracle, Program
+from diffcheck.backend import Backend, Capabilities, Host, Limits, Oracle, Program
 from diffcheck.capsule import layout as lo
 from diffcheck.capsule.decode import rows as decode_rows
 from diffcheck.capsule.digest import digest
@@ -20,7 +20,7 @@ from diffcheck.compare.findings import Findings
 from diffcheck.compare.outcomes import same
 from diffcheck.corpus import Case, Item, discover, load_case
 from diffcheck.errors import ArtifactError, CaseError, ManifestError
-from diffcheck.observation import Execution, Returned, Trapped
+from diffcheck.observation import Execution, Identity, Returned, Trapped
 from diffcheck.runner import plan as plans
 from diffcheck.runner.capsule_pass import CapsulePass
 from diffcheck.runner.locate import Budget

@@ -22,7 +22,8 @@ from diffcheck.wasm.leb import s, u
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from diffcheck.backend import Host, Identity, Limits, Pending, Program
+    from diffcheck.backend import Host, Limits, Pending, Program
+    from diffcheck.observation import Identity
 
 ROWS = 5
 TICKS = 3

@@ -27,7 +27,7 @@ import msgspec
 from night_engine import ROWS, STORING_ROW, TRAPS, Ailing, Bug, Standin, text, write
 
 from diffcheck import backend, baseline, process
-from diffcheck.backend import Identity
+from diffcheck.observation import Identity
 from diffcheck.runner import case as cases
 from diffcheck.runner import confirm
 from diffcheck.runner import plan as plans

@@ -4,8 +4,6 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from diffcheck.api import load_report as load_report
-    from diffcheck.api import run as run
     from diffcheck.errors import ArtifactError as ArtifactError
     from diffcheck.errors import CaseError as CaseError
     from diffcheck.errors import ConfigError as ConfigError
@@ -15,22 +13,24 @@ if TYPE_CHECKING:
     from diffcheck.errors import NothingToDoError as NothingToDoError
     from diffcheck.errors import ReportError as ReportError
     from diffcheck.errors import RunFailedError as RunFailedError
+    from diffcheck.report.run_report import load_report as load_report
+    from diffcheck.report.run_report import run as run
     from diffcheck.snapshots import Snapshot as Snapshot
     from diffcheck.snapshots import snapshot as snapshot
     from diffcheck.verdict import Report as Report
-
-__version__ = "0.2.0.dev0"
+    from diffcheck.version import __version__ as __version__
 
 _EXCEPTIONS = (
     "ArtifactError", "CaseError", "ConfigError", "DiffcheckError", "EngineMissingError", "EngineUnusableError",
     "NothingToDoError", "ReportError", "RunFailedError",
 )  # fmt: skip
 _MODULES = {
-    "run": "api",
-    "load_report": "api",
+    "run": "report.run_report",
+    "load_report": "report.run_report",
     "Report": "verdict",
     "snapshot": "snapshots",
     "Snapshot": "snapshots",
+    "__version__": "version",
     **dict.fromkeys(_EXCEPTIONS, "errors"),
 }
 """The public names, and the module of each: imported on first use, so that ``import diffcheck`` takes no time."""

@@ -22,7 +22,7 @@ import msgspec
 
 from diffcheck import process, registry
 from diffcheck.errors import ConfigError, EngineMissingError
-from diffcheck.observation import Cost, Crashed, Execution, HarnessFailed, Outcome, OutOfMemory, TimedOut
+from diffcheck.observation import Cost, Crashed, Execution, HarnessFailed, Identity, Outcome, OutOfMemory, TimedOut
 from diffcheck.text import decode, printed_end, visible
 
 if TYPE_CHECKING:
@@ -38,16 +38,6 @@ SEARCH_PATH = "search-path"
 """The option that has the user's PATH: a worker's own environment has another one."""
 HARNESS_ENTRIES = ("_start", "run", "0", "1", "main")
 """The entries of a harness run in order of preference; the oracle takes the same ones."""
-
-
-class Identity(msgspec.Struct, frozen=True):
-    """Which engine ran: ``version`` in its own words, ``path`` and ``sha256`` of its binary, ``found`` says where it was found."""
-
-    name: str
-    version: str = ""
-    path: str = ""
-    sha256: str = ""
-    found: str = ""
 
 
 class Capabilities(msgspec.Struct, frozen=True):
@@ -396,7 +386,6 @@ __all__ = [
     "HostEngine",
     "HostSaid",
     "HostWorld",
-    "Identity",
     "Limits",
     "Oracle",
     "Pending",

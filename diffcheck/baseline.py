@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from pathlib import Path
 
-    from diffcheck.backend import Identity
+    from diffcheck.observation import Identity
     from diffcheck.verdict import CaseReport, Divergence, EntryState, PassReport, Report
 
 FILE_NAME: Final = "baseline.toml"

@@ -6,12 +6,12 @@ In 0.1 they were relative to the path given: such an id is the end of the id tha
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
+
+from diffcheck.settings import FILE_NAME as CONFIG_FILE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
-
-CONFIG_FILE: Final = "diffcheck.toml"
 
 
 def repository(folder: str) -> str:

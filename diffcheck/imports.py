@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from diffcheck import registry
-from diffcheck.backend import Host, Identity, Limits, create, local_host
+from diffcheck.backend import Host, Limits, create, local_host
 from diffcheck.capsule.seal import close_functions
 from diffcheck.capsule.stubs import out_of_scope
 from diffcheck.corpus import discover, read_artifact
 from diffcheck.errors import ArtifactError, DiffcheckError, EngineMissingError
+from diffcheck.observation import Identity
 from diffcheck.probe import known_answer, wasi
 from diffcheck.probe.wasi import Found, Probed
 from diffcheck.probe.wasi_module import Function

@@ -179,6 +179,16 @@ def _signal(number: int) -> str:
         return str(number)
 
 
+class Identity(msgspec.Struct, frozen=True):
+    """Which engine ran: ``version`` in its own words, ``path`` and ``sha256`` of its binary, ``found`` says where it was found."""
+
+    name: str
+    version: str = ""
+    path: str = ""
+    sha256: str = ""
+    found: str = ""
+
+
 class Cost(msgspec.Struct, frozen=True):
     """What executions took: wall clock and CPU in nanoseconds, the largest resident size in bytes, the number of executions."""
 

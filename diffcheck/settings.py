@@ -14,16 +14,15 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 
 import msgspec
 
-from diffcheck import case_ids, registry
-from diffcheck.config import Option
+from diffcheck.config import BY_NAME, Option
 from diffcheck.errors import ConfigError
 from diffcheck.input_files import parse_toml, read_regular
 from diffcheck.text import visible
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
-FILE_NAME: Final = case_ids.CONFIG_FILE
+FILE_NAME: Final = "diffcheck.toml"
 PROJECT: Final = "pyproject.toml"
 BASELINE: Final = "baseline.toml"
 PROTOCOLS: Final = ("harness", "wasi")
@@ -59,11 +58,14 @@ class Settings(msgspec.Struct, frozen=True):
     outside: dict[str, str] = {}
 
 
-def find(folder: Path) -> Settings:
-    """The settings in force in a folder; empty where there is no file. Raises ``ConfigError``."""
+def find(folder: Path, options: Sequence[Option]) -> Settings:
+    """The settings in force in a folder; empty where there is no file. Raises ``ConfigError``.
+
+    ``options`` are those that a file may set: the table's, and the programs of installed engines.
+    """
     root = next((each for each in (folder, *folder.parents) if (each / ".git").exists()), None)
     for each in (folder, *folder.parents):
-        found = _read(each, trusted=each == root)
+        found = _read(each, options, trusted=each == root)
         if found is not None:
             return found
         if each == (root or folder):
@@ -71,7 +73,7 @@ def find(folder: Path) -> Settings:
     return Settings()
 
 
-def _read(folder: Path, *, trusted: bool) -> Settings | None:
+def _read(folder: Path, options: Sequence[Option], *, trusted: bool) -> Settings | None:
     for name in (FILE_NAME, PROJECT):
         path = folder / name
         if not os.path.lexists(path):
@@ -83,16 +85,16 @@ def _read(folder: Path, *, trusted: bool) -> Settings | None:
                 if not isinstance(tool, dict) or "diffcheck" not in tool:
                     continue
                 raw = tool["diffcheck"]
-            return _settings(raw, path, trusted=trusted and path.stat().st_uid in (0, os.geteuid()))
+            return _settings(raw, path, options, trusted=trusted and path.stat().st_uid in (0, os.geteuid()))
         except ConfigError as error:
             raise ConfigError(f"{visible(str(path))}: {error}", hint=error.hint) from error
     return None
 
 
-def _settings(raw: object, path: Path, *, trusted: bool) -> Settings:
+def _settings(raw: object, path: Path, options: Sequence[Option], *, trusted: bool) -> Settings:
     if not isinstance(raw, dict):
         raise ConfigError("tool.diffcheck has to be a table", hint="write [tool.diffcheck]")
-    allowed = {each.name: each for each in registry.options()}
+    allowed = {each.name: each for each in options}
     backends = _backends(raw.get("backends", {}), path.parent)
     values: dict[str, Value] = {}
     for key, value in raw.items():
@@ -103,7 +105,7 @@ def _settings(raw: object, path: Path, *, trusted: bool) -> Settings:
         values[key] = _value(allowed[key], value, path.parent)
     commands = [f"backends.{name}: {spec}" for name, spec in backends.items()]
     commands += [f"{key} = {values[key]}" for key in ENGINES if ":" in str(values.get(key, ""))]
-    commands += [f"{each.name} = {values[each.name]}" for each in registry.programs() if each.name in values]
+    commands += [f"{each.name} = {values[each.name]}" for each in options if each.name in values and each.name not in BY_NAME]
     beside = path.parent / BASELINE
     if beside.is_file():
         values.setdefault("baseline", _shown(beside))

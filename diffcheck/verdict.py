@@ -11,8 +11,7 @@ from typing import Literal
 
 import msgspec
 
-from diffcheck.backend import Identity
-from diffcheck.observation import Cost, Outcome
+from diffcheck.observation import Cost, Identity, Outcome
 from diffcheck.text import visible
 
 Verdict = Literal["agree", "diverge", "known", "flaky", "inconclusive", "skipped"]

@@ -9,8 +9,8 @@ from msgspec.structs import replace
 
 from diffcheck import baseline as b
 from diffcheck import baseline_file
-from diffcheck.backend import Identity
 from diffcheck.errors import ConfigError
+from diffcheck.observation import Identity
 from diffcheck.report.model import Collector, conclusion
 from diffcheck.verdict import Divergence, Repeat, Where
 from tests.report import samples

@@ -5,10 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from diffcheck import settings
+from diffcheck import registry, settings
 from diffcheck.cli import main as entry
 from diffcheck.errors import ConfigError
 from diffcheck.report import json_
+
+
+def find(folder):
+    return settings.find(folder, registry.options())
 
 
 @pytest.fixture
@@ -23,20 +27,20 @@ def repository(tmp_path, monkeypatch):
 
 def test_it_is_found_upward_to_the_repository_s_root_and_no_higher(repository):
     (repository.parent / "diffcheck.toml").write_text("jobs = 1\n")
-    assert settings.find(repository / "sub") == settings.Settings()
+    assert find(repository / "sub") == settings.Settings()
     (repository / "pyproject.toml").write_text("[project]\nname = 'x'\n[tool.diffcheck]\njobs = 2\n")
-    assert settings.find(repository / "sub").values == {"jobs": 2}
+    assert find(repository / "sub").values == {"jobs": 2}
     (repository / "diffcheck.toml").write_text("jobs = 3\n")
-    assert settings.find(repository / "sub").values == {"jobs": 3}
+    assert find(repository / "sub").values == {"jobs": 3}
     (repository / "sub" / "diffcheck.toml").write_text("jobs = 4\n")
-    assert settings.find(repository / "sub").values == {"jobs": 4}
+    assert find(repository / "sub").values == {"jobs": 4}
 
 
 def test_without_a_repository_only_the_working_folder_counts(tmp_path):
     (tmp_path / "sub").mkdir()
     (tmp_path / "diffcheck.toml").write_text("jobs = 1\n")
-    assert settings.find(tmp_path).values == {"jobs": 1}
-    assert settings.find(tmp_path / "sub") == settings.Settings()
+    assert find(tmp_path).values == {"jobs": 1}
+    assert find(tmp_path / "sub") == settings.Settings()
 
 
 @pytest.mark.parametrize(
@@ -61,7 +65,7 @@ def test_without_a_repository_only_the_working_folder_counts(tmp_path):
 def test_what_is_wrong_is_an_error_with_the_nearest_right_name(repository, written, message, hint):
     (repository / "diffcheck.toml").write_text(written)
     with pytest.raises(ConfigError) as caught:
-        settings.find(repository)
+        find(repository)
     assert message in str(caught.value)
     assert "diffcheck.toml" in str(caught.value)
     assert hint in caught.value.hint
@@ -72,7 +76,7 @@ def test_what_is_wrong_is_an_error_with_the_nearest_right_name(repository, writt
 def test_a_configuration_file_that_is_no_file_is_an_error(repository, name, make):
     make(repository / name)
     with pytest.raises(ConfigError, match=rf"{name}: the file is not a regular file"):
-        settings.find(repository)
+        find(repository)
 
 
 def shown(capsys, *arguments):
@@ -111,7 +115,7 @@ def test_a_repeated_option_is_one_text_or_an_array(repository, capsys, monkeypat
 def test_paths_and_programs_are_meant_from_the_file_s_folder(repository, monkeypatch):
     (repository / "diffcheck.toml").write_text("kilnd = 'bin/kilnd'\n[backends.mine]\ncommand = './engine --flag'\n")
     monkeypatch.chdir(repository / "sub")
-    found = settings.find(repository / "sub")
+    found = find(repository / "sub")
     assert found.values["kilnd"] == str(repository / "bin" / "kilnd")
     assert found.backends == {"mine": f"harness:{repository}/engine --flag"}
 

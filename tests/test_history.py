@@ -8,12 +8,11 @@ import pytest
 from msgspec.structs import replace
 
 from diffcheck import baseline, history, process
-from diffcheck.backend import Identity
 from diffcheck.between import between
 from diffcheck.cli import life
 from diffcheck.cli import main as entry
 from diffcheck.errors import ReportError
-from diffcheck.observation import Cost, Returned
+from diffcheck.observation import Cost, Identity, Returned
 from diffcheck.report import files, json_
 from diffcheck.report.page import Life
 from diffcheck.verdict import Side

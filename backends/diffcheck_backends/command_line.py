@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from diffcheck import process
-from diffcheck.backend import SEARCH_PATH, Command, Identity, file_sha256
+from diffcheck.backend import SEARCH_PATH, Command, file_sha256
 from diffcheck.errors import ConfigError, EngineMissingError, ReportError
+from diffcheck.observation import Identity
 from diffcheck.text import decode, visible
 
 if TYPE_CHECKING:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from diffcheck.backend import Capabilities, Command, CommandBackend, Identity
-from diffcheck.observation import Execution, HarnessFailed
+from diffcheck.backend import Capabilities, Command, CommandBackend
+from diffcheck.observation import Execution, HarnessFailed, Identity
 from diffcheck.text import decode, printed_end
 from diffcheck_backends import command_line, harness_protocol, trap_words
 

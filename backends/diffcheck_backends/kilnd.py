@@ -11,9 +11,9 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from diffcheck.backend import SEARCH_PATH, Capabilities, Command, CommandBackend, Identity, file_sha256
+from diffcheck.backend import SEARCH_PATH, Capabilities, Command, CommandBackend, file_sha256
 from diffcheck.errors import EngineMissingError
-from diffcheck.observation import Execution, HarnessFailed, OutOfMemory, Refused
+from diffcheck.observation import Execution, HarnessFailed, Identity, OutOfMemory, Refused
 from diffcheck.text import decode, printed_end
 from diffcheck_backends import command_line, harness_protocol, kiln_words, trap_words
 from diffcheck_backends.kilnd_host import KilndHost

@@ -10,8 +10,8 @@ from __future__ import annotations
 import struct
 from typing import TYPE_CHECKING, Final
 
-from diffcheck.backend import Capabilities, Command, CommandBackend, Identity
-from diffcheck.observation import Execution, HarnessFailed, Outcome, Returned, Trapped
+from diffcheck.backend import Capabilities, Command, CommandBackend
+from diffcheck.observation import Execution, HarnessFailed, Identity, Outcome, Returned, Trapped
 from diffcheck.text import decode, plural, printed_end
 from diffcheck_backends import command_line, trap_words
 

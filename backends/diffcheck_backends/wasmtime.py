@@ -18,9 +18,20 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from diffcheck import process
-from diffcheck.backend import Capabilities, Identity, Limits, Oracle, death, file_sha256
+from diffcheck.backend import Capabilities, Limits, Oracle, death, file_sha256
 from diffcheck.errors import ArtifactError, EngineMissingError
-from diffcheck.observation import Cost, Crashed, Execution, HarnessFailed, Outcome, OutOfMemory, TimedOut, Trapped, sentence
+from diffcheck.observation import (
+    Cost,
+    Crashed,
+    Execution,
+    HarnessFailed,
+    Identity,
+    Outcome,
+    OutOfMemory,
+    TimedOut,
+    Trapped,
+    sentence,
+)
 from diffcheck.text import decode, visible, visible_lines
 from diffcheck.wasm import code
 from diffcheck_backends import wasmtime_plain

@@ -21,7 +21,7 @@ _REPEATED = {each.key for each in config.OPTIONS if each.multiple}
 
 def load(ctx: click.Context, command: str, *, trust: bool) -> None:
     """Find the file and make it the source of the command's defaults; refuses what a file that is not trusted may not say."""
-    found = settings.find(Path.cwd())
+    found = settings.find(Path.cwd(), registry.options())
     ctx.obj = msgspec.structs.replace(found, outside={}) if trust else found
     if not found.file:
         return

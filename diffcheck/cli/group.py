@@ -9,7 +9,7 @@ from typing import Final
 
 import rich_click as click
 
-from diffcheck import __version__
+from diffcheck.version import __version__
 
 COMMANDS: Final = (
     "run",

@@ -7,9 +7,9 @@ import os
 import sys
 from typing import Final, NoReturn
 
-from diffcheck import __version__
 from diffcheck.cli import standard_streams
 from diffcheck.cli.standard_streams import OutputError
+from diffcheck.version import __version__
 
 _BROKEN_PIPE: Final = 141  # what a shell makes of SIGPIPE
 _ENVIRONMENT: Final = {

@@ -13,9 +13,9 @@ from diffcheck.capsule import layout as lo
 from diffcheck.observation import Returned
 
 if TYPE_CHECKING:
-    from diffcheck.backend import Host, Identity, Limits, Pending, Program
+    from diffcheck.backend import Host, Limits, Pending, Program
     from diffcheck.faults.model import Fault
-    from diffcheck.observation import Execution
+    from diffcheck.observation import Execution, Identity
 
 
 _numbers = count()

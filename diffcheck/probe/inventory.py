@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from diffcheck import registry
-from diffcheck.backend import Capabilities, Host, Identity, create, local_host
+from diffcheck.backend import Capabilities, Host, create, local_host
 from diffcheck.errors import DiffcheckError
+from diffcheck.observation import Identity
 from diffcheck.probe.ask import engine_findings, smoke
 from diffcheck.probe.instructions import wrong_instructions
 from diffcheck.verdict import EngineFinding

@@ -14,10 +14,10 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from diffcheck import __version__
 from diffcheck.probe.wasi import VERDICTS
 from diffcheck.report import markdown, words
 from diffcheck.text import plural
+from diffcheck.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence

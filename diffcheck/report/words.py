@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from rich.console import ConsoleOptions
 
-    from diffcheck.backend import Identity
+    from diffcheck.observation import Identity
     from diffcheck.verdict import Agreement, CaseReport, Divergence, McdcImpact, Report, Where
 
 STYLES: Final = {

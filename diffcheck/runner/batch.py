@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from diffcheck import __version__, config, prepare, process, registry
+from diffcheck import config, prepare, process, registry
 from diffcheck.backend import SEARCH_PATH
 from diffcheck.corpus import Case, Item
 from diffcheck.errors import DiffcheckError
@@ -26,9 +26,10 @@ from diffcheck.runner.request import Request
 from diffcheck.runner.store import Store
 from diffcheck.text import decode, visible
 from diffcheck.verdict import CaseReport, EngineFinding
+from diffcheck.version import __version__
 
 if TYPE_CHECKING:
-    from diffcheck.backend import Identity
+    from diffcheck.observation import Identity
 
 _MODULE: Final = "diffcheck.runner.batch"
 _CACHE: Final = config.BY_NAME["cache"].env

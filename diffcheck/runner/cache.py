@@ -21,15 +21,17 @@ from typing import TYPE_CHECKING, Final, Literal
 
 import msgspec
 
-from diffcheck import __version__, process
+from diffcheck import process
 from diffcheck.backend import Backend, Oracle
 from diffcheck.observation import Execution, HarnessFailed, Outcome, OutOfMemory, Refused, TimedOut
 from diffcheck.runner.plan import CapsulePlan, RefusedPlan, RunnablePlan
+from diffcheck.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from diffcheck.backend import Host, Identity, Limits, Pending, Program
+    from diffcheck.backend import Host, Limits, Pending, Program
+    from diffcheck.observation import Identity
     from diffcheck.runner.builds import Watch
     from diffcheck.runner.store import Store
     from diffcheck.verdict import CaseReport

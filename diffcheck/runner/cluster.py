@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from diffcheck import __version__, witness
+from diffcheck import witness
 from diffcheck.corpus import Case, load_case, read_artifact
 from diffcheck.errors import ArtifactError, CaseError, ConfigError, DiffcheckError, ManifestError
 from diffcheck.input_files import read_regular
@@ -22,6 +22,7 @@ from diffcheck.runner.batch import Answered, Batch, Carried, known, run
 from diffcheck.runner.case import skipped
 from diffcheck.runner.events import CaseFinished, CaseStarted, EngineProbed
 from diffcheck.text import visible
+from diffcheck.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator, Sequence

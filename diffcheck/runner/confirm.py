@@ -15,8 +15,8 @@ from diffcheck.verdict import PassReport, Repeat
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
-    from diffcheck.backend import Host, Identity, Limits, Pending, Program
-    from diffcheck.observation import Execution
+    from diffcheck.backend import Host, Limits, Pending, Program
+    from diffcheck.observation import Execution, Identity
 
 GONE: Final = 4
 """So many times more often is a pass run again in which a known difference does not show up: a difference that comes in half of

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from diffcheck import backend, config, prepare, registry
-from diffcheck.backend import Backend, Host, Identity, Limits, Oracle
+from diffcheck.backend import Backend, Host, Limits, Oracle
 from diffcheck.errors import EngineMissingError, RunFailedError
+from diffcheck.observation import Identity
 from diffcheck.probe import known_answer
 from diffcheck.runner import cache
 from diffcheck.runner.builds import Watch, build

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from diffcheck.backend import Identity
+from diffcheck.observation import Identity
 from diffcheck.verdict import CaseReport, EngineFinding
 
 

@@ -14,18 +14,19 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from diffcheck import __version__, process
+from diffcheck import process
 from diffcheck.errors import ConfigError, ReportError
 from diffcheck.input_files import regular_digest
 from diffcheck.text import encodable, visible
 from diffcheck.verdict import CaseReport, EngineFinding
+from diffcheck.version import __version__
 from diffcheck.witness import manifest_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from diffcheck.backend import Identity
     from diffcheck.corpus import Item
+    from diffcheck.observation import Identity
     from diffcheck.runner.request import Request
 
 FILE_NAME: Final = "journal.sqlite"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from diffcheck import __version__, config, process, registry
+from diffcheck import config, process, registry
 from diffcheck.corpus import item_at, load_case
 from diffcheck.errors import CaseError
 from diffcheck.observation import sentence
@@ -16,10 +16,12 @@ from diffcheck.runner.engines import choose, open_engines
 from diffcheck.runner.reading import Read, Reader
 from diffcheck.runner.request import Request, Unknown
 from diffcheck.runner.side import Side
+from diffcheck.version import __version__
 
 if TYPE_CHECKING:
-    from diffcheck.backend import Backend, Host, Identity
+    from diffcheck.backend import Backend, Host
     from diffcheck.corpus import Case
+    from diffcheck.observation import Identity
     from diffcheck.runner.plan import CapsulePlan
     from diffcheck.runner.reading import How
 

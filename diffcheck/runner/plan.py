@@ -23,7 +23,7 @@ from diffcheck.errors import ArtifactError, CaseError, DiffcheckError, ManifestE
 from diffcheck.input_files import read_regular
 from diffcheck.observation import Refused, sentence
 from diffcheck.rows import choose
-from diffcheck.runner.direct_pass import entry, why_not
+from diffcheck.runner.harness_entry import entry, why_no_direct_pass
 from diffcheck.wasm import component
 from diffcheck.wasm import module as wasm
 
@@ -267,7 +267,7 @@ def _what_it_is(data: bytes) -> str:
 def _accepted(source: _Source, module: Module, request: Request, oracle: Backend, subject: Backend, files: Files) -> Plan:
     """The plan of a valid artifact; skipped if no pass applies to it."""
     manifest, notes = _manifest(source, files, module)
-    no_direct = "only the capsule pass was asked for" if request.mode == "capsule" else why_not(module, oracle, subject)
+    no_direct = "only the capsule pass was asked for" if request.mode == "capsule" else why_no_direct_pass(module, oracle, subject)
     no_capsule, capsules, rebuild = ONLY_DIRECT, None, None
     if request.mode != "direct":
         try:

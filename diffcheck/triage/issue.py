@@ -7,13 +7,13 @@ import platform
 import re
 from typing import TYPE_CHECKING, Final
 
-from diffcheck import __version__
 from diffcheck.text import visible
 from diffcheck.triage.reproduce import SCRIPT, file_of
 from diffcheck.triage.spec import section
+from diffcheck.version import __version__
 
 if TYPE_CHECKING:
-    from diffcheck.backend import Identity
+    from diffcheck.observation import Identity
     from diffcheck.triage.reproduce import Reproduction
     from diffcheck.triage.session import Session
     from diffcheck.triage.state import State

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from diffcheck.errors import ArtifactError
-from diffcheck.runner.direct_pass import entry
+from diffcheck.runner.harness_entry import entry
 from diffcheck.text import visible
 from diffcheck.triage.standalone import Shown, standalone, why_not
 from diffcheck.wasm import module as wasm
 
 if TYPE_CHECKING:
-    from diffcheck.backend import Identity
+    from diffcheck.observation import Identity
     from diffcheck.triage.session import Session
     from diffcheck.triage.symptom import Symptom
     from diffcheck.verdict import PassReport

@@ -32,7 +32,7 @@ from diffcheck.witness import PREFIX
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from diffcheck.backend import Identity
+    from diffcheck.observation import Identity
     from diffcheck.triage.session import Session
     from diffcheck.triage.state import Folder, State
     from diffcheck.verdict import CaseReport

@@ -22,12 +22,6 @@ from diffcheck.wasm.externs import (
     read_export,
     read_kind,
 )
-from diffcheck.wasm.rewrite import (
-    rewrite_data,
-    rewrite_elements,
-    rewrite_globals,
-    rewrite_tables,
-)
 from diffcheck.wasm.section import Section, custom, section, split, write
 from diffcheck.wasm.segments import DataSegment, Element, Exprs, read_data, read_element
 from diffcheck.wasm.typereader import TypeReader
@@ -56,10 +50,6 @@ __all__ = [
     "Table",
     "custom",
     "read",
-    "rewrite_data",
-    "rewrite_elements",
-    "rewrite_globals",
-    "rewrite_tables",
     "section",
     "write",
 ]

@@ -16,12 +16,6 @@ if TYPE_CHECKING:
     from diffcheck.wasm.module import Module
 
 
-def rewrite_tables(module: Module, constants: Mapping[int, bytes]) -> bytes:
-    """Give the table section's content with the initialisers' reads replaced."""
-    gets = [get for table in module.tables for get in table.global_gets]
-    return _rewrite(module, ids.TABLE, gets, constants)
-
-
 def rewrite_globals(module: Module, constants: Mapping[int, bytes]) -> bytes:
     """Give the global section's content with the initialisers' reads replaced."""
     gets = [get for each in module.globals for get in each.global_gets]

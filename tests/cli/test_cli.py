@@ -4,9 +4,10 @@ import sys
 import pytest
 from click.testing import CliRunner
 
-from diffcheck import __version__, config
+from diffcheck import config
 from diffcheck.cli import main as entry
 from diffcheck.cli.group import COMMANDS, cli
+from diffcheck.version import __version__
 
 
 def called(*arguments, **environment):

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from diffcheck.backend import Identity
-from diffcheck.observation import Cost, Refused, Returned, TimedOut, Trapped
+from diffcheck.observation import Cost, Identity, Refused, Returned, TimedOut, Trapped
 from diffcheck.runner.events import CaseFinished, CaseStarted, EngineProbed, RunFinished, RunStarted
 from diffcheck.verdict import (
     Agreement,

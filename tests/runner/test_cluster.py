@@ -15,7 +15,6 @@ import time
 import msgspec
 import pytest
 
-from diffcheck import __version__
 from diffcheck.cli import main as entry
 from diffcheck.corpus import Case, item_at
 from diffcheck.errors import ConfigError, DiffcheckError
@@ -29,6 +28,7 @@ from diffcheck.runner.engines import choose
 from diffcheck.runner.events import CaseFinished
 from diffcheck.runner.plan import Files
 from diffcheck.runner.request import Request
+from diffcheck.version import __version__
 from tests.runner.test_run import COUNTING, ENDLESS, INVALID, NOTHING, START, TRAPPING, artifact
 
 

@@ -4,8 +4,8 @@ import itertools
 
 import pytest
 
-from diffcheck.backend import Backend, Capabilities, Identity, Limits, Program
-from diffcheck.observation import Cost, Execution, Returned, TimedOut
+from diffcheck.backend import Backend, Capabilities, Limits, Program
+from diffcheck.observation import Cost, Execution, Identity, Returned, TimedOut
 from diffcheck.runner import confirm
 from diffcheck.runner.events import CaseFinished
 from diffcheck.runner.request import Request

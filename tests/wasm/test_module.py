@@ -14,12 +14,9 @@ from diffcheck.wasm.module import (
     Import,
     Module,
     read,
-    rewrite_data,
-    rewrite_elements,
-    rewrite_globals,
-    rewrite_tables,
     write,
 )
+from diffcheck.wasm.rewrite import rewrite_data, rewrite_elements, rewrite_globals
 from diffcheck.wasm.types import (
     ArrayType,
     FieldType,
@@ -224,7 +221,6 @@ READS = made(
     (section.DATA, b"\x02\x00\x23\x01\x0b\x04\x23\x01\x23\x01" + b"\x01\x02\x23\x01"),
 )
 REWRITERS: dict[int, Callable[[Module, dict[int, bytes]], bytes]] = {
-    section.TABLE: rewrite_tables,
     section.GLOBAL: rewrite_globals,
     section.ELEMENT: rewrite_elements,
     section.DATA: rewrite_data,
@@ -234,7 +230,6 @@ REWRITERS: dict[int, Callable[[Module, dict[int, bytes]], bytes]] = {
 def test_global_reads_are_replaced_in_expressions_only() -> None:
     module = read(READS)
     zero, one = {0: b"\x41\x07"}, {1: b"\x41\x7f"}
-    assert rewrite_tables(module, zero) == b"\x40\x00\x6c\x00\x01\x41\x07\xfb\x1c\x0b"
     assert rewrite_globals(module, zero) == b"\x7f\x00\x23\x01\x0b\x7f\x00\x41\x07\x41\x07\x6a\x0b"
     assert rewrite_elements(module, zero | one) == (b"\x06\x00\x41\x07\x0b\x6c\x02\x41\x7f\x0b\x41\x07\xfb\x1c\x0b\x01\x00\x01\x23")
     assert rewrite_data(module, one) == b"\x00\x41\x7f\x0b\x04\x23\x01\x23\x01\x01\x02\x23\x01"
