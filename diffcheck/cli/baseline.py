@@ -11,13 +11,12 @@ import msgspec
 import rich_click as click
 
 from diffcheck import baseline as b
-from diffcheck import baseline_file, case_ids
+from diffcheck import baseline_file, case_ids, verdict
 from diffcheck.cli import configured, life
 from diffcheck.cli.options import options
 from diffcheck.errors import ConfigError
 from diffcheck.report import json_, over_time, words
 from diffcheck.text import visible
-from diffcheck.verdict import BaselineReport
 
 if TYPE_CHECKING:
     from diffcheck.baseline import Baseline
@@ -117,8 +116,8 @@ def _require_root(report: Report, known: Baseline, path: Path) -> None:
     )
 
 
-def _standings(report: Report, known: Baseline) -> BaselineReport:
-    return b.apply(report, known, life.today()).baseline or BaselineReport()
+def _standings(report: Report, known: Baseline) -> verdict.BaselineReport:
+    return b.apply(report, known, life.today()).baseline or verdict.BaselineReport()
 
 
 def _is_new(known: Baseline, signature: str) -> bool:

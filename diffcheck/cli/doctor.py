@@ -6,8 +6,7 @@ from typing import Any
 
 import rich_click as click
 
-from diffcheck import probe
-from diffcheck.backend import Limits
+from diffcheck import backend, probe
 from diffcheck.cli.options import PROGRAMS, options, programs
 from diffcheck.report import tables, words
 
@@ -21,5 +20,5 @@ def command(names: tuple[str, ...], deadline: float, memory_limit: int, **given:
     BACKEND is a name from `diffcheck backends`, harness:COMMAND or wasi:COMMAND; without one, all that can be found are tried.
     Exit code 1 where an engine does not work, 2 where one that was named is missing, else 0.
     """
-    limits = Limits(deadline_s=deadline, memory_bytes=memory_limit)
+    limits = backend.Limits(deadline_s=deadline, memory_bytes=memory_limit)
     return tables.doctor(probe.examine(names, programs(given), limits), words.console())

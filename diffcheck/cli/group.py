@@ -9,6 +9,7 @@ from typing import Final
 
 import rich_click as click
 
+from diffcheck.cli.deferred import deferred_imports
 from diffcheck.version import __version__
 
 COMMANDS: Final = (
@@ -75,7 +76,8 @@ class LazyGroup(click.RichGroup):
             return None
         if self._listed:
             return click.RichCommand(name=cmd_name, help=_docstring(cmd_name))
-        command = import_module(f"diffcheck.cli.{cmd_name}").command
+        with deferred_imports("diffcheck"):  # --help needs the options, not the runner
+            command = import_module(f"diffcheck.cli.{cmd_name}").command
         return command if isinstance(command, click.Command) else None
 
 

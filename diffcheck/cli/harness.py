@@ -10,7 +10,7 @@ import rich_click as click
 from diffcheck import harness, registry
 from diffcheck.cli.options import PROGRAMS, engine, option, options
 from diffcheck.errors import DiffcheckError
-from diffcheck.runner.once import Wanted
+from diffcheck.runner import once
 from diffcheck.text import visible
 
 _EPILOG = (
@@ -41,7 +41,7 @@ def command(backend: str, rows: tuple[str, ...], schema: Any, **given: Any) -> i
 
     For `witness run FILE --harness 'diffcheck harness --backend kilnd'`, which then has full MC/DC of that backend's run.
     """
-    wanted = Wanted(
+    wanted = once.Wanted(
         "",
         backend=engine(backend, given),
         rows=rows,

@@ -7,11 +7,9 @@ from typing import Any
 
 import rich_click as click
 
-from diffcheck import registry
-from diffcheck.backend import Limits
+from diffcheck import backend, imports, registry
 from diffcheck.cli.options import PROGRAMS, engine, options
 from diffcheck.errors import ConfigError
-from diffcheck.imports import Request, survey
 from diffcheck.report import imports as report
 from diffcheck.report import words
 
@@ -54,10 +52,10 @@ def command(
     """
     if not artifacts and not probe:
         raise ConfigError("there is nothing to look at", hint="give an artifact, or --probe to ask the engine")
-    limits = Limits(deadline_s=deadline, memory_bytes=memory_limit)
+    limits = backend.Limits(deadline_s=deadline, memory_bytes=memory_limit)
     chosen = registry.preferred("subject") if subject == registry.AUTO else subject
-    request = Request(artifacts, probe, engine(chosen, given), keep, limits)
-    found = survey(request, lambda line: click.echo(f"note: {line}", err=True))
+    request = imports.Request(artifacts, probe, engine(chosen, given), keep, limits)
+    found = imports.survey(request, lambda line: click.echo(f"note: {line}", err=True))
     if format_ == "json":
         click.echo(report.as_json(found))
     elif format_ == "markdown":

@@ -10,14 +10,11 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 import rich_click as click
 
-from diffcheck import baseline, history, timings
+from diffcheck import baseline, history, timings, verdict
 from diffcheck.errors import DiffcheckError, ReportError
-from diffcheck.report.json_ import FILE_NAME
-from diffcheck.report.model import clusters
-from diffcheck.report.page import life
+from diffcheck.report import json_, model, page
 from diffcheck.runner import journal
 from diffcheck.text import plural, visible
-from diffcheck.verdict import BaselineReport
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -45,7 +42,7 @@ class Known:
         """The report with what is known told as known."""
         if self._baseline is not None:
             return baseline.apply(report, self._baseline, today(), file=self._file, strict=self._strict)
-        return msgspec.structs.replace(report, baseline=BaselineReport(strict=True)) if self._strict else report
+        return msgspec.structs.replace(report, baseline=verdict.BaselineReport(strict=True)) if self._strict else report
 
 
 def journaled(wanted: Request, reports: Path) -> Request:
@@ -65,7 +62,7 @@ def timed(wanted: Request, reports: Path, given: Mapping[str, Any]) -> Request:
         times = timings.read(Path(given["timings"]))
         return msgspec.structs.replace(wanted, times_ns=times, shard_times_ns=times)
     try:
-        return msgspec.structs.replace(wanted, times_ns=timings.read(reports / FILE_NAME))
+        return msgspec.structs.replace(wanted, times_ns=timings.read(reports / json_.FILE_NAME))
     except ReportError:
         return wanted  # the first run here, or what is there is none: then by size
 
@@ -82,7 +79,7 @@ def lives(report: Report, reports: Path) -> dict[str, Life]:
     if path.is_file():
         with contextlib.suppress(ReportError):  # said by ``remember``; a page without strips is better than none
             strips = history.strip(path, until=report.started)
-    return {key: life(standings.get(key), strips.get(key, ())) for key in {**standings, **strips}}
+    return {key: page.life(standings.get(key), strips.get(key, ())) for key in {**standings, **strips}}
 
 
 def caused(report: Report, wanted: Request, most: int) -> Report:
@@ -90,7 +87,7 @@ def caused(report: Report, wanted: Request, most: int) -> Report:
     if report.baseline is not None and report.baseline.file:
         new = [each.signature for each in report.baseline.of("new", "returned")]
     else:
-        new = [each.signature for each in clusters(report)]
+        new = [each.signature for each in model.clusters(report)]
     if not new or report.interrupted or not most:
         return report
     from diffcheck.triage import causes  # noqa: PLC0415 - 50 ms that only a run with something new pays for

@@ -11,8 +11,7 @@ import rich_click as click
 from diffcheck import merged, process
 from diffcheck.cli import life, results
 from diffcheck.cli.options import options
-from diffcheck.report import console, files, json_, words
-from diffcheck.report.model import exit_code
+from diffcheck.report import console, files, json_, model, words
 
 if TYPE_CHECKING:
     from diffcheck.verdict import Report
@@ -36,12 +35,12 @@ def command(
         json_.prepare(Path(reports))
         with process.locked(Path(reports)):
             results.tell(report, Path(reports), named)
-        return exit_code(report)
+        return model.exit_code(report)
     process.write_atomically(output, json_.pieces(report))
     files.write_all(report, named.items(), life.lives(report, Path(reports)))
     with contextlib.suppress(BrokenPipeError):
         console.render(report, words.console(), stored=output)
-    return exit_code(report)
+    return model.exit_code(report)
 
 
 def _read(path: str) -> Report:

@@ -11,7 +11,7 @@ import rich_click as click
 from diffcheck import config, registry
 from diffcheck.cli import configured
 from diffcheck.cli.option_types import type_of
-from diffcheck.runner.request import Request
+from diffcheck.runner import request as requests
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -68,7 +68,7 @@ def engine(spec: str, given: dict[str, Any]) -> str:
     return f"{spec}:{program}" if program else spec
 
 
-def request(paths: tuple[str, ...], given: dict[str, Any]) -> Request:
+def request(paths: tuple[str, ...], given: dict[str, Any]) -> requests.Request:
     """The request that the options' values are; those that a command does not have keep their defaults."""
     fields: dict[str, Any] = {
         "jobs": given.get("jobs") or config.default_jobs(),
@@ -86,7 +86,7 @@ def request(paths: tuple[str, ...], given: dict[str, Any]) -> Request:
         "subject_version": given.get("subject_version"),
         **{name: given.get(name) for name in ("mode", "rows", "stub_imports", "max_passes", "confirm", "verbose", "resume")},
     }
-    return Request(paths, **{name: value for name, value in fields.items() if value is not None})
+    return requests.Request(paths, **{name: value for name, value in fields.items() if value is not None})
 
 
 def cache_folder(given: str | None) -> str:

@@ -8,7 +8,7 @@ import rich_click as click
 
 from diffcheck.cli.options import PROGRAMS, options, request
 from diffcheck.report import tables, words
-from diffcheck.runner.run import plan
+from diffcheck.runner import run
 from diffcheck.text import visible
 
 
@@ -20,5 +20,5 @@ def command(paths: tuple[str, ...], **given: Any) -> int:  # noqa: ANN401 - the 
 
     PATH is an artifact (.wasm, or .wat text) or a folder of them.
     """
-    tables.plan(plan(request(paths, given), lambda line: click.echo(f"note: {visible(line, 2000)}", err=True)), words.console())
+    tables.plan(run.plan(request(paths, given), lambda line: click.echo(f"note: {visible(line, 2000)}", err=True)), words.console())
     return 0

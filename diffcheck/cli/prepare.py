@@ -7,8 +7,7 @@ from pathlib import Path
 
 import rich_click as click
 
-from diffcheck import prepare, process
-from diffcheck.case_scaffold import place
+from diffcheck import case_scaffold, prepare, process
 from diffcheck.text import visible
 
 _EPILOG = (
@@ -33,7 +32,7 @@ def command(sources: tuple[str, ...], *, output: str, replace: bool) -> int:
     with process.private_folder() as folder:
         maker = prepare.Maker(found, prepare.live(folder))
         for source in sources:
-            placed = place(Path(source), Path(output), maker, replace=replace)
+            placed = case_scaffold.place(Path(source), Path(output), maker, replace=replace)
             case_file = "case file" if placed.new_case_file else "its case file was there and stays as it is:"
             click.echo(f"{visible(str(placed.artifact))}: {'; '.join(placed.prepared.steps)}")
             click.echo(f"  {case_file} {visible(str(placed.case_file))}")

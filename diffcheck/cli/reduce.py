@@ -9,8 +9,8 @@ import rich_click as click
 from diffcheck.cli import work
 from diffcheck.errors import EXIT_DIVERGE, EXIT_INTERRUPTED
 from diffcheck.text import visible
-from diffcheck.triage.checker import Spent
-from diffcheck.triage.steps import Steps
+from diffcheck.triage import checker
+from diffcheck.triage import steps as workflow
 
 _EPILOG = (
     "Exit codes: 0 nothing diverges; 1 a divergence was reduced as far as it goes or the budget allows; 2 usage, configuration, a "
@@ -26,12 +26,12 @@ def command(target: str, row: str, **given: Any) -> int:  # noqa: ANN401 - the o
     The fewest rows first, then the module: every candidate is validated by the oracle, and has to show the same signature.
     """
     with work.opened(target, given) as (session, folder, say):
-        steps = Steps(session, folder, say, row)
+        steps = workflow.Steps(session, folder, say, row)
         try:
             if not steps.find():
                 return steps.nothing
             whole = steps.minimise() and steps.reduce()
-        except Spent:
+        except checker.Spent:
             whole = False
         before, after = steps.state.before, steps.state.after
         stopped = session.budget.stopped()

@@ -9,8 +9,8 @@ import rich_click as click
 from diffcheck.cli import work
 from diffcheck.errors import EXIT_DIVERGE, EXIT_INTERRUPTED
 from diffcheck.text import visible
-from diffcheck.triage.checker import Spent
-from diffcheck.triage.steps import Steps
+from diffcheck.triage import checker
+from diffcheck.triage import steps as workflow
 
 _EPILOG = (
     "Exit codes: 0 nothing diverges; 1 it does, and the folder has what shows it; 2 usage, configuration, a missing engine or an "
@@ -26,12 +26,12 @@ def command(target: str, row: str, **given: Any) -> int:  # noqa: ANN401 - the o
     A folder that `diffcheck reduce` wrote is taken as it is: what stands there is what is shown.
     """
     with work.opened(target, given) as (session, folder, say):
-        steps = Steps(session, folder, say, row)
+        steps = workflow.Steps(session, folder, say, row)
         try:
             if not steps.find():
                 return steps.nothing
             steps.write()
-        except Spent:
+        except checker.Spent:
             return EXIT_INTERRUPTED if session.budget.stopped() else EXIT_DIVERGE
     why = steps.state.standalone
     click.echo(f"shows     {visible(str(steps.symptom), 400)}")

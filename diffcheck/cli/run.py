@@ -14,9 +14,8 @@ from diffcheck import process, registry
 from diffcheck.cli import life, results
 from diffcheck.cli.options import options, recorded, request
 from diffcheck.errors import DiffcheckError
-from diffcheck.report import files, json_, progress, words
-from diffcheck.report.model import Collector, exit_code
-from diffcheck.runner.run import run
+from diffcheck.report import files, json_, model, progress, words
+from diffcheck.runner import run
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -48,7 +47,7 @@ def command(paths: tuple[str, ...], reports: str, baseline: str | None, *, stric
 def _run(
     paths: tuple[str, ...], reports: Path, baseline: str | None, named: dict[str, Path], given: dict[str, Any], *, strict: bool
 ) -> int:  # fmt: skip
-    collector = Collector(recorded(given))
+    collector = model.Collector(recorded(given))
     known = life.Known(baseline, strict=strict)
     failed: DiffcheckError | None = None
     wanted = request(paths, given)
@@ -67,12 +66,12 @@ def _run(
     results.tell(report, reports, named)
     if failed is not None:
         raise failed
-    return exit_code(report)
+    return model.exit_code(report)
 
 
-def _collect(wanted: Request, collector: Collector) -> bool:
+def _collect(wanted: Request, collector: model.Collector) -> bool:
     """Run and note every event; returns whether the run was interrupted. What was finished by then is in the collector."""
-    events = iter(run(wanted))
+    events = iter(run.run(wanted))
     with progress.Display(words.console(stderr=True), plain=wanted.verbose) as display, _terminable():
         try:
             for event in events:

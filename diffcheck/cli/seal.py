@@ -7,8 +7,7 @@ from typing import Any
 
 import rich_click as click
 
-from diffcheck import sealed
-from diffcheck.backend import Limits
+from diffcheck import backend, sealed
 from diffcheck.cli.options import options
 
 _EPILOG = (
@@ -26,7 +25,7 @@ def command(artifact: str, output: str, stub_imports: Any, **given: Any) -> int:
 
     So `witness run FILE --invoke ...` runs what otherwise needs a world, wasi 0.2 included.
     """
-    limits = Limits(deadline_s=given["deadline"], memory_bytes=given["memory_limit"])
+    limits = backend.Limits(deadline_s=given["deadline"], memory_bytes=given["memory_limit"])
     for line in sealed.seal(Path(artifact), Path(output), stub_imports, limits):
         click.echo(line)
     return 0

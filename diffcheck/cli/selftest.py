@@ -8,11 +8,10 @@ from typing import Any
 
 import rich_click as click
 
-from diffcheck import backend, registry, selftest
+from diffcheck import backend, probe, registry, selftest
 from diffcheck.cli.options import PROGRAMS, options, programs
-from diffcheck.probe import known_answer
 from diffcheck.report import planted, words
-from diffcheck.runner.engines import preferred_oracle
+from diffcheck.runner import engines
 
 
 @click.command("selftest")
@@ -52,8 +51,8 @@ def command(paths: tuple[str, ...], seed: int, faults: int, engine: str, deadlin
     1 where a fault was missed or told as something else, or where a run without a fault gave a finding.
     """
     inner = backend.create(engine, programs(given))
-    with backend.local_host() as host, closing(preferred_oracle({})) as oracle, closing(inner):
-        known_answer.require(inner, engine, host, backend.Limits(deadline))
+    with backend.local_host() as host, closing(engines.preferred_oracle({})) as oracle, closing(inner):
+        probe.known_answer.require(inner, engine, host, backend.Limits(deadline))
         test = selftest.Selftest(oracle, inner, host, deadline)
         test.prepare([Path(path) for path in paths])
         return planted.render(test.run(seed, faults), test.left_out, words.console(), seed)

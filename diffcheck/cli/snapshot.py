@@ -7,10 +7,9 @@ from typing import Any
 
 import rich_click as click
 
-from diffcheck import registry
+from diffcheck import registry, snapshots
 from diffcheck.cli.options import PROGRAMS, engine, option, options
 from diffcheck.report import tables, words
-from diffcheck.snapshots import how, snapshot
 from diffcheck.text import visible
 
 _EPILOG = (
@@ -42,7 +41,7 @@ def command(artifact: str, format_: str, **given: Any) -> int:  # noqa: ANN401 -
 
     A program that has no arguments in its case file is given none, as under witness.
     """
-    found = snapshot(
+    found = snapshots.snapshot(
         artifact,
         backend=engine(given["backend"], given),
         prefix=given["prefix"],
@@ -59,5 +58,5 @@ def command(artifact: str, format_: str, **given: Any) -> int:  # noqa: ANN401 -
         click.echo(json.dumps(found.as_json(), indent=2))
     else:
         tables.snapshot(found, words.console())
-        click.echo(how(found), err=True)
+        click.echo(snapshots.how(found), err=True)
     return 0

@@ -9,8 +9,8 @@ import rich_click as click
 from diffcheck.cli import work
 from diffcheck.errors import EXIT_DIVERGE, EXIT_INCONCLUSIVE, EXIT_INTERRUPTED
 from diffcheck.text import visible
-from diffcheck.triage.checker import Spent
-from diffcheck.triage.steps import Steps
+from diffcheck.triage import checker
+from diffcheck.triage import steps as workflow
 
 _EPILOG = (
     "Exit codes: 0 nothing diverges; 1 a divergence was taken through the steps, as far as the budget allows; 2 usage, "
@@ -27,7 +27,7 @@ def command(target: str, row: str, **given: Any) -> int:  # noqa: ANN401 - the o
     A second call goes on where the first one stopped.
     """
     with work.opened(target, given) as (session, folder, say):
-        steps = Steps(session, folder, say, row)
+        steps = workflow.Steps(session, folder, say, row)
         whole = True
         try:
             if not steps.find():
@@ -38,7 +38,7 @@ def command(target: str, row: str, **given: Any) -> int:  # noqa: ANN401 - the o
                 return EXIT_INCONCLUSIVE
             whole = steps.smaller()
             steps.localise()
-        except Spent:
+        except checker.Spent:
             whole = False
         stopped = session.budget.stopped()
         if steps.state.symptom is not None and not stopped:
@@ -50,7 +50,7 @@ def command(target: str, row: str, **given: Any) -> int:  # noqa: ANN401 - the o
     return EXIT_INTERRUPTED if stopped else EXIT_DIVERGE
 
 
-def _summary(steps: Steps) -> None:
+def _summary(steps: workflow.Steps) -> None:
     """The answer, a line each."""
     state = steps.state
     lines = [("shows", str(state.symptom))] if state.symptom else []

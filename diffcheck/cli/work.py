@@ -10,15 +10,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 import rich_click as click
 
-from diffcheck import process
+from diffcheck import corpus, process
 from diffcheck.cli.options import PROGRAMS, options, request
-from diffcheck.corpus import SUFFIXES
 from diffcheck.report import json_, words
 from diffcheck.text import visible
-from diffcheck.triage import state
+from diffcheck.triage import checker, state
+from diffcheck.triage import session as sessions
 from diffcheck.triage import target as targets
-from diffcheck.triage.checker import Budget
-from diffcheck.triage.session import Session
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -76,7 +74,7 @@ def arguments(function: FC) -> FC:
 def named(target: str, reports: str) -> Target:
     """The case that a user named: an artifact, or a case or signature of the report in a folder."""
     path = Path(reports) / json_.FILE_NAME
-    a_file = Path(target).suffix in SUFFIXES or Path(target).is_file()
+    a_file = Path(target).suffix in corpus.SUFFIXES or Path(target).is_file()
     return targets.find(target, json_.read(path) if path.exists() and not a_file else None, reports)
 
 
@@ -93,14 +91,14 @@ def voices(*, verbose: bool) -> tuple[Callable[[str], None], Callable[[str], Non
 
 
 @contextlib.contextmanager
-def opened(target: str, given: dict[str, Any]) -> Iterator[tuple[Session, Folder, Callable[[str], None]]]:
+def opened(target: str, given: dict[str, Any]) -> Iterator[tuple[sessions.Session, Folder, Callable[[str], None]]]:
     """The session and the folder of a command, and what its steps are told to; SIGINT and SIGTERM stop the work softly."""
     begun = time.monotonic()  # what follows takes its time as well
     found = named(target, given["reports"])
     folder = state.Folder(Path(given["output"]) if given["output"] else state.default_folder(given["reports"], found.case.id))
     with process.interruptible() as stopped, _shown() as say:
-        budget = Budget(given["budget"], stopped, begun)
-        with Session(request((found.case.artifact,), given), found, budget, say) as session:
+        budget = checker.Budget(given["budget"], stopped, begun)
+        with sessions.Session(request((found.case.artifact,), given), found, budget, say) as session:
             if session.engines.notice:
                 say(session.engines.notice)
             yield session, folder, say

@@ -41,6 +41,29 @@ def test_help_imports_no_command():
     assert not {each for each in modules if each.removeprefix("diffcheck.cli.") in COMMANDS}
 
 
+def test_the_help_of_no_command_executes_what_the_command_does():
+    code = f"""
+import sys
+from types import ModuleType
+from click.testing import CliRunner
+from diffcheck.cli.group import cli
+for name in {COMMANDS!r}:
+    assert CliRunner().invoke(cli, [name, "--help"]).exit_code == 0, name
+print(*(name for name, module in sys.modules.items() if type(module) is ModuleType and hasattr(module, "__file__")))
+"""
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    executed = {name for name in ended.stdout.split() if name.startswith("diffcheck.") and not name.startswith("diffcheck.cli.")}
+    rooms = {"diffcheck.report", "diffcheck.runner", "diffcheck.triage"}  # empty packages
+    assert executed - rooms == {
+        "diffcheck.cli",
+        "diffcheck.config",
+        "diffcheck.errors",
+        "diffcheck.registry",
+        "diffcheck.text",
+        "diffcheck.version",
+    }
+
+
 @pytest.mark.parametrize("command", ["run", "plan", "doctor", "show", "backends"])
 def test_the_help_of_a_command_imports_no_slow_package(command):
     _, modules = modules_after(command, "--help")

@@ -20,7 +20,7 @@ def called(monkeypatch, tmp_path, capsys):
             requests.append(request)
             yield from events()
 
-        monkeypatch.setattr("diffcheck.cli.run.run", run)
+        monkeypatch.setattr("diffcheck.runner.run.run", run)
         code = entry.run(["run", "some.wasm", "--reports", str(tmp_path / "reports"), *arguments])
         seen = capsys.readouterr()
         return code, seen.out, seen.err, requests, tmp_path / "reports" / "report.json"
