@@ -19,7 +19,7 @@ from diffcheck.capsule import recorder
 from diffcheck.capsule.driver import Call, Catch, start
 from diffcheck.capsule.printing import PLACEHOLDER, put_import
 from diffcheck.capsule.reference_types import hierarchy, identities_can_differ, probed_bodies, typed_elements
-from diffcheck.capsule.references import ReferenceForm, References
+from diffcheck.capsule.references import FUNC, ReferenceForm, References
 from diffcheck.capsule.seal import Closed, Sealed, World, extended, seal
 from diffcheck.capsule.stub_code import EXIT_EITHER, EXIT_TRAP, encode_stub
 from diffcheck.wasm import section as ids
@@ -88,8 +88,13 @@ class Extension(Protocol):
         """How many functions they are."""
         ...
 
-    def bodies(self) -> bytes:
-        """The artifact's code entries one after the other, as many as it has."""
+    @property
+    def tables(self) -> list[bytes]:
+        """The types of its own tables, of which it has at most one: ``seen_objects`` among the symbols."""
+        ...
+
+    def bodies(self) -> list[bytes]:
+        """The artifact's code entries, as many as it has."""
         ...
 
     def functions(self, types: Types, symbols: Mapping[str, int], *, unwind: bool) -> list[tuple[int, bytes]]:
@@ -176,6 +181,8 @@ def _visible_globals(module: Module) -> dict[str, int]:
 def _roots(inputs: _Inputs, globals_: Mapping[str, int]) -> Iterator[ValType]:
     """The types of all that is recorded and may be a reference."""
     module = inputs.module
+    if inputs.extension is not None and inputs.form.references == "identified":
+        yield FUNC
     for each in inputs.calls:
         yield from each.type.results
     yield from (module.all_globals[index].value for index in globals_.values())
@@ -248,6 +255,7 @@ class _Builder:
     def _symbols(self) -> dict[str, int]:
         symbols = recorder.symbols(self.layout, self.sealed.places, self.indices)
         symbols |= self.references.symbols()
+        symbols["seen_objects"] = len(self.module.all_tables) + len(self.references.tables())
         symbols |= {
             "PLAN": self.layout.plan_digest,
             "FINAL_SIZE": self.layout.final_size,
@@ -271,7 +279,7 @@ class _Builder:
         exit_tag = [b"\x00" + u(types.function((), ()))] if self.throws else []
         body = [
             functions,
-            vector_section(ids.TABLE, [*sealed.tables, *self.references.tables()]),
+            vector_section(ids.TABLE, [*sealed.tables, *self.references.tables(), *(extension.tables if extension else ())]),
             vector_section(ids.MEMORY, [*sealed.memories, self._recorder_memory()]),
             vector_section(ids.TAG, [*sealed.tags, *exit_tag]),
             sealed.global_section([_SLOT] * (0 if prints else lo.SLOTS)),
@@ -351,7 +359,7 @@ class _Builder:
         if extension is None and not self.references.identified:
             return extended(self.module, ids.CODE, stubs, after)
         count = len(stubs) + len(self.module.functions) + len(after)
-        bodies = probed_bodies(self.module, self._prologue) if extension is None else extension.bodies()
+        bodies = probed_bodies(self.module, self._prologue, None if extension is None else extension.bodies())
         return section(ids.CODE, b"".join([u(count), *stubs, bodies, *after]))
 
     def _start(self) -> bytes:

@@ -242,10 +242,11 @@ def _values(composite: CompositeType) -> tuple[object, ...]:
     return tuple(each.storage for each in fields(composite))
 
 
-def probed_bodies(module: Module, prologue: Callable[[int, FuncType], bytes]) -> bytes:
-    """The code entries with a prologue, given funcidx and type, in every function that can be referenced."""
+def probed_bodies(module: Module, prologue: Callable[[int, FuncType], bytes], bodies: Iterable[bytes] | None = None) -> bytes:
+    """The code entries, or ``bodies`` instead; every function that can be referenced has a prologue, given its index and type."""
     referenced, entries = referenced_functions(module), []
-    for funcidx, (_, body) in enumerate(module.body_bytes(), module.n_imported("func")):
+    given = bodies if bodies is not None else (body for _, body in module.body_bytes())
+    for funcidx, body in enumerate(given, module.n_imported("func")):
         end = read_locals(body).end if funcidx in referenced else 0
         begin = body[:end] + prologue(funcidx, module.function_type(funcidx)) if end else b""
         entries.append(sized(begin + body[end:]))

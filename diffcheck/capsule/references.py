@@ -37,7 +37,7 @@ _REF_TEST: Final = b"\xfb\x14"
 _CALL: Final = b"\x10"
 _SHIFTED: Final = "i64.extend_i32_u i64.const 32 i64.shl i64.const {} i64.or"
 ANY: Final = RefType(nullable=True, heap="any")
-_FUNC: Final = RefType(nullable=True, heap="func")
+FUNC: Final = RefType(nullable=True, heap="func")
 _UNKNOWN: Final = 0xFFFF_FFFF
 """The typeidx in the word of a function of another type than it is tested for."""
 
@@ -269,14 +269,17 @@ class References:
         return "".join(texts), symbols
 
     def symbols(self) -> dict[str, int]:
-        """What the recorder's text names: the table, and the function that writes a record's objects."""
-        return {"objects": self.table, "write_objects": self._indices.get("objects", 0)}
+        """What the recorder's text names: the table, and the function that writes a record's objects; in the identity form also
+        the function that gives a function's word.
+        """
+        word = {"function_word": self._indices["func"]} if self.identified and "func" in self._indices else {}
+        return {"objects": self.table, "write_objects": self._indices.get("objects", 0), **word}
 
     def functions(self, types: Types, constants: Constants, symbols: Mapping[str, int]) -> list[tuple[int, bytes]]:
         """The typeidx and the code entry of each function."""
         made = []
         for name in self._words:
-            typeidx = types.function((ANY if name == "any" else _FUNC,), ("i64",))
+            typeidx = types.function((ANY if name == "any" else FUNC,), ("i64",))
             made.append((typeidx, self._any_word(symbols) if name == "any" else self._function_word(constants, symbols)))
         if self.objects:
             made.append((types.function(("i32",), ()), self._write_objects(symbols)))

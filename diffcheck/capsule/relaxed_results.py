@@ -1,9 +1,13 @@
 """The functions that check the result of a relaxed vector instruction, and give that of the deterministic profile instead.
 
 Core specification 3.0, 4.3.6 (Relaxed Operations): the result may be one of a set, lane by lane; in the deterministic profile it is
-the first of them, which ordinary instructions compute. Where the specification's test suite allows more than that chapter, so
-does this: the top bit of each byte in ``i16x8.relaxed_laneselect``, and in the dot products, where a second operand is negative,
-products without saturation or as unsigned.
+the first of them, which ordinary instructions compute. Where the specification's test suite, or hardware that it names, allows more
+than that chapter, so does this:
+
+- ``i16x8.relaxed_laneselect``: the top bit of each byte selects that byte.
+- ``i16x8.relaxed_dot_i8x16_i7x16_s``, where a second operand is negative: unsigned products, without saturation (33,024 in the suite).
+- ``i32x4.relaxed_dot_i8x16_i7x16_add_s``, where a second operand is negative: sums without saturation, of products signed by unsigned
+  (-66,047), unsigned (66,049), or signed (65,025, which saturation does not change; -128 by -128 four times gives 65,536, not 65,534).
 """
 
 from __future__ import annotations
@@ -71,7 +75,9 @@ def _q15mulr() -> Helper:
 
 
 def _trunc(source: str, sign: str) -> Helper:
-    """Any result is allowed for a NaN and for what is out of range; lanes without a source are zero."""
+    """Any result is allowed where the truncated value is out of range, and for a NaN: the set is ``[trunc_sat(z), R]``, whose **R** is
+    every result. In range the result is exact; lanes without a source are zero.
+    """
     kind, shape = source[:3], source
     above, least, below = {
         ("f32x4", "s"): ("ge", -(2.0**31), 2.0**31),

@@ -1,12 +1,12 @@
 """Which clusters have one cause: each is localised in the row that it shows in, and those where one instruction goes wrong are joined.
 
 A signature says where a difference shows, and stays the same from night to night; a cause says what the engine does wrong, over all
-artifacts. The cause is the instruction's name and what became of it (another value, a trap, no trap, another way), without operands.
+artifacts. The cause is the instruction's name and what differs (a value, the state, a size, a trap, the way on), without operands.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
@@ -24,8 +24,18 @@ if TYPE_CHECKING:
     from diffcheck.runner.engines import EnginePair
     from diffcheck.runner.plan import Plan
     from diffcheck.runner.request import Request
-    from diffcheck.triage.result import Localised
+    from diffcheck.triage.result import Difference, Localised
     from diffcheck.verdict import Report
+
+
+_WORDS: Final[dict[Difference, str]] = {
+    "result": "gives another value",
+    "allowed": "gives a result that the specification does not allow",
+    "state": "leaves another state",
+    "size": "leaves another size",
+    "control": "goes another way",
+    "outcome": "ends in another way",
+}
 
 
 class Place(msgspec.Struct, frozen=True):
@@ -94,4 +104,4 @@ def cause(answer: Localised) -> str:
     for verb, words in (("", answer.subject), ("not ", answer.oracle)):
         if words.startswith(("trapped", "crashed", "timed out", "refused")):
             return f"{name} has {verb}{words}"
-    return f"{name} gives another value" if answer.why.endswith("results differ") else f"{name} goes another way"
+    return f"{name} {_WORDS[answer.difference]}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from diffcheck import values
 from diffcheck.observation import Returned, sentence
 from diffcheck.text import visible
 from diffcheck.triage import flow
@@ -23,10 +24,10 @@ if TYPE_CHECKING:
 
     from diffcheck.observation import Outcome
     from diffcheck.runner.plan import CapsulePlan
-    from diffcheck.triage.instrument import Instrumented, Site
+    from diffcheck.triage.instrument import Instrumented, Role, Site
     from diffcheck.triage.log import Record
     from diffcheck.triage.noting import Watch
-    from diffcheck.triage.result import Localised
+    from diffcheck.triage.result import Difference, Localised
     from diffcheck.triage.sides import LogSide
     from diffcheck.wasm.module import Module
     from diffcheck.wasm.types import ValType
@@ -48,7 +49,22 @@ _AFTERWARDS: Final = {
     "range": "has contents with digest {} afterwards",
 }
 """What an engine has behind a write, by the role of the event that reads it back."""
-_REFERENCES: Final = {0: "null", 1: "a reference", 2: "an i31", 3: "a structure", 4: "an array"}
+_DIFFERENCES: Final[dict[Role, Difference]] = {
+    "allowed": "allowed", "stored": "state", "set": "state", "range": "state", "size": "size",
+}  # fmt: skip
+"""What differs where an event of a role does; elsewhere it is a result."""
+_WHY: Final[dict[Difference, str]] = {
+    "result": "the results differ",
+    "allowed": "one result is not allowed by the specification",
+    "state": "what it leaves behind differs",
+    "size": "the sizes that it leaves differ",
+    "control": "control goes on otherwise",
+    "outcome": "the outcomes differ",
+}
+_OF_FUNCTIONS: Final = {16 + values.FUNCTION: "a function of type", 16 + values.IDENTITY: "function"}
+_REFERENCES: Final = {
+    0: "null", 1: "a reference", 2: "an i31", 3: "a structure", 4: "an array", 16 + values.OPAQUE: "a function", **_OF_FUNCTIONS,
+}  # fmt: skip
 
 
 class Explainer:
@@ -113,26 +129,30 @@ class Explainer:
         if same and one is not None and one.position >= 0:
             function, position = one.function, one.position
             texts = self._value(first.oracle, one), self._value(first.subject, one)
+            difference = _DIFFERENCES.get(one.role, "result")
             if one.role == "allowed":
                 texts = _allowed(first.oracle), _allowed(first.subject)
             if one.role in _AFTERWARDS:
                 texts = _AFTERWARDS[one.role].format(texts[0]), f"has {texts[1]}"
         else:
             function, position = self.acted(first)
+            difference = "control"
             here = function, position
             texts = self._seen(first.oracle, first.oracle_outcome, here), self._seen(first.subject, first.subject_outcome, here)
             if first.oracle is None and first.subject is None:
                 texts = sentence(first.oracle_outcome), sentence(first.subject_outcome)
+                difference = "outcome"
         body = self.made.bodies_of.get(function)
         if body is None or position < 0:
             return self.function(first)
         if not same and self._left(function, position, first.event):
             return self.function(first, " behind its last instruction: in its return, or in the capsule's own code")
-        lane = "other lane " if one is not None and one.half else ""
-        return self.at(first, function, position, *texts, f"the two {lane}results differ" if same else "control goes on otherwise")
+        why = "the results differ in the high half" if one is not None and one.half else _WHY[difference]
+        return self.at(first, (function, position), texts, difference, why)
 
-    def at(self, first: First, function: int, position: int, oracle: str, subject: str, why: str) -> Localised:
-        """The answer that names an instruction."""
+    def at(self, first: First, place: tuple[int, int], texts: tuple[str, str], difference: Difference, why: str) -> Localised:
+        """The answer that names the instruction at a place, with what the oracle and the subject did there."""
+        function, position = place
         typed = self.made.bodies_of[function].code[position]
         offset = self._offset(function, position)
         operands, locals_, execution = self.surroundings(function, position, first.event)
@@ -145,8 +165,8 @@ class Explainer:
             file_offset=self.made.offset(function, position),
             instruction=flow.shown(typed.instruction),
             event=first.event,
-            oracle=oracle,
-            subject=subject,
+            oracle=texts[0],
+            subject=texts[1],
             operands=list(_in_words(operands).values()),
             path=self._path(first.event, function, offset),
             locals=[f"{number}: {text}" for number, text in _in_words(locals_).items()],
@@ -154,6 +174,7 @@ class Explainer:
             before=self._before(first),
             source=self._source(function, position),
             variant=self.made.variant,
+            difference=difference,
             why=why,
         )
 
@@ -165,6 +186,17 @@ class Explainer:
         body = self.made.bodies_of[one.function]
         operands, _, _ = self.surroundings(one.function, one.position, first.event)
         return read_by(body.code[one.position], [bits for bits, _ in operands.values()], one.half)
+
+    def takes_reference(self, first: First) -> bool:
+        """Whether the instruction at the difference takes a reference or calls through a table."""
+        site = self._site(first.oracle) or self._site(first.subject)
+        same = first.oracle is not None and first.subject is not None and first.oracle.site == first.subject.site
+        function, position = (site.function, site.position) if same and site is not None else self.acted(first)
+        body = self.made.bodies_of.get(function)
+        if body is None or position < 0:
+            return False
+        acting = body.code[position]
+        return "call_indirect" in acting.instruction.name or any(isinstance(each, RefType) for each in acting.operands)
 
     def of_reference(self, first: First) -> bool:
         """Whether what differs is a reference."""
@@ -190,12 +222,11 @@ class Explainer:
         record = plain[-1]
         first = First(found.event, record, record, plain[:-1], found.oracle_outcome, found.subject_outcome)
         one = self._site(record)
-        function, position = (one.function, one.position) if one is not None and may_write(one.name) else self.acted(first)
+        place = (one.function, one.position) if one is not None and may_write(one.name) else self.acted(first)
         has = self.watched(found, record)
-        return self.at(
-            first, function, position, f"has {has[0]} at {watch.address:#x} of memory {watch.memory} afterwards", f"has {has[1]}",
-            "bytes that it should not have written, or should have, differ from here on",
-        )  # fmt: skip
+        texts = f"has {has[0]} at {watch.address:#x} of memory {watch.memory} afterwards", f"has {has[1]}"
+        why = "bytes that it should not have written, or should have, differ from here on"
+        return self.at(first, place, texts, "state", why)
 
     # Places.
 
@@ -408,11 +439,18 @@ def _in_words(values: Numbered) -> dict[int, str]:
     return {number: _shown(bits, type_, whole=True) for number, (bits, type_) in values.items()}
 
 
+def _reference(bits: int) -> str:
+    """A reference's word (``probes``) for a person."""
+    kind, number, object_ = bits & 0xFF, bits >> 8 & 0xFFFF_FFFF, bits >> 40
+    text = _REFERENCES.get(kind, f"{bits:#x}")
+    text += f" of {number}" * (kind in (2, 4)) + f" {number}" * (kind in _OF_FUNCTIONS)
+    return text + f" (object {object_})" * bool(object_)
+
+
 def _shown(bits: int, type_: ValType, *, whole: bool = False) -> str:
     """A value in words: integers in decimal and, where that helps, in hex; floats exactly."""
     if isinstance(type_, RefType):
-        word = _REFERENCES.get(bits & 0xFF, f"{bits:#x}")
-        return f"{word} of {bits >> 8}" if bits & 0xFF in (2, 4) else word
+        return _reference(bits)
     if type_ == "v128":
         return f"{bits:#034x}" if whole else f"{bits:#018x}"
     value = Value(type_, bits & ((1 << 32) - 1) if type_ in ("i32", "f32") else bits)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from diffcheck.values import Value, render
 from diffcheck.wasm.opcodes import BY_NAME
 from diffcheck.wasm.types import RefType
 
@@ -32,6 +33,10 @@ _CAPABLE: Final[dict[str, Callable[[str], bool]]] = {
     "out of bounds array access": lambda name: name.startswith(("array.", "struct.")),
     "allocation too large": lambda name: name.startswith(("array.new", "struct.new")),
 }
+
+_CONSTANTS: Final = frozenset({"f32.const", "f64.const", "v128.const"})
+"""Constants whose immediate is a bit pattern."""
+_LANE: Final = (1 << 64) - 1
 
 
 def may_trap(name: str, kind: str) -> bool:
@@ -72,11 +77,20 @@ def _target(body: Body, at: int, depth: int) -> int:
     return start + 1 if body.code[start].instruction.name == "loop" else body.ends[start]
 
 
+def _constant(type_: str, bits: int) -> str:
+    """A constant's immediate in the text format; a vector as two lanes of 64 bits."""
+    if type_ == "v128":
+        return f"i64x2 {bits & _LANE:#x} {bits >> 64:#x}"
+    return render(Value(type_, bits))
+
+
 def shown(instruction: Instruction) -> str:
     """An instruction as text, with its simple immediates."""
     words = [instruction.name.removesuffix("_t").removesuffix("_null")] if instruction.name == "select_t" else [instruction.name]
     for each in instruction.immediates:
-        if isinstance(each, int | str):
+        if instruction.name in _CONSTANTS:
+            words.append(_constant(instruction.name.partition(".")[0], each))
+        elif isinstance(each, int | str):
             words.append(str(each))
         elif isinstance(each, RefType):
             words.append(f"(ref {'null ' * each.nullable}{each.heap})")

@@ -14,7 +14,7 @@ from diffcheck.capsule.build import first_extension
 from diffcheck.errors import ArtifactError
 from diffcheck.triage import log
 from diffcheck.triage.flow import acting
-from diffcheck.triage.probes import Helpers, Key
+from diffcheck.triage.probes import Helpers, Key, by_contents, object_table
 from diffcheck.triage.read_back import read_back
 from diffcheck.wasm.code import read_locals
 from diffcheck.wasm.leb import Reader, s, u
@@ -75,7 +75,7 @@ class Instrumented:
     """An artifact's bodies instrumented; see ``capsule.build.Extension``. ``sites`` is by site number less one.
 
     ``levels`` says how much of each function is probed, ``default`` for those that it does not name. Without ``reads_back`` only values
-    that instructions leave are events, so that no code of ours can trap.
+    that instructions leave are events, so that no code of ours can trap. ``identities`` logs which object a reference is to.
     """
 
     def __init__(  # noqa: PLR0913 - the parts of an instrumentation
@@ -90,12 +90,13 @@ class Instrumented:
         watch: Watch | None = None,
         reads_back: bool = True,
         form: DeterministicForm | None = None,
+        identities: bool = False,
     ) -> None:
         self.module, self.variant, self.detail, self.watch, self.reads_back = module, variant, detail, watch, reads_back
         self.form = form
         named = f"{COUNTER}{form.counters[-1]}" if form is not None else ""
         self.violation = next((each.index for each in module.exports if each.name == named), -1)
-        self.helpers = Helpers(module, first_extension(module), variant, watch)
+        self.helpers = Helpers(module, first_extension(module), variant, watch, identities=identities)
         self.sites: list[Site] = []
         self.untyped: dict[int, str] = {}
         self.bodies_of: dict[int, Body] = {}
@@ -116,9 +117,14 @@ class Instrumented:
         """See ``Extension``."""
         return self.helpers.count
 
-    def bodies(self) -> bytes:
+    @property
+    def tables(self) -> list[bytes]:
         """See ``Extension``."""
-        return b"".join(u(len(each)) + each for each in self._entries)
+        return [object_table()] if self.helpers.numbers_objects else []
+
+    def bodies(self) -> list[bytes]:
+        """See ``Extension``."""
+        return self._entries
 
     def functions(self, types: Types, symbols: Mapping[str, int], *, unwind: bool) -> list[tuple[int, bytes]]:
         """See ``Extension``."""
@@ -180,7 +186,7 @@ def entry_probes(made: Instrumented, funcidx: int) -> bytes:
     code = [made.add(Site(funcidx, -1, 0, "entry", "entry")), b"\x42\x00\x10", u(made.helpers.note)]
     for at, type_ in enumerate(made.module.function_type(funcidx).params):
         site = made.add(Site(funcidx, -1, 0, "entry", "argument", at, type_))
-        code += [b"\x20", u(at), site, _call(made.helpers.index(Key("probe", type_))), b"\x1a"]
+        code += [b"\x20", u(at), site, _call(made.helpers.index(by_contents(type_))), b"\x1a"]
     return b"".join(code)
 
 

@@ -47,5 +47,5 @@ def first_execution(search: Search, explainer: Explainer, wrong: Sequence[Wrong]
         site = explainer.made.site(record.site)
         event = record.event + (site is None or site.position != position)
         there = First(event, record, record, records[max(0, at - BEFORE) : at], search.measured.outcome, search.ended)
-        return explainer.at(there, function, position, names[name].oracle, names[name].subject, _WHY)
+        return explainer.at(there, (function, position), (names[name].oracle, names[name].subject), "result", _WHY)
     return None

@@ -24,6 +24,7 @@ from diffcheck.triage.first_row import FirstRow, NotShown, Rows
 from diffcheck.triage.instrument import Detail, Instrumented
 from diffcheck.triage.known_wrong import first_execution
 from diffcheck.triage.log import VARIANTS, LogParameters, WrongDigest
+from diffcheck.triage.probes import has_objects
 from diffcheck.triage.result import Localised
 from diffcheck.triage.search import BEFORE, Search, Spent
 from diffcheck.triage.segments_dropped import dropped_segment
@@ -80,6 +81,7 @@ class Localiser:
         self.runs = self.events = 0
         self.confirmed = False
         self.reads_back = True
+        self.identities = False
         self.doubtful = False
         """Whether the difference is of a reference, which both digests look at by the same instructions."""
         self.wrong: set[Variant] = set()
@@ -242,6 +244,10 @@ class Localiser:
             self.notes.append(f"it shows first at {answer}")
             self._confirm(search, first, levels)
             return self._row(rows, segment) if isinstance(segment, str) else segment
+        identity = self._identity(rows, search, levels, first) if explainer.takes_reference(first) else None
+        if identity is not None:
+            self.notes.append(f"it shows first at {answer}")
+            return identity
         watch = explainer.read_at(first)
         earlier = self._since(rows, search, watch, levels, first) if watch is not None else None
         if earlier is not None and search.default == "none":
@@ -272,6 +278,20 @@ class Localiser:
             self.notes.append(f"whether {watch} were wrong before is not known: {why}")
             return None
         return self._written(rows, watching, found, levels) if found is not None else None
+
+    def _identity(self, rows: Rows, search: Search, levels: Mapping[int, Level], first: First) -> Localised | None:
+        """The answer where a reference before an event is to another object or function than the oracle's; None where none is."""
+        if self.identities or not self._has_identities():
+            return None
+        self.identities = True
+        identified = self._search(rows, search.made.variant, search.default, levels)
+        found = identified.first(0, first.event)
+        return self._told(rows, identified, found, levels) if found is not None else None
+
+    def _has_identities(self) -> bool:
+        """Whether the engines tell objects or functions apart: only with GC instructions can identities be logged."""
+        capsule = self.plan.capsules.standard
+        return capsule.layout.described and (has_objects(self.module) or capsule.identified() is not None)
 
     def _wrong_itself(self, watching: Search, load: First) -> bool:
         """Whether a load gives something else than the subject has there."""
@@ -327,6 +347,9 @@ class Localiser:
 
     def _gone(self, rows: Rows, search: Search) -> Localised:
         """No event differs: the state did so before the first one, or at the end only, or the difference is gone."""
+        if not self.identities and self._has_identities():
+            self.identities = True  # which object or function a reference is to
+            return self._variant(rows, search.made.variant)
         if self.reads_back and isinstance(search.measured.outcome, Trapped):
             self.reads_back = False  # where a write that should trap does not, what reads it back may trap instead
             return self._variant(rows, search.made.variant)
@@ -368,7 +391,7 @@ class Localiser:
                 f"the oracle {sentence(search.measured.outcome)} under instrumentation", hint="give --deadline more seconds"
             )
         search.default = default
-        plain = Side(self.oracle, self.plan.capsules.oracle, self.plan.limits, self.host)
+        plain = Side(self.oracle, self._observed(self.plan.capsules.oracle), self.plan.limits, self.host)
         before = plain.run(lo.Parameters(rows.first, rows.last, rows.flags)).header
         if before is not None and search.measured.stream not in (None, (before.length, before.lane_a, before.lane_b)):
             self.notes.append("instrumented, the oracle's own results change")
@@ -390,7 +413,7 @@ class Localiser:
         skipped: dict[int, Level] = dict.fromkeys(self.skip, "none")
         return Instrumented(
             self.module, self.plan.artifact, default=default, levels={**levels, **skipped}, variant=variant,
-            watch=watch, detail=detail, reads_back=self.reads_back, form=self.plan.form,
+            watch=watch, detail=detail, reads_back=self.reads_back, form=self.plan.form, identities=self.identities,
         )  # fmt: skip
 
     def side(self, made: Instrumented, backend: Backend) -> LogSide:
@@ -399,8 +422,13 @@ class Localiser:
         side.variant = made.variant
         return side
 
+    def _observed(self, capsule: Capsule) -> Capsule:
+        """The capsule without instrumentation whose rows are recorded in the same form."""
+        return (capsule.identified() if self.identities else None) or capsule
+
     def _capsule(self, made: Instrumented, backend: Backend) -> Capsule:
-        form = msgspec.structs.replace(self.plan.capsules.standard.form, prints=backend.capabilities.transport == "print")
+        standard = self._observed(self.plan.capsules.standard)
+        form = msgspec.structs.replace(standard.form, prints=backend.capabilities.transport == "print")
         return build(self.module, self.plan.sha256, self.calls, self.world, form, extension=made)
 
     def _explainer(

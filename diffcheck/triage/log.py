@@ -13,7 +13,7 @@ word      what
 ========  =====================================================================================================
 
 Its parameters stand behind those of a pass and in the place of the view's: u32 at 16 how
-much was written (a variable), u64 at 24 the start event, u64 at 32 the step (0: raw mode), u64 at 40 the number of events behind
+much was written (a variable), u32 at 20 how many objects have a number (a variable), u64 at 24 the start event, u64 at 32 the step (0: raw mode), u64 at 40 the number of events behind
 which the program is ended, u32 at 48 where raw records go (0: a part of the heap, for an engine whose whole stream is carried), u32 at 52 how
 many of them are kept, ``Take`` at 56. Raw mode leaves the last word free: there stands how often the instruction with details was reached.
 """
@@ -38,7 +38,7 @@ Variant = Literal["rotate", "add"]
 VARIANTS: Final[tuple[Variant, ...]] = ("rotate", "add")
 """Two digests over different instructions, see ``words``."""
 
-OUT_AT, START_AT, STEP_AT, HALT_AT, BASE_AT, LIMIT_AT, PAD_AT, BLOCK_AT, AHEAD_AT = 16, 24, 32, 40, 48, 52, 56, 60, 62
+OUT_AT, SEEN_AT, START_AT, STEP_AT, HALT_AT, BASE_AT, LIMIT_AT, PAD_AT, BLOCK_AT, AHEAD_AT = 16, 20, 24, 32, 40, 48, 52, 56, 60, 62
 COUNT_AT: Final = lo.VIEW_ADDRESS
 LANE_AT: Final = COUNT_AT + 8
 KNOWN_AT: Final = COUNT_AT + 16

@@ -2,6 +2,7 @@
 
 A probe takes a value and a site and gives the value back, so that it can stand behind any instruction. Every value becomes one or
 two 64-bit words; of a reference the log has what the specification lets a program see: null or not, an i31's number, an array's length.
+With ``identities`` the log also has which object or function a reference is to. Objects are numbered as they are first seen.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from diffcheck.triage import log, noting
 from diffcheck.triage.noting import ASIDE, NOTE, OWN, TAKE, VECTOR_BYTES, VISIT, copied
 from diffcheck.wasm.asm import assemble
 from diffcheck.wasm.fragment import link
-from diffcheck.wasm.types import ArrayType, RefType, StructType, ValType
+from diffcheck.wasm.types import ArrayType, Limits, RefType, StructType, TableType, ValType, encode_tabletype
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -44,7 +45,8 @@ class Key(msgspec.Struct, frozen=True):
     """What a helper function is for. ``kind``: ``probe`` a value of ``type``, ``memory`` so many bytes at an address of memory ``index``,
     ``region`` a range of it, ``table`` a range of table ``index``, ``size`` how large one is (``shape``: region or table), ``grown`` what
     was added to it,
-    ``object`` elements of an array or fields of a structure of ``type``, ``contents`` those of a new one. ``aside`` makes it no event.
+    ``object`` elements of an array or fields of a structure of ``type``, ``contents`` those of a new one, ``number`` an object's number.
+    ``aside`` makes it no event; ``contents_only`` leaves out which object a reference is to.
     """
 
     kind: str
@@ -53,18 +55,25 @@ class Key(msgspec.Struct, frozen=True):
     index: int = 0
     width: int = 0
     aside: bool = False
+    contents_only: bool = False
 
 
 class Helpers:
     """The helper functions of one instrumented artifact; ``index`` gives a function's index and adds it where it is new."""
 
-    def __init__(self, module: Module, first: int, variant: Variant, watch: Watch | None = None) -> None:
+    def __init__(
+        self, module: Module, first: int, variant: Variant, watch: Watch | None = None, *, identities: bool = False
+    ) -> None:
         self.module, self.first, self.variant, self.watch = module, first, variant, watch
+        self.numbers_objects = identities and has_objects(module)
+        self._identifies_functions = False
         self._apart = log.APART if variant == "add" else ()
         self._own = OWN + len(self._apart)
         self._keys: dict[Key, int] = {}
         for each in NUMBERS:
             self.index(Key("probe", each))
+        if self.numbers_objects:
+            self.index(_NUMBER)
 
     @property
     def count(self) -> int:
@@ -96,6 +105,7 @@ class Helpers:
     def functions(self, types: Types, symbols: Mapping[str, int], *, unwind: bool) -> list[tuple[int, bytes]]:
         """The typeidx and the code entry of each, in order."""
         names = {**symbols, "note": self.note, "take": self.first + TAKE}
+        self._identifies_functions = "function_word" in symbols
         names |= {name: self.first + OWN + at for at, (name, _, _) in enumerate(self._apart)}
         watch, seen = self.watch, ""
         note_names = names
@@ -137,6 +147,7 @@ class Helpers:
             "grown": self._grown,
             "object": self._object,
             "contents": self._contents,
+            "number": self._number,
         }[key.kind]
         text, params, results, locals_ = make(key)
         linked = {**names, "m": key.index}
@@ -156,19 +167,22 @@ class Helpers:
         own = log.words(self.variant)
         params = (("v", key.type), ("site", "i32"))
         if isinstance(key.type, RefType):
-            return f"{self._reference(key.type)} local.get $site local.get $w call $note local.get $v", params, (key.type,), _W
+            word = self._reference(key.type, contents_only=key.contents_only)
+            return f"{word} local.get $site local.get $w call $note local.get $v", params, (key.type,), _W
         locals_: Locals = (("b", "v128"),) if key.type == "v128" else (("f", key.type),)
         text = {"i32": _I32, "i64": _I64, "v128": _V128}.get(key.type)
         if text is None:
             text = _FLOAT.replace("{bits}", own[f"{key.type}.bits"]).replace("{extend}", "{wide}" if key.type == "f32" else "")
         return text.format(**own), params, (key.type,), locals_
 
-    def _reference(self, type_: RefType) -> str:
+    def _reference(self, type_: RefType, *, contents_only: bool = False) -> str:
         """Sets ``$w`` to 0 for null in ``$v``, 1 for what shows nothing, 2 and the number for an i31, 3 for a structure, 4 and the length
-        for an array.
+        for an array; with identities the object's number from bit 40 on, and for a function its index or type (``_FUNCTION_WORD``).
         """
         family = self._family(type_.heap)
         own = log.words(self.variant)
+        number_of = "" if contents_only or not self.numbers_objects else f"call {self.index(_NUMBER)} i64.const 40 i64.shl i64.or"
+        object_ = f"local.get $w local.get $v {{}} {number_of} local.set $w" if number_of else ""
         tagged = f"{{{{}}}} {own['times256']} i64.const {{}} {own['plus64']} local.set $w"
         number = tagged.format(2).format(f"i31.get_u {own['wide']}")
         length = tagged.format(4).format(f"array.len {own['wide']}")
@@ -179,11 +193,13 @@ class Helpers:
               else
                 local.get $v ref.test (ref struct) if i64.const 3 local.set $w end
                 local.get $v ref.test (ref array) if local.get $v ref.cast (ref array) {length} end
+                {f"local.get $v ref.test (ref eq) if {object_.format('ref.cast (ref eq)')} end" if object_ else ""}
               end
             """,
             "i31": f"local.get $v {number}",
-            "struct": "i64.const 3 local.set $w",
-            "array": f"local.get $v {length}",
+            "struct": f"i64.const 3 local.set $w {object_.format('')}",
+            "array": f"local.get $v {length} {object_.format('')}",
+            "func": _FUNCTION_WORD if self._identifies_functions else "",
         }.get(family, "")
         return f"""
           i64.const 0 local.set $w
@@ -322,6 +338,26 @@ class Helpers:
         text = f"local.get $v i32.const 0 local.get $where call {self.index(_object_of(key))} local.get $v"
         return text, (("v", key.type), ("where", "i32")), (key.type,), ()
 
+    def _number(self, key: Key) -> _Helper:  # noqa: ARG002 - as the other helpers
+        """The number of an object, from 1 on: those seen last are compared, and one that is none of them gets a new number."""
+        text = f"""
+          i32.const 0 i32.load $rec offset={log.SEEN_AT} local.tee $n local.set $at
+          block $new
+            loop $each
+              local.get $at i32.eqz br_if $new
+              local.get $n local.get $at i32.sub i32.const {_NUMBERED} i32.ge_u br_if $new
+              local.get $at i32.const 1 i32.sub i32.const {_NUMBERED - 1} i32.and table.get $seen_objects local.get $o ref.eq
+              if local.get $at i64.extend_i32_u return end
+              local.get $at i32.const 1 i32.sub local.set $at
+              br $each
+            end
+          end
+          local.get $n i32.const {_NUMBERED - 1} i32.and local.get $o table.set $seen_objects
+          i32.const 0 local.get $n i32.const 1 i32.add i32.store $rec offset={log.SEEN_AT}
+          local.get $n i32.const 1 i32.add i64.extend_i32_u
+        """
+        return text, (("o", _OBJECT),), ("i64",), (("n", "i32"), ("at", "i32"))
+
     def _held(self, storage: ValType) -> Locals:
         """The locals that mixing a value of this type needs."""
         if isinstance(storage, RefType):
@@ -341,6 +377,30 @@ class Helpers:
         return f"{bits} {'' if storage in ('i64', 'f64') else own['wide']} {step}"
 
 
+def by_contents(type_: ValType) -> Key:
+    """The probe of a value that is read for it: an engine that gives copies on reading is not to be found at what was right before."""
+    return Key("probe", type_, contents_only=isinstance(type_, RefType))
+
+
+def has_objects(module: Module) -> bool:
+    """Whether a module has types of structures or arrays."""
+    return any(isinstance(each.composite, StructType | ArrayType) for each in module.types)
+
+
+def object_table() -> bytes:
+    """The type of the table of numbered objects."""
+    return encode_tabletype(TableType(_OBJECT, Limits(_NUMBERED, _NUMBERED)))
+
+
+_OBJECT: Final = RefType(nullable=True, heap="eq")
+_NUMBER: Final = Key("number")
+_NUMBERED: Final = 256
+"""How many objects are compared with a reference: those that were first seen last."""
+_FUNCTION_WORD: Final = """
+  local.get $v call $function_word local.tee $w i64.const 32 i64.shr_u i64.const 8 i64.shl
+  local.get $w i64.const 15 i64.and i64.or i64.const 16 i64.or local.set $w
+"""
+"""A function's word (``values``): its kind and 16 in the low byte, then its index or type."""
 Locals = tuple[tuple[str, "ValType"], ...]
 _Helper = tuple[str, Locals, tuple["ValType", ...], Locals]
 """A helper's text, its parameters, its results' types and its locals."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from diffcheck.triage.probes import Key
+from diffcheck.triage.probes import Key, by_contents
 from diffcheck.wasm.leb import s, u
 from diffcheck.wasm.opcodes import BY_NAME
 from diffcheck.wasm.types import ArrayType, RefType, StructType
@@ -64,7 +64,7 @@ class _Reader:
 
     def value(self, get: bytes, type_: ValType) -> bytes:
         """A value got again and probed."""
-        return self.note(Key("probe", type_), get, "set", type_) + _DROP
+        return self.note(by_contents(type_), get, "set", type_) + _DROP
 
     def address(self, space: str, index: int) -> str:
         """The index type of a memory or table."""

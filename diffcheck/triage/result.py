@@ -9,6 +9,11 @@ import msgspec
 Depth = Literal["instruction", "function", "row", "none"]
 """How far the search came: an instruction's execution, a function only, a row only, or no difference at all."""
 
+Difference = Literal["", "result", "allowed", "state", "size", "control", "outcome"]
+"""What differs at the instruction: a result, whether the specification allows it, what was written, a size, where control goes on, how
+the run ended.
+"""
+
 
 class Moment(msgspec.Struct, frozen=True, omit_defaults=True):
     """An event before the difference, which both engines have: its number, place and value in words."""
@@ -52,6 +57,7 @@ class Localised(msgspec.Struct, frozen=True, omit_defaults=True):
     runs: int = 0
     row_runs: int = 0
     variant: str = ""
+    difference: Difference = ""
     confirmed: bool = False
     oracle_engine: str = ""
     subject_engine: str = ""

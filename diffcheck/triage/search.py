@@ -117,15 +117,17 @@ class Search:
         something else that does. WrongDigest where it computes that digest wrong.
         """
         since = max(0, first.event - BEFORE)
-        log = self._ask(other, since, 0, first.event + 1).log
+        ran, expected_run = self._ask(other, since, 0, first.event + 1), self._ask(oracle, since, 0, first.event + 1)
+        log = ran.log
         if log is not None and (log.known != known_answer(other.variant) or log.contradicts(other.variant, since)):
             raise WrongDigest("it computes the known answer wrong, or its log contradicts itself")
         if log is not None and log.count < first.event:
             return "another"  # it did not come as far
-        subject, expected = (
-            _last(log, since, first.event),
-            _last(self._ask(oracle, since, 0, first.event + 1).log, since, first.event),
-        )
+        subject, expected = _last(log, since, first.event), _last(expected_run.log, since, first.event)
+        if subject is None and expected is None:  # both ended before this event: how they ended is what differs
+            if _kind(ran.outcome) == _kind(first.subject_outcome):
+                return "same"
+            return "none" if _kind(ran.outcome) == _kind(expected_run.outcome) else "another"
         if subject == expected:
             return "none"
         if subject is None or first.subject is None:

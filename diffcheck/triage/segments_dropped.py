@@ -49,10 +49,8 @@ def dropped_segment(explainer: Explainer, first: First) -> Localised | str:
             continue
         record = records[at]
         there = First(record.event, record, record, records[max(0, at - BEFORE) : at], first.oracle_outcome, first.subject_outcome)
-        empty = f"left {_WORDS[kind]} {segment} empty"
-        return explainer.at(
-            there, site.function, site.position, empty, "left its contents", f"`{reader.name}` then reads the segment"
-        )
+        texts = f"left {_WORDS[kind]} {segment} empty", "left its contents"
+        return explainer.at(there, (site.function, site.position), texts, "state", f"`{reader.name}` then reads the segment")
     segments = explainer.module.data if kind == "data" else explainer.module.elements
     if segments[segment].mode == "passive":
         return ""

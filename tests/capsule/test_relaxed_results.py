@@ -286,6 +286,59 @@ def results(name: str, rows: list[tuple[int, ...]]) -> Iterator[tuple[int, bool]
         yield seen.rows[0].results[0].bits, choices.not_allowed is None
 
 
+DOT, DOT_ADD = "i16x8.relaxed_dot_i8x16_i7x16_s", "i32x4.relaxed_dot_i8x16_i7x16_add_s"
+SUITE = {
+    (DOT, (0x80, 0x81)): {-32768, 32512, 33024},
+    (DOT, (0x80, 0x80)): {-32768, 32767, 32768},
+    (DOT, (0x80, 0x7F)): {-32512},
+    (DOT_ADD, (0x80, 0x81)): {-66047, -65535, 65025, 66049},
+    (DOT_ADD, (0x80, 0x80)): {-65535, 65535, 65537},
+    (DOT_ADD, (0x80, 0x7F)): {-65023},
+}
+"""The first lane of a dot product of these bytes, to which the second instruction adds 1: what the test suite lists, and where it lists
+nothing what its comments say of the instructions that it is made for."""
+
+
+@pytest.mark.parametrize(("name", "bytes_"), SUITE)
+def test_a_dot_product_has_the_results_that_the_test_suite_lists_and_no_other(name: str, bytes_: tuple[int, int]) -> None:
+    listed, width = SUITE[name, bytes_], 16 if name == DOT else 32
+    pairs = width // 8
+    operands = [int.from_bytes(bytes([each] * pairs), "little") for each in bytes_] + [1] * (name == DOT_ADD)
+    tried = sorted({near for each in listed for near in (each - 1, each, each + 1)} | {0, 7, -1})
+    rows = [(each % (1 << width), *operands) for each in tried]
+    modular = {each % (1 << width) for each in listed}
+    assert {row[0] for row, (_, allowed) in zip(rows, results(name, rows), strict=True) if allowed} == modular
+
+
+F32, F64 = "<f", "<d"
+BOUNDS = {
+    ("f32x4", "s"): ((-2147483648.0, 2147483520.0, -0.75, 0.0), (-2147483904.0, 2147483648.0, float("inf"), float("-inf"))),
+    ("f32x4", "u"): ((4294967040.0, -0.9999999, -0.0, 2147483648.0), (-1.0, 4294967296.0, float("inf"), float("-inf"))),
+    ("f64x2", "s"): ((-2147483648.9999995, 2147483647.9999998), (-2147483649.0, 2147483648.0)),
+    ("f64x2", "u"): ((-0.9999999999999999, 4294967295.9999995), (-1.0, 4294967296.0)),
+}
+"""By shape and sign: the last values that truncate into range, and the first that do not."""
+
+
+@pytest.mark.parametrize(("shape", "sign"), BOUNDS)
+def test_a_truncation_is_exact_in_range_and_has_any_result_out_of_it(shape: str, sign: str) -> None:
+    inside, outside = BOUNDS[shape, sign]
+    name = f"i32x4.relaxed_trunc_{shape}_{sign}{'_zero' * (shape == 'f64x2')}"
+    width, packing = (32, F32) if shape == "f32x4" else (64, F64)
+
+    def vector(values: tuple[float, ...]) -> int:
+        return joined([int.from_bytes(struct.pack(packing, each), "little") for each in values], width)
+
+    for values, any_ in ((inside, False), (outside, True), ((float("nan"),) * len(inside), True)):
+        exact = [min(max(int(each), -(1 << 31)), (1 << 32) - 1) if not any_ else 0 for each in values]
+        lanes = exact + [0] * (4 - len(exact))
+        wrong = [[each ^ (1 << 20 if at == lane else 0) for at, each in enumerate(lanes)] for lane in range(len(exact))]
+        beyond = [[*lanes[:2], 1, 0]] * (width == 64)
+        rows = [(joined(each, 32), vector(values)) for each in (lanes, *wrong, *beyond)]
+        expected = [True, *[any_] * len(wrong), *[False] * len(beyond)]
+        assert [allowed for _, allowed in results(name, rows)] == expected, (values, any_)
+
+
 @pytest.mark.parametrize("name", MODELS)
 def test_an_engine_as_it_is_makes_only_allowed_choices(name: str) -> None:
     width, model = MODELS[name]

@@ -23,10 +23,10 @@ class _Spared(Editor):
     """Leaves a capsule's own functions as they are."""
 
     def _body(self, function: int, body: bytes) -> bytes:
-        return super()._body(function, body) if function < _program_functions(self.module) else body
+        return super()._body(function, body) if function < program_functions(self.module) else body
 
 
-def _program_functions(module: Module) -> int:
+def program_functions(module: Module) -> int:
     """How many of a program's functions are the artifact's."""
     if any(each.name == "__witness_counter_4000000000" for each in module.exports):
         return next(each.index for each in module.exports if each.name == "_start") - OWN_BEFORE_START

@@ -25,19 +25,28 @@ DEEP = """(module (func $area (param i32) (result i32) local.get 0 i32.const 5 i
 
 
 def found(**fields):
-    return Localised("instruction", "a.wasm", **{"instruction": "i32.div_s", "why": "control goes on otherwise", **fields})
+    return Localised("instruction", "a.wasm", **{"instruction": "i32.div_s", "difference": "control", **fields})
 
 
 @pytest.mark.parametrize(
     ("answer", "name"),
     [
-        (found(oracle="3", subject="4", why="the two results differ"), "i32.div_s gives another value"),
+        (found(oracle="3", subject="4", difference="result"), "i32.div_s gives another value"),
         (found(oracle="gave 3", subject="trapped: integer overflow"), "i32.div_s has trapped: integer overflow"),
         (
             found(oracle="trapped: integer divide by zero", subject="did not trap"),
             "i32.div_s has not trapped: integer divide by zero",
         ),
         (found(oracle="went on to `a`", subject="went on to `b`", instruction="br_if 0"), "br_if goes another way"),
+        (
+            found(instruction="i32.store 0", oracle="has 3 there afterwards", subject="has 4", difference="state"),
+            "i32.store leaves another state",
+        ),
+        (
+            found(instruction="memory.grow 0", oracle="has the size 3 afterwards", difference="size"),
+            "memory.grow leaves another size",
+        ),
+        (found(oracle="trapped: unreachable", subject="trapped: x", difference="outcome"), "i32.div_s has trapped: x"),
         (Localised("row", "a.wasm"), ""),
     ],
 )

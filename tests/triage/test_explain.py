@@ -22,6 +22,7 @@ from diffcheck.runner import plan as plans
 from diffcheck.runner.once import Wanted, case_of
 from diffcheck.runner.reading import Observation, Read, Stop
 from diffcheck.runner.request import Request
+from diffcheck.triage import flow
 from diffcheck.triage.localise import Localiser
 from diffcheck.triage.parting import explained
 from diffcheck.triage.result import Localised
@@ -233,3 +234,27 @@ def test_a_case_goes_by_its_name_in_the_last_report(command, tmp_path):
     assert "the engines do not differ on the capsule" in done.stdout
     gone = CliRunner().invoke(cli, [command, "q", *options])
     assert isinstance(gone.exception, NothingToDoError)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("f64.const nan:0x8000000000123", "f64.const nan:0x8000000000123"),
+        ("f64.const -nan", "f64.const -nan"),
+        ("f32.const -nan:0x200001", "f32.const -nan:0x200001"),
+        ("f32.const 0.1", "f32.const 0.1"),
+        ("f64.const -0", "f64.const -0.0"),
+        ("f64.const inf", "f64.const inf"),
+        ("i64.const -7", "i64.const -7"),
+        ("v128.const i32x4 1 2 3 4", "v128.const i64x2 0x200000001 0x400000003"),
+    ],
+)
+def test_a_constant_is_shown_as_the_text_format_has_it(text, words):
+    def only(source):
+        wasm = bytes(wasmtime.wat2wasm(f"(module (func {source} drop))"))
+        offset, size = module.read(wasm).bodies[0]
+        body = wasm[offset : offset + size]
+        return next(instructions(body, start=read_locals(body).end))
+
+    assert flow.shown(only(text)) == words
+    assert only(words).immediates == only(text).immediates

@@ -184,8 +184,36 @@ def test_a_trap_that_is_missing_behind_calls_that_leave_nothing_is_found_in_the_
     answer = localised(host, SILENT, lambda data: resized(data, b"\x10\x01\x00", b"\x10\x01\x01"), tmp_path)
     assert (answer.depth, answer.function, answer.instruction) == ("instruction", "run_row_a", "unreachable")
     assert (answer.oracle, answer.subject) == ("trapped: unreachable", "returned")
+    assert (answer.confirmed, answer.notes) == (True, ())
     assert answer.row == "run_row_a"
     assert answer.path == ("run_row_a 0x3",)
+
+
+TRAPS = """(module (memory 1) (table 2 funcref)
+  (func (export "run_row_a") (result i32) (drop (i32.add (i32.const 3) (i32.const 4))) {end}))"""
+DIVIDES_BY_ZERO = b"\x1a\x41\x00\x6d"
+KINDS = {
+    "i32.div_s": ("(i32.div_s (i32.const 1) (i32.const 0))", b"\x00", "integer divide by zero", "unreachable"),
+    "i32.div_s again": (
+        "(i32.div_s (i32.const 0x80000000) (i32.const -1))", DIVIDES_BY_ZERO, "integer overflow", "integer divide by zero",
+    ),
+    "i32.load": ("(i32.load (i32.const 70000))", b"\x41\x00\x6d", "out of bounds memory access", "integer divide by zero"),
+    "i32.trunc_f32_s": (
+        "(i32.trunc_f32_s (f32.const nan))", b"\x1a\x00", "invalid conversion to integer", "unreachable",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("words", [False, True], ids=["state at a trap", "windows"])
+@pytest.mark.parametrize("which", KINDS)
+def test_a_trap_of_another_kind_is_confirmed_by_the_other_digest(host, tmp_path, which, words):
+    text, code, one, other = KINDS[which]
+    name = which.split(" ")[0]
+    edit = changed(lambda each, raw: code if each.name == name else raw, own=True)
+    answer = localised(host, TRAPS.format(end=text), edit, tmp_path, words=words)
+    assert (answer.depth, answer.instruction, answer.difference) == ("instruction", name, "outcome")
+    assert (answer.oracle, answer.subject) == (f"trapped: {one}", f"trapped: {other}")
+    assert (answer.confirmed, answer.notes) == (True, ())
 
 
 TURN = """(module (global $g (mut i32) (i32.const 0))
