@@ -5,9 +5,10 @@ the first of them, which ordinary instructions compute. Where the specification'
 than that chapter, so does this:
 
 - ``i16x8.relaxed_laneselect``: the top bit of each byte selects that byte.
-- ``i16x8.relaxed_dot_i8x16_i7x16_s``, where a second operand is negative: unsigned products, without saturation (33,024 in the suite).
-- ``i32x4.relaxed_dot_i8x16_i7x16_add_s``, where a second operand is negative: sums without saturation, of products signed by unsigned
-  (-66,047), unsigned (66,049), or signed (65,025, which saturation does not change; -128 by -128 four times gives 65,536, not 65,534).
+- ``i16x8.relaxed_dot_i8x16_i7x16_s``, where a second operand is negative: unsigned products without saturation (33,024 in the suite).
+- ``i32x4.relaxed_dot_i8x16_i7x16_add_s``, where a second operand is negative: sums without saturation. The products are signed by
+  unsigned (-66,047 in the suite), unsigned (66,049), or signed (65,025, which saturation does not change; four times -128 by -128
+  is 65,536 and not 65,534).
 """
 
 from __future__ import annotations
@@ -75,8 +76,8 @@ def _q15mulr() -> Helper:
 
 
 def _trunc(source: str, sign: str) -> Helper:
-    """Any result is allowed where the truncated value is out of range, and for a NaN: the set is ``[trunc_sat(z), R]``, whose **R** is
-    every result. In range the result is exact; lanes without a source are zero.
+    """Any result is allowed where the truncated value is out of range, and for a NaN: the set is ``[trunc_sat(z), R]``, whose **R**
+    is every result. In range the result is exact; lanes without a source are zero.
     """
     kind, shape = source[:3], source
     above, least, below = {
