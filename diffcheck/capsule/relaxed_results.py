@@ -5,9 +5,9 @@ the first of them, which ordinary instructions compute. Where the specification'
 than that chapter, so does this:
 
 - ``i16x8.relaxed_laneselect``: the top bit of each byte selects that byte.
-- ``i16x8.relaxed_dot_i8x16_i7x16_s``, where a second operand is negative: unsigned products without saturation (33,024 in the suite).
+- ``i16x8.relaxed_dot_i8x16_i7x16_s``, where a second operand is negative: unsigned products without saturation (33,024 there).
 - ``i32x4.relaxed_dot_i8x16_i7x16_add_s``, where a second operand is negative: sums without saturation. The products are signed by
-  unsigned (-66,047 in the suite), unsigned (66,049), or signed (65,025, which saturation does not change; four times -128 by -128
+  unsigned (-66,047 there), unsigned (66,049), or signed (65,025, which saturation does not change; four times -128 by -128
   is 65,536 and not 65,534).
 """
 
