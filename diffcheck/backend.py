@@ -45,7 +45,8 @@ class Capabilities(msgspec.Struct, frozen=True):
 
     ``transport`` is how a capsule's stream comes out; ``state_at_trap`` whether it still does after a trap; ``direct`` whether
     the engine can run an artifact as it is; ``exceptions`` whether its capsules may unwind an exit by an exception; ``gc``
-    whether they may use GC instructions where the artifact itself has none.
+    whether they may use GC instructions where the artifact itself has none. An adapter that cannot know these two gives None: then
+    the engine is asked by known answers.
     ``base_bytes``, ``function_bytes`` and ``code_bytes`` (for a byte of code) estimate the resident size to admit a run by,
     ``startup_s`` and ``function_s`` the time before the first instruction, ``instructions_per_s`` the speed after it (all measured
     on the engine's adapter's date).
@@ -55,8 +56,8 @@ class Capabilities(msgspec.Struct, frozen=True):
     transport: Transport
     state_at_trap: bool = False
     direct: bool = True
-    exceptions: bool = True
-    gc: bool = True
+    exceptions: bool | None = True
+    gc: bool | None = True
     base_bytes: int = 64 << 20
     function_bytes: int = 0
     code_bytes: int = 0
@@ -301,7 +302,7 @@ class _ChildPending:
 
     def wait(self) -> Execution:
         try:
-            ended = self._end()
+            ended = self._without_folder(self._end())
             outcome = failure(ended, self._limits)
             if outcome is None and ended.signal is not None:
                 outcome = self._backend.died(ended, self._limits) or death(ended.signal, ended.stderr, self._limits)
@@ -314,6 +315,11 @@ class _ChildPending:
         cost = Cost(ended.elapsed_ns, ended.cpu_ns, ended.peak_bytes, 1)
         log = "\n".join(visible(line, 4000) for line in decode(ended.stderr[-2000:]).splitlines())
         return msgspec.structs.replace(execution, cost=cost, log=log)
+
+    def _without_folder(self, ended: process.Ended) -> process.Ended:
+        """What was printed without the path of the private folder, so that reasons are the same from run to run."""
+        folder = os.fsencode(self._answer.parent)
+        return msgspec.structs.replace(ended, stderr=ended.stderr.replace(folder + b"/", b"").replace(folder, b"."))
 
 
 def failure(ended: process.Ended, limits: Limits) -> Outcome | None:

@@ -55,7 +55,7 @@ class Harness(CommandBackend):
         """The snapshot where the engine ended well; else what its words mean by the tables of the engines we know."""
         if ended.exit_code == 0:
             return harness_protocol.read(program, answer)
-        text = decode(ended.stderr).replace(f"{answer.parent}/", "")  # reasons are the same from run to run
+        text = decode(ended.stderr)
         outcome = trap_words.classify(text, ended.exit_code, None, limits)
         outcome = outcome or trap_words.wrapper_failure(text)
         if outcome is None:

@@ -88,7 +88,7 @@ class Kilnd(CommandBackend):
         """The snapshot where kilnd ended well, else what its error line means."""
         if ended.exit_code == 0:
             return harness_protocol.read(program, answer)
-        text = decode(ended.stderr).replace(f"{answer.parent}/", "")  # reasons are the same from run to run
+        text = decode(ended.stderr)
         outcome = kiln_words.classify(text, ended.exit_code, None, limits) or trap_words.wrapper_failure(text)
         if outcome is None:
             outcome = HarnessFailed(f"exited {ended.exit_code} without an answer", printed_end(text))

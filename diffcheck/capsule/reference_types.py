@@ -37,6 +37,8 @@ _HIERARCHY: Final = {
     **dict.fromkeys(("exn", "noexn"), "exn"),
 }
 _WRITERS: Final = frozenset({"table.set", "table.init", "table.copy", "table.grow", "table.fill", "ref.func"})
+_CONVERT: Final = "extern.convert_any"
+_CONVERT_BYTES: Final = b"\xfb\x1b"
 _WRITER_BYTES: Final = re.compile(rb"\x26[\x00-\x7f]|\xd2|\xfc[\x0c\x0e\x0f\x11][\x00-\x7f]")
 
 
@@ -161,13 +163,24 @@ def _bounded(module: Module, found: Iterable[int]) -> tuple[ObjectType, ...]:
 def referenced_functions(module: Module) -> set[int]:
     """The functions that a reference can be to: C.refs of the core specification 3.0, 3.4, with exported functions."""
     found = {each.index for each in module.exports if each.kind == "func"}
-    constants = [each.init for each in module.globals] + [each.init for each in module.tables if each.init is not None]
     for element in module.elements:
         found.update(element.funcs)
-        constants += element.exprs
-    for constant in (each for each in constants if REF_FUNC in each):
+    for constant in (each for each in _constants(module) if REF_FUNC in each):
         found.update(int(each.immediates[0]) for each in read_constexpr(Reader(constant)).instrs if each.name == "ref.func")
     return found
+
+
+def _constants(module: Module) -> Iterator[bytes]:
+    """The constant expressions whose values are references, or may be."""
+    yield from (each.init for each in module.globals)
+    yield from (each.init for each in module.tables if each.init is not None)
+    for element in module.elements:
+        yield from element.exprs
+
+
+def _names(constant: bytes) -> Iterator[str]:
+    """The names of a constant expression's instructions."""
+    return (each.name for each in read_constexpr(Reader(constant)).instrs)
 
 
 def typed_elements(module: Module, table: int) -> tuple[TypedElements, ...]:
@@ -217,11 +230,23 @@ def _runs(chosen: list[tuple[int, int]], step: int) -> Iterator[TypedElements]:
 
 
 def needs_gc(module: Module) -> bool:
-    """Whether the artifact itself is for engines with GC."""
-    types = any(each.supers or not isinstance(each.composite, FuncType) for each in module.types)
-    globals_ = (each.value for each in module.all_globals)
-    i31 = any(isinstance(each, RefType) and each.heap in ("any", "eq", "i31") for each in globals_)
-    return types or i31 or any(each.ref.heap in ("any", "eq", "i31") for each in module.all_tables)
+    """Whether only an engine with GC takes the artifact, as far as references that can be recorded are concerned."""
+    if any(each.supers or not isinstance(each.composite, FuncType) for each in module.types):
+        return True
+    passed = [each for type_ in module.types for each in _values(type_.composite)]
+    values = [*passed, *(each.value for each in module.all_globals), *(each.ref for each in module.all_tables)]
+    kinds = {hierarchy(module, each) for each in values if isinstance(each, RefType)}
+    return "any" in kinds or ("extern" in kinds and _converts(module))
+
+
+def _converts(module: Module) -> bool:
+    """Whether an external reference is made of one of the hierarchy of ``any``."""
+    if any(name == _CONVERT for constant in _constants(module) for name in _names(constant)):
+        return True
+    return any(
+        _CONVERT_BYTES in body and has_any(body, frozenset({_CONVERT}), start=read_locals(body, offset).end, base_offset=offset)
+        for offset, body in module.body_bytes()
+    )
 
 
 def identities_can_differ(module: Module) -> bool:

@@ -53,6 +53,7 @@ def command(paths: tuple[str, ...], seed: int, faults: int, engine: str, deadlin
     inner = backend.create(engine, programs(given))
     with backend.local_host() as host, closing(engines.preferred_oracle({})) as oracle, closing(inner):
         probe.known_answer.require(inner, engine, host, backend.Limits(deadline))
+        inner.capabilities = probe.known_answer.capabilities(inner, host, backend.Limits(deadline))
         test = selftest.Selftest(oracle, inner, host, deadline)
         test.prepare([Path(path) for path in paths])
         return planted.render(test.run(seed, faults), test.left_out, words.console(), seed)

@@ -86,7 +86,7 @@ def _traps(backend: Backend, host: Host, limits: Limits) -> Iterator[str]:
 
 def _capsule(backend: Backend, host: Host, limits: Limits) -> Iterator[str]:
     known = backend.capabilities
-    capsule, program, parameters = capsule_program(Form(unwinds=known.exceptions, prints=known.transport == "print"))
+    capsule, program, parameters = capsule_program(Form(unwinds=bool(known.exceptions), prints=known.transport == "print"))
     execution = backend.execute(program, limits, host)
     if not isinstance(execution.outcome, Returned):
         yield f"a capsule: {sentence(execution.outcome)}"
@@ -98,9 +98,11 @@ def _capsule(backend: Backend, host: Host, limits: Limits) -> Iterator[str]:
         yield f"a capsule's stream: {error}"
 
 
-def capsule_program(form: Form) -> tuple[Capsule, Program, lo.Parameters]:
-    """A small capsule whose row returns ``_ANSWER``, the program that runs it, and the parameters in that."""
-    data = programs.artifact()
+def capsule_program(form: Form, proposal: str = "") -> tuple[Capsule, Program, lo.Parameters]:
+    """A small capsule whose row returns ``_ANSWER``, the program that runs it, and the parameters in that; ``proposal`` as in
+    ``programs.artifact``.
+    """
+    data = programs.artifact(proposal)
     module = wasm.read(data)
     calls = (Call("answer", 0, module.function_type(0)),)
     capsule = build(module, hashlib.sha256(data).hexdigest(), calls, World(), form)

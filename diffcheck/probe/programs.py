@@ -146,23 +146,37 @@ def trap(kind: str) -> bytes:
     return start(body(TRAPS[kind]), memory=[b"\x01\x01\x01"])
 
 
-def artifact() -> bytes:
-    """A small artifact to make a capsule of: one export that returns 42 and changes a memory, a global and a counter."""
+_PROPOSALS: Final[dict[str, dict[int, tuple[bytes, ...]]]] = {
+    "exceptions": {ids.TAG: (b"\x00\x01",)},
+    "gc": {
+        ids.TABLE: (b"\x70\x00\x01",),
+        ids.GLOBAL: (b"\x6e\x00\x41" + s(41) + b"\xfb\x1c\x0b",),  # an anyref that is an i31
+        ids.EXPORT: (export("i31", GLOBAL, 1),),
+        ids.ELEMENT: (b"\x00\x41\x00\x0b\x01\x00",),
+    },
+}
+
+
+def artifact(proposal: str = "") -> bytes:
+    """A small artifact to make a capsule of: one export that returns 42 and changes a memory, a global and a counter.
+
+    With ``proposal`` (``exceptions`` or ``gc``) it has a tag, or references whose values take GC instructions to record.
+    """
+    uses = _PROPOSALS.get(proposal, {})
     text = "i32.const 16 i32.const 42 i32.store global.get 0 i32.const 1 i32.add global.set 0 i32.const 16 i32.load"
-    return module(
-        {
-            ids.TYPE: [b"\x60\x00\x01\x7f"],
-            ids.FUNCTION: [b"\x00"],
-            ids.MEMORY: [b"\x01\x01\x01"],
-            ids.GLOBAL: [_I32 + b"\x01\x41\x00\x0b"],
-            ids.EXPORT: [
-                export("answer", FUNC, 0),
-                export("memory", MEMORY, 0),
-                export("__witness_counter_0", GLOBAL, 0),
-            ],
-            ids.CODE: [body(text)],
-        }
-    )
+    sections: dict[int, Sequence[bytes]] = {
+        ids.TYPE: [b"\x60\x00\x01\x7f", _EMPTY],
+        ids.FUNCTION: [b"\x00"],
+        ids.MEMORY: [b"\x01\x01\x01"],
+        ids.GLOBAL: [_I32 + b"\x01\x41\x00\x0b"],
+        ids.EXPORT: [
+            export("answer", FUNC, 0),
+            export("memory", MEMORY, 0),
+            export("__witness_counter_0", GLOBAL, 0),
+        ],
+        ids.CODE: [body(text)],
+    }
+    return module({id_: [*sections.get(id_, ()), *uses.get(id_, ())] for id_ in sections | uses})
 
 
 class Weakness(msgspec.Struct, frozen=True):

@@ -159,7 +159,9 @@ def open_engines(request: Request, subject: Backend | None = None) -> Iterator[E
     engines = create(request)
     oracle, tested = as_judge(engines.oracle), subject or engines.subject
     with backend.local_host() as host, closing(oracle), closing(tested):
-        known_answer.require(tested, request.subject, host, Limits(request.deadline_s, request.memory_bytes))
+        limits = Limits(request.deadline_s, request.memory_bytes)
+        known_answer.require(tested, request.subject, host, limits)
+        tested.capabilities = known_answer.capabilities(tested, host, limits)
         yield EnginePair(oracle, tested, host)
         watch.require()
 

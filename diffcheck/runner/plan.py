@@ -327,7 +327,7 @@ def _capsules(
 ) -> Capsules:  # fmt: skip
     given = world(source.case, program_name=request.program_name, stub_imports=request.stub_imports)
     gc = needs_gc(module) or (oracle.capabilities.gc and subject.capabilities.gc)
-    unwinds = oracle.capabilities.exceptions and subject.capabilities.exceptions
+    unwinds = bool(oracle.capabilities.exceptions and subject.capabilities.exceptions)
     form = Form(unwinds=unwinds, references="described" if gc else "nullness")
     made = partial(build, module, source.sha256, calls, given)
     standard = made(form)

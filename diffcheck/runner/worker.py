@@ -37,12 +37,15 @@ _TRIES: Final = 3
 
 
 class Setup(msgspec.Struct, frozen=True, tag="setup"):
-    """The first message: what the run is, and the folder to work in; with ``ask`` the engines are asked a known answer first."""
+    """The first message: what the run is, and the folder to work in; with ``ask`` the engines are asked a known answer first.
+    Without ``runs`` cases are planned only, and no engine under test is started.
+    """
 
     request: Request
     folder: str
     live: bool = False
     ask: bool = False
+    runs: bool = True
 
 
 class Prepare(msgspec.Struct, frozen=True, tag="prepare"):
@@ -116,6 +119,7 @@ class Worker:
         self.judge: Oracle = cache.Judge(roles.judge, store, self.request.keys.get("judge", ""), self.watch)
         self.tapes = cache.Tapes(store, self.request.keys) if store else None
         self.plan: Plan | None = None
+        self.runs = setup.runs
         if setup.ask:
             self._ask(of_oracle=roles.judge is not roles.oracle)
 
@@ -131,6 +135,8 @@ class Worker:
 
     def prepare(self, case: Case, files: plans.Files | None = None) -> Prepared:
         """Make the case's plan."""
+        if self.runs:
+            self._complete_capabilities()
         plan = plans.make(case, self.request, self.judge, self.oracle, self.subject, self.host, files)
         self.plan = plan
         if isinstance(plan, plans.SkippedPlan):
@@ -169,12 +175,27 @@ class Worker:
 
     def _ask(self, *, of_oracle: bool) -> None:
         """Ask the subject, and an oracle that is not known to be one, one known answer."""
-        limits = backend.Limits(deadline_s=self.request.deadline_s, memory_bytes=self.request.memory_bytes)
-        host = msgspec.structs.replace(self.host, live=False)
-        ask = partial(known_answer.require, host=host, limits=limits)
+        ask = partial(known_answer.require, host=self._unwatched, limits=self._limits)
         self._kept(self.subject, "subject", "known answer", partial(ask, spec=self.request.subject))
         if of_oracle:
             self._kept(self.oracle, "oracle", "known answer", partial(ask, spec=self.request.oracle))
+
+    def _complete_capabilities(self) -> None:
+        """Fill in what the adapters leave open of their engines; asked once a worker."""
+        ask = partial(known_answer.capabilities, host=self._unwatched, limits=self._limits)
+        roles: tuple[tuple[Backend, cache.Role], ...] = ((self.subject, "subject"), (self.oracle, "oracle"))
+        for engine, role in roles:
+            if None in (engine.capabilities.exceptions, engine.capabilities.gc):
+                engine.capabilities = self._kept(engine, role, "capabilities", ask)
+
+    @property
+    def _limits(self) -> backend.Limits:
+        return backend.Limits(deadline_s=self.request.deadline_s, memory_bytes=self.request.memory_bytes)
+
+    @property
+    def _unwatched(self) -> Host:
+        """The host for what no person watches."""
+        return msgspec.structs.replace(self.host, live=False)
 
     def _kept(self, engine: Backend, role: cache.Role, name: str, work: Callable[[Backend], T]) -> T:
         """What comes of ``work`` with the engine, whose executions are kept in the cache where there is one."""

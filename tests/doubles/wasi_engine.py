@@ -15,15 +15,21 @@ def main() -> int:
         return 0
     if "--chatter" in options:
         print("starting", flush=True)
-    status = run(path, multi_memory="--single-memory" not in options, after_trap="--after-trap" in options)
+    status = run(
+        path,
+        multi_memory="--single-memory" not in options,
+        exceptions="--no-exceptions" not in options,
+        after_trap="--after-trap" in options,
+    )
     if "--chatter" in options:
         print("done", flush=True)
     return status
 
 
-def run(path: str, *, multi_memory: bool, after_trap: bool = False) -> int:
+def run(path: str, *, multi_memory: bool, exceptions: bool = True, after_trap: bool = False) -> int:
     config = wasmtime.Config()
-    config.wasm_gc = config.wasm_function_references = config.wasm_exceptions = True
+    config.wasm_gc = config.wasm_function_references = True
+    config.wasm_exceptions = exceptions
     config.wasm_multi_memory = multi_memory
     config.wasm_threads = config.shared_memory = True
     engine = wasmtime.Engine(config)

@@ -6,9 +6,15 @@ from itertools import product
 from pathlib import Path
 
 import pytest
+from wasmtime import wat2wasm
 
+from diffcheck import api
 from diffcheck.corpus import discover, load_case
+from diffcheck.faults.engine import FaultyBackend
+from diffcheck.faults.model import Expected, Fault
+from diffcheck.probe import known_answer
 from diffcheck.runner import case as runner
+from diffcheck.runner.once import Wanted, case_of
 from diffcheck.runner.plan import make
 from diffcheck.runner.request import Request
 from diffcheck_backends import wasi, wasmtime
@@ -58,3 +64,51 @@ def test_an_engine_that_differs_only_in_what_it_carries_agrees(engines, host):
 @pytest.mark.parametrize("engines", WAYS, indirect=True)
 def test_the_whole_corpus_has_its_expected_verdicts_however_it_is_carried(engines, host):
     assert verdicts(*engines, host, discover([CORPUS]).items) == {}
+
+
+PROPOSALS = {
+    "an exported global": '(module (global (export "g") (ref i31) (ref.i31 (i32.const 1041))) (func (export "run")))',
+    "an imported global": """(module (import "host" "g" (global $g (mut i31ref)))
+      (func (export "run") (global.set $g (ref.i31 (i32.const 1041)))))""",
+    "an import's argument": """(module (import "host" "f" (func $f (param i31ref)))
+      (func (export "run") (call $f (ref.i31 (i32.const 1041)))))""",
+    "a result": '(module (func (export "run") (result (ref null i31)) (ref.i31 (i32.const 1041))))',
+    "an external reference": """(module (func (export "run") (result externref)
+      (extern.convert_any (ref.i31 (i32.const 1041)))))""",
+    "an external reference in a global": """(module (func (export "run"))
+      (global (export "g") externref (extern.convert_any (ref.i31 (i32.const 1041)))))""",
+    "an exception's payload": """(module (tag $t (param i32)) (func (export "run") (throw $t (i32.const 1041))))""",
+}
+
+
+@pytest.mark.parametrize("name", PROPOSALS)
+def test_a_wasi_command_carries_references_and_exceptions(name, host, tmp_path, standin_wasi):
+    path = tmp_path / "artifact.wasm"
+    path.write_bytes(bytes(wat2wasm(PROPOSALS[name])))
+    oracle, request = wasmtime.create(None, {}), Request((str(path),), rows="auto", mode="capsule")
+    fault = Fault("", "", Expected(), edit=lambda wasm: wasm.replace(b"\x41\x91\x08", b"\x41\x92\x08"))
+    verdicts = {}
+    for planted in (None, fault):
+        subject = FaultyBackend(wasi.create(str(standin_wasi()), {}), planted, words=False)
+        subject.capabilities = known_answer.capabilities(subject, host)
+        plan = make(case_of(Wanted(str(path))), request, oracle, oracle, subject, host)
+        report = runner.run(plan, request.max_passes, oracle, subject, host, "subject")
+        verdicts[planted] = report.verdict, report.passes[0].signatures != ()
+    oracle.close()
+    assert verdicts == {None: ("agree", False), fault: ("diverge", True)}
+
+
+@pytest.mark.parametrize(
+    "options, has", [((), (True, True)), (("--no-exceptions",), (False, True)), (("--single-memory",), (False, False))]
+)
+def test_the_proposals_of_a_wasi_command_are_known_answers(options, has, host, standin_wasi):
+    found = known_answer.capabilities(wasi.create(str(standin_wasi(*options)), {}), host)
+    assert (found.exceptions, found.gc) == has
+
+
+def test_a_run_asks_for_the_proposals_of_a_wasi_command(tmp_path, standin_wasi):
+    path = tmp_path / "artifact.wasm"
+    path.write_bytes(bytes(wat2wasm(PROPOSALS["an exception's payload"])))
+    report = api.run(path, subject=f"wasi:{standin_wasi()}", jobs=1)
+    assert [each.verdict for each in report.cases] == ["agree"]
+    assert "threw tag 0 t (i32 1041)" == report.cases[0].passes[0].subject.words
