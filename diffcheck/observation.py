@@ -95,10 +95,11 @@ class Crashed(msgspec.Struct, frozen=True, tag="crashed"):
 
 
 class OutOfMemory(msgspec.Struct, frozen=True, tag="out-of-memory"):
-    """The engine met its memory limit."""
+    """The engine met its memory limit; ``in_recorder`` is whether it was the recorder's memory that could not grow."""
 
     limit_bytes: int
     detail: str = ""
+    in_recorder: bool = False
 
 
 class TimedOut(msgspec.Struct, frozen=True, tag="timed-out"):

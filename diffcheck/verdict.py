@@ -168,6 +168,7 @@ class PassReport(msgspec.Struct, frozen=True):
 
     ``mcdc`` are the conclusions about the artifact's decisions that differ; it is empty where nothing diverges. ``repeats`` are
     the runs after the first, where the pass was run again to confirm what it said; costs and values are those of the first.
+    ``in_recorder`` is whether something went wrong in the recorder, and not in a row.
     """
 
     mode: Literal["capsule", "direct"]
@@ -186,6 +187,7 @@ class PassReport(msgspec.Struct, frozen=True):
     vacuous: bool = False
     mcdc: tuple[McdcImpact, ...] = ()
     repeats: tuple[Repeat, ...] = ()
+    in_recorder: bool = False
 
     @property
     def signatures(self) -> tuple[str, ...]:

@@ -45,20 +45,21 @@ class Form(msgspec.Struct, frozen=True):
     ``unwinds`` is whether exits unwind by an exception and exceptions are caught; else an exit traps. ``references`` is what is
     recorded of references. ``log_row`` makes the logging form, in which the calls of imports of that record's row are logged
     (``calls``). ``prints`` is for an engine that runs a WASI command: the capsule imports ``fd_write`` and prints its recorder
-    memory.
+    memory. Without ``records`` it is the unrecorded form: the rows are called and nothing is recorded of them.
     """
 
     unwinds: bool = True
     references: ReferenceForm = "described"
     log_row: int | None = None
     prints: bool = False
+    records: bool = True
 
 
 class Capsule(msgspec.Struct, frozen=True):
     """A capsule: ``wasm`` with the parameters of no pass, where those stand in the file, the stream's layout, and its form.
 
     ``logging`` makes its logging form for a record; ``identified`` its identity form (``references``), None where no function can
-    be at the place of another one.
+    be at the place of another one; ``unrecorded`` makes its unrecorded form.
     """
 
     wasm: bytes
@@ -68,6 +69,7 @@ class Capsule(msgspec.Struct, frozen=True):
     may_exit: bool
     logging: Callable[[int], Capsule]
     identified: Callable[[], Capsule | None]
+    unrecorded: Callable[[], Capsule]
     form: Form
 
     def with_parameters(self, parameters: lo.Parameters) -> bytes:
@@ -302,6 +304,7 @@ class _Builder:
             may_exit=sealed.may_exit,
             logging=self._logging,
             identified=lambda: self._identified,
+            unrecorded=self._unrecorded,
             form=self.form,
         )
 
@@ -313,6 +316,9 @@ class _Builder:
         if not self.references.described or not self.inputs.identities_can_differ:
             return None
         return self._in_form(msgspec.structs.replace(self.form, references="identified", log_row=None))
+
+    def _unrecorded(self) -> Capsule:
+        return self._in_form(msgspec.structs.replace(self.form, references="nullness", log_row=None, records=False))
 
     def _in_form(self, form: Form) -> Capsule:
         return _build(msgspec.structs.replace(self.inputs, form=form))
@@ -353,7 +359,10 @@ class _Builder:
         carry = recorder.CARRY_PRINT if form.prints else "raw $carry"
         words = recorder.carry_words(self.slots, self.rec) if extension is None else extension.carry(self.slots, self.rec)
         names: dict[str, int | bytes] = {**self.symbols, "carry": words, "fd_write": PLACEHOLDER}
-        own = recorder.functions(self.layout, self.indices, names, carry, self.references, view=extension is None)
+        if form.records:
+            own = recorder.functions(self.layout, self.indices, names, carry, self.references, view=extension is None)
+        else:
+            own = recorder.unrecorded(names, carry if form.prints else "")
         stubs = [self._stub(each) for each in self.sealed.stubs]
         after = [*own, self._start(), *added, *self.sealed.constants.function_bodies(self._prologue)]
         if extension is None and not self.references.identified:
@@ -374,6 +383,7 @@ class _Builder:
             catch=Catch(exits=self.throws, tags=tuple(tags)) if catches else None,
             begin=None if self.inputs.extension is None else first_extension(self.module),
             log_calls=form.log_row is not None,
+            records=form.records,
         )
 
     def _prologue(self, funcidx: int, type_: FuncType) -> bytes:

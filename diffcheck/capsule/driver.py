@@ -7,6 +7,7 @@ an exception stands once, behind all rows; a row without is a plain call.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -23,10 +24,12 @@ from diffcheck.wasm.leb import u
 from diffcheck.wasm.types import RefType
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from diffcheck.capsule.references import References
     from diffcheck.wasm.types import FuncType, ValType
+
+    _Keep = Callable[[Sequence[ValType]], bytes]
 
 _LOCALS: Final = (("slot", "i32"), ("r", "i32"), ("i32", "i32"), ("i64", "i64"), ("f32", "f32"), ("f64", "f64"))
 _VECTOR: Final = ("v128", "v128")
@@ -96,11 +99,11 @@ class Catch(msgspec.Struct, frozen=True):
             clauses.append(f"(catch $exit {len(self.tags) + 2})")
         return f"try_table {' '.join(clauses)} (catch_all {len(self.tags) + 1}) {text} end"
 
-    def handle(self, rows: str, rec: int, references: References, temporary: int) -> tuple[str, dict[str, bytes]]:
+    def handle(self, rows: str, keep: _Keep) -> tuple[str, dict[str, bytes]]:
         """The blocks around ``rows`` that handle each exception, to stand in the block ``$done``; and the text's symbols."""
         stored, text = {}, f"{rows} br {self.depth}"
         for at, (typeidx, types) in enumerate(self.tags):
-            stored[f"payload{at}"] = _keep(types, rec, references, temporary)
+            stored[f"payload{at}"] = keep(types)
             text = f"block (type {typeidx}) {text} end raw $payload{at} {_THREW.format(tag=at)} br {self.depth - 1 - at}"
         text = f"block {text} end {_THREW.format(tag=lo.NO_TAG)} br {int(self.exits)}"
         if self.exits:
@@ -118,14 +121,19 @@ def _row_text(*, init: bool, catch: Catch | None) -> str:
     )
 
 
-def _call(call: Call, rec: int, references: References, temporary: int) -> bytes:
-    """Arguments, the call, and a store of each result into the record; the last result is on top of the stack."""
+def _call(call: Call, keep: _Keep) -> bytes:
+    """Arguments, the call, and what is done with its results; the last one is on top of the stack."""
     parts = [
         constant(kind_of(kind), value.bits, "func" if isinstance(kind, str) else kind.heap)
         for kind, value in zip(call.type.params, call.args, strict=True)
     ]
     parts.append(b"\x10" + u(call.function))
-    return b"".join([*parts, _keep(call.type.results, rec, references, temporary)])
+    return b"".join([*parts, keep(call.type.results)])
+
+
+def _drop(types: Sequence[ValType]) -> bytes:
+    """Drops the values on the stack."""
+    return b"\x1a" * len(types)
 
 
 def _keep(types: Sequence[ValType], rec: int, references: References, temporary: int) -> bytes:
@@ -166,8 +174,10 @@ def start(
     catch: Catch | None,
     begin: int | None = None,
     log_calls: bool = False,
+    records: bool = True,
 ) -> bytes:
-    """The code entry of ``_start``. ``catch`` is None where nothing can be thrown, or the engine has no exceptions.
+    """The code entry of ``_start``. ``catch`` is None where nothing can be thrown, or the engine has no exceptions; without
+    ``records`` results and payloads are dropped.
 
     ``symbols`` has the recorder's, and ``row_reset`` and ``trace_reset`` where witness has them. ``begin`` is called first; the
     program may then end itself anywhere, so that witness's resets are called where that is caught.
@@ -177,6 +187,7 @@ def start(
     numbers = (*_LOCALS, _VECTOR) if any("v128" in types for types in kept) else _LOCALS
     temporary = len(numbers)
     locals_ = (*numbers, *((f"any{at}", "anyref") for at in range(several if several > 1 else 0)))
+    keep = partial(_keep, rec=symbols["rec"], references=references, temporary=temporary) if records else _drop
     found = [symbols[name] for name in ("row_reset", "trace_reset") if name in symbols]
     reset = b"".join(b"\x10" + u(each) for each in found)  # call
     within = b"" if begin is None else reset
@@ -187,14 +198,14 @@ def start(
         names: dict[str, int | bytes] = {
             **symbols,
             "K": position[call.init],
-            "call": within + _call(call, symbols["rec"], references, temporary),
+            "call": within + _call(call, keep),
             "reset": b"" if within else reset,
         }
         rows.append(_expression(link(fragment, names), locals_))
         position[call.init] += 1
     before = "" if begin is None else f"call {begin}"
     log = RESERVE_LOG if log_calls else ""
-    driven, stored = ("raw $rows", {}) if catch is None else catch.handle("raw $rows", symbols["rec"], references, temporary)
+    driven, stored = ("raw $rows", {}) if catch is None else catch.handle("raw $rows", keep)
     text = f"{_PROLOGUE} {log} {before} block $done {_INERT} {driven} end call $finish"
     return link(assemble(text, locals=locals_), {**symbols, **stored, "rows": b"".join(rows)})
 

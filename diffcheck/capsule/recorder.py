@@ -380,16 +380,21 @@ def functions(
     final_state = _final_state(layout, indices, references.word)
     elements, elements_names = references.elements(layout)
     raws = {"row_state": _row_state(layout, indices), "final_state": final_state, **elements_names}
-    linked: dict[str, int | bytes] = {**names, **raws}
+    return _linked(_record_text(layout), _finish_text(layout, elements, carry, view=view), {**names, **raws})
+
+
+def unrecorded(names: Mapping[str, int | bytes], carry: str) -> list[bytes]:
+    """The same functions where nothing is recorded: ``finish`` does no more than ``carry``."""
+    return _linked(f"local.get $outcome i32.const {lo.RETURNED} i32.gt_u", carry, names)
+
+
+def _linked(record: str, finish: str, names: Mapping[str, int | bytes]) -> list[bytes]:
     ints = (("end", "i32"), ("bulk", "i32"), ("a", "i64"), ("b", "i64"), ("w", "i64"))
     return [
-        link(assemble(_DIGEST, params=("p", "n", "out"), locals=ints), linked),
-        link(assemble(_RESERVE, params=("n",), locals=(("at", "i32"), ("end", "i32"))), linked),
-        link(
-            assemble(_record_text(layout), params=("slot", "outcome"), locals=(("r", "i32"), ("n", "i32"), ("at", "i32"))),
-            linked,
-        ),
-        link(assemble(_finish_text(layout, elements, carry, view=view), locals=_FINISH_LOCALS), linked),
+        link(assemble(_DIGEST, params=("p", "n", "out"), locals=ints), names),
+        link(assemble(_RESERVE, params=("n",), locals=(("at", "i32"), ("end", "i32"))), names),
+        link(assemble(record, params=("slot", "outcome"), locals=(("r", "i32"), ("n", "i32"), ("at", "i32"))), names),
+        link(assemble(finish, locals=_FINISH_LOCALS), names),
     ]
 
 

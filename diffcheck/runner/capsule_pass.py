@@ -83,6 +83,7 @@ class CapsulePass:
         self.hangs = hangs
         self.instances = Instances(oracle, subject)
         self.inconclusive = ""
+        self.in_recorder = False
         self.unlocated = 0
         self.kept = Kept(self.layout, manifest)
         one, other = oracle.identified(), subject.identified()
@@ -94,6 +95,7 @@ class CapsulePass:
             self._groups()
         except PassOverError as over:
             self.inconclusive = str(over) or self.inconclusive
+            self.in_recorder |= over.in_recorder
         except DamagedAnswerError as damaged:
             outcomes.compare(Returned(), damaged.outcome, self.findings)
         findings, kept = self.findings, self.kept
@@ -117,6 +119,7 @@ class CapsulePass:
             printed=tuple(kept.printed),
             vacuous=verdict == "agree" and not kept.changed and self._shows_nothing(),
             mcdc=kept.impact() if findings.total else (),
+            in_recorder=self.in_recorder or any(each.kind == "stream" for each in findings.divergences),
         )
 
     def _not_located(self) -> None:
@@ -226,7 +229,8 @@ class CapsulePass:
     def _check_ran(self, outcome: Outcome) -> None:
         """End the pass where the outcome is not the engine's."""
         if isinstance(outcome, OutOfMemory):
-            raise PassOverError(f"the subject is {sentence(outcome)}; give --memory-limit more")
+            why = f"the subject is {sentence(outcome)}; give --memory-limit more"
+            raise PassOverError(why, in_recorder=outcome.in_recorder)
         if isinstance(outcome, HarnessFailed) and outcome.wrapper:
             raise PassOverError(f"the subject did not run: {sentence(outcome)}")
 
@@ -271,7 +275,7 @@ class CapsulePass:
             self._same_digest(image, seen, subject, exhausted=exhausted)
             return
         if lo.FLAG_CUT & (header.flags | image.header.flags):
-            raise PassOverError(f"{_CUT}; give --memory-limit more")
+            raise PassOverError(f"{_CUT}; give --memory-limit more", in_recorder=True)
         images = Images(self.layout, image, self.budget)
         try:
             theirs = images.subject(subject, read_view(self.subject, self.instances.parameters(first, last)))
@@ -292,6 +296,7 @@ class CapsulePass:
         if unlocated:
             return
         if not found and kind_differs:  # it trapped after the last row
+            self._check_recorder(self.subject, first, last, subject.outcome)
             outcomes.compare(Returned(), subject.outcome, self.findings)
         elif not images.whole(theirs) or (not found and not exhausted):
             self.findings.diverge(
@@ -356,11 +361,13 @@ class CapsulePass:
 
     def _compare_seen(self, first: int, seen: Seen, other: Seen, *, exhausted: bool) -> list[tuple[int, int]]:
         """Compare rows up to the first whose outcomes differ, then the state if there was none."""
-        for one, two in zip(seen.rows, other.rows, strict=True):
+        for at, (one, two) in enumerate(zip(seen.rows, other.rows, strict=True)):
             if one.outcome is None and two.outcome is None:
                 continue
             if self._limit_differs(first, one, two):
                 return []
+            if isinstance(one.outcome, Returned) and isinstance(two.outcome, Trapped):
+                self._check_recorder(self.subject, first, self.instances.row(first, at) + 1, two.outcome)
             compare_rows.compare(one, two, self.layout, self.findings)
             if one.outcome is None or two.outcome is None or not outcomes.same(one.outcome, two.outcome):
                 return []
@@ -385,13 +392,13 @@ class CapsulePass:
         row = None if seen.stop is None else self.instances.row(first, seen.stop)
         expected = seen.stop is not None and isinstance(seen.rows[seen.stop].outcome, Trapped | Exited)
         if expected and seen.stop is not None and seen.stop < self.layout.n_init:
-            self._trapped_row(first, seen.rows[seen.stop], subject.outcome)
+            self._trapped_row(first, first, seen.rows[seen.stop], subject.outcome)
             return self.instances.last
         if expected and row is not None:
             if self._before(first, row):
                 # It may have come through this row and ended in a later one, for the same reason.
                 ended = subject.outcome if row + 1 >= last else self._trials(self.subject).run(first, row + 1).outcome
-                self._trapped_row(first, seen.rows[seen.stop or 0], ended)
+                self._trapped_row(first, row + 1, seen.rows[seen.stop or 0], ended)
                 return row + 1
             last = row
         return self._trapped_early(first, last, subject)
@@ -400,7 +407,9 @@ class CapsulePass:
         """The subject ended in one of the rows [first, last) that the oracle came through."""
         found = self._trials(self.subject).failing(first, last)
         if found is None:
-            name = ", ".join(each.name for each in self.layout.rows[: self.layout.n_init]) or "the recorder"
+            self._check_recorder(self.subject, first, first, subject.outcome)
+            name = ", ".join(each.name for each in self.layout.rows[: self.layout.n_init])
+            self.in_recorder = self.in_recorder or not name  # in what every capsule has, unless instantiation trapped
             self.findings.diverge(
                 "outcome", "outcome", "returned", sentence(subject.outcome), row=name,
                 shape=outcomes.shape(Returned(), subject.outcome),
@@ -409,7 +418,7 @@ class CapsulePass:
         at, outcome = found
         if at > first or self.layout.n_init:
             self._before(first, at)
-        self._trapped_row(first, self._oracle_row(first, at), outcome)
+        self._trapped_row(first, at + 1, self._oracle_row(first, at), outcome)
         return at + 1
 
     def _search(self, first: int, last: int, oracle: Ran, subject: Ran) -> int:
@@ -420,13 +429,14 @@ class CapsulePass:
         found = self._trials(self.oracle).failing(first, last)
         if found is None:
             name = ", ".join(each.name for each in self.layout.rows[: self.layout.n_init])
-            self._trapped_row(first, RowSeen(name, oracle.outcome), subject.outcome)
+            self._trapped_row(first, first, RowSeen(name, oracle.outcome), subject.outcome)
             return self.instances.last
         at, outcome = found
+        self._check_recorder(self.oracle, first, at + 1, outcome)
         if not self._before(first, at):
             return self._trapped_early(first, at, subject)
         row = RowSeen(self.layout.rows[self.layout.n_init + at].name, outcome)
-        self._trapped_row(first, row, self._trials(self.subject).run(first, at + 1).outcome)
+        self._trapped_row(first, at + 1, row, self._trials(self.subject).run(first, at + 1).outcome)
         return at + 1
 
     def _before(self, first: int, row: int) -> bool:
@@ -454,8 +464,15 @@ class CapsulePass:
             raise PassOverError(f"the oracle {sentence(ran.outcome)} when it was run again")
         return decoded(ran.image, ran.outcome, self.layout).rows[self.layout.n_init + row - first]
 
-    def _trapped_row(self, first: int, oracle: RowSeen, outcome: Outcome) -> None:
-        """Compare the row in which the subject ended; its state is not there to be compared."""
+    def _check_recorder(self, side: Side, first: int, last: int, outcome: Outcome) -> None:
+        """End the pass where a trap in the rows [first, last) is one in the recorder: without it the engine comes through them."""
+        if isinstance(side.unrecorded(self.instances.parameters(first, last)), Returned):
+            name = "oracle" if side is self.oracle else "subject"
+            why = f"the {name} {sentence(outcome)} in the recorder, not in a row"
+            raise PassOverError(why, in_recorder=True)
+
+    def _trapped_row(self, first: int, last: int, oracle: RowSeen, outcome: Outcome) -> None:
+        """Compare the row before ``last``, in which the subject ended; its state is not there to be compared."""
         subject = RowSeen(oracle.name, outcome)
         if self._limit_differs(first, oracle, subject):
             return
@@ -463,6 +480,8 @@ class CapsulePass:
             self.findings.compared(1, 1, rows=1)
             self.findings.not_compared("the code of an exit: it is a trap here, and the subject reports no state at a trap")
             return
+        if isinstance(outcome, Trapped | Crashed) and not isinstance(oracle.outcome, Trapped):
+            self._check_recorder(self.subject, first, last, outcome)
         if isinstance(oracle.outcome, Returned):
             self.kept.show_oracle_row(oracle)  # the subject's run has no record of it
         compare_rows.compare(oracle, subject, self.layout, self.findings, state=False)

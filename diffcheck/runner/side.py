@@ -75,6 +75,10 @@ class Side:
         capsule = self.capsule.identified()
         return None if capsule is None else Side(self.backend, capsule, self.limits, self._host, whole=self.whole)
 
+    def unrecorded(self, parameters: lo.Parameters) -> Outcome:
+        """How these rows end under the same engine where nothing is recorded of them."""
+        return Side(self.backend, self.capsule.unrecorded(), self.limits, self._host).run(parameters).outcome
+
     def start(self, parameters: lo.Parameters, limits: Limits | None = None) -> PendingRun:
         """Begin a run; ``limits`` where it is one of the oracle's variants."""
         encoded = parameters.encode()
@@ -106,7 +110,7 @@ class Side:
         if _is_cut(head):
             # memory.grow may fail at any time (core specification): that is no divergence, and a cut stream no agreement.
             limits = self.limits.memory_bytes
-            return msgspec.structs.replace(ran, outcome=OutOfMemory(limits, "the recorder's memory could not grow"))
+            return msgspec.structs.replace(ran, outcome=OutOfMemory(limits, "the recorder's memory could not grow", True))
         try:
             header = check_header(head, self.capsule.layout, parameters.first, parameters.last)
             image = None

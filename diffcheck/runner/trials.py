@@ -15,7 +15,14 @@ if TYPE_CHECKING:
 
 
 class PassOverError(Exception):
-    """The pass is over, nothing more can be compared; its text is why it is inconclusive, or empty where it is not."""
+    """The pass is over, nothing more can be compared; its text is why it is inconclusive, or empty where it is not.
+
+    ``in_recorder`` is whether the reason is in the recorder, and not in a row.
+    """
+
+    def __init__(self, why: str = "", *, in_recorder: bool = False) -> None:
+        super().__init__(why)
+        self.in_recorder = in_recorder
 
 
 class DamagedAnswerError(Exception):
@@ -38,7 +45,8 @@ class Trials:
         if isinstance(ran.outcome, HarnessFailed):
             raise DamagedAnswerError(ran.outcome)
         if isinstance(ran.outcome, OutOfMemory):
-            raise PassOverError(f"{self._name} is {sentence(ran.outcome)}; give --memory-limit more")
+            why = f"{self._name} is {sentence(ran.outcome)}; give --memory-limit more"
+            raise PassOverError(why, in_recorder=ran.outcome.in_recorder)
         return ran
 
     def failing(self, first: int, last: int) -> tuple[int, Outcome] | None:

@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     from diffcheck.backend import Backend, Host, Limits
     from diffcheck.verdict import PassReport
 
-RECORDER: Final = "the recorder"
-"""What stands for the row where none ended."""
 _DETAIL: Final = "the recorder uses this instruction, so that rows could not be compared"
 ITEM: Final = "instruction "
 """How the item of such a divergence begins; the instruction's name follows."""
@@ -26,7 +24,7 @@ def explained(report: PassReport, subject: Backend, limits: Limits, host: Host) 
 
     One signature an instruction, whatever the artifact: it is wrong in the capsule's own code.
     """
-    if not in_recorder(report):
+    if not report.in_recorder:
         return report
     found = tuple(
         Divergence(
@@ -45,10 +43,6 @@ def explained(report: PassReport, subject: Backend, limits: Limits, host: Host) 
     )
 
 
-def in_recorder(report: PassReport) -> bool:
-    """Whether something went wrong in the recorder, and not in a row."""
-    return any(map(_of_recorder, report.divergences)) or (report.verdict == "inconclusive" and RECORDER in report.reason)
-
-
 def _of_recorder(each: Divergence) -> bool:
-    return each.kind == "stream" or (each.kind == "outcome" and each.where.row == RECORDER)
+    """Whether the divergence is of the stream, or of an end before any row."""
+    return each.kind == "stream" or (each.kind == "outcome" and not each.where.row)

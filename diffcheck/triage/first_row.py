@@ -11,7 +11,6 @@ from diffcheck.errors import RunFailedError
 from diffcheck.runner.capsule_pass import CapsulePass
 from diffcheck.runner.locate import Budget
 from diffcheck.runner.side import Side
-from diffcheck.runner.wrong_instruction import in_recorder
 from diffcheck.text import named, visible
 
 if TYPE_CHECKING:
@@ -28,6 +27,7 @@ class Rows(msgspec.Struct, frozen=True):
     """The rows that share the instance on which something differs, and the row as it was reported; ``runs`` found them.
 
     ``peak_bytes`` is the most memory that the subject's process had in these, ``memory`` the first place of a memory that differs.
+    ``in_recorder`` is whether the subject ended in the recorder, so that no row differs.
     """
 
     first: int
@@ -38,6 +38,7 @@ class Rows(msgspec.Struct, frozen=True):
     runs: int
     peak_bytes: int = 0
     memory: str = ""
+    in_recorder: bool = False
 
 
 class NotShown(msgspec.Struct, frozen=True):
@@ -97,13 +98,13 @@ class FirstRow:
             part, report = self._part(begin, at + 1, wanted)
             if part.found is not None:
                 return self._rows(part, report, (part.found[0], at + 1), wanted, _words(report, wanted))
-            if begin == 0 and in_recorder(report):
+            if begin == 0 and report.in_recorder:
                 return self._rows(part, report, (0, at + 1), wanted, report.reason)
         return NotShown(f"row {visible(wanted)} agrees", self.subject.cost.executions, _chosen(part))
 
     def _first(self) -> Rows | NotShown:
         part, report = self._part(0, len(self.names), "")
-        if part.found is None and not in_recorder(report):
+        if part.found is None and not report.in_recorder:
             why = f"the engines do not differ on the capsule: {report.verdict}" + (f" ({report.reason})" if report.reason else "")
             why += "; what the untouched file shows alone (the direct pass) cannot be seen by instrumenting it"
             return NotShown(why, self.subject.cost.executions, _chosen(part))
@@ -122,7 +123,8 @@ class FirstRow:
     def _rows(self, part: _Part, report: PassReport, range_: tuple[int, int], row: str, what: str) -> Rows:
         cost = self.subject.cost
         memory = next((each.where.item for each in report.divergences if each.kind == "memory"), "")
-        return Rows(*range_, part.instances.flags, row, what, cost.executions, cost.peak_bytes, memory)
+        ended = report.in_recorder and not report.divergences
+        return Rows(*range_, part.instances.flags, row, what, cost.executions, cost.peak_bytes, memory, ended)
 
 
 def _words(report: PassReport, row: str) -> str:

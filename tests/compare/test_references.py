@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import wasmtime
 
@@ -20,6 +22,7 @@ from diffcheck.values import BEYOND, FUNCTION, IDENTITY, OPAQUE, Value, referenc
 from diffcheck.verdict import CaseReport
 from diffcheck.wasm.module import read
 from tests.capsule.helpers import binary, calls, run
+from tests.triage.localising import localised
 
 OBJECTS = """(module
   (type $point (sub (struct (field $x (mut i32)) (field $y (mut i64)))))
@@ -62,7 +65,7 @@ def report(host: Host, source: str, before: bytes = b"", after: bytes = b"", *, 
     path.write_bytes(wasmtime.wat2wasm(source))
 
     def edit(wasm: bytes) -> bytes:
-        assert wasm.count(before) == 1, "the fault is at one place"
+        assert wasm.count(before) <= 1, "the fault is at one place"
         return wasm.replace(before, after)
 
     oracle = backend.create("wasmtime", {})
@@ -375,3 +378,31 @@ def test_a_real_kilnd_agrees_on_functions_and_on_objects_without_references(host
         found = case.run(planned, 100, oracle, subject, host, "kilnd")
         oracle.close()
         assert (found.verdict, differences(found)) == ("agree", [])
+
+
+IN_RECORDER = """(module (type $box (struct (field i32)))
+  (global $g (export "g") (mut (ref null $box)) (ref.null $box))
+  (func (export "idle") (result i32) (i32.const 7))
+  (func (export "set") (global.set $g (struct.new $box (i32.const 1045))))
+  (func (export "result") (result (ref $box)) (struct.new $box (i32.const 1046))))"""
+STRUCT_GET = b"\xfb\x02" + 2 * b"\x80\x80\x80\x80\x00"  # as the recorder has it
+TRAPS = b"\x1a\x00" + 10 * b"\x01"  # drop, unreachable
+
+
+@pytest.mark.parametrize("words", [False, True])
+def test_a_trap_in_the_recorder_is_no_outcome_of_a_row(host: Host, words: bool) -> None:
+    found = report(host, IN_RECORDER, STRUCT_GET, TRAPS, words=words)
+    assert differences(found) == []
+    assert (found.verdict, found.passes[0].in_recorder) == ("inconclusive", True)
+    assert found.reason == "capsule: the subject trapped: unreachable in the recorder, not in a row"
+
+
+def test_an_innocent_instruction_is_not_blamed_for_a_trap_in_the_recorder(host: Host, tmp_path: Path) -> None:
+    answer = localised(host, IN_RECORDER, lambda wasm: wasm.replace(STRUCT_GET, TRAPS), tmp_path)
+    assert (answer.depth, answer.instruction, "in the recorder" in answer.why) == ("row", "", True)
+
+
+@pytest.mark.parametrize("words", [False, True])
+def test_a_trap_in_a_row_stays_its_outcome_where_references_are_described(host: Host, words: bool) -> None:
+    found = report(host, IN_RECORDER, const(1045), b"\x00\x01\x01", words=words)
+    assert ("set", "outcome", "returned", "trapped: unreachable") in differences(found)

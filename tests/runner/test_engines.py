@@ -117,7 +117,7 @@ def test_what_the_program_said_is_shown(artifacts, tmp_path):
 def test_the_last_line_of_a_failing_program_is_shown_once_and_without_a_private_path(artifacts, tmp_path, spec, length):
     module = {"wasi": "$1", "harness": "$WITNESS_MODULE"}[spec]
     for ending in ("exit 3", "kill -SEGV $$"):
-        engine = script(tmp_path / "engine", f"echo \"cannot open {module}: {'!' * length} give up\" >&2; {ending}")
+        engine = script(tmp_path / "engine", f'echo "cannot open {module}: {"!" * length} give up" >&2; {ending}')
         with pytest.raises(EngineUnusableError) as found:
             reports(artifacts(1) if not (tmp_path / "artifacts").exists() else tmp_path / "artifacts", f"{spec}:{engine}")
         assert str(found.value).count("give up") == 1
