@@ -67,6 +67,15 @@ class Baseline(msgspec.Struct, frozen=True):
         """The same with other entries."""
         return msgspec.structs.replace(self, entries=entries)
 
+    @property
+    def cases(self) -> tuple[str, ...]:
+        """The cases of all entries."""
+        return tuple(dict.fromkeys(case for each in self.entries.values() for case in each.cases))
+
+    def root_from(self, folder: Path) -> str:
+        """The root as an absolute path, where the file is in ``folder``; empty in a file that does not say."""
+        return str((folder / self.root).resolve()) if self.root else ""
+
     def known(self, subject: str = "") -> dict[str, tuple[str, ...]]:
         """The signatures that are known of a subject, of any where none is named, with their cases."""
         found = self.entries.values()

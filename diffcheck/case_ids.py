@@ -10,8 +10,11 @@ from typing import TYPE_CHECKING
 
 from diffcheck.settings import FILE_NAME as CONFIG_FILE
 
+from diffcheck.errors import ConfigError
+from diffcheck.text import visible
+
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping
 
 
 def repository(folder: str) -> str:
@@ -40,6 +43,23 @@ def root(folder: str, given: str, config_folder: str = "") -> str:
 def is_under(place: str, path: str) -> bool:
     """Whether a path, or a case's id, is ``place`` or lies under it; everything lies under the empty place."""
     return not place or path == place or path.startswith(place.rstrip("/") + "/")
+
+
+def require_same_root(own: str, known: Collection[str], root: str, ids: Collection[str], file: str) -> None:
+    """Raises ``ConfigError`` where a baseline's cases ``known`` are named from another root ``own`` than those of a run, ``ids``.
+
+    Another folder with the same cases in it is accepted: one of them was run, or is a file there. Paths are absolute; ``file`` is
+    the baseline's, as it was given. Nothing is known of an empty root.
+    """
+    if not own or not root or own == root or not known:
+        return
+    files = (os.path.join(root, case + suffix) for case in known for suffix in (".wasm", ".wat"))  # noqa: PTH118 - as in root
+    if not set(known) & set(ids) and not any(map(os.path.isfile, files)):
+        raise ConfigError(
+            f"the cases of {visible(file)} are named from {visible(own)}, those of the run from {visible(root)}: none is in both",
+            hint="give the baseline of this project by --baseline, or a new file's name to `diffcheck baseline add`; "
+            f'where both are the same cases, write root = "FOLDER" at the top of {visible(file)}',
+        )
 
 
 def renamed(before: Iterable[str], now: Iterable[str]) -> dict[str, str]:

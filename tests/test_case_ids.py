@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import date
 from pathlib import Path
+from shutil import copytree
 
 import pytest
 from hypothesis import given
@@ -179,6 +180,37 @@ def test_a_report_of_another_root_changes_no_entry(project, monkeypatch, capsys,
     assert entry.run(["baseline", action, "--baseline", "../project/baseline.toml"]) == 2
     assert f"named from {project.parent}/other, those of ../project/baseline.toml from {project}" in capsys.readouterr().err
     assert file.read_text() == before
+
+
+def test_a_baseline_of_another_root_is_refused_before_anything_runs(project, monkeypatch, capsys):
+    file = project / "baseline.toml"
+    baseline_file.write(replace(known("corpus/a/gone", "corpus/a/x"), root="."), file)
+    before = file.read_text()
+    other_project(project, monkeypatch)
+    words = ["run", "corpus", "--subject", "wasmtime-pulley", "--mode", "capsule"]
+    baseline = ["--baseline", "../project/baseline.toml"]
+    assert entry.run([*words, *baseline]) == 2
+    said = capsys.readouterr().err
+    assert f"the cases of ../project/baseline.toml are named from {project}, those of the run from {project.parent}/other" in said
+    assert "--baseline" in said
+    assert not Path("reports/report.json").exists()
+    assert entry.run([*words, "--shard", "1/1"]) == 3
+    assert entry.run(["merge", "reports", "-o", "merged.json", *baseline]) == 2
+    json_.write(replace(report(diverging("corpus/a/z")), root=str(Path.cwd())), Path("reports"))
+    assert entry.run(["baseline", "add", "--all", *baseline]) == 2
+    assert capsys.readouterr().err.count("those of the run from") == 2
+    assert file.read_text() == before
+
+
+def test_a_baseline_of_a_copy_of_the_project_is_recognised(project, monkeypatch, capsys):
+    baseline_file.write(replace(known("corpus/a/gone", "corpus/a/x"), root="."), project / "baseline.toml")
+    copy = project.parent / "copy"
+    copytree(project, copy)
+    monkeypatch.chdir(copy)
+    one = next(each for each in Path("corpus").rglob("*.wat") if each.name != "x.wat")
+    words = ["run", str(one), "--subject", "wasmtime-pulley", "--mode", "capsule", "--baseline", "../project/baseline.toml"]
+    assert entry.run(words) == 0
+    capsys.readouterr()
 
 
 def test_a_baseline_outside_of_the_root_says_where_that_is(project, monkeypatch, capsys):

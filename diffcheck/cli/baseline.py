@@ -44,6 +44,8 @@ def add(
 ) -> int:
     """Add clusters of the last report. SIGNATURE is as the report has it, or its beginning."""
     report, known, path = _both(baseline, reports)
+    ids = [each.case for each in report.cases]
+    case_ids.require_same_root(known.root_from(path.parent), known.cases, report.root, ids, str(path))
     new = [each.signature for each in _standings(report, known).of("new", "returned", "flaky") if _is_new(known, each.signature)]
     if not signatures and not every:
         some = f": {', '.join(new[:8])}" if new else ""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 import rich_click as click
 
-from diffcheck import baseline, history, timings, verdict
+from diffcheck import baseline, case_ids, history, timings, verdict
 from diffcheck.errors import DiffcheckError, ReportError
 from diffcheck.report import json_, model, page
 from diffcheck.runner import journal
@@ -36,11 +36,19 @@ class Known:
 
     def request(self, wanted: Request) -> Request:
         """The request, with what needs no confirmation."""
-        return msgspec.structs.replace(wanted, known=self._baseline.known()) if self._baseline else wanted
+        if self._baseline is None:
+            return wanted
+        return msgspec.structs.replace(wanted, known=self._baseline.known(), known_root=self._root, known_file=self._file)
+
+    @property
+    def _root(self) -> str:
+        return self._baseline.root_from(Path(self._file).parent) if self._baseline is not None else ""
 
     def apply(self, report: Report) -> Report:
-        """The report with what is known told as known."""
+        """The report with what is known marked as known; raises ``ConfigError`` where that is of another root's cases."""
         if self._baseline is not None:
+            ids = [each.case for each in report.cases]
+            case_ids.require_same_root(self._root, self._baseline.cases, report.root, ids, self._file)
             return baseline.apply(report, self._baseline, today(), file=self._file, strict=self._strict)
         return msgspec.structs.replace(report, baseline=verdict.BaselineReport(strict=True)) if self._strict else report
 

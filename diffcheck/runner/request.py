@@ -23,7 +23,8 @@ class Request(msgspec.Struct, frozen=True):
     ``calls`` are rows to run in place of those of the case files, none for those.
     ``stub_imports`` is what an imported function gets that no stub is known for. ``confirm`` is how often a pass that diverges is
     run again; ``known`` has the signatures that need no confirmation, each with the cases in which it is expected to show up: where
-    it does not, the pass is run again too. ``hangs`` is whether a subject that does not end is told to hang or to be slow,
+    it does not, the pass is run again too; ``known_root`` is the folder that those cases are named from, as an absolute path, empty
+    where that is not known, and ``known_file`` the baseline. ``hangs`` is whether a subject that does not end is reported to hang,
     which costs longer runs. ``journal`` is the file that says what is done, empty for none; ``resume`` is whether a
     run that was stopped goes on. ``cache`` is the folder of the cache, empty for none, and ``cache_bytes`` its bound; ``keys`` are
     the engines' there, by role, and ``builds`` the engines' files, as ``run`` works them out. ``times_ns`` is what cases took
@@ -51,6 +52,8 @@ class Request(msgspec.Struct, frozen=True):
     options: dict[str, str] = {}
     program_name: bool = True
     known: dict[str, tuple[str, ...]] = {}
+    known_root: str = ""
+    known_file: str = ""
     journal: str = ""
     resume: bool = False
     cache: str = ""

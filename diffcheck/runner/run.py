@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from diffcheck import process
-from diffcheck.case_ids import renamed
+from diffcheck.case_ids import renamed, require_same_root
 from diffcheck.corpus import Case, discover, load_case
 from diffcheck.errors import CaseError
 from diffcheck.runner import journal as journals
@@ -37,7 +37,10 @@ def run(request: Request) -> Iterator[Event]:
     """All events of a run, ending with ``RunFinished``; also where it is interrupted (SIGINT, SIGTERM), with what was done."""
     begun = time.monotonic_ns()
     found = _found(request)
-    engines = choose(msgspec.structs.replace(request, known=_known(request.known, [item.id for item in found.items])))
+    ids = [item.id for item in found.items]
+    cases = {case for cases in request.known.values() for case in cases}
+    require_same_root(request.known_root, cases, found.root, ids, request.known_file)
+    engines = choose(msgspec.structs.replace(request, known=_known(request.known, ids)))
     request = engines.request
     items, division = found.items, ""
     if request.shard is not None:
