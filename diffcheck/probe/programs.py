@@ -249,6 +249,11 @@ def exports(count: int) -> bytes:
     return start(_NOTHING, export=[export(f"f{at}", FUNC, 0) for at in range(count - 1)])
 
 
+def padded(sizes: Sequence[int]) -> bytes:
+    """A valid module with custom sections of these sizes in bytes, filled with zeros."""
+    return exports(1) + write(section(ids.CUSTOM, name("padding") + bytes(each)) for each in sizes)[8:]
+
+
 def imports_one(module_name: str, function: str, params: tuple[str, ...], results: tuple[str, ...], args: str) -> bytes:
     """A module that imports a function of numbers and whose ``_start`` calls it with ``args`` and drops what it gives."""
     coded = [u(len(each)) + b"".join(_NUMBERS[kind] for kind in each) for each in (params, results)]

@@ -147,6 +147,29 @@ def refuses(*wanted, reason="failed to load, no reason given"):
     return alter
 
 
+CUSTOM = f'(module (@custom "pad" "{"x" * (3 << 20)}") (func (export "run")))'
+DATA = f'(module (memory 64) (data "{"x" * (3 << 20)}") (func (export "run")))'
+
+
+@pytest.mark.parametrize(
+    "text, condition, limit",
+    [
+        (CUSTOM, lambda program: len(program.wasm) > 3 << 20, "a custom section of 3.1 MB"),
+        (CUSTOM, lambda program: bytes(2 << 20) in program.wasm or b"x" * (2 << 20) in program.wasm, "a custom section of 3.1 MB"),
+        (DATA, lambda program: len(program.wasm) > 3 << 20, "3.1 MB in all"),
+        (DATA, lambda program: b"x" * (2 << 20) in program.wasm, ""),
+        (CUSTOM, lambda program: b"x" * (2 << 20) in program.wasm, ""),
+    ],
+    ids=["a large module", "a large custom section", "a large data segment", "other data", "other custom sections"],
+)
+def test_a_refusal_for_a_size_is_inconclusive_unless_another_module_as_large_is_taken(compare, text, condition, limit):
+    report = compare(text, refuses(condition))
+    assert report.verdict == ("inconclusive" if limit else "diverge")
+    if limit:
+        assert limit in report.reason
+        assert "implementation limitations" in report.reason
+
+
 def several_memories(program):
     from diffcheck.wasm import module  # noqa: PLC0415 - beside its use
 
