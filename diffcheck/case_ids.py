@@ -8,9 +8,8 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from diffcheck.settings import FILE_NAME as CONFIG_FILE
-
 from diffcheck.errors import ConfigError
+from diffcheck.settings import FILE_NAME as CONFIG_FILE
 from diffcheck.text import visible
 
 if TYPE_CHECKING:
