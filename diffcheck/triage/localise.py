@@ -120,7 +120,7 @@ class Localiser:
             return rows
         self.located = rows
         self.say(f"row {rows.row or '(whole instance)'}: {rows.what}")
-        answer = self._row(rows, rows.what if rows.in_recorder else "no run was made")
+        answer = self._row(rows, "no row differs" if rows.in_recorder else "no run was made")
         for variant in () if rows.in_recorder else VARIANTS:
             try:
                 answer = self._variant(rows, variant)
