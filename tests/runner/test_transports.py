@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from wasmtime import wat2wasm
 
-from diffcheck import api
+import diffcheck
 from diffcheck.corpus import discover, load_case
 from diffcheck.faults.engine import FaultyBackend
 from diffcheck.faults.model import Expected, Fault
@@ -109,6 +109,6 @@ def test_the_proposals_of_a_wasi_command_are_known_answers(options, has, host, s
 def test_a_run_asks_for_the_proposals_of_a_wasi_command(tmp_path, standin_wasi):
     path = tmp_path / "artifact.wasm"
     path.write_bytes(bytes(wat2wasm(PROPOSALS["an exception's payload"])))
-    report = api.run(path, subject=f"wasi:{standin_wasi()}", jobs=1)
+    report = diffcheck.run(path, subject=f"wasi:{standin_wasi()}", jobs=1)
     assert [each.verdict for each in report.cases] == ["agree"]
     assert report.cases[0].passes[0].subject.words == "threw tag 0 t (i32 1041)"
