@@ -10,7 +10,17 @@ import wasmtime
 
 from diffcheck import process
 from diffcheck.wasm.opcodes import OPS
-from tests.campaigns import nan_campaign, nan_programs, planted_faults, proof, table_programs, trap_programs, write_programs
+from tests.campaigns import (
+    clusters,
+    nan_campaign,
+    nan_programs,
+    nights,
+    planted_faults,
+    proof,
+    table_programs,
+    trap_programs,
+    write_programs,
+)
 from tests.campaigns.planted_faults import CLASSES
 from tests.campaigns.program import Place
 from tests.campaigns.trial import Bench, Edit, draw, judge
@@ -92,3 +102,16 @@ def test_nan_programs_agree_between_compiler_and_interpreter(benches):
     seeds = (1, 2, 3)
     assert [seed for seed in seeds if benches[1].run(nan_programs.generate(seed)).verdict != "agree"] == []
     assert set(nan_campaign.KINDS) <= {site.kind for seed in range(40) for site in nan_programs.generate(seed).sites}
+
+
+def test_six_nights_have_no_wrong_state_in_the_baseline():
+    score = nights.nights(5, 6)
+    assert score.appeared
+    assert score.fixes
+    assert score.wrong == 0
+
+
+def test_a_wrong_instruction_is_named_in_each_program_that_it_shows_in():
+    ((_, found),) = clusters.of_seed(1, 1, 30, 1, programs=6)
+    assert len({each.artifact for each in found}) >= clusters.LEAST
+    assert all(each.right for each in found)

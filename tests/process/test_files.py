@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import stat
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 
 from diffcheck import process
 from diffcheck.errors import ReportError
-from diffcheck.process import Unreadable
-
-if TYPE_CHECKING:
-    pass
+from diffcheck.process import Unreadable, files
 
 from .children import MIB
 
@@ -164,6 +161,64 @@ def test_a_place_that_cannot_be_written_is_a_sentence_with_a_hint(tmp_path: Path
         process.write_atomically(tmp_path, b"")
     assert list(tmp_path.iterdir()) == []
     assert [path for path in tmp_path.parent.iterdir() if path.suffix == ".tmp"] == []
+
+
+# What a killed run left.
+
+
+@pytest.fixture
+def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(files.tempfile, "tempdir", str(tmp_path))
+    return tmp_path
+
+
+def _private(path: Path, *, old: bool = True) -> Path:
+    path.mkdir(mode=0o700)
+    (path / "module.wasm").write_bytes(b"x")
+    if old:
+        os.utime(path, (0, 0))
+    return path
+
+
+def test_the_folder_of_a_killed_run_is_removed_by_the_next(temporary: Path) -> None:
+    stale = _private(temporary / "diffcheck-private-abcd1234")
+    with process.private_folder():
+        assert not stale.exists()
+
+
+def test_a_folder_that_is_in_use_or_new_or_not_ours_by_name_stays(temporary: Path) -> None:
+    used = _private(temporary / "diffcheck-private-abcd1234")
+    new = _private(temporary / "diffcheck-private-abcd5678", old=False)
+    named = _private(temporary / "diffcheck-private-of-mine")
+    link = temporary / "diffcheck-private-abcd9999"
+    link.symlink_to(named)
+    descriptor = os.open(used, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        with process.private_folder():
+            pass
+    finally:
+        os.close(descriptor)
+    assert used.exists()
+    assert new.exists()
+    assert (named / "module.wasm").exists()
+    assert link.is_symlink()
+
+
+def test_two_runs_do_not_remove_each_others_folders(temporary: Path) -> None:
+    with process.private_folder() as one:
+        os.utime(one, (0, 0))
+        with process.private_folder() as other:
+            assert one.exists()
+            assert other.exists()
+
+
+def test_what_a_killed_writer_left_is_removed_by_the_next_that_writes_there(tmp_path: Path) -> None:
+    left = tmp_path / ".diffcheck-0123456789abcdef.tmp"
+    left.write_bytes(b"half")
+    os.utime(left, (0, 0))
+    process.write_atomically(tmp_path / "report.json", b"whole")
+    assert [entry.name for entry in tmp_path.iterdir()] == ["report.json"]
 
 
 # Memory.

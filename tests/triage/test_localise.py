@@ -1,4 +1,4 @@
-"""Localising: planted faults, chosen by a seed, are named exactly. The long version is ``benchmarks/localise.py``."""
+"""Localising: planted faults, chosen by a seed, are named exactly. The long version is ``tests/campaigns/localise.py``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Instruction faults drawn from a seed, planted and localised, one after the other; ``benchmarks/localise.py`` prints them."""
+"""Instruction faults drawn from a seed, planted and localised, one after the other; ``tests/campaigns/localise.py`` prints them."""
 
 from __future__ import annotations
 

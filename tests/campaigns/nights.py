@@ -7,7 +7,7 @@ with other indices, and now and then the oracle comes to no answer.
 
 Thresholds, fixed beforehand: false new 0, missed new 0, false fixed 0, missed fixed 0, missed return 0, for every seed.
 
-    python benchmarks/nights.py --first 1 --seeds 20
+    python -m tests.campaigns.nights --first 1 --seeds 20
 """
 
 from __future__ import annotations
@@ -24,9 +24,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
-from night_engine import ROWS, STORING_ROW, TRAPS, Ailing, Bug, Standin, text, write
 
-from diffcheck import backend, baseline, process
+from diffcheck import backend, baseline, baseline_file, process
 from diffcheck.observation import Identity
 from diffcheck.runner import case as cases
 from diffcheck.runner import confirm
@@ -34,6 +33,7 @@ from diffcheck.runner import plan as plans
 from diffcheck.runner.once import Wanted, case_of
 from diffcheck.runner.request import Request
 from diffcheck.verdict import CaseReport, Report, Tool, totals
+from tests.campaigns.night_engine import ROWS, STORING_ROW, TRAPS, Ailing, Bug, Standin, text, write
 
 if TYPE_CHECKING:
     from diffcheck.backend import Backend, Host
@@ -215,15 +215,15 @@ def truth(world: World, bugs: list[Bug], report: Report, known: dict[str, baseli
     return showing, fixes
 
 
-def nights(seed: int, *, verbose: bool = False) -> Score:
-    """All nights of a seed."""
+def nights(seed: int, number_of_nights: int = NIGHTS, *, verbose: bool = False) -> Score:
+    """What was wrong in the nights of a seed."""
     draw = random.Random(seed)
     score, bugs, taken, known, build = Score(), [], set(), baseline.Baseline(), 1
     with tempfile.TemporaryDirectory() as folder, process.Reactor() as reactor:
         world = World(backend.Host(reactor, Path(folder)), Path(folder))
         live(bugs, draw, taken)
         day = date(2026, 1, 1)
-        for number in range(NIGHTS):
+        for number in range(number_of_nights):
             if draw.random() < 0.75:  # else last night's build again
                 build += 1
                 live(bugs, draw, taken)
@@ -242,7 +242,7 @@ def nights(seed: int, *, verbose: bool = False) -> Score:
             ]  # fmt: skip
             known, _ = baseline.update(known, report, day)
             known, _ = baseline.add(known, report, signatures, "", "", None)
-            known = baseline.parse(baseline.render(known).encode())  # every night through the file
+            known = baseline.parse(baseline_file.render(known).encode())  # every night through the file
             day += timedelta(days=1)
         world.inner.close()
         world.oracle.close()
@@ -285,7 +285,7 @@ def main() -> int:
     return 1 if total.wrong else 0
 
 
-def _nights(seed: int, verbose: bool) -> Score:  # noqa: FBT001 - for the pool's map
+def _nights(seed: int, verbose: bool) -> Score:
     return nights(seed, verbose=verbose)
 
 

@@ -1,4 +1,4 @@
-"""Function bodies decoded, typed and encoded again: ``benchmarks/decoding.py FILE...``, any core modules.
+"""Function bodies decoded, typed and encoded again: ``python -m tests.campaigns.decoding FILE...``, any core modules.
 
 Prints how many instructions give the same bytes (that is, all, or the file and offset), how many are in their shortest form, how many
 functions could be typed, and the time. Without files it takes the corpus. ``--smith N`` adds N modules that ``wasm-tools smith`` makes of
@@ -15,8 +15,6 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from diffcheck.errors import ArtifactError
 from diffcheck.wasm import module as wasm
@@ -57,7 +55,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--print", action="store_true", dest="prints")
     given = parser.parse_args()
-    files = given.files or sorted((Path(__file__).parents[1] / "corpus").glob("*/*.wasm"))
+    files = given.files or sorted((Path(__file__).parents[2] / "corpus").glob("*/*.wasm"))
     every = [*((path.name, path.read_bytes()) for path in files), *made(given.smith, given.seed)]
     total: Counter[str] = Counter()
     wrong, untyped = [], Counter()

@@ -1,6 +1,6 @@
 """SIGKILL to diffcheck, to a worker, its keeper, its oracle server or an engine, at random instants of a run.
 
-    python -m benchmarks.kill [--times 200] [--target NAME]... [--seed 0] [--subject NAME] [PATH...]
+    python -m tests.campaigns.kill [--times 200] [--target NAME]... [--seed 0] [--subject NAME] [PATH...]
 
 After each: within two seconds no process of the run may be there, the report is the old one or a whole new one, and nothing but
 reports stands beside it. ``--times`` is for each target; runs of different targets take turns. Where something other than diffcheck was killed, the run goes on and every case has its verdict. What a
@@ -31,7 +31,7 @@ from diffcheck.report import json_
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-CORPUS: Final = Path(__file__).parent.parent / "corpus"
+CORPUS: Final = Path(__file__).parents[2] / "corpus"
 PATHS: Final = tuple(str(CORPUS / name) for name in ("01-decisions", "07-traps/assertion.wasm"))
 GONE_S: Final = 2.0
 TARGETS: Final = ("diffcheck", "worker", "keeper", "oracle server", "engine")
@@ -71,6 +71,20 @@ def _own_name(pid: int) -> str:
     return ""
 
 
+def start(
+    paths: Sequence[str], subject: str, reports: Path, *options: str, errors: bool = False, **environment: str
+) -> subprocess.Popen[bytes]:
+    """A run of diffcheck in a process of its own, without a cache unless the environment allows one; its stderr is kept for ``errors``."""
+    command = [sys.executable, "-m", "diffcheck", "run", *paths, "--subject", subject, "--reports", str(reports), *options]
+    return subprocess.Popen(
+        command,
+        env={**os.environ, "NO_COLOR": "1", "DIFFCHECK_NO_CACHE": "1", **environment},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE if errors else subprocess.DEVNULL,
+    )
+
+
 class Runs:
     """Runs of diffcheck in a folder of their own."""
 
@@ -82,15 +96,7 @@ class Runs:
 
     def start(self, reports: Path) -> subprocess.Popen[bytes]:
         """Begin a run."""
-        command = [sys.executable, "-m", "diffcheck", "run", *self.paths, "--subject", self.subject, "--jobs", "2"]
-        environment = {**os.environ, "TMPDIR": str(self.temporary), "NO_COLOR": "1", "DIFFCHECK_NO_CACHE": "1"}
-        return subprocess.Popen(
-            [*command, "--reports", str(reports)],
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
+        return start(self.paths, self.subject, reports, "--jobs", "2", TMPDIR=str(self.temporary))
 
     def whole(self) -> float:
         """A run that nothing happens to; gives its seconds."""
@@ -174,7 +180,7 @@ class Runs:
 def trials(runs: Runs, times: int, seed: int, targets: Sequence[str] = TARGETS) -> list[Trial]:
     """So many trials of each target, in turns."""
     chance = random.Random(seed)
-    length_s = statistics.median(runs.whole() for _ in range(3))
+    length_s = statistics.median(runs.whole() for _ in range(min(times, 3)))
     done: list[Trial] = []
     for _ in range(times):
         for target in targets:

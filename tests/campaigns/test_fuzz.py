@@ -1,4 +1,4 @@
-"""A bounded part of ``benchmarks/fuzz.py`` with a fixed seed, and what no mutation of bytes makes: links, names, sizes, changes."""
+"""A bounded part of ``python -m tests.campaigns.fuzz`` with a fixed seed, and what no mutation of bytes makes: links, names, sizes, changes."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import fuzz, fuzzed
 from diffcheck.corpus import discover, load_case, read_artifact
 from diffcheck.errors import ArtifactError, DiffcheckError
 from diffcheck.runner.events import CaseFinished
 from diffcheck.runner.request import Request
 from diffcheck.runner.run import run
 from diffcheck.text import visible
+from tests.campaigns import fuzz, fuzzed
 
 SEED = 20
-INPUTS = 4000
-STREAMS = 400
+INPUTS = [1000, pytest.param(4000, marks=pytest.mark.whole)]
+STREAMS = [100, pytest.param(400, marks=pytest.mark.whole)]
 EMPTY = b"\0asm\1\0\0\0"
 
 
@@ -29,16 +29,18 @@ def world(tmp_path_factory) -> fuzzed.World:
     return fuzzed.World(tmp_path_factory.mktemp("fuzz"))
 
 
-def test_mutated_artifacts_manifests_case_files_and_answers_are_errors_in_words_at_most(world):
+@pytest.mark.parametrize("inputs", INPUTS)
+def test_mutated_artifacts_manifests_case_files_and_answers_are_errors_in_words_at_most(world, inputs):
     with fuzz.watched():
-        assert fuzz.run("input", SEED, range(INPUTS), world.reading) == []
-    assert world.said["sealed"] > INPUTS // 20
+        assert fuzz.run("input", SEED, range(inputs), world.reading) == []
+    assert world.said["sealed"] > inputs // 20
 
 
-def test_a_changed_stream_is_never_called_agreement(world):
+@pytest.mark.parametrize("count", STREAMS)
+def test_a_changed_stream_is_never_called_agreement(world, count):
     streams = fuzzed.Streams(world)
     with fuzz.watched():
-        assert fuzz.run("stream", SEED, range(STREAMS), streams.decode) == []
+        assert fuzz.run("stream", SEED, range(count), streams.decode) == []
 
 
 def test_the_fuzzer_finds_what_it_looks_for(world):

@@ -1,6 +1,6 @@
 """SIGKILL to a run at random instants: every file that it left parses, and ``--resume`` ends in the report of a run that was not killed.
 
-    python -m benchmarks.resume [--times 200] [--seed 0] [--subject NAME] [PATH...]
+    python -m tests.campaigns.resume [--times 200] [--seed 0] [--subject NAME] [PATH...]
 
 Each trial begins a run in an empty folder and kills it at an instant drawn over its whole length; every third one kills the
 resumed run as well, before it may end. Half of them keep a cache, whose entries have to be whole too. Exit code 1 where anything
@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import random
 import shutil
 import sqlite3
@@ -27,14 +26,14 @@ from typing import Final
 
 import msgspec
 
-from benchmarks.kill import CORPUS
 from diffcheck import process
 from diffcheck.report import json_
 from diffcheck.report.normal import normal
 from diffcheck.runner import journal
 from diffcheck.runner.store import PART
+from tests.campaigns import kill
 
-PATHS: Final = (str(CORPUS / "01-decisions"), str(CORPUS / "07-traps" / "assertion.wasm"))
+PATHS: Final = (str(kill.CORPUS / "01-decisions"), str(kill.CORPUS / "07-traps" / "assertion.wasm"))
 NAMED: Final = {"--junit-xml": "junit.xml", "--sarif": "diffcheck.sarif", "--markdown": "summary.md"}
 AGAIN: Final = 3
 
@@ -62,27 +61,9 @@ class Runs:
         folder.mkdir(exist_ok=True)
         files = [word for option, name in NAMED.items() for word in (option, str(folder / name))]
         cache = ["--cache", str(folder / "cache")] if cached else []
-        command = [
-            sys.executable,
-            "-m",
-            "diffcheck",
-            "run",
-            *self.paths,
-            "--subject",
-            self.subject,
-            "--jobs",
-            "1",
-            "--mode",
-            "capsule",
-        ]
-        environment = {**os.environ, "NO_COLOR": "1", "DIFFCHECK_NO_CACHE": "" if cached else "1"}
-        return subprocess.Popen(
-            [*command, "--reports", str(folder), *files, *cache, *more],
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-        )
+        options = ("--jobs", "1", "--mode", "capsule", *files, *cache, *more)
+        no_cache = "" if cached else "1"
+        return kill.start(self.paths, self.subject, folder, *options, errors=True, DIFFCHECK_NO_CACHE=no_cache)
 
     def end(self, run: subprocess.Popen[bytes]) -> str:
         """Wait for a run; what it said where it failed."""

@@ -1,6 +1,6 @@
 """Reduces artifacts with a planted instruction fault, and says to how much of their code, in what time.
 
-    python -m benchmarks.reduce --seed N [--faults 24] [--packages FOLDER] [--budget 300] [--jobs 2]
+    python -m tests.campaigns.reduce --seed N [--faults 24] [--packages FOLDER] [--budget 300] [--jobs 2]
 
 Programs are those of the corpus, and with ``--packages`` every other one is a module of a registry package (each in its turn, its exports
 called with boundary values), fetched by its ordinary client into FOLDER where it is not there yet; with ``--only-packages`` every one is.
@@ -20,13 +20,11 @@ import tarfile
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
+from diffcheck.rows import Mode as Rows
+from tests.doubles.instruction_faults import CLASSES
+from tests.triage.reduction_trials import Reduced, planted, trial
 
-from diffcheck.rows import Mode as Rows  # noqa: E402 - after the path
-from tests.doubles.instruction_faults import CLASSES  # noqa: E402 - after the path
-from tests.triage.reduction_trials import Reduced, planted, trial  # noqa: E402 - as above
-
+CORPUS = Path(__file__).parents[2] / "corpus"
 FOLDERS = ("01-decisions", "02-programs", "03-arithmetic", "04-memory", "05-tables", "06-control", "07-traps")
 PACKAGES = {
     "@jsquash/qoi@1.1.0": ("codec/enc/qoi_enc.wasm",),
@@ -84,7 +82,7 @@ def main() -> int:
     parser.add_argument("--budget", type=float, default=300.0)
     parser.add_argument("--jobs", type=int, default=2)
     given = parser.parse_args()
-    corpus = sorted(str(path) for folder in FOLDERS for path in (ROOT / "corpus" / folder).glob("*.wasm"))
+    corpus = sorted(str(path) for folder in FOLDERS for path in (CORPUS / folder).glob("*.wasm"))
     real = fetched(given.packages) if given.packages else []
     done: list[Reduced] = []
     with ProcessPoolExecutor(given.jobs) as pool:

@@ -1,6 +1,6 @@
 """Mutated inputs through reading and sealing, and mutated streams and answers through decoding and comparing.
 
-    python -m benchmarks.fuzz [--inputs 1000000] [--streams 100000] [--seed 0] [--first 0] [--jobs N] [--only KIND:NUMBER]
+    python -m tests.campaigns.fuzz [--inputs 1000000] [--streams 100000] [--seed 0] [--first 0] [--jobs N] [--only KIND:NUMBER]
 
 Each input is a function of the seed and its number, so that one that failed is had again by ``--only``, and a long run can be had in
 parts by ``--first``. With ``--jobs`` so many processes share the numbers. What is looked for: an
@@ -27,8 +27,8 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from benchmarks.fuzzed import Streams, World
 from diffcheck.errors import DiffcheckError, StreamError
+from tests.campaigns.fuzzed import Streams, World
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

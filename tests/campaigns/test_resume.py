@@ -6,14 +6,14 @@ import random
 
 import pytest
 
-from benchmarks import resume
+from tests.campaigns import kill, resume
 
 
-@pytest.mark.slow
-def test_killed_runs_leave_whole_files_and_go_on_to_the_same_report(tmp_path):
-    runs = resume.Runs(tmp_path, (str(resume.CORPUS / "01-decisions" / "leap_year.wasm"),), "wasmtime-pulley")
+@pytest.mark.parametrize("times", [1, pytest.param(6, marks=pytest.mark.whole)])
+def test_killed_runs_leave_whole_files_and_go_on_to_the_same_report(tmp_path, times):
+    runs = resume.Runs(tmp_path, (str(kill.CORPUS / "01-decisions" / "leap_year.wasm"),), "wasmtime-pulley")
     chance = random.Random(5)
-    assert [runs.trial(number, chance).wrong for number in range(3)] == [""] * 3
+    assert [runs.trial(number, chance).wrong for number in range(times)] == [""] * times
     assert resume.unparsed(tmp_path / "whole") == ""
 
 

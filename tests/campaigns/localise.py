@@ -1,4 +1,4 @@
-"""Instruction faults planted in an engine, one at a time, and localised: ``benchmarks/localise.py --seed 1 --faults 60``.
+"""Instruction faults planted in an engine, one at a time, and localised: ``python -m tests.campaigns.localise --seed 1 --faults 60``.
 
 The faults are drawn from the seed, in programs of the corpus; what localising is given is an artifact and an engine. Where the first wrong
 execution is, is known from the engine alone: it counts while it runs the capsule without instrumentation. Exact means the same function,
@@ -10,9 +10,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from diffcheck import process
 from tests.triage.trials import Bench, Trial, summary

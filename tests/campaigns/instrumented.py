@@ -1,16 +1,13 @@
-"""The corpus instrumented for localising, under wasmtime: ``benchmarks/instrumented.py [NAME...]``.
+"""The corpus instrumented for localising, under wasmtime: ``python -m tests.campaigns.instrumented [NAME...]``.
 
 Every program is run as a plain capsule and instrumented, in both digests; outcomes and observation streams have to be the same. Prints
-a line a program, then the overhead in time and size. How many passes localising takes is printed by ``benchmarks/localise.py``.
+a line a program, then the overhead in time and size. How many passes localising takes is printed by ``python -m tests.campaigns.localise``.
 """
 
 from __future__ import annotations
 
 import statistics
 import sys
-from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from diffcheck import process
 from diffcheck.errors import RunFailedError

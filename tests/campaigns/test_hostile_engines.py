@@ -12,14 +12,15 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from benchmarks.hostile import ENGINE, EXPECTED, LATE_S, PARENT_BYTES, children, engines, limits_of
 from diffcheck.backend import Program
 from diffcheck.observation import sentence, tag
 from diffcheck.verdict import CaseReport
+from tests.campaigns.hostile import ENGINE, EXPECTED, LATE_S, PARENT_BYTES, children, engines, limits_of
 from tests.doubles import hostile
 
 DEADLINE_S = 1.0
 MARK = f"diffcheck-hostile-{os.getpid()}"
+ONE_RUN = pytest.mark.xdist_group("hostile run")  # which takes some ten seconds
 
 
 def test_every_way_has_its_class():
@@ -54,7 +55,7 @@ RUN = """
 import sys
 from pathlib import Path
 import msgspec
-from benchmarks.hostile import children
+from tests.campaigns.hostile import children
 from diffcheck.runner.events import CaseFinished
 from diffcheck.runner.request import Request
 from diffcheck.runner.run import run
@@ -97,12 +98,14 @@ def reports(ran) -> dict[str, CaseReport]:
     return {report.case: report for report in ran.reports}
 
 
+@ONE_RUN
 @pytest.mark.parametrize("way", sorted(EXPECTED))
 def test_the_run_goes_on_after_it(way, ran, reports):
     assert not ran.interrupted
     assert reports[f"{way}-after"].verdict == "agree"
 
 
+@ONE_RUN
 @pytest.mark.parametrize("way", sorted(EXPECTED.keys() - {"good", "allocate"}))  # 1 GiB is more than some machines have
 def test_the_report_says_what_the_engine_did(way, reports):
     outcome, words = EXPECTED[way]
@@ -114,6 +117,7 @@ def test_the_report_says_what_the_engine_did(way, reports):
     assert reports[way].reason
 
 
+@ONE_RUN
 def test_nothing_is_left_and_the_parent_stays_small(ran):
     assert ran.left == []
     assert ran.peak_bytes < PARENT_BYTES

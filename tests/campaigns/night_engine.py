@@ -46,9 +46,8 @@ def text(*, rebuilt: bool) -> str:
     parts = ["(module", '(memory (export "memory") 1)']
     parts += [f'(global (export "__witness_counter_{k}") (mut i64) (i64.const 0))' for k in range(COUNTERS + first)]
     if rebuilt:
-        parts.append(
-            "(func $unrelated (param i32) (result i32) local.get 0 (if (result i32) (then i32.const 1) (else i32.const 2)))"
-        )
+        counting = "".join(f"(global.set {k} (i64.add (global.get {k}) (i64.const 1)))" for k in range(first))
+        parts.append(f"(func $unrelated {counting})")
     parts += [f"(func $value{row} (result i32) i32.const {100 + row})" for row in range(ROWS)]
     parts += [f"(func $tick{k} (global.set {k + first} (i64.add (global.get {k + first}) (i64.const 1))))" for k in range(COUNTERS)]
     parts.append(f"(func $store (i32.store (i32.const {ADDRESS}) (i32.const 77)))")
@@ -65,6 +64,9 @@ def manifest(*, rebuilt: bool) -> dict[str, object]:
     branches = [
         {"id": k + first, "function_index": ROWS + k + first // 2, "function_name": f"tick{k}", "kind": "br_if", "instr_index": 1}
         for k in range(COUNTERS)
+    ]
+    branches += [
+        {"id": k, "function_index": 0, "function_name": "unrelated", "kind": "br_if", "instr_index": k} for k in range(first)
     ]
     decisions = [
         {"id": k, "conditions": [k + first], "source_file": "/build/two/lib.c" if rebuilt else "./lib.c",

@@ -37,9 +37,9 @@ if TYPE_CHECKING:
     from diffcheck.capsule.decode import Image
     from diffcheck.observation import Outcome
 
-from benchmarks.mutations import changed_words, mutated, mutated_module, mutated_text
+from tests.campaigns.mutations import changed_words, mutated, mutated_module, mutated_text
 
-CORPUS: Final = Path(__file__).parent.parent / "corpus"
+CORPUS: Final = Path(__file__).parents[2] / "corpus"
 _SMALL: Final = 12_000
 _TOLD: Final = ("could not grow", "failed and then came through the same rows")
 """Why a changed stream may be inconclusive: it says that it is cut; what was damaged once on its way came out right in the next run."""

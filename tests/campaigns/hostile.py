@@ -1,6 +1,6 @@
 """Hostile engines, each way a hundred times: how long after its deadline a run is over, and what it is called.
 
-    python -m benchmarks.hostile [--times 100] [--deadline 0.5] [--only hang]
+    python -m tests.campaigns.hostile [--times 100] [--deadline 0.5] [--only hang]
 
 The engines are ``tests/doubles/hostile.py``, put to the adapters ``harness:`` and kilnd's in turn by a process that has a keeper, as a
 worker has. Printed for each way: the
