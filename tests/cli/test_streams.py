@@ -14,6 +14,7 @@ import wasmtime
 ROOT = Path(__file__).parents[2]
 ANSWER = '(module (func (export "run") (result i32) (i32.const %d)))'
 COMMANDS = ("--version", "--help", "run --help", "backends", "show none", "nonsense", "history")
+SHORT = ("--version", "nonsense")
 
 
 @pytest.fixture
@@ -36,9 +37,10 @@ def artifact(tmp_path):
     return "run --subject wasmtime-pulley --mode capsule a.wasm"
 
 
+@pytest.mark.parametrize("commands", [SHORT, pytest.param(COMMANDS, marks=pytest.mark.whole)], ids=["short", "whole"])
 @pytest.mark.parametrize("redirection", [">&-", "2>&-", "<&-", ">&- 2>&-", "<&- >&- 2>&-"])
-def test_a_closed_stream_is_as_dev_null(shell, artifact, redirection, tmp_path):
-    for arguments in (*COMMANDS, artifact):
+def test_a_closed_stream_is_as_dev_null(shell, artifact, redirection, commands, tmp_path):
+    for arguments in (*commands, artifact):
         closed, usual = shell(arguments, redirection), shell(arguments)
         assert closed.returncode == usual.returncode, arguments
         assert "Traceback" not in closed.stderr
@@ -63,8 +65,9 @@ def test_a_run_with_full_standard_output_has_written_its_report(shell, artifact,
     assert (tmp_path / "reports" / "report.json").exists()
 
 
-def test_full_standard_error_changes_no_exit_code(shell, artifact):
-    for arguments in (*COMMANDS, artifact):
+@pytest.mark.parametrize("commands", [SHORT, pytest.param(COMMANDS, marks=pytest.mark.whole)], ids=["short", "whole"])
+def test_full_standard_error_changes_no_exit_code(shell, artifact, commands):
+    for arguments in (*commands, artifact):
         assert shell(arguments, "2>/dev/full").returncode == shell(arguments).returncode, arguments
 
 

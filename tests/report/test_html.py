@@ -227,7 +227,6 @@ def names(dom):
 
 
 @needs_chromium
-@pytest.mark.slow
 def test_a_browser_shows_the_cases_that_the_address_asks_for(tmp_path):
     """And makes no element of a hostile name; what else a browser does with the page is in test_browser.py."""
     bad = samples.case("<img src=x onerror=document.title='x'></script><script>document.title='x'</script>{{7*7}}&lt;b&gt;", [])

@@ -8,12 +8,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.mark.slow
 def test_10_000_cases_in_all_formats_take_under_10_s_and_300_mb(tmp_path):
     command = [sys.executable, "-m", "tests.report.large", str(tmp_path)]
     took = json.loads(subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True, timeout=300).stdout)

@@ -145,7 +145,6 @@ def test_the_packed_size_stays_within_the_limit(monkeypatch):
     assert f"{3000 - kept:,} differences left out" in data.decode()
 
 
-@pytest.mark.slow
 def test_30_000_clusters_are_25_000_results_under_10_mb():
     data = sarif.render(many(30_000, value="0x" + "a1b2c3d4" * 8))
     assert len(json.loads(data)["runs"][0]["results"]) == 25_000

@@ -106,7 +106,6 @@ def read(reports):
     return normal(json_.read(reports / "report.json"))
 
 
-@pytest.mark.slow
 def test_the_report_is_the_local_one_also_when_a_worker_is_killed_in_the_middle(folder, tmp_path, dask):
     local = begun(folder, tmp_path / "local")
     assert local.wait(120) in (1, 3), local.communicate()
@@ -125,7 +124,6 @@ def test_the_report_is_the_local_one_also_when_a_worker_is_killed_in_the_middle(
         each.communicate()
 
 
-@pytest.mark.slow
 def test_a_cluster_that_is_not_there_is_an_error_with_a_hint(folder, tmp_path, monkeypatch, capsys):
     pytest.importorskip("distributed")
     monkeypatch.chdir(tmp_path)
@@ -276,7 +274,6 @@ def test_what_is_finished_is_reported_before_the_error_of_a_lost_scheduler(tmp_p
     assert found == finished
 
 
-@pytest.mark.slow
 def test_a_scheduler_that_is_killed_leaves_the_error_and_a_report_of_what_was_finished(folder, tmp_path, dask):
     for at in range(8, 16):
         artifact(folder, f"case{at}", ENDLESS)

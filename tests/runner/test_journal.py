@@ -162,7 +162,6 @@ def test_a_lock_that_is_a_link_is_not_followed(tmp_path):
     assert (tmp_path / "else").read_bytes() == b"x" * 600
 
 
-@pytest.mark.slow
 def test_a_killed_run_leaves_a_journal_and_a_whole_one_leaves_none(folder, tmp_path):
     command = [sys.executable, "-m", "diffcheck", "run", str(folder), "--subject", "wasmtime-pulley", "--jobs", "1"]
     reports = tmp_path / "reports"

@@ -224,7 +224,6 @@ def test_more_than_256_exports_agree_as_a_capsule_and_are_refused_as_they_are(re
     assert {each.mode: each.verdict for each in report.passes} == {"capsule": "agree", "direct": "diverge"}
 
 
-@pytest.mark.slow
 def test_every_case_of_the_corpus_has_its_expected_verdict_on_the_embedded_subject():
     found = reports(CORPUS, jobs=2)
     assert len(found) >= 24
