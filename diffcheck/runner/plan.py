@@ -17,7 +17,7 @@ from diffcheck.capsule.closed import loadable
 from diffcheck.capsule.deterministic import deterministic
 from diffcheck.capsule.reference_types import needs_gc
 from diffcheck.capsule.seal import World
-from diffcheck.compare.validity import rule
+from diffcheck.compare.validity import rule, why_unjudged
 from diffcheck.corpus import read_artifact
 from diffcheck.errors import ArtifactError, CaseError, DiffcheckError, ManifestError, RunFailedError
 from diffcheck.input_files import read_regular
@@ -238,6 +238,8 @@ def _refused(source: _Source, refusal: Outcome, request: Request, judge: Oracle,
         case=source.case, sha256=source.sha256, limits=source.limits, artifact=source.artifact, no_capsule=no_capsule,
         notes=source.notes, refusal=refusal,
     )  # fmt: skip
+    if why_unjudged(refusal):
+        return plan  # the subject is not asked: a module beyond a limit would take 2 GB to decode (3 million globals, 2026-11-28)
     try:
         module = wasm.read(source.artifact)
     except ArtifactError:

@@ -12,9 +12,11 @@ from pathlib import Path
 import pytest
 
 from diffcheck.casefile import ARTIFACT_CAP
-from diffcheck.corpus import Item
+from diffcheck.corpus import Case, Item
+from diffcheck.observation import Refused
 from diffcheck.process import FRAME_CAP_BYTES
 from diffcheck.runner import journal
+from diffcheck.runner import plan as plans
 from diffcheck.runner.events import CaseFinished
 from diffcheck.runner.request import Request
 from diffcheck.runner.run import run
@@ -47,10 +49,29 @@ def test_a_valid_module_of_280_megabytes_is_run(tmp_path):
     assert report.verdict == "agree", report.reason
 
 
+class Limited:
+    """A judge for which every artifact exceeds a limit of the implementation."""
+
+    def validate(self, _artifact, _limits, _host):
+        return Refused("load", "globals count exceeds limit of 1000000", "limit")
+
+
+def test_three_million_counters_beyond_the_oracles_limit_are_not_decoded(tmp_path):
+    path = tmp_path / "counters.wasm"
+    payload = u(MILLIONS) + b"\x7e\x01\x42\x00\x0b" * MILLIONS
+    path.write_bytes(b"\0asm\x01\0\0\0\x06" + u(len(payload)) + payload)
+    begun = time.process_time()
+    plan = plans.make(Case("counters", str(path)), Request((str(path),)), Limited(), None, None, None)
+    assert time.process_time() - begun < 1
+    assert plan.refusal.kind == "limit"
+
+
 SOURCE = """
 import resource, sys
-from diffcheck.corpus import Item
+from diffcheck.corpus import Case, Item
+from diffcheck.observation import Refused
 from diffcheck.runner import journal
+from diffcheck.runner import plan as plans
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 digest = journal.source(Item("a", sys.argv[1], "", ""))
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
