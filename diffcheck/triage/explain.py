@@ -8,9 +8,9 @@ from diffcheck import values
 from diffcheck.observation import Returned, sentence
 from diffcheck.text import visible
 from diffcheck.triage import flow
+from diffcheck.triage.event_runs import First
 from diffcheck.triage.log import LogParameters
 from diffcheck.triage.result import Moment
-from diffcheck.triage.search import First
 from diffcheck.triage.written import may_write, read_by
 from diffcheck.values import Value, render
 from diffcheck.wasm.dwarf import source_line

@@ -15,7 +15,7 @@ from diffcheck.errors import ArtifactError
 from diffcheck.triage import log
 from diffcheck.triage.flow import acting
 from diffcheck.triage.probes import Helpers, Key, by_contents, object_table
-from diffcheck.triage.read_back import read_back
+from diffcheck.triage.read_back import Role, read_back
 from diffcheck.wasm.code import read_locals
 from diffcheck.wasm.leb import Reader, s, u
 from diffcheck.wasm.opcodes import CALLS
@@ -42,8 +42,6 @@ _UNPROBED_LEAN: Final = frozenset(
     {"local.get", "local.set", "local.tee", "i32.const", "i64.const", "f32.const", "f64.const", "v128.const", "ref.null"}
 )
 _MAX_LOCALS_SHOWN: Final = 24
-
-Role = Literal["entry", "argument", "result", "allowed", "stored", "set", "size", "range", "dropped", "operand", "local"]
 
 
 class Site(msgspec.Struct, frozen=True):

@@ -9,7 +9,7 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
-from diffcheck.triage.search import BEFORE, First
+from diffcheck.triage.event_runs import BEFORE, First
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

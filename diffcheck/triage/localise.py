@@ -19,6 +19,7 @@ from diffcheck.rows import choose
 from diffcheck.runner.plan import world
 from diffcheck.runner.side import Side
 from diffcheck.text import plural
+from diffcheck.triage.event_runs import BEFORE, Spent
 from diffcheck.triage.explain import Explainer
 from diffcheck.triage.first_row import FirstRow, NotShown, Rows
 from diffcheck.triage.instrument import Detail, Instrumented
@@ -26,7 +27,7 @@ from diffcheck.triage.known_wrong import first_execution
 from diffcheck.triage.log import VARIANTS, LogParameters, WrongDigest
 from diffcheck.triage.probes import has_objects
 from diffcheck.triage.result import Localised
-from diffcheck.triage.search import BEFORE, Search, Spent
+from diffcheck.triage.search import Search
 from diffcheck.triage.segments_dropped import dropped_segment
 from diffcheck.triage.sides import LogSide
 from diffcheck.triage.written import at_place, loaded
@@ -41,10 +42,10 @@ if TYPE_CHECKING:
     from diffcheck.capsule.build import Capsule
     from diffcheck.runner.plan import CapsulePlan
     from diffcheck.runner.request import Request
+    from diffcheck.triage.event_runs import First
     from diffcheck.triage.instrument import Level
     from diffcheck.triage.log import Variant
     from diffcheck.triage.noting import Watch
-    from diffcheck.triage.search import First
 
 EVENT_COST: Final = 60
 """Instructions that an event costs an interpreter: the probe, the note, and what was there before."""

@@ -6,7 +6,7 @@ wrong differs at the write, and not at the next read. Dropped segments cannot be
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal, Protocol
 
 from diffcheck.triage.probes import Key, by_contents
 from diffcheck.wasm.leb import s, u
@@ -16,10 +16,13 @@ from diffcheck.wasm.types import ArrayType, RefType, StructType
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from diffcheck.triage.instrument import Role, Writer
+    from diffcheck.triage.probes import Helpers
+    from diffcheck.wasm.module import Module
     from diffcheck.wasm.types import ValType
-    from diffcheck.wasm.typing import Typed
+    from diffcheck.wasm.typing import Body, Typed
 
+Role = Literal["entry", "argument", "result", "allowed", "stored", "set", "size", "range", "dropped", "operand", "local"]
+"""What a record shows of its instruction."""
 Taken = list[tuple["ValType", int]]
 """Locals in use around an instruction, with their types."""
 Around = tuple[bytes, bytes]
@@ -29,7 +32,47 @@ _DROP: Final = b"\x1a"
 _WIDE: Final = b"\xad"
 
 
-def read_back(writer: Writer, position: int, each: Typed, taken: Taken) -> Around:
+class Instrumentation(Protocol):
+    """The module that is instrumented, and its helper functions."""
+
+    @property
+    def module(self) -> Module:
+        """The module."""
+        ...
+
+    @property
+    def helpers(self) -> Helpers:
+        """The functions that log events."""
+        ...
+
+
+class BodyWriter(Protocol):
+    """What writes the body in which the instruction stands."""
+
+    @property
+    def made(self) -> Instrumentation:
+        """The instrumented module."""
+        ...
+
+    @property
+    def typed(self) -> Body:
+        """The body as it was, with types."""
+        ...
+
+    def site(self, position: int, each: Typed, role: Role, number: int = 0, type_: ValType = "i64") -> bytes:
+        """Code that pushes the number of a new site at an instruction."""
+        ...
+
+    def local(self, type_: ValType, taken: Taken) -> int:
+        """A local of this type that is not in use around the instruction."""
+        ...
+
+    def saved(self, types: list[ValType], taken: Taken) -> tuple[bytes, list[int]]:
+        """Code that puts operands into locals and back on the stack, and those locals."""
+        ...
+
+
+def read_back(writer: BodyWriter, position: int, each: Typed, taken: Taken) -> Around:
     """What stands around an instruction to read back its effect; nothing around one that only leaves values."""
     if None in each.operands:
         return b"", b""
@@ -40,7 +83,7 @@ def read_back(writer: Writer, position: int, each: Typed, taken: Taken) -> Aroun
 class _Reader:
     """One instruction, and the writer of the body in which it stands."""
 
-    def __init__(self, writer: Writer, position: int, each: Typed, taken: Taken) -> None:
+    def __init__(self, writer: BodyWriter, position: int, each: Typed, taken: Taken) -> None:
         self.writer, self.position, self.each, self.taken = writer, position, each, taken
         self.module = writer.made.module
         self.immediates = each.instruction.immediates

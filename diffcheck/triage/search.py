@@ -6,95 +6,22 @@ is searched otherwise, see ``silent``.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Literal
 
-import msgspec
-
-from diffcheck.observation import OutOfMemory, Returned, Trapped, sentence
-from diffcheck.triage.gauge import Gauge
-from diffcheck.triage.log import NEVER, RAWS, LogParameters, Take, WrongDigest, step_of
+from diffcheck.observation import OutOfMemory, Trapped, sentence
+from diffcheck.triage.event_runs import BEFORE, EventRuns, First
+from diffcheck.triage.log import RAWS, WrongDigest, step_of
 from diffcheck.triage.noting import known_answer
 from diffcheck.triage.silent import Silent
 
 if TYPE_CHECKING:
     from diffcheck.observation import Outcome
-    from diffcheck.triage.instrument import Instrumented, Level
     from diffcheck.triage.log import Log, Record
     from diffcheck.triage.sides import Logged, LogSide
 
-BEFORE = 12
-"""How many events before the difference are carried out with it."""
-_UNMEASURED = Take()
 
-
-class Spent(Exception):  # noqa: N818 - an outcome of the search
-    """No more runs of the subject may be made."""
-
-
-class Budget(Protocol):
-    """How many runs of the subject were made, and may be."""
-
-    runs: int
-    max_runs: int
-
-
-class First(msgspec.Struct, frozen=True):
-    """The first difference: its event number (-1: the subject did not begin), both records there (None where an engine ended), the
-    records before it, latest last.
-    """
-
-    event: int
-    oracle: Record | None
-    subject: Record | None
-    before: tuple[Record, ...]
-    oracle_outcome: Outcome
-    subject_outcome: Outcome
-
-
-class Search:
-    """A search over the rows [first, last) with one instrumentation on both sides; ``total`` is the oracle's number of events."""
-
-    default: Level = "full"
-    subject_stream: tuple[int, int, int] | None = None
-
-    def __init__(
-        self,
-        made: Instrumented,
-        oracle: LogSide,
-        subject: LogSide,
-        rows: tuple[int, int, int],
-        budget: Budget,
-        plain_bytes: int = 0,
-    ) -> None:
-        self.made, self.oracle, self.subject = made, oracle, subject
-        self.rows, self.budget = rows, budget
-        measured = self._ask(oracle, step=NEVER)
-        self.measured = measured
-        self.total = measured.log.count if measured.log is not None else -1
-        self.ended: Outcome = Returned()
-        self.seen = False
-        self.gauge = Gauge(subject, plain_bytes)
-
-    def _parameters(
-        self, start: int = 0, step: int = 0, halt: int = NEVER, limit: int = RAWS, take: Take = _UNMEASURED
-    ) -> LogParameters:
-        first, last, flags = self.rows
-        return LogParameters(first, last, flags, start=start, step=step, halt=halt, limit=limit, take=take)
-
-    def _ask(
-        self,
-        side: LogSide,
-        start: int = 0,
-        step: int = 0,
-        halt: int = NEVER,
-        limit: int = RAWS,
-        take: Take = _UNMEASURED,
-    ) -> Logged:
-        if side.backend is not self.oracle.backend:
-            if self.budget.runs >= self.budget.max_runs:
-                raise Spent
-            self.budget.runs += 1
-        return side.logged(self._parameters(start, step, halt, limit, take))
+class Search(EventRuns):
+    """The search for the first event that differs."""
 
     def first(self, start: int = 0, before: int | None = None) -> First | None:
         """The first difference from event ``start`` on; None where all events are equal. Both engines come to event ``before``, where
@@ -117,7 +44,7 @@ class Search:
         something else that does. WrongDigest where it computes that digest wrong.
         """
         since = max(0, first.event - BEFORE)
-        ran, expected_run = self._ask(other, since, 0, first.event + 1), self._ask(oracle, since, 0, first.event + 1)
+        ran, expected_run = self.ask(other, since, 0, first.event + 1), self.ask(oracle, since, 0, first.event + 1)
         log = ran.log
         if log is not None and (log.known != known_answer(other.variant) or log.contradicts(other.variant, since)):
             raise WrongDigest("it computes the known answer wrong, or its log contradicts itself")
@@ -137,11 +64,6 @@ class Search:
         same = subject.site == first.subject.site and (digests or subject.value == first.subject.value)
         return "same" if same else "another"
 
-    def oracle_records(self, start: int, end: int) -> tuple[Record, ...]:
-        """The oracle's records of the events in [start, end); where it carries windows only, of no more than those hold."""
-        log = self._ask(self.oracle, start, 0, end, limit=max(end - start, RAWS)).log
-        return log.records(start) if log is not None else ()
-
     def _whole(self, start: int, step: int, end: int) -> Logged:
         """A run through all of the range; what it takes is the base of others, but for an engine that has not enough memory for it."""
         ran = self.ask_subject(start, step, end, self.gauge.base())
@@ -149,31 +71,6 @@ class Search:
             self.gauge.works = False
             return self.ask_subject(start, step, end)
         return ran
-
-    def ask_subject(self, start: int, step: int, halt: int, take: Take = _UNMEASURED) -> Logged:
-        """A run of the subject; without a log where it ended without a word."""
-        ran = self._ask(self.subject, start, step, halt, take=take)
-        if not isinstance(ran.outcome, Returned) or not self.seen:
-            self.ended = ran.outcome
-        self.seen = True
-        self.subject_stream = ran.stream if halt > self.total else self.subject_stream
-        if ran.log is not None and ran.log.known != known_answer(self.made.variant):
-            raise WrongDigest("it computes the known answer wrong")
-        return ran
-
-    def window(self, subject: Log, start: int, step: int, halt: int) -> tuple[int, int] | None:
-        """The events of the first block that differs from the oracle's."""
-        oracle = self._ask(self.oracle, start, step, halt).log
-        assert oracle is not None, "it gave one before"  # noqa: S101
-        ones, others = oracle.slots(start, step), subject.slots(start, step)
-        for at, (one, other) in enumerate(zip(ones, others, strict=False)):
-            if one != other:
-                return start + at * step, start + (at + 1) * step
-        if (oracle.count, oracle.lane) == (subject.count, subject.lane):
-            return None
-        common = min(len(ones), len(others))
-        more = oracle.count != subject.count  # where one ended, the other's next event is the first that differs
-        return start + common * step, min(start + (common + 1) * step + more, max(oracle.count, subject.count))
 
     def inside(self, start: int, end: int) -> First:
         """The first difference in [start, end), which holds one by its digest."""
@@ -203,7 +100,7 @@ class Search:
             return self._silent(start, end, ran)
         if log.contradicts(self.made.variant, since):
             raise WrongDigest("its log contradicts itself")
-        oracle = self._ask(self.oracle, since, 0, end)
+        oracle = self.ask(self.oracle, since, 0, end)
         assert oracle.log is not None, "it gave one before"  # noqa: S101
         ones, others = oracle.log.records(since), log.records(since)
         for at in range(max(len(ones), len(others))):
@@ -221,7 +118,7 @@ class Search:
             return None
         if not before:
             since = max(0, self.total - BEFORE)
-            known = self._ask(self.oracle, since, 0, self.total).log
+            known = self.ask(self.oracle, since, 0, self.total).log
             before = known.records(since) if known is not None else ()
         return First(self.total, None, None, before, self.measured.outcome, self.ended)
 
@@ -234,13 +131,8 @@ class Search:
                 window = self.window(log, start, again, self.total)
                 return self.inside(*window) if window is not None else self._ends()
             end = self.total
-        return Silent(self, start, end).find(ran)
-
-    def at(self, event: int, records: tuple[Record, ...], outcome: Outcome) -> First:
-        """The subject ended behind so many events, and the oracle did not."""
-        one = next((each for each in records if each.event == event), None)
-        before = tuple(each for each in records if each.event < event)
-        return First(event, one, None, before[-BEFORE:], self.measured.outcome, outcome)
+        found = Silent(self, start, end).find(ran)
+        return found if isinstance(found, First) else self.inside(*found)
 
 
 def _kind(outcome: Outcome) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from diffcheck.observation import Trapped
-from diffcheck.triage.search import BEFORE, First
+from diffcheck.triage.event_runs import BEFORE, First
 
 if TYPE_CHECKING:
     from diffcheck.triage.explain import Explainer

@@ -16,16 +16,16 @@ from diffcheck.triage.log import MAX_TRACE, RAWS, WrongDigest, step_of
 from diffcheck.triage.odds import Odds
 
 if TYPE_CHECKING:
+    from diffcheck.triage.event_runs import EventRuns, First
     from diffcheck.triage.log import Record
-    from diffcheck.triage.search import First, Search
     from diffcheck.triage.sides import Logged
 
 
 class Silent:
     """The search in [start, end), which a run showed to hold the subject's end."""
 
-    def __init__(self, search: Search, start: int, end: int) -> None:
-        self.search, self.start, self.end = search, start, end
+    def __init__(self, runs: EventRuns, start: int, end: int) -> None:
+        self.runs, self.start, self.end = runs, start, end
         self.low, self.high = start, end
         """The subject notes at least ``low`` events and fewer than ``high``."""
         self.equal = start
@@ -35,27 +35,27 @@ class Silent:
         self.sharp = True
         self.odds: Odds | None = None
 
-    def find(self, ran: Logged) -> First | None:
-        """The first difference: the end that one engine has and the other has not, or one in the events before it. ``ran`` is the run
-        that showed it, which takes memory at its beginning only.
+    def find(self, ran: Logged) -> First | tuple[int, int]:
+        """The first difference: the end that one engine has and the other has not, or the window of the events before it that holds
+        one. ``ran`` is the run that showed it, which takes memory at its beginning only.
         """
-        search = self.search
-        outcome = search.ended
-        if not isinstance(outcome, Trapped | TimedOut) and search.ask_subject(0, 1, 0).log is None:
-            return search.at(-1, (), outcome)
-        search.gauge.calibrate(ran)
+        runs = self.runs
+        outcome = runs.ended
+        if not isinstance(outcome, Trapped | TimedOut) and runs.ask_subject(0, 1, 0).log is None:
+            return runs.at(-1, (), outcome)
+        runs.gauge.calibrate(ran)
         while self.high - self.low > 1 or self.equal < self.low:
             wide = self._seen() and self.sharp and self.near[1] - self.near[0] > 1
             found = self._measure() if wide else self._run(self.equal, self._middle())
             if found is not None:
-                return search.inside(*found)
-        records = search.oracle_records(max(0, self.low - RAWS // 2), self.low + 1)
-        return search.at(self.low, records, outcome)
+                return found
+        records = runs.oracle_records(max(0, self.low - RAWS // 2), self.low + 1)
+        return runs.at(self.low, records, outcome)
 
     # By memory.
 
     def _seen(self) -> bool:
-        return self.search.gauge.works
+        return self.runs.gauge.works
 
     def _measure(self) -> tuple[int, int] | None:
         """A run through the events where the subject ended as it seems, measured."""
@@ -67,27 +67,27 @@ class Silent:
     def _run(self, start: int, halt: int) -> tuple[int, int] | None:
         """Look at the events in [start, halt): the window that has the first other one, where all before them are known to be equal."""
         step = step_of(start, halt)
-        ran = self.search.ask_subject(start, step, halt, self.search.gauge.take(-(-(halt - start) // step)))
+        ran = self.runs.ask_subject(start, step, halt, self.runs.gauge.take(-(-(halt - start) // step)))
         if isinstance(ran.outcome, OutOfMemory) and ran.block:
-            self.search.gauge.works = False
+            self.runs.gauge.works = False
             return None
         if ran.log is None:
             if halt <= self.low:
                 raise WrongDigest("it came to an end before, and not again")
             self.high = halt
         else:
-            window = self.search.window(ran.log, start, step, halt)
+            window = self.runs.window(ran.log, start, step, halt)
             if window is not None:
                 return window if start == self.equal else self._run(self.equal, halt)
             self.low = halt
             self.equal = halt if start == self.equal else self.equal
-        self.search.gauge.measure(ran, start, step, halt)
+        self.runs.gauge.measure(ran, start, step, halt)
         self._look()
         return None
 
     def _look(self) -> None:
         """Where it seems to have ended, now that more is known."""
-        gauge, (low, high) = self.search.gauge, self.near
+        gauge, (low, high) = self.runs.gauge, self.near
         first, last = gauge.near(self.low, self.high)
         if first < low or last > high:
             gauge.missed()
@@ -109,10 +109,10 @@ class Silent:
 
     def _weights(self) -> list[float]:
         trace = self._trace()
-        return odds.weights(self.search.made, trace, self.search.ended) if trace is not None else []
+        return odds.weights(self.runs.made, trace, self.runs.ended) if trace is not None else []
 
     def _trace(self) -> tuple[Record, ...] | None:
         """Every event of the oracle in the range; None where there are too many, or where it carries windows only."""
-        if self.end - self.start > MAX_TRACE or self.search.oracle.backend.capabilities.transport == "words":
+        if self.end - self.start > MAX_TRACE or self.runs.oracle.backend.capabilities.transport == "words":
             return None
-        return self.search.oracle_records(self.start, self.end)
+        return self.runs.oracle_records(self.start, self.end)
