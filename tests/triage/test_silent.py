@@ -63,7 +63,8 @@ class Engine:
 
     def found(self):
         ran = self.ask_subject(0, step_of(0, self.total + 1), self.total + 1, self.gauge.base())
-        return Silent(self, 0, self.total + 1).find(ran)
+        found = Silent(self, 0, self.total + 1).find(ran)
+        return self.inside(*found) if isinstance(found, tuple) else found
 
 
 def test_the_end_is_found_in_few_runs_where_the_memory_tells_it():
