@@ -24,9 +24,10 @@ if TYPE_CHECKING:
 
     from diffcheck.observation import Outcome
     from diffcheck.runner.plan import CapsulePlan
-    from diffcheck.triage.instrument import Instrumented, Role, Site
+    from diffcheck.triage.instrument import Instrumented, Site
     from diffcheck.triage.log import Record
     from diffcheck.triage.noting import Watch
+    from diffcheck.triage.read_back import Role
     from diffcheck.triage.result import Difference, Localised
     from diffcheck.triage.sides import LogSide
     from diffcheck.wasm.module import Module
