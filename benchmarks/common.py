@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from diffcheck import backend, process
-from diffcheck.corpus import discover, load_case
+from diffcheck import process
+from diffcheck.backend import contract, registry
+from diffcheck.cases.discovery import discover, load_case
 from diffcheck.runner import plan as plans
 from diffcheck.runner.request import Request
 from diffcheck.wasm.asm import assemble
@@ -220,10 +221,10 @@ def write_artifacts(folder: Path, number: int, functions: Callable[[int], int]) 
 def planned(paths: Sequence[Path], request: Request) -> Iterator[CapsulePlan]:
     """The plans of all cases under ``paths``, as a worker makes them; RunFailedError where one has no capsule."""
     with process.Reactor() as reactor, process.private_folder() as folder:
-        host = backend.Host(reactor, folder)
-        oracle = backend.create("wasmtime", {})
-        assert isinstance(oracle, backend.Oracle), "wasmtime is one"
-        subject = backend.create(request.subject, request.options)
+        host = contract.Host(reactor, folder)
+        oracle = registry.create("wasmtime", {})
+        assert isinstance(oracle, contract.Oracle), "wasmtime is one"
+        subject = registry.create(request.subject, request.options)
         try:
             for item in discover(paths).items:
                 yield plans.require_capsule(plans.make(load_case(item), request, oracle, oracle, subject, host))

@@ -21,7 +21,7 @@ import wasmtime
 from diffcheck.capsule import layout as lo
 from diffcheck.capsule.build import World, build
 from diffcheck.capsule.decode import decode_image, state
-from diffcheck.rows import choose
+from diffcheck.cases.rows import choose
 from diffcheck.wasm import module as wasm
 
 PREFIX = "__witness_counter_"

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import common
 
-from diffcheck.corpus import discover
+from diffcheck.cases.discovery import discover
 
 TARGET_MB, TARGET_S = 30.0, 1.0
 _PARENT = """

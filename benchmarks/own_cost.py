@@ -25,7 +25,7 @@ import common
 import msgspec
 
 from diffcheck import process
-from diffcheck.corpus import discover, load_case
+from diffcheck.cases.discovery import discover, load_case
 from diffcheck.process.keeper import keep
 from diffcheck.runner import worker as w
 from diffcheck.runner.engines import choose

@@ -26,19 +26,19 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from diffcheck.backend import Host, Limits
+from diffcheck.backend.contract import Host, Limits
 from diffcheck.capsule import layout as lo
 from diffcheck.capsule.build import World, build
 from diffcheck.capsule.decode import rows as decode_rows
+from diffcheck.cases.rows import choose
 from diffcheck.compare.findings import Findings
 from diffcheck.errors import ArtifactError, StreamError
 from diffcheck.observation import Trapped, sentence
 from diffcheck.process import Reactor
-from diffcheck.rows import choose
-from diffcheck.runner.capsule_pass import CapsulePass
-from diffcheck.runner.locate import Budget
+from diffcheck.runner.passes.capsule_pass import CapsulePass
+from diffcheck.runner.passes.capsule_run import Side
+from diffcheck.runner.passes.window_search import Budget
 from diffcheck.runner.plan import expected_memory
-from diffcheck.runner.side import Side
 from diffcheck.text import visible
 from diffcheck.wasm.module import read
 from diffcheck_backends import kilnd as kilnd_backend
@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from diffcheck.capsule.build import Capsule
-    from diffcheck.rows import Rows
+    from diffcheck.cases.rows import Rows
     from diffcheck.verdict import PassReport
     from diffcheck.wasm.module import Module
     from diffcheck_backends.kilnd import Kilnd

@@ -22,7 +22,7 @@ import common
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from diffcheck.report import files, json_
+from diffcheck.report import files, json_file
 from tests.report import large
 
 MAX_SECONDS, MAX_MB = 10.0, 300.0
@@ -45,13 +45,13 @@ def rendered(stored: Path, folder: Path) -> tuple[float, float, float]:
 def written(given: argparse.Namespace, folder: Path) -> Path:
     """The stored run, made by another process, so that its memory is not counted: a child's peak begins with its parent's size."""
     code = (
-        "import sys; from pathlib import Path; from tests.report import large; from diffcheck.report import json_; "
-        "json_.write(large.report(int(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3]), int(sys.argv[4])), Path(sys.argv[5]))"
+        "import sys; from pathlib import Path; from tests.report import large; from diffcheck.report import json_file; "
+        "json_file.write(large.report(int(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3]), int(sys.argv[4])), Path(sys.argv[5]))"
     )
     values = (given.cases, given.seed, given.share, given.most, folder)
     root = Path(__file__).resolve().parent.parent
     subprocess.run([sys.executable, "-c", code, *map(str, values)], cwd=root, check=True)
-    return folder / json_.FILE_NAME
+    return folder / json_file.FILE_NAME
 
 
 def main() -> int:

@@ -20,7 +20,7 @@ from pathlib import Path
 import common
 
 from diffcheck.capsule.build import World, build
-from diffcheck.rows import choose
+from diffcheck.cases.rows import choose
 from diffcheck.wasm import module as wasm
 
 PACKAGE = "@swc/wasm"

@@ -21,8 +21,8 @@ from pathlib import Path
 import msgspec
 
 from benchmarks import common
-from diffcheck.report import json_
-from diffcheck.report.normal import normal
+from diffcheck.report import json_file
+from diffcheck.report.normalised import normal
 from diffcheck.verdict import Report
 
 _NOTED = """import sys
@@ -87,7 +87,7 @@ class Nights:
         if ended.returncode not in (0, 1, 3):
             raise SystemExit(f"{name}: exit code {ended.returncode}: {ended.stderr[-500:]}")
         started = self.log.read_text().split()
-        report = json_.read(self.folder / name / "report.json")
+        report = json_file.read(self.folder / name / "report.json")
         told = Night(seconds, started.count("subject"), started.count("oracle"), normal(report))
         print(f"{name}: {seconds:.1f} s, kilnd started {told.subjects} times, the oracle's server {told.oracles} times", flush=True)
         for case in report.cases:

@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from diffcheck.text import visible  # noqa: E402 - after the path
-from diffcheck.triage.state import FILE, STEPS, State  # noqa: E402 - as above
+from diffcheck.triage.triage_folder import FILE, STEPS, State  # noqa: E402 - as above
 
 
 def line(state: State) -> str:

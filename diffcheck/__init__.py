@@ -4,6 +4,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from diffcheck.config.version import __version__ as __version__
     from diffcheck.errors import ArtifactError as ArtifactError
     from diffcheck.errors import CaseError as CaseError
     from diffcheck.errors import ConfigError as ConfigError
@@ -13,12 +14,11 @@ if TYPE_CHECKING:
     from diffcheck.errors import NothingToDoError as NothingToDoError
     from diffcheck.errors import ReportError as ReportError
     from diffcheck.errors import RunFailedError as RunFailedError
+    from diffcheck.harness.snapshot import Snapshot as Snapshot
+    from diffcheck.harness.snapshot import snapshot as snapshot
     from diffcheck.report.run_report import load_report as load_report
     from diffcheck.report.run_report import run as run
-    from diffcheck.snapshots import Snapshot as Snapshot
-    from diffcheck.snapshots import snapshot as snapshot
     from diffcheck.verdict import Report as Report
-    from diffcheck.version import __version__ as __version__
 
 _EXCEPTIONS = (
     "ArtifactError", "CaseError", "ConfigError", "DiffcheckError", "EngineMissingError", "EngineUnusableError",
@@ -28,9 +28,9 @@ _MODULES = {
     "run": "report.run_report",
     "load_report": "report.run_report",
     "Report": "verdict",
-    "snapshot": "snapshots",
-    "Snapshot": "snapshots",
-    "__version__": "version",
+    "snapshot": "harness.snapshot",
+    "Snapshot": "harness.snapshot",
+    "__version__": "config.version",
     **dict.fromkeys(_EXCEPTIONS, "errors"),
 }
 """The public names, and the module of each: imported on first use, so that ``import diffcheck`` takes no time."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from diffcheck.backend import Host
+from diffcheck.backend.contract import Host
 from diffcheck.process import Reactor
 
 if TYPE_CHECKING:

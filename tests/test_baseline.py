@@ -7,9 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from diffcheck import baseline as b
-from diffcheck import baseline_file
 from diffcheck.errors import ConfigError
+from diffcheck.nightly import baseline as b
+from diffcheck.nightly import baseline_file
 from diffcheck.observation import Identity
 from diffcheck.report.model import Collector, conclusion
 from diffcheck.verdict import Divergence, Repeat, Where

@@ -11,12 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from diffcheck import baseline as b
-from diffcheck import baseline_file, between, history
-from diffcheck.case_ids import certain, is_under, rekeyed, renamed, root
+from diffcheck.cases.case_ids import certain, is_under, rekeyed, renamed, root
+from diffcheck.cases.discovery import discover
 from diffcheck.cli import main as entry
-from diffcheck.corpus import discover
-from diffcheck.report import json_
+from diffcheck.nightly import baseline as b
+from diffcheck.nightly import baseline_file, history, run_diff
+from diffcheck.report import json_file
 from diffcheck.report.model import Collector
 from tests.report import samples
 
@@ -175,7 +175,7 @@ def test_a_report_of_another_root_changes_no_entry(project, monkeypatch, capsys,
     before = file.read_text()
     other_project(project, monkeypatch)
     entry.run(["run", "corpus", "--subject", "wasmtime-pulley", "--mode", "capsule"])
-    assert json_.read(Path("reports/report.json")).root == str(project.parent / "other")
+    assert json_file.read(Path("reports/report.json")).root == str(project.parent / "other")
     capsys.readouterr()
     assert entry.run(["baseline", action, "--baseline", "../project/baseline.toml"]) == 2
     assert f"named from {project.parent}/other, those of ../project/baseline.toml from {project}" in capsys.readouterr().err
@@ -196,7 +196,7 @@ def test_a_baseline_of_another_root_is_refused_before_anything_runs(project, mon
     assert not Path("reports/report.json").exists()
     assert entry.run([*words, "--shard", "1/1"]) == 3
     assert entry.run(["merge", "reports", "-o", "merged.json", *baseline]) == 2
-    json_.write(replace(report(diverging("corpus/a/z")), root=str(Path.cwd())), Path("reports"))
+    json_file.write(replace(report(diverging("corpus/a/z")), root=str(Path.cwd())), Path("reports"))
     assert entry.run(["baseline", "add", "--all", *baseline]) == 2
     assert capsys.readouterr().err.count("those of the run from") == 2
     assert file.read_text() == before
@@ -214,13 +214,13 @@ def test_a_baseline_of_a_copy_of_the_project_is_recognised(project, monkeypatch,
 
 
 def test_a_baseline_outside_of_the_root_says_where_that_is(project, monkeypatch, capsys):
-    json_.write(replace(report(diverging("corpus/a/gone"), diverging("corpus/y")), root=str(project)), Path("reports"))
+    json_file.write(replace(report(diverging("corpus/a/gone"), diverging("corpus/y")), root=str(project)), Path("reports"))
     Path("../kept").mkdir()
     arguments = ["--baseline", "../kept/baseline.toml"]
     assert entry.run(["baseline", "add", "--all", *arguments]) == 0
     assert b.read(Path(arguments[1])).root == "../project"
     assert Path(arguments[1]).read_text().count("root = ") == 1
-    json_.write(replace(report(agreeing("corpus/a/x"), places=("corpus/a",)), root=str(project)), Path("reports"))
+    json_file.write(replace(report(agreeing("corpus/a/x"), places=("corpus/a",)), root=str(project)), Path("reports"))
     assert entry.run(["baseline", "update", *arguments]) == 0
     assert b.read(Path(arguments[1])).entries[samples.COUNTER.signature].cases == ("corpus/y",)
     assert b.read(Path(arguments[1])).root == "../project"
@@ -230,7 +230,7 @@ def test_a_baseline_outside_of_the_root_says_where_that_is(project, monkeypatch,
 def test_a_report_of_another_machine_fits_where_its_root_has_the_same_name(project, capsys):
     baseline_file.write(replace(known("corpus/gone"), root="."), Path("baseline.toml"))
     for place, code in (("/no/such/folder", 2), ("", 2), ("/no/such/project", 0)):
-        json_.write(replace(report(agreeing("corpus/a/x")), root=place), Path("reports"))
+        json_file.write(replace(report(agreeing("corpus/a/x")), root=place), Path("reports"))
         assert entry.run(["baseline", "prune"]) == code
         assert bool(b.read(Path("baseline.toml")).entries) == bool(code)
     capsys.readouterr()
@@ -259,14 +259,14 @@ def test_the_history_of_an_old_id_goes_on_under_the_present_one(tmp_path):
 
 
 def test_two_reports_with_old_and_present_ids_are_compared_case_by_case():
-    found = between.between(report(diverging("a/x"), agreeing("y")), report(diverging("corpus/a/x"), agreeing("corpus/y")))
+    found = run_diff.between(report(diverging("a/x"), agreeing("y")), report(diverging("corpus/a/x"), agreeing("corpus/y")))
     assert found.same
     assert found.same_cases == 2
 
 
 def test_a_case_is_named_by_its_old_id_too(project, capsys):
     assert entry.run(["run", "corpus", "--subject", "wasmtime-pulley", "--mode", "capsule"]) == 0
-    assert [case.case for case in json_.read(project / "reports" / "report.json").cases] == list(NAMES)
+    assert [case.case for case in json_file.read(project / "reports" / "report.json").cases] == list(NAMES)
     assert entry.run(["show", "a/x"]) == 0
     assert entry.run(["localise", "a/x", "--subject", "wasmtime-pulley"]) == 0
     capsys.readouterr()

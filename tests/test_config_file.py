@@ -5,14 +5,15 @@ from pathlib import Path
 
 import pytest
 
-from diffcheck import registry, settings
+from diffcheck.backend import registry
 from diffcheck.cli import main as entry
+from diffcheck.config import config_file
 from diffcheck.errors import ConfigError
-from diffcheck.report import json_
+from diffcheck.report import json_file
 
 
 def find(folder):
-    return settings.find(folder, registry.options())
+    return config_file.find(folder, registry.options())
 
 
 @pytest.fixture
@@ -27,7 +28,7 @@ def repository(tmp_path, monkeypatch):
 
 def test_it_is_found_upward_to_the_repository_s_root_and_no_higher(repository):
     (repository.parent / "diffcheck.toml").write_text("jobs = 1\n")
-    assert find(repository / "sub") == settings.Settings()
+    assert find(repository / "sub") == config_file.Settings()
     (repository / "pyproject.toml").write_text("[project]\nname = 'x'\n[tool.diffcheck]\njobs = 2\n")
     assert find(repository / "sub").values == {"jobs": 2}
     (repository / "diffcheck.toml").write_text("jobs = 3\n")
@@ -40,7 +41,7 @@ def test_without_a_repository_only_the_working_folder_counts(tmp_path):
     (tmp_path / "sub").mkdir()
     (tmp_path / "diffcheck.toml").write_text("jobs = 1\n")
     assert find(tmp_path).values == {"jobs": 1}
-    assert find(tmp_path / "sub") == settings.Settings()
+    assert find(tmp_path / "sub") == config_file.Settings()
 
 
 @pytest.mark.parametrize(
@@ -215,7 +216,7 @@ def test_an_engine_is_named_in_four_lines_and_goes_by_that_name(repository, caps
     told = capsys.readouterr()
     assert "the subject is run as" in told.err
     assert told.err.count("the subject is run as") == 1
-    report = json_.read(repository / "reports" / "report.json")
+    report = json_file.read(repository / "reports" / "report.json")
     assert (report.subject.name, report.subject.version, report.cases[0].verdict) == ("mine", "1.2", "agree")
     assert report.cases[0].expected == "diverge"
     assert entry.run(["backends"]) == 0

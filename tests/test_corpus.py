@@ -13,9 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from diffcheck import corpus
-from diffcheck.casefile import CASE_FILE_CAP, STDIN_CAP, CaseLimits, Finding
-from diffcheck.corpus import Case, Item, discover, load_case, read_artifact
+from diffcheck.cases import discovery
+from diffcheck.cases.case_file import CASE_FILE_CAP, STDIN_CAP, CaseLimits, Finding
+from diffcheck.cases.discovery import Case, Item, discover, load_case, read_artifact
 from diffcheck.errors import ArtifactError, CaseError, ConfigError, NothingToDoError
 
 if TYPE_CHECKING:
@@ -467,7 +467,7 @@ def test_an_artifact_that_changes_while_it_is_read_is_told(tmp_path: Path, monke
     path = tmp_path / "a.wasm"
     path.write_bytes(b"x" * 100)
     before = path.stat()
-    monkeypatch.setattr(corpus.os, "fstat", lambda _: before)
+    monkeypatch.setattr(discovery.os, "fstat", lambda _: before)
     for size in (101, 99):
         path.write_bytes(b"x" * size)
         with pytest.raises(ArtifactError, match="changed while it was read"):

@@ -7,14 +7,15 @@ from datetime import date
 import pytest
 from msgspec.structs import replace
 
-from diffcheck import baseline, history, process
-from diffcheck.between import between
-from diffcheck.cli import life
+from diffcheck import process
 from diffcheck.cli import main as entry
+from diffcheck.cli import run_history
 from diffcheck.errors import ReportError
+from diffcheck.nightly import baseline, history
+from diffcheck.nightly.run_diff import between
 from diffcheck.observation import Cost, Identity, Returned
-from diffcheck.report import files, json_
-from diffcheck.report.page import Life
+from diffcheck.report import files, json_file
+from diffcheck.report.page_data import Life
 from diffcheck.verdict import Side
 from tests.report import samples
 from tests.test_baseline import agreeing, diverging, report
@@ -54,7 +55,7 @@ def test_the_page_has_a_cluster_s_state_and_the_strip_up_to_its_own_run(tmp_path
     runs = [night(1, agreeing("x")), night(2, diverging("x", "a")), night(3, diverging("x", "a", "b")), night(4, agreeing("x"))]
     for each in runs:
         history.add(tmp_path / history.FILE_NAME, each)
-    told = life.lives(baseline.apply(runs[2], known, date(2026, 5, 3)), tmp_path)
+    told = run_history.lives(baseline.apply(runs[2], known, date(2026, 5, 3)), tmp_path)
     assert told["a"] == Life("known", strip=("absent", "diverge", "diverge"))
     assert told["b"] == Life("new", strip=("absent", "absent", "diverge"))
     page = tmp_path / "page.html"
@@ -152,7 +153,7 @@ def test_a_run_from_the_cache_says_nothing_of_cost(path):
 
 def test_a_run_says_where_its_subject_got_costlier(tmp_path, capsys):
     for number, ms in enumerate([100, 102, 98, 101, 99, 100, 300], 1):
-        life.remember(night(number, costing(ms)), tmp_path)
+        run_history.remember(night(number, costing(ms)), tmp_path)
     assert capsys.readouterr().err == "note: x got slower: 300 ms, before 100 ms (median of 6 runs)\n"
 
 
@@ -178,7 +179,7 @@ def test_two_runs_are_told_apart():
 
 def test_the_commands(tmp_path, capsys):
     for number, told in enumerate((report(agreeing("x")), report(diverging("x", "a"))), 1):
-        json_.write(replace(told, root=str(tmp_path)), tmp_path / str(number))
+        json_file.write(replace(told, root=str(tmp_path)), tmp_path / str(number))
         history.add(tmp_path / history.FILE_NAME, replace(told, started=str(number)))
     one, other = (str(tmp_path / number / "report.json") for number in "12")
     assert entry.run(["compare", one, one]) == 0

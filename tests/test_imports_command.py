@@ -12,13 +12,13 @@ import wasmtime
 from click.testing import CliRunner
 from markdown_it import MarkdownIt
 
-from diffcheck.cli.group import cli
+from diffcheck.cli.command_group import cli
 from diffcheck.cli.main import run as command_line
-from diffcheck.imports import Artifact, Given, Import, Request, Survey, survey
+from diffcheck.harness.import_survey import Artifact, Given, Import, Request, Survey, survey
 from diffcheck.probe import wasi
 from diffcheck.probe.wasi import Found
 from diffcheck.report import imports as report
-from diffcheck.report import words
+from diffcheck.report import styles
 
 CORPUS = Path(__file__).parents[1] / "corpus"
 TWO_PRINTERS = CORPUS / "10-components" / "two_printers.wasm"
@@ -112,7 +112,7 @@ def test_hostile_names_do_nothing(capsys):
     assert len(rows) == 2, "a head and one import: no name makes a cell or a line"
     assert sum(token.type == "td_open" for token in tokens) == 6
     assert json.loads(report.as_json(found))["artifacts"][0]["path"] == HOSTILE
-    report.show(found, words.console())
+    report.show(found, styles.console())
     assert "\x1b[31m" not in capsys.readouterr().out
 
 

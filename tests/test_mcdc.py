@@ -11,16 +11,17 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from diffcheck import harness, mcdc
+from diffcheck.harness import witness_harness
 from diffcheck.observation import Returned, RowSeen
-from diffcheck.report import words
+from diffcheck.report import styles
 from diffcheck.runner.events import CaseFinished
-from diffcheck.runner.once import Wanted, read_case
+from diffcheck.runner.observe_case import Wanted, read_case
 from diffcheck.runner.request import Request
 from diffcheck.runner.run import run
 from diffcheck.values import Value
 from diffcheck.verdict import McdcImpact
-from diffcheck.witness import Branch, Decision, Manifest, read_manifest
+from diffcheck.witness import mcdc
+from diffcheck.witness.formats import Branch, Decision, Manifest, read_manifest
 
 CORPUS = Path(__file__).parents[1] / "corpus"
 LEAP_YEAR = CORPUS / "01-decisions" / "leap_year.wasm"
@@ -91,9 +92,9 @@ def test_impact_names_the_conditions_that_come_out_differently():
     found = mcdc.Decisions(manifest(), (10, 11)).impact(one, other)
     assert found == (McdcImpact(0, 1, 11, "a.c", 7, "proved", "gap"),)
     assert mcdc.Decisions(manifest(), (10, 11)).impact(one, one) == ()
-    assert words.impact(found) == "1 condition is not proved under the subject, in 1 decision"
+    assert styles.impact(found) == "1 condition is not proved under the subject, in 1 decision"
     assert (
-        words.conclusion(found[0]) == "a.c:7, decision 0, condition 1 (branch 11): proved under the oracle, gap under the subject"
+        styles.conclusion(found[0]) == "a.c:7, decision 0, condition 1 (branch 11): proved under the oracle, gap under the subject"
     )
 
 
@@ -113,7 +114,7 @@ def test_conclusions_are_witness_own(name, tmp_path):
     artifact = CORPUS / f"{name}.wasm"
     seen = read_case(Wanted(str(artifact), backend="wasmtime"))
     described = read_manifest(Path(f"{artifact}.witness.json").read_bytes())
-    (tmp_path / "snapshot.json").write_text(json.dumps(harness.snapshot(seen, described, "auto")))
+    (tmp_path / "snapshot.json").write_text(json.dumps(witness_harness.snapshot(seen, described, "auto")))
     record, copy = str(tmp_path / "run.json"), f"cp {tmp_path}/snapshot.json $WITNESS_OUTPUT"
     subprocess.run([witness, "run", str(artifact), "--harness", copy, "-o", record], check=True, capture_output=True)
     report = subprocess.run([witness, "report", "--input", record, "--format", "mcdc-json"], check=True, capture_output=True)

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import wasmtime
 
-from diffcheck import prepare
+from diffcheck.cases import prepare
 from diffcheck.cli.main import run as command_line
 from diffcheck.runner.events import CaseFinished
 from diffcheck.runner.request import Request

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from diffcheck.capsule.driver import Call
+from diffcheck.cases.rows import AUTO_PER_EXPORT, AUTO_TOTAL, BOUNDARIES, Rows, choose, resolve, signature
 from diffcheck.errors import CaseError
-from diffcheck.rows import AUTO_PER_EXPORT, AUTO_TOTAL, BOUNDARIES, Rows, choose, resolve, signature
 from diffcheck.values import Value, is_nan
 from diffcheck.wasm.module import Module, custom, read, write
 from diffcheck.wasm.types import FuncType, RefType

@@ -15,8 +15,8 @@ from hypothesis import HealthCheck, given, settings
 from diffcheck.capsule import layout as lo
 from diffcheck.capsule import memory_map
 from diffcheck.capsule.build import World
-from diffcheck.capsule.closed import close
-from diffcheck.cli.group import cli
+from diffcheck.capsule.sealed_artifact import close
+from diffcheck.cli.command_group import cli
 from diffcheck.cli.main import run as command_line
 from diffcheck.errors import UnsealableError
 from diffcheck.wasm.module import read

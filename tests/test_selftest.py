@@ -8,7 +8,7 @@ import pytest
 
 from diffcheck.cli import main as entry
 from diffcheck.faults.samples import SAMPLES
-from diffcheck.selftest import PLANTS, Planted, Selftest
+from diffcheck.faults.selftest import PLANTS, Planted, Selftest
 from diffcheck_backends import wasmtime
 
 CORPUS = Path(__file__).parent.parent / "corpus"

@@ -12,7 +12,7 @@ import wasmtime
 from click.testing import CliRunner
 
 import diffcheck
-from diffcheck.cli.group import cli
+from diffcheck.cli.command_group import cli
 from diffcheck.errors import RunFailedError
 from diffcheck.values import Value
 

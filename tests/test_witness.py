@@ -9,7 +9,6 @@ import msgspec
 import pytest
 import wasmtime
 
-from diffcheck import witness
 from diffcheck.compare import rows
 from diffcheck.compare.findings import Findings
 from diffcheck.observation import Returned, RowSeen
@@ -17,7 +16,8 @@ from diffcheck.runner.events import CaseFinished
 from diffcheck.runner.request import Request
 from diffcheck.runner.run import run
 from diffcheck.wasm import module as wasm
-from diffcheck.witness import Branch, Decision, Manifest
+from diffcheck.witness import formats
+from diffcheck.witness.formats import Branch, Decision, Manifest
 from tests.compare.test_compare import LAYOUT
 
 CORPUS = sorted((Path(__file__).parents[1] / "corpus").glob("*/*.wasm.witness.json"))
@@ -41,7 +41,7 @@ def run_capsule(path):
 @pytest.mark.parametrize("path", CORPUS, ids=lambda path: path.name.partition(".")[0])
 def test_a_manifest_that_witness_wrote_fits_its_artifact(path):
     data = path.with_name(path.name.removesuffix(".witness.json")).read_bytes()
-    assert witness.contradiction(witness.read_manifest(path.read_bytes()), wasm.read(data), data) == ""
+    assert formats.contradiction(formats.read_manifest(path.read_bytes()), wasm.read(data), data) == ""
 
 
 @pytest.mark.parametrize(
@@ -61,7 +61,7 @@ def test_a_manifest_of_another_build_is_reported_and_nothing_is_derived_from_it(
     path.write_bytes(wasmtime.wat2wasm(TEXT))
     data = path.read_bytes()
     manifest = msgspec.structs.replace(OWN, branches=branches)
-    assert witness.contradiction(manifest, wasm.read(data), data) == why
+    assert formats.contradiction(manifest, wasm.read(data), data) == why
     (tmp_path / "own.wasm.witness.json").write_bytes(msgspec.json.encode(manifest))
     report = run_capsule(path)
     assert [each for each in report.not_done if "manifest" in each] == (
@@ -72,9 +72,9 @@ def test_a_manifest_of_another_build_is_reported_and_nothing_is_derived_from_it(
 @pytest.mark.parametrize(
     ("text", "manifest", "said"),
     [
-        (TEXT, None, witness.NO_MANIFEST),
-        ('(module (func (export "run")))', None, witness.NOT_INSTRUMENTED),
-        (TEXT, Manifest(branches=BRANCHES), witness.NO_DECISIONS),
+        (TEXT, None, formats.NO_MANIFEST),
+        ('(module (func (export "run")))', None, formats.NOT_INSTRUMENTED),
+        (TEXT, Manifest(branches=BRANCHES), formats.NO_DECISIONS),
     ],
 )
 def test_what_is_missing_for_mcdc_is_said(tmp_path, text, manifest, said):
@@ -94,7 +94,7 @@ CONDITION, MARKER, OUTCOME = 0, 1, 2
 def told(one, other, *, overflow=False):
     """The divergence that two traces of a row make."""
     ones, others = (b"".join(struct.pack("<HBB", *each) for each in records) for records in (one, other))
-    findings = Findings(witness.places(OWN))
+    findings = Findings(formats.places(OWN))
     seen = (RowSeen("r", Returned(), trace=ones), RowSeen("r", Returned(), trace=others, trace_overflow=overflow))
     rows.compare(*seen, msgspec.structs.replace(LAYOUT, branches=(), stubs=()), findings)
     (found,) = findings.divergences

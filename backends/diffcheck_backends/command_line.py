@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from diffcheck import process
-from diffcheck.backend import SEARCH_PATH, Command, file_sha256
+from diffcheck.backend.command import Command, file_sha256
+from diffcheck.backend.contract import SEARCH_PATH
 from diffcheck.errors import ConfigError, EngineMissingError, ReportError
 from diffcheck.observation import Identity
 from diffcheck.text import decode, visible

@@ -1,10 +1,10 @@
-"""What the engines here declare to ``diffcheck.registry``; ``--help`` reads this, so nothing else is imported."""
+"""What the engines here declare to ``diffcheck.backend.registry``; ``--help`` reads this, so nothing else is imported."""
 
 from __future__ import annotations
 
 from typing import Final
 
-from diffcheck.registry import Declaration
+from diffcheck.backend.registry import Declaration
 
 KILND: Final = Declaration(program="The kilnd program.", subject_rank=2)
 WASMTIME: Final = Declaration(oracle_rank=1, engine="Wasmtime")

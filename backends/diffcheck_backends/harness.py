@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from diffcheck.backend import Capabilities, Command, CommandBackend
+from diffcheck.backend.command import Command, CommandBackend
+from diffcheck.backend.contract import Capabilities
 from diffcheck.observation import Execution, HarnessFailed, Identity
 from diffcheck.text import decode, printed_end
 from diffcheck_backends import command_line, harness_protocol, trap_words
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from diffcheck import process
-    from diffcheck.backend import Limits, Program
+    from diffcheck.backend.contract import Limits, Program
     from diffcheck.observation import Outcome
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, NoReturn
 import msgspec
 
 from diffcheck import process
-from diffcheck.backend import ANSWER_BYTES
+from diffcheck.backend.command import ANSWER_BYTES
 from diffcheck.capsule.layout import FIRST_SLOT, SLOTS
 from diffcheck.observation import HALF_ANSWER, Execution, HarnessFailed, Returned
 from diffcheck.text import plural, visible
@@ -23,7 +23,7 @@ from diffcheck.text import plural, visible
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from diffcheck.backend import Program
+    from diffcheck.backend.contract import Program
 
 SCHEMAS: Final = ("witness-harness-v1", "witness-harness-v2")
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 from diffcheck.observation import Crashed, HarnessFailed, Outcome, OutOfMemory, Refused, TimedOut, TrapKind, Trapped
 
 if TYPE_CHECKING:
-    from diffcheck.backend import Limits
+    from diffcheck.backend.contract import Limits
 
 VERSION: Final = "0.4.4"
 """The version of kilnd that these tables were made from."""

@@ -11,7 +11,8 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from diffcheck.backend import SEARCH_PATH, Capabilities, Command, CommandBackend, file_sha256
+from diffcheck.backend.command import Command, CommandBackend, file_sha256
+from diffcheck.backend.contract import SEARCH_PATH, Capabilities
 from diffcheck.errors import EngineMissingError
 from diffcheck.observation import Execution, HarnessFailed, Identity, OutOfMemory, Refused
 from diffcheck.text import decode, printed_end
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from diffcheck import process
-    from diffcheck.backend import Limits, Program
+    from diffcheck.backend.contract import Limits, Program
     from diffcheck.observation import Outcome
 
 VARIABLE: Final = "DIFFCHECK_KILND"

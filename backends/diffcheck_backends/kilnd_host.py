@@ -9,14 +9,14 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
-from diffcheck.backend import HostCall, HostSaid
+from diffcheck.backend.contract import HostCall, HostSaid
 from diffcheck.text import decode, visible
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from diffcheck import process
-    from diffcheck.backend import HostWorld
+    from diffcheck.backend.contract import HostWorld
 
 _RETURNED: Final = re.compile(
     rb"^\xe2\x9c\x93 Function '[^'\n]*' (?:returned (\d+) value\(s\):|completed \(no return values\))$", re.MULTILINE

@@ -14,7 +14,7 @@ from diffcheck.text import printed_end, visible
 from diffcheck_backends import kiln_words, refusal_words
 
 if TYPE_CHECKING:
-    from diffcheck.backend import Limits
+    from diffcheck.backend.contract import Limits
 
 V8: Final[tuple[tuple[str, TrapKind], ...]] = (
     # Measured with Node 20.20, which prints the error's name before the words.

@@ -10,7 +10,8 @@ from __future__ import annotations
 import struct
 from typing import TYPE_CHECKING, Final
 
-from diffcheck.backend import Capabilities, Command, CommandBackend
+from diffcheck.backend.command import Command, CommandBackend
+from diffcheck.backend.contract import Capabilities
 from diffcheck.observation import Execution, HarnessFailed, Identity, Outcome, Returned, Trapped
 from diffcheck.text import decode, plural, printed_end
 from diffcheck_backends import command_line, trap_words
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from diffcheck import process
-    from diffcheck.backend import Limits, Program
+    from diffcheck.backend.contract import Limits, Program
 
 MARKER: Final = b"diffcheck:image\n"
 _LENGTH: Final = struct.Struct("<Q")

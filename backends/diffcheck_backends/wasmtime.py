@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from diffcheck import process
-from diffcheck.backend import Capabilities, Limits, Oracle, death, file_sha256
+from diffcheck.backend.command import death, file_sha256
+from diffcheck.backend.contract import Capabilities, Limits, Oracle
 from diffcheck.errors import ArtifactError, EngineMissingError
 from diffcheck.observation import (
     Cost,
@@ -53,7 +54,7 @@ from diffcheck_backends.wasmtime_wire import (
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from diffcheck.backend import Host, Pending, Program
+    from diffcheck.backend.contract import Host, Pending, Program
 
 COMPILING: Final = "while compiling"
 STUCK: Final = "the engine did not stop at its deadline"

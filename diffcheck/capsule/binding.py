@@ -31,9 +31,9 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from diffcheck import witness
 from diffcheck.capsule import provenance
 from diffcheck.capsule.callgraph import CallGraph
+from diffcheck.witness import formats
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable
@@ -59,7 +59,7 @@ class Binder:
     def __init__(self, module: Module) -> None:
         """Nothing of the code is read before an import needs it."""
         self._module = module
-        self._trace = witness.instrumentation(module).trace
+        self._trace = formats.instrumentation(module).trace
         self._memories = [index for index in range(len(module.all_memories)) if index != self._trace]
 
     def bind(self, function: int, module: str, *, realloc: bool) -> Bound:
@@ -165,7 +165,7 @@ class Binder:
 
     @cached_property
     def _families(self) -> _Families:
-        own = {each.index for each in self._module.exports if each.kind == "global" and each.name.startswith(witness.PREFIX)}
+        own = {each.index for each in self._module.exports if each.kind == "global" and each.name.startswith(formats.PREFIX)}
         families = _Families()
         for index, facts in enumerate(self._graph.functions):
             families.join(index, [("global", each) for each in facts.globals - own])

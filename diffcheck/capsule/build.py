@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 import msgspec
 
-from diffcheck import witness
 from diffcheck.capsule import calls as calls_
 from diffcheck.capsule import layout as lo
 from diffcheck.capsule import recorder
@@ -30,6 +29,7 @@ from diffcheck.wasm.names import function_names, tag_names
 from diffcheck.wasm.opcodes import REF_FUNC
 from diffcheck.wasm.section import Section, section, vector_section, write
 from diffcheck.wasm.types import FuncType
+from diffcheck.witness import formats
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -170,7 +170,7 @@ def _tested(inputs: _Inputs) -> dict[int, tuple[TypedElements, ...]]:
 
 def _visible_globals(module: Module) -> dict[str, int]:
     """The globals that the artifact's host sees, by name: exported ones other than witness's, and imported mutable ones."""
-    found = witness.instrumentation(module)
+    found = formats.instrumentation(module)
     own = {index for index, _ in found.counters.values()} | {*found.brvals.values(), *found.brcnts.values()}
     exported = {each.name: each.index for each in module.exports if each.kind == "global" and each.index not in own}
     imports = enumerate(each for each in module.imports if each.kind == "global")
@@ -201,7 +201,7 @@ class _Builder:
         self.inputs, self.form = inputs, inputs.form
         self.sealed, self.references, self.globals = sealed, references, globals_
         self.module, self.rec = inputs.module, sealed.rec
-        self.witness = witness.instrumentation(inputs.module)
+        self.witness = formats.instrumentation(inputs.module)
         self.first_own = len(inputs.module.all_functions)
         first_slot = len(inputs.module.all_globals)
         self.slots = range(first_slot, first_slot + lo.SLOTS)

@@ -7,9 +7,9 @@ from typing import Any
 import rich_click as click
 
 from diffcheck import probe
-from diffcheck.cli import configured
+from diffcheck.cli import config_defaults
 from diffcheck.cli.options import PROGRAMS, options, programs
-from diffcheck.report import tables, words
+from diffcheck.report import plan_tables, styles
 from diffcheck.text import visible
 
 
@@ -17,8 +17,8 @@ from diffcheck.text import visible
 @options(PROGRAMS)
 def command(**given: Any) -> int:  # noqa: ANN401 - the options of the table
     """List the backends with version, capabilities, and where each was found or why it cannot be used."""
-    tables.backends(probe.look(programs(given)), words.console())
-    found = configured.in_force()
+    plan_tables.backends(probe.look(programs(given)), styles.console())
+    found = config_defaults.in_force()
     for name, spec in found.backends.items():
         click.echo(f"{visible(name, 60)}  {visible(spec, 300)}  (named in {visible(found.file)})")
     return 0

@@ -10,16 +10,18 @@ from typing import TYPE_CHECKING
 import msgspec
 import rich_click as click
 
-from diffcheck import baseline as b
-from diffcheck import baseline_file, case_ids, verdict
-from diffcheck.cli import configured, life
+from diffcheck import verdict
+from diffcheck.cases import case_ids
+from diffcheck.cli import config_defaults, run_history
 from diffcheck.cli.options import options
 from diffcheck.errors import ConfigError
-from diffcheck.report import json_, over_time, words
+from diffcheck.nightly import baseline as b
+from diffcheck.nightly import baseline_file
+from diffcheck.report import json_file, styles, trends
 from diffcheck.text import visible
 
 if TYPE_CHECKING:
-    from diffcheck.baseline import Baseline
+    from diffcheck.nightly.baseline import Baseline
     from diffcheck.verdict import Report
 
 _DEFAULT = "baseline.toml"
@@ -65,7 +67,7 @@ def update(baseline: str | None, reports: str) -> int:
     """Take over what the last report says of entries: fixed ones are marked, cases are added and dropped."""
     report, known, path = _both(baseline, reports)
     _require_root(report, known, path)
-    return _write(b.update(known, report, life.today()), path)
+    return _write(b.update(known, report, run_history.today()), path)
 
 
 @command.command("prune")
@@ -75,20 +77,20 @@ def prune(baseline: str | None, reports: str, *, fixed: bool) -> int:
     """Remove the entries none of whose cases exists any more."""
     report, known, path = _both(baseline, reports)
     _require_root(report, known, path)
-    return _write(b.prune(known, report, life.today(), fixed=fixed), path)
+    return _write(b.prune(known, report, run_history.today(), fixed=fixed), path)
 
 
 @command.command("list")
 @options("baseline")
 def list_(baseline: str | None) -> int:
     """Print the entries."""
-    over_time.entries(b.read(Path(baseline or _DEFAULT)), words.console())
+    trends.entries(b.read(Path(baseline or _DEFAULT)), styles.console())
     return 0
 
 
 def _both(file: str | None, reports: str) -> tuple[Report, Baseline, Path]:
     path = Path(file or _DEFAULT)
-    return json_.read(Path(reports) / json_.FILE_NAME), b.read(path) if path.exists() else b.Baseline(), path
+    return json_file.read(Path(reports) / json_file.FILE_NAME), b.read(path) if path.exists() else b.Baseline(), path
 
 
 def _folder(file: Path) -> str:
@@ -104,7 +106,7 @@ def _require_root(report: Report, known: Baseline, path: Path) -> None:
     root = os.path.realpath(
         os.path.join(folder, known.root)  # noqa: PTH118 - as in case_ids
         if known.root
-        else case_ids.root(folder, folder, configured.folder())
+        else case_ids.root(folder, folder, config_defaults.folder())
     )
     here = Path(report.root).is_dir()
     if report.root and (report.root == root or (not here and Path(report.root).name == Path(root).name)):
@@ -119,7 +121,7 @@ def _require_root(report: Report, known: Baseline, path: Path) -> None:
 
 
 def _standings(report: Report, known: Baseline) -> verdict.BaselineReport:
-    return b.apply(report, known, life.today()).baseline or verdict.BaselineReport()
+    return b.apply(report, known, run_history.today()).baseline or verdict.BaselineReport()
 
 
 def _is_new(known: Baseline, signature: str) -> bool:

@@ -8,8 +8,8 @@ import rich_click as click
 
 from diffcheck.cli.options import cache_folder, options
 from diffcheck.errors import ConfigError
-from diffcheck.report import tables, words
-from diffcheck.runner import store
+from diffcheck.report import plan_tables, styles
+from diffcheck.runner.persist import cache_files
 from diffcheck.text import plural, visible
 
 
@@ -27,7 +27,7 @@ def command() -> None:
 def info(cache: str | None, cache_limit: int) -> int:
     """Show where the cache is, how large it is, and of which engines it holds observations."""
     folder = _folder(cache)
-    tables.cache(str(folder), store.Store(folder).kept(), cache_limit, words.console())
+    plan_tables.cache(str(folder), cache_files.Store(folder).kept(), cache_limit, styles.console())
     return 0
 
 
@@ -36,7 +36,7 @@ def info(cache: str | None, cache_limit: int) -> int:
 def clear(cache: str | None) -> int:
     """Remove all observations that are kept; a run that goes on meanwhile is not disturbed."""
     folder = _folder(cache)
-    removed = store.Store(folder).clear()
+    removed = cache_files.Store(folder).clear()
     click.echo(f"{plural(removed, 'entry', 'entries')} removed from {visible(str(folder))}")
     return 0
 

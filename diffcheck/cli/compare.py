@@ -6,8 +6,8 @@ from pathlib import Path
 
 import rich_click as click
 
-from diffcheck import between
-from diffcheck.report import json_, over_time, words
+from diffcheck.nightly import run_diff
+from diffcheck.report import json_file, styles, trends
 
 
 @click.command("compare", epilog="Exit codes: 0 both runs say the same; 1 they differ; 2 a report cannot be read.")
@@ -18,7 +18,7 @@ def command(one: str, other: str) -> int:
 
     A.json and B.json are stored reports, the earlier first; for finding the version of the subject that brought a bug.
     """
-    before, after = (json_.read(Path(each)) for each in (one, other))
-    told = between.between(before, after)
-    over_time.between(told, before, after, words.console())
+    before, after = (json_file.read(Path(each)) for each in (one, other))
+    told = run_diff.between(before, after)
+    trends.between(told, before, after, styles.console())
     return 0 if told.same else 1

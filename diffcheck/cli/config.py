@@ -6,10 +6,10 @@ from typing import Any
 
 import rich_click as click
 
-from diffcheck import registry
-from diffcheck.cli import configured
+from diffcheck.backend import registry
+from diffcheck.cli import config_defaults
 from diffcheck.cli.options import options
-from diffcheck.report import tables, words
+from diffcheck.report import plan_tables, styles
 from diffcheck.text import visible
 
 
@@ -21,17 +21,17 @@ def command(**given: Any) -> int:  # noqa: ANN401 - the options of the table
     The file is diffcheck.toml, or [tool.diffcheck] in pyproject.toml, in the working folder or above it up to the repository's
     root. Its keys are the options' names; [backends.NAME] with command and protocol (harness or wasi) names an engine.
     """
-    found = configured.in_force()
+    found = config_defaults.in_force()
     lines = []
     for option in registry.options():
-        source = configured.words(configured.source(option.key))
+        source = config_defaults.words(config_defaults.source(option.key))
         place = {"file": found.file, "environment": option.env}.get(source, "")
         value = given[option.key]
         default = value is None or value is False or value == ()
         value = ", ".join(value) if isinstance(value, tuple) else value
         said = f"({option.default_help})" if default else f"{value:g}" if isinstance(value, float) else str(value)
         lines.append((option.name, said, source, place))
-    tables.settings(lines, found.file, found.backends, found.commands, words.console(), trusted=found.trusted)
+    plan_tables.settings(lines, found.file, found.backends, found.commands, styles.console(), trusted=found.trusted)
     for line in found.outside.values():
         click.echo(f"taken only with --trust-config: {visible(line)}")
     return 0

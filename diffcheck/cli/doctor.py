@@ -6,9 +6,10 @@ from typing import Any
 
 import rich_click as click
 
-from diffcheck import backend, probe
+from diffcheck import probe
+from diffcheck.backend import contract
 from diffcheck.cli.options import PROGRAMS, options, programs
-from diffcheck.report import tables, words
+from diffcheck.report import plan_tables, styles
 
 
 @click.command("doctor")
@@ -20,5 +21,5 @@ def command(names: tuple[str, ...], deadline: float, memory_limit: int, **given:
     BACKEND is a name from `diffcheck backends`, harness:COMMAND or wasi:COMMAND; without one, all that can be found are tried.
     Exit code 1 where an engine does not work, 2 where one that was named is missing, else 0.
     """
-    limits = backend.Limits(deadline_s=deadline, memory_bytes=memory_limit)
-    return tables.doctor(probe.examine(names, programs(given), limits), words.console())
+    limits = contract.Limits(deadline_s=deadline, memory_bytes=memory_limit)
+    return plan_tables.doctor(probe.examine(names, programs(given), limits), styles.console())

@@ -7,9 +7,10 @@ from typing import Any
 import rich_click as click
 
 from diffcheck.cli.options import PROGRAMS, options, request
-from diffcheck.cli.work import named, row_option, voices
-from diffcheck.report import words
-from diffcheck.triage import once, show
+from diffcheck.cli.triage_session import named, row_option, voices
+from diffcheck.report import styles
+from diffcheck.triage import localise_artifact
+from diffcheck.triage.writeup import location_text
 
 _EPILOG = (
     "Exit codes: 0 the engines do not differ on the capsule; 1 they do; 2 usage, configuration, a missing engine or a case that "
@@ -29,6 +30,6 @@ def command(case: str, row: str, *, reports: str, **given: Any) -> int:  # noqa:
     """
     found = named(case, reports)
     say, note = voices(verbose=given["verbose"])
-    answer = once.explain(request((found.case.artifact,), {**given, "mode": "capsule"}), row or found.row, say, note)
-    show.explained(answer, words.console())
+    answer = localise_artifact.explain(request((found.case.artifact,), {**given, "mode": "capsule"}), row or found.row, say, note)
+    location_text.explained(answer, styles.console())
     return int(answer.answer.depth != "none")

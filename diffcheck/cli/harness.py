@@ -7,10 +7,11 @@ from typing import Any
 
 import rich_click as click
 
-from diffcheck import harness, registry
+from diffcheck.backend import registry
 from diffcheck.cli.options import PROGRAMS, engine, option, options
 from diffcheck.errors import DiffcheckError
-from diffcheck.runner import once
+from diffcheck.harness import witness_harness
+from diffcheck.runner import observe_case
 from diffcheck.text import visible
 
 _EPILOG = (
@@ -41,7 +42,7 @@ def command(backend: str, rows: tuple[str, ...], schema: Any, **given: Any) -> i
 
     For `witness run FILE --harness 'diffcheck harness --backend kilnd'`, which then has full MC/DC of that backend's run.
     """
-    wanted = once.Wanted(
+    wanted = observe_case.Wanted(
         "",
         backend=engine(backend, given),
         rows=rows,
@@ -53,7 +54,7 @@ def command(backend: str, rows: tuple[str, ...], schema: Any, **given: Any) -> i
         max_passes=given["max_passes"],
     )
     try:
-        harness.run(wanted, schema, os.environ, lambda line: click.echo(f"note: {visible(line, 2000)}", err=True))
+        witness_harness.run(wanted, schema, os.environ, lambda line: click.echo(f"note: {visible(line, 2000)}", err=True))
     except DiffcheckError as error:  # one line, hint and all: it appears among witness's own
         click.echo(f"error: {visible(error.line, 2000)}", err=True)
         return error.exit_code

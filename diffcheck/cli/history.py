@@ -6,10 +6,10 @@ from pathlib import Path
 
 import rich_click as click
 
-from diffcheck import history
 from diffcheck.cli.options import options
 from diffcheck.errors import ReportError
-from diffcheck.report import over_time, words
+from diffcheck.nightly import history
+from diffcheck.report import styles, trends
 
 
 @click.command("history")
@@ -25,7 +25,7 @@ def command(case: str, reports: str) -> int:
         raise ReportError(f"there is no history at {path}", hint="run `diffcheck run PATH` first, or give --reports DIR")
     nights = history.nights(path)
     if case:
-        case = over_time.find(tuple(nights), case)
+        case = trends.find(tuple(nights), case)
         nights = {case: nights[case]}
-    over_time.history(nights, history.runs(path), words.console(), whole=bool(case))
+    trends.history(nights, history.runs(path), styles.console(), whole=bool(case))
     return 0

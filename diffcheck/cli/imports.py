@@ -7,11 +7,12 @@ from typing import Any
 
 import rich_click as click
 
-from diffcheck import backend, imports, registry
+from diffcheck.backend import contract, registry
 from diffcheck.cli.options import PROGRAMS, engine, options
 from diffcheck.errors import ConfigError
+from diffcheck.harness import import_survey
 from diffcheck.report import imports as report
-from diffcheck.report import words
+from diffcheck.report import styles
 
 _EPILOG = (
     "A verdict says what was seen: real, it did what it must; stub, it was accepted and did nothing; broken, it did something "
@@ -52,15 +53,15 @@ def command(
     """
     if not artifacts and not probe:
         raise ConfigError("there is nothing to look at", hint="give an artifact, or --probe to ask the engine")
-    limits = backend.Limits(deadline_s=deadline, memory_bytes=memory_limit)
+    limits = contract.Limits(deadline_s=deadline, memory_bytes=memory_limit)
     chosen = registry.preferred("subject") if subject == registry.AUTO else subject
-    request = imports.Request(artifacts, probe, engine(chosen, given), keep, limits)
-    found = imports.survey(request, lambda line: click.echo(f"note: {line}", err=True))
+    request = import_survey.Request(artifacts, probe, engine(chosen, given), keep, limits)
+    found = import_survey.survey(request, lambda line: click.echo(f"note: {line}", err=True))
     if format_ == "json":
         click.echo(report.as_json(found))
     elif format_ == "markdown":
         today = dt.datetime.now(tz=dt.UTC).date()
         click.echo(report.as_markdown(found, today, version=engine_version), nl=False)
     else:
-        report.show(found, words.console())
+        report.show(found, styles.console())
     return 0

@@ -7,9 +7,10 @@ from typing import Any
 import rich_click as click
 
 from diffcheck.cli.options import PROGRAMS, options, request
-from diffcheck.cli.work import named, row_option, voices
-from diffcheck.report import words
-from diffcheck.triage import once, show
+from diffcheck.cli.triage_session import named, row_option, voices
+from diffcheck.report import styles
+from diffcheck.triage import localise_artifact
+from diffcheck.triage.writeup import location_text
 
 _EPILOG = (
     "Exit codes: 0 the engines do not differ on the capsule; 1 they do, and the answer says where as far as it was found; 2 usage, "
@@ -31,9 +32,9 @@ def command(target: str, row: str, *, as_json: bool, reports: str, **given: Any)
     """
     found = named(target, reports)
     say, note = voices(verbose=given["verbose"])
-    answer = once.localise(request((found.case.artifact,), {**given, "mode": "capsule"}), row or found.row, say, note)
+    answer = localise_artifact.localise(request((found.case.artifact,), {**given, "mode": "capsule"}), row or found.row, say, note)
     if as_json:
-        click.echo(show.as_json(answer))
+        click.echo(location_text.as_json(answer))
     else:
-        show.localised(answer, words.console())
+        location_text.localised(answer, styles.console())
     return int(answer.depth != "none")

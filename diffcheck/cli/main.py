@@ -9,7 +9,7 @@ from typing import Final, NoReturn
 
 from diffcheck.cli import standard_streams
 from diffcheck.cli.standard_streams import OutputError
-from diffcheck.version import __version__
+from diffcheck.config.version import __version__
 
 _BROKEN_PIPE: Final = 141  # what a shell makes of SIGPIPE
 _ENVIRONMENT: Final = {
@@ -41,7 +41,7 @@ def run(arguments: list[str]) -> int:
     """Run the command line ``arguments``; returns the exit code and raises nothing, a bug of our own included."""
     import click  # noqa: PLC0415 - after --version
 
-    from diffcheck.cli.group import cli  # noqa: PLC0415 - as above
+    from diffcheck.cli.command_group import cli  # noqa: PLC0415 - as above
     from diffcheck.errors import EXIT_INTERRUPTED, EXIT_USAGE, DiffcheckError  # noqa: PLC0415 - as above
 
     try:

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 
 import rich_click as click
 
-from diffcheck import merged, process
-from diffcheck.cli import life, results
+from diffcheck import process
+from diffcheck.cli import publish, run_history
 from diffcheck.cli.options import options
-from diffcheck.report import console, files, json_, model, words
+from diffcheck.nightly import merge_shards
+from diffcheck.report import console, files, json_file, model, styles
 
 if TYPE_CHECKING:
     from diffcheck.verdict import Report
@@ -29,19 +30,21 @@ def command(
     FILE.json is the report.json of a shard (`diffcheck run --shard I/N`), or the folder it stands in. What is known is told by the
     baseline over all cases, and the exit code is that of a run.
     """
-    named = files.wanted(given, Path(output) if output else Path(reports) / json_.FILE_NAME)
-    report = life.Known(baseline, strict=strict).apply(merged.merge({path: _read(path) for path in dict.fromkeys(paths)}))
+    named = files.wanted(given, Path(output) if output else Path(reports) / json_file.FILE_NAME)
+    report = run_history.Known(baseline, strict=strict).apply(
+        merge_shards.merge({path: _read(path) for path in dict.fromkeys(paths)})
+    )
     if output is None:
-        json_.prepare(Path(reports))
+        json_file.prepare(Path(reports))
         with process.locked(Path(reports)):
-            results.tell(report, Path(reports), named)
+            publish.tell(report, Path(reports), named)
         return model.exit_code(report)
-    process.write_atomically(output, json_.pieces(report))
-    files.write_all(report, named.items(), life.lives(report, Path(reports)))
+    process.write_atomically(output, json_file.pieces(report))
+    files.write_all(report, named.items(), run_history.lives(report, Path(reports)))
     with contextlib.suppress(BrokenPipeError):
-        console.render(report, words.console(), stored=output)
+        console.render(report, styles.console(), stored=output)
     return model.exit_code(report)
 
 
 def _read(path: str) -> Report:
-    return json_.read(Path(path) / json_.FILE_NAME if Path(path).is_dir() else Path(path))
+    return json_file.read(Path(path) / json_file.FILE_NAME if Path(path).is_dir() else Path(path))

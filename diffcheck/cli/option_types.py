@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import rich_click as click
 
-from diffcheck import config
+from diffcheck.config import option_table
 from diffcheck.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ class _Size(_SizeBase):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:  # noqa: ANN401 - click's
         try:
-            return config.parse_size(str(value))
+            return option_table.parse_size(str(value))
         except ConfigError as error:
             self.fail(error.line, param, ctx)
 
@@ -58,7 +58,7 @@ class _Seconds(click.FloatRange):
         return "up to a day"
 
 
-def type_of(option: config.Option) -> Any:  # noqa: ANN401 - what click takes
+def type_of(option: option_table.Option) -> Any:  # noqa: ANN401 - what click takes
     """The click type of an option's values."""
     return {
         "text": click.STRING,
@@ -69,6 +69,6 @@ def type_of(option: config.Option) -> Any:  # noqa: ANN401 - what click takes
         "seconds": _Seconds(),
         "size": _Size(),
         "flag": click.BOOL,
-        "shard": _Checked("shard", config.parse_shard),
-        "executor": _Checked("executor", config.parse_executor),
+        "shard": _Checked("shard", option_table.parse_shard),
+        "executor": _Checked("executor", option_table.parse_executor),
     }[option.kind]

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 import rich_click as click
 
-from diffcheck import config, registry
-from diffcheck.cli import configured
+from diffcheck.backend import registry
+from diffcheck.cli import config_defaults
 from diffcheck.cli.option_types import type_of
+from diffcheck.config import option_table
 from diffcheck.runner import request as requests
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ def option(name: str, *, default: str | None = None) -> Callable[[FC], FC]:
     names = [entry.flag, entry.key] + ([entry.short] if entry.short else [])
     kind: dict[str, Any] = {"is_flag": True} if entry.kind == "flag" else {"type": type_of(entry), "default": entry.default}
     if entry.kind in ("path", "executor"):
-        kind["callback"] = configured.refuse_outside
+        kind["callback"] = config_defaults.refuse_outside
     if entry.multiple:
         kind["multiple"] = True
     if entry.metavar:
@@ -71,18 +72,18 @@ def engine(spec: str, given: dict[str, Any]) -> str:
 def request(paths: tuple[str, ...], given: dict[str, Any]) -> requests.Request:
     """The request that the options' values are; those that a command does not have keep their defaults."""
     fields: dict[str, Any] = {
-        "jobs": given.get("jobs") or config.default_jobs(),
+        "jobs": given.get("jobs") or option_table.default_jobs(),
         "only": tuple(given.get("only") or ()),
-        "config_folder": configured.folder(),
+        "config_folder": config_defaults.folder(),
         "deadline_s": given.get("deadline"),
         "memory_bytes": given.get("memory_limit"),
         "cache": cache_folder(given["cache"]) if "cache" in given and not given.get("no_cache") else "",
         "cache_bytes": given.get("cache_limit"),
-        "shard": config.parse_shard(given["shard"]) if given.get("shard") else None,
-        "cluster": config.parse_executor(given.get("executor") or "local"),
+        "shard": option_table.parse_shard(given["shard"]) if given.get("shard") else None,
+        "cluster": option_table.parse_executor(given.get("executor") or "local"),
         "options": programs(given),
-        **{key: configured.engine(key, given[key]) for key in ("subject", "oracle") if given.get(key)},
-        "subject_name": configured.called(given.get("subject") or ""),
+        **{key: config_defaults.engine(key, given[key]) for key in ("subject", "oracle") if given.get(key)},
+        "subject_name": config_defaults.called(given.get("subject") or ""),
         "subject_version": given.get("subject_version"),
         **{name: given.get(name) for name in ("mode", "rows", "stub_imports", "max_passes", "confirm", "verbose", "resume")},
     }
@@ -91,7 +92,7 @@ def request(paths: tuple[str, ...], given: dict[str, Any]) -> requests.Request:
 
 def cache_folder(given: str | None) -> str:
     """The cache's folder: the one given, else where caches are kept; empty where there is no such place."""
-    return os.path.abspath(given) if given else config.cache_folder(os.environ)  # noqa: PTH100 - a link stays one
+    return os.path.abspath(given) if given else option_table.cache_folder(os.environ)  # noqa: PTH100 - a link stays one
 
 
 def recorded(given: dict[str, Any]) -> dict[str, str]:
@@ -108,4 +109,4 @@ def _text(value: object) -> str:
 
 def defaults() -> dict[str, str]:
     """The recorded options' defaults in the form of ``recorded``, for telling which ones were changed."""
-    return config.defaults()
+    return option_table.defaults()

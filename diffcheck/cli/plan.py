@@ -7,7 +7,7 @@ from typing import Any
 import rich_click as click
 
 from diffcheck.cli.options import PROGRAMS, options, request
-from diffcheck.report import tables, words
+from diffcheck.report import plan_tables, styles
 from diffcheck.runner import run
 from diffcheck.text import visible
 
@@ -20,5 +20,7 @@ def command(paths: tuple[str, ...], **given: Any) -> int:  # noqa: ANN401 - the 
 
     PATH is an artifact (.wasm, or .wat text) or a folder of them.
     """
-    tables.plan(run.plan(request(paths, given), lambda line: click.echo(f"note: {visible(line, 2000)}", err=True)), words.console())
+    plan_tables.plan(
+        run.plan(request(paths, given), lambda line: click.echo(f"note: {visible(line, 2000)}", err=True)), styles.console()
+    )
     return 0

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import rich_click as click
 
-from diffcheck import case_scaffold, prepare, process
+from diffcheck import process
+from diffcheck.cases import case_scaffold, prepare
 from diffcheck.text import visible
 
 _EPILOG = (

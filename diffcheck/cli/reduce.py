@@ -6,11 +6,11 @@ from typing import Any
 
 import rich_click as click
 
-from diffcheck.cli import work
+from diffcheck.cli import triage_session
 from diffcheck.errors import EXIT_DIVERGE, EXIT_INTERRUPTED
 from diffcheck.text import visible
-from diffcheck.triage import checker
-from diffcheck.triage import steps as workflow
+from diffcheck.triage import workflow
+from diffcheck.triage.reduce import interestingness
 
 _EPILOG = (
     "Exit codes: 0 nothing diverges; 1 a divergence was reduced as far as it goes or the budget allows; 2 usage, configuration, a "
@@ -19,19 +19,19 @@ _EPILOG = (
 
 
 @click.command("reduce", epilog=_EPILOG)
-@work.arguments
+@triage_session.arguments
 def command(target: str, row: str, **given: Any) -> int:  # noqa: ANN401 - the options of the table
     """Reduce an artifact to a smaller one that shows the same divergence.
 
     The fewest rows first, then the module: every candidate is validated by the oracle, and has to show the same signature.
     """
-    with work.opened(target, given) as (session, folder, say):
+    with triage_session.opened(target, given) as (session, folder, say):
         steps = workflow.Steps(session, folder, say, row)
         try:
             if not steps.find():
                 return steps.nothing
             whole = steps.minimise() and steps.reduce()
-        except checker.Spent:
+        except interestingness.Spent:
             whole = False
         before, after = steps.state.before, steps.state.after
         stopped = session.budget.stopped()

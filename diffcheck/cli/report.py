@@ -6,9 +6,9 @@ from pathlib import Path
 
 import rich_click as click
 
-from diffcheck.cli import life
+from diffcheck.cli import run_history
 from diffcheck.cli.options import options
-from diffcheck.report import console, files, json_, words
+from diffcheck.report import console, files, json_file, styles
 
 
 @click.command("report")
@@ -19,11 +19,11 @@ def command(file: str, **given: str | None) -> int:
 
     FILE.json is the report.json that a run has written, or the folder it stands in. The exit code says only whether that worked.
     """
-    path = Path(file) / json_.FILE_NAME if Path(file).is_dir() else Path(file)
+    path = Path(file) / json_file.FILE_NAME if Path(file).is_dir() else Path(file)
     named = files.wanted(given, path)
-    report = json_.read(path)
+    report = json_file.read(path)
     if named:
-        files.write_all(report, named.items(), life.lives(report, path.parent))
+        files.write_all(report, named.items(), run_history.lives(report, path.parent))
     if not named:
-        console.render(report, words.console(), stored=str(path))
+        console.render(report, styles.console(), stored=str(path))
     return 0

@@ -6,11 +6,11 @@ from typing import Any
 
 import rich_click as click
 
-from diffcheck.cli import work
+from diffcheck.cli import triage_session
 from diffcheck.errors import EXIT_DIVERGE, EXIT_INTERRUPTED
 from diffcheck.text import visible
-from diffcheck.triage import checker
-from diffcheck.triage import steps as workflow
+from diffcheck.triage import workflow
+from diffcheck.triage.reduce import interestingness
 
 _EPILOG = (
     "Exit codes: 0 nothing diverges; 1 it does, and the folder has what shows it; 2 usage, configuration, a missing engine or an "
@@ -19,19 +19,19 @@ _EPILOG = (
 
 
 @click.command("reproduce", epilog=_EPILOG)
-@work.arguments
+@triage_session.arguments
 def command(target: str, row: str, **given: Any) -> int:  # noqa: ANN401 - the options of the table
     """Write what shows a divergence by plain commands of both engines, without reducing anything.
 
     A folder that `diffcheck reduce` wrote is taken as it is: what stands there is what is shown.
     """
-    with work.opened(target, given) as (session, folder, say):
+    with triage_session.opened(target, given) as (session, folder, say):
         steps = workflow.Steps(session, folder, say, row)
         try:
             if not steps.find():
                 return steps.nothing
             steps.write()
-        except checker.Spent:
+        except interestingness.Spent:
             return EXIT_INTERRUPTED if session.budget.stopped() else EXIT_DIVERGE
     why = steps.state.standalone
     click.echo(f"shows     {visible(str(steps.symptom), 400)}")

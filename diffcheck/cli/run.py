@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import rich_click as click
 
-from diffcheck import process, registry
-from diffcheck.cli import life, results
+from diffcheck import process
+from diffcheck.backend import registry
+from diffcheck.cli import publish, run_history
 from diffcheck.cli.options import options, recorded, request
 from diffcheck.errors import DiffcheckError
-from diffcheck.report import files, json_, model, progress, words
+from diffcheck.report import files, json_file, model, progress, styles
 from diffcheck.runner import run
 
 if TYPE_CHECKING:
@@ -38,8 +39,8 @@ def command(paths: tuple[str, ...], reports: str, baseline: str | None, *, stric
 
     PATH is an artifact (.wasm, or .wat text) or a folder of them.
     """
-    named = files.wanted(given, Path(reports) / json_.FILE_NAME)  # before hours of work whose results could not be stored
-    json_.prepare(Path(reports))
+    named = files.wanted(given, Path(reports) / json_file.FILE_NAME)  # before hours of work whose results could not be stored
+    json_file.prepare(Path(reports))
     with process.locked(Path(reports)):
         return _run(paths, Path(reports), baseline, named, given, strict=strict)
 
@@ -48,11 +49,11 @@ def _run(
     paths: tuple[str, ...], reports: Path, baseline: str | None, named: dict[str, Path], given: dict[str, Any], *, strict: bool
 ) -> int:  # fmt: skip
     collector = model.Collector(recorded(given))
-    known = life.Known(baseline, strict=strict)
+    known = run_history.Known(baseline, strict=strict)
     failed: DiffcheckError | None = None
     wanted = request(paths, given)
     try:
-        interrupted = _collect(known.request(life.timed(life.journaled(wanted, reports), reports, given)), collector)
+        interrupted = _collect(known.request(run_history.timed(run_history.journaled(wanted, reports), reports, given)), collector)
     except DiffcheckError as error:
         if not collector.any_finished:
             raise
@@ -62,8 +63,8 @@ def _run(
             raise KeyboardInterrupt
         raise RuntimeError("the run ended before it began")
     report = known.apply(msgspec.structs.replace(collector.report(), error=str(failed or "")))
-    report = life.caused(report, wanted, given["causes"])
-    results.tell(report, reports, named)
+    report = run_history.caused(report, wanted, given["causes"])
+    publish.tell(report, reports, named)
     if failed is not None:
         raise failed
     return model.exit_code(report)
@@ -72,7 +73,7 @@ def _run(
 def _collect(wanted: Request, collector: model.Collector) -> bool:
     """Run and note every event; returns whether the run was interrupted. What was finished by then is in the collector."""
     events = iter(run.run(wanted))
-    with progress.Display(words.console(stderr=True), plain=wanted.verbose) as display, _terminable():
+    with progress.Display(styles.console(stderr=True), plain=wanted.verbose) as display, _terminable():
         try:
             for event in events:
                 collector.take(event)

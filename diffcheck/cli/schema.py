@@ -6,12 +6,12 @@ import json
 
 import rich_click as click
 
-from diffcheck.report import json_
+from diffcheck.report import json_file
 
 
 @click.command("schema")
 @click.argument("what", type=click.Choice(("report",)))
 def command(what: str) -> int:  # noqa: ARG001 - one schema so far
     """Print the JSON Schema (2020-12) of a file that diffcheck writes."""
-    click.echo(json.dumps(json_.schema(), indent=2))
+    click.echo(json.dumps(json_file.schema(), indent=2))
     return 0

@@ -7,8 +7,9 @@ from typing import Any
 
 import rich_click as click
 
-from diffcheck import backend, sealed
+from diffcheck.backend import contract
 from diffcheck.cli.options import options
+from diffcheck.harness import seal_file
 
 _EPILOG = (
     "The sealed file has the artifact's exports, start section and code as they are; arguments, environment and stdin are those of "
@@ -25,7 +26,7 @@ def command(artifact: str, output: str, stub_imports: Any, **given: Any) -> int:
 
     So `witness run FILE --invoke ...` runs what otherwise needs a world, wasi 0.2 included.
     """
-    limits = backend.Limits(deadline_s=given["deadline"], memory_bytes=given["memory_limit"])
-    for line in sealed.seal(Path(artifact), Path(output), stub_imports, limits):
+    limits = contract.Limits(deadline_s=given["deadline"], memory_bytes=given["memory_limit"])
+    for line in seal_file.seal(Path(artifact), Path(output), stub_imports, limits):
         click.echo(line)
     return 0

@@ -8,9 +8,11 @@ from typing import Any
 
 import rich_click as click
 
-from diffcheck import backend, probe, registry, selftest
+from diffcheck import probe
+from diffcheck.backend import contract, registry
 from diffcheck.cli.options import PROGRAMS, options, programs
-from diffcheck.report import planted, words
+from diffcheck.faults import selftest
+from diffcheck.report import selftest_table, styles
 from diffcheck.runner import engines
 
 
@@ -50,10 +52,10 @@ def command(paths: tuple[str, ...], seed: int, faults: int, engine: str, deadlin
     PATH is an artifact or a folder of them; without one, faults are planted in five small artifacts of diffcheck's own. Exit code
     1 where a fault was missed or told as something else, or where a run without a fault gave a finding.
     """
-    inner = backend.create(engine, programs(given))
-    with backend.local_host() as host, closing(engines.preferred_oracle({})) as oracle, closing(inner):
-        probe.known_answer.require(inner, engine, host, backend.Limits(deadline))
-        inner.capabilities = probe.known_answer.capabilities(inner, host, backend.Limits(deadline))
+    inner = registry.create(engine, programs(given))
+    with contract.local_host() as host, closing(engines.preferred_oracle({})) as oracle, closing(inner):
+        probe.known_answer.require(inner, engine, host, contract.Limits(deadline))
+        inner.capabilities = probe.known_answer.capabilities(inner, host, contract.Limits(deadline))
         test = selftest.Selftest(oracle, inner, host, deadline)
         test.prepare([Path(path) for path in paths])
-        return planted.render(test.run(seed, faults), test.left_out, words.console(), seed)
+        return selftest_table.render(test.run(seed, faults), test.left_out, styles.console(), seed)

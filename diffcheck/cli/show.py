@@ -7,7 +7,7 @@ from pathlib import Path
 import rich_click as click
 
 from diffcheck.cli.options import defaults, options
-from diffcheck.report import detail, json_, words
+from diffcheck.report import detail, json_file, styles
 
 
 @click.command("show")
@@ -18,6 +18,6 @@ def command(case: str, reports: str) -> int:
 
     CASE is its name, or a part of it that no other case has.
     """
-    report = json_.read(Path(reports) / json_.FILE_NAME)
-    detail.render(report, detail.find(report, case), words.console(), defaults())
+    report = json_file.read(Path(reports) / json_file.FILE_NAME)
+    detail.render(report, detail.find(report, case), styles.console(), defaults())
     return 0

@@ -7,9 +7,10 @@ from typing import Any
 
 import rich_click as click
 
-from diffcheck import registry, snapshots
+from diffcheck.backend import registry
 from diffcheck.cli.options import PROGRAMS, engine, option, options
-from diffcheck.report import tables, words
+from diffcheck.harness import snapshot
+from diffcheck.report import plan_tables, styles
 from diffcheck.text import visible
 
 _EPILOG = (
@@ -41,7 +42,7 @@ def command(artifact: str, format_: str, **given: Any) -> int:  # noqa: ANN401 -
 
     A program that has no arguments in its case file is given none, as under witness.
     """
-    found = snapshots.snapshot(
+    found = snapshot.snapshot(
         artifact,
         backend=engine(given["backend"], given),
         prefix=given["prefix"],
@@ -57,6 +58,6 @@ def command(artifact: str, format_: str, **given: Any) -> int:  # noqa: ANN401 -
     if format_ == "json":
         click.echo(json.dumps(found.as_json(), indent=2))
     else:
-        tables.snapshot(found, words.console())
-        click.echo(snapshots.how(found), err=True)
+        plan_tables.snapshot(found, styles.console())
+        click.echo(snapshot.how(found), err=True)
     return 0

@@ -6,11 +6,11 @@ from typing import Any
 
 import rich_click as click
 
-from diffcheck.cli import work
+from diffcheck.cli import triage_session
 from diffcheck.errors import EXIT_DIVERGE, EXIT_INCONCLUSIVE, EXIT_INTERRUPTED
 from diffcheck.text import visible
-from diffcheck.triage import checker
-from diffcheck.triage import steps as workflow
+from diffcheck.triage import workflow
+from diffcheck.triage.reduce import interestingness
 
 _EPILOG = (
     "Exit codes: 0 nothing diverges; 1 a divergence was taken through the steps, as far as the budget allows; 2 usage, "
@@ -19,14 +19,14 @@ _EPILOG = (
 
 
 @click.command("triage", epilog=_EPILOG)
-@work.arguments
+@triage_session.arguments
 def command(target: str, row: str, **given: Any) -> int:  # noqa: ANN401 - the options of the table
     """Take a divergence from confirming it to an issue ready to file.
 
     Confirms it, finds the fewest rows and a small module that show it and the first wrong instruction, and writes the folder.
     A second call goes on where the first one stopped.
     """
-    with work.opened(target, given) as (session, folder, say):
+    with triage_session.opened(target, given) as (session, folder, say):
         steps = workflow.Steps(session, folder, say, row)
         whole = True
         try:
@@ -38,7 +38,7 @@ def command(target: str, row: str, **given: Any) -> int:  # noqa: ANN401 - the o
                 return EXIT_INCONCLUSIVE
             whole = steps.smaller()
             steps.localise()
-        except checker.Spent:
+        except interestingness.Spent:
             whole = False
         stopped = session.budget.stopped()
         if steps.state.symptom is not None and not stopped:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from diffcheck.verdict import Agreement, Allowance, Divergence, Where
-from diffcheck.witness import Place
+from diffcheck.witness.formats import Place
 
 if TYPE_CHECKING:
     from diffcheck.verdict import DivergenceKind

@@ -9,8 +9,8 @@ import msgspec
 from diffcheck.capsule import layout as lo
 from diffcheck.faults import edit
 from diffcheck.faults.counters import WIDTHS, add_to_counter, comparable, counting, counting_sites, pair_that_differs, set_counter
+from diffcheck.faults.decoded_capsule import Sealed
 from diffcheck.faults.model import Artifact, Expected, Fault, Plant
-from diffcheck.faults.taken_apart import Sealed
 from diffcheck.faults.traps import TRAPS, other_trap
 from diffcheck.observation import Trapped, sentence
 from diffcheck.text import visible

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from diffcheck import witness
 from diffcheck.faults import edit
 from diffcheck.faults.counters import WIDTHS, add_to_counter, comparable, counting, counting_sites, pair_that_differs, set_counter
 from diffcheck.faults.model import Artifact, Expected, Fault, Plant
@@ -14,6 +13,7 @@ from diffcheck.faults.traps import TRAPS, other_trap
 from diffcheck.observation import Returned, Trapped, sentence
 from diffcheck.values import Value, is_quiet_nan
 from diffcheck.wasm.module import read
+from diffcheck.witness import formats
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -50,7 +50,7 @@ def _counters(artifact: Artifact) -> dict[int, int]:
 
 
 def _globals(artifact: Artifact) -> dict[int, tuple[int, str]]:
-    return witness.instrumentation(artifact.module).counters
+    return formats.instrumentation(artifact.module).counters
 
 
 def _counter(artifact: Artifact, chance: Random) -> tuple[int, int, str, int] | None:
@@ -153,7 +153,7 @@ def missing(artifact: Artifact, chance: Random, _all: tuple[Artifact, ...]) -> F
     if (chosen := _counter(artifact, chance)) is None:
         return None
     id_, _, _, value = chosen
-    name = f"{witness.COUNTER}{id_}"
+    name = f"{formats.COUNTER}{id_}"
     change = _with_exports(lambda exports: tuple(each for each in exports if each.name != name))
     return Fault("", f"counter {id_}", Expected("counter", f"counter {id_}", "", str(value), "absent"), change)
 
@@ -165,7 +165,7 @@ def extra(artifact: Artifact, chance: Random, _all: tuple[Artifact, ...]) -> Fau
     _, index, _, value = chosen
     id_ = chance.choice([each for each in (max(_counters(artifact)) + 1, 3_000_000_000) if each not in _counters(artifact)])
     known = next(each for each in artifact.module.exports if each.kind == "global" and each.index == index)
-    more = msgspec.structs.replace(known, name=f"{witness.COUNTER}{id_}")
+    more = msgspec.structs.replace(known, name=f"{formats.COUNTER}{id_}")
     change = _with_exports(lambda exports: (*exports, more))
     return Fault("", f"counter {id_}", Expected("counter", f"counter {id_}", "", "absent", str(value)), change)
 

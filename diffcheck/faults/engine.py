@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from diffcheck.backend import Backend
+from diffcheck.backend.contract import Backend
 from diffcheck.capsule import layout as lo
 from diffcheck.observation import Returned
 
 if TYPE_CHECKING:
-    from diffcheck.backend import Host, Limits, Pending, Program
+    from diffcheck.backend.contract import Host, Limits, Pending, Program
     from diffcheck.faults.model import Fault
     from diffcheck.observation import Execution, Identity
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final, Literal
 
 import msgspec
 
-from diffcheck.backend import Program
+from diffcheck.backend.contract import Program
 from diffcheck.observation import Crashed, Returned, TimedOut, Trapped, sentence
 from diffcheck.probe import programs
 from diffcheck.wasm import section as ids
@@ -21,7 +21,7 @@ from diffcheck.wasm.leb import s, u
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from diffcheck.backend import Backend, Host, Limits
+    from diffcheck.backend.contract import Backend, Host, Limits
 
 _MASK: Final = {"i32": (1 << 32) - 1, "i64": (1 << 64) - 1}
 _WORDS: Final = (0, 1, 7, 33, 0x1234_5678, 0x7FFF_FFFF, 0x8000_0000, 0xFFFF_FFF8, 0x0123_4567_89AB_CDEF, 1 << 63, (1 << 64) - 8)

@@ -6,18 +6,19 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from diffcheck import registry
-from diffcheck.backend import Capabilities, Host, create, local_host
+from diffcheck.backend import registry
+from diffcheck.backend.contract import Capabilities, Host, local_host
+from diffcheck.backend.registry import create
 from diffcheck.errors import DiffcheckError
 from diffcheck.observation import Identity
-from diffcheck.probe.ask import engine_findings, smoke
+from diffcheck.probe.engine_findings import engine_findings, smoke
 from diffcheck.probe.instructions import wrong_instructions
 from diffcheck.verdict import EngineFinding
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from diffcheck.backend import Backend, Limits
+    from diffcheck.backend.contract import Backend, Limits
 
 
 _WRONG = "report it to the engine's authors; `diffcheck localise` finds the instruction in an artifact"

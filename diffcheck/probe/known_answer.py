@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from diffcheck.backend import Limits, Program
+from diffcheck.backend.contract import Limits, Program
 from diffcheck.capsule.build import Form
 from diffcheck.errors import EngineUnusableError
 from diffcheck.observation import HALF_ANSWER, HarnessFailed, OutOfMemory, Refused, Returned, TimedOut, sentence
 from diffcheck.probe import programs
-from diffcheck.probe.ask import capsule_program
+from diffcheck.probe.engine_findings import capsule_program
 from diffcheck.text import printed_end, visible
 
 if TYPE_CHECKING:
-    from diffcheck.backend import Backend, Capabilities, Host
+    from diffcheck.backend.contract import Backend, Capabilities, Host
 
 _PATIENCE_S: Final = 20.0
 """The deadline of a second attempt: a loaded machine may be late with the first."""

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from diffcheck import process
-from diffcheck.backend import HostSaid, HostWorld, Program
+from diffcheck.backend.contract import HostSaid, HostWorld, Program
 from diffcheck.capsule import stubs
 from diffcheck.observation import Refused, Returned, sentence
 from diffcheck.probe import programs, wasi_calls, wasi_checks, wasi_preview1
@@ -26,7 +26,7 @@ from diffcheck.text import decode, visible
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from diffcheck.backend import Backend, Host, HostEngine, Limits
+    from diffcheck.backend.contract import Backend, Host, HostEngine, Limits
     from diffcheck.process import Ended
 
 _CONSTANT: Final = re.compile(r"i(?:32|64)\.const (-?\w+)\Z")

@@ -7,8 +7,8 @@ child that cannot be started is an exception, ``SpawnError``.
 
 from __future__ import annotations
 
-from diffcheck.process.bounded import Bounds, run_watched
 from diffcheck.process.child import Child, Ended
+from diffcheck.process.command_limits import Bounds, run_watched
 from diffcheck.process.files import (
     Unreadable,
     check_folder,

@@ -30,7 +30,7 @@ def start(module: str, *, cwd: str | os.PathLike[str] | None, kept: bool) -> Spa
     """Start ``main()`` of one of our modules, with pipes for its stdin, stdout and stderr, in a session of its own."""
     if _may_fork():
         return spawn.fork(lambda: _run_forked(module, cwd, kept=kept))
-    command, environment = spawn.own_program("diffcheck.process.kept", module) if kept else spawn.own_program(module)
+    command, environment = spawn.own_program("diffcheck.process.keeper_main", module) if kept else spawn.own_program(module)
     return spawn.spawn(command, env=environment, cwd=cwd, memory_bytes=None, file_bytes=None, wants_stdin=True)
 
 

@@ -12,9 +12,9 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from diffcheck import config
+from diffcheck.config import option_table
 from diffcheck.errors import EXIT_AGREE, EXIT_DIVERGE
-from diffcheck.report import over_time, words
+from diffcheck.report import styles, trends
 from diffcheck.report.model import Cluster, agreement, clusters, conclusion
 from diffcheck.report.progress import notice
 from diffcheck.report.summary import allowances, left_out, needs_attention, news, standings
@@ -47,8 +47,8 @@ def blocks(report: Report, width: int, stored: str, page: str = "") -> Iterator[
     """The parts of the console's report, in order."""
     found, _ = news(report, clusters(report))
     if report.baseline is not None:
-        for heading, body in over_time.lives(report.baseline, {each.signature for each in found[:_MAX_CLUSTERS]}):
-            yield Group(Text(heading, style=words.HEADING), body)
+        for heading, body in trends.lives(report.baseline, {each.signature for each in found[:_MAX_CLUSTERS]}):
+            yield Group(Text(heading, style=styles.HEADING), body)
     if found:
         yield _diverged(report, found, width)
     if report.causes:
@@ -58,7 +58,7 @@ def blocks(report: Report, width: int, stored: str, page: str = "") -> Iterator[
         yield _open(waiting, width)
     if report.engine_findings:
         yield _list(
-            f"engine findings: what is true of {words.engine(report.subject)} whatever it runs",
+            f"engine findings: what is true of {styles.engine(report.subject)} whatever it runs",
             (_finding(each.name, each.what, each.section) for each in report.engine_findings),
         )
     let_pass = allowances(report)
@@ -85,28 +85,28 @@ def summary(report: Report, found: tuple[Cluster, ...], stored: str, page: str =
     """The last lines: counts, how much was compared, both modes, where the report is, what to do next."""
     code, why = conclusion(report)
     facts = (
-        ("compared", Text(words.compared(agreement(report)))),
+        ("compared", Text(styles.compared(agreement(report)))),
         ("capsule", Text(_mode(report, "capsule"))),
         ("direct", Text(_mode(report, "direct"))),
         ("engines", Text(_engines(report))),
-        *([("cache", Text(known))] if (known := words.cached(report.cases)) else []),
-        ("report", words.safe(stored, limit=2000)),
-        ("page", words.safe(page, limit=2000)),
+        *([("cache", Text(known))] if (known := styles.cached(report.cases)) else []),
+        ("report", styles.safe(stored, limit=2000)),
+        ("page", styles.safe(page, limit=2000)),
         ("next", Text(_next(report, found, stored))),
         ("exit code", Text(f"{code}, {why}", "green" if code == EXIT_AGREE else "bold red" if code == EXIT_DIVERGE else "yellow")),
     )
-    return Group(_totals(report), words.facts(facts))
+    return Group(_totals(report), styles.facts(facts))
 
 
 def _totals(report: Report) -> Text:
     counts = report.totals
-    text = Text(f"{plural(counts['cases'], 'case')}: ", style=words.HEADING)
+    text = Text(f"{plural(counts['cases'], 'case')}: ", style=styles.HEADING)
     for word in VERDICTS:
         count = counts[word]
         if count or word in ("agree", "diverge"):
-            text.append(f"{count:,} {words.VERBS[word][count != 1]}", words.STYLES[word] if count else words.QUIET)
+            text.append(f"{count:,} {styles.VERBS[word][count != 1]}", styles.STYLES[word] if count else styles.QUIET)
             if word == "agree" and counts["vacuous"]:
-                text.append(f" ({counts['vacuous']:,} vacuous: nothing changed that could differ)", words.QUIET)
+                text.append(f" ({counts['vacuous']:,} vacuous: nothing changed that could differ)", styles.QUIET)
             text.append(", ")
     text.right_crop(2)
     text.append(f"; in {duration(report.elapsed_ns / 1e9)}")
@@ -120,7 +120,7 @@ def _mode(report: Report, mode: str) -> str:
     """What the passes of one mode said, and why those that are not applicable are not."""
     passes = [each for case in report.cases for each in case.passes if each.mode == mode]
     counts = Counter(each.verdict for each in passes if each.applicable)
-    parts = [f"{counts[word]:,} {words.VERBS[word][counts[word] != 1]}" for word in VERDICTS if counts[word]]
+    parts = [f"{counts[word]:,} {styles.VERBS[word][counts[word] != 1]}" for word in VERDICTS if counts[word]]
     why_not = Counter(each.why for each in passes if not each.applicable)
     if why_not:
         reasons = ", ".join(visible(" ".join(why.split()), 300) for why, _ in why_not.most_common(2))
@@ -132,7 +132,7 @@ def _mode(report: Report, mode: str) -> str:
 def _engines(report: Report) -> str:
     sides = ((report.subject, "subject"), (report.oracle, "oracle"))
     return ", ".join(
-        f"{words.engine(identity)} is the {role}" + (f" ({visible(identity.found, 60)})" if identity.found else "")
+        f"{styles.engine(identity)} is the {role}" + (f" ({visible(identity.found, 60)})" if identity.found else "")
         for identity, role in sides
     )
 
@@ -140,9 +140,11 @@ def _engines(report: Report) -> str:
 def _next(report: Report, found: tuple[Cluster, ...], stored: str) -> str:
     """One command that goes on from here."""
     case = found[0].members[0].case if found else next(iter(needs_attention(report)), None)
-    name = words.quoted((case or report.cases[0]).case) if report.cases else ""
+    name = styles.quoted((case or report.cases[0]).case) if report.cases else ""
     folder = Path(stored).parent
-    where = "" if not stored or str(folder) == config.BY_NAME["reports"].default else f" --reports {words.quoted(str(folder))}"
+    where = (
+        "" if not stored or str(folder) == option_table.BY_NAME["reports"].default else f" --reports {styles.quoted(str(folder))}"
+    )
     return f"diffcheck show {name}{where}   (one case in full)" if report.cases else ""
 
 
@@ -155,17 +157,17 @@ def _diverged(report: Report, found: tuple[Cluster, ...], width: int) -> Rendera
     counted = plural(len(found), f"difference{new}", f"differences{new}")
     heading = f"{counted} in {plural(names, 'case')}, each shown once at its earliest place"
     shown = found[:_MAX_CLUSTERS]
-    body = _stacked(report, shown) if width < words.NARROW else _table(report, shown, width)
+    body = _stacked(report, shown) if width < styles.NARROW else _table(report, shown, width)
     rest = len(found) - len(shown)
-    parts: list[RenderableType] = [Text(heading, style=words.HEADING), body]
+    parts: list[RenderableType] = [Text(heading, style=styles.HEADING), body]
     if rest:
-        parts.append(Text(f"and {plural(rest, 'more difference')}, in the report", style=words.QUIET))
+        parts.append(Text(f"and {plural(rest, 'more difference')}, in the report", style=styles.QUIET))
     return Group(*parts)
 
 
 def _table(report: Report, found: Iterable[Cluster], width: int) -> Table:
-    oracle, subject = words.columns(report)
-    table = Table(box=box.ROUNDED, show_lines=True, expand=True, border_style=words.QUIET, header_style="bold")
+    oracle, subject = styles.columns(report)
+    table = Table(box=box.ROUNDED, show_lines=True, expand=True, border_style=styles.QUIET, header_style="bold")
     table.add_column("case", ratio=8, overflow="fold")
     table.add_column("row", ratio=4, overflow="fold")
     table.add_column("where", ratio=6, overflow="fold")
@@ -175,30 +177,30 @@ def _table(report: Report, found: Iterable[Cluster], width: int) -> Table:
     told = standings(report)
     for cluster in found:
         first = cluster.members[0].first
-        left, right = words.side_by_side(first.oracle, first.subject, _OUTCOME if first.kind == "outcome" else value_limit)
+        left, right = styles.side_by_side(first.oracle, first.subject, _OUTCOME if first.kind == "outcome" else value_limit)
         where = _where(cluster, told.get(cluster.signature))
         table.add_row(
-            _cases(cluster, width * 8 // 28), words.safe(first.where.row or "-", limit=80), where, Text(left), Text(right)
+            _cases(cluster, width * 8 // 28), styles.safe(first.where.row or "-", limit=80), where, Text(left), Text(right)
         )
     return table
 
 
 def _stacked(report: Report, found: Iterable[Cluster]) -> Text:
     """The same for a terminal too narrow for columns."""
-    oracle, subject = words.columns(report)
+    oracle, subject = styles.columns(report)
     text = Text()
     told = standings(report)
     for cluster in found:
         first = cluster.members[0].first
-        left, right = words.side_by_side(first.oracle, first.subject, _OUTCOME if first.kind == "outcome" else 60)
+        left, right = styles.side_by_side(first.oracle, first.subject, _OUTCOME if first.kind == "outcome" else 60)
         for label, value in (
             ("case", _cases(cluster)),
-            ("row", words.safe(first.where.row or "-", limit=80)),
+            ("row", styles.safe(first.where.row or "-", limit=80)),
             ("where", _where(cluster, told.get(cluster.signature))),
             (oracle, Text(left, style="green")),
             (subject, Text(right, style="red")),
         ):
-            text.append(f"{label}: ", words.QUIET).append_text(_joined(value)).append("\n")
+            text.append(f"{label}: ", styles.QUIET).append_text(_joined(value)).append("\n")
         text.append("\n")
     text.right_crop(2)
     return text
@@ -213,22 +215,22 @@ def _cases(cluster: Cluster, room: int = 80) -> Text:
     lines = [_name(member.case.case, room) for member in cluster.members[:_MAX_NAMES]]
     rest = len(cluster.members) - len(lines)
     if rest:
-        lines.append(Text(f"and {plural(rest, 'more case')}", style=words.QUIET))
+        lines.append(Text(f"and {plural(rest, 'more case')}", style=styles.QUIET))
     if len(cluster.members) == 1:
-        told = words.modes(cluster.members[0].case)
+        told = styles.modes(cluster.members[0].case)
     else:
         seen = dict.fromkeys(mode for member in cluster.members for mode in member.modes)
-        told = [Text(f"in {' and '.join(seen)}", style=words.QUIET)]
+        told = [Text(f"in {' and '.join(seen)}", style=styles.QUIET)]
     if all(member.case.expected == "diverge" for member in cluster.members):
-        told.append(Text("expected", style=words.QUIET))
+        told.append(Text("expected", style=styles.QUIET))
     return Text("\n").join([*lines, Text(", ").join(told)])
 
 
 def _name(case: str, room: int) -> Text:
     folder, slash, name = case.rpartition("/")
     if len(case) <= room or not slash:
-        return words.safe(case, limit=80)
-    return Text("\n").join((words.safe(folder + slash, limit=80), words.safe(name, limit=80)))
+        return styles.safe(case, limit=80)
+    return Text("\n").join((styles.safe(folder + slash, limit=80), styles.safe(name, limit=80)))
 
 
 def _where(cluster: Cluster, standing: Standing | None) -> Text:
@@ -236,18 +238,18 @@ def _where(cluster: Cluster, standing: Standing | None) -> Text:
     where = first.where
     if where.row and not where.branch and where.function == where.row.partition("=")[0]:
         where = msgspec.structs.replace(where, function="")  # the row says it already
-    lines = [words.safe(part, limit=120) for part in words.place(where)] or [Text("-")]
+    lines = [styles.safe(part, limit=120) for part in styles.place(where)] or [Text("-")]
     if not first.where.item.startswith(first.kind):
         lines.insert(0, Text(first.kind))
-    if detail := words.detail(first):
-        lines.append(words.safe(detail, words.QUIET, 120))
+    if detail := styles.detail(first):
+        lines.append(styles.safe(detail, styles.QUIET, 120))
     if standing is not None:
-        lines.append(Text.assemble((standing.state, "bold"), ", ", words.safe(f"signature {standing.signature}", words.QUIET)))
+        lines.append(Text.assemble((standing.state, "bold"), ", ", styles.safe(f"signature {standing.signature}", styles.QUIET)))
     if cluster.count > len(cluster.members):
-        lines.append(Text(f"{cluster.count:,} such values in all", style=words.QUIET))
+        lines.append(Text(f"{cluster.count:,} such values in all", style=styles.QUIET))
     impact = [each for one in cluster.members[0].case.passes for each in one.mcdc]
     if impact:
-        lines.append(Text(f"MC/DC: {words.impact(impact)}", style="yellow"))
+        lines.append(Text(f"MC/DC: {styles.impact(impact)}", style="yellow"))
     return Text("\n").join(lines)
 
 
@@ -257,17 +259,17 @@ def _where(cluster: Cluster, standing: Standing | None) -> Text:
 def _open(cases: Sequence[CaseReport], width: int) -> RenderableType:
     """Cases without an answer, and cases with another verdict than expected; those that ask for attention first."""
     shown = cases[:_MAX_CASES]
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, expand=width >= words.NARROW, header_style="bold", pad_edge=False)
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, expand=width >= styles.NARROW, header_style="bold", pad_edge=False)
     table.add_column("case", ratio=5, overflow="fold")
     table.add_column("verdict", ratio=3, overflow="fold", min_width=12)
     table.add_column("why", ratio=9, overflow="fold")
     for case in shown:
-        said = words.verdict(case.verdict)
-        said.append(" (expected)" if case.as_expected else f"\n{case.expected} expected", words.QUIET)
-        table.add_row(words.safe(case.case, limit=80), said, words.sentence(case.reason or "-", 300))
-    parts: list[RenderableType] = [Text("open, or another verdict than expected", style=words.HEADING), table]
+        said = styles.verdict(case.verdict)
+        said.append(" (expected)" if case.as_expected else f"\n{case.expected} expected", styles.QUIET)
+        table.add_row(styles.safe(case.case, limit=80), said, styles.sentence(case.reason or "-", 300))
+    parts: list[RenderableType] = [Text("open, or another verdict than expected", style=styles.HEADING), table]
     if len(cases) > len(shown):
-        parts.append(Text(f"and {plural(len(cases) - len(shown), 'more case')}, in the report", style=words.QUIET))
+        parts.append(Text(f"and {plural(len(cases) - len(shown), 'more case')}, in the report", style=styles.QUIET))
     return Group(*parts)
 
 
@@ -280,20 +282,20 @@ def _list(heading: str, lines: Iterable[Text]) -> Group:
     table.add_column(overflow="fold")
     every = list(lines)
     for line in every[:_MAX_LINES]:
-        table.add_row(Text("-", style=words.QUIET), line)
+        table.add_row(Text("-", style=styles.QUIET), line)
     if len(every) > _MAX_LINES:
-        table.add_row("", Text(f"and {len(every) - _MAX_LINES:,} more, in the report", style=words.QUIET))
-    return Group(Text(heading, style=words.HEADING), table)
+        table.add_row("", Text(f"and {len(every) - _MAX_LINES:,} more, in the report", style=styles.QUIET))
+    return Group(Text(heading, style=styles.HEADING), table)
 
 
 def _finding(name: str, what: str, section: str) -> Text:
-    text = Text.assemble(words.safe(name, "yellow"), ": ", words.safe(what, limit=400))
-    return text.append_text(words.safe(f" ({section})", words.QUIET)) if section else text
+    text = Text.assemble(styles.safe(name, "yellow"), ": ", styles.safe(what, limit=400))
+    return text.append_text(styles.safe(f" ({section})", styles.QUIET)) if section else text
 
 
 def _allowance(each: Tally) -> Text:
-    section = words.safe(f" ({each.note})" if each.note else "", words.QUIET)
-    return Text.assemble(words.safe(each.what), section, f": {each.times('difference')} in {plural(each.cases, 'case')}")
+    section = styles.safe(f" ({each.note})" if each.note else "", styles.QUIET)
+    return Text.assemble(styles.safe(each.what), section, f": {each.times('difference')} in {plural(each.cases, 'case')}")
 
 
 def _stubs(report: Report) -> list[Text]:
@@ -311,8 +313,8 @@ def _stubs(report: Report) -> list[Text]:
     answered = f"{plural(len(functional), 'function')} with functional stubs: {plural(told, 'call')} in {plural(len(met), 'case')}"
     return [Text(answered)] * bool(functional) + [
         Text.assemble(
-            words.safe(name, limit=100),
-            words.safe(f" ({kind})", words.QUIET if kind == "functional" else "yellow"),
+            styles.safe(name, limit=100),
+            styles.safe(f" ({kind})", styles.QUIET if kind == "functional" else "yellow"),
             f": {plural(calls[kind, name], 'call')} in {plural(len(cases[kind, name]), 'case')}",
         )
         for kind, name in ordered
@@ -320,4 +322,4 @@ def _stubs(report: Report) -> list[Text]:
 
 
 def _counted(sentence: str, count: int) -> Text:
-    return Text.assemble(words.safe(sentence, limit=300), (f" ({plural(count, 'case')})", words.QUIET))
+    return Text.assemble(styles.safe(sentence, limit=300), (f" ({plural(count, 'case')})", styles.QUIET))

@@ -13,10 +13,10 @@ from diffcheck.text import visible
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from diffcheck.report.page import Life
+    from diffcheck.report.page_data import Life
     from diffcheck.verdict import Report
 
-FORMATS: Final = {"html": "html", "junit_xml": "junit", "sarif": "sarif", "markdown": "markdown"}
+FORMATS: Final = {"html": "html_page", "junit_xml": "junit", "sarif": "sarif", "markdown": "markdown"}
 """The option that names a format's file, and the module that has its ``render``; each is imported only when it is asked for."""
 
 PAGE: Final = "report.html"

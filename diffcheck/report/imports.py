@@ -14,17 +14,17 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
+from diffcheck.config.version import __version__
 from diffcheck.probe.wasi import VERDICTS
-from diffcheck.report import markdown, words
+from diffcheck.report import markdown, styles
 from diffcheck.text import plural
-from diffcheck.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from rich.console import Console
 
-    from diffcheck.imports import Artifact, Given, Import, Survey
+    from diffcheck.harness.import_survey import Artifact, Given, Import, Survey
     from diffcheck.probe.wasi import Found, Probed
 
 _PLAIN_NAME: Final = re.compile(r"[A-Za-z0-9 :/@.,$()\[\]_+-]+")
@@ -52,19 +52,19 @@ def as_json(survey: Survey) -> str:
 def show(survey: Survey, console: Console) -> None:
     """Print a table an artifact, then the engine's functions by interface."""
     for each in survey.artifacts:
-        console.print(Text.assemble("\n", words.safe(each.path, words.HEADING), f"  {_count(each)}"))
+        console.print(Text.assemble("\n", styles.safe(each.path, styles.HEADING), f"  {_count(each)}"))
         for line in _notes(each):
-            console.print(words.safe(line, "yellow", 600))
+            console.print(styles.safe(line, "yellow", 600))
         if each.imports:
             console.print(_table(each.imports))
     if survey.probed:
-        console.print(Text(f"\nWhat {survey.label} gives, measured", words.HEADING))
+        console.print(Text(f"\nWhat {survey.label} gives, measured", styles.HEADING))
         console.print(_by_interface(survey.probed))
         console.print(_details(survey.probed))
     if survey.missing:
-        console.print(words.safe(survey.missing, words.QUIET, 300))
+        console.print(styles.safe(survey.missing, styles.QUIET, 300))
     if survey.kept:
-        console.print(words.safe(f"modules, commands and what came out: {survey.kept}", words.QUIET, 300))
+        console.print(styles.safe(f"modules, commands and what came out: {survey.kept}", styles.QUIET, 300))
 
 
 def _count(artifact: Artifact) -> str:
@@ -89,12 +89,12 @@ def _table(imports: Iterable[Import]) -> Table:
     table.add_column("calls", justify="right", no_wrap=True)
     table.add_column("engines themselves", ratio=4, overflow="fold")
     for interface, group in _grouped(imports):
-        table.add_row(words.Name(interface, words.HEADING))
+        table.add_row(styles.Name(interface, styles.HEADING))
         for each in group:
             table.add_row(
-                words.Name(each.function, indent=2),
-                words.safe(each.signature, words.QUIET),
-                words.safe(_stub(each), "" if each.stub == "functional" else "yellow", 300),
+                styles.Name(each.function, indent=2),
+                styles.safe(each.signature, styles.QUIET),
+                styles.safe(_stub(each), "" if each.stub == "functional" else "yellow", 300),
                 _calls(each),
                 _natives(each.native),
             )
@@ -119,7 +119,7 @@ def _calls(each: Import) -> str:
 
 def _natives(native: Sequence[Given]) -> Text:
     if not native:
-        return Text("not measured", words.QUIET)
+        return Text("not measured", styles.QUIET)
     text = Text()
     for each in native:
         text.append("\n" if text else "")
@@ -135,7 +135,7 @@ def _by_interface(probed: Sequence[Probed]) -> Table:
     for verdict in VERDICTS:
         table.add_column(verdict, justify="right", style=STYLES[verdict])
     for package, counted in _counted(probed, indirect=False):
-        table.add_row(words.safe(package), *(f"{counted[each]:,}" for each in VERDICTS))
+        table.add_row(styles.safe(package), *(f"{counted[each]:,}" for each in VERDICTS))
     return table
 
 
@@ -146,10 +146,10 @@ def _details(probed: Iterable[Probed]) -> Table:
     table.add_column("call_indirect", no_wrap=True)
     table.add_column("what was seen", ratio=6, overflow="fold")
     for module, group in groupby(probed, lambda each: each.module):
-        table.add_row(words.Name(module, words.HEADING))
+        table.add_row(styles.Name(module, styles.HEADING))
         for each in group:
             one, other = (Text(verdict, STYLES[verdict]) for verdict in (each.verdict, each.indirect))
-            table.add_row(words.Name(each.name, indent=2), one, other, words.safe(seen(each), limit=400))
+            table.add_row(styles.Name(each.name, indent=2), one, other, styles.safe(seen(each), limit=400))
     return table
 
 

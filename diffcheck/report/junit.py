@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from junitparser import Error, Failure, JUnitXml, Skipped, TestCase, TestSuite
 
-from diffcheck.report import words
+from diffcheck.report import styles
 from diffcheck.report.model import conclusion, settled
 from diffcheck.report.summary import code_of, kind_and_item, pass_words, standings
 from diffcheck.text import plural, visible
@@ -68,9 +68,9 @@ def _timestamp(started: str) -> str | None:
 
 def _properties(report: Report) -> Iterator[tuple[str, str]]:
     yield "diffcheck.version", report.tool.version
-    yield "subject", words.engine(report.subject)
+    yield "subject", styles.engine(report.subject)
     yield "subject.sha256", report.subject.sha256
-    yield "oracle", words.engine(report.oracle)
+    yield "oracle", styles.engine(report.oracle)
     yield "conclusion", conclusion(report)[1]
     if report.notice:
         yield "notice", report.notice
@@ -125,14 +125,14 @@ def _differences(report: Report, case: CaseReport) -> Iterator[str]:
 
 
 def _difference(report: Report, one: Divergence) -> Iterator[str]:
-    oracle, subject = words.columns(report)
-    left, right = words.side_by_side(one.oracle, one.subject, _MAX_LINE)
+    oracle, subject = styles.columns(report)
+    left, right = styles.side_by_side(one.oracle, one.subject, _MAX_LINE)
     row = f"row {one.where.row}: " if one.where.row else ""
     place = ", ".join(code_of(one.where))
     yield "  " + visible(f"{row}{kind_and_item(one)}" + (f" in {place}" if place else ""), _MAX_LINE)
     yield f"    {oracle}: {left}"
     yield f"    {subject}: {right}"
-    detail = words.detail(one)
+    detail = styles.detail(one)
     if detail or one.signature:
         yield "    " + visible(", ".join(part for part in (detail, f"signature {one.signature}") if part), _MAX_LINE)
 
@@ -145,11 +145,11 @@ def _facts(case: CaseReport, issues: Mapping[str, str]) -> Iterator[str]:
     for each in case.passes:
         yield pass_words(each)
         if each.applicable:
-            yield f"{each.mode}: compared {words.compared(each.agreement)}" + (", vacuous" if each.vacuous else "")
+            yield f"{each.mode}: compared {styles.compared(each.agreement)}" + (", vacuous" if each.vacuous else "")
         for use in each.stubs[:_MAX_DIVERGENCES]:
             yield f"{each.mode}: answered by a {use.kind} stub: {use.module} {use.name}, {plural(use.calls, 'call')}"
         for allowed in each.allowances[:_MAX_DIVERGENCES]:
-            times = words.times(allowed.count, "time", at_least=allowed.at_least)
+            times = styles.times(allowed.count, "time", at_least=allowed.at_least)
             yield f"{each.mode}: let pass: {allowed.rule} ({allowed.section}), {times}"
     for sentence in case.not_done[:_MAX_DIVERGENCES]:
         yield f"not done: {sentence}"
@@ -158,7 +158,7 @@ def _facts(case: CaseReport, issues: Mapping[str, str]) -> Iterator[str]:
 
 def _logs(report: Report, case: CaseReport) -> Iterator[str]:
     for each in case.passes:
-        for name, side in zip(words.columns(report), (each.oracle, each.subject), strict=True):
+        for name, side in zip(styles.columns(report), (each.oracle, each.subject), strict=True):
             if side is not None and side.log:
                 yield f"{name}, {each.mode} pass:"
                 yield from (visible(line, _MAX_LINE) for line in side.log[-(1 << 14) :].splitlines()[-_MAX_LOG_LINES:])

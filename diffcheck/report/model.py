@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
+from diffcheck.config.version import __version__
 from diffcheck.errors import EXIT_AGREE, EXIT_DIVERGE, EXIT_INCONCLUSIVE, EXIT_INTERRUPTED, EXIT_USAGE
 from diffcheck.runner.events import CaseFinished, CaseStarted, EngineProbed, RunFinished, RunStarted
 from diffcheck.text import plural
 from diffcheck.verdict import Agreement, CaseReport, Divergence, EngineFinding, Report, Tool, totals
-from diffcheck.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -6,8 +6,8 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from diffcheck import config
-from diffcheck.report import json_
+from diffcheck.config import option_table
+from diffcheck.report import json_file
 from diffcheck.report.model import Collector
 from diffcheck.runner.request import Request
 from diffcheck.runner.run import run as run_request
@@ -49,7 +49,7 @@ def run(  # noqa: PLR0913 - the options of the command
         subject=subject,
         oracle=oracle,
         mode=mode,
-        jobs=jobs or config.default_jobs(),
+        jobs=jobs or option_table.default_jobs(),
         deadline_s=deadline_s,
         memory_bytes=memory_bytes,
         rows="auto" if "auto" in rows else "declared",
@@ -69,4 +69,4 @@ def run(  # noqa: PLR0913 - the options of the command
 def load_report(path: str | os.PathLike[str]) -> Report:
     """Read a stored report: ``report.json``, or the folder of reports that holds it; raises ``ReportError``."""
     place = Path(path)
-    return json_.read(place / json_.FILE_NAME if place.is_dir() else place)
+    return json_file.read(place / json_file.FILE_NAME if place.is_dir() else place)

@@ -15,7 +15,7 @@ from urllib.parse import quote
 
 import msgspec
 
-from diffcheck.report import summary, words
+from diffcheck.report import styles, summary
 from diffcheck.report.model import clusters
 from diffcheck.report.summary import cluster_verdict, kind_and_item, standings
 from diffcheck.text import plural, visible
@@ -260,8 +260,8 @@ def _result(report: Report, cluster: Cluster, standing: Standing | None) -> Resu
 def _sentence(report: Report, cluster: Cluster) -> str:
     """The cluster in words: what differs and where, who says what, in which cases."""
     first = cluster.members[0].first
-    oracle, subject = words.columns(report)
-    left, right = words.side_by_side(first.oracle, first.subject, _MAX_TEXT)
+    oracle, subject = styles.columns(report)
+    left, right = styles.side_by_side(first.oracle, first.subject, _MAX_TEXT)
     row = f", row {visible(first.where.row)}" if first.where.row else ""
     code = " ".join(part for part in (first.where.function, first.where.branch) if part)
     names = ", ".join(visible(member.case.case, 80) for member in cluster.members[:_MAX_CASES])

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, get_args
 import msgspec
 
 from diffcheck.observation import Cost
-from diffcheck.report import words
+from diffcheck.report import styles
 from diffcheck.report.model import settled
 from diffcheck.text import plural
 from diffcheck.verdict import VERDICTS, EntryState, worst
@@ -31,7 +31,7 @@ class Tally(msgspec.Struct, frozen=True):
 
     def times(self, noun: str) -> str:
         """How often, in words."""
-        return words.times(self.count, noun, at_least=self.at_least)
+        return styles.times(self.count, noun, at_least=self.at_least)
 
 
 def allowances(report: Report) -> tuple[Tally, ...]:
@@ -151,7 +151,7 @@ def code_of(where: Where) -> list[str]:
     """Where it is in the code: function and branch, source line; not a function that the row's name says already."""
     if where.row and not where.branch and where.function == where.row.partition("=")[0]:
         where = msgspec.structs.replace(where, function="")
-    return words.place(msgspec.structs.replace(where, item=""))
+    return styles.place(msgspec.structs.replace(where, item=""))
 
 
 def pass_words(each: PassReport) -> str:

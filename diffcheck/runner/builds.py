@@ -14,7 +14,7 @@ from diffcheck.text import visible
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from diffcheck.backend import Backend
+    from diffcheck.backend.contract import Backend
 
 
 class Build(msgspec.Struct, frozen=True):

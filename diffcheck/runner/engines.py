@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from diffcheck import backend, config, prepare, registry
-from diffcheck.backend import Backend, Host, Limits, Oracle
+from diffcheck.backend import contract, registry
+from diffcheck.backend.contract import Backend, Host, Limits, Oracle
+from diffcheck.cases import prepare
+from diffcheck.config import option_table
 from diffcheck.errors import EngineMissingError, RunFailedError
 from diffcheck.observation import Identity
 from diffcheck.probe import known_answer
-from diffcheck.runner import cache
 from diffcheck.runner.builds import Watch, build
+from diffcheck.runner.persist import execution_cache
 from diffcheck.runner.request import Request
 
 if TYPE_CHECKING:
@@ -57,14 +59,14 @@ def as_judge(engine: Backend) -> Oracle:
 
 def preferred_oracle(options: Mapping[str, str]) -> Oracle:
     """The oracle that ``auto`` takes; it judges artifacts where the oracle of a run cannot."""
-    return as_judge(backend.create(registry.preferred("oracle"), options))
+    return as_judge(registry.create(registry.preferred("oracle"), options))
 
 
 def create(request: Request) -> Roles:
     """The backends that a request names."""
-    oracle = backend.create(request.oracle, request.options)
+    oracle = registry.create(request.oracle, request.options)
     judge = oracle if isinstance(oracle, Oracle) else preferred_oracle(request.options)
-    return Roles(judge, oracle, backend.create(request.subject, request.options))
+    return Roles(judge, oracle, registry.create(request.subject, request.options))
 
 
 def choose(request: Request) -> Engines:
@@ -77,7 +79,7 @@ def choose(request: Request) -> Engines:
     programs = {each.name for each in registry.programs()}
     paths = {spec: each.path for spec, each in ((request.subject, subject), (request.oracle, oracle)) if spec in programs}
     specs = {"judge": "", "oracle": request.oracle, "subject": request.subject}
-    keys = {role: cache.engine_key(roles[role], specs[role], builds[role].digest) for role in specs if request.cache}
+    keys = {role: execution_cache.engine_key(roles[role], specs[role], builds[role].digest) for role in specs if request.cache}
     chosen = msgspec.structs.replace(
         request,
         options={**_preparing(), **request.options, **paths},
@@ -90,7 +92,7 @@ def choose(request: Request) -> Engines:
 def _resolved(request: Request) -> tuple[Request, str]:
     """The request with an engine in place of ``auto``, and the preferred one that was not found."""
     options = {
-        backend.SEARCH_PATH: os.environ.get("PATH", ""),
+        contract.SEARCH_PATH: os.environ.get("PATH", ""),
         **request.options,
         **registry.located(request.options, os.environ),
         **({"cache": request.cache} if request.cache else {}),
@@ -115,7 +117,7 @@ def _first_found(options: Mapping[str, str]) -> tuple[str, str]:
 def _is_found(name: str, options: Mapping[str, str]) -> bool:
     """Whether the engine is here; raises ``EngineMissingError`` where its program is not where it was said to be."""
     try:
-        backend.create(name, options)
+        registry.create(name, options)
     except EngineMissingError:
         if name in options:
             raise
@@ -144,7 +146,7 @@ def _as_called(identity: Identity, request: Request) -> Identity:
 
 def _preparing() -> dict[str, str]:
     """What a worker, which sees no environment, needs to make artifacts of components: the tools, and a folder to keep them."""
-    folder = config.cache_folder(os.environ)
+    folder = option_table.cache_folder(os.environ)
     return {**prepare.tools(os.environ), **({"cache": folder} if folder else {})}
 
 
@@ -158,7 +160,7 @@ def open_engines(request: Request, subject: Backend | None = None) -> Iterator[E
     watch = Watch(request.builds)
     engines = create(request)
     oracle, tested = as_judge(engines.oracle), subject or engines.subject
-    with backend.local_host() as host, closing(oracle), closing(tested):
+    with contract.local_host() as host, closing(oracle), closing(tested):
         limits = Limits(request.deadline_s, request.memory_bytes)
         known_answer.require(tested, request.subject, host, limits)
         tested.capabilities = known_answer.capabilities(tested, host, limits)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from diffcheck.backend import HARNESS_ENTRIES
+from diffcheck.backend.contract import HARNESS_ENTRIES
 
 if TYPE_CHECKING:
-    from diffcheck.backend import Backend
+    from diffcheck.backend.contract import Backend
     from diffcheck.wasm.module import Module
 
 _COUNTER = re.compile(r"__witness_counter_(.*)\Z", re.DOTALL)

@@ -9,37 +9,38 @@ from typing import TYPE_CHECKING, Final, Self
 
 import msgspec
 
-from diffcheck import prepare, witness
-from diffcheck.backend import Limits
+from diffcheck.backend.contract import Limits
 from diffcheck.capsule import layout as lo
 from diffcheck.capsule.build import Form, build
-from diffcheck.capsule.closed import loadable
-from diffcheck.capsule.deterministic import deterministic
+from diffcheck.capsule.deterministic.form import deterministic
 from diffcheck.capsule.reference_types import needs_gc
 from diffcheck.capsule.seal import World
+from diffcheck.capsule.sealed_artifact import loadable
+from diffcheck.cases import prepare
+from diffcheck.cases.discovery import read_artifact
+from diffcheck.cases.rows import choose
 from diffcheck.compare.validity import rule, why_unjudged
-from diffcheck.corpus import read_artifact
+from diffcheck.config.input_files import read_regular
 from diffcheck.errors import ArtifactError, CaseError, DiffcheckError, ManifestError, RunFailedError
-from diffcheck.input_files import read_regular
 from diffcheck.observation import Refused, sentence
-from diffcheck.rows import choose
 from diffcheck.runner.harness_entry import entry, why_no_direct_pass
 from diffcheck.wasm import component
 from diffcheck.wasm import module as wasm
+from diffcheck.witness import formats
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from diffcheck.backend import Backend, Host, Oracle
+    from diffcheck.backend.contract import Backend, Host, Oracle
     from diffcheck.capsule.build import Capsule
-    from diffcheck.capsule.deterministic import DeterministicForm
+    from diffcheck.capsule.deterministic.form import DeterministicForm
     from diffcheck.capsule.driver import Call
-    from diffcheck.corpus import Case
+    from diffcheck.cases.discovery import Case
+    from diffcheck.cases.rows import Rows
     from diffcheck.observation import Outcome
-    from diffcheck.rows import Rows
     from diffcheck.runner.request import Request, Unknown
     from diffcheck.wasm.module import Module
-    from diffcheck.witness import Manifest, Place
+    from diffcheck.witness.formats import Manifest, Place
 
 ONLY_DIRECT: Final = "only the direct pass was asked for"
 _MAGIC: Final = b"\0asm"
@@ -296,7 +297,7 @@ def _accepted(source: _Source, module: Module, request: Request, oracle: Backend
         functions=functions,
         memory_bytes=expected_memory(module, functions, subject),
         module=module,
-        places=witness.places(manifest) if manifest else {},
+        places=formats.places(manifest) if manifest else {},
     )
     if capsules is None or rebuild is None:
         return plan
@@ -343,19 +344,19 @@ def _capsules(
 def _manifest(source: _Source, files: Files, module: Module) -> tuple[Manifest | None, tuple[str, ...]]:
     """The artifact's manifest, and what is to be said of it; none where it is not the artifact's."""
     if not source.case.manifest and not source.made_manifest:
-        counted = witness.instrumentation(module).counters
-        return None, (witness.NO_MANIFEST if counted else witness.NOT_INSTRUMENTED,)
+        counted = formats.instrumentation(module).counters
+        return None, (formats.NO_MANIFEST if counted else formats.NOT_INSTRUMENTED,)
     try:
         if files.no_manifest and not source.made_manifest:
             return None, (files.no_manifest,)
-        data = source.made_manifest or read_regular(files.manifest, witness.MANIFEST_CAP, "the manifest", ManifestError)
-        manifest = witness.read_manifest(data)
+        data = source.made_manifest or read_regular(files.manifest, formats.MANIFEST_CAP, "the manifest", ManifestError)
+        manifest = formats.read_manifest(data)
     except ManifestError as error:
         return None, (str(error),)
-    why = witness.contradiction(manifest, module, source.artifact)
+    why = formats.contradiction(manifest, module, source.artifact)
     if why:
         return None, (f"the manifest is of another build, so nothing is derived from it: {why}",)
-    return manifest, () if manifest.decisions or not manifest.branches else (witness.NO_DECISIONS,)
+    return manifest, () if manifest.decisions or not manifest.branches else (formats.NO_DECISIONS,)
 
 
 def expected_memory(module: Module, functions: int, subject: Backend) -> int:

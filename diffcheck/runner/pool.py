@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from diffcheck import process
-from diffcheck.corpus import Case, load_case
+from diffcheck.cases.discovery import Case, load_case
 from diffcheck.errors import CaseError, DiffcheckError, EngineUnusableError
 from diffcheck.runner import worker as w
-from diffcheck.runner.case import skipped
+from diffcheck.runner.case_run import skipped
 from diffcheck.runner.events import CaseFinished, CaseStarted, EngineProbed
 from diffcheck.runner.request import PlanLine
 from diffcheck.text import decode, visible
@@ -24,7 +24,7 @@ from diffcheck.text import decode, visible
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from diffcheck.corpus import Item
+    from diffcheck.cases.discovery import Item
     from diffcheck.process import Ended, Server
     from diffcheck.runner.events import Event
     from diffcheck.runner.plan import Files

@@ -12,24 +12,24 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from diffcheck import process
-from diffcheck.case_ids import renamed, require_same_root
-from diffcheck.corpus import Case, discover, load_case
+from diffcheck.cases.case_ids import renamed, require_same_root
+from diffcheck.cases.discovery import Case, discover, load_case
 from diffcheck.errors import CaseError
-from diffcheck.runner import journal as journals
-from diffcheck.runner.case import skipped
+from diffcheck.runner.case_order import longest_first, share
+from diffcheck.runner.case_run import skipped
 from diffcheck.runner.engines import choose
 from diffcheck.runner.events import CaseFinished, CaseStarted, EngineProbed, Event, RunFinished, RunStarted
-from diffcheck.runner.order import longest_first, share
+from diffcheck.runner.persist import journal as journals
+from diffcheck.runner.persist.cache_files import Store
 from diffcheck.runner.pool import Pool
-from diffcheck.runner.store import Store
 from diffcheck.runner.worker import Setup, Worker
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from diffcheck.corpus import Found, Item
+    from diffcheck.cases.discovery import Found, Item
     from diffcheck.runner.engines import Engines
-    from diffcheck.runner.journal import Journal
+    from diffcheck.runner.persist.journal import Journal
     from diffcheck.runner.request import PlanLine, Request
 
 
@@ -99,7 +99,7 @@ def _events(
     ordered = longest_first(items, request.times_ns)
     probe = probe and request.mode != "capsule"  # the probe's programs are run as they are
     if request.cluster:
-        from diffcheck.runner.cluster import Cluster  # noqa: PLC0415 - Dask, only where it is asked for
+        from diffcheck.runner.dask.dask_cluster import Cluster  # noqa: PLC0415 - Dask, only where it is asked for
 
         events: Iterator[Event] = Cluster(engines, stopped).events(ordered, probe=probe)
     elif request.verbose and len(items) == 1:

@@ -14,22 +14,24 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 import msgspec
 
-from diffcheck import backend, probe, process
-from diffcheck.corpus import Case
+from diffcheck import probe, process
+from diffcheck.backend import contract
+from diffcheck.cases.discovery import Case
 from diffcheck.errors import DiffcheckError, EngineUnusableError
 from diffcheck.probe import known_answer
-from diffcheck.runner import cache, engines
-from diffcheck.runner import case as cases
+from diffcheck.runner import case_run as cases
+from diffcheck.runner import engines
 from diffcheck.runner import plan as plans
 from diffcheck.runner.builds import Watch
+from diffcheck.runner.persist import execution_cache
+from diffcheck.runner.persist.cache_files import Store
 from diffcheck.runner.request import PlanLine, Request
-from diffcheck.runner.store import Store
 from diffcheck.verdict import CaseReport, EngineFinding
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from diffcheck.backend import Backend, Host, Oracle
+    from diffcheck.backend.contract import Backend, Host, Oracle
     from diffcheck.runner.plan import Plan
 
 T = TypeVar("T")
@@ -111,13 +113,13 @@ class Worker:
         # An engine against itself should agree, whatever a case expects of it against another.
         own = self.request.subject_name or self.request.subject
         self.subject_name = "default" if self.request.subject == self.request.oracle else own
-        self.host: Host = backend.Host(reactor, Path(setup.folder), setup.live)
+        self.host: Host = contract.Host(reactor, Path(setup.folder), setup.live)
         roles = engines.create(self.request)
         self.oracle, self.subject = roles.oracle, roles.subject
         store = Store(Path(self.request.cache)) if self.request.cache and self.request.keys else None
         self.watch = Watch(self.request.builds)
-        self.judge: Oracle = cache.Judge(roles.judge, store, self.request.keys.get("judge", ""), self.watch)
-        self.tapes = cache.Tapes(store, self.request.keys) if store else None
+        self.judge: Oracle = execution_cache.Judge(roles.judge, store, self.request.keys.get("judge", ""), self.watch)
+        self.tapes = execution_cache.Tapes(store, self.request.keys) if store else None
         self.plan: Plan | None = None
         self.runs = setup.runs
         if setup.ask:
@@ -158,9 +160,9 @@ class Worker:
         plan, self.plan = self.plan, None
         if self.tapes is None or isinstance(plan, plans.SkippedPlan):
             return Done(self._watched(lambda: self._run(plan, self.oracle, self.subject)))
-        tapes, name = self.tapes, cache.name_of(plan)
+        tapes, name = self.tapes, execution_cache.name_of(plan)
 
-        def run() -> tuple[CaseReport, cache.Tape, cache.Tape]:
+        def run() -> tuple[CaseReport, execution_cache.Tape, execution_cache.Tape]:
             oracle, subject = tapes.tape(self.oracle, "oracle", name), tapes.tape(self.subject, "subject", name)
             return self._run(plan, oracle, subject), oracle, subject
 
@@ -169,7 +171,7 @@ class Worker:
 
     def probe(self) -> tuple[EngineFinding, ...]:
         """What the probes find out about the subject."""
-        limits = backend.Limits()
+        limits = contract.Limits()
         limits = msgspec.structs.replace(limits, deadline_s=min(limits.deadline_s, self.request.deadline_s))
         return self._kept(self.subject, "subject", "probe", lambda subject: probe.engine_findings(subject, self.host, limits))
 
@@ -183,27 +185,27 @@ class Worker:
     def _complete_capabilities(self) -> None:
         """Fill in what the adapters leave open of their engines; asked once a worker."""
         ask = partial(known_answer.capabilities, host=self._unwatched, limits=self._limits)
-        roles: tuple[tuple[Backend, cache.Role], ...] = ((self.subject, "subject"), (self.oracle, "oracle"))
+        roles: tuple[tuple[Backend, execution_cache.Role], ...] = ((self.subject, "subject"), (self.oracle, "oracle"))
         for engine, role in roles:
             if None in (engine.capabilities.exceptions, engine.capabilities.gc):
                 engine.capabilities = self._kept(engine, role, "capabilities", ask)
 
     @property
-    def _limits(self) -> backend.Limits:
-        return backend.Limits(deadline_s=self.request.deadline_s, memory_bytes=self.request.memory_bytes)
+    def _limits(self) -> contract.Limits:
+        return contract.Limits(deadline_s=self.request.deadline_s, memory_bytes=self.request.memory_bytes)
 
     @property
     def _unwatched(self) -> Host:
         """The host for what no person watches."""
         return msgspec.structs.replace(self.host, live=False)
 
-    def _kept(self, engine: Backend, role: cache.Role, name: str, work: Callable[[Backend], T]) -> T:
+    def _kept(self, engine: Backend, role: execution_cache.Role, name: str, work: Callable[[Backend], T]) -> T:
         """What comes of ``work`` with the engine, whose executions are kept in the cache where there is one."""
         tapes = self.tapes
         if tapes is None:
             return self._watched(lambda: work(engine))
 
-        def run() -> tuple[T, cache.Tape]:
+        def run() -> tuple[T, execution_cache.Tape]:
             tape = tapes.tape(engine, role, name)
             return work(tape), tape
 

@@ -11,7 +11,7 @@ from diffcheck.testing.plugin import backend_of
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from diffcheck.backend import Backend
+    from diffcheck.backend.contract import Backend
 
 
 @pytest.fixture(scope="session")

@@ -15,7 +15,7 @@ from diffcheck.text import visible_lines
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from diffcheck.backend import Backend
+    from diffcheck.backend.contract import Backend
     from diffcheck.verdict import CaseReport, Report
 
 _KIT = "diffcheck.testing"
@@ -30,7 +30,7 @@ def pytest_load_initial_conftests(parser: pytest.Parser, args: list[str]) -> Non
 
 def backend_of(config: pytest.Config) -> Backend:
     """The backend that ``--backend`` names: ``MODULE:FACTORY``, or a registered one; ends pytest if it cannot be made."""
-    from diffcheck import backend, registry  # noqa: PLC0415 - not for every pytest session
+    from diffcheck.backend import registry  # noqa: PLC0415 - not for every pytest session
 
     spec = config.getoption("--backend")
     if not spec:
@@ -38,7 +38,7 @@ def backend_of(config: pytest.Config) -> Backend:
     module, _, factory = spec.partition(":")
     try:
         if module in registry.names():
-            return backend.create(spec, {})
+            return registry.create(spec, {})
         sys.path.insert(0, str(config.invocation_params.dir))
         made: Backend = getattr(import_module(module), factory)(None, {})
     except (DiffcheckError, ImportError, AttributeError) as error:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 import wasmtime
 
-from diffcheck.backend import Backend, Host, Limits, Oracle, Program
+from diffcheck.backend.contract import Backend, Host, Limits, Oracle, Program
 from diffcheck.capsule.layout import (
     FINISHED,
     HEADER_ADDRESS,

@@ -13,18 +13,18 @@ import msgspec
 from diffcheck.errors import DiffcheckError
 from diffcheck.runner import plan as plans
 from diffcheck.runner.engines import choose, open_engines
-from diffcheck.runner.once import Wanted, case_of
-from diffcheck.triage.localise import Localiser
+from diffcheck.runner.observe_case import Wanted, case_of
+from diffcheck.triage.localise.localiser import Localiser
 from diffcheck.verdict import Cause
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from diffcheck.backend import Backend, Host, Oracle
+    from diffcheck.backend.contract import Backend, Host, Oracle
     from diffcheck.runner.engines import EnginePair
     from diffcheck.runner.plan import Plan
     from diffcheck.runner.request import Request
-    from diffcheck.triage.result import Difference, Localised
+    from diffcheck.triage.localise.location import Difference, Localised
     from diffcheck.verdict import Report
 
 

@@ -12,20 +12,20 @@ from diffcheck.errors import RunFailedError
 from diffcheck.runner import plan as plans
 from diffcheck.runner.engines import choose, open_engines
 from diffcheck.text import visible
-from diffcheck.triage.checker import Answers, Checker, Inline, Question, execution_s
-from diffcheck.triage.symptom import Symptom, symptoms
-from diffcheck.triage.watch import Watcher
+from diffcheck.triage.reduce.interestingness import Answers, Checker, Inline, Question, execution_s
+from diffcheck.triage.reduce.oracle_trace import Watcher
+from diffcheck.triage.reduce.symptom import Symptom, symptoms
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
     from types import TracebackType
 
-    from diffcheck.backend import Backend
+    from diffcheck.backend.contract import Backend
     from diffcheck.runner.request import Request
-    from diffcheck.triage.checker import Budget
+    from diffcheck.triage.reduce.interestingness import Budget
+    from diffcheck.triage.reduce.oracle_trace import Watched
     from diffcheck.triage.target import Target
-    from diffcheck.triage.watch import Watched
     from diffcheck.verdict import CaseReport
 
 ANSWERS: Final = "answers.txt"

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from diffcheck.case_ids import renamed
-from diffcheck.corpus import SUFFIXES, item_at, load_case
+from diffcheck.cases.case_ids import renamed
+from diffcheck.cases.discovery import SUFFIXES, item_at, load_case
 from diffcheck.errors import NothingToDoError
 from diffcheck.text import visible
 
 if TYPE_CHECKING:
-    from diffcheck.corpus import Case
+    from diffcheck.cases.discovery import Case
     from diffcheck.verdict import CaseReport, Report
 
 _SIGNATURE = re.compile(r"[0-9a-f]{12}\Z")

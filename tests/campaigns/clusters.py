@@ -28,12 +28,13 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from diffcheck import backend, process
+from diffcheck import process
+from diffcheck.backend import contract, registry
 from diffcheck.faults.engine import FaultyBackend
-from diffcheck.runner import case as cases
-from diffcheck.runner import confirm
+from diffcheck.runner import case_run as cases
 from diffcheck.runner import plan as plans
-from diffcheck.runner.once import Wanted, case_of
+from diffcheck.runner.observe_case import Wanted, case_of
+from diffcheck.runner.passes import confirmation
 from diffcheck.runner.request import Request
 from diffcheck.triage import causes
 from tests.campaigns.wrong_engine import CLASSES, Wrong, draw, program
@@ -41,7 +42,7 @@ from tests.campaigns.wrong_engine import CLASSES, Wrong, draw, program
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from diffcheck.backend import Backend, Host, Oracle
+    from diffcheck.backend.contract import Backend, Host, Oracle
     from diffcheck.runner.plan import Plan
 
 REQUEST = Request((), mode="capsule")
@@ -97,10 +98,10 @@ def of_seed(seed: int, part: int, parts: int, bugs: int, programs: int = POOL) -
     texts = [program(random.Random(rng.random())) for _ in range(programs)]
     wanted = draw(rng, 3 * bugs)
     with tempfile.TemporaryDirectory() as folder, process.Reactor() as reactor:
-        host = backend.Host(reactor, Path(folder))
-        real, inner = backend.create("wasmtime", {}), backend.create("wasmtime", {})
-        assert isinstance(real, backend.Oracle)
-        oracle = confirm.Remembering(real)
+        host = contract.Host(reactor, Path(folder))
+        real, inner = registry.create("wasmtime", {}), registry.create("wasmtime", {})
+        assert isinstance(real, contract.Oracle)
+        oracle = confirmation.Remembering(real)
         made = []
         for number, text in enumerate(texts):
             path = Path(folder) / f"program{number:02}.wasm"

@@ -11,21 +11,21 @@ from typing import TYPE_CHECKING, Final, cast
 
 import msgspec
 
-from diffcheck import witness
-from diffcheck.backend import Backend, Capabilities, Host, Limits, Oracle, Program
+from diffcheck.backend.contract import Backend, Capabilities, Host, Limits, Oracle, Program
 from diffcheck.capsule import layout as lo
 from diffcheck.capsule.decode import rows as decode_rows
 from diffcheck.capsule.digest import digest
+from diffcheck.cases.discovery import Case, Item, discover, load_case
 from diffcheck.compare.findings import Findings
 from diffcheck.compare.outcomes import same
-from diffcheck.corpus import Case, Item, discover, load_case
 from diffcheck.errors import ArtifactError, CaseError, ManifestError
 from diffcheck.observation import Execution, Identity, Returned, Trapped
 from diffcheck.runner import plan as plans
-from diffcheck.runner.capsule_pass import CapsulePass
-from diffcheck.runner.locate import Budget
+from diffcheck.runner.passes.capsule_pass import CapsulePass
+from diffcheck.runner.passes.capsule_run import Side
+from diffcheck.runner.passes.window_search import Budget
 from diffcheck.runner.request import Request
-from diffcheck.runner.side import Side
+from diffcheck.witness import formats
 from diffcheck_backends import harness_protocol
 from diffcheck_backends.wasmtime_machine import Machine
 from diffcheck_backends.wasmtime_wire import Assemble, Assembled, Compile, Judged, Ran, Run, Validate, Variant
@@ -154,7 +154,7 @@ class World:
         """A manifest."""
         data = mutated_text(chance.choice(self.manifests), chance)
         with contextlib.suppress(ManifestError):
-            for place in witness.places(witness.read_manifest(data)).values():
+            for place in formats.places(formats.read_manifest(data)).values():
                 str(place)
             self.said["manifest taken"] += 1
 

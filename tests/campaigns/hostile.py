@@ -22,7 +22,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Final
 
-from diffcheck.backend import Backend, Host, Limits, Program
+from diffcheck.backend.contract import Backend, Host, Limits, Program
 from diffcheck.observation import TimedOut, sentence, tag
 from diffcheck.process import Reactor
 from diffcheck.process.keeper import keep

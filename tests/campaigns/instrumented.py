@@ -11,8 +11,8 @@ import sys
 
 from diffcheck import process
 from diffcheck.errors import RunFailedError
-from diffcheck.triage.localise import Localiser
-from diffcheck.triage.log import VARIANTS
+from diffcheck.triage.localise.localiser import Localiser
+from diffcheck.triage.tracing.event_log import VARIANTS
 from tests.triage.trials import CORPUS, Bench
 from tests.triage.unchanged import compared
 

@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from diffcheck.report import json_
+from diffcheck.report import json_file
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -103,7 +103,7 @@ class Runs:
         begun = time.monotonic()
         shutil.rmtree(self.base / "whole", ignore_errors=True)
         self.start(self.base / "whole").wait()
-        self.cases = len(json_.read(self.base / "whole" / "report.json").cases)
+        self.cases = len(json_file.read(self.base / "whole" / "report.json").cases)
         return time.monotonic() - begun
 
     def trial(self, number: int, target: str, after_s: float) -> Trial:
@@ -159,7 +159,7 @@ class Runs:
             return "the old report is gone"
         if path.exists():
             try:
-                report = json_.read(path)
+                report = json_file.read(path)
             except Exception as error:  # noqa: BLE001 - whatever it is, the file was not whole
                 return f"the report is not whole: {error}"
             if target != "diffcheck" and len(report.cases) != self.cases:

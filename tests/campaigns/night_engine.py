@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from diffcheck.backend import Backend
+from diffcheck.backend.contract import Backend
 from diffcheck.faults.engine import FaultyBackend
 from diffcheck.faults.model import Expected, Fault
 from diffcheck.observation import Execution, TimedOut
@@ -22,7 +22,7 @@ from diffcheck.wasm.leb import s, u
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from diffcheck.backend import Host, Limits, Pending, Program
+    from diffcheck.backend.contract import Host, Limits, Pending, Program
     from diffcheck.observation import Identity
 
 ROWS = 5

@@ -25,18 +25,20 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from diffcheck import backend, baseline, baseline_file, process
+from diffcheck import process
+from diffcheck.backend import contract, registry
+from diffcheck.nightly import baseline, baseline_file
 from diffcheck.observation import Identity
-from diffcheck.runner import case as cases
-from diffcheck.runner import confirm
+from diffcheck.runner import case_run as cases
 from diffcheck.runner import plan as plans
-from diffcheck.runner.once import Wanted, case_of
+from diffcheck.runner.observe_case import Wanted, case_of
+from diffcheck.runner.passes import confirmation
 from diffcheck.runner.request import Request
 from diffcheck.verdict import CaseReport, Report, Tool, totals
 from tests.campaigns.night_engine import ROWS, STORING_ROW, TRAPS, Ailing, Bug, Standin, text, write
 
 if TYPE_CHECKING:
-    from diffcheck.backend import Backend, Host
+    from diffcheck.backend.contract import Backend, Host
     from diffcheck.runner.plan import Plan
     from diffcheck.verdict import BaselineReport
 
@@ -70,10 +72,10 @@ class World:
 
     def __init__(self, host: Host, folder: Path) -> None:
         self.host = host
-        real = backend.create("wasmtime", {})
-        assert isinstance(real, backend.Oracle)
-        self.oracle = confirm.Remembering(real)
-        self.inner = backend.create("wasmtime", {})
+        real = registry.create("wasmtime", {})
+        assert isinstance(real, contract.Oracle)
+        self.oracle = confirmation.Remembering(real)
+        self.inner = registry.create("wasmtime", {})
         self.plans: dict[tuple[int, bool], Plan] = {}
         for rebuilt in (False, True):
             binary = real.assemble(text(rebuilt=rebuilt).encode(), plans.Limits(), host)
@@ -220,7 +222,7 @@ def nights(seed: int, number_of_nights: int = NIGHTS, *, verbose: bool = False) 
     draw = random.Random(seed)
     score, bugs, taken, known, build = Score(), [], set(), baseline.Baseline(), 1
     with tempfile.TemporaryDirectory() as folder, process.Reactor() as reactor:
-        world = World(backend.Host(reactor, Path(folder)), Path(folder))
+        world = World(contract.Host(reactor, Path(folder)), Path(folder))
         live(bugs, draw, taken)
         day = date(2026, 1, 1)
         for number in range(number_of_nights):

@@ -27,10 +27,10 @@ from typing import Final
 import msgspec
 
 from diffcheck import process
-from diffcheck.report import json_
-from diffcheck.report.normal import normal
-from diffcheck.runner import journal
-from diffcheck.runner.store import PART
+from diffcheck.report import json_file
+from diffcheck.report.normalised import normal
+from diffcheck.runner.persist import journal
+from diffcheck.runner.persist.cache_files import PART
 from tests.campaigns import kill
 
 PATHS: Final = (str(kill.CORPUS / "01-decisions"), str(kill.CORPUS / "07-traps" / "assertion.wasm"))
@@ -54,7 +54,7 @@ class Runs:
         begun = time.monotonic()
         self.end(self.start(base / "whole", cached=False))
         self.length_s = time.monotonic() - begun
-        self.report = normal(json_.read(base / "whole" / "report.json"))
+        self.report = normal(json_file.read(base / "whole" / "report.json"))
 
     def start(self, folder: Path, *more: str, cached: bool) -> subprocess.Popen[bytes]:
         """Begin a run that writes every format."""
@@ -79,7 +79,7 @@ class Runs:
         if not wrong and number % AGAIN == 0:
             wrong = self._killed(folder, chance.uniform(0, self.length_s), "--resume", cached=cached)
         wrong = wrong or self.end(self.start(folder, "--resume", cached=cached)) or unparsed(folder)
-        if not wrong and normal(json_.read(folder / "report.json")) != self.report:
+        if not wrong and normal(json_file.read(folder / "report.json")) != self.report:
             wrong = "the resumed report differs from that of the run that was not killed"
         if not wrong:
             shutil.rmtree(folder)
@@ -109,7 +109,7 @@ def _parse(path: Path) -> None:
     if PART in path.parts:
         zlib.decompress(data[process.HEAD_BYTES :])  # which has a checksum
     elif path.name == "report.json":
-        json_.decode(data, path.name)
+        json_file.decode(data, path.name)
     elif path.suffix in (".json", ".sarif", ".lock"):
         json.loads(data)
     elif path.suffix == ".xml":

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from diffcheck.corpus import discover, load_case, read_artifact
+from diffcheck.cases.discovery import discover, load_case, read_artifact
 from diffcheck.errors import ArtifactError, DiffcheckError
 from diffcheck.runner.events import CaseFinished
 from diffcheck.runner.request import Request

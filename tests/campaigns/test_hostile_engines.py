@@ -12,7 +12,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from diffcheck.backend import Program
+from diffcheck.backend.contract import Program
 from diffcheck.observation import sentence, tag
 from diffcheck.verdict import CaseReport
 from tests.campaigns.hostile import ENGINE, EXPECTED, LATE_S, PARENT_BYTES, children, engines, limits_of

@@ -9,12 +9,13 @@ from random import Random
 import msgspec
 import wasmtime
 
-from diffcheck import backend, process
-from diffcheck.corpus import Case
+from diffcheck import process
+from diffcheck.backend import contract, registry
+from diffcheck.cases.discovery import Case
 from diffcheck.faults import edit
 from diffcheck.faults.engine import FaultyBackend
 from diffcheck.faults.model import Expected, Fault
-from diffcheck.runner import case as cases
+from diffcheck.runner import case_run as cases
 from diffcheck.runner import plan as plans
 from diffcheck.runner.request import Request
 from diffcheck.verdict import CaseReport, Divergence
@@ -54,9 +55,9 @@ class Bench:
     """Engines for trials: wasmtime against an edited copy of wasmtime or its interpreter."""
 
     def __init__(self, reactor: process.Reactor, folder: Path, subject: str = "wasmtime") -> None:
-        self.host = backend.Host(reactor, folder)
-        self.oracle = backend.create("wasmtime", {})
-        self.inner = backend.create(subject, {})
+        self.host = contract.Host(reactor, folder)
+        self.oracle = registry.create("wasmtime", {})
+        self.inner = registry.create(subject, {})
         self.request = Request((), subject=subject, deadline_s=20.0, hangs=False)
         self.target = "pulley64" if subject == "wasmtime-pulley" else ""
         self.number = 0

@@ -8,8 +8,8 @@ import pytest
 import wasmtime
 
 from diffcheck.capsule.build import World, build
-from diffcheck.capsule.deterministic import Choices, DeterministicForm, deterministic
-from diffcheck.capsule.open_results import OPEN
+from diffcheck.capsule.deterministic.form import Choices, DeterministicForm, deterministic
+from diffcheck.capsule.deterministic.open_results import OPEN
 from diffcheck.faults import edit
 from diffcheck.values import Value, is_nan, is_quiet_nan
 from diffcheck.wasm.code import Instruction, instructions, read_locals

@@ -6,7 +6,7 @@ import struct
 
 import pytest
 
-from diffcheck.backend import Host, Limits
+from diffcheck.backend.contract import Host, Limits
 from diffcheck.capsule import layout as lo
 from diffcheck.capsule import memory_map as mm
 from diffcheck.capsule.build import World
@@ -16,9 +16,9 @@ from diffcheck.capsule.recorder import KNOWN_ANSWER
 from diffcheck.compare.findings import Findings
 from diffcheck.errors import StreamError
 from diffcheck.observation import Exited, OutOfMemory, Returned, Threw, Trapped
-from diffcheck.runner.capsule_pass import CapsulePass
-from diffcheck.runner.locate import Budget
-from diffcheck.runner.side import Side
+from diffcheck.runner.passes.capsule_pass import CapsulePass
+from diffcheck.runner.passes.capsule_run import Side
+from diffcheck.runner.passes.window_search import Budget
 from diffcheck.values import FUNCTION, I31, Value
 from diffcheck_backends import wasmtime
 from tests.capsule.helpers import NUMBERS, TRACE, Run, capsule, lanes, results, run

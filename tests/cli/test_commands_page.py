@@ -8,7 +8,7 @@ from pathlib import Path
 
 from click.testing import CliRunner
 
-from diffcheck.cli.group import COMMANDS, cli
+from diffcheck.cli.command_group import COMMANDS, cli
 
 PAGE = Path(__file__).parents[2] / "docs" / "commands.md"
 WIDTH = "100"

@@ -7,16 +7,16 @@ from xml.etree import ElementTree as ET
 import pytest
 from click.testing import CliRunner
 
-from diffcheck.cli.group import cli
+from diffcheck.cli.command_group import cli
 from diffcheck.errors import ReportError
-from diffcheck.report import json_
+from diffcheck.report import json_file
 from tests.report import samples
 from tests.report.test_model import collect
 
 
 @pytest.fixture
 def stored(tmp_path):
-    return json_.write(collect(samples.events()), tmp_path / "reports")
+    return json_file.write(collect(samples.events()), tmp_path / "reports")
 
 
 def called(*arguments, **environment):

@@ -7,7 +7,7 @@ import pytest
 
 from diffcheck.cli import main as entry
 from diffcheck.errors import EngineMissingError
-from diffcheck.report import json_
+from diffcheck.report import json_file
 from tests.report import samples
 
 
@@ -34,7 +34,7 @@ def test_results_go_to_stdout_progress_to_stderr_and_the_report_to_its_folder(ca
     assert "counter 17" in out
     assert "[1/8]" in err
     assert "[1/8]" not in out
-    assert len(json_.read(path).cases) == 8
+    assert len(json_file.read(path).cases) == 8
     assert "report.json" in out
 
 
@@ -45,7 +45,7 @@ def test_options_become_the_request(called, monkeypatch):
     )
     assert (request.paths, request.memory_bytes, request.jobs, request.mode) == (("some.wasm",), 1 << 30, 3, "direct")
     assert (request.options, request.only, request.deadline_s, request.max_passes) == ({"kilnd": "/k"}, ("a*", "b"), 10.0, 1000)
-    recorded = json_.read(path).options
+    recorded = json_file.read(path).options
     assert recorded["mode"] == "direct"
     assert recorded["only"] == "a*, b"
     assert "jobs" not in recorded
@@ -58,7 +58,7 @@ def test_what_was_finished_before_ctrl_c_is_reported(called):
 
     code, out, _, _, path = called(events)
     assert code == 130
-    report = json_.read(path)
+    report = json_file.read(path)
     assert report.interrupted
     assert len(report.cases) == 3
     assert "interrupted" in out
@@ -116,4 +116,4 @@ def test_what_was_finished_before_an_error_is_reported_and_the_error_is_told(cal
     assert code == 2
     assert "error: kilnd is gone" in err
     assert "the run was ended by an error" in out
-    assert len(json_.read(path).cases) == 3
+    assert len(json_file.read(path).cases) == 3

@@ -7,16 +7,16 @@ from pathlib import Path
 import pytest
 import wasmtime
 
-from diffcheck import backend
-from diffcheck.backend import Host
+from diffcheck.backend import registry
+from diffcheck.backend.contract import Host
 from diffcheck.capsule.build import Form, World, build
 from diffcheck.capsule.layout import MAX_DEPTH, MAX_ELEMENTS, MAX_OBJECTS
 from diffcheck.capsule.reference_types import MAX_TESTS
 from diffcheck.faults.engine import FaultyBackend
 from diffcheck.faults.model import Expected, Fault
 from diffcheck.observation import Threw
-from diffcheck.runner import case, plan
-from diffcheck.runner.once import Wanted, case_of
+from diffcheck.runner import case_run, plan
+from diffcheck.runner.observe_case import Wanted, case_of
 from diffcheck.runner.request import Request
 from diffcheck.values import BEYOND, FUNCTION, IDENTITY, OPAQUE, Value, reference
 from diffcheck.verdict import CaseReport
@@ -68,13 +68,13 @@ def report(host: Host, source: str, before: bytes = b"", after: bytes = b"", *, 
         assert wasm.count(before) <= 1, "the fault is at one place"
         return wasm.replace(before, after)
 
-    oracle = backend.create("wasmtime", {})
+    oracle = registry.create("wasmtime", {})
     fault = Fault("", "", Expected(), edit=edit) if before else None
-    subject = FaultyBackend(backend.create("wasmtime", {}), fault, words=words)
+    subject = FaultyBackend(registry.create("wasmtime", {}), fault, words=words)
     try:
         request = Request((str(path),), subject="wasmtime", mode="capsule", rows="auto")
         planned = plan.make(case_of(Wanted(str(path))), request, oracle, oracle, subject, host)
-        return case.run(planned, 100, oracle, subject, host, "wasmtime")
+        return case_run.run(planned, 100, oracle, subject, host, "wasmtime")
     finally:
         oracle.close()
         subject.inner.close()
@@ -372,10 +372,10 @@ def test_a_real_kilnd_agrees_on_functions_and_on_objects_without_references(host
     for source in (FUNCTIONS, objects):
         path = host.folder / "artifact.wasm"
         path.write_bytes(wasmtime.wat2wasm(source))
-        oracle, subject = backend.create("wasmtime", {}), backend.create("kilnd", {"kilnd": real_kilnd})
+        oracle, subject = registry.create("wasmtime", {}), registry.create("kilnd", {"kilnd": real_kilnd})
         request = Request((str(path),), subject="kilnd", mode="capsule", rows="auto", deadline_s=120.0)
         planned = plan.make(case_of(Wanted(str(path))), request, oracle, oracle, subject, host)
-        found = case.run(planned, 100, oracle, subject, host, "kilnd")
+        found = case_run.run(planned, 100, oracle, subject, host, "kilnd")
         oracle.close()
         assert (found.verdict, differences(found)) == ("agree", [])
 

@@ -6,8 +6,8 @@ import subprocess
 
 import pytest
 
-from diffcheck import witness
 from diffcheck.compare.findings import Findings
+from diffcheck.witness import formats
 
 UNRELATED = """
 static volatile int seen[9];
@@ -30,7 +30,7 @@ __attribute__((export_name("classify"))) int classify(int year, int month) {
 
 def signatures(manifest, function, unit="classify", value="1"):
     """The signature of a counter that differs, for each branch of a function, in the order of the branches."""
-    places = witness.places(manifest)
+    places = formats.places(manifest)
     found = []
     for branch, place in places.items():
         if place.function == function:
@@ -55,14 +55,14 @@ def built(folder, source):
         [instrument, "instrument", "classify.wasm", "-o", "inst.wasm"],
     ):
         subprocess.run(command, cwd=folder, env=environment, check=True, capture_output=True, timeout=60)
-    return witness.read_manifest((folder / "inst.wasm.witness.json").read_bytes())
+    return formats.read_manifest((folder / "inst.wasm.witness.json").read_bytes())
 
 
 def test_a_rebuild_elsewhere_with_an_unrelated_function_before_it_keeps_every_signature(tmp_path):
     first = built(tmp_path / "one", PROGRAM)
     again = built(tmp_path / "another" / "machine", UNRELATED + PROGRAM)
     ids = [[each.id for each in one.branches if each.function_name == "classify"] for one in (first, again)]
-    lines = [{each.line for each in witness.places(one).values() if each.function == "classify"} for one in (first, again)]
+    lines = [{each.line for each in formats.places(one).values() if each.function == "classify"} for one in (first, again)]
     assert ids[0] != ids[1]
     assert lines[0] != lines[1]
     assert signatures(first, "classify") == signatures(again, "classify", value="9")
@@ -72,13 +72,13 @@ def test_a_rebuild_elsewhere_with_an_unrelated_function_before_it_keeps_every_si
 def manifest(shift=0, folder="./", nameless=False, first_index=0):
     """Two functions with a decision each; ``shift`` moves ids, lines and indices, as code added before them does."""
     branches = [
-        witness.Branch(
+        formats.Branch(
             shift + at, first_index + at // 2, None if nameless else f"f{at // 2}", "br_if", 100 * shift, 3 + at + at // 2
         )
         for at in range(4)
     ]
-    decisions = [witness.Decision(at, (shift + 2 * at, shift + 2 * at + 1), f"{folder}a.c", 10 * at + 5 + shift) for at in range(2)]
-    return witness.Manifest(branches=tuple(branches), decisions=() if nameless else tuple(decisions))
+    decisions = [formats.Decision(at, (shift + 2 * at, shift + 2 * at + 1), f"{folder}a.c", 10 * at + 5 + shift) for at in range(2)]
+    return formats.Manifest(branches=tuple(branches), decisions=() if nameless else tuple(decisions))
 
 
 def test_ids_lines_folders_and_values_drift_and_the_signature_does_not():
@@ -107,7 +107,7 @@ def test_code_with_a_known_source_has_one_signature_in_every_artifact_and_a_row_
 
 
 def test_one_cause_with_two_hundred_counters_behind_it_is_one_cluster_headed_by_the_earliest():
-    findings = Findings(witness.places(manifest()), "x")
+    findings = Findings(formats.places(manifest()), "x")
     findings.diverge("trace", "trace record 3", "1", "0", row="f0=1", branch=1, shape="trace")
     findings.diverge("result", "result 0", "1", "2", row="f0=1", shape="0 i32")
     for branch in range(200):

@@ -12,7 +12,7 @@ from diffcheck_backends import harness, kilnd, wasi, wasmtime
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from diffcheck.backend import Backend
+    from diffcheck.backend.contract import Backend
 
 
 @pytest.fixture(

@@ -12,7 +12,7 @@ from diffcheck.testing.test_backend import *  # noqa: F403 - its tests are run h
 from diffcheck.testing.test_backend import run
 
 if TYPE_CHECKING:
-    from diffcheck.backend import Backend, Host
+    from diffcheck.backend.contract import Backend, Host
 
 
 @pytest.mark.parametrize("name", programs.TRAPS)

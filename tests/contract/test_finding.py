@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from diffcheck import backend
-from diffcheck.backend import Host, Limits, Program
+from diffcheck.backend import registry
+from diffcheck.backend.contract import Host, Limits, Program
 from diffcheck.errors import ConfigError, EngineMissingError
 from diffcheck.observation import HarnessFailed, Refused
 from diffcheck.testing import programs
@@ -39,13 +39,13 @@ def test_the_option_comes_before_the_variable_and_the_variable_before_the_path(
 ) -> None:
     first, second, third = (standin_kilnd() for _ in range(3))
     nowhere.setenv("PATH", str(third.parent))
-    assert backend.create("kilnd", {}).identity().found == "PATH"
+    assert registry.create("kilnd", {}).identity().found == "PATH"
     nowhere.setenv("DIFFCHECK_KILND", str(second))
-    assert backend.create("kilnd", {}).identity().path == str(second)
-    assert backend.create("kilnd", {}).identity().found == "DIFFCHECK_KILND"
-    assert backend.create("kilnd", {"kilnd": str(first)}).identity().path == str(first)
-    assert backend.create("kilnd", {"kilnd": str(first)}).identity().found == "--kilnd"
-    assert backend.create(f"kilnd:{third}", {"kilnd": str(first)}).identity().path == str(third)
+    assert registry.create("kilnd", {}).identity().path == str(second)
+    assert registry.create("kilnd", {}).identity().found == "DIFFCHECK_KILND"
+    assert registry.create("kilnd", {"kilnd": str(first)}).identity().path == str(first)
+    assert registry.create("kilnd", {"kilnd": str(first)}).identity().found == "--kilnd"
+    assert registry.create(f"kilnd:{third}", {"kilnd": str(first)}).identity().path == str(third)
 
 
 @pytest.mark.parametrize("given", ["missing", ".", "text"])
@@ -53,7 +53,7 @@ def test_a_path_that_is_no_program_is_told_with_where_it_was_given(nowhere: pyte
     (tmp_path / "text").touch(0o644)
     nowhere.setenv("DIFFCHECK_KILND", str(tmp_path / given))
     with pytest.raises(EngineMissingError, match="DIFFCHECK_KILND names"):
-        backend.create("kilnd", {})
+        registry.create("kilnd", {})
 
 
 @pytest.mark.parametrize("argument", [None, "", "  "])

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from diffcheck.backend import Execution, Host, Limits, Program
+from diffcheck.backend.contract import Execution, Host, Limits, Program
 from diffcheck.capsule.layout import FIRST_SLOT, SLOTS
 from diffcheck.observation import Crashed, HarnessFailed, OutOfMemory, Returned, TimedOut
 from diffcheck.testing import programs

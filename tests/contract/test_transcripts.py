@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from diffcheck.backend import Limits
+from diffcheck.backend.contract import Limits
 from diffcheck.observation import HarnessFailed, Outcome, OutOfMemory, Refused, TimedOut, Trapped, tag
 from diffcheck.testing import programs
 from diffcheck_backends import harness, harness_protocol, kiln_words, trap_words

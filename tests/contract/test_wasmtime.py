@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from diffcheck.backend import Execution, Host, Limits, Program
+from diffcheck.backend.contract import Execution, Host, Limits, Program
 from diffcheck.capsule.layout import FINISHED, HEADER_ADDRESS, RUNNING, VARIABLES_ADDRESS, read_header
 from diffcheck.errors import ArtifactError
 from diffcheck.observation import Crashed, HarnessFailed, Refused, Returned, TimedOut, Trapped

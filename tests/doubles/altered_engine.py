@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from diffcheck.backend import Backend
+from diffcheck.backend.contract import Backend
 from diffcheck.capsule import layout as lo
 from diffcheck.observation import Trapped
 

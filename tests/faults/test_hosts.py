@@ -16,7 +16,7 @@ import pytest
 from diffcheck import process
 from diffcheck.errors import ReportError
 from diffcheck.process import files
-from diffcheck.report import json_
+from diffcheck.report import json_file
 from diffcheck.runner import pool
 from diffcheck.runner.events import CaseFinished, RunFinished
 from diffcheck.runner.request import Request
@@ -88,7 +88,7 @@ def test_a_full_disk_leaves_the_report_before(artifacts, small_disk):
     assert done.returncode == 2
     assert "disk is full" in done.stderr
     assert (reports / "report.json").read_bytes() == before
-    json_.read(reports / "report.json")
+    json_file.read(reports / "report.json")
 
 
 def test_a_full_temporary_folder_is_the_reason_that_no_case_runs(artifacts, small_disk, tmp_path):
@@ -162,9 +162,9 @@ def test_with_few_descriptors_a_run_ends_in_verdicts_or_in_an_error_that_says_wh
     )
     assert "Traceback" not in done.stderr
     if done.returncode == 0:
-        assert len(json_.read(tmp_path / "reports" / "report.json").cases) == len(FEW)
+        assert len(json_file.read(tmp_path / "reports" / "report.json").cases) == len(FEW)
     elif (tmp_path / "reports" / "report.json").exists():
-        report = json_.read(tmp_path / "reports" / "report.json")
+        report = json_file.read(tmp_path / "reports" / "report.json")
         assert len(report.cases) == len(FEW)
         assert all(case.verdict == "agree" or "files" in case.reason for case in report.cases)
     else:
@@ -194,6 +194,6 @@ def test_a_clock_that_jumps_changes_no_verdict_and_ends_no_deadline(artifacts, t
     assert seen.stdout.strip() == "jumping"
     done = command(artifacts, tmp_path / "reports", environment=environment)
     assert done.returncode == 0, done.stderr
-    report = json_.read(tmp_path / "reports" / "report.json")
+    report = json_file.read(tmp_path / "reports" / "report.json")
     assert [case.verdict for case in report.cases] == ["agree"] * len(FEW)
     assert 0 < report.elapsed_ns < 120e9

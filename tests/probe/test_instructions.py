@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 import wasmtime
 
-from diffcheck import backend
-from diffcheck.backend import Limits
+from diffcheck.backend import registry
+from diffcheck.backend.contract import Limits
 from diffcheck.capsule.build import World, build
 from diffcheck.capsule.driver import Call
 from diffcheck.faults.engine import FaultyBackend
@@ -54,7 +54,7 @@ def test_every_instruction_of_the_capsules_own_code_has_a_known_answer():
 
 
 def test_an_engine_that_is_right_has_no_wrong_instruction(host):
-    oracle = backend.create("wasmtime", {})
+    oracle = registry.create("wasmtime", {})
     try:
         assert wrong_instructions(oracle, host, Limits()) == ()
     finally:
@@ -66,7 +66,7 @@ _IN_SHORT = NAMES[::8]
 
 @pytest.mark.parametrize("name", [pytest.param(each, marks=[] if each in _IN_SHORT else [pytest.mark.whole]) for each in NAMES])
 def test_an_instruction_that_is_wrong_everywhere_is_named(host, name):
-    oracle = backend.create("wasmtime", {})
+    oracle = registry.create("wasmtime", {})
     try:
         engine = FaultyBackend(oracle, Fault("", "", Expected(), edit=wrong(name)), words=False)
         assert [each.name for each in wrong_instructions(engine, host, Limits())] == [name]
@@ -79,7 +79,7 @@ def engine_with(kind, name, command):
 
 
 def test_it_is_named_of_an_engine_that_carries_no_counters(host, standin_wasi):
-    engine = backend.create(engine_with("wasi", "i64.rotl", standin_wasi()), {})
+    engine = registry.create(engine_with("wasi", "i64.rotl", standin_wasi()), {})
     assert not engine.capabilities.direct
     assert [each.name for each in wrong_instructions(engine, host, Limits())] == ["i64.rotl"]
 

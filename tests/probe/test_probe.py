@@ -1,9 +1,9 @@
 import msgspec
 import pytest
 
-from diffcheck import backend as registry
 from diffcheck import process
-from diffcheck.backend import Backend, Host
+from diffcheck.backend import registry
+from diffcheck.backend.contract import Backend, Host
 from diffcheck.observation import Crashed, HarnessFailed, Refused, Returned, TimedOut, Trapped
 from diffcheck.probe import engine_findings, examine, look, programs, smoke
 

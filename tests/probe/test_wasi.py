@@ -10,7 +10,7 @@ import pytest
 import wasmtime
 
 from diffcheck import process
-from diffcheck.backend import Host, HostSaid, HostWorld, Limits
+from diffcheck.backend.contract import Host, HostSaid, HostWorld, Limits
 from diffcheck.capsule import stubs
 from diffcheck.probe import wasi, wasi_checks
 from diffcheck.probe.wasi_module import Builder

@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 from diffcheck.observation import Cost, Returned
-from diffcheck.report import files, json_
+from diffcheck.report import files, json_file
 from diffcheck.report.model import Collector
 from diffcheck.verdict import Agreement, Divergence, PassReport, Side, StubUse, Where
 
@@ -84,7 +84,7 @@ def _peak_bytes():
 def main(folder):
     made = report()
     before = time.process_time()
-    json_.write(made, folder)
+    json_file.write(made, folder)
     for name in files.FORMATS:
         files.write(made, name, folder / f"report.{files.FORMATS[name]}")
     print(json.dumps({

@@ -8,7 +8,7 @@ import shutil
 import msgspec
 import pytest
 
-from diffcheck.report import html, page
+from diffcheck.report import html_page, page_data
 
 from . import hostile, large, samples
 from .test_model import collect
@@ -79,7 +79,7 @@ def nightly():
     report = msgspec.structs.replace(collect(samples.events(notice=samples.NOTICE)), baseline=samples.BASELINE)
     strips = {samples.COUNTER.signature: ("not run", "absent", "flaky", "diverge", "known"), "gone/1": ("known", "absent")}
     told = {each.signature: each for each in samples.BASELINE.standings}
-    return html.render(report, {key: page.life(each, strips.get(key, ())) for key, each in told.items()})
+    return html_page.render(report, {key: page_data.life(each, strips.get(key, ())) for key, each in told.items()})
 
 
 def names(tab):
@@ -180,7 +180,7 @@ def test_everything_can_be_done_by_the_keyboard(opened, nightly):
 
 
 def test_a_button_for_more_is_there_only_while_there_is_more(opened):
-    tab = opened(html.render(large.report(150)))
+    tab = opened(html_page.render(large.report(150)))
     visible = tab.locator("#cases > .more")
     assert visible.inner_text() == "Show 50 more of 150"
     visible.focus()
@@ -211,7 +211,7 @@ def test_a_strip_has_a_mark_a_run(opened, nightly):
     ["</script><script>alert(1)</script>", "<img src=x onerror=alert(1)>", "{{7*7}}&lt;b&gt;", "\u202e\0\x1b[31m", "x" * (1 << 20)],
 )
 def test_a_hostile_name_is_text(opened, name):
-    tab = opened(html.render(hostile.report(name)))
+    tab = opened(html_page.render(hostile.report(name)))
     unfold(tab)
     assert tab.locator("script").count() == 3
     assert tab.locator("img, b:not(.chip b)").count() == 0
@@ -223,7 +223,7 @@ def test_a_hostile_name_is_text(opened, name):
 
 def test_10_000_cases_load_in_under_3_s(opened):
     """In the time that the page's thread has the processor, so that other programs have no part in it."""
-    tab = opened(html.render(large.report()), measure=True)
+    tab = opened(html_page.render(large.report()), measure=True)
     assert tab.inner_text("#count").endswith("10,000 cases")
     assert 0 < tab.cpu_s() < LOAD_S
     tab.click("[data-verdict=diverge]")

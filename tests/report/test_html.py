@@ -13,7 +13,7 @@ import msgspec
 import pytest
 from hypothesis import given, settings
 
-from diffcheck.report import html, page
+from diffcheck.report import html_page, page_data
 from diffcheck.report.model import clusters
 
 from . import hostile, large, samples
@@ -60,7 +60,7 @@ def sample(**more):
 
 
 def test_the_sample_as_a_page():
-    text = html.render(sample()).decode()
+    text = html_page.render(sample()).decode()
     for inside in ("<style>.*?</style>", "(?<=</script>\n)<script>.*?</script>"):
         text = re.sub(inside, "", text, flags=re.DOTALL)
     golden("page.html", re.sub(r"sha256-[^']*", "sha256-", text))
@@ -68,7 +68,7 @@ def test_the_sample_as_a_page():
 
 def test_every_case_and_cluster_is_in_the_data():
     report = sample()
-    data = Page(html.render(report)).data
+    data = Page(html_page.render(report)).data
     assert [each["name"] for each in data["cases"]] == [each.case for each in report.cases]
     assert [each["signature"] for each in data["clusters"]] == [each.signature for each in clusters(report)]
     assert data["clusters_total"] == 2
@@ -78,14 +78,14 @@ def test_every_case_and_cluster_is_in_the_data():
 
 
 def test_what_can_be_filtered_by_is_marked():
-    marks = {each["name"]: each.get("marks", []) for each in Page(html.render(sample())).data["cases"]}
+    marks = {each["name"]: each.get("marks", []) for each in Page(html_page.render(sample())).data["cases"]}
     assert marks["odd/empty"] == ["vacuous"]
     assert marks["floats/nan"] == ["zero stubs", "let pass"]
     assert marks["decisions/triangle"] == ["unexpected", "not compared"]
 
 
 def test_nothing_in_the_page_points_outside_of_it():
-    found = Page(html.render(sample()))
+    found = Page(html_page.render(sample()))
     fetching = {"src", "href", "srcset", "action", "formaction", "data", "poster", "background", "ping", "style"}
     assert all(value.startswith("#") for _, name, value in found.attributes if name in fetching)
     assert not {"iframe", "object", "embed", "link", "img", "base", "form"} & set(found.elements)
@@ -98,7 +98,7 @@ def test_nothing_in_the_page_points_outside_of_it():
 
 
 def test_the_policy_allows_our_own_style_and_script_and_nothing_else():
-    found = Page(html.render(sample()))
+    found = Page(html_page.render(sample()))
     policy = next(value for tag, name, value in found.attributes if tag == "meta" and value.startswith("default-src"))
     rules = dict(rule.split(" ", 1) for rule in policy.split("; "))
     style, _, _, script = found.scripts
@@ -108,7 +108,7 @@ def test_the_policy_allows_our_own_style_and_script_and_nothing_else():
 
 
 def test_ids_are_unique_and_every_link_and_label_has_its_target():
-    found = Page(html.render(sample()))
+    found = Page(html_page.render(sample()))
     ids = [value for _, name, value in found.attributes if name == "id"]
     assert len(ids) == len(set(ids))
     wanted = [value.removeprefix("#") for _, name, value in found.attributes if name in ("href", "aria-labelledby", "for")]
@@ -125,11 +125,11 @@ def strings(value):
 
 @functools.cache
 def plain_page():
-    return Page(html.render(hostile.report("plain")))
+    return Page(html_page.render(hostile.report("plain")))
 
 
 def unharmed(name):
-    plain, bad = plain_page(), Page(html.render(hostile.report(name)))
+    plain, bad = plain_page(), Page(html_page.render(hostile.report(name)))
     assert [tag for tag in bad.elements if tag not in ("span", "li")] == [
         tag for tag in plain.elements if tag not in ("span", "li")
     ]
@@ -158,9 +158,9 @@ def test_any_name_is_text(name):
 
 
 def test_a_report_over_the_budget_keeps_every_verdict_and_first_difference(monkeypatch):
-    monkeypatch.setattr(page, "BUDGET_BYTES", 400_000)
+    monkeypatch.setattr(page_data, "BUDGET_BYTES", 400_000)
     report = large.report(300)
-    data = Page(html.render(report)).data
+    data = Page(html_page.render(report)).data
     assert len(data["cases"]) == 300
     trimmed = [each for each in data["cases"] if each.get("trimmed")]
     assert 0 < len(trimmed) < 300
@@ -172,10 +172,10 @@ def test_a_report_over_the_budget_keeps_every_verdict_and_first_difference(monke
 
 
 def test_an_unreadable_flood_of_words_stays_within_the_budget(monkeypatch):
-    monkeypatch.setattr(page, "BUDGET_BYTES", 4 << 20)
+    monkeypatch.setattr(page_data, "BUDGET_BYTES", 4 << 20)
     flood = tuple(samples.case(f"c{at}", [samples.diverged([_long(at)] * 60)], "diverge", reason="\0" * 10_000) for at in range(60))
-    data = html.render(collect(samples.events(flood)))
-    assert len(data) < 1.6 * page.BUDGET_BYTES
+    data = html_page.render(collect(samples.events(flood)))
+    assert len(data) < 1.6 * page_data.BUDGET_BYTES
     trimmed = [each.get("trimmed", False) for each in Page(data).data["cases"]]
     assert (len(trimmed), trimmed[0], trimmed[-1]) == (60, False, True)
 
@@ -186,8 +186,8 @@ def _long(at):
 
 
 def test_what_a_baseline_and_earlier_runs_say_goes_with_its_cluster():
-    life = page.Life("known", "https://example.org/1", "since 0.4.2", ("absent",) * 20 + ("diverge",) * 20)
-    data = Page(html.render(sample(), {samples.COUNTER.signature: life})).data
+    life = page_data.Life("known", "https://example.org/1", "since 0.4.2", ("absent",) * 20 + ("diverge",) * 20)
+    data = Page(html_page.render(sample(), {samples.COUNTER.signature: life})).data
     known = next(each for each in data["clusters"] if each["signature"] == samples.COUNTER.signature)
     assert known["life"]["state"] == "known"
     assert known["life"]["strip"] == ["absent"] * 10 + ["diverge"] * 20
@@ -196,7 +196,7 @@ def test_what_a_baseline_and_earlier_runs_say_goes_with_its_cluster():
 
 @pytest.mark.parametrize("cases", [(), samples.CASES[:1]])
 def test_an_empty_and_an_interrupted_run_have_a_page_too(cases):
-    found = Page(html.render(collect(samples.events(cases, findings=(), finished=False))))
+    found = Page(html_page.render(collect(samples.events(cases, findings=(), finished=False))))
     assert "Interrupted." in found.texts
     assert len(found.data["cases"]) == len(cases)
 
@@ -230,9 +230,9 @@ def names(dom):
 def test_a_browser_shows_the_cases_that_the_address_asks_for(tmp_path):
     """And makes no element of a hostile name; what else a browser does with the page is in test_browser.py."""
     bad = samples.case("<img src=x onerror=document.title='x'></script><script>document.title='x'</script>{{7*7}}&lt;b&gt;", [])
-    dom = browsed(tmp_path, html.render(collect(samples.events((*samples.CASES, bad)))), "#q=LOOPS")
+    dom = browsed(tmp_path, html_page.render(collect(samples.events((*samples.CASES, bad)))), "#q=LOOPS")
     assert [name.strip() for name in names(dom)] == ["loops/endless"]
-    dom = browsed(tmp_path, html.render(collect(samples.events((bad,)))))
+    dom = browsed(tmp_path, html_page.render(collect(samples.events((bad,)))))
     assert "<img" not in dom
     assert dom.count("<script") == 3
     assert "<title>x</title>" not in dom

@@ -6,7 +6,7 @@ from xml.etree import ElementTree as ET
 import msgspec
 import pytest
 
-from diffcheck.report import console, html, junit, markdown, page, sarif, summary
+from diffcheck.report import console, html_page, junit, markdown, page_data, sarif, summary
 from diffcheck.report.model import clusters
 from diffcheck.verdict import Cause
 
@@ -44,8 +44,8 @@ def test_without_a_baseline_everything_asks_for_a_look(report):
 def test_the_page_has_each_clusters_standing_and_the_entries_that_are_gone(report):
     strips = {KNOWN: ("not run", "absent", "diverge", "known"), "gone/1": ("known", "absent")}
     told = {each.signature: each for each in samples.BASELINE.standings}
-    lives = {key: page.life(told.get(key), strips.get(key, ())) for key in told}
-    found = Page(html.render(report, lives))
+    lives = {key: page_data.life(told.get(key), strips.get(key, ())) for key in told}
+    found = Page(html_page.render(report, lives))
     states = {each["signature"]: each["life"]["state"] for each in found.data["clusters"]}
     assert states == {NEW: "new", KNOWN: "known"}
     (cluster,) = (each for each in found.data["clusters"] if each["signature"] == KNOWN)
@@ -59,7 +59,7 @@ def test_the_page_has_each_clusters_standing_and_the_entries_that_are_gone(repor
 
 
 def test_a_run_without_a_baseline_has_no_section_and_no_filter_for_it(report):
-    found = Page(html.render(msgspec.structs.replace(report, baseline=None)))
+    found = Page(html_page.render(msgspec.structs.replace(report, baseline=None)))
     ids = [value for _, name, value in found.attributes if name == "id"]
     assert "state" not in ids
     assert "baseline" not in ids
@@ -114,8 +114,8 @@ def test_the_console_counts_what_is_known_and_shows_what_is_new(report):
 
 def test_causes_stand_on_the_page_and_in_the_summary(report):
     made = msgspec.structs.replace(report, causes=(Cause("i32.rotl", (NEW, KNOWN), ("in f at 12", "in g at 3")),))
-    words = " ".join(" ".join(Page(html.render(made)).texts).split())
+    words = " ".join(" ".join(Page(html_page.render(made)).texts).split())
     assert f"i32.rotl {NEW}, {KNOWN} : in f at 12 and 1 more cluster" in words
     assert "**i32.rotl**" in markdown.render(made).decode()
-    assert "Causes" not in html.render(report).decode()
+    assert "Causes" not in html_page.render(report).decode()
     assert "Causes" not in markdown.render(report).decode()

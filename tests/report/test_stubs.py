@@ -6,7 +6,7 @@ import re
 import pytest
 from rich.console import Console
 
-from diffcheck.report import console, detail, files, json_
+from diffcheck.report import console, detail, files, json_file
 
 from . import samples
 from .test_model import collect
@@ -34,7 +34,7 @@ def test_each_file_names_them_with_their_kind(name):
 
 
 def test_the_stored_report_has_them(tmp_path):
-    assert CALLED.name in json_.write(REPORT, tmp_path).read_text()
+    assert CALLED.name in json_file.write(REPORT, tmp_path).read_text()
 
 
 def test_the_console_and_a_case_in_full_name_them():

@@ -10,7 +10,7 @@ import pytest
 
 from diffcheck.errors import EngineUnusableError
 from diffcheck.observation import Refused, Returned, TimedOut, Trapped
-from diffcheck.runner import case as runner
+from diffcheck.runner import case_run as runner
 from diffcheck.runner.plan import make
 from diffcheck.runner.request import Request
 from diffcheck_backends import wasmtime
@@ -33,7 +33,7 @@ def compare(oracle, host, tmp_path):
         path = artifact(tmp_path, "case", text)
         subject = Altered(oracle, alter, **capabilities)
         request = Request((str(path),))
-        from diffcheck.corpus import Case  # noqa: PLC0415 - beside its use
+        from diffcheck.cases.discovery import Case  # noqa: PLC0415 - beside its use
 
         plan = make(Case("case", str(path)), request, oracle, oracle, subject, host)
         return runner.run(plan, 24, oracle, subject, host, "altered")
@@ -211,8 +211,8 @@ def test_an_engine_without_state_that_does_not_exit_diverges(compare):
 
 
 def test_both_engines_run_one_form(oracle, host, tmp_path):
-    from diffcheck.corpus import Case  # noqa: PLC0415 - beside its use
-    from diffcheck.triage.localise import Localiser  # noqa: PLC0415 - as above
+    from diffcheck.cases.discovery import Case  # noqa: PLC0415 - beside its use
+    from diffcheck.triage.localise.localiser import Localiser  # noqa: PLC0415 - as above
 
     path = artifact(tmp_path, "exiting", EXITING)
     subject = Altered(oracle, lambda _, execution: execution, exceptions=False)

@@ -14,11 +14,11 @@ import pytest
 from diffcheck import process
 from diffcheck.cli import main as entry
 from diffcheck.process import Reactor
-from diffcheck.report.normal import normal
+from diffcheck.report.normalised import normal
 from diffcheck.runner import run as runs
+from diffcheck.runner.persist.cache_files import PART, Store
 from diffcheck.runner.request import Request
 from diffcheck.runner.run import run
-from diffcheck.runner.store import PART, Store
 from diffcheck.runner.worker import Setup
 from tests.doubles import kilnd as kilnd_double
 from tests.runner.test_journal import collected

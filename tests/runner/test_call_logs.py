@@ -6,13 +6,13 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from diffcheck.backend import Backend, Host, Limits
+from diffcheck.backend.contract import Backend, Host, Limits
 from diffcheck.compare.findings import Findings
 from diffcheck.faults.engine import FaultyBackend
 from diffcheck.faults.model import Expected, Fault
-from diffcheck.runner.capsule_pass import CapsulePass
-from diffcheck.runner.locate import Budget
-from diffcheck.runner.side import Side
+from diffcheck.runner.passes.capsule_pass import CapsulePass
+from diffcheck.runner.passes.capsule_run import Side
+from diffcheck.runner.passes.window_search import Budget
 from diffcheck.verdict import Divergence, PassReport
 from diffcheck_backends import wasmtime
 from tests.capsule.helpers import capsule

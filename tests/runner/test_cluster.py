@@ -15,20 +15,21 @@ import time
 import msgspec
 import pytest
 
+from diffcheck.cases.discovery import Case, item_at
 from diffcheck.cli import main as entry
-from diffcheck.corpus import Case, item_at
+from diffcheck.config.version import __version__
 from diffcheck.errors import ConfigError, DiffcheckError
 from diffcheck.process import orphans
-from diffcheck.report import json_
-from diffcheck.report.normal import normal
-from diffcheck.runner import batch, journal
-from diffcheck.runner.case import skipped
-from diffcheck.runner.cluster import Cluster
+from diffcheck.report import json_file
+from diffcheck.report.normalised import normal
+from diffcheck.runner.case_run import skipped
+from diffcheck.runner.dask import remote_batch
+from diffcheck.runner.dask.dask_cluster import Cluster
 from diffcheck.runner.engines import choose
 from diffcheck.runner.events import CaseFinished
+from diffcheck.runner.persist import journal
 from diffcheck.runner.plan import Files
 from diffcheck.runner.request import Request
-from diffcheck.version import __version__
 from tests.runner.test_run import COUNTING, ENDLESS, INVALID, NOTHING, START, TRAPPING, artifact
 
 
@@ -103,7 +104,7 @@ def begun(folder, reports, *more):
 
 
 def read(reports):
-    return normal(json_.read(reports / "report.json"))
+    return normal(json_file.read(reports / "report.json"))
 
 
 def test_the_report_is_the_local_one_also_when_a_worker_is_killed_in_the_middle(folder, tmp_path, dask):
@@ -127,7 +128,7 @@ def test_the_report_is_the_local_one_also_when_a_worker_is_killed_in_the_middle(
 def test_a_cluster_that_is_not_there_is_an_error_with_a_hint(folder, tmp_path, monkeypatch, capsys):
     pytest.importorskip("distributed")
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("diffcheck.runner.cluster._CONNECT_S", 0.5)
+    monkeypatch.setattr("diffcheck.runner.dask.dask_cluster._CONNECT_S", 0.5)
     assert entry.run(["run", str(folder), "--subject", "wasmtime-pulley", "--executor", "dask:tcp://127.0.0.1:9"]) == 2
     assert "no Dask scheduler answers at tcp://127.0.0.1:9" in " ".join(capsys.readouterr().err.split())
 
@@ -150,23 +151,23 @@ def test_an_executor_that_is_none_is_refused(capsys):
 def wanted(**more):
     request = Request((), subject="wasmtime-pulley", deadline_s=0.5)
     engines = choose(request)
-    one, other = batch.known(engines.subject_identity), batch.known(engines.oracle_identity)
-    return msgspec.structs.replace(batch.Batch(__version__, request, one, other, ()), **more)
+    one, other = remote_batch.known(engines.subject_identity), remote_batch.known(engines.oracle_identity)
+    return msgspec.structs.replace(remote_batch.Batch(__version__, request, one, other, ()), **more)
 
 
 def answered(given):
-    return msgspec.msgpack.decode(batch.run(msgspec.msgpack.encode(given)), type=batch.Answered)
+    return msgspec.msgpack.decode(remote_batch.run(msgspec.msgpack.encode(given)), type=remote_batch.Answered)
 
 
 def test_what_dask_pickles_of_us_is_a_name(folder):
-    told = pickle.dumps(batch.run)
-    assert b"diffcheck.runner.batch" in told
+    told = pickle.dumps(remote_batch.run)
+    assert b"diffcheck.runner.dask.remote_batch" in told
     assert len(told) < 60
 
 
 def test_a_batch_is_answered_by_reports_that_know_nothing_of_where_they_were_made(folder):
     data = (folder / "case0.wasm").read_bytes()
-    given = wanted(cases=(batch.Carried(Case("x", "no/such/place.wasm"), data),), probe=True)
+    given = wanted(cases=(remote_batch.Carried(Case("x", "no/such/place.wasm"), data),), probe=True)
     told = answered(given)
     (report,) = told.reports
     assert (report.case, report.artifact, report.verdict) == ("x", "no/such/place.wasm", "agree")
@@ -178,18 +179,18 @@ def test_another_diffcheck_or_engine_is_refused_with_both_names():
     assert "is there, and 0.0.1 here" in answered(wanted(version="0.0.1")).refused
     assert "wasmtime-pulley 1 (abc) is wanted" in answered(wanted(subject=("wasmtime-pulley", "1", "abc"))).refused
     assert "no backend" in answered(wanted(request=Request((), subject="nothing"))).refused
-    assert "cannot be read" in msgspec.msgpack.decode(batch.run(b"\x00"), type=batch.Answered).refused
+    assert "cannot be read" in msgspec.msgpack.decode(remote_batch.run(b"\x00"), type=remote_batch.Answered).refused
 
 
 def test_a_batch_whose_program_dies_is_lost(monkeypatch):
     command = [sys.executable, "-c", "import os, sys; sys.stdin.buffer.read(); os.kill(os.getpid(), 9)"]
-    monkeypatch.setattr(batch.process, "own_program", lambda *_words: (command, {}))
+    monkeypatch.setattr(remote_batch.process, "own_program", lambda *_words: (command, {}))
     assert "ended with -9" in answered(wanted()).lost
 
 
 def test_names_of_files_lead_nowhere(tmp_path):
-    carried = batch.Carried(Case("../../x", "../../../etc/x.wasm", manifest="../y"), b"a", b"m", "why")
-    files = batch._written(tmp_path / "case-0", carried)
+    carried = remote_batch.Carried(Case("../../x", "../../../etc/x.wasm", manifest="../y"), b"a", b"m", "why")
+    files = remote_batch._written(tmp_path / "case-0", carried)
     assert files == Files(str(tmp_path / "case-0" / "artifact"), str(tmp_path / "case-0" / "manifest"), "why")
 
 
@@ -213,11 +214,11 @@ def cluster():
 
 
 def told(each, future, *names):
-    cases = tuple(batch.Carried(Case(name, f"{name}.wasm"), b"") for name in names)
+    cases = tuple(remote_batch.Carried(Case(name, f"{name}.wasm"), b"") for name in names)
     return [event.report for event in each._answered(future, cases) if isinstance(event, CaseFinished)]
 
 
-@pytest.mark.parametrize("lost", [KilledWorker("w"), batch.Answered(lost="the batch's program ended with -9")])
+@pytest.mark.parametrize("lost", [KilledWorker("w"), remote_batch.Answered(lost="the batch's program ended with -9")])
 def test_what_was_lost_is_run_again_alone_and_then_has_no_verdict(lost):
     one = cluster()
     assert told(one, Future(lost), "a", "b") == []
@@ -229,7 +230,7 @@ def test_what_was_lost_is_run_again_alone_and_then_has_no_verdict(lost):
 
 def test_what_no_worker_can_do_or_no_cluster_answers_ends_the_run():
     with pytest.raises(ConfigError, match="a Dask worker cannot do it: no kilnd"):
-        told(cluster(), Future(batch.Answered(refused="no kilnd")), "a")
+        told(cluster(), Future(remote_batch.Answered(refused="no kilnd")), "a")
     with pytest.raises(DiffcheckError, match="at tcp://somewhere does not answer: its scheduler has ended"):
         told(cluster(), Future(cf.CancelledError()), "a")
     with pytest.raises(DiffcheckError, match="does not answer: OSError$"):
@@ -249,7 +250,7 @@ class Client:
         return {"a worker": 1}
 
     def submit(self, _function, data):
-        (case,) = msgspec.msgpack.decode(data, type=batch.Batch).cases
+        (case,) = msgspec.msgpack.decode(data, type=remote_batch.Batch).cases
         self.submitted += 1
         if self.submitted > 2:
             raise RuntimeError("the client is closed")
@@ -257,7 +258,7 @@ class Client:
         if self.submitted == 1:
             future.cancel()
         else:
-            future.set_result(msgspec.msgpack.encode(batch.Answered((skipped(case.case, "", "kilnd"),))))
+            future.set_result(msgspec.msgpack.encode(remote_batch.Answered((skipped(case.case, "", "kilnd"),))))
         return future
 
 
@@ -290,5 +291,5 @@ def test_a_scheduler_that_is_killed_leaves_the_error_and_a_report_of_what_was_fi
         f"error: the Dask cluster at {dask.address} does not answer: its scheduler has ended, or the connection to it was lost",
         "hint: see that its scheduler runs, then run again with --resume",
     ]
-    assert 2 <= len(json_.read(tmp_path / "hurt" / "report.json").cases) < len(list(folder.glob("*.wasm")))
+    assert 2 <= len(json_file.read(tmp_path / "hurt" / "report.json").cases) < len(list(folder.glob("*.wasm")))
     assert journal.unfinished(tmp_path / "hurt" / journal.FILE_NAME)[0]

@@ -4,10 +4,10 @@ import itertools
 
 import pytest
 
-from diffcheck.backend import Backend, Capabilities, Limits, Program
+from diffcheck.backend.contract import Backend, Capabilities, Limits, Program
 from diffcheck.observation import Cost, Execution, Identity, Returned, TimedOut
-from diffcheck.runner import confirm
 from diffcheck.runner.events import CaseFinished
+from diffcheck.runner.passes import confirmation
 from diffcheck.runner.request import Request
 from diffcheck.runner.run import run
 from diffcheck.verdict import Divergence, PassReport, Side, Where
@@ -30,7 +30,7 @@ def told(*runs, times=3, known=(), expected=()):
         next(count)
         return next(seen)
 
-    (report,) = confirm.passes((again,), times, known, expected)
+    (report,) = confirmation.passes((again,), times, known, expected)
     return report, next(count)
 
 
@@ -86,12 +86,12 @@ class Counted(Backend):
 
     def start(self, program, limits, host):  # noqa: ARG002 - the contract's
         self.runs += 1
-        return confirm._Done(Execution(Returned(), b"x" * 100, cost=Cost(5, 5, 5, 1)))
+        return confirmation._Done(Execution(Returned(), b"x" * 100, cost=Cost(5, 5, 5, 1)))
 
 
 def test_the_oracle_answers_the_same_program_once(host):
     engine = Counted()
-    oracle = confirm.Remembering(engine)
+    oracle = confirmation.Remembering(engine)
     first, second = (oracle.execute(Program("direct", b"module"), Limits(), host) for _ in range(2))
     assert (engine.runs, first.carried, second.carried) == (1, b"x" * 100, b"x" * 100)
     assert (first.cost.executions, second.cost.executions) == (1, 0)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from diffcheck import registry
+from diffcheck.backend import registry
 from diffcheck.errors import ConfigError, EngineMissingError, RunFailedError
 from diffcheck.runner.engines import choose, create, open_engines
 from diffcheck.runner.request import Request

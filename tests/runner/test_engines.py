@@ -13,7 +13,7 @@ import wasmtime
 
 from diffcheck.cli.main import run as command
 from diffcheck.errors import EngineMissingError, EngineUnusableError
-from diffcheck.report import json_
+from diffcheck.report import json_file
 from diffcheck.report.model import exit_code
 from diffcheck.runner.builds import Watch, build
 from diffcheck.runner.events import CaseFinished
@@ -297,7 +297,7 @@ def test_an_engine_that_changes_is_exit_code_2_and_what_was_finished_is_reported
     out = " ".join(said.out.split())
     assert "2, the run was ended by an error" in out
     assert "interrupted" not in out
-    stored = json_.read(tmp_path / "reports" / "report.json")
+    stored = json_file.read(tmp_path / "reports" / "report.json")
     assert (stored.error, stored.interrupted, exit_code(stored)) == (error, True, 2)
     assert "Ended by an error" in (tmp_path / "reports" / "report.html").read_text()
 

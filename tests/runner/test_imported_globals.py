@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from diffcheck.corpus import Case
+from diffcheck.cases.discovery import Case
 from diffcheck.faults.engine import FaultyBackend
 from diffcheck.faults.model import Expected, Fault
-from diffcheck.runner import case as cases
+from diffcheck.runner import case_run as cases
 from diffcheck.runner import plan as plans
 from diffcheck.runner.request import Request
 from diffcheck_backends import wasmtime

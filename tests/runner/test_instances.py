@@ -7,8 +7,8 @@ from types import SimpleNamespace
 import pytest
 
 from diffcheck.capsule import layout as lo
-from diffcheck.runner import instances as under_test
-from diffcheck.runner.instances import Instances
+from diffcheck.runner.passes import instances as under_test
+from diffcheck.runner.passes.instances import Instances
 
 
 class FakeSide:

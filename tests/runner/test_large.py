@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from diffcheck.casefile import ARTIFACT_CAP
-from diffcheck.corpus import Case, Item
+from diffcheck.cases.case_file import ARTIFACT_CAP
+from diffcheck.cases.discovery import Case, Item
 from diffcheck.observation import Refused
 from diffcheck.process import FRAME_CAP_BYTES
-from diffcheck.runner import journal
 from diffcheck.runner import plan as plans
 from diffcheck.runner.events import CaseFinished
+from diffcheck.runner.persist import journal
 from diffcheck.runner.request import Request
 from diffcheck.runner.run import run
 from diffcheck.wasm.leb import u
@@ -68,10 +68,10 @@ def test_three_million_counters_beyond_the_oracles_limit_are_not_decoded(tmp_pat
 
 SOURCE = """
 import resource, sys
-from diffcheck.corpus import Case, Item
+from diffcheck.cases.discovery import Case, Item
 from diffcheck.observation import Refused
-from diffcheck.runner import journal
 from diffcheck.runner import plan as plans
+from diffcheck.runner.persist import journal
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 digest = journal.source(Item("a", sys.argv[1], "", ""))
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)

@@ -6,12 +6,12 @@ from collections.abc import Callable
 
 import pytest
 
+from diffcheck.cases.discovery import Case
 from diffcheck.compare.allowances import NAN_RULE, NAN_SECTION
-from diffcheck.corpus import Case
 from diffcheck.faults import edit
 from diffcheck.faults.engine import FaultyBackend
 from diffcheck.faults.model import Expected, Fault
-from diffcheck.runner import case as cases
+from diffcheck.runner import case_run as cases
 from diffcheck.runner import plan as plans
 from diffcheck.runner.request import Request
 from diffcheck.verdict import CaseReport

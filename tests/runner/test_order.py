@@ -7,14 +7,15 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from diffcheck import config, merged, timings
+from diffcheck.cases.discovery import Item, discover
 from diffcheck.cli import main as entry
-from diffcheck.corpus import Item, discover
+from diffcheck.config import option_table
 from diffcheck.errors import ConfigError, ReportError
-from diffcheck.report import json_
-from diffcheck.report.normal import normal
+from diffcheck.nightly import merge_shards, timings
+from diffcheck.report import json_file
+from diffcheck.report.normalised import normal
+from diffcheck.runner.case_order import longest_first, share
 from diffcheck.runner.events import CaseStarted
-from diffcheck.runner.order import longest_first, share
 from diffcheck.runner.request import Request
 from diffcheck.runner.run import run
 from tests.runner.test_run import COUNTING, INVALID, NOTHING, TRAPPING, artifact
@@ -81,7 +82,7 @@ def test_rows_weigh_where_there_are_no_times(folder):
 @pytest.mark.parametrize("text", ["0/3", "4/3", "1", "1/", "/3", "-1/3", "1/3/3", "1/0", "1/9999", "a/b", "1.0/3"])
 def test_what_is_no_shard_is_refused(text):
     with pytest.raises(ConfigError, match="no shard"):
-        config.parse_shard(text)
+        option_table.parse_shard(text)
 
 
 def shards(folder, tmp_path, count, *more):
@@ -98,10 +99,10 @@ def test_three_shards_merged_equal_the_whole_run(folder, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     code = entry.run(["run", str(folder), "--subject", "wasmtime-pulley", "--reports", "whole"])
     files = shards(folder, tmp_path, 3)
-    whole = json_.read(tmp_path / "whole" / "report.json")
-    assert len({case.case for file in files for case in json_.read(Path(file)).cases}) == len(TEXTS)
+    whole = json_file.read(tmp_path / "whole" / "report.json")
+    assert len({case.case for file in files for case in json_file.read(Path(file)).cases}) == len(TEXTS)
     assert entry.run(["merge", *files[::-1], "-o", "merged.json"]) == code
-    assert normal(json_.read(tmp_path / "merged.json")) == normal(whole)
+    assert normal(json_file.read(tmp_path / "merged.json")) == normal(whole)
     assert not (tmp_path / "shard-1" / "history.sqlite").exists()
     assert entry.run(["merge", *(str(Path(each).parent) for each in files), "--reports", "all", "--markdown", "s.md"]) == code
     assert {"report.json", "report.html", "history.sqlite"} <= {each.name for each in (tmp_path / "all").iterdir()}
@@ -114,17 +115,17 @@ def test_more_shards_than_cases_merge_as_well(folder, tmp_path, monkeypatch):
         (folder / f"case{at}.wasm").unlink()
     files = shards(folder, tmp_path, 3)
     assert entry.run(["merge", *files, "-o", "merged.json"]) == 0
-    assert len(json_.read(tmp_path / "merged.json").cases) == 2
+    assert len(json_file.read(tmp_path / "merged.json").cases) == 2
 
 
 def test_timings_of_an_earlier_run_divide_the_next(folder, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     entry.run(["run", str(folder), "--subject", "wasmtime-pulley", "--reports", "whole"])
-    report = json_.read(tmp_path / "whole" / "report.json")
+    report = json_file.read(tmp_path / "whole" / "report.json")
     slow = tuple(msgspec.structs.replace(case, elapsed_ns=10**11 if case.case == "cases/case3" else 10**9) for case in report.cases)
-    (tmp_path / "timings.json").write_bytes(json_.encode(msgspec.structs.replace(report, cases=slow)))
+    (tmp_path / "timings.json").write_bytes(json_file.encode(msgspec.structs.replace(report, cases=slow)))
     files = shards(folder, tmp_path, 2, "--timings", "timings.json")
-    assert sorted(len(json_.read(Path(each)).cases) for each in files) == [1, len(TEXTS) - 1]
+    assert sorted(len(json_file.read(Path(each)).cases) for each in files) == [1, len(TEXTS) - 1]
     (tmp_path / "broken.json").write_text("{")
     assert entry.run(["run", str(folder), "--timings", "broken.json"]) == 2
 
@@ -148,13 +149,13 @@ def _written(path, data):
 
 def test_what_is_not_all_of_one_run_is_refused(folder, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    reports = {each: json_.read(Path(each)) for each in shards(folder, tmp_path, 3)}
+    reports = {each: json_file.read(Path(each)) for each in shards(folder, tmp_path, 3)}
     one, two, three = reports
     replace = msgspec.structs.replace
 
     def refused(words, **parts):
         with pytest.raises(ConfigError, match=words):
-            merged.merge(parts)
+            merge_shards.merge(parts)
 
     refused("shard 2/3 is missing", a=reports[one], c=reports[three])
     refused("are both shard 1/3", a=reports[one], b=reports[one])
@@ -167,13 +168,13 @@ def test_what_is_not_all_of_one_run_is_refused(folder, tmp_path, monkeypatch):
     changed = replace(reports[two], options={**reports[two].options, "deadline": "3"})
     refused("another options each", a=reports[one], b=changed, c=reports[three])
     moved = replace(reports[two], subject=replace(reports[two].subject, path="/elsewhere"))
-    assert merged.merge({"a": reports[one], "b": moved, "c": reports[three]}).totals["cases"] == len(TEXTS)
+    assert merge_shards.merge({"a": reports[one], "b": moved, "c": reports[three]}).totals["cases"] == len(TEXTS)
     moved = replace(reports[two], options={**reports[two].options, "kilnd": "/elsewhere/kilnd"})
-    assert merged.merge({"a": reports[one], "b": moved, "c": reports[three]}).totals["cases"] == len(TEXTS)
+    assert merge_shards.merge({"a": reports[one], "b": moved, "c": reports[three]}).totals["cases"] == len(TEXTS)
     stopped = replace(reports[two], interrupted=True)
-    assert merged.merge({"a": reports[one], "b": stopped, "c": reports[three]}).interrupted
+    assert merge_shards.merge({"a": reports[one], "b": stopped, "c": reports[three]}).interrupted
     failed = replace(stopped, error="an engine was removed")
-    assert merged.merge({"a": reports[one], "b": failed, "c": reports[three]}).error == "an engine was removed"
+    assert merge_shards.merge({"a": reports[one], "b": failed, "c": reports[three]}).error == "an engine was removed"
 
 
 def test_what_is_known_in_a_shard_is_told_by_the_baseline_over_all(tmp_path, monkeypatch, standin_kilnd):
@@ -189,6 +190,6 @@ def test_what_is_known_in_a_shard_is_told_by_the_baseline_over_all(tmp_path, mon
     for index in (1, 2):
         assert entry.run(["run", "cases", "--shard", f"{index}/2", "--reports", f"shard-{index}", *known]) == 0
     assert entry.run(["merge", "shard-1", "shard-2", "-o", "known.json", "--baseline", "baseline.toml"]) == 0
-    assert normal(json_.read(tmp_path / "known.json")) == normal(json_.read(tmp_path / "whole" / "report.json"))
+    assert normal(json_file.read(tmp_path / "known.json")) == normal(json_file.read(tmp_path / "whole" / "report.json"))
     assert entry.run(["merge", "shard-1", "shard-2", "-o", "new.json"]) == 1
-    assert json_.read(tmp_path / "new.json").totals["diverge"] == 2
+    assert json_file.read(tmp_path / "new.json").totals["diverge"] == 2

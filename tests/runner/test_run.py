@@ -11,7 +11,7 @@ import msgspec
 import pytest
 import wasmtime
 
-from diffcheck.backend import Capabilities
+from diffcheck.backend.contract import Capabilities
 from diffcheck.runner import run as runs
 from diffcheck.runner.engines import choose
 from diffcheck.runner.events import CaseFinished, EngineProbed, RunFinished, RunStarted

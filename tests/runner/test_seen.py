@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from diffcheck.observation import Exited, FinalState, Returned, RowSeen, Trapped
-from diffcheck.runner.seen import Seen, same_trap
+from diffcheck.runner.passes.decoded_instance import Seen, same_trap
 
 STATE = FinalState(counters={}, globals={}, tables=(), memories=(), pages=())
 

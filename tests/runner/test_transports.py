@@ -9,12 +9,12 @@ import pytest
 from wasmtime import wat2wasm
 
 import diffcheck
-from diffcheck.corpus import discover, load_case
+from diffcheck.cases.discovery import discover, load_case
 from diffcheck.faults.engine import FaultyBackend
 from diffcheck.faults.model import Expected, Fault
 from diffcheck.probe import known_answer
-from diffcheck.runner import case as runner
-from diffcheck.runner.once import Wanted, case_of
+from diffcheck.runner import case_run as runner
+from diffcheck.runner.observe_case import Wanted, case_of
 from diffcheck.runner.plan import make
 from diffcheck.runner.request import Request
 from diffcheck_backends import wasi, wasmtime

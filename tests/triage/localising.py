@@ -8,15 +8,15 @@ from pathlib import Path
 
 import wasmtime
 
-from diffcheck import backend
-from diffcheck.backend import Backend, Host
+from diffcheck.backend import registry
+from diffcheck.backend.contract import Backend, Host
 from diffcheck.faults.engine import FaultyBackend
 from diffcheck.faults.model import Expected, Fault
 from diffcheck.runner import plan as plans
-from diffcheck.runner.once import Wanted, case_of
+from diffcheck.runner.observe_case import Wanted, case_of
 from diffcheck.runner.request import Request
-from diffcheck.triage.localise import Localiser
-from diffcheck.triage.result import Localised
+from diffcheck.triage.localise.localiser import Localiser
+from diffcheck.triage.localise.location import Localised
 from diffcheck.wasm import section as ids
 from diffcheck.wasm.code import Instruction, instructions, read_locals
 from diffcheck.wasm.leb import u
@@ -80,7 +80,7 @@ def localiser(
     path.write_bytes(wasmtime.wat2wasm(program) if isinstance(program, str) else program)
     if rows:
         (tmp_path / "program.toml").write_text(f"rows = [{rows}]\n")
-    oracle = backend.create("wasmtime", {})
+    oracle = registry.create("wasmtime", {})
     request = Request((), subject="wasmtime", mode="capsule", deadline_s=60.0)
     try:
         plan = plans.make(case_of(Wanted(str(path))), request, oracle, oracle, oracle, host)

@@ -11,14 +11,14 @@ from pathlib import Path
 
 import msgspec
 
-from diffcheck import backend
+from diffcheck.backend import registry
+from diffcheck.cases.rows import Mode as Rows
 from diffcheck.faults.engine import FaultyBackend
-from diffcheck.rows import Mode as Rows
 from diffcheck.runner.request import Request
-from diffcheck.triage.checker import Budget
-from diffcheck.triage.minimise import Minimiser
-from diffcheck.triage.reduce import reduce
-from diffcheck.triage.reduction import Reduction, sizes
+from diffcheck.triage.reduce.interestingness import Budget
+from diffcheck.triage.reduce.reducer import reduce
+from diffcheck.triage.reduce.reduction import Reduction, sizes
+from diffcheck.triage.reduce.row_minimiser import Minimiser
 from diffcheck.triage.session import Session
 from diffcheck.triage.target import find
 from diffcheck.wasm import module as wasm
@@ -117,7 +117,7 @@ def trial(
 ) -> Reduced | None:  # fmt: skip
     """Reduce one; None where the fault does not show. ``rows`` as in ``Request``."""
     request = Request((program,), subject="wasmtime", mode="capsule", deadline_s=5.0, rows=rows)
-    subject = FaultyBackend(backend.create("wasmtime", {}), everywhere(fault), words=False)
+    subject = FaultyBackend(registry.create("wasmtime", {}), everywhere(fault), words=False)
     begun = time.monotonic()
     with Session(request, find(program, None, ""), Budget(budget_s), say, subject=subject) as session:
         report = session.run(session.artifact, session.rows)

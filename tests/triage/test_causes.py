@@ -5,14 +5,14 @@ import random
 import pytest
 from msgspec.structs import replace
 
-from diffcheck import backend
+from diffcheck.backend import registry
 from diffcheck.faults.engine import FaultyBackend
-from diffcheck.merged import _causes
+from diffcheck.nightly.merge_shards import _causes
 from diffcheck.runner import plan as plans
-from diffcheck.runner.once import Wanted, case_of
+from diffcheck.runner.observe_case import Wanted, case_of
 from diffcheck.runner.request import Request
 from diffcheck.triage import causes
-from diffcheck.triage.result import Localised
+from diffcheck.triage.localise.location import Localised
 from diffcheck.verdict import Cause
 from tests.doubles.instruction_faults import draw
 from tests.report import samples
@@ -63,7 +63,7 @@ def test_a_signature_is_looked_for_where_it_shows_first():
 
 
 def test_one_instruction_that_goes_wrong_in_two_artifacts_is_one_cause(tmp_path, host):
-    oracle, inner = backend.create("wasmtime", {}), backend.create("wasmtime", {})
+    oracle, inner = registry.create("wasmtime", {}), registry.create("wasmtime", {})
     request = Request((), mode="capsule")
     told = []
     for name, text, row in (("plain", PLAIN, "run_row_0"), ("deep", DEEP, "run_row_1")):

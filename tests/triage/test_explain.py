@@ -12,25 +12,26 @@ import pytest
 import wasmtime
 from click.testing import CliRunner
 
-from diffcheck import backend, process
-from diffcheck.cli.group import cli
+from diffcheck import process
+from diffcheck.backend import contract, registry
+from diffcheck.cli.command_group import cli
 from diffcheck.errors import NothingToDoError
 from diffcheck.faults.engine import FaultyBackend
 from diffcheck.faults.model import Expected, Fault
 from diffcheck.observation import Cost, FinalState, Returned, RowSeen, Trapped
 from diffcheck.runner import plan as plans
-from diffcheck.runner.once import Wanted, case_of
-from diffcheck.runner.reading import Observation, Read, Stop
+from diffcheck.runner.observation_reader import Observation, Read, Stop
+from diffcheck.runner.observe_case import Wanted, case_of
 from diffcheck.runner.request import Request
-from diffcheck.triage import flow
-from diffcheck.triage.localise import Localiser
-from diffcheck.triage.parting import explained
-from diffcheck.triage.result import Localised
+from diffcheck.triage.localise.localiser import Localiser
+from diffcheck.triage.localise.location import Localised
+from diffcheck.triage.localise.side_by_side import explained
+from diffcheck.triage.tracing import control_flow
 from diffcheck.values import Value
 from diffcheck.wasm import module, section
 from diffcheck.wasm.code import instructions, read_locals
 from diffcheck.wasm.dwarf import source_line
-from diffcheck.witness import Place
+from diffcheck.witness.formats import Place
 from tests.doubles.instruction_faults import draw
 
 ANSWER = Localised("instruction", "a.wasm", row="go")
@@ -101,11 +102,11 @@ NESTED = """(module
 def test_the_call_path_has_every_activation_and_no_other(tmp_path):
     path = tmp_path / "p.wasm"
     path.write_bytes(wasmtime.wat2wasm(NESTED))
-    oracle = backend.create("wasmtime", {})
+    oracle = registry.create("wasmtime", {})
     fault = Fault("", "", Expected(), edit=lambda data: data.replace(b"\x41\xd2\x09", b"\x41\xd3\x09"))
     try:
         with process.Reactor() as reactor:
-            host = backend.Host(reactor, tmp_path)
+            host = contract.Host(reactor, tmp_path)
             request = Request((), subject="wasmtime", mode="capsule", deadline_s=60.0)
             plan = plans.make(case_of(Wanted(str(path))), request, oracle, oracle, oracle, host)
             answer = Localiser(plan, request, oracle, FaultyBackend(oracle, fault, words=False), host).localise()
@@ -137,10 +138,10 @@ DEEP = """(module
 def test_an_answer_has_operands_locals_and_every_activation_with_the_place_of_its_call(tmp_path, skip, row, downs):
     path = tmp_path / "p.wasm"
     path.write_bytes(wasmtime.wat2wasm(DEEP))
-    oracle = backend.create("wasmtime", {})
+    oracle = registry.create("wasmtime", {})
     try:
         with process.Reactor() as reactor:
-            host = backend.Host(reactor, tmp_path)
+            host = contract.Host(reactor, tmp_path)
             request = Request((), subject="wasmtime", mode="capsule", deadline_s=60.0)
             plan = plans.make(case_of(Wanted(str(path))), request, oracle, oracle, oracle, host)
             planted = next(
@@ -256,5 +257,5 @@ def test_a_constant_is_shown_as_the_text_format_has_it(text, words):
         body = wasm[offset : offset + size]
         return next(instructions(body, start=read_locals(body).end))
 
-    assert flow.shown(only(text)) == words
+    assert control_flow.shown(only(text)) == words
     assert only(words).immediates == only(text).immediates

@@ -7,7 +7,7 @@ import wasmtime
 
 from diffcheck.probe import programs
 from diffcheck.probe.instructions import GROUPS
-from diffcheck.runner import case as cases
+from diffcheck.runner import case_run as cases
 from diffcheck.wasm import section as ids
 from diffcheck.wasm.asm import assemble
 from diffcheck.wasm.fragment import link

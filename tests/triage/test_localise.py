@@ -8,19 +8,22 @@ import msgspec
 import pytest
 import wasmtime
 
-from diffcheck import backend, process
+from diffcheck import process
+from diffcheck.backend import contract, registry
 from diffcheck.capsule.build import first_extension
 from diffcheck.capsule.constants import Types
 from diffcheck.errors import ArtifactError
 from diffcheck.runner import plan as plans
-from diffcheck.runner.once import Wanted, case_of
+from diffcheck.runner.observe_case import Wanted, case_of
 from diffcheck.runner.request import Request
-from diffcheck.triage import instrument, localise, once
-from diffcheck.triage.localise import Localiser
-from diffcheck.triage.log import VARIANTS
-from diffcheck.triage.noting import BEGIN, TAKE, VISIT
-from diffcheck.triage.probes import Helpers, Key
-from diffcheck.triage.written import loaded
+from diffcheck.triage import localise_artifact
+from diffcheck.triage.localise import localiser
+from diffcheck.triage.localise.localiser import Localiser
+from diffcheck.triage.localise.memory_writers import loaded
+from diffcheck.triage.tracing import instrument
+from diffcheck.triage.tracing.event_log import VARIANTS
+from diffcheck.triage.tracing.log_writer import BEGIN, TAKE, VISIT
+from diffcheck.triage.tracing.probes import Helpers, Key
 from diffcheck.wasm import module
 from diffcheck.wasm import section as ids
 from diffcheck.wasm.code import instructions, read_locals
@@ -37,7 +40,7 @@ SMALL = 8_000  # bytes: programs that are quickly instrumented
 @pytest.fixture
 def host(tmp_path):
     with process.Reactor() as reactor:
-        yield backend.Host(reactor, tmp_path)
+        yield contract.Host(reactor, tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -123,7 +126,7 @@ def resized(data, old, new):
 @pytest.mark.parametrize("most_events", [10_000, 1000], ids=["all at once", "by function"])
 @pytest.mark.parametrize("end, width", [(READ, 8), ("(i32.const 5)", 1)], ids=["read later", "never read"])
 def test_a_store_of_what_was_there_already_that_went_elsewhere_is_named(host, tmp_path, monkeypatch, end, width, most_events):
-    monkeypatch.setattr(localise, "MAX_EVENTS", most_events)
+    monkeypatch.setattr(localiser, "MAX_EVENTS", most_events)
     answer = localised(host, ASTRAY.format(end=end), lambda data: resized(data, *FURTHER), tmp_path)
     found = answer.depth, answer.function_index, answer.instruction, answer.execution
     assert found == ("instruction", 0, "i32.store offset=16", 1)
@@ -260,7 +263,7 @@ NANS = """(module
 
 def test_the_bits_of_nans_do_not_stop_the_search(host, tmp_path):
     """Wasmtime's interpreter gives the floor of a signalling NaN other bits than its compiler, turn after turn."""
-    pulley = backend.create("wasmtime-pulley", {})
+    pulley = registry.create("wasmtime-pulley", {})
     try:
         answer = localised(host, NANS.format(turns=50), wrong_constant, tmp_path, subject=pulley)
     finally:
@@ -332,7 +335,7 @@ def wrong_constant(data):
 
 
 def test_what_has_too_many_events_is_narrowed_by_function_first(host, tmp_path, monkeypatch):
-    monkeypatch.setattr(localise, "MAX_EVENTS", 1300)  # the function that is called besides has more
+    monkeypatch.setattr(localiser, "MAX_EVENTS", 1300)  # the function that is called besides has more
     answer = localised(host, CALLS, wrong_constant, tmp_path)
     assert (answer.depth, answer.instruction, answer.function_index) == ("instruction", "i32.const 1234", 1)
     assert "narrowed by function first" in answer.notes
@@ -340,21 +343,21 @@ def test_what_has_too_many_events_is_narrowed_by_function_first(host, tmp_path, 
 
 
 def test_what_has_too_many_events_of_calls_is_told_as_such(host, tmp_path, monkeypatch):
-    monkeypatch.setattr(localise, "MAX_EVENTS", 100)
+    monkeypatch.setattr(localiser, "MAX_EVENTS", 100)
     answer = localised(host, CALLS, wrong_constant, tmp_path)
     assert answer.depth == "row"
     assert "calls' events are too many" in answer.why
 
 
 def test_an_engine_that_does_not_begin_what_has_too_many_events_has_no_execution_to_localise_in(host, tmp_path, monkeypatch):
-    monkeypatch.setattr(localise, "MAX_EVENTS", 1300)
+    monkeypatch.setattr(localiser, "MAX_EVENTS", 1300)
     path = tmp_path / "program.wasm"
     path.write_bytes(wasmtime.wat2wasm(CALLS))
-    oracle = backend.create("wasmtime", {})
+    oracle = registry.create("wasmtime", {})
     request = Request((), subject="wasmtime", mode="capsule", deadline_s=60.0)
     try:
         plan = plans.make(case_of(Wanted(str(path))), request, oracle, oracle, oracle, host)
-        answer = Localiser(plan, request, oracle, backend.create("harness:false", {}), host).localise()
+        answer = Localiser(plan, request, oracle, registry.create("harness:false", {}), host).localise()
     finally:
         oracle.close()
     assert answer.depth == "row"
@@ -392,7 +395,7 @@ def test_a_trap_that_only_this_engine_has_is_found_though_it_reports_nothing(hos
     """An engine of the harness protocol: windows only, nothing at a trap. Half a million events come before the trap."""
     path = tmp_path / "program.wasm"
     path.write_bytes(wasmtime.wat2wasm(LOOP.format(turns=100_000)))
-    oracle = backend.create("wasmtime", {})
+    oracle = registry.create("wasmtime", {})
     request = Request((), subject="wasmtime", mode="capsule", deadline_s=60.0)
     try:
         plan = plans.make(case_of(Wanted(str(path))), request, oracle, oracle, oracle, host)
@@ -437,7 +440,7 @@ def test_a_row_that_is_not_there_is_refused_with_those_that_are(tmp_path):
     path = tmp_path / "p.wasm"
     path.write_bytes(wasmtime.wat2wasm(LOOP.format(turns=10)))
     with pytest.raises(Exception, match="no row nowhere") as caught:
-        once.localise(Request((str(path),), subject="wasmtime-pulley", mode="capsule"), "nowhere", lambda _: None)
+        localise_artifact.localise(Request((str(path),), subject="wasmtime-pulley", mode="capsule"), "nowhere", lambda _: None)
     assert "run_row_sum" in caught.value.hint
 
 

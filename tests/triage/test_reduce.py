@@ -11,10 +11,10 @@ import wasmtime
 from hypothesis import given
 from hypothesis import strategies as st
 
-from diffcheck.triage.delta_debugging import UNLIMITED, Subsets
-from diffcheck.triage.inlining import inlinings
-from diffcheck.triage.segments import trimmed, without_nulls
-from diffcheck.triage.tidy import tidy
+from diffcheck.triage.reduce.dead_code import tidy
+from diffcheck.triage.reduce.delta_debugging import UNLIMITED, Subsets
+from diffcheck.triage.reduce.inlining import inlinings
+from diffcheck.triage.reduce.segments import trimmed, without_nulls
 from diffcheck.wasm.draft import draft
 from diffcheck.wasm.module import read
 from tests.triage.reduction_trials import planted, trial

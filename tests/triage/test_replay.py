@@ -7,7 +7,7 @@ import struct
 import pytest
 import wasmtime
 
-from diffcheck.triage.replay import Line, Piece
+from diffcheck.triage.reduce.straight_line import Line, Piece
 from diffcheck.values import Value
 from diffcheck.wasm import section as ids
 from diffcheck.wasm.code import MemArg

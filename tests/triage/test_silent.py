@@ -7,11 +7,11 @@ from types import SimpleNamespace
 
 import pytest
 
-from diffcheck import backend
+from diffcheck.backend import registry
 from diffcheck.observation import OutOfMemory, Returned, Trapped
-from diffcheck.triage.gauge import Gauge
-from diffcheck.triage.log import WrongDigest, step_of
-from diffcheck.triage.silent import Silent
+from diffcheck.triage.localise.memory_progress import Gauge
+from diffcheck.triage.localise.silent_trap import Silent
+from diffcheck.triage.tracing.event_log import WrongDigest, step_of
 
 PAGE = 1 << 16
 OWN = 2_000  # pages of an engine that has run nothing
@@ -27,7 +27,7 @@ class Engine:
         self.differs_from, self.sometimes, self.measured = differs_from, sometimes, 0
         self.runs, self.reached, self.ended = 0, False, Trapped("unreachable")
         self.oracle = SimpleNamespace(backend=SimpleNamespace(capabilities=SimpleNamespace(transport="words")))
-        subject = SimpleNamespace(backend=backend.create("harness:true", {}))
+        subject = SimpleNamespace(backend=registry.create("harness:true", {}))
         self.gauge = Gauge(subject, OWN * PAGE)
 
     def ask_subject(self, start, step, halt, take):

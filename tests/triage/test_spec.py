@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from diffcheck.triage.spec import section
-from diffcheck.triage.symptom import Symptom
+from diffcheck.triage.localise.spec_sections import section
+from diffcheck.triage.reduce.symptom import Symptom
 from diffcheck.wasm.opcodes import OPS
 
 TRAPS = Symptom(signature="", mode="capsule", kind="outcome", row="", item="", oracle="returned", subject="trapped")

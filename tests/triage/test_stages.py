@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from diffcheck.triage import stages
-from diffcheck.triage.stages import Stages
+from diffcheck.triage.reduce import reduction_history
+from diffcheck.triage.reduce.reduction_history import Stages
 
 
 @pytest.mark.parametrize("last", [0, 1, 36, 98])
@@ -29,7 +29,7 @@ def test_nothing_comes_where_the_first_stage_does_not_show_it() -> None:
 
 
 def test_the_first_and_the_last_are_kept_however_large_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stages, "_BYTES", 1000)
+    monkeypatch.setattr(reduction_history, "_BYTES", 1000)
     made = Stages()
     for at in range(200):
         made.add(bytes([at]) * 100)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import wasmtime
 
-from diffcheck.triage.standalone import standalone
-from diffcheck.triage.symptom import Symptom
+from diffcheck.triage.reduce.symptom import Symptom
+from diffcheck.triage.writeup.standalone import standalone
 
 PROGRAM = """
 (module

@@ -15,11 +15,11 @@ import pytest
 import wasmtime
 
 from diffcheck.cli import main as entry
-from diffcheck.triage import steps
-from diffcheck.triage.checker import Budget, Spent
-from diffcheck.triage.reproduce import Reproduction
-from diffcheck.triage.state import STEPS, State
-from diffcheck.triage.steps import Steps
+from diffcheck.triage import workflow
+from diffcheck.triage.reduce.interestingness import Budget, Spent
+from diffcheck.triage.triage_folder import STEPS, State
+from diffcheck.triage.workflow import Steps
+from diffcheck.triage.writeup.reproducer import Reproduction
 from tests.conftest import DOUBLES, _executable
 from tests.wasm.oracle import refusal
 
@@ -234,8 +234,8 @@ def test_an_earlier_stage_is_what_plain_commands_show_where_the_last_one_needs_t
         found = original(session, symptom, wasm, rows)
         return found if len(wasm) > most else Reproduction(why="it needs the driver", driver=True)
 
-    original = steps.reproduction
-    monkeypatch.setattr(steps, "reproduction", reproduction)
+    original = workflow.reproduction
+    monkeypatch.setattr(workflow, "reproduction", reproduction)
     assert entry.run(_command(artifact, engine, folder)[3:]) == 1
     assert _state(folder).standalone == ""
     assert len((folder / artifact.name).read_bytes()) <= most < len((folder / f"{artifact.stem}.earlier.wasm").read_bytes())

@@ -7,7 +7,7 @@ import pytest
 import wasmtime
 
 from diffcheck.cli import main as entry
-from diffcheck.triage.state import State
+from diffcheck.triage.triage_folder import State
 from tests.probe.test_instructions import engine_with
 
 EXECUTES = """(module

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import wasmtime
 
-from diffcheck.triage.read_back import WRITES
+from diffcheck.triage.tracing.read_back import WRITES
 from diffcheck.wasm.code import instructions, read_locals
 from diffcheck.wasm.module import read
 from tests.doubles.write_faults import PROGRAMS, skipped

@@ -11,15 +11,16 @@ from pathlib import Path
 
 import msgspec
 
-from diffcheck import backend, process
+from diffcheck import process
+from diffcheck.backend import contract, registry
 from diffcheck.capsule import layout as lo
 from diffcheck.faults.engine import FaultyBackend
 from diffcheck.runner import plan as plans
-from diffcheck.runner.once import Wanted, case_of
+from diffcheck.runner.observe_case import Wanted, case_of
 from diffcheck.runner.plan import CapsulePlan
 from diffcheck.runner.request import Request
-from diffcheck.triage.localise import Localiser
-from diffcheck.triage.result import Localised
+from diffcheck.triage.localise.localiser import Localiser
+from diffcheck.triage.localise.location import Localised
 from tests.doubles.instruction_faults import CLASSES, Planted, Wrong, draw, first_wrong
 
 CORPUS = Path(__file__).parents[2] / "corpus"
@@ -30,13 +31,13 @@ EVERYWHERE = tuple(each.name for each in CLASSES if each.name not in ("global", 
 """The classes of faults that may be everywhere, the tool's own code included: an operation of the others has any type, or its own labels."""
 
 
-def child_with(planted: Planted, wasm: bytes, folder: Path) -> backend.Backend:
+def child_with(planted: Planted, wasm: bytes, folder: Path) -> contract.Backend:
     """An engine of the harness protocol that has this fault, a process a run; its files are in the folder."""
     fault, artifact = folder / "fault.json", folder / "artifact.wasm"
     fault.write_bytes(msgspec.json.encode(planted))
     artifact.write_bytes(wasm)
     command = [sys.executable, "-I", str(ENGINE), str(fault), str(artifact)]
-    return backend.create(f"harness:{shlex.join(command)}", {})
+    return registry.create(f"harness:{shlex.join(command)}", {})
 
 
 class Trial(msgspec.Struct, frozen=True):
@@ -74,9 +75,9 @@ class Bench:
         everywhere: bool = False,
         largest: int = 1 << 30,
     ) -> None:
-        self.host = backend.Host(reactor, folder)
-        self.oracle = backend.create("wasmtime", {})
-        self.inner = backend.create("wasmtime", {})
+        self.host = contract.Host(reactor, folder)
+        self.oracle = registry.create("wasmtime", {})
+        self.inner = registry.create("wasmtime", {})
         self.request = Request((), subject="wasmtime", mode="capsule", deadline_s=15.0)
         self.rng, self.words, self.everywhere = random.Random(seed), words, everywhere
         found = (path for folder in FOLDERS for path in (CORPUS / folder).glob("*.wasm"))
@@ -102,7 +103,7 @@ class Bench:
             trial = next((found for found in (self._try(kind) for _ in range(TRIES)) if found is not None), None)
             yield trial or f"    {kind}: none that shows in {TRIES} tries"
 
-    def _subject(self, planted: Planted, plan: CapsulePlan) -> backend.Backend:
+    def _subject(self, planted: Planted, plan: CapsulePlan) -> contract.Backend:
         if not self.words:
             return FaultyBackend(self.inner, planted.fault(plan.module), words=False)
         return child_with(planted, plan.artifact, self.host.folder)

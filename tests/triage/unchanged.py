@@ -9,11 +9,11 @@ from collections.abc import Callable
 import msgspec
 
 from diffcheck.capsule import layout as lo
+from diffcheck.runner.passes.capsule_run import Side
 from diffcheck.runner.plan import CapsulePlan
-from diffcheck.runner.side import Side
-from diffcheck.triage.localise import Localiser
-from diffcheck.triage.log import NEVER, LogParameters, Variant
-from diffcheck.triage.sides import LogSide
+from diffcheck.triage.localise.localiser import Localiser
+from diffcheck.triage.tracing.event_log import NEVER, LogParameters, Variant
+from diffcheck.triage.tracing.log_reader import LogSide
 
 
 class Compared(msgspec.Struct, frozen=True):

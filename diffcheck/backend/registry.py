@@ -1,0 +1,115 @@
+"""The adapters that are installed, by name, and what each declares of its engine; no engine and no adapter is imported.
+
+An adapter is an entry of the group ``diffcheck.backends`` (see ``backend``). A ``Declaration`` under the same name in the group
+``diffcheck.declarations`` is optional; its module should import nothing but this one, since ``--help`` reads it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from functools import cache
+from importlib.metadata import entry_points
+from typing import TYPE_CHECKING, Final, Literal
+
+import msgspec
+
+from diffcheck.config import option_table
+from diffcheck.config.option_table import Option
+from diffcheck.errors import ConfigError
+from diffcheck.text import visible
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from diffcheck.backend.contract import Backend, BackendFactory
+
+ADAPTERS: Final = "diffcheck.backends"
+DECLARATIONS: Final = "diffcheck.declarations"
+AUTO: Final = "auto"
+"""The subject or oracle that stands for the preferred engine."""
+
+
+class Declaration(msgspec.Struct, frozen=True):
+    """What an adapter declares of its engine.
+
+    ``program`` is the help text of an option ``--NAME PATH``, the alias of ``--subject NAME:PATH``, with the environment variable
+    ``DIFFCHECK_NAME``; empty for no such option. Of the engines that are found, ``auto`` takes the one with the highest
+    ``subject_rank`` or ``oracle_rank``, and never one with 0. ``engine`` names the engine where several adapters run the same one.
+    """
+
+    program: str = ""
+    subject_rank: int = 0
+    oracle_rank: int = 0
+    engine: str = ""
+
+
+def names() -> tuple[str, ...]:
+    """The adapters installed here, sorted."""
+    return tuple(sorted(entry.name for entry in entry_points(group=ADAPTERS)))
+
+
+@cache
+def _declarations() -> dict[str, Declaration]:
+    found = {}
+    for entry in entry_points(group=DECLARATIONS):
+        with contextlib.suppress(ImportError, AttributeError):  # `diffcheck backends` reports an adapter that does not load
+            found[entry.name] = entry.load()
+    return found
+
+
+def declaration(spec: str) -> Declaration:
+    """What the adapter of ``NAME`` or ``NAME:ARGUMENT`` declares."""
+    return _declarations().get(spec.partition(":")[0], Declaration())
+
+
+def ranked(role: Literal["subject", "oracle"]) -> tuple[str, ...]:
+    """The engines that ``auto`` may take, the preferred one first; raises ``ConfigError`` where there is none."""
+    ranks = {name: each.subject_rank if role == "subject" else each.oracle_rank for name, each in _declarations().items()}
+    found = tuple(sorted((name for name in ranks if ranks[name]), key=lambda name: (-ranks[name], name)))
+    if not found:
+        raise ConfigError(f"no installed adapter can be the {role}", hint="install diffcheck again")
+    return found
+
+
+def preferred(role: Literal["subject", "oracle"]) -> str:
+    """The engine that ``auto`` takes if it is found."""
+    return ranked(role)[0]
+
+
+@cache
+def programs() -> tuple[Option, ...]:
+    """The options that say where engines' programs are, by the adapters' names."""
+    return tuple(
+        Option(name, "path", each.program, default_help="looked for on PATH", metavar="PATH")
+        for name, each in sorted(_declarations().items())
+        if each.program and name not in option_table.BY_NAME
+    )
+
+
+@cache
+def options() -> tuple[Option, ...]:
+    """All options of a run in the order of ``--help``: those of ``config``, and the engines' programs behind ``oracle``."""
+    at = 1 + list(option_table.BY_NAME).index("oracle")
+    return (*option_table.OPTIONS[:at], *programs(), *option_table.OPTIONS[at:])
+
+
+def located(given: Mapping[str, str], environment: Mapping[str, str]) -> dict[str, str]:
+    """Where engines' programs are, by adapter: as given, else as the environment says."""
+    found = {each.name: given.get(each.name) or environment.get(each.env, "") for each in programs()}
+    return {name: path for name, path in found.items() if path}
+
+
+def create(spec: str, options: Mapping[str, str]) -> Backend:
+    """The backend that ``NAME`` or ``NAME:ARGUMENT`` names; raises ``ConfigError`` for an unknown one.
+
+    Without an argument, one whose adapter declares a program has the path that ``options`` or the environment say.
+    """
+    name, colon, argument = spec.partition(":")
+    factory: BackendFactory | None = next((each.load() for each in entry_points(group=ADAPTERS, name=name)), None)
+    if factory is None:
+        raise ConfigError(f"there is no backend {visible(name)!r}", hint=f"the backends here are {', '.join(names())}")
+    return factory(argument if colon else located(options, os.environ).get(name), options)
+
+
+__all__ = ["AUTO", "Declaration", "create", "declaration", "located", "names", "options", "preferred", "programs", "ranked"]

@@ -1,0 +1,251 @@
+"""The deterministic form of a module: every result that the specification leaves open is checked, then made one value.
+
+Two engines that follow the specification do the same in this form, so what still differs is a divergence. Only the code section
+changes: an open instruction gets code around it that needs no label of the artifact's. Added behind the artifact's own items are
+three counters, named as witness's so that every transport carries them, and the functions that check what is rare.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from functools import cached_property
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple
+
+import msgspec
+
+from diffcheck.capsule.deterministic import fused, open_results, relaxed_results
+from diffcheck.capsule.deterministic.open_results import OPEN
+from diffcheck.capsule.deterministic.relaxed_results import RELAXED
+from diffcheck.wasm import module as wasm
+from diffcheck.wasm import section as ids
+from diffcheck.wasm.asm import assemble
+from diffcheck.wasm.code import Instruction, instructions, read_locals
+from diffcheck.wasm.encode import encode_locals
+from diffcheck.wasm.externs import encode_export
+from diffcheck.wasm.fragment import link, link_expression
+from diffcheck.wasm.leb import sized, u, vector
+from diffcheck.wasm.opcodes import BY_NAME
+from diffcheck.wasm.types import FuncType, encode_functype
+from diffcheck.witness import formats
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from diffcheck.capsule.helpers import Helper
+    from diffcheck.wasm.fragment import Fragment
+    from diffcheck.wasm.module import Module
+
+_COUNTER: Final = b"\x7e\x01\x42\x00\x0b"  # a mutable i64, zero
+_COUNTERS: Final = ("nans", "relaxed", "violation")
+_HELPERS: Final = {**open_results.HELPERS, **fused.HELPERS, **RELAXED}
+_HINTS: Final = "metadata.code."  # by code offset, which is another one here
+
+
+class OpenPlace(NamedTuple):
+    """An open instruction of the artifact: its function, its file offset and that of what follows it, its name."""
+
+    function: int
+    offset: int
+    end: int
+    name: str
+
+
+class Choices(NamedTuple):
+    """What a run of the form says of its open results: how many NaNs and how many relaxed results were made one value, and the
+    first instruction whose result is not allowed.
+    """
+
+    nans: int = 0
+    relaxed: int = 0
+    not_allowed: OpenPlace | None = None
+
+
+class Origin(NamedTuple):
+    """What an instruction of the form comes from: the file offset in the artifact, and its part in it.
+
+    ``same`` is the artifact's instruction itself. Around an open one, ``result`` is the instruction that leaves its checked result,
+    and ``check`` is all other code, the open instruction itself included: what that leaves may differ between engines.
+    """
+
+    offset: int
+    part: Literal["same", "check", "result"]
+
+
+class _Site(NamedTuple):
+    """Positions in a body of the form: where the code of an open instruction begins, leaves its result, and ends.
+
+    ``offset`` and ``artifact`` are file offsets in the artifact: of the instruction, and of what follows it.
+    """
+
+    begin: int
+    result: int
+    end: int
+    offset: int
+    artifact: int
+
+
+class DeterministicForm(msgspec.Struct, frozen=True, dict=True):
+    """A module in deterministic form: ``wasm`` and what is read from it, and the open instructions in the order of the file.
+
+    ``counters`` are the ids of the form's own witness counters: of NaNs and of relaxed results that were made one value, and 1 plus
+    the index in ``places`` of the first instruction whose result is not allowed (0: none). ``functions`` is how many functions are
+    the artifact's; those behind are the form's own.
+    """
+
+    wasm: bytes
+    module: Module
+    places: tuple[OpenPlace, ...]
+    counters: tuple[int, int, int]
+    functions: int
+    sites: tuple[tuple[_Site, ...], ...]
+
+    def origin(self, offset: int) -> Origin | None:
+        """What the instruction at a file offset of the form comes from; None in the form's own functions."""
+        function = bisect_right(self._begins, offset) - 1
+        if not 0 <= function < len(self.sites):
+            return None
+        at = offset - self._begins[function]
+        sites = self.sites[function]
+        site = sites[bisect_right(sites, at, key=lambda each: each.begin) - 1]
+        if at >= site.end:
+            return Origin(site.artifact + at - site.end, "same")
+        return Origin(site.offset, "result" if at == site.result else "check")
+
+    @cached_property
+    def _begins(self) -> list[int]:
+        return [offset for offset, _ in self.module.bodies]
+
+    def split(self, counters: dict[int, int]) -> tuple[dict[int, int], Choices]:
+        """Witness counters as the artifact's own, and what the form's say."""
+        nans, relaxed, place = (counters.get(each, 0) for each in self.counters)
+        own = {each: value for each, value in counters.items() if each not in self.counters}
+        return own, Choices(nans, relaxed, self.places[place - 1] if 0 < place <= len(self.places) else None)
+
+
+def deterministic(module: Module) -> DeterministicForm | None:
+    """The deterministic form of a valid module; None where it has no open instruction.
+
+    ArtifactError where the code cannot be read.
+    """
+    return _Rewriter(module).form()
+
+
+class _Rewriter:
+    """One pass over the code section."""
+
+    def __init__(self, module: Module) -> None:
+        self.module = module
+        self.functions = len(module.all_functions)
+        self.places: list[OpenPlace] = []
+        self.helpers: dict[str, int] = {}
+        self.symbols: dict[str, int | bytes] = {name: len(module.all_globals) + at for at, name in enumerate(_COUNTERS)}
+
+    def form(self) -> DeterministicForm | None:
+        bodies, sites = [], []
+        for index, (offset, body) in enumerate(self.module.body_bytes()):
+            rewritten, found = self._body(index, offset, body)
+            bodies.append(rewritten)
+            sites.append(found)
+        if not self.places:
+            return None
+        counters = self._free_counters()
+        helpers = [_HELPERS[name] for name in self.helpers]
+        added = {
+            ids.TYPE: [encode_functype(_type(each)) for each in helpers],
+            ids.FUNCTION: [u(len(self.module.types) + at) for at in range(len(helpers))],
+            ids.GLOBAL: [_COUNTER] * len(counters),
+            ids.EXPORT: [self._export(each, name) for each, name in zip(counters, _COUNTERS, strict=True)],
+            ids.CODE: [self._function(each) for each in helpers],
+        }
+        kept = [each for each in self.module.sections if not each.name.startswith(_HINTS)]
+        code = ids.section(ids.CODE, vector([sized(each) for each in bodies]))
+        sections = ids.append([code if each.id == ids.CODE else each for each in kept], added)
+        data = ids.write(sections)
+        return DeterministicForm(data, wasm.read(data), tuple(self.places), counters, self.functions, tuple(sites))
+
+    def _body(self, index: int, offset: int, body: bytes) -> tuple[bytes, tuple[_Site, ...]]:
+        """A body's new bytes, and where its open instructions are; the first entry is the declaration of locals."""
+        declared = read_locals(body, offset)
+        open_ = [each for each in instructions(body, offset, start=declared.end) if each.name in OPEN or each.name in RELAXED]
+        if not open_:
+            return body, (_Site(0, -1, declared.end, offset, offset + declared.end),)
+        function = self.module.n_imported("func") + index
+        scratch = _Scratch(len(self.module.function_type(function).params) + sum(count for count, _ in declared.groups))
+        parts, begins, done = [], [], declared.end
+        for each in open_:
+            code = self._checked(function, each, scratch)
+            parts += [body[done : each.offset - offset], code]
+            begins.append((len(parts) - 1, each))
+            done = each.end - offset
+        head = encode_locals([*declared.groups, *((1, type_) for _, type_ in scratch.locals)])
+        parts.append(body[done:])
+        return b"".join([head, *parts]), tuple(_sites(len(head), parts, begins, offset + declared.end))
+
+    def _checked(self, function: int, instruction: Instruction, scratch: _Scratch) -> bytes:
+        """The code that an open instruction becomes."""
+        name = instruction.name
+        op = BY_NAME[name]
+        self.places.append(OpenPlace(function, instruction.offset, instruction.end, name))
+        operands = tuple(scratch.local(at, type_) for at, type_ in enumerate(op.params or ()))
+        checked = relaxed_results.checked if name in RELAXED else open_results.checked
+        fragment = assemble(checked(name, operands, scratch.local(_RESULT, (op.results or ("",))[0])))
+        self._need(fragment.symbols)
+        return link_expression(fragment, {**self.symbols, "place": len(self.places)})
+
+    def _need(self, symbols: frozenset[str]) -> None:
+        """Add the functions that code calls, and those that they call."""
+        for name in sorted(symbols & _HELPERS.keys()):
+            if name not in self.helpers:
+                self.helpers[name] = self.functions + len(self.helpers)
+                self.symbols[name] = self.helpers[name]
+                self._need(_fragment(_HELPERS[name]).symbols)
+
+    def _function(self, helper: Helper) -> bytes:
+        return link(_fragment(helper), self.symbols)
+
+    def _free_counters(self) -> tuple[int, int, int]:
+        """Ids that no export of the artifact has."""
+        taken = {each.name for each in self.module.exports}
+        free = (each for each in range((1 << 32) - 1, 0, -1) if f"{formats.COUNTER}{each}" not in taken)
+        return next(free), next(free), next(free)
+
+    def _export(self, counter: int, symbol: str) -> bytes:
+        globalidx = self.symbols[symbol]
+        assert isinstance(globalidx, int), "it is an index"  # noqa: S101
+        return encode_export(f"{formats.COUNTER}{counter}", "global", globalidx)
+
+
+_RESULT: Final = 3
+"""The role of a result's local; an operand's is its position."""
+
+
+class _Scratch:
+    """Locals added to a function, shared by its open instructions: one for each operand's position and type."""
+
+    def __init__(self, first: int) -> None:
+        self._first = first
+        self.locals: list[tuple[int, str]] = []
+
+    def local(self, role: int, type_: str) -> int:
+        if (role, type_) not in self.locals:
+            self.locals.append((role, type_))
+        return self._first + self.locals.index((role, type_))
+
+
+def _sites(head: int, parts: list[bytes], begins: list[tuple[int, Instruction]], artifact: int) -> Iterator[_Site]:
+    yield _Site(0, -1, head, artifact, artifact)
+    at, next_ = head, 0
+    for index, each in begins:
+        at += sum(map(len, parts[next_:index]))
+        end = at + len(parts[index])
+        last = max(found.offset for found in instructions(parts[index]))
+        yield _Site(at, at + last, end, each.offset, each.end)
+        at, next_ = end, index + 1
+
+
+def _type(helper: Helper) -> FuncType:
+    return FuncType(tuple(type_ for _, type_ in helper.params), (helper.result,) if helper.result else ())
+
+
+def _fragment(helper: Helper) -> Fragment:
+    return assemble(helper.text, params=tuple(name for name, _ in helper.params), locals=helper.locals)

@@ -1,0 +1,1 @@
+"""Cases: case files, discovery, rows, and artifacts prepared by meld and witness."""

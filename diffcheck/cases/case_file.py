@@ -1,0 +1,232 @@
+"""Case files: ``<stem>.toml`` beside an artifact, read strictly, since a key that is passed over is a test that is not run.
+
+A case file never names a command, and the one file that it may name, ``stdin_file``, lies in its own folder.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+import os
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
+
+import msgspec
+
+from diffcheck.config import option_table
+from diffcheck.config.input_files import parse_toml, read_regular
+from diffcheck.errors import CaseError, ConfigError
+from diffcheck.text import plural, visible
+from diffcheck.verdict import VERDICTS, Verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+CASE_FILE_CAP: Final = 1 << 20
+STDIN_CAP: Final = 16 << 20
+ARTIFACT_CAP: Final = 1 << 30
+TEXT_CAP: Final = 128 << 20
+"""Of an artifact that is text: at 1 GiB a worker and its server took 3.2 GB and did not end in 30 s (2026-11-27)."""
+_MAX_ROWS: Final = 10_000
+
+Check: TypeAlias = "Callable[[str, object], Any]"
+"""Gives what a key's value says, in the type that ``Settings`` has for it, or raises ``CaseError``; it is given the key."""
+
+
+class CaseLimits(msgspec.Struct, frozen=True):
+    """What a case sets for itself; None leaves the run's own limit.
+
+    ``deadline_s`` and ``memory_bytes`` are the subject's; ``memory_pages`` (of 64 KiB) and ``table_elements`` the maximum that
+    memories and tables get; ``digest_pages`` how many pages of memory are digested.
+    """
+
+    deadline_s: float | None = None
+    memory_bytes: int | None = None
+    memory_pages: int | None = None
+    table_elements: int | None = None
+    digest_pages: int | None = None
+
+
+class Finding(msgspec.Struct, frozen=True):
+    """A divergence that the case is known for: with which subject, what it does, and the specification's section."""
+
+    what: str
+    subject: str = ""
+    spec: str = ""
+
+
+class Settings(msgspec.Struct, frozen=True):
+    """What a case file says."""
+
+    purpose: str = ""
+    rows: tuple[str, ...] = ()
+    stdin: bytes = b""
+    args: tuple[str, ...] = ()
+    env: dict[str, str] = {}
+    limits: CaseLimits = CaseLimits()
+    expect: dict[str, Verdict] = {}
+    findings: tuple[Finding, ...] = ()
+
+
+def read_settings(path: str) -> Settings:
+    """Give the settings in the case file at ``path``; ``CaseError`` names the file, the key and the nearest right name."""
+    try:
+        raw = parse_toml(read_regular(path, CASE_FILE_CAP, "the case file", CaseError), CaseError)
+        found = _checked(raw, _KEYS, "")
+        if "stdin_file" in found:
+            found["stdin"] = _read_stdin(path, found.pop("stdin_file"), alone="stdin" not in found)
+    except CaseError as error:
+        raise CaseError(f"{visible(path)}: {error}", hint=error.hint) from error
+    findings = found.pop("finding", ())
+    return Settings(**found, findings=findings)
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """Give the known word that a misspelt one probably means, or nothing."""
+    return next(iter(difflib.get_close_matches(word[:64], list(known), 1)), "")
+
+
+def _checked(raw: dict[str, object], keys: dict[str, Check], table: str) -> dict[str, Any]:
+    for key in raw:
+        if key not in keys:
+            known = nearest(key, keys)
+            hint = f"did you mean {table}{known}?" if known else f"the keys are {', '.join(keys)}"
+            raise CaseError(f"unknown key {table}{visible(key)}", hint=hint)
+    return {key: keys[key](f"{table}{key}", value) for key, value in raw.items()}
+
+
+def _wrong(key: str, wanted: str, value: object) -> CaseError:
+    given = {str: "a string", bool: "true or false", int: "an integer", float: "a float", list: "an array", dict: "a table"}
+    words = given.get(type(value), "a date or time")
+    if isinstance(value, str):
+        words += f" ({visible(repr(value[:80]), 40)})"
+    elif isinstance(value, (int, float)):
+        words += f" ({str(value).lower()})"
+    return CaseError(f"{visible(key)} has to be {wanted}, and is {words}")
+
+
+def _text(key: str, value: object) -> str:
+    if not isinstance(value, str):
+        raise _wrong(key, "a string", value)
+    return value
+
+
+def _word(key: str, value: object) -> str:
+    text = _text(key, value)
+    if "\0" in text:
+        raise CaseError(f"{visible(key)} holds a NUL, and a program's arguments and environment end at one")
+    return text
+
+
+def _array(item: Check, what: str, most: int = _MAX_ROWS) -> Check:
+    def check(key: str, value: object) -> tuple[Any, ...]:
+        if not isinstance(value, list):
+            raise _wrong(key, f"an array of {what}", value)
+        if len(value) > most:
+            raise CaseError(f"{key} has {plural(len(value), 'item')}, at most {most:,} are taken")
+        return tuple(item(f"{key}[{index}]", each) for index, each in enumerate(value))
+
+    return check
+
+
+def _table(key: str, value: object) -> dict[str, object]:
+    if not isinstance(value, dict):
+        raise _wrong(key, "a table", value)
+    return value
+
+
+def _environment(key: str, value: object) -> dict[str, str]:
+    table = _table(key, value)
+    for name in table:
+        if not name or "=" in name or "\0" in name:
+            raise CaseError(f"{visible(repr(name))} is no name of an environment variable")
+    return {name: _word(f"{key}.{name}", each) for name, each in table.items()}
+
+
+def _expect(key: str, value: object) -> dict[str, Verdict]:
+    return {name: _verdict(f"{key}.{name}", word) for name, word in _table(key, value).items()}
+
+
+def _verdict(key: str, value: object) -> Verdict:
+    found = next((word for word in VERDICTS if word == value), None)
+    if found is None:
+        meant = nearest(_text(key, value), VERDICTS)
+        hint = f"did you mean {meant}?" if meant else f"the verdicts are {', '.join(VERDICTS)}"
+        raise CaseError(f"{visible(key)} is no verdict: {visible(repr(value), 40)}", hint=hint)
+    return found
+
+
+def _limits(key: str, value: object) -> CaseLimits:
+    found = _checked(_table(key, value), _LIMITS, f"{key}.")
+    if "memory" in found:
+        found["memory_bytes"] = found.pop("memory")
+    return CaseLimits(**found)
+
+
+def _finding(key: str, value: object) -> Finding:
+    found = _checked(_table(key, value), _FINDING, f"{key}.")
+    if "what" not in found:
+        raise CaseError(f"{key} does not say what was found", hint='add what = "..."')
+    return Finding(**found)
+
+
+def _integer(least: int, most: int) -> Check:
+    def check(key: str, value: object) -> int:
+        if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
+            raise _wrong(key, f"an integer from {least:,} to {most:,}", value)
+        return value
+
+    return check
+
+
+def _seconds(key: str, value: object) -> float:
+    most = 86_400.0
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value) or not 0 < value <= most:
+        raise _wrong(key, f"a number of seconds above 0 and up to {most:,.0f}", value)
+    return float(value)
+
+
+def _memory(key: str, value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, (str, int)):
+        raise _wrong(key, "a size such as '4GiB', '512MB' or a number of bytes", value)
+    try:
+        return option_table.parse_size(str(value))
+    except ConfigError as error:
+        raise CaseError(f"{key}: {error}", hint=error.hint) from error
+
+
+_LIMITS: Final[dict[str, Check]] = {
+    "deadline_s": _seconds,
+    "memory": _memory,
+    "memory_pages": _integer(0, 65_536),
+    "table_elements": _integer(0, 10_000_000),
+    "digest_pages": _integer(0, 65_536),
+}
+_FINDING: Final[dict[str, Check]] = {"subject": _text, "spec": _text, "what": _text}
+_KEYS: Final[dict[str, Check]] = {
+    "purpose": _text,
+    "rows": _array(_text, "strings"),
+    "stdin": lambda key, value: _text(key, value).encode(),
+    "stdin_file": _word,
+    "args": _array(_word, "strings"),
+    "env": _environment,
+    "limits": _limits,
+    "expect": _expect,
+    "finding": _array(_finding, "tables, [[finding]]", 1000),
+}
+
+
+def _read_stdin(case_file: str, name: str, *, alone: bool) -> bytes:
+    if not alone:
+        raise CaseError("stdin and stdin_file are both given", hint="keep one of them")
+    folder = os.path.realpath(os.path.dirname(case_file) or ".")  # noqa: PTH120 - strings all through, 10,000 cases are listed
+    target = os.path.realpath(os.path.join(folder, name))  # noqa: PTH118 - as above
+    if not name or os.path.isabs(name) or ".." in name.split("/") or not inside(target, folder):  # noqa: PTH117 - as above
+        raise CaseError(
+            f"stdin_file is not in the case's own folder: {visible(repr(name))}", hint="put the file beside the case file"
+        )
+    return read_regular(target, STDIN_CAP, f"stdin_file {visible(repr(name))}", CaseError)
+
+
+def inside(path: str, folder: str) -> bool:
+    """Whether a resolved path lies in a resolved folder."""
+    return path.startswith(folder.rstrip("/") + "/")

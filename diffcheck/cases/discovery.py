@@ -1,0 +1,317 @@
+"""Finds artifacts, their manifests and case files, and makes cases of them; nothing is read before its case is loaded.
+
+In a folder every ``.wasm`` file is an artifact, and a ``.wat`` file is one if it has a case file: others are sources. A file
+that is given by its own path is an artifact in either form. Hidden folders are left out.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import os
+import stat
+from itertools import chain, count
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from diffcheck.cases import case_ids
+from diffcheck.cases.case_file import ARTIFACT_CAP, TEXT_CAP, CaseLimits, Finding, Settings, inside, nearest, read_settings
+from diffcheck.config.input_files import read_regular
+from diffcheck.errors import CaseError, ConfigError, NothingToDoError
+from diffcheck.text import plural, visible
+from diffcheck.verdict import Verdict
+from diffcheck.witness.formats import manifest_path
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+SUFFIXES: Final = (".wasm", ".wat")
+_MOST_NAMED: Final = 5
+_FOREIGN_TOML: Final = frozenset({"Cargo", "pyproject", "diffcheck", "rust-toolchain", "rustfmt", "clippy", "wasm-pack"})
+
+
+class Item(msgspec.Struct, frozen=True):
+    """An artifact that was found, unread: its case's id, its path, its case file's path or "", the folder it was found under."""
+
+    id: str
+    artifact: str
+    case_file: str
+    root: str
+
+
+class Found(msgspec.Struct, frozen=True):
+    """What is under the paths: the items, what was passed over in sentences, and how many items the globs left out.
+
+    ``root`` is the folder that ids are relative to, ``places`` are the paths below it as ids are written: every case under one of
+    them was found. Of several roots it is that of the working folder, or else the first.
+    """
+
+    items: tuple[Item, ...]
+    notes: tuple[str, ...] = ()
+    left_out: int = 0
+    places: tuple[str, ...] = ()
+    root: str = ""
+
+
+class Case(msgspec.Struct, frozen=True):
+    """An artifact with the rows to run and its world, ready to be sent to a worker: paths and settings, no artifact's bytes.
+
+    ``rows`` are those that the case file declares, none where the default rules hold; ``manifest`` and ``case_file`` are ""
+    where there is none. ``notes`` say what was passed over.
+    """
+
+    id: str
+    artifact: str
+    manifest: str = ""
+    case_file: str = ""
+    purpose: str = ""
+    rows: tuple[str, ...] = ()
+    stdin: bytes = b""
+    args: tuple[str, ...] = ()
+    env: dict[str, str] = {}
+    limits: CaseLimits = CaseLimits()
+    expect: dict[str, Verdict] = {}
+    findings: tuple[Finding, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    def expected(self, subject: str) -> Verdict:
+        """Give the verdict that the case should have with that subject: the subject's own, else ``default``, else agree."""
+        return self.expect.get(subject, self.expect.get("default", "agree"))
+
+
+def discover(paths: Sequence[Path], only: Sequence[str] = (), config_folder: str = "") -> Found:
+    """Give the artifacts under ``paths``, each once; ``only`` keeps those that match one of its globs (see ``_matches``).
+
+    Ids are unique: the path without its suffix, relative to the project's root (see ``case_ids.root``; ``config_folder`` is where
+    the configuration file in force is), and where two roots give the same one, with the given folder's name before it.
+    ``ConfigError`` tells of a path that cannot be used, ``NothingToDoError`` if nothing is left.
+    """
+    notes: list[str] = []
+    items: dict[str, Item] = {}
+    known: set[str] = set()
+    places: dict[str, dict[str, None]] = {}
+    ids = _Ids(config_folder)
+    for path in paths:
+        root, place, found = _under(path, ids, notes)
+        places.setdefault(root, {})[place] = None
+        for item in found:
+            own = os.path.abspath(item.artifact)  # noqa: PTH100 - not resolve(): a link inside a folder is a case of its own
+            if own not in known:
+                known.add(own)
+                unique = _unique(item, items)
+                items[unique.id] = unique
+    if not items:
+        raise NothingToDoError(
+            f"no artifact under {', '.join(visible(str(path)) for path in paths) or 'no path'}", hint=_why_none(notes)
+        )
+    kept = tuple(item for item in items.values() if _matches(item, only))
+    if not kept:
+        near = nearest(only[0], items) or next(iter(items))
+        raise NothingToDoError(
+            f"none of {plural(len(items), 'case')} matches {' or '.join(visible(repr(each)) for each in only)}",
+            hint=f"ids look like {visible(near)}; a glob's * also matches a slash",
+        )
+    here = os.path.abspath("")  # noqa: PTH100 - as above
+    root = next((each for each in places if case_ids.is_under(each, here)), next(iter(places)))
+    return Found(kept, tuple(notes), len(items) - len(kept), tuple(places[root]), os.path.realpath(root))
+
+
+def item_at(path: Path, name: str = "") -> Item:
+    """Give the item of an artifact that is named by its own path; its id is ``name``, else the file's name without suffix."""
+    case_file = str(path.with_suffix(".toml"))
+    return Item(name or path.stem, str(path), case_file if os.path.lexists(case_file) else "", str(path.parent))
+
+
+class _Ids:
+    """The ids of what lies in a folder, the same whichever path led there."""
+
+    def __init__(self, config_folder: str) -> None:
+        self._config_folder = config_folder
+
+    def of(self, folder: str, given: str) -> tuple[str, str]:
+        """A folder's root, and its path below that, empty for the root itself; ``given`` is the folder that the user named."""
+        place, top = os.path.abspath(folder), os.path.abspath(given)  # noqa: PTH100 - as in _walk
+        root = case_ids.root(place, top, self._config_folder)
+        return root, place[len(root.rstrip("/")) + 1 :]
+
+
+def _joined(folder: str, name: str) -> str:
+    return f"{folder}/{name}" if folder else name
+
+
+def load_case(item: Item) -> Case:
+    """Give the case of an item; ``CaseError`` says what its case file has wrong."""
+    notes: tuple[str, ...] = ()
+    settings = Settings()
+    if item.case_file:
+        if _leads_out(item.case_file, item.root):
+            raise CaseError(f"{visible(item.case_file)} is a link that leads outside the folder", hint="copy the case file")
+        settings = read_settings(item.case_file)
+    manifest = str(manifest_path(Path(item.artifact)))
+    if not os.path.lexists(manifest):
+        manifest = ""
+    elif _leads_out(manifest, item.root):
+        notes = (f"the manifest {visible(manifest)} is a link that leads outside the folder: not followed",)
+        manifest = ""
+    fields = {name: getattr(settings, name) for name in Settings.__struct_fields__}
+    return Case(item.id, item.artifact, manifest, item.case_file, **fields, notes=notes)
+
+
+def read_artifact(path: str | os.PathLike[str]) -> bytes:
+    """Give an artifact's bytes; ``ArtifactError`` for no regular file, a binary over 1 GiB, a text over 128 MiB, or a change."""
+    name = os.fspath(path)
+    return read_regular(name, TEXT_CAP if name.endswith(".wat") else ARTIFACT_CAP, "the artifact")
+
+
+def _under(path: Path, ids: _Ids, notes: list[str]) -> tuple[str, str, list[Item]]:
+    """Give a path's root, what it is as an id, and the items under it."""
+    given = str(path)
+    try:
+        given.encode()
+        mode = path.stat().st_mode
+    except UnicodeEncodeError as error:
+        raise ConfigError(f"{visible(given)} is not a name in UTF-8", hint="rename it") from error
+    except (OSError, ValueError) as error:  # ValueError: a NUL
+        why = (getattr(error, "strerror", None) or "no usable path").lower()
+        raise ConfigError(f"{visible(given)} cannot be used: {why}", hint=_similar(path)) from error
+    if stat.S_ISDIR(mode):
+        return *ids.of(given, given), _walk(given, ids, notes)
+    if path.suffix not in SUFFIXES:
+        hint = "give the artifact: its case file is found beside it" if path.suffix == ".toml" else "give an artifact or a folder"
+        raise ConfigError(f"{visible(given)} is neither .wasm nor .wat", hint=hint)
+    if not stat.S_ISREG(mode):
+        raise ConfigError(f"{visible(given)} is not a regular file", hint="give an artifact or a folder")
+    root, place = ids.of(str(path.parent), str(path.parent))
+    name = _joined(place, path.stem)
+    return root, name, [item_at(path, name)]
+
+
+def _walk(root: str, ids: _Ids, notes: list[str]) -> list[Item]:
+    """Give the items of a folder, sorted by the parts of their ids."""
+    # Strings, not paths: a Path an entry costs more than the whole listing.
+    items: list[Item] = []
+    real_root = os.path.realpath(root)
+    folders = [root]
+    sources: list[str] = []
+    while folders:
+        folder = folders.pop()
+        try:
+            with os.scandir(folder) as entries:
+                listed = sorted(entries, key=lambda entry: entry.name)
+        except OSError as error:
+            if folder == root:
+                raise ConfigError(f"{visible(root)} cannot be listed: {(error.strerror or '').lower()}") from error
+            notes.append(f"{visible(folder)} cannot be listed: {(error.strerror or '').lower()}")
+            continue
+        files = {}
+        for entry in listed:
+            kind = _kind(entry, real_root, notes)
+            if kind == "folder" and not entry.name.startswith("."):
+                folders.append(entry.path)
+            # Whatever has a case file's name is one: to run its artifact without it would be another case.
+            if kind == "file" or (entry.name.endswith(".toml") and _artifact_beside(entry.path)):
+                files[entry.name] = entry.path
+        sources += _sources(files)
+        items += _items(files, root, ids.of(folder, root)[1] if files else "", notes)
+    if sources:
+        names = f"{', '.join(map(visible, sources[:_MOST_NAMED]))}{', ...' if len(sources) > _MOST_NAMED else ''}"
+        what = plural(len(sources), ".wat file has no case file and is not run", ".wat files have no case file and are not run")
+        notes.append(f"{what}: {names}")
+    return sorted(items, key=lambda item: item.id.split("/"))
+
+
+def _kind(entry: os.DirEntry[str], real_root: str, notes: list[str]) -> str:
+    """``file``, ``folder``, or nothing for what is passed over, with a note where a reader might have wanted it."""
+    artifact = entry.name.endswith(SUFFIXES)
+    reason = ""
+    if not entry.is_symlink():
+        if entry.is_dir():
+            return "folder"
+        reason = "" if entry.is_file() else "is not a regular file"
+    elif entry.name.endswith(".toml"):
+        return "file"  # load_case refuses one that leads outside
+    elif os.path.isdir(entry.path):  # noqa: PTH112 - os.path tells no error of a link to itself; entry.is_dir() does
+        # A linked folder inside the root is listed at its own place.
+        artifact = not inside(f"{os.path.realpath(entry.path)}/", real_root)
+        reason = "is a link to a folder outside: not followed"
+    elif not inside(os.path.realpath(entry.path), real_root):
+        reason = "is a link that leads outside the folder: not followed"
+    elif not os.path.isfile(entry.path):  # noqa: PTH113 - as above
+        reason = "is a link to no file"
+    if not reason and not entry.path.isascii() and any("\ud800" <= char <= "\udfff" for char in entry.path):
+        reason = "is not a name in UTF-8: passed over"
+    if reason and artifact:
+        notes.append(f"{visible(entry.path)} {reason}")
+    return "" if reason else "file"
+
+
+def _artifact_beside(case_file: str) -> bool:
+    base = case_file.removesuffix(".toml")
+    return any(os.path.isfile(base + suffix) for suffix in SUFFIXES)  # noqa: PTH113 - as in _walk
+
+
+def _sources(files: dict[str, str]) -> list[str]:
+    """The ``.wat`` files of a folder that are neither artifacts nor the text of one."""
+    return [
+        path
+        for name, path in files.items()
+        if name.endswith(".wat") and not {name[:-4] + end for end in (".wasm", ".toml")} & files.keys()
+    ]
+
+
+def _items(files: dict[str, str], root: str, place: str, notes: list[str]) -> list[Item]:
+    """Give the items among the files of one folder, by name to path; ``place`` is the folder's own id."""
+    items = []
+    for name, path in files.items():
+        stem, suffix = os.path.splitext(name)  # noqa: PTH122 - as in _walk
+        described = f"{stem}.toml" in files
+        if suffix == ".wasm" or (suffix == ".wat" and described and f"{stem}.wasm" not in files):
+            base = path[: -len(suffix)]
+            case_file = f"{base}.toml".removeprefix("./") if described else ""
+            items.append(Item(_joined(place, stem), path.removeprefix("./"), case_file, root))
+    if items:
+        for name, path in files.items():
+            stem, suffix = os.path.splitext(name)  # noqa: PTH122 - as in _walk
+            if suffix == ".toml" and stem not in _FOREIGN_TOML and not any(stem + each in files for each in SUFFIXES):
+                notes.append(f"{visible(path)} is a case file without an artifact")
+    return items
+
+
+def _unique(item: Item, taken: dict[str, Item]) -> Item:
+    if item.id not in taken:
+        return item
+    base = f"{Path(item.root).absolute().name}/{item.id}"
+    names = chain((base,), (f"{base}~{number}" for number in count(2)))
+    return msgspec.structs.replace(item, id=next(name for name in names if name not in taken))
+
+
+def _matches(item: Item, only: Sequence[str]) -> bool:
+    """Whether a glob matches the id, or the path below the given folder, with or without suffix; all do where there is no glob."""
+    suffix = item.artifact[item.artifact.rindex(".") :]
+
+    def any_matches(name: str) -> bool:
+        return any(fnmatch.fnmatchcase(each, glob) for glob in only for each in (name, name + suffix))
+
+    return not only or any_matches(item.id) or any_matches(os.path.relpath(item.artifact, item.root).removesuffix(suffix))
+
+
+def _leads_out(path: str, root: str) -> bool:
+    """Whether a file beside an artifact is a link out of the folder that was given."""
+    return os.path.islink(path) and not inside(os.path.realpath(path), os.path.realpath(root))  # noqa: PTH114 - as in _walk
+
+
+def _why_none(notes: list[str]) -> str:
+    if notes:
+        more = f" (and {len(notes) - _MOST_NAMED} more)" if len(notes) > _MOST_NAMED else ""
+        return f"{'; '.join(notes[:_MOST_NAMED])}{more}; give a file by its own path, or a .wat file a case file beside it"
+    return "give a .wasm file or a folder that holds some; a .wat file in a folder counts only with a case file beside it"
+
+
+def _similar(path: Path) -> str:
+    try:
+        names = os.listdir(path.parent)  # noqa: PTH208 - names are all that is wanted
+    except (OSError, ValueError):
+        return "check the path"
+    meant = nearest(path.name, names)
+    return f"did you mean {visible(str(path.parent / meant))}?" if meant else "check the path"

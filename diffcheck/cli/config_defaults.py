@@ -1,0 +1,121 @@
+"""What the configuration file sets for a command: its options' defaults, and the backends that it may name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import rich_click as click
+
+from diffcheck.backend import registry
+from diffcheck.cli.option_types import type_of
+from diffcheck.config import config_file, option_table
+from diffcheck.errors import ConfigError
+from diffcheck.text import visible
+
+if TYPE_CHECKING:
+    from click.core import ParameterSource
+
+_REPEATED = {each.key for each in option_table.OPTIONS if each.multiple}
+
+
+def load(ctx: click.Context, command: str, *, trust: bool) -> None:
+    """Find the file and make it the source of the command's defaults; refuses what a file that is not trusted may not say."""
+    found = config_file.find(Path.cwd(), registry.options())
+    ctx.obj = msgspec.structs.replace(found, outside={}) if trust else found
+    if not found.file:
+        return
+    group = ctx.command
+    wanted = group.get_command(ctx, command) if isinstance(group, click.Group) else None
+    subcommands = wanted.commands if isinstance(wanted, click.Group) else {}
+    parameters = [each for one in (wanted, *subcommands.values()) if one for each in one.params]
+    takes = {each.name for each in parameters if not each.multiple or each.name in _REPEATED}
+    engines = {*config_file.ENGINES, *(each.key for each in registry.programs())}
+    if found.commands and not found.trusted and not trust and command != "config" and takes & engines:
+        raise ConfigError(
+            f"{visible(found.file)} says what to run ({visible(found.commands[0])}), and it is not in a repository's root",
+            hint="read it, then give --trust-config",
+        )
+    _check(found)
+    values = {each.key: found.values[each.name] for each in registry.options() if each.name in found.values}
+    taken = {key: value for key, value in values.items() if key in takes}
+    ctx.default_map = {command: dict.fromkeys(subcommands, taken) if subcommands else taken}
+
+
+def refuse_outside(ctx: click.Context, param: click.Parameter, value: Any) -> Any:  # noqa: ANN401 - a callback of click's
+    """The value; refuses an untrusted file's choice of the cache, the executor, or an output outside its folder."""
+    found = in_force()
+    words = found.outside.get((param.name or "").replace("_", "-"))
+    told = ctx.get_parameter_source(param.name or "")
+    if words and told is not None and told.name == "DEFAULT_MAP" and ctx.info_name != "config":
+        raise ConfigError(
+            f"{visible(found.file)} chooses the cache, the executor, or an output outside its folder ({visible(words)})",
+            hint=f"read it, then give --trust-config, or give --{(param.name or '').replace('_', '-')} yourself",
+        )
+    return value
+
+
+def _check(found: config_file.Settings) -> None:
+    """What the options would refuse is refused with the file's name."""
+    for each in registry.options():
+        if each.name in found.values:
+            try:
+                value = found.values[each.name]
+                for one in value if isinstance(value, tuple) else (value,):
+                    type_of(each).convert(one, None, None)
+            except click.UsageError as error:
+                raise ConfigError(
+                    f"{visible(found.file)}: {each.name}: {visible(error.message, 300)}",
+                    hint=f"see `diffcheck run --help`, {each.flag}",
+                ) from error
+
+
+def in_force() -> config_file.Settings:
+    """The settings of the command that is running."""
+    ctx = click.get_current_context(silent=True)
+    return (ctx.find_object(config_file.Settings) if ctx is not None else None) or config_file.Settings()
+
+
+def folder() -> str:
+    """Where the configuration file in force is, as an absolute path; empty where there is none."""
+    file = in_force().file
+    return str(Path(file).absolute().parent) if file else ""
+
+
+def engine(key: str, name: str) -> str:
+    """The backend that an option's value names, by the file's own names too; says on stderr what the file has us run."""
+    found = in_force()
+    spec = found.backends.get(name, name)
+    if found.backends and spec == name and ":" not in name and name != "auto":
+        _look_near(name, found)
+    told = source(key)
+    if spec != name or (":" in spec and told is not None and told.name == "DEFAULT_MAP"):
+        click.echo(f"note: the {key} is run as {visible(found.file)} says: {visible(spec, 1000)}", err=True)
+    return spec
+
+
+def called(name: str) -> str:
+    """What the file calls an engine, which is then its name in reports; empty for one that has a name of its own."""
+    return name if name in in_force().backends else ""
+
+
+def _look_near(name: str, found: config_file.Settings) -> None:
+    """Refuse a name that is neither the file's nor a backend's."""
+    known = [*found.backends, *registry.names()]
+    if name not in known:
+        near = config_file.nearest(name, known)
+        hint = f"did you mean {near}?" if near else f"there are {', '.join(visible(each, 60) for each in known)}"
+        raise ConfigError(f"there is no backend {visible(name, 60)!r}", hint=hint)
+
+
+def source(key: str) -> ParameterSource | None:
+    """Where an option of the command that is running has its value from."""
+    ctx = click.get_current_context(silent=True)
+    return ctx.get_parameter_source(key) if ctx is not None else None
+
+
+def words(told: ParameterSource | None) -> str:
+    """Where an option's value comes from, as ``diffcheck config`` tells it."""
+    names = {"COMMANDLINE": "command line", "ENVIRONMENT": "environment", "DEFAULT_MAP": "file"}
+    return names.get(told.name, "default") if told is not None else "default"

@@ -1,0 +1,135 @@
+"""What a run has to do with the runs before it: what is known, the history, and a run that was stopped."""
+
+from __future__ import annotations
+
+import contextlib
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+import rich_click as click
+
+from diffcheck import verdict
+from diffcheck.cases import case_ids
+from diffcheck.errors import DiffcheckError, ReportError
+from diffcheck.nightly import baseline, history, timings
+from diffcheck.report import json_file, model, page_data
+from diffcheck.runner.persist import journal
+from diffcheck.text import plural, visible
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from diffcheck.report.page_data import Life
+    from diffcheck.runner.request import Request
+    from diffcheck.verdict import Report
+
+
+_COSTS_SHOWN: Final = 8
+
+
+class Known:
+    """The baseline of a run; without a file nothing is known."""
+
+    def __init__(self, file: str | None, *, strict: bool) -> None:
+        self._file, self._strict = file or "", strict
+        self._baseline = baseline.read(Path(file)) if file else None
+
+    def request(self, wanted: Request) -> Request:
+        """The request, with what needs no confirmation."""
+        if self._baseline is None:
+            return wanted
+        return msgspec.structs.replace(wanted, known=self._baseline.known(), known_root=self._root, known_file=self._file)
+
+    @property
+    def _root(self) -> str:
+        return self._baseline.root_from(Path(self._file).parent) if self._baseline is not None else ""
+
+    def apply(self, report: Report) -> Report:
+        """The report with what is known marked as known; raises ``ConfigError`` where that is of another root's cases."""
+        if self._baseline is not None:
+            ids = [each.case for each in report.cases]
+            case_ids.require_same_root(self._root, self._baseline.cases, report.root, ids, self._file)
+            return baseline.apply(report, self._baseline, today(), file=self._file, strict=self._strict)
+        return msgspec.structs.replace(report, baseline=verdict.BaselineReport(strict=True)) if self._strict else report
+
+
+def journaled(wanted: Request, reports: Path) -> Request:
+    """The request with its journal beside the reports; says where a stopped run is given up or goes on."""
+    path = reports / journal.FILE_NAME
+    done, total = journal.unfinished(path)
+    if done and not wanted.resume:
+        click.echo(f"note: a stopped run with {done} of {total} cases done is given up; --resume would go on with it", err=True)
+    elif wanted.resume and not total:
+        click.echo("note: there is no stopped run to go on with: this one begins anew", err=True)
+    return msgspec.structs.replace(wanted, journal=str(path))
+
+
+def timed(wanted: Request, reports: Path, given: Mapping[str, Any]) -> Request:
+    """The request with what cases took before: as the file given says, else for their order as the last report does."""
+    if given.get("timings"):
+        times = timings.read(Path(given["timings"]))
+        return msgspec.structs.replace(wanted, times_ns=times, shard_times_ns=times)
+    try:
+        return msgspec.structs.replace(wanted, times_ns=timings.read(reports / json_file.FILE_NAME))
+    except ReportError:
+        return wanted  # the first run here, or what is there is none: then by size
+
+
+def today() -> date:
+    """The date in UTC, so that a run's verdict does not depend on the machine's time zone."""
+    return datetime.now(UTC).date()
+
+
+def lives(report: Report, reports: Path) -> dict[str, Life]:
+    """What the baseline and the last runs say of each cluster, for the page; the history stands beside the reports."""
+    standings = {each.signature: each for each in report.baseline.standings} if report.baseline else {}
+    path, strips = reports / history.FILE_NAME, {}
+    if path.is_file():
+        with contextlib.suppress(ReportError):  # said by ``remember``; a page without strips is better than none
+            strips = history.strip(path, until=report.started)
+    return {key: page_data.life(standings.get(key), strips.get(key, ())) for key in {**standings, **strips}}
+
+
+def caused(report: Report, wanted: Request, most: int) -> Report:
+    """The report with the causes of up to ``most`` clusters that are new; localising takes time, so it is said."""
+    if report.baseline is not None and report.baseline.file:
+        new = [each.signature for each in report.baseline.of("new", "returned")]
+    else:
+        new = [each.signature for each in model.clusters(report)]
+    if not new or report.interrupted or not most:
+        return report
+    from diffcheck.triage import causes  # noqa: PLC0415 - 50 ms that only a run with something new pays for
+
+    places = causes.places(report, new)
+    if not places:
+        return report
+    chosen = places[:most]
+    click.echo(f"localising {plural(len(chosen), 'new cluster')} of {len(new)}", err=True)
+    try:
+        told = causes.tell(wanted, chosen)
+    except (DiffcheckError, KeyboardInterrupt) as error:  # what the run found is reported all the same
+        click.echo(f"note: nothing was localised: {visible(str(error) or 'interrupted', 500)}", err=True)
+        return report
+    without = len(chosen) - sum(len(each.signatures) for each in told)
+    if without:
+        why = "`diffcheck localise` says why"
+        click.echo(f"{plural(without, 'cluster')} could not be localised to an instruction ({why})", err=True)
+    return msgspec.structs.replace(report, causes=told)
+
+
+def remember(report: Report, reports: Path) -> None:
+    """Add the run to the history; one that cannot be written is said and costs the run nothing else."""
+    if report.interrupted or report.division:
+        return  # half a night is no night, nor is a part of one
+    path = reports / history.FILE_NAME
+    try:
+        history.add(path, report)
+        costs = history.costlier_now(path)
+        for each in costs[:_COSTS_SHOWN]:
+            click.echo(f"note: {visible(each.case, 200)} got {each.what}", err=True)
+        if len(costs) > _COSTS_SHOWN:
+            click.echo(f"note: and {plural(len(costs) - _COSTS_SHOWN, 'more case')}: `diffcheck history` has them all", err=True)
+    except ReportError as error:
+        click.echo(f"note: {visible(str(error), 500)}; {visible(error.hint, 500)}", err=True)

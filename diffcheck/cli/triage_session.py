@@ -1,0 +1,124 @@
+"""What the commands that triage have in common: their arguments, the session, what is shown while they work."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import rich_click as click
+
+from diffcheck import process
+from diffcheck.cases import discovery
+from diffcheck.cli.options import PROGRAMS, options, request
+from diffcheck.report import json_file, styles
+from diffcheck.text import visible
+from diffcheck.triage import session as sessions
+from diffcheck.triage import target as targets
+from diffcheck.triage import triage_folder
+from diffcheck.triage.reduce import interestingness
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from click.decorators import FC
+
+    from diffcheck.triage.target import Target
+    from diffcheck.triage.triage_folder import Folder
+
+    _Base = click.ParamType[float]
+else:
+    _Base = click.ParamType
+
+_TIME: Final = re.compile(r"(?P<number>[0-9]+(?:\.[0-9]+)?)(?P<unit>s|m|min|h|)\Z")
+_UNITS: Final = {"": 1, "s": 1, "m": 60, "min": 60, "h": 3600}
+_HELP: Final = (
+    "Stop after this time, as in 90, 10m or 2h (seconds without a unit); the best so far is kept, and a second run goes on."
+)
+row_option: Final = click.option(
+    "--row", default="", metavar="ROW", envvar="DIFFCHECK_ROW", show_envvar=True,
+    help="The row to look at, as `diffcheck show` names it; without it the first that differs.",
+)  # fmt: skip
+ENGINE_OPTIONS: Final = ("subject", "oracle", PROGRAMS, "jobs", "deadline", "memory-limit", "rows", "max-passes", "reports")
+
+
+class _Time(_Base):
+    name = "time"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:  # noqa: ANN401 - click's
+        if isinstance(value, float):
+            return value
+        match = _TIME.match(str(value).strip())
+        seconds = float(match["number"]) * _UNITS[match["unit"]] if match else 0.0
+        if not 0 < seconds <= 7 * 86_400:
+            self.fail(f"{value!r} is no time; write seconds, or 10m, or 2h", param, ctx)
+        return seconds
+
+
+def arguments(function: FC) -> FC:
+    """The argument and the options that the commands share."""
+    decorators: list[Callable[[Any], Any]] = [
+        click.argument("target", metavar="CASE|SIGNATURE|ARTIFACT"),
+        row_option,
+        click.option("--budget", type=_Time(), default=None, metavar="TIME", envvar="DIFFCHECK_BUDGET", show_envvar=True,
+                     show_default="no limit", help=_HELP),
+        click.option("-o", "--output", default=None, metavar="DIR", envvar="DIFFCHECK_OUTPUT", show_envvar=True,
+                     show_default="triage/NAME under --reports", help="The folder to write to; what stands there goes on."),
+        options(*ENGINE_OPTIONS),
+    ]  # fmt: skip
+    for each in reversed(decorators):
+        function = each(function)
+    return function
+
+
+def named(target: str, reports: str) -> Target:
+    """The case that a user named: an artifact, or a case or signature of the report in a folder."""
+    path = Path(reports) / json_file.FILE_NAME
+    a_file = Path(target).suffix in discovery.SUFFIXES or Path(target).is_file()
+    return targets.find(target, json_file.read(path) if path.exists() and not a_file else None, reports)
+
+
+def voices(*, verbose: bool) -> tuple[Callable[[str], None], Callable[[str], None]]:
+    """What is being done, shown on stderr where that is asked for, and what is always said there."""
+
+    def note(line: str) -> None:
+        click.echo(visible(line, 2000), err=True)
+
+    def quiet(_: str) -> None:
+        pass
+
+    return note if verbose else quiet, note
+
+
+@contextlib.contextmanager
+def opened(target: str, given: dict[str, Any]) -> Iterator[tuple[sessions.Session, Folder, Callable[[str], None]]]:
+    """The session and the folder of a command, and what its steps are told to; SIGINT and SIGTERM stop the work softly."""
+    begun = time.monotonic()  # what follows takes its time as well
+    found = named(target, given["reports"])
+    folder = triage_folder.Folder(
+        Path(given["output"]) if given["output"] else triage_folder.default_folder(given["reports"], found.case.id)
+    )
+    with process.interruptible() as stopped, _shown() as say:
+        budget = interestingness.Budget(given["budget"], stopped, begun)
+        with sessions.Session(request((found.case.artifact,), given), found, budget, say) as session:
+            if session.engines.notice:
+                say(session.engines.notice)
+            yield session, folder, say
+
+
+@contextlib.contextmanager
+def _shown() -> Iterator[Callable[[str], None]]:
+    """Shows lines on stderr: the last one with a spinner on a terminal, one below the other elsewhere."""
+    console = styles.console(stderr=True)
+    if not console.is_terminal:
+        yield lambda line: console.print(styles.safe(line, limit=2000), soft_wrap=True)
+        return
+    with console.status("starting the engines") as status:
+
+        def say(line: str) -> None:
+            status.update(styles.safe(line, limit=2000))
+            console.print(styles.safe(line, "dim", 2000))
+
+        yield say

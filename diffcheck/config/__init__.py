@@ -1,0 +1,1 @@
+"""Options in one table, the configuration file, and files that users bring."""

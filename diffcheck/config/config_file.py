@@ -1,0 +1,199 @@
+"""The configuration file: ``diffcheck.toml``, or ``[tool.diffcheck]`` in ``pyproject.toml``; each key is the name of an option.
+
+It is looked for from the working folder upward to the repository's root, the folder that holds ``.git``, and no higher; without
+a repository in the working folder only. What it says to run is run only where it stands in the repository's own root. It never
+chooses the cache, nor a file outside its folder to write to, unless the user trusts it: a cloned repository has such a file too.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, TypeAlias
+
+import msgspec
+
+from diffcheck.config.input_files import parse_toml, read_regular
+from diffcheck.config.option_table import BY_NAME, Option
+from diffcheck.errors import ConfigError
+from diffcheck.text import visible
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+FILE_NAME: Final = "diffcheck.toml"
+PROJECT: Final = "pyproject.toml"
+BASELINE: Final = "baseline.toml"
+PROTOCOLS: Final = ("harness", "wasi")
+Value: TypeAlias = "str | int | float | bool | tuple[str, ...]"
+_CAP_BYTES: Final = 1 << 20
+ENGINES: Final = ("subject", "oracle")
+_WRITTEN: Final = ("reports", "html", "junit-xml", "sarif", "markdown", "baseline")
+_UNTRUSTED: Final = ("cache", "executor")
+"""What only a trusted file chooses: a cache is believed, and a cluster is given the artifacts and sends back what is executed."""
+_TYPES: Final = {
+    "text": (str,), "path": (str,), "choice": (str,), "count": (int,), "number": (int,), "seconds": (int, float),
+    "size": (str, int), "flag": (bool,), "shard": (str,), "executor": (str,),
+}  # fmt: skip
+_WORDS: Final = {
+    "text": "a string", "path": "a string", "choice": "a string", "count": "a whole number", "number": "a whole number",
+    "seconds": "a number of seconds", "size": "a size such as '512MiB', or a number of bytes", "flag": "true or false",
+    "shard": "a text such as '1/3'", "executor": "local or dask:ADDRESS",
+}  # fmt: skip
+
+
+class Settings(msgspec.Struct, frozen=True):
+    """What a file says. ``values`` are as click takes them, by option name; ``backends`` are ``PROTOCOL:COMMAND`` by name;
+    ``commands`` is what it says to run, in its own words; ``trusted`` whether the file stands where that is allowed.
+    ``outside`` has what it says of the cache, the executor and of outputs outside its folder, by option name: only a trusted file
+    chooses these.
+    """
+
+    file: str = ""
+    values: dict[str, Value] = {}
+    backends: dict[str, str] = {}
+    commands: tuple[str, ...] = ()
+    trusted: bool = False
+    outside: dict[str, str] = {}
+
+
+def find(folder: Path, options: Sequence[Option]) -> Settings:
+    """The settings in force in a folder; empty where there is no file. Raises ``ConfigError``.
+
+    ``options`` are those that a file may set: the table's, and the programs of installed engines.
+    """
+    root = next((each for each in (folder, *folder.parents) if (each / ".git").exists()), None)
+    for each in (folder, *folder.parents):
+        found = _read(each, options, trusted=each == root)
+        if found is not None:
+            return found
+        if each == (root or folder):
+            break
+    return Settings()
+
+
+def _read(folder: Path, options: Sequence[Option], *, trusted: bool) -> Settings | None:
+    for name in (FILE_NAME, PROJECT):
+        path = folder / name
+        if not os.path.lexists(path):
+            continue
+        try:
+            raw = parse_toml(read_regular(str(path), _CAP_BYTES, "the file", ConfigError), ConfigError)
+            if name == PROJECT:
+                tool = raw.get("tool")
+                if not isinstance(tool, dict) or "diffcheck" not in tool:
+                    continue
+                raw = tool["diffcheck"]
+            return _settings(raw, path, options, trusted=trusted and path.stat().st_uid in (0, os.geteuid()))
+        except ConfigError as error:
+            raise ConfigError(f"{visible(str(path))}: {error}", hint=error.hint) from error
+    return None
+
+
+def _settings(raw: object, path: Path, options: Sequence[Option], *, trusted: bool) -> Settings:
+    if not isinstance(raw, dict):
+        raise ConfigError("tool.diffcheck has to be a table", hint="write [tool.diffcheck]")
+    allowed = {each.name: each for each in options}
+    backends = _backends(raw.get("backends", {}), path.parent)
+    values: dict[str, Value] = {}
+    for key, value in raw.items():
+        if key == "backends":
+            continue
+        if key not in allowed:
+            raise _unknown(key, [*allowed, "backends"], "")
+        values[key] = _value(allowed[key], value, path.parent)
+    commands = [f"backends.{name}: {spec}" for name, spec in backends.items()]
+    commands += [f"{key} = {values[key]}" for key in ENGINES if ":" in str(values.get(key, ""))]
+    commands += [f"{each.name} = {values[each.name]}" for each in options if each.name in values and each.name not in BY_NAME]
+    beside = path.parent / BASELINE
+    if beside.is_file():
+        values.setdefault("baseline", _shown(beside))
+    folder = Path(os.path.realpath(path.parent))
+    outside = {name: f"{name} = {raw[name]}" for name in _WRITTEN if name in raw and not _is_inside(folder, str(raw[name]))}
+    outside |= {name: f"{name} = {raw[name]}" for name in _UNTRUSTED if raw.get(name, "local") != "local"}
+    return Settings(str(path), values, backends, tuple(commands), trusted, outside)
+
+
+def _is_inside(folder: Path, value: str) -> bool:
+    return Path(os.path.realpath(folder / value)).is_relative_to(folder)
+
+
+def _value(option: Option, value: object, folder: Path) -> Value:
+    if not option.multiple:
+        return _single(option, value, folder)
+    return tuple(str(_single(option, each, folder)) for each in (value if isinstance(value, list) else [value]))
+
+
+def _single(option: Option, value: object, folder: Path) -> str | int | float | bool:
+    types = _TYPES[option.kind]
+    if not isinstance(value, types) or (isinstance(value, bool) and option.kind != "flag"):
+        given = f"{visible(repr(value), 40)}"
+        raise ConfigError(
+            f"{option.name} has to be {_WORDS[option.kind]}, and is {given}", hint=f"see `diffcheck run --help`, {option.flag}"
+        )
+    assert isinstance(value, (str, int, float, bool)), "one of the types"  # noqa: S101 - for the type checker
+    if option.kind == "choice" and value not in option.choices:
+        near = nearest(str(value), option.choices)
+        hint = f"did you mean {near}?" if near else f"it can be {', '.join(option.choices)}"
+        raise ConfigError(f"{option.name} cannot be {visible(str(value), 40)!r}", hint=hint)
+    if value == "":
+        raise ConfigError(
+            f"{option.name} is empty", hint=f"remove the line: the default is {option.default_help or option.default}"
+        )
+    if option.kind == "path":
+        return _shown(folder / str(value))
+    if option.name in ENGINES and ":" in str(value):
+        protocol, _, command = str(value).partition(":")
+        return f"{protocol}:{_from(folder, command)}"
+    return value
+
+
+def _shown(path: Path) -> str:
+    """A path as it is from the working folder: relative where it lies in it."""
+    path = Path(os.path.normpath(path))
+    here = Path.cwd()
+    return str(path.relative_to(here)) if path.is_relative_to(here) and path != here else str(path)
+
+
+def _from(folder: Path, command: str) -> str:
+    """A command whose program is given by a relative path is meant from the file's folder."""
+    program, space, rest = command.partition(" ")
+    relative = "/" in program and not program.startswith(("/", "~", "$", '"', "'"))
+    return (str(Path(os.path.normpath(folder / program))) if relative else program) + space + rest
+
+
+def _backends(raw: object, folder: Path) -> dict[str, str]:
+    if not isinstance(raw, dict):
+        raise ConfigError("backends has to be a table", hint='write [backends.NAME] with command = "..." and protocol = "harness"')
+    found = {}
+    for name, table in raw.items():
+        where = f"backends.{visible(name, 60)}"
+        if not isinstance(table, dict):
+            raise ConfigError(f"{where} has to be a table", hint=f"write [{where}]")
+        if not name or ":" in name or not name.isprintable():
+            raise ConfigError(f"{where!r} is no name for a backend", hint="take letters, digits and hyphens")
+        for key in table:
+            if key not in ("command", "protocol"):
+                raise _unknown(key, ("command", "protocol"), f"{where}.")
+        command, protocol = table.get("command"), table.get("protocol", "harness")
+        if not isinstance(command, str) or not command.strip():
+            raise ConfigError(f"{where} has no command", hint='add command = "..."')
+        if protocol not in PROTOCOLS:
+            near = nearest(str(protocol), PROTOCOLS)
+            hint = f"did you mean {near}?" if near else f"it can be {' or '.join(PROTOCOLS)}"
+            raise ConfigError(f"{where}.protocol cannot be {visible(repr(protocol), 40)}", hint=hint)
+        found[name] = f"{protocol}:{_from(folder, command)}"
+    return found
+
+
+def _unknown(key: str, known: Iterable[str], where: str) -> ConfigError:
+    names = list(known)
+    near = nearest(key, names)
+    hint = f"did you mean {where}{near}?" if near else f"the keys are {', '.join(names)}"
+    return ConfigError(f"unknown key {where}{visible(key, 60)}", hint=hint)
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """The name that is most like a word; empty where none is."""
+    return next(iter(difflib.get_close_matches(word[:64].replace("_", "-"), list(known), 1)), "")

@@ -1,0 +1,239 @@
+"""What each import of an artifact is given: by the capsule, by each engine itself, and how often the case's run called it.
+
+What an engine gives is measured where that is asked for, by a generated module a function (``diffcheck.probe.wasi``).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from diffcheck.backend import registry
+from diffcheck.backend.contract import Host, Limits, local_host
+from diffcheck.backend.registry import create
+from diffcheck.capsule.seal import close_functions
+from diffcheck.capsule.stubs import out_of_scope
+from diffcheck.cases.discovery import discover, read_artifact
+from diffcheck.errors import ArtifactError, DiffcheckError, EngineMissingError
+from diffcheck.observation import Identity
+from diffcheck.probe import known_answer, wasi
+from diffcheck.probe.wasi import Found, Probed
+from diffcheck.probe.wasi_module import Function
+from diffcheck.runner.engines import preferred_oracle
+from diffcheck.runner.observe_case import Wanted, read_case
+from diffcheck.text import visible
+from diffcheck.wasm import module as wasm
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from diffcheck.backend.contract import Backend, HostEngine
+    from diffcheck.capsule.layout import Stub
+    from diffcheck.cases.discovery import Item
+
+_NUMBERS: Final = ("i32", "i64", "f32", "f64")
+
+
+class Given(msgspec.Struct, frozen=True):
+    """What an engine was measured to give for an import. ``how`` is the engine and how it is run; ``indirect`` is of
+    ``call_indirect``, None where only a plain call was tried.
+    """
+
+    how: str
+    call: Found
+    indirect: Found | None = None
+
+
+class Import(msgspec.Struct, frozen=True):
+    """An imported function: ``stub`` is functional, zero or trap, with its reason; ``calls`` is None where the case was not run."""
+
+    interface: str
+    function: str
+    signature: str
+    stub: str
+    reason: str
+    calls: int | None
+    native: tuple[Given, ...] = ()
+
+
+class Artifact(msgspec.Struct, frozen=True):
+    """An artifact's imports. ``not_run`` says why nothing was called, ``problem`` why there is nothing to tell at all; ``others``
+    are imports that are no functions, which the capsule defines with their types, each kind with its number.
+    """
+
+    path: str
+    sha256: str = ""
+    imports: tuple[Import, ...] = ()
+    others: dict[str, int] = {}
+    out_of_scope: str = ""
+    not_run: str = ""
+    problem: str = ""
+
+
+class Survey(msgspec.Struct, frozen=True):
+    """All that was found. ``probed`` are the engine's own functions, all that were asked about; ``engine`` is None and ``missing``
+    says why where nothing was measured.
+    """
+
+    artifacts: tuple[Artifact, ...]
+    probed: tuple[Probed, ...] = ()
+    label: str = ""
+    engine: Identity | None = None
+    missing: str = ""
+    kept: str = ""
+
+
+class Request(msgspec.Struct, frozen=True):
+    """What to look at: ``subject`` is the engine to probe, empty for the preferred one; with ``keep`` each probe's module and what
+    came of it is left there.
+    """
+
+    paths: tuple[str, ...]
+    probe: bool = False
+    subject: str = ""
+    keep: str = ""
+    limits: Limits = Limits()
+
+
+def survey(request: Request, tell: Callable[[str], None] = lambda _: None) -> Survey:
+    """Look at each artifact, and with ``probe`` at the engine; ``tell`` is given a line for what takes a while."""
+    items = discover([Path(each) for each in request.paths]).items if request.paths else ()
+    artifacts = tuple(_artifact(each, request) for each in items)
+    if not request.probe:
+        return Survey(artifacts, missing="nothing was measured; --probe does")
+    spec = request.subject or registry.preferred("subject")
+    with local_host() as host, closing(create(spec, {})) as subject:
+        known_answer.require(subject, spec, host, request.limits)
+        return _measured(artifacts, subject, host, request, tell)
+
+
+def _measured(
+    artifacts: Sequence[Artifact], subject: Backend, host: Host, request: Request, tell: Callable[[str], None]
+) -> Survey:  # fmt: skip
+    engine = subject.host_engine()
+    identity = subject.identity()
+    functions = tuple(dict.fromkeys((each.interface, each.function) for one in artifacts for each in one.imports))
+    probed: tuple[Probed, ...] = ()
+    label, missing = "", f"nothing here knows how {identity.name} runs a program with host functions of its own"
+    if engine is not None:
+        label, missing = engine.label, ""
+        probed = _probe(engine, host, request, functions, tell)
+    by_import = {(each.module, each.name): each for each in probed}
+    as_it_is = _as_it_is(artifacts, subject, host, request)
+    complete = tuple(
+        msgspec.structs.replace(one, imports=tuple(_with_native(each, by_import, label, as_it_is) for each in one.imports))
+        for one in artifacts
+    )
+    return Survey(complete, probed, label, identity, missing, request.keep)
+
+
+def _probe(
+    engine: HostEngine, host: Host, request: Request, functions: Iterable[tuple[str, str]], tell: Callable[[str], None]
+) -> tuple[Probed, ...]:
+    entries = list(wasi.all_entries())
+    known = {(each.probe.function.module, each.probe.function.name) for each in entries}
+    entries += list(wasi.at_versions(entries, (pair for pair in functions if pair not in known)))
+    prober = wasi.Prober(engine, host, request.limits, Path(request.keep) if request.keep else None)
+    if problem := prober.control():
+        raise EngineMissingError(
+            f"{engine.label} cannot be probed: a module that calls nothing did not come back ({problem})",
+            hint="run `diffcheck doctor`, or give --deadline or --memory-limit more",
+        )
+    tell(f"{len(entries)} functions are probed, which takes about a minute")
+    return tuple(prober.probe(entries))
+
+
+def _as_it_is(
+    artifacts: Sequence[Artifact], subject: Backend, host: Host, request: Request
+) -> dict[tuple[str, str, str], tuple[Given, ...]]:
+    """What subject and oracle do with each import where diffcheck runs the artifact itself under them."""
+    found: dict[tuple[str, str, str], tuple[Given, ...]] = {}
+    with closing(preferred_oracle({})) as oracle:
+        for each in (each for one in artifacts for each in one.imports):
+            key = (each.interface, each.function, each.signature)
+            function = _function(each)
+            if key not in found and function is not None:
+                found[key] = tuple(
+                    Given(one.identity().name, wasi.natively(one, function, host, request.limits)) for one in (subject, oracle)
+                )
+    return found
+
+
+def _function(each: Import) -> Function | None:
+    """The import as a function of numbers; None where it has other types."""
+    params: list[str] = []
+    results: list[str] = []
+    for part in each.signature.replace("(", " ").replace(")", " ").split():
+        if part in ("param", "result"):
+            into = params if part == "param" else results
+        elif part in _NUMBERS:
+            into.append(part)
+        else:
+            return None
+    return Function(each.interface, each.function, tuple(params), tuple(results))
+
+
+def _with_native(
+    each: Import, probed: Mapping[tuple[str, str], Probed], label: str, as_it_is: Mapping[tuple[str, str, str], tuple[Given, ...]]
+) -> Import:
+    own = probed.get((each.interface, each.function))
+    given = as_it_is.get((each.interface, each.function, each.signature), ())
+    if own is not None:
+        given = (Given(label, Found(own.verdict, own.why), Found(own.indirect, own.why_indirect)), *given)
+    return msgspec.structs.replace(each, native=given)
+
+
+# Artifacts.
+
+
+def _artifact(item: Item, request: Request) -> Artifact:
+    try:
+        data = read_artifact(item.artifact)
+    except DiffcheckError as error:
+        return Artifact(item.artifact, problem=_words(error))
+    found = Artifact(item.artifact, hashlib.sha256(data).hexdigest())
+    try:
+        oracle = registry.preferred("oracle")
+        seen = read_case(Wanted(item.artifact, backend=oracle, keep_going=True, deadline_s=request.limits.deadline_s))
+    except DiffcheckError as error:
+        try:
+            module = wasm.read(data)
+            stubs = tuple(each.stub for each in close_functions(module, "zero"))
+        except ArtifactError:
+            return msgspec.structs.replace(found, problem=_words(error))
+        return _told(found, module, stubs, None, _words(error))
+    stubs = seen.plan.layout.stubs
+    calls = [0] * len(stubs)
+    for instance in seen.read.instances:
+        for at, count in enumerate(instance.last.stub_calls if instance.last is not None else ()):
+            calls[at] += count
+    return _told(found, seen.plan.module, stubs, calls, "")
+
+
+def _told(found: Artifact, module: wasm.Module, stubs: Sequence[Stub], calls: Sequence[int] | None, not_run: str) -> Artifact:
+    others: dict[str, int] = {}
+    for each in module.imports:
+        if each.kind != "func":
+            others[each.kind] = others.get(each.kind, 0) + 1
+    scope = next((why for each in stubs if (why := out_of_scope(each.module, each.name))), "")
+    return msgspec.structs.replace(
+        found,
+        imports=tuple(
+            Import(each.module, each.name, each.signature, each.kind, each.reason, calls[at] if calls is not None else None)
+            for at, each in enumerate(stubs)
+        ),
+        others=others,
+        out_of_scope=scope,
+        not_run=not_run,
+    )
+
+
+def _words(error: DiffcheckError) -> str:
+    return visible(error.line, 500)
+
+
+__all__ = ["Artifact", "Given", "Import", "Request", "Survey", "survey"]

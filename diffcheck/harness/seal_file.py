@@ -1,0 +1,71 @@
+"""Sealing a file: an artifact read and judged, its imports closed, written with its manifest beside it."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from typing import TYPE_CHECKING, Final
+
+from diffcheck import process
+from diffcheck.backend.contract import Limits, local_host
+from diffcheck.capsule.sealed_artifact import close
+from diffcheck.cases.discovery import read_artifact
+from diffcheck.config.input_files import read_regular
+from diffcheck.errors import ArtifactError, ManifestError, RunFailedError
+from diffcheck.observation import sentence
+from diffcheck.runner.engines import preferred_oracle
+from diffcheck.runner.observe_case import Wanted, case_of
+from diffcheck.runner.plan import world
+from diffcheck.text import plural, visible
+from diffcheck.wasm import module as wasm
+from diffcheck.witness import formats
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from diffcheck.capsule.sealed_artifact import ClosedArtifact
+    from diffcheck.runner.request import Unknown
+
+_COMPONENT: Final = b"\0asm\x0d\0\x01\0"
+
+
+def seal(artifact: Path, output: Path, unknown_stubs: Unknown, limits: Limits) -> Iterator[str]:
+    """Write the sealed artifact and its manifest; gives lines that say what was done. Raises ``DiffcheckError``."""
+    data = read_artifact(artifact)
+    if data.startswith(_COMPONENT):
+        raise ArtifactError(
+            f"{visible(str(artifact))} is a component", hint="make it a core module by `meld fuse --preserve-names`"
+        )
+    case = case_of(Wanted(str(artifact)))
+    manifest = None
+    if case.manifest:
+        manifest = read_regular(case.manifest, formats.MANIFEST_CAP, f"the manifest {visible(case.manifest)}", ManifestError)
+    _judge(data, "it", limits)
+    closed = close(wasm.read(data), world(case, program_name=False, stub_imports=unknown_stubs))
+    _judge(closed.wasm, "the sealed artifact, which is a defect of diffcheck,", limits)
+    process.write_atomically(output, closed.wasm)
+    if manifest is not None:
+        process.write_atomically(formats.manifest_path(output), manifest)
+    yield from _said(closed, output, manifest is not None)
+
+
+def _judge(data: bytes, what: str, limits: Limits) -> None:
+    """Sealing an invalid body could make it valid, so the artifact is judged first."""
+    with local_host() as host, closing(preferred_oracle({})) as judge:
+        refusal = judge.validate(data, limits, host)
+    if refusal is not None:
+        raise RunFailedError(f"{judge.identity().name} refuses {what}: {sentence(refusal)}")
+
+
+def _said(closed: ClosedArtifact, output: Path, has_manifest: bool) -> Iterator[str]:  # noqa: FBT001 - one caller
+    beside = (
+        f", and {visible(formats.manifest_path(output).name)}" if has_manifest else "; there was no manifest to write beside it"
+    )
+    yield f"wrote {visible(str(output))} ({len(closed.wasm):,} bytes){beside}"
+    kinds = {kind: sum(stub.kind == kind for stub in closed.stubs) for kind in ("functional", "zero", "trap")}
+    yield f"{plural(len(closed.stubs), 'imported function')}: " + ", ".join(f"{count} {kind}" for kind, count in kinds.items())
+    for stub in closed.stubs:
+        if stub.kind != "functional":
+            yield f"  {stub.kind}: {visible(stub.module)} {visible(stub.name)}"
+    if closed.may_exit:
+        yield "a program that exits leaves its code in the stubs' memory and traps: there is no driver here to unwind to"

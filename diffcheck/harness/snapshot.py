@@ -1,0 +1,149 @@
+"""An artifact's exported globals after a run, by export name: what a coverage tool reads out of an engine.
+
+``diffcheck.snapshot(...)`` is this module's ``snapshot``. The engine needs no patch: the values come out of a capsule.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from diffcheck.errors import RunFailedError
+from diffcheck.runner.observe_case import HOW, CaseRead, Wanted, read_case, source
+from diffcheck.values import Value, render
+from diffcheck.witness import formats
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from diffcheck.runner.request import Unknown
+
+COUNTERS: Final = formats.COUNTER
+_HEX: Final = {"i32": 8, "f32": 8, "i64": 16, "f64": 16, "v128": 32, "ref": 1}
+
+
+class Snapshot(msgspec.Struct, frozen=True):
+    """The exported globals after a run, in the artifact's order, and where they come from.
+
+    ``globals`` has them by name with type and bits, ``values`` those of type i32 and i64 as integers: unsigned for what witness
+    added (its counters are), signed for the artifact's own. ``source`` names the engine and how the values were read;
+    ``notice`` is a warning for a person, mostly empty.
+    """
+
+    artifact: str
+    globals: dict[str, Value]
+    source: dict[str, Any]
+    notice: str = ""
+
+    @property
+    def values(self) -> dict[str, int]:
+        """Name to integer value."""
+        return {name: _integer(name, value) for name, value in self.globals.items() if value.type in ("i32", "i64")}
+
+    def as_json(self) -> dict[str, Any]:
+        """What ``--format json`` prints.
+
+        Integers are JSON numbers, as witness has its counters; for every global there are type and bits as hex text besides, since
+        readers in JavaScript lose digits of numbers past 2^53.
+        """
+        return {
+            "schema": "diffcheck-snapshot-v1",
+            "artifact": self.artifact,
+            "values": self.values,
+            "globals": {
+                name: {"type": each.type, "bits": self.pattern(name), "value": self.words(name)}
+                for name, each in self.globals.items()
+            },
+            "source": self.source,
+        }
+
+    def pattern(self, name: str) -> str:
+        """A global's bits in hex, of its type's width."""
+        value = self.globals[name]
+        return f"0x{value.bits:0{_HEX[value.type]}x}"
+
+    def words(self, name: str) -> str:
+        """A global's value for a person."""
+        value = self.globals[name]
+        return str(_integer(name, value)) if value.type in ("i32", "i64") else render(value)
+
+
+def snapshot(  # noqa: PLR0913 - the options of the command
+    artifact: str | os.PathLike[str],
+    *,
+    backend: str = "",
+    prefix: str = COUNTERS,
+    rows: Sequence[str] = (),
+    stub_imports: Unknown = "zero",
+    full: bool = False,
+    deadline_s: float = 60.0,
+    memory_bytes: int = 4 << 30,
+    max_passes: int = 1000,
+) -> Snapshot:
+    """Run an artifact under ``backend`` and give its exported globals whose names begin with ``prefix`` (all for an empty one).
+
+    ``backend`` is a subject's name, as ``NAME:PATH`` with its program, and the preferred subject where empty. ``rows`` are the
+    calls as witness writes them (``EXPORT``, ``EXPORT=arg,arg``), or ``auto`` or ``declared``. Where the backend's digest is the
+    oracle's, the values are known to be equal; ``full`` reads each from the backend itself. Raises ``DiffcheckError`` where the run
+    did not complete: a row that trapped leaves no state to be read.
+    """
+    wanted = Wanted(
+        os.fspath(artifact),
+        backend=backend,
+        rows=tuple(rows),
+        stub_imports=stub_imports,
+        full=full,
+        deadline_s=deadline_s,
+        memory_bytes=memory_bytes,
+        max_passes=max_passes,
+    )
+    seen = read_case(wanted)
+    read = seen.read
+    unfinished = [stop for stop in read.stops if not stop.seen]
+    instance = read.instances[-1] if read.instances else None
+    if unfinished or instance is None or (read.stops and _rows_left(seen)):
+        what = "; ".join(map(str, read.stops))
+        raise RunFailedError(f"{seen.backend.name}: {what}", hint="leave that row out: give the rows to call by --rows")
+    globals_ = {name: value for name, value in _globals(seen) if name.startswith(prefix)}
+    return Snapshot(wanted.artifact, globals_, source(seen), seen.notice)
+
+
+def _rows_left(seen: CaseRead) -> bool:
+    return sum(len(each.rows) for each in seen.read.instances) < len(seen.plan.rows)
+
+
+def _globals(seen: CaseRead) -> Iterator[tuple[str, Value]]:
+    """Every exported global with its value, by name in the artifact's order; branch values are those of the last row."""
+    module = seen.plan.module
+    state, added = seen.read.instances[-1].state, formats.instrumentation(module)
+    last = seen.read.instances[-1].last
+    known: dict[int, Value] = {}
+    for branch, (index, type_) in added.counters.items():
+        known[index] = Value(type_, state.counters[branch] % (1 << (32 if type_ == "i32" else 64)))
+    for at, branch in enumerate(seen.plan.layout.branches):
+        known[added.brvals[branch]] = Value("i32", last.brvals[at] if last is not None else 0)
+        known[added.brcnts[branch]] = Value("i32", last.brcnts[at] if last is not None else 0)
+    for each in module.exports:
+        if each.kind == "global":
+            found = known.get(each.index) or state.globals.get(each.name)
+            if found is not None:
+                yield each.name, found
+
+
+def _integer(name: str, value: Value) -> int:
+    width = 32 if value.type == "i32" else 64
+    signed = not name.startswith(formats.PREFIX) and value.bits >> (width - 1)
+    return value.bits - (1 << width) if signed else value.bits
+
+
+def how(found: Snapshot) -> str:
+    """In a sentence where the values come from."""
+    engine, oracle = found.source["backend"], found.source["oracle"]
+    name = " ".join(part for part in (engine["name"], engine["version"]) if part)
+    agrees = {True: "agrees", False: "differs", None: "gave nothing to compare with"}[oracle["agrees"]]
+    return f"{name}: {HOW[found.source['values']]} ({oracle['name']} {agrees})"
+
+
+__all__ = ["COUNTERS", "Snapshot", "how", "snapshot"]

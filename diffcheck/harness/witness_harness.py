@@ -1,0 +1,181 @@
+"""The command behind ``witness run --harness``: a run of any backend as the snapshot that witness reads.
+
+Formats of witness 0.44, ``witness-harness-v1`` (counters) and ``-v2`` (counters, and for each row its branches' values and counts
+and the trace memory). Witness reads the rest of the file not at all, so ``source`` stands beside: where the values come from.
+The environment has ``WITNESS_MODULE``, ``WITNESS_MANIFEST`` and ``WITNESS_OUTPUT``.
+"""
+
+from __future__ import annotations
+
+import base64
+import os
+import struct
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+import msgspec
+
+from diffcheck import process
+from diffcheck.cases.discovery import read_artifact
+from diffcheck.config.input_files import read_regular
+from diffcheck.errors import ArtifactError, ConfigError, ManifestError, ReportError, RunFailedError
+from diffcheck.runner.observation_reader import totals
+from diffcheck.runner.observe_case import CaseRead, Wanted, read_case, source
+from diffcheck.text import plural, visible
+from diffcheck.witness import formats
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from diffcheck.observation import RowSeen
+    from diffcheck.witness.formats import Manifest
+
+Schema = Literal["auto", "v1", "v2"]
+MODULE, MANIFEST, OUTPUT = "WITNESS_MODULE", "WITNESS_MANIFEST", "WITNESS_OUTPUT"
+_CORE, _COMPONENT = b"\0asm\x01\0\0\0", b"\0asm\x0d\0\x01\0"
+_START, _INITIALIZE = "(start)", "_initialize"
+_TRACE_HEADER: Final = struct.Struct("<IIII")  # cursor, capacity, overflow flag, reserved
+_NAMED: Final = 4  # branches that a message names
+
+
+class Environment(msgspec.Struct, frozen=True):
+    """What witness gives a harness: paths, checked as far as they can be before anything runs."""
+
+    module: str
+    manifest: str
+    output: str
+
+
+def environment(variables: Mapping[str, str]) -> Environment:
+    """The environment of a harness; ``ConfigError``, ``ArtifactError``, ``ManifestError`` or ``ReportError`` say what is wrong."""
+    for name in (MODULE, MANIFEST, OUTPUT):
+        if not variables.get(name):
+            raise ConfigError(f"{name} is not set", hint="run it through witness: witness run FILE --harness 'diffcheck harness'")
+    found = Environment(variables[MODULE], variables[MANIFEST], variables[OUTPUT])
+    _check_module(found.module)
+    _check_manifest(found)
+    _check_output(Path(found.output))
+    return found
+
+
+def _check_module(path: str) -> None:
+    try:
+        data = read_artifact(path)
+    except ArtifactError as error:
+        raise ArtifactError(
+            f"{MODULE} {visible(path)}: {error}", hint=error.hint or "give witness an instrumented module"
+        ) from error
+    if data.startswith(_COMPONENT):
+        hint = "make it a core module by `meld fuse --preserve-names`, then `witness instrument` that"
+        raise ArtifactError(f"{MODULE} {visible(path)} is a component", hint=hint)
+    if not data.startswith(_CORE):
+        raise ArtifactError(f"{MODULE} {visible(path)} is no WebAssembly module", hint="give witness an instrumented module")
+
+
+def _check_manifest(found: Environment) -> None:
+    if not Path(found.manifest).exists():
+        hint = "witness writes it beside the module: run `witness instrument` again"
+        raise ManifestError(f"there is no manifest at {visible(found.manifest)}", hint=hint)
+    _manifest(found.manifest)
+
+
+def _manifest(path: str) -> Manifest:
+    return formats.read_manifest(read_regular(path, formats.MANIFEST_CAP, f"the manifest {visible(path)}", ManifestError))
+
+
+def _check_output(path: Path) -> None:
+    """That a file can be made there, found out by making one, so that no engine runs for nothing."""
+    folder = path.parent
+    if not folder.is_dir():
+        raise ReportError(
+            f"{OUTPUT} {visible(str(path))}: there is no folder {visible(str(folder))}", hint="create the folder first"
+        )
+    if path.is_dir():
+        raise ReportError(f"{OUTPUT} {visible(str(path))} is a folder", hint="give the name of a file")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise ReportError(
+            f"{OUTPUT} {visible(str(path))}: its folder cannot be written to", hint="check the permissions of the folder"
+        )
+
+
+def run(wanted: Wanted, schema: Schema, variables: Mapping[str, str], say: Callable[[str], None]) -> None:
+    """Run as witness's harness and write the snapshot; raises ``DiffcheckError`` where there is none, and writes nothing then.
+
+    ``wanted`` needs no paths: they are the environment's. ``say`` is given lines for the log: what was not done.
+    """
+    found = environment(variables)
+    seen = read_case(msgspec.structs.replace(wanted, artifact=found.module, manifest=found.manifest))
+    if seen.notice:
+        say(seen.notice)
+    _check_stops(seen, wanted, say)
+    initialize = _INITIALIZE in wanted.rows
+    if not initialize and any(row.name == _INITIALIZE and row.trace for each in seen.read.instances for row in each.rows):
+        say("_initialize evaluates decisions, and is no row of the record: give --rows _initialize before the other rows")
+    written = snapshot(seen, _manifest(found.manifest), schema, initialize=initialize)
+    process.write_atomically(found.output, msgspec.json.encode(written) + b"\n")
+
+
+def _check_stops(seen: CaseRead, wanted: Wanted, say: Callable[[str], None]) -> None:
+    name = seen.backend.name
+    for stop in seen.read.stops:
+        if not wanted.keep_going:
+            hint = "leave that row out, or give --keep-going to go on in a new instance after it"
+            raise RunFailedError(f"{name}: {stop}", hint=hint)
+        say(f"{name}: {stop}; going on in a new instance" + ("" if stop.seen else f"; {name} reports nothing of that row"))
+    if not seen.read.instances:
+        raise RunFailedError(f"{name}: no row came through")
+
+
+def snapshot(seen: CaseRead, manifest: Manifest, schema: Schema, *, initialize: bool = False) -> dict[str, Any]:
+    """The file's content, of the asked-for schema; ``auto`` is v2 where the artifact has row state, else v1.
+
+    ``_initialize`` is always called first; a row of the record it is only with ``initialize``, as under witness, which gives a row
+    to what was invoked and to nothing else.
+    """
+    layout, counters = seen.plan.layout, totals(seen.read)
+    missing = [branch.id for branch in manifest.branches if branch.id not in counters]
+    if missing:
+        some = ", ".join(map(str, missing[:_NAMED])) + (", ..." if len(missing) > _NAMED else "")
+        raise ManifestError(
+            f"the manifest has {plural(len(missing), 'branch', 'branches')} without a counter in the module: {some}",
+            hint="is it this module's manifest? run `witness instrument` again",
+        )
+    has_rows = bool(layout.branches) or layout.has_trace
+    if schema == "v2" and not has_rows:
+        raise RunFailedError("the module carries no row state for witness-harness-v2", hint="use --schema v1, or instrument again")
+    version = "v2" if schema != "v1" and has_rows else "v1"
+    written: dict[str, Any] = {
+        "schema": f"witness-harness-{version}",
+        "counters": {str(branch): value for branch, value in counters.items()},
+    }
+    if version == "v2":
+        capacity = _capacity(seen)
+        left_out = (_START,) if initialize else (_START, _INITIALIZE)
+        rows = (row for instance in seen.read.instances for row in instance.rows if row.entered and row.name not in left_out)
+        written["rows"] = [_row(row, layout.branches, capacity) for row in rows]
+    return {**written, "source": source(seen)}
+
+
+def _row(row: RowSeen, branches: tuple[int, ...], capacity: int) -> dict[str, Any]:
+    names = tuple(map(str, branches))
+    first = row.results[0] if row.results else None
+    outcome = None
+    if first is not None and first.type == "i32":
+        outcome = first.bits - (1 << 32) if first.bits >> 31 else first.bits
+    header = _TRACE_HEADER.pack(_TRACE_HEADER.size + len(row.trace), capacity, row.trace_overflow, 0)
+    return {
+        "name": row.name,
+        "outcome": outcome,
+        "brvals": dict(zip(names, row.brvals, strict=True)),
+        "brcnts": dict(zip(names, row.brcnts, strict=True)),
+        "trace_b64": base64.b64encode(header + row.trace).decode() if row.trace else "",
+    }
+
+
+def _capacity(seen: CaseRead) -> int:
+    """The trace's capacity as ``__witness_trace_reset`` sets it: the memory without its header."""
+    module = seen.plan.module
+    trace = formats.instrumentation(module).trace
+    if trace is None:
+        return 0
+    return max(0, min(module.all_memories[trace].limits.minimum << 16, 1 << 32) - _TRACE_HEADER.size)

@@ -1,0 +1,124 @@
+"""``baseline.toml`` written: entries that do not change keep their text, so a user's comments and order stay."""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect
+from typing import TYPE_CHECKING, Any, Final
+
+import tomlkit
+from tomlkit.items import Array
+
+from diffcheck import process
+from diffcheck.config import toml_text
+from diffcheck.nightly.baseline import Engine, parse
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from diffcheck.nightly.baseline import Baseline, Entry
+
+_HEAD: Final = """\
+# Known divergences, one table a signature, in the order of the signatures, so that two branches' additions merge.
+# Written by `diffcheck baseline`; notes, issues and comments may be edited by hand.
+
+"""
+_ENTRY: Final = re.compile(r"^(?:[ \t]*#[^\n]*\n)*[ \t]*\[\[[ \t]*known[ \t]*\]\]", re.MULTILINE)
+"""An entry's header, with the comment lines directly above it."""
+
+
+def write(baseline: Baseline, path: Path) -> None:
+    """Write the file whole or not at all, over the text that is there; raises ``ReportError``."""
+    before = path.read_text("utf-8") if path.exists() else ""
+    process.write_atomically(path, render(baseline, before).encode())
+
+
+def render(baseline: Baseline, before: str = "") -> str:
+    """The baseline as TOML. Entries of ``before`` keep their place, comments and unchanged keys; a new one stands before the first
+    that follows it in the order of signatures. Cases stand a line each, so that a change is a small difference.
+    """
+    known = parse(before.encode()).entries
+    head, blocks = _blocks(before, list(known))
+    if baseline.root and parse(head.encode()).root != baseline.root:
+        head += f"root = {toml_text.string(baseline.root).as_string()}\n\n"
+    kept = {key: _changed(blocks[key], known[key], entry) for key, entry in baseline.entries.items() if key in blocks}
+    order = [key for key in blocks if key in kept]
+    for key in sorted(baseline.entries.keys() - kept.keys()):
+        kept[key] = _table(baseline.entries[key])
+        order.insert(next((at for at, each in enumerate(order) if each > key), len(order)), key)
+    return head + "\n".join(f"{kept[key].rstrip()}\n" for key in order)
+
+
+def _blocks(text: str, signatures: list[str]) -> tuple[str, dict[str, str]]:
+    """What stands before the first entry, and each entry's text by signature; no entries if the text cannot be taken apart."""
+    starts = [each.start() for each in _ENTRY.finditer(text)]
+    if not starts or len(starts) != len(signatures):  # an inline array, or a string that contains a header
+        return _HEAD, {}
+    ends = [*starts[1:], len(text)]
+    return text[: starts[0]], {key: text[at:end] for key, at, end in zip(signatures, starts, ends, strict=True)}
+
+
+def _values(entry: Entry) -> dict[str, Any]:
+    """What stands in the file: keys in their order, without those that are empty."""
+    engines = {
+        key: {name: getattr(engine, name) for name in Engine.__struct_fields__}
+        for key, engine in (("since", entry.since), ("fixed", entry.fixed))
+        if engine is not None
+    }
+    values = {
+        "signature": entry.signature,
+        "what": entry.what,
+        "issue": entry.issue,
+        "note": entry.note,
+        "cases": sorted(set(entry.cases)),
+        "modes": sorted(set(entry.modes)),
+        "rows": sorted(set(entry.rows)),
+        **engines,
+        "expires": entry.expires,
+        "flaky": entry.flaky,
+    }
+    return {key: value for key, value in values.items() if value or key == "signature"}
+
+
+def _item(key: str, value: Any) -> Any:  # noqa: ANN401 - TOML's types
+    if isinstance(value, str):
+        return toml_text.string(value)
+    if isinstance(value, list):
+        return toml_text.strings(value, multiline=key == "cases")
+    if isinstance(value, dict):
+        table = tomlkit.inline_table()
+        table.update({name: toml_text.string(each) for name, each in value.items()})
+        return table
+    return value
+
+
+def _table(entry: Entry) -> str:
+    table = tomlkit.table()
+    for key, value in _values(entry).items():
+        table.add(key, _item(key, value))
+    return f"[[known]]\n{table.as_string()}"
+
+
+def _changed(block: str, before: Entry, entry: Entry) -> str:
+    """An entry's text with the keys that differ set; arrays are changed in place, so their comments stay."""
+    old, new = _values(before), _values(entry)
+    if old == new:
+        return block
+    document: Any = tomlkit.parse(block)
+    table = document["known"][0]
+    for key in old.keys() - new.keys():
+        del table[key]
+    for key, value in new.items():
+        if isinstance(array := table.get(key), Array) and old[key] != value:
+            _set(array, value)
+        elif old.get(key) != value:
+            table[key] = _item(key, value)
+    return tomlkit.dumps(document)
+
+
+def _set(array: Array, values: list[str]) -> None:
+    for gone in [each for each in array if each not in values]:
+        array.remove(gone)
+    for each in values:
+        if each not in array:
+            array.insert(bisect(list(array), each), toml_text.string(each))

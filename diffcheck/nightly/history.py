@@ -1,0 +1,267 @@
+"""Runs over time, in SQLite beside the reports: one row a case and run, and what can be read off it.
+
+Names and signatures are stored once, so that a case costs about 60 bytes a run; the oldest of more than ``KEPT`` runs go.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+import statistics
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from diffcheck import process
+from diffcheck.cases.case_ids import certain, renamed
+from diffcheck.errors import ReportError
+from diffcheck.observation import Cost
+from diffcheck.text import duration, encodable, size, visible
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from diffcheck.verdict import CaseReport, Report
+
+FILE_NAME: Final = "history.sqlite"
+VERSION: Final = 1
+KEPT: Final = 400
+_BUSY_S: Final = 10.0
+_SCHEMA: Final = """
+CREATE TABLE runs (id INTEGER PRIMARY KEY, started TEXT NOT NULL, subject TEXT NOT NULL, version TEXT NOT NULL,
+  sha256 TEXT NOT NULL, oracle TEXT NOT NULL) STRICT;
+CREATE TABLE names (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE) STRICT;
+CREATE TABLE cases (run INTEGER NOT NULL REFERENCES runs (id) ON DELETE CASCADE, name INTEGER NOT NULL REFERENCES names (id),
+  verdict TEXT NOT NULL, signatures INTEGER NOT NULL REFERENCES names (id), plan INTEGER NOT NULL REFERENCES names (id),
+  cpu_ns INTEGER NOT NULL, peak_bytes INTEGER NOT NULL, executions INTEGER NOT NULL, elapsed_ns INTEGER NOT NULL,
+  PRIMARY KEY (name, run)) STRICT, WITHOUT ROWID;
+CREATE INDEX cases_by_run ON cases (run);
+"""
+
+_LEAST_RUNS: Final = 5
+_WINDOW: Final = 20
+_SPREADS: Final = 5.0
+_NORMAL: Final = 1.4826  # a median absolute deviation times this is a standard deviation
+_LEAST_SHARE: Final = 0.25
+_LEAST_NS: Final = 20_000_000
+_LEAST_BYTES: Final = 8 << 20
+
+
+class Night(msgspec.Struct, frozen=True):
+    """One case in one run; ``cpu_ns`` is the subject's an execution, 0 as ``peak_bytes`` where it was not run (see the cache);
+    ``elapsed_ns`` is then what it took when it was.
+    """
+
+    run: int
+    started: str
+    subject: str
+    version: str
+    sha256: str
+    verdict: str
+    signatures: tuple[str, ...]
+    plan: str
+    cpu_ns: int
+    peak_bytes: int
+    elapsed_ns: int
+
+
+class Change(msgspec.Struct, frozen=True):
+    """A run in which a case's verdict or signatures were not those of the run before; ``before`` is None for its first."""
+
+    case: str
+    before: Night | None
+    after: Night
+
+
+class Costlier(msgspec.Struct, frozen=True):
+    """A case on which the subject got slower or hungrier by more than its own noise, in words."""
+
+    case: str
+    what: str
+
+
+@contextlib.contextmanager
+def opened(path: Path) -> Iterator[sqlite3.Connection]:
+    """The database, made where it is missing; what is wrong with it is a ``ReportError``."""
+    name = visible(str(path))
+    process.refuse_links(path)
+    try:
+        connection = sqlite3.connect(path, timeout=_BUSY_S, isolation_level=None)
+    except sqlite3.Error as error:
+        raise ReportError(
+            f"the history {name} cannot be opened: {visible(str(error))}", hint="check the folder's permissions"
+        ) from error
+    try:
+        with contextlib.closing(connection):
+            _prepare(connection, name)
+            yield connection
+    except sqlite3.Error as error:
+        if process.is_full(error, path.parent):
+            raise ReportError(f"the history {name} cannot be used: the disk is full", hint="free some space") from error
+        hint = "move it away: a new one is begun with the next run"
+        raise ReportError(f"the history {name} cannot be used: {visible(str(error))}", hint=hint) from error
+
+
+def _prepare(connection: sqlite3.Connection, name: str) -> None:
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = NORMAL")
+    connection.execute("PRAGMA foreign_keys = ON")
+    with connection:  # commits, or rolls back
+        connection.execute("BEGIN IMMEDIATE")
+        (version,) = connection.execute("PRAGMA user_version").fetchone()
+        if version == 0:
+            for statement in _SCHEMA.split(";"):
+                connection.execute(statement)
+            connection.execute(f"PRAGMA user_version = {VERSION}")
+    if version > VERSION:
+        raise ReportError(f"the history {name} is of a newer diffcheck (version {version})", hint="use that, or move the file away")
+
+
+def add(path: Path, report: Report) -> None:
+    """Add a run; the same run is not added twice, since a stored report may be rendered again."""
+    with opened(path) as connection, connection:  # commits, or rolls back
+        connection.execute("BEGIN IMMEDIATE")
+        run = tuple(
+            encodable(each) for each in (report.started, report.subject.name, report.subject.version, report.subject.sha256)
+        )
+        same = connection.execute("SELECT 1 FROM runs WHERE (started, subject, version, sha256) = (?, ?, ?, ?)", run)
+        if same.fetchone() is not None:
+            return
+        _rename(connection, report)
+        oracle = encodable(f"{report.oracle.name} {report.oracle.version}")
+        number = connection.execute(
+            "INSERT INTO runs (started, subject, version, sha256, oracle) VALUES (?, ?, ?, ?, ?)", (*run, oracle)
+        ).lastrowid
+        rows = [(number, *_row(connection, case)) for case in report.cases]
+        connection.executemany("INSERT INTO cases VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
+        connection.execute("DELETE FROM runs WHERE id <= (SELECT max(id) FROM runs) - ?", (KEPT,))
+
+
+def _rename(connection: sqlite3.Connection, report: Report) -> None:
+    """Give the cases of earlier runs the ids that they have now."""
+    named = connection.execute("SELECT name FROM names WHERE EXISTS (SELECT 1 FROM cases WHERE cases.name = names.id)").fetchall()
+    names = renamed((name for (name,) in named), (encodable(case.case) for case in report.cases))
+    for old, new in certain(names, report.places).items():
+        ids = _name(connection, new), _name(connection, old)
+        connection.execute("UPDATE OR IGNORE cases SET name = ? WHERE name = ?", ids)
+
+
+def _name(connection: sqlite3.Connection, name: str) -> int:
+    connection.execute("INSERT OR IGNORE INTO names (name) VALUES (?)", (encodable(name),))
+    (number,) = connection.execute("SELECT id FROM names WHERE name = ?", (encodable(name),)).fetchone()
+    return int(number)
+
+
+def _row(connection: sqlite3.Connection, case: CaseReport) -> tuple[object, ...]:
+    signatures = sorted({one for each in case.passes for one in each.signatures})
+    cost = sum((each.subject.cost for each in case.passes if each.subject is not None), Cost())
+    ids = (_name(connection, text) for text in (case.case, " ".join(signatures), case.plan))
+    name, told, plan = ids
+    if "subject" in case.cached:
+        cost = Cost()  # it cost nothing this time; the figures of the run in which it did stand there already
+    cpu = cost.cpu_ns // max(cost.executions, 1)
+    return name, case.verdict, told, plan, cpu, cost.peak_bytes, cost.executions, case.took_ns
+
+
+_NIGHTS: Final = """
+SELECT c.run, r.started, r.subject, r.version, r.sha256, c.verdict, s.name, p.name, c.cpu_ns, c.peak_bytes, c.elapsed_ns, n.name
+FROM cases c JOIN runs r ON r.id = c.run JOIN names n ON n.id = c.name JOIN names s ON s.id = c.signatures
+JOIN names p ON p.id = c.plan
+"""
+
+
+def nights(path: Path, case: str = "", last: int = KEPT) -> dict[str, list[Night]]:
+    """Every case with its runs, the oldest first; of one case where it is named, and of the last runs only."""
+    found: dict[str, list[Night]] = {}
+    where = "WHERE ? IN ('', n.name) AND c.run > (SELECT max(id) FROM runs) - ? ORDER BY c.run, n.name"
+    with opened(path) as connection:
+        for *row, name in connection.execute(f"{_NIGHTS}{where}", (encodable(case), last)):
+            row[6] = tuple(row[6].split())
+            found.setdefault(name, []).append(Night(*row))
+    return found
+
+
+def runs(path: Path) -> int:
+    """How many runs are kept."""
+    with opened(path) as connection:
+        (count,) = connection.execute("SELECT count(*) FROM runs").fetchone()
+    return int(count)
+
+
+def changes(case: str, seen: Sequence[Night]) -> list[Change]:
+    """The runs in which something changed, the first run included. A skipped run is no change, nor is what is known now."""
+    told: list[Change] = []
+    before: Night | None = None
+    for night in seen:
+        if night.verdict == "skipped" and before is not None:
+            continue
+        if before is None or _state(before) != _state(night):
+            told.append(Change(case, before, night))
+        before = night
+    return told
+
+
+def _state(night: Night) -> tuple[str, tuple[str, ...]]:
+    return night.verdict, night.signatures
+
+
+def strip(path: Path, last: int = 30, until: str = "") -> dict[str, tuple[str, ...]]:
+    """For every signature of the last runs a word a run, the latest last: the case's verdict, ``absent``, or ``not run``.
+
+    ``until`` is when the latest run began that counts; without it all do.
+    """
+    with opened(path) as connection:
+        chosen = "SELECT id FROM runs WHERE ? IN ('', started) OR started < ? ORDER BY id DESC LIMIT ?"
+        numbers = [row[0] for row in connection.execute(chosen, (until, until, last))][::-1]
+        if not numbers:
+            return {}
+        found = connection.execute(
+            "SELECT c.run, c.name, c.verdict, s.name FROM cases c JOIN names s ON s.id = c.signatures WHERE c.run BETWEEN ? AND ?",
+            (numbers[0], numbers[-1]),
+        ).fetchall()
+    ran = {(run, case) for run, case, verdict, _ in found if verdict not in ("skipped", "inconclusive")}
+    shown: dict[str, dict[int, str]] = {}
+    cases: dict[str, set[int]] = {}
+    for run, case, verdict, signatures in found:
+        for signature in signatures.split():
+            shown.setdefault(signature, {})[run] = verdict
+            cases.setdefault(signature, set()).add(case)
+    return {
+        signature: tuple(
+            seen.get(run) or ("absent" if any((run, case) in ran for case in cases[signature]) else "not run") for run in numbers
+        )
+        for signature, seen in shown.items()
+    }
+
+
+def costlier_now(path: Path) -> list[Costlier]:
+    """What the last run's subject got costlier in, case by case."""
+    return [each for case, seen in nights(path, last=_WINDOW + 1).items() for each in costlier(case, seen)]
+
+
+def costlier(case: str, seen: Sequence[Night]) -> list[Costlier]:
+    """Whether the last run's subject took more CPU or memory than the runs before it vary by.
+
+    More than five standard deviations (by the median absolute deviation of up to 20 runs of the same plan, at least five) over the
+    median, and at least a quarter of it, and 20 ms or 8 MiB.
+    """
+    if not seen or seen[-1].verdict in ("skipped", "inconclusive"):
+        return []
+    now = seen[-1]
+    same = [
+        each for each in seen[:-1]
+        if (each.plan, each.subject) == (now.plan, now.subject) and each.verdict != "skipped"
+        and each.cpu_ns  # a night whose answers were kept ones ran no engine
+    ]  # fmt: skip
+    told = []
+    for name, least, show in (("cpu_ns", _LEAST_NS, lambda ns: duration(ns / 1e9)), ("peak_bytes", _LEAST_BYTES, size)):
+        values = [value for each in same if (value := getattr(each, name))][-_WINDOW:]
+        if len(values) < _LEAST_RUNS or not getattr(now, name):
+            continue
+        middle = statistics.median(values)
+        spread = statistics.median(abs(value - middle) for value in values) * _NORMAL
+        if getattr(now, name) - middle > max(_SPREADS * spread, _LEAST_SHARE * middle, least):
+            word = "slower" if name == "cpu_ns" else "hungrier"
+            told.append(Costlier(case, f"{word}: {show(getattr(now, name))}, before {show(middle)} (median of {len(values)} runs)"))
+    return told

@@ -1,0 +1,171 @@
+"""What is not a run's report: the plan, the backends, what the doctor found."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from rich import box
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from diffcheck.errors import EXIT_DIVERGE, EXIT_USAGE
+from diffcheck.report import styles
+from diffcheck.text import plural, size, visible
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from rich.console import Console
+
+    from diffcheck.backend.contract import Capabilities
+    from diffcheck.harness.snapshot import Snapshot
+    from diffcheck.probe import Examined, Found
+    from diffcheck.runner.persist.cache_files import Kept
+    from diffcheck.runner.request import PlanLine
+
+_TRANSPORTS: Final = {
+    "memory": "its memory is read",
+    "words": "250 words an execution, as counters",
+    "print": "printed by the capsule",
+}
+
+
+def plan(lines: Iterable[PlanLine], console: Console) -> None:
+    """Print what a run would do."""
+    table = Table(box=box.SIMPLE_HEAD, expand=True, pad_edge=False, header_style="bold")
+    table.add_column("case", ratio=5, overflow="fold")
+    for name in ("rows", "passes", "functions", "memory"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("what is run, and what is not", ratio=7, overflow="fold")
+    count = skipped = passes = 0
+    for line in lines:
+        count, skipped, passes = count + 1, skipped + bool(line.skipped), passes + line.passes
+        table.add_row(styles.safe(line.case), *_figures(line), _planned(line))
+    console.print(table)
+    done = f"{plural(count, 'case')}, {plural(skipped, 'would be skipped', 'would be skipped')}, "
+    console.print(Text(f"{done}{plural(passes, 'execution')} of the subject if nothing differs; nothing was run"))
+
+
+def cache(folder: str, kept: Sequence[Kept], limit_bytes: int, console: Console) -> None:
+    """Print what the cache holds, by engine."""
+    total = sum(each.bytes for each in kept)
+    if kept:
+        table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
+        table.add_column("engine", overflow="fold")
+        for name in ("entries", "size"):
+            table.add_column(name, justify="right", no_wrap=True)
+        for each in kept:
+            table.add_row(styles.safe(each.engine), f"{each.entries:,}", size(each.bytes))
+        console.print(table)
+    count = plural(sum(each.entries for each in kept), "entry", "entries")
+    console.print(Text.assemble(f"{count}, {size(total)} of at most {size(limit_bytes)}, in ", styles.safe(folder, limit=2000)))
+
+
+def _figures(line: PlanLine) -> tuple[str, str, str, str]:
+    if line.skipped:
+        return ("-",) * 4
+    return f"{line.rows:,}", f"{line.passes:,}", f"{line.functions:,}", size(line.memory_bytes)
+
+
+def _planned(line: PlanLine) -> Text:
+    if line.skipped:
+        return Text.assemble(("skipped: ", "yellow"), styles.safe(line.skipped, limit=300))
+    text = Text()
+    for mode, why in (("capsule", line.capsule), ("direct", line.direct)):
+        text.append("\n" if text else "")
+        text.append(mode, "" if why else "green")
+        text.append_text(styles.safe(f" not applicable: {why}", styles.QUIET, 300) if why else Text(""))
+    return text
+
+
+def backends(found: Iterable[Found], console: Console) -> None:
+    """Print which engines there are, and why one cannot be used."""
+    for one in found:
+        if one.identity is None or one.capabilities is None:
+            console.print(Text.assemble(styles.safe(one.name, styles.HEADING), ("  not available", "yellow")))
+            _fact(console, "why", one.problem)
+            _fact(console, "do", one.hint)
+        else:
+            name = styles.engine(one.identity).removeprefix(one.name).strip()
+            console.print(Text.assemble(styles.safe(one.name, styles.HEADING), styles.safe(f"  {name}")))
+            _fact(console, "found", " ".join(part for part in (one.identity.path, f"({one.identity.found})") if part != "()"))
+            _fact(console, "sha256", one.identity.sha256)
+            for label, value in _capabilities(one.capabilities):
+                _fact(console, label, value)
+        console.print()
+
+
+def _fact(console: Console, label: str, value: str) -> None:
+    if value:
+        table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
+        table.add_column(style=styles.QUIET, no_wrap=True, min_width=12)
+        table.add_column(overflow="fold")
+        table.add_row(f"  {label}", styles.safe(value, limit=500))
+        console.print(table)
+
+
+def _capabilities(one: Capabilities) -> tuple[tuple[str, str], ...]:
+    exports = f", at most {one.max_exports} exports" if one.max_exports is not None else ""
+    trap = "the state at a trap is seen" if one.state_at_trap else "nothing is seen at a trap"
+    return (
+        ("stream", f"{_TRANSPORTS[one.transport]}; {trap}"),
+        ("runs", ("capsules and artifacts as they are" if one.direct else "capsules only") + exports),
+        ("memory", f"{size(one.base_bytes)}, {size(one.function_bytes)} a function and {size(one.code_bytes)} a byte of code"),
+        ("known", "; ".join(one.notes)),
+    )
+
+
+def doctor(examined: Iterable[Examined], console: Console) -> int:
+    """Print one line a backend as it is done; the exit code is 1 where an engine does not work, 2 where a named one is missing."""
+    code = 0
+    for one in examined:
+        line = Text.assemble(styles.safe(one.name, styles.HEADING, 60), "  ")
+        if one.identity is None:
+            code = code or (EXIT_USAGE if one.named else 0)
+            line.append("not available", "bold red" if one.named else "yellow").append(f"  {visible(one.problem, 400)}")
+        elif one.problem:
+            code = EXIT_DIVERGE
+            line.append("does not work", "bold red").append(f"  {visible(one.problem, 400)}")
+        else:
+            line.append("ok", "bold green").append(f"  {styles.engine(one.identity)}, {plural(one.checks, 'known answer')}")
+        if one.hint and (one.problem or one.identity is None):
+            line.append(f"; {visible(one.hint, 400)}")
+        console.print(line)
+        for finding in one.findings:
+            section = (f" ({finding.section})", styles.QUIET) if finding.section else ""
+            line = Text.assemble((visible(finding.name), "yellow"), f": {visible(finding.what, 400)}", section)
+            console.print(Padding(line, (0, 0, 0, 4)))
+    return code
+
+
+def snapshot(found: Snapshot, console: Console) -> None:
+    """Print an artifact's exported globals after a run."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
+    table.add_column("global", overflow="fold")
+    table.add_column("type", style=styles.QUIET, no_wrap=True)
+    table.add_column("value", justify="right", overflow="fold")
+    table.add_column("bits", justify="right", style=styles.QUIET, overflow="fold")
+    for name, each in found.globals.items():
+        table.add_row(styles.safe(name), each.type, found.words(name), found.pattern(name))
+    console.print(table if found.globals else Text("no exported global has a name that begins so", style=styles.QUIET))
+
+
+def settings(
+    lines: Iterable[tuple[str, str, str, str]], file: str, backends: Mapping[str, str], commands: tuple[str, ...], console: Console,
+    *, trusted: bool,
+) -> None:  # fmt: skip
+    """Print each option's name, value, source and place; then the file, and what it says to run."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
+    for name in ("option", "value", "from", ""):
+        table.add_column(name, overflow="fold")
+    for name, value, source, place in lines:
+        style = styles.QUIET if source == "default" else ""
+        table.add_row(Text(name), styles.safe(value, style), Text(source, style), styles.safe(place, styles.QUIET))
+    console.print(table)
+    for name, spec in backends.items():
+        console.print(Text.assemble("backend ", styles.safe(name), ": ", styles.safe(spec, limit=1000)))
+    if commands:
+        told = "taken: it stands in the repository's root" if trusted else "taken only with --trust-config"
+        console.print(Text(f"What the file says to run is {told}.", style="" if trusted else "yellow"))
+    console.print(styles.safe(f"configuration: {file}" if file else "There is no configuration file.", limit=1000))

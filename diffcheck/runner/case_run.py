@@ -1,0 +1,219 @@
+"""One case from its plan to its report: both passes, the verdict, and what was not done."""
+
+from __future__ import annotations
+
+import time
+from functools import cached_property, partial
+from typing import TYPE_CHECKING, TypeVar
+
+import msgspec
+
+from diffcheck.compare.findings import Findings
+from diffcheck.runner.passes import confirmation, validity_pass
+from diffcheck.runner.passes.capsule_pass import CapsulePass
+from diffcheck.runner.passes.capsule_run import Side
+from diffcheck.runner.passes.direct_pass import DirectPass
+from diffcheck.runner.passes.legal_choices import FIRST_PASSES, FormPass, judge
+from diffcheck.runner.passes.refusals import Refusals
+from diffcheck.runner.passes.window_search import Budget
+from diffcheck.runner.passes.wrong_instruction import explained
+from diffcheck.runner.plan import ONLY_DIRECT, CapsulePlan, RefusedPlan, RunnablePlan, SkippedPlan, world
+from diffcheck.verdict import CaseReport, PassReport, worst
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from diffcheck.backend.contract import Backend, Host
+    from diffcheck.cases.case_file import Finding
+    from diffcheck.cases.discovery import Case
+    from diffcheck.runner.plan import Plan
+    from diffcheck.runner.request import Request
+    from diffcheck.verdict import Divergence
+
+P = TypeVar("P", bound=RunnablePlan)
+
+
+def run(
+    plan: Plan, max_passes: int, oracle: Backend, subject: Backend, host: Host, subject_name: str,
+    request: Request | None = None,
+) -> CaseReport:  # fmt: skip
+    """Run a plan; exactly one report comes of it. ``request`` says how often a divergence is confirmed, without it never."""
+    begun = time.monotonic_ns()
+    if isinstance(plan, SkippedPlan):
+        return skipped(plan.case, plan.reason, subject_name, plan.sha256)
+    times = request.confirm if request else 0
+    known = request.known if request else {}
+    if times:
+        oracle = confirmation.Remembering(oracle)
+    runs: tuple[Callable[[], PassReport], Callable[[], PassReport]]
+    if isinstance(plan, RefusedPlan):
+        no_capsule = PassReport(mode="capsule", applicable=False, why=plan.no_capsule)
+        runs = (lambda: no_capsule), partial(validity_pass.report, plan, subject, host)
+    else:
+        both = _Both(plan, max_passes, oracle, subject, host, hangs=request.hangs if request else True)
+        runs = both.capsule, both.direct
+    passes = confirmation.passes(
+        runs,
+        times,
+        known,
+        [signature for signature, cases in known.items() if plan.case.id in cases],
+    )
+    applicable = [each for each in passes if each.applicable]
+    verdict = worst([each.verdict for each in applicable])
+    deciding = next((each for each in applicable if each.verdict == verdict), None)
+    reason = f"{deciding.mode}: {deciding.reason}" if deciding and deciding.reason else ""
+    if verdict == "agree" and (why := _no_declared_row(plan, passes)):
+        verdict, reason = "inconclusive", why
+    not_done = (*plan.notes, *(what for each in applicable for what in each.agreement.not_compared))
+    if plan.no_capsule:
+        not_done = (*not_done, f"no capsule pass: {plan.no_capsule}")
+    return CaseReport(
+        case=plan.case.id,
+        artifact=plan.case.artifact,
+        sha256=plan.sha256,
+        verdict=verdict,
+        reason=reason,
+        expected=plan.case.expected(subject_name),
+        vacuous=verdict == "agree" and all(each.vacuous for each in applicable),
+        plan=plan.digest,
+        rows=plan.rows,
+        passes=passes,
+        purpose=plan.case.purpose,
+        elapsed_ns=time.monotonic_ns() - begun,
+        not_done=tuple(dict.fromkeys(not_done)),
+        explanation=_explanation(passes),
+        findings=tuple(_finding(each) for each in plan.case.findings),
+    )
+
+
+def skipped(case: Case, reason: str, subject_name: str, sha256: str = "") -> CaseReport:
+    """The report of a case that was not run, with the reason."""
+    return CaseReport(
+        case=case.id,
+        artifact=case.artifact,
+        sha256=sha256,
+        verdict="skipped",
+        reason=reason,
+        expected=case.expected(subject_name),
+        vacuous=False,
+        plan="",
+        rows=(),
+        passes=(),
+        purpose=case.purpose,
+        not_done=case.notes,
+    )
+
+
+class _Both:
+    """The two passes over a plan, each as often as it is asked for; a cause that both show has one signature."""
+
+    def __init__(self, plan: RunnablePlan, max_passes: int, oracle: Backend, subject: Backend, host: Host, *, hangs: bool) -> None:
+        self._hangs = hangs
+        self._plan, self._max_passes, self._host = plan, max_passes, host
+        self._oracle, self._subject = oracle, subject
+        self._diverged: PassReport | None = None
+
+    @cached_property
+    def _refusals(self) -> Refusals:
+        plan = self._plan
+        given = world(plan.case, program_name=False)
+        return Refusals(plan.artifact, plan.module, given, self._subject, plan.limits, self._host)
+
+    def capsule(self) -> PassReport:
+        """The capsule under both engines."""
+        plan = self._plan
+        if not isinstance(plan, CapsulePlan):
+            return PassReport(mode="capsule", applicable=False, why=plan.no_capsule)
+        first = min(FIRST_PASSES, self._max_passes)
+        rest = self._max_passes - first
+        told = self._judged(self._capsule, plan, Budget(first, lambda: rest if plan.deterministic is None else 0))
+        told = explained(told, self._subject, plan.limits, self._host)
+        if told.divergences and self._diverged is None:
+            self._diverged = told
+        return told
+
+    def direct(self) -> PassReport:
+        """The artifact as it is under both engines."""
+        if self._plan.no_direct:
+            return PassReport(mode="direct", applicable=False, why=self._plan.no_direct)
+        told = self._judged(self._direct, self._plan, Budget(0))
+        return told if self._diverged is None else _one_cause(told, self._diverged)
+
+    def _judged(self, run: Callable[[P, Budget], FormPass], plan: P, budget: Budget) -> PassReport:
+        """A pass over the artifact as it is, and if that differs over its deterministic form."""
+        plain = run(plan, budget)
+        if not plain.differs or plan.deterministic is None:
+            return plain.report
+        found = run(plan.deterministic, Budget(self._max_passes))
+        return judge(plain, found, lambda: run(plan, Budget(self._max_passes)))
+
+    def _capsule(self, plan: CapsulePlan, budget: Budget) -> FormPass:
+        one = Side(self._oracle, plan.capsules.oracle, plan.limits, self._host, whole=True)
+        other = Side(self._subject, plan.capsules.subject, plan.limits, self._host, refusals=self._refusals)
+        run = CapsulePass(
+            one, other, Findings(plan.places, unit(plan.case)), budget, plan.functions,
+            manifest=plan.manifest, hangs=self._hangs, form=plan.form,
+        )  # fmt: skip
+        return FormPass(run.report(), run.findings, run.choices, bool(run.unlocated))
+
+    def _direct(self, plan: RunnablePlan, _: Budget) -> FormPass:
+        findings = Findings(plan.places, unit(plan.case))
+        direct = DirectPass(plan, self._oracle, self._subject, self._host, findings, self._refusals)
+        return FormPass(direct.report(), direct.findings, direct.choices)
+
+
+def _no_declared_row(plan: RefusedPlan | RunnablePlan, passes: tuple[PassReport, ...]) -> str:
+    """Why none of the rows that the case declares ran; empty where one ran, or none is declared or was asked for."""
+    if not plan.case.rows or isinstance(plan, RefusedPlan) or plan.no_capsule == ONLY_DIRECT:
+        return ""
+    capsule, direct = passes
+    if isinstance(plan, CapsulePlan) and capsule.agreement.rows > plan.layout.n_init:
+        return ""
+    if direct.applicable and plan.entry in plan.case.rows:
+        return ""
+    return f"none of the declared rows ran: {capsule.why or (capsule.oracle.words if capsule.oracle else '')}"
+
+
+def _one_cause(direct: PassReport, capsule: PassReport) -> PassReport:
+    """The direct pass under the capsule's signature, where both show the same counter or the same end.
+
+    The direct pass sees one instance, so all its differences have one cause; which comes first it cannot see as the capsule does.
+    """
+    known = {_same(each): each.signature for each in reversed(capsule.divergences)}
+    signature = next((known[_same(each)] for each in direct.divergences if _same(each) in known), "")
+    if not signature:
+        return direct
+    return msgspec.structs.replace(
+        direct, divergences=tuple(msgspec.structs.replace(each, signature=signature) for each in direct.divergences)
+    )
+
+
+def _same(each: Divergence) -> tuple[str, ...]:
+    """What is the same of a difference in both passes: a counter's values are not, since the calls are others."""
+    return (each.kind, each.oracle, each.subject) if each.kind == "outcome" else (each.kind, each.where.item)
+
+
+def unit(case: Case) -> str:
+    """What a signature calls the artifact: its name without folders, so that it is the same wherever the corpus lies."""
+    return case.id.rpartition("/")[2]
+
+
+def _finding(finding: Finding) -> str:
+    section = f" ({finding.spec})" if finding.spec else ""
+    return f"{finding.subject + ': ' if finding.subject else ''}{finding.what}{section}"
+
+
+def _explanation(passes: tuple[PassReport, ...]) -> str:
+    """What deepdiff says of the unequal part: the divergences as two mappings from place to value."""
+    unequal = [each for one in passes for each in one.divergences]
+    if not unequal:
+        return ""
+    from deepdiff import DeepDiff  # noqa: PLC0415 - 290 ms that only a divergence pays for
+
+    oracle: dict[str, dict[str, str]] = {}
+    subject: dict[str, dict[str, str]] = {}
+    for each in unequal[:50]:
+        row = each.where.row or "(whole pass)"
+        oracle.setdefault(row, {})[each.where.item] = each.oracle
+        subject.setdefault(row, {})[each.where.item] = each.subject
+    return str(DeepDiff(oracle, subject, verbose_level=2).pretty())

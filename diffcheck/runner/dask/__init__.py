@@ -1,0 +1,1 @@
+"""Cases on the workers of a Dask cluster."""

@@ -1,0 +1,1 @@
+"""The comparisons of one case, and what excuses a subject."""

@@ -1,0 +1,94 @@
+"""The first call of an import that differs in a row: the row run once more in the capsule's logging form, on both engines."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from diffcheck.capsule import layout as lo
+from diffcheck.capsule.calls import HEAD_BYTES, LOG_BYTES, read_log
+from diffcheck.errors import StreamError
+from diffcheck.runner.passes.page_diff import read_view
+from diffcheck.runner.passes.window_search import local
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from diffcheck.observation import StubCall
+    from diffcheck.runner.passes.capsule_run import Side
+    from diffcheck.runner.passes.decoded_instance import Seen
+    from diffcheck.runner.passes.window_search import Read
+
+_REST: Final = LOG_BYTES - lo.VIEW_BYTES
+_BLOCK: Final = (-(-_REST // lo.VIEW_WORDS) + 7) & ~7
+"""Bytes of a block, so that the digests of one view are of all that is behind the log's first window."""
+
+
+def with_calls(oracle: Side, subject: Side, parameters: lo.Parameters, one: Seen, other: Seen) -> tuple[Seen, Seen]:
+    """Both as they are, with the calls of the first row in which those differ, as far as the engines do the same once more."""
+    pairs = zip(one.rows, other.rows, strict=True)
+    at = next((at for at, (mine, its) in enumerate(pairs) if mine.calls and its.calls and mine.calls != its.calls), None)
+    if at is None:
+        return one, other
+    sides = [side.logging(at) for side in (oracle, subject)]
+    try:
+        logs = _logs(sides[0], sides[1], parameters)
+    except StreamError:
+        logs = None
+    oracle.cost += sides[0].cost
+    subject.cost += sides[1].cost
+    if logs is None:
+        return one, other
+    stubs = oracle.capsule.layout.stubs
+    both = [_logged(seen, at, *read_log(log, stubs)) for seen, log in zip((one, other), logs, strict=True)]
+    return both[0], both[1]
+
+
+def _logged(seen: Seen, at: int, total: int, calls: tuple[StubCall, ...]) -> Seen:
+    row = seen.rows[at]
+    assert row.calls is not None, "its digest differs"  # noqa: S101
+    row = msgspec.structs.replace(row, calls=msgspec.structs.replace(row.calls, total=total, calls=calls))
+    return msgspec.structs.replace(seen, rows=(*seen.rows[:at], row, *seen.rows[at + 1 :]))
+
+
+def _logs(oracle: Side, subject: Side, parameters: lo.Parameters) -> tuple[bytes, bytes] | None:
+    """Both logs, or of a subject that carries windows the beginning up to shortly behind the first difference.
+
+    None where a run brings none.
+    """
+    begin = oracle.capsule.layout.heap_offset(parameters.first, parameters.last)
+    ours, theirs = oracle.run(parameters), subject.run(parameters)
+    if ours.header is None or theirs.header is None:
+        return None
+    reads = [
+        read_view(side, parameters) if ran.image is None else local(ran.image.stream)
+        for side, ran in ((oracle, ours), (subject, theirs))
+    ]
+    if ours.image is None:  # two windows have to do
+        known = _windows(reads[0], begin, 2)
+        return known, _windows(reads[1], begin, 2)
+    known = ours.image.stream[begin : begin + LOG_BYTES]
+    if theirs.image is not None:
+        return known, theirs.image.stream[begin : begin + LOG_BYTES]
+    return known, _differing(known, reads, begin)
+
+
+def _differing(known: bytes, reads: Sequence[Read], begin: int) -> bytes:
+    """The subject's log: the oracle's, with its own first window, and its own windows from the first difference on."""
+    at, number = lo.VIEW_BYTES, 1
+    first = _windows(reads[1], begin, 1)
+    if first[HEAD_BYTES:] == known[HEAD_BYTES:at]:
+        ours, theirs = (each(1, begin + at, _BLOCK) or b"" for each in reads)
+        words = range(0, lo.VIEW_BYTES, 8)
+        at += _BLOCK * next((word // 8 for word in words if ours[word : word + 8] != theirs[word : word + 8]), 0)
+        number += -(-_BLOCK // lo.VIEW_BYTES)
+    return first + known[lo.VIEW_BYTES : at] + _windows(reads[1], begin + at, number)
+
+
+def _windows(read: Read, offset: int, number: int) -> bytes:
+    """So many windows one after the other; raises ``StreamError`` where a run brings none."""
+    windows = [read(0, offset + at * lo.VIEW_BYTES, 0) for at in range(number)]
+    if None in windows:
+        raise StreamError("a logging run brought no window")
+    return b"".join(each for each in windows if each is not None)

@@ -1,0 +1,499 @@
+"""The capsule pass over a case: the same capsule under both engines, group after group, until every row was compared.
+
+One run of the subject is enough where its stream's digest is the oracle's. The oracle's stream says where traps are. A subject
+that reports nothing at a trap has the rows before it observed by a run that stops there, and an unexpected trap is found by
+bisection over the rows.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from diffcheck.capsule import layout as lo
+from diffcheck.capsule.calls import GATHERED
+from diffcheck.capsule.decode import left_open
+from diffcheck.capsule.deterministic.form import Choices
+from diffcheck.compare import outcomes
+from diffcheck.compare import references as compare_references
+from diffcheck.compare import rows as compare_rows
+from diffcheck.compare import state as compare_state
+from diffcheck.errors import StreamError
+from diffcheck.observation import (
+    Crashed,
+    Exited,
+    HarnessFailed,
+    OutOfMemory,
+    Refused,
+    Returned,
+    RowSeen,
+    TimedOut,
+    Trapped,
+    sentence,
+)
+from diffcheck.runner.passes import open_limits
+from diffcheck.runner.passes.call_logs import with_calls
+from diffcheck.runner.passes.decoded_instance import decoded, is_trap, same_end, same_trap
+from diffcheck.runner.passes.hang_check import why_slow
+from diffcheck.runner.passes.instances import Instances
+from diffcheck.runner.passes.legal_choices import compare_choices
+from diffcheck.runner.passes.page_diff import Pages, read_view
+from diffcheck.runner.passes.pass_evidence import Kept
+from diffcheck.runner.passes.reference_identity import Identities
+from diffcheck.runner.passes.stream_assembly import Images, whole_state
+from diffcheck.runner.passes.trap_bisection import DamagedAnswerError, PassOverError, Trials
+from diffcheck.runner.passes.window_search import local
+from diffcheck.text import plural
+from diffcheck.verdict import PassReport
+
+if TYPE_CHECKING:
+    from diffcheck.capsule.decode import Image
+    from diffcheck.capsule.deterministic.form import DeterministicForm
+    from diffcheck.compare.findings import Findings
+    from diffcheck.observation import Outcome
+    from diffcheck.runner.passes.capsule_run import Ran, Side
+    from diffcheck.runner.passes.decoded_instance import Seen
+    from diffcheck.runner.passes.instances import Instance
+    from diffcheck.runner.passes.open_limits import OpenLimit
+    from diffcheck.runner.passes.window_search import Budget
+    from diffcheck.verdict import Verdict
+    from diffcheck.witness.formats import Manifest
+
+_STACK: Final = "call stack exhausted"
+_CUT: Final = "the recorder's memory could not grow, so the stream is cut"
+
+
+class CapsulePass:
+    """Runs one case's capsule under both sides; ``report`` gives what came out."""
+
+    def __init__(
+        self, oracle: Side, subject: Side, findings: Findings, budget: Budget, functions: int,
+        *, manifest: Manifest | None = None, hangs: bool = True, form: DeterministicForm | None = None,
+    ) -> None:  # fmt: skip
+        """``hangs`` as in ``Request``; ``form`` where the capsules are of that form: then ``choices`` are those that the
+        oracle made, None where it is not known.
+        """
+        self.oracle, self.subject = oracle, subject
+        self.layout = oracle.capsule.layout
+        self.findings, self.budget = findings, budget
+        self.form = form
+        self.choices: Choices | None = Choices()
+        self.functions = functions
+        self.hangs = hangs
+        self.instances = Instances(oracle, subject)
+        self.inconclusive = ""
+        self.in_recorder = False
+        self.unlocated = 0
+        self.kept = Kept(self.layout, manifest)
+        one, other = oracle.identified(), subject.identified()
+        self.identities = None if one is None or other is None else Identities(one, other, self.findings, self.budget)
+
+    def report(self) -> PassReport:
+        """Run everything and say what came out."""
+        try:
+            self._groups()
+        except PassOverError as over:
+            self.inconclusive = str(over) or self.inconclusive
+            self.in_recorder |= over.in_recorder
+        except DamagedAnswerError as damaged:
+            outcomes.compare(Returned(), damaged.outcome, self.findings)
+        findings, kept = self.findings, self.kept
+        if self.unlocated:
+            self._not_located()
+        if self.identities is not None:
+            self.identities.add_costs(self.oracle, self.subject)
+        verdict: Verdict = "diverge" if findings.total else "inconclusive" if self.inconclusive else "agree"
+        return PassReport(
+            mode="capsule",
+            applicable=True,
+            verdict=verdict,
+            reason=self._reason(verdict),
+            oracle=kept.side("oracle", self.oracle),
+            subject=kept.side("subject", self.subject),
+            divergences=tuple(findings.divergences),
+            divergences_total=findings.total,
+            allowances=findings.allowances,
+            agreement=findings.agreement,
+            stubs=kept.stubs(),
+            printed=tuple(kept.printed),
+            vacuous=verdict == "agree" and not kept.changed and self._shows_nothing(),
+            mcdc=kept.impact() if findings.total else (),
+            in_recorder=self.in_recorder or any(each.kind == "stream" for each in findings.divergences),
+        )
+
+    def _not_located(self) -> None:
+        """Differences without a place say nothing of what differs: they are no divergence and no agreement."""
+        what = f"{self.unlocated:,} bytes in which something differs were not located"
+        self.findings.not_compared(what)
+        spent = plural(self.budget.total, "execution")
+        self.inconclusive = self.inconclusive or f"{what} within {spent}; give --max-passes more"
+
+    def _reason(self, verdict: str) -> str:
+        if verdict == "inconclusive":
+            return self.inconclusive
+        if verdict == "diverge":
+            first = self.findings.divergences[0]
+            row = f"row {first.where.row}: " if first.where.row else ""
+            return f"{row}{first.where.item}: {first.oracle} against {first.subject}"
+        return ""
+
+    # Groups.
+
+    def _groups(self) -> None:
+        for instance in self.instances:
+            self.instances.first = self._group(instance)
+        if self.instances.left:
+            self.findings.not_compared(f"{self.instances.left} rows after the first {self.instances.limit} instances")
+
+    @property
+    def _exits_silently(self) -> bool:
+        """Whether a program that exits traps, and the subject then reports no state: printing is before the trap."""
+        known = self.subject.backend.capabilities
+        traps = not self.oracle.capsule.form.unwinds or bool(self.instances.flags & lo.EXIT_TRAPS)
+        return traps and not known.state_at_trap and known.transport != "print"
+
+    def _trials(self, side: Side) -> Trials:
+        return Trials(side, self.instances.parameters)
+
+    def _group(self, instance: Instance) -> int:
+        """Compare the rows that share an instance; returns the row after the last of them."""
+        first, last, oracle, subject = instance.first, instance.last, instance.oracle, instance.subject
+        self.findings.begin_group()
+        if isinstance(oracle.outcome, Trapped) and oracle.image is None and not oracle.damage:
+            self.choices = None
+            return self._search(first, last, oracle, subject)
+        image = self._oracle_image(oracle, subject)
+        if self.instances.exits_return(image):
+            return first
+        seen = decoded(image, oracle.outcome, self.layout, self.form)
+        if self.choices is not None:
+            self.choices = Choices(self.choices.nans + seen.choices.nans, self.choices.relaxed + seen.choices.relaxed)
+        self.kept.note(seen, oracle, subject)
+        return self._compare(first, last, image, seen, subject)
+
+    def _oracle_image(self, oracle: Ran, subject: Ran) -> Image:
+        """The oracle's stream; ends the pass where there is none."""
+        if oracle.image is not None:
+            return oracle.image
+        self.choices = None
+        self.kept.outcomes.update(oracle=oracle.outcome, subject=subject.outcome)
+        if oracle.damage:
+            raise PassOverError(f"the oracle's stream is damaged: {oracle.damage}")
+        if isinstance(oracle.outcome, Refused):
+            self._refused(oracle.outcome, subject.outcome)
+            raise PassOverError
+        if isinstance(oracle.outcome, TimedOut) and isinstance(subject.outcome, TimedOut):
+            raise PassOverError(f"both timed out ({oracle.outcome.deadline_s:g} s)")
+        raise PassOverError(f"the oracle {sentence(oracle.outcome)}; the subject {sentence(subject.outcome)}")
+
+    def _refused(self, oracle: Refused, subject: Outcome) -> None:
+        """The oracle refused the capsule of an artifact that it takes, most often since instantiation traps."""
+        if oracle.kind in ("invalid", "unsupported", "limit"):
+            raise PassOverError(f"the oracle takes the artifact, but not the capsule: it {sentence(oracle)}")
+        if isinstance(subject, TimedOut):
+            self._timed_out(oracle, subject, 0, 0)
+            return
+        self._check_ran(subject)
+        if outcomes.compare(oracle, subject, self.findings):
+            self.kept.changed = True
+            self.findings.compared(1, 1)
+
+    def _compare(self, first: int, last: int, image: Image, seen: Seen, subject: Ran) -> int:
+        """Compare a group by what the subject's run gave; gives the next group's first row."""
+        after = last if seen.stop is None else self.instances.row(first, seen.stop) + 1
+        if subject.damage:
+            self.findings.diverge("stream", "observation stream", "whole", subject.damage, shape=subject.damage[:40])
+            return after
+        if subject.header is not None:
+            self._compare_streams(first, last, image, seen, subject)
+            return after
+        if isinstance(subject.outcome, Trapped | Crashed):
+            return self._compare_trap(first, last, seen, subject)
+        self._failed(subject, first, last)
+        raise PassOverError
+
+    def _failed(self, subject: Ran, first: int, last: int) -> None:
+        """The subject came to no answer at all where the oracle did."""
+        outcome = subject.outcome
+        if isinstance(outcome, TimedOut):
+            self._timed_out(Returned(), outcome, first, last)
+            return
+        self._check_ran(outcome)
+        if isinstance(outcome, Refused) and self.subject.refusals is not None:
+            why = self.subject.refusals.why_no_divergence(outcome, capsule=True)
+            if why:
+                raise PassOverError(why)
+        outcomes.compare(Returned(), outcome, self.findings)
+
+    def _check_ran(self, outcome: Outcome) -> None:
+        """End the pass where the outcome is not the engine's."""
+        if isinstance(outcome, OutOfMemory):
+            why = f"the subject is {sentence(outcome)}; give --memory-limit more"
+            raise PassOverError(why, in_recorder=outcome.in_recorder)
+        if isinstance(outcome, HarnessFailed) and outcome.wrapper:
+            raise PassOverError(f"the subject did not run: {sentence(outcome)}")
+
+    def _timed_out(self, oracle: Outcome, subject: TimedOut, first: int, last: int) -> None:
+        """The subject timed out in the rows [first, last), where the oracle came to ``oracle``."""
+        if not self.hangs:
+            raise PassOverError(f"the subject {sentence(subject)}")
+        parameters = self.instances.parameters(first, last)
+        fuel = self.oracle.run(parameters, msgspec.structs.replace(self.oracle.limits, count_fuel=True)).fuel
+
+        def rerun(deadline_s: float) -> Outcome:
+            return self.subject.run(parameters, msgspec.structs.replace(self.subject.limits, deadline_s=deadline_s)).outcome
+
+        slow, again = why_slow(subject, oracle, fuel, self.functions, self.subject.backend.capabilities, rerun)
+        if slow:
+            raise PassOverError(slow)
+        self.findings.diverge(
+            "outcome", "outcome", sentence(oracle), f"hangs ({sentence(again)})", shape="hang",
+            detail=f"the oracle took {fuel} units of fuel, for which even a subject a hundred times slower has time",
+        )  # fmt: skip
+
+    # Streams.
+
+    def _compare_streams(self, first: int, last: int, image: Image, seen: Seen, subject: Ran) -> None:
+        """The subject's stream is there: compare it, and where nothing differs the identities of functions."""
+        before = self.findings.total
+        exhausted = seen.stop is not None and is_trap(seen.rows[seen.stop].outcome, _STACK)
+        self._compare_stream(first, last, image, seen, subject, exhausted=exhausted)
+        if self.identities is None and self.layout.described:
+            compare_references.functions_not_compared(seen.state, self.findings)
+        if self.identities is not None and self.findings.total == before and not exhausted:
+            self.identities.compare(self.instances.parameters(first, last))
+
+    def _compare_stream(self, first: int, last: int, image: Image, seen: Seen, subject: Ran, *, exhausted: bool) -> None:
+        """Compare digests, and on a mismatch all that the streams hold."""
+        header = subject.header
+        assert header is not None, "the caller looked"  # noqa: S101
+        if lo.FLAG_CALLS_CUT & (header.flags | image.header.flags):
+            self.findings.not_compared(f"of the bytes passed to an import in one call, those after the first {GATHERED:,}")
+        kind_differs = isinstance(subject.outcome, Trapped) and not same_trap(seen, subject.outcome)
+        if header.mark == image.header.mark and not kind_differs:
+            self._same_digest(image, seen, subject, exhausted=exhausted)
+            return
+        if lo.FLAG_CUT & (header.flags | image.header.flags):
+            raise PassOverError(f"{_CUT}; give --memory-limit more", in_recorder=True)
+        images = Images(self.layout, image, self.budget)
+        try:
+            theirs = images.subject(subject, read_view(self.subject, self.instances.parameters(first, last)))
+            other = decoded(theirs, subject.outcome, self.layout, self.form)
+        except StreamError as error:
+            self.findings.diverge("stream", "observation stream", "whole", str(error), shape="damaged")
+            return
+        seen, other = with_calls(self.oracle, self.subject, self.instances.parameters(first, last), seen, other)
+        before = self.findings.total, len(self.findings.allowances)
+        self.kept.show(seen, other)
+        pages = self._compare_seen(first, seen, other, exhausted=exhausted)
+        memories = [memory.index for memory in self.layout.memories]
+        look = Pages(self.oracle, self.subject, self.instances.parameters(first, last), memories, self.findings, self.budget)
+        unlocated = images.unlocated + look.compare(pages)
+        self.unlocated += unlocated
+        self._compare_choices(first, last, seen, other, found=self.findings.total > before[0])
+        found = (self.findings.total, len(self.findings.allowances)) != before
+        if unlocated:
+            return
+        if not found and kind_differs:  # it trapped after the last row
+            self._check_recorder(self.subject, first, last, subject.outcome)
+            outcomes.compare(Returned(), subject.outcome, self.findings)
+        elif not images.whole(theirs) or (not found and not exhausted):
+            self.findings.diverge(
+                "stream", "digest", image.header.digest_hex, header.digest_hex, shape="digest over equal bytes",
+                detail="the digest differs over equal bytes: the engine digests wrong, or its stream changes from run to run",
+            )  # fmt: skip
+
+    def _compare_choices(self, first: int, last: int, seen: Seen, other: Seen, *, found: bool) -> None:
+        """Compare what the runs of a deterministic form say of its open results; its row is looked for if nothing else is found."""
+        differs = other.choices.not_allowed != seen.choices.not_allowed
+        row = self._row_not_allowed(first, last) if differs and not found else ""
+        compare_choices(seen.choices, other.choices, self.findings, row)
+
+    def _row_not_allowed(self, first: int, last: int) -> str:
+        """The row in which the subject first had a result that is not allowed, by runs of fewer rows; empty before all of them."""
+        if self._not_allowed(first, first):
+            return ""
+        low, high = first, last
+        while high - low > 1:
+            middle = (low + high) // 2
+            low, high = (low, middle) if self._not_allowed(first, middle) else (middle, high)
+        return self.layout.rows[self.layout.n_init + low].name
+
+    def _not_allowed(self, first: int, last: int) -> bool:
+        """Whether the subject has a result in the rows [first, last) that is not allowed, and the oracle has none."""
+        instance = self.instances.run(first, last)
+        oracle, subject = instance.oracle, instance.subject
+        if oracle.image is None or subject.header is None or subject.header.mark == oracle.image.header.mark:
+            return False
+        try:
+            view = read_view(self.subject, self.instances.parameters(first, last))
+            image = Images(self.layout, oracle.image, self.budget).subject(subject, view)
+        except StreamError:
+            return False
+        return decoded(image, subject.outcome, self.layout, self.form).choices.not_allowed is not None
+
+    def _same_digest(self, image: Image, seen: Seen, subject: Ran, *, exhausted: bool) -> None:
+        """The digests are equal: so are the streams, where what was carried is what was digested."""
+        stopped = seen.rows[seen.stop] if seen.stop is not None and left_open(image, self.layout, seen.stop) else None
+        if stopped is not None and stopped.outcome is not None and isinstance(subject.outcome, Returned):
+            outcomes.compare(stopped.outcome, subject.outcome, self.findings, stopped.name)
+        elif subject.header != image.header or (subject.image is None and subject.view != local(image.stream)(0, 0, 0)):
+            self.findings.diverge(
+                "stream", "observation stream", "whole", "damaged: its digest is right, the words carried with it are not",
+                shape="damaged",
+            )  # fmt: skip
+        else:
+            if lo.FLAG_CUT & image.header.flags:
+                self.findings.not_compared(_CUT)
+            self._agreed(seen, subject.outcome, exhausted=exhausted)
+
+    def _agreed(self, seen: Seen, subject: Outcome, *, exhausted: bool) -> None:
+        """Count what an equal digest says is equal; the kind of a trap is not in the stream."""
+        self.kept.show(seen, seen)
+        for at, row in enumerate(seen.rows):
+            if row.outcome is not None:
+                trapped = at == seen.stop and isinstance(row.outcome, Trapped) and isinstance(subject, Trapped)
+                other = msgspec.structs.replace(row, outcome=subject) if trapped else row
+                compare_rows.compare(row, other, self.layout, self.findings)
+        if not exhausted:
+            compare_state.compare(seen.state, seen.state, self.layout, self.findings)
+
+    def _compare_seen(self, first: int, seen: Seen, other: Seen, *, exhausted: bool) -> list[tuple[int, int]]:
+        """Compare rows up to the first whose outcomes differ, then the state if there was none."""
+        for at, (one, two) in enumerate(zip(seen.rows, other.rows, strict=True)):
+            if one.outcome is None and two.outcome is None:
+                continue
+            if self._limit_differs(first, one, two):
+                return []
+            if isinstance(one.outcome, Returned) and isinstance(two.outcome, Trapped):
+                self._check_recorder(self.subject, first, self.instances.row(first, at) + 1, two.outcome)
+            compare_rows.compare(one, two, self.layout, self.findings)
+            if one.outcome is None or two.outcome is None or not outcomes.same(one.outcome, two.outcome):
+                return []
+        if exhausted:
+            return []
+        return compare_state.compare(seen.state, other.state, self.layout, self.findings)
+
+    def _limit_differs(self, first: int, one: RowSeen, two: RowSeen) -> bool:
+        """Whether only one side met a limit in a row that the specification leaves open."""
+
+        def small(limit: OpenLimit) -> Outcome:
+            return self.oracle.run(self.instances.parameters(first, self.instances.last), limit.small(self.oracle.limits)).outcome
+
+        why = open_limits.differ(one.outcome, two.outcome, small, self.findings, one.name)
+        self.inconclusive = why or self.inconclusive
+        return bool(why)
+
+    # Traps that report nothing.
+
+    def _compare_trap(self, first: int, last: int, seen: Seen, subject: Ran) -> int:
+        """The subject trapped or crashed without a stream; gives the next group's first row."""
+        row = None if seen.stop is None else self.instances.row(first, seen.stop)
+        expected = seen.stop is not None and isinstance(seen.rows[seen.stop].outcome, Trapped | Exited)
+        if expected and seen.stop is not None and seen.stop < self.layout.n_init:
+            self._trapped_row(first, first, seen.rows[seen.stop], subject.outcome)
+            return self.instances.last
+        if expected and row is not None:
+            if self._before(first, row):
+                # It may have come through this row and ended in a later one, for the same reason.
+                ended = subject.outcome if row + 1 >= last else self._trials(self.subject).run(first, row + 1).outcome
+                self._trapped_row(first, row + 1, seen.rows[seen.stop or 0], ended)
+                return row + 1
+            last = row
+        return self._trapped_early(first, last, subject)
+
+    def _trapped_early(self, first: int, last: int, subject: Ran) -> int:
+        """The subject ended in one of the rows [first, last) that the oracle came through."""
+        found = self._trials(self.subject).failing(first, last)
+        if found is None:
+            self._check_recorder(self.subject, first, first, subject.outcome)
+            name = ", ".join(each.name for each in self.layout.rows[: self.layout.n_init])
+            self.in_recorder = self.in_recorder or not name  # in what every capsule has, unless instantiation trapped
+            self.findings.diverge(
+                "outcome", "outcome", "returned", sentence(subject.outcome), row=name,
+                shape=outcomes.shape(Returned(), subject.outcome),
+            )  # fmt: skip
+            return self.instances.last
+        at, outcome = found
+        if at > first or self.layout.n_init:
+            self._before(first, at)
+        self._trapped_row(first, at + 1, self._oracle_row(first, at), outcome)
+        return at + 1
+
+    def _search(self, first: int, last: int, oracle: Ran, subject: Ran) -> int:
+        """An oracle that reports nothing at a trap: its trap is found as a subject's is, and its state there not compared."""
+        self.kept.outcomes.setdefault("oracle", oracle.outcome)
+        self.kept.outcomes.setdefault("subject", subject.outcome)
+        self.kept.changed = True
+        found = self._trials(self.oracle).failing(first, last)
+        if found is None:
+            name = ", ".join(each.name for each in self.layout.rows[: self.layout.n_init])
+            self._trapped_row(first, first, RowSeen(name, oracle.outcome), subject.outcome)
+            return self.instances.last
+        at, outcome = found
+        self._check_recorder(self.oracle, first, at + 1, outcome)
+        if not self._before(first, at):
+            return self._trapped_early(first, at, subject)
+        row = RowSeen(self.layout.rows[self.layout.n_init + at].name, outcome)
+        self._trapped_row(first, at + 1, row, self._trials(self.subject).run(first, at + 1).outcome)
+        return at + 1
+
+    def _before(self, first: int, row: int) -> bool:
+        """Compare the rows before ``row`` by runs that stop there; gives whether the subject came through."""
+        instance = self.instances.run(first, row)
+        oracle, subject = instance.oracle, instance.subject
+        if oracle.image is None:
+            self.inconclusive = f"the oracle {sentence(oracle.outcome)} when it was run again"
+            return True
+        if subject.damage:
+            self.findings.diverge("stream", "observation stream", "whole", subject.damage, shape=subject.damage[:40])
+            return True
+        if subject.header is None and not isinstance(subject.outcome, Trapped | Crashed):
+            self._failed(subject, first, row)
+            raise PassOverError
+        if subject.header is None:
+            return False
+        self._compare_streams(first, row, oracle.image, decoded(oracle.image, oracle.outcome, self.layout, self.form), subject)
+        self.findings.not_compared("the state at a trap: the subject reports none")
+        return True
+
+    def _oracle_row(self, first: int, row: int) -> RowSeen:
+        ran = self.oracle.run(self.instances.parameters(first, row + 1))
+        if ran.image is None:
+            raise PassOverError(f"the oracle {sentence(ran.outcome)} when it was run again")
+        return decoded(ran.image, ran.outcome, self.layout).rows[self.layout.n_init + row - first]
+
+    def _check_recorder(self, side: Side, first: int, last: int, outcome: Outcome) -> None:
+        """End the pass where a trap in the rows [first, last) is one in the recorder: without it the engine comes through them."""
+        if isinstance(side.unrecorded(self.instances.parameters(first, last)), Returned):
+            name = "oracle" if side is self.oracle else "subject"
+            why = f"the {name} {sentence(outcome)} in the recorder, not in a row"
+            raise PassOverError(why, in_recorder=True)
+
+    def _trapped_row(self, first: int, last: int, oracle: RowSeen, outcome: Outcome) -> None:
+        """Compare the row before ``last``, in which the subject ended; its state is not there to be compared."""
+        subject = RowSeen(oracle.name, outcome)
+        if self._limit_differs(first, oracle, subject):
+            return
+        if self._exits_silently and same_end(oracle.outcome, outcome):
+            self.findings.compared(1, 1, rows=1)
+            self.findings.not_compared("the code of an exit: it is a trap here, and the subject reports no state at a trap")
+            return
+        if isinstance(outcome, Trapped | Crashed) and not isinstance(oracle.outcome, Trapped):
+            self._check_recorder(self.subject, first, last, outcome)
+        if isinstance(oracle.outcome, Returned):
+            self.kept.show_oracle_row(oracle)  # the subject's run has no record of it
+        compare_rows.compare(oracle, subject, self.layout, self.findings, state=False)
+
+    # Vacuity.
+
+    def _shows_nothing(self) -> bool:
+        """Whether the state is that at instantiation; where there are no rows, whether that is all zeros. May ask the oracle."""
+        if not self.instances.last:
+            return not self.findings.agreement.values_nonzero
+        inert = self.oracle.run(lo.Parameters(0, self.instances.last, lo.INERT))
+        whole = self.oracle.run(self.instances.parameters(0, self.instances.last))
+        if inert.image is None or whole.image is None:
+            return True
+        return whole_state(inert.image, self.layout) == whole_state(whole.image, self.layout)

@@ -1,0 +1,162 @@
+"""One engine's side of a capsule pass: starts it with the parameters of a run and reads what came back."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from diffcheck.backend.contract import Program
+from diffcheck.capsule import layout as lo
+from diffcheck.capsule.decode import Image, check_header, checked_image, decode_image
+from diffcheck.compare.allowances import two_reasons
+from diffcheck.errors import StreamError
+from diffcheck.observation import Cost, OutOfMemory, Returned, Trapped
+
+if TYPE_CHECKING:
+    from diffcheck.backend.contract import Backend, Host, Limits, Pending
+    from diffcheck.capsule.build import Capsule
+    from diffcheck.observation import Execution, Outcome
+    from diffcheck.runner.passes.refusals import Refusals
+
+
+class Ran(msgspec.Struct, frozen=True):
+    """A run as read: its outcome; the header where the stream was finished; the whole image where the transport brings it;
+    the view; ``damage`` where a stream came that is none.
+    """
+
+    outcome: Outcome
+    header: lo.Header | None = None
+    image: Image | None = None
+    view: bytes = b""
+    damage: str = ""
+    fuel: int | None = None
+    log: str = ""
+
+
+class PendingRun:
+    """A run under way."""
+
+    def __init__(self, side: Side, pending: Pending, parameters: lo.Parameters) -> None:
+        self._side, self._pending, self._parameters = side, pending, parameters
+
+    def wait(self) -> Ran:
+        """The finished run."""
+        execution = self._pending.wait()
+        self._side.cost += execution.cost
+        ran = self._side.read(execution, self._parameters)
+        return self._side.complete(ran, self._parameters) if self._side.whole else ran
+
+
+class Side:
+    """A backend with the capsule it runs; ``cost`` adds up over its runs.
+
+    With ``whole`` every finished run has its image, on a transport that carries windows by one more run for each window;
+    ``at_once`` of them are under way together. Without ``refusals`` every refusal of a subject is its fault.
+    """
+
+    at_once = 1
+
+    def __init__(
+        self, backend: Backend, capsule: Capsule, limits: Limits, host: Host, *,
+        whole: bool = False, refusals: Refusals | None = None,
+    ) -> None:  # fmt: skip
+        self.backend, self.capsule, self.limits, self._host = backend, capsule, limits, host
+        self.whole, self.refusals = whole, refusals
+        self.cost = Cost()
+
+    def logging(self, row: int) -> Side:
+        """The same engine with the capsule's logging form for the record ``row``."""
+        return Side(self.backend, self.capsule.logging(row), self.limits, self._host)
+
+    def identified(self) -> Side | None:
+        """The same engine with the capsule's identity form, where it has one."""
+        capsule = self.capsule.identified()
+        return None if capsule is None else Side(self.backend, capsule, self.limits, self._host, whole=self.whole)
+
+    def unrecorded(self, parameters: lo.Parameters) -> Outcome:
+        """How these rows end under the same engine where nothing is recorded of them."""
+        return Side(self.backend, self.capsule.unrecorded(), self.limits, self._host).run(parameters).outcome
+
+    def start(self, parameters: lo.Parameters, limits: Limits | None = None) -> PendingRun:
+        """Begin a run; ``limits`` where it is one of the oracle's variants."""
+        encoded = parameters.encode()
+        program = Program(
+            kind="capsule",
+            wasm=self.capsule.with_parameters(parameters),
+            entry=lo.ENTRY,
+            template_sha256=self.capsule.sha256,
+            parameters=encoded,
+            parameters_offset=self.capsule.parameters_offset,
+            parameters_address=lo.PARAMETERS_ADDRESS,
+        )
+        return PendingRun(self, self.backend.start(program, limits or self.limits, self._host), parameters)
+
+    def run(self, parameters: lo.Parameters, limits: Limits | None = None) -> Ran:
+        """Run and wait."""
+        return self.start(parameters, limits).wait()
+
+    def read(self, execution: Execution, parameters: lo.Parameters) -> Ran:
+        """What an execution carried out, checked; a stream is expected after a return, and after a trap where one came."""
+        ran = Ran(self._trap_site(execution.outcome), fuel=execution.fuel, log=execution.log)
+        if not isinstance(execution.outcome, Returned | Trapped):
+            return ran
+        words = self.backend.capabilities.transport == "words"
+        begin = 0 if words else lo.HEADER_ADDRESS
+        head = execution.carried[begin : begin + lo.HEADER.size]
+        if isinstance(execution.outcome, Trapped) and (len(head) < lo.HEADER.size or lo.read_header(head).status != lo.FINISHED):
+            return ran
+        if _is_cut(head):
+            # memory.grow may fail at any time (core specification): that is no divergence, and a cut stream no agreement.
+            limits = self.limits.memory_bytes
+            return msgspec.structs.replace(ran, outcome=OutOfMemory(limits, "the recorder's memory could not grow", True))
+        try:
+            header = check_header(head, self.capsule.layout, parameters.first, parameters.last)
+            image = None
+            if not words:
+                image = decode_image(execution.carried, self.capsule.layout, parameters.first, parameters.last)
+        except StreamError as error:
+            return msgspec.structs.replace(ran, damage=str(error))
+        view = execution.carried[begin + lo.HEADER.size : begin + lo.HEADER.size + lo.VIEW_BYTES]
+        return msgspec.structs.replace(ran, header=header, image=image, view=view)
+
+    def _trap_site(self, outcome: Outcome) -> Outcome:
+        """An oracle's trap with the instructions that may have trapped, where the engine does not say which."""
+        if not self.whole or not isinstance(outcome, Trapped) or outcome.instructions:
+            return outcome
+        return msgspec.structs.replace(outcome, instructions=self._two_reasons)
+
+    @cached_property
+    def _two_reasons(self) -> tuple[str, ...]:
+        return two_reasons(self.capsule.wasm)
+
+    def complete(self, ran: Ran, parameters: lo.Parameters) -> Ran:
+        """The run with its image, every byte of it read out of this engine; ``damage`` where the bytes have another digest."""
+        plain = (parameters.view_mode, parameters.view_space, parameters.view_offset) == (0, 0, 0)
+        if ran.header is None or ran.image is not None or not plain:
+            return ran
+        parts = [ran.view]
+        offsets = range(lo.VIEW_BYTES, ran.header.length, lo.VIEW_BYTES)
+        for at in range(0, len(offsets), self.at_once):
+            under_way = [
+                self.start(msgspec.structs.replace(parameters, view_offset=offset)) for offset in offsets[at : at + self.at_once]
+            ]
+            for window in [each.wait() for each in under_way]:
+                if window.header is None:
+                    return msgspec.structs.replace(ran, header=None, outcome=window.outcome, damage=window.damage)
+                parts.append(window.view)
+        stream = b"".join(parts)[: ran.header.length]
+        try:
+            image = checked_image(ran.header, stream, parameters.first, parameters.last)
+        except StreamError as error:
+            return msgspec.structs.replace(ran, header=None, damage=str(error))
+        return msgspec.structs.replace(ran, image=image)
+
+
+def _is_cut(head: bytes) -> bool:
+    """Whether this is the header of a finished stream that says that it is not whole."""
+    if len(head) < lo.HEADER.size:
+        return False
+    header = lo.read_header(head)
+    return (header.magic, header.status, header.flags & lo.FLAG_CUT) == (lo.MAGIC, lo.FINISHED, lo.FLAG_CUT)

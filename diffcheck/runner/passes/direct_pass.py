@@ -1,0 +1,136 @@
+"""The direct pass: the artifact as it is, under both engines by the rules of witness's harness protocol.
+
+Same entry, no imports, no reset calls. What kiln's users run is the artifact as it is, so this is compared as well; it sees
+how the run ended and the counters, nothing else.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from diffcheck.backend.contract import HARNESS_ENTRIES, Program
+from diffcheck.capsule.deterministic.form import Choices
+from diffcheck.compare import allowances as allow
+from diffcheck.compare import outcomes
+from diffcheck.compare import state as compare_state
+from diffcheck.observation import (
+    Cost,
+    HarnessFailed,
+    OutOfMemory,
+    Refused,
+    Returned,
+    TimedOut,
+    Trapped,
+    sentence,
+)
+from diffcheck.runner.passes import open_limits
+from diffcheck.runner.passes.hang_check import why_slow
+from diffcheck.runner.passes.legal_choices import compare_choices
+from diffcheck.verdict import PassReport
+from diffcheck.verdict import Side as SideReport
+
+if TYPE_CHECKING:
+    from diffcheck.backend.contract import Backend, Host, Limits
+    from diffcheck.compare.findings import Findings
+    from diffcheck.observation import Execution, Outcome
+    from diffcheck.runner.passes.refusals import Refusals
+    from diffcheck.runner.plan import RunnablePlan
+
+
+class DirectPass:
+    """Runs a plan's artifact as it is under both engines; ``choices`` are those that the oracle made in a deterministic form, None
+    where it is not known.
+    """
+
+    def __init__(
+        self, plan: RunnablePlan, oracle: Backend, subject: Backend, host: Host, findings: Findings, refusals: Refusals
+    ) -> None:  # fmt: skip
+        self.program = Program(kind="direct", wasm=plan.artifact, entry=plan.entry or HARNESS_ENTRIES[0])
+        self.oracle, self.subject, self.limits, self.host = oracle, subject, plan.limits, host
+        self.findings, self.functions = findings, plan.functions
+        self.form, self.choices = plan.form, None if plan.form else Choices()
+        self.refusals = refusals
+        self.inconclusive = ""
+
+    def report(self) -> PassReport:
+        """Run and compare."""
+        pending = self.subject.start(self.program, self.limits, self.host)
+        oracle = self.oracle.execute(self.program, self.limits, self.host)
+        subject = pending.wait()
+        self._compare(oracle, subject)
+        findings = self.findings
+        reason = self.inconclusive
+        if findings.total:
+            first = findings.divergences[0]
+            reason = f"{first.where.item}: {first.oracle} against {first.subject}"
+        counters = oracle.counters or {}
+        return PassReport(
+            mode="direct",
+            applicable=True,
+            verdict="diverge" if findings.total else "inconclusive" if self.inconclusive else "agree",
+            reason=reason,
+            oracle=_side(oracle),
+            subject=_side(subject),
+            divergences=tuple(findings.divergences),
+            divergences_total=findings.total,
+            allowances=findings.allowances,
+            agreement=findings.agreement,
+            vacuous=not findings.total and isinstance(oracle.outcome, Returned) and not any(counters.values()),
+        )
+
+    def _compare(self, oracle: Execution, subject: Execution) -> None:
+        self.inconclusive = self._why_not_compared(oracle.outcome, subject.outcome)
+        if self.inconclusive or self.findings.total:
+            return
+        self.findings.compared(1, 1, rows=1)
+        one = oracle.outcome
+        if isinstance(one, Trapped) and not one.instructions:
+            one = msgspec.structs.replace(one, instructions=allow.two_reasons(self.program.wasm))
+        if outcomes.compare(one, subject.outcome, self.findings) and isinstance(one, Returned):
+            self._counters(oracle, subject)
+
+    def _why_not_compared(self, one: Outcome, other: Outcome) -> str:  # noqa: PLR0911 - a line a reason
+        """Why the two outcomes say nothing of the subject; empty where they can be compared, or where it hangs."""
+        if isinstance(one, TimedOut) and isinstance(other, TimedOut):
+            return f"both timed out ({one.deadline_s:g} s)"
+        if isinstance(one, outcomes.FAILURES):
+            return f"the oracle {sentence(one)}; the subject {sentence(other)}"
+        if isinstance(other, TimedOut):
+            return self._timed_out(one, other)
+        if isinstance(other, OutOfMemory):
+            return f"the subject is {sentence(other)}; give --memory-limit more"
+        if isinstance(other, HarnessFailed) and other.wrapper:
+            return f"the subject did not run: {sentence(other)}"
+        if isinstance(other, Refused) and not isinstance(one, Refused):
+            return self.refusals.why_no_divergence(other, capsule=False)
+        return open_limits.differ(one, other, lambda limit: self._oracle(limit.small(self.limits)).outcome, self.findings)
+
+    def _oracle(self, limits: Limits) -> Execution:
+        return self.oracle.execute(self.program, limits, self.host)
+
+    def _timed_out(self, one: Outcome, other: TimedOut) -> str:
+        def rerun(deadline_s: float) -> Outcome:
+            longer = msgspec.structs.replace(self.limits, deadline_s=deadline_s)
+            return self.subject.execute(self.program, longer, self.host).outcome
+
+        fuel = self._oracle(msgspec.structs.replace(self.limits, count_fuel=True)).fuel
+        slow, again = why_slow(other, one, fuel, self.functions, self.subject.capabilities, rerun)
+        if not slow:
+            self.findings.diverge("outcome", "outcome", sentence(one), f"hangs ({sentence(again)})", shape="hang")
+        return slow
+
+    def _counters(self, oracle: Execution, subject: Execution) -> None:
+        ones, theirs = oracle.counters or {}, subject.counters or {}
+        if self.form is None:
+            compare_state.counters(ones, theirs, self.findings)
+            return
+        (ones, self.choices), (theirs, choices) = self.form.split(ones), self.form.split(theirs)
+        compare_state.counters(ones, theirs, self.findings)
+        compare_choices(self.choices, choices, self.findings)
+
+
+def _side(execution: Execution) -> SideReport:
+    cost = execution.cost if execution.cost.executions else Cost()
+    return SideReport(execution.outcome, sentence(execution.outcome), cost, "", execution.log)

@@ -1,0 +1,76 @@
+"""A capsule's rows under both engines, one instance after the other: a row that does not return ends its instance."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from diffcheck.capsule import layout as lo
+from diffcheck.capsule.decode import swallowed
+from diffcheck.runner.passes.capsule_run import Ran
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from diffcheck.capsule.decode import Image
+    from diffcheck.runner.passes.capsule_run import Side
+
+MAX_INSTANCES: Final = 64
+
+
+class Instance(msgspec.Struct, frozen=True):
+    """The rows [first, last) run in a new instance of each engine."""
+
+    first: int
+    last: int
+    oracle: Ran
+    subject: Ran
+
+
+class Instances:
+    """Iterating runs the rows [first, last) under both engines, at most ``limit`` times.
+
+    For each instance the consumer sets ``first`` to the row after the one that ended it. ``flags`` are those of the runs.
+    """
+
+    def __init__(self, oracle: Side, subject: Side, limit: int = MAX_INSTANCES) -> None:
+        self._oracle, self._subject = oracle, subject
+        self._layout = oracle.capsule.layout
+        self.first, self.last = 0, len(self._layout.rows) - self._layout.n_init
+        self.flags, self.limit = 0, limit
+        self._again = False
+
+    def __iter__(self) -> Iterator[Instance]:
+        """One instance after the other; the first one also if there are no rows."""
+        count = 0
+        while (self.first < self.last or not count) and count < self.limit:
+            yield self.run(self.first, self.last)
+            count, self._again = count + (not self._again), False
+
+    @property
+    def left(self) -> int:
+        """The number of rows that were not run."""
+        return max(0, self.last - self.first)
+
+    def parameters(self, first: int, last: int) -> lo.Parameters:
+        """The parameters of a run of the rows [first, last)."""
+        return lo.Parameters(first, last, self.flags)
+
+    def run(self, first: int, last: int) -> Instance:
+        """The rows [first, last) under both engines at the same time."""
+        parameters = self.parameters(first, last)
+        pending = self._subject.start(parameters)
+        oracle = self._oracle.run(parameters)
+        return Instance(first, last, oracle, pending.wait())
+
+    def exits_return(self, image: Image) -> bool:
+        """Whether a row returned although the program asked to exit; then the next instance runs the same rows, and exits trap."""
+        if self.flags or not swallowed(image, self._layout):
+            return False
+        self.flags, self._again = lo.EXIT_TRAPS, True
+        return True
+
+    def row(self, first: int, record: int) -> int:
+        """The row of a record of the instance that began at ``first``; ``last`` for an init row, which ends all of them."""
+        return first + record - self._layout.n_init if record >= self._layout.n_init else self.last

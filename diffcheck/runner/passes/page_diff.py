@@ -1,0 +1,72 @@
+"""Memory pages whose digests differ: the words in which they do, fetched window by window."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from diffcheck.capsule import layout as lo
+from diffcheck.compare import allowances as allow
+from diffcheck.compare import state as compare_state
+from diffcheck.runner.passes.window_search import locate
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from diffcheck.compare.findings import Findings
+    from diffcheck.runner.passes.capsule_run import Side
+    from diffcheck.runner.passes.window_search import Budget, Read
+
+_PAGES_SHOWN: Final = 4
+
+
+class Pages:
+    """Compares pages of memories as they are after the rows that ``parameters`` name; ``memories`` are indices by position."""
+
+    def __init__(
+        self, oracle: Side, subject: Side, parameters: lo.Parameters, memories: Sequence[int], findings: Findings, budget: Budget
+    ) -> None:
+        self._oracle, self._subject, self._parameters = oracle, subject, parameters
+        self._memories, self._findings, self._budget = memories, findings, budget
+
+    def compare(self, differing: Sequence[tuple[int, int]]) -> int:
+        """Compare pages, each a memory's position and a page number; of many only the first few once something is found.
+
+        Gives the number of bytes of which it is not known which differ.
+        """
+        unlocated = 0
+        for looked, (position, page) in enumerate(differing):
+            if looked >= _PAGES_SHOWN and self._findings.total:
+                self._findings.not_compared(f"{len(differing) - looked} more pages that differ")
+                break
+            unlocated += self._page(self._memories[position], page)
+        return unlocated
+
+    def _page(self, memory: int, page: int) -> int:
+        place = memory + 1, page
+        one, two = (read_view(side, self._parameters, *place) for side in (self._oracle, self._subject))
+        found = locate(one, two, 0, lo.PAGE, self._budget)
+        words = [word for each in found.windows for word in allow.words(each.offset, each.oracle, each.subject)]
+        if words:
+            compare_state.compare_page(memory, page, words, self._findings)
+        elif not found.unlocated:
+            self._findings.diverge(
+                "stream", f"digest of memory {memory}, page {page}", "of these bytes", "another one",
+                shape="digest over equal bytes",
+            )  # fmt: skip
+        return found.unlocated
+
+
+def read_view(side: Side, parameters: lo.Parameters, space: int = 0, page: int = 0) -> Read:
+    """Reads a range by runs of a side that carry it out: ``space`` 0 is the stream, else a memory's index plus one."""
+
+    def read(mode: int, offset: int, step: int) -> bytes | None:
+        ran = side.run(
+            msgspec.structs.replace(
+                parameters, view_mode=mode, view_space=space, view_page=page, view_offset=offset, view_step=step
+            )
+        )
+        return ran.view if ran.header is not None else None
+
+    return read

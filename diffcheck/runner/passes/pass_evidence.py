@@ -1,0 +1,98 @@
+"""What a capsule pass keeps of its runs for the report: outcomes, digests, what was printed, which stubs were called."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, Literal
+
+from diffcheck.observation import Returned, RowSeen, sentence
+from diffcheck.text import decode
+from diffcheck.verdict import Printed, StubUse
+from diffcheck.verdict import Side as SideReport
+from diffcheck.witness import mcdc
+
+if TYPE_CHECKING:
+    from diffcheck.capsule import layout as lo
+    from diffcheck.observation import Outcome, Output
+    from diffcheck.runner.passes.capsule_run import Ran, Side
+    from diffcheck.runner.passes.decoded_instance import Seen
+    from diffcheck.verdict import McdcImpact
+    from diffcheck.witness.formats import Manifest
+
+_PRINTED_KEPT: Final = 32
+_PRINTED_BYTES: Final = 4096
+
+
+class Kept:
+    """Grows with each group. ``outcomes`` is by side; ``changed`` says that something was observed that differs from nothing."""
+
+    def __init__(self, layout: lo.Layout, manifest: Manifest | None) -> None:
+        self._layout, self._manifest = layout, manifest
+        self.outcomes: dict[str, Outcome] = {}
+        self.changed = False
+        self.printed: list[Printed] = []
+        self._logs: dict[str, str] = {}
+        self._digests: dict[str, list[str]] = {"oracle": [], "subject": []}
+        self._calls: tuple[int, ...] = (0,) * len(layout.stubs)
+        self._shown = mcdc.Seen(), mcdc.Seen()
+
+    def note(self, seen: Seen, oracle: Ran, subject: Ran) -> None:
+        """Keep what a group's runs did; ``seen`` is the oracle's."""
+        self._note_outcomes(seen, oracle, subject)
+        for name, ran in (("oracle", oracle), ("subject", subject)):
+            if ran.header is not None:
+                self._digests[name].append(ran.header.digest_hex)
+            if ran.log:
+                self._logs[name] = ran.log
+        for row in seen.rows:
+            self._print(row.name, "stdout", row.stdout)
+            self._print(row.name, "stderr", row.stderr)
+        called = [row.stub_calls for row in seen.rows if row.stub_calls]
+        if called:
+            self._calls = tuple(a + b for a, b in zip(self._calls, called[-1], strict=True))
+        self.changed = self.changed or any(seen.state.counters.values()) or any(map(_observable, seen.rows))
+
+    def _note_outcomes(self, seen: Seen, oracle: Ran, subject: Ran) -> None:
+        if seen.stop is not None and (outcome := seen.rows[seen.stop].outcome) is not None:
+            self.outcomes.setdefault("oracle", outcome)
+        if not isinstance(subject.outcome, Returned):
+            self.outcomes.setdefault("subject", subject.outcome)
+        elif seen.stop is not None and oracle.header and subject.header and oracle.header.mark == subject.header.mark:
+            self.outcomes.setdefault("subject", self.outcomes["oracle"])
+
+    def _print(self, row: str, stream: Literal["stdout", "stderr"], output: Output | None) -> None:
+        if output is not None and output.total and len(self.printed) < _PRINTED_KEPT:
+            self.printed.append(Printed(row, stream, decode(output.captured[:_PRINTED_BYTES]), output.total))
+
+    def show(self, oracle: Seen, subject: Seen) -> None:
+        """Keep what a witness would see of both."""
+        for shown, seen in zip(self._shown, (oracle, subject), strict=True):
+            shown.add(seen.rows, seen.state.counters)
+
+    def show_oracle_row(self, row: RowSeen) -> None:
+        """Keep a row that only the oracle came through."""
+        self._shown[0].add((row,), {})
+
+    # For the report.
+
+    def impact(self) -> tuple[McdcImpact, ...]:
+        """What the two runs would conclude differently about the artifact's decisions."""
+        if self._manifest is None or not self._manifest.decisions:
+            return ()
+        return mcdc.Decisions(self._manifest, self._layout.branches).impact(*self._shown)
+
+    def side(self, name: str, side: Side) -> SideReport:
+        """One side in the report: how it ended, what it cost."""
+        outcome = self.outcomes.get(name, Returned())
+        return SideReport(outcome, sentence(outcome), side.cost, "-".join(self._digests[name][:4]), self._logs.get(name, ""))
+
+    def stubs(self) -> tuple[StubUse, ...]:
+        """The stubs that were called, with how often."""
+        called = zip(self._layout.stubs, self._calls, strict=True)
+        return tuple(StubUse(stub.module, stub.name, stub.kind, calls) for stub, calls in called if calls)
+
+
+def _observable(row: RowSeen) -> bool:
+    """Whether a row gave or did anything that could be otherwise."""
+    printed = any(output is not None and output.total for output in (row.stdout, row.stderr))
+    ended = row.outcome is not None and not isinstance(row.outcome, Returned)
+    return bool(row.results) or printed or ended

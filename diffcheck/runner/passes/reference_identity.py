@@ -1,0 +1,72 @@
+"""Which functions references are to: one further run of a group in the identity form, where only references are compared."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from diffcheck.compare import references
+from diffcheck.errors import StreamError
+from diffcheck.observation import Crashed, Trapped, sentence
+from diffcheck.runner.passes.decoded_instance import decoded
+from diffcheck.runner.passes.page_diff import read_view
+from diffcheck.runner.passes.stream_assembly import Images
+
+if TYPE_CHECKING:
+    from diffcheck.capsule import layout as lo
+    from diffcheck.capsule.decode import Image
+    from diffcheck.compare.findings import Findings
+    from diffcheck.runner.passes.capsule_run import Ran, Side
+    from diffcheck.runner.passes.window_search import Budget
+
+_WHAT = "which functions references are to"
+
+
+class Identities:
+    """Compares groups of rows by the capsule's identity form, which both sides have."""
+
+    def __init__(self, oracle: Side, subject: Side, findings: Findings, budget: Budget) -> None:
+        self._oracle, self._subject, self._findings, self._budget = oracle, subject, findings, budget
+        self._layout = oracle.capsule.layout
+
+    def add_costs(self, oracle: Side, subject: Side) -> None:
+        """Add what these runs took to the sides that report it."""
+        oracle.cost += self._oracle.cost
+        subject.cost += self._subject.cost
+
+    def compare(self, parameters: lo.Parameters) -> None:
+        """Compare the rows that ``parameters`` name, in which nothing else differs."""
+        pending = self._subject.start(parameters)
+        oracle = self._oracle.run(parameters)
+        subject = pending.wait()
+        if oracle.image is None:
+            self._findings.not_compared(f"{_WHAT}: the oracle {sentence(oracle.outcome)}")
+        elif subject.header is None:
+            self._failed(subject)
+        elif subject.header.mark != oracle.image.header.mark:
+            self._compare(parameters, oracle, oracle.image, subject)
+
+    def _failed(self, subject: Ran) -> None:
+        """A function that a reference should not be to may trap, or be of another type than it was called with."""
+        if isinstance(subject.outcome, Trapped | Crashed):
+            said = sentence(subject.outcome)
+            self._findings.diverge("outcome", "outcome of calling referenced functions", "returned", said, shape=f"identity {said}")
+        else:
+            self._findings.not_compared(f"{_WHAT}: the subject {sentence(subject.outcome)}")
+
+    def _compare(self, parameters: lo.Parameters, oracle: Ran, image: Image, subject: Ran) -> None:
+        images = Images(self._layout, image, self._budget)
+        try:
+            theirs = images.subject(subject, read_view(self._subject, parameters))
+            other = decoded(theirs, subject.outcome, self._layout)
+        except StreamError as error:
+            self._findings.not_compared(f"{_WHAT}: {error}")
+            return
+        if images.unlocated:
+            self._findings.not_compared(f"{_WHAT}: {images.unlocated} bytes that differ were not fetched")
+        one = decoded(image, oracle.outcome, self._layout)
+        for row, its in zip(one.rows, other.rows, strict=True):
+            found = references.of_row(row), references.of_row(its)
+            if len(found[0].places) == len(found[1].places):
+                references.compare(*found, self._layout, self._findings, numbers=False, row=row.name)
+        found = references.of_state(one.state), references.of_state(other.state)
+        references.compare(*found, self._layout, self._findings, numbers=False)

@@ -1,0 +1,55 @@
+"""The pass over an artifact that the oracle refuses: whether the subject refuses it too."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from diffcheck.backend.contract import HARNESS_ENTRIES, Program
+from diffcheck.compare import validity
+from diffcheck.compare.findings import Findings
+from diffcheck.observation import Crashed, loaded, sentence
+from diffcheck.verdict import PassReport
+from diffcheck.verdict import Side as SideReport
+
+if TYPE_CHECKING:
+    from diffcheck.backend.contract import Backend, Host
+    from diffcheck.observation import Execution
+    from diffcheck.runner.plan import RefusedPlan
+    from diffcheck.verdict import Verdict
+
+
+def report(plan: RefusedPlan, subject: Backend, host: Host) -> PassReport:
+    """Ask the subject for the artifact as it is, and where its answer does not say whether it loads, for ``plan.bare``."""
+    refusal, findings = plan.refusal, Findings()
+    oracle = SideReport(refusal, sentence(refusal))
+    unknown = validity.why_unjudged(refusal)
+    if unknown:
+        return PassReport(mode="direct", applicable=True, verdict="inconclusive", reason=unknown, oracle=oracle)
+    execution = _loading(plan, subject, host)
+    unknown = validity.compare(refusal, execution.outcome, findings)
+    verdict: Verdict = "diverge" if findings.total else "inconclusive" if unknown else "agree"
+    reason = unknown or validity.BOTH_REFUSE
+    if findings.total:
+        reason = f"validity: {findings.divergences[0].oracle} against {findings.divergences[0].subject}"
+    return PassReport(
+        mode="direct",
+        applicable=True,
+        verdict=verdict,
+        reason=reason,
+        oracle=oracle,
+        subject=SideReport(execution.outcome, sentence(execution.outcome), execution.cost, "", execution.log),
+        divergences=tuple(findings.divergences),
+        divergences_total=findings.total,
+        agreement=findings.agreement,
+        vacuous=verdict == "agree",
+    )
+
+
+def _loading(plan: RefusedPlan, subject: Backend, host: Host) -> Execution:
+    """The execution that says most about whether the subject loads the artifact."""
+    execution = subject.execute(
+        Program(kind="direct", wasm=plan.artifact, entry=plan.entry or HARNESS_ENTRIES[0]), plan.limits, host
+    )
+    if loaded(execution.outcome) is not None or isinstance(execution.outcome, Crashed) or not plan.bare:
+        return execution
+    return subject.execute(Program(kind="direct", wasm=plan.bare), plan.limits, host)

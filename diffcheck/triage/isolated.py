@@ -1,0 +1,73 @@
+"""Localising in a process of its own, so that a budget or a signal can end it: ``python -m diffcheck.triage.isolated FILE``."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from diffcheck import process
+from diffcheck.errors import DiffcheckError
+from diffcheck.runner.request import Request
+from diffcheck.text import decode, visible
+from diffcheck.triage.localise.location import Localised
+from diffcheck.triage.localise_artifact import localise
+
+if TYPE_CHECKING:
+    from diffcheck.triage.reduce.interestingness import Budget
+
+_POLL_S: Final = 0.2
+
+
+class Asked(msgspec.Struct, frozen=True):
+    """What to localise in: the artifact is the request's one path."""
+
+    request: Request
+    row: str = ""
+
+
+def localise_apart(asked: Asked, reactor: process.Reactor, folder: Path, budget: Budget) -> Localised | str:
+    """The answer, or why there is none; raises ``Spent`` where the time is over first."""
+    file = folder / "localise.json"
+    file.write_bytes(msgspec.json.encode(asked))
+    command, environment = process.own_program("diffcheck.triage.isolated", str(file))
+    child = reactor.start(command, env=environment, cwd=Path.cwd(), deadline_s=budget.left_s(), output_bytes=4 << 20)
+    try:
+        while child.poll() is None:
+            budget.check()
+            reactor.wait_any([child], _POLL_S)
+    finally:
+        if child.ended is None:
+            child.kill()
+            reactor.wait(child)
+    ended = child.ended
+    assert ended is not None, "it was waited for"  # noqa: S101
+    if ended.timed_out:
+        budget.check()
+    if ended.exit_code != 0:
+        lines = decode(ended.stderr).strip().splitlines() or ["it ended without a word"]
+        return visible(lines[-1], 400)
+    return msgspec.json.decode(ended.stdout, type=Localised)
+
+
+def _say(line: str) -> None:
+    sys.stderr.write(f"{visible(line, 400)}\n")
+
+
+def main(path: str) -> int:
+    """Localise and print the answer as JSON."""
+    process.die_with_parent()
+    asked = msgspec.json.decode(Path(path).read_bytes(), type=Asked)
+    try:
+        found = localise(asked.request, asked.row, _say)
+    except DiffcheckError as error:
+        sys.stderr.write(f"{visible(str(error), 400)}\n")
+        return error.exit_code
+    sys.stdout.write(msgspec.json.encode(found).decode())
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1]))

@@ -1,0 +1,1 @@
+"""The first event that differs, and the instruction behind it."""

@@ -1,0 +1,66 @@
+"""Where the core specification 3.0 says what an instruction does: for a reader to look up, by section and by the name used there.
+
+Numbers are those of release 3.0 (2025-09), counted in its sources (tag ``wg-3.0``).
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Final
+
+from diffcheck.wasm.opcodes import BY_NAME
+
+if TYPE_CHECKING:
+    from diffcheck.triage.reduce.symptom import Symptom
+
+SPEC: Final = "WebAssembly core specification 3.0"
+INSTANTIATION: Final = "4.7.2 (Instantiation)"
+_CONVERTING: Final = ("trunc", "convert", "demote", "promote", "reinterpret", "extend_i32", "wrap")
+_EXECUTION: Final = (
+    (r"(unreachable|nop|drop|select)", "4.6.1 (Parametric Instructions)"),
+    (r"(local|global)\.", "4.6.6 (Variable Instructions)"),
+    (r"(table\.|elem\.drop)", "4.6.7 (Table Instructions)"),
+    (r"(memory\.|data\.drop|.*\.(load|store))", "4.6.8 (Memory Instructions)"),
+    (r"(ref|struct|array|i31|any|extern)\.", "4.6.9 (Reference Instructions)"),
+    (r"[if](32|64)\.", "4.6.10 (Numeric Instructions)"),
+    (r"(v128|[if]\d+x\d+)\.", "4.6.11 (Vector Instructions)"),
+    (r"", "4.6.2 (Control Instructions)"),
+)
+_BEYOND: Final = (
+    (r".*\.atomic\.|atomic\.", "the threads proposal"),
+    (r"i64\.(add128|sub128|mul_wide)", "the wide-arithmetic proposal"),
+    (r"(try|catch|catch_all|rethrow|delegate)$", "the legacy form of exception handling (appendix, Change History)"),
+)
+
+
+def section(instruction: str, symptom: Symptom) -> str:
+    """The section for an instruction as text (its immediates may follow its name); for a module that is refused, validation's."""
+    if "refused" in symptom.subject or "refused" in symptom.oracle:
+        return (
+            f"{SPEC}, chapter 3 (Validation) and {INSTANTIATION}. Implementations may have limits (7.3, "
+            "Implementation Limitations); a module over one is refused as well"
+        )
+    name = instruction.split(" ", 1)[0]
+    if name not in BY_NAME:
+        return f"{SPEC}, {INSTANTIATION}: no instruction was found whose execution differs"
+    beyond = next((words for pattern, words in _BEYOND if re.match(pattern, name)), "")
+    if beyond:
+        return f"`{name}` of {beyond}, which is not in the core specification 3.0"
+    execution = next(words for pattern, words in _EXECUTION if re.match(pattern, name))
+    numbers = _numbers(name)
+    return f"{SPEC}, {numbers}{'and ' * bool(numbers)}{execution}, `{name}`"
+
+
+def _numbers(name: str) -> str:
+    """Where chapter 4.3 (Numerics) has the operation of a numeric or vector instruction; empty for any other."""
+    kind, _, operation = name.partition(".")
+    if operation.startswith(("load", "store", "const")):
+        return ""
+    if re.match(r"v128|[if]\d+x\d+", kind):
+        return "4.3.6 (Relaxed Operations) " if operation.startswith("relaxed") else "4.3.5 (Vector Operations) "
+    if kind not in ("i32", "i64", "f32", "f64"):
+        return ""
+    if any(each in operation for each in _CONVERTING):
+        return "4.3.4 (Conversions) "
+    section_ = "4.3.2 (Integer Operations)" if kind.startswith("i") else "4.3.3 (Floating-Point Operations)"
+    return f"{section_}, `{kind[0]}{operation}` of N = {kind[1:]}, "

@@ -1,0 +1,1 @@
+"""Rows and modules made smaller while the symptom stays."""

@@ -1,0 +1,1 @@
+"""An artifact instrumented to log its events, and the log read."""

@@ -1,0 +1,1 @@
+"""A divergence as plain commands, an issue and a case for the corpus."""

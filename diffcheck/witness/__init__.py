@@ -1,0 +1,1 @@
+"""Witness's formats, and its criterion for decisions."""
