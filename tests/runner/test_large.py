@@ -68,9 +68,7 @@ def test_three_million_counters_beyond_the_oracles_limit_are_not_decoded(tmp_pat
 
 SOURCE = """
 import resource, sys
-from diffcheck.cases.discovery import Case, Item
-from diffcheck.observation import Refused
-from diffcheck.runner import plan as plans
+from diffcheck.cases.discovery import Item
 from diffcheck.runner.persist import journal
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 digest = journal.source(Item("a", sys.argv[1], "", ""))
