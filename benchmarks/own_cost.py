@@ -53,14 +53,14 @@ def measure(folder: Path, subject: str, kilnd: str, largest: int, times: int) ->
     """Each case in ``folder``, the least that it took of so many times."""
     options = {"kilnd": kilnd} if subject == "kilnd" else {}
     request = choose(Request((str(folder),), subject=subject, mode="capsule", options=options)).request
-    decoder = msgspec.msgpack.Decoder(w.Prepare)
+    decoder = msgspec.msgpack.Decoder(w.PrepareRequest)
     found: dict[str, Measured] = {}
     with process.Reactor() as reactor, process.private_folder() as private:
         worker = w.Worker(w.Setup(request, str(private)), reactor)
         items = [each for each in discover([folder]).items if Path(each.artifact).stat().st_size <= largest]
         for item in items * times:
             name = str(Path(item.artifact).relative_to(folder))
-            frame = msgspec.msgpack.encode(w.Prepare(load_case(item)))
+            frame = msgspec.msgpack.encode(w.PrepareRequest(load_case(item)))
             begun = common.own_cpu_s()
             prepared = msgspec.msgpack.encode(worker.prepare(decoder.decode(frame).case))
             done = worker.go()

@@ -18,8 +18,8 @@ from collections import Counter
 from pathlib import Path
 
 from diffcheck.probe import wasi
-from diffcheck.probe.wasi_checks import ARGUMENTS, FILES, STDIN, VARIABLE, Entry, Found, Ran, texts
-from diffcheck.probe.wasi_module import N_WORDS, SENTINEL, Builder, seen
+from diffcheck.probe.wasi_checks import ARGUMENTS, FILES, STDIN, VARIABLE, CallCheck, CheckResult, ProbeRun, texts
+from diffcheck.probe.wasi_module import N_WORDS, SENTINEL, ImportCollector, seen
 
 NO_TERMINAL = "get-terminal-stdin get-terminal-stdout get-terminal-stderr"
 EXPECTED = {
@@ -48,10 +48,10 @@ except wasmtime.ExitTrap as left:
 """
 
 
-def componentise(entry: Entry, wits: Path, folder: Path) -> None:
+def componentise(entry: CallCheck, wits: Path, folder: Path) -> None:
     """The probe as a component of a world that imports what it calls."""
     places, data = texts()
-    builder = Builder(entry.probe, places)
+    builder = ImportCollector(entry.probe, places)
     (folder / "core.wasm").write_bytes(builder.build(data, stored=True))
     imports = dict.fromkeys(each.module for each in builder.imports)
     lines = "".join(f"  import {each};\n" for each in imports)
@@ -67,7 +67,7 @@ def componentise(entry: Entry, wits: Path, folder: Path) -> None:
         subprocess.run(["wasm-tools", "component", *command], cwd=folder, check=True, capture_output=True)
 
 
-def judged(entry: Entry, wits: Path) -> Found:
+def judged(entry: CallCheck, wits: Path) -> CheckResult:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "files").mkdir()
@@ -81,23 +81,23 @@ def judged(entry: Entry, wits: Path) -> Found:
         try:
             componentise(entry, wits, folder)
         except subprocess.CalledProcessError as error:
-            return Found("broken", f"no component: {error.stderr.decode()[-300:]}")
+            return CheckResult("broken", f"no component: {error.stderr.decode()[-300:]}")
         world = (json.dumps(["probe", *ARGUMENTS]), json.dumps([VARIABLE]))
         ended = subprocess.run([sys.executable, "-c", RUN, name, *world], capture_output=True, check=False, timeout=60)
         if entry.exit_code is not None:
             right = ended.returncode == entry.exit_code and not ended.stderr
-            return Found("real" if right else "broken", f"it ended with {ended.returncode}")
+            return CheckResult("real" if right else "broken", f"it ended with {ended.returncode}")
         if ended.returncode:
-            return Found("broken", ended.stderr.decode().strip()[-300:])
+            return CheckResult("broken", ended.stderr.decode().strip()[-300:])
         words = json.loads(ended.stdout)
         came = seen(words)
         if len(words) != N_WORDS or any(came.sentinels[at] != SENTINEL for at in range(entry.probe.calls)):
-            return Found("broken", "the words are not those of a probe")
+            return CheckResult("broken", "the words are not those of a probe")
         files = {
             each.name + "/" * (each.is_dir() and not each.is_symlink()): each.read_bytes() if each.is_file() else b""
             for each in (folder / "files").iterdir()
         }
-        return entry.check(Ran(came, (folder / "out").read_bytes(), b"", files))
+        return entry.check(ProbeRun(came, (folder / "out").read_bytes(), b"", files))
 
 
 def main() -> int:

@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from diffcheck.backend.contract import Host, Limits
+from diffcheck.backend.contract import Host, RunLimits
 from diffcheck.capsule import layout as lo
 from diffcheck.capsule.build import World, build
 from diffcheck.capsule.decode import rows as decode_rows
@@ -36,8 +36,8 @@ from diffcheck.errors import ArtifactError, StreamError
 from diffcheck.observation import Trapped, sentence
 from diffcheck.process import Reactor
 from diffcheck.runner.passes.capsule_pass import CapsulePass
-from diffcheck.runner.passes.capsule_run import Side
-from diffcheck.runner.passes.window_search import Budget
+from diffcheck.runner.passes.capsule_run import CapsuleSide
+from diffcheck.runner.passes.window_search import RunBudget
 from diffcheck.runner.plan import expected_memory
 from diffcheck.text import visible
 from diffcheck.wasm.module import read
@@ -197,7 +197,7 @@ def modules(archive: Path) -> Iterator[Found]:
 class Bench:
     """Runs modules one after the other; engines are kept between them."""
 
-    def __init__(self, host: Host, limits: Limits) -> None:
+    def __init__(self, host: Host, limits: RunLimits) -> None:
         self.host, self.limits = host, limits
         self.oracle: Wasmtime = wasmtime_backend.create(None, {})
         self.subject: Kilnd | None = kilnd_backend.create(None, {}) if os.environ.get(kilnd_backend.VARIABLE) else None
@@ -227,7 +227,7 @@ class Bench:
         return self._subject(line, module, capsule)
 
     def _oracle(self, capsule: Capsule) -> str:
-        ran = Side(self.oracle, capsule, self.limits, self.host).run(lo.Parameters(0, len(capsule.layout.rows)))
+        ran = CapsuleSide(self.oracle, capsule, self.limits, self.host).run(lo.Parameters(0, len(capsule.layout.rows)))
         if ran.damage:
             return f"stream damaged: {ran.damage}"
         if ran.image is None:
@@ -249,8 +249,8 @@ class Bench:
         if needed > self.limits.memory_bytes:
             return msgspec.structs.replace(line, subject=f"skipped: expected to need {needed / 1e9:.1f} GB", verdict="skipped")
         begun = time.monotonic()
-        one, other = (Side(each, capsule, self.limits, self.host) for each in (self.oracle, self.subject))
-        report = CapsulePass(one, other, Findings(), Budget(24), functions).report()
+        one, other = (CapsuleSide(each, capsule, self.limits, self.host) for each in (self.oracle, self.subject))
+        report = CapsulePass(one, other, Findings(), RunBudget(24), functions).report()
         words = f"{report.verdict}{' (vacuous)' if report.vacuous else ''}{': ' if report.reason else ''}{report.reason}"
         cost = f"{time.monotonic() - begun:.1f} s, {other.cost.peak_bytes / 1e9:.1f} GB"
         values = f"{report.agreement.values_nonzero}/{report.agreement.values} values not zero" if report.verdict == "agree" else ""
@@ -344,7 +344,7 @@ def main() -> int:
     with Reactor() as reactor:
         scratch = given.folder / "scratch"
         scratch.mkdir(parents=True, exist_ok=True)
-        bench = Bench(Host(reactor, scratch), Limits(deadline_s=given.deadline, memory_bytes=int(given.memory * 1e9)))
+        bench = Bench(Host(reactor, scratch), RunLimits(deadline_s=given.deadline, memory_bytes=int(given.memory * 1e9)))
         for found in distinct(fetch(given.folder), given.only):
             line = bench.line(found)
             lines.append(line)

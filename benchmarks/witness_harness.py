@@ -26,7 +26,7 @@ from typing import Any
 
 import msgspec
 
-from diffcheck.runner.observe_case import CaseRead, Wanted, case_of, read_case
+from diffcheck.runner.observe_case import CaseRead, ObserveRequest, case_of, read_case
 from diffcheck.wasm.module import read
 
 CORPUS = Path(__file__).parents[1] / "corpus"
@@ -67,7 +67,7 @@ def record(path: Path) -> dict[str, Any]:
 
 def rows_of(artifact: Path) -> tuple[list[str], list[str], CaseRead]:
     """The rows that return, as witness writes them and in its order (without arguments first), and those that do not."""
-    seen = read_case(Wanted(str(artifact), backend="wasmtime", keep_going=True, deadline_s=60))
+    seen = read_case(ObserveRequest(str(artifact), backend="wasmtime", keep_going=True, deadline_s=60))
     stopped = {stop.row for stop in seen.read.stops}
     names = [row.name for row in seen.plan.layout.rows if not row.init]
     kept = [name for name in names if name not in stopped]
@@ -90,7 +90,7 @@ def _decimal(row: str) -> str:
 
 def needs_sealing(artifact: Path) -> str:
     """Why witness's own runtime cannot give the program its world, or nothing."""
-    case = case_of(Wanted(str(artifact)))
+    case = case_of(ObserveRequest(str(artifact)))
     if any(each.module.startswith("wasi:") for each in read(artifact.read_bytes()).imports):
         return "sealed, wasi 0.2"
     if case.args or case.env:
@@ -107,7 +107,7 @@ def compared(artifact: Path, backend: str, kilnd: str, *, full: bool, folder: Pa
     if not rows:
         line.note = "no row returns: witness writes no record either"
         return line
-    stdin = case_of(Wanted(str(artifact))).stdin
+    stdin = case_of(ObserveRequest(str(artifact))).stdin
     own, ours, alone = folder / "own.json", folder / "ours.json", folder / "alone.json"
     plain = [word for row in rows if "=" not in row for word in ("--invoke", row)]
     typed = [word for row in rows if "=" in row for word in ("--invoke-with-args", row)]

@@ -136,7 +136,7 @@ class Agreement(msgspec.Struct, frozen=True):
         )
 
 
-class Side(msgspec.Struct, frozen=True):
+class SideReport(msgspec.Struct, frozen=True):
     """One engine's part of a pass."""
 
     outcome: Outcome
@@ -176,8 +176,8 @@ class PassReport(msgspec.Struct, frozen=True):
     why: str = ""
     verdict: Verdict = "skipped"
     reason: str = ""
-    oracle: Side | None = None
-    subject: Side | None = None
+    oracle: SideReport | None = None
+    subject: SideReport | None = None
     divergences: tuple[Divergence, ...] = ()
     divergences_total: int = 0
     allowances: tuple[Allowance, ...] = ()
@@ -255,7 +255,7 @@ showed up nowhere; *masked* is not seen because an earlier difference hides its 
 was not seen though the subject is still the same; *stale* names no case that exists; *not run* had no complete run this time."""
 
 
-class Standing(msgspec.Struct, frozen=True, omit_defaults=True):
+class BaselineStatus(msgspec.Struct, frozen=True, omit_defaults=True):
     """One signature against the baseline; ``cases`` are those it showed up in, or where it did not, those of its entry."""
 
     signature: str
@@ -271,9 +271,9 @@ class BaselineReport(msgspec.Struct, frozen=True):
 
     file: str = ""
     strict: bool = False
-    standings: tuple[Standing, ...] = ()
+    standings: tuple[BaselineStatus, ...] = ()
 
-    def of(self, *states: EntryState) -> tuple[Standing, ...]:
+    def of(self, *states: EntryState) -> tuple[BaselineStatus, ...]:
         """The standings in one of these states, in their order."""
         return tuple(each for each in self.standings if each.state in states)
 

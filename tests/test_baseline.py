@@ -22,7 +22,7 @@ text = st.text(max_size=20)
 name = st.text(min_size=1, max_size=12)
 engines = st.builds(b.Engine, name, text, text)
 entries = st.builds(
-    b.Entry, name, st.lists(name, min_size=1, unique=True).map(sorted).map(tuple), engines, text, text, text,
+    b.BaselineEntry, name, st.lists(name, min_size=1, unique=True).map(sorted).map(tuple), engines, text, text, text,
     st.none() | st.dates(), st.just(("capsule", "direct")), st.lists(name, unique=True).map(sorted).map(tuple), st.booleans(),
     st.none() | engines,
 )  # fmt: skip
@@ -37,7 +37,7 @@ def test_what_is_written_is_read_back(found):
 
 
 def test_a_lone_surrogate_does_not_break_the_file():
-    entry = b.Entry("a", ("\ud800",), SINCE)
+    entry = b.BaselineEntry("a", ("\ud800",), SINCE)
     assert b.parse(baseline_file.render(b.Baseline({"a": entry})).encode()).entries["a"].cases == ("\\ud800",)
 
 
@@ -84,7 +84,7 @@ def test_comments_and_order_survive_a_change_of_an_entry():
 
 def test_an_entry_is_added_before_the_first_that_follows_it_and_removed_with_its_comment():
     found = entries_of(EDITED)
-    added = b.Baseline({**found, "aa": b.Entry("aa", ("c",), SINCE), "z": b.Entry("z", ("c",), SINCE)})
+    added = b.Baseline({**found, "aa": b.BaselineEntry("aa", ("c",), SINCE), "z": b.BaselineEntry("z", ("c",), SINCE)})
     text = baseline_file.render(added, EDITED)
     assert list(entries_of(text)) == ["aa", "b", "a", "z"]
     assert '# the worst one\n[[known]]\nsignature = "b"' in text
@@ -98,12 +98,12 @@ def test_an_entry_is_added_before_the_first_that_follows_it_and_removed_with_its
     "before", ['known = [{signature = "a", cases = ["q"], since = {subject = "k"}}]\n', EDITED.replace("kept for", "[[known]]")]
 )
 def test_a_file_of_another_form_is_still_written_right(before):
-    found = {**entries_of(before), "c": b.Entry("c", ("d",), SINCE)}
+    found = {**entries_of(before), "c": b.BaselineEntry("c", ("d",), SINCE)}
     assert entries_of(baseline_file.render(b.Baseline(found), before)) == found
 
 
 def test_marks_that_turn_text_around_are_escaped():
-    text = baseline_file.render(b.Baseline({"a": b.Entry("a", ("\u202ex",), SINCE)}))
+    text = baseline_file.render(b.Baseline({"a": b.BaselineEntry("a", ("\u202ex",), SINCE)}))
     assert '"\\u202Ex"' in text
     assert entries_of(text)["a"].cases == ("\u202ex",)
 
@@ -151,7 +151,7 @@ def agreeing(case):
 
 
 def entry(signature="a", cases=("x",), **fields):
-    return b.Entry(signature, cases, SINCE, rows=("f",), modes=("capsule",), **fields)
+    return b.BaselineEntry(signature, cases, SINCE, rows=("f",), modes=("capsule",), **fields)
 
 
 def state(told, *listed, day=DAY):

@@ -110,7 +110,7 @@ def agreeing(name):
 
 def known(*cases):
     signature = samples.COUNTER.signature
-    return b.Baseline({signature: b.Entry(signature, cases, b.Engine("kilnd", "0.4.3", "aa" * 32), modes=("capsule",))})
+    return b.Baseline({signature: b.BaselineEntry(signature, cases, b.Engine("kilnd", "0.4.3", "aa" * 32), modes=("capsule",))})
 
 
 def states(found, baseline):

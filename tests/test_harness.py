@@ -19,7 +19,7 @@ from diffcheck.capsule.stubs import TABLES
 from diffcheck.cli.main import run as command_line
 from diffcheck.errors import DiffcheckError, EngineMissingError, RunFailedError
 from diffcheck.harness import witness_harness
-from diffcheck.runner.observe_case import Wanted
+from diffcheck.runner.observe_case import ObserveRequest
 
 CORPUS = Path(__file__).parents[1] / "corpus"
 LEAP_YEAR = CORPUS / "01-decisions" / "leap_year.wasm"
@@ -42,7 +42,7 @@ def environment(artifact, folder):
 def written(artifact, folder, schema="auto", **wanted):
     """The snapshot that a run writes."""
     variables = environment(artifact, folder)
-    witness_harness.run(Wanted("", **wanted), schema, variables, print)
+    witness_harness.run(ObserveRequest("", **wanted), schema, variables, print)
     return json.loads(Path(variables["WITNESS_OUTPUT"]).read_text())
 
 
@@ -159,7 +159,9 @@ def test_keep_going_sums_the_counters_of_all_instances(tmp_path, standin_kilnd):
     )
     notes = []
     variables = environment(artifact, tmp_path)
-    witness_harness.run(Wanted("", rows=rows, keep_going=True, backend=f"kilnd:{standin_kilnd()}"), "auto", variables, notes.append)
+    witness_harness.run(
+        ObserveRequest("", rows=rows, keep_going=True, backend=f"kilnd:{standin_kilnd()}"), "auto", variables, notes.append
+    )
     found = json.loads((tmp_path / "snapshot.json").read_text())
     assert found["counters"] == {"0": 3}, "a subject that reports nothing at a trap gives nothing of that row"
     assert found["source"]["not_returned"] == [{"row": "bad", "outcome": "trapped: unreachable", "state": "not reported"}]
@@ -224,7 +226,7 @@ def test_an_unknown_import_traps_where_that_is_asked_for_and_is_named(tmp_path):
 def test_a_manifest_of_another_module_is_told(tmp_path):
     variables = {**environment(LEAP_YEAR, tmp_path), "WITNESS_MANIFEST": f"{CORPUS}/01-decisions/triangle.wasm.witness.json"}
     with pytest.raises(DiffcheckError, match="without a counter in the module"):
-        witness_harness.run(Wanted("", backend="wasmtime"), "auto", variables, print)
+        witness_harness.run(ObserveRequest("", backend="wasmtime"), "auto", variables, print)
 
 
 def test_without_kilnd_nothing_stands_in_for_it(tmp_path, monkeypatch):

@@ -16,7 +16,7 @@ from diffcheck.nightly.run_diff import between
 from diffcheck.observation import Cost, Identity, Returned
 from diffcheck.report import files, json_file
 from diffcheck.report.page_data import Life
-from diffcheck.verdict import Side
+from diffcheck.verdict import SideReport
 from tests.report import samples
 from tests.test_baseline import agreeing, diverging, report
 from tests.test_baseline import entry as entry_of
@@ -27,7 +27,7 @@ def night(number, *cases, version="0.4.4", sha="bb" * 32):
 
 
 def costing(ms, peak=50 << 20):
-    side = Side(Returned(), "returned", Cost(ms * 10**6, ms * 10**6, peak, 1))
+    side = SideReport(Returned(), "returned", Cost(ms * 10**6, ms * 10**6, peak, 1))
     return samples.case("x", [replace(samples.agreed(), subject=side)])
 
 

@@ -14,7 +14,7 @@ from markdown_it import MarkdownIt
 
 from diffcheck.cli.command_group import cli
 from diffcheck.cli.main import run as command_line
-from diffcheck.harness.import_survey import Artifact, Given, Import, Request, Survey, survey
+from diffcheck.harness.import_survey import Given, Survey, SurveyedArtifact, SurveyedImport, SurveyRequest, survey
 from diffcheck.probe import wasi
 from diffcheck.probe.wasi import Found
 from diffcheck.report import imports as report
@@ -34,7 +34,7 @@ def artifact(folder, text, name="own.wasm"):
 
 
 def looked_at(*paths, **options):
-    return survey(Request(tuple(map(str, paths)), **options)).artifacts
+    return survey(SurveyRequest(tuple(map(str, paths)), **options)).artifacts
 
 
 def test_each_import_has_its_signature_its_stub_and_how_often_it_was_called():
@@ -65,7 +65,7 @@ def test_an_unknown_import_gets_zeros_and_other_kinds_are_counted(tmp_path):
     text = """(module (import "env" "now" (func (result i64))) (import "env" "memory" (memory 1)) (import "env" "g" (global i32))
       (func (export "run") call 0 call 0 drop drop))"""
     (found,) = looked_at(artifact(tmp_path, text))
-    assert found.imports == (Import("env", "now", "(result i64)", "zero", "", 2),)
+    assert found.imports == (SurveyedImport("env", "now", "(result i64)", "zero", "", 2),)
     assert found.others == {"memory": 1, "global": 1}
 
 
@@ -103,7 +103,9 @@ def test_every_format_has_every_import(format_):
 
 def test_hostile_names_do_nothing(capsys):
     given = (Given("engine", Found("stub", HOSTILE)),)
-    found = Survey((Artifact(HOSTILE, imports=(Import(HOSTILE, HOSTILE, "", "zero", HOSTILE, 3, given),)),), missing=HOSTILE)
+    found = Survey(
+        (SurveyedArtifact(HOSTILE, imports=(SurveyedImport(HOSTILE, HOSTILE, "", "zero", HOSTILE, 3, given),)),), missing=HOSTILE
+    )
     tokens = MarkdownIt("commonmark").enable("table").parse(report.as_markdown(found, _day()))
     inline = [child for token in tokens for child in token.children or ()]
     assert not [each for each in inline if each.type in ("link_open", "image")]
@@ -133,7 +135,7 @@ def test_an_engine_that_cannot_be_probed_is_an_error(standin_kilnd, capsys):
 
 
 def test_an_engine_whose_host_functions_nothing_here_can_run_is_told():
-    found = survey(Request((str(TWO_PRINTERS),), probe=True, subject="wasmtime"))
+    found = survey(SurveyRequest((str(TWO_PRINTERS),), probe=True, subject="wasmtime"))
     assert "nothing here knows how" in found.missing
     assert all(
         each.how == "wasmtime" and each.call.verdict == "absent" for one in found.artifacts[0].imports for each in one.native

@@ -15,7 +15,7 @@ from diffcheck.harness import witness_harness
 from diffcheck.observation import Returned, RowSeen
 from diffcheck.report import styles
 from diffcheck.runner.events import CaseFinished
-from diffcheck.runner.observe_case import Wanted, read_case
+from diffcheck.runner.observe_case import ObserveRequest, read_case
 from diffcheck.runner.request import Request
 from diffcheck.runner.run import run
 from diffcheck.values import Value
@@ -43,7 +43,7 @@ def row(data=b"", brvals=(0, 0), brcnts=(0, 0), result=None):
 
 
 def conclusions(rows, counters=(), **kind):
-    seen = mcdc.Seen()
+    seen = mcdc.DecisionEvidence()
     seen.add(rows, dict(counters))
     return list(mcdc.Decisions(manifest(**kind), (10, 11)).conclusions(seen).values())
 
@@ -86,7 +86,7 @@ def test_an_arm_of_a_table_is_proved_where_it_was_taken():
 
 
 def test_impact_names_the_conditions_that_come_out_differently():
-    one, other = mcdc.Seen(), mcdc.Seen()
+    one, other = mcdc.DecisionEvidence(), mcdc.DecisionEvidence()
     one.add([row(TT), row(TF), row(F)], {})
     other.add([row(TT), row(TT), row(F)], {})
     found = mcdc.Decisions(manifest(), (10, 11)).impact(one, other)
@@ -112,7 +112,7 @@ def test_conclusions_are_witness_own(name, tmp_path):
     if not witness:
         pytest.skip("there is no witness here (PATH)")
     artifact = CORPUS / f"{name}.wasm"
-    seen = read_case(Wanted(str(artifact), backend="wasmtime"))
+    seen = read_case(ObserveRequest(str(artifact), backend="wasmtime"))
     described = read_manifest(Path(f"{artifact}.witness.json").read_bytes())
     (tmp_path / "snapshot.json").write_text(json.dumps(witness_harness.snapshot(seen, described, "auto")))
     record, copy = str(tmp_path / "run.json"), f"cp {tmp_path}/snapshot.json $WITNESS_OUTPUT"
@@ -123,7 +123,7 @@ def test_conclusions_are_witness_own(name, tmp_path):
         for decision in json.loads(report.stdout)["decisions"]
         for condition in decision["conditions"]
     }
-    shown = mcdc.Seen()
+    shown = mcdc.DecisionEvidence()
     for instance in seen.read.instances:
         shown.add(instance.rows, instance.state.counters)
     assert mcdc.Decisions(described, seen.plan.layout.branches).conclusions(shown) == told

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from diffcheck import process
-    from diffcheck.backend.contract import Limits, Program
+    from diffcheck.backend.contract import Program, RunLimits
     from diffcheck.observation import Outcome
 
 
@@ -52,7 +52,7 @@ class Harness(CommandBackend):
         """The same for every program: the protocol is in the environment."""
         return self._command.command(self._command.argv, harness_protocol.environment(module, answer))
 
-    def read(self, program: Program, ended: process.Ended, answer: Path, limits: Limits) -> Execution:
+    def read(self, program: Program, ended: process.ProcessResult, answer: Path, limits: RunLimits) -> Execution:
         """The snapshot where the engine ended well; else what its words mean by the tables of the engines we know."""
         if ended.exit_code == 0:
             return harness_protocol.read(program, answer)
@@ -64,7 +64,7 @@ class Harness(CommandBackend):
             outcome = HarnessFailed(f"exited {ended.exit_code} {which} an answer", printed_end(text))
         return Execution(outcome)
 
-    def died(self, ended: process.Ended, limits: Limits) -> Outcome | None:
+    def classify_death(self, ended: process.ProcessResult, limits: RunLimits) -> Outcome | None:
         """A failed allocation, where the engine says so."""
         return trap_words.classify(decode(ended.stderr), None, ended.signal, limits)
 

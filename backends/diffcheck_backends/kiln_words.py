@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 from diffcheck.observation import Crashed, HarnessFailed, Outcome, OutOfMemory, Refused, TimedOut, TrapKind, Trapped
 
 if TYPE_CHECKING:
-    from diffcheck.backend.contract import Limits
+    from diffcheck.backend.contract import RunLimits
 
 VERSION: Final = "0.4.4"
 """The version of kilnd that these tables were made from."""
@@ -79,7 +79,7 @@ _OVERFLOW: Final = re.compile(r"thread '[^'\n]*'(?: \(\d+\))? has overflowed its
 _PANIC_STATUS: Final = 101
 
 
-def classify(text: str, status: int | None, signal: int | None, limits: Limits) -> Outcome | None:
+def classify(text: str, status: int | None, signal: int | None, limits: RunLimits) -> Outcome | None:
     """The outcome that kilnd's standard error and end mean; None where these are no words of kilnd's.
 
     ``status`` is the exit status, None after a ``signal``. stderr holds debug lines as well, so the last error line counts.
@@ -99,7 +99,7 @@ def classify(text: str, status: int | None, signal: int | None, limits: Limits) 
     return _meaning(category, int(code), message, limits)
 
 
-def _meaning(category: str, code: int, message: str, limits: Limits) -> Outcome:
+def _meaning(category: str, code: int, message: str, limits: RunLimits) -> Outcome:
     if message.startswith(FUEL):
         return TimedOut(limits.deadline_s, "the engine's own fuel is used up")
     kind = TRAPS.get(message)

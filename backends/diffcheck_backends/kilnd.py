@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from diffcheck import process
-    from diffcheck.backend.contract import Limits, Program
+    from diffcheck.backend.contract import Program, RunLimits
     from diffcheck.observation import Outcome
 
 VARIABLE: Final = "DIFFCHECK_KILND"
@@ -85,7 +85,7 @@ class Kilnd(CommandBackend):
         """No arguments: kilnd's harness mode is entered by the environment."""
         return Command((str(self.path),), harness_protocol.environment(module, answer))
 
-    def read(self, program: Program, ended: process.Ended, answer: Path, limits: Limits) -> Execution:
+    def read(self, program: Program, ended: process.ProcessResult, answer: Path, limits: RunLimits) -> Execution:
         """The snapshot where kilnd ended well, else what its error line means."""
         if ended.exit_code == 0:
             return harness_protocol.read(program, answer)
@@ -97,7 +97,7 @@ class Kilnd(CommandBackend):
             outcome = OutOfMemory(limits.memory_bytes, "refused so close to the limit that memory may be the reason")
         return Execution(outcome)
 
-    def died(self, ended: process.Ended, limits: Limits) -> Outcome | None:
+    def classify_death(self, ended: process.ProcessResult, limits: RunLimits) -> Outcome | None:
         """A failed allocation ends kilnd by SIGABRT."""
         return kiln_words.classify(decode(ended.stderr), None, ended.signal, limits)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
-from diffcheck.backend.contract import HostCall, HostSaid
+from diffcheck.backend.contract import HostCall, HostResult
 from diffcheck.text import decode, visible
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ class KilndHost:
         options = ("--wasi", "--wasi-fs", world.folder, *variables, *arguments)
         return (str(self._path), *options, "--function", export, str(module))
 
-    def host_said(self, ended: process.Ended) -> HostSaid:
+    def host_result(self, ended: process.ProcessResult) -> HostResult:
         """See ``HostEngine``."""
         errors = decode(ended.stderr)
         calls = tuple(
@@ -54,10 +54,10 @@ class KilndHost:
         )
         if returned := _RETURNED.search(ended.stdout):
             after = decode(ended.stdout[returned.end() :])
-            return HostSaid(tuple(int(each) for each in _VALUE.findall(after)[: int(returned[1] or 0)]), calls=calls)
+            return HostResult(tuple(int(each) for each in _VALUE.findall(after)[: int(returned[1] or 0)]), calls=calls)
         failed = _FAILED.findall(errors)
         why = visible(failed[-1], 300) if failed else ""
-        return HostSaid(None, why, UNKNOWN in why, calls)
+        return HostResult(None, why, UNKNOWN in why, calls)
 
 
 __all__ = ["UNKNOWN", "KilndHost"]

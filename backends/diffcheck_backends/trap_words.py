@@ -14,7 +14,7 @@ from diffcheck.text import printed_end, visible
 from diffcheck_backends import kiln_words, refusal_words
 
 if TYPE_CHECKING:
-    from diffcheck.backend.contract import Limits
+    from diffcheck.backend.contract import RunLimits
 
 V8: Final[tuple[tuple[str, TrapKind], ...]] = (
     # Measured with Node 20.20, which prints the error's name before the words.
@@ -105,7 +105,7 @@ def wrapper_failure(text: str) -> HarnessFailed | None:
     return HarnessFailed("the program around the engine failed", printed_end(last), wrapper=True)
 
 
-def classify(text: str, status: int | None, signal: int | None, limits: Limits) -> Outcome | None:
+def classify(text: str, status: int | None, signal: int | None, limits: RunLimits) -> Outcome | None:
     """What an engine's words mean, whichever of the known engines it is; None where no table has them."""
     outcome = kiln_words.classify(text, status, signal, limits)
     if outcome is not None:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from diffcheck import process
-    from diffcheck.backend.contract import Limits, Program
+    from diffcheck.backend.contract import Program, RunLimits
 
 MARKER: Final = b"diffcheck:image\n"
 _LENGTH: Final = struct.Struct("<Q")
@@ -64,7 +64,7 @@ class Wasi(CommandBackend):
             return self._command.command(tuple(word.replace("{}", str(module)) for word in argv))
         return self._command.command((*argv, str(module)))
 
-    def read(self, program: Program, ended: process.Ended, answer: Path, limits: Limits) -> Execution:  # noqa: ARG002 - the contract's
+    def read(self, program: Program, ended: process.ProcessResult, answer: Path, limits: RunLimits) -> Execution:  # noqa: ARG002 - the contract's
         """The image where the engine ended well; else what its words mean."""
         failure = None if ended.exit_code == 0 else _outcome(ended, limits)
         if program.kind == "direct":  # it carries no counters, but shows whether the engine loads a module
@@ -75,12 +75,12 @@ class Wasi(CommandBackend):
         # A program that exits prints its image and then traps, since the engine need not know exceptions.
         return Execution(failure, carried=printed.carried)
 
-    def died(self, ended: process.Ended, limits: Limits) -> Outcome | None:
+    def classify_death(self, ended: process.ProcessResult, limits: RunLimits) -> Outcome | None:
         """A failed allocation, where the engine says so."""
         return trap_words.classify(decode(ended.stderr), None, ended.signal, limits)
 
 
-def _image(ended: process.Ended) -> Execution:
+def _image(ended: process.ProcessResult) -> Execution:
     stdout = ended.stdout
     # Whatever the engine prints of its own may stand before and after.
     begin = stdout.find(MARKER)
@@ -98,7 +98,7 @@ def _image(ended: process.Ended) -> Execution:
     return Execution(Returned(), carried=image)
 
 
-def _outcome(ended: process.Ended, limits: Limits) -> Outcome:
+def _outcome(ended: process.ProcessResult, limits: RunLimits) -> Outcome:
     text = decode(ended.stderr)
     outcome = trap_words.classify(text, ended.exit_code, None, limits) or trap_words.wrapper_failure(text)
     if outcome is not None:

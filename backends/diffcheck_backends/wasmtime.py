@@ -19,7 +19,7 @@ import msgspec
 
 from diffcheck import process
 from diffcheck.backend.command import death, file_sha256
-from diffcheck.backend.contract import Capabilities, Limits, Oracle
+from diffcheck.backend.contract import Capabilities, Oracle, RunLimits
 from diffcheck.errors import ArtifactError, EngineMissingError
 from diffcheck.observation import (
     Cost,
@@ -89,7 +89,7 @@ class Wasmtime(Oracle):
         )
         self._idle: list[_Connection] = []
 
-    def plain(self, module: str, entry: str) -> tuple[str, ...]:
+    def shell_commands(self, module: str, entry: str) -> tuple[str, ...]:
         """By Wasmtime's Python package, which prints counters; see ``wasmtime_plain``."""
         return wasmtime_plain.lines(module, entry, target=self.target)
 
@@ -98,11 +98,11 @@ class Wasmtime(Oracle):
         version, library = _installed()
         return Identity(self.name, version, str(library), _digest(library), f"Python package wasmtime {version}")
 
-    def start(self, program: Program, limits: Limits, host: Host) -> Pending:
+    def start(self, program: Program, limits: RunLimits, host: Host) -> Pending:
         """See ``Backend``: sent to a server that is idle, or to a new one."""
         return _Running(self, program, limits, host)
 
-    def validate(self, wasm: bytes, limits: Limits, host: Host) -> Outcome | None:
+    def validate(self, wasm: bytes, limits: RunLimits, host: Host) -> Outcome | None:
         """See ``Oracle``; compiles nothing."""
         try:
             answer = self._ask(Validate(self.variant(limits), wasm), "while validating", limits, host)
@@ -110,7 +110,7 @@ class Wasmtime(Oracle):
             return gone.outcome
         return answer.refusal if isinstance(answer, Judged) else _unexpected(answer)
 
-    def assemble(self, text: bytes, limits: Limits, host: Host) -> bytes:
+    def assemble(self, text: bytes, limits: RunLimits, host: Host) -> bytes:
         """The binary of a module in text form; raises ``ArtifactError`` with wasmtime's reason."""
         try:
             answer = self._ask(Assemble(text), "while assembling", limits, host)
@@ -125,11 +125,11 @@ class Wasmtime(Oracle):
         while self._idle:
             self._idle.pop().close()
 
-    def variant(self, limits: Limits) -> Variant:
+    def variant(self, limits: RunLimits) -> Variant:
         """The configuration that ``limits`` ask for."""
         return Variant(self.target, limits.stack_bytes, limits.count_fuel)
 
-    def connect(self, limits: Limits, host: Host) -> _Connection:
+    def connect(self, limits: RunLimits, host: Host) -> _Connection:
         """An idle server that runs and that has the memory, or a new one; given back with ``keep``."""
         resident_bytes = max(_LEAST_RESIDENT_BYTES, limits.memory_bytes + _SERVER_BYTES)
         kept, self._idle = self._idle, []
@@ -147,7 +147,7 @@ class Wasmtime(Oracle):
         """Take a server back."""
         self._idle.append(connection)
 
-    def _ask(self, request: Request, doing: str, limits: Limits, host: Host) -> Answer:
+    def _ask(self, request: Request, doing: str, limits: RunLimits, host: Host) -> Answer:
         connection = self.connect(limits, host)
         connection.send(request, limits.deadline_s)
         answer, _ = connection.receive(doing, limits)
@@ -189,11 +189,11 @@ class _Connection:
     def send(self, request: Request, deadline_s: float) -> None:
         self._server.send(_encode(request), deadline_s)
 
-    def receive(self, doing: str, limits: Limits | None) -> tuple[Answer, int]:
+    def receive(self, doing: str, limits: RunLimits | None) -> tuple[Answer, int]:
         """The answer and the nanoseconds that it took; raises ``_GoneError`` where the server has ended instead."""
         reply = self._server.receive()
-        if isinstance(reply, process.Ended):
-            raise _GoneError(_fate(reply, doing, limits or Limits()))
+        if isinstance(reply, process.ProcessResult):
+            raise _GoneError(_fate(reply, doing, limits or RunLimits()))
         return _decode(reply.message), reply.elapsed_ns
 
     def close(self) -> None:
@@ -203,7 +203,7 @@ class _Connection:
 class _Running:
     """A program under way: compiled where it is not yet, then run."""
 
-    def __init__(self, backend: Wasmtime, program: Program, limits: Limits, host: Host) -> None:
+    def __init__(self, backend: Wasmtime, program: Program, limits: RunLimits, host: Host) -> None:
         self._backend, self._program, self._limits = backend, program, limits
         self._sha256 = program.template_sha256 if program.kind == "capsule" else ""
         self._sha256 = self._sha256 or hashlib.sha256(program.wasm).hexdigest()
@@ -277,7 +277,7 @@ class _Running:
         return max(0.0, self._until - time.monotonic())
 
 
-def _fate(ended: process.Ended, doing: str, limits: Limits) -> Outcome:
+def _fate(ended: process.ProcessResult, doing: str, limits: RunLimits) -> Outcome:
     """What the end of a server means for the program that it was busy with."""
     stderr = decode(ended.stderr)
     if ended.timed_out:

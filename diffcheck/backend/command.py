@@ -20,7 +20,7 @@ from diffcheck.text import decode, printed_end, visible
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-from diffcheck.backend.contract import Backend, Host, Limits, Pending, Program
+from diffcheck.backend.contract import Backend, Host, Pending, Program, RunLimits
 
 ANSWER_BYTES = 64 << 20
 OUTPUT_STOP_BYTES = 64 << 20
@@ -53,10 +53,10 @@ class CommandBackend(Backend):
         """The command that runs ``module`` and may write its answer to ``answer``; both are in a private folder."""
 
     @abstractmethod
-    def read(self, program: Program, ended: process.Ended, answer: Path, limits: Limits) -> Execution:
+    def read(self, program: Program, ended: process.ProcessResult, answer: Path, limits: RunLimits) -> Execution:
         """The engine's answer in the shared terms; called only where the process ended by itself."""
 
-    def plain(self, module: str, entry: str) -> tuple[str, ...]:
+    def shell_commands(self, module: str, entry: str) -> tuple[str, ...]:
         """The command that a run has, with its environment; its answer is printed behind it."""
         command = self.command(Program(kind="direct", wasm=b"", entry=entry), Path(module), Path("answer.json"))
         first, *rest = command.argv
@@ -64,11 +64,11 @@ class CommandBackend(Backend):
         line = " ".join(filter(None, (variables, '"${SUBJECT:-' + _in_quotes(first) + '}"', *map(shlex.quote, rest))))
         return "rm -f answer.json", line, 'echo "exit code $?"', "if [ -f answer.json ]; then cat answer.json; echo; fi"
 
-    def died(self, ended: process.Ended, limits: Limits) -> Outcome | None:  # noqa: ARG002 - for engines that say why they die
+    def classify_death(self, ended: process.ProcessResult, limits: RunLimits) -> Outcome | None:  # noqa: ARG002 - for engines that say why they die
         """What a death by a signal means in this engine's words, such as a failed allocation; None for a plain crash."""
         return None
 
-    def start(self, program: Program, limits: Limits, host: Host) -> Pending:
+    def start(self, program: Program, limits: RunLimits, host: Host) -> Pending:
         """See ``Backend``: the module is written to a folder of its own, which is gone when the answer was read."""
         return _ChildPending(self, program, limits, host)
 
@@ -79,7 +79,7 @@ def _in_quotes(text: str) -> str:
 
 
 class _ChildPending:
-    def __init__(self, backend: CommandBackend, program: Program, limits: Limits, host: Host) -> None:
+    def __init__(self, backend: CommandBackend, program: Program, limits: RunLimits, host: Host) -> None:
         self._backend, self._program, self._limits = backend, program, limits
         self._reactor = host.reactor
         self._private = process.private_folder(host.folder)
@@ -88,7 +88,7 @@ class _ChildPending:
             module, self._answer = folder / "module.wasm", folder / "answer"
             module.write_bytes(program.wasm)
             command = backend.command(program, module, self._answer)
-            bounds = process.Bounds(
+            bounds = process.CommandLimits(
                 command=command.argv,
                 env=process.scrubbed_environment(command.environment, search_path=command.search_path),
                 cwd=command.folder or str(folder),
@@ -102,7 +102,7 @@ class _ChildPending:
                 file_bytes=ANSWER_BYTES,
             )
             if host.live and backend.capabilities.transport != "print":  # what is printed there is no text
-                self._end: Callable[[], process.Ended] = partial(process.run_watched, bounds, folder)
+                self._end: Callable[[], process.ProcessResult] = partial(process.run_watched, bounds, folder)
             else:
                 self._end = partial(self._reactor.wait, bounds.start(self._reactor))
         except BaseException:
@@ -114,7 +114,7 @@ class _ChildPending:
             ended = self._without_folder(self._end())
             outcome = failure(ended, self._limits)
             if outcome is None and ended.signal is not None:
-                outcome = self._backend.died(ended, self._limits) or death(ended.signal, ended.stderr, self._limits)
+                outcome = self._backend.classify_death(ended, self._limits) or death(ended.signal, ended.stderr, self._limits)
             if outcome is None:
                 execution = self._backend.read(self._program, ended, self._answer, self._limits)
             else:
@@ -125,13 +125,13 @@ class _ChildPending:
         log = "\n".join(visible(line, 4000) for line in decode(ended.stderr[-2000:]).splitlines())
         return msgspec.structs.replace(execution, cost=cost, log=log)
 
-    def _without_folder(self, ended: process.Ended) -> process.Ended:
+    def _without_folder(self, ended: process.ProcessResult) -> process.ProcessResult:
         """What was printed without the path of the private folder, so that reasons are the same from run to run."""
         folder = os.fsencode(self._answer.parent)
         return msgspec.structs.replace(ended, stderr=ended.stderr.replace(folder + b"/", b"").replace(folder, b"."))
 
 
-def failure(ended: process.Ended, limits: Limits) -> Outcome | None:
+def failure(ended: process.ProcessResult, limits: RunLimits) -> Outcome | None:
     """The outcome of a child that we had to end; None where it ended by itself."""
     if ended.timed_out:
         return TimedOut(limits.deadline_s)
@@ -144,7 +144,7 @@ def failure(ended: process.Ended, limits: Limits) -> Outcome | None:
     return None
 
 
-def death(number: int, stderr: bytes, limits: Limits) -> Outcome:
+def death(number: int, stderr: bytes, limits: RunLimits) -> Outcome:
     """What the death of an engine's process by a signal means where the engine itself gave no reason.
 
     No engine kills itself with SIGKILL and we did not: that is the kernel, short of memory.

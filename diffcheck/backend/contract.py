@@ -57,7 +57,7 @@ class Capabilities(msgspec.Struct, frozen=True):
     notes: tuple[str, ...] = ()
 
 
-class Limits(msgspec.Struct, frozen=True):
+class RunLimits(msgspec.Struct, frozen=True):
     """What one execution may take: a deadline in seconds, the engine's memory in bytes, and how an oracle runs.
 
     ``stack_bytes`` is the native stack for calls (None: the engine's own); ``count_fuel`` asks for the number of fuel units. An
@@ -129,7 +129,7 @@ class HostCall(msgspec.Struct, frozen=True):
     args: tuple[int, ...]
 
 
-class HostSaid(msgspec.Struct, frozen=True):
+class HostResult(msgspec.Struct, frozen=True):
     """What an engine said of a program that it ran with its own host functions.
 
     ``values`` are what the export returned, None where it did not; ``failure`` is the reason in the engine's words, ``unknown``
@@ -154,7 +154,7 @@ class HostEngine(Protocol):
         """The command that calls ``export`` of ``module`` and shows what it returns."""
         ...
 
-    def host_said(self, ended: process.Ended) -> HostSaid:
+    def host_result(self, ended: process.ProcessResult) -> HostResult:
         """What it said, in the shared terms; called only where the process ended by itself."""
         ...
 
@@ -174,10 +174,10 @@ class Backend(ABC):
         return (path,) if path else ()
 
     @abstractmethod
-    def start(self, program: Program, limits: Limits, host: Host) -> Pending:
+    def start(self, program: Program, limits: RunLimits, host: Host) -> Pending:
         """Begin to run ``program``; what the engine does is told in the ``Execution``, never by an exception."""
 
-    def execute(self, program: Program, limits: Limits, host: Host) -> Execution:
+    def execute(self, program: Program, limits: RunLimits, host: Host) -> Execution:
         """Run ``program`` and wait for it."""
         return self.start(program, limits, host).wait()
 
@@ -185,7 +185,7 @@ class Backend(ABC):
         """How to run a program with the engine's own host functions; None where nothing here knows how."""
         return None
 
-    def plain(self, module: str, entry: str) -> tuple[str, ...]:  # noqa: ARG002 - most engines have none
+    def shell_commands(self, module: str, entry: str) -> tuple[str, ...]:  # noqa: ARG002 - most engines have none
         """Lines for a POSIX shell that call ``entry`` of the module in the file ``module``, by the engine's own commands, and print
         what it says and the counters; none where there is no such way. ``SUBJECT`` may name another program of that engine.
         """
@@ -199,11 +199,11 @@ class Oracle(Backend):
     """A backend that can also judge an artifact."""
 
     @abstractmethod
-    def validate(self, wasm: bytes, limits: Limits, host: Host) -> Outcome | None:
+    def validate(self, wasm: bytes, limits: RunLimits, host: Host) -> Outcome | None:
         """None where the engine takes the module, else its refusal (or why it could not say)."""
 
     @abstractmethod
-    def assemble(self, text: bytes, limits: Limits, host: Host) -> bytes:
+    def assemble(self, text: bytes, limits: RunLimits, host: Host) -> bytes:
         """The binary of a module in text form; raises ``ArtifactError`` with the reason."""
 
 

@@ -15,11 +15,11 @@ import msgspec
 from diffcheck.capsule import calls as calls_
 from diffcheck.capsule import layout as lo
 from diffcheck.capsule import recorder
-from diffcheck.capsule.driver import Call, Catch, start
+from diffcheck.capsule.driver import Call, DriverCatch, start
 from diffcheck.capsule.printing import PLACEHOLDER, put_import
 from diffcheck.capsule.reference_types import hierarchy, identities_can_differ, probed_bodies, typed_elements
 from diffcheck.capsule.references import FUNC, ReferenceForm, References
-from diffcheck.capsule.seal import Closed, Sealed, World, extended, seal
+from diffcheck.capsule.seal import Sealed, StubbedImport, World, extended, seal
 from diffcheck.capsule.stub_code import EXIT_EITHER, EXIT_TRAP, encode_stub
 from diffcheck.wasm import section as ids
 from diffcheck.wasm.externs import encode_export
@@ -380,7 +380,7 @@ class _Builder:
             self.inputs.calls,
             self.symbols,
             self.references,
-            catch=Catch(exits=self.throws, tags=tuple(tags)) if catches else None,
+            catch=DriverCatch(exits=self.throws, tags=tuple(tags)) if catches else None,
             begin=None if self.inputs.extension is None else first_extension(self.module),
             log_calls=form.log_row is not None,
             records=form.records,
@@ -394,7 +394,7 @@ class _Builder:
         payload = _payload(self.module, typeidx)
         return self.sealed.types.function((), payload), payload
 
-    def _stub(self, stub: Closed) -> bytes:
+    def _stub(self, stub: StubbedImport) -> bytes:
         log = self.form.log_row is not None
         return encode_stub(
             self.sealed,

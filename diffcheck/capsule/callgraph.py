@@ -27,7 +27,7 @@ Slot = tuple[int, int]
 """A table and an index in it."""
 
 
-class Function(msgspec.Struct, frozen=True):
+class FunctionUse(msgspec.Struct, frozen=True):
     """What a function's body touches.
 
     ``slots`` are the table elements that it calls by a constant index, ``tables`` the tables in which it calls by a computed one.
@@ -52,8 +52,8 @@ class CallGraph:
     def __init__(self, module: Module) -> None:
         """Decode every body of ``module``; ArtifactError at what cannot be decoded."""
         imported = module.n_imported("func")
-        self.functions: tuple[Function, ...] = (
-            *(Function() for _ in range(imported)),
+        self.functions: tuple[FunctionUse, ...] = (
+            *(FunctionUse() for _ in range(imported)),
             *_bodies(module),
         )
         placed, elsewhere = _elements(module)
@@ -88,12 +88,12 @@ class CallGraph:
         return found
 
 
-def _bodies(module: Module) -> Iterable[Function]:
+def _bodies(module: Module) -> Iterable[FunctionUse]:
     for offset, body in module.body_bytes():
         yield _function(instructions(body, offset, start=read_locals(body, offset).end))
 
 
-def _function(body: Iterable[Instruction]) -> Function:
+def _function(body: Iterable[Instruction]) -> FunctionUse:
     touched: defaultdict[str, set[Any]] = defaultdict(set)
     before: Instruction | None = None
     for each in body:
@@ -116,7 +116,7 @@ def _function(body: Iterable[Instruction]) -> Function:
             touched["memories"].update(_of_kind(each, "memidx"))
             touched["memories"].update(value.memidx for value in each.immediates if isinstance(value, MemArg))
         before = each
-    return Function(**{kind: frozenset(indices) for kind, indices in touched.items()})
+    return FunctionUse(**{kind: frozenset(indices) for kind, indices in touched.items()})
 
 
 def _of_kind(instruction: Instruction, kind: str) -> list[int]:

@@ -79,7 +79,7 @@ _WITHIN = """
 _THREW: Final = f"local.get $slot i32.const {lo.THREW} call $record drop local.get $r i32.const {{tag}} i32.store $rec offset=4"
 
 
-class Catch(msgspec.Struct, frozen=True):
+class DriverCatch(msgspec.Struct, frozen=True):
     """What the driver catches: whether stubs throw the capsule's own exit tag; the artifact's tags, each as the typeidx of a block
     that leaves its payload, and the payload's types.
     """
@@ -111,7 +111,7 @@ class Catch(msgspec.Struct, frozen=True):
         return text, stored
 
 
-def _row_text(*, init: bool, catch: Catch | None) -> str:
+def _row_text(*, init: bool, catch: DriverCatch | None) -> str:
     done = 1 + (catch.depth if catch is not None else 0)
     return _ROW.format(
         within="" if init else _WITHIN.format(done=done),
@@ -171,7 +171,7 @@ def start(
     symbols: Mapping[str, int],
     references: References,
     *,
-    catch: Catch | None,
+    catch: DriverCatch | None,
     begin: int | None = None,
     log_calls: bool = False,
     records: bool = True,

@@ -304,7 +304,7 @@ class Header(msgspec.Struct, frozen=True):
     flags: int
 
     @property
-    def mark(self) -> tuple[int, int, int]:
+    def stream_key(self) -> tuple[int, int, int]:
         """The stream's length and digest: equal streams have equal marks."""
         return self.length, self.lane_a, self.lane_b
 

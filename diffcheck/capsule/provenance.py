@@ -28,7 +28,7 @@ _PAIR, _RANGE = struct.Struct("<II"), struct.Struct("<II")
 _CODE_RANGE: Final = struct.Struct("<IB")
 
 
-class Entry(msgspec.Struct, frozen=True, gc=False):
+class ProvenanceEntry(msgspec.Struct, frozen=True, gc=False):
     """A function: its index in the fused module, its component and its index in its own core module; its code's place."""
 
     function: int
@@ -37,7 +37,7 @@ class Entry(msgspec.Struct, frozen=True, gc=False):
     code: tuple[int, int] | None
 
 
-def entries(module: Module) -> tuple[Entry, ...]:
+def entries(module: Module) -> tuple[ProvenanceEntry, ...]:
     """Give the entries of the section; () where there is none that can be read."""
     content = _custom(module, PROVENANCE)
     try:
@@ -53,7 +53,7 @@ def entries(module: Module) -> tuple[Entry, ...]:
     return tuple(found)
 
 
-def _entry(content: bytes, at: int) -> tuple[Entry, int]:
+def _entry(content: bytes, at: int) -> tuple[ProvenanceEntry, int]:
     function, length = _PAIR.unpack_from(content, at)
     at += _PAIR.size
     component = content[at : at + length].decode()
@@ -61,7 +61,7 @@ def _entry(content: bytes, at: int) -> tuple[Entry, int]:
     origin, has_range = _CODE_RANGE.unpack_from(content, at)
     at += _CODE_RANGE.size
     code = _RANGE.unpack_from(content, at) if has_range else None
-    return Entry(function, component, origin, code), at + _RANGE.size * bool(has_range)
+    return ProvenanceEntry(function, component, origin, code), at + _RANGE.size * bool(has_range)
 
 
 def origins(module: Module) -> dict[int, tuple[str, int]]:
@@ -72,7 +72,7 @@ def origins(module: Module) -> dict[int, tuple[str, int]]:
     code = module.section(ids.CODE)
     imported = module.n_imported("func")
     found: dict[int, tuple[str, int]] = {}
-    previous: Entry | None = None
+    previous: ProvenanceEntry | None = None
     number = 0
     for each in entries(module):
         if code is None or not imported <= each.function < len(module.all_functions) or each.code is None:

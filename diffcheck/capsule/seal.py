@@ -64,7 +64,7 @@ class World(msgspec.Struct, frozen=True):
     unknown_stubs: str = "zero"
 
 
-class Closed(msgspec.Struct, frozen=True):
+class StubbedImport(msgspec.Struct, frozen=True):
     """An import of a function as it is closed: its place, its type, and the functional stub if there is one.
 
     ``bound`` is the memory and the realloc that the functional stub works with, ``inputs`` are the bytes in it that are compared.
@@ -85,7 +85,7 @@ def check_scope(module: Module) -> None:
             raise UnsealableError(f"{OUT_OF_SCOPE}: it imports {each.module} {each.name}; {why}", hint="build it for wasi 0.2")
 
 
-def close_functions(module: Module, unknown: str) -> tuple[Closed, ...]:
+def close_functions(module: Module, unknown: str) -> tuple[StubbedImport, ...]:
     """Give each imported function its stub; ``unknown`` is ``zero`` or ``trap``, for those without a functional stub.
 
     A function that is known, but cannot do here what it should, gets a trap stub with the reason: answering as if it had would
@@ -96,7 +96,7 @@ def close_functions(module: Module, unknown: str) -> tuple[Closed, ...]:
     return tuple(_close(module, binder, index, each, unknown) for index, each in enumerate(imports))
 
 
-def _close(module: Module, binder: Binder, index: int, import_: Import, unknown: str) -> Closed:
+def _close(module: Module, binder: Binder, index: int, import_: Import, unknown: str) -> StubbedImport:
     type_ = module.function_type(index)
     name = import_.module, import_.name
     spec = find(*name, tuple(map(kind_of, type_.params)), tuple(map(kind_of, type_.results)))
@@ -111,7 +111,7 @@ def _close(module: Module, binder: Binder, index: int, import_: Import, unknown:
         bound = binder.bind(index, import_.module, realloc=False)
     buffers = (bound.reason or COMPARED) if passed else ""
     stub = Stub(*name, kind, index, signature(type_), reason, tuple(map(kind_of, type_.params)), buffers)
-    return Closed(stub, type_, module.all_functions[index], spec, bound, passed if buffers == COMPARED else ())
+    return StubbedImport(stub, type_, module.all_functions[index], spec, bound, passed if buffers == COMPARED else ())
 
 
 def signature(type_: FuncType) -> str:
@@ -138,7 +138,7 @@ class Sealed(msgspec.Struct, frozen=True):
     """
 
     module: Module
-    stubs: tuple[Closed, ...]
+    stubs: tuple[StubbedImport, ...]
     types: Types
     constants: Constants
     places: MemoryMap
@@ -231,7 +231,7 @@ def seal(module: Module, world: World, first_value: int) -> Sealed:
     )
 
 
-def _writes_output(stubs: Iterable[Closed]) -> bool:
+def _writes_output(stubs: Iterable[StubbedImport]) -> bool:
     return any(each.spec is not None and each.spec.output for each in stubs)
 
 

@@ -12,7 +12,7 @@ from diffcheck.wasm.fragment import link
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from diffcheck.capsule.seal import Closed, Sealed
+    from diffcheck.capsule.seal import Sealed, StubbedImport
 
 _COUNT = "i32.const 0 i32.const 0 i32.load $rec offset=$COUNTER i32.const 1 i32.add i32.store $rec offset=$COUNTER"
 _REFUSE_AFTER_EXIT = " i32.const $EXIT_FLAG i32.load $rec if unreachable end"
@@ -41,7 +41,7 @@ EXIT_EITHER: Final = f"""
 
 def encode_stub(
     sealed: Sealed,
-    stub: Closed,
+    stub: StubbedImport,
     symbols: Mapping[str, int],
     exit_text: str,
     *,

@@ -54,7 +54,7 @@ class Finding(msgspec.Struct, frozen=True):
     spec: str = ""
 
 
-class Settings(msgspec.Struct, frozen=True):
+class CaseSettings(msgspec.Struct, frozen=True):
     """What a case file says."""
 
     purpose: str = ""
@@ -67,7 +67,7 @@ class Settings(msgspec.Struct, frozen=True):
     findings: tuple[Finding, ...] = ()
 
 
-def read_settings(path: str) -> Settings:
+def read_settings(path: str) -> CaseSettings:
     """Give the settings in the case file at ``path``; ``CaseError`` names the file, the key and the nearest right name."""
     try:
         raw = parse_toml(read_regular(path, CASE_FILE_CAP, "the case file", CaseError), CaseError)
@@ -77,7 +77,7 @@ def read_settings(path: str) -> Settings:
     except CaseError as error:
         raise CaseError(f"{visible(path)}: {error}", hint=error.hint) from error
     findings = found.pop("finding", ())
-    return Settings(**found, findings=findings)
+    return CaseSettings(**found, findings=findings)
 
 
 def nearest(word: str, known: Iterable[str]) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from diffcheck import process
-from diffcheck.cases.prepare import LOG, SOURCE_CAP, Prepared
+from diffcheck.cases.prepare import LOG, SOURCE_CAP, PreparedArtifact
 from diffcheck.cases.rows import choose, signature
 from diffcheck.config import toml_text
 from diffcheck.config.input_files import read_regular
@@ -34,7 +34,7 @@ class Placed(msgspec.Struct, frozen=True):
     artifact: Path
     case_file: Path
     new_case_file: bool
-    prepared: Prepared
+    prepared: PreparedArtifact
 
 
 def place(source: Path, target: Path, maker: Maker, *, replace: bool = False) -> Placed:
@@ -79,7 +79,7 @@ def _publish(target: Path, files: Mapping[Path, bytes]) -> None:
         raise ReportError(f"{visible(str(target))} could not be written to: {reason}", hint="choose another folder") from error
 
 
-def case_text(prepared: Prepared, stem: str, source: str) -> str:
+def case_text(prepared: PreparedArtifact, stem: str, source: str) -> str:
     """A case file with the rows that are found, and the rest to be filled in as comments."""
     module = wasm.read(prepared.wasm)
     rows = choose(module)

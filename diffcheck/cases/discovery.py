@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from diffcheck.cases import case_ids
-from diffcheck.cases.case_file import ARTIFACT_CAP, TEXT_CAP, CaseLimits, Finding, Settings, inside, nearest, read_settings
+from diffcheck.cases.case_file import ARTIFACT_CAP, TEXT_CAP, CaseLimits, CaseSettings, Finding, inside, nearest, read_settings
 from diffcheck.config.input_files import read_regular
 from diffcheck.errors import CaseError, ConfigError, NothingToDoError
 from diffcheck.text import plural, visible
@@ -40,7 +40,7 @@ class Item(msgspec.Struct, frozen=True):
     root: str
 
 
-class Found(msgspec.Struct, frozen=True):
+class Discovery(msgspec.Struct, frozen=True):
     """What is under the paths: the items, what was passed over in sentences, and how many items the globs left out.
 
     ``root`` is the folder that ids are relative to, ``places`` are the paths below it as ids are written: every case under one of
@@ -80,7 +80,7 @@ class Case(msgspec.Struct, frozen=True):
         return self.expect.get(subject, self.expect.get("default", "agree"))
 
 
-def discover(paths: Sequence[Path], only: Sequence[str] = (), config_folder: str = "") -> Found:
+def discover(paths: Sequence[Path], only: Sequence[str] = (), config_folder: str = "") -> Discovery:
     """Give the artifacts under ``paths``, each once; ``only`` keeps those that match one of its globs (see ``_matches``).
 
     Ids are unique: the path without its suffix, relative to the project's root (see ``case_ids.root``; ``config_folder`` is where
@@ -114,7 +114,7 @@ def discover(paths: Sequence[Path], only: Sequence[str] = (), config_folder: str
         )
     here = os.path.abspath("")  # noqa: PTH100 - as above
     root = next((each for each in places if case_ids.is_under(each, here)), next(iter(places)))
-    return Found(kept, tuple(notes), len(items) - len(kept), tuple(places[root]), os.path.realpath(root))
+    return Discovery(kept, tuple(notes), len(items) - len(kept), tuple(places[root]), os.path.realpath(root))
 
 
 def item_at(path: Path, name: str = "") -> Item:
@@ -143,7 +143,7 @@ def _joined(folder: str, name: str) -> str:
 def load_case(item: Item) -> Case:
     """Give the case of an item; ``CaseError`` says what its case file has wrong."""
     notes: tuple[str, ...] = ()
-    settings = Settings()
+    settings = CaseSettings()
     if item.case_file:
         if _leads_out(item.case_file, item.root):
             raise CaseError(f"{visible(item.case_file)} is a link that leads outside the folder", hint="copy the case file")
@@ -154,7 +154,7 @@ def load_case(item: Item) -> Case:
     elif _leads_out(manifest, item.root):
         notes = (f"the manifest {visible(manifest)} is a link that leads outside the folder: not followed",)
         manifest = ""
-    fields = {name: getattr(settings, name) for name in Settings.__struct_fields__}
+    fields = {name: getattr(settings, name) for name in CaseSettings.__struct_fields__}
     return Case(item.id, item.artifact, manifest, item.case_file, **fields, notes=notes)
 
 

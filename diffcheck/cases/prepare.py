@@ -43,7 +43,7 @@ HOW_TO_GET: Final = {
 """The tools, and where each comes from."""
 
 
-class Prepared(msgspec.Struct, frozen=True):
+class PreparedArtifact(msgspec.Struct, frozen=True):
     """A core module with counters, and its manifest (empty where there is none); ``steps`` say what was done, ``log`` has each
     command with what it printed.
     """
@@ -74,10 +74,10 @@ def tools(environment: Mapping[str, str]) -> dict[str, str]:
 class Maker:
     """Makes artifacts with the tools that there are; ``run`` runs one of them in a folder and gives how it ended."""
 
-    def __init__(self, found: Mapping[str, str], run: Callable[[Sequence[str], Path], process.Ended]) -> None:
+    def __init__(self, found: Mapping[str, str], run: Callable[[Sequence[str], Path], process.ProcessResult]) -> None:
         self._tools, self._run = found, run
 
-    def make(self, source: bytes, stem: str, work: Path) -> Prepared:
+    def make(self, source: bytes, stem: str, work: Path) -> PreparedArtifact:
         """The artifact; raises ``ArtifactError`` or ``EngineMissingError`` with the reason. ``work`` is an empty private folder."""
         steps: list[str] = []
         log: list[str] = []
@@ -102,7 +102,7 @@ class Maker:
             manifest = beside
             branches = len(formats.instrumentation(_core(data)).counters)
             steps.append(f"instrumented by witness, {plural(branches, 'branch', 'branches')}")
-        return Prepared(data, manifest, tuple(steps), "".join(log))
+        return PreparedArtifact(data, manifest, tuple(steps), "".join(log))
 
     def _step(self, tool: str, arguments: tuple[str, ...], data: bytes, stem: str, folder: Path, log: list[str]) -> bytes:
         """One tool: ``data`` in, its output back."""
@@ -138,7 +138,7 @@ def _core(data: bytes) -> Module:
     return module
 
 
-def _how(ended: process.Ended) -> str:
+def _how(ended: process.ProcessResult) -> str:
     if ended.timed_out:
         return f"did not end within {TOOL_DEADLINE_S:g} s"
     return f"failed with exit code {ended.exit_code}" if ended.signal is None else f"was ended by signal {ended.signal}"
@@ -149,10 +149,10 @@ def _last_line(said: str) -> str:
     return visible(lines[-1], 300) if lines else "nothing"
 
 
-def quietly(reactor: process.Reactor) -> Callable[[Sequence[str], Path], process.Ended]:
+def quietly(reactor: process.Reactor) -> Callable[[Sequence[str], Path], process.ProcessResult]:
     """Runs a tool without showing its output."""
 
-    def run(command: Sequence[str], folder: Path) -> process.Ended:
+    def run(command: Sequence[str], folder: Path) -> process.ProcessResult:
         child = reactor.start(
             command,
             env=process.scrubbed_environment(),
@@ -167,12 +167,12 @@ def quietly(reactor: process.Reactor) -> Callable[[Sequence[str], Path], process
     return run
 
 
-def live(folder: Path) -> Callable[[Sequence[str], Path], process.Ended]:
+def live(folder: Path) -> Callable[[Sequence[str], Path], process.ProcessResult]:
     """Runs a tool while its output is shown, by subprocess-tee; ``folder`` is for its files."""
 
-    def run(command: Sequence[str], work: Path) -> process.Ended:
+    def run(command: Sequence[str], work: Path) -> process.ProcessResult:
         with process.private_folder(folder) as own:
-            bounds = process.Bounds(
+            bounds = process.CommandLimits(
                 command=tuple(command),
                 env=process.scrubbed_environment(),
                 cwd=str(work),
@@ -192,7 +192,7 @@ def live(folder: Path) -> Callable[[Sequence[str], Path], process.Ended]:
 # On the fly.
 
 
-def on_the_fly(source: bytes, stem: str, options: Mapping[str, str], reactor: process.Reactor) -> Prepared:
+def on_the_fly(source: bytes, stem: str, options: Mapping[str, str], reactor: process.Reactor) -> PreparedArtifact:
     """The artifact of a component, from the cache where it was made before by the same tools; raises as ``Maker.make`` does.
 
     ``options`` has the tools' paths and the cache's folder under ``meld``, ``witness`` and ``cache``.
@@ -223,17 +223,17 @@ def _key(source: bytes, stem: str, found: Mapping[str, str]) -> str:
     return digest.hexdigest()
 
 
-def _cached(place: Path, key: str) -> Prepared | None:
+def _cached(place: Path, key: str) -> PreparedArtifact | None:
     data = process.read_own(place, key, SOURCE_CAP)
     if data is None:
         return None
     try:
-        return msgspec.msgpack.decode(data, type=Prepared)
+        return msgspec.msgpack.decode(data, type=PreparedArtifact)
     except msgspec.MsgspecError:
         return None
 
 
-def _keep(place: Path, key: str, prepared: Prepared) -> None:
+def _keep(place: Path, key: str, prepared: PreparedArtifact) -> None:
     """In one file, so that it is there whole or not at all; a cache that cannot be written is no failure."""
     with contextlib.suppress(OSError, ReportError):
         process.write_own(place, key, msgspec.msgpack.encode(prepared))
@@ -243,7 +243,7 @@ __all__ = [
     "HOW_TO_GET",
     "LOG",
     "Maker",
-    "Prepared",
+    "PreparedArtifact",
     "live",
     "on_the_fly",
     "quietly",

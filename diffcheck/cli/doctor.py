@@ -21,5 +21,5 @@ def command(names: tuple[str, ...], deadline: float, memory_limit: int, **given:
     BACKEND is a name from `diffcheck backends`, harness:COMMAND or wasi:COMMAND; without one, all that can be found are tried.
     Exit code 1 where an engine does not work, 2 where one that was named is missing, else 0.
     """
-    limits = contract.Limits(deadline_s=deadline, memory_bytes=memory_limit)
+    limits = contract.RunLimits(deadline_s=deadline, memory_bytes=memory_limit)
     return plan_tables.doctor(probe.examine(names, programs(given), limits), styles.console())

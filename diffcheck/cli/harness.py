@@ -42,7 +42,7 @@ def command(backend: str, rows: tuple[str, ...], schema: Any, **given: Any) -> i
 
     For `witness run FILE --harness 'diffcheck harness --backend kilnd'`, which then has full MC/DC of that backend's run.
     """
-    wanted = observe_case.Wanted(
+    wanted = observe_case.ObserveRequest(
         "",
         backend=engine(backend, given),
         rows=rows,

@@ -53,9 +53,9 @@ def command(
     """
     if not artifacts and not probe:
         raise ConfigError("there is nothing to look at", hint="give an artifact, or --probe to ask the engine")
-    limits = contract.Limits(deadline_s=deadline, memory_bytes=memory_limit)
+    limits = contract.RunLimits(deadline_s=deadline, memory_bytes=memory_limit)
     chosen = registry.preferred("subject") if subject == registry.AUTO else subject
-    request = import_survey.Request(artifacts, probe, engine(chosen, given), keep, limits)
+    request = import_survey.SurveyRequest(artifacts, probe, engine(chosen, given), keep, limits)
     found = import_survey.survey(request, lambda line: click.echo(f"note: {line}", err=True))
     if format_ == "json":
         click.echo(report.as_json(found))

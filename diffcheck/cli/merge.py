@@ -37,7 +37,7 @@ def command(
     if output is None:
         json_file.prepare(Path(reports))
         with process.locked(Path(reports)):
-            publish.tell(report, Path(reports), named)
+            publish.publish(report, Path(reports), named)
         return model.exit_code(report)
     process.write_atomically(output, json_file.pieces(report))
     files.write_all(report, named.items(), run_history.lives(report, Path(reports)))

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from diffcheck.verdict import Report
 
 
-def tell(report: Report, reports: Path, named: Mapping[str, Path]) -> None:
+def publish(report: Report, reports: Path, named: Mapping[str, Path]) -> None:
     """Store the report in the folder for reports, with its page, the history, and the other formats' files that were named."""
     try:
         path = json_file.write(report, reports)

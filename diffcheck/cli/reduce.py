@@ -31,7 +31,7 @@ def command(target: str, row: str, **given: Any) -> int:  # noqa: ANN401 - the o
             if not steps.find():
                 return steps.nothing
             whole = steps.minimise() and steps.reduce()
-        except interestingness.Spent:
+        except interestingness.BudgetExhausted:
             whole = False
         before, after = steps.state.before, steps.state.after
         stopped = session.budget.stopped()

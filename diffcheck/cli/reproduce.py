@@ -31,7 +31,7 @@ def command(target: str, row: str, **given: Any) -> int:  # noqa: ANN401 - the o
             if not steps.find():
                 return steps.nothing
             steps.write()
-        except interestingness.Spent:
+        except interestingness.BudgetExhausted:
             return EXIT_INTERRUPTED if session.budget.stopped() else EXIT_DIVERGE
     why = steps.state.standalone
     click.echo(f"shows     {visible(str(steps.symptom), 400)}")

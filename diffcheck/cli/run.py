@@ -64,7 +64,7 @@ def _run(
         raise RuntimeError("the run ended before it began")
     report = known.apply(msgspec.structs.replace(collector.report(), error=str(failed or "")))
     report = run_history.caused(report, wanted, given["causes"])
-    publish.tell(report, reports, named)
+    publish.publish(report, reports, named)
     if failed is not None:
         raise failed
     return model.exit_code(report)

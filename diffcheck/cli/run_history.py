@@ -108,7 +108,7 @@ def caused(report: Report, wanted: Request, most: int) -> Report:
     chosen = places[:most]
     click.echo(f"localising {plural(len(chosen), 'new cluster')} of {len(new)}", err=True)
     try:
-        told = causes.tell(wanted, chosen)
+        told = causes.find_causes(wanted, chosen)
     except (DiffcheckError, KeyboardInterrupt) as error:  # what the run found is reported all the same
         click.echo(f"note: nothing was localised: {visible(str(error) or 'interrupted', 500)}", err=True)
         return report

@@ -26,7 +26,7 @@ def command(artifact: str, output: str, stub_imports: Any, **given: Any) -> int:
 
     So `witness run FILE --invoke ...` runs what otherwise needs a world, wasi 0.2 included.
     """
-    limits = contract.Limits(deadline_s=given["deadline"], memory_bytes=given["memory_limit"])
+    limits = contract.RunLimits(deadline_s=given["deadline"], memory_bytes=given["memory_limit"])
     for line in seal_file.seal(Path(artifact), Path(output), stub_imports, limits):
         click.echo(line)
     return 0

@@ -54,8 +54,8 @@ def command(paths: tuple[str, ...], seed: int, faults: int, engine: str, deadlin
     """
     inner = registry.create(engine, programs(given))
     with contract.local_host() as host, closing(engines.preferred_oracle({})) as oracle, closing(inner):
-        probe.known_answer.require(inner, engine, host, contract.Limits(deadline))
-        inner.capabilities = probe.known_answer.capabilities(inner, host, contract.Limits(deadline))
+        probe.known_answer.require(inner, engine, host, contract.RunLimits(deadline))
+        inner.capabilities = probe.known_answer.capabilities(inner, host, contract.RunLimits(deadline))
         test = selftest.Selftest(oracle, inner, host, deadline)
         test.prepare([Path(path) for path in paths])
         return selftest_table.render(test.run(seed, faults), test.left_out, styles.console(), seed)

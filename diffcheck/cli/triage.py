@@ -38,7 +38,7 @@ def command(target: str, row: str, **given: Any) -> int:  # noqa: ANN401 - the o
                 return EXIT_INCONCLUSIVE
             whole = steps.smaller()
             steps.localise()
-        except interestingness.Spent:
+        except interestingness.BudgetExhausted:
             whole = False
         stopped = session.budget.stopped()
         if steps.state.symptom is not None and not stopped:

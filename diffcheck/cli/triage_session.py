@@ -101,7 +101,7 @@ def opened(target: str, given: dict[str, Any]) -> Iterator[tuple[sessions.Sessio
         Path(given["output"]) if given["output"] else triage_folder.default_folder(given["reports"], found.case.id)
     )
     with process.interruptible() as stopped, _shown() as say:
-        budget = interestingness.Budget(given["budget"], stopped, begun)
+        budget = interestingness.TimeBudget(given["budget"], stopped, begun)
         with sessions.Session(request((found.case.artifact,), given), found, budget, say) as session:
             if session.engines.notice:
                 say(session.engines.notice)

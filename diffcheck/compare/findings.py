@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from diffcheck.verdict import Agreement, Allowance, Divergence, Where
-from diffcheck.witness.formats import Place
+from diffcheck.witness.formats import BranchPlace
 
 if TYPE_CHECKING:
     from diffcheck.verdict import DivergenceKind
@@ -26,7 +26,7 @@ class Findings:
     deterministic form shows that they are legal choices. The first ``KEPT`` places are kept.
     """
 
-    def __init__(self, branches: dict[int, Place] | None = None, unit: str = "") -> None:
+    def __init__(self, branches: dict[int, BranchPlace] | None = None, unit: str = "") -> None:
         self._branches = branches or {}
         self._unit = unit
         self.divergences: list[Divergence] = []
@@ -60,7 +60,7 @@ class Findings:
         ``branch`` is a branch's id, ``function`` a function's index before instrumentation.
         """
         self.total += 1
-        place = self._branches.get(branch, Place()) if branch is not None else self._function(function)
+        place = self._branches.get(branch, BranchPlace()) if branch is not None else self._function(function)
         if oracle == subject:
             detail = detail or "both read alike; what was recorded differs"
         self._count(kind, row, item, oracle, subject)
@@ -72,10 +72,10 @@ class Findings:
             self._seen.add(cause)
             self.divergences.append(Divergence(kind, where, oracle, subject, cause, detail))
 
-    def _function(self, index: int | None) -> Place:
+    def _function(self, index: int | None) -> BranchPlace:
         """A function as a place, as far as a branch in it has its name."""
         name = next((each.function for each in self._branches.values() if index is not None and each.function_index == index), "")
-        return Place(name, mark=name)
+        return BranchPlace(name, mark=name)
 
     def _count(self, kind: str, row: str, item: str, oracle: str, subject: str) -> None:
         known = self.places.get((kind, row, item))

@@ -60,7 +60,7 @@ def _references(objects: Objects) -> Iterator[Value]:
     return (value for each in objects.found for value in each.values if value.type == "ref")
 
 
-class Place(msgspec.Struct, frozen=True):
+class ReferencePlace(msgspec.Struct, frozen=True):
     """Where references stand: a result, a global or a table, with the words there; ``kind`` is that of a divergence there."""
 
     kind: DivergenceKind
@@ -75,7 +75,7 @@ class Place(msgspec.Struct, frozen=True):
 class Recorded(msgspec.Struct, frozen=True):
     """The references of a row or of a final state, and their objects."""
 
-    places: tuple[Place, ...]
+    places: tuple[ReferencePlace, ...]
     objects: Objects
 
 
@@ -83,14 +83,14 @@ def of_row(row: RowSeen) -> Recorded:
     """The references among a row's results, or in the payload of the exception that it threw."""
     recorded = (("result", row.results), ("payload", row.payload))
     named = ((f"{name} {at}", value) for name, values_ in recorded for at, value in enumerate(values_) if value.type == "ref")
-    return Recorded(tuple(Place("result", name, (value.bits,)) for name, value in named), row.objects)
+    return Recorded(tuple(ReferencePlace("result", name, (value.bits,)) for name, value in named), row.objects)
 
 
 def of_state(state: FinalState) -> Recorded:
     """The references in exported globals and in tables."""
     refs = ((name, value.bits) for name, value in state.globals.items() if value.type == "ref")
-    globals_ = [Place("global", f"global {visible(name)}", (word,)) for name, word in refs]
-    tables = [Place("table", f"table {table}", words) for table, words in enumerate(state.elements)]
+    globals_ = [ReferencePlace("global", f"global {visible(name)}", (word,)) for name, word in refs]
+    tables = [ReferencePlace("table", f"table {table}", words) for table, words in enumerate(state.elements)]
     return Recorded((*globals_, *tables), state.objects)
 
 

@@ -9,7 +9,7 @@ import msgspec
 
 from diffcheck.capsule import layout as lo
 from diffcheck.faults.counters import comparable, shown
-from diffcheck.faults.model import Artifact, Expected, Fault, Plant
+from diffcheck.faults.model import Expected, Fault, FaultTarget, Plant
 from diffcheck.observation import Returned
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def _flipped(data: bytes, *bits: int) -> bytes:
     return bytes(changed)
 
 
-def damaged(artifact: Artifact, chance: Random, _all: tuple[Artifact, ...]) -> Fault | None:
+def damaged(artifact: FaultTarget, chance: Random, _all: tuple[FaultTarget, ...]) -> Fault | None:
     """One bit of the header or of the stream's first window."""
     in_header = chance.random() < 0.3 or not artifact.stream_bytes  # noqa: PLR2004 - a third of them
     bit, fraction = chance.randrange(_HEADER_BITS), chance.random()
@@ -59,7 +59,7 @@ def damaged(artifact: Artifact, chance: Random, _all: tuple[Artifact, ...]) -> F
     return Fault("", f"a bit of the stream, {fraction:.0%} into it", _STREAM, carry=carry)
 
 
-def top_bits(artifact: Artifact, chance: Random, _all: tuple[Artifact, ...]) -> Fault | None:
+def top_bits(artifact: FaultTarget, chance: Random, _all: tuple[FaultTarget, ...]) -> Fault | None:
     """The top bits of two words of the stream."""
     if artifact.stream_bytes < 16:  # noqa: PLR2004 - two words
         return None
@@ -73,16 +73,16 @@ def top_bits(artifact: Artifact, chance: Random, _all: tuple[Artifact, ...]) -> 
     return Fault("", f"two words of the stream, the first {one:.0%} into it", _STREAM, carry=_change(bits))
 
 
-def empty_stream(artifact: Artifact, chance: Random, _all: tuple[Artifact, ...]) -> Fault | None:  # noqa: ARG001 - the plants' shape
+def empty_stream(artifact: FaultTarget, chance: Random, _all: tuple[FaultTarget, ...]) -> Fault | None:  # noqa: ARG001 - the plants' shape
     """Nothing comes out of an engine that ended well."""
     return Fault("", "the whole stream", _STREAM, carry=lambda each: msgspec.structs.replace(each, carried=b""))
 
 
-def _others(artifact: Artifact, everything: tuple[Artifact, ...]) -> list[Artifact]:
+def _others(artifact: FaultTarget, everything: tuple[FaultTarget, ...]) -> list[FaultTarget]:
     return [each for each in everything if each is not artifact]
 
 
-def foreign_stream(artifact: Artifact, chance: Random, everything: tuple[Artifact, ...]) -> Fault | None:
+def foreign_stream(artifact: FaultTarget, chance: Random, everything: tuple[FaultTarget, ...]) -> Fault | None:
     """The stream of another artifact's capsule."""
     others = [
         (each.name, each.capsule.capsules.standard.wasm)
@@ -95,7 +95,7 @@ def foreign_stream(artifact: Artifact, chance: Random, everything: tuple[Artifac
     return Fault("", f"that of {name}", _STREAM, lambda _wasm: wasm)
 
 
-def _counters(artifact: Artifact) -> dict[int, int]:
+def _counters(artifact: FaultTarget) -> dict[int, int]:
     execution = artifact.execution
     return (execution.counters or {}) if execution is not None and isinstance(execution.outcome, Returned) else {}
 
@@ -109,7 +109,7 @@ def _snapshot(change: Callable[[dict[int, int]], dict[int, int]]) -> Callable[[E
     return carry
 
 
-def empty_snapshot(artifact: Artifact, chance: Random, _all: tuple[Artifact, ...]) -> Fault | None:  # noqa: ARG001 - as above
+def empty_snapshot(artifact: FaultTarget, chance: Random, _all: tuple[FaultTarget, ...]) -> Fault | None:  # noqa: ARG001 - as above
     """A snapshot without counters."""
     counters = _counters(artifact)
     if not counters:
@@ -119,7 +119,7 @@ def empty_snapshot(artifact: Artifact, chance: Random, _all: tuple[Artifact, ...
     return Fault("", "the whole snapshot", expected, carry=_snapshot(lambda _counters: {}))
 
 
-def foreign_snapshot(artifact: Artifact, chance: Random, everything: tuple[Artifact, ...]) -> Fault | None:
+def foreign_snapshot(artifact: FaultTarget, chance: Random, everything: tuple[FaultTarget, ...]) -> Fault | None:
     """Another artifact's snapshot."""
     own = _counters(artifact)
     others = [each for each in _others(artifact, everything) if _counters(each) and _counters(each) != own]
@@ -134,7 +134,7 @@ def foreign_snapshot(artifact: Artifact, chance: Random, everything: tuple[Artif
     )
 
 
-def wrong_number(artifact: Artifact, chance: Random, _all: tuple[Artifact, ...]) -> Fault | None:
+def wrong_number(artifact: FaultTarget, chance: Random, _all: tuple[FaultTarget, ...]) -> Fault | None:
     """One bit of a counter's value, as damage on its way changes it."""
     counters = _counters(artifact)
     ids = comparable(counters)
@@ -159,7 +159,9 @@ DIRECT: Final[dict[str, Plant]] = {
 }
 
 
-def plant(plants: dict[str, Plant], kind: str, artifact: Artifact, chance: Random, everything: Sequence[Artifact]) -> Fault | None:
+def plant(
+    plants: dict[str, Plant], kind: str, artifact: FaultTarget, chance: Random, everything: Sequence[FaultTarget]
+) -> Fault | None:
     """A fault of that class in that artifact, if it has a place for one."""
     fault = plants[kind](artifact, chance, tuple(everything))
     return msgspec.structs.replace(fault, kind=kind) if fault else None

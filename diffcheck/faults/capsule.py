@@ -9,8 +9,8 @@ import msgspec
 from diffcheck.capsule import layout as lo
 from diffcheck.faults import edit
 from diffcheck.faults.counters import WIDTHS, add_to_counter, comparable, counting, counting_sites, pair_that_differs, set_counter
-from diffcheck.faults.decoded_capsule import Sealed
-from diffcheck.faults.model import Artifact, Expected, Fault, Plant
+from diffcheck.faults.decoded_capsule import DecodedCapsule
+from diffcheck.faults.model import Expected, Fault, FaultTarget, Plant
 from diffcheck.faults.traps import TRAPS, other_trap
 from diffcheck.observation import Trapped, sentence
 from diffcheck.text import visible
@@ -38,9 +38,9 @@ _WIDTHS: Final = WIDTHS | {"f32": 32, "f64": 64, "v128": 128}
 _STUB_TO_PRINT: Final = ("wasi_snapshot_preview1", "fd_write")
 
 
-def _counter(artifact: Artifact, chance: Random) -> tuple[int, int, str, int] | None:
+def _counter(artifact: FaultTarget, chance: Random) -> tuple[int, int, str, int] | None:
     """A counter's id, global, type and value."""
-    state, sealed = artifact.state, Sealed(artifact)
+    state, sealed = artifact.state, DecodedCapsule(artifact)
     ids = [] if state is None else comparable(state.counters)
     if state is None or not ids:
         return None
@@ -48,7 +48,7 @@ def _counter(artifact: Artifact, chance: Random) -> tuple[int, int, str, int] | 
     return id_, *sealed.found.counters[id_], state.counters[id_]
 
 
-def off_by_one(artifact: Artifact, chance: Random, _all: tuple[Artifact, ...]) -> Fault | None:
+def off_by_one(artifact: FaultTarget, chance: Random, _all: tuple[FaultTarget, ...]) -> Fault | None:
     """A counter one too high or too low."""
     if (chosen := _counter(artifact, chance)) is None:
         return None
@@ -56,21 +56,23 @@ def off_by_one(artifact: Artifact, chance: Random, _all: tuple[Artifact, ...]) -
     change = chance.choice((1, -1))
     wrong = (value + change) % (1 << _WIDTHS[type_])
     expected = Expected("counter", f"counter {id_}", "", str(value), str(wrong))
-    return Fault("", f"counter {id_} {change:+}", expected, Sealed(artifact).at_finish(add_to_counter(index, type_, change)))
+    return Fault(
+        "", f"counter {id_} {change:+}", expected, DecodedCapsule(artifact).at_finish(add_to_counter(index, type_, change))
+    )
 
 
-def greatest(artifact: Artifact, chance: Random, _all: tuple[Artifact, ...]) -> Fault | None:
+def greatest(artifact: FaultTarget, chance: Random, _all: tuple[FaultTarget, ...]) -> Fault | None:
     """A counter with all bits set."""
     if (chosen := _counter(artifact, chance)) is None:
         return None
     id_, index, type_, value = chosen
     expected = Expected("counter", f"counter {id_}", "", str(value), str((1 << _WIDTHS[type_]) - 1))
-    return Fault("", f"counter {id_}", expected, Sealed(artifact).at_finish(set_counter(index, type_, -1)))
+    return Fault("", f"counter {id_}", expected, DecodedCapsule(artifact).at_finish(set_counter(index, type_, -1)))
 
 
-def swapped(artifact: Artifact, chance: Random, _all: tuple[Artifact, ...]) -> Fault | None:
+def swapped(artifact: FaultTarget, chance: Random, _all: tuple[FaultTarget, ...]) -> Fault | None:
     """Two counters with each other's values."""
-    state, sealed = artifact.state, Sealed(artifact)
+    state, sealed = artifact.state, DecodedCapsule(artifact)
     pair = pair_that_differs(state.counters, chance) if state else None
     if state is None or pair is None:
         return None
@@ -84,9 +86,9 @@ def swapped(artifact: Artifact, chance: Random, _all: tuple[Artifact, ...]) -> F
     )
 
 
-def counted_twice(artifact: Artifact, chance: Random, _all: tuple[Artifact, ...]) -> Fault | None:
+def counted_twice(artifact: FaultTarget, chance: Random, _all: tuple[FaultTarget, ...]) -> Fault | None:
     """An instruction's constant changed: a branch that counts by two, or not at all."""
-    state, sealed = artifact.state, Sealed(artifact)
+    state, sealed = artifact.state, DecodedCapsule(artifact)
     sites = counting_sites(sealed.module, sealed.wasm, sealed.found.counters)
     ids = sorted(id_ for id_ in sites if state is not None and state.counters[id_])
     if state is None or not ids:
@@ -97,8 +99,8 @@ def counted_twice(artifact: Artifact, chance: Random, _all: tuple[Artifact, ...]
 
 
 def _branch_fault(name: str) -> Plant:
-    def plant(artifact: Artifact, chance: Random, _all: tuple[Artifact, ...]) -> Fault | None:
-        sealed = Sealed(artifact)
+    def plant(artifact: FaultTarget, chance: Random, _all: tuple[FaultTarget, ...]) -> Fault | None:
+        sealed = DecodedCapsule(artifact)
         if not sealed.layout.branches or not artifact.returned:
             return None
         row, at = chance.choice(artifact.returned), chance.randrange(len(sealed.layout.branches))
@@ -112,9 +114,9 @@ def _branch_fault(name: str) -> Plant:
     return plant
 
 
-def trace_record(artifact: Artifact, chance: Random, _all: tuple[Artifact, ...]) -> Fault | None:
+def trace_record(artifact: FaultTarget, chance: Random, _all: tuple[FaultTarget, ...]) -> Fault | None:
     """The value in a trace record."""
-    sealed = Sealed(artifact)
+    sealed = DecodedCapsule(artifact)
     rows = [row for row in artifact.returned if len(artifact.rows[row].trace) >= 4]  # noqa: PLR2004 - bytes of a record
     if not rows or sealed.found.trace is None:
         return None
@@ -131,7 +133,7 @@ def trace_record(artifact: Artifact, chance: Random, _all: tuple[Artifact, ...])
     )
 
 
-def _results(artifact: Artifact) -> list[tuple[int, RowSeen, Value]]:
+def _results(artifact: FaultTarget) -> list[tuple[int, RowSeen, Value]]:
     rows = [(at, artifact.rows[at]) for at in artifact.returned]
     return [(at, row, row.results[-1]) for at, row in rows if row.results and row.results[-1].type in _WIDTHS]
 
@@ -151,7 +153,7 @@ def _holds_nan(value: Value) -> bool:
     return value.type == "v128" and any(map(is_nan, lanes))
 
 
-def result_bit(artifact: Artifact, chance: Random, _all: tuple[Artifact, ...]) -> Fault | None:
+def result_bit(artifact: FaultTarget, chance: Random, _all: tuple[FaultTarget, ...]) -> Fault | None:
     """One bit of a result, right after the call."""
     found = [each for each in _results(artifact) if not _holds_nan(each[2])]
     if not found:
@@ -160,10 +162,12 @@ def result_bit(artifact: Artifact, chance: Random, _all: tuple[Artifact, ...]) -
     mask = 1 << chance.randrange(_WIDTHS[value.type])
     item, wrong = f"result {len(row.results) - 1}", Value(value.type, value.bits ^ mask)
     expected = Expected("result", item, row.name, str(value), str(wrong))
-    return Fault("", f"{item} of row {row.name}, mask {mask:#x}", expected, Sealed(artifact).after_row(at, _flip(value, mask)))
+    return Fault(
+        "", f"{item} of row {row.name}, mask {mask:#x}", expected, DecodedCapsule(artifact).after_row(at, _flip(value, mask))
+    )
 
 
-def nan_payload(artifact: Artifact, chance: Random, _all: tuple[Artifact, ...]) -> Fault | None:
+def nan_payload(artifact: FaultTarget, chance: Random, _all: tuple[FaultTarget, ...]) -> Fault | None:
     """The payload or the sign of a quiet NaN that a row returns, after the program's own instructions."""
     found = [each for each in _results(artifact) if each[2].type in ("f32", "f64") and is_quiet_nan(each[2])]
     if not found:
@@ -175,13 +179,13 @@ def nan_payload(artifact: Artifact, chance: Random, _all: tuple[Artifact, ...]) 
         "",
         f"{item} of row {row.name}",
         Expected("result", item, row.name),
-        Sealed(artifact).after_row(at, _flip(value, mask)),
+        DecodedCapsule(artifact).after_row(at, _flip(value, mask)),
     )
 
 
-def exported_global(artifact: Artifact, chance: Random, _all: tuple[Artifact, ...]) -> Fault | None:
+def exported_global(artifact: FaultTarget, chance: Random, _all: tuple[FaultTarget, ...]) -> Fault | None:
     """One bit of a mutable exported global."""
-    sealed, state = Sealed(artifact), artifact.state
+    sealed, state = DecodedCapsule(artifact), artifact.state
     indices = {each.name: each.index for each in artifact.module.exports if each.kind == "global"}
     types = artifact.module.all_globals
     names = [name for name, kind in sealed.layout.globals if name in indices and types[indices[name]].mutable and kind in _FLIPS]
@@ -200,9 +204,9 @@ def exported_global(artifact: Artifact, chance: Random, _all: tuple[Artifact, ..
     return Fault("", f"global {name}, mask {mask:#x}", expected, sealed.at_finish(text))
 
 
-def _memory(artifact: Artifact, chance: Random) -> tuple[lo.Memory, int, int] | None:
+def _memory(artifact: FaultTarget, chance: Random) -> tuple[lo.Memory, int, int] | None:
     """A memory, its size in pages, how many of them are digested."""
-    sealed, state = Sealed(artifact), artifact.state
+    sealed, state = DecodedCapsule(artifact), artifact.state
     if state is None:
         return None
     found = [
@@ -211,7 +215,7 @@ def _memory(artifact: Artifact, chance: Random) -> tuple[lo.Memory, int, int] | 
     return chance.choice(found) if found else None
 
 
-def memory_byte(artifact: Artifact, chance: Random, _all: tuple[Artifact, ...]) -> Fault | None:
+def memory_byte(artifact: FaultTarget, chance: Random, _all: tuple[FaultTarget, ...]) -> Fault | None:
     """One bit of one byte of memory."""
     if (chosen := _memory(artifact, chance)) is None:
         return None
@@ -221,10 +225,10 @@ def memory_byte(artifact: Artifact, chance: Random, _all: tuple[Artifact, ...]) 
     text = f"{pointer}.const $a {pointer}.const $a i32.load8_u $m i32.const $b i32.xor i32.store8 $m"
     inserted = edit.instructions(text, a=address, m=memory.index, b=bit)
     item = f"memory {memory.index} at {address:#x}"
-    return Fault("", item, Expected("memory", item), Sealed(artifact).at_finish(inserted))
+    return Fault("", item, Expected("memory", item), DecodedCapsule(artifact).at_finish(inserted))
 
 
-def two_top_bits(artifact: Artifact, chance: Random, _all: tuple[Artifact, ...]) -> Fault | None:
+def two_top_bits(artifact: FaultTarget, chance: Random, _all: tuple[FaultTarget, ...]) -> Fault | None:
     """The top bits of two words of a page: what a digest without rotation does not see."""
     if (chosen := _memory(artifact, chance)) is None:
         return None
@@ -234,15 +238,17 @@ def two_top_bits(artifact: Artifact, chance: Random, _all: tuple[Artifact, ...])
     text = f"{pointer}.const $a {pointer}.const $a i64.load $m i64.const {-_TOP} i64.xor i64.store $m"
     inserted = b"".join(edit.instructions(text, a=page * lo.PAGE + at, m=memory.index) for at in (one, other))
     item = f"memory {memory.index} at {page * lo.PAGE + one + 7:#x}"
-    return Fault("", f"{item} and {page * lo.PAGE + other + 7:#x}", Expected("memory", item), Sealed(artifact).at_finish(inserted))
+    return Fault(
+        "", f"{item} and {page * lo.PAGE + other + 7:#x}", Expected("memory", item), DecodedCapsule(artifact).at_finish(inserted)
+    )
 
 
-def memory_size(artifact: Artifact, chance: Random, _all: tuple[Artifact, ...]) -> Fault | None:
+def memory_size(artifact: FaultTarget, chance: Random, _all: tuple[FaultTarget, ...]) -> Fault | None:
     """A memory one page larger."""
     if (chosen := _memory(artifact, chance)) is None:
         return None
     memory, pages, _ = chosen
-    sealed = Sealed(artifact)
+    sealed = DecodedCapsule(artifact)
     maximum = sealed.module.all_memories[memory.index].limits.maximum
     if maximum is not None and pages >= maximum:
         return None
@@ -251,9 +257,9 @@ def memory_size(artifact: Artifact, chance: Random, _all: tuple[Artifact, ...]) 
     return Fault("", f"memory {memory.index}", expected, sealed.at_finish(inserted))
 
 
-def table_size(artifact: Artifact, chance: Random, _all: tuple[Artifact, ...]) -> Fault | None:
+def table_size(artifact: FaultTarget, chance: Random, _all: tuple[FaultTarget, ...]) -> Fault | None:
     """A table one element longer."""
-    sealed, state = Sealed(artifact), artifact.state
+    sealed, state = DecodedCapsule(artifact), artifact.state
     if state is None:
         return None
     types = sealed.module.all_tables
@@ -271,9 +277,9 @@ def table_size(artifact: Artifact, chance: Random, _all: tuple[Artifact, ...]) -
     return Fault("", f"table {table}", expected, sealed.at_finish(inserted))
 
 
-def output_byte(artifact: Artifact, chance: Random, _all: tuple[Artifact, ...]) -> Fault | None:  # noqa: ARG001 - the plants' shape
+def output_byte(artifact: FaultTarget, chance: Random, _all: tuple[FaultTarget, ...]) -> Fault | None:  # noqa: ARG001 - the plants' shape
     """The first byte of what is printed, before it is captured."""
-    sealed = Sealed(artifact)
+    sealed = DecodedCapsule(artifact)
     stub = next((each for each in sealed.layout.stubs if (each.module, each.name) == _STUB_TO_PRINT), None)
     row = next((row for row in artifact.rows if (row.stdout and row.stdout.captured) or (row.stderr and row.stderr.captured)), None)
     if stub is None or row is None:
@@ -291,9 +297,9 @@ def output_byte(artifact: Artifact, chance: Random, _all: tuple[Artifact, ...]) 
     return Fault("", f"output of row {row.name}", Expected("output", "std", row.name), change)
 
 
-def stub_call(artifact: Artifact, chance: Random, _all: tuple[Artifact, ...]) -> Fault | None:
+def stub_call(artifact: FaultTarget, chance: Random, _all: tuple[FaultTarget, ...]) -> Fault | None:
     """An imported function called once more."""
-    sealed = Sealed(artifact)
+    sealed = DecodedCapsule(artifact)
     # With zeros for arguments most functions of preview 1 give an error code, where those of 0.2 trap for a bad handle.
     stubs = [each for each in sealed.layout.stubs if each.kind == "zero" or each.module == _STUB_TO_PRINT[0]]
     stubs = [each for each in stubs if "exit" not in each.name]
@@ -308,19 +314,19 @@ def stub_call(artifact: Artifact, chance: Random, _all: tuple[Artifact, ...]) ->
     return Fault("", f"{item} in row {name}", Expected("stub calls", item, name), sealed.after_row(row, inserted))
 
 
-def trap_for_return(artifact: Artifact, chance: Random, _all: tuple[Artifact, ...]) -> Fault | None:
+def trap_for_return(artifact: FaultTarget, chance: Random, _all: tuple[FaultTarget, ...]) -> Fault | None:
     """A row that traps where it returned."""
     if not artifact.returned:
         return None
-    sealed, row, kind = Sealed(artifact), chance.choice(artifact.returned), chance.choice(sorted(TRAPS))
+    sealed, row, kind = DecodedCapsule(artifact), chance.choice(artifact.returned), chance.choice(sorted(TRAPS))
     name = artifact.rows[row].name
     expected = Expected("outcome", "outcome", name, "returned", f"trapped: {kind}")
     return Fault("", f"{kind} in row {name}", expected, sealed.after_row(row, edit.instructions(TRAPS[kind], m=sealed.rec)))
 
 
-def _trapped(artifact: Artifact) -> tuple[int, RowSeen, Trapped] | None:
+def _trapped(artifact: FaultTarget) -> tuple[int, RowSeen, Trapped] | None:
     """The row in which the first instance ended by a trap that the specification defines."""
-    n_init = Sealed(artifact).layout.n_init
+    n_init = DecodedCapsule(artifact).layout.n_init
     for at, row in enumerate(artifact.rows):
         if (
             isinstance(row.outcome, Trapped)
@@ -331,28 +337,28 @@ def _trapped(artifact: Artifact) -> tuple[int, RowSeen, Trapped] | None:
     return None
 
 
-def return_for_trap(artifact: Artifact, chance: Random, _all: tuple[Artifact, ...]) -> Fault | None:  # noqa: ARG001 - as above
+def return_for_trap(artifact: FaultTarget, chance: Random, _all: tuple[FaultTarget, ...]) -> Fault | None:  # noqa: ARG001 - as above
     """A row that returns where it trapped."""
     if (chosen := _trapped(artifact)) is None:
         return None
     at, row, outcome = chosen
-    change = Sealed(artifact).instead_of_row(at, b"")
+    change = DecodedCapsule(artifact).instead_of_row(at, b"")
     expected = Expected("outcome", "outcome", row.name, sentence(outcome), "returned")
     return Fault("", f"row {row.name}", expected, change) if change else None
 
 
-def other_trap_kind(artifact: Artifact, chance: Random, _all: tuple[Artifact, ...]) -> Fault | None:
+def other_trap_kind(artifact: FaultTarget, chance: Random, _all: tuple[FaultTarget, ...]) -> Fault | None:
     """A row that traps for another reason."""
     if (chosen := _trapped(artifact)) is None:
         return None
     at, row, outcome = chosen
-    sealed, kind = Sealed(artifact), other_trap(outcome.kind, chance)
+    sealed, kind = DecodedCapsule(artifact), other_trap(outcome.kind, chance)
     change = sealed.instead_of_row(at, edit.instructions(TRAPS[kind], m=sealed.rec))
     expected = Expected("outcome", "outcome", row.name, sentence(outcome), f"trapped: {kind}")
     return Fault("", f"{kind} in row {row.name}", expected, change) if change else None
 
 
-def refused(artifact: Artifact, chance: Random, _all: tuple[Artifact, ...]) -> Fault | None:  # noqa: ARG001 - as above
+def refused(artifact: FaultTarget, chance: Random, _all: tuple[FaultTarget, ...]) -> Fault | None:  # noqa: ARG001 - as above
     """A module that the engine does not take."""
     return Fault("", "the capsule", Expected("outcome", "outcome"), lambda wasm: wasm[:4] + b"\x02" + wasm[5:])
 
@@ -390,7 +396,7 @@ OF_STATE: Final = frozenset(
 """The classes that only an instance's last state shows."""
 
 
-def plant(kind: str, artifact: Artifact, chance: Random, everything: Sequence[Artifact]) -> Fault | None:
+def plant(kind: str, artifact: FaultTarget, chance: Random, everything: Sequence[FaultTarget]) -> Fault | None:
     """A fault of that class in that artifact, if it has a place for one."""
     fault = PLANTS[kind](artifact, chance, tuple(everything))
     return msgspec.structs.replace(fault, kind=kind) if fault else None

@@ -13,18 +13,18 @@ from diffcheck.witness import formats
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from diffcheck.faults.model import Artifact
+    from diffcheck.faults.model import FaultTarget
     from diffcheck.wasm.code import Instruction
     from diffcheck.wasm.module import Module
 
 
-class Sealed:
+class DecodedCapsule:
     """A capsule taken apart: the recorder's functions, found by their exports, and the calls of the rows in ``_start``.
 
     An edit finds its place anew in the program that it is given, which may be another form of the capsule.
     """
 
-    def __init__(self, artifact: Artifact) -> None:
+    def __init__(self, artifact: FaultTarget) -> None:
         plan = artifact.capsule
         assert plan is not None, "only for artifacts that have a capsule"  # noqa: S101
         self.wasm, self.layout = plan.capsules.standard.wasm, plan.layout

@@ -8,7 +8,7 @@ import msgspec
 
 from diffcheck.faults import edit
 from diffcheck.faults.counters import WIDTHS, add_to_counter, comparable, counting, counting_sites, pair_that_differs, set_counter
-from diffcheck.faults.model import Artifact, Expected, Fault, Plant
+from diffcheck.faults.model import Expected, Fault, FaultTarget, Plant
 from diffcheck.faults.traps import TRAPS, other_trap
 from diffcheck.observation import Returned, Trapped, sentence
 from diffcheck.values import Value, is_quiet_nan
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from diffcheck.wasm.module import Export
 
 
-def _after(artifact: Artifact, inserted: bytes, *, calls: bool = True) -> Callable[[bytes], bytes] | None:
+def _after(artifact: FaultTarget, inserted: bytes, *, calls: bool = True) -> Callable[[bytes], bytes] | None:
     """The edit that exports, as the entry, a function that calls the entry and then does ``inserted``."""
     plan, module = artifact.direct, artifact.module
     assert plan is not None, "only for artifacts that have a direct pass"  # noqa: S101
@@ -44,16 +44,16 @@ def _after(artifact: Artifact, inserted: bytes, *, calls: bool = True) -> Callab
     return change
 
 
-def _counters(artifact: Artifact) -> dict[int, int]:
+def _counters(artifact: FaultTarget) -> dict[int, int]:
     execution = artifact.execution
     return (execution.counters or {}) if execution is not None and isinstance(execution.outcome, Returned) else {}
 
 
-def _globals(artifact: Artifact) -> dict[int, tuple[int, str]]:
+def _globals(artifact: FaultTarget) -> dict[int, tuple[int, str]]:
     return formats.instrumentation(artifact.module).counters
 
 
-def _counter(artifact: Artifact, chance: Random) -> tuple[int, int, str, int] | None:
+def _counter(artifact: FaultTarget, chance: Random) -> tuple[int, int, str, int] | None:
     counters, found = _counters(artifact), _globals(artifact)
     ids = [id_ for id_ in comparable(counters) if id_ in found]
     if not ids:
@@ -68,7 +68,7 @@ def _sign_extended(value: int, type_: str) -> int:
     return (value - (value >> width - 1 << width)) % (1 << 64)
 
 
-def off_by_one(artifact: Artifact, chance: Random, _all: tuple[Artifact, ...]) -> Fault | None:
+def off_by_one(artifact: FaultTarget, chance: Random, _all: tuple[FaultTarget, ...]) -> Fault | None:
     """A counter one too high or too low."""
     if (chosen := _counter(artifact, chance)) is None:
         return None
@@ -78,7 +78,7 @@ def off_by_one(artifact: Artifact, chance: Random, _all: tuple[Artifact, ...]) -
     return Fault("", f"counter {id_} {change:+}", expected, _after(artifact, add_to_counter(index, type_, change)))
 
 
-def greatest(artifact: Artifact, chance: Random, _all: tuple[Artifact, ...]) -> Fault | None:
+def greatest(artifact: FaultTarget, chance: Random, _all: tuple[FaultTarget, ...]) -> Fault | None:
     """A counter with all bits set."""
     if (chosen := _counter(artifact, chance)) is None:
         return None
@@ -87,7 +87,7 @@ def greatest(artifact: Artifact, chance: Random, _all: tuple[Artifact, ...]) -> 
     return Fault("", f"counter {id_}", expected, _after(artifact, set_counter(index, type_, -1)))
 
 
-def two_top_bits(artifact: Artifact, chance: Random, _all: tuple[Artifact, ...]) -> Fault | None:
+def two_top_bits(artifact: FaultTarget, chance: Random, _all: tuple[FaultTarget, ...]) -> Fault | None:
     """The top bits of two counters."""
     counters, found = _counters(artifact), _globals(artifact)
     ids = [id_ for id_ in comparable(counters) if id_ in found and found[id_][1] == "i64"]
@@ -102,7 +102,7 @@ def two_top_bits(artifact: Artifact, chance: Random, _all: tuple[Artifact, ...])
     return Fault("", f"counters {pair[0]} and {pair[1]}", expected, _after(artifact, inserted))
 
 
-def swapped(artifact: Artifact, chance: Random, _all: tuple[Artifact, ...]) -> Fault | None:
+def swapped(artifact: FaultTarget, chance: Random, _all: tuple[FaultTarget, ...]) -> Fault | None:
     """Two counters with each other's values."""
     counters, found = _counters(artifact), _globals(artifact)
     pair = pair_that_differs({id_: value for id_, value in counters.items() if id_ in found}, chance)
@@ -115,7 +115,7 @@ def swapped(artifact: Artifact, chance: Random, _all: tuple[Artifact, ...]) -> F
     )
 
 
-def counted_twice(artifact: Artifact, chance: Random, _all: tuple[Artifact, ...]) -> Fault | None:
+def counted_twice(artifact: FaultTarget, chance: Random, _all: tuple[FaultTarget, ...]) -> Fault | None:
     """An instruction's constant changed: a branch that counts by two, or not at all."""
     plan, counters = artifact.direct, _counters(artifact)
     if plan is None:
@@ -129,7 +129,7 @@ def counted_twice(artifact: Artifact, chance: Random, _all: tuple[Artifact, ...]
     return Fault("", f"counter {id_} counts by {step}", expected, counting(id_, _globals(artifact), step))
 
 
-def nan_payload(artifact: Artifact, chance: Random, _all: tuple[Artifact, ...]) -> Fault | None:
+def nan_payload(artifact: FaultTarget, chance: Random, _all: tuple[FaultTarget, ...]) -> Fault | None:
     """The payload of a quiet NaN whose bits a counter shows, after the program's own instructions."""
     counters, found = _counters(artifact), _globals(artifact)
     ids = [id_ for id_, value in sorted(counters.items()) if id_ in found and is_quiet_nan(Value("f64", value))]
@@ -148,7 +148,7 @@ def _with_exports(change: Callable[[tuple[Export, ...]], tuple[Export, ...]]) ->
     return changed
 
 
-def missing(artifact: Artifact, chance: Random, _all: tuple[Artifact, ...]) -> Fault | None:
+def missing(artifact: FaultTarget, chance: Random, _all: tuple[FaultTarget, ...]) -> Fault | None:
     """A counter that is not exported any more."""
     if (chosen := _counter(artifact, chance)) is None:
         return None
@@ -158,7 +158,7 @@ def missing(artifact: Artifact, chance: Random, _all: tuple[Artifact, ...]) -> F
     return Fault("", f"counter {id_}", Expected("counter", f"counter {id_}", "", str(value), "absent"), change)
 
 
-def extra(artifact: Artifact, chance: Random, _all: tuple[Artifact, ...]) -> Fault | None:
+def extra(artifact: FaultTarget, chance: Random, _all: tuple[FaultTarget, ...]) -> Fault | None:
     """A counter too many."""
     if (chosen := _counter(artifact, chance)) is None:
         return None
@@ -170,7 +170,7 @@ def extra(artifact: Artifact, chance: Random, _all: tuple[Artifact, ...]) -> Fau
     return Fault("", f"counter {id_}", Expected("counter", f"counter {id_}", "", "absent", str(value)), change)
 
 
-def trap_for_return(artifact: Artifact, chance: Random, _all: tuple[Artifact, ...]) -> Fault | None:
+def trap_for_return(artifact: FaultTarget, chance: Random, _all: tuple[FaultTarget, ...]) -> Fault | None:
     """An entry that traps where it returned."""
     if artifact.execution is None or not isinstance(artifact.execution.outcome, Returned):
         return None
@@ -179,12 +179,12 @@ def trap_for_return(artifact: Artifact, chance: Random, _all: tuple[Artifact, ..
     return Fault("", kind, expected, _after(artifact, edit.instructions(TRAPS[kind])))
 
 
-def _trap(artifact: Artifact) -> Trapped | None:
+def _trap(artifact: FaultTarget) -> Trapped | None:
     outcome = artifact.execution.outcome if artifact.execution else None
     return outcome if isinstance(outcome, Trapped) and outcome.kind not in ("call stack exhausted", "uncaught exception") else None
 
 
-def return_for_trap(artifact: Artifact, chance: Random, _all: tuple[Artifact, ...]) -> Fault | None:  # noqa: ARG001 - the plants' shape
+def return_for_trap(artifact: FaultTarget, chance: Random, _all: tuple[FaultTarget, ...]) -> Fault | None:  # noqa: ARG001 - the plants' shape
     """An entry that returns where it trapped."""
     if (outcome := _trap(artifact)) is None:
         return None
@@ -192,7 +192,7 @@ def return_for_trap(artifact: Artifact, chance: Random, _all: tuple[Artifact, ..
     return Fault("", "the entry", expected, _after(artifact, b"", calls=False))
 
 
-def other_trap_kind(artifact: Artifact, chance: Random, _all: tuple[Artifact, ...]) -> Fault | None:
+def other_trap_kind(artifact: FaultTarget, chance: Random, _all: tuple[FaultTarget, ...]) -> Fault | None:
     """An entry that traps for another reason."""
     if (outcome := _trap(artifact)) is None:
         return None
@@ -201,7 +201,7 @@ def other_trap_kind(artifact: Artifact, chance: Random, _all: tuple[Artifact, ..
     return Fault("", kind, expected, _after(artifact, edit.instructions(TRAPS[kind]), calls=False))
 
 
-def refused(artifact: Artifact, chance: Random, _all: tuple[Artifact, ...]) -> Fault | None:  # noqa: ARG001 - as above
+def refused(artifact: FaultTarget, chance: Random, _all: tuple[FaultTarget, ...]) -> Fault | None:  # noqa: ARG001 - as above
     """A module that the engine does not take."""
     return Fault("", "the artifact", Expected("outcome", "outcome"), lambda wasm: wasm[:4] + b"\x02" + wasm[5:])
 
@@ -222,7 +222,7 @@ PLANTS: Final[dict[str, Plant]] = {
 }
 
 
-def plant(kind: str, artifact: Artifact, chance: Random, everything: Sequence[Artifact]) -> Fault | None:
+def plant(kind: str, artifact: FaultTarget, chance: Random, everything: Sequence[FaultTarget]) -> Fault | None:
     """A fault of that class in that artifact, if it has a place for one."""
     fault = PLANTS[kind](artifact, chance, tuple(everything))
     return msgspec.structs.replace(fault, kind=kind) if fault and (fault.edit or fault.carry) else None

@@ -13,7 +13,7 @@ from diffcheck.capsule import layout as lo
 from diffcheck.observation import Returned
 
 if TYPE_CHECKING:
-    from diffcheck.backend.contract import Host, Limits, Pending, Program
+    from diffcheck.backend.contract import Host, Pending, Program, RunLimits
     from diffcheck.faults.model import Fault
     from diffcheck.observation import Execution, Identity
 
@@ -39,7 +39,7 @@ class FaultyBackend(Backend):
         """The inner engine's."""
         return self.inner.identity()
 
-    def start(self, program: Program, limits: Limits, host: Host) -> Pending:
+    def start(self, program: Program, limits: RunLimits, host: Host) -> Pending:
         """See ``Backend``."""
         if self.fault is not None and self.fault.edit is not None:
             try:

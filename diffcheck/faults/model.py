@@ -56,7 +56,7 @@ class Fault(msgspec.Struct, frozen=True):
     carry: Callable[[Any], Any] | None = None
 
 
-class Artifact(msgspec.Struct, frozen=True):
+class FaultTarget(msgspec.Struct, frozen=True):
     """An artifact that both engines agree on, with what the oracle had: rows and state of its first instance, its direct run.
 
     ``module`` is the artifact, ``capsule`` and ``direct`` the plans of its passes; None if that pass does not apply.
@@ -82,5 +82,5 @@ class Artifact(msgspec.Struct, frozen=True):
         return tuple(at for at, row in enumerate(self.rows) if isinstance(row.outcome, Returned))
 
 
-Plant = Callable[["Artifact", "Random", "tuple[Artifact, ...]"], "Fault | None"]
+Plant = Callable[["FaultTarget", "Random", "tuple[FaultTarget, ...]"], "Fault | None"]
 """Chooses a place for a fault of one class in an artifact (the third argument: all of them), or finds that it has none."""

@@ -20,12 +20,12 @@ from diffcheck.cases.discovery import Case, discover, load_case
 from diffcheck.errors import CaseError, NothingToDoError
 from diffcheck.faults import altered_answers, capsule, direct
 from diffcheck.faults.engine import FaultyBackend
-from diffcheck.faults.model import Artifact
+from diffcheck.faults.model import FaultTarget
 from diffcheck.faults.samples import SAMPLES
 from diffcheck.observation import Trapped
 from diffcheck.runner import case_run as cases
 from diffcheck.runner import plan as plans
-from diffcheck.runner.passes.capsule_run import Side
+from diffcheck.runner.passes.capsule_run import CapsuleSide
 from diffcheck.runner.request import Request
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ class Selftest:
     def __init__(self, oracle: Oracle, inner: Backend, host: Host, deadline_s: float = 10.0) -> None:
         self._oracle, self._inner, self._host = oracle, inner, host
         self._request = Request((), deadline_s=deadline_s)
-        self.artifacts: list[Artifact] = []
+        self.artifacts: list[FaultTarget] = []
         self.left_out: list[str] = []
 
     def prepare(self, paths: Sequence[Path]) -> None:
@@ -110,7 +110,7 @@ class Selftest:
             yield self._one(mode, artifact, fault, words=words)
             yield self._one(mode, artifact, None, words=words)
 
-    def _choose(self, mode: Mode, kind: str, chance: Random) -> tuple[Artifact, Fault] | None:
+    def _choose(self, mode: Mode, kind: str, chance: Random) -> tuple[FaultTarget, Fault] | None:
         suited = [each for each in self.artifacts if (each.capsule if mode == "capsule" else each.direct)]
         own = capsule.plant if mode == "capsule" else direct.plant
         way = altered_answers.CAPSULE if mode == "capsule" else altered_answers.DIRECT
@@ -122,7 +122,7 @@ class Selftest:
                 return artifact, fault
         return None
 
-    def _one(self, mode: Mode, artifact: Artifact, fault: Fault | None, *, words: bool) -> Planted:
+    def _one(self, mode: Mode, artifact: FaultTarget, fault: Fault | None, *, words: bool) -> Planted:
         plan = artifact.capsule if mode == "capsule" else artifact.direct
         assert plan is not None, "it was chosen for that"  # noqa: S101
         backend = FaultyBackend(self._inner, fault, words=words)
@@ -163,7 +163,7 @@ class Selftest:
             except CaseError as error:
                 self.left_out.append(f"{item.id}: {error}")
 
-    def _artifact(self, case: Case) -> Artifact | None:
+    def _artifact(self, case: Case) -> FaultTarget | None:
         found: dict[str, RunnablePlan] = {}
         why = ""
         for mode in MODES:
@@ -183,9 +183,9 @@ class Selftest:
             return None
         return self._observed(case.id, found)
 
-    def _observed(self, name: str, found: dict[str, RunnablePlan]) -> Artifact:
+    def _observed(self, name: str, found: dict[str, RunnablePlan]) -> FaultTarget:
         sealed, plain = found.get("capsule"), found.get("direct")
-        artifact = Artifact(name, next(iter(found.values())).module, direct=plain)
+        artifact = FaultTarget(name, next(iter(found.values())).module, direct=plain)
         if plain is not None:
             program = Program(kind="direct", wasm=plain.artifact, entry=plain.entry or HARNESS_ENTRIES[0])
             execution = self._oracle.execute(program, plain.limits, self._host)
@@ -193,7 +193,7 @@ class Selftest:
         if isinstance(sealed, plans.CapsulePlan):
             layout = sealed.layout
             parameters = lo.Parameters(0, len(layout.rows) - layout.n_init)
-            ran = Side(self._oracle, sealed.capsules.standard, sealed.limits, self._host).run(parameters)
+            ran = CapsuleSide(self._oracle, sealed.capsules.standard, sealed.limits, self._host).run(parameters)
             if ran.image is None:
                 return artifact
             artifact = msgspec.structs.replace(

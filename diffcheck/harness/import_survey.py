@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from diffcheck.backend import registry
-from diffcheck.backend.contract import Host, Limits, local_host
+from diffcheck.backend.contract import Host, RunLimits, local_host
 from diffcheck.backend.registry import create
 from diffcheck.capsule.seal import close_functions
 from diffcheck.capsule.stubs import out_of_scope
@@ -21,10 +21,10 @@ from diffcheck.cases.discovery import discover, read_artifact
 from diffcheck.errors import ArtifactError, DiffcheckError, EngineMissingError
 from diffcheck.observation import Identity
 from diffcheck.probe import known_answer, wasi
-from diffcheck.probe.wasi import Found, Probed
-from diffcheck.probe.wasi_module import Function
+from diffcheck.probe.wasi import CheckResult, ImportVerdicts
+from diffcheck.probe.wasi_module import ProbedImport
 from diffcheck.runner.engines import preferred_oracle
-from diffcheck.runner.observe_case import Wanted, read_case
+from diffcheck.runner.observe_case import ObserveRequest, read_case
 from diffcheck.text import visible
 from diffcheck.wasm import module as wasm
 
@@ -44,11 +44,11 @@ class Given(msgspec.Struct, frozen=True):
     """
 
     how: str
-    call: Found
-    indirect: Found | None = None
+    call: CheckResult
+    indirect: CheckResult | None = None
 
 
-class Import(msgspec.Struct, frozen=True):
+class SurveyedImport(msgspec.Struct, frozen=True):
     """An imported function: ``stub`` is functional, zero or trap, with its reason; ``calls`` is None where the case was not run."""
 
     interface: str
@@ -60,14 +60,14 @@ class Import(msgspec.Struct, frozen=True):
     native: tuple[Given, ...] = ()
 
 
-class Artifact(msgspec.Struct, frozen=True):
+class SurveyedArtifact(msgspec.Struct, frozen=True):
     """An artifact's imports. ``not_run`` says why nothing was called, ``problem`` why there is nothing to tell at all; ``others``
     are imports that are no functions, which the capsule defines with their types, each kind with its number.
     """
 
     path: str
     sha256: str = ""
-    imports: tuple[Import, ...] = ()
+    imports: tuple[SurveyedImport, ...] = ()
     others: dict[str, int] = {}
     out_of_scope: str = ""
     not_run: str = ""
@@ -79,15 +79,15 @@ class Survey(msgspec.Struct, frozen=True):
     says why where nothing was measured.
     """
 
-    artifacts: tuple[Artifact, ...]
-    probed: tuple[Probed, ...] = ()
+    artifacts: tuple[SurveyedArtifact, ...]
+    probed: tuple[ImportVerdicts, ...] = ()
     label: str = ""
     engine: Identity | None = None
     missing: str = ""
     kept: str = ""
 
 
-class Request(msgspec.Struct, frozen=True):
+class SurveyRequest(msgspec.Struct, frozen=True):
     """What to look at: ``subject`` is the engine to probe, empty for the preferred one; with ``keep`` each probe's module and what
     came of it is left there.
     """
@@ -96,10 +96,10 @@ class Request(msgspec.Struct, frozen=True):
     probe: bool = False
     subject: str = ""
     keep: str = ""
-    limits: Limits = Limits()
+    limits: RunLimits = RunLimits()
 
 
-def survey(request: Request, tell: Callable[[str], None] = lambda _: None) -> Survey:
+def survey(request: SurveyRequest, tell: Callable[[str], None] = lambda _: None) -> Survey:
     """Look at each artifact, and with ``probe`` at the engine; ``tell`` is given a line for what takes a while."""
     items = discover([Path(each) for each in request.paths]).items if request.paths else ()
     artifacts = tuple(_artifact(each, request) for each in items)
@@ -112,12 +112,12 @@ def survey(request: Request, tell: Callable[[str], None] = lambda _: None) -> Su
 
 
 def _measured(
-    artifacts: Sequence[Artifact], subject: Backend, host: Host, request: Request, tell: Callable[[str], None]
+    artifacts: Sequence[SurveyedArtifact], subject: Backend, host: Host, request: SurveyRequest, tell: Callable[[str], None]
 ) -> Survey:  # fmt: skip
     engine = subject.host_engine()
     identity = subject.identity()
     functions = tuple(dict.fromkeys((each.interface, each.function) for one in artifacts for each in one.imports))
-    probed: tuple[Probed, ...] = ()
+    probed: tuple[ImportVerdicts, ...] = ()
     label, missing = "", f"nothing here knows how {identity.name} runs a program with host functions of its own"
     if engine is not None:
         label, missing = engine.label, ""
@@ -132,8 +132,8 @@ def _measured(
 
 
 def _probe(
-    engine: HostEngine, host: Host, request: Request, functions: Iterable[tuple[str, str]], tell: Callable[[str], None]
-) -> tuple[Probed, ...]:
+    engine: HostEngine, host: Host, request: SurveyRequest, functions: Iterable[tuple[str, str]], tell: Callable[[str], None]
+) -> tuple[ImportVerdicts, ...]:
     entries = list(wasi.all_entries())
     known = {(each.probe.function.module, each.probe.function.name) for each in entries}
     entries += list(wasi.at_versions(entries, (pair for pair in functions if pair not in known)))
@@ -148,7 +148,7 @@ def _probe(
 
 
 def _as_it_is(
-    artifacts: Sequence[Artifact], subject: Backend, host: Host, request: Request
+    artifacts: Sequence[SurveyedArtifact], subject: Backend, host: Host, request: SurveyRequest
 ) -> dict[tuple[str, str, str], tuple[Given, ...]]:
     """What subject and oracle do with each import where diffcheck runs the artifact itself under them."""
     found: dict[tuple[str, str, str], tuple[Given, ...]] = {}
@@ -163,7 +163,7 @@ def _as_it_is(
     return found
 
 
-def _function(each: Import) -> Function | None:
+def _function(each: SurveyedImport) -> ProbedImport | None:
     """The import as a function of numbers; None where it has other types."""
     params: list[str] = []
     results: list[str] = []
@@ -174,31 +174,34 @@ def _function(each: Import) -> Function | None:
             into.append(part)
         else:
             return None
-    return Function(each.interface, each.function, tuple(params), tuple(results))
+    return ProbedImport(each.interface, each.function, tuple(params), tuple(results))
 
 
 def _with_native(
-    each: Import, probed: Mapping[tuple[str, str], Probed], label: str, as_it_is: Mapping[tuple[str, str, str], tuple[Given, ...]]
-) -> Import:
+    each: SurveyedImport,
+    probed: Mapping[tuple[str, str], ImportVerdicts],
+    label: str,
+    as_it_is: Mapping[tuple[str, str, str], tuple[Given, ...]],
+) -> SurveyedImport:
     own = probed.get((each.interface, each.function))
     given = as_it_is.get((each.interface, each.function, each.signature), ())
     if own is not None:
-        given = (Given(label, Found(own.verdict, own.why), Found(own.indirect, own.why_indirect)), *given)
+        given = (Given(label, CheckResult(own.verdict, own.why), CheckResult(own.indirect, own.why_indirect)), *given)
     return msgspec.structs.replace(each, native=given)
 
 
 # Artifacts.
 
 
-def _artifact(item: Item, request: Request) -> Artifact:
+def _artifact(item: Item, request: SurveyRequest) -> SurveyedArtifact:
     try:
         data = read_artifact(item.artifact)
     except DiffcheckError as error:
-        return Artifact(item.artifact, problem=_words(error))
-    found = Artifact(item.artifact, hashlib.sha256(data).hexdigest())
+        return SurveyedArtifact(item.artifact, problem=_words(error))
+    found = SurveyedArtifact(item.artifact, hashlib.sha256(data).hexdigest())
     try:
         oracle = registry.preferred("oracle")
-        seen = read_case(Wanted(item.artifact, backend=oracle, keep_going=True, deadline_s=request.limits.deadline_s))
+        seen = read_case(ObserveRequest(item.artifact, backend=oracle, keep_going=True, deadline_s=request.limits.deadline_s))
     except DiffcheckError as error:
         try:
             module = wasm.read(data)
@@ -214,7 +217,9 @@ def _artifact(item: Item, request: Request) -> Artifact:
     return _told(found, seen.plan.module, stubs, calls, "")
 
 
-def _told(found: Artifact, module: wasm.Module, stubs: Sequence[Stub], calls: Sequence[int] | None, not_run: str) -> Artifact:
+def _told(
+    found: SurveyedArtifact, module: wasm.Module, stubs: Sequence[Stub], calls: Sequence[int] | None, not_run: str
+) -> SurveyedArtifact:
     others: dict[str, int] = {}
     for each in module.imports:
         if each.kind != "func":
@@ -223,7 +228,7 @@ def _told(found: Artifact, module: wasm.Module, stubs: Sequence[Stub], calls: Se
     return msgspec.structs.replace(
         found,
         imports=tuple(
-            Import(each.module, each.name, each.signature, each.kind, each.reason, calls[at] if calls is not None else None)
+            SurveyedImport(each.module, each.name, each.signature, each.kind, each.reason, calls[at] if calls is not None else None)
             for at, each in enumerate(stubs)
         ),
         others=others,
@@ -236,4 +241,4 @@ def _words(error: DiffcheckError) -> str:
     return visible(error.line, 500)
 
 
-__all__ = ["Artifact", "Given", "Import", "Request", "Survey", "survey"]
+__all__ = ["Given", "Survey", "SurveyRequest", "SurveyedArtifact", "SurveyedImport", "survey"]

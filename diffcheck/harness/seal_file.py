@@ -6,14 +6,14 @@ from contextlib import closing
 from typing import TYPE_CHECKING, Final
 
 from diffcheck import process
-from diffcheck.backend.contract import Limits, local_host
+from diffcheck.backend.contract import RunLimits, local_host
 from diffcheck.capsule.sealed_artifact import close
 from diffcheck.cases.discovery import read_artifact
 from diffcheck.config.input_files import read_regular
 from diffcheck.errors import ArtifactError, ManifestError, RunFailedError
 from diffcheck.observation import sentence
 from diffcheck.runner.engines import preferred_oracle
-from diffcheck.runner.observe_case import Wanted, case_of
+from diffcheck.runner.observe_case import ObserveRequest, case_of
 from diffcheck.runner.plan import world
 from diffcheck.text import plural, visible
 from diffcheck.wasm import module as wasm
@@ -29,14 +29,14 @@ if TYPE_CHECKING:
 _COMPONENT: Final = b"\0asm\x0d\0\x01\0"
 
 
-def seal(artifact: Path, output: Path, unknown_stubs: Unknown, limits: Limits) -> Iterator[str]:
+def seal(artifact: Path, output: Path, unknown_stubs: Unknown, limits: RunLimits) -> Iterator[str]:
     """Write the sealed artifact and its manifest; gives lines that say what was done. Raises ``DiffcheckError``."""
     data = read_artifact(artifact)
     if data.startswith(_COMPONENT):
         raise ArtifactError(
             f"{visible(str(artifact))} is a component", hint="make it a core module by `meld fuse --preserve-names`"
         )
-    case = case_of(Wanted(str(artifact)))
+    case = case_of(ObserveRequest(str(artifact)))
     manifest = None
     if case.manifest:
         manifest = read_regular(case.manifest, formats.MANIFEST_CAP, f"the manifest {visible(case.manifest)}", ManifestError)
@@ -49,7 +49,7 @@ def seal(artifact: Path, output: Path, unknown_stubs: Unknown, limits: Limits) -
     yield from _said(closed, output, manifest is not None)
 
 
-def _judge(data: bytes, what: str, limits: Limits) -> None:
+def _judge(data: bytes, what: str, limits: RunLimits) -> None:
     """Sealing an invalid body could make it valid, so the artifact is judged first."""
     with local_host() as host, closing(preferred_oracle({})) as judge:
         refusal = judge.validate(data, limits, host)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from diffcheck.errors import RunFailedError
-from diffcheck.runner.observe_case import HOW, CaseRead, Wanted, read_case, source
+from diffcheck.runner.observe_case import HOW, CaseRead, ObserveRequest, read_case, source
 from diffcheck.values import Value, render
 from diffcheck.witness import formats
 
@@ -89,7 +89,7 @@ def snapshot(  # noqa: PLR0913 - the options of the command
     oracle's, the values are known to be equal; ``full`` reads each from the backend itself. Raises ``DiffcheckError`` where the run
     did not complete: a row that trapped leaves no state to be read.
     """
-    wanted = Wanted(
+    wanted = ObserveRequest(
         os.fspath(artifact),
         backend=backend,
         rows=tuple(rows),

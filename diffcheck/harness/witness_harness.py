@@ -20,7 +20,7 @@ from diffcheck.cases.discovery import read_artifact
 from diffcheck.config.input_files import read_regular
 from diffcheck.errors import ArtifactError, ConfigError, ManifestError, ReportError, RunFailedError
 from diffcheck.runner.observation_reader import totals
-from diffcheck.runner.observe_case import CaseRead, Wanted, read_case, source
+from diffcheck.runner.observe_case import CaseRead, ObserveRequest, read_case, source
 from diffcheck.text import plural, visible
 from diffcheck.witness import formats
 
@@ -98,7 +98,7 @@ def _check_output(path: Path) -> None:
         )
 
 
-def run(wanted: Wanted, schema: Schema, variables: Mapping[str, str], say: Callable[[str], None]) -> None:
+def run(wanted: ObserveRequest, schema: Schema, variables: Mapping[str, str], say: Callable[[str], None]) -> None:
     """Run as witness's harness and write the snapshot; raises ``DiffcheckError`` where there is none, and writes nothing then.
 
     ``wanted`` needs no paths: they are the environment's. ``say`` is given lines for the log: what was not done.
@@ -115,7 +115,7 @@ def run(wanted: Wanted, schema: Schema, variables: Mapping[str, str], say: Calla
     process.write_atomically(found.output, msgspec.json.encode(written) + b"\n")
 
 
-def _check_stops(seen: CaseRead, wanted: Wanted, say: Callable[[str], None]) -> None:
+def _check_stops(seen: CaseRead, wanted: ObserveRequest, say: Callable[[str], None]) -> None:
     name = seen.backend.name
     for stop in seen.read.stops:
         if not wanted.keep_going:

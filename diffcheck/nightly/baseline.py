@@ -13,7 +13,7 @@ from diffcheck.cases.case_ids import certain, is_under, renamed
 from diffcheck.config.input_files import parse_toml
 from diffcheck.errors import ConfigError
 from diffcheck.text import plural, visible
-from diffcheck.verdict import BaselineReport, Standing, totals, worst
+from diffcheck.verdict import BaselineReport, BaselineStatus, totals, worst
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -37,7 +37,7 @@ class Engine(msgspec.Struct, frozen=True, omit_defaults=True):
     sha256: str = ""
 
 
-class Entry(msgspec.Struct, frozen=True, omit_defaults=True):
+class BaselineEntry(msgspec.Struct, frozen=True, omit_defaults=True):
     """One signature that is known. ``what`` says it in words, ``rows`` are those it was seen in (empty: in the state after them),
     ``modes`` the passes; ``since`` is the subject it was first seen in, ``fixed`` the one it was found to be gone in.
     """
@@ -60,10 +60,10 @@ class Baseline(msgspec.Struct, frozen=True):
     that does not say.
     """
 
-    entries: dict[str, Entry] = {}
+    entries: dict[str, BaselineEntry] = {}
     root: str = ""
 
-    def having(self, entries: dict[str, Entry]) -> Baseline:
+    def having(self, entries: dict[str, BaselineEntry]) -> Baseline:
         """The same with other entries."""
         return msgspec.structs.replace(self, entries=entries)
 
@@ -111,7 +111,7 @@ def parse(data: bytes) -> Baseline:
     tables = raw.get("known", [])
     if not isinstance(tables, list) or not all(isinstance(each, dict) for each in tables):
         raise ConfigError("known has to be an array of tables", hint="write [[known]] over each entry")
-    entries: dict[str, Entry] = {}
+    entries: dict[str, BaselineEntry] = {}
     for number, table in enumerate(tables, 1):
         entry = _entry(table, f"entry {number}")
         if entry.signature in entries:
@@ -122,16 +122,16 @@ def parse(data: bytes) -> Baseline:
     return Baseline(entries, root)
 
 
-def _entry(table: dict[str, object], name: str) -> Entry:
+def _entry(table: dict[str, object], name: str) -> BaselineEntry:
     signature = table.get("signature")
     name = f"{name} ({visible(signature, 40)})" if isinstance(signature, str) else name
-    _check_keys(table, Entry.__struct_fields__, f"{name}: ")
+    _check_keys(table, BaselineEntry.__struct_fields__, f"{name}: ")
     for key in ("since", "fixed"):
         engine = table.get(key)
         if isinstance(engine, dict):
             _check_keys(engine, Engine.__struct_fields__, f"{name}: {key}.")
     try:
-        entry = msgspec.convert(table, Entry)
+        entry = msgspec.convert(table, BaselineEntry)
     except msgspec.ValidationError as error:
         raise ConfigError(
             f"{name}: {visible(str(error))}", hint="`diffcheck baseline add` writes entries as they should be"
@@ -153,7 +153,7 @@ def _check_keys(table: Mapping[str, object], known: Iterable[str], where: str) -
 # A run against it.
 
 
-class Seen(msgspec.Struct, frozen=True):
+class Occurrence(msgspec.Struct, frozen=True):
     """Where a signature showed up in a run; ``flaky`` where in none of them steadily."""
 
     signature: str
@@ -164,7 +164,7 @@ class Seen(msgspec.Struct, frozen=True):
     flaky: bool
 
 
-def seen(report: Report) -> dict[str, Seen]:
+def seen(report: Report) -> dict[str, Occurrence]:
     """The signatures of a run, those of flaky passes too, the first to show up first."""
     found: dict[str, list[tuple[str, PassReport, Divergence | None]]] = {}
     for case in report.cases:
@@ -180,10 +180,10 @@ def seen(report: Report) -> dict[str, Seen]:
     return {signature: _seen(signature, places) for signature, places in found.items()}
 
 
-def _seen(signature: str, places: list[tuple[str, PassReport, Divergence | None]]) -> Seen:
+def _seen(signature: str, places: list[tuple[str, PassReport, Divergence | None]]) -> Occurrence:
     divergences = [each for _, _, each in places if each is not None]
     rows = {each.where.row for each in divergences}
-    return Seen(
+    return Occurrence(
         signature,
         tuple(dict.fromkeys(case for case, _, _ in places)),
         tuple(dict.fromkeys(each.mode for _, each, _ in places)),
@@ -258,27 +258,29 @@ def _is_known(each: PassReport, known: set[str]) -> bool:
     return bool(signatures) and signatures <= known and not undecided
 
 
-def _unlisted(shown: Seen, fixed: Entry | None) -> Standing:
+def _unlisted(shown: Occurrence, fixed: BaselineEntry | None) -> BaselineStatus:
     if fixed is not None and fixed.fixed is not None:
         why = f"it was gone in {visible(fixed.fixed.version or fixed.fixed.sha256[:12], 40)}"
         if shown.flaky:  # where a trap that comes and goes is found is chance: a return is told once it is steady
-            return Standing(shown.signature, "flaky", shown.cases, fixed.issue, fixed.note, f"{why}, and shows up in some runs")
-        return Standing(shown.signature, "returned", shown.cases, fixed.issue, fixed.note, why)
-    return Standing(shown.signature, "flaky" if shown.flaky else "new", shown.cases, why=shown.what)
+            return BaselineStatus(
+                shown.signature, "flaky", shown.cases, fixed.issue, fixed.note, f"{why}, and shows up in some runs"
+            )
+        return BaselineStatus(shown.signature, "returned", shown.cases, fixed.issue, fixed.note, why)
+    return BaselineStatus(shown.signature, "flaky" if shown.flaky else "new", shown.cases, why=shown.what)
 
 
 def _standing(
-    entry: Entry, shown: Seen | None, cases: Mapping[str, CaseReport], report: Report, today: date, *, unsure: bool
-) -> Standing:  # fmt: skip
+    entry: BaselineEntry, shown: Occurrence | None, cases: Mapping[str, CaseReport], report: Report, today: date, *, unsure: bool
+) -> BaselineStatus:  # fmt: skip
     state, why = _state(entry, shown, cases, report, today)
     if unsure and shown is None:
         state, why = "not run", "its cases are named as in 0.1, and other cases may be meant"
     names = shown.cases if shown else entry.cases
-    return Standing(entry.signature, state, names, entry.issue, entry.note or entry.what, why)
+    return BaselineStatus(entry.signature, state, names, entry.issue, entry.note or entry.what, why)
 
 
 def _state(
-    entry: Entry, shown: Seen | None, cases: Mapping[str, CaseReport], report: Report, today: date
+    entry: BaselineEntry, shown: Occurrence | None, cases: Mapping[str, CaseReport], report: Report, today: date
 ) -> tuple[EntryState, str]:
     more = sorted(set(shown.cases) - set(entry.cases)) if shown else []
     if more:
@@ -291,7 +293,7 @@ def _state(
 
 
 def _unseen(  # noqa: PLR0911 - one line a reason
-    entry: Entry, cases: Mapping[str, CaseReport], report: Report
+    entry: BaselineEntry, cases: Mapping[str, CaseReport], report: Report
 ) -> tuple[EntryState, str]:
     """What an entry is that showed up nowhere: fixed only if every one of its cases that exist says so."""
     there = [cases[name] for name in entry.cases if name in cases]
@@ -321,7 +323,7 @@ def _is_gone(case: str, report: Report) -> bool:
     return not partial and any(is_under(place, case) for place in report.places)
 
 
-def _says(entry: Entry, case: CaseReport) -> EntryState:
+def _says(entry: BaselineEntry, case: CaseReport) -> EntryState:
     """What a case in which the signature did not show up says of it; *stale* where it has none of the entry's rows any more."""
     if any(each.applicable for each in case.passes) and entry.rows and not set(entry.rows) & set(case.rows):
         return "stale"
@@ -343,7 +345,7 @@ def _first(seen: PassReport) -> str:
     return "diverge" if seen.divergences else "agree"
 
 
-def _may_hide(divergence: Divergence, entry: Entry) -> bool:
+def _may_hide(divergence: Divergence, entry: BaselineEntry) -> bool:
     return divergence.kind in _HIDES or divergence.where.row in entry.rows
 
 
@@ -359,7 +361,7 @@ def add(baseline: Baseline, report: Report, signatures: Iterable[str], issue: st
     for signature in signatures:
         shown = found[signature]
         before = entries.get(signature)
-        entry = Entry(
+        entry = BaselineEntry(
             signature, shown.cases, of(report.subject), shown.what, issue, note, expires, shown.modes, shown.rows, shown.flaky
         )
         again = before is not None and before.fixed is not None
@@ -405,7 +407,7 @@ def update(baseline: Baseline, report: Report, today: date) -> Change:
     return baseline.having(entries), tuple(lines)
 
 
-def _widened(entry: Entry, here: Seen) -> tuple[Entry, list[str]]:
+def _widened(entry: BaselineEntry, here: Occurrence) -> tuple[BaselineEntry, list[str]]:
     said = []
     more = [case for case in here.cases if case not in entry.cases]
     if more:

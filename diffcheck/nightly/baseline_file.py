@@ -16,7 +16,7 @@ from diffcheck.nightly.baseline import Engine, parse
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from diffcheck.nightly.baseline import Baseline, Entry
+    from diffcheck.nightly.baseline import Baseline, BaselineEntry
 
 _HEAD: Final = """\
 # Known divergences, one table a signature, in the order of the signatures, so that two branches' additions merge.
@@ -58,7 +58,7 @@ def _blocks(text: str, signatures: list[str]) -> tuple[str, dict[str, str]]:
     return text[: starts[0]], {key: text[at:end] for key, at, end in zip(signatures, starts, ends, strict=True)}
 
 
-def _values(entry: Entry) -> dict[str, Any]:
+def _values(entry: BaselineEntry) -> dict[str, Any]:
     """What stands in the file: keys in their order, without those that are empty."""
     engines = {
         key: {name: getattr(engine, name) for name in Engine.__struct_fields__}
@@ -92,14 +92,14 @@ def _item(key: str, value: Any) -> Any:  # noqa: ANN401 - TOML's types
     return value
 
 
-def _table(entry: Entry) -> str:
+def _table(entry: BaselineEntry) -> str:
     table = tomlkit.table()
     for key, value in _values(entry).items():
         table.add(key, _item(key, value))
     return f"[[known]]\n{table.as_string()}"
 
 
-def _changed(block: str, before: Entry, entry: Entry) -> str:
+def _changed(block: str, before: BaselineEntry, entry: BaselineEntry) -> str:
     """An entry's text with the keys that differ set; arrays are changed in place, so their comments stay."""
     old, new = _values(before), _values(entry)
     if old == new:

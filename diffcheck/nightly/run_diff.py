@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from diffcheck.verdict import CaseReport, Report
 
 
-class Cluster(msgspec.Struct, frozen=True):
+class ClusterChange(msgspec.Struct, frozen=True):
     """A signature in two runs: what it is, and its cases in each."""
 
     signature: str
@@ -22,7 +22,7 @@ class Cluster(msgspec.Struct, frozen=True):
     after: tuple[str, ...]
 
 
-class Case(msgspec.Struct, frozen=True):
+class CaseChange(msgspec.Struct, frozen=True):
     """A case in two runs: what it came to, empty where it was not in that run."""
 
     case: str
@@ -30,14 +30,14 @@ class Case(msgspec.Struct, frozen=True):
     after: str
 
 
-class Between(msgspec.Struct, frozen=True):
+class RunDiff(msgspec.Struct, frozen=True):
     """What two runs differ in."""
 
-    appeared: tuple[Cluster, ...]
-    gone: tuple[Cluster, ...]
-    changed: tuple[Cluster, ...]
-    unchanged: tuple[Cluster, ...]
-    cases: tuple[Case, ...]
+    appeared: tuple[ClusterChange, ...]
+    gone: tuple[ClusterChange, ...]
+    changed: tuple[ClusterChange, ...]
+    unchanged: tuple[ClusterChange, ...]
+    cases: tuple[CaseChange, ...]
     same_cases: int
 
     @property
@@ -46,12 +46,12 @@ class Between(msgspec.Struct, frozen=True):
         return not (self.appeared or self.gone or self.changed or self.cases)
 
 
-def between(one: Report, other: Report) -> Between:
+def between(one: Report, other: Report) -> RunDiff:
     """What ``other`` says that ``one`` does not; that a divergence is known by now is no difference, nor are values that drift."""
     names = renamed((case.case for case in one.cases), (case.case for case in other.cases))
     before, after = baseline.seen(one), baseline.seen(other)
     clusters = [
-        Cluster(
+        ClusterChange(
             key,
             (after.get(key) or before[key]).what,
             tuple(names.get(case, case) for case in before[key].cases) if key in before else (),
@@ -61,8 +61,8 @@ def between(one: Report, other: Report) -> Between:
     ]
     clusters.sort(key=lambda each: (-len(each.before) - len(each.after), each.signature))
     left, right = ({names.get(case.case, case.case): _came_to(case) for case in report.cases} for report in (one, other))
-    cases = [Case(name, left.get(name, ""), right.get(name, "")) for name in sorted({**left, **right})]
-    return Between(
+    cases = [CaseChange(name, left.get(name, ""), right.get(name, "")) for name in sorted({**left, **right})]
+    return RunDiff(
         tuple(each for each in clusters if not each.before),
         tuple(each for each in clusters if not each.after),
         tuple(each for each in clusters if each.before and each.after and set(each.before) != set(each.after)),

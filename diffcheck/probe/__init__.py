@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from diffcheck.probe import known_answer
-from diffcheck.probe.engine_findings import Asked, engine_findings, smoke
-from diffcheck.probe.inventory import Examined, Found, examine, look
+from diffcheck.probe.engine_findings import KnownAnswerResult, engine_findings, smoke
+from diffcheck.probe.inventory import Examined, InstalledBackend, examine, look
 
-__all__ = ["Asked", "Examined", "Found", "engine_findings", "examine", "known_answer", "look", "smoke"]
+__all__ = ["Examined", "InstalledBackend", "KnownAnswerResult", "engine_findings", "examine", "known_answer", "look", "smoke"]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from diffcheck.backend.contract import Limits, Program
+from diffcheck.backend.contract import Program, RunLimits
 from diffcheck.capsule import layout as lo
 from diffcheck.capsule.build import Form, World, build
 from diffcheck.capsule.decode import check_header, decode_image, rows
@@ -32,7 +32,7 @@ _LIMITS: Final = "core specification, implementation limitations"
 _ROUNDS: Final = "run `diffcheck doctor` again; if it stays so, this engine cannot be compared: report it to its authors"
 
 
-class Asked(msgspec.Struct, frozen=True):
+class KnownAnswerResult(msgspec.Struct, frozen=True):
     """What the smoke test came to: how many known answers were right; the first problem in one line, and what to do."""
 
     checks: int
@@ -40,17 +40,17 @@ class Asked(msgspec.Struct, frozen=True):
     hint: str = ""
 
 
-def smoke(backend: Backend, host: Host, limits: Limits | None = None) -> Asked:
+def smoke(backend: Backend, host: Host, limits: RunLimits | None = None) -> KnownAnswerResult:
     """Whether ``backend`` gives the known answers: results, globals, memory, traps, and a capsule's stream with its digest."""
-    chosen = limits or Limits()
+    chosen = limits or RunLimits()
     checks = 0
-    tests: list[Callable[[Backend, Host, Limits], Iterator[str]]] = [_answers, _traps] if backend.capabilities.direct else []
+    tests: list[Callable[[Backend, Host, RunLimits], Iterator[str]]] = [_answers, _traps] if backend.capabilities.direct else []
     for test in (*tests, _capsule):
         for problem in test(backend, host, chosen):
             if problem:
-                return Asked(checks, problem, _hint(problem))
+                return KnownAnswerResult(checks, problem, _hint(problem))
             checks += 1
-    return Asked(checks)
+    return KnownAnswerResult(checks)
 
 
 def _hint(problem: str) -> str:
@@ -63,7 +63,7 @@ def _hint(problem: str) -> str:
     return _ROUNDS
 
 
-def _answers(backend: Backend, host: Host, limits: Limits) -> Iterator[str]:
+def _answers(backend: Backend, host: Host, limits: RunLimits) -> Iterator[str]:
     execution = backend.execute(Program(kind="direct", wasm=programs.answers()), limits, host)
     if not isinstance(execution.outcome, Returned):
         yield f"the first program: {sentence(execution.outcome)}"
@@ -77,14 +77,14 @@ def _answers(backend: Backend, host: Host, limits: Limits) -> Iterator[str]:
             yield f"{answer.what}: {answer.value:#x} is right, it says {'nothing' if seen is None else f'{seen:#x}'}"
 
 
-def _traps(backend: Backend, host: Host, limits: Limits) -> Iterator[str]:
+def _traps(backend: Backend, host: Host, limits: RunLimits) -> Iterator[str]:
     for kind in programs.TRAPS:
         outcome = backend.execute(Program(kind="direct", wasm=programs.trap(kind)), limits, host).outcome
         right = isinstance(outcome, Trapped) and outcome.kind == kind
         yield "" if right else f"a program that has to trap ({kind}): {sentence(outcome)}"
 
 
-def _capsule(backend: Backend, host: Host, limits: Limits) -> Iterator[str]:
+def _capsule(backend: Backend, host: Host, limits: RunLimits) -> Iterator[str]:
     known = backend.capabilities
     capsule, program, parameters = capsule_program(Form(unwinds=bool(known.exceptions), prints=known.transport == "print"))
     execution = backend.execute(program, limits, host)
@@ -135,11 +135,11 @@ def _stream(execution: Execution, capsule: Capsule, parameters: lo.Parameters, *
     return "" if result == _ANSWER else f"a capsule's row returned {result}, {_ANSWER} is right"
 
 
-def engine_findings(backend: Backend, host: Host, limits: Limits | None = None) -> tuple[EngineFinding, ...]:
+def engine_findings(backend: Backend, host: Host, limits: RunLimits | None = None) -> tuple[EngineFinding, ...]:
     """The weaknesses that an engine has whatever it runs; none are looked for where it cannot run artifacts as they are."""
     if not backend.capabilities.direct:
         return ()
-    chosen = limits or Limits()
+    chosen = limits or RunLimits()
 
     def outcome(program: bytes) -> Outcome:
         return backend.execute(Program(kind="direct", wasm=program), chosen, host).outcome

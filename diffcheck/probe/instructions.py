@@ -21,7 +21,7 @@ from diffcheck.wasm.leb import s, u
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from diffcheck.backend.contract import Backend, Host, Limits
+    from diffcheck.backend.contract import Backend, Host, RunLimits
 
 _MASK: Final = {"i32": (1 << 32) - 1, "i64": (1 << 64) - 1}
 _WORDS: Final = (0, 1, 7, 33, 0x1234_5678, 0x7FFF_FFFF, 0x8000_0000, 0xFFFF_FFF8, 0x0123_4567_89AB_CDEF, 1 << 63, (1 << 64) - 8)
@@ -240,7 +240,7 @@ def program(answers: Sequence[KnownAnswer], *, compares: bool = False) -> bytes:
     return programs.module(sections)
 
 
-def wrong_instructions(backend: Backend, host: Host, limits: Limits) -> tuple[Wrong, ...]:
+def wrong_instructions(backend: Backend, host: Host, limits: RunLimits) -> tuple[Wrong, ...]:
     """The instructions that an engine gets wrong, the simplest first; what rests on one of these is left out."""
     asking = _Asking(backend, host, msgspec.structs.replace(limits, deadline_s=min(limits.deadline_s, _DEADLINE_S)))
     for group in GROUPS:
@@ -252,7 +252,7 @@ def wrong_instructions(backend: Backend, host: Host, limits: Limits) -> tuple[Wr
 class _Asking:
     """Puts programs to one engine; ``found`` is what it gets wrong, by instruction."""
 
-    def __init__(self, backend: Backend, host: Host, limits: Limits) -> None:
+    def __init__(self, backend: Backend, host: Host, limits: RunLimits) -> None:
         self.backend, self.host, self.limits = backend, host, limits
         self.counts = backend.capabilities.direct
         self.found: dict[str, Wrong] = {}

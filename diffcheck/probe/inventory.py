@@ -18,13 +18,13 @@ from diffcheck.verdict import EngineFinding
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from diffcheck.backend.contract import Backend, Limits
+    from diffcheck.backend.contract import Backend, RunLimits
 
 
 _WRONG = "report it to the engine's authors; `diffcheck localise` finds the instruction in an artifact"
 
 
-class Found(msgspec.Struct, frozen=True):
+class InstalledBackend(msgspec.Struct, frozen=True):
     """A backend that is installed: which engine it has, or the problem and what to do."""
 
     name: str
@@ -46,7 +46,7 @@ class Examined(msgspec.Struct, frozen=True):
     findings: tuple[EngineFinding, ...] = ()
 
 
-def look(options: Mapping[str, str]) -> Iterator[Found]:
+def look(options: Mapping[str, str]) -> Iterator[InstalledBackend]:
     """Every backend that is installed, by name."""
     for name in registry.names():
         found, backend = _create(name, options)
@@ -55,7 +55,7 @@ def look(options: Mapping[str, str]) -> Iterator[Found]:
         yield found
 
 
-def examine(names: tuple[str, ...], options: Mapping[str, str], limits: Limits) -> Iterator[Examined]:
+def examine(names: tuple[str, ...], options: Mapping[str, str], limits: RunLimits) -> Iterator[Examined]:
     """Each backend of ``names``, or every one that is installed, tried with the probe's programs."""
     with local_host() as host:
         for name in names or registry.names():
@@ -69,7 +69,7 @@ def examine(names: tuple[str, ...], options: Mapping[str, str], limits: Limits) 
                 backend.close()
 
 
-def _examine(name: str, found: Found, backend: Backend, host: Host, limits: Limits, *, named: bool) -> Examined:
+def _examine(name: str, found: InstalledBackend, backend: Backend, host: Host, limits: RunLimits, *, named: bool) -> Examined:
     try:
         asked = smoke(backend, host, limits)
         wrong = wrong_instructions(backend, host, limits)
@@ -82,15 +82,17 @@ def _examine(name: str, found: Found, backend: Backend, host: Host, limits: Limi
     return Examined(name, named, found.identity, asked.checks, asked.problem, asked.hint, findings)
 
 
-def _create(spec: str, options: Mapping[str, str]) -> tuple[Found, Backend | None]:
+def _create(spec: str, options: Mapping[str, str]) -> tuple[InstalledBackend, Backend | None]:
     try:
         backend = create(spec, options)
     except DiffcheckError as error:
-        return Found(spec, problem=str(error), hint=error.hint), None
+        return InstalledBackend(spec, problem=str(error), hint=error.hint), None
     except (ImportError, AttributeError) as error:  # an adapter of someone else's that does not load
-        return Found(spec, problem=f"its adapter does not load: {error}", hint="reinstall the package that brings it"), None
+        return InstalledBackend(
+            spec, problem=f"its adapter does not load: {error}", hint="reinstall the package that brings it"
+        ), None
     try:
-        return Found(spec, backend.identity(), backend.capabilities), backend
+        return InstalledBackend(spec, backend.identity(), backend.capabilities), backend
     except DiffcheckError as error:
         backend.close()
-        return Found(spec, problem=str(error), hint=error.hint), None
+        return InstalledBackend(spec, problem=str(error), hint=error.hint), None

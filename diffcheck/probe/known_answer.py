@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from diffcheck.backend.contract import Limits, Program
+from diffcheck.backend.contract import Program, RunLimits
 from diffcheck.capsule.build import Form
 from diffcheck.errors import EngineUnusableError
 from diffcheck.observation import HALF_ANSWER, HarnessFailed, OutOfMemory, Refused, Returned, TimedOut, sentence
@@ -26,7 +26,7 @@ _QUOTED: Final = 200
 _HINT = "check the command that names the engine; `diffcheck doctor` asks it for more answers"
 
 
-def require(engine: Backend, spec: str, host: Host, limits: Limits | None = None) -> None:
+def require(engine: Backend, spec: str, host: Host, limits: RunLimits | None = None) -> None:
     """Raises ``EngineUnusableError`` with what came back where the engine that ``spec`` names does not run a program that returns.
 
     A wrong value is accepted, and so are a memory limit that was reached and half an answer: an engine can have all of these, and
@@ -37,7 +37,7 @@ def require(engine: Backend, spec: str, host: Host, limits: Limits | None = None
         program = Program(kind="direct", wasm=programs.returning())
     else:
         program = capsule_program(Form(unwinds=bool(known.exceptions), prints=known.transport == "print"))[1]
-    limits = limits or Limits()
+    limits = limits or RunLimits()
     execution = engine.execute(program, limits, host)
     if isinstance(execution.outcome, TimedOut) and limits.deadline_s < _PATIENCE_S:
         execution = engine.execute(program, msgspec.structs.replace(limits, deadline_s=_PATIENCE_S), host)
@@ -55,7 +55,7 @@ def require(engine: Backend, spec: str, host: Host, limits: Limits | None = None
     raise EngineUnusableError(f"{visible(name, 300)} does not answer as an engine: {what}", hint=_HINT)
 
 
-def capabilities(engine: Backend, host: Host, limits: Limits | None = None) -> Capabilities:
+def capabilities(engine: Backend, host: Host, limits: RunLimits | None = None) -> Capabilities:
     """The engine's capabilities; those that its adapter leaves open (None) are whether it runs a capsule that uses the proposal.
 
     What the capsule carries is not looked at: an engine that has a proposal and gets it wrong is to show that in the cases.
@@ -65,7 +65,7 @@ def capabilities(engine: Backend, host: Host, limits: Limits | None = None) -> C
     forms = {"exceptions": Form(references="nullness", prints=prints), "gc": Form(unwinds=False, prints=prints)}
     left_open = [name for name in forms if getattr(known, name) is None]
     programs_ = {name: capsule_program(forms[name], name)[1] for name in left_open}
-    outcomes = {name: engine.execute(program, limits or Limits(), host).outcome for name, program in programs_.items()}
+    outcomes = {name: engine.execute(program, limits or RunLimits(), host).outcome for name, program in programs_.items()}
     return msgspec.structs.replace(known, **{name: isinstance(outcome, Returned) for name, outcome in outcomes.items()})
 
 

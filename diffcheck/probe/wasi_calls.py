@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from diffcheck.probe import wasi_checks as see
-from diffcheck.probe.wasi_checks import EXIT_CODE, FILE, STDIN, WORDS, Entry, Found, Ran, broken, stub
+from diffcheck.probe.wasi_checks import EXIT_CODE, FILE, STDIN, WORDS, CallCheck, CheckResult, ProbeRun, broken, stub
 from diffcheck.probe.wasi_entry import (
     DIRECTORY,
     ERROR,
@@ -46,7 +46,7 @@ _WRITE_FILE: Final = open_file("path", 3)
 _LISTING: Final = f"{DIRECTORY} local.get $g AREA2 <{FS} [method]descriptor.read-directory> {IN_AREA2}"
 
 
-def _cli() -> list[Entry]:
+def _cli() -> list[CallCheck]:
     terminals = [
         entry(f"wasi:cli/terminal-{each}", f"get-terminal-{each}", (A,), see.says_none) for each in ("stdin", "stdout", "stderr")
     ]
@@ -67,7 +67,7 @@ def _cli() -> list[Entry]:
 _TOOK_FIVE: Final = see.must(lambda ran: ran.seen.u64(8) == 5, broken("it does not say that it took 5 bytes"))  # noqa: PLR2004
 
 
-def _errors_and_polls() -> list[Entry]:
+def _errors_and_polls() -> list[CallCheck]:
     soon = f"i64.const 0 <{_MONO} subscribe-duration> local.tee $h <{POLL} [method]pollable.block>"
     late = f"i64.const {60_000 * see.MS} <{_MONO} subscribe-duration> local.set $g"
     in_20_ms = f"i64.const {20 * see.MS} <{_MONO} subscribe-duration> local.set $h <{_MONO} now> local.set $t"
@@ -86,10 +86,10 @@ def _errors_and_polls() -> list[Entry]:
     ]
 
 
-def _input_streams() -> list[Entry]:
+def _input_streams() -> list[CallCheck]:
     first = see.bytes_at(4, lambda got: got == STDIN[:5], "it reads")
 
-    def input_(name: str, check: Callable[[Ran], Found], args: tuple[str, ...] = (H, const(5, "i64"), A)) -> Entry:
+    def input_(name: str, check: Callable[[ProbeRun], CheckResult], args: tuple[str, ...] = (H, const(5, "i64"), A)) -> CallCheck:
         return entry(STREAMS, f"[method]input-stream.{name}", args, check, setup=_STDIN_READY)
 
     return [
@@ -100,7 +100,7 @@ def _input_streams() -> list[Entry]:
     ]
 
 
-def _subscriptions() -> list[Entry]:
+def _subscriptions() -> list[CallCheck]:
     polled = f"""i32.const 0x700 local.get $r2 i32.wrap_i64 i32.store i32.const 0x700 i32.const 1 AREA2 <{POLL} poll>
       AREA2 i32.load offset=4 i64.extend_i32_u local.set $x0"""
     useful = see.must(lambda ran: ran.seen.extra[0] == 1, stub("it gives handles of which poll does not say that they are ready"))
@@ -118,13 +118,15 @@ def _subscriptions() -> list[Entry]:
     ]
 
 
-def _output_streams() -> list[Entry]:
+def _output_streams() -> list[CallCheck]:
     out = b"word-on-stdout"
     zeros = see.must(lambda ran: bytes(7) in ran.stdout, stub("it says ok, and no zeros arrived on stdout"))
     both = f"{_STDIN_READY} local.get $h local.set $g {_PERMIT}"
     word = (H, "@out", const(len(WORDS["out"])), A)
 
-    def output(name: str, args: tuple[str, ...], check: Callable[[Ran], Found], setup: str = _PERMIT, after: str = "") -> Entry:
+    def output(
+        name: str, args: tuple[str, ...], check: Callable[[ProbeRun], CheckResult], setup: str = _PERMIT, after: str = ""
+    ) -> CallCheck:
         return entry(STREAMS, f"[method]output-stream.{name}", args, check, setup=setup, after=after)
 
     return [
@@ -155,7 +157,7 @@ def _output_streams() -> list[Entry]:
     ]
 
 
-def _clocks_and_random() -> list[Entry]:
+def _clocks_and_random() -> list[CallCheck]:
     spin = "i32.const 2000 local.set $k loop $l local.get $k i32.const 1 i32.sub local.tee $k br_if $l end"
     wait = f"local.get $r1 i32.wrap_i64 <{POLL} [method]pollable.block> <{_MONO} now> local.get $t i64.sub local.set $x0"
     start = f"<{_MONO} now> local.set $t"
@@ -188,16 +190,16 @@ _OVERWRITTEN: Final = WORDS["wrote"] + FILE[len(WORDS["wrote"]) :]
 _TIMES: Final = (const(2), const(1_000_000_000, "i64"), const(3), const(2), const(1_100_000_000, "i64"), const(4))
 
 
-def _on(name: str, setup: str, args: tuple[str, ...], *checks: Callable[[Ran], Found], after: str = "") -> Entry:
+def _on(name: str, setup: str, args: tuple[str, ...], *checks: Callable[[ProbeRun], CheckResult], after: str = "") -> CallCheck:
     function = f"[method]descriptor.{name}"
     return entry(FS, function, (H, *args, A), see.all_of(see.ok, *checks), setup=setup, after=after)
 
 
-def _tag(at: int, wanted: int) -> Callable[[Ran], Found]:
+def _tag(at: int, wanted: int) -> Callable[[ProbeRun], CheckResult]:
     return see.must(lambda ran: ran.seen.area[at] == wanted, broken(f"it does not say {wanted}"))
 
 
-def _files() -> list[Entry]:
+def _files() -> list[CallCheck]:
     stream = "AREA i32.load offset=4 local.set $k AREA2 i32.const 0 i32.store"
     write_there = f"""{stream} local.get $k {text_of("wrote")} AREA2
       <{STREAMS} [method]output-stream.blocking-write-and-flush>"""
@@ -230,7 +232,7 @@ def _files() -> list[Entry]:
     ]
 
 
-def _paths() -> list[Entry]:
+def _paths() -> list[CallCheck]:
     path, made, gone = ("@path", const(9)), ("@made", const(13)), ("@gone", const(8))
     folder = ("@folder", const(5))
     hashed = see.must(lambda ran: ran.seen.u64(8) | ran.seen.u64(16), stub("it says 0"))
@@ -271,7 +273,7 @@ def _paths() -> list[Entry]:
     ]
 
 
-def entries() -> tuple[Entry, ...]:
+def entries() -> tuple[CallCheck, ...]:
     """A probe for every function of wasi 0.2's cli, io, clocks, random, filesystem and sockets, in that order."""
     return (
         *_cli(),

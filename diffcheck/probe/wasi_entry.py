@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from diffcheck.probe import wasi_checks as see
-from diffcheck.probe.wasi_checks import WORDS, Entry, Found, Ran
-from diffcheck.probe.wasi_module import Probe, known
+from diffcheck.probe.wasi_checks import WORDS, CallCheck, CheckResult, ProbeRun
+from diffcheck.probe.wasi_module import ProbeCall, known
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -41,7 +41,7 @@ def entry(  # noqa: PLR0913 - what a probe has
     interface: str,
     function: str,
     args: tuple[str, ...],
-    check: Callable[[Ran], Found],
+    check: Callable[[ProbeRun], CheckResult],
     *,
     setup: str = "",
     between: str = "",
@@ -49,16 +49,16 @@ def entry(  # noqa: PLR0913 - what a probe has
     calls: int = 1,
     traps_again: bool = False,
     exit_code: int | None = None,
-) -> Entry:
+) -> CallCheck:
     """A row of the table; the parameters are those of ``Probe`` and ``Entry``."""
-    probe = Probe(known(interface, function), args, setup, between, after, calls, traps_again)
-    return Entry(probe, check, exit_code)
+    probe = ProbeCall(known(interface, function), args, setup, between, after, calls, traps_again)
+    return CallCheck(probe, check, exit_code)
 
 
 H, A = "local.get $h", "AREA"
 
 
-def drop(interface: str, resource: str, setup: str) -> Entry:
+def drop(interface: str, resource: str, setup: str) -> CallCheck:
     """The row of a resource's drop: a second one of the same handle traps."""
     return entry(interface, f"[resource-drop]{resource}", (H,), see.anything, setup=setup, traps_again=True)
 

@@ -44,7 +44,7 @@ _REALLOC: Final = """
 """
 
 
-class Function(msgspec.Struct, frozen=True):
+class ProbedImport(msgspec.Struct, frozen=True):
     """An import: its module and name as written, and its lowered signature."""
 
     module: str
@@ -56,12 +56,12 @@ class Function(msgspec.Struct, frozen=True):
         return f"{self.module} {self.name}"
 
 
-class Probe(msgspec.Struct, frozen=True):
+class ProbeCall(msgspec.Struct, frozen=True):
     """How a function is called: its arguments, a text each; ``setup`` makes the handles they use, ``between`` and ``after`` run
     after the first and the last call and may set ``$x0``, ``$x1``. ``traps_again`` is whether a second call must trap.
     """
 
-    function: Function
+    function: ProbedImport
     args: tuple[str, ...]
     setup: str = ""
     between: str = ""
@@ -70,7 +70,7 @@ class Probe(msgspec.Struct, frozen=True):
     traps_again: bool = False
 
 
-class Seen(msgspec.Struct, frozen=True):
+class ProbeObservation(msgspec.Struct, frozen=True):
     """What an export gave: results and what stood on the stack below them, of the first and the second call; how often it
     allocated; the return areas after each call, and the memory that was allocated.
     """
@@ -105,28 +105,28 @@ class Seen(msgspec.Struct, frozen=True):
 N_WORDS: Final = len(_HEAD) + (2 * AREA_BYTES + HEAP_BYTES) // 8
 
 
-def seen(words: Sequence[int]) -> Seen:
+def seen(words: Sequence[int]) -> ProbeObservation:
     """What the words mean that an export gave."""
     mask = (1 << 64) - 1
     head = [each & mask for each in words[: len(_HEAD)]]
     data = b"".join(struct.pack("<Q", each & mask) for each in words[len(_HEAD) :])
     first, area = data[:AREA_BYTES], data[AREA_BYTES : 2 * AREA_BYTES]
-    return Seen((head[0], head[2]), (head[1], head[3]), head[4], tuple(head[5:]), first, area, data[2 * AREA_BYTES :])
+    return ProbeObservation((head[0], head[2]), (head[1], head[3]), head[4], tuple(head[5:]), first, area, data[2 * AREA_BYTES :])
 
 
-def known(interface: str, function: str, version: str = VERSION) -> Function:
+def known(interface: str, function: str, version: str = VERSION) -> ProbedImport:
     """A function of wasi 0.2 (``wasi:io/streams``, without a version) or preview 1, by the signature that its stub has."""
     preview1 = not interface.startswith("wasi:")
     spec = stubs.TABLES[interface if preview1 else f"{interface}@0.2"][function]
-    return Function(interface if preview1 else f"{interface}@{version}", function, spec.params, spec.results)
+    return ProbedImport(interface if preview1 else f"{interface}@{version}", function, spec.params, spec.results)
 
 
-class Builder:
+class ImportCollector:
     """Collects the imports that texts use: ``<interface function>`` in a text calls it through the table."""
 
-    def __init__(self, probe: Probe, texts: Mapping[str, int]) -> None:
+    def __init__(self, probe: ProbeCall, texts: Mapping[str, int]) -> None:
         self.probe, self._texts = probe, texts
-        self.imports: list[Function] = [probe.function]
+        self.imports: list[ProbedImport] = [probe.function]
         self._version = version_of(probe.function)
 
     def build(self, data: bytes, *, stored: bool = False, idle: bool = False) -> bytes:
@@ -220,7 +220,7 @@ class Builder:
 _COUNT: Final = "global.get 1 i64.extend_i32_u local.set $reallocs"
 
 
-def version_of(function: Function) -> str:
+def version_of(function: ProbedImport) -> str:
     """The version in a module's name; ``VERSION`` where it has none."""
     return function.module.partition("@")[2] or VERSION
 

@@ -8,8 +8,20 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from diffcheck.capsule.stubs import preview1
-from diffcheck.probe.wasi_checks import ARGUMENTS, EXIT_CODE, REAL, STDIN, VARIABLE, WORDS, Entry, Found, Ran, broken, stub
-from diffcheck.probe.wasi_module import AREA, HEAP, UNTOUCHED, Probe, known
+from diffcheck.probe.wasi_checks import (
+    ARGUMENTS,
+    EXIT_CODE,
+    REAL,
+    STDIN,
+    VARIABLE,
+    WORDS,
+    CallCheck,
+    CheckResult,
+    ProbeRun,
+    broken,
+    stub,
+)
+from diffcheck.probe.wasi_module import AREA, HEAP, UNTOUCHED, ProbeCall, known
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,23 +32,23 @@ _OUT: Final = f"""i32.const {AREA + 64} @out i32.store
 _IN: Final = f"i32.const {AREA + 64} i32.const {HEAP} i32.store i32.const {AREA + 64} i32.const 5 i32.store offset=4"
 
 
-def _errno(then: Callable[[Ran], Found]) -> Callable[[Ran], Found]:
-    def check(ran: Ran) -> Found:
+def _errno(then: Callable[[ProbeRun], CheckResult]) -> Callable[[ProbeRun], CheckResult]:
+    def check(ran: ProbeRun) -> CheckResult:
         errno = ran.seen.results[0]
         return then(ran) if errno == 0 else broken(f"it fails with errno {errno}")
 
     return check
 
 
-def _if(test: Callable[[Ran], object], otherwise: Found) -> Callable[[Ran], Found]:
+def _if(test: Callable[[ProbeRun], object], otherwise: CheckResult) -> Callable[[ProbeRun], CheckResult]:
     return _errno(lambda ran: REAL if test(ran) else otherwise)
 
 
-def _unseen(ran: Ran) -> Found:
+def _unseen(ran: ProbeRun) -> CheckResult:
     return stub(f"it answers errno {ran.seen.results[0]}; what it did was not looked at")
 
 
-def _heap(*wanted: bytes) -> Callable[[Ran], bool]:
+def _heap(*wanted: bytes) -> Callable[[ProbeRun], bool]:
     return lambda ran: all(each + b"\0" in ran.seen.heap for each in wanted)
 
 
@@ -45,7 +57,7 @@ _UNTOUCHED: Final = stub("it says ok and gives nothing")
 _AT_HEAP: Final = f"i32.const {HEAP}"
 _NO_ARGS: Final = "it says ok and does not give what it was started with"
 
-_LOOKED_AT: Final[dict[str, tuple[tuple[str, ...], Callable[[Ran], Found], str]]] = {
+_LOOKED_AT: Final[dict[str, tuple[tuple[str, ...], Callable[[ProbeRun], CheckResult], str]]] = {
     "args_sizes_get": (("AREA", f"i32.const {AREA + 8}"), _if(lambda ran: 2 <= ran.seen.u32(0) < 9, _UNTOUCHED), ""),  # noqa: PLR2004
     "args_get": ((f"i32.const {HEAP + 512}", _AT_HEAP), _if(_heap(*(each.encode() for each in ARGUMENTS)), stub(_NO_ARGS)), ""),
     "environ_sizes_get": (("AREA", f"i32.const {AREA + 8}"), _if(lambda ran: 1 <= ran.seen.u32(0) < 99, _UNTOUCHED), ""),  # noqa: PLR2004
@@ -71,15 +83,15 @@ _LOOKED_AT: Final[dict[str, tuple[tuple[str, ...], Callable[[Ran], Found], str]]
 }
 
 
-def entries() -> tuple[Entry, ...]:
+def entries() -> tuple[CallCheck, ...]:
     """A probe for each of its functions."""
     return tuple(map(_entry, sorted(preview1.TABLE)))
 
 
-def _entry(name: str) -> Entry:
+def _entry(name: str) -> CallCheck:
     function = known(MODULE, name)
     if name == "proc_exit":
-        return Entry(Probe(function, (f"i32.const {EXIT_CODE}",)), lambda _: REAL, EXIT_CODE)
+        return CallCheck(ProbeCall(function, (f"i32.const {EXIT_CODE}",)), lambda _: REAL, EXIT_CODE)
     distinct = tuple(f"{kind}.const {at + 3}" for at, kind in enumerate(function.params))
     args, check, setup = _LOOKED_AT.get(name, (distinct, _unseen, ""))
-    return Entry(Probe(function, args, setup), check)
+    return CallCheck(ProbeCall(function, args, setup), check)

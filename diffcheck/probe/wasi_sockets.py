@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from diffcheck.probe import wasi_checks as see
-from diffcheck.probe.wasi_checks import Entry, Found, Ran, broken, stub
+from diffcheck.probe.wasi_checks import CallCheck, CheckResult, ProbeRun, broken, stub
 from diffcheck.probe.wasi_entry import ERROR, IN_AREA2, POLL, A, H, const, drop, entry, text_of, word
 
 if TYPE_CHECKING:
@@ -55,23 +55,25 @@ _IS_IPV4: Final = see.must(lambda ran: ran.seen.results[0] == 0, broken("it is a
 
 
 def _method(
-    interface: str, resource: str, name: str, setup: str, args: tuple[str, ...] = (), *checks: Callable[[Ran], Found]
-) -> Entry:
+    interface: str, resource: str, name: str, setup: str, args: tuple[str, ...] = (), *checks: Callable[[ProbeRun], CheckResult]
+) -> CallCheck:
     return entry(interface, f"[method]{resource}.{name}", (H, *args, A), see.all_of(see.ok, *checks), setup=setup)
 
 
-def _subscribed(interface: str, resource: str, setup: str) -> Entry:
+def _subscribed(interface: str, resource: str, setup: str) -> CallCheck:
     return entry(interface, f"[method]{resource}.subscribe", (H,), see.handles, setup=setup, calls=2)
 
 
-def _back(interface: str, resource: str, getter: str, setup: str, value: str, wanted: Callable[[Ran], bool], load: str) -> Entry:
+def _back(
+    interface: str, resource: str, getter: str, setup: str, value: str, wanted: Callable[[ProbeRun], bool], load: str
+) -> CallCheck:
     """A setter, judged by what its getter says then."""
     after = f"local.get $h AREA2 <{interface} [method]{resource}.{getter}> AREA2 {load} local.set $x0"
     check = see.all_of(see.ok, see.must(wanted, stub("it says ok, and the value that is read then is another")))
     return entry(interface, f"[method]{resource}.set-{getter}", (H, value, A), check, setup=setup, after=after)
 
 
-def _buffers(interface: str, resource: str, setup: str) -> list[Entry]:
+def _buffers(interface: str, resource: str, setup: str) -> list[CallCheck]:
     at_least = lambda ran: ran.seen.extra[0] >= 30_000  # noqa: E731, PLR2004 - systems round it, Linux doubles it
     load = "i64.load offset=8"
     names = ("receive-buffer-size", "send-buffer-size")
@@ -80,16 +82,16 @@ def _buffers(interface: str, resource: str, setup: str) -> list[Entry]:
     return setters + [_method(interface, resource, each, setup, (), positive) for each in names]
 
 
-def _flag(name: str) -> Entry:
+def _flag(name: str) -> CallCheck:
     return _back(_TCP, _TCP_NAME, name, _TCP_SOCKET, const(1), lambda ran: ran.seen.extra[0] & 0xFF == 1, "i64.load8_u offset=1")
 
 
-def _span(name: str) -> Entry:
+def _span(name: str) -> CallCheck:
     value = const(33 * _SECOND, "i64")
     return _back(_TCP, _TCP_NAME, name, _TCP_SOCKET, value, lambda ran: ran.seen.extra[0] == 33 * _SECOND, "i64.load offset=8")
 
 
-def _created() -> list[Entry]:
+def _created() -> list[CallCheck]:
     return [
         entry("wasi:sockets/instance-network", "instance-network", (), see.handles, calls=2),
         drop("wasi:sockets/network", "network", f"{_NETWORK} local.get $g local.set $h"),
@@ -99,7 +101,7 @@ def _created() -> list[Entry]:
     ]
 
 
-def _tcp_connections() -> list[Entry]:
+def _tcp_connections() -> list[CallCheck]:
     to_port = ("i32.const 0", "local.get $port", "i32.const 127", *["i32.const 0"] * 2, "i32.const 1", *["i32.const 0"] * 6)
     listens = see.must(lambda ran: ran.seen.results[0] == 1, stub("a socket that listens does not say so"))
     return [
@@ -117,7 +119,7 @@ def _tcp_connections() -> list[Entry]:
     ]
 
 
-def _tcp_options() -> list[Entry]:
+def _tcp_options() -> list[CallCheck]:
     hops = lambda ran: ran.seen.extra[0] & 0xFF == 77  # noqa: E731, PLR2004 - what was set
     tcp_hop = _back(_TCP, _TCP_NAME, "hop-limit", _TCP_SOCKET, const(77), hops, "i64.load8_u offset=1")
     seven = lambda ran: ran.seen.extra[0] == 7  # noqa: E731, PLR2004 - as above
@@ -138,7 +140,7 @@ def _tcp_options() -> list[Entry]:
     ]
 
 
-def _udp() -> list[Entry]:
+def _udp() -> list[CallCheck]:
     none = tuple(["i32.const 0"] * 13)
     hops = lambda ran: ran.seen.extra[0] & 0xFF == 77  # noqa: E731, PLR2004 - what was set
     udp_hop = _back(_UDP, _UDP_NAME, "unicast-hop-limit", _UDP_SOCKET, const(77), hops, "i64.load8_u offset=1")
@@ -156,7 +158,7 @@ def _udp() -> list[Entry]:
     ]
 
 
-def _datagrams() -> list[Entry]:
+def _datagrams() -> list[CallCheck]:
     from_stream = f"{_UDP_STREAMS} local.get $g local.set $h"
     empty = see.must(lambda ran: ran.seen.u32(8) == 0, broken("it received what nobody sent"))
     permits = f"{_UDP_STREAMS} local.get $h AREA2 <{_UDP} [method]{_OUTGOING}.check-send>"
@@ -174,7 +176,7 @@ def _datagrams() -> list[Entry]:
     ]
 
 
-def _lookups() -> list[Entry]:
+def _lookups() -> list[CallCheck]:
     found = see.must(
         lambda ran: ran.seen.area[2] == 1 and ran.seen.area[6:10] == b"\x7f\0\0\x01", broken("it gives another address")
     )
@@ -196,6 +198,6 @@ def _resolved() -> str:
     return f"{_RESOLVE} local.get $h <{_LOOKUP} [method]resolve-address-stream.subscribe> <{POLL} [method]pollable.block>"
 
 
-def sockets() -> list[Entry]:
+def sockets() -> list[CallCheck]:
     """A probe for every function of wasi:sockets."""
     return [*_created(), *_tcp_connections(), *_tcp_options(), *_udp(), *_datagrams(), *_lookups()]

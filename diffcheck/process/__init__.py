@@ -7,8 +7,8 @@ child that cannot be started is an exception, ``SpawnError``.
 
 from __future__ import annotations
 
-from diffcheck.process.child import Child, Ended
-from diffcheck.process.command_limits import Bounds, run_watched
+from diffcheck.process.child import Child, ProcessResult
+from diffcheck.process.command_limits import CommandLimits, run_watched
 from diffcheck.process.files import (
     Unreadable,
     check_folder,
@@ -38,9 +38,9 @@ from diffcheck.process.spawn import (
 __all__ = [
     "FRAME_CAP_BYTES",
     "HEAD_BYTES",
-    "Bounds",
     "Child",
-    "Ended",
+    "CommandLimits",
+    "ProcessResult",
     "Reactor",
     "Reply",
     "Server",

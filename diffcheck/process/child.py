@@ -32,7 +32,7 @@ _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 _MAXRSS_UNIT = 1 if sys.platform == "darwin" else 1024
 
 
-class Ended(msgspec.Struct, frozen=True):
+class ProcessResult(msgspec.Struct, frozen=True):
     """How a child ended; data, never an exception."""
 
     exit_code: int | None
@@ -134,7 +134,7 @@ class Child:
         subreaper: bool,
     ) -> None:
         self.pid = spawned.pid
-        self.ended: Ended | None = None
+        self.ended: ProcessResult | None = None
         self.deadline = deadline
         self.on_output_closed: Callable[[], None] | None = None
         self._selector = selector
@@ -167,7 +167,7 @@ class Child:
 
     # For its owner.
 
-    def poll(self) -> Ended | None:
+    def poll(self) -> ProcessResult | None:
         """How it ended, or None while it runs; looks once at all children, without waiting."""
         if self.ended is None:
             self._pump(0)
@@ -349,7 +349,7 @@ class Child:
         self._close_proc()
         code = None if self._status is None else os.waitstatus_to_exitcode(self._status)
         out, err = self._sinks
-        self.ended = Ended(
+        self.ended = ProcessResult(
             exit_code=code if code is not None and code >= 0 else None,
             signal=-code if code is not None and code < 0 else None,
             timed_out=self._timed_out,

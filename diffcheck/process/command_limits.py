@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from diffcheck.errors import EXIT_INTERRUPTED
-from diffcheck.process.child import Child, Ended
+from diffcheck.process.child import Child, ProcessResult
 from diffcheck.process.framing import FRAME_CAP_BYTES
 from diffcheck.process.interruption import caught
 from diffcheck.process.reactor import Reactor
@@ -30,7 +30,7 @@ _PID: Final = "pid"
 _STOP: Final = "stop"
 
 
-class Bounds(msgspec.Struct, frozen=True):
+class CommandLimits(msgspec.Struct, frozen=True):
     """What to run and its limits, as ``Reactor.start`` has them; ``ended`` is the file to write how it ended to."""
 
     command: tuple[str, ...]
@@ -60,7 +60,7 @@ class Bounds(msgspec.Struct, frozen=True):
         )
 
 
-def run_watched(bounds: Bounds, folder: Path) -> Ended:
+def run_watched(bounds: CommandLimits, folder: Path) -> ProcessResult:
     """Run the command while subprocess-tee shows its output; gives how it ended. KeyboardInterrupt at SIGINT and at SIGTERM."""
     from subprocess_tee import run  # noqa: PLC0415 - 89 ms that only a person at a desk pays for
 
@@ -71,7 +71,7 @@ def run_watched(bounds: Bounds, folder: Path) -> Ended:
     command, environment = own_program("diffcheck.process.live_run", str(spec))
     with _passed_on(folder):
         run(command, env=environment, tee=True, check=False)
-    return msgspec.msgpack.decode(Path(bounds.ended).read_bytes(), type=Ended)
+    return msgspec.msgpack.decode(Path(bounds.ended).read_bytes(), type=ProcessResult)
 
 
 @contextlib.contextmanager
@@ -108,7 +108,7 @@ def main() -> None:
 
 
 def _run(spec: Path) -> None:
-    bounds = msgspec.msgpack.decode(spec.read_bytes()[:FRAME_CAP_BYTES], type=Bounds)
+    bounds = msgspec.msgpack.decode(spec.read_bytes()[:FRAME_CAP_BYTES], type=CommandLimits)
     with Reactor() as reactor:
         ended = reactor.wait(bounds.start(reactor, echo=(sys.stdout.fileno(), sys.stderr.fileno())))
     # The folder is private and was made for this run; there is nothing to be replaced.

@@ -8,7 +8,7 @@ import time
 from typing import TYPE_CHECKING, Self
 
 from diffcheck.process import keeper
-from diffcheck.process.child import REAP_S, Child, Ended, HeadAndTail
+from diffcheck.process.child import REAP_S, Child, HeadAndTail, ProcessResult
 from diffcheck.process.framing import FRAME_CAP_BYTES
 from diffcheck.process.server import Frames, Server
 from diffcheck.process.spawn import become_subreaper, spawn
@@ -117,7 +117,7 @@ class Reactor:
         self._members.append(child)
         return Server(child, frames, self.pump, frame_bytes)
 
-    def wait(self, child: Child) -> Ended:
+    def wait(self, child: Child) -> ProcessResult:
         """Wait until ``child`` has ended, while all others go on."""
         while child.ended is None:
             self.pump(None)

@@ -13,7 +13,7 @@ from diffcheck.process.framing import HEADER_BYTES, header
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from diffcheck.process.child import Child, Ended
+    from diffcheck.process.child import Child, ProcessResult
 
 _CLOSING_S = 0.5
 
@@ -105,7 +105,7 @@ class Server:
         self._child.wake(self._sent_at)
         self._child.feed_stdin(head, message, ends=False)
 
-    def receive(self) -> Reply | Ended:
+    def receive(self) -> Reply | ProcessResult:
         """Wait for the answer, while all other children go on; how it ended instead, if it did."""
         if self._sent_at is None and self._child.ended is None:
             raise RuntimeError("there is no message to be answered")
@@ -122,7 +122,7 @@ class Server:
         """Kill it and its group now; ``garbage`` is the reason in ``Ended``."""
         self._child.kill(garbage=garbage)
 
-    def stop(self, grace_s: float = 2.0) -> Ended:
+    def stop(self, grace_s: float = 2.0) -> ProcessResult:
         """Close its stdin, so that it ends by itself and tidies up, and kill it after ``grace_s``."""
         self._child.feed_stdin(ends=True)
         self._child.deadline = time.monotonic() + grace_s

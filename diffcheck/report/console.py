@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
     from diffcheck.report.summary import Tally
-    from diffcheck.verdict import CaseReport, Cause, Report, Standing
+    from diffcheck.verdict import BaselineStatus, CaseReport, Cause, Report
 
 _MAX_CLUSTERS: Final = 25
 _MAX_CASES: Final = 40
@@ -233,7 +233,7 @@ def _name(case: str, room: int) -> Text:
     return Text("\n").join((styles.safe(folder + slash, limit=80), styles.safe(name, limit=80)))
 
 
-def _where(cluster: Cluster, standing: Standing | None) -> Text:
+def _where(cluster: Cluster, standing: BaselineStatus | None) -> Text:
     first = cluster.members[0].first
     where = first.where
     if where.row and not where.branch and where.function == where.row.partition("=")[0]:

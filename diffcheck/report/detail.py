@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console, RenderableType
 
-    from diffcheck.verdict import Allowance, CaseReport, Divergence, PassReport, Report, Side
+    from diffcheck.verdict import Allowance, CaseReport, Divergence, PassReport, Report, SideReport
 
 _MAX_DIVERGENCES: Final = 200
 _MAX_LOG: Final = 4000
@@ -141,7 +141,7 @@ def _vacuous(each: PassReport) -> str:
     return "; vacuous: nothing changed that could differ" if each.vacuous else ""
 
 
-def _sides(report: Report, oracle: Side, subject: Side) -> Table:
+def _sides(report: Report, oracle: SideReport, subject: SideReport) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold", expand=True)
     table.add_column("", style=styles.QUIET, no_wrap=True)
     for name in styles.columns(report):
@@ -153,7 +153,7 @@ def _sides(report: Report, oracle: Side, subject: Side) -> Table:
     return table
 
 
-def _column(side: Side) -> tuple[str, ...]:
+def _column(side: SideReport) -> tuple[str, ...]:
     cost = side.cost
     return (
         side.words or sentence(side.outcome),

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-    from diffcheck.harness.import_survey import Artifact, Given, Import, Survey
-    from diffcheck.probe.wasi import Found, Probed
+    from diffcheck.harness.import_survey import Given, Survey, SurveyedArtifact, SurveyedImport
+    from diffcheck.probe.wasi import CheckResult, ImportVerdicts
 
 _PLAIN_NAME: Final = re.compile(r"[A-Za-z0-9 :/@.,$()\[\]_+-]+")
 _PLAIN_TEXT: Final = re.compile(r"(?!\[)(?:[A-Za-z0-9 /@.,;$()%'-]|(?<=\w)_(?=\w)|:(?!/)|\[|\](?!\())*")
@@ -67,12 +67,12 @@ def show(survey: Survey, console: Console) -> None:
         console.print(styles.safe(f"modules, commands and what came out: {survey.kept}", styles.QUIET, 300))
 
 
-def _count(artifact: Artifact) -> str:
+def _count(artifact: SurveyedArtifact) -> str:
     others = "".join(f", {plural(count, kind)}" for kind, count in artifact.others.items())
     return plural(len(artifact.imports), "imported function") + others
 
 
-def _notes(artifact: Artifact) -> Iterator[str]:
+def _notes(artifact: SurveyedArtifact) -> Iterator[str]:
     if artifact.problem:
         yield artifact.problem
     if artifact.out_of_scope:
@@ -81,7 +81,7 @@ def _notes(artifact: Artifact) -> Iterator[str]:
         yield f"it was not run: {artifact.not_run}"
 
 
-def _table(imports: Iterable[Import]) -> Table:
+def _table(imports: Iterable[SurveyedImport]) -> Table:
     table = Table(box=box.SIMPLE_HEAD, expand=True, pad_edge=False, header_style="bold")
     table.add_column("function", ratio=6, overflow="fold")
     table.add_column("signature", ratio=4, overflow="fold")
@@ -101,19 +101,19 @@ def _table(imports: Iterable[Import]) -> Table:
     return table
 
 
-def _grouped(imports: Iterable[Import]) -> list[tuple[str, list[Import]]]:
+def _grouped(imports: Iterable[SurveyedImport]) -> list[tuple[str, list[SurveyedImport]]]:
     """By interface, in the order of each one's first import: a fuse imports an interface once for each component."""
-    found: dict[str, list[Import]] = {}
+    found: dict[str, list[SurveyedImport]] = {}
     for each in imports:
         found.setdefault(each.interface, []).append(each)
     return list(found.items())
 
 
-def _stub(each: Import) -> str:
+def _stub(each: SurveyedImport) -> str:
     return f"{each.stub}: {each.reason}" if each.reason else each.stub
 
 
-def _calls(each: Import) -> str:
+def _calls(each: SurveyedImport) -> str:
     return "not run" if each.calls is None else f"{each.calls:,}"
 
 
@@ -129,7 +129,7 @@ def _natives(native: Sequence[Given]) -> Text:
     return text
 
 
-def _by_interface(probed: Sequence[Probed]) -> Table:
+def _by_interface(probed: Sequence[ImportVerdicts]) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
     table.add_column("package")
     for verdict in VERDICTS:
@@ -139,7 +139,7 @@ def _by_interface(probed: Sequence[Probed]) -> Table:
     return table
 
 
-def _details(probed: Iterable[Probed]) -> Table:
+def _details(probed: Iterable[ImportVerdicts]) -> Table:
     table = Table(box=box.SIMPLE_HEAD, expand=True, pad_edge=False, header_style="bold")
     table.add_column("function", ratio=5, overflow="fold")
     table.add_column("call", no_wrap=True)
@@ -156,7 +156,7 @@ def _details(probed: Iterable[Probed]) -> Table:
 # Both.
 
 
-def seen(each: Probed) -> str:
+def seen(each: ImportVerdicts) -> str:
     """What was seen, in one sentence; both ways where they differ."""
     if each.why == each.why_indirect:
         return each.why
@@ -164,11 +164,11 @@ def seen(each: Probed) -> str:
     return "; ".join(way for way in ways if way)
 
 
-def _package(each: Probed) -> str:
+def _package(each: ImportVerdicts) -> str:
     return each.module.partition("/")[0].partition("@")[0]
 
 
-def _counted(probed: Sequence[Probed], *, indirect: bool) -> list[tuple[str, Counter[str]]]:
+def _counted(probed: Sequence[ImportVerdicts], *, indirect: bool) -> list[tuple[str, Counter[str]]]:
     """How many functions of each package have which verdict.
 
     A function that was asked at several versions counts once, and a name with the number that a fuse of components gave it not.
@@ -238,7 +238,7 @@ def _page(survey: Survey, day: dt.date, version: str) -> Iterator[str]:
             yield f"| {_code(each.name)} | {each.verdict} | {each.indirect} | {_prose(seen(each), 600)} |"
 
 
-def _summary(probed: Sequence[Probed], *, indirect: bool) -> Iterator[str]:
+def _summary(probed: Sequence[ImportVerdicts], *, indirect: bool) -> Iterator[str]:
     way = "call_indirect" if indirect else "call"
     yield from ("", f"## By package, for `{way}`", "")
     yield f"| package | {' | '.join(VERDICTS)} |"
@@ -250,13 +250,13 @@ def _summary(probed: Sequence[Probed], *, indirect: bool) -> Iterator[str]:
     yield f"| all | {' | '.join(str(sums[each]) for each in VERDICTS)} |"
 
 
-def _what_to_stub(probed: Sequence[Probed]) -> Iterator[str]:
+def _what_to_stub(probed: Sequence[ImportVerdicts]) -> Iterator[str]:
     """By interface: how many functions may be left to the engine, and which of the two ways of calling that depends on."""
     yield from ("", "## Which interfaces are real, and which need stubs", "")
     yield "An interface of which all functions are real both ways needs none.\n"
     yield "| interface | functions | real both ways | real by `call_indirect` | to be stubbed |"
     yield "| --- | ---: | ---: | ---: | --- |"
-    found: dict[str, dict[str, Probed]] = {}
+    found: dict[str, dict[str, ImportVerdicts]] = {}
     for each in probed:
         if not _NUMBERED.search(each.name):
             found.setdefault(each.interface, {}).setdefault(each.name, each)
@@ -267,7 +267,7 @@ def _what_to_stub(probed: Sequence[Probed]) -> Iterator[str]:
         yield f"| {_code(interface)} | {len(functions)} | {both} | {indirect} | {stubs} |"
 
 
-def _artifact(artifact: Artifact) -> Iterator[str]:
+def _artifact(artifact: SurveyedArtifact) -> Iterator[str]:
     yield from ("", f"## Imports of {_code(artifact.path)}", "", _count(artifact) + ".")
     for line in _notes(artifact):
         yield from ("", _prose(line, 600))
@@ -292,7 +292,7 @@ def _artifact(artifact: Artifact) -> Iterator[str]:
 
 
 def _native_words(given: Given) -> str:
-    def said(found: Found) -> str:
+    def said(found: CheckResult) -> str:
         return found.verdict
 
     other = given.indirect

@@ -9,7 +9,7 @@ import msgspec
 from diffcheck.observation import Cost
 
 if TYPE_CHECKING:
-    from diffcheck.verdict import CaseReport, PassReport, Report, Side
+    from diffcheck.verdict import CaseReport, PassReport, Report, SideReport
 
 
 def normal(report: Report) -> Report:
@@ -25,6 +25,6 @@ def _pass(each: PassReport) -> PassReport:
     return msgspec.structs.replace(each, oracle=_side(each.oracle), subject=_side(each.subject))
 
 
-def _side(side: Side | None) -> Side | None:
+def _side(side: SideReport | None) -> SideReport | None:
     """How often an engine was run is part of what was done; what that cost is not, nor is its log, which may tell the time."""
     return side and msgspec.structs.replace(side, cost=Cost(executions=side.cost.executions), log="")

@@ -20,7 +20,17 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from diffcheck.report.model import Cluster
-    from diffcheck.verdict import Allowance, CaseReport, Divergence, McdcImpact, PassReport, Printed, Report, Side, Standing
+    from diffcheck.verdict import (
+        Allowance,
+        BaselineStatus,
+        CaseReport,
+        Divergence,
+        McdcImpact,
+        PassReport,
+        Printed,
+        Report,
+        SideReport,
+    )
 
 BUDGET_BYTES: Final = 48 << 20
 STRIP: Final = 30
@@ -44,7 +54,7 @@ class Life(msgspec.Struct, frozen=True, omit_defaults=True):
     strip: tuple[str, ...] = ()
 
 
-class Entry(msgspec.Struct, frozen=True):
+class AbsentEntry(msgspec.Struct, frozen=True):
     """An entry of the baseline that did not show up, with the cases that it names."""
 
     signature: str
@@ -55,7 +65,7 @@ class Entry(msgspec.Struct, frozen=True):
 _URGENT: Final[tuple[EntryState, ...]] = ("new", "returned", "fixed", "stale", "expired")
 
 
-def life(standing: Standing | None, strip: tuple[str, ...]) -> Life:
+def life(standing: BaselineStatus | None, strip: tuple[str, ...]) -> Life:
     """A cluster's life from its standing against the baseline, where there is one, and its strip."""
     if standing is None:
         return Life(strip=strip)
@@ -160,13 +170,13 @@ def cases(report: Report, defaults: dict[str, str]) -> Iterator[bytes]:
         yield data
 
 
-def entries(report: Report, found: tuple[Cluster, ...], lives: Mapping[str, Life]) -> tuple[Entry, ...]:
+def entries(report: Report, found: tuple[Cluster, ...], lives: Mapping[str, Life]) -> tuple[AbsentEntry, ...]:
     """What became of the baseline's entries that are no cluster of this run, those that ask for something first."""
     shown = {cluster.signature for cluster in found}
     told = report.baseline.standings if report.baseline else ()
     gone = [(each, _life(lives.get(each.signature)) or life(each, ())) for each in told if each.signature not in shown]
     gone.sort(key=lambda each: _URGENT.index(each[0].state) if each[0].state in _URGENT else len(_URGENT))
-    return tuple(Entry(each.signature, one, each.cases) for each, one in gone)
+    return tuple(AbsentEntry(each.signature, one, each.cases) for each, one in gone)
 
 
 def clusters(report: Report, found: tuple[Cluster, ...], lives: Mapping[str, Life]) -> Iterator[bytes]:
@@ -302,7 +312,7 @@ def _ms(nanoseconds: int) -> float:
     return round(nanoseconds / 1e6, 2)
 
 
-def _side(side: Side | None, *, brief: bool = False) -> PageSide | None:
+def _side(side: SideReport | None, *, brief: bool = False) -> PageSide | None:
     if side is None:
         return None
     cost = side.cost

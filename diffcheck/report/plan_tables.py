@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
     from diffcheck.backend.contract import Capabilities
     from diffcheck.harness.snapshot import Snapshot
-    from diffcheck.probe import Examined, Found
-    from diffcheck.runner.persist.cache_files import Kept
+    from diffcheck.probe import Examined, InstalledBackend
+    from diffcheck.runner.persist.cache_files import CacheUsage
     from diffcheck.runner.request import PlanLine
 
 _TRANSPORTS: Final = {
@@ -47,7 +47,7 @@ def plan(lines: Iterable[PlanLine], console: Console) -> None:
     console.print(Text(f"{done}{plural(passes, 'execution')} of the subject if nothing differs; nothing was run"))
 
 
-def cache(folder: str, kept: Sequence[Kept], limit_bytes: int, console: Console) -> None:
+def cache(folder: str, kept: Sequence[CacheUsage], limit_bytes: int, console: Console) -> None:
     """Print what the cache holds, by engine."""
     total = sum(each.bytes for each in kept)
     if kept:
@@ -79,7 +79,7 @@ def _planned(line: PlanLine) -> Text:
     return text
 
 
-def backends(found: Iterable[Found], console: Console) -> None:
+def backends(found: Iterable[InstalledBackend], console: Console) -> None:
     """Print which engines there are, and why one cannot be used."""
     for one in found:
         if one.identity is None or one.capabilities is None:

@@ -22,7 +22,7 @@ from diffcheck.text import plural, visible
 
 if TYPE_CHECKING:
     from diffcheck.report.model import Cluster
-    from diffcheck.verdict import CaseReport, Report, Standing, Where
+    from diffcheck.verdict import BaselineStatus, CaseReport, Report, Where
 
 SCHEMA: Final = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
 MAX_RESULTS: Final = 25_000
@@ -76,7 +76,7 @@ class Driver(msgspec.Struct, frozen=True):
     rules: tuple[Rule, ...]
 
 
-class Tool(msgspec.Struct, frozen=True):
+class SarifTool(msgspec.Struct, frozen=True):
     """Section 3.18."""
 
     driver: Driver
@@ -152,22 +152,22 @@ class AutomationDetails(msgspec.Struct, frozen=True):
     id: str
 
 
-class Run(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
+class SarifRun(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
     """Section 3.14."""
 
-    tool: Tool
+    tool: SarifTool
     invocations: tuple[Invocation, ...]
     automation_details: AutomationDetails
     # An empty list says that nothing was found, a missing one that nothing was looked for, so there is no default to omit.
     results: tuple[Result, ...]
 
 
-class Log(msgspec.Struct, frozen=True):
+class SarifLog(msgspec.Struct, frozen=True):
     """Section 3.13."""
 
     schema: str = msgspec.field(name="$schema")
     version: str
-    runs: tuple[Run, ...]
+    runs: tuple[SarifRun, ...]
 
 
 def render(report: Report) -> bytes:
@@ -194,14 +194,14 @@ def _encode(report: Report, results: tuple[Result, ...], left_out: int) -> bytes
     if report.notice:
         told.insert(0, Notification("warning", _message(report.notice)))
     rules = tuple(Rule(_rule_id(kind), _rule_name(kind), Message(f"Engines disagree: {text}.")) for kind, text in _RULES.items())
-    run = Run(
-        Tool(Driver("diffcheck", visible(report.tool.version) or "?", rules)),
+    run = SarifRun(
+        SarifTool(Driver("diffcheck", visible(report.tool.version) or "?", rules)),
         (Invocation(not report.interrupted, _utc(report.started), tuple(notes * bool(left_out) + told)),),
         AutomationDetails(f"diffcheck/{_word(report.subject.name)}-against-{_word(report.oracle.name)}/"),
         results,
     )
     # No indentation: it would be most of 25,000 results.
-    return msgspec.json.encode(Log(SCHEMA, "2.1.0", (run,))) + b"\n"
+    return msgspec.json.encode(SarifLog(SCHEMA, "2.1.0", (run,))) + b"\n"
 
 
 def _rule_id(kind: str) -> str:
@@ -231,7 +231,7 @@ def _message(text: str, limit: int = 1000) -> Message:
     return Message(visible(text, limit).replace("{", "{{").replace("}", "}}").replace("](", "]\\x28"))
 
 
-def _result(report: Report, cluster: Cluster, standing: Standing | None) -> Result:
+def _result(report: Report, cluster: Cluster, standing: BaselineStatus | None) -> Result:
     first = cluster.members[0].first
     verdict = cluster_verdict(cluster)
     lead, *others = cluster.members

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterable
 
     from diffcheck.report.model import Cluster
-    from diffcheck.verdict import CaseReport, Divergence, PassReport, Report, Standing, Verdict, Where
+    from diffcheck.verdict import BaselineStatus, CaseReport, Divergence, PassReport, Report, Verdict, Where
 
 
 class Tally(msgspec.Struct, frozen=True):
@@ -117,7 +117,7 @@ def states(report: Report) -> tuple[tuple[EntryState, int], ...]:
     return tuple((state, counts[state]) for state in get_args(EntryState) if counts[state])
 
 
-def standings(report: Report) -> dict[str, Standing]:
+def standings(report: Report) -> dict[str, BaselineStatus]:
     """Each signature's standing against the baseline, where there is one."""
     return {each.signature: each for each in report.baseline.standings} if report.baseline is not None else {}
 

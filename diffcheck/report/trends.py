@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
     from diffcheck.nightly.baseline import Baseline
-    from diffcheck.nightly.run_diff import Between, Cluster
-    from diffcheck.verdict import BaselineReport, EntryState, Report, Standing
+    from diffcheck.nightly.run_diff import ClusterChange, RunDiff
+    from diffcheck.verdict import BaselineReport, BaselineStatus, EntryState, Report
 
 _MAX: Final = 60
 _LIFE_MAX: Final = 12
@@ -91,7 +91,7 @@ def _change(each: h.Change) -> Iterable[RenderableType]:
     )
 
 
-def between(told: Between, before: Report, after: Report, console: Console) -> None:
+def between(told: RunDiff, before: Report, after: Report, console: Console) -> None:
     """Print what two runs differ in."""
     sides = (f"{styles.engine(each.subject)} ({each.subject.sha256[:12]}), {visible(each.started, 30)}" for each in (before, after))
     console.print(Text(" -> ".join(sides)))
@@ -115,7 +115,7 @@ def between(told: Between, before: Report, after: Report, console: Console) -> N
     console.print(Text(f"clusters: {counted}; cases: {len(told.cases)} changed, {told.same_cases} unchanged"))
 
 
-def _cases(each: Cluster) -> str:
+def _cases(each: ClusterChange) -> str:
     if not each.before or not each.after:
         cases = each.before or each.after
         return (
@@ -157,7 +157,7 @@ def lives(told: BaselineReport, shown: AbstractSet[str] = frozenset()) -> Iterat
         yield f"{plural(known.total(), 'cluster')} known", Text(said, style=styles.QUIET, overflow="fold")
 
 
-def _standings(found: tuple[Standing, ...], style: str) -> Table:
+def _standings(found: tuple[BaselineStatus, ...], style: str) -> Table:
     table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
     table.add_column(style=style, no_wrap=True)
     table.add_column(overflow="fold")

@@ -41,7 +41,7 @@ def build(engine: Backend) -> Build:
     return Build(stamps, process.program_digest(*files))
 
 
-class Watch:
+class BuildWatch:
     """Watches the builds of a run's engines."""
 
     def __init__(self, builds: Iterable[Build]) -> None:
@@ -76,4 +76,4 @@ def replaced(path: str) -> EngineUnusableError:
     )
 
 
-__all__ = ["Build", "Watch", "build", "replaced"]
+__all__ = ["Build", "BuildWatch", "build", "replaced"]

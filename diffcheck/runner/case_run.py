@@ -11,11 +11,11 @@ import msgspec
 from diffcheck.compare.findings import Findings
 from diffcheck.runner.passes import confirmation, validity_pass
 from diffcheck.runner.passes.capsule_pass import CapsulePass
-from diffcheck.runner.passes.capsule_run import Side
+from diffcheck.runner.passes.capsule_run import CapsuleSide
 from diffcheck.runner.passes.direct_pass import DirectPass
 from diffcheck.runner.passes.legal_choices import FIRST_PASSES, FormPass, judge
 from diffcheck.runner.passes.refusals import Refusals
-from diffcheck.runner.passes.window_search import Budget
+from diffcheck.runner.passes.window_search import RunBudget
 from diffcheck.runner.passes.wrong_instruction import explained
 from diffcheck.runner.plan import ONLY_DIRECT, CapsulePlan, RefusedPlan, RunnablePlan, SkippedPlan, world
 from diffcheck.verdict import CaseReport, PassReport, worst
@@ -44,7 +44,7 @@ def run(
     times = request.confirm if request else 0
     known = request.known if request else {}
     if times:
-        oracle = confirmation.Remembering(oracle)
+        oracle = confirmation.MemoizingBackend(oracle)
     runs: tuple[Callable[[], PassReport], Callable[[], PassReport]]
     if isinstance(plan, RefusedPlan):
         no_capsule = PassReport(mode="capsule", applicable=False, why=plan.no_capsule)
@@ -126,7 +126,7 @@ class _Both:
             return PassReport(mode="capsule", applicable=False, why=plan.no_capsule)
         first = min(FIRST_PASSES, self._max_passes)
         rest = self._max_passes - first
-        told = self._judged(self._capsule, plan, Budget(first, lambda: rest if plan.deterministic is None else 0))
+        told = self._judged(self._capsule, plan, RunBudget(first, lambda: rest if plan.deterministic is None else 0))
         told = explained(told, self._subject, plan.limits, self._host)
         if told.divergences and self._diverged is None:
             self._diverged = told
@@ -136,27 +136,27 @@ class _Both:
         """The artifact as it is under both engines."""
         if self._plan.no_direct:
             return PassReport(mode="direct", applicable=False, why=self._plan.no_direct)
-        told = self._judged(self._direct, self._plan, Budget(0))
+        told = self._judged(self._direct, self._plan, RunBudget(0))
         return told if self._diverged is None else _one_cause(told, self._diverged)
 
-    def _judged(self, run: Callable[[P, Budget], FormPass], plan: P, budget: Budget) -> PassReport:
+    def _judged(self, run: Callable[[P, RunBudget], FormPass], plan: P, budget: RunBudget) -> PassReport:
         """A pass over the artifact as it is, and if that differs over its deterministic form."""
         plain = run(plan, budget)
         if not plain.differs or plan.deterministic is None:
             return plain.report
-        found = run(plan.deterministic, Budget(self._max_passes))
-        return judge(plain, found, lambda: run(plan, Budget(self._max_passes)))
+        found = run(plan.deterministic, RunBudget(self._max_passes))
+        return judge(plain, found, lambda: run(plan, RunBudget(self._max_passes)))
 
-    def _capsule(self, plan: CapsulePlan, budget: Budget) -> FormPass:
-        one = Side(self._oracle, plan.capsules.oracle, plan.limits, self._host, whole=True)
-        other = Side(self._subject, plan.capsules.subject, plan.limits, self._host, refusals=self._refusals)
+    def _capsule(self, plan: CapsulePlan, budget: RunBudget) -> FormPass:
+        one = CapsuleSide(self._oracle, plan.capsules.oracle, plan.limits, self._host, whole=True)
+        other = CapsuleSide(self._subject, plan.capsules.subject, plan.limits, self._host, refusals=self._refusals)
         run = CapsulePass(
             one, other, Findings(plan.places, unit(plan.case)), budget, plan.functions,
             manifest=plan.manifest, hangs=self._hangs, form=plan.form,
         )  # fmt: skip
         return FormPass(run.report(), run.findings, run.choices, bool(run.unlocated))
 
-    def _direct(self, plan: RunnablePlan, _: Budget) -> FormPass:
+    def _direct(self, plan: RunnablePlan, _: RunBudget) -> FormPass:
         findings = Findings(plan.places, unit(plan.case))
         direct = DirectPass(plan, self._oracle, self._subject, self._host, findings, self._refusals)
         return FormPass(direct.report(), direct.findings, direct.choices)

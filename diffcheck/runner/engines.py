@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from diffcheck.backend import contract, registry
-from diffcheck.backend.contract import Backend, Host, Limits, Oracle
+from diffcheck.backend.contract import Backend, Host, Oracle, RunLimits
 from diffcheck.cases import prepare
 from diffcheck.config import option_table
 from diffcheck.errors import EngineMissingError, RunFailedError
 from diffcheck.observation import Identity
 from diffcheck.probe import known_answer
-from diffcheck.runner.builds import Watch, build
+from diffcheck.runner.builds import BuildWatch, build
 from diffcheck.runner.persist import execution_cache
 from diffcheck.runner.request import Request
 
@@ -157,11 +157,11 @@ def open_engines(request: Request, subject: Backend | None = None) -> Iterator[E
     Raises ``RunFailedError`` where the oracle cannot judge artifacts, and ``EngineUnusableError`` where the subject does not answer
     as an engine or an engine was replaced meanwhile.
     """
-    watch = Watch(request.builds)
+    watch = BuildWatch(request.builds)
     engines = create(request)
     oracle, tested = as_judge(engines.oracle), subject or engines.subject
     with contract.local_host() as host, closing(oracle), closing(tested):
-        limits = Limits(request.deadline_s, request.memory_bytes)
+        limits = RunLimits(request.deadline_s, request.memory_bytes)
         known_answer.require(tested, request.subject, host, limits)
         tested.capabilities = known_answer.capabilities(tested, host, limits)
         yield EnginePair(oracle, tested, host)

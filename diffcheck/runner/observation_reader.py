@@ -20,12 +20,12 @@ from diffcheck.observation import Cost, Crashed, Exited, OutOfMemory, Returned, 
 from diffcheck.runner.passes.decoded_instance import decoded
 from diffcheck.runner.passes.instances import MAX_INSTANCES, Instances
 from diffcheck.runner.passes.stream_assembly import Images
-from diffcheck.runner.passes.window_search import Budget
+from diffcheck.runner.passes.window_search import RunBudget
 from diffcheck.text import plural, visible
 
 if TYPE_CHECKING:
     from diffcheck.observation import FinalState, Outcome, RowSeen
-    from diffcheck.runner.passes.capsule_run import Ran, Side
+    from diffcheck.runner.passes.capsule_run import CapsuleRun, CapsuleSide
     from diffcheck.runner.passes.instances import Instance
 
 How = Literal["digest", "differences", "full", "carried"]
@@ -90,10 +90,10 @@ class Read(msgspec.Struct, frozen=True):
         return False if False in known else None if None in known or not known else True
 
 
-class Reader:
+class ObservationReader:
     """Runs a capsule under the subject and reads what it observed; the oracle says where traps are and what needs no reading."""
 
-    def __init__(self, oracle: Side, subject: Side, *, full: bool, max_passes: int) -> None:
+    def __init__(self, oracle: CapsuleSide, subject: CapsuleSide, *, full: bool, max_passes: int) -> None:
         self._oracle, self._subject, self._full = oracle, subject, full
         self._max_passes = max_passes
         self._layout = subject.capsule.layout
@@ -132,11 +132,11 @@ class Reader:
         return self._decoded(first, image, how, subject, oracle)
 
     def _decoded(
-        self, first: int, image: Image, how: How, subject: Ran, oracle: Ran
+        self, first: int, image: Image, how: How, subject: CapsuleRun, oracle: CapsuleRun
     ) -> tuple[Observation, Stop | None, int]:  # fmt: skip
         seen = decoded(image, subject.outcome, self._layout)
         rows, at = seen.rows, seen.stop
-        agrees = None if oracle.image is None else oracle.image.header.mark == image.header.mark
+        agrees = None if oracle.image is None else oracle.image.header.stream_key == image.header.stream_key
         stop = None
         if at is not None:
             if at < self._layout.n_init:
@@ -157,7 +157,7 @@ class Reader:
             words += f" ({stub.reason})" if stub.reason else ""
         return Stop(name, outcome, seen, words)
 
-    def _no_answer(self, ran: Ran) -> RunFailedError:
+    def _no_answer(self, ran: CapsuleRun) -> RunFailedError:
         if ran.damage:
             return RunFailedError(f"{self._name} gave a damaged observation: {ran.damage}", hint="run `diffcheck doctor`")
         hint = "see what it says with `diffcheck run` and `diffcheck show`"
@@ -169,7 +169,7 @@ class Reader:
 
     # Bytes of the stream.
 
-    def _image(self, first: int, last: int, subject: Ran, oracle: Ran) -> tuple[Image, How]:
+    def _image(self, first: int, last: int, subject: CapsuleRun, oracle: CapsuleRun) -> tuple[Image, How]:
         """The subject's stream, every byte of it known to be the subject's."""
         header = subject.header
         assert header is not None, "the caller looked"  # noqa: S101
@@ -178,7 +178,7 @@ class Reader:
         if subject.image is not None:
             return subject.image, "carried"
         if not self._full and oracle.image is not None:
-            if oracle.image.header.mark == header.mark:
+            if oracle.image.header.stream_key == header.stream_key:
                 if subject.view != oracle.image.stream[: lo.VIEW_BYTES].ljust(lo.VIEW_BYTES, b"\0"):
                     raise RunFailedError(f"{self._name} gave a damaged observation: its digest is right, the words with it are not")
                 return oracle.image, "digest"
@@ -187,10 +187,10 @@ class Reader:
                 return image, "differences"
         return self._whole(first, last, subject), "full"
 
-    def _differences(self, first: int, last: int, subject: Ran, oracle: Image) -> Image | None:
+    def _differences(self, first: int, last: int, subject: CapsuleRun, oracle: Image) -> Image | None:
         """The stream with what differs fetched; None where that did not give the subject's digest."""
         assert subject.header is not None, "the caller looked"  # noqa: S101
-        images = Images(self._layout, oracle, Budget(self._max_passes))
+        images = Images(self._layout, oracle, RunBudget(self._max_passes))
 
         def view(mode: int, offset: int, step: int) -> bytes | None:
             ran = self._subject.run(lo.Parameters(first, last, self._instances.flags, mode, 0, 0, offset, step))
@@ -203,7 +203,7 @@ class Reader:
         whole = not images.unlocated and digest(image.stream) == (subject.header.lane_a, subject.header.lane_b)
         return image if whole else None
 
-    def _whole(self, first: int, last: int, subject: Ran) -> Image:
+    def _whole(self, first: int, last: int, subject: CapsuleRun) -> Image:
         """Every byte of the stream from the subject, checked by its digest."""
         assert subject.header is not None, "the caller looked"  # noqa: S101
         length = subject.header.length
@@ -216,7 +216,7 @@ class Reader:
 
     # Traps that report nothing.
 
-    def _before_trap(self, first: int, last: int, trapped: Ran, oracle: Ran) -> tuple[Observation | None, Stop, int]:
+    def _before_trap(self, first: int, last: int, trapped: CapsuleRun, oracle: CapsuleRun) -> tuple[Observation | None, Stop, int]:
         """The rows before the one in which the subject trapped, by a run that stops there."""
         hint, expected = None, None
         if oracle.image is not None:
@@ -236,7 +236,7 @@ class Reader:
         image, how = self._image(first, row, ran, before.oracle)
         return self._decoded(first, image, how, ran, before.oracle)[0], stop_at, row + 1
 
-    def _find(self, first: int, last: int, hint: int | None, trapped: Ran) -> tuple[int, Outcome]:
+    def _find(self, first: int, last: int, hint: int | None, trapped: CapsuleRun) -> tuple[int, Outcome]:
         """The first row in [first, last) in which the subject ends, and how; ``hint`` is where the oracle does."""
         low, high, outcome = first, last, trapped.outcome
         if (failed := self._fails(first, first)) is not None:
@@ -272,4 +272,4 @@ def totals(read: Read) -> dict[int, int]:
     return found
 
 
-__all__ = ["Cost", "How", "Observation", "Read", "Reader", "Stop", "totals"]
+__all__ = ["Cost", "How", "Observation", "ObservationReader", "Read", "Stop", "totals"]

@@ -16,8 +16,8 @@ from diffcheck.errors import CaseError
 from diffcheck.observation import sentence
 from diffcheck.runner import plan as plans
 from diffcheck.runner.engines import choose, open_engines
-from diffcheck.runner.observation_reader import Read, Reader
-from diffcheck.runner.passes.capsule_run import Side
+from diffcheck.runner.observation_reader import ObservationReader, Read
+from diffcheck.runner.passes.capsule_run import CapsuleSide
 from diffcheck.runner.request import Request, Unknown
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ HOW: Final[dict[How, str]] = {
 }
 
 
-class Wanted(msgspec.Struct, frozen=True):
+class ObserveRequest(msgspec.Struct, frozen=True):
     """What to run; no ``backend`` means the preferred subject.
 
     ``rows`` are rows as witness writes them, or one of ``MODES``; none means the case file or the default rules.
@@ -68,7 +68,7 @@ class CaseRead(msgspec.Struct, frozen=True):
     notice: str
 
 
-def case_of(wanted: Wanted) -> Case:
+def case_of(wanted: ObserveRequest) -> Case:
     """The case of an artifact: its case file beside it, with the rows and the manifest that were asked for."""
     path = Path(wanted.artifact)
     case = load_case(item_at(path))
@@ -83,7 +83,7 @@ def case_of(wanted: Wanted) -> Case:
     return msgspec.structs.replace(case, rows=tuple(row for row in rows if row != _INITIALIZE)) if rows else case
 
 
-def read_case(wanted: Wanted) -> CaseRead:
+def read_case(wanted: ObserveRequest) -> CaseRead:
     """Run the case and read it; raises ``DiffcheckError`` with the reason where there is no whole observation."""
     case = case_of(wanted)
     request = Request(
@@ -102,8 +102,8 @@ def read_case(wanted: Wanted) -> CaseRead:
     with open_engines(request) as opened:
         oracle, subject, host = opened.oracle, opened.subject, opened.host
         plan = plans.require_capsule(plans.make(case, request, oracle, oracle, subject, host))
-        reader = Reader(
-            Side(oracle, plan.capsules.oracle, plan.limits, host),
+        reader = ObservationReader(
+            CapsuleSide(oracle, plan.capsules.oracle, plan.limits, host),
             _subject_side(subject, plan, host),
             full=wanted.full,
             max_passes=wanted.max_passes,
@@ -113,8 +113,8 @@ def read_case(wanted: Wanted) -> CaseRead:
     return CaseRead(plan, read, engines.subject_identity, engines.oracle_identity, notice)
 
 
-def _subject_side(subject: Backend, plan: CapsulePlan, host: Host) -> Side:
-    side = Side(subject, plan.capsules.subject, plan.limits, host)
+def _subject_side(subject: Backend, plan: CapsulePlan, host: Host) -> CapsuleSide:
+    side = CapsuleSide(subject, plan.capsules.subject, plan.limits, host)
     room = process.available_memory_bytes() // 2 // max(1, plan.memory_bytes)
     side.at_once = max(1, min(_AT_ONCE, option_table.default_jobs(), room))
     return side

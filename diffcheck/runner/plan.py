@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final, Self
 
 import msgspec
 
-from diffcheck.backend.contract import Limits
+from diffcheck.backend.contract import RunLimits
 from diffcheck.capsule import layout as lo
 from diffcheck.capsule.build import Form, build
 from diffcheck.capsule.deterministic.form import deterministic
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from diffcheck.observation import Outcome
     from diffcheck.runner.request import Request, Unknown
     from diffcheck.wasm.module import Module
-    from diffcheck.witness.formats import Manifest, Place
+    from diffcheck.witness.formats import BranchPlace, Manifest
 
 ONLY_DIRECT: Final = "only the direct pass was asked for"
 _MAGIC: Final = b"\0asm"
@@ -59,7 +59,7 @@ class _JudgedPlan(msgspec.Struct, frozen=True, kw_only=True):
 
     case: Case
     sha256: str
-    limits: Limits
+    limits: RunLimits
     artifact: bytes
     entry: str | None = None
     no_capsule: str = ""
@@ -96,7 +96,7 @@ class RunnablePlan(_JudgedPlan, frozen=True, kw_only=True, dict=True):
     """
 
     module: Module
-    places: dict[int, Place] = {}
+    places: dict[int, BranchPlace] = {}
     form: DeterministicForm | None = None
 
     @cached_property
@@ -161,7 +161,7 @@ class _Source(msgspec.Struct, frozen=True):
     """A case with the core module that is run for it; ``made_manifest`` is set if that was made of a component."""
 
     case: Case
-    limits: Limits
+    limits: RunLimits
     artifact: bytes
     sha256: str
     notes: tuple[str, ...]
@@ -177,7 +177,7 @@ def make(
 ) -> Plan:  # fmt: skip
     """The plan of a case; never raises because of an artifact or a case file. ``judge`` decides which artifacts are valid."""
     files = files or Files(case.artifact, case.manifest)
-    limits = Limits(
+    limits = RunLimits(
         deadline_s=case.limits.deadline_s or request.deadline_s,
         memory_bytes=case.limits.memory_bytes or request.memory_bytes,
     )
@@ -208,7 +208,7 @@ def require_capsule(plan: Plan, purpose: str = "run") -> CapsulePlan:
     raise RunFailedError(f"{plan.case.artifact} cannot be {purpose}: {reason}")
 
 
-def _binary(case: Case, files: Files, judge: Oracle, limits: Limits, host: Host) -> bytes:
+def _binary(case: Case, files: Files, judge: Oracle, limits: RunLimits, host: Host) -> bytes:
     data = read_artifact(files.artifact)
     return judge.assemble(data, limits, host) if case.artifact.endswith(".wat") else data
 

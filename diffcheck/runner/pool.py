@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from diffcheck.cases.discovery import Item
-    from diffcheck.process import Ended, Server
+    from diffcheck.process import ProcessResult, Server
     from diffcheck.runner.events import Event
     from diffcheck.runner.plan import Files
     from diffcheck.runner.request import Request
@@ -99,13 +99,13 @@ class Pool:
             except CaseError as error:
                 yield PlanLine(item.id, skipped=error.line)
                 continue
-            answer = self._ask(slot, w.Prepare(case))
-            if isinstance(answer, w.Prepared):
+            answer = self._ask(slot, w.PrepareRequest(case))
+            if isinstance(answer, w.PreparedPlan):
                 yield answer.line
             else:
                 yield PlanLine(item.id, skipped=answer)
 
-    def _ask(self, slot: _Slot, message: w.Message) -> w.Prepared | str:
+    def _ask(self, slot: _Slot, message: w.Message) -> w.PreparedPlan | str:
         if slot.server is None or not slot.server.alive:
             self._start(slot)
             assert slot.server is not None, "it was just started"  # noqa: S101
@@ -115,7 +115,7 @@ class Pool:
         answer = _decode(reply.message) if isinstance(reply, process.Reply) else _ending(reply)
         if isinstance(answer, w.Failed):
             return answer.what
-        return answer if isinstance(answer, w.Prepared) else str(answer)
+        return answer if isinstance(answer, w.PreparedPlan) else str(answer)
 
     # Workers.
 
@@ -159,7 +159,7 @@ class Pool:
             return
         if self._probe:
             self._probe = False
-            self._send(slot, "probe", w.Probe(), _WATCH_S)
+            self._send(slot, "probe", w.ProbeRequest(), _WATCH_S)
             return
         while self._queue:
             item = self._queue.popleft()
@@ -170,7 +170,7 @@ class Pool:
                 reason = error.line
                 yield CaseFinished(skipped(Case(item.id, item.artifact), reason, self._request.subject))
                 continue
-            self._send(slot, "prepare", w.Prepare(slot.case, files), self._watch(slot.case))
+            self._send(slot, "prepare", w.PrepareRequest(slot.case, files), self._watch(slot.case))
             return
 
     def _watch(self, case: Case) -> float:
@@ -224,9 +224,9 @@ class Pool:
         match answer:
             case w.Unusable(what, hint):
                 raise EngineUnusableError(what, hint=hint)
-            case w.Probed(findings):
+            case w.ProbeAnswer(findings):
                 yield EngineProbed(findings)
-            case w.Prepared(memory_bytes, _):
+            case w.PreparedPlan(memory_bytes, _):
                 slot.needs, slot.doing = memory_bytes, "wait"
             case w.Done(report):
                 self._broken = 0
@@ -256,7 +256,7 @@ class Pool:
         yield from self._failed(slot, what)
 
 
-def _ending(ended: Ended) -> str:
+def _ending(ended: ProcessResult) -> str:
     lines = decode(ended.stderr).strip().splitlines() or [""]
     words = visible(lines[-1])
     if ended.timed_out:

@@ -27,7 +27,7 @@ from diffcheck.runner.worker import Setup, Worker
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from diffcheck.cases.discovery import Found, Item
+    from diffcheck.cases.discovery import Discovery, Item
     from diffcheck.runner.engines import Engines
     from diffcheck.runner.persist.journal import Journal
     from diffcheck.runner.request import PlanLine, Request
@@ -76,7 +76,7 @@ def run(request: Request) -> Iterator[Event]:
         yield RunFinished(interrupted=stopped(), elapsed_ns=time.monotonic_ns() - begun)
 
 
-def _found(request: Request) -> Found:
+def _found(request: Request) -> Discovery:
     return discover([Path(path) for path in request.paths], request.only, request.config_folder)
 
 
@@ -99,9 +99,9 @@ def _events(
     ordered = longest_first(items, request.times_ns)
     probe = probe and request.mode != "capsule"  # the probe's programs are run as they are
     if request.cluster:
-        from diffcheck.runner.dask.dask_cluster import Cluster  # noqa: PLC0415 - Dask, only where it is asked for
+        from diffcheck.runner.dask.dask_cluster import DaskCluster  # noqa: PLC0415 - Dask, only where it is asked for
 
-        events: Iterator[Event] = Cluster(engines, stopped).events(ordered, probe=probe)
+        events: Iterator[Event] = DaskCluster(engines, stopped).events(ordered, probe=probe)
     elif request.verbose and len(items) == 1:
         events = _watched(request, reactor, folder, items[0], probe=probe)
     else:

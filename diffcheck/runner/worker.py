@@ -22,7 +22,7 @@ from diffcheck.probe import known_answer
 from diffcheck.runner import case_run as cases
 from diffcheck.runner import engines
 from diffcheck.runner import plan as plans
-from diffcheck.runner.builds import Watch
+from diffcheck.runner.builds import BuildWatch
 from diffcheck.runner.persist import execution_cache
 from diffcheck.runner.persist.cache_files import Store
 from diffcheck.runner.request import PlanLine, Request
@@ -50,14 +50,14 @@ class Setup(msgspec.Struct, frozen=True, tag="setup"):
     runs: bool = True
 
 
-class Prepare(msgspec.Struct, frozen=True, tag="prepare"):
+class PrepareRequest(msgspec.Struct, frozen=True, tag="prepare"):
     """Take up a case; ``files`` where its files are not where it says."""
 
     case: Case
     files: plans.Files | None = None
 
 
-class Probe(msgspec.Struct, frozen=True, tag="probe"):
+class ProbeRequest(msgspec.Struct, frozen=True, tag="probe"):
     """Ask the subject what it can do."""
 
 
@@ -69,14 +69,14 @@ class Ready(msgspec.Struct, frozen=True, tag="ready"):
     """The worker's engines are set up."""
 
 
-class Prepared(msgspec.Struct, frozen=True, tag="prepared"):
+class PreparedPlan(msgspec.Struct, frozen=True, tag="prepared"):
     """What the case is expected to need, and its line of the plan."""
 
     memory_bytes: int
     line: PlanLine
 
 
-class Probed(msgspec.Struct, frozen=True, tag="probed"):
+class ProbeAnswer(msgspec.Struct, frozen=True, tag="probed"):
     """What is true of the subject and not of a case."""
 
     engine_findings: tuple[EngineFinding, ...]
@@ -101,8 +101,8 @@ class Unusable(msgspec.Struct, frozen=True, tag="unusable"):
     hint: str
 
 
-Message = Setup | Probe | Prepare | Go
-Answer = Ready | Probed | Prepared | Done | Failed | Unusable
+Message = Setup | ProbeRequest | PrepareRequest | Go
+Answer = Ready | ProbeAnswer | PreparedPlan | Done | Failed | Unusable
 
 
 class Worker:
@@ -117,7 +117,7 @@ class Worker:
         roles = engines.create(self.request)
         self.oracle, self.subject = roles.oracle, roles.subject
         store = Store(Path(self.request.cache)) if self.request.cache and self.request.keys else None
-        self.watch = Watch(self.request.builds)
+        self.watch = BuildWatch(self.request.builds)
         self.judge: Oracle = execution_cache.Judge(roles.judge, store, self.request.keys.get("judge", ""), self.watch)
         self.tapes = execution_cache.Tapes(store, self.request.keys) if store else None
         self.plan: Plan | None = None
@@ -125,24 +125,24 @@ class Worker:
         if setup.ask:
             self._ask(of_oracle=roles.judge is not roles.oracle)
 
-    def answer(self, message: Probe | Prepare | Go) -> Answer:
+    def answer(self, message: ProbeRequest | PrepareRequest | Go) -> Answer:
         """Do what a message asks for."""
         match message:
-            case Probe():
-                return Probed(self.probe())
-            case Prepare(case, files):
+            case ProbeRequest():
+                return ProbeAnswer(self.probe())
+            case PrepareRequest(case, files):
                 return self.prepare(case, files)
             case Go():
                 return self.go()
 
-    def prepare(self, case: Case, files: plans.Files | None = None) -> Prepared:
+    def prepare(self, case: Case, files: plans.Files | None = None) -> PreparedPlan:
         """Make the case's plan."""
         if self.runs:
             self._complete_capabilities()
         plan = plans.make(case, self.request, self.judge, self.oracle, self.subject, self.host, files)
         self.plan = plan
         if isinstance(plan, plans.SkippedPlan):
-            return Prepared(0, PlanLine(case.id, skipped=plan.reason))
+            return PreparedPlan(0, PlanLine(case.id, skipped=plan.reason))
         line = PlanLine(
             case=case.id,
             rows=len(plan.rows) - (plan.layout.n_init if isinstance(plan, plans.CapsulePlan) else 0),
@@ -152,7 +152,7 @@ class Worker:
             memory_bytes=plan.memory_bytes,
             passes=(not plan.no_capsule) + (not plan.no_direct),
         )
-        return Prepared(plan.memory_bytes, line)
+        return PreparedPlan(plan.memory_bytes, line)
 
     def go(self) -> Done:
         """Run the plan."""
@@ -171,7 +171,7 @@ class Worker:
 
     def probe(self) -> tuple[EngineFinding, ...]:
         """What the probes find out about the subject."""
-        limits = contract.Limits()
+        limits = contract.RunLimits()
         limits = msgspec.structs.replace(limits, deadline_s=min(limits.deadline_s, self.request.deadline_s))
         return self._kept(self.subject, "subject", "probe", lambda subject: probe.engine_findings(subject, self.host, limits))
 
@@ -191,8 +191,8 @@ class Worker:
                 engine.capabilities = self._kept(engine, role, "capabilities", ask)
 
     @property
-    def _limits(self) -> contract.Limits:
-        return contract.Limits(deadline_s=self.request.deadline_s, memory_bytes=self.request.memory_bytes)
+    def _limits(self) -> contract.RunLimits:
+        return contract.RunLimits(deadline_s=self.request.deadline_s, memory_bytes=self.request.memory_bytes)
 
     @property
     def _unwatched(self) -> Host:
@@ -226,7 +226,7 @@ class Worker:
         return cases.run(plan, self.request.max_passes, oracle, subject, self.host, self.subject_name, self.request)
 
 
-def _failure(error: DiffcheckError, watch: Watch) -> Answer:
+def _failure(error: DiffcheckError, watch: BuildWatch) -> Answer:
     """The answer for an error, whose reason may be an engine that was replaced or removed."""
     try:
         watch.unchanged()
@@ -241,13 +241,13 @@ def main() -> None:
     process.die_with_parent()
     with process.Reactor() as reactor, contextlib.suppress(BrokenPipeError):
         worker: Worker | None = None
-        watch = Watch(())
+        watch = BuildWatch(())
         decoder = msgspec.msgpack.Decoder(Message)
         while (frame := process.read_frame(reader)) is not None:
             message = decoder.decode(frame)
             try:
                 if isinstance(message, Setup):
-                    watch = Watch(message.request.builds)
+                    watch = BuildWatch(message.request.builds)
                     worker = Worker(message, reactor)
                     answer: Answer = Ready()
                 elif worker is None:
@@ -263,7 +263,7 @@ def main() -> None:
             process.write_frame(writer, msgspec.msgpack.encode(answer))
 
 
-__all__ = ["Answer", "Done", "Failed", "Go", "Message", "Prepare", "Prepared", "Ready", "Setup", "Unusable", "main"]
+__all__ = ["Answer", "Done", "Failed", "Go", "Message", "PrepareRequest", "PreparedPlan", "Ready", "Setup", "Unusable", "main"]
 
 if __name__ == "__main__":
     main()

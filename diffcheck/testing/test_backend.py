@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 import wasmtime
 
-from diffcheck.backend.contract import Backend, Host, Limits, Oracle, Program
+from diffcheck.backend.contract import Backend, Host, Oracle, Program, RunLimits
 from diffcheck.capsule.layout import (
     FINISHED,
     HEADER_ADDRESS,
@@ -32,7 +32,7 @@ from diffcheck.testing import programs
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-LIMITS = Limits(deadline_s=20.0)
+LIMITS = RunLimits(deadline_s=20.0)
 
 
 @pytest.fixture
@@ -48,14 +48,14 @@ def assembled(text: str) -> bytes:
     return bytes(wasmtime.wat2wasm(text))
 
 
-def run(backend: Backend, host: Host, program: str | bytes, limits: Limits = LIMITS) -> Execution:
+def run(backend: Backend, host: Host, program: str | bytes, limits: RunLimits = LIMITS) -> Execution:
     """Run a plain module; a backend that reports no counters (``direct``) reports the outcome all the same."""
     wasm = assembled(program) if isinstance(program, str) else program
     return backend.execute(Program("direct", wasm), limits, host)
 
 
 def run_capsule(
-    backend: Backend, host: Host, first: int = 0, *, body: str = "", fields: str = "", name: str = "", limits: Limits = LIMITS
+    backend: Backend, host: Host, first: int = 0, *, body: str = "", fields: str = "", name: str = "", limits: RunLimits = LIMITS
 ) -> Execution:
     """Run a capsule for rows from ``first``, made for the backend's transport; ``name`` is that of its template."""
     wasm = assembled(programs.CAPSULES[backend.capabilities.transport](first, body=body, fields=fields))
@@ -132,7 +132,7 @@ def test_a_counter_of_another_type_or_name_fails_the_whole_run(backend: Backend,
 
 
 def test_an_endless_loop_is_ended_at_its_deadline_and_the_next_program_runs(backend: Backend, host: Host) -> None:
-    execution = run(backend, host, programs.LOOP, Limits(deadline_s=1.0))
+    execution = run(backend, host, programs.LOOP, RunLimits(deadline_s=1.0))
     assert isinstance(execution.outcome, TimedOut)
     assert execution.outcome.deadline_s == 1.0
     assert 0.9e9 < execution.cost.elapsed_ns < 2.5e9
@@ -140,7 +140,7 @@ def test_an_endless_loop_is_ended_at_its_deadline_and_the_next_program_runs(back
 
 
 def test_a_memory_over_the_limit_is_out_of_memory(backend: Backend, host: Host) -> None:
-    limits = Limits(deadline_s=20.0, memory_bytes=512 << 20)
+    limits = RunLimits(deadline_s=20.0, memory_bytes=512 << 20)
     assert isinstance(run(backend, host, programs.MANY_PAGES, limits).outcome, OutOfMemory)
 
 
@@ -207,7 +207,7 @@ def test_a_capsule_that_finished_before_it_trapped_is_not_finished_again(backend
 
 
 def test_a_capsule_that_is_ended_at_its_deadline_is_not_finished(backend: Backend, host: Host) -> None:
-    execution = run_capsule(backend, host, body="(loop (br 0))", limits=Limits(deadline_s=1.0))
+    execution = run_capsule(backend, host, body="(loop (br 0))", limits=RunLimits(deadline_s=1.0))
     assert isinstance(execution.outcome, TimedOut)
     assert not execution.carried or header_of(backend, execution).status == RUNNING
 
@@ -262,14 +262,14 @@ def test_programs_may_be_under_way_at_the_same_time(backend: Backend, host: Host
 def test_nothing_is_left_running(backend: Backend, host: Host) -> None:
     before = set(children())
     run(backend, host, programs.start(""))
-    run(backend, host, programs.LOOP, Limits(deadline_s=0.5))
+    run(backend, host, programs.LOOP, RunLimits(deadline_s=0.5))
     backend.close()
     assert set(children()) <= before
 
 
 def test_no_file_is_left_behind(backend: Backend, host: Host) -> None:
     run(backend, host, programs.start(""))
-    run(backend, host, programs.LOOP, Limits(deadline_s=0.5))
+    run(backend, host, programs.LOOP, RunLimits(deadline_s=0.5))
     assert list(host.folder.iterdir()) == []
 
 

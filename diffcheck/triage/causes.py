@@ -13,7 +13,7 @@ import msgspec
 from diffcheck.errors import DiffcheckError
 from diffcheck.runner import plan as plans
 from diffcheck.runner.engines import choose, open_engines
-from diffcheck.runner.observe_case import Wanted, case_of
+from diffcheck.runner.observe_case import ObserveRequest, case_of
 from diffcheck.triage.localise.localiser import Localiser
 from diffcheck.verdict import Cause
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from diffcheck.runner.engines import EnginePair
     from diffcheck.runner.plan import Plan
     from diffcheck.runner.request import Request
-    from diffcheck.triage.localise.location import Difference, Localised
+    from diffcheck.triage.localise.location import Difference, Localisation
     from diffcheck.verdict import Report
 
 
@@ -38,7 +38,7 @@ _WORDS: Final[dict[Difference, str]] = {
 }
 
 
-class Place(msgspec.Struct, frozen=True):
+class FirstOccurrence(msgspec.Struct, frozen=True):
     """Where a signature shows first: the case, its artifact and the row."""
 
     signature: str
@@ -47,20 +47,20 @@ class Place(msgspec.Struct, frozen=True):
     row: str
 
 
-def places(report: Report, signatures: Iterable[str]) -> list[Place]:
+def places(report: Report, signatures: Iterable[str]) -> list[FirstOccurrence]:
     """The first capsule difference under each of these signatures; one that shows in the state of an instance has no row."""
-    found: dict[str, Place] = {}
+    found: dict[str, FirstOccurrence] = {}
     for case in report.cases:
         for each in case.passes:
             for one in each.divergences if each.mode == "capsule" else ():
-                found.setdefault(one.signature, Place(one.signature, case.case, case.artifact, one.where.row))
+                found.setdefault(one.signature, FirstOccurrence(one.signature, case.case, case.artifact, one.where.row))
     return [found[signature] for signature in dict.fromkeys(signatures) if signature in found]
 
 
-def tell(request: Request, wanted: list[Place]) -> tuple[Cause, ...]:
+def find_causes(request: Request, wanted: list[FirstOccurrence]) -> tuple[Cause, ...]:
     """The causes of these clusters, the one with most of them first; a cluster that cannot be localised has none."""
     request = choose(request).request
-    found: dict[str, list[tuple[Place, Localised]]] = {}
+    found: dict[str, list[tuple[FirstOccurrence, Localisation]]] = {}
     with open_engines(request) as engines:
         for place, answer in _answers(request, wanted, engines):
             name = cause(answer)
@@ -73,13 +73,15 @@ def tell(request: Request, wanted: list[Place]) -> tuple[Cause, ...]:
     return tuple(sorted(told, key=lambda each: (-len(each.signatures), each.name)))
 
 
-def _answers(request: Request, wanted: list[Place], engines: EnginePair) -> Iterator[tuple[Place, Localised]]:
+def _answers(
+    request: Request, wanted: list[FirstOccurrence], engines: EnginePair
+) -> Iterator[tuple[FirstOccurrence, Localisation]]:
     oracle, subject, host = engines.oracle, engines.subject, engines.host
     made: dict[str, Plan] = {}
     for place in wanted:
         try:
             if place.artifact not in made:
-                made[place.artifact] = plans.make(case_of(Wanted(place.artifact)), request, oracle, oracle, subject, host)
+                made[place.artifact] = plans.make(case_of(ObserveRequest(place.artifact)), request, oracle, oracle, subject, host)
             answer = localised(made[place.artifact], request, oracle, subject, host, place.row)
         except DiffcheckError:
             continue  # what cannot be localised stays a cluster of its own
@@ -87,7 +89,7 @@ def _answers(request: Request, wanted: list[Place], engines: EnginePair) -> Iter
             yield place, answer
 
 
-def localised(plan: Plan, request: Request, oracle: Oracle, subject: Backend, host: Host, row: str) -> Localised | None:
+def localised(plan: Plan, request: Request, oracle: Oracle, subject: Backend, host: Host, row: str) -> Localisation | None:
     """Where it goes wrong in a row, with as few rows before it as show it; without a row, in the first that differs. None without a
     capsule.
     """
@@ -96,7 +98,7 @@ def localised(plan: Plan, request: Request, oracle: Oracle, subject: Backend, ho
     return Localiser(plan, request, oracle, subject, host).localise(row)
 
 
-def cause(answer: Localised) -> str:
+def cause(answer: Localisation) -> str:
     """What goes wrong, without what drifts; empty where no instruction was found."""
     if answer.depth != "instruction":
         return ""

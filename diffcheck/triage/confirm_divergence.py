@@ -10,7 +10,7 @@ from diffcheck.backend import registry
 from diffcheck.errors import DiffcheckError
 from diffcheck.triage.reduce.interestingness import Answers, Checker, Question
 from diffcheck.triage.reduce.symptom import symptoms
-from diffcheck.triage.triage_folder import Seen
+from diffcheck.triage.triage_folder import ConfirmedOutcome
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -39,7 +39,7 @@ class Confirmer:
         self.say(f"{sum(said)} of {RUNS} further runs show it")
         return "" if all(said) else f"{1 + sum(said)} of {1 + RUNS} runs show it"
 
-    def others(self) -> tuple[Seen, ...]:
+    def others(self) -> tuple[ConfirmedOutcome, ...]:
         """What the other engines at hand say of the same rows."""
         request, found = self.session.request, []
         for name in registry.names():
@@ -54,7 +54,7 @@ class Confirmer:
             found.append(seen)
         return tuple(found)
 
-    def _as(self, name: str) -> Seen:
+    def _as(self, name: str) -> ConfirmedOutcome:
         session = self.session
         asked = Checker(
             msgspec.structs.replace(session.request, jobs=1, subject=name), session.case, lambda _: False, Answers(None, ""),
@@ -66,8 +66,8 @@ class Confirmer:
             asked.close()
         shows = any(each.signature == self.symptom.signature for each in symptoms(report))
         if shows:
-            return Seen(name, f"shows it too ({report.reason})")
-        return Seen(name, _plainly(report), agrees=report.verdict == "agree")
+            return ConfirmedOutcome(name, f"shows it too ({report.reason})")
+        return ConfirmedOutcome(name, _plainly(report), agrees=report.verdict == "agree")
 
 
 def _plainly(report: CaseReport) -> str:

@@ -12,23 +12,23 @@ from diffcheck import process
 from diffcheck.errors import DiffcheckError
 from diffcheck.runner.request import Request
 from diffcheck.text import decode, visible
-from diffcheck.triage.localise.location import Localised
+from diffcheck.triage.localise.location import Localisation
 from diffcheck.triage.localise_artifact import localise
 
 if TYPE_CHECKING:
-    from diffcheck.triage.reduce.interestingness import Budget
+    from diffcheck.triage.reduce.interestingness import TimeBudget
 
 _POLL_S: Final = 0.2
 
 
-class Asked(msgspec.Struct, frozen=True):
+class LocaliseRequest(msgspec.Struct, frozen=True):
     """What to localise in: the artifact is the request's one path."""
 
     request: Request
     row: str = ""
 
 
-def localise_apart(asked: Asked, reactor: process.Reactor, folder: Path, budget: Budget) -> Localised | str:
+def localise_apart(asked: LocaliseRequest, reactor: process.Reactor, folder: Path, budget: TimeBudget) -> Localisation | str:
     """The answer, or why there is none; raises ``Spent`` where the time is over first."""
     file = folder / "localise.json"
     file.write_bytes(msgspec.json.encode(asked))
@@ -49,7 +49,7 @@ def localise_apart(asked: Asked, reactor: process.Reactor, folder: Path, budget:
     if ended.exit_code != 0:
         lines = decode(ended.stderr).strip().splitlines() or ["it ended without a word"]
         return visible(lines[-1], 400)
-    return msgspec.json.decode(ended.stdout, type=Localised)
+    return msgspec.json.decode(ended.stdout, type=Localisation)
 
 
 def _say(line: str) -> None:
@@ -59,7 +59,7 @@ def _say(line: str) -> None:
 def main(path: str) -> int:
     """Localise and print the answer as JSON."""
     process.die_with_parent()
-    asked = msgspec.json.decode(Path(path).read_bytes(), type=Asked)
+    asked = msgspec.json.decode(Path(path).read_bytes(), type=LocaliseRequest)
     try:
         found = localise(asked.request, asked.row, _say)
     except DiffcheckError as error:

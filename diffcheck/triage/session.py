@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from diffcheck.backend.contract import Backend
     from diffcheck.runner.request import Request
-    from diffcheck.triage.reduce.interestingness import Budget
+    from diffcheck.triage.reduce.interestingness import TimeBudget
     from diffcheck.triage.reduce.oracle_trace import Watched
     from diffcheck.triage.target import Target
     from diffcheck.verdict import CaseReport
@@ -38,7 +38,7 @@ class Session:
         self,
         request: Request,
         target: Target,
-        budget: Budget,
+        budget: TimeBudget,
         say: Callable[[str], None],
         *,
         subject: Backend | None = None,

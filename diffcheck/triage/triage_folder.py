@@ -11,7 +11,7 @@ import msgspec
 from diffcheck import process
 from diffcheck.errors import ReportError
 from diffcheck.text import visible
-from diffcheck.triage.localise.location import Localised
+from diffcheck.triage.localise.location import Localisation
 from diffcheck.triage.reduce.symptom import Symptom
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ Step = Literal["confirm", "minimise", "reduce", "localise", "write"]
 STEPS: Final[tuple[Step, ...]] = ("confirm", "minimise", "reduce", "localise", "write")
 
 
-class Seen(msgspec.Struct, frozen=True, omit_defaults=True):
+class ConfirmedOutcome(msgspec.Struct, frozen=True, omit_defaults=True):
     """What an engine said of the case when the divergence was confirmed."""
 
     engine: str
@@ -59,14 +59,14 @@ class State(msgspec.Struct, frozen=True, omit_defaults=True):
     symptom: Symptom | None = None
     done: tuple[Step, ...] = ()
     flaky: str = ""
-    engines: tuple[Seen, ...] = ()
+    engines: tuple[ConfirmedOutcome, ...] = ()
     notes: tuple[str, ...] = ()
     rows: tuple[str, ...] = ()
     rows_before: int = 0
     before: Size | None = None
     after: Size | None = None
-    localised: Localised | None = None
-    localised_reduced: Localised | None = None
+    localised: Localisation | None = None
+    localised_reduced: Localisation | None = None
     not_localised: str = ""
     stripped: bool = False
     without_recorder: Plain | Literal[""] = ""

@@ -14,8 +14,8 @@ from diffcheck.runner.passes.wrong_instruction import ITEM
 from diffcheck.text import plural, visible
 from diffcheck.triage import triage_folder as st
 from diffcheck.triage.confirm_divergence import RUNS, Confirmer, confirmed
-from diffcheck.triage.isolated import Asked, localise_apart
-from diffcheck.triage.reduce.interestingness import Spent
+from diffcheck.triage.isolated import LocaliseRequest, localise_apart
+from diffcheck.triage.reduce.interestingness import BudgetExhausted
 from diffcheck.triage.reduce.reducer import reduce
 from diffcheck.triage.reduce.reduction import Reduction, sizes
 from diffcheck.triage.reduce.reduction_history import Stages
@@ -283,7 +283,7 @@ class Steps:
 
     def smaller(self) -> bool:
         """Both, in the part of the time that they may take, so that some is left to localise in; False where that was over first."""
-        with self.session.budget.part(_SMALLER), contextlib.suppress(Spent):
+        with self.session.budget.part(_SMALLER), contextlib.suppress(BudgetExhausted):
             return self.minimise() and self.reduce()
         return False
 
@@ -315,7 +315,7 @@ class Steps:
     def _localised(self, artifact: str, row: str, key: str) -> dict[str, object]:
         session = self.session
         request = msgspec.structs.replace(session.request, paths=(artifact,), mode="capsule")
-        found = localise_apart(Asked(request, row), session.reactor, session.folder, session.budget)
+        found = localise_apart(LocaliseRequest(request, row), session.reactor, session.folder, session.budget)
         what = "the artifact" if key == "localised" else "the reduced module"
         self.say(f"{what}: {found}")
         return {"not_localised": found} if isinstance(found, str) else {key: found}
@@ -333,7 +333,7 @@ class Steps:
             self._better(best)
         self.stages.add(best)
         symptom, made = self.symptom, Reproduction(why=NOT_TRIED)
-        with contextlib.suppress(Spent):
+        with contextlib.suppress(BudgetExhausted):
             symptom = self._seen_in(best)
             made = reproduction(session, symptom, best, self.state.rows)
             if made.driver:

@@ -41,7 +41,7 @@ class MemArg(NamedTuple):
     offset: int
 
 
-class Catch(NamedTuple):
+class CatchClause(NamedTuple):
     """One clause of a `try_table`; `tagidx` is None where all exceptions are caught."""
 
     kind: str
@@ -285,13 +285,13 @@ def _labels(body: bytes, at: int) -> tuple[tuple[int, ...], int]:
     return (*labels, default), at
 
 
-def _catch(body: bytes, at: int) -> tuple[Catch, int]:
+def _catch(body: bytes, at: int) -> tuple[CatchClause, int]:
     kind = body[at]
     if kind >= len(_CATCHES):
         raise ArtifactError(f"unknown catch clause {kind:#04x}", offset=at)
     tag, at = _u32(body, at + 1) if kind < _CATCHES_WITH_TAG else (None, at + 1)
     label, at = _u32(body, at)
-    return Catch(_CATCHES[kind], tag, label), at
+    return CatchClause(_CATCHES[kind], tag, label), at
 
 
 _V128: Final = _fixed(16)

@@ -111,7 +111,7 @@ class Manifest(msgspec.Struct, frozen=True):
     decisions: tuple[Decision, ...] = ()
 
 
-class Place(msgspec.Struct, frozen=True):
+class BranchPlace(msgspec.Struct, frozen=True):
     """Where a branch stands in the artifact's own terms.
 
     ``mark`` says it in terms that a rebuild keeps, whatever else was added to the program and wherever it was built: the function's
@@ -184,7 +184,7 @@ def _code_by_name(module: Module, wasm: bytes) -> dict[str, list[bytes]]:
     return found
 
 
-def places(manifest: Manifest) -> dict[int, Place]:
+def places(manifest: Manifest) -> dict[int, BranchPlace]:
     """Where each branch of the manifest stands, by branch id."""
     lines = {branch: decision for decision in manifest.decisions for branch in decision.conditions}
     functions: dict[int, list[Branch]] = {}
@@ -199,16 +199,16 @@ def places(manifest: Manifest) -> dict[int, Place]:
     return found
 
 
-def _place(branch: Branch, decision: Decision | None, name: str, begins: dict[str, int]) -> Place:
+def _place(branch: Branch, decision: Decision | None, name: str, begins: dict[str, int]) -> BranchPlace:
     function = branch.function_name or f"function {branch.function_index}"
     file = (decision.source_file or "") if decision else ""
     if decision is None or not file or decision.source_line is None:
         number = decision.id if decision else None
         mark = f"{name} {branch.kind}"
-        return Place(function, branch.kind, file, decision=number, mark=mark, function_index=branch.function_index)
+        return BranchPlace(function, branch.kind, file, decision=number, mark=mark, function_index=branch.function_index)
     line = decision.source_line
     mark = f"{name} {branch.kind} {_file_name(file)}+{line - begins[file]}"
-    return Place(function, branch.kind, file, line, decision.id, mark, shared=True, function_index=branch.function_index)
+    return BranchPlace(function, branch.kind, file, line, decision.id, mark, shared=True, function_index=branch.function_index)
 
 
 def _first_lines(decisions: list[Decision]) -> dict[str, int]:

@@ -37,7 +37,7 @@ class Vector(msgspec.Struct, frozen=True):
     outcome: bool | None
 
 
-class Seen:
+class DecisionEvidence:
     """What one engine showed: the rows with their state, and the counters; ``add`` takes an instance after the other."""
 
     def __init__(self) -> None:
@@ -67,7 +67,7 @@ class Decisions:
             if each.conditions and each.conditions[0] in functions:
                 self._of_function.setdefault(functions[each.conditions[0]], []).append(each.id)
 
-    def impact(self, oracle: Seen, subject: Seen) -> tuple[McdcImpact, ...]:
+    def impact(self, oracle: DecisionEvidence, subject: DecisionEvidence) -> tuple[McdcImpact, ...]:
         """The conditions about which the two runs do not say the same."""
         ones, others = self.conclusions(oracle), self.conclusions(subject)
         found = []
@@ -88,7 +88,7 @@ class Decisions:
                 )
         return tuple(found)
 
-    def conclusions(self, seen: Seen) -> dict[tuple[int, int], Conclusion]:
+    def conclusions(self, seen: DecisionEvidence) -> dict[tuple[int, int], Conclusion]:
         """By decision and condition: proved, gap or dead."""
         vectors = self.vectors(seen.rows)
         found: dict[tuple[int, int], Conclusion] = {}
@@ -174,4 +174,4 @@ def _proves(one: tuple[dict[int, bool], bool | None], other: tuple[dict[int, boo
     return all(first[at] == second[at] for at in first.keys() & second.keys() if at != index)
 
 
-__all__ = ["Decisions", "Seen", "Vector"]
+__all__ = ["DecisionEvidence", "Decisions", "Vector"]

@@ -33,7 +33,7 @@ from diffcheck.backend import contract, registry
 from diffcheck.faults.engine import FaultyBackend
 from diffcheck.runner import case_run as cases
 from diffcheck.runner import plan as plans
-from diffcheck.runner.observe_case import Wanted, case_of
+from diffcheck.runner.observe_case import ObserveRequest, case_of
 from diffcheck.runner.passes import confirmation
 from diffcheck.runner.request import Request
 from diffcheck.triage import causes
@@ -101,12 +101,14 @@ def of_seed(seed: int, part: int, parts: int, bugs: int, programs: int = POOL) -
         host = contract.Host(reactor, Path(folder))
         real, inner = registry.create("wasmtime", {}), registry.create("wasmtime", {})
         assert isinstance(real, contract.Oracle)
-        oracle = confirmation.Remembering(real)
+        oracle = confirmation.MemoizingBackend(real)
         made = []
         for number, text in enumerate(texts):
             path = Path(folder) / f"program{number:02}.wasm"
             path.write_bytes(real.assemble(text.encode(), plans.Limits(), host))
-            made.append(plans.make(case_of(Wanted(str(path))), REQUEST, real, oracle, FaultyBackend(inner, None, words=True), host))
+            made.append(
+                plans.make(case_of(ObserveRequest(str(path))), REQUEST, real, oracle, FaultyBackend(inner, None, words=True), host)
+            )
         told = []
         for number, wrong in list(enumerate(wanted))[part::parts]:
             order = random.Random(f"{seed} {number}")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final, cast
 
 import msgspec
 
-from diffcheck.backend.contract import Backend, Capabilities, Host, Limits, Oracle, Program
+from diffcheck.backend.contract import Backend, Capabilities, Host, Oracle, Program, RunLimits
 from diffcheck.capsule import layout as lo
 from diffcheck.capsule.decode import rows as decode_rows
 from diffcheck.capsule.digest import digest
@@ -22,8 +22,8 @@ from diffcheck.errors import ArtifactError, CaseError, ManifestError
 from diffcheck.observation import Execution, Identity, Returned, Trapped
 from diffcheck.runner import plan as plans
 from diffcheck.runner.passes.capsule_pass import CapsulePass
-from diffcheck.runner.passes.capsule_run import Side
-from diffcheck.runner.passes.window_search import Budget
+from diffcheck.runner.passes.capsule_run import CapsuleSide
+from diffcheck.runner.passes.window_search import RunBudget
 from diffcheck.runner.request import Request
 from diffcheck.witness import formats
 from diffcheck_backends import harness_protocol
@@ -67,7 +67,7 @@ class NearOracle(Oracle):
     def identity(self) -> Identity:
         return Identity("wasmtime")
 
-    def start(self, program: Program, limits: Limits, host: Host) -> Answered:  # noqa: ARG002 - the contract's
+    def start(self, program: Program, limits: RunLimits, host: Host) -> Answered:  # noqa: ARG002 - the contract's
         variant = Variant()
         compiled = self.machine.answer(Compile(variant, program.template_sha256, program.wasm))
         assert isinstance(compiled, Judged)
@@ -82,12 +82,12 @@ class NearOracle(Oracle):
         assert isinstance(ran, Ran)
         return Answered(ran.execution)
 
-    def validate(self, wasm: bytes, limits: Limits, host: Host) -> Outcome | None:  # noqa: ARG002 - the contract's
+    def validate(self, wasm: bytes, limits: RunLimits, host: Host) -> Outcome | None:  # noqa: ARG002 - the contract's
         judged = self.machine.answer(Validate(Variant(), wasm))
         assert isinstance(judged, Judged)
         return judged.refusal
 
-    def assemble(self, text: bytes, limits: Limits, host: Host) -> bytes:  # noqa: ARG002 - the contract's
+    def assemble(self, text: bytes, limits: RunLimits, host: Host) -> bytes:  # noqa: ARG002 - the contract's
         assembled = self.machine.answer(Assemble(text))
         assert isinstance(assembled, Assembled)
         if assembled.error:
@@ -114,7 +114,7 @@ class Idle(Backend):
     def identity(self) -> Identity:
         return Identity("idle")
 
-    def start(self, program: Program, limits: Limits, host: Host) -> Answered:  # noqa: ARG002 - the contract's
+    def start(self, program: Program, limits: RunLimits, host: Host) -> Answered:  # noqa: ARG002 - the contract's
         raise AssertionError("it is planned for, and not run")
 
 
@@ -147,7 +147,7 @@ class World:
         plan = plans.make(case, request, self.oracle, self.oracle, chance.choice(self.subjects), self.host)
         self.said[_PLANS[type(plan)]] += 1
         for each in msgspec.structs.astuple(plan.capsules) if isinstance(plan, plans.CapsulePlan) else ():
-            if (refusal := self.oracle.validate(each.wasm, Limits(), self.host)) is not None:
+            if (refusal := self.oracle.validate(each.wasm, RunLimits(), self.host)) is not None:
                 raise AssertionError(f"the capsule of a valid artifact is refused: {refusal}")
 
     def manifest(self, chance: random.Random) -> None:
@@ -213,7 +213,7 @@ class Streams:
             if not isinstance(plan, plans.CapsulePlan) or len(plan.artifact) > _SMALL or len(plan.rows) > 64:
                 continue
             rows, capsule = len(plan.rows) - plan.layout.n_init, plan.capsules.standard
-            ran = Side(self.world.oracle, capsule, Limits(deadline_s=1.0), self.world.host).run(lo.Parameters(0, rows))
+            ran = CapsuleSide(self.world.oracle, capsule, RunLimits(deadline_s=1.0), self.world.host).run(lo.Parameters(0, rows))
             if ran.image is None or not _whole(ran.outcome, ran.image, plan.layout):
                 continue
             memory = bytearray(ran.header.address if ran.header else 0) + ran.image.stream
@@ -237,8 +237,8 @@ class Streams:
         trap = Trapped(chance.choice(_TRAPS)) if chance.randrange(8) == 0 else recorded.outcome
         subject = Carrier(recorded, bytes(memory), carrying, trap, words=words)
         oracle = Carrier(recorded, recorded.memory, None, recorded.outcome, words=False)
-        sides = [Side(each, recorded.capsule, Limits(), self.world.host) for each in (oracle, subject)]
-        report = CapsulePass(sides[0], sides[1], Findings(), Budget(24), 10).report()
+        sides = [CapsuleSide(each, recorded.capsule, RunLimits(), self.world.host) for each in (oracle, subject)]
+        report = CapsulePass(sides[0], sides[1], Findings(), RunBudget(24), 10).report()
         self.said[f"{'lie' if lies else 'damage'} by {'words' if words else 'memory'}: {report.verdict}"] += 1
         told = report.verdict == "inconclusive" and any(each in report.reason for each in _TOLD)
         if subject.changed and report.verdict != "diverge" and not told:
@@ -267,13 +267,13 @@ class Carrier(Oracle):
     def identity(self) -> Identity:
         return Identity("carrier")
 
-    def validate(self, wasm: bytes, limits: Limits, host: Host) -> Outcome | None:  # noqa: ARG002 - the contract's
+    def validate(self, wasm: bytes, limits: RunLimits, host: Host) -> Outcome | None:  # noqa: ARG002 - the contract's
         return None  # what was recorded is valid
 
-    def assemble(self, text: bytes, limits: Limits, host: Host) -> bytes:  # noqa: ARG002 - the contract's
+    def assemble(self, text: bytes, limits: RunLimits, host: Host) -> bytes:  # noqa: ARG002 - the contract's
         return text  # what was recorded is a binary
 
-    def start(self, program: Program, limits: Limits, host: Host) -> Answered:  # noqa: ARG002 - the contract's
+    def start(self, program: Program, limits: RunLimits, host: Host) -> Answered:  # noqa: ARG002 - the contract's
         _, _, _, mode, space, _, offset, step = lo.PARAMETERS.unpack(program.parameters)
         header = self.memory[lo.HEADER_ADDRESS : lo.VIEW_ADDRESS]
         if self.capabilities.transport == "words":

@@ -22,7 +22,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Final
 
-from diffcheck.backend.contract import Backend, Host, Limits, Program
+from diffcheck.backend.contract import Backend, Host, Program, RunLimits
 from diffcheck.observation import TimedOut, sentence, tag
 from diffcheck.process import Reactor
 from diffcheck.process.keeper import keep
@@ -72,9 +72,9 @@ def engines(way: str, folder: Path) -> list[Backend]:
     return [harness.create(words, {}), kilnd.create(str(script), {})]
 
 
-def limits_of(way: str, deadline_s: float) -> Limits:
+def limits_of(way: str, deadline_s: float) -> RunLimits:
     """The deadline is for those that hang; it is to be the memory limit that strikes where 256 MB are filled."""
-    return Limits(deadline_s=deadline_s if way in hostile.HANGING else OWN_END_S, memory_bytes=MEMORY_BYTES)
+    return RunLimits(deadline_s=deadline_s if way in hostile.HANGING else OWN_END_S, memory_bytes=MEMORY_BYTES)
 
 
 def children() -> list[int]:

@@ -22,7 +22,7 @@ from diffcheck.wasm.leb import s, u
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from diffcheck.backend.contract import Host, Limits, Pending, Program
+    from diffcheck.backend.contract import Host, Pending, Program, RunLimits
     from diffcheck.observation import Identity
 
 ROWS = 5
@@ -144,7 +144,7 @@ class Standin(Backend):
         """The inner engine's."""
         return self._inner.identity()
 
-    def start(self, program: Program, limits: Limits, host: Host) -> Pending:
+    def start(self, program: Program, limits: RunLimits, host: Host) -> Pending:
         """See ``Backend``."""
         live = [bug for bug in self._bugs if not (bug.flaky and self._draw.random() < FLAKY_SHARE)]
         bodies = dict(bug.body(self._drift, self._first) for bug in live)
@@ -165,7 +165,7 @@ class Ailing(Backend):
         """The inner engine's."""
         return self._inner.identity()
 
-    def start(self, program: Program, limits: Limits, host: Host) -> Pending:  # noqa: ARG002 - the contract's
+    def start(self, program: Program, limits: RunLimits, host: Host) -> Pending:  # noqa: ARG002 - the contract's
         """No answer."""
         return _NoAnswer(limits.deadline_s)
 

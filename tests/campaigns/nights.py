@@ -31,7 +31,7 @@ from diffcheck.nightly import baseline, baseline_file
 from diffcheck.observation import Identity
 from diffcheck.runner import case_run as cases
 from diffcheck.runner import plan as plans
-from diffcheck.runner.observe_case import Wanted, case_of
+from diffcheck.runner.observe_case import ObserveRequest, case_of
 from diffcheck.runner.passes import confirmation
 from diffcheck.runner.request import Request
 from diffcheck.verdict import CaseReport, Report, Tool, totals
@@ -74,7 +74,7 @@ class World:
         self.host = host
         real = registry.create("wasmtime", {})
         assert isinstance(real, contract.Oracle)
-        self.oracle = confirmation.Remembering(real)
+        self.oracle = confirmation.MemoizingBackend(real)
         self.inner = registry.create("wasmtime", {})
         self.plans: dict[tuple[int, bool], Plan] = {}
         for rebuilt in (False, True):
@@ -82,7 +82,7 @@ class World:
             for case in range(CASES):
                 path = write(folder / str(int(rebuilt)), f"case{case}", binary, rebuilt=rebuilt)
                 standin = Standin(self.inner, [], random.Random(0), rebuilt=rebuilt)
-                plan = plans.make(case_of(Wanted(str(path))), REQUEST, real, self.oracle, standin, host)
+                plan = plans.make(case_of(ObserveRequest(str(path))), REQUEST, real, self.oracle, standin, host)
                 assert isinstance(plan, plans.CapsulePlan), plan
                 self.plans[case, rebuilt] = plan
         self._own: dict[tuple[object, ...], str] = {}
@@ -193,7 +193,7 @@ def a_night(world: World, bugs: list[Bug], build: int, draw: random.Random, know
     )  # fmt: skip
 
 
-def truth(world: World, bugs: list[Bug], report: Report, known: dict[str, baseline.Entry]) -> tuple[set[str], set[str]]:
+def truth(world: World, bugs: list[Bug], report: Report, known: dict[str, baseline.BaselineEntry]) -> tuple[set[str], set[str]]:
     """From the bugs alone: signatures that show steadily tonight, and known ones whose fix could be seen tonight.
 
     What a flaky bug hides whenever it strikes does not show steadily.

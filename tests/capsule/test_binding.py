@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from diffcheck.capsule import provenance
-from diffcheck.capsule.seal import Closed, close_functions
+from diffcheck.capsule.seal import StubbedImport, close_functions
 from diffcheck.wasm.module import custom, read, write
 from tests.capsule.helpers import binary
 
@@ -29,7 +29,7 @@ ONE_MEMORY_TWO_REALLOCS = f"""(module {RANDOM.format("", 0)} (memory 1) {GLOBALS
   {{0}})"""
 
 
-def close(source: str | bytes) -> tuple[Closed, ...]:
+def close(source: str | bytes) -> tuple[StubbedImport, ...]:
     return close_functions(read(binary(source)), "zero")
 
 

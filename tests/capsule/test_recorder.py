@@ -6,7 +6,7 @@ import struct
 
 import pytest
 
-from diffcheck.backend.contract import Host, Limits
+from diffcheck.backend.contract import Host, RunLimits
 from diffcheck.capsule import layout as lo
 from diffcheck.capsule import memory_map as mm
 from diffcheck.capsule.build import World
@@ -17,8 +17,8 @@ from diffcheck.compare.findings import Findings
 from diffcheck.errors import StreamError
 from diffcheck.observation import Exited, OutOfMemory, Returned, Threw, Trapped
 from diffcheck.runner.passes.capsule_pass import CapsulePass
-from diffcheck.runner.passes.capsule_run import Side
-from diffcheck.runner.passes.window_search import Budget
+from diffcheck.runner.passes.capsule_run import CapsuleSide
+from diffcheck.runner.passes.window_search import RunBudget
 from diffcheck.values import FUNCTION, I31, Value
 from diffcheck_backends import wasmtime
 from tests.capsule.helpers import NUMBERS, TRACE, Run, capsule, lanes, results, run
@@ -424,14 +424,14 @@ def test_an_engine_whose_recorder_cannot_grow_is_out_of_memory_and_its_pass_inco
     enough = len(run(made).memory)
     oracle = wasmtime.create(None, {})
     try:
-        whole = Side(oracle, made, Limits(), host)
-        cut = Side(oracle, made, Limits(memory_bytes=enough - 65536), host)
+        whole = CapsuleSide(oracle, made, RunLimits(), host)
+        cut = CapsuleSide(oracle, made, RunLimits(memory_bytes=enough - 65536), host)
         ran = cut.run(lo.Parameters(0, 1))
         assert isinstance(ran.outcome, OutOfMemory)
         assert (ran.header, ran.image) == (None, None)
-        assert CapsulePass(whole, whole, Findings(), Budget(24), 9).report().verdict == "agree"
+        assert CapsulePass(whole, whole, Findings(), RunBudget(24), 9).report().verdict == "agree"
         for pair in ((whole, cut), (cut, whole), (cut, cut)):
-            report = CapsulePass(*pair, Findings(), Budget(24), 9).report()
+            report = CapsulePass(*pair, Findings(), RunBudget(24), 9).report()
             assert (report.verdict, report.divergences) == ("inconclusive", ())
     finally:
         oracle.close()

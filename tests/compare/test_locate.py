@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from diffcheck.capsule.layout import VIEW_BYTES, VIEW_WORDS
-from diffcheck.runner.passes.window_search import Budget, Read, local, locate
+from diffcheck.runner.passes.window_search import Read, RunBudget, local, locate
 
 LENGTHS = (8, 64, VIEW_BYTES - 8, VIEW_BYTES, VIEW_BYTES + 8, 65536, VIEW_WORDS * VIEW_BYTES, VIEW_WORDS * VIEW_BYTES + 8, 1 << 20)
 
@@ -36,7 +36,7 @@ def found(one: bytes, other: bytes, budget: int, offset: int = 0, length: int | 
     """The oracle's bytes with every window written over them, and what stays unlocated; windows are checked."""
     length = len(one) - offset if length is None else length
     subject = Counted(other)
-    spent = Budget(budget)
+    spent = RunBudget(budget)
     result = locate(local(one), subject, offset, length, spent)
     assert subject.runs <= budget
     made = bytearray(one)
@@ -70,7 +70,7 @@ def test_the_first_and_the_last_byte_are_found(length: int, place: int) -> None:
 def test_a_page_takes_one_run_of_digests_and_one_of_bytes() -> None:
     one = bytes(65536)
     subject = Counted(changed(one, [40_000]))
-    assert len(locate(local(one), subject, 0, len(one), Budget(24)).windows) == 1
+    assert len(locate(local(one), subject, 0, len(one), RunBudget(24)).windows) == 1
     assert subject.runs == 2
 
 
@@ -100,7 +100,7 @@ def test_ranges_that_differ_everywhere_are_unlocated_but_for_the_budget() -> Non
 def test_a_run_that_fails_leaves_its_range_unlocated(fails_at: int) -> None:
     one = bytes(65536)
     subject: Read = Counted(changed(one, [9]), fails_at)
-    result = locate(local(one), subject, 0, len(one), Budget(24))
+    result = locate(local(one), subject, 0, len(one), RunBudget(24))
     assert result.windows == ()
     assert result.unlocated > 0
 
@@ -115,5 +115,5 @@ def test_only_the_range_that_was_asked_for_is_looked_at(offset: int, length: int
 
 
 def test_a_budget_is_spent_run_by_run() -> None:
-    budget = Budget(2)
+    budget = RunBudget(2)
     assert [budget.take() for _ in range(4)] == [True, True, False, False]

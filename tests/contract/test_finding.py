@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from diffcheck.backend import registry
-from diffcheck.backend.contract import Host, Limits, Program
+from diffcheck.backend.contract import Host, Program, RunLimits
 from diffcheck.errors import ConfigError, EngineMissingError
 from diffcheck.observation import HarnessFailed, Refused
 from diffcheck.testing import programs
@@ -74,13 +74,13 @@ def test_the_module_stands_where_the_command_says(standin_wasi: Callable[..., Pa
     engine = shlex.quote(str(standin_wasi()))
     for command in (engine, f"{engine} {{}}", f"{engine} --any {{}}"):
         program = Program("capsule", assembled(programs.printing_capsule(1)))
-        assert wasi.create(command, {}).execute(program, Limits(), host).carried[:1] == b"\1"
+        assert wasi.create(command, {}).execute(program, RunLimits(), host).carried[:1] == b"\1"
 
 
 def test_an_engine_with_one_memory_only_refuses_and_its_words_are_told(standin_wasi: Callable[..., Path], host: Host) -> None:
     text = '(module (memory 1) (memory (export "diffcheck:memory") 1) (func (export "_start")))'
     engine = wasi.create(shlex.quote(str(standin_wasi("--single-memory"))), {})
-    outcome = engine.execute(Program("capsule", assembled(text)), Limits(), host).outcome
+    outcome = engine.execute(Program("capsule", assembled(text)), RunLimits(), host).outcome
     assert isinstance(outcome, Refused)
     assert "multi" in outcome.reason
 
@@ -98,7 +98,7 @@ def test_an_image_that_is_not_whole_is_a_failure(tmp_path: Path, host: Host, pri
     script = tmp_path.parent / f"{tmp_path.name}-engine"
     script.write_text(f"#!/bin/sh\nprintf '{printed}'\n")
     script.chmod(0o755)
-    outcome = wasi.create(shlex.quote(str(script)), {}).execute(Program("capsule", b""), Limits(), host).outcome
+    outcome = wasi.create(shlex.quote(str(script)), {}).execute(Program("capsule", b""), RunLimits(), host).outcome
     assert isinstance(outcome, HarnessFailed)
     assert outcome.what == what
 
@@ -119,5 +119,5 @@ def test_kilnd_as_a_command_says_what_the_adapter_says(real_kilnd: str, host: Ho
     by_name, by_command = kilnd.create(real_kilnd, {}), harness.create(shlex.quote(real_kilnd), {})
     for text in (programs.COUNTERS, programs.NO_ENTRY, programs.FLOAT_COUNTER, programs.TRAPS["throw"][1], programs.TRAP_IN_DATA):
         program = Program("direct", assembled(text))
-        one, other = (each.execute(program, Limits(), host) for each in (by_name, by_command))
+        one, other = (each.execute(program, RunLimits(), host) for each in (by_name, by_command))
         assert (one.outcome, one.counters) == (other.outcome, other.counters)

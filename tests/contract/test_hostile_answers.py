@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from diffcheck.backend.contract import Execution, Host, Limits, Program
+from diffcheck.backend.contract import Execution, Host, Program, RunLimits
 from diffcheck.capsule.layout import FIRST_SLOT, SLOTS
 from diffcheck.observation import Crashed, HarnessFailed, OutOfMemory, Returned, TimedOut
 from diffcheck.testing import programs
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 V1 = '{"schema":"witness-harness-v1","counters":'
-LIMITS = Limits(deadline_s=10.0)
+LIMITS = RunLimits(deadline_s=10.0)
 
 HOSTILE: dict[str, tuple[bytes, str]] = {
     "nothing": (b"", "empty answer"),
@@ -92,7 +92,7 @@ def scripted(tmp_path: Path, body: str) -> harness.Harness:
     return harness.create(shlex.join([sys.executable, str(script)]), {})
 
 
-def execute(engine: harness.Harness, host: Host, kind: str = "direct", limits: Limits = LIMITS) -> Execution:
+def execute(engine: harness.Harness, host: Host, kind: str = "direct", limits: RunLimits = LIMITS) -> Execution:
     return engine.execute(Program(kind, b"\0asm\1\0\0\0"), limits, host)  # type: ignore[arg-type]
 
 
@@ -164,7 +164,7 @@ def test_each_fault_of_the_stand_in_is_told_alike_by_both_adapters(
     standin_kilnd: Callable[..., Path], host: Host, fault: str, outcome: type
 ) -> None:
     path = standin_kilnd("--fault", fault, "--chatter")
-    program, limits = Program("direct", assembled(programs.COUNTERS)), Limits(deadline_s=3.0)
+    program, limits = Program("direct", assembled(programs.COUNTERS)), RunLimits(deadline_s=3.0)
     by_name = kilnd.create(str(path), {}).execute(program, limits, host)
     by_command = harness.create(shlex.quote(str(path)), {}).execute(program, limits, host)
     assert isinstance(by_name.outcome, outcome)

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from diffcheck.backend.contract import Limits
+from diffcheck.backend.contract import RunLimits
 from diffcheck.observation import HarnessFailed, Outcome, OutOfMemory, Refused, TimedOut, Trapped, tag
 from diffcheck.testing import programs
 from diffcheck_backends import harness, harness_protocol, kiln_words, trap_words
 
 FOLDER = Path(__file__).parents[1] / "transcripts"
 TRANSCRIPTS = sorted(FOLDER.glob("kilnd-*/*.json"))
-LIMITS = Limits(deadline_s=3.0, memory_bytes=512 << 20)
+LIMITS = RunLimits(deadline_s=3.0, memory_bytes=512 << 20)
 
 EXPECTED: dict[str, tuple[str, str]] = {
     "load-invalid": ("refused", "load"),

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from diffcheck.backend.contract import Execution, Host, Limits, Program
+from diffcheck.backend.contract import Execution, Host, Program, RunLimits
 from diffcheck.capsule.layout import FINISHED, HEADER_ADDRESS, RUNNING, VARIABLES_ADDRESS, read_header
 from diffcheck.errors import ArtifactError
 from diffcheck.observation import Crashed, HarnessFailed, Refused, Returned, TimedOut, Trapped
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from diffcheck_backends.wasmtime import Wasmtime
 
-LIMITS = Limits(deadline_s=20.0)
+LIMITS = RunLimits(deadline_s=20.0)
 
 
 @pytest.fixture(params=[adapter.create, adapter.create_pulley], ids=["native", "pulley"])
@@ -58,7 +58,7 @@ def test_after_a_trap_the_capsule_closes_its_stream(oracle: Wasmtime, host: Host
 
 
 def test_a_run_that_was_interrupted_is_not_continued(oracle: Wasmtime, host: Host) -> None:
-    execution = oracle.execute(capsule(programs.capsule(body="(loop (br 0))")), Limits(deadline_s=0.5), host)
+    execution = oracle.execute(capsule(programs.capsule(body="(loop (br 0))")), RunLimits(deadline_s=0.5), host)
     assert isinstance(execution.outcome, TimedOut)
     assert read_header(execution.carried[HEADER_ADDRESS:]).status == RUNNING
 
@@ -86,12 +86,12 @@ def test_a_capsule_without_its_memory_is_a_failure_of_the_harness(oracle: Wasmti
 def test_fuel_is_counted_only_where_it_was_asked_for(oracle: Wasmtime, host: Host) -> None:
     program = Program("direct", assembled(programs.COUNTERS))
     assert oracle.execute(program, LIMITS, host).fuel is None
-    fuel = oracle.execute(program, Limits(count_fuel=True), host).fuel
+    fuel = oracle.execute(program, RunLimits(count_fuel=True), host).fuel
     assert fuel is not None
     assert 0 < fuel < 100
 
 
-def depth(oracle: Wasmtime, host: Host, limits: Limits) -> Execution:
+def depth(oracle: Wasmtime, host: Host, limits: RunLimits) -> Execution:
     text = """(module (global $d (mut i32) (i32.const 0)) (memory (export "diffcheck:memory") 1)
       (func $f (export "_start") (i32.store (i32.const 8) (global.get $d))
         (global.set $d (i32.add (global.get $d) (i32.const 1))) (call $f)))"""
@@ -101,7 +101,7 @@ def depth(oracle: Wasmtime, host: Host, limits: Limits) -> Execution:
 def test_the_stack_is_as_large_as_was_asked_for(oracle: Wasmtime, host: Host) -> None:
     seen = {}
     for stack_bytes in (128 << 10, 1 << 20, None, 1 << 40, 0):
-        execution = depth(oracle, host, Limits(stack_bytes=stack_bytes))
+        execution = depth(oracle, host, RunLimits(stack_bytes=stack_bytes))
         assert isinstance(execution.outcome, Trapped)
         assert execution.outcome.kind == "call stack exhausted"
         (seen[stack_bytes],) = struct.unpack_from("<I", execution.carried, 8)
@@ -148,7 +148,7 @@ def test_imports_that_are_missing_are_named(oracle: Wasmtime, host: Host) -> Non
 
 def test_an_endless_start_function_is_ended(oracle: Wasmtime, host: Host) -> None:
     text = '(module (func $f (loop (br 0))) (start $f) (func (export "_start")))'
-    outcome = oracle.execute(Program("direct", assembled(text)), Limits(deadline_s=0.5), host).outcome
+    outcome = oracle.execute(Program("direct", assembled(text)), RunLimits(deadline_s=0.5), host).outcome
     assert outcome == TimedOut(0.5)
 
 
@@ -174,7 +174,7 @@ def test_a_server_that_dies_in_a_program_is_a_crash_and_the_next_program_runs(or
 def test_a_compilation_that_takes_too_long_is_ended_and_told_as_such(oracle: Wasmtime, host: Host) -> None:
     body = "(i64.store (i32.const 0) (i64.mul (i64.load (i32.const 8)) (i64.load (i32.const 16))))" * 300_000
     wasm = assembled(programs.start(body, "(memory 1)"))
-    outcome = oracle.execute(Program("direct", wasm), Limits(deadline_s=0.3), host).outcome
+    outcome = oracle.execute(Program("direct", wasm), RunLimits(deadline_s=0.3), host).outcome
     assert outcome == TimedOut(0.3, adapter.COMPILING)
     assert oracle.execute(Program("direct", assembled(programs.COUNTERS)), LIMITS, host).counters == programs.COUNTED
 

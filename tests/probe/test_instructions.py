@@ -11,7 +11,7 @@ import pytest
 import wasmtime
 
 from diffcheck.backend import registry
-from diffcheck.backend.contract import Limits
+from diffcheck.backend.contract import RunLimits
 from diffcheck.capsule.build import World, build
 from diffcheck.capsule.driver import Call
 from diffcheck.faults.engine import FaultyBackend
@@ -56,7 +56,7 @@ def test_every_instruction_of_the_capsules_own_code_has_a_known_answer():
 def test_an_engine_that_is_right_has_no_wrong_instruction(host):
     oracle = registry.create("wasmtime", {})
     try:
-        assert wrong_instructions(oracle, host, Limits()) == ()
+        assert wrong_instructions(oracle, host, RunLimits()) == ()
     finally:
         oracle.close()
 
@@ -69,7 +69,7 @@ def test_an_instruction_that_is_wrong_everywhere_is_named(host, name):
     oracle = registry.create("wasmtime", {})
     try:
         engine = FaultyBackend(oracle, Fault("", "", Expected(), edit=wrong(name)), words=False)
-        assert [each.name for each in wrong_instructions(engine, host, Limits())] == [name]
+        assert [each.name for each in wrong_instructions(engine, host, RunLimits())] == [name]
     finally:
         oracle.close()
 
@@ -81,10 +81,10 @@ def engine_with(kind, name, command):
 def test_it_is_named_of_an_engine_that_carries_no_counters(host, standin_wasi):
     engine = registry.create(engine_with("wasi", "i64.rotl", standin_wasi()), {})
     assert not engine.capabilities.direct
-    assert [each.name for each in wrong_instructions(engine, host, Limits())] == ["i64.rotl"]
+    assert [each.name for each in wrong_instructions(engine, host, RunLimits())] == ["i64.rotl"]
 
 
 def test_doctor_names_it(standin_kilnd):
-    (examined,) = examine((engine_with("harness", "i64.shr_u", standin_kilnd()),), {}, Limits())
+    (examined,) = examine((engine_with("harness", "i64.shr_u", standin_kilnd()),), {}, RunLimits())
     assert examined.problem.startswith("i64.shr_u: 0x")
     assert "is right, it gives 0x" in examined.problem

@@ -10,10 +10,10 @@ import pytest
 import wasmtime
 
 from diffcheck import process
-from diffcheck.backend.contract import Host, HostSaid, HostWorld, Limits
+from diffcheck.backend.contract import Host, HostResult, HostWorld, RunLimits
 from diffcheck.capsule import stubs
 from diffcheck.probe import wasi, wasi_checks
-from diffcheck.probe.wasi_module import Builder
+from diffcheck.probe.wasi_module import ImportCollector
 from diffcheck_backends.kilnd_host import KilndHost
 
 ENGINE = Path(__file__).parents[1] / "doubles" / "host_engine.py"
@@ -33,8 +33,8 @@ class Double:
     def host_command(self, module: Path, export: str, world: HostWorld) -> tuple[str, ...]:
         return (sys.executable, str(ENGINE), *self._faults, "--", str(module), export, *world.args)
 
-    def host_said(self, ended: process.Ended) -> HostSaid:
-        return msgspec.json.decode(ended.stderr, type=HostSaid) if ended.stderr else HostSaid()
+    def host_result(self, ended: process.ProcessResult) -> HostResult:
+        return msgspec.json.decode(ended.stderr, type=HostResult) if ended.stderr else HostResult()
 
 
 @pytest.fixture
@@ -43,7 +43,7 @@ def ask(tmp_path):
     with process.Reactor() as reactor:
 
         def asked(names, *faults, engine=None, keep=None, deadline_s=20.0):
-            limits = Limits(deadline_s=deadline_s)
+            limits = RunLimits(deadline_s=deadline_s)
             entries = [each for each in wasi.all_entries() if each.probe.function.name in names]
             prober = wasi.Prober(engine or Double(*faults), Host(reactor, tmp_path), limits, keep)
             assert prober.control() == ""
@@ -68,7 +68,7 @@ def test_every_probe_is_a_valid_module_with_an_export_for_each_way():
     engine = wasmtime.Engine()
     texts, data = wasi_checks.texts()
     for entry in wasi.all_entries():
-        module = wasmtime.Module(engine, Builder(entry.probe, texts).build(data))
+        module = wasmtime.Module(engine, ImportCollector(entry.probe, texts).build(data))
         names = {each.name for each in module.exports}
         assert {"run", "indirect", "memory", "cabi_realloc"} <= names
         assert ("again" in names) is entry.probe.traps_again

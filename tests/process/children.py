@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from diffcheck import process
-from diffcheck.process import Ended, Reactor
+from diffcheck.process import ProcessResult, Reactor
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -41,7 +41,7 @@ def shell(code: str) -> list[str]:
     return ["/bin/sh", "-c", code]
 
 
-def run(reactor: Reactor, command: list[str], deadline_s: float = 10, **limits: object) -> Ended:
+def run(reactor: Reactor, command: list[str], deadline_s: float = 10, **limits: object) -> ProcessResult:
     return reactor.wait(reactor.start(command, env=ENV, deadline_s=deadline_s, **limits))  # type: ignore[arg-type]
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from diffcheck import process
-from diffcheck.process import Ended, Reactor, Reply
+from diffcheck.process import ProcessResult, Reactor, Reply
 
 if TYPE_CHECKING:
     pass
@@ -44,7 +44,7 @@ def test_a_server_that_hangs_is_killed_at_its_message_s_deadline(reactor: Reacto
     assert isinstance(server.receive(), Reply)
     server.send(b"sleep 60", 0.3)
     ended = server.receive()
-    assert isinstance(ended, Ended)
+    assert isinstance(ended, ProcessResult)
     assert ended.timed_out
     server.send(b"next", 1)
     assert server.receive() is ended
@@ -54,7 +54,7 @@ def test_a_server_that_dies_tells_how(reactor: Reactor) -> None:
     server = reactor.serve(ECHO_SERVER, env=ENV)
     server.send(b"die", 10)
     ended = server.receive()
-    assert isinstance(ended, Ended)
+    assert isinstance(ended, ProcessResult)
     assert (ended.exit_code, ended.garbage) == (7, "")
 
 
@@ -71,7 +71,7 @@ def test_a_server_that_talks_garbage_is_killed_for_it(reactor: Reactor, output: 
     server = reactor.serve(python(code), env=ENV, frame_bytes=1000)
     assert until(lambda: not server.alive, 5)
     ended = server.receive()
-    assert isinstance(ended, Ended)
+    assert isinstance(ended, ProcessResult)
     assert reason in ended.garbage
 
 
@@ -79,7 +79,7 @@ def test_a_server_that_closes_its_output_is_not_waited_for(reactor: Reactor) -> 
     server = reactor.serve(python("import os, time; os.close(1); time.sleep(60)"), env=ENV)
     server.send(b"hello", 30)
     ended = server.receive()
-    assert isinstance(ended, Ended)
+    assert isinstance(ended, ProcessResult)
     assert ended.garbage == "it closed its output"
     assert ended.elapsed_ns < 5e9
 
@@ -88,7 +88,7 @@ def test_a_server_over_its_resident_size_is_killed(reactor: Reactor) -> None:
     server = reactor.serve(python("import time; x = bytearray(200 << 20); time.sleep(60)"), env=ENV, resident_bytes=100 * MIB)
     server.send(b"hello", 30)
     ended = server.receive()
-    assert isinstance(ended, Ended)
+    assert isinstance(ended, ProcessResult)
     assert ended.over_memory
 
 
@@ -107,7 +107,7 @@ def test_two_children_and_a_server_keep_their_own_deadlines(reactor: Reactor) ->
     short = reactor.start(["/bin/sleep", "60"], env=ENV, deadline_s=0.3)
     ends = [reactor.wait(long), server.receive(), reactor.wait(short)]
     assert time.monotonic() - began < 1.9
-    assert all(isinstance(ended, Ended) and ended.timed_out for ended in ends)
+    assert all(isinstance(ended, ProcessResult) and ended.timed_out for ended in ends)
     assert abs(ends[0].elapsed_ns / 1e9 - 0.9) < 0.25
     assert abs(ends[2].elapsed_ns / 1e9 - 0.3) < 0.25
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from diffcheck.observation import Cost, Returned
 from diffcheck.report import files, json_file
 from diffcheck.report.model import Collector
-from diffcheck.verdict import Agreement, Divergence, PassReport, Side, StubUse, Where
+from diffcheck.verdict import Agreement, Divergence, PassReport, SideReport, StubUse, Where
 
 from . import samples
 
@@ -63,7 +63,7 @@ def _case(draw, at, share, most):
 def _side(draw, ms):
     cost = Cost(int(draw.lognormvariate(0, 1) * ms * 1e6), int(ms * 9e5), draw.randrange(40_000_000, 400_000_000), 2)
     log = "Error: Error { category: Runtime, code: 1005 }" if draw.random() < 0.05 else ""
-    return Side(Returned(), "returned", cost, f"{draw.getrandbits(128):032x}", log)
+    return SideReport(Returned(), "returned", cost, f"{draw.getrandbits(128):032x}", log)
 
 
 def _divergence(draw, rows):

@@ -8,12 +8,12 @@ from diffcheck.verdict import (
     Agreement,
     Allowance,
     BaselineReport,
+    BaselineStatus,
     CaseReport,
     Divergence,
     EngineFinding,
     PassReport,
-    Side,
-    Standing,
+    SideReport,
     StubUse,
     Where,
 )
@@ -25,7 +25,7 @@ HOSTILE = ("\x1b[31mred\x1b[0m", "[red]markup[/red]", "[/]", "right\u202eto left
 
 
 def side(outcome, words, ms=12):
-    return Side(outcome, words, Cost(ms * 1_000_000, ms * 900_000, 44_000_000, 1), "5f3c9a0211aa77ee")
+    return SideReport(outcome, words, Cost(ms * 1_000_000, ms * 900_000, 44_000_000, 1), "5f3c9a0211aa77ee")
 
 
 def agreed(mode="capsule", **fields):
@@ -152,10 +152,10 @@ ISSUE = "https://github.com/example/kiln/issues/12"
 BASELINE = BaselineReport(
     "baseline.toml",
     standings=(
-        Standing("outcome/refused", "new", ("memory/grow",), why="outcome memory 0 at 0x1f40"),
-        Standing("gone/1", "fixed", ("floats/nan", "odd/empty"), ISSUE, "result 0 of nan", "gone in 0.4.4"),
-        Standing("gone/2", "stale", ("no/more",), why="there is no case no/more any more"),
-        Standing(COUNTER.signature, "known", ("decisions/leap_year", "decisions/triangle"), ISSUE, "the leap day"),
+        BaselineStatus("outcome/refused", "new", ("memory/grow",), why="outcome memory 0 at 0x1f40"),
+        BaselineStatus("gone/1", "fixed", ("floats/nan", "odd/empty"), ISSUE, "result 0 of nan", "gone in 0.4.4"),
+        BaselineStatus("gone/2", "stale", ("no/more",), why="there is no case no/more any more"),
+        BaselineStatus(COUNTER.signature, "known", ("decisions/leap_year", "decisions/triangle"), ISSUE, "the leap day"),
     ),
 )
 """Of the sample's two clusters one is known, the other new; two entries did not show up."""

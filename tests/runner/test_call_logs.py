@@ -6,13 +6,13 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from diffcheck.backend.contract import Backend, Host, Limits
+from diffcheck.backend.contract import Backend, Host, RunLimits
 from diffcheck.compare.findings import Findings
 from diffcheck.faults.engine import FaultyBackend
 from diffcheck.faults.model import Expected, Fault
 from diffcheck.runner.passes.capsule_pass import CapsulePass
-from diffcheck.runner.passes.capsule_run import Side
-from diffcheck.runner.passes.window_search import Budget
+from diffcheck.runner.passes.capsule_run import CapsuleSide
+from diffcheck.runner.passes.window_search import RunBudget
 from diffcheck.verdict import Divergence, PassReport
 from diffcheck_backends import wasmtime
 from tests.capsule.helpers import capsule
@@ -58,8 +58,8 @@ def replaced(old: bytes, new: bytes) -> Callable[[bytes], bytes]:
 def report(engine: Backend, host: Host, text: str, edit: Callable[[bytes], bytes] | None, *, words: bool) -> PassReport:
     made = capsule(text)
     subject = FaultyBackend(engine, Fault("", "", Expected(), edit=edit), words=words)
-    oracle = Side(engine, made, Limits(), host, whole=True)
-    return CapsulePass(oracle, Side(subject, made, Limits(), host), Findings(), Budget(24), 9).report()
+    oracle = CapsuleSide(engine, made, RunLimits(), host, whole=True)
+    return CapsulePass(oracle, CapsuleSide(subject, made, RunLimits(), host), Findings(), RunBudget(24), 9).report()
 
 
 def first(engine: Backend, host: Host, text: str, edit: Callable[[bytes], bytes], *, words: bool) -> Divergence:

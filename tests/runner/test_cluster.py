@@ -24,7 +24,7 @@ from diffcheck.report import json_file
 from diffcheck.report.normalised import normal
 from diffcheck.runner.case_run import skipped
 from diffcheck.runner.dask import remote_batch
-from diffcheck.runner.dask.dask_cluster import Cluster
+from diffcheck.runner.dask.dask_cluster import DaskCluster
 from diffcheck.runner.engines import choose
 from diffcheck.runner.events import CaseFinished
 from diffcheck.runner.persist import journal
@@ -156,7 +156,7 @@ def wanted(**more):
 
 
 def answered(given):
-    return msgspec.msgpack.decode(remote_batch.run(msgspec.msgpack.encode(given)), type=remote_batch.Answered)
+    return msgspec.msgpack.decode(remote_batch.run(msgspec.msgpack.encode(given)), type=remote_batch.BatchAnswer)
 
 
 def test_what_dask_pickles_of_us_is_a_name(folder):
@@ -167,7 +167,7 @@ def test_what_dask_pickles_of_us_is_a_name(folder):
 
 def test_a_batch_is_answered_by_reports_that_know_nothing_of_where_they_were_made(folder):
     data = (folder / "case0.wasm").read_bytes()
-    given = wanted(cases=(remote_batch.Carried(Case("x", "no/such/place.wasm"), data),), probe=True)
+    given = wanted(cases=(remote_batch.CarriedCase(Case("x", "no/such/place.wasm"), data),), probe=True)
     told = answered(given)
     (report,) = told.reports
     assert (report.case, report.artifact, report.verdict) == ("x", "no/such/place.wasm", "agree")
@@ -179,7 +179,7 @@ def test_another_diffcheck_or_engine_is_refused_with_both_names():
     assert "is there, and 0.0.1 here" in answered(wanted(version="0.0.1")).refused
     assert "wasmtime-pulley 1 (abc) is wanted" in answered(wanted(subject=("wasmtime-pulley", "1", "abc"))).refused
     assert "no backend" in answered(wanted(request=Request((), subject="nothing"))).refused
-    assert "cannot be read" in msgspec.msgpack.decode(remote_batch.run(b"\x00"), type=remote_batch.Answered).refused
+    assert "cannot be read" in msgspec.msgpack.decode(remote_batch.run(b"\x00"), type=remote_batch.BatchAnswer).refused
 
 
 def test_a_batch_whose_program_dies_is_lost(monkeypatch):
@@ -189,7 +189,7 @@ def test_a_batch_whose_program_dies_is_lost(monkeypatch):
 
 
 def test_names_of_files_lead_nowhere(tmp_path):
-    carried = remote_batch.Carried(Case("../../x", "../../../etc/x.wasm", manifest="../y"), b"a", b"m", "why")
+    carried = remote_batch.CarriedCase(Case("../../x", "../../../etc/x.wasm", manifest="../y"), b"a", b"m", "why")
     files = remote_batch._written(tmp_path / "case-0", carried)
     assert files == Files(str(tmp_path / "case-0" / "artifact"), str(tmp_path / "case-0" / "manifest"), "why")
 
@@ -210,15 +210,15 @@ class KilledWorker(Exception):  # noqa: N818 - Dask's name
 
 def cluster():
     request = Request((), subject="wasmtime-pulley", cluster="tcp://somewhere")
-    return Cluster(choose(request), lambda: False)
+    return DaskCluster(choose(request), lambda: False)
 
 
 def told(each, future, *names):
-    cases = tuple(remote_batch.Carried(Case(name, f"{name}.wasm"), b"") for name in names)
+    cases = tuple(remote_batch.CarriedCase(Case(name, f"{name}.wasm"), b"") for name in names)
     return [event.report for event in each._answered(future, cases) if isinstance(event, CaseFinished)]
 
 
-@pytest.mark.parametrize("lost", [KilledWorker("w"), remote_batch.Answered(lost="the batch's program ended with -9")])
+@pytest.mark.parametrize("lost", [KilledWorker("w"), remote_batch.BatchAnswer(lost="the batch's program ended with -9")])
 def test_what_was_lost_is_run_again_alone_and_then_has_no_verdict(lost):
     one = cluster()
     assert told(one, Future(lost), "a", "b") == []
@@ -230,7 +230,7 @@ def test_what_was_lost_is_run_again_alone_and_then_has_no_verdict(lost):
 
 def test_what_no_worker_can_do_or_no_cluster_answers_ends_the_run():
     with pytest.raises(ConfigError, match="a Dask worker cannot do it: no kilnd"):
-        told(cluster(), Future(remote_batch.Answered(refused="no kilnd")), "a")
+        told(cluster(), Future(remote_batch.BatchAnswer(refused="no kilnd")), "a")
     with pytest.raises(DiffcheckError, match="at tcp://somewhere does not answer: its scheduler has ended"):
         told(cluster(), Future(cf.CancelledError()), "a")
     with pytest.raises(DiffcheckError, match="does not answer: OSError$"):
@@ -258,7 +258,7 @@ class Client:
         if self.submitted == 1:
             future.cancel()
         else:
-            future.set_result(msgspec.msgpack.encode(remote_batch.Answered((skipped(case.case, "", "kilnd"),))))
+            future.set_result(msgspec.msgpack.encode(remote_batch.BatchAnswer((skipped(case.case, "", "kilnd"),))))
         return future
 
 
@@ -266,7 +266,7 @@ class Client:
 def test_what_is_finished_is_reported_before_the_error_of_a_lost_scheduler(tmp_path, monkeypatch, submitted, finished, why):
     client = Client()
     client.submitted = submitted
-    monkeypatch.setattr(Cluster, "_client", lambda _self: contextlib.nullcontext(client))
+    monkeypatch.setattr(DaskCluster, "_client", lambda _self: contextlib.nullcontext(client))
     monkeypatch.setattr(cf, "wait", lambda futures, *_: (list(futures), []))  # the cancelled one first
     items = [item_at(artifact(tmp_path, name, COUNTING), name) for name in ("one", "two")]
     found = []

@@ -4,13 +4,13 @@ import itertools
 
 import pytest
 
-from diffcheck.backend.contract import Backend, Capabilities, Limits, Program
+from diffcheck.backend.contract import Backend, Capabilities, Program, RunLimits
 from diffcheck.observation import Cost, Execution, Identity, Returned, TimedOut
 from diffcheck.runner.events import CaseFinished
 from diffcheck.runner.passes import confirmation
 from diffcheck.runner.request import Request
 from diffcheck.runner.run import run
-from diffcheck.verdict import Divergence, PassReport, Side, Where
+from diffcheck.verdict import Divergence, PassReport, SideReport, Where
 from tests.runner.test_run import COUNTING, artifact
 
 AGREE = PassReport("capsule", applicable=True, verdict="agree")
@@ -18,7 +18,7 @@ AGREE = PassReport("capsule", applicable=True, verdict="agree")
 
 def diverged(*signatures, outcome=None):
     found = tuple(Divergence("result", Where("f", "result 0"), "3", "2", each) for each in signatures)
-    side = Side(outcome or Returned(), "ended")
+    side = SideReport(outcome or Returned(), "ended")
     return PassReport("capsule", True, verdict="diverge", reason="result 0: 3 against 2", subject=side, divergences=found)
 
 
@@ -91,12 +91,12 @@ class Counted(Backend):
 
 def test_the_oracle_answers_the_same_program_once(host):
     engine = Counted()
-    oracle = confirmation.Remembering(engine)
-    first, second = (oracle.execute(Program("direct", b"module"), Limits(), host) for _ in range(2))
+    oracle = confirmation.MemoizingBackend(engine)
+    first, second = (oracle.execute(Program("direct", b"module"), RunLimits(), host) for _ in range(2))
     assert (engine.runs, first.carried, second.carried) == (1, b"x" * 100, b"x" * 100)
     assert (first.cost.executions, second.cost.executions) == (1, 0)
-    oracle.execute(Program("direct", b"module"), Limits(deadline_s=3), host)
-    oracle.execute(Program("direct", b"module", parameters=b"1"), Limits(), host)
+    oracle.execute(Program("direct", b"module"), RunLimits(deadline_s=3), host)
+    oracle.execute(Program("direct", b"module", parameters=b"1"), RunLimits(), host)
     assert engine.runs == 3
 
 

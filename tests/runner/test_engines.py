@@ -15,7 +15,7 @@ from diffcheck.cli.main import run as command
 from diffcheck.errors import EngineMissingError, EngineUnusableError
 from diffcheck.report import json_file
 from diffcheck.report.model import exit_code
-from diffcheck.runner.builds import Watch, build
+from diffcheck.runner.builds import BuildWatch, build
 from diffcheck.runner.events import CaseFinished
 from diffcheck.runner.request import Request
 from diffcheck.runner.run import run
@@ -304,7 +304,7 @@ def test_an_engine_that_changes_is_exit_code_2_and_what_was_finished_is_reported
 
 def test_a_worker_that_finds_its_engine_removed_says_so(tmp_path):
     engine = wasi.create(shlex.quote(str(script(tmp_path / "engine", "exit 0"))), {})
-    watch = Watch([build(engine)])
+    watch = BuildWatch([build(engine)])
     error = EngineMissingError("no engine", hint="look")
     assert _failure(error, watch) == Failed("no engine; look")
     (tmp_path / "engine").unlink()
@@ -319,7 +319,7 @@ def test_each_file_that_the_command_names_is_watched(tmp_path):
     source.write_text("pass\n")
     for line, changed in ((f"{sys.executable} {source}", source), (f"sh -c 'exec {helper}'", helper)):
         engine = wasi.create(line, {})
-        watch = Watch([build(engine)])
+        watch = BuildWatch([build(engine)])
         assert watch.unchanged()
         changed.write_text(changed.read_text() + "# another\n")
         with pytest.raises(EngineUnusableError, match=changed.name):
@@ -328,7 +328,7 @@ def test_each_file_that_the_command_names_is_watched(tmp_path):
 
 def test_a_file_that_only_seems_changed_is_no_other_build(tmp_path):
     engine = wasi.create(shlex.quote(str(script(tmp_path / "engine", "exit 0"))), {})
-    watch = Watch([build(engine)])
+    watch = BuildWatch([build(engine)])
     os.utime(tmp_path / "engine", ns=(1, 1))
     assert not watch.unchanged()
     assert watch.unchanged()

@@ -5,14 +5,14 @@ from __future__ import annotations
 import pytest
 
 from diffcheck.observation import Exited, FinalState, Returned, RowSeen, Trapped
-from diffcheck.runner.passes.decoded_instance import Seen, same_trap
+from diffcheck.runner.passes.decoded_instance import DecodedInstance, same_trap
 
 STATE = FinalState(counters={}, globals={}, tables=(), memories=(), pages=())
 
 
 def seen(*outcomes):
     rows = tuple(RowSeen(f"row {at}", each) for at, each in enumerate(outcomes))
-    return Seen(rows, STATE, next((at for at, each in enumerate(outcomes) if each != Returned()), None))
+    return DecodedInstance(rows, STATE, next((at for at, each in enumerate(outcomes) if each != Returned()), None))
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from diffcheck.faults.engine import FaultyBackend
 from diffcheck.faults.model import Expected, Fault
 from diffcheck.probe import known_answer
 from diffcheck.runner import case_run as runner
-from diffcheck.runner.observe_case import Wanted, case_of
+from diffcheck.runner.observe_case import ObserveRequest, case_of
 from diffcheck.runner.plan import make
 from diffcheck.runner.request import Request
 from diffcheck_backends import wasi, wasmtime
@@ -91,7 +91,7 @@ def test_a_wasi_command_carries_references_and_exceptions(name, host, tmp_path, 
     for planted in (None, fault):
         subject = FaultyBackend(wasi.create(str(standin_wasi()), {}), planted, words=False)
         subject.capabilities = known_answer.capabilities(subject, host)
-        plan = make(case_of(Wanted(str(path))), request, oracle, oracle, subject, host)
+        plan = make(case_of(ObserveRequest(str(path))), request, oracle, oracle, subject, host)
         report = runner.run(plan, request.max_passes, oracle, subject, host, "subject")
         verdicts[planted] = report.verdict, report.passes[0].signatures != ()
     oracle.close()

@@ -13,10 +13,10 @@ from diffcheck.backend.contract import Backend, Host
 from diffcheck.faults.engine import FaultyBackend
 from diffcheck.faults.model import Expected, Fault
 from diffcheck.runner import plan as plans
-from diffcheck.runner.observe_case import Wanted, case_of
+from diffcheck.runner.observe_case import ObserveRequest, case_of
 from diffcheck.runner.request import Request
 from diffcheck.triage.localise.localiser import Localiser
-from diffcheck.triage.localise.location import Localised
+from diffcheck.triage.localise.location import Localisation
 from diffcheck.wasm import section as ids
 from diffcheck.wasm.code import Instruction, instructions, read_locals
 from diffcheck.wasm.leb import u
@@ -36,7 +36,7 @@ def localised(
     row: str = "",
     subject: Backend | None = None,
     words: bool = False,
-) -> Localised:
+) -> Localisation:
     """What localising reports for a program whose bytes the engine (wasmtime, where no other is named) changes before it runs them.
 
     With ``words`` the engine carries windows of the stream, and nothing at a trap.
@@ -83,7 +83,7 @@ def localiser(
     oracle = registry.create("wasmtime", {})
     request = Request((), subject="wasmtime", mode="capsule", deadline_s=60.0)
     try:
-        plan = plans.make(case_of(Wanted(str(path))), request, oracle, oracle, oracle, host)
+        plan = plans.make(case_of(ObserveRequest(str(path))), request, oracle, oracle, oracle, host)
         faulty = FaultyBackend(subject or oracle, Fault("", "", Expected(), edit=edit), words=words)
         yield Localiser(plan, request, oracle, faulty, host)
     finally:

@@ -15,7 +15,7 @@ from diffcheck.backend import registry
 from diffcheck.cases.rows import Mode as Rows
 from diffcheck.faults.engine import FaultyBackend
 from diffcheck.runner.request import Request
-from diffcheck.triage.reduce.interestingness import Budget
+from diffcheck.triage.reduce.interestingness import TimeBudget
 from diffcheck.triage.reduce.reducer import reduce
 from diffcheck.triage.reduce.reduction import Reduction, sizes
 from diffcheck.triage.reduce.row_minimiser import Minimiser
@@ -66,7 +66,7 @@ class Reduced(msgspec.Struct, frozen=True):
 def executed(program: str, rows: Rows) -> frozenset[tuple[int, str]]:
     """The instructions that a program's rows execute, by function and name, as far as they leave a number."""
     request = Request((program,), subject="wasmtime", mode="capsule", deadline_s=20.0, rows=rows)
-    with Session(request, find(program, None, ""), Budget(None), lambda _: None) as session:
+    with Session(request, find(program, None, ""), TimeBudget(None), lambda _: None) as session:
         watched = session.watch(session.artifact, session.rows)
     places = watched.values if watched is not None else {}
     return frozenset((function, _typed(program, function).code[position].instruction.name) for function, position in places)
@@ -119,7 +119,7 @@ def trial(
     request = Request((program,), subject="wasmtime", mode="capsule", deadline_s=5.0, rows=rows)
     subject = FaultyBackend(registry.create("wasmtime", {}), everywhere(fault), words=False)
     begun = time.monotonic()
-    with Session(request, find(program, None, ""), Budget(budget_s), say, subject=subject) as session:
+    with Session(request, find(program, None, ""), TimeBudget(budget_s), say, subject=subject) as session:
         report = session.run(session.artifact, session.rows)
         symptom = session.symptom(report)
         if symptom is None or "refused" in symptom.subject:  # an engine that executes something wrongly takes every program

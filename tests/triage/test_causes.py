@@ -9,10 +9,10 @@ from diffcheck.backend import registry
 from diffcheck.faults.engine import FaultyBackend
 from diffcheck.nightly.merge_shards import _causes
 from diffcheck.runner import plan as plans
-from diffcheck.runner.observe_case import Wanted, case_of
+from diffcheck.runner.observe_case import ObserveRequest, case_of
 from diffcheck.runner.request import Request
 from diffcheck.triage import causes
-from diffcheck.triage.localise.location import Localised
+from diffcheck.triage.localise.location import Localisation
 from diffcheck.verdict import Cause
 from tests.doubles.instruction_faults import draw
 from tests.report import samples
@@ -25,7 +25,7 @@ DEEP = """(module (func $area (param i32) (result i32) local.get 0 i32.const 5 i
 
 
 def found(**fields):
-    return Localised("instruction", "a.wasm", **{"instruction": "i32.div_s", "difference": "control", **fields})
+    return Localisation("instruction", "a.wasm", **{"instruction": "i32.div_s", "difference": "control", **fields})
 
 
 @pytest.mark.parametrize(
@@ -47,7 +47,7 @@ def found(**fields):
             "memory.grow leaves another size",
         ),
         (found(oracle="trapped: unreachable", subject="trapped: x", difference="outcome"), "i32.div_s has trapped: x"),
-        (Localised("row", "a.wasm"), ""),
+        (Localisation("row", "a.wasm"), ""),
     ],
 )
 def test_a_cause_is_the_instruction_and_what_became_of_it(answer, name):
@@ -67,7 +67,7 @@ def test_one_instruction_that_goes_wrong_in_two_artifacts_is_one_cause(tmp_path,
     request = Request((), mode="capsule")
     told = []
     for name, text, row in (("plain", PLAIN, "run_row_0"), ("deep", DEEP, "run_row_1")):
-        plan = plans.make(case_of(Wanted(str(artifact(tmp_path, name, text)))), request, oracle, oracle, inner, host)
+        plan = plans.make(case_of(ObserveRequest(str(artifact(tmp_path, name, text)))), request, oracle, oracle, inner, host)
         planted = replace(draw(random.Random(1), plan.module, plan.artifact, "integer"), divisor=1, residue=0, skip=0)
         subject = FaultyBackend(inner, planted.fault(plan.module), words=False)
         told.append(causes.cause(causes.localised(plan, request, oracle, subject, host, row)))

@@ -21,21 +21,21 @@ from diffcheck.faults.model import Expected, Fault
 from diffcheck.observation import Cost, FinalState, Returned, RowSeen, Trapped
 from diffcheck.runner import plan as plans
 from diffcheck.runner.observation_reader import Observation, Read, Stop
-from diffcheck.runner.observe_case import Wanted, case_of
+from diffcheck.runner.observe_case import ObserveRequest, case_of
 from diffcheck.runner.request import Request
 from diffcheck.triage.localise.localiser import Localiser
-from diffcheck.triage.localise.location import Localised
+from diffcheck.triage.localise.location import Localisation
 from diffcheck.triage.localise.side_by_side import explained
 from diffcheck.triage.tracing import control_flow
 from diffcheck.values import Value
 from diffcheck.wasm import module, section
 from diffcheck.wasm.code import instructions, read_locals
 from diffcheck.wasm.dwarf import source_line
-from diffcheck.witness.formats import Place
+from diffcheck.witness.formats import BranchPlace
 from tests.doubles.instruction_faults import draw
 
-ANSWER = Localised("instruction", "a.wasm", row="go")
-PLACES = {4: Place("parse", "br_if", "parse.c", 12)}
+ANSWER = Localisation("instruction", "a.wasm", row="go")
+PLACES = {4: BranchPlace("parse", "br_if", "parse.c", 12)}
 
 
 def seen(trace=(), result=1, counters=None, stops=(), also=None):
@@ -108,7 +108,7 @@ def test_the_call_path_has_every_activation_and_no_other(tmp_path):
         with process.Reactor() as reactor:
             host = contract.Host(reactor, tmp_path)
             request = Request((), subject="wasmtime", mode="capsule", deadline_s=60.0)
-            plan = plans.make(case_of(Wanted(str(path))), request, oracle, oracle, oracle, host)
+            plan = plans.make(case_of(ObserveRequest(str(path))), request, oracle, oracle, oracle, host)
             answer = Localiser(plan, request, oracle, FaultyBackend(oracle, fault, words=False), host).localise()
     finally:
         oracle.close()
@@ -143,7 +143,7 @@ def test_an_answer_has_operands_locals_and_every_activation_with_the_place_of_it
         with process.Reactor() as reactor:
             host = contract.Host(reactor, tmp_path)
             request = Request((), subject="wasmtime", mode="capsule", deadline_s=60.0)
-            plan = plans.make(case_of(Wanted(str(path))), request, oracle, oracle, oracle, host)
+            plan = plans.make(case_of(ObserveRequest(str(path))), request, oracle, oracle, oracle, host)
             planted = next(
                 each
                 for at in range(50)

@@ -7,7 +7,7 @@ import struct
 import pytest
 import wasmtime
 
-from diffcheck.triage.reduce.straight_line import Line, Piece
+from diffcheck.triage.reduce.straight_line import Piece, StraightLine
 from diffcheck.values import Value
 from diffcheck.wasm import section as ids
 from diffcheck.wasm.code import MemArg
@@ -54,7 +54,7 @@ def _changed(one: Piece) -> Piece:
 
 @pytest.mark.parametrize("result", ["i32", "i64", "f32", "f64", "v128"])
 def test_a_change_of_any_piece_changes_the_result(result: ValType) -> None:
-    line = Line(FuncType(("i32",), (result,)))
+    line = StraightLine(FuncType(("i32",), (result,)))
     right = _run(line.summed(PIECES), result)
     for at, each in enumerate(PIECES):
         assert _run(line.summed((*PIECES[:at], _changed(each), *PIECES[at + 1 :])), result) != right
@@ -63,10 +63,10 @@ def test_a_change_of_any_piece_changes_the_result(result: ValType) -> None:
 @pytest.mark.parametrize("result", ["i32", "i64", "f32", "f64", "v128"])
 @pytest.mark.parametrize("at", range(len(PIECES)))
 def test_a_single_piece_gives_its_own_value(result: ValType, at: int) -> None:
-    line = Line(FuncType(("i32",), (result,)))
+    line = StraightLine(FuncType(("i32",), (result,)))
     assert _run(line.last([PIECES[at]]), result) != _run(line.last([_changed(PIECES[at])]), result)
 
 
 def test_what_leaves_as_it_is_needs_one_instruction() -> None:
-    line = Line(FuncType(("i32",), ("i32",)))
+    line = StraightLine(FuncType(("i32",), ("i32",)))
     assert line.last(PIECES[:1]) == b"\x00" + plain("i32.const", -(1 << 31)) + plain("i32.const", 5) + plain("i32.add") + b"\x0b"

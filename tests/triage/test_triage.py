@@ -16,7 +16,7 @@ import wasmtime
 
 from diffcheck.cli import main as entry
 from diffcheck.triage import workflow
-from diffcheck.triage.reduce.interestingness import Budget, Spent
+from diffcheck.triage.reduce.interestingness import BudgetExhausted, TimeBudget
 from diffcheck.triage.triage_folder import STEPS, State
 from diffcheck.triage.workflow import Steps
 from diffcheck.triage.writeup.reproducer import Reproduction
@@ -179,7 +179,7 @@ def test_what_was_not_reduced_in_its_part_of_the_time_is_localised_all_the_same(
 
     def spent(self: Steps) -> bool:
         self._better(self.base)  # as far as it came
-        raise Spent
+        raise BudgetExhausted
 
     with monkeypatch.context() as only:
         only.setattr(Steps, "reduce", spent)
@@ -200,7 +200,7 @@ def test_what_was_not_reduced_in_its_part_of_the_time_is_localised_all_the_same(
 
 
 def test_a_part_of_the_time_leaves_the_rest_and_what_is_reserved() -> None:
-    budget = Budget(100.0)
+    budget = TimeBudget(100.0)
     budget.reserve(20.0)
     with budget.part(0.5):
         assert 39 < budget.left_s() <= 40
@@ -209,8 +209,8 @@ def test_a_part_of_the_time_leaves_the_rest_and_what_is_reserved() -> None:
     assert 66 < budget.left_s() <= 67
     budget.release()
     assert 99 < budget.left_s() <= 100
-    with Budget(None).part(0.5):
-        assert Budget(None).left_s() == 86_400
+    with TimeBudget(None).part(0.5):
+        assert TimeBudget(None).left_s() == 86_400
 
 
 def test_an_artifact_named_as_what_is_written_is_not_overwritten(artifact: Path, engine: Path, tmp_path: Path) -> None:

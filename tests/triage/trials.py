@@ -16,11 +16,11 @@ from diffcheck.backend import contract, registry
 from diffcheck.capsule import layout as lo
 from diffcheck.faults.engine import FaultyBackend
 from diffcheck.runner import plan as plans
-from diffcheck.runner.observe_case import Wanted, case_of
+from diffcheck.runner.observe_case import ObserveRequest, case_of
 from diffcheck.runner.plan import CapsulePlan
 from diffcheck.runner.request import Request
 from diffcheck.triage.localise.localiser import Localiser
-from diffcheck.triage.localise.location import Localised
+from diffcheck.triage.localise.location import Localisation
 from tests.doubles.instruction_faults import CLASSES, Planted, Wrong, draw, first_wrong
 
 CORPUS = Path(__file__).parents[2] / "corpus"
@@ -46,7 +46,7 @@ class Trial(msgspec.Struct, frozen=True):
     program: str
     fault: Planted
     truth: Wrong
-    answer: Localised
+    answer: Localisation
     elapsed_s: float
 
     @property
@@ -90,7 +90,7 @@ class Bench:
 
     def plan(self, program: str) -> CapsulePlan:
         if program not in self._plans:
-            case = case_of(Wanted(program))
+            case = case_of(ObserveRequest(program))
             plan = plans.make(case, self.request, self.oracle, self.oracle, self.oracle, self.host)
             self._plans[program] = plans.require_capsule(plan)
         return self._plans[program]
@@ -117,7 +117,7 @@ class Bench:
         if planted is None or first_wrong(plan.capsules.standard, planted, plan.module, every) is None:
             return None
         quick = FaultyBackend(self.inner, planted.fault(plan.module), words=False)
-        if isinstance(Localiser(plan, self.request, self.oracle, quick, self.host).rows(), Localised):
+        if isinstance(Localiser(plan, self.request, self.oracle, quick, self.host).rows(), Localisation):
             return None  # it is wrong somewhere, and nothing comes of it
         work = Localiser(plan, self.request, self.oracle, self._subject(planted, plan), self.host)
         begun = time.monotonic()

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import msgspec
 
 from diffcheck.capsule import layout as lo
-from diffcheck.runner.passes.capsule_run import Side
+from diffcheck.runner.passes.capsule_run import CapsuleSide
 from diffcheck.runner.plan import CapsulePlan
 from diffcheck.triage.localise.localiser import Localiser
 from diffcheck.triage.tracing.event_log import NEVER, LogParameters, Variant
@@ -32,7 +32,7 @@ def compared(work: Localiser, plan: CapsulePlan, variant: Variant, rounds: int =
     """Run all rows of a plan's capsule both ways, instance after instance: after a trap the next row has a new one."""
     made = work.instrumented(variant, "full", {})
     capsule = work._capsule(made, work.oracle)
-    plain = Side(work.oracle, plan.capsules.oracle, plan.limits, work.host)
+    plain = CapsuleSide(work.oracle, plan.capsules.oracle, plan.limits, work.host)
     logged = LogSide(work.oracle, capsule, plan.limits, work.host)
     differences, events, at = [], 0, 0
     plain_s = instrumented_s = 0.0
@@ -43,7 +43,7 @@ def compared(work: Localiser, plan: CapsulePlan, variant: Variant, rounds: int =
         plain_s += took
         other, took = _timed(lambda at=at: logged.logged(LogParameters(at, count, step=NEVER)), rounds)
         instrumented_s += took
-        mark = one.header.mark if one.header is not None else None
+        mark = one.header.stream_key if one.header is not None else None
         # How deep calls may go is open (A.2, Implementation Limitations), and frames are larger with the probes.
         exhausted = one.outcome == other.outcome and "exhausted" in str(one.outcome)
         if (mark, str(one.outcome)) != (other.stream, str(other.outcome)) and not exhausted:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from diffcheck.errors import ArtifactError
-from diffcheck.wasm.code import Catch, MemArg, has_any, instructions, read_locals, reindex
+from diffcheck.wasm.code import CatchClause, MemArg, has_any, instructions, read_locals, reindex
 from diffcheck.wasm.leb import u
 from diffcheck.wasm.opcodes import OPS
 from diffcheck.wasm.types import RefType
@@ -78,7 +78,7 @@ def test_block_types_are_read(text, kind):
 
 def test_the_clauses_of_a_try_table_are_read():
     found = decoded(expression("block try_table (catch $e 0) (catch_all_ref 1) end end"))
-    assert found[1] == ("try_table", (None, (Catch("catch", 0, 0), Catch("catch_all_ref", None, 1))))
+    assert found[1] == ("try_table", (None, (CatchClause("catch", 0, 0), CatchClause("catch_all_ref", None, 1))))
 
 
 @pytest.mark.parametrize("code, shown", [(b"\x27", "0x27"), (b"\xfd\x9a\x01", "0xfd 0x9a"), (b"\xfb\x7f", "0xfb 0x7f")])

@@ -19,7 +19,7 @@ from diffcheck.config.input_files import read_regular
 from diffcheck.config.version import __version__
 from diffcheck.errors import ArtifactError, CaseError, ConfigError, DiffcheckError, ManifestError
 from diffcheck.runner.case_run import skipped
-from diffcheck.runner.dask.remote_batch import Answered, Batch, Carried, known, run
+from diffcheck.runner.dask.remote_batch import Batch, BatchAnswer, CarriedCase, known, run
 from diffcheck.runner.events import CaseFinished, CaseStarted, EngineProbed
 from diffcheck.text import visible
 from diffcheck.witness import formats
@@ -44,7 +44,7 @@ _BATCH_BYTES: Final = 8 << 20
 _AHEAD: Final = 2
 
 
-class Cluster:
+class DaskCluster:
     """Runs items on the Dask scheduler at ``request.cluster``; iterate over ``events`` once."""
 
     def __init__(self, engines: Engines, stopped: Callable[[], bool]) -> None:
@@ -52,7 +52,7 @@ class Cluster:
         self._request = msgspec.structs.replace(request, times_ns={}, shard_times_ns={}, paths=())
         self._engines, self._address, self._stopped = engines, request.cluster, stopped
         self._most = 1
-        self._waiting: deque[tuple[Carried, ...]] = deque()
+        self._waiting: deque[tuple[CarriedCase, ...]] = deque()
 
     def events(self, items: Sequence[Item], *, probe: bool) -> Iterator[Event]:
         """One ``CaseFinished`` an item, in the order in which batches end; none for those left when the run is stopped."""
@@ -62,7 +62,7 @@ class Cluster:
                 executor = client.get_executor(pure=False)
                 threads = max(1, sum(client.ncores().values()))
             self._most = max(1, min(_LARGEST, len(items) // (_BATCHES * threads)))
-            under_way: dict[cf.Future[bytes], tuple[Carried, ...]] = {}
+            under_way: dict[cf.Future[bytes], tuple[CarriedCase, ...]] = {}
             if probe:
                 under_way[self._submitted(executor, (), probe=True)] = ()
             while not self._stopped():
@@ -77,7 +77,7 @@ class Cluster:
                     yield from self._answered(future, under_way.pop(future))
             executor.shutdown(wait=False)
 
-    def _submitted(self, executor: cf.Executor, cases: tuple[Carried, ...], *, probe: bool) -> cf.Future[bytes]:
+    def _submitted(self, executor: cf.Executor, cases: tuple[CarriedCase, ...], *, probe: bool) -> cf.Future[bytes]:
         batch = self._encoded(cases, probe=probe)
         with self._reaching():
             return executor.submit(run, batch)
@@ -127,9 +127,9 @@ class Cluster:
             with contextlib.suppress(Exception):  # of a scheduler that is gone
                 client.close(timeout=2)
 
-    def _take(self, left: deque[Item]) -> Generator[Event, None, tuple[Carried, ...]]:
+    def _take(self, left: deque[Item]) -> Generator[Event, None, tuple[CarriedCase, ...]]:
         """The next batch; what cannot be read has its report at once."""
-        batch: list[Carried] = []
+        batch: list[CarriedCase] = []
         size = 0
         while left and len(batch) < self._most and size < _BATCH_BYTES:
             item = left.popleft()
@@ -149,17 +149,17 @@ class Cluster:
         same = self._request.subject == self._request.oracle and isinstance(error, ArtifactError)
         return "default" if same else self._request.subject
 
-    def _encoded(self, cases: tuple[Carried, ...], *, probe: bool) -> bytes:
+    def _encoded(self, cases: tuple[CarriedCase, ...], *, probe: bool) -> bytes:
         subject, oracle = known(self._engines.subject_identity), known(self._engines.oracle_identity)
         return msgspec.msgpack.encode(Batch(__version__, self._request, subject, oracle, cases, probe))
 
-    def _answered(self, future: cf.Future[bytes], cases: tuple[Carried, ...]) -> Iterator[Event]:
+    def _answered(self, future: cf.Future[bytes], cases: tuple[CarriedCase, ...]) -> Iterator[Event]:
         try:
-            answered = msgspec.msgpack.decode(future.result(), type=Answered)
+            answered = msgspec.msgpack.decode(future.result(), type=BatchAnswer)
         except Exception as error:  # Dask's own, of many kinds
             if type(error).__name__ != "KilledWorker":
                 raise self._unreachable(error) from error
-            answered = Answered(lost="its Dask worker died, and so did those that it was given to next")
+            answered = BatchAnswer(lost="its Dask worker died, and so did those that it was given to next")
         if answered.refused:
             raise ConfigError(
                 f"a Dask worker cannot do it: {answered.refused}", hint="give all workers the same engines and diffcheck"
@@ -189,11 +189,11 @@ def _failed(future: cf.Future[bytes]) -> bool:
     return future.cancelled() or future.exception() is not None
 
 
-def _carried(case: Case) -> Carried:
+def _carried(case: Case) -> CarriedCase:
     artifact = read_artifact(case.artifact)
     if not case.manifest:
-        return Carried(case, artifact)
+        return CarriedCase(case, artifact)
     try:
-        return Carried(case, artifact, read_regular(case.manifest, formats.MANIFEST_CAP, "the manifest", ManifestError))
+        return CarriedCase(case, artifact, read_regular(case.manifest, formats.MANIFEST_CAP, "the manifest", ManifestError))
     except ManifestError as error:
-        return Carried(case, artifact, no_manifest=str(error))
+        return CarriedCase(case, artifact, no_manifest=str(error))

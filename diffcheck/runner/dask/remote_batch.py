@@ -40,7 +40,7 @@ _NO_CACHE: Final = option_table.BY_NAME["no-cache"].env
 _encoded = msgspec.msgpack.Encoder().encode
 
 
-class Carried(msgspec.Struct, frozen=True):
+class CarriedCase(msgspec.Struct, frozen=True):
     """A case with its artifact's bytes and its manifest's; ``no_manifest`` says why it could not be read where there is one."""
 
     case: Case
@@ -56,11 +56,11 @@ class Batch(msgspec.Struct, frozen=True):
     request: Request
     subject: tuple[str, ...]
     oracle: tuple[str, ...]
-    cases: tuple[Carried, ...]
+    cases: tuple[CarriedCase, ...]
     probe: bool = False
 
 
-class Answered(msgspec.Struct, frozen=True):
+class BatchAnswer(msgspec.Struct, frozen=True):
     """What came of a batch. ``refused`` is why this machine cannot run it, ``lost`` that it was not run to its end."""
 
     reports: tuple[CaseReport, ...] = ()
@@ -79,16 +79,16 @@ def run(data: bytes) -> bytes:
     try:
         batch = msgspec.msgpack.decode(data, type=Batch)
     except msgspec.MsgspecError as error:
-        return _encoded(Answered(refused=f"the batch cannot be read, so it is of another diffcheck than {__version__}: {error}"))
+        return _encoded(BatchAnswer(refused=f"the batch cannot be read, so it is of another diffcheck than {__version__}: {error}"))
     if batch.version != __version__:
-        return _encoded(Answered(refused=f"diffcheck {__version__} is there, and {batch.version} here"))
+        return _encoded(BatchAnswer(refused=f"diffcheck {__version__} is there, and {batch.version} here"))
     command, environment = process.own_program(_MODULE, str(os.getpid()))
     settled = msgspec.msgpack.encode(msgspec.structs.replace(batch, request=_settled(batch.request)))
     # The limits and deadlines are the pool's, in that program; it ends with this one.
     ended = subprocess.run(command, input=settled, capture_output=True, env=environment, check=False)
     if ended.returncode or not ended.stdout:
         said = visible(decode(ended.stderr[-1000:]).strip().rpartition("\n")[2], 300)
-        return _encoded(Answered(lost=f"the batch's program ended with {ended.returncode}{': ' + said if said else ''}"))
+        return _encoded(BatchAnswer(lost=f"the batch's program ended with {ended.returncode}{': ' + said if said else ''}"))
     return ended.stdout
 
 
@@ -103,21 +103,21 @@ def _settled(request: Request) -> Request:
     )
 
 
-def answer(batch: Batch, parent: int | None = None) -> Answered:
+def answer(batch: Batch, parent: int | None = None) -> BatchAnswer:
     """Run a batch in this process, which has to be without threads; ends with its ``parent``."""
     if parent is not None:
         process.die_with_parent(parent)
     try:
         engines = choose(batch.request)
     except DiffcheckError as error:
-        return Answered(refused=error.line)
+        return BatchAnswer(refused=error.line)
     for role, wanted, found in (
         ("subject", batch.subject, engines.subject_identity),
         ("oracle", batch.oracle, engines.oracle_identity),
     ):
         if wanted != known(found):
             one, other = (f"{name} {version} ({sha256[:12]})" for name, version, sha256 in (wanted, known(found)))
-            return Answered(refused=f"its {role} is {visible(other, 200)}, and {visible(one, 200)} is wanted")
+            return BatchAnswer(refused=f"its {role} is {visible(other, 200)}, and {visible(one, 200)} is wanted")
     request = engines.request
     with process.Reactor() as reactor, process.private_folder() as folder:
         loaded = {f"{at}": (each.case, _written(folder / f"case-{at}", each)) for at, each in enumerate(batch.cases)}
@@ -126,10 +126,10 @@ def answer(batch: Batch, parent: int | None = None) -> Answered:
     if batch.probe and request.cache:  # once a run
         Store(Path(request.cache)).trim(request.cache_bytes)
     findings = next((each.engine_findings for each in events if isinstance(each, EngineProbed)), None)
-    return Answered(tuple(each.report for each in events if isinstance(each, CaseFinished)), findings)
+    return BatchAnswer(tuple(each.report for each in events if isinstance(each, CaseFinished)), findings)
 
 
-def _written(folder: Path, carried: Carried) -> Files:
+def _written(folder: Path, carried: CarriedCase) -> Files:
     """The case's files as they were sent, in a folder of their own; nothing of their names is used."""
     folder.mkdir(mode=0o700)
     artifact, manifest = folder / "artifact", folder / "manifest"
@@ -144,11 +144,11 @@ def main() -> None:
     try:
         told = answer(batch, int(sys.argv[1]))
     except DiffcheckError as error:
-        told = Answered(refused=error.line)
+        told = BatchAnswer(refused=error.line)
     sys.stdout.buffer.write(_encoded(told))
 
 
-__all__ = ["Answered", "Batch", "Carried", "answer", "known", "run"]
+__all__ = ["Batch", "BatchAnswer", "CarriedCase", "answer", "known", "run"]
 
 if __name__ == "__main__":
     main()

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from diffcheck.observation import StubCall
-    from diffcheck.runner.passes.capsule_run import Side
-    from diffcheck.runner.passes.decoded_instance import Seen
+    from diffcheck.runner.passes.capsule_run import CapsuleSide
+    from diffcheck.runner.passes.decoded_instance import DecodedInstance
     from diffcheck.runner.passes.window_search import Read
 
 _REST: Final = LOG_BYTES - lo.VIEW_BYTES
@@ -25,7 +25,9 @@ _BLOCK: Final = (-(-_REST // lo.VIEW_WORDS) + 7) & ~7
 """Bytes of a block, so that the digests of one view are of all that is behind the log's first window."""
 
 
-def with_calls(oracle: Side, subject: Side, parameters: lo.Parameters, one: Seen, other: Seen) -> tuple[Seen, Seen]:
+def with_calls(
+    oracle: CapsuleSide, subject: CapsuleSide, parameters: lo.Parameters, one: DecodedInstance, other: DecodedInstance
+) -> tuple[DecodedInstance, DecodedInstance]:
     """Both as they are, with the calls of the first row in which those differ, as far as the engines do the same once more."""
     pairs = zip(one.rows, other.rows, strict=True)
     at = next((at for at, (mine, its) in enumerate(pairs) if mine.calls and its.calls and mine.calls != its.calls), None)
@@ -45,14 +47,14 @@ def with_calls(oracle: Side, subject: Side, parameters: lo.Parameters, one: Seen
     return both[0], both[1]
 
 
-def _logged(seen: Seen, at: int, total: int, calls: tuple[StubCall, ...]) -> Seen:
+def _logged(seen: DecodedInstance, at: int, total: int, calls: tuple[StubCall, ...]) -> DecodedInstance:
     row = seen.rows[at]
     assert row.calls is not None, "its digest differs"  # noqa: S101
     row = msgspec.structs.replace(row, calls=msgspec.structs.replace(row.calls, total=total, calls=calls))
     return msgspec.structs.replace(seen, rows=(*seen.rows[:at], row, *seen.rows[at + 1 :]))
 
 
-def _logs(oracle: Side, subject: Side, parameters: lo.Parameters) -> tuple[bytes, bytes] | None:
+def _logs(oracle: CapsuleSide, subject: CapsuleSide, parameters: lo.Parameters) -> tuple[bytes, bytes] | None:
     """Both logs, or of a subject that carries windows the beginning up to shortly behind the first difference.
 
     None where a run brings none.

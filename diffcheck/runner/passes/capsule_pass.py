@@ -39,7 +39,7 @@ from diffcheck.runner.passes.hang_check import why_slow
 from diffcheck.runner.passes.instances import Instances
 from diffcheck.runner.passes.legal_choices import compare_choices
 from diffcheck.runner.passes.page_diff import Pages, read_view
-from diffcheck.runner.passes.pass_evidence import Kept
+from diffcheck.runner.passes.pass_evidence import PassEvidence
 from diffcheck.runner.passes.reference_identity import Identities
 from diffcheck.runner.passes.stream_assembly import Images, whole_state
 from diffcheck.runner.passes.trap_bisection import DamagedAnswerError, PassOverError, Trials
@@ -52,11 +52,11 @@ if TYPE_CHECKING:
     from diffcheck.capsule.deterministic.form import DeterministicForm
     from diffcheck.compare.findings import Findings
     from diffcheck.observation import Outcome
-    from diffcheck.runner.passes.capsule_run import Ran, Side
-    from diffcheck.runner.passes.decoded_instance import Seen
+    from diffcheck.runner.passes.capsule_run import CapsuleRun, CapsuleSide
+    from diffcheck.runner.passes.decoded_instance import DecodedInstance
     from diffcheck.runner.passes.instances import Instance
     from diffcheck.runner.passes.open_limits import OpenLimit
-    from diffcheck.runner.passes.window_search import Budget
+    from diffcheck.runner.passes.window_search import RunBudget
     from diffcheck.verdict import Verdict
     from diffcheck.witness.formats import Manifest
 
@@ -68,7 +68,7 @@ class CapsulePass:
     """Runs one case's capsule under both sides; ``report`` gives what came out."""
 
     def __init__(
-        self, oracle: Side, subject: Side, findings: Findings, budget: Budget, functions: int,
+        self, oracle: CapsuleSide, subject: CapsuleSide, findings: Findings, budget: RunBudget, functions: int,
         *, manifest: Manifest | None = None, hangs: bool = True, form: DeterministicForm | None = None,
     ) -> None:  # fmt: skip
         """``hangs`` as in ``Request``; ``form`` where the capsules are of that form: then ``choices`` are those that the
@@ -85,7 +85,7 @@ class CapsulePass:
         self.inconclusive = ""
         self.in_recorder = False
         self.unlocated = 0
-        self.kept = Kept(self.layout, manifest)
+        self.kept = PassEvidence(self.layout, manifest)
         one, other = oracle.identified(), subject.identified()
         self.identities = None if one is None or other is None else Identities(one, other, self.findings, self.budget)
 
@@ -153,7 +153,7 @@ class CapsulePass:
         traps = not self.oracle.capsule.form.unwinds or bool(self.instances.flags & lo.EXIT_TRAPS)
         return traps and not known.state_at_trap and known.transport != "print"
 
-    def _trials(self, side: Side) -> Trials:
+    def _trials(self, side: CapsuleSide) -> Trials:
         return Trials(side, self.instances.parameters)
 
     def _group(self, instance: Instance) -> int:
@@ -172,7 +172,7 @@ class CapsulePass:
         self.kept.note(seen, oracle, subject)
         return self._compare(first, last, image, seen, subject)
 
-    def _oracle_image(self, oracle: Ran, subject: Ran) -> Image:
+    def _oracle_image(self, oracle: CapsuleRun, subject: CapsuleRun) -> Image:
         """The oracle's stream; ends the pass where there is none."""
         if oracle.image is not None:
             return oracle.image
@@ -199,7 +199,7 @@ class CapsulePass:
             self.kept.changed = True
             self.findings.compared(1, 1)
 
-    def _compare(self, first: int, last: int, image: Image, seen: Seen, subject: Ran) -> int:
+    def _compare(self, first: int, last: int, image: Image, seen: DecodedInstance, subject: CapsuleRun) -> int:
         """Compare a group by what the subject's run gave; gives the next group's first row."""
         after = last if seen.stop is None else self.instances.row(first, seen.stop) + 1
         if subject.damage:
@@ -213,7 +213,7 @@ class CapsulePass:
         self._failed(subject, first, last)
         raise PassOverError
 
-    def _failed(self, subject: Ran, first: int, last: int) -> None:
+    def _failed(self, subject: CapsuleRun, first: int, last: int) -> None:
         """The subject came to no answer at all where the oracle did."""
         outcome = subject.outcome
         if isinstance(outcome, TimedOut):
@@ -254,7 +254,7 @@ class CapsulePass:
 
     # Streams.
 
-    def _compare_streams(self, first: int, last: int, image: Image, seen: Seen, subject: Ran) -> None:
+    def _compare_streams(self, first: int, last: int, image: Image, seen: DecodedInstance, subject: CapsuleRun) -> None:
         """The subject's stream is there: compare it, and where nothing differs the identities of functions."""
         before = self.findings.total
         exhausted = seen.stop is not None and is_trap(seen.rows[seen.stop].outcome, _STACK)
@@ -264,14 +264,16 @@ class CapsulePass:
         if self.identities is not None and self.findings.total == before and not exhausted:
             self.identities.compare(self.instances.parameters(first, last))
 
-    def _compare_stream(self, first: int, last: int, image: Image, seen: Seen, subject: Ran, *, exhausted: bool) -> None:
+    def _compare_stream(
+        self, first: int, last: int, image: Image, seen: DecodedInstance, subject: CapsuleRun, *, exhausted: bool
+    ) -> None:
         """Compare digests, and on a mismatch all that the streams hold."""
         header = subject.header
         assert header is not None, "the caller looked"  # noqa: S101
         if lo.FLAG_CALLS_CUT & (header.flags | image.header.flags):
             self.findings.not_compared(f"of the bytes passed to an import in one call, those after the first {GATHERED:,}")
         kind_differs = isinstance(subject.outcome, Trapped) and not same_trap(seen, subject.outcome)
-        if header.mark == image.header.mark and not kind_differs:
+        if header.stream_key == image.header.stream_key and not kind_differs:
             self._same_digest(image, seen, subject, exhausted=exhausted)
             return
         if lo.FLAG_CUT & (header.flags | image.header.flags):
@@ -304,7 +306,7 @@ class CapsulePass:
                 detail="the digest differs over equal bytes: the engine digests wrong, or its stream changes from run to run",
             )  # fmt: skip
 
-    def _compare_choices(self, first: int, last: int, seen: Seen, other: Seen, *, found: bool) -> None:
+    def _compare_choices(self, first: int, last: int, seen: DecodedInstance, other: DecodedInstance, *, found: bool) -> None:
         """Compare what the runs of a deterministic form say of its open results; its row is looked for if nothing else is found."""
         differs = other.choices.not_allowed != seen.choices.not_allowed
         row = self._row_not_allowed(first, last) if differs and not found else ""
@@ -324,7 +326,7 @@ class CapsulePass:
         """Whether the subject has a result in the rows [first, last) that is not allowed, and the oracle has none."""
         instance = self.instances.run(first, last)
         oracle, subject = instance.oracle, instance.subject
-        if oracle.image is None or subject.header is None or subject.header.mark == oracle.image.header.mark:
+        if oracle.image is None or subject.header is None or subject.header.stream_key == oracle.image.header.stream_key:
             return False
         try:
             view = read_view(self.subject, self.instances.parameters(first, last))
@@ -333,7 +335,7 @@ class CapsulePass:
             return False
         return decoded(image, subject.outcome, self.layout, self.form).choices.not_allowed is not None
 
-    def _same_digest(self, image: Image, seen: Seen, subject: Ran, *, exhausted: bool) -> None:
+    def _same_digest(self, image: Image, seen: DecodedInstance, subject: CapsuleRun, *, exhausted: bool) -> None:
         """The digests are equal: so are the streams, where what was carried is what was digested."""
         stopped = seen.rows[seen.stop] if seen.stop is not None and left_open(image, self.layout, seen.stop) else None
         if stopped is not None and stopped.outcome is not None and isinstance(subject.outcome, Returned):
@@ -348,7 +350,7 @@ class CapsulePass:
                 self.findings.not_compared(_CUT)
             self._agreed(seen, subject.outcome, exhausted=exhausted)
 
-    def _agreed(self, seen: Seen, subject: Outcome, *, exhausted: bool) -> None:
+    def _agreed(self, seen: DecodedInstance, subject: Outcome, *, exhausted: bool) -> None:
         """Count what an equal digest says is equal; the kind of a trap is not in the stream."""
         self.kept.show(seen, seen)
         for at, row in enumerate(seen.rows):
@@ -359,7 +361,7 @@ class CapsulePass:
         if not exhausted:
             compare_state.compare(seen.state, seen.state, self.layout, self.findings)
 
-    def _compare_seen(self, first: int, seen: Seen, other: Seen, *, exhausted: bool) -> list[tuple[int, int]]:
+    def _compare_seen(self, first: int, seen: DecodedInstance, other: DecodedInstance, *, exhausted: bool) -> list[tuple[int, int]]:
         """Compare rows up to the first whose outcomes differ, then the state if there was none."""
         for at, (one, two) in enumerate(zip(seen.rows, other.rows, strict=True)):
             if one.outcome is None and two.outcome is None:
@@ -387,7 +389,7 @@ class CapsulePass:
 
     # Traps that report nothing.
 
-    def _compare_trap(self, first: int, last: int, seen: Seen, subject: Ran) -> int:
+    def _compare_trap(self, first: int, last: int, seen: DecodedInstance, subject: CapsuleRun) -> int:
         """The subject trapped or crashed without a stream; gives the next group's first row."""
         row = None if seen.stop is None else self.instances.row(first, seen.stop)
         expected = seen.stop is not None and isinstance(seen.rows[seen.stop].outcome, Trapped | Exited)
@@ -403,7 +405,7 @@ class CapsulePass:
             last = row
         return self._trapped_early(first, last, subject)
 
-    def _trapped_early(self, first: int, last: int, subject: Ran) -> int:
+    def _trapped_early(self, first: int, last: int, subject: CapsuleRun) -> int:
         """The subject ended in one of the rows [first, last) that the oracle came through."""
         found = self._trials(self.subject).failing(first, last)
         if found is None:
@@ -421,7 +423,7 @@ class CapsulePass:
         self._trapped_row(first, at + 1, self._oracle_row(first, at), outcome)
         return at + 1
 
-    def _search(self, first: int, last: int, oracle: Ran, subject: Ran) -> int:
+    def _search(self, first: int, last: int, oracle: CapsuleRun, subject: CapsuleRun) -> int:
         """An oracle that reports nothing at a trap: its trap is found as a subject's is, and its state there not compared."""
         self.kept.outcomes.setdefault("oracle", oracle.outcome)
         self.kept.outcomes.setdefault("subject", subject.outcome)
@@ -464,7 +466,7 @@ class CapsulePass:
             raise PassOverError(f"the oracle {sentence(ran.outcome)} when it was run again")
         return decoded(ran.image, ran.outcome, self.layout).rows[self.layout.n_init + row - first]
 
-    def _check_recorder(self, side: Side, first: int, last: int, outcome: Outcome) -> None:
+    def _check_recorder(self, side: CapsuleSide, first: int, last: int, outcome: Outcome) -> None:
         """End the pass where a trap in the rows [first, last) is one in the recorder: without it the engine comes through them."""
         if isinstance(side.unrecorded(self.instances.parameters(first, last)), Returned):
             name = "oracle" if side is self.oracle else "subject"

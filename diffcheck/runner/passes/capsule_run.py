@@ -15,13 +15,13 @@ from diffcheck.errors import StreamError
 from diffcheck.observation import Cost, OutOfMemory, Returned, Trapped
 
 if TYPE_CHECKING:
-    from diffcheck.backend.contract import Backend, Host, Limits, Pending
+    from diffcheck.backend.contract import Backend, Host, Pending, RunLimits
     from diffcheck.capsule.build import Capsule
     from diffcheck.observation import Execution, Outcome
     from diffcheck.runner.passes.refusals import Refusals
 
 
-class Ran(msgspec.Struct, frozen=True):
+class CapsuleRun(msgspec.Struct, frozen=True):
     """A run as read: its outcome; the header where the stream was finished; the whole image where the transport brings it;
     the view; ``damage`` where a stream came that is none.
     """
@@ -38,10 +38,10 @@ class Ran(msgspec.Struct, frozen=True):
 class PendingRun:
     """A run under way."""
 
-    def __init__(self, side: Side, pending: Pending, parameters: lo.Parameters) -> None:
+    def __init__(self, side: CapsuleSide, pending: Pending, parameters: lo.Parameters) -> None:
         self._side, self._pending, self._parameters = side, pending, parameters
 
-    def wait(self) -> Ran:
+    def wait(self) -> CapsuleRun:
         """The finished run."""
         execution = self._pending.wait()
         self._side.cost += execution.cost
@@ -49,7 +49,7 @@ class PendingRun:
         return self._side.complete(ran, self._parameters) if self._side.whole else ran
 
 
-class Side:
+class CapsuleSide:
     """A backend with the capsule it runs; ``cost`` adds up over its runs.
 
     With ``whole`` every finished run has its image, on a transport that carries windows by one more run for each window;
@@ -59,27 +59,27 @@ class Side:
     at_once = 1
 
     def __init__(
-        self, backend: Backend, capsule: Capsule, limits: Limits, host: Host, *,
+        self, backend: Backend, capsule: Capsule, limits: RunLimits, host: Host, *,
         whole: bool = False, refusals: Refusals | None = None,
     ) -> None:  # fmt: skip
         self.backend, self.capsule, self.limits, self._host = backend, capsule, limits, host
         self.whole, self.refusals = whole, refusals
         self.cost = Cost()
 
-    def logging(self, row: int) -> Side:
+    def logging(self, row: int) -> CapsuleSide:
         """The same engine with the capsule's logging form for the record ``row``."""
-        return Side(self.backend, self.capsule.logging(row), self.limits, self._host)
+        return CapsuleSide(self.backend, self.capsule.logging(row), self.limits, self._host)
 
-    def identified(self) -> Side | None:
+    def identified(self) -> CapsuleSide | None:
         """The same engine with the capsule's identity form, where it has one."""
         capsule = self.capsule.identified()
-        return None if capsule is None else Side(self.backend, capsule, self.limits, self._host, whole=self.whole)
+        return None if capsule is None else CapsuleSide(self.backend, capsule, self.limits, self._host, whole=self.whole)
 
     def unrecorded(self, parameters: lo.Parameters) -> Outcome:
         """How these rows end under the same engine where nothing is recorded of them."""
-        return Side(self.backend, self.capsule.unrecorded(), self.limits, self._host).run(parameters).outcome
+        return CapsuleSide(self.backend, self.capsule.unrecorded(), self.limits, self._host).run(parameters).outcome
 
-    def start(self, parameters: lo.Parameters, limits: Limits | None = None) -> PendingRun:
+    def start(self, parameters: lo.Parameters, limits: RunLimits | None = None) -> PendingRun:
         """Begin a run; ``limits`` where it is one of the oracle's variants."""
         encoded = parameters.encode()
         program = Program(
@@ -93,13 +93,13 @@ class Side:
         )
         return PendingRun(self, self.backend.start(program, limits or self.limits, self._host), parameters)
 
-    def run(self, parameters: lo.Parameters, limits: Limits | None = None) -> Ran:
+    def run(self, parameters: lo.Parameters, limits: RunLimits | None = None) -> CapsuleRun:
         """Run and wait."""
         return self.start(parameters, limits).wait()
 
-    def read(self, execution: Execution, parameters: lo.Parameters) -> Ran:
+    def read(self, execution: Execution, parameters: lo.Parameters) -> CapsuleRun:
         """What an execution carried out, checked; a stream is expected after a return, and after a trap where one came."""
-        ran = Ran(self._trap_site(execution.outcome), fuel=execution.fuel, log=execution.log)
+        ran = CapsuleRun(self._trap_site(execution.outcome), fuel=execution.fuel, log=execution.log)
         if not isinstance(execution.outcome, Returned | Trapped):
             return ran
         words = self.backend.capabilities.transport == "words"
@@ -131,7 +131,7 @@ class Side:
     def _two_reasons(self) -> tuple[str, ...]:
         return two_reasons(self.capsule.wasm)
 
-    def complete(self, ran: Ran, parameters: lo.Parameters) -> Ran:
+    def complete(self, ran: CapsuleRun, parameters: lo.Parameters) -> CapsuleRun:
         """The run with its image, every byte of it read out of this engine; ``damage`` where the bytes have another digest."""
         plain = (parameters.view_mode, parameters.view_space, parameters.view_offset) == (0, 0, 0)
         if ran.header is None or ran.image is not None or not plain:

@@ -15,7 +15,7 @@ from diffcheck.verdict import PassReport, Repeat
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
-    from diffcheck.backend.contract import Host, Limits, Pending, Program
+    from diffcheck.backend.contract import Host, Pending, Program, RunLimits
     from diffcheck.observation import Execution, Identity
 
 GONE: Final = 4
@@ -26,7 +26,7 @@ LEAST: Final = 3
 _KEPT_BYTES: Final = 64 << 20
 
 
-class Remembering(Backend):
+class MemoizingBackend(Backend):
     """An engine whose executions are kept, so that a second run of the same program is the first one's answer at no cost.
 
     Kept are up to 64 MiB of what was carried out; what is beyond is run again.
@@ -42,7 +42,7 @@ class Remembering(Backend):
         """The engine's own."""
         return self._engine.identity()
 
-    def start(self, program: Program, limits: Limits, host: Host) -> Pending:
+    def start(self, program: Program, limits: RunLimits, host: Host) -> Pending:
         """A kept execution, or a new one."""
         key = (program.kind, program.template_sha256 or program.wasm, program.parameters, program.entry, limits)
         if key in self._kept:
@@ -65,7 +65,7 @@ class _Done:
 
 
 class _UnderWay:
-    def __init__(self, pending: Pending, engine: Remembering, key: tuple[object, ...]) -> None:
+    def __init__(self, pending: Pending, engine: MemoizingBackend, key: tuple[object, ...]) -> None:
         self._pending, self._engine, self._key = pending, engine, key
 
     def wait(self) -> Execution:

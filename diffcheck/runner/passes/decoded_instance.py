@@ -23,7 +23,7 @@ _EXITS: Final = ("unreachable", "unknown", "unstated")
 """How a capsule traps that ends a program which exits, in an engine's words."""
 
 
-class Seen(msgspec.Struct, frozen=True):
+class DecodedInstance(msgspec.Struct, frozen=True):
     """``stop`` is the record that did not return, None where all did; ``choices`` are those of a capsule in deterministic form."""
 
     rows: tuple[RowSeen, ...]
@@ -32,7 +32,7 @@ class Seen(msgspec.Struct, frozen=True):
     choices: Choices = Choices()
 
 
-def decoded(image: Image, outcome: Outcome, layout: lo.Layout, form: DeterministicForm | None = None) -> Seen:
+def decoded(image: Image, outcome: Outcome, layout: lo.Layout, form: DeterministicForm | None = None) -> DecodedInstance:
     """What an image holds; a row that was entered and not left ended as the run's ``outcome`` says.
 
     The counters of a deterministic ``form``'s own are not among the state's.
@@ -46,7 +46,7 @@ def decoded(image: Image, outcome: Outcome, layout: lo.Layout, form: Determinist
     if form is not None:
         counters, choices = form.split(state.counters)
         state = msgspec.structs.replace(state, counters=counters)
-    return Seen(rows, state, stop, choices)
+    return DecodedInstance(rows, state, stop, choices)
 
 
 def is_trap(outcome: Outcome | None, kind: str) -> bool:
@@ -54,7 +54,7 @@ def is_trap(outcome: Outcome | None, kind: str) -> bool:
     return isinstance(outcome, Trapped) and outcome.kind == kind
 
 
-def same_trap(seen: Seen, outcome: Trapped) -> bool:
+def same_trap(seen: DecodedInstance, outcome: Trapped) -> bool:
     """Whether a subject that carries its stream out of a trap trapped as the oracle did, or by what stands behind an exit."""
     return same_end(seen.rows[seen.stop].outcome if seen.stop is not None else None, outcome)
 

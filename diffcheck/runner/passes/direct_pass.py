@@ -28,11 +28,10 @@ from diffcheck.observation import (
 from diffcheck.runner.passes import open_limits
 from diffcheck.runner.passes.hang_check import why_slow
 from diffcheck.runner.passes.legal_choices import compare_choices
-from diffcheck.verdict import PassReport
-from diffcheck.verdict import Side as SideReport
+from diffcheck.verdict import PassReport, SideReport
 
 if TYPE_CHECKING:
-    from diffcheck.backend.contract import Backend, Host, Limits
+    from diffcheck.backend.contract import Backend, Host, RunLimits
     from diffcheck.compare.findings import Findings
     from diffcheck.observation import Execution, Outcome
     from diffcheck.runner.passes.refusals import Refusals
@@ -107,7 +106,7 @@ class DirectPass:
             return self.refusals.why_no_divergence(other, capsule=False)
         return open_limits.differ(one, other, lambda limit: self._oracle(limit.small(self.limits)).outcome, self.findings)
 
-    def _oracle(self, limits: Limits) -> Execution:
+    def _oracle(self, limits: RunLimits) -> Execution:
         return self.oracle.execute(self.program, limits, self.host)
 
     def _timed_out(self, one: Outcome, other: TimedOut) -> str:

@@ -8,13 +8,13 @@ import msgspec
 
 from diffcheck.capsule import layout as lo
 from diffcheck.capsule.decode import swallowed
-from diffcheck.runner.passes.capsule_run import Ran
+from diffcheck.runner.passes.capsule_run import CapsuleRun
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from diffcheck.capsule.decode import Image
-    from diffcheck.runner.passes.capsule_run import Side
+    from diffcheck.runner.passes.capsule_run import CapsuleSide
 
 MAX_INSTANCES: Final = 64
 
@@ -24,8 +24,8 @@ class Instance(msgspec.Struct, frozen=True):
 
     first: int
     last: int
-    oracle: Ran
-    subject: Ran
+    oracle: CapsuleRun
+    subject: CapsuleRun
 
 
 class Instances:
@@ -34,7 +34,7 @@ class Instances:
     For each instance the consumer sets ``first`` to the row after the one that ended it. ``flags`` are those of the runs.
     """
 
-    def __init__(self, oracle: Side, subject: Side, limit: int = MAX_INSTANCES) -> None:
+    def __init__(self, oracle: CapsuleSide, subject: CapsuleSide, limit: int = MAX_INSTANCES) -> None:
         self._oracle, self._subject = oracle, subject
         self._layout = oracle.capsule.layout
         self.first, self.last = 0, len(self._layout.rows) - self._layout.n_init

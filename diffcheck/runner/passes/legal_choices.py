@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from diffcheck.capsule.deterministic.form import Choices
     from diffcheck.compare.findings import Findings
-    from diffcheck.verdict import Divergence, PassReport, Side
+    from diffcheck.verdict import Divergence, PassReport, SideReport
 
 FIRST_PASSES: Final = 8
 """How many executions the plain form may spend on locating differences before the deterministic form is asked about them."""
@@ -125,7 +125,7 @@ def _joined(plain: FormPass, found: FormPass, certain: list[Divergence], rule: s
     return _with(report, [*own, *added], report.divergences_total + len(added))
 
 
-def _both(plain: Side | None, found: Side | None) -> Side | None:
+def _both(plain: SideReport | None, found: SideReport | None) -> SideReport | None:
     """A side of the deterministic form, at the cost of both."""
     return found if plain is None or found is None else msgspec.structs.replace(found, cost=plain.cost + found.cost)
 

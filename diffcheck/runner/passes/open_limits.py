@@ -13,7 +13,7 @@ from diffcheck.observation import Exited, Outcome, OutOfMemory, Returned, Threw,
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from diffcheck.backend.contract import Limits
+    from diffcheck.backend.contract import RunLimits
     from diffcheck.compare.findings import Findings
 
 
@@ -35,7 +35,7 @@ class OpenLimit(msgspec.Struct, frozen=True):
         """Whether an engine met this limit."""
         return isinstance(outcome, Trapped) and outcome.kind == self.trap
 
-    def small(self, limits: Limits) -> Limits:
+    def small(self, limits: RunLimits) -> RunLimits:
         """The oracle's limits with this one small."""
         return msgspec.structs.replace(
             limits, stack_bytes=self.stack_bytes or limits.stack_bytes, memory_bytes=self.memory_bytes or limits.memory_bytes

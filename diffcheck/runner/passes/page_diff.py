@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from diffcheck.compare.findings import Findings
-    from diffcheck.runner.passes.capsule_run import Side
-    from diffcheck.runner.passes.window_search import Budget, Read
+    from diffcheck.runner.passes.capsule_run import CapsuleSide
+    from diffcheck.runner.passes.window_search import Read, RunBudget
 
 _PAGES_SHOWN: Final = 4
 
@@ -25,7 +25,13 @@ class Pages:
     """Compares pages of memories as they are after the rows that ``parameters`` name; ``memories`` are indices by position."""
 
     def __init__(
-        self, oracle: Side, subject: Side, parameters: lo.Parameters, memories: Sequence[int], findings: Findings, budget: Budget
+        self,
+        oracle: CapsuleSide,
+        subject: CapsuleSide,
+        parameters: lo.Parameters,
+        memories: Sequence[int],
+        findings: Findings,
+        budget: RunBudget,
     ) -> None:
         self._oracle, self._subject, self._parameters = oracle, subject, parameters
         self._memories, self._findings, self._budget = memories, findings, budget
@@ -58,7 +64,7 @@ class Pages:
         return found.unlocated
 
 
-def read_view(side: Side, parameters: lo.Parameters, space: int = 0, page: int = 0) -> Read:
+def read_view(side: CapsuleSide, parameters: lo.Parameters, space: int = 0, page: int = 0) -> Read:
     """Reads a range by runs of a side that carry it out: ``space`` 0 is the stream, else a memory's index plus one."""
 
     def read(mode: int, offset: int, step: int) -> bytes | None:

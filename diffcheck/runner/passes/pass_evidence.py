@@ -6,15 +6,14 @@ from typing import TYPE_CHECKING, Final, Literal
 
 from diffcheck.observation import Returned, RowSeen, sentence
 from diffcheck.text import decode
-from diffcheck.verdict import Printed, StubUse
-from diffcheck.verdict import Side as SideReport
+from diffcheck.verdict import Printed, SideReport, StubUse
 from diffcheck.witness import mcdc
 
 if TYPE_CHECKING:
     from diffcheck.capsule import layout as lo
     from diffcheck.observation import Outcome, Output
-    from diffcheck.runner.passes.capsule_run import Ran, Side
-    from diffcheck.runner.passes.decoded_instance import Seen
+    from diffcheck.runner.passes.capsule_run import CapsuleRun, CapsuleSide
+    from diffcheck.runner.passes.decoded_instance import DecodedInstance
     from diffcheck.verdict import McdcImpact
     from diffcheck.witness.formats import Manifest
 
@@ -22,7 +21,7 @@ _PRINTED_KEPT: Final = 32
 _PRINTED_BYTES: Final = 4096
 
 
-class Kept:
+class PassEvidence:
     """Grows with each group. ``outcomes`` is by side; ``changed`` says that something was observed that differs from nothing."""
 
     def __init__(self, layout: lo.Layout, manifest: Manifest | None) -> None:
@@ -33,9 +32,9 @@ class Kept:
         self._logs: dict[str, str] = {}
         self._digests: dict[str, list[str]] = {"oracle": [], "subject": []}
         self._calls: tuple[int, ...] = (0,) * len(layout.stubs)
-        self._shown = mcdc.Seen(), mcdc.Seen()
+        self._shown = mcdc.DecisionEvidence(), mcdc.DecisionEvidence()
 
-    def note(self, seen: Seen, oracle: Ran, subject: Ran) -> None:
+    def note(self, seen: DecodedInstance, oracle: CapsuleRun, subject: CapsuleRun) -> None:
         """Keep what a group's runs did; ``seen`` is the oracle's."""
         self._note_outcomes(seen, oracle, subject)
         for name, ran in (("oracle", oracle), ("subject", subject)):
@@ -51,19 +50,19 @@ class Kept:
             self._calls = tuple(a + b for a, b in zip(self._calls, called[-1], strict=True))
         self.changed = self.changed or any(seen.state.counters.values()) or any(map(_observable, seen.rows))
 
-    def _note_outcomes(self, seen: Seen, oracle: Ran, subject: Ran) -> None:
+    def _note_outcomes(self, seen: DecodedInstance, oracle: CapsuleRun, subject: CapsuleRun) -> None:
         if seen.stop is not None and (outcome := seen.rows[seen.stop].outcome) is not None:
             self.outcomes.setdefault("oracle", outcome)
         if not isinstance(subject.outcome, Returned):
             self.outcomes.setdefault("subject", subject.outcome)
-        elif seen.stop is not None and oracle.header and subject.header and oracle.header.mark == subject.header.mark:
+        elif seen.stop is not None and oracle.header and subject.header and oracle.header.stream_key == subject.header.stream_key:
             self.outcomes.setdefault("subject", self.outcomes["oracle"])
 
     def _print(self, row: str, stream: Literal["stdout", "stderr"], output: Output | None) -> None:
         if output is not None and output.total and len(self.printed) < _PRINTED_KEPT:
             self.printed.append(Printed(row, stream, decode(output.captured[:_PRINTED_BYTES]), output.total))
 
-    def show(self, oracle: Seen, subject: Seen) -> None:
+    def show(self, oracle: DecodedInstance, subject: DecodedInstance) -> None:
         """Keep what a witness would see of both."""
         for shown, seen in zip(self._shown, (oracle, subject), strict=True):
             shown.add(seen.rows, seen.state.counters)
@@ -80,7 +79,7 @@ class Kept:
             return ()
         return mcdc.Decisions(self._manifest, self._layout.branches).impact(*self._shown)
 
-    def side(self, name: str, side: Side) -> SideReport:
+    def side(self, name: str, side: CapsuleSide) -> SideReport:
         """One side in the report: how it ended, what it cost."""
         outcome = self.outcomes.get(name, Returned())
         return SideReport(outcome, sentence(outcome), side.cost, "-".join(self._digests[name][:4]), self._logs.get(name, ""))

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from diffcheck.capsule import layout as lo
     from diffcheck.capsule.decode import Image
     from diffcheck.compare.findings import Findings
-    from diffcheck.runner.passes.capsule_run import Ran, Side
-    from diffcheck.runner.passes.window_search import Budget
+    from diffcheck.runner.passes.capsule_run import CapsuleRun, CapsuleSide
+    from diffcheck.runner.passes.window_search import RunBudget
 
 _WHAT = "which functions references are to"
 
@@ -24,11 +24,11 @@ _WHAT = "which functions references are to"
 class Identities:
     """Compares groups of rows by the capsule's identity form, which both sides have."""
 
-    def __init__(self, oracle: Side, subject: Side, findings: Findings, budget: Budget) -> None:
+    def __init__(self, oracle: CapsuleSide, subject: CapsuleSide, findings: Findings, budget: RunBudget) -> None:
         self._oracle, self._subject, self._findings, self._budget = oracle, subject, findings, budget
         self._layout = oracle.capsule.layout
 
-    def add_costs(self, oracle: Side, subject: Side) -> None:
+    def add_costs(self, oracle: CapsuleSide, subject: CapsuleSide) -> None:
         """Add what these runs took to the sides that report it."""
         oracle.cost += self._oracle.cost
         subject.cost += self._subject.cost
@@ -42,10 +42,10 @@ class Identities:
             self._findings.not_compared(f"{_WHAT}: the oracle {sentence(oracle.outcome)}")
         elif subject.header is None:
             self._failed(subject)
-        elif subject.header.mark != oracle.image.header.mark:
+        elif subject.header.stream_key != oracle.image.header.stream_key:
             self._compare(parameters, oracle, oracle.image, subject)
 
-    def _failed(self, subject: Ran) -> None:
+    def _failed(self, subject: CapsuleRun) -> None:
         """A function that a reference should not be to may trap, or be of another type than it was called with."""
         if isinstance(subject.outcome, Trapped | Crashed):
             said = sentence(subject.outcome)
@@ -53,7 +53,7 @@ class Identities:
         else:
             self._findings.not_compared(f"{_WHAT}: the subject {sentence(subject.outcome)}")
 
-    def _compare(self, parameters: lo.Parameters, oracle: Ran, image: Image, subject: Ran) -> None:
+    def _compare(self, parameters: lo.Parameters, oracle: CapsuleRun, image: Image, subject: CapsuleRun) -> None:
         images = Images(self._layout, image, self._budget)
         try:
             theirs = images.subject(subject, read_view(self._subject, parameters))

@@ -14,7 +14,7 @@ from diffcheck.text import size
 from diffcheck.wasm import section as ids
 
 if TYPE_CHECKING:
-    from diffcheck.backend.contract import Backend, Host, Limits
+    from diffcheck.backend.contract import Backend, Host, RunLimits
     from diffcheck.capsule.build import World
     from diffcheck.observation import Outcome
     from diffcheck.wasm.module import Module
@@ -28,7 +28,7 @@ _STATED: Final = {"unsupported": "a proposal that the subject lacks", "limit": "
 class Refusals:
     """Asks a subject about an artifact that it refused, as often as needed and each question once."""
 
-    def __init__(self, artifact: bytes, module: Module, world: World, subject: Backend, limits: Limits, host: Host) -> None:
+    def __init__(self, artifact: bytes, module: Module, world: World, subject: Backend, limits: RunLimits, host: Host) -> None:
         self._artifact, self._module, self._world = artifact, module, world
         self._subject, self._limits, self._host = subject, limits, host
 

@@ -13,8 +13,8 @@ from diffcheck.runner.passes.window_search import local, locate
 
 if TYPE_CHECKING:
     from diffcheck.observation import FinalState
-    from diffcheck.runner.passes.capsule_run import Ran
-    from diffcheck.runner.passes.window_search import Budget, Read
+    from diffcheck.runner.passes.capsule_run import CapsuleRun
+    from diffcheck.runner.passes.window_search import Read, RunBudget
 
 
 _LONGER_BYTES: Final = 2 << 20
@@ -26,11 +26,11 @@ _PART_RUNS: Final = 16
 class Images:
     """Puts a subject's stream together beside the oracle's ``image`` of the same rows; ``unlocated`` counts what is missing."""
 
-    def __init__(self, layout: lo.Layout, image: Image, budget: Budget) -> None:
+    def __init__(self, layout: lo.Layout, image: Image, budget: RunBudget) -> None:
         self._layout, self._oracle, self._budget = layout, image, budget
         self.unlocated = 0
 
-    def subject(self, ran: Ran, view: Read) -> Image:
+    def subject(self, ran: CapsuleRun, view: Read) -> Image:
         """The subject's image: as it came, or fetched window by window through ``view``."""
         if ran.image is not None:
             return ran.image
@@ -50,7 +50,7 @@ class Images:
         header = image.header
         return bool(self.unlocated) or digest(image.stream) == (header.lane_a, header.lane_b)
 
-    def _fetch(self, stream: bytearray, oracle: Read, view: Read, offset: int, length: int, budget: Budget) -> None:
+    def _fetch(self, stream: bytearray, oracle: Read, view: Read, offset: int, length: int, budget: RunBudget) -> None:
         found = locate(oracle, view, offset, min(length, len(stream) - offset) & ~7, budget)
         for window in found.windows:
             stream[window.offset : window.offset + len(window.subject)] = window.subject

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from diffcheck.capsule import layout as lo
     from diffcheck.observation import Outcome
-    from diffcheck.runner.passes.capsule_run import Ran, Side
+    from diffcheck.runner.passes.capsule_run import CapsuleRun, CapsuleSide
 
 
 class PassOverError(Exception):
@@ -36,10 +36,10 @@ class DamagedAnswerError(Exception):
 class Trials:
     """Runs one side's rows [first, last) alone. ``parameters`` gives what such a run is started with."""
 
-    def __init__(self, side: Side, parameters: Callable[[int, int], lo.Parameters]) -> None:
+    def __init__(self, side: CapsuleSide, parameters: Callable[[int, int], lo.Parameters]) -> None:
         self._side, self._parameters = side, parameters
 
-    def run(self, first: int, last: int) -> Ran:
+    def run(self, first: int, last: int) -> CapsuleRun:
         """Some of the rows once more; ends the pass where memory ran out or the answer is damaged, which says nothing of them."""
         ran = self._side.run(self._parameters(first, last))
         if isinstance(ran.outcome, HarnessFailed):

@@ -8,8 +8,7 @@ from diffcheck.backend.contract import HARNESS_ENTRIES, Program
 from diffcheck.compare import validity
 from diffcheck.compare.findings import Findings
 from diffcheck.observation import Crashed, loaded, sentence
-from diffcheck.verdict import PassReport
-from diffcheck.verdict import Side as SideReport
+from diffcheck.verdict import PassReport, SideReport
 
 if TYPE_CHECKING:
     from diffcheck.backend.contract import Backend, Host

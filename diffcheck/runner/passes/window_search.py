@@ -18,7 +18,7 @@ Read: TypeAlias = Callable[[int, int, int], bytes | None]
 """(mode, offset, step) to the view's bytes; mode 0 gives bytes, 1 digests of blocks of ``step``. None where the run failed."""
 
 
-class Budget:
+class RunBudget:
     """How many runs of the subject may be spent on finding places; ``more`` is asked once for some more when they are used up."""
 
     def __init__(self, runs: int, more: Callable[[], int] | None = None) -> None:
@@ -34,13 +34,13 @@ class Budget:
         self.left -= 1
         return self.left >= 0
 
-    def part(self, runs: int) -> Budget:
+    def part(self, runs: int) -> RunBudget:
         """So many runs of this budget, for one place of which the first difference is enough."""
         return _Part(self, runs)
 
 
-class _Part(Budget):
-    def __init__(self, whole: Budget, runs: int) -> None:
+class _Part(RunBudget):
+    def __init__(self, whole: RunBudget, runs: int) -> None:
         super().__init__(runs)
         self._whole = whole
 
@@ -63,7 +63,7 @@ class Located(msgspec.Struct, frozen=True):
     unlocated: int
 
 
-def locate(oracle: Read, subject: Read, offset: int, length: int, budget: Budget) -> Located:
+def locate(oracle: Read, subject: Read, offset: int, length: int, budget: RunBudget) -> Located:
     """The windows in [offset, offset + length) that differ, as far as the budget goes; ``length`` is a multiple of 8."""
     if length <= 0:
         return Located((), 0)
@@ -86,7 +86,7 @@ def locate(oracle: Read, subject: Read, offset: int, length: int, budget: Budget
     return Located(tuple(windows), unlocated)
 
 
-def _window(oracle: Read, subject: Read, offset: int, length: int, budget: Budget) -> Located:
+def _window(oracle: Read, subject: Read, offset: int, length: int, budget: RunBudget) -> Located:
     if not budget.take():
         return Located((), length)
     one, other = oracle(0, offset, 0), subject(0, offset, 0)

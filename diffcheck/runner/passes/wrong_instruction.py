@@ -11,7 +11,7 @@ from diffcheck.probe.instructions import wrong_instructions
 from diffcheck.verdict import Divergence, Where
 
 if TYPE_CHECKING:
-    from diffcheck.backend.contract import Backend, Host, Limits
+    from diffcheck.backend.contract import Backend, Host, RunLimits
     from diffcheck.verdict import PassReport
 
 _DETAIL: Final = "the recorder uses this instruction, so that rows could not be compared"
@@ -19,7 +19,7 @@ ITEM: Final = "instruction "
 """How the item of such a divergence begins; the instruction's name follows."""
 
 
-def explained(report: PassReport, subject: Backend, limits: Limits, host: Host) -> PassReport:
+def explained(report: PassReport, subject: Backend, limits: RunLimits, host: Host) -> PassReport:
     """The report with the instructions that the subject gets wrong in the place of a damaged stream; the same where none is found.
 
     One signature an instruction, whatever the artifact: it is wrong in the capsule's own code.

@@ -30,7 +30,7 @@ _ROOM: Final = 0.9
 _UNSAFE: Final = re.compile(r"[^A-Za-z0-9.-]")
 
 
-class Kept(msgspec.Struct, frozen=True):
+class CacheUsage(msgspec.Struct, frozen=True):
     """What a cache holds of one engine: its name with the beginning of its key, how many entries, how many bytes."""
 
     engine: str
@@ -66,12 +66,12 @@ class Store:
             return False
         return True
 
-    def kept(self) -> tuple[Kept, ...]:
+    def kept(self) -> tuple[CacheUsage, ...]:
         """What it holds, by engine."""
         found: dict[str, list[int]] = {}
         for path, size, _ in self._entries():
             found.setdefault(path.parts[-3], []).append(size)
-        return tuple(Kept(name, len(sizes), sum(sizes)) for name, sizes in sorted(found.items()))
+        return tuple(CacheUsage(name, len(sizes), sum(sizes)) for name, sizes in sorted(found.items()))
 
     def trim(self, limit_bytes: int) -> int:
         """Remove the entries that were not used for longest until the rest is well below the limit; gives how many."""

@@ -30,9 +30,9 @@ from diffcheck.runner.plan import CapsulePlan, RefusedPlan, RunnablePlan
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from diffcheck.backend.contract import Host, Limits, Pending, Program
+    from diffcheck.backend.contract import Host, Pending, Program, RunLimits
     from diffcheck.observation import Identity
-    from diffcheck.runner.builds import Watch
+    from diffcheck.runner.builds import BuildWatch
     from diffcheck.runner.persist.cache_files import Store
     from diffcheck.verdict import CaseReport
 
@@ -94,7 +94,7 @@ class Tape(Backend):
         """The engine's own."""
         return self._engine.identity()
 
-    def start(self, program: Program, limits: Limits, host: Host) -> Pending:
+    def start(self, program: Program, limits: RunLimits, host: Host) -> Pending:
         """What is on the tape, or a new execution."""
         digest = _digest(program, limits)
         key = digest, self._turns[digest]
@@ -142,7 +142,7 @@ class _Recorded:
         return execution
 
 
-def _digest(program: Program, limits: Limits) -> bytes:
+def _digest(program: Program, limits: RunLimits) -> bytes:
     wasm = (program.kind == "capsule" and program.template_sha256) or hashlib.sha256(program.wasm).hexdigest()
     return hashlib.sha256(_encode((program.kind, wasm, program.parameters, program.entry, limits))).digest()
 
@@ -150,7 +150,7 @@ def _digest(program: Program, limits: Limits) -> bytes:
 class Judge(Oracle):
     """An oracle whose judgements are kept; where there is no store it is asked each time."""
 
-    def __init__(self, oracle: Oracle, store: Store | None, key: str, watch: Watch | None = None) -> None:
+    def __init__(self, oracle: Oracle, store: Store | None, key: str, watch: BuildWatch | None = None) -> None:
         """``watch`` knows whether the oracle is still the one that ``key`` names."""
         self._oracle, self._store, self._key, self._watch = oracle, store, key, watch
         self.capabilities = oracle.capabilities
@@ -159,11 +159,11 @@ class Judge(Oracle):
         """The oracle's own."""
         return self._oracle.identity()
 
-    def start(self, program: Program, limits: Limits, host: Host) -> Pending:
+    def start(self, program: Program, limits: RunLimits, host: Host) -> Pending:
         """The oracle's own."""
         return self._oracle.start(program, limits, host)
 
-    def validate(self, wasm: bytes, limits: Limits, host: Host) -> Outcome | None:
+    def validate(self, wasm: bytes, limits: RunLimits, host: Host) -> Outcome | None:
         """See ``Oracle``; a judgement is kept, a failure to judge is not."""
         name = f"{self._key}/validate {hashlib.sha256(wasm).hexdigest()}"
         kept = self._store.get(name) if self._store else None
@@ -177,7 +177,7 @@ class Judge(Oracle):
             self._put(name, _encode(Judgement(refusal)))
         return refusal
 
-    def assemble(self, text: bytes, limits: Limits, host: Host) -> bytes:
+    def assemble(self, text: bytes, limits: RunLimits, host: Host) -> bytes:
         """See ``Oracle``; text that is none is told anew each time."""
         name = f"{self._key}/assemble {hashlib.sha256(text).hexdigest()}"
         kept = self._store.get(name) if self._store else None

@@ -9,8 +9,8 @@ import msgspec
 from diffcheck.compare.findings import Findings
 from diffcheck.errors import RunFailedError
 from diffcheck.runner.passes.capsule_pass import CapsulePass
-from diffcheck.runner.passes.capsule_run import Side
-from diffcheck.runner.passes.window_search import Budget
+from diffcheck.runner.passes.capsule_run import CapsuleSide
+from diffcheck.runner.passes.window_search import RunBudget
 from diffcheck.text import named, visible
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from diffcheck.verdict import PassReport
 
 
-class Rows(msgspec.Struct, frozen=True):
+class DivergingRows(msgspec.Struct, frozen=True):
     """The rows that share the instance on which something differs, and the row as it was reported; ``runs`` found them.
 
     ``peak_bytes`` is the most memory that the subject's process had in these, ``memory`` the first place of a memory that differs.
@@ -79,11 +79,11 @@ class FirstRow:
 
     def __init__(self, plan: CapsulePlan, request: Request, engines: tuple[Oracle, Backend], host: Host) -> None:
         self.plan, self.request = plan, request
-        self.oracle = Side(engines[0], plan.capsules.oracle, plan.limits, host, whole=True)
-        self.subject = Side(engines[1], plan.capsules.subject, plan.limits, host)
+        self.oracle = CapsuleSide(engines[0], plan.capsules.oracle, plan.limits, host, whole=True)
+        self.subject = CapsuleSide(engines[1], plan.capsules.subject, plan.limits, host)
         self.names = plan.rows[plan.layout.n_init :]
 
-    def find(self, wanted: str = "") -> Rows | NotShown:
+    def find(self, wanted: str = "") -> DivergingRows | NotShown:
         """The first instance that differs; or a wanted row's, with as few rows before it as show it. RunFailedError where there is no
         such row.
         """
@@ -102,7 +102,7 @@ class FirstRow:
                 return self._rows(part, report, (0, at + 1), wanted, report.reason)
         return NotShown(f"row {visible(wanted)} agrees", self.subject.cost.executions, _chosen(part))
 
-    def _first(self) -> Rows | NotShown:
+    def _first(self) -> DivergingRows | NotShown:
         part, report = self._part(0, len(self.names), "")
         if part.found is None and not report.in_recorder:
             why = f"the engines do not differ on the capsule: {report.verdict}" + (f" ({report.reason})" if report.reason else "")
@@ -114,17 +114,17 @@ class FirstRow:
     def _part(self, begin: int, end: int, wanted: str) -> tuple[_Part, PassReport]:
         plan = self.plan
         part = _Part(
-            self.oracle, self.subject, Findings(plan.places), Budget(self.request.max_passes), plan.functions, form=plan.form
+            self.oracle, self.subject, Findings(plan.places), RunBudget(self.request.max_passes), plan.functions, form=plan.form
         )
         part.wanted = wanted
         part.instances.first, part.instances.last, part.instances.limit = begin, end, end - begin + 1
         return part, part.report()
 
-    def _rows(self, part: _Part, report: PassReport, range_: tuple[int, int], row: str, what: str) -> Rows:
+    def _rows(self, part: _Part, report: PassReport, range_: tuple[int, int], row: str, what: str) -> DivergingRows:
         cost = self.subject.cost
         memory = next((each.where.item for each in report.divergences if each.kind == "memory"), "")
         ended = report.in_recorder and not report.divergences
-        return Rows(*range_, part.instances.flags, row, what, cost.executions, cost.peak_bytes, memory, ended)
+        return DivergingRows(*range_, part.instances.flags, row, what, cost.executions, cost.peak_bytes, memory, ended)
 
 
 def _words(report: PassReport, row: str) -> str:

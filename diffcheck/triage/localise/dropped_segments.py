@@ -8,11 +8,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from diffcheck.observation import Trapped
-from diffcheck.triage.localise.event_runs import BEFORE, First
+from diffcheck.triage.localise.event_runs import BEFORE, FirstDifference
 
 if TYPE_CHECKING:
     from diffcheck.triage.localise.explanation import Explainer
-    from diffcheck.triage.localise.location import Localised
+    from diffcheck.triage.localise.location import Localisation
 
 _READERS: Final = {
     "memory.init": ("data", 0),
@@ -26,7 +26,7 @@ _READERS: Final = {
 _WORDS: Final = {"data": "data segment", "elem": "element segment"}
 
 
-def dropped_segment(explainer: Explainer, first: First) -> Localised | str:
+def dropped_segment(explainer: Explainer, first: FirstDifference) -> Localisation | str:
     """The instruction that should have dropped the segment; in words where instantiation should have; empty where it is not so."""
     if first.oracle is not None or not isinstance(first.oracle_outcome, Trapped):
         return ""
@@ -48,7 +48,9 @@ def dropped_segment(explainer: Explainer, first: First) -> Localised | str:
         if explainer.made.bodies_of[site.function].code[site.position].instruction.immediates[0] != segment:
             continue
         record = records[at]
-        there = First(record.event, record, record, records[max(0, at - BEFORE) : at], first.oracle_outcome, first.subject_outcome)
+        there = FirstDifference(
+            record.event, record, record, records[max(0, at - BEFORE) : at], first.oracle_outcome, first.subject_outcome
+        )
         texts = f"left {_WORDS[kind]} {segment} empty", "left its contents"
         return explainer.at(there, (site.function, site.position), texts, "state", f"`{reader.name}` then reads the segment")
     segments = explainer.module.data if kind == "data" else explainer.module.elements

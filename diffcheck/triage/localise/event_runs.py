@@ -8,32 +8,32 @@ import msgspec
 
 from diffcheck.observation import Returned
 from diffcheck.triage.localise.memory_progress import Gauge
-from diffcheck.triage.tracing.event_log import NEVER, RAWS, LogParameters, Take, WrongDigest
+from diffcheck.triage.tracing.event_log import NEVER, RAWS, LogParameters, MemoryProbe, WrongDigest
 from diffcheck.triage.tracing.log_writer import known_answer
 
 if TYPE_CHECKING:
     from diffcheck.observation import Outcome
-    from diffcheck.triage.tracing.event_log import Log, Record
+    from diffcheck.triage.tracing.event_log import EventLog, Record
     from diffcheck.triage.tracing.instrument import Instrumented, Level
     from diffcheck.triage.tracing.log_reader import Logged, LogSide
 
 BEFORE = 12
 """How many events before the difference are carried out with it."""
-_UNMEASURED = Take()
+_UNMEASURED = MemoryProbe()
 
 
-class Spent(Exception):  # noqa: N818 - an outcome of the search
+class SearchBudgetExhausted(Exception):  # noqa: N818 - an outcome of the search
     """No more runs of the subject may be made."""
 
 
-class Budget(Protocol):
+class SearchBudget(Protocol):
     """How many runs of the subject were made, and may be."""
 
     runs: int
     max_runs: int
 
 
-class First(msgspec.Struct, frozen=True):
+class FirstDifference(msgspec.Struct, frozen=True):
     """The first difference: its event number (-1: the subject did not begin), both records there (None where an engine ended), the
     records before it, latest last.
     """
@@ -58,7 +58,7 @@ class EventRuns:
         oracle: LogSide,
         subject: LogSide,
         rows: tuple[int, int, int],
-        budget: Budget,
+        budget: SearchBudget,
         plain_bytes: int = 0,
     ) -> None:
         self.made, self.oracle, self.subject = made, oracle, subject
@@ -71,7 +71,7 @@ class EventRuns:
         self.gauge = Gauge(subject, plain_bytes)
 
     def _parameters(
-        self, start: int = 0, step: int = 0, halt: int = NEVER, limit: int = RAWS, take: Take = _UNMEASURED
+        self, start: int = 0, step: int = 0, halt: int = NEVER, limit: int = RAWS, take: MemoryProbe = _UNMEASURED
     ) -> LogParameters:
         first, last, flags = self.rows
         return LogParameters(first, last, flags, start=start, step=step, halt=halt, limit=limit, take=take)
@@ -83,12 +83,12 @@ class EventRuns:
         step: int = 0,
         halt: int = NEVER,
         limit: int = RAWS,
-        take: Take = _UNMEASURED,
+        take: MemoryProbe = _UNMEASURED,
     ) -> Logged:
         """A run of one side; raises ``Spent`` where the subject may not be run again."""
         if side.backend is not self.oracle.backend:
             if self.budget.runs >= self.budget.max_runs:
-                raise Spent
+                raise SearchBudgetExhausted
             self.budget.runs += 1
         return side.logged(self._parameters(start, step, halt, limit, take))
 
@@ -97,7 +97,7 @@ class EventRuns:
         log = self.ask(self.oracle, start, 0, end, limit=max(end - start, RAWS)).log
         return log.records(start) if log is not None else ()
 
-    def ask_subject(self, start: int, step: int, halt: int, take: Take = _UNMEASURED) -> Logged:
+    def ask_subject(self, start: int, step: int, halt: int, take: MemoryProbe = _UNMEASURED) -> Logged:
         """A run of the subject; without a log where it ended without a word."""
         ran = self.ask(self.subject, start, step, halt, take=take)
         if not isinstance(ran.outcome, Returned) or not self.seen:
@@ -108,7 +108,7 @@ class EventRuns:
             raise WrongDigest("it computes the known answer wrong")
         return ran
 
-    def window(self, subject: Log, start: int, step: int, halt: int) -> tuple[int, int] | None:
+    def window(self, subject: EventLog, start: int, step: int, halt: int) -> tuple[int, int] | None:
         """The events of the first block that differs from the oracle's."""
         oracle = self.ask(self.oracle, start, step, halt).log
         assert oracle is not None, "it gave one before"  # noqa: S101
@@ -122,8 +122,8 @@ class EventRuns:
         more = oracle.count != subject.count  # where one ended, the other's next event is the first that differs
         return start + common * step, min(start + (common + 1) * step + more, max(oracle.count, subject.count))
 
-    def at(self, event: int, records: tuple[Record, ...], outcome: Outcome) -> First:
+    def at(self, event: int, records: tuple[Record, ...], outcome: Outcome) -> FirstDifference:
         """The subject ended behind so many events, and the oracle did not."""
         one = next((each for each in records if each.event == event), None)
         before = tuple(each for each in records if each.event < event)
-        return First(event, one, None, before[-BEFORE:], self.measured.outcome, outcome)
+        return FirstDifference(event, one, None, before[-BEFORE:], self.measured.outcome, outcome)

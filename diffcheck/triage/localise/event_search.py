@@ -9,21 +9,21 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 from diffcheck.observation import OutOfMemory, Trapped, sentence
-from diffcheck.triage.localise.event_runs import BEFORE, EventRuns, First
+from diffcheck.triage.localise.event_runs import BEFORE, EventRuns, FirstDifference
 from diffcheck.triage.localise.silent_trap import Silent
 from diffcheck.triage.tracing.event_log import RAWS, WrongDigest, step_of
 from diffcheck.triage.tracing.log_writer import known_answer
 
 if TYPE_CHECKING:
     from diffcheck.observation import Outcome
-    from diffcheck.triage.tracing.event_log import Log, Record
+    from diffcheck.triage.tracing.event_log import EventLog, Record
     from diffcheck.triage.tracing.log_reader import Logged, LogSide
 
 
 class Search(EventRuns):
     """The search for the first event that differs."""
 
-    def first(self, start: int = 0, before: int | None = None) -> First | None:
+    def first(self, start: int = 0, before: int | None = None) -> FirstDifference | None:
         """The first difference from event ``start`` on; None where all events are equal. Both engines come to event ``before``, where
         one is named, and the search ends there.
         """
@@ -39,7 +39,7 @@ class Search(EventRuns):
             return self.inside(*window) if window is not None else self._ends()
         return self._narrow(start, end)
 
-    def shown_by(self, other: LogSide, oracle: LogSide, first: First) -> Literal["same", "none", "another"]:
+    def shown_by(self, other: LogSide, oracle: LogSide, first: FirstDifference) -> Literal["same", "none", "another"]:
         """Whether the subject does the same at that event with the other digest: the same, nothing that differs from the oracle, or
         something else that does. WrongDigest where it computes that digest wrong.
         """
@@ -72,14 +72,14 @@ class Search(EventRuns):
             return self.ask_subject(start, step, end)
         return ran
 
-    def inside(self, start: int, end: int) -> First:
+    def inside(self, start: int, end: int) -> FirstDifference:
         """The first difference in [start, end), which holds one by its digest."""
         found = self._narrow(start, end)
         if found is None:
             raise WrongDigest("its digests differ where the events are equal")
         return found
 
-    def _narrow(self, start: int, end: int) -> First | None:
+    def _narrow(self, start: int, end: int) -> FirstDifference | None:
         """The first difference in [start, end)."""
         while end - start > RAWS - BEFORE:
             step = step_of(start, end)
@@ -92,7 +92,7 @@ class Search(EventRuns):
             start, end = window
         return self._raw(start, end)
 
-    def _raw(self, start: int, end: int) -> First | None:
+    def _raw(self, start: int, end: int) -> FirstDifference | None:
         since = max(0, start - BEFORE)
         ran = self._whole(since, 0, end)
         log = ran.log
@@ -107,12 +107,12 @@ class Search(EventRuns):
             one = ones[at] if at < len(ones) else None
             other = others[at] if at < len(others) else None
             if one != other and since + at >= start:
-                return First(since + at, one, other, ones[max(0, at - BEFORE) : at], self.measured.outcome, self.ended)
+                return FirstDifference(since + at, one, other, ones[max(0, at - BEFORE) : at], self.measured.outcome, self.ended)
         if (oracle.log.count, oracle.log.lane) != (log.count, log.lane):
             raise WrongDigest("its digests differ where the events are equal")
         return self._ends(ones[-BEFORE:]) if end > self.total else None
 
-    def _ends(self, before: tuple[Record, ...] = ()) -> First | None:
+    def _ends(self, before: tuple[Record, ...] = ()) -> FirstDifference | None:
         """All events are equal: whether the runs ended otherwise."""
         if not isinstance(self.measured.outcome, Trapped) or _kind(self.ended) == _kind(self.measured.outcome):
             return None
@@ -120,9 +120,9 @@ class Search(EventRuns):
             since = max(0, self.total - BEFORE)
             known = self.ask(self.oracle, since, 0, self.total).log
             before = known.records(since) if known is not None else ()
-        return First(self.total, None, None, before, self.measured.outcome, self.ended)
+        return FirstDifference(self.total, None, None, before, self.measured.outcome, self.ended)
 
-    def _silent(self, start: int, end: int, ran: Logged) -> First | None:
+    def _silent(self, start: int, end: int, ran: Logged) -> FirstDifference | None:
         """The end of a subject that ended without a word in [start, end); ``ran`` is the run through all of it that did."""
         if isinstance(self.measured.outcome, Trapped) and start < self.total < end:
             again = step_of(start, self.total)
@@ -132,14 +132,14 @@ class Search(EventRuns):
                 return self.inside(*window) if window is not None else self._ends()
             end = self.total
         found = Silent(self, start, end).find(ran)
-        return found if isinstance(found, First) else self.inside(*found)
+        return found if isinstance(found, FirstDifference) else self.inside(*found)
 
 
 def _kind(outcome: Outcome) -> str:
     return outcome.kind if isinstance(outcome, Trapped) else sentence(outcome)
 
 
-def _last(log: Log | None, since: int, event: int) -> Record | None:
+def _last(log: EventLog | None, since: int, event: int) -> Record | None:
     """The record of an event that a log ends with; None where it ends before."""
     found = log.records(since) if log is not None else ()
     return found[-1] if found and found[-1].event == event else None

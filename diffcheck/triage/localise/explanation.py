@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 from diffcheck import values
 from diffcheck.observation import Returned, sentence
 from diffcheck.text import visible
-from diffcheck.triage.localise.event_runs import First
+from diffcheck.triage.localise.event_runs import FirstDifference
 from diffcheck.triage.localise.location import Moment
 from diffcheck.triage.localise.memory_writers import may_write, read_by
 from diffcheck.triage.tracing import control_flow
@@ -24,11 +24,11 @@ if TYPE_CHECKING:
 
     from diffcheck.observation import Outcome
     from diffcheck.runner.plan import CapsulePlan
-    from diffcheck.triage.localise.location import Difference, Localised
+    from diffcheck.triage.localise.location import Difference, Localisation
     from diffcheck.triage.tracing.event_log import Record
     from diffcheck.triage.tracing.instrument import Instrumented, Site
     from diffcheck.triage.tracing.log_reader import LogSide
-    from diffcheck.triage.tracing.log_writer import Watch
+    from diffcheck.triage.tracing.log_writer import WatchedBytes
     from diffcheck.triage.tracing.read_back import Role
     from diffcheck.wasm.module import Module
     from diffcheck.wasm.types import ValType
@@ -79,7 +79,7 @@ class Explainer:
         made: Instrumented,
         rows: tuple[int, int, int],
         detail: Callable[[int, int], tuple[Instrumented, LogSide]],
-        answer: Callable[..., Localised],
+        answer: Callable[..., Localisation],
         oracle: LogSide,
         artifact: Module,
     ) -> None:
@@ -93,7 +93,7 @@ class Explainer:
         exported = next((each.name for each in self.module.exports if each.kind == "func" and each.index == funcidx), "")
         return visible(self.names.get(funcidx) or exported or f"function {funcidx}")
 
-    def concerned(self, first: First) -> set[int]:
+    def concerned(self, first: FirstDifference) -> set[int]:
         """The functions in which a difference may have come about: those of the events around it, and what they call there."""
         sites = [self._site(each) for each in (first.oracle, first.subject, *first.before[-2:])]
         found = {site.function for site in sites if site is not None}
@@ -106,7 +106,7 @@ class Explainer:
         imported = self.module.n_imported("func")
         return {each for each in found if each >= imported}
 
-    def function(self, first: First, where: str = "") -> Localised:
+    def function(self, first: FirstDifference, where: str = "") -> Localisation:
         """The answer as far as function entries and results of calls show it; ``where`` follows what the engines did."""
         site = self._site(first.oracle) or self._site(first.before[-1] if first.before else None)
         funcidx = site.function if site is not None else -1
@@ -123,7 +123,7 @@ class Explainer:
             why=f"{seen}{where}",
         )
 
-    def instruction(self, first: First) -> Localised:
+    def instruction(self, first: FirstDifference) -> Localisation:
         """The answer: the instruction whose execution differs."""
         one = self._site(first.oracle)
         same = first.oracle is not None and first.subject is not None and first.oracle.site == first.subject.site
@@ -151,7 +151,9 @@ class Explainer:
         why = "the results differ in the high half" if one is not None and one.half else _WHY[difference]
         return self.at(first, (function, position), texts, difference, why)
 
-    def at(self, first: First, place: tuple[int, int], texts: tuple[str, str], difference: Difference, why: str) -> Localised:
+    def at(
+        self, first: FirstDifference, place: tuple[int, int], texts: tuple[str, str], difference: Difference, why: str
+    ) -> Localisation:
         """The answer that names the instruction at a place, with what the oracle and the subject did there."""
         function, position = place
         typed = self.made.bodies_of[function].code[position]
@@ -179,7 +181,7 @@ class Explainer:
             why=why,
         )
 
-    def read_at(self, first: First) -> Watch | None:
+    def read_at(self, first: FirstDifference) -> WatchedBytes | None:
         """The bytes that a load at the difference takes, where both engines have that load there and no more differs."""
         one = self._site(first.oracle)
         if one is None or one.role != "result" or first.subject is None or self._site(first.subject) != one:
@@ -188,7 +190,7 @@ class Explainer:
         operands, _, _ = self.surroundings(one.function, one.position, first.event)
         return read_by(body.code[one.position], [bits for bits, _ in operands.values()], one.half)
 
-    def takes_reference(self, first: First) -> bool:
+    def takes_reference(self, first: FirstDifference) -> bool:
         """Whether the instruction at the difference takes a reference or calls through a table."""
         site = self._site(first.oracle) or self._site(first.subject)
         same = first.oracle is not None and first.subject is not None and first.oracle.site == first.subject.site
@@ -199,12 +201,12 @@ class Explainer:
         acting = body.code[position]
         return "call_indirect" in acting.instruction.name or any(isinstance(each, RefType) for each in acting.operands)
 
-    def of_reference(self, first: First) -> bool:
+    def of_reference(self, first: FirstDifference) -> bool:
         """Whether what differs is a reference."""
         site = self._site(first.oracle)
         return site is not None and isinstance(site.type, RefType)
 
-    def watched(self, found: First, plain: Record) -> tuple[str, str]:
+    def watched(self, found: FirstDifference, plain: Record) -> tuple[str, str]:
         """The watched bytes as the engines have them at an event, whose record is ``plain`` without them."""
         digits = 2 * self.made.watch.width if self.made.watch is not None else 0
         one, other = (
@@ -213,7 +215,7 @@ class Explainer:
         )
         return one, other
 
-    def writer(self, found: First, plain: tuple[Record, ...]) -> Localised | None:
+    def writer(self, found: FirstDifference, plain: tuple[Record, ...]) -> Localisation | None:
         """The answer where watched bytes differ since an event: what wrote them. ``plain`` are the oracle's records up to that event
         as they are without the bytes.
         """
@@ -221,7 +223,7 @@ class Explainer:
         if watch is None or not plain or found.oracle is None or found.subject is None or plain[-1].site != found.subject.site:
             return None
         record = plain[-1]
-        first = First(found.event, record, record, plain[:-1], found.oracle_outcome, found.subject_outcome)
+        first = FirstDifference(found.event, record, record, plain[:-1], found.oracle_outcome, found.subject_outcome)
         one = self._site(record)
         place = (one.function, one.position) if one is not None and may_write(one.name) else self.acted(first)
         has = self.watched(found, record)
@@ -234,7 +236,7 @@ class Explainer:
     def _site(self, record: Record | None) -> Site | None:
         return self.made.site(record.site) if record is not None else None
 
-    def acted(self, first: First) -> tuple[int, int]:
+    def acted(self, first: FirstDifference) -> tuple[int, int]:
         """The function and position of what acts behind the last common event; where a function ended silently, in its caller."""
         last = self._site(first.before[-1]) if first.before else None
         if last is None:
@@ -383,7 +385,7 @@ class Explainer:
     def _value(self, record: Record | None, site: Site) -> str:
         return _shown(record.value, site.type) if record is not None else ""
 
-    def _before(self, first: First) -> tuple[Moment, ...]:
+    def _before(self, first: FirstDifference) -> tuple[Moment, ...]:
         found = []
         for each in first.before[-SHOWN:]:
             site = self._site(each)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
-from diffcheck.triage.localise.event_runs import BEFORE, First
+from diffcheck.triage.localise.event_runs import BEFORE, FirstDifference
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
     from diffcheck.probe.instructions import Wrong
     from diffcheck.triage.localise.event_search import Search
     from diffcheck.triage.localise.explanation import Explainer
-    from diffcheck.triage.localise.location import Localised
+    from diffcheck.triage.localise.location import Localisation
 
 _WHY: Final = "its known answer is wrong; the subject's own events cannot be trusted"
 
 
-def first_execution(search: Search, explainer: Explainer, wrong: Sequence[Wrong]) -> Localised | None:
+def first_execution(search: Search, explainer: Explainer, wrong: Sequence[Wrong]) -> Localisation | None:
     """The first execution of one of these instructions; None where the oracle executes none of them, or not early enough."""
     names = {each.name: each for each in wrong}
 
@@ -46,6 +46,6 @@ def first_execution(search: Search, explainer: Explainer, wrong: Sequence[Wrong]
         name = explainer.made.bodies_of[function].code[position].instruction.name
         site = explainer.made.site(record.site)
         event = record.event + (site is None or site.position != position)
-        there = First(event, record, record, records[max(0, at - BEFORE) : at], search.measured.outcome, search.ended)
+        there = FirstDifference(event, record, record, records[max(0, at - BEFORE) : at], search.measured.outcome, search.ended)
         return explainer.at(there, (function, position), (names[name].oracle, names[name].subject), "result", _WHY)
     return None

@@ -16,16 +16,16 @@ from diffcheck.cases.rows import choose
 from diffcheck.errors import RunFailedError
 from diffcheck.observation import Trapped, sentence
 from diffcheck.probe.instructions import wrong_instructions
-from diffcheck.runner.passes.capsule_run import Side
+from diffcheck.runner.passes.capsule_run import CapsuleSide
 from diffcheck.runner.plan import world
 from diffcheck.text import plural
-from diffcheck.triage.localise.diverging_rows import FirstRow, NotShown, Rows
+from diffcheck.triage.localise.diverging_rows import DivergingRows, FirstRow, NotShown
 from diffcheck.triage.localise.dropped_segments import dropped_segment
-from diffcheck.triage.localise.event_runs import BEFORE, Spent
+from diffcheck.triage.localise.event_runs import BEFORE, SearchBudgetExhausted
 from diffcheck.triage.localise.event_search import Search
 from diffcheck.triage.localise.explanation import Explainer
 from diffcheck.triage.localise.known_wrong import first_execution
-from diffcheck.triage.localise.location import Localised
+from diffcheck.triage.localise.location import Localisation
 from diffcheck.triage.localise.memory_writers import at_place, loaded
 from diffcheck.triage.tracing.event_log import VARIANTS, LogParameters, WrongDigest
 from diffcheck.triage.tracing.instrument import Detail, Instrumented
@@ -42,10 +42,10 @@ if TYPE_CHECKING:
     from diffcheck.capsule.build import Capsule
     from diffcheck.runner.plan import CapsulePlan
     from diffcheck.runner.request import Request
-    from diffcheck.triage.localise.event_runs import First
+    from diffcheck.triage.localise.event_runs import FirstDifference
     from diffcheck.triage.tracing.event_log import Variant
     from diffcheck.triage.tracing.instrument import Level
-    from diffcheck.triage.tracing.log_writer import Watch
+    from diffcheck.triage.tracing.log_writer import WatchedBytes
 
 EVENT_COST: Final = 60
 """Instructions that an event costs an interpreter: the probe, the note, and what was there before."""
@@ -86,7 +86,7 @@ class Localiser:
         self.doubtful = False
         """Whether the difference is of a reference, which both digests look at by the same instructions."""
         self.wrong: set[Variant] = set()
-        self.located: Rows | None = None
+        self.located: DivergingRows | None = None
         self.notes: list[str] = []
         exported = [(each.index, each.name) for each in self.module.exports if each.kind == "func"]
         self.skip: frozenset[int] = frozenset()
@@ -98,26 +98,26 @@ class Localiser:
 
     # The row.
 
-    def rows(self, wanted: str = "") -> Rows | Localised:
+    def rows(self, wanted: str = "") -> DivergingRows | Localisation:
         """The rows on which something differs; see ``FirstRow``."""
         found = self._rows(wanted)
         if self.plan.form is not None and (not found.chosen if isinstance(found, NotShown) else _REFUSED in found.what):
             self.use(self.original)  # the form decides where a choice was made, and where the subject takes it
             found = self._rows(wanted)
-        if isinstance(found, Rows):
+        if isinstance(found, DivergingRows):
             return found
         allowed = "; where the artifact as it is differs, by choices that the specification leaves open"
         return self._answer("none", why=found.why + allowed * (self.plan.form is not None), row_runs=found.runs)
 
-    def _rows(self, wanted: str) -> Rows | NotShown:
+    def _rows(self, wanted: str) -> DivergingRows | NotShown:
         return FirstRow(self.plan, self.request, (self.oracle, self.subject), self.host).find(wanted)
 
     # The search.
 
-    def localise(self, wanted: str = "") -> Localised:
+    def localise(self, wanted: str = "") -> Localisation:
         """Everything: the row, or the ``wanted`` one, the function, the instruction."""
         rows = self.rows(wanted)
-        if isinstance(rows, Localised):
+        if isinstance(rows, Localisation):
             return rows
         self.located = rows
         self.say(f"row {rows.row or '(whole instance)'}: {rows.what}")
@@ -134,7 +134,7 @@ class Localiser:
             except Disagree as error:
                 answer = self._row(rows, f"the subject is wrong in instructions of the digests' own: {error}")
                 break
-            except Spent:
+            except SearchBudgetExhausted:
                 answer = self._row(rows, f"not found within {plural(self.max_runs, 'run')} of the subject; give --max-passes more")
                 break
             else:
@@ -147,7 +147,7 @@ class Localiser:
             answer, row_runs=rows.runs, runs=self.runs, confirmed=self.confirmed, notes=tuple(dict.fromkeys(self.notes))
         )
 
-    def _by_known_answers(self, rows: Rows, answer: Localised) -> Localised:
+    def _by_known_answers(self, rows: DivergingRows, answer: Localisation) -> Localisation:
         """The answer, unless known answers name another instruction than it does."""
         wrong = wrong_instructions(self.subject, self.host, self.plan.limits)
         if not wrong or answer.instruction.partition(" ")[0] in {each.name for each in wrong}:
@@ -163,7 +163,7 @@ class Localiser:
             rows, f"the subject gets a known answer wrong ({said}), and the artifact does not execute that instruction"
         )
 
-    def _variant(self, rows: Rows, variant: Variant) -> Localised:
+    def _variant(self, rows: DivergingRows, variant: Variant) -> Localisation:
         levels: dict[int, Level] = {}
         default: Level = "full"
         search = self._search(rows, variant, default, levels)
@@ -181,7 +181,7 @@ class Localiser:
         speed = self.subject.capabilities.instructions_per_s * self.plan.limits.deadline_s
         return min(MAX_EVENTS, int(speed / EVENT_COST))
 
-    def _by_function(self, rows: Rows, variant: Variant, watch: Watch | None = None) -> Localised:
+    def _by_function(self, rows: DivergingRows, variant: Variant, watch: WatchedBytes | None = None) -> Localisation:
         """Entries and results of calls first; then all instructions of the functions that they lead to. With ``watch`` it is what wrote
         these bytes that is looked for.
         """
@@ -198,7 +198,9 @@ class Localiser:
         explainer = self._explainer(search, rows, variant, {}, default="calls")
         return self._not_begun(rows, first) or self._in_functions(rows, explainer, first, watch)
 
-    def _in_functions(self, rows: Rows, explainer: Explainer, first: First, watch: Watch | None) -> Localised:
+    def _in_functions(
+        self, rows: DivergingRows, explainer: Explainer, first: FirstDifference, watch: WatchedBytes | None
+    ) -> Localisation:
         """The instruction in the functions that a difference of calls leads to; the function where it cannot be told."""
         variant = explainer.made.variant
         functions = explainer.concerned(first)
@@ -222,20 +224,20 @@ class Localiser:
             functions |= more
         return answer
 
-    def _found(self, rows: Rows, search: Search) -> Localised:
+    def _found(self, rows: DivergingRows, search: Search) -> Localisation:
         first = search.first()
         if first is None:
             return self._gone(rows, search)
         return self._not_begun(rows, first) or self._told(rows, search, first, {})
 
-    def _not_begun(self, rows: Rows, first: First) -> Localised | None:
+    def _not_begun(self, rows: DivergingRows, first: FirstDifference) -> Localisation | None:
         """The answer where the subject ended before it executed anything."""
         if first.event > 0 or (first.event == 0 and first.subject is not None):
             return None
         why = f"the subject {sentence(first.subject_outcome)} before the first event: there is no execution to localise in"
         return self._row(rows, f"{why}; `diffcheck reduce` finds what it takes")
 
-    def _told(self, rows: Rows, search: Search, first: First, levels: Mapping[int, Level]) -> Localised:
+    def _told(self, rows: DivergingRows, search: Search, first: FirstDifference, levels: Mapping[int, Level]) -> Localisation:
         """The answer for a difference, confirmed; where a load only reads what was written wrong before, what wrote it."""
         explainer = self._explainer(search, rows, search.made.variant, levels, default=search.default)
         answer = explainer.instruction(first)
@@ -260,8 +262,13 @@ class Localiser:
         return answer
 
     def _since(
-        self, rows: Rows, search: Search, watch: Watch, levels: Mapping[int, Level], load: First | None = None
-    ) -> Localised | None:
+        self,
+        rows: DivergingRows,
+        search: Search,
+        watch: WatchedBytes,
+        levels: Mapping[int, Level],
+        load: FirstDifference | None = None,
+    ) -> Localisation | None:
         """Since which event before that of a ``load`` these bytes of a memory differ; None where they do not, or where the load gives
         something else than the bytes that are there.
         """
@@ -274,13 +281,15 @@ class Localiser:
                     f"{watch}, which it takes, differ since event {found.event:,}, but it does not give what is there"
                 )
                 return None
-        except (Spent, WrongDigest) as error:
+        except (SearchBudgetExhausted, WrongDigest) as error:
             why = str(error) or "no run was left"
             self.notes.append(f"whether {watch} were wrong before is not known: {why}")
             return None
         return self._written(rows, watching, found, levels) if found is not None else None
 
-    def _identity(self, rows: Rows, search: Search, levels: Mapping[int, Level], first: First) -> Localised | None:
+    def _identity(
+        self, rows: DivergingRows, search: Search, levels: Mapping[int, Level], first: FirstDifference
+    ) -> Localisation | None:
         """The answer where a reference before an event is to another object or function than the oracle's; None where none is."""
         if self.identities or not self._has_identities():
             return None
@@ -294,7 +303,7 @@ class Localiser:
         capsule = self.plan.capsules.standard
         return capsule.layout.described and (has_objects(self.module) or capsule.identified() is not None)
 
-    def _wrong_itself(self, watching: Search, load: First) -> bool:
+    def _wrong_itself(self, watching: Search, load: FirstDifference) -> bool:
         """Whether a load gives something else than the subject has there."""
         site = watching.made.site(load.subject.site) if load.subject is not None else None
         log = watching.ask_subject(load.event, 0, load.event + 1).log
@@ -304,7 +313,9 @@ class Localiser:
         word = (records[0].value - load.subject.value) % (1 << 64)
         return loaded(site.name, word) not in (None, load.subject.value)
 
-    def _written(self, rows: Rows, search: Search, found: First, levels: Mapping[int, Level]) -> Localised | None:
+    def _written(
+        self, rows: DivergingRows, search: Search, found: FirstDifference, levels: Mapping[int, Level]
+    ) -> Localisation | None:
         """What wrote the bytes that a search watches and that differ since an event, confirmed; None where that cannot be told."""
         if found.oracle is None or found.subject is None:
             return None
@@ -320,7 +331,7 @@ class Localiser:
             return self._row(rows, f"{_INSTANTIATED}: {search.made.watch}, {one} against {other}")
         return explainer.writer(found, records)
 
-    def _confirm(self, search: Search, first: First, levels: Mapping[int, Level]) -> None:
+    def _confirm(self, search: Search, first: FirstDifference, levels: Mapping[int, Level]) -> None:
         """See that the other digest, over other instructions, shows the same; WrongDigest where it shows something else.
 
         A digest that shows a difference where the other one shows the oracle's value is wrong in its own instructions: what it gets wrong
@@ -333,7 +344,7 @@ class Localiser:
         made = self.instrumented(other, search.default, levels, search.made.watch)
         try:
             shown = search.shown_by(self.side(made, self.subject), self.side(made, self.oracle), first)
-        except Spent:
+        except SearchBudgetExhausted:
             self.notes.append(f"not confirmed with digest {other!r}: no run was left")
             return
         except WrongDigest as error:
@@ -346,7 +357,7 @@ class Localiser:
         if shown == "another":
             raise Disagree(f"digest {variant!r} shows another difference at event {first.event:,} than {other!r}")
 
-    def _gone(self, rows: Rows, search: Search) -> Localised:
+    def _gone(self, rows: DivergingRows, search: Search) -> Localisation:
         """No event differs: the state did so before the first one, or at the end only, or the difference is gone."""
         if not self.identities and self._has_identities():
             self.identities = True  # which object or function a reference is to
@@ -368,20 +379,20 @@ class Localiser:
             return self._row(rows, "no event differs, but the state at the end does: it is not in what the instrumentation sees")
         return self._row(rows, "the difference goes away under instrumentation")
 
-    def _differs_at_instantiation(self, rows: Rows) -> bool:
+    def _differs_at_instantiation(self, rows: DivergingRows) -> bool:
         """Whether the capsules as they are differ when no row is called."""
         parameters = lo.Parameters(rows.first, rows.last, rows.flags | lo.INERT)
         self.runs += 1
         headers = [
-            Side(each, capsule, self.plan.limits, self.host).run(parameters).header
+            CapsuleSide(each, capsule, self.plan.limits, self.host).run(parameters).header
             for each, capsule in ((self.oracle, self.plan.capsules.oracle), (self.subject, self.plan.capsules.subject))
         ]
-        return None not in headers and len({each.mark for each in headers if each is not None}) > 1
+        return None not in headers and len({each.stream_key for each in headers if each is not None}) > 1
 
     # What is made.
 
     def _search(
-        self, rows: Rows, variant: Variant, default: Level, levels: Mapping[int, Level], watch: Watch | None = None
+        self, rows: DivergingRows, variant: Variant, default: Level, levels: Mapping[int, Level], watch: WatchedBytes | None = None
     ) -> Search:
         made = self.instrumented(variant, default, levels, watch)
         self.say(f"{len(made.sites):,} sites instrumented")
@@ -392,7 +403,7 @@ class Localiser:
                 f"the oracle {sentence(search.measured.outcome)} under instrumentation", hint="give --deadline more seconds"
             )
         search.default = default
-        plain = Side(self.oracle, self._observed(self.plan.capsules.oracle), self.plan.limits, self.host)
+        plain = CapsuleSide(self.oracle, self._observed(self.plan.capsules.oracle), self.plan.limits, self.host)
         before = plain.run(lo.Parameters(rows.first, rows.last, rows.flags)).header
         if before is not None and search.measured.stream not in (None, (before.length, before.lane_a, before.lane_b)):
             self.notes.append("instrumented, the oracle's own results change")
@@ -407,7 +418,7 @@ class Localiser:
         variant: Variant,
         default: Level,
         levels: Mapping[int, Level],
-        watch: Watch | None = None,
+        watch: WatchedBytes | None = None,
         detail: Detail | None = None,
     ) -> Instrumented:
         """The artifact instrumented, without the functions to skip."""
@@ -433,7 +444,7 @@ class Localiser:
         return build(self.module, self.plan.sha256, self.calls, self.world, form, extension=made)
 
     def _explainer(
-        self, search: Search, rows: Rows, variant: Variant, levels: Mapping[int, Level], *, default: Level = "full"
+        self, search: Search, rows: DivergingRows, variant: Variant, levels: Mapping[int, Level], *, default: Level = "full"
     ) -> Explainer:
         made, oracle = search.made, search.oracle
 
@@ -443,13 +454,13 @@ class Localiser:
 
         return Explainer(self.plan, made, (rows.first, rows.last, rows.flags), detail, self._answer, oracle, self.original.module)
 
-    def _row(self, rows: Rows, why: str) -> Localised:
+    def _row(self, rows: DivergingRows, why: str) -> Localisation:
         return self._answer("row", row=rows.row, why=f"{why} ({rows.what})" if rows.what else why)
 
-    def _answer(self, depth: str, **fields: object) -> Localised:
+    def _answer(self, depth: str, **fields: object) -> Localisation:
         names = {"oracle_engine": self.oracle.identity().name, "subject_engine": self.subject.identity().name}
         return msgspec.convert(
-            {"depth": depth, "artifact": self.plan.case.artifact, "events": self.events, **names, **fields}, Localised
+            {"depth": depth, "artifact": self.plan.case.artifact, "events": self.events, **names, **fields}, Localisation
         )
 
 

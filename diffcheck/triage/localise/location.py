@@ -25,7 +25,7 @@ class Moment(msgspec.Struct, frozen=True, omit_defaults=True):
     value: str
 
 
-class Localised(msgspec.Struct, frozen=True, omit_defaults=True):
+class Localisation(msgspec.Struct, frozen=True, omit_defaults=True):
     """The answer. ``offset`` counts within the function's body, ``file_offset`` in the artifact's file.
 
     ``oracle`` and ``subject`` say in words what each engine had there; ``operands`` and ``locals`` are the values before the

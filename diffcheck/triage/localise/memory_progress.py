@@ -11,7 +11,7 @@ import sys
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from diffcheck.backend.command import CommandBackend
-from diffcheck.triage.tracing.event_log import Take
+from diffcheck.triage.tracing.event_log import MemoryProbe
 
 if TYPE_CHECKING:
     from diffcheck.triage.tracing.log_reader import Logged, LogSide
@@ -86,18 +86,18 @@ class Gauge:
         self._measured: list[Measured] = []
         self._misses = 0
 
-    def base(self) -> Take:
+    def base(self) -> MemoryProbe:
         """What the base takes: so many pages ahead that an engine which clears them at once shows it; nothing where none is wanted."""
         if not self.works:
-            return Take()
-        return Take(self.own, 0, min(self.plain + _MARGIN, _MOST_PAGES))
+            return MemoryProbe()
+        return MemoryProbe(self.own, 0, min(self.plain + _MARGIN, _MOST_PAGES))
 
-    def take(self, blocks: int) -> Take:
+    def take(self, blocks: int) -> MemoryProbe:
         """What a measured run takes that comes to no more than so many blocks; nothing where none is wanted."""
         if not self.works:
-            return Take()
+            return MemoryProbe()
         block = min(_AHEAD // (blocks + 1), _LARGEST)
-        return Take(self.own + _MORE, block, (blocks + 1) * block if self._ahead else 0)
+        return MemoryProbe(self.own + _MORE, block, (blocks + 1) * block if self._ahead else 0)
 
     def calibrate(self, ran: Logged) -> None:
         """Take this run as the base."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
-from diffcheck.triage.tracing.log_writer import Watch
+from diffcheck.triage.tracing.log_writer import WatchedBytes
 from diffcheck.wasm.opcodes import BY_NAME, CALLS
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ _LOAD: Final = re.compile(r"i(32|64)\.load(8|16|32)?(?:_([su]))?")
 _ADDRESS_BITS: Final = {"i32": 32, "i64": 64}
 
 
-def read_by(load: Typed, operands: Sequence[int], half: int) -> Watch | None:
+def read_by(load: Typed, operands: Sequence[int], half: int) -> WatchedBytes | None:
     """The bytes that a load or an atomic read-modify-write takes, of a vector those of one half; None for another instruction, or where the
     address is not known.
     """
@@ -34,13 +34,13 @@ def read_by(load: Typed, operands: Sequence[int], half: int) -> Watch | None:
         return None
     memarg, width = load.instruction.immediates[0], BY_NAME[name].width
     address = (operands[0] % (1 << _ADDRESS_BITS[address_type])) + memarg.offset
-    return Watch(memarg.memidx, address + _WORD * half, min(_WORD, width))
+    return WatchedBytes(memarg.memidx, address + _WORD * half, min(_WORD, width))
 
 
-def at_place(item: str) -> Watch | None:
+def at_place(item: str) -> WatchedBytes | None:
     """The byte that a divergence's item names; None where it names another thing."""
     found = _PLACE.fullmatch(item)
-    return Watch(int(found[1]), int(found[2], 16), 1) if found is not None else None
+    return WatchedBytes(int(found[1]), int(found[2], 16), 1) if found is not None else None
 
 
 def may_write(name: str) -> bool:

@@ -10,9 +10,9 @@ import msgspec
 from diffcheck.observation import RowSeen, sentence
 from diffcheck.runner.observation_reader import Read, totals
 from diffcheck.text import plural
-from diffcheck.triage.localise.location import Localised
+from diffcheck.triage.localise.location import Localisation
 from diffcheck.values import render
-from diffcheck.witness.formats import Place
+from diffcheck.witness.formats import BranchPlace
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -24,7 +24,7 @@ _BEHIND: Final = 2
 _COUNTERS: Final = 8
 
 
-class Line(msgspec.Struct, frozen=True):
+class ComparedLine(msgspec.Struct, frozen=True):
     """A line of the two columns: what it is about, what each engine has; ``same`` where both agree."""
 
     where: str
@@ -40,17 +40,17 @@ class Explained(msgspec.Struct, frozen=True):
     could not be read whole.
     """
 
-    answer: Localised
+    answer: Localisation
     row: str = ""
-    ends: tuple[Line, ...] = ()
-    trace: tuple[Line, ...] = ()
-    counters: tuple[Line, ...] = ()
+    ends: tuple[ComparedLine, ...] = ()
+    trace: tuple[ComparedLine, ...] = ()
+    counters: tuple[ComparedLine, ...] = ()
     cut: bool = False
     unread: str = ""
 
 
 def explained(
-    answer: Localised, oracle: Read, subject: Read | None, places: Mapping[int, Place], *, row: str = "", unread: str = ""
+    answer: Localisation, oracle: Read, subject: Read | None, places: Mapping[int, BranchPlace], *, row: str = "", unread: str = ""
 ) -> Explained:
     """Put together what localising and the two observations say; ``row`` is the one to show, where one was named."""
     if subject is None:
@@ -61,7 +61,7 @@ def explained(
         return Explained(answer, answer.row, counters=tuple(_counters(oracle, subject, places)), cut=cut, unread=unread)
     if other is None:
         stop = next((each for each in subject.stops if each.row == one.name), None)
-        ends = (Line("outcome", _ending(one), sentence(stop.outcome) if stop is not None else "not reached"),)
+        ends = (ComparedLine("outcome", _ending(one), sentence(stop.outcome) if stop is not None else "not reached"),)
         return Explained(answer, one.name, ends, counters=tuple(_counters(oracle, subject, places)), cut=cut, unread=unread)
     return Explained(
         answer, one.name, tuple(_ends(one, other)), tuple(_trace(one, other, places)), tuple(_counters(oracle, subject, places)),
@@ -86,14 +86,14 @@ def _ending(row: RowSeen) -> str:
     return sentence(row.outcome) if row.outcome is not None else "not reached"
 
 
-def _ends(one: RowSeen, other: RowSeen) -> Iterator[Line]:
-    yield Line("outcome", _ending(one), _ending(other), same=_ending(one) == _ending(other))
+def _ends(one: RowSeen, other: RowSeen) -> Iterator[ComparedLine]:
+    yield ComparedLine("outcome", _ending(one), _ending(other), same=_ending(one) == _ending(other))
     count = f"{len(one.trace) // _RECORD.size}", f"{len(other.trace) // _RECORD.size}"
     if one.trace or other.trace:
-        yield Line("trace records", *count, same=count[0] == count[1])
+        yield ComparedLine("trace records", *count, same=count[0] == count[1])
 
 
-def _trace(one: RowSeen, other: RowSeen, places: Mapping[int, Place]) -> Iterator[Line]:
+def _trace(one: RowSeen, other: RowSeen, places: Mapping[int, BranchPlace]) -> Iterator[ComparedLine]:
     """The last records that agree, and from the first that differs on both."""
     ones, others = list(_RECORD.iter_unpack(one.trace)), list(_RECORD.iter_unpack(other.trace))
     part = next((at for at, pair in enumerate(zip(ones, others, strict=False)) if pair[0] != pair[1]), min(len(ones), len(others)))
@@ -102,10 +102,10 @@ def _trace(one: RowSeen, other: RowSeen, places: Mapping[int, Place]) -> Iterato
     for at in range(max(0, part - _AGREEING), min(part + 1 + _BEHIND, max(len(ones), len(others)))):
         left = _record(ones[at], places) if at < len(ones) else "(ends)"
         right = _record(others[at], places) if at < len(others) else "(ends)"
-        yield Line(f"record {at}", left, right, same=at < part)
+        yield ComparedLine(f"record {at}", left, right, same=at < part)
 
 
-def _record(record: tuple[int, int, int], places: Mapping[int, Place]) -> str:
+def _record(record: tuple[int, int, int], places: Mapping[int, BranchPlace]) -> str:
     branch, value, kind = record
     if kind == _ROW_MARKER:
         return "row marker"
@@ -113,7 +113,7 @@ def _record(record: tuple[int, int, int], places: Mapping[int, Place]) -> str:
     return f"{'decision of branch' if kind == _DECISION else 'branch'} {branch} is {value}{where}"
 
 
-def _counters(oracle: Read, subject: Read, places: Mapping[int, Place]) -> Iterator[Line]:
+def _counters(oracle: Read, subject: Read, places: Mapping[int, BranchPlace]) -> Iterator[ComparedLine]:
     """The first counters that differ, each with its neighbours."""
     ones, others = totals(oracle), totals(subject)
     ids = sorted({*ones, *others})
@@ -123,6 +123,6 @@ def _counters(oracle: Read, subject: Read, places: Mapping[int, Place]) -> Itera
         id_ = ids[at]
         one, other = ones.get(id_, 0), others.get(id_, 0)
         where = f" {places[id_]}" if id_ in places else ""
-        yield Line(f"counter {id_}{where}", f"{one:,}", f"{other:,}", same=one == other)
+        yield ComparedLine(f"counter {id_}{where}", f"{one:,}", f"{other:,}", same=one == other)
     if len(differ) > _COUNTERS:
-        yield Line(f"and {plural(len(differ) - _COUNTERS, 'counter')} more that differ", "", "")
+        yield ComparedLine(f"and {plural(len(differ) - _COUNTERS, 'counter')} more that differ", "", "")

@@ -16,7 +16,7 @@ from diffcheck.triage.localise.end_likelihood import Odds
 from diffcheck.triage.tracing.event_log import MAX_TRACE, RAWS, WrongDigest, step_of
 
 if TYPE_CHECKING:
-    from diffcheck.triage.localise.event_runs import EventRuns, First
+    from diffcheck.triage.localise.event_runs import EventRuns, FirstDifference
     from diffcheck.triage.tracing.event_log import Record
     from diffcheck.triage.tracing.log_reader import Logged
 
@@ -35,7 +35,7 @@ class Silent:
         self.sharp = True
         self.odds: Odds | None = None
 
-    def find(self, ran: Logged) -> First | tuple[int, int]:
+    def find(self, ran: Logged) -> FirstDifference | tuple[int, int]:
         """The first difference: the end that one engine has and the other has not, or the window of the events before it that holds
         one. ``ran`` is the run that showed it, which takes memory at its beginning only.
         """

@@ -14,7 +14,7 @@ from diffcheck.triage.reduce.delta_debugging import Subsets
 from diffcheck.triage.reduce.inlining import inlinings
 from diffcheck.triage.reduce.item_passes import merge_functions
 from diffcheck.triage.reduce.reduction import sizes, written
-from diffcheck.triage.reduce.straight_line import Line
+from diffcheck.triage.reduce.straight_line import StraightLine
 from diffcheck.wasm.typing import type_body
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def replace_by_straight_line(work: Reduction) -> None:
     if target is None or watched is None or not watched.pieces:
         return
     pieces = watched.pieces[-_LONGEST:]
-    line = Line(source.module.function_type(target))
+    line = StraightLine(source.module.function_type(target))
 
     def module(code: bytes) -> bytes:
         return written(source.with_bodies({target: code}))

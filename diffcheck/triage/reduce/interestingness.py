@@ -43,11 +43,11 @@ _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(w.Answer).decode
 
 
-class Spent(Exception):  # noqa: N818 - an outcome of the search
+class BudgetExhausted(Exception):  # noqa: N818 - an outcome of the search
     """The time is over, or the user wants to stop: what was found so far counts."""
 
 
-class Budget:
+class TimeBudget:
     """Seconds for a piece of work, from ``begun`` on the monotonic clock or from now; ``stopped`` says whether the user wants to stop."""
 
     def __init__(self, seconds: float | None, stopped: Callable[[], bool] = lambda: False, begun: float | None = None) -> None:
@@ -86,7 +86,7 @@ class Budget:
     def check(self) -> None:
         """Raises ``Spent`` where it is over."""
         if self.stopped() or time.monotonic() >= self.until:
-            raise Spent
+            raise BudgetExhausted
 
     def left_s(self) -> float:
         """What is left; a day where there is no limit."""
@@ -148,8 +148,8 @@ class _Worker:
         assert self.server is not None, "it was sent a message"  # noqa: S101
         reply = self.server.receive()
         self.answer = _decode(reply.message) if isinstance(reply, process.Reply) else None
-        prepared = isinstance(self.answer, w.Prepared) and self.doing == "prepare"
-        self.needs = self.answer.memory_bytes if isinstance(self.answer, w.Prepared) else 0
+        prepared = isinstance(self.answer, w.PreparedPlan) and self.doing == "prepare"
+        self.needs = self.answer.memory_bytes if isinstance(self.answer, w.PreparedPlan) else 0
         self.doing = "prepared" if prepared else "idle"
 
 
@@ -162,7 +162,7 @@ class Checker:
 
     def __init__(
         self, request: Request, case: Case, says: Callable[[CaseReport], bool], answers: Answers,
-        reactor: process.Reactor, folder: Path, budget: Budget,
+        reactor: process.Reactor, folder: Path, budget: TimeBudget,
     ) -> None:  # fmt: skip
         self.request, self.case, self.says = request, case, says
         self.answers, self.reactor, self.folder, self.budget = answers, reactor, folder, budget
@@ -228,7 +228,7 @@ class Checker:
         self.asked += len(questions)
         try:
             for worker, question in zip(at_work, questions, strict=True):
-                worker.send(w.Prepare(self._case(question, worker.path)), "prepare")
+                worker.send(w.PrepareRequest(self._case(question, worker.path)), "prepare")
             while True:
                 self._admit(at_work)
                 busy = [each for each in at_work if each.doing in ("prepare", "go")]

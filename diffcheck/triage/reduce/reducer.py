@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from diffcheck.triage.reduce.body_passes import inline_calls, remove_dead_code, replace_by_straight_line, replace_units
-from diffcheck.triage.reduce.interestingness import Spent
+from diffcheck.triage.reduce.interestingness import BudgetExhausted
 from diffcheck.triage.reduce.item_passes import blank_data, define_imports, empty_functions, remove_exports, remove_segments
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def reduce(work: Reduction) -> bool:
             if work.best == before:
                 break
         work.say(f"no further reduction: {work.summary()}")
-    except Spent:
+    except BudgetExhausted:
         return False
     return True
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from diffcheck.cases.rows import choose
-from diffcheck.triage.reduce.interestingness import Question, Spent
+from diffcheck.triage.reduce.interestingness import BudgetExhausted, Question
 from diffcheck.values import Value, parse
 from diffcheck.wasm import module as wasm
 
@@ -29,7 +29,7 @@ class Minimiser:
         try:
             self._fewer(row)
             self._simpler()
-        except Spent:
+        except BudgetExhausted:
             return False
         return True
 

@@ -57,7 +57,7 @@ def piece(each: Typed, code: bytes, operands: Sequence[Value | None]) -> Piece |
     return Piece(name, b"" if name in BRANCHES else code, tuple(value for value in operands if value is not None), result)
 
 
-class Line:
+class StraightLine:
     """Writes bodies of a function's type out of pieces, so that its result depends on what each of them leaves."""
 
     def __init__(self, type_: FuncType) -> None:

@@ -106,7 +106,7 @@ class WrongDigest(Exception):  # noqa: N818 - an outcome of the search
     """The subject is wrong in the digest's own instructions: its argument says how."""
 
 
-class Take(msgspec.Struct, frozen=True):
+class MemoryProbe(msgspec.Struct, frozen=True):
     """Memory that a run takes, so that the most that its process had tells how far it came, also where it ends without a word.
 
     Pages of 64 KiB of the recorder memory, all of them written to: ``pad`` (u32 at 56, then a variable) at the beginning, ``block`` (u16 at
@@ -127,7 +127,7 @@ class LogParameters(lo.Parameters, frozen=True):
     step: int = 0
     halt: int = NEVER
     limit: int = RAWS
-    take: Take = Take()
+    take: MemoryProbe = MemoryProbe()
 
     def encode(self) -> bytes:
         """The 64 bytes that stand at ``PARAMETERS_ADDRESS``."""
@@ -145,7 +145,7 @@ class Record(msgspec.Struct, frozen=True, gc=False):
     value: int
 
 
-class Log(msgspec.Struct, frozen=True):
+class EventLog(msgspec.Struct, frozen=True):
     """A log as carried out: events noted, digest, known answer, then the table's words or the raw records' bytes."""
 
     count: int
@@ -178,11 +178,11 @@ class Log(msgspec.Struct, frozen=True):
         return tuple(found)
 
 
-def read_log(view: bytes, trace: bytes = b"") -> Log:
+def read_log(view: bytes, trace: bytes = b"") -> EventLog:
     """The log in a view's bytes; ``trace`` are the raw records where they stood elsewhere."""
     count, lane, known = struct.unpack_from("<QQQ", view)
     (visits,) = struct.unpack_from("<Q", view, VISITS_AT - lo.VIEW_ADDRESS)
-    return Log(count, lane, known, trace or view[24 : lo.VIEW_BYTES], visits)
+    return EventLog(count, lane, known, trace or view[24 : lo.VIEW_BYTES], visits)
 
 
 def step_of(start: int, end: int) -> int:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from diffcheck.capsule.constants import Types
     from diffcheck.capsule.deterministic.form import DeterministicForm
     from diffcheck.triage.tracing.event_log import Variant
-    from diffcheck.triage.tracing.log_writer import Watch
+    from diffcheck.triage.tracing.log_writer import WatchedBytes
     from diffcheck.wasm.module import Module
     from diffcheck.wasm.types import ValType
     from diffcheck.wasm.typing import Body, Typed
@@ -85,7 +85,7 @@ class Instrumented:
         levels: Mapping[int, Level] | None = None,
         variant: Variant = "rotate",
         detail: Detail | None = None,
-        watch: Watch | None = None,
+        watch: WatchedBytes | None = None,
         reads_back: bool = True,
         form: DeterministicForm | None = None,
         identities: bool = False,

@@ -9,12 +9,12 @@ import msgspec
 
 from diffcheck.capsule import layout as lo
 from diffcheck.observation import Returned
-from diffcheck.runner.passes.capsule_run import Ran, Side
+from diffcheck.runner.passes.capsule_run import CapsuleRun, CapsuleSide
 from diffcheck.triage.tracing import event_log as log
 
 if TYPE_CHECKING:
     from diffcheck.observation import Execution, Outcome
-    from diffcheck.triage.tracing.event_log import Log, LogParameters
+    from diffcheck.triage.tracing.event_log import EventLog, LogParameters
 
 
 class Logged(msgspec.Struct, frozen=True):
@@ -23,14 +23,14 @@ class Logged(msgspec.Struct, frozen=True):
     """
 
     outcome: Outcome
-    log: Log | None = None
+    log: EventLog | None = None
     stream: tuple[int, int, int] | None = None
     peak_bytes: int = 0
     block: int = 0
     record: int = -1
 
 
-class LogSide(Side):
+class LogSide(CapsuleSide):
     """A backend with an instrumented capsule, whose log is of that variant; ``runs`` counts its runs."""
 
     runs = 0
@@ -50,9 +50,9 @@ class LogSide(Side):
         read = log.read_log(ran.view, self._trace)
         return Logged(ran.outcome, read, stream, self._peak_bytes, parameters.take.block, self._record)
 
-    def read(self, execution: Execution, parameters: lo.Parameters) -> Ran:  # noqa: ARG002 - the base class's
+    def read(self, execution: Execution, parameters: lo.Parameters) -> CapsuleRun:  # noqa: ARG002 - the base class's
         """The header and the log as they came: the log has a known answer of its own, so the stream's does not matter."""
-        ran = Ran(execution.outcome, log=execution.log)
+        ran = CapsuleRun(execution.outcome, log=execution.log)
         self._trace, self._peak_bytes, self._record = b"", execution.cost.peak_bytes, -1
         words = self.backend.capabilities.transport == "words"
         begin = 0 if words else lo.HEADER_ADDRESS

@@ -183,7 +183,7 @@ def known_answer(variant: Variant) -> int:
     return (lane ^ count if variant == "rotate" else lane + count) & _MASK
 
 
-class Watch(msgspec.Struct, frozen=True):
+class WatchedBytes(msgspec.Struct, frozen=True):
     """Bytes of a memory, at most eight, that are added to every event's value, so that events differ from when these bytes do."""
 
     memory: int
@@ -219,7 +219,7 @@ def copied(variant: Variant, width: int) -> str:
     return f"{clear} i32.const $SCRATCH local.get $at i32.const {width} memory.copy $rec $m"
 
 
-def watched(watch: Watch, module: Module, variant: Variant) -> str:
+def watched(watch: WatchedBytes, module: Module, variant: Variant) -> str:
     """What the note does about bytes that are watched; nothing where the memory can never have them."""
     limits = module.all_memories[watch.memory].limits
     address = "i64" if limits.is64 else "i32"

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from diffcheck.capsule.constants import Types
     from diffcheck.triage.tracing.event_log import Variant
-    from diffcheck.triage.tracing.log_writer import Watch
+    from diffcheck.triage.tracing.log_writer import WatchedBytes
     from diffcheck.wasm.module import Module
 
 _REGION_BYTES: Final = 65_024
@@ -62,7 +62,7 @@ class Helpers:
     """The helper functions of one instrumented artifact; ``index`` gives a function's index and adds it where it is new."""
 
     def __init__(
-        self, module: Module, first: int, variant: Variant, watch: Watch | None = None, *, identities: bool = False
+        self, module: Module, first: int, variant: Variant, watch: WatchedBytes | None = None, *, identities: bool = False
     ) -> None:
         self.module, self.first, self.variant, self.watch = module, first, variant, watch
         self.numbers_objects = identities and has_objects(module)

@@ -32,7 +32,7 @@ _DROP: Final = b"\x1a"
 _WIDE: Final = b"\xad"
 
 
-class Instrumentation(Protocol):
+class InstrumentedModule(Protocol):
     """The module that is instrumented, and its helper functions."""
 
     @property
@@ -50,7 +50,7 @@ class BodyWriter(Protocol):
     """What writes the body in which the instruction stands."""
 
     @property
-    def made(self) -> Instrumentation:
+    def made(self) -> InstrumentedModule:
         """The instrumented module."""
         ...
 

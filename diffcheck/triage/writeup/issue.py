@@ -126,7 +126,7 @@ def _steps(session: Session, made: Reproduction) -> list[str]:
         return [f"`{SCRIPT}` runs both engines by `diffcheck run`, since plain commands do not show it.", ""]
     lines = [
         _SUBJECT.sub(lambda match: match[1].rpartition("/")[2], each)
-        for each in session.subject.plain(file_of(session), made.entry)[1:]
+        for each in session.subject.shell_commands(file_of(session), made.entry)[1:]
     ]
     return ["```sh", *lines, "```", "", f"(`{SCRIPT}` does the same, and the oracle's part as well.)", ""]
 

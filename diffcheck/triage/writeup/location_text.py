@@ -11,23 +11,23 @@ from rich.text import Text
 
 from diffcheck.report.styles import facts, safe
 from diffcheck.text import plural
-from diffcheck.triage.localise.side_by_side import Line
+from diffcheck.triage.localise.side_by_side import ComparedLine
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from rich.console import Console
 
-    from diffcheck.triage.localise.location import Localised
+    from diffcheck.triage.localise.location import Localisation
     from diffcheck.triage.localise.side_by_side import Explained
 
 
-def as_json(answer: Localised) -> str:
+def as_json(answer: Localisation) -> str:
     """The answer as JSON."""
     return msgspec.json.format(msgspec.json.encode(answer), indent=2).decode()
 
 
-def localised(answer: Localised, console: Console) -> None:
+def localised(answer: Localisation, console: Console) -> None:
     """Print the answer, what stood around it, and what it cost."""
     console.print(safe(str(answer), "bold", 2000))
     console.print(facts(_facts(answer)))
@@ -69,14 +69,14 @@ def _counters(found: Explained) -> str:
     return f"counters at the end; {who}'s without the row that it did not end" if found.cut else "counters at the end"
 
 
-def _moments(answer: Localised) -> Iterator[Line]:
+def _moments(answer: Localisation) -> Iterator[ComparedLine]:
     for each in answer.before:
-        yield Line(f"{each.function} {each.offset:#x} {each.instruction}", each.value, each.value, same=True)
+        yield ComparedLine(f"{each.function} {each.offset:#x} {each.instruction}", each.value, each.value, same=True)
     if answer.instruction:
-        yield Line(f"{answer.function} {answer.offset:#x} {answer.instruction}", answer.oracle, answer.subject)
+        yield ComparedLine(f"{answer.function} {answer.offset:#x} {answer.instruction}", answer.oracle, answer.subject)
 
 
-def _two(title: str, lines: Iterable[Line], answer: Localised) -> Table:
+def _two(title: str, lines: Iterable[ComparedLine], answer: Localisation) -> Table:
     """Two columns, in which what differs stands out; a value that both have is written once."""
     table = Table(box=box.SIMPLE_HEAD, title=safe(title, "bold"), title_justify="left", header_style="dim", pad_edge=False)
     table.add_column("", overflow="fold", ratio=2)
@@ -89,7 +89,7 @@ def _two(title: str, lines: Iterable[Line], answer: Localised) -> Table:
     return table
 
 
-def _facts(answer: Localised) -> Iterator[tuple[str, Text]]:
+def _facts(answer: Localisation) -> Iterator[tuple[str, Text]]:
     if answer.row:
         yield "row", safe(answer.row)
     if answer.file_offset >= 0:

@@ -64,7 +64,7 @@ def file_of(session: Session) -> str:
 
 def reproduction(session: Session, symptom: Symptom, wasm_: bytes, rows: tuple[str, ...]) -> Reproduction:
     """Make it and run it, in the way that the script does."""
-    if not session.subject.plain(file_of(session), "_start"):
+    if not session.subject.shell_commands(file_of(session), "_start"):
         return Reproduction(why="the subject has no command of its own that runs a module as it is and tells what came out")
     if symptom.mode == "direct":
         name = entry(wasm.read(wasm_)) or "_start"
@@ -133,9 +133,9 @@ def script(session: Session, made: Reproduction, name: str) -> str:
         *head,
         "",
         _titled(subject),
-        *session.subject.plain(file_of(session), made.entry),
+        *session.subject.shell_commands(file_of(session), made.entry),
         "",
         _titled(oracle),
-        *session.oracle.plain(file_of(session), made.entry),
+        *session.oracle.shell_commands(file_of(session), made.entry),
     ]
     return "\n".join([*parts, ""])
