@@ -212,7 +212,7 @@ def _artifact(item: Item, request: SurveyRequest) -> SurveyedArtifact:
     stubs = seen.plan.layout.stubs
     calls = [0] * len(stubs)
     for instance in seen.read.instances:
-        for at, count in enumerate(instance.last.stub_calls if instance.last is not None else ()):
+        for at, count in enumerate(instance.stub_calls):
             calls[at] += count
     return _told(found, seen.plan.module, stubs, calls, "")
 

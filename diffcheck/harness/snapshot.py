@@ -101,7 +101,7 @@ def snapshot(  # noqa: PLR0913 - the options of the command
     )
     seen = read_case(wanted)
     read = seen.read
-    unfinished = [stop for stop in read.stops if not stop.seen]
+    unfinished = [stop for stop in read.stops if not stop.state_reported]
     instance = read.instances[-1] if read.instances else None
     if unfinished or instance is None or (read.stops and _rows_left(seen)):
         what = "; ".join(map(str, read.stops))
@@ -118,7 +118,7 @@ def _globals(seen: CaseRead) -> Iterator[tuple[str, Value]]:
     """Every exported global with its value, by name in the artifact's order; branch values are those of the last row."""
     module = seen.plan.module
     state, added = seen.read.instances[-1].state, formats.instrumentation(module)
-    last = seen.read.instances[-1].last
+    last = seen.read.instances[-1].last_entered
     known: dict[int, Value] = {}
     for branch, (index, type_) in added.counters.items():
         known[index] = Value(type_, state.counters[branch] % (1 << (32 if type_ == "i32" else 64)))

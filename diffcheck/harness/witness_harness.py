@@ -19,7 +19,6 @@ from diffcheck import process
 from diffcheck.cases.discovery import read_artifact
 from diffcheck.config.input_files import read_regular
 from diffcheck.errors import ArtifactError, ConfigError, ManifestError, ReportError, RunFailedError
-from diffcheck.runner.observation_reader import totals
 from diffcheck.runner.observe_case import CaseRead, ObserveRequest, read_case, source
 from diffcheck.text import plural, visible
 from diffcheck.witness import formats
@@ -121,7 +120,9 @@ def _check_stops(seen: CaseRead, wanted: ObserveRequest, say: Callable[[str], No
         if not wanted.keep_going:
             hint = "leave that row out, or give --keep-going to go on in a new instance after it"
             raise RunFailedError(f"{name}: {stop}", hint=hint)
-        say(f"{name}: {stop}; going on in a new instance" + ("" if stop.seen else f"; {name} reports nothing of that row"))
+        say(
+            f"{name}: {stop}; going on in a new instance" + ("" if stop.state_reported else f"; {name} reports nothing of that row")
+        )
     if not seen.read.instances:
         raise RunFailedError(f"{name}: no row came through")
 
@@ -132,7 +133,7 @@ def snapshot(seen: CaseRead, manifest: Manifest, schema: Schema, *, initialize: 
     ``_initialize`` is always called first; a row of the record it is only with ``initialize``, as under witness, which gives a row
     to what was invoked and to nothing else.
     """
-    layout, counters = seen.plan.layout, totals(seen.read)
+    layout, counters = seen.plan.layout, seen.read.counters
     missing = [branch.id for branch in manifest.branches if branch.id not in counters]
     if missing:
         some = ", ".join(map(str, missing[:_NAMED])) + (", ..." if len(missing) > _NAMED else "")

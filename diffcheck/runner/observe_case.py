@@ -16,7 +16,7 @@ from diffcheck.errors import CaseError
 from diffcheck.observation import sentence
 from diffcheck.runner import plan as plans
 from diffcheck.runner.engines import choose, open_engines
-from diffcheck.runner.observation_reader import ObservationReader, Read
+from diffcheck.runner.observation_reader import CaseObservation, ObservationReader
 from diffcheck.runner.passes.capsule_run import CapsuleSide
 from diffcheck.runner.request import Request, Unknown
 
@@ -62,7 +62,7 @@ class CaseRead(msgspec.Struct, frozen=True):
     """What was read, of which plan, and from which engines; ``notice`` says where the backend is a stand-in for another."""
 
     plan: CapsulePlan
-    read: Read
+    read: CaseObservation
     backend: Identity
     oracle: Identity
     notice: str
@@ -134,7 +134,7 @@ def source(seen: CaseRead) -> dict[str, Any]:
         "executions": read.cost.executions,
         "stubs": [{"module": module, "name": name, "kind": kind, "calls": calls} for module, name, kind, calls in stub_uses(seen)],
         "not_returned": [
-            {"row": stop.row, "outcome": sentence(stop.outcome), "state": "reported" if stop.seen else "not reported"}
+            {"row": stop.row, "outcome": sentence(stop.outcome), "state": "reported" if stop.state_reported else "not reported"}
             for stop in read.stops
         ],
     }
@@ -145,6 +145,6 @@ def stub_uses(seen: CaseRead) -> list[tuple[str, str, str, int]]:
     stubs = seen.plan.layout.stubs
     sums = [0] * len(stubs)
     for instance in seen.read.instances:
-        for at, calls in enumerate(instance.last.stub_calls if instance.last is not None else ()):
+        for at, calls in enumerate(instance.stub_calls):
             sums[at] += calls
     return [(each.module, each.name, each.kind, calls) for each, calls in zip(stubs, sums, strict=True) if calls]

@@ -41,7 +41,7 @@ from tests.campaigns.mutations import changed_words, mutated, mutated_module, mu
 
 CORPUS: Final = Path(__file__).parents[2] / "corpus"
 _SMALL: Final = 12_000
-_TOLD: Final = ("could not grow", "failed and then came through the same rows")
+_TOLD: Final = ("could not grow", "failed, but not when the same rows were run again")
 """Why a changed stream may be inconclusive: it says that it is cut; what was damaged once on its way came out right in the next run."""
 _TRAPS: Final = ("integer divide by zero", "out of bounds memory access")
 """How a subject traps for once; not by ``unreachable``, which stands behind an exit and is the end of one."""

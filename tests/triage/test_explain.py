@@ -20,8 +20,9 @@ from diffcheck.faults.engine import FaultyBackend
 from diffcheck.faults.model import Expected, Fault
 from diffcheck.observation import Cost, FinalState, Returned, RowSeen, Trapped
 from diffcheck.runner import plan as plans
-from diffcheck.runner.observation_reader import Observation, Read, Stop
+from diffcheck.runner.observation_reader import CaseObservation, Stop
 from diffcheck.runner.observe_case import ObserveRequest, case_of
+from diffcheck.runner.passes.decoded_instance import DecodedInstance
 from diffcheck.runner.request import Request
 from diffcheck.triage.localise.localiser import Localiser
 from diffcheck.triage.localise.location import Localisation
@@ -44,7 +45,7 @@ def seen(trace=(), result=1, counters=None, stops=(), also=None):
     row = RowSeen("go", Returned(), (Value("i32", result),), trace=raw)
     state = FinalState(counters or {}, {}, (), (), ())
     rows = (row,) if also is None else (row, RowSeen("later", Returned(), (Value("i32", also),), trace=b""))
-    return Read((Observation(rows, state, "full", False, 0),), stops, Cost())
+    return CaseObservation((DecodedInstance(rows, state),), stops, Cost())
 
 
 def lines(found):
@@ -87,7 +88,7 @@ def test_a_counter_that_differs_is_shown_with_its_neighbours():
 
 def test_a_row_that_the_subject_did_not_finish_has_its_end():
     trap = Trapped("integer overflow")
-    found = explained(ANSWER, seen(), Read((), (Stop("go", trap, seen=False),), Cost()), {})
+    found = explained(ANSWER, seen(), CaseObservation((), (Stop("go", trap, state_reported=False),), Cost()), {})
     assert lines(found.ends) == [("outcome", "returned 1", "trapped: integer overflow", False)]
 
 

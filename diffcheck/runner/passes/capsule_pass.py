@@ -42,7 +42,7 @@ from diffcheck.runner.passes.page_diff import Pages, read_view
 from diffcheck.runner.passes.pass_evidence import PassEvidence
 from diffcheck.runner.passes.reference_identity import Identities
 from diffcheck.runner.passes.stream_assembly import Images, whole_state
-from diffcheck.runner.passes.trap_bisection import DamagedAnswerError, PassOverError, Trials
+from diffcheck.runner.passes.trap_bisection import DamagedAnswerError, PassOverError, Trials, first_failing_row
 from diffcheck.runner.passes.window_search import local
 from diffcheck.text import plural
 from diffcheck.verdict import PassReport
@@ -316,11 +316,8 @@ class CapsulePass:
         """The row in which the subject first had a result that is not allowed, by runs of fewer rows; empty before all of them."""
         if self._not_allowed(first, first):
             return ""
-        low, high = first, last
-        while high - low > 1:
-            middle = (low + high) // 2
-            low, high = (low, middle) if self._not_allowed(first, middle) else (middle, high)
-        return self.layout.rows[self.layout.n_init + low].name
+        row, _ = first_failing_row(self._not_allowed, first, last)
+        return self.layout.rows[self.layout.n_init + row].name
 
     def _not_allowed(self, first: int, last: int) -> bool:
         """Whether the subject has a result in the rows [first, last) that is not allowed, and the oracle has none."""

@@ -1,4 +1,4 @@
-"""One side of a group of rows, decoded from its image: rows with their trap kinds, state, and where it stopped."""
+"""One engine's stream of an instance, decoded: its rows with their trap kinds, its final state, and where it stopped."""
 
 from __future__ import annotations
 
@@ -19,24 +19,37 @@ if TYPE_CHECKING:
     from diffcheck.observation import Outcome
 
 
-_EXITS: Final = ("unreachable", "unknown", "unstated")
-"""How a capsule traps that ends a program which exits, in an engine's words."""
+_EXIT_TRAPS: Final = ("unreachable", "unknown", "unstated")
+"""The trap kinds of a capsule that traps because its program exits."""
 
 
 class DecodedInstance(msgspec.Struct, frozen=True):
-    """``stop`` is the record that did not return, None where all did; ``choices`` are those of a capsule in deterministic form."""
+    """The rows of an instance, init rows first, and the state after them.
+
+    ``stop`` is the index of the first row that did not return, or None. ``choices`` are those of the deterministic form.
+    """
 
     rows: tuple[RowSeen, ...]
     state: FinalState
-    stop: int | None
+    stop: int | None = None
     choices: Choices = Choices()
+
+    @property
+    def last_entered(self) -> RowSeen | None:
+        """The last row that was entered; its branch values are the instance's."""
+        return next((row for row in reversed(self.rows) if row.entered), None)
+
+    @property
+    def stub_calls(self) -> tuple[int, ...]:
+        """How often each stub was called, in the layout's order; empty if no row was entered."""
+        return self.last_entered.stub_calls if self.last_entered is not None else ()
 
 
 def decoded(image: Image, outcome: Outcome, layout: lo.Layout, form: DeterministicForm | None = None) -> DecodedInstance:
-    """What an image holds; a row that was entered and not left ended as the run's ``outcome`` says.
+    """Decode an image. The row that stopped gets the ``outcome`` of the run if that is a trap and the stream has no kind for it.
 
-    The counters of a deterministic ``form``'s own are not among the state's.
-    So did the first row that was not entered: what traps between two rows (witness's resets) is done for the one that follows.
+    A trap between two rows (in witness's resets) belongs to the row that follows, although that was not entered.
+    Counters that a deterministic ``form`` added are not in the state. Raises ``StreamError`` if the stream is malformed.
     """
     rows = decode_rows(image, layout)
     stop = next((at for at, row in enumerate(rows) if not isinstance(row.outcome, Returned)), None)
@@ -50,17 +63,17 @@ def decoded(image: Image, outcome: Outcome, layout: lo.Layout, form: Determinist
 
 
 def is_trap(outcome: Outcome | None, kind: str) -> bool:
-    """Whether it is a trap of that kind."""
+    """Whether the outcome is a trap of that kind."""
     return isinstance(outcome, Trapped) and outcome.kind == kind
 
 
-def same_trap(seen: DecodedInstance, outcome: Trapped) -> bool:
-    """Whether a subject that carries its stream out of a trap trapped as the oracle did, or by what stands behind an exit."""
-    return same_end(seen.rows[seen.stop].outcome if seen.stop is not None else None, outcome)
+def same_trap(oracle: DecodedInstance, subject: Trapped) -> bool:
+    """Whether a subject that reports its state at a trap ended as the oracle did."""
+    return same_end(oracle.rows[oracle.stop].outcome if oracle.stop is not None else None, subject)
 
 
 def same_end(oracle: Outcome | None, subject: Outcome) -> bool:
-    """Whether the subject's trap is the oracle's, or what an exit is where it cannot unwind."""
+    """Whether the subject's trap is the oracle's, or the trap by which a capsule that cannot unwind exits."""
     if isinstance(oracle, Exited):
-        return isinstance(subject, Trapped) and subject.kind in _EXITS
+        return isinstance(subject, Trapped) and subject.kind in _EXIT_TRAPS
     return isinstance(oracle, Trapped) and outcomes.same(oracle, subject)

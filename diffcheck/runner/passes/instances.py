@@ -29,9 +29,9 @@ class Instance(msgspec.Struct, frozen=True):
 
 
 class Instances:
-    """Iterating runs the rows [first, last) under both engines, at most ``limit`` times.
+    """Iterates over instances: runs the rows [first, last) under both engines, at most ``limit`` times.
 
-    For each instance the consumer sets ``first`` to the row after the one that ended it. ``flags`` are those of the runs.
+    The consumer sets ``first`` to the row after the one that ended the instance. ``flags`` apply to every run.
     """
 
     def __init__(self, oracle: CapsuleSide, subject: CapsuleSide, limit: int = MAX_INSTANCES) -> None:
@@ -42,7 +42,7 @@ class Instances:
         self._again = False
 
     def __iter__(self) -> Iterator[Instance]:
-        """One instance after the other; the first one also if there are no rows."""
+        """At least one instance, even if there are no rows."""
         count = 0
         while (self.first < self.last or not count) and count < self.limit:
             yield self.run(self.first, self.last)
@@ -54,23 +54,23 @@ class Instances:
         return max(0, self.last - self.first)
 
     def parameters(self, first: int, last: int) -> lo.Parameters:
-        """The parameters of a run of the rows [first, last)."""
+        """The parameters that run the rows [first, last)."""
         return lo.Parameters(first, last, self.flags)
 
     def run(self, first: int, last: int) -> Instance:
-        """The rows [first, last) under both engines at the same time."""
+        """Run the rows [first, last) under both engines at the same time."""
         parameters = self.parameters(first, last)
         pending = self._subject.start(parameters)
         oracle = self._oracle.run(parameters)
         return Instance(first, last, oracle, pending.wait())
 
     def exits_return(self, image: Image) -> bool:
-        """Whether a row returned although the program asked to exit; then the next instance runs the same rows, and exits trap."""
+        """Whether a row returned although the program asked to exit; if so, the same rows run again, and exits trap."""
         if self.flags or not swallowed(image, self._layout):
             return False
         self.flags, self._again = lo.EXIT_TRAPS, True
         return True
 
     def row(self, first: int, record: int) -> int:
-        """The row of a record of the instance that began at ``first``; ``last`` for an init row, which ends all of them."""
+        """The row of a record in the instance that began at ``first``; ``last`` for an init row, since no other can run."""
         return first + record - self._layout.n_init if record >= self._layout.n_init else self.last

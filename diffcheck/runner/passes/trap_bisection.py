@@ -1,23 +1,25 @@
-"""Runs of some of a group's rows, by which a trap that reports nothing is found."""
+"""The row in which an engine fails that reports no state at a trap, found by runs of fewer rows."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from diffcheck.observation import HarnessFailed, OutOfMemory, sentence
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from diffcheck.capsule import layout as lo
     from diffcheck.observation import Outcome
     from diffcheck.runner.passes.capsule_run import CapsuleRun, CapsuleSide
 
+Failure = TypeVar("Failure")
+
 
 class PassOverError(Exception):
-    """The pass is over, nothing more can be compared; its text is why it is inconclusive, or empty where it is not.
+    """Nothing more can be compared in this pass. Its text is the reason if the pass is inconclusive, else empty.
 
-    ``in_recorder`` is whether the reason is in the recorder, and not in a row.
+    ``in_recorder`` is whether the engine failed in the recorder rather than in a row.
     """
 
     def __init__(self, why: str = "", *, in_recorder: bool = False) -> None:
@@ -26,21 +28,41 @@ class PassOverError(Exception):
 
 
 class DamagedAnswerError(Exception):
-    """A subject answered, but not with what the run carries; nothing more can be compared."""
+    """An engine's answer is missing, broken or not of this run; nothing more can be compared."""
 
     def __init__(self, outcome: HarnessFailed) -> None:
         super().__init__(outcome)
         self.outcome = outcome
 
 
+def first_failing_row(
+    fails: Callable[[int, int], Failure], first: int, last: int, guesses: Sequence[int] = ()
+) -> tuple[int, Failure | None]:  # fmt: skip
+    """The first row in [first, last) that fails, and its failure, by bisection; None for a failure of which no run was needed.
+
+    ``fails`` runs the rows of a range and returns a true value if they fail. All of them are known to fail, none without rows.
+    ``guesses`` are ends of ranges to run first.
+    """
+    low, high = first, last
+    failure: Failure | None = None
+    while high - low > 1:
+        middle = next((guess for guess in guesses if low < guess < high), (low + high) // 2)
+        failed = fails(first, middle)
+        if failed:
+            high, failure = middle, failed
+        else:
+            low = middle
+    return high - 1, failure
+
+
 class Trials:
-    """Runs one side's rows [first, last) alone. ``parameters`` gives what such a run is started with."""
+    """Runs some rows of one side alone, with the ``parameters`` of their range."""
 
     def __init__(self, side: CapsuleSide, parameters: Callable[[int, int], lo.Parameters]) -> None:
         self._side, self._parameters = side, parameters
 
     def run(self, first: int, last: int) -> CapsuleRun:
-        """Some of the rows once more; ends the pass where memory ran out or the answer is damaged, which says nothing of them."""
+        """Run the rows [first, last); raises ``PassOverError`` if memory ran out, ``DamagedAnswerError`` for a damaged answer."""
         ran = self._side.run(self._parameters(first, last))
         if isinstance(ran.outcome, HarnessFailed):
             raise DamagedAnswerError(ran.outcome)
@@ -50,23 +72,15 @@ class Trials:
         return ran
 
     def failing(self, first: int, last: int) -> tuple[int, Outcome] | None:
-        """The first row in [first, last) that fails, and how, by bisection; None where it fails before any row."""
+        """The first row in [first, last) that fails, and its outcome; None if the engine fails before any row."""
         if self._failure(first, first):
             return None
-        low, high = first, last
-        outcome: Outcome | None = None
-        while high - low > 1:
-            middle = (low + high) // 2
-            failed = self._failure(first, middle)
-            if failed is None:
-                low = middle
-            else:
-                high, outcome = middle, failed
-        if outcome is None and high > first:
-            outcome = self._failure(first, high)
+        row, outcome = first_failing_row(self._failure, first, last)
         if outcome is None:
-            raise PassOverError(f"{self._name} failed and then came through the same rows")
-        return high - 1, outcome
+            outcome = self._failure(first, row + 1)
+        if outcome is None:
+            raise PassOverError(f"{self._name} failed, but not when the same rows were run again")
+        return row, outcome
 
     def _failure(self, first: int, last: int) -> Outcome | None:
         ran = self.run(first, last)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from diffcheck.observation import RowSeen, sentence
-from diffcheck.runner.observation_reader import Read, totals
+from diffcheck.runner.observation_reader import CaseObservation
 from diffcheck.text import plural
 from diffcheck.triage.localise.location import Localisation
 from diffcheck.values import render
@@ -50,13 +50,19 @@ class Explained(msgspec.Struct, frozen=True):
 
 
 def explained(
-    answer: Localisation, oracle: Read, subject: Read | None, places: Mapping[int, BranchPlace], *, row: str = "", unread: str = ""
+    answer: Localisation,
+    oracle: CaseObservation,
+    subject: CaseObservation | None,
+    places: Mapping[int, BranchPlace],
+    *,
+    row: str = "",
+    unread: str = "",
 ) -> Explained:
     """Put together what localising and the two observations say; ``row`` is the one to show, where one was named."""
     if subject is None:
         return Explained(answer, answer.row, unread=unread)
     one, other = _parted(row or answer.row, oracle, subject)
-    cut = any(not each.seen for each in subject.stops)
+    cut = any(not each.state_reported for each in subject.stops)
     if one is None:
         return Explained(answer, answer.row, counters=tuple(_counters(oracle, subject, places)), cut=cut, unread=unread)
     if other is None:
@@ -69,7 +75,7 @@ def explained(
     )  # fmt: skip
 
 
-def _parted(wanted: str, oracle: Read, subject: Read) -> tuple[RowSeen | None, RowSeen | None]:
+def _parted(wanted: str, oracle: CaseObservation, subject: CaseObservation) -> tuple[RowSeen | None, RowSeen | None]:
     """The row of that name where the runs differ in it, else the first one in which they do, of both; None where an engine has no such row, and
     twice where no row differs.
     """
@@ -113,9 +119,9 @@ def _record(record: tuple[int, int, int], places: Mapping[int, BranchPlace]) -> 
     return f"{'decision of branch' if kind == _DECISION else 'branch'} {branch} is {value}{where}"
 
 
-def _counters(oracle: Read, subject: Read, places: Mapping[int, BranchPlace]) -> Iterator[ComparedLine]:
+def _counters(oracle: CaseObservation, subject: CaseObservation, places: Mapping[int, BranchPlace]) -> Iterator[ComparedLine]:
     """The first counters that differ, each with its neighbours."""
-    ones, others = totals(oracle), totals(subject)
+    ones, others = oracle.counters, subject.counters
     ids = sorted({*ones, *others})
     differ = [at for at, id_ in enumerate(ids) if ones.get(id_) != others.get(id_)]
     shown = sorted({near for at in differ[:_COUNTERS] for near in (at - 1, at, at + 1) if 0 <= near < len(ids)})
