@@ -84,7 +84,7 @@ def report(name, line=1):
         reason=name,
         stubs=(samples.StubUse(name, name, name, 1),),
         allowances=(allowance,),
-        subject=samples.Side(samples.Trapped("unknown", name), name, log=name, digest=name),
+        subject=samples.SideReport(samples.Trapped("unknown", name), name, log=name, digest=name),
         agreement=samples.Agreement(not_compared=(name,)),
     )
     passes = [bad, samples.not_applicable(name)]
