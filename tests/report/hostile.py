@@ -110,7 +110,7 @@ def report(name, line=1):
     baseline = samples.BaselineReport(
         name,
         standings=tuple(
-            samples.Standing(signature, state, (name,), name, name, name)
+            samples.BaselineStatus(signature, state, (name,), name, name, name)
             for signature, state in ((name or "counter in ", "known"), (name + "gone", "fixed"))
         ),
     )

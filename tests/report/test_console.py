@@ -75,7 +75,7 @@ def hostile_report(name):
     stub = samples.StubUse(name, name, name, 1)
     allowance = samples.Allowance(name, name, where, name, name)
     bad = msgspec.structs.replace(diverged([divergence]), reason=name, stubs=(stub,), allowances=(allowance,))
-    bad = msgspec.structs.replace(bad, subject=samples.Side(samples.Trapped("unknown", name), name, log=name))
+    bad = msgspec.structs.replace(bad, subject=samples.SideReport(samples.Trapped("unknown", name), name, log=name))
     cases = (
         case(name, [bad], "diverge", reason=name, not_done=(name,), explanation=name, purpose=name, rows=(name,), artifact=name),
         case(name + "2", [agreed()], "inconclusive", reason=name),
