@@ -2,8 +2,7 @@ import msgspec
 import pytest
 
 from diffcheck import process
-from diffcheck.backend import registry
-from diffcheck.backend.contract import Backend, Host
+from diffcheck.backend.contract import Backend, Host, RunLimits
 from diffcheck.observation import Crashed, HarnessFailed, Refused, Returned, TimedOut, Trapped
 from diffcheck.probe import engine_findings, examine, look, programs, smoke
 
@@ -107,7 +106,7 @@ def test_every_installed_backend_is_listed_with_what_it_lacks():
 
 
 def test_an_unknown_backend_is_told_as_such(host):
-    (examined,) = examine(("nope",), {}, registry.Limits())
+    (examined,) = examine(("nope",), {}, RunLimits())
     assert examined.named
     assert "no backend" in examined.problem
 

@@ -122,6 +122,7 @@ def _valid(folder: Path) -> None:
         assert refusal(each.read_bytes()) == ""
 
 
+@pytest.mark.whole
 def test_killed_at_any_moment_it_goes_on(artifact: Path, engine: Path, tmp_path: Path) -> None:
     folder = tmp_path / "out"
     command = _command(artifact, engine, folder)
@@ -171,6 +172,7 @@ def test_a_budget_is_kept_and_what_there_is_by_then_is_written(artifact: Path, e
         assert os.access(folder / "reproduce.sh", os.X_OK)
 
 
+@pytest.mark.whole
 def test_what_was_not_reduced_in_its_part_of_the_time_is_localised_all_the_same(
     artifact: Path, engine: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -213,6 +215,7 @@ def test_a_part_of_the_time_leaves_the_rest_and_what_is_reserved() -> None:
         assert TimeBudget(None).left_s() == 86_400
 
 
+@pytest.mark.whole
 def test_an_artifact_named_as_what_is_written_is_not_overwritten(artifact: Path, engine: Path, tmp_path: Path) -> None:
     named, folder = tmp_path / "standalone.wasm", tmp_path / "out"
     named.write_bytes(artifact.read_bytes())
@@ -224,6 +227,7 @@ def test_an_artifact_named_as_what_is_written_is_not_overwritten(artifact: Path,
     assert "standalone-plain.wasm" in (folder / "reproduce.sh").read_text()
 
 
+@pytest.mark.whole
 def test_an_earlier_stage_is_what_plain_commands_show_where_the_last_one_needs_the_driver(
     artifact: Path, engine: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
