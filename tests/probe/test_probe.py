@@ -2,6 +2,7 @@ import msgspec
 import pytest
 
 from diffcheck import process
+from diffcheck.backend import registry
 from diffcheck.backend.contract import Backend, Host, RunLimits
 from diffcheck.observation import Crashed, HarnessFailed, Refused, Returned, TimedOut, Trapped
 from diffcheck.probe import engine_findings, examine, look, programs, smoke
