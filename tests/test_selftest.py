@@ -1,4 +1,4 @@
-"""An instrument must be seen to fail: planted faults are told as what and where they are, clean runs give nothing."""
+"""Planted faults are reported with their kind and place, and runs without a fault report no difference."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ import pytest
 
 from diffcheck.cli import main as entry
 from diffcheck.faults.samples import SAMPLES
-from diffcheck.faults.selftest import PLANTS, Planted, Selftest
+from diffcheck.faults.selftest import PLANTS, Selftest, SelftestRun
 from diffcheck_backends import wasmtime
 
 CORPUS = Path(__file__).parent.parent / "corpus"
 
 
-def runs(host, seed: int, number: int, *paths: Path) -> list[Planted]:
+def runs(host, seed: int, number: int, *paths: Path) -> list[SelftestRun]:
     test = Selftest(wasmtime.create(None, {}), wasmtime.create(None, {}), host)
     test.prepare(paths)
     if not paths:
@@ -22,13 +22,15 @@ def runs(host, seed: int, number: int, *paths: Path) -> list[Planted]:
     return list(test.run(seed, number))
 
 
-def wrong(done: list[Planted]) -> list[str]:
+def wrong(done: list[SelftestRun]) -> list[str]:
     return [
-        f"{each.mode} {each.artifact}: {each.kind} at {each.where}: {each.expected}: {each.said}" for each in done if not each.right
+        f"{each.mode} {each.artifact}: {each.kind} at {each.where}: {each.expected}: {each.reported}"
+        for each in done
+        if not each.correct
     ]
 
 
-def test_every_planted_fault_is_told_as_what_and_where_it_is_and_clean_runs_give_nothing(host):
+def test_every_planted_fault_is_reported_and_clean_runs_agree(host):
     done = runs(host, 20, 220)
     faulty, clean = [each for each in done if each.kind], [each for each in done if not each.kind]
     assert not wrong(done)
@@ -39,7 +41,7 @@ def test_every_planted_fault_is_told_as_what_and_where_it_is_and_clean_runs_give
     assert {each.words for each in faulty} == {True, False}
 
 
-def test_faults_in_artifacts_of_the_corpus_are_told_as_what_and_where_they_are(host):
+def test_faults_in_artifacts_of_the_corpus_are_reported(host):
     done = runs(host, 21, 80, CORPUS / "04-memory", CORPUS / "05-tables", CORPUS / "07-traps")
     assert not wrong(done)
     assert len(done) >= 80  # none of these has a harness entry
@@ -50,7 +52,7 @@ def test_the_same_seed_plants_the_same_faults(host):
 
 
 @pytest.mark.parametrize("arguments, code", [(("--faults", "10"), 0), ((str(CORPUS / "09-engine"), "--engine", "none"), 2)])
-def test_the_command_says_what_was_planted_and_found(arguments, code, capsys):
+def test_the_command_reports_its_faults(arguments, code, capsys):
     assert entry.run(["selftest", "--seed", "3", *arguments]) == code
     if code == 0:
         assert "10 faults planted, 5 on the direct pass: 10 reported" in capsys.readouterr().out

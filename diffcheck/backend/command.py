@@ -92,7 +92,7 @@ class _ChildPending:
                 command=command.argv,
                 env=process.scrubbed_environment(command.environment, search_path=command.search_path),
                 cwd=command.folder or str(folder),
-                ended=str(folder / "ended"),
+                result_file=str(folder / "ended"),
                 deadline_s=limits.deadline_s,
                 memory_bytes=limits.memory_bytes if backend.bounds_address_space else None,
                 # Nothing can be resident that has no address: watching it besides would only cost.
@@ -102,7 +102,7 @@ class _ChildPending:
                 file_bytes=ANSWER_BYTES,
             )
             if host.live and backend.capabilities.transport != "print":  # what is printed there is no text
-                self._end: Callable[[], process.ProcessResult] = partial(process.run_watched, bounds, folder)
+                self._end: Callable[[], process.ProcessResult] = partial(process.run_live, bounds, folder)
             else:
                 self._end = partial(self._reactor.wait, bounds.start(self._reactor))
         except BaseException:

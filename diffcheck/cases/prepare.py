@@ -176,7 +176,7 @@ def live(folder: Path) -> Callable[[Sequence[str], Path], process.ProcessResult]
                 command=tuple(command),
                 env=process.scrubbed_environment(),
                 cwd=str(work),
-                ended=str(own / "ended"),
+                result_file=str(own / "ended"),
                 deadline_s=TOOL_DEADLINE_S,
                 memory_bytes=None,
                 resident_bytes=_TOOL_MEMORY,
@@ -184,7 +184,7 @@ def live(folder: Path) -> Callable[[Sequence[str], Path], process.ProcessResult]
                 output_stop_bytes=64 << 20,
                 file_bytes=SOURCE_CAP,
             )
-            return process.run_watched(bounds, own)
+            return process.run_live(bounds, own)
 
     return run
 

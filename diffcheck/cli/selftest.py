@@ -1,4 +1,4 @@
-"""``diffcheck selftest``: plants faults and sees whether each is told as what it is."""
+"""``diffcheck selftest``: plant faults and check that each is reported."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Planting faults: a program is changed before an engine is given it, so that what the engine reports is wrong and whole."""
+"""Planted faults: a program is changed before an engine runs it, so that the engine's report is complete but wrong."""

@@ -1,31 +1,29 @@
-"""Faults of the carrying: the program ran right, and what came out of the engine is not what the recorder wrote."""
+"""Faults of the transport: the program ran correctly, but the engine's answer is not what the recorder wrote."""
 
 from __future__ import annotations
 
-import struct
 from typing import TYPE_CHECKING, Final
 
 import msgspec
 
 from diffcheck.capsule import layout as lo
-from diffcheck.faults.counters import comparable, shown
+from diffcheck.faults.counters import comparable, reported_value
 from diffcheck.faults.model import Expected, Fault, FaultTarget, Plant
-from diffcheck.observation import Returned
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
     from random import Random
 
     from diffcheck.observation import Execution
 
 _STREAM: Final = Expected("stream")
-_HEADER_BITS: Final = 8 * (lo.HEADER.size - 4)  # all but the flags, which say that memory was short
+_HEADER_BITS: Final = 8 * (lo.HEADER.size - 4)  # all but the flags, which report a lack of memory
 
 
-def _change(bits: Callable[[int, int, int], tuple[int, ...]]) -> Callable[[Execution], Execution]:
-    """Flips bits of what is carried; ``bits`` is given where header and stream begin and how many bytes of it are there.
+def _flip_bits(bits: Callable[[int, int, int], tuple[int, ...]]) -> Callable[[Execution], Execution]:
+    """Return a change that flips bits of the answer. The arguments of ``bits``: header offset, stream offset, stream length.
 
-    A run of fewer rows has a shorter stream, so a place in it is a fraction of what is there.
+    A run of fewer rows has a shorter stream, so a place in the stream is a fraction of its length.
     """
 
     def carry(execution: Execution) -> Execution:
@@ -33,49 +31,51 @@ def _change(bits: Callable[[int, int, int], tuple[int, ...]]) -> Callable[[Execu
         if not data:
             return execution
         words = len(data) == 8 * lo.SLOTS
-        header = 0 if words else lo.HEADER_ADDRESS
-        said = lo.read_header(data[header : header + lo.HEADER.size])
-        stream = lo.HEADER.size if words else said.address
-        there = max(0, min(said.length, len(data) - stream))
-        return msgspec.structs.replace(execution, carried=_flipped(data, *bits(header, stream, there)))
+        at = 0 if words else lo.HEADER_ADDRESS
+        header = lo.read_header(data[at : at + lo.HEADER.size])
+        stream = lo.HEADER.size if words else header.address
+        length = max(0, min(header.length, len(data) - stream))
+        return msgspec.structs.replace(execution, carried=_flip(data, *bits(at, stream, length)))
 
     return carry
 
 
-def _flipped(data: bytes, *bits: int) -> bytes:
+def _flip(data: bytes, *bits: int) -> bytes:
     changed = bytearray(data)
     for bit in bits:
         changed[bit // 8] ^= 1 << bit % 8
     return bytes(changed)
 
 
-def damaged(artifact: FaultTarget, chance: Random, _all: tuple[FaultTarget, ...]) -> Fault | None:
-    """One bit of the header or of the stream's first window."""
-    in_header = chance.random() < 0.3 or not artifact.stream_bytes  # noqa: PLR2004 - a third of them
+def stream_bit(artifact: FaultTarget, chance: Random, _all: tuple[FaultTarget, ...]) -> Fault | None:
+    """Flip one bit of the header or of the stream's first window."""
+    in_header = chance.random() < 0.3 or not artifact.stream_bytes  # noqa: PLR2004 - about a third of the faults
     bit, fraction = chance.randrange(_HEADER_BITS), chance.random()
     if in_header:
-        return Fault("", f"bit {bit} of the header", _STREAM, carry=_change(lambda header, _stream, _there: (8 * header + bit,)))
-    carry = _change(lambda _header, stream, there: (8 * stream + int(8 * there * fraction),) if there else ())
+        return Fault(
+            "", f"bit {bit} of the header", _STREAM, carry=_flip_bits(lambda header, _stream, _length: (8 * header + bit,))
+        )
+    carry = _flip_bits(lambda _header, stream, length: (8 * stream + int(8 * length * fraction),) if length else ())
     return Fault("", f"a bit of the stream, {fraction:.0%} into it", _STREAM, carry=carry)
 
 
 def top_bits(artifact: FaultTarget, chance: Random, _all: tuple[FaultTarget, ...]) -> Fault | None:
-    """The top bits of two words of the stream."""
+    """Flip the top bits of two words of the stream."""
     if artifact.stream_bytes < 16:  # noqa: PLR2004 - two words
         return None
-    one, other = chance.random(), chance.random()
+    place, distance = chance.random(), chance.random()
 
-    def bits(_header: int, stream: int, there: int) -> tuple[int, ...]:
-        words = there // 8
-        first = int(words * one)
-        return tuple(8 * stream + 64 * word + 63 for word in (first, (first + 1 + int((words - 1) * other)) % words))
+    def bits(_header: int, stream: int, length: int) -> tuple[int, ...]:
+        words = length // 8
+        first = int(words * place)
+        return tuple(8 * stream + 64 * word + 63 for word in (first, (first + 1 + int((words - 1) * distance)) % words))
 
-    return Fault("", f"two words of the stream, the first {one:.0%} into it", _STREAM, carry=_change(bits))
+    return Fault("", f"two words of the stream, the first {place:.0%} into it", _STREAM, carry=_flip_bits(bits))
 
 
-def empty_stream(artifact: FaultTarget, chance: Random, _all: tuple[FaultTarget, ...]) -> Fault | None:  # noqa: ARG001 - the plants' shape
-    """Nothing comes out of an engine that ended well."""
-    return Fault("", "the whole stream", _STREAM, carry=lambda each: msgspec.structs.replace(each, carried=b""))
+def empty_stream(artifact: FaultTarget, chance: Random, _all: tuple[FaultTarget, ...]) -> Fault | None:  # noqa: ARG001 - see Plant
+    """Drop the whole stream of an engine that ended normally."""
+    return Fault("", "the whole stream", _STREAM, carry=lambda execution: msgspec.structs.replace(execution, carried=b""))
 
 
 def _others(artifact: FaultTarget, everything: tuple[FaultTarget, ...]) -> list[FaultTarget]:
@@ -83,7 +83,7 @@ def _others(artifact: FaultTarget, everything: tuple[FaultTarget, ...]) -> list[
 
 
 def foreign_stream(artifact: FaultTarget, chance: Random, everything: tuple[FaultTarget, ...]) -> Fault | None:
-    """The stream of another artifact's capsule."""
+    """Run the capsule of another artifact."""
     others = [
         (each.name, each.capsule.capsules.standard.wasm)
         for each in _others(artifact, everything)
@@ -95,11 +95,6 @@ def foreign_stream(artifact: FaultTarget, chance: Random, everything: tuple[Faul
     return Fault("", f"that of {name}", _STREAM, lambda _wasm: wasm)
 
 
-def _counters(artifact: FaultTarget) -> dict[int, int]:
-    execution = artifact.execution
-    return (execution.counters or {}) if execution is not None and isinstance(execution.outcome, Returned) else {}
-
-
 def _snapshot(change: Callable[[dict[int, int]], dict[int, int]]) -> Callable[[Execution], Execution]:
     def carry(execution: Execution) -> Execution:
         if execution.counters is None:
@@ -109,45 +104,44 @@ def _snapshot(change: Callable[[dict[int, int]], dict[int, int]]) -> Callable[[E
     return carry
 
 
-def empty_snapshot(artifact: FaultTarget, chance: Random, _all: tuple[FaultTarget, ...]) -> Fault | None:  # noqa: ARG001 - as above
-    """A snapshot without counters."""
-    counters = _counters(artifact)
+def empty_snapshot(artifact: FaultTarget, chance: Random, _all: tuple[FaultTarget, ...]) -> Fault | None:  # noqa: ARG001 - see Plant
+    """Drop all counters of the snapshot."""
+    counters = artifact.direct_counters
     if not counters:
         return None
     first = min(counters)
-    expected = Expected("counter", f"counter {first}", "", shown(counters[first]), "absent")
+    expected = Expected("counter", f"counter {first}", "", reported_value(counters[first]), "absent")
     return Fault("", "the whole snapshot", expected, carry=_snapshot(lambda _counters: {}))
 
 
 def foreign_snapshot(artifact: FaultTarget, chance: Random, everything: tuple[FaultTarget, ...]) -> Fault | None:
-    """Another artifact's snapshot."""
-    own = _counters(artifact)
-    others = [each for each in _others(artifact, everything) if _counters(each) and _counters(each) != own]
+    """Return the snapshot of another artifact."""
+    own = artifact.direct_counters
+    others = [each for each in _others(artifact, everything) if each.direct_counters and each.direct_counters != own]
     if not own or not others:
         return None
     other = chance.choice(others)
-    theirs = _counters(other)
-    id_ = min(id_ for id_ in own.keys() | theirs.keys() if own.get(id_) != theirs.get(id_))
-    values = [shown(each[id_]) if id_ in each else "absent" for each in (own, theirs)]
-    return Fault(
-        "", f"that of {other.name}", Expected("counter", f"counter {id_}", "", *values), carry=_snapshot(lambda _counters: theirs)
-    )
+    foreign = other.direct_counters
+    id_ = min(id_ for id_ in own.keys() | foreign.keys() if own.get(id_) != foreign.get(id_))
+    values = [reported_value(counters[id_]) if id_ in counters else "absent" for counters in (own, foreign)]
+    expected = Expected("counter", f"counter {id_}", "", *values)
+    return Fault("", f"that of {other.name}", expected, carry=_snapshot(lambda _counters: foreign))
 
 
-def wrong_number(artifact: FaultTarget, chance: Random, _all: tuple[FaultTarget, ...]) -> Fault | None:
-    """One bit of a counter's value, as damage on its way changes it."""
-    counters = _counters(artifact)
+def snapshot_bit(artifact: FaultTarget, chance: Random, _all: tuple[FaultTarget, ...]) -> Fault | None:
+    """Flip one bit of a counter's value in the snapshot."""
+    counters = artifact.direct_counters
     ids = comparable(counters)
     if not ids:
         return None
     id_ = chance.choice(ids)
-    wrong = struct.unpack("<Q", _flipped(struct.pack("<Q", counters[id_]), chance.randrange(64)))[0]
+    wrong = counters[id_] ^ 1 << chance.randrange(64)
     expected = Expected("counter", f"counter {id_}", "", str(counters[id_]), str(wrong))
-    return Fault("", f"counter {id_}", expected, carry=_snapshot(lambda each: {**each, id_: wrong}))
+    return Fault("", f"counter {id_}", expected, carry=_snapshot(lambda values: {**values, id_: wrong}))
 
 
 CAPSULE: Final[dict[str, Plant]] = {
-    "damaged stream": damaged,
+    "damaged stream": stream_bit,
     "top bits of two words of the stream": top_bits,
     "empty stream": empty_stream,
     "another artifact's stream": foreign_stream,
@@ -155,13 +149,5 @@ CAPSULE: Final[dict[str, Plant]] = {
 DIRECT: Final[dict[str, Plant]] = {
     "empty snapshot": empty_snapshot,
     "another artifact's snapshot": foreign_snapshot,
-    "one bit of a snapshot's number": wrong_number,
+    "one bit of a snapshot's number": snapshot_bit,
 }
-
-
-def plant(
-    plants: dict[str, Plant], kind: str, artifact: FaultTarget, chance: Random, everything: Sequence[FaultTarget]
-) -> Fault | None:
-    """A fault of that class in that artifact, if it has a place for one."""
-    fault = plants[kind](artifact, chance, tuple(everything))
-    return msgspec.structs.replace(fault, kind=kind) if fault else None

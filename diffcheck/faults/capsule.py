@@ -1,14 +1,12 @@
-"""Faults on the capsule pass: each changes the running program before the recorder reads it, so that the stream is whole."""
+"""Faults of the capsule pass: each changes the program's state before the recorder reads it, so that the stream is complete."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-import msgspec
-
 from diffcheck.capsule import layout as lo
 from diffcheck.faults import edit
-from diffcheck.faults.counters import WIDTHS, add_to_counter, comparable, counting, counting_sites, pair_that_differs, set_counter
+from diffcheck.faults.counters import WIDTHS, add_to_counter, change_step, comparable, counting_sites, set_counter, unequal_pair
 from diffcheck.faults.decoded_capsule import DecodedCapsule
 from diffcheck.faults.model import Expected, Fault, FaultTarget, Plant
 from diffcheck.faults.traps import TRAPS, other_trap
@@ -21,7 +19,6 @@ from diffcheck.wasm.module import read
 from diffcheck.wasm.types import encode_heaptype
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from random import Random
 
     from diffcheck.observation import RowSeen
@@ -35,21 +32,21 @@ _FLIPS: Final = {
     "f64": "i64.reinterpret_f64 i64.const {0} i64.xor f64.reinterpret_i64",
 }
 _WIDTHS: Final = WIDTHS | {"f32": 32, "f64": 64, "v128": 128}
-_STUB_TO_PRINT: Final = ("wasi_snapshot_preview1", "fd_write")
+_PRINT_STUB: Final = ("wasi_snapshot_preview1", "fd_write")
 
 
 def _counter(artifact: FaultTarget, chance: Random) -> tuple[int, int, str, int] | None:
-    """A counter's id, global, type and value."""
+    """Choose a counter: (id, globalidx, type, value)."""
     state, sealed = artifact.state, DecodedCapsule(artifact)
     ids = [] if state is None else comparable(state.counters)
     if state is None or not ids:
         return None
     id_ = chance.choice(ids)
-    return id_, *sealed.found.counters[id_], state.counters[id_]
+    return id_, *sealed.instrumentation.counters[id_], state.counters[id_]
 
 
 def off_by_one(artifact: FaultTarget, chance: Random, _all: tuple[FaultTarget, ...]) -> Fault | None:
-    """A counter one too high or too low."""
+    """Make a counter one too high or too low."""
     if (chosen := _counter(artifact, chance)) is None:
         return None
     id_, index, type_, value = chosen
@@ -62,7 +59,7 @@ def off_by_one(artifact: FaultTarget, chance: Random, _all: tuple[FaultTarget, .
 
 
 def greatest(artifact: FaultTarget, chance: Random, _all: tuple[FaultTarget, ...]) -> Fault | None:
-    """A counter with all bits set."""
+    """Set all bits of a counter."""
     if (chosen := _counter(artifact, chance)) is None:
         return None
     id_, index, type_, value = chosen
@@ -71,31 +68,31 @@ def greatest(artifact: FaultTarget, chance: Random, _all: tuple[FaultTarget, ...
 
 
 def swapped(artifact: FaultTarget, chance: Random, _all: tuple[FaultTarget, ...]) -> Fault | None:
-    """Two counters with each other's values."""
+    """Swap the values of two counters."""
     state, sealed = artifact.state, DecodedCapsule(artifact)
-    pair = pair_that_differs(state.counters, chance) if state else None
+    pair = unequal_pair(state.counters, chance) if state else None
     if state is None or pair is None:
         return None
-    (one, one_type), (other, other_type) = (sealed.found.counters[id_] for id_ in pair)
-    if one_type != other_type:
+    (first, first_type), (second, second_type) = (sealed.instrumentation.counters[id_] for id_ in pair)
+    if first_type != second_type:
         return None
-    text = edit.instructions("global.get $a global.get $b global.set $a global.set $b", a=one, b=other)
+    text = edit.instructions("global.get $a global.get $b global.set $a global.set $b", a=first, b=second)
     values = [str(state.counters[id_]) for id_ in pair]
     return Fault(
         "", f"counters {pair[0]} and {pair[1]}", Expected("counter", f"counter {pair[0]}", "", *values), sealed.at_finish(text)
     )
 
 
-def counted_twice(artifact: FaultTarget, chance: Random, _all: tuple[FaultTarget, ...]) -> Fault | None:
-    """An instruction's constant changed: a branch that counts by two, or not at all."""
+def wrong_step(artifact: FaultTarget, chance: Random, _all: tuple[FaultTarget, ...]) -> Fault | None:
+    """Change an instruction's constant: a branch counts by two, or not at all."""
     state, sealed = artifact.state, DecodedCapsule(artifact)
-    sites = counting_sites(sealed.module, sealed.wasm, sealed.found.counters)
+    sites = counting_sites(sealed.module, sealed.wasm, sealed.instrumentation.counters)
     ids = sorted(id_ for id_ in sites if state is not None and state.counters[id_])
     if state is None or not ids:
         return None
     id_, step = chance.choice(ids), chance.choice((0, 2))
     expected = Expected("counter", f"counter {id_}", "", str(state.counters[id_]), str(step * state.counters[id_]))
-    return Fault("", f"counter {id_} counts by {step}", expected, counting(id_, sealed.found.counters, step))
+    return Fault("", f"counter {id_} counts by {step}", expected, change_step(id_, sealed.instrumentation.counters, step))
 
 
 def _branch_fault(name: str) -> Plant:
@@ -104,36 +101,33 @@ def _branch_fault(name: str) -> Plant:
         if not sealed.layout.branches or not artifact.returned:
             return None
         row, at = chance.choice(artifact.returned), chance.randrange(len(sealed.layout.branches))
-        id_, seen = sealed.layout.branches[at], artifact.rows[row]
-        index = (sealed.found.brvals if name == "brval" else sealed.found.brcnts)[id_]
-        value = (seen.brvals if name == "brval" else seen.brcnts)[at]
+        id_, observed = sealed.layout.branches[at], artifact.rows[row]
+        index = (sealed.instrumentation.brvals if name == "brval" else sealed.instrumentation.brcnts)[id_]
+        value = (observed.brvals if name == "brval" else observed.brcnts)[at]
         text = edit.instructions("global.get $g i32.const 1 i32.xor global.set $g", g=index)
-        expected = Expected(name, f"{name} {id_}", seen.name, str(value), str(value ^ 1))
-        return Fault("", f"{name} {id_} in row {seen.name}", expected, sealed.after_row(row, text))
+        expected = Expected(name, f"{name} {id_}", observed.name, str(value), str(value ^ 1))
+        return Fault("", f"{name} {id_} in row {observed.name}", expected, sealed.after_row(row, text))
 
     return plant
 
 
 def trace_record(artifact: FaultTarget, chance: Random, _all: tuple[FaultTarget, ...]) -> Fault | None:
-    """The value in a trace record."""
+    """Change the value in a trace record."""
     sealed = DecodedCapsule(artifact)
     rows = [row for row in artifact.returned if len(artifact.rows[row].trace) >= 4]  # noqa: PLR2004 - bytes of a record
-    if not rows or sealed.found.trace is None:
+    if not rows or sealed.instrumentation.trace is None:
         return None
     row = chance.choice(rows)
     record = chance.randrange(len(artifact.rows[row].trace) // 4)
     text = "i32.const $a i32.const $a i32.load8_u $m i32.const 1 i32.xor i32.store8 $m"
-    inserted = edit.instructions(text, a=16 + 4 * record + 2, m=sealed.found.trace)
+    inserted = edit.instructions(text, a=16 + 4 * record + 2, m=sealed.instrumentation.trace)
     name = artifact.rows[row].name
-    return Fault(
-        "",
-        f"trace record {record} of row {name}",
-        Expected("trace", f"trace record {record}", name),
-        sealed.after_row(row, inserted),
-    )
+    expected = Expected("trace", f"trace record {record}", name)
+    return Fault("", f"trace record {record} of row {name}", expected, sealed.after_row(row, inserted))
 
 
-def _results(artifact: FaultTarget) -> list[tuple[int, RowSeen, Value]]:
+def _last_results(artifact: FaultTarget) -> list[tuple[int, RowSeen, Value]]:
+    """Return (row index, row, last result) of each row whose last result is a number or vector."""
     rows = [(at, artifact.rows[at]) for at in artifact.returned]
     return [(at, row, row.results[-1]) for at, row in rows if row.results and row.results[-1].type in _WIDTHS]
 
@@ -154,37 +148,32 @@ def _holds_nan(value: Value) -> bool:
 
 
 def result_bit(artifact: FaultTarget, chance: Random, _all: tuple[FaultTarget, ...]) -> Fault | None:
-    """One bit of a result, right after the call."""
-    found = [each for each in _results(artifact) if not _holds_nan(each[2])]
-    if not found:
+    """Flip one bit of a result, right after the call."""
+    candidates = [candidate for candidate in _last_results(artifact) if not _holds_nan(candidate[2])]
+    if not candidates:
         return None
-    at, row, value = chance.choice(found)
+    at, row, value = chance.choice(candidates)
     mask = 1 << chance.randrange(_WIDTHS[value.type])
     item, wrong = f"result {len(row.results) - 1}", Value(value.type, value.bits ^ mask)
     expected = Expected("result", item, row.name, str(value), str(wrong))
-    return Fault(
-        "", f"{item} of row {row.name}, mask {mask:#x}", expected, DecodedCapsule(artifact).after_row(at, _flip(value, mask))
-    )
+    change = DecodedCapsule(artifact).after_row(at, _flip(value, mask))
+    return Fault("", f"{item} of row {row.name}, mask {mask:#x}", expected, change)
 
 
 def nan_payload(artifact: FaultTarget, chance: Random, _all: tuple[FaultTarget, ...]) -> Fault | None:
-    """The payload or the sign of a quiet NaN that a row returns, after the program's own instructions."""
-    found = [each for each in _results(artifact) if each[2].type in ("f32", "f64") and is_quiet_nan(each[2])]
-    if not found:
+    """Change the payload or sign of a quiet NaN that a row returns."""
+    candidates = [(at, row, value) for at, row, value in _last_results(artifact) if value.type != "v128" and is_quiet_nan(value)]
+    if not candidates:
         return None
-    at, row, value = chance.choice(found)
+    at, row, value = chance.choice(candidates)
     mask = 1 << chance.choice((0, 3, _WIDTHS[value.type] - 1))
     item = f"result {len(row.results) - 1}"
-    return Fault(
-        "",
-        f"{item} of row {row.name}",
-        Expected("result", item, row.name),
-        DecodedCapsule(artifact).after_row(at, _flip(value, mask)),
-    )
+    change = DecodedCapsule(artifact).after_row(at, _flip(value, mask))
+    return Fault("", f"{item} of row {row.name}", Expected("result", item, row.name), change)
 
 
 def exported_global(artifact: FaultTarget, chance: Random, _all: tuple[FaultTarget, ...]) -> Fault | None:
-    """One bit of a mutable exported global."""
+    """Flip one bit of a mutable exported global."""
     sealed, state = DecodedCapsule(artifact), artifact.state
     indices = {each.name: each.index for each in artifact.module.exports if each.kind == "global"}
     types = artifact.module.all_globals
@@ -195,28 +184,23 @@ def exported_global(artifact: FaultTarget, chance: Random, _all: tuple[FaultTarg
     name = chance.choice(names)
     value = state.globals[name]
     mask = 1 << chance.randrange(_WIDTHS[value.type])
-    text = (
-        edit.instructions("global.get $g", g=indices[name])
-        + _flip(value, mask)
-        + edit.instructions("global.set $g", g=indices[name])
-    )
+    index = indices[name]
+    text = edit.instructions("global.get $g", g=index) + _flip(value, mask) + edit.instructions("global.set $g", g=index)
     expected = Expected("global", f"global {visible(name)}", "", str(value), str(Value(value.type, value.bits ^ mask)))
     return Fault("", f"global {name}, mask {mask:#x}", expected, sealed.at_finish(text))
 
 
 def _memory(artifact: FaultTarget, chance: Random) -> tuple[lo.Memory, int, int] | None:
-    """A memory, its size in pages, how many of them are digested."""
-    sealed, state = DecodedCapsule(artifact), artifact.state
-    if state is None:
+    """Choose a memory: (memory, size in pages, number of digested pages)."""
+    if (state := artifact.state) is None:
         return None
-    found = [
-        (memory, state.memories[at], len(state.pages[at])) for at, memory in enumerate(sealed.layout.memories) if state.pages[at]
-    ]
-    return chance.choice(found) if found else None
+    memories = DecodedCapsule(artifact).layout.memories
+    candidates = [(memory, state.memories[at], len(state.pages[at])) for at, memory in enumerate(memories) if state.pages[at]]
+    return chance.choice(candidates) if candidates else None
 
 
 def memory_byte(artifact: FaultTarget, chance: Random, _all: tuple[FaultTarget, ...]) -> Fault | None:
-    """One bit of one byte of memory."""
+    """Flip one bit of memory."""
     if (chosen := _memory(artifact, chance)) is None:
         return None
     memory, _, pages = chosen
@@ -229,22 +213,21 @@ def memory_byte(artifact: FaultTarget, chance: Random, _all: tuple[FaultTarget, 
 
 
 def two_top_bits(artifact: FaultTarget, chance: Random, _all: tuple[FaultTarget, ...]) -> Fault | None:
-    """The top bits of two words of a page: what a digest without rotation does not see."""
+    """Flip the top bits of two words of a page, which a digest without rotation would miss."""
     if (chosen := _memory(artifact, chance)) is None:
         return None
     memory, _, pages = chosen
-    page, (one, other) = chance.randrange(pages), sorted(chance.sample(range(0, lo.PAGE, 8), 2))
+    start, places = chance.randrange(pages) * lo.PAGE, sorted(chance.sample(range(0, lo.PAGE, 8), 2))
     pointer = "i64" if memory.is64 else "i32"
     text = f"{pointer}.const $a {pointer}.const $a i64.load $m i64.const {-_TOP} i64.xor i64.store $m"
-    inserted = b"".join(edit.instructions(text, a=page * lo.PAGE + at, m=memory.index) for at in (one, other))
-    item = f"memory {memory.index} at {page * lo.PAGE + one + 7:#x}"
-    return Fault(
-        "", f"{item} and {page * lo.PAGE + other + 7:#x}", Expected("memory", item), DecodedCapsule(artifact).at_finish(inserted)
-    )
+    inserted = b"".join(edit.instructions(text, a=start + at, m=memory.index) for at in places)
+    item = f"memory {memory.index} at {start + places[0] + 7:#x}"
+    change = DecodedCapsule(artifact).at_finish(inserted)
+    return Fault("", f"{item} and {start + places[1] + 7:#x}", Expected("memory", item), change)
 
 
 def memory_size(artifact: FaultTarget, chance: Random, _all: tuple[FaultTarget, ...]) -> Fault | None:
-    """A memory one page larger."""
+    """Make a memory one page larger."""
     if (chosen := _memory(artifact, chance)) is None:
         return None
     memory, pages, _ = chosen
@@ -258,7 +241,7 @@ def memory_size(artifact: FaultTarget, chance: Random, _all: tuple[FaultTarget, 
 
 
 def table_size(artifact: FaultTarget, chance: Random, _all: tuple[FaultTarget, ...]) -> Fault | None:
-    """A table one element longer."""
+    """Make a table one element longer."""
     sealed, state = DecodedCapsule(artifact), artifact.state
     if state is None:
         return None
@@ -270,17 +253,17 @@ def table_size(artifact: FaultTarget, chance: Random, _all: tuple[FaultTarget, .
     if not room:
         return None
     table = chance.choice(room)
-    one = b"\x42\x01" if types[table].limits.is64 else b"\x41\x01"
-    inserted = b"\xd0" + encode_heaptype(types[table].ref.heap) + one + b"\xfc\x0f" + u(table) + b"\x1a"
+    delta = b"\x42\x01" if types[table].limits.is64 else b"\x41\x01"
+    inserted = b"\xd0" + encode_heaptype(types[table].ref.heap) + delta + b"\xfc\x0f" + u(table) + b"\x1a"
     size = state.tables[table]
     expected = Expected("table size", f"table {table}", "", f"{size} elements", f"{size + 1} elements")
     return Fault("", f"table {table}", expected, sealed.at_finish(inserted))
 
 
-def output_byte(artifact: FaultTarget, chance: Random, _all: tuple[FaultTarget, ...]) -> Fault | None:  # noqa: ARG001 - the plants' shape
-    """The first byte of what is printed, before it is captured."""
+def output_byte(artifact: FaultTarget, chance: Random, _all: tuple[FaultTarget, ...]) -> Fault | None:  # noqa: ARG001 - see Plant
+    """Change the first byte of the output before it is captured."""
     sealed = DecodedCapsule(artifact)
-    stub = next((each for each in sealed.layout.stubs if (each.module, each.name) == _STUB_TO_PRINT), None)
+    stub = next((each for each in sealed.layout.stubs if (each.module, each.name) == _PRINT_STUB), None)
     row = next((row for row in artifact.rows if (row.stdout and row.stdout.captured) or (row.stderr and row.stderr.captured)), None)
     if stub is None or row is None:
         return None
@@ -292,30 +275,33 @@ def output_byte(artifact: FaultTarget, chance: Random, _all: tuple[FaultTarget, 
 
     def change(wasm: bytes) -> bytes:
         module = read(wasm)
-        return edit.rewritten(module, wasm, {stub.index: edit.begin(edit.body(module, wasm, stub.index), inserted)})
+        return edit.rewrite(module, wasm, {stub.index: edit.prepend(edit.body(module, wasm, stub.index), inserted)})
 
     return Fault("", f"output of row {row.name}", Expected("output", "std", row.name), change)
 
 
 def stub_call(artifact: FaultTarget, chance: Random, _all: tuple[FaultTarget, ...]) -> Fault | None:
-    """An imported function called once more."""
+    """Call an imported function once more."""
     sealed = DecodedCapsule(artifact)
-    # With zeros for arguments most functions of preview 1 give an error code, where those of 0.2 trap for a bad handle.
-    stubs = [each for each in sealed.layout.stubs if each.kind == "zero" or each.module == _STUB_TO_PRINT[0]]
-    stubs = [each for each in stubs if "exit" not in each.name]
-    stubs = [each for each in stubs if None not in map(zero, sealed.module.function_type(each.index).params)]
+    # Called with zeros, most functions of WASI preview 1 return an error code, while those of 0.2 trap for a bad handle.
+    stubs = [
+        each for each in sealed.layout.stubs
+        if (each.kind == "zero" or each.module == _PRINT_STUB[0])
+        and "exit" not in each.name
+        and None not in map(zero, sealed.module.function_type(each.index).params)
+    ]  # fmt: skip
     if not stubs or not artifact.returned:
         return None
     stub, row = chance.choice(stubs), chance.choice(artifact.returned)
     type_ = sealed.module.function_type(stub.index)
     arguments = b"".join(zero(each) or b"" for each in type_.params)
-    inserted = arguments + edit.called(stub.index) + b"\x1a" * len(type_.results)
+    inserted = arguments + edit.call(stub.index) + b"\x1a" * len(type_.results)
     item, name = f"calls of {visible(stub.module)} {visible(stub.name)}", artifact.rows[row].name
     return Fault("", f"{item} in row {name}", Expected("stub calls", item, name), sealed.after_row(row, inserted))
 
 
 def trap_for_return(artifact: FaultTarget, chance: Random, _all: tuple[FaultTarget, ...]) -> Fault | None:
-    """A row that traps where it returned."""
+    """Trap in a row that returned."""
     if not artifact.returned:
         return None
     sealed, row, kind = DecodedCapsule(artifact), chance.choice(artifact.returned), chance.choice(sorted(TRAPS))
@@ -325,7 +311,7 @@ def trap_for_return(artifact: FaultTarget, chance: Random, _all: tuple[FaultTarg
 
 
 def _trapped(artifact: FaultTarget) -> tuple[int, RowSeen, Trapped] | None:
-    """The row in which the first instance ended by a trap that the specification defines."""
+    """Return (row index, row, outcome) of the row whose trap, defined by the specification, ended the first instance."""
     n_init = DecodedCapsule(artifact).layout.n_init
     for at, row in enumerate(artifact.rows):
         if (
@@ -337,29 +323,29 @@ def _trapped(artifact: FaultTarget) -> tuple[int, RowSeen, Trapped] | None:
     return None
 
 
-def return_for_trap(artifact: FaultTarget, chance: Random, _all: tuple[FaultTarget, ...]) -> Fault | None:  # noqa: ARG001 - as above
-    """A row that returns where it trapped."""
+def return_for_trap(artifact: FaultTarget, chance: Random, _all: tuple[FaultTarget, ...]) -> Fault | None:  # noqa: ARG001 - see Plant
+    """Return from a row that trapped."""
     if (chosen := _trapped(artifact)) is None:
         return None
     at, row, outcome = chosen
-    change = DecodedCapsule(artifact).instead_of_row(at, b"")
+    change = DecodedCapsule(artifact).replace_row(at, b"")
     expected = Expected("outcome", "outcome", row.name, sentence(outcome), "returned")
     return Fault("", f"row {row.name}", expected, change) if change else None
 
 
 def other_trap_kind(artifact: FaultTarget, chance: Random, _all: tuple[FaultTarget, ...]) -> Fault | None:
-    """A row that traps for another reason."""
+    """Trap in a row for another reason."""
     if (chosen := _trapped(artifact)) is None:
         return None
     at, row, outcome = chosen
     sealed, kind = DecodedCapsule(artifact), other_trap(outcome.kind, chance)
-    change = sealed.instead_of_row(at, edit.instructions(TRAPS[kind], m=sealed.rec))
+    change = sealed.replace_row(at, edit.instructions(TRAPS[kind], m=sealed.rec))
     expected = Expected("outcome", "outcome", row.name, sentence(outcome), f"trapped: {kind}")
     return Fault("", f"{kind} in row {row.name}", expected, change) if change else None
 
 
-def refused(artifact: FaultTarget, chance: Random, _all: tuple[FaultTarget, ...]) -> Fault | None:  # noqa: ARG001 - as above
-    """A module that the engine does not take."""
+def refused(artifact: FaultTarget, chance: Random, _all: tuple[FaultTarget, ...]) -> Fault | None:  # noqa: ARG001 - see Plant
+    """Make the module invalid, so that the engine refuses it."""
     return Fault("", "the capsule", Expected("outcome", "outcome"), lambda wasm: wasm[:4] + b"\x02" + wasm[5:])
 
 
@@ -367,7 +353,7 @@ PLANTS: Final[dict[str, Plant]] = {
     "counter off by one": off_by_one,
     "counter at its greatest": greatest,
     "counters swapped": swapped,
-    "branch counts by another step": counted_twice,
+    "branch counts by another step": wrong_step,
     "brval": _branch_fault("brval"),
     "brcnt": _branch_fault("brcnt"),
     "trace record": trace_record,
@@ -387,16 +373,10 @@ PLANTS: Final[dict[str, Plant]] = {
 }
 
 
-OF_STATE: Final = frozenset(
+STATE_FAULTS: Final = frozenset(
     {
         "counter off by one", "counter at its greatest", "counters swapped", "branch counts by another step", "exported global",
         "memory byte", "top bits of two words of memory", "memory size", "table size",
     }
 )  # fmt: skip
-"""The classes that only an instance's last state shows."""
-
-
-def plant(kind: str, artifact: FaultTarget, chance: Random, everything: Sequence[FaultTarget]) -> Fault | None:
-    """A fault of that class in that artifact, if it has a place for one."""
-    fault = PLANTS[kind](artifact, chance, tuple(everything))
-    return msgspec.structs.replace(fault, kind=kind) if fault else None
+"""The classes of faults that only an instance's final state reveals."""

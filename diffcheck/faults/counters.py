@@ -1,4 +1,4 @@
-"""What faults of counters have in common, in a capsule or in the program as it is: which may be chosen, how code changes them."""
+"""Counter faults of both passes: the choice of a counter, and the code that changes it."""
 
 from __future__ import annotations
 
@@ -18,29 +18,29 @@ WIDTHS: Final = {"i32": 32, "i64": 64}
 
 
 def add_to_counter(index: int, type_: str, change: int) -> bytes:
-    """Instructions that add to a counter's global."""
+    """Return instructions that add ``change`` to a counter's global."""
     return edit.instructions(f"global.get $g {type_}.const $d {type_}.add global.set $g", g=index, d=change)
 
 
 def set_counter(index: int, type_: str, value: int) -> bytes:
-    """Instructions that set a counter's global."""
+    """Return instructions that set a counter's global to ``value``."""
     width = WIDTHS[type_]
     value %= 1 << width
     return edit.instructions(f"{type_}.const $v global.set $g", g=index, v=value - (value >> width - 1 << width))
 
 
 def comparable(counters: dict[int, int]) -> list[int]:
-    """The ids of counters that show no NaN's bits, which are open."""
+    """Return the ids of counters that do not hold the bits of a NaN, which the specification leaves open."""
     return sorted(id_ for id_, value in counters.items() if not is_nan(Value("f64", value)))
 
 
-def shown(value: int) -> str:
-    """A counter's value as a report has it; empty for a NaN's bits, which the deterministic form makes canonical."""
+def reported_value(value: int) -> str:
+    """Return a counter's value as in a report; empty for the bits of a NaN, which the deterministic form makes canonical."""
     return "" if is_nan(Value("f64", value)) else str(value)
 
 
-def pair_that_differs(counters: dict[int, int], chance: Random) -> tuple[int, int] | None:
-    """Two ids with unequal values, ascending."""
+def unequal_pair(counters: dict[int, int], chance: Random) -> tuple[int, int] | None:
+    """Choose two ids with unequal values, in ascending order; None if there are none."""
     ids = comparable(counters)
     first = chance.choice(ids) if ids else 0
     others = [id_ for id_ in ids if counters[id_] != counters[first]]
@@ -51,9 +51,9 @@ def pair_that_differs(counters: dict[int, int], chance: Random) -> tuple[int, in
 
 
 def counting_sites(module: Module, wasm: bytes, counters: dict[int, tuple[int, str]]) -> dict[int, tuple[int, int]]:
-    """Where the code counts: id to (function, offset of the constant 1) for counters that are counted in one place only."""
+    """Return id -> (function, offset of the constant 1) for each counter that exactly one place increments."""
     ids = {index: id_ for id_, (index, _) in counters.items()}
-    found: dict[int, list[tuple[int, int]]] = {}
+    sites: dict[int, list[tuple[int, int]]] = {}
     for function in range(len(module.bodies)):
         listed = edit.listing(edit.body(module, wasm, function))
         for get, one, add, put in zip(listed, listed[1:], listed[2:], listed[3:], strict=False):
@@ -64,18 +64,18 @@ def counting_sites(module: Module, wasm: bytes, counters: dict[int, tuple[int, s
                 and one.immediates == (1,)
                 and get.immediates[0] in ids
             ):
-                found.setdefault(ids[get.immediates[0]], []).append((function, one.end - 1))
-    return {id_: sites[0] for id_, sites in found.items() if len(sites) == 1}
+                sites.setdefault(ids[get.immediates[0]], []).append((function, one.end - 1))
+    return {id_: places[0] for id_, places in sites.items() if len(places) == 1}
 
 
-def counting(counter: int, counters: dict[int, tuple[int, str]], step: int) -> Callable[[bytes], bytes]:
-    """The edit that makes the place where a counter is counted count by another step."""
+def change_step(counter: int, counters: dict[int, tuple[int, str]], step: int) -> Callable[[bytes], bytes]:
+    """Return an edit that increments a counter by ``step`` instead of 1."""
 
     def change(wasm: bytes) -> bytes:
         module = read(wasm)
         function, at = counting_sites(module, wasm, counters)[counter]
         data = bytearray(edit.body(module, wasm, function))
         data[at] = step
-        return edit.rewritten(module, wasm, {function: bytes(data)})
+        return edit.rewrite(module, wasm, {function: bytes(data)})
 
     return change

@@ -1,4 +1,4 @@
-"""Faults on the direct pass: the entry is put into another function, which does what it should not after the entry returned."""
+"""Faults of the direct pass: the entry is wrapped in a function that changes the state after the entry returned."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from diffcheck.faults import edit
-from diffcheck.faults.counters import WIDTHS, add_to_counter, comparable, counting, counting_sites, pair_that_differs, set_counter
+from diffcheck.faults.counters import WIDTHS, add_to_counter, change_step, comparable, counting_sites, set_counter, unequal_pair
 from diffcheck.faults.model import Expected, Fault, FaultTarget, Plant
 from diffcheck.faults.traps import TRAPS, other_trap
 from diffcheck.observation import Returned, Trapped, sentence
@@ -16,37 +16,35 @@ from diffcheck.wasm.module import read
 from diffcheck.witness import formats
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
     from random import Random
 
     from diffcheck.wasm.module import Export
 
 
 def _after(artifact: FaultTarget, inserted: bytes, *, calls: bool = True) -> Callable[[bytes], bytes] | None:
-    """The edit that exports, as the entry, a function that calls the entry and then does ``inserted``."""
+    """Return an edit that replaces the entry by a function that calls it and then executes ``inserted``.
+
+    Without ``calls`` the function executes ``inserted`` and returns zeros. None if a result type has no zero.
+    """
     plan, module = artifact.direct, artifact.module
-    assert plan is not None, "only for artifacts that have a direct pass"  # noqa: S101
+    assert plan is not None, "the artifact has no direct pass"  # noqa: S101
     entry = next(each.index for each in module.exports if each.kind == "func" and each.name == plan.entry)
-    zeros = edit.skipped((), module.function_type(entry).results)
+    zeros = edit.call_replacement((), module.function_type(entry).results)
     if zeros is None:
         return None
-    inner = edit.called(entry) + inserted if calls else inserted + zeros
+    inner = edit.call(entry) + inserted if calls else inserted + zeros
     added = (module.functions[entry], edit.function(inner))
 
     def change(wasm: bytes) -> bytes:
-        given = read(wasm)
+        program = read(wasm)
         exports = [
-            msgspec.structs.replace(each, index=len(given.functions)) if each.kind == "func" and each.name == plan.entry else each
-            for each in given.exports
+            msgspec.structs.replace(each, index=len(program.functions)) if each.kind == "func" and each.name == plan.entry else each
+            for each in program.exports
         ]
-        return edit.rewritten(given, wasm, added=added, exports=exports)
+        return edit.rewrite(program, wasm, added=added, exports=exports)
 
     return change
-
-
-def _counters(artifact: FaultTarget) -> dict[int, int]:
-    execution = artifact.execution
-    return (execution.counters or {}) if execution is not None and isinstance(execution.outcome, Returned) else {}
 
 
 def _globals(artifact: FaultTarget) -> dict[int, tuple[int, str]]:
@@ -54,12 +52,13 @@ def _globals(artifact: FaultTarget) -> dict[int, tuple[int, str]]:
 
 
 def _counter(artifact: FaultTarget, chance: Random) -> tuple[int, int, str, int] | None:
-    counters, found = _counters(artifact), _globals(artifact)
-    ids = [id_ for id_ in comparable(counters) if id_ in found]
+    """Choose a counter: (id, globalidx, type, value)."""
+    counters, globals_ = artifact.direct_counters, _globals(artifact)
+    ids = [id_ for id_ in comparable(counters) if id_ in globals_]
     if not ids:
         return None
     id_ = chance.choice(ids)
-    return id_, *found[id_], counters[id_]
+    return id_, *globals_[id_], counters[id_]
 
 
 def _sign_extended(value: int, type_: str) -> int:
@@ -69,7 +68,7 @@ def _sign_extended(value: int, type_: str) -> int:
 
 
 def off_by_one(artifact: FaultTarget, chance: Random, _all: tuple[FaultTarget, ...]) -> Fault | None:
-    """A counter one too high or too low."""
+    """Make a counter one too high or too low."""
     if (chosen := _counter(artifact, chance)) is None:
         return None
     id_, index, type_, value = chosen
@@ -79,7 +78,7 @@ def off_by_one(artifact: FaultTarget, chance: Random, _all: tuple[FaultTarget, .
 
 
 def greatest(artifact: FaultTarget, chance: Random, _all: tuple[FaultTarget, ...]) -> Fault | None:
-    """A counter with all bits set."""
+    """Set all bits of a counter."""
     if (chosen := _counter(artifact, chance)) is None:
         return None
     id_, index, type_, value = chosen
@@ -88,36 +87,38 @@ def greatest(artifact: FaultTarget, chance: Random, _all: tuple[FaultTarget, ...
 
 
 def two_top_bits(artifact: FaultTarget, chance: Random, _all: tuple[FaultTarget, ...]) -> Fault | None:
-    """The top bits of two counters."""
-    counters, found = _counters(artifact), _globals(artifact)
-    ids = [id_ for id_ in comparable(counters) if id_ in found and found[id_][1] == "i64"]
+    """Flip the top bits of two counters."""
+    counters, globals_ = artifact.direct_counters, _globals(artifact)
+    ids = [id_ for id_ in comparable(counters) if id_ in globals_ and globals_[id_][1] == "i64"]
     if len(ids) < 2:  # noqa: PLR2004 - a pair
         return None
     pair = sorted(chance.sample(ids, 2))
-    inserted = b"".join(
-        edit.instructions(f"global.get $g i64.const {-(1 << 63)} i64.xor global.set $g", g=found[id_][0]) for id_ in pair
-    )
-    one = counters[pair[0]]
-    expected = Expected("counter", f"counter {pair[0]}", "", str(one), str(one ^ 1 << 63))
+    text = f"global.get $g i64.const {-(1 << 63)} i64.xor global.set $g"
+    inserted = b"".join(edit.instructions(text, g=globals_[id_][0]) for id_ in pair)
+    value = counters[pair[0]]
+    expected = Expected("counter", f"counter {pair[0]}", "", str(value), str(value ^ 1 << 63))
     return Fault("", f"counters {pair[0]} and {pair[1]}", expected, _after(artifact, inserted))
 
 
 def swapped(artifact: FaultTarget, chance: Random, _all: tuple[FaultTarget, ...]) -> Fault | None:
-    """Two counters with each other's values."""
-    counters, found = _counters(artifact), _globals(artifact)
-    pair = pair_that_differs({id_: value for id_, value in counters.items() if id_ in found}, chance)
-    if pair is None or found[pair[0]][1] != found[pair[1]][1]:
+    """Swap the values of two counters."""
+    counters, globals_ = artifact.direct_counters, _globals(artifact)
+    pair = unequal_pair({id_: value for id_, value in counters.items() if id_ in globals_}, chance)
+    if pair is None:
         return None
-    text = edit.instructions("global.get $a global.get $b global.set $a global.set $b", a=found[pair[0]][0], b=found[pair[1]][0])
+    (first, first_type), (second, second_type) = (globals_[id_] for id_ in pair)
+    if first_type != second_type:
+        return None
+    text = edit.instructions("global.get $a global.get $b global.set $a global.set $b", a=first, b=second)
     values = [str(counters[id_]) for id_ in pair]
     return Fault(
         "", f"counters {pair[0]} and {pair[1]}", Expected("counter", f"counter {pair[0]}", "", *values), _after(artifact, text)
     )
 
 
-def counted_twice(artifact: FaultTarget, chance: Random, _all: tuple[FaultTarget, ...]) -> Fault | None:
-    """An instruction's constant changed: a branch that counts by two, or not at all."""
-    plan, counters = artifact.direct, _counters(artifact)
+def wrong_step(artifact: FaultTarget, chance: Random, _all: tuple[FaultTarget, ...]) -> Fault | None:
+    """Change an instruction's constant: a branch counts by two, or not at all."""
+    plan, counters = artifact.direct, artifact.direct_counters
     if plan is None:
         return None
     sites = counting_sites(artifact.module, plan.artifact, _globals(artifact))
@@ -126,52 +127,53 @@ def counted_twice(artifact: FaultTarget, chance: Random, _all: tuple[FaultTarget
         return None
     id_, step = chance.choice(ids), chance.choice((0, 2))
     expected = Expected("counter", f"counter {id_}", "", str(counters[id_]), str(step * counters[id_]))
-    return Fault("", f"counter {id_} counts by {step}", expected, counting(id_, _globals(artifact), step))
+    return Fault("", f"counter {id_} counts by {step}", expected, change_step(id_, _globals(artifact), step))
 
 
 def nan_payload(artifact: FaultTarget, chance: Random, _all: tuple[FaultTarget, ...]) -> Fault | None:
-    """The payload of a quiet NaN whose bits a counter shows, after the program's own instructions."""
-    counters, found = _counters(artifact), _globals(artifact)
-    ids = [id_ for id_, value in sorted(counters.items()) if id_ in found and is_quiet_nan(Value("f64", value))]
+    """Change the payload of a quiet NaN whose bits a counter holds."""
+    counters, globals_ = artifact.direct_counters, _globals(artifact)
+    ids = [id_ for id_, value in sorted(counters.items()) if id_ in globals_ and is_quiet_nan(Value("f64", value))]
     if not ids:
         return None
     id_ = chance.choice(ids)
-    text = edit.instructions(f"global.get $g i64.const {1 << chance.randrange(40)} i64.xor global.set $g", g=found[id_][0])
+    text = edit.instructions(f"global.get $g i64.const {1 << chance.randrange(40)} i64.xor global.set $g", g=globals_[id_][0])
     return Fault("", f"counter {id_}", Expected("counter", f"counter {id_}"), _after(artifact, text))
 
 
-def _with_exports(change: Callable[[tuple[Export, ...]], tuple[Export, ...]]) -> Callable[[bytes], bytes]:
-    def changed(wasm: bytes) -> bytes:
+def _edit_exports(change: Callable[[tuple[Export, ...]], tuple[Export, ...]]) -> Callable[[bytes], bytes]:
+    def edit_exports(wasm: bytes) -> bytes:
         module = read(wasm)
-        return edit.rewritten(module, wasm, exports=change(module.exports))
+        return edit.rewrite(module, wasm, exports=change(module.exports))
 
-    return changed
+    return edit_exports
 
 
 def missing(artifact: FaultTarget, chance: Random, _all: tuple[FaultTarget, ...]) -> Fault | None:
-    """A counter that is not exported any more."""
+    """Remove the export of a counter."""
     if (chosen := _counter(artifact, chance)) is None:
         return None
     id_, _, _, value = chosen
     name = f"{formats.COUNTER}{id_}"
-    change = _with_exports(lambda exports: tuple(each for each in exports if each.name != name))
+    change = _edit_exports(lambda exports: tuple(each for each in exports if each.name != name))
     return Fault("", f"counter {id_}", Expected("counter", f"counter {id_}", "", str(value), "absent"), change)
 
 
 def extra(artifact: FaultTarget, chance: Random, _all: tuple[FaultTarget, ...]) -> Fault | None:
-    """A counter too many."""
+    """Export a global as an additional counter."""
     if (chosen := _counter(artifact, chance)) is None:
         return None
     _, index, _, value = chosen
-    id_ = chance.choice([each for each in (max(_counters(artifact)) + 1, 3_000_000_000) if each not in _counters(artifact)])
-    known = next(each for each in artifact.module.exports if each.kind == "global" and each.index == index)
-    more = msgspec.structs.replace(known, name=f"{formats.COUNTER}{id_}")
-    change = _with_exports(lambda exports: (*exports, more))
+    counters = artifact.direct_counters
+    id_ = chance.choice([id_ for id_ in (max(counters) + 1, 3_000_000_000) if id_ not in counters])
+    export = next(each for each in artifact.module.exports if each.kind == "global" and each.index == index)
+    added = msgspec.structs.replace(export, name=f"{formats.COUNTER}{id_}")
+    change = _edit_exports(lambda exports: (*exports, added))
     return Fault("", f"counter {id_}", Expected("counter", f"counter {id_}", "", "absent", str(value)), change)
 
 
 def trap_for_return(artifact: FaultTarget, chance: Random, _all: tuple[FaultTarget, ...]) -> Fault | None:
-    """An entry that traps where it returned."""
+    """Trap in an entry that returned."""
     if artifact.execution is None or not isinstance(artifact.execution.outcome, Returned):
         return None
     kind = chance.choice(sorted(TRAPS))
@@ -184,8 +186,8 @@ def _trap(artifact: FaultTarget) -> Trapped | None:
     return outcome if isinstance(outcome, Trapped) and outcome.kind not in ("call stack exhausted", "uncaught exception") else None
 
 
-def return_for_trap(artifact: FaultTarget, chance: Random, _all: tuple[FaultTarget, ...]) -> Fault | None:  # noqa: ARG001 - the plants' shape
-    """An entry that returns where it trapped."""
+def return_for_trap(artifact: FaultTarget, chance: Random, _all: tuple[FaultTarget, ...]) -> Fault | None:  # noqa: ARG001 - see Plant
+    """Return from an entry that trapped."""
     if (outcome := _trap(artifact)) is None:
         return None
     expected = Expected("outcome", "outcome", "", sentence(outcome), "returned")
@@ -193,7 +195,7 @@ def return_for_trap(artifact: FaultTarget, chance: Random, _all: tuple[FaultTarg
 
 
 def other_trap_kind(artifact: FaultTarget, chance: Random, _all: tuple[FaultTarget, ...]) -> Fault | None:
-    """An entry that traps for another reason."""
+    """Trap in the entry for another reason."""
     if (outcome := _trap(artifact)) is None:
         return None
     kind = other_trap(outcome.kind, chance)
@@ -201,8 +203,8 @@ def other_trap_kind(artifact: FaultTarget, chance: Random, _all: tuple[FaultTarg
     return Fault("", kind, expected, _after(artifact, edit.instructions(TRAPS[kind]), calls=False))
 
 
-def refused(artifact: FaultTarget, chance: Random, _all: tuple[FaultTarget, ...]) -> Fault | None:  # noqa: ARG001 - as above
-    """A module that the engine does not take."""
+def refused(artifact: FaultTarget, chance: Random, _all: tuple[FaultTarget, ...]) -> Fault | None:  # noqa: ARG001 - see Plant
+    """Make the module invalid, so that the engine refuses it."""
     return Fault("", "the artifact", Expected("outcome", "outcome"), lambda wasm: wasm[:4] + b"\x02" + wasm[5:])
 
 
@@ -211,7 +213,7 @@ PLANTS: Final[dict[str, Plant]] = {
     "counter at its greatest": greatest,
     "top bits of two counters": two_top_bits,
     "counters swapped": swapped,
-    "branch counts by another step": counted_twice,
+    "branch counts by another step": wrong_step,
     "NaN payload": nan_payload,
     "counter missing": missing,
     "counter too many": extra,
@@ -220,9 +222,3 @@ PLANTS: Final[dict[str, Plant]] = {
     "another trap": other_trap_kind,
     "refusal": refused,
 }
-
-
-def plant(kind: str, artifact: FaultTarget, chance: Random, everything: Sequence[FaultTarget]) -> Fault | None:
-    """A fault of that class in that artifact, if it has a place for one."""
-    fault = PLANTS[kind](artifact, chance, tuple(everything))
-    return msgspec.structs.replace(fault, kind=kind) if fault and (fault.edit or fault.carry) else None

@@ -1,6 +1,6 @@
-"""Changes to a finished module: code put into functions, functions put around others, exports taken away and added.
+"""Edits of a complete module: inserted code, wrapped functions, added and removed exports.
 
-Indices stay as they are: what is added comes last. The modules have no imports, so a function's index is its body's.
+Additions come last, so all indices stay. The modules have no imports, so a function's index is also the index of its body.
 """
 
 from __future__ import annotations
@@ -28,28 +28,28 @@ if TYPE_CHECKING:
 
 
 def instructions(text: str, **symbols: int) -> bytes:
-    """The instructions of a text, without locals and final ``end``."""
+    """Assemble ``text`` to instructions, without locals and final ``end``."""
     return expression(assemble(text), symbols)
 
 
 def body(module: Module, wasm: bytes, function: int) -> bytes:
-    """A function's body, without its size."""
+    """Return a function's body, without its size."""
     offset, size = module.bodies[function]
     return wasm[offset : offset + size]
 
 
 def listing(data: bytes) -> list[Instruction]:
-    """A body's instructions, with offsets in it."""
+    """Return a body's instructions, with offsets from the body's start."""
     return list(code.instructions(data, start=code.read_locals(data).end))
 
 
-def begin(data: bytes, inserted: bytes) -> bytes:
-    """A body with instructions put before its first."""
+def prepend(data: bytes, inserted: bytes) -> bytes:
+    """Return a body with instructions inserted before its first."""
     start = code.read_locals(data).end
     return data[:start] + inserted + data[start:]
 
 
-def rewritten(
+def rewrite(
     module: Module,
     wasm: bytes,
     bodies: Mapping[int, bytes] | None = None,
@@ -57,9 +57,9 @@ def rewritten(
     added: tuple[int, bytes] | None = None,
     exports: Iterable[Export] | None = None,
 ) -> bytes:
-    """``wasm`` with other bodies by function index, one function more as (typeidx, body), and other exports.
+    """Return ``wasm`` with replaced bodies (by function index), an added function (typeidx, body), and replaced exports.
 
-    ``module`` is what was read from these bytes, or from others that differ in constants only.
+    ``module`` was read from these bytes, or from bytes that differ only in constants.
     """
     changed: dict[int, bytes] = {}
     if bodies or added:
@@ -68,31 +68,31 @@ def rewritten(
         if added:
             types.append(added[0])
             entries.append(added[1])
-        changed[ids.FUNCTION] = vector([u(each) for each in types])
-        changed[ids.CODE] = vector([sized(each) for each in entries])
+        changed[ids.FUNCTION] = vector([u(typeidx) for typeidx in types])
+        changed[ids.CODE] = vector([sized(entry) for entry in entries])
     if exports is not None:
         changed[ids.EXPORT] = vector([encode_export(each.name, each.kind, each.index) for each in exports])
-    sections = [section(each.id, changed[each.id]) if each.id in changed else _same(each, wasm) for each in module.sections]
+    sections = [section(each.id, changed[each.id]) if each.id in changed else _copy(each, wasm) for each in module.sections]
     return write(sections)
 
 
-def _same(each: Section, wasm: bytes) -> Section:
-    """A section as ``wasm`` has it: of the same place and length, with other parameters than ``module`` was read with."""
+def _copy(each: Section, wasm: bytes) -> Section:
+    """Return the section with its payload from ``wasm``, which may have other constants than ``module``."""
     return msgspec.structs.replace(each, payload=wasm[each.offset : each.offset + len(each.payload)])
 
 
 def function(inner: bytes) -> bytes:
-    """A body without locals."""
+    """Return a body without locals."""
     return b"\x00" + inner + END
 
 
-def called(index: int) -> bytes:
-    """A call."""
+def call(index: int) -> bytes:
+    """Return a call instruction."""
     return b"\x10" + u(index)
 
 
-def skipped(params: Iterable[ValType], results: Iterable[ValType]) -> bytes | None:
-    """What stands for a call that is not made: its arguments dropped, zeros given; None where a result has no zero."""
+def call_replacement(params: Iterable[ValType], results: Iterable[ValType]) -> bytes | None:
+    """Return code in place of a call: the arguments are dropped, the results are zeros. None if a result type has no zero."""
     zeros = [zero(each) for each in results]
     if None in zeros:
         return None

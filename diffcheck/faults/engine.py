@@ -1,4 +1,4 @@
-"""The engine with a fault: another one runs the program that was changed, and what it answers is changed on its way."""
+"""An engine with a planted fault: another engine runs the changed program, or its answer is changed afterwards."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 
 
 _numbers = count()
-"""Tells one fault's program from another's where an engine keeps what it compiled."""
+"""Distinguishes the programs of different faults in an engine's compilation cache."""
 
 
 class FaultyBackend(Backend):
-    """``inner`` with ``fault``, or without one where that is None.
+    """``inner`` with ``fault``, if any.
 
-    ``words`` has it carry windows of a stream, and nothing at a trap, as engines of the harness protocol do.
+    With ``words`` it transports windows of the stream and no state at a trap, like engines of the harness protocol.
     """
 
     def __init__(self, inner: Backend, fault: Fault | None, *, words: bool) -> None:
@@ -36,7 +36,7 @@ class FaultyBackend(Backend):
             self.capabilities = msgspec.structs.replace(inner.capabilities, transport="words", state_at_trap=False)
 
     def identity(self) -> Identity:
-        """The inner engine's."""
+        """Return the identity of the inner engine."""
         return self.inner.identity()
 
     def start(self, program: Program, limits: RunLimits, host: Host) -> Pending:
@@ -44,7 +44,7 @@ class FaultyBackend(Backend):
         if self.fault is not None and self.fault.edit is not None:
             try:
                 wasm = self.fault.edit(program.wasm)
-            except (StopIteration, LookupError):  # what is to be edited is not in this program, such as a small one that probes
+            except (StopIteration, LookupError):  # a probe program, for example, does not contain the place of the edit
                 wasm = program.wasm
             template = hashlib.sha256(f"{program.template_sha256} {self._number}".encode()).hexdigest()
             program = msgspec.structs.replace(program, wasm=wasm, template_sha256=template if program.template_sha256 else "")

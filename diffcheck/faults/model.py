@@ -1,4 +1,4 @@
-"""What a fault is, what a comparison has to say of it, and the artifacts that faults are planted in."""
+"""Faults, the divergences that a comparison must report for them, and the artifacts in which they are planted."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class Expected(msgspec.Struct, frozen=True):
-    """What has to be reported: the divergence's kind and place, and its two values where they are known (empty: any)."""
+    """The divergence that must be reported: kind, place and both values. An empty field matches any value."""
 
     kind: str = ""
     item: str = ""
@@ -28,25 +28,25 @@ class Expected(msgspec.Struct, frozen=True):
     subject: str = ""
 
     def met(self, report: PassReport) -> bool:
-        """Whether the report says it."""
+        """Whether the report contains the divergence."""
         return report.verdict == "diverge" and any(
-            each.kind == self.kind
-            and each.where.item.startswith(self.item)
-            and each.where.row == (self.row or each.where.row)
-            and each.oracle == (self.oracle or each.oracle)
-            and each.subject == (self.subject or each.subject)
-            for each in report.divergences
+            divergence.kind == self.kind
+            and divergence.where.item.startswith(self.item)
+            and self.row in ("", divergence.where.row)
+            and self.oracle in ("", divergence.oracle)
+            and self.subject in ("", divergence.subject)
+            for divergence in report.divergences
         )
 
     def __str__(self) -> str:
         place = " ".join(part for part in (self.row and f"row {self.row}:", self.item or self.kind) if part)
-        return f"{self.kind}, {place}" + (f": {self.oracle} against {self.subject}" if self.subject else "")
+        return f"{self.kind}, {place}" + (f": oracle {self.oracle}, subject {self.subject}" if self.subject else "")
 
 
 class Fault(msgspec.Struct, frozen=True):
-    """One fault: its class, where it is, what has to come of it.
+    """A fault: its class, its place and the divergence that it must cause.
 
-    ``edit`` changes the program's bytes before the engine is given them, ``carry`` what the engine answered, on its way.
+    ``edit`` changes the program before the engine runs it, ``carry`` the engine's answer before it is read.
     """
 
     kind: str
@@ -57,9 +57,9 @@ class Fault(msgspec.Struct, frozen=True):
 
 
 class FaultTarget(msgspec.Struct, frozen=True):
-    """An artifact that both engines agree on, with what the oracle had: rows and state of its first instance, its direct run.
+    """An artifact on which both engines agree, and the oracle's results: rows and state of the first instance, the direct run.
 
-    ``module`` is the artifact, ``capsule`` and ``direct`` the plans of its passes; None if that pass does not apply.
+    ``capsule`` and ``direct`` are the plans of the passes; None if a pass does not apply to the artifact.
     """
 
     name: str
@@ -73,14 +73,20 @@ class FaultTarget(msgspec.Struct, frozen=True):
 
     @property
     def traps(self) -> bool:
-        """Whether the first instance ends by a trap: an engine that reports nothing there shows no state of it."""
+        """Whether the first instance ends in a trap. An engine without state at a trap does not report its state."""
         return any(isinstance(row.outcome, Trapped) for row in self.rows)
 
     @property
     def returned(self) -> tuple[int, ...]:
-        """The positions of the rows of the first instance that returned."""
+        """The indices of the rows of the first instance that returned."""
         return tuple(at for at, row in enumerate(self.rows) if isinstance(row.outcome, Returned))
+
+    @property
+    def direct_counters(self) -> dict[int, int]:
+        """The counters after the direct run, by id; empty if it did not return."""
+        execution = self.execution
+        return (execution.counters or {}) if execution is not None and isinstance(execution.outcome, Returned) else {}
 
 
 Plant = Callable[["FaultTarget", "Random", "tuple[FaultTarget, ...]"], "Fault | None"]
-"""Chooses a place for a fault of one class in an artifact (the third argument: all of them), or finds that it has none."""
+"""Creates a fault of one class in an artifact; None if the class does not apply to it. The third argument is all artifacts."""

@@ -1,4 +1,4 @@
-"""Artifacts for faults to be planted in where a user gives none: small, instrumented as witness does it, each with its rows."""
+"""Small artifacts for faults if the user gives none, instrumented as by witness, each with its rows."""
 
 from __future__ import annotations
 
@@ -118,4 +118,4 @@ SAMPLES: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
     "trap": (_TRAP, ("main",)),
     "nans": (_NANS, ("run", "payload=nan:0x400123", "quiet=nan", "payload=1.5")),
 }
-"""Text and rows by name."""
+"""Name -> (module text, rows)."""

@@ -1,4 +1,4 @@
-"""Instructions that trap, by the kind of trap."""
+"""Instructions that trap, by kind of trap."""
 
 from __future__ import annotations
 
@@ -16,5 +16,5 @@ TRAPS: Final = {
 
 
 def other_trap(kind: str, chance: Random) -> str:
-    """A kind of trap that is another one."""
+    """Choose a kind of trap other than ``kind``."""
     return chance.choice(sorted(TRAPS.keys() - {kind}))

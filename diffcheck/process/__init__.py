@@ -1,14 +1,14 @@
-"""Child processes: one deadline, one memory limit, capped output, nothing left behind; and the files they leave.
+"""Child processes with deadlines, memory limits, capped output and complete clean-up, and safe access to their files.
 
-A ``Reactor`` is the one selector loop of a process. It runs one-shot children (engines) and servers (our own Python
-processes that answer length-framed messages), each with its own deadline. How a child ended is data, ``Ended``; only a
-child that cannot be started is an exception, ``SpawnError``.
+A ``Reactor`` is the only selector loop of a process. It runs one-shot children (engines) and servers (diffcheck's own Python
+processes, which answer length-framed messages), each with its own deadline. The end of a child is data, ``ProcessResult``.
+Only a child that cannot be started raises an exception, ``SpawnError``.
 """
 
 from __future__ import annotations
 
 from diffcheck.process.child import Child, ProcessResult
-from diffcheck.process.command_limits import CommandLimits, run_watched
+from diffcheck.process.command_limits import CommandLimits, run_live
 from diffcheck.process.files import (
     Unreadable,
     check_folder,
@@ -67,7 +67,7 @@ __all__ = [
     "read_output_file",
     "read_own",
     "refuse_links",
-    "run_watched",
+    "run_live",
     "scrubbed_environment",
     "stamps",
     "write_atomically",

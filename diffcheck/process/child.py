@@ -1,4 +1,4 @@
-"""One child process while it runs, as a state machine that never blocks; the ``Reactor`` calls it."""
+"""A running child process as a state machine that never blocks. The ``Reactor`` drives it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Protocol
 import msgspec
 
 from diffcheck.process import orphans
-from diffcheck.process.spawn import LINUX, Spawned
+from diffcheck.process.spawn import LINUX, ChildPipes
 from diffcheck.text import visible
 
 if TYPE_CHECKING:
@@ -26,59 +26,59 @@ _WATCH_S = 0.05
 _POLL_S = 0.01
 _SWEEP_S = 0.001
 _CHUNK_BYTES = 256 * 1024
-# What can still be in a pipe after its writers are dead is its capacity, at most 1 MiB by default (fs.pipe-max-size).
+# After its writers' death a pipe holds at most its capacity, by default up to 1 MiB (fs.pipe-max-size).
 _DRAIN_CHUNKS = 64
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 _MAXRSS_UNIT = 1 if sys.platform == "darwin" else 1024
 
 
 class ProcessResult(msgspec.Struct, frozen=True):
-    """How a child ended; data, never an exception."""
+    """The end of a child and its output."""
 
     exit_code: int | None
-    """None if a signal ended it, or if it could not be killed within a second."""
+    """None if a signal ended the child, or if it could not be killed within a second."""
     signal: int | None
     timed_out: bool
-    """We killed it at its deadline."""
+    """The child was killed at its deadline."""
     over_memory: bool
-    """We killed it for its resident size; a child that RLIMIT_AS stopped ends in its own way."""
+    """The child was killed for its resident size. False if RLIMIT_AS stopped it: it then ends in its own way."""
     stdout: bytes
     stderr: bytes
-    """The first and the last half of the cap; complete if no longer than the total."""
+    """The first and last half of the cap, or everything if the total is within the cap."""
     stdout_total: int
     stderr_total: int
     flooded: bool
-    """It printed more than ``output_stop_bytes`` to a pipe and was killed for it."""
+    """The child was killed because it printed more than ``output_stop_bytes`` to a pipe."""
     lingering: bool
-    """Descendants were left after its end and were killed, or it could not be killed itself."""
+    """Descendants survived the child and were killed, or the child itself could not be killed."""
     elapsed_ns: int
     cpu_ns: int
-    """User and system time, with those descendants that it waited for."""
+    """User and system time, including descendants that the child waited for."""
     peak_bytes: int
-    """ru_maxrss: never less than this process's own size when it forked, since exec keeps the maximum (Linux, exec_mmap)."""
+    """ru_maxrss: at least the parent's size at the fork, since exec keeps the maximum (Linux, exec_mmap)."""
     garbage: str = ""
-    """What was wrong with a server's messages, for which we killed it; empty for any other end."""
+    """The fault in a server's messages for which it was killed; empty for any other end."""
 
 
 class Sink(Protocol):
-    """Where the bytes of one pipe go."""
+    """The consumer of one pipe's bytes."""
 
     total: int
 
     def feed(self, chunk: bytes) -> None:
-        """Take the next bytes."""
+        """Consume the next bytes."""
 
-    def kept(self) -> bytes:
-        """Give the bytes to tell in ``Ended``."""
+    def output(self) -> bytes:
+        """Return the bytes for ``ProcessResult``."""
 
 
 _LINES = re.compile(r"([\n\t])")
 
 
 class HeadAndTail:
-    """Keeps the first and the last half of a cap of bytes; memory stays within twice the cap and a chunk.
+    """Keeps the first and last half of ``cap_bytes``, in memory of at most twice the cap and a chunk.
 
-    All of them are also written to the descriptor ``echo`` if there is one, made safe to show.
+    All bytes are also written to the descriptor ``echo``, if any, with terminal control characters escaped.
     """
 
     def __init__(self, cap_bytes: int, echo: int | None = None) -> None:
@@ -91,10 +91,10 @@ class HeadAndTail:
         self._tail = bytearray()
 
     def feed(self, chunk: bytes) -> None:
-        """Take the next bytes, and forget what is in the middle."""
+        """Consume the next bytes, and drop the middle of the output."""
         self.total += len(chunk)
         if self._echo is not None:
-            os.write(self._echo, self._shown(chunk).encode("utf-8", "backslashreplace"))
+            os.write(self._echo, self._printable(chunk).encode("utf-8", "backslashreplace"))
         room = self._head_bytes - len(self._head)
         if room > 0:
             self._head += chunk[:room]
@@ -106,22 +106,22 @@ class HeadAndTail:
         if len(self._tail) > 2 * self._tail_bytes:
             del self._tail[: -self._tail_bytes]
 
-    def _shown(self, chunk: bytes) -> str:
-        """The chunk with all that could act in a terminal escaped; lines and tabs stay."""
+    def _printable(self, chunk: bytes) -> str:
+        """Decode the chunk with control characters escaped, except line feeds and tabs."""
         text = self._decoder.decode(chunk)
-        return "".join(each if each in "\n\t" else visible(each, len(each)) for each in _LINES.split(text))
+        return "".join(part if part in "\n\t" else visible(part, len(part)) for part in _LINES.split(text))
 
-    def kept(self) -> bytes:
-        """Give all bytes, or the two halves of the cap."""
+    def output(self) -> bytes:
+        """Return all bytes, or the two halves of the cap."""
         return bytes(self._head + self._tail[max(0, len(self._tail) - self._tail_bytes) :])
 
 
 class Child:
-    """A started child: ``poll`` and ``kill`` are for its owner, the rest is the reactor's."""
+    """A started child. Its owner calls ``poll`` and ``kill``; all other methods are for the reactor."""
 
     def __init__(  # noqa: PLR0913 - one keyword a limit
         self,
-        spawned: Spawned,
+        spawned: ChildPipes,
         selector: selectors.BaseSelector,
         pump: Callable[[float | None], None],
         *,
@@ -134,7 +134,7 @@ class Child:
         subreaper: bool,
     ) -> None:
         self.pid = spawned.pid
-        self.ended: ProcessResult | None = None
+        self.result: ProcessResult | None = None
         self.deadline = deadline
         self.on_output_closed: Callable[[], None] | None = None
         self._selector = selector
@@ -156,7 +156,7 @@ class Child:
         self._status: int | None = None
         self._cpu_ns = self._peak_bytes = 0
         self._timed_out = self._over_memory = self._flooded = self._lingering = False
-        self._garbage = self._garbage_then = ""
+        self._garbage = self._pending_garbage = ""
         orphans.registered.add(self.pid)
         for descriptor, sink in ((spawned.stdout, stdout), (spawned.stderr, stderr)):
             self._pipes[descriptor] = sink
@@ -165,17 +165,17 @@ class Child:
         if self._pidfd is not None:
             selector.register(self._pidfd, selectors.EVENT_READ, self._reap)
 
-    # For its owner.
+    # For the owner.
 
     def poll(self) -> ProcessResult | None:
-        """How it ended, or None while it runs; looks once at all children, without waiting."""
-        if self.ended is None:
+        """Return the result, or None while the child runs. Serves all children once, without waiting."""
+        if self.result is None:
             self._pump(0)
-        return self.ended
+        return self.result
 
     def kill(self, *, garbage: str = "") -> None:
-        """Kill it and its group now; ``Reactor.wait`` then tells how it ended."""
-        if self._killed_at == math.inf and self._status is None and self.ended is None:
+        """Kill the child and its group now; ``Reactor.wait`` then returns the result."""
+        if not self.killed and self._status is None and self.result is None:
             self._killed_at = time.monotonic()
             self._next_watch = math.inf
             self._garbage = garbage
@@ -185,25 +185,25 @@ class Child:
 
     @property
     def killed(self) -> bool:
-        """Whether we have killed it, for whatever reason."""
+        """Whether ``kill`` was called while the child ran."""
         return self._killed_at != math.inf
 
-    def rest(self) -> None:
-        """It waits for a message, so that nothing in it grows: its resident size is not looked at until ``wake``."""
+    def pause_memory_checks(self) -> None:
+        """Stop checking the resident size: the child waits for a message and cannot grow."""
         self._next_watch = math.inf
 
-    def wake(self, now: float) -> None:
-        """It is at work again."""
+    def resume_memory_checks(self, now: float) -> None:
+        """Check the resident size again: the child has work."""
         if self._resident_bytes and not self.killed:
             self._next_watch = max(now, self._watched_at + _WATCH_S)
 
-    def end_soon(self, grace_s: float, *, garbage: str) -> None:
-        """Kill it for ``garbage`` unless it ends by itself within ``grace_s``."""
+    def kill_after(self, grace_s: float, *, garbage: str) -> None:
+        """Kill the child for ``garbage`` unless it ends by itself within ``grace_s``."""
         self._garbage_at = time.monotonic() + grace_s
-        self._garbage_then = garbage
+        self._pending_garbage = garbage
 
     def feed_stdin(self, *parts: bytes, ends: bool) -> None:
-        """Queue bytes for its stdin, closed after them if ``ends``; what it does not read is lost without an error."""
+        """Queue bytes for stdin, and close it after them if ``ends``. Bytes that the child does not read are lost silently."""
         self._outbox.extend(memoryview(part) for part in parts if part)
         self._stdin_ends = ends
         if self._stdin is None:
@@ -212,17 +212,17 @@ class Child:
             self._write(self._stdin)
 
     def due(self, now: float) -> float:
-        """Give the time at which ``tick`` must be called again, if nothing happens before."""
+        """Return the latest time of the next call of ``tick``."""
         if self._status is not None:
             return now + _SWEEP_S
         stop = self._killed_at + REAP_S if self.killed else min(self.deadline, self._garbage_at)
         return min(stop, self._next_watch, now + _POLL_S if self._pidfd is None else math.inf)
 
     def tick(self, now: float) -> None:
-        """Enforce its limits, and finish it when it has ended and nothing of it is left."""
+        """Enforce the limits, and finish when the child and its descendants are gone."""
         if self._status is None and (self._pidfd is None or now >= self.deadline):
             self._reap(-1)
-        if self.ended is not None:
+        if self.result is not None:
             return
         if self._status is not None:
             self._settle(now)
@@ -235,16 +235,16 @@ class Child:
             self._timed_out = True
             self.kill()
         elif now >= self._garbage_at:
-            self.kill(garbage=self._garbage_then)
+            self.kill(garbage=self._pending_garbage)
         elif now >= self._next_watch:
             self._watched_at = now
             self._next_watch = now + _WATCH_S
             self._watch()
 
-    # What happens to it.
+    # Events.
 
     def _read(self, descriptor: int) -> bool:
-        """One chunk from a pipe to its sink; False when nothing is there for now or for ever."""
+        """Move one chunk from a pipe to its sink; False if the pipe is empty or closed."""
         sink = self._pipes[descriptor]
         try:
             chunk = os.read(descriptor, _CHUNK_BYTES)
@@ -296,7 +296,7 @@ class Child:
 
     def _watch(self) -> None:
         try:
-            if self._statm is None:  # kept open: it is read 20 times a second
+            if self._statm is None:  # kept open, since it is read 20 times a second
                 self._statm = os.open(f"/proc/{self.pid}/statm", os.O_RDONLY | os.O_CLOEXEC)
             resident = int(os.pread(self._statm, 128, 0).split()[1]) * _PAGE_BYTES
         except (OSError, IndexError, ValueError):
@@ -308,7 +308,7 @@ class Child:
     def _reap(self, _descriptor: int) -> None:
         try:
             pid, status, usage = os.wait4(self.pid, os.WNOHANG)
-        except ChildProcessError:  # reaped by other code of this process: its status is lost
+        except ChildProcessError:  # other code of this process reaped the child, so its status is lost
             orphans.registered.discard(self.pid)
             self._finish(time.monotonic())
             return
@@ -322,13 +322,14 @@ class Child:
         self._close_proc()
 
     def _settle(self, now: float) -> None:
-        """After its end: end what it left, and finish when that is gone or a second is over."""
+        """Kill the descendants of the ended child, and finish when they are gone or after a second."""
         left = orphans.end_orphans()
-        # While an orphan is in the group its number cannot be given to another; where orphans are not found, right away is best.
+        # The group's number cannot be reused while an orphan is in the group. Without a subreaper orphans are not found, so the
+        # group is killed at once.
         grouped = not self._subreaper or any(group == self.pid for _, group in left)
-        found = grouped and orphans.kill_group(self.pid)
-        # What we killed together with it is not left over: only what had left its group.
-        if any(group != self.pid for _, group in left) or (found and not self.killed):
+        group_killed = grouped and orphans.kill_group(self.pid)
+        # ``kill`` ends the whole group, so only descendants that had left the group count as lingering.
+        if any(group != self.pid for _, group in left) or (group_killed and not self.killed):
             self._lingering = True
         late = now >= self._exited_at + REAP_S
         if late:
@@ -338,7 +339,7 @@ class Child:
             self._finish(self._exited_at)
 
     def _finish(self, ended_at: float) -> None:
-        # A descendant may hold a pipe open: what is there is taken, its end is not waited for.
+        # A descendant may hold a pipe open, so the pipe is drained without waiting for its end.
         for descriptor in tuple(self._pipes):
             for _ in range(_DRAIN_CHUNKS):
                 if not self._read(descriptor):
@@ -349,13 +350,13 @@ class Child:
         self._close_proc()
         code = None if self._status is None else os.waitstatus_to_exitcode(self._status)
         out, err = self._sinks
-        self.ended = ProcessResult(
+        self.result = ProcessResult(
             exit_code=code if code is not None and code >= 0 else None,
             signal=-code if code is not None and code < 0 else None,
             timed_out=self._timed_out,
             over_memory=self._over_memory,
-            stdout=out.kept(),
-            stderr=err.kept(),
+            stdout=out.output(),
+            stderr=err.output(),
             stdout_total=out.total,
             stderr_total=err.total,
             flooded=self._flooded,
@@ -377,7 +378,7 @@ class Child:
 
 
 def _open_pidfd(pid: int) -> int | None:
-    """Open a descriptor that is readable once the child has ended; None (and polling) where the system has none to give."""
+    """Open a descriptor that becomes readable when the child ends; None, so that the child is polled, if unavailable."""
     if not hasattr(os, "pidfd_open"):
         return None
     try:

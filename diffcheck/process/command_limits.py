@@ -1,7 +1,7 @@
-"""Runs one command under our limits and lets its output through as it comes: ``python -m diffcheck.process.live_run SPEC``.
+"""Run one command under limits and pass its output through as it arrives: ``python -m diffcheck.process.live_run SPEC``.
 
-For a person who wants to watch an engine: a tool that shows output live (subprocess-tee) has neither a deadline nor a kill, so it
-is given this program to show, which has both. How the command ended is written to a file as ``Ended``.
+subprocess-tee displays output live, but has neither a deadline nor a kill. It therefore runs this program, which has both and
+writes the ``ProcessResult`` of the command to a file.
 """
 
 from __future__ import annotations
@@ -18,25 +18,25 @@ import msgspec
 from diffcheck.errors import EXIT_INTERRUPTED
 from diffcheck.process.child import Child, ProcessResult
 from diffcheck.process.framing import FRAME_CAP_BYTES
-from diffcheck.process.interruption import caught
+from diffcheck.process.interruption import on_interrupt
 from diffcheck.process.reactor import Reactor
-from diffcheck.process.spawn import die_with_parent
+from diffcheck.process.spawn import die_with_parent, own_program
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_SPEC: Final = "bounds"
+_SPEC: Final = "spec"
 _PID: Final = "pid"
 _STOP: Final = "stop"
 
 
 class CommandLimits(msgspec.Struct, frozen=True):
-    """What to run and its limits, as ``Reactor.start`` has them; ``ended`` is the file to write how it ended to."""
+    """A command with its limits (see ``Reactor.start``), and the path ``result_file`` to write the ``ProcessResult`` to."""
 
     command: tuple[str, ...]
     env: dict[str, str]
     cwd: str
-    ended: str
+    result_file: str
     deadline_s: float
     memory_bytes: int | None
     resident_bytes: int | None
@@ -45,7 +45,7 @@ class CommandLimits(msgspec.Struct, frozen=True):
     file_bytes: int | None
 
     def start(self, reactor: Reactor, echo: tuple[int, int] | None = None) -> Child:
-        """Start the command; ``echo`` are descriptors that its stdout and stderr are copied to."""
+        """Start the command, and copy its stdout and stderr to the descriptors ``echo``."""
         return reactor.start(
             self.command,
             env=self.env,
@@ -60,42 +60,40 @@ class CommandLimits(msgspec.Struct, frozen=True):
         )
 
 
-def run_watched(bounds: CommandLimits, folder: Path) -> ProcessResult:
-    """Run the command while subprocess-tee shows its output; gives how it ended. KeyboardInterrupt at SIGINT and at SIGTERM."""
-    from subprocess_tee import run  # noqa: PLC0415 - 89 ms that only a person at a desk pays for
-
-    from diffcheck.process.spawn import own_program  # noqa: PLC0415 - as above
+def run_live(limits: CommandLimits, folder: Path) -> ProcessResult:
+    """Run the command with its output displayed live; returns its result. KeyboardInterrupt at SIGINT and SIGTERM."""
+    from subprocess_tee import run  # noqa: PLC0415 - 89 ms, needed only for live output
 
     spec = folder / _SPEC
-    spec.write_bytes(msgspec.msgpack.encode(bounds))
+    spec.write_bytes(msgspec.msgpack.encode(limits))
     command, environment = own_program("diffcheck.process.live_run", str(spec))
-    with _passed_on(folder):
+    with _forward_interrupts(folder):
         run(command, env=environment, tee=True, check=False)
-    return msgspec.msgpack.decode(Path(bounds.ended).read_bytes(), type=ProcessResult)
+    return msgspec.msgpack.decode(Path(limits.result_file).read_bytes(), type=ProcessResult)
 
 
 @contextlib.contextmanager
-def _passed_on(folder: Path) -> Iterator[None]:
-    """Pass SIGINT and SIGTERM on to the program, which ends what it has started, and be interrupted when it has.
+def _forward_interrupts(folder: Path) -> Iterator[None]:
+    """Forward SIGINT and SIGTERM to the program, which ends its command, and raise KeyboardInterrupt afterwards.
 
-    Left to themselves they would reach asyncio, which kills the program outright, and what the command has started would stay.
+    Otherwise asyncio would kill the program outright, and the command's processes would survive.
     """
     stop = folder / _STOP
 
-    def pass_on() -> None:
+    def forward() -> None:
         stop.touch()
-        with contextlib.suppress(OSError, ValueError):  # not begun yet: it will see that it is to stop
+        with contextlib.suppress(OSError, ValueError):  # a program that has not started checks the file
             os.kill(int((folder / _PID).read_text()), signal.SIGTERM)
 
-    with caught(pass_on, once=False):
+    with on_interrupt(forward, once=False):
         yield
     if stop.exists():
         raise KeyboardInterrupt
 
 
 def main() -> None:
-    """Run what the file named by the only argument says; interrupted, or without its parent, it ends all that it started."""
-    # Not killed outright: then what the command has started would stay behind.
+    """Run the command of the spec file in ``argv[1]``. At an interrupt or its parent's end, end the command's processes."""
+    # SIGTERM must not kill this process outright, or the command's processes would survive.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     die_with_parent(by=signal.SIGTERM)
     try:
@@ -108,10 +106,10 @@ def main() -> None:
 
 
 def _run(spec: Path) -> None:
-    bounds = msgspec.msgpack.decode(spec.read_bytes()[:FRAME_CAP_BYTES], type=CommandLimits)
+    limits = msgspec.msgpack.decode(spec.read_bytes()[:FRAME_CAP_BYTES], type=CommandLimits)
     with Reactor() as reactor:
-        ended = reactor.wait(bounds.start(reactor, echo=(sys.stdout.fileno(), sys.stderr.fileno())))
-    # The folder is private and was made for this run; there is nothing to be replaced.
-    descriptor = os.open(bounds.ended, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        result = reactor.wait(limits.start(reactor, echo=(sys.stdout.fileno(), sys.stderr.fileno())))
+    # The folder is private and new, so the file cannot exist.
+    descriptor = os.open(limits.result_file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "wb") as file:
-        file.write(msgspec.msgpack.encode(ended))
+        file.write(msgspec.msgpack.encode(result))

@@ -1,4 +1,4 @@
-"""Folders and files that a child may have tampered with, and files that appear whole or not at all."""
+"""Private folders, files that a child may have tampered with, and atomic writes."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
-_LITTLE_BYTES = 64 << 10  # less than SQLite's shared memory file and a page of its log
+_DISK_FULL_BYTES = 64 << 10  # less than SQLite's shared memory file and a page of its log
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _PREFIX = "diffcheck-private-"
 _PRIVATE = re.compile(_PREFIX + r"[a-z0-9_]{8}")  # as mkdtemp names them
@@ -33,25 +33,25 @@ _SPECIAL = (Path("/dev"), Path("/proc"))
 
 
 class Unreadable(msgspec.Struct, frozen=True):
-    """Why a child's file was not read: ``missing``, ``a symbolic link``, ``larger than 4096 bytes``, ..."""
+    """The reason why a child's file was not read: ``missing``, ``a symbolic link``, ``larger than 4096 bytes``, ..."""
 
     reason: str
 
 
 @contextlib.contextmanager
 def private_folder(base: str | os.PathLike[str] | None = None) -> Iterator[Path]:
-    """Make a new folder of mode 0700 under ``base`` (the system's place for temporary files), removed whatever is in it then.
+    """Create a folder of mode 0700 under ``base`` (default: the system's temporary folder), and remove it with its content.
 
-    Symbolic links are removed and never followed. What the system will not remove (a mount, an immutable file) stays. Without a
-    ``base``, folders that killed processes left there are removed first.
+    Symbolic links are removed and never followed. What the system does not let go of (a mount, an immutable file) stays. Without
+    ``base``, folders that killed processes left are removed first.
     """
     if base is None:
         _remove_stale(Path(tempfile.gettempdir()))
     path = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=base))
-    # Held open: a child that renames the folder and puts a link in its place does not lead us elsewhere.
+    # Kept open, so that a child cannot redirect the removal by replacing the folder with a link.
     descriptor = os.open(path, _FOLDER)
     try:
-        with contextlib.suppress(OSError):  # a file system without locks: then nothing there is ever taken for stale either
+        with contextlib.suppress(OSError):  # on a file system without locks, no folder is ever treated as stale
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         yield path
     finally:
@@ -65,18 +65,18 @@ def private_folder(base: str | os.PathLike[str] | None = None) -> Iterator[Path]
 
 
 def _remove_stale(base: Path) -> None:
-    """Remove the private folders of processes of this user that were killed: those that nobody holds a lock on.
+    """Remove this user's unlocked private folders: their processes were killed.
 
-    A lock is gone with its process, also where process ids mean nothing (containers that share a folder for temporary files).
+    Unlike a process id, a lock is also meaningful among containers that share a temporary folder.
     """
     with contextlib.suppress(OSError), os.scandir(base) as entries:
         for name in [entry.name for entry in entries if _PRIVATE.fullmatch(entry.name)]:
             with contextlib.suppress(OSError):
                 descriptor = os.open(base / name, _FOLDER)
                 try:
-                    about = os.fstat(descriptor)
-                    # One that was just made is not locked yet.
-                    if about.st_uid == os.geteuid() and abs(time.time() - about.st_mtime) > _YOUNG_S:
+                    status = os.fstat(descriptor)
+                    # A new folder may not be locked yet.
+                    if status.st_uid == os.geteuid() and abs(time.time() - status.st_mtime) > _YOUNG_S:
                         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
                         _empty(descriptor)
                         (base / name).rmdir()
@@ -85,35 +85,35 @@ def _remove_stale(base: Path) -> None:
 
 
 def read_output_file(path: str | os.PathLike[str], cap_bytes: int) -> bytes | Unreadable:
-    """Read a regular file, or tell why not; links are not followed, and no more than the cap is ever in memory."""
+    """Read a regular file of at most ``cap_bytes``, without following links; ``Unreadable`` if that is impossible."""
     try:
-        # O_NONBLOCK: opening a FIFO that nobody writes to must not wait.
+        # O_NONBLOCK: opening a FIFO without a writer must not wait.
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
     except OSError as error:
-        return Unreadable(_why(error))
+        return Unreadable(_reason(error))
     try:
-        about = os.fstat(descriptor)
-        if not stat.S_ISREG(about.st_mode):
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
             return Unreadable("not a regular file")
         data = bytearray()
-        if about.st_size <= cap_bytes:
-            # One byte more than the cap: it may grow while it is read.
+        if status.st_size <= cap_bytes:
+            # One byte more than the cap, since the file may grow meanwhile.
             while len(data) <= cap_bytes and (part := os.read(descriptor, cap_bytes + 1 - len(data))):
                 data += part
     except OSError as error:
-        return Unreadable(_why(error))
+        return Unreadable(_reason(error))
     finally:
         os.close(descriptor)
-    if about.st_size > cap_bytes or len(data) > cap_bytes:
+    if status.st_size > cap_bytes or len(data) > cap_bytes:
         return Unreadable(f"larger than {cap_bytes} bytes")
     return bytes(data)
 
 
 def write_atomically(path: str | os.PathLike[str], data: bytes | Iterable[bytes], mode: int = 0o666) -> None:
-    """Write a file that is there whole or not at all; ReportError if that fails, and then nothing new is left behind.
+    """Write a whole file or none; ReportError if that fails.
 
-    Nothing is written through a link (see ``refuse_links``); what is not a regular file (/dev/stdout, a FIFO) is written to and not
-    replaced. Pieces are asked for one by one, so that they need not be in memory together. ``mode`` is before the umask.
+    Links are refused (see ``refuse_links``). A target that is not a regular file (/dev/stdout, a FIFO) is written to, not
+    replaced. ``data`` may be an iterator of pieces, to save memory. ``mode`` is before the umask.
     """
     target = Path(path)
     pieces = (data,) if isinstance(data, bytes) else data
@@ -121,80 +121,83 @@ def write_atomically(path: str | os.PathLike[str], data: bytes | Iterable[bytes]
         if not _in_special(target):
             refuse_links(target)
         if _is_special(target):
-            _write_through(target, pieces)
+            _write_in_place(target, pieces)
             return
         _replace(target, pieces, mode)
     except OSError as error:
-        other = (visible(error.strerror or str(error)), "choose another place to write to")
-        reason, hint = _WRITE_REASONS.get(error.errno or 0, other)
-        raise ReportError(f"{visible(str(target))} could not be written: {reason}", hint=hint) from error
+        raise _write_error(f"{visible(str(target))} could not be written", error) from error
 
 
 def refuse_links(target: Path) -> None:
-    """Raise ReportError where an output would go through a link: the file itself is one, or a relative path's folder is one that
-    leads out of the working folder. In an absolute path folders may be links.
+    """Raise ReportError if the target is a link, or if a relative target leads out of the working folder through a link.
+
+    Folders of an absolute path may be links.
     """
     if target.is_symlink():
-        raise ReportError(f"{visible(str(target))} is a link: nothing is written through it", hint=_LINK_HINT)
-    _refuse_way_out(target)
+        raise ReportError(f"{visible(str(target))} is a link, and links are not followed when writing", hint=_LINK_HINT)
+    _refuse_escape(target)
 
 
-def _refuse_way_out(target: Path) -> None:
+def _refuse_escape(target: Path) -> None:
     if target.is_absolute():
         return
     here = Path(os.path.realpath("."))
-    meant, real = Path(os.path.normpath(here / target)), Path(os.path.realpath(target))
-    if meant.is_relative_to(here) and not real.is_relative_to(here):
-        raise ReportError(f"{visible(str(target))} leads through a link out of the working folder", hint=_LINK_HINT)
+    nominal, real = Path(os.path.normpath(here / target)), Path(os.path.realpath(target))
+    if nominal.is_relative_to(here) and not real.is_relative_to(here):
+        raise ReportError(f"{visible(str(target))} leads out of the working folder through a link", hint=_LINK_HINT)
 
 
-_LINK_HINT = "give the path that it leads to, or remove it"
+_LINK_HINT = "give the path that the link leads to, or remove the link"
 _WRITE_REASONS = {
     errno.ENOSPC: ("the disk is full", "free some space, or write elsewhere"),
     errno.EDQUOT: ("the disk quota is used up", "free some space, or write elsewhere"),
     errno.EROFS: ("the file system is read-only", "write to a folder that can be written"),
     errno.EACCES: ("permission was denied", "check the permissions of its folder, or write elsewhere"),
-    errno.EPERM: ("the system forbids it", "check the permissions of its folder, or write elsewhere"),
-    errno.ENOENT: ("there is no such folder", "create the folder first"),
+    errno.EPERM: ("the system does not permit it", "check the permissions of its folder, or write elsewhere"),
+    errno.ENOENT: ("its folder does not exist", "create the folder first"),
     errno.ENOTDIR: ("part of its path is not a folder", "check the path"),
     errno.EISDIR: ("it is a folder", "give the name of a file"),
     errno.ENAMETOOLONG: ("its name is too long", "choose a shorter name"),
-    errno.ENXIO: ("it is a FIFO that nothing reads from", "start its reader first, or give the name of a file"),
+    errno.ENXIO: ("it is a FIFO without a reader", "start the reader first, or give the name of a file"),
 }
 
 
+def _write_error(what: str, error: OSError) -> ReportError:
+    fallback = (visible(error.strerror or str(error)), "choose another place to write to")
+    reason, hint = _WRITE_REASONS.get(error.errno or 0, fallback)
+    return ReportError(f"{what}: {reason}", hint=hint)
+
+
 def is_full(error: Exception, folder: Path) -> bool:
-    """Whether ``error``, of SQLite or the system, comes of a full disk; SQLite also calls that an I/O error of many kinds."""
+    """Whether a full disk caused ``error``, of SQLite or the system. SQLite also reports it as various I/O errors."""
     if getattr(error, "errno", None) in _FULL or getattr(error, "sqlite_errorname", "") == "SQLITE_FULL":
         return True
     with contextlib.suppress(OSError):
         free = os.statvfs(folder)
-        return type(error).__module__ == "sqlite3" and free.f_bavail * free.f_frsize < _LITTLE_BYTES
+        return type(error).__module__ == "sqlite3" and free.f_bavail * free.f_frsize < _DISK_FULL_BYTES
     return False
 
 
-def _write_through(target: Path, pieces: Iterable[bytes]) -> None:
-    # Opening a FIFO without a reader would wait for one for ever; without blocking it fails (ENXIO).
+def _write_in_place(target: Path, pieces: Iterable[bytes]) -> None:
+    # Non-blocking: opening a FIFO without a reader fails (ENXIO) instead of waiting for ever.
     with os.fdopen(os.open(target, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC), "wb") as stream:
         os.set_blocking(stream.fileno(), True)
         stream.writelines(pieces)
 
 
 def check_folder(folder: Path) -> None:
-    """Raise ReportError where a file could not be written to ``folder``: before work is done whose result would be lost."""
-    _refuse_way_out(folder)
+    """Raise ReportError if ``folder`` is not writable, before work is done whose result would be lost."""
+    _refuse_escape(folder)
     try:
         temporary, descriptor = _temporary(folder, 0o666)
         os.close(descriptor)
         temporary.unlink()
     except OSError as error:
-        other = (visible(error.strerror or str(error)), "choose another place to write to")
-        reason, hint = _WRITE_REASONS.get(error.errno or 0, other)
-        raise ReportError(f"nothing can be written to {visible(str(folder))}: {reason}", hint=hint) from error
+        raise _write_error(f"nothing can be written to {visible(str(folder))}", error) from error
 
 
 def _temporary(folder: Path, mode: int) -> tuple[Path, int]:
-    # The name does not depend on the target's, which may be as long as names can be; open, not mkstemp, so that the umask holds.
+    # The target's name may already have the maximum length. mkstemp would ignore the umask.
     temporary = folder / f".diffcheck-{secrets.token_hex(8)}.tmp"
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
     with contextlib.suppress(OSError):
@@ -203,7 +206,7 @@ def _temporary(folder: Path, mode: int) -> tuple[Path, int]:
 
 
 def _remove_unfinished(folder: Path) -> None:
-    """Remove what a writer left that was killed before its file was whole; one that still writes holds a lock."""
+    """Remove the temporary files of killed writers. A writer that still runs holds a lock."""
     with contextlib.suppress(OSError), os.scandir(folder) as entries:
         for name in [entry.name for entry in entries if _TEMPORARY.fullmatch(entry.name)]:
             with contextlib.suppress(OSError):
@@ -232,7 +235,7 @@ def _replace(target: Path, pieces: Iterable[bytes], mode: int) -> None:
 
 
 def _is_special(target: Path) -> bool:
-    """Whether replacing the target would destroy something that is not a file's content, as /dev/stdout for root."""
+    """Whether the target must not be replaced, since it is not a regular file (/dev/stdout, a FIFO)."""
     if _in_special(target):
         return True
     try:
@@ -246,7 +249,7 @@ def _in_special(target: Path) -> bool:
     return any(target.is_relative_to(folder) for folder in _SPECIAL)
 
 
-def _why(error: OSError) -> str:
+def _reason(error: OSError) -> str:
     if error.errno in (errno.ENOENT, errno.ENOTDIR):
         return "missing"
     if error.errno == errno.ELOOP:
@@ -257,9 +260,9 @@ def _why(error: OSError) -> str:
 
 
 def _empty(root: int) -> None:
-    """Remove all that is in a folder, without recursion: each folder found is first moved up to the root.
+    """Remove the content of a folder without recursion: each subfolder is first moved up to the root.
 
-    So neither the depth of a hostile tree nor the length of its paths matters, and at most two descriptors are open.
+    Neither the depth of a hostile tree nor the length of its paths matters, and at most two descriptors are open.
     """
     with contextlib.suppress(OSError):
         os.fchmod(root, 0o700)
@@ -277,16 +280,16 @@ def _empty(root: int) -> None:
 
 
 def _clear(folder: int, root: int) -> list[str]:
-    """Remove what is in ``folder`` but the folders, which are moved to ``root``; returns their new names."""
+    """Remove the files in ``folder``, move its subfolders to ``root``, and return their new names."""
     moved = []
     for name in os.listdir(folder):
         try:
             os.unlink(name, dir_fd=folder)
             continue
-        except OSError:  # EISDIR, or EPERM on other systems; what is neither stays
+        except OSError:  # a folder: EISDIR, or EPERM outside Linux
             pass
         with contextlib.suppress(OSError):
-            _make_writable(name, folder)  # moving a folder changes its "..", which takes permission to write to it
+            _make_writable(name, folder)  # moving a folder changes its "..", which requires write permission
             new = secrets.token_hex(16)
             os.rename(name, new, src_dir_fd=folder, dst_dir_fd=root)
             moved.append(new)
@@ -294,7 +297,7 @@ def _clear(folder: int, root: int) -> list[str]:
 
 
 def _make_writable(name: str, folder: int) -> None:
-    """Mode 0700 for a folder that may be unreadable; fails for a link."""
+    """Set mode 0700 on a folder that may be unreadable; OSError for a link."""
     if not hasattr(os, "O_PATH"):
         os.chmod(name, 0o700, dir_fd=folder, follow_symlinks=False)
         return

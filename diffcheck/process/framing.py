@@ -1,26 +1,26 @@
-"""Messages on a pipe: a length (u32, little-endian), then as many bytes. For the blocking main loops of workers and servers."""
+"""Messages on a pipe, for the blocking main loops of workers and servers: a length (u32, little-endian), then the content."""
 
 from __future__ import annotations
 
 import os
 
 FRAME_CAP_BYTES = 1280 * 1024 * 1024
-"""An artifact may have 1 GiB (``casefile.ARTIFACT_CAP``); the rest is for what a capsule adds to it."""
+"""1 GiB for an artifact (``casefile.ARTIFACT_CAP``), and room for the code that a capsule adds."""
 HEADER_BYTES = 4
 _ONE_WRITE_BYTES = 65536
 
 
 def header(length: int, cap_bytes: int = FRAME_CAP_BYTES) -> bytes:
-    """Give the four bytes before a message of ``length`` bytes; ValueError over the cap, since the other side would refuse it."""
+    """Return the four length bytes of a message; ValueError if ``length`` exceeds the cap."""
     if length > cap_bytes:
-        raise ValueError(f"a message of {length} bytes is longer than the {cap_bytes} that may be sent")
+        raise ValueError(f"a message of {length} bytes exceeds the limit of {cap_bytes}")
     return length.to_bytes(HEADER_BYTES, "little")
 
 
 def write_frame(descriptor: int, message: bytes, cap_bytes: int = FRAME_CAP_BYTES) -> None:
-    """Write one message whole; BrokenPipeError when the reader is gone."""
+    """Write one whole message; BrokenPipeError if the reader has gone."""
     head = header(len(message), cap_bytes)
-    # A short message goes out in one write, which wakes the reader once; a long one is not copied for that.
+    # One write wakes the reader only once. A long message is not copied for that.
     parts = (head + message,) if len(message) <= _ONE_WRITE_BYTES else (head, message)
     for part in parts:
         view = memoryview(part)
@@ -29,7 +29,7 @@ def write_frame(descriptor: int, message: bytes, cap_bytes: int = FRAME_CAP_BYTE
 
 
 def read_frame(descriptor: int, cap_bytes: int = FRAME_CAP_BYTES) -> bytes | None:
-    """Read one message; None at the end of the stream, EOFError when it ends within a message, ValueError over the cap."""
+    """Read one message; None at the end of the stream, EOFError if it ends within a message, ValueError over the cap."""
     head = _read_exactly(descriptor, HEADER_BYTES)
     if not head:
         return None
@@ -37,7 +37,7 @@ def read_frame(descriptor: int, cap_bytes: int = FRAME_CAP_BYTES) -> bytes | Non
         raise EOFError("the stream ended within a message's length")
     length = int.from_bytes(head, "little")
     if length > cap_bytes:
-        raise ValueError(f"a message of {length} bytes is longer than the {cap_bytes} that are taken")
+        raise ValueError(f"a message of {length} bytes exceeds the limit of {cap_bytes}")
     message = _read_exactly(descriptor, length)
     if len(message) < length:
         raise EOFError(f"the stream ended after {len(message)} of a message's {length} bytes")
@@ -45,20 +45,20 @@ def read_frame(descriptor: int, cap_bytes: int = FRAME_CAP_BYTES) -> bytes | Non
 
 
 def claim_channel() -> tuple[int, int]:
-    """Take stdin and stdout for messages: returns (to read from, to write to), both closed at exec.
+    """Reserve stdin and stdout for messages and return (reader, writer), both closed at exec.
 
     Afterwards stdin is /dev/null and stdout goes to stderr, so that a stray print cannot damage a message.
     """
     reader, writer = os.dup(0), os.dup(1)
-    nothing = os.open(os.devnull, os.O_RDONLY)
-    os.dup2(nothing, 0)
-    os.close(nothing)
+    empty = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(empty, 0)
+    os.close(empty)
     os.dup2(2, 1)
     return reader, writer
 
 
 def _read_exactly(descriptor: int, count: int) -> bytes:
-    """``count`` bytes, or fewer at the end of the stream."""
+    """Read ``count`` bytes, or fewer at the end of the stream."""
     first = os.read(descriptor, min(count, 1 << 20)) if count else b""
     if len(first) == count or not first:
         return first

@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM as a question that long work asks between its steps."""
+"""SIGINT and SIGTERM as a condition that long work polls between its steps."""
 
 from __future__ import annotations
 
@@ -13,22 +13,28 @@ if TYPE_CHECKING:
 
 @contextlib.contextmanager
 def interruptible() -> Iterator[Callable[[], bool]]:
-    """Tells whether SIGINT or SIGTERM came; a second one is Python's own again. Off the main thread nothing is caught."""
-    seen = threading.Event()
-    with caught(seen.set, once=True):
-        yield seen.is_set
+    """Yield a function that returns whether SIGINT or SIGTERM arrived. A second signal acts as usual.
+
+    Outside the main thread no signal is handled.
+    """
+    interrupted = threading.Event()
+    with on_interrupt(interrupted.set, once=True):
+        yield interrupted.is_set
 
 
 @contextlib.contextmanager
-def caught(note: Callable[[], None], *, once: bool) -> Iterator[None]:
-    """Call ``note`` at SIGINT and SIGTERM, or at the first of them, instead of what is done else; nothing off the main thread."""
+def on_interrupt(callback: Callable[[], None], *, once: bool) -> Iterator[None]:
+    """Call ``callback`` instead of the usual action at SIGINT and SIGTERM, or only at the first of them if ``once``.
+
+    Outside the main thread no signal is handled.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
 
     def handle(number: int, _frame: object) -> None:
-        note()
+        callback()
         if once:
             signal.signal(number, before[signal.Signals(number)])
 

@@ -1,8 +1,8 @@
-"""Our own programs as children: forked where that is safe, which saves their start, and kept where they start engines themselves.
+"""Start diffcheck's own programs as children: forked where that is safe, and below a keeper if they start engines themselves.
 
-A kept program has a process above it, its keeper, that does nothing but wait. Being a subreaper, the keeper inherits whatever the
-program leaves behind, and ends it: when the program ends, and when the keeper's own parent does. So what a kept program starts
-needs no tie to life of its own and can be started by vfork, without a copy of its page tables.
+A keeper is a parent process that only waits. It is a subreaper, so it inherits the descendants that its program leaves, and kills
+them when the program ends or when the keeper's own parent ends. A program with a keeper can therefore start engines by vfork,
+which does not copy page tables: no engine needs its own tie to the program's life.
 """
 
 from __future__ import annotations
@@ -18,24 +18,25 @@ from typing import Final
 
 from diffcheck.process import orphans, spawn
 from diffcheck.process.child import REAP_S
-from diffcheck.process.spawn import LINUX, Spawned
+from diffcheck.process.spawn import LINUX, ChildPipes
 
 _FORK_BYTES: Final = 192 << 20
-"""A larger process is not copied: its size would count as its child's, and its page tables would have to be copied."""
+"""A larger process is not forked: its page tables would be copied, and its size would count as the child's peak memory."""
 _PAGE_BYTES: Final = os.sysconf("SC_PAGE_SIZE")
 _WATCHED: Final = (signal.SIGTERM, signal.SIGCHLD)
 
 
-def start(module: str, *, cwd: str | os.PathLike[str] | None, kept: bool) -> Spawned:
-    """Start ``main()`` of one of our modules, with pipes for its stdin, stdout and stderr, in a session of its own."""
+def start(module: str, *, cwd: str | os.PathLike[str] | None, with_keeper: bool) -> ChildPipes:
+    """Start ``main()`` of a module of diffcheck in its own session, with pipes for stdin, stdout and stderr."""
     if _may_fork():
-        return spawn.fork(lambda: _run_forked(module, cwd, kept=kept))
-    command, environment = spawn.own_program("diffcheck.process.keeper_main", module) if kept else spawn.own_program(module)
+        return spawn.fork(lambda: _run_forked(module, cwd, with_keeper=with_keeper))
+    arguments = ("diffcheck.process.keeper_main", module) if with_keeper else (module,)
+    command, environment = spawn.own_program(*arguments)
     return spawn.spawn(command, env=environment, cwd=cwd, memory_bytes=None, file_bytes=None, wants_stdin=True)
 
 
 def _may_fork() -> bool:
-    """Whether this process is small and has one thread, Python's own: then no lock is held by a thread that a copy has not."""
+    """Whether this process is small and has one thread, so that no other thread can hold a lock during the fork."""
     if not LINUX:
         return False
     try:
@@ -46,16 +47,16 @@ def _may_fork() -> bool:
         return False
 
 
-def _run_forked(module: str, cwd: str | os.PathLike[str] | None, *, kept: bool) -> int:
-    """In the child, which has its pipes: what a program of its own would find, then its ``main``."""
+def _run_forked(module: str, cwd: str | os.PathLike[str] | None, *, with_keeper: bool) -> int:
+    """Set up the environment of a freshly executed program in the forked child, then call the module's ``main``."""
     environment = spawn.own_program(module)[1]
     os.environ.clear()
     os.environ.update(environment)
     if cwd is not None:
         os.chdir(cwd)
-    orphans.forget()
-    gc.freeze()  # what was there before is not looked at again, and so not copied
-    return keep(module) if kept else _call(module)
+    orphans.clear()
+    gc.freeze()  # the collector would touch, and so copy, the parent's pages
+    return keep(module) if with_keeper else _call(module)
 
 
 def _call(module: str) -> int:
@@ -64,7 +65,10 @@ def _call(module: str) -> int:
 
 
 def keep(module: str) -> int:
-    """Run ``main()`` of a module in a child, end all that it leaves, and end as it did; for a process of one thread."""
+    """Run ``main()`` of a module in a child, kill its remaining descendants, and exit with its status.
+
+    This process must have only one thread.
+    """
     inherits = spawn.become_subreaper()
     keeper = os.getpid()
     signal.pthread_sigmask(signal.SIG_BLOCK, _WATCHED)
@@ -72,24 +76,24 @@ def keep(module: str) -> int:
     if not program:
         spawn.run_child(lambda: _below(module, keeper, inherits=inherits))
     spawn.name_process("keeper")
-    _let_go_of_pipes()
-    # Asked for after the fork: the program has another parent to die with.
+    _release_pipes()
+    # Set after the fork, since the program's own parent is this keeper.
     spawn.die_with_parent(by=signal.SIGTERM)
     status = _wait(program)
-    _end_all()
-    return _end_as(status)
+    _kill_descendants()
+    return _exit_like(status)
 
 
 def _below(module: str, keeper: int, *, inherits: bool) -> int:
-    """The program, below its keeper; where that inherits nothing, each child is tied to the program's life as anywhere else."""
+    """Run the program below its keeper. If the keeper is no subreaper, each child is tied to the program's life as usual."""
     spawn.die_with_parent(keeper)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
-    spawn.kept = inherits
+    spawn.has_keeper = inherits
     return _call(module)
 
 
-def _let_go_of_pipes() -> None:
-    """Their other end is to see the program's end, and not the keeper's."""
+def _release_pipes() -> None:
+    """Replace the keeper's pipes by /dev/null, so that they close when the program ends."""
     nothing = os.open(os.devnull, os.O_RDWR)
     for descriptor in (0, 1, 2):
         os.dup2(nothing, descriptor)
@@ -97,35 +101,35 @@ def _let_go_of_pipes() -> None:
 
 
 def _wait(program: int) -> int:
-    """Reap what ends until the program does, which is killed when the parent ends; gives its status."""
+    """Reap children until the program ends and return its status. The program is killed when the keeper's parent ends."""
     while True:
-        for pid, status in _ended():
+        for pid, status in _reap():
             if pid == program:
                 return status
         if signal.sigwait(_WATCHED) == signal.SIGTERM:
             os.kill(program, signal.SIGKILL)
 
 
-def _ended() -> list[tuple[int, int]]:
-    """Every child that has ended: pid and status."""
-    found = []
+def _reap() -> list[tuple[int, int]]:
+    """Reap every child that has ended: (pid, status)."""
+    reaped = []
     with contextlib.suppress(ChildProcessError):
-        while (one := os.waitpid(-1, os.WNOHANG))[0]:
-            found.append(one)
-    return found
+        while (child := os.waitpid(-1, os.WNOHANG))[0]:
+            reaped.append(child)
+    return reaped
 
 
-def _end_all() -> None:
-    """Kill what the program left, and what that leaves; what SIGKILL does not end within a second is the parent's to find."""
+def _kill_descendants() -> None:
+    """Kill the descendants that the program left. Those that survive SIGKILL for a second are left to the keeper's parent."""
     until = time.monotonic() + REAP_S
     while (left := orphans.children()) and time.monotonic() < until:
         for pid in left:
             orphans.kill_leader(pid)
-        _ended()
+        _reap()
         time.sleep(0.001)
 
 
-def _end_as(status: int) -> int:
+def _exit_like(status: int) -> int:
     code = os.waitstatus_to_exitcode(status)
     if code < 0:
         signal.pthread_sigmask(signal.SIG_SETMASK, ())

@@ -1,4 +1,4 @@
-"""A kept program that could not be forked: ``python -m diffcheck.process.keeper_main MODULE``; see ``keeper``."""
+"""A keeper that is executed because it could not be forked: ``python -m diffcheck.process.keeper_main MODULE``."""
 
 from __future__ import annotations
 

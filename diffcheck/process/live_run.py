@@ -1,4 +1,4 @@
-"""The program that ``bounded`` describes; the package does not import it, so that it is loaded once."""
+"""The entry point of ``command_limits``. The package does not import it, since runpy would then load it twice."""
 
 from __future__ import annotations
 

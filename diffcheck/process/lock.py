@@ -1,4 +1,4 @@
-"""A folder that one run at a time writes to: a lock that is gone with its process, and who holds it."""
+"""A lock on a folder that only one run at a time may write to."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
 
 FILE_NAME: Final = "run.lock"
 _SIZE: Final = 512
-"""The file always has so many bytes, written at once within a page: whenever it is read, it is whole."""
+"""Size of the lock file in bytes. It is written in one call within a page, so a reader always sees it whole."""
 _NO_LOCKS: Final = (errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
 
 
 class Holder(msgspec.Struct, frozen=True):
-    """Who holds a lock: the process, its machine, and since when (UTC)."""
+    """The process that holds a lock, its machine, and the time at which it took the lock (ISO 8601, UTC)."""
 
     pid: int = 0
     host: str = ""
@@ -35,9 +35,9 @@ class Holder(msgspec.Struct, frozen=True):
 
 @contextlib.contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Hold the folder's lock; raises ``ReportError`` with its holder where another process has it.
+    """Hold the folder's lock. ReportError names the holder if another process has it.
 
-    The system lets go of it however its process ends, so one that was killed blocks nobody; the file itself stays.
+    The system releases the lock however its process ends, so a killed run blocks nobody. The lock file stays.
     """
     name = visible(str(folder))
     try:
@@ -51,22 +51,22 @@ def locked(folder: Path) -> Iterator[None]:
         except BlockingIOError as error:
             raise ReportError(
                 f"another run writes to {name}: {_holder(descriptor)}",
-                hint="wait until it has ended, or give another --reports DIR",
+                hint="wait until it has finished, or give another --reports DIR",
             ) from error
         except OSError as error:
-            if error.errno not in _NO_LOCKS:  # a file system without locks: then two runs are the user's own care
+            if error.errno not in _NO_LOCKS:  # without file locks, avoiding concurrent runs is up to the user
                 raise ReportError(
                     f"{name} cannot be locked: {visible(error.strerror or '')}", hint="give another folder"
                 ) from error
-        _sign(descriptor)
+        _write_holder(descriptor)
         yield
     finally:
         os.close(descriptor)
 
 
-def _sign(descriptor: int) -> None:
+def _write_holder(descriptor: int) -> None:
     holder = Holder(os.getpid(), socket.gethostname()[:200], datetime.now(UTC).isoformat(timespec="seconds"))
-    with contextlib.suppress(OSError):  # a full disk: the lock holds all the same
+    with contextlib.suppress(OSError):  # the lock is valid even if the disk is full
         os.pwrite(descriptor, msgspec.json.encode(holder).ljust(_SIZE - 1) + b"\n", 0)
 
 
@@ -74,5 +74,5 @@ def _holder(descriptor: int) -> str:
     try:
         holder = msgspec.json.decode(os.pread(descriptor, _SIZE, 0), type=Holder)
     except (msgspec.MsgspecError, OSError):
-        return "it does not say which"
+        return "an unknown process"
     return f"process {holder.pid} on {visible(holder.host, 200)}, since {visible(holder.since, 40)}"

@@ -1,4 +1,4 @@
-"""How much memory may still be used: the machine's, and that of the control groups (containers, CI jobs) around this process."""
+"""Available memory of the machine and of the control groups (containers, CI jobs) that contain this process."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ _CGROUP = Path("/sys/fs/cgroup")
 
 
 def available_memory_bytes(proc: Path = _PROC, cgroup: Path = _CGROUP) -> int:
-    """Give the least of MemAvailable and each control group's limit minus its use (what it can reclaim is not counted as used).
+    """Return the least of MemAvailable and each control group's limit minus its usage. Reclaimable memory is not usage.
 
-    Where there is no /proc: half of the physical memory.
+    Without /proc: half of the physical memory.
     """
     machine = _field(proc / "meminfo", "MemAvailable:")
     if machine is None:
@@ -34,7 +34,7 @@ def _left_in_groups(proc: Path, cgroup: Path) -> Iterator[int]:
 
 
 def _left(mount: Path, path: str, limit_name: str, usage_name: str, reclaimable_name: str) -> Iterator[int]:
-    """Give what is left in a group and in each above it; a path of the host's, not to be seen in a container, ends at its root."""
+    """Yield the memory left in a group and in each of its ancestors. Groups that this container cannot see are skipped."""
     inner = Path(path.lstrip("/"))
     for group in (mount / inner, *(mount / parent for parent in inner.parents)):
         limit, usage = _text(group / limit_name).strip(), _text(group / usage_name).strip()

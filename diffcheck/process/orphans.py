@@ -1,7 +1,7 @@
-"""Finds and ends descendants that a child left behind: being a subreaper, this process is their parent when the child is gone.
+"""Find and kill the descendants that a child left. As a subreaper, this process becomes their parent when the child ends.
 
-Whatever a child of a ``Reactor`` starts is outside this process's own session, since every such child leads a session
-and no process can join another. So children in our own session belong to other code here, and are left alone.
+Every child of a ``Reactor`` leads its own session, and no process can join another session. Children in this process's own
+session therefore belong to other code and are not touched.
 """
 
 from __future__ import annotations
@@ -13,26 +13,26 @@ from pathlib import Path
 
 _TASKS = "/proc/self/task"
 
-# Children that are waited for by a reactor, by pid: none of these is an orphan.
+# Pids of the children that a reactor waits for: none of them is an orphan.
 registered: set[int] = set()
-# What did not die of SIGKILL within its second (uninterruptible sleep): reaped when it can be, never waited for again.
+# Pids that survived SIGKILL for a second (uninterruptible sleep). They are reaped when possible and never waited for.
 _abandoned: set[int] = set()
 
 
-def forget() -> None:
-    """Forget all children: what a forked process does, since they are its parent's."""
+def clear() -> None:
+    """Clear all records, in a forked process: the children are its parent's."""
     registered.clear()
     _abandoned.clear()
 
 
 def abandon(pid: int) -> None:
-    """Stop waiting for ``pid``, which SIGKILL does not end; a later call of ``end_orphans`` reaps it."""
+    """Stop waiting for ``pid``, which SIGKILL does not end. A later call of ``end_orphans`` reaps it."""
     registered.discard(pid)
     _abandoned.add(pid)
 
 
 def kill_group(group: int) -> bool:
-    """SIGKILL to a process group; whether there was one that could be signalled."""
+    """Send SIGKILL to a process group; False if there is none that may be signalled."""
     try:
         os.killpg(group, signal.SIGKILL)
     except (ProcessLookupError, PermissionError):
@@ -41,17 +41,16 @@ def kill_group(group: int) -> bool:
 
 
 def kill_leader(pid: int) -> None:
-    """SIGKILL to the group of a child that was not reaped yet, and to itself where the group may not be signalled as a whole."""
+    """Send SIGKILL to the group of an unreaped child, or to the child alone if the group may not be signalled."""
     if not kill_group(pid):
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.kill(pid, signal.SIGKILL)
 
 
 def end_orphans() -> list[tuple[int, int]]:
-    """Kill every orphan and reap those that are dead; one pass, without waiting.
+    """Kill every orphan and reap the dead ones, in one pass without waiting; returns (pid, process group) of the live ones.
 
-    Returns (pid, process group) of each that was still alive. Call again until nothing is returned: what a killed
-    orphan had started is re-parented to us only then.
+    Call it again until it returns nothing: children of a killed orphan are re-parented only after its death.
     """
     alive = []
     ours = -1
@@ -62,7 +61,7 @@ def end_orphans() -> list[tuple[int, int]]:
             ours = os.getsid(0)
         with contextlib.suppress(ProcessLookupError, ChildProcessError):
             session = os.getsid(pid)
-            if session == ours or session in registered:  # by other code here, or of a child that still runs
+            if session == ours or session in registered:  # started by other code, or by a child that still runs
                 continue
             group = os.getpgid(pid)
             if os.waitpid(pid, os.WNOHANG)[0] == pid:
@@ -74,40 +73,44 @@ def end_orphans() -> list[tuple[int, int]]:
 
 
 def children() -> list[int]:
-    """Pids of this process's children, zombies too; empty where there is no /proc."""
+    """Pids of this process's children, including zombies; empty without /proc."""
     try:
-        tasks = os.listdir(_TASKS)  # noqa: PTH208 - at every child's end, where a Path costs as much as the call
+        tasks = os.listdir(_TASKS)  # noqa: PTH208 - called at every child's end, where a Path costs as much as the call
     except OSError:
         return []
-    found = []
+    pids = []
     for task in tasks:
         try:
-            found += [int(pid) for pid in _read(f"{_TASKS}/{task}/children").split()]
+            pids += [int(pid) for pid in _read(f"{_TASKS}/{task}/children").split()]
         except FileNotFoundError:
-            if task == str(os.getpid()):  # any other thread may just have ended
+            if task == str(os.getpid()):  # any other thread may have just ended
                 return _children_by_scan()  # a kernel without CONFIG_PROC_CHILDREN
-    return found
+    return pids
 
 
 def is_stopped(pid: int) -> bool:
-    """Whether a process or one of its children is stopped by a signal (SIGSTOP); False where that cannot be seen."""
+    """Whether a process or one of its children is stopped by a signal (SIGSTOP); False if /proc cannot be read."""
     try:
-        pids = [pid, *(int(each) for each in _read(f"/proc/{pid}/task/{pid}/children").split())]
-        return any(_read(f"/proc/{each}/stat").rpartition(b")")[2].split()[0] == b"T" for each in pids)
+        pids = [pid, *(int(child) for child in _read(f"/proc/{pid}/task/{pid}/children").split())]
+        return any(_state_and_parent(f"/proc/{each}")[0] == b"T" for each in pids)
     except (OSError, ValueError, IndexError):
         return False
 
 
 def _children_by_scan() -> list[int]:
-    me = os.getpid()
-    found = []
+    me = str(os.getpid()).encode()
+    pids = []
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
-            with contextlib.suppress(OSError, ValueError, IndexError):
-                # The name before the last ")" may hold anything; state and parent follow it (proc_pid_stat(5)).
-                if int(_read(f"{entry}/stat").rpartition(b")")[2].split()[1]) == me:
-                    found.append(int(entry.name))
-    return found
+            with contextlib.suppress(OSError, IndexError):
+                if _state_and_parent(str(entry))[1] == me:
+                    pids.append(int(entry.name))
+    return pids
+
+
+def _state_and_parent(folder: str) -> list[bytes]:
+    # The process name before the last ")" may hold any byte; state and parent follow it (proc_pid_stat(5)).
+    return _read(f"{folder}/stat").rpartition(b")")[2].split()
 
 
 def _read(path: str) -> bytes:

@@ -1,4 +1,4 @@
-"""What a program is by its content: its file's digest, and for a script also those of the programs that it names."""
+"""Program identity by content: the digest of its file and, for a script, of the programs that it names."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ if TYPE_CHECKING:
 
 _SCRIPT: Final = b"#!"
 _SCRIPT_BYTES: Final = 64 << 10
-_NAMED: Final = 32
-_PROGRAMS: Final = frozenset((".py", ".js", ".mjs", ".cjs", ".sh", ".rb", ".pl", ".lua", ".wasm", ".so", ".dylib", ".jar"))
+_MAX_FILES: Final = 32
+_SUFFIXES: Final = frozenset((".py", ".js", ".mjs", ".cjs", ".sh", ".rb", ".pl", ".lua", ".wasm", ".so", ".dylib", ".jar"))
 _WORD: Final = re.compile(r"""[^\s'"`;|&<>()=]+""")
 
 
 Stamps = dict[str, tuple[int, ...]]
-"""Files by path: device, inode, size, and the times of the last change of content and of status in ns; () where there is none."""
+"""Path -> (device, inode, size, mtime in ns, ctime in ns), or () for a missing file."""
 
 
 def program_digest(*paths: str) -> str:
-    """SHA-256 in hex over the contents of ``program_files``; a file that cannot be read counts as empty."""
+    """SHA-256 in hex over the contents of ``program_files``; an unreadable file counts as empty."""
     digest = hashlib.sha256()
     for path in program_files(*paths):
         digest.update(_content(path))
@@ -32,41 +32,41 @@ def program_digest(*paths: str) -> str:
 
 
 def program_files(*paths: str) -> tuple[str, ...]:
-    """The files and, of those that are scripts, the programs that they name by their full path, these in turn alike.
+    """Return the files and, recursively for scripts, the programs that they name by an absolute path; at most 32.
 
-    Programs are files that may be executed, and those whose name says so: a log that it writes to is none. A script may run what
-    it does not name so: then a change of that is not seen, which is for its user to know.
+    Executable files and files with a program's suffix are programs; a script's log file is not. Changes of programs that a
+    script names in another way are not detected.
     """
-    seen: dict[str, None] = {}
+    files: dict[str, None] = {}
     left = list(reversed(paths))
-    while left and len(seen) < _NAMED:
+    while left and len(files) < _MAX_FILES:
         path = left.pop()
-        if path in seen:
+        if path in files:
             continue
-        seen[path] = None
-        left += reversed(_named(path))
-    return tuple(seen)
+        files[path] = None
+        left += reversed(_script_programs(path))
+    return tuple(files)
 
 
 def stamps(paths: Iterable[str]) -> Stamps:
-    """What tells by the file system alone that a file was replaced or written to, for each path."""
-    found: Stamps = {}
+    """Return file-system stamps that change whenever a file is replaced or written to."""
+    result: Stamps = {}
     for path in paths:
         try:
-            found[path] = _stamp(path)
+            result[path] = _stamp(path)
         except (OSError, ValueError):
-            found[path] = ()
-    return found
+            result[path] = ()
+    return result
 
 
 def file_digest(path: str) -> bytes:
-    """SHA-256 of a file's content; one whose stamp is the same as before is not read again. Raises OSError."""
+    """SHA-256 of a file's content, cached by its stamp. Raises OSError."""
     return _digest_at(path, _stamp(path))
 
 
 def _stamp(path: str) -> tuple[int, ...]:
-    about = Path(path).stat()
-    return about.st_dev, about.st_ino, about.st_size, about.st_mtime_ns, about.st_ctime_ns
+    status = Path(path).stat()
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
 @lru_cache(maxsize=256)
@@ -82,8 +82,8 @@ def _content(path: str) -> bytes:
         return hashlib.sha256().digest()
 
 
-def _named(path: str) -> list[str]:
-    """The programs that a file names if it is a script."""
+def _script_programs(path: str) -> list[str]:
+    """Return the programs that a script names; none for any other file."""
     try:
         with Path(path).open("rb") as file:
             head = file.read(_SCRIPT_BYTES)
@@ -96,8 +96,8 @@ def _named(path: str) -> list[str]:
 
 
 def is_program(path: str) -> bool:
-    """Whether a file may be executed or has a program's suffix."""
+    """Whether a file is executable or has a program's suffix."""
     try:
-        return Path(path).is_file() and (os.access(path, os.X_OK) or Path(path).suffix in _PROGRAMS)
+        return Path(path).is_file() and (os.access(path, os.X_OK) or Path(path).suffix in _SUFFIXES)
     except (OSError, ValueError):
         return False

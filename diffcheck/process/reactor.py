@@ -1,4 +1,4 @@
-"""The one selector loop of a process: every child's pipes, end and deadline are looked at while any of them is waited for."""
+"""The selector loop of a process. While it waits for one child, it serves the pipes, ends and deadlines of all."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from types import TracebackType
 
-    from diffcheck.process.spawn import Spawned
+    from diffcheck.process.spawn import ChildPipes
 
 OUTPUT_STOP_BYTES = 64 * 1024 * 1024
 _SERVER_STDERR_BYTES = 64 * 1024
 
 
 class Reactor:
-    """Starts children and waits for them; makes this process a subreaper. One thread only: the one that made it.
+    """Starts children and waits for them, in the thread that created it. It makes this process a subreaper.
 
-    Limits are looked after while something is waited for (``wait``, ``wait_any``, ``Server.receive``, any ``poll``), and
-    by the kernel at any time for those that are its own (address space, file size, the death of this process).
+    The kernel enforces address space, file size and the death with this process. The other limits are enforced during
+    ``wait``, ``wait_any``, ``Server.receive`` and any ``poll``.
     """
 
     def __init__(self) -> None:
@@ -54,9 +54,9 @@ class Reactor:
     ) -> Child:
         """Start a one-shot child; SpawnError if that fails.
 
-        ``memory_bytes`` is an address-space limit, ``resident_bytes`` is looked at every 50 ms, ``file_bytes`` bounds each
-        file that it writes; of each pipe ``output_bytes`` are kept, and past ``output_stop_bytes`` it is killed. ``echo`` are two
-        descriptors that its output is written on to as it comes.
+        ``memory_bytes`` limits the address space, ``resident_bytes`` the resident size (checked every 50 ms), ``file_bytes``
+        each file that the child writes. ``output_bytes`` of each pipe are kept; a child that prints more than
+        ``output_stop_bytes`` is killed. Its stdout and stderr are copied to the two descriptors ``echo`` as they arrive.
         """
         to_out, to_err = echo or (None, None)
         out, err = HeadAndTail(output_bytes, to_out), HeadAndTail(output_bytes, to_err)
@@ -88,19 +88,24 @@ class Reactor:
         resident_bytes: int | None = None,
         frame_bytes: int = FRAME_CAP_BYTES,
     ) -> Server:
-        """Start a long-lived child that answers messages on its stdin and stdout; SpawnError if that fails."""
+        """Start a long-lived child that answers messages over its stdin and stdout; SpawnError if that fails."""
         started = self._now_open()
         spawned = spawn(command, env=env, cwd=cwd, memory_bytes=None, file_bytes=None, wants_stdin=True)
         return self._server(spawned, started, resident_bytes, frame_bytes)
 
     def serve_own(
-        self, module: str, *, cwd: str | os.PathLike[str] | None = None, resident_bytes: int | None = None, kept: bool = False
+        self,
+        module: str,
+        *,
+        cwd: str | os.PathLike[str] | None = None,
+        resident_bytes: int | None = None,
+        with_keeper: bool = False,
     ) -> Server:
-        """Start ``main()`` of one of our modules so; ``kept`` where it starts engines itself (see ``keeper``)."""
+        """Start ``main()`` of a module of diffcheck as a server, below a keeper if it starts engines (see ``keeper``)."""
         started = self._now_open()
-        return self._server(keeper.start(module, cwd=cwd, kept=kept), started, resident_bytes, FRAME_CAP_BYTES)
+        return self._server(keeper.start(module, cwd=cwd, with_keeper=with_keeper), started, resident_bytes, FRAME_CAP_BYTES)
 
-    def _server(self, spawned: Spawned, started: float, resident_bytes: int | None, frame_bytes: int) -> Server:
+    def _server(self, spawned: ChildPipes, started: float, resident_bytes: int | None, frame_bytes: int) -> Server:
         frames = Frames(frame_bytes)
         child = Child(
             spawned,
@@ -109,7 +114,7 @@ class Reactor:
             started=started,
             deadline=math.inf,
             resident_bytes=resident_bytes,
-            output_stop_bytes=math.inf,  # it lives long; of its stderr only head and tail are kept
+            output_stop_bytes=math.inf,  # a server lives long, and only head and tail of its stderr are kept
             stdout=frames,
             stderr=HeadAndTail(_SERVER_STDERR_BYTES),
             subreaper=self._subreaper,
@@ -118,13 +123,13 @@ class Reactor:
         return Server(child, frames, self.pump, frame_bytes)
 
     def wait(self, child: Child) -> ProcessResult:
-        """Wait until ``child`` has ended, while all others go on."""
-        while child.ended is None:
+        """Wait until ``child`` has ended, serving all others meanwhile."""
+        while child.result is None:
             self.pump(None)
-        return child.ended
+        return child.result
 
     def wait_any(self, members: Sequence[Child | Server], timeout_s: float | None = None) -> list[Child | Server]:
-        """Those of ``members`` that have ended or whose answer is there, at least one of them; none after ``timeout_s``."""
+        """Return those of ``members`` that have ended or have an answer: at least one, or none after ``timeout_s``."""
         until = math.inf if timeout_s is None else time.monotonic() + timeout_s
         while True:
             ready = [member for member in members if _ready(member)]
@@ -134,23 +139,23 @@ class Reactor:
             self.pump(None if left == math.inf else left)
 
     def pump(self, timeout_s: float | None) -> None:
-        """Let everything happen that is due, waiting for it at most ``timeout_s`` (None: until something is due)."""
+        """Process all due events, waiting at most ``timeout_s`` for one (None: without limit)."""
         now = time.monotonic()
         wait_s = min((member.due(now) for member in self._members), default=now) - now
         if timeout_s is not None:
             wait_s = min(wait_s, timeout_s)
         for key, _ in self._selector.select(None if wait_s == math.inf else max(0.0, wait_s)):
-            # An earlier event of the same round may have closed this one's descriptor.
+            # An earlier event of the same round may have closed this descriptor.
             if self._selector.get_map().get(key.fd) is key:
                 key.data(key.fd)
         now = time.monotonic()
         for member in self._members:
-            if member.ended is None:
+            if member.result is None:
                 member.tick(now)
-        self._members = [member for member in self._members if member.ended is None]
+        self._members = [member for member in self._members if member.result is None]
 
     def close(self) -> None:
-        """Kill and reap everything; may be called twice."""
+        """Kill and reap all children; may be called twice."""
         if self._closed:
             return
         self._closed = True
@@ -162,7 +167,7 @@ class Reactor:
         self._selector.close()
 
     def __enter__(self) -> Self:
-        """Give itself."""
+        """Return itself."""
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
@@ -176,4 +181,4 @@ class Reactor:
 
 
 def _ready(member: Child | Server) -> bool:
-    return member.ready if isinstance(member, Server) else member.ended is not None
+    return member.ready if isinstance(member, Server) else member.result is not None

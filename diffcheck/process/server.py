@@ -1,4 +1,4 @@
-"""A long-lived child that answers one message with one message; the caller's side."""
+"""The caller's side of a server: a long-lived child that answers each message with one message."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ _CLOSING_S = 0.5
 
 
 class Reply(msgspec.Struct, frozen=True):
-    """A server's answer, and the time from ``send`` to its last byte."""
+    """A server's answer, and the time from ``send`` to the last byte of the answer."""
 
     message: bytes
     elapsed_ns: int
 
 
 class Frames:
-    """Puts a pipe's bytes together to messages; at most one may be there at a time, and none over the cap."""
+    """Assembles a pipe's bytes into messages: one at a time, none over the cap."""
 
     def __init__(self, cap_bytes: int) -> None:
         self.total = 0
@@ -37,7 +37,7 @@ class Frames:
         self._broken = False
 
     def feed(self, chunk: bytes) -> None:
-        """Take the next bytes; hands on a message, or the reason why they are none."""
+        """Consume the next bytes. Calls ``on_message`` with a complete message, or ``on_garbage`` with the fault."""
         if self._broken:
             return
         self._buffer += chunk
@@ -45,7 +45,7 @@ class Frames:
             return
         end = HEADER_BYTES + int.from_bytes(self._buffer[:HEADER_BYTES], "little")
         if end - HEADER_BYTES > self._cap_bytes:
-            self._refuse(f"a message of {end - HEADER_BYTES} bytes, more than the {self._cap_bytes} that are taken")
+            self._refuse(f"a message of {end - HEADER_BYTES} bytes exceeds the limit of {self._cap_bytes}")
         elif len(self._buffer) > end:
             self._refuse("more than one message at a time")
         elif len(self._buffer) == end:
@@ -53,8 +53,8 @@ class Frames:
             self._buffer.clear()
             self.on_message(message)
 
-    def kept(self) -> bytes:
-        """Give nothing: messages are not output."""
+    def output(self) -> bytes:
+        """Return nothing: messages are not output."""
         return b""
 
     def _refuse(self, reason: str) -> None:
@@ -64,7 +64,7 @@ class Frames:
 
 
 class Server:
-    """One message out, one message back, each exchange with its own deadline; a server that fails once is gone for good."""
+    """A server child. Each exchange of two messages has its own deadline, and a server that fails is not restarted."""
 
     def __init__(self, child: Child, frames: Frames, pump: Callable[[float | None], None], cap_bytes: int) -> None:
         self._child = child
@@ -72,75 +72,75 @@ class Server:
         self._cap_bytes = cap_bytes
         self._sent_at: float | None = None
         self._reply: Reply | None = None
-        frames.on_message = self._take
+        frames.on_message = self._accept
         frames.on_garbage = lambda reason: child.kill(garbage=reason)
         child.on_output_closed = self._output_closed
 
     @property
     def pid(self) -> int:
-        """Its process id."""
+        """The process id."""
         return self._child.pid
 
     @property
     def alive(self) -> bool:
-        """Whether a message may be sent; looks once at all children, without waiting."""
+        """Whether the server can take a message. Serves all children once, without waiting."""
         return self._child.poll() is None
 
     @property
     def ready(self) -> bool:
         """Whether ``receive`` returns at once."""
-        return self._reply is not None or self._child.ended is not None
+        return self._reply is not None or self._child.result is not None
 
     def send(self, message: bytes, deadline_s: float | None) -> None:
-        """Send a message whose answer must be complete within ``deadline_s`` (None: any time); the server is killed otherwise.
+        """Send a message. The server is killed unless its answer is complete within ``deadline_s`` (None: no deadline).
 
-        A server that is gone takes no message: ``receive`` tells how it ended, so look at ``alive`` first where a death since
-        the last answer must not be told as this message's. ValueError for a message over the cap.
+        If the server has ended, ``receive`` returns its result. Check ``alive`` first if an earlier death must not be attributed
+        to this message. ValueError for a message over the cap.
         """
         if self._sent_at is not None:
-            raise RuntimeError("the answer to the message before was not received yet")
+            raise RuntimeError("the answer to the previous message has not been received")
         head = header(len(message), self._cap_bytes)
         self._sent_at = time.monotonic()
         self._child.deadline = math.inf if deadline_s is None else self._sent_at + deadline_s
-        self._child.wake(self._sent_at)
+        self._child.resume_memory_checks(self._sent_at)
         self._child.feed_stdin(head, message, ends=False)
 
     def receive(self) -> Reply | ProcessResult:
-        """Wait for the answer, while all other children go on; how it ended instead, if it did."""
-        if self._sent_at is None and self._child.ended is None:
-            raise RuntimeError("there is no message to be answered")
+        """Wait for the answer, serving all children meanwhile; returns the result of the server if it ended instead."""
+        if self._sent_at is None and self._child.result is None:
+            raise RuntimeError("no message awaits an answer")
         while not self.ready:
             self._pump(None)
         reply, self._reply, self._sent_at = self._reply, None, None
         if reply is not None:
             return reply
-        if self._child.ended is None:
-            raise AssertionError("ready is one or the other")
-        return self._child.ended
+        if self._child.result is None:
+            raise AssertionError("a server is ready when it has a reply or a result")
+        return self._child.result
 
     def kill(self, *, garbage: str = "") -> None:
-        """Kill it and its group now; ``garbage`` is the reason in ``Ended``."""
+        """Kill the server and its group now; ``garbage`` is the reason in ``ProcessResult``."""
         self._child.kill(garbage=garbage)
 
     def stop(self, grace_s: float = 2.0) -> ProcessResult:
-        """Close its stdin, so that it ends by itself and tidies up, and kill it after ``grace_s``."""
+        """Close stdin, so that the server cleans up and ends by itself, and kill it after ``grace_s``."""
         self._child.feed_stdin(ends=True)
         self._child.deadline = time.monotonic() + grace_s
-        while self._child.ended is None:
+        while self._child.result is None:
             self._pump(None)
-        return self._child.ended
+        return self._child.result
 
-    def _take(self, message: bytes) -> None:
+    def _accept(self, message: bytes) -> None:
         if self._sent_at is None or self._reply is not None:
-            self._child.kill(garbage="a message that was not asked for")
+            self._child.kill(garbage="an unrequested message")
             return
-        if self._child.killed:  # too late: the answer is how it ended, and not left for the next message
+        if self._child.killed:  # too late: the exchange ends with the result
             return
-        # It came in time, whatever this process does before it looks at it.
+        # The answer is in time, however late the caller receives it.
         self._child.deadline = math.inf
-        self._child.rest()
+        self._child.pause_memory_checks()
         self._reply = Reply(message, round((time.monotonic() - self._sent_at) * 1e9))
 
     def _output_closed(self) -> None:
-        """Its end usually follows at once; a server that runs on without an output is of no use."""
-        self._child.end_soon(_CLOSING_S, garbage="it closed its output")
+        """Expect the end at once, since a server without its output is useless."""
+        self._child.kill_after(_CLOSING_S, garbage="it closed its output")

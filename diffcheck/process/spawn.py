@@ -1,4 +1,4 @@
-"""Starts a child in a session of its own, with limits and nothing inherited but what is given; ties it to its parent's life."""
+"""Start a child in its own session, with resource limits and a minimal environment, so that it dies with its parent."""
 
 from __future__ import annotations
 
@@ -34,22 +34,22 @@ _EXIT_PARENT_GONE = 127
 _MAX_DESCRIPTOR = 1 << 30
 _EXIT_BROKEN = 1
 
-# A Python that was built with a shared library (as on hosted CI runners) does not start without these.
-_OF_OUR_PYTHON = ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "TMPDIR")
+# A Python built with a shared library (as on hosted CI runners) does not start without these.
+_PYTHON_VARIABLES = ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "TMPDIR")
 
-# Loaded now and not between fork and exec, where the dynamic loader's lock may be held by nobody who is still there.
+# Loaded at import: between fork and exec, the dynamic loader's lock may belong to a thread that no longer exists.
 _libc = ctypes.CDLL(None, use_errno=True) if LINUX else None
 
-kept = False
-"""Whether this process has a keeper, so that what it starts ends with it whatever happens; see ``keeper``."""
+has_keeper = False
+"""Whether this process has a keeper, which ends all its descendants; see ``keeper``."""
 
 
 class SpawnError(DiffcheckError):
-    """A child that could not be started, with the system's reason and what to do about it."""
+    """A child could not be started: the system's reason, and a hint."""
 
 
-class Spawned(msgspec.Struct, frozen=True):
-    """A child that runs: its pid, and our ends of its pipes (non-blocking; ``stdin`` is None when it is /dev/null)."""
+class ChildPipes(msgspec.Struct, frozen=True):
+    """A running child: its pid, and the parent's non-blocking ends of its pipes. ``stdin`` is None if it is /dev/null."""
 
     pid: int
     stdin: int | None
@@ -62,14 +62,14 @@ def _prctl(option: int, value: int) -> bool:
 
 
 def become_subreaper() -> bool:
-    """Have orphaned descendants re-parented to this process, so that they can be found and killed; False where unsupported."""
+    """Re-parent orphaned descendants to this process, so that it can find and kill them; False where unsupported."""
     return _prctl(_PR_SET_CHILD_SUBREAPER, 1)
 
 
 def die_with_parent(parent_pid: int | None = None, *, by: signal.Signals = signal.SIGKILL) -> None:
-    """Have this process ended ``by`` a signal when the thread that started it ends, or exit at once if ``parent_pid`` is gone.
+    """End this process with the signal ``by`` when the thread that started it ends; exit at once if ``parent_pid`` is gone.
 
-    Elsewhere than on Linux this does only the check: main loops end there at the end of their stdin.
+    Outside Linux only the check is made. Main loops there end when their stdin ends.
     """
     _prctl(_PR_SET_PDEATHSIG, by)
     if parent_pid is not None and os.getppid() != parent_pid:
@@ -77,7 +77,7 @@ def die_with_parent(parent_pid: int | None = None, *, by: signal.Signals = signa
 
 
 def name_process(name: str) -> None:
-    """Have this process, which was forked, told from the others in ``ps -e`` and ``top``: at most 15 bytes."""
+    """Set the name that ``ps -e`` and ``top`` display for this process, at most 15 bytes."""
     if _libc is not None:
         _libc.prctl(_PR_SET_NAME, ctypes.c_char_p(name.encode()), 0, 0, 0)
 
@@ -85,21 +85,27 @@ def name_process(name: str) -> None:
 def scrubbed_environment(
     extra: Mapping[str, str] | None = None, *, home: str | os.PathLike[str] = "/nonexistent", search_path: str = ""
 ) -> dict[str, str]:
-    """The whole environment of an engine: PATH (``search_path``, else a fixed one), LANG and HOME, and ``extra``, all WITNESS_*."""
+    """Return the whole environment of an engine: PATH, LANG, HOME, and the WITNESS_* variables in ``extra``.
+
+    PATH is ``search_path`` or a fixed default. ValueError for any other name in ``extra``.
+    """
     for name in extra or {}:
         if not name.startswith("WITNESS_"):
-            raise ValueError(f"{visible(name)} must not be passed to an engine: only WITNESS_* is")
+            raise ValueError(f"{visible(name)} must not be passed to an engine: only WITNESS_* variables are")
     return {"PATH": search_path or _PATH, "LANG": "C.UTF-8", "HOME": os.fspath(home), **(extra or {})}
 
 
 def own_program(module: str, *arguments: str) -> tuple[list[str], dict[str, str]]:
-    """Give command and environment to run one of our modules as a worker or server, with our import path and no secret."""
+    """Return command and environment to run a module of diffcheck as a worker or server.
+
+    The environment has this process's import path and none of its other variables, which may hold secrets.
+    """
     folders = [folder for folder in sys.path if folder and Path(folder).is_absolute() and Path(folder).exists()]
     package = str(Path(__file__).resolve().parents[2])
-    kept = {name: os.environ[name] for name in _OF_OUR_PYTHON if name in os.environ}
+    inherited = {name: os.environ[name] for name in _PYTHON_VARIABLES if name in os.environ}
     paths = os.pathsep.join(dict.fromkeys([*folders, package]))
     command = [sys.executable, "-P", "-m", module, *arguments]
-    return command, {**scrubbed_environment(), **kept, "PYTHONPATH": paths, "PYTHONDONTWRITEBYTECODE": "1"}
+    return command, {**scrubbed_environment(), **inherited, "PYTHONPATH": paths, "PYTHONDONTWRITEBYTECODE": "1"}
 
 
 def spawn(
@@ -110,13 +116,13 @@ def spawn(
     memory_bytes: int | None,
     file_bytes: int | None,
     wants_stdin: bool,
-) -> Spawned:
-    """Start ``command`` as the leader of a session of its own; its environment is exactly ``env``, its descriptors 0, 1 and 2.
+) -> ChildPipes:
+    """Start ``command`` as a session leader with exactly the environment ``env`` and the descriptors 0, 1 and 2.
 
-    Where a keeper sees to its end it is started by vfork, and its limits hold from just after its start.
+    If this process has a keeper, the child is started by vfork and its limits are set just after its start.
     """
     limits = _limits(memory_bytes, file_bytes)
-    quick = kept and not signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    quick = has_keeper and not signal.pthread_sigmask(signal.SIG_BLOCK, ())
     try:
         with contextlib.ExitStack() as theirs, contextlib.ExitStack() as ours:
             stdin, their_stdin = (None, subprocess.DEVNULL)
@@ -136,22 +142,22 @@ def spawn(
             )
             if quick:
                 _limit(process.pid, limits)
-            # The reactor reaps by wait4, for the rusage; Popen must neither warn nor wait.
+            # The reactor reaps with wait4 to get the rusage, so Popen must neither warn nor wait.
             process.returncode = 0
             ours.pop_all()
-            return Spawned(process.pid, stdin, stdout, stderr)
+            return ChildPipes(process.pid, stdin, stdout, stderr)
     except (OSError, subprocess.SubprocessError, ValueError) as error:
         raise _spawn_error(command, cwd, error) from error
 
 
-def fork(work: Callable[[], int]) -> Spawned:
-    """Start a copy of this process that does ``work``: a session of its own, pipes for descriptors 0, 1 and 2, nothing else open.
+def fork(work: Callable[[], int]) -> ChildPipes:
+    """Fork a child that calls ``work``, in its own session, with pipes as descriptors 0, 1 and 2 and no other open file.
 
-    It exits with what ``work`` returns, and dies with this process. For a process of one thread.
+    The child exits with the result of ``work`` and dies with this process, which must have only one thread.
     """
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError, ValueError, AttributeError):
-            stream.flush()  # else it would be there twice
+            stream.flush()  # otherwise the child would write the buffer again
     parent = os.getpid()
     try:
         with contextlib.ExitStack() as theirs, contextlib.ExitStack() as ours:
@@ -162,19 +168,19 @@ def fork(work: Callable[[], int]) -> Spawned:
             if not pid:
                 run_child(lambda: _begin(parent, (their_stdin, their_stdout, their_stderr)) or work())
             ours.pop_all()
-            return Spawned(pid, stdin, stdout, stderr)
+            return ChildPipes(pid, stdin, stdout, stderr)
     except OSError as error:
         raise _spawn_error((sys.executable,), None, error) from error
 
 
 def run_child(work: Callable[[], int]) -> NoReturn:
-    """Do a forked child's work and exit; nothing of what its parent had begun is done on the way out."""
+    """Call ``work`` in a forked child and exit with its result, skipping the parent's pending clean-up."""
     code = _EXIT_BROKEN
     try:
         code = work()
-    except SystemExit as given:
-        code = given.code if isinstance(given.code, int) else _EXIT_BROKEN
-    except BaseException:  # noqa: BLE001 - whatever it is, it must not reach the parent's code
+    except SystemExit as request:
+        code = request.code if isinstance(request.code, int) else _EXIT_BROKEN
+    except BaseException:  # noqa: BLE001 - no exception may reach the parent's code
         traceback.print_exc()
     finally:
         with contextlib.suppress(OSError, ValueError):
@@ -183,11 +189,11 @@ def run_child(work: Callable[[], int]) -> NoReturn:
 
 
 def _begin(parent: int, pipes: tuple[int, int, int]) -> int:
-    """Leave behind, in a forked child, what is its parent's: session, signals, descriptors, streams."""
+    """Replace, in a forked child, the parent's session, signal handlers, descriptors and standard streams."""
     os.setsid()
     die_with_parent(parent)
-    _close_all_but(pipes)  # first, since there may be no descriptor left for what follows
-    moved = [fcntl.fcntl(pipe, fcntl.F_DUPFD, 3) for pipe in pipes]  # one of them may stand where another is to be
+    _close_all_but(pipes)  # first, because the calls below need free descriptors
+    moved = [fcntl.fcntl(pipe, fcntl.F_DUPFD, 3) for pipe in pipes]  # a pipe may itself be descriptor 0, 1 or 2
     for descriptor, pipe in enumerate(moved):
         os.dup2(pipe, descriptor)
     _close_all_but((0, 1, 2))
@@ -201,7 +207,7 @@ def _begin(parent: int, pipes: tuple[int, int, int]) -> int:
         resource.setrlimit(which, values)
     sys.stdin = None
     sys.stdout, sys.stderr = (
-        io.TextIOWrapper(io.FileIO(each, "w", closefd=False), errors="backslashreplace", write_through=True) for each in (1, 2)
+        io.TextIOWrapper(io.FileIO(number, "w", closefd=False), errors="backslashreplace", write_through=True) for number in (1, 2)
     )
     return 0
 
@@ -210,14 +216,14 @@ def _close_all_but(descriptors: tuple[int, ...]) -> None:
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     end = _MAX_DESCRIPTOR if hard == resource.RLIM_INFINITY else hard
     start = 0
-    for each in (*sorted(descriptors), end):
-        if start < each:  # an empty range at 0 would be taken for all
-            os.closerange(start, each)
-        start = each + 1
+    for stop in (*sorted(descriptors), end):
+        if start < stop:  # os.closerange(0, 0) would close everything
+            os.closerange(start, stop)
+        start = stop + 1
 
 
 def _pipe(theirs: contextlib.ExitStack, ours: contextlib.ExitStack, *, child_reads: bool) -> tuple[int, int]:
-    """Open a pipe: (the child's end, our end); our end does not block."""
+    """Open a pipe and return (the child's end, the parent's non-blocking end)."""
     reader, writer = os.pipe()
     child, own = (reader, writer) if child_reads else (writer, reader)
     theirs.callback(os.close, child)
@@ -227,7 +233,7 @@ def _pipe(theirs: contextlib.ExitStack, ours: contextlib.ExitStack, *, child_rea
 
 
 def _limits(memory_bytes: int | None, file_bytes: int | None) -> tuple[tuple[int, tuple[int, int]], ...]:
-    """Give the resource limits to set, the address space last: under it our forked interpreter may do nothing else."""
+    """Return the resource limits to set. Address space comes last, since the forked interpreter may fail under it."""
     wanted = [(resource.RLIMIT_CORE, 0)]
     if file_bytes is not None:
         wanted.append((resource.RLIMIT_FSIZE, file_bytes))
@@ -244,7 +250,7 @@ def _at_most_hard(which: int, value: int) -> tuple[int, int]:
 
 def _limit(pid: int, limits: tuple[tuple[int, tuple[int, int]], ...]) -> None:
     for which, values in limits:
-        with contextlib.suppress(OSError):  # it has ended already
+        with contextlib.suppress(OSError):  # the child has already ended
             resource.prlimit(pid, which, values)
 
 
@@ -263,21 +269,21 @@ def _before_exec(limits: tuple[tuple[int, tuple[int, int]], ...]) -> Callable[[]
 _REASONS = {
     errno.ENOENT: (
         "it was not found",
-        "give the full path; if the file is there, the interpreter or loader that it names is missing",
+        "give the full path; if the file exists, its interpreter or loader is missing",
     ),
-    errno.EACCES: ("it may not be executed", "check its permissions (chmod +x), and that its file system is not mounted noexec"),
-    errno.EPERM: ("the system forbids it", "check its permissions and the limits of the sandbox or container"),
+    errno.EACCES: ("it is not executable", "check its permissions (chmod +x), and that its file system is not mounted noexec"),
+    errno.EPERM: ("the system does not permit it", "check its permissions and the limits of the sandbox or container"),
     errno.ENOEXEC: (
         "it is not a program for this machine",
-        "check that it was built for this platform, or that its first line is #!",
+        "check that it was built for this platform, or that its first line starts with #!",
     ),
     errno.EAGAIN: ("too many processes are running", "use fewer --jobs, or raise the limit of processes (ulimit -u)"),
-    errno.ENOMEM: ("memory is short", "use fewer --jobs, or give the case a larger memory limit"),
+    errno.ENOMEM: ("there is not enough memory", "use fewer --jobs, or give the case a larger memory limit"),
     errno.EMFILE: ("too many files are open", "use fewer --jobs, or raise the limit of open files (ulimit -n)"),
     errno.ENFILE: ("the system has too many files open", "use fewer --jobs, or raise fs.file-max"),
-    errno.E2BIG: ("its arguments and environment are too long", "give it fewer or shorter arguments (one may have 128 KiB)"),
+    errno.E2BIG: ("its arguments and environment are too long", "use fewer or shorter arguments (at most 128 KiB each)"),
     errno.ENOTDIR: ("part of its path is not a folder", "give the full path"),
-    errno.ETXTBSY: ("it is still being written", "run again when it has been built or copied"),
+    errno.ETXTBSY: ("it is still being written", "retry when it has been built or copied"),
 }
 
 
@@ -288,7 +294,7 @@ def _spawn_error(command: Sequence[str], cwd: str | os.PathLike[str] | None, err
     # exec's failures name the program, chdir's the folder.
     if cwd is not None and error.filename is not None and os.fspath(error.filename) == os.fspath(cwd) and not Path(cwd).is_dir():
         return SpawnError(
-            f"{program} could not be started: its working folder is gone", hint="check the folder for temporary files"
+            f"{program} could not be started: its working folder no longer exists", hint="check the folder for temporary files"
         )
     fallback = (visible(error.strerror or str(error)), "check the command and the system's limits")
     reason, hint = _REASONS.get(error.errno or 0, fallback)

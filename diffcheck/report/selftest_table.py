@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-    from diffcheck.faults.selftest import Planted
+    from diffcheck.faults.selftest import SelftestRun
 
 
-def render(runs: Iterable[Planted], left_out: Sequence[str], console: Console, seed: int) -> int:
+def render(runs: Iterable[SelftestRun], left_out: Sequence[str], console: Console, seed: int) -> int:
     """Print the table when all runs are over; gives the exit code."""
     done = list(runs)
     faulty, clean = [each for each in done if each.kind], [each for each in done if not each.kind]
@@ -33,23 +33,23 @@ def render(runs: Iterable[Planted], left_out: Sequence[str], console: Console, s
     for mode, kind in sorted({(each.mode, each.kind) for each in faulty}):
         of = [each for each in faulty if (each.mode, each.kind) == (mode, kind)]
         missed = sum(each.missed for each in of)
-        table.add_row(mode, kind, str(len(of)), str(sum(each.right for each in of)), str(missed) if missed else "-")
+        table.add_row(mode, kind, str(len(of)), str(sum(each.correct for each in of)), str(missed) if missed else "-")
     console.print(table)
-    wrong = [each for each in done if not each.right]
+    wrong = [each for each in done if not each.correct]
     for each in wrong:
         what = f"{each.kind} at {each.where}" if each.kind else "no fault"
         way = ", carried in windows" if each.words else ""
         console.print(safe(f"{each.artifact}, {each.mode} pass{way}: {what}", limit=400))
         console.print(safe(f"  expected {each.expected}", QUIET, 400))
-        console.print(safe(f"  reported {each.verdict}: {each.said}", QUIET, 400))
+        console.print(safe(f"  reported {each.verdict}: {each.reported}", QUIET, 400))
     for text in left_out:
         console.print(safe(f"left out: {text}", QUIET, 400))
     direct = sum(each.mode == "direct" for each in faulty)
-    found = sum(not each.right for each in clean)
+    found = sum(not each.correct for each in clean)
     console.print(
         safe(
             f"seed {seed}: {plural(len(faulty), 'fault')} planted, {direct} on the direct pass: "
-            f"{sum(each.right for each in faulty)} reported as what and where they are, "
+            f"{sum(each.correct for each in faulty)} reported as what and where they are, "
             f"{sum(each.missed for each in faulty)} called agreement; "
             f"{plural(len(clean), 'run')} without a fault: {plural(found, 'finding')}",
             limit=400,

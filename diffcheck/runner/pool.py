@@ -120,7 +120,7 @@ class Pool:
     # Workers.
 
     def _start(self, slot: _Slot) -> None:
-        slot.server = self._reactor.serve_own(w.__name__, kept=True)  # in our own folder: paths are as the user gave them
+        slot.server = self._reactor.serve_own(w.__name__, with_keeper=True)  # in our own folder: paths are as the user gave them
         ask = self._runs and not self._asked and self._asking is None
         limit_s = _SETUP_S + (2 * self._request.deadline_s if ask else 0)
         slot.server.send(_encode(w.Setup(self._request, self._folder, ask=ask, runs=self._runs)), limit_s)

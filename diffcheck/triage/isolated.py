@@ -39,10 +39,10 @@ def localise_apart(asked: LocaliseRequest, reactor: process.Reactor, folder: Pat
             budget.check()
             reactor.wait_any([child], _POLL_S)
     finally:
-        if child.ended is None:
+        if child.result is None:
             child.kill()
             reactor.wait(child)
-    ended = child.ended
+    ended = child.result
     assert ended is not None, "it was waited for"  # noqa: S101
     if ended.timed_out:
         budget.check()

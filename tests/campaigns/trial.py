@@ -102,7 +102,7 @@ class Edit:
             return data  # a program that is not built from the artifact
         module = wasm.read(data)
         changed = {at: self._changed(body) for at, body in _bodies(module, data).items() if BEGIN_MARK in body}
-        return edit.rewritten(module, data, changed)
+        return edit.rewrite(module, data, changed)
 
     def _changed(self, body: bytes) -> bytes:
         """A body with the sequence behind each mark in the place of the instruction; what was put between stays."""

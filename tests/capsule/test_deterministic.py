@@ -133,7 +133,7 @@ def test_a_quiet_nan_of_any_payload_is_allowed_only_where_an_operand_is_not_cano
     form = form_of(function("f64.sqrt"))
     other = b"\x1a\x44" + struct.pack("<Q", 0x7FF8 << 48 | 1)  # drop, f64.const nan:0x8000000000001
     body = edit.body(form.module, form.wasm, 0).replace(BY_NAME["f64.sqrt"].encoding, other, 1)
-    assert ran(form, [f"f={argument}"], edit.rewritten(form.module, form.wasm, {0: body})) == ([Value("f64", bits)], choices, place)
+    assert ran(form, [f"f={argument}"], edit.rewrite(form.module, form.wasm, {0: body})) == ([Value("f64", bits)], choices, place)
 
 
 def replaced(wasm: bytes, name: str, other: str) -> bytes:

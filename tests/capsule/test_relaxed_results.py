@@ -230,7 +230,7 @@ def given_results(name: str) -> tuple[Capsule, ...]:
     found = [each for each in edit.listing(body) if each.name == name]
     assert len(found) == 1
     body = body[: found[0].offset] + DROP * count + b"\x20\x00" + body[found[0].end :]
-    return form, read(edit.rewritten(form.module, form.wasm, {0: body}))
+    return form, read(edit.rewrite(form.module, form.wasm, {0: body}))
 
 
 def samples(name: str, number_of: int) -> list[list[int]]:

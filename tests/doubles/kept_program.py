@@ -1,4 +1,4 @@
-"""A program of ours that starts children when it is told to; see ``tests/process/test_keeper.py``."""
+"""A program that starts children on request; see ``tests/process/test_keeper.py``."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import msgspec
 
 from diffcheck.process import Reactor, claim_channel, read_frame, spawn, write_frame
 
-# An engine, and what it leaves behind: one in its group and one in a session of its own.
+# An engine with two descendants: one in its group and one in its own session.
 LEAVING = "sleep 100 & echo $!; setsid sleep 100 & echo $!; wait"
 
 
@@ -40,7 +40,7 @@ def main() -> int:
                     os.kill(os.getpid(), int(numbers[0]))
                     answer = ""
                 case _:
-                    raise ValueError("as it was told")
+                    raise ValueError("requested")
             write_frame(writer, answer.encode())
     return 0
 
@@ -65,7 +65,7 @@ def _state() -> str:
         opened.append(str(Path(f"/proc/self/fd/{descriptor}").readlink()).split(":")[0])
     state = {
         "pid": os.getpid(),
-        "kept": spawn.kept,
+        "has_keeper": spawn.has_keeper,
         "environment": sorted(os.environ),
         "open": sorted(opened),
         "sigint": signal.getsignal(signal.SIGINT) is signal.default_int_handler,

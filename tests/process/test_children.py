@@ -115,7 +115,7 @@ def test_output_within_the_cap_is_complete_and_never_longer_than_it(cap: int) ->
         data = bytes(range(11))
         for start in range(0, len(data), chunk):
             kept.feed(data[start : start + chunk])
-        assert kept.kept() == (data if cap >= 11 else data[: cap - cap // 2] + data[len(data) - cap // 2 :])
+        assert kept.output() == (data if cap >= 11 else data[: cap - cap // 2] + data[len(data) - cap // 2 :])
         assert kept.total == 11
 
 
@@ -209,15 +209,15 @@ def test_a_program_without_permission_or_format_is_told(reactor: Reactor, tmp_pa
     program = tmp_path / "kilnd"
     program.write_bytes(b"\x00not a program")
     program.chmod(0o644)
-    with pytest.raises(process.SpawnError, match="may not be executed"):
+    with pytest.raises(process.SpawnError, match="is not executable"):
         run(reactor, [str(program)])
     program.chmod(0o755)
     with pytest.raises(process.SpawnError, match="not a program for this machine"):
         run(reactor, [str(program)])
 
 
-def test_a_missing_working_folder_and_too_long_arguments_are_told(reactor: Reactor, tmp_path: Path) -> None:
-    with pytest.raises(process.SpawnError, match="working folder is gone"):
+def test_a_missing_working_folder_and_too_long_arguments_are_reported(reactor: Reactor, tmp_path: Path) -> None:
+    with pytest.raises(process.SpawnError, match="working folder no longer exists"):
         run(reactor, ["/bin/true"], cwd=tmp_path / "none")
     with pytest.raises(process.SpawnError, match="too long"):
         run(reactor, ["/bin/true", "x" * (1 << 20)])

@@ -1,4 +1,4 @@
-"""Our own programs as children, forked and executed: what they find, how they end, and that what they started ends with them."""
+"""diffcheck's own programs as children, forked and executed: their environment, their end, and the end of their descendants."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from diffcheck import process
 signal.signal(signal.SIGTERM, lambda *_: None)
 held = open(sys.argv[1], "w")
 with process.Reactor() as reactor:
-    server = reactor.serve_own("tests.doubles.kept_program", kept={kept})
+    server = reactor.serve_own("tests.doubles.kept_program", with_keeper={with_keeper})
     for line in sys.stdin:
         server.send(line.encode(), 20)
         reply = server.receive()
@@ -38,10 +38,10 @@ WAYS = pytest.mark.parametrize("thread", ["", THREAD], ids=["forked", "executed"
 
 
 class Parent:
-    """A process that has one kept program."""
+    """A process with one program below a keeper."""
 
-    def __init__(self, tmp_path: Path, thread: str, *, kept: bool = True) -> None:
-        code = PARENT.format(thread=thread, kept=kept)
+    def __init__(self, tmp_path: Path, thread: str, *, with_keeper: bool = True) -> None:
+        code = PARENT.format(thread=thread, with_keeper=with_keeper)
         environment = {**os.environ, "PYTHONPATH": str(ROOT), "AWS_SECRET_ACCESS_KEY": "secret"}
         self.process = subprocess.Popen(
             [sys.executable, "-c", code, str(tmp_path / "held")],
@@ -49,7 +49,7 @@ class Parent:
         )  # fmt: skip
 
     def ask(self, words: str) -> str | list[object]:
-        """What the program answers, or how it ended: exit code, signal, stderr, lingering."""
+        """Return the program's answer, or its end: exit code, signal, stderr, lingering."""
         assert self.process.stdin is not None
         assert self.process.stdout is not None
         self.process.stdin.write(words + "\n")
@@ -101,28 +101,28 @@ def ancestor(pid: int) -> int:
 
 
 @WAYS
-def test_a_kept_program_finds_what_a_new_process_would(parent, thread):
+def test_a_program_below_a_keeper_starts_like_a_new_process(parent, thread):
     running = parent(thread)
     state = running.state()
-    assert state["kept"] is True
+    assert state["has_keeper"] is True
     assert "AWS_SECRET_ACCESS_KEY" not in state["environment"]
-    assert state["open"] == ["anon_inode", "pipe", "pipe"]  # its selector and its channel: nothing of its parent's
+    assert state["open"] == ["anon_inode", "pipe", "pipe"]  # its selector and its channel, no file of its parent
     assert (state["sigint"], state["sigterm"], state["blocked"]) == (True, True, 0)
     assert state["name"] == "kept_program"
     assert ancestor(state["pid"]) != running.process.pid
     assert ancestor(ancestor(state["pid"])) == running.process.pid
 
 
-def test_one_that_is_not_kept_is_the_parents_own_child(parent):
-    running = parent("", kept=False)
+def test_a_program_without_a_keeper_is_the_parents_own_child(parent):
+    running = parent("", with_keeper=False)
     state = running.state()
-    assert state["kept"] is False
+    assert state["has_keeper"] is False
     assert ancestor(state["pid"]) == running.process.pid
 
 
 @WAYS
 @pytest.mark.parametrize("victim", ["program", "keeper", "parent"])
-def test_what_it_started_ends_with_it_whoever_is_killed(parent, thread, victim):
+def test_descendants_end_whichever_process_is_killed(parent, thread, victim):
     running = parent(thread)
     program = running.state()["pid"]
     keeper = ancestor(program)
@@ -135,12 +135,12 @@ def test_what_it_started_ends_with_it_whoever_is_killed(parent, thread, victim):
 
 
 @WAYS
-def test_it_ends_as_its_program_does(parent, thread):
+def test_a_keeper_ends_like_its_program(parent, thread):
     assert parent(thread).ask("exit 7")[:2] == [7, None]
     assert parent(thread).ask(f"signal {int(signal.SIGSEGV)}")[:2] == [None, signal.SIGSEGV]
     code, _, said, _ = parent(thread).ask("raise")
     assert code == 1
-    assert said.strip().splitlines()[-1] == "ValueError: as it was told"
+    assert said.strip().splitlines()[-1] == "ValueError: requested"
 
 
 @WAYS

@@ -61,9 +61,9 @@ def test_a_server_that_dies_tells_how(reactor: Reactor) -> None:
 @pytest.mark.parametrize(
     ("output", "reason"),
     [
-        (rb"\xff\xff\xff\xff", "more than the 1000"),
+        (rb"\xff\xff\xff\xff", "exceeds the limit of 1000"),
         (rb"\1\0\0\0xMORE", "more than one message"),
-        (rb"\1\0\0\0x", "not asked for"),
+        (rb"\1\0\0\0x", "unrequested"),
     ],
 )
 def test_a_server_that_talks_garbage_is_killed_for_it(reactor: Reactor, output: bytes, reason: str) -> None:

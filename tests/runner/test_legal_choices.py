@@ -40,9 +40,9 @@ def other_nan(name: str, nan: int) -> Fault:
 
     def change(wasm: bytes) -> bytes:
         module = read(wasm)
-        call = edit.called(len(module.all_functions))
+        call = edit.call(len(module.all_functions))
         bodies = {at: _behind(edit.body(module, wasm, at), name, call) for at in range(len(module.bodies))}
-        return edit.rewritten(module, wasm, bodies, added=(_type(module, kind), instead))
+        return edit.rewrite(module, wasm, bodies, added=(_type(module, kind), instead))
 
     return Fault(name, name, Expected(), edit=change)
 
@@ -139,11 +139,11 @@ def fixed(name: str, kind: str) -> Fault:
 
     def change(wasm: bytes) -> bytes:
         module = read(wasm)
-        call = edit.called(len(module.all_functions))
+        call = edit.call(len(module.all_functions))
         entry = 2  # the row's own function
         body = edit.body(module, wasm, entry)
         at = max(each.end for each in edit.listing(body) if each.name == name)
-        return edit.rewritten(module, wasm, {entry: body[:at] + call + body[at:]}, added=(_type(module, kind), instead))
+        return edit.rewrite(module, wasm, {entry: body[:at] + call + body[at:]}, added=(_type(module, kind), instead))
 
     return Fault(name, name, Expected(), edit=change)
 
@@ -172,7 +172,7 @@ def relaxed_replaced(wasm: bytes, name: str) -> bytes:
     module = read(wasm)
     body = edit.body(module, wasm, 2)
     found = next(each for each in edit.listing(body) if each.name == "i8x16.relaxed_swizzle")
-    return edit.rewritten(module, wasm, {2: body[: found.offset] + BY_NAME[name].encoding + body[found.end :]})
+    return edit.rewrite(module, wasm, {2: body[: found.offset] + BY_NAME[name].encoding + body[found.end :]})
 
 
 def test_without_a_choice_the_plain_form_says_what_differs(compared):
@@ -189,7 +189,7 @@ def replaced(wasm: bytes, name: str, other: str, *, function: int) -> bytes:
     module = read(wasm)
     body = edit.body(module, wasm, function)
     found = next(each for each in edit.listing(body) if each.name == name)
-    return edit.rewritten(module, wasm, {function: body[: found.offset] + BY_NAME[other].encoding + body[found.end :]})
+    return edit.rewrite(module, wasm, {function: body[: found.offset] + BY_NAME[other].encoding + body[found.end :]})
 
 
 def test_an_allowance_and_a_divergence_in_one_program_are_told_apart(compared):

@@ -271,7 +271,7 @@ class Checker:
             raise DiffcheckError("workers end again and again", hint="run `diffcheck doctor`")
 
     def _start(self) -> Server:
-        server = self.reactor.serve_own(w.__name__, kept=True)
+        server = self.reactor.serve_own(w.__name__, with_keeper=True)
         server.send(_encode(w.Setup(self.request, str(self.folder))), min(_SETUP_S, self.budget.left_s()))
         reply = server.receive()
         self.budget.check()
