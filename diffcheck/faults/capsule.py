@@ -162,7 +162,7 @@ def result_bit(artifact: FaultTarget, chance: Random, _all: tuple[FaultTarget, .
 
 def nan_payload(artifact: FaultTarget, chance: Random, _all: tuple[FaultTarget, ...]) -> Fault | None:
     """Change the payload or sign of a quiet NaN that a row returns."""
-    candidates = [(at, row, value) for at, row, value in _last_results(artifact) if value.type != "v128" and is_quiet_nan(value)]
+    candidates = [each for each in _last_results(artifact) if each[2].type in ("f32", "f64") and is_quiet_nan(each[2])]
     if not candidates:
         return None
     at, row, value = chance.choice(candidates)
