@@ -93,6 +93,10 @@ class Wasmtime(Oracle):
         """By Wasmtime's Python package, which prints counters; see ``wasmtime_plain``."""
         return wasmtime_plain.lines(module, entry, target=self.target)
 
+    def invocation(self, module: str, export: str) -> str:
+        """Wasmtime's command line; it has no option for the interpreter, so there is none for that."""
+        return "" if self.target == "pulley64" else wasmtime_plain.invocation(module, export)
+
     def identity(self) -> Identity:
         """The version of the package, and its shared library; starts nothing."""
         version, library = _installed()

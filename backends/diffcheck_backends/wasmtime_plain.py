@@ -6,7 +6,7 @@ import shlex
 from typing import Final
 
 _PROGRAM: Final = """\
-import sys, wasmtime
+import json, sys, wasmtime
 config = wasmtime.Config()
 for each in ("bulk_memory", "exceptions", "function_references", "gc", "memory64", "multi_memory", "multi_value",
              "reference_types", "relaxed_simd", "simd", "tail_call", "wide_arithmetic"):
@@ -18,10 +18,9 @@ try:
     exports = instance.exports(store)
     exports[sys.argv[2]](store)
 except (wasmtime.Trap, wasmtime.WasmtimeError) as error:
-    print(getattr(error, "message", error))
-else:
-    print("returned")
-    print({name: exports[name].value(store) for name in exports if name.startswith("__witness_counter_")})
+    sys.exit(getattr(error, "message", str(error)))
+prefix = "__witness_counter_"
+print(json.dumps({name.removeprefix(prefix): exports[name].value(store) for name in exports if name.startswith(prefix)}))
 """
 
 
@@ -30,11 +29,13 @@ def lines(module: str, entry: str, *, target: str) -> tuple[str, ...]:
     chosen = 'config.target = "pulley64"\n' if target == "pulley64" else ""
     program = _PROGRAM.replace("{target}", chosen).rstrip("\n")
     return (
-        "if ! \"${PYTHON:-python3}\" -c 'import wasmtime' 2>/dev/null; then",
-        '  echo "for this part: pip install wasmtime, or name a Python that has it in PYTHON"',
-        "else",
+        "# needs `pip install wasmtime`; PYTHON may name an interpreter that has it",
         f"\"${{PYTHON:-python3}}\" - {shlex.quote(module)} {shlex.quote(entry)} <<'END'",
         *program.splitlines(),
         "END",
-        "fi",
     )
+
+
+def invocation(module: str, export: str) -> str:
+    """Wasmtime's own command line, which prints the results of the export."""
+    return f"wasmtime run -W all-proposals=y --invoke {shlex.quote(export)} {shlex.quote(module)}"

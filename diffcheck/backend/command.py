@@ -57,12 +57,12 @@ class CommandBackend(Backend):
         """The engine's answer in the shared terms; called only where the process ended by itself."""
 
     def shell_commands(self, module: str, entry: str) -> tuple[str, ...]:
-        """The command that a run has, with its environment; its answer is printed behind it."""
+        """The command of a run with its environment, then its answer."""
         command = self.command(Program(kind="direct", wasm=b"", entry=entry), Path(module), Path("answer.json"))
         first, *rest = command.argv
         variables = " ".join(f"{name}={shlex.quote(value)}" for name, value in command.environment.items())
-        line = " ".join(filter(None, (variables, '"${SUBJECT:-' + _in_quotes(first) + '}"', *map(shlex.quote, rest))))
-        return "rm -f answer.json", line, 'echo "exit code $?"', "if [ -f answer.json ]; then cat answer.json; echo; fi"
+        line = " ".join(filter(None, (variables, '"${ENGINE:-' + _in_quotes(first) + '}"', *map(shlex.quote, rest))))
+        return "rm -f answer.json", f"{line} || exit", "if [ -f answer.json ]; then cat answer.json; fi"
 
     def classify_death(self, ended: process.ProcessResult, limits: RunLimits) -> Outcome | None:  # noqa: ARG002 - for engines that say why they die
         """What a death by a signal means in this engine's words, such as a failed allocation; None for a plain crash."""

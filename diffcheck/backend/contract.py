@@ -186,10 +186,15 @@ class Backend(ABC):
         return None
 
     def shell_commands(self, module: str, entry: str) -> tuple[str, ...]:  # noqa: ARG002 - most engines have none
-        """Lines for a POSIX shell that call ``entry`` of the module in the file ``module``, by the engine's own commands, and print
-        what it says and the counters; none where there is no such way. ``SUBJECT`` may name another program of that engine.
+        """Lines for a POSIX shell that call ``entry`` of the module in the file ``module`` by the engine's own commands, and print
+        its counters as JSON on stdout. The last status is not 0 unless the entry returns. ``ENGINE`` may name another program of
+        that engine. Empty if there is no such way.
         """
         return ()
+
+    def invocation(self, module: str, export: str) -> str:  # noqa: ARG002 - most engines have none
+        """The shell command that calls ``export`` of the module in the file ``module`` and prints its results; empty if none."""
+        return ""
 
     def close(self) -> None:  # noqa: B027 - most engines hold nothing
         """Let go of what was kept between executions."""

@@ -21,9 +21,11 @@ from diffcheck.triage.reduce.reduction import Reduction, sizes
 from diffcheck.triage.reduce.reduction_history import Stages
 from diffcheck.triage.reduce.row_minimiser import Minimiser
 from diffcheck.triage.reduce.symptom import Symptom, symptoms
+from diffcheck.triage.writeup import wast
 from diffcheck.triage.writeup.case_text import STDIN, case_text
-from diffcheck.triage.writeup.issue import issue
-from diffcheck.triage.writeup.reproducer import NOT_TRIED, SCRIPT, Reproduction, file_of, reproduction, script
+from diffcheck.triage.writeup.issue import issue, title
+from diffcheck.triage.writeup.reproducer import NOT_TRIED, Reproduction, file_of, of_instruction, reproduction
+from diffcheck.triage.writeup.shell_script import SCRIPT, script
 from diffcheck.triage.writeup.standalone import standalone
 from diffcheck.triage.writeup.text_form import text_form
 from diffcheck.wasm.draft import draft
@@ -335,27 +337,26 @@ class Steps:
         symptom, made = self.symptom, Reproduction(why=NOT_TRIED)
         with contextlib.suppress(BudgetExhausted):
             symptom = self._seen_in(best)
-            made = reproduction(session, symptom, best, self.state.rows)
+            found = self.state.localised_reduced or self.state.localised
+            made = of_instruction(session, found) or reproduction(session, symptom, best, self.state.rows, found)
             if made.driver:
-                for found in self.stages.found(lambda wasm: self._plain(symptom, wasm)):
-                    made = found
-        shown, file = best, path / file_of(session)
+                for earlier in self.stages.found(lambda wasm: self._plain(symptom, wasm)):
+                    made = earlier
+        file = path / file_of(session)
         if made.earlier:
             self.folder.write(self._earlier, made.earlier)
         elif made.why != NOT_TRIED:
             (path / self._earlier).unlink(missing_ok=True)
-        if made.why:
-            for each in (file, file.with_suffix(".wat")):
-                each.unlink(missing_ok=True)
-        else:
-            self.folder.write(file.name, made.wasm)
-            shown = made.wasm
         text, tool = self._text(self.reduced)
+        for each in (file, file.with_suffix(".wat"), path / wast.FILE) if made.why else ():
+            each.unlink(missing_ok=True)
+        state = msgspec.structs.replace(self.state, symptom=symptom)
         if not made.why:
-            text, tool = self._text(file)
-        self.folder.write(SCRIPT, script(session, made, self.name))
+            self.folder.write(file.name, made.wasm)
+            text, tool = self._test_case(made, file, title(state))
+        self.folder.write(SCRIPT, script(session, made, self.name, title(state)))
         (path / SCRIPT).chmod(0o755)
-        self.folder.write("issue.md", issue(session, msgspec.structs.replace(self.state, symptom=symptom), made, text, shown))
+        self.folder.write("issue.md", issue(session, state, made, text, made.wasm or best))
         self.say(
             f"plain commands do not show it: {made.why}"
             if made.why
@@ -368,6 +369,21 @@ class Steps:
             return False
         self.finish("write")
         return True
+
+    def _test_case(self, made: Reproduction, file: Path, heading: str) -> tuple[str, str]:
+        """Write the test case as a script of assertions; returns it, and the tool that printed the module. Empty without a tool."""
+        found = self.state.localised_reduced
+        text, tool = self._text(file)
+        if wast.by_calls(made):
+            shown = self.session.folder / "source.wasm"
+            shown.write_bytes(made.source)
+            same = found is not None and made.source == self.folder.bytes(self.reduced.name)
+            mark = (found.file_offset, f"{found.subject_engine}: {found.subject}") if found is not None and same else (-1, "")
+            text, tool = text_form(shown, self.session.reactor, mark)
+        test = wast.wast(made, heading, text) if text else ""
+        if test:
+            self.folder.write(wast.FILE, test)
+        return test, tool
 
     def _plain(self, symptom: Symptom, wasm: bytes) -> Reproduction | None:
         """A stage of reducing as plain commands show it, if they do."""

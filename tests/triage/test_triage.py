@@ -78,16 +78,21 @@ def test_a_divergence_becomes_a_folder_whose_script_shows_it(artifact: Path, eng
     assert refusal(reduced) == ""
     assert bytes.fromhex(RIGHT) in reduced
 
+    script = str(folder / "reproduce.sh")
     environment = {**os.environ, "PYTHON": sys.executable}
-    said = subprocess.run([str(folder / "reproduce.sh")], env=environment, capture_output=True, text=True, cwd="/", check=False)
-    counters = [line for line in said.stdout.splitlines() if "__witness" in line or "counters" in line]
-    assert len(counters) == 2, said
-    assert "1000002" in counters[0]
-    assert "1000001" in counters[1]
+    answers = {}
+    for given in ((), (str(engine),), ("wasmtime",), ("/bin/false",), ("/bin/true",), ("/no/such/engine",)):
+        ended = subprocess.run([script, *given], env=environment, capture_output=True, text=True, cwd="/", check=False)
+        answers[given] = ended.returncode
+    assert list(answers.values()) == [1, 1, 0, 125, 125, 125], "as git bisect run expects it"
     issue = (folder / "issue.md").read_text()
+    assert issue.startswith("# i32.const returns 1000002, not 1000001\n")
     assert "with `counter 0: 1000001`" in issue
     assert "with `counter 0: 1000002`" in issue
+    assert "wasmtime run -W all-proposals=y --invoke observed standalone.wasm" in issue
     assert str(tmp_path) not in issue.replace(str(engine), "")
+    if (folder / "reproduce.wast").exists():  # where a tool prints modules
+        assert "(i32.const 1000001))" in (folder / "reproduce.wast").read_text().splitlines()[-1]
 
     before = (folder / "log.txt").read_text()
     assert entry.run(arguments) == 1
@@ -234,16 +239,16 @@ def test_an_earlier_stage_is_what_plain_commands_show_where_the_last_one_needs_t
     folder = tmp_path / "out"
     most = 80  # bytes: what is smaller does not show it, as if the driver counted
 
-    def reproduction(session, symptom, wasm, rows):  # type: ignore[no-untyped-def]
-        found = original(session, symptom, wasm, rows)
-        return found if len(wasm) > most else Reproduction(why="it needs the driver", driver=True)
+    def reproduction(session, symptom, wasm, rows, found=None):  # type: ignore[no-untyped-def]
+        made = original(session, symptom, wasm, rows, found)
+        return made if len(wasm) > most else Reproduction(why="it needs the driver", driver=True)
 
     original = workflow.reproduction
     monkeypatch.setattr(workflow, "reproduction", reproduction)
     assert entry.run(_command(artifact, engine, folder)[3:]) == 1
     assert _state(folder).standalone == ""
     assert len((folder / artifact.name).read_bytes()) <= most < len((folder / f"{artifact.stem}.earlier.wasm").read_bytes())
-    assert "from an earlier stage of reducing" in (folder / "issue.md").read_text()
+    assert "from an earlier reduction stage" in (folder / "issue.md").read_text()
     first = (folder / "standalone.wasm").read_bytes()
     (folder / "triage.json").write_text((folder / "triage.json").read_text().replace('"reduce",', ""))
     assert entry.run(_command(artifact, engine, folder)[3:]) == 1

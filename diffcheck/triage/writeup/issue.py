@@ -1,19 +1,25 @@
-"""The text to paste into an engine's issue tracker, in the shape that engine projects ask for."""
+"""The text of an issue for an engine's tracker, in the form that engine projects ask for."""
 
 from __future__ import annotations
 
 import base64
 import platform
 import re
+import shlex
 from typing import TYPE_CHECKING, Final
 
 from diffcheck.config.version import __version__
 from diffcheck.text import visible
 from diffcheck.triage.localise.spec_sections import section
-from diffcheck.triage.writeup.reproducer import SCRIPT, file_of
+from diffcheck.triage.writeup import wast
+from diffcheck.triage.writeup.reproducer import file_of
+from diffcheck.triage.writeup.shell_script import SCRIPT
+from diffcheck.triage.writeup.standalone import OBSERVED
+from diffcheck.triage.writeup.title import instruction_title, symptom_title
 
 if TYPE_CHECKING:
     from diffcheck.observation import Identity
+    from diffcheck.triage.localise.location import Localisation
     from diffcheck.triage.reduce.symptom import Symptom
     from diffcheck.triage.session import Session
     from diffcheck.triage.triage_folder import State
@@ -24,21 +30,29 @@ _BASE64_BYTES: Final = 3000
 _HEX: Final = 16
 _LOG_LINES: Final = 6
 _LINE: Final = 2000
-_SUBJECT: Final = re.compile(r'"\$\{SUBJECT:-([^"\\$`}]*)\}"')
-"""A script's choice of the program, for which an issue has its name alone."""
+_PROGRAM: Final = re.compile(r'"\$\{ENGINE:-([^"\\$`}]*)\}"')
+"""A script's choice of the program; an issue has its file name."""
+
+
+def title(state: State) -> str:
+    """The bug in one line: by its instruction if that is known."""
+    found = [each for each in (state.localised_reduced, state.localised) if each is not None]
+    return next(filter(None, map(instruction_title, found)), "") or symptom_title(_symptom(state))
 
 
 def issue(session: Session, state: State, made: Reproduction, text: str, plain: bytes) -> str:
-    """Markdown. ``text`` is the module in text form, ``plain`` the module's bytes."""
+    """The issue in Markdown. ``text`` is the test case (a .wast script, or a module in text form if there is none), ``plain`` the
+    module's bytes.
+    """
     subject, oracle = session.engines.subject_identity, session.engines.oracle_identity
     parts = [
-        f"# {_title(state, subject)}",
+        f"# {_escaped(title(state))}",
         "",
         _summary(state, made, subject, oracle),
         "",
         "### Test case",
         "",
-        *_test_case(text, plain, file_of(session)),
+        *_test_case(made, text, plain, file_of(session)),
         "### Steps to reproduce",
         "",
         *_steps(session, made),
@@ -64,42 +78,39 @@ def _md(text: str, limit: int = 400) -> str:
     return "`" + visible(text, limit).replace("`", "'") + "`"
 
 
-def _title(state: State, subject: Identity) -> str:
-    symptom, name = _symptom(state), visible(subject.name)
-    found = state.localised_reduced or state.localised
-    if found is not None and found.instruction:
-        right = found.oracle.removeprefix("gave ")
-        return f"{name}: {_md(found.instruction, 80)}: {_md(found.subject, 120)} where it must be {_md(right, 120)}"
-    if _is_refused(symptom):
-        return f"{name}: a valid module is {_md(symptom.subject, 120)}"
-    return f"{name}: {_md(symptom.item, 80)}: {_md(symptom.subject, 120)} where it must be {_md(symptom.oracle, 120)}"
+def _escaped(text: str) -> str:
+    """Text outside of backticks: no character in it is markup."""
+    return re.sub(r"([\\`*_<>\[\]&#|~])", r"\\\1", text)
 
 
-def _is_refused(symptom: Symptom) -> bool:
-    """Whether the subject does not even take the module."""
-    return symptom.kind == "outcome" and symptom.subject.startswith("refused") and not symptom.oracle.startswith("refused")
+def _symptom(state: State) -> Symptom:
+    assert state.symptom is not None, "it was found"  # noqa: S101
+    return state.symptom
+
+
+def _localised(state: State) -> Localisation | None:
+    return state.localised_reduced or state.localised
 
 
 def _summary(state: State, made: Reproduction, subject: Identity, oracle: Identity) -> str:
-    symptom = _symptom(state)
-    row = f"calling {_md(symptom.row)}, " if symptom.row else ""
-    if _is_refused(symptom):
-        row = "whatever is called in it, "
-    lines = [
-        f"In the module below, {row}{_md(symptom.item)}: {_md(symptom.oracle)} under {oracle.name}, {_md(symptom.subject)} under {subject.name}."
-    ]
-    found = state.localised_reduced or state.localised
+    found, symptom = _localised(state), made.symptom or _symptom(state)
+    lines = []
     if found is not None and found.depth == "instruction":
         of = f" of {', '.join(map(_md, found.operands))}" if found.operands else ""
-        lines.append(
-            f"The first instruction that is executed otherwise is {_md(found.instruction)}{of}: {oracle.name} {_md(found.oracle)}, {subject.name} {_md(found.subject)}."
-        )
+        effects = [f"{_md(each.removeprefix('gave '))} with" for each in (found.oracle, found.subject)]
+        lines.append(f"{_md(found.instruction)}{of}: {effects[0]} {oracle.name}, {effects[1]} {subject.name}.")
+    elif found is not None and found.why:
+        lines.append(f"{visible(found.why, 400)[:1].upper()}{visible(found.why, 400)[1:]}.")
+    row = f"of the call {_md(symptom.row)} " if symptom.row else ""
+    lines.append(
+        f"In the test case, {_md(symptom.item)} {row}is {_md(symptom.oracle)} with {oracle.name} and {_md(symptom.subject)} with {subject.name}."
+    )
     if made.why:
-        lines.append(f"Plain commands do not show it: {visible(made.why, 400)}.")
+        lines.append(f"Plain commands do not show the difference: {visible(made.why, 400)}.")
     return " ".join(lines)
 
 
-def _test_case(text: str, plain: bytes, file: str) -> list[str]:
+def _test_case(made: Reproduction, text: str, plain: bytes, file: str) -> list[str]:
     lines = text.rstrip().splitlines()
     parts: list[str] = []
     if lines:
@@ -107,36 +118,43 @@ def _test_case(text: str, plain: bytes, file: str) -> list[str]:
         more = [f";; ... {len(lines) - len(cut):,} more lines"] if len(cut) < len(lines) else []
         shown = [visible(each, _LINE) for each in (*cut, *more)]
         fence = "`" * max(3, 1 + max((len(run) for each in shown for run in re.findall("`+", each)), default=0))
-        parts += [f"{fence}wat", *shown, fence, ""]
+        name = "" if made.why else f"`{wast.FILE}`, with the values that the specification requires:"
+        parts += [*([name, ""] if name else []), f"{fence}{'wat' if made.why else 'wast'}", *shown, fence, ""]
     if len(plain) <= _BASE64_BYTES:
         coded = base64.b64encode(plain).decode()
-        parts += [
-            f"The same as {len(plain):,} bytes, for `base64 -d > {file}`:",
-            "",
-            "```",
-            *(coded[at : at + 76] for at in range(0, len(coded), 76)),
-            "```",
-            "",
-        ]
+        lines = [coded[at : at + 76] for at in range(0, len(coded), 76)]
+        what = "The module" if made.why else "The module with these calls in its `_start`" if made.source else "The module"
+        summary = f"{what}, {len(plain):,} bytes, for <code>base64 -d &gt; {file}</code>"
+        parts += [f"<details><summary>{summary}</summary>", "", "```", *lines, "```", "", "</details>", ""]
     return parts
 
 
 def _steps(session: Session, made: Reproduction) -> list[str]:
     if made.why:
-        return [f"`{SCRIPT}` runs both engines by `diffcheck run`, since plain commands do not show it.", ""]
+        return [f"`{SCRIPT}` runs both engines with `diffcheck run`.", ""]
+    file = file_of(session)
     lines = [
-        _SUBJECT.sub(lambda match: match[1].rpartition("/")[2], each)
-        for each in session.subject.shell_commands(file_of(session), made.entry)[1:]
+        _PROGRAM.sub(lambda match: match[1].rpartition("/")[2], each).removesuffix(" || exit")
+        for each in session.subject.shell_commands(file, made.entry)
+        if not each.startswith(("rm ", "if ["))
     ]
-    return ["```sh", *lines, "```", "", f"(`{SCRIPT}` does the same, and the oracle's part as well.)", ""]
+    export = OBSERVED if made.source else made.entry
+    reference = session.oracle.invocation(file, export)
+    return [
+        "```sh",
+        *lines,
+        *([f"{reference}  # the reference"] if reference else []),
+        "```",
+        "",
+        f"`./{SCRIPT} ENGINE` exits with 1 while the bug is there, 0 when it is gone and 125 if the engine cannot be run (`git bisect run`).",
+        "",
+    ]
 
 
 def _expected(session: Session, state: State, made: Reproduction, oracle: Identity) -> list[str]:
-    symptom = _symptom(state)
-    found = state.localised_reduced or state.localised
-    values = [f"{each.item}: {each.oracle}" for each in made.differs if each.item != "outcome"]
-    parts = [_md(symptom.oracle) if made.why else _said(made.oracle, values)]
-    parts += [f"- {_md(f'__witness_counter_{each.number}', 60)} is {_md(each.what, 200)}" for each in made.shown]
+    symptom, found = _symptom(state), _localised(state)
+    parts = [_md(symptom.oracle) if made.why else _result(made, made.oracle, "oracle")]
+    parts += [f"- {_md(f'__witness_counter_{each.number}', 60)}: {_md(each.what, 200)}" for each in made.shown]
     known = [each.spec for each in session.target.case.findings if each.spec]
     where = visible(known[0], 400) if known else section(found.instruction if found else "", symptom)
     if where.startswith("core specification"):
@@ -146,50 +164,51 @@ def _expected(session: Session, state: State, made: Reproduction, oracle: Identi
 
 def _others(state: State, oracle: Identity) -> str:
     agreeing = [each.engine for each in state.engines if each.agrees]
-    other = [f"{each.engine} {visible(each.says, 200)}" for each in state.engines if not each.agrees]
-    text = f"This is what {oracle.name} does" + (f", and {', '.join(agreeing)} agrees with it." if agreeing else ".")
+    other = [f"{each.engine}: {visible(each.says, 200)}" for each in state.engines if not each.agrees]
+    text = " and ".join((oracle.name, *agreeing)) + (" agree" if agreeing else " behaves as expected") + "."
     return text + (f" Other engines: {'; '.join(other)}." if other else "")
 
 
 def _actual(made: Reproduction, state: State, subject: Identity) -> list[str]:
     if made.why:
         return [_md(_symptom(state).subject), ""]
-    parts = [_said(made.subject, [f"{each.item}: {each.subject}" for each in made.differs if each.item != "outcome"])]
-    said = made.log.replace("\\x0a", "\n").strip().splitlines()  # it came escaped, as all that an engine prints
-    if said:
-        parts += ["", f"{subject.name} says:", "", "```", *(visible(each, 400) for each in said[-_LOG_LINES:]), "```"]
+    parts = [_result(made, made.subject, "subject")]
+    printed = made.log.replace("\\x0a", "\n").strip().splitlines()  # stored as one line
+    if printed:
+        parts += ["", f"Output of {subject.name}:", "", "```", *(visible(each, 400) for each in printed[-_LOG_LINES:]), "```"]
     return [*parts, ""]
 
 
-def _said(outcome: str, values: list[str]) -> str:
-    """How a run ended, and the counters that differ where it returned."""
+def _result(made: Reproduction, outcome: str, side: str) -> str:
+    """The outcome of a run, and the counters that differ."""
+    values = [f"{each.item}: {getattr(each, side)}" for each in made.differs if each.item.startswith("counter ")]
     return _md(outcome) + (f", with {', '.join(map(_md, values))}" if values else "")
-
-
-def _symptom(state: State) -> Symptom:
-    assert state.symptom is not None, "it was found"  # noqa: S101
-    return state.symptom
 
 
 def _engine(identity: Identity) -> str:
     return " ".join(filter(None, (visible(identity.name), visible(identity.version)))) + (
-        f" (sha256 {identity.sha256[:_HEX]}...)" if identity.sha256 else ""
+        f" (sha256 {shlex.quote(identity.sha256[:_HEX])}...)" if identity.sha256 else ""
     )
 
 
 def _more(state: State, made: Reproduction) -> list[str]:
-    parts = ["### Additional information", ""]
-    lines = [f"Found in {_md(state.artifact.rpartition('/')[2])} (sha256 {state.sha256[:_HEX]}...)"]
+    reduced = ""
     if state.before is not None and state.after is not None:
-        lines[0] += f", reduced from {state.before.code:,} to {state.after.code:,} bytes of code"
-    lines[0] += "."
+        reduced = f", reduced from {state.before.code:,} to {state.after.code:,} bytes of code"
+    lines = [f"Found in {_md(state.artifact.rpartition('/')[2])} (sha256 {state.sha256[:_HEX]}...){reduced}."]
     if state.localised is not None:
-        lines.append(f"In the artifact itself: {visible(str(state.localised), 600)}.")
-        if state.localised.source:
-            lines.append(f"Source: {visible(state.localised.source, 200)}.")
+        lines.append(f"In the artifact: {_place(state.localised)}.")
     if made.earlier:
-        lines.append("The module above is from an earlier stage of reducing: what came later shows it in diffcheck's capsule only.")
+        lines.append("The module is from an earlier reduction stage: later ones show the difference in diffcheck's capsule only.")
     if made.closed:
-        lines.append(f"Its imports ({_md(', '.join(made.closed), 200)}) are functions that give zeros, in the module above.")
+        lines.append(f"The module's imports ({_md(', '.join(made.closed), 200)}) are replaced by stubs that return zeros.")
     lines += [f"{visible(each, 400)[:1].upper()}{visible(each, 400)[1:]}." for each in state.notes]
-    return [*parts, *(f"- {each}" for each in lines), ""]
+    return ["### Additional information", "", *(f"- {each}" for each in lines), ""]
+
+
+def _place(found: Localisation) -> str:
+    """Where the instruction is, with its offset in the file as ``wasm-tools print --print-offsets`` prints it."""
+    if found.depth != "instruction" or found.file_offset < 0:
+        return visible(str(found), 600)
+    source = f", {visible(found.source, 200)}" if found.source else ""
+    return f"{_md(found.instruction)} in function {_md(found.function)} at offset @{found.file_offset:x} of the file{source}"

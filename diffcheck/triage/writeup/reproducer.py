@@ -1,47 +1,49 @@
-"""The means to see a divergence without diffcheck: a standalone module, and a script with plain commands of both engines."""
+"""Reproducing a divergence without diffcheck: a standalone module that plain commands of both engines run."""
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from diffcheck.backend.contract import Program
 from diffcheck.errors import ArtifactError
+from diffcheck.observation import sentence
 from diffcheck.runner.harness_entry import entry
-from diffcheck.text import visible
+from diffcheck.triage.reduce.symptom import Symptom, symptoms
+from diffcheck.triage.writeup.single_instruction import nan_masks, single_instruction
 from diffcheck.triage.writeup.standalone import Shown, standalone, why_not
 from diffcheck.wasm import module as wasm
 
 if TYPE_CHECKING:
-    from diffcheck.observation import Identity
-    from diffcheck.triage.reduce.symptom import Symptom
+    from diffcheck.triage.localise.location import Localisation
     from diffcheck.triage.session import Session
-    from diffcheck.verdict import PassReport
 
-SCRIPT: Final = "reproduce.sh"
-NOT_TRIED: Final = "the time was over before they were tried"
+NOT_TRIED: Final = "the time limit was reached before they were tried"
 _SHOWN: Final = 12
 _NAMED: Final = 3
 
 
 class Differs(msgspec.Struct, frozen=True):
-    """One difference that plain commands show: what, and both values in words."""
+    """One difference that plain commands show: the item and both values in words."""
 
     item: str
     oracle: str
     subject: str
 
     def __str__(self) -> str:
-        return f"{self.item}: {self.oracle} against {self.subject}"
+        return f"{self.item}: {self.oracle} under the oracle, {self.subject} under the subject"
 
 
 class Reproduction(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What plain commands show: ``oracle`` and ``subject`` are what each engine says of ``wasm``, the counters that differ in
-    ``differs``. ``why`` says why plain commands do not show it; then the rest is empty but for ``driver``: whether it only needs the
-    capsule's driver. ``closed`` are imports that are the module's own there; ``earlier`` is the stage of reducing that ``wasm`` is made
-    of, where that is not the last one.
+    """The standalone module ``wasm`` and the results of calling its ``entry``.
+
+    ``oracle`` and ``subject`` are the outcomes in words, ``differs`` the counters that differ, ``counters`` the oracle's counters by
+    number, as unsigned 64-bit numbers, ``shown`` their descriptions, ``log`` what the subject printed. ``source`` is the module without
+    driver and counters, ``rows`` are its calls; ``masks`` are the bits to compare of float results, by type. ``why`` is the reason why
+    plain commands do not show the difference; then only ``driver`` is set, if the difference needs the capsule's driver. ``closed`` are
+    the imports replaced by stubs. ``earlier`` is the reduction stage that the module was made from, unless it is the last one.
     """
 
     wasm: bytes = b""
@@ -55,38 +57,68 @@ class Reproduction(msgspec.Struct, frozen=True, omit_defaults=True):
     closed: tuple[str, ...] = ()
     driver: bool = False
     earlier: bytes = b""
+    counters: dict[int, int] = {}
+    source: bytes = b""
+    rows: tuple[str, ...] = ()
+    masks: dict[str, int] = {}
+    symptom: Symptom | None = None
+
+    @property
+    def differing(self) -> frozenset[int]:
+        """The numbers of the counters that differ."""
+        numbers = (each.item.removeprefix("counter ") for each in self.differs)
+        return frozenset(int(each) for each in numbers if each.isdecimal())
 
 
 def file_of(session: Session) -> str:
-    """What the standalone module's file is called: not as the reduced one, whose name is the artifact's."""
+    """The standalone module's file name, which differs from that of the reduced module."""
     return "standalone.wasm" if Path(session.target.case.artifact).stem != "standalone" else "standalone-plain.wasm"
 
 
-def reproduction(session: Session, symptom: Symptom, wasm_: bytes, rows: tuple[str, ...]) -> Reproduction:
-    """Make it and run it, in the way that the script does."""
+def reproduction(
+    session: Session, symptom: Symptom, wasm_: bytes, rows: tuple[str, ...], found: Localisation | None = None
+) -> Reproduction:
+    """Make the standalone module of a symptom and run it as the script does; ``found`` is where the symptom was localised."""
     if not session.subject.shell_commands(file_of(session), "_start"):
-        return Reproduction(why="the subject has no command of its own that runs a module as it is and tells what came out")
+        return Reproduction(why="the subject has no command line that runs a module and prints the result")
     if symptom.mode == "direct":
         name = entry(wasm.read(wasm_)) or "_start"
-        return _run(session, Reproduction(wasm_, name))
+        return _run(session, Reproduction(wasm_, name, symptom=symptom))
     why = why_not(symptom)
-    return Reproduction(why=why) if why else _from_within(session, symptom, wasm_, rows)
+    return Reproduction(why=why) if why else _from_within(session, symptom, wasm_, rows, nan_masks(found, symptom.oracle))
 
 
-def _from_within(session: Session, symptom: Symptom, wasm_: bytes, rows: tuple[str, ...]) -> Reproduction:
-    """The calls made from within a module that stands alone."""
+def of_instruction(session: Session, found: Localisation | None) -> Reproduction | None:
+    """The wrong instruction alone, if a module of only that instruction shows a difference."""
+    text, row = single_instruction(found) if found is not None and found.depth == "instruction" else ("", "")
+    if not text:
+        return None
     try:
-        made = standalone(wasm_, rows, symptom)
+        module = session.oracle.assemble(text.encode(), session.plan.limits, session.host)
+    except ArtifactError:
+        return None
+    shown = [each for each in symptoms(session.run(module, (row,))) if each.kind in ("result", "outcome")]
+    made = reproduction(session, shown[0], module, (row,), found) if shown else None
+    return None if made is None or made.why else made
+
+
+def _from_within(session: Session, symptom: Symptom, wasm_: bytes, rows: tuple[str, ...], masks: dict[str, int]) -> Reproduction:
+    """The module that makes the calls itself."""
+    try:
+        made = standalone(wasm_, rows, symptom, masks if symptom.kind == "result" else {})
     except ArtifactError as error:
         return Reproduction(why=str(error))
     refusal = session.oracle.validate(made.wasm, session.plan.limits, session.host)
     if refusal is not None:
-        return Reproduction(why="the calls cannot be made from within the module")
-    seen = _run(session, Reproduction(made.wasm, "_start", shown=made.shown, closed=made.closed))
-    if seen.why and made.closed:
+        return Reproduction(why="no module can make these calls itself")
+    wanted = Reproduction(
+        made.wasm, "_start", shown=made.shown, closed=made.closed, source=made.source, rows=rows, masks=masks, symptom=symptom
+    )
+    result = _run(session, wanted)
+    if result.why and made.closed:
         named = ", ".join(made.closed[:_NAMED]) + (", ..." if len(made.closed) > _NAMED else "")
-        return Reproduction(why=f"it cannot do without its imports ({named}): with zeros in their place, {seen.why}")
-    return seen
+        return Reproduction(why=f"it needs its imports ({named}); with stubs that return zeros, {result.why}")
+    return result
 
 
 def _run(session: Session, made: Reproduction) -> Reproduction:
@@ -95,47 +127,16 @@ def _run(session: Session, made: Reproduction) -> Reproduction:
     if direct is None or not direct.applicable or direct.oracle is None or direct.subject is None:
         return Reproduction(why=f"the module cannot be run as it is: {direct.why if direct else report.reason}")
     if not direct.divergences:
+        ended = direct.reason or direct.verdict
         return Reproduction(
-            why=f"run as it is, the same calls do not show it ({_said(direct)}): it needs the capsule's driver around it",
-            driver=True,
+            why=f"the same calls in a plain module do not show it ({ended}): it needs the capsule's driver", driver=True
         )
+    execution = session.oracle.execute(Program("direct", made.wasm, made.entry), session.plan.limits, session.host)
     return msgspec.structs.replace(
         made,
-        oracle=direct.oracle.words,
+        oracle=sentence(execution.outcome),
         subject=direct.subject.words,
+        counters=execution.counters or {},
         differs=tuple(Differs(each.where.item, each.oracle, each.subject) for each in direct.divergences[:_SHOWN]),
         log=direct.subject.log,
     )
-
-
-def _said(direct: PassReport) -> str:
-    return direct.reason or direct.verdict
-
-
-def _titled(identity: Identity) -> str:
-    name = visible(f"{identity.name} {identity.version}".strip())
-    return f"echo {shlex.quote(f'== {name}')}"
-
-
-def script(session: Session, made: Reproduction, name: str) -> str:
-    """``reproduce.sh``: every name is quoted, nothing of ours is needed where plain commands show it."""
-    subject, oracle = session.engines.subject_identity, session.engines.oracle_identity
-    head = [
-        "#!/bin/sh",
-        f"# {visible(subject.name)} and {visible(oracle.name)} on one module; run it anywhere.",
-        'cd "$(dirname "$0")" || exit 2',
-    ]
-    if made.why:
-        reason = f"plain commands do not show this: {visible(made.why, 400)}"
-        command = ["diffcheck", "run", f"./{name}.wasm", "--subject", session.request.subject]
-        return "\n".join([*head, f"echo {shlex.quote(reason)}", "exec " + " ".join(map(shlex.quote, command)), ""])
-    parts = [
-        *head,
-        "",
-        _titled(subject),
-        *session.subject.shell_commands(file_of(session), made.entry),
-        "",
-        _titled(oracle),
-        *session.oracle.shell_commands(file_of(session), made.entry),
-    ]
-    return "\n".join([*parts, ""])

@@ -1,6 +1,6 @@
-"""A module that shows a divergence without diffcheck: its ``_start`` makes the calls and puts what matters into counters.
+"""A self-contained module that shows a divergence: its ``_start`` makes the calls and stores the values that matter in counters.
 
-Witness's harness protocol reports integer globals ``__witness_counter_N``, so that is where results go, bit for bit.
+Witness's harness protocol reports integer globals ``__witness_counter_N``, so results are stored there, bit for bit.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from diffcheck.wasm.types import RefType, encode_functype, encode_valtype
 from diffcheck.witness.formats import COUNTER, PREFIX
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from diffcheck.capsule.driver import Call
     from diffcheck.triage.reduce.symptom import Symptom
@@ -36,60 +36,64 @@ if TYPE_CHECKING:
     from diffcheck.wasm.types import ValType
 
 OBSERVED: Final = "observed"
-"""An export that runs the program and returns the counters, for an engine's command line that prints results and no globals."""
+"""An export that runs the program and returns the counters, for engine command lines that print results but not globals."""
 _MEMORY: Final = re.compile(r"memory (\d+) at 0x([0-9a-f]+)\Z")
 _NAMED: Final = 3
 _SIZE: Final = re.compile(r"(memory|table) (\d+)\Z")
 _NOT_HERE: Final = {
-    "output": "what a program prints goes through imported functions, which this way of running has none of",
-    "stub calls": "calls of imported functions cannot be counted where there are none",
-    "trace": "witness's trace is in a memory, which this way of running does not report",
+    "output": "programs print through imported functions, and this module has no imports",
+    "stub calls": "it shows in calls of imported functions, and this module has no imports",
+    "trace": "witness's trace is in a memory, which is not reported here",
     "stream": "it is in diffcheck's own recorder",
-    "instruction": "it is seen in the deterministic form, which checks each result",
+    "instruction": "only the deterministic form, which checks each result, shows it",
     "not located": "the place of the difference was not found",
 }
 
 
 class Shown(msgspec.Struct, frozen=True):
-    """A counter of the standalone module: its number, and what it holds in words."""
+    """A counter of the standalone module: its number, and a description of its value."""
 
     number: int
     what: str
 
 
 class Standalone(msgspec.Struct, frozen=True):
-    """The module and what its counters hold; ``closed`` are the imports that are items of its own there."""
+    """The module and its counters. ``closed`` are the imports replaced by stubs, ``source`` is the module without driver and counters."""
 
     wasm: bytes
     shown: tuple[Shown, ...]
     closed: tuple[str, ...] = ()
+    source: bytes = b""
 
 
 def why_not(symptom: Symptom) -> str:
-    """Why there is no such module, or nothing."""
+    """The reason why a symptom cannot have a standalone module; empty if it can."""
     return _NOT_HERE.get(symptom.kind, "")
 
 
-def standalone(data: bytes, rows: Sequence[str], symptom: Symptom) -> Standalone:
-    """The standalone module of ``data``, its imports closed; ``ArtifactError`` where it cannot be made."""
+def standalone(data: bytes, rows: Sequence[str], symptom: Symptom, masks: Mapping[str, int] | None = None) -> Standalone:
+    """The standalone module of ``data``, its imports replaced by stubs. ``masks`` are the bits to compare of float results, by type.
+    Raises ``ArtifactError`` if there is none.
+    """
     source = draft(data)
     imports = names(source.module)
     if imports:
         data = closed(source, closable(source)).write()
         left = names(wasm.read(data))
         if left:
-            raise ArtifactError(f"it cannot do without its imports ({', '.join(left[:_NAMED])})")
-    made = _Maker(data, rows, symptom).run()
-    return msgspec.structs.replace(made, closed=imports)
+            raise ArtifactError(f"it needs its imports ({', '.join(left[:_NAMED])})")
+    made = _Maker(data, rows, symptom, masks or {}).run()
+    return msgspec.structs.replace(made, closed=imports, source=data)
 
 
 def names(module: Module) -> tuple[str, ...]:
-    """What a module imports."""
+    """The names of a module's imports."""
     return tuple(f"{each.module}.{each.name}" for each in module.imports)
 
 
 class _Maker:
-    def __init__(self, data: bytes, rows: Sequence[str], symptom: Symptom) -> None:
+    def __init__(self, data: bytes, rows: Sequence[str], symptom: Symptom, masks: Mapping[str, int]) -> None:
+        self.masks = masks
         source = draft(data)
         keeps = symptom.kind == "counter"
         taken = (*HARNESS_ENTRIES, OBSERVED)
@@ -113,7 +117,7 @@ class _Maker:
     def run(self) -> Standalone:
         """The module."""
         for call in self.calls:
-            if call.name != START:  # the start section is still there
+            if call.name != START:  # the module keeps its start section
                 self._call(call)
         self._state()
         start = len(self.module.all_functions)
@@ -148,7 +152,7 @@ class _Maker:
         return Standalone(made, tuple(self.shown))
 
     def shown_counters(self) -> list[int]:
-        """The globals that ``observed`` returns: those that were added, else the artifact's own counters."""
+        """The indices of the globals that ``observed`` returns: the added ones, else the artifact's own counters."""
         if self.shown:
             return [self._global(at) for at in range(len(self.shown))]
         return [each.index for each in self.module.exports if each.kind == "global" and each.name.startswith(COUNTER)][:8]
@@ -169,7 +173,7 @@ class _Maker:
                 self.code.append(plain("drop"))
 
     def _store(self, type_: ValType, what: str) -> None:
-        """Instructions that take a value from the stack into new counters."""
+        """Move the value on the stack to new counters."""
         if isinstance(type_, RefType):
             self.code += [plain("ref.is_null"), plain("i64.extend_i32_u")]
             what += ", 1 if null"
@@ -182,6 +186,9 @@ class _Maker:
             what += ", high half"
         else:
             self.code += [plain(each) for each in _TO_I64[type_]]
+            if (mask := self.masks.get(type_)) is not None:
+                self.code += [plain("i64.const", mask), plain("i64.and")]
+                what += f", the bits {mask:#x}"
         self._set(what)
 
     def _set(self, what: str) -> None:
@@ -189,13 +196,13 @@ class _Maker:
         self.shown.append(Shown(self.first + len(self.shown), what))
 
     def _state(self) -> None:
-        """What differs in the state at the end."""
+        """Store the item of the final state that differs."""
         kind, item = self.symptom.kind, self.symptom.item
         if kind in ("global", "brval", "brcnt"):
             name = item.removeprefix("global ") if kind == "global" else PREFIX + item.replace(" ", "_")
             found = next((each for each in self.module.exports if each.kind == "global" and each.name == name), None)
             if found is None:
-                raise ArtifactError(f"there is no exported global {name}")
+                raise ArtifactError(f"no global is exported as {name}")
             self.code.append(plain("global.get", found.index))
             self._store(self.module.all_globals[found.index].value, item)
         elif match := _MEMORY.match(item):
@@ -225,7 +232,7 @@ def _name(type_: ValType) -> str:
 
 
 def appended(data: bytes, more: dict[int, list[bytes]]) -> bytes:
-    """A module with items put behind those of its sections; a section that is not there is made."""
+    """The module with items appended to its sections, by section id; missing sections are created."""
     module = wasm.read(data)
     order = list(ids.NAMES)
     by_id = {each.id: each for each in module.sections if each.id != ids.CUSTOM}
