@@ -59,8 +59,6 @@ class Binder:
     def __init__(self, module: Module) -> None:
         """Nothing of the code is read before an import needs it."""
         self._module = module
-        self._trace = formats.instrumentation(module).trace
-        self._memories = [index for index in range(len(module.all_memories)) if index != self._trace]
 
     def bind(self, function: int, module: str, *, realloc: bool) -> Bound:
         """Give the memory, and where ``realloc`` is set the realloc, for the import that has the index ``function``."""
@@ -88,6 +86,14 @@ class Binder:
             return next(iter(touched))
         detail = "no caller touches one" if not touched else "its callers do not agree"
         return f"which of {len(self._memories)} memories is its caller's is not certain: {detail}"
+
+    @cached_property
+    def _trace(self) -> int | None:
+        return formats.instrumentation(self._module).trace
+
+    @cached_property
+    def _memories(self) -> list[int]:
+        return [index for index in range(len(self._module.all_memories)) if index != self._trace]
 
     @cached_property
     def _exported_memory(self) -> int:

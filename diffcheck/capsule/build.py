@@ -141,6 +141,11 @@ class _Inputs(msgspec.Struct, frozen=True, dict=True):
     extension: Extension | None
 
     @cached_property
+    def witness(self) -> formats.Instrumentation:
+        """What witness added to the artifact."""
+        return formats.instrumentation(self.module)
+
+    @cached_property
     def identities_can_differ(self) -> bool:
         """Whether a function may be at the place of another one."""
         return identities_can_differ(self.module)
@@ -152,7 +157,7 @@ class _Inputs(msgspec.Struct, frozen=True, dict=True):
 
 
 def _build(inputs: _Inputs) -> Capsule:
-    module, globals_ = inputs.module, _visible_globals(inputs.module)
+    module, globals_ = inputs.module, _visible_globals(inputs.module, inputs.witness)
     first = first_extension(module) + inputs.n_extension
     references = References(module, _roots(inputs, globals_), inputs.form.references, first, _tested(inputs))
     sealed = seal(module, inputs.world, first + references.count)
@@ -168,9 +173,8 @@ def _tested(inputs: _Inputs) -> dict[int, tuple[TypedElements, ...]]:
     return {} if tested and inputs.identities_can_differ else tested
 
 
-def _visible_globals(module: Module) -> dict[str, int]:
+def _visible_globals(module: Module, found: formats.Instrumentation) -> dict[str, int]:
     """The globals that the artifact's host sees, by name: exported ones other than witness's, and imported mutable ones."""
-    found = formats.instrumentation(module)
     own = {index for index, _ in found.counters.values()} | {*found.brvals.values(), *found.brcnts.values()}
     exported = {each.name: each.index for each in module.exports if each.kind == "global" and each.index not in own}
     imports = enumerate(each for each in module.imports if each.kind == "global")
@@ -201,7 +205,7 @@ class _Builder:
         self.inputs, self.form = inputs, inputs.form
         self.sealed, self.references, self.globals = sealed, references, globals_
         self.module, self.rec = inputs.module, sealed.rec
-        self.witness = formats.instrumentation(inputs.module)
+        self.witness = inputs.witness
         self.first_own = len(inputs.module.all_functions)
         first_slot = len(inputs.module.all_globals)
         self.slots = range(first_slot, first_slot + lo.SLOTS)

@@ -7,7 +7,7 @@ an exception stands once, behind all rows; a row without is a plain call.
 
 from __future__ import annotations
 
-from functools import partial
+from functools import cache, partial
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -19,7 +19,7 @@ from diffcheck.capsule.recorder import kind_of, store
 from diffcheck.capsule.references import ANY
 from diffcheck.values import Value
 from diffcheck.wasm.asm import assemble
-from diffcheck.wasm.fragment import link
+from diffcheck.wasm.fragment import link, link_body
 from diffcheck.wasm.leb import u
 from diffcheck.wasm.types import RefType
 
@@ -182,36 +182,26 @@ def start(
     ``symbols`` has the recorder's, and ``row_reset`` and ``trace_reset`` where witness has them. ``begin`` is called first; the
     program may then end itself anywhere, so that witness's resets are called where that is caught.
     """
-    kept = [*(call.type.results for call in calls), *(types for _, types in (catch.tags if catch is not None else ()))]
+    kept = {*(call.type.results for call in calls), *(types for _, types in (catch.tags if catch is not None else ()))}
     several = max((_numbering(types, references) for types in kept), default=0)
     numbers = (*_LOCALS, _VECTOR) if any("v128" in types for types in kept) else _LOCALS
     temporary = len(numbers)
     locals_ = (*numbers, *((f"any{at}", "anyref") for at in range(several if several > 1 else 0)))
-    keep = partial(_keep, rec=symbols["rec"], references=references, temporary=temporary) if records else _drop
+    keep = cache(partial(_keep, rec=symbols["rec"], references=references, temporary=temporary)) if records else _drop
     found = [symbols[name] for name in ("row_reset", "trace_reset") if name in symbols]
     reset = b"".join(b"\x10" + u(each) for each in found)  # call
     within = b"" if begin is None else reset
     rows = []
     position = {True: 0, False: 0}
+    fragments = {init: assemble(_row_text(init=init, catch=catch), locals=locals_) for init in position}
+    declarations = len(link_body(assemble("", locals=locals_), {})) - 1  # without the end
+    names: dict[str, int | bytes] = {**symbols, "reset": b"" if within else reset}
     for call in calls:
-        fragment = assemble(_row_text(init=call.init, catch=catch), locals=locals_)
-        names: dict[str, int | bytes] = {
-            **symbols,
-            "K": position[call.init],
-            "call": within + _call(call, keep),
-            "reset": b"" if within else reset,
-        }
-        rows.append(_expression(link(fragment, names), locals_))
+        names |= {"K": position[call.init], "call": within + _call(call, keep)}
+        rows.append(link_body(fragments[call.init], names)[declarations:-1])
         position[call.init] += 1
     before = "" if begin is None else f"call {begin}"
     log = RESERVE_LOG if log_calls else ""
     driven, stored = ("raw $rows", {}) if catch is None else catch.handle("raw $rows", keep)
     text = f"{_PROLOGUE} {log} {before} block $done {_INERT} {driven} end call $finish"
     return link(assemble(text, locals=locals_), {**symbols, **stored, "rows": b"".join(rows)})
-
-
-def _expression(entry: bytes, locals_: tuple[tuple[str, str], ...]) -> bytes:
-    """The instructions of a linked code entry without its size, locals and ``end``."""
-    declarations = len(link(assemble("", locals=locals_), {})) - 2  # without a byte of size and one of end
-    head = next(at for at, byte in enumerate(entry, 1) if byte < 0x80)  # noqa: PLR2004 - the last byte of a LEB128
-    return entry[head + declarations : -1]

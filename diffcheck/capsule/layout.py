@@ -174,37 +174,43 @@ class Layout(msgspec.Struct, frozen=True, dict=True):
         return sum(row.init for row in self.rows)
 
     @cached_property
+    def has_references(self) -> bool:
+        """Whether a record may hold references."""
+        kinds = (*(row.results for row in self.rows), *(tag.payload for tag in self.tags))
+        return bool(self.objects) or any("ref" in each for each in kinds)
+
+    @cached_property
     def results_size(self) -> int:
         """Bytes that a record keeps for results or a payload: what the row or tag with the most needs."""
         kept = [*(row.results for row in self.rows), *(tag.payload for tag in self.tags)]
         return max((sum(_WIDTH.get(kind, 8) for kind in kinds) for kinds in kept), default=0)
 
-    @property
+    @cached_property
     def trace_offset(self) -> int:
         """Where in a record the trace's part stands."""
         return 8 + self.results_size
 
-    @property
+    @cached_property
     def stdout_offset(self) -> int:
         """Where in a record stdout's part stands; stderr's is 24 bytes on."""
         return self.trace_offset + 24
 
-    @property
+    @cached_property
     def calls_digest_offset(self) -> int:
         """Where in a record the digest of the calls of imports stands, where there are stubs."""
         return self.stdout_offset + 48
 
-    @property
+    @cached_property
     def calls_offset(self) -> int:
         """Where in a record the stub calls stand."""
         return self.calls_digest_offset + 8 * bool(self.stubs)
 
-    @property
+    @cached_property
     def brvals_offset(self) -> int:
         """Where in a record brval stands; brcnt follows."""
         return self.calls_offset + 4 * len(self.stubs)
 
-    @property
+    @cached_property
     def brcnts_offset(self) -> int:
         """Where in a record brcnt stands."""
         return self.brvals_offset + 4 * len(self.branches)
@@ -214,7 +220,7 @@ class Layout(msgspec.Struct, frozen=True, dict=True):
         """Bytes of one record."""
         return self.objects_offset + self._objects_size
 
-    @property
+    @cached_property
     def objects_offset(self) -> int:
         """Where in a record the part of its objects stands."""
         return (self.brcnts_offset + 4 * len(self.branches) + 7) & ~7
@@ -223,7 +229,7 @@ class Layout(msgspec.Struct, frozen=True, dict=True):
     def _objects_size(self) -> int:
         return PART.size if self.objects else 0
 
-    @property
+    @cached_property
     def globals_offset(self) -> int:
         """Where in the final record the exported and the imported mutable globals stand."""
         return 8 * len(self.counters)
@@ -233,22 +239,22 @@ class Layout(msgspec.Struct, frozen=True, dict=True):
         """Where in the final record the table sizes stand."""
         return self.globals_offset + sum(_WIDTH.get(kind, 8) for _, kind in self.globals)
 
-    @property
+    @cached_property
     def memories_offset(self) -> int:
         """Where in the final record the memories stand."""
         return self.tables_offset + 8 * self.tables
 
-    @property
+    @cached_property
     def final_size(self) -> int:
         """Bytes of the final record."""
         return self.elements_offset + PART.size * self.tables
 
-    @property
+    @cached_property
     def final_objects_offset(self) -> int:
         """Where in the final record the part of the state's objects stands."""
         return self.memories_offset + 24 * len(self.memories)
 
-    @property
+    @cached_property
     def elements_offset(self) -> int:
         """Where in the final record the parts of the tables' elements stand."""
         return self.final_objects_offset + self._objects_size

@@ -33,7 +33,8 @@ class Findings:
         self.total = 0
         self.places: dict[tuple[str, str, str], Allowance] = {}
         self._allowances: dict[tuple[str, str, str], Allowance] = {}
-        self.agreement = Agreement()
+        self._rows = self._values = self._values_nonzero = self._pages = self._counters = self._counters_nonzero = 0
+        self._not_compared: dict[str, None] = {}
         self._causes: dict[str, str] = {}
         self._seen: set[str] = set()
 
@@ -41,6 +42,19 @@ class Findings:
     def allowances(self) -> tuple[Allowance, ...]:
         """The allowances, one a rule and item."""
         return tuple(self._allowances.values())
+
+    @property
+    def agreement(self) -> Agreement:
+        """How much was compared, and what was not."""
+        return Agreement(
+            rows=self._rows,
+            counters=self._counters,
+            counters_nonzero=self._counters_nonzero,
+            values=self._values,
+            values_nonzero=self._values_nonzero,
+            pages=self._pages,
+            not_compared=tuple(self._not_compared),
+        )
 
     def diverge(  # noqa: PLR0913 - what is known of a difference
         self,
@@ -106,15 +120,20 @@ class Findings:
 
     def compared(self, values: int, nonzero: int = 0, *, rows: int = 0, pages: int = 0) -> None:
         """Count what was compared."""
-        self.agreement += Agreement(rows=rows, values=values, values_nonzero=nonzero, pages=pages)
+        self._rows += rows
+        self._values += values
+        self._values_nonzero += nonzero
+        self._pages += pages
 
     def compared_counters(self, number: int, nonzero: int) -> None:
-        """Count what was compared of counters, which are values too."""
-        self.agreement += Agreement(counters=number, counters_nonzero=nonzero, values=number, values_nonzero=nonzero)
+        """Count compared counters, which are values too: every instance has all of them, so the largest numbers count."""
+        self._counters = max(self._counters, number)
+        self._counters_nonzero = max(self._counters_nonzero, nonzero)
+        self.compared(number, nonzero)
 
     def not_compared(self, what: str) -> None:
         """Say what could not be compared."""
-        self.agreement += Agreement(not_compared=(what,))
+        self._not_compared[what] = None
 
     def place(self, branch: int) -> str:
         """A branch's place in words."""

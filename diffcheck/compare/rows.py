@@ -138,7 +138,8 @@ def _results(oracle: RowSeen, subject: RowSeen, layout: Layout, findings: Findin
                 shape=f"{at} {one.type}",
                 detail=bits(one, other),
             )
-    references.compare(references.of_row(oracle), references.of_row(subject), layout, findings, row=oracle.name)
+    if layout.has_references:
+        references.compare(references.of_row(oracle), references.of_row(subject), layout, findings, row=oracle.name)
 
 
 def bits(one: Value, other: Value) -> str:
@@ -152,7 +153,7 @@ def bits(one: Value, other: Value) -> str:
 def _branches(oracle: RowSeen, subject: RowSeen, layout: Layout, findings: Findings) -> None:
     pairs = (("brval", oracle.brvals, subject.brvals), ("brcnt", oracle.brcnts, subject.brcnts))
     for kind, ones, others in pairs:
-        findings.compared(len(ones), sum(1 for one in ones if one))
+        findings.compared(len(ones), len(ones) - ones.count(0))
         if ones == others:
             continue
         for branch, one, other in zip(layout.branches, ones, others, strict=True):

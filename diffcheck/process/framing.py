@@ -10,19 +10,20 @@ HEADER_BYTES = 4
 _ONE_WRITE_BYTES = 65536
 
 
-def header(length: int, cap_bytes: int = FRAME_CAP_BYTES) -> bytes:
-    """Return the four length bytes of a message; ValueError if ``length`` exceeds the cap."""
-    if length > cap_bytes:
-        raise ValueError(f"a message of {length} bytes exceeds the limit of {cap_bytes}")
-    return length.to_bytes(HEADER_BYTES, "little")
+def frame_parts(message: bytes, cap_bytes: int = FRAME_CAP_BYTES) -> tuple[bytes, ...]:
+    """Return the frame of a message as parts to write one by one; ValueError if the message exceeds the cap.
+
+    A short message is one part, since one write wakes the reader only once. A long one is not copied for that.
+    """
+    if len(message) > cap_bytes:
+        raise ValueError(f"a message of {len(message)} bytes exceeds the limit of {cap_bytes}")
+    head = len(message).to_bytes(HEADER_BYTES, "little")
+    return (head + message,) if len(message) <= _ONE_WRITE_BYTES else (head, message)
 
 
 def write_frame(descriptor: int, message: bytes, cap_bytes: int = FRAME_CAP_BYTES) -> None:
     """Write one whole message; BrokenPipeError if the reader has gone."""
-    head = header(len(message), cap_bytes)
-    # One write wakes the reader only once. A long message is not copied for that.
-    parts = (head + message,) if len(message) <= _ONE_WRITE_BYTES else (head, message)
-    for part in parts:
+    for part in frame_parts(message, cap_bytes):
         view = memoryview(part)
         while view:
             view = view[os.write(descriptor, view) :]

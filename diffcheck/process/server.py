@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from diffcheck.process.framing import HEADER_BYTES, header
+from diffcheck.process.framing import HEADER_BYTES, frame_parts
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -99,11 +99,11 @@ class Server:
         """
         if self._sent_at is not None:
             raise RuntimeError("the answer to the previous message has not been received")
-        head = header(len(message), self._cap_bytes)
+        parts = frame_parts(message, self._cap_bytes)
         self._sent_at = time.monotonic()
         self._child.deadline = math.inf if deadline_s is None else self._sent_at + deadline_s
         self._child.resume_memory_checks(self._sent_at)
-        self._child.feed_stdin(head, message, ends=False)
+        self._child.feed_stdin(*parts, ends=False)
 
     def receive(self) -> Reply | ProcessResult:
         """Wait for the answer, serving all children meanwhile; returns the result of the server if it ended instead."""

@@ -329,7 +329,7 @@ def _capsules(
     source: _Source, module: Module, calls: tuple[Call, ...], request: Request, oracle: Backend, subject: Backend
 ) -> Capsules:  # fmt: skip
     given = world(source.case, program_name=request.program_name, stub_imports=request.stub_imports)
-    gc = needs_gc(module) or (oracle.capabilities.gc and subject.capabilities.gc)
+    gc = (oracle.capabilities.gc and subject.capabilities.gc) or needs_gc(module)
     unwinds = bool(oracle.capabilities.exceptions and subject.capabilities.exceptions)
     form = Form(unwinds=unwinds, references="described" if gc else "nullness")
     made = partial(build, module, source.sha256, calls, given)
