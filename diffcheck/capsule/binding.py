@@ -89,7 +89,7 @@ class Binder:
 
     @cached_property
     def _trace(self) -> int | None:
-        return formats.instrumentation(self._module).trace
+        return formats.trace_memory(self._module)
 
     @cached_property
     def _memories(self) -> list[int]:

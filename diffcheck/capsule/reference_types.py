@@ -78,10 +78,12 @@ def fields(composite: CompositeType) -> tuple[FieldType, ...]:
 
 def reach(module: Module, roots: Iterable[RefType]) -> Reach:
     """What references of these types lead to, directly or through the fields of objects."""
+    todo = list(dict.fromkeys(roots))
+    if not todo:
+        return Reach()
     tree = _Tree(module)
     seen: set[RefType] = set()
     found: dict[int, None] = {}
-    todo = list(dict.fromkeys(roots))
     while todo and len(found) <= MAX_TYPES:
         type_ = todo.pop()
         if type_ in seen:

@@ -176,7 +176,7 @@ def _row(row: RowSeen, branches: tuple[int, ...], capacity: int) -> dict[str, An
 def _capacity(seen: CaseRead) -> int:
     """The trace's capacity as ``__witness_trace_reset`` sets it: the memory without its header."""
     module = seen.plan.module
-    trace = formats.instrumentation(module).trace
+    trace = formats.trace_memory(module)
     if trace is None:
         return 0
     return max(0, min(module.all_memories[trace].limits.minimum << 16, 1 << 32) - _TRACE_HEADER.size)

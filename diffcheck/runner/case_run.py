@@ -16,7 +16,6 @@ from diffcheck.runner.passes.direct_pass import DirectPass
 from diffcheck.runner.passes.legal_choices import FIRST_PASSES, FormPass, judge
 from diffcheck.runner.passes.refusals import Refusals
 from diffcheck.runner.passes.window_search import RunBudget
-from diffcheck.runner.passes.wrong_instruction import explained
 from diffcheck.runner.plan import ONLY_DIRECT, CapsulePlan, RefusedPlan, RunnablePlan, SkippedPlan, world
 from diffcheck.verdict import CaseReport, PassReport, worst
 
@@ -127,7 +126,10 @@ class _Both:
         first = min(FIRST_PASSES, self._max_passes)
         rest = self._max_passes - first
         told = self._judged(self._capsule, plan, RunBudget(first, lambda: rest if plan.deterministic is None else 0))
-        told = explained(told, self._subject, plan.limits, self._host)
+        if told.in_recorder:
+            from diffcheck.runner.passes.wrong_instruction import explained  # noqa: PLC0415 - only a damaged stream needs it
+
+            told = explained(told, self._subject, plan.limits, self._host)
         if told.divergences and self._diverged is None:
             self._diverged = told
         return told

@@ -54,7 +54,6 @@ class Instrumentation(msgspec.Struct, frozen=True):
 def instrumentation(module: Module) -> Instrumentation:
     """What witness's exports in ``module`` are; an export of witness's name but another type counts as the artifact's own."""
     found: dict[str, dict[int, tuple[int, str]]] = {"counter": {}, "brval": {}, "brcnt": {}}
-    trace: int | None = None
     resets: dict[str, int] = {}
     for export in module.exports:
         if not export.name.startswith(PREFIX):
@@ -64,8 +63,6 @@ def instrumentation(module: Module) -> Instrumentation:
             value = module.all_globals[export.index].value
             if value == "i32" or (value == "i64" and match[1] == "counter"):
                 found[match[1]][int(match[2])] = (export.index, str(value))
-        elif export.kind == "memory" and export.name == TRACE and not module.all_memories[export.index].limits.is64:
-            trace = export.index
         elif export.kind == "func" and export.name in (ROW_RESET, TRACE_RESET):
             signature = module.function_type(export.index)
             if not signature.params and not signature.results:
@@ -74,10 +71,16 @@ def instrumentation(module: Module) -> Instrumentation:
         counters=dict(sorted(found["counter"].items())),
         brvals={key: index for key, (index, _) in found["brval"].items()},
         brcnts={key: index for key, (index, _) in found["brcnt"].items()},
-        trace=trace,
+        trace=trace_memory(module),
         row_reset=resets.get(ROW_RESET),
         trace_reset=resets.get(TRACE_RESET),
     )
+
+
+def trace_memory(module: Module) -> int | None:
+    """The index of the trace's memory; None if there is none, or one with 64-bit addresses, which is the artifact's own."""
+    found = (each.index for each in module.exports if each.name == TRACE and each.kind == "memory")
+    return next((index for index in found if not module.all_memories[index].limits.is64), None)
 
 
 class Branch(msgspec.Struct, frozen=True):

@@ -20,12 +20,10 @@ ITEM: Final = "instruction "
 
 
 def explained(report: PassReport, subject: Backend, limits: RunLimits, host: Host) -> PassReport:
-    """The report with the instructions that the subject gets wrong in the place of a damaged stream; the same where none is found.
+    """The report of a pass that went wrong in the recorder, with the instructions that the subject gets wrong, if any.
 
     One signature an instruction, whatever the artifact: it is wrong in the capsule's own code.
     """
-    if not report.in_recorder:
-        return report
     found = tuple(
         Divergence(
             "stream", Where(item=f"{ITEM}{each.name}"), each.oracle, each.subject,
