@@ -357,7 +357,7 @@ def main() -> int:
         version = ""
         if bench.subject is not None:
             identity = bench.subject.identity()
-            version = f" and kilnd {identity.version or f'(its version is not told; sha256 {identity.sha256[:12]})'}"
+            version = f" and kilnd {identity.version or f'(its version is not reported; sha256 {identity.sha256[:12]})'}"
         bench.oracle.close()
     print(summary(lines))
     if given.markdown:
