@@ -278,14 +278,16 @@ class BaselineReport(msgspec.Struct, frozen=True):
         return tuple(each for each in self.standings if each.state in states)
 
 
-class Cause(msgspec.Struct, frozen=True):
-    """An instruction that an engine gets wrong, in words, with the signatures of the clusters that come of it, and for each of them
-    where it does so first.
+class Cause(msgspec.Struct, frozen=True, omit_defaults=True):
+    """An instruction that an engine executes wrongly. ``name`` identifies the cause in all artifacts, ``title`` describes its first
+    occurrence, ``section`` is the specification's. ``places`` are the first occurrence of each of the ``signatures``.
     """
 
     name: str
     signatures: tuple[str, ...]
     places: tuple[str, ...]
+    title: str = ""
+    section: str = ""
 
 
 class Report(msgspec.Struct, frozen=True):

@@ -18,6 +18,7 @@ from diffcheck.process import Reactor
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+os.environ["DIFFCHECK_CAUSES"] = "0"  # tests of causes ask for them
 os.environ["DIFFCHECK_NO_CACHE"] = "1"  # what is tested is run; tests of the cache give a folder of their own
 if (
     signal.getsignal(signal.SIGINT) is signal.SIG_IGN

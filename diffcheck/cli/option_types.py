@@ -71,4 +71,5 @@ def type_of(option: option_table.Option) -> Any:  # noqa: ANN401 - what click ta
         "flag": click.BOOL,
         "shard": _Checked("shard", option_table.parse_shard),
         "executor": _Checked("executor", option_table.parse_executor),
+        "causes": _Checked("causes", option_table.parse_causes),
     }[option.kind]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -12,6 +13,7 @@ import rich_click as click
 
 from diffcheck import verdict
 from diffcheck.cases import case_ids
+from diffcheck.config import option_table
 from diffcheck.errors import DiffcheckError, ReportError
 from diffcheck.nightly import baseline, history, timings
 from diffcheck.report import json_file, model, page_data
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 
 
 _COSTS_SHOWN: Final = 8
+_LOCALISING_S: Final = 60.0
 
 
 class Known:
@@ -92,31 +95,33 @@ def lives(report: Report, reports: Path) -> dict[str, Life]:
     return {key: page_data.life(standings.get(key), strips.get(key, ())) for key in {**standings, **strips}}
 
 
-def caused(report: Report, wanted: Request, most: int) -> Report:
-    """The report with the causes of up to ``most`` clusters that are new; localising takes time, so it is said."""
+def caused(report: Report, wanted: Request, limit: str) -> Report:
+    """The report with the causes of its new clusters: of up to ``limit`` of them, or ``auto`` as many as a minute allows."""
     if report.baseline is not None and report.baseline.file:
         new = [each.signature for each in report.baseline.of("new", "returned")]
     else:
         new = [each.signature for each in model.clusters(report)]
+    number = option_table.parse_causes(limit)
+    most = len(new) if number is None else number
     if not new or report.interrupted or not most:
         return report
     from diffcheck.triage import causes  # noqa: PLC0415 - 50 ms that only a run with something new pays for
 
-    places = causes.places(report, new)
-    if not places:
+    chosen = causes.places(report, new)[:most]
+    if not chosen:
         return report
-    chosen = places[:most]
-    click.echo(f"localising {plural(len(chosen), 'new cluster')} of {len(new)}", err=True)
+    click.echo(f"localising {plural(len(chosen), 'new cluster')} of {len(new)} (--causes 0 skips this)", err=True)
     try:
-        told = causes.find_causes(wanted, chosen)
-    except (DiffcheckError, KeyboardInterrupt) as error:  # what the run found is reported all the same
+        found, tried = causes.find_causes(wanted, chosen, _LOCALISING_S if number is None else math.inf)
+    except (DiffcheckError, KeyboardInterrupt) as error:  # the run's results are reported all the same
         click.echo(f"note: nothing was localised: {visible(str(error) or 'interrupted', 500)}", err=True)
         return report
-    without = len(chosen) - sum(len(each.signatures) for each in told)
+    without = tried - sum(len(each.signatures) for each in found)
     if without:
-        why = "`diffcheck localise` says why"
-        click.echo(f"{plural(without, 'cluster')} could not be localised to an instruction ({why})", err=True)
-    return msgspec.structs.replace(report, causes=told)
+        click.echo(f"{plural(without, 'cluster')} could not be localised; `diffcheck localise` prints the reason", err=True)
+    if tried < len(chosen):
+        click.echo(f"{plural(len(chosen) - tried, 'cluster')} not localised: the time limit was reached (--causes N)", err=True)
+    return msgspec.structs.replace(report, causes=found)
 
 
 def remember(report: Report, reports: Path) -> None:

@@ -34,12 +34,12 @@ _UNTRUSTED: Final = ("cache", "executor")
 """What only a trusted file chooses: a cache is believed, and a cluster is given the artifacts and sends back what is executed."""
 _TYPES: Final = {
     "text": (str,), "path": (str,), "choice": (str,), "count": (int,), "number": (int,), "seconds": (int, float),
-    "size": (str, int), "flag": (bool,), "shard": (str,), "executor": (str,),
+    "size": (str, int), "flag": (bool,), "shard": (str,), "executor": (str,), "causes": (str, int),
 }  # fmt: skip
 _WORDS: Final = {
     "text": "a string", "path": "a string", "choice": "a string", "count": "a whole number", "number": "a whole number",
     "seconds": "a number of seconds", "size": "a size such as '512MiB', or a number of bytes", "flag": "true or false",
-    "shard": "a text such as '1/3'", "executor": "local or dask:ADDRESS",
+    "shard": "a text such as '1/3'", "executor": "local or dask:ADDRESS", "causes": "auto or a number",
 }  # fmt: skip
 
 

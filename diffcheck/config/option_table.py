@@ -18,9 +18,10 @@ from diffcheck.text import visible
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-Kind = Literal["text", "path", "choice", "count", "number", "seconds", "size", "flag", "shard", "executor"]
+Kind = Literal["text", "path", "choice", "count", "number", "seconds", "size", "flag", "shard", "executor", "causes"]
 
 ENV_PREFIX: Final = "DIFFCHECK_"
+_MOST_CAUSES: Final = 4096
 
 
 class Option(msgspec.Struct, frozen=True):
@@ -210,11 +211,11 @@ OPTIONS: Final = (
     ),
     Option(
         "causes",
-        "number",
-        "How many of the clusters that are new are localised to the instruction that goes wrong, to tell which have one cause. "
-        "Each takes about ten runs of the subject. 0 is none.",
-        default="0",
-        metavar="N",
+        "causes",
+        "How many new clusters are localised to the wrong instruction, to group those with one cause. Each takes about ten runs of "
+        "the subject. auto: as many as a minute allows; 0: none.",
+        default="auto",
+        metavar="auto|N",
         recorded=False,
     ),
     Option(
@@ -283,6 +284,15 @@ def parse_executor(text: str) -> str:
             f"{visible(text, 60)!r} is no executor", hint="write local, or dask:ADDRESS as in dask:tcp://localhost:8786"
         )
     return address
+
+
+def parse_causes(text: str) -> int | None:
+    """The number of clusters to localise; None for ``auto``, a limit by time."""
+    if text.strip() == "auto":
+        return None
+    if not text.strip().isdecimal() or int(text) > _MOST_CAUSES:
+        raise ConfigError(f"{visible(text, 60)!r} is not a number of clusters", hint=f"use auto, or a number up to {_MOST_CAUSES}")
+    return int(text)
 
 
 def default_jobs() -> int:

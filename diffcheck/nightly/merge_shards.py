@@ -52,10 +52,15 @@ def merge(reports: Mapping[str, Report]) -> Report:
 def _causes(told: Iterable[Cause]) -> tuple[Cause, ...]:
     """The causes of all shards, one a name, the one with most clusters first."""
     found: dict[str, dict[str, str]] = {}
+    first: dict[str, Cause] = {}
     for each in told:
+        first.setdefault(each.name, each)
         for signature, place in zip(each.signatures, each.places, strict=True):
             found.setdefault(each.name, {}).setdefault(signature, place)
-    joined = [Cause(name, tuple(places), tuple(places.values())) for name, places in found.items()]
+    joined = [
+        msgspec.structs.replace(first[name], signatures=tuple(places), places=tuple(places.values()))
+        for name, places in found.items()
+    ]
     return tuple(sorted(joined, key=lambda each: (-len(each.signatures), each.name)))
 
 

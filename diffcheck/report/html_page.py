@@ -1,8 +1,8 @@
-"""The HTML page: one file that works from disk and asks the network for nothing.
+"""The HTML page: one file that works from disk and fetches nothing.
 
-The template says what stands once (totals, charts, engine findings, lists); clusters and cases are JSON that the page's script
-shows as text, a part at a time. A content security policy with the digests of our own script and style is the second wall: even
-where a name came through as markup, nothing of it would run or be fetched.
+The template renders causes, totals, charts and lists, so they can be read without JavaScript. Cases are JSON that the script shows
+as text, a part at a time. A content security policy with the digests of our own script and style is the second defence: even if a
+name got through as markup, none of it would run or be fetched.
 """
 
 from __future__ import annotations
@@ -10,8 +10,10 @@ from __future__ import annotations
 import functools
 import hashlib
 from base64 import b64encode
+from collections import Counter
 from collections.abc import Mapping
 from datetime import datetime
+from itertools import count, islice
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
@@ -20,8 +22,9 @@ from markupsafe import Markup
 
 from diffcheck.config import option_table
 from diffcheck.report import page_data, styles, summary
+from diffcheck.report.cause_rows import CauseRow, cause_rows
 from diffcheck.report.charts import SIDE, charts
-from diffcheck.report.model import agreement, clusters, conclusion
+from diffcheck.report.model import agreement, clusters, conclusion, settled
 from diffcheck.report.page_data import Life
 from diffcheck.text import duration, plural, size, visible
 from diffcheck.verdict import VERDICTS
@@ -29,53 +32,67 @@ from diffcheck.verdict import VERDICTS
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from diffcheck.report.model import Cluster
     from diffcheck.verdict import Report
 
 _NOTHING_KNOWN: Final[Mapping[str, Life]] = MappingProxyType({})
 _HERE: Final = b"<!--data-->"  # no name can contain it: the template escapes every <
-_MAX_LIST: Final = 500
+_MAX_LIST: Final = 300
 _SEVERITY: Final = ("diverge", "flaky", "inconclusive", "known", "agree", "skipped")
 
 
 def render(report: Report, lives: Mapping[str, Life] = _NOTHING_KNOWN) -> bytes:
-    """The page; ``lives`` has what is known of clusters by signature, where there are a baseline or earlier runs."""
+    """The page. ``lives`` are the states and histories of signatures, from the baseline and earlier runs."""
     return b"".join(pieces(report, lives))
 
 
 def pieces(report: Report, lives: Mapping[str, Life] = _NOTHING_KNOWN) -> Iterator[bytes]:
-    """The same in parts, a case at a time."""
-    found = clusters(report)
-    head, found_place, tail = _frame(report, found, lives).encode().partition(_HERE)
-    if not found_place:
+    """The page in parts, a case at a time."""
+    standings = {key: page_data.life(each, ()) for key, each in summary.standings(report).items()}
+    rows = cause_rows(report, clusters(report), {**standings, **lives})
+    head, place, tail = _frame(report, rows).encode().partition(_HERE)
+    if not place:
         raise RuntimeError("the template has no place for the data")
     yield head
-    yield from _data(report, found, lives)
+    yield from _script("index", page_data.index(report, _states(rows)))
+    yield from _blocks(page_data.cases(report, option_table.defaults()))
     yield tail
 
 
-def _data(report: Report, found: tuple[Cluster, ...], lives: Mapping[str, Life]) -> Iterator[bytes]:
-    yield b'{"cases":['
-    yield from _listed(page_data.cases(report, option_table.defaults()))
-    yield b'],"clusters":['
-    yield from _listed(page_data.clusters(report, found, lives))
-    yield f'],"clusters_total":{len(found)}}}'.encode()
+def _states(rows: Iterable[CauseRow]) -> dict[int, str]:
+    """The most urgent state of each case's causes, by the case's place in the report."""
+    states: dict[int, str] = {}
+    for row in rows:
+        for at in row.cases:
+            states.setdefault(at, row.state)
+    return states
 
 
-def _listed(items: Iterable[bytes]) -> Iterator[bytes]:
-    """Items with commas between. ``<`` and ``>`` stand only in strings, and as escapes they cannot end the script element."""
+def _blocks(items: Iterator[bytes]) -> Iterator[bytes]:
+    """The details of all cases, ``page_data.BLOCK`` of them in one element: what is not looked at is not parsed."""
+    for number in count():
+        block = list(islice(items, page_data.BLOCK))
+        if not block:
+            return
+        yield from _script(f"block-{number}", block)
+
+
+def _script(name: str, items: Iterable[bytes]) -> Iterator[bytes]:
+    """A list as a data element. ``<`` and ``>`` stand only in strings, and as escapes they cannot end the element."""
+    yield f'<script type="application/json" id="{name}">['.encode()
     for at, item in enumerate(items):
         yield b",\n" if at else b"\n"
         yield item.replace(b"<", b"\\u003c").replace(b">", b"\\u003e").replace(b"&", b"\\u0026")
+    yield b"]</script>\n"
 
 
-def _frame(report: Report, found: tuple[Cluster, ...], lives: Mapping[str, Life]) -> str:
-    """The page without its data."""
+def _frame(report: Report, rows: tuple[CauseRow, ...]) -> str:
+    """The page without the cases."""
     environment = _environment()
     style, script = (_asset(environment, name) for name in ("report.css", "report.js"))
     exit_code, why = conclusion(report)
     oracle, subject = styles.columns(report)
     oracle_cost, subject_cost = summary.total_costs(report)
+    attention = [case for case in report.cases if not settled(case) or case.verdict != "agree"]
     return environment.get_template("report.html.j2").render(
         report=report,
         style=Markup(style),  # noqa: S704 - our own file
@@ -94,9 +111,9 @@ def _frame(report: Report, found: tuple[Cluster, ...], lives: Mapping[str, Life]
         charts=charts(report),
         side=SIDE,
         limit=_MAX_LIST,
-        states=summary.states(report),
-        runs=min(max((len(life.strip) for life in lives.values()), default=0), page_data.STRIP),
-        entries=page_data.entries(report, found, lives),
+        rows=rows,
+        states=Counter(row.state for row in rows),
+        attention=attention,
         allowances=summary.allowances(report),
         stubs=summary.stubs(report),
         left_out=summary.left_out(report),
@@ -132,7 +149,7 @@ def _number(value: int) -> str:
 
 
 def _moment(text: str) -> str:
-    """A time as ``2026-01-31 04:05 UTC``; what is no time is shown as it is."""
+    """A time as ``2026-01-31 04:05 UTC``; other text is shown as it is."""
     try:
         return datetime.fromisoformat(text).strftime("%Y-%m-%d %H:%M %Z").strip()
     except ValueError:

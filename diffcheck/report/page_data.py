@@ -1,7 +1,7 @@
-"""What the HTML page's script reads: each case and cluster as JSON, every string safe to show and bounded in length.
+"""The cases of the HTML page as JSON: an index of all cases, and their details in blocks that the script parses when needed.
 
-The page is made for 10,000 cases, so the data has a budget. Within it a case is there in full as far as a reader looks; beyond it
-cases keep their verdicts, costs and first differences, and ``trimmed`` says that the rest is in ``report.json``.
+Every string is safe to show and bounded in length. The page is made for 10,000 cases, so the data has a budget. Cases beyond it
+keep their verdicts, costs and first differences; ``trimmed`` marks them, and the rest is in ``report.json``.
 """
 
 from __future__ import annotations
@@ -12,14 +12,13 @@ import msgspec
 
 from diffcheck.observation import sentence
 from diffcheck.report import styles as words
-from diffcheck.report.summary import cluster_verdict, code_of, kind_and_item
+from diffcheck.report.summary import code_of, costs, kind_and_item
 from diffcheck.text import plural, visible
 from diffcheck.verdict import EntryState
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from diffcheck.report.model import Cluster
     from diffcheck.verdict import (
         Allowance,
         BaselineStatus,
@@ -33,8 +32,8 @@ if TYPE_CHECKING:
     )
 
 BUDGET_BYTES: Final = 48 << 20
-STRIP: Final = 30
-"""How many runs a cluster's strip shows."""
+BLOCK: Final = 50
+"""How many cases a block of details has."""
 _NAME: Final = 300
 _SENTENCE: Final = 600
 _VALUE: Final = 600
@@ -44,8 +43,8 @@ _MAX_ITEMS: Final = 40
 
 
 class Life(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What a baseline and the runs before say of a cluster; ``strip`` has a word a run, the latest last: a verdict, or ``absent``
-    where the cluster did not show up, or ``not run``.
+    """A signature's state in the baseline and its history: a word per run, the latest last. The words are verdicts, ``absent`` and
+    ``not run``.
     """
 
     state: EntryState | Literal[""] = ""
@@ -54,24 +53,27 @@ class Life(msgspec.Struct, frozen=True, omit_defaults=True):
     strip: tuple[str, ...] = ()
 
 
-class AbsentEntry(msgspec.Struct, frozen=True):
-    """An entry of the baseline that did not show up, with the cases that it names."""
-
-    signature: str
-    life: Life
-    cases: tuple[str, ...]
-
-
-_URGENT: Final[tuple[EntryState, ...]] = ("new", "returned", "fixed", "stale", "expired")
-
-
 def life(standing: BaselineStatus | None, strip: tuple[str, ...]) -> Life:
-    """A cluster's life from its standing against the baseline, where there is one, and its strip."""
+    """A signature's life from its standing against the baseline, if there is one, and its history."""
     if standing is None:
         return Life(strip=strip)
-    why = "" if standing.state == "new" else standing.why  # what is new says what it is by its values
-    said = "; ".join(dict.fromkeys(part for part in (why, standing.note) if part))
-    return Life(standing.state, standing.issue, said, strip)
+    why = "" if standing.state == "new" else standing.why  # the values describe what is new
+    note = "; ".join(dict.fromkeys(part for part in (why, standing.note) if part))
+    return Life(standing.state, standing.issue, note, strip)
+
+
+class IndexCase(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What the list of cases shows and filters by: costs are of the oracle and the subject, in milliseconds and bytes."""
+
+    name: str
+    verdict: str
+    reason: str = ""
+    state: str = ""
+    expected: bool = False
+    marks: tuple[str, ...] = ()
+    modes: tuple[str, ...] = ()
+    ms: tuple[float, float] = (0.0, 0.0)
+    bytes: tuple[int, int] = (0, 0)
 
 
 class PageSide(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -115,7 +117,7 @@ class PagePass(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class PageCase(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One case. ``marks`` are what the page can filter by beside the verdict."""
+    """One case in full."""
 
     name: str
     verdict: str
@@ -123,90 +125,50 @@ class PageCase(msgspec.Struct, frozen=True, omit_defaults=True):
     reason: str
     purpose: str = ""
     ms: float = 0.0
-    marks: tuple[str, ...] = ()
     artifact: str = ""
     sha256: str = ""
     plan: str = ""
     rows: tuple[str, ...] = ()
     rows_total: int = 0
     passes: tuple[PagePass, ...] = ()
-    not_done: tuple[str, ...] = ()
+    not_compared: tuple[str, ...] = ()
     explanation: str = ""
     again: str = ""
     trimmed: bool = False
 
 
-class PageMember(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A case of a cluster, by its index, with the modes it was seen in."""
-
-    case: int
-    modes: tuple[str, ...]
-
-
-class PageCluster(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A cluster under its first divergence."""
-
-    signature: str
-    verdict: str
-    first: PageDivergence
-    count: int
-    members: tuple[PageMember, ...]
-    expected: bool = False
-    life: Life | None = None
+def index(report: Report, states: Mapping[int, str]) -> Iterator[bytes]:
+    """Each case of the index as JSON; ``states`` are those of the causes, by the case's place in the report."""
+    for at, case in enumerate(report.cases):
+        oracle, subject = costs(case)
+        yield msgspec.json.encode(
+            IndexCase(
+                visible(case.case, 200),
+                case.verdict,
+                visible(case.reason or case.purpose, 200),
+                states.get(at, ""),
+                case.as_expected and case.verdict != "agree",
+                _marks(case),
+                tuple(f"{each.mode}: {each.verdict if each.applicable else 'not applicable'}" for each in case.passes),
+                (_ms(oracle.elapsed_ns), _ms(subject.elapsed_ns)),
+                (oracle.peak_bytes, subject.peak_bytes),
+            )
+        )
 
 
 def cases(report: Report, defaults: dict[str, str]) -> Iterator[bytes]:
-    """Each case as JSON, in the report's order; ``defaults`` are the options' defaults."""
+    """Each case in full as JSON, in the report's order; ``defaults`` are the options' defaults."""
     left = BUDGET_BYTES
-    # Trimmed cases have to fit as well: what they need at the least is kept for them.
+    # Trimmed cases have to fit as well: their least size is reserved.
     reserve = 2000
     for at, case in enumerate(report.cases):
         room = max(left - (len(report.cases) - at) * reserve, reserve)
-        # Most of a flood of large cases is never shown in full, so what cannot fit is not made first.
+        # A case that cannot fit is not encoded in full.
         data = msgspec.json.encode(_case(report, case, defaults)) if _least(case) <= room else b""
         if not data or len(data) > room:
             data = msgspec.json.encode(_trimmed(case))
         left -= len(data)
         yield data
-
-
-def entries(report: Report, found: tuple[Cluster, ...], lives: Mapping[str, Life]) -> tuple[AbsentEntry, ...]:
-    """What became of the baseline's entries that are no cluster of this run, those that ask for something first."""
-    shown = {cluster.signature for cluster in found}
-    told = report.baseline.standings if report.baseline else ()
-    gone = [(each, _life(lives.get(each.signature)) or life(each, ())) for each in told if each.signature not in shown]
-    gone.sort(key=lambda each: _URGENT.index(each[0].state) if each[0].state in _URGENT else len(_URGENT))
-    return tuple(AbsentEntry(each.signature, one, each.cases) for each, one in gone)
-
-
-def clusters(report: Report, found: tuple[Cluster, ...], lives: Mapping[str, Life]) -> Iterator[bytes]:
-    """Each cluster as JSON; beyond half the budget those that come last are left out, and the page says how many."""
-    index = {case.case: at for at, case in enumerate(report.cases)}
-    left = BUDGET_BYTES // 2
-    for cluster in found:
-        members = tuple(PageMember(index[member.case.case], member.modes) for member in cluster.members)
-        data = msgspec.json.encode(
-            PageCluster(
-                visible(cluster.signature, _NAME),
-                cluster_verdict(cluster),
-                _divergence(cluster.members[0].first),
-                cluster.count,
-                members,
-                all(member.case.expected == "diverge" for member in cluster.members),
-                _life(lives.get(cluster.signature)),
-            )
-        )
-        left -= len(data)
-        if left < 0:
-            return
-        yield data
-
-
-def _life(life: Life | None) -> Life | None:
-    if life is None:
-        return None
-    strip = tuple(visible(word, 20) for word in life.strip[-STRIP:])
-    return Life(life.state, visible(life.issue, _NAME), visible(life.note, _SENTENCE), strip)
 
 
 def _case(report: Report, case: CaseReport, defaults: dict[str, str]) -> PageCase:
@@ -217,27 +179,26 @@ def _case(report: Report, case: CaseReport, defaults: dict[str, str]) -> PageCas
         reason=visible(case.reason, _SENTENCE),
         purpose=visible(case.purpose, _SENTENCE),
         ms=_ms(case.elapsed_ns),
-        marks=_marks(case),
         artifact=visible(case.artifact, _SENTENCE),
         sha256=visible(case.sha256, 80),
         plan=visible(case.plan, 80),
         rows=tuple(visible(row, 80) for row in case.rows[:_MAX_ITEMS]),
         rows_total=len(case.rows),
         passes=tuple(_pass(each) for each in case.passes),
-        not_done=tuple(visible(what, _SENTENCE) for what in case.not_done[:_MAX_ITEMS]),
+        not_compared=tuple(visible(what, _SENTENCE) for what in case.not_done[:_MAX_ITEMS]),
         explanation=_lines(case.explanation),
         again=words.again(report, case, defaults),
     )
 
 
 def _least(case: CaseReport) -> int:
-    """How many bytes a case in full has at the least: of long values a third of the limit and more is shown."""
+    """The fewest bytes that a case takes in full: at least a third of the limit is shown of long values."""
     shown = (one for each in case.passes for one in each.divergences[:_MAX_DIVERGENCES])
     return sum(min(len(value), _VALUE // 3) for one in shown for value in (one.oracle, one.subject))
 
 
 def _trimmed(case: CaseReport) -> PageCase:
-    """A case by its verdicts and costs, and its first difference a pass."""
+    """A case with its verdicts, its costs and the first difference of each pass."""
     first = [
         msgspec.structs.replace(each, divergences=each.divergences[:1], divergences_total=_total(each)) for each in case.passes
     ]
@@ -247,7 +208,6 @@ def _trimmed(case: CaseReport) -> PageCase:
         expected=case.expected,
         reason=visible(case.reason, 100),
         ms=_ms(case.elapsed_ns),
-        marks=_marks(case),
         passes=tuple(
             PagePass(
                 each.mode,
@@ -268,10 +228,9 @@ def _trimmed(case: CaseReport) -> PageCase:
 def _marks(case: CaseReport) -> tuple[str, ...]:
     passes = [each for each in case.passes if each.applicable]
     marks = {
-        "unexpected": not case.as_expected,
         "vacuous": case.vacuous,
         "zero stubs": any(use.kind == "zero" for each in passes for use in each.stubs),
-        "let pass": any(each.allowances for each in passes),
+        "allowed": any(each.allowances for each in passes),
         "not compared": bool(case.not_done) or any(each.agreement.not_compared for each in passes),
     }
     return tuple(mark for mark, holds in marks.items() if holds)
@@ -286,10 +245,10 @@ def _pass(each: PassReport) -> PagePass:
         return PagePass(each.mode, reason=visible(each.why, _SENTENCE))
     lists = (
         ("not compared", each.agreement.not_compared),
-        ("conclusions about decisions that differ", tuple(_mcdc(one) for one in each.mcdc[:_MAX_ITEMS])),
-        ("let pass, because the specification leaves it open", tuple(_allowance(one) for one in each.allowances[:_MAX_ITEMS])),
+        ("MC/DC conclusions that differ", tuple(_mcdc(one) for one in each.mcdc[:_MAX_ITEMS])),
+        ("allowed by the specification", tuple(_allowance(one) for one in each.allowances[:_MAX_ITEMS])),
         (
-            "imports that were called, answered by stubs",
+            "stubbed imports that were called",
             tuple(f"{use.module}.{use.name} ({use.kind}): {plural(use.calls, 'call')}" for use in each.stubs[:_MAX_ITEMS]),
         ),
     )
@@ -353,14 +312,18 @@ def _allowance(one: Allowance) -> str:
 
 def _mcdc(one: McdcImpact) -> str:
     line = f":{one.line}" if one.line is not None else ""
-    return f"condition {one.condition} of decision {one.decision} ({one.file[:_NAME]}{line}): {one.oracle} against {one.subject}"
+    return f"condition {one.condition} of decision {one.decision} ({one.file[:_NAME]}{line}): {_sides(one)}"
+
+
+def _sides(one: McdcImpact) -> str:
+    return f"{one.oracle} under the oracle, {one.subject} under the subject"
 
 
 def _printed(one: Printed) -> tuple[str, str]:
-    cut = ", its beginning" if one.total > len(one.text.encode(errors="replace")) else ""
+    cut = ", truncated" if one.total > len(one.text.encode(errors="replace")) else ""
     return f"{one.stream} of {visible(one.row, 80)} ({plural(one.total, 'byte')}{cut})", _lines(one.text)
 
 
 def _lines(text: str) -> str:
-    """A text of several lines, each safe; the last ``_LOG`` characters are what tells most in a log."""
+    """The last ``_LOG`` characters of a text, each line safe to show."""
     return "\n".join(visible(line, 1000) for line in text[-_LOG:].splitlines())

@@ -6,6 +6,8 @@ artifacts. The cause is the instruction's name and what differs (a value, the st
 
 from __future__ import annotations
 
+import math
+import time
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -15,6 +17,8 @@ from diffcheck.runner import plan as plans
 from diffcheck.runner.engines import choose, open_engines
 from diffcheck.runner.observe_case import ObserveRequest, case_of
 from diffcheck.triage.localise.localiser import Localiser
+from diffcheck.triage.localise.spec_sections import instruction_section
+from diffcheck.triage.writeup.title import instruction_title
 from diffcheck.verdict import Cause
 
 if TYPE_CHECKING:
@@ -29,12 +33,12 @@ if TYPE_CHECKING:
 
 
 _WORDS: Final[dict[Difference, str]] = {
-    "result": "gives another value",
-    "allowed": "gives a result that the specification does not allow",
-    "state": "leaves another state",
-    "size": "leaves another size",
-    "control": "goes another way",
-    "outcome": "ends in another way",
+    "result": "returns a wrong result",
+    "allowed": "returns a result that the specification does not allow",
+    "state": "writes wrong contents",
+    "size": "leaves a wrong size",
+    "control": "continues at the wrong place",
+    "outcome": "ends differently",
 }
 
 
@@ -57,25 +61,37 @@ def places(report: Report, signatures: Iterable[str]) -> list[FirstOccurrence]:
     return [found[signature] for signature in dict.fromkeys(signatures) if signature in found]
 
 
-def find_causes(request: Request, wanted: list[FirstOccurrence]) -> tuple[Cause, ...]:
-    """The causes of these clusters, the one with most of them first; a cluster that cannot be localised has none."""
+def find_causes(request: Request, wanted: list[FirstOccurrence], limit_s: float = math.inf) -> tuple[tuple[Cause, ...], int]:
+    """The causes of these clusters, those with most clusters first, and how many clusters were tried within ``limit_s``. A cluster
+    that cannot be localised has no cause.
+    """
     request = choose(request).request
+    until, tried = time.monotonic() + limit_s, 0
     found: dict[str, list[tuple[FirstOccurrence, Localisation]]] = {}
     with open_engines(request) as engines:
         for place, answer in _answers(request, wanted, engines):
-            name = cause(answer)
-            if name:
+            tried += 1
+            name = cause(answer) if answer is not None else ""
+            if answer is not None and name:
                 found.setdefault(name, []).append((place, answer))
-    told = [
-        Cause(name, tuple(place.signature for place, _ in each), tuple(f"{place.case}: {answer}" for place, answer in each))
+            if time.monotonic() > until:
+                break
+    causes = [
+        Cause(
+            name,
+            tuple(place.signature for place, _ in each),
+            tuple(f"{place.case}: {answer}" for place, answer in each),
+            instruction_title(each[0][1]),
+            instruction_section(each[0][1].instruction),
+        )
         for name, each in found.items()
     ]
-    return tuple(sorted(told, key=lambda each: (-len(each.signatures), each.name)))
+    return tuple(sorted(causes, key=lambda each: (-len(each.signatures), each.name))), tried
 
 
 def _answers(
     request: Request, wanted: list[FirstOccurrence], engines: EnginePair
-) -> Iterator[tuple[FirstOccurrence, Localisation]]:
+) -> Iterator[tuple[FirstOccurrence, Localisation | None]]:
     oracle, subject, host = engines.oracle, engines.subject, engines.host
     made: dict[str, Plan] = {}
     for place in wanted:
@@ -84,9 +100,8 @@ def _answers(
                 made[place.artifact] = plans.make(case_of(ObserveRequest(place.artifact)), request, oracle, oracle, subject, host)
             answer = localised(made[place.artifact], request, oracle, subject, host, place.row)
         except DiffcheckError:
-            continue  # what cannot be localised stays a cluster of its own
-        if answer is not None:
-            yield place, answer
+            answer = None  # it stays a cluster of its own
+        yield place, answer
 
 
 def localised(plan: Plan, request: Request, oracle: Oracle, subject: Backend, host: Host, row: str) -> Localisation | None:
@@ -103,7 +118,7 @@ def cause(answer: Localisation) -> str:
     if answer.depth != "instruction":
         return ""
     name = answer.instruction.split(" ", 1)[0]
-    for verb, words in (("", answer.subject), ("not ", answer.oracle)):
+    for verb, words in (("ends", answer.subject), ("does not end", answer.oracle)):
         if words.startswith(("trapped", "crashed", "timed out", "refused")):
-            return f"{name} has {verb}{words}"
+            return f"{name} {verb}: {words}"
     return f"{name} {_WORDS[answer.difference]}"

@@ -1,11 +1,20 @@
 "use strict";
-// Shows the clusters and cases of the embedded data. Every string becomes text by textContent; nothing here parses markup.
+// Shows the cases of the embedded data, filters causes and cases, copies commands. Every string becomes text by textContent; nothing
+// here parses markup. The details of cases stand in blocks that are parsed when a case of theirs is opened or searched.
 (() => {
   const byId = (id) => document.getElementById(id);
-  const data = JSON.parse(byId("data").textContent);
+  const cases = JSON.parse(byId("index").textContent);
   const columns = JSON.parse(byId("columns").textContent);
   const CHUNK = 100;
-  const RANK = { diverge: 0, flaky: 1, inconclusive: 2, known: 3, skipped: 4, agree: 5 };
+  const BLOCK = 50;
+  const RANK = { new: 0, returned: 0, wider: 1, expired: 1, flaky: 2 };
+  const VERDICTS = { diverge: 0, flaky: 1, inconclusive: 2, known: 3, skipped: 4, agree: 5 };
+  const blocks = new Map();
+  const detailOf = (at) => {
+    const number = Math.floor(at / BLOCK);
+    if (!blocks.has(number)) blocks.set(number, JSON.parse(byId(`block-${number}`).textContent));
+    return blocks.get(number)[at % BLOCK];
+  };
 
   const el = (tag, className, ...children) => {
     const node = document.createElement(tag);
@@ -19,29 +28,17 @@
   const bytes = (count) => count < 1000 ? `${count} B` : count < 1e6 ? `${(count / 1e3).toFixed(1)} kB`
     : count < 1e9 ? `${(count / 1e6).toFixed(1)} MB` : `${(count / 1e9).toFixed(1)} GB`;
 
-  // What the filters and the order look at, worked out once.
   const haystack = (parts) => parts.flat(9).filter(Boolean).join("\n").toLowerCase();
   const words = (one) => [one.what, one.row, one.place, one.oracle, one.subject, one.detail, one.signature];
-  data.cases.forEach((one, at) => {
+  cases.forEach((one, at) => {
     one.at = at;
-    one.cost = { oracle: { ms: 0, bytes: 0 }, subject: { ms: 0, bytes: 0 } };
-    for (const pass of one.passes || []) for (const role of ["oracle", "subject"]) if (pass[role]) {
-      one.cost[role].ms += pass[role].ms;
-      one.cost[role].bytes = Math.max(one.cost[role].bytes, pass[role].bytes);
-    }
+    one.ms ||= [0, 0];
+    one.bytes ||= [0, 0];
   });
-  // What a search looks through is made with the first search: most readers of 10,000 cases filter by verdict.
-  const textOf = (one) => one.text ??= haystack([one.name, one.purpose, one.reason, one.artifact, one.sha256, one.rows || [],
-      (one.passes || []).map((pass) => [pass.reason, (pass.divergences || []).map(words)])]);
-  for (const cluster of data.clusters) {
-    cluster.state = cluster.life && cluster.life.state || "";
-    for (const member of cluster.members) (data.cases[member.case].states ||= new Set()).add(cluster.state);
-    cluster.text = haystack([cluster.signature, words(cluster.first), cluster.life ? [cluster.life.state, cluster.life.issue, cluster.life.note] : []]);
-  }
-  // What is new before what is known; within that the order is the report's.
-  const NEWS = ["new", "returned", "", "wider", "expired", "flaky", "known"];
-  data.clusters.sort((a, b) => NEWS.indexOf(a.state) - NEWS.indexOf(b.state));
-  const largest = (key) => data.cases.reduce((most, one) => Math.max(most, one.cost.oracle[key], one.cost.subject[key]), 0);
+  // The text that a search looks at is made with the first search.
+  const textOf = (one) => one.text ??= ((full) => haystack([one.name, one.reason, full.purpose, full.artifact, full.sha256, full.rows || [],
+    (full.passes || []).map((pass) => [pass.reason, (pass.divergences || []).map(words)])]))(detailOf(one.at));
+  const largest = (key) => cases.reduce((most, one) => Math.max(most, ...one[key]), 0);
   const most = { ms: largest("ms"), bytes: largest("bytes") };
   const length = (key, value) => most[key] ? Math.log1p(value / (most[key] / 1e3)) / Math.log1p(1e3) : 0;
 
@@ -68,11 +65,12 @@
       el("span", "what", ...marked(one[role], one[role === "oracle" ? "subject" : "oracle"])))));
   const gauge = (one, key, unit) => {
     const box = el("span", "gauge");
-    for (const role of ["oracle", "subject"]) {
+    for (const [place, role] of ["oracle", "subject"].entries()) {
+      const cost = one[key][place];
       const bar = el("i", role);
-      // What is beside the bar has a width of its own, so that the longest bar ends before it and all others are shorter in proportion.
-      bar.style.width = `calc((100% - 4.2rem) * ${Math.max(0.01, length(key, one.cost[role][key])).toFixed(3)})`;
-      const value = one.cost[role][key] ? unit(one.cost[role][key]) : "-";
+      // The label has a width of its own, so that the longest bar ends before it and the others are shorter in proportion.
+      bar.style.width = `calc((100% - 4.2rem) * ${Math.max(0.01, length(key, cost)).toFixed(3)})`;
+      const value = cost ? unit(cost) : "-";
       const label = el("span", "", bar, value);
       label.title = `${columns[role]}: ${value}`;
       box.append(label);
@@ -82,19 +80,25 @@
   const placeOf = (one) => [one.row ? `row ${one.row}` : "", ...(one.place || [])].filter(Boolean).join(" · ");
 
   // A case: one line, and all of it when it is opened.
-  const caseRow = (one, within = false) => {
-    const passes = el("span", "passes", ...(one.passes || []).map((pass) => el("span", "", `${pass.mode}: ${pass.verdict || "not applicable"}`)));
-    const name = el("span", "name", one.name, " ",
-      one.verdict !== one.expected ? tag(`${one.expected} expected`, "v-inconclusive") : one.verdict === "agree" || within ? "" : tag("expected"),
-      ...(one.marks || []).filter((mark) => mark === "vacuous").map((mark) => tag(mark)));
-    if (one.reason || one.purpose) name.append(el("span", "why", one.reason || one.purpose));
-    const summary = el("summary", "", verdictWord(one.verdict), name, passes,
+  const caseRow = (one) => {
+    const name = el("span", "name", one.name, " ", one.state ? tag(one.state, `state-${one.state.replace(" ", "-")}`) : "",
+      one.expected ? tag("expected") : "", (one.marks || []).includes("vacuous") ? tag("vacuous") : "");
+    if (one.reason) name.append(el("span", "why", one.reason));
+    const summary = el("summary", "", verdictWord(one.verdict), name,
+      el("span", "passes", ...(one.modes || []).map((mode) => el("span", "", mode))),
       el("span", "bars", gauge(one, "ms", time), gauge(one, "bytes", bytes)));
     const details = el("details", "case", summary);
     details.addEventListener("toggle", () => {
-      if (details.open && details.childElementCount === 1) details.append(caseDetail(one));
+      if (details.open && details.childElementCount === 1) details.append(caseDetail(detailOf(one.at)));
     });
     return el("li", "", details);
+  };
+  const commandLine = (line) => {
+    const code = el("code", "command", line);
+    code.tabIndex = 0;
+    const box = el("span", "", code);
+    copyable(code);
+    return box;
   };
   const listOf = (title, lines) => el("div", "", el("strong", "small", title), el("ul", "plain small", ...lines.map((line) => el("li", "", line))));
   const fold = (title, text) => {
@@ -113,10 +117,10 @@
         ["sha256", one.sha256 && el("code", "", one.sha256)],
         ["plan", one.plan && el("code", "", one.plan)],
         ["rows", rows.length ? el("code", "", rows.join(", ") + (rest > 0 ? ` and ${rest.toLocaleString("en")} more` : "")) : ""],
-        ["took", one.ms ? time(one.ms) : ""],
-        ["run again", one.again && el("code", "", one.again)],
+        ["duration", one.ms ? time(one.ms) : ""],
+        ["rerun", one.again && commandLine(one.again)],
       ]), ...(one.passes || []).map(passDetail));
-    if (one.not_done) box.append(listOf("not done", one.not_done));
+    if (one.not_compared) box.append(listOf("not compared", one.not_compared));
     if (one.explanation) box.append(fold("explanation", one.explanation));
     if (one.trimmed) box.append(el("p", "quiet small", "This report is large: the rest of this case is in report.json."));
     return box;
@@ -131,7 +135,7 @@
     if (pass.compared) box.append(el("p", "quiet small", `compared: ${pass.compared}`));
     const found = pass.divergences || [];
     if (found.length) {
-      box.append(el("strong", "small", `${plural(pass.total, "difference")}, the earliest first`));
+      box.append(el("strong", "small", `${plural(pass.total, "difference")}, in the order of execution`));
       for (const one of found)
         box.append(el("div", "difference", el("p", "small", el("strong", "", one.what), " ", el("span", "quiet", placeOf(one))),
           pair(one), one.detail ? el("p", "quiet small", one.detail) : ""));
@@ -140,7 +144,7 @@
     for (const [title, lines] of pass.lists || []) box.append(listOf(title, lines));
     for (const [title, text] of pass.printed || []) box.append(fold(title, text));
     for (const role of ["oracle", "subject"])
-      if (pass[role] && pass[role].log) box.append(fold(`what ${columns[role]} printed`, pass[role].log));
+      if (pass[role] && pass[role].log) box.append(fold(`output of ${columns[role]}`, pass[role].log));
     return box;
   };
   const sideDetail = (side, role) => el("div", `side ${role}`, el("span", "who", columns[role]), facts([
@@ -151,54 +155,25 @@
     ["digest", side.digest && el("code", "", side.digest)],
   ]));
 
-  // A cluster: its first difference, what is known of it, its cases.
-  const lifeOf = (life) => {
-    const parts = [];
-    if (life.state) parts.push(tag(life.state, `state-${life.state.replace(" ", "-")}`));
-    if (life.issue) {
-      const link = el(/^https?:\/\//.test(life.issue) ? "a" : "span", "small", life.issue);
-      if (link.tagName === "A") { link.href = life.issue; link.rel = "noreferrer noopener"; }
-      parts.push(link);
-    }
-    if (life.note) parts.push(el("span", "quiet small", life.note));
-    if (life.strip) {
-      const strip = el("span", "strip push", ...life.strip.map((word) => {
-        const item = el("span", `s-${word.replace(" ", "-")}`);
-        item.title = word;
-        return item;
-      }));
-      strip.setAttribute("role", "img");
-      strip.setAttribute("aria-label", `last ${plural(life.strip.length, "run")}, oldest first: ${life.strip.join(", ")}`);
-      parts.push(strip);
-    }
-    return el("div", "card-head", ...parts);
-  };
-  const clusterCard = (cluster) => {
-    const first = cluster.first;
-    const count = plural(cluster.members.length, "case") + (cluster.count > cluster.members.length ? `, ${cluster.count.toLocaleString("en")} values` : "");
-    const modes = [...new Set(cluster.members.flatMap((member) => member.modes))].join(" and ");
-    const list = el("ol", "members");
-    let shown = 0;
-    const more = el("button", "more");
-    more.type = "button";
-    const add = (upTo) => {
-      for (; shown < Math.min(upTo, cluster.members.length); shown++) list.append(caseRow(data.cases[cluster.members[shown].case], cluster.expected));
-      more.textContent = `Show ${plural(Math.min(CHUNK, cluster.members.length - shown), "more case")} of ${cluster.members.length.toLocaleString("en")}`;
-      more.hidden = shown >= cluster.members.length;
-    };
-    more.addEventListener("click", () => {
-      const before = shown;
-      add(shown + CHUNK);
-      list.children[before].querySelector("summary").focus();
+  // A command is copied by a button beside it; a click on it selects it, with or without this script.
+  const copyable = (code) => {
+    const button = el("button", "copy", "Copy");
+    button.type = "button";
+    button.setAttribute("aria-label", `Copy ${code.textContent}`);
+    button.addEventListener("click", async (event) => {
+      event.preventDefault();
+      try {
+        await navigator.clipboard.writeText(code.textContent);
+      } catch {
+        getSelection().selectAllChildren(code);
+        document.execCommand("copy");
+      }
+      button.textContent = "Copied";
+      setTimeout(() => { button.textContent = "Copy"; }, 1500);
     });
-    add(cluster.members.length <= 4 ? 4 : 3);
-    return el("li", `card v-${cluster.verdict}`,
-      el("div", "card-head", el("h3", "", first.what), el("span", "quiet small", placeOf(first)),
-        el("span", "quiet small push", `${count}, ${modes}`), cluster.expected ? tag("expected") : "",
-        el("span", "quiet signature", cluster.signature)),
-      cluster.life ? lifeOf(cluster.life) : "",
-      pair(first), first.detail ? el("p", "quiet small", first.detail) : "", list, more);
+    code.after(" ", button);
   };
+  document.querySelectorAll("code.command").forEach(copyable);
 
   // A list that draws a part of its items, and twice as many with each press of the button at its end. It does not grow by
   // itself, so that what stands below it can be reached.
@@ -233,70 +208,73 @@
       if (!items.length) list.append(el("li", "none", nothing));
     };
   };
-  const showClusters = lazy(byId("cluster-list"), 25, clusterCard, data.clusters.length ? "No difference under these filters." : "The engines differ nowhere.");
-  const showCases = lazy(byId("case-list"), CHUNK, caseRow, data.cases.length ? "No case under these filters." : "The run has no cases.");
+  const showCases = lazy(byId("case-list"), CHUNK, caseRow, cases.length ? "No case under these filters." : "The run has no cases.");
+  const causes = [...document.querySelectorAll("#cause-list > li")];
 
-  // Filters: the address keeps them, so that a view can be sent on.
-  const chips = [...document.querySelectorAll("[data-verdict]")];
-  const fields = { q: byId("q"), mode: byId("mode"), only: byId("mark"), order: byId("order"),
-    ...(byId("state") ? { state: byId("state") } : {}) };
+  // Filters: the address keeps them, so that a view can be sent as a link.
+  const views = [...document.querySelectorAll("[data-view]")];
+  const chips = [...document.querySelectorAll("button[data-state]")];
+  const fields = { q: byId("q"), verdict: byId("verdict"), only: byId("mark"), order: byId("order") };
+  const first = causes.length ? "causes" : "cases";
+  let view = first;
   const state = () => ({
     ...Object.fromEntries(Object.entries(fields).map(([name, field]) => [name, field.value])),
-    verdicts: chips.filter((chip) => chip.getAttribute("aria-pressed") === "true").map((chip) => chip.dataset.verdict),
+    states: chips.filter((chip) => chip.getAttribute("aria-pressed") === "true").map((chip) => chip.dataset.state),
   });
-  const verdictIn = (one, mode) => {
-    if (!mode) return one.verdict;
-    const pass = (one.passes || []).find((each) => each.mode === mode);
-    return pass ? pass.verdict || "" : "";
-  };
+  const rank = (one) => one.state in RANK ? RANK[one.state] : 3 + VERDICTS[one.verdict];
+  const ratio = (one) => one.ms[0] ? one.ms[1] / one.ms[0] : 0;
   const ORDERS = {
-    "": (a, b) => (a.verdict === a.expected) - (b.verdict === b.expected) || RANK[a.verdict] - RANK[b.verdict] || a.at - b.at,
+    "": (a, b) => rank(a) - rank(b) || a.at - b.at,
     name: (a, b) => a.at - b.at,
-    time: (a, b) => b.cost.subject.ms - a.cost.subject.ms,
-    memory: (a, b) => b.cost.subject.bytes - a.cost.subject.bytes,
+    time: (a, b) => b.ms[1] - a.ms[1],
+    memory: (a, b) => b.bytes[1] - a.bytes[1],
     ratio: (a, b) => ratio(b) - ratio(a),
   };
-  const ratio = (one) => one.cost.oracle.ms ? one.cost.subject.ms / one.cost.oracle.ms : 0;
+  const of = (count, all, noun) => `${count === all ? "" : `${count.toLocaleString("en")} of `}${plural(all, noun)}`;
 
+  const applyCauses = (wanted, parts, states) => {
+    let shown = 0;
+    for (const row of causes) {
+      const text = parts.length ? row.textContent.toLowerCase() : "";
+      row.hidden = !((!states.size || states.has(row.dataset.state)) && parts.every((part) => text.includes(part)));
+      shown += !row.hidden;
+    }
+    return of(shown, causes.length, "cause");
+  };
+  const applyCases = (wanted, parts, states) => {
+    const kept = cases.filter((one) => (!states.size || states.has(one.state)) && (!wanted.verdict || one.verdict === wanted.verdict)
+      && (!wanted.only || (one.marks || []).includes(wanted.only))
+      && (!parts.length || parts.every((part) => textOf(one).includes(part)))).sort(ORDERS[wanted.order] || ORDERS[""]);
+    showCases(kept);
+    return of(kept.length, cases.length, "case");
+  };
   const apply = () => {
     const wanted = state();
     const parts = wanted.q.toLowerCase().split(/\s+/).filter(Boolean);
-    const verdicts = new Set(wanted.verdicts);
-    const passes = (one) => {
-      const verdict = verdictIn(one, wanted.mode);
-      return verdict && (!verdicts.size || verdicts.has(verdict)) && (!wanted.only || (one.marks || []).includes(wanted.only))
-        && (!wanted.state || !!one.states && one.states.has(wanted.state));
-    };
-    const has = (text, more = "") => parts.every((part) => text.includes(part) || more.includes(part));
-    const kept = data.cases.filter((one) => passes(one) && (!parts.length || has(textOf(one)))).sort(ORDERS[wanted.order] || ORDERS[""]);
-    const clusters = data.clusters.filter((cluster) => (!wanted.state || cluster.state === wanted.state) && cluster.members.some((member) =>
-      (!wanted.mode || member.modes.includes(wanted.mode)) && passes(data.cases[member.case])
-        && has(cluster.text, data.cases[member.case].name.toLowerCase())));
-    showClusters(clusters);
-    showCases(kept);
-    const filtered = parts.length || verdicts.size || wanted.mode || wanted.only || wanted.state;
-    const of = (count, all) => count === all ? all.toLocaleString("en") : `${count.toLocaleString("en")} of ${all.toLocaleString("en")}`;
-    document.querySelector('[data-count="cases"]').textContent = of(kept.length, data.cases.length);
-    document.querySelector('[data-count="clusters"]').textContent = of(clusters.length, data.clusters_total);
-    byId("count").textContent = `${of(clusters.length, data.clusters_total)} ${data.clusters_total === 1 ? "difference" : "differences"}, ${of(kept.length, data.cases.length)} ${data.cases.length === 1 ? "case" : "cases"}`
-      + (data.clusters_total > data.clusters.length ? `; ${plural(data.clusters_total - data.clusters.length, "difference")} only in report.json` : "");
-    byId("clear").disabled = !(filtered || wanted.order);
+    const states = new Set(wanted.states);
+    for (const name of ["causes", "cases"]) byId(name).hidden = name !== view;
+    for (const field of document.querySelectorAll(".for-cases")) field.hidden = view !== "cases";
+    for (const chip of views) chip.setAttribute("aria-pressed", String(chip.dataset.view === view));
+    byId("count").textContent = (view === "causes" ? applyCauses : applyCases)(wanted, parts, states);
+    byId("clear").disabled = !(parts.length || states.size || wanted.verdict || wanted.only || wanted.order);
   };
   const remember = () => {
     const wanted = state();
     const kept = new URLSearchParams();
+    if (view !== first) kept.set("view", view);
     for (const name of Object.keys(fields)) if (wanted[name]) kept.set(name, wanted[name]);
-    if (wanted.verdicts.length) kept.set("verdict", wanted.verdicts.join(","));
+    if (wanted.states.length) kept.set("state", wanted.states.join(","));
     history.replaceState(null, "", kept.size ? `#${kept}` : location.pathname + location.search);
   };
   const recall = () => {
     const given = new URLSearchParams(location.hash.slice(1));
+    view = ["causes", "cases"].includes(given.get("view")) ? given.get("view") : first;
     for (const [name, field] of Object.entries(fields)) {
       field.value = given.get(name) || "";
       if (field.selectedIndex === -1) field.value = "";
     }
-    const verdicts = (given.get("verdict") || "").split(",");
-    for (const chip of chips) chip.setAttribute("aria-pressed", String(verdicts.includes(chip.dataset.verdict)));
+    const states = (given.get("state") || "").split(",");
+    for (const chip of chips) chip.setAttribute("aria-pressed", String(states.includes(chip.dataset.state)));
   };
   const changed = () => { remember(); apply(); };
 
@@ -308,16 +286,26 @@
     chip.setAttribute("aria-pressed", String(chip.getAttribute("aria-pressed") !== "true"));
     changed();
   });
+  for (const chip of views) chip.addEventListener("click", () => { view = chip.dataset.view; changed(); });
   byId("clear").addEventListener("click", () => {
     for (const field of Object.values(fields)) field.value = "";
     for (const chip of chips) chip.setAttribute("aria-pressed", "false");
     changed();
     fields.q.focus();
   });
-  // An anchor of the page itself, as the skip links have, is no filter.
-  window.addEventListener("hashchange", () => { if (!document.getElementById(location.hash.slice(1))) { recall(); apply(); } });
+  // An anchor of the page, such as a skip link, selects its view and is not a filter.
+  window.addEventListener("hashchange", () => {
+    const anchor = location.hash.slice(1);
+    const target = document.getElementById(anchor);
+    if (!target) recall();
+    else if (["causes", "cases"].includes(anchor)) view = anchor;
+    apply();
+    if (target) { target.focus(); target.scrollIntoView(); }
+  });
 
-  recall();
+  byId("filters").hidden = false;
+  if (["causes", "cases"].includes(location.hash.slice(1))) view = location.hash.slice(1);
+  else recall();
   apply();
 
   document.documentElement.dataset.ready = "yes";

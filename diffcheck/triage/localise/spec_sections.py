@@ -41,8 +41,14 @@ def section(instruction: str, symptom: Symptom) -> str:
             "Implementation Limitations); a module over one is refused as well"
         )
     name = instruction.split(" ", 1)[0]
+    return instruction_section(name) or f"{SPEC}, {INSTANTIATION}: no instruction was found whose execution differs"
+
+
+def instruction_section(instruction: str) -> str:
+    """The section for an instruction as text; empty for what is not an instruction."""
+    name = instruction.split(" ", 1)[0]
     if name not in BY_NAME:
-        return f"{SPEC}, {INSTANTIATION}: no instruction was found whose execution differs"
+        return ""
     beyond = next((words for pattern, words in _BEYOND if re.match(pattern, name)), "")
     if beyond:
         return f"`{name}` of {beyond}, which is not in the core specification 3.0"
