@@ -22,8 +22,8 @@ import msgspec
 
 from benchmarks import common
 from diffcheck.report import json_file
-from diffcheck.report.normalised import normal
 from diffcheck.verdict import Report
+from tests.report.normalised import normal
 
 _NOTED = """import sys
 class Noted:

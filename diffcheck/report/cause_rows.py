@@ -26,6 +26,7 @@ _ORDER: Final[tuple[EntryState, ...]] = (
 )  # fmt: skip
 _TITLE: Final = 240
 _VALUE: Final = 600
+_SHORT: Final = 80
 _MOST_CASES: Final = 12
 _MOST_PLACES: Final = 8
 _WEB: Final = re.compile(r"https?://[A-Za-z0-9][A-Za-z0-9./_~#?=&:%+-]{0,500}")
@@ -110,7 +111,7 @@ def _row(members: Sequence[Cluster], lives: Mapping[str, Life], index: Mapping[s
     what = kind_and_item(first)
     issue = next((each.issue for each in known if each.issue), "")
     row = f" in {first.where.row}" if first.where.row else ""
-    title = (cause.title or cause.name) if cause else f"{what}{row}: {first.subject[:60]}, expected {first.oracle[:60]}"
+    title = (cause.title or cause.name) if cause else f"{what}{row}: {_short(first.subject)}, expected {_short(first.oracle)}"
     return CauseRow(
         visible(title, _TITLE),
         min((_state(each, lives) for each in members), key=_ORDER.index),
@@ -134,6 +135,10 @@ def _row(members: Sequence[Cluster], lives: Mapping[str, Life], index: Mapping[s
         sum(each.count for each in members),
         _commands(case.case, first.where.row),
     )
+
+
+def _short(value: str) -> str:
+    return value if len(value) <= _SHORT else value[: _SHORT - 1] + "…"
 
 
 def _commands(case: str, row: str) -> tuple[Command, ...]:

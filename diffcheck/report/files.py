@@ -1,4 +1,4 @@
-"""A report's files by format: which there are, and writing those that were asked for."""
+"""The formats of report files, and writing them."""
 
 from __future__ import annotations
 
@@ -17,33 +17,31 @@ if TYPE_CHECKING:
     from diffcheck.verdict import Report
 
 FORMATS: Final = {"html": "html_page", "junit_xml": "junit", "sarif": "sarif", "markdown": "markdown"}
-"""The option that names a format's file, and the module that has its ``render``; each is imported only when it is asked for."""
+"""The option of each format and the module with its ``render``, which is imported when needed."""
 
 PAGE: Final = "report.html"
-"""What the HTML page is called beside report.json."""
+"""The HTML page's file name beside report.json."""
 
 
 def wanted(given: Mapping[str, str | None], *others: Path) -> dict[str, Path]:
-    """The files that the options' values name, by format; raises ``ReportError`` where one cannot be written, or would take the
-    place of another or of one of ``others``.
-
-    Asked for before a run begins: an hour later is too late to say that a folder is missing.
+    """The files named by the options, by format; raises ``ReportError`` if one cannot be written, or would overwrite another or one
+    of ``others``. Checked before a run begins, not after hours of work.
     """
     files = {name: Path(value) for name in FORMATS if (value := given.get(name))}
     taken = {path.resolve() for path in others}
     for path in files.values():
         if path.resolve() in taken:
-            raise ReportError(f"{visible(str(path))} would be written over", hint="give each format a file of its own")
+            raise ReportError(f"{visible(str(path))} would be overwritten", hint="use a separate file for each format")
         taken.add(path.resolve())
         if path.is_dir():
-            raise ReportError(f"{visible(str(path))} is a folder", hint="give the name of a file")
+            raise ReportError(f"{visible(str(path))} is a folder", hint="use the name of a file")
         if not path.parent.is_dir():
             raise ReportError(f"there is no folder {visible(str(path.parent))}", hint="create the folder first")
     return files
 
 
 def write_all(report: Report, targets: Iterable[tuple[str, Path]], lives: Mapping[str, Life] | None = None) -> None:
-    """Write the report to each file, by its format's name; one that cannot be written costs none of the others."""
+    """Write the report to each file, by its format's name; if one fails, the others are written all the same."""
     failed: ReportError | None = None
     for name, path in targets:
         try:
@@ -55,7 +53,7 @@ def write_all(report: Report, targets: Iterable[tuple[str, Path]], lives: Mappin
 
 
 def write(report: Report, name: str, path: Path, lives: Mapping[str, Life] | None = None) -> None:
-    """Write the report in the format of that name; ``lives`` is what is known of clusters, which the page shows."""
+    """Write the report in the format of that name; ``lives`` are the states and histories that the page shows."""
     module = import_module(f"diffcheck.report.{FORMATS[name]}")
     process.write_atomically(path, module.pieces(report, lives or {}) if name == "html" else module.render(report))
 

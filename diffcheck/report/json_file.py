@@ -28,7 +28,7 @@ _LAST: Final = b"\n  ]"
 
 
 class _Head(msgspec.Struct):
-    """What is looked at first, so that a report of another version is told as such."""
+    """The schema's name, read first to recognise reports of other versions."""
 
     schema: str = ""
 
@@ -39,7 +39,7 @@ def encode(report: Report) -> bytes:
 
 
 def pieces(report: Report) -> Iterator[bytes]:
-    """The same in parts, a case at a time: of a large run the whole would be the most that is ever in memory."""
+    """The same in parts, a case at a time, so that a large report is never in memory as a whole."""
     frame = msgspec.json.format(msgspec.json.encode(msgspec.structs.replace(report, cases=())), indent=2)
     head, found, tail = frame.partition(_NO_CASES)
     if not found:
@@ -53,18 +53,18 @@ def pieces(report: Report) -> Iterator[bytes]:
 
 
 def prepare(folder: Path) -> None:
-    """Make the folder for reports where it is missing, and see that it can be written to; raises ``ReportError``."""
+    """Create the folder for reports and check that it is writable; raises ``ReportError``."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         reason = visible(error.strerror or str(error))
-        hint = "give another folder by --reports or DIFFCHECK_REPORTS"
-        raise ReportError(f"the folder {visible(str(folder))} cannot be made: {reason}", hint=hint) from error
+        hint = "choose another folder with --reports or DIFFCHECK_REPORTS"
+        raise ReportError(f"the folder {visible(str(folder))} cannot be created: {reason}", hint=hint) from error
     process.check_folder(folder)
 
 
 def write(report: Report, folder: Path) -> Path:
-    """Write ``report.json`` to ``folder``, which is made where it is missing; raises ``ReportError``."""
+    """Write ``report.json`` to ``folder``, which is created if missing; raises ``ReportError``."""
     path = folder / FILE_NAME
     prepare(folder)
     process.write_atomically(path, pieces(report))
@@ -72,17 +72,17 @@ def write(report: Report, folder: Path) -> Path:
 
 
 def read(path: Path) -> Report:
-    """The report in a file; raises ``ReportError`` where there is none, or it is not a report of this version."""
+    """The report in a file; raises ``ReportError`` if it is missing or not a report of this version."""
     name = visible(str(path))
     try:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):
-            raise ReportError(f"{name} is no file", hint="give the report.json of a run, or the folder that it stands in")
+            raise ReportError(f"{name} is not a file", hint="use the report.json of a run, or its folder")
         if status.st_size > _CAP_BYTES:
-            raise ReportError(f"{name} has over {_CAP_BYTES >> 30} GiB", hint="is this the right file?")
+            raise ReportError(f"{name} is larger than {_CAP_BYTES >> 30} GiB", hint="check the path")
         data = path.read_bytes()
     except FileNotFoundError as error:
-        hint = "run `diffcheck run PATH` first, or say where its reports are by --reports DIR"
+        hint = "run `diffcheck run PATH` first, or name its folder with --reports DIR"
         raise ReportError(f"there is no report at {name}", hint=hint) from error
     except OSError as error:
         raise ReportError(f"{name} cannot be read: {visible(error.strerror or str(error))}", hint="check the path") from error
@@ -90,21 +90,21 @@ def read(path: Path) -> Report:
 
 
 def decode(data: bytes, name: str) -> Report:
-    """The report in ``data``; ``name`` is what messages call it."""
-    hint = "was it written by this diffcheck? run again to write it anew"
+    """The report in ``data``; ``name`` is its name in messages."""
+    hint = "run diffcheck again to write a report of this version"
     try:
         head = msgspec.json.decode(data, type=_Head)
     except msgspec.ValidationError as error:
-        raise ReportError(f"{name} is no diffcheck report: {visible(str(error))}", hint=hint) from error
+        raise ReportError(f"{name} is not a diffcheck report: {visible(str(error))}", hint=hint) from error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ReportError(f"{name} is not JSON: {visible(str(error))}", hint=hint) from error
     if head.schema != SCHEMA:
-        said = f"its schema is {visible(head.schema, 60)!r}" if head.schema else "it names no schema"
-        raise ReportError(f"{name} is no {SCHEMA}: {said}", hint=hint)
+        found = f"its schema is {visible(head.schema, 60)!r}" if head.schema else "it has no schema"
+        raise ReportError(f"{name} is not {SCHEMA}: {found}", hint=hint)
     try:
         return msgspec.json.decode(data, type=Report)
     except (msgspec.ValidationError, UnicodeDecodeError, RecursionError) as error:
-        raise ReportError(f"{name} is no {SCHEMA}: {visible(str(error))}", hint=hint) from error
+        raise ReportError(f"{name} is not {SCHEMA}: {visible(str(error))}", hint=hint) from error
 
 
 def schema() -> dict[str, Any]:

@@ -1,8 +1,7 @@
 """JUnit XML for CI: a case is a test, the folders that cases stand in are suites.
 
-Written so that Jenkins's schema (junit-10.xsd) and readers of surefire's form take it. What fails here is what makes the exit
-code 1;
-what is open or other than expected is an error; what is known, or open as expected, is skipped.
+Valid for Jenkins's schema (junit-10.xsd) and for readers of surefire's form. A case that diverges is a failure, one that is
+inconclusive or unexpected an error, and one that is known or expected to be inconclusive is skipped.
 """
 
 from __future__ import annotations
@@ -59,7 +58,7 @@ def _suite(
 
 
 def _timestamp(started: str) -> str | None:
-    """The run's start as surefire has it, without a zone; None where the stored text is no time."""
+    """The run's start as surefire has it, without a zone; None where the stored text is not a time."""
     try:
         return datetime.fromisoformat(started).replace(tzinfo=None).isoformat(timespec="seconds")
     except ValueError:
@@ -147,12 +146,12 @@ def _facts(case: CaseReport, issues: Mapping[str, str]) -> Iterator[str]:
         if each.applicable:
             yield f"{each.mode}: compared {styles.compared(each.agreement)}" + (", vacuous" if each.vacuous else "")
         for use in each.stubs[:_MAX_DIVERGENCES]:
-            yield f"{each.mode}: answered by a {use.kind} stub: {use.module} {use.name}, {plural(use.calls, 'call')}"
+            yield f"{each.mode}: stubbed ({use.kind}): {use.module} {use.name}, {plural(use.calls, 'call')}"
         for allowed in each.allowances[:_MAX_DIVERGENCES]:
             times = styles.times(allowed.count, "time", at_least=allowed.at_least)
-            yield f"{each.mode}: let pass: {allowed.rule} ({allowed.section}), {times}"
+            yield f"{each.mode}: allowed: {allowed.rule} ({allowed.section}), {times}"
     for sentence in case.not_done[:_MAX_DIVERGENCES]:
-        yield f"not done: {sentence}"
+        yield f"not compared: {sentence}"
     yield f"plan {case.plan}, artifact {case.sha256}"
 
 

@@ -24,7 +24,7 @@ SCHEMA: Final = "diffcheck-report-v1"
 
 
 class Collector:
-    """Takes a run's events one by one; ``report`` is what is known so far, marked interrupted until the run's end was seen."""
+    """Collects a run's events; ``report`` is the report so far, marked interrupted until the run's end was seen."""
 
     def __init__(self, options: Mapping[str, str]) -> None:
         self._options = dict(options)
@@ -37,7 +37,7 @@ class Collector:
         self._known: dict[Any, Any] = {}
 
     def take(self, event: Event) -> None:
-        """Note what ``event`` says."""
+        """Add an event."""
         match event:
             case RunStarted():
                 self._run = event
@@ -74,7 +74,7 @@ class Collector:
         """The report, its cases in the order of their names, so that it does not depend on the number of jobs."""
         run = self._run
         if run is None:
-            raise RuntimeError("a report was asked for before the run began")
+            raise RuntimeError("the run has not begun, so there is no report")
         cases = tuple(self._cases[name] for name in sorted(self._cases))
         ended = self._finished
         return Report(
@@ -97,7 +97,7 @@ class Collector:
 
 
 def settled(case: CaseReport) -> bool:
-    """Whether nothing about this case asks for attention: it has its expected verdict, or its difference is known."""
+    """Whether a case needs no attention: it has its expected verdict, or its difference is known."""
     return case.as_expected or case.verdict == "known"
 
 
@@ -107,7 +107,7 @@ def compared(report: Report) -> bool:
 
 
 def conclusion(report: Report) -> tuple[int, str]:
-    """The exit code and the reason for it in a few words."""
+    """The exit code and the reason for it."""
     diverging = sum(case.verdict == "diverge" for case in report.cases)
     unsettled = sum(not settled(case) for case in report.cases)
     bad = sum(case.bad_input for case in report.cases)
@@ -118,11 +118,11 @@ def conclusion(report: Report) -> tuple[int, str]:
         (report.interrupted, EXIT_INTERRUPTED, "the run was interrupted"),
         (diverging, EXIT_DIVERGE, plural(diverging, "case diverges", "cases diverge")),
         (told, EXIT_DIVERGE, f"strict: {told}"),
-        (bad, EXIT_USAGE, f"{plural(bad, 'given file')} cannot be used"),
-        (unsettled, EXIT_INCONCLUSIVE, f"{plural(unsettled, 'case has', 'cases have')} another verdict than expected"),
+        (bad, EXIT_USAGE, f"{plural(bad, 'input file')} cannot be read"),
+        (unsettled, EXIT_INCONCLUSIVE, f"{plural(unsettled, 'case is', 'cases are')} inconclusive or unexpected"),
         (nothing, EXIT_INCONCLUSIVE, "nothing was compared"),
     )
-    everything_fine = EXIT_AGREE, "every case has the verdict that it should have"
+    everything_fine = EXIT_AGREE, "all cases as expected"
     return next(((code, why) for applies, code, why in reasons if applies), everything_fine)
 
 

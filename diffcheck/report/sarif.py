@@ -31,25 +31,25 @@ _MAX_CASES: Final = 10
 _MAX_TEXT: Final = 300
 _MAX_PATH: Final = 1000
 _WEB: Final = re.compile(r"https?://[A-Za-z0-9][A-Za-z0-9./_~#?=&:-]{0,500}")
-"""An issue's address that is a URI as it stands."""
+"""An issue's address that is a valid URI."""
 _LEVELS: Final = {"diverge": "error", "flaky": "warning", "inconclusive": "warning"}
 _RULES: Final = {
-    "outcome": "a run or a call ends otherwise: returned, exited, trapped, refused, crashed, timed out",
-    "result": "a call returns another value",
-    "counter": "a branch was taken another number of times",
-    "brval": "a condition was seen with another value",
-    "brcnt": "a condition was evaluated another number of times",
-    "trace": "conditions were evaluated in another order",
-    "global": "an exported global has another value at the end",
-    "table size": "a table has another size at the end",
-    "table": "a table has another element at the end",
-    "memory size": "a memory has another size at the end",
-    "memory": "a byte of a memory is another at the end",
-    "output": "something else was written to a standard stream",
-    "stub calls": "an import was called another number of times",
+    "outcome": "a run or a call has another outcome: returned, exited, trapped, refused, crashed, timed out",
+    "result": "the result of a call differs",
+    "counter": "a branch count differs",
+    "brval": "the value of a condition differs",
+    "brcnt": "an evaluation count of a condition differs",
+    "trace": "the order of evaluated conditions differs",
+    "global": "the final value of an exported global differs",
+    "table size": "the final size of a table differs",
+    "table": "a final element of a table differs",
+    "memory size": "the final size of a memory differs",
+    "memory": "a final byte of a memory differs",
+    "output": "the output to a standard stream differs",
+    "stub calls": "the calls of an import differ",
     "stream": "the recorded observation itself differs or is damaged",
     "instruction": "an instruction has a result that the specification does not allow",
-    "not located": "the states differ, and the place was not found within the executions allowed",
+    "not located": "the states differ; the place was not found within the limit of executions",
     "validity": "an engine loads a module that is invalid or malformed",
 }
 
@@ -171,7 +171,7 @@ class SarifLog(msgspec.Struct, frozen=True):
 
 
 def render(report: Report) -> bytes:
-    """The report as SARIF; where the limits leave no room for every cluster, those with most cases, and a note of how many not."""
+    """The report as SARIF: the clusters with most cases within the limits, and a note of how many were left out."""
     found = clusters(report)
     kept = min(len(found), MAX_RESULTS)
     told = standings(report)
@@ -188,7 +188,7 @@ def _encode(report: Report, results: tuple[Result, ...], left_out: int) -> bytes
     notes = [Notification("warning", Message(f"{plural(left_out, 'difference')} left out: over the limits of code scanning"))]
     told = [Notification("note", _message(f"{each.name}: {each.what}")) for each in report.engine_findings[:100]]
     told += [
-        Notification("note", _message(f"{each.what} was called, answered by a {each.note} stub: {plural(each.count, 'time')}"))
+        Notification("note", _message(f"{each.what} is stubbed ({each.note}) and was called: {plural(each.count, 'time')}"))
         for each in summary.stubs(report)[:100]
     ]
     if report.notice:
@@ -258,7 +258,7 @@ def _result(report: Report, cluster: Cluster, standing: BaselineStatus | None) -
 
 
 def _sentence(report: Report, cluster: Cluster) -> str:
-    """The cluster in words: what differs and where, who says what, in which cases."""
+    """The cluster in words: item, place, both values, cases."""
     first = cluster.members[0].first
     oracle, subject = styles.columns(report)
     left, right = styles.side_by_side(first.oracle, first.subject, _MAX_TEXT)

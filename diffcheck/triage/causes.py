@@ -1,7 +1,7 @@
-"""Which clusters have one cause: each is localised in the row that it shows in, and those where one instruction goes wrong are joined.
+"""Clusters grouped by cause: each is localised in its first row, and those with the same wrong instruction are one cause.
 
-A signature says where a difference shows, and stays the same from night to night; a cause says what the engine does wrong, over all
-artifacts. The cause is the instruction's name and what differs (a value, the state, a size, a trap, the way on), without operands.
+A signature identifies where a difference shows and is stable from night to night. A cause identifies what the engine does wrong, over
+all artifacts: the instruction's name and its kind of difference (result, contents, size, trap, control), without operands.
 """
 
 from __future__ import annotations
@@ -39,6 +39,14 @@ _WORDS: Final[dict[Difference, str]] = {
     "size": "leaves a wrong size",
     "control": "continues at the wrong place",
     "outcome": "ends differently",
+}
+
+
+_ENDS: Final = {
+    "trapped": ("traps", "does not trap"),
+    "crashed": ("crashes", "does not crash"),
+    "timed out": ("times out", "does not time out"),
+    "refused": ("is refused", "is not refused"),
 }
 
 
@@ -114,11 +122,13 @@ def localised(plan: Plan, request: Request, oracle: Oracle, subject: Backend, ho
 
 
 def cause(answer: Localisation) -> str:
-    """What goes wrong, without what drifts; empty where no instruction was found."""
+    """The cause's name, without operands, places and other details that vary; empty if no instruction was found."""
     if answer.depth != "instruction":
         return ""
     name = answer.instruction.split(" ", 1)[0]
-    for verb, words in (("ends", answer.subject), ("does not end", answer.oracle)):
-        if words.startswith(("trapped", "crashed", "timed out", "refused")):
-            return f"{name} {verb}: {words}"
+    for begin, (wrong, missing) in _ENDS.items():
+        if answer.subject.startswith(begin):
+            return f"{name} {wrong}{answer.subject.removeprefix(begin)}"
+        if answer.oracle.startswith(begin):
+            return f"{name} {missing}{answer.oracle.removeprefix(begin)}"
     return f"{name} {_WORDS[answer.difference]}"

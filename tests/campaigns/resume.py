@@ -28,10 +28,10 @@ import msgspec
 
 from diffcheck import process
 from diffcheck.report import json_file
-from diffcheck.report.normalised import normal
 from diffcheck.runner.persist import journal
 from diffcheck.runner.persist.cache_files import PART
 from tests.campaigns import kill
+from tests.report.normalised import normal
 
 PATHS: Final = (str(kill.CORPUS / "01-decisions"), str(kill.CORPUS / "07-traps" / "assertion.wasm"))
 NAMED: Final = {"--junit-xml": "junit.xml", "--sarif": "diffcheck.sarif", "--markdown": "summary.md"}

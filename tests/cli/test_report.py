@@ -117,7 +117,7 @@ def test_a_report_that_is_a_pipe_is_not_waited_for(tmp_path):
     os.mkfifo(tmp_path / "report.json")
     result = called(tmp_path / "report.json")
     assert isinstance(result.exception, ReportError)
-    assert "is no file" in str(result.exception)
+    assert "is not a file" in str(result.exception)
 
 
 def test_a_later_report_with_more_fields_is_still_shown(stored):

@@ -55,8 +55,8 @@ def test_numbers_are_exact_for_readers_with_doubles():
         (b"{", "not JSON"),
         (b"\xff\xfe", "not JSON"),
         (b'{"more": ' + b"[" * 100_000, "not JSON"),
-        (b"[]", "no diffcheck report"),
-        (b"{}", "names no schema"),
+        (b"[]", "not a diffcheck report"),
+        (b"{}", "has no schema"),
         (b'{"schema": "diffcheck-report-v2"}', "'diffcheck-report-v2'"),
         (b'{"schema": "diffcheck-report-v1"}', "missing required field"),
     ],
@@ -77,6 +77,6 @@ def test_a_missing_report_says_how_to_make_one(tmp_path):
 
 def test_a_folder_that_cannot_be_made_is_an_error_with_a_hint(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(ReportError, match="cannot be made") as caught:
+    with pytest.raises(ReportError, match="cannot be created") as caught:
         json_file.write(collect(samples.events()), tmp_path / "file" / "reports")
     assert "--reports" in caught.value.hint

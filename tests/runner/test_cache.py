@@ -14,13 +14,13 @@ import pytest
 from diffcheck import process
 from diffcheck.cli import main as entry
 from diffcheck.process import Reactor
-from diffcheck.report.normalised import normal
 from diffcheck.runner import run as runs
 from diffcheck.runner.persist.cache_files import PART, Store
 from diffcheck.runner.request import Request
 from diffcheck.runner.run import run
 from diffcheck.runner.worker import Setup
 from tests.doubles import kilnd as kilnd_double
+from tests.report.normalised import normal
 from tests.runner.test_journal import collected
 from tests.runner.test_run import COUNTING, ENDLESS, INVALID, TRAPPING, artifact
 

@@ -21,7 +21,6 @@ from diffcheck.config.version import __version__
 from diffcheck.errors import ConfigError, DiffcheckError
 from diffcheck.process import orphans
 from diffcheck.report import json_file
-from diffcheck.report.normalised import normal
 from diffcheck.runner.case_run import skipped
 from diffcheck.runner.dask import remote_batch
 from diffcheck.runner.dask.dask_cluster import DaskCluster
@@ -30,6 +29,7 @@ from diffcheck.runner.events import CaseFinished
 from diffcheck.runner.persist import journal
 from diffcheck.runner.plan import Files
 from diffcheck.runner.request import Request
+from tests.report.normalised import normal
 from tests.runner.test_run import COUNTING, ENDLESS, INVALID, NOTHING, START, TRAPPING, artifact
 
 

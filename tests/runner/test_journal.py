@@ -19,11 +19,11 @@ from diffcheck import process
 from diffcheck.errors import ConfigError, ReportError
 from diffcheck.nightly import history
 from diffcheck.report.model import Collector
-from diffcheck.report.normalised import normal
 from diffcheck.runner.events import CaseFinished, CaseStarted, EngineProbed, RunStarted
 from diffcheck.runner.persist import journal
 from diffcheck.runner.request import Request
 from diffcheck.runner.run import run
+from tests.report.normalised import normal
 from tests.runner.test_run import COUNTING, NOTHING, TRAPPING, artifact
 
 

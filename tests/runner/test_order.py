@@ -13,11 +13,11 @@ from diffcheck.config import option_table
 from diffcheck.errors import ConfigError, ReportError
 from diffcheck.nightly import merge_shards, timings
 from diffcheck.report import json_file
-from diffcheck.report.normalised import normal
 from diffcheck.runner.case_order import longest_first, share
 from diffcheck.runner.events import CaseStarted
 from diffcheck.runner.request import Request
 from diffcheck.runner.run import run
+from tests.report.normalised import normal
 from tests.runner.test_run import COUNTING, INVALID, NOTHING, TRAPPING, artifact
 
 TEXTS = (COUNTING, TRAPPING, NOTHING, INVALID, COUNTING, TRAPPING, COUNTING)

@@ -31,22 +31,22 @@ def found(**fields):
 @pytest.mark.parametrize(
     ("answer", "name"),
     [
-        (found(oracle="3", subject="4", difference="result"), "i32.div_s gives another value"),
-        (found(oracle="gave 3", subject="trapped: integer overflow"), "i32.div_s has trapped: integer overflow"),
+        (found(oracle="3", subject="4", difference="result"), "i32.div_s returns a wrong result"),
+        (found(oracle="gave 3", subject="trapped: integer overflow"), "i32.div_s traps: integer overflow"),
         (
             found(oracle="trapped: integer divide by zero", subject="did not trap"),
-            "i32.div_s has not trapped: integer divide by zero",
+            "i32.div_s does not trap: integer divide by zero",
         ),
-        (found(oracle="went on to `a`", subject="went on to `b`", instruction="br_if 0"), "br_if goes another way"),
+        (found(oracle="went on to `a`", subject="went on to `b`", instruction="br_if 0"), "br_if continues at the wrong place"),
         (
             found(instruction="i32.store 0", oracle="has 3 there afterwards", subject="has 4", difference="state"),
-            "i32.store leaves another state",
+            "i32.store writes wrong contents",
         ),
         (
             found(instruction="memory.grow 0", oracle="has the size 3 afterwards", difference="size"),
-            "memory.grow leaves another size",
+            "memory.grow leaves a wrong size",
         ),
-        (found(oracle="trapped: unreachable", subject="trapped: x", difference="outcome"), "i32.div_s has trapped: x"),
+        (found(oracle="trapped: unreachable", subject="trapped: x", difference="outcome"), "i32.div_s traps: x"),
         (Localisation("row", "a.wasm"), ""),
     ],
 )
@@ -73,12 +73,27 @@ def test_one_instruction_that_goes_wrong_in_two_artifacts_is_one_cause(tmp_path,
         told.append(causes.cause(causes.localised(plan, request, oracle, subject, host, row)))
     oracle.close()
     inner.close()
-    assert told == ["i32.mul gives another value"] * 2
+    assert told == ["i32.mul returns a wrong result"] * 2
 
 
 def test_the_causes_of_shards_are_joined_by_name():
-    one, other = Cause("x", ("a",), ("p: 1",)), Cause("y", ("b", "c"), ("q: 2", "r: 3"))
+    one, other = Cause("x", ("a",), ("p: 1",), "a title", "4.3.2"), Cause("y", ("b", "c"), ("q: 2", "r: 3"))
     assert _causes([one, other, Cause("x", ("d", "a", "e"), ("s", "t", "u"))]) == (
-        Cause("x", ("a", "d", "e"), ("p: 1", "s", "u")),
+        Cause("x", ("a", "d", "e"), ("p: 1", "s", "u"), "a title", "4.3.2"),
         other,
     )
+
+
+def test_localising_stops_at_its_time_limit(monkeypatch):
+    places = [causes.FirstOccurrence(name, "x", "x.wasm", "f") for name in "abc"]
+    monkeypatch.setattr(
+        causes,
+        "_answers",
+        lambda _request, wanted, _engines: ((each, found(oracle="3", subject="4", difference="result")) for each in wanted),
+    )
+    request = Request((), subject="wasmtime-pulley")
+    whole, tried = causes.find_causes(request, places)
+    assert ([each.signatures for each in whole], tried) == ([("a", "b", "c")], 3)
+    assert (whole[0].title, whole[0].section[:40]) == ("i32.div_s returns 4, not 3", "WebAssembly core specification 3.0, 4.3.")
+    part, tried = causes.find_causes(request, places, 0.0)
+    assert ([each.signatures for each in part], tried) == ([("a",)], 1)

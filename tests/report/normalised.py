@@ -1,4 +1,4 @@
-"""A report without what differs between two runs of the same: times, costs, what the cache knew, and what engines logged."""
+"""Reports without times, costs, cache hits and logs, so that two runs with the same results compare equal."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def normal(report: Report) -> Report:
-    """The report in its normal form: two runs that found the same have equal ones."""
+    """The report in its normal form."""
     return msgspec.structs.replace(report, started="", elapsed_ns=0, cases=tuple(_case(each) for each in report.cases))
 
 
@@ -26,5 +26,5 @@ def _pass(each: PassReport) -> PassReport:
 
 
 def _side(side: SideReport | None) -> SideReport | None:
-    """How often an engine was run is part of what was done; what that cost is not, nor is its log, which may tell the time."""
+    """The number of executions stays; their cost and the log, which may contain times, do not."""
     return side and msgspec.structs.replace(side, cost=Cost(executions=side.cost.executions), log="")
