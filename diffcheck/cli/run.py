@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from diffcheck.runner.request import Request
 
 _EPILOG = (
-    "Exit codes: 0 every case has the verdict that it should have; 1 something diverged that is not known; 2 usage, configuration, "
+    "Exit codes: 0 all cases as expected; 1 a divergence that is not known; 2 usage, configuration, "
     "a missing engine, no artifact, or a given file that cannot be read; 3 nothing diverged, but a case is open or nothing was "
     "compared; 130 interrupted."
 )

@@ -64,7 +64,7 @@ def test_no_file_is_written_over_another(stored, tmp_path, monkeypatch, names):
     before = stored.read_bytes()
     result = called(stored, *names)
     assert isinstance(result.exception, ReportError)
-    assert "written over" in str(result.exception)
+    assert "overwritten" in str(result.exception)
     assert stored.read_bytes() == before
     assert not (tmp_path / "x").exists()
 
