@@ -99,7 +99,7 @@ def _summary(state: State, made: Reproduction, subject: Identity, oracle: Identi
         of = f" of {', '.join(map(_md, found.operands))}" if found.operands else ""
         effects = [f"{_md(each.removeprefix('gave '))} with" for each in (found.oracle, found.subject)]
         lines.append(f"{_md(found.instruction)}{of}: {effects[0]} {oracle.name}, {effects[1]} {subject.name}.")
-    elif found is not None and found.why:
+    elif found is not None and instruction_title(found):
         lines.append(f"{visible(found.why, 400)[:1].upper()}{visible(found.why, 400)[1:]}.")
     row = f"of the call {_md(symptom.row)} " if symptom.row else ""
     lines.append(
