@@ -1,7 +1,7 @@
-"""What came out: divergences, allowances, verdicts of passes and cases, and the report that they make up.
+"""Results: divergences, allowances, the verdicts of passes and cases, and the report of a run.
 
-Everything a report shows is in these structs, so that a stored report can be rendered again. 64-bit numbers are text here
-(hex or decimal words), since readers in JavaScript lose them; names are as they came, each output makes them safe.
+These structs hold everything that a report shows, so that a stored report can be rendered again. 64-bit numbers are text, since
+JavaScript readers lose their low bits. Names are unescaped: each output escapes them.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from diffcheck.text import visible
 
 Verdict = Literal["agree", "diverge", "known", "flaky", "inconclusive", "skipped"]
 VERDICTS: tuple[Verdict, ...] = ("agree", "diverge", "known", "flaky", "inconclusive", "skipped")
-"""From best to worst only as far as a case's verdict is chosen from its passes: see ``worst``."""
+"""See ``worst`` for how a case gets its verdict from its passes."""
 
 _RANK: dict[str, int] = {"skipped": 0, "agree": 1, "known": 2, "inconclusive": 3, "flaky": 4, "diverge": 5}
 
@@ -39,16 +39,16 @@ DivergenceKind = Literal[
     "not located",
     "validity",
 ]
-"""``instruction`` is a result that the specification does not allow, seen in the deterministic form; ``not located`` is only in
-reports of earlier versions."""
+"""``instruction`` is a result that the specification does not allow, found in the deterministic form. Only reports of earlier
+versions have ``not located``."""
 
 Form = Literal["plain", "deterministic"]
-"""The form of the program that a difference was found in; see ``capsule.deterministic``."""
+"""The form of the program in which a difference was found; see ``capsule.deterministic``."""
 
 
 class Where(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A place in the artifact's own terms: the row, the item (``counter 17``, ``memory 0 at 0x1f40``, ``result 0``), and for a
-    branch its function, kind and source line from the manifest.
+    """A place in the artifact: the row, the item (``counter 17``, ``memory 0 at 0x1f40``, ``result 0``), and for a branch its
+    function, kind and source line from the manifest.
     """
 
     row: str = ""
@@ -60,7 +60,7 @@ class Where(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Divergence(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One difference that the specification does not allow. ``oracle`` and ``subject`` are the two values in words."""
+    """One difference that the specification does not allow. ``oracle`` and ``subject`` are the two values as text."""
 
     kind: DivergenceKind
     where: Where
@@ -70,10 +70,14 @@ class Divergence(msgspec.Struct, frozen=True, omit_defaults=True):
     detail: str = ""
     form: Form = "plain"
 
+    def __str__(self) -> str:
+        row = f"row {self.where.row}: " if self.where.row else ""
+        return f"{row}{self.where.item}: oracle {self.oracle}, subject {self.subject}"
+
 
 class Allowance(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A difference that the specification leaves open: the rule's name, its section, where, and how often (``at_least`` where not
-    all such differences were located).
+    """A difference that the specification allows: the name of the rule, its section, the place, and the number of occurrences
+    (``at_least`` if some were not located).
     """
 
     rule: str
@@ -86,13 +90,12 @@ class Allowance(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 Conclusion = Literal["proved", "gap", "dead"]
-"""What a run says of a condition, in witness's words: its independent effect is shown, not shown, or it was never evaluated."""
+"""The MC/DC conclusion on a condition, in witness's words: independent effect shown, not shown, or never evaluated."""
 
 
 class McdcImpact(msgspec.Struct, frozen=True):
-    """A condition about which the subject's run says another thing than the oracle's: ``decision`` is the manifest's id,
-    ``condition``
-    the index in it, ``branch`` the branch's id.
+    """A condition on which oracle and subject lead to different conclusions: ``decision`` is the id in the manifest, ``condition``
+    the index in the decision, ``branch`` the id of the branch.
     """
 
     decision: int
@@ -105,7 +108,7 @@ class McdcImpact(msgspec.Struct, frozen=True):
 
 
 class StubUse(msgspec.Struct, frozen=True):
-    """A stub that was called during the rows: coverage that rests on it is a weaker claim."""
+    """A stub that the rows called; results depend on it."""
 
     module: str
     name: str
@@ -114,7 +117,7 @@ class StubUse(msgspec.Struct, frozen=True):
 
 
 class Agreement(msgspec.Struct, frozen=True):
-    """How much was compared: values are counters, results, globals, sizes, outputs and pages."""
+    """How much was compared. Values are counters, results, globals, sizes, outputs and pages."""
 
     rows: int = 0
     counters: int = 0
@@ -147,7 +150,7 @@ class SideReport(msgspec.Struct, frozen=True):
 
 
 class Printed(msgspec.Struct, frozen=True):
-    """What a row wrote to a standard stream under the oracle: the beginning of it as text, and how many bytes in all."""
+    """The output of a row under the oracle: the beginning as text, and the total number of bytes."""
 
     row: str
     stream: Literal["stdout", "stderr"]
@@ -156,7 +159,7 @@ class Printed(msgspec.Struct, frozen=True):
 
 
 class Repeat(msgspec.Struct, frozen=True):
-    """What one run of a pass came to: its verdict, the signatures of what diverged, and the reason in words."""
+    """The result of one repetition of a pass: verdict, signatures of its divergences, reason."""
 
     verdict: Verdict
     signatures: tuple[str, ...] = ()
@@ -164,11 +167,10 @@ class Repeat(msgspec.Struct, frozen=True):
 
 
 class PassReport(msgspec.Struct, frozen=True):
-    """One pass over a case; where it is not applicable ``why`` says so and nothing else is filled.
+    """One pass over a case. If it is not applicable, only ``why`` is set.
 
-    ``mcdc`` are the conclusions about the artifact's decisions that differ; it is empty where nothing diverges. ``repeats`` are
-    the runs after the first, where the pass was run again to confirm what it said; costs and values are those of the first.
-    ``in_recorder`` is whether something went wrong in the recorder, and not in a row.
+    ``mcdc`` are the conclusions on decisions that differ, empty if nothing diverges. ``repeats`` are the reruns that confirm the
+    first run; costs and values are those of the first run. ``in_recorder`` is whether the recorder failed, and not a row.
     """
 
     mode: Literal["capsule", "direct"]
@@ -191,15 +193,15 @@ class PassReport(msgspec.Struct, frozen=True):
 
     @property
     def signatures(self) -> tuple[str, ...]:
-        """The signatures of what diverged in the first run, the earliest first."""
+        """The signatures of the divergences of the first run, earliest first."""
         return tuple(dict.fromkeys(each.signature for each in self.divergences if each.signature))
 
 
 class CaseReport(msgspec.Struct, frozen=True):
-    """What became of a case. ``plan`` is the plan's digest in hex; ``not_done`` says what was left out, in sentences; ``findings``
-    is what the case file says of why it diverges, with the specification's section. ``cached`` are the sides that were not run at
-    all, since what they do is known; their costs are those of the run in which they were. ``bad_input`` is whether the user named
-    this very file and it, or its case file, cannot be read.
+    """The result of a case. ``plan`` is the plan's digest in hex; ``not_done`` are sentences on what was not compared; ``findings``
+    are the case file's explanations of divergences, with sections of the specification. ``cached`` are the sides that came
+    entirely from the cache, with the costs of the original run. ``bad_input`` is whether the user named this file and it, or its
+    case file, cannot be read.
     """
 
     case: str
@@ -222,19 +224,19 @@ class CaseReport(msgspec.Struct, frozen=True):
 
     @property
     def took_ns(self) -> int:
-        """What the case took; where it came from the cache, what its executions took when they were run."""
+        """The time of the case; if the subject is cached, the time of the original executions."""
         if "subject" not in self.cached:
             return self.elapsed_ns
         return sum(side.cost.elapsed_ns for each in self.passes for side in (each.oracle, each.subject) if side)
 
     @property
     def as_expected(self) -> bool:
-        """Whether this is the verdict that the case should have."""
+        """Whether the case has its expected verdict."""
         return self.verdict == self.expected
 
 
 class EngineFinding(msgspec.Struct, frozen=True):
-    """What is true of an engine and not of a case, from the probes: told once."""
+    """An engine issue found by the probes, independent of cases and reported once."""
 
     name: str
     what: str
@@ -242,21 +244,21 @@ class EngineFinding(msgspec.Struct, frozen=True):
 
 
 class Tool(msgspec.Struct, frozen=True):
-    """Which diffcheck wrote the report."""
+    """The diffcheck that wrote the report."""
 
     name: str
     version: str
 
 
 EntryState = Literal["new", "returned", "known", "fixed", "masked", "flaky", "absent", "expired", "wider", "stale", "not run"]
-"""What a run says of a signature against the baseline: *new* is in none of its entries, *returned* in one that is marked as fixed;
-*known* shows up as the entry says, *wider* in more cases than it says, *expired* past its date. *fixed* ran on another subject and
-showed up nowhere; *masked* is not seen because an earlier difference hides its place; *flaky* shows up in some runs only; *absent*
-was not seen though the subject is still the same; *stale* names no case that exists; *not run* had no complete run this time."""
+"""The status of a signature relative to the baseline. *new*: in no entry. *returned*: in an entry marked as fixed. *known*: in the
+cases of its entry. *wider*: in more cases. *expired*: past the date of its entry. *fixed*: found nowhere with another subject.
+*masked*: hidden by an earlier difference. *flaky*: only in some runs. *absent*: not found although the subject is the same.
+*stale*: its entry names no existing case. *not run*: its cases did not complete."""
 
 
 class BaselineStatus(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One signature against the baseline; ``cases`` are those it showed up in, or where it did not, those of its entry."""
+    """The status of one signature; ``cases`` are those in which it was found, or those of its entry if it was not found."""
 
     signature: str
     state: EntryState
@@ -267,14 +269,14 @@ class BaselineStatus(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class BaselineReport(msgspec.Struct, frozen=True):
-    """A run against a baseline: each signature's standing. With ``strict`` more than what is new is an error."""
+    """A run compared with a baseline: the status of each signature. With ``strict`` not only new signatures are errors."""
 
     file: str = ""
     strict: bool = False
     standings: tuple[BaselineStatus, ...] = ()
 
     def of(self, *states: EntryState) -> tuple[BaselineStatus, ...]:
-        """The standings in one of these states, in their order."""
+        """The entries in one of these states, in order."""
         return tuple(each for each in self.standings if each.state in states)
 
 
@@ -291,10 +293,10 @@ class Cause(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Report(msgspec.Struct, frozen=True):
-    """A run: what ``reports/report.json`` holds. ``division`` is that of its shards, where it is one; every case under one of
-    ``places`` (ids of folders and cases) that exists is in it, unless an option left it out. ``root`` is the folder that ids are
-    relative to, as an absolute path; a report of an earlier version has none. ``error`` is what ended an interrupted run, unless it
-    was a signal.
+    """A run, as stored in ``reports/report.json``. ``division`` identifies the division among shards, empty without shards. The run
+    has every existing case under ``places`` (ids of folders and cases) that no option left out. ``root`` is the folder that ids
+    are relative to, an absolute path; reports of earlier versions have none. ``error`` is what interrupted the run, unless it was
+    a signal.
     """
 
     schema: Literal["diffcheck-report-v1"]
@@ -317,7 +319,7 @@ class Report(msgspec.Struct, frozen=True):
     error: str = ""
 
     def _repr_html_(self) -> str:
-        """The report for a notebook: a row for each case that is not as expected, and the totals."""
+        """The report for a notebook: the totals, and a row for each unexpected case."""
         counts = ", ".join(f"{self.totals.get(verdict, 0)} {verdict}" for verdict in VERDICTS if self.totals.get(verdict))
         head = f"{self.subject.name} against {self.oracle.name}, {self.totals.get('cases', 0)} cases: {counts or 'none'}"
         cells = [(each.case, each.verdict, each.reason) for each in self.cases if not each.as_expected]
@@ -326,12 +328,12 @@ class Report(msgspec.Struct, frozen=True):
 
 
 def worst(verdicts: list[Verdict]) -> Verdict:
-    """A case's verdict from those of its applicable passes."""
+    """The verdict of a case from those of its applicable passes."""
     return max(verdicts, key=_RANK.__getitem__, default="skipped")
 
 
 def totals(cases: tuple[CaseReport, ...]) -> dict[str, int]:
-    """A count for each verdict, and of the vacuous and the unexpected ones."""
+    """The number of cases by verdict, and of vacuous and unexpected cases."""
     counts: dict[str, int] = dict.fromkeys(VERDICTS, 0)
     for case in cases:
         counts[case.verdict] += 1

@@ -65,7 +65,7 @@ def test_a_manifest_of_another_build_is_reported_and_nothing_is_derived_from_it(
     (tmp_path / "own.wasm.witness.json").write_bytes(msgspec.json.encode(manifest))
     report = run_capsule(path)
     assert [each for each in report.not_done if "manifest" in each] == (
-        [f"the manifest is of another build, so nothing is derived from it: {why}"] if why else []
+        [f"the manifest is of another build and not used: {why}"] if why else []
     )
 
 

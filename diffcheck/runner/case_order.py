@@ -1,7 +1,7 @@
-"""In which order cases are run, and which of them are a shard's: by the time that each is expected to take.
+"""The order of cases and their division among shards, by the expected time of each case.
 
-What is expected comes from an earlier run's times where they are given, else from what is the same on every machine: the size of
-the artifact and the number of its rows.
+Expected times are those of an earlier run. Without them, the size of the artifact and the number of its rows count, which are
+the same on every machine.
 """
 
 from __future__ import annotations
@@ -26,27 +26,27 @@ if TYPE_CHECKING:
 _CASE_NS: Final = 100_000_000
 _BYTE_NS: Final = 20_000
 _ROW_NS: Final = 1_000_000
-"""What a case, a byte of its artifact and a row take at kilnd 0.4.4, roughly (6 ms a function): only their ratio counts."""
+"""Rough times of a case, of a byte of its artifact and of a row with kilnd 0.4.4 (6 ms a function); only their ratio counts."""
 
 
 class Share(msgspec.Struct, frozen=True):
-    """A shard's items, and a digest of the whole division, by which shards of the same one are known."""
+    """The items of a shard, and a digest of the whole division, the same for all its shards."""
 
     items: tuple[Item, ...]
     division: str
 
 
 def longest_first(items: Sequence[Item], times_ns: Mapping[str, int]) -> list[Item]:
-    """The items with the longest first, those of equal length as they came; so none that takes long begins last."""
+    """The items, longest first; items of equal length keep their order."""
     expected = _expected(items, times_ns, rows=False)
     return sorted(items, key=lambda item: -expected[item.id])
 
 
 def share(items: Sequence[Item], times_ns: Mapping[str, int], index: int, count: int) -> Share:
-    """The items of shard ``index`` (from 1) of ``count``, in the order in which they came.
+    """The items of shard ``index`` (from 1) of ``count``, in their original order.
 
-    The longest item goes to the shard with the least to do so far, and so on; equal ones are told apart by their names. The same
-    items and times give the same division everywhere.
+    The longest remaining item goes to the shard with the smallest load; ties are broken by name. The same items and times give
+    the same division on every machine.
     """
     expected = _expected(items, times_ns, rows=True)
     loads = [0] * count
@@ -68,7 +68,7 @@ def _expected(items: Sequence[Item], times_ns: Mapping[str, int], *, rows: bool)
 
 def _estimate(item: Item, *, rows: bool) -> int:
     try:
-        size = os.stat(item.artifact).st_size  # noqa: PTH116 - as in corpus: a Path an item costs more
+        size = os.stat(item.artifact).st_size  # noqa: PTH116 - a Path for each item costs more
     except (OSError, ValueError):
         size = 0
     return _CASE_NS + size * _BYTE_NS + (_rows(item) * _ROW_NS if rows else 0)

@@ -1,4 +1,4 @@
-"""One case from its plan to its report: both passes, the verdict, and what was not done."""
+"""One case from its plan to its report: both passes, the verdict, and what was not compared."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def run(
     plan: Plan, max_passes: int, oracle: Backend, subject: Backend, host: Host, subject_name: str,
     request: Request | None = None,
 ) -> CaseReport:  # fmt: skip
-    """Run a plan; exactly one report comes of it. ``request`` says how often a divergence is confirmed, without it never."""
+    """The report of a plan. Divergences are confirmed as ``request`` says, and not without it."""
     begun = time.monotonic_ns()
     if isinstance(plan, SkippedPlan):
         return skipped(plan.case, plan.reason, subject_name, plan.sha256)
@@ -49,7 +49,7 @@ def run(
         no_capsule = PassReport(mode="capsule", applicable=False, why=plan.no_capsule)
         runs = (lambda: no_capsule), partial(validity_pass.report, plan, subject, host)
     else:
-        both = _Both(plan, max_passes, oracle, subject, host, hangs=request.hangs if request else True)
+        both = _Passes(plan, max_passes, oracle, subject, host, hangs=request.hangs if request else True)
         runs = both.capsule, both.direct
     passes = confirmation.passes(
         runs,
@@ -86,7 +86,7 @@ def run(
 
 
 def skipped(case: Case, reason: str, subject_name: str, sha256: str = "") -> CaseReport:
-    """The report of a case that was not run, with the reason."""
+    """The report of a case that was not run."""
     return CaseReport(
         case=case.id,
         artifact=case.artifact,
@@ -103,8 +103,8 @@ def skipped(case: Case, reason: str, subject_name: str, sha256: str = "") -> Cas
     )
 
 
-class _Both:
-    """The two passes over a plan, each as often as it is asked for; a cause that both show has one signature."""
+class _Passes:
+    """The two passes over a plan, each of which can be repeated; a cause that both show has one signature."""
 
     def __init__(self, plan: RunnablePlan, max_passes: int, oracle: Backend, subject: Backend, host: Host, *, hangs: bool) -> None:
         self._hangs = hangs
@@ -119,30 +119,30 @@ class _Both:
         return Refusals(plan.artifact, plan.module, given, self._subject, plan.limits, self._host)
 
     def capsule(self) -> PassReport:
-        """The capsule under both engines."""
+        """Run the capsule under both engines."""
         plan = self._plan
         if not isinstance(plan, CapsulePlan):
             return PassReport(mode="capsule", applicable=False, why=plan.no_capsule)
         first = min(FIRST_PASSES, self._max_passes)
         rest = self._max_passes - first
-        told = self._judged(self._capsule, plan, RunBudget(first, lambda: rest if plan.deterministic is None else 0))
-        if told.in_recorder:
-            from diffcheck.runner.passes.wrong_instruction import explained  # noqa: PLC0415 - only a damaged stream needs it
+        report = self._judged(self._capsule, plan, RunBudget(first, lambda: rest if plan.deterministic is None else 0))
+        if report.in_recorder:
+            from diffcheck.runner.passes.wrong_instruction import with_wrong_instructions  # noqa: PLC0415 - rare
 
-            told = explained(told, self._subject, plan.limits, self._host)
-        if told.divergences and self._diverged is None:
-            self._diverged = told
-        return told
+            report = with_wrong_instructions(report, self._subject, plan.limits, self._host)
+        if report.divergences and self._diverged is None:
+            self._diverged = report
+        return report
 
     def direct(self) -> PassReport:
-        """The artifact as it is under both engines."""
+        """Run the unmodified artifact under both engines."""
         if self._plan.no_direct:
             return PassReport(mode="direct", applicable=False, why=self._plan.no_direct)
-        told = self._judged(self._direct, self._plan, RunBudget(0))
-        return told if self._diverged is None else _one_cause(told, self._diverged)
+        report = self._judged(self._direct, self._plan, RunBudget(0))
+        return report if self._diverged is None else _one_cause(report, self._diverged)
 
     def _judged(self, run: Callable[[P, RunBudget], FormPass], plan: P, budget: RunBudget) -> PassReport:
-        """A pass over the artifact as it is, and if that differs over its deterministic form."""
+        """A pass over the artifact, and over its deterministic form if the artifact differs."""
         plain = run(plan, budget)
         if not plain.differs or plan.deterministic is None:
             return plain.report
@@ -150,10 +150,10 @@ class _Both:
         return judge(plain, found, lambda: run(plan, RunBudget(self._max_passes)))
 
     def _capsule(self, plan: CapsulePlan, budget: RunBudget) -> FormPass:
-        one = CapsuleSide(self._oracle, plan.capsules.oracle, plan.limits, self._host, whole=True)
-        other = CapsuleSide(self._subject, plan.capsules.subject, plan.limits, self._host, refusals=self._refusals)
+        oracle = CapsuleSide(self._oracle, plan.capsules.oracle, plan.limits, self._host, whole=True)
+        subject = CapsuleSide(self._subject, plan.capsules.subject, plan.limits, self._host, refusals=self._refusals)
         run = CapsulePass(
-            one, other, Findings(plan.places, unit(plan.case)), budget, plan.functions,
+            oracle, subject, Findings(plan.places, unit(plan.case)), budget, plan.functions,
             manifest=plan.manifest, hangs=self._hangs, form=plan.form,
         )  # fmt: skip
         return FormPass(run.report(), run.findings, run.choices, bool(run.unlocated))
@@ -165,7 +165,7 @@ class _Both:
 
 
 def _no_declared_row(plan: RefusedPlan | RunnablePlan, passes: tuple[PassReport, ...]) -> str:
-    """Why none of the rows that the case declares ran; empty where one ran, or none is declared or was asked for."""
+    """Why no declared row ran; empty if one ran, or the case declares none, or only the direct pass was requested."""
     if not plan.case.rows or isinstance(plan, RefusedPlan) or plan.no_capsule == ONLY_DIRECT:
         return ""
     capsule, direct = passes
@@ -177,12 +177,12 @@ def _no_declared_row(plan: RefusedPlan | RunnablePlan, passes: tuple[PassReport,
 
 
 def _one_cause(direct: PassReport, capsule: PassReport) -> PassReport:
-    """The direct pass under the capsule's signature, where both show the same counter or the same end.
+    """The direct pass with the signature of the capsule pass, if both show the same counter or the same outcome.
 
-    The direct pass sees one instance, so all its differences have one cause; which comes first it cannot see as the capsule does.
+    The direct pass has one instance, so its differences have one cause, and only the capsule pass knows the first of them.
     """
-    known = {_same(each): each.signature for each in reversed(capsule.divergences)}
-    signature = next((known[_same(each)] for each in direct.divergences if _same(each) in known), "")
+    known = {_common(each): each.signature for each in reversed(capsule.divergences)}
+    signature = next((known[_common(each)] for each in direct.divergences if _common(each) in known), "")
     if not signature:
         return direct
     return msgspec.structs.replace(
@@ -190,13 +190,13 @@ def _one_cause(direct: PassReport, capsule: PassReport) -> PassReport:
     )
 
 
-def _same(each: Divergence) -> tuple[str, ...]:
-    """What is the same of a difference in both passes: a counter's values are not, since the calls are others."""
+def _common(each: Divergence) -> tuple[str, ...]:
+    """What both passes have in common of a difference. The values of a counter differ, since the calls do."""
     return (each.kind, each.oracle, each.subject) if each.kind == "outcome" else (each.kind, each.where.item)
 
 
 def unit(case: Case) -> str:
-    """What a signature calls the artifact: its name without folders, so that it is the same wherever the corpus lies."""
+    """The artifact's name in signatures: without folders, so that it does not depend on the place of the corpus."""
     return case.id.rpartition("/")[2]
 
 
@@ -206,11 +206,11 @@ def _finding(finding: Finding) -> str:
 
 
 def _explanation(passes: tuple[PassReport, ...]) -> str:
-    """What deepdiff says of the unequal part: the divergences as two mappings from place to value."""
+    """The divergences as deepdiff explains them, as two mappings from place to value."""
     unequal = [each for one in passes for each in one.divergences]
     if not unequal:
         return ""
-    from deepdiff import DeepDiff  # noqa: PLC0415 - 290 ms that only a divergence pays for
+    from deepdiff import DeepDiff  # noqa: PLC0415 - takes 290 ms, and only a divergence needs it
 
     oracle: dict[str, dict[str, str]] = {}
     subject: dict[str, dict[str, str]] = {}

@@ -1,4 +1,4 @@
-"""The engines of a request: which they are, and opened in this process."""
+"""Choosing the engines of a request, and opening them in this process."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from diffcheck.runner.request import Request
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-SAME: Final = "Subject and oracle are the same engine: this run can only show that diffcheck agrees with itself."
+SAME: Final = "Subject and oracle are the same engine: this run only tests diffcheck itself."
 
 
 class Engines(msgspec.Struct, frozen=True):
-    """The engines that were chosen: ``request`` names them, with their programs' paths, so that a worker opens the very same."""
+    """The chosen engines. ``request`` names them with the paths of their programs, so that a worker opens the same ones."""
 
     request: Request
     subject_identity: Identity
@@ -35,7 +35,7 @@ class Engines(msgspec.Struct, frozen=True):
 
 
 class Roles(msgspec.Struct, frozen=True):
-    """The backends of a run by role; ``judge`` says what a valid artifact is, and is the oracle where that can."""
+    """The backends of a run by role. ``judge`` validates artifacts; it is the oracle if the oracle can validate."""
 
     judge: Oracle
     oracle: Backend
@@ -43,7 +43,7 @@ class Roles(msgspec.Struct, frozen=True):
 
 
 class EnginePair(msgspec.Struct, frozen=True):
-    """Both engines in this process, and the host that they run on."""
+    """Both engines, opened in this process, and their host."""
 
     oracle: Oracle
     subject: Backend
@@ -51,14 +51,14 @@ class EnginePair(msgspec.Struct, frozen=True):
 
 
 def as_judge(engine: Backend) -> Oracle:
-    """The engine as a judge of artifacts; raises ``RunFailedError`` where it cannot be one."""
+    """The engine as a judge of artifacts; raises ``RunFailedError`` if it cannot validate."""
     if not isinstance(engine, Oracle):
-        raise RunFailedError(f"{engine.identity().name} cannot judge an artifact", hint="leave --oracle as it is")
+        raise RunFailedError(f"{engine.identity().name} cannot validate an artifact", hint="use the default --oracle")
     return engine
 
 
 def preferred_oracle(options: Mapping[str, str]) -> Oracle:
-    """The oracle that ``auto`` takes; it judges artifacts where the oracle of a run cannot."""
+    """The oracle that ``auto`` stands for; it validates artifacts if the oracle of a run cannot."""
     return as_judge(registry.create(registry.preferred("oracle"), options))
 
 
@@ -70,11 +70,11 @@ def create(request: Request) -> Roles:
 
 
 def choose(request: Request) -> Engines:
-    """The engines that a request comes to; raises ``EngineMissingError`` or ``ConfigError``."""
-    request, skipped = _resolved(request)
+    """The engines of a request; raises ``EngineMissingError`` or ``ConfigError``."""
+    request, skipped = _resolve(request)
     engines = create(request)
     roles: dict[str, Backend] = msgspec.structs.asdict(engines)
-    builds = {role: build(engine) for role, engine in roles.items()}  # before anything is asked of them
+    builds = {role: build(engine) for role, engine in roles.items()}  # before any of them starts
     subject, oracle = engines.subject.identity(), engines.oracle.identity()
     programs = {each.name for each in registry.programs()}
     paths = {spec: each.path for spec, each in ((request.subject, subject), (request.oracle, oracle)) if spec in programs}
@@ -82,15 +82,15 @@ def choose(request: Request) -> Engines:
     keys = {role: execution_cache.engine_key(roles[role], specs[role], builds[role].digest) for role in specs if request.cache}
     chosen = msgspec.structs.replace(
         request,
-        options={**_preparing(), **request.options, **paths},
+        options={**_preparation_options(), **request.options, **paths},
         keys=keys,
         builds=tuple({tuple(each.stamps): each for each in builds.values()}.values()),
     )
-    return Engines(chosen, _as_called(subject, request), oracle, _notice(request, skipped))
+    return Engines(chosen, _configured_identity(subject, request), oracle, _notice(request, skipped))
 
 
-def _resolved(request: Request) -> tuple[Request, str]:
-    """The request with an engine in place of ``auto``, and the preferred one that was not found."""
+def _resolve(request: Request) -> tuple[Request, str]:
+    """The request with an engine in place of ``auto``, and the preferred engine if that was not found."""
     options = {
         contract.SEARCH_PATH: os.environ.get("PATH", ""),
         **request.options,
@@ -108,14 +108,14 @@ def _resolved(request: Request) -> tuple[Request, str]:
 
 
 def _first_found(options: Mapping[str, str]) -> tuple[str, str]:
-    """The first of the preferred subjects that is found, and the first choice where that is another one."""
+    """The best subject that is installed, and the preferred one if that is not installed."""
     choices = registry.ranked("subject")
     name = next((each for each in choices if _is_found(each, options)), choices[-1])
     return name, "" if name == choices[0] else choices[0]
 
 
 def _is_found(name: str, options: Mapping[str, str]) -> bool:
-    """Whether the engine is here; raises ``EngineMissingError`` where its program is not where it was said to be."""
+    """Whether the engine is installed; raises ``EngineMissingError`` if its program is not at the configured path."""
     try:
         registry.create(name, options)
     except EngineMissingError:
@@ -126,35 +126,35 @@ def _is_found(name: str, options: Mapping[str, str]) -> bool:
 
 
 def _notice(request: Request, skipped: str) -> str:
-    """What a run between these two engines cannot show, and how to test the one that was not found."""
+    """What a run with these two engines cannot show, and how to test the engine that was not found."""
     if request.subject == request.oracle:
         return SAME
     parts = [f"No {skipped} was found, so the subject is {request.subject}."] if skipped else []
     engine = registry.declaration(request.subject).engine
     if engine and engine == registry.declaration(request.oracle).engine:
-        parts.append(f"This run compares {engine} with itself and says nothing about any other engine.")
-    parts += [f"Give {each.flag} PATH or set {each.env} to test {skipped}." for each in registry.programs() if each.name == skipped]
+        parts.append(f"This run compares {engine} with itself; it does not test any other engine.")
+    parts += [f"Use {each.flag} PATH or set {each.env} to test {skipped}." for each in registry.programs() if each.name == skipped]
     return " ".join(parts)
 
 
-def _as_called(identity: Identity, request: Request) -> Identity:
-    """The subject under the names that its user has for it and its version."""
+def _configured_identity(identity: Identity, request: Request) -> Identity:
+    """The identity of the subject with the name and version that the user configured."""
     return msgspec.structs.replace(
         identity, name=request.subject_name or identity.name, version=request.subject_version or identity.version
     )
 
 
-def _preparing() -> dict[str, str]:
-    """What a worker, which sees no environment, needs to make artifacts of components: the tools, and a folder to keep them."""
+def _preparation_options() -> dict[str, str]:
+    """The options by which a worker, which has no environment, prepares components: the tools and the cache folder."""
     folder = option_table.cache_folder(os.environ)
     return {**prepare.tools(os.environ), **({"cache": folder} if folder else {})}
 
 
 @contextmanager
 def open_engines(request: Request, subject: Backend | None = None) -> Iterator[EnginePair]:
-    """The engines that were chosen for a request, in this process; ``subject`` stands in for its subject.
+    """Open the chosen engines of a request in this process; ``subject`` replaces its subject.
 
-    Raises ``RunFailedError`` where the oracle cannot judge artifacts, and ``EngineUnusableError`` where the subject does not answer
+    Raises ``RunFailedError`` if the oracle cannot validate artifacts, and ``EngineUnusableError`` if the subject does not answer
     as an engine or an engine was replaced meanwhile.
     """
     watch = BuildWatch(request.builds)

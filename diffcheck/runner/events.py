@@ -1,4 +1,4 @@
-"""What happens during a run, in order; reports and the progress display read these and nothing else."""
+"""The events of a run, in order: all that reports and the progress display read."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from diffcheck.verdict import CaseReport, EngineFinding
 
 
 class RunStarted(msgspec.Struct, frozen=True, tag="run-started"):
-    """The run begins: engines are known, so many cases are to be done. ``notice`` is a warning that every report repeats.
+    """The run begins with ``total`` cases. ``notice`` is a warning that every report repeats.
 
-    ``started`` is when, in UTC; of a run that goes on it is when it began first, and ``resumed`` of its cases are done.
-    ``division`` is the digest of how cases are divided among shards, empty for a run that is whole.
+    ``started`` is the time in UTC. A resumed run has the time of its first start, and ``resumed`` counts its completed cases.
+    ``division`` is the digest of the division among shards, empty without shards.
     """
 
     total: int
@@ -29,13 +29,13 @@ class RunStarted(msgspec.Struct, frozen=True, tag="run-started"):
 
 
 class EngineProbed(msgspec.Struct, frozen=True, tag="engine-probed"):
-    """What the probes found out about the subject; comes once, at any time after the start."""
+    """The results of the probes of the subject; sent once, at any time after the start."""
 
     engine_findings: tuple[EngineFinding, ...]
 
 
 class CaseStarted(msgspec.Struct, frozen=True, tag="case-started"):
-    """A worker took up a case."""
+    """A worker started a case."""
 
     case: str
 
@@ -47,7 +47,7 @@ class CaseFinished(msgspec.Struct, frozen=True, tag="case-finished"):
 
 
 class RunFinished(msgspec.Struct, frozen=True, tag="run-finished"):
-    """All is over; ``interrupted`` where cases were left out."""
+    """The run is over; ``interrupted`` if cases were left out."""
 
     interrupted: bool
     elapsed_ns: int

@@ -1,4 +1,4 @@
-"""Which export witness's harness protocol calls, and whether it can carry an artifact as it is."""
+"""The export that witness's harness protocol calls, and whether the protocol can run an unmodified artifact."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from diffcheck.backend.contract import HARNESS_ENTRIES
+from diffcheck.text import plural
 
 if TYPE_CHECKING:
     from diffcheck.backend.contract import Backend
@@ -21,12 +22,12 @@ def entry(module: Module) -> str | None:
 
 
 def why_no_direct_pass(module: Module, oracle: Backend, subject: Backend) -> str:
-    """The reason why an artifact has no direct pass; empty where it has one."""
+    """Why an artifact has no direct pass; empty if it has one."""
     for side, backend in (("subject", subject), ("oracle", oracle)):
         if not backend.capabilities.direct:
-            return f"the {side} cannot run an artifact as it is"
+            return f"the {side} cannot run an unmodified artifact"
     if module.imports:
-        return f"it has {len(module.imports)} import{'s' if len(module.imports) > 1 else ''}"
+        return f"it has {plural(len(module.imports), 'import')}"
     name = entry(module)
     if name is None:
         return f"it has no harness entry ({', '.join(HARNESS_ENTRIES)})"
@@ -38,5 +39,5 @@ def why_no_direct_pass(module: Module, oracle: Backend, subject: Backend) -> str
         if match and (
             not match[1].isdecimal() or int(match[1]) >> 32 or module.all_globals[each.index].value not in ("i32", "i64")
         ):
-            return f"its global {each.name[:60]} is no counter that the harness protocol can carry"
+            return f"its global {each.name[:60]} is not a counter that the harness protocol supports"
     return ""

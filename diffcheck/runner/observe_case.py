@@ -1,4 +1,4 @@
-"""One case read in this process: engines chosen, planned, run, its observation given back whole. For snapshots and harnesses."""
+"""The whole observation of one case, made in this process. For snapshots and harnesses."""
 
 from __future__ import annotations
 
@@ -32,18 +32,18 @@ _AT_ONCE: Final = 8
 _INITIALIZE: Final = "_initialize"
 
 HOW: Final[dict[How, str]] = {
-    "digest": "the digest of everything observed is the oracle's, so the values are equal; they were not read one by one",
-    "differences": "it differs from the oracle: what differs was read from the backend, all the rest is equal by digest",
+    "digest": "the digest equals the oracle's, so all values are the oracle's; they were not read from the backend",
+    "differences": "it differs from the oracle: differing values were read from the backend, all others have equal digests",
     "full": "every value was read from the backend",
     "carried": "every value was read from the backend",
 }
 
 
 class ObserveRequest(msgspec.Struct, frozen=True):
-    """What to run; no ``backend`` means the preferred subject.
+    """What to run; an empty ``backend`` means the preferred subject.
 
-    ``rows`` are rows as witness writes them, or one of ``MODES``; none means the case file or the default rules.
-    ``full`` reads every value from the backend itself. ``keep_going`` goes on in a new instance after a row that does not return.
+    ``rows`` are rows in witness's notation, or one of ``MODES``; none means the case file or the default rules. ``full`` reads
+    every value from the backend. ``keep_going`` continues in a new instance after a row that does not return.
     """
 
     artifact: str
@@ -59,7 +59,7 @@ class ObserveRequest(msgspec.Struct, frozen=True):
 
 
 class CaseRead(msgspec.Struct, frozen=True):
-    """What was read, of which plan, and from which engines; ``notice`` says where the backend is a stand-in for another."""
+    """An observation with its plan and engines; ``notice`` warns if the backend replaces another that was not found."""
 
     plan: CapsulePlan
     read: CaseObservation
@@ -68,33 +68,33 @@ class CaseRead(msgspec.Struct, frozen=True):
     notice: str
 
 
-def case_of(wanted: ObserveRequest) -> Case:
-    """The case of an artifact: its case file beside it, with the rows and the manifest that were asked for."""
-    path = Path(wanted.artifact)
+def case_of(request_: ObserveRequest) -> Case:
+    """The case of an artifact from the case file beside it, with the requested rows and manifest."""
+    path = Path(request_.artifact)
     case = load_case(item_at(path))
-    if wanted.manifest:
-        case = msgspec.structs.replace(case, manifest=wanted.manifest)
-    words = [row for row in wanted.rows if row in MODES]
-    rows = tuple(row for row in wanted.rows if row not in MODES)
+    if request_.manifest:
+        case = msgspec.structs.replace(case, manifest=request_.manifest)
+    words = [row for row in request_.rows if row in MODES]
+    rows = tuple(row for row in request_.rows if row not in MODES)
     if words and rows:
         raise CaseError(
-            f"--rows {words[0]} and --rows {rows[0]} do not go together", hint="name the rows, or give auto or declared alone"
+            f"--rows {words[0]} and --rows {rows[0]} cannot be combined", hint="name the rows, or use auto or declared alone"
         )
     return msgspec.structs.replace(case, rows=tuple(row for row in rows if row != _INITIALIZE)) if rows else case
 
 
-def read_case(wanted: ObserveRequest) -> CaseRead:
-    """Run the case and read it; raises ``DiffcheckError`` with the reason where there is no whole observation."""
-    case = case_of(wanted)
+def read_case(request_: ObserveRequest) -> CaseRead:
+    """Run the case and read its observation; raises ``DiffcheckError`` with the reason if it is incomplete."""
+    case = case_of(request_)
     request = Request(
-        (wanted.artifact,),
-        subject=wanted.backend or registry.preferred("subject"),
+        (request_.artifact,),
+        subject=request_.backend or registry.preferred("subject"),
         mode="capsule",
-        deadline_s=wanted.deadline_s,
-        memory_bytes=wanted.memory_bytes,
-        rows="auto" if "auto" in wanted.rows else "declared",
-        stub_imports=wanted.stub_imports,
-        max_passes=wanted.max_passes,
+        deadline_s=request_.deadline_s,
+        memory_bytes=request_.memory_bytes,
+        rows="auto" if "auto" in request_.rows else "declared",
+        stub_imports=request_.stub_imports,
+        max_passes=request_.max_passes,
         program_name=False,
     )
     engines = choose(request)
@@ -105,11 +105,11 @@ def read_case(wanted: ObserveRequest) -> CaseRead:
         reader = ObservationReader(
             CapsuleSide(oracle, plan.capsules.oracle, plan.limits, host),
             _subject_side(subject, plan, host),
-            full=wanted.full,
-            max_passes=wanted.max_passes,
+            full=request_.full,
+            max_passes=request_.max_passes,
         )
-        read = reader.read(keep_going=wanted.keep_going)
-    notice = engines.notice if wanted.backend == "auto" else ""  # else it is the engine that was asked for
+        read = reader.read(keep_going=request_.keep_going)
+    notice = engines.notice if request_.backend == "auto" else ""  # else the user named the engine
     return CaseRead(plan, read, engines.subject_identity, engines.oracle_identity, notice)
 
 
@@ -121,7 +121,7 @@ def _subject_side(subject: Backend, plan: CapsulePlan, host: Host) -> CapsuleSid
 
 
 def source(seen: CaseRead) -> dict[str, Any]:
-    """Where the values come from: the engine, how they were read, what the oracle says, and which stubs answered the program."""
+    """The origin of the values: the engine, how they were read, whether the oracle agrees, and which stubs were called."""
     read = seen.read
     return {
         "tool": f"diffcheck {__version__}",
@@ -141,7 +141,7 @@ def source(seen: CaseRead) -> dict[str, Any]:
 
 
 def stub_uses(seen: CaseRead) -> list[tuple[str, str, str, int]]:
-    """The stubs that were called in what was read: module, name, kind, calls."""
+    """The stubs that were called: module, name, kind, calls."""
     stubs = seen.plan.layout.stubs
     sums = [0] * len(stubs)
     for instance in seen.read.instances:

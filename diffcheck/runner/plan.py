@@ -1,4 +1,4 @@
-"""What is to be run for a case: its artifact read and judged, its rows resolved, its capsule built; no engine under test yet."""
+"""The plan of a case: the artifact read and validated, its rows resolved, its capsule built. No engine under test is started."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ _MAGIC: Final = b"\0asm"
 
 
 class SkippedPlan(msgspec.Struct, frozen=True):
-    """A case of which nothing is run, and the reason. ``sha256`` is empty where the artifact could not be read."""
+    """A case that is not run, and the reason. ``sha256`` is empty if the artifact could not be read."""
 
     case: Case
     reason: str
@@ -55,7 +55,7 @@ class SkippedPlan(msgspec.Struct, frozen=True):
 
 
 class _JudgedPlan(msgspec.Struct, frozen=True, kw_only=True):
-    """A case whose artifact the oracle judged. ``no_capsule`` and ``no_direct`` are the reasons why a pass does not apply."""
+    """A case with a validated artifact. ``no_capsule`` and ``no_direct`` are the reasons why a pass does not apply."""
 
     case: Case
     sha256: str
@@ -81,9 +81,9 @@ class _JudgedPlan(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RefusedPlan(_JudgedPlan, frozen=True, kw_only=True):
-    """An artifact that the oracle refuses: the subject is only asked whether it refuses it too.
+    """An artifact that the oracle refuses: the only question is whether the subject refuses it too.
 
-    ``bare`` is the artifact without imports, exports and start function if the oracle refuses that for the same reason, else empty.
+    ``bare`` is the artifact without imports, exports and start function, empty unless the oracle refuses it for the same reason.
     """
 
     refusal: Refused
@@ -91,9 +91,7 @@ class RefusedPlan(_JudgedPlan, frozen=True, kw_only=True):
 
 
 class RunnablePlan(_JudgedPlan, frozen=True, kw_only=True, dict=True):
-    """A valid artifact that at least one pass applies to. ``form`` is the deterministic form that is run, None for the artifact as
-    it is.
-    """
+    """A valid artifact with at least one applicable pass. ``form`` is the deterministic form, None for the unmodified artifact."""
 
     module: Module
     places: dict[int, BranchPlace] = {}
@@ -101,7 +99,7 @@ class RunnablePlan(_JudgedPlan, frozen=True, kw_only=True, dict=True):
 
     @cached_property
     def deterministic(self) -> Self | None:
-        """The plan of the artifact's deterministic form, with the same rows and indices; None if no result of it is open."""
+        """The plan of the artifact's deterministic form, with the same rows and indices; None if all its results are determined."""
         try:
             form = deterministic(self.module)
         except ArtifactError:  # an unknown instruction
@@ -121,7 +119,7 @@ class CapsulePlan(RunnablePlan, frozen=True, kw_only=True):
 
     @property
     def layout(self) -> lo.Layout:
-        """The layout of the capsule's stream, the same on both engines."""
+        """The layout of the stream, the same on both engines."""
         return self.capsules.standard.layout
 
     @property
@@ -142,7 +140,7 @@ Plan = SkippedPlan | RefusedPlan | RunnablePlan
 
 
 class Capsules(msgspec.Struct, frozen=True):
-    """The standard capsule and the capsule of each engine, which has one more import if the engine prints its stream."""
+    """The standard capsule and those of both engines, which import a function for printing if the engine prints its stream."""
 
     standard: Capsule
     oracle: Capsule
@@ -150,7 +148,7 @@ class Capsules(msgspec.Struct, frozen=True):
 
 
 class Files(msgspec.Struct, frozen=True):
-    """Where a case's files are to be read where that is not where the case says; ``no_manifest`` is why it could not be read."""
+    """The actual paths of a case's files; ``no_manifest`` is the reason why the manifest could not be read."""
 
     artifact: str
     manifest: str
@@ -158,7 +156,7 @@ class Files(msgspec.Struct, frozen=True):
 
 
 class _Source(msgspec.Struct, frozen=True):
-    """A case with the core module that is run for it; ``made_manifest`` is set if that was made of a component."""
+    """A case with its core module; ``made_manifest`` is set if the module was made from a component."""
 
     case: Case
     limits: RunLimits
@@ -175,7 +173,7 @@ class _Source(msgspec.Struct, frozen=True):
 def make(
     case: Case, request: Request, judge: Oracle, oracle: Backend, subject: Backend, host: Host, files: Files | None = None
 ) -> Plan:  # fmt: skip
-    """The plan of a case; never raises because of an artifact or a case file. ``judge`` decides which artifacts are valid."""
+    """The plan of a case; never raises because of an artifact or a case file. ``judge`` validates the artifact."""
     files = files or Files(case.artifact, case.manifest)
     limits = RunLimits(
         deadline_s=case.limits.deadline_s or request.deadline_s,
@@ -196,12 +194,12 @@ def make(
         return _refused(source, refusal, request, judge, host)
     try:
         return _accepted(source, wasm.read(source.artifact), request, oracle, subject, files)
-    except (ArtifactError, CaseError) as error:  # a case with a mistake in it is not half run
+    except (ArtifactError, CaseError) as error:  # a case with a mistake is not run in part
         return source.skipped(error.line)
 
 
 def require_capsule(plan: Plan, purpose: str = "run") -> CapsulePlan:
-    """The plan if it has a capsule; else RunFailedError with the reason."""
+    """The plan if it has a capsule; raises ``RunFailedError`` with the reason if not."""
     if isinstance(plan, CapsulePlan):
         return plan
     reason = plan.reason if isinstance(plan, SkippedPlan) else plan.no_capsule
@@ -214,7 +212,7 @@ def _binary(case: Case, files: Files, judge: Oracle, limits: RunLimits, host: Ho
 
 
 def _core_module(source: _Source, request: Request, host: Host) -> _Source:
-    """The core module that is run in a component's place; raises DiffcheckError with the reason if none can be made."""
+    """The core module made from a component; raises ``DiffcheckError`` with the reason if that fails."""
     prepared = prepare.on_the_fly(source.artifact, Path(source.case.artifact).stem, request.options, host.reactor)
     note = f"a component, {' and '.join(prepared.steps)}, is run as a core module; its own sha256 is {source.sha256}"
     return msgspec.structs.replace(
@@ -227,9 +225,9 @@ def _core_module(source: _Source, request: Request, host: Host) -> _Source:
 
 
 def _refused(source: _Source, refusal: Outcome, request: Request, judge: Oracle, host: Host) -> Plan:
-    """The plan of an artifact that the oracle refuses; skipped if it is not a core module at all."""
+    """The plan of an artifact that the oracle refuses; skipped if it is not a core module."""
     if not isinstance(refusal, Refused):
-        return source.skipped(f"the oracle could not judge the artifact: {sentence(refusal)}")
+        return source.skipped(f"the oracle could not validate the artifact: {sentence(refusal)}")
     if not source.artifact.startswith(_MAGIC):
         return source.skipped(_what_it_is(source.artifact))
     no_capsule = f"the oracle refuses the artifact: {refusal.reason}"
@@ -240,11 +238,11 @@ def _refused(source: _Source, refusal: Outcome, request: Request, judge: Oracle,
         notes=source.notes, refusal=refusal,
     )  # fmt: skip
     if why_unjudged(refusal):
-        return plan  # the subject is not asked: a module beyond a limit would take 2 GB to decode (3 million globals, 2026-11-28)
+        return plan  # not decoded: a module beyond a limit of the oracle may take 2 GB (3 million globals, measured 2026-11-28)
     try:
         module = wasm.read(source.artifact)
     except ArtifactError:
-        return plan  # the subject is asked all the same
+        return plan  # the subject is run anyway
     bare = _bare(source.case, module, request)
     again = judge.validate(bare, source.limits, host)
     same = isinstance(again, Refused) and (again.kind, rule(again.reason)) == (refusal.kind, rule(refusal.reason))
@@ -252,10 +250,10 @@ def _refused(source: _Source, refusal: Outcome, request: Request, judge: Oracle,
 
 
 def _bare(case: Case, module: Module, request: Request) -> bytes:
-    """The module as ``loadable`` has it; empty if it has no such form."""
+    """The module in its ``loadable`` form; empty if it has none."""
     try:
         return loadable(module, world(case, program_name=request.program_name, stub_imports=request.stub_imports))
-    except Exception:  # noqa: BLE001 - closing expects a valid module, and this one is not: it may raise anything
+    except Exception:  # noqa: BLE001 - sealing an invalid module may raise anything
         return b""
 
 
@@ -305,7 +303,7 @@ def _accepted(source: _Source, module: Module, request: Request, oracle: Backend
 
 
 def _rows(module: Module, case: Case, request: Request) -> Rows:
-    """The rows to call; none, without a reason against it, where instantiation alone is compared."""
+    """The rows to call; no rows and no reason if only instantiation is compared."""
     rows = choose(module, request.calls or case.rows, request.rows)
     if rows.why_none and _instantiates(module):
         rows = msgspec.structs.replace(rows, notes=(*rows.notes, f"only instantiation is compared: {rows.why_none}"), why_none="")
@@ -313,12 +311,12 @@ def _rows(module: Module, case: Case, request: Request) -> Rows:
 
 
 def _instantiates(module: Module) -> bool:
-    """Whether instantiation does anything that can be compared."""
+    """Whether instantiation has an effect that can be compared."""
     return module.start is not None or bool(module.elements or module.data or module.globals)
 
 
 def world(case: Case, *, program_name: bool, stub_imports: Unknown = "zero") -> World:
-    """What a case gives its program; ``program_name`` and ``stub_imports`` as in ``Request``."""
+    """The environment of a case's program; ``program_name`` and ``stub_imports`` as in ``Request``."""
     args = case.args or ((Path(case.artifact).stem,) if program_name else ())
     limits = {name: getattr(case.limits, name) for name in ("memory_pages", "table_elements", "digest_pages")}
     given = {name: value for name, value in limits.items() if value is not None}
@@ -332,17 +330,17 @@ def _capsules(
     gc = (oracle.capabilities.gc and subject.capabilities.gc) or needs_gc(module)
     unwinds = bool(oracle.capabilities.exceptions and subject.capabilities.exceptions)
     form = Form(unwinds=unwinds, references="described" if gc else "nullness")
-    made = partial(build, module, source.sha256, calls, given)
-    standard = made(form)
+    build_form = partial(build, module, source.sha256, calls, given)
+    standard = build_form(form)
 
-    def given_to(backend: Backend) -> Capsule:
-        return made(msgspec.structs.replace(form, prints=True)) if backend.capabilities.transport == "print" else standard
+    def capsule(backend: Backend) -> Capsule:
+        return build_form(msgspec.structs.replace(form, prints=True)) if backend.capabilities.transport == "print" else standard
 
-    return Capsules(standard, given_to(oracle), given_to(subject))
+    return Capsules(standard, capsule(oracle), capsule(subject))
 
 
 def _manifest(source: _Source, files: Files, module: Module) -> tuple[Manifest | None, tuple[str, ...]]:
-    """The artifact's manifest, and what is to be said of it; none where it is not the artifact's."""
+    """The artifact's manifest and notes on it; None if it is missing, damaged or of another artifact."""
     if not source.case.manifest and not source.made_manifest:
         counted = formats.instrumentation(module).counters
         return None, (formats.NO_MANIFEST if counted else formats.NOT_INSTRUMENTED,)
@@ -355,12 +353,12 @@ def _manifest(source: _Source, files: Files, module: Module) -> tuple[Manifest |
         return None, (str(error),)
     why = formats.contradiction(manifest, module, source.artifact)
     if why:
-        return None, (f"the manifest is of another build, so nothing is derived from it: {why}",)
+        return None, (f"the manifest is of another build and not used: {why}",)
     return manifest, () if manifest.decisions or not manifest.branches else (formats.NO_DECISIONS,)
 
 
 def expected_memory(module: Module, functions: int, subject: Backend) -> int:
-    """What the subject is expected to need at its start, in bytes: to admit runs by, not to limit them."""
+    """The expected memory of the subject at its start, in bytes: used to admit runs, not to limit them."""
     pages = sum(min(each.limits.minimum, 1 << 16) for each in module.all_memories)
     known = subject.capabilities
     code = sum(size for _, size in module.bodies)

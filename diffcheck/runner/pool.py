@@ -1,7 +1,7 @@
-"""The workers of a run and what is admitted to them: cases in, exactly one report each out.
+"""The workers of a run: cases in, exactly one report for each out.
 
-The parent is one selector loop and no threads. A worker that dies or hangs is replaced and costs only its own case. A case is
-let go when the memory it is expected to need is free, or when nothing else runs.
+The parent is one selector loop without threads. A worker that dies or hangs is replaced, and only its own case is lost. A case
+starts when its expected memory is free, or when nothing else runs.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _LOOK_S: Final = 1.0
 _SETUP_S: Final = 60.0
 _WATCH_S: Final = 120.0
 _WATCH_DEADLINES: Final = 64
-"""A worker is given up after 120 s and 64 deadlines: more runs than any case needs, each as long as it may be."""
+"""A worker is killed after 120 s and 64 deadlines, which is more than any case needs."""
 _SHARE: Final = 0.8
 _ORACLE_BYTES: Final = 200 << 20
 
@@ -44,24 +44,24 @@ _decode = msgspec.msgpack.Decoder(w.Answer).decode
 
 
 class _Slot:
-    """One worker and what it is at."""
+    """One worker and its state."""
 
     def __init__(self) -> None:
         self.server: Server | None = None
         self.case: Case | None = None
         self.needs = 0
-        self.stopped_s: float | None = None  # since when it is stopped by a signal
+        self.stopped_s: float | None = None  # when it was first seen stopped by a signal
         self.doing = "idle"  # idle, setup, probe, prepare, wait, go
 
 
 class Pool:
-    """Runs items on ``request.jobs`` workers; iterate over ``events`` once."""
+    """Runs items on ``request.jobs`` workers; ``events`` can be iterated once."""
 
     def __init__(
         self, request: Request, reactor: process.Reactor, folder: str, stopped: Callable[[], bool],
         *, load: Callable[[Item], tuple[Case, Files | None]] = lambda item: (load_case(item), None),
     ) -> None:  # fmt: skip
-        # A worker needs to know nothing of other cases' times.
+        # A worker does not need the times of other cases.
         request = msgspec.structs.replace(request, times_ns={}, shard_times_ns={})
         self._request, self._reactor, self._folder = request, reactor, folder
         self._stopped, self._load = stopped, load
@@ -74,7 +74,7 @@ class Pool:
         self._asked = self._runs = False
 
     def events(self, items: Sequence[Item], *, probe: bool) -> Iterator[Event]:
-        """One ``CaseFinished`` an item, in the order in which they end; none for those left when the run is stopped."""
+        """One ``CaseFinished`` for each item, in order of completion; none for the rest when the run is interrupted."""
         self._queue.extend(items)
         self._slots = [_Slot() for _ in range(max(1, min(self._request.jobs, len(items))))]
         self._probe, self._runs = probe, True
@@ -91,7 +91,7 @@ class Pool:
                     yield from self._answered(slot)
 
     def lines(self, items: Sequence[Item]) -> Iterator[PlanLine]:
-        """The plan's line of each item, in order; nothing is run."""
+        """The plan of each item, in order; nothing is run."""
         slot = _Slot()
         for item in items:
             try:
@@ -120,7 +120,7 @@ class Pool:
     # Workers.
 
     def _start(self, slot: _Slot) -> None:
-        slot.server = self._reactor.serve_own(w.__name__, with_keeper=True)  # in our own folder: paths are as the user gave them
+        slot.server = self._reactor.serve_own(w.__name__, with_keeper=True)  # in our own folder: paths may be relative
         ask = self._runs and not self._asked and self._asking is None
         limit_s = _SETUP_S + (2 * self._request.deadline_s if ask else 0)
         slot.server.send(_encode(w.Setup(self._request, self._folder, ask=ask, runs=self._runs)), limit_s)
@@ -129,7 +129,7 @@ class Pool:
             self._asking = slot
 
     def _start_or_retire(self, slot: _Slot) -> None:
-        """Start a slot's worker; where the system has none to give, those that are there do its part."""
+        """Start the worker of a slot; if the system refuses, the slot is retired while other workers run."""
         try:
             self._start(slot)
         except process.SpawnError:
@@ -149,7 +149,7 @@ class Pool:
         self._admit()
 
     def _next(self, slot: _Slot) -> Iterator[Event]:
-        """Give an idle worker its next case, none before the known answer is there; starts the worker where there is none."""
+        """Send an idle worker its next case, after the known-answer test; starts a missing worker."""
         if not self._queue and not self._probe:
             return
         if slot.server is None or not slot.server.alive:
@@ -177,7 +177,7 @@ class Pool:
         return _WATCH_S + _WATCH_DEADLINES * self._deadline(case)
 
     def _end_stopped(self, busy: Sequence[_Slot]) -> None:
-        """Kill each worker that was stopped by a signal for as long as its case's deadline: it would wait for minutes in vain."""
+        """Kill each worker that a signal has stopped for longer than the deadline of its case."""
         now = time.monotonic()
         if now < self._look_s:
             return
@@ -195,7 +195,7 @@ class Pool:
         return (case.limits.deadline_s if case is not None else None) or self._request.deadline_s
 
     def _admit(self) -> None:
-        """Let prepared cases go while their expected memory is free; one always goes. None before the known answer is there."""
+        """Start prepared cases while their expected memory is free, and at least one; none before the known-answer test."""
         if self._asking is not None:
             return
         running = sum(slot.needs for slot in self._slots if slot.doing == "go")
@@ -239,20 +239,20 @@ class Pool:
         self._admit()
 
     def _failed(self, slot: _Slot, what: str) -> Iterator[Event]:
-        """Our own environment failed while a case was in work: the case has no verdict on its engines."""
+        """Our own environment failed during a case, which is inconclusive."""
         case, slot.case = slot.case, None
         if case is not None:
             report = skipped(case, what, self._request.subject)
             yield CaseFinished(msgspec.structs.replace(report, verdict="inconclusive"))
 
     def _lost(self, slot: _Slot, what: str) -> Iterator[Event]:
-        """A worker is gone; after several in a row without a single verdict it is our own environment, and an error."""
+        """A worker has ended; several in a row without a verdict are an error of our own environment."""
         self._broken += 1
         slot.server, slot.doing = None, "idle"
         if slot is self._asking:
             self._asking = None  # the next worker asks
         if self._broken > 3 + len(self._slots):
-            raise DiffcheckError(f"workers end again and again: {what}", hint="run `diffcheck doctor`")
+            raise DiffcheckError(f"several workers ended without a result: {what}", hint="run `diffcheck doctor`")
         yield from self._failed(slot, what)
 
 

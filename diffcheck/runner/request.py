@@ -1,4 +1,4 @@
-"""What a run is asked to do, and what a plan says of a case: the data between the command line and the runner."""
+"""The request for a run and the line of a plan: the data between the command line and the runner."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ Unknown = Literal["zero", "trap"]
 
 
 class Request(msgspec.Struct, frozen=True):
-    """A run to do: every option in its own unit.
+    """A run, with every option in its own unit.
 
-    ``paths`` are artifacts and folders as the user wrote them, ``config_folder`` is where the configuration file in force is, empty
-    for none (see ``case_ids``); ``only`` has globs over case names, none for all; ``options`` are where engines' programs are,
-    by adapter, and what ``runner.engines`` adds for workers. ``program_name`` is whether a program whose case has no arguments is
-    given the artifact's name as the first one; witness's own runtime gives none at all.
-    ``calls`` are rows to run in place of those of the case files, none for those.
-    ``stub_imports`` is what an imported function gets that no stub is known for. ``confirm`` is how often a pass that diverges is
-    run again; ``known`` has the signatures that need no confirmation, each with the cases in which it is expected to show up: where
-    it does not, the pass is run again too; ``known_root`` is the folder that those cases are named from, as an absolute path, empty
-    where that is not known, and ``known_file`` the baseline. ``hangs`` is whether a subject that does not end is reported to hang,
-    which costs longer runs. ``journal`` is the file that says what is done, empty for none; ``resume`` is whether a
-    run that was stopped goes on. ``cache`` is the folder of the cache, empty for none, and ``cache_bytes`` its bound; ``keys`` are
-    the engines' there, by role, and ``builds`` the engines' files, as ``run`` works them out. ``times_ns`` is what cases took
-    before: the longest go first. ``shard`` is which part of the run this is, of how many: the division is by ``shard_times_ns``,
-    the same on every machine. ``cluster`` is the address of a Dask scheduler, empty for this machine. ``subject_name`` is what the
-    configuration file calls the subject, ``subject_version`` what its user does.
+    ``paths``: artifacts and folders as the user wrote them. ``config_folder``: the folder of the configuration file, empty for none
+    (see ``case_ids``). ``only``: globs over case names, none for all cases. ``calls``: rows that replace those of the case files.
+    ``options``: paths of engines' programs by adapter, and what ``runner.engines`` adds for workers. ``program_name``: whether a
+    program without arguments gets the artifact's name as its first argument; witness's own runtime passes no argument.
+    ``stub_imports``: the stub of an imported function that has no functional stub.
+
+    ``confirm``: reruns of a diverging pass. ``known``: signatures that need no confirmation, each with the cases in which it is
+    expected; a pass without an expected signature is rerun too. ``known_root``: the folder that these cases are relative to, an
+    absolute path, empty if unknown. ``known_file``: the baseline. ``hangs``: whether hangs are reported, which needs longer runs.
+
+    ``journal``: the file of completed cases, empty for none. ``resume``: whether an interrupted run is resumed. ``cache``: the
+    folder of the cache, empty for none; ``cache_bytes``: its size limit; ``keys``: the engines' keys in it by role. ``builds``: the
+    engines' files. ``times_ns``: times of cases in an earlier run; the longest case runs first. ``shard``: index and number of
+    shards, divided by ``shard_times_ns``. ``cluster``: the address of a Dask scheduler, empty for this machine. ``subject_name``
+    and ``subject_version``: the configured name and version of the subject.
     """
 
     paths: tuple[str, ...]
@@ -69,10 +69,10 @@ class Request(msgspec.Struct, frozen=True):
 
 
 class PlanLine(msgspec.Struct, frozen=True):
-    """What would be done with a case: ``capsule`` and ``direct`` are empty where that pass applies, else the reason why not.
+    """The plan of a case. ``capsule`` and ``direct`` are the reasons why a pass does not apply, empty if it applies.
 
-    ``memory_bytes`` is what the subject is expected to need, ``passes`` the executions of the subject if nothing differs,
-    ``skipped`` the reason where the case would not be run at all.
+    ``memory_bytes`` is the expected memory of the subject, ``passes`` its executions if nothing differs, ``skipped`` the reason
+    why the case is not run.
     """
 
     case: str

@@ -1,4 +1,4 @@
-"""A run from request to events: finds the cases, chooses the engines, keeps the workers busy."""
+"""A run from request to events: finds the cases, chooses the engines, feeds the workers."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ if TYPE_CHECKING:
 
 
 def run(request: Request) -> Iterator[Event]:
-    """All events of a run, ending with ``RunFinished``; also where it is interrupted (SIGINT, SIGTERM), with what was done."""
+    """The events of a run, ending with ``RunFinished`` even if it is interrupted (SIGINT, SIGTERM)."""
     begun = time.monotonic_ns()
-    found = _found(request)
+    found = _discover(request)
     ids = [item.id for item in found.items]
     cases = {case for cases in request.known.values() for case in cases}
     require_same_root(request.known_root, cases, found.root, ids, request.known_file)
@@ -76,12 +76,12 @@ def run(request: Request) -> Iterator[Event]:
         yield RunFinished(interrupted=stopped(), elapsed_ns=time.monotonic_ns() - begun)
 
 
-def _found(request: Request) -> Discovery:
+def _discover(request: Request) -> Discovery:
     return discover([Path(path) for path in request.paths], request.only, request.config_folder)
 
 
 def _known(known: dict[str, tuple[str, ...]], ids: Sequence[str]) -> dict[str, tuple[str, ...]]:
-    """What is known, by the ids that cases have now."""
+    """The known signatures with the current ids of their cases."""
     names = renamed({case for cases in known.values() for case in cases}, ids)
     return {signature: tuple(names.get(case, case) for case in cases) for signature, cases in known.items()}
 
@@ -97,29 +97,29 @@ def _events(
 ) -> Iterator[Event]:
     request = engines.request
     ordered = longest_first(items, request.times_ns)
-    probe = probe and request.mode != "capsule"  # the probe's programs are run as they are
+    probe = probe and request.mode != "capsule"  # probe programs are run unmodified
     if request.cluster:
-        from diffcheck.runner.dask.dask_cluster import DaskCluster  # noqa: PLC0415 - Dask, only where it is asked for
+        from diffcheck.runner.dask.dask_cluster import DaskCluster  # noqa: PLC0415 - only a run on a cluster needs Dask
 
         events: Iterator[Event] = DaskCluster(engines, stopped).events(ordered, probe=probe)
     elif request.verbose and len(items) == 1:
-        events = _watched(request, reactor, folder, items[0], probe=probe)
+        events = _run_in_process(request, reactor, folder, items[0], probe=probe)
     else:
         events = Pool(request, reactor, folder, stopped).events(ordered, probe=probe)
     given = {str(Path(path)) for path in request.paths}
     for event in events:
-        yield _marked(event, given)
+        yield _mark_bad_input(event, given)
 
 
-def _marked(event: Event, given: set[str]) -> Event:
-    """The event, marked where the user named a file that cannot be read: nothing is known of it then, not even its digest."""
+def _mark_bad_input(event: Event, given: set[str]) -> Event:
+    """The event, with ``bad_input`` set if the user named a file that cannot be read, which has no digest."""
     if not isinstance(event, CaseFinished) or event.report.verdict != "skipped" or event.report.sha256:
         return event
     return CaseFinished(msgspec.structs.replace(event.report, bad_input=event.report.artifact in given))
 
 
 def _journal(request: Request, started: RunStarted, items: Sequence[Item]) -> Journal | None:
-    """The journal that the request asks for: of the run that goes on, or a new one."""
+    """The journal of the resumed run, or a new one; None if the request has none."""
     if not request.journal:
         return None
     path = Path(request.journal)
@@ -128,7 +128,7 @@ def _journal(request: Request, started: RunStarted, items: Sequence[Item]) -> Jo
 
 
 def _journaled(journal: Journal, events: Callable[..., Iterator[Event]], items: Sequence[Item]) -> Iterator[Event]:
-    """What the journal has, then what is left to be done, which is noted before it is told."""
+    """The journal's events, then those of the remaining cases; each report is stored before it is yielded."""
     findings = journal.findings()
     if findings is not None:
         yield EngineProbed(findings)
@@ -146,24 +146,24 @@ def _journaled(journal: Journal, events: Callable[..., Iterator[Event]], items: 
         yield event
 
 
-def _watched(request: Request, reactor: process.Reactor, folder: str, item: Item, *, probe: bool) -> Iterator[Event]:
-    """One case in this process, so that what its engine prints can be shown as it comes."""
-    at_desk = Worker(Setup(request, folder, live=True, ask=True), reactor)
+def _run_in_process(request: Request, reactor: process.Reactor, folder: str, item: Item, *, probe: bool) -> Iterator[Event]:
+    """Run one case in this process, so that the output of its engine appears at once."""
+    worker = Worker(Setup(request, folder, live=True, ask=True), reactor)
     yield CaseStarted(item.id)
     try:
-        at_desk.prepare(load_case(item))
+        worker.prepare(load_case(item))
     except CaseError as error:
         reason = error.line
         yield CaseFinished(skipped(Case(item.id, item.artifact), reason, request.subject))
         return
     if probe:
-        yield EngineProbed(Worker(Setup(request, folder), reactor).probe())  # its programs are not what is watched
-    yield CaseFinished(at_desk.go().report)
+        yield EngineProbed(Worker(Setup(request, folder), reactor).probe())  # without showing the output of its programs
+    yield CaseFinished(worker.go().report)
 
 
 def plan(request: Request, note: Callable[[str], None] = lambda _: None) -> Iterator[PlanLine]:
-    """The plan's line of every case, and ``note`` is given a line for each thing passed over; no engine under test is started."""
-    found = _found(request)
+    """The plan of every case; ``note`` receives a line for each file passed over. No engine under test is started."""
+    found = _discover(request)
     for line in found.notes:
         note(line)
     request = choose(request).request

@@ -1,7 +1,7 @@
-"""A case worker: a process that takes one case at a time, starts engines for it, and gives back its report.
+"""A case worker: a process that takes one case at a time, runs it under both engines and returns its report.
 
-Two messages a case: the case, answered by what it is expected to need; then the word to go on, answered by the report. So the
-parent admits runs by memory without reading an artifact itself. The worker's engines are its own children and die with it.
+A case takes two messages: ``PrepareRequest``, answered by the expected memory, then ``Go``, answered by the report. So the parent
+admits runs by memory without reading an artifact itself. The engines are children of the worker and die with it.
 """
 
 from __future__ import annotations
@@ -39,8 +39,9 @@ _TRIES: Final = 3
 
 
 class Setup(msgspec.Struct, frozen=True, tag="setup"):
-    """The first message: what the run is, and the folder to work in; with ``ask`` the engines are asked a known answer first.
-    Without ``runs`` cases are planned only, and no engine under test is started.
+    """The first message: the request and a private folder. With ``ask`` the engines run a known-answer test first.
+
+    Without ``runs`` cases are only planned, and no engine under test is started.
     """
 
     request: Request
@@ -51,33 +52,33 @@ class Setup(msgspec.Struct, frozen=True, tag="setup"):
 
 
 class PrepareRequest(msgspec.Struct, frozen=True, tag="prepare"):
-    """Take up a case; ``files`` where its files are not where it says."""
+    """Plan a case; ``files`` if its files are not at their paths."""
 
     case: Case
     files: plans.Files | None = None
 
 
 class ProbeRequest(msgspec.Struct, frozen=True, tag="probe"):
-    """Ask the subject what it can do."""
+    """Probe the subject."""
 
 
 class Go(msgspec.Struct, frozen=True, tag="go"):
-    """Run the case that was prepared."""
+    """Run the prepared case."""
 
 
 class Ready(msgspec.Struct, frozen=True, tag="ready"):
-    """The worker's engines are set up."""
+    """The engines are set up."""
 
 
 class PreparedPlan(msgspec.Struct, frozen=True, tag="prepared"):
-    """What the case is expected to need, and its line of the plan."""
+    """The expected memory of the case, and its line of the plan."""
 
     memory_bytes: int
     line: PlanLine
 
 
 class ProbeAnswer(msgspec.Struct, frozen=True, tag="probed"):
-    """What is true of the subject and not of a case."""
+    """The engine issues of the subject, independent of cases."""
 
     engine_findings: tuple[EngineFinding, ...]
 
@@ -89,13 +90,13 @@ class Done(msgspec.Struct, frozen=True, tag="done"):
 
 
 class Failed(msgspec.Struct, frozen=True, tag="failed"):
-    """Our own environment failed, in words; the worker goes on."""
+    """Our own environment failed, with the reason; the worker stays usable."""
 
     what: str
 
 
 class Unusable(msgspec.Struct, frozen=True, tag="unusable"):
-    """An engine cannot be used, or not any longer: the error that ends the run."""
+    """An engine cannot be used any longer: the error that ends the run."""
 
     what: str
     hint: str
@@ -106,11 +107,11 @@ Answer = Ready | ProbeAnswer | PreparedPlan | Done | Failed | Unusable
 
 
 class Worker:
-    """The worker's state between messages."""
+    """The state of the worker between messages."""
 
     def __init__(self, setup: Setup, reactor: process.Reactor) -> None:
         self.request = setup.request
-        # An engine against itself should agree, whatever a case expects of it against another.
+        # An engine agrees with itself, whatever a case expects of it against another engine.
         own = self.request.subject_name or self.request.subject
         self.subject_name = "default" if self.request.subject == self.request.oracle else own
         self.host: Host = contract.Host(reactor, Path(setup.folder), setup.live)
@@ -123,10 +124,10 @@ class Worker:
         self.plan: Plan | None = None
         self.runs = setup.runs
         if setup.ask:
-            self._ask(of_oracle=roles.judge is not roles.oracle)
+            self._test_known_answers(of_oracle=roles.judge is not roles.oracle)
 
     def answer(self, message: ProbeRequest | PrepareRequest | Go) -> Answer:
-        """Do what a message asks for."""
+        """Handle a message."""
         match message:
             case ProbeRequest():
                 return ProbeAnswer(self.probe())
@@ -136,7 +137,7 @@ class Worker:
                 return self.go()
 
     def prepare(self, case: Case, files: plans.Files | None = None) -> PreparedPlan:
-        """Make the case's plan."""
+        """Plan a case."""
         if self.runs:
             self._complete_capabilities()
         plan = plans.make(case, self.request, self.judge, self.oracle, self.subject, self.host, files)
@@ -159,36 +160,36 @@ class Worker:
         assert self.plan is not None, "the parent prepares first"  # noqa: S101
         plan, self.plan = self.plan, None
         if self.tapes is None or isinstance(plan, plans.SkippedPlan):
-            return Done(self._watched(lambda: self._run(plan, self.oracle, self.subject)))
+            return Done(self._with_same_builds(lambda: self._report(plan, self.oracle, self.subject)))
         tapes, name = self.tapes, execution_cache.name_of(plan)
 
         def run() -> tuple[CaseReport, execution_cache.Tape, execution_cache.Tape]:
             oracle, subject = tapes.tape(self.oracle, "oracle", name), tapes.tape(self.subject, "subject", name)
-            return self._run(plan, oracle, subject), oracle, subject
+            return self._report(plan, oracle, subject), oracle, subject
 
-        report, oracle, subject = self._watched(run)
+        report, oracle, subject = self._with_same_builds(run)
         return Done(tapes.keep(report, name, oracle, subject))
 
     def probe(self) -> tuple[EngineFinding, ...]:
-        """What the probes find out about the subject."""
+        """The engine issues that the probes find in the subject."""
         limits = contract.RunLimits()
         limits = msgspec.structs.replace(limits, deadline_s=min(limits.deadline_s, self.request.deadline_s))
-        return self._kept(self.subject, "subject", "probe", lambda subject: probe.engine_findings(subject, self.host, limits))
+        return self._cached(self.subject, "subject", "probe", lambda subject: probe.engine_findings(subject, self.host, limits))
 
-    def _ask(self, *, of_oracle: bool) -> None:
-        """Ask the subject, and an oracle that is not known to be one, one known answer."""
+    def _test_known_answers(self, *, of_oracle: bool) -> None:
+        """Run the known-answer test of the subject, and of an oracle that cannot validate."""
         ask = partial(known_answer.require, host=self._unwatched, limits=self._limits)
-        self._kept(self.subject, "subject", "known answer", partial(ask, spec=self.request.subject))
+        self._cached(self.subject, "subject", "known answer", partial(ask, spec=self.request.subject))
         if of_oracle:
-            self._kept(self.oracle, "oracle", "known answer", partial(ask, spec=self.request.oracle))
+            self._cached(self.oracle, "oracle", "known answer", partial(ask, spec=self.request.oracle))
 
     def _complete_capabilities(self) -> None:
-        """Fill in what the adapters leave open of their engines; asked once a worker."""
+        """Test the capabilities that adapters leave open, once for each worker."""
         ask = partial(known_answer.capabilities, host=self._unwatched, limits=self._limits)
         roles: tuple[tuple[Backend, execution_cache.Role], ...] = ((self.subject, "subject"), (self.oracle, "oracle"))
         for engine, role in roles:
             if None in (engine.capabilities.exceptions, engine.capabilities.gc):
-                engine.capabilities = self._kept(engine, role, "capabilities", ask)
+                engine.capabilities = self._cached(engine, role, "capabilities", ask)
 
     @property
     def _limits(self) -> contract.RunLimits:
@@ -196,38 +197,38 @@ class Worker:
 
     @property
     def _unwatched(self) -> Host:
-        """The host for what no person watches."""
+        """The host without live output."""
         return msgspec.structs.replace(self.host, live=False)
 
-    def _kept(self, engine: Backend, role: execution_cache.Role, name: str, work: Callable[[Backend], T]) -> T:
-        """What comes of ``work`` with the engine, whose executions are kept in the cache where there is one."""
+    def _cached(self, engine: Backend, role: execution_cache.Role, name: str, work: Callable[[Backend], T]) -> T:
+        """The result of ``work`` with the engine; its executions are cached if there is a cache."""
         tapes = self.tapes
         if tapes is None:
-            return self._watched(lambda: work(engine))
+            return self._with_same_builds(lambda: work(engine))
 
         def run() -> tuple[T, execution_cache.Tape]:
             tape = tapes.tape(engine, role, name)
             return work(tape), tape
 
-        done, tape = self._watched(run)
+        done, tape = self._with_same_builds(run)
         tapes.put(tape, role, name)
         return done
 
-    def _watched(self, work: Callable[[], T]) -> T:
-        """What comes of ``work`` by the builds that the run began with; EngineUnusableError where there are others."""
+    def _with_same_builds(self, work: Callable[[], T]) -> T:
+        """The result of ``work``, repeated if the stamps of a build changed; raises ``EngineUnusableError`` if a build changed."""
         for _ in range(_TRIES):
             done = work()
             if self.watch.unchanged():
                 return done
         self.watch.require()
-        raise EngineUnusableError("an engine's files are written to all the time", hint="run again once the build is finished")
+        raise EngineUnusableError("the files of an engine keep changing", hint="run again once the build is finished")
 
-    def _run(self, plan: Plan, oracle: Backend, subject: Backend) -> CaseReport:
+    def _report(self, plan: Plan, oracle: Backend, subject: Backend) -> CaseReport:
         return cases.run(plan, self.request.max_passes, oracle, subject, self.host, self.subject_name, self.request)
 
 
 def _failure(error: DiffcheckError, watch: BuildWatch) -> Answer:
-    """The answer for an error, whose reason may be an engine that was replaced or removed."""
+    """The answer for an error, which may be due to an engine that was replaced or removed."""
     try:
         watch.unchanged()
     except EngineUnusableError as reason:

@@ -123,7 +123,7 @@ def test_only_a_stack_that_is_deep_may_end(depth, verdict, compare):
 def test_a_stack_that_ends_with_its_state_reported_is_inconclusive_too(compare):
     report = compare(DEEP.replace("{depth}", "4000"), stack_bytes=48 << 10)
     assert report.verdict == "inconclusive", report.reason
-    assert report.reason.startswith("capsule: stack: row run: returned against trapped: call stack exhausted")
+    assert report.reason.startswith("capsule: stack: row run: oracle returned, subject trapped: call stack exhausted")
 
 
 @pytest.mark.parametrize(("length", "verdict"), [("0x8000000", "inconclusive"), ("2000", "diverge")])
@@ -179,7 +179,7 @@ def several_memories(program):
 def test_an_engine_that_takes_the_artifact_but_not_the_capsule_is_inconclusive(compare):
     report = compare(STORING, refuses(several_memories))
     assert report.verdict == "inconclusive"
-    assert "takes the artifact, but not the capsule" in report.reason
+    assert "accepts the artifact, but not the capsule" in report.reason
 
 
 def test_an_engine_without_copies_between_memories_of_two_index_types_is_inconclusive(compare):
@@ -189,7 +189,7 @@ def test_an_engine_without_copies_between_memories_of_two_index_types_is_inconcl
     text = '(module (memory i64 1) (func (export "run") (i64.store (i64.const 8) (i64.const 7))))'
     report = compare(text, refuses(lambda program: copies in proposals.used(program.wasm)))
     assert report.verdict == "inconclusive"
-    assert "takes the artifact, but not the capsule" in report.reason
+    assert "accepts the artifact, but not the capsule" in report.reason
 
 
 EXITING = """(module (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))

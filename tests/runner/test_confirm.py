@@ -19,7 +19,7 @@ AGREE = PassReport("capsule", applicable=True, verdict="agree")
 def diverged(*signatures, outcome=None):
     found = tuple(Divergence("result", Where("f", "result 0"), "3", "2", each) for each in signatures)
     side = SideReport(outcome or Returned(), "ended")
-    return PassReport("capsule", True, verdict="diverge", reason="result 0: 3 against 2", subject=side, divergences=found)
+    return PassReport("capsule", True, verdict="diverge", reason="result 0: oracle 3, subject 2", subject=side, divergences=found)
 
 
 def told(*runs, times=3, known=(), expected=()):
@@ -43,14 +43,14 @@ def test_what_repeats_is_a_divergence_after_four_runs():
 def test_what_does_not_repeat_is_flaky_and_all_outcomes_are_told(other):
     report, runs = told(diverged("a"), other, diverged("a"), diverged("a"))
     assert (report.verdict, runs) == ("flaky", 4)
-    assert report.reason.endswith("runs: result 0: 3 against 2") or "1 of 4 runs: agree" in report.reason
+    assert report.reason.endswith("runs: result 0: oracle 3, subject 2") or "1 of 4 runs: agree" in report.reason
     assert [each.signatures for each in report.repeats] == [other.signatures, ("a",), ("a",)]
 
 
 def test_something_new_in_every_run_diverges_beside_what_comes_and_goes():
     report, runs = told(diverged("a"), diverged("a", "b"), diverged("a"), diverged("a"))
     assert (report.verdict, runs) == ("diverge", 4)
-    assert "not the same each time" in report.reason
+    assert "other differences vary between runs" in report.reason
     assert told(diverged("a", "b"), diverged("a"), diverged("a"), diverged("a"), known=("a",))[0].verdict == "flaky"
 
 
@@ -86,7 +86,7 @@ class Counted(Backend):
 
     def start(self, program, limits, host):  # noqa: ARG002 - the contract's
         self.runs += 1
-        return confirmation._Done(Execution(Returned(), b"x" * 100, cost=Cost(5, 5, 5, 1)))
+        return confirmation._Memoized(Execution(Returned(), b"x" * 100, cost=Cost(5, 5, 5, 1)))
 
 
 def test_the_oracle_answers_the_same_program_once(host):

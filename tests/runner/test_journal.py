@@ -108,17 +108,17 @@ def test_a_journal_that_is_a_link_is_not_written_through(folder):
 
 def test_another_run_is_no_run_to_go_on_with(folder):
     stopped_after(1, request(folder))
-    with pytest.raises(ConfigError, match="deadline_s was 10.0 and is 3.0"):
+    with pytest.raises(ConfigError, match="deadline_s was 10.0, now it is 3.0"):
         list(run(request(folder, resume=True, deadline_s=3.0)))
     wanted = msgspec.structs.replace(request(folder, resume=True), subject="wasmtime")
-    with pytest.raises(ConfigError, match="subject was wasmtime-pulley"):
+    with pytest.raises(ConfigError, match="subject of the interrupted run was wasmtime-pulley"):
         list(run(wanted))
     (folder / "case2.toml").write_text('rows = ["run_row_0"]\n')
     with pytest.raises(ConfigError, match="case2 has changed"):
         list(run(request(folder, resume=True)))
     (folder / "case2.toml").unlink()
     artifact(folder, "later", COUNTING)
-    with pytest.raises(ConfigError, match="later is new"):
+    with pytest.raises(ConfigError, match="later was added"):
         list(run(request(folder, resume=True)))
     (folder / "later.wasm").unlink()
     assert sum(isinstance(each, CaseFinished) for each in run(request(folder, resume=True, jobs=2))) == 4

@@ -215,7 +215,7 @@ def refusing(then: Fault) -> Fault:
 def test_where_the_form_cannot_be_compared_the_differences_are_inconclusive(compared):
     found = compared(program(CHOICES["a result"]), refusing(other_nan("f64.div", QUIET["f64"]))).passes[0]
     assert (found.verdict, found.divergences) == ("inconclusive", ())
-    assert "the deterministic form could not be compared: the subject takes the artifact, but not the capsule" in found.reason
+    assert "the deterministic form could not be compared: the subject accepts the artifact, but not the capsule" in found.reason
 
 
 def test_a_choice_that_decides_whether_a_loop_ends_is_no_hang(compared):
@@ -285,7 +285,7 @@ def test_what_was_not_located_is_inconclusive_unless_something_was(host, tmp_pat
             assert found.verdict == verdict
             assert all(each.where.row for each in found.divergences)
             assert ("not located" in " ".join(found.agreement.not_compared)) is (passes < PASSES)
-            assert ("give --max-passes more" in found.reason) is (passes == 1)
+            assert ("use a larger --max-passes" in found.reason) is (passes == 1)
         assert found.divergences_total == len(rows)
     finally:
         oracle.close()

@@ -1,7 +1,7 @@
-"""The cases of a run on a Dask cluster: one task a batch of cases, what they are made of sent by content.
+"""The cases of a run on a Dask cluster: one task for each batch of cases, with the contents of their files.
 
-Dask runs the tasks of a worker that is lost on another one. What is lost all the same (a batch that takes its workers with it) is
-run again case by case, and a case that is lost alone has no verdict on its engines.
+Dask reruns the tasks of a lost worker on another one. A batch that ends its workers is rerun case by case, and a case that ends
+its workers is inconclusive.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from diffcheck.config.input_files import read_regular
 from diffcheck.config.version import __version__
 from diffcheck.errors import ArtifactError, CaseError, ConfigError, DiffcheckError, ManifestError
 from diffcheck.runner.case_run import skipped
-from diffcheck.runner.dask.remote_batch import Batch, BatchAnswer, CarriedCase, known, run
+from diffcheck.runner.dask.remote_batch import Batch, BatchAnswer, CarriedCase, identity_key, run
 from diffcheck.runner.events import CaseFinished, CaseStarted, EngineProbed
 from diffcheck.text import visible
 from diffcheck.witness import formats
@@ -33,19 +33,19 @@ if TYPE_CHECKING:
 
 _CONNECT_S: Final = 20.0
 _TLS: Final = (
-    "say where it is by DASK_DISTRIBUTED__COMM__TLS__CA_FILE, DASK_DISTRIBUTED__COMM__TLS__CLIENT__CERT and "
+    "set its path with DASK_DISTRIBUTED__COMM__TLS__CA_FILE, DASK_DISTRIBUTED__COMM__TLS__CLIENT__CERT and "
     "DASK_DISTRIBUTED__COMM__TLS__CLIENT__KEY, or in Dask's configuration"
 )
 _POLL_S: Final = 0.2
 _BATCHES: Final = 3
-"""So many batches for each of the cluster's threads, so that none is left with much to do when the others are done."""
+"""Batches for each thread of the cluster: several, so that all threads finish at about the same time."""
 _LARGEST: Final = 16
 _BATCH_BYTES: Final = 8 << 20
 _AHEAD: Final = 2
 
 
 class DaskCluster:
-    """Runs items on the Dask scheduler at ``request.cluster``; iterate over ``events`` once."""
+    """Runs items on the Dask scheduler at ``request.cluster``; ``events`` can be iterated once."""
 
     def __init__(self, engines: Engines, stopped: Callable[[], bool]) -> None:
         request = engines.request
@@ -55,36 +55,36 @@ class DaskCluster:
         self._waiting: deque[tuple[CarriedCase, ...]] = deque()
 
     def events(self, items: Sequence[Item], *, probe: bool) -> Iterator[Event]:
-        """One ``CaseFinished`` an item, in the order in which batches end; none for those left when the run is stopped."""
+        """One ``CaseFinished`` for each item, in order of completion; none for the rest when the run is interrupted."""
         left = deque(items)
         with self._client() as client:
-            with self._reaching():
+            with self._connection_errors():
                 executor = client.get_executor(pure=False)
                 threads = max(1, sum(client.ncores().values()))
             self._most = max(1, min(_LARGEST, len(items) // (_BATCHES * threads)))
             under_way: dict[cf.Future[bytes], tuple[CarriedCase, ...]] = {}
             if probe:
-                under_way[self._submitted(executor, (), probe=True)] = ()
+                under_way[self._submit(executor, (), probe=True)] = ()
             while not self._stopped():
                 while (left or self._waiting) and len(under_way) < _AHEAD * threads:
-                    cases = self._waiting.popleft() if self._waiting else (yield from self._take(left))
+                    cases = self._waiting.popleft() if self._waiting else (yield from self._next_batch(left))
                     if cases:
-                        under_way[self._submitted(executor, cases, probe=False)] = cases
+                        under_way[self._submit(executor, cases, probe=False)] = cases
                 if not under_way:
                     return
                 ended, _ = cf.wait(under_way, _POLL_S, cf.FIRST_COMPLETED)
-                for future in sorted(ended, key=_failed):  # what is finished is reported before an error ends the run
+                for future in sorted(ended, key=_failed):  # completed batches are reported before an error ends the run
                     yield from self._answered(future, under_way.pop(future))
             executor.shutdown(wait=False)
 
-    def _submitted(self, executor: cf.Executor, cases: tuple[CarriedCase, ...], *, probe: bool) -> cf.Future[bytes]:
-        batch = self._encoded(cases, probe=probe)
-        with self._reaching():
+    def _submit(self, executor: cf.Executor, cases: tuple[CarriedCase, ...], *, probe: bool) -> cf.Future[bytes]:
+        batch = self._encode_batch(cases, probe=probe)
+        with self._connection_errors():
             return executor.submit(run, batch)
 
     @contextlib.contextmanager
-    def _reaching(self) -> Iterator[None]:
-        """Any exception of Dask's within is the error of a cluster that does not answer."""
+    def _connection_errors(self) -> Iterator[None]:
+        """Turn any exception of Dask into the error of an unreachable cluster."""
         try:
             yield
         except Exception as error:
@@ -96,13 +96,13 @@ class DaskCluster:
         why = gone if isinstance(error, cf.CancelledError) or "Cancelled" in words[0] else ": ".join(filter(None, words))
         return DiffcheckError(
             f"the Dask cluster at {visible(self._address, 200)} does not answer: {why}",
-            hint="see that its scheduler runs, then run again with --resume",
+            hint="check that its scheduler runs, then run again with --resume",
         )
 
     @contextlib.contextmanager
     def _client(self) -> Iterator[Any]:
         try:
-            from distributed import Client, Security  # noqa: PLC0415 - an extra, and it takes a second
+            from distributed import Client, Security  # noqa: PLC0415 - an optional package that takes a second
         except ImportError as error:
             raise ConfigError(
                 "Dask is not installed", hint="install the extra wasm-diffcheck[dask], see docs/nightly.md"
@@ -116,7 +116,7 @@ class DaskCluster:
         except (OSError, ValueError, TypeError) as error:
             raise ConfigError(
                 f"no Dask scheduler answers at {name}: {visible(str(error), 300)}",
-                hint="give its address as in dask:tcp://HOST:8786, or dask:tls://HOST:8786 with Dask's own settings for TLS",
+                hint="use an address such as dask:tcp://HOST:8786, or dask:tls://HOST:8786 with Dask's own settings for TLS",
             ) from error
         try:
             client.wait_for_workers(1, timeout=_CONNECT_S)
@@ -124,11 +124,11 @@ class DaskCluster:
         except TimeoutError as error:
             raise ConfigError(f"the Dask cluster at {name} has no worker", hint="start one with `dask worker ADDRESS`") from error
         finally:
-            with contextlib.suppress(Exception):  # of a scheduler that is gone
+            with contextlib.suppress(Exception):  # the scheduler may have ended
                 client.close(timeout=2)
 
-    def _take(self, left: deque[Item]) -> Generator[Event, None, tuple[CarriedCase, ...]]:
-        """The next batch; what cannot be read has its report at once."""
+    def _next_batch(self, left: deque[Item]) -> Generator[Event, None, tuple[CarriedCase, ...]]:
+        """The next batch; a case that cannot be read is reported at once."""
         batch: list[CarriedCase] = []
         size = 0
         while left and len(batch) < self._most and size < _BATCH_BYTES:
@@ -137,32 +137,33 @@ class DaskCluster:
             case = Case(item.id, item.artifact)
             try:
                 case = load_case(item)
-                batch.append(_carried(case))
+                batch.append(_carry(case))
                 size += len(batch[-1].artifact) + len(batch[-1].manifest)
             except (CaseError, ArtifactError) as error:
                 reason = error.line
-                yield CaseFinished(skipped(case, reason, self._expected_of(error)))
+                yield CaseFinished(skipped(case, reason, self._expected_subject(error)))
         return tuple(batch)
 
-    def _expected_of(self, error: DiffcheckError) -> str:
-        """Whose verdict a case that cannot be read is expected to have, as a worker at home has it."""
+    def _expected_subject(self, error: DiffcheckError) -> str:
+        """The subject whose expected verdict applies to a case that cannot be read, as in a local run."""
         same = self._request.subject == self._request.oracle and isinstance(error, ArtifactError)
         return "default" if same else self._request.subject
 
-    def _encoded(self, cases: tuple[CarriedCase, ...], *, probe: bool) -> bytes:
-        subject, oracle = known(self._engines.subject_identity), known(self._engines.oracle_identity)
+    def _encode_batch(self, cases: tuple[CarriedCase, ...], *, probe: bool) -> bytes:
+        subject, oracle = identity_key(self._engines.subject_identity), identity_key(self._engines.oracle_identity)
         return msgspec.msgpack.encode(Batch(__version__, self._request, subject, oracle, cases, probe))
 
     def _answered(self, future: cf.Future[bytes], cases: tuple[CarriedCase, ...]) -> Iterator[Event]:
         try:
             answered = msgspec.msgpack.decode(future.result(), type=BatchAnswer)
-        except Exception as error:  # Dask's own, of many kinds
+        except Exception as error:  # Dask raises many kinds
             if type(error).__name__ != "KilledWorker":
                 raise self._unreachable(error) from error
-            answered = BatchAnswer(lost="its Dask worker died, and so did those that it was given to next")
+            answered = BatchAnswer(lost="its Dask worker died, and so did the workers that retried it")
         if answered.refused:
             raise ConfigError(
-                f"a Dask worker cannot do it: {answered.refused}", hint="give all workers the same engines and diffcheck"
+                f"a Dask worker cannot run the cases: {answered.refused}",
+                hint="install the same engines and diffcheck on all workers",
             )
         if answered.findings is not None:
             yield EngineProbed(answered.findings)
@@ -179,7 +180,7 @@ class DaskCluster:
 
 
 def _silence_loggers() -> None:
-    """Dask's loggers write nothing: what is lost is reported by us. Several have levels and handlers of their own."""
+    """Silence Dask's loggers, several of which have their own levels and handlers; we report lost cases."""
     for name in ("asyncio", *logging.root.manager.loggerDict):
         if name.partition(".")[0] in ("asyncio", "distributed", "tornado"):
             logging.getLogger(name).setLevel(logging.CRITICAL + 1)
@@ -189,7 +190,7 @@ def _failed(future: cf.Future[bytes]) -> bool:
     return future.cancelled() or future.exception() is not None
 
 
-def _carried(case: Case) -> CarriedCase:
+def _carry(case: Case) -> CarriedCase:
     artifact = read_artifact(case.artifact)
     if not case.manifest:
         return CarriedCase(case, artifact)

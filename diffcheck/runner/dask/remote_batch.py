@@ -1,7 +1,7 @@
-"""A batch of cases on another machine: data in, data out, and between them the same pool and the same limits as at home.
+"""A batch of cases on another machine, run by the same pool with the same limits as locally.
 
-``run`` is what a Dask worker calls; it starts this module as a program of its own, since a Dask worker has threads and a pool
-must not. What comes and goes is msgpack of the structs below: cases, their files' bytes, and reports; never code.
+A Dask worker calls ``run``, which starts this module as a separate program, since a Dask worker has threads and a pool must not.
+Messages are msgpack of the structs below: cases, the bytes of their files, and reports; never code.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _encoded = msgspec.msgpack.Encoder().encode
 
 
 class CarriedCase(msgspec.Struct, frozen=True):
-    """A case with its artifact's bytes and its manifest's; ``no_manifest`` says why it could not be read where there is one."""
+    """A case with the bytes of its artifact and manifest; ``no_manifest`` is why the manifest could not be read."""
 
     case: Case
     artifact: bytes
@@ -50,7 +50,7 @@ class CarriedCase(msgspec.Struct, frozen=True):
 
 
 class Batch(msgspec.Struct, frozen=True):
-    """What one task is: a request, cases, and which engines have to be found, each by its name, version and SHA-256."""
+    """One task: a request, its cases, and the required engines, each as an ``identity_key``."""
 
     version: str
     request: Request
@@ -61,7 +61,7 @@ class Batch(msgspec.Struct, frozen=True):
 
 
 class BatchAnswer(msgspec.Struct, frozen=True):
-    """What came of a batch. ``refused`` is why this machine cannot run it, ``lost`` that it was not run to its end."""
+    """The result of a batch. ``refused`` is why this machine cannot run it, ``lost`` why it did not complete."""
 
     reports: tuple[CaseReport, ...] = ()
     findings: tuple[EngineFinding, ...] | None = None
@@ -69,31 +69,33 @@ class BatchAnswer(msgspec.Struct, frozen=True):
     lost: str = ""
 
 
-def known(identity: Identity) -> tuple[str, ...]:
-    """What an engine is told by from machine to machine."""
+def identity_key(identity: Identity) -> tuple[str, ...]:
+    """Engine identity, compared across machines: name, version and SHA-256."""
     return identity.name, identity.version, identity.sha256
 
 
 def run(data: bytes) -> bytes:
-    """The answer to an encoded ``Batch``, encoded; raises nothing that says something of a case."""
+    """The encoded answer to an encoded ``Batch``; an error of a case is in its report, never an exception."""
     try:
         batch = msgspec.msgpack.decode(data, type=Batch)
     except msgspec.MsgspecError as error:
-        return _encoded(BatchAnswer(refused=f"the batch cannot be read, so it is of another diffcheck than {__version__}: {error}"))
+        return _encoded(BatchAnswer(refused=f"it has diffcheck {__version__}, which cannot read the batch: {error}"))
     if batch.version != __version__:
-        return _encoded(BatchAnswer(refused=f"diffcheck {__version__} is there, and {batch.version} here"))
+        return _encoded(BatchAnswer(refused=f"it has diffcheck {__version__}, this is {batch.version}"))
     command, environment = process.own_program(_MODULE, str(os.getpid()))
-    settled = msgspec.msgpack.encode(msgspec.structs.replace(batch, request=_settled(batch.request)))
-    # The limits and deadlines are the pool's, in that program; it ends with this one.
-    ended = subprocess.run(command, input=settled, capture_output=True, env=environment, check=False)
+    local = msgspec.msgpack.encode(msgspec.structs.replace(batch, request=_for_this_machine(batch.request)))
+    # The pool in that program enforces limits and deadlines. It ends with this process.
+    ended = subprocess.run(command, input=local, capture_output=True, env=environment, check=False)
     if ended.returncode or not ended.stdout:
-        said = visible(decode(ended.stderr[-1000:]).strip().rpartition("\n")[2], 300)
-        return _encoded(BatchAnswer(lost=f"the batch's program ended with {ended.returncode}{': ' + said if said else ''}"))
+        last_line = visible(decode(ended.stderr[-1000:]).strip().rpartition("\n")[2], 300)
+        return _encoded(
+            BatchAnswer(lost=f"the batch's program ended with {ended.returncode}{': ' + last_line if last_line else ''}")
+        )
     return ended.stdout
 
 
-def _settled(request: Request) -> Request:
-    """The request with what this machine has: where its engine and tools are, and its own cache."""
+def _for_this_machine(request: Request) -> Request:
+    """The request with the engines, tools and cache of this machine."""
     options = registry.located({name: path for name, path in request.options.items() if Path(path).is_file()}, os.environ)
     folder = os.environ.get(_CACHE) or option_table.cache_folder(os.environ)
     cached = bool(request.cache) and os.environ.get(_NO_CACHE, "") in ("", "0")
@@ -104,7 +106,7 @@ def _settled(request: Request) -> Request:
 
 
 def answer(batch: Batch, parent: int | None = None) -> BatchAnswer:
-    """Run a batch in this process, which has to be without threads; ends with its ``parent``."""
+    """Run a batch in this process, which must not have threads; ends with its ``parent``."""
     if parent is not None:
         process.die_with_parent(parent)
     try:
@@ -115,22 +117,22 @@ def answer(batch: Batch, parent: int | None = None) -> BatchAnswer:
         ("subject", batch.subject, engines.subject_identity),
         ("oracle", batch.oracle, engines.oracle_identity),
     ):
-        if wanted != known(found):
-            one, other = (f"{name} {version} ({sha256[:12]})" for name, version, sha256 in (wanted, known(found)))
-            return BatchAnswer(refused=f"its {role} is {visible(other, 200)}, and {visible(one, 200)} is wanted")
+        if wanted != identity_key(found):
+            one, other = (f"{name} {version} ({sha256[:12]})" for name, version, sha256 in (wanted, identity_key(found)))
+            return BatchAnswer(refused=f"its {role} is {visible(other, 200)}, this run needs {visible(one, 200)}")
     request = engines.request
     with process.Reactor() as reactor, process.private_folder() as folder:
-        loaded = {f"{at}": (each.case, _written(folder / f"case-{at}", each)) for at, each in enumerate(batch.cases)}
+        loaded = {f"{at}": (each.case, _write_files(folder / f"case-{at}", each)) for at, each in enumerate(batch.cases)}
         pool = Pool(request, reactor, str(folder), lambda: False, load=lambda item: loaded[item.id])
         events = list(pool.events([Item(name, "", "", "") for name in loaded], probe=batch.probe))
-    if batch.probe and request.cache:  # once a run
+    if batch.probe and request.cache:  # once for each run
         Store(Path(request.cache)).trim(request.cache_bytes)
     findings = next((each.engine_findings for each in events if isinstance(each, EngineProbed)), None)
     return BatchAnswer(tuple(each.report for each in events if isinstance(each, CaseFinished)), findings)
 
 
-def _written(folder: Path, carried: CarriedCase) -> Files:
-    """The case's files as they were sent, in a folder of their own; nothing of their names is used."""
+def _write_files(folder: Path, carried: CarriedCase) -> Files:
+    """Write the files of a case into their own folder, under fixed names."""
     folder.mkdir(mode=0o700)
     artifact, manifest = folder / "artifact", folder / "manifest"
     artifact.write_bytes(carried.artifact)
@@ -142,13 +144,13 @@ def main() -> None:
     """Answer the batch on stdin."""
     batch = msgspec.msgpack.decode(sys.stdin.buffer.read(), type=Batch)
     try:
-        told = answer(batch, int(sys.argv[1]))
+        result = answer(batch, int(sys.argv[1]))
     except DiffcheckError as error:
-        told = BatchAnswer(refused=error.line)
-    sys.stdout.buffer.write(_encoded(told))
+        result = BatchAnswer(refused=error.line)
+    sys.stdout.buffer.write(_encoded(result))
 
 
-__all__ = ["Batch", "BatchAnswer", "CarriedCase", "answer", "known", "run"]
+__all__ = ["Batch", "BatchAnswer", "CarriedCase", "answer", "identity_key", "run"]
 
 if __name__ == "__main__":
     main()

@@ -1,4 +1,4 @@
-"""The first call of an import that differs in a row: the row run once more in the capsule's logging form, on both engines."""
+"""The first call of an import that differs in a row, located by running the row in logging form on both engines."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ if TYPE_CHECKING:
 
 _REST: Final = LOG_BYTES - lo.VIEW_BYTES
 _BLOCK: Final = (-(-_REST // lo.VIEW_WORDS) + 7) & ~7
-"""Bytes of a block, so that the digests of one view are of all that is behind the log's first window."""
+"""Bytes of a block, so that the digests of one view cover the log after its first window."""
 
 
 def with_calls(
     oracle: CapsuleSide, subject: CapsuleSide, parameters: lo.Parameters, one: DecodedInstance, other: DecodedInstance
 ) -> tuple[DecodedInstance, DecodedInstance]:
-    """Both as they are, with the calls of the first row in which those differ, as far as the engines do the same once more."""
+    """Both instances, with the calls of the first row in which the calls differ, if the engines reproduce them."""
     pairs = zip(one.rows, other.rows, strict=True)
     at = next((at for at, (mine, its) in enumerate(pairs) if mine.calls and its.calls and mine.calls != its.calls), None)
     if at is None:
@@ -55,10 +55,7 @@ def _logged(seen: DecodedInstance, at: int, total: int, calls: tuple[StubCall, .
 
 
 def _logs(oracle: CapsuleSide, subject: CapsuleSide, parameters: lo.Parameters) -> tuple[bytes, bytes] | None:
-    """Both logs, or of a subject that carries windows the beginning up to shortly behind the first difference.
-
-    None where a run brings none.
-    """
+    """Both logs; None if a run has none. Of a subject that carries windows only the part up to the first difference is read."""
     begin = oracle.capsule.layout.heap_offset(parameters.first, parameters.last)
     ours, theirs = oracle.run(parameters), subject.run(parameters)
     if ours.header is None or theirs.header is None:
@@ -67,7 +64,7 @@ def _logs(oracle: CapsuleSide, subject: CapsuleSide, parameters: lo.Parameters) 
         read_view(side, parameters) if ran.image is None else local(ran.image.stream)
         for side, ran in ((oracle, ours), (subject, theirs))
     ]
-    if ours.image is None:  # two windows have to do
+    if ours.image is None:  # two windows must be enough
         known = _windows(reads[0], begin, 2)
         return known, _windows(reads[1], begin, 2)
     known = ours.image.stream[begin : begin + LOG_BYTES]
@@ -77,7 +74,7 @@ def _logs(oracle: CapsuleSide, subject: CapsuleSide, parameters: lo.Parameters) 
 
 
 def _differing(known: bytes, reads: Sequence[Read], begin: int) -> bytes:
-    """The subject's log: the oracle's, with its own first window, and its own windows from the first difference on."""
+    """The subject's log: its first window, the oracle's bytes up to the first difference, then its own windows."""
     at, number = lo.VIEW_BYTES, 1
     first = _windows(reads[1], begin, 1)
     if first[HEAD_BYTES:] == known[HEAD_BYTES:at]:
@@ -89,7 +86,7 @@ def _differing(known: bytes, reads: Sequence[Read], begin: int) -> bytes:
 
 
 def _windows(read: Read, offset: int, number: int) -> bytes:
-    """So many windows one after the other; raises ``StreamError`` where a run brings none."""
+    """Consecutive windows; raises ``StreamError`` if a run has none."""
     windows = [read(0, offset + at * lo.VIEW_BYTES, 0) for at in range(number)]
     if None in windows:
         raise StreamError("a logging run brought no window")

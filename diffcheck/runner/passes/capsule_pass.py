@@ -1,8 +1,7 @@
-"""The capsule pass over a case: the same capsule under both engines, group after group, until every row was compared.
+"""The capsule pass over a case: the same capsule under both engines, group after group, until all rows are compared.
 
-One run of the subject is enough where its stream's digest is the oracle's. The oracle's stream says where traps are. A subject
-that reports nothing at a trap has the rows before it observed by a run that stops there, and an unexpected trap is found by
-bisection over the rows.
+One run of the subject is enough if the digests of both streams are equal. The oracle's stream locates traps. If a subject reports
+nothing at a trap, another run stops before the trapping row, and an unexpected trap is located by bisection over the rows.
 """
 
 from __future__ import annotations
@@ -65,14 +64,14 @@ _CUT: Final = "the recorder's memory could not grow, so the stream is cut"
 
 
 class CapsulePass:
-    """Runs one case's capsule under both sides; ``report`` gives what came out."""
+    """Runs the capsule of one case under both engines; ``report`` returns the result."""
 
     def __init__(
         self, oracle: CapsuleSide, subject: CapsuleSide, findings: Findings, budget: RunBudget, functions: int,
         *, manifest: Manifest | None = None, hangs: bool = True, form: DeterministicForm | None = None,
     ) -> None:  # fmt: skip
-        """``hangs`` as in ``Request``; ``form`` where the capsules are of that form: then ``choices`` are those that the
-        oracle made, None where it is not known.
+        """``hangs`` is as in ``Request``. ``form`` is the deterministic form of the capsules; ``choices`` are the oracle's, None if
+        unknown.
         """
         self.oracle, self.subject = oracle, subject
         self.layout = oracle.capsule.layout
@@ -85,12 +84,12 @@ class CapsulePass:
         self.inconclusive = ""
         self.in_recorder = False
         self.unlocated = 0
-        self.kept = PassEvidence(self.layout, manifest)
+        self.evidence = PassEvidence(self.layout, manifest)
         one, other = oracle.identified(), subject.identified()
         self.identities = None if one is None or other is None else Identities(one, other, self.findings, self.budget)
 
     def report(self) -> PassReport:
-        """Run everything and say what came out."""
+        """Run all groups and return the report."""
         try:
             self._groups()
         except PassOverError as over:
@@ -98,7 +97,7 @@ class CapsulePass:
             self.in_recorder |= over.in_recorder
         except DamagedAnswerError as damaged:
             outcomes.compare(Returned(), damaged.outcome, self.findings)
-        findings, kept = self.findings, self.kept
+        findings, evidence = self.findings, self.evidence
         if self.unlocated:
             self._not_located()
         if self.identities is not None:
@@ -109,33 +108,31 @@ class CapsulePass:
             applicable=True,
             verdict=verdict,
             reason=self._reason(verdict),
-            oracle=kept.side("oracle", self.oracle),
-            subject=kept.side("subject", self.subject),
+            oracle=evidence.side("oracle", self.oracle),
+            subject=evidence.side("subject", self.subject),
             divergences=tuple(findings.divergences),
             divergences_total=findings.total,
             allowances=findings.allowances,
             agreement=findings.agreement,
-            stubs=kept.stubs(),
-            printed=tuple(kept.printed),
-            vacuous=verdict == "agree" and not kept.changed and self._shows_nothing(),
-            mcdc=kept.impact() if findings.total else (),
+            stubs=evidence.stubs(),
+            printed=tuple(evidence.printed),
+            vacuous=verdict == "agree" and not evidence.changed and self._shows_nothing(),
+            mcdc=evidence.impact() if findings.total else (),
             in_recorder=self.in_recorder or any(each.kind == "stream" for each in findings.divergences),
         )
 
     def _not_located(self) -> None:
-        """Differences without a place say nothing of what differs: they are no divergence and no agreement."""
-        what = f"{self.unlocated:,} bytes in which something differs were not located"
+        """Unlocated differences are neither divergence nor agreement, so the pass is inconclusive."""
+        what = f"differences within {self.unlocated:,} bytes were not located"
         self.findings.not_compared(what)
         spent = plural(self.budget.total, "execution")
-        self.inconclusive = self.inconclusive or f"{what} within {spent}; give --max-passes more"
+        self.inconclusive = self.inconclusive or f"{what} with {spent}; use a larger --max-passes"
 
     def _reason(self, verdict: str) -> str:
         if verdict == "inconclusive":
             return self.inconclusive
         if verdict == "diverge":
-            first = self.findings.divergences[0]
-            row = f"row {first.where.row}: " if first.where.row else ""
-            return f"{row}{first.where.item}: {first.oracle} against {first.subject}"
+            return str(self.findings.divergences[0])
         return ""
 
     # Groups.
@@ -148,7 +145,7 @@ class CapsulePass:
 
     @property
     def _exits_silently(self) -> bool:
-        """Whether a program that exits traps, and the subject then reports no state: printing is before the trap."""
+        """Whether an exit is a trap at which the subject reports no state; a printing subject prints before the trap."""
         known = self.subject.backend.capabilities
         traps = not self.oracle.capsule.form.unwinds or bool(self.instances.flags & lo.EXIT_TRAPS)
         return traps and not known.state_at_trap and known.transport != "print"
@@ -157,7 +154,7 @@ class CapsulePass:
         return Trials(side, self.instances.parameters)
 
     def _group(self, instance: Instance) -> int:
-        """Compare the rows that share an instance; returns the row after the last of them."""
+        """Compare the rows of an instance; returns the first row of the next instance."""
         first, last, oracle, subject = instance.first, instance.last, instance.oracle, instance.subject
         self.findings.begin_group()
         if isinstance(oracle.outcome, Trapped) and oracle.image is None and not oracle.damage:
@@ -169,15 +166,15 @@ class CapsulePass:
         seen = decoded(image, oracle.outcome, self.layout, self.form)
         if self.choices is not None:
             self.choices = Choices(self.choices.nans + seen.choices.nans, self.choices.relaxed + seen.choices.relaxed)
-        self.kept.note(seen, oracle, subject)
+        self.evidence.add_group(seen, oracle, subject)
         return self._compare(first, last, image, seen, subject)
 
     def _oracle_image(self, oracle: CapsuleRun, subject: CapsuleRun) -> Image:
-        """The oracle's stream; ends the pass where there is none."""
+        """The oracle's stream; ends the pass if there is none."""
         if oracle.image is not None:
             return oracle.image
         self.choices = None
-        self.kept.outcomes.update(oracle=oracle.outcome, subject=subject.outcome)
+        self.evidence.outcomes.update(oracle=oracle.outcome, subject=subject.outcome)
         if oracle.damage:
             raise PassOverError(f"the oracle's stream is damaged: {oracle.damage}")
         if isinstance(oracle.outcome, Refused):
@@ -188,19 +185,19 @@ class CapsulePass:
         raise PassOverError(f"the oracle {sentence(oracle.outcome)}; the subject {sentence(subject.outcome)}")
 
     def _refused(self, oracle: Refused, subject: Outcome) -> None:
-        """The oracle refused the capsule of an artifact that it takes, most often since instantiation traps."""
+        """The oracle refused the capsule of an artifact that it accepts, usually because instantiation traps."""
         if oracle.kind in ("invalid", "unsupported", "limit"):
-            raise PassOverError(f"the oracle takes the artifact, but not the capsule: it {sentence(oracle)}")
+            raise PassOverError(f"the oracle accepts the artifact, but not the capsule: it {sentence(oracle)}")
         if isinstance(subject, TimedOut):
             self._timed_out(oracle, subject, 0, 0)
             return
         self._check_ran(subject)
         if outcomes.compare(oracle, subject, self.findings):
-            self.kept.changed = True
+            self.evidence.changed = True
             self.findings.compared(1, 1)
 
     def _compare(self, first: int, last: int, image: Image, seen: DecodedInstance, subject: CapsuleRun) -> int:
-        """Compare a group by what the subject's run gave; gives the next group's first row."""
+        """Compare a group with the subject's run; returns the first row of the next group."""
         after = last if seen.stop is None else self.instances.row(first, seen.stop) + 1
         if subject.damage:
             self.findings.diverge("stream", "observation stream", "whole", subject.damage, shape=subject.damage[:40])
@@ -214,7 +211,7 @@ class CapsulePass:
         raise PassOverError
 
     def _failed(self, subject: CapsuleRun, first: int, last: int) -> None:
-        """The subject came to no answer at all where the oracle did."""
+        """The subject has no stream and the oracle has one."""
         outcome = subject.outcome
         if isinstance(outcome, TimedOut):
             self._timed_out(Returned(), outcome, first, last)
@@ -227,15 +224,15 @@ class CapsulePass:
         outcomes.compare(Returned(), outcome, self.findings)
 
     def _check_ran(self, outcome: Outcome) -> None:
-        """End the pass where the outcome is not the engine's."""
+        """End the pass if the outcome does not depend on the engine."""
         if isinstance(outcome, OutOfMemory):
-            why = f"the subject is {sentence(outcome)}; give --memory-limit more"
+            why = f"the subject is {sentence(outcome)}; use a larger --memory-limit"
             raise PassOverError(why, in_recorder=outcome.in_recorder)
         if isinstance(outcome, HarnessFailed) and outcome.wrapper:
             raise PassOverError(f"the subject did not run: {sentence(outcome)}")
 
     def _timed_out(self, oracle: Outcome, subject: TimedOut, first: int, last: int) -> None:
-        """The subject timed out in the rows [first, last), where the oracle came to ``oracle``."""
+        """The subject timed out in the rows [first, last), and the oracle ended with ``oracle``."""
         if not self.hangs:
             raise PassOverError(f"the subject {sentence(subject)}")
         parameters = self.instances.parameters(first, last)
@@ -249,13 +246,13 @@ class CapsulePass:
             raise PassOverError(slow)
         self.findings.diverge(
             "outcome", "outcome", sentence(oracle), f"hangs ({sentence(again)})", shape="hang",
-            detail=f"the oracle took {fuel} units of fuel, for which even a subject a hundred times slower has time",
+            detail=f"the oracle used {fuel} units of fuel; even a subject a hundred times slower would have finished",
         )  # fmt: skip
 
     # Streams.
 
     def _compare_streams(self, first: int, last: int, image: Image, seen: DecodedInstance, subject: CapsuleRun) -> None:
-        """The subject's stream is there: compare it, and where nothing differs the identities of functions."""
+        """Compare the subject's stream, and the identities of functions if nothing differs."""
         before = self.findings.total
         exhausted = seen.stop is not None and is_trap(seen.rows[seen.stop].outcome, _STACK)
         self._compare_stream(first, last, image, seen, subject, exhausted=exhausted)
@@ -267,7 +264,7 @@ class CapsulePass:
     def _compare_stream(
         self, first: int, last: int, image: Image, seen: DecodedInstance, subject: CapsuleRun, *, exhausted: bool
     ) -> None:
-        """Compare digests, and on a mismatch all that the streams hold."""
+        """Compare digests, and if they differ the whole streams."""
         header = subject.header
         assert header is not None, "the caller looked"  # noqa: S101
         if lo.FLAG_CALLS_CUT & (header.flags | image.header.flags):
@@ -277,7 +274,7 @@ class CapsulePass:
             self._same_digest(image, seen, subject, exhausted=exhausted)
             return
         if lo.FLAG_CUT & (header.flags | image.header.flags):
-            raise PassOverError(f"{_CUT}; give --memory-limit more", in_recorder=True)
+            raise PassOverError(f"{_CUT}; use a larger --memory-limit", in_recorder=True)
         images = Images(self.layout, image, self.budget)
         try:
             theirs = images.subject(subject, read_view(self.subject, self.instances.parameters(first, last)))
@@ -287,7 +284,7 @@ class CapsulePass:
             return
         seen, other = with_calls(self.oracle, self.subject, self.instances.parameters(first, last), seen, other)
         before = self.findings.total, len(self.findings.allowances)
-        self.kept.show(seen, other)
+        self.evidence.add_decisions(seen, other)
         pages = self._compare_seen(first, seen, other, exhausted=exhausted)
         memories = [memory.index for memory in self.layout.memories]
         look = Pages(self.oracle, self.subject, self.instances.parameters(first, last), memories, self.findings, self.budget)
@@ -307,20 +304,20 @@ class CapsulePass:
             )  # fmt: skip
 
     def _compare_choices(self, first: int, last: int, seen: DecodedInstance, other: DecodedInstance, *, found: bool) -> None:
-        """Compare what the runs of a deterministic form say of its open results; its row is looked for if nothing else is found."""
+        """Compare the open results of a deterministic form; locate the row of one that is not allowed if nothing else differs."""
         differs = other.choices.not_allowed != seen.choices.not_allowed
         row = self._row_not_allowed(first, last) if differs and not found else ""
         compare_choices(seen.choices, other.choices, self.findings, row)
 
     def _row_not_allowed(self, first: int, last: int) -> str:
-        """The row in which the subject first had a result that is not allowed, by runs of fewer rows; empty before all of them."""
+        """The first row with a result that is not allowed, located by runs of fewer rows; empty if it is before all rows."""
         if self._not_allowed(first, first):
             return ""
         row, _ = first_failing_row(self._not_allowed, first, last)
         return self.layout.rows[self.layout.n_init + row].name
 
     def _not_allowed(self, first: int, last: int) -> bool:
-        """Whether the subject has a result in the rows [first, last) that is not allowed, and the oracle has none."""
+        """Whether only the subject has a result in the rows [first, last) that is not allowed."""
         instance = self.instances.run(first, last)
         oracle, subject = instance.oracle, instance.subject
         if oracle.image is None or subject.header is None or subject.header.stream_key == oracle.image.header.stream_key:
@@ -333,13 +330,13 @@ class CapsulePass:
         return decoded(image, subject.outcome, self.layout, self.form).choices.not_allowed is not None
 
     def _same_digest(self, image: Image, seen: DecodedInstance, subject: CapsuleRun, *, exhausted: bool) -> None:
-        """The digests are equal: so are the streams, where what was carried is what was digested."""
+        """The digests are equal, so the streams are, if the subject carried out what it digested."""
         stopped = seen.rows[seen.stop] if seen.stop is not None and left_open(image, self.layout, seen.stop) else None
         if stopped is not None and stopped.outcome is not None and isinstance(subject.outcome, Returned):
             outcomes.compare(stopped.outcome, subject.outcome, self.findings, stopped.name)
         elif subject.header != image.header or (subject.image is None and subject.view != local(image.stream)(0, 0, 0)):
             self.findings.diverge(
-                "stream", "observation stream", "whole", "damaged: its digest is right, the words carried with it are not",
+                "stream", "observation stream", "whole", "damaged: the digest is right, but the words carried with it are not",
                 shape="damaged",
             )  # fmt: skip
         else:
@@ -348,8 +345,8 @@ class CapsulePass:
             self._agreed(seen, subject.outcome, exhausted=exhausted)
 
     def _agreed(self, seen: DecodedInstance, subject: Outcome, *, exhausted: bool) -> None:
-        """Count what an equal digest says is equal; the kind of a trap is not in the stream."""
-        self.kept.show(seen, seen)
+        """Count the values that an equal digest proves equal, and compare the kind of a trap, which is not in the stream."""
+        self.evidence.add_decisions(seen, seen)
         for at, row in enumerate(seen.rows):
             if row.outcome is not None:
                 trapped = at == seen.stop and isinstance(row.outcome, Trapped) and isinstance(subject, Trapped)
@@ -359,7 +356,7 @@ class CapsulePass:
             compare_state.compare(seen.state, seen.state, self.layout, self.findings)
 
     def _compare_seen(self, first: int, seen: DecodedInstance, other: DecodedInstance, *, exhausted: bool) -> list[tuple[int, int]]:
-        """Compare rows up to the first whose outcomes differ, then the state if there was none."""
+        """Compare rows up to the first with different outcomes, then the state if there is none."""
         for at, (one, two) in enumerate(zip(seen.rows, other.rows, strict=True)):
             if one.outcome is None and two.outcome is None:
                 continue
@@ -375,7 +372,7 @@ class CapsulePass:
         return compare_state.compare(seen.state, other.state, self.layout, self.findings)
 
     def _limit_differs(self, first: int, one: RowSeen, two: RowSeen) -> bool:
-        """Whether only one side met a limit in a row that the specification leaves open."""
+        """Whether only one engine reached an open limit in a row."""
 
         def small(limit: OpenLimit) -> Outcome:
             return self.oracle.run(self.instances.parameters(first, self.instances.last), limit.small(self.oracle.limits)).outcome
@@ -387,7 +384,7 @@ class CapsulePass:
     # Traps that report nothing.
 
     def _compare_trap(self, first: int, last: int, seen: DecodedInstance, subject: CapsuleRun) -> int:
-        """The subject trapped or crashed without a stream; gives the next group's first row."""
+        """The subject trapped or crashed without a stream; returns the first row of the next group."""
         row = None if seen.stop is None else self.instances.row(first, seen.stop)
         expected = seen.stop is not None and isinstance(seen.rows[seen.stop].outcome, Trapped | Exited)
         if expected and seen.stop is not None and seen.stop < self.layout.n_init:
@@ -395,7 +392,7 @@ class CapsulePass:
             return self.instances.last
         if expected and row is not None:
             if self._before(first, row):
-                # It may have come through this row and ended in a later one, for the same reason.
+                # It may have completed this row and ended in a later one, for the same reason.
                 ended = subject.outcome if row + 1 >= last else self._trials(self.subject).run(first, row + 1).outcome
                 self._trapped_row(first, row + 1, seen.rows[seen.stop or 0], ended)
                 return row + 1
@@ -403,12 +400,12 @@ class CapsulePass:
         return self._trapped_early(first, last, subject)
 
     def _trapped_early(self, first: int, last: int, subject: CapsuleRun) -> int:
-        """The subject ended in one of the rows [first, last) that the oracle came through."""
+        """The subject ended in one of the rows [first, last), which the oracle completed."""
         found = self._trials(self.subject).failing(first, last)
         if found is None:
             self._check_recorder(self.subject, first, first, subject.outcome)
             name = ", ".join(each.name for each in self.layout.rows[: self.layout.n_init])
-            self.in_recorder = self.in_recorder or not name  # in what every capsule has, unless instantiation trapped
+            self.in_recorder = self.in_recorder or not name  # in the code of every capsule, unless instantiation trapped
             self.findings.diverge(
                 "outcome", "outcome", "returned", sentence(subject.outcome), row=name,
                 shape=outcomes.shape(Returned(), subject.outcome),
@@ -421,10 +418,10 @@ class CapsulePass:
         return at + 1
 
     def _search(self, first: int, last: int, oracle: CapsuleRun, subject: CapsuleRun) -> int:
-        """An oracle that reports nothing at a trap: its trap is found as a subject's is, and its state there not compared."""
-        self.kept.outcomes.setdefault("oracle", oracle.outcome)
-        self.kept.outcomes.setdefault("subject", subject.outcome)
-        self.kept.changed = True
+        """The oracle reports nothing at a trap: locate it by bisection as for a subject; the state is not compared."""
+        self.evidence.outcomes.setdefault("oracle", oracle.outcome)
+        self.evidence.outcomes.setdefault("subject", subject.outcome)
+        self.evidence.changed = True
         found = self._trials(self.oracle).failing(first, last)
         if found is None:
             name = ", ".join(each.name for each in self.layout.rows[: self.layout.n_init])
@@ -439,7 +436,7 @@ class CapsulePass:
         return at + 1
 
     def _before(self, first: int, row: int) -> bool:
-        """Compare the rows before ``row`` by runs that stop there; gives whether the subject came through."""
+        """Compare the rows before ``row`` by runs that stop there; returns whether the subject completed them."""
         instance = self.instances.run(first, row)
         oracle, subject = instance.oracle, instance.subject
         if oracle.image is None:
@@ -464,31 +461,33 @@ class CapsulePass:
         return decoded(ran.image, ran.outcome, self.layout).rows[self.layout.n_init + row - first]
 
     def _check_recorder(self, side: CapsuleSide, first: int, last: int, outcome: Outcome) -> None:
-        """End the pass where a trap in the rows [first, last) is one in the recorder: without it the engine comes through them."""
+        """End the pass if a trap in the rows [first, last) is the recorder's: without it the engine completes them."""
         if isinstance(side.unrecorded(self.instances.parameters(first, last)), Returned):
             name = "oracle" if side is self.oracle else "subject"
             why = f"the {name} {sentence(outcome)} in the recorder, not in a row"
             raise PassOverError(why, in_recorder=True)
 
     def _trapped_row(self, first: int, last: int, oracle: RowSeen, outcome: Outcome) -> None:
-        """Compare the row before ``last``, in which the subject ended; its state is not there to be compared."""
+        """Compare the row before ``last``, in which the subject ended without a state."""
         subject = RowSeen(oracle.name, outcome)
         if self._limit_differs(first, oracle, subject):
             return
         if self._exits_silently and same_end(oracle.outcome, outcome):
             self.findings.compared(1, 1, rows=1)
-            self.findings.not_compared("the code of an exit: it is a trap here, and the subject reports no state at a trap")
+            self.findings.not_compared(
+                "the code of an exit: it is a trap in this capsule, and the subject reports no state at a trap"
+            )
             return
         if isinstance(outcome, Trapped | Crashed) and not isinstance(oracle.outcome, Trapped):
             self._check_recorder(self.subject, first, last, outcome)
         if isinstance(oracle.outcome, Returned):
-            self.kept.show_oracle_row(oracle)  # the subject's run has no record of it
+            self.evidence.add_oracle_row(oracle)  # the subject has no record of it
         compare_rows.compare(oracle, subject, self.layout, self.findings, state=False)
 
     # Vacuity.
 
     def _shows_nothing(self) -> bool:
-        """Whether the state is that at instantiation; where there are no rows, whether that is all zeros. May ask the oracle."""
+        """Whether the final state is the initial one, or without rows all zeros; may run the oracle."""
         if not self.instances.last:
             return not self.findings.agreement.values_nonzero
         inert = self.oracle.run(lo.Parameters(0, self.instances.last, lo.INERT))

@@ -1,4 +1,4 @@
-"""One engine's side of a capsule pass: starts it with the parameters of a run and reads what came back."""
+"""One engine in a capsule pass: starts runs of the capsule and reads their streams."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 
 class CapsuleRun(msgspec.Struct, frozen=True):
-    """A run as read: its outcome; the header where the stream was finished; the whole image where the transport brings it;
-    the view; ``damage`` where a stream came that is none.
+    """One capsule run, decoded: outcome, header if the stream is finished, image if the transport carries it whole, view, and
+    ``damage`` if the stream is malformed.
     """
 
     outcome: Outcome
@@ -36,7 +36,7 @@ class CapsuleRun(msgspec.Struct, frozen=True):
 
 
 class PendingRun:
-    """A run under way."""
+    """A run in progress."""
 
     def __init__(self, side: CapsuleSide, pending: Pending, parameters: lo.Parameters) -> None:
         self._side, self._pending, self._parameters = side, pending, parameters
@@ -50,10 +50,10 @@ class PendingRun:
 
 
 class CapsuleSide:
-    """A backend with the capsule it runs; ``cost`` adds up over its runs.
+    """A backend with its capsule; ``cost`` is the sum over its runs.
 
-    With ``whole`` every finished run has its image, on a transport that carries windows by one more run for each window;
-    ``at_once`` of them are under way together. Without ``refusals`` every refusal of a subject is its fault.
+    With ``whole`` every finished run has its image. A transport that carries windows needs one more run for each window, of which
+    ``at_once`` run at the same time. Without ``refusals`` every refusal counts as a fault of the engine.
     """
 
     at_once = 1
@@ -67,20 +67,20 @@ class CapsuleSide:
         self.cost = Cost()
 
     def logging(self, row: int) -> CapsuleSide:
-        """The same engine with the capsule's logging form for the record ``row``."""
+        """The same engine with the logging form for the record ``row``."""
         return CapsuleSide(self.backend, self.capsule.logging(row), self.limits, self._host)
 
     def identified(self) -> CapsuleSide | None:
-        """The same engine with the capsule's identity form, where it has one."""
+        """The same engine with the identity form; None if there is none."""
         capsule = self.capsule.identified()
         return None if capsule is None else CapsuleSide(self.backend, capsule, self.limits, self._host, whole=self.whole)
 
     def unrecorded(self, parameters: lo.Parameters) -> Outcome:
-        """How these rows end under the same engine where nothing is recorded of them."""
+        """The outcome of these rows in the unrecorded form."""
         return CapsuleSide(self.backend, self.capsule.unrecorded(), self.limits, self._host).run(parameters).outcome
 
     def start(self, parameters: lo.Parameters, limits: RunLimits | None = None) -> PendingRun:
-        """Begin a run; ``limits`` where it is one of the oracle's variants."""
+        """Start a run; ``limits`` replace those of the side."""
         encoded = parameters.encode()
         program = Program(
             kind="capsule",
@@ -98,7 +98,7 @@ class CapsuleSide:
         return self.start(parameters, limits).wait()
 
     def read(self, execution: Execution, parameters: lo.Parameters) -> CapsuleRun:
-        """What an execution carried out, checked; a stream is expected after a return, and after a trap where one came."""
+        """The checked run of an execution. A stream is required after a return and optional after a trap."""
         ran = CapsuleRun(self._trap_site(execution.outcome), fuel=execution.fuel, log=execution.log)
         if not isinstance(execution.outcome, Returned | Trapped):
             return ran
@@ -108,7 +108,7 @@ class CapsuleSide:
         if isinstance(execution.outcome, Trapped) and (len(head) < lo.HEADER.size or lo.read_header(head).status != lo.FINISHED):
             return ran
         if _is_cut(head):
-            # memory.grow may fail at any time (core specification): that is no divergence, and a cut stream no agreement.
+            # memory.grow may fail at any time (core specification), so a cut stream is neither divergence nor agreement.
             limits = self.limits.memory_bytes
             return msgspec.structs.replace(ran, outcome=OutOfMemory(limits, "the recorder's memory could not grow", True))
         try:
@@ -122,7 +122,7 @@ class CapsuleSide:
         return msgspec.structs.replace(ran, header=header, image=image, view=view)
 
     def _trap_site(self, outcome: Outcome) -> Outcome:
-        """An oracle's trap with the instructions that may have trapped, where the engine does not say which."""
+        """The outcome with the instructions that may have trapped, if the oracle does not report the instruction."""
         if not self.whole or not isinstance(outcome, Trapped) or outcome.instructions:
             return outcome
         return msgspec.structs.replace(outcome, instructions=self._two_reasons)
@@ -132,7 +132,7 @@ class CapsuleSide:
         return two_reasons(self.capsule.wasm)
 
     def complete(self, ran: CapsuleRun, parameters: lo.Parameters) -> CapsuleRun:
-        """The run with its image, every byte of it read out of this engine; ``damage`` where the bytes have another digest."""
+        """The run with its image, read window by window from the engine; ``damage`` if the bytes have another digest."""
         plain = (parameters.view_mode, parameters.view_space, parameters.view_offset) == (0, 0, 0)
         if ran.header is None or ran.image is not None or not plain:
             return ran
@@ -155,7 +155,7 @@ class CapsuleSide:
 
 
 def _is_cut(head: bytes) -> bool:
-    """Whether this is the header of a finished stream that says that it is not whole."""
+    """Whether this is the header of a finished stream that is cut."""
     if len(head) < lo.HEADER.size:
         return False
     header = lo.read_header(head)

@@ -1,7 +1,7 @@
-"""The direct pass: the artifact as it is, under both engines by the rules of witness's harness protocol.
+"""The direct pass: the unmodified artifact under both engines by the rules of witness's harness protocol.
 
-Same entry, no imports, no reset calls. What kiln's users run is the artifact as it is, so this is compared as well; it sees
-how the run ended and the counters, nothing else.
+It has the same entry, no imports and no reset calls, since users run the unmodified artifact. Only the outcome and the counters are
+compared.
 """
 
 from __future__ import annotations
@@ -39,9 +39,7 @@ if TYPE_CHECKING:
 
 
 class DirectPass:
-    """Runs a plan's artifact as it is under both engines; ``choices`` are those that the oracle made in a deterministic form, None
-    where it is not known.
-    """
+    """Runs the artifact of a plan under both engines; ``choices`` are the oracle's in a deterministic form, None if unknown."""
 
     def __init__(
         self, plan: RunnablePlan, oracle: Backend, subject: Backend, host: Host, findings: Findings, refusals: Refusals
@@ -60,16 +58,12 @@ class DirectPass:
         subject = pending.wait()
         self._compare(oracle, subject)
         findings = self.findings
-        reason = self.inconclusive
-        if findings.total:
-            first = findings.divergences[0]
-            reason = f"{first.where.item}: {first.oracle} against {first.subject}"
         counters = oracle.counters or {}
         return PassReport(
             mode="direct",
             applicable=True,
             verdict="diverge" if findings.total else "inconclusive" if self.inconclusive else "agree",
-            reason=reason,
+            reason=str(findings.divergences[0]) if findings.total else self.inconclusive,
             oracle=_side(oracle),
             subject=_side(subject),
             divergences=tuple(findings.divergences),
@@ -90,8 +84,8 @@ class DirectPass:
         if outcomes.compare(one, subject.outcome, self.findings) and isinstance(one, Returned):
             self._counters(oracle, subject)
 
-    def _why_not_compared(self, one: Outcome, other: Outcome) -> str:  # noqa: PLR0911 - a line a reason
-        """Why the two outcomes say nothing of the subject; empty where they can be compared, or where it hangs."""
+    def _why_not_compared(self, one: Outcome, other: Outcome) -> str:  # noqa: PLR0911 - one line for each reason
+        """Why the outcomes cannot be compared; empty if they can, or if the subject hangs."""
         if isinstance(one, TimedOut) and isinstance(other, TimedOut):
             return f"both timed out ({one.deadline_s:g} s)"
         if isinstance(one, outcomes.FAILURES):

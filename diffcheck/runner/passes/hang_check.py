@@ -1,4 +1,4 @@
-"""Whether a subject that timed out hangs or is only slow, by how much work the oracle's fuel says there was."""
+"""Whether a subject that timed out hangs or is only slow, by the fuel that the oracle used."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ if TYPE_CHECKING:
     from diffcheck.observation import Outcome
 
 SLOWER: Final = 100
-"""A subject that many times slower than measured is still only slow."""
+"""A subject up to this factor slower than measured is slow and does not hang."""
 _LOAD_MARGIN: Final = 3
 CONFIRM: Final = 3
-"""A hang is confirmed once with so many times the deadline: on a busy machine a slow engine looks like one that hangs."""
+"""The factor of the deadline that confirms a hang: on a busy machine a slow engine looks like one that hangs."""
 
 
 def why_slow(
     first: TimedOut, oracle: Outcome, fuel: int | None, functions: int, capabilities: Capabilities,
     rerun: Callable[[float], Outcome],
 ) -> tuple[str, Outcome]:  # fmt: skip
-    """Why a subject that timed out is only slow, empty where it hangs; and how it ended at last.
+    """Why a subject that timed out is only slow, empty if it hangs; and its final outcome.
 
-    ``oracle`` and ``fuel`` are what the oracle did with the same program, ``rerun`` runs the subject with a deadline in seconds.
+    ``oracle`` and ``fuel`` are the oracle's with the same program; ``rerun`` runs the subject with a deadline in seconds.
     """
     if not should_have_ended(fuel, functions, capabilities, first.deadline_s):
         return f"slow: the subject {sentence(first)}, the oracle {sentence(oracle)}", first
@@ -36,10 +36,10 @@ def why_slow(
 
 
 def should_have_ended(fuel: int | None, functions: int, capabilities: Capabilities, deadline_s: float) -> bool:
-    """Whether even a subject a hundred times slower than measured would have been done within the deadline.
+    """Whether even a subject a hundred times slower than measured would have met the deadline.
 
-    ``fuel`` is what the oracle took for the same rows, about a unit an instruction; None says nothing. Loading is not a
-    hundred times slower on a busy machine: it counts three times.
+    ``fuel`` is the oracle's for the same rows, about one unit for each instruction; None if unknown. Loading is not a hundred
+    times slower on a busy machine: it counts three times.
     """
     if fuel is None:
         return False

@@ -1,7 +1,7 @@
-"""The verdict on a pass that differs, where the artifact has results that the specification leaves open.
+"""The verdict on a pass with differences, if the specification leaves some results of the artifact open.
 
-The pass is run again in deterministic form (``capsule.deterministic``). What differs there is a divergence; what no longer differs
-was a legal choice and becomes an allowance. Where the form made no choice, or cannot be compared, it says nothing: see ``judge``.
+The pass is run again in deterministic form (``capsule.deterministic``). Differences that remain are divergences; those that
+disappear were legal choices and become allowances. See ``judge`` for a form without choices, or one that cannot be compared.
 """
 
 from __future__ import annotations
@@ -22,16 +22,14 @@ if TYPE_CHECKING:
     from diffcheck.verdict import Divergence, PassReport, SideReport
 
 FIRST_PASSES: Final = 8
-"""How many executions the plain form may spend on locating differences before the deterministic form is asked about them."""
+"""Executions for locating differences of the plain form before the deterministic form is run."""
 _NOT_ALLOWED: Final = "not allowed by the specification"
 _FAILURES: Final = ("crashed", "refused", "harness failed")
-"""How the words for outcomes begin (``observation.sentence``) that no choice of a program's values explains."""
+"""The beginnings of outcomes (``observation.sentence``) that no choice of a value explains."""
 
 
 class FormPass(msgspec.Struct, frozen=True):
-    """A pass over one form: its report, what it found by place, which choices the oracle made (None: not known), and whether
-    bytes that differ were not located.
-    """
+    """A pass over one form: ``choices`` are the oracle's (None: unknown), ``unlocated`` is whether a difference was not located."""
 
     report: PassReport
     findings: Findings
@@ -45,9 +43,9 @@ class FormPass(msgspec.Struct, frozen=True):
 
 
 def compare_choices(oracle: Choices, subject: Choices, findings: Findings, row: str = "") -> None:
-    """Compare what both engines' runs of a deterministic form say of its open results; ``row`` is where one is not allowed.
+    """Compare the open results of both engines in deterministic form; ``row`` is the row of a result that is not allowed.
 
-    Their number says something of its own only where nothing else differs: a NaN that nothing depends on.
+    Different numbers of choices are reported only if nothing else differs: a NaN that nothing depends on.
     """
     place = oracle.not_allowed or subject.not_allowed
     if oracle.not_allowed != subject.not_allowed and place is not None:
@@ -60,9 +58,9 @@ def compare_choices(oracle: Choices, subject: Choices, findings: Findings, row: 
 
 
 def judge(plain: FormPass, found: FormPass, whole: Callable[[], FormPass]) -> PassReport:
-    """The verdict on a ``plain`` pass that differs, where ``found`` is the one in deterministic form.
+    """The verdict on a ``plain`` pass with differences; ``found`` is the pass in deterministic form.
 
-    The plain one stands where the oracle made no choice; ``whole`` then runs it without a bound on locating.
+    The plain pass counts if the oracle made no choice; ``whole`` then runs it with all executions for locating differences.
     """
     if found.choices is not None and not found.choices.nans and not found.choices.relaxed:
         return (whole() if plain.unlocated else plain).report
@@ -73,12 +71,12 @@ def judge(plain: FormPass, found: FormPass, whole: Callable[[], FormPass]) -> Pa
 
 
 def _certain(each: Divergence) -> bool:
-    """Whether no legal choice explains a difference: a crash, a refusal, an answer that is damaged."""
+    """Whether no legal choice can explain a difference: a crash, a refusal, a damaged answer."""
     return each.kind == "stream" or (each.kind == "outcome" and each.subject.startswith(_FAILURES))
 
 
 def _not_comparable(report: PassReport) -> str:
-    """Why the deterministic form could not be compared; empty where it was."""
+    """Why the deterministic form could not be compared; empty if it was."""
     if report.verdict == "inconclusive":
         return report.reason
     subject = report.subject
@@ -91,7 +89,7 @@ def _not_comparable(report: PassReport) -> str:
 
 
 def _inconclusive(plain: PassReport, certain: list[Divergence], why: str) -> PassReport:
-    """What is left to say where only the plain form was compared."""
+    """The report if only the plain form was compared."""
     reason = f"the differences may be legal choices, and the deterministic form could not be compared: {why}"
     agreement = msgspec.structs.replace(plain.agreement, not_compared=(*plain.agreement.not_compared, reason))
     if certain:
@@ -102,7 +100,7 @@ def _inconclusive(plain: PassReport, certain: list[Divergence], why: str) -> Pas
 
 
 def _joined(plain: FormPass, found: FormPass, certain: list[Divergence], rule: str, section: str) -> PassReport:
-    """The deterministic form's divergences and those of the plain one that no choice explains; what else differed is allowed."""
+    """The divergences of the deterministic form and the ``certain`` ones of the plain form; other differences are allowed."""
     report, places = found.report, found.findings.places
     own = [msgspec.structs.replace(each, form="deterministic") for each in report.divergences]
     known = {each.signature for each in own}
@@ -126,24 +124,27 @@ def _joined(plain: FormPass, found: FormPass, certain: list[Divergence], rule: s
 
 
 def _both(plain: SideReport | None, found: SideReport | None) -> SideReport | None:
-    """A side of the deterministic form, at the cost of both."""
+    """A side of the deterministic form, with the cost of both forms."""
     return found if plain is None or found is None else msgspec.structs.replace(found, cost=plain.cost + found.cost)
 
 
 def _with(report: PassReport, divergences: list[Divergence], total: int, **changes: object) -> PassReport:
-    """The report with these divergences, and the verdict that follows from them."""
+    """The report with these divergences and the resulting verdict."""
     if not divergences:
         return report
-    first = divergences[0]
-    row = f"row {first.where.row}: " if first.where.row else ""
-    reason = f"{row}{first.where.item}: {first.oracle} against {first.subject}"
     return msgspec.structs.replace(
-        report, verdict="diverge", reason=reason, divergences=tuple(divergences), divergences_total=total, vacuous=False, **changes
+        report,
+        verdict="diverge",
+        reason=str(divergences[0]),
+        divergences=tuple(divergences),
+        divergences_total=total,
+        vacuous=False,
+        **changes,
     )
 
 
 def _rule(choices: Choices | None) -> tuple[str, str]:
-    """The rule by which the results were open, and its section."""
+    """The rule by which the results are open, and its section."""
     if choices is not None and not choices.relaxed:
         return allow.NAN_RULE, allow.NAN_SECTION
     if choices is not None and not choices.nans:

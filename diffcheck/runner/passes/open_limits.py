@@ -1,4 +1,4 @@
-"""Limits that the specification leaves to engines: how deep calls may go, how large an allocation may be."""
+"""Limits that the specification leaves to engines: the depth of calls, the size of an allocation."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
 
 class OpenLimit(msgspec.Struct, frozen=True):
-    """A limit: the trap of an engine that meets it, the allowance, what is open in words.
+    """A limit: the trap when it is reached, the allowance, and what is open in words.
 
-    ``stack_bytes`` or ``memory_bytes`` is a small limit for the oracle: a program that meets it may meet the subject's own.
+    ``stack_bytes`` or ``memory_bytes`` is a small limit for the oracle: a program that reaches it may reach the subject's limit.
     """
 
     trap: TrapKind
@@ -32,11 +32,11 @@ class OpenLimit(msgspec.Struct, frozen=True):
     memory_bytes: int | None = None
 
     def met_by(self, outcome: Outcome | None) -> bool:
-        """Whether an engine met this limit."""
+        """Whether an engine reached this limit."""
         return isinstance(outcome, Trapped) and outcome.kind == self.trap
 
     def small(self, limits: RunLimits) -> RunLimits:
-        """The oracle's limits with this one small."""
+        """The limits of the oracle with a small value for this one."""
         return msgspec.structs.replace(
             limits, stack_bytes=self.stack_bytes or limits.stack_bytes, memory_bytes=self.memory_bytes or limits.memory_bytes
         )
@@ -48,7 +48,7 @@ OPEN_LIMITS: Final = (
         allow.STACK_RULE,
         allow.STACK_SECTION,
         "stack",
-        "how deep calls may go is open",
+        "the depth of calls is not specified",
         stack_bytes=32 << 10,
     ),
     OpenLimit(
@@ -56,7 +56,7 @@ OPEN_LIMITS: Final = (
         allow.ALLOCATION_RULE,
         allow.ALLOCATION_SECTION,
         "implementation limit",
-        "how large an allocation may be is open",
+        "the size of an allocation is not specified",
         memory_bytes=64 << 20,
     ),
 )
@@ -65,10 +65,10 @@ OPEN_LIMITS: Final = (
 def differ(
     oracle: Outcome | None, subject: Outcome | None, small: Callable[[OpenLimit], Outcome], findings: Findings, row: str = ""
 ) -> str:
-    """Why two outcomes cannot be compared, since only one engine met a limit that is open; empty where they can.
+    """Why two outcomes cannot be compared because only one engine reached an open limit; empty if they can.
 
-    It is recorded as an allowance. ``small`` runs the oracle with that limit small: a subject that meets a limit where the oracle
-    would have room even so is wrong.
+    The difference is recorded as an allowance. ``small`` runs the oracle with a small limit: a subject that reaches its limit in a
+    program that needs less is wrong.
     """
     if oracle is None or subject is None or outcomes.same(oracle, subject):
         return ""
@@ -81,7 +81,7 @@ def differ(
         words = sentence(oracle), sentence(subject)
         findings.allow(limit.rule, limit.section, "outcome", *words, row=row)
         where = f"row {row}: " if row else ""
-        return f"{limit.name}: {where}{words[0]} against {words[1]}; {limit.what}"
+        return f"{limit.name}: {where}oracle {words[0]}, subject {words[1]}; {limit.what}"
     return ""
 
 

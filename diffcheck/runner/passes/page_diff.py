@@ -1,4 +1,4 @@
-"""Memory pages whose digests differ: the words in which they do, fetched window by window."""
+"""The differing words of memory pages with different digests, read window by window."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _PAGES_SHOWN: Final = 4
 
 
 class Pages:
-    """Compares pages of memories as they are after the rows that ``parameters`` name; ``memories`` are indices by position."""
+    """Compares pages of memories after the rows of ``parameters``; ``memories`` are indices by position."""
 
     def __init__(
         self,
@@ -37,9 +37,9 @@ class Pages:
         self._memories, self._findings, self._budget = memories, findings, budget
 
     def compare(self, differing: Sequence[tuple[int, int]]) -> int:
-        """Compare pages, each a memory's position and a page number; of many only the first few once something is found.
+        """Compare pages, each a memory's position and a page number; only the first few if any of them differs.
 
-        Gives the number of bytes of which it is not known which differ.
+        Returns the number of bytes in which differences were not located.
         """
         unlocated = 0
         for looked, (position, page) in enumerate(differing):
@@ -65,7 +65,7 @@ class Pages:
 
 
 def read_view(side: CapsuleSide, parameters: lo.Parameters, space: int = 0, page: int = 0) -> Read:
-    """Reads a range by runs of a side that carry it out: ``space`` 0 is the stream, else a memory's index plus one."""
+    """A reader of a range by runs that carry it out; ``space`` 0 is the stream, else the index of a memory plus one."""
 
     def read(mode: int, offset: int, step: int) -> bytes | None:
         ran = side.run(

@@ -1,4 +1,4 @@
-"""What a capsule pass keeps of its runs for the report: outcomes, digests, what was printed, which stubs were called."""
+"""The evidence of a capsule pass for its report: outcomes, digests, output, stub calls, MC/DC."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _PRINTED_BYTES: Final = 4096
 
 
 class PassEvidence:
-    """Grows with each group. ``outcomes`` is by side; ``changed`` says that something was observed that differs from nothing."""
+    """Collected group by group. ``outcomes`` is by side; ``changed`` is whether the rows had any observable effect."""
 
     def __init__(self, layout: lo.Layout, manifest: Manifest | None) -> None:
         self._layout, self._manifest = layout, manifest
@@ -32,25 +32,25 @@ class PassEvidence:
         self._logs: dict[str, str] = {}
         self._digests: dict[str, list[str]] = {"oracle": [], "subject": []}
         self._calls: tuple[int, ...] = (0,) * len(layout.stubs)
-        self._shown = mcdc.DecisionEvidence(), mcdc.DecisionEvidence()
+        self._decisions = mcdc.DecisionEvidence(), mcdc.DecisionEvidence()
 
-    def note(self, seen: DecodedInstance, oracle: CapsuleRun, subject: CapsuleRun) -> None:
-        """Keep what a group's runs did; ``seen`` is the oracle's."""
-        self._note_outcomes(seen, oracle, subject)
+    def add_group(self, seen: DecodedInstance, oracle: CapsuleRun, subject: CapsuleRun) -> None:
+        """Add the runs of a group; ``seen`` is the oracle's."""
+        self._add_outcomes(seen, oracle, subject)
         for name, ran in (("oracle", oracle), ("subject", subject)):
             if ran.header is not None:
                 self._digests[name].append(ran.header.digest_hex)
             if ran.log:
                 self._logs[name] = ran.log
         for row in seen.rows:
-            self._print(row.name, "stdout", row.stdout)
-            self._print(row.name, "stderr", row.stderr)
+            self._add_output(row.name, "stdout", row.stdout)
+            self._add_output(row.name, "stderr", row.stderr)
         called = [row.stub_calls for row in seen.rows if row.stub_calls]
         if called:
             self._calls = tuple(a + b for a, b in zip(self._calls, called[-1], strict=True))
         self.changed = self.changed or any(seen.state.counters.values()) or any(map(_observable, seen.rows))
 
-    def _note_outcomes(self, seen: DecodedInstance, oracle: CapsuleRun, subject: CapsuleRun) -> None:
+    def _add_outcomes(self, seen: DecodedInstance, oracle: CapsuleRun, subject: CapsuleRun) -> None:
         if seen.stop is not None and (outcome := seen.rows[seen.stop].outcome) is not None:
             self.outcomes.setdefault("oracle", outcome)
         if not isinstance(subject.outcome, Returned):
@@ -58,40 +58,40 @@ class PassEvidence:
         elif seen.stop is not None and oracle.header and subject.header and oracle.header.stream_key == subject.header.stream_key:
             self.outcomes.setdefault("subject", self.outcomes["oracle"])
 
-    def _print(self, row: str, stream: Literal["stdout", "stderr"], output: Output | None) -> None:
+    def _add_output(self, row: str, stream: Literal["stdout", "stderr"], output: Output | None) -> None:
         if output is not None and output.total and len(self.printed) < _PRINTED_KEPT:
             self.printed.append(Printed(row, stream, decode(output.captured[:_PRINTED_BYTES]), output.total))
 
-    def show(self, oracle: DecodedInstance, subject: DecodedInstance) -> None:
-        """Keep what a witness would see of both."""
-        for shown, seen in zip(self._shown, (oracle, subject), strict=True):
-            shown.add(seen.rows, seen.state.counters)
+    def add_decisions(self, oracle: DecodedInstance, subject: DecodedInstance) -> None:
+        """Add the MC/DC evidence of both engines."""
+        for evidence, seen in zip(self._decisions, (oracle, subject), strict=True):
+            evidence.add(seen.rows, seen.state.counters)
 
-    def show_oracle_row(self, row: RowSeen) -> None:
-        """Keep a row that only the oracle came through."""
-        self._shown[0].add((row,), {})
+    def add_oracle_row(self, row: RowSeen) -> None:
+        """Add the MC/DC evidence of a row that only the oracle completed."""
+        self._decisions[0].add((row,), {})
 
     # For the report.
 
     def impact(self) -> tuple[McdcImpact, ...]:
-        """What the two runs would conclude differently about the artifact's decisions."""
+        """The conditions on which the engines lead to different conclusions."""
         if self._manifest is None or not self._manifest.decisions:
             return ()
-        return mcdc.Decisions(self._manifest, self._layout.branches).impact(*self._shown)
+        return mcdc.Decisions(self._manifest, self._layout.branches).impact(*self._decisions)
 
     def side(self, name: str, side: CapsuleSide) -> SideReport:
-        """One side in the report: how it ended, what it cost."""
+        """The report of one side: outcome, cost, digests, log."""
         outcome = self.outcomes.get(name, Returned())
         return SideReport(outcome, sentence(outcome), side.cost, "-".join(self._digests[name][:4]), self._logs.get(name, ""))
 
     def stubs(self) -> tuple[StubUse, ...]:
-        """The stubs that were called, with how often."""
+        """The stubs that were called, with the number of calls."""
         called = zip(self._layout.stubs, self._calls, strict=True)
         return tuple(StubUse(stub.module, stub.name, stub.kind, calls) for stub, calls in called if calls)
 
 
 def _observable(row: RowSeen) -> bool:
-    """Whether a row gave or did anything that could be otherwise."""
+    """Whether a row had any result, output or outcome other than returning."""
     printed = any(output is not None and output.total for output in (row.stdout, row.stderr))
     ended = row.outcome is not None and not isinstance(row.outcome, Returned)
     return bool(row.results) or printed or ended

@@ -1,4 +1,4 @@
-"""Which functions references are to: one further run of a group in the identity form, where only references are compared."""
+"""The functions that references refer to, compared by one further run of a group in identity form."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ _WHAT = "which functions references are to"
 
 
 class Identities:
-    """Compares groups of rows by the capsule's identity form, which both sides have."""
+    """Compares groups of rows in identity form."""
 
     def __init__(self, oracle: CapsuleSide, subject: CapsuleSide, findings: Findings, budget: RunBudget) -> None:
         self._oracle, self._subject, self._findings, self._budget = oracle, subject, findings, budget
         self._layout = oracle.capsule.layout
 
     def add_costs(self, oracle: CapsuleSide, subject: CapsuleSide) -> None:
-        """Add what these runs took to the sides that report it."""
+        """Add the cost of these runs to the sides that report it."""
         oracle.cost += self._oracle.cost
         subject.cost += self._subject.cost
 
     def compare(self, parameters: lo.Parameters) -> None:
-        """Compare the rows that ``parameters`` name, in which nothing else differs."""
+        """Compare the rows of ``parameters``, in which nothing else differs."""
         pending = self._subject.start(parameters)
         oracle = self._oracle.run(parameters)
         subject = pending.wait()
@@ -46,10 +46,12 @@ class Identities:
             self._compare(parameters, oracle, oracle.image, subject)
 
     def _failed(self, subject: CapsuleRun) -> None:
-        """A function that a reference should not be to may trap, or be of another type than it was called with."""
+        """A wrong function may trap, or have another type than that of the call."""
         if isinstance(subject.outcome, Trapped | Crashed):
-            said = sentence(subject.outcome)
-            self._findings.diverge("outcome", "outcome of calling referenced functions", "returned", said, shape=f"identity {said}")
+            words = sentence(subject.outcome)
+            self._findings.diverge(
+                "outcome", "outcome of calling referenced functions", "returned", words, shape=f"identity {words}"
+            )
         else:
             self._findings.not_compared(f"{_WHAT}: the subject {sentence(subject.outcome)}")
 
@@ -62,7 +64,7 @@ class Identities:
             self._findings.not_compared(f"{_WHAT}: {error}")
             return
         if images.unlocated:
-            self._findings.not_compared(f"{_WHAT}: {images.unlocated} bytes that differ were not fetched")
+            self._findings.not_compared(f"{_WHAT}: {images.unlocated} differing bytes were not read")
         one = decoded(image, oracle.outcome, self._layout)
         for row, its in zip(one.rows, other.rows, strict=True):
             found = references.of_row(row), references.of_row(its)

@@ -1,4 +1,4 @@
-"""Why a subject refused a program that the oracle took: its own limits and proposals, parts that the tool added, or a fault."""
+"""Why a subject refused a program that the oracle accepted: its limits and proposals, parts added by the tool, or a fault."""
 
 from __future__ import annotations
 
@@ -20,35 +20,35 @@ if TYPE_CHECKING:
     from diffcheck.wasm.module import Module
 
 LARGE_BYTES: Final = 1 << 20
-"""No smaller module or custom section is taken to be too large."""
+"""A smaller module or custom section is never considered too large."""
 LIMITATIONS: Final = "core specification 3.0, appendix, implementation limitations"
 _STATED: Final = {"unsupported": "a proposal that the subject lacks", "limit": "an implementation limit of the subject"}
 
 
 class Refusals:
-    """Asks a subject about an artifact that it refused, as often as needed and each question once."""
+    """Finds the reason of a refusal by running other modules; each module is run at most once."""
 
     def __init__(self, artifact: bytes, module: Module, world: World, subject: Backend, limits: RunLimits, host: Host) -> None:
         self._artifact, self._module, self._world = artifact, module, world
         self._subject, self._limits, self._host = subject, limits, host
 
     def why_no_divergence(self, refused: Refused, *, capsule: bool) -> str:
-        """Why the refusal of the capsule, or of the artifact as it is, is not the subject's fault; empty where it is."""
+        """Why the refusal of the capsule, or of the unmodified artifact, is not a fault of the subject; empty if it is one."""
         if refused.kind in _STATED:
             return f"{_STATED[refused.kind]}: the subject {sentence(refused)}"
         if self._too_large:
             return f"{_STATED['limit']} ({LIMITATIONS}): it refuses any module with {self._too_large}; it {sentence(refused)}"
         if capsule and loaded(self._bare) is True:
-            return f"the subject takes the artifact, but not the capsule: it {sentence(refused)}"
+            return f"the subject accepts the artifact, but not the capsule: it {sentence(refused)}"
         if self._lacking:
             return f"the subject lacks what the artifact uses: {', '.join(self._lacking)} (it {sentence(refused)})"
         if capsule and loaded(self._bare) is None:
-            return f"the subject {sentence(refused)}; whether it takes the artifact is unknown: it {sentence(self._bare)}"
+            return f"the subject {sentence(refused)}; whether it accepts the artifact is unknown: it {sentence(self._bare)}"
         return ""
 
     @cached_property
     def _bare(self) -> Outcome:
-        """What the subject does with the artifact without the tool's own parts, but for stubs."""
+        """The outcome of the artifact without the parts that the tool adds, except stubs."""
         try:
             return self._ask(loadable(self._module, self._world))
         except (ArtifactError, CaseError):
@@ -56,10 +56,10 @@ class Refusals:
 
     @cached_property
     def _too_large(self) -> str:
-        """The size that the subject refuses in an otherwise empty module as well; empty where it takes that."""
+        """The size that the subject refuses even in an otherwise empty module; empty if it accepts that."""
         whole = len(self._artifact)
         custom = max((len(each.payload) for each in self._module.sections if each.id == ids.CUSTOM), default=0)
-        if whole < LARGE_BYTES or not self._takes_any:
+        if whole < LARGE_BYTES or not self._accepts_any:
             return ""
         if custom >= LARGE_BYTES and self._refuses(programs.padded([custom])):
             return f"a custom section of {size(custom)}"
@@ -70,13 +70,13 @@ class Refusals:
         return isinstance(self._ask(wasm), Refused)
 
     @cached_property
-    def _takes_any(self) -> bool:
-        """Whether the subject takes a small module without any proposal."""
+    def _accepts_any(self) -> bool:
+        """Whether the subject accepts a small module without proposals."""
         return loaded(self._ask(programs.exports(1))) is not False
 
     @cached_property
     def _lacking(self) -> list[str]:
-        if not self._takes_any:
+        if not self._accepts_any:
             return []
         return [name for name in proposals.used(self._artifact) if loaded(self._ask(proposals.PROBES[name])) is False]
 

@@ -1,4 +1,4 @@
-"""The subject's stream put together: where it is the oracle's by digest it need not be fetched, and where not, windows are."""
+"""Assembling the subject's stream from the oracle's parts with equal digests and from windows of the other parts."""
 
 from __future__ import annotations
 
@@ -18,26 +18,26 @@ if TYPE_CHECKING:
 
 
 _LONGER_BYTES: Final = 2 << 20
-"""How much longer than the oracle's a stream may be that is put together: over a thousand windows, digested in half a second."""
+"""Bytes by which an assembled stream may exceed the oracle's: over a thousand windows, digested in half a second."""
 _PART_RUNS: Final = 16
-"""How many runs locate differences in a trace or an output: only its first is reported, and all behind it may differ."""
+"""Runs for locating differences in a trace or an output: only the first one is reported, and everything after it may differ."""
 
 
 class Images:
-    """Puts a subject's stream together beside the oracle's ``image`` of the same rows; ``unlocated`` counts what is missing."""
+    """Assembles the subject's stream from the oracle's ``image`` of the same rows; ``unlocated`` counts missing bytes."""
 
     def __init__(self, layout: lo.Layout, image: Image, budget: RunBudget) -> None:
         self._layout, self._oracle, self._budget = layout, image, budget
         self.unlocated = 0
 
     def subject(self, ran: CapsuleRun, view: Read) -> Image:
-        """The subject's image: as it came, or fetched window by window through ``view``."""
+        """The subject's image, or one read window by window through ``view``."""
         if ran.image is not None:
             return ran.image
         assert ran.header is not None, "the caller looked"  # noqa: S101
         oracle, length = self._oracle.stream, ran.header.length
         if length > len(oracle) + _LONGER_BYTES:
-            raise StreamError(f"the stream has {length} bytes, the oracle's {len(oracle)}: too many more to be fetched")
+            raise StreamError(f"the stream has {length} bytes, the oracle's {len(oracle)}: too many more to read")
         fixed = self._layout.heap_offset(self._oracle.first, self._oracle.last)
         stream = bytearray(length)
         stream[: len(oracle)] = oracle[:length]
@@ -46,7 +46,7 @@ class Images:
         return Image(ran.header, bytes(stream), self._oracle.first, self._oracle.last)
 
     def whole(self, image: Image) -> bool:
-        """Whether a subject's image is all that it digested, as far as it could be fetched."""
+        """Whether a subject's image has its digest, or is known to be incomplete."""
         header = image.header
         return bool(self.unlocated) or digest(image.stream) == (header.lane_a, header.lane_b)
 
@@ -57,7 +57,7 @@ class Images:
         self.unlocated += found.unlocated
 
     def _heap(self, stream: bytearray, view: Read) -> None:
-        """Traces, outputs and page digests: the oracle's bytes where the record's digest is the oracle's, else fetched."""
+        """Traces, outputs and page digests: the oracle's bytes if the digests are equal, else read from the subject."""
         layout, oracle = self._layout, self._oracle.stream
         for at in range(layout.records(self._oracle.first, self._oracle.last)):
             record = at * layout.record_size
@@ -103,7 +103,7 @@ class Images:
 
 
 def _shifted(data: bytes, source: int, offset: int) -> Read:
-    """Reads the oracle's part at ``source`` as if it stood at ``offset``, where the subject has it."""
+    """A reader of the oracle's part at ``source`` as if it was at ``offset``, where the subject has it."""
     read = local(data)
     return lambda mode, at, step: read(mode, at - offset + source, step)
 

@@ -1,4 +1,4 @@
-"""The pass over an artifact that the oracle refuses: whether the subject refuses it too."""
+"""The pass over an artifact that the oracle refuses, which the subject should refuse too."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def report(plan: RefusedPlan, subject: Backend, host: Host) -> PassReport:
-    """Ask the subject for the artifact as it is, and where its answer does not say whether it loads, for ``plan.bare``."""
+    """Run the subject with the artifact, and with ``plan.bare`` if the outcome does not show whether the artifact loads."""
     refusal, findings = plan.refusal, Findings()
     oracle = SideReport(refusal, sentence(refusal))
     unknown = validity.why_unjudged(refusal)
@@ -27,9 +27,7 @@ def report(plan: RefusedPlan, subject: Backend, host: Host) -> PassReport:
     execution = _loading(plan, subject, host)
     unknown = validity.compare(refusal, execution.outcome, findings)
     verdict: Verdict = "diverge" if findings.total else "inconclusive" if unknown else "agree"
-    reason = unknown or validity.BOTH_REFUSE
-    if findings.total:
-        reason = f"validity: {findings.divergences[0].oracle} against {findings.divergences[0].subject}"
+    reason = str(findings.divergences[0]) if findings.total else unknown or validity.BOTH_REFUSE
     return PassReport(
         mode="direct",
         applicable=True,
@@ -45,7 +43,7 @@ def report(plan: RefusedPlan, subject: Backend, host: Host) -> PassReport:
 
 
 def _loading(plan: RefusedPlan, subject: Backend, host: Host) -> Execution:
-    """The execution that says most about whether the subject loads the artifact."""
+    """The execution that best shows whether the subject loads the artifact."""
     execution = subject.execute(
         Program(kind="direct", wasm=plan.artifact, entry=plan.entry or HARNESS_ENTRIES[0]), plan.limits, host
     )

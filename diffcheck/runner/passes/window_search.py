@@ -1,7 +1,7 @@
-"""Finding where two byte ranges differ when each run carries out only a window of 242 words.
+"""Locating the differences of two byte ranges when each run carries out only a window of 242 words.
 
-A run of digests over evenly spaced blocks narrows by a factor of 242; a run of bytes then shows what is in a block. So any
-range of up to 474 kB takes one run of digests, and one of bytes for each place that differs.
+A run of digests over evenly spaced blocks narrows the range by a factor of 242; a run of bytes then reads a block. So a range of up
+to 474 kB takes one run of digests, and one run of bytes for each differing block.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ from diffcheck.capsule.digest import digest
 from diffcheck.capsule.layout import VIEW_BYTES, VIEW_WORDS
 
 Read: TypeAlias = Callable[[int, int, int], bytes | None]
-"""(mode, offset, step) to the view's bytes; mode 0 gives bytes, 1 digests of blocks of ``step``. None where the run failed."""
+"""(mode, offset, step) to the bytes of the view; mode 0 is bytes, 1 digests of blocks of ``step``. None if the run failed."""
 
 
 class RunBudget:
-    """How many runs of the subject may be spent on finding places; ``more`` is asked once for some more when they are used up."""
+    """The number of runs for locating differences; when it is used up, ``more`` is called once to extend it."""
 
     def __init__(self, runs: int, more: Callable[[], int] | None = None) -> None:
         self.total = self.left = runs
         self._more = more
 
     def take(self) -> bool:
-        """Whether one more run is in the budget, which is one less then."""
+        """Take one run from the budget; False if it is used up."""
         if self.left <= 0 and self._more is not None:
             added, self._more = self._more(), None
             self.total += added
@@ -35,7 +35,7 @@ class RunBudget:
         return self.left >= 0
 
     def part(self, runs: int) -> RunBudget:
-        """So many runs of this budget, for one place of which the first difference is enough."""
+        """A part of this budget, for one place."""
         return _Part(self, runs)
 
 
@@ -49,7 +49,7 @@ class _Part(RunBudget):
 
 
 class Window(msgspec.Struct, frozen=True):
-    """Bytes at an offset, as both engines have them."""
+    """Bytes of both engines at an offset."""
 
     offset: int
     oracle: bytes
@@ -57,14 +57,14 @@ class Window(msgspec.Struct, frozen=True):
 
 
 class Located(msgspec.Struct, frozen=True):
-    """The windows that were fetched, and how many bytes are known to differ somewhere but were not fetched."""
+    """The windows that were read, and the number of bytes with differences that were not read."""
 
     windows: tuple[Window, ...]
     unlocated: int
 
 
 def locate(oracle: Read, subject: Read, offset: int, length: int, budget: RunBudget) -> Located:
-    """The windows in [offset, offset + length) that differ, as far as the budget goes; ``length`` is a multiple of 8."""
+    """The differing windows in [offset, offset + length) within the budget; ``length`` is a multiple of 8."""
     if length <= 0:
         return Located((), 0)
     if length <= VIEW_BYTES:
@@ -96,7 +96,7 @@ def _window(oracle: Read, subject: Read, offset: int, length: int, budget: RunBu
 
 
 def _runs(blocks: list[int], most: int) -> list[tuple[int, int]]:
-    """Neighbouring blocks together, at most ``most`` of them: (first, number)."""
+    """Groups of at most ``most`` neighbouring blocks: (first, number)."""
     runs: list[tuple[int, int]] = []
     for block in blocks:
         if runs and block < runs[-1][0] + most:
@@ -107,7 +107,7 @@ def _runs(blocks: list[int], most: int) -> list[tuple[int, int]]:
 
 
 def local(data: bytes) -> Read:
-    """Reads a range whose bytes are here, as a run would carry it."""
+    """A reader of local bytes that returns what a run would carry out."""
 
     def read(mode: int, offset: int, step: int) -> bytes:
         if not mode:

@@ -1,4 +1,4 @@
-"""A damaged observation explained: the instruction of the recorder's own that the subject gets wrong, by its known answers."""
+"""The explanation of a damaged observation: wrong instructions of the recorder, found by known-answer tests."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ if TYPE_CHECKING:
     from diffcheck.backend.contract import Backend, Host, RunLimits
     from diffcheck.verdict import PassReport
 
-_DETAIL: Final = "the recorder uses this instruction, so that rows could not be compared"
+_DETAIL: Final = "the recorder uses this instruction, so rows could not be compared"
 ITEM: Final = "instruction "
-"""How the item of such a divergence begins; the instruction's name follows."""
+"""The beginning of the item of such a divergence; the name of the instruction follows."""
 
 
-def explained(report: PassReport, subject: Backend, limits: RunLimits, host: Host) -> PassReport:
-    """The report of a pass that went wrong in the recorder, with the instructions that the subject gets wrong, if any.
+def with_wrong_instructions(report: PassReport, subject: Backend, limits: RunLimits, host: Host) -> PassReport:
+    """The report of a failure in the recorder, with the wrong instructions of the subject, if any.
 
-    One signature an instruction, whatever the artifact: it is wrong in the capsule's own code.
+    Each instruction has one signature, whatever the artifact, since the code is the capsule's.
     """
     found = tuple(
         Divergence(
@@ -35,12 +35,11 @@ def explained(report: PassReport, subject: Backend, limits: RunLimits, host: Hos
         return report
     others = tuple(each for each in report.divergences if not _of_recorder(each))
     total = report.divergences_total - len(report.divergences) + len(found) + len(others)
-    reason = f"{found[0].where.item}: {found[0].oracle} against {found[0].subject}"
     return msgspec.structs.replace(
-        report, verdict="diverge", divergences=(*found, *others), divergences_total=total, reason=reason, vacuous=False
+        report, verdict="diverge", divergences=(*found, *others), divergences_total=total, reason=str(found[0]), vacuous=False
     )
 
 
 def _of_recorder(each: Divergence) -> bool:
-    """Whether the divergence is of the stream, or of an end before any row."""
+    """Whether the divergence is in the stream, or in an outcome before any row."""
     return each.kind == "stream" or (each.kind == "outcome" and not each.where.row)

@@ -1,8 +1,7 @@
-"""The cache's files: one an entry, named by what it is an answer to, whole or not at all, and bounded in size.
+"""The files of the cache: one for each entry, named by a digest of its key, written atomically, bounded in total size.
 
-``FOLDER/observations/ENGINE-KEY/xx/DIGEST`` holds a digest of the key, which names the engine by its digest, and of the rest, which
-is the stored value, compressed. An entry that is another user's or not the key's counts as missing. Two runs may use it at once:
-each writes beside its place and renames.
+``FOLDER/observations/ENGINE-KEY/xx/DIGEST`` holds a digest over key and value, then the compressed value. An entry of another user
+or another key counts as missing. Several runs may use the cache at once: each writes a temporary file and renames it.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ _UNSAFE: Final = re.compile(r"[^A-Za-z0-9.-]")
 
 
 class CacheUsage(msgspec.Struct, frozen=True):
-    """What a cache holds of one engine: its name with the beginning of its key, how many entries, how many bytes."""
+    """The entries of one engine in a cache: name with the beginning of the key, number of entries, bytes."""
 
     engine: str
     entries: int
@@ -39,23 +38,23 @@ class CacheUsage(msgspec.Struct, frozen=True):
 
 
 class Store:
-    """The cache in a folder; nothing is there until the first entry is put."""
+    """The cache in a folder, which is created with the first entry."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder / PART
 
     def get(self, key: str) -> bytes | None:
-        """What was put under the key; None where there is nothing, or nothing whole."""
+        """The value of a key; None if it is missing or damaged."""
         path = self._path(key)
         packed = process.read_own(path, key, _ENTRY_CAP)
         if packed is None:
             return None
         with contextlib.suppress(OSError):
-            os.utime(path)  # what is used stays longest
+            os.utime(path)  # the entries used last are kept longest
         return _unpacked(packed)
 
     def put(self, key: str, content: bytes) -> bool:
-        """Keep ``content`` under the key; gives whether that worked: a cache that cannot be written is no failure of a run."""
+        """Store a value; returns whether that worked. A run does not fail if its cache cannot be written."""
         packed = zlib.compress(content, 1)
         if len(content) > _CONTENT_CAP or len(packed) + process.HEAD_BYTES > _ENTRY_CAP:
             return False
@@ -67,14 +66,14 @@ class Store:
         return True
 
     def kept(self) -> tuple[CacheUsage, ...]:
-        """What it holds, by engine."""
+        """The entries by engine."""
         found: dict[str, list[int]] = {}
         for path, size, _ in self._entries():
             found.setdefault(path.parts[-3], []).append(size)
         return tuple(CacheUsage(name, len(sizes), sum(sizes)) for name, sizes in sorted(found.items()))
 
     def trim(self, limit_bytes: int) -> int:
-        """Remove the entries that were not used for longest until the rest is well below the limit; gives how many."""
+        """Remove the least recently used entries until the rest is well below the limit; returns their number."""
         entries = list(self._entries())
         total = sum(size for _, size, _ in entries)
         if total <= limit_bytes:
@@ -91,7 +90,7 @@ class Store:
         return removed
 
     def clear(self) -> int:
-        """Remove every entry; gives how many there were. What another program put there stays."""
+        """Remove every entry and return their number; files of other programs stay."""
         removed = 0
         for path, _, _ in self._entries():
             with contextlib.suppress(OSError):
@@ -106,7 +105,7 @@ class Store:
         return self.folder / _UNSAFE.sub("_", engine)[:80] / digest[:2] / digest
 
     def _entries(self) -> Iterator[tuple[Path, int, int]]:
-        """Each entry's path, its size on disk, and when it was used last."""
+        """The path, size on disk and time of last use of each entry."""
         for path in self.folder.glob("*/??/*"):
             with contextlib.suppress(OSError):
                 about = path.lstat()
@@ -115,7 +114,7 @@ class Store:
     def _remove_empty(self) -> None:
         for pattern in ("*/??", "*"):
             for folder in self.folder.glob(pattern):
-                with contextlib.suppress(OSError):  # it is not empty, or another run just took it away
+                with contextlib.suppress(OSError):  # not empty, or removed by another run
                     folder.rmdir()
 
 

@@ -1,13 +1,12 @@
-"""Observations from night to night: what an engine did with a program is known, while both are the same.
+"""The execution cache: what an engine did with a program is reused as long as both stay the same.
 
-Kept is a tape for a case and a side: all executions of the engine, in the order in which they were begun, so that a run again
-(to confirm a divergence, to find a place) gives again what came out then. A program's bytes hold the artifact, the rows, the
-stubs and the recorder, so their digest and the limits say what was run; the engine's name, version and binary say on what. What
-comes of it is compared anew each time.
+The cache has a tape for each case and side: all executions of the engine in the order of their start, so that reruns (to confirm a
+divergence, to locate it) are reproduced as well. The bytes of a program contain the artifact, the rows, the stubs and the
+recorder, so their digest and the limits identify the execution; name, version and binary identify the engine. Cached executions
+are compared again each time.
 
-What says more of the machine than of the engine is not kept: executions that ran out of time or memory or whose answer was
-broken, and all of a subject whose pass is flaky. A time limit is kept where the case's file expects the verdict that comes of it
-(an endless loop), and a hang, which was confirmed.
+Not cached are results that depend on the machine: executions that ran out of time or memory or had a broken answer, and all of a
+subject whose pass is flaky. Exceptions are a time limit that the case file expects (an endless loop), and a confirmed hang.
 """
 
 from __future__ import annotations
@@ -43,8 +42,8 @@ _encode = msgspec.msgpack.Encoder().encode
 _FAILURES: Final = (TimedOut, OutOfMemory, HarnessFailed)
 
 
-class Played(msgspec.Struct, frozen=True):
-    """One execution on a tape; ``program`` is the digest of what was run, ``turn`` how often it had been run before."""
+class TapeEntry(msgspec.Struct, frozen=True):
+    """One execution on a tape; ``program`` is the digest of the program, ``turn`` the number of its earlier executions."""
 
     program: bytes
     turn: int
@@ -52,19 +51,19 @@ class Played(msgspec.Struct, frozen=True):
 
 
 class Judgement(msgspec.Struct, frozen=True):
-    """What an oracle says of a module: its refusal, if any."""
+    """The oracle's validation of a module: its refusal, if any."""
 
     refusal: Refused | None
 
 
-_tape = msgspec.msgpack.Decoder(tuple[Played, ...])
+_tape = msgspec.msgpack.Decoder(tuple[TapeEntry, ...])
 _judgement = msgspec.msgpack.Decoder(Judgement)
 
 
 def engine_key(engine: Backend, spec: str, build: str) -> str:
-    """What an engine's observations are kept under: its name, and a digest of all that its answers depend on.
+    """The key of an engine in the cache: its name, and a digest of everything that its results depend on.
 
-    That is its version, the digest of its ``build``, a user's own command in full, and the adapter that reads it.
+    That is its version, the digest of its ``build``, a user's own command in full, and the adapter.
     """
     identity = engine.identity()
     words = (_FORMAT, __version__, identity.name, identity.version, identity.sha256, spec if ":" in spec else "")
@@ -74,15 +73,15 @@ def engine_key(engine: Backend, spec: str, build: str) -> str:
 
 @cache
 def _adapter(module: str) -> str:
-    """A digest of the sources of the package that an adapter is in."""
+    """A digest of the sources of an adapter's package."""
     source = getattr(sys.modules[module], "__file__", None)
     return process.program_digest(*(str(each) for each in sorted(Path(source).parent.glob("*.py")))) if source else ""
 
 
 class Tape(Backend):
-    """An engine that plays what is on its tape, and runs and records what is not."""
+    """An engine that replays the executions on its tape, and runs and records others."""
 
-    def __init__(self, engine: Backend, played: tuple[Played, ...] = ()) -> None:
+    def __init__(self, engine: Backend, played: tuple[TapeEntry, ...] = ()) -> None:
         self._engine = engine
         self.capabilities = engine.capabilities
         self._known = {(each.program, each.turn): each.execution for each in played}
@@ -95,36 +94,36 @@ class Tape(Backend):
         return self._engine.identity()
 
     def start(self, program: Program, limits: RunLimits, host: Host) -> Pending:
-        """What is on the tape, or a new execution."""
+        """A recorded execution, or a new one."""
         digest = _digest(program, limits)
         key = digest, self._turns[digest]
         self._turns[digest] += 1
         if key in self._known:
             self.answered += 1
-            return _Kept(self._known[key])
+            return _Replay(self._known[key])
         self.ran += 1
-        return _Recorded(self._engine.start(program, limits, host), self, key)
+        return _Recording(self._engine.start(program, limits, host), self, key)
 
     def record(self, key: tuple[bytes, int], execution: Execution) -> None:
-        """Note an execution that ended."""
+        """Record a finished execution."""
         self._bytes += len(execution.carried)
         self._known[key] = execution
 
     @property
     def whole(self) -> bool:
-        """Whether it is small enough to be kept."""
+        """Whether it is small enough to be stored."""
         return self._bytes <= _TAPE_BYTES
 
     def outcomes(self) -> list[Outcome]:
-        """How the executions ended."""
+        """The outcomes of all executions."""
         return [each.outcome for each in self._known.values()]
 
     def encoded(self) -> bytes:
-        """All executions as they are kept."""
-        return _encode(tuple(Played(program, turn, each) for (program, turn), each in self._known.items()))
+        """All executions as they are stored."""
+        return _encode(tuple(TapeEntry(program, turn, each) for (program, turn), each in self._known.items()))
 
 
-class _Kept:
+class _Replay:
     def __init__(self, execution: Execution) -> None:
         self._execution = execution
 
@@ -132,7 +131,7 @@ class _Kept:
         return self._execution
 
 
-class _Recorded:
+class _Recording:
     def __init__(self, pending: Pending, tape: Tape, key: tuple[bytes, int]) -> None:
         self._pending, self._tape, self._key = pending, tape, key
 
@@ -148,10 +147,10 @@ def _digest(program: Program, limits: RunLimits) -> bytes:
 
 
 class Judge(Oracle):
-    """An oracle whose judgements are kept; where there is no store it is asked each time."""
+    """An oracle whose validations are cached; without a store it is run each time."""
 
     def __init__(self, oracle: Oracle, store: Store | None, key: str, watch: BuildWatch | None = None) -> None:
-        """``watch`` knows whether the oracle is still the one that ``key`` names."""
+        """``watch`` checks that the oracle is still the one that ``key`` names."""
         self._oracle, self._store, self._key, self._watch = oracle, store, key, watch
         self.capabilities = oracle.capabilities
 
@@ -164,21 +163,21 @@ class Judge(Oracle):
         return self._oracle.start(program, limits, host)
 
     def validate(self, wasm: bytes, limits: RunLimits, host: Host) -> Outcome | None:
-        """See ``Oracle``; a judgement is kept, a failure to judge is not."""
+        """See ``Oracle``; a validation is cached, a failure to validate is not."""
         name = f"{self._key}/validate {hashlib.sha256(wasm).hexdigest()}"
         kept = self._store.get(name) if self._store else None
         if kept is not None:
             try:
                 return _judgement.decode(kept).refusal
             except msgspec.MsgspecError:
-                pass  # of another version: judged anew
+                pass  # of another version: validated again
         refusal = self._oracle.validate(wasm, limits, host)
         if self._store and (refusal is None or isinstance(refusal, Refused)):
             self._put(name, _encode(Judgement(refusal)))
         return refusal
 
     def assemble(self, text: bytes, limits: RunLimits, host: Host) -> bytes:
-        """See ``Oracle``; text that is none is told anew each time."""
+        """See ``Oracle``; errors in the text are not cached."""
         name = f"{self._key}/assemble {hashlib.sha256(text).hexdigest()}"
         kept = self._store.get(name) if self._store else None
         if kept is not None:
@@ -199,13 +198,13 @@ class Judge(Oracle):
 
 
 class Tapes:
-    """Gives each case its tapes, and keeps them when it is done; ``keys`` are the engines' by role."""
+    """Loads and stores the tapes of cases; ``keys`` are those of the engines by role."""
 
     def __init__(self, store: Store, keys: dict[str, str]) -> None:
         self._store, self._keys = store, keys
 
     def tape(self, engine: Backend, role: Role, name: str) -> Tape:
-        """The tape of an engine in a role for what ``name`` tells apart, empty where there is none."""
+        """The tape of an engine in a role under ``name``, empty if there is none."""
         data = self._store.get(self._name(role, name))
         try:
             return Tape(engine, _tape.decode(data) if data else ())
@@ -213,16 +212,16 @@ class Tapes:
             return Tape(engine)
 
     def put(self, tape: Tape, role: Role, name: str) -> None:
-        """Keep a tape on which something is new."""
+        """Store a tape with new executions."""
         if tape.ran and tape.whole:
             self._store.put(self._name(role, name), tape.encoded())
 
     def keep(self, report: CaseReport, name: str, oracle: Tape, subject: Tape) -> CaseReport:
-        """Keep a case's tapes as far as they say something of the engines; gives the report with what came from the cache."""
-        if all(_lasts(each, report) for each in (*oracle.outcomes(), *_told(report, "oracle"))):
+        """Store the tapes of a case as far as they are reproducible; returns the report with the sides that came from the cache."""
+        if all(_is_reproducible(each, report) for each in (*oracle.outcomes(), *_side_outcomes(report, "oracle"))):
             self.put(oracle, "oracle", name)
         flaky = any(each.verdict == "flaky" or _changed(each.repeats) for each in report.passes)
-        if not flaky and all(_lasts(each, report) for each in (*subject.outcomes(), *_told(report, "subject"))):
+        if not flaky and all(_is_reproducible(each, report) for each in (*subject.outcomes(), *_side_outcomes(report, "subject"))):
             self.put(subject, "subject", name)
         sides = (("oracle", oracle), ("subject", subject))
         return msgspec.structs.replace(report, cached=tuple(role for role, tape in sides if tape.answered and not tape.ran))
@@ -232,13 +231,13 @@ class Tapes:
 
 
 def name_of(plan: RefusedPlan | RunnablePlan) -> str:
-    """A digest of what a case's tapes depend on: the artifact, the capsules that the engines are given, and the limits."""
+    """A digest of what the tapes of a case depend on: the artifact, the capsules and the limits."""
     capsules = [each.sha256 for each in msgspec.structs.astuple(plan.capsules)] if isinstance(plan, CapsulePlan) else []
     return hashlib.sha256(_encode((plan.sha256, capsules, plan.entry, plan.limits))).hexdigest()
 
 
-def _told(report: CaseReport, role: Role) -> Iterator[Outcome]:
-    """How a side's passes ended: that the recorder's memory could not grow, for one, is no execution's own outcome."""
+def _side_outcomes(report: CaseReport, role: Role) -> Iterator[Outcome]:
+    """The outcomes of a side's passes, which may differ from those of executions, such as a recorder without memory."""
     for each in report.passes:
         side = each.oracle if role == "oracle" else each.subject
         if side is not None:
@@ -249,12 +248,12 @@ def _changed(repeats: tuple[object, ...]) -> bool:
     return any(each != repeats[0] for each in repeats)
 
 
-def _lasts(outcome: Outcome, report: CaseReport) -> bool:
-    """Whether an execution that ended so would end so again, on another machine or another night."""
+def _is_reproducible(outcome: Outcome, report: CaseReport) -> bool:
+    """Whether an execution would end in the same way on another machine or another day."""
     if not isinstance(outcome, _FAILURES):
         return True
     if not isinstance(outcome, TimedOut):
         return False
-    said = report.expected != "agree" and report.as_expected
+    expected = report.expected != "agree" and report.as_expected
     hangs = any(each.verdict == "diverge" and each.subject and isinstance(each.subject.outcome, TimedOut) for each in report.passes)
-    return said or hangs
+    return expected or hangs

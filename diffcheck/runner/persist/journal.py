@@ -1,7 +1,6 @@
-"""The journal of a run: what it is, and each case's report as soon as it is there, so that a run that was stopped can go on.
+"""The journal of a run: its options and the report of each completed case, so that an interrupted run can be resumed.
 
-It is an SQLite file beside the reports: a process that is killed at any moment leaves one that can be read. Once the report is
-stored the journal is gone.
+It is an SQLite file beside the reports, readable even if the process is killed. It is removed when the report is stored.
 """
 
 from __future__ import annotations
@@ -35,18 +34,18 @@ _SCHEMA: Final = (
     "CREATE TABLE cases (name TEXT PRIMARY KEY, source BLOB NOT NULL, report BLOB) STRICT",
 )
 _DIGEST_BYTES: Final = hashlib.sha256().digest_size
-_ANEW: Final = "run without --resume to begin anew"
+_ANEW: Final = "run without --resume to start again"
 _FREE: Final = frozenset(
     {"jobs", "verbose", "options", "journal", "resume", "cache", "cache_bytes", "keys", "builds", "times_ns", "cluster"}
 )
-"""What of a request may be another one when a run goes on: it changes no verdict. Engines are compared by their binaries."""
+"""Options of a request that may change when a run is resumed, since they change no verdict. Engines are compared by binary."""
 
 _encode = msgspec.msgpack.Encoder().encode
 
 
 class Head(msgspec.Struct, frozen=True):
-    """What a run is: it goes on only as the same. ``request`` has the options by name; engines are told
-    by name, version and digest.
+    """What identifies a run: it can only be resumed as the same. ``request`` has the options by name; engines are identified by
+    name, version and digest.
     """
 
     version: str
@@ -57,54 +56,54 @@ class Head(msgspec.Struct, frozen=True):
 
 
 def head(request: Request, started: str, subject: Identity, oracle: Identity) -> Head:
-    """The head of a run that begins now."""
+    """The head of a new run."""
     options = {name: repr(value) for name, value in msgspec.to_builtins(request).items() if name not in _FREE}
     one, other = ((each.name, each.version, each.sha256) for each in (subject, oracle))
     return Head(__version__, started, one, other, options)
 
 
 class Journal:
-    """An open journal. ``resumed`` has the names of the cases that were done when it was opened; ``started`` when the run began."""
+    """An open journal. ``resumed`` are the cases completed before it was opened, ``started`` is when the run first started."""
 
     def __init__(self, path: Path, connection: sqlite3.Connection, started: str, resumed: tuple[str, ...]) -> None:
         self._path, self._connection = path, connection
         self.started, self.resumed = started, resumed
 
     def add(self, report: CaseReport) -> None:
-        """Note that a case is done."""
-        with _told(self._path):
+        """Store the report of a case."""
+        with _file_errors(self._path):
             name = encodable(report.case)
             self._connection.execute("UPDATE cases SET report = ? WHERE name = ?", (_checked(name, _encode(report)), name))
 
     def probed(self, findings: tuple[EngineFinding, ...]) -> None:
-        """Note what the probes found."""
-        with _told(self._path):
+        """Store the engine issues that the probes found."""
+        with _file_errors(self._path):
             row = (_checked("probed", _encode(findings)),)
             self._connection.execute("INSERT OR REPLACE INTO head VALUES ('probed', ?)", row)
 
     def findings(self) -> tuple[EngineFinding, ...] | None:
-        """What the probes found, None where they were not done."""
+        """The engine issues that the probes found; None if they were not run."""
         row = self._connection.execute("SELECT value FROM head WHERE name = 'probed'").fetchone()
         data = _content("probed", row[0]) if row else None
         return None if data is None else msgspec.msgpack.decode(data, type=tuple[EngineFinding, ...])
 
     def reports(self) -> Iterator[CaseReport]:
-        """The reports of the cases that were done when it was opened, one at a time."""
+        """The reports of the cases in ``resumed``, one at a time."""
         for name in self.resumed:
-            with _told(self._path):
+            with _file_errors(self._path):
                 (data,) = self._connection.execute("SELECT report FROM cases WHERE name = ?", (encodable(name),)).fetchone()
                 report = msgspec.msgpack.decode(_content(encodable(name), data) or b"", type=CaseReport)
             yield report
 
     def close(self) -> None:
-        """Let go of the file; it stays."""
+        """Close the file, which stays."""
         self._connection.close()
 
 
 def begin(path: Path, own: Head, items: Sequence[Item]) -> Journal:
-    """A new journal in the place of any that is there."""
+    """A new journal, replacing any old one."""
     remove(path)
-    with _told(path), contextlib.ExitStack() as stack:
+    with _file_errors(path), contextlib.ExitStack() as stack:
         connection = stack.enter_context(contextlib.closing(_opened(path)))
         with connection:  # commits, or rolls back
             connection.execute("BEGIN IMMEDIATE")
@@ -117,14 +116,14 @@ def begin(path: Path, own: Head, items: Sequence[Item]) -> Journal:
 
 
 def resume(path: Path, own: Head, items: Sequence[Item]) -> Journal | None:
-    """The journal of a run that was stopped; None where there is none. Raises ``ConfigError`` where it was another run."""
+    """The journal of an interrupted run; None if there is none. Raises ``ConfigError`` if it is of another run."""
     if not path.exists():
         return None
-    with _told(path), contextlib.ExitStack() as stack:
+    with _file_errors(path), contextlib.ExitStack() as stack:
         connection = stack.enter_context(contextlib.closing(_opened(path)))
         try:
             row = connection.execute("SELECT value FROM head WHERE name = 'head'").fetchone()
-        except sqlite3.OperationalError:  # it was stopped before its journal had anything in it
+        except sqlite3.OperationalError:  # interrupted before anything was stored
             row = None
         if row is None:
             return None
@@ -132,13 +131,13 @@ def resume(path: Path, own: Head, items: Sequence[Item]) -> Journal | None:
         _same(stored, own)
         _same_cases(connection, items)
         rows = connection.execute("SELECT name, report FROM cases WHERE report IS NOT NULL")
-        done = {name for name, data in rows if _content(name, data) is not None}  # a damaged one is run again
+        done = {name for name, data in rows if _content(name, data) is not None}  # a damaged entry is run again
         stack.pop_all()
     return Journal(path, connection, stored.started, tuple(item.id for item in items if encodable(item.id) in done))
 
 
 def unfinished(path: Path) -> tuple[int, int]:
-    """How many cases a stopped run's journal has done, and of how many; (0, 0) where there is none that can be read."""
+    """The numbers of completed cases and of all cases of an interrupted run; (0, 0) without a readable journal."""
     if not path.exists():
         return 0, 0
     try:
@@ -150,14 +149,14 @@ def unfinished(path: Path) -> tuple[int, int]:
 
 
 def remove(path: Path) -> None:
-    """Remove a journal, and what SQLite keeps beside it."""
+    """Remove a journal and the files that SQLite has beside it."""
     for name in (path, *(path.with_name(path.name + end) for end in ("-wal", "-shm"))):
         with contextlib.suppress(FileNotFoundError):
             name.unlink()
 
 
 def source(item: Item) -> bytes:
-    """A digest of all that a case is made of: the artifact, its case file, its manifest; unreadable ones are told apart."""
+    """A digest of a case's artifact, case file and manifest; an unreadable file differs from a missing one."""
     digest = hashlib.sha256(item.artifact.encode(errors="surrogateescape"))
     for path in (item.artifact, item.case_file, str(manifest_path(Path(item.artifact)))):
         try:
@@ -169,29 +168,29 @@ def source(item: Item) -> bytes:
 
 
 def _checked(name: str, data: bytes) -> bytes:
-    """An entry as it is stored: a digest of its name and its content, and the content."""
+    """A stored entry: a digest of its name and content, then the content."""
     return hashlib.sha256(hashlib.sha256(name.encode()).digest() + data).digest() + data
 
 
 def _content(name: str, stored: bytes) -> bytes | None:
-    """The content of an entry, None where its digest is not its own."""
+    """The content of a stored entry; None if it is damaged."""
     data = stored[_DIGEST_BYTES:]
     return data if _checked(name, data) == stored else None
 
 
 def _same(stored: Head, own: Head) -> None:
     if stored.version != own.version:
-        raise ConfigError(f"the stopped run was of diffcheck {stored.version}, this is {own.version}", hint=_ANEW)
+        raise ConfigError(f"the interrupted run used diffcheck {stored.version}, this is {own.version}", hint=_ANEW)
     for role in ("subject", "oracle"):
         before, now = getattr(stored, role), getattr(own, role)
         if before != now:
             one, other = (visible(f"{name} {version} ({sha256[:12]})", 120) for name, version, sha256 in (before, now))
-            raise ConfigError(f"the stopped run's {role} was {one}, this one's is {other}", hint=_ANEW)
+            raise ConfigError(f"the {role} of the interrupted run was {one}, now it is {other}", hint=_ANEW)
     for name in sorted(stored.request.keys() | own.request.keys()):
         before, now = stored.request.get(name), own.request.get(name)
         if before != now:
-            words = f"{visible(name, 40)} was {visible(before or 'not there', 80)} and is {visible(now or 'not there', 80)}"
-            raise ConfigError(f"the stopped run was another one: {words}", hint=f"give the same options and paths, or {_ANEW}")
+            words = f"{visible(name, 40)} was {visible(before or 'missing', 80)}, now it is {visible(now or 'missing', 80)}"
+            raise ConfigError(f"the interrupted run was another one: {words}", hint=f"use the same options and paths, or {_ANEW}")
 
 
 def _same_cases(connection: sqlite3.Connection, items: Sequence[Item]) -> None:
@@ -199,8 +198,8 @@ def _same_cases(connection: sqlite3.Connection, items: Sequence[Item]) -> None:
     own = {encodable(item.id): source(item) for item in items}
     for name in sorted(stored.keys() | own.keys()):
         if stored.get(name) != own.get(name):
-            how = "is new" if name not in stored else "is gone" if name not in own else "has changed"
-            raise ConfigError(f"the case {visible(name, 80)} {how} since the run was stopped", hint=_ANEW)
+            how = "was added" if name not in stored else "was removed" if name not in own else "has changed"
+            raise ConfigError(f"the case {visible(name, 80)} {how} since the run was interrupted", hint=_ANEW)
 
 
 def _opened(path: Path) -> sqlite3.Connection:
@@ -216,8 +215,8 @@ def _opened(path: Path) -> sqlite3.Connection:
 
 
 @contextlib.contextmanager
-def _told(path: Path) -> Iterator[None]:
-    """What goes wrong with the file is an error with its reason."""
+def _file_errors(path: Path) -> Iterator[None]:
+    """Turn errors of the file into ``ReportError`` with the reason."""
     name = visible(str(path))
     try:
         yield
