@@ -26,7 +26,7 @@ def command(target: str, row: str, **given: Any) -> int:  # noqa: ANN401 - the o
     The fewest rows first, then the module: every candidate is validated by the oracle, and has to show the same signature.
     """
     with triage_session.opened(target, given) as (session, folder, say):
-        steps = workflow.Steps(session, folder, say, row)
+        steps = workflow.TriageWorkflow(session, folder, say, row)
         try:
             if not steps.find():
                 return steps.nothing

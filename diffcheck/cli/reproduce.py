@@ -26,7 +26,7 @@ def command(target: str, row: str, **given: Any) -> int:  # noqa: ANN401 - the o
     A folder that `diffcheck reduce` wrote is taken as it is: what stands there is what is shown.
     """
     with triage_session.opened(target, given) as (session, folder, say):
-        steps = workflow.Steps(session, folder, say, row)
+        steps = workflow.TriageWorkflow(session, folder, say, row)
         try:
             if not steps.find():
                 return steps.nothing

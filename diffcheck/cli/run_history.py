@@ -107,7 +107,7 @@ def caused(report: Report, wanted: Request, limit: str) -> Report:
         return report
     from diffcheck.triage import causes  # noqa: PLC0415 - 50 ms that only a run with something new pays for
 
-    chosen = causes.places(report, new)[:most]
+    chosen = causes.first_occurrences(report, new)[:most]
     if not chosen:
         return report
     click.echo(f"localising {plural(len(chosen), 'new cluster')} of {len(new)} (--causes 0 skips this)", err=True)

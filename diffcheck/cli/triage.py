@@ -27,7 +27,7 @@ def command(target: str, row: str, **given: Any) -> int:  # noqa: ANN401 - the o
     A second call goes on where the first one stopped.
     """
     with triage_session.opened(target, given) as (session, folder, say):
-        steps = workflow.Steps(session, folder, say, row)
+        steps = workflow.TriageWorkflow(session, folder, say, row)
         whole = True
         try:
             if not steps.find():
@@ -50,7 +50,7 @@ def command(target: str, row: str, **given: Any) -> int:  # noqa: ANN401 - the o
     return EXIT_INTERRUPTED if stopped else EXIT_DIVERGE
 
 
-def _summary(steps: workflow.Steps) -> None:
+def _summary(steps: workflow.TriageWorkflow) -> None:
     """The answer, a line each."""
     state = steps.state
     lines = [("shows", str(state.symptom))] if state.symptom else []

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from click.decorators import FC
 
     from diffcheck.triage.target import Target
-    from diffcheck.triage.triage_folder import Folder
+    from diffcheck.triage.triage_folder import TriageFolder
 
     _Base = click.ParamType[float]
 else:
@@ -93,11 +93,11 @@ def voices(*, verbose: bool) -> tuple[Callable[[str], None], Callable[[str], Non
 
 
 @contextlib.contextmanager
-def opened(target: str, given: dict[str, Any]) -> Iterator[tuple[sessions.Session, Folder, Callable[[str], None]]]:
+def opened(target: str, given: dict[str, Any]) -> Iterator[tuple[sessions.Session, TriageFolder, Callable[[str], None]]]:
     """The session and the folder of a command, and what its steps are told to; SIGINT and SIGTERM stop the work softly."""
     begun = time.monotonic()  # what follows takes its time as well
     found = named(target, given["reports"])
-    folder = triage_folder.Folder(
+    folder = triage_folder.TriageFolder(
         Path(given["output"]) if given["output"] else triage_folder.default_folder(given["reports"], found.case.id)
     )
     with process.interruptible() as stopped, _shown() as say:

@@ -6,6 +6,7 @@ all artifacts: the instruction's name and its kind of difference (result, conten
 
 from __future__ import annotations
 
+import contextlib
 import math
 import time
 from typing import TYPE_CHECKING, Final
@@ -24,7 +25,6 @@ from diffcheck.verdict import Cause
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from diffcheck.backend.contract import Backend, Host, Oracle
     from diffcheck.runner.engines import EnginePair
     from diffcheck.runner.plan import Plan
     from diffcheck.runner.request import Request
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from diffcheck.verdict import Report
 
 
-_WORDS: Final[dict[Difference, str]] = {
+_DESCRIPTIONS: Final[dict[Difference, str]] = {
     "result": "returns a wrong result",
     "allowed": "returns a result that the specification does not allow",
     "state": "writes wrong contents",
@@ -51,7 +51,7 @@ _ENDS: Final = {
 
 
 class FirstOccurrence(msgspec.Struct, frozen=True):
-    """Where a signature shows first: the case, its artifact and the row."""
+    """The case, artifact and row in which a signature first shows; ``row`` is empty for the state of an instance."""
 
     signature: str
     case: str
@@ -59,8 +59,8 @@ class FirstOccurrence(msgspec.Struct, frozen=True):
     row: str
 
 
-def places(report: Report, signatures: Iterable[str]) -> list[FirstOccurrence]:
-    """The first capsule difference under each of these signatures; one that shows in the state of an instance has no row."""
+def first_occurrences(report: Report, signatures: Iterable[str]) -> list[FirstOccurrence]:
+    """The first capsule divergence with each of these signatures, in their order."""
     found: dict[str, FirstOccurrence] = {}
     for case in report.cases:
         for each in case.passes:
@@ -69,17 +69,17 @@ def places(report: Report, signatures: Iterable[str]) -> list[FirstOccurrence]:
     return [found[signature] for signature in dict.fromkeys(signatures) if signature in found]
 
 
-def find_causes(request: Request, wanted: list[FirstOccurrence], limit_s: float = math.inf) -> tuple[tuple[Cause, ...], int]:
-    """The causes of these clusters, those with most clusters first, and how many clusters were tried within ``limit_s``. A cluster
-    that cannot be localised has no cause.
+def find_causes(request: Request, occurrences: list[FirstOccurrence], limit_s: float = math.inf) -> tuple[tuple[Cause, ...], int]:
+    """The causes of these clusters, that of the most clusters first, and the number of clusters that were localised within
+    ``limit_s``. A cluster that cannot be localised has no cause.
     """
     request = choose(request).request
     until, tried = time.monotonic() + limit_s, 0
     found: dict[str, list[tuple[FirstOccurrence, Localisation]]] = {}
     with open_engines(request) as engines:
-        for place, answer in _answers(request, wanted, engines):
+        for place, answer in _localisations(request, occurrences, engines):
             tried += 1
-            name = cause(answer) if answer is not None else ""
+            name = cause_name(answer) if answer is not None else ""
             if answer is not None and name:
                 found.setdefault(name, []).append((place, answer))
             if time.monotonic() > until:
@@ -97,31 +97,23 @@ def find_causes(request: Request, wanted: list[FirstOccurrence], limit_s: float 
     return tuple(sorted(causes, key=lambda each: (-len(each.signatures), each.name))), tried
 
 
-def _answers(
-    request: Request, wanted: list[FirstOccurrence], engines: EnginePair
+def _localisations(
+    request: Request, occurrences: list[FirstOccurrence], engines: EnginePair
 ) -> Iterator[tuple[FirstOccurrence, Localisation | None]]:
     oracle, subject, host = engines.oracle, engines.subject, engines.host
     made: dict[str, Plan] = {}
-    for place in wanted:
-        try:
+    for place in occurrences:
+        answer = None  # a cluster that cannot be localised has no cause
+        with contextlib.suppress(DiffcheckError):
             if place.artifact not in made:
                 made[place.artifact] = plans.make(case_of(ObserveRequest(place.artifact)), request, oracle, oracle, subject, host)
-            answer = localised(made[place.artifact], request, oracle, subject, host, place.row)
-        except DiffcheckError:
-            answer = None  # it stays a cluster of its own
+            plan = made[place.artifact]
+            if isinstance(plan, plans.CapsulePlan):
+                answer = Localiser(plan, request, oracle, subject, host).localise(place.row)
         yield place, answer
 
 
-def localised(plan: Plan, request: Request, oracle: Oracle, subject: Backend, host: Host, row: str) -> Localisation | None:
-    """Where it goes wrong in a row, with as few rows before it as show it; without a row, in the first that differs. None without a
-    capsule.
-    """
-    if not isinstance(plan, plans.CapsulePlan):
-        return None
-    return Localiser(plan, request, oracle, subject, host).localise(row)
-
-
-def cause(answer: Localisation) -> str:
+def cause_name(answer: Localisation) -> str:
     """The cause's name, without operands, places and other details that vary; empty if no instruction was found."""
     if answer.depth != "instruction":
         return ""
@@ -131,4 +123,4 @@ def cause(answer: Localisation) -> str:
             return f"{name} {wrong}{answer.subject.removeprefix(begin)}"
         if answer.oracle.startswith(begin):
             return f"{name} {missing}{answer.oracle.removeprefix(begin)}"
-    return f"{name} {_WORDS[answer.difference]}"
+    return f"{name} {_DESCRIPTIONS[answer.difference]}"

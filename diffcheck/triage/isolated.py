@@ -1,4 +1,4 @@
-"""Localising in a process of its own, so that a budget or a signal can end it: ``python -m diffcheck.triage.isolated FILE``."""
+"""Localises in a separate process that a budget or a signal can end: ``python -m diffcheck.triage.isolated FILE``."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ _POLL_S: Final = 0.2
 
 
 class LocaliseRequest(msgspec.Struct, frozen=True):
-    """What to localise in: the artifact is the request's one path."""
+    """A request whose only path is the artifact, and the row to localise in, or empty."""
 
     request: Request
     row: str = ""
 
 
-def localise_apart(asked: LocaliseRequest, reactor: process.Reactor, folder: Path, budget: TimeBudget) -> Localisation | str:
-    """The answer, or why there is none; raises ``Spent`` where the time is over first."""
+def localise_isolated(wanted: LocaliseRequest, reactor: process.Reactor, folder: Path, budget: TimeBudget) -> Localisation | str:
+    """The localisation, or the reason why there is none; raises ``BudgetExhausted``."""
     file = folder / "localise.json"
-    file.write_bytes(msgspec.json.encode(asked))
+    file.write_bytes(msgspec.json.encode(wanted))
     command, environment = process.own_program("diffcheck.triage.isolated", str(file))
     child = reactor.start(command, env=environment, cwd=Path.cwd(), deadline_s=budget.left_s(), output_bytes=4 << 20)
     try:
@@ -47,23 +47,23 @@ def localise_apart(asked: LocaliseRequest, reactor: process.Reactor, folder: Pat
     if ended.timed_out:
         budget.check()
     if ended.exit_code != 0:
-        lines = decode(ended.stderr).strip().splitlines() or ["it ended without a word"]
+        lines = decode(ended.stderr).strip().splitlines() or ["it ended without a message"]
         return visible(lines[-1], 400)
     return msgspec.json.decode(ended.stdout, type=Localisation)
 
 
-def _say(line: str) -> None:
+def _log(line: str) -> None:
     sys.stderr.write(f"{visible(line, 400)}\n")
 
 
 def main(path: str) -> int:
-    """Localise and print the answer as JSON."""
+    """Localise and write the result as JSON to stdout."""
     process.die_with_parent()
-    asked = msgspec.json.decode(Path(path).read_bytes(), type=LocaliseRequest)
+    wanted = msgspec.json.decode(Path(path).read_bytes(), type=LocaliseRequest)
     try:
-        found = localise(asked.request, asked.row, _say)
+        found = localise(wanted.request, wanted.row, _log)
     except DiffcheckError as error:
-        sys.stderr.write(f"{visible(str(error), 400)}\n")
+        _log(str(error))
         return error.exit_code
     sys.stdout.write(msgspec.json.encode(found).decode())
     return 0

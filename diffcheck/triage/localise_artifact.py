@@ -1,4 +1,4 @@
-"""One artifact localised or explained in this process: engines chosen, planned, searched."""
+"""Localises or explains the divergence of one artifact in this process."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from diffcheck.runner.observation_reader import ObservationReader
 from diffcheck.runner.observe_case import ObserveRequest, case_of
 from diffcheck.runner.passes.capsule_run import CapsuleSide
 from diffcheck.triage.localise.localiser import Localiser
-from diffcheck.triage.localise.side_by_side import Explained, explained
+from diffcheck.triage.localise.side_by_side import SideBySide, compare_side_by_side
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -22,32 +22,32 @@ if TYPE_CHECKING:
 
 
 def localise(request: Request, row: str, say: Callable[[str], None], note: Callable[[str], None] | None = None) -> Localisation:
-    """Localise in the one artifact that the request names; raises ``DiffcheckError`` where that cannot be run.
+    """Localise in the only artifact of the request; raises ``DiffcheckError`` if it cannot be run.
 
-    ``say`` is told what is being done, ``note`` (else ``say``) where the subject is a stand-in for another engine.
+    ``say`` receives progress; ``note``, or ``say``, receives a notice if the subject is a substitute for another engine.
     """
-    with _localiser(request, say, note or say) as work:
-        return work.localise(row)
+    with _localiser(request, say, note or say) as localiser:
+        return localiser.localise(row)
 
 
-def explain(request: Request, row: str, say: Callable[[str], None], note: Callable[[str], None] | None = None) -> Explained:
-    """Localise, and read what both engines observed, to show them side by side; told as ``localise``."""
-    with _localiser(request, say, note or say) as work:
-        answer = work.localise(row)
+def explain(request: Request, row: str, say: Callable[[str], None], note: Callable[[str], None] | None = None) -> SideBySide:
+    """Localise, then read both observations and compare them side by side; parameters and errors as for ``localise``."""
+    with _localiser(request, say, note or say) as localiser:
+        answer = localiser.localise(row)
         if row and answer.depth == "none":
-            return Explained(answer, row)
-        plan = work.plan
-        oracle = CapsuleSide(work.oracle, plan.capsules.oracle, plan.limits, work.host)
-        subject = CapsuleSide(work.subject, plan.capsules.subject, plan.limits, work.host)
+            return SideBySide(answer, row)
+        plan = localiser.plan
+        oracle = CapsuleSide(localiser.oracle, plan.capsules.oracle, plan.limits, localiser.host)
+        subject = CapsuleSide(localiser.subject, plan.capsules.subject, plan.limits, localiser.host)
         say("reading both observations")
-        one = ObservationReader(oracle, oracle, full=False, max_passes=request.max_passes).read(keep_going=True)
+        oracle_case = ObservationReader(oracle, oracle, full=False, max_passes=request.max_passes).read(keep_going=True)
         try:
-            # Where no row of the oracle's traps, the subject's first that does is the difference: the others would only cost runs.
+            # If no row of the oracle stops, the subject's first stop is the difference, and later rows would only cost runs.
             reader = ObservationReader(oracle, subject, full=False, max_passes=request.max_passes)
-            other = reader.read(keep_going=bool(one.stops))
+            subject_case = reader.read(keep_going=bool(oracle_case.stops))
         except RunFailedError as error:
-            return explained(answer, one, None, plan.places, unread=f"the subject's observation cannot be read whole: {error}")
-        return explained(answer, one, other, plan.places, row=row)
+            return SideBySide(answer, answer.row, unread=f"the subject's observation cannot be read completely: {error}")
+        return compare_side_by_side(answer, oracle_case, subject_case, plan.places, row)
 
 
 @contextmanager

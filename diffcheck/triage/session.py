@@ -1,4 +1,4 @@
-"""The engines, the workers and the folder that every step of a triage shares."""
+"""The engines, workers and case that all steps of a triage share."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from diffcheck.errors import RunFailedError
 from diffcheck.runner import plan as plans
 from diffcheck.runner.engines import choose, open_engines
 from diffcheck.text import visible
-from diffcheck.triage.reduce.interestingness import Answers, Checker, Inline, Question, execution_s
-from diffcheck.triage.reduce.oracle_trace import Watcher
+from diffcheck.triage.reduce.interestingness import Answers, Candidate, Checker, InProcessChecker, execution_s
+from diffcheck.triage.reduce.oracle_trace import trace_oracle
 from diffcheck.triage.reduce.symptom import Symptom, symptoms
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from diffcheck.backend.contract import Backend
     from diffcheck.runner.request import Request
     from diffcheck.triage.reduce.interestingness import TimeBudget
-    from diffcheck.triage.reduce.oracle_trace import Watched
+    from diffcheck.triage.reduce.oracle_trace import OracleTrace
     from diffcheck.triage.target import Target
     from diffcheck.verdict import CaseReport
 
@@ -32,7 +32,7 @@ ANSWERS: Final = "answers.txt"
 
 
 class Session:
-    """Open as a context. ``artifact`` are the core module's bytes, ``rows`` those that are driven, without the init rows."""
+    """A context manager. ``artifact`` is the core module, ``rows`` are the rows without init rows, ``longest_s`` is the longest run."""
 
     def __init__(
         self,
@@ -43,9 +43,9 @@ class Session:
         *,
         subject: Backend | None = None,
     ) -> None:
-        """``subject`` is a backend that is no installed adapter's: it is asked in this process, and not by workers."""
+        """``subject`` is a backend without an installed adapter; it runs in this process instead of workers."""
         self.target, self.budget, self.say = target, budget, say
-        self._given = subject
+        self._subject = subject
         self.engines = choose(request)
         self.request = msgspec.structs.replace(self.engines.request, confirm=0, known={}, mode="both")
         self._runners: dict[str, Checker] = {}
@@ -54,7 +54,7 @@ class Session:
     def __enter__(self) -> Self:
         """Start the engines and read the case."""
         with ExitStack() as stack:
-            opened = stack.enter_context(open_engines(self.request, self._given))
+            opened = stack.enter_context(open_engines(self.request, self._subject))
             self.oracle, self.subject, self.host = opened.oracle, opened.subject, opened.host
             self.reactor, self.folder = self.host.reactor, self.host.folder
             self._read()
@@ -62,7 +62,7 @@ class Session:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        """End everything that was started; EngineUnusableError where an engine was replaced meanwhile."""
+        """End engines and workers; raises ``EngineUnusableError`` if an engine's binary was replaced meanwhile."""
         self._open.__exit__(kind, error, trace)
 
     def _read(self) -> None:
@@ -76,49 +76,46 @@ class Session:
         self.request = msgspec.structs.replace(self.request, rows="declared")
         self.case = msgspec.structs.replace(case, manifest="", rows=(), findings=(), expect={}, notes=())
 
-    # Asking.
+    # Runs.
 
-    def checker(self, request: Request, says: Callable[[CaseReport], bool], answers: Answers) -> Checker:
-        """Workers that look for something; they end with the session."""
-        given = (request, self.case, says, answers, self.reactor, self.folder, self.budget)
-        if self._given is not None:
-            return Inline((self.oracle, self.subject, self.host), *given)
-        found = Checker(*given)
-        self._open.callback(found.close)
-        return found
+    def checker(self, request: Request, predicate: Callable[[CaseReport], bool], answers: Answers) -> Checker:
+        """A checker for a predicate; its workers end with the session."""
+        arguments = (request, self.case, predicate, answers, self.reactor, self.folder, self.budget)
+        if self._subject is not None:
+            return InProcessChecker((self.oracle, self.subject, self.host), *arguments)
+        checker = Checker(*arguments)
+        self._open.callback(checker.close)
+        return checker
 
     def run(self, wasm: bytes, rows: tuple[str, ...], *, request: Request | None = None) -> CaseReport:
-        """One run of an artifact, without its manifest."""
+        """The report of an artifact without its manifest."""
         wanted = request or self.request
         if wanted.mode not in self._runners:
             self._runners[wanted.mode] = self.checker(msgspec.structs.replace(wanted, jobs=1), lambda _: False, Answers(None, ""))
         begun = time.monotonic()
-        report = self._runners[wanted.mode].report(Question(wasm, rows))
+        report = self._runners[wanted.mode].report(Candidate(wasm, rows))
         self.longest_s = max(self.longest_s, time.monotonic() - begun)
         return report
 
     def symptom(self, report: CaseReport, row: str = "") -> Symptom | None:
-        """The symptom to look for: the one that the target names, else the first one, of ``row`` if that is given."""
-        found = symptoms(report)
-        named = self.target
-        wanted = row or named.row
-        for exact in (True, False):
-            for each in found:
-                if (not wanted or each.row == wanted) and (not exact or not named.kind or each.kind == named.kind):
-                    return each
-        return found[0] if found and not row else None
+        """The symptom that the target names, else the first one; only of ``row`` if that is not empty. None if there is none."""
+        every = symptoms(report)
+        wanted = row or self.target.row
+        in_row = [each for each in every if not wanted or each.row == wanted]
+        exact = [each for each in in_row if not self.target.kind or each.kind == self.target.kind]
+        return next(iter(exact or in_row or (() if row else every)), None)
 
-    def looking_for(self, symptom: Symptom, report: CaseReport, folder: Path | None, about: str = "") -> Checker:
-        """A checker for a symptom, in its pass only and with a deadline that fits what ``report`` took; its answers are kept in
-        ``folder`` as those of ``about``, which names artifact and engines.
+    def checker_for(self, symptom: Symptom, report: CaseReport, folder: Path | None, about: str = "") -> Checker:
+        """A checker for a symptom in its pass, with a deadline from the duration of ``report``. Its answers are cached in ``folder``;
+        ``about`` identifies the artifact and the engines.
         """
         hangs = "hang" in symptom.subject
         request = msgspec.structs.replace(self.request, mode=symptom.mode, hangs=hangs)
         answers = Answers(folder / ANSWERS if folder is not None else None, f"{about}-{symptom.signature}-{symptom.mode}")
-        found = self.checker(request, symptom.shown_by, answers)
-        found.within_s = None if hangs else execution_s(report)
-        return found
+        checker = self.checker(request, symptom.shown_by, answers)
+        checker.within_s = None if hangs else execution_s(report)
+        return checker
 
-    def watch(self, wasm: bytes, rows: tuple[str, ...]) -> Watched | None:
-        """What a candidate does under the oracle."""
-        return Watcher(self.oracle, self.request, self.case, self.folder, self.host).watch(Question(wasm, rows))
+    def trace(self, wasm: bytes, rows: tuple[str, ...]) -> OracleTrace | None:
+        """What a candidate does under the oracle; None if it could not be traced."""
+        return trace_oracle(self.oracle, self.host, self.request, self.case, Candidate(wasm, rows))

@@ -1,4 +1,4 @@
-"""What a user named: an artifact's path, or a case or signature of the last report."""
+"""The case to triage, by an artifact's path, or a case or signature of the last report."""
 
 from __future__ import annotations
 
@@ -21,27 +21,25 @@ _SIGNATURE = re.compile(r"[0-9a-f]{12}\Z")
 
 
 class Target(msgspec.Struct, frozen=True):
-    """A case to work on; ``row``, ``item`` and ``kind`` are those of the divergence that was named, empty where an artifact was."""
+    """A case; ``row`` and ``kind`` are those of the divergence if the user named a signature, else empty."""
 
     case: Case
-    signature: str = ""
     row: str = ""
-    item: str = ""
     kind: str = ""
 
 
 def find(name: str, report: Report | None, reports: str) -> Target:
-    """The target that ``name`` names; ``NothingToDoError`` says where it was looked for."""
+    """The target that ``name`` identifies; raises ``NothingToDoError`` if there is none."""
     path = Path(name)
     if path.is_file():
         return Target(_case(path))
     if path.suffix in SUFFIXES:
         raise NothingToDoError(
-            f"there is no file {visible(name)}", hint="check the path, or name a case or signature of the last report"
+            f"{visible(name)} does not exist", hint="check the path, or give a case or signature of the last report"
         )
     if report is None:
         raise NothingToDoError(
-            f"{visible(name)} is no file, and there is no report in {visible(reports)} to look a case or signature up in",
+            f"{visible(name)} is not a file, and {visible(reports)} has no report with cases and signatures",
             hint="give an artifact, or run `diffcheck run` first",
         )
     known = renamed([name], [case.case for case in report.cases]).get(name, name)
@@ -53,7 +51,7 @@ def find(name: str, report: Report | None, reports: str) -> Target:
             if any(name in one.signatures for one in case.passes):
                 return _of(case, name)
     raise NothingToDoError(
-        f"{visible(name)} is no file, and neither a case nor a signature of the report in {visible(reports)}",
+        f"{visible(name)} is not a file, nor a case or signature of the report in {visible(reports)}",
         hint="`diffcheck show` lists what diverged",
     )
 
@@ -66,11 +64,11 @@ def _of(case: CaseReport, signature: str) -> Target:
     path = Path(case.artifact)
     if not path.exists():
         raise NothingToDoError(
-            f"the artifact of {visible(case.case)} is not at {visible(case.artifact)} any more",
-            hint="run `diffcheck` in the folder that the run was started in, or run it again",
+            f"the artifact of {visible(case.case)} is no longer at {visible(case.artifact)}",
+            hint="run diffcheck in the folder in which the run was started, or run it again",
         )
     every = [each for one in case.passes for each in one.divergences]
     chosen = next((each for each in every if each.signature == signature), None)
     if chosen is None:
         return Target(_case(path))
-    return Target(_case(path), signature, chosen.where.row, chosen.where.item, chosen.kind)
+    return Target(_case(path), chosen.where.row, chosen.kind)

@@ -1,4 +1,4 @@
-"""What a triage has come to, in its folder: written whole after every step, so that one that was stopped goes on from there."""
+"""The folder of a triage and its state, which is saved after every step so that an interrupted triage can be resumed."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from diffcheck import process
 from diffcheck.errors import ReportError
 from diffcheck.text import visible
 from diffcheck.triage.localise.location import Localisation
+from diffcheck.triage.reduce.reduction import ModuleSize
 from diffcheck.triage.reduce.symptom import Symptom
 
 if TYPE_CHECKING:
@@ -22,32 +23,24 @@ LOG: Final = "log.txt"
 _SCHEMA: Final = "diffcheck-triage-v1"
 
 Plain = Literal["calls", "known answer"]
-"""A module that needs no recorder: it makes the artifact's calls itself, or has a known answer alone."""
+"""A module without a recorder: it makes the artifact's calls itself, or contains only a known answer."""
 Step = Literal["confirm", "minimise", "reduce", "localise", "write"]
 STEPS: Final[tuple[Step, ...]] = ("confirm", "minimise", "reduce", "localise", "write")
 
 
 class ConfirmedOutcome(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What an engine said of the case when the divergence was confirmed."""
+    """The result of another engine for the case."""
 
     engine: str
     says: str
     agrees: bool = False
 
 
-class Size(msgspec.Struct, frozen=True):
-    """A module's code bytes, file bytes and functions."""
-
-    code: int
-    file: int
-    functions: int
-
-
 class State(msgspec.Struct, frozen=True, omit_defaults=True):
-    """``about`` is the digest of what is triaged: another artifact, engine or divergence begins anew. ``done`` are finished steps.
+    """What is known after some steps. ``about`` is the digest of artifact, engines, divergence and rows: another one starts over.
 
-    ``without_recorder`` is which module is worked on where the subject is wrong in an instruction that the recorder uses, as
-    ``known_answer`` shows.
+    ``done`` are the finished steps. ``without_recorder`` is the module that is triaged if the subject executes an instruction
+    wrongly that the recorder uses; ``known_answer`` names that instruction.
     """
 
     about: str
@@ -63,8 +56,8 @@ class State(msgspec.Struct, frozen=True, omit_defaults=True):
     notes: tuple[str, ...] = ()
     rows: tuple[str, ...] = ()
     rows_before: int = 0
-    before: Size | None = None
-    after: Size | None = None
+    before: ModuleSize | None = None
+    after: ModuleSize | None = None
     localised: Localisation | None = None
     localised_reduced: Localisation | None = None
     not_localised: str = ""
@@ -75,11 +68,11 @@ class State(msgspec.Struct, frozen=True, omit_defaults=True):
     printer: str = ""
 
     def finished(self, step: Step) -> State:
-        """With a step done."""
+        """The state with a finished step."""
         return msgspec.structs.replace(self, done=tuple(each for each in STEPS if each in (*self.done, step)))
 
 
-class Folder:
+class TriageFolder:
     """The folder of a triage."""
 
     def __init__(self, path: Path) -> None:
@@ -88,33 +81,33 @@ class Folder:
             path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise ReportError(
-                f"{visible(str(path))} cannot be made: {error.strerror}", hint="choose another folder with -o"
+                f"{visible(str(path))} cannot be created: {error.strerror}", hint="choose another folder with -o"
             ) from error
 
     def read(self) -> State | None:
-        """What stands there; None where there is nothing, or nothing that can be read."""
+        """The saved state; None if there is none or it cannot be decoded."""
         try:
             return msgspec.json.decode((self.path / FILE).read_bytes(), type=State)
         except (OSError, msgspec.MsgspecError):
             return None
 
     def save(self, state: State) -> State:
-        """Write it down."""
+        """Write the state and return it."""
         self.write(FILE, msgspec.json.format(msgspec.json.encode(state), indent=2) + b"\n")
         return state
 
     def write(self, name: str, data: bytes | str) -> None:
-        """Write a file, whole or not at all."""
+        """Write a file atomically."""
         process.write_atomically(self.path / name, data.encode("utf-8", "backslashreplace") if isinstance(data, str) else data)
 
     def log(self, line: str) -> None:
-        """Add a line to the log."""
+        """Append a line to the log."""
         process.refuse_links(self.path / LOG)
         with (self.path / LOG).open("a", encoding="utf-8", errors="backslashreplace") as file:
             file.write(visible(line, 4000) + "\n")
 
     def bytes(self, name: str) -> bytes | None:
-        """A file's bytes; None where it is not there."""
+        """A file's bytes; None if there is no such file."""
         try:
             return (self.path / name).read_bytes()
         except OSError:
@@ -122,10 +115,10 @@ class Folder:
 
 
 def about(parts: Iterable[str]) -> str:
-    """The digest of what is triaged."""
+    """A digest that identifies what is triaged: 16 hex digits."""
     return hashlib.sha256("\0".join(parts).encode("utf-8", "surrogateescape")).hexdigest()[:16]
 
 
 def default_folder(reports: str, name: str) -> Path:
-    """Where a triage of that name is written."""
+    """The folder of a triage with that name."""
     return Path(reports) / "triage" / (visible(name).replace("/", "_").replace("\\", "_").strip(".") or "case")

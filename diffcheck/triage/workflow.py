@@ -1,4 +1,4 @@
-"""The steps of a triage in their order; each takes up the state in the folder and leaves it better."""
+"""The steps of a triage, in order. Each starts from the state in the folder and saves its result there."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from diffcheck.probe.instructions import known_answer, program
 from diffcheck.runner.passes.wrong_instruction import ITEM
 from diffcheck.text import plural, visible
 from diffcheck.triage import triage_folder as st
-from diffcheck.triage.confirm_divergence import RUNS, Confirmer, confirmed
-from diffcheck.triage.isolated import LocaliseRequest, localise_apart
+from diffcheck.triage.confirm_divergence import RUNS, Confirmer
+from diffcheck.triage.isolated import LocaliseRequest, localise_isolated
 from diffcheck.triage.reduce.interestingness import BudgetExhausted
 from diffcheck.triage.reduce.reducer import reduce
 from diffcheck.triage.reduce.reduction import Reduction, sizes
-from diffcheck.triage.reduce.reduction_history import Stages
-from diffcheck.triage.reduce.row_minimiser import Minimiser
+from diffcheck.triage.reduce.reduction_history import ReductionHistory
+from diffcheck.triage.reduce.row_minimiser import RowMinimiser
 from diffcheck.triage.reduce.symptom import Symptom, symptoms
 from diffcheck.triage.writeup import wast
 from diffcheck.triage.writeup.case_text import STDIN, case_text
@@ -36,20 +36,20 @@ if TYPE_CHECKING:
 
     from diffcheck.observation import Identity
     from diffcheck.triage.session import Session
-    from diffcheck.triage.triage_folder import Folder, State
+    from diffcheck.triage.triage_folder import State, TriageFolder
     from diffcheck.verdict import CaseReport
 
 _WRITING_RUNS, _WRITING_S = 3.0, 1.0
 _SMALLER: Final = 0.75
-"""The part of the time that a smaller program may take."""
+"""The share of the time for minimising and reducing."""
 _VAGUE: Final = frozenset({"not located", "stream"})
 _OF_WITNESS: Final = frozenset({"counter", "brval", "brcnt", "trace"})
 
 
-class Steps:
-    """A triage in a folder. ``say`` is told what is being done; every line goes to the log as well."""
+class TriageWorkflow:
+    """A triage in a folder. ``say`` receives progress, which is also logged."""
 
-    def __init__(self, session: Session, folder: Folder, say: Callable[[str], None], row: str = "") -> None:
+    def __init__(self, session: Session, folder: TriageFolder, say: Callable[[str], None], row: str = "") -> None:
         self.session, self.folder, self._say, self.row = session, folder, say, row
         plan, engines = session.plan, session.engines
         identity = engines.subject_identity
@@ -57,14 +57,14 @@ class Steps:
         about = st.about(
             (plan.sha256, identity.name, identity.sha256, engines.oracle_identity.name, target.kind, target.row, row, *session.rows)
         )
-        found = folder.read()
-        if found is not None and Path(found.artifact).stem != Path(plan.case.artifact).stem:
+        saved = folder.read()
+        if saved is not None and Path(saved.artifact).stem != Path(plan.case.artifact).stem:
             raise ReportError(
-                f"{visible(str(folder.path))} holds the triage of {visible(found.artifact)}", hint="choose another folder with -o"
+                f"{visible(str(folder.path))} has the triage of {visible(saved.artifact)}", hint="choose another folder with -o"
             )
-        self.resumed = found is not None and found.about == about
-        if found is not None and self.resumed:
-            self.state: State = found
+        self.resumed = saved is not None and saved.about == about
+        if saved is not None and self.resumed:
+            self.state: State = saved
         else:
             self.state = st.State(
                 about, plan.case.artifact, plan.sha256, _named(identity), _named(engines.oracle_identity), rows=session.rows
@@ -74,46 +74,46 @@ class Steps:
             self.base = self._without_recorder()[self.state.without_recorder]
             session.rows = ()
         earlier = folder.bytes(self._earlier) if self.resumed else None
-        self.stages = Stages((self.base,) if earlier is None else (self.base, earlier))
+        self.history = ReductionHistory((self.base,) if earlier is None else (self.base, earlier))
         self._report: CaseReport | None = None
 
     @property
     def name(self) -> str:
-        """What the reduced module is called: as the artifact, since signatures are made of that name."""
+        """The name of the reduced module: the artifact's, since signatures contain it."""
         return Path(self.session.target.case.artifact).stem
 
     @property
     def _earlier(self) -> str:
-        """The stage of reducing that the standalone module is made of, where that is not the last one."""
+        """The file of the earlier module of the reduction from which the standalone module is made, if it is not the last one."""
         return f"{self.name}.earlier.wasm"
 
     def say(self, line: str) -> None:
-        """Tell the user and the log."""
+        """Report progress to the user and the log."""
         self.folder.log(line)
         self._say(line)
 
     def save(self, **changes: object) -> None:
-        """Change the state and write it down."""
+        """Change and save the state."""
         self.state = self.folder.save(msgspec.structs.replace(self.state, **changes))
 
     def finish(self, step: st.Step) -> None:
-        """Write down that a step is done."""
+        """Save that a step is finished."""
         self.state = self.folder.save(self.state.finished(step))
 
     @property
     def symptom(self) -> Symptom:
-        """What is looked for."""
+        """The symptom that is triaged."""
         assert self.state.symptom is not None, "it is found first"  # noqa: S101
         return self.state.symptom
 
     def report(self) -> CaseReport:
-        """A run of the artifact that is worked on."""
+        """The report of the artifact, or of the module that replaces it."""
         if self._report is None:
             self._report = self.session.run(self.base, self.session.rows)
         return self._report
 
     def find(self) -> bool:
-        """Run once and choose the divergence to work on; False where nothing diverges."""
+        """Run the case and choose the divergence to triage; False if nothing diverges."""
         if self.state.symptom is not None:
             return True
         symptom = self._first()
@@ -132,32 +132,32 @@ class Steps:
             self._strip(symptom)
         return True
 
-    def _without_recorder(self, shown: str = "") -> dict[st.Plain, bytes]:
-        """Modules that need no recorder: one whose ``_start`` makes the calls and puts their results into counters; and the known answer
-        that names the instruction, for an artifact that does not execute it.
+    def _without_recorder(self, instruction: str = "") -> dict[st.Plain, bytes]:
+        """Modules without a recorder: the artifact with a ``_start`` that calls the rows and stores their results in counters, and
+        the known answer for the instruction, if the artifact does not execute it.
         """
         every = Symptom(signature="", mode="capsule", kind="result", row="", item="", oracle="", subject="")
         found: dict[st.Plain, bytes] = {}
         with contextlib.suppress(ArtifactError):
             found["calls"] = standalone(self.session.artifact, self.session.rows, every).wasm
-        answer = known_answer(shown or self.state.known_answer)
+        answer = known_answer(instruction or self.state.known_answer)
         if answer is not None:
             found["known answer"] = program((answer,))
         return found
 
     def _leave_the_recorder(self, symptom: Symptom) -> None:
-        """Work on the first such module that shows a difference: the subject is wrong in an instruction that the recorder uses."""
-        for how, made in self._without_recorder(symptom.oracle).items():
-            report = self.session.run(made, (), request=msgspec.structs.replace(self.session.request, mode="direct"))
+        """Triage the first module without a recorder that differs: the subject executes an instruction of the recorder wrongly."""
+        for how, wasm in self._without_recorder(symptom.oracle).items():
+            report = self.session.run(wasm, (), request=msgspec.structs.replace(self.session.request, mode="direct"))
             found = next((each for each in symptoms(report) if each.mode == "direct"), None)
             if found is not None:
-                self.base, self._report, self.session.rows = made, report, ()
+                self.base, self._report, self.session.rows = wasm, report, ()
                 self.say(f"without the recorder: {found}")
                 self.save(symptom=found, without_recorder=how, known_answer=symptom.oracle, rows=())
                 return
 
     def _first(self) -> Symptom | None:
-        """The divergence of a run; one that a report has, or of which the place was not found, is looked for in some more runs."""
+        """The divergence, with reruns until its location is known; None if nothing diverges."""
         vague = None
         for run in range(1 + RUNS):
             self._report = None
@@ -168,13 +168,13 @@ class Steps:
             if vague is None and not self.session.target.kind:
                 return None
             if run < RUNS and vague is not None:
-                self.say(f"once more, since this tells little: {vague}")
+                self.say(f"rerun, since the difference was not located: {vague}")
         if vague is None:
-            self.say(f"none of {1 + RUNS} runs shows what the report has: it is flaky, or gone")
+            self.say(f"none of {1 + RUNS} runs shows the reported divergence: it is flaky or fixed")
         return vague
 
     def _strip(self, symptom: Symptom) -> None:
-        """Leave witness's instrumentation out where the program itself shows a difference in the same row."""
+        """Remove witness's instrumentation if the program still differs in the same row."""
         if symptom.mode != "capsule" or not any(each.name.startswith(PREFIX) for each in draft(self.base).exports):
             return
         less = without_witness(self.base)
@@ -189,28 +189,27 @@ class Steps:
 
     @property
     def nothing(self) -> int:
-        """The exit code where there is nothing to do: not that of agreement where a case is open."""
+        """The exit code if nothing is triaged: that of agreement only if the verdict is agree or known."""
         return EXIT_AGREE if self.report().verdict in ("agree", "known") else EXIT_INCONCLUSIVE
 
     def writing_s(self) -> float:
-        """How long writing may take, in seconds: two runs of both engines, as long as the longest so far, and the rest."""
+        """An estimate of the time to write the folder, in seconds."""
         return _writing_s(self.session.longest_s)
 
-    # Whether it holds.
+    # Confirming.
 
     def confirm(self) -> bool:
-        """Run it again, and other engines; False where it does not hold."""
+        """Rerun the case, also under other engines; False if the divergence is flaky."""
         if "confirm" not in self.state.done:
-            state = confirmed(self.state, Confirmer(self.session, self.symptom, self.base, self.say))
-            self.state = self.folder.save(state)
+            self.state = self.folder.save(Confirmer(self.session, self.symptom, self.base, self.say).confirm(self.state))
         if self.state.flaky:
-            self.say(f"flaky: {self.state.flaky}; it is not chased")
+            self.say(f"flaky: {self.state.flaky}; not triaged")
         return not self.state.flaky
 
     # Rows.
 
     def minimise(self) -> bool:
-        """The fewest rows with the simplest arguments; False where the time was over first."""
+        """Find the fewest rows with the simplest arguments; False if the time ran out."""
         if "minimise" in self.state.done:
             return True
         session = self.session
@@ -218,8 +217,8 @@ class Steps:
         if self.symptom.mode == "direct" or not rows:
             self.finish("minimise")
             return True
-        checker = session.looking_for(self.symptom, self.report(), self.folder.path, self.state.about)
-        work = Minimiser(checker, self.base, rows, lambda fewer: self.save(rows=fewer))
+        checker = session.checker_for(self.symptom, self.report(), self.folder.path, self.state.about)
+        work = RowMinimiser(checker, self.base, rows, lambda fewer: self.save(rows=fewer))
         self.save(rows=rows, rows_before=len(session.rows))
         whole = work.run(self.symptom.row)
         checker.close()
@@ -231,27 +230,27 @@ class Steps:
     # The module.
 
     def reduce(self) -> bool:
-        """A smaller module; False where the time was over before nothing more went."""
+        """Find a smaller module; False if the time ran out before no further reduction was possible."""
         if "reduce" in self.state.done:
             return True
         session, rows = self.session, self.state.rows
         alone = self._alone()
-        checker = session.looking_for(self.symptom, alone, self.folder.path, self.state.about)
+        checker = session.checker_for(self.symptom, alone, self.folder.path, self.state.about)
         begun = self.folder.bytes(f"{self.name}.wasm") if self.resumed and self.state.after is not None else None
 
         def smaller(wasm: bytes) -> None:
             self._better(wasm)
-            if checker.shown_s:  # what is written last is this one, and takes less time than what there was
+            if checker.shown_s:  # this module is written last, and takes less time than the previous one
                 session.budget.reserve(_writing_s(checker.shown_s))
 
         work = Reduction(
             checker, rows, self.base,
-            watch=lambda wasm: session.watch(wasm, rows), save=smaller, say=self.say,
+            trace=lambda wasm: session.trace(wasm, rows), save=smaller, say=self.say,
         )  # fmt: skip
         why = work.why_nothing()
         if why:
             raise _nothing_to_reduce(why)
-        self.save(before=_size(session.artifact))
+        self.save(before=sizes(session.artifact))
         if begun is not None and work.shows(begun):
             work.best = begun
         self._better(work.best)
@@ -262,7 +261,7 @@ class Steps:
         return whole
 
     def _alone(self) -> CaseReport:
-        """A run of the artifact with the rows that are left, which shows it; with the whole deadline, since no answer rests on one run."""
+        """A report of the artifact with the minimised rows that shows the symptom, in up to three runs with the whole deadline."""
         for _ in range(RUNS):
             report = self.session.run(self.base, self.state.rows)
             if self.symptom.shown_by(report):
@@ -275,16 +274,16 @@ class Steps:
             self.folder.write(STDIN, case.stdin)
         self.folder.write(f"{self.name}.toml", case_text(case, self.state.rows, f"reduced; {self.symptom}"))
         self.folder.write(f"{self.name}.wasm", wasm)
-        self.stages.add(wasm)
-        self.save(after=_size(wasm), localised_reduced=None)
+        self.history.add(wasm)
+        self.save(after=sizes(wasm), localised_reduced=None)
 
     @property
     def reduced(self) -> Path:
-        """Where the best module so far stands."""
+        """The path of the smallest module so far."""
         return self.folder.path / f"{self.name}.wasm"
 
     def smaller(self) -> bool:
-        """Both, in the part of the time that they may take, so that some is left to localise in; False where that was over first."""
+        """Minimise and reduce in their share of the time, so that some remains for localising; False if it ran out."""
         with self.session.budget.part(_SMALLER), contextlib.suppress(BudgetExhausted):
             return self.minimise() and self.reduce()
         return False
@@ -292,55 +291,53 @@ class Steps:
     # The instruction.
 
     def localise(self) -> None:
-        """The first wrong instruction, in the artifact and in the reduced module, as far as that goes; raises ``Spent`` where the time
-        is over first.
-        """
+        """Localise the first wrong instruction in the artifact and in the reduced module; raises ``BudgetExhausted``."""
         self.session.budget.check()
         if "localise" in self.state.done:
             return
         if self.symptom.mode == "direct" and not self.state.without_recorder:
-            self.save(not_localised="only the direct pass shows it, and localising works on the capsule")
+            self.save(not_localised="only the direct pass shows it, but localising needs the capsule")
             self.finish("localise")
             return
         row = self.symptom.row
         if self.state.localised is None:
             artifact = self.session.target.case.artifact
-            self.save(**self._localised(artifact, row if row in self.session.rows else "", "localised"))
+            self._localise_in(artifact, row if row in self.session.rows else "", "localised")
         if self.state.localised_reduced is None and self.reduced.exists():
-            self.save(**self._localised(str(self.reduced), "", "localised_reduced"))
+            self._localise_in(str(self.reduced), "", "localised_reduced")
         one, other = self.state.localised, self.state.localised_reduced
         if one is not None and other is not None and one.instruction and other.instruction and one.instruction != other.instruction:
             self.say(f"the reduced module differs at `{other.instruction}`, the artifact at `{one.instruction}`")
         if "reduce" in self.state.done:
             self.finish("localise")
 
-    def _localised(self, artifact: str, row: str, key: str) -> dict[str, object]:
+    def _localise_in(self, artifact: str, row: str, key: str) -> None:
         session = self.session
         request = msgspec.structs.replace(session.request, paths=(artifact,), mode="capsule")
-        found = localise_apart(LocaliseRequest(request, row), session.reactor, session.folder, session.budget)
+        found = localise_isolated(LocaliseRequest(request, row), session.reactor, session.folder, session.budget)
         what = "the artifact" if key == "localised" else "the reduced module"
         self.say(f"{what}: {found}")
-        return {"not_localised": found} if isinstance(found, str) else {key: found}
+        self.save(**({"not_localised": found} if isinstance(found, str) else {key: found}))
 
-    # What is written.
+    # Writing.
 
     def write(self) -> bool:
-        """The standalone module, the script and the text for an issue, from what there is by now; False where the time was over
-        before plain commands were tried.
+        """Write the standalone module, the script and the issue from the results so far; False if the time ran out before the
+        plain commands were tried.
         """
         session, path = self.session, self.folder.path
         best = self.folder.bytes(f"{self.name}.wasm")
         if best is None:
             best = self.base
             self._better(best)
-        self.stages.add(best)
+        self.history.add(best)
         symptom, made = self.symptom, Reproduction(why=NOT_TRIED)
         with contextlib.suppress(BudgetExhausted):
-            symptom = self._seen_in(best)
+            symptom = self._symptom_of(best)
             found = self.state.localised_reduced or self.state.localised
             made = of_instruction(session, found) or reproduction(session, symptom, best, self.state.rows, found)
             if made.driver:
-                for earlier in self.stages.found(lambda wasm: self._plain(symptom, wasm)):
+                for earlier in self.history.search(lambda wasm: self._plain(symptom, wasm)):
                     made = earlier
         file = path / file_of(session)
         if made.earlier:
@@ -358,12 +355,12 @@ class Steps:
         (path / SCRIPT).chmod(0o755)
         self.folder.write("issue.md", issue(session, state, made, text, made.wasm or best))
         self.say(
-            f"plain commands do not show it: {made.why}"
+            f"does not reproduce without diffcheck: {made.why}"
             if made.why
-            else f"plain commands show it: {'; '.join(map(str, made.differs[:2]))}"
+            else f"reproduces without diffcheck: {'; '.join(map(str, made.differs[:2]))}"
         )
         if not tool:
-            self.say("no text form: neither `wasm-tools print` nor `wasm2wat` is at hand and takes the module")
+            self.say("no text form: neither `wasm-tools print` nor `wasm2wat` is installed and accepts the module")
         self.save(standalone=made.why, printer=tool)
         if made.why == NOT_TRIED:
             return False
@@ -386,12 +383,12 @@ class Steps:
         return test, tool
 
     def _plain(self, symptom: Symptom, wasm: bytes) -> Reproduction | None:
-        """A stage of reducing as plain commands show it, if they do."""
+        """The reproduction of an earlier module of the reduction; None if plain commands do not show the symptom."""
         found = reproduction(self.session, symptom, wasm, self.state.rows)
         return msgspec.structs.replace(found, earlier=wasm) if not found.why else None
 
-    def _seen_in(self, wasm: bytes) -> Symptom:
-        """The symptom as this module shows it: same signature, but rows, addresses and values of its own."""
+    def _symptom_of(self, wasm: bytes) -> Symptom:
+        """The symptom in this module: the same signature, with its own rows, addresses and values."""
         report = self.session.run(wasm, self.state.rows)
         found = [each for each in symptoms(report) if (each.signature, each.mode) == (self.symptom.signature, self.symptom.mode)]
         return found[0] if found else self.symptom
@@ -410,11 +407,11 @@ def _writing_s(run_s: float) -> float:
 
 
 def _nothing_to_reduce(why: str) -> NothingToDoError:
-    return NothingToDoError(f"there is nothing to reduce: {why}", hint="run it again; `diffcheck triage` tells a flaky case")
+    return NothingToDoError(f"there is nothing to reduce: {why}", hint="rerun it; `diffcheck triage` detects flaky cases")
 
 
 def without_witness(data: bytes) -> bytes:
-    """The artifact with witness's items no longer exported, and what only they kept gone."""
+    """The artifact without witness's exports and the items that only they reference."""
     source = draft(data)
     try:
         return msgspec.structs.replace(
@@ -426,8 +423,3 @@ def without_witness(data: bytes) -> bytes:
 
 def _named(identity: Identity) -> str:
     return " ".join(filter(None, (identity.name, identity.version)))
-
-
-def _size(wasm: bytes) -> st.Size:
-    found = sizes(wasm)
-    return st.Size(found.code, found.file, found.functions)

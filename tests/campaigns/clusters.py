@@ -37,6 +37,7 @@ from diffcheck.runner.observe_case import ObserveRequest, case_of
 from diffcheck.runner.passes import confirmation
 from diffcheck.runner.request import Request
 from diffcheck.triage import causes
+from diffcheck.triage.localise.localiser import Localiser
 from tests.campaigns.wrong_engine import CLASSES, Wrong, draw, program
 
 if TYPE_CHECKING:
@@ -86,8 +87,8 @@ def items(wrong: Wrong, number: int, made: Sequence[Plan], real: Oracle, oracle:
     found = []
     for plan, signatures in seen:
         for signature, row in signatures.items():
-            answer = causes.localised(plan, REQUEST, real, FaultyBackend(inner, wrong.fault(), words=False), host, row)
-            cause = causes.cause(answer) if answer is not None else ""
+            answer = Localiser(plan, REQUEST, real, FaultyBackend(inner, wrong.fault(), words=False), host).localise(row)
+            cause = causes.cause_name(answer)
             found.append(Item(number, plan.case.id, signature, cause, cause.startswith(f"{wrong.instruction} ")))
     return found
 

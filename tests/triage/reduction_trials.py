@@ -18,7 +18,7 @@ from diffcheck.runner.request import Request
 from diffcheck.triage.reduce.interestingness import TimeBudget
 from diffcheck.triage.reduce.reducer import reduce
 from diffcheck.triage.reduce.reduction import Reduction, sizes
-from diffcheck.triage.reduce.row_minimiser import Minimiser
+from diffcheck.triage.reduce.row_minimiser import RowMinimiser
 from diffcheck.triage.session import Session
 from diffcheck.triage.target import find
 from diffcheck.wasm import module as wasm
@@ -67,8 +67,8 @@ def executed(program: str, rows: Rows) -> frozenset[tuple[int, str]]:
     """The instructions that a program's rows execute, by function and name, as far as they leave a number."""
     request = Request((program,), subject="wasmtime", mode="capsule", deadline_s=20.0, rows=rows)
     with Session(request, find(program, None, ""), TimeBudget(None), lambda _: None) as session:
-        watched = session.watch(session.artifact, session.rows)
-    places = watched.values if watched is not None else {}
+        trace = session.trace(session.artifact, session.rows)
+    places = trace.values if trace is not None else {}
     return frozenset((function, _typed(program, function).code[position].instruction.name) for function, position in places)
 
 
@@ -124,13 +124,13 @@ def trial(
         symptom = session.symptom(report)
         if symptom is None or "refused" in symptom.subject:  # an engine that executes something wrongly takes every program
             return None
-        checker = session.looking_for(symptom, report, None)
-        fewer = Minimiser(checker, session.artifact, session.rows, lambda _: None)
+        checker = session.checker_for(symptom, report, None)
+        fewer = RowMinimiser(checker, session.artifact, session.rows, lambda _: None)
         fewer.run(symptom.row)
-        checker = session.looking_for(symptom, session.run(session.artifact, fewer.rows), None)
+        checker = session.checker_for(symptom, session.run(session.artifact, fewer.rows), None)
         work = Reduction(
             checker, fewer.rows, session.artifact,
-            watch=lambda data: session.watch(data, fewer.rows), save=lambda _: None, say=say,
+            trace=lambda data: session.trace(data, fewer.rows), save=lambda _: None, say=say,
         )  # fmt: skip
         whole = reduce(work)
         elapsed = time.monotonic() - begun
@@ -139,5 +139,5 @@ def trial(
         valid = session.oracle.validate(work.best, session.plan.limits, session.host) is None
         return Reduced(
             Path(program).stem, str(fault), sizes(session.artifact).code, sizes(work.best).code, fewer.rows,
-            symptom.shown_by(last), valid, whole, elapsed, checker.asked, work.best,
+            symptom.shown_by(last), valid, whole, elapsed, checker.tested, work.best,
         )  # fmt: skip

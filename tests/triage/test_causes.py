@@ -12,6 +12,7 @@ from diffcheck.runner import plan as plans
 from diffcheck.runner.observe_case import ObserveRequest, case_of
 from diffcheck.runner.request import Request
 from diffcheck.triage import causes
+from diffcheck.triage.localise.localiser import Localiser
 from diffcheck.triage.localise.location import Localisation
 from diffcheck.verdict import Cause
 from tests.doubles.instruction_faults import draw
@@ -51,13 +52,13 @@ def found(**fields):
     ],
 )
 def test_a_cause_is_the_instruction_and_what_became_of_it(answer, name):
-    assert causes.cause(answer) == name
+    assert causes.cause_name(answer) == name
 
 
 def test_a_signature_is_looked_for_where_it_shows_first():
     passes = [samples.diverged([difference("a", "f"), difference("a", "g"), difference("b", "h")])]
     told = report(samples.case("x", passes, "diverge"), samples.case("y", passes, "diverge"))
-    assert [(each.signature, each.case, each.row) for each in causes.places(told, ["b", "nothing", "a", "b"])] == [
+    assert [(each.signature, each.case, each.row) for each in causes.first_occurrences(told, ["b", "nothing", "a", "b"])] == [
         ("b", "x", "h"), ("a", "x", "f"),
     ]  # fmt: skip
 
@@ -70,7 +71,7 @@ def test_one_instruction_that_goes_wrong_in_two_artifacts_is_one_cause(tmp_path,
         plan = plans.make(case_of(ObserveRequest(str(artifact(tmp_path, name, text)))), request, oracle, oracle, inner, host)
         planted = replace(draw(random.Random(1), plan.module, plan.artifact, "integer"), divisor=1, residue=0, skip=0)
         subject = FaultyBackend(inner, planted.fault(plan.module), words=False)
-        told.append(causes.cause(causes.localised(plan, request, oracle, subject, host, row)))
+        told.append(causes.cause_name(Localiser(plan, request, oracle, subject, host).localise(row)))
     oracle.close()
     inner.close()
     assert told == ["i32.mul returns a wrong result"] * 2

@@ -26,7 +26,7 @@ from diffcheck.runner.passes.decoded_instance import DecodedInstance
 from diffcheck.runner.request import Request
 from diffcheck.triage.localise.localiser import Localiser
 from diffcheck.triage.localise.location import Localisation
-from diffcheck.triage.localise.side_by_side import explained
+from diffcheck.triage.localise.side_by_side import compare_side_by_side
 from diffcheck.triage.tracing import control_flow
 from diffcheck.values import Value
 from diffcheck.wasm import module, section
@@ -54,7 +54,7 @@ def lines(found):
 
 def test_a_trace_is_shown_from_the_last_records_that_agree_to_the_first_that_differ():
     same = [(1, 0), (2, 1), (3, 0), (4, 1)]
-    found = explained(ANSWER, seen([*same, (4, 1), (5, 0)]), seen([*same, (4, 0)]), PLACES)
+    found = compare_side_by_side(ANSWER, seen([*same, (4, 1), (5, 0)]), seen([*same, (4, 0)]), PLACES)
     assert lines(found.trace) == [
         ("record 1", "branch 2 is 1", "branch 2 is 1", True),
         ("record 2", "branch 3 is 0", "branch 3 is 0", True),
@@ -66,19 +66,19 @@ def test_a_trace_is_shown_from_the_last_records_that_agree_to_the_first_that_dif
 
 
 def test_a_row_that_differs_is_shown_where_that_of_the_instruction_does_not():
-    found = explained(ANSWER, seen([(1, 0)], also=3), seen([(1, 0)], also=4), {})
+    found = compare_side_by_side(ANSWER, seen([(1, 0)], also=3), seen([(1, 0)], also=4), {})
     assert (found.row, lines(found.ends)[0]) == ("later", ("outcome", "returned 3", "returned 4", False))
-    both = explained(msgspec.structs.replace(ANSWER, row="later"), seen(result=1, also=3), seen(result=2, also=4), {})
+    both = compare_side_by_side(msgspec.structs.replace(ANSWER, row="later"), seen(result=1, also=3), seen(result=2, also=4), {})
     assert both.row == "later"
 
 
 def test_traces_that_are_equal_are_not_shown():
-    assert explained(ANSWER, seen([(1, 0)]), seen([(1, 0)], result=2), {}).trace == ()
+    assert compare_side_by_side(ANSWER, seen([(1, 0)]), seen([(1, 0)], result=2), {}).trace == ()
 
 
 def test_a_counter_that_differs_is_shown_with_its_neighbours():
     one, other = {1: 5, 4: 7, 9: 3, 12: 1}, {1: 5, 4: 8, 9: 3, 12: 1}
-    found = explained(ANSWER, seen(counters=one), seen(counters=other), PLACES)
+    found = compare_side_by_side(ANSWER, seen(counters=one), seen(counters=other), PLACES)
     assert lines(found.counters) == [
         ("counter 1", "5", "5", True),
         ("counter 4 parse br_if parse.c:12", "7", "8", False),
@@ -88,7 +88,7 @@ def test_a_counter_that_differs_is_shown_with_its_neighbours():
 
 def test_a_row_that_the_subject_did_not_finish_has_its_end():
     trap = Trapped("integer overflow")
-    found = explained(ANSWER, seen(), CaseObservation((), (Stop("go", trap, state_reported=False),), Cost()), {})
+    found = compare_side_by_side(ANSWER, seen(), CaseObservation((), (Stop("go", trap, state_reported=False),), Cost()), {})
     assert lines(found.ends) == [("outcome", "returned 1", "trapped: integer overflow", False)]
 
 

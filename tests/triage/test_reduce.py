@@ -11,7 +11,7 @@ import wasmtime
 from hypothesis import given
 from hypothesis import strategies as st
 
-from diffcheck.triage.reduce.dead_code import tidy
+from diffcheck.triage.reduce.dead_code import without_dead_code
 from diffcheck.triage.reduce.delta_debugging import UNLIMITED, Subsets
 from diffcheck.triage.reduce.inlining import inlinings
 from diffcheck.triage.reduce.segments import trimmed, without_nulls
@@ -47,29 +47,29 @@ def test_a_planted_fault_is_kept_in_a_twentieth_of_the_code(program: str, kind: 
 def test_tidying_removes_what_never_does_anything() -> None:
     # (local i32 i64) i32.const 1, drop; local.get 0, local.tee 1, drop; return; i32.const 5, drop; end
     body = b"\x02\x01\x7f\x01\x7e" + b"\x41\x01\x1a" + b"\x20\x00\x22\x01\x1a" + b"\x0f" + b"\x41\x05\x1a" + b"\x0b"
-    assert tidy(body, 1) == b"\x00\x0f\x0b"
+    assert without_dead_code(body, 1) == b"\x00\x0f\x0b"
 
 
 def test_tidying_keeps_the_code_behind_a_block_that_ends_by_a_jump() -> None:
     # block, br 0, i32.const 1, drop, end; i32.const 7; end
     body = b"\x00" + b"\x02\x40\x0c\x00\x41\x01\x1a\x0b" + b"\x41\x07\x0b"
-    assert tidy(body, 0) == b"\x00" + b"\x02\x40\x0c\x00\x0b" + b"\x41\x07\x0b"
+    assert without_dead_code(body, 0) == b"\x00" + b"\x02\x40\x0c\x00\x0b" + b"\x41\x07\x0b"
 
 
 def test_tidying_knows_blocks_in_dead_code() -> None:
     # block, br 0, block, end, i32.const 1, drop, end; end
     body = b"\x00" + b"\x02\x40\x0c\x00\x02\x40\x0b\x41\x01\x1a\x0b" + b"\x0b"
-    assert tidy(body, 0) == b"\x00" + b"\x02\x40\x0c\x00\x0b" + b"\x0b"
+    assert without_dead_code(body, 0) == b"\x00" + b"\x02\x40\x0c\x00\x0b" + b"\x0b"
 
 
 def test_tidying_takes_a_local_out_that_is_set_and_got_once() -> None:
     # (local i32) i32.const 7, local.tee 0, drop, local.get 0, end
-    assert tidy(b"\x01\x01\x7f" + b"\x41\x07\x22\x00\x1a\x20\x00" + b"\x0b", 0) == b"\x00" + b"\x41\x07" + b"\x0b"
+    assert without_dead_code(b"\x01\x01\x7f" + b"\x41\x07\x22\x00\x1a\x20\x00" + b"\x0b", 0) == b"\x00" + b"\x41\x07" + b"\x0b"
 
 
 def test_tidying_takes_a_local_out_that_only_carries_a_value() -> None:
     # (local i32) i32.const 7, local.set 0, local.get 0, end
-    assert tidy(b"\x01\x01\x7f" + b"\x41\x07\x21\x00\x20\x00" + b"\x0b", 0) == b"\x00" + b"\x41\x07" + b"\x0b"
+    assert without_dead_code(b"\x01\x01\x7f" + b"\x41\x07\x21\x00\x20\x00" + b"\x0b", 0) == b"\x00" + b"\x41\x07" + b"\x0b"
 
 
 CALLS = """

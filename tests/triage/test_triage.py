@@ -18,7 +18,7 @@ from diffcheck.cli import main as entry
 from diffcheck.triage import workflow
 from diffcheck.triage.reduce.interestingness import BudgetExhausted, TimeBudget
 from diffcheck.triage.triage_folder import STEPS, State
-from diffcheck.triage.workflow import Steps
+from diffcheck.triage.workflow import TriageWorkflow
 from diffcheck.triage.writeup.reproducer import Reproduction
 from tests.conftest import DOUBLES, _executable
 from tests.wasm.oracle import refusal
@@ -158,7 +158,7 @@ def test_an_interrupted_triage_ends_at_once_and_goes_on_with_what_it_had(artifac
     assert _state(folder).done[:1] == ("confirm",)
     assert entry.run([*command[3:], "--budget", "8"]) == 1
     log = (folder / "log.txt").read_text()
-    assert log.count("further runs show it") == 1
+    assert log.count("reruns show it") == 1
     assert (folder / "issue.md").exists()
 
 
@@ -184,12 +184,12 @@ def test_what_was_not_reduced_in_its_part_of_the_time_is_localised_all_the_same(
     folder = tmp_path / "out"
     command = _command(artifact, engine, folder)[3:]
 
-    def spent(self: Steps) -> bool:
+    def spent(self: TriageWorkflow) -> bool:
         self._better(self.base)  # as far as it came
         raise BudgetExhausted
 
     with monkeypatch.context() as only:
-        only.setattr(Steps, "reduce", spent)
+        only.setattr(TriageWorkflow, "reduce", spent)
         assert entry.run(command) == 1
     state = _state(folder)
     assert state.done == ("confirm", "minimise", "write")

@@ -1,8 +1,9 @@
-"""Where two runs of a case part, by what both observed: witness's trace record by record, the counters around those that differ. Pure."""
+"""Two observations of a case side by side: the row, witness's trace where it differs, and the counters that differ. Pure."""
 
 from __future__ import annotations
 
 import struct
+from itertools import zip_longest
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -20,12 +21,12 @@ if TYPE_CHECKING:
 _RECORD: Final = struct.Struct("<HBB")
 _CONDITION, _ROW_MARKER, _DECISION = range(3)
 _AGREEING: Final = 3
-_BEHIND: Final = 2
+_DIFFERING: Final = 2
 _COUNTERS: Final = 8
 
 
 class ComparedLine(msgspec.Struct, frozen=True):
-    """A line of the two columns: what it is about, what each engine has; ``same`` where both agree."""
+    """A line of two columns: its subject, both engines' values, and whether they are the same."""
 
     where: str
     oracle: str
@@ -33,11 +34,11 @@ class ComparedLine(msgspec.Struct, frozen=True):
     same: bool = False
 
 
-class Explained(msgspec.Struct, frozen=True):
-    """A case's two runs side by side: the instruction, then the row, its trace where it parts, and the counters nearby.
+class SideBySide(msgspec.Struct, frozen=True):
+    """The localised instruction, the row that differs, its trace around the first difference, and the counters that differ.
 
-    ``cut`` is whether the subject's counters lack a row that it did not report and all that follows it; ``unread`` says why its observation
-    could not be read whole.
+    ``cut`` is whether the subject's counters lack a row that it did not report and later ones. ``unread`` is the reason why its
+    observation could not be read, else empty.
     """
 
     answer: Localisation
@@ -49,41 +50,39 @@ class Explained(msgspec.Struct, frozen=True):
     unread: str = ""
 
 
-def explained(
-    answer: Localisation,
-    oracle: CaseObservation,
-    subject: CaseObservation | None,
-    places: Mapping[int, BranchPlace],
-    *,
-    row: str = "",
-    unread: str = "",
-) -> Explained:
-    """Put together what localising and the two observations say; ``row`` is the one to show, where one was named."""
-    if subject is None:
-        return Explained(answer, answer.row, unread=unread)
-    one, other = _parted(row or answer.row, oracle, subject)
-    cut = any(not each.state_reported for each in subject.stops)
-    if one is None:
-        return Explained(answer, answer.row, counters=tuple(_counters(oracle, subject, places)), cut=cut, unread=unread)
-    if other is None:
-        stop = next((each for each in subject.stops if each.row == one.name), None)
-        ends = (ComparedLine("outcome", _ending(one), sentence(stop.outcome) if stop is not None else "not reached"),)
-        return Explained(answer, one.name, ends, counters=tuple(_counters(oracle, subject, places)), cut=cut, unread=unread)
-    return Explained(
-        answer, one.name, tuple(_ends(one, other)), tuple(_trace(one, other, places)), tuple(_counters(oracle, subject, places)),
-        cut, unread,
-    )  # fmt: skip
+def compare_side_by_side(
+    answer: Localisation, oracle: CaseObservation, subject: CaseObservation, places: Mapping[int, BranchPlace], row: str = ""
+) -> SideBySide:
+    """Compare two observations in ``row``, or if it is empty in the row of the localisation, or the first that differs."""
+    oracle_row, subject_row = _differing_rows(row or answer.row, oracle, subject)
+    common = SideBySide(
+        answer,
+        answer.row if oracle_row is None else oracle_row.name,
+        counters=tuple(_counters(oracle, subject, places)),
+        cut=any(not each.state_reported for each in subject.stops),
+    )
+    if oracle_row is None:
+        return common
+    if subject_row is None:
+        stop = next((each for each in subject.stops if each.row == oracle_row.name), None)
+        end = ComparedLine("outcome", _ending(oracle_row), sentence(stop.outcome) if stop is not None else "not reached")
+        return msgspec.structs.replace(common, ends=(end,))
+    trace = tuple(_trace(oracle_row, subject_row, places))
+    return msgspec.structs.replace(common, ends=tuple(_ends(oracle_row, subject_row)), trace=trace)
 
 
-def _parted(wanted: str, oracle: CaseObservation, subject: CaseObservation) -> tuple[RowSeen | None, RowSeen | None]:
-    """The row of that name where the runs differ in it, else the first one in which they do, of both; None where an engine has no such row, and
-    twice where no row differs.
+def _differing_rows(wanted: str, oracle: CaseObservation, subject: CaseObservation) -> tuple[RowSeen | None, RowSeen | None]:
+    """The row of that name on both sides if it differs, else the first one that does; None for a side without the row, and for
+    both if no row differs.
     """
-    ones = [row for each in oracle.instances for row in each.rows]
-    others = [row for each in subject.instances for row in each.rows]
-    beside = [others[at] if at < len(others) and others[at].name == one.name else None for at, one in enumerate(ones)]
-    differ = [(one, other) for one, other in zip(ones, beside, strict=True) if one != other]
-    return next((each for each in differ if each[0].name == wanted), differ[0] if differ else (None, None))
+    oracle_rows = [row for each in oracle.instances for row in each.rows]
+    subject_rows = [row for each in subject.instances for row in each.rows]
+    pairs = [
+        (row, other if other is not None and other.name == row.name else None)
+        for row, other in zip_longest(oracle_rows, subject_rows[: len(oracle_rows)])
+    ]
+    differ = [pair for pair in pairs if pair[0] != pair[1]]
+    return next((pair for pair in differ if pair[0].name == wanted), differ[0] if differ else (None, None))
 
 
 def _ending(row: RowSeen) -> str:
@@ -92,26 +91,28 @@ def _ending(row: RowSeen) -> str:
     return sentence(row.outcome) if row.outcome is not None else "not reached"
 
 
-def _ends(one: RowSeen, other: RowSeen) -> Iterator[ComparedLine]:
-    yield ComparedLine("outcome", _ending(one), _ending(other), same=_ending(one) == _ending(other))
-    count = f"{len(one.trace) // _RECORD.size}", f"{len(other.trace) // _RECORD.size}"
-    if one.trace or other.trace:
-        yield ComparedLine("trace records", *count, same=count[0] == count[1])
+def _ends(oracle: RowSeen, subject: RowSeen) -> Iterator[ComparedLine]:
+    yield _line("outcome", _ending(oracle), _ending(subject))
+    if oracle.trace or subject.trace:
+        yield _line("trace records", str(len(oracle.trace) // _RECORD.size), str(len(subject.trace) // _RECORD.size))
 
 
-def _trace(one: RowSeen, other: RowSeen, places: Mapping[int, BranchPlace]) -> Iterator[ComparedLine]:
-    """The last records that agree, and from the first that differs on both."""
-    ones, others = list(_RECORD.iter_unpack(one.trace)), list(_RECORD.iter_unpack(other.trace))
-    part = next((at for at, pair in enumerate(zip(ones, others, strict=False)) if pair[0] != pair[1]), min(len(ones), len(others)))
-    if part == len(ones) == len(others):
-        return
-    for at in range(max(0, part - _AGREEING), min(part + 1 + _BEHIND, max(len(ones), len(others)))):
-        left = _record(ones[at], places) if at < len(ones) else "(ends)"
-        right = _record(others[at], places) if at < len(others) else "(ends)"
-        yield ComparedLine(f"record {at}", left, right, same=at < part)
+def _line(name: str, oracle: str, subject: str) -> ComparedLine:
+    return ComparedLine(name, oracle, subject, same=oracle == subject)
 
 
-def _record(record: tuple[int, int, int], places: Mapping[int, BranchPlace]) -> str:
+def _trace(oracle: RowSeen, subject: RowSeen, places: Mapping[int, BranchPlace]) -> Iterator[ComparedLine]:
+    """The records around the first one that differs; none if all are equal."""
+    pairs = list(zip_longest(_RECORD.iter_unpack(oracle.trace), _RECORD.iter_unpack(subject.trace)))
+    first = next((at for at, (one, other) in enumerate(pairs) if one != other), len(pairs))
+    begin, end = max(0, first - _AGREEING), first + 1 + _DIFFERING
+    for at, (one, other) in enumerate(pairs[begin:end] if first < len(pairs) else (), begin):
+        yield ComparedLine(f"record {at}", _record(one, places), _record(other, places), same=at < first)
+
+
+def _record(record: tuple[int, int, int] | None, places: Mapping[int, BranchPlace]) -> str:
+    if record is None:
+        return "(ends)"
     branch, value, kind = record
     if kind == _ROW_MARKER:
         return "row marker"
@@ -121,14 +122,12 @@ def _record(record: tuple[int, int, int], places: Mapping[int, BranchPlace]) -> 
 
 def _counters(oracle: CaseObservation, subject: CaseObservation, places: Mapping[int, BranchPlace]) -> Iterator[ComparedLine]:
     """The first counters that differ, each with its neighbours."""
-    ones, others = oracle.counters, subject.counters
-    ids = sorted({*ones, *others})
-    differ = [at for at, id_ in enumerate(ids) if ones.get(id_) != others.get(id_)]
-    shown = sorted({near for at in differ[:_COUNTERS] for near in (at - 1, at, at + 1) if 0 <= near < len(ids)})
-    for at in shown:
+    counts, subject_counts = oracle.counters, subject.counters
+    ids = sorted({*counts, *subject_counts})
+    differ = [at for at, id_ in enumerate(ids) if counts.get(id_) != subject_counts.get(id_)]
+    for at in sorted({near for index in differ[:_COUNTERS] for near in (index - 1, index, index + 1) if 0 <= near < len(ids)}):
         id_ = ids[at]
-        one, other = ones.get(id_, 0), others.get(id_, 0)
         where = f" {places[id_]}" if id_ in places else ""
-        yield ComparedLine(f"counter {id_}{where}", f"{one:,}", f"{other:,}", same=one == other)
+        yield _line(f"counter {id_}{where}", f"{counts.get(id_, 0):,}", f"{subject_counts.get(id_, 0):,}")
     if len(differ) > _COUNTERS:
         yield ComparedLine(f"and {plural(len(differ) - _COUNTERS, 'counter')} more that differ", "", "")

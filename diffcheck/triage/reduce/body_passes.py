@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 from diffcheck.cases.rows import choose
 from diffcheck.errors import ArtifactError
 from diffcheck.triage.reduce import units as un
-from diffcheck.triage.reduce.dead_code import tidy
+from diffcheck.triage.reduce.dead_code import without_dead_code
 from diffcheck.triage.reduce.delta_debugging import Subsets
 from diffcheck.triage.reduce.inlining import inlinings
 from diffcheck.triage.reduce.item_passes import merge_functions
@@ -28,17 +28,17 @@ _ALTERNATIVES, _FEW, _SMALL = 8, 3, 2000
 """How many replacements of a unit are tested, and how many in modules with more bytes of code than ``_SMALL``."""
 _INLINED: Final = 16
 _LONGEST: Final = 4000
-"""The most instructions of a straight line, the last ones."""
+"""The most instructions of a straight line; the last ones are used."""
 
 
 def replace_by_straight_line(work: Reduction) -> None:
     """Replace the row's function by the instructions that it executed, in order, if that is shorter."""
     source = work.draft
     target = _row_function(source, work.rows)
-    watched = work.watched() if target is not None else None
-    if target is None or watched is None or not watched.pieces:
+    trace = work.trace() if target is not None else None
+    if target is None or trace is None or not trace.pieces:
         return
-    pieces = watched.pieces[-_LONGEST:]
+    pieces = trace.pieces[-_LONGEST:]
     line = StraightLine(source.module.function_type(target))
 
     def module(code: bytes) -> bytes:
@@ -59,9 +59,9 @@ def replace_by_straight_line(work: Reduction) -> None:
 
 
 def replace_units(work: Reduction) -> None:
-    """Replace units of all bodies, outer ones first; the units within those that cannot be replaced come next."""
+    """Replace units of all bodies, outer ones first, then the units within those that could not be replaced."""
     source = work.draft
-    watched = work.watched()
+    trace = work.trace()
     bodies = _typed(source)
     every = {index: un.units(index, body) for index, body in bodies.items()}
     ends = {index: {each.last: each for each in found} for index, found in every.items()}
@@ -77,7 +77,7 @@ def replace_units(work: Reduction) -> None:
         options = {
             unit: un.replacements(
                 unit, bodies[unit.function], source.bodies[unit.function],
-                watched.at(unit.function, unit.last) if watched is not None else (), ends[unit.function],
+                trace.at(unit.function, unit.last) if trace is not None else (), ends[unit.function],
             )[:alternatives]
             for unit in frontier
         }  # fmt: skip
@@ -96,7 +96,7 @@ def remove_dead_code(work: Reduction) -> None:
     changed = {}
     for index, body in source.bodies.items():
         try:
-            changed[index] = tidy(body, len(source.module.function_type(index).params))
+            changed[index] = without_dead_code(body, len(source.module.function_type(index).params))
         except ArtifactError:
             continue
     changed = {index: body for index, body in changed.items() if body != source.bodies[index]}
@@ -114,7 +114,7 @@ def inline_calls(work: Reduction) -> None:
 
 
 def _row_function(source: Draft, rows: tuple[str, ...]) -> int | None:
-    """The function that the only row calls; None where there are more rows, or the module has no such function."""
+    """The function that the only row calls; None if there are more rows or the function is imported."""
     calls = [each for each in choose(source.module, rows).calls if not each.init]
     return calls[0].function if len(calls) == 1 and calls[0].function in source.bodies else None
 
@@ -124,7 +124,7 @@ def _typed(source: Draft) -> dict[int, Body]:
     for index, body in source.bodies.items():
         try:
             found[index] = type_body(source.module, index, body, 0)
-        except ArtifactError:  # an instruction that the table does not have: the body stays as it is
+        except ArtifactError:  # an unknown instruction: the body is not changed
             continue
     return found
 
@@ -137,7 +137,7 @@ def _edited(source: Draft, edits: Sequence[un.Edit]) -> Draft:
 
 
 def _children(parents: Sequence[un.Unit], every: dict[int, tuple[un.Unit, ...]]) -> list[un.Unit]:
-    """The largest units within others; the units of a body are in the order of their beginnings."""
+    """The largest units within others. The units of a body are sorted by their first instruction."""
     done = set(parents)
     inner: list[un.Unit] = []
     for parent in parents:

@@ -1,4 +1,4 @@
-"""Imports as items of the module's own: functions that give zeros, memories, tables and globals of the imported type."""
+"""Imports replaced by defined items of the same type; functions return zeros."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ Import = tuple["Kind", int]
 
 
 def closable(source: Draft) -> list[Import]:
-    """The imports that can be closed, by kind and index: all but those whose type has no zero."""
+    """The imports that can be replaced, by kind and index: all but those whose type has no zero."""
     return [(kind, index) for kind in KINDS for index in range(source.module.n_imported(kind)) if _has_zero(source, kind, index)]
 
 
 def closed(source: Draft, some: Iterable[Import]) -> Draft:
-    """With these imports closed."""
+    """The module with these imports replaced."""
     some = list(some)
     bodies = {index: zero_body(source, index) for kind, index in some if kind == "func"}
     return msgspec.structs.replace(source, closed=source.closed | frozenset(some), bodies={**source.bodies, **bodies})
 
 
 def zero_body(source: Draft, index: int) -> bytes:
-    """A body that returns its type's zeros; it traps where a type has none."""
+    """A body that returns zeros, or traps if a result type has no zero."""
     results = source.module.function_type(index).results
     return b"\x00" + b"".join(map(constant, results)) + b"\x0b"
 

@@ -1,4 +1,4 @@
-"""Bodies without what never does anything: code behind a jump, values that are dropped at once, locals that nobody reads."""
+"""Removes code behind a jump, values that are dropped at once, and locals that are never read."""
 
 from __future__ import annotations
 
@@ -22,20 +22,21 @@ _PURE: Final = frozenset(
 )
 
 
-def tidy(body: bytes, params: int) -> bytes:
-    """A code entry (without its size) that does the same with less; ``params`` is the number of its function's parameters."""
+def without_dead_code(body: bytes, params: int) -> bytes:
+    """An equivalent code entry (without its size) without dead code; ``params`` is the number of the function's parameters."""
     while True:
-        smaller = _locals(_once(body), params)
+        smaller = _without_unread_locals(_without_drops(body), params)
         if smaller == body:
             return body
         body = smaller
 
 
-def _once(body: bytes) -> bytes:
+def _without_drops(body: bytes) -> bytes:
+    """Without unreachable code, and without values that are dropped or set and read at once."""
     start = read_locals(body).end
     kept: list[tuple[Instruction, bytes]] = []
     reads = Counter(each.immediates[0] for each in instructions(body, start=start) if each.name == "local.get")
-    for each in _living(instructions(body, start=start)):
+    for each in _reachable(instructions(body, start=start)):
         before = kept[-1][0] if kept else None
         if each.name == "nop":
             continue
@@ -52,8 +53,8 @@ def _once(body: bytes) -> bytes:
     return body[:start] + b"".join(code for _, code in kept)
 
 
-def _living(code: Iterator[Instruction]) -> Iterator[Instruction]:
-    """The instructions without those that a jump before them makes unreachable."""
+def _reachable(code: Iterator[Instruction]) -> Iterator[Instruction]:
+    """The instructions except those that follow a jump in their block."""
     dead = False
     nested = 0
     for each in code:
@@ -69,8 +70,8 @@ def _living(code: Iterator[Instruction]) -> Iterator[Instruction]:
         yield each
 
 
-def _locals(body: bytes, params: int) -> bytes:
-    """Without locals that are never read, and the rest numbered anew."""
+def _without_unread_locals(body: bytes, params: int) -> bytes:
+    """Without locals that are never read; the others are renumbered."""
     declared = read_locals(body)
     types: list[ValType] = [value for count, value in declared.groups for _ in range(count)]
     code = list(instructions(body, start=declared.end))

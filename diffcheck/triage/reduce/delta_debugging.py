@@ -1,7 +1,7 @@
 """Delta debugging: the largest subset of independent changes that can be applied together (Zeller and Hildebrandt, 2002).
 
-The items are halved; candidates of one size are tested in parallel. Where hundreds of items are to be removed and it is their *number*
-that matters, the longest removable tail is found by bisection instead of testing every item.
+The items are halved; candidates of one size are tested in parallel. If hundreds of items are to be removed and their *number* matters,
+the longest removable tail is found by bisection instead of testing every item.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from typing import Final, Generic, TypeVar
 T = TypeVar("T")
 UNLIMITED: Final = 1 << 30
 _LESS: Final = 4
-"""After the tail was bisected, larger groups of items are given up this many times earlier."""
+"""After the tail was bisected, groups of several items are given up this many times earlier."""
 
 
 class Subsets(Generic[T]):
     """Searches the subsets of some items.
 
-    ``first_accepted`` returns the index of the first of several subsets that is accepted, or None; ``take`` is given every accepted
+    ``first_accepted`` returns the index of the first accepted subset of several, or None. ``take`` receives every accepted
     subset, each larger than the one before.
     """
 
@@ -64,7 +64,7 @@ class Subsets(Generic[T]):
         return left, rejected >= enough
 
     def _longest_tail(self, items: list[T], accepted: list[T]) -> int:
-        """How many of the last items can be accepted too, if fewer can be whenever more can; all of them cannot."""
+        """How many of the last items are accepted too, if every shorter tail is accepted as well; all of them are not."""
         low, high = 0, len(items)
         while high - low > 1:
             some = (low + high) // 2

@@ -1,4 +1,4 @@
-"""A call by the body of what it calls, where that is short and is left by its end only."""
+"""Calls replaced by the body of their callee, if that is short and is left only at its end."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ _RETURNS: Final = {"return"} | TAIL_CALLS
 
 
 def inlinings(source: Draft) -> Iterator[Draft]:
-    """Drafts with one call each replaced. The callee stays where something else names it."""
+    """Drafts with one call each replaced. A callee that is referenced elsewhere stays."""
     for caller, body in source.bodies.items():
         for each in instructions(body, start=read_locals(body).end):
             if each.name == "call" and each.immediates[0] != caller and _is_straight(source, each.immediates[0]):
-                yield source.with_bodies({caller: _put(source, caller, each)})
+                yield source.with_bodies({caller: _inlined(source, caller, each)})
 
 
 def _is_straight(source: Draft, callee: int) -> bool:
-    """Whether a body may stand anywhere: nothing in it returns, or branches to the body's own label."""
+    """Whether a body can be inlined: nothing in it returns or branches to the body's own label."""
     body = source.bodies.get(callee)
     if body is None or len(body) > _LARGEST:
         return False
@@ -42,7 +42,8 @@ def _is_straight(source: Draft, callee: int) -> bool:
     return True
 
 
-def _put(source: Draft, caller: int, call: Instruction) -> bytes:
+def _inlined(source: Draft, caller: int, call: Instruction) -> bytes:
+    """The caller's body with the callee's in place of the call."""
     body, callee = source.bodies[caller], call.immediates[0]
     inner = source.bodies[callee]
     own, its = read_locals(body), read_locals(inner)
@@ -50,7 +51,7 @@ def _put(source: Draft, caller: int, call: Instruction) -> bytes:
     types = [*params, *(value for count, value in its.groups for _ in range(count))]
     first = len(source.module.function_type(caller).params) + sum(count for count, _ in own.groups)
     code = [plain("local.set", first + at) for at in range(len(params) - 1, -1, -1)]
-    # A call begins with zeros in its locals, also where it is made again.
+    # A call starts with zeros in its locals, in every iteration of a loop.
     code += [constant(types[at]) + plain("local.set", first + at) for at in range(len(params), len(types))]
     numbers: Maps = {"local": {at: first + at for at in range(len(types))}}
     for each in instructions(inner[:-1], start=its.end):

@@ -1,4 +1,4 @@
-"""Does a candidate still show the symptom? Asked of workers, in parallel, each answer kept by the digest of what was asked."""
+"""Whether a candidate still shows the symptom: tested by parallel workers, the answers cached by the candidate's digest."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 _SETUP_S: Final = 60.0
 _WATCH_S: Final = 120.0
 _EXECUTIONS: Final = 40
-"""How many executions that run into their deadline a case may cost before its worker is given up."""
+"""After this many executions that reach their deadline, a worker is given up."""
 _POLL_S: Final = 0.1
 _LOST: Final = 8
 _LEAST_S: Final = 1.5
@@ -44,11 +44,11 @@ _decode = msgspec.msgpack.Decoder(w.Answer).decode
 
 
 class BudgetExhausted(Exception):  # noqa: N818 - an outcome of the search
-    """The time is over, or the user wants to stop: what was found so far counts."""
+    """The time is over, or the user stopped; the results so far count."""
 
 
 class TimeBudget:
-    """Seconds for a piece of work, from ``begun`` on the monotonic clock or from now; ``stopped`` says whether the user wants to stop."""
+    """A time limit in seconds from ``begun`` (monotonic clock) or from now; ``stopped`` returns whether the user stopped."""
 
     def __init__(self, seconds: float | None, stopped: Callable[[], bool] = lambda: False, begun: float | None = None) -> None:
         begun = time.monotonic() if begun is None else begun
@@ -60,22 +60,22 @@ class TimeBudget:
 
     @property
     def until(self) -> float:
-        """When it is over, on the monotonic clock."""
+        """The end of the usable time, on the monotonic clock."""
         return min(self.end - self._reserved_s, self._part)
 
     def reserve(self, seconds: float) -> None:
-        """Leave so much time for what comes last, a twentieth of all at least, at most a third of what is left; the last call counts."""
+        """Reserve time for the last step: at least a twentieth of all, at most a third of the rest. The last call counts."""
         if self.seconds is not None:
             wanted = max(seconds, _LAST_SHARE * self.seconds)
             self._reserved_s = min(wanted, max(0.0, self.end - time.monotonic()) / 3)
 
     def release(self) -> None:
-        """What comes last may take the time that was left for it."""
+        """Make the reserved time usable."""
         self._reserved_s = 0.0
 
     @contextlib.contextmanager
     def part(self, share: float) -> Iterator[None]:
-        """No more than this share of what is left may be taken within: the rest is for what follows."""
+        """Within the context, only this share of the remaining time is usable."""
         now = time.monotonic()
         self._part = now + share * (self.until - now)
         try:
@@ -84,29 +84,29 @@ class TimeBudget:
             self._part = math.inf
 
     def check(self) -> None:
-        """Raises ``Spent`` where it is over."""
+        """Raises ``BudgetExhausted`` if the time is over."""
         if self.stopped() or time.monotonic() >= self.until:
             raise BudgetExhausted
 
     def left_s(self) -> float:
-        """What is left; a day where there is no limit."""
+        """The remaining time in seconds; a day if there is no limit."""
         return min(_DAY_S, max(0.0, self.until - time.monotonic()))
 
 
-class Question(msgspec.Struct, frozen=True):
-    """A candidate: an artifact's bytes and the rows to drive."""
+class Candidate(msgspec.Struct, frozen=True):
+    """An artifact's bytes and the rows to call."""
 
     wasm: bytes
     rows: tuple[str, ...]
 
     @property
     def digest(self) -> str:
-        """What the answer is kept under."""
+        """The key of the cached answer."""
         return hashlib.sha256(self.wasm + b"\0" + "\0".join(self.rows).encode("utf-8", "surrogateescape")).hexdigest()
 
 
 class Answers:
-    """Answers by a question's digest, in a file that is appended to; ``about`` is what they hold for, and others are left out."""
+    """Answers by a candidate's digest, appended to a file. Lines of another symptom, artifact or engine than ``about`` are skipped."""
 
     def __init__(self, path: Path | None, about: str) -> None:
         self.path, self.about = path, about
@@ -114,11 +114,11 @@ class Answers:
         if path is not None and path.exists():
             for line in path.read_text("ascii", "replace").splitlines():
                 words = line.split()
-                if len(words) == 3 and words[0] == about:  # noqa: PLR2004 - a line that was cut is left out
+                if len(words) == 3 and words[0] == about:  # noqa: PLR2004 - a truncated line is skipped
                     self.known[words[1]] = words[2] == "yes"
 
     def add(self, digest: str, *, shows: bool) -> None:
-        """Keep an answer."""
+        """Cache an answer."""
         self.known[digest] = shows
         if self.path is not None:
             process.refuse_links(self.path)
@@ -127,7 +127,7 @@ class Answers:
 
 
 class _Worker:
-    """A worker process and the question that it is at."""
+    """A worker process and the state of its candidate."""
 
     def __init__(self, start: Callable[[], Server], path: Path, watch_s: float) -> None:
         self._start, self.path, self._watch_s = start, path, watch_s
@@ -137,14 +137,14 @@ class _Worker:
         self.answer: w.Answer | None = None
 
     def send(self, message: w.Message, doing: str) -> None:
-        """Send a message; the worker is started where there is none."""
+        """Send a message; start the worker if it is not running."""
         if self.server is None or not self.server.alive:
             self.server = self._start()
         self.server.send(_encode(message), self._watch_s)
         self.doing, self.answer = doing, None
 
     def take(self) -> None:
-        """Take the answer, which is there."""
+        """Receive the answer, which has arrived."""
         assert self.server is not None, "it was sent a message"  # noqa: S101
         reply = self.server.receive()
         self.answer = _decode(reply.message) if isinstance(reply, process.Reply) else None
@@ -154,40 +154,40 @@ class _Worker:
 
 
 class Checker:
-    """Asks of candidates whether they show what ``says`` looks for; their programs stand in ``folder``, a private one.
+    """Tests whether candidates satisfy a predicate on their report; their files are in the private ``folder``.
 
-    ``within_s`` is how long an execution of what shows it took so far: one that takes several times that is not waited for. None, as it
-    begins, waits for all. ``shown_s`` is what the last comparison took that showed it, 0 where none was run.
+    ``within_s`` is the shortest execution of a candidate that did: executions are ended after several times that, or at the
+    deadline if it is None. ``shown_s`` is the duration of the last comparison of such a candidate, 0 if there was none.
     """
 
     def __init__(
-        self, request: Request, case: Case, says: Callable[[CaseReport], bool], answers: Answers,
+        self, request: Request, case: Case, predicate: Callable[[CaseReport], bool], answers: Answers,
         reactor: process.Reactor, folder: Path, budget: TimeBudget,
     ) -> None:  # fmt: skip
-        self.request, self.case, self.says = request, case, says
+        self.request, self.case, self.predicate = request, case, predicate
         self.answers, self.reactor, self.folder, self.budget = answers, reactor, folder, budget
         self.within_s: float | None = None
         self.shown_s = 0.0
         watch_s = max(_WATCH_S, _EXECUTIONS * (case.limits.deadline_s or request.deadline_s))
         self.workers = [_Worker(self._start, self._place(at), watch_s) for at in range(max(1, request.jobs))]
-        self.asked = 0
+        self.tested = 0
         self._room = int(process.available_memory_bytes() * _SHARE)
         self._lost = 0
 
     def _place(self, worker: int) -> Path:
-        """Where a worker's candidates stand: under the artifact's own name, which signatures are made of."""
+        """The path of a worker's candidate; its name is the artifact's, since signatures contain it."""
         place = self.folder / f"worker-{worker}"
         process.refuse_links(place)
         place.mkdir(exist_ok=True)
         return place / f"{Path(self.case.artifact).stem}.wasm"
 
-    def shows(self, question: Question) -> bool:
-        """Whether one candidate shows it."""
-        return self.first([question]) is not None
+    def shows(self, candidate: Candidate) -> bool:
+        """Whether a candidate satisfies the predicate."""
+        return self.first([candidate]) is not None
 
-    def first(self, questions: Iterable[Question]) -> int | None:
-        """The position of the first candidate that shows it, in their order; those behind it are not all looked at."""
-        source, at = iter(questions), 0
+    def first(self, candidates: Iterable[Candidate]) -> int | None:
+        """The index of the first candidate that satisfies the predicate, or None. Not all of those after it are tested."""
+        source, at = iter(candidates), 0
         while batch := list(islice(source, len(self.workers))):
             for offset, shows in enumerate(self._batch(batch)):
                 if shows:
@@ -195,9 +195,9 @@ class Checker:
             at += len(batch)
         return None
 
-    def report(self, question: Question) -> CaseReport:
-        """One candidate's whole report; ``RunFailedError`` where none came."""
-        (answer,) = self._run([question])
+    def report(self, candidate: Candidate) -> CaseReport:
+        """A candidate's report; raises ``RunFailedError`` if there is none."""
+        (answer,) = self._run([candidate])
         if not isinstance(answer, w.Done):
             raise RunFailedError(f"the case could not be run: {answer.what if isinstance(answer, w.Failed) else 'the worker died'}")
         return answer.report
@@ -208,27 +208,26 @@ class Checker:
             if each.server is not None and each.server.alive:
                 each.server.kill()
 
-    def _batch(self, questions: list[Question]) -> list[bool]:
-        known = [self.answers.known.get(each.digest) for each in questions]
-        open_ = [each for each, answer in zip(questions, known, strict=True) if answer is None]
+    def _batch(self, candidates: list[Candidate]) -> list[bool]:
+        unknown = [each for each in candidates if each.digest not in self.answers.known]
         self.budget.check()
-        for question, answer in zip(open_, self._run(open_), strict=True):
-            if isinstance(answer, w.Done):  # a worker that died says nothing of a candidate that may be asked again
-                shows = self.says(answer.report)
-                self.answers.add(question.digest, shows=shows)
+        for candidate, answer in zip(unknown, self._run(unknown), strict=True):
+            if isinstance(answer, w.Done):  # if the worker died, the candidate can be tested again
+                shows = self.predicate(answer.report)
+                self.answers.add(candidate.digest, shows=shows)
                 if shows:
                     self.shown_s = answer.report.elapsed_ns / 1e9
                 if shows and self.within_s is not None:
                     self.within_s = min(self.within_s, execution_s(answer.report))
-        return [self.answers.known.get(each.digest, False) for each in questions]
+        return [self.answers.known.get(each.digest, False) for each in candidates]
 
-    def _run(self, questions: list[Question]) -> list[w.Answer | None]:
-        """Ask as many workers; each takes up its case, and goes on when there is room for it."""
-        at_work = self.workers[: len(questions)]
-        self.asked += len(questions)
+    def _run(self, candidates: list[Candidate]) -> list[w.Answer | None]:
+        """Run each candidate in a worker of its own; a worker continues after preparing when there is memory for it."""
+        at_work = self.workers[: len(candidates)]
+        self.tested += len(candidates)
         try:
-            for worker, question in zip(at_work, questions, strict=True):
-                worker.send(w.PrepareRequest(self._case(question, worker.path)), "prepare")
+            for worker, candidate in zip(at_work, candidates, strict=True):
+                worker.send(w.PrepareRequest(self._case(candidate, worker.path)), "prepare")
             while True:
                 self._admit(at_work)
                 busy = [each for each in at_work if each.doing in ("prepare", "go")]
@@ -241,15 +240,15 @@ class Checker:
                         each.take()
                         self._count(each)
         finally:
-            for each in at_work:  # where the time is over, what is under way ends with its worker
+            for each in at_work:  # if the time is over, running workers are ended
                 if each.doing != "idle" and each.server is not None:
                     each.server.kill()
                     each.server, each.doing = None, "idle"
 
-    def _case(self, question: Question, path: Path) -> Case:
-        """A candidate's case, its artifact at ``path``."""
-        path.write_bytes(question.wasm)
-        case = msgspec.structs.replace(self.case, artifact=str(path), manifest="", rows=question.rows)
+    def _case(self, candidate: Candidate, path: Path) -> Case:
+        """The case of a candidate, whose artifact is written to ``path``."""
+        path.write_bytes(candidate.wasm)
+        case = msgspec.structs.replace(self.case, artifact=str(path), manifest="", rows=candidate.rows)
         if self.within_s is None:
             return case
         whole = case.limits.deadline_s or self.request.deadline_s
@@ -268,7 +267,7 @@ class Checker:
             raise EngineUnusableError(worker.answer.what, hint=worker.answer.hint)
         self._lost = self._lost + 1 if worker.answer is None else 0
         if self._lost > _LOST:
-            raise DiffcheckError("workers end again and again", hint="run `diffcheck doctor`")
+            raise DiffcheckError("the workers ended repeatedly", hint="run `diffcheck doctor`")
 
     def _start(self) -> Server:
         server = self.reactor.serve_own(w.__name__, with_keeper=True)
@@ -285,25 +284,25 @@ class Checker:
 
 
 def execution_s(report: CaseReport) -> float:
-    """How long an execution took in a report, in seconds: the mean of the slower side."""
+    """The mean duration of an execution in a report, in seconds, of the slower side."""
     sides = [side for each in report.passes for side in (each.oracle, each.subject) if side is not None and side.cost.executions]
     return max((side.cost.elapsed_ns / side.cost.executions for side in sides), default=report.elapsed_ns) / 1e9
 
 
-class Inline(Checker):
-    """Asks in this process, one candidate after the other, of a backend that is no installed adapter's."""
+class InProcessChecker(Checker):
+    """Tests candidates in this process, one after the other, under a backend that has no installed adapter."""
 
-    def __init__(self, engines: tuple[Oracle, Backend, Host], request: Request, *given: Any) -> None:  # noqa: ANN401 - what a Checker takes
-        super().__init__(msgspec.structs.replace(request, jobs=1), *given)
+    def __init__(self, engines: tuple[Oracle, Backend, Host], request: Request, *arguments: Any) -> None:  # noqa: ANN401 - those of Checker
+        super().__init__(msgspec.structs.replace(request, jobs=1), *arguments)
         self.oracle, self.backend, self.host = engines
 
-    def _run(self, questions: list[Question]) -> list[w.Answer | None]:
-        return [self._one(each) for each in questions]
+    def _run(self, candidates: list[Candidate]) -> list[w.Answer | None]:
+        return [self._one(each) for each in candidates]
 
-    def _one(self, question: Question) -> w.Done:
-        self.asked += 1
+    def _one(self, candidate: Candidate) -> w.Done:
+        self.tested += 1
         self.budget.check()
-        case = self._case(question, self.workers[0].path)
+        case = self._case(candidate, self.workers[0].path)
         plan = plans.make(case, self.request, self.oracle, self.oracle, self.backend, self.host)
         passes = self.request.max_passes
         return w.Done(cases.run(plan, passes, self.oracle, self.backend, self.host, self.request.subject, self.request))

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 _UNREACHABLE: Final = b"\x00\x00\x0b"
 _PATIENCE: Final = 24
-"""For exports, segments and their items, of which there may be thousands."""
+"""For exports, segments and their items; there may be thousands of them."""
 _PIECES: Final = 64
 
 
@@ -37,10 +37,10 @@ def remove_exports(work: Reduction) -> None:
 
 
 def empty_functions(work: Reduction) -> None:
-    """Replace bodies that never run by ``unreachable``, then others by zeros; merge functions that are then equal."""
+    """Replace bodies that never run by ``unreachable``, then other bodies by zeros; merge functions that are then equal."""
     source = work.draft
-    watched = work.watched()
-    idle = {index for index in source.bodies if watched is None or index not in watched.executed}
+    trace = work.trace()
+    idle = {index for index in source.bodies if trace is None or index not in trace.executed}
     _replace_bodies(work, dict.fromkeys(idle, _UNREACHABLE))
     source = work.draft
     _replace_bodies(work, {index: zero_body(source, index) for index in source.bodies})
@@ -54,7 +54,7 @@ def _replace_bodies(work: Reduction, wanted: dict[int, bytes]) -> None:
 
 
 def merge_functions(work: Reduction) -> None:
-    """Keep one function of all that have the same type and body."""
+    """Merge functions of the same type and body."""
     source = work.draft
     first: dict[tuple[int, bytes], int] = {}
     alias = {}
@@ -88,7 +88,7 @@ def _remove_element_segments(work: Reduction) -> None:
 def _remove_data_segments(work: Reduction) -> None:
     source = work.draft
     if work.change(msgspec.structs.replace(source, data=emptied(source.data, full(source.data)))):
-        source = work.draft  # only their number can matter then
+        source = work.draft  # now only their number can matter
     data = [at for at, each in enumerate(source.data) if each]
     work.thin(data, lambda some: msgspec.structs.replace(source, data=without(source.data, some)), _PATIENCE)
     source = work.draft
@@ -109,7 +109,7 @@ def _remove_elements(work: Reduction) -> None:
 
 
 def blank_data(work: Reduction) -> None:
-    """Replace the contents of data segments by zeros, piece by piece, and begin segments behind their leading zeros."""
+    """Replace the contents of data segments by zeros, piece by piece, and remove leading zeros."""
     for at, segment in enumerate(work.draft.data):
         if segment is None or len(segment.content) <= 1:
             continue

@@ -12,7 +12,7 @@ import msgspec
 from diffcheck.errors import ArtifactError
 from diffcheck.text import plural
 from diffcheck.triage.reduce.delta_debugging import UNLIMITED, Subsets
-from diffcheck.triage.reduce.interestingness import Question
+from diffcheck.triage.reduce.interestingness import Candidate
 from diffcheck.wasm.draft import Draft, draft
 from diffcheck.wasm.section import PREAMBLE
 
@@ -20,36 +20,36 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from diffcheck.triage.reduce.interestingness import Checker
-    from diffcheck.triage.reduce.oracle_trace import Watched
+    from diffcheck.triage.reduce.oracle_trace import OracleTrace
 
 T = TypeVar("T")
 
 
-class Sizes(msgspec.Struct, frozen=True):
-    """The size of a module: bytes of its function bodies, bytes of its file, number of its functions."""
+class ModuleSize(msgspec.Struct, frozen=True):
+    """The size of a module: bytes of function bodies, bytes of the file, number of defined functions."""
 
     code: int
     file: int
     functions: int
 
 
-def sizes(wasm: bytes) -> Sizes:
+def sizes(wasm: bytes) -> ModuleSize:
     """The sizes of a module."""
     found = draft(wasm)
-    return Sizes(sum(map(len, found.bodies.values())), len(wasm), len(found.bodies))
+    return ModuleSize(sum(map(len, found.bodies.values())), len(wasm), len(found.bodies))
 
 
 class Reduction:
-    """``best`` shows the symptom on ``rows``. ``save`` is given each smaller module, ``watch`` returns what a module executes."""
+    """``best`` shows the symptom on ``rows``. ``save`` receives each smaller module; ``trace`` traces one under the oracle."""
 
     def __init__(
         self, checker: Checker, rows: tuple[str, ...], wasm: bytes,
-        *, watch: Callable[[bytes], Watched | None], save: Callable[[bytes], None], say: Callable[[str], None],
+        *, trace: Callable[[bytes], OracleTrace | None], save: Callable[[bytes], None], say: Callable[[str], None],
     ) -> None:  # fmt: skip
         self.checker, self.rows, self.best = checker, rows, wasm
         self.say = say
-        self._watch, self._save = watch, save
-        self._last_watched: tuple[bytes, Watched | None] | None = None
+        self._trace, self._save = trace, save
+        self._last_trace: tuple[bytes, OracleTrace | None] | None = None
 
     @property
     def draft(self) -> Draft:
@@ -59,10 +59,10 @@ class Reduction:
     def summary(self) -> str:
         """The size of the smallest module so far and the number of candidates that were run."""
         now = sizes(self.best)
-        return f"{now.code:,} bytes of code in {plural(now.functions, 'function')}, {self.checker.asked:,} candidates run"
+        return f"{now.code:,} bytes of code in {plural(now.functions, 'function')}, {self.checker.tested:,} candidates run"
 
     def why_nothing(self) -> str:
-        """Why there is nothing to reduce, or an empty text; the caller has checked that the input shows the symptom."""
+        """Why a reduction is pointless, else empty; the input shows the symptom."""
         return "an empty module shows it as well" if self.shows(PREAMBLE) else ""
 
     def shows(self, wasm: bytes) -> bool:
@@ -71,7 +71,7 @@ class Reduction:
 
     def first(self, candidates: Iterable[bytes]) -> int | None:
         """The index of the first candidate that shows the symptom."""
-        return self.checker.first(Question(each, self.rows) for each in candidates)
+        return self.checker.first(Candidate(each, self.rows) for each in candidates)
 
     def take_first(self, candidates: Sequence[bytes]) -> bool:
         """Take the first candidate that shows the symptom; returns whether there was one."""
@@ -98,15 +98,15 @@ class Reduction:
         )
         return subsets.largest(items, patience)
 
-    def watched(self) -> Watched | None:
-        """What ``best`` executes under the oracle; None where the oracle gives no answer."""
-        if self._last_watched is None or self._last_watched[0] != self.best:
-            self._last_watched = self.best, self._watch(self.best)
-        return self._last_watched[1]
+    def trace(self) -> OracleTrace | None:
+        """What ``best`` executes under the oracle; None if it could not be traced."""
+        if self._last_trace is None or self._last_trace[0] != self.best:
+            self._last_trace = self.best, self._trace(self.best)
+        return self._last_trace[1]
 
 
 def written(candidate: Draft) -> bytes:
-    """A candidate's bytes; none where it cannot be written because something removed is still referenced."""
+    """A candidate's bytes; empty if it cannot be written because a removed item is still referenced."""
     try:
         return candidate.write()
     except (ArtifactError, KeyError, IndexError):

@@ -1,4 +1,4 @@
-"""What a reduction went through, for what its smallest module no longer shows."""
+"""The modules of a reduction, for what the smallest one no longer shows."""
 
 from __future__ import annotations
 
@@ -9,32 +9,33 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 _BYTES: Final = 64 << 20
-"""So much is kept, and the first and the last in any case."""
+"""The most bytes that are kept, besides the first and the last module."""
 
 
-class Stages:
-    """Modules, oldest first; of those in between every other one goes where they become too much."""
+class ReductionHistory:
+    """Modules, oldest first. If they exceed the limit, every other one between the first and the last is removed."""
 
-    def __init__(self, kept: Iterable[bytes] = ()) -> None:
-        self.kept = list(kept)
+    def __init__(self, modules: Iterable[bytes] = ()) -> None:
+        self.modules = list(modules)
 
     def add(self, wasm: bytes) -> None:
-        """The next stage, where it is another one."""
-        if self.kept[-1:] != [wasm]:
-            self.kept.append(wasm)
-        while len(self.kept) > 2 and sum(map(len, self.kept)) > _BYTES:  # noqa: PLR2004 - the first and the last
-            self.kept[1:-1] = self.kept[2:-1:2]
+        """Add a module unless it is the last one."""
+        if self.modules[-1:] != [wasm]:
+            self.modules.append(wasm)
+        while len(self.modules) > 2 and sum(map(len, self.modules)) > _BYTES:  # noqa: PLR2004 - the first and the last
+            self.modules[1:-1] = self.modules[2:-1:2]
 
-    def found(self, show: Callable[[bytes], T | None]) -> Iterator[T]:
-        """What ``show`` gives for stages before the last, which gives none: the first stage's, then later ones' by halving. So the
-        last one that comes is the best; none come where the first stage gives none.
+    def search(self, test: Callable[[bytes], T | None]) -> Iterator[T]:
+        """Bisect for the latest module before the last for which ``test`` returns something; yields each result, the best one last.
+
+        ``test`` returned None for the last module. If it does so for the first one, nothing is yielded.
         """
-        low, high = -1, len(self.kept) - 1
+        low, high = -1, len(self.modules) - 1
         while high - low > 1:
             at = (low + high) // 2 if low >= 0 else 0
-            given = show(self.kept[at])
-            if given is not None:
-                low = at
-                yield given
-            else:
+            result = test(self.modules[at])
+            if result is None:
                 high = at
+            else:
+                low = at
+                yield result

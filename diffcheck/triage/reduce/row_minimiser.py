@@ -1,11 +1,11 @@
-"""The fewest rows that still show the symptom, and the simplest arguments."""
+"""The fewest rows that still show the symptom, with the simplest arguments."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
 from diffcheck.cases.rows import choose
-from diffcheck.triage.reduce.interestingness import BudgetExhausted, Question
+from diffcheck.triage.reduce.interestingness import BudgetExhausted, Candidate
 from diffcheck.values import Value, parse
 from diffcheck.wasm import module as wasm
 
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 _SIMPLE: Final = ("0", "1", "-1", "2")
 
 
-class Minimiser:
-    """Minimises ``rows`` of one artifact, which show the symptom; ``save`` is given each shorter list."""
+class RowMinimiser:
+    """Minimises ``rows`` of one artifact, which show the symptom; ``save`` receives each shorter list."""
 
     def __init__(self, checker: Checker, data: bytes, rows: tuple[str, ...], save: Callable[[tuple[str, ...]], None]) -> None:
         self.checker, self.data, self.rows, self.save = checker, data, rows, save
 
     def run(self, row: str) -> bool:
-        """Minimise; ``row`` is the one that the symptom names, or nothing. False where the time is over."""
+        """Minimise the rows; ``row`` is the symptom's, or empty. False if the time ran out."""
         try:
             self._fewer(row)
             self._simpler()
@@ -34,7 +34,7 @@ class Minimiser:
         return True
 
     def _shows(self, rows: tuple[str, ...]) -> bool:
-        if not rows or not self.checker.shows(Question(self.data, rows)):
+        if not rows or not self.checker.shows(Candidate(self.data, rows)):
             return False
         self.rows = rows
         self.save(rows)
@@ -54,7 +54,7 @@ class Minimiser:
             chunk //= 2
 
     def _simpler(self) -> None:
-        """Each argument to a simpler one, as long as that goes."""
+        """Replace each argument by a simpler one that still shows the symptom."""
         for at in range(len(self.rows)):
             module = wasm.read(self.data)
             calls = [each for each in choose(module, self.rows).calls if not each.init]
@@ -64,19 +64,19 @@ class Minimiser:
 
     def _argument(self, at: int, number: int, call: Call) -> None:
         row = self.rows[at]
-        head = row[: len(row) - len(",".join(row.rpartition("=")[2].split(",")))]
-        words = row.rpartition("=")[2].split(",")
-        given = call.args[number]
-        if given.type not in ("i32", "i64", "f32", "f64"):
+        export, equals, arguments = row.rpartition("=")
+        words = arguments.split(",")
+        argument = call.args[number]
+        if argument.type not in ("i32", "i64", "f32", "f64"):
             return
-        for text in _simpler_than(given):
-            changed = head + ",".join([*words[:number], text, *words[number + 1 :]])
+        for text in _simpler_than(argument):
+            changed = export + equals + ",".join([*words[:number], text, *words[number + 1 :]])
             if changed != row and changed not in self.rows and self._shows((*self.rows[:at], changed, *self.rows[at + 1 :])):
                 return
 
 
 def _simpler_than(value: Value) -> list[str]:
-    """Values that are simpler, the simplest first: small numbers, then half as many bits."""
+    """Simpler values, the simplest first: small numbers, then numbers with fewer bits."""
     found = [text for text in _SIMPLE if abs(int(text)) < _magnitude(value) or parse(text, value.type).bits == 0]
     number = value.bits
     if value.type.startswith("i") and number > int(_SIMPLE[-1]):

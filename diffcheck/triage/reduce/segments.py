@@ -1,4 +1,4 @@
-"""Segments with less in them."""
+"""Segments with fewer or simpler contents."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ _BITS: Final = {"i32.const": 32, "i64.const": 64}
 
 
 def without(items: tuple[T | None, ...], some: Iterable[int]) -> tuple[T | None, ...]:
-    """With some of the segments taken out."""
+    """The segments with None in place of some."""
     gone = set(some)
     return tuple(None if at in gone else each for at, each in enumerate(items))
 
 
 def nulled(elements: tuple[ElementDraft | None, ...], some: Iterable[tuple[int, int]]) -> tuple[ElementDraft | None, ...]:
-    """With null for some items, by segment and position; those at the end go."""
+    """The segments with null in place of some items, by segment and position; at the end of a segment they are removed."""
     gone = set(some)
     found: list[ElementDraft | None] = []
     for at, each in enumerate(elements):
@@ -50,7 +50,7 @@ def full(items: tuple[DataDraft | None, ...]) -> list[int]:
 
 
 def emptied(items: tuple[DataDraft | None, ...], some: Iterable[int]) -> tuple[DataDraft | None, ...]:
-    """With no contents in some of the active data segments, which then write nothing wherever they are."""
+    """The segments with some of the active ones emptied, so that they write nothing."""
     gone = set(some)
     return tuple(
         msgspec.structs.replace(each, content=b"") if each is not None and at in gone else each for at, each in enumerate(items)
@@ -58,7 +58,7 @@ def emptied(items: tuple[DataDraft | None, ...], some: Iterable[int]) -> tuple[D
 
 
 def blanked(segment: DataDraft, some: Iterable[int], size: int) -> DataDraft:
-    """With zeros in so many bytes at some positions; those at the end go, but for a passive segment's, whose length counts."""
+    """With ``size`` zeros at some positions. Zeros at the end are removed, except in a passive segment, whose length counts."""
     content = bytearray(segment.content)
     for at in some:
         content[at : at + size] = bytes(len(content[at : at + size]))
@@ -66,7 +66,7 @@ def blanked(segment: DataDraft, some: Iterable[int], size: int) -> DataDraft:
 
 
 def trimmed(source: Draft, at: int) -> Draft | None:
-    """With a data segment that begins behind its leading zeros; None where it has none, or where it begins cannot be told."""
+    """The module with a data segment without its leading zeros; None if there are none or its offset is not a constant."""
     segment = source.data[at]
     if segment is None or segment.memory is None:
         return None
@@ -79,7 +79,7 @@ def trimmed(source: Draft, at: int) -> Draft | None:
 
 
 def without_nulls(source: Draft, at: int) -> Draft | None:
-    """With an element segment that begins behind its leading nulls; None as for ``trimmed``."""
+    """The module with an element segment without its leading nulls; None as for ``trimmed``."""
     segment = source.elements[at]
     if segment is None or segment.table is None:
         return None
@@ -92,7 +92,7 @@ def without_nulls(source: Draft, at: int) -> Draft | None:
 
 
 def _later(source: Draft, offset: bytes, by: int) -> bytes:
-    """A segment's offset so much later; nothing where it would be the same, or cannot be told."""
+    """A segment's offset plus ``by``; empty if ``by`` is 0 or the offset is not a constant."""
     begin = _constant(source, offset)
     if begin is None or not by:
         return b""
@@ -103,7 +103,7 @@ def _later(source: Draft, offset: bytes, by: int) -> bytes:
 
 
 def _constant(source: Draft, expression: bytes) -> tuple[str, int] | None:
-    """The one constant that an expression is, by its instruction and value, also by way of a global of the module's own."""
+    """The instruction and value of a constant expression, also if it reads a defined global; else None."""
     code = list(instructions(expression))
     name, immediates = code[0].name, code[0].immediates
     if len(code) == 2 and name == "global.get":  # noqa: PLR2004 - itself and the end

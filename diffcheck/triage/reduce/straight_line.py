@@ -1,7 +1,7 @@
-"""A row's function as one straight line: what was executed, each instruction over the numbers that it took then.
+"""A row's function as a straight line: the instructions that were executed, each over the numbers that it took.
 
-Where a difference comes of single instructions this leaves nothing of the program but them: no loop, no call, no branch. It is a candidate
-like any other, and most of its pieces go again. What takes or leaves references is not replayed, nor what a trap ended.
+If single instructions cause the difference, nothing else of the program is left: no loop, no call, no branch. It is a candidate
+like any other, and most of its pieces are removed later. Instructions on references and those that trapped are not replayed.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from diffcheck.wasm.typing import Typed
 
 BRANCHES: Final = frozenset({"if", "br_if"})
-"""Of these it is replayed which way they went."""
+"""Replayed by whether they branched."""
 _NOT: Final = ((BLOCKS | JUMPS | CALLS) - BRANCHES) | {
     "end", "else", "nop", "drop",
     "local.get", "local.set", "local.tee", "i32.const", "i64.const", "f32.const", "f64.const", "v128.const",
@@ -38,7 +38,7 @@ _TURN: Final = 5
 
 
 class Piece(msgspec.Struct, frozen=True):
-    """An instruction as it was executed: its name and bytes, the numbers that it took, the type of the one that it left, if any."""
+    """An executed instruction: its name, bytes and operands, and the type of its result, if any."""
 
     name: str
     code: bytes
@@ -47,7 +47,7 @@ class Piece(msgspec.Struct, frozen=True):
 
 
 def piece(each: Typed, code: bytes, operands: Sequence[Value | None]) -> Piece | None:
-    """The piece of an instruction; None for one that is not replayed, or of whose operands not all are known numbers."""
+    """The piece of an instruction; None if it is not replayed, or an operand is not a known number."""
     name = each.instruction.name
     if name in _NOT or len(each.results) > 1 or None in operands or (name in BRANCHES and len(operands) > 1):
         return None
@@ -58,7 +58,7 @@ def piece(each: Typed, code: bytes, operands: Sequence[Value | None]) -> Piece |
 
 
 class StraightLine:
-    """Writes bodies of a function's type out of pieces, so that its result depends on what each of them leaves."""
+    """Writes bodies of a function's type from pieces, so that the function's result depends on theirs."""
 
     def __init__(self, type_: FuncType) -> None:
         self.type = type_
@@ -67,7 +67,7 @@ class StraightLine:
         self.scratch = {"i64": len(type_.params), "v128": len(type_.params) + 1}
 
     def summed(self, pieces: Sequence[Piece]) -> bytes:
-        """A body that runs the pieces in their order, and mixes all that they leave into the result."""
+        """A body that runs the pieces in order and mixes all their results into its own."""
         code = [constant(self.sum)] if self.sum else []
         for each in pieces:
             code.append(_run(each))
@@ -83,7 +83,7 @@ class StraightLine:
         return self._body(code, self.sum)
 
     def last(self, pieces: Sequence[Piece]) -> bytes:
-        """A body that runs the pieces, and gives back what the last one leaves."""
+        """A body that runs the pieces and returns the result of the last one."""
         code: list[bytes] = []
         left = ""
         for at, each in enumerate(pieces):
@@ -100,7 +100,7 @@ class StraightLine:
         return self._body(code, left)
 
     def _body(self, code: list[bytes], left: str, *, whole: bool = False) -> bytes:
-        """``left`` is the type of the sum that is on the stack; with ``whole`` the result is there as it has to be."""
+        """``left`` is the type of the sum on the stack, if any; with ``whole`` the result itself is on the stack."""
         if not whole:
             if left:
                 to_float = _TO_FLOAT.get(str(self.type.results[0]))
@@ -111,7 +111,7 @@ class StraightLine:
         return encode_locals([(1, each) for each in used]) + b"".join(code) + END
 
     def _as_sum(self, type_: ValType) -> bytes:
-        """From a value to what is summed, so that every bit of it counts."""
+        """Converts a value to the type of the sum; every bit counts."""
         code: list[bytes] = []
         if type_ == "v128" and self.sum != "v128":
             local = self.scratch["v128"]

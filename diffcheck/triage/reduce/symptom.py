@@ -1,4 +1,4 @@
-"""What a reduction has to keep: a divergence's signature as it is without a manifest, and the pass in which it shows."""
+"""What a reduction preserves: the signature of a divergence, computed without a manifest, and the pass in which it shows."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ if TYPE_CHECKING:
 class Symptom(msgspec.Struct, frozen=True):
     """A divergence to look for.
 
-    Kept by a reduction, through ``signature``: the kind of the difference; the item's kind (a result with its number and type, a
-    counter, a global by its name, a memory by its number); the artifact's name and the export whose row it is; for an outcome the
-    pair of both, with the trap's kind or the stage of a refusal. Not kept: values, arguments, row numbers, branch ids, addresses, and names that only a
-    manifest has, so that the code around the fault may go. ``oracle`` and ``subject`` are the two values in words, for people.
+    ``signature`` preserves the kind of the difference, the item (a result by number and type, a global by name, a memory by
+    index), the artifact's name, the export, and both outcomes with the kind of a trap or the stage of a refusal. It does not
+    preserve values, arguments, row numbers, branch ids, addresses and names from the manifest, so that surrounding code can be
+    removed. ``oracle`` and ``subject`` are the two values as text.
     """
 
     signature: str
@@ -37,7 +37,7 @@ class Symptom(msgspec.Struct, frozen=True):
 
 
 def symptoms(report: CaseReport) -> tuple[Symptom, ...]:
-    """The divergences of a report, one a signature and pass, the earliest first; the capsule's before the direct pass's."""
+    """The divergences of a report, the earliest for each signature and pass, those of the capsule pass first."""
     return tuple(found for each in report.passes for found in _of(each))
 
 

@@ -1,7 +1,7 @@
-"""A typed body as nested units, each a stretch of instructions that may be replaced: an expression, a statement, a block.
+"""A typed body as nested units: runs of instructions that can be replaced, such as an expression, a statement or a block.
 
-A unit takes nothing from the stack that it did not put there itself, and leaves its results; so putting instructions that leave the
-same types in its place keeps the body valid (core specification 3.4).
+A unit takes no operands and leaves its results, so instructions that leave the same types can replace it, and the body stays
+valid (core specification 3.4).
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _DROP: Final = b"\x1a"
 
 
 class Unit(msgspec.Struct, frozen=True):
-    """The instructions [first, last] of a body, which stand at the bytes [start, end) and leave ``results``."""
+    """The instructions [first, last] of a body, its bytes [start, end), which leave ``results``."""
 
     function: int
     first: int
@@ -38,20 +38,15 @@ class Unit(msgspec.Struct, frozen=True):
     results: tuple[ValType, ...]
 
     def holds(self, other: Unit) -> bool:
-        """Whether another unit of the same body is within this one."""
+        """Whether this unit contains another one of the same body."""
         return self.start <= other.start and other.end <= self.end
 
 
 class Edit(msgspec.Struct, frozen=True):
-    """A unit with what is put in its place."""
+    """A unit and the code that replaces it."""
 
     unit: Unit
-    put: bytes
-
-    @property
-    def gain(self) -> int:
-        """How many bytes that saves."""
-        return self.unit.end - self.unit.start - len(self.put)
+    code: bytes
 
 
 class _Frame(msgspec.Struct):
@@ -61,8 +56,8 @@ class _Frame(msgspec.Struct):
 
 
 def units(function: int, body: Body) -> tuple[Unit, ...]:
-    """Every unit of a body that is reachable, each once, outer ones before inner ones."""
-    stack: list[int | None] = []  # where the instructions that left each value begin; None where that cannot be told
+    """Every reachable unit of a body, sorted by first instruction, outer ones before inner ones."""
+    stack: list[int | None] = []  # the first instruction of each value's unit, or None if it has none
     frames: list[_Frame] = []
     found: list[Unit] = []
     for at, each in enumerate(body.code):
@@ -97,7 +92,7 @@ def units(function: int, body: Body) -> tuple[Unit, ...]:
 
 
 def outermost(units_: Sequence[Unit]) -> list[Unit]:
-    """Those that are in no other one."""
+    """The units that no other one contains."""
     kept: list[Unit] = []
     for each in sorted(units_, key=lambda unit: (unit.function, unit.start, -unit.end)):
         if not (kept and kept[-1].function == each.function and kept[-1].holds(each)):
@@ -106,10 +101,10 @@ def outermost(units_: Sequence[Unit]) -> list[Unit]:
 
 
 def apply(body: bytes, edits: Sequence[Edit]) -> bytes:
-    """A body with edits whose units do not overlap."""
+    """The body with the edits applied; their units do not overlap."""
     out, done = [], 0
     for each in sorted(edits, key=lambda edit: edit.unit.start):
-        out += [body[done : each.unit.start], each.put]
+        out += [body[done : each.unit.start], each.code]
         done = each.unit.end
     return b"".join([*out, body[done:]])
 
@@ -121,15 +116,15 @@ def literal(value: Value) -> bytes:
     return plain(f"{value.type}.const", bits)
 
 
-def replacements(unit: Unit, body: Body, raw: bytes, seen: Sequence[Value], ends: Mapping[int, Unit]) -> list[bytes]:
-    """What may stand in a unit's place, what is simplest first where nothing is known of its values.
+def replacements(unit: Unit, body: Body, raw: bytes, values: Sequence[Value], ends: Mapping[int, Unit]) -> list[bytes]:
+    """Code that can replace a unit: values that it had, zero, its operands, its contents. None is longer than the unit.
 
-    ``seen`` are the values that it left when it ran, so that with one of them the program goes on as it did. ``ends`` are the body's
-    units by their last instructions.
+    ``values`` are those that the unit left when it ran: with one of them the program continues as it did. ``ends`` are the body's
+    units by last instruction.
     """
     name = body.code[unit.last].instruction.name
     if name in JUMPS:
-        return [raw[unit.start : body.code[unit.last].instruction.offset]] if _goes_on(unit, body) else []
+        return [raw[unit.start : body.code[unit.last].instruction.offset]] if _is_redundant_jump(unit, body) else []
     found: list[bytes] = []
     if not unit.results:
         found.append(b"")
@@ -137,8 +132,8 @@ def replacements(unit: Unit, body: Body, raw: bytes, seen: Sequence[Value], ends
         return []
     else:
         (result,) = unit.results
-        values = [literal(each) for each in seen if each.type == result]
-        found += [*values[:1], *values[-1:]]
+        literals = [literal(each) for each in values if each.type == result]
+        found += [*literals[:1], *literals[-1:]]
         if not (isinstance(result, RefType) and not result.nullable):
             found.append(constant(result))
     found += _operands(unit, body, raw, ends)
@@ -151,8 +146,8 @@ def replacements(unit: Unit, body: Body, raw: bytes, seen: Sequence[Value], ends
     ]
 
 
-def _goes_on(unit: Unit, body: Body) -> bool:
-    """Whether a jump leads to where its block ends anyway: what it takes along is left there as well."""
+def _is_redundant_jump(unit: Unit, body: Body) -> bool:
+    """Whether a jump leads to the end of its block and is the last instruction in it."""
     instruction, after = body.code[unit.last].instruction, body.code[unit.last + 1].instruction.name
     if instruction.name == "return":
         return unit.last == len(body.code) - 2
@@ -160,7 +155,7 @@ def _goes_on(unit: Unit, body: Body) -> bool:
 
 
 def _operands(unit: Unit, body: Body, raw: bytes, ends: Mapping[int, Unit]) -> list[bytes]:
-    """One of the unit's operands in its place; where it is of another type, it is run for what it does and dropped."""
+    """Each of the unit's operands in its place; one of another type is executed and dropped."""
     typed = body.code[unit.last]
     found = []
     for producer in typed.producers:
@@ -168,7 +163,7 @@ def _operands(unit: Unit, body: Body, raw: bytes, ends: Mapping[int, Unit]) -> l
         if part is None or not unit.holds(part):
             continue
         code = raw[part.start : part.end]
-        if typed.instruction.name == "drop":  # what stands between a value and its drop
+        if typed.instruction.name == "drop":  # without the code between a value and its drop
             found.append(raw[unit.start : part.start] + raw[part.end : typed.instruction.offset])
         if part.results == unit.results:
             found.append(code)
@@ -179,7 +174,7 @@ def _operands(unit: Unit, body: Body, raw: bytes, ends: Mapping[int, Unit]) -> l
 
 
 def _inner(unit: Unit, body: Body, raw: bytes) -> list[bytes]:
-    """A block's contents without the block."""
+    """The contents of a block without the block."""
     if body.code[unit.last].instruction.name != "end":
         return []
     opens = next((at for at, end in body.ends.items() if end == unit.last), -1)
@@ -202,7 +197,7 @@ def _inner(unit: Unit, body: Body, raw: bytes) -> list[bytes]:
 
 
 def without_label(code: bytes) -> bytes | None:
-    """Instructions with every label outside of them one less, as where their block is gone; None where they name that block."""
+    """The contents of a removed block, labels outside of it lowered by one; None if they branch to that block."""
     out, depth = [], 0
     for each in instructions(code):
         if each.name == "end":
@@ -223,7 +218,7 @@ _LABELLED: Final = {"br": 0, "br_if": 0, "br_table": 0, "br_on_null": 0, "br_on_
 
 
 def labels(immediates: tuple, name: str) -> tuple[int, ...]:  # type: ignore[type-arg]
-    """The labels that an instruction names, by its immediates and name."""
+    """The labels in an instruction's immediates."""
     if name == "try_table":
         return tuple(each.labelidx for each in immediates[1])
     if name not in _LABELLED:

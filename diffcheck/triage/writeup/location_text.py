@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from diffcheck.triage.localise.location import Localisation
-    from diffcheck.triage.localise.side_by_side import Explained
+    from diffcheck.triage.localise.side_by_side import SideBySide
 
 
 def as_json(answer: Localisation) -> str:
@@ -38,7 +38,7 @@ def localised(answer: Localisation, console: Console) -> None:
             console.print(safe(f"  {each.event:>10,}  {where}  {each.instruction}  {each.value}", limit=400))
 
 
-def explained(found: Explained, console: Console) -> None:
+def explained(found: SideBySide, console: Console) -> None:
     """Print the two runs side by side: how they came there, where they part, what each did then."""
     answer = found.answer
     if answer.depth == "none":
@@ -64,7 +64,7 @@ def explained(found: Explained, console: Console) -> None:
         console.print(safe(f"note: {note}", "yellow", 1000))
 
 
-def _counters(found: Explained) -> str:
+def _counters(found: SideBySide) -> str:
     who = found.answer.subject_engine or "the subject"
     return f"counters at the end; {who}'s without the row that it did not end" if found.cut else "counters at the end"
 
