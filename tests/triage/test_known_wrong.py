@@ -52,5 +52,5 @@ def test_an_artifact_that_does_not_execute_it_says_so(host, tmp_path):
     other = wasmtime.wat2wasm('(module (func (export "run_row_a") (result i32) (i32.const 7)))')
     answer = localised(host, bytes(other), wrong("i32.and"), tmp_path)
     assert answer.depth == "row"
-    assert "gets a known answer wrong (i32.and: 0x" in answer.why
+    assert "fails a known-answer test (i32.and: expected 0x" in answer.why
     assert answer.why.count("does not execute that instruction") == 1

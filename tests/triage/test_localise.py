@@ -23,7 +23,7 @@ from diffcheck.triage.localise.memory_writers import loaded
 from diffcheck.triage.tracing import instrument
 from diffcheck.triage.tracing.event_log import VARIANTS
 from diffcheck.triage.tracing.log_writer import BEGIN, TAKE, VISIT
-from diffcheck.triage.tracing.probes import Helpers, Key
+from diffcheck.triage.tracing.probes import HelperKey, Helpers
 from diffcheck.wasm import module
 from diffcheck.wasm import section as ids
 from diffcheck.wasm.code import instructions, read_locals
@@ -82,7 +82,7 @@ def test_a_difference_that_goes_away_under_instrumentation_is_told_as_such(host,
     plain = b"\x42\x03\x7e\x7c"  # i64.const 3, i64.mul, i64.add: with a probe between them they are not next to each other
     answer = localised(host, LOOP.format(turns=10), lambda data: data.replace(plain, b"\x42\x04\x7e\x7c"), tmp_path)
     assert answer.depth == "row"
-    assert "goes away under instrumentation" in answer.why
+    assert "nothing differs under instrumentation" in answer.why
 
 
 DATA = """(module (memory 1) (data (i32.const 64) "a table that is read")
@@ -142,7 +142,7 @@ def test_bytes_that_are_wrong_since_instantiation_are_told_as_such_though_a_load
     answer = localised(host, read, lambda data: data.replace(b"a table", b"a fable"), tmp_path)
     assert answer.depth == "row"
     assert "before any instruction ran" in answer.why
-    assert "1 byte at 0x42 of memory 0, 0x74 against 0x66" in answer.why
+    assert "1 byte at 0x42 of memory 0, oracle 0x74, subject 0x66" in answer.why
     assert answer.confirmed
     assert "`i32.load8_u` of 66: wasmtime 116, wasmtime 102" in answer.notes[0]
 
@@ -421,7 +421,7 @@ def test_the_two_digests_share_no_instruction_that_computes_compares_loads_or_st
         read = module.read(wasmtime.wat2wasm("(module (memory 1))"))
         helpers = Helpers(read, first_extension(read), variant)
         for width in (1, 2, 4, 8):
-            helpers.index(Key("memory", width=width))
+            helpers.index(HelperKey("memory", width=width))
         names = dict.fromkeys(("rec", "m", "exit", "reserve", "record", "finish", "digest", "SCRATCH", "LANES"), 0)
         code = [entry for _, entry in helpers.functions(Types(9), names, unwind=True)]
         of_memory = (TAKE, VISIT, BEGIN)  # what takes memory only says where to look

@@ -9,8 +9,8 @@ import pytest
 
 from diffcheck.backend import registry
 from diffcheck.observation import OutOfMemory, Returned, Trapped
-from diffcheck.triage.localise.memory_progress import Gauge
-from diffcheck.triage.localise.silent_trap import Silent
+from diffcheck.triage.localise.memory_progress import MemoryProgress
+from diffcheck.triage.localise.silent_trap import SilentTrapSearch
 from diffcheck.triage.tracing.event_log import WrongDigest, step_of
 
 PAGE = 1 << 16
@@ -28,9 +28,9 @@ class Engine:
         self.runs, self.reached, self.ended = 0, False, Trapped("unreachable")
         self.oracle = SimpleNamespace(backend=SimpleNamespace(capabilities=SimpleNamespace(transport="words")))
         subject = SimpleNamespace(backend=registry.create("harness:true", {}))
-        self.gauge = Gauge(subject, OWN * PAGE)
+        self.gauge = MemoryProgress(subject, OWN * PAGE)
 
-    def ask_subject(self, start, step, halt, take):
+    def run_subject(self, start, step, halt, take):
         self.runs += 1
         self.measured += take.block > 0
         noted = min(self.end, halt)
@@ -62,8 +62,8 @@ class Engine:
         return event
 
     def found(self):
-        ran = self.ask_subject(0, step_of(0, self.total + 1), self.total + 1, self.gauge.base())
-        found = Silent(self, 0, self.total + 1).find(ran)
+        ran = self.run_subject(0, step_of(0, self.total + 1), self.total + 1, self.gauge.base())
+        found = SilentTrapSearch(self, 0, self.total + 1).find(ran)
         return self.inside(*found) if isinstance(found, tuple) else found
 
 

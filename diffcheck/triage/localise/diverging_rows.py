@@ -1,4 +1,4 @@
-"""The rows on which two engines differ, by an ordinary capsule pass: where localising begins."""
+"""Finds the rows on which two engines differ, by a normal capsule pass; localising starts there."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ if TYPE_CHECKING:
 
 
 class DivergingRows(msgspec.Struct, frozen=True):
-    """The rows that share the instance on which something differs, and the row as it was reported; ``runs`` found them.
+    """The rows [first, last) of the instance that differs, the ``flags`` of its run, and the reported row and difference.
 
-    ``peak_bytes`` is the most memory that the subject's process had in these, ``memory`` the first place of a memory that differs.
-    ``in_recorder`` is whether the subject ended in the recorder, so that no row differs.
+    ``runs`` is the number of runs of the subject and ``peak_bytes`` the most memory of its process in them. ``memory`` is the first
+    location in a memory that differs, or empty. ``in_recorder`` is whether the subject failed in the recorder, so that no row differs.
     """
 
     first: int
@@ -41,19 +41,19 @@ class DivergingRows(msgspec.Struct, frozen=True):
     in_recorder: bool = False
 
 
-class NotShown(msgspec.Struct, frozen=True):
-    """The engines do not differ on the capsule: why, and how many runs of the subject showed it.
+class NoDivergence(msgspec.Struct, frozen=True):
+    """The engines do not differ on the capsule: the reason, and the number of runs of the subject.
 
-    ``chosen`` is whether the program made choices that the specification leaves open.
+    ``made_choices`` is whether the program had results that the specification leaves open.
     """
 
     why: str
     runs: int
-    chosen: bool = False
+    made_choices: bool = False
 
 
-class _Part(CapsulePass):
-    """A capsule pass that records the first instance with a difference, in the ``wanted`` row if one is named."""
+class _RowPass(CapsulePass):
+    """A capsule pass that records the rows of the first instance with a difference, in the ``wanted`` row unless it is empty."""
 
     wanted = ""
     found: tuple[int, int] | None = None
@@ -74,8 +74,8 @@ class _Part(CapsulePass):
         return sum(row == self.wanted for _, row, _ in self.findings.places)
 
 
-class FirstRow:
-    """Looks for the rows on which the subject differs from the oracle."""
+class RowSearch:
+    """Searches for the rows on which the subject differs from the oracle."""
 
     def __init__(self, plan: CapsulePlan, request: Request, engines: tuple[Oracle, Backend], host: Host) -> None:
         self.plan, self.request = plan, request
@@ -83,62 +83,63 @@ class FirstRow:
         self.subject = CapsuleSide(engines[1], plan.capsules.subject, plan.limits, host)
         self.names = plan.rows[plan.layout.n_init :]
 
-    def find(self, wanted: str = "") -> DivergingRows | NotShown:
-        """The first instance that differs; or a wanted row's, with as few rows before it as show it. RunFailedError where there is no
-        such row.
+    def find(self, wanted: str = "") -> DivergingRows | NoDivergence:
+        """The rows of the first instance that differs, or the wanted row and the fewest rows before it with which it differs.
+
+        Raises ``RunFailedError`` if there is no such row.
         """
         if not wanted:
             return self._first()
         wanted = named(wanted, self.names)
         if wanted not in self.names:
             names = ", ".join(map(visible, self.names[:12]))
-            raise RunFailedError(f"there is no row {visible(wanted)}", hint=f"rows are: {names}")
+            raise RunFailedError(f"there is no row {visible(wanted)}", hint=f"the rows are: {names}")
         at = self.names.index(wanted)
         for begin in _begins(at):
-            part, report = self._part(begin, at + 1, wanted)
+            part, report = self._run_pass(begin, at + 1, wanted)
             if part.found is not None:
-                return self._rows(part, report, (part.found[0], at + 1), wanted, _words(report, wanted))
+                return self._rows(part, report, (part.found[0], at + 1), wanted, _first_divergence(report, wanted))
             if begin == 0 and report.in_recorder:
                 return self._rows(part, report, (0, at + 1), wanted, report.reason)
-        return NotShown(f"row {visible(wanted)} agrees", self.subject.cost.executions, _chosen(part))
+        return NoDivergence(f"row {visible(wanted)} agrees", self.subject.cost.executions, _made_choices(part))
 
-    def _first(self) -> DivergingRows | NotShown:
-        part, report = self._part(0, len(self.names), "")
+    def _first(self) -> DivergingRows | NoDivergence:
+        part, report = self._run_pass(0, len(self.names), "")
         if part.found is None and not report.in_recorder:
             why = f"the engines do not differ on the capsule: {report.verdict}" + (f" ({report.reason})" if report.reason else "")
-            why += "; what the untouched file shows alone (the direct pass) cannot be seen by instrumenting it"
-            return NotShown(why, self.subject.cost.executions, _chosen(part))
+            why += "; a difference of the direct pass alone cannot be localised by instrumentation"
+            return NoDivergence(why, self.subject.cost.executions, _made_choices(part))
         row = report.divergences[0].where.row if report.divergences else ""
         return self._rows(part, report, part.found or (0, part.instances.last), row, report.reason)
 
-    def _part(self, begin: int, end: int, wanted: str) -> tuple[_Part, PassReport]:
+    def _run_pass(self, begin: int, end: int, wanted: str) -> tuple[_RowPass, PassReport]:
         plan = self.plan
-        part = _Part(
+        part = _RowPass(
             self.oracle, self.subject, Findings(plan.places), RunBudget(self.request.max_passes), plan.functions, form=plan.form
         )
         part.wanted = wanted
         part.instances.first, part.instances.last, part.instances.limit = begin, end, end - begin + 1
         return part, part.report()
 
-    def _rows(self, part: _Part, report: PassReport, range_: tuple[int, int], row: str, what: str) -> DivergingRows:
+    def _rows(self, part: _RowPass, report: PassReport, range_: tuple[int, int], row: str, what: str) -> DivergingRows:
         cost = self.subject.cost
         memory = next((each.where.item for each in report.divergences if each.kind == "memory"), "")
         ended = report.in_recorder and not report.divergences
         return DivergingRows(*range_, part.instances.flags, row, what, cost.executions, cost.peak_bytes, memory, ended)
 
 
-def _words(report: PassReport, row: str) -> str:
-    """The first divergence in a row."""
+def _first_divergence(report: PassReport, row: str) -> str:
+    """The first divergence in a row as text, else the reason of the report."""
     first = next((each for each in report.divergences if each.where.row == row), None)
-    return f"row {row}: {first.where.item}: {first.oracle} against {first.subject}" if first is not None else report.reason
+    return f"row {row}: {first.where.item}: oracle {first.oracle}, subject {first.subject}" if first is not None else report.reason
 
 
-def _chosen(part: _Part) -> bool:
+def _made_choices(part: _RowPass) -> bool:
     return part.choices is None or bool(part.choices.nans or part.choices.relaxed)
 
 
 def _begins(row: int) -> Iterator[int]:
-    """Where to begin so that a row comes last: at itself, then with more and more rows before it, at the first one at last."""
+    """First rows of runs that end with ``row``: only that row, then twice as many rows before it each time, finally all."""
     before = 0
     while before < row:
         yield row - before

@@ -1,6 +1,6 @@
-"""Whether a difference comes of a segment that should have been dropped: an instruction that reads it traps under the oracle only.
+"""Detects a segment that was not dropped: an instruction that reads it traps under the oracle only.
 
-Nothing but such an instruction shows whether a segment has contents, so the drop itself is no difference that could be logged.
+Only such an instruction shows whether a segment has contents, so the drop itself cannot be logged as a difference.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ _READERS: Final = {
     "array.new_elem": ("elem", 1),
     "array.init_elem": ("elem", 1),
 }
-"""What reads a segment: its kind, and which immediate names it. The last two operands are the offset in the segment and the length."""
+"""Instructions that read a segment: its kind and the immediate with its index. The last two operands are offset and length."""
 _WORDS: Final = {"data": "data segment", "elem": "element segment"}
 
 
 def dropped_segment(explainer: Explainer, first: FirstDifference) -> Localisation | str:
-    """The instruction that should have dropped the segment; in words where instantiation should have; empty where it is not so."""
+    """The instruction that should have dropped the segment, or a sentence if instantiation should have; empty for other differences."""
     if first.oracle is not None or not isinstance(first.oracle_outcome, Trapped):
         return ""
-    function, position = explainer.acted(first)
-    body = explainer.made.bodies_of.get(function)
+    function, position = explainer.acting_place(first)
+    body = explainer.instrumentation.bodies_of.get(function)
     reader = body.code[position].instruction if body is not None and position >= 0 else None
     if reader is None or reader.name not in _READERS:
         return ""
@@ -42,10 +42,10 @@ def dropped_segment(explainer: Explainer, first: FirstDifference) -> Localisatio
         return ""  # no bytes or elements of an empty segment are in bounds
     records = explainer.history(first.event)
     for at in range(len(records) - 1, -1, -1):
-        site = explainer.made.site(records[at].site)
+        site = explainer.instrumentation.site(records[at].site)
         if site is None or site.name != f"{kind}.drop" or site.role != "dropped":
             continue
-        if explainer.made.bodies_of[site.function].code[site.position].instruction.immediates[0] != segment:
+        if explainer.instrumentation.bodies_of[site.function].code[site.position].instruction.immediates[0] != segment:
             continue
         record = records[at]
         there = FirstDifference(

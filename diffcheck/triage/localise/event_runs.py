@@ -1,4 +1,4 @@
-"""The runs that a search through events makes: what each engine's log has of a range, within a number of the subject's runs."""
+"""Runs both engines for a search through events, with a limit on the subject's runs."""
 
 from __future__ import annotations
 
@@ -7,35 +7,35 @@ from typing import TYPE_CHECKING, Protocol
 import msgspec
 
 from diffcheck.observation import Returned
-from diffcheck.triage.localise.memory_progress import Gauge
+from diffcheck.triage.localise.memory_progress import MemoryProgress
 from diffcheck.triage.tracing.event_log import NEVER, RAWS, LogParameters, MemoryProbe, WrongDigest
 from diffcheck.triage.tracing.log_writer import known_answer
 
 if TYPE_CHECKING:
     from diffcheck.observation import Outcome
     from diffcheck.triage.tracing.event_log import EventLog, Record
-    from diffcheck.triage.tracing.instrument import Instrumented, Level
-    from diffcheck.triage.tracing.log_reader import Logged, LogSide
+    from diffcheck.triage.tracing.instrument import Instrumentation, Level
+    from diffcheck.triage.tracing.log_reader import LogRun, LogSide
 
 BEFORE = 12
-"""How many events before the difference are carried out with it."""
+"""The number of events before the difference that are returned with it."""
 _UNMEASURED = MemoryProbe()
 
 
 class SearchBudgetExhausted(Exception):  # noqa: N818 - an outcome of the search
-    """No more runs of the subject may be made."""
+    """The limit of the subject's runs is reached."""
 
 
 class SearchBudget(Protocol):
-    """How many runs of the subject were made, and may be."""
+    """The number of the subject's runs, and their limit."""
 
     runs: int
     max_runs: int
 
 
 class FirstDifference(msgspec.Struct, frozen=True):
-    """The first difference: its event number (-1: the subject did not begin), both records there (None where an engine ended), the
-    records before it, latest last.
+    """The first difference: the event (-1: the subject executed nothing), both records (None if the engine ended before), and the
+    records before it, the latest last.
     """
 
     event: int
@@ -47,28 +47,28 @@ class FirstDifference(msgspec.Struct, frozen=True):
 
 
 class EventRuns:
-    """The runs of the rows [first, last) with one instrumentation on both sides; ``total`` is the oracle's number of events."""
+    """Runs of the rows [first, last) with one instrumentation; ``total`` is the oracle's number of events, -1 without a log."""
 
     default: Level = "full"
     subject_stream: tuple[int, int, int] | None = None
 
     def __init__(
         self,
-        made: Instrumented,
+        instrumentation: Instrumentation,
         oracle: LogSide,
         subject: LogSide,
         rows: tuple[int, int, int],
         budget: SearchBudget,
         plain_bytes: int = 0,
     ) -> None:
-        self.made, self.oracle, self.subject = made, oracle, subject
+        self.instrumentation, self.oracle, self.subject = instrumentation, oracle, subject
         self.rows, self.budget = rows, budget
-        measured = self.ask(oracle, step=NEVER)
+        measured = self.run_side(oracle, step=NEVER)
         self.measured = measured
         self.total = measured.log.count if measured.log is not None else -1
         self.ended: Outcome = Returned()
         self.seen = False
-        self.gauge = Gauge(subject, plain_bytes)
+        self.progress = MemoryProgress(subject, plain_bytes)
 
     def _parameters(
         self, start: int = 0, step: int = 0, halt: int = NEVER, limit: int = RAWS, take: MemoryProbe = _UNMEASURED
@@ -76,7 +76,7 @@ class EventRuns:
         first, last, flags = self.rows
         return LogParameters(first, last, flags, start=start, step=step, halt=halt, limit=limit, take=take)
 
-    def ask(
+    def run_side(
         self,
         side: LogSide,
         start: int = 0,
@@ -84,8 +84,8 @@ class EventRuns:
         halt: int = NEVER,
         limit: int = RAWS,
         take: MemoryProbe = _UNMEASURED,
-    ) -> Logged:
-        """A run of one side; raises ``Spent`` where the subject may not be run again."""
+    ) -> LogRun:
+        """A run of one side; raises ``SearchBudgetExhausted``."""
         if side.backend is not self.oracle.backend:
             if self.budget.runs >= self.budget.max_runs:
                 raise SearchBudgetExhausted
@@ -93,25 +93,25 @@ class EventRuns:
         return side.logged(self._parameters(start, step, halt, limit, take))
 
     def oracle_records(self, start: int, end: int) -> tuple[Record, ...]:
-        """The oracle's records of the events in [start, end); where it carries windows only, of no more than those hold."""
-        log = self.ask(self.oracle, start, 0, end, limit=max(end - start, RAWS)).log
+        """The oracle's records of the events in [start, end); at most a window if its transport carries windows only."""
+        log = self.run_side(self.oracle, start, 0, end, limit=max(end - start, RAWS)).log
         return log.records(start) if log is not None else ()
 
-    def ask_subject(self, start: int, step: int, halt: int, take: MemoryProbe = _UNMEASURED) -> Logged:
-        """A run of the subject; without a log where it ended without a word."""
-        ran = self.ask(self.subject, start, step, halt, take=take)
+    def run_subject(self, start: int, step: int, halt: int, take: MemoryProbe = _UNMEASURED) -> LogRun:
+        """A run of the subject, without a log if it ended silently; raises ``WrongDigest``."""
+        ran = self.run_side(self.subject, start, step, halt, take=take)
         if not isinstance(ran.outcome, Returned) or not self.seen:
             self.ended = ran.outcome
         self.seen = True
         self.subject_stream = ran.stream if halt > self.total else self.subject_stream
-        if ran.log is not None and ran.log.known != known_answer(self.made.variant):
-            raise WrongDigest("it computes the known answer wrong")
+        if ran.log is not None and ran.log.known != known_answer(self.instrumentation.variant):
+            raise WrongDigest("it computes the known answer wrongly")
         return ran
 
     def window(self, subject: EventLog, start: int, step: int, halt: int) -> tuple[int, int] | None:
-        """The events of the first block that differs from the oracle's."""
-        oracle = self.ask(self.oracle, start, step, halt).log
-        assert oracle is not None, "it gave one before"  # noqa: S101
+        """The range of events of the first block that differs from the oracle's; None if all are equal."""
+        oracle = self.run_side(self.oracle, start, step, halt).log
+        assert oracle is not None, "it had one before"  # noqa: S101
         ones, others = oracle.slots(start, step), subject.slots(start, step)
         for at, (one, other) in enumerate(zip(ones, others, strict=False)):
             if one != other:
@@ -119,11 +119,11 @@ class EventRuns:
         if (oracle.count, oracle.lane) == (subject.count, subject.lane):
             return None
         common = min(len(ones), len(others))
-        more = oracle.count != subject.count  # where one ended, the other's next event is the first that differs
+        more = oracle.count != subject.count  # if one ended, the next event of the other is the first that differs
         return start + common * step, min(start + (common + 1) * step + more, max(oracle.count, subject.count))
 
     def at(self, event: int, records: tuple[Record, ...], outcome: Outcome) -> FirstDifference:
-        """The subject ended behind so many events, and the oracle did not."""
+        """The difference if the subject ended after so many events and the oracle did not."""
         one = next((each for each in records if each.event == event), None)
         before = tuple(each for each in records if each.event < event)
         return FirstDifference(event, one, None, before[-BEFORE:], self.measured.outcome, outcome)

@@ -1,7 +1,7 @@
-"""From an artifact to the first instruction whose execution differs: the row, then the function, then the instruction.
+"""Localises the first instruction whose execution differs: the row, then the function, then the instruction.
 
-The row comes from an ordinary capsule pass. Then the artifact's bodies are instrumented and run as a capsule again, on both engines; see
-``instrument`` and ``search``. What would take the subject too long is narrowed by function first.
+The row comes from a normal capsule pass. Then the instrumented artifact (``instrument``) runs as a capsule on both engines
+(``event_search``). If that takes the subject too long, only some functions are instrumented.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from diffcheck.probe.instructions import wrong_instructions
 from diffcheck.runner.passes.capsule_run import CapsuleSide
 from diffcheck.runner.plan import world
 from diffcheck.text import plural
-from diffcheck.triage.localise.diverging_rows import DivergingRows, FirstRow, NotShown
+from diffcheck.triage.localise.diverging_rows import DivergingRows, NoDivergence, RowSearch
 from diffcheck.triage.localise.dropped_segments import dropped_segment
 from diffcheck.triage.localise.event_runs import BEFORE, SearchBudgetExhausted
-from diffcheck.triage.localise.event_search import Search
+from diffcheck.triage.localise.event_search import EventSearch
 from diffcheck.triage.localise.explanation import Explainer
 from diffcheck.triage.localise.known_wrong import first_execution
 from diffcheck.triage.localise.location import Localisation
-from diffcheck.triage.localise.memory_writers import at_place, loaded
+from diffcheck.triage.localise.memory_writers import loaded_bits, watch_at
 from diffcheck.triage.tracing.event_log import VARIANTS, LogParameters, WrongDigest
-from diffcheck.triage.tracing.instrument import Detail, Instrumented
+from diffcheck.triage.tracing.instrument import Detail, Instrumentation
 from diffcheck.triage.tracing.log_reader import LogSide
 from diffcheck.triage.tracing.probes import has_objects
 from diffcheck.wasm.names import function_names
@@ -45,24 +45,24 @@ if TYPE_CHECKING:
     from diffcheck.triage.localise.event_runs import FirstDifference
     from diffcheck.triage.tracing.event_log import Variant
     from diffcheck.triage.tracing.instrument import Level
-    from diffcheck.triage.tracing.log_writer import WatchedBytes
+    from diffcheck.triage.tracing.log_writer import MemoryWatch
 
 EVENT_COST: Final = 60
-"""Instructions that an event costs an interpreter: the probe, the note, and what was there before."""
+"""Instructions per event in an interpreter: probe, log, and the program's own."""
 MAX_EVENTS: Final = 150_000_000
-"""No more events than this in a run: an engine with fuel of 10^10 has no more."""
+"""The most events in a run; enough for fuel of 10^10."""
 MAX_RUNS: Final = 24
 MAX_WIDENINGS: Final = 4
 _REFUSED: Final = "against refused"
 _INSTANTIATED: Final = "the state differs before any instruction ran, after instantiation (core specification 3.0, 4.7.2)"
 
 
-class Disagree(Exception):  # noqa: N818 - an outcome of the search
-    """The two digests show different things: its argument says where."""
+class DigestConflict(Exception):  # noqa: N818 - an outcome of the search
+    """The two digests show different differences."""
 
 
 class Localiser:
-    """Localises in one planned case. ``say`` is told what is being done."""
+    """Localises in one planned case. ``say`` receives progress."""
 
     def __init__(
         self,
@@ -84,7 +84,7 @@ class Localiser:
         self.reads_back = True
         self.identities = False
         self.doubtful = False
-        """Whether the difference is of a reference, which both digests look at by the same instructions."""
+        """Whether a reference differs; both digests read references by the same instructions."""
         self.wrong: set[Variant] = set()
         self.located: DivergingRows | None = None
         self.notes: list[str] = []
@@ -93,29 +93,29 @@ class Localiser:
         self.skip_lean = _witness([*exported, *function_names(self.module).items()])
 
     def use(self, plan: CapsulePlan) -> None:
-        """Work on a plan: of the artifact as it is, or in deterministic form."""
+        """Use the plan of the artifact itself or of its deterministic form."""
         self.plan, self.module = plan, plan.module
 
     # The row.
 
     def rows(self, wanted: str = "") -> DivergingRows | Localisation:
-        """The rows on which something differs; see ``FirstRow``."""
+        """The rows that differ, or the result of localising if none do."""
         found = self._rows(wanted)
-        if self.plan.form is not None and (not found.chosen if isinstance(found, NotShown) else _REFUSED in found.what):
-            self.use(self.original)  # the form decides where a choice was made, and where the subject takes it
+        if self.plan.form is not None and (not found.made_choices if isinstance(found, NoDivergence) else _REFUSED in found.what):
+            self.use(self.original)  # the deterministic form only matters if a choice was made and the subject accepts it
             found = self._rows(wanted)
         if isinstance(found, DivergingRows):
             return found
-        allowed = "; where the artifact as it is differs, by choices that the specification leaves open"
+        allowed = "; the artifact itself differs by choices that the specification leaves open"
         return self._answer("none", why=found.why + allowed * (self.plan.form is not None), row_runs=found.runs)
 
-    def _rows(self, wanted: str) -> DivergingRows | NotShown:
-        return FirstRow(self.plan, self.request, (self.oracle, self.subject), self.host).find(wanted)
+    def _rows(self, wanted: str) -> DivergingRows | NoDivergence:
+        return RowSearch(self.plan, self.request, (self.oracle, self.subject), self.host).find(wanted)
 
     # The search.
 
     def localise(self, wanted: str = "") -> Localisation:
-        """Everything: the row, or the ``wanted`` one, the function, the instruction."""
+        """Localise the first difference, in the ``wanted`` row unless it is empty."""
         rows = self.rows(wanted)
         if isinstance(rows, Localisation):
             return rows
@@ -127,12 +127,12 @@ class Localiser:
                 answer = self._variant(rows, variant)
             except WrongDigest as error:
                 self.wrong.add(variant)
-                self.notes.append(f"the subject is wrong in the instructions of digest {variant!r}: {error}")
+                self.notes.append(f"the subject executes instructions of digest {variant!r} wrongly: {error}")
                 answer = self._row(
-                    rows, "the subject is wrong in instructions of the digests' own, so its events cannot be compared"
+                    rows, "the subject executes instructions of both digests wrongly, so its events cannot be compared"
                 )
-            except Disagree as error:
-                answer = self._row(rows, f"the subject is wrong in instructions of the digests' own: {error}")
+            except DigestConflict as error:
+                answer = self._row(rows, f"the subject executes instructions of the digests wrongly: {error}")
                 break
             except SearchBudgetExhausted:
                 answer = self._row(rows, f"not found within {plural(self.max_runs, 'run')} of the subject; give --max-passes more")
@@ -148,7 +148,7 @@ class Localiser:
         )
 
     def _by_known_answers(self, rows: DivergingRows, answer: Localisation) -> Localisation:
-        """The answer, unless known answers name another instruction than it does."""
+        """The answer, unless known answers identify a different instruction."""
         wrong = wrong_instructions(self.subject, self.host, self.plan.limits)
         if not wrong or answer.instruction.partition(" ")[0] in {each.name for each in wrong}:
             return answer
@@ -156,11 +156,11 @@ class Localiser:
         found = first_execution(search, self._explainer(search, rows, "rotate", {}), wrong)
         if found is not None:
             self.confirmed = False
-            self.notes.append(f"the subject's own events say: {answer}")
+            self.notes.append(f"by the subject's events: {answer}")
             return found
-        said = f"{wrong[0].name}: {wrong[0].oracle} is right, it gives {wrong[0].subject}"
+        known = f"{wrong[0].name}: expected {wrong[0].oracle}, got {wrong[0].subject}"
         return self._row(
-            rows, f"the subject gets a known answer wrong ({said}), and the artifact does not execute that instruction"
+            rows, f"the subject fails a known-answer test ({known}), but the artifact does not execute that instruction"
         )
 
     def _variant(self, rows: DivergingRows, variant: Variant) -> Localisation:
@@ -169,41 +169,41 @@ class Localiser:
         search = self._search(rows, variant, default, levels)
         if search.total > self._capacity():
             self.notes.append(
-                f"{search.total:,} events are too many for the subject; constants, reads of locals and witness's functions are left out"
+                f"{search.total:,} events are too many for the subject; constants, reads of locals and witness's functions are not logged"
             )
             default, self.skip = "lean", self.skip_lean
             search = self._search(rows, variant, default, levels)
         if search.total > self._capacity():
             return self._by_function(rows, variant)
-        return self._found(rows, search)
+        return self._from_search(rows, search)
 
     def _capacity(self) -> int:
         speed = self.subject.capabilities.instructions_per_s * self.plan.limits.deadline_s
         return min(MAX_EVENTS, int(speed / EVENT_COST))
 
-    def _by_function(self, rows: DivergingRows, variant: Variant, watch: WatchedBytes | None = None) -> Localisation:
-        """Entries and results of calls first; then all instructions of the functions that they lead to. With ``watch`` it is what wrote
-        these bytes that is looked for.
+    def _by_function(self, rows: DivergingRows, variant: Variant, watch: MemoryWatch | None = None) -> Localisation:
+        """Localise by entries and results of calls first, then by all instructions of the functions around the difference. With
+        ``watch``, localise what wrote these bytes.
         """
         self.notes.append("narrowed by function first")
         search = self._search(rows, variant, "calls", {}, watch)
         if search.total > self._capacity():
             return self._row(
-                rows, f"{search.total:,} calls' events are too many for the subject within the deadline; give --deadline more"
+                rows, f"{search.total:,} events of calls are too many for the subject within the deadline; give --deadline more"
             )
         first = search.first()
         if first is None:
-            place = at_place(rows.memory) if watch is None else None
-            return self._by_function(rows, variant, place) if place is not None else self._gone(rows, search)
+            place = watch_at(rows.memory) if watch is None else None
+            return self._by_function(rows, variant, place) if place is not None else self._no_event_differs(rows, search)
         explainer = self._explainer(search, rows, variant, {}, default="calls")
-        return self._not_begun(rows, first) or self._in_functions(rows, explainer, first, watch)
+        return self._ended_before_start(rows, first) or self._in_functions(rows, explainer, first, watch)
 
     def _in_functions(
-        self, rows: DivergingRows, explainer: Explainer, first: FirstDifference, watch: WatchedBytes | None
+        self, rows: DivergingRows, explainer: Explainer, first: FirstDifference, watch: MemoryWatch | None
     ) -> Localisation:
-        """The instruction in the functions that a difference of calls leads to; the function where it cannot be told."""
-        variant = explainer.made.variant
-        functions = explainer.concerned(first)
+        """The instruction, in the functions around a difference of calls; the function if it is not found."""
+        variant = explainer.instrumentation.variant
+        functions = explainer.candidate_functions(first)
         answer = explainer.function(first)
         for _ in range(MAX_WIDENINGS):
             levels: dict[int, Level] = dict.fromkeys(functions, "full")
@@ -212,34 +212,36 @@ class Localiser:
                 return answer
             found = search.first()
             if found is None:
-                self.notes.append("with only these functions instrumented no event differs")
+                self.notes.append("no event differs if only these functions are instrumented")
                 return answer
             explainer = self._explainer(search, rows, variant, levels, default="none")
-            more = explainer.concerned(found) - functions
-            site = search.made.site(found.oracle.site) if found.oracle is not None else None
+            more = explainer.candidate_functions(found) - functions
+            site = search.instrumentation.site(found.oracle.site) if found.oracle is not None else None
             if not (site is not None and site.name in CALLS and more):
                 if watch is not None:
-                    return self._written(rows, search, found, levels) or answer
-                return self._told(rows, search, found, levels)
+                    return self._memory_writer(rows, search, found, levels) or answer
+                return self._explain(rows, search, found, levels)
             functions |= more
         return answer
 
-    def _found(self, rows: DivergingRows, search: Search) -> Localisation:
+    def _from_search(self, rows: DivergingRows, search: EventSearch) -> Localisation:
         first = search.first()
         if first is None:
-            return self._gone(rows, search)
-        return self._not_begun(rows, first) or self._told(rows, search, first, {})
+            return self._no_event_differs(rows, search)
+        return self._ended_before_start(rows, first) or self._explain(rows, search, first, {})
 
-    def _not_begun(self, rows: DivergingRows, first: FirstDifference) -> Localisation | None:
-        """The answer where the subject ended before it executed anything."""
+    def _ended_before_start(self, rows: DivergingRows, first: FirstDifference) -> Localisation | None:
+        """The answer if the subject ended before it executed anything."""
         if first.event > 0 or (first.event == 0 and first.subject is not None):
             return None
         why = f"the subject {sentence(first.subject_outcome)} before the first event: there is no execution to localise in"
-        return self._row(rows, f"{why}; `diffcheck reduce` finds what it takes")
+        return self._row(rows, f"{why}; use `diffcheck reduce`")
 
-    def _told(self, rows: DivergingRows, search: Search, first: FirstDifference, levels: Mapping[int, Level]) -> Localisation:
-        """The answer for a difference, confirmed; where a load only reads what was written wrong before, what wrote it."""
-        explainer = self._explainer(search, rows, search.made.variant, levels, default=search.default)
+    def _explain(
+        self, rows: DivergingRows, search: EventSearch, first: FirstDifference, levels: Mapping[int, Level]
+    ) -> Localisation:
+        """The answer for a difference, confirmed by the other digest; for a load of wrong bytes, the instruction that wrote them."""
+        explainer = self._explainer(search, rows, search.instrumentation.variant, levels, default=search.default)
         answer = explainer.instruction(first)
         self.doubtful = explainer.of_reference(first)
         segment = dropped_segment(explainer, first)
@@ -252,119 +254,120 @@ class Localiser:
             self.notes.append(f"it shows first at {answer}")
             return identity
         watch = explainer.read_at(first)
-        earlier = self._since(rows, search, watch, levels, first) if watch is not None else None
+        earlier = self._earlier_write(rows, search, watch, levels, first) if watch is not None else None
         if earlier is not None and search.default == "none":
-            earlier = self._by_function(rows, search.made.variant, watch)
+            earlier = self._by_function(rows, search.instrumentation.variant, watch)
         if earlier is not None:
             self.notes.append(f"it shows first at {answer}")
             return earlier
         self._confirm(search, first, levels)
         return answer
 
-    def _since(
+    def _earlier_write(
         self,
         rows: DivergingRows,
-        search: Search,
-        watch: WatchedBytes,
+        search: EventSearch,
+        watch: MemoryWatch,
         levels: Mapping[int, Level],
         load: FirstDifference | None = None,
     ) -> Localisation | None:
-        """Since which event before that of a ``load`` these bytes of a memory differ; None where they do not, or where the load gives
-        something else than the bytes that are there.
+        """The instruction that wrote these bytes of a memory differently, before a ``load``. None if the bytes do not differ, or the
+        load does not return them.
         """
         self.say(f"watching {watch}")
         try:
-            watching = self._search(rows, search.made.variant, search.default, levels, watch)
+            watching = self._search(rows, search.instrumentation.variant, search.default, levels, watch)
             found = watching.first(0, load.event if load is not None else None)
-            if found is not None and load is not None and self._wrong_itself(watching, load):
+            if found is not None and load is not None and self._load_is_wrong(watching, load):
                 self.notes.append(
-                    f"{watch}, which it takes, differ since event {found.event:,}, but it does not give what is there"
+                    f"{watch}, which it loads, differ since event {found.event:,}, but it does not return those bytes"
                 )
                 return None
         except (SearchBudgetExhausted, WrongDigest) as error:
-            why = str(error) or "no run was left"
-            self.notes.append(f"whether {watch} were wrong before is not known: {why}")
+            why = str(error) or "no runs left"
+            self.notes.append(f"{watch} were not compared before: {why}")
             return None
-        return self._written(rows, watching, found, levels) if found is not None else None
+        return self._memory_writer(rows, watching, found, levels) if found is not None else None
 
     def _identity(
-        self, rows: DivergingRows, search: Search, levels: Mapping[int, Level], first: FirstDifference
+        self, rows: DivergingRows, search: EventSearch, levels: Mapping[int, Level], first: FirstDifference
     ) -> Localisation | None:
-        """The answer where a reference before an event is to another object or function than the oracle's; None where none is."""
+        """The answer if a reference before an event is to a different object or function; None if none is."""
         if self.identities or not self._has_identities():
             return None
         self.identities = True
-        identified = self._search(rows, search.made.variant, search.default, levels)
+        identified = self._search(rows, search.instrumentation.variant, search.default, levels)
         found = identified.first(0, first.event)
-        return self._told(rows, identified, found, levels) if found is not None else None
+        return self._explain(rows, identified, found, levels) if found is not None else None
 
     def _has_identities(self) -> bool:
-        """Whether the engines tell objects or functions apart: only with GC instructions can identities be logged."""
+        """Whether identities of objects or functions can be logged; that needs GC instructions."""
         capsule = self.plan.capsules.standard
         return capsule.layout.described and (has_objects(self.module) or capsule.identified() is not None)
 
-    def _wrong_itself(self, watching: Search, load: FirstDifference) -> bool:
-        """Whether a load gives something else than the subject has there."""
-        site = watching.made.site(load.subject.site) if load.subject is not None else None
-        log = watching.ask_subject(load.event, 0, load.event + 1).log
+    def _load_is_wrong(self, watching: EventSearch, load: FirstDifference) -> bool:
+        """Whether a load does not return the bytes that the subject has in memory."""
+        site = watching.instrumentation.site(load.subject.site) if load.subject is not None else None
+        log = watching.run_subject(load.event, 0, load.event + 1).log
         records = log.records(load.event) if log is not None else ()
         if site is None or load.subject is None or not records or records[0].site != load.subject.site:
             return False
         word = (records[0].value - load.subject.value) % (1 << 64)
-        return loaded(site.name, word) not in (None, load.subject.value)
+        return loaded_bits(site.name, word) not in (None, load.subject.value)
 
-    def _written(
-        self, rows: DivergingRows, search: Search, found: FirstDifference, levels: Mapping[int, Level]
+    def _memory_writer(
+        self, rows: DivergingRows, search: EventSearch, found: FirstDifference, levels: Mapping[int, Level]
     ) -> Localisation | None:
-        """What wrote the bytes that a search watches and that differ since an event, confirmed; None where that cannot be told."""
+        """The instruction that wrote the watched bytes, which differ since an event; None if it is not known."""
         if found.oracle is None or found.subject is None:
             return None
-        variant, default = search.made.variant, search.default
+        variant, default = search.instrumentation.variant, search.default
         self._confirm(search, found, levels)
-        plain = self.side(self.instrumented(variant, default, levels), self.oracle)
+        plain = self.side(self.instrument(variant, default, levels), self.oracle)
         since = max(0, found.event - BEFORE)
         log = plain.logged(LogParameters(rows.first, rows.last, rows.flags, start=since, halt=found.event + 1)).log
         records = log.records(since) if log is not None else ()
         explainer = self._explainer(search, rows, variant, levels, default=default)
         if found.event == 0 and default != "none" and records:
-            one, other = explainer.watched(found, records[0])
-            return self._row(rows, f"{_INSTANTIATED}: {search.made.watch}, {one} against {other}")
+            one, other = explainer.watched_values(found, records[0])
+            return self._row(rows, f"{_INSTANTIATED}: {search.instrumentation.watch}, oracle {one}, subject {other}")
         return explainer.writer(found, records)
 
-    def _confirm(self, search: Search, first: FirstDifference, levels: Mapping[int, Level]) -> None:
-        """See that the other digest, over other instructions, shows the same; WrongDigest where it shows something else.
+    def _confirm(self, search: EventSearch, first: FirstDifference, levels: Mapping[int, Level]) -> None:
+        """Check that the other digest, over other instructions, shows the same; raises ``WrongDigest`` or ``DigestConflict``.
 
-        A digest that shows a difference where the other one shows the oracle's value is wrong in its own instructions: what it gets wrong
-        is not the oracle's value by chance.
+        If the other digest shows the oracle's value, the first one is wrong: a wrong digest does not match the oracle by chance.
         """
-        variant = search.made.variant
+        variant = search.instrumentation.variant
         other = next(each for each in VARIANTS if each != variant)
         if other in self.wrong:
             return
-        made = self.instrumented(other, search.default, levels, search.made.watch)
+        instrumentation = self.instrument(other, search.default, levels, search.instrumentation.watch)
         try:
-            shown = search.shown_by(self.side(made, self.subject), self.side(made, self.oracle), first)
+            instruction_text = search.recheck(
+                self.side(instrumentation, self.subject), self.side(instrumentation, self.oracle), first
+            )
         except SearchBudgetExhausted:
-            self.notes.append(f"not confirmed with digest {other!r}: no run was left")
+            self.notes.append(f"not confirmed with digest {other!r}: no runs left")
             return
         except WrongDigest as error:
             self.wrong.add(other)
-            self.notes.append(f"not confirmed: the subject is wrong in the instructions of digest {other!r}: {error}")
+            self.notes.append(f"not confirmed: the subject executes instructions of digest {other!r} wrongly: {error}")
             return
-        self.confirmed = shown == "same"
-        if shown == "none":
-            raise WrongDigest(f"it shows a difference at event {first.event:,} that {other!r} does not")
-        if shown == "another":
-            raise Disagree(f"digest {variant!r} shows another difference at event {first.event:,} than {other!r}")
+        self.confirmed = instruction_text == "same"
+        if instruction_text == "none":
+            raise WrongDigest(f"it shows a difference at event {first.event:,}, but {other!r} does not")
+        if instruction_text == "another":
+            raise DigestConflict(f"digests {variant!r} and {other!r} show different differences at event {first.event:,}")
 
-    def _gone(self, rows: DivergingRows, search: Search) -> Localisation:
-        """No event differs: the state did so before the first one, or at the end only, or the difference is gone."""
+    def _no_event_differs(self, rows: DivergingRows, search: EventSearch) -> Localisation:
+        """The answer if no event differs: the state differs at instantiation, or only at the end, or nothing differs any more."""
         if not self.identities and self._has_identities():
-            self.identities = True  # which object or function a reference is to
-            return self._variant(rows, search.made.variant)
+            self.identities = True  # the object or function of a reference may differ
+            return self._variant(rows, search.instrumentation.variant)
         if self.reads_back and isinstance(search.measured.outcome, Trapped):
-            self.reads_back = False  # where a write that should trap does not, what reads it back may trap instead
-            return self._variant(rows, search.made.variant)
+            self.reads_back = False  # if a write that should trap does not, reading it back may trap instead
+            return self._variant(rows, search.instrumentation.variant)
         if self._differs_at_instantiation(rows):
             return self._row(rows, _INSTANTIATED)
         if (
@@ -372,15 +375,15 @@ class Localiser:
             and search.subject_stream is not None
             and search.subject_stream != search.measured.stream
         ):
-            watch = at_place(rows.memory)
-            written = self._since(rows, search, watch, {}) if watch is not None else None
+            watch = watch_at(rows.memory)
+            written = self._earlier_write(rows, search, watch, {}) if watch is not None else None
             if written is not None:
                 return written
-            return self._row(rows, "no event differs, but the state at the end does: it is not in what the instrumentation sees")
-        return self._row(rows, "the difference goes away under instrumentation")
+            return self._row(rows, "no event differs, but the final state does; the instrumentation does not log it")
+        return self._row(rows, "nothing differs under instrumentation")
 
     def _differs_at_instantiation(self, rows: DivergingRows) -> bool:
-        """Whether the capsules as they are differ when no row is called."""
+        """Whether the capsules without instrumentation differ if no row is called."""
         parameters = lo.Parameters(rows.first, rows.last, rows.flags | lo.INERT)
         self.runs += 1
         headers = [
@@ -389,15 +392,15 @@ class Localiser:
         ]
         return None not in headers and len({each.stream_key for each in headers if each is not None}) > 1
 
-    # What is made.
+    # Instrumented programs.
 
     def _search(
-        self, rows: DivergingRows, variant: Variant, default: Level, levels: Mapping[int, Level], watch: WatchedBytes | None = None
-    ) -> Search:
-        made = self.instrumented(variant, default, levels, watch)
-        self.say(f"{len(made.sites):,} sites instrumented")
-        subject, oracle = self.side(made, self.subject), self.side(made, self.oracle)
-        search = Search(made, oracle, subject, (rows.first, rows.last, rows.flags), self, rows.peak_bytes)
+        self, rows: DivergingRows, variant: Variant, default: Level, levels: Mapping[int, Level], watch: MemoryWatch | None = None
+    ) -> EventSearch:
+        instrumentation = self.instrument(variant, default, levels, watch)
+        self.say(f"{len(instrumentation.sites):,} sites instrumented")
+        subject, oracle = self.side(instrumentation, self.subject), self.side(instrumentation, self.oracle)
+        search = EventSearch(instrumentation, oracle, subject, (rows.first, rows.last, rows.flags), self, rows.peak_bytes)
         if search.total < 0:
             raise RunFailedError(
                 f"the oracle {sentence(search.measured.outcome)} under instrumentation", hint="give --deadline more seconds"
@@ -406,53 +409,55 @@ class Localiser:
         plain = CapsuleSide(self.oracle, self._observed(self.plan.capsules.oracle), self.plan.limits, self.host)
         before = plain.run(lo.Parameters(rows.first, rows.last, rows.flags)).header
         if before is not None and search.measured.stream not in (None, (before.length, before.lane_a, before.lane_b)):
-            self.notes.append("instrumented, the oracle's own results change")
-        for function, why in made.untyped.items():
-            self.notes.append(f"function {function} is seen at its entry only: {why}")
+            self.notes.append("instrumentation changes the results of the oracle")
+        for function, why in instrumentation.untyped.items():
+            self.notes.append(f"only the entry of function {function} is logged: {why}")
         self.say(f"{search.total:,} events")
         self.events = search.total
         return search
 
-    def instrumented(
+    def instrument(
         self,
         variant: Variant,
         default: Level,
         levels: Mapping[int, Level],
-        watch: WatchedBytes | None = None,
+        watch: MemoryWatch | None = None,
         detail: Detail | None = None,
-    ) -> Instrumented:
-        """The artifact instrumented, without the functions to skip."""
+    ) -> Instrumentation:
+        """The instrumented artifact, except the functions to skip."""
         skipped: dict[int, Level] = dict.fromkeys(self.skip, "none")
-        return Instrumented(
+        return Instrumentation(
             self.module, self.plan.artifact, default=default, levels={**levels, **skipped}, variant=variant,
             watch=watch, detail=detail, reads_back=self.reads_back, form=self.plan.form, identities=self.identities,
         )  # fmt: skip
 
-    def side(self, made: Instrumented, backend: Backend) -> LogSide:
-        """A backend with the capsule of an instrumented artifact."""
-        side = LogSide(backend, self._capsule(made, backend), self.plan.limits, self.host)
-        side.variant = made.variant
+    def side(self, instrumentation: Instrumentation, backend: Backend) -> LogSide:
+        """A backend with the capsule of the instrumented artifact."""
+        side = LogSide(backend, self._capsule(instrumentation, backend), self.plan.limits, self.host)
+        side.variant = instrumentation.variant
         return side
 
     def _observed(self, capsule: Capsule) -> Capsule:
-        """The capsule without instrumentation whose rows are recorded in the same form."""
+        """The capsule without instrumentation, in the same form of recording."""
         return (capsule.identified() if self.identities else None) or capsule
 
-    def _capsule(self, made: Instrumented, backend: Backend) -> Capsule:
+    def _capsule(self, instrumentation: Instrumentation, backend: Backend) -> Capsule:
         standard = self._observed(self.plan.capsules.standard)
         form = msgspec.structs.replace(standard.form, prints=backend.capabilities.transport == "print")
-        return build(self.module, self.plan.sha256, self.calls, self.world, form, extension=made)
+        return build(self.module, self.plan.sha256, self.calls, self.world, form, extension=instrumentation)
 
     def _explainer(
-        self, search: Search, rows: DivergingRows, variant: Variant, levels: Mapping[int, Level], *, default: Level = "full"
+        self, search: EventSearch, rows: DivergingRows, variant: Variant, levels: Mapping[int, Level], *, default: Level = "full"
     ) -> Explainer:
-        made, oracle = search.made, search.oracle
+        instrumentation, oracle = search.instrumentation, search.oracle
 
-        def detail(function: int, position: int) -> tuple[Instrumented, LogSide]:
-            extended = self.instrumented(variant, default, levels, detail=Detail(function, position))
+        def detail(function: int, position: int) -> tuple[Instrumentation, LogSide]:
+            extended = self.instrument(variant, default, levels, detail=Detail(function, position))
             return extended, self.side(extended, self.oracle)
 
-        return Explainer(self.plan, made, (rows.first, rows.last, rows.flags), detail, self._answer, oracle, self.original.module)
+        return Explainer(
+            self.plan, instrumentation, (rows.first, rows.last, rows.flags), detail, self._answer, oracle, self.original.module
+        )
 
     def _row(self, rows: DivergingRows, why: str) -> Localisation:
         return self._answer("row", row=rows.row, why=f"{why} ({rows.what})" if rows.what else why)

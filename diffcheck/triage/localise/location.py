@@ -1,4 +1,4 @@
-"""What localising found: the first instruction whose execution differs, as data that every output can show."""
+"""The result of localising: the first instruction whose execution differs."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from typing import Literal
 import msgspec
 
 Depth = Literal["instruction", "function", "row", "none"]
-"""How far the search came: an instruction's execution, a function only, a row only, or no difference at all."""
+"""The precision of the result: an instruction, only a function, only a row, or no difference."""
 
 Difference = Literal["", "result", "allowed", "state", "size", "control", "outcome"]
-"""What differs at the instruction: a result, whether the specification allows it, what was written, a size, where control goes on, how
-the run ended.
+"""What differs at the instruction: a result, whether the specification allows it, the state, a size, where execution continues, the
+outcome of the run.
 """
 
 
 class Moment(msgspec.Struct, frozen=True, omit_defaults=True):
-    """An event before the difference, which both engines have: its number, place and value in words."""
+    """An event before the difference, equal on both engines: its number, place and value."""
 
     event: int
     function: str
@@ -26,12 +26,13 @@ class Moment(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Localisation(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The answer. ``offset`` counts within the function's body, ``file_offset`` in the artifact's file.
+    """The first difference. ``offset`` is in bytes from the function's body, ``file_offset`` from the start of the artifact.
 
-    ``oracle`` and ``subject`` say in words what each engine had there; ``operands`` and ``locals`` are the values before the
-    instruction, which are equal on both. ``path`` are the activations, outermost first, each with the
-    offset of its call. ``execution`` counts, from 1, how often the instruction had run on this instance. ``runs`` is how often the subject was started after the row was known. ``variant`` is the digest
-    that found it, ``confirmed`` whether the other one, over other instructions, shows the same event.
+    ``oracle`` and ``subject`` describe what each engine did; ``operands`` and ``locals`` are the values before the instruction,
+    equal on both. ``path`` is the call stack, outermost first, with the offset of each call. ``execution`` is the number of the
+    instruction's execution in this instance, from 1. ``runs`` counts runs of the subject after the row was known, ``row_runs``
+    those before. ``variant`` is the digest that showed the difference; ``confirmed`` is whether the other digest, over other
+    instructions, shows the same.
     """
 
     depth: Depth

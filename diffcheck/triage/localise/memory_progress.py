@@ -1,7 +1,7 @@
-"""How far a run came by the most memory that its process had, where nothing else tells: see ``log.Take``.
+"""Estimates from the peak memory of its process how far a silent run came; see ``event_log.MemoryProbe``.
 
-What a run took is counted in blocks over a base. Any measurement may be off, the base as well, so all of them are kept, and where the
-subject ended is what explains them best. It only says where to look (``silent``).
+A run allocates blocks on top of a base. Every measurement may be wrong, also the base, so all are kept, and the estimate is the end
+that explains them best. It only guides the search (``silent_trap``).
 """
 
 from __future__ import annotations
@@ -14,40 +14,40 @@ from diffcheck.backend.command import CommandBackend
 from diffcheck.triage.tracing.event_log import MemoryProbe
 
 if TYPE_CHECKING:
-    from diffcheck.triage.tracing.log_reader import Logged, LogSide
+    from diffcheck.triage.tracing.log_reader import LogRun, LogSide
 
 _PAGE: Final = 1 << 16
 _RSS_UNIT: Final = 1 if sys.platform == "darwin" else 1024
 _AHEAD: Final = 4096
-"""Pages that the blocks of a run have together, at most: 256 MiB."""
+"""The most pages of all blocks of a run: 256 MiB."""
 _LARGEST: Final = 512
-"""Pages of a block where there are few of them."""
+"""The most pages of a block."""
 _ERROR: Final = 18
-"""Pages that one run takes and another one did not that ended at the same place (seen: kilnd 0.4.4 up to 150 KiB, wasmtime in Python 1.3 MiB
-but for one run in some hundreds on a busy machine).
+"""The difference in pages between runs that end at the same event (measured: kilnd 0.4.4 up to 150 KiB, wasmtime in Python 1.3 MiB,
+except for one run in some hundreds on a busy machine).
 """
 _SHARE: Final = 0.3
-"""As much of a block is taken for an error in any case."""
+"""The least error, as a share of a block."""
 _OUTLIER: Final = 1.5
-"""Errors by which a measurement is as good as none."""
+"""A measurement that is off by this many errors does not count."""
 _WIDER: Final = 0.25
-"""How much worse an explanation may be than the best one, for each miss."""
+"""For each miss, explanations that are this much worse than the best one are considered as well."""
 _MISSES: Final = 4
-"""Misses after which no more is measured."""
+"""The number of misses after which measuring stops."""
 _MOST: Final = 12
-"""Runs that are measured: an engine whose memory tells the place takes half as many."""
+"""The most measured runs; an engine whose memory shows the end needs half as many."""
 _MARGIN: Final = 1024
-"""Pages that a run takes at its beginning over this process's own size (see ``process.Ended.peak_bytes``): more than an engine had while it
-compiled and gave back before it ran.
+"""Pages that a run allocates at its start beyond this process's own size (see ``process.ProcessResult.peak_bytes``): more than an
+engine frees after compiling.
 """
 _MORE: Final = 256
-"""Pages that a run which is measured takes at its beginning and the base does not, so that an engine whose memory shows nothing is found out."""
+"""Pages that a measured run allocates at its start in addition to the base, to detect engines whose memory shows nothing."""
 _MOST_PAGES: Final = 60_000
 
 
-class Measured(NamedTuple):
-    """A run took ``pages`` with a block of ``block`` pages at each ``step`` events from ``start`` on. It came to its end behind ``halt``
-    events, or ended without a word where that is None.
+class Measurement(NamedTuple):
+    """A run with ``pages`` at its peak, which allocated ``block`` pages every ``step`` events from ``start`` on. It stopped after ``halt``
+    events, or silently if that is None.
     """
 
     pages: float
@@ -57,24 +57,24 @@ class Measured(NamedTuple):
     halt: int | None = None
 
     def blocks(self, events: int) -> int:
-        """How many it took if the subject ends behind so many events."""
+        """The number of blocks if the subject ends after so many events."""
         ended = events if self.halt is None else self.halt
         return max(0, -(-(ended - self.start) // self.step))
 
     def without(self, events: int) -> float:
-        """The pages that it would have taken without any, then."""
+        """The pages without blocks if the subject ends after so many events."""
         return self.pages - self.block * self.blocks(events)
 
     @property
     def error(self) -> float:
-        """By how much it may be off."""
+        """The possible error in pages."""
         return max(_ERROR, self.block * _SHARE)
 
 
-class Gauge:
-    """Of the subject's runs; ``plain_bytes`` is what its process had at most with the capsule as it is.
+class MemoryProgress:
+    """Measures the subject's runs; ``plain_bytes`` is the peak memory of its process with the capsule without instrumentation.
 
-    ``works`` where each run is a process of its own that ends without a word, until an engine turns out to show nothing.
+    ``works`` is whether each run is a separate process that reports nothing at a trap, and its memory has been informative so far.
     """
 
     def __init__(self, subject: LogSide, plain_bytes: int) -> None:
@@ -83,45 +83,45 @@ class Gauge:
         self.own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _RSS_UNIT // _PAGE + _MARGIN
         self.plain = max(plain_bytes // _PAGE, self.own)
         self._ahead = True
-        self._measured: list[Measured] = []
+        self._measured: list[Measurement] = []
         self._misses = 0
 
     def base(self) -> MemoryProbe:
-        """What the base takes: so many pages ahead that an engine which clears them at once shows it; nothing where none is wanted."""
+        """The probe of the base: enough pages ahead to detect an engine that clears memory at once; empty if nothing is measured."""
         if not self.works:
             return MemoryProbe()
         return MemoryProbe(self.own, 0, min(self.plain + _MARGIN, _MOST_PAGES))
 
     def take(self, blocks: int) -> MemoryProbe:
-        """What a measured run takes that comes to no more than so many blocks; nothing where none is wanted."""
+        """The probe of a measured run with at most so many blocks; empty if nothing is measured."""
         if not self.works:
             return MemoryProbe()
         block = min(_AHEAD // (blocks + 1), _LARGEST)
         return MemoryProbe(self.own + _MORE, block, (blocks + 1) * block if self._ahead else 0)
 
-    def calibrate(self, ran: Logged) -> None:
-        """Take this run as the base."""
+    def calibrate(self, ran: LogRun) -> None:
+        """Use a run as the base."""
         pages = ran.peak_bytes / _PAGE
         if pages - self.own > self.plain + _MARGIN / 2:  # those ahead were cleared
             pages -= self.base().ahead
             self._ahead = False
-        self._measured = [Measured(pages, 0, 0, 1)]
+        self._measured = [Measurement(pages, 0, 0, 1)]
 
-    def measure(self, ran: Logged, start: int, step: int, halt: int) -> None:
-        """Take in a run that was to be stopped there. Where its memory shows nothing, no more is measured."""
+    def measure(self, ran: LogRun, start: int, step: int, halt: int) -> None:
+        """Add a run that was to stop after ``halt`` events. If its memory is not informative, measuring stops."""
         if not self.works or not self._measured or not ran.block:
             return
         pages = ran.peak_bytes / _PAGE
         self.works = abs(pages - self._measured[0].pages) > _ERROR and len(self._measured) < _MOST
-        self._measured.append(Measured(pages - _MORE, ran.block, start, step, halt if ran.log is not None else None))
+        self._measured.append(Measurement(pages - _MORE, ran.block, start, step, halt if ran.log is not None else None))
 
     def missed(self) -> None:
-        """The subject did not end where it seemed: what explains the measurements a little worse is looked at as well."""
+        """Record that the subject did not end where estimated, so that worse explanations are considered as well."""
         self._misses += 1
         self.works = self.works and self._misses < _MISSES
 
     def near(self, low: int, high: int) -> tuple[int, int]:
-        """Where in [low, high) it seems to have ended, as a range of such numbers of events."""
+        """The estimated end in [low, high), as a range of numbers of events."""
         if not self.works or not self._measured:
             return low, high
         cuts = {low, high}
@@ -139,7 +139,7 @@ class Gauge:
         return cells[first], cells[last + 1]
 
     def _cost(self, events: int) -> float:
-        """How badly an end behind so many events explains all, with the base that fits best: 0 within the errors, 1 for each one not at all."""
+        """The misfit of an end after so many events with the best base: 0 within the errors, up to 1 for each measurement."""
         bases = [(each.without(events), each.error) for each in self._measured]
         return min(sum(_off(abs(base - one), error) for base, error in bases) for one, _ in bases)
 

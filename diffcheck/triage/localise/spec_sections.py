@@ -1,6 +1,6 @@
-"""Where the core specification 3.0 says what an instruction does: for a reader to look up, by section and by the name used there.
+"""The section of the core specification 3.0 that defines an instruction, with the name used there.
 
-Numbers are those of release 3.0 (2025-09), counted in its sources (tag ``wg-3.0``).
+Section numbers are those of release 3.0 (2025-09), from its sources (tag ``wg-3.0``).
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _EXECUTION: Final = (
     (r"(v128|[if]\d+x\d+)\.", "4.6.11 (Vector Instructions)"),
     (r"", "4.6.2 (Control Instructions)"),
 )
-_BEYOND: Final = (
+_PROPOSALS: Final = (
     (r".*\.atomic\.|atomic\.", "the threads proposal"),
     (r"i64\.(add128|sub128|mul_wide)", "the wide-arithmetic proposal"),
     (r"(try|catch|catch_all|rethrow|delegate)$", "the legacy form of exception handling (appendix, Change History)"),
@@ -34,31 +34,30 @@ _BEYOND: Final = (
 
 
 def section(instruction: str, symptom: Symptom) -> str:
-    """The section for an instruction as text (its immediates may follow its name); for a module that is refused, validation's."""
+    """The section for an instruction (its text may have immediates), or for validation if a module was refused."""
     if "refused" in symptom.subject or "refused" in symptom.oracle:
         return (
             f"{SPEC}, chapter 3 (Validation) and {INSTANTIATION}. Implementations may have limits (7.3, "
-            "Implementation Limitations); a module over one is refused as well"
+            "Implementation Limitations) and refuse modules that exceed them"
         )
-    name = instruction.split(" ", 1)[0]
-    return instruction_section(name) or f"{SPEC}, {INSTANTIATION}: no instruction was found whose execution differs"
+    return instruction_section(instruction) or f"{SPEC}, {INSTANTIATION}: no instruction differs in its execution"
 
 
 def instruction_section(instruction: str) -> str:
-    """The section for an instruction as text; empty for what is not an instruction."""
+    """The section for an instruction (its text may have immediates); empty if it is not an instruction."""
     name = instruction.split(" ", 1)[0]
     if name not in BY_NAME:
         return ""
-    beyond = next((words for pattern, words in _BEYOND if re.match(pattern, name)), "")
-    if beyond:
-        return f"`{name}` of {beyond}, which is not in the core specification 3.0"
+    proposal = next((words for pattern, words in _PROPOSALS if re.match(pattern, name)), "")
+    if proposal:
+        return f"`{name}` of {proposal}, which is not in the core specification 3.0"
     execution = next(words for pattern, words in _EXECUTION if re.match(pattern, name))
     numbers = _numbers(name)
     return f"{SPEC}, {numbers}{'and ' * bool(numbers)}{execution}, `{name}`"
 
 
 def _numbers(name: str) -> str:
-    """Where chapter 4.3 (Numerics) has the operation of a numeric or vector instruction; empty for any other."""
+    """The section of chapter 4.3 (Numerics) for a numeric or vector instruction; empty for any other."""
     kind, _, operation = name.partition(".")
     if operation.startswith(("load", "store", "const")):
         return ""

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from diffcheck.runner.request import Request
     from diffcheck.triage.reduce.interestingness import Candidate
     from diffcheck.triage.tracing.event_log import Record
-    from diffcheck.triage.tracing.instrument import Instrumented, Site
+    from diffcheck.triage.tracing.instrument import Instrumentation, Site
 
 _RECORDS: Final = 300_000
 _DISTINCT: Final = 3
@@ -52,7 +52,7 @@ def trace_oracle(oracle: Oracle, host: Host, request: Request, case: Case, candi
         return None
     localiser = Localiser(plan, request, oracle, oracle, host)
     localiser.use(plan)  # not the deterministic form: positions and bytes are the candidate's own
-    program = localiser.instrumented("rotate", "full", {})
+    program = localiser.instrument("rotate", "full", {})
     side = localiser.side(program, oracle)
     parameters = LogParameters(0, len(plan.rows) - plan.layout.n_init, 0, halt=NEVER, limit=_RECORDS)
     log = side.logged(parameters).log
@@ -69,7 +69,7 @@ def trace_oracle(oracle: Oracle, host: Host, request: Request, case: Case, candi
 class _TraceReader:
     """Collects values and pieces from a candidate's records."""
 
-    def __init__(self, program: Instrumented, wasm: bytes) -> None:
+    def __init__(self, program: Instrumentation, wasm: bytes) -> None:
         self.program, self.wasm = program, wasm
         self.executed: set[int] = set()
         self.values: dict[tuple[int, int], list[Value]] = {}

@@ -33,7 +33,7 @@ class Symptom(msgspec.Struct, frozen=True):
 
     def __str__(self) -> str:
         where = f"row {self.row}, " if self.row else ""
-        return f"{where}{self.item}: {self.oracle} against {self.subject} ({self.mode} pass)"
+        return f"{where}{self.item}: oracle {self.oracle}, subject {self.subject} ({self.mode} pass)"
 
 
 def symptoms(report: CaseReport) -> tuple[Symptom, ...]:

@@ -84,7 +84,7 @@ def _constant(type_: str, bits: int) -> str:
     return render(Value(type_, bits))
 
 
-def shown(instruction: Instruction) -> str:
+def instruction_text(instruction: Instruction) -> str:
     """An instruction as text, with its simple immediates."""
     words = [instruction.name.removesuffix("_t").removesuffix("_null")] if instruction.name == "select_t" else [instruction.name]
     for each in instruction.immediates:

@@ -206,7 +206,7 @@ _LOAD: Final = re.compile(r"\b(i32|i64|f32|f64)\.load \$rec(?: offset=(\S+))?")
 _STORE: Final = re.compile(r"\b(i32|i64)\.store \$rec(?: offset=(\S+))?")
 
 
-def in_words_of(variant: Variant, text: str) -> str:
+def variant_text(variant: Variant, text: str) -> str:
     """A text of the log's with its own loads, stores and ``local.tee`` as the variant has them: "add" calls ``APART``."""
     if variant == "rotate":
         return text
@@ -215,7 +215,7 @@ def in_words_of(variant: Variant, text: str) -> str:
     return _STORE.sub(lambda found: f"i32.const {found[2] or 0} call ${found[1]}.to", text)
 
 
-APART: Final[tuple[tuple[str, tuple[str, ...], str], ...]] = (
+SPLIT_ACCESSES: Final[tuple[tuple[str, tuple[str, ...], str], ...]] = (
     (
         "i64.from",
         ("i32",),
@@ -246,7 +246,7 @@ APART: Final[tuple[tuple[str, tuple[str, ...], str], ...]] = (
     ),
 )
 """The functions by which "add" loads and stores in the recorder memory, halves of a word each: name, parameters (address, value, offset), text."""
-CARRIED_MORE: Final = 0x5851_F42D_4C95_7F2D
+CARRY_OFFSET: Final = 0x5851_F42D_4C95_7F2D
 """What "add" adds to each word that is carried out, so that an engine which carries some words wrong does not do so with the same ones."""
 
 
@@ -254,7 +254,7 @@ def carry(variant: Variant, slots: range, rec: int) -> bytes:
     """Instructions that copy header and log into the slot globals (``recorder.carry_words``)."""
     if variant == "rotate":
         return carry_words(slots, rec)
-    more = b"\x42" + s(CARRIED_MORE) + b"\x7c"  # i64.const, i64.add
+    more = b"\x42" + s(CARRY_OFFSET) + b"\x7c"  # i64.const, i64.add
     joined = b"\x42\x20\x86"  # i64.const 32, i64.shl
     where = u(2) if rec == 0 else u(2 | 0x40) + u(rec)  # aligned to four bytes
     load = b"\x41\x00\x35" + where  # i32.const 0, i64.load32_u
@@ -269,7 +269,7 @@ def carried(variant: Variant, words_: bytes) -> bytes:
     if variant == "rotate":
         return words_
     count = len(words_) // 8
-    return struct.pack(f"<{count}Q", *((each - CARRIED_MORE) & _MASK for each in struct.unpack_from(f"<{count}Q", words_)))
+    return struct.pack(f"<{count}Q", *((each - CARRY_OFFSET) & _MASK for each in struct.unpack_from(f"<{count}Q", words_)))
 
 
 def mix(variant: Variant, events: Iterable[tuple[int, int]], lane: int = SEED_A) -> int:

@@ -14,7 +14,7 @@ from diffcheck.capsule.build import first_extension
 from diffcheck.errors import ArtifactError
 from diffcheck.triage.tracing import event_log
 from diffcheck.triage.tracing.control_flow import acting
-from diffcheck.triage.tracing.probes import Helpers, Key, by_contents, object_table
+from diffcheck.triage.tracing.probes import HelperKey, Helpers, by_contents, object_table
 from diffcheck.triage.tracing.read_back import Role, read_back
 from diffcheck.wasm.code import read_locals
 from diffcheck.wasm.leb import Reader, s, u
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from diffcheck.capsule.constants import Types
     from diffcheck.capsule.deterministic.form import DeterministicForm
     from diffcheck.triage.tracing.event_log import Variant
-    from diffcheck.triage.tracing.log_writer import WatchedBytes
+    from diffcheck.triage.tracing.log_writer import MemoryWatch
     from diffcheck.wasm.module import Module
     from diffcheck.wasm.types import ValType
     from diffcheck.wasm.typing import Body, Typed
@@ -69,7 +69,7 @@ class Detail(msgspec.Struct, frozen=True):
     position: int
 
 
-class Instrumented:
+class Instrumentation:
     """An artifact's bodies instrumented; see ``capsule.build.Extension``. ``sites`` is by site number less one.
 
     ``levels`` says how much of each function is probed, ``default`` for those that it does not name. Without ``reads_back`` only values
@@ -85,7 +85,7 @@ class Instrumented:
         levels: Mapping[int, Level] | None = None,
         variant: Variant = "rotate",
         detail: Detail | None = None,
-        watch: WatchedBytes | None = None,
+        watch: MemoryWatch | None = None,
         reads_back: bool = True,
         form: DeterministicForm | None = None,
         identities: bool = False,
@@ -179,12 +179,12 @@ class Instrumented:
         return b"\x41" + s(number)
 
 
-def entry_probes(made: Instrumented, funcidx: int) -> bytes:
+def entry_probes(instrumentation: Instrumentation, funcidx: int) -> bytes:
     """What is put before a function's first instruction: the event of its entry, and one for each argument."""
-    code = [made.add(Site(funcidx, -1, 0, "entry", "entry")), b"\x42\x00\x10", u(made.helpers.note)]
-    for at, type_ in enumerate(made.module.function_type(funcidx).params):
-        site = made.add(Site(funcidx, -1, 0, "entry", "argument", at, type_))
-        code += [b"\x20", u(at), site, _call(made.helpers.index(by_contents(type_))), b"\x1a"]
+    code = [instrumentation.add(Site(funcidx, -1, 0, "entry", "entry")), b"\x42\x00\x10", u(instrumentation.helpers.note)]
+    for at, type_ in enumerate(instrumentation.module.function_type(funcidx).params):
+        site = instrumentation.add(Site(funcidx, -1, 0, "entry", "argument", at, type_))
+        code += [b"\x20", u(at), site, _call(instrumentation.helpers.index(by_contents(type_))), b"\x1a"]
     return b"".join(code)
 
 
@@ -195,14 +195,21 @@ def _call(funcidx: int) -> bytes:
 class Writer:
     """Writes one body."""
 
-    def __init__(self, made: Instrumented, funcidx: int, body: bytes, offset: int, typed: Body, level: Level) -> None:
-        self.made, self.funcidx, self.body, self.offset, self.typed, self.level = made, funcidx, body, offset, typed, level
+    def __init__(self, instrumentation: Instrumentation, funcidx: int, body: bytes, offset: int, typed: Body, level: Level) -> None:
+        self.instrumentation, self.funcidx, self.body, self.offset, self.typed, self.level = (
+            instrumentation,
+            funcidx,
+            body,
+            offset,
+            typed,
+            level,
+        )
         self.added: list[ValType] = []
         self.free: dict[ValType, list[int]] = {}
 
     def run(self) -> bytes:
         """The body with its probes."""
-        code = [entry_probes(self.made, self.funcidx)]
+        code = [entry_probes(self.instrumentation, self.funcidx)]
         for position, each in enumerate(self.typed.code):
             at = self.offset
             raw = self.body[each.instruction.offset - at : each.instruction.end - at]
@@ -226,11 +233,11 @@ class Writer:
         """Around what checks an open instruction: the event of the result that was checked, which is the open instruction's. Of a
         relaxed one the program continues with the form's own result, so whether its own was allowed is an event as well.
         """
-        form = self.made.form
+        form = self.instrumentation.form
         origin = form.origin(each.instruction.offset) if form is not None else None
         if origin is None or origin.part == "same":
             return None
-        at = self.made.opened(self.funcidx, position)
+        at = self.instrumentation.opened(self.funcidx, position)
         if origin.part == "check":
             return self._visited(position, each), b""
         if self.level == "calls":
@@ -239,15 +246,15 @@ class Writer:
         opened = self.typed.code[at]
         code = self._results(at, opened, taken)
         if "relaxed" in opened.instruction.name:
-            code += b"\x23" + u(self.made.violation) + self._probe(at, opened, "allowed", 0, "i64") + b"\x1a"
+            code += b"\x23" + u(self.instrumentation.violation) + self._probe(at, opened, "allowed", 0, "i64") + b"\x1a"
         return b"", code
 
     def _visited(self, position: int, each: Typed) -> bytes:
         """The counter and the asides of the instruction with details, before it."""
-        detail = self.made.detail
+        detail = self.instrumentation.detail
         if detail is None or (detail.function, detail.position) != (self.funcidx, position):
             return b""
-        return _call(self.made.helpers.visit) + self._asides(position, each)
+        return _call(self.instrumentation.helpers.visit) + self._asides(position, each)
 
     def _around(self, position: int, each: Typed) -> tuple[bytes, bytes]:
         name = each.instruction.name
@@ -257,7 +264,7 @@ class Writer:
         if self.level == "lean" and name in _UNPROBED_LEAN:
             return before, b""
         taken: list[tuple[ValType, int]] = []
-        more, after = read_back(self, position, each, taken) if self.made.reads_back else (b"", b"")
+        more, after = read_back(self, position, each, taken) if self.instrumentation.reads_back else (b"", b"")
         after = self._results(position, each, taken) + after if each.ends_reachable else b""
         for type_, local in taken:
             self.free[type_].append(local)
@@ -280,13 +287,13 @@ class Writer:
     def _probe(self, position: int, each: Typed, role: Role, number: int, type_: ValType) -> bytes:
         aside = role in ("operand", "local")
         site = self.site(position, each, role, number, type_)
-        return site + _call(self.made.helpers.index(Key("probe", type_, aside=aside)))
+        return site + _call(self.instrumentation.helpers.index(HelperKey("probe", type_, aside=aside)))
 
     def site(self, position: int, each: Typed, role: Role, number: int = 0, type_: ValType = "i64") -> bytes:
         """Code that pushes the number of a new site at an instruction."""
         instruction = each.instruction
-        offset = self.made.offset(self.funcidx, position)
-        return self.made.add(Site(self.funcidx, position, offset, instruction.name, role, number, type_))
+        offset = self.instrumentation.offset(self.funcidx, position)
+        return self.instrumentation.add(Site(self.funcidx, position, offset, instruction.name, role, number, type_))
 
     def local(self, type_: ValType, taken: list[tuple[ValType, int]]) -> int:
         """A local of this type that is not in use around this instruction."""
@@ -313,16 +320,18 @@ class Writer:
         if each.reachable and len(operands) == len(each.operands):
             before, locals_ = self.saved(operands, taken)
             code.append(before)
-            code += self._shown(position, each, "operand", enumerate(zip(operands, locals_, strict=True)))
+            code += self._asides_of(position, each, "operand", enumerate(zip(operands, locals_, strict=True)))
         own = list(enumerate(zip(self.typed.locals, range(len(self.typed.locals)), strict=True)))[:_MAX_LOCALS_SHOWN]
         n_params = len(self.typed.function.params)
         given = [(at, entry) for at, entry in own if at < n_params or isinstance(entry[0], str) or entry[0].nullable]
-        code += self._shown(position, each, "local", iter(given))
+        code += self._asides_of(position, each, "local", iter(given))
         for type_, local in taken:
             self.free[type_].append(local)
         return b"".join(code)
 
-    def _shown(self, position: int, each: Typed, role: Role, values: Iterator[tuple[int, tuple[ValType, int]]]) -> Iterator[bytes]:
+    def _asides_of(
+        self, position: int, each: Typed, role: Role, values: Iterator[tuple[int, tuple[ValType, int]]]
+    ) -> Iterator[bytes]:
         for number, (type_, local) in values:
             yield b"\x20" + u(local) + self._probe(position, each, role, number, type_) + b"\x1a"
 

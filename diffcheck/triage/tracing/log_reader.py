@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from diffcheck.triage.tracing.event_log import EventLog, LogParameters
 
 
-class Logged(msgspec.Struct, frozen=True):
+class LogRun(msgspec.Struct, frozen=True):
     """A run: how it ended, its log where one came out, its stream's length and digest, the most memory that its process had, the pages
     that it took at each block, and the number of the record, among those of its rows, that was under way when it ended (-1: not known).
     """
@@ -39,16 +39,16 @@ class LogSide(CapsuleSide):
     _peak_bytes = 0
     _record = -1
 
-    def logged(self, parameters: LogParameters) -> Logged:
+    def logged(self, parameters: LogParameters) -> LogRun:
         """Run and read the log."""
         self.runs += 1
         ran = self.run(parameters)
         if not ran.view:
-            return Logged(ran.outcome, peak_bytes=self._peak_bytes, block=parameters.take.block)
+            return LogRun(ran.outcome, peak_bytes=self._peak_bytes, block=parameters.take.block)
         header = ran.header
         stream = (header.length, header.lane_a, header.lane_b) if header is not None else None
         read = log.read_log(ran.view, self._trace)
-        return Logged(ran.outcome, read, stream, self._peak_bytes, parameters.take.block, self._record)
+        return LogRun(ran.outcome, read, stream, self._peak_bytes, parameters.take.block, self._record)
 
     def read(self, execution: Execution, parameters: lo.Parameters) -> CapsuleRun:  # noqa: ARG002 - the base class's
         """The header and the log as they came: the log has a known answer of its own, so the stream's does not matter."""

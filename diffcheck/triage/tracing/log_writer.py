@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from diffcheck.wasm.types import ValType
 
 BEGIN, NOTE, ASIDE, VISIT, TAKE = range(5)
-OWN: Final = 5
+LOG_FUNCTIONS: Final = 5
 """The functions of each log by their place, and how many there are."""
 VECTOR_BYTES: Final = 16
 _MASK: Final = (1 << 64) - 1
@@ -183,7 +183,7 @@ def known_answer(variant: Variant) -> int:
     return (lane ^ count if variant == "rotate" else lane + count) & _MASK
 
 
-class WatchedBytes(msgspec.Struct, frozen=True):
+class MemoryWatch(msgspec.Struct, frozen=True):
     """Bytes of a memory, at most eight, that are added to every event's value, so that events differ from when these bytes do."""
 
     memory: int
@@ -194,10 +194,10 @@ class WatchedBytes(msgspec.Struct, frozen=True):
         return f"{plural(self.width, 'byte')} at {self.address:#x} of memory {self.memory}"
 
 
-def note(variant: Variant, watched: str, *, unwind: bool) -> str:
+def note(variant: Variant, watch_text: str, *, unwind: bool) -> str:
     """The note: it takes ``$site`` and ``$value``. ``watched`` is ``watched``'s text, if bytes are; ``unwind`` whether a stop is thrown."""
     own = event_log.words(variant)
-    return _NOTE.format(**own, halt=_HALT_THROWS if unwind else _HALT_TRAPS, raw=_RAW.format(**own), watch=watched)
+    return _NOTE.format(**own, halt=_HALT_THROWS if unwind else _HALT_TRAPS, raw=_RAW.format(**own), watch=watch_text)
 
 
 def aside(variant: Variant) -> str:
@@ -219,7 +219,7 @@ def copied(variant: Variant, width: int) -> str:
     return f"{clear} i32.const $SCRATCH local.get $at i32.const {width} memory.copy $rec $m"
 
 
-def watched(watch: WatchedBytes, module: Module, variant: Variant) -> str:
+def watch_text(watch: MemoryWatch, module: Module, variant: Variant) -> str:
     """What the note does about bytes that are watched; nothing where the memory can never have them."""
     limits = module.all_memories[watch.memory].limits
     address = "i64" if limits.is64 else "i32"

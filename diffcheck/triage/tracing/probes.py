@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, Literal
 import msgspec
 
 from diffcheck.triage.tracing import event_log, log_writer
-from diffcheck.triage.tracing.log_writer import ASIDE, NOTE, OWN, TAKE, VECTOR_BYTES, VISIT, copied
+from diffcheck.triage.tracing.log_writer import ASIDE, LOG_FUNCTIONS, NOTE, TAKE, VECTOR_BYTES, VISIT, copied
 from diffcheck.wasm.asm import assemble
 from diffcheck.wasm.fragment import link
 from diffcheck.wasm.types import ArrayType, Limits, RefType, StructType, TableType, ValType, encode_tabletype
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from diffcheck.capsule.constants import Types
     from diffcheck.triage.tracing.event_log import Variant
-    from diffcheck.triage.tracing.log_writer import WatchedBytes
+    from diffcheck.triage.tracing.log_writer import MemoryWatch
     from diffcheck.wasm.module import Module
 
 _REGION_BYTES: Final = 65_024
@@ -41,7 +41,7 @@ _V128 = """
 NUMBERS: Final[tuple[ValType, ...]] = ("i32", "i64", "f32", "f64")
 
 
-class Key(msgspec.Struct, frozen=True):
+class HelperKey(msgspec.Struct, frozen=True):
     """What a helper function is for. ``kind``: ``probe`` a value of ``type``, ``memory`` so many bytes at an address of memory ``index``,
     ``region`` a range of it, ``table`` a range of table ``index``, ``size`` how large one is (``shape``: region or table), ``grown`` what
     was added to it,
@@ -62,32 +62,32 @@ class Helpers:
     """The helper functions of one instrumented artifact; ``index`` gives a function's index and adds it where it is new."""
 
     def __init__(
-        self, module: Module, first: int, variant: Variant, watch: WatchedBytes | None = None, *, identities: bool = False
+        self, module: Module, first: int, variant: Variant, watch: MemoryWatch | None = None, *, identities: bool = False
     ) -> None:
         self.module, self.first, self.variant, self.watch = module, first, variant, watch
         self.numbers_objects = identities and has_objects(module)
         self._identifies_functions = False
-        self._apart = event_log.APART if variant == "add" else ()
-        self._own = OWN + len(self._apart)
-        self._keys: dict[Key, int] = {}
+        self._apart = event_log.SPLIT_ACCESSES if variant == "add" else ()
+        self._log_functions = LOG_FUNCTIONS + len(self._apart)
+        self._keys: dict[HelperKey, int] = {}
         for each in NUMBERS:
-            self.index(Key("probe", each))
+            self.index(HelperKey("probe", each))
         if self.numbers_objects:
             self.index(_NUMBER)
 
     @property
     def count(self) -> int:
         """How many functions there are, with the log's own."""
-        return self._own + len(self._keys)
+        return self._log_functions + len(self._keys)
 
-    def index(self, key: Key) -> int:
+    def index(self, key: HelperKey) -> int:
         """The function index of a helper."""
         if key not in self._keys:
-            self._keys[key] = self.first + self._own + len(self._keys)
+            self._keys[key] = self.first + self._log_functions + len(self._keys)
             if key.kind == "memory" and key.width == VECTOR_BYTES:
-                self.index(Key("probe", "v128"))
+                self.index(HelperKey("probe", "v128"))
             if key.kind == "grown":
-                self.index(Key(key.shape, index=key.index))
+                self.index(HelperKey(key.shape, index=key.index))
             if key.kind == "contents":
                 self.index(_object_of(key))
         return self._keys[key]
@@ -106,17 +106,17 @@ class Helpers:
         """The typeidx and the code entry of each, in order."""
         names = {**symbols, "note": self.note, "take": self.first + TAKE}
         self._identifies_functions = "function_word" in symbols
-        names |= {name: self.first + OWN + at for at, (name, _, _) in enumerate(self._apart)}
+        names |= {name: self.first + LOG_FUNCTIONS + at for at, (name, _, _) in enumerate(self._apart)}
         watch, seen = self.watch, ""
         note_names = names
         note_locals: Locals = log_writer.NOTE_LOCALS
         if watch is not None:
-            seen = log_writer.watched(watch, self.module, self.variant)
+            seen = log_writer.watch_text(watch, self.module, self.variant)
             note_names, note_locals = {**names, "m": watch.memory}, (*log_writer.NOTE_LOCALS, ("at", self._address(watch.memory)))
         takes_event, doing = types.function(("i32", "i64"), ()), types.function((), ())
         event = ("site", "value")
         note = log_writer.note(self.variant, seen, unwind=unwind)
-        probes = {each: self.index(Key("probe", each)) for each in NUMBERS}
+        probes = {each: self.index(HelperKey("probe", each)) for each in NUMBERS}
         made = [
             (doing, self._linked(log_writer.begin(self.variant, probes), names, (), log_writer.PAGES)),
             (takes_event, self._linked(note, note_names, event, note_locals)),
@@ -133,11 +133,11 @@ class Helpers:
 
     def _linked(self, text: str, names: Mapping[str, int], params: tuple[str, ...] = (), locals_: Locals = ()) -> bytes:
         declared = tuple((name, _text(type_)) for name, type_ in locals_)
-        return link(assemble(event_log.in_words_of(self.variant, text), params=params, locals=declared), names)
+        return link(assemble(event_log.variant_text(self.variant, text), params=params, locals=declared), names)
 
     # The helpers.
 
-    def _helper(self, key: Key, types: Types, names: Mapping[str, int]) -> tuple[int, bytes]:
+    def _helper(self, key: HelperKey, types: Types, names: Mapping[str, int]) -> tuple[int, bytes]:
         make = {
             "probe": self._probe,
             "memory": self._memory,
@@ -163,7 +163,7 @@ class Helpers:
         space = self.module.all_tables if kind == "table" else self.module.all_memories
         return "i64" if space[index].limits.is64 else "i32"
 
-    def _probe(self, key: Key) -> _Helper:
+    def _probe(self, key: HelperKey) -> _Helper:
         own = event_log.words(self.variant)
         params = (("v", key.type), ("site", "i32"))
         if isinstance(key.type, RefType):
@@ -213,7 +213,7 @@ class Helpers:
             return "struct" if isinstance(composite, StructType) else "array" if isinstance(composite, ArrayType) else "func"
         return "any" if heap in ("any", "eq") else heap
 
-    def _memory(self, key: Key) -> _Helper:
+    def _memory(self, key: HelperKey) -> _Helper:
         """What was stored, read back by a copy to the recorder memory, so that a fault in loads does not look like one in stores; or by
         loads of other widths, so that one in copies does not either.
         """
@@ -222,10 +222,10 @@ class Helpers:
         here = f"local.get $at local.get $offset {plus} local.set $at {copied(self.variant, key.width)}"
         noted = "local.get $site i32.const $SCRATCH i64.load $rec call $note"
         if key.width == VECTOR_BYTES:
-            noted = f"i32.const $SCRATCH v128.load $rec local.get $site call {self.index(Key('probe', 'v128'))} drop"
+            noted = f"i32.const $SCRATCH v128.load $rec local.get $site call {self.index(HelperKey('probe', 'v128'))} drop"
         return f"{here} {noted}", (("at", address), ("offset", address), ("site", "i32")), (), ()
 
-    def _region(self, key: Key) -> _Helper:
+    def _region(self, key: HelperKey) -> _Helper:
         """A digest of the first bytes of a range: by the recorder's, of a copy; or byte by byte where they are."""
         address = self._index_type("region", key.index)
         digest = f"""
@@ -254,7 +254,7 @@ class Helpers:
         """
         return text, (("at", address), ("n", "i64"), ("where", "i32")), (), _W
 
-    def _table(self, key: Key) -> _Helper:
+    def _table(self, key: HelperKey) -> _Helper:
         """A digest of the first elements of a range of a table."""
         own, address = event_log.words(self.variant), self._index_type("table", key.index)
         text = f"""
@@ -273,7 +273,7 @@ class Helpers:
         params: Locals = (("at", address), ("n", "i64"), ("where", "i32"))
         return text, params, (), (*_MIXING, *self._held(self.module.all_tables[key.index].ref))
 
-    def _size(self, key: Key) -> _Helper:
+    def _size(self, key: HelperKey) -> _Helper:
         """The size of a memory or table; or what growing it by nothing gives."""
         address = self._index_type(key.shape, key.index)
         text = f"{'memory' if key.shape == 'region' else 'table'}.size $m"
@@ -284,7 +284,7 @@ class Helpers:
         wide = event_log.words(self.variant)["wide"] if address == "i32" else ""
         return f"local.get $where {text} {wide} call $note", (("where", "i32"),), (), ()
 
-    def _grown(self, key: Key) -> _Helper:
+    def _grown(self, key: HelperKey) -> _Helper:
         """A digest of what growing added, where it did: the old size and the number of pages or elements are given."""
         address = self._index_type(key.shape, key.index)
         wide = "i64.extend_i32_u" if address == "i32" else ""
@@ -297,12 +297,12 @@ class Helpers:
           if
             local.get $old {address}.const {log2} {address}.shl
             local.get $n {wide} i64.const {log2} i64.shl
-            local.get $where call {self.index(Key(key.shape, index=key.index))}
+            local.get $where call {self.index(HelperKey(key.shape, index=key.index))}
           end
         """
         return text, (("old", address), ("n", address), ("where", "i32")), (), ()
 
-    def _object(self, key: Key) -> _Helper:
+    def _object(self, key: HelperKey) -> _Helper:
         """A digest of a structure's fields, or of an array's elements: of all where they are not many, else of some from an index on."""
         assert isinstance(key.type, RefType), "an object's"  # noqa: S101
         assert isinstance(key.type.heap, int), "of a defined type"  # noqa: S101
@@ -333,12 +333,12 @@ class Helpers:
         params: Locals = (("o", key.type), ("at", "i32"), ("where", "i32"))
         return f"{text} local.get $where local.get $lane call $note", params, (), (*_MIXING, *_COUNTING, *held)
 
-    def _contents(self, key: Key) -> _Helper:
+    def _contents(self, key: HelperKey) -> _Helper:
         """The same of an object that is given back."""
         text = f"local.get $v i32.const 0 local.get $where call {self.index(_object_of(key))} local.get $v"
         return text, (("v", key.type), ("where", "i32")), (key.type,), ()
 
-    def _number(self, key: Key) -> _Helper:  # noqa: ARG002 - as the other helpers
+    def _number(self, key: HelperKey) -> _Helper:  # noqa: ARG002 - as the other helpers
         """The number of an object, from 1 on: those seen last are compared, and one that is none of them gets a new number."""
         text = f"""
           i32.const 0 i32.load $rec offset={event_log.SEEN_AT} local.tee $n local.set $at
@@ -377,9 +377,9 @@ class Helpers:
         return f"{bits} {'' if storage in ('i64', 'f64') else own['wide']} {step}"
 
 
-def by_contents(type_: ValType) -> Key:
+def by_contents(type_: ValType) -> HelperKey:
     """The probe of a value that is read for it: an engine that gives copies on reading is not to be found at what was right before."""
-    return Key("probe", type_, contents_only=isinstance(type_, RefType))
+    return HelperKey("probe", type_, contents_only=isinstance(type_, RefType))
 
 
 def has_objects(module: Module) -> bool:
@@ -393,7 +393,7 @@ def object_table() -> bytes:
 
 
 _OBJECT: Final = RefType(nullable=True, heap="eq")
-_NUMBER: Final = Key("number")
+_NUMBER: Final = HelperKey("number")
 _NUMBERED: Final = 256
 """How many objects are compared with a reference: those that were first seen last."""
 _FUNCTION_WORD: Final = """
@@ -410,9 +410,9 @@ _COUNTING: Final[Locals] = (("n", "i32"), ("count", "i32"))
 _PLUS: Final = {"i32": "plus32", "i64": "plus64"}
 
 
-def _object_of(key: Key) -> Key:
+def _object_of(key: HelperKey) -> HelperKey:
     assert isinstance(key.type, RefType), "an object's"  # noqa: S101
-    return Key("object", RefType(nullable=True, heap=key.type.heap))
+    return HelperKey("object", RefType(nullable=True, heap=key.type.heap))
 
 
 def _text(type_: ValType) -> str:

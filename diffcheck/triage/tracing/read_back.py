@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, Literal, Protocol
 
-from diffcheck.triage.tracing.probes import Key, by_contents
+from diffcheck.triage.tracing.probes import HelperKey, by_contents
 from diffcheck.wasm.leb import s, u
 from diffcheck.wasm.opcodes import BY_NAME
 from diffcheck.wasm.types import ArrayType, RefType, StructType
@@ -50,7 +50,7 @@ class BodyWriter(Protocol):
     """What writes the body in which the instruction stands."""
 
     @property
-    def made(self) -> InstrumentedModule:
+    def instrumentation(self) -> InstrumentedModule:
         """The instrumented module."""
         ...
 
@@ -85,7 +85,7 @@ class _Reader:
 
     def __init__(self, writer: BodyWriter, position: int, each: Typed, taken: Taken) -> None:
         self.writer, self.position, self.each, self.taken = writer, position, each, taken
-        self.module = writer.made.module
+        self.module = writer.instrumentation.module
         self.immediates = each.instruction.immediates
 
     def save(self, types: list[ValType]) -> tuple[bytes, list[bytes]]:
@@ -97,13 +97,13 @@ class _Reader:
         """The operands' types."""
         return [each for each in self.each.operands if each is not None]
 
-    def note(self, key: Key, arguments: bytes, role: Role, type_: ValType = "i64") -> bytes:
+    def note(self, key: HelperKey, arguments: bytes, role: Role, type_: ValType = "i64") -> bytes:
         """A call of a helper, whose last parameter is the site."""
         return arguments + self.writer.site(self.position, self.each, role, 0, type_) + self.call(key)
 
-    def call(self, key: Key) -> bytes:
+    def call(self, key: HelperKey) -> bytes:
         """A call of a helper."""
-        return b"\x10" + u(self.writer.made.helpers.index(key))
+        return b"\x10" + u(self.writer.instrumentation.helpers.index(key))
 
     def value(self, get: bytes, type_: ValType) -> bytes:
         """A value got again and probed."""
@@ -140,7 +140,7 @@ def _store(at: _Reader) -> Around:
     bits = 64 if address == "i64" else 32
     offset = (b"\x42" if address == "i64" else b"\x41") + s(_signed(memarg.offset, bits))
     type_ = "v128" if width == VECTOR_BYTES else "i64"
-    return before, at.note(Key("memory", index=memarg.memidx, width=width), locals_[0] + offset, "stored", type_)
+    return before, at.note(HelperKey("memory", index=memarg.memidx, width=width), locals_[0] + offset, "stored", type_)
 
 
 def _range(at: _Reader) -> Around:
@@ -155,7 +155,7 @@ def _range(at: _Reader) -> Around:
     types[0], types[-1] = address, length
     before, locals_ = at.save(types)
     wide = b"" if length == "i64" else _WIDE
-    return before, at.note(Key(kind, index=index), locals_[0] + locals_[-1] + wide, "range")
+    return before, at.note(HelperKey(kind, index=index), locals_[0] + locals_[-1] + wide, "range")
 
 
 def _grow(at: _Reader) -> Around:
@@ -166,8 +166,8 @@ def _grow(at: _Reader) -> Around:
     address = at.address(space, index)
     before, locals_ = at.save(at.operands())
     old = at.writer.local(address, at.taken)
-    size = at.note(Key("size", shape=kind, index=index), b"", "size", address)
-    return before, b"\x22" + u(old) + size + at.note(Key("grown", shape=kind, index=index), _get(old) + locals_[-1], "range")
+    size = at.note(HelperKey("size", shape=kind, index=index), b"", "size", address)
+    return before, b"\x22" + u(old) + size + at.note(HelperKey("grown", shape=kind, index=index), _get(old) + locals_[-1], "range")
 
 
 def _table_set(at: _Reader) -> Around:
@@ -195,17 +195,17 @@ def _elements(at: _Reader) -> Around:
     """Several elements of an array: the array, the first index, ..."""
     here: ValType = RefType(nullable=True, heap=at.immediates[0])
     before, locals_ = at.save([here, *at.operands()[1:]])
-    return before, at.note(Key("object", here), locals_[0] + locals_[1], "range")
+    return before, at.note(HelperKey("object", here), locals_[0] + locals_[1], "range")
 
 
 def _new(at: _Reader) -> Around:
     """A new object, which is on the stack and stays there."""
-    return b"", at.note(Key("contents", RefType(nullable=False, heap=at.immediates[0])), b"", "range")
+    return b"", at.note(HelperKey("contents", RefType(nullable=False, heap=at.immediates[0])), b"", "range")
 
 
 def _drop(at: _Reader) -> Around:
     site = at.writer.site(at.position, at.each, "dropped")
-    return b"", site + b"\x42\x00\x10" + u(at.writer.made.helpers.note)
+    return b"", site + b"\x42\x00\x10" + u(at.writer.instrumentation.helpers.note)
 
 
 def _signed(value: int, bits: int) -> int:
