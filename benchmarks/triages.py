@@ -43,7 +43,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folders", nargs="+", type=Path)
     files = sorted(file for folder in parser.parse_args().folders for file in folder.glob(f"**/{FILE}"))
-    print("| artifact | the divergence | rows kept | code bytes | what localising says | plain commands show it |")
+    print("| artifact | divergence | rows | code bytes | localised | reproduces without diffcheck |")
     print("| --- | --- | --- | ---: | --- | --- |")
     for file in files:
         print(line(msgspec.json.decode(file.read_bytes(), type=State)))

@@ -1,1 +1,1 @@
-"""From a divergence to the instruction that went wrong: instrumentation that any engine can run."""
+"""From a divergence to an issue: confirm, reduce, localise, write."""

@@ -219,8 +219,8 @@ def test_both_engines_run_one_form(oracle, host, tmp_path):
     plan = make(Case("exiting", str(path)), Request((str(path),)), oracle, oracle, subject, host)
     assert plan.capsules.oracle == plan.capsules.subject
     work = Localiser(plan, Request((str(path),)), oracle, subject, host)
-    made = work.instrumented("rotate", "full", {})
-    assert work.side(made, oracle).capsule.sha256 == work.side(made, subject).capsule.sha256
+    made = work.instrumenter.instrument("rotate", "full", {})
+    assert work.instrumenter.side(made, oracle).capsule.sha256 == work.instrumenter.side(made, subject).capsule.sha256
 
 
 def test_an_engine_that_lacks_a_proposal_of_the_artifact_is_inconclusive(compare):

@@ -258,5 +258,5 @@ def test_a_constant_is_shown_as_the_text_format_has_it(text, words):
         body = wasm[offset : offset + size]
         return next(instructions(body, start=read_locals(body).end))
 
-    assert control_flow.shown(only(text)) == words
+    assert control_flow.instruction_text(only(text)) == words
     assert only(words).immediates == only(text).immediates

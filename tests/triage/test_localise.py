@@ -19,7 +19,7 @@ from diffcheck.runner.request import Request
 from diffcheck.triage import localise_artifact
 from diffcheck.triage.localise import localiser
 from diffcheck.triage.localise.localiser import Localiser
-from diffcheck.triage.localise.memory_writers import loaded
+from diffcheck.triage.localise.memory_writers import loaded_bits
 from diffcheck.triage.tracing import instrument
 from diffcheck.triage.tracing.event_log import VARIANTS
 from diffcheck.triage.tracing.log_writer import BEGIN, TAKE, VISIT
@@ -161,7 +161,7 @@ def test_bytes_that_are_wrong_since_instantiation_are_told_as_such_though_a_load
     ],
 )
 def test_what_a_load_gives_for_bytes(name, word, bits):
-    assert loaded(name, word) == bits
+    assert loaded_bits(name, word) == bits
 
 
 def test_a_load_that_is_wrong_itself_is_named_though_its_bytes_are_wrong_as_well(host, tmp_path):
@@ -172,9 +172,7 @@ def test_a_load_that_is_wrong_itself_is_named_though_its_bytes_are_wrong_as_well
 
     answer = localised(host, ASTRAY.format(end="(i32.load offset=2048 (i32.const 0))"), twice_wrong, tmp_path)
     assert (answer.depth, answer.instruction, answer.subject) == ("instruction", "i32.load offset=2048", "5")
-    assert answer.notes == (
-        "4 bytes at 0x800 of memory 0, which it takes, differ since event 12, but it does not give what is there",
-    )
+    assert answer.notes == ("4 bytes at 0x800 of memory 0 differ since event 12, but the load does not return them",)
 
 
 SILENT = """(module (global $g (mut i32) (i32.const 0))
@@ -346,7 +344,7 @@ def test_what_has_too_many_events_of_calls_is_told_as_such(host, tmp_path, monke
     monkeypatch.setattr(localiser, "MAX_EVENTS", 100)
     answer = localised(host, CALLS, wrong_constant, tmp_path)
     assert answer.depth == "row"
-    assert "calls' events are too many" in answer.why
+    assert "events of calls are too many" in answer.why
 
 
 def test_an_engine_that_does_not_begin_what_has_too_many_events_has_no_execution_to_localise_in(host, tmp_path, monkeypatch):

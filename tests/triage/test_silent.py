@@ -28,7 +28,7 @@ class Engine:
         self.runs, self.reached, self.ended = 0, False, Trapped("unreachable")
         self.oracle = SimpleNamespace(backend=SimpleNamespace(capabilities=SimpleNamespace(transport="words")))
         subject = SimpleNamespace(backend=registry.create("harness:true", {}))
-        self.gauge = MemoryProgress(subject, OWN * PAGE)
+        self.progress = MemoryProgress(subject, OWN * PAGE)
 
     def run_subject(self, start, step, halt, take):
         self.runs += 1
@@ -62,7 +62,7 @@ class Engine:
         return event
 
     def found(self):
-        ran = self.run_subject(0, step_of(0, self.total + 1), self.total + 1, self.gauge.base())
+        ran = self.run_subject(0, step_of(0, self.total + 1), self.total + 1, self.progress.base())
         found = SilentTrapSearch(self, 0, self.total + 1).find(ran)
         return self.inside(*found) if isinstance(found, tuple) else found
 
@@ -103,12 +103,12 @@ def test_an_engine_whose_memory_shows_nothing_is_searched_by_stops():
     engine = Engine(12_345, 50_000, shows=False)
     assert engine.found() == 12_345
     assert engine.runs <= 19
-    assert not engine.gauge.works
+    assert not engine.progress.works
 
 
 def test_an_engine_that_has_not_the_memory_to_be_measured_is_searched_by_stops():
     engine = Engine(12_345, 50_000)
-    engine.most_pages = OWN + engine.gauge.base().pad + 100
+    engine.most_pages = OWN + engine.progress.base().pad + 100
     assert engine.found() == 12_345
     assert engine.runs <= 19
 
@@ -122,5 +122,5 @@ def test_an_event_before_the_end_that_differs_is_the_first_difference(differs_fr
 
 def test_an_engine_that_ends_where_it_went_on_before_is_not_searched_for_ever():
     engine = Engine(20_000, 50_000, noise={1: 400}, sometimes=True)  # it comes further than it seems, once
-    with pytest.raises(WrongDigest, match="came to an end before"):
+    with pytest.raises(WrongDigest, match="finished before"):
         engine.found()

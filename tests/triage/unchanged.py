@@ -13,7 +13,6 @@ from diffcheck.runner.passes.capsule_run import CapsuleSide
 from diffcheck.runner.plan import CapsulePlan
 from diffcheck.triage.localise.localiser import Localiser
 from diffcheck.triage.tracing.event_log import NEVER, LogParameters, Variant
-from diffcheck.triage.tracing.log_reader import LogSide
 
 
 class Compared(msgspec.Struct, frozen=True):
@@ -30,10 +29,9 @@ class Compared(msgspec.Struct, frozen=True):
 
 def compared(work: Localiser, plan: CapsulePlan, variant: Variant, rounds: int = 1) -> Compared:
     """Run all rows of a plan's capsule both ways, instance after instance: after a trap the next row has a new one."""
-    made = work.instrumented(variant, "full", {})
-    capsule = work._capsule(made, work.oracle)
+    made = work.instrumenter.instrument(variant, "full", {})
     plain = CapsuleSide(work.oracle, plan.capsules.oracle, plan.limits, work.host)
-    logged = LogSide(work.oracle, capsule, plan.limits, work.host)
+    logged = work.instrumenter.side(made, work.oracle)
     differences, events, at = [], 0, 0
     plain_s = instrumented_s = 0.0
     count = len(plan.rows) - plan.layout.n_init
@@ -54,7 +52,7 @@ def compared(work: Localiser, plan: CapsulePlan, variant: Variant, rounds: int =
             break
         at = one.header.record + 1 - plan.layout.n_init
     return Compared(
-        instances, events, tuple(differences), plain_s, instrumented_s, len(plan.capsules.standard.wasm), len(capsule.wasm)
+        instances, events, tuple(differences), plain_s, instrumented_s, len(plan.capsules.standard.wasm), len(logged.capsule.wasm)
     )  # fmt: skip
 
 

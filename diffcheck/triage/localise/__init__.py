@@ -1,1 +1,1 @@
-"""The first event that differs, and the instruction behind it."""
+"""Localises the first event that differs, and the instruction that caused it."""

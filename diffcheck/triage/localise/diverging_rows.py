@@ -40,6 +40,11 @@ class DivergingRows(msgspec.Struct, frozen=True):
     memory: str = ""
     in_recorder: bool = False
 
+    @property
+    def run(self) -> tuple[int, int, int]:
+        """First row, last row and flags: the parameters of a run of these rows."""
+        return self.first, self.last, self.flags
+
 
 class NoDivergence(msgspec.Struct, frozen=True):
     """The engines do not differ on the capsule: the reason, and the number of runs of the subject.

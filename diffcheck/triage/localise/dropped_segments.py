@@ -30,7 +30,7 @@ def dropped_segment(explainer: Explainer, first: FirstDifference) -> Localisatio
     """The instruction that should have dropped the segment, or a sentence if instantiation should have; empty for other differences."""
     if first.oracle is not None or not isinstance(first.oracle_outcome, Trapped):
         return ""
-    function, position = explainer.acting_place(first)
+    function, position = explainer.stack.acting_place(first)
     body = explainer.instrumentation.bodies_of.get(function)
     reader = body.code[position].instruction if body is not None and position >= 0 else None
     if reader is None or reader.name not in _READERS:
@@ -40,7 +40,7 @@ def dropped_segment(explainer: Explainer, first: FirstDifference) -> Localisatio
     operands = [bits for bits, _ in explainer.surroundings(function, position, first.event)[0].values()]
     if not any(bits % (1 << 32) for bits in operands[-2:]):
         return ""  # no bytes or elements of an empty segment are in bounds
-    records = explainer.history(first.event)
+    records = explainer.stack.history(first.event)
     for at in range(len(records) - 1, -1, -1):
         site = explainer.instrumentation.site(records[at].site)
         if site is None or site.name != f"{kind}.drop" or site.role != "dropped":

@@ -12,7 +12,10 @@ from diffcheck.triage.tracing.event_log import NEVER, RAWS, LogParameters, Memor
 from diffcheck.triage.tracing.log_writer import known_answer
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from diffcheck.observation import Outcome
+    from diffcheck.triage.localise.diverging_rows import DivergingRows
     from diffcheck.triage.tracing.event_log import EventLog, Record
     from diffcheck.triage.tracing.instrument import Instrumentation, Level
     from diffcheck.triage.tracing.log_reader import LogRun, LogSide
@@ -50,6 +53,7 @@ class EventRuns:
     """Runs of the rows [first, last) with one instrumentation; ``total`` is the oracle's number of events, -1 without a log."""
 
     default: Level = "full"
+    levels: Mapping[int, Level] = {}
     subject_stream: tuple[int, int, int] | None = None
 
     def __init__(
@@ -57,9 +61,8 @@ class EventRuns:
         instrumentation: Instrumentation,
         oracle: LogSide,
         subject: LogSide,
-        rows: tuple[int, int, int],
+        rows: DivergingRows,
         budget: SearchBudget,
-        plain_bytes: int = 0,
     ) -> None:
         self.instrumentation, self.oracle, self.subject = instrumentation, oracle, subject
         self.rows, self.budget = rows, budget
@@ -68,13 +71,12 @@ class EventRuns:
         self.total = measured.log.count if measured.log is not None else -1
         self.ended: Outcome = Returned()
         self.seen = False
-        self.progress = MemoryProgress(subject, plain_bytes)
+        self.progress = MemoryProgress(subject, rows.peak_bytes)
 
     def _parameters(
         self, start: int = 0, step: int = 0, halt: int = NEVER, limit: int = RAWS, take: MemoryProbe = _UNMEASURED
     ) -> LogParameters:
-        first, last, flags = self.rows
-        return LogParameters(first, last, flags, start=start, step=step, halt=halt, limit=limit, take=take)
+        return LogParameters(*self.rows.run, start=start, step=step, halt=halt, limit=limit, take=take)
 
     def run_side(
         self,

@@ -39,30 +39,30 @@ class EventSearch(EventRuns):
             return self.inside(*window) if window is not None else self._ends()
         return self._narrow(start, end)
 
-    def recheck(self, other: LogSide, oracle: LogSide, first: FirstDifference) -> Literal["same", "none", "another"]:
+    def recheck(self, oracle: LogSide, subject: LogSide, first: FirstDifference) -> Literal["same", "none", "another"]:
         """Whether the other digest shows the same difference at that event, none, or another one.
 
         Raises ``WrongDigest`` if the subject computes the other digest wrongly.
         """
         since = max(0, first.event - BEFORE)
-        ran, expected_run = self.run_side(other, since, 0, first.event + 1), self.run_side(oracle, since, 0, first.event + 1)
+        ran, expected_run = self.run_side(subject, since, 0, first.event + 1), self.run_side(oracle, since, 0, first.event + 1)
         log = ran.log
-        if log is not None and (log.known != known_answer(other.variant) or log.contradicts(other.variant, since)):
+        if log is not None and (log.known != known_answer(subject.variant) or log.contradicts(subject.variant, since)):
             raise WrongDigest("it computes the known answer wrongly, or its log is inconsistent")
         if log is not None and log.count < first.event:
             return "another"  # it ended before
-        subject, expected = _last(log, since, first.event), _last(expected_run.log, since, first.event)
-        if subject is None and expected is None:  # both ended before this event, so their outcomes differ
+        record, expected = _last(log, since, first.event), _last(expected_run.log, since, first.event)
+        if record is None and expected is None:  # both ended before this event, so their outcomes differ
             if _kind(ran.outcome) == _kind(first.subject_outcome):
                 return "same"
             return "none" if _kind(ran.outcome) == _kind(expected_run.outcome) else "another"
-        if subject == expected:
+        if record == expected:
             return "none"
-        if subject is None or first.subject is None:
-            return "same" if subject == first.subject else "another"
-        site = self.instrumentation.site(subject.site)
+        if record is None or first.subject is None:
+            return "same" if record == first.subject else "another"
+        site = self.instrumentation.site(record.site)
         digests = site is not None and site.role == "range"  # each variant digests a range by its own instructions
-        same = subject.site == first.subject.site and (digests or subject.value == first.subject.value)
+        same = record.site == first.subject.site and (digests or record.value == first.subject.value)
         return "same" if same else "another"
 
     def _whole(self, start: int, step: int, end: int) -> LogRun:

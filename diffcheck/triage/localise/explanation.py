@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 from diffcheck import values
 from diffcheck.observation import Returned, sentence
 from diffcheck.text import visible
+from diffcheck.triage.localise.call_stack import CallStack
 from diffcheck.triage.localise.event_runs import FirstDifference
 from diffcheck.triage.localise.location import Moment
 from diffcheck.triage.localise.memory_writers import bytes_read, may_write
@@ -15,7 +16,6 @@ from diffcheck.triage.tracing.event_log import LogParameters
 from diffcheck.values import Value, render
 from diffcheck.wasm.dwarf import source_line
 from diffcheck.wasm.names import function_names
-from diffcheck.wasm.opcodes import CALLS, TAIL_CALLS
 from diffcheck.wasm.types import RefType
 from diffcheck.witness import formats
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from diffcheck.observation import Outcome
     from diffcheck.runner.plan import CapsulePlan
+    from diffcheck.triage.localise.event_search import EventSearch
     from diffcheck.triage.localise.location import Difference, Localisation
     from diffcheck.triage.tracing.event_log import Record
     from diffcheck.triage.tracing.instrument import Instrumentation, Site
@@ -34,11 +35,8 @@ if TYPE_CHECKING:
     from diffcheck.wasm.types import ValType
 
 SHOWN: Final = 10
-Frames = list[tuple[int, tuple[int, int] | None]]
-"""Activations, outermost first: the function, and the caller with the position before its call (None: called by the driver)."""
 Numbered = dict[int, tuple[int, "ValType"]]
 """Bits and type by the number of the operand or local."""
-_HISTORY: Final = 100_000
 _RESULTS: Final = 4
 """Operands and locals are logged before an instruction's first result; up to this many results precede the one that differs."""
 _WIDE: Final = 1 << 16
@@ -76,22 +74,14 @@ class Explainer:
     def __init__(
         self,
         plan: CapsulePlan,
-        instrumentation: Instrumentation,
-        rows: tuple[int, int, int],
+        search: EventSearch,
         detail: Callable[[int, int], tuple[Instrumentation, LogSide]],
         answer: Callable[..., Localisation],
-        oracle: LogSide,
         artifact: Module,
     ) -> None:
-        self.plan, self.module, self.instrumentation, self.rows, self.detail, self.answer = (
-            plan,
-            artifact,
-            instrumentation,
-            rows,
-            detail,
-            answer,
-        )
-        self.oracle = oracle
+        self.plan, self.module, self.detail, self.answer = plan, artifact, detail, answer
+        self.instrumentation, self.oracle, self.rows = search.instrumentation, search.oracle, search.rows
+        self.stack = CallStack(search)
         self.names = function_names(artifact)
         self.counters = formats.instrumentation(artifact).counters
 
@@ -102,7 +92,7 @@ class Explainer:
 
     def candidate_functions(self, first: FirstDifference) -> set[int]:
         """The functions that may have caused a difference: those of the events around it, and those that they call there."""
-        sites = [self._site(each) for each in (first.oracle, first.subject, *first.before[-2:])]
+        sites = [self.instrumentation.record_site(each) for each in (first.oracle, first.subject, *first.before[-2:])]
         found = {site.function for site in sites if site is not None}
         if self.instrumentation.watch is not None and sites[0] is not None and sites[0].role == "entry" and len(found) > 1:
             found.remove(sites[0].function)  # not yet executed
@@ -115,7 +105,9 @@ class Explainer:
 
     def function(self, first: FirstDifference, where: str = "") -> Localisation:
         """The answer with only a function; ``where`` is appended to the reason."""
-        site = self._site(first.oracle) or self._site(first.before[-1] if first.before else None)
+        site = self.instrumentation.record_site(first.oracle) or self.instrumentation.record_site(
+            first.before[-1] if first.before else None
+        )
         funcidx = site.function if site is not None else -1
         why = f"oracle {self._action(first.oracle, first.oracle_outcome)}, subject {self._action(first.subject, first.subject_outcome)}"
         if self.instrumentation.watch is not None:
@@ -132,7 +124,7 @@ class Explainer:
 
     def instruction(self, first: FirstDifference) -> Localisation:
         """The answer: the instruction whose execution differs."""
-        one = self._site(first.oracle)
+        one = self.instrumentation.record_site(first.oracle)
         same = first.oracle is not None and first.subject is not None and first.oracle.site == first.subject.site
         if same and one is not None and one.position >= 0:
             function, position = one.function, one.position
@@ -143,7 +135,7 @@ class Explainer:
             if one.role in _AFTERWARDS:
                 texts = _AFTERWARDS[one.role].format(texts[0]), f"has {texts[1]}"
         else:
-            function, position = self.acting_place(first)
+            function, position = self.stack.acting_place(first)
             difference = "control"
             here = function, position
             texts = self._action(first.oracle, first.oracle_outcome, here), self._action(first.subject, first.subject_outcome, here)
@@ -153,7 +145,7 @@ class Explainer:
         body = self.instrumentation.bodies_of.get(function)
         if body is None or position < 0:
             return self.function(first)
-        if not same and self._is_driver_return(function, position, first.event):
+        if not same and self.stack.is_driver_return(function, position, first.event):
             return self.function(first, " after its last instruction: in its return, or in the code of the capsule")
         why = "the results differ in the high half" if one is not None and one.half else _WHY[difference]
         return self.at(first, (function, position), texts, difference, why)
@@ -190,8 +182,8 @@ class Explainer:
 
     def read_at(self, first: FirstDifference) -> MemoryWatch | None:
         """The bytes that the load at the difference reads; None if it is not a load of both engines."""
-        one = self._site(first.oracle)
-        if one is None or one.role != "result" or first.subject is None or self._site(first.subject) != one:
+        one = self.instrumentation.record_site(first.oracle)
+        if one is None or one.role != "result" or first.subject is None or self.instrumentation.record_site(first.subject) != one:
             return None
         body = self.instrumentation.bodies_of[one.function]
         operands, _, _ = self.surroundings(one.function, one.position, first.event)
@@ -199,9 +191,9 @@ class Explainer:
 
     def takes_reference(self, first: FirstDifference) -> bool:
         """Whether the instruction at the difference takes a reference or calls through a table."""
-        site = self._site(first.oracle) or self._site(first.subject)
+        site = self.instrumentation.record_site(first.oracle) or self.instrumentation.record_site(first.subject)
         same = first.oracle is not None and first.subject is not None and first.oracle.site == first.subject.site
-        function, position = (site.function, site.position) if same and site is not None else self.acting_place(first)
+        function, position = (site.function, site.position) if same and site is not None else self.stack.acting_place(first)
         body = self.instrumentation.bodies_of.get(function)
         if body is None or position < 0:
             return False
@@ -210,7 +202,7 @@ class Explainer:
 
     def of_reference(self, first: FirstDifference) -> bool:
         """Whether what differs is a reference."""
-        site = self._site(first.oracle)
+        site = self.instrumentation.record_site(first.oracle)
         return site is not None and isinstance(site.type, RefType)
 
     def watched_values(self, found: FirstDifference, plain: Record) -> tuple[str, str]:
@@ -231,8 +223,8 @@ class Explainer:
             return None
         record = plain[-1]
         first = FirstDifference(found.event, record, record, plain[:-1], found.oracle_outcome, found.subject_outcome)
-        one = self._site(record)
-        place = (one.function, one.position) if one is not None and may_write(one.name) else self.acting_place(first)
+        one = self.instrumentation.record_site(record)
+        place = (one.function, one.position) if one is not None and may_write(one.name) else self.stack.acting_place(first)
         has = self.watched_values(found, record)
         texts = f"has {has[0]} at {watch.address:#x} of memory {watch.memory} afterwards", f"has {has[1]}"
         why = "bytes that it wrote wrongly, or failed to write, differ from here on"
@@ -240,88 +232,9 @@ class Explainer:
 
     # Places.
 
-    def _site(self, record: Record | None) -> Site | None:
-        return self.instrumentation.site(record.site) if record is not None else None
-
-    def acting_place(self, first: FirstDifference) -> tuple[int, int]:
-        """The function and position that execute after the last common event; in the caller if a function returned without an event."""
-        last = self._site(first.before[-1]) if first.before else None
-        if last is None:
-            return -1, -1
-        function, position = last.function, last.position
-        next_functions = {site.function for site in (self._site(first.oracle), self._site(first.subject)) if site is not None}
-        frames = None
-        while (body := self.instrumentation.bodies_of.get(function)) is not None:
-            at = self.instrumentation.acting(function, position)
-            returned = at == len(body.code) - 1 or body.code[at].instruction.name == "return"
-            if not returned or (next_functions and next_functions <= {function}):
-                return function, at
-            frames = self._frames(first.event) if frames is None else frames[:-1]
-            if not frames or frames[-1][0] != function or frames[-1][1] is None:
-                return function, at
-            caller, called_behind = frames[-1][1]
-            around = {caller, *(each for each, _ in frames[:-1])}
-            if caller not in self.instrumentation.bodies_of or (next_functions and not next_functions & around):
-                return function, at
-            function, position = caller, self.instrumentation.acting(caller, called_behind)
-        return function, -1
-
-    def _is_driver_return(self, function: int, position: int, event: int) -> bool:
-        """Whether the place is the return of a function that the driver called."""
-        code = self.instrumentation.bodies_of[function].code
-        if position != len(code) - 1 and code[position].instruction.name != "return":
-            return False
-        frames = self._frames(event)
-        return not frames or frames[-1][1] is None
-
-    def _frames(self, event: int) -> Frames:
-        """The activations before an event, as far as the oracle's last events show them."""
-        frames: Frames = []
-        before: Site | None = None
-        for record in self.history(event):
-            site = self._site(record)
-            if site is None:
-                continue
-            if site.role == "entry":
-                self._enter(frames, site.function, before)
-            elif site.name in CALLS and site.role == "result":
-                while frames and not self._called_by(frames[-1][1], site):
-                    frames.pop()
-                frames = frames[:-1]
-            while frames and frames[-1][0] != site.function:
-                frames.pop()
-            before = site
-        return frames
-
-    def history(self, event: int) -> tuple[Record, ...]:
-        """The oracle's last records before an event."""
-        first, last, flags = self.rows
-        since = max(0, event - _HISTORY)
-        log = self.oracle.logged(LogParameters(first, last, flags, start=since, halt=event, limit=_HISTORY)).log
-        return log.records(since) if log is not None else ()
-
-    def _enter(self, frames: Frames, function: int, before: Site | None) -> None:
-        """Push an activation. If no call of the program matches, the driver called the function, and it is the only frame."""
-        if before is not None:
-            caller, position = before.function, before.position
-            while (body := self.instrumentation.bodies_of.get(caller)) is not None:
-                at = self.instrumentation.acting(caller, position)
-                call = body.code[at].instruction
-                if call.name in TAIL_CALLS and frames:
-                    frames[-1] = function, frames[-1][1]
-                    return
-                if call.name in CALLS and (call.name != "call" or call.immediates[0] == function):
-                    frames.append((function, (caller, position)))
-                    return
-                if not frames or frames[-1][1] is None:
-                    break
-                caller, behind = frames.pop()[1] or (-1, -1)  # it returned without an event
-                position = self.instrumentation.acting(caller, behind)
-        frames[:] = [(function, None)]
-
     def _path(self, event: int, function: int, offset: int) -> tuple[str, ...]:
         """The activations at an event, outermost first, with the offset of each call and of the difference."""
-        frames = self._frames(event)
+        frames = self.stack.frames(event)
         while frames and frames[-1][0] != function:
             frames.pop()
         path = []
@@ -339,21 +252,14 @@ class Explainer:
     def _body_offset(self, function: int) -> int:
         return self.module.bodies[function - self.module.n_imported("func")][0]
 
-    def _called_by(self, caller: tuple[int, int] | None, site: Site) -> bool:
-        """Whether a frame belongs to the call whose result a site logs."""
-        if caller is None or caller[0] != site.function:
-            return False
-        return self.instrumentation.acting(site.function, caller[1]) == site.position
-
     def _row(self, event: int) -> str:
         """The row of an event, from the oracle's record at that event; empty if it is not known."""
-        layout = self.plan.layout
-        first, last, flags = self.rows
+        layout, first = self.plan.layout, self.rows.first
         if event < 0:
             return ""
-        if last - first == 1 and not layout.n_init:
+        if self.rows.last - first == 1 and not layout.n_init:
             return layout.rows[first].name
-        record = self.oracle.logged(LogParameters(first, last, flags, start=event, halt=event + 1)).record
+        record = self.oracle.logged(LogParameters(*self.rows.run, start=event, halt=event + 1)).record
         if record < 0:
             return ""
         return layout.rows[record if record < layout.n_init else record + first].name
@@ -378,7 +284,7 @@ class Explainer:
 
     def _action(self, record: Record | None, outcome: Outcome, here: tuple[int, int] = (-1, -1)) -> str:
         """What an engine did at the event: the result of the instruction ``here``, where it continued, or how it ended."""
-        site = self._site(record)
+        site = self.instrumentation.record_site(record)
         if record is None or site is None:
             return "finished" if isinstance(outcome, Returned) else sentence(outcome)
         if site.role in ("entry", "argument"):
@@ -395,7 +301,7 @@ class Explainer:
     def _before(self, first: FirstDifference) -> tuple[Moment, ...]:
         found = []
         for each in first.before[-SHOWN:]:
-            site = self._site(each)
+            site = self.instrumentation.record_site(each)
             if site is None:
                 continue
             offset = site.offset - self._body_offset(site.function) if site.position >= 0 else 0
@@ -411,9 +317,8 @@ class Explainer:
     def surroundings(self, function: int, position: int, event: int) -> tuple[Numbered, Numbered, int]:
         """The oracle's operands and locals before the instruction, which are the subject's too, and the number of its executions."""
         instrumentation, side = self.detail(function, position)
-        first, last, flags = self.rows
         since = max(0, event - _RESULTS)
-        log = side.logged(LogParameters(first, last, flags, start=since, halt=event + 1)).log
+        log = side.logged(LogParameters(*self.rows.run, start=since, halt=event + 1)).log
         if log is None:
             return {}, {}, 0
         asides = [

@@ -38,7 +38,7 @@ def first_execution(search: EventSearch, explainer: Explainer, wrong: Sequence[W
                 return site.function, position
         return -1, -1
 
-    records = explainer.history(search.total)
+    records = explainer.stack.history(search.total)
     for at, record in enumerate(records):
         function, position = place(record.site)
         if position < 0:

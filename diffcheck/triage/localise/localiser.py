@@ -11,41 +11,38 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from diffcheck.capsule import layout as lo
-from diffcheck.capsule.build import build
-from diffcheck.cases.rows import choose
 from diffcheck.errors import RunFailedError
 from diffcheck.observation import Trapped, sentence
 from diffcheck.probe.instructions import wrong_instructions
 from diffcheck.runner.passes.capsule_run import CapsuleSide
-from diffcheck.runner.plan import world
 from diffcheck.text import plural
 from diffcheck.triage.localise.diverging_rows import DivergingRows, NoDivergence, RowSearch
 from diffcheck.triage.localise.dropped_segments import dropped_segment
 from diffcheck.triage.localise.event_runs import BEFORE, SearchBudgetExhausted
 from diffcheck.triage.localise.event_search import EventSearch
 from diffcheck.triage.localise.explanation import Explainer
+from diffcheck.triage.localise.instrumenter import Instrumenter
 from diffcheck.triage.localise.known_wrong import first_execution
 from diffcheck.triage.localise.location import Localisation
 from diffcheck.triage.localise.memory_writers import loaded_bits, watch_at
 from diffcheck.triage.tracing.event_log import VARIANTS, LogParameters, WrongDigest
-from diffcheck.triage.tracing.instrument import Detail, Instrumentation
-from diffcheck.triage.tracing.log_reader import LogSide
-from diffcheck.triage.tracing.probes import has_objects
+from diffcheck.triage.tracing.instrument import Detail
 from diffcheck.wasm.names import function_names
 from diffcheck.wasm.opcodes import CALLS
 from diffcheck.witness.formats import PREFIX
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Mapping
 
     from diffcheck.backend.contract import Backend, Host, Oracle
-    from diffcheck.capsule.build import Capsule
     from diffcheck.runner.plan import CapsulePlan
     from diffcheck.runner.request import Request
     from diffcheck.triage.localise.event_runs import FirstDifference
     from diffcheck.triage.tracing.event_log import Variant
-    from diffcheck.triage.tracing.instrument import Level
+    from diffcheck.triage.tracing.instrument import Instrumentation, Level
+    from diffcheck.triage.tracing.log_reader import LogSide
     from diffcheck.triage.tracing.log_writer import MemoryWatch
+    from diffcheck.wasm.module import Module
 
 EVENT_COST: Final = 60
 """Instructions per event in an interpreter: probe, log, and the program's own."""
@@ -75,26 +72,20 @@ class Localiser:
     ) -> None:
         self.request, self.oracle, self.subject, self.host, self.say = request, oracle, subject, host, say
         self.original = plan
-        self.use(plan.deterministic or plan)
-        self.calls = choose(self.module, plan.case.rows, request.rows).calls
-        self.world = world(plan.case, program_name=request.program_name, stub_imports=request.stub_imports)
+        self.instrumenter = Instrumenter(plan.deterministic or plan, request, host)
         self.max_runs = max(MAX_RUNS, request.max_passes)
         self.runs = self.events = 0
         self.confirmed = False
-        self.reads_back = True
-        self.identities = False
         self.doubtful = False
         """Whether a reference differs; both digests read references by the same instructions."""
         self.wrong: set[Variant] = set()
         self.located: DivergingRows | None = None
         self.notes: list[str] = []
-        exported = [(each.index, each.name) for each in self.module.exports if each.kind == "func"]
-        self.skip: frozenset[int] = frozenset()
-        self.skip_lean = _witness([*exported, *function_names(self.module).items()])
 
-    def use(self, plan: CapsulePlan) -> None:
-        """Use the plan of the artifact itself or of its deterministic form."""
-        self.plan, self.module = plan, plan.module
+    @property
+    def plan(self) -> CapsulePlan:
+        """The plan of the artifact itself or of its deterministic form."""
+        return self.instrumenter.plan
 
     # The row.
 
@@ -102,7 +93,8 @@ class Localiser:
         """The rows that differ, or the result of localising if none do."""
         found = self._rows(wanted)
         if self.plan.form is not None and (not found.made_choices if isinstance(found, NoDivergence) else _REFUSED in found.what):
-            self.use(self.original)  # the deterministic form only matters if a choice was made and the subject accepts it
+            # The deterministic form only matters if a choice was made and the subject accepts it.
+            self.instrumenter.plan = self.original
             found = self._rows(wanted)
         if isinstance(found, DivergingRows):
             return found
@@ -128,17 +120,14 @@ class Localiser:
             except WrongDigest as error:
                 self.wrong.add(variant)
                 self.notes.append(f"the subject executes instructions of digest {variant!r} wrongly: {error}")
-                answer = self._row(
-                    rows, "the subject executes instructions of both digests wrongly, so its events cannot be compared"
-                )
+                why = "the subject executes instructions of both digests wrongly, so its events cannot be compared"
+                answer = self._row(rows, why)
+                continue
             except DigestConflict as error:
                 answer = self._row(rows, f"the subject executes instructions of the digests wrongly: {error}")
-                break
             except SearchBudgetExhausted:
                 answer = self._row(rows, f"not found within {plural(self.max_runs, 'run')} of the subject; give --max-passes more")
-                break
-            else:
-                break
+            break
         if answer.depth != "instruction" or not self.confirmed or self.doubtful:
             answer = self._by_known_answers(rows, answer)
         if answer.depth != "instruction" and answer.function_index < 0 and not answer.row:
@@ -152,30 +141,29 @@ class Localiser:
         wrong = wrong_instructions(self.subject, self.host, self.plan.limits)
         if not wrong or answer.instruction.partition(" ")[0] in {each.name for each in wrong}:
             return answer
-        search = self._search(rows, "rotate", "full", {})
-        found = first_execution(search, self._explainer(search, rows, "rotate", {}), wrong)
+        search = self._search(rows, "rotate", "full")
+        found = first_execution(search, self._explainer(search), wrong)
         if found is not None:
             self.confirmed = False
             self.notes.append(f"by the subject's events: {answer}")
             return found
         known = f"{wrong[0].name}: expected {wrong[0].oracle}, got {wrong[0].subject}"
-        return self._row(
-            rows, f"the subject fails a known-answer test ({known}), but the artifact does not execute that instruction"
-        )
+        why = f"the subject fails a known-answer test ({known}), but the artifact does not execute that instruction"
+        return self._row(rows, why)
 
     def _variant(self, rows: DivergingRows, variant: Variant) -> Localisation:
-        levels: dict[int, Level] = {}
-        default: Level = "full"
-        search = self._search(rows, variant, default, levels)
+        search = self._search(rows, variant, "full")
         if search.total > self._capacity():
-            self.notes.append(
-                f"{search.total:,} events are too many for the subject; constants, reads of locals and witness's functions are not logged"
-            )
-            default, self.skip = "lean", self.skip_lean
-            search = self._search(rows, variant, default, levels)
+            left_out = "constants, reads of locals and witness's functions are not logged"
+            self.notes.append(f"{search.total:,} events are too many for the subject; {left_out}")
+            self.instrumenter.skip = _witness_functions(self.plan.module)
+            search = self._search(rows, variant, "lean")
         if search.total > self._capacity():
             return self._by_function(rows, variant)
-        return self._from_search(rows, search)
+        first = search.first()
+        if first is None:
+            return self._no_event_differs(search)
+        return self._ended_before_start(rows, first) or self._explain(search, first)
 
     def _capacity(self) -> int:
         speed = self.subject.capabilities.instructions_per_s * self.plan.limits.deadline_s
@@ -186,49 +174,36 @@ class Localiser:
         ``watch``, localise what wrote these bytes.
         """
         self.notes.append("narrowed by function first")
-        search = self._search(rows, variant, "calls", {}, watch)
+        search = self._search(rows, variant, "calls", watch=watch)
         if search.total > self._capacity():
-            return self._row(
-                rows, f"{search.total:,} events of calls are too many for the subject within the deadline; give --deadline more"
-            )
+            why = f"{search.total:,} events of calls are too many for the subject within the deadline; give --deadline more"
+            return self._row(rows, why)
         first = search.first()
         if first is None:
             place = watch_at(rows.memory) if watch is None else None
-            return self._by_function(rows, variant, place) if place is not None else self._no_event_differs(rows, search)
-        explainer = self._explainer(search, rows, variant, {}, default="calls")
-        return self._ended_before_start(rows, first) or self._in_functions(rows, explainer, first, watch)
+            return self._by_function(rows, variant, place) if place is not None else self._no_event_differs(search)
+        return self._ended_before_start(rows, first) or self._in_functions(search, first)
 
-    def _in_functions(
-        self, rows: DivergingRows, explainer: Explainer, first: FirstDifference, watch: MemoryWatch | None
-    ) -> Localisation:
+    def _in_functions(self, search: EventSearch, first: FirstDifference) -> Localisation:
         """The instruction, in the functions around a difference of calls; the function if it is not found."""
-        variant = explainer.instrumentation.variant
+        variant, watch = search.instrumentation.variant, search.instrumentation.watch
+        explainer = self._explainer(search)
         functions = explainer.candidate_functions(first)
         answer = explainer.function(first)
         for _ in range(MAX_WIDENINGS):
-            levels: dict[int, Level] = dict.fromkeys(functions, "full")
-            search = self._search(rows, variant, "none", levels, watch)
+            search = self._search(search.rows, variant, "none", dict.fromkeys(functions, "full"), watch)
             if search.total > self._capacity():
                 return answer
             found = search.first()
             if found is None:
                 self.notes.append("no event differs if only these functions are instrumented")
                 return answer
-            explainer = self._explainer(search, rows, variant, levels, default="none")
-            more = explainer.candidate_functions(found) - functions
-            site = search.instrumentation.site(found.oracle.site) if found.oracle is not None else None
+            more = self._explainer(search).candidate_functions(found) - functions
+            site = search.instrumentation.record_site(found.oracle)
             if not (site is not None and site.name in CALLS and more):
-                if watch is not None:
-                    return self._memory_writer(rows, search, found, levels) or answer
-                return self._explain(rows, search, found, levels)
+                return self._explain(search, found) if watch is None else self._memory_writer(search, found) or answer
             functions |= more
         return answer
-
-    def _from_search(self, rows: DivergingRows, search: EventSearch) -> Localisation:
-        first = search.first()
-        if first is None:
-            return self._no_event_differs(rows, search)
-        return self._ended_before_start(rows, first) or self._explain(rows, search, first, {})
 
     def _ended_before_start(self, rows: DivergingRows, first: FirstDifference) -> Localisation | None:
         """The answer if the subject ended before it executed anything."""
@@ -237,77 +212,56 @@ class Localiser:
         why = f"the subject {sentence(first.subject_outcome)} before the first event: there is no execution to localise in"
         return self._row(rows, f"{why}; use `diffcheck reduce`")
 
-    def _explain(
-        self, rows: DivergingRows, search: EventSearch, first: FirstDifference, levels: Mapping[int, Level]
-    ) -> Localisation:
+    def _explain(self, search: EventSearch, first: FirstDifference) -> Localisation:
         """The answer for a difference, confirmed by the other digest; for a load of wrong bytes, the instruction that wrote them."""
-        explainer = self._explainer(search, rows, search.instrumentation.variant, levels, default=search.default)
+        explainer = self._explainer(search)
         answer = explainer.instruction(first)
         self.doubtful = explainer.of_reference(first)
+        earlier: Localisation | None = None
         segment = dropped_segment(explainer, first)
         if segment:
-            self.notes.append(f"it shows first at {answer}")
-            self._confirm(search, first, levels)
-            return self._row(rows, segment) if isinstance(segment, str) else segment
-        identity = self._identity(rows, search, levels, first) if explainer.takes_reference(first) else None
-        if identity is not None:
-            self.notes.append(f"it shows first at {answer}")
-            return identity
-        watch = explainer.read_at(first)
-        earlier = self._earlier_write(rows, search, watch, levels, first) if watch is not None else None
-        if earlier is not None and search.default == "none":
-            earlier = self._by_function(rows, search.instrumentation.variant, watch)
+            self._confirm(search, first)
+            earlier = self._row(search.rows, segment) if isinstance(segment, str) else segment
+        elif explainer.takes_reference(first):
+            earlier = self._identity(search, first)
+        if earlier is None and (watch := explainer.read_at(first)) is not None:
+            earlier = self._earlier_write(search, watch, first)
+            if earlier is not None and search.default == "none":
+                earlier = self._by_function(search.rows, search.instrumentation.variant, watch)
         if earlier is not None:
             self.notes.append(f"it shows first at {answer}")
             return earlier
-        self._confirm(search, first, levels)
+        self._confirm(search, first)
         return answer
 
-    def _earlier_write(
-        self,
-        rows: DivergingRows,
-        search: EventSearch,
-        watch: MemoryWatch,
-        levels: Mapping[int, Level],
-        load: FirstDifference | None = None,
-    ) -> Localisation | None:
+    def _earlier_write(self, search: EventSearch, watch: MemoryWatch, load: FirstDifference | None = None) -> Localisation | None:
         """The instruction that wrote these bytes of a memory differently, before a ``load``. None if the bytes do not differ, or the
         load does not return them.
         """
         self.say(f"watching {watch}")
         try:
-            watching = self._search(rows, search.instrumentation.variant, search.default, levels, watch)
+            watching = self._search_again(search, watch)
             found = watching.first(0, load.event if load is not None else None)
             if found is not None and load is not None and self._load_is_wrong(watching, load):
-                self.notes.append(
-                    f"{watch}, which it loads, differ since event {found.event:,}, but it does not return those bytes"
-                )
+                self.notes.append(f"{watch} differ since event {found.event:,}, but the load does not return them")
                 return None
         except (SearchBudgetExhausted, WrongDigest) as error:
-            why = str(error) or "no runs left"
-            self.notes.append(f"{watch} were not compared before: {why}")
+            self.notes.append(f"{watch} were not compared before: {str(error) or 'no runs left'}")
             return None
-        return self._memory_writer(rows, watching, found, levels) if found is not None else None
+        return self._memory_writer(watching, found) if found is not None else None
 
-    def _identity(
-        self, rows: DivergingRows, search: EventSearch, levels: Mapping[int, Level], first: FirstDifference
-    ) -> Localisation | None:
+    def _identity(self, search: EventSearch, first: FirstDifference) -> Localisation | None:
         """The answer if a reference before an event is to a different object or function; None if none is."""
-        if self.identities or not self._has_identities():
+        if self.instrumenter.identities or not self.instrumenter.can_identify():
             return None
-        self.identities = True
-        identified = self._search(rows, search.instrumentation.variant, search.default, levels)
+        self.instrumenter.identities = True
+        identified = self._search_again(search)
         found = identified.first(0, first.event)
-        return self._explain(rows, identified, found, levels) if found is not None else None
-
-    def _has_identities(self) -> bool:
-        """Whether identities of objects or functions can be logged; that needs GC instructions."""
-        capsule = self.plan.capsules.standard
-        return capsule.layout.described and (has_objects(self.module) or capsule.identified() is not None)
+        return self._explain(identified, found) if found is not None else None
 
     def _load_is_wrong(self, watching: EventSearch, load: FirstDifference) -> bool:
         """Whether a load does not return the bytes that the subject has in memory."""
-        site = watching.instrumentation.site(load.subject.site) if load.subject is not None else None
+        site = watching.instrumentation.record_site(load.subject)
         log = watching.run_subject(load.event, 0, load.event + 1).log
         records = log.records(load.event) if log is not None else ()
         if site is None or load.subject is None or not records or records[0].site != load.subject.site:
@@ -315,25 +269,24 @@ class Localiser:
         word = (records[0].value - load.subject.value) % (1 << 64)
         return loaded_bits(site.name, word) not in (None, load.subject.value)
 
-    def _memory_writer(
-        self, rows: DivergingRows, search: EventSearch, found: FirstDifference, levels: Mapping[int, Level]
-    ) -> Localisation | None:
+    def _memory_writer(self, search: EventSearch, found: FirstDifference) -> Localisation | None:
         """The instruction that wrote the watched bytes, which differ since an event; None if it is not known."""
         if found.oracle is None or found.subject is None:
             return None
-        variant, default = search.instrumentation.variant, search.default
-        self._confirm(search, found, levels)
-        plain = self.side(self.instrument(variant, default, levels), self.oracle)
+        self._confirm(search, found)
+        plain = self.instrumenter.instrument(search.instrumentation.variant, search.default, search.levels)
         since = max(0, found.event - BEFORE)
-        log = plain.logged(LogParameters(rows.first, rows.last, rows.flags, start=since, halt=found.event + 1)).log
+        parameters = LogParameters(*search.rows.run, start=since, halt=found.event + 1)
+        log = self.instrumenter.side(plain, self.oracle).logged(parameters).log
         records = log.records(since) if log is not None else ()
-        explainer = self._explainer(search, rows, variant, levels, default=default)
-        if found.event == 0 and default != "none" and records:
-            one, other = explainer.watched_values(found, records[0])
-            return self._row(rows, f"{_INSTANTIATED}: {search.instrumentation.watch}, oracle {one}, subject {other}")
+        explainer = self._explainer(search)
+        if found.event == 0 and search.default != "none" and records:
+            oracle, subject = explainer.watched_values(found, records[0])
+            why = f"{_INSTANTIATED}: {search.instrumentation.watch}, oracle {oracle}, subject {subject}"
+            return self._row(search.rows, why)
         return explainer.writer(found, records)
 
-    def _confirm(self, search: EventSearch, first: FirstDifference, levels: Mapping[int, Level]) -> None:
+    def _confirm(self, search: EventSearch, first: FirstDifference) -> None:
         """Check that the other digest, over other instructions, shows the same; raises ``WrongDigest`` or ``DigestConflict``.
 
         If the other digest shows the oracle's value, the first one is wrong: a wrong digest does not match the oracle by chance.
@@ -342,11 +295,10 @@ class Localiser:
         other = next(each for each in VARIANTS if each != variant)
         if other in self.wrong:
             return
-        instrumentation = self.instrument(other, search.default, levels, search.instrumentation.watch)
+        program = self.instrumenter.instrument(other, search.default, search.levels, search.instrumentation.watch)
+        oracle, subject = (self.instrumenter.side(program, each) for each in (self.oracle, self.subject))
         try:
-            instruction_text = search.recheck(
-                self.side(instrumentation, self.subject), self.side(instrumentation, self.oracle), first
-            )
+            result = search.recheck(oracle, subject, first)
         except SearchBudgetExhausted:
             self.notes.append(f"not confirmed with digest {other!r}: no runs left")
             return
@@ -354,33 +306,29 @@ class Localiser:
             self.wrong.add(other)
             self.notes.append(f"not confirmed: the subject executes instructions of digest {other!r} wrongly: {error}")
             return
-        self.confirmed = instruction_text == "same"
-        if instruction_text == "none":
+        self.confirmed = result == "same"
+        if result == "none":
             raise WrongDigest(f"it shows a difference at event {first.event:,}, but {other!r} does not")
-        if instruction_text == "another":
+        if result == "another":
             raise DigestConflict(f"digests {variant!r} and {other!r} show different differences at event {first.event:,}")
 
-    def _no_event_differs(self, rows: DivergingRows, search: EventSearch) -> Localisation:
+    def _no_event_differs(self, search: EventSearch) -> Localisation:
         """The answer if no event differs: the state differs at instantiation, or only at the end, or nothing differs any more."""
-        if not self.identities and self._has_identities():
-            self.identities = True  # the object or function of a reference may differ
+        rows, instrumenter = search.rows, self.instrumenter
+        if not instrumenter.identities and instrumenter.can_identify():
+            instrumenter.identities = True  # the object or function of a reference may differ
             return self._variant(rows, search.instrumentation.variant)
-        if self.reads_back and isinstance(search.measured.outcome, Trapped):
-            self.reads_back = False  # if a write that should trap does not, reading it back may trap instead
+        if instrumenter.reads_back and isinstance(search.measured.outcome, Trapped):
+            instrumenter.reads_back = False  # if a write that should trap does not, reading it back may trap instead
             return self._variant(rows, search.instrumentation.variant)
         if self._differs_at_instantiation(rows):
             return self._row(rows, _INSTANTIATED)
-        if (
-            search.measured.stream is not None
-            and search.subject_stream is not None
-            and search.subject_stream != search.measured.stream
-        ):
-            watch = watch_at(rows.memory)
-            written = self._earlier_write(rows, search, watch, {}) if watch is not None else None
-            if written is not None:
-                return written
-            return self._row(rows, "no event differs, but the final state does; the instrumentation does not log it")
-        return self._row(rows, "nothing differs under instrumentation")
+        streams = search.measured.stream, search.subject_stream
+        if None in streams or streams[0] == streams[1]:
+            return self._row(rows, "nothing differs under instrumentation")
+        watch = watch_at(rows.memory)
+        writer = self._earlier_write(search, watch) if watch is not None else None
+        return writer or self._row(rows, "no event differs, but the final state does; the instrumentation does not log it")
 
     def _differs_at_instantiation(self, rows: DivergingRows) -> bool:
         """Whether the capsules without instrumentation differ if no row is called."""
@@ -392,72 +340,39 @@ class Localiser:
         ]
         return None not in headers and len({each.stream_key for each in headers if each is not None}) > 1
 
-    # Instrumented programs.
-
     def _search(
-        self, rows: DivergingRows, variant: Variant, default: Level, levels: Mapping[int, Level], watch: MemoryWatch | None = None
-    ) -> EventSearch:
-        instrumentation = self.instrument(variant, default, levels, watch)
-        self.say(f"{len(instrumentation.sites):,} sites instrumented")
-        subject, oracle = self.side(instrumentation, self.subject), self.side(instrumentation, self.oracle)
-        search = EventSearch(instrumentation, oracle, subject, (rows.first, rows.last, rows.flags), self, rows.peak_bytes)
+        self, rows: DivergingRows, variant: Variant, default: Level,
+        levels: Mapping[int, Level] | None = None, watch: MemoryWatch | None = None,
+    ) -> EventSearch:  # fmt: skip
+        program = self.instrumenter.instrument(variant, default, levels or {}, watch)
+        self.say(f"{len(program.sites):,} sites instrumented")
+        oracle, subject = (self.instrumenter.side(program, each) for each in (self.oracle, self.subject))
+        search = EventSearch(program, oracle, subject, rows, self)
         if search.total < 0:
-            raise RunFailedError(
-                f"the oracle {sentence(search.measured.outcome)} under instrumentation", hint="give --deadline more seconds"
-            )
-        search.default = default
-        plain = CapsuleSide(self.oracle, self._observed(self.plan.capsules.oracle), self.plan.limits, self.host)
-        before = plain.run(lo.Parameters(rows.first, rows.last, rows.flags)).header
-        if before is not None and search.measured.stream not in (None, (before.length, before.lane_a, before.lane_b)):
+            why = f"the oracle {sentence(search.measured.outcome)} under instrumentation"
+            raise RunFailedError(why, hint="give --deadline more seconds")
+        search.default, search.levels = default, levels or {}
+        capsule = self.instrumenter.observed(self.plan.capsules.oracle)
+        plain = CapsuleSide(self.oracle, capsule, self.plan.limits, self.host).run(lo.Parameters(*rows.run)).header
+        if plain is not None and search.measured.stream not in (None, plain.stream_key):
             self.notes.append("instrumentation changes the results of the oracle")
-        for function, why in instrumentation.untyped.items():
+        for function, why in program.untyped.items():
             self.notes.append(f"only the entry of function {function} is logged: {why}")
         self.say(f"{search.total:,} events")
         self.events = search.total
         return search
 
-    def instrument(
-        self,
-        variant: Variant,
-        default: Level,
-        levels: Mapping[int, Level],
-        watch: MemoryWatch | None = None,
-        detail: Detail | None = None,
-    ) -> Instrumentation:
-        """The instrumented artifact, except the functions to skip."""
-        skipped: dict[int, Level] = dict.fromkeys(self.skip, "none")
-        return Instrumentation(
-            self.module, self.plan.artifact, default=default, levels={**levels, **skipped}, variant=variant,
-            watch=watch, detail=detail, reads_back=self.reads_back, form=self.plan.form, identities=self.identities,
-        )  # fmt: skip
+    def _search_again(self, search: EventSearch, watch: MemoryWatch | None = None) -> EventSearch:
+        """A search with the same instrumentation and watched bytes, or with identities."""
+        return self._search(search.rows, search.instrumentation.variant, search.default, search.levels, watch)
 
-    def side(self, instrumentation: Instrumentation, backend: Backend) -> LogSide:
-        """A backend with the capsule of the instrumented artifact."""
-        side = LogSide(backend, self._capsule(instrumentation, backend), self.plan.limits, self.host)
-        side.variant = instrumentation.variant
-        return side
-
-    def _observed(self, capsule: Capsule) -> Capsule:
-        """The capsule without instrumentation, in the same form of recording."""
-        return (capsule.identified() if self.identities else None) or capsule
-
-    def _capsule(self, instrumentation: Instrumentation, backend: Backend) -> Capsule:
-        standard = self._observed(self.plan.capsules.standard)
-        form = msgspec.structs.replace(standard.form, prints=backend.capabilities.transport == "print")
-        return build(self.module, self.plan.sha256, self.calls, self.world, form, extension=instrumentation)
-
-    def _explainer(
-        self, search: EventSearch, rows: DivergingRows, variant: Variant, levels: Mapping[int, Level], *, default: Level = "full"
-    ) -> Explainer:
-        instrumentation, oracle = search.instrumentation, search.oracle
-
+    def _explainer(self, search: EventSearch) -> Explainer:
         def detail(function: int, position: int) -> tuple[Instrumentation, LogSide]:
-            extended = self.instrument(variant, default, levels, detail=Detail(function, position))
-            return extended, self.side(extended, self.oracle)
+            where = Detail(function, position)
+            extended = self.instrumenter.instrument(search.instrumentation.variant, search.default, search.levels, detail=where)
+            return extended, self.instrumenter.side(extended, self.oracle)
 
-        return Explainer(
-            self.plan, instrumentation, (rows.first, rows.last, rows.flags), detail, self._answer, oracle, self.original.module
-        )
+        return Explainer(self.plan, search, detail, self._answer, self.original.module)
 
     def _row(self, rows: DivergingRows, why: str) -> Localisation:
         return self._answer("row", row=rows.row, why=f"{why} ({rows.what})" if rows.what else why)
@@ -469,5 +384,6 @@ class Localiser:
         )
 
 
-def _witness(named: Iterable[tuple[int, str]]) -> frozenset[int]:
-    return frozenset(index for index, name in named if name.startswith(PREFIX))
+def _witness_functions(module: Module) -> frozenset[int]:
+    named = [(each.index, each.name) for each in module.exports if each.kind == "func"]
+    return frozenset(index for index, name in (*named, *function_names(module).items()) if name.startswith(PREFIX))

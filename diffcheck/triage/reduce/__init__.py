@@ -1,1 +1,1 @@
-"""Rows and modules made smaller while the symptom stays."""
+"""Reduces rows and modules while they show the symptom."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from diffcheck.runner import plan as plans
-from diffcheck.triage.localise.localiser import Localiser
+from diffcheck.triage.localise.instrumenter import Instrumenter
 from diffcheck.triage.reduce.straight_line import BRANCHES, Piece, piece
 from diffcheck.triage.tracing.event_log import NEVER, LogParameters
 from diffcheck.values import WIDTHS, Value
@@ -50,10 +50,9 @@ def trace_oracle(oracle: Oracle, host: Host, request: Request, case: Case, candi
     plan = plans.make(case, request, oracle, oracle, oracle, host)
     if not isinstance(plan, plans.CapsulePlan):
         return None
-    localiser = Localiser(plan, request, oracle, oracle, host)
-    localiser.use(plan)  # not the deterministic form: positions and bytes are the candidate's own
-    program = localiser.instrument("rotate", "full", {})
-    side = localiser.side(program, oracle)
+    instrumenter = Instrumenter(plan, request, host)  # not the deterministic form: positions and bytes are the candidate's own
+    program = instrumenter.instrument("rotate", "full", {})
+    side = instrumenter.side(program, oracle)
     parameters = LogParameters(0, len(plan.rows) - plan.layout.n_init, 0, halt=NEVER, limit=_RECORDS)
     log = side.logged(parameters).log
     if log is None:

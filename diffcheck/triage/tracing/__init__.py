@@ -1,1 +1,1 @@
-"""An artifact instrumented to log its events, and the log read."""
+"""Instruments an artifact to log its events, and reads the log."""

@@ -1,4 +1,4 @@
-"""Where control goes in a typed body: from an event to the instruction that acts next."""
+"""Control flow in a typed body: from an event to the instruction that executes next."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ _CAPABLE: Final[dict[str, Callable[[str], bool]]] = {
 }
 
 _CONSTANTS: Final = frozenset({"f32.const", "f64.const", "v128.const"})
-"""Constants whose immediate is a bit pattern."""
+"""Constants whose immediates are bit patterns."""
 _LANE: Final = (1 << 64) - 1
 
 
 def may_trap(name: str, kind: str) -> bool:
-    """Whether an instruction may trap so; for a kind without a rule any may, but for one that is an engine's message about another."""
+    """Whether an instruction can trap with that kind. Of a kind without a rule any can, unless an engine's message names another."""
     if name.startswith("call") or name in ("end", "return"):
         return True
     rule = _CAPABLE.get(kind)
@@ -49,7 +49,7 @@ def may_trap(name: str, kind: str) -> bool:
 
 
 def acting(body: Body, position: int, unprobed: frozenset[str] = frozenset()) -> int:
-    """The position of the first instruction after ``position`` that does more than moving on; the final ``end`` where none does."""
+    """The position of the first instruction after ``position`` that does more than continue; else of the final ``end``."""
     at, last = position + 1, len(body.code) - 1
     silent = _SILENT | unprobed
     for _ in range(len(body.code)):
@@ -69,7 +69,7 @@ def acting(body: Body, position: int, unprobed: frozenset[str] = frozenset()) ->
 
 
 def _target(body: Body, at: int, depth: int) -> int:
-    """Where a branch goes on: behind a loop's beginning, else at the ``end`` of its block."""
+    """The target of a branch: after the start of a loop, else at the ``end`` of a block."""
     around = sorted((start for start, end in body.ends.items() if 0 <= start < at <= end), reverse=True)
     if depth >= len(around):
         return len(body.code) - 1
@@ -78,14 +78,14 @@ def _target(body: Body, at: int, depth: int) -> int:
 
 
 def _constant(type_: str, bits: int) -> str:
-    """A constant's immediate in the text format; a vector as two lanes of 64 bits."""
+    """A constant's immediate in the text format; a vector has two lanes of 64 bits."""
     if type_ == "v128":
         return f"i64x2 {bits & _LANE:#x} {bits >> 64:#x}"
     return render(Value(type_, bits))
 
 
 def instruction_text(instruction: Instruction) -> str:
-    """An instruction as text, with its simple immediates."""
+    """An instruction with its simple immediates, as text."""
     words = [instruction.name.removesuffix("_t").removesuffix("_null")] if instruction.name == "select_t" else [instruction.name]
     for each in instruction.immediates:
         if instruction.name in _CONSTANTS:
@@ -97,5 +97,5 @@ def instruction_text(instruction: Instruction) -> str:
         elif hasattr(each, "memidx"):
             words += [f"memory={each.memidx}"] * bool(each.memidx) + [f"offset={each.offset}"] * bool(each.offset)
         elif instruction.name == "br_table":
-            words.append(" ".join(map(str, each[:12])) + (" ..." if len(each) > 12 else ""))  # noqa: PLR2004 - what a line has room for
+            words.append(" ".join(map(str, each[:12])) + (" ..." if len(each) > 12 else ""))  # noqa: PLR2004 - to fit a line
     return " ".join(words)

@@ -1,21 +1,33 @@
-"""The event log of an instrumented capsule: where it stands, how it is read, and its digests computed in Python.
+"""The event log of an instrumented capsule: its layout, its decoding, and its digests computed in Python.
 
-The log takes the place of the view (``capsule.layout``): 242 words that every transport carries out.
+The log replaces the view (``capsule.layout``): 242 words that every transport returns.
 
 ========  =====================================================================================================
-word      what
+word      content
 ========  =====================================================================================================
-0         events noted so far
+0         number of events
 1         the digest of the events since the start event
-2         the known answer: the digest of the probes' own pattern
+2         the known answer: the digest of a fixed pattern
 3         table mode: 239 digests, number k of the events [start, start + (k + 1) step)
 3         raw mode: 119 records of an event each: u32 site, u32 event number (modulo 2^32), u64 value
 ========  =====================================================================================================
 
-Its parameters stand behind those of a pass and in the place of the view's: u32 at 16 how
-much was written (a variable), u32 at 20 how many objects have a number (a variable), u64 at 24 the start event, u64 at 32 the step (0: raw mode), u64 at 40 the number of events behind
-which the program is ended, u32 at 48 where raw records go (0: a part of the heap, for an engine whose whole stream is carried), u32 at 52 how
-many of them are kept, ``Take`` at 56. Raw mode leaves the last word free: there stands how often the instruction with details was reached.
+Its parameters follow those of a pass and replace those of the view:
+
+==  ====  ============================================================================================================
+at  type  content
+==  ====  ============================================================================================================
+16  u32   number of slots or records written (a variable)
+20  u32   number of numbered objects (a variable)
+24  u64   start event
+32  u64   step (0: raw mode)
+40  u64   number of events after which the program is ended
+48  u32   address of raw records (0: allocated on the heap, for a transport that carries the whole stream)
+52  u32   most raw records
+56        ``MemoryProbe``
+==  ====  ============================================================================================================
+
+In raw mode the last word of the log is the number of executions of the instruction with details.
 """
 
 from __future__ import annotations
@@ -36,7 +48,7 @@ if TYPE_CHECKING:
 
 Variant = Literal["rotate", "add"]
 VARIANTS: Final[tuple[Variant, ...]] = ("rotate", "add")
-"""Two digests over different instructions, see ``words``."""
+"""Two digests over different instructions, see ``operations``."""
 
 OUT_AT, SEEN_AT, START_AT, STEP_AT, HALT_AT, BASE_AT, LIMIT_AT, PAD_AT, BLOCK_AT, AHEAD_AT = 16, 20, 24, 32, 40, 48, 52, 56, 60, 62
 COUNT_AT: Final = lo.VIEW_ADDRESS
@@ -52,7 +64,7 @@ MAX_TRACE: Final = 2_000_000
 
 _EXTRA: Final = struct.Struct("<QIIIHH")
 _MASK: Final = (1 << 64) - 1
-_WORDS: Final[dict[Variant, dict[str, str]]] = {
+_OPERATIONS: Final[dict[Variant, dict[str, str]]] = {
     "rotate": {
         "step": f"""
           local.get $value i64.xor i64.const 25 i64.rotl i64.const {PRIME_A} i64.mul
@@ -103,16 +115,16 @@ _WORDS: Final[dict[Variant, dict[str, str]]] = {
 
 
 class WrongDigest(Exception):  # noqa: N818 - an outcome of the search
-    """The subject is wrong in the digest's own instructions: its argument says how."""
+    """The subject executes instructions of the digest wrongly; the argument is the evidence."""
 
 
 class MemoryProbe(msgspec.Struct, frozen=True):
-    """Memory that a run takes, so that the most that its process had tells how far it came, also where it ends without a word.
+    """Extra memory per block of events, so that peak memory reveals how far a silent run came.
 
-    Pages of 64 KiB of the recorder memory, all of them written to: ``pad`` (u32 at 56, then a variable) at the beginning, ``block`` (u16 at
-    60) at each new block of a table and each raw record. ``ahead`` (u16 at 62): so many pages are added at the beginning already, and only
-    written to at each block; 0 adds them there. An engine that clears memory as it adds it shows nothing with the one, one that
-    moves all memory as it adds some nothing with the other.
+    In pages of 64 KiB of the recorder's memory, all written to: ``pad`` (u32 at 56, then a variable) at the start, ``block`` (u16 at
+    60) at each new block of a table and each raw record. With ``ahead`` (u16 at 62) so many pages are allocated at the start and
+    only written to at each block; with 0 they are allocated there. The first shows nothing on an engine that clears memory when it
+    grows, the second on one that moves all memory when it grows.
     """
 
     pad: int = 0
@@ -121,7 +133,7 @@ class MemoryProbe(msgspec.Struct, frozen=True):
 
 
 class LogParameters(lo.Parameters, frozen=True):
-    """The parameters of a run that logs: rows and flags as usual, then the log's."""
+    """The parameters of a run with a log: rows and flags of a pass, then those of the log."""
 
     start: int = 0
     step: int = 0
@@ -130,7 +142,7 @@ class LogParameters(lo.Parameters, frozen=True):
     take: MemoryProbe = MemoryProbe()
 
     def encode(self) -> bytes:
-        """The 64 bytes that stand at ``PARAMETERS_ADDRESS``."""
+        """The 64 bytes at ``PARAMETERS_ADDRESS``."""
         head = lo.PARAMETERS.pack(self.first, self.last, self.flags, 0, 0, 0, self.start, self.step)
         take = self.take
         base = TABLE_AT if self.limit <= RAWS else 0
@@ -138,7 +150,7 @@ class LogParameters(lo.Parameters, frozen=True):
 
 
 class Record(msgspec.Struct, frozen=True, gc=False):
-    """An event as logged: its site's number, its own number, its value's bits."""
+    """A logged event: the numbers of its site and of the event, and the bits of its value."""
 
     site: int
     event: int
@@ -146,7 +158,7 @@ class Record(msgspec.Struct, frozen=True, gc=False):
 
 
 class EventLog(msgspec.Struct, frozen=True):
-    """A log as carried out: events noted, digest, known answer, then the table's words or the raw records' bytes."""
+    """A decoded log: number of events, digest, known answer, and the bytes of the table or of the raw records."""
 
     count: int
     lane: int
@@ -155,12 +167,12 @@ class EventLog(msgspec.Struct, frozen=True):
     visits: int = 0
 
     def slots(self, start: int, step: int) -> tuple[int, ...]:
-        """The digests of the table that were written: block after block, the last partial one by ``lane``."""
+        """The digests of the complete blocks from event ``start`` on; ``lane`` is that of the last, partial one."""
         written = min(SLOTS, max(0, self.count - 1 - start) // step) if self.count > start else 0
         return struct.unpack_from(f"<{written}Q", self.words)
 
     def contradicts(self, variant: Variant, start: int) -> bool:
-        """Whether raw records from ``start`` on and what stands beside them do not fit: their number, numbering and digest."""
+        """Whether the raw records from ``start`` on contradict the number of events, their order or the digest."""
         found = self.records(start)
         written = min(RAWS, max(0, self.count - start))
         if [each.event for each in found] != list(range(start, start + written)):
@@ -169,7 +181,7 @@ class EventLog(msgspec.Struct, frozen=True):
         return whole and mix(variant, ((each.site, each.value) for each in found)) != self.lane
 
     def records(self, start: int) -> tuple[Record, ...]:
-        """The raw records from ``start`` on, as far as there are; asides have the number of the next event."""
+        """The raw records from event ``start`` on; asides have the number of the next event."""
         found = []
         for site, event, value in RECORD.iter_unpack(self.words[: len(self.words) // RECORD.size * RECORD.size]):
             if not site:
@@ -179,25 +191,25 @@ class EventLog(msgspec.Struct, frozen=True):
 
 
 def read_log(view: bytes, trace: bytes = b"") -> EventLog:
-    """The log in a view's bytes; ``trace`` are the raw records where they stood elsewhere."""
+    """The log in the bytes of a view; ``trace`` are the raw records if they were on the heap."""
     count, lane, known = struct.unpack_from("<QQQ", view)
     (visits,) = struct.unpack_from("<Q", view, VISITS_AT - lo.VIEW_ADDRESS)
     return EventLog(count, lane, known, trace or view[24 : lo.VIEW_BYTES], visits)
 
 
 def step_of(start: int, end: int) -> int:
-    """The events of a table's block, so that the events in [start, end) are in no more blocks than it has."""
+    """The number of events per block with which a table covers [start, end)."""
     return max(1, -(-(end - start) // SLOTS))
 
 
-def words(variant: Variant) -> dict[str, str]:
-    """The pieces of text that the two variants compute by different instructions, so that one engine fault hits one of them only.
+def operations(variant: Variant) -> dict[str, str]:
+    """The operations that the variants express by different instructions, so that a fault of an engine affects only one of them.
 
-    ``step`` mixes ``$value`` and ``$site`` into the lane on the stack; ``plus64`` and ``plus32`` add, the likes of
-    ``times8`` multiply, ``reached``, ``none``, ``some``, ``below`` and ``within`` compare (so that every ``if`` takes 0 or 1), ``wide``
-    makes an unsigned i64 of an i32; ``join`` puts two words together. ``f32.bits`` gives a float's bits, ``low`` and ``high`` a vector's halves.
+    ``step`` mixes ``$value`` and ``$site`` into the lane on the stack; ``plus64`` and ``plus32`` add; ``times8`` and so on multiply;
+    ``reached``, ``none``, ``some``, ``below`` and ``within`` compare (every ``if`` gets 0 or 1); ``wide`` zero-extends an i32; ``join``
+    combines two words; ``f32.bits`` and ``f64.bits`` are a float's bits; ``low`` and ``high`` are a vector's halves.
     """
-    own = _WORDS[variant]
+    own = _OPERATIONS[variant]
     return {**own, "step": own["step"].format(wide=own["wide"])}
 
 
@@ -207,7 +219,7 @@ _STORE: Final = re.compile(r"\b(i32|i64)\.store \$rec(?: offset=(\S+))?")
 
 
 def variant_text(variant: Variant, text: str) -> str:
-    """A text of the log's with its own loads, stores and ``local.tee`` as the variant has them: "add" calls ``APART``."""
+    """A text of the log with the variant's loads, stores and ``local.tee``; "add" calls the functions of ``SPLIT_ACCESSES``."""
     if variant == "rotate":
         return text
     text = _TEE.sub(r"local.set \1 local.get \1", text)
@@ -245,9 +257,9 @@ SPLIT_ACCESSES: Final[tuple[tuple[str, tuple[str, ...], str], ...]] = (
         """,
     ),
 )
-"""The functions by which "add" loads and stores in the recorder memory, halves of a word each: name, parameters (address, value, offset), text."""
+"""The functions with which "add" accesses the recorder's memory, by halves of a word: name, parameters (address, value, offset), text."""
 CARRY_OFFSET: Final = 0x5851_F42D_4C95_7F2D
-"""What "add" adds to each word that is carried out, so that an engine which carries some words wrong does not do so with the same ones."""
+"""What "add" adds to each returned word, so that an engine that returns certain words wrongly does not affect both variants."""
 
 
 def carry(variant: Variant, slots: range, rec: int) -> bytes:
@@ -265,7 +277,7 @@ def carry(variant: Variant, slots: range, rec: int) -> bytes:
 
 
 def carried(variant: Variant, words_: bytes) -> bytes:
-    """Header and log as they stood in the memory, from what was carried out in slots."""
+    """Header and log as in memory, decoded from the returned slots."""
     if variant == "rotate":
         return words_
     count = len(words_) // 8
@@ -273,7 +285,7 @@ def carried(variant: Variant, words_: bytes) -> bytes:
 
 
 def mix(variant: Variant, events: Iterable[tuple[int, int]], lane: int = SEED_A) -> int:
-    """The digest of (site, value) pairs, as the capsule computes it."""
+    """The digest of (site, value) pairs that the capsule computes."""
     for site, value in events:
         if variant == "rotate":
             lane = (_rotl(lane ^ value, 25) * PRIME_A) & _MASK

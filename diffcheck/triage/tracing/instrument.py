@@ -1,7 +1,7 @@
-"""Instrumentation for localising: an artifact's bodies with a probe behind every instruction that leaves a value.
+"""Instruments an artifact for localising: a probe follows every instruction that leaves a value.
 
-Used as an extension of the capsule: rows, recorder, transports and parameters are the capsule's. No branch depth and no index of the
-artifact changes, since nothing but straight code is put in. A function whose body cannot be typed is probed at its entry only.
+It is an extension of the capsule, whose rows, recorder, transports and parameters are used. Only straight-line code is inserted, so no
+branch depth and no index of the artifact changes. A function whose body cannot be typed is probed only at its entry.
 """
 
 from __future__ import annotations
@@ -28,15 +28,14 @@ if TYPE_CHECKING:
 
     from diffcheck.capsule.constants import Types
     from diffcheck.capsule.deterministic.form import DeterministicForm
-    from diffcheck.triage.tracing.event_log import Variant
+    from diffcheck.triage.tracing.event_log import Record, Variant
     from diffcheck.triage.tracing.log_writer import MemoryWatch
     from diffcheck.wasm.module import Module
     from diffcheck.wasm.types import ValType
     from diffcheck.wasm.typing import Body, Typed
 
 Level = Literal["none", "calls", "lean", "full"]
-"""How much of a function is probed: nothing; its arguments and the results of its calls; all but constants and what only reads a local;
-everything that leaves a value."""
+"""What is probed in a function: nothing; arguments and results of calls; all values but constants and locals; all values."""
 
 _UNPROBED_LEAN: Final = frozenset(
     {"local.get", "local.set", "local.tee", "i32.const", "i64.const", "f32.const", "f64.const", "v128.const", "ref.null"}
@@ -45,7 +44,7 @@ _MAX_LOCALS_SHOWN: Final = 24
 
 
 class Site(msgspec.Struct, frozen=True):
-    """A place that a record names: the function, its instruction (position and file offset; -1 for the entry), what is logged there."""
+    """The origin of a record: the function, its instruction (position and file offset; -1 for the entry), and what is logged."""
 
     function: int
     position: int
@@ -58,22 +57,22 @@ class Site(msgspec.Struct, frozen=True):
 
     @property
     def aside(self) -> bool:
-        """Whether this is no event."""
+        """Whether its records are not events."""
         return self.role in ("operand", "local")
 
 
 class Detail(msgspec.Struct, frozen=True):
-    """The instruction whose operands and surroundings are to be logged beside the events."""
+    """The instruction whose operands and locals are logged besides the events."""
 
     function: int
     position: int
 
 
 class Instrumentation:
-    """An artifact's bodies instrumented; see ``capsule.build.Extension``. ``sites`` is by site number less one.
+    """An instrumented artifact, as an extension of the capsule (``capsule.build.Extension``). ``sites`` is indexed by site number - 1.
 
-    ``levels`` says how much of each function is probed, ``default`` for those that it does not name. Without ``reads_back`` only values
-    that instructions leave are events, so that no code of ours can trap. ``identities`` logs which object a reference is to.
+    ``levels`` is the level of each function, or ``default``. Without ``reads_back`` nothing is read back, so that the inserted code
+    cannot trap. With ``identities`` the object or function of a reference is logged.
     """
 
     def __init__(  # noqa: PLR0913 - the parts of an instrumentation
@@ -92,8 +91,8 @@ class Instrumentation:
     ) -> None:
         self.module, self.variant, self.detail, self.watch, self.reads_back = module, variant, detail, watch, reads_back
         self.form = form
-        named = f"{COUNTER}{form.counters[-1]}" if form is not None else ""
-        self.violation = next((each.index for each in module.exports if each.name == named), -1)
+        violation = f"{COUNTER}{form.counters[-1]}" if form is not None else ""
+        self.violation = next((each.index for each in module.exports if each.name == violation), -1)
         self.helpers = Helpers(module, first_extension(module), variant, watch, identities=identities)
         self.sites: list[Site] = []
         self.untyped: dict[int, str] = {}
@@ -133,15 +132,19 @@ class Instrumentation:
         return event_log.carry(self.variant, slots, rec)
 
     def site(self, number: int) -> Site | None:
-        """The site of a record; None where no such site was made."""
+        """The site with that number, or None."""
         return self.sites[number - 1] if 0 < number <= len(self.sites) else None
 
+    def record_site(self, record: Record | None) -> Site | None:
+        """The site of a record, if there is one."""
+        return self.site(record.site) if record is not None else None
+
     def opened(self, function: int, position: int) -> int:
-        """The position of the open instruction whose check is at a position; the position itself elsewhere."""
+        """The position of the open instruction that is checked at a position, else the position itself."""
         return self._opened.get(function, {}).get(position, position)
 
     def acting(self, function: int, position: int) -> int:
-        """The position of what acts next behind one, see ``flow.acting``; what checks an open instruction is a part of it."""
+        """The position that executes after another (``control_flow.acting``); a check of an open instruction belongs to it."""
         body, at = self.bodies_of[function], position
         while True:
             at = acting(body, at, self.unprobed)
@@ -171,7 +174,7 @@ class Instrumentation:
             return body[:start] + entry_probes(self, funcidx) + body[start:]
 
     def add(self, site: Site) -> bytes:
-        """Instructions that push the number of a new site."""
+        """Code that pushes the number of a new site."""
         self.sites.append(site)
         number = len(self.sites)
         if site.type == "v128" and site.role not in ("entry", "range"):
@@ -180,7 +183,7 @@ class Instrumentation:
 
 
 def entry_probes(instrumentation: Instrumentation, funcidx: int) -> bytes:
-    """What is put before a function's first instruction: the event of its entry, and one for each argument."""
+    """Code before a function's first instruction: an event for the entry, and one for each argument."""
     code = [instrumentation.add(Site(funcidx, -1, 0, "entry", "entry")), b"\x42\x00\x10", u(instrumentation.helpers.note)]
     for at, type_ in enumerate(instrumentation.module.function_type(funcidx).params):
         site = instrumentation.add(Site(funcidx, -1, 0, "entry", "argument", at, type_))
@@ -193,7 +196,7 @@ def _call(funcidx: int) -> bytes:
 
 
 class Writer:
-    """Writes one body."""
+    """Writes one instrumented body."""
 
     def __init__(self, instrumentation: Instrumentation, funcidx: int, body: bytes, offset: int, typed: Body, level: Level) -> None:
         self.instrumentation, self.funcidx, self.body, self.offset, self.typed, self.level = (
@@ -221,7 +224,7 @@ class Writer:
         return self._declarations() + b"".join(code)
 
     def _declarations(self) -> bytes:
-        """The body's locals with those that were added behind them."""
+        """The declarations of the body's locals, followed by the added ones."""
         reader = Reader(self.body)
         count = reader.u32()
         groups = b"".join(u(1) + encode_valtype(each) for each in self.added)
@@ -230,8 +233,8 @@ class Writer:
     # Around an instruction.
 
     def _checked(self, position: int, each: Typed) -> tuple[bytes, bytes] | None:
-        """Around what checks an open instruction: the event of the result that was checked, which is the open instruction's. Of a
-        relaxed one the program continues with the form's own result, so whether its own was allowed is an event as well.
+        """Code around the check of an open instruction: an event with the checked result, at the site of that instruction. The program
+        continues with the form's result for a relaxed instruction, so whether its own was allowed is an event too.
         """
         form = self.instrumentation.form
         origin = form.origin(each.instruction.offset) if form is not None else None
@@ -250,7 +253,7 @@ class Writer:
         return b"", code
 
     def _visited(self, position: int, each: Typed) -> bytes:
-        """The counter and the asides of the instruction with details, before it."""
+        """Code that counts and logs the instruction with details, before it."""
         detail = self.instrumentation.detail
         if detail is None or (detail.function, detail.position) != (self.funcidx, position):
             return b""
@@ -271,7 +274,7 @@ class Writer:
         return before + more, after
 
     def _results(self, position: int, each: Typed, taken: list[tuple[ValType, int]]) -> bytes:
-        """A probe for each result, the last one first: those over it wait in locals."""
+        """A probe for each result, the last one first; results above the current one are kept in locals."""
         results = [value for value in each.results if value is not None]
         if len(results) != len(each.results):
             return b""
@@ -296,7 +299,7 @@ class Writer:
         return self.instrumentation.add(Site(self.funcidx, position, offset, instruction.name, role, number, type_))
 
     def local(self, type_: ValType, taken: list[tuple[ValType, int]]) -> int:
-        """A local of this type that is not in use around this instruction."""
+        """A local of this type that is not in use around this instruction; it is added to ``taken``."""
         free = self.free.setdefault(type_, [])
         if not free:
             self.added.append(type_)
@@ -305,15 +308,15 @@ class Writer:
         return taken[-1][1]
 
     def saved(self, types: list[ValType], taken: list[tuple[ValType, int]]) -> tuple[bytes, list[int]]:
-        """Instructions that put the operands into locals and back on the stack, and those locals."""
+        """Code that copies the operands from the stack to locals, and those locals."""
         locals_ = [self.local(each, taken) for each in types]
         off = b"".join(b"\x21" + u(each) for each in reversed(locals_))
         return off + b"".join(b"\x20" + u(each) for each in locals_), locals_
 
-    # What is logged beside the events.
+    # Asides.
 
     def _asides(self, position: int, each: Typed) -> bytes:
-        """The operands and the locals before an instruction, as records that are no events."""
+        """Code that logs the operands and the locals before an instruction as asides."""
         code: list[bytes] = []
         taken: list[tuple[ValType, int]] = []
         operands = [value for value in each.operands if value is not None]
@@ -323,8 +326,8 @@ class Writer:
             code += self._asides_of(position, each, "operand", enumerate(zip(operands, locals_, strict=True)))
         own = list(enumerate(zip(self.typed.locals, range(len(self.typed.locals)), strict=True)))[:_MAX_LOCALS_SHOWN]
         n_params = len(self.typed.function.params)
-        given = [(at, entry) for at, entry in own if at < n_params or isinstance(entry[0], str) or entry[0].nullable]
-        code += self._asides_of(position, each, "local", iter(given))
+        readable = [(at, entry) for at, entry in own if at < n_params or isinstance(entry[0], str) or entry[0].nullable]
+        code += self._asides_of(position, each, "local", iter(readable))
         for type_, local in taken:
             self.free[type_].append(local)
         return b"".join(code)
@@ -337,7 +340,7 @@ class Writer:
 
 
 def _opened(form: DeterministicForm, body: Body) -> dict[int, int]:
-    """For each position of code that checks an open instruction, that instruction's position."""
+    """The position of the open instruction, for each position of code that checks one."""
     names = {each.offset: each.name for each in form.places}
     origins = [form.origin(each.instruction.offset) for each in body.code]
     where: dict[int, int] = {}

@@ -1,4 +1,4 @@
-"""One engine's side of a search: runs an instrumented capsule and reads its log, also where the observation itself is damaged."""
+"""Runs an instrumented capsule under one engine and reads its log, also if the observation itself is damaged."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 
 class LogRun(msgspec.Struct, frozen=True):
-    """A run: how it ended, its log where one came out, its stream's length and digest, the most memory that its process had, the pages
-    that it took at each block, and the number of the record, among those of its rows, that was under way when it ended (-1: not known).
+    """A run: its outcome, its log if there is one, length and digest of its stream, peak memory of its process, pages allocated at each
+    block, and the index of the record, among those of its rows, at which it ended (-1: not known).
     """
 
     outcome: Outcome
@@ -31,9 +31,8 @@ class LogRun(msgspec.Struct, frozen=True):
 
 
 class LogSide(CapsuleSide):
-    """A backend with an instrumented capsule, whose log is of that variant; ``runs`` counts its runs."""
+    """A backend with an instrumented capsule that logs with the digest ``variant``."""
 
-    runs = 0
     variant: log.Variant = "rotate"
     _trace = b""
     _peak_bytes = 0
@@ -41,7 +40,6 @@ class LogSide(CapsuleSide):
 
     def logged(self, parameters: LogParameters) -> LogRun:
         """Run and read the log."""
-        self.runs += 1
         ran = self.run(parameters)
         if not ran.view:
             return LogRun(ran.outcome, peak_bytes=self._peak_bytes, block=parameters.take.block)
@@ -51,7 +49,7 @@ class LogSide(CapsuleSide):
         return LogRun(ran.outcome, read, stream, self._peak_bytes, parameters.take.block, self._record)
 
     def read(self, execution: Execution, parameters: lo.Parameters) -> CapsuleRun:  # noqa: ARG002 - the base class's
-        """The header and the log as they came: the log has a known answer of its own, so the stream's does not matter."""
+        """The header and the log, unchecked: the log has its own known answer, so the stream's digest is not needed."""
         ran = CapsuleRun(execution.outcome, log=execution.log)
         self._trace, self._peak_bytes, self._record = b"", execution.cost.peak_bytes, -1
         words = self.backend.capabilities.transport == "words"

@@ -1,6 +1,6 @@
-"""The functions by which the log is written: the note of an event, what stands beside events, the beginning with the known answer.
+"""The functions that write the log: initialisation with the known answer, events, and asides, which are records that are not events.
 
-Each is text, in the words of the log's variant; ``probes`` calls them and adds them to an instrumented artifact.
+Each is text with the operations of the log's variant; ``probes`` assembles them.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 BEGIN, NOTE, ASIDE, VISIT, TAKE = range(5)
 LOG_FUNCTIONS: Final = 5
-"""The functions of each log by their place, and how many there are."""
+"""The indices of the log's functions, and their number."""
 VECTOR_BYTES: Final = 16
 _MASK: Final = (1 << 64) - 1
 _PATTERN_COUNT: Final = -(1 << 62)
@@ -65,7 +65,7 @@ _NOTE = f"""
   if {{halt}} end
 """
 _WATCH = """
-  ;; the count that note has just taken stays on the stack; the known answer's events, whose numbers are negative, see no memory
+  ;; the count stays on the stack; events of the known answer have negative numbers and do not read memory
   local.get $count i64.const 0 {reached}
   if
     memory.size $m {address}.const {pages} {enough}
@@ -89,7 +89,7 @@ _RAW = f"""
   end
 """
 _ASIDE = f"""
-  ;; a record that is no event: it changes neither count nor digest, and is kept in raw mode only
+  ;; a record that is not an event: it changes neither count nor digest, and is written in raw mode only
   i32.const 0 i64.load $rec offset={event_log.COUNT_AT} local.tee $count
   i32.const 0 i64.load $rec offset={event_log.START_AT} {{reached}}
   if
@@ -113,10 +113,10 @@ _LOADED: Final = {
     8: "i32.const $SCRATCH local.get $at i64.load32_u $m offset=4 i64.const 32 i64.shl local.get $at i64.load32_u $m i64.add i64.store $rec",
     VECTOR_BYTES: "i32.const $SCRATCH local.get $at v128.load $m v128.store $rec",
 }
-"""What was stored in memory m, by its width, brought to the scratch page by loads."""
+"""Copies bytes of memory m to the scratch page by loads, by width."""
 _WRITTEN = "i32.const 16 i32.shl i32.const 0 local.get $pages i32.const 16 i32.shl memory.fill $rec"
 _PAD = f"""
-  ;; all at once, since an engine may move a memory that grows; no blocks where it cannot grow
+  ;; all at once, since an engine may move a memory that grows; no blocks if it cannot grow
   i32.const 0 i32.load $rec offset={event_log.PAD_AT} local.tee $pages
   if
     local.get $pages i32.const 0 i32.load16_u $rec offset={event_log.AHEAD_AT} i32.add memory.grow $rec local.tee $at
@@ -129,7 +129,7 @@ _PAD = f"""
   end
 """
 TAKE_TEXT = f"""
-  ;; a block of memory more, written to, so that the engine's process has it
+  ;; one more block of memory, written to, so that it is resident
   i32.const 0 i32.load16_u $rec offset={event_log.BLOCK_AT} local.tee $pages
   if
     i32.const 0 i32.load16_u $rec offset={event_log.AHEAD_AT}
@@ -166,13 +166,13 @@ _PATTERN: Final = (
 
 _FED: Final = 400
 _BOUND: Final = 0x5000_0000
-"""So many events more in the known answer, whose values are the digest so far and whose sites come of what the log computes its
-addresses by: values of all kinds, for an engine that is wrong in few.
+"""Further events of the known answer: their values are the digest so far, and their sites are computed like the log's addresses.
+They cover many values, for an engine that is wrong for few.
 """
 
 
 def known_answer(variant: Variant) -> int:
-    """What the beginning computes over its pattern."""
+    """The digest that the initialisation computes over its pattern."""
     lane = mix(variant, ((at + 1, value) for at, (_, value) in enumerate(_PATTERN)))
     word = 1
     for _ in range(_FED):
@@ -184,7 +184,7 @@ def known_answer(variant: Variant) -> int:
 
 
 class MemoryWatch(msgspec.Struct, frozen=True):
-    """Bytes of a memory, at most eight, that are added to every event's value, so that events differ from when these bytes do."""
+    """At most eight bytes of a memory that are added to every event's value, so that events differ as soon as these bytes do."""
 
     memory: int
     address: int
@@ -194,25 +194,27 @@ class MemoryWatch(msgspec.Struct, frozen=True):
         return f"{plural(self.width, 'byte')} at {self.address:#x} of memory {self.memory}"
 
 
-def note(variant: Variant, watch_text: str, *, unwind: bool) -> str:
-    """The note: it takes ``$site`` and ``$value``. ``watched`` is ``watched``'s text, if bytes are; ``unwind`` whether a stop is thrown."""
-    own = event_log.words(variant)
-    return _NOTE.format(**own, halt=_HALT_THROWS if unwind else _HALT_TRAPS, raw=_RAW.format(**own), watch=watch_text)
+def note(variant: Variant, watch: str, *, unwind: bool) -> str:
+    """The function that logs an event with ``$site`` and ``$value``; ``watch`` is the result of ``watch_text`` or empty. With ``unwind``
+    the program is ended by a throw.
+    """
+    own = event_log.operations(variant)
+    return _NOTE.format(**own, halt=_HALT_THROWS if unwind else _HALT_TRAPS, raw=_RAW.format(**own), watch=watch)
 
 
 def aside(variant: Variant) -> str:
-    """What stands beside the events."""
-    own = event_log.words(variant)
+    """The function that logs an aside."""
+    own = event_log.operations(variant)
     return _ASIDE.format(**own, raw=_RAW.format(**own))
 
 
 def visit(variant: Variant) -> str:
-    """The counter of how often an instruction was reached."""
-    return _VISIT.format(**event_log.words(variant))
+    """The function that counts executions of the instruction with details."""
+    return _VISIT.format(**event_log.operations(variant))
 
 
 def copied(variant: Variant, width: int) -> str:
-    """So many bytes at ``$at`` of memory m brought to the scratch page, zeros behind them."""
+    """Copies ``width`` bytes at ``$at`` of memory m to the scratch page, followed by zeros."""
     clear = " ".join(f"i32.const $SCRATCH i64.const 0 i64.store $rec offset={at}" for at in (0, 8))
     if variant == "add":
         return f"{clear} {_LOADED[width]}"
@@ -220,7 +222,7 @@ def copied(variant: Variant, width: int) -> str:
 
 
 def watch_text(watch: MemoryWatch, module: Module, variant: Variant) -> str:
-    """What the note does about bytes that are watched; nothing where the memory can never have them."""
+    """The part of the log function that adds watched bytes; empty if the memory can never have them."""
     limits = module.all_memories[watch.memory].limits
     address = "i64" if limits.is64 else "i32"
     page = 16 if limits.page_size_log2 is None else limits.page_size_log2
@@ -228,7 +230,7 @@ def watch_text(watch: MemoryWatch, module: Module, variant: Variant) -> str:
     if pages >> _BITS[address] - page:
         return ""
     return _WATCH.format(
-        **event_log.words(variant),
+        **event_log.operations(variant),
         address=address,
         pages=pages,
         enough=f"{address}.{'ge_u' if variant == 'rotate' else 'lt_u i32.eqz'}",
@@ -238,12 +240,12 @@ def watch_text(watch: MemoryWatch, module: Module, variant: Variant) -> str:
 
 
 def begin(variant: Variant, probes: Mapping[ValType, int]) -> str:
-    """The beginning: where raw records go, and the known answer, with the probes of the four types of numbers."""
+    """The initialisation: allocates raw records and computes the known answer, with the probes of the four number types."""
     calls = " ".join(
         f"{each}.const {value if each[0] == 'i' else f'bits:{value:#x}'} i32.const {at + 1} call {probes[each]} drop"
         for at, (each, value) in enumerate(_PATTERN)
     )
-    own = event_log.words(variant)
+    own = event_log.operations(variant)
     return f"""
       i32.const 0 i32.load $rec offset={event_log.BASE_AT} {own["some"]}
       if else

@@ -1,8 +1,8 @@
-"""The functions that instrumented code calls: a probe for each type of value, and what reads memory and tables back (``noting``: the log's own).
+"""The functions that instrumented code calls: a probe for each type of value, and helpers that read memories, tables and objects.
 
-A probe takes a value and a site and gives the value back, so that it can stand behind any instruction. Every value becomes one or
-two 64-bit words; of a reference the log has what the specification lets a program see: null or not, an i31's number, an array's length.
-With ``identities`` the log also has which object or function a reference is to. Objects are numbered as they are first seen.
+A probe logs a value at a site and returns it, so that it can follow any instruction. A value is logged as one or two 64-bit words; a
+reference by what a program can observe: whether it is null, an i31's number, an array's length. With ``identities`` the object or
+function of a reference is logged too. Objects are numbered by first occurrence. The log's own functions are in ``log_writer``.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from diffcheck.wasm.fragment import link
 from diffcheck.wasm.types import ArrayType, Limits, RefType, StructType, TableType, ValType, encode_tabletype
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from diffcheck.capsule.constants import Types
     from diffcheck.triage.tracing.event_log import Variant
@@ -38,20 +38,22 @@ _V128 = """
 """
 
 
+Kind = Literal["probe", "memory", "region", "table", "size", "grown", "object", "contents", "number"]
 NUMBERS: Final[tuple[ValType, ...]] = ("i32", "i64", "f32", "f64")
 
 
 class HelperKey(msgspec.Struct, frozen=True):
-    """What a helper function is for. ``kind``: ``probe`` a value of ``type``, ``memory`` so many bytes at an address of memory ``index``,
-    ``region`` a range of it, ``table`` a range of table ``index``, ``size`` how large one is (``shape``: region or table), ``grown`` what
-    was added to it,
-    ``object`` elements of an array or fields of a structure of ``type``, ``contents`` those of a new one, ``number`` an object's number.
-    ``aside`` makes it no event; ``contents_only`` leaves out which object a reference is to.
+    """The purpose of a helper function.
+
+    ``kind`` is ``probe`` for a value of ``type``, ``memory`` for ``width`` bytes of memory ``index``, ``region`` for a range of it,
+    ``table`` for a range of table ``index``, ``size`` for the size of one (``shape``: region or table), ``grown`` for what was added to
+    it, ``object`` for elements or fields of an object of ``type``, ``contents`` for those of a new one, ``number`` for an object's
+    number. With ``aside`` it logs no event; with ``contents_only`` it does not log the identity of a reference.
     """
 
-    kind: str
+    kind: Kind
     type: ValType = "i32"
-    shape: str = ""
+    shape: Literal["region", "table"] = "region"
     index: int = 0
     width: int = 0
     aside: bool = False
@@ -59,12 +61,13 @@ class HelperKey(msgspec.Struct, frozen=True):
 
 
 class Helpers:
-    """The helper functions of one instrumented artifact; ``index`` gives a function's index and adds it where it is new."""
+    """The helper functions of one instrumented artifact, added when they are first used."""
 
     def __init__(
         self, module: Module, first: int, variant: Variant, watch: MemoryWatch | None = None, *, identities: bool = False
     ) -> None:
         self.module, self.first, self.variant, self.watch = module, first, variant, watch
+        self._operations = event_log.operations(variant)
         self.numbers_objects = identities and has_objects(module)
         self._identifies_functions = False
         self._apart = event_log.SPLIT_ACCESSES if variant == "add" else ()
@@ -77,11 +80,11 @@ class Helpers:
 
     @property
     def count(self) -> int:
-        """How many functions there are, with the log's own."""
+        """The number of functions, those of the log included."""
         return self._log_functions + len(self._keys)
 
     def index(self, key: HelperKey) -> int:
-        """The function index of a helper."""
+        """The function index of a helper, which is added if it is new."""
         if key not in self._keys:
             self._keys[key] = self.first + self._log_functions + len(self._keys)
             if key.kind == "memory" and key.width == VECTOR_BYTES:
@@ -94,35 +97,35 @@ class Helpers:
 
     @property
     def visit(self) -> int:
-        """The function index of what counts how often an instruction is reached: ()."""
+        """The index of the function that counts executions of the instruction with details: ()."""
         return self.first + VISIT
 
     @property
     def note(self) -> int:
-        """The function index of the note: (site i32, value i64)."""
+        """The index of the function that logs an event: (site i32, value i64)."""
         return self.first + NOTE
 
     def functions(self, types: Types, symbols: Mapping[str, int], *, unwind: bool) -> list[tuple[int, bytes]]:
-        """The typeidx and the code entry of each, in order."""
+        """The typeidx and the code entry of each function, in order."""
         names = {**symbols, "note": self.note, "take": self.first + TAKE}
         self._identifies_functions = "function_word" in symbols
         names |= {name: self.first + LOG_FUNCTIONS + at for at, (name, _, _) in enumerate(self._apart)}
-        watch, seen = self.watch, ""
+        watch, watch_text = self.watch, ""
         note_names = names
         note_locals: Locals = log_writer.NOTE_LOCALS
         if watch is not None:
-            seen = log_writer.watch_text(watch, self.module, self.variant)
-            note_names, note_locals = {**names, "m": watch.memory}, (*log_writer.NOTE_LOCALS, ("at", self._address(watch.memory)))
-        takes_event, doing = types.function(("i32", "i64"), ()), types.function((), ())
+            watch_text = log_writer.watch_text(watch, self.module, self.variant)
+            note_names, note_locals = {**names, "m": watch.memory}, (*note_locals, ("at", self._index_type("region", watch.memory)))
+        event_type, plain_type = types.function(("i32", "i64"), ()), types.function((), ())
         event = ("site", "value")
-        note = log_writer.note(self.variant, seen, unwind=unwind)
+        note = log_writer.note(self.variant, watch_text, unwind=unwind)
         probes = {each: self.index(HelperKey("probe", each)) for each in NUMBERS}
         made = [
-            (doing, self._linked(log_writer.begin(self.variant, probes), names, (), log_writer.PAGES)),
-            (takes_event, self._linked(note, note_names, event, note_locals)),
-            (takes_event, self._linked(log_writer.aside(self.variant), names, event, log_writer.NOTE_LOCALS)),
-            (doing, self._linked(log_writer.visit(self.variant), names)),
-            (doing, self._linked(log_writer.TAKE_TEXT, names, (), log_writer.PAGES)),
+            (plain_type, self._linked(log_writer.begin(self.variant, probes), names, (), log_writer.PAGES)),
+            (event_type, self._linked(note, note_names, event, note_locals)),
+            (event_type, self._linked(log_writer.aside(self.variant), names, event, log_writer.NOTE_LOCALS)),
+            (plain_type, self._linked(log_writer.visit(self.variant), names)),
+            (plain_type, self._linked(log_writer.TAKE_TEXT, names, (), log_writer.PAGES)),
         ]
         for name, params, text in self._apart:
             typeidx = types.function(params, (name[:3],) if name.endswith(".from") else ())
@@ -138,33 +141,23 @@ class Helpers:
     # The helpers.
 
     def _helper(self, key: HelperKey, types: Types, names: Mapping[str, int]) -> tuple[int, bytes]:
-        make = {
-            "probe": self._probe,
-            "memory": self._memory,
-            "region": self._region,
-            "table": self._table,
-            "size": self._size,
-            "grown": self._grown,
-            "object": self._object,
-            "contents": self._contents,
-            "number": self._number,
-        }[key.kind]
-        text, params, results, locals_ = make(key)
+        make: dict[Kind, Callable[[HelperKey], _Helper]] = {
+            "probe": self._probe, "memory": self._memory, "region": self._region, "table": self._table, "size": self._size,
+            "grown": self._grown, "object": self._object, "contents": self._contents, "number": self._number,
+        }  # fmt: skip
+        text, params, results, locals_ = make[key.kind](key)
         linked = {**names, "m": key.index}
         if isinstance(key.type, RefType) and isinstance(key.type.heap, int):
             linked["T"] = key.type.heap
         param_types = tuple(type_ for _, type_ in params)
         return types.function(param_types, results), self._linked(text, linked, tuple(name for name, _ in params), locals_)
 
-    def _address(self, memory: int) -> Literal["i32", "i64"]:
-        return "i64" if self.module.all_memories[memory].limits.is64 else "i32"
-
     def _index_type(self, kind: str, index: int) -> Literal["i32", "i64"]:
         space = self.module.all_tables if kind == "table" else self.module.all_memories
         return "i64" if space[index].limits.is64 else "i32"
 
     def _probe(self, key: HelperKey) -> _Helper:
-        own = event_log.words(self.variant)
+        own = self._operations
         params = (("v", key.type), ("site", "i32"))
         if isinstance(key.type, RefType):
             word = self._reference(key.type, contents_only=key.contents_only)
@@ -176,11 +169,11 @@ class Helpers:
         return text.format(**own), params, (key.type,), locals_
 
     def _reference(self, type_: RefType, *, contents_only: bool = False) -> str:
-        """Sets ``$w`` to 0 for null in ``$v``, 1 for what shows nothing, 2 and the number for an i31, 3 for a structure, 4 and the length
-        for an array; with identities the object's number from bit 40 on, and for a function its index or type (``_FUNCTION_WORD``).
+        """Code that sets ``$w`` from ``$v``: 0 for null, 1 for an opaque reference, 2 and the number for an i31, 3 for a structure, 4 and
+        the length for an array; with identities also the object's number from bit 40 on, and ``_FUNCTION_WORD`` for a function.
         """
         family = self._family(type_.heap)
-        own = event_log.words(self.variant)
+        own = self._operations
         number_of = "" if contents_only or not self.numbers_objects else f"call {self.index(_NUMBER)} i64.const 40 i64.shl i64.or"
         object_ = f"local.get $w local.get $v {{}} {number_of} local.set $w" if number_of else ""
         tagged = f"{{{{}}}} {own['times256']} i64.const {{}} {own['plus64']} local.set $w"
@@ -214,11 +207,11 @@ class Helpers:
         return "any" if heap in ("any", "eq") else heap
 
     def _memory(self, key: HelperKey) -> _Helper:
-        """What was stored, read back by a copy to the recorder memory, so that a fault in loads does not look like one in stores; or by
-        loads of other widths, so that one in copies does not either.
+        """Reads back what was stored: by a copy to the recorder's memory, so that a fault of loads does not look like one of stores, or
+        by loads of other widths, so that a fault of copies does not either.
         """
         address = self._index_type("region", key.index)
-        plus = event_log.words(self.variant)["plus64" if address == "i64" else "plus32"]
+        plus = self._operations["plus64" if address == "i64" else "plus32"]
         here = f"local.get $at local.get $offset {plus} local.set $at {copied(self.variant, key.width)}"
         noted = "local.get $site i32.const $SCRATCH i64.load $rec call $note"
         if key.width == VECTOR_BYTES:
@@ -226,7 +219,7 @@ class Helpers:
         return f"{here} {noted}", (("at", address), ("offset", address), ("site", "i32")), (), ()
 
     def _region(self, key: HelperKey) -> _Helper:
-        """A digest of the first bytes of a range: by the recorder's, of a copy; or byte by byte where they are."""
+        """A digest of the first bytes of a range: of a copy by the recorder's function, or of each byte in place."""
         address = self._index_type("region", key.index)
         digest = f"""
           i32.const $SCRATCH i32.const 0 i32.const {_REGION_BYTES + 8} memory.fill $rec
@@ -256,7 +249,7 @@ class Helpers:
 
     def _table(self, key: HelperKey) -> _Helper:
         """A digest of the first elements of a range of a table."""
-        own, address = event_log.words(self.variant), self._index_type("table", key.index)
+        own, address = self._operations, self._index_type("table", key.index)
         text = f"""
           local.get $n i64.const {_ELEMENTS} local.get $n i64.const {_ELEMENTS} i64.lt_u select local.set $n
           block $all
@@ -274,18 +267,18 @@ class Helpers:
         return text, params, (), (*_MIXING, *self._held(self.module.all_tables[key.index].ref))
 
     def _size(self, key: HelperKey) -> _Helper:
-        """The size of a memory or table; or what growing it by nothing gives."""
+        """The size of a memory or table, or the result of growing it by zero."""
         address = self._index_type(key.shape, key.index)
         text = f"{'memory' if key.shape == 'region' else 'table'}.size $m"
         if self.variant == "add" and key.shape == "region":
             text = f"{address}.const 0 memory.grow $m"
         elif self.variant == "add" and self.module.all_tables[key.index].ref.nullable:
             text = f"ref.null {self.module.all_tables[key.index].ref.heap} {address}.const 0 table.grow $m"
-        wide = event_log.words(self.variant)["wide"] if address == "i32" else ""
+        wide = self._operations["wide"] if address == "i32" else ""
         return f"local.get $where {text} {wide} call $note", (("where", "i32"),), (), ()
 
     def _grown(self, key: HelperKey) -> _Helper:
-        """A digest of what growing added, where it did: the old size and the number of pages or elements are given."""
+        """A digest of what was added, if growing succeeded; parameters are the old size and the number of pages or elements."""
         address = self._index_type(key.shape, key.index)
         wide = "i64.extend_i32_u" if address == "i32" else ""
         log2 = 0
@@ -303,10 +296,10 @@ class Helpers:
         return text, (("old", address), ("n", address), ("where", "i32")), (), ()
 
     def _object(self, key: HelperKey) -> _Helper:
-        """A digest of a structure's fields, or of an array's elements: of all where they are not many, else of some from an index on."""
+        """A digest of a structure's fields, or of an array's elements: of all if they are few, else of some from an index on."""
         assert isinstance(key.type, RefType), "an object's"  # noqa: S101
         assert isinstance(key.type.heap, int), "of a defined type"  # noqa: S101
-        composite, own = self.module.types[key.type.heap].composite, event_log.words(self.variant)
+        composite, own = self.module.types[key.type.heap].composite, self._operations
         if isinstance(composite, StructType):
             storages = tuple(each.storage for each in composite.fields)
             text = " ".join(
@@ -334,12 +327,12 @@ class Helpers:
         return f"{text} local.get $where local.get $lane call $note", params, (), (*_MIXING, *_COUNTING, *held)
 
     def _contents(self, key: HelperKey) -> _Helper:
-        """The same of an object that is given back."""
+        """A digest of an object, which is returned."""
         text = f"local.get $v i32.const 0 local.get $where call {self.index(_object_of(key))} local.get $v"
         return text, (("v", key.type), ("where", "i32")), (key.type,), ()
 
     def _number(self, key: HelperKey) -> _Helper:  # noqa: ARG002 - as the other helpers
-        """The number of an object, from 1 on: those seen last are compared, and one that is none of them gets a new number."""
+        """The number of an object, from 1: that of an equal one among the last ones, else a new number."""
         text = f"""
           i32.const 0 i32.load $rec offset={event_log.SEEN_AT} local.tee $n local.set $at
           block $new
@@ -359,14 +352,14 @@ class Helpers:
         return text, (("o", _OBJECT),), ("i64",), (("n", "i32"), ("at", "i32"))
 
     def _held(self, storage: ValType) -> Locals:
-        """The locals that mixing a value of this type needs."""
+        """The locals that are needed to mix a value of this type."""
         if isinstance(storage, RefType):
             return ((_holder(storage), RefType(nullable=True, heap=storage.heap)),)
         return {"f32": (("f", "f32"),), "f64": (("f", "f64"),), "v128": (("b", "v128"), ("x", "v128"))}.get(storage, ())
 
     def _mixed(self, storage: ValType) -> str:
-        """Instructions that take a value and mix it into ``$lane``."""
-        own = event_log.words(self.variant)
+        """Code that pops a value and mixes it into ``$lane``."""
+        own = self._operations
         step = f"local.set $value local.get $lane {own['step']} local.set $lane"
         if isinstance(storage, RefType):
             holder = _holder(storage)
@@ -378,7 +371,7 @@ class Helpers:
 
 
 def by_contents(type_: ValType) -> HelperKey:
-    """The probe of a value that is read for it: an engine that gives copies on reading is not to be found at what was right before."""
+    """The probe of a value that was read to log it; without identity, since an engine may return a copy on reading."""
     return HelperKey("probe", type_, contents_only=isinstance(type_, RefType))
 
 
@@ -395,7 +388,7 @@ def object_table() -> bytes:
 _OBJECT: Final = RefType(nullable=True, heap="eq")
 _NUMBER: Final = HelperKey("number")
 _NUMBERED: Final = 256
-"""How many objects are compared with a reference: those that were first seen last."""
+"""A reference is compared with this many objects, those with the highest numbers."""
 _FUNCTION_WORD: Final = """
   local.get $v call $function_word local.tee $w i64.const 32 i64.shr_u i64.const 8 i64.shl
   local.get $w i64.const 15 i64.and i64.or i64.const 16 i64.or local.set $w
@@ -403,7 +396,7 @@ _FUNCTION_WORD: Final = """
 """A function's word (``values``): its kind and 16 in the low byte, then its index or type."""
 Locals = tuple[tuple[str, "ValType"], ...]
 _Helper = tuple[str, Locals, tuple["ValType", ...], Locals]
-"""A helper's text, its parameters, its results' types and its locals."""
+"""The text, parameters, result types and locals of a helper."""
 _W: Final[Locals] = (("w", "i64"),)
 _MIXING: Final[Locals] = (("w", "i64"), ("value", "i64"), ("lane", "i64"), ("site", "i32"))
 _COUNTING: Final[Locals] = (("n", "i32"), ("count", "i32"))
@@ -424,5 +417,5 @@ def _packed(storage: ValType) -> str:
 
 
 def _holder(type_: RefType) -> str:
-    """The name of the local that holds a reference while it is looked at."""
+    """The name of the local that holds a reference while it is logged."""
     return f"r{type_.heap}"

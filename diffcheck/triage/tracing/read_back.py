@@ -1,7 +1,7 @@
 """Code that reads back what an instruction wrote: locals, globals, memories, tables, objects and sizes.
 
-It stands behind the instruction, after the events of its results, and adds events that have what is there now. So a write that goes
-wrong differs at the write, and not at the next read. Dropped segments cannot be read; their event only marks the place.
+It follows the instruction and the events of its results, and logs the current contents. So a wrong write differs at the write and
+not at the next read. Dropped segments cannot be read; their event only marks the place.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ if TYPE_CHECKING:
     from diffcheck.wasm.typing import Body, Typed
 
 Role = Literal["entry", "argument", "result", "allowed", "stored", "set", "size", "range", "dropped", "operand", "local"]
-"""What a record shows of its instruction."""
+"""What a record contains."""
 Taken = list[tuple["ValType", int]]
 """Locals in use around an instruction, with their types."""
 Around = tuple[bytes, bytes]
-"""Code before an instruction and code behind it."""
+"""Code before and after an instruction."""
 VECTOR_BYTES: Final = 16
 _DROP: Final = b"\x1a"
 _WIDE: Final = b"\xad"
 
 
 class InstrumentedModule(Protocol):
-    """The module that is instrumented, and its helper functions."""
+    """A module under instrumentation."""
 
     @property
     def module(self) -> Module:
@@ -47,7 +47,7 @@ class InstrumentedModule(Protocol):
 
 
 class BodyWriter(Protocol):
-    """What writes the body in which the instruction stands."""
+    """The writer of the body that contains the instruction."""
 
     @property
     def instrumentation(self) -> InstrumentedModule:
@@ -56,7 +56,7 @@ class BodyWriter(Protocol):
 
     @property
     def typed(self) -> Body:
-        """The body as it was, with types."""
+        """The original body with types."""
         ...
 
     def site(self, position: int, each: Typed, role: Role, number: int = 0, type_: ValType = "i64") -> bytes:
@@ -64,16 +64,16 @@ class BodyWriter(Protocol):
         ...
 
     def local(self, type_: ValType, taken: Taken) -> int:
-        """A local of this type that is not in use around the instruction."""
+        """A local of this type that is not in use around the instruction; it is added to ``taken``."""
         ...
 
     def saved(self, types: list[ValType], taken: Taken) -> tuple[bytes, list[int]]:
-        """Code that puts operands into locals and back on the stack, and those locals."""
+        """Code that copies operands from the stack to locals, and those locals."""
         ...
 
 
 def read_back(writer: BodyWriter, position: int, each: Typed, taken: Taken) -> Around:
-    """What stands around an instruction to read back its effect; nothing around one that only leaves values."""
+    """The code around an instruction that reads back its effect; empty if it changes no state."""
     if None in each.operands:
         return b"", b""
     name = each.instruction.name
@@ -81,7 +81,7 @@ def read_back(writer: BodyWriter, position: int, each: Typed, taken: Taken) -> A
 
 
 class _Reader:
-    """One instruction, and the writer of the body in which it stands."""
+    """One instruction and the writer of its body."""
 
     def __init__(self, writer: BodyWriter, position: int, each: Typed, taken: Taken) -> None:
         self.writer, self.position, self.each, self.taken = writer, position, each, taken
@@ -89,7 +89,7 @@ class _Reader:
         self.immediates = each.instruction.immediates
 
     def save(self, types: list[ValType]) -> tuple[bytes, list[bytes]]:
-        """Code that saves the operands, and the reads of the locals in which they are."""
+        """Code that copies the operands to locals, and code for each that reads it."""
         code, locals_ = self.writer.saved(types, self.taken)
         return code, [_get(each) for each in locals_]
 
@@ -106,7 +106,7 @@ class _Reader:
         return b"\x10" + u(self.writer.instrumentation.helpers.index(key))
 
     def value(self, get: bytes, type_: ValType) -> bytes:
-        """A value got again and probed."""
+        """A probe of the value that ``get`` reads."""
         return self.note(by_contents(type_), get, "set", type_) + _DROP
 
     def address(self, space: str, index: int) -> str:
@@ -143,10 +143,14 @@ def _store(at: _Reader) -> Around:
     return before, at.note(HelperKey("memory", index=memarg.memidx, width=width), locals_[0] + offset, "stored", type_)
 
 
+def _kind_and_space(name: str) -> tuple[Literal["region", "table"], str]:
+    return ("region", "all_memories") if name.startswith("memory.") else ("table", "all_tables")
+
+
 def _range(at: _Reader) -> Around:
     """A range of a memory or table: address, ..., length."""
     name = at.each.instruction.name
-    kind, space = ("region", "all_memories") if name.startswith("memory.") else ("table", "all_tables")
+    kind, space = _kind_and_space(name)
     index = at.immediates[1] if name.endswith(".init") else at.immediates[0]
     address, types = at.address(space, index), at.operands()
     length = "i32" if name.endswith(".init") else address
@@ -161,8 +165,7 @@ def _range(at: _Reader) -> Around:
 def _grow(at: _Reader) -> Around:
     """The size, then what was added. The old size, which is the result, is on the stack."""
     index = at.immediates[0]
-    name = at.each.instruction.name
-    kind, space = ("region", "all_memories") if name == "memory.grow" else ("table", "all_tables")
+    kind, space = _kind_and_space(at.each.instruction.name)
     address = at.address(space, index)
     before, locals_ = at.save(at.operands())
     old = at.writer.local(address, at.taken)
@@ -199,7 +202,7 @@ def _elements(at: _Reader) -> Around:
 
 
 def _new(at: _Reader) -> Around:
-    """A new object, which is on the stack and stays there."""
+    """A new object, which stays on the stack."""
     return b"", at.note(HelperKey("contents", RefType(nullable=False, heap=at.immediates[0])), b"", "range")
 
 
@@ -230,4 +233,4 @@ _READERS: Final[dict[str, Callable[[_Reader], Around]]] = {
     **dict.fromkeys(("data.drop", "elem.drop"), _drop),
 }
 WRITES: Final = frozenset(_READERS)
-"""The instructions that change state; an allocation is one."""
+"""The instructions that change state, allocations included."""
