@@ -65,7 +65,6 @@ class State(msgspec.Struct, frozen=True, omit_defaults=True):
     without_recorder: Plain | Literal[""] = ""
     known_answer: str = ""
     standalone: str = ""
-    printer: str = ""
 
     def finished(self, step: Step) -> State:
         """The state with a finished step."""

@@ -360,8 +360,8 @@ class TriageWorkflow:
             else f"reproduces without diffcheck: {'; '.join(map(str, made.differs[:2]))}"
         )
         if not tool:
-            self.say("no text form: neither `wasm-tools print` nor `wasm2wat` is installed and accepts the module")
-        self.save(standalone=made.why, printer=tool)
+            self.say("no text form: `wasm-tools print` and `wasm2wat` are not installed or refuse the module")
+        self.save(standalone=made.why)
         if made.why == NOT_TRIED:
             return False
         self.finish("write")

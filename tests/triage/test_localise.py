@@ -372,7 +372,7 @@ def test_a_function_that_cannot_be_typed_is_named_as_far_as_its_entry_shows(host
     answer = localised(host, CALLS, wrong_constant, tmp_path)
     assert (answer.depth, answer.function_index) == ("instruction", 2)
     assert answer.instruction == "call 1"
-    assert any("function 1 is seen at its entry only: unknown instruction 0xfc 0x63" in note for note in answer.notes)
+    assert any("only the entry of function 1 is logged: unknown instruction 0xfc 0x63" in note for note in answer.notes)
 
 
 def test_a_million_events_take_three_runs_and_one_to_confirm(host, tmp_path):

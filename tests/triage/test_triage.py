@@ -97,7 +97,7 @@ def test_a_divergence_becomes_a_folder_whose_script_shows_it(artifact: Path, eng
     before = (folder / "log.txt").read_text()
     assert entry.run(arguments) == 1
     again = (folder / "log.txt").read_text().removeprefix(before).splitlines()
-    assert all("plain commands" in line or "text form" in line for line in again), again
+    assert all("without diffcheck" in line or "text form" in line for line in again), again
 
 
 def test_a_flaky_divergence_is_told_and_not_chased(
