@@ -53,8 +53,8 @@ def test_what_is_nowhere_is_an_error_with_a_hint(name: str, artifact: Path) -> N
     assert caught.value.hint
 
 
-def test_an_artifact_that_has_gone_is_told(artifact: Path) -> None:
+def test_an_artifact_that_no_longer_exists_is_an_error(artifact: Path) -> None:
     report = _report(artifact)
     artifact.unlink()
-    with pytest.raises(NothingToDoError, match="not at"):
+    with pytest.raises(NothingToDoError, match="no longer at"):
         find("folder/name", report, "reports")
