@@ -89,7 +89,7 @@ def test_localising_stops_at_its_time_limit(monkeypatch):
     places = [causes.FirstOccurrence(name, "x", "x.wasm", "f") for name in "abc"]
     monkeypatch.setattr(
         causes,
-        "_answers",
+        "_localisations",
         lambda _request, wanted, _engines: ((each, found(oracle="3", subject="4", difference="result")) for each in wanted),
     )
     request = Request((), subject="wasmtime-pulley")
