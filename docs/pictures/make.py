@@ -26,7 +26,7 @@ HERE: Final = Path(__file__).parent
 ROOT: Final = HERE.parents[1]
 COMMAND: Final = (
     "run corpus/01-decisions corpus/09-engine/plugin_unload.wasm corpus/09-engine/retry_loop.wasm "
-    "corpus/09-engine/sensor_rounding.wasm --causes 8"
+    "corpus/09-engine/sensor_rounding.wasm"
 )
 COLUMNS: Final = 100
 PAGE_PIXELS: Final = (1280, 900)
