@@ -70,9 +70,15 @@ class ReportError(DiffcheckError):
 
 
 class RunFailedError(DiffcheckError):
-    """A program that did not come through where only a whole run is an answer: the row, the engine and the reason in words."""
+    """A run that did not complete where only a complete one is an answer: the row, the engine and the reason."""
 
     exit_code = EXIT_DIVERGE
+
+
+class UnrunnableError(RunFailedError):
+    """An artifact that cannot be run at all, with the reason."""
+
+    exit_code = EXIT_USAGE
 
 
 class StreamError(DiffcheckError):

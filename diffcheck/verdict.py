@@ -200,8 +200,8 @@ class PassReport(msgspec.Struct, frozen=True):
 class CaseReport(msgspec.Struct, frozen=True):
     """The result of a case. ``plan`` is the plan's digest in hex; ``not_done`` are sentences on what was not compared; ``findings``
     are the case file's explanations of divergences, with sections of the specification. ``cached`` are the sides that came
-    entirely from the cache, with the costs of the original run. ``bad_input`` is whether the user named this file and it, or its
-    case file, cannot be read.
+    entirely from the cache, with the costs of the original run. ``bad_input`` is whether the user named this file and it is not
+    a module, or its case file has a mistake.
     """
 
     case: str
@@ -296,7 +296,7 @@ class Report(msgspec.Struct, frozen=True):
     """A run, as stored in ``reports/report.json``. ``division`` identifies the division among shards, empty without shards. The run
     has every existing case under ``places`` (ids of folders and cases) that no option left out. ``root`` is the folder that ids
     are relative to, an absolute path; reports of earlier versions have none. ``error`` is what interrupted the run, unless it was
-    a signal.
+    a signal or the first failing case (``failed_fast``). ``planned`` is the number of cases of the whole run, 0 if not known.
     """
 
     schema: Literal["diffcheck-report-v1"]
@@ -317,6 +317,8 @@ class Report(msgspec.Struct, frozen=True):
     places: tuple[str, ...] = ("",)
     root: str = ""
     error: str = ""
+    planned: int = 0
+    failed_fast: bool = False
 
     def _repr_html_(self) -> str:
         """The report for a notebook: the totals, and a row for each unexpected case."""

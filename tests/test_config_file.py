@@ -60,7 +60,7 @@ def test_without_a_repository_only_the_working_folder_counts(tmp_path):
         ("deadline = 1" + "0" * 309, "deadline has to be an integer of at most 64 bits", "correct the line"),
         ("jobs = 0x" + "f" * 9000, "jobs has to be an integer of at most 64 bits", "correct the line"),
         ("[" + "a." * 60_000 + "a]", "a key has more than 16 parts", "correct the line"),
-        ("kilnd = ''", "kilnd is empty", "looked for on PATH"),
+        ("kilnd = ''", "kilnd is empty", "found on PATH"),
     ],
 )
 def test_what_is_wrong_is_an_error_with_the_nearest_right_name(repository, written, message, hint):
@@ -98,7 +98,7 @@ def test_config_prints_each_value_and_where_it_is_from(repository, capsys, monke
     assert told["max-passes"][:2] == ["7", "file"]
     assert told["strict"][:2] == ["True", "file"]
     assert told["baseline"][:2] == ["baseline.toml", "file"]
-    assert told["rows"][:2] == ["declared", "default"]
+    assert told["stub-imports"][:2] == ["zero", "default"]
 
 
 @pytest.mark.parametrize("written", ["only = 'x*'", "only = ['x*', 'y*']"])
@@ -192,7 +192,7 @@ def test_a_file_does_not_choose_the_cluster_that_artifacts_are_sent_to(repositor
     [
         ("deadline = -3", "deadline: -3.0 is not in the range"),
         ("jobs = 0", "jobs: 0 is not in the range"),
-        ("memory-limit = '3 parsecs'", "memory-limit: '3 parsecs' is no size"),
+        ("memory-limit = '3 parsecs'", "memory-limit: '3 parsecs' is not a size"),
     ],
 )
 def test_a_value_that_the_option_refuses_is_told_with_the_file(repository, capsys, written, message):

@@ -6,6 +6,6 @@ from typing import Final
 
 from diffcheck.backend.registry import Declaration
 
-KILND: Final = Declaration(program="The kilnd program.", subject_rank=2)
+KILND: Final = Declaration(program="The kilnd program; short for --subject kilnd:PATH.", subject_rank=2)
 WASMTIME: Final = Declaration(oracle_rank=1, engine="Wasmtime")
 PULLEY: Final = Declaration(subject_rank=1, engine="Wasmtime")

@@ -81,7 +81,7 @@ def preferred(role: Literal["subject", "oracle"]) -> str:
 def programs() -> tuple[Option, ...]:
     """The options that say where engines' programs are, by the adapters' names."""
     return tuple(
-        Option(name, "path", each.program, default_help="looked for on PATH", metavar="PATH")
+        Option(name, "path", each.program, default_help="found on PATH", metavar="PATH", panel=option_table.ENGINES)
         for name, each in sorted(_declarations().items())
         if each.program and name not in option_table.BY_NAME
     )

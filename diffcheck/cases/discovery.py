@@ -6,7 +6,6 @@ that is given by its own path is an artifact in either form. Hidden folders are 
 
 from __future__ import annotations
 
-import fnmatch
 import os
 import stat
 from itertools import chain, count
@@ -15,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from diffcheck.cases import case_ids
+from diffcheck.cases import case_filter, case_ids
 from diffcheck.cases.case_file import ARTIFACT_CAP, TEXT_CAP, CaseLimits, CaseSettings, Finding, inside, nearest, read_settings
 from diffcheck.config.input_files import read_regular
 from diffcheck.errors import CaseError, ConfigError, NothingToDoError
@@ -24,7 +23,7 @@ from diffcheck.verdict import Verdict
 from diffcheck.witness.formats import manifest_path
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
 SUFFIXES: Final = (".wasm", ".wat")
 _MOST_NAMED: Final = 5
@@ -41,7 +40,7 @@ class Item(msgspec.Struct, frozen=True):
 
 
 class Discovery(msgspec.Struct, frozen=True):
-    """What is under the paths: the items, what was passed over in sentences, and how many items the globs left out.
+    """What is under the paths: the items, what was passed over in sentences, and how many items were not selected.
 
     ``root`` is the folder that ids are relative to, ``places`` are the paths below it as ids are written: every case under one of
     them was found. Of several roots it is that of the working folder, or else the first.
@@ -80,8 +79,11 @@ class Case(msgspec.Struct, frozen=True):
         return self.expect.get(subject, self.expect.get("default", "agree"))
 
 
-def discover(paths: Sequence[Path], only: Sequence[str] = (), config_folder: str = "") -> Discovery:
-    """Give the artifacts under ``paths``, each once; ``only`` keeps those that match one of its globs (see ``_matches``).
+def discover(
+    paths: Sequence[Path], only: Sequence[str] = (), config_folder: str = "", ids: Collection[str] = ()
+) -> Discovery:  # fmt: skip
+    """Give the artifacts under ``paths``, each once; ``only`` keeps those that an expression selects (see ``case_filter``), ``ids``
+    those cases, none for all.
 
     Ids are unique: the path without its suffix, relative to the project's root (see ``case_ids.root``; ``config_folder`` is where
     the configuration file in force is), and where two roots give the same one, with the given folder's name before it.
@@ -91,9 +93,9 @@ def discover(paths: Sequence[Path], only: Sequence[str] = (), config_folder: str
     items: dict[str, Item] = {}
     known: set[str] = set()
     places: dict[str, dict[str, None]] = {}
-    ids = _Ids(config_folder)
+    namer = _Ids(config_folder)
     for path in paths:
-        root, place, found = _under(path, ids, notes)
+        root, place, found = _under(path, namer, notes)
         places.setdefault(root, {})[place] = None
         for item in found:
             own = os.path.abspath(item.artifact)  # noqa: PTH100 - not resolve(): a link inside a folder is a case of its own
@@ -105,12 +107,14 @@ def discover(paths: Sequence[Path], only: Sequence[str] = (), config_folder: str
         raise NothingToDoError(
             f"no artifact under {', '.join(visible(str(path)) for path in paths) or 'no path'}", hint=_why_none(notes)
         )
-    kept = tuple(item for item in items.values() if _matches(item, only))
+    selected = case_filter.select({item.id: _names(item) for item in items.values()}, only) if only else items
+    kept = tuple(item for item in items.values() if item.id in selected and (not ids or item.id in ids))
     if not kept:
-        near = nearest(only[0], items) or next(iter(items))
+        what = " or ".join(visible(repr(each)) for each in only) if only else "a case of the last report"
+        near = nearest(only[0], items) if only else ""
         raise NothingToDoError(
-            f"none of {plural(len(items), 'case')} matches {' or '.join(visible(repr(each)) for each in only)}",
-            hint=f"ids look like {visible(near)}; a glob's * also matches a slash",
+            f"none of {plural(len(items), 'case')} matches {what}",
+            hint=f"ids look like {visible(near or next(iter(items)))}; a glob's * also matches a slash",
         )
     here = os.path.abspath("")  # noqa: PTH100 - as above
     root = next((each for each in places if case_ids.is_under(each, here)), next(iter(places)))
@@ -286,14 +290,11 @@ def _unique(item: Item, taken: dict[str, Item]) -> Item:
     return msgspec.structs.replace(item, id=next(name for name in names if name not in taken))
 
 
-def _matches(item: Item, only: Sequence[str]) -> bool:
-    """Whether a glob matches the id, or the path below the given folder, with or without suffix; all do where there is no glob."""
+def _names(item: Item) -> tuple[str, ...]:
+    """What a case may be called: its id, and its path below the given folder, each with and without suffix."""
     suffix = item.artifact[item.artifact.rindex(".") :]
-
-    def any_matches(name: str) -> bool:
-        return any(fnmatch.fnmatchcase(each, glob) for glob in only for each in (name, name + suffix))
-
-    return not only or any_matches(item.id) or any_matches(os.path.relpath(item.artifact, item.root).removesuffix(suffix))
+    path = os.path.relpath(item.artifact, item.root)
+    return item.id, item.id + suffix, path.removesuffix(suffix), path
 
 
 def _leads_out(path: str, root: str) -> bool:

@@ -13,6 +13,7 @@ import rich_click as click
 from diffcheck import verdict
 from diffcheck.cases import case_ids
 from diffcheck.cli import config_defaults, run_history
+from diffcheck.cli.command_group import SuggestingGroup
 from diffcheck.cli.options import options
 from diffcheck.errors import ConfigError
 from diffcheck.nightly import baseline as b
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 _DEFAULT = "baseline.toml"
 
 
-@click.group("baseline")
+@click.group("baseline", cls=SuggestingGroup)
 def command() -> None:
     """Keep the file of known divergences, baseline.toml, by cluster and from the last report; each change is printed."""
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import rich_click as click
 
+from diffcheck.cli.command_group import SuggestingGroup
 from diffcheck.cli.options import cache_folder, options
 from diffcheck.errors import ConfigError
 from diffcheck.report import plan_tables, styles
@@ -13,7 +14,7 @@ from diffcheck.runner.persist import cache_files
 from diffcheck.text import plural, visible
 
 
-@click.group("cache")
+@click.group("cache", cls=SuggestingGroup)
 def command() -> None:
     """Show or clear what is kept of what engines did: nothing is run again while artifact, rows, limits and engine are the same.
 

@@ -3,49 +3,52 @@
 from __future__ import annotations
 
 import ast
+import contextlib
+import difflib
 from importlib import import_module
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import rich_click as click
 
 from diffcheck.cli.deferred import deferred_imports
 from diffcheck.config.version import __version__
 
-COMMANDS: Final = (
-    "run",
-    "show",
-    "report",
-    "baseline",
-    "history",
-    "compare",
-    "merge",
-    "cache",
-    "config",
-    "plan",
-    "snapshot",
-    "harness",
-    "seal",
-    "imports",
-    "prepare",
-    "triage",
-    "localise",
-    "explain",
-    "reduce",
-    "reproduce",
-    "backends",
-    "doctor",
-    "selftest",
-    "schema",
-)
-"""The commands in the order of ``--help``; command ``x`` is ``command`` in the module ``diffcheck.cli.x``."""
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
 
+    from click.shell_completion import CompletionItem
+
+PANELS: Final = {
+    "Cross-check": ("run", "show", "report", "plan"),
+    "Triage": ("triage", "explain", "localise", "reduce", "reproduce"),
+    "Nightly runs": ("baseline", "history", "compare", "merge"),
+    "Artifacts and witness": ("prepare", "seal", "snapshot", "harness", "imports"),
+    "Engines": ("backends", "doctor", "selftest"),
+    "Settings": ("config", "cache", "schema"),
+}
+"""The commands by task, in the order of ``--help``; command ``x`` is ``command`` in the module ``diffcheck.cli.x``."""
+COMMANDS: Final = tuple(name for names in PANELS.values() for name in names)
 
 TRUST: Final = "--trust-config"
+ARGUMENTS: Final = "diffcheck.arguments"
+"""The key of ``Context.meta`` for the command line's arguments."""
 _HELP: Final = "diffcheck.help"
 
 
-class LazyGroup(click.RichGroup):
+class SuggestingGroup(click.RichGroup):
+    """A group that answers an unknown command with the most similar one."""
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
+        """As click does; raises ``UsageError`` with a suggestion."""
+        name = args[0]
+        if self.get_command(ctx, name) is None and not ctx.resilient_parsing and not name.startswith("-"):
+            near = difflib.get_close_matches(name[:64], self.list_commands(ctx), 1)
+            raise click.UsageError(f"No such command {name!r}." + (f" Did you mean {near[0]!r}?" if near else ""), ctx)
+        return super().resolve_command(ctx, args)
+
+
+class LazyGroup(SuggestingGroup):
     """A group whose commands are modules; each takes its options' defaults from the configuration file."""
 
     _listed = False
@@ -55,6 +58,7 @@ class LazyGroup(click.RichGroup):
         own = args[: args.index("--")] if "--" in args else args
         if TRUST in own:
             args = [TRUST, *(each for each in own if each != TRUST), *args[len(own) :]]
+        ctx.meta[ARGUMENTS] = tuple(args)
         ctx.meta[_HELP] = any(each in ("-h", "--help") for each in own)
         return super().parse_args(ctx, args)
 
@@ -64,9 +68,20 @@ class LazyGroup(click.RichGroup):
 
     def format_help(self, ctx: click.RichContext, formatter: click.RichHelpFormatter) -> None:  # type: ignore[override]
         """As click does, with the commands' docstrings read from their files, since importing all of them takes a second."""
+        with self._listing():
+            super().format_help(ctx, formatter)
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """As click does, without importing the commands."""
+        with self._listing():
+            return super().shell_complete(ctx, incomplete)
+
+    @contextlib.contextmanager
+    def _listing(self) -> Iterator[None]:
+        """Within the context, commands have only a name and a help text."""
         self._listed = True
         try:
-            super().format_help(ctx, formatter)
+            yield
         finally:
             self._listed = False
 
@@ -87,17 +102,23 @@ def _docstring(name: str) -> str:
     return next(ast.get_docstring(each) or "" for each in tree.body if isinstance(each, ast.FunctionDef) and each.name == "command")
 
 
+def _panels(group: Callable[..., None]) -> Callable[..., None]:
+    for name, commands in reversed(PANELS.items()):
+        group = click.command_panel(name, commands=list(commands))(group)
+    return group
+
+
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
-@click.option(TRUST, "trust", is_flag=True, envvar="DIFFCHECK_TRUST_CONFIG", show_envvar=True,
-              help="Trust the configuration file: run the engines that it names wherever it stands, use its cache, write where it "
-                   "says.")  # fmt: skip
+@_panels
+@click.option(TRUST, "trust", is_flag=True, envvar="DIFFCHECK_TRUST_CONFIG",
+              help="Trust the configuration file: run its engines and use its cache and outputs, wherever it is.")  # fmt: skip
 @click.version_option(__version__, "-V", "--version", message="diffcheck %(version)s")
 @click.pass_context
 def cli(ctx: click.Context, *, trust: bool) -> None:
     """Run WebAssembly artifacts under two engines and report where they disagree.
 
     The subject is the engine under test, the oracle is wasmtime. Start with `diffcheck run corpus/`.
-    Options can stand in diffcheck.toml too; see `diffcheck config`.
+    Options can also be set in diffcheck.toml (see `diffcheck config`) and by environment variables (docs/commands.md).
     """
     if ctx.meta[_HELP] or ctx.invoked_subcommand is None or ctx.invoked_subcommand == "schema":
         return

@@ -29,7 +29,7 @@ def command(**given: Any) -> int:  # noqa: ANN401 - the options of the table
         value = given[option.key]
         default = value is None or value is False or value == ()
         value = ", ".join(value) if isinstance(value, tuple) else value
-        said = f"({option.default_help})" if default else f"{value:g}" if isinstance(value, float) else str(value)
+        said = f"({option.default_text})" if default else f"{value:g}" if isinstance(value, float) else str(value)
         lines.append((option.name, said, source, place))
     plan_tables.settings(lines, found.file, found.backends, found.commands, styles.console(), trusted=found.trusted)
     for line in found.outside.values():

@@ -6,8 +6,8 @@ from typing import Any
 
 import rich_click as click
 
-from diffcheck.cli.options import PROGRAMS, options, request
-from diffcheck.cli.triage_session import named, row_option, voices
+from diffcheck.cli.options import PROGRAMS, options
+from diffcheck.cli.triage_session import named, row_option, target_argument, voices
 from diffcheck.report import styles
 from diffcheck.triage import localise_artifact
 from diffcheck.triage.writeup import location_text
@@ -19,17 +19,17 @@ _EPILOG = (
 
 
 @click.command("explain", epilog=_EPILOG)
-@click.argument("case", metavar="CASE")
+@target_argument
 @row_option
-@options("subject", "oracle", PROGRAMS, "deadline", "memory-limit", "rows", "max-passes", "reports", "verbose")
-def command(case: str, row: str, *, reports: str, **given: Any) -> int:  # noqa: ANN401 - the options of the table
+@options("subject", "oracle", PROGRAMS, "deadline", "memory-limit", "rows", "auto-rows", "max-passes", "reports", "verbose")
+def command(target: str, row: str, **given: Any) -> int:  # noqa: ANN401 - the options of the table
     """Show a case's two runs side by side, where they part.
 
     CASE is an artifact, or a case or signature of the last report. It is run and localised in: what led to the instruction that
     differs, then the witness trace and the counters on both sides.
     """
-    found = named(case, reports)
+    found, wanted = named(target, {**given, "mode": "capsule"})
     say, note = voices(verbose=given["verbose"])
-    answer = localise_artifact.explain(request((found.case.artifact,), {**given, "mode": "capsule"}), row or found.row, say, note)
+    answer = localise_artifact.explain(wanted, row or found.row, say, note)
     location_text.explained(answer, styles.console())
     return int(answer.answer.depth != "none")

@@ -22,9 +22,9 @@ _EPILOG = (
 
 @click.command("harness", epilog=_EPILOG)
 @click.option("--backend", default=registry.preferred("subject"), show_default=True, metavar="NAME",
-              envvar="DIFFCHECK_BACKEND", show_envvar=True,
+              envvar="DIFFCHECK_BACKEND",
               help="The engine to run under: a name from `diffcheck backends`, or harness:COMMAND or wasi:COMMAND.")  # fmt: skip
-@click.option("--rows", multiple=True, metavar="ROW", envvar="DIFFCHECK_ROWS", show_envvar=True,
+@click.option("--rows", multiple=True, metavar="ROW", envvar="DIFFCHECK_ROWS",
               help="A row to call, EXPORT or EXPORT=arg,arg; repeated, in order, as witness's --invoke and "
                    "--invoke-with-args. declared takes the case file's or the default ones, auto adds boundary values."
               )  # fmt: skip

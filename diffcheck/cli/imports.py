@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import datetime as dt
+from pathlib import Path
 from typing import Any
 
 import rich_click as click
 
 from diffcheck.backend import contract, registry
 from diffcheck.cli.options import PROGRAMS, engine, options
-from diffcheck.errors import ConfigError
+from diffcheck.errors import EXIT_USAGE, ConfigError
 from diffcheck.harness import import_survey
 from diffcheck.report import imports as report
 from diffcheck.report import styles
@@ -25,7 +26,7 @@ _EPILOG = (
 @click.option("--probe", is_flag=True,
               help="Measure what the engine itself gives, by a generated module for each function of wasi.")  # fmt: skip
 @click.option("--subject", default=registry.preferred("subject"), show_default=True, metavar="NAME",
-              envvar="DIFFCHECK_SUBJECT", show_envvar=True,
+              envvar="DIFFCHECK_SUBJECT",
               help="The engine to probe.")  # fmt: skip
 @click.option("--keep", metavar="DIR", default="", show_default="nothing is kept",
               help="Leave each probe's module, its command and what came out in this folder.")  # fmt: skip
@@ -64,4 +65,5 @@ def command(
         click.echo(report.as_markdown(found, today, version=engine_version), nl=False)
     else:
         report.show(found, styles.console())
-    return 0
+    given_files = {str(Path(path)) for path in artifacts}
+    return EXIT_USAGE if any(each.problem and each.path in given_files for each in found.artifacts) else 0

@@ -6,8 +6,8 @@ from typing import Any
 
 import rich_click as click
 
-from diffcheck.cli.options import PROGRAMS, options, request
-from diffcheck.cli.triage_session import named, row_option, voices
+from diffcheck.cli.options import PROGRAMS, options
+from diffcheck.cli.triage_session import named, row_option, target_argument, voices
 from diffcheck.report import styles
 from diffcheck.triage import localise_artifact
 from diffcheck.triage.writeup import location_text
@@ -19,20 +19,20 @@ _EPILOG = (
 
 
 @click.command("localise", epilog=_EPILOG)
-@click.argument("target", metavar="CASE|SIGNATURE|ARTIFACT")
+@target_argument
 @row_option
 @click.option("--json", "as_json", is_flag=True, help="Write the answer as JSON.")
-@options("subject", "oracle", PROGRAMS, "deadline", "memory-limit", "rows", "stub-imports", "max-passes", "reports",
+@options("subject", "oracle", PROGRAMS, "deadline", "memory-limit", "rows", "auto-rows", "stub-imports", "max-passes", "reports",
          "verbose")  # fmt: skip
-def command(target: str, row: str, *, as_json: bool, reports: str, **given: Any) -> int:  # noqa: ANN401 - the options of the table
+def command(target: str, row: str, *, as_json: bool, **given: Any) -> int:  # noqa: ANN401 - the options of the table
     """Find the first instruction at which the subject's result differs from the oracle's.
 
     An artifact is a .wasm file, or .wat text; a case or signature is one of the last report. Its code is instrumented, so the
     engine under test need not offer anything.
     """
-    found = named(target, reports)
+    found, wanted = named(target, {**given, "mode": "capsule"})
     say, note = voices(verbose=given["verbose"])
-    answer = localise_artifact.localise(request((found.case.artifact,), {**given, "mode": "capsule"}), row or found.row, say, note)
+    answer = localise_artifact.localise(wanted, row or found.row, say, note)
     if as_json:
         click.echo(location_text.as_json(answer))
     else:

@@ -5,11 +5,14 @@ from __future__ import annotations
 import errno
 import os
 import sys
-from typing import Final, NoReturn
+from typing import TYPE_CHECKING, Final, NoReturn
 
 from diffcheck.cli import standard_streams
 from diffcheck.cli.standard_streams import OutputError
 from diffcheck.config.version import __version__
+
+if TYPE_CHECKING:
+    from click import UsageError
 
 _BROKEN_PIPE: Final = 141  # what a shell makes of SIGPIPE
 _ENVIRONMENT: Final = {
@@ -51,9 +54,13 @@ def run(arguments: list[str]) -> int:
     except click.exceptions.NoArgsIsHelpError as error:
         error.show()
         code = EXIT_USAGE
+    except click.NoSuchOption as error:
+        near = f" Did you mean {error.possibilities[0]!r}?" if error.possibilities else ""
+        command = error.ctx.command_path if error.ctx else "diffcheck"
+        code = _say(f"{error.message}{near}", f"run `{command} --help`", EXIT_USAGE)
     except click.UsageError as error:
         command = error.ctx.command_path if error.ctx else "diffcheck"
-        code = _say(error.format_message().rstrip("."), f"run `{command} --help`", EXIT_USAGE)
+        code = _say(f"{error.format_message().rstrip('.')}{_variable(error)}", f"run `{command} --help`", EXIT_USAGE)
     except click.ClickException as error:
         code = _say(error.format_message(), "", error.exit_code)
     except (KeyboardInterrupt, click.Abort):
@@ -65,6 +72,15 @@ def run(arguments: list[str]) -> int:
     except Exception as error:  # noqa: BLE001 - Python would exit with 1, which says that something diverged
         code = _defect(error)
     return _flushed(code if isinstance(code, int) else 0)
+
+
+def _variable(error: UsageError) -> str:
+    """The environment variable that a bad value comes from; empty for the command line."""
+    param = getattr(error, "param", None)
+    if param is None or error.ctx is None or not param.name or not param.envvar:
+        return ""
+    source = error.ctx.get_parameter_source(param.name)
+    return f" (from {param.envvar})" if source is not None and source.name == "ENVIRONMENT" else ""
 
 
 def _flushed(code: int) -> int:

@@ -29,7 +29,7 @@ class _Size(_SizeBase):
 
 
 class _Checked(_TextBase):
-    """A text that ``check`` takes; what it makes of it is made later."""
+    """A text that ``check`` accepts; it is parsed again where it is used."""
 
     def __init__(self, name: str, check: Callable[[str], object]) -> None:
         self.name, self._check = name, check
@@ -51,11 +51,16 @@ class _Seconds(click.FloatRange):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:  # noqa: ANN401 - click's
         seconds = float(super().convert(value, param, ctx))
         if seconds != seconds:  # noqa: PLR0124 - a NaN is in every range
-            self.fail(f"{value!r} is no time", param, ctx)
+            self.fail(f"{value!r} is not a time", param, ctx)
         return seconds
 
     def _describe_range(self) -> str:
-        return "up to a day"
+        return ""  # --help stays narrow
+
+
+class _Count(click.IntRange):
+    def _describe_range(self) -> str:
+        return ""  # as above
 
 
 def type_of(option: option_table.Option) -> Any:  # noqa: ANN401 - what click takes
@@ -64,8 +69,8 @@ def type_of(option: option_table.Option) -> Any:  # noqa: ANN401 - what click ta
         "text": click.STRING,
         "path": click.STRING,
         "choice": click.Choice(option.choices),
-        "count": click.IntRange(1, 4096),
-        "number": click.IntRange(0, 4096),
+        "count": _Count(1, 4096),
+        "number": _Count(0, 4096),
         "seconds": _Seconds(),
         "size": _Size(),
         "flag": click.BOOL,

@@ -20,7 +20,5 @@ def command(paths: tuple[str, ...], **given: Any) -> int:  # noqa: ANN401 - the 
 
     PATH is an artifact (.wasm, or .wat text) or a folder of them.
     """
-    plan_tables.plan(
-        run.plan(request(paths, given), lambda line: click.echo(f"note: {visible(line, 2000)}", err=True)), styles.console()
-    )
-    return 0
+    lines = run.plan(request(paths, given), lambda line: click.echo(f"note: {visible(line, 2000)}", err=True))
+    return plan_tables.plan(lines, styles.console())

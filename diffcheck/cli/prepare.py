@@ -19,7 +19,7 @@ _EPILOG = (
 
 @click.command("prepare", epilog=_EPILOG)
 @click.argument("sources", nargs=-1, required=True, metavar="SOURCE...")
-@click.option("-o", "--output", default="corpus", show_default=True, metavar="DIR", envvar="DIFFCHECK_OUTPUT", show_envvar=True,
+@click.option("-o", "--output", default="corpus", show_default=True, metavar="DIR", envvar="DIFFCHECK_OUTPUT",
               help="The folder that artifacts are written to.")  # fmt: skip
 @click.option("--replace", is_flag=True,
               help="Replace an artifact of the same name that differs; a case file that is there stays in any case.")  # fmt: skip

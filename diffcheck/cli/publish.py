@@ -1,4 +1,4 @@
-"""What is done with a report once it is there: the files are written, the history is told, and the terminal says what came out."""
+"""Publication of a report: files, history, terminal."""
 
 from __future__ import annotations
 
@@ -17,12 +17,17 @@ if TYPE_CHECKING:
     from diffcheck.verdict import Report
 
 
-def publish(report: Report, reports: Path, named: Mapping[str, Path]) -> None:
-    """Store the report in the folder for reports, with its page, the history, and the other formats' files that were named."""
+def publish(
+    report: Report, reports: Path, named: Mapping[str, Path], *, quiet: bool = False, verbose: bool = False, resume: str = ""
+) -> None:
+    """Store the report, its page and the history in the folder for reports, write the named files, and print the report.
+
+    ``resume`` is the command that resumes an interrupted run.
+    """
     try:
         path = json_file.write(report, reports)
     except ReportError:
-        console.render(report, styles.console())  # what was found is not lost with the file
+        console.render(report, styles.console())  # the result is not lost with the file
         raise
     try:
         run_history.remember(report, reports)
@@ -30,6 +35,14 @@ def publish(report: Report, reports: Path, named: Mapping[str, Path]) -> None:
         files.write_all(report, (("html", reports / files.PAGE), *named.items()), lives)
         if not report.interrupted:
             journal.remove(reports / journal.FILE_NAME)
-    finally:  # a file that cannot be written hides no result
-        with contextlib.suppress(BrokenPipeError):  # the exit code counts, whoever still reads
-            console.render(report, styles.console(), stored=str(path), page=str(reports / files.PAGE))
+    finally:  # shown even if a file cannot be written
+        with contextlib.suppress(BrokenPipeError):  # the exit code stays the result's
+            console.render(
+                report,
+                styles.console(),
+                stored=str(path),
+                page=str(reports / files.PAGE),
+                quiet=quiet,
+                verbose=verbose,
+                resume=resume,
+            )

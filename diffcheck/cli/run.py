@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shlex
 import signal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,84 +13,106 @@ import rich_click as click
 
 from diffcheck import process
 from diffcheck.backend import registry
-from diffcheck.cli import publish, run_history
+from diffcheck.cli import completion, publish, run_history
+from diffcheck.cli.command_group import ARGUMENTS
 from diffcheck.cli.options import options, recorded, request
+from diffcheck.config import option_table
 from diffcheck.errors import DiffcheckError
 from diffcheck.report import files, json_file, model, progress, styles
-from diffcheck.runner import run
+from diffcheck.runner import events, run
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from types import FrameType
 
     from diffcheck.runner.request import Request
+    from diffcheck.verdict import Report
 
 _EPILOG = (
-    "Exit codes: 0 all cases as expected; 1 a divergence that is not known; 2 usage, configuration, "
-    "a missing engine, no artifact, or a given file that cannot be read; 3 nothing diverged, but a case is open or nothing was "
-    "compared; 130 interrupted."
+    "Exit codes: 0 all cases as expected; 1 a case diverges and is not known; 2 usage, configuration, missing engine or unusable "
+    "file; 3 inconclusive; 130 interrupted."
 )
 
 
 @click.command("run", epilog=_EPILOG)
-@click.argument("paths", nargs=-1, required=True, metavar="PATH...")
-@options(*(option.name for option in registry.options()))
+@click.argument("paths", nargs=-1, required=True, metavar="PATH...", shell_complete=completion.paths)
+@options(*(option.name for option in registry.options()), panels=True, shorts={"reports": "-o"})
+@click.help_option("-h", "--help", panel=option_table.OUTPUT)
 def command(paths: tuple[str, ...], reports: str, baseline: str | None, *, strict: bool, **given: Any) -> int:  # noqa: ANN401 - the options of the table
     """Cross-check artifacts: run each under the subject and the oracle, and report where they disagree.
 
     PATH is an artifact (.wasm, or .wat text) or a folder of them.
     """
-    named = files.wanted(given, Path(reports) / json_file.FILE_NAME)  # before hours of work whose results could not be stored
-    json_file.prepare(Path(reports))
-    with process.locked(Path(reports)):
-        return _run(paths, Path(reports), baseline, named, given, strict=strict)
-
-
-def _run(
-    paths: tuple[str, ...], reports: Path, baseline: str | None, named: dict[str, Path], given: dict[str, Any], *, strict: bool
-) -> int:  # fmt: skip
-    collector = model.Collector(recorded(given))
+    folder = Path(reports)
+    named = files.wanted(given, folder / json_file.FILE_NAME)  # before hours of work whose results could not be stored
+    json_file.prepare(folder)
+    context = click.get_current_context(silent=True)
+    arguments = context.meta[ARGUMENTS] if context is not None else ()
+    resume = shlex.join(["diffcheck", *(each for each in arguments if each != "--resume"), "--resume"])
+    view = {name: given[name] for name in ("quiet", "verbose")}
     known = run_history.Known(baseline, strict=strict)
-    failed: DiffcheckError | None = None
     wanted = request(paths, given)
-    try:
-        interrupted = _collect(known.request(run_history.timed(run_history.journaled(wanted, reports), reports, given)), collector)
-    except DiffcheckError as error:
-        if not collector.any_finished:
-            raise
-        interrupted, failed = True, error  # what was finished by then is reported all the same
-    if not collector.began:
-        if interrupted:
-            raise KeyboardInterrupt
-        raise RuntimeError("the run ended before it began")
-    report = known.apply(msgspec.structs.replace(collector.report(), error=str(failed or "")))
-    report = run_history.caused(report, wanted, given["causes"])
-    publish.publish(report, reports, named)
+    with process.locked(folder):
+        if given["last_failed"]:
+            wanted = run_history.last_failed(wanted, folder)
+        started = known.request(run_history.timed(run_history.journaled(wanted, folder), folder, given))
+        live = LiveRun(model.Collector(recorded(given)), known, fail_fast=given["fail_fast"], quiet=given["quiet"])
+        failed = live.run(started)
+        report = known.apply(live.report(failed))
+        report = run_history.caused(report, wanted, given["causes"])
+        publish.publish(report, folder, named, resume=resume, **view)
     if failed is not None:
         raise failed
     return model.exit_code(report)
 
 
-def _collect(wanted: Request, collector: model.Collector) -> bool:
-    """Run and note every event; returns whether the run was interrupted. What was finished by then is in the collector."""
-    events = iter(run.run(wanted))
-    with progress.Display(styles.console(stderr=True), plain=wanted.verbose) as display, _terminable():
+class LiveRun:
+    """A run whose events are collected and shown."""
+
+    def __init__(self, collector: model.Collector, known: run_history.Known, *, fail_fast: bool, quiet: bool) -> None:
+        self._collector, self._known = collector, known
+        self._fail_fast, self._quiet = fail_fast, quiet
+        self._interrupted = self._failed_fast = False
+
+    def run(self, wanted: Request) -> DiffcheckError | None:
+        """Run to the end, to an interruption or to an error; returns an error that came after the first finished case."""
         try:
-            for event in events:
-                collector.take(event)
-                display.take(event)
-        except KeyboardInterrupt:
-            return True
-        finally:
-            close = getattr(events, "close", None)
-            if close is not None:
-                close()
-    return False
+            self._collect(wanted)
+        except DiffcheckError as error:
+            if not self._collector.any_finished:
+                raise
+            return error
+        if not self._collector.began:
+            if self._interrupted:
+                raise KeyboardInterrupt
+            raise RuntimeError("the run ended before it began")
+        return None
+
+    def report(self, failed: DiffcheckError | None) -> Report:
+        """The report of the finished cases."""
+        return msgspec.structs.replace(self._collector.report(), error=str(failed or ""), failed_fast=self._failed_fast)
+
+    def _collect(self, wanted: Request) -> None:
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(_terminable())
+            display = progress.Display(styles.console(stderr=True), plain=wanted.verbose)
+            show = stack.enter_context(display).take if not self._quiet else lambda _: None
+            stream = stack.enter_context(contextlib.closing(run.run(wanted)))
+            try:
+                for event in stream:
+                    self._collector.take(event)
+                    shown = self._known.live(event)
+                    show(shown)
+                    if self._fail_fast and isinstance(shown, events.CaseFinished) and model.fails(shown.report):
+                        self._failed_fast = True
+                        return
+            except KeyboardInterrupt:
+                self._interrupted = True
 
 
 @contextlib.contextmanager
 def _terminable() -> Iterator[None]:
-    """SIGTERM, as CI sends it, ends a run as Ctrl-C does: what was finished is reported."""
+    """SIGTERM, as CI sends it, ends a run as Ctrl-C does: the finished cases are reported."""
 
     def interrupt(_number: int, _frame: FrameType | None) -> None:
         raise KeyboardInterrupt

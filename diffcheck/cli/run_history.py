@@ -1,4 +1,4 @@
-"""What a run has to do with the runs before it: what is known, the history, and a run that was stopped."""
+"""What a run takes from earlier runs: baseline, history, timings, failed cases, the journal of an interrupted run."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from diffcheck.config import option_table
 from diffcheck.errors import DiffcheckError, ReportError
 from diffcheck.nightly import baseline, history, timings
 from diffcheck.report import json_file, model, page_data
+from diffcheck.runner import events
 from diffcheck.runner.persist import journal
 from diffcheck.text import plural, visible
 
@@ -33,24 +34,33 @@ _LOCALISING_S: Final = 60.0
 
 
 class Known:
-    """The baseline of a run; without a file nothing is known."""
+    """The baseline of a run; empty without a file."""
 
     def __init__(self, file: str | None, *, strict: bool) -> None:
         self._file, self._strict = file or "", strict
         self._baseline = baseline.read(Path(file)) if file else None
+        self._subject = ""
 
     def request(self, wanted: Request) -> Request:
-        """The request, with what needs no confirmation."""
+        """The request with the known signatures, which need no confirmation."""
         if self._baseline is None:
             return wanted
         return msgspec.structs.replace(wanted, known=self._baseline.known(), known_root=self._root, known_file=self._file)
+
+    def live(self, event: events.Event) -> events.Event:
+        """The event, the verdict of a finished case ``known`` if all its divergences are."""
+        if isinstance(event, events.RunStarted):
+            self._subject = event.subject.name
+        if self._baseline is None or not isinstance(event, events.CaseFinished):
+            return event
+        return events.CaseFinished(baseline.marked(event.report, self._baseline.known(self._subject).keys()))
 
     @property
     def _root(self) -> str:
         return self._baseline.root_from(Path(self._file).parent) if self._baseline is not None else ""
 
     def apply(self, report: Report) -> Report:
-        """The report with what is known marked as known; raises ``ConfigError`` where that is of another root's cases."""
+        """The report with known divergences marked; raises ``ConfigError`` if the baseline's cases have another root."""
         if self._baseline is not None:
             ids = [each.case for each in report.cases]
             case_ids.require_same_root(self._root, self._baseline.cases, report.root, ids, self._file)
@@ -59,25 +69,37 @@ class Known:
 
 
 def journaled(wanted: Request, reports: Path) -> Request:
-    """The request with its journal beside the reports; says where a stopped run is given up or goes on."""
+    """The request with its journal beside the reports; notes an interrupted run that is discarded or missing."""
     path = reports / journal.FILE_NAME
     done, total = journal.unfinished(path)
     if done and not wanted.resume:
-        click.echo(f"note: a stopped run with {done} of {total} cases done is given up; --resume would go on with it", err=True)
+        click.echo(f"note: an interrupted run ({done} of {total} cases) is discarded; --resume would have resumed it", err=True)
     elif wanted.resume and not total:
-        click.echo("note: there is no stopped run to go on with: this one begins anew", err=True)
+        click.echo("note: there is no interrupted run to resume: a new run begins", err=True)
     return msgspec.structs.replace(wanted, journal=str(path))
 
 
+def last_failed(wanted: Request, reports: Path) -> Request:
+    """The request for the failed cases of the last report only, or for those of the interrupted run that is resumed."""
+    path = reports / journal.FILE_NAME
+    ids = journal.case_names(path) if wanted.resume else ()
+    if not ids:
+        last = json_file.read(reports / json_file.FILE_NAME)
+        ids = tuple(sorted(each.case for each in last.cases if model.fails(each)))
+    if not ids:
+        click.echo("note: no case failed in the last report: all cases are run", err=True)
+    return msgspec.structs.replace(wanted, ids=ids)
+
+
 def timed(wanted: Request, reports: Path, given: Mapping[str, Any]) -> Request:
-    """The request with what cases took before: as the file given says, else for their order as the last report does."""
+    """The request with the cases' earlier times: those of ``--timings``, else those of the last report, for the order only."""
     if given.get("timings"):
         times = timings.read(Path(given["timings"]))
         return msgspec.structs.replace(wanted, times_ns=times, shard_times_ns=times)
     try:
         return msgspec.structs.replace(wanted, times_ns=timings.read(reports / json_file.FILE_NAME))
     except ReportError:
-        return wanted  # the first run here, or what is there is none: then by size
+        return wanted  # no usable report: ordered by size
 
 
 def today() -> date:
@@ -86,11 +108,11 @@ def today() -> date:
 
 
 def lives(report: Report, reports: Path) -> dict[str, Life]:
-    """What the baseline and the last runs say of each cluster, for the page; the history stands beside the reports."""
+    """Each cluster's baseline entry and last runs, for the page."""
     standings = {each.signature: each for each in report.baseline.standings} if report.baseline else {}
     path, strips = reports / history.FILE_NAME, {}
     if path.is_file():
-        with contextlib.suppress(ReportError):  # said by ``remember``; a page without strips is better than none
+        with contextlib.suppress(ReportError):  # ``remember`` reports it; the page goes without
             strips = history.strip(path, until=report.started)
     return {key: page_data.life(standings.get(key), strips.get(key, ())) for key in {**standings, **strips}}
 
@@ -125,9 +147,9 @@ def caused(report: Report, wanted: Request, limit: str) -> Report:
 
 
 def remember(report: Report, reports: Path) -> None:
-    """Add the run to the history; one that cannot be written is said and costs the run nothing else."""
+    """Add the run to the history; a history that cannot be written is a note."""
     if report.interrupted or report.division:
-        return  # half a night is no night, nor is a part of one
+        return  # the history has whole runs only
     path = reports / history.FILE_NAME
     try:
         history.add(path, report)
@@ -135,6 +157,6 @@ def remember(report: Report, reports: Path) -> None:
         for each in costs[:_COSTS_SHOWN]:
             click.echo(f"note: {visible(each.case, 200)} got {each.what}", err=True)
         if len(costs) > _COSTS_SHOWN:
-            click.echo(f"note: and {plural(len(costs) - _COSTS_SHOWN, 'more case')}: `diffcheck history` has them all", err=True)
+            click.echo(f"note: and {plural(len(costs) - _COSTS_SHOWN, 'more case')}; see `diffcheck history`", err=True)
     except ReportError as error:
         click.echo(f"note: {visible(str(error), 500)}; {visible(error.hint, 500)}", err=True)

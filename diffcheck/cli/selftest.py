@@ -12,7 +12,7 @@ from diffcheck import probe
 from diffcheck.backend import contract, registry
 from diffcheck.cli.options import PROGRAMS, options, programs
 from diffcheck.faults import selftest
-from diffcheck.report import selftest_table, styles
+from diffcheck.report import plan_tables, styles
 from diffcheck.runner import engines
 
 
@@ -24,7 +24,6 @@ from diffcheck.runner import engines
     default=0,
     show_default=True,
     envvar="DIFFCHECK_SEED",
-    show_envvar=True,
     help="What decides which faults are planted, and where.",
 )
 @click.option(
@@ -33,7 +32,6 @@ from diffcheck.runner import engines
     default=200,
     show_default=True,
     envvar="DIFFCHECK_FAULTS",
-    show_envvar=True,
     help="How many faults, half of them on the direct pass; as many runs without a fault follow.",
 )
 @click.option(
@@ -41,7 +39,6 @@ from diffcheck.runner import engines
     default=registry.preferred("oracle"),
     show_default=True,
     envvar="DIFFCHECK_ENGINE",
-    show_envvar=True,
     metavar="NAME",
     help="The engine that runs the programs with faults in them.",
 )
@@ -58,4 +55,4 @@ def command(paths: tuple[str, ...], seed: int, faults: int, engine: str, deadlin
         inner.capabilities = probe.known_answer.capabilities(inner, host, contract.RunLimits(deadline))
         test = selftest.Selftest(oracle, inner, host, deadline)
         test.prepare([Path(path) for path in paths])
-        return selftest_table.render(test.run(seed, faults), test.left_out, styles.console(), seed)
+        return plan_tables.selftest(test.run(seed, faults), test.left_out, styles.console(), seed)

@@ -1,4 +1,4 @@
-"""``diffcheck show``: one case of the last report in full."""
+"""``diffcheck show``: one case of the last report, or what diverged in it."""
 
 from __future__ import annotations
 
@@ -6,18 +6,27 @@ from pathlib import Path
 
 import rich_click as click
 
+from diffcheck.cases import case_names
+from diffcheck.cli import completion
 from diffcheck.cli.options import defaults, options
-from diffcheck.report import detail, json_file, styles
+from diffcheck.config import option_table
+from diffcheck.report import console, detail, json_file, styles
 
 
 @click.command("show")
-@click.argument("case")
-@options("reports")
-def command(case: str, reports: str) -> int:
-    """Print one case of the last report in full.
+@click.argument("name", required=False, default="", metavar="[CASE|SIGNATURE|ARTIFACT]", shell_complete=completion.targets)
+@options("reports", "verbose")
+def command(name: str, reports: str, *, verbose: bool) -> int:
+    """Show one case of the last report; without an argument, list what diverged.
 
-    CASE is its name, or a part of it that no other case has.
+    A part of a name that no other case has is enough.
     """
-    report = json_file.read(Path(reports) / json_file.FILE_NAME)
-    detail.render(report, detail.find(report, case), styles.console(), defaults())
+    path = Path(reports) / json_file.FILE_NAME
+    report = json_file.read(path)
+    if not name:
+        console.overview(report, styles.console(), stored=str(path))
+        return 0
+    where = "" if reports == option_table.BY_NAME["reports"].default else f" --reports {styles.quoted(reports)}"
+    case = case_names.find(report, name).case
+    detail.render(report, case, styles.console(), defaults(), where=where, verbose=verbose)
     return 0

@@ -22,11 +22,11 @@ _EPILOG = (
 @click.command("snapshot", epilog=_EPILOG)
 @click.argument("artifact", metavar="ARTIFACT")
 @click.option("--backend", default=registry.preferred("subject"), show_default=True, metavar="NAME",
-              envvar="DIFFCHECK_BACKEND", show_envvar=True,
+              envvar="DIFFCHECK_BACKEND",
               help="The engine to run under: a name from `diffcheck backends`, or harness:COMMAND or wasi:COMMAND.")  # fmt: skip
 @click.option("--prefix", default="__witness_counter_", show_default=True, metavar="TEXT",
               help="Only globals whose name begins so; '' for all.")  # fmt: skip
-@click.option("--rows", multiple=True, metavar="ROW", envvar="DIFFCHECK_ROWS", show_envvar=True,
+@click.option("--rows", multiple=True, metavar="ROW", envvar="DIFFCHECK_ROWS",
               help="A row to call, EXPORT or EXPORT=arg,arg; repeated, in order. declared takes the case file's or the default "
                    "ones, auto adds boundary values.")  # fmt: skip
 @click.option("--full", is_flag=True,

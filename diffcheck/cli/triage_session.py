@@ -1,9 +1,10 @@
-"""What the commands that triage have in common: their arguments, the session, what is shown while they work."""
+"""What the triage commands share: arguments, the session, progress."""
 
 from __future__ import annotations
 
 import contextlib
 import re
+import shlex
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -12,6 +13,7 @@ import rich_click as click
 
 from diffcheck import process
 from diffcheck.cases import discovery
+from diffcheck.cli import completion
 from diffcheck.cli.options import PROGRAMS, options, request
 from diffcheck.report import json_file, styles
 from diffcheck.text import visible
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 
     from click.decorators import FC
 
+    from diffcheck.runner.request import Request
     from diffcheck.triage.target import Target
     from diffcheck.triage.triage_folder import TriageFolder
 
@@ -34,14 +37,24 @@ else:
 
 _TIME: Final = re.compile(r"(?P<number>[0-9]+(?:\.[0-9]+)?)(?P<unit>s|m|min|h|)\Z")
 _UNITS: Final = {"": 1, "s": 1, "m": 60, "min": 60, "h": 3600}
-_HELP: Final = (
-    "Stop after this time, as in 90, 10m or 2h (seconds without a unit); the best so far is kept, and a second run goes on."
-)
+_HELP: Final = "Time limit, as in 90 (seconds), 10m or 2h; a second call resumes."
+target_argument: Final = click.argument("target", metavar="CASE|SIGNATURE|ARTIFACT", shell_complete=completion.targets)
 row_option: Final = click.option(
-    "--row", default="", metavar="ROW", envvar="DIFFCHECK_ROW", show_envvar=True,
-    help="The row to look at, as `diffcheck show` names it; without it the first that differs.",
+    "--row", default="", metavar="ROW", envvar="DIFFCHECK_ROW",
+    help="The row to examine; the first that differs by default.",
 )  # fmt: skip
-ENGINE_OPTIONS: Final = ("subject", "oracle", PROGRAMS, "jobs", "deadline", "memory-limit", "rows", "max-passes", "reports")
+ENGINE_OPTIONS: Final = (
+    "subject",
+    "oracle",
+    PROGRAMS,
+    "jobs",
+    "deadline",
+    "memory-limit",
+    "rows",
+    "auto-rows",
+    "max-passes",
+    "reports",
+)
 
 
 class _Time(_Base):
@@ -53,19 +66,19 @@ class _Time(_Base):
         match = _TIME.match(str(value).strip())
         seconds = float(match["number"]) * _UNITS[match["unit"]] if match else 0.0
         if not 0 < seconds <= 7 * 86_400:
-            self.fail(f"{value!r} is no time; write seconds, or 10m, or 2h", param, ctx)
+            self.fail(f"{value!r} is not a time; write seconds, or 10m, or 2h", param, ctx)
         return seconds
 
 
 def arguments(function: FC) -> FC:
-    """The argument and the options that the commands share."""
+    """The argument and options of the triage commands."""
     decorators: list[Callable[[Any], Any]] = [
-        click.argument("target", metavar="CASE|SIGNATURE|ARTIFACT"),
+        target_argument,
         row_option,
-        click.option("--budget", type=_Time(), default=None, metavar="TIME", envvar="DIFFCHECK_BUDGET", show_envvar=True,
+        click.option("--budget", type=_Time(), default=None, metavar="TIME", envvar="DIFFCHECK_BUDGET",
                      show_default="no limit", help=_HELP),
-        click.option("-o", "--output", default=None, metavar="DIR", envvar="DIFFCHECK_OUTPUT", show_envvar=True,
-                     show_default="triage/NAME under --reports", help="The folder to write to; what stands there goes on."),
+        click.option("-o", "--output", default=None, metavar="DIR", envvar="DIFFCHECK_OUTPUT",
+                     show_default="triage/NAME under --reports", help="Folder to write to; unfinished work in it is resumed."),
         options(*ENGINE_OPTIONS),
     ]  # fmt: skip
     for each in reversed(decorators):
@@ -73,15 +86,23 @@ def arguments(function: FC) -> FC:
     return function
 
 
-def named(target: str, reports: str) -> Target:
-    """The case that a user named: an artifact, or a case or signature of the report in a folder."""
-    path = Path(reports) / json_file.FILE_NAME
+def named(target: str, given: dict[str, Any]) -> tuple[Target, Request]:
+    """The case that a user named, an artifact or one of the last report, and the request for it.
+
+    A reported case has the rows of the reported run, unless the command has some.
+    """
+    path = Path(given["reports"]) / json_file.FILE_NAME
     a_file = Path(target).suffix in discovery.SUFFIXES or Path(target).is_file()
-    return targets.find(target, json_file.read(path) if path.exists() and not a_file else None, reports)
+    report = json_file.read(path) if path.exists() and not a_file else None
+    found = targets.find(target, report, given["reports"])
+    if report is not None and not given["rows"] and not given["auto_rows"]:
+        rows = tuple(shlex.split(report.options.get("rows", "")))
+        given = {**given, "rows": rows, "auto_rows": report.options.get("auto-rows") == "true"}
+    return found, request((found.case.artifact,), given)
 
 
 def voices(*, verbose: bool) -> tuple[Callable[[str], None], Callable[[str], None]]:
-    """What is being done, shown on stderr where that is asked for, and what is always said there."""
+    """Functions that print to stderr: progress, with ``verbose`` only, and notes."""
 
     def note(line: str) -> None:
         click.echo(visible(line, 2000), err=True)
@@ -94,15 +115,15 @@ def voices(*, verbose: bool) -> tuple[Callable[[str], None], Callable[[str], Non
 
 @contextlib.contextmanager
 def opened(target: str, given: dict[str, Any]) -> Iterator[tuple[sessions.Session, TriageFolder, Callable[[str], None]]]:
-    """The session and the folder of a command, and what its steps are told to; SIGINT and SIGTERM stop the work softly."""
-    begun = time.monotonic()  # what follows takes its time as well
-    found = named(target, given["reports"])
+    """The session and the folder of a command, and a function that shows progress; SIGINT and SIGTERM end the work cleanly."""
+    begun = time.monotonic()  # preparation counts as well
+    found, wanted = named(target, given)
     folder = triage_folder.TriageFolder(
         Path(given["output"]) if given["output"] else triage_folder.default_folder(given["reports"], found.case.id)
     )
     with process.interruptible() as stopped, _shown() as say:
         budget = interestingness.TimeBudget(given["budget"], stopped, begun)
-        with sessions.Session(request((found.case.artifact,), given), found, budget, say) as session:
+        with sessions.Session(wanted, found, budget, say) as session:
             if session.engines.notice:
                 say(session.engines.notice)
             yield session, folder, say
@@ -110,7 +131,7 @@ def opened(target: str, given: dict[str, Any]) -> Iterator[tuple[sessions.Sessio
 
 @contextlib.contextmanager
 def _shown() -> Iterator[Callable[[str], None]]:
-    """Shows lines on stderr: the last one with a spinner on a terminal, one below the other elsewhere."""
+    """Shows lines on stderr, the last one with a spinner on a terminal."""
     console = styles.console(stderr=True)
     if not console.is_terminal:
         yield lambda line: console.print(styles.safe(line, limit=2000), soft_wrap=True)

@@ -138,9 +138,7 @@ def _single(option: Option, value: object, folder: Path) -> str | int | float | 
         hint = f"did you mean {near}?" if near else f"it can be {', '.join(option.choices)}"
         raise ConfigError(f"{option.name} cannot be {visible(str(value), 40)!r}", hint=hint)
     if value == "":
-        raise ConfigError(
-            f"{option.name} is empty", hint=f"remove the line: the default is {option.default_help or option.default}"
-        )
+        raise ConfigError(f"{option.name} is empty", hint=f"remove the line: the default is {option.default_text}")
     if option.kind == "path":
         return _shown(folder / str(value))
     if option.name in ENGINES and ":" in str(value):

@@ -1,6 +1,6 @@
 """Every option in one table: its name, type, default, unit, environment variable and help.
 
-The command line builds its options from this table, and from the programs of engines that ``registry`` adds.
+The command line builds its options from this table and from the engines' programs that ``registry`` adds.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ _MOST_CAUSES: Final = 4096
 
 
 class Option(msgspec.Struct, frozen=True):
-    """One option. ``default`` is its text as a user would write it, None where there is none to write.
+    """One option of the command line, the environment and the configuration file.
 
-    ``default_help`` says a default that is worked out at the start. ``recorded`` is whether a report keeps the value: what cannot
-    change a verdict (the number of jobs, where reports go) is left out, so that a report does not depend on it. ``multiple`` is
-    whether it can be given several times.
+    ``default`` is its text as a user would write it, None for none; ``default_help`` describes a default computed at the start.
+    ``recorded`` options are stored in the report: all that can change a verdict. A ``multiple`` one can be repeated. ``panel`` is
+    its group in ``--help``.
     """
 
     name: str
@@ -42,6 +42,7 @@ class Option(msgspec.Struct, frozen=True):
     short: str = ""
     recorded: bool = True
     multiple: bool = False
+    panel: str = ""
 
     @property
     def flag(self) -> str:
@@ -58,181 +59,193 @@ class Option(msgspec.Struct, frozen=True):
         """The option's name as a Python identifier."""
         return self.name.replace("-", "_")
 
+    @property
+    def default_text(self) -> str:
+        """The default for a reader."""
+        return self.default_help or self.default or ("off" if self.kind == "flag" else "none")
+
+
+ENGINES: Final = "Engines"
+CASES: Final = "Cases"
+EXECUTION: Final = "Execution"
+OUTPUT: Final = "Output"
+BASELINE: Final = "Baseline"
+PANELS: Final = (ENGINES, CASES, EXECUTION, OUTPUT, BASELINE)
+"""The groups of options in ``--help``, in order."""
 
 OPTIONS: Final = (
     Option(
         "subject",
         "text",
-        "The engine under test: a name from `diffcheck backends`, or harness:COMMAND or wasi:COMMAND. "
-        "auto takes the preferred one that is found; the run says where that is the oracle's own engine.",
+        "Engine under test: a backend, harness:COMMAND or wasi:COMMAND.",
         default="auto",
         metavar="NAME",
+        panel=ENGINES,
     ),
     Option(
         "subject-version",
         "text",
-        "What the subject's version is called in reports, the baseline and the history (a release, a commit), for an engine that "
-        "does not report one.",
-        default_help="what the engine says",
+        "The subject's version, if it reports none.",
         metavar="TEXT",
+        panel=ENGINES,
     ),
-    Option("oracle", "text", "The engine that is taken to be right; auto is the preferred one.", default="auto", metavar="NAME"),
-    Option(
-        "mode",
-        "choice",
-        "What is run of each artifact: capsule is a self-contained copy that records everything, direct is the file as it is.",
-        default="both",
-        choices=("both", "capsule", "direct"),
-    ),
-    Option("jobs", "count", "How many cases run at once.", default_help="number of CPUs", metavar="N", recorded=False),
-    Option(
-        "executor",
-        "executor",
-        "Where cases are run: local, or dask:ADDRESS for the workers of a Dask cluster (extra wasm-diffcheck[dask]), which need "
-        "the same engines and the same diffcheck.",
-        default="local",
-        metavar="local|dask:ADDRESS",
-        recorded=False,
-    ),
-    Option("deadline", "seconds", "Time for one execution of an engine, in seconds.", default="10", metavar="SECONDS"),
-    Option(
-        "memory-limit",
-        "size",
-        "Memory for one execution of an engine, in bytes or with a unit (512MiB, 4GB).",
-        default="4GiB",
-        metavar="SIZE",
-    ),
+    Option("oracle", "text", "Engine taken to be right.", default="auto", metavar="NAME", panel=ENGINES),
     Option(
         "rows",
-        "choice",
-        "Which calls are made: declared takes those of the case file or of the exports without parameters, "
-        "auto adds boundary values for exports with parameters.",
-        default="declared",
-        choices=("declared", "auto"),
+        "text",
+        "Call EXPORT or EXPORT=arg,arg; repeatable; replaces the case file's.",
+        metavar="ROW",
+        multiple=True,
+        panel=CASES,
     ),
-    Option(
-        "stub-imports",
-        "choice",
-        "What an imported function gets that no stub is known for: zeros as its results, or a trap when it is called.",
-        default="zero",
-        choices=("zero", "trap"),
-    ),
+    Option("auto-rows", "flag", "Add boundary values for exports with parameters.", panel=CASES),
     Option(
         "only",
         "text",
-        "Run only the cases whose name matches this pattern (*, ?, [...]); can be repeated.",
-        default_help="all",
-        metavar="GLOB",
+        "Cases to run: name, part of it, glob; and, or, not; repeatable.",
+        metavar="EXPR",
+        short="-k",
         multiple=True,
+        panel=CASES,
     ),
-    Option(
-        "max-passes",
-        "count",
-        "How many executions a case may cost the subject to locate differences. What is not located is inconclusive.",
-        default="1000",
-        metavar="N",
-    ),
-    Option(
-        "confirm",
-        "number",
-        "How often a divergence that is not known is run again before it is told; what does not repeat is flaky. 0 is never.",
-        default="3",
-        metavar="N",
-    ),
-    Option(
-        "reports",
-        "path",
-        "The folder that report.json and report.html are written to.",
-        default="reports",
-        metavar="DIR",
-        recorded=False,
-    ),
+    Option("last-failed", "flag", "Only the cases that failed in the last report.", panel=CASES),
     Option(
         "shard",
         "shard",
-        "Run only part I of N of the cases: parts take about the same time, and are the same on every machine that has the same "
-        "cases (see --timings). `diffcheck merge` joins their reports.",
-        default_help="all",
+        "Only part I of N of the cases; see `diffcheck merge`.",
         metavar="I/N",
+        panel=CASES,
     ),
     Option(
         "timings",
         "path",
-        "A report.json of an earlier run, the same one for every shard, that says how long each case takes. Without it, shards go "
-        "by the size of artifacts and the number of rows, and longest cases first by the last report in the folder for reports.",
-        default_help="none",
+        "report.json to divide shards by, the same for all shards.",
         metavar="FILE",
         recorded=False,
+        panel=CASES,
     ),
     Option(
-        "resume",
-        "flag",
-        "Go on with the run that was stopped in the folder for reports; begin anew where there is none.",
-        default_help="off",
-        recorded=False,
+        "mode",
+        "choice",
+        "capsule (a self-contained copy), direct (the file), or both.",
+        default="both",
+        metavar="MODE",
+        choices=("both", "capsule", "direct"),
+        panel=EXECUTION,
     ),
+    Option(
+        "stub-imports",
+        "choice",
+        "Unknown imports return zeros (zero) or trap (trap).",
+        default="zero",
+        metavar="WHAT",
+        choices=("zero", "trap"),
+        panel=EXECUTION,
+    ),
+    Option(
+        "jobs",
+        "count",
+        "Cases run at once.",
+        default_help="number of CPUs",
+        metavar="N",
+        short="-j",
+        recorded=False,
+        panel=EXECUTION,
+    ),
+    Option(
+        "executor",
+        "executor",
+        "local, or a Dask cluster, dask:ADDRESS.",
+        default="local",
+        metavar="NAME",
+        recorded=False,
+        panel=EXECUTION,
+    ),
+    Option("deadline", "seconds", "Time limit of one execution.", default="10", metavar="SECONDS", panel=EXECUTION),
+    Option(
+        "memory-limit",
+        "size",
+        "Memory limit of one execution.",
+        default="4GiB",
+        metavar="SIZE",
+        panel=EXECUTION,
+    ),
+    Option(
+        "max-passes",
+        "count",
+        "Executions to locate a case's differences.",
+        default="1000",
+        metavar="N",
+        panel=EXECUTION,
+    ),
+    Option(
+        "confirm",
+        "number",
+        "Reruns that confirm a new divergence.",
+        default="3",
+        metavar="N",
+        panel=EXECUTION,
+    ),
+    Option("fail-fast", "flag", "Stop at the first failing case.", short="-x", recorded=False, panel=EXECUTION),
+    Option("resume", "flag", "Resume the interrupted run under --reports.", recorded=False, panel=EXECUTION),
     Option(
         "cache",
         "path",
-        "The folder in which what engines did is kept: nothing is run again while artifact, rows, limits and engine are the same.",
-        default_help="diffcheck in XDG_CACHE_HOME, else in ~/.cache",
+        "Folder of the execution cache.",
+        default_help="~/.cache/diffcheck",
         metavar="DIR",
         recorded=False,
+        panel=EXECUTION,
     ),
-    Option("no-cache", "flag", "Run everything, and keep nothing of it.", default_help="off", recorded=False),
+    Option("no-cache", "flag", "Neither read nor write the execution cache.", recorded=False, panel=EXECUTION),
     Option(
         "cache-limit",
         "size",
-        "How large the cache may grow; what was not used for longest goes first.",
+        "Maximum size of the cache.",
         default="2GiB",
         metavar="SIZE",
         recorded=False,
-    ),
-    Option("html", "path", "Write the HTML page to this file as well.", default_help="none", metavar="FILE", recorded=False),
-    Option("junit-xml", "path", "Write JUnit XML to this file.", default_help="none", metavar="FILE", recorded=False),
-    Option(
-        "sarif", "path", "Write SARIF 2.1.0 to this file, for code scanning.", default_help="none", metavar="FILE", recorded=False
+        panel=EXECUTION,
     ),
     Option(
-        "markdown",
+        "reports",
         "path",
-        "Write a short summary in Markdown to this file, for a CI job.",
-        default_help="none",
-        metavar="FILE",
+        "Folder of the reports and the history.",
+        default="reports",
+        metavar="DIR",
         recorded=False,
+        panel=OUTPUT,
     ),
+    Option("html", "path", "Write the HTML page to this file as well.", metavar="FILE", recorded=False, panel=OUTPUT),
+    Option("junit-xml", "path", "Write JUnit XML.", metavar="FILE", recorded=False, panel=OUTPUT),
+    Option("sarif", "path", "Write SARIF 2.1.0, for code scanning.", metavar="FILE", recorded=False, panel=OUTPUT),
+    Option("markdown", "path", "Write a summary in Markdown, for a CI job.", metavar="FILE", recorded=False, panel=OUTPUT),
+    Option("quiet", "flag", "No progress, and only the totals of the report.", short="-q", recorded=False, panel=OUTPUT),
+    Option("verbose", "flag", "Full details; engine output of a single case.", short="-v", recorded=False, panel=OUTPUT),
     Option(
         "baseline",
         "path",
-        "What is known (see `diffcheck baseline`): the exit code is then 1 only for what is new.",
-        default_help="baseline.toml beside diffcheck.toml, if there",
+        "File of known divergences; only new ones fail.",
+        default_help="beside diffcheck.toml",
         metavar="FILE",
         recorded=False,
+        panel=BASELINE,
     ),
     Option(
         "causes",
         "causes",
-        "How many new clusters are localised to the wrong instruction, to group those with one cause. Each takes about ten runs of "
-        "the subject. auto: as many as a minute allows; 0: none.",
+        "Localise up to N new clusters; auto: for a minute.",
         default="auto",
-        metavar="auto|N",
+        metavar="N",
         recorded=False,
+        panel=BASELINE,
     ),
     Option(
         "strict",
         "flag",
-        "Exit with 1 also for what is fixed, for an entry of the baseline that is stale, expired or too narrow, "
-        "and for a vacuous agreement.",
-        default_help="off",
+        "Fail also on outdated entries and vacuous agreements.",
         recorded=False,
-    ),
-    Option(
-        "verbose",
-        "flag",
-        "Say more; with a single artifact, show the engine's own output as it comes.",
-        default_help="off",
-        short="-v",
-        recorded=False,
+        panel=BASELINE,
     ),
 )
 """The options of a run, in the order that ``--help`` has."""
@@ -253,13 +266,13 @@ _MAX_MEMORY: Final = 1 << 50
 
 
 def parse_size(text: str) -> int:
-    """The number of bytes that a text says; raises ``ConfigError`` for anything else.
+    """A text such as ``512MiB`` as a number of bytes; raises ``ConfigError`` for anything else.
 
     Units are powers of ten (``kB``, ``MB``, ``GB``, ``TB``) or of two (``KiB`` ...), in any case, with or without the B.
     """
     match = _SIZE.match(text.strip()) if len(text) < 40 else None  # noqa: PLR2004 - no size is that long
     if match is None or match["unit"].lower() not in _UNITS:
-        raise ConfigError(f"{visible(text, 60)!r} is no size", hint="write a number and a unit, as in 512MiB or 4GB")
+        raise ConfigError(f"{visible(text, 60)!r} is not a size", hint="write a number and a unit, as in 512MiB or 4GB")
     size = int(float(match["number"]) * _UNITS[match["unit"].lower()])
     if not _MIN_MEMORY <= size <= _MAX_MEMORY:
         raise ConfigError(f"{visible(text, 60)} is out of range", hint="give between 1MiB and 1PiB")
@@ -267,21 +280,21 @@ def parse_size(text: str) -> int:
 
 
 def parse_shard(text: str) -> tuple[int, int]:
-    """Which part of how many a text such as ``2/3`` says; raises ``ConfigError`` for anything else."""
+    """The part and the number of parts in a text such as ``2/3``; raises ``ConfigError`` for anything else."""
     match = _SHARD.match(text.strip())
     if match is None or not 1 <= int(match[1]) <= int(match[2]) <= _MAX_SHARDS:
-        raise ConfigError(f"{visible(text, 60)!r} is no shard", hint="write I/N, as in 1/3, 2/3 and 3/3")
+        raise ConfigError(f"{visible(text, 60)!r} is not a shard", hint="write I/N, as in 1/3, 2/3 and 3/3")
     return int(match[1]), int(match[2])
 
 
 def parse_executor(text: str) -> str:
-    """The address of a Dask scheduler that a text such as ``dask:tcp://host:8786`` says, empty for ``local``."""
+    """The scheduler's address in a text such as ``dask:tcp://host:8786``; empty for ``local``."""
     kind, _, address = text.strip().partition(":")
     if text.strip() == "local":
         return ""
     if kind != "dask" or not address:
         raise ConfigError(
-            f"{visible(text, 60)!r} is no executor", hint="write local, or dask:ADDRESS as in dask:tcp://localhost:8786"
+            f"{visible(text, 60)!r} is not an executor", hint="write local, or dask:ADDRESS as in dask:tcp://localhost:8786"
         )
     return address
 
@@ -301,7 +314,7 @@ def default_jobs() -> int:
 
 
 def defaults() -> dict[str, str]:
-    """The recorded options' defaults as a report has their values, for telling which ones were changed."""
+    """The defaults of the recorded options, as a report stores their values."""
     return {
         entry.name: str(parse_size(entry.default)) if entry.kind == "size" and entry.default else entry.default or ""
         for entry in OPTIONS
@@ -310,9 +323,9 @@ def defaults() -> dict[str, str]:
 
 
 def cache_folder(environment: Mapping[str, str]) -> str:
-    """Where artifacts that were made on the fly are kept: ``XDG_CACHE_HOME``, else ``~/.cache``; empty where there is neither."""
+    """The default folder of the cache, below ``XDG_CACHE_HOME`` or ``~/.cache``; empty if neither variable is set."""
     base = environment.get("XDG_CACHE_HOME") or ""
-    if not Path(base).is_absolute():  # as its specification has it, a relative one does not count
+    if not Path(base).is_absolute():  # the XDG specification ignores a relative path
         home = environment.get("HOME") or ""
         base = str(Path(home) / ".cache") if Path(home).is_absolute() else ""
     return str(Path(base) / "diffcheck") if base else ""

@@ -10,7 +10,7 @@ from diffcheck.backend.contract import RunLimits, local_host
 from diffcheck.capsule.sealed_artifact import close
 from diffcheck.cases.discovery import read_artifact
 from diffcheck.config.input_files import read_regular
-from diffcheck.errors import ArtifactError, ManifestError, RunFailedError
+from diffcheck.errors import ArtifactError, ManifestError, UnrunnableError
 from diffcheck.observation import sentence
 from diffcheck.runner.engines import preferred_oracle
 from diffcheck.runner.observe_case import ObserveRequest, case_of
@@ -54,7 +54,7 @@ def _judge(data: bytes, what: str, limits: RunLimits) -> None:
     with local_host() as host, closing(preferred_oracle({})) as judge:
         refusal = judge.validate(data, limits, host)
     if refusal is not None:
-        raise RunFailedError(f"{judge.identity().name} refuses {what}: {sentence(refusal)}")
+        raise UnrunnableError(f"{judge.identity().name} refuses {what}: {sentence(refusal)}")
 
 
 def _said(closed: ClosedArtifact, output: Path, has_manifest: bool) -> Iterator[str]:  # noqa: FBT001 - one caller

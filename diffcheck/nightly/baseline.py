@@ -17,6 +17,7 @@ from diffcheck.verdict import BaselineReport, BaselineStatus, totals, worst
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+    from collections.abc import Set as AbstractSet
     from pathlib import Path
 
     from diffcheck.observation import Identity
@@ -217,7 +218,7 @@ def apply(report: Report, baseline: Baseline, today: date, *, file: str = "", st
     subject = of(report.subject)
     theirs = {key: each for key, each in baseline.entries.items() if each.since.subject == subject.subject}
     known = {key for key, each in theirs.items() if each.fixed is None}
-    cases = tuple(_case(case, known) for case in report.cases)
+    cases = tuple(marked(case, known) for case in report.cases)
     shown = seen(report)
     standings = [_unlisted(each, theirs.get(key)) for key, each in shown.items() if key not in known]
     by_name = {case.case: case for case in report.cases}
@@ -241,8 +242,8 @@ def _current(baseline: Baseline, report: Report) -> tuple[Baseline, frozenset[st
     return baseline.having(entries), frozenset(names.values()) - set(certain(names, report.places).values())
 
 
-def _case(case: CaseReport, known: set[str]) -> CaseReport:
-    """The case with the verdict ``known`` where all that diverges is; what has no signature is never known."""
+def marked(case: CaseReport, known: AbstractSet[str]) -> CaseReport:
+    """The case with the verdict ``known`` if all its divergences have known signatures; one without a signature is never known."""
     passes = tuple(msgspec.structs.replace(each, verdict="known") if _is_known(each, known) else each for each in case.passes)
     if passes == case.passes:
         return case
@@ -250,7 +251,7 @@ def _case(case: CaseReport, known: set[str]) -> CaseReport:
     return msgspec.structs.replace(case, passes=passes, verdict=verdict)
 
 
-def _is_known(each: PassReport, known: set[str]) -> bool:
+def _is_known(each: PassReport, known: AbstractSet[str]) -> bool:
     if each.verdict not in ("diverge", "flaky"):
         return False
     signatures = {one.signature for one in each.divergences} | {one for run in each.repeats for one in run.signatures}
@@ -319,7 +320,7 @@ def _unseen(  # noqa: PLR0911 - one line a reason
 
 def _is_gone(case: str, report: Report) -> bool:
     """Whether a case that is not in the report would be, if it existed."""
-    partial = report.interrupted or bool(report.options.get("only") or report.options.get("shard"))
+    partial = report.interrupted or any(report.options.get(name) for name in ("only", "last-failed", "shard"))
     return not partial and any(is_under(place, case) for place in report.places)
 
 

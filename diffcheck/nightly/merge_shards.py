@@ -41,6 +41,8 @@ def merge(reports: Mapping[str, Report]) -> Report:
         engine_findings=tuple(dict.fromkeys(finding for each in shards for finding in each.engine_findings)),
         cases=cases,
         interrupted=any(each.interrupted for each in shards),
+        failed_fast=any(each.failed_fast for each in shards),
+        planned=sum(each.planned for each in shards) if all(each.planned for each in shards) else 0,
         error=next((each.error for each in shards if each.error), ""),
         baseline=None,
         causes=_causes(each for report in shards for each in report.causes),

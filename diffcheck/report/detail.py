@@ -1,90 +1,159 @@
-"""One case in full, from a stored report."""
+"""One case of a stored report: on a screen, or with ``verbose`` everything that the report has about it."""
 
 from __future__ import annotations
 
-import difflib
+import re
+from itertools import islice
 from typing import TYPE_CHECKING, Final
 
-from rich import box
 from rich.console import Group
 from rich.padding import Padding
 from rich.rule import Rule
-from rich.table import Table
 from rich.text import Text
 
-from diffcheck.errors import ReportError
 from diffcheck.observation import sentence
 from diffcheck.report import styles
 from diffcheck.report.progress import notice
+from diffcheck.report.tables import fitted
 from diffcheck.text import duration, plural, size, visible
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from rich.console import Console, RenderableType
 
     from diffcheck.verdict import Allowance, CaseReport, Divergence, PassReport, Report, SideReport
 
 _MAX_DIVERGENCES: Final = 200
+_ON_A_SCREEN: Final = 4
 _MAX_LOG: Final = 4000
+_CHANGE: Final = re.compile(r"""Value of root\['(.*)'\]\['(.*)'\] changed from "?(.*?)"? to "?(.*?)"?\.""", re.DOTALL)
+_VALIDITY: Final = "core specification 3.0, 3 (Validation) and 4.7.2 (Instantiation)"
+_SECTIONS: Final = {
+    "validity": _VALIDITY,
+    "instruction": "core specification 3.0, 4.3 (Numerics)",
+    "global": "core specification 3.0, 4.6.6 (Variable Instructions)",
+    "table": "core specification 3.0, 4.6.7 (Table Instructions)",
+    "table size": "core specification 3.0, 4.6.7 (Table Instructions)",
+    "memory": "core specification 3.0, 4.6.8 (Memory Instructions)",
+    "memory size": "core specification 3.0, 4.6.8 (Memory Instructions)",
+}
+_INSTRUCTIONS: Final = "core specification 3.0, 4.6 (Instructions); `diffcheck localise` names the instruction"
 
 
-def find(report: Report, name: str) -> CaseReport:
-    """The case of that name, or the only one that has ``name`` as a part of its own; raises ``ReportError``."""
-    exact = [case for case in report.cases if name in (case.case, visible(case.case))]
-    if exact:
-        return exact[0]
-    parts = [case for case in report.cases if name in case.case or name in visible(case.case)]
-    if len(parts) == 1:
-        return parts[0]
-    near = [case.case for case in parts] or difflib.get_close_matches(name, [case.case for case in report.cases], 5, 0.4)
-    some = ", ".join(visible(each, 80) for each in (near or [case.case for case in report.cases])[:8])
-    hint = f"{'near it are' if near else 'there are'} {some}" if some else "the report has no cases"
-    what = f"{len(parts)} cases have {visible(name)!r} in their name" if parts else f"the report has no case {visible(name)!r}"
-    raise ReportError(what, hint=hint)
-
-
-def render(report: Report, case: CaseReport, console: Console, defaults: dict[str, str]) -> None:
-    """Print the case; ``defaults`` are the options' defaults, so that only others stand in the command to run it again."""
-    for block in blocks(report, case, console.width):
+def render(
+    report: Report, case: CaseReport, console: Console, defaults: Mapping[str, str], *, where: str = "", verbose: bool = False
+) -> None:  # fmt: skip
+    """Print the case; ``defaults`` are the options' defaults, ``where`` the ``--reports`` option that commands need."""
+    for block in _screen(report, case, console.width, verbose=verbose):
         console.print(block)
-        console.print()
+    if verbose:
+        for block in _full(report, case, console.width):
+            console.print()
+            console.print(block)
     # One line however long, so that it can be copied.
-    console.print(Text.assemble(("run it again: ", styles.QUIET), styles.again(report, case, defaults)), soft_wrap=True)
+    console.print(Text.assemble(("next   ", styles.QUIET), _next(case, where)), soft_wrap=True)
+    console.print(Text.assemble(("again  ", styles.QUIET), styles.again(report, case, dict(defaults))), soft_wrap=True)
+    if not verbose:
+        console.print(Text("in full with -v", style=styles.QUIET))
 
 
-def blocks(report: Report, case: CaseReport, width: int) -> Iterator[RenderableType]:
-    """The parts of the case's page, in order."""
-    yield _head(report, case)
+def _screen(report: Report, case: CaseReport, width: int, *, verbose: bool) -> Iterator[RenderableType]:
+    """The case on a screen: reason and section first, then the differences, then what limits the result."""
+    yield _head(case)
+    yield styles.facts(_facts(report, case))
+    found = [(each, one) for each in case.passes for one in each.divergences]
+    if found:
+        yield _agreed_until(case, found[0][1].where.row) if found[0][0].mode == "capsule" else Text("")
+        total = sum(max(each.divergences_total, len(each.divergences)) for each in case.passes)
+        yield _divergences(report, case, [one for _, one in found], total, width, _MAX_DIVERGENCES if verbose else _ON_A_SCREEN)
+
+
+def _head(case: CaseReport) -> Text:
+    word = styles.verdict(case.verdict)
+    word.append(" (vacuous: no observable change)" if case.vacuous else "", styles.QUIET)
+    word.append(
+        ", as expected" if case.as_expected else f", {case.expected} expected", styles.QUIET if case.as_expected else "yellow"
+    )
+    return Text.assemble(styles.safe(case.case, styles.HEADING, 500), ": ", word)
+
+
+def _facts(report: Report, case: CaseReport) -> Iterator[tuple[str, Text]]:
+    yield "reason", styles.sentence(case.reason)
+    yield from (("known as", styles.safe(line, limit=1000)) for line in case.findings)
+    first = next((one for each in case.passes for one in each.divergences), None)
+    yield "detail", styles.safe(styles.detail(first) if first is not None else "", limit=300)
+    yield "section", styles.safe(_section(case))
+    yield "purpose", styles.safe(case.purpose, limit=500)
+    yield "engines", Text(f"subject {styles.engine(report.subject)}, oracle {styles.engine(report.oracle)}")
+    signatures = dict.fromkeys(one for each in case.passes for one in each.signatures)
+    yield plural(len(signatures), "signature").partition(" ")[2], styles.safe(", ".join(islice(signatures, _ON_A_SCREEN)))
+    yield "passes", Text("; ").join(_verdict(each) for each in case.passes)
+    allowed = dict.fromkeys(f"{one.rule} ({one.section})" for each in case.passes for one in each.allowances)
+    yield "allowed", styles.safe("; ".join(islice(allowed, _ON_A_SCREEN)), limit=300)
+    uses = dict.fromkeys(use for each in case.passes for use in each.stubs if use.kind != "functional")
+    stubs = (f"{use.module}.{use.name} ({use.kind}): {plural(use.calls, 'call')}" for use in islice(uses, _ON_A_SCREEN))
+    yield "stubbed", styles.safe("; ".join(stubs), "yellow", 300)
+    yield "not compared", styles.safe("; ".join(_left_out(case)[:_ON_A_SCREEN]), limit=400)
+
+
+def _verdict(each: PassReport) -> Text:
+    if not each.applicable:
+        return styles.safe(f"{each.mode} not applicable: {each.why}", styles.QUIET, 200)
+    return Text.assemble(f"{each.mode} ", (styles.VERBS[each.verdict][0], styles.STYLES[each.verdict]), _vacuous(each))
+
+
+def _left_out(case: CaseReport) -> list[str]:
+    return list(dict.fromkeys((*case.not_done, *(what for each in case.passes for what in each.agreement.not_compared))))
+
+
+def _section(case: CaseReport) -> str:
+    """Where the specification says what the first difference is about; empty if nothing differs or the findings name a section."""
+    first = next((one for each in case.passes for one in each.divergences), None)
+    if first is None or any("specification" in line for line in case.findings):
+        return ""
+    if "refused" in first.oracle or "refused" in first.subject:
+        return _VALIDITY
+    return _SECTIONS.get(first.kind, _INSTRUCTIONS)
+
+
+def _next(case: CaseReport, where: str) -> str:
+    verb = "triage" if any(each.divergences for each in case.passes) else "explain" if case.verdict == "agree" else "show -v"
+    return f"diffcheck {verb} {styles.quoted(case.case)}{where}"
+
+
+def _full(report: Report, case: CaseReport, width: int) -> Iterator[RenderableType]:
+    """Everything else that the report has about the case."""
+    yield styles.facts(
+        (
+            ("artifact", styles.safe(case.artifact, limit=500)),
+            ("sha256", styles.safe(case.sha256)),
+            ("plan", styles.safe(case.plan)),
+            ("subject", _identity(report.subject.found, styles.engine(report.subject))),
+            ("oracle", _identity(report.oracle.found, styles.engine(report.oracle))),
+            ("time", Text(f"{duration(case.elapsed_ns / 1e9)}, in the run of {visible(report.started, 40)}")),
+            (plural(len(case.rows), "row"), styles.safe(", ".join(case.rows), limit=2000)),
+        )
+    )
     for each in case.passes:
-        yield Group(Rule(_title(each), align="left", style=styles.QUIET), *_pass(report, case, each, width))
+        yield Group(Rule(_title(each), align="left", style=styles.QUIET), *_pass(report, each, width))
     if case.explanation:
-        yield Group(Text("explanation", style=styles.HEADING), Padding(_lines(case.explanation), (0, 0, 0, 2)))
-    if case.findings:
-        yield _bullets("what the case file knows of it", case.findings)
+        yield Group(Text("differences by value", style=styles.HEADING), Padding(_explanation(report, case), (0, 0, 0, 2)))
     if case.not_done:
-        yield _bullets("not done", case.not_done)
+        yield _bullets("not compared", case.not_done)
     if report.notice:
         yield notice(report.notice)
 
 
-def _head(report: Report, case: CaseReport) -> Group:
-    said = styles.verdict(case.verdict)
-    said.append(" (vacuous: nothing changed that could differ)" if case.vacuous else "", styles.QUIET)
-    said.append("" if case.as_expected else f", {case.expected} was expected", "yellow")
-    facts = [
-        ("purpose", styles.safe(case.purpose, limit=500)),
-        ("verdict", said),
-        ("reason", styles.sentence(case.reason)),
-        ("artifact", styles.safe(case.artifact, limit=500)),
-        ("sha256", styles.safe(case.sha256)),
-        ("plan", styles.safe(case.plan)),
-        ("subject", _identity(report.subject.found, styles.engine(report.subject))),
-        ("oracle", _identity(report.oracle.found, styles.engine(report.oracle))),
-        ("took", Text(f"{duration(case.elapsed_ns / 1e9)}, in the run of {visible(report.started, 40)}")),
-        (f"{plural(len(case.rows), 'row')}", styles.safe(", ".join(case.rows), limit=2000)),
-    ]
-    return Group(styles.safe(case.case, styles.HEADING, 500), styles.facts(facts))
+def _explanation(report: Report, case: CaseReport) -> Text:
+    """DeepDiff's text as ``row, item: wasmtime 1, kilnd 2``; lines of another form stay as they are."""
+    oracle, subject = styles.columns(report)
+
+    def line(match: re.Match[str]) -> str:
+        row, item, one, other = match.groups()
+        return f"{row}, {item}: {oracle} {one}, {subject} {other}"
+
+    return _lines(_CHANGE.sub(line, case.explanation))
 
 
 def _identity(found: str, name: str) -> Text:
@@ -96,28 +165,24 @@ def _title(each: PassReport) -> Text:
     return title.append_text(styles.verdict(each.verdict) if each.applicable else Text("not applicable", style=styles.QUIET))
 
 
-def _pass(report: Report, case: CaseReport, each: PassReport, width: int) -> Iterator[RenderableType]:
+def _pass(report: Report, each: PassReport, width: int) -> Iterator[RenderableType]:
     if not each.applicable:
         yield styles.safe(each.why, limit=1000)
         return
     if each.reason:
         yield styles.sentence(each.reason)
     if each.oracle is not None and each.subject is not None:
-        yield _sides(report, each.oracle, each.subject)
+        yield _sides(report, each.oracle, each.subject, width)
     yield Text.assemble(("compared: ", styles.QUIET), styles.compared(each.agreement), _vacuous(each))
     if each.agreement.not_compared:
         yield _bullets("not compared", each.agreement.not_compared)
-    if each.divergences:
-        if each.mode == "capsule":
-            yield _agreed_until(case, each.divergences[0].where.row)
-        yield _divergences(report, each, width)
     if each.mcdc:
         yield _bullets(f"MC/DC: {styles.impact(each.mcdc)}", map(styles.conclusion, each.mcdc[:_MAX_DIVERGENCES]))
     if each.allowances:
-        yield _bullets("let pass, because the specification leaves it open", map(_allowance, each.allowances))
+        yield _bullets("allowed by the specification", map(_allowance, each.allowances))
     if each.stubs:
         uses = (f"{use.module}.{use.name} ({use.kind}): {plural(use.calls, 'call')}" for use in each.stubs)
-        yield _bullets("imports that were called, answered by stubs", uses)
+        yield _bullets("stubbed imports were called", uses)
     for printed in each.printed:
         cut = f", the first {len(printed.text):,} characters" if printed.total > len(printed.text.encode()) else ""
         heading = f"{printed.stream} of {visible(printed.row)} ({plural(printed.total, 'byte')}{cut})"
@@ -126,7 +191,7 @@ def _pass(report: Report, case: CaseReport, each: PassReport, width: int) -> Ite
 
 
 def _agreed_until(case: CaseReport, row: str) -> Text:
-    """How far the engines agreed before the first difference; rows of one name are told by the first of them."""
+    """How far the engines agreed before the first difference; of rows of one name the first counts."""
     if not row:
         text = "in all rows, not in the state after them" if case.rows else "nowhere"
     elif row not in case.rows or not case.rows.index(row):
@@ -138,19 +203,16 @@ def _agreed_until(case: CaseReport, row: str) -> Text:
 
 
 def _vacuous(each: PassReport) -> str:
-    return "; vacuous: nothing changed that could differ" if each.vacuous else ""
+    return "; vacuous: no observable change" if each.vacuous else ""
 
 
-def _sides(report: Report, oracle: SideReport, subject: SideReport) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold", expand=True)
-    table.add_column("", style=styles.QUIET, no_wrap=True)
-    for name in styles.columns(report):
-        table.add_column(Text(name), overflow="fold", ratio=1)
-    for label, *values in zip(
-        ("outcome", "time", "memory", "executions", "digest"), _column(oracle), _column(subject), strict=True
-    ):
-        table.add_row(label, *(styles.safe(value, limit=600) for value in values))
-    return table
+def _sides(report: Report, oracle: SideReport, subject: SideReport, width: int) -> RenderableType:
+    labels = ("outcome", "time", "memory", "executions", "digest")
+    rows = [
+        (Text(label, styles.QUIET), styles.safe(one, limit=600), styles.safe(other, limit=600))
+        for label, one, other in zip(labels, _column(oracle), _column(subject), strict=True)
+    ]
+    return fitted([("", ""), *((name, "") for name in styles.columns(report))], rows, width, lines=False)
 
 
 def _column(side: SideReport) -> tuple[str, ...]:
@@ -164,23 +226,23 @@ def _column(side: SideReport) -> tuple[str, ...]:
     )
 
 
-def _divergences(report: Report, each: PassReport, width: int) -> RenderableType:
-    total = max(each.divergences_total, len(each.divergences))
-    heading = Text(f"{plural(total, 'difference')}, the earliest first", style=styles.HEADING)
+def _divergences(
+    report: Report, case: CaseReport, found: Sequence[Divergence], total: int, width: int, most: int
+) -> RenderableType:  # fmt: skip
+    """The first ``most`` differences in the order of the case's rows, the state after them last."""
+    order = {row: at for at, row in reversed(list(enumerate(case.rows)))}
+    ordered = sorted(dict.fromkeys(found), key=lambda one: order.get(one.where.row, len(order)))
     oracle, subject = styles.columns(report)
-    if width < styles.NARROW:
-        return Group(heading, *(_stacked(one, oracle, subject) for one in each.divergences[:_MAX_DIVERGENCES]))
-    table = Table(box=box.ROUNDED, show_lines=True, expand=True, border_style=styles.QUIET, header_style="bold")
-    table.add_column("row", ratio=4, overflow="fold")
-    table.add_column("where", ratio=6, overflow="fold")
-    table.add_column(Text(oracle), ratio=5, overflow="fold", style="green")
-    table.add_column(Text(subject), ratio=5, overflow="fold", style="red")
-    for one in each.divergences[:_MAX_DIVERGENCES]:
-        left, right = styles.side_by_side(one.oracle, one.subject, 400)
-        table.add_row(styles.safe(one.where.row or "-"), _where(one), Text(left), Text(right))
-    rest = total - min(len(each.divergences), _MAX_DIVERGENCES)
-    more = [Text(f"and {plural(rest, 'more difference')}", style=styles.QUIET)] if rest else []
-    return Group(heading, table, *more)
+    full = most == _MAX_DIVERGENCES
+    rows = []
+    for one in ordered[:most]:
+        left, right = styles.side_by_side(one.oracle, one.subject, 400 if full else 120)
+        where = _where(one) if full else styles.safe(", ".join(styles.place(one.where)) or one.kind, limit=120)
+        rows.append((styles.safe(one.where.row or "-"), where, Text(left), Text(right)))
+    more = total - len(rows)
+    heading = Text(f"{plural(total, 'difference')}, earliest row first", style=styles.HEADING)
+    rest = [Text(f"and {plural(more, 'more difference')}, with -v", style=styles.QUIET)] if more > 0 else []
+    return Group(heading, fitted((("row", ""), ("where", ""), (oracle, "green"), (subject, "red")), rows, width, lines=full), *rest)
 
 
 def _where(one: Divergence) -> Text:
@@ -192,15 +254,6 @@ def _where(one: Divergence) -> Text:
     if one.signature:
         lines.append(styles.safe(f"signature {one.signature}", styles.QUIET))
     return Text("\n").join(lines)
-
-
-def _stacked(one: Divergence, oracle: str, subject: str) -> Text:
-    left, right = styles.side_by_side(one.oracle, one.subject, 400)
-    where = Text(", ").join(_where(one).split("\n"))
-    return Text.assemble(
-        ("row: ", styles.QUIET), styles.safe(one.where.row or "-"), ("\nwhere: ", styles.QUIET), where,
-        (f"\n{oracle}: ", styles.QUIET), (left, "green"), (f"\n{subject}: ", styles.QUIET), (right, "red"), "\n",
-    )  # fmt: skip
 
 
 def _allowance(one: Allowance) -> str:
@@ -225,5 +278,5 @@ def _lines(text: str) -> Text:
 def _logs(report: Report, each: PassReport) -> Iterator[RenderableType]:
     for name, side in zip(styles.columns(report), (each.oracle, each.subject), strict=True):
         if side is not None and side.log:
-            heading = Text(f"what {name} printed", style=styles.HEADING)
+            heading = Text(f"output of {name}", style=styles.HEADING)
             yield Group(heading, Padding(_lines(side.log[:_MAX_LOG]), (0, 0, 0, 2)))

@@ -93,12 +93,18 @@ class Collector:
             division=run.division,
             places=run.places,
             root=run.root,
+            planned=run.total,
         )
 
 
 def settled(case: CaseReport) -> bool:
     """Whether a case needs no attention: it has its expected verdict, or its difference is known."""
     return case.as_expected or case.verdict == "known"
+
+
+def fails(case: CaseReport) -> bool:
+    """Whether a case alone gives its run an exit code other than 0."""
+    return case.verdict == "diverge" or not settled(case)
 
 
 def compared(report: Report) -> bool:
@@ -114,11 +120,11 @@ def conclusion(report: Report) -> tuple[int, str]:
     told = strictly(report)
     nothing = not compared(report) and bool(report.cases or not report.division)  # a shard may have no case at all
     reasons = (
-        (report.error, EXIT_USAGE, "the run was ended by an error"),
-        (report.interrupted, EXIT_INTERRUPTED, "the run was interrupted"),
+        (report.error, EXIT_USAGE, "an error ended the run"),
+        (report.interrupted and not report.failed_fast, EXIT_INTERRUPTED, "the run was interrupted"),
         (diverging, EXIT_DIVERGE, plural(diverging, "case diverges", "cases diverge")),
         (told, EXIT_DIVERGE, f"strict: {told}"),
-        (bad, EXIT_USAGE, f"{plural(bad, 'input file')} cannot be read"),
+        (bad, EXIT_USAGE, f"{plural(bad, 'input file')} cannot be used"),
         (unsettled, EXIT_INCONCLUSIVE, f"{plural(unsettled, 'case is', 'cases are')} inconclusive or unexpected"),
         (nothing, EXIT_INCONCLUSIVE, "nothing was compared"),
     )

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from diffcheck.backend.contract import Capabilities
+    from diffcheck.faults.selftest import SelftestRun
     from diffcheck.harness.snapshot import Snapshot
     from diffcheck.probe import Examined, InstalledBackend
     from diffcheck.runner.persist.cache_files import CacheUsage
@@ -31,20 +32,22 @@ _TRANSPORTS: Final = {
 }
 
 
-def plan(lines: Iterable[PlanLine], console: Console) -> None:
-    """Print what a run would do."""
+def plan(lines: Iterable[PlanLine], console: Console) -> int:
+    """Print what a run would do; returns the exit code: 2 if a given file is not a module or has a malformed case file."""
     table = Table(box=box.SIMPLE_HEAD, expand=True, pad_edge=False, header_style="bold")
     table.add_column("case", ratio=5, overflow="fold")
     for name in ("rows", "passes", "functions", "memory"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("what is run, and what is not", ratio=7, overflow="fold")
-    count = skipped = passes = 0
+    count = skipped = passes = code = 0
     for line in lines:
         count, skipped, passes = count + 1, skipped + bool(line.skipped), passes + line.passes
+        code = EXIT_USAGE if line.bad_input else code
         table.add_row(styles.safe(line.case), *_figures(line), _planned(line))
     console.print(table)
     done = f"{plural(count, 'case')}, {plural(skipped, 'would be skipped', 'would be skipped')}, "
     console.print(Text(f"{done}{plural(passes, 'execution')} of the subject if nothing differs; nothing was run"))
+    return code
 
 
 def cache(folder: str, kept: Sequence[CacheUsage], limit_bytes: int, console: Console) -> None:
@@ -169,3 +172,44 @@ def settings(
         told = "taken: it stands in the repository's root" if trusted else "taken only with --trust-config"
         console.print(Text(f"What the file says to run is {told}.", style="" if trusted else "yellow"))
     console.print(styles.safe(f"configuration: {file}" if file else "There is no configuration file.", limit=1000))
+
+
+def selftest(runs: Iterable[SelftestRun], left_out: Sequence[str], console: Console, seed: int) -> int:
+    """Print a line for each class of planted fault, and each fault that was reported wrongly; returns the exit code."""
+    done = list(runs)
+    faulty, clean = [each for each in done if each.kind], [each for each in done if not each.kind]
+    table = Table(box=None, pad_edge=False, header_style=styles.HEADING)
+    for name, justify in (
+        ("pass", "left"),
+        ("fault", "left"),
+        ("planted", "right"),
+        ("reported", "right"),
+        ("called agreement", "right"),
+    ):
+        table.add_column(name, justify=justify, overflow="fold")  # type: ignore[arg-type]
+    for mode, kind in sorted({(each.mode, each.kind) for each in faulty}):
+        of = [each for each in faulty if (each.mode, each.kind) == (mode, kind)]
+        missed = sum(each.missed for each in of)
+        table.add_row(mode, kind, str(len(of)), str(sum(each.correct for each in of)), str(missed) if missed else "-")
+    console.print(table)
+    wrong = [each for each in done if not each.correct]
+    for each in wrong:
+        what = f"{each.kind} at {each.where}" if each.kind else "no fault"
+        way = ", carried in windows" if each.words else ""
+        console.print(styles.safe(f"{each.artifact}, {each.mode} pass{way}: {what}", limit=400))
+        console.print(styles.safe(f"  expected {each.expected}", styles.QUIET, 400))
+        console.print(styles.safe(f"  reported {each.verdict}: {each.reported}", styles.QUIET, 400))
+    for text in left_out:
+        console.print(styles.safe(f"left out: {text}", styles.QUIET, 400))
+    direct = sum(each.mode == "direct" for each in faulty)
+    found = sum(not each.correct for each in clean)
+    console.print(
+        styles.safe(
+            f"seed {seed}: {plural(len(faulty), 'fault')} planted, {direct} on the direct pass: "
+            f"{sum(each.correct for each in faulty)} reported as what and where they are, "
+            f"{sum(each.missed for each in faulty)} called agreement; "
+            f"{plural(len(clean), 'run')} without a fault: {plural(found, 'finding')}",
+            limit=400,
+        )
+    )
+    return 1 if wrong or not faulty else 0

@@ -1,4 +1,4 @@
-"""How things are said on a terminal: texts that cannot style or break it, colours of verdicts, values side by side.
+"""Text for a terminal: safe strings, colours of verdicts, values side by side.
 
 Nothing here or in the console modules builds markup: names come from artifacts and engines, so each is a ``Text``.
 """
@@ -39,7 +39,7 @@ STYLES: Final = {
 VERBS: Final = {
     "agree": ("agrees", "agree"),
     "diverge": ("diverges", "diverge"),
-    "known": ("is known to diverge", "are known to diverge"),
+    "known": ("is known", "are known"),
     "flaky": ("is flaky", "are flaky"),
     "inconclusive": ("is inconclusive", "are inconclusive"),
     "skipped": ("was skipped", "were skipped"),
@@ -53,7 +53,7 @@ NARROW: Final = 72
 
 class _Console(Console):
     def on_broken_pipe(self) -> NoReturn:
-        """Rich would exit with 1, which says that something diverged; our entry point knows better."""
+        """Raise instead of exiting with 1, which would mean that something diverged."""
         raise BrokenPipeError
 
 
@@ -109,7 +109,7 @@ def engine(identity: Identity) -> str:
 
 
 def columns(report: Report) -> tuple[str, str]:
-    """How the columns of the oracle's and the subject's values are headed."""
+    """The headers of the columns with the oracle's and the subject's values."""
     oracle, subject = visible(report.oracle.name, 24) or "oracle", visible(report.subject.name, 24) or "subject"
     return (oracle, subject) if oracle != subject else (f"{oracle} (oracle)", f"{subject} (subject)")
 
@@ -122,7 +122,7 @@ def place(where: Where) -> list[str]:
 
 
 def detail(divergence: Divergence) -> str:
-    """What else is known of a difference, and the form of the program that it was found in where that is another one."""
+    """The detail of a difference, and the form of the program if it is not the plain one."""
     form = f"found in the {divergence.form} form" if divergence.form != "plain" else ""
     return ", ".join(part for part in (divergence.detail, form) if part)
 
@@ -150,7 +150,7 @@ def side_by_side(oracle: str, subject: str, limit: int) -> tuple[str, str]:
 
 
 def facts(lines: Iterable[tuple[str, Text]]) -> Table:
-    """Labels with their values, those without one left out."""
+    """Labels with their values, without empty ones."""
     table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
     table.add_column(style=QUIET, no_wrap=True)
     table.add_column(overflow="fold")
@@ -161,7 +161,7 @@ def facts(lines: Iterable[tuple[str, Text]]) -> Table:
 
 
 def modes(case: CaseReport) -> list[Text]:
-    """What each pass over a case said; one that is not applicable is left out where another is."""
+    """The verdict of each pass that applies."""
     return [
         Text.assemble(
             (f"{each.mode} ", QUIET),
@@ -173,53 +173,55 @@ def modes(case: CaseReport) -> list[Text]:
 
 
 def compared(agreement: Agreement) -> str:
-    """How much was compared, in one phrase."""
+    """The amount that was compared, in one phrase."""
     return (
         f"{plural(agreement.counters, 'counter')} ({agreement.counters_nonzero:,} not zero), "
-        f"{plural(agreement.values, 'value')} in all ({agreement.values_nonzero:,} not zero), "
+        f"{plural(agreement.values, 'value')} ({agreement.values_nonzero:,} not zero), "
         f"{plural(agreement.rows, 'row')}, {plural(agreement.pages, 'memory page')}"
     )
 
 
 def cached(cases: Sequence[CaseReport]) -> str:
-    """How many cases needed no engine since what it does is known, in one phrase; empty where all were run."""
+    """How many results came from the execution cache, in one phrase; empty if none did."""
     counts = [sum(role in case.cached for case in cases) for role in ("subject", "oracle")]
-    total = plural(len(cases), "case")
-    return f"the subject was not run for {counts[0]:,} of {total}, the oracle for {counts[1]:,}: known" if any(counts) else ""
+    total = len(cases)
+    return f"{counts[0]:,} of {total:,} subject results and {counts[1]:,} oracle results from the cache" if any(counts) else ""
 
 
 def again(report: Report, case: CaseReport, defaults: dict[str, str]) -> str:
-    """The command that runs a case again, with those options of the run that are not the default."""
+    """The command that reruns a case, with the options of the run that are not the default."""
     words = ["diffcheck", "run", case.artifact]
     for name, value in report.options.items():
-        if name in ("only", "shard") or name not in defaults:
+        if name in ("only", "last-failed", "shard") or name not in defaults:
             continue
         chosen = report.subject.name if name == "subject" and value == "auto" else value
-        if chosen != defaults[name]:
-            words += [f"--{name}", chosen]
+        if name == "rows":
+            words += [word for row in shlex.split(value) if row != "declared" for word in ("--rows", row)]
+        elif chosen != defaults[name]:
+            words += [f"--{name}"] if chosen == "true" else [f"--{name}", chosen]
     return visible(shlex.join(words), 2000)
 
 
 def quoted(name: str) -> str:
-    """A name as a shell takes it back, where it has nothing that would have to be shown as an escape."""
+    """A name quoted for a shell; unprintable characters are escaped."""
     return visible(shlex.quote(name), 120)
 
 
 def impact(found: Sequence[McdcImpact]) -> str:
-    """How many conclusions about decisions come out differently."""
+    """How many MC/DC conclusions differ."""
     decisions = len({each.decision for each in found})
     lost = sum(each.oracle == "proved" for each in found)
     won = sum(each.subject == "proved" for each in found)
     parts = [plural(count, what, many) for count, what, many in (
         (lost, "condition is not proved under the subject", "conditions are not proved under the subject"),
         (won, "condition is proved under the subject alone", "conditions are proved under the subject alone"),
-        (len(found) - lost - won, "condition is otherwise open", "conditions are otherwise open"),
+        (len(found) - lost - won, "condition differs otherwise", "conditions differ otherwise"),
     ) if count]  # fmt: skip
     return f"{', '.join(parts)}, in {plural(decisions, 'decision')}"
 
 
 def conclusion(one: McdcImpact) -> str:
-    """One condition, where it stands, and what each run says of it."""
+    """One condition, its place, and its conclusion under each engine."""
     place = f"{one.file}:{one.line}, " if one.file and one.line is not None else ""
     where = f"{place}decision {one.decision}, condition {one.condition} (branch {one.branch})"
     return f"{where}: {one.oracle} under the oracle, {one.subject} under the subject"

@@ -1,4 +1,4 @@
-"""What the outputs say of a run as a whole: what was let pass, what stood in for imports, what was not done, what it cost."""
+"""What the outputs report of a run as a whole: allowed differences, stubbed imports, what was not compared, costs."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class Tally(msgspec.Struct, frozen=True):
-    """One thing that came up in several cases: what, a word about it, how often (or more often), in how many cases."""
+    """Something that occurs in several cases: what, a note, how often (``at_least`` if more often), in how many cases."""
 
     what: str
     note: str
@@ -35,7 +35,7 @@ class Tally(msgspec.Struct, frozen=True):
 
 
 def allowances(report: Report) -> tuple[Tally, ...]:
-    """The rules by which differences were let pass, each with its section of the specification, the most frequent first."""
+    """The rules that allow differences, each with its section of the specification, the most frequent first."""
     found = _tallies(
         report,
         lambda case: (((each.rule, each.section), each.count) for one in case.passes for each in one.allowances),
@@ -57,7 +57,7 @@ def stubs(report: Report) -> tuple[Tally, ...]:
 
 
 def left_out(report: Report) -> tuple[Tally, ...]:
-    """What was not done or not compared, each with the number of cases."""
+    """What was not compared, each with the number of cases."""
     return _tallies(
         report,
         lambda case: (
@@ -81,14 +81,14 @@ def _tallies(report: Report, found: Callable[[CaseReport], Iterable[tuple[tuple[
 
 
 def costs(case: CaseReport) -> tuple[Cost, Cost]:
-    """What a case's passes took, of the oracle and of the subject."""
+    """The costs of a case's passes: the oracle's, the subject's."""
     return _cost(each.oracle.cost for each in case.passes if each.oracle), _cost(
         each.subject.cost for each in case.passes if each.subject
     )
 
 
 def total_costs(report: Report) -> tuple[Cost, Cost]:
-    """What all cases took, of the oracle and of the subject."""
+    """The costs of all cases: the oracle's, the subject's."""
     both = [costs(case) for case in report.cases]
     return _cost(one for one, _ in both), _cost(other for _, other in both)
 
@@ -98,9 +98,7 @@ def _cost(parts: Iterable[Cost]) -> Cost:
 
 
 def needs_attention(report: Report) -> tuple[CaseReport, ...]:
-    """Cases without an answer and cases with another verdict than expected, the latter first; none that diverged, for those are
-    in clusters, unless nothing of theirs is.
-    """
+    """Inconclusive and unexpected cases, the latter first, without those that diverged and are in a cluster."""
     found = [case for case in report.cases if _is_open(case)]
     return tuple(sorted(found, key=lambda case: (case.as_expected, case.case)))
 
@@ -111,19 +109,19 @@ def _is_open(case: CaseReport) -> bool:
 
 
 def states(report: Report) -> tuple[tuple[EntryState, int], ...]:
-    """How many signatures have each standing against the baseline, what is new first; nothing where there is no baseline."""
+    """The number of signatures in each state against the baseline, new ones first; empty without a baseline."""
     told = report.baseline
     counts = Counter(each.state for each in told.standings) if told is not None else Counter[EntryState]()
     return tuple((state, counts[state]) for state in get_args(EntryState) if counts[state])
 
 
 def standings(report: Report) -> dict[str, BaselineStatus]:
-    """Each signature's standing against the baseline, where there is one."""
+    """Each signature's status against the baseline; empty without one."""
     return {each.signature: each for each in report.baseline.standings} if report.baseline is not None else {}
 
 
 def news(report: Report, found: Iterable[Cluster]) -> tuple[tuple[Cluster, ...], tuple[Cluster, ...]]:
-    """The clusters that ask for a look, and those that the baseline knows; without a baseline all are of the first kind."""
+    """The clusters that are not known, and those that the baseline knows."""
     told = standings(report)
     known = {key for key, each in told.items() if each.state in ("known", "wider", "expired", "flaky")}
     every = tuple(found)
@@ -135,10 +133,16 @@ def cluster_verdict(cluster: Cluster) -> Verdict:
     return worst([member.case.verdict for member in cluster.members])
 
 
+def of_planned(report: Report) -> str:
+    """The number of cases, ``60 cases``; of an interrupted run ``4 of 8 cases``."""
+    done = len(report.cases)
+    return f"{done:,} of {plural(report.planned, 'case')}" if report.interrupted and report.planned > done else plural(done, "case")
+
+
 def counted(report: Report) -> str:
-    """How many cases there are of each verdict: ``59 cases: 38 agree, 20 diverge, 1 inconclusive``."""
+    """The number of cases of each verdict: ``59 cases: 38 agree, 20 diverge, 1 inconclusive``."""
     parts = [f"{report.totals.get(word, 0):,} {word}" for word in VERDICTS if report.totals.get(word)]
-    return f"{plural(len(report.cases), 'case')}: {', '.join(parts)}" if parts else "no cases"
+    return f"{of_planned(report)}: {', '.join(parts)}" if parts else "no cases"
 
 
 def kind_and_item(divergence: Divergence) -> str:
@@ -148,14 +152,14 @@ def kind_and_item(divergence: Divergence) -> str:
 
 
 def code_of(where: Where) -> list[str]:
-    """Where it is in the code: function and branch, source line; not a function that the row's name says already."""
+    """The place in the code: function and branch, source line; without a function that the row names already."""
     if where.row and not where.branch and where.function == where.row.partition("=")[0]:
         where = msgspec.structs.replace(where, function="")
     return styles.place(msgspec.structs.replace(where, item=""))
 
 
 def pass_words(each: PassReport) -> str:
-    """What a pass said, in one phrase."""
+    """A pass's verdict in one phrase."""
     if not each.applicable:
         return f"{each.mode}: not applicable, {each.why}" if each.why else f"{each.mode}: not applicable"
     return f"{each.mode}: {each.verdict}" + (f", {each.reason}" if each.reason else "")

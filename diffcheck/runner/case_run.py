@@ -39,7 +39,7 @@ def run(
     """The report of a plan. Divergences are confirmed as ``request`` says, and not without it."""
     begun = time.monotonic_ns()
     if isinstance(plan, SkippedPlan):
-        return skipped(plan.case, plan.reason, subject_name, plan.sha256)
+        return skipped(plan.case, plan.reason, subject_name, plan.sha256, bad_input=plan.bad_input)
     times = request.confirm if request else 0
     known = request.known if request else {}
     if times:
@@ -85,8 +85,8 @@ def run(
     )
 
 
-def skipped(case: Case, reason: str, subject_name: str, sha256: str = "") -> CaseReport:
-    """The report of a case that was not run."""
+def skipped(case: Case, reason: str, subject_name: str, sha256: str = "", *, bad_input: bool = False) -> CaseReport:
+    """The report of a case that was not run, with the reason; ``bad_input`` is whether its artifact or case file is to blame."""
     return CaseReport(
         case=case.id,
         artifact=case.artifact,
@@ -100,6 +100,7 @@ def skipped(case: Case, reason: str, subject_name: str, sha256: str = "") -> Cas
         passes=(),
         purpose=case.purpose,
         not_done=case.notes,
+        bad_input=bad_input,
     )
 
 

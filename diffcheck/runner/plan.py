@@ -21,7 +21,7 @@ from diffcheck.cases.discovery import read_artifact
 from diffcheck.cases.rows import choose
 from diffcheck.compare.validity import rule, why_unjudged
 from diffcheck.config.input_files import read_regular
-from diffcheck.errors import ArtifactError, CaseError, DiffcheckError, ManifestError, RunFailedError
+from diffcheck.errors import ArtifactError, CaseError, DiffcheckError, ManifestError, UnrunnableError
 from diffcheck.observation import Refused, sentence
 from diffcheck.runner.harness_entry import entry, why_no_direct_pass
 from diffcheck.wasm import component
@@ -47,11 +47,14 @@ _MAGIC: Final = b"\0asm"
 
 
 class SkippedPlan(msgspec.Struct, frozen=True):
-    """A case that is not run, and the reason. ``sha256`` is empty if the artifact could not be read."""
+    """A case that is not run, and the reason. ``sha256`` is empty if the artifact could not be read; ``bad_input`` is
+    whether the artifact is not a module, or the case file has a mistake.
+    """
 
     case: Case
     reason: str
     sha256: str = ""
+    bad_input: bool = False
 
 
 class _JudgedPlan(msgspec.Struct, frozen=True, kw_only=True):
@@ -165,9 +168,9 @@ class _Source(msgspec.Struct, frozen=True):
     notes: tuple[str, ...]
     made_manifest: bytes = b""
 
-    def skipped(self, reason: str) -> SkippedPlan:
+    def skipped(self, reason: str, *, bad_input: bool = False) -> SkippedPlan:
         """The plan of a case that is not run."""
-        return SkippedPlan(self.case, reason, self.sha256)
+        return SkippedPlan(self.case, reason, self.sha256, bad_input)
 
 
 def make(
@@ -182,7 +185,7 @@ def make(
     try:
         artifact = _binary(case, files, judge, limits, host)
     except ArtifactError as error:
-        return SkippedPlan(case, error.line)
+        return SkippedPlan(case, error.line, bad_input=True)
     source = _Source(case, limits, artifact, hashlib.sha256(artifact).hexdigest(), case.notes)
     if component.is_component(artifact):
         try:
@@ -195,15 +198,15 @@ def make(
     try:
         return _accepted(source, wasm.read(source.artifact), request, oracle, subject, files)
     except (ArtifactError, CaseError) as error:  # a case with a mistake is not run in part
-        return source.skipped(error.line)
+        return source.skipped(error.line, bad_input=isinstance(error, CaseError))
 
 
 def require_capsule(plan: Plan, purpose: str = "run") -> CapsulePlan:
-    """The plan if it has a capsule; raises ``RunFailedError`` with the reason if not."""
+    """The plan if it has a capsule; raises ``UnrunnableError`` with the reason if not."""
     if isinstance(plan, CapsulePlan):
         return plan
     reason = plan.reason if isinstance(plan, SkippedPlan) else plan.no_capsule
-    raise RunFailedError(f"{plan.case.artifact} cannot be {purpose}: {reason}")
+    raise UnrunnableError(f"{plan.case.artifact} cannot be {purpose}: {reason}")
 
 
 def _binary(case: Case, files: Files, judge: Oracle, limits: RunLimits, host: Host) -> bytes:
@@ -229,7 +232,7 @@ def _refused(source: _Source, refusal: Outcome, request: Request, judge: Oracle,
     if not isinstance(refusal, Refused):
         return source.skipped(f"the oracle could not validate the artifact: {sentence(refusal)}")
     if not source.artifact.startswith(_MAGIC):
-        return source.skipped(_what_it_is(source.artifact))
+        return source.skipped(_what_it_is(source.artifact), bad_input=True)
     no_capsule = f"the oracle refuses the artifact: {refusal.reason}"
     if request.mode == "capsule":
         return source.skipped(f"{no_capsule}; only the capsule pass was asked for")

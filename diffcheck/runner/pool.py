@@ -97,7 +97,7 @@ class Pool:
             try:
                 case = load_case(item)
             except CaseError as error:
-                yield PlanLine(item.id, skipped=error.line)
+                yield PlanLine(item.id, skipped=error.line, bad_input=True)
                 continue
             answer = self._ask(slot, w.PrepareRequest(case))
             if isinstance(answer, w.PreparedPlan):
@@ -168,7 +168,7 @@ class Pool:
                 slot.case, files = self._load(item)
             except CaseError as error:
                 reason = error.line
-                yield CaseFinished(skipped(Case(item.id, item.artifact), reason, self._request.subject))
+                yield CaseFinished(skipped(Case(item.id, item.artifact), reason, self._request.subject, bad_input=True))
                 continue
             self._send(slot, "prepare", w.PrepareRequest(slot.case, files), self._watch(slot.case))
             return

@@ -17,7 +17,8 @@ class Request(msgspec.Struct, frozen=True):
     """A run, with every option in its own unit.
 
     ``paths``: artifacts and folders as the user wrote them. ``config_folder``: the folder of the configuration file, empty for none
-    (see ``case_ids``). ``only``: globs over case names, none for all cases. ``calls``: rows that replace those of the case files.
+    (see ``case_ids``). ``only``: expressions over case names (see ``case_filter``),
+    ``ids``: names of cases; none of either selects all. ``calls``: rows that replace those of the case files.
     ``options``: paths of engines' programs by adapter, and what ``runner.engines`` adds for workers. ``program_name``: whether a
     program without arguments gets the artifact's name as its first argument; witness's own runtime passes no argument.
     ``stub_imports``: the stub of an imported function that has no functional stub.
@@ -44,6 +45,7 @@ class Request(msgspec.Struct, frozen=True):
     calls: tuple[str, ...] = ()
     stub_imports: Unknown = "zero"
     only: tuple[str, ...] = ()
+    ids: tuple[str, ...] = ()
     config_folder: str = ""
     max_passes: int = 1000
     confirm: int = 0
@@ -72,7 +74,7 @@ class PlanLine(msgspec.Struct, frozen=True):
     """The plan of a case. ``capsule`` and ``direct`` are the reasons why a pass does not apply, empty if it applies.
 
     ``memory_bytes`` is the expected memory of the subject, ``passes`` its executions if nothing differs, ``skipped`` the reason
-    why the case is not run.
+    why the case is not run, ``bad_input`` whether its artifact or case file is to blame.
     """
 
     case: str
@@ -83,3 +85,4 @@ class PlanLine(msgspec.Struct, frozen=True):
     memory_bytes: int = 0
     passes: int = 0
     skipped: str = ""
+    bad_input: bool = False

@@ -25,7 +25,7 @@ from diffcheck.runner.pool import Pool
 from diffcheck.runner.worker import Setup, Worker
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Generator, Iterator, Sequence
 
     from diffcheck.cases.discovery import Discovery, Item
     from diffcheck.runner.engines import Engines
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from diffcheck.runner.request import PlanLine, Request
 
 
-def run(request: Request) -> Iterator[Event]:
+def run(request: Request) -> Generator[Event, None, None]:
     """The events of a run, ending with ``RunFinished`` even if it is interrupted (SIGINT, SIGTERM)."""
     begun = time.monotonic_ns()
     found = _discover(request)
@@ -77,7 +77,7 @@ def run(request: Request) -> Iterator[Event]:
 
 
 def _discover(request: Request) -> Discovery:
-    return discover([Path(path) for path in request.paths], request.only, request.config_folder)
+    return discover([Path(path) for path in request.paths], request.only, request.config_folder, request.ids)
 
 
 def _known(known: dict[str, tuple[str, ...]], ids: Sequence[str]) -> dict[str, tuple[str, ...]]:
@@ -106,14 +106,18 @@ def _events(
         events = _run_in_process(request, reactor, folder, items[0], probe=probe)
     else:
         events = Pool(request, reactor, folder, stopped).events(ordered, probe=probe)
-    given = {str(Path(path)) for path in request.paths}
     for event in events:
-        yield _mark_bad_input(event, given)
+        yield _mark_bad_input(event, _given(request))
+
+
+def _given(request: Request) -> set[str]:
+    """The artifacts that the user named."""
+    return {str(Path(path)) for path in request.paths}
 
 
 def _mark_bad_input(event: Event, given: set[str]) -> Event:
-    """The event, with ``bad_input`` set if the user named a file that cannot be read, which has no digest."""
-    if not isinstance(event, CaseFinished) or event.report.verdict != "skipped" or event.report.sha256:
+    """The event; a file that was found in a folder is no bad input."""
+    if not isinstance(event, CaseFinished) or not event.report.bad_input:
         return event
     return CaseFinished(msgspec.structs.replace(event.report, bad_input=event.report.artifact in given))
 
@@ -154,7 +158,7 @@ def _run_in_process(request: Request, reactor: process.Reactor, folder: str, ite
         worker.prepare(load_case(item))
     except CaseError as error:
         reason = error.line
-        yield CaseFinished(skipped(Case(item.id, item.artifact), reason, request.subject))
+        yield CaseFinished(skipped(Case(item.id, item.artifact), reason, request.subject, bad_input=True))
         return
     if probe:
         yield EngineProbed(Worker(Setup(request, folder), reactor).probe())  # without showing the output of its programs
@@ -168,4 +172,6 @@ def plan(request: Request, note: Callable[[str], None] = lambda _: None) -> Iter
         note(line)
     request = choose(request).request
     with process.Reactor() as reactor, process.private_folder() as folder:
-        yield from Pool(request, reactor, str(folder), lambda: False).lines(found.items)
+        artifacts, given = {item.id: item.artifact for item in found.items}, _given(request)
+        for each in Pool(request, reactor, str(folder), lambda: False).lines(found.items):
+            yield msgspec.structs.replace(each, bad_input=each.bad_input and artifacts[each.case] in given)

@@ -143,7 +143,7 @@ class Worker:
         plan = plans.make(case, self.request, self.judge, self.oracle, self.subject, self.host, files)
         self.plan = plan
         if isinstance(plan, plans.SkippedPlan):
-            return PreparedPlan(0, PlanLine(case.id, skipped=plan.reason))
+            return PreparedPlan(0, PlanLine(case.id, skipped=plan.reason, bad_input=plan.bad_input))
         line = PlanLine(
             case=case.id,
             rows=len(plan.rows) - (plan.layout.n_init if isinstance(plan, plans.CapsulePlan) else 0),

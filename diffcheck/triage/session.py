@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final, Self
 
 import msgspec
 
-from diffcheck.errors import RunFailedError
+from diffcheck.errors import UnrunnableError
 from diffcheck.runner import plan as plans
 from diffcheck.runner.engines import choose, open_engines
 from diffcheck.text import visible
@@ -69,11 +69,11 @@ class Session:
         case = self.target.case
         plan = plans.make(case, self.request, self.oracle, self.oracle, self.subject, self.host)
         if isinstance(plan, plans.SkippedPlan):
-            raise RunFailedError(f"{visible(case.artifact)} cannot be run: {plan.reason}")
+            raise UnrunnableError(f"{visible(case.artifact)} cannot be run: {plan.reason}")
         self.plan = plan
         self.artifact, self.manifest = plan.artifact, plan.manifest
         self.rows = plan.rows[plan.layout.n_init :] if isinstance(plan, plans.CapsulePlan) else ()
-        self.request = msgspec.structs.replace(self.request, rows="declared")
+        self.request = msgspec.structs.replace(self.request, rows="declared", calls=())
         self.case = msgspec.structs.replace(case, manifest="", rows=(), findings=(), expect={}, notes=())
 
     # Runs.

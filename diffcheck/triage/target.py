@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
 
-from diffcheck.cases.case_ids import renamed
+from diffcheck.cases import case_names
 from diffcheck.cases.discovery import SUFFIXES, item_at, load_case
 from diffcheck.errors import NothingToDoError
 from diffcheck.text import visible
@@ -16,8 +15,6 @@ from diffcheck.text import visible
 if TYPE_CHECKING:
     from diffcheck.cases.discovery import Case
     from diffcheck.verdict import CaseReport, Report
-
-_SIGNATURE = re.compile(r"[0-9a-f]{12}\Z")
 
 
 class Target(msgspec.Struct, frozen=True):
@@ -39,21 +36,11 @@ def find(name: str, report: Report | None, reports: str) -> Target:
         )
     if report is None:
         raise NothingToDoError(
-            f"{visible(name)} is not a file, and {visible(reports)} has no report with cases and signatures",
+            f"{visible(name)} is not a file, and there is no report in {visible(reports)}",
             hint="give an artifact, or run `diffcheck run` first",
         )
-    known = renamed([name], [case.case for case in report.cases]).get(name, name)
-    for case in report.cases:
-        if case.case == known:
-            return _of(case, "")
-    if _SIGNATURE.match(name):
-        for case in report.cases:
-            if any(name in one.signatures for one in case.passes):
-                return _of(case, name)
-    raise NothingToDoError(
-        f"{visible(name)} is not a file, nor a case or signature of the report in {visible(reports)}",
-        hint="`diffcheck show` lists what diverged",
-    )
+    found = case_names.find(report, name)
+    return _of(found.case, found.signature)
 
 
 def _case(path: Path) -> Case:

@@ -6,7 +6,7 @@ import pytest
 from click.testing import CliRunner
 
 from diffcheck.cli import main as entry
-from diffcheck.cli.command_group import COMMANDS, cli
+from diffcheck.cli.command_group import COMMANDS, PANELS, cli
 from diffcheck.config import option_table
 from diffcheck.config.version import __version__
 
@@ -91,11 +91,30 @@ def test_every_command_has_help():
 
 
 @pytest.mark.parametrize("option", option_table.OPTIONS, ids=lambda option: option.name)
-def test_help_of_run_says_environment_variable_and_default(option):
+def test_help_of_run_has_every_option_with_its_default(option):
     shown = " ".join(called("run", "--help").output.replace("│", " ").split())
     assert option.flag in shown
-    assert f"[env var: {option.env}]" in shown
-    assert f"[default: {option.default}]" in shown or f"[default: ({option.default_help})]" in shown
+    assert option.help in shown
+    default = (option.default_help and f"({option.default_help})") or option.default
+    assert not default or f"[default: {default}]" in shown
+
+
+@pytest.mark.parametrize(("width", "lines"), [(80, 72), (100, 60)])
+def test_help_of_run_fits_two_screens(width, lines):
+    shown = called("run", "--help", COLUMNS=str(width), TERMINAL_WIDTH=str(width)).output
+    assert len(shown.splitlines()) <= lines
+    assert all(f"─ {panel} ─" in shown for panel in option_table.PANELS)
+    assert {option.panel for option in option_table.OPTIONS} == set(option_table.PANELS)
+
+
+def test_commands_are_grouped_by_task():
+    shown = called("--help").output
+    assert all(f"─ {panel} ─" in shown for panel in PANELS)
+    assert sorted(COMMANDS) == sorted(path.stem for path in (ROOT / "diffcheck/cli").glob("*.py") if has_command(path))
+
+
+def has_command(path):
+    return "\ndef command(" in path.read_text()
 
 
 @pytest.mark.parametrize("width", [40, 80, 140])
@@ -114,9 +133,13 @@ def test_help_keeps_within_the_terminal(width):
         (["run", "x", "--mode", "fast"], "'--mode'", "hint: "),
         (["run", "x", "--deadline", "-1"], "'--deadline'", "hint: "),
         (["run", "x", "--deadline", "nan"], "'--deadline'", "hint: "),
-        (["run", "x", "--memory-limit", "lots"], "'lots' is no size", "hint: "),
+        (["run", "x", "--memory-limit", "lots"], "'lots' is not a size", "hint: "),
         (["run", "x", "--nonsense"], "No such option", "hint: "),
+        (["run", "x", "--rwos", "f"], "Did you mean '--rows'?", "hint: run `diffcheck run --help`"),
         (["nonsense"], "No such command 'nonsense'", "hint: run `diffcheck --help`"),
+        (["rnu", "x"], "No such command 'rnu'. Did you mean 'run'?", "hint: run `diffcheck --help`"),
+        (["baseline", "lisst"], "Did you mean 'list'?", "hint: run `diffcheck baseline --help`"),
+        (["run", ".", "-k", "a and"], "a name is missing at the end", "hint: write as in"),
         (["schema", "cats"], "'cats'", "hint: "),
         (
             ["show", "x", "--reports", "no/such/folder"],

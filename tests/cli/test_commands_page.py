@@ -1,4 +1,4 @@
-"""docs/commands.md is what --help says; DIFFCHECK_RENEW=1 writes it anew."""
+"""docs/commands.md equals --help; DIFFCHECK_RENEW=1 writes it anew."""
 
 from __future__ import annotations
 
@@ -6,12 +6,31 @@ import os
 import re
 from pathlib import Path
 
+import click
 from click.testing import CliRunner
 
 from diffcheck.cli.command_group import COMMANDS, cli
 
 PAGE = Path(__file__).parents[2] / "docs" / "commands.md"
 WIDTH = "100"
+INTRODUCTION = """Options can also be set in `diffcheck.toml` (see `diffcheck config`) and by environment variables, listed at the end.
+
+**Names.** `show`, `explain`, `localise`, `triage`, `reduce` and `reproduce` accept an artifact's path, a case of the last report, its
+signature, or a part of these that no other case has. `diffcheck show` without a name lists what diverged.
+
+**Selecting cases.** `run -k EXPR` takes a name, a part of a name or a glob, combined by `and`, `or`, `not` and parentheses:
+`-k 'leap and not (slow or *-old)'`. `--last-failed` runs the cases that failed in the last report, `-x` stops at the first failure.
+
+**Selecting rows.** `--rows 'f=1,2'` calls a row in place of those of the case file, which need not exist; `--auto-rows` adds boundary
+values. `--rows auto` of version 0.1 still works.
+
+**Completion** of commands, options, paths, cases of the last report and engines:
+
+```sh
+eval "$(_DIFFCHECK_COMPLETE=bash_source diffcheck)"     # in ~/.bashrc; zsh_source in ~/.zshrc
+```
+
+For fish: `_DIFFCHECK_COMPLETE=fish_source diffcheck > ~/.config/fish/completions/diffcheck.fish`."""
 
 
 def help_of(*words: str) -> str:
@@ -24,11 +43,22 @@ def help_of(*words: str) -> str:
 
 
 def page() -> str:
-    parts = ["# Commands", "", "Every option can also be given by the environment variable that stands with it.", ""]
+    parts = ["# Commands", "", INTRODUCTION, ""]
     parts += ["```", help_of(), "```", ""]
     for name in COMMANDS:
         parts += [f"## diffcheck {name}", "", "```", help_of(name), "```", ""]
-    return "\n".join(parts)
+    return "\n".join([*parts, *environment(), ""])
+
+
+def environment() -> list[str]:
+    """The table of options and their environment variables."""
+    found: dict[str, str] = {}
+    for name in COMMANDS:
+        command = cli.get_command(click.Context(cli), name)
+        for each in (command, *getattr(command, "commands", {}).values()):
+            found |= {one.envvar: max(one.opts, key=len) for one in each.params if one.envvar}
+    lines = [f"| `{flag}` | `{variable}` |" for variable, flag in sorted(found.items())]
+    return ["## Environment variables", "", "| option | variable |", "| --- | --- |", *lines]
 
 
 def test_the_page_of_commands_is_what_help_says():

@@ -51,9 +51,11 @@ def test_options_become_the_request(called, monkeypatch):
     assert "jobs" not in recorded
 
 
-def test_what_was_finished_before_ctrl_c_is_reported(called):
+def test_what_was_finished_before_ctrl_c_is_reported(called, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "400")
+
     def events():
-        yield from samples.events(samples.CASES[:3], finished=False)
+        yield from samples.events(samples.CASES[:3], finished=False, total=8)
         raise KeyboardInterrupt
 
     code, out, _, _, path = called(events)
@@ -61,7 +63,11 @@ def test_what_was_finished_before_ctrl_c_is_reported(called):
     report = json_file.read(path)
     assert report.interrupted
     assert len(report.cases) == 3
-    assert "interrupted" in out
+    assert "3 of 8 cases" in out
+    assert "; interrupted" in out
+    resume = next(line for line in out.splitlines() if line.startswith("next "))
+    assert resume.split() == ["next", "diffcheck", "run", "some.wasm", "--reports", str(path.parent), "--resume"]
+    assert report.planned == 8
 
 
 def test_sigterm_ends_a_run_as_ctrl_c_does(called):
@@ -115,5 +121,81 @@ def test_what_was_finished_before_an_error_is_reported_and_the_error_is_told(cal
     code, out, err, _, path = called(events)
     assert code == 2
     assert "error: kilnd is gone" in err
-    assert "the run was ended by an error" in out
+    assert "an error ended the run" in out
     assert len(json_file.read(path).cases) == 3
+
+
+def test_quiet_prints_only_the_totals(called):
+    _, out, err, _, _ = called(samples.events, "-q")
+    assert err == ""
+    assert [line.split()[0] for line in out.splitlines() if line.strip()][:2] == ["8", "exit"]
+
+
+def test_a_run_stops_at_the_first_failing_case_and_can_be_resumed(called):
+    closed = []
+
+    def events():
+        try:
+            yield from samples.events(tuple(reversed(samples.CASES)))
+        finally:
+            closed.append(True)
+
+    code, out, _, _, path = called(events, "-x")
+    report = json_file.read(path)
+    assert code == 3  # the first one that fails is skipped, and agreement was expected
+    assert [each.case for each in report.cases] == ["odd/empty", "odd/memories", "odd/refused"]
+    assert "3 of 8 cases" in out
+    assert "stopped at the first failing case" in " ".join(out.split())
+    assert "--resume" in out
+    assert closed
+
+
+def test_only_the_cases_that_failed_are_run_again(called):
+    assert called(samples.events)[0] == 1
+    _, _, _, (request,), _ = called(samples.events, "--last-failed")
+    assert request.ids == ("decisions/leap_year", "decisions/triangle", "memory/grow", "odd/memories")
+
+
+def test_without_a_failed_case_all_are_run(called):
+    called(lambda: samples.events(samples.CASES[3:4]))
+    _, _, err, (request,), _ = called(samples.events, "--last-failed")
+    assert request.ids == ()
+    assert "no case failed in the last report" in err
+
+
+@pytest.mark.parametrize(
+    ("given", "calls", "rows"),
+    [
+        (["--rows", "f=1,2", "--rows", "g"], ("f=1,2", "g"), "declared"),
+        (["--auto-rows"], (), "auto"),
+        (["--rows", "auto"], (), "auto"),
+        (["--rows", "declared"], (), "declared"),
+        (["--auto-rows", "--rows", "g"], ("g",), "auto"),
+    ],
+)
+def test_rows_replace_those_of_the_case_file(called, given, calls, rows):
+    _, _, err, (request,), path = called(samples.events, *given)
+    assert (request.calls, request.rows) == (calls, rows)
+    assert err.count("`--rows auto` is now `--auto-rows`") == ("auto" in given)
+    recorded = json_file.read(path).options
+    assert recorded.get("auto-rows", "false") == ("true" if rows == "auto" else "false")
+
+
+def test_live_progress_names_what_the_baseline_knows(called, tmp_path):
+    signature = samples.COUNTER.signature
+    (tmp_path / "baseline.toml").write_text(
+        f'[[known]]\nsignature = "{signature}"\nwhat = "x"\ncases = ["decisions/leap_year", "decisions/triangle"]\n'
+        'modes = ["capsule"]\nrows = []\nsince = { subject = "kilnd", version = "0.4.4", sha256 = "ab" }\n'
+    )
+    _, _, err, _, _ = called(samples.events, "--baseline", str(tmp_path / "baseline.toml"))
+    verdicts = {line.split()[2]: line.split()[1] for line in err.splitlines() if line.startswith("[")}
+    assert (verdicts["decisions/leap_year"], verdicts["memory/grow"]) == ("known", "diverge")
+
+
+def test_engine_findings_are_one_line_each_and_in_full_on_request(called, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "60")
+    _, out, _, _, _ = called(samples.events)
+    assert out.count("missing memory import") == 1
+    assert "(core specification, instantiation)" not in " ".join(out.split())
+    _, out, _, _, _ = called(samples.events, "-v")
+    assert "(core specification, instantiation)" in " ".join(out.split())

@@ -161,8 +161,8 @@ BASELINE = BaselineReport(
 """Of the sample's two clusters one is known, the other new; two entries did not show up."""
 
 
-def events(cases=CASES, notice="", findings=FINDINGS, *, finished=True, interrupted=False):
-    yield RunStarted(len(cases), 2, SUBJECT, ORACLE, notice)
+def events(cases=CASES, notice="", findings=FINDINGS, *, finished=True, interrupted=False, total=0):
+    yield RunStarted(total or len(cases), 2, SUBJECT, ORACLE, notice)
     yield EngineProbed(findings)
     for each in cases:
         yield CaseStarted(each.case)

@@ -10,6 +10,7 @@ import pytest
 from rich.cells import cell_len
 from rich.console import Console
 
+from diffcheck.cases import case_names
 from diffcheck.report import console, detail, progress, styles
 from diffcheck.report.model import clusters
 
@@ -58,7 +59,7 @@ def test_the_sample_at(width):
 @pytest.mark.parametrize("width", [60, 100])
 def test_one_case_in_full_at(width):
     report = msgspec.structs.replace(collect(events()), started="2026-01-01T00:00:00+00:00", options={"deadline": "20"})
-    wanted = detail.find(report, "memory/grow")
+    wanted = case_names.find(report, "memory/grow").case
     golden(f"show-{width}.txt", shown(lambda target: detail.render(report, wanted, target, {"deadline": "10"}), width))
 
 
@@ -114,7 +115,7 @@ def test_a_hostile_name_does_no_harm_while_the_run_goes_on(name):
 
 def test_a_case_is_found_by_the_name_that_was_shown():
     report = hostile_report(HOSTILE[4])
-    assert detail.find(report, "nul\\x00here").case == HOSTILE[4]
+    assert case_names.find(report, "nul\\x00here").case.case == HOSTILE[4]
 
 
 def test_plain_lines_say_number_verdict_case_and_time():

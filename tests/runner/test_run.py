@@ -147,7 +147,7 @@ def test_a_given_file_that_cannot_be_read_is_marked_and_the_rest_runs(tmp_path):
     empty = tmp_path / "empty.wasm"
     empty.write_bytes(b"")
     found = reports(good, broken, text, empty)
-    assert {name: each.bad_input for name, each in found.items()} == {"good": False, "broken": True, "text": True, "empty": False}
+    assert {name: each.bad_input for name, each in found.items()} == {"good": False, "broken": True, "text": True, "empty": True}
     assert found["good"].verdict == "agree"
     assert len(found["text"].reason.splitlines()) > 2  # with the line and a mark below it
     assert not any(each.bad_input for each in reports(tmp_path).values())

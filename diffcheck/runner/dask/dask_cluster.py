@@ -141,7 +141,7 @@ class DaskCluster:
                 size += len(batch[-1].artifact) + len(batch[-1].manifest)
             except (CaseError, ArtifactError) as error:
                 reason = error.line
-                yield CaseFinished(skipped(case, reason, self._expected_subject(error)))
+                yield CaseFinished(skipped(case, reason, self._expected_subject(error), bad_input=True))
         return tuple(batch)
 
     def _expected_subject(self, error: DiffcheckError) -> str:

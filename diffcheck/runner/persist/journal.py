@@ -148,6 +148,17 @@ def unfinished(path: Path) -> tuple[int, int]:
     return int(done), int(total)
 
 
+def case_names(path: Path) -> tuple[str, ...]:
+    """The cases of an interrupted run, sorted; none if there is no journal that can be read."""
+    if not path.exists():
+        return ()
+    try:
+        with contextlib.closing(_opened(path)) as connection:
+            return tuple(sorted(name for (name,) in connection.execute("SELECT name FROM cases")))
+    except sqlite3.Error:
+        return ()
+
+
 def remove(path: Path) -> None:
     """Remove a journal and the files that SQLite has beside it."""
     for name in (path, *(path.with_name(path.name + end) for end in ("-wal", "-shm"))):
