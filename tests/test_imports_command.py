@@ -16,7 +16,7 @@ from diffcheck.cli.command_group import cli
 from diffcheck.cli.main import run as command_line
 from diffcheck.harness.import_survey import Given, Survey, SurveyedArtifact, SurveyedImport, SurveyRequest, survey
 from diffcheck.probe import wasi
-from diffcheck.probe.wasi import Found
+from diffcheck.probe.wasi import CheckResult
 from diffcheck.report import imports as report
 from diffcheck.report import styles
 
@@ -102,7 +102,7 @@ def test_every_format_has_every_import(format_):
 
 
 def test_hostile_names_do_nothing(capsys):
-    given = (Given("engine", Found("stub", HOSTILE)),)
+    given = (Given("engine", CheckResult("stub", HOSTILE)),)
     found = Survey(
         (SurveyedArtifact(HOSTILE, imports=(SurveyedImport(HOSTILE, HOSTILE, "", "zero", HOSTILE, 3, given),)),), missing=HOSTILE
     )

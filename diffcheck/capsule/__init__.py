@@ -1,1 +1,1 @@
-"""The artifact made self-contained: imports closed (seal), rows called (driver), everything observable recorded (recorder)."""
+"""Capsules: self-contained artifacts with closed imports (seal), called rows (driver) and recorded observations (recorder)."""

@@ -1,24 +1,23 @@
-"""Which memory and which realloc belong to an import: those of the component that imports it.
+"""Determine the memory and the realloc of an import: those of the component that imports it.
 
-A stub that writes, or reads, does so in the memory of its caller, and allocates with its caller's realloc; the canonical ABI
-names both where a component lowers the function, and a fused core module no longer says. They follow from these, in this order;
-what is not certain is not bound, since a stub that writes to a wrong memory would be worse than one that traps.
+A stub reads and writes the memory of its caller, and allocates with its caller's realloc. The canonical ABI specifies both where a
+component lowers the function, but a fused core module no longer contains them. They are derived by the following rules, in this
+order. An uncertain import is not bound, since a stub that writes to a wrong memory would be worse than a stub that traps.
 
-*Memory.* An artifact with one memory (witness's trace does not count) has only that to write to. With several:
+*Memory.* If the artifact has one memory (not counting witness's trace), it is that. With several:
 
-1. WASI preview 1 uses the memory that is exported as ``memory``, if the artifact is no fuse of components.
-2. The callers of the import, or where these touch no memory their callers, and so on, touch one memory only, all the same.
-   Callers are those by ``call``, and by ``call_indirect`` with a constant index in a table that nothing changes: so the shims
-   that ``wasm-tools component new`` puts before an import are looked through. An import whose reference goes elsewhere is not
-   certain.
-3. Where meld's ``component-provenance`` fits the code, the functions of the callers' component touch that memory only, too.
+1. WASI preview 1 uses the memory exported as ``memory``, unless components were fused.
+2. All callers of the import access the same single memory. A caller that accesses no memory is replaced by its own callers, and so
+   on. Callers are those by ``call``, and by ``call_indirect`` with a constant index in an unchanged table: this resolves the shims
+   that ``wasm-tools component new`` adds. An import that is also referenced in another way is uncertain.
+3. If meld's ``component-provenance`` fits the code, all functions of the callers' component must access only that memory.
 
-*Realloc.* Exports named ``cabi_realloc`` or ``cabi_import_realloc``, with or without a number behind, that touch that memory.
-If there is one, and no more components than memories, it is that. Otherwise it is the one in the core module of the import's
-callers. A core module's functions are known from the provenance where it fits (`witness instrument` numbers functions anew, so
-it does not fit an instrumented artifact). Else they are those that share a global or a table of computed calls, which each core
-module has of its own, and those that call one another without an export: meld keeps all exports, except where components
-share a memory, and only through exports do core modules reach each other.
+*Realloc.* The candidates are exports named ``cabi_realloc`` or ``cabi_import_realloc``, with or without a numeric suffix, that
+access that memory. A single candidate is taken unless there are more components than memories. Otherwise it is the candidate in
+the core module of the import's callers. The provenance, if it fits, determines a core module's functions. (`witness instrument`
+renumbers functions, so it does not fit an instrumented artifact.) Otherwise these are functions that share a global or a table of
+computed calls, which each core module defines for itself, and functions that call each other without being exported: core modules
+reach each other only through exports, and meld keeps all exports unless components share a memory.
 
 Suffixes (``$1``) do not pair imports with memories or reallocs: meld numbers imports by component, reallocs by memory.
 """
@@ -36,7 +35,7 @@ from diffcheck.capsule.callgraph import CallGraph
 from diffcheck.witness import formats
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Iterable
+    from collections.abc import Callable, Hashable, Iterable
 
     from diffcheck.wasm.module import Module
 
@@ -46,7 +45,7 @@ _PREVIEW1: Final = ("wasi_snapshot_preview1", "wasi_unstable")
 
 
 class Bound(msgspec.Struct, frozen=True):
-    """The memory that a stub works on, and the realloc it calls; ``reason`` says why there is no certain one."""
+    """The memory that a stub accesses and the realloc that it calls, or the ``reason`` why they are uncertain."""
 
     memory: int = 0
     realloc: int | None = None
@@ -57,11 +56,11 @@ class Binder:
     """Binds the imports of one artifact."""
 
     def __init__(self, module: Module) -> None:
-        """Nothing of the code is read before an import needs it."""
+        """Start without reading code; it is read when an import needs it."""
         self._module = module
 
     def bind(self, function: int, module: str, *, realloc: bool) -> Bound:
-        """Give the memory, and where ``realloc`` is set the realloc, for the import that has the index ``function``."""
+        """Bind the imported function with the index ``function`` to its memory and, if ``realloc`` is set, to its realloc."""
         memory = self._memory(function, module)
         if isinstance(memory, str):
             return Bound(reason=memory)
@@ -69,8 +68,8 @@ class Binder:
             return Bound(reason="its memory has 64-bit addresses")
         if not realloc:
             return Bound(memory)
-        found = self._realloc(function, memory)
-        return Bound(reason=found) if isinstance(found, str) else Bound(memory, found)
+        bound = self._realloc(function, memory)
+        return Bound(reason=bound) if isinstance(bound, str) else Bound(memory, bound)
 
     def _memory(self, function: int, module: str) -> int | str:
         if not self._memories:
@@ -80,12 +79,14 @@ class Binder:
         if module in _PREVIEW1 and self._n_components == 1 and self._exported_memory in self._memories:
             return self._exported_memory
         if function in self._graph.escaped:
-            return f"which of {len(self._memories)} memories is its caller's is not certain: a reference to it is taken"
-        touched = self._touched_by_callers(function)
-        if len(touched) == 1 and self._of_component(function) <= touched:
-            return next(iter(touched))
-        detail = "no caller touches one" if not touched else "its callers do not agree"
-        return f"which of {len(self._memories)} memories is its caller's is not certain: {detail}"
+            return self._uncertain_memory("a reference to it is taken")
+        memories = self._memories_of_callers(function)
+        if len(memories) == 1 and self._memories_of_component(function) <= memories:
+            return next(iter(memories))
+        return self._uncertain_memory("its callers use different memories" if memories else "no caller uses a memory")
+
+    def _uncertain_memory(self, reason: str) -> str:
+        return f"which of {len(self._memories)} memories its caller uses is uncertain: {reason}"
 
     @cached_property
     def _trace(self) -> int | None:
@@ -114,21 +115,21 @@ class Binder:
     def _own_memories(self, function: int) -> set[int]:
         return set(self._graph.functions[function].memories) - {self._trace}
 
-    def _touched_by_callers(self, function: int) -> set[int]:
-        graph = self._graph
-        nearest = graph.nearest(
-            graph.callers[function], lambda each: graph.callers[each], lambda each: bool(self._own_memories(each))
-        )
+    def _memories_of_callers(self, function: int) -> set[int]:
+        return self._nearest_memories(self._graph.callers[function], lambda each: self._graph.callers[each])
+
+    def _nearest_memories(self, first: Iterable[int], step: Callable[[int], Iterable[int]]) -> set[int]:
+        nearest = self._graph.nearest(first, step, lambda each: bool(self._own_memories(each)))
         return {memory for each in nearest for memory in self._own_memories(each)}
 
-    def _of_component(self, function: int) -> set[int]:
-        """Give the memories that the functions of the callers' component touch; none where the provenance does not fit."""
+    def _memories_of_component(self, function: int) -> set[int]:
+        """Return the memories that the callers' component accesses; none if the provenance does not fit."""
         components = {self._origins[each][0] for each in self._importers(function) if each in self._origins}
         members = [each for each, (component, _) in self._origins.items() if component in components]
         return {memory for each in members for memory in self._own_memories(each)}
 
     def _importers(self, function: int) -> set[int]:
-        """Give the functions that call the import; for a shim, which only passes on to a table, those that call it."""
+        """Return the callers of the import. A shim, which only forwards to a table, is replaced by its callers."""
         graph = self._graph
         return graph.nearest(graph.callers[function], lambda each: graph.callers[each], lambda each: not self._is_shim(each))
 
@@ -144,29 +145,27 @@ class Binder:
         return tuple(sorted(each for each, type_ in types.items() if (type_.params, type_.results) == _REALLOC_TYPE))
 
     def _realloc(self, function: int, memory: int) -> int | str:
-        candidates = [each for each in self._reallocs if self._touched_from(each) == {memory}]
+        candidates = [each for each in self._reallocs if self._memories_of_realloc(each) == {memory}]
         if not candidates:
-            return "no cabi_realloc on its caller's memory is exported"
+            return "no cabi_realloc for its caller's memory is exported"
         if len(candidates) == 1 and self._n_components <= len(self._memories):
             return candidates[0]
         if function in self._graph.escaped:
-            return "which realloc is its caller's is not certain: a reference to it is taken"
+            return "which realloc its caller uses is uncertain: a reference to it is taken"
         importers = {self._core_module(each) for each in self._importers(function)}
         near = [each for each in candidates if self._core_module(each) in importers]
         if len(importers) == 1 and len(near) == 1:
             return near[0]
-        return f"which of {len(candidates)} reallocs is its caller's is not certain"
+        return f"which of {len(candidates)} reallocs its caller uses is uncertain"
 
-    def _touched_from(self, realloc: int) -> set[int]:
-        """Give the memories that a realloc touches, or what it calls where it touches none."""
+    def _memories_of_realloc(self, realloc: int) -> set[int]:
+        """Return the memories that a realloc accesses; if none, those that its callees access."""
         if len(self._memories) == 1:
             return set(self._memories)
-        graph = self._graph
-        nearest = graph.nearest([realloc], lambda each: graph.callees[each], lambda each: bool(self._own_memories(each)))
-        return {memory for each in nearest for memory in self._own_memories(each)}
+        return self._nearest_memories([realloc], lambda each: self._graph.callees[each])
 
     def _core_module(self, function: int) -> Hashable:
-        """Name the core module that a function comes from; functions of which nothing is known have each their own."""
+        """Return a key for the core module that a function comes from. An unrelated function has its own key."""
         return self._origins.get(function) or self._families.of(function)
 
     @cached_property
@@ -181,7 +180,7 @@ class Binder:
 
     @cached_property
     def _inner(self) -> frozenset[int]:
-        """Give the functions that only their own core module calls; witness's own, which all call, are none."""
+        """Return the functions that only their own core module calls. Witness's functions, which all modules call, are excluded."""
         if self._n_components > len(self._memories):
             return frozenset()
         exported = {each.index for each in self._module.exports if each.kind == "func"}
@@ -191,7 +190,7 @@ class Binder:
 
 
 class _Families:
-    """Groups of functions that share a thing: union-find."""
+    """Groups of functions with shared items: union-find."""
 
     def __init__(self) -> None:
         self._parent: dict[Hashable, Hashable] = {}
@@ -202,6 +201,6 @@ class _Families:
             each = parent
         return each
 
-    def join(self, function: int, things: Iterable[Hashable]) -> None:
-        for each in things:
+    def join(self, function: int, items: Iterable[Hashable]) -> None:
+        for each in items:
             self._parent[self.of(each)] = self.of(function)

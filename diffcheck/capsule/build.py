@@ -1,7 +1,7 @@
-"""From an artifact, its rows and its world to a capsule: the one place that puts all parts together.
+"""Build a capsule from an artifact, its rows and its world.
 
-Function indices of a capsule: the stubs where the imports were, the artifact's own, then ``digest``, ``reserve``, ``record``,
-``finish``, ``_start``, then an extension's, those that describe references, those that only exist to be a reference's value.
+The order of a capsule's functions: stubs (in place of imports), the artifact's functions, ``digest``, ``reserve``, ``record``,
+``finish``, ``_start``, an extension's functions, those that describe references, value functions (``constants``).
 """
 
 from __future__ import annotations
@@ -40,12 +40,12 @@ if TYPE_CHECKING:
 
 
 class Form(msgspec.Struct, frozen=True):
-    """How a capsule is built: decided once for a case, the same on both engines but for ``prints``.
+    """The variant of a capsule, chosen once for a case. Only ``prints`` may differ between the engines.
 
-    ``unwinds`` is whether exits unwind by an exception and exceptions are caught; else an exit traps. ``references`` is what is
-    recorded of references. ``log_row`` makes the logging form, in which the calls of imports of that record's row are logged
-    (``calls``). ``prints`` is for an engine that runs a WASI command: the capsule imports ``fd_write`` and prints its recorder
-    memory. Without ``records`` it is the unrecorded form: the rows are called and nothing is recorded of them.
+    ``unwinds``: exits unwind by an exception, and exceptions are caught; otherwise an exit traps. ``references``: the recorded
+    properties of references. ``log_row`` selects the logging form, which logs the calls of imports in that record's row
+    (``calls``). ``prints`` is for an engine that runs WASI commands: the capsule imports ``fd_write`` and prints its recorder
+    memory. Without ``records`` the capsule has the unrecorded form, which only calls the rows.
     """
 
     unwinds: bool = True
@@ -56,10 +56,10 @@ class Form(msgspec.Struct, frozen=True):
 
 
 class Capsule(msgspec.Struct, frozen=True):
-    """A capsule: ``wasm`` with the parameters of no pass, where those stand in the file, the stream's layout, and its form.
+    """A capsule: ``wasm`` without parameters, their file offset, the stream's layout, and the form.
 
-    ``logging`` makes its logging form for a record; ``identified`` its identity form (``references``), None where no function can
-    be at the place of another one; ``unrecorded`` makes its unrecorded form.
+    ``logging`` builds the logging form for a record, ``unrecorded`` the unrecorded form. ``identified`` builds the identity form
+    (``references``); None if functions cannot be confused with each other.
     """
 
     wasm: bytes
@@ -73,43 +73,42 @@ class Capsule(msgspec.Struct, frozen=True):
     form: Form
 
     def with_parameters(self, parameters: lo.Parameters) -> bytes:
-        """The capsule's bytes for one pass."""
+        """Return the capsule's bytes for one pass."""
         encoded = parameters.encode()
         return self.wasm[: self.parameters_offset] + encoded + self.wasm[self.parameters_offset + len(encoded) :]
 
 
 class Extension(Protocol):
-    """Functions that a capsule has besides its own, and artifact bodies that call them; they write the view, instead of ``finish``.
+    """Additional functions of a capsule, and artifact bodies that call them. They write the view instead of ``finish``.
 
-    ``count`` is how many they are, the first of them is called at the beginning of ``_start``. Their index begins at
-    ``first_extension``.
+    Their indices begin at ``first_extension``. The first function is called at the beginning of ``_start``.
     """
 
     @property
     def count(self) -> int:
-        """How many functions they are."""
+        """The number of functions."""
         ...
 
     @property
     def tables(self) -> list[bytes]:
-        """The types of its own tables, of which it has at most one: ``seen_objects`` among the symbols."""
+        """The types of additional tables, at most one: the symbol ``seen_objects``."""
         ...
 
     def bodies(self) -> list[bytes]:
-        """The artifact's code entries, as many as it has."""
+        """Return code entries that replace all of the artifact's."""
         ...
 
     def functions(self, types: Types, symbols: Mapping[str, int], *, unwind: bool) -> list[tuple[int, bytes]]:
-        """The typeidx and the code entry of each function; ``symbols`` are the recorder's."""
+        """Return the typeidx and the code entry of each function. ``symbols`` are the recorder's."""
         ...
 
     def carry(self, slots: range, rec: int) -> bytes:
-        """Instructions that copy header and view into the slot globals, instead of ``recorder.carry_words``."""
+        """Return instructions that copy header and view to the slot globals, in place of ``recorder.carry_words``."""
         ...
 
 
 def first_extension(module: Module) -> int:
-    """The function index of an extension's first function."""
+    """Return the index of an extension's first function."""
     return len(module.all_functions) + len(_OWN)
 
 
@@ -122,16 +121,16 @@ def build(
     *,
     extension: Extension | None = None,
 ) -> Capsule:
-    """The capsule of ``module`` that drives ``calls`` (init rows first) in ``world``.
+    """Build the capsule of ``module`` that calls ``calls`` (init rows first) in ``world``.
 
-    Raises ``UnsealableError`` for what has no capsule, ``CaseError`` for a world that is too large. The artifact has to be valid:
-    the oracle says so beforehand. ``extension`` rewrites the artifact's bodies; the stream stays the same.
+    The artifact must be valid: the oracle validates it first. ``extension`` replaces the artifact's bodies without changing the
+    stream. Raises ``UnsealableError`` if the artifact cannot have a capsule, ``CaseError`` if the world is too large.
     """
     return _build(_Inputs(module, artifact_sha256, tuple(calls), world, form, extension))
 
 
 class _Inputs(msgspec.Struct, frozen=True, dict=True):
-    """What ``build`` is given."""
+    """The arguments of ``build``."""
 
     module: Module
     artifact_sha256: str
@@ -142,17 +141,17 @@ class _Inputs(msgspec.Struct, frozen=True, dict=True):
 
     @cached_property
     def witness(self) -> formats.Instrumentation:
-        """What witness added to the artifact."""
+        """The items that witness added to the artifact."""
         return formats.instrumentation(self.module)
 
     @cached_property
     def identities_can_differ(self) -> bool:
-        """Whether a function may be at the place of another one."""
+        """Whether references to functions can be confused with each other."""
         return identities_can_differ(self.module)
 
     @property
     def n_extension(self) -> int:
-        """How many functions the extension has."""
+        """The number of the extension's functions."""
         return self.extension.count if self.extension is not None else 0
 
 
@@ -165,27 +164,29 @@ def _build(inputs: _Inputs) -> Capsule:
 
 
 def _tested(inputs: _Inputs) -> dict[int, tuple[TypedElements, ...]]:
-    """The functions whose type is tested in each table; none where the identity form looks at them."""
+    """Return the elements of each table whose function types are tested; none if the identity form compares them."""
     if inputs.form.references != "described":
         return {}
-    found = ((table, typed_elements(inputs.module, table)) for table in range(len(inputs.module.all_tables)))
-    tested = {table: elements for table, elements in found if elements}
+    elements = ((table, typed_elements(inputs.module, table)) for table in range(len(inputs.module.all_tables)))
+    tested = {table: runs for table, runs in elements if runs}
     return {} if tested and inputs.identities_can_differ else tested
 
 
-def _visible_globals(module: Module, found: formats.Instrumentation) -> dict[str, int]:
-    """The globals that the artifact's host sees, by name: exported ones other than witness's, and imported mutable ones."""
-    own = {index for index, _ in found.counters.values()} | {*found.brvals.values(), *found.brcnts.values()}
+def _visible_globals(module: Module, witness: formats.Instrumentation) -> dict[str, int]:
+    """Return the globals visible to a host, by name: exported globals except witness's, and imported mutable globals."""
+    own = {index for index, _ in witness.counters.values()} | {*witness.brvals.values(), *witness.brcnts.values()}
     exported = {each.name: each.index for each in module.exports if each.kind == "global" and each.index not in own}
-    imports = enumerate(each for each in module.imports if each.kind == "global")
-    seen = {*exported.values()} | own
-    mutable = {f"{each.module} {each.name} (imported, {index})": index for index, each in imports if index not in seen
-               and module.all_globals[index].mutable}  # fmt: skip
+    excluded = {*exported.values()} | own
+    mutable = {
+        f"{each.module} {each.name} (imported, {index})": index
+        for index, each in enumerate(each for each in module.imports if each.kind == "global")
+        if index not in excluded and module.all_globals[index].mutable
+    }
     return mutable | exported
 
 
 def _roots(inputs: _Inputs, globals_: Mapping[str, int]) -> Iterator[ValType]:
-    """The types of all that is recorded and may be a reference."""
+    """Yield the types of all recorded values."""
     module = inputs.module
     if inputs.extension is not None and inputs.form.references == "identified":
         yield FUNC
@@ -199,7 +200,7 @@ def _roots(inputs: _Inputs, globals_: Mapping[str, int]) -> Iterator[ValType]:
 
 
 class _Builder:
-    """Lays recorder and driver out around a sealed artifact."""
+    """Builds recorder and driver around a sealed artifact."""
 
     def __init__(self, inputs: _Inputs, sealed: Sealed, references: References, globals_: Mapping[str, int]) -> None:
         self.inputs, self.form = inputs, inputs.form
@@ -215,24 +216,24 @@ class _Builder:
         self.symbols = self._symbols()
 
     def _layout(self) -> lo.Layout:
-        module, found, inputs = self.module, self.witness, self.inputs
+        module, witness, inputs = self.module, self.witness, self.inputs
         memories = [
             lo.Memory(index, each.limits.is64)
             for index, each in enumerate(module.all_memories)
-            if index != found.trace and each.limits.page_size_log2 is None
+            if index != witness.trace and each.limits.page_size_log2 is None
         ]
         rows = [lo.RowLayout(each.name, tuple(map(recorder.kind_of, each.type.results)), each.init) for each in inputs.calls]
         return lo.Layout(
             rows=tuple(rows),
             stubs=tuple(each.stub for each in self.sealed.stubs),
-            branches=found.branches,
-            counters=tuple(found.counters),
+            branches=witness.branches,
+            counters=tuple(witness.counters),
             globals=tuple((name, recorder.kind_of(module.all_globals[index].value)) for name, index in self.globals.items()),
             tables=len(module.all_tables),
             memories=tuple(memories),
             digest_pages=inputs.world.digest_pages,
             plan_digest=plan_digest(inputs.artifact_sha256, inputs.calls, inputs.world),
-            has_trace=found.trace is not None,
+            has_trace=witness.trace is not None,
             has_output=self.sealed.writes_output,
             known_answer=recorder.KNOWN_ANSWER,
             tags=_tags(module),
@@ -243,17 +244,17 @@ class _Builder:
         )
 
     def _indices(self) -> recorder.Indices:
-        module, found, own = self.module, self.witness, self.first_own
+        module, witness, own = self.module, self.witness, self.first_own
         return recorder.Indices(
             rec=self.rec,
             digest=own,
             reserve=own + 1,
             record=own + 2,
             finish=own + 3,
-            trace=found.trace,
-            counters=tuple(found.counters.values()),
-            brvals=tuple(found.brvals[each] for each in found.branches),
-            brcnts=tuple(found.brcnts[each] for each in found.branches),
+            trace=witness.trace,
+            counters=tuple(witness.counters.values()),
+            brvals=tuple(witness.brvals[each] for each in witness.branches),
+            brcnts=tuple(witness.brcnts[each] for each in witness.branches),
             globals=tuple((index, module.all_globals[index].value) for index in self.globals.values()),
             tables=module.all_tables,
         )
@@ -274,7 +275,7 @@ class _Builder:
         return symbols
 
     def capsule(self) -> Capsule:
-        """All sections in their order; the types come last of all, since others add to them."""
+        """Build all sections. The type section is created last, since others add types."""
         sealed, types, prints = self.sealed, self.sealed.types, self.form.prints
         fd_write_type = types.function(("i32", "i32", "i32", "i32"), ("i32",)) if prints else 0
         describers = self.references.functions(types, sealed.constants, self.symbols)
@@ -328,7 +329,7 @@ class _Builder:
         return _build(msgspec.structs.replace(self.inputs, form=form))
 
     def _own_types(self) -> list[int]:
-        """The typeidx of the functions of ``_OWN``."""
+        """Return the typeidx of each function in ``_OWN``."""
         function = self.sealed.types.function
         return [
             function(("i32", "i32", "i32"), ()),
@@ -352,7 +353,7 @@ class _Builder:
         return exports if self.form.prints else exports + _slot_exports(self.slots)
 
     def _declared(self) -> list[int]:
-        """Functions whose export was dropped, so that a body may still name them."""
+        """Return the functions whose export was dropped. Bodies may reference them, so they need a declaration."""
         code = self.module.section(ids.CODE)
         if code is None or bytes(code.payload).find(REF_FUNC) < 0:
             return []
@@ -376,10 +377,10 @@ class _Builder:
         return section(ids.CODE, b"".join([u(count), *stubs, bodies, *after]))
 
     def _start(self) -> bytes:
-        """The code entry of the driver."""
+        """Return the code entry of the driver."""
         form = self.form
         catches = form.unwinds and bool(self.module.all_tags or self.throws)
-        tags = [self._caught(each.typeidx) for each in self.module.all_tags] if catches else []
+        tags = [self._tag_block(each.typeidx) for each in self.module.all_tags] if catches else []
         return start(
             self.inputs.calls,
             self.symbols,
@@ -393,8 +394,8 @@ class _Builder:
     def _prologue(self, funcidx: int, type_: FuncType) -> bytes:
         return self.references.prologue(funcidx, type_, self.sealed.constants, self.rec)
 
-    def _caught(self, typeidx: int) -> tuple[int, tuple[ValType, ...]]:
-        """The typeidx of a block that leaves a tag's payload, and the payload's types."""
+    def _tag_block(self, typeidx: int) -> tuple[int, tuple[ValType, ...]]:
+        """Return the typeidx of a block that returns a tag's payload, and the payload's types."""
         payload = _payload(self.module, typeidx)
         return self.sealed.types.function((), payload), payload
 
@@ -411,7 +412,7 @@ class _Builder:
         )
 
     def _argument(self, type_: ValType) -> str:
-        """The kind of an import's parameter, as ``calls`` has it."""
+        """Return the kind of an import's parameter, as in ``calls``."""
         if isinstance(type_, str) or not self.references.described:
             return recorder.kind_of(type_)
         kind = hierarchy(self.module, type_)
@@ -421,7 +422,7 @@ class _Builder:
 _OWN: Final = ("digest", "reserve", "record", "finish", "_start")
 
 
-@lru_cache(maxsize=1024)  # small artifacts have the same few numbers of globals
+@lru_cache(maxsize=1024)  # small artifacts share few numbers of globals
 def _slot_exports(slots: range) -> list[bytes]:
     return [name + u(index) for name, index in zip(_SLOT_NAMES, slots, strict=True)]
 
@@ -431,14 +432,14 @@ _SLOT: Final = b"\x7e\x01\x42\x00\x0b"  # a mutable i64, zero
 
 
 def _tags(module: Module) -> tuple[lo.Tag, ...]:
-    """The artifact's tags, named by an export or import, or by the name section."""
+    """Return the artifact's tags, named by export, import or name section."""
     if not module.all_tags:
         return ()
     exported = {each.index: each.name for each in reversed(module.exports) if each.kind == "tag"}
     imported = [f"{each.module}.{each.name}" for each in module.imports if each.kind == "tag"]
-    named = {**tag_names(module), **dict(enumerate(imported)), **exported}
+    names = {**tag_names(module), **dict(enumerate(imported)), **exported}
     payloads = [_payload(module, each.typeidx) for each in module.all_tags]
-    return tuple(lo.Tag(named.get(at, ""), tuple(map(recorder.kind_of, each))) for at, each in enumerate(payloads))
+    return tuple(lo.Tag(names.get(at, ""), tuple(map(recorder.kind_of, each))) for at, each in enumerate(payloads))
 
 
 def _payload(module: Module, typeidx: int) -> tuple[ValType, ...]:
@@ -448,7 +449,7 @@ def _payload(module: Module, typeidx: int) -> tuple[ValType, ...]:
 
 
 def plan_digest(artifact_sha256: str, calls: Sequence[Call], world: World) -> int:
-    """64 bits that name what is run: artifact, rows, world, limits and the recorder's version; the same on both engines."""
+    """Return a 64-bit key of what is run: artifact, rows, world and the recorder's version; equal on both engines."""
     rows = [(each.name, each.function, [(value.type, str(value.bits)) for value in each.args], each.init) for each in calls]
     plan = msgspec.json.encode([lo.VERSION, artifact_sha256, rows, world])
     return int.from_bytes(hashlib.sha256(plan).digest()[:8], "little")

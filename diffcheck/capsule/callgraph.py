@@ -1,4 +1,4 @@
-"""Who calls whom in an artifact, and which memories, globals and tables each function touches: read from its code."""
+"""The call graph of an artifact, and the memories, globals and tables that each function accesses."""
 
 from __future__ import annotations
 
@@ -24,13 +24,14 @@ _CHANGES_TABLE: Final = frozenset({"table.set", "table.fill", "table.copy", "tab
 _GLOBALS: Final = frozenset({"global.get", "global.set"})
 
 Slot = tuple[int, int]
-"""A table and an index in it."""
+"""(tableidx, index in the table)."""
 
 
 class FunctionUse(msgspec.Struct, frozen=True):
-    """What a function's body touches.
+    """The items that a function's body uses.
 
-    ``slots`` are the table elements that it calls by a constant index, ``tables`` the tables in which it calls by a computed one.
+    ``slots`` are the table elements called by a constant index, ``tables`` the tables called by a computed index, ``changes`` the
+    tables that the function modifies.
     """
 
     calls: frozenset[int] = frozenset()
@@ -43,14 +44,14 @@ class FunctionUse(msgspec.Struct, frozen=True):
 
 
 class CallGraph:
-    """The functions of an artifact by index; imports have an empty one.
+    """The functions of an artifact by index; the use of imports is empty.
 
-    ``escaped`` are functions that may be called from places that are not seen: their reference is taken, or they stand in a
-    table that is called in by a computed index or changed.
+    ``escaped`` are functions with unknown callers: their reference is taken, or they are in a table that is modified or called by a
+    computed index.
     """
 
     def __init__(self, module: Module) -> None:
-        """Decode every body of ``module``; ArtifactError at what cannot be decoded."""
+        """Decode every body of ``module``; ArtifactError if one is malformed."""
         imported = module.n_imported("func")
         self.functions: tuple[FunctionUse, ...] = (
             *(FunctionUse() for _ in range(imported)),
@@ -74,18 +75,18 @@ class CallGraph:
         self.callers = callers
 
     def nearest(self, begin: Iterable[int], step: Callable[[int], Iterable[int]], has: Callable[[int], bool]) -> set[int]:
-        """Give the functions nearest to ``begin`` that have something, along ``step``; none that is behind one of them."""
-        found: set[int] = set()
-        seen, todo = set(begin), list(begin)
+        """Walk along ``step`` from ``begin`` and return the first functions with ``has`` on each path."""
+        nearest: set[int] = set()
+        visited, todo = set(begin), list(begin)
         while todo:
             each = todo.pop()
             if has(each):
-                found.add(each)
+                nearest.add(each)
                 continue
-            new = set(step(each)) - seen
-            seen |= new
+            new = set(step(each)) - visited
+            visited |= new
             todo += new
-        return found
+        return nearest
 
 
 def _bodies(module: Module) -> Iterable[FunctionUse]:
@@ -94,29 +95,29 @@ def _bodies(module: Module) -> Iterable[FunctionUse]:
 
 
 def _function(body: Iterable[Instruction]) -> FunctionUse:
-    touched: defaultdict[str, set[Any]] = defaultdict(set)
-    before: Instruction | None = None
+    used: defaultdict[str, set[Any]] = defaultdict(set)
+    previous: Instruction | None = None
     for each in body:
         name = each.name
         if name in _CALLS:
-            touched["calls"].add(each.immediates[0])
+            used["calls"].add(each.immediates[0])
         elif name == "ref.func":
-            touched["refs"].add(each.immediates[0])
+            used["refs"].add(each.immediates[0])
         elif name in _GLOBALS:
-            touched["globals"].add(each.immediates[0])
+            used["globals"].add(each.immediates[0])
         elif name in _INDIRECT:
             table = _of_kind(each, "tableidx")[0]
-            if before is not None and before.name == "i32.const":
-                touched["slots"].add((table, before.immediates[0]))
+            if previous is not None and previous.name == "i32.const":
+                used["slots"].add((table, previous.immediates[0]))
             else:
-                touched["tables"].add(table)
+                used["tables"].add(table)
         elif name in _CHANGES_TABLE:
-            touched["changes"].update(_of_kind(each, "tableidx")[:1])
+            used["changes"].update(_of_kind(each, "tableidx")[:1])
         elif each.immediates:
-            touched["memories"].update(_of_kind(each, "memidx"))
-            touched["memories"].update(value.memidx for value in each.immediates if isinstance(value, MemArg))
-        before = each
-    return FunctionUse(**{kind: frozenset(indices) for kind, indices in touched.items()})
+            used["memories"].update(_of_kind(each, "memidx"))
+            used["memories"].update(value.memidx for value in each.immediates if isinstance(value, MemArg))
+        previous = each
+    return FunctionUse(**{kind: frozenset(indices) for kind, indices in used.items()})
 
 
 def _of_kind(instruction: Instruction, kind: str) -> list[int]:
@@ -125,7 +126,7 @@ def _of_kind(instruction: Instruction, kind: str) -> list[int]:
 
 
 def _elements(module: Module) -> tuple[list[tuple[Slot, int]], set[int]]:
-    """Give the functions that active segments with a constant offset put into tables, and those that other segments name."""
+    """Return (slot, function) of active segments with a constant offset, and the functions of all other segments."""
     placed: list[tuple[Slot, int]] = []
     elsewhere: set[int] = set()
     for each in module.elements:
@@ -133,7 +134,7 @@ def _elements(module: Module) -> tuple[list[tuple[Slot, int]], set[int]]:
         first = _constant(each.offset) if each.offset is not None else None
         if each.mode == "active" and first is not None and each.table is not None and len(each.funcs) == len(named):
             placed += [((each.table, first + at), function) for at, function in enumerate(each.funcs)]
-        elif each.mode != "declarative":  # a declaration is only there for ref.func, which is seen in the code
+        elif each.mode != "declarative":  # declared functions are referenced by ref.func in code, which is counted there
             elsewhere |= set(named)
     return placed, elsewhere
 

@@ -1,14 +1,14 @@
-"""The digest of a row's calls of imports, which every stub updates first of all, and the log that shows where two digests part.
+"""The digest of a row's calls of imports, which every stub updates first, and the log of calls, which locates a difference.
 
-A call is these 64-bit words: the import's index, its arguments (a v128 as two words; a reference: the word of null,
-of an i31 or of any other, see ``layout``), and for an import
-with inputs (``stubs.inputs``) lane a of the digest of the bytes passed, at most ``GATHERED`` a call. Each word ``w`` makes the lane
-``rotl(lane ^ w, ROTATE_A) * PRIME_A``; it begins each row as ``SEED_A``.
+A call consists of 64-bit words: the import's index; its arguments (a v128 as two words; a reference as the word of null, of an i31
+or of any other reference, see ``layout``); for an import with inputs (``stubs.inputs``) lane a of the digest of the bytes passed,
+at most ``GATHERED``. Each word ``w`` updates the lane to ``rotl(lane ^ w, ROTATE_A) * PRIME_A``. The lane starts each row as
+``SEED_A``.
 
-In the *logging form* of a capsule each call is appended to a log as well, the first part of the heap: u32 bytes used, u32 bytes
-there are (0 before the logged row, behind it and once a call found no room), u32 number of the row's calls, u32 whether the row
-is under way; then for each call a u64 import's index, the argument words, and for an import with inputs u64 number of bytes passed
-and the bytes, with zeros to a multiple of 8.
+The *logging form* of a capsule also appends each call to a log, the first part of the heap: u32 bytes used, u32 capacity in bytes
+(0 outside the logged row and after a call that did not fit), u32 number of the row's calls, u32 whether the row is running; then
+for each call u64 import's index, the argument words, and for an import with inputs u64 number of bytes passed and the bytes, with
+zeros to a multiple of 8.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ if TYPE_CHECKING:
     from diffcheck.capsule.stubs.inputs import Input
 
 GATHERED: Final = lo.PAGE - 8
-"""Bytes of a call that are digested: what the scratch page has room for, and zeros behind it."""
+"""Digested bytes of a call: the size of the scratch page without padding."""
 LOG_BYTES: Final = 1 << 20
 _HEAD: Final = struct.Struct("<IIII")
 HEAD_BYTES: Final = _HEAD.size
 LOCALS: Final = (("in_at", "i32"), ("in_from", "i32"), ("in_each", "i32"), ("in_end", "i32"), ("in_n", "i64"), ("in_room", "i64"))
-"""What a stub with inputs needs besides its own."""
+"""Additional locals of a stub with inputs."""
 LOG_LOCAL: Final = (("call_log", "i32"),)
 
 BEGIN_ROW: Final = f"i32.const $CALLS_LANE i64.const {d.SEED_A} i64.store $rec"
@@ -60,10 +60,10 @@ _WORDS: Final = {
     "any": (_I31.replace("{any}", "local.get ${at}"),),
     "extern": (_I31.replace("{any}", "local.get ${at} any.convert_extern"),),
 }
-"""By kind of parameter; ``any`` and ``extern`` are references of those hierarchies, where an i31 can be told from others."""
+"""Texts by kind of parameter. ``any`` and ``extern`` are references of those hierarchies, in which an i31 can be recognised."""
 
 _PIECE: Final = f"""
-  ;; what the memory has of it, so that nothing traps here that would not in the function; then what there is room for
+  ;; limited to the memory's size, so that nothing traps here that would not trap in the function, then to the scratch page
   {{address}} local.set $in_from
   {{bytes}} local.set $in_n
   memory.size $mem i64.extend_i32_u i64.const $PAGE_LOG2 i64.shl local.get $in_from i64.extend_i32_u i64.sub
@@ -111,7 +111,7 @@ _LOGGED: Final = """
 
 
 def begin_log(row: int) -> str:
-    """Text that begins the log at the record ``row``, and ends it at the next."""
+    """Return text that starts the log at the record ``row``, and stops it at the next."""
     log = "i32.const $CALL_LOG i32.load $rec"
     is_row = f"local.get $slot i32.const {row} i32.eq"
     return f"""
@@ -121,14 +121,14 @@ def begin_log(row: int) -> str:
 
 
 def flag(bit: int) -> str:
-    """Text that sets a flag of the header."""
+    """Return text that sets a flag of the header."""
     at = lo.HEADER_ADDRESS + 60
     return f"i32.const {at} i32.const {at} i32.load $rec i32.const {bit} i32.or i32.store $rec"
 
 
-@lru_cache(maxsize=1024)  # artifacts have the same few signatures
+@lru_cache(maxsize=1024)  # artifacts share few signatures
 def note(kinds: tuple[str, ...], inputs: tuple[Input, ...], *, log: bool) -> str:
-    """Text that adds the call of the import ``$IMPORT`` to the digest of the row's calls, and with ``log`` to the log."""
+    """Return text that adds a call of the import ``$IMPORT`` to the digest of the row's calls and, with ``log``, to the log."""
     words = [text.format(at=at) for at, kind in enumerate(kinds) for text in _WORDS[kind]]
     gathered = "".join(map(_gather, inputs)) + _DIGESTED if inputs else ""
     folded = " ".join(f"{word} {_STEP}" for word in ("i64.const $IMPORT", *words))
@@ -164,16 +164,16 @@ def _log(words: Sequence[str], inputs: Sequence[Input]) -> str:
 
 
 def read_log(data: bytes, stubs: Sequence[lo.Stub]) -> tuple[int, tuple[StubCall, ...]]:
-    """How many calls of imports the logged row made, and the first of them, from a log or its beginning.
+    """Decode a log, possibly truncated: the number of calls in the logged row, and the first of these calls.
 
-    Bytes passed by the last of them end where ``data`` does. Raises ``StreamError`` where the log is damaged.
+    The bytes passed by the last call may be truncated. ``StreamError`` if the log is damaged.
     """
     used, _, total, _ = _HEAD.unpack_from(data)
     end, at, calls = min(_HEAD.size + used, len(data)), _HEAD.size, []
     while at < end:
         (index,) = struct.unpack_from("<Q", data, at)
         if index >= len(stubs):
-            raise StreamError(f"the log of calls names the import {index}, the artifact has {len(stubs)}")
+            raise StreamError(f"the log of calls has the import {index}, but the artifact has {len(stubs)} imports")
         if at + _fixed(stubs[index]) > end:
             break
         call, at = _call(data, at, stubs[index])
@@ -182,7 +182,7 @@ def read_log(data: bytes, stubs: Sequence[lo.Stub]) -> tuple[int, tuple[StubCall
 
 
 def _fixed(stub: lo.Stub) -> int:
-    """Bytes of a call's entry without the bytes passed."""
+    """Return the size of a call's log entry without the bytes passed."""
     return 8 + sum(16 if kind == "v128" else 8 for kind in stub.params) + 8 * (stub.buffers == lo.COMPARED)
 
 

@@ -1,7 +1,7 @@
-"""A value for every type that has one: what a sealed import's global, table or result is given.
+"""Constant values by type, for the globals, tables and results of closed imports.
 
-Core specification 3.0, 3.4.13 (constant expressions) and 4.2.1 (which types have a default). A type without any value makes
-its artifact unsealable; a function whose result has none is still a function, and its stub traps.
+Core specification 3.0, 3.4.13 (constant expressions) and 4.2.1 (default values). An imported global or table whose type has no
+value cannot be closed. A stub whose result type has no value traps.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ _I31 = b"\x41\x00\xfb\x1c"
 _EXTERN = _I31 + b"\xfb\x1b"
 _EMPTY_STRUCT = SubType(final=True, supers=(), composite=StructType())
 _LONGEST = 1 << 16
-"""Bytes of a value: structures of structures double at every level, and a hostile artifact has many levels."""
+"""Limit of a value in bytes. Nested structures can double at every level, and a hostile artifact has many levels."""
 _BYTES = SubType(final=True, supers=(), composite=ArrayType(FieldType("i8", mutable=True)))
 
 
 class Types:
-    """The capsule's type section: the artifact's types, and those added behind them."""
+    """The capsule's type section: the artifact's types, followed by added ones."""
 
     def __init__(self, count: int) -> None:
         self._next = count
@@ -46,7 +46,7 @@ class Types:
         self._known: dict[bytes, int] = {}
 
     def add(self, type_: SubType) -> int:
-        """The typeidx of a type of the capsule's own, added where it is new."""
+        """Return the typeidx of an additional type, adding it if it is new."""
         encoded = encode_subtype(type_)
         if encoded not in self._known:
             self._known[encoded] = self._next
@@ -55,51 +55,54 @@ class Types:
         return self._known[encoded]
 
     def function(self, params: tuple[ValType, ...], results: tuple[ValType, ...]) -> int:
-        """The typeidx of a function type."""
+        """Return the typeidx of an additional function type."""
         return self.add(SubType(final=True, supers=(), composite=FuncType(params, results)))
 
 
 class Constants:
-    """Constant instructions by type, and functions that exist only to be a reference's value, whose funcidx begins at ``first``."""
+    """Constant instructions by type.
+
+    Function references need functions of their own, the value functions. Their funcidx begins at ``first``.
+    """
 
     def __init__(self, module: Module, types: Types, first: int) -> None:
         self._module, self._types, self._first = module, types, first
-        self._functions: dict[int, int] = {}  # funcidx by typeidx, in their order
-        self._known: dict[int, bytes | None] = {}  # of structure types
+        self._functions: dict[int, int] = {}  # funcidx by typeidx, in order
+        self._known: dict[int, bytes | None] = {}  # values of structure types
         self._begun: set[int] = set()
 
     @property
     def function_types(self) -> list[int]:
-        """The typeidx of each function that is a value."""
+        """The typeidx of each value function."""
         return list(self._functions)
 
     @property
     def functions(self) -> list[int]:
-        """The funcidx of each function that is a value."""
+        """The funcidx of each value function."""
         return list(self._functions.values())
 
     def function(self, typeidx: int) -> int:
-        """The funcidx of the function of a type, added if it is new."""
+        """Return the funcidx of the value function of a type, adding it if it is new."""
         return self._functions.setdefault(typeidx, self._first + len(self._functions))
 
     def function_bodies(self, prologue: Callable[[int, FuncType], bytes] = lambda _, __: b"") -> list[bytes]:
-        """The code entries of all functions that are values; ``prologue`` gives their first instructions by funcidx and type."""
+        """Return the code entries of all value functions, which begin with ``prologue(funcidx, type)``."""
         entries: list[bytes] = []
         while len(entries) < len(self._functions):  # a body may add a function of another type
             for typeidx, funcidx in list(self._functions.items())[len(entries) :]:
-                # A type behind the artifact's own is the one that ``_abstract`` adds.
+                # The only additional type is the one of ``_abstract``.
                 type_ = self._module.types[typeidx].composite if typeidx < len(self._module.types) else FuncType((), ())
                 assert isinstance(type_, FuncType), "values of function types"  # noqa: S101
                 entries.append(sized(b"\x00" + prologue(funcidx, type_) + self.zero_body(type_) + END))
         return entries
 
     def zero_body(self, type_: FuncType) -> bytes:
-        """The instructions of a function that returns zeros; a trap if a result type has no value."""
+        """Return instructions for zeros as results; a trap if a result type has no value."""
         values = [self.value(result) for result in type_.results]
         return b"\x00" if None in values else b"".join(value for value in values if value is not None)
 
     def value(self, type_: ValType) -> bytes | None:
-        """The instructions, without the final ``end``, that give a value of ``type_``; None where it has none."""
+        """Return the instructions, without ``end``, for a value of ``type_``; None if the type has no value."""
         if isinstance(type_, str) or type_.nullable:
             return _PACKED if type_ in ("i8", "i16") else zero(type_)
         if isinstance(type_.heap, int):
@@ -118,7 +121,7 @@ class Constants:
                 return b"\xfb\x01" + u(self._types.add(_EMPTY_STRUCT))
             case "array":
                 return b"\xfb\x08" + u(self._types.add(_BYTES)) + u(0)
-        return None  # exn and the bottom types: no constant instruction gives one
+        return None  # exn and the bottom types: no constant instruction creates one
 
     def _concrete(self, typeidx: int) -> bytes | None:
         composite = self._module.types[typeidx].composite
@@ -127,11 +130,11 @@ class Constants:
         if isinstance(composite, ArrayType):
             return b"\xfb\x08" + u(typeidx) + u(0)
         if typeidx not in self._known and typeidx not in self._begun:
-            self._settle(typeidx)
-        return self._known.get(typeidx)  # None for one that is being made: it needs one of its own kind, so it has no value
+            self._create(typeidx)
+        return self._known.get(typeidx)  # None for a structure that requires a value of its own type
 
-    def _settle(self, typeidx: int) -> None:
-        """Make the values of a structure type and of those that it needs, without recursion: a chain may be long."""
+    def _create(self, typeidx: int) -> None:
+        """Create the values of a structure type and of those that it needs, without recursion, since a chain may be long."""
         path = [typeidx]
         while path:
             at = path[-1]
@@ -144,7 +147,7 @@ class Constants:
                     self._known[at] = self._structure(at)
 
     def _needs(self, typeidx: int) -> list[int]:
-        """The structure types of which a structure needs a value."""
+        """Return the structure types of which a structure needs a value."""
         composite = self._module.types[typeidx].composite
         fields = composite.fields if isinstance(composite, StructType) else ()
         heaps = [each.storage.heap for each in fields if isinstance(each.storage, RefType) and not each.storage.nullable]
@@ -162,17 +165,17 @@ class Constants:
 
 
 def i32_const(value: int) -> bytes:
-    """``i32.const`` of a number in either reading."""
+    """Encode ``i32.const`` of a signed or unsigned number."""
     return b"\x41" + s(value - (1 << 32) if value >= 1 << 31 else value)
 
 
 def i64_const(value: int) -> bytes:
-    """``i64.const`` of a number in either reading."""
+    """Encode ``i64.const`` of a signed or unsigned number."""
     return b"\x42" + s(value - (1 << 64) if value >= 1 << 63 else value)
 
 
 def constant(kind: str, bits: int, heap: str | int = "func") -> bytes:
-    """The instruction for an argument by its bits; a reference can only be null."""
+    """Return the instruction for an argument, given by its bits. A reference is null."""
     match kind:
         case "i32":
             return i32_const(bits)
@@ -185,6 +188,3 @@ def constant(kind: str, bits: int, heap: str | int = "func") -> bytes:
         case "v128":
             return b"\xfd\x0c" + bits.to_bytes(16, "little")
     return b"\xd0" + encode_heaptype(heap)
-
-
-__all__ = ["Constants", "RefType", "Types", "constant", "i32_const", "i64_const"]

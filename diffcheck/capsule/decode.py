@@ -1,7 +1,6 @@
-"""From a stream's bytes to rows and final state; everything is checked, since it came through an engine.
+"""Decode a stream's bytes to rows and final state, with all checks, since the bytes came through an engine.
 
-An ``Image`` is a stream of which some bytes may not be known: on a transport that carries windows, only what differs is
-fetched, and the rest is known to be the oracle's.
+On a transport of windows, only bytes that differ are fetched for an ``Image``; the others equal the oracle's.
 """
 
 from __future__ import annotations
@@ -37,7 +36,7 @@ _WIDTHS: Final = {"i32": 4, "f32": 4, "i8": 1, "i16": 2, "ref": 8, "i64": 8, "f6
 
 
 class Image(msgspec.Struct, frozen=True):
-    """A whole stream, its header, and the pass's row range."""
+    """A whole stream, its header, and the pass's range of rows."""
 
     header: lo.Header
     stream: bytes
@@ -46,49 +45,47 @@ class Image(msgspec.Struct, frozen=True):
 
 
 def check_header(words: bytes, layout: Layout, first: int, last: int) -> Header:
-    """The header in the first 64 bytes, checked to be of this plan and of an engine that computes digests right.
+    """Decode the header in the first 64 bytes, and check its plan, its known answer and its length.
 
-    ``first`` and ``last`` are the pass's row range: a stream has room for its records.
-
-    Raises ``StreamError`` with the reason in words.
+    ``first`` and ``last`` are the pass's range of rows, whose records the stream must contain. Raises ``StreamError``.
     """
     if len(words) < lo.HEADER.size:
         raise StreamError(f"the stream's header has {len(words)} bytes, not {lo.HEADER.size}")
     header = lo.read_header(words)
     if header.magic != lo.MAGIC:
-        raise StreamError(f"the stream begins with {header.magic:#010x}, which is no observation stream")
+        raise StreamError(f"the stream begins with {header.magic:#010x}, so it is not an observation stream")
     if header.version != lo.VERSION:
-        raise StreamError(f"the stream has version {header.version}, this is {lo.VERSION}")
+        raise StreamError(f"the stream has version {header.version}, not {lo.VERSION}")
     if header.plan_digest != layout.plan_digest:
-        raise StreamError(f"the stream is of plan {header.plan_digest:016x}, this is {layout.plan_digest:016x}")
+        raise StreamError(f"the stream belongs to plan {header.plan_digest:016x}, not {layout.plan_digest:016x}")
     if header.status != lo.FINISHED:
         raise StreamError("the stream was not finished")
     if header.known_answer != layout.known_answer:
         raise StreamError(
-            f"the engine digests wrong: the known answer is {layout.known_answer:016x}, it computed {header.known_answer:016x}"
+            f"the engine computes digests wrongly: the known answer is {layout.known_answer:016x}, not {header.known_answer:016x}"
         )
     if header.flags & lo.FLAG_CUT:
-        raise StreamError("the recorder's memory could not grow, so the stream is cut")
+        raise StreamError("the recorder's memory could not grow, so the stream is truncated")
     if header.length % 8 or header.length < layout.heap_offset(first, last):
         raise StreamError(f"the stream has {header.length} bytes, which cannot hold its records")
     if header.length > lo.MAX_STREAM_BYTES:
-        raise StreamError(f"the stream has {header.length} bytes, at most {lo.MAX_STREAM_BYTES} are carried")
+        raise StreamError(f"the stream has {header.length} bytes, more than the limit of {lo.MAX_STREAM_BYTES}")
     return header
 
 
 def decode_image(memory: bytes, layout: Layout, first: int, last: int) -> Image:
-    """The stream in a recorder memory's bytes, with its length and digest checked; raises ``StreamError``."""
+    """Extract the stream from a recorder memory's bytes, and check its length and digest; ``StreamError``."""
     header = check_header(memory[lo.HEADER_ADDRESS : lo.HEADER_ADDRESS + lo.HEADER.size], layout, first, last)
     stream = memory[header.address : header.address + header.length]
     return checked_image(header, stream, first, last)
 
 
 def checked_image(header: Header, stream: bytes, first: int, last: int) -> Image:
-    """The image of a stream that came with ``header``; raises ``StreamError`` where length or digest are not its own."""
+    """Return the image of a stream; ``StreamError`` if its length or digest differs from ``header``."""
     if len(stream) != header.length:
-        raise StreamError(f"the stream should have {header.length} bytes, {len(stream)} arrived")
+        raise StreamError(f"the stream should have {header.length} bytes, but has {len(stream)}")
     if _digest(stream) != (header.lane_a, header.lane_b):
-        raise StreamError("the stream's digest is not that of its bytes: it was damaged, or digested wrong")
+        raise StreamError("the stream's digest does not match its bytes: it was damaged, or the digest is wrong")
     return Image(header, stream, first, last)
 
 
@@ -98,9 +95,9 @@ def _digest(stream: bytes) -> tuple[int, int]:
 
 
 def rows(image: Image, layout: Layout) -> tuple[RowSeen, ...]:
-    """All rows of the pass, init rows first; those that were not reached have no outcome."""
-    names = layout.rows[: layout.n_init] + layout.rows[layout.n_init + image.first : layout.n_init + image.last]
-    return tuple(_row(image.stream, layout, at, row) for at, row in enumerate(names))
+    """Decode all rows of the pass, init rows first. A row that was not reached has no outcome."""
+    driven = layout.rows[: layout.n_init] + layout.rows[layout.n_init + image.first : layout.n_init + image.last]
+    return tuple(_row(image.stream, layout, at, row) for at, row in enumerate(driven))
 
 
 def _outcome(word: int, code: int) -> Outcome | None:
@@ -113,14 +110,14 @@ def _outcome(word: int, code: int) -> Outcome | None:
             return Exited(code)
         case lo.ENTERED:
             return Trapped("unknown")
-    raise StreamError(f"a record has the outcome {word}, which there is not")
+    raise StreamError(f"a record has the unknown outcome {word}")
 
 
 def _threw(stream: bytes, layout: Layout, record: int, tagidx: int) -> Threw:
     if tagidx == lo.NO_TAG:
         return Threw(None)
     if tagidx >= len(layout.tags):
-        raise StreamError(f"a record has the tag {tagidx}, the artifact has {len(layout.tags)}")
+        raise StreamError(f"a record has the tag {tagidx}, but the artifact has {len(layout.tags)} tags")
     tag = layout.tags[tagidx]
     payload = _values(stream, record + 8, tag.payload)
     return Threw(tagidx, tag.name, tuple(f"{each.type} {each}" if each.type != "ref" else str(each) for each in payload))
@@ -131,7 +128,7 @@ def _payload(stream: bytes, layout: Layout, record: int, threw: Threw) -> tuple[
 
 
 def swallowed(image: Image, layout: Layout) -> bool:
-    """Whether a row of the pass came back although the program had asked to exit."""
+    """Whether a row of the pass returned after a call that exits the program."""
     size = layout.record_size
     return any(
         struct.unpack_from("<I", image.stream, at * size)[0] == lo.SWALLOWED
@@ -140,7 +137,7 @@ def swallowed(image: Image, layout: Layout) -> bool:
 
 
 def left_open(image: Image, layout: Layout, at: int) -> bool:
-    """Whether the row of a record was entered and did not come back, which is so at a trap only."""
+    """Whether the row of a record was entered but not finished, which happens only at a trap."""
     return bool(struct.unpack_from("<I", image.stream, at * layout.record_size)[0] == lo.ENTERED)
 
 
@@ -192,12 +189,12 @@ def _output(stream: bytes, offset: int) -> Output:
 
 def _heap(stream: bytes, offset: int, length: int) -> bytes:
     if offset + length > len(stream):
-        raise StreamError(f"a record points to {length} bytes at {offset}, past the stream's end")
+        raise StreamError(f"a record refers to {length} bytes at {offset}, beyond the stream's end")
     return stream[offset : offset + length]
 
 
 def state(image: Image, layout: Layout) -> FinalState:
-    """The final record; raises ``StreamError`` where it points past the stream."""
+    """Decode the final record; ``StreamError`` if it refers to bytes beyond the stream."""
     stream, base = image.stream, layout.records(image.first, image.last) * layout.record_size
     counters = struct.unpack_from(f"<{len(layout.counters)}Q", stream, base)
     kinds = tuple(kind for _, kind in layout.globals)
@@ -207,9 +204,7 @@ def state(image: Image, layout: Layout) -> FinalState:
     for at in range(len(layout.memories)):
         size, heap_at, count = struct.unpack_from("<QQQ", stream, base + layout.memories_offset + 24 * at)
         sizes.append(size)
-        lanes = struct.unpack(f"<{2 * count}Q", _heap(stream, heap_at, 16 * count)) if count <= len(stream) else None
-        if lanes is None:
-            raise StreamError(f"memory {layout.memories[at].index} says that {count} pages were digested")
+        lanes = struct.unpack(f"<{2 * count}Q", _heap(stream, heap_at, 16 * count))
         pages.append(tuple(zip(lanes[::2], lanes[1::2], strict=True)))
     return FinalState(
         counters=dict(zip(layout.counters, counters, strict=True)),
@@ -223,27 +218,27 @@ def state(image: Image, layout: Layout) -> FinalState:
 
 
 def _elements(stream: bytes, part: int) -> tuple[int, ...]:
-    """The words of a table's elements."""
+    """Decode the words of a table's elements."""
     at, size, _ = lo.PART.unpack_from(stream, part)
     size &= ~7
     return struct.unpack(f"<{size // 8}Q", _heap(stream, at, size))
 
 
 def _objects(stream: bytes, part: int, layout: Layout) -> Objects:
-    """The objects of a record, as far as they are well-formed: one that is not differs from the other engine's."""
+    """Decode the objects of a record up to the first malformed one, which differs from the other engine's anyway."""
     if not layout.objects:
         return Objects()
     at, size, _ = lo.PART.unpack_from(stream, part)
     data = _heap(stream, at, size & ~7)
-    found, at = [], 0
+    objects, at = [], 0
     while at + lo.OBJECT_HEADER.size <= len(data):
-        type_, length, written, _ = lo.OBJECT_HEADER.unpack_from(data, at)
+        number, length, recorded, _ = lo.OBJECT_HEADER.unpack_from(data, at)
         at += lo.OBJECT_HEADER.size
-        known = layout.objects[type_ - 1] if 0 < type_ <= len(layout.objects) else None
-        kinds = (known.fields * written if known.array else known.fields[:written]) if known and written <= len(data) else ()
+        type_ = layout.objects[number - 1] if 0 < number <= len(layout.objects) else None
+        kinds = (type_.fields * recorded if type_.array else type_.fields[:recorded]) if type_ and recorded <= len(data) else ()
         width = sum(16 if kind == "v128" else 8 for kind in kinds)
         if at + width > len(data):
             break
-        found.append(Object(type_ - 1 if known else None, length, _values(data, at, kinds)))
+        objects.append(Object(number - 1 if type_ else None, length, _values(data, at, kinds)))
         at += width
-    return Objects(tuple(found), bool(size & lo.PART_CUT))
+    return Objects(tuple(objects), bool(size & lo.PART_CUT))

@@ -1,7 +1,7 @@
-"""The stream's digest, in Python: what the recorder computes in the capsule, so that a stream can be checked after its trip.
+"""The stream's digest in Python, equal to the recorder's, to check a stream after its transport.
 
-Two independent 64-bit lanes over little-endian words, each with a rotation before its odd multiplier, and a final avalanche:
-multiplying and xoring alone give equal digests when bit 63 of two words flips.
+Two independent 64-bit lanes over little-endian words, each with a rotation before its odd multiplier, and a final avalanche.
+Without the rotation, flipping bit 63 of two words would not change a lane.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ OUTPUT_SEED, OUTPUT_PRIME = 0xCBF2_9CE4_8422_2325, 0x100_0000_01B3  # FNV-1a
 
 
 def digest(data: bytes | memoryview) -> tuple[int, int]:
-    """The two lanes over ``data``, whose length is a multiple of 8 bytes."""
+    """Return the two lanes over ``data``, whose length must be a multiple of 8 bytes."""
     a, b = SEED_A, SEED_B
     for (word,) in struct.iter_unpack("<Q", data):
         a ^= word
@@ -34,7 +34,7 @@ def _avalanche(lane: int) -> int:
 
 
 def output_digest(data: bytes) -> int:
-    """The running digest of captured output: FNV-1a, 64 bits."""
+    """Return the digest of captured output: FNV-1a, 64 bits."""
     lane = OUTPUT_SEED
     for byte in data:
         lane = ((lane ^ byte) * OUTPUT_PRIME) & MASK
@@ -42,5 +42,5 @@ def output_digest(data: bytes) -> int:
 
 
 def padded(data: bytes) -> bytes:
-    """``data`` with zeros to a multiple of 8 bytes, as it stands in the heap."""
+    """Pad ``data`` with zeros to a multiple of 8 bytes, as in the heap."""
     return data + bytes(-len(data) % 8)

@@ -1,8 +1,8 @@
-"""The capsule's ``_start``: it initialises the instance, then calls the rows of the pass one after the other.
+"""The capsule's ``_start``: it initialises the instance, then calls the rows of the pass in order.
 
-Before each row witness's row state and trace are reset, exactly as witness itself does. A row that does not return ends the
-group. Where a program can exit or throw, each row is called inside a ``try_table`` with a clause for each tag, and what becomes of
-an exception stands once, behind all rows; a row without is a plain call.
+Before each row, witness's row state and trace are reset exactly as by witness itself. A row that does not return ends the pass. If
+the program can exit or throw, each row is called inside a ``try_table`` with a clause for each tag; the handlers stand once, after
+all rows.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _TEMPORARY: Final = {name: index for index, (name, _) in enumerate((*_LOCALS, _V
 
 
 class Call(msgspec.Struct, frozen=True):
-    """A row as the driver makes it: the function's index and type, and its arguments."""
+    """A row: the function's index and type, and its arguments."""
 
     name: str
     function: int
@@ -50,7 +50,7 @@ _PROLOGUE = f"""
   i32.const {lo.HEADER_ADDRESS} i64.const {lo.MAGIC | lo.VERSION << 32} i64.store $rec
   i32.const {lo.HEADER_ADDRESS} i64.const $PLAN i64.store $rec offset=8
   i32.const {lo.HEADER_ADDRESS} i32.const $STREAM i32.store $rec offset=56
-  ;; the heap begins behind the records and the final record
+  ;; the heap begins after the records and the final record
   i32.const $HEAP_END
   i32.const 4 i32.load $rec i32.const 0 i32.load $rec i32.sub i32.const $N_INIT i32.add
   i32.const $RECORD_SIZE i32.mul i32.const $FINAL_SIZE i32.add i32.const $STREAM i32.add
@@ -80,8 +80,10 @@ _THREW: Final = f"local.get $slot i32.const {lo.THREW} call $record drop local.g
 
 
 class DriverCatch(msgspec.Struct, frozen=True):
-    """What the driver catches: whether stubs throw the capsule's own exit tag; the artifact's tags, each as the typeidx of a block
-    that leaves its payload, and the payload's types.
+    """The exceptions that the driver catches.
+
+    ``exits`` is whether stubs throw the capsule's exit tag. ``tags`` are the artifact's tags, each as the typeidx of a block that
+    returns its payload, and the payload's types.
     """
 
     exits: bool
@@ -89,26 +91,26 @@ class DriverCatch(msgspec.Struct, frozen=True):
 
     @property
     def depth(self) -> int:
-        """How many blocks stand around the rows, without the one that all of them end in."""
+        """The number of handler blocks around the rows, without the outermost block."""
         return len(self.tags) + 1 + self.exits
 
     def around(self, text: str) -> str:
-        """The call inside a ``try_table``, which stands in one block inside those around the rows."""
+        """Return the call inside a ``try_table``, which is in one block within the handler blocks."""
         clauses = [f"(catch {at} {at + 1})" for at in range(len(self.tags))]
         if self.exits:
             clauses.append(f"(catch $exit {len(self.tags) + 2})")
         return f"try_table {' '.join(clauses)} (catch_all {len(self.tags) + 1}) {text} end"
 
     def handle(self, rows: str, keep: _Keep) -> tuple[str, dict[str, bytes]]:
-        """The blocks around ``rows`` that handle each exception, to stand in the block ``$done``; and the text's symbols."""
-        stored, text = {}, f"{rows} br {self.depth}"
+        """Return ``rows`` inside the blocks that handle exceptions, for use in the block ``$done``, and the text's symbols."""
+        payloads, text = {}, f"{rows} br {self.depth}"
         for at, (typeidx, types) in enumerate(self.tags):
-            stored[f"payload{at}"] = keep(types)
+            payloads[f"payload{at}"] = keep(types)
             text = f"block (type {typeidx}) {text} end raw $payload{at} {_THREW.format(tag=at)} br {self.depth - 1 - at}"
         text = f"block {text} end {_THREW.format(tag=lo.NO_TAG)} br {int(self.exits)}"
         if self.exits:
             text = f"block {text} end local.get $slot i32.const {lo.EXITED} call $record drop br 0"
-        return text, stored
+        return text, payloads
 
 
 def _row_text(*, init: bool, catch: DriverCatch | None) -> str:
@@ -122,7 +124,7 @@ def _row_text(*, init: bool, catch: DriverCatch | None) -> str:
 
 
 def _call(call: Call, keep: _Keep) -> bytes:
-    """Arguments, the call, and what is done with its results; the last one is on top of the stack."""
+    """Return code for the arguments, the call, and its results, the last of which is on top of the stack."""
     parts = [
         constant(kind_of(kind), value.bits, "func" if isinstance(kind, str) else kind.heap)
         for kind, value in zip(call.type.params, call.args, strict=True)
@@ -132,14 +134,14 @@ def _call(call: Call, keep: _Keep) -> bytes:
 
 
 def _drop(types: Sequence[ValType]) -> bytes:
-    """Drops the values on the stack."""
+    """Return code that drops the values on the stack."""
     return b"\x1a" * len(types)
 
 
 def _keep(types: Sequence[ValType], rec: int, references: References, temporary: int) -> bytes:
-    """Stores of the values on the stack, results or a payload, into the record.
+    """Return code that stores the values on the stack, results or a payload, into the record.
 
-    Several references that lead to objects wait in the locals from ``temporary`` on, since objects are numbered in their order.
+    Several references to objects are kept in the locals from ``temporary`` on, since objects are numbered in the order of values.
     """
     parts: list[bytes] = []
     waiting: list[bytes] = []
@@ -162,7 +164,7 @@ def _keep(types: Sequence[ValType], rec: int, references: References, temporary:
 
 
 def _numbering(types: Sequence[ValType], references: References) -> int:
-    """How many of the values number objects."""
+    """Count the values that may refer to objects."""
     return sum(1 for each in types if references.to_any(each) is not None)
 
 
@@ -176,20 +178,19 @@ def start(
     log_calls: bool = False,
     records: bool = True,
 ) -> bytes:
-    """The code entry of ``_start``. ``catch`` is None where nothing can be thrown, or the engine has no exceptions; without
-    ``records`` results and payloads are dropped.
+    """Return the code entry of ``_start``.
 
-    ``symbols`` has the recorder's, and ``row_reset`` and ``trace_reset`` where witness has them. ``begin`` is called first; the
-    program may then end itself anywhere, so that witness's resets are called where that is caught.
+    ``symbols`` are the recorder's, and witness's ``row_reset`` and ``trace_reset`` if they exist. ``catch`` is None if nothing can
+    be thrown, or if the engine has no exceptions. Without ``records`` results and payloads are dropped. ``begin`` is a function to
+    call first. With it the program may exit in any function, so witness's resets are called inside the ``try_table``.
     """
-    kept = {*(call.type.results for call in calls), *(types for _, types in (catch.tags if catch is not None else ()))}
-    several = max((_numbering(types, references) for types in kept), default=0)
-    numbers = (*_LOCALS, _VECTOR) if any("v128" in types for types in kept) else _LOCALS
+    stored = {*(call.type.results for call in calls), *(types for _, types in (catch.tags if catch is not None else ()))}
+    several = max((_numbering(types, references) for types in stored), default=0)
+    numbers = (*_LOCALS, _VECTOR) if any("v128" in types for types in stored) else _LOCALS
     temporary = len(numbers)
     locals_ = (*numbers, *((f"any{at}", "anyref") for at in range(several if several > 1 else 0)))
     keep = cache(partial(_keep, rec=symbols["rec"], references=references, temporary=temporary)) if records else _drop
-    found = [symbols[name] for name in ("row_reset", "trace_reset") if name in symbols]
-    reset = b"".join(b"\x10" + u(each) for each in found)  # call
+    reset = b"".join(b"\x10" + u(symbols[name]) for name in ("row_reset", "trace_reset") if name in symbols)  # call
     within = b"" if begin is None else reset
     rows = []
     position = {True: 0, False: 0}
@@ -200,8 +201,8 @@ def start(
         names |= {"K": position[call.init], "call": within + _call(call, keep)}
         rows.append(link_body(fragments[call.init], names)[declarations:-1])
         position[call.init] += 1
-    before = "" if begin is None else f"call {begin}"
+    first = "" if begin is None else f"call {begin}"
     log = RESERVE_LOG if log_calls else ""
-    driven, stored = ("raw $rows", {}) if catch is None else catch.handle("raw $rows", keep)
-    text = f"{_PROLOGUE} {log} {before} block $done {_INERT} {driven} end call $finish"
-    return link(assemble(text, locals=locals_), {**symbols, **stored, "rows": b"".join(rows)})
+    driven, payloads = ("raw $rows", {}) if catch is None else catch.handle("raw $rows", keep)
+    text = f"{_PROLOGUE} {log} {first} block $done {_INERT} {driven} end call $finish"
+    return link(assemble(text, locals=locals_), {**symbols, **payloads, "rows": b"".join(rows)})

@@ -1,4 +1,4 @@
-"""Functions of the deterministic form's own, as texts, and the NaNs that they tell apart."""
+"""Helper functions of the deterministic form, and the bit patterns that they test."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import msgspec
 MAXIMUM: Final = {"32": 0x7FFF_FFFF, "64": (1 << 63) - 1}
 INFINITY: Final = {"32": 0x7F80_0000, "64": 0x7FF0 << 48}
 CANONICAL: Final = {"32": 0x7FC0_0000, "64": 0x7FF8 << 48}
-"""Bits without the sign, by width: the largest, infinity's, the canonical NaN's."""
+"""Bits without the sign, by width: the largest pattern, infinity, the canonical NaN."""
 
 
 class Helper(msgspec.Struct, frozen=True):
-    """A function of the form's own: parameters and locals with their types, result, text."""
+    """A helper function: parameters and locals with their types, result type, text."""
 
     params: tuple[tuple[str, str], ...]
     result: str

@@ -1,44 +1,44 @@
-"""Where everything stands in the recorder memory: the one place that defines the observation stream, version 2.
+"""The layout of the recorder memory, and the definition of the observation stream, version 2.
 
-All numbers are little-endian. Addresses are in the recorder memory, a 32-bit memory of the capsule's own.
+All numbers are little-endian. Addresses refer to the recorder memory, a 32-bit memory that the capsule adds.
 
 ==========  =======================================================================================================
-address     what
+address     content
 ==========  =======================================================================================================
 0           parameters of the pass, ``PARAMETERS``: u32 first row, u32 row after the last, u32 flags (1: an exit
-            traps, 2: no row is called at all), u32 view mode (0 bytes, 1 digests), u32 view space (0 the stream, n+1
+            traps, 2: no row is called), u32 view mode (0 bytes, 1 digests), u32 view space (0 the stream, n+1
             a page of memory n), u32 page, u64 view offset in bytes, u64 view step in bytes (digests: the length of a block)
 64          header, eight u64: magic and version; the plan's digest; the known answer; status (u32) and current
             record (u32); stream length in bytes; digest lanes a and b of the stream; stream address (u32) and
-            flags (u32: bit 0 the recorder memory could not grow, the heap is cut; bit 1 a call of an import passed more
-            bytes than are digested)
-128         view, 242 u64: the window that a pass carries out besides the header
-2064        the recorder's own variables, then stub counters, static data, capture buffers and a scratch page
-stream      the *records*, one a row, of one size; then the *final record*; then the *heap*
+            flags (u32: bit 0 the recorder memory could not grow, so the heap is truncated; bit 1 a call of an import
+            passed more bytes than are digested)
+128         view, 242 u64: the window that is transported besides the header
+2064        the recorder's variables, then stub counters, static data, capture buffers and a scratch page
+stream      the *records*, one for each row, all of one size; then the *final record*; then the *heap*
 ==========  =======================================================================================================
 
-Status: 0 not begun, 1 a row is under way (its record is the current one), 2 finished: digests are valid.
+Status: 0 not begun, 1 a row is running (its record is the current one), 2 finished: digests are valid.
 
-A record: u32 outcome (``NOT_REACHED`` ...), u32 exit code, or the tag's index where the row threw; the results, or the
-exception's payload, 8 bytes each (v128: 16; a reference: its *word*); trace: u32 cursor, u32 overflow, u64 heap offset and
-u64 digest of its bytes; stdout and stderr: u64 total, u32 captured, u32 heap offset, u64 running digest each; where there are
-stubs: u64 digest of the row's calls of imports (``calls``), u32 a stub: its calls since the instance began; u32 a branch: brval;
-u32 a branch: brcnt; zeros to a multiple of 8; the row's *objects*, a part, where there are object types. Heap offsets count
-from the start of the stream.
+A record: u32 outcome (``NOT_REACHED`` ...); u32 exit code, or the tag's index if the row threw; the results, or the exception's
+payload, 8 bytes each (v128: 16; a reference: its *word*); trace: u32 cursor, u32 overflow, u64 heap offset and u64 digest of its
+bytes; stdout and stderr, each: u64 total, u32 captured, u32 heap offset, u64 running digest; if there are stubs: u64 digest of
+the row's calls of imports (``calls``), then for each stub u32 calls since the instance began; for each branch u32 brval; for each
+branch u32 brcnt; zeros to a multiple of 8; if there are object types: the row's *objects*, a part. Heap offsets are relative to
+the stream.
 
-The final record: u64 a counter; the exported and the imported mutable globals as results are; u64 a table: its size; a memory:
-u64 its pages, u64 heap offset of its page digests, u64 their number (each two u64); the state's objects, a part, where there are
-object types; a table: its elements, a part.
+The final record: for each counter u64; the exported and the imported mutable globals, encoded like results; for each table u64
+size; for each memory u64 pages, u64 heap offset of its page digests, u64 their number (each two u64); if there are object types:
+the state's objects, a part; for each table its elements, a part.
 
-A part: u32 heap offset, u32 bytes (bit 0: a bound was reached, and the rest is missing), u64 digest. A table's elements are words.
-Objects are those that the words of the record lead to, breadth first, each once; an object: u32 position in the object types plus 1
-(0: of another type), u32 fields or elements, u32 how many of them follow, u32 0; its values, 8 bytes each (v128: 16; packed fields
-zero-extended; references: words).
+A part: u32 heap offset, u32 bytes (bit 0: a limit was reached, and the rest is missing), u64 digest. A table's elements are words.
+Objects are those reachable from the words of the record, breadth first, each once. An object: u32 index in the object types plus 1
+(0: another type), u32 number of fields or elements, u32 how many of them follow, u32 0; its values, 8 bytes each (v128: 16; packed
+fields zero-extended; references: words).
 
-A word: 0 null; else the kind of reference in the low 32 bits (``values.OPAQUE`` ...) and above it an i31's bits, an object's number
-among the objects of its record, a function's typeidx or, in the identity form, its funcidx.
+A word: 0 for null; otherwise the kind of reference in the low 32 bits (``values.OPAQUE`` ...) and in the high 32 bits an i31's
+bits, an object's number among the objects of its record, a function's typeidx or, in the identity form, its funcidx.
 
-Digests of heap parts and of blocks are lane a of ``digest``; running digests of output are FNV-1a, 64 bits, a byte at a time.
+Digests of heap parts and of blocks are lane a of ``digest``. Running digests of output are FNV-1a, 64 bits, by byte.
 """
 
 from __future__ import annotations
@@ -70,14 +70,14 @@ VARIABLES_ADDRESS: Final = VIEW_ADDRESS + VIEW_BYTES
 PAGE: Final = 65_536
 
 MAX_STREAM_BYTES: Final = 192 << 20
-"""The longest stream that is taken from an engine: the 1,024 pages digested and 64 MiB of traces are far below it."""
+"""The longest stream accepted from an engine, far above 1,024 page digests and 64 MiB of traces."""
 
 COMPARED: Final = "compared"
 NOT_REACHED, RETURNED, EXITED, THREW, SWALLOWED, ENTERED = range(6)
 NOT_BEGUN, RUNNING, FINISHED = range(3)
 FLAG_CUT, FLAG_CALLS_CUT = 1, 2
 NO_TAG: Final = 0xFFFF_FFFF
-"""The tag's index of an exception that none of the artifact's tags catches: an engine's fault."""
+"""The tag's index of an exception that matches none of the artifact's tags, which is an engine fault."""
 EXIT_TRAPS, INERT = 1, 2
 
 PART: Final = struct.Struct("<IIQ")
@@ -86,17 +86,17 @@ PART_CUT: Final = 1
 MAX_OBJECTS: Final = 1000
 MAX_DEPTH: Final = 8
 MAX_ELEMENTS: Final = 65_536
-"""Elements described of each table, and values of all objects of a record together."""
+"""Limit of the recorded elements of a table, and of the values of all objects of a record."""
 
 _WIDTH: Final = {"v128": 16}
 
 
 class Stub(msgspec.Struct, frozen=True):
-    """An import that the capsule closes: ``kind`` is functional, zero or trap; ``index`` its function index.
+    """A stubbed import: ``kind`` is functional, zero or trap, ``index`` its function index.
 
-    ``reason`` says why a function that is known has no functional stub here. ``params`` are its parameters' kinds as the stream
-    has them; ``buffers`` is ``COMPARED`` where the bytes that its parameters point to are, else why they are not, or empty where
-    no parameter is known to point to bytes.
+    ``reason`` is why a known function has no functional stub. ``params`` are the parameters' kinds in the stream. ``buffers`` is
+    ``COMPARED`` if the bytes that parameters point to are compared, otherwise the reason why not, or empty if no parameter is known
+    to point to bytes.
     """
 
     module: str
@@ -110,7 +110,7 @@ class Stub(msgspec.Struct, frozen=True):
 
 
 class RowLayout(msgspec.Struct, frozen=True):
-    """A row as it is driven: its text, its record's result types; ``init`` rows run on every instance."""
+    """A row: its text and result types. ``init`` rows run on every instance."""
 
     name: str
     results: tuple[str, ...]
@@ -118,21 +118,21 @@ class RowLayout(msgspec.Struct, frozen=True):
 
 
 class Tag(msgspec.Struct, frozen=True):
-    """A tag of the artifact: a name for it, empty where it has none, and the kinds of its payload."""
+    """A tag of the artifact: its name, empty if it has none, and the kinds of its payload."""
 
     name: str
     payload: tuple[str, ...]
 
 
 class Memory(msgspec.Struct, frozen=True):
-    """A memory of the artifact that is digested, by index, and whether its addresses are 64-bit."""
+    """A digested memory of the artifact: its index, and whether its addresses have 64 bits."""
 
     index: int
     is64: bool
 
 
 class ObjectType(msgspec.Struct, frozen=True):
-    """A struct or array type: its typeidx, and its fields' types (an array: its element's), packed ones and ``ref`` included."""
+    """A struct or array type: its typeidx and the kinds of its fields or of its element, including packed types and ``ref``."""
 
     index: int
     array: bool
@@ -140,14 +140,13 @@ class ObjectType(msgspec.Struct, frozen=True):
 
 
 class Layout(msgspec.Struct, frozen=True, dict=True):
-    """What a capsule's stream holds, in order; enough to decode it without the artifact.
+    """The content of a capsule's stream, in order; sufficient to decode it without the artifact.
 
-    ``branches`` are the ids that have brval and brcnt, ``counters`` the ids of the counters, ``globals`` the other exported
-    globals with their types, ``tables`` the number of tables, ``memories`` those that are digested, at most ``digest_pages``
-    pages in all. ``tags`` are the artifact's, by index. ``log_row`` is the record whose calls are logged, in the heap's first
-    part, in the logging form (``calls``); else None. ``objects`` are the types that an object is looked up in, subtypes before
-    their supertypes; ``described`` is False where references are null or not, and no more. ``functions`` are the names that the
-    identity form has for functions, by index.
+    ``branches`` are the ids with brval and brcnt, ``counters`` the ids of counters, ``globals`` the other visible globals with
+    types, ``tables`` the number of tables, ``memories`` the digested memories (at most ``digest_pages`` pages in total), ``tags``
+    the artifact's tags by index. ``log_row`` is the record whose calls the logging form (``calls``) logs in the heap's first part,
+    otherwise None. ``objects`` are the recorded object types, subtypes before their supertypes. ``described`` is False if only the
+    nullness of references is recorded. ``functions`` are the function names of the identity form, by index.
     """
 
     rows: tuple[RowLayout, ...]
@@ -170,7 +169,7 @@ class Layout(msgspec.Struct, frozen=True, dict=True):
 
     @cached_property
     def n_init(self) -> int:
-        """How many of the rows run on every instance; they come first."""
+        """The number of rows that run on every instance. They come first."""
         return sum(row.init for row in self.rows)
 
     @cached_property
@@ -181,38 +180,38 @@ class Layout(msgspec.Struct, frozen=True, dict=True):
 
     @cached_property
     def results_size(self) -> int:
-        """Bytes that a record keeps for results or a payload: what the row or tag with the most needs."""
-        kept = [*(row.results for row in self.rows), *(tag.payload for tag in self.tags)]
-        return max((sum(_WIDTH.get(kind, 8) for kind in kinds) for kinds in kept), default=0)
+        """Bytes for results or a payload in a record: the maximum over all rows and tags."""
+        values = [*(row.results for row in self.rows), *(tag.payload for tag in self.tags)]
+        return max((sum(_WIDTH.get(kind, 8) for kind in kinds) for kinds in values), default=0)
 
     @cached_property
     def trace_offset(self) -> int:
-        """Where in a record the trace's part stands."""
+        """Offset of the trace in a record."""
         return 8 + self.results_size
 
     @cached_property
     def stdout_offset(self) -> int:
-        """Where in a record stdout's part stands; stderr's is 24 bytes on."""
+        """Offset of stdout in a record; stderr follows after 24 bytes."""
         return self.trace_offset + 24
 
     @cached_property
     def calls_digest_offset(self) -> int:
-        """Where in a record the digest of the calls of imports stands, where there are stubs."""
+        """Offset of the digest of calls in a record, if there are stubs."""
         return self.stdout_offset + 48
 
     @cached_property
     def calls_offset(self) -> int:
-        """Where in a record the stub calls stand."""
+        """Offset of the numbers of calls in a record."""
         return self.calls_digest_offset + 8 * bool(self.stubs)
 
     @cached_property
     def brvals_offset(self) -> int:
-        """Where in a record brval stands; brcnt follows."""
+        """Offset of the brvals in a record; the brcnts follow."""
         return self.calls_offset + 4 * len(self.stubs)
 
     @cached_property
     def brcnts_offset(self) -> int:
-        """Where in a record brcnt stands."""
+        """Offset of the brcnts in a record."""
         return self.brvals_offset + 4 * len(self.branches)
 
     @cached_property
@@ -222,7 +221,7 @@ class Layout(msgspec.Struct, frozen=True, dict=True):
 
     @cached_property
     def objects_offset(self) -> int:
-        """Where in a record the part of its objects stands."""
+        """Offset of the objects in a record."""
         return (self.brcnts_offset + 4 * len(self.branches) + 7) & ~7
 
     @property
@@ -231,17 +230,17 @@ class Layout(msgspec.Struct, frozen=True, dict=True):
 
     @cached_property
     def globals_offset(self) -> int:
-        """Where in the final record the exported and the imported mutable globals stand."""
+        """Offset of the globals in the final record."""
         return 8 * len(self.counters)
 
     @cached_property
     def tables_offset(self) -> int:
-        """Where in the final record the table sizes stand."""
+        """Offset of the table sizes in the final record."""
         return self.globals_offset + sum(_WIDTH.get(kind, 8) for _, kind in self.globals)
 
     @cached_property
     def memories_offset(self) -> int:
-        """Where in the final record the memories stand."""
+        """Offset of the memories in the final record."""
         return self.tables_offset + 8 * self.tables
 
     @cached_property
@@ -251,25 +250,25 @@ class Layout(msgspec.Struct, frozen=True, dict=True):
 
     @cached_property
     def final_objects_offset(self) -> int:
-        """Where in the final record the part of the state's objects stands."""
+        """Offset of the state's objects in the final record."""
         return self.memories_offset + 24 * len(self.memories)
 
     @cached_property
     def elements_offset(self) -> int:
-        """Where in the final record the parts of the tables' elements stand."""
+        """Offset of the tables' elements in the final record."""
         return self.final_objects_offset + self._objects_size
 
     def records(self, first: int, last: int) -> int:
-        """How many records a pass over rows [first, last) writes."""
+        """The number of records of a pass over rows [first, last)."""
         return self.n_init + max(0, last - first)
 
     def heap_offset(self, first: int, last: int) -> int:
-        """Where in the stream of a pass over rows [first, last) the heap begins."""
+        """Offset of the heap in the stream of a pass over rows [first, last)."""
         return self.records(first, last) * self.record_size + self.final_size
 
 
 class Parameters(msgspec.Struct, frozen=True):
-    """The parameters of one pass; rows are numbered without the init rows."""
+    """The parameters of one pass. Rows are numbered without the init rows."""
 
     first: int
     last: int
@@ -281,21 +280,12 @@ class Parameters(msgspec.Struct, frozen=True):
     view_step: int = 0
 
     def encode(self) -> bytes:
-        """The 40 bytes that stand at ``PARAMETERS_ADDRESS``."""
-        return PARAMETERS.pack(
-            self.first,
-            self.last,
-            self.flags,
-            self.view_mode,
-            self.view_space,
-            self.view_page,
-            self.view_offset,
-            self.view_step,
-        )
+        """Return the 40 bytes for ``PARAMETERS_ADDRESS``."""
+        return PARAMETERS.pack(*msgspec.structs.astuple(self))
 
 
 class Header(msgspec.Struct, frozen=True):
-    """The header of a stream, as read."""
+    """The header of a stream."""
 
     magic: int
     version: int
@@ -311,7 +301,7 @@ class Header(msgspec.Struct, frozen=True):
 
     @property
     def stream_key(self) -> tuple[int, int, int]:
-        """The stream's length and digest: equal streams have equal marks."""
+        """The stream's length and digest: equal streams have equal keys."""
         return self.length, self.lane_a, self.lane_b
 
     @property
@@ -321,5 +311,5 @@ class Header(msgspec.Struct, frozen=True):
 
 
 def read_header(words: bytes) -> Header:
-    """The header from its 64 bytes."""
+    """Decode a header from its 64 bytes."""
     return Header(*HEADER.unpack_from(words))

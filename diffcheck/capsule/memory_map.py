@@ -1,4 +1,4 @@
-"""The recorder memory between the view and the stream: variables, stub counters, static data, buffers (see ``layout``)."""
+"""The recorder memory between view and stream: variables, stub counters, static data, buffers (see ``layout``)."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ RANDOM: Final = CAPTURES + 2 * CAPTURE.size
 CLOCK: Final = RANDOM + 8
 CALLS_LANE: Final = CLOCK + 8  # the running digest of the row's calls of imports
 CALL_LOG: Final = CALLS_LANE + 8  # the address of the log of calls
-LANES: Final = CALL_LOG + 8  # where digest() leaves its two lanes
-OBJECTS: Final = LANES + 16  # how many objects have a number, and whether one more was met
+LANES: Final = CALL_LOG + 8  # the result of digest()
+OBJECTS: Final = LANES + 16  # the number of numbered objects, and whether there are more
 OBJECTS_CUT: Final = OBJECTS + 4
-PROBING: Final = OBJECTS + 8  # whether functions record their index instead of running, and the index plus 1
+PROBING: Final = OBJECTS + 8  # whether functions record their index instead of running; then the index plus 1
 PROBED: Final = OBJECTS + 12
 PATTERN: Final = OBJECTS + 16
 PATTERN_BYTES: Final = bytes((17 * i * i + 31 * i + 7) & 0xFF for i in range(64))
@@ -41,9 +41,9 @@ _STATIC_CAP: Final = 16 << 20
 
 
 class MemoryMap(msgspec.Struct, frozen=True):
-    """Addresses that depend on the case: stub counters, the world's data, capture buffers, the scratch page, the stream.
+    """Addresses that depend on the case: stub counters, scratch page, stream.
 
-    ``data`` are the initial bytes from ``PATTERN`` on; ``symbols`` name the addresses and lengths for the stubs' text.
+    ``data`` is the initial content from ``PATTERN`` on. ``symbols`` are the addresses and lengths that stubs use.
     """
 
     counters: int
@@ -58,14 +58,17 @@ class _Builder:
         self.data = bytearray(PATTERN_BYTES + bytes(64))
 
     def place(self, data: bytes) -> int:
-        """Append ``data`` at a multiple of 8 and give its address."""
+        """Append ``data`` at a multiple of 8 and return its address."""
         self.data += bytes(-len(self.data) % 8)
         address = PATTERN + len(self.data)
         self.data += data
         return address
 
     def strings(self, strings: Sequence[str]) -> tuple[int, int, int, int]:
-        """NUL-terminated strings, as (address, bytes, address of a table of their offsets and the end's, number)."""
+        """Append NUL-terminated strings; returns (address, bytes, address of the table of offsets, count).
+
+        The table ends with the offset after the last string.
+        """
         encoded = [text.encode("utf-8", "surrogateescape") + b"\0" for text in strings]
         if any(b"\0" in text[:-1] for text in encoded):
             raise CaseError("an argument or environment variable contains NUL", hint="remove it from the case file")
@@ -76,7 +79,7 @@ class _Builder:
 
 
 def lay_out(n_stubs: int, args: Sequence[str], env: Mapping[str, str], stdin: bytes, *, output: bool) -> MemoryMap:
-    """Place a case's world; raises ``CaseError`` where it is too large for a capsule (16 MiB)."""
+    """Lay out a case's world; ``CaseError`` if it exceeds the limit of 16 MiB."""
     if len(stdin) + sum(map(len, args)) + sum(len(key) + len(value) for key, value in env.items()) > _STATIC_CAP:
         raise CaseError("stdin, arguments and environment are larger than 16 MiB", hint="give the case less input")
     builder = _Builder()
@@ -130,7 +133,7 @@ def lay_out(n_stubs: int, args: Sequence[str], env: Mapping[str, str], stdin: by
 
 
 def initial_variables() -> bytes:
-    """Give the variables' initial bytes, from ``VARIABLES_ADDRESS`` to ``PATTERN``."""
+    """Return the initial content from ``VARIABLES_ADDRESS`` to ``PATTERN``."""
     head = bytearray(PATTERN - HEAP_END)
     struct.pack_into("<QQ", head, RANDOM - HEAP_END, RANDOM_SEED, 0)
     return bytes(head)

@@ -1,8 +1,8 @@
-"""Putting one imported function in front of a finished capsule, for engines that carry a stream out by printing it.
+"""Add one imported function to a complete capsule, for engines whose transport is printing.
 
-Imports come first in every index space (core specification 2.5.1), so this is the one transport for which function indices
-change, and with them code bytes: calls, ``ref.func``, element segments, constant expressions, exports. The name section goes,
-since its indices would be wrong.
+Imports come first in every index space (core specification 2.5.1). So this is the only transport for which function indices, and
+hence code bytes, change: calls, ``ref.func``, element segments, constant expressions, exports. The name section is removed, since
+its indices would be wrong.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from diffcheck.wasm.types import encode_globaltype, encode_reftype, encode_table
 
 if TYPE_CHECKING:
     from diffcheck.wasm.module import Module
-    from diffcheck.wasm.segments import DataSegment, Element
+    from diffcheck.wasm.segments import Element
 
 PLACEHOLDER: Final = 0xFFFF_FFF0
-"""What stands for the import's index before it is put in."""
+"""Stands for the index of the import until it is added."""
 
 _IMPORT: Final = sized(b"wasi_snapshot_preview1") + sized(b"fd_write") + b"\x00"
 _DECLARATIVE_EXPRS, _DECLARATIVE_FUNCS, _PASSIVE_EXPRS, _PASSIVE_FUNCS = 7, 3, 5, 1
@@ -35,9 +35,9 @@ def _shift(index: int) -> int:
 
 
 def put_import(wasm: bytes, typeidx: int) -> tuple[bytes, int]:
-    """The capsule with ``fd_write``, of the type ``typeidx``, as function 0; and where its parameters stand then.
+    """Return the capsule with ``fd_write``, of type ``typeidx``, as function 0, and the new file offset of its parameters.
 
-    ``wasm`` has no imports and no start section, and its last data segment is the recorder's, as ``build`` makes it.
+    ``wasm`` must be built by ``build``: without imports and start section, with the recorder's data segment last.
     """
     read = module.read(wasm)
     changed = {
@@ -55,8 +55,7 @@ def put_import(wasm: bytes, typeidx: int) -> tuple[bytes, int]:
         if each.id == ids.TYPE:
             sections.append(section(ids.IMPORT, u(1) + _IMPORT + u(typeidx)))
     shifted = write(sections)
-    last: DataSegment = module.read(shifted).data[-1]
-    return shifted, last.start
+    return shifted, module.read(shifted).data[-1].start
 
 
 def _expr(raw: bytes) -> bytes:
@@ -91,15 +90,15 @@ def _elements(read: Module) -> bytes:
 
 
 def _element(each: Element) -> bytes:
-    """A segment in the form that spells everything out."""
-    listed = not each.exprs and not (each.ref.heap != "func" or each.ref.nullable)
+    """Encode a segment in the explicit form."""
+    by_index = not each.exprs and each.ref.heap == "func" and not each.ref.nullable
     if each.mode == "active":
-        head = u(_ACTIVE_FUNCS if listed else _ACTIVE_EXPRS) + u(each.table or 0) + _expr(each.offset or b"")
+        head = u(_ACTIVE_FUNCS if by_index else _ACTIVE_EXPRS) + u(each.table or 0) + _expr(each.offset or b"")
     elif each.mode == "passive":
-        head = u(_PASSIVE_FUNCS if listed else _PASSIVE_EXPRS)
+        head = u(_PASSIVE_FUNCS if by_index else _PASSIVE_EXPRS)
     else:
-        head = u(_DECLARATIVE_FUNCS if listed else _DECLARATIVE_EXPRS)
-    if listed:
+        head = u(_DECLARATIVE_FUNCS if by_index else _DECLARATIVE_EXPRS)
+    if by_index:
         return head + b"\x00" + vector([u(_shift(index)) for index in each.funcs])
     return head + encode_reftype(each.ref) + vector([_expr(expr) for expr in each.exprs])
 

@@ -1,10 +1,10 @@
-"""What meld says about where a fused module's functions come from: its custom section ``component-provenance``, format 3.
+"""The origin of a fused module's functions, from meld's custom section ``component-provenance``, format 3.
 
 Layout, little-endian (meld 0.52, ``meld-core/src/provenance.rs``): ``SCPV``, u8 version, u8 and u8 premises, 32 bytes of SHA-256,
 u32 count, then for each function u32 funcidx, u32 length and component id, u32 index in its core module, u8 whether a code range
-follows, u32 start and u32 end in the code section's payload. Functions of one core module stand together, by ascending index there.
+follows, u32 start and u32 end in the code section's payload. The functions of a core module are consecutive, by ascending index.
 
-`witness instrument` copies the section as it is and numbers the functions anew, so the entries no longer fit then.
+`witness instrument` copies the section unchanged but renumbers functions, so the entries do not fit its output.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _CODE_RANGE: Final = struct.Struct("<IB")
 
 
 class ProvenanceEntry(msgspec.Struct, frozen=True, gc=False):
-    """A function: its index in the fused module, its component and its index in its own core module; its code's place."""
+    """A function: index in the fused module, component, index in its core module (``origin``), code range."""
 
     function: int
     component: str
@@ -38,19 +38,19 @@ class ProvenanceEntry(msgspec.Struct, frozen=True, gc=False):
 
 
 def entries(module: Module) -> tuple[ProvenanceEntry, ...]:
-    """Give the entries of the section; () where there is none that can be read."""
+    """Return the entries of the section; () if it is missing or malformed."""
     content = _custom(module, PROVENANCE)
     try:
         magic, version, _, _, _, count = _HEAD.unpack_from(content)
         if (magic, version) != (_MAGIC, _VERSION):
             return ()
-        at, found = _HEAD.size, []
+        at, decoded = _HEAD.size, []
         for _ in range(min(count, len(content))):
             entry, at = _entry(content, at)
-            found.append(entry)
+            decoded.append(entry)
     except (struct.error, UnicodeDecodeError):
         return ()
-    return tuple(found)
+    return tuple(decoded)
 
 
 def _entry(content: bytes, at: int) -> tuple[ProvenanceEntry, int]:
@@ -65,13 +65,13 @@ def _entry(content: bytes, at: int) -> tuple[ProvenanceEntry, int]:
 
 
 def origins(module: Module) -> dict[int, tuple[str, int]]:
-    """Give the component and the number of the core module in it that each function comes from, by funcidx.
+    """Return the component and the number of the core module of each function, by funcidx.
 
-    {} unless every entry's code range is where that function's body stands, as it is in what meld wrote itself.
+    {} unless every entry's code range is that of the function's body, as in meld's own output.
     """
     code = module.section(ids.CODE)
     imported = module.n_imported("func")
-    found: dict[int, tuple[str, int]] = {}
+    result: dict[int, tuple[str, int]] = {}
     previous: ProvenanceEntry | None = None
     number = 0
     for each in entries(module):
@@ -82,13 +82,13 @@ def origins(module: Module) -> dict[int, tuple[str, int]]:
             return {}
         if previous is not None and (each.component != previous.component or each.origin <= previous.origin):
             number += 1
-        found[each.function] = (each.component, number)
+        result[each.function] = (each.component, number)
         previous = each
-    return found
+    return result
 
 
 def n_components(module: Module) -> int:
-    """Tell how many components a module is a fuse of, as far as meld tells; 1 for what is no fuse."""
+    """Return the number of components fused into a module, according to meld's sections; 1 if it was not fused."""
     named = len({each.component for each in entries(module)})
     try:
         attestation = json.loads(_custom(module, ATTESTATION) or b"{}")

@@ -1,7 +1,7 @@
-"""The recorder's functions: they write the observation stream that ``layout`` defines, inside the capsule.
+"""The recorder's functions, which write the observation stream (``layout``) inside the capsule.
 
-Few and small, since an engine may pay for each function: ``digest``, ``reserve``, ``record``, ``finish``. What depends on the
-artifact (one store a counter, a global, a branch) is encoded here and put into their text with ``raw``.
+They are few and small, since each function has a cost in an engine: ``digest``, ``reserve``, ``record``, ``finish``. Code that
+depends on the artifact (a store for each counter, global and branch) is encoded here and inserted in their text with ``raw``.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from diffcheck.capsule import digest as d
 from diffcheck.capsule import layout as lo
 from diffcheck.capsule import memory_map as mm
 from diffcheck.wasm.asm import assemble
-from diffcheck.wasm.fragment import link
-from diffcheck.wasm.leb import s, u
+from diffcheck.wasm.fragment import link, memarg
+from diffcheck.wasm.leb import u
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -67,7 +67,7 @@ _DIGEST = f"""
 """
 
 _RESERVE = f"""
-  ;; $n bytes at the heap's end, rounded up to 8: their address, or 0 where the memory cannot grow
+  ;; $n bytes at the heap's end, rounded up to 8: their address, or 0 if the memory cannot grow
   i32.const $HEAP_END i32.load $rec local.tee $at
   local.get $n i32.const 7 i32.add i32.const -8 i32.and i32.add local.tee $end
   i64.extend_i32_u memory.size $rec i64.extend_i32_u i64.const 16 i64.shl i64.gt_u
@@ -96,7 +96,7 @@ _BEGIN = f"""
 """
 
 _TRACE = """
-  ;; the trace: cursor, capacity, overflow flag, then the records up to the cursor, which is no more than the memory has
+  ;; the trace: cursor, capacity, overflow flag, then the records up to the cursor, which must be within the memory
   memory.size $trace
   if
   local.get $r i32.const 0 i32.load $trace local.tee $n i32.store $rec offset=$TRACE
@@ -161,7 +161,7 @@ def _record_text(layout: lo.Layout) -> str:
 
 
 _PAGES = """
-  ;; memory {index}: its size, then a digest for each page within the budget; a page of zeros has the digest (0, 0)
+  ;; memory {index}: its size, then a digest of each page within the budget; the digest of a page of zeros is (0, 0)
   local.get $f memory.size $m{index} {extend} local.tee $size i64.store $rec offset={record}
   local.get $size local.get $budget local.get $size local.get $budget i64.lt_u select local.set $count
   local.get $budget local.get $count i64.sub local.set $budget
@@ -285,7 +285,7 @@ def _finish_text(layout: lo.Layout, elements: str, carry: str, *, view: bool) ->
     return f"""
       i32.const {lo.HEADER_ADDRESS + 24} i32.load $rec i32.const {lo.RUNNING} i32.eq
       if i32.const {lo.HEADER_ADDRESS + 28} i32.load $rec i32.const {lo.ENTERED} call $record drop end
-      ;; the final record stands after the records of this pass
+      ;; the final record follows the records of this pass
       i32.const 4 i32.load $rec i32.const 0 i32.load $rec i32.sub i32.const $N_INIT i32.add
       i32.const $RECORD_SIZE i32.mul i32.const $STREAM i32.add local.set $f
       raw $final_state
@@ -309,11 +309,11 @@ def _finish_text(layout: lo.Layout, elements: str, carry: str, *, view: bool) ->
 
 _PATTERN_LANES: Final = d.digest(mm.PATTERN_BYTES)
 KNOWN_ANSWER: Final = _PATTERN_LANES[0] ^ ((_PATTERN_LANES[1] << 32 | _PATTERN_LANES[1] >> 32) & d.MASK)
-"""What every pass computes over ``PATTERN_BYTES``: the lanes, the second rotated by 32, xored."""
+"""The digest of ``PATTERN_BYTES``, which every pass computes: lane a xor lane b rotated by 32."""
 
 
 class Indices(msgspec.Struct, frozen=True):
-    """Where the capsule's own items stand: function, memory and type indices, and the counters' and branches' globals."""
+    """The indices that the recorder uses: its functions and memory, and the globals and tables that it records."""
 
     rec: int
     digest: int
@@ -329,7 +329,7 @@ class Indices(msgspec.Struct, frozen=True):
 
 
 def symbols(layout: lo.Layout, places: mm.MemoryMap, indices: Indices) -> dict[str, int]:
-    """All symbols that the recorder's and the driver's texts use."""
+    """Return all symbols in the recorder's and the driver's texts."""
     trace, out, err = layout.trace_offset, layout.stdout_offset, layout.stdout_offset + 24
     return {
         **places.symbols,
@@ -372,10 +372,9 @@ def functions(
     *,
     view: bool = True,
 ) -> list[bytes]:
-    """The code entries of ``digest``, ``reserve``, ``record`` and ``finish``, in this order.
+    """Return the code entries of ``digest``, ``reserve``, ``record`` and ``finish``, in this order.
 
-    ``carry`` is the text that brings the view out of the engine at the end of ``finish``; without ``view`` an extension has
-    written it.
+    ``carry`` is the text at the end of ``finish`` that transports the view. Without ``view`` an extension writes the view.
     """
     final_state = _final_state(layout, indices, references.word)
     elements, elements_names = references.elements(layout)
@@ -384,7 +383,7 @@ def functions(
 
 
 def unrecorded(names: Mapping[str, int | bytes], carry: str) -> list[bytes]:
-    """The same functions where nothing is recorded: ``finish`` does no more than ``carry``."""
+    """Return the same functions for the unrecorded form, in which ``finish`` only executes ``carry``."""
     return _linked(f"local.get $outcome i32.const {lo.RETURNED} i32.gt_u", carry, names)
 
 
@@ -398,10 +397,6 @@ def _linked(record: str, finish: str, names: Mapping[str, int | bytes]) -> list[
     ]
 
 
-def _memarg(memory: int, align: int, offset: int) -> bytes:
-    return (u(align) if memory == 0 else u(align | 0x40) + u(memory)) + u(offset)
-
-
 _STORES: Final[dict[str, tuple[bytes, int]]] = {
     "i32": (b"\x36", 2),
     "i64": (b"\x37", 3),
@@ -412,9 +407,9 @@ _STORES: Final[dict[str, tuple[bytes, int]]] = {
 
 
 def store(kind: str, memory: int) -> Callable[[int], bytes]:
-    """Encodes, for an offset, the store of a value of ``kind`` into ``memory``; of a reference, of its word."""
+    """Return an encoder, by offset, of stores of ``kind`` into ``memory``. The kind ``ref`` is a word."""
     opcode, align = _STORES["i64" if kind == "ref" else kind]
-    return lambda offset: opcode + _memarg(memory, align, offset)
+    return lambda offset: opcode + memarg(align, memory, offset)
 
 
 def _stores(base: bytes, reads: Iterable[bytes], encode: Callable[[int], bytes], offset: int, step: int) -> bytes:
@@ -422,7 +417,7 @@ def _stores(base: bytes, reads: Iterable[bytes], encode: Callable[[int], bytes],
 
 
 def kind_of(value: ValType) -> str:
-    """The type as the stream has it: a number type's name, or ``ref``."""
+    """Return the kind of a type in the stream: a number or vector type's name, or ``ref``."""
     return value if isinstance(value, str) else "ref"
 
 
@@ -453,20 +448,20 @@ def _final_state(layout: lo.Layout, indices: Indices, word: Callable[[RefType], 
     return b"".join(code)
 
 
-@lru_cache(maxsize=1024)  # small artifacts have the same few numbers of globals
+@lru_cache(maxsize=1024)  # small artifacts share few numbers of globals
 def carry_words(slots: range, rec: int) -> bytes:
-    """Instructions that copy the header and the view into the slot globals."""
+    """Return instructions that copy the header and the view to the slot globals."""
     return b"".join(load + u(index) for load, index in zip(_slot_loads(rec), slots, strict=True))
 
 
-@lru_cache(maxsize=128)  # by the recorder memory's index, of which there are 100
+@lru_cache(maxsize=128)  # by the recorder memory's index, of which there are at most 100
 def _slot_loads(rec: int) -> tuple[bytes, ...]:
     load, global_set = b"\x41\x00\x29", b"\x24"  # i32.const 0, i64.load; global.set
-    return tuple(load + _memarg(rec, 3, lo.HEADER_ADDRESS + 8 * at) + global_set for at in range(lo.SLOTS))
+    return tuple(load + memarg(3, rec, lo.HEADER_ADDRESS + 8 * at) + global_set for at in range(lo.SLOTS))
 
 
 CARRY_PRINT = f"""
-  ;; the marker and the length stand in the scratch page, then the whole image goes to file 1
+  ;; write the marker and the length from the scratch page, then the whole image, to file descriptor 1
   i32.const $SCRATCH i64.const {int.from_bytes(b"diffchec", "little")} i64.store $rec
   i32.const $SCRATCH i64.const {int.from_bytes(b"k:image" + bytes([10]), "little")} i64.store $rec offset=8
   i32.const $SCRATCH i32.const $HEAP_END i32.load $rec i64.extend_i32_u i64.store $rec offset=16
@@ -479,7 +474,7 @@ CARRY_PRINT = f"""
       i32.const $SCRATCH local.get $n i32.store $rec offset=36
       i32.const 1 i32.const $SCRATCH i32.const 32 i32.add i32.const 1 i32.const $SCRATCH i32.const 40 i32.add
       call $fd_write
-      ;; a full pipe that does not block answers EAGAIN (6): once more then
+      ;; a full non-blocking pipe returns EAGAIN (6): retry
       local.tee $step
       i32.const 6 i32.eq br_if $rest
       local.get $step
@@ -496,11 +491,4 @@ CARRY_PRINT = f"""
     end
   end
 """
-"""Prints the recorder memory up to the heap's end on file 1: a marker of 16 bytes, a u64 length, the image."""
-
-I32: Final = b"\x41"
-
-
-def i32_const(value: int) -> bytes:
-    """An ``i32.const`` of an unsigned or signed 32-bit number."""
-    return I32 + s(value - (1 << 32) if value >= 1 << 31 else value)
+"""Prints the recorder memory up to the heap's end to stdout: a marker of 16 bytes, a u64 length, the image."""

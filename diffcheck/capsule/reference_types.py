@@ -1,4 +1,4 @@
-"""What references of an artifact can be of: the object types and function types behind a reference's static type."""
+"""The object types and functions that an artifact's references can refer to."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ if TYPE_CHECKING:
 
 MAX_TYPES: Final = 1000
 MAX_FIELDS: Final = 10_000
-"""Object types that a capsule looks for, and their fields together: engines bound the size of a function."""
+"""Limits of the recorded object types, and of the sum of their fields, since engines limit the size of a function."""
 
 MAX_TESTS: Final = 64
-"""Elements of a table of functions whose type is tested: kilnd 0.4.4 takes up to 4 ms for each (measured 2026-11-27)."""
+"""Limit of the table elements whose function type is tested. kilnd 0.4.4 takes up to 4 ms each (measured 2026-11-27)."""
 
 _HIERARCHY: Final = {
     **dict.fromkeys(("any", "eq", "i31", "struct", "array", "none"), "any"),
@@ -43,8 +43,10 @@ _WRITER_BYTES: Final = re.compile(rb"\x26[\x00-\x7f]|\xd2|\xfc[\x0c\x0e\x0f\x11]
 
 
 class Reach(msgspec.Struct, frozen=True):
-    """What references lead to: whether there are words of the hierarchies of ``any`` and of ``func``, the object types, subtypes
-    before their supertypes, and the typeidx of the functions that can be referenced.
+    """The targets of references.
+
+    ``any`` and ``func`` are whether words of these hierarchies exist. ``objects`` are the object types, subtypes before their
+    supertypes. ``functions`` are the typeidx of functions that can be referenced.
     """
 
     any: bool = False
@@ -54,7 +56,7 @@ class Reach(msgspec.Struct, frozen=True):
 
 
 class TypedElements(msgspec.Struct, frozen=True):
-    """Elements ``first``, ``first + step`` and so on before ``end`` of a table: functions of the type ``typeidx``."""
+    """Elements of a table from ``first`` to before ``end`` by ``step``: functions of the type ``typeidx``."""
 
     first: int
     end: int
@@ -63,87 +65,87 @@ class TypedElements(msgspec.Struct, frozen=True):
 
 
 def hierarchy(module: Module, type_: RefType) -> str:
-    """The hierarchy of a reference type: any, func, extern or exn (core specification 3.0, 3.3.3)."""
+    """Return the hierarchy of a reference type: any, func, extern or exn (core specification 3.0, 3.3.3)."""
     if isinstance(type_.heap, str):
         return _HIERARCHY[type_.heap]
     return "func" if isinstance(module.types[type_.heap].composite, FuncType) else "any"
 
 
 def fields(composite: CompositeType) -> tuple[FieldType, ...]:
-    """A structure's fields, an array's element, nothing for a function."""
+    """Return a structure's fields or an array's element; nothing for a function."""
     if isinstance(composite, StructType):
         return composite.fields
     return (composite.field,) if isinstance(composite, ArrayType) else ()
 
 
 def reach(module: Module, roots: Iterable[RefType]) -> Reach:
-    """What references of these types lead to, directly or through the fields of objects."""
+    """Return the targets of references of these types, directly or through the fields of objects."""
     todo = list(dict.fromkeys(roots))
     if not todo:
         return Reach()
     tree = _Tree(module)
-    seen: set[RefType] = set()
-    found: dict[int, None] = {}
-    while todo and len(found) <= MAX_TYPES:
+    visited: set[RefType] = set()
+    objects: dict[int, None] = {}
+    while todo and len(objects) <= MAX_TYPES:
         type_ = todo.pop()
-        if type_ in seen:
+        if type_ in visited:
             continue
-        seen.add(type_)
+        visited.add(type_)
         for each in tree.objects(type_, hierarchy(module, type_)):
-            if each not in found:
-                found[each] = None
+            if each not in objects:
+                objects[each] = None
                 todo += [field.storage for field in fields(module.types[each].composite) if isinstance(field.storage, RefType)]
-    kinds = {hierarchy(module, each) for each in (*seen, *todo)}
+    kinds = {hierarchy(module, each) for each in (*visited, *todo)}
     functions = {module.all_functions[each] for each in referenced_functions(module)} if "func" in kinds else set()
     return Reach(
         any=bool(kinds & {"any", "extern"}),
         func="func" in kinds,
-        objects=_bounded(module, tree.subtypes_first(found)),
+        objects=_bounded(module, tree.subtypes_first(objects)),
         functions=tuple(tree.subtypes_first(functions)),
     )
 
 
 class _Tree:
-    """The artifact's types, with those below each."""
+    """The artifact's types with their subtypes."""
 
     def __init__(self, module: Module) -> None:
         self._types = module.types
         self._below: defaultdict[int, list[int]] = defaultdict(list)
         self._alike: defaultdict[tuple[object, ...], list[int]] = defaultdict(list)
         self._depths: list[int] = []
-        for index, each in enumerate(module.types):  # a type's supertypes come before it (core specification 3.0, 3.2.9)
+        for index, each in enumerate(module.types):  # supertypes come before their subtypes (core specification 3.0, 3.2.9)
             self._depths.append(max((self._depths[above] + 1 for above in each.supers if above < index), default=0))
             self._alike[_shape(each.composite)].append(index)
             for above in each.supers:
                 self._below[above].append(index)
 
     def subtypes_first(self, types: Iterable[int]) -> list[int]:
-        """The types in an order in which the first that an object is of is its own."""
+        """Sort the types so that the first match of an object is its exact type."""
         return sorted(types, key=lambda each: (-self._depths[each], each))
 
     def objects(self, type_: RefType, kind: str) -> Iterator[int]:
-        """The object types that a reference of this type can be of."""
+        """Yield the object types that a reference of this type can refer to."""
         if kind not in ("any", "extern"):
             return
         if isinstance(type_.heap, int):
             yield from self._subtypes(type_.heap)
             return
-        wanted = {"struct": (StructType,), "array": (ArrayType,), "i31": (), "none": ()}.get(type_.heap, (StructType, ArrayType))
-        yield from (index for index, each in enumerate(self._types) if isinstance(each.composite, wanted))
+        classes = {"struct": (StructType,), "array": (ArrayType,), "i31": (), "none": ()}.get(type_.heap, (StructType, ArrayType))
+        yield from (index for index, each in enumerate(self._types) if isinstance(each.composite, classes))
 
     def _subtypes(self, typeidx: int) -> Iterator[int]:
-        """The type and those below it; a type that looks like it may be the same, and is taken for it."""
+        """Yield the type and its subtypes. A type of equal shape may be the same type, and counts as such."""
         todo = list(self._alike[_shape(self._types[typeidx].composite)])
-        seen = set(todo)
+        visited = set(todo)
         while todo:
             each = todo.pop()
             yield each
-            todo += [below for below in self._below[each] if below not in seen]
-            seen.update(self._below[each])
+            todo += [below for below in self._below[each] if below not in visited]
+            visited.update(self._below[each])
 
 
 def _shape(composite: CompositeType) -> tuple[object, ...]:
-    """A type but for the types that it names, by whose index alone equal types of different groups differ."""
+    """Return a type without its type indices, which differ between equal types of different groups."""
     return (type(composite), *_kinds(composite))
 
 
@@ -151,10 +153,10 @@ def _kinds(composite: CompositeType) -> tuple[str, ...]:
     return tuple(each.storage if isinstance(each.storage, str) else "ref" for each in fields(composite))
 
 
-def _bounded(module: Module, found: Iterable[int]) -> tuple[ObjectType, ...]:
-    """As many object types as are looked for."""
+def _bounded(module: Module, typeidxs: Iterable[int]) -> tuple[ObjectType, ...]:
+    """Return the object types within the limits."""
     types, left = [], MAX_FIELDS
-    for index in itertools.islice(found, MAX_TYPES):
+    for index in itertools.islice(typeidxs, MAX_TYPES):
         composite = module.types[index].composite
         left -= len(fields(composite))
         if left >= 0:
@@ -163,37 +165,32 @@ def _bounded(module: Module, found: Iterable[int]) -> tuple[ObjectType, ...]:
 
 
 def referenced_functions(module: Module) -> set[int]:
-    """The functions that a reference can be to: C.refs of the core specification 3.0, 3.4, with exported functions."""
-    found = {each.index for each in module.exports if each.kind == "func"}
+    """Return the functions that can be referenced: C.refs of the core specification 3.0, 3.4, and exported functions."""
+    functions = {each.index for each in module.exports if each.kind == "func"}
     for element in module.elements:
-        found.update(element.funcs)
+        functions.update(element.funcs)
     for constant in (each for each in _constants(module) if REF_FUNC in each):
-        found.update(int(each.immediates[0]) for each in read_constexpr(Reader(constant)).instrs if each.name == "ref.func")
-    return found
+        functions.update(int(each.immediates[0]) for each in read_constexpr(Reader(constant)).instrs if each.name == "ref.func")
+    return functions
 
 
 def _constants(module: Module) -> Iterator[bytes]:
-    """The constant expressions whose values are references, or may be."""
+    """Yield the constant expressions whose values may be references."""
     yield from (each.init for each in module.globals)
     yield from (each.init for each in module.tables if each.init is not None)
     for element in module.elements:
         yield from element.exprs
 
 
-def _names(constant: bytes) -> Iterator[str]:
-    """The names of a constant expression's instructions."""
-    return (each.name for each in read_constexpr(Reader(constant)).instrs)
-
-
 def typed_elements(module: Module, table: int) -> tuple[TypedElements, ...]:
-    """The functions that instantiation leaves in a table, at most ``MAX_TESTS`` elements of the table, evenly spread.
+    """Return the functions in a table after instantiation, for at most ``MAX_TESTS`` evenly spread elements.
 
-    Empty where the offset of a segment is not a constant number.
+    Empty if the offset of a segment is not a constant number.
     """
     known = _initial(module, table)
     for segment in module.elements:
         if segment.mode == "active" and segment.table == table:
-            offset = _only(segment.offset or b"")
+            offset = _single_instruction(segment.offset or b"")
             if offset is None or offset.name not in ("i32.const", "i64.const"):
                 return ()
             at = int(offset.immediates[0]) % (1 << 32)
@@ -204,7 +201,7 @@ def typed_elements(module: Module, table: int) -> tuple[TypedElements, ...]:
 
 
 def _initial(module: Module, table: int) -> dict[int, int | None]:
-    """The functions that a table's own initial value puts into it."""
+    """Return the functions in a table from its initial value, by element."""
     own = table - module.n_imported("table")
     function = _function(module.tables[own].init or b"") if own >= 0 else None
     size = min(module.all_tables[table].limits.minimum, MAX_ELEMENTS)
@@ -212,19 +209,19 @@ def _initial(module: Module, table: int) -> dict[int, int | None]:
 
 
 def _function(expr: bytes) -> int | None:
-    """The function of a ``ref.func``."""
-    instr = _only(expr)
+    """Return the function if the expression is a ``ref.func``."""
+    instr = _single_instruction(expr)
     return int(instr.immediates[0]) if instr is not None and instr.name == "ref.func" else None
 
 
-def _only(expr: bytes) -> Instr | None:
-    """The instruction of an expression that has one."""
+def _single_instruction(expr: bytes) -> Instr | None:
+    """Return the instruction of an expression with exactly one."""
     instrs = read_constexpr(Reader(expr)).instrs if expr else ()
     return instrs[0] if len(instrs) == 1 else None
 
 
 def _runs(chosen: list[tuple[int, int]], step: int) -> Iterator[TypedElements]:
-    """Elements in order, with those of one type that are ``step`` apart together."""
+    """Group elements of equal type that are ``step`` apart, in order."""
     groups = itertools.groupby(enumerate(chosen), lambda each: (each[1][1], each[1][0] - each[0] * step))
     for (typeidx, _), group in groups:
         elements = [at for _, (at, _) in group]
@@ -232,18 +229,19 @@ def _runs(chosen: list[tuple[int, int]], step: int) -> Iterator[TypedElements]:
 
 
 def needs_gc(module: Module) -> bool:
-    """Whether only an engine with GC takes the artifact, as far as references that can be recorded are concerned."""
+    """Whether the artifact requires an engine with GC, as far as recordable references are concerned."""
     if any(each.supers or not isinstance(each.composite, FuncType) for each in module.types):
         return True
-    passed = [each for type_ in module.types for each in _values(type_.composite)]
-    values = [*passed, *(each.value for each in module.all_globals), *(each.ref for each in module.all_tables)]
+    members = [each for type_ in module.types for each in _values(type_.composite)]
+    values = [*members, *(each.value for each in module.all_globals), *(each.ref for each in module.all_tables)]
     kinds = {hierarchy(module, each) for each in values if isinstance(each, RefType)}
     return "any" in kinds or ("extern" in kinds and _converts(module))
 
 
 def _converts(module: Module) -> bool:
-    """Whether an external reference is made of one of the hierarchy of ``any``."""
-    if any(name == _CONVERT for constant in _constants(module) for name in _names(constant)):
+    """Whether an instruction converts references of the hierarchy ``any`` to external references."""
+    constants = (read_constexpr(Reader(constant)) for constant in _constants(module))
+    if any(each.name == _CONVERT for constant in constants for each in constant.instrs):
         return True
     return any(
         _CONVERT_BYTES in body and has_any(body, frozenset({_CONVERT}), start=read_locals(body, offset).end, base_offset=offset)
@@ -252,10 +250,10 @@ def _converts(module: Module) -> bool:
 
 
 def identities_can_differ(module: Module) -> bool:
-    """Whether code takes functions by reference or writes tables."""
-    kept = [each.value for each in module.all_globals]
-    passed = [each for type_ in module.types for each in _values(type_.composite)]
-    if not module.all_tables and not any(isinstance(each, RefType) for each in (*kept, *passed)):
+    """Whether code references functions or writes tables."""
+    values = [each.value for each in module.all_globals]
+    members = [each for type_ in module.types for each in _values(type_.composite)]
+    if not module.all_tables and not any(isinstance(each, RefType) for each in (*values, *members)):
         return False
     return any(
         _WRITER_BYTES.search(body) and has_any(body, _WRITERS, start=read_locals(body, offset).end, base_offset=offset)
@@ -270,10 +268,10 @@ def _values(composite: CompositeType) -> tuple[object, ...]:
 
 
 def probed_bodies(module: Module, prologue: Callable[[int, FuncType], bytes], bodies: Iterable[bytes] | None = None) -> bytes:
-    """The code entries, or ``bodies`` instead; every function that can be referenced has a prologue, given its index and type."""
+    """Return all code entries, or those of ``bodies``. Functions that can be referenced begin with ``prologue(index, type)``."""
     referenced, entries = referenced_functions(module), []
-    given = bodies if bodies is not None else (body for _, body in module.body_bytes())
-    for funcidx, body in enumerate(given, module.n_imported("func")):
+    bodies = bodies if bodies is not None else (body for _, body in module.body_bytes())
+    for funcidx, body in enumerate(bodies, module.n_imported("func")):
         end = read_locals(body).end if funcidx in referenced else 0
         begin = body[:end] + prologue(funcidx, module.function_type(funcidx)) if end else b""
         entries.append(sized(begin + body[end:]))

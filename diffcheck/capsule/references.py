@@ -1,9 +1,9 @@
-"""References as the recorder describes them: a word for each, and the objects that words lead to (``layout`` has the format).
+"""The recorder's description of references: a word for each, and the objects that words refer to (format: ``layout``).
 
-Objects are followed with the GC instructions alone, so this is for engines that have them; without, a word is null or not. A
-function is known by its type, and in the *identity form* by its index: there every function that can be referenced begins with
-"while probing: record my index and return", and the recorder calls what it describes. Indices of types are padded, since
-kilnd 0.4.4 reads short ones behind GC instructions as instructions (corpus/FINDINGS.md, 15).
+Following objects requires GC instructions. For engines without them, a word is only null or not. A function is described by its
+type, or in the *identity form* by its index: there, every function that can be referenced begins with a prologue that, while
+probing, records its index and returns, and the recorder calls the functions that it describes. Type indices are padded, since
+kilnd 0.4.4 decodes short ones after GC instructions as instructions (corpus/FINDINGS.md, 15).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from diffcheck.capsule import layout as lo
 from diffcheck.capsule import memory_map as mm
 from diffcheck.capsule.reference_types import Reach, fields, hierarchy, reach
 from diffcheck.wasm.asm import assemble
-from diffcheck.wasm.fragment import expression, link, padded
+from diffcheck.wasm.fragment import link, link_expression, padded
 from diffcheck.wasm.leb import u
 from diffcheck.wasm.types import FuncType, Limits, RefType, TableType, encode_tabletype
 
@@ -28,8 +28,11 @@ if TYPE_CHECKING:
     from diffcheck.wasm.types import ValType
 
 ReferenceForm: TypeAlias = Literal["nullness", "described", "identified"]
-"""What is recorded of references: null or not, for engines without GC instructions; values, objects and types of functions; indices
-of functions as well (the identity form)."""
+"""The recorded properties of references.
+
+``nullness``: only null or not, for engines without GC instructions. ``described``: values, objects and types of functions.
+``identified``: also indices of functions (the identity form).
+"""
 
 _NULL_OR_NOT: Final = b"\xd1\x45\xad"  # ref.is_null, i32.eqz, i64.extend_i32_u: null 0, else OPAQUE
 _ANY_OF_EXTERN: Final = b"\xfb\x1a"
@@ -39,7 +42,7 @@ _SHIFTED: Final = "i64.extend_i32_u i64.const 32 i64.shl i64.const {} i64.or"
 ANY: Final = RefType(nullable=True, heap="any")
 FUNC: Final = RefType(nullable=True, heap="func")
 _UNKNOWN: Final = 0xFFFF_FFFF
-"""The typeidx in the word of a function of another type than it is tested for."""
+"""The typeidx in the word of a function that has none of the tested types."""
 
 _ANY_WORD = f"""
   local.get $x ref.is_null if i64.const 0 return end
@@ -71,7 +74,7 @@ _OBJECT_WORD = f"""
 _WORD_LOCALS: Final = (("k", "i32"), ("n", "i32"))
 
 _OBJECTS = f"""
-  ;; the objects that have a number, level by level; those that they lead to get a number on the way
+  ;; the numbered objects, level by level; objects that they refer to are numbered meanwhile
   i32.const $OBJECTS i32.load $rec i32.eqz if return end
   i32.const $HEAP_END i32.load $rec local.set $begin
   i32.const {lo.MAX_ELEMENTS} local.set $left
@@ -199,9 +202,10 @@ _TYPE_TEST: Final = f"""
 
 
 class References:
-    """What a capsule has for references: their words' instructions, and the functions, the table and the types behind them.
+    """The code, functions and table of a capsule that describe references.
 
-    The functions' indices begin at ``first``, the table of objects has the index ``table``. ``tested`` are elements, by table.
+    The indices of the functions begin at ``first``. The table of numbered objects has the index ``table``. ``tested`` are the
+    elements whose type is tested, by table.
     """
 
     def __init__(
@@ -215,30 +219,30 @@ class References:
         self._module = module
         self.described, self.identified = form != "nullness", form == "identified"
         self.tested = tested if form == "described" else {}
-        found = reach(module, (each for each in roots if isinstance(each, RefType))) if self.described else Reach()
-        self.objects, self.types = found.objects, found.functions
-        self._words = [name for name, there in (("any", found.any), ("func", found.func)) if there]
+        targets = reach(module, (each for each in roots if isinstance(each, RefType))) if self.described else Reach()
+        self.objects, self.types = targets.objects, targets.functions
+        self._words = [name for name, needed in (("any", targets.any), ("func", targets.func)) if needed]
         self._indices = {name: first + at for at, name in enumerate((*self._words, *["objects"] * bool(self.objects)))}
         self.table = len(module.all_tables)
 
     @property
     def count(self) -> int:
-        """How many functions they are."""
+        """The number of functions."""
         return len(self._indices)
 
     def tables(self) -> list[bytes]:
-        """The table of objects that have a number, where there are any."""
+        """Return the type of the table of numbered objects, if there are object types."""
         limits = Limits(lo.MAX_OBJECTS, lo.MAX_OBJECTS)
         return [encode_tabletype(TableType(RefType(nullable=True, heap="eq"), limits))] if self.objects else []
 
     def to_any(self, type_: ValType) -> bytes | None:
-        """Instructions from a value to the ``anyref`` that has the same word; None where its word numbers no object."""
+        """Return instructions that convert a value to an ``anyref`` with the same word; None if it cannot refer to an object."""
         if not self.objects or not isinstance(type_, RefType):
             return None
         return {"any": b"", "extern": _ANY_OF_EXTERN}.get(hierarchy(self._module, type_))
 
     def word(self, type_: RefType) -> bytes:
-        """Instructions from a reference of this type to its word."""
+        """Return instructions that convert a reference of this type to its word."""
         if not self.described:
             return _NULL_OR_NOT
         match hierarchy(self._module, type_):
@@ -251,9 +255,9 @@ class References:
         return _NULL_OR_NOT
 
     def elements(self, layout: lo.Layout) -> tuple[str, dict[str, bytes]]:
-        """The text that writes each table's elements at the place that ``layout`` has for them, and its symbols.
+        """Return the text that records each table's elements, and its symbols.
 
-        But for the identity form, functions are null or not, and those of ``tested`` are of their type or not.
+        Except in the identity form, only nullness of functions is recorded, and for ``tested`` elements whether they have the type.
         """
         texts, symbols = [], {}
         for table, type_ in enumerate(self._module.all_tables):
@@ -269,37 +273,35 @@ class References:
         return "".join(texts), symbols
 
     def symbols(self) -> dict[str, int]:
-        """What the recorder's text names: the table, and the function that writes a record's objects; in the identity form also
-        the function that gives a function's word.
-        """
+        """Return the symbols: the table, the function that writes objects, and in the identity form the function for words."""
         word = {"function_word": self._indices["func"]} if self.identified and "func" in self._indices else {}
         return {"objects": self.table, "write_objects": self._indices.get("objects", 0), **word}
 
     def functions(self, types: Types, constants: Constants, symbols: Mapping[str, int]) -> list[tuple[int, bytes]]:
-        """The typeidx and the code entry of each function."""
-        made = []
+        """Return the typeidx and the code entry of each function."""
+        functions = []
         for name in self._words:
             typeidx = types.function((ANY if name == "any" else FUNC,), ("i64",))
-            made.append((typeidx, self._any_word(symbols) if name == "any" else self._function_word(constants, symbols)))
+            functions.append((typeidx, self._any_word(symbols) if name == "any" else self._function_word(constants, symbols)))
         if self.objects:
-            made.append((types.function(("i32",), ()), self._write_objects(symbols)))
-        return made
+            functions.append((types.function(("i32",), ()), self._write_objects(symbols)))
+        return functions
 
     def prologue(self, funcidx: int, type_: FuncType, constants: Constants, rec: int) -> bytes:
-        """What a function begins with in the identity form; empty elsewhere, and where it has no value to return."""
+        """Return a function's prologue in the identity form; empty in other forms, and if a result type has no value."""
         results = [constants.value(result) for result in type_.results] if self.identified else [None]
         if None in results:
             return b""
         text = "i32.const $PROBING i32.load $rec if i32.const $PROBED i32.const $index i32.store $rec raw $results return end"
         names = {"PROBING": mm.PROBING, "PROBED": mm.PROBED, "index": funcidx + 1, "rec": rec}
-        return expression(assemble(text), {**names, "results": b"".join(each for each in results if each)})
+        return link_expression(assemble(text), {**names, "results": b"".join(each for each in results if each)})
 
     def _any_word(self, symbols: Mapping[str, int]) -> bytes:
         text = _ANY_WORD.format(object=_OBJECT_WORD if self.objects else "")
         return link(assemble(text, params=("x",), locals=_WORD_LOCALS, padded=True), symbols)
 
     def _function_word(self, constants: Constants, symbols: Mapping[str, int]) -> bytes:
-        """Each type in turn: the word has the first that fits, or in the identity form what a call of that type records."""
+        """Test each type: the word contains the first match or, in the identity form, the index that a call records."""
         by_type = "local.get $x ref.test (ref {0}) if raw $call{0} i64.const {1} return end"
         tests = [by_type.format(each, _word(values.FUNCTION, each)) for each in self.types]
         calls = {f"call{each}": self._probe(each, constants, symbols) if self.identified else b"" for each in self.types}
@@ -308,9 +310,9 @@ class References:
         return link(assemble(text, params=("x",), padded=True), {**symbols, **calls})
 
     def _probe(self, typeidx: int, constants: Constants, symbols: Mapping[str, int]) -> bytes:
-        """Calls $x of that type, and returns the word of the index recorded; empty where a parameter or a result has no value."""
+        """Return code that calls $x and returns the recorded index as a word; empty if a parameter or result has no value."""
         type_ = self._module.types[typeidx].composite
-        assert isinstance(type_, FuncType), "the types of functions"  # noqa: S101
+        assert isinstance(type_, FuncType), "function types"  # noqa: S101
         needed = [constants.value(each) for each in (*type_.params, *type_.results)]
         if None in needed:
             return b""
@@ -325,7 +327,7 @@ class References:
             i32.const $PROBED i32.load $rec i32.const 1 i32.sub {_SHIFTED.format(values.IDENTITY)} return
           end
         """
-        return expression(assemble(text, params=("x",), padded=True), {**symbols, "arguments": arguments})
+        return link_expression(assemble(text, params=("x",), padded=True), {**symbols, "arguments": arguments})
 
     def _write_objects(self, symbols: Mapping[str, int]) -> bytes:
         texts = [_array(at, each) if each.array else _struct(at, each) for at, each in enumerate(self.objects)]

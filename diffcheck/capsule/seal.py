@@ -1,8 +1,7 @@
-"""Closing an artifact's imports: every one becomes a defined item, put before the artifact's own, so that no index changes.
+"""Close an artifact's imports: each becomes a defined item before the artifact's own, so that no index and no code byte changes.
 
-Imports come first in every index space (core specification 2.5.1); defined items put before the artifact's keep all indices,
-and no code byte is touched. What an import is given: a stub for a function, the type's zero for a global, an empty memory or
-table of the imported type, the tag itself.
+Imports come first in every index space (core specification 2.5.1). A function is replaced by a stub, a global by its type's zero,
+a memory or table by an empty one of its type, a tag by a tag of its type.
 """
 
 from __future__ import annotations
@@ -40,6 +39,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from diffcheck.wasm.externs import Import
+    from diffcheck.wasm.types import ValType
 
 MAX_MEMORIES: Final = 100  # wasmtime 50 refuses the 101st, and the recorder needs one
 PAGE_LOG2: Final = 16
@@ -49,10 +49,10 @@ _NUMBERS: Final = frozenset({"i32", "i64", "f32", "f64", "v128"})
 
 
 class World(msgspec.Struct, frozen=True):
-    """What a case gives its program, and the limits of what it may grow.
+    """The inputs of a case's program, and its limits.
 
-    ``memory_pages`` (of 64 KiB) and ``table_elements`` are the maximum of memories and tables that have none, or a larger one, of
-    their own. ``unknown_stubs`` is ``zero`` or ``trap``, for imports without a functional stub.
+    ``memory_pages`` (of 64 KiB) and ``table_elements`` limit the maximum of all memories and tables. ``unknown_stubs`` is ``zero``
+    or ``trap``, for imports without a functional stub.
     """
 
     args: tuple[str, ...] = ()
@@ -65,9 +65,9 @@ class World(msgspec.Struct, frozen=True):
 
 
 class StubbedImport(msgspec.Struct, frozen=True):
-    """An import of a function as it is closed: its place, its type, and the functional stub if there is one.
+    """A stubbed imported function: its stub, its type, and the functional stub's code if there is one.
 
-    ``bound`` is the memory and the realloc that the functional stub works with, ``inputs`` are the bytes in it that are compared.
+    ``bound`` is the memory and the realloc of the functional stub, ``inputs`` are the compared bytes in that memory.
     """
 
     stub: Stub
@@ -79,17 +79,16 @@ class StubbedImport(msgspec.Struct, frozen=True):
 
 
 def check_scope(module: Module) -> None:
-    """Raise ``UnsealableError`` where functions of the asynchronous component model are imported: zeros would be no answers."""
+    """Raise ``UnsealableError`` if functions of the asynchronous component model are imported, which cannot be stubbed."""
     for each in module.imports:
-        if each.kind == "func" and (why := out_of_scope(each.module, each.name)):
-            raise UnsealableError(f"{OUT_OF_SCOPE}: it imports {each.module} {each.name}; {why}", hint="build it for wasi 0.2")
+        if each.kind == "func" and (reason := out_of_scope(each.module, each.name)):
+            raise UnsealableError(f"{OUT_OF_SCOPE}: it imports {each.module} {each.name}; {reason}", hint="build it for wasi 0.2")
 
 
 def close_functions(module: Module, unknown: str) -> tuple[StubbedImport, ...]:
-    """Give each imported function its stub; ``unknown`` is ``zero`` or ``trap``, for those without a functional stub.
+    """Return a stub for each imported function. ``unknown`` is ``zero`` or ``trap``, for functions without a functional stub.
 
-    A function that is known, but cannot do here what it should, gets a trap stub with the reason: answering as if it had would
-    be a guess.
+    A known function that cannot be supported here gets a trap stub with the reason, since any result would be a guess.
     """
     binder = Binder(module)
     imports = [each for each in module.imports if each.kind == "func"]
@@ -100,7 +99,8 @@ def _close(module: Module, binder: Binder, index: int, import_: Import, unknown:
     type_ = module.function_type(index)
     name = import_.module, import_.name
     spec = find(*name, tuple(map(kind_of, type_.params)), tuple(map(kind_of, type_.results)))
-    kind, reason, bound = ("functional", "", Bound()) if spec is not None else (unknown, why_none(*name), Bound())
+    bound = Bound()
+    kind, reason = ("functional", "") if spec is not None else (unknown, why_none(*name))
     if spec is not None and spec.needs_memory:
         bound = binder.bind(index, import_.module, realloc=spec.needs_realloc)
         reason = bound.reason
@@ -115,26 +115,26 @@ def _close(module: Module, binder: Binder, index: int, import_: Import, unknown:
 
 
 def signature(type_: FuncType) -> str:
-    """Give a function type in the text format's words: ``(param i32 i32) (result i32)``."""
+    """Return a function type in the text format: ``(param i32 i32) (result i32)``."""
     parts = [
-        f"({word} {' '.join(each if isinstance(each, str) else _ref(each) for each in values)})"
+        f"({word} {' '.join(map(_type_text, values))})"
         for word, values in (("param", type_.params), ("result", type_.results))
         if values
     ]
     return " ".join(parts)
 
 
-def _ref(type_: object) -> str:
-    heap, nullable = getattr(type_, "heap", "?"), getattr(type_, "nullable", True)
-    return f"(ref {'null ' if nullable else ''}{heap})"
+def _type_text(type_: ValType) -> str:
+    return type_ if isinstance(type_, str) else f"(ref {'null ' if type_.nullable else ''}{type_.heap})"
 
 
 class Sealed(msgspec.Struct, frozen=True):
-    """An artifact with its imports closed, before anything is laid out around it.
+    """An artifact with closed imports, before recorder and driver are added.
 
-    ``tables``, ``memories``, ``tags`` and ``globals`` are encoded items; the artifact's own globals are not among them: they are
-    ``own_globals``, the section's content, as ``elements`` and ``data`` are, without reads of imported numbers. ``types`` and
-    ``constants`` grow while the rest is laid out, so their sections come last. ``places`` is the recorder memory, of index ``rec``.
+    ``tables``, ``memories``, ``tags`` and ``globals`` are encoded items; ``globals`` are only the imported ones. ``own_globals``,
+    ``elements`` and ``data`` are section contents in which reads of imported numbers are replaced. ``types`` and ``constants`` grow
+    while other parts are built, so their sections must be created last. ``places`` is the map of the recorder memory, whose index
+    is ``rec``.
     """
 
     module: Module
@@ -157,7 +157,7 @@ class Sealed(msgspec.Struct, frozen=True):
 
     @property
     def may_exit(self) -> bool:
-        """Whether a stub ends the program."""
+        """Whether a stub can end the program."""
         return any(each.spec is not None and each.spec.exits for each in self.stubs)
 
     @property
@@ -166,47 +166,47 @@ class Sealed(msgspec.Struct, frozen=True):
         return _writes_output(self.stubs)
 
     def type_section(self) -> Section:
-        """The artifact's types and those added."""
+        """Return the artifact's types and the added ones."""
         return extended(self.module, ids.TYPE, (), self.types.encoded)
 
     def function_section(self, added: Sequence[int]) -> Section:
-        """The stubs' types, the artifact's, those of the functions ``added`` and of the functions that are values."""
-        behind = map(u, (*added, *self.constants.function_types))
-        return extended(self.module, ids.FUNCTION, (u(each.typeidx) for each in self.stubs), behind)
+        """Return the types of stubs, the artifact's functions, ``added`` functions and value functions."""
+        after = map(u, (*added, *self.constants.function_types))
+        return extended(self.module, ids.FUNCTION, (u(each.typeidx) for each in self.stubs), after)
 
     def global_section(self, added: Sequence[bytes] = ()) -> Section | None:
-        """All globals, those ``added`` behind the artifact's."""
+        """Return all globals, ``added`` ones last."""
         count = len(self.globals) + len(self.module.globals) + len(added)
         return section(ids.GLOBAL, b"".join([u(count), *self.globals, self.own_globals, *added])) if count else None
 
     def element_section(self, declared: Sequence[int] = ()) -> Section | None:
-        """The artifact's segments, then a declaration of functions that code or constants may name."""
-        named = [*declared, *self.constants.functions]
-        groups = [named[at : at + _ELEMENT_ENTRIES] for at in range(0, len(named), _ELEMENT_ENTRIES)]
+        """Return the artifact's segments, then a declaration of the functions that code or constants may reference."""
+        referenced = [*declared, *self.constants.functions]
+        groups = [referenced[at : at + _ELEMENT_ENTRIES] for at in range(0, len(referenced), _ELEMENT_ENTRIES)]
         count = self.module.n_elements + len(groups)
         segments = (b"\x03\x00" + vector([u(each) for each in group]) for group in groups)
         return section(ids.ELEMENT, b"".join([u(count), self.elements, *segments])) if count else None
 
     def data_count_sections(self) -> list[Section]:
-        """The data count with the recorder's segment, if the artifact has one."""
+        """Return the data count section, including the recorder's segment, if the artifact has one."""
         return [] if self.module.data_count is None else [section(ids.DATA_COUNT, u(self.module.n_data + 1))]
 
     def data_section(self) -> tuple[Section, int]:
-        """The artifact's segments and the recorder's; and where in the payload the parameters of a pass are."""
+        """Return the artifact's segments and the recorder's, and the offset of a pass's parameters in the payload."""
         content = bytearray(VARIABLES_ADDRESS - PARAMETERS_ADDRESS) + initial_variables() + self.places.data
         mode = b"\x00" if self.rec == 0 else b"\x02" + u(self.rec)
         head = b"".join([u(self.module.n_data + 1), self.data, mode, i32_const(0), END, u(len(content))])
         return section(ids.DATA, head + content), len(head)
 
     def custom_sections(self) -> list[Section]:
-        """The artifact's custom sections that stay true: names and provenance, but no places in code."""
+        """Return the custom sections that stay valid: names and provenance, but not those with code offsets."""
         return [each for each in self.module.sections if each.id == ids.CUSTOM and not each.name.startswith(_DROPPED)]
 
 
 def seal(module: Module, world: World, first_value: int) -> Sealed:
-    """Close all imports of ``module``; ``first_value`` is the funcidx of the first function that is only a reference's value.
+    """Close all imports of ``module``. ``first_value`` is the funcidx of the first value function (``Constants``).
 
-    Raises ``UnsealableError`` for what cannot be closed, ``CaseError`` for a world that is too large.
+    Raises ``UnsealableError`` if an import cannot be closed, ``CaseError`` if the world is too large.
     """
     check_scope(module)
     stubs = close_functions(module, world.unknown_stubs)
@@ -241,7 +241,7 @@ def _imported_globals(module: Module, constants: Constants) -> list[tuple[Global
         if isinstance(each.type, GlobalType):
             init = constants.value(each.type.value)
             if init is None:
-                raise UnsealableError(f"no value exists for the imported global {each.module!r} {each.name!r}")
+                raise UnsealableError(f"the imported global {each.module!r} {each.name!r} has a type without a value")
             inits.append((each.type, init))
     return inits
 
@@ -252,7 +252,7 @@ def _tables(module: Module, constants: Constants, gets: Mapping[int, bytes], bou
         if isinstance(each.type, TableType):
             init = None if each.type.ref.nullable else constants.value(each.type.ref)
             if init is None and not each.type.ref.nullable:
-                raise UnsealableError(f"no value exists for the elements of the imported table {each.module!r} {each.name!r}")
+                raise UnsealableError(f"the imported table {each.module!r} {each.name!r} has an element type without a value")
             tables.append(_table(each.type, None if init is None else init + END, bound))
     own = (_table(each.type, None if each.init is None else substitute_globals(each.init, gets), bound) for each in module.tables)
     return [*tables, *own]
@@ -266,7 +266,7 @@ def _table(type_: TableType, init: bytes | None, bound: int) -> bytes:
 def _memories(module: Module, bound_pages: int) -> list[bytes]:
     count = len(module.all_memories)
     if count >= MAX_MEMORIES:
-        raise UnsealableError(f"the artifact has {count} memories, and the recorder needs one of {MAX_MEMORIES}")
+        raise UnsealableError(f"the artifact has {count} memories, but the recorder needs one of {MAX_MEMORIES}")
     return [
         encode_memorytype(MemoryType(_bounded(each.limits, bound_pages << (PAGE_LOG2 - page_log2(each)))))
         for each in module.all_memories
@@ -274,7 +274,7 @@ def _memories(module: Module, bound_pages: int) -> list[bytes]:
 
 
 def page_log2(type_: MemoryType) -> int:
-    """The base-2 logarithm of a memory's page size in bytes."""
+    """Return the base-2 logarithm of a memory's page size in bytes."""
     log2 = type_.limits.page_size_log2
     return PAGE_LOG2 if log2 is None else log2
 
@@ -286,9 +286,9 @@ def _bounded(limits: Limits, bound: int) -> Limits:
     return msgspec.structs.replace(limits, maximum=maximum)
 
 
-def extended(module: Module, id_: int, before: Iterable[bytes], behind: Iterable[bytes]) -> Section:
-    """The artifact's section with items before and behind its own."""
+def extended(module: Module, id_: int, before: Iterable[bytes], after: Iterable[bytes]) -> Section:
+    """Return the artifact's section with items added before and after its own."""
     existing = module.section(id_)
     count, content = (existing.vector()[0], existing.content()) if existing is not None else (0, b"")
-    before, behind = list(before), list(behind)
-    return section(id_, b"".join([u(count + len(before) + len(behind)), *before, content, *behind]))
+    before, after = list(before), list(after)
+    return section(id_, b"".join([u(count + len(before) + len(after)), *before, content, *after]))

@@ -1,7 +1,7 @@
-"""The artifact with its imports closed and nothing driven: exports, start section and code as they are, for any engine to run.
+"""The artifact with closed imports but without a driver: exports, start section and code are unchanged, for any engine.
 
-The same stubs as in a capsule, over a memory of their own, which is exported as ``layout.MEMORY_EXPORT`` so that captured output
-and an exit's code can be read. Without a driver there is nobody to unwind to: an exit leaves its code and traps.
+The stubs are those of a capsule. Their memory is exported as ``layout.MEMORY_EXPORT``, so that captured output and an exit code can
+be read. Without a driver no exception can unwind the program, so an exit stores its code and traps.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import msgspec
 
 from diffcheck.capsule import layout as lo
 from diffcheck.capsule.seal import extended, seal
-from diffcheck.capsule.stub_code import TRAP_AFTER_CODE, encode_stub
+from diffcheck.capsule.stub_code import EXIT_WITHOUT_DRIVER, encode_stub
 from diffcheck.wasm import section as ids
 from diffcheck.wasm.externs import encode_export
 from diffcheck.wasm.leb import u
@@ -26,11 +26,10 @@ if TYPE_CHECKING:
 
 
 class ClosedArtifact(msgspec.Struct, frozen=True):
-    """A sealed artifact: its bytes, what each import was given, and where in the stubs' memory things stand.
+    """An artifact with closed imports, its stubs, and addresses in the stubs' memory.
 
-    ``exit_flag`` and ``exit_code`` are addresses of an i32 each; ``captures`` is where stdout's and stderr's records stand
-    (``memory_map.CAPTURE``), ``buffers`` where their first ``memory_map.OUTPUT_CAP`` bytes are. ``may_exit`` is whether a stub
-    ends the program, which is a trap here.
+    ``exit_flag`` and ``exit_code`` are addresses of i32s, ``captures`` of stdout's and stderr's ``memory_map.CAPTURE``, ``buffers``
+    of their first ``memory_map.OUTPUT_CAP`` bytes. ``may_exit`` is whether a stub can end the program, by a trap.
     """
 
     wasm: bytes
@@ -53,19 +52,19 @@ def close(module: Module, world: World) -> ClosedArtifact:
 
 
 def loadable(module: Module, world: World) -> bytes:
-    """The module with its imports closed, nothing exported but a ``_start`` that does nothing, and no start function.
+    """Return the module with closed imports, an empty ``_start`` as its only export, and no start function.
 
-    An engine that runs it has loaded the artifact's types, code and segments; none of its code runs. Raises as ``close`` does.
+    An engine that runs it loads the artifact's types, code and segments, but runs none of its code. Errors as of ``close``.
     """
     return _close(module, world, inert=True).wasm
 
 
 def _close(module: Module, world: World, *, inert: bool) -> ClosedArtifact:
-    """All sections in their order, the types last, since others add to them; ``inert`` as ``loadable`` has it."""
+    """Build all sections. The type section is created last, since others add types. For ``inert`` see ``loadable``."""
     sealed = seal(module, world, len(module.all_functions))
     symbols = sealed.places.symbols
     entry = sealed.constants.function(sealed.types.function((), ())) if inert else None
-    stubs = [encode_stub(sealed, each, {**symbols, "rec": sealed.rec}, TRAP_AFTER_CODE) for each in sealed.stubs]
+    stubs = [encode_stub(sealed, each, {**symbols, "rec": sealed.rec}, EXIT_WITHOUT_DRIVER) for each in sealed.stubs]
     code = extended(module, ids.CODE, stubs, sealed.constants.function_bodies())
     own_data = section(ids.DATA, u(module.n_data) + sealed.data) if module.n_data else None
     body = [
@@ -94,16 +93,13 @@ def _close(module: Module, world: World, *, inert: bool) -> ClosedArtifact:
 
 
 def _stub_memory(sealed: Sealed) -> list[bytes]:
-    """The stubs' memory, all but the recorder's own part; none for an artifact without imported functions."""
+    """Return the stubs' memory, without the stream; none for an artifact without imported functions."""
     pages = u((sealed.places.scratch + lo.PAGE - 1) // lo.PAGE)
     return [b"\x01" + pages + pages] if sealed.stubs else []
 
 
 def _exports(sealed: Sealed) -> Section | None:
-    """The artifact's own exports, and the stubs' memory if its name is free."""
+    """Return the artifact's exports, and the stubs' memory if its name is free."""
     taken = {each.name for each in sealed.module.exports}
     extra = [encode_export(lo.MEMORY_EXPORT, "memory", sealed.rec)] if sealed.stubs and lo.MEMORY_EXPORT not in taken else []
     return extended(sealed.module, ids.EXPORT, (), extra) if taken or extra else None
-
-
-__all__ = ["ClosedArtifact", "close", "loadable"]

@@ -1,4 +1,4 @@
-"""The code of a stub: counting, refusing after an exit, noting the call, then the functional stub's text, zeros or a trap."""
+"""The code of a stub: count the call, trap after an exit, record the call, then the functional stub's text, zeros or a trap."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ if TYPE_CHECKING:
     from diffcheck.capsule.seal import Sealed, StubbedImport
 
 _COUNT = "i32.const 0 i32.const 0 i32.load $rec offset=$COUNTER i32.const 1 i32.add i32.store $rec offset=$COUNTER"
-_REFUSE_AFTER_EXIT = " i32.const $EXIT_FLAG i32.load $rec if unreachable end"
+_TRAP_AFTER_EXIT = " i32.const $EXIT_FLAG i32.load $rec if unreachable end"
 
-TRAP_AFTER_CODE: Final = "i32.const $EXIT_FLAG i32.const 1 i32.store $rec unreachable"
-"""Ends a program that has no driver."""
+EXIT_WITHOUT_DRIVER: Final = "i32.const $EXIT_FLAG i32.const 1 i32.store $rec unreachable"
+"""Ends a program without a driver."""
 EXIT_TRAP: Final = f"""
   i32.const $EXIT_FLAG i32.const 1 i32.store $rec
   i32.const {lo.HEADER_ADDRESS + 28} i32.load $rec i32.const {lo.EXITED} call $record drop
@@ -36,7 +36,7 @@ EXIT_EITHER: Final = f"""
   end
   throw $exit
 """
-"""Ends a program by an exception to the driver, in the last row by a trap if the pass asks for it."""
+"""Ends a program by an exception to the driver, or by a trap if the pass's parameters have the flag ``EXIT_TRAPS``."""
 
 
 def encode_stub(
@@ -49,9 +49,9 @@ def encode_stub(
     note: str = "",
     note_locals: tuple[tuple[str, str], ...] = (),
 ) -> bytes:
-    """The code entry of a stub. ``exit_text`` ends the program; ``note`` is the text that records the call, with its locals.
+    """Return the code entry of a stub. ``exit_text`` ends the program; ``note`` records the call and uses ``note_locals``.
 
-    ``symbols`` are those of the recorder memory, ``rec`` among them, and those of ``exit_text`` and ``note``.
+    ``symbols`` are those of the recorder memory, including ``rec``, and those of ``exit_text`` and ``note``.
     """
     at, bound, spec = stub.stub.index, stub.bound, stub.spec
     memories = sealed.module.all_memories
@@ -65,7 +65,7 @@ def encode_stub(
     }
     if bound.realloc is not None:
         names["realloc"] = bound.realloc
-    head = f"raw $prologue {_COUNT}{_REFUSE_AFTER_EXIT if sealed.may_exit else ''}{note}"
+    head = f"raw $prologue {_COUNT}{_TRAP_AFTER_EXIT if sealed.may_exit else ''}{note}"
     if spec is None:
         names["body"] = b"\x00" if stub.stub.kind == "trap" else sealed.constants.zero_body(stub.type)
         params = tuple(str(index) for index in range(len(stub.type.params)))

@@ -22,4 +22,4 @@ def command(names: tuple[str, ...], deadline: float, memory_limit: int, **given:
     Exit code 1 where an engine does not work, 2 where one that was named is missing, else 0.
     """
     limits = contract.RunLimits(deadline_s=deadline, memory_bytes=memory_limit)
-    return plan_tables.doctor(probe.examine(names, programs(given), limits), styles.console())
+    return plan_tables.doctor(probe.diagnose(names, programs(given), limits), styles.console())

@@ -14,7 +14,7 @@ from diffcheck.wasm import section as ids
 from diffcheck.wasm.asm import assemble
 from diffcheck.wasm.encode import zero
 from diffcheck.wasm.externs import encode_export
-from diffcheck.wasm.fragment import expression
+from diffcheck.wasm.fragment import link_expression
 from diffcheck.wasm.leb import sized, u, vector
 from diffcheck.wasm.opcodes import END
 from diffcheck.wasm.section import Section, section, write
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 def instructions(text: str, **symbols: int) -> bytes:
     """Assemble ``text`` to instructions, without locals and final ``end``."""
-    return expression(assemble(text), symbols)
+    return link_expression(assemble(text), symbols)
 
 
 def body(module: Module, wasm: bytes, function: int) -> bytes:

@@ -1,4 +1,4 @@
-"""Puts the probe's programs to an engine: whether it works as diffcheck needs it, and what it gets wrong whatever it runs."""
+"""Test an engine: whether it fulfils diffcheck's requirements, and its limitations, independent of artifacts."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ if TYPE_CHECKING:
 _MANY_EXPORTS: Final = 257
 _ANSWER: Final = 42
 _LIMITS: Final = "core specification, implementation limitations"
-_ROUNDS: Final = "run `diffcheck doctor` again; if it stays so, this engine cannot be compared: report it to its authors"
+_RETRY: Final = "run `diffcheck doctor` again; if the problem persists, this engine cannot be compared: report it to its authors"
 
 
 class KnownAnswerResult(msgspec.Struct, frozen=True):
-    """What the smoke test came to: how many known answers were right; the first problem in one line, and what to do."""
+    """The result of the smoke test: the number of correct known answers, the first problem in one line, and a hint."""
 
     checks: int
     problem: str = ""
@@ -41,7 +41,7 @@ class KnownAnswerResult(msgspec.Struct, frozen=True):
 
 
 def smoke(backend: Backend, host: Host, limits: RunLimits | None = None) -> KnownAnswerResult:
-    """Whether ``backend`` gives the known answers: results, globals, memory, traps, and a capsule's stream with its digest."""
+    """Test known answers of ``backend``: results, globals, memory, traps, and a capsule's stream with its digest."""
     chosen = limits or RunLimits()
     checks = 0
     tests: list[Callable[[Backend, Host, RunLimits], Iterator[str]]] = [_answers, _traps] if backend.capabilities.direct else []
@@ -55,12 +55,12 @@ def smoke(backend: Backend, host: Host, limits: RunLimits | None = None) -> Know
 
 def _hint(problem: str) -> str:
     if "multi" in problem and "memor" in problem:
-        return "the engine has to have multi-memory: look for its option to enable it"
+        return "the engine must support multi-memory: check its options"
     if "timed out" in problem:
-        return "give it more time by --deadline"
+        return "increase --deadline"
     if "out of memory" in problem:
-        return "give it more memory by --memory-limit"
-    return _ROUNDS
+        return "increase --memory-limit"
+    return _RETRY
 
 
 def _answers(backend: Backend, host: Host, limits: RunLimits) -> Iterator[str]:
@@ -70,18 +70,16 @@ def _answers(backend: Backend, host: Host, limits: RunLimits) -> Iterator[str]:
         return
     counters = execution.counters or {}
     for at, answer in enumerate(programs.ANSWERS):
-        seen = counters.get(at)
-        if seen == answer.value:
-            yield ""
-        else:
-            yield f"{answer.what}: {answer.value:#x} is right, it says {'nothing' if seen is None else f'{seen:#x}'}"
+        value = counters.get(at)
+        actual = "nothing" if value is None else f"{value:#x}"
+        yield "" if value == answer.value else f"{answer.what}: expected {answer.value:#x}, got {actual}"
 
 
 def _traps(backend: Backend, host: Host, limits: RunLimits) -> Iterator[str]:
     for kind in programs.TRAPS:
         outcome = backend.execute(Program(kind="direct", wasm=programs.trap(kind)), limits, host).outcome
-        right = isinstance(outcome, Trapped) and outcome.kind == kind
-        yield "" if right else f"a program that has to trap ({kind}): {sentence(outcome)}"
+        correct = isinstance(outcome, Trapped) and outcome.kind == kind
+        yield "" if correct else f"a program that must trap ({kind}): {sentence(outcome)}"
 
 
 def _capsule(backend: Backend, host: Host, limits: RunLimits) -> Iterator[str]:
@@ -99,8 +97,9 @@ def _capsule(backend: Backend, host: Host, limits: RunLimits) -> Iterator[str]:
 
 
 def capsule_program(form: Form, proposal: str = "") -> tuple[Capsule, Program, lo.Parameters]:
-    """A small capsule whose row returns ``_ANSWER``, the program that runs it, and the parameters in that; ``proposal`` as in
-    ``programs.artifact``.
+    """Return a small capsule whose row returns ``_ANSWER``, the program that runs it, and its parameters.
+
+    For ``proposal`` see ``programs.artifact``.
     """
     data = programs.artifact(proposal)
     module = wasm.read(data)
@@ -121,22 +120,22 @@ def capsule_program(form: Form, proposal: str = "") -> tuple[Capsule, Program, l
 
 
 def _stream(execution: Execution, capsule: Capsule, parameters: lo.Parameters, *, words: bool) -> str:
-    """What is wrong with the stream, empty if nothing is; raises ``StreamError`` for a damaged one."""
+    """Return the fault of the stream, empty if it is correct; ``StreamError`` if it is damaged."""
     memory = execution.carried
     if words:
-        # The words are header and view; the whole stream of this capsule is in the view, so a memory can be made of them.
+        # The view contains the whole stream of this capsule, so header and view can be rearranged to a memory.
         header = check_header(memory[: lo.HEADER.size], capsule.layout, parameters.first, parameters.last)
         stream = memory[lo.HEADER.size : lo.HEADER.size + header.length]
         if header.length > lo.VIEW_BYTES or digest(stream) != (header.lane_a, header.lane_b):
-            return "a capsule's stream: its digest is not that of its bytes"
+            return "a capsule's stream: its digest does not match its bytes"
         memory = bytes(lo.HEADER_ADDRESS) + memory[: lo.HEADER.size].ljust(header.address - lo.HEADER_ADDRESS, b"\0") + stream
-    seen = rows(decode_image(memory, capsule.layout, parameters.first, parameters.last), capsule.layout)[-1]
-    result = seen.results[0].bits if seen.results else None
-    return "" if result == _ANSWER else f"a capsule's row returned {result}, {_ANSWER} is right"
+    row = rows(decode_image(memory, capsule.layout, parameters.first, parameters.last), capsule.layout)[-1]
+    result = row.results[0].bits if row.results else None
+    return "" if result == _ANSWER else f"a capsule's row: expected {_ANSWER}, got {result}"
 
 
 def engine_findings(backend: Backend, host: Host, limits: RunLimits | None = None) -> tuple[EngineFinding, ...]:
-    """The weaknesses that an engine has whatever it runs; none are looked for where it cannot run artifacts as they are."""
+    """Return the limitations of an engine, independent of artifacts; none if it cannot run artifacts directly."""
     if not backend.capabilities.direct:
         return ()
     chosen = limits or RunLimits()
@@ -144,23 +143,19 @@ def engine_findings(backend: Backend, host: Host, limits: RunLimits | None = Non
     def outcome(program: bytes) -> Outcome:
         return backend.execute(Program(kind="direct", wasm=program), chosen, host).outcome
 
-    found = []
+    findings = []
     for each in programs.WEAKNESSES:
-        ended = outcome(each.wasm)
-        if isinstance(ended, TimedOut) and not isinstance(outcome(programs.exports(1)), Returned):
-            return ()  # it ends for no program: nothing to be learnt, and each question would cost its deadline
-        if isinstance(ended, Returned | Exited | Trapped) or (isinstance(ended, Refused) and ended.stage == "entry"):
-            found.append(EngineFinding(each.name, each.what + _how(ended), each.section))
-        elif not isinstance(ended, Refused):
-            found.append(EngineFinding(each.name, f"unknown whether {each.what}: the engine {sentence(ended)}", each.section))
-    ended = outcome(programs.exports(_MANY_EXPORTS))
-    if not isinstance(ended, Returned):
+        result = outcome(each.wasm)
+        if isinstance(result, TimedOut) and not isinstance(outcome(programs.exports(1)), Returned):
+            return ()  # no program terminates, so each test would only take its deadline
+        if isinstance(result, Returned | Exited | Trapped) or (isinstance(result, Refused) and result.stage == "entry"):
+            trap = f", and {sentence(result)}" if isinstance(result, Trapped) else ""
+            findings.append(EngineFinding(each.name, each.what + trap, each.section))
+        elif not isinstance(result, Refused):
+            findings.append(EngineFinding(each.name, f"unknown whether {each.what}: the engine {sentence(result)}", each.section))
+    result = outcome(programs.exports(_MANY_EXPORTS))
+    if not isinstance(result, Returned):
         fewer = outcome(programs.exports(_MANY_EXPORTS - 1))
-        limit = f", one with {_MANY_EXPORTS - 1} is taken" if isinstance(fewer, Returned) else ""
-        found.append(EngineFinding("export limit", f"a module with {_MANY_EXPORTS} exports: {sentence(ended)}{limit}", _LIMITS))
-    return tuple(found)
-
-
-def _how(outcome: Outcome) -> str:
-    """How it went on, where it did not simply return."""
-    return f", and {sentence(outcome)}" if isinstance(outcome, Trapped) else ""
+        limit = f", but one with {_MANY_EXPORTS - 1} is accepted" if isinstance(fewer, Returned) else ""
+        findings.append(EngineFinding("export limit", f"a module with {_MANY_EXPORTS} exports: {sentence(result)}{limit}", _LIMITS))
+    return tuple(findings)

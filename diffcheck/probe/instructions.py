@@ -1,7 +1,7 @@
-"""Known answers of the instructions that a capsule itself is made of, none of which rests on the recorder or its digest.
+"""Known answers of the instructions that capsules consist of, independent of the recorder and its digest.
 
-An engine that is wrong in one of them damages its own observation; these programs name the instruction. Each answer is a constant
-expression whose value goes straight into a counter, or, for an engine that carries no counters, into one comparison.
+An engine that executes one of them wrongly damages its own observation. These programs identify the instruction. Each answer is
+computed from constants and stored in a counter or, for an engine without counters, compared with the expected value.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ _MASK: Final = {"i32": (1 << 32) - 1, "i64": (1 << 64) - 1}
 _WORDS: Final = (0, 1, 7, 33, 0x1234_5678, 0x7FFF_FFFF, 0x8000_0000, 0xFFFF_FFF8, 0x0123_4567_89AB_CDEF, 1 << 63, (1 << 64) - 8)
 _PAIRS: Final = (*zip(_WORDS, _WORDS[3:] + _WORDS[:3], strict=True), (7, 7), (_WORDS[-1], 3), (1 << 63, 33), (0x8000_0000, 1))
 _WIDE: Final = ("i64.extend_i32_u",)
-_DEADLINE_S: Final = 5.0  # these programs take milliseconds; an engine that is wrong in branches may not end them
+_DEADLINE_S: Final = 5.0  # the programs take milliseconds, but may not terminate on an engine with wrong branches
 _MAX_COUNTERS: Final = 200  # kilnd 0.4.4 has at most 256 exports
 
 
 _COMPARES: Final = frozenset({"i64.ne", "if"})
-"""What a program without counters compares by."""
+"""The instructions that a program without counters uses for comparisons."""
 
 
 class KnownAnswer(msgspec.Struct, frozen=True):
-    """Instructions that leave an i64, and which: ``name`` is what is tried, ``uses`` the others without which it tells nothing."""
+    """Instructions that push the i64 ``value``: ``name`` is the tested instruction, ``uses`` are others that must be correct."""
 
     name: str
     text: str
@@ -44,8 +44,8 @@ class KnownAnswer(msgspec.Struct, frozen=True):
     uses: tuple[str, ...] = ()
 
 
-class Wrong(msgspec.Struct, frozen=True):
-    """An instruction that an engine gets wrong, with the answer that shows it, in words."""
+class WrongInstruction(msgspec.Struct, frozen=True):
+    """An instruction that an engine executes wrongly: the known answer (``oracle``) and the engine's, as text."""
 
     name: str
     oracle: str
@@ -145,7 +145,7 @@ _STORES: Final = (
 
 
 def _memory() -> Iterator[KnownAnswer]:
-    """Each at an address of its own, since they stand in one program."""
+    """Yield the answers, each with its own address, since they are in one program."""
     for at, (name, value, width) in enumerate(_STORES):
         here = f"i32.const {80 + 16 * at}"
         yield KnownAnswer(name, f"{here} {value} {name} {here} i64.load", _STORED & (1 << 8 * width) - 1, _LOAD)
@@ -187,7 +187,7 @@ def _loop() -> Iterator[KnownAnswer]:
 
 
 BASE: Final[tuple[KnownAnswer, ...]] = (*_control(), *_conversions(), *_numeric(), *_loop(), *_loads(), *_memory())
-"""What every capsule may use, the simplest first."""
+"""The instructions of any capsule, the simplest first."""
 WITH_TABLES: Final = (
     KnownAnswer("table.size", "table.size i64.extend_i32_u", 3, _WIDE),
     KnownAnswer("ref.is_null", "i32.const 1 table.get ref.is_null i64.extend_i32_u", 1, _WIDE),
@@ -207,20 +207,20 @@ WITH_MEMORIES: Final = (
     KnownAnswer("memory.size", "memory.size 1 i64.extend_i32_u", 1, _WIDE),
 )
 GROUPS: Final = (BASE, WITH_TABLES, WITH_VECTORS, WITH_MEMORIES)
-"""What engines may lack, each in programs of its own: one that is refused says nothing."""
+"""Answers by required proposal, each group in programs of its own. A refused program has no result."""
 
 
-def known_answer(shown: str) -> KnownAnswer | None:
-    """The answer that ``Wrong.oracle`` shows; None for other words."""
-    return next((each for group in GROUPS for each in group if f"`{each.text}`" in shown), None)
+def known_answer(text: str) -> KnownAnswer | None:
+    """Return the known answer that a ``WrongInstruction.oracle`` refers to; None for other texts."""
+    return next((each for group in GROUPS for each in group if f"`{each.text}`" in text), None)
 
 
 def program(answers: Sequence[KnownAnswer], *, compares: bool = False) -> bytes:
-    """A module whose ``_start`` puts each answer into the counter of its place; or that traps where one is another."""
-    put = "i64.const {} i64.ne if unreachable end" if compares else "global.set {}"
-    own = [f"{each.text} {put.format(each.value if compares else at + 1)}" for at, each in enumerate(answers)]
-    wants = " ".join(each.text for each in answers)
-    memories = [b"\x00\x02", b"\x00\x01"] if "memory.copy 0 1" in wants or "memory.size 1" in wants else [b"\x00\x02"]
+    """Return a module whose ``_start`` stores each answer in a counter or, with ``compares``, traps at a wrong answer."""
+    use = "i64.const {} i64.ne if unreachable end" if compares else "global.set {}"
+    steps = [f"{each.text} {use.format(each.value if compares else at + 1)}" for at, each in enumerate(answers)]
+    text = " ".join(each.text for each in answers)
+    memories = [b"\x00\x02", b"\x00\x01"] if "memory.copy 0 1" in text or "memory.size 1" in text else [b"\x00\x02"]
     data = [b"\x00\x41\x00\x0b" + u(len(_DATA)) + _DATA]
     if len(memories) > 1:
         data.append(b"\x02\x01\x41\x00\x0b" + programs.name("diffchec"))
@@ -232,55 +232,55 @@ def program(answers: Sequence[KnownAnswer], *, compares: bool = False) -> bytes:
         ids.MEMORY: memories,
         ids.GLOBAL: [b"\x7e\x01\x42\x00\x0b"] * (len(answers) + 1),
         ids.EXPORT: exports,
-        ids.CODE: [link(assemble(" ".join(own), locals=(("0", "i64"),)), {}), link(assemble("i64.const 44 return"), {})],
+        ids.CODE: [link(assemble(" ".join(steps), locals=(("0", "i64"),)), {}), link(assemble("i64.const 44 return"), {})],
         ids.DATA: data,
     }
-    if "table" in wants:
+    if "table" in text:
         sections |= {ids.TABLE: [b"\x70\x00\x03"], ids.ELEMENT: [b"\x00\x41" + s(0) + b"\x0b\x01\x01"]}
     return programs.module(sections)
 
 
-def wrong_instructions(backend: Backend, host: Host, limits: RunLimits) -> tuple[Wrong, ...]:
-    """The instructions that an engine gets wrong, the simplest first; what rests on one of these is left out."""
-    asking = _Asking(backend, host, msgspec.structs.replace(limits, deadline_s=min(limits.deadline_s, _DEADLINE_S)))
+def wrong_instructions(backend: Backend, host: Host, limits: RunLimits) -> tuple[WrongInstruction, ...]:
+    """Return the instructions that an engine executes wrongly, the simplest first, without those that depend on them."""
+    test = _InstructionTest(backend, host, msgspec.structs.replace(limits, deadline_s=min(limits.deadline_s, _DEADLINE_S)))
     for group in GROUPS:
         for at in range(0, len(group), _MAX_COUNTERS):
-            asking.ask(group[at : at + _MAX_COUNTERS])
-    return tuple(asking.found.values())
+            test.run(group[at : at + _MAX_COUNTERS])
+    return tuple(test.wrong.values())
 
 
-class _Asking:
-    """Puts programs to one engine; ``found`` is what it gets wrong, by instruction."""
+class _InstructionTest:
+    """Runs programs under one engine and collects ``wrong`` instructions by name."""
 
     def __init__(self, backend: Backend, host: Host, limits: RunLimits) -> None:
         self.backend, self.host, self.limits = backend, host, limits
         self.counts = backend.capabilities.direct
-        self.found: dict[str, Wrong] = {}
+        self.wrong: dict[str, WrongInstruction] = {}
 
-    def ask(self, answers: Sequence[KnownAnswer]) -> None:
-        """Ask for these answers in one program; where that does not come to its end, for one half after the other."""
-        wanted = [each for each in answers if self._tells(each)]
-        if not wanted:
+    def run(self, answers: Sequence[KnownAnswer]) -> None:
+        """Test the answers in one program. If it does not terminate normally, test each half."""
+        answers = [each for each in answers if self._is_conclusive(each)]
+        if not answers:
             return
         kind: Literal["direct", "capsule"] = "direct" if self.counts else "capsule"
-        ran = self.backend.execute(Program(kind=kind, wasm=program(wanted, compares=not self.counts)), self.limits, self.host)
-        if isinstance(ran.outcome, Returned) and ran.counters is not None:
-            for at, each in enumerate(wanted):
-                self._seen(each, ran.counters.get(at, each.value) % (1 << 64))
-        elif isinstance(ran.outcome, Trapped | Crashed | TimedOut):
-            if len(wanted) == 1:
-                self._wrong(wanted[0], "another" if not self.counts else sentence(ran.outcome))
+        execution = self.backend.execute(
+            Program(kind=kind, wasm=program(answers, compares=not self.counts)), self.limits, self.host
+        )
+        if isinstance(execution.outcome, Returned) and execution.counters is not None:
+            for at, each in enumerate(answers):
+                value = execution.counters.get(at, each.value) % (1 << 64)
+                if value != each.value and self._is_conclusive(each):
+                    self._add(each, f"{value:#x}")
+        elif isinstance(execution.outcome, Trapped | Crashed | TimedOut):
+            if len(answers) == 1:
+                self._add(answers[0], sentence(execution.outcome) if self.counts else "another value")
                 return
-            for half in (wanted[: len(wanted) // 2], wanted[len(wanted) // 2 :]):
-                self.ask(half)
+            for half in (answers[: len(answers) // 2], answers[len(answers) // 2 :]):
+                self.run(half)
 
-    def _tells(self, answer: KnownAnswer) -> bool:
+    def _is_conclusive(self, answer: KnownAnswer) -> bool:
         uses = set(answer.uses) if self.counts else {*answer.uses, *_COMPARES}
-        return answer.name not in self.found and not self.found.keys() & uses
+        return answer.name not in self.wrong and not self.wrong.keys() & uses
 
-    def _seen(self, answer: KnownAnswer, subject: int) -> None:
-        if subject != answer.value and self._tells(answer):
-            self._wrong(answer, f"{subject:#x}")
-
-    def _wrong(self, answer: KnownAnswer, subject: str) -> None:
-        self.found[answer.name] = Wrong(answer.name, f"{answer.value:#x} for `{answer.text}`", subject)
+    def _add(self, answer: KnownAnswer, subject: str) -> None:
+        self.wrong[answer.name] = WrongInstruction(answer.name, f"{answer.value:#x} for `{answer.text}`", subject)

@@ -1,4 +1,4 @@
-"""Which engines there are on this machine, and whether each works."""
+"""The installed backends, and a diagnosis of each."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
     from diffcheck.backend.contract import Backend, RunLimits
 
 
-_WRONG = "report it to the engine's authors; `diffcheck localise` finds the instruction in an artifact"
+_WRONG_HINT = "report it to the engine's authors; `diffcheck localise` finds the instruction in an artifact"
 
 
 class InstalledBackend(msgspec.Struct, frozen=True):
-    """A backend that is installed: which engine it has, or the problem and what to do."""
+    """An installed backend: its engine, or the problem and a hint."""
 
     name: str
     identity: Identity | None = None
@@ -34,8 +34,8 @@ class InstalledBackend(msgspec.Struct, frozen=True):
     hint: str = ""
 
 
-class Examined(msgspec.Struct, frozen=True):
-    """What the doctor found of a backend; ``named`` is whether the user asked for it, so that its absence is a failure."""
+class Diagnosis(msgspec.Struct, frozen=True):
+    """The doctor's result for a backend. ``named`` is whether the user named it, so that its absence is a failure."""
 
     name: str
     named: bool
@@ -46,40 +46,41 @@ class Examined(msgspec.Struct, frozen=True):
     findings: tuple[EngineFinding, ...] = ()
 
 
-def look(options: Mapping[str, str]) -> Iterator[InstalledBackend]:
-    """Every backend that is installed, by name."""
+def installed_backends(options: Mapping[str, str]) -> Iterator[InstalledBackend]:
+    """Yield every installed backend, by name."""
     for name in registry.names():
-        found, backend = _create(name, options)
+        installed, backend = _create(name, options)
         if backend is not None:
             backend.close()
-        yield found
+        yield installed
 
 
-def examine(names: tuple[str, ...], options: Mapping[str, str], limits: RunLimits) -> Iterator[Examined]:
-    """Each backend of ``names``, or every one that is installed, tried with the probe's programs."""
+def diagnose(names: tuple[str, ...], options: Mapping[str, str], limits: RunLimits) -> Iterator[Diagnosis]:
+    """Test each backend of ``names``, or every installed one, with the probe's programs."""
     with local_host() as host:
         for name in names or registry.names():
-            found, backend = _create(name, options)
+            installed, backend = _create(name, options)
             if backend is None:
-                yield Examined(name, bool(names), problem=found.problem, hint=found.hint)
+                yield Diagnosis(name, bool(names), problem=installed.problem, hint=installed.hint)
                 continue
             try:
-                yield _examine(name, found, backend, host, limits, named=bool(names))
+                yield _diagnose(installed, backend, host, limits, named=bool(names))
             finally:
                 backend.close()
 
 
-def _examine(name: str, found: InstalledBackend, backend: Backend, host: Host, limits: RunLimits, *, named: bool) -> Examined:
+def _diagnose(installed: InstalledBackend, backend: Backend, host: Host, limits: RunLimits, *, named: bool) -> Diagnosis:
+    name, identity = installed.name, installed.identity
     try:
-        asked = smoke(backend, host, limits)
+        known = smoke(backend, host, limits)
         wrong = wrong_instructions(backend, host, limits)
         if wrong:
-            problem = f"{', '.join(each.name for each in wrong)}: {wrong[0].oracle} is right, it gives {wrong[0].subject}"
-            return Examined(name, named, found.identity, asked.checks, problem, _WRONG)
-        findings = () if asked.problem else engine_findings(backend, host, limits)
+            problem = f"{', '.join(each.name for each in wrong)}: expected {wrong[0].oracle}, got {wrong[0].subject}"
+            return Diagnosis(name, named, identity, known.checks, problem, _WRONG_HINT)
+        findings = () if known.problem else engine_findings(backend, host, limits)
     except DiffcheckError as error:
-        return Examined(name, named, found.identity, problem=str(error), hint=error.hint)
-    return Examined(name, named, found.identity, asked.checks, asked.problem, asked.hint, findings)
+        return Diagnosis(name, named, identity, problem=str(error), hint=error.hint)
+    return Diagnosis(name, named, identity, known.checks, known.problem, known.hint, findings)
 
 
 def _create(spec: str, options: Mapping[str, str]) -> tuple[InstalledBackend, Backend | None]:
@@ -87,10 +88,9 @@ def _create(spec: str, options: Mapping[str, str]) -> tuple[InstalledBackend, Ba
         backend = create(spec, options)
     except DiffcheckError as error:
         return InstalledBackend(spec, problem=str(error), hint=error.hint), None
-    except (ImportError, AttributeError) as error:  # an adapter of someone else's that does not load
-        return InstalledBackend(
-            spec, problem=f"its adapter does not load: {error}", hint="reinstall the package that brings it"
-        ), None
+    except (ImportError, AttributeError) as error:  # a broken third-party adapter
+        problem = f"its adapter does not load: {error}"
+        return InstalledBackend(spec, problem=problem, hint="reinstall the package that provides it"), None
     try:
         return InstalledBackend(spec, backend.identity(), backend.capabilities), backend
     except DiffcheckError as error:

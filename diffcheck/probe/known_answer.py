@@ -1,5 +1,6 @@
-"""Known answers: one asked of a program before it is taken for an engine, since else whatever it does would count as a divergence;
-and those that show which proposals an engine has.
+"""Known-answer programs that check that a command is a working engine, and that detect its proposals.
+
+Without the check, any behaviour of a wrong command would count as a divergence.
 """
 
 from __future__ import annotations
@@ -20,17 +21,16 @@ if TYPE_CHECKING:
     from diffcheck.backend.contract import Backend, Capabilities, Host
 
 _PATIENCE_S: Final = 20.0
-"""The deadline of a second attempt: a loaded machine may be late with the first."""
+"""The deadline of a second attempt, since the first may be slow on a loaded machine."""
 _QUOTED: Final = 200
-"""As many characters of the end of an engine's last line are in the sentence of an outcome that quotes it."""
-_HINT = "check the command that names the engine; `diffcheck doctor` asks it for more answers"
+"""The length of the end of an engine's last line that an outcome's sentence quotes."""
+_HINT = "check the command of the engine; `diffcheck doctor` runs more known-answer tests"
 
 
 def require(engine: Backend, spec: str, host: Host, limits: RunLimits | None = None) -> None:
-    """Raises ``EngineUnusableError`` with what came back where the engine that ``spec`` names does not run a program that returns.
+    """Raise ``EngineUnusableError`` if the engine named ``spec`` cannot run a program that returns.
 
-    A wrong value is accepted, and so are a memory limit that was reached and half an answer: an engine can have all of these, and
-    the cases show them.
+    A wrong value, an exceeded memory limit and an incomplete answer are accepted, since cases reveal these faults of an engine.
     """
     known = engine.capabilities
     if known.direct:
@@ -42,7 +42,7 @@ def require(engine: Backend, spec: str, host: Host, limits: RunLimits | None = N
     if isinstance(execution.outcome, TimedOut) and limits.deadline_s < _PATIENCE_S:
         execution = engine.execute(program, msgspec.structs.replace(limits, deadline_s=_PATIENCE_S), host)
     outcome = execution.outcome
-    # A capsule needs more of an engine than a program does, several memories first of all.
+    # A capsule requires more of an engine than a program does, above all multi-memory.
     accepted = isinstance(outcome, Returned | OutOfMemory) or (isinstance(outcome, Refused) and not known.direct)
     if accepted or (isinstance(outcome, HarnessFailed) and outcome.what == HALF_ANSWER):
         return
@@ -51,22 +51,19 @@ def require(engine: Backend, spec: str, host: Host, limits: RunLimits | None = N
     last = execution.log.strip().rpartition("\n")[2]
     what = sentence(outcome)
     if last[-_QUOTED:].strip() not in what:
-        what += f"; it said: {printed_end(last)}"
-    raise EngineUnusableError(f"{visible(name, 300)} does not answer as an engine: {what}", hint=_HINT)
+        what += f"; it printed: {printed_end(last)}"
+    raise EngineUnusableError(f"{visible(name, 300)} does not behave like an engine: {what}", hint=_HINT)
 
 
 def capabilities(engine: Backend, host: Host, limits: RunLimits | None = None) -> Capabilities:
-    """The engine's capabilities; those that its adapter leaves open (None) are whether it runs a capsule that uses the proposal.
+    """Return the engine's capabilities. Those that its adapter does not know (None) are tested by running a capsule.
 
-    What the capsule carries is not looked at: an engine that has a proposal and gets it wrong is to show that in the cases.
+    The capsule's stream is not checked: cases reveal a wrong implementation of a proposal.
     """
     known = engine.capabilities
     prints = known.transport == "print"
     forms = {"exceptions": Form(references="nullness", prints=prints), "gc": Form(unwinds=False, prints=prints)}
-    left_open = [name for name in forms if getattr(known, name) is None]
-    programs_ = {name: capsule_program(forms[name], name)[1] for name in left_open}
+    unknown = [name for name in forms if getattr(known, name) is None]
+    programs_ = {name: capsule_program(forms[name], name)[1] for name in unknown}
     outcomes = {name: engine.execute(program, limits or RunLimits(), host).outcome for name, program in programs_.items()}
     return msgspec.structs.replace(known, **{name: isinstance(outcome, Returned) for name, outcome in outcomes.items()})
-
-
-__all__ = ["capabilities", "require"]

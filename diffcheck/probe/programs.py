@@ -1,4 +1,4 @@
-"""The programs that are put to an engine, each a module written by section; nothing here needs an engine to be made."""
+"""The probe's programs, built by section without an engine."""
 
 from __future__ import annotations
 
@@ -27,34 +27,34 @@ _MASK: Final = d.MASK
 
 
 def name(text: str) -> bytes:
-    """A name (core specification 5.2.4)."""
+    """Encode a name (core specification 5.2.4)."""
     return sized(text.encode())
 
 
 def export(text: str, kind: int, index: int) -> bytes:
-    """An export."""
+    """Encode an export."""
     return name(text) + bytes([kind]) + u(index)
 
 
 def module(sections: dict[int, Sequence[bytes]]) -> bytes:
-    """A module of vector sections, by section id."""
+    """Encode a module from vector sections, by section id."""
     order = list(ids.NAMES)
     ordered = sorted(sections.items(), key=lambda item: order.index(item[0]))
     return write(section(id_, vector(items)) for id_, items in ordered)
 
 
 def body(text: str) -> bytes:
-    """A code entry without locals, from text as ``wasm.asm`` reads it."""
+    """Assemble a code entry without locals (``wasm.asm``)."""
     return link(assemble(text), {})
 
 
 def raw(code: bytes) -> bytes:
-    """A code entry without locals, of instructions that are encoded already; they need not be valid."""
+    """Return a code entry without locals from encoded instructions, which need not be valid."""
     return sized(b"\x00" + code + END)
 
 
 def start(code: bytes, **others: Sequence[bytes]) -> bytes:
-    """A module whose ``_start`` has ``code``; ``others`` are sections by their lower-case name."""
+    """Return a module whose ``_start`` is ``code``. ``others`` are sections by lower-case name."""
     named = {text.replace(" ", "_"): id_ for id_, text in ids.NAMES.items()}
     extra = {named[key]: items for key, items in others.items()}
     exports = [export("_start", FUNC, 0), *extra.pop(ids.EXPORT, ())]
@@ -62,7 +62,7 @@ def start(code: bytes, **others: Sequence[bytes]) -> bytes:
 
 
 class Answer(msgspec.Struct, frozen=True):
-    """A known answer: what is tried, in words, and the 64 bits that come out."""
+    """A known answer: a description, the instructions, and the resulting 64 bits."""
 
     what: str
     text: str
@@ -70,7 +70,7 @@ class Answer(msgspec.Struct, frozen=True):
 
 
 def _digest_step() -> int:
-    """What the second answer's instructions compute: those that the recorder's digest is made of."""
+    """Return the second answer, computed by the instructions of the recorder's digest."""
     lane = (d.SEED_A ^ 0x0123_4567_89AB_CDEF) & _MASK
     lane = ((lane << d.ROTATE_A | lane >> (64 - d.ROTATE_A)) * d.PRIME_A) & _MASK
     return ((lane ^ lane >> 33) * d.MIX_1) & _MASK
@@ -111,7 +111,7 @@ ANSWERS: Final = (
 
 
 def answers() -> bytes:
-    """A module whose ``_start`` puts each known answer into the counter of its place in ``ANSWERS``."""
+    """Return a module whose ``_start`` stores each known answer in the counter of its index in ``ANSWERS``."""
     text = " ".join(f"{answer.text} global.set {at + 1}" for at, answer in enumerate(ANSWERS))
     count = len(ANSWERS)
     return module(
@@ -128,7 +128,7 @@ def answers() -> bytes:
 
 
 def returning() -> bytes:
-    """A module whose ``_start`` returns at once, with one counter."""
+    """Return a module with one counter whose ``_start`` returns at once."""
     counter = {"global": [_I64 + b"\x01\x42\x2a\x0b"], "export": [export("__witness_counter_0", GLOBAL, 0)]}
     return start(raw(b""), **counter)
 
@@ -138,11 +138,11 @@ TRAPS: Final = {
     "integer divide by zero": "i32.const 1 i32.const 0 i32.div_u drop",
     "out of bounds memory access": "i32.const 65533 i32.load drop",
 }
-"""Traps that every engine should tell apart, by kind: the instructions."""
+"""Kind of trap -> instructions, for traps that every engine should distinguish."""
 
 
 def trap(kind: str) -> bytes:
-    """A module that traps so."""
+    """Return a module with this kind of trap."""
     return start(body(TRAPS[kind]), memory=[b"\x01\x01\x01"])
 
 
@@ -158,9 +158,9 @@ _PROPOSALS: Final[dict[str, dict[int, tuple[bytes, ...]]]] = {
 
 
 def artifact(proposal: str = "") -> bytes:
-    """A small artifact to make a capsule of: one export that returns 42 and changes a memory, a global and a counter.
+    """Return a small artifact for a capsule: one export that returns 42 and changes a memory, a global and a counter.
 
-    With ``proposal`` (``exceptions`` or ``gc``) it has a tag, or references whose values take GC instructions to record.
+    With ``proposal`` (``exceptions`` or ``gc``) it has a tag, or references that require GC instructions to be recorded.
     """
     uses = _PROPOSALS.get(proposal, {})
     text = "i32.const 16 i32.const 42 i32.store global.get 0 i32.const 1 i32.add global.set 0 i32.const 16 i32.load"
@@ -180,7 +180,7 @@ def artifact(proposal: str = "") -> bytes:
 
 
 class Weakness(msgspec.Struct, frozen=True):
-    """A program that an engine has to refuse, and what it means if it does not."""
+    """A program that an engine must refuse, and a description of the weakness if it does not."""
 
     name: str
     what: str
@@ -209,7 +209,7 @@ def _with_import(kind: int, type_: bytes) -> bytes:
     return module(sections)
 
 
-# The faulty instructions stand in a branch that is never taken, so that only validation can see them.
+# The invalid instructions are in a branch that is never taken, so that only validation can detect them.
 _TYPE_ERROR: Final = raw(b"\x41\x00\x04\x40" + b"\x42\x01\x45\x1a" + b"\x0b")  # i64.const 1, i32.eqz
 _ALIGNMENT: Final = raw(b"\x41\x00\x04\x40" + b"\x41\x00\x28\x03\x00\x1a" + b"\x0b")  # i32.load with an alignment of 8
 
@@ -228,16 +228,16 @@ WEAKNESSES: Final = (
             ("global", GLOBAL, _I32 + b"\x00"),
         )
     ),
-    Weakness("no type check", "a function body with a type error is taken", _VALIDATION, start(_TYPE_ERROR)),
+    Weakness("no type check", "a function body with a type error is accepted", _VALIDATION, start(_TYPE_ERROR)),
     Weakness(
         "no alignment check",
-        "an alignment larger than natural is taken",
+        "an alignment larger than natural is accepted",
         _VALIDATION,
         start(_ALIGNMENT, memory=[b"\x00\x01"]),
     ),
     Weakness(
         "duplicate exports",
-        "a module that exports one name twice is taken",
+        "a module that exports one name twice is accepted",
         _VALIDATION,
         start(_NOTHING, export=[export("twice", FUNC, 0)] * 2),
     ),
@@ -245,17 +245,17 @@ WEAKNESSES: Final = (
 
 
 def exports(count: int) -> bytes:
-    """A valid module with ``count`` exports."""
+    """Return a valid module with ``count`` exports."""
     return start(_NOTHING, export=[export(f"f{at}", FUNC, 0) for at in range(count - 1)])
 
 
 def padded(sizes: Sequence[int]) -> bytes:
-    """A valid module with custom sections of these sizes in bytes, filled with zeros."""
+    """Return a valid module with custom sections of zeros, of these sizes in bytes."""
     return exports(1) + write(section(ids.CUSTOM, name("padding") + bytes(each)) for each in sizes)[8:]
 
 
 def imports_one(module_name: str, function: str, params: tuple[str, ...], results: tuple[str, ...], args: str) -> bytes:
-    """A module that imports a function of numbers and whose ``_start`` calls it with ``args`` and drops what it gives."""
+    """Return a module that imports a function of numbers. Its ``_start`` calls the function and drops the results."""
     coded = [u(len(each)) + b"".join(_NUMBERS[kind] for kind in each) for each in (params, results)]
     return module(
         {

@@ -1,4 +1,4 @@
-"""The proposals beyond WebAssembly 1.0 that a module uses, and for each a small valid module that an engine loads if it has it."""
+"""The proposals beyond WebAssembly 1.0 that a module uses, and for each a small valid module to test an engine's support."""
 
 from __future__ import annotations
 
@@ -62,16 +62,16 @@ _OPERATIONS: Final[dict[str, frozenset[str]]] = {
 
 
 def used(wasm: bytes) -> tuple[str, ...]:
-    """The proposals that a valid module uses, in the order of ``PROBES``; reads its code."""
+    """Return the proposals that a valid module uses, in the order of ``PROBES``. Decodes its code."""
     read = module.read(wasm)
-    found = set(_of_types(read))
+    proposals = set(_of_types(read))
     for each in code.all_instructions(wasm, read.bodies):
-        found.add(_of_instruction(BY_NAME[each.name]))
+        proposals.add(_of_instruction(BY_NAME[each.name]))
         if each.name == "memory.copy" and _index_types_differ(each, read):
-            found.add("copies between memories of two index types")
+            proposals.add("copies between memories of two index types")
         if each.name == "ref.null" and isinstance(each.immediates[0], int):
-            found.add("function references")
-    return tuple(name for name in PROBES if name in found)
+            proposals.add("function references")
+    return tuple(name for name in PROBES if name in proposals)
 
 
 def _of_types(read: Module) -> Iterator[str]:
@@ -96,7 +96,7 @@ def _index_types_differ(copy: Instruction, read: Module) -> bool:
 
 
 def _of_instruction(op: Op) -> str:
-    """The proposal of an instruction; empty for those of 1.0."""
+    """Return the proposal of an instruction; empty for those of 1.0."""
     if op.prefix == _VECTOR and "relaxed" in op.name:
         return "relaxed SIMD"
     if op.prefix in _PREFIXES:

@@ -1,7 +1,7 @@
-"""Asks an engine what its own host functions do: one generated module a function of wasi 0.2, run, looked at and judged.
+"""Probe an engine's host functions, with one generated module for each function of wasi 0.2.
 
-Every function is called in two ways, by ``call`` and by ``call_indirect``, since an engine may treat them differently, and the
-shims of componentised programs use the second. The verdict of each way is by what was seen, never by what the engine says it has.
+Every function is called in two ways, by ``call`` and by ``call_indirect``, since an engine may treat them differently and the shims
+of componentised programs use the second. Verdicts are based on observed effects, never on what the engine claims to support.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from diffcheck.capsule import stubs
 from diffcheck.observation import Refused, Returned, sentence
 from diffcheck.probe import programs, wasi_calls, wasi_checks, wasi_preview1
 from diffcheck.probe.wasi_checks import ARGUMENTS, FILES, REAL, STDIN, VARIABLE, VERDICTS, CallCheck, CheckResult, ProbeRun, Verdict
-from diffcheck.probe.wasi_module import AREA, N_WORDS, SENTINEL, ImportCollector, ProbeCall, ProbedImport, seen
+from diffcheck.probe.wasi_module import AREA, N_WORDS, SENTINEL, ImportCollector, ProbeCall, ProbedImport, decode_words
 from diffcheck.text import decode, visible
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ _EXPORTS: Final = ("run", "indirect")
 
 
 class ImportVerdicts(msgspec.Struct, frozen=True):
-    """A function's verdicts: of a direct ``call``, and of ``call_indirect``; ``why`` and ``why_indirect`` are their reasons."""
+    """A function's verdicts and their reasons, for ``call`` and for ``call_indirect``."""
 
     module: str
     name: str
@@ -53,22 +53,22 @@ class ImportVerdicts(msgspec.Struct, frozen=True):
 
 
 class _Run(msgspec.Struct, frozen=True):
-    """One start of the engine: what it said, and what was left of it."""
+    """One run of the engine: the process result, the decoded host result, and the files afterwards."""
 
     export: str
     command: tuple[str, ...]
-    ended: ProcessResult
-    said: HostResult
+    process: ProcessResult
+    host: HostResult
     files: dict[str, bytes]
 
 
 def all_entries(*, preview1: bool = True) -> tuple[CallCheck, ...]:
-    """The probes of every function, of wasi 0.2 and then of preview 1."""
+    """Return the probes of all functions of wasi 0.2 and, with ``preview1``, of preview 1."""
     return (*wasi_calls.entries(), *(wasi_preview1.entries() if preview1 else ()))
 
 
 def at_versions(entries: Iterable[CallCheck], wanted: Iterable[tuple[str, str]]) -> Iterator[CallCheck]:
-    """The probes for functions as an artifact imports them: module and name, at its version and with a component's number."""
+    """Yield the probes for an artifact's imports (module, name), with their versions and component numbers."""
     by_name = {stubs.canonical(each.probe.function.module, each.probe.function.name): each for each in entries}
     for module, name in wanted:
         entry = by_name.get(stubs.canonical(module, name))
@@ -78,14 +78,14 @@ def at_versions(entries: Iterable[CallCheck], wanted: Iterable[tuple[str, str]])
 
 
 class Prober:
-    """Puts probes to one engine; with ``keep`` every module, command and answer is left in that folder."""
+    """Probes one engine. With ``keep``, every module, command and output is written to that folder."""
 
     def __init__(self, engine: HostEngine, host: Host, limits: RunLimits, keep: Path | None = None) -> None:
         self._engine, self._host, self._limits, self._keep = engine, host, limits, keep
         self._texts, self._data = wasi_checks.texts()
 
     def probe(self, entries: Sequence[CallCheck]) -> Iterator[ImportVerdicts]:
-        """The verdicts, in order; a few engines run at once."""
+        """Yield the verdicts, in order. Several engines run at once."""
         for at in range(0, len(entries), _AT_ONCE):
             batch = entries[at : at + _AT_ONCE]
             runs = self._batch([(each, export) for each in batch for export in _EXPORTS], [{} for _ in batch], batch)
@@ -93,23 +93,23 @@ class Prober:
             again = [(each, "again") for each, ran in zip(batch, runs, strict=True) if _wants_again(each, ran)]
             runs = self._batch(bare + again, runs, batch)
             for entry, ran in zip(batch, runs, strict=True):
-                one, other = _judge(entry, ran, "run"), _judge(entry, ran, "indirect")
-                self._note(entry, ran, {"run": one, "indirect": other})
+                direct, indirect = _judge(entry, ran, "run"), _judge(entry, ran, "indirect")
+                self._write_evidence(entry, ran, {"run": direct, "indirect": indirect})
                 function = entry.probe.function
-                yield ImportVerdicts(function.module, function.name, one.verdict, one.why, other.verdict, other.why)
+                yield ImportVerdicts(function.module, function.name, direct.verdict, direct.why, indirect.verdict, indirect.why)
 
     def control(self) -> str:
-        """Why this engine cannot be probed: what a module of the same form that calls nothing comes to; empty where it can be."""
+        """Run a module of the same form without calls; returns the failure that prevents probing, or empty."""
         entry = CallCheck(ProbeCall(ProbedImport("diffcheck", "nothing", (), ()), ()), lambda _: REAL)
         run = self._start(entry, "idle").wait()
-        if run.said.values is not None and len(run.said.values) == N_WORDS and run.said.values[0] == SENTINEL:
+        if run.host.values is not None and len(run.host.values) == N_WORDS and run.host.values[0] == SENTINEL:
             return ""
-        return run.said.failure or _death(run.ended)
+        return run.host.failure or _death(run.process)
 
     def _batch(
         self, wanted: Sequence[tuple[CallCheck, str]], before: list[dict[str, _Run]], batch: Sequence[CallCheck]
     ) -> list[dict[str, _Run]]:
-        """What was run before for each of the batch, and what is wanted now."""
+        """Run ``wanted``, and return the earlier and the new runs of each entry of the batch."""
         done = self._run(wanted)
         return [
             {**ran, **{run.export: run for each, run in done if each is entry}} for entry, ran in zip(batch, before, strict=True)
@@ -126,7 +126,7 @@ class Prober:
         wasm = ImportCollector(entry.probe, self._texts).build(self._data, idle=export == "idle")
         return _Pending(self._engine, self._host, self._limits, wasm, export)
 
-    def _note(self, entry: CallCheck, runs: dict[str, _Run], found: dict[str, CheckResult]) -> None:
+    def _write_evidence(self, entry: CallCheck, runs: dict[str, _Run], verdicts: dict[str, CheckResult]) -> None:
         if self._keep is None:
             return
         function = entry.probe.function
@@ -134,7 +134,7 @@ class Prober:
         folder.mkdir(parents=True, exist_ok=True)
         process.write_atomically(folder / "module.wasm", ImportCollector(entry.probe, self._texts).build(self._data))
         lines = [f"{function}", ""]
-        for way, each in found.items():
+        for way, each in verdicts.items():
             lines.append(f"verdict of {'call' if way == 'run' else 'call_indirect'}: {each.verdict}; {each.why}".rstrip("; "))
         lines += [
             "",
@@ -143,17 +143,17 @@ class Prober:
             f"folder: {', '.join([*FILES, 'link -> probe.txt'])}",
         ]
         for export, run in runs.items():
-            ended = f"exit code {run.ended.exit_code}" if run.ended.signal is None else f"signal {run.ended.signal}"
-            lines += ["", f"== {export}", f"$ {shlex.join(run.command)}", ended + ", timed out" * run.ended.timed_out]
+            ended = f"exit code {run.process.exit_code}" if run.process.signal is None else f"signal {run.process.signal}"
+            lines += ["", f"== {export}", f"$ {shlex.join(run.command)}", ended + ", timed out" * run.process.timed_out]
             changed = sorted(each for each in {*run.files, *FILES} if run.files.get(each) != FILES.get(each) and each != "link")
             lines += [f"file {each}: {run.files.get(each)!r}" for each in changed]
-            for name, data in (("stdout", run.ended.stdout), ("stderr", run.ended.stderr)):
+            for name, data in (("stdout", run.process.stdout), ("stderr", run.process.stderr)):
                 lines += [f"-- {name}", *(visible(each, 2000) for each in decode(data).splitlines())]
         process.write_atomically(folder / "ran.txt", ("\n".join(lines) + "\n").encode())
 
 
 class _Pending:
-    """An engine that runs one export, in a folder of its own."""
+    """A started engine that runs one export, in its own folder."""
 
     def __init__(self, engine: HostEngine, host: Host, limits: RunLimits, wasm: bytes, export: str) -> None:
         self._engine, self._host, self._export = engine, host, export
@@ -183,20 +183,20 @@ class _Pending:
 
     def wait(self) -> _Run:
         try:
-            ended = self._host.reactor.wait(self._child)
-            files = _look(self._files)
+            result = self._host.reactor.wait(self._child)
+            files = _read_files(self._files)
         finally:
             self._private.__exit__(None, None, None)
-        said = HostResult() if ended.timed_out or ended.flooded else self._engine.host_result(ended)
+        host_result = HostResult() if result.timed_out or result.flooded else self._engine.host_result(result)
         home = str(self._files.parent)
         command = tuple(each.replace(home, "FOLDER") for each in self._command)
-        return _Run(self._export, command, _without(ended, home), said, files)
+        return _Run(self._export, command, _anonymise(result, home), host_result, files)
 
 
-def _without(ended: ProcessResult, home: str) -> ProcessResult:
-    """The same without the name of a folder that is gone."""
-    out, err = (each.replace(home.encode(), b"FOLDER") for each in (ended.stdout, ended.stderr))
-    return msgspec.structs.replace(ended, stdout=out, stderr=err)
+def _anonymise(result: ProcessResult, home: str) -> ProcessResult:
+    """Replace the name of the temporary folder in the output."""
+    out, err = (each.replace(home.encode(), b"FOLDER") for each in (result.stdout, result.stderr))
+    return msgspec.structs.replace(result, stdout=out, stderr=err)
 
 
 def _lay_out(folder: Path) -> None:
@@ -209,8 +209,8 @@ def _lay_out(folder: Path) -> None:
     (folder / "link").symlink_to("probe.txt")
 
 
-def _look(folder: Path) -> dict[str, bytes]:
-    """What is in the folder: a link gives the file that it names, as long as that is here."""
+def _read_files(folder: Path) -> dict[str, bytes]:
+    """Read the files in the folder. A link has the content of its target if that is in the folder."""
     files: dict[str, bytes] = {}
     for each in sorted(os.scandir(folder), key=lambda each: each.name):
         if each.is_dir(follow_symlinks=False):
@@ -223,13 +223,13 @@ def _look(folder: Path) -> dict[str, bytes]:
 
 
 def _bare(entry: CallCheck, ran: dict[str, _Run]) -> list[str]:
-    """Which ways are to be tried without the calls that make handles: those whose run came to nothing."""
+    """Return the suffixes of the exports without handle creation to run: those whose normal run failed."""
     ways = {"": "run", "_indirect": "indirect"}
-    return [way for way, export in ways.items() if entry.probe.setup and ran[export].said.values is None]
+    return [way for way, export in ways.items() if entry.probe.setup and ran[export].host.values is None]
 
 
 def _wants_again(entry: CallCheck, ran: dict[str, _Run]) -> bool:
-    return entry.probe.traps_again and any(each.said.values is not None for each in ran.values())
+    return entry.probe.traps_again and any(each.host.values is not None for each in ran.values())
 
 
 def _file_name(function: ProbedImport) -> str:
@@ -237,102 +237,104 @@ def _file_name(function: ProbedImport) -> str:
     return text.strip("_")
 
 
-# Judging.
+# Verdicts.
 
 
 def _judge(entry: CallCheck, runs: dict[str, _Run], way: str) -> CheckResult:
     run = runs[way]
-    if run.ended.timed_out:
-        return CheckResult("broken", "it does not come back")
+    if run.process.timed_out:
+        return CheckResult("broken", "it does not return")
     if entry.exit_code is not None:
         return _exit(entry, run)
-    if run.said.values is None:
+    if run.host.values is None:
         return _failure(entry, run, runs.get("bare" if way == "run" else "bare_indirect"))
-    found = _answer(entry, run)
+    checked = _check(entry, run)
     again = runs.get("again")
-    if found.verdict == "real" and again is not None and again.said.values is not None:
+    if checked.verdict == "real" and again is not None and again.host.values is not None:
         return CheckResult("stub", "it is accepted, and so is dropping the same handle again")
-    return found
+    return checked
 
 
-def _answer(entry: CallCheck, run: _Run) -> CheckResult:
-    """What a call that came back is worth."""
+def _check(entry: CallCheck, run: _Run) -> CheckResult:
+    """Judge a call that returned."""
     order = _order(entry, run)
-    assert run.said.values is not None, "it came back"  # noqa: S101
-    if len(run.said.values) != N_WORDS:
-        return CheckResult("broken", f"the module returned {len(run.said.values)} values, not {N_WORDS}")
-    came = seen(run.said.values)
-    if any(came.sentinels[at] != SENTINEL for at in range(entry.probe.calls)):
-        return CheckResult("broken", f"it leaves a value on the caller's stack that the function does not give{order}")
+    assert run.host.values is not None, "the call returned"  # noqa: S101
+    if len(run.host.values) != N_WORDS:
+        return CheckResult("broken", f"the module returned {len(run.host.values)} values, not {N_WORDS}")
+    observation = decode_words(run.host.values)
+    if any(observation.sentinels[at] != SENTINEL for at in range(entry.probe.calls)):
+        return CheckResult("broken", f"it pushes an additional value to the caller's stack{order}")
     try:
-        found = entry.check(ProbeRun(came, run.ended.stdout, run.ended.stderr, run.files))
+        checked = entry.check(ProbeRun(observation, run.process.stdout, run.process.stderr, run.files))
     except (IndexError, ValueError, ArithmeticError):
-        found = CheckResult("broken", "its answer makes no sense")
-    return CheckResult("broken", found.why + order) if found.verdict != "real" and order else found
+        checked = CheckResult("broken", "its result is malformed")
+    return CheckResult("broken", checked.why + order) if checked.verdict != "real" and order else checked
 
 
 def _exit(entry: CallCheck, run: _Run) -> CheckResult:
-    if run.said.unknown:
+    if run.host.unknown:
         return CheckResult("absent")
-    if run.said.values is not None:
-        return CheckResult("stub", "the program goes on")
-    if run.said.failure:
-        return CheckResult("broken", run.said.failure)
-    if run.ended.exit_code == entry.exit_code:
+    if run.host.values is not None:
+        return CheckResult("stub", "the program continues")
+    if run.host.failure:
+        return CheckResult("broken", run.host.failure)
+    if run.process.exit_code == entry.exit_code:
         return REAL
-    return CheckResult("broken", f"the process ended with {run.ended.exit_code}, not {entry.exit_code}")
+    return CheckResult("broken", f"the process ended with {run.process.exit_code}, not {entry.exit_code}")
 
 
 def _failure(entry: CallCheck, run: _Run, bare: _Run | None) -> CheckResult:
-    """What a call that did not come back means; ``bare`` is the same without the calls before it, where there are some."""
+    """Judge a call that did not return. ``bare`` is the run without handle creation, if any."""
     function = entry.probe.function
     decisive = bare or run
-    if decisive.said.unknown and _last(decisive, function):
+    if decisive.host.unknown and _last(decisive, function):
         return CheckResult("absent")
-    why = run.said.failure or _death(run.ended)
+    failure = run.host.failure or _death(run.process)
     if bare is None or _last(run, function):
-        return CheckResult("broken", why + _order(entry, run))
-    needs = f"{run.said.calls[-1].function}, which would give its handle, fails" if run.said.calls else f"its handle fails ({why})"
-    if bare.said.values is None:
-        return CheckResult("broken", f"{bare.said.failure or _death(bare.ended)}{_order(entry, bare)}; {needs}")
-    found = _answer(entry, bare)
-    if found.verdict == "real":
-        return CheckResult("stub", f"it takes a handle that nobody gave; {needs}")
-    return CheckResult(found.verdict, f"{found.why}; {needs}")
+        return CheckResult("broken", failure + _order(entry, run))
+    creator = (
+        f"{run.host.calls[-1].function}, which creates its handle, fails" if run.host.calls else f"its handle fails ({failure})"
+    )
+    if bare.host.values is None:
+        return CheckResult("broken", f"{bare.host.failure or _death(bare.process)}{_order(entry, bare)}; {creator}")
+    checked = _check(entry, bare)
+    if checked.verdict == "real":
+        return CheckResult("stub", f"it accepts an invalid handle; {creator}")
+    return CheckResult(checked.verdict, f"{checked.why}; {creator}")
 
 
 def _last(run: _Run, function: ProbedImport) -> bool:
-    """Whether the function was the last that was called, as far as the engine has a log."""
-    return not run.said.calls or run.said.calls[-1].function == f"{function.module.partition('@')[0]} {function.name}"
+    """Whether the function was called last, according to the engine's log, if any."""
+    return not run.host.calls or run.host.calls[-1].function == f"{function.module.partition('@')[0]} {function.name}"
 
 
 def _death(ended: ProcessResult) -> str:
     if ended.signal is not None:
-        return f"the engine was ended by signal {ended.signal}"
-    return f"the engine ended with {ended.exit_code} and gave no reason"
+        return f"the engine was killed by signal {ended.signal}"
+    return f"the engine exited with code {ended.exit_code} without a reason"
 
 
 def _order(entry: CallCheck, run: _Run) -> str:
-    """How the arguments arrived, if the engine's log shows that it was not in their order; empty otherwise."""
+    """Describe a wrong order of arguments in the engine's log; empty otherwise."""
     function = entry.probe.function
-    wanted = [int(match[1], 0) if (match := _CONSTANT.match(each.replace("AREA", f"i32.const {AREA}"))) else None
-              for each in entry.probe.args]  # fmt: skip
-    if len(wanted) < 2:  # noqa: PLR2004 - one has no order
+    expected = [int(match[1], 0) if (match := _CONSTANT.match(each.replace("AREA", f"i32.const {AREA}"))) else None
+                for each in entry.probe.args]  # fmt: skip
+    if len(expected) < 2:  # noqa: PLR2004 - a single argument has no order
         return ""
     name = f"{function.module.partition('@')[0]} {function.name}"
-    call = next((each for each in run.said.calls if each.function == name), None)
-    if call is None or len(call.args) != len(wanted) or _fits(call.args, wanted):
+    call = next((each for each in run.host.calls if each.function == name), None)
+    if call is None or len(call.args) != len(expected) or _matches(call.args, expected):
         return ""
-    way = "in reverse" if _fits(call.args[::-1], wanted) else "in another order"
+    way = "in reverse" if _matches(call.args[::-1], expected) else "in another order"
     return f"; the arguments arrive {way}"
 
 
-def _fits(args: Sequence[int], wanted: Sequence[int | None]) -> bool:
-    return all(each is None or arg == each for arg, each in zip(args, wanted, strict=True))
+def _matches(args: Sequence[int], expected: Sequence[int | None]) -> bool:
+    return all(each is None or arg == each for arg, each in zip(args, expected, strict=True))
 
 
 def natively(backend: Backend, function: ProbedImport, host: Host, limits: RunLimits) -> CheckResult:
-    """What a backend does with an import where diffcheck runs an artifact under it as it is: absent, or accepted (a stub)."""
+    """Test an import in a direct run of a backend: absent, or accepted (a stub)."""
     args = " ".join(f"{kind}.const {at + 3}" for at, kind in enumerate(function.params))
     wasm = programs.imports_one(function.module, function.name, function.params, function.results, args)
     outcome = backend.execute(Program(kind="direct", wasm=wasm), limits, host).outcome

@@ -1,8 +1,8 @@
-"""How each function of wasi 0.2 is called, and what it must have done then: the table behind ``diffcheck imports --probe``.
+"""Probes for each function of wasi 0.2: the table behind ``diffcheck imports --probe``.
 
-A function is real if the call came back and what it must do was seen from outside of it: bytes on stdout, a file in the folder, a
-second answer that differs from the first. Texts are the assembler's; ``<interface function>`` calls another function, ``@word`` is
-the address of a text, ``AREA`` the return area. All arguments of a call have distinct values, so that their order shows.
+A function is real if the call returned and its effect was observed: bytes on stdout, a file in the folder, a second result that
+differs from the first. Texts are for the assembler, where ``<interface function>`` calls another function, ``@word`` is the address
+of a text, and ``AREA`` is the return area. All arguments of a call have distinct values, so that a wrong order is detected.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ _LISTING: Final = f"{DIRECTORY} local.get $g AREA2 <{FS} [method]descriptor.read
 
 def _cli() -> list[CallCheck]:
     terminals = [
-        entry(f"wasi:cli/terminal-{each}", f"get-terminal-{each}", (A,), see.says_none) for each in ("stdin", "stdout", "stderr")
+        entry(f"wasi:cli/terminal-{each}", f"get-terminal-{each}", (A,), see.is_none) for each in ("stdin", "stdout", "stderr")
     ]
     streams = [entry(f"wasi:cli/{each}", f"get-{each}", (), see.handles, calls=2) for each in ("stdin", "stdout", "stderr")]
     return [
@@ -59,12 +59,12 @@ def _cli() -> list[CallCheck]:
         entry("wasi:cli/exit", "exit-with-code", (const(EXIT_CODE),), see.anything, exit_code=EXIT_CODE),
         *streams,
         *terminals,
-        # There is no terminal and so no handle to drop: what a handle that nobody gave is told is all that can be seen.
+        # There is no terminal and hence no valid handle, so only the reaction to an invalid one can be observed.
         *(drop(f"wasi:cli/terminal-{each}", f"terminal-{each}", "i32.const 1 local.set $h") for each in ("input", "output")),
     ]
 
 
-_TOOK_FIVE: Final = see.must(lambda ran: ran.seen.u64(8) == 5, broken("it does not say that it took 5 bytes"))  # noqa: PLR2004
+_TOOK_FIVE: Final = see.must(lambda run: run.output.u64(8) == 5, broken("it does not report 5 bytes"))  # noqa: PLR2004
 
 
 def _errors_and_polls() -> list[CallCheck]:
@@ -73,11 +73,11 @@ def _errors_and_polls() -> list[CallCheck]:
     in_20_ms = f"i64.const {20 * see.MS} <{_MONO} subscribe-duration> local.set $h <{_MONO} now> local.set $t"
     elapsed = f"<{_MONO} now> local.get $t i64.sub local.set $x0"
     list_of_two = "i32.const 0x700 local.get $g i32.store i32.const 0x700 local.get $h i32.store offset=4"
-    not_late = see.must(lambda ran: ran.seen.extra[0] == 0, stub("a minute from now is said to be ready"))
-    is_ready = see.must(lambda ran: ran.seen.results[0] == 1, broken("what is due is not ready"))
+    not_late = see.must(lambda run: run.output.extra[0] == 0, stub("a minute from now is said to be ready"))
+    is_ready = see.must(lambda run: run.output.results[0] == 1, broken("what is due is not ready"))
     ready_late = f"local.get $g <{POLL} [method]pollable.ready> i64.extend_i32_u local.set $x0"
     return [
-        entry("wasi:io/error", "[method]error.to-debug-string", (H, A), see.bytes_at(0, bool, "it says"), setup=ERROR),
+        entry("wasi:io/error", "[method]error.to-debug-string", (H, A), see.bytes_at(0, bool, "it returns"), setup=ERROR),
         drop("wasi:io/error", "error", ERROR),
         entry(POLL, "[method]pollable.ready", (H,), see.all_of(is_ready, not_late), setup=f"{soon} {late}", after=ready_late),
         entry(POLL, "[method]pollable.block", (H,), see.waited, setup=in_20_ms, after=elapsed),
@@ -103,7 +103,7 @@ def _input_streams() -> list[CallCheck]:
 def _subscriptions() -> list[CallCheck]:
     polled = f"""i32.const 0x700 local.get $r2 i32.wrap_i64 i32.store i32.const 0x700 i32.const 1 AREA2 <{POLL} poll>
       AREA2 i32.load offset=4 i64.extend_i32_u local.set $x0"""
-    useful = see.must(lambda ran: ran.seen.extra[0] == 1, stub("it gives handles of which poll does not say that they are ready"))
+    useful = see.must(lambda run: run.output.extra[0] == 1, stub("poll does not report its handles as ready"))
     return [
         entry(
             STREAMS,
@@ -120,7 +120,7 @@ def _subscriptions() -> list[CallCheck]:
 
 def _output_streams() -> list[CallCheck]:
     out = b"word-on-stdout"
-    zeros = see.must(lambda ran: bytes(7) in ran.stdout, stub("it says ok, and no zeros arrived on stdout"))
+    zeros = see.must(lambda run: bytes(7) in run.stdout, stub("it returns ok, but stdout has no zeros"))
     both = f"{_STDIN_READY} local.get $h local.set $g {_PERMIT}"
     word = (H, "@out", const(len(WORDS["out"])), A)
 
@@ -133,7 +133,7 @@ def _output_streams() -> list[CallCheck]:
         output(
             "check-write",
             (H, A),
-            see.all_of(see.ok, see.must(lambda ran: ran.seen.u64(8) > 0, stub("it permits nothing"))),
+            see.all_of(see.ok, see.must(lambda run: run.output.u64(8) > 0, stub("it permits nothing"))),
             setup=_STDOUT,
         ),
         output("write", word, see.all_of(see.ok, see.printed(out)), after=_FLUSH),
@@ -161,11 +161,13 @@ def _clocks_and_random() -> list[CallCheck]:
     spin = "i32.const 2000 local.set $k loop $l local.get $k i32.const 1 i32.sub local.tee $k br_if $l end"
     wait = f"local.get $r1 i32.wrap_i64 <{POLL} [method]pollable.block> <{_MONO} now> local.get $t i64.sub local.set $x0"
     start = f"<{_MONO} now> local.set $t"
-    positive = see.must(lambda ran: ran.seen.results[0] > 0, broken("it says 0"))
+    positive = see.must(lambda run: run.output.results[0] > 0, broken("it returns 0"))
     wall = "wasi:clocks/wall-clock"
-    written = see.must(lambda ran: ran.seen.area != UNTOUCHED, see.NO_ANSWER)
-    some = see.must(lambda ran: ran.seen.u64(0) or ran.seen.u32(8), broken("it says 0"))
-    in_a_day = see.must(lambda ran: abs(ran.seen.results[0] - (ran.seen.results[0] >> 31 << 32)) < see.DAY_S, broken("over a day"))
+    written = see.must(lambda run: run.output.area != UNTOUCHED, see.NO_ANSWER)
+    some = see.must(lambda run: run.output.u64(0) or run.output.u32(8), broken("it returns 0"))
+    in_a_day = see.must(
+        lambda run: abs(run.output.results[0] - (run.output.results[0] >> 31 << 32)) < see.DAY_S, broken("over a day")
+    )
     now = (const(1_700_000_000, "i64"), const(5))
     drawn = [
         entry(f"wasi:random/{each}", f"get-{'insecure-' * (each != 'random')}random-{what}", args, check, calls=2)
@@ -196,7 +198,7 @@ def _on(name: str, setup: str, args: tuple[str, ...], *checks: Callable[[ProbeRu
 
 
 def _tag(at: int, wanted: int) -> Callable[[ProbeRun], CheckResult]:
-    return see.must(lambda ran: ran.seen.area[at] == wanted, broken(f"it does not say {wanted}"))
+    return see.must(lambda run: run.output.area[at] == wanted, broken(f"it does not return {wanted}"))
 
 
 def _files() -> list[CallCheck]:
@@ -207,7 +209,7 @@ def _files() -> list[CallCheck]:
       AREA2 i32.load offset=4 i64.load local.set $x0"""
     begins = int.from_bytes(FILE[:6], "little")
     was_read = see.must(
-        lambda ran: ran.seen.extra[0] & (1 << 48) - 1 == begins, broken("its stream does not give the file's bytes")
+        lambda run: run.output.extra[0] & (1 << 48) - 1 == begins, broken("its stream does not return the file's bytes")
     )
     read = see.bytes_at(4, lambda got: got == FILE[2:8], "it reads")
     return [
@@ -220,7 +222,7 @@ def _files() -> list[CallCheck]:
             "get-flags",
             READ_FILE,
             (),
-            see.must(lambda ran: ran.seen.area[1] & 1, broken("a file opened to read may not be read")),
+            see.must(lambda run: run.output.area[1] & 1, broken("a file opened for reading is not readable")),
         ),
         _on("get-type", DIRECTORY, (), _tag(1, 3)),
         _on("set-size", _WRITE_FILE, (const(6, "i64"),), see.file_is("probe.txt", FILE[:6])),
@@ -235,9 +237,9 @@ def _files() -> list[CallCheck]:
 def _paths() -> list[CallCheck]:
     path, made, gone = ("@path", const(9)), ("@made", const(13)), ("@gone", const(8))
     folder = ("@folder", const(5))
-    hashed = see.must(lambda ran: ran.seen.u64(8) | ran.seen.u64(16), stub("it says 0"))
-    size = see.must(lambda ran: ran.seen.u64(24) == len(FILE), broken("it gives another size than the file has"))
-    now_true = see.must(lambda ran: ran.seen.results[0] == 1, broken("a descriptor is not the same object as itself"))
+    hashed = see.must(lambda run: run.output.u64(8) | run.output.u64(16), stub("it returns 0"))
+    size = see.must(lambda run: run.output.u64(24) == len(FILE), broken("it returns a wrong file size"))
+    now_true = see.must(lambda run: run.output.results[0] == 1, broken("a descriptor is not the same object as itself"))
     return [
         _on("create-directory-at", DIRECTORY, made, see.file_is("made-by-probe/", b"")),
         _on("stat", READ_FILE, (), _tag(8, 6), size),
@@ -245,7 +247,7 @@ def _paths() -> list[CallCheck]:
         _on("set-times-at", DIRECTORY, (const(0), *path, *_TIMES)),
         _on("link-at", DIRECTORY, (const(0), *path, "local.get $g", *made), see.file_is("made-by-probe", FILE)),
         _on("open-at", DIRECTORY, (const(0), *made, const(1), const(2)), see.file_is("made-by-probe", b"")),
-        _on("readlink-at", DIRECTORY, ("@link", const(4)), see.bytes_at(4, lambda got: got == b"probe.txt", "it gives")),
+        _on("readlink-at", DIRECTORY, ("@link", const(4)), see.bytes_at(4, lambda got: got == b"probe.txt", "it returns")),
         _on("remove-directory-at", DIRECTORY, folder, see.file_is("empty/", None)),
         _on(
             "rename-at",
@@ -274,7 +276,7 @@ def _paths() -> list[CallCheck]:
 
 
 def entries() -> tuple[CallCheck, ...]:
-    """A probe for every function of wasi 0.2's cli, io, clocks, random, filesystem and sockets, in that order."""
+    """Return a probe for every function of wasi 0.2's cli, io, clocks, random, filesystem and sockets, in that order."""
     return (
         *_cli(),
         *_errors_and_polls(),

@@ -1,4 +1,4 @@
-"""What a call of a wasi 0.2 function must have done, as it is seen from outside of it, and the world that it is called in."""
+"""Checks of the observable effects of wasi 0.2 calls, and the world of the probes."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ DAY_S: Final = 86_400
 
 
 def texts() -> tuple[dict[str, int], bytes]:
-    """Where each word stands, and the bytes of all from ``TEXT`` on."""
+    """Return the address of each word, and the bytes of all words from ``TEXT`` on."""
     places, data = {}, b""
     for word, value in WORDS.items():
         places[word] = TEXT + len(data)
@@ -46,16 +46,16 @@ def texts() -> tuple[dict[str, int], bytes]:
 
 
 class ProbeRun(msgspec.Struct, frozen=True):
-    """A run that came back: what the export gave, what was printed, the folder's files afterwards (a folder ends in ``/``)."""
+    """A completed run: the export's output, the printed output, the folder's files afterwards (a folder's name ends in ``/``)."""
 
-    seen: ProbeObservation
+    output: ProbeObservation
     stdout: bytes
     stderr: bytes
     files: Mapping[str, bytes]
 
 
 class CheckResult(msgspec.Struct, frozen=True):
-    """A verdict and its reason in words."""
+    """A verdict and its reason."""
 
     verdict: Verdict
     why: str = ""
@@ -65,7 +65,7 @@ REAL: Final = CheckResult("real")
 
 
 class CallCheck(msgspec.Struct, frozen=True):
-    """A probe and how it is judged; ``exit_code`` where the call must end the program so."""
+    """A probe and its check. ``exit_code`` is set if the call must end the program with that code."""
 
     probe: ProbeCall
     check: Callable[[ProbeRun], CheckResult]
@@ -73,218 +73,214 @@ class CallCheck(msgspec.Struct, frozen=True):
 
 
 def stub(why: str) -> CheckResult:
-    """It was accepted and did nothing."""
+    """Return the verdict for a call without effect."""
     return CheckResult("stub", why)
 
 
 def broken(why: str) -> CheckResult:
-    """It did something wrong."""
+    """Return the verdict for a call with a wrong effect."""
     return CheckResult("broken", why)
 
 
-NO_ANSWER: Final = stub("it gives no answer: the return area is untouched")
+NO_ANSWER: Final = stub("it returns no result: the return area is unchanged")
 
-# What must have come of a call.
+# Checks.
 
 
-def ok(ran: ProbeRun) -> CheckResult:
-    """The return area says ok, of a ``result``."""
-    tag = ran.seen.area[0]
-    if ran.seen.area == UNTOUCHED:
+def ok(run: ProbeRun) -> CheckResult:
+    """Check that the return area contains ``ok`` of a ``result``."""
+    tag = run.output.area[0]
+    if run.output.area == UNTOUCHED:
         return NO_ANSWER
     if tag == 1:
-        code = next((each for each in ran.seen.area[1:] if each != UNTOUCHED[0]), None)
+        code = next((each for each in run.output.area[1:] if each != UNTOUCHED[0]), None)
         return broken("it fails" + (f" with error code {code}" if code is not None else ""))
-    return REAL if tag == 0 else broken(f"its answer is neither ok nor an error, but {tag}")
+    return REAL if tag == 0 else broken(f"its result is neither ok nor an error, but {tag}")
 
 
 def all_of(*checks: Callable[[ProbeRun], CheckResult]) -> Callable[[ProbeRun], CheckResult]:
-    """The first of these that is not content."""
-    return lambda ran: next((found for each in checks if (found := each(ran)) != REAL), REAL)
+    """Return the first result other than ``real``."""
+    return lambda run: next((found for each in checks if (found := each(run)) != REAL), REAL)
 
 
 def must(test: Callable[[ProbeRun], object], otherwise: CheckResult) -> Callable[[ProbeRun], CheckResult]:
-    """Real where a test says so, else this verdict."""
-    return lambda ran: REAL if test(ran) else otherwise
+    """Return a check for ``test``, with the verdict ``otherwise`` if it fails."""
+    return lambda run: REAL if test(run) else otherwise
 
 
 def printed(word: bytes) -> Callable[[ProbeRun], CheckResult]:
-    """It says ok, and the word arrived on stdout."""
-    return must(lambda ran: word in ran.stdout, stub("it says ok, and nothing arrived on stdout"))
+    """Return a check that the word was printed to stdout."""
+    return must(lambda run: word in run.stdout, stub("it returns ok, but stdout is empty"))
 
 
-def anything(_ran: ProbeRun) -> CheckResult:
-    """That it came back is all there is to see."""
+def anything(_run: ProbeRun) -> CheckResult:
+    """Check only that the call returned."""
     return REAL
 
 
-def astray(ran: ProbeRun, at: int = 0) -> CheckResult:
-    """A list or string that stands where nobody allocated it."""
-    address, length = struct.unpack_from("<II", ran.seen.area, at)
-    where = "over the caller's memory beside the return area" if AREA < address < AREA + 256 else "which nobody allocated"
-    return broken(f"it writes {length} bytes to {address:#x}, {where}")
+def astray(run: ProbeRun, at: int = 0) -> CheckResult:
+    """Return the verdict for a list or string outside of allocated memory."""
+    address, length = struct.unpack_from("<II", run.output.area, at)
+    place = "in the caller's memory next to the return area" if AREA < address < AREA + 256 else "which is not allocated"
+    return broken(f"it writes {length} bytes to {address:#x}, {place}")
 
 
-def twice_differ(ran: ProbeRun) -> CheckResult:
-    """Two calls give two answers."""
-    one, two = ran.seen.results
-    return REAL if one != two else stub(f"it gives {one:#x} each time")
+def twice_differ(run: ProbeRun) -> CheckResult:
+    """Check that two calls return different values."""
+    one, two = run.output.results
+    return REAL if one != two else stub(f"it returns {one:#x} each time")
 
 
-def handles(ran: ProbeRun) -> CheckResult:
-    """Two calls give two handles."""
-    return REAL if len(set(ran.seen.results)) == 2 else stub(f"it gives the handle {ran.seen.results[0]} each time")  # noqa: PLR2004
+def handles(run: ProbeRun) -> CheckResult:
+    """Check that two calls return different handles."""
+    return REAL if len(set(run.output.results)) == 2 else stub(f"it returns the handle {run.output.results[0]} each time")  # noqa: PLR2004
 
 
-def waited(ran: ProbeRun) -> CheckResult:
-    """Between 15 ms and 10 s have passed, of the 20 ms that were asked for."""
-    return REAL if 15 * MS <= ran.seen.extra[0] < 10_000 * MS else stub("nothing waits for the time that was asked for")
+def waited(run: ProbeRun) -> CheckResult:
+    """Check that a wait of 20 ms took 15 ms to 10 s."""
+    return REAL if 15 * MS <= run.output.extra[0] < 10_000 * MS else stub("it does not wait for the requested time")
 
 
-def strings(ran: ProbeRun, size: int) -> list[bytes | None] | None:
-    """The strings of a list whose items have so many bytes; None where the list is not there, or longer than it may be."""
-    address, count = struct.unpack_from("<II", ran.seen.area)
-    table = ran.seen.memory(address, count * size) if count < 64 else None  # noqa: PLR2004 - more than was given
+def strings(run: ProbeRun, size: int) -> list[bytes | None] | None:
+    """Return the strings in a list of items of ``size`` bytes; None if the list is missing or too long."""
+    address, count = struct.unpack_from("<II", run.output.area)
+    table = run.output.memory(address, count * size) if count < 64 else None  # noqa: PLR2004 - more than given
     if table is None:
         return None
-    return [ran.seen.memory(*struct.unpack_from("<II", table, at)) for at in range(0, count * size, 8)]
+    return [run.output.memory(*struct.unpack_from("<II", table, at)) for at in range(0, count * size, 8)]
 
 
-def arguments(ran: ProbeRun) -> CheckResult:
-    """The arguments that were given."""
-    found = strings(ran, 8)
-    if found is None:
-        return astray(ran)
-    return REAL if found[-2:] == [each.encode() for each in ARGUMENTS] else broken(f"it gives {found}")
+def arguments(run: ProbeRun) -> CheckResult:
+    """Check the given arguments."""
+    actual = strings(run, 8)
+    if actual is None:
+        return astray(run)
+    return REAL if actual[-2:] == [each.encode() for each in ARGUMENTS] else broken(f"it returns {actual}")
 
 
-def environment(ran: ProbeRun) -> CheckResult:
-    """The variable that was given."""
-    if ran.seen.area == UNTOUCHED:
+def environment(run: ProbeRun) -> CheckResult:
+    """Check the given variable."""
+    if run.output.area == UNTOUCHED:
         return NO_ANSWER
-    found = strings(ran, 16)
-    if found is None:
-        return astray(ran)
-    pairs = list(zip(found[::2], found[1::2], strict=True))
-    wanted = tuple(each.encode() for each in VARIABLE)
-    return REAL if wanted in pairs else stub(f"{len(pairs)} variables, and not the one that was given")
+    actual = strings(run, 16)
+    if actual is None:
+        return astray(run)
+    pairs = list(zip(actual[::2], actual[1::2], strict=True))
+    given = tuple(each.encode() for each in VARIABLE)
+    return REAL if given in pairs else stub(f"{len(pairs)} variables, but not the given one")
 
 
-def cwd(ran: ProbeRun) -> CheckResult:
-    """A folder; that there is none a stub would say as well."""
-    if ran.seen.area == UNTOUCHED:
+def cwd(run: ProbeRun) -> CheckResult:
+    """Check for a folder. A stub would also return ``none``."""
+    if run.output.area == UNTOUCHED:
         return NO_ANSWER
-    if ran.seen.area[0] == 0:
-        return stub("it says that there is none")
-    return REAL if ran.seen.string(4) else astray(ran, 4)
+    if run.output.area[0] == 0:
+        return stub("it returns none")
+    return REAL if run.output.string(4) else astray(run, 4)
 
 
-_ONLY_NONE: Final = "it says none, which is right here; whether it can say anything else was not seen"
+_ONLY_NONE: Final = "it returns none, which is correct here; other results were not observed"
 
 
-def says_none(ran: ProbeRun) -> CheckResult:
-    """Option none, which is right for what is not there: no more than a stub would say."""
-    if ran.seen.area == UNTOUCHED:
+def is_none(run: ProbeRun) -> CheckResult:
+    """Check for ``none``, which is correct if nothing exists, but indistinguishable from a stub."""
+    if run.output.area == UNTOUCHED:
         return NO_ANSWER
-    return stub(_ONLY_NONE) if ran.seen.area[0] == 0 else broken("it says that there is one")
+    return stub(_ONLY_NONE) if run.output.area[0] == 0 else broken("it returns one")
 
 
-def bytes_at(at: int, wanted: Callable[[bytes], bool], what: str) -> Callable[[ProbeRun], CheckResult]:
-    """The string whose address stands in the return area there is as it is wanted."""
+def bytes_at(at: int, test: Callable[[bytes], bool], what: str) -> Callable[[ProbeRun], CheckResult]:
+    """Return a check of the string whose address is at offset ``at`` of the return area."""
 
-    def check(ran: ProbeRun) -> CheckResult:
-        found = ran.seen.string(at)
-        if found is None:
-            return astray(ran, at)
-        return REAL if wanted(found) else broken(f"{what}: {found!r}")
+    def check(run: ProbeRun) -> CheckResult:
+        actual = run.output.string(at)
+        if actual is None:
+            return astray(run, at)
+        return REAL if test(actual) else broken(f"{what}: {actual!r}")
 
     return check
 
 
-def bytes_differ(ran: ProbeRun) -> CheckResult:
-    """Two calls give two lists of random bytes."""
-    found = [ran.seen.string(0, each) for each in (ran.seen.first, ran.seen.area)]
-    if ran.seen.area == UNTOUCHED:
+def bytes_differ(run: ProbeRun) -> CheckResult:
+    """Check that two calls return different random bytes."""
+    first, second = (run.output.string(0, area) for area in (run.output.first, run.output.area))
+    if run.output.area == UNTOUCHED:
         return NO_ANSWER
-    if None in found or not all(found):
-        return astray(ran)
-    if any(each is None or len(each) != 16 for each in found):  # noqa: PLR2004 - what was asked for
-        return broken(f"it gives {len(found[0] or b'')} bytes, not 16")
-    return REAL if found[0] != found[1] and any(found[0] or b"") else stub("it gives the same bytes each time")
+    if not first or not second:
+        return astray(run)
+    if len(first) != 16 or len(second) != 16:  # noqa: PLR2004 - the requested number
+        return broken(f"it returns {len(first)} bytes, not 16")
+    return REAL if first != second and any(first) else stub("it returns the same bytes each time")
 
 
-def seed(ran: ProbeRun) -> CheckResult:
-    """Sixteen bytes, not all of them zero."""
-    if ran.seen.area[:16] == UNTOUCHED[:16]:
+def seed(run: ProbeRun) -> CheckResult:
+    """Check for sixteen bytes, not all of them zero."""
+    area = run.output.area[:16]
+    if area == UNTOUCHED[:16]:
         return NO_ANSWER
-    written = ran.seen.area[:16] != bytes(16) and ran.seen.area[8:16] != UNTOUCHED[:8]
-    return (
-        REAL if written else stub("it gives zeros") if ran.seen.area[:16] == bytes(16) else broken("it writes half of its answer")
-    )
+    if area == bytes(16):
+        return stub("it returns zeros")
+    return REAL if area[8:] != UNTOUCHED[:8] else broken("it writes half of its result")
 
 
-def wall(ran: ProbeRun) -> CheckResult:
-    """A time within a day of this one, and a later one at the second call."""
-    if ran.seen.area == UNTOUCHED:
+def wall(run: ProbeRun) -> CheckResult:
+    """Check for a time within a day of the current time, and a later time at the second call."""
+    if run.output.area == UNTOUCHED:
         return NO_ANSWER
-    if abs(ran.seen.u64(0) - time.time()) > DAY_S or ran.seen.u32(8) >= 10**9:
-        return broken(f"it says {ran.seen.u64(0)} s and {ran.seen.u32(8)} ns")
-    return REAL if ran.seen.area[:12] != ran.seen.first[:12] else stub("it does not advance")
+    if abs(run.output.u64(0) - time.time()) > DAY_S or run.output.u32(8) >= 10**9:
+        return broken(f"it returns {run.output.u64(0)} s and {run.output.u32(8)} ns")
+    return REAL if run.output.area[:12] != run.output.first[:12] else stub("it does not advance")
 
 
-def clock(ran: ProbeRun) -> CheckResult:
-    """Two calls give two times, the later one after the earlier."""
-    one, two = ran.seen.results
-    return REAL if 0 < one < two else stub("it does not advance") if one == two else broken(f"it says {one}, then {two}")
+def clock(run: ProbeRun) -> CheckResult:
+    """Check that the second call returns a later time."""
+    one, two = run.output.results
+    return REAL if 0 < one < two else stub("it does not advance") if one == two else broken(f"it returns {one}, then {two}")
 
 
-def poll(ran: ProbeRun) -> CheckResult:
-    """Of two pollables the second one is ready."""
-    address, count = struct.unpack_from("<II", ran.seen.area)
-    if ran.seen.area == UNTOUCHED:
+def poll(run: ProbeRun) -> CheckResult:
+    """Check that exactly the second of two pollables is ready."""
+    address, count = struct.unpack_from("<II", run.output.area)
+    if run.output.area == UNTOUCHED:
         return NO_ANSWER
-    ready = ran.seen.memory(address, 4 * count) if count < 64 else None  # noqa: PLR2004
+    ready = run.output.memory(address, 4 * count) if count < 64 else None  # noqa: PLR2004
     if count and ready is None:
-        return astray(ran)
-    return REAL if ready == struct.pack("<I", 1) else stub(f"it gives {count} ready, where the second of two is")
+        return astray(run)
+    return REAL if ready == struct.pack("<I", 1) else stub(f"it returns {count} ready pollables instead of the second of two")
 
 
 def file_is(name: str, content: bytes | None) -> Callable[[ProbeRun], CheckResult]:
-    """A file of the folder has this content afterwards; None where it must be gone."""
-    return must(lambda ran: ran.files.get(name) == content, stub("it says ok, and the folder is as it was"))
+    """Return a check of a file's content afterwards; None if the file must not exist."""
+    return must(lambda run: run.files.get(name) == content, stub("it returns ok, but the folder is unchanged"))
 
 
-def handle(ran: ProbeRun) -> CheckResult:
-    """Ok, and a handle that may be one."""
-    return REAL if 0 < ran.seen.u32(4) < 1 << 30 else broken(f"its handle is {ran.seen.u32(4):#x}")
+def handle(run: ProbeRun) -> CheckResult:
+    """Check for a plausible handle."""
+    return REAL if 0 < run.output.u32(4) < 1 << 30 else broken(f"its handle is {run.output.u32(4):#x}")
 
 
-def directory_entry(ran: ProbeRun) -> CheckResult:
-    """A file that is in the folder."""
-    if ran.seen.area[4] != 1:
-        return stub("it says that a folder with files is empty")
-    name = ran.seen.string(12)
-    return (
-        REAL
-        if name and name.decode(errors="replace") in {each.rstrip("/") for each in ran.files}
-        else broken(f"its name is {name!r}")
-    )
+def directory_entry(run: ProbeRun) -> CheckResult:
+    """Check for the name of a file in the folder."""
+    if run.output.area[4] != 1:
+        return stub("it returns no entry of a folder with files")
+    name = run.output.string(12) or b""
+    return REAL if name.decode(errors="replace") in {each.rstrip("/") for each in run.files} else broken(f"its name is {name!r}")
 
 
-def code_of_error(ran: ProbeRun) -> CheckResult:
-    """Some code, for a file's error."""
-    if ran.seen.area == UNTOUCHED:
+def code_of_error(run: ProbeRun) -> CheckResult:
+    """Check that a file error has a code."""
+    if run.output.area == UNTOUCHED:
         return NO_ANSWER
-    return REAL if ran.seen.area[0] == 1 else stub("it has no code for a file's error")
+    return REAL if run.output.area[0] == 1 else stub("it returns no code for a file error")
 
 
-def directories(ran: ProbeRun) -> CheckResult:
-    """One folder at least, with its name."""
-    address, count = struct.unpack_from("<II", ran.seen.area)
-    if ran.seen.area == UNTOUCHED:
+def directories(run: ProbeRun) -> CheckResult:
+    """Check for at least one folder with a name."""
+    address, count = struct.unpack_from("<II", run.output.area)
+    if run.output.area == UNTOUCHED:
         return NO_ANSWER
     if not count:
-        return stub("it gives none, where one was opened")
-    table = ran.seen.memory(address, 12)
-    name = ran.seen.memory(*struct.unpack_from("<II", table, 4)) if table else None
-    return REAL if name else astray(ran)
+        return stub("it returns none, although one was opened")
+    table = run.output.memory(address, 12)
+    name = run.output.memory(*struct.unpack_from("<II", table, 4)) if table else None
+    return REAL if name else astray(run)

@@ -1,8 +1,8 @@
-"""The module that probes one host function: it calls the function with known arguments and gives back all that came of it.
+"""The module that probes one host function: it calls the function with known arguments and returns all observable effects.
 
-Each export is one way of calling: ``run`` by a direct call, ``indirect`` by ``call_indirect`` (which is how the shims of a
-componentised program call), ``bare`` and ``bare_indirect`` the same without the calls that make its handles, ``again`` with the
-call made twice where the second one must not be taken. An export always gives the same row of 64-bit words, see ``Seen``.
+Each export calls in one way: ``run`` by a direct call, ``indirect`` by ``call_indirect`` (like the shims of a componentised
+program), ``bare`` and ``bare_indirect`` without the calls that create handles, ``again`` twice, where the second call must fail.
+Every export returns the same list of 64-bit words, see ``ProbeObservation``.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ HEAP_BYTES: Final = 768
 UNTOUCHED: Final = b"\xa5" * AREA_BYTES
 N_EXTRA: Final = 2
 GUESS: Final = 3
-"""The handle where none could be had: where handles are numbered like files, the first folder that is opened has it."""
+"""The handle if none was created. If handles are numbered like file descriptors, it is the first opened folder."""
 _FILL: Final = " ".join(f"i32.const {AREA} i64.const 0xa5a5a5a5a5a5a5a5 i64.store offset={at}" for at in range(0, AREA_BYTES, 8))
 _AT_TEXT: Final = re.compile(r"@(\w+)")
 _HEAD: Final = ("s1", "r1", "s2", "r2", "reallocs", *(f"x{each}" for each in range(N_EXTRA)))
@@ -45,7 +45,7 @@ _REALLOC: Final = """
 
 
 class ProbedImport(msgspec.Struct, frozen=True):
-    """An import: its module and name as written, and its lowered signature."""
+    """An import: its module and name, and its lowered signature."""
 
     module: str
     name: str
@@ -57,8 +57,10 @@ class ProbedImport(msgspec.Struct, frozen=True):
 
 
 class ProbeCall(msgspec.Struct, frozen=True):
-    """How a function is called: its arguments, a text each; ``setup`` makes the handles they use, ``between`` and ``after`` run
-    after the first and the last call and may set ``$x0``, ``$x1``. ``traps_again`` is whether a second call must trap.
+    """A call of a function, with a text for each argument.
+
+    ``setup`` creates the handles in the arguments. ``between`` and ``after`` run after the first and the last call and may set
+    ``$x0``, ``$x1``. ``traps_again`` is whether a second call must trap.
     """
 
     function: ProbedImport
@@ -71,8 +73,10 @@ class ProbeCall(msgspec.Struct, frozen=True):
 
 
 class ProbeObservation(msgspec.Struct, frozen=True):
-    """What an export gave: results and what stood on the stack below them, of the first and the second call; how often it
-    allocated; the return areas after each call, and the memory that was allocated.
+    """The output of an export.
+
+    Results and the stack values below them, of the first and the second call; the number of allocations; the return areas after
+    each call; the allocated memory.
     """
 
     sentinels: tuple[int, int]
@@ -84,29 +88,29 @@ class ProbeObservation(msgspec.Struct, frozen=True):
     heap: bytes
 
     def string(self, at: int, area: bytes | None = None) -> bytes | None:
-        """The bytes of the list of bytes whose address and length stand ``at`` in the return area; None where they are nowhere."""
+        """Return the list of bytes whose address and length are at offset ``at`` of the return area; None if out of range."""
         address, length = struct.unpack_from("<II", self.area if area is None else area, at)
         return self.memory(address, length)
 
     def memory(self, address: int, length: int) -> bytes | None:
-        """Bytes that were allocated."""
+        """Return allocated bytes; None if out of range."""
         start = address - HEAP
         return self.heap[start : start + length] if start >= 0 and start + length <= HEAP_BYTES else None
 
     def u64(self, at: int) -> int:
-        """A number in the return area."""
+        """Return a number in the return area."""
         return int(struct.unpack_from("<Q", self.area, at)[0])
 
     def u32(self, at: int) -> int:
-        """A number in the return area."""
+        """Return a number in the return area."""
         return int(struct.unpack_from("<I", self.area, at)[0])
 
 
 N_WORDS: Final = len(_HEAD) + (2 * AREA_BYTES + HEAP_BYTES) // 8
 
 
-def seen(words: Sequence[int]) -> ProbeObservation:
-    """What the words mean that an export gave."""
+def decode_words(words: Sequence[int]) -> ProbeObservation:
+    """Decode the words that an export returned."""
     mask = (1 << 64) - 1
     head = [each & mask for each in words[: len(_HEAD)]]
     data = b"".join(struct.pack("<Q", each & mask) for each in words[len(_HEAD) :])
@@ -115,14 +119,14 @@ def seen(words: Sequence[int]) -> ProbeObservation:
 
 
 def known(interface: str, function: str, version: str = VERSION) -> ProbedImport:
-    """A function of wasi 0.2 (``wasi:io/streams``, without a version) or preview 1, by the signature that its stub has."""
+    """Return a function of wasi 0.2 (``wasi:io/streams``, without a version) or preview 1, with its stub's signature."""
     preview1 = not interface.startswith("wasi:")
     spec = stubs.TABLES[interface if preview1 else f"{interface}@0.2"][function]
     return ProbedImport(interface if preview1 else f"{interface}@{version}", function, spec.params, spec.results)
 
 
 class ImportCollector:
-    """Collects the imports that texts use: ``<interface function>`` in a text calls it through the table."""
+    """Builds a probe's module, and collects its imports: ``<interface function>`` in a text is a call through the table."""
 
     def __init__(self, probe: ProbeCall, texts: Mapping[str, int]) -> None:
         self.probe, self._texts = probe, texts
@@ -130,8 +134,10 @@ class ImportCollector:
         self._version = version_of(probe.function)
 
     def build(self, data: bytes, *, stored: bool = False, idle: bool = False) -> bytes:
-        """The module. ``stored`` gives ``run`` only, its words in memory and their address and number as its result; ``idle``
-        gives an export of that name only, which calls nothing.
+        """Build the module.
+
+        With ``stored`` it only exports ``run``, which stores its words in memory and returns their address and number. With
+        ``idle`` it only exports a function of that name, which calls nothing.
         """
         probe = self.probe
         ways: list[tuple[str, str]] = [("run", self._body("direct"))]
@@ -171,14 +177,14 @@ class ImportCollector:
         )
 
     def _body(self, way: str, *, setup: bool = True, calls: int = 0) -> str:
-        """The calls; without ``setup`` a handle is ``GUESS``."""
+        """Return the text of the calls. Without ``setup`` handles are ``GUESS``."""
         probe = self.probe
         parts = [self._expand(probe.setup) if setup else f"i32.const {GUESS} local.set $h i32.const {GUESS} local.set $g"]
         call = "call $f0" if way == "direct" else "i32.const 0 call_indirect 0 (type $t0)"
         for at in range(1, (calls or probe.calls) + 1):
             if at == 2:  # noqa: PLR2004 - the second of two
                 parts.append(f"i32.const {FIRST} i32.const {AREA} i32.const {AREA_BYTES} memory.copy {self._expand(probe.between)}")
-            # Below the arguments stands a value that has to be there afterwards: neither more nor fewer values may come back.
+            # The value below the arguments must be unchanged afterwards, which checks the number of results.
             parts.append(f"{_FILL} i64.const {SENTINEL} {self._expand(' '.join(probe.args))} {call}")
             if probe.function.results:
                 widen = "i64.extend_i32_u" if probe.function.results == ("i32",) else ""
@@ -197,10 +203,10 @@ class ImportCollector:
         return text.replace("AREA2", f"i32.const {AREA2}").replace("AREA", f"i32.const {AREA}")
 
     def _slot(self, interface: str, function: str) -> int:
-        wanted = known(interface, function, self._version)
-        if wanted not in self.imports:
-            self.imports.append(wanted)
-        return self.imports.index(wanted)
+        import_ = known(interface, function, self._version)
+        if import_ not in self.imports:
+            self.imports.append(import_)
+        return self.imports.index(import_)
 
     def _words(self) -> str:
         regions = ((FIRST, AREA_BYTES), (AREA, AREA_BYTES), (HEAP, HEAP_BYTES))
@@ -221,7 +227,7 @@ _COUNT: Final = "global.get 1 i64.extend_i32_u local.set $reallocs"
 
 
 def version_of(function: ProbedImport) -> str:
-    """The version in a module's name; ``VERSION`` where it has none."""
+    """Return the version in a module's name, or ``VERSION``."""
     return function.module.partition("@")[2] or VERSION
 
 

@@ -1,4 +1,4 @@
-"""How each function of wasi:sockets is called, and what it must have done then (``wasi_calls`` has the table's rules)."""
+"""Probes for each function of wasi:sockets (for the rules see ``wasi_calls``)."""
 
 from __future__ import annotations
 
@@ -49,9 +49,9 @@ _RESOLVE: Final = (
     f"""{_NETWORK} local.get $g {text_of("address")} AREA2 <wasi:sockets/ip-name-lookup resolve-addresses> {IN_AREA2}"""
 )
 _IS_LOCAL: Final = see.must(
-    lambda ran: ran.seen.area[8:10] != b"\0\0" and ran.seen.area[10:14] == b"\x7f\0\0\x01", broken("it is another address")
+    lambda run: run.output.area[8:10] != b"\0\0" and run.output.area[10:14] == b"\x7f\0\0\x01", broken("it is another address")
 )
-_IS_IPV4: Final = see.must(lambda ran: ran.seen.results[0] == 0, broken("it is another family"))
+_IS_IPV4: Final = see.must(lambda run: run.output.results[0] == 0, broken("it is another family"))
 
 
 def _method(
@@ -67,35 +67,35 @@ def _subscribed(interface: str, resource: str, setup: str) -> CallCheck:
 def _back(
     interface: str, resource: str, getter: str, setup: str, value: str, wanted: Callable[[ProbeRun], bool], load: str
 ) -> CallCheck:
-    """A setter, judged by what its getter says then."""
+    """Return a probe of a setter, checked by its getter."""
     after = f"local.get $h AREA2 <{interface} [method]{resource}.{getter}> AREA2 {load} local.set $x0"
-    check = see.all_of(see.ok, see.must(wanted, stub("it says ok, and the value that is read then is another")))
+    check = see.all_of(see.ok, see.must(wanted, stub("it returns ok, but the value is unchanged")))
     return entry(interface, f"[method]{resource}.set-{getter}", (H, value, A), check, setup=setup, after=after)
 
 
 def _buffers(interface: str, resource: str, setup: str) -> list[CallCheck]:
-    at_least = lambda ran: ran.seen.extra[0] >= 30_000  # noqa: E731, PLR2004 - systems round it, Linux doubles it
+    at_least = lambda run: run.output.extra[0] >= 30_000  # noqa: E731, PLR2004 - systems round the size, Linux doubles it
     load = "i64.load offset=8"
     names = ("receive-buffer-size", "send-buffer-size")
     setters = [_back(interface, resource, each, setup, const(30_000, "i64"), at_least, load) for each in names]
-    positive = see.must(lambda ran: ran.seen.u64(8) > 0, broken("it says 0"))
+    positive = see.must(lambda run: run.output.u64(8) > 0, broken("it returns 0"))
     return setters + [_method(interface, resource, each, setup, (), positive) for each in names]
 
 
 def _flag(name: str) -> CallCheck:
-    return _back(_TCP, _TCP_NAME, name, _TCP_SOCKET, const(1), lambda ran: ran.seen.extra[0] & 0xFF == 1, "i64.load8_u offset=1")
+    return _back(_TCP, _TCP_NAME, name, _TCP_SOCKET, const(1), lambda run: run.output.extra[0] & 0xFF == 1, "i64.load8_u offset=1")
 
 
 def _span(name: str) -> CallCheck:
     value = const(33 * _SECOND, "i64")
-    return _back(_TCP, _TCP_NAME, name, _TCP_SOCKET, value, lambda ran: ran.seen.extra[0] == 33 * _SECOND, "i64.load offset=8")
+    return _back(_TCP, _TCP_NAME, name, _TCP_SOCKET, value, lambda run: run.output.extra[0] == 33 * _SECOND, "i64.load offset=8")
 
 
 def _created() -> list[CallCheck]:
     return [
         entry("wasi:sockets/instance-network", "instance-network", (), see.handles, calls=2),
         drop("wasi:sockets/network", "network", f"{_NETWORK} local.get $g local.set $h"),
-        entry("wasi:sockets/network", "network-error-code", (H, A), see.says_none, setup=ERROR),
+        entry("wasi:sockets/network", "network-error-code", (H, A), see.is_none, setup=ERROR),
         entry("wasi:sockets/tcp-create-socket", "create-tcp-socket", (const(0), A), see.all_of(see.ok, see.handle)),
         entry("wasi:sockets/udp-create-socket", "create-udp-socket", (const(0), A), see.all_of(see.ok, see.handle)),
     ]
@@ -103,7 +103,7 @@ def _created() -> list[CallCheck]:
 
 def _tcp_connections() -> list[CallCheck]:
     to_port = ("i32.const 0", "local.get $port", "i32.const 127", *["i32.const 0"] * 2, "i32.const 1", *["i32.const 0"] * 6)
-    listens = see.must(lambda ran: ran.seen.results[0] == 1, stub("a socket that listens does not say so"))
+    listens = see.must(lambda run: run.output.results[0] == 1, stub("a listening socket does not report that it listens"))
     return [
         _method(_TCP, _TCP_NAME, "start-bind", f"{_NETWORK} {_TCP_SOCKET}", ("local.get $g", *_ANY_PORT)),
         _method(_TCP, _TCP_NAME, "finish-bind", _TCP_STARTED),
@@ -120,9 +120,9 @@ def _tcp_connections() -> list[CallCheck]:
 
 
 def _tcp_options() -> list[CallCheck]:
-    hops = lambda ran: ran.seen.extra[0] & 0xFF == 77  # noqa: E731, PLR2004 - what was set
+    hops = lambda run: run.output.extra[0] & 0xFF == 77  # noqa: E731, PLR2004 - what was set
     tcp_hop = _back(_TCP, _TCP_NAME, "hop-limit", _TCP_SOCKET, const(77), hops, "i64.load8_u offset=1")
-    seven = lambda ran: ran.seen.extra[0] == 7  # noqa: E731, PLR2004 - as above
+    seven = lambda run: run.output.extra[0] == 7  # noqa: E731, PLR2004 - as above
     count = _back(_TCP, _TCP_NAME, "keep-alive-count", _TCP_SOCKET, const(7), seven, "i64.load32_u offset=4")
     getters = ("keep-alive-enabled", "keep-alive-idle-time", "keep-alive-interval", "keep-alive-count", "hop-limit")
     return [
@@ -142,7 +142,7 @@ def _tcp_options() -> list[CallCheck]:
 
 def _udp() -> list[CallCheck]:
     none = tuple(["i32.const 0"] * 13)
-    hops = lambda ran: ran.seen.extra[0] & 0xFF == 77  # noqa: E731, PLR2004 - what was set
+    hops = lambda run: run.output.extra[0] & 0xFF == 77  # noqa: E731, PLR2004 - what was set
     udp_hop = _back(_UDP, _UDP_NAME, "unicast-hop-limit", _UDP_SOCKET, const(77), hops, "i64.load8_u offset=1")
     return [
         _method(_UDP, _UDP_NAME, "start-bind", f"{_NETWORK} {_UDP_SOCKET}", ("local.get $g", *_ANY_PORT)),
@@ -160,13 +160,13 @@ def _udp() -> list[CallCheck]:
 
 def _datagrams() -> list[CallCheck]:
     from_stream = f"{_UDP_STREAMS} local.get $g local.set $h"
-    empty = see.must(lambda ran: ran.seen.u32(8) == 0, broken("it received what nobody sent"))
+    empty = see.must(lambda run: run.output.u32(8) == 0, broken("it received data that was not sent"))
     permits = f"{_UDP_STREAMS} local.get $h AREA2 <{_UDP} [method]{_OUTGOING}.check-send>"
     return [
         _method(_UDP, _INCOMING, "receive", from_stream, (const(4, "i64"),), empty),
         _subscribed(_UDP, _INCOMING, from_stream),
         _method(
-            _UDP, _OUTGOING, "check-send", _UDP_STREAMS, (), see.must(lambda ran: ran.seen.u64(8) > 0, stub("it permits nothing"))
+            _UDP, _OUTGOING, "check-send", _UDP_STREAMS, (), see.must(lambda run: run.output.u64(8) > 0, stub("it permits nothing"))
         ),
         _method(_UDP, _OUTGOING, "send", permits, (const(0x700), const(0))),
         _subscribed(_UDP, _OUTGOING, _UDP_STREAMS),
@@ -178,7 +178,7 @@ def _datagrams() -> list[CallCheck]:
 
 def _lookups() -> list[CallCheck]:
     found = see.must(
-        lambda ran: ran.seen.area[2] == 1 and ran.seen.area[6:10] == b"\x7f\0\0\x01", broken("it gives another address")
+        lambda run: run.output.area[2] == 1 and run.output.area[6:10] == b"\x7f\0\0\x01", broken("it returns another address")
     )
     return [
         entry(
@@ -199,5 +199,5 @@ def _resolved() -> str:
 
 
 def sockets() -> list[CallCheck]:
-    """A probe for every function of wasi:sockets."""
+    """Return a probe for every function of wasi:sockets."""
     return [*_created(), *_tcp_connections(), *_tcp_options(), *_udp(), *_datagrams(), *_lookups()]

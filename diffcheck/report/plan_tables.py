@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from diffcheck.backend.contract import Capabilities
     from diffcheck.faults.selftest import SelftestRun
     from diffcheck.harness.snapshot import Snapshot
-    from diffcheck.probe import Examined, InstalledBackend
+    from diffcheck.probe import Diagnosis, InstalledBackend
     from diffcheck.runner.persist.cache_files import CacheUsage
     from diffcheck.runner.request import PlanLine
 
@@ -119,7 +119,7 @@ def _capabilities(one: Capabilities) -> tuple[tuple[str, str], ...]:
     )
 
 
-def doctor(examined: Iterable[Examined], console: Console) -> int:
+def doctor(examined: Iterable[Diagnosis], console: Console) -> int:
     """Print one line a backend as it is done; the exit code is 1 where an engine does not work, 2 where a named one is missing."""
     code = 0
     for one in examined:

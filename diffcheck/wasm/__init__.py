@@ -1,1 +1,1 @@
-"""Reading and writing WebAssembly binaries by section, and assembling code; knows no engine and no witness."""
+"""WebAssembly binaries: sections, types, instructions, an assembler. Independent of engines and of witness."""

@@ -1,14 +1,14 @@
-"""A flat-WAT assembler whose output is linked (``fragment``): fixed text is assembled once, its symbols get values per artifact.
+"""A flat-WAT assembler. Fixed text is assembled once; ``fragment`` links it with values for its symbols for each artifact.
 
-The text is the specification's plain instructions (core 6.5), unfolded: tokens, ``;;`` comments, ``$label`` or a depth,
-``$local`` or an index. The function's closing ``end`` is not written. A ``$name`` where an index, an integer, an
-``offset=`` or a heap type stands is a symbol whose value ``fragment.link`` is given. What differs from the specification's text:
+The text consists of the specification's plain instructions (core 6.5), unfolded: tokens, ``;;`` comments, ``$label`` or a depth,
+``$local`` or an index, without the function's closing ``end``. A ``$name`` in place of an index, an integer, an ``offset=`` or a
+heap type is a symbol, whose value is an argument of ``fragment.link``. Differences from the specification's text:
 
-- operands choosing memories, tables and segments stand in the *binary* format's order: ``memory.init $data $mem``,
+- indices of memories, tables and segments have the order of the *binary* format: ``memory.init $data $mem``,
   ``table.init $elem $table``; ``call_indirect $table (type $t)`` is as usual;
 - a block type is ``(result i32)`` or ``(type $t)``; several results, or parameters, need the latter;
-- ``f64.const bits:0x7ff8000000000000`` is a bit pattern; ``raw $name`` inserts instructions that are encoded already;
-- a memory is chosen by symbol, not by number, before a lane (``v128.load8_lane $mem offset=1 3``).
+- ``f64.const bits:0x7ff8000000000000`` is a bit pattern; ``raw $name`` inserts encoded instructions;
+- before a lane, a memory is given by a symbol, not by a number (``v128.load8_lane $mem offset=1 3``).
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ from diffcheck.wasm.opcodes import BLOCKS, BY_NAME, Op
 from diffcheck.wasm.types import HEAPS, NUMBERS, REF, REF_NULL
 
 _TOKEN: Final = re.compile(r";;[^\n]*|[()]|[^\s();]+|;")
-# The nullable reference to a heap type is named after it (6.4), but for the bottom types.
+# A nullable reference is named after its heap type (6.4), except for the bottom types.
 _BOTTOMS: Final = {"none": "nullref", "noextern": "nullexternref", "nofunc": "nullfuncref", "noexn": "nullexnref"}
 _REFS: Final = {_BOTTOMS.get(heap, f"{heap}ref"): heap for heap in HEAPS}
 _VALUES: Final = NUMBERS | {ref: HEAPS[heap] for ref, heap in _REFS.items()}
 _CATCHES: Final = {"catch": 0, "catch_ref": 1, "catch_all": 2, "catch_all_ref": 3}
-_LANES: Final = 32  # of both operands of a shuffle together
+_LANES: Final = 32  # of both operands of a shuffle
 _SHAPES: Final = {"i8x16": 1, "i16x8": 2, "i32x4": 4, "i64x2": 8}
 _INDICES: Final = frozenset(
     {"funcidx", "globalidx", "tagidx", "dataidx", "elemidx", "u32"},
@@ -45,21 +45,21 @@ def assemble(
     locals: Mapping[str, str] | tuple[tuple[str, str], ...] = (),  # noqa: A002 - the specification's word
     padded: bool = False,
 ) -> fr.Fragment:
-    """Give the fragment for one function's text; `params` are names, `locals` names with their types, in index order.
+    """Assemble one function. `params` are names, `locals` names with types, in index order.
 
-    Cached, so calling again with equal arguments costs a look-up. ValueError, with the line, if the text is not
-    understood; the fragment is not validated otherwise. With `padded`, indices of types and fields take five bytes.
+    The result is cached. ValueError, with the line, for a syntax error; the fragment is not validated otherwise. With
+    `padded`, indices of types and fields take five bytes.
     """
     return _assemble(text, tuple(params), tuple(locals.items()) if isinstance(locals, Mapping) else tuple(locals), padded)
 
 
 def _int(token: str) -> int:
-    """Give the integer of a token: decimal or hexadecimal, signed, with underscores (6.3.1)."""
+    """Parse an integer token: decimal or hexadecimal, signed, with underscores (6.3.1)."""
     return int(token, 16 if "0x" in token else 10)
 
 
 class _Assembler:
-    """One pass over the tokens, and the output so far."""
+    """The state of one pass over the tokens: position and output."""
 
     def __init__(self, params: tuple[str, ...], local_types: tuple[tuple[str, str], ...], *, padded: bool = False) -> None:
         self.type_index, self.heap_index = (fr.padded, fr.padded) if padded else (fr.index, fr.s33)
@@ -85,24 +85,24 @@ class _Assembler:
     # Tokens.
 
     def read(self, text: str) -> None:
-        """Begin with another text."""
-        found = [match for match in _TOKEN.finditer(text) if not match[0].startswith(";;")]
+        """Start reading another text."""
+        matches = [match for match in _TOKEN.finditer(text) if not match[0].startswith(";;")]
         self.text = text
-        self.tokens = [match[0] for match in found]
-        self.offsets = [match.start() for match in found]
+        self.tokens = [match[0] for match in matches]
+        self.offsets = [match.start() for match in matches]
         self.at = 0
 
     def fail(self, what: str) -> NoReturn:
-        """ValueError with the line of the last token taken."""
+        """Raise ValueError with the line of the last token."""
         offset = self.offsets[self.at - 1] if self.at else 0
         raise ValueError(f"line {self.text.count(chr(10), 0, offset) + 1}: {what}")
 
     def peek(self, ahead: int = 0) -> str:
-        """Give a token that is not taken yet; "" after the last."""
+        """Return a token ahead without consuming it; "" after the last."""
         return self.tokens[self.at + ahead] if self.at + ahead < len(self.tokens) else ""
 
     def take(self, expected: str = "") -> str:
-        """Give the next token, which has to be the expected one if any."""
+        """Consume the next token, which must be ``expected`` if that is given."""
         token = self.peek()
         self.at = min(self.at + 1, len(self.tokens))
         if not token or (expected and token != expected):
@@ -110,41 +110,41 @@ class _Assembler:
         return token
 
     def take_group(self, keyword: str) -> bool:
-        """Whether a group ``(keyword`` begins here; it is entered if so."""
-        found = self.peek() == "(" and self.peek(1) == keyword
-        self.at += 2 * found
-        return found
+        """Consume ``(keyword`` if it comes next; returns whether it did."""
+        matches = self.peek() == "(" and self.peek(1) == keyword
+        self.at += 2 * matches
+        return matches
 
     def is_index(self, ahead: int = 0) -> bool:
-        """Whether a symbol or a number comes next."""
+        """Whether the token ahead is a symbol or a number."""
         token = self.peek(ahead)
         return token.startswith("$") or token[:1].isdecimal()
 
     def take_index(self, default: str = "") -> str:
-        """Give a symbol or number; the default, if there is one, where none is written."""
+        """Consume a symbol or number. If there is none, return ``default`` unless that is empty."""
         return self.take() if self.is_index() or not default else default
 
     def number(self, token: str) -> int:
-        """Give the integer that a token is."""
+        """Parse an integer token."""
         try:
             return _int(token)
         except ValueError:
             self.fail(f"{token} is neither an integer nor a symbol")
 
     def symbol_or_number(self, token: str) -> str | int:
-        """Give a symbol's name, or the integer that the token is."""
+        """Return a symbol's name, or the integer that the token is."""
         return token[1:] if token.startswith("$") else self.number(token)
 
     # Output.
 
     def slot(self) -> int:
-        """Open a part that is filled at link, and give its number."""
+        """Add a part that is filled when linking, and return its index."""
         self.parts += (bytes(self.code), b"")
         self.code.clear()
         return len(self.parts) - 1
 
     def value(self, token: str, encode: fr.Encoder) -> None:
-        """Write an integer, encoded now, or a symbol, encoded at link."""
+        """Write an integer, or a slot for a symbol."""
         if token.startswith("$"):
             self.slots.append((self.slot(), encode, token[1:]))
             return
@@ -163,7 +163,7 @@ class _Assembler:
             if name == token:
                 self.code += u(depth)
                 return
-        self.fail(f"no block around is labelled {token}")
+        self.fail(f"no enclosing block is labelled {token}")
 
     def local(self, token: str) -> None:
         """Write a local's index."""
@@ -174,18 +174,18 @@ class _Assembler:
     # Types.
 
     def heap_type(self, token: str) -> None:
-        """Write a heap type: an abstract one's byte, or a type index."""
+        """Write a heap type: the byte of an abstract one, or a type index."""
         if token in HEAPS:
             self.code.append(HEAPS[token])
         else:
             self.value(token, self.heap_index)
 
     def ref_type(self) -> tuple[bool, str]:
-        """Take a reference type: whether it is nullable, and the token of its heap type."""
+        """Consume a reference type: (whether it is nullable, the token of its heap type)."""
         if not self.take_group("ref"):
             token = self.take()
             if token not in _REFS:
-                self.fail(f"{token} is no reference type")
+                self.fail(f"{token} is not a reference type")
             return True, _REFS[token]
         nullable = self.peek() == "null"
         self.at += nullable
@@ -194,7 +194,7 @@ class _Assembler:
         return nullable, heap
 
     def value_type(self) -> None:
-        """Read and write a value type, in its short form where it has one."""
+        """Read and write a value type, in its short form if it has one."""
         if self.peek() in _VALUES:
             self.code.append(_VALUES[self.take()])
             return
@@ -213,13 +213,13 @@ class _Assembler:
             self.code.append(0x40)
             return
         if self.peek() != ")":
-            self.fail("a block type of several values is written (type $t)")
+            self.fail("a block type with several values must be given as (type $t)")
         self.take(")")
 
     # Instructions.
 
     def expression(self) -> None:
-        """All instructions of the text, then the ``end``."""
+        """Read and write all instructions of the text, then the ``end``."""
         while self.peek():
             name = self.take()
             if name == "raw":
@@ -227,7 +227,7 @@ class _Assembler:
                 continue
             op = BY_NAME.get(name)
             if op is None or op.legacy:
-                self.fail(f"{name} is no instruction" + " that is written any more" * (op is not None))
+                self.fail(f"{name} is {'a legacy' if op else 'not an'} instruction")
             if name in _SPECIAL:
                 _SPECIAL[name](self, op)
             else:
@@ -239,7 +239,7 @@ class _Assembler:
         self.code.append(0x0B)
 
     def immediate(self, kind: str, op: Op) -> None:
-        """One immediate of a kind that is written where the binary format has it."""
+        """Read and write one immediate whose place is the same in text and binary format."""
         if kind in {"typeidx", "fieldidx"}:
             self.value(self.take_index(), self.type_index)
         elif kind in _INDICES:
@@ -263,18 +263,18 @@ class _Assembler:
         elif kind == "atomic_order":
             self.code.append(0)
         else:
-            self.fail(f"{op.name} is not written so")
+            self.fail(f"{op.name} is not supported in this form")
 
     def lanes(self, count: int) -> None:
         """Read and write lane indices."""
         for _ in range(count):
             lane = self.number(self.take())
             if not 0 <= lane < _LANES:
-                self.fail(f"{lane} is no lane")
+                self.fail(f"{lane} is not a lane")
             self.code.append(lane)
 
     def memarg(self, op: Op) -> None:
-        """``$memory offset=n align=n``, all optional."""
+        """Read and write ``$memory offset=n align=n``, all optional."""
         memory = self.take_index(default="0") if "lane" not in op.immediates or self.peek()[:1] == "$" else "0"
         offset, align = "0", str(op.width)
         if self.peek().startswith("offset="):
@@ -283,7 +283,7 @@ class _Assembler:
             align = self.take().removeprefix("align=")
         width = self.number(align)
         if width.bit_count() != 1:
-            self.fail(f"align={align} is no power of two")
+            self.fail(f"align={align} is not a power of two")
         exponent = width.bit_length() - 1
         memory_index, start = self.symbol_or_number(memory), self.symbol_or_number(offset)
         if isinstance(memory_index, str) or isinstance(start, str):
@@ -304,10 +304,10 @@ class _Assembler:
             number = float.fromhex(token) if "0x" in token else float(token)
             self.code += struct.pack("<d" if double else "<f", number)
         except (ValueError, OverflowError):
-            self.fail(f"{token} is no float of this size")
+            self.fail(f"{token} is not a float of this size")
 
     def block(self, op: Op) -> None:
-        """``block``, ``loop``, ``if``, ``try_table``: the last's clauses name labels outside of it (3.4)."""
+        """``block``, ``loop``, ``if``, ``try_table``; the clauses of the last refer to labels outside of it (3.4)."""
         label = self.take() if self.peek().startswith("$") else ""
         self.code += op.encoding
         self.block_type()
@@ -317,17 +317,16 @@ class _Assembler:
 
     def catches(self) -> None:
         """Read and write the clauses of a ``try_table``."""
-        rest = self.tokens[self.at :]
-        count = 0
-        while rest[:1] == ["("]:
-            rest = rest[rest.index(")") + 1 :] if ")" in rest else []
+        after, count = self.at, 0
+        while self.tokens[after : after + 1] == ["("]:
+            after = self.tokens.index(")", after) + 1 if ")" in self.tokens[after:] else len(self.tokens)
             count += 1
         self.code += u(count)
         for _ in range(count):
             self.take("(")
             kind = self.take()
             if kind not in _CATCHES:
-                self.fail(f"{kind} is no clause of try_table")
+                self.fail(f"{kind} is not a clause of try_table")
             self.code.append(_CATCHES[kind])
             if "all" not in kind:
                 self.value(self.take(), fr.index)
@@ -340,14 +339,14 @@ class _Assembler:
         if name not in ({"if"} if op.name == "else" else {*BLOCKS, "else"}):
             self.fail(f"{op.name} closes {name}")
         if self.peek().startswith("$") and self.take() != label:
-            self.fail(f"{op.name} names another block than {label or name}")
+            self.fail(f"{op.name} has another label than {label or name}")
         self.open_blocks.pop()
         if op.name == "else":
             self.open_blocks.append(("else", label))
         self.code += op.encoding
 
     def br_table(self, op: Op) -> None:
-        """``br_table`` with all its labels; the last is the default."""
+        """``br_table`` with all its labels; the last one is the default."""
         count = 0
         while self.is_index(count):
             count += 1
@@ -358,7 +357,7 @@ class _Assembler:
             self.label(self.take())
 
     def call_indirect(self, op: Op) -> None:
-        """``call_indirect $table (type $t)``; the binary format has the type first."""
+        """``call_indirect $table (type $t)``; in the binary format the type comes first."""
         table = self.take_index(default="0")
         self.code += op.encoding
         if not self.take_group("type"):
@@ -368,11 +367,11 @@ class _Assembler:
         self.value(table, fr.index)
 
     def copy(self, op: Op) -> None:
-        """``memory.copy``, ``table.copy``: two operands or none, as one alone would be a slip."""
+        """``memory.copy``, ``table.copy``: with two indices or none. A single index would be a mistake."""
         self.code += op.encoding
-        written = self.is_index()
+        explicit = self.is_index()
         for _ in range(2):
-            self.value(self.take() if written else "0", fr.index)
+            self.value(self.take() if explicit else "0", fr.index)
 
     def select(self, op: Op) -> None:
         """``select``, with ``(result t)`` for references."""
@@ -384,7 +383,7 @@ class _Assembler:
         self.take(")")
 
     def cast(self, op: Op) -> None:
-        """``ref.test`` and ``ref.cast``, whose opcode tells whether null passes."""
+        """``ref.test`` and ``ref.cast``, whose opcodes depend on nullability."""
         nullable, heap = self.ref_type()
         self.code += BY_NAME[op.name + "_null" * nullable].encoding
         self.heap_type(heap)
@@ -400,10 +399,10 @@ class _Assembler:
         self.heap_type(target)
 
     def vector(self, op: Op) -> None:
-        """``v128.const`` of an integer shape."""
+        """``v128.const`` with an integer shape."""
         shape = self.take()
         if shape not in _SHAPES:
-            self.fail(f"v128.const {shape} is not known; use {', '.join(_SHAPES)}")
+            self.fail(f"v128.const {shape} is not supported; use {', '.join(_SHAPES)}")
         width = _SHAPES[shape]
         self.code += op.encoding
         for _ in range(16 // width):
@@ -435,11 +434,11 @@ def _assemble(
     padded: bool,  # noqa: FBT001 - hashable
 ) -> fr.Fragment:
     """`assemble` on hashable arguments."""
-    work = _Assembler(params, local_types, padded=padded)
-    work.read(text)
-    work.expression()
+    assembler = _Assembler(params, local_types, padded=padded)
+    assembler.read(text)
+    assembler.expression()
     return fr.Fragment(
-        parts=(*work.parts, bytes(work.code)),
-        slots=tuple(work.slots),
-        memargs=tuple(work.memargs),
+        parts=(*assembler.parts, bytes(assembler.code)),
+        slots=tuple(assembler.slots),
+        memargs=tuple(assembler.memargs),
     )

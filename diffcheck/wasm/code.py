@@ -1,7 +1,7 @@
-"""Function bodies by instruction: decoding, and rewriting of the indices in them.
+"""Decode function bodies, and rewrite the indices in them.
 
-Core specification 5.4 (instructions) and 5.5.13 (code section). Nothing is validated but the encoding; the table is
-`opcodes`. Positions that are returned or taken count in the `body` given; offsets, also those in errors, in the file.
+Core specification 5.4 (instructions) and 5.5.13 (code section). Only the encoding is validated; the instructions are those of
+`opcodes`. Positions are relative to `body`, offsets (also in errors) to the file.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 IndexMap = Callable[[int], int]
 _Read = Callable[[bytes, int], tuple[Any, int]]  # body, position -> the immediate, the position after it
 
-# A body is read without its module's types; the oracle checks the indices.
+# Bodies are read without the module's types, so the oracle checks type indices.
 _TYPES: Final = TypeReader(bound=1 << 32)
 _EMPTY: Final = 0x40
 _HAS_MEMORY: Final = 0x40
@@ -34,7 +34,7 @@ _CATCHES_WITH_TAG: Final = 2
 
 
 class MemArg(NamedTuple):
-    """The immediate of a load or store; `align` is the exponent of 2."""
+    """The immediate of a load or store. `align` is the base-2 logarithm of the alignment."""
 
     align: int
     memidx: int
@@ -42,7 +42,7 @@ class MemArg(NamedTuple):
 
 
 class CatchClause(NamedTuple):
-    """One clause of a `try_table`; `tagidx` is None where all exceptions are caught."""
+    """One clause of a `try_table`. `tagidx` is None if the clause catches all exceptions."""
 
     kind: str
     tagidx: int | None
@@ -50,11 +50,11 @@ class CatchClause(NamedTuple):
 
 
 class Instruction(msgspec.Struct, frozen=True, gc=False):
-    """One instruction and where it stands in the file.
+    """One instruction and its file offsets.
 
-    `immediates` are in the order of the table's kinds: integers (`i32` and `i64` signed; `f32`, `f64` and `v128` bit
-    patterns), a `MemArg`, a tuple for `labels` (the default last), `catches`, `valtypes` and `shuffle`; a `heaptype` is a
-    name or a typeidx; a `blocktype` is None, a value type, or a typeidx.
+    `immediates` have the order of `opcodes`: integers (`i32` and `i64` signed; `f32`, `f64` and `v128` as bit patterns), a
+    `MemArg`, a tuple for `labels` (the default last), `catches`, `valtypes` and `shuffle`. A `heaptype` is a name or a
+    typeidx. A `blocktype` is None, a value type, or a typeidx.
     """
 
     name: str
@@ -64,24 +64,24 @@ class Instruction(msgspec.Struct, frozen=True, gc=False):
 
 
 class Locals(NamedTuple):
-    """The declaration at the beginning of a code entry: counts with their types, and the position of the expression."""
+    """The declaration at the beginning of a code entry: (count, type) groups, and the position of the expression."""
 
     groups: tuple[tuple[int, ValType], ...]
     end: int
 
 
 def read_locals(body: bytes, base_offset: int = 0) -> Locals:
-    """Give the locals that a code entry (without its size) declares; ArtifactError if they cannot be read."""
+    """Read the locals that a code entry (without its size) declares; ArtifactError if they are malformed."""
     reader = Reader(body, base_offset)
     groups = reader.vector("locals", lambda each: (each.u32(), _TYPES.valtype(each)))
     return Locals(groups, reader.offset - base_offset)
 
 
 def instructions(body: bytes, base_offset: int = 0, *, start: int = 0) -> Iterator[Instruction]:
-    """Give the instructions of the expression that begins at position `start` and ends with `body`, its `end` too.
+    """Yield the instructions of the expression from position `start` to the end of `body`, including its `end`.
 
     `base_offset` is the file offset of `body`. For a code entry, `start` is ``read_locals(body).end``. ArtifactError,
-    with the file offset, at an opcode that is not in the table and where the bytes end too early.
+    with the file offset, for an unknown opcode and if the bytes end too early.
     """
     at, size = start, len(body)
     plain = _PLAIN
@@ -98,8 +98,8 @@ def instructions(body: bytes, base_offset: int = 0, *, start: int = 0) -> Iterat
             if read is not None:
                 value, after = read(body, after)
                 immediates = (value,)
-                for each in more:
-                    value, after = each(body, after)
+                for read_next in more:
+                    value, after = read_next(body, after)
                     immediates += (value,)
         except (IndexError, ArtifactError) as error:
             raise _located(error, base_offset, at) from error
@@ -108,7 +108,7 @@ def instructions(body: bytes, base_offset: int = 0, *, start: int = 0) -> Iterat
 
 
 def all_instructions(wasm: bytes, bodies: Iterable[tuple[int, int]]) -> Iterator[Instruction]:
-    """Give the instructions of several bodies of a file, which are (file offset, size in bytes) as in a module's `bodies`."""
+    """Yield the instructions of several bodies, given as (file offset, size in bytes) as in `Module.bodies`."""
     for offset, size in bodies:
         body = wasm[offset : offset + size]
         yield from instructions(body, offset, start=read_locals(body, offset).end)
@@ -125,13 +125,13 @@ def reindex(
     elems: IndexMap | None = None,
     datas: IndexMap | None = None,
 ) -> bytes:
-    """Give `body` with the indices of those spaces mapped in its expression; None leaves a space as it is.
+    """Return `body` with the indices in its expression mapped; None leaves an index space unchanged.
 
-    All else stays byte for byte, also an index that is mapped to itself, however it is encoded. `body`, `start`,
-    `base_offset` and errors are those of `instructions`.
+    Everything else keeps its bytes, also an index that is mapped to itself. For `body`, `start`, `base_offset` and errors
+    see `instructions`.
     """
-    given = {"funcidx": funcs, "tableidx": tables, "globalidx": globals, "elemidx": elems, "dataidx": datas}
-    maps = {kind: mapped for kind, mapped in given.items() if mapped is not None}
+    spaces = {"funcidx": funcs, "tableidx": tables, "globalidx": globals, "elemidx": elems, "dataidx": datas}
+    maps = {kind: index_map for kind, index_map in spaces.items() if index_map is not None}
     skip = _other_instructions(frozenset(maps)).match
     out: list[bytes] = [body[:start]]
     done = at = start
@@ -155,7 +155,7 @@ def reindex(
 
 
 def has_any(body: bytes, names: frozenset[str], *, start: int = 0, base_offset: int = 0) -> bool:
-    """Whether an instruction of one of those names is in the expression; arguments and errors are those of `instructions`."""
+    """Whether the expression contains an instruction with one of the names. For arguments and errors see `instructions`."""
     skip = _other_instructions(frozenset(), names).match
     at = start
     while True:
@@ -175,39 +175,39 @@ def has_any(body: bytes, names: frozenset[str], *, start: int = 0, base_offset: 
 
 
 def _located(error: IndexError | ArtifactError, base_offset: int, at: int) -> ArtifactError:
-    """Give the error for a user: with the file offset, of the instruction where the bytes end too early."""
+    """Return the error with a file offset: of the instruction, if the bytes end within it."""
     if isinstance(error, ArtifactError):
         return ArtifactError(error.reason, offset=base_offset + (error.offset or 0), hint=error.hint)
     return ArtifactError("the expression ends within an instruction", offset=base_offset + at)
 
 
 def opcode(body: bytes, at: int) -> tuple[Op, int]:
-    """Give the entry of the instruction at a position, and the position after its opcode."""
+    """Return the operator at a position, and the position after its opcode."""
     first = body[at]
     if first not in PREFIXES:
         op, after = BY_OPCODE.get((None, first)), at + 1
-        shown = f"{first:#04x}"
+        text = f"{first:#04x}"
     else:
         sub, after = _u32(body, at + 1)
         op = BY_OPCODE.get((first, sub))
-        shown = f"{first:#04x} {sub:#04x}"
+        text = f"{first:#04x} {sub:#04x}"
     if op is None:
-        raise ArtifactError(f"unknown opcode {shown}", offset=at)
+        raise ArtifactError(f"unknown opcode {text}", offset=at)
     return op, after
 
 
-# Readers of immediates. Each gives the value and the position after it; IndexError if the bytes end.
+# Readers of immediates. Each returns the value and the position after it. IndexError if the bytes end.
 
 
 def _u32(body: bytes, at: int) -> tuple[int, int]:
     byte = body[at]
-    if byte < 0x80:  # noqa: PLR2004 - LEB128's continuation bit; one byte is nearly every index
+    if byte < 0x80:  # noqa: PLR2004 - LEB128's continuation bit; nearly every index has one byte
         return byte, at + 1
     return _read(body, at, Reader.u32)
 
 
 def _read(body: bytes, at: int, read: Callable[[Reader], Any]) -> tuple[Any, int]:
-    """Give what a reader of another module reads here; no immediate that is read so is longer than 16 bytes."""
+    """Read an immediate of at most 16 bytes with a method of ``Reader``."""
     reader = Reader(body[at : at + 16], at)
     if reader.eof:
         raise IndexError
@@ -261,7 +261,7 @@ def _blocktype(body: bytes, at: int) -> tuple[ValType | int | None, int]:
     byte = body[at]
     if byte == _EMPTY:
         return None, at + 1
-    # A typeidx is a non-negative s33, every other first byte is that of a negative number of one byte.
+    # A typeidx is a non-negative s33; the first byte of a value type is that of a negative s33 of one byte.
     return _read(body, at, Reader.s33 if byte < _EMPTY or byte > 0x7F else _TYPES.valtype)  # noqa: PLR2004 - as above
 
 
@@ -318,7 +318,7 @@ READERS: Final[dict[str, _Read]] = {
 
 
 def _readers(op: Op) -> tuple[_Read | None, tuple[_Read, ...]]:
-    """Give the reader of the first immediate and those of the others."""
+    """Return the reader of the first immediate, if any, and those of the others."""
     readers = tuple(READERS[kind] for kind in op.immediates)
     return (readers[0] if readers else None), readers[1:]
 
@@ -327,8 +327,7 @@ _PLAIN: Final[list[tuple[str, _Read | None, tuple[_Read, ...]] | None]] = [
     (op.name, *_readers(op)) if op else None for op in (BY_OPCODE.get((None, byte)) for byte in range(256))
 ]
 
-# The same immediates as regular expressions, for passing over instructions at the speed of `re`; a kind with a count
-# cannot be one.
+# The same immediates as regular expressions, to skip instructions at the speed of `re`. Kinds with a count have none.
 _LEB: Final = rb"[\x80-\xff]*[\x00-\x7f]"
 _PATTERNS: Final[dict[str, bytes]] = {
     **{kind: _LEB for kind in READERS if kind.endswith("idx")},
@@ -343,21 +342,21 @@ _PATTERNS: Final[dict[str, bytes]] = {
 
 
 _AT_ONCE: Final = 1000
-"""So many instructions are passed over by one match: it may keep where to go back to for each."""
+"""Instructions skipped by one match, which may store a backtracking position for each."""
 
 
 @lru_cache(maxsize=32)
 def _other_instructions(kinds: frozenset[str], names: frozenset[str] = frozenset()) -> re.Pattern[bytes]:
-    """Give what matches any number of instructions that have none of those names, and no immediate of those kinds.
+    """Return a pattern that matches instructions with none of the names and no immediate of the kinds.
 
-    It may stop early, at an instruction with a count or an unusual encoding, but never within one.
+    A match may stop early, at an instruction with a count or an unusual encoding, but never within an instruction.
     """
     groups: defaultdict[tuple[bytes, bytes, tuple[str, ...]], bytearray] = defaultdict(bytearray)
     for op in OPS:
         if op.name not in names and all(kind in _PATTERNS and kind not in kinds for kind in op.immediates):
-            before = 0 if op.prefix is None else 1
-            group = op.encoding[:before], op.encoding[before + 1 :], op.immediates
-            groups[group].append(op.encoding[before])
+            at = 0 if op.prefix is None else 1
+            group = op.encoding[:at], op.encoding[at + 1 :], op.immediates
+            groups[group].append(op.encoding[at])
     choices = [
         re.escape(prefix)
         + b"["
@@ -367,5 +366,5 @@ def _other_instructions(kinds: frozenset[str], names: frozenset[str] = frozenset
         + b"".join(_PATTERNS[kind] for kind in immediates)
         for (prefix, rest, immediates), opcodes in groups.items()
     ]
-    # No possessive repetition: Python before 3.11.5 matches too much where what is repeated has to go back (CPython gh-106052).
+    # No possessive repetition: before Python 3.11.5 it matches too much if its content backtracks (CPython gh-106052).
     return re.compile(rb"(?:" + b"|".join(choices) + rb"){0,%d}" % _AT_ONCE, re.DOTALL)

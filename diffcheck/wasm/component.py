@@ -1,7 +1,7 @@
-"""As much of a component's binary as tells whether it is one, and whether it needs the asynchronous component model.
+"""Detect components, and components that need the asynchronous component model.
 
-Component model, Binary.md: a component has sections as a module has; imports (10), exports (11) and canonical definitions (8) say
-what it asks for, nested components (4) have them again.
+Component model, Binary.md: like a module, a component is a sequence of sections. Relevant here are its imports (10), exports (11),
+canonical definitions (8) and nested components (4).
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
-from diffcheck.errors import ArtifactError
 from diffcheck.wasm.leb import Reader
 
 if TYPE_CHECKING:
@@ -20,27 +19,27 @@ _COMPONENT, _CANON, _IMPORT, _EXPORT = 4, 8, 10, 11
 _MAX_DEPTH: Final = 100
 _WASI_03: Final = re.compile(rb"wasi:[a-z0-9-]+/[a-z0-9-]+@0\.3[0-9A-Za-z.+-]*")
 _LIFT, _LOWER = 0x00, 0x01
-_RESOURCE: Final = (0x02, 0x03, 0x04)  # resource.new, resource.drop, resource.rep: a type index each
-_PLAIN_OPTIONS: Final = (0x00, 0x01, 0x02)  # the encodings of strings
+_RESOURCE: Final = (0x02, 0x03, 0x04)  # resource.new, resource.drop, resource.rep: each with a type index
+_PLAIN_OPTIONS: Final = (0x00, 0x01, 0x02)  # string encodings
 _INDEXED_OPTIONS: Final = (0x03, 0x04, 0x05)  # memory, realloc, post-return
 
 
 def is_component(data: bytes) -> bool:
-    """Whether the bytes begin as a component of the current binary version does."""
+    """Whether the bytes begin with the preamble of a component."""
     return data.startswith(PREAMBLE)
 
 
 def asynchronous(data: bytes) -> str:
-    """What a component has of the asynchronous component model, in words; empty if nothing was found.
+    """Describe the first use of the asynchronous component model in a component; empty if there is none.
 
-    ``ArtifactError`` where the component is cut short or its sections are no sections.
+    ``ArtifactError`` if the component is truncated or malformed.
     """
-    return next(_found(Reader(data), _MAX_DEPTH), "")
+    return next(_uses(Reader(data), _MAX_DEPTH), "")
 
 
-def _found(reader: Reader, depth: int) -> Iterator[str]:
+def _uses(reader: Reader, depth: int) -> Iterator[str]:
     if reader.bytes(len(PREAMBLE)) != PREAMBLE:
-        raise reader.error("it is no component", offset=0)
+        raise reader.error("it is not a component", offset=0)
     while not reader.eof:
         id_ = reader.u8()
         section = reader.sub(reader.u32(), "a section")
@@ -50,11 +49,11 @@ def _found(reader: Reader, depth: int) -> Iterator[str]:
         elif id_ == _CANON:
             yield from _canon(section)
         elif id_ == _COMPONENT and depth:
-            yield from _found(section, depth - 1)
+            yield from _uses(section, depth - 1)
 
 
 def _canon(section: Reader) -> Iterator[str]:
-    """The definitions up to the first that is asynchronous; those after it are not looked at."""
+    """Yield the first asynchronous definition. The encoding of definitions after it is unknown."""
     for _ in range(section.count("canonical definitions")):
         kind = section.u8()
         if kind in (_LIFT, _LOWER):
@@ -73,7 +72,7 @@ def _canon(section: Reader) -> Iterator[str]:
 
 
 def _options(section: Reader) -> bool:
-    """Whether the options say ``async`` or have a callback; options that are not known count as such."""
+    """Whether the options contain ``async``, a callback, or an unknown option."""
     for _ in range(section.count("options")):
         option = section.u8()
         if option in _INDEXED_OPTIONS:
@@ -81,6 +80,3 @@ def _options(section: Reader) -> bool:
         elif option not in _PLAIN_OPTIONS:
             return True
     return False
-
-
-__all__ = ["PREAMBLE", "ArtifactError", "asynchronous", "is_component"]

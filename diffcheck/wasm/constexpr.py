@@ -1,4 +1,4 @@
-"""Constant expressions: found to their end, taken apart, but not validated.
+"""Decode constant expressions, without validation.
 
 Core specification 3.4.13 (which instructions are constant) and 5.4 (their bytes).
 """
@@ -20,7 +20,7 @@ _GC, _SIMD = 0xFB, 0xFD
 
 Immediates = tuple[int | str | bytes, ...]
 
-# An expression is read before it is known which types there are; the oracle checks the index.
+# Expressions are read before the types are known, so the oracle checks type indices.
 _HEAPS = TypeReader(bound=1 << 32)
 
 
@@ -37,7 +37,7 @@ class Instr(NamedTuple):
 
 
 class GlobalGet(NamedTuple):
-    """Where a `global.get` stands; what `start` and `end` count from, the holder says."""
+    """The place of a `global.get`; see its owner for the base of `start` and `end`."""
 
     start: int
     end: int
@@ -45,14 +45,14 @@ class GlobalGet(NamedTuple):
 
 
 class ConstExpr(msgspec.Struct, frozen=True):
-    """An expression: all its bytes with the final `end`, and its instructions without it."""
+    """An expression: all its bytes with the final `end`, and its instructions without the `end`."""
 
     raw: bytes
     instrs: tuple[Instr, ...]
 
     @property
     def global_gets(self) -> tuple[GlobalGet, ...]:
-        """Every `global.get`, by offsets in `raw`."""
+        """Every `global.get`, with offsets in `raw`."""
         return tuple(
             GlobalGet(instr.start, instr.end, int(instr.immediates[0])) for instr in self.instrs if instr.name == "global.get"
         )
@@ -97,9 +97,9 @@ _PREFIXED: dict[int, dict[int, tuple[str, Callable[[Reader], Immediates]]]] = {
 
 
 def read_constexpr(reader: Reader) -> ConstExpr:
-    """Give the expression that begins here, up to and with its `end`.
+    """Read the expression at the reader's position, including its `end`.
 
-    An instruction that is not constant is an `ArtifactError` with its file offset.
+    `ArtifactError`, with a file offset, for an instruction that is not constant.
     """
     start = reader.offset
     instrs = []
@@ -112,7 +112,7 @@ def read_constexpr(reader: Reader) -> ConstExpr:
 
 
 def substitute_globals(raw: bytes, constants: Mapping[int, bytes]) -> bytes:
-    """Give `raw` with each `global.get` of a global in `constants` replaced by those bytes.
+    """Return `raw` with each `global.get` of a global in `constants` replaced by those bytes.
 
     The bytes of a constant are instructions without the final `end`.
     """
@@ -120,7 +120,7 @@ def substitute_globals(raw: bytes, constants: Mapping[int, bytes]) -> bytes:
 
 
 def splice(data: bytes | memoryview, gets: Iterable[GlobalGet], constants: Mapping[int, bytes]) -> bytes:
-    """Give `data` with those `gets`, in order and by offsets in `data`, replaced."""
+    """Return `data` with the ordered `gets`, whose offsets are in `data`, replaced by `constants`."""
     parts: list[bytes | memoryview] = []
     done = 0
     for get in gets:
@@ -134,12 +134,12 @@ def _instruction(reader: Reader, at: int) -> tuple[str, Immediates]:
     opcode = reader.u8()
     if opcode in _PREFIXED:
         sub = reader.u32()
-        found = _PREFIXED[opcode].get(sub)
-        shown = f"{opcode:#04x} {sub:#04x}"
+        entry = _PREFIXED[opcode].get(sub)
+        text = f"{opcode:#04x} {sub:#04x}"
     else:
-        found = _PLAIN.get(opcode)
-        shown = f"{opcode:#04x}"
-    if found is None:
-        raise reader.error(f"opcode {shown} is not a constant instruction", offset=at)
-    name, immediates = found
+        entry = _PLAIN.get(opcode)
+        text = f"{opcode:#04x}"
+    if entry is None:
+        raise reader.error(f"opcode {text} is not a constant instruction", offset=at)
+    name, immediates = entry
     return name, immediates(reader)

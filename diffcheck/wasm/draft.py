@@ -1,7 +1,7 @@
-"""A module that is being cut down: its items in the original's index spaces, written with only what is still used.
+"""A module draft for reduction: items keep their original indices, and only reachable items are written.
 
-A draft is changed by giving a function another body, taking an export, a segment or the start function out, or making an import a
-defined item; ``write`` finds what is reachable from what is left and numbers it anew. Nothing is validated here.
+A change replaces a function's body, removes an export, a segment or the start function, or turns an import into a defined item.
+``write`` determines the reachable items and renumbers them. Drafts are not validated.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from diffcheck.wasm import section as ids
 from diffcheck.wasm.code import instructions, read_locals
 from diffcheck.wasm.encode import Reference, Space, body_references, map_valtype, references, remap, remap_body, zero
 from diffcheck.wasm.externs import KINDS, Export, encode_export
-from diffcheck.wasm.leb import sized, u
+from diffcheck.wasm.leb import sized, u, vector
 from diffcheck.wasm.module import Module, read
 from diffcheck.wasm.opcodes import END, REF_FUNC
 from diffcheck.wasm.section import section, write
@@ -50,7 +50,7 @@ _NULLABLE_FUNC: Final = RefType(nullable=True, heap="func")
 
 
 class ElementDraft(msgspec.Struct, frozen=True):
-    """An element segment with its items as expressions; ``table`` is None where it is not active."""
+    """An element segment with its items as expressions. ``table`` is None unless it is active."""
 
     declarative: bool
     table: int | None
@@ -60,7 +60,7 @@ class ElementDraft(msgspec.Struct, frozen=True):
 
 
 class DataDraft(msgspec.Struct, frozen=True):
-    """A data segment; ``memory`` is None where it is passive."""
+    """A data segment. ``memory`` is None if it is passive."""
 
     memory: int | None
     offset: bytes
@@ -68,8 +68,10 @@ class DataDraft(msgspec.Struct, frozen=True):
 
 
 class Draft(msgspec.Struct, frozen=True, dict=True):
-    """See the module. ``bodies`` are code entries by funcidx, those of imports that were made functions too; ``closed`` are the
-    imports, by kind and index, that are defined items now. None stands for a segment that was taken out.
+    """A draft; see the module.
+
+    ``bodies`` are code entries by funcidx, including former imports. ``closed`` are the former imports, by kind and index, that are
+    defined items now. A removed segment is None.
     """
 
     module: Module
@@ -84,34 +86,34 @@ class Draft(msgspec.Struct, frozen=True, dict=True):
     memories: dict[int, MemoryType] = {}
 
     def with_bodies(self, changed: dict[int, bytes]) -> Draft:
-        """With other bodies for some functions."""
+        """Return the draft with some bodies replaced."""
         return msgspec.structs.replace(self, bodies={**self.bodies, **changed})
 
     @cached_property
     def live(self) -> frozenset[Reference]:
-        """Every item that is reachable from the exports, the start function and the active segments."""
-        return _Reached(self).all()
+        """All items reachable from the exports, the start function and the active segments."""
+        return _Reachability(self).all()
 
     @property
     def code_bytes(self) -> int:
-        """The bytes of the bodies that are reachable."""
+        """The size of all reachable bodies in bytes."""
         return sum(len(self.bodies[index]) for space, index in self.live if space == "func" and index in self.bodies)
 
     def write(self) -> bytes:
-        """The module's bytes."""
+        """Encode the module."""
         return _Writer(self).run()
 
     def numbers(self, space: Space) -> Mapping[int, int]:
-        """The indices of a space as ``write`` numbers them anew."""
+        """Return the new indices of a space, by original index."""
         return _Writer(self).maps[space]
 
     def is_imported(self, kind: Kind, index: int) -> bool:
-        """Whether an item is (still) an import."""
+        """Whether an item is still an import."""
         return index < self.module.n_imported(kind) and (kind, index) not in self.closed
 
 
 def draft(data: bytes) -> Draft:
-    """The draft of a module, with nothing changed yet; ``ArtifactError`` where it cannot be read."""
+    """Return the unchanged draft of a module; ``ArtifactError`` if the module is malformed."""
     module = read(data)
     imported = module.n_imported("func")
     types = module.section(ids.TYPE)
@@ -135,12 +137,12 @@ def draft(data: bytes) -> Draft:
     )
 
 
-class _Reached:
-    """Marks what is reachable."""
+class _Reachability:
+    """Marks reachable items."""
 
     def __init__(self, source: Draft) -> None:
         self.draft, self.module = source, source.module
-        self.found: set[Reference] = set()
+        self.marked: set[Reference] = set()
         self.queue: list[Reference] = []
         self.group_of = {}
         first = 0
@@ -158,14 +160,14 @@ class _Reached:
         while self.queue:
             space, index = self.queue.pop()
             self.mark(self._from(space, index))
-        return frozenset(self.found)
+        return frozenset(self.marked)
 
     def mark(self, items: Iterable[tuple[Any, int]]) -> None:
         for space, index in items:
-            each = (space, self.draft.alias.get(index, index) if space == "func" else index)
-            if each not in self.found:
-                self.found.add(each)
-                self.queue.append(each)
+            item = (space, self.draft.alias.get(index, index) if space == "func" else index)
+            if item not in self.marked:
+                self.marked.add(item)
+                self.queue.append(item)
 
     def _from(self, space: Space, index: int) -> Iterable[Reference]:  # noqa: PLR0911 - one space a line
         module, source = self.module, self.draft
@@ -222,50 +224,43 @@ def _values(composite: CompositeType) -> tuple[ValType, ...]:
 
 
 class _Writer:
-    """Numbers what is reachable and writes it."""
+    """Renumbers and writes the reachable items."""
 
     def __init__(self, source: Draft) -> None:
         self.draft, self.module = source, source.module
         self.live = source.live
         self.imports = self._imports()
         self.maps: dict[Space, dict[int, int]] = {
-            "type": self._numbered("type", range(len(self.module.types))),
-            "elem": self._numbered("elem", range(len(source.elements))),
-            "data": self._numbered("data", range(len(source.data))),
-            **{kind: self._numbered(kind, self._order(kind)) for kind in KINDS},
+            "type": self._renumber("type", range(len(self.module.types))),
+            "elem": self._renumber("elem", range(len(source.elements))),
+            "data": self._renumber("data", range(len(source.data))),
+            **{kind: self._renumber(kind, self._order(kind)) for kind in KINDS},
         }
-        for index, other in source.alias.items():
-            if other in self.maps["func"]:
-                self.maps["func"][index] = self.maps["func"][other]
+        for index, target in source.alias.items():
+            if target in self.maps["func"]:
+                self.maps["func"][index] = self.maps["func"][target]
 
     def _imports(self) -> list[tuple[Kind, int, bytes]]:
         counts = dict.fromkeys(KINDS, 0)
-        found = []
+        imports = []
         for each in self.module.imports:
             index = counts[each.kind]
             counts[each.kind] += 1
             if (each.kind, index) in self.live and self.draft.is_imported(each.kind, index):
                 names = sized(each.module.encode()) + sized(each.name.encode())
-                found.append((each.kind, index, names))
-        return found
+                imports.append((each.kind, index, names))
+        return imports
 
     def _order(self, kind: Kind) -> list[int]:
-        """The indices of a kind in their new order: imports first (2.5.1)."""
-        total = {
-            "func": "all_functions",
-            "table": "all_tables",
-            "memory": "all_memories",
-            "global": "all_globals",
-            "tag": "all_tags",
-        }
-        every = range(len(getattr(self.module, total[kind])))
-        return sorted(every, key=lambda index: (not self.draft.is_imported(kind, index), index))
+        """Return the indices of a kind in their new order: imports first (2.5.1)."""
+        indices = range(self.module.counts[kind])
+        return sorted(indices, key=lambda index: (not self.draft.is_imported(kind, index), index))
 
-    def _numbered(self, space: Space, order: Iterable[int]) -> dict[int, int]:
+    def _renumber(self, space: Space, order: Iterable[int]) -> dict[int, int]:
         return {index: at for at, index in enumerate(each for each in order if (space, each) in self.live)}
 
     def defined(self, kind: Kind) -> list[int]:
-        """The live items of a kind that are no imports, in their new order."""
+        """Return the live defined items of a kind, in their new order."""
         return [
             index
             for index in self.maps[kind]
@@ -275,7 +270,7 @@ class _Writer:
         ]
 
     def run(self) -> bytes:
-        """All sections in their order."""
+        """Write all sections."""
         module, source = self.module, self.draft
         functions = self.defined("func")
         parts = {
@@ -291,7 +286,7 @@ class _Writer:
             ids.CODE: [sized(remap_body(source.bodies[index], self.maps)) for index in functions],
             ids.DATA: [self._data(each) for at, each in enumerate(source.data) if each and ("data", at) in self.live],
         }
-        parts[ids.ELEMENT] += self._declared(functions)
+        parts[ids.ELEMENT] += self._declarations(functions)
         sections = []
         for id_ in ids.NAMES:
             if id_ == ids.START and source.start is not None:
@@ -299,16 +294,16 @@ class _Writer:
             elif id_ == ids.DATA_COUNT and parts[ids.DATA]:
                 sections.append(section(id_, u(len(parts[ids.DATA]))))
             elif parts.get(id_):
-                sections.append(section(id_, u(len(parts[id_])) + b"".join(parts[id_])))
+                sections.append(section(id_, vector(parts[id_])))
         return write(sections)
 
     def _groups(self) -> list[tuple[SubType, ...]]:
-        found, first = [], 0
+        groups, first = [], 0
         for group in self.draft.groups:
             if ("type", first) in self.live:
-                found.append(tuple(self._subtype(each) for each in group))
+                groups.append(tuple(self._subtype(each) for each in group))
             first += len(group)
-        return found
+        return groups
 
     def _subtype(self, sub: SubType) -> SubType:
         def value(each: ValType) -> ValType:
@@ -367,7 +362,7 @@ class _Writer:
         return encode_globaltype(self._globaltype(index)) + init
 
     def _element(self, segment: ElementDraft) -> bytes:
-        """In the shortest of the eight forms (5.5.12) that holds it."""
+        """Encode the segment in the shortest suitable one of the eight forms (5.5.12)."""
         items = [remap(each, self.maps) for each in segment.items]
         functions = (
             segment.ref in (_FUNC, _NULLABLE_FUNC)
@@ -385,25 +380,22 @@ class _Writer:
             ref = map_valtype(segment.ref, self.maps)
             assert isinstance(ref, RefType), "a reference stays one"  # noqa: S101
             head += b"\x00" if functions else encode_reftype(ref)
-        body = [each[1:-1] for each in items] if functions else items
-        return head + u(len(body)) + b"".join(body)
+        return head + vector([each[1:-1] for each in items] if functions else items)
 
-    def _declared(self, functions: list[int]) -> list[bytes]:
-        """A declarative segment for what ``ref.func`` names in code and nothing else does (3.4, ``ref.func``)."""
-        named = {each.index for each in self.draft.exports if each.kind == "func"}
+    def _declarations(self, functions: list[int]) -> list[bytes]:
+        """Return a declarative segment for functions that are referenced only by ``ref.func`` in code (3.4, ``ref.func``)."""
+        declared = {each.index for each in self.draft.exports if each.kind == "func"}
         items = [item for at, each in enumerate(self.draft.elements) if each and ("elem", at) in self.live for item in each.items]
         first = self.module.n_imported("global")
         items += [each.init for at, each in enumerate(self.module.globals, first) if ("global", at) in self.live]
-        named |= {index for item in items for space, index in references(item) if space == "func"}
-        wanted: set[int] = set()
+        declared |= {index for item in items for space, index in references(item) if space == "func"}
+        undeclared: set[int] = set()
         for each in functions:
-            wanted |= ref_funcs(self.draft.bodies[each]) - named
-        if not wanted:
-            return []
-        return [b"\x03\x00" + u(len(wanted)) + b"".join(u(self.maps["func"][each]) for each in sorted(wanted))]
+            undeclared |= ref_funcs(self.draft.bodies[each]) - declared
+        return [b"\x03\x00" + vector([u(self.maps["func"][each]) for each in sorted(undeclared)])] if undeclared else []
 
     def _data(self, segment: DataDraft) -> bytes:
-        content = u(len(segment.content)) + segment.content
+        content = sized(segment.content)
         if segment.memory is None:
             return b"\x01" + content
         memory = self.maps["memory"][segment.memory]
@@ -411,14 +403,14 @@ class _Writer:
 
 
 def ref_funcs(body: bytes) -> set[int]:
-    """The functions that a body's ``ref.func`` names."""
+    """Return the functions that a body references by ``ref.func``."""
     if REF_FUNC not in body:
         return set()
     return {int(each.immediates[0]) for each in instructions(body, start=read_locals(body).end) if each.name == "ref.func"}
 
 
 def constant(value: ValType) -> bytes:
-    """The instructions of a type's zero, without an ``end``; a reference that may not be null has none: ``unreachable``."""
+    """Return the instruction for a type's default value, or ``unreachable`` for a non-nullable reference."""
     return zero(value) or b"\x00"
 
 

@@ -1,7 +1,7 @@
-"""Instructions written again with other indices, and the indices that code names.
+"""Encode instructions with mapped indices, and list the indices that code refers to.
 
-Core specification 5.4 and 5.5.13. An index space that has no map keeps its indices; an instruction in which nothing changes keeps
-its bytes, however they are encoded.
+Core specification 5.4 and 5.5.13. An index space without a map keeps its indices. An unchanged instruction keeps its bytes, however
+they are encoded.
 """
 
 from __future__ import annotations
@@ -11,9 +11,10 @@ from functools import lru_cache
 from typing import Any, Final, Literal
 
 from diffcheck.wasm.code import READERS, Instruction, instructions, opcode, read_locals
-from diffcheck.wasm.leb import s, u
+from diffcheck.wasm.fragment import memarg
+from diffcheck.wasm.leb import s, u, vector
 from diffcheck.wasm.opcodes import BY_NAME
-from diffcheck.wasm.types import RefType, ValType, encode_heaptype, encode_valtype
+from diffcheck.wasm.types import RefType, ValType, encode_heaptype, encode_resulttype, encode_valtype
 
 Space = Literal["type", "func", "table", "memory", "global", "tag", "elem", "data", "local"]
 Maps = Mapping[Space, Mapping[int, int]]
@@ -31,39 +32,38 @@ _SPACE_OF: Final[dict[str, Space]] = {
     "localidx": "local",
 }
 _FIXED: Final = {"f32": 4, "f64": 8, "v128": 16}
-_HAS_MEMORY: Final = 0x40
 _CATCHES: Final = {"catch": 0, "catch_ref": 1, "catch_all": 2, "catch_all_ref": 3}
 
 
 def map_valtype(value: ValType, maps: Maps) -> ValType:
-    """A value type with its typeidx mapped."""
+    """Return a value type with its typeidx mapped."""
     if isinstance(value, RefType) and isinstance(value.heap, int):
         return RefType(nullable=value.nullable, heap=maps.get("type", {}).get(value.heap, value.heap))
     return value
 
 
 def encode(instruction: Instruction, maps: Maps | None = None, *, like: bytes = b"") -> bytes:
-    """An instruction's bytes, with its indices mapped, each integer in its shortest form.
+    """Encode an instruction with its indices mapped and each integer in its shortest form.
 
-    ``like`` are the bytes that it was decoded from: an immediate that is unchanged keeps those, since one value may have several
+    An immediate that equals the one in ``like``, the original bytes, keeps its original encoding, since a value may have several
     (padded integers, memory 0 by its index, the long form of a reference type).
     """
     op = BY_NAME[instruction.name]
-    given = maps or {}
+    maps = maps or {}
     after = opcode(like, 0)[1] if like else 0
     parts = [like[:after] or op.encoding]
     for kind, value in zip(op.immediates, instruction.immediates, strict=True):
-        written = _immediate(kind, value, given)
+        encoded = _immediate(kind, value, maps)
         if like:
             start = after
-            seen, after = READERS[kind](like, start)
-            written = like[start:after] if _immediate(kind, seen, {}) == written else written
-        parts.append(written)
+            original, after = READERS[kind](like, start)
+            encoded = like[start:after] if _immediate(kind, original, {}) == encoded else encoded
+        parts.append(encoded)
     return b"".join(parts)
 
 
-def plain(name: str, *immediates: Any) -> bytes:  # noqa: ANN401 - what an immediate is depends on its kind
-    """The bytes of an instruction given by its name and immediates, which are as in ``Instruction``."""
+def plain(name: str, *immediates: Any) -> bytes:  # noqa: ANN401 - an immediate's type depends on its kind
+    """Encode an instruction from its name and its immediates, as in ``Instruction``."""
     return encode(Instruction(name, 0, 0, immediates))
 
 
@@ -82,9 +82,7 @@ def _immediate(kind: str, value: Any, maps: Maps) -> bytes:  # noqa: ANN401, C90
         case "shuffle":
             return bytes(value)
         case "memarg":
-            memidx = maps.get("memory", {}).get(value.memidx, value.memidx)
-            head = u(value.align) if not memidx else u(value.align | _HAS_MEMORY) + u(memidx)
-            return head + u(value.offset)
+            return memarg(value.align, maps.get("memory", {}).get(value.memidx, value.memidx), value.offset)
         case "heaptype":
             return encode_heaptype(maps.get("type", {}).get(value, value) if isinstance(value, int) else value)
         case "blocktype":
@@ -92,11 +90,11 @@ def _immediate(kind: str, value: Any, maps: Maps) -> bytes:  # noqa: ANN401, C90
                 return s(maps.get("type", {}).get(value, value))
             return b"\x40" if value is None else encode_valtype(map_valtype(value, maps))
         case "valtypes":
-            return u(len(value)) + b"".join(encode_valtype(map_valtype(each, maps)) for each in value)
+            return encode_resulttype(map_valtype(each, maps) for each in value)
         case "labels":
             return u(len(value) - 1) + b"".join(map(u, value))
         case "catches":
-            return u(len(value)) + b"".join(_catch(each, maps) for each in value)
+            return vector([_catch(each, maps) for each in value])
     raise AssertionError(kind)
 
 
@@ -106,7 +104,7 @@ def _catch(catch: Any, maps: Maps) -> bytes:  # noqa: ANN401 - ``code.Catch``
 
 
 def references_of(instruction: Instruction) -> Iterator[Reference]:
-    """The indices that an instruction names, labels and locals left out."""
+    """Yield the indices that an instruction refers to, except labels and locals."""
     for kind, value in zip(BY_NAME[instruction.name].immediates, instruction.immediates, strict=True):
         if kind in _SPACE_OF and kind != "localidx":
             yield _SPACE_OF[kind], value
@@ -123,13 +121,13 @@ def references_of(instruction: Instruction) -> Iterator[Reference]:
 
 @lru_cache(maxsize=20_000)
 def references(expression: bytes) -> frozenset[Reference]:
-    """The indices that an expression (with its ``end``, without locals) names."""
+    """Return the indices that an expression (with its ``end``, without locals) refers to."""
     return frozenset(each for instruction in instructions(expression) for each in references_of(instruction))
 
 
 @lru_cache(maxsize=20_000)
 def body_references(body: bytes) -> frozenset[Reference]:
-    """The indices that a code entry (without its size) names, those of its locals' types too."""
+    """Return the indices that a code entry (without its size) refers to, including those in its locals' types."""
     declared = read_locals(body)
     types: set[Reference] = {
         ("type", value.heap) for _, value in declared.groups if isinstance(value, RefType) and isinstance(value.heap, int)
@@ -138,27 +136,26 @@ def body_references(body: bytes) -> frozenset[Reference]:
 
 
 def remap(expression: bytes, maps: Maps) -> bytes:
-    """An expression with its indices mapped."""
+    """Return an expression with its indices mapped."""
     out: list[bytes] = []
     for each in instructions(expression):
         raw = expression[each.offset : each.end]
-        named = any(maps.get(space, {}).get(index, index) != index for space, index in references_of(each))
-        if named or ("local" in maps and each.name.startswith("local.")):
+        changed = any(maps.get(space, {}).get(index, index) != index for space, index in references_of(each))
+        if changed or ("local" in maps and each.name.startswith("local.")):
             raw = encode(each, maps)
         out.append(raw)
     return b"".join(out)
 
 
 def remap_body(body: bytes, maps: Maps) -> bytes:
-    """A code entry (without its size) with its indices mapped."""
+    """Return a code entry (without its size) with its indices mapped."""
     declared = read_locals(body)
-    return encode_locals([(count, map_valtype(value, maps)) for count, value in declared.groups]) + remap(
-        body[declared.end :], maps
-    )
+    groups = [(count, map_valtype(value, maps)) for count, value in declared.groups]
+    return encode_locals(groups) + remap(body[declared.end :], maps)
 
 
 def encode_locals(groups: list[tuple[int, ValType]]) -> bytes:
-    """The declaration at the beginning of a code entry."""
+    """Encode the declaration of locals at the beginning of a code entry."""
     return u(len(groups)) + b"".join(u(count) + encode_valtype(value) for count, value in groups)
 
 
@@ -172,7 +169,7 @@ _ZEROS: Final = {
 
 
 def zero(type_: ValType) -> bytes | None:
-    """Give the constant instruction of a type's default (core 4.2.1); None for a reference that may not be null."""
+    """Return the constant instruction of a type's default value (core 4.2.1); None for a non-nullable reference."""
     if isinstance(type_, RefType):
         return b"\xd0" + encode_heaptype(type_.heap) if type_.nullable else None
     return _ZEROS[type_]

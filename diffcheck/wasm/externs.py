@@ -1,4 +1,4 @@
-"""What a module takes and gives: imports and exports (core specification 5.5.5 and 5.5.10)."""
+"""Imports and exports (core specification 5.5.5 and 5.5.10)."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ImportType: TypeAlias = int | TableType | MemoryType | GlobalType | TagType
 
 
 class Import(msgspec.Struct, frozen=True):
-    """An import; a function's `type` is its typeidx."""
+    """An import. The `type` of a function is a typeidx."""
 
     module: str
     name: str
@@ -29,7 +29,7 @@ class Import(msgspec.Struct, frozen=True):
 
 
 class Export(msgspec.Struct, frozen=True):
-    """An export; `index` is in the combined index space of its kind."""
+    """An export. `index` counts imports and definitions of its kind."""
 
     name: str
     kind: Kind
@@ -37,28 +37,28 @@ class Export(msgspec.Struct, frozen=True):
 
 
 def encode_export(name: str, kind: Kind, index: int) -> bytes:
-    """Give an export's encoding."""
+    """Encode an export."""
     return sized(name.encode()) + bytes([KINDS.index(kind)]) + u(index)
 
 
 def read_kind(reader: Reader) -> Kind:
-    """Give the kind of an import or export."""
+    """Read the kind of an import or export."""
     at = reader.offset
     byte = reader.u8()
     if byte >= len(KINDS):
-        raise reader.error(f"{byte:#04x} is no kind of import or export", offset=at)
+        raise reader.error(f"{byte:#04x} is not a kind of import or export", offset=at)
     return KINDS[byte]
 
 
 def read_export(reader: Reader) -> Export:
-    """Give one export; its index is not checked."""
+    """Read one export, without checking its index."""
     name = reader.name()
     kind = read_kind(reader)
     return Export(name, kind, reader.u32())
 
 
 def check_export(reader: Reader, sizes: Mapping[Kind, int]) -> None:
-    """Read one export, and raise `ArtifactError` if there are not so many of its kind."""
+    """Read one export; `ArtifactError` if its index is out of range."""
     at = reader.offset
     export = read_export(reader)
     if export.index >= sizes[export.kind]:

@@ -1,4 +1,4 @@
-"""Assembled code with places for symbols, and how a symbol is encoded where it stands: what ``asm`` gives is linked here."""
+"""Link assembled code (see ``asm``): give values to its symbols and encode them."""
 
 from __future__ import annotations
 
@@ -14,35 +14,34 @@ Encoder = Callable[[Symbol], bytes]
 
 
 class Fragment(msgspec.Struct, frozen=True):
-    """An assembled function: pieces of bytes, empty where a symbol's encoding goes at link."""
+    """An assembled function: pieces of bytes, empty at the places of symbols."""
 
     parts: tuple[bytes, ...]
-    slots: tuple[tuple[int, Encoder, str], ...]  # part, encoding, symbol
+    slots: tuple[tuple[int, Encoder, str], ...]  # part, encoder, symbol
     memargs: tuple[tuple[int, int, str | int, str | int], ...]  # part, log2 of the alignment, memory, offset
 
     @property
     def symbols(self) -> frozenset[str]:
-        """The names that `link` needs values for."""
+        """The names for which `link` needs values."""
         named = {name for _, _, name in self.slots}
         return frozenset(named | {each for slot in self.memargs for each in slot[2:] if isinstance(each, str)})
 
 
 def link(fragment: Fragment, symbols: Mapping[str, Symbol]) -> bytes:
-    """Give a whole code entry (core 5.5.13): size, then `link_body`."""
-    entry = link_body(fragment, symbols)
-    return sized(entry)
+    """Return a whole code entry (core 5.5.13): size, then `link_body`."""
+    return sized(link_body(fragment, symbols))
 
 
 def link_expression(fragment: Fragment, symbols: Mapping[str, Symbol]) -> bytes:
-    """Give the instructions alone, without the final ``end``, of a fragment that declares no locals."""
+    """Return only the instructions, without the final ``end``, of a fragment without locals."""
     return link_body(fragment, symbols)[1:-1]
 
 
 def link_body(fragment: Fragment, symbols: Mapping[str, Symbol]) -> bytes:
-    """Give a code entry without its size: locals, expression with its ``end``.
+    """Return a code entry without its size: locals, then the expression with its ``end``.
 
-    `symbols` are integers (indices, constants, offsets, bit patterns of floats) or, for ``raw``, bytes. Names that the
-    fragment does not use are allowed. ValueError if one is missing or does not fit where it is used.
+    `symbols` are integers (indices, constants, offsets, bit patterns of floats) or, for ``raw``, bytes. Unused names are
+    allowed. ValueError if a value is missing or does not fit.
     """
     parts = list(fragment.parts)
     name: str | int = ""
@@ -63,37 +62,30 @@ def link_body(fragment: Fragment, symbols: Mapping[str, Symbol]) -> bytes:
     return b"".join(parts)
 
 
-def expression(fragment: Fragment, symbols: Mapping[str, Symbol]) -> bytes:
-    """Give the instructions of a fragment without locals, without their ``end``; errors as of `link`."""
-    entry = link(fragment, symbols)
-    size = next(at for at, byte in enumerate(entry, 1) if byte < 0x80)  # noqa: PLR2004 - the last byte of a LEB128
-    return entry[size + 1 : -1]
-
-
 def unsigned(value: Symbol, bits: int) -> int:
-    """Give the value modulo 2**bits; ValueError unless it is an integer that a signed or unsigned type of that size has."""
+    """Return the value modulo 2**bits; ValueError unless it is a signed or unsigned integer of that size."""
     if not isinstance(value, int) or not -(1 << bits - 1) <= value < 1 << bits:
-        raise ValueError(f"{value!r} is no integer of {bits} bits")
+        raise ValueError(f"{value!r} is not an integer of {bits} bits")
     return value & (1 << bits) - 1
 
 
 def _signed_leb(value: Symbol, bits: int) -> bytes:
-    """Give the signed LEB128 of a value given as signed or unsigned."""
+    """Encode a signed or unsigned value as signed LEB128."""
     pattern = unsigned(value, bits)
     return s(pattern - (1 << bits) if pattern >> bits - 1 else pattern)
 
 
 @lru_cache(maxsize=4096)
 def index(value: Symbol) -> bytes:
-    """Give an index of any space, or another u32."""
+    """Encode an index of any space, or another u32."""
     if not isinstance(value, int) or not 0 <= value < 1 << 32:
-        raise ValueError(f"{value!r} is no index")
+        raise ValueError(f"{value!r} is not an index")
     return u(value)
 
 
 @lru_cache(maxsize=4096)
 def padded(value: Symbol) -> bytes:
-    """Give an index in five bytes, which read the same as an unsigned and as a signed number."""
+    """Encode an index in five bytes, with the same value as an unsigned and as a signed number."""
     plain = index(value).ljust(5, b"\x80")
     head = bytes(byte | 0x80 for byte in plain[:-1])
     return head + bytes([plain[-1] & 0x7F])
@@ -101,44 +93,44 @@ def padded(value: Symbol) -> bytes:
 
 @lru_cache(maxsize=4096)
 def s33(value: Symbol) -> bytes:
-    """Give a type index as block types and heap types have it (5.3, 5.4)."""
+    """Encode a type index as in block types and heap types (5.3, 5.4)."""
     index(value)
     return s(int(value))
 
 
 @lru_cache(maxsize=4096)
 def i32(value: Symbol) -> bytes:
-    """Give a constant of that type."""
+    """Encode a constant of that type."""
     return _signed_leb(value, 32)
 
 
 @lru_cache(maxsize=4096)
 def i64(value: Symbol) -> bytes:
-    """Give a constant of that type."""
+    """Encode a constant of that type."""
     return _signed_leb(value, 64)
 
 
 def f32(value: Symbol) -> bytes:
-    """Give a constant of that type, by its bits."""
+    """Encode a constant of that type, given by its bits."""
     return unsigned(value, 32).to_bytes(4, "little")
 
 
 def f64(value: Symbol) -> bytes:
-    """Give a constant of that type, by its bits."""
+    """Encode a constant of that type, given by its bits."""
     return unsigned(value, 64).to_bytes(8, "little")
 
 
 def raw(value: Symbol) -> bytes:
-    """Give instructions that are encoded already."""
+    """Return instructions that are already encoded."""
     if not isinstance(value, bytes):
-        raise TypeError(f"{value!r} is no bytes, as raw needs")
+        raise TypeError(f"{value!r} is not bytes, as raw requires")
     return value
 
 
 @lru_cache(maxsize=4096)
 def memarg(align: int, memory: Symbol, offset: Symbol) -> bytes:
-    """Give a memarg (5.4); memory 0 in the plain form, which engines without multi-memory read too."""
+    """Encode a memarg (5.4). Memory 0 has the short form, which engines without multi-memory accept."""
     if not isinstance(offset, int) or not 0 <= offset < 1 << 64:
-        raise ValueError(f"{offset!r} is no offset")
+        raise ValueError(f"{offset!r} is not an offset")
     plain = memory == 0
     return (u(align) if plain else u(align | 0x40) + index(memory)) + u(offset)

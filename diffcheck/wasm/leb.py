@@ -1,4 +1,4 @@
-"""LEB128 integers, and the bounded reader that all of the binary format is read with.
+"""LEB128 integers, and the bounds-checked reader of the binary format.
 
 Core specification 5.2.2 (integers), 5.2.3 (floats), 5.2.4 (names) and 5.1.3 (vectors).
 """
@@ -15,18 +15,18 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-# A byte of an integer: seven bits, and whether another follows; the last one has the sign.
+# A byte of an integer: seven bits, and whether another byte follows. The last byte has the sign.
 _MORE = 0x80
 _BITS = 0x7F
 _SIGN = 0x40
 _WIDTH = 7
-# Most of what is encoded fits one byte or two.
+# Most integers fit one or two bytes.
 _ONE_BYTE = tuple(bytes((n,)) for n in range(_MORE))
 _TWO_BYTES = 1 << 2 * _WIDTH
 
 
 def u(n: int) -> bytes:
-    """Give the shortest unsigned LEB128 of `n`, which must not be negative."""
+    """Return the shortest unsigned LEB128 of `n`; ValueError if `n` is negative."""
     if 0 <= n < _MORE:
         return _ONE_BYTE[n]
     if 0 < n < _TWO_BYTES:
@@ -43,17 +43,17 @@ def u(n: int) -> bytes:
 
 
 def sized(data: bytes) -> bytes:
-    """Give `data` behind its size: a name, a code entry."""
+    """Return `data` preceded by its size, as in a name or a code entry."""
     return u(len(data)) + data
 
 
 def vector(items: Collection[bytes]) -> bytes:
-    """Give the encoded items behind their count."""
+    """Return the encoded items preceded by their count."""
     return b"".join([u(len(items)), *items])
 
 
 def s(n: int) -> bytes:
-    """Give the shortest signed LEB128 of `n`."""
+    """Return the shortest signed LEB128 of `n`."""
     out = bytearray()
     while not -_SIGN <= n < _SIGN:
         out.append(n & _BITS | _MORE)
@@ -63,10 +63,10 @@ def s(n: int) -> bytes:
 
 
 class Reader:
-    """A cursor over part of a file; every error it raises carries the file's byte offset.
+    """A cursor over part of a file. Its errors carry file offsets.
 
-    `base` is the file offset of `data[0]`. Nothing is allocated from a count or a length
-    before it was compared with the bytes that remain.
+    `base` is the file offset of `data[0]`. A count or length is checked against the remaining
+    bytes before anything is allocated.
     """
 
     __slots__ = ("_base", "_data", "_end", "_pos")
@@ -85,16 +85,16 @@ class Reader:
 
     @property
     def remaining(self) -> int:
-        """How many bytes are left."""
+        """The number of bytes left."""
         return self._end - self._pos
 
     @property
     def eof(self) -> bool:
-        """Whether all bytes were read."""
+        """Whether no bytes are left."""
         return self._pos == self._end
 
     def error(self, reason: str, *, offset: int | None = None) -> ArtifactError:
-        """Give an `ArtifactError` at `offset`, by default at the next byte."""
+        """Create an `ArtifactError` at `offset`, by default at the next byte."""
         return ArtifactError(reason, offset=self.offset if offset is None else offset)
 
     def finish(self, what: str) -> None:
@@ -103,67 +103,67 @@ class Reader:
             raise self.error(f"{self.remaining} trailing bytes after the {what}")
 
     def peek(self) -> int:
-        """Give the next byte and leave it there."""
+        """Return the next byte without consuming it."""
         if self._pos >= self._end:
-            raise self.error("the input ends where a byte was expected")
+            raise self.error("unexpected end of input")
         return self._data[self._pos]
 
     def u8(self) -> int:
-        """Give the next byte."""
+        """Read a byte."""
         byte = self.peek()
         self._pos += 1
         return byte
 
     def u32(self) -> int:
-        """Give an unsigned 32-bit integer."""
-        # Most integers of a module are below 128; this halves the time of a read.
+        """Read an unsigned 32-bit integer."""
+        # Most integers of a module are below 128. This path halves the time to read a module.
         if self._pos < self._end and (byte := self._data[self._pos]) < _MORE:
             self._pos += 1
             return byte
         return self._unsigned(32)
 
     def u64(self) -> int:
-        """Give an unsigned 64-bit integer."""
+        """Read an unsigned 64-bit integer."""
         return self._unsigned(64)
 
     def s32(self) -> int:
-        """Give a signed 32-bit integer."""
+        """Read a signed 32-bit integer."""
         return self._signed(32)
 
     def s33(self) -> int:
-        """Give a signed 33-bit integer, as heap types and block types are written."""
+        """Read a signed 33-bit integer, as in heap types and block types."""
         return self._signed(33)
 
     def s64(self) -> int:
-        """Give a signed 64-bit integer."""
+        """Read a signed 64-bit integer."""
         return self._signed(64)
 
     def f32bits(self) -> int:
-        """Give the bit pattern of a 32-bit float."""
+        """Read the bit pattern of a 32-bit float."""
         return int.from_bytes(self.bytes(4), "little")
 
     def f64bits(self) -> int:
-        """Give the bit pattern of a 64-bit float."""
+        """Read the bit pattern of a 64-bit float."""
         return int.from_bytes(self.bytes(8), "little")
 
     def skip(self, n: int, what: str = "bytes") -> None:
-        """Pass over `n` bytes without looking at them."""
+        """Skip `n` bytes."""
         if n > self._end - self._pos:
-            raise self.error(f"{n} bytes of {what} expected, {self.remaining} are left")
+            raise self.error(f"{n} bytes of {what} expected, but only {self.remaining} are left")
         self._pos += n
 
     def bytes(self, n: int) -> builtins.bytes:
-        """Give the next `n` bytes."""
+        """Read `n` bytes."""
         start = self._pos
         self.skip(n)
         return builtins.bytes(self._data[start : self._pos])
 
     def since(self, offset: int) -> builtins.bytes:
-        """Give the bytes from the file offset `offset`, already passed, up to here."""
+        """Return the bytes from the file offset `offset` up to the current position."""
         return builtins.bytes(self._data[offset - self._base : self._pos])
 
     def sub(self, n: int, what: str = "bytes") -> Reader:
-        """Give a reader of the next `n` bytes only, and pass over them."""
+        """Return a reader of the next `n` bytes, and skip them."""
         start = self._pos
         self.skip(n, what)
         inner = Reader(self._data, self._base)
@@ -171,11 +171,11 @@ class Reader:
         return inner
 
     def name(self) -> str:
-        """Give a name: a length in bytes and that much UTF-8."""
+        """Read a name: a length in bytes, then UTF-8."""
         at = self.offset
         length = self.u32()
         if length > self.remaining:
-            reason = f"a name of {length} bytes, {self.remaining} are left"
+            reason = f"a name of {length} bytes, but only {self.remaining} are left"
             raise self.error(reason, offset=at)
         start = self.offset
         try:
@@ -185,7 +185,7 @@ class Reader:
             raise self.error(reason, offset=start + error.start) from error
 
     def count(self, what: str) -> int:
-        """Give a vector's count; an element takes a byte at least, so more cannot be true."""
+        """Read a vector's count, which cannot exceed the remaining bytes: each element takes at least one."""
         at = self.offset
         count = self.u32()
         if count > self.remaining:
@@ -194,16 +194,16 @@ class Reader:
         return count
 
     def vector(self, what: str, item: Callable[[Reader], T]) -> tuple[T, ...]:
-        """Give a vector of what `item` reads."""
+        """Read a vector whose elements are read by `item`."""
         return tuple([item(self) for _ in range(self.count(what))])
 
     def u32s(self, what: str) -> tuple[int, ...]:
-        """Give a vector of unsigned 32-bit integers; the same as `vector`, and faster."""
+        """Read a vector of unsigned 32-bit integers, faster than `vector`."""
         out: list[int] = []
         data, end = self._data, self._end
         for _ in range(self.count(what)):
             pos = self._pos
-            # One byte and two bytes are nearly all indices; the rest takes the long way.
+            # Nearly all indices have one or two bytes.
             if pos < end and (low := data[pos]) < _MORE:
                 out.append(low)
                 self._pos = pos + 1
@@ -233,7 +233,7 @@ class Reader:
         while byte >= _MORE:
             byte = self._next(at)
             value |= (byte & _BITS) << shift
-            # In the last byte, the sign bit and all bits over it are equal, and no byte follows.
+            # In the last possible byte, the sign bit and all bits above it are equal, and no byte follows.
             unused = bits - shift - 1
             if unused < _WIDTH and byte >> unused not in (0, _BITS >> unused):
                 raise self.error(_overlong(byte, bits), offset=at)
@@ -251,4 +251,4 @@ class Reader:
 def _overlong(byte: int, bits: int) -> str:
     if byte & _MORE:
         return f"an integer of {bits} bits is too long"
-    return f"an integer of {bits} bits has bits set that it does not have"
+    return f"an integer exceeds {bits} bits"

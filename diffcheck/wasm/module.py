@@ -1,6 +1,6 @@
-"""A WebAssembly 3.0 module read by section; code and data bytes are never looked into.
+"""A WebAssembly 3.0 module, read by section. Code and data bytes are not decoded.
 
-`write(read(m).sections) == m` for every module that is read.
+`write(read(m).sections) == m` for every valid module.
 """
 
 from __future__ import annotations
@@ -76,11 +76,11 @@ class Global(msgspec.Struct, frozen=True):
 
 
 class Module(msgspec.Struct, frozen=True, dict=True):
-    """What a module's sections say; see each type for units.
+    """The contents of a module's sections.
 
-    `types` are flattened over recursion groups; `functions` are the typeidx of the defined
-    functions; `start` is a funcidx; `bodies` are (file offset, size in bytes) of each function
-    body, after its own size.
+    `types` are flattened over recursion groups. `functions` are the typeidx of the defined
+    functions. `start` is a funcidx. `bodies` are (file offset, size in bytes) of each function
+    body, without its size field.
     """
 
     sections: tuple[Section, ...]
@@ -133,25 +133,36 @@ class Module(msgspec.Struct, frozen=True, dict=True):
         """The type of every tag, imported ones first."""
         return (*self._imported("tag", TagType), *self.tags)
 
+    @cached_property
+    def counts(self) -> dict[Kind, int]:
+        """The number of items of each kind, including imports."""
+        return {
+            "func": len(self.all_functions),
+            "table": len(self.all_tables),
+            "memory": len(self.all_memories),
+            "global": len(self.all_globals),
+            "tag": len(self.all_tags),
+        }
+
     def section(self, id_: int) -> Section | None:
-        """Give the section with that id, not for custom ones; `None` if there is none."""
+        """Return the section with that id, which is not custom; `None` if there is none."""
         return next((each for each in self.sections if each.id == id_ != ids.CUSTOM), None)
 
     def body_bytes(self) -> Iterator[tuple[int, bytes]]:
-        """Give each body's file offset and bytes, without its size."""
+        """Yield each body's file offset and bytes, without its size."""
         code = self.section(ids.CODE)
         for offset, size in self.bodies:
-            assert code is not None, "the bodies are in it"  # noqa: S101
+            assert code is not None, "bodies are in the code section"  # noqa: S101
             yield offset, bytes(code.payload[offset - code.offset : offset - code.offset + size])
 
     def n_imported(self, kind: Kind) -> int:
-        """Give how many imports are of that kind."""
+        """Return the number of imports of that kind."""
         return self._n_imported[kind]
 
     def function_type(self, funcidx: int) -> FuncType:
-        """Give a function's type; `IndexError` if there is no such function."""
+        """Return a function's type; `IndexError` if the index is out of range."""
         composite = self.types[self.all_functions[funcidx]].composite
-        assert isinstance(composite, FuncType), "read() has checked it"  # noqa: S101
+        assert isinstance(composite, FuncType), "checked by read()"  # noqa: S101
         return composite
 
     @cached_property
@@ -164,16 +175,16 @@ class Module(msgspec.Struct, frozen=True, dict=True):
 
 
 def read(data: bytes) -> Module:
-    """Give the module in `data`.
+    """Read a module from its bytes.
 
-    Raises `ArtifactError`, with a file offset, for what is no module of well-formed sections. It
-    does not validate: an index or a type may still be wrong where no section's structure needs it.
+    Raises `ArtifactError`, with a file offset, if the sections are malformed. The module is not
+    validated: indices and types may be wrong where the structure of sections does not depend on them.
     """
     return _Loader(split(data)).module()
 
 
 class _Loader:
-    """Reads one section after the other; later ones are checked against earlier ones."""
+    """Reads the sections in order and checks later ones against earlier ones."""
 
     def __init__(self, sections: tuple[Section, ...]) -> None:
         self.sections = sections
@@ -227,7 +238,7 @@ class _Loader:
         reader.finish("function section")
         for index in set(typeidxs):
             if not self.is_function(index):
-                # Only now is the offset worth a second, slower reading.
+                # A second, slower pass determines the offset of the error.
                 self.vector(ids.FUNCTION, self.functype)
         return typeidxs
 
@@ -280,7 +291,7 @@ class _Loader:
         return read_element(reader, self.reader)
 
     def check(self, module: Module) -> None:
-        """Check what takes two sections to see."""
+        """Check consistency across sections."""
         n_functions, n_bodies = len(module.functions), len(module.bodies)
         if n_functions != n_bodies:
             reason = f"{n_functions} functions are declared, {n_bodies} have a body"
@@ -288,25 +299,15 @@ class _Loader:
         if module.data_count not in (None, module.n_data):
             reason = f"the data count is {module.data_count}, there are {module.n_data} segments"
             raise ArtifactError(reason, offset=self.offset(ids.DATA, ids.DATA_COUNT))
-        sizes = _sizes(module)
-        if module.start is not None and module.start >= sizes["func"]:
-            reason = f"the start function is {module.start}, there are {sizes['func']}"
+        counts = module.counts
+        if module.start is not None and module.start >= counts["func"]:
+            reason = f"the start function is {module.start}, there are {counts['func']} functions"
             raise ArtifactError(reason, offset=self.offset(ids.START))
-        if any(each.index >= sizes[each.kind] for each in module.exports):
-            self.vector(ids.EXPORT, lambda reader: check_export(reader, sizes))
+        if any(each.index >= counts[each.kind] for each in module.exports):
+            self.vector(ids.EXPORT, lambda reader: check_export(reader, counts))
 
-    def offset(self, *wanted: int) -> int:
-        return next(self.by_id[id_].offset for id_ in wanted if id_ in self.by_id)
-
-
-def _sizes(module: Module) -> dict[Kind, int]:
-    return {
-        "func": len(module.all_functions),
-        "table": len(module.all_tables),
-        "memory": len(module.all_memories),
-        "global": len(module.all_globals),
-        "tag": len(module.all_tags),
-    }
+    def offset(self, *section_ids: int) -> int:
+        return next(self.by_id[id_].offset for id_ in section_ids if id_ in self.by_id)
 
 
 def _body(reader: Reader) -> tuple[int, int]:

@@ -1,6 +1,6 @@
-"""The `name` section (core specification, appendix "Custom Sections"), read as engines do.
+"""The `name` section (core specification, appendix "Custom Sections").
 
-Engines ignore a name section that is broken, so it is never an error here.
+A malformed name section is ignored, as engines do.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _MODULE, _FUNCTIONS, _TAGS = 0, 1, 11
 
 
 def module_name(module: Module) -> str | None:
-    """Give the module's own name; `None` if it has none or its name section is broken."""
+    """Return the module's own name; `None` if it has none or its name section is malformed."""
     try:
         reader = _subsection(module, _MODULE)
         return reader.name() if reader else None
@@ -27,15 +27,15 @@ def module_name(module: Module) -> str | None:
 
 
 def function_names(module: Module) -> dict[int, str]:
-    """Give names by funcidx; {} if there are none or the name section is broken.
+    """Return names by funcidx; {} if there are none or the name section is malformed.
 
-    Names need not be unique and may hold any character.
+    Names need not be unique and may contain any character.
     """
     return _names(module, _FUNCTIONS, len(module.all_functions))
 
 
 def tag_names(module: Module) -> dict[int, str]:
-    """Give names by tagidx; {} as for functions (appendix "Extended Name Section")."""
+    """Return names by tagidx (appendix "Extended Name Section"); {} as for functions."""
     return _names(module, _TAGS, len(module.all_tags))
 
 
@@ -52,8 +52,8 @@ def _association(reader: Reader) -> tuple[int, str]:
     return reader.u32(), reader.name()
 
 
-def _subsection(module: Module, wanted: int) -> Reader | None:
-    """Give the first subsection with that id, of the first name section."""
+def _subsection(module: Module, subsection_id: int) -> Reader | None:
+    """Return the first subsection with that id in the first name section."""
     for section in module.sections:
         if section.id == CUSTOM and section.name == "name":
             reader = section.reader()
@@ -61,7 +61,7 @@ def _subsection(module: Module, wanted: int) -> Reader | None:
             while not reader.eof:
                 id_ = reader.u8()
                 subsection = reader.sub(reader.u32(), "a name subsection")
-                if id_ == wanted:
+                if id_ == subsection_id:
                     return subsection
-            return None
+            break
     return None

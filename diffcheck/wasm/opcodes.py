@@ -1,15 +1,15 @@
 """Every instruction of WebAssembly 3.0 in one table: opcode, immediates, operand and result types.
 
-Source: core specification 3.0, 5.4 (instructions) and the index of instructions in its appendix; the proposals threads,
-wide-arithmetic and the legacy form of exception handling for what lies outside it. A row reads
+Source: core specification 3.0, 5.4 (instructions) and the index of instructions in its appendix; for other instructions, the
+proposals threads, wide-arithmetic and legacy exception handling. The format of a row is
 
     opcode  name  immediates  : operands -> results
 
-Opcodes are hexadecimal. Without a ``:`` the typing is contextual (polymorphic, or given by a type, local, table...).
-`memarg:4` is a memarg whose natural alignment is 4 bytes. The spellings `select_t`, `ref.test_null` and
-`ref.cast_null` tell the second opcodes of `select`, `ref.test` and `ref.cast` apart; all other names are the
-specification's. Types that stand for the index type of the memory or table named by the immediates: `addr` (of
-the first one), `addr2` (of the second), `addrmin` (i32 if either is i32: the length of a copy).
+Opcodes are hexadecimal. Without a ``:`` the typing is contextual (polymorphic, or dependent on a type, local, table...).
+`memarg:4` is a memarg whose natural alignment is 4 bytes. The names `select_t`, `ref.test_null` and `ref.cast_null` denote the
+second opcodes of `select`, `ref.test` and `ref.cast`; all other names are the specification's. Some types stand for the
+index type of a memory or table in the immediates: `addr` (of the first), `addr2` (of the second), `addrmin` (i32 if either
+is i32: the length of a copy).
 """
 
 from __future__ import annotations
@@ -637,26 +637,26 @@ _TYPE: Final = re.compile(r"\([^)]*\)|\S+")
 
 
 class Op(msgspec.Struct, frozen=True):
-    """One instruction: what its bytes look like and, where it does not depend on context, its type."""
+    """One operator: its encoding and, unless it depends on the context, its type."""
 
     name: str
     prefix: int | None
-    opcode: int  # after the prefix where there is one
+    opcode: int  # without the prefix
     immediates: tuple[str, ...]  # kinds, in the binary format's order
     params: tuple[str, ...] | None  # None: contextual
     results: tuple[str, ...] | None
-    width: int  # bytes that a memarg's natural alignment means; 0 without a memarg
+    width: int  # a memarg's natural alignment in bytes; 0 without a memarg
     proposal: str  # "" for the 3.0 specification
-    encoding: bytes  # prefix and opcode as they are written
+    encoding: bytes  # prefix and opcode
 
     @property
     def legacy(self) -> bool:
-        """Whether this belongs to the legacy form of exception handling, which is read but never written."""
+        """Whether this belongs to legacy exception handling, which is decoded but never encoded."""
         return self.proposal == "legacy-exceptions"
 
 
 def _row(prefix: int | None, proposal: str, line: str) -> Op:
-    """Give the entry that one line of a table above describes."""
+    """Parse one row of a table."""
     left, typed, signature = line.partition(" : ")
     code, name, *kinds = left.split()
     width = next((int(kind[7:]) for kind in kinds if kind.startswith("memarg:")), 0)
@@ -683,8 +683,8 @@ BY_OPCODE: Final[dict[tuple[int | None, int], Op]] = {(op.prefix, op.opcode): op
 PREFIXES: Final = frozenset(op.prefix for op in OPS if op.prefix is not None)
 
 BLOCKS: Final = frozenset({"block", "loop", "if", "try_table"})
-"""What opens a block that an ``end`` closes."""
+"""Instructions that open a block, which an ``end`` closes."""
 CALLS: Final = frozenset({"call", "call_indirect", "call_ref"})
 TAIL_CALLS: Final = frozenset(f"return_{name}" for name in CALLS)
 JUMPS: Final = frozenset({"br", "br_table", "return", "unreachable", "throw", "throw_ref"}) | TAIL_CALLS
-"""Behind these nothing runs (core specification 3.0, 3.4: they are stack-polymorphic)."""
+"""Instructions after which code is unreachable (core specification 3.0, 3.4: they are stack-polymorphic)."""

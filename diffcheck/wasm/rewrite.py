@@ -1,6 +1,6 @@
-"""Section contents with the reads of some globals replaced by constants, all else as it was.
+"""Replace reads of some globals by constants in section contents.
 
-The contents are those after the vector's count, so that a caller may put items around them.
+A content has no count, so that the caller can add items.
 """
 
 from __future__ import annotations
@@ -17,25 +17,25 @@ if TYPE_CHECKING:
 
 
 def rewrite_globals(module: Module, constants: Mapping[int, bytes]) -> bytes:
-    """Give the global section's content with the initialisers' reads replaced."""
+    """Return the global section's content with the initialisers' reads replaced."""
     gets = [get for each in module.globals for get in each.global_gets]
     return _rewrite(module, ids.GLOBAL, gets, constants)
 
 
 def rewrite_elements(module: Module, constants: Mapping[int, bytes]) -> bytes:
-    """Give the element section's content with the offsets' and items' reads replaced."""
+    """Return the element section's content with the offsets' and items' reads replaced."""
     gets = [get for element in module.elements for get in element.global_gets]
     return _rewrite(module, ids.ELEMENT, gets, constants)
 
 
 def rewrite_data(module: Module, constants: Mapping[int, bytes]) -> bytes:
-    """Give the data section's content with the offsets' reads replaced."""
+    """Return the data section's content with the offsets' reads replaced."""
     gets = [get for data in module.data for get in data.global_gets]
     return _rewrite(module, ids.DATA, gets, constants)
 
 
 def _rewrite(module: Module, id_: int, gets: Iterable[GlobalGet], constants: Mapping[int, bytes]) -> bytes:
-    """Give the content, b"" without such a section; `gets` are by file offset."""
+    """Return the rewritten content, b"" if there is no such section. `gets` have file offsets."""
     section = module.section(id_)
     if section is None:
         return b""

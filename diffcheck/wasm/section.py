@@ -1,4 +1,4 @@
-"""A module as its list of sections, in file order (core specification 5.5.2 and 5.5.17)."""
+"""A module as a list of sections in file order (core specification 5.5.2 and 5.5.17)."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ NAMES = {
     CODE: "code",
     DATA: "data",
 }
-"""Every section id's name, in the order that sections must have in a file."""
+"""Section id -> name, in the order in which sections must appear in a file."""
 
 PREAMBLE = b"\0asm\x01\0\0\0"
 
@@ -42,9 +42,9 @@ _NOT_VECTORS = (CUSTOM, START, DATA_COUNT)
 class Section(msgspec.Struct, frozen=True):
     """One section.
 
-    `payload` is what the section's size counts, so for a custom section it begins with the name;
-    `offset` is the payload's in the file; `header` is the size as the file wrote it, "" for one
-    that was made here.
+    `payload` is the section's content after its size, so the payload of a custom section begins
+    with the name. `offset` is the file offset of the payload. `header` is the size as encoded in
+    the file, empty for a new section.
     """
 
     id: int
@@ -54,13 +54,13 @@ class Section(msgspec.Struct, frozen=True):
     header: bytes = b""
 
     def reader(self) -> Reader:
-        """Give a reader of the payload that knows the file's offsets."""
+        """Return a reader of the payload that reports file offsets."""
         return Reader(self.payload, self.offset)
 
     def vector(self) -> tuple[int, int]:
-        """Give the vector's count, and where in the payload its content begins.
+        """Return the vector's count, and the offset of its items in the payload.
 
-        The start, data count and custom sections hold no vector: `ValueError`.
+        `ValueError` for the start, data count and custom sections, which hold no vector.
         """
         if self.id in _NOT_VECTORS:
             msg = f"the {NAMES[self.id]} section is not a vector"
@@ -70,7 +70,7 @@ class Section(msgspec.Struct, frozen=True):
         return count, reader.offset - self.offset
 
     def content(self) -> bytes | memoryview:
-        """Give what follows the vector's count, or a custom section's name."""
+        """Return the payload after the vector's count, or after a custom section's name."""
         if self.id == CUSTOM:
             reader = self.reader()
             reader.name()
@@ -79,22 +79,22 @@ class Section(msgspec.Struct, frozen=True):
 
 
 def section(id_: int, payload: bytes) -> Section:
-    """Give a new section that is not a custom one."""
+    """Return a new section other than a custom section."""
     return Section(id=id_, name="", offset=0, payload=payload)
 
 
 def vector_section(id_: int, items: Collection[bytes]) -> Section | None:
-    """Give a new section of encoded items, None if there are none."""
+    """Return a new section of encoded items; None if there are none."""
     return section(id_, vector(items)) if items else None
 
 
 def custom(name: str, content: bytes) -> Section:
-    """Give a new custom section."""
+    """Return a new custom section."""
     return Section(id=CUSTOM, name=name, offset=0, payload=sized(name.encode()) + content)
 
 
 def write(sections: Iterable[Section]) -> bytes:
-    """Give the module of these sections, in this order; unchanged ones keep their bytes."""
+    """Encode a module from its sections, in the given order. Unchanged sections keep their bytes."""
     parts: list[bytes | memoryview] = [PREAMBLE]
     for each in sections:
         parts += [bytes([each.id]), _header(each), each.payload]
@@ -102,28 +102,28 @@ def write(sections: Iterable[Section]) -> bytes:
 
 
 def append(sections: Iterable[Section], items: Mapping[int, Sequence[bytes]]) -> list[Section]:
-    """Give the sections with items behind those of each id, in vectors that are made where there are none.
+    """Return the sections with ``items`` (section id -> encoded items) appended, creating missing sections.
 
-    Only the indices of the items that are added are new.
+    All existing indices stay.
     """
-    made = list(sections)
+    result = list(sections)
     for id_, added in items.items():
         if not added:
             continue
-        at = next((at for at, each in enumerate(made) if each.id == id_), None)
+        at = next((at for at, each in enumerate(result) if each.id == id_), None)
         if at is not None:
-            made[at] = section(id_, b"".join([u(made[at].vector()[0] + len(added)), made[at].content(), *added]))
+            result[at] = section(id_, b"".join([u(result[at].vector()[0] + len(added)), result[at].content(), *added]))
             continue
-        behind = [at for at, each in enumerate(made) if each.id != CUSTOM and _ORDER[each.id] > _ORDER[id_]]
-        made.insert(behind[0] if behind else len(made), section(id_, vector(added)))
-    return made
+        later = (at for at, each in enumerate(result) if each.id != CUSTOM and _ORDER[each.id] > _ORDER[id_])
+        result.insert(next(later, len(result)), section(id_, vector(added)))
+    return result
 
 
 def split(data: bytes) -> tuple[Section, ...]:
-    """Give a core module's sections; payloads are views of `data`, nothing is copied.
+    """Return a core module's sections. Payloads are views of `data`, not copies.
 
-    Raises `ArtifactError` for what is no core module and for sections that are unknown, out of
-    order, there twice, or longer than the file.
+    Raises `ArtifactError` if `data` is not a core module, or if a section is unknown, out of
+    order, duplicated, or longer than the file.
     """
     reader = Reader(data)
     _preamble(reader, data)
@@ -148,7 +148,7 @@ def _section(reader: Reader, view: memoryview) -> Section:
     at = reader.offset
     size = reader.u32()
     if size > reader.remaining:
-        reason = f"the {NAMES[id_]} section has {size} bytes, {reader.remaining} are left"
+        reason = f"the {NAMES[id_]} section has {size} bytes, but only {reader.remaining} are left"
         raise reader.error(reason, offset=at)
     header = reader.since(at)
     offset = reader.offset
@@ -173,16 +173,16 @@ def _preamble(reader: Reader, data: bytes) -> None:
         raise ArtifactError("the file is empty", offset=0)
     if data[:4] != PREAMBLE[:4]:
         raise ArtifactError(
-            "this is no WebAssembly: it does not begin with \\0asm",
+            "this is not WebAssembly: it does not begin with \\0asm",
             offset=0,
-            hint="give a binary .wasm file; `wasm-tools parse` makes one from text",
+            hint="give a binary .wasm file; `wasm-tools parse` creates one from text",
         )
     version = data[4:8]
     if version[2:] == b"\x01\x00":
         raise ArtifactError(
             "this is a component, not a core module",
             offset=4,
-            hint="`meld fuse` makes it a core module",
+            hint="`meld fuse` turns it into a core module",
         )
     if version != PREAMBLE[4:]:
         reason = f"the version is {version.hex(' ') or 'missing'}, not 01 00 00 00"
@@ -191,7 +191,7 @@ def _preamble(reader: Reader, data: bytes) -> None:
 
 
 def _header(each: Section) -> bytes:
-    # A payload may have been replaced by one of another length: then the old size is wrong.
+    # The original size is wrong if the payload was replaced by one of another length.
     if each.header and Reader(each.header).u32() == len(each.payload):
         return each.header
     return u(len(each.payload))

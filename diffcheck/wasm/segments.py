@@ -1,4 +1,4 @@
-"""Element and data segments, read by structure (core specification 5.5.12 and 5.5.14)."""
+"""Read element and data segments (core specification 5.5.12 and 5.5.14)."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ _FUNC_NOT_NULL = RefType(nullable=False, heap="func")
 class Element(msgspec.Struct, frozen=True):
     """An element segment.
 
-    Its items are either `funcs` (funcidx) or `exprs` (constant expressions with their `end`); a
-    segment that is not active has no `table` and no `offset`. `global_gets` are those of the
-    offset and of the items, by file offset.
+    Its items are either `funcs` (funcidx) or `exprs` (constant expressions with their `end`). Only
+    an active segment has a `table` and an `offset`. `global_gets` are those in the offset and the
+    items, with file offsets.
     """
 
     mode: Mode
@@ -49,14 +49,14 @@ class DataSegment(msgspec.Struct, frozen=True):
 
 
 class Exprs:
-    """Reads constant expressions and keeps where their `global.get`s are in the file."""
+    """Reads constant expressions and collects their `global.get`s, with file offsets."""
 
     def __init__(self) -> None:
-        """Begin with none."""
+        """Start without any."""
         self.gets: list[GlobalGet] = []
 
     def read(self, reader: Reader) -> bytes:
-        """Give the bytes of the expression that begins here."""
+        """Read an expression and return its bytes."""
         at = reader.offset
         expr = read_constexpr(reader)
         self.gets += [GlobalGet(at + get.start, at + get.end, get.globalidx) for get in expr.global_gets]
@@ -64,7 +64,7 @@ class Exprs:
 
 
 def read_element(reader: Reader, types: TypeReader) -> Element:
-    """Give one element segment, of any of the eight forms."""
+    """Read one element segment, in any of the eight forms."""
     at = reader.offset
     flags = reader.u32()
     if flags > _ELEMENT_FORMS:
@@ -88,7 +88,7 @@ def read_element(reader: Reader, types: TypeReader) -> Element:
 
 
 def read_data(reader: Reader) -> DataSegment:
-    """Give one data segment, of any of the three forms; its bytes are passed over."""
+    """Read one data segment, in any of the three forms, skipping its bytes."""
     at = reader.offset
     flags = reader.u32()
     if flags > _DATA_FORMS:
@@ -112,7 +112,7 @@ def read_data(reader: Reader) -> DataSegment:
 
 
 def _kind(reader: Reader, types: TypeReader, flags: int) -> RefType:
-    """Give the items' type; functions listed by index are never null."""
+    """Read the items' type. Functions given by index are never null."""
     if not flags & 3:
         return _FUNCREF if flags else _FUNC_NOT_NULL
     if flags & 4:

@@ -1,4 +1,4 @@
-"""Decoders of types (core specification 5.3); every error carries its file offset."""
+"""Decode types (core specification 5.3)."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ _NUMBERS = {code: name for name, code in NUMBERS.items()}
 _PACKED = {code: name for name, code in PACKED.items()}
 _HEAPS = {code: name for name, code in HEAPS.items()}
 
-# Proposals after 3.0 that would change what a rewriter must do; they are named, not guessed at.
+# Unsupported proposals after 3.0, which a rewriter would have to know.
 _UNSUPPORTED = {
     0x68: "continuation reference types",
     0x75: "continuation reference types",
@@ -55,19 +55,19 @@ _UNSUPPORTED = {
 
 
 class TypeReader:
-    """Reads types; a typeidx at `bound` or over it is out of range."""
+    """Reads types. A typeidx must be less than `bound`, the number of types."""
 
     def __init__(self, bound: int) -> None:
-        """Take the number of types that may be named."""
+        """Start with `bound` types."""
         self.bound = bound
 
     def typeidx(self, reader: Reader) -> int:
-        """Give a typeidx in range."""
+        """Read a typeidx in range."""
         at = reader.offset
         return self._in_range(reader, reader.u32(), at)
 
     def heaptype(self, reader: Reader) -> str | int:
-        """Give a heap type: an abstract one's name, or a typeidx."""
+        """Read a heap type: the name of an abstract one, or a typeidx."""
         at = reader.offset
         byte = reader.peek()
         if byte in _HEAPS:
@@ -81,7 +81,7 @@ class TypeReader:
         return self._in_range(reader, index, at)
 
     def reftype(self, reader: Reader) -> RefType:
-        """Give a reference type."""
+        """Read a reference type."""
         at = reader.offset
         byte = reader.u8()
         if byte in _HEAPS:
@@ -91,19 +91,19 @@ class TypeReader:
         raise _unexpected(reader, "reference type", byte, at)
 
     def valtype(self, reader: Reader) -> ValType:
-        """Give a value type."""
+        """Read a value type."""
         if reader.peek() in _NUMBERS:
             return _NUMBERS[reader.u8()]
         return self.reftype(reader)
 
     def fieldtype(self, reader: Reader) -> FieldType:
-        """Give a field type."""
+        """Read a field type."""
         packed = reader.peek() in _PACKED
         storage = _PACKED[reader.u8()] if packed else self.valtype(reader)
         return FieldType(storage=storage, mutable=_mutability(reader))
 
     def comptype(self, reader: Reader) -> CompositeType:
-        """Give a composite type."""
+        """Read a composite type."""
         at = reader.offset
         byte = reader.u8()
         if byte == FUNC:
@@ -116,7 +116,7 @@ class TypeReader:
         raise _unexpected(reader, "composite type", byte, at)
 
     def subtype(self, reader: Reader) -> SubType:
-        """Give a type definition."""
+        """Read a type definition."""
         byte = reader.peek()
         if byte not in (SUB, SUB_FINAL):
             return SubType(final=True, supers=(), composite=self.comptype(reader))
@@ -125,7 +125,7 @@ class TypeReader:
         return SubType(final=byte == SUB_FINAL, supers=supers, composite=self.comptype(reader))
 
     def rectype(self, reader: Reader) -> tuple[SubType, ...]:
-        """Give a recursion group; its members may name each other, so `bound` grows first."""
+        """Read a recursion group. Its members may refer to each other, so `bound` grows first."""
         if reader.peek() != REC:
             self.bound += 1
             return (self.subtype(reader),)
@@ -135,21 +135,21 @@ class TypeReader:
         return tuple([self.subtype(reader) for _ in range(count)])
 
     def tabletype(self, reader: Reader) -> TableType:
-        """Give a table type."""
+        """Read a table type."""
         ref = self.reftype(reader)
         return TableType(ref, _limits(reader, HAS_MAXIMUM | SHARED | IS_64))
 
     def memorytype(self, reader: Reader) -> MemoryType:
-        """Give a memory type."""
+        """Read a memory type."""
         return MemoryType(_limits(reader, HAS_MAXIMUM | SHARED | IS_64 | PAGE_SIZE))
 
     def globaltype(self, reader: Reader) -> GlobalType:
-        """Give a global type."""
+        """Read a global type."""
         value = self.valtype(reader)
         return GlobalType(value, _mutability(reader))
 
     def tagtype(self, reader: Reader) -> TagType:
-        """Give a tag type."""
+        """Read a tag type."""
         at = reader.offset
         if attribute := reader.u8():
             reason = f"a tag's attribute is {attribute:#04x}, not 0x00"
@@ -166,7 +166,7 @@ class TypeReader:
 def _unexpected(reader: Reader, what: str, byte: int, at: int) -> Exception:
     if byte in _UNSUPPORTED:
         return reader.error(f"{_UNSUPPORTED[byte]} are not supported", offset=at)
-    return reader.error(f"{byte:#04x} begins no {what}", offset=at)
+    return reader.error(f"{byte:#04x} does not begin a {what}", offset=at)
 
 
 def _mutability(reader: Reader) -> bool:

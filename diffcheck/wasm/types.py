@@ -1,4 +1,4 @@
-"""The types of WebAssembly 3.0 as data, and their encoders (core specification 2.3 and 5.3)."""
+"""The types of WebAssembly 3.0 and their encoders (core specification 2.3 and 5.3)."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ ValType: TypeAlias = str | RefType
 
 
 class FieldType(msgspec.Struct, frozen=True):
-    """A field of a structure, or an array's element; `storage` may be `i8` or `i16` too."""
+    """A field of a structure, or an array's element. `storage` may also be `i8` or `i16`."""
 
     storage: ValType
     mutable: bool
@@ -65,7 +65,7 @@ class StructType(msgspec.Struct, frozen=True, tag="struct"):
 
 
 class ArrayType(msgspec.Struct, frozen=True, tag="array"):
-    """An array of one kind of element."""
+    """An array type with its element's type."""
 
     field: FieldType
 
@@ -74,7 +74,7 @@ CompositeType: TypeAlias = FuncType | StructType | ArrayType
 
 
 class SubType(msgspec.Struct, frozen=True):
-    """A type definition: final or open, the typeidx it extends, and what it is."""
+    """A type definition: final or open, the typeidx of its supertypes, and the type."""
 
     final: bool
     supers: tuple[int, ...]
@@ -82,7 +82,7 @@ class SubType(msgspec.Struct, frozen=True):
 
 
 class Limits(msgspec.Struct, frozen=True):
-    """A size range in pages or elements; `page_size_log2` is the custom page size, if there."""
+    """A size range in pages or elements. `page_size_log2` is None for the default page size."""
 
     minimum: int
     maximum: int | None = None
@@ -105,7 +105,7 @@ class MemoryType(msgspec.Struct, frozen=True):
 
 
 class GlobalType(msgspec.Struct, frozen=True):
-    """A global's value type, and whether it may be set."""
+    """A global's value type and mutability."""
 
     value: ValType
     mutable: bool
@@ -118,72 +118,65 @@ class TagType(msgspec.Struct, frozen=True):
 
 
 def encode_heaptype(heap: str | int) -> bytes:
-    """Give a heap type's bytes."""
+    """Encode a heap type."""
     return leb.s(heap) if isinstance(heap, int) else bytes([HEAPS[heap]])
 
 
 def encode_reftype(ref: RefType) -> bytes:
-    """Give a reference type's bytes, the one-byte form where there is one."""
+    """Encode a reference type, in the one-byte form if there is one."""
     if ref.nullable and isinstance(ref.heap, str):
         return encode_heaptype(ref.heap)
     return bytes([REF_NULL if ref.nullable else REF]) + encode_heaptype(ref.heap)
 
 
 def encode_valtype(value: ValType) -> bytes:
-    """Give a value type's bytes."""
+    """Encode a value type."""
     return encode_reftype(value) if isinstance(value, RefType) else bytes([NUMBERS[value]])
 
 
-def encode_storagetype(storage: ValType) -> bytes:
-    """Give the bytes of a value type or a packed type."""
-    if isinstance(storage, str) and storage in PACKED:
-        return bytes([PACKED[storage]])
-    return encode_valtype(storage)
-
-
 def encode_fieldtype(field: FieldType) -> bytes:
-    """Give a field type's bytes."""
-    return encode_storagetype(field.storage) + bytes([field.mutable])
+    """Encode a field type, whose storage may be packed."""
+    storage = field.storage
+    packed = PACKED.get(storage) if isinstance(storage, str) else None
+    return (encode_valtype(storage) if packed is None else bytes([packed])) + bytes([field.mutable])
 
 
 def encode_resulttype(values: Iterable[ValType]) -> bytes:
-    """Give the bytes of a vector of value types."""
-    parts = [encode_valtype(value) for value in values]
-    return leb.u(len(parts)) + b"".join(parts)
+    """Encode a vector of value types."""
+    return leb.vector([encode_valtype(value) for value in values])
 
 
 def encode_functype(function: FuncType) -> bytes:
-    """Give a function type's bytes."""
+    """Encode a function type."""
     return bytes([FUNC]) + encode_resulttype(function.params) + encode_resulttype(function.results)
 
 
 def encode_comptype(composite: CompositeType) -> bytes:
-    """Give a composite type's bytes."""
+    """Encode a composite type."""
     if isinstance(composite, FuncType):
         return encode_functype(composite)
     if isinstance(composite, ArrayType):
         return bytes([ARRAY]) + encode_fieldtype(composite.field)
-    fields = b"".join(encode_fieldtype(field) for field in composite.fields)
-    return bytes([STRUCT]) + leb.u(len(composite.fields)) + fields
+    return bytes([STRUCT]) + leb.vector([encode_fieldtype(field) for field in composite.fields])
 
 
 def encode_subtype(sub: SubType) -> bytes:
-    """Give a type definition's bytes, the short form if it is final and extends nothing."""
+    """Encode a type definition, in the short form if it is final and has no supertype."""
     if sub.final and not sub.supers:
         return encode_comptype(sub.composite)
-    head = bytes([SUB_FINAL if sub.final else SUB]) + leb.u(len(sub.supers))
-    return head + b"".join(map(leb.u, sub.supers)) + encode_comptype(sub.composite)
+    supers = leb.vector([leb.u(typeidx) for typeidx in sub.supers])
+    return bytes([SUB_FINAL if sub.final else SUB]) + supers + encode_comptype(sub.composite)
 
 
 def encode_rectype(group: tuple[SubType, ...]) -> bytes:
-    """Give a recursion group's bytes; a group of one is written without its frame."""
+    """Encode a recursion group, in the short form if it has one member."""
     if len(group) == 1:
         return encode_subtype(group[0])
-    return bytes([REC]) + leb.u(len(group)) + b"".join(map(encode_subtype, group))
+    return bytes([REC]) + leb.vector([encode_subtype(sub) for sub in group])
 
 
 def encode_limits(limits: Limits) -> bytes:
-    """Give the bytes of a size range."""
+    """Encode a size range."""
     flags = (
         HAS_MAXIMUM * (limits.maximum is not None)
         | SHARED * limits.shared
@@ -195,20 +188,20 @@ def encode_limits(limits: Limits) -> bytes:
 
 
 def encode_tabletype(table: TableType) -> bytes:
-    """Give a table type's bytes."""
+    """Encode a table type."""
     return encode_reftype(table.ref) + encode_limits(table.limits)
 
 
 def encode_memorytype(memory: MemoryType) -> bytes:
-    """Give a memory type's bytes."""
+    """Encode a memory type."""
     return encode_limits(memory.limits)
 
 
 def encode_globaltype(type_: GlobalType) -> bytes:
-    """Give a global type's bytes."""
+    """Encode a global type."""
     return encode_valtype(type_.value) + bytes([type_.mutable])
 
 
 def encode_tagtype(tag: TagType) -> bytes:
-    """Give a tag type's bytes; the zero is the attribute "exception"."""
+    """Encode a tag type, with the attribute 0 ("exception")."""
     return b"\x00" + leb.u(tag.typeidx)

@@ -1,7 +1,7 @@
-"""The value stack through a function body: which types every instruction takes and leaves (core specification 3.0, 3.4 and 7.6).
+"""Operand and result types of every instruction in a function body (core specification 3.0, 3.4 and 7.6).
 
-The body has to be valid, as the oracle says it beforehand: this follows the validation algorithm of the appendix to know
-types, and checks nothing that it does not need. In unreachable code an operand may have no type: None.
+The body must be valid: the oracle validates it first. This module follows the validation algorithm of the appendix only to
+determine types. In unreachable code an operand may have no type: None.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ _NULL_FROM, _NULL_TO = 1, 2  # castflags
 _SPACES: Final = {"memidx": "all_memories", "tableidx": "all_tables"}
 
 
-class Typed(msgspec.Struct, frozen=True):
-    """An instruction with its types: ``operands`` as they stand on the stack before it, ``results`` as after it.
+class TypedInstruction(msgspec.Struct, frozen=True):
+    """An instruction with the types of its ``operands`` and ``results``, in stack order.
 
-    ``producers`` are the positions of the instructions that left the operands, -1 where a block's parameter or label did.
-    ``reachable`` is False for code that can never run, and ``ends_reachable`` for what follows it.
+    ``producers`` are the positions of the instructions that pushed the operands, -1 for a block's parameter or a label's value.
+    ``reachable`` is whether the instruction can be executed, ``ends_reachable`` whether its successor can.
     """
 
     instruction: Instruction
@@ -50,14 +50,16 @@ class Typed(msgspec.Struct, frozen=True):
 
 
 class Body(msgspec.Struct, frozen=True, dict=True):
-    """A typed body: its locals (parameters first), its instructions, and for each block's position that of its ``end`` (and of its
-    ``else``); ``declared_end`` is where the expression begins in the body's bytes.
+    """A typed body: its locals (parameters first) and instructions.
+
+    ``ends`` and ``middles`` map the position of a block's first instruction to that of its ``end`` and ``else``.
+    ``declared_end`` is the byte position of the expression.
     """
 
     function: FuncType
     locals: tuple[ValType, ...]
     declared_end: int
-    code: tuple[Typed, ...]
+    code: tuple[TypedInstruction, ...]
     ends: dict[int, int]
     middles: dict[int, int]
 
@@ -76,9 +78,9 @@ class _Frame:
 
 
 def type_body(module: Module, funcidx: int, body: bytes, base_offset: int) -> Body:
-    """Give the types of a defined function's body (a code entry without its size, at that file offset).
+    """Type a defined function's body (a code entry without its size, at that file offset).
 
-    ArtifactError, with opcode and file offset, for an instruction that is not known here.
+    ArtifactError, with opcode and file offset, for an instruction without a known typing.
     """
     return _Typer(module, module.function_type(funcidx), body, base_offset).run()
 
@@ -94,41 +96,41 @@ class _Typer:
         self.stack: list[tuple[ValType | None, int]] = []
         self.frames = [_Frame("function", _FUNCTION, (), function.results, 0, dead=False)]
         self.at = 0
-        self.taken: list[tuple[ValType | None, int]] = []
+        self.popped: list[tuple[ValType | None, int]] = []
         self.ends: dict[int, int] = {}
         self.middles: dict[int, int] = {}
 
     def run(self) -> Body:
-        """Type everything."""
+        """Type all instructions."""
         code = tuple(self._all())
         return Body(self.function, self.locals, self.start, code, self.ends, self.middles)
 
-    def _all(self) -> Iterator[Typed]:
+    def _all(self) -> Iterator[TypedInstruction]:
         for self.at, instruction in enumerate(instructions(self.body, self.base, start=self.start)):
             reachable = not self.frames[-1].unreachable
-            self.taken = []
+            self.popped = []
             try:
-                left = self._step(instruction)
+                results = self._step(instruction)
             except (IndexError, AttributeError, AssertionError) as error:
-                raise self._unknown(instruction, "does not fit its surroundings") from error
-            yield Typed(
+                raise self._unknown(instruction, "does not fit its context") from error
+            yield TypedInstruction(
                 instruction,
-                tuple(value for value, _ in reversed(self.taken)),
-                left,
-                tuple(at for _, at in reversed(self.taken)),
+                tuple(value for value, _ in reversed(self.popped)),
+                results,
+                tuple(at for _, at in reversed(self.popped)),
                 reachable,
                 bool(self.frames) and not self.frames[-1].unreachable,
             )
 
-    def _unknown(self, instruction: Instruction, why: str) -> ArtifactError:
+    def _unknown(self, instruction: Instruction, reason: str) -> ArtifactError:
         at = instruction.offset - self.base
-        shown = " ".join(f"{byte:#04x}" for byte in self.body[at : at + (2 if self.body[at] >= 0xFB else 1)])  # noqa: PLR2004 - the first prefix byte
-        return ArtifactError(f"the instruction {instruction.name} (opcode {shown}) {why}", offset=instruction.offset)
+        opcode = " ".join(f"{byte:#04x}" for byte in self.body[at : at + (2 if self.body[at] >= 0xFB else 1)])  # noqa: PLR2004 - the first prefix byte
+        return ArtifactError(f"the instruction {instruction.name} (opcode {opcode}) {reason}", offset=instruction.offset)
 
     # The stack.
 
     def pop(self) -> ValType | None:
-        """Take one operand; None where unreachable code has none."""
+        """Pop one operand; None if there is none in unreachable code."""
         frame = self.frames[-1]
         if len(self.stack) == frame.height:
             if not frame.unreachable:
@@ -136,70 +138,71 @@ class _Typer:
             entry: tuple[ValType | None, int] = (None, -1)
         else:
             entry = self.stack.pop()
-        self.taken.append(entry)
+        self.popped.append(entry)
         return entry[0]
 
-    def pops(self, count: int) -> None:
-        """Take several."""
+    def pops(self, count: int) -> tuple[()]:
+        """Pop several operands; returns no results."""
         for _ in range(count):
             self.pop()
+        return ()
 
     def swap(self, count: int, *types: ValType | None) -> tuple[ValType | None, ...]:
-        """Take several and leave values."""
+        """Pop several operands and push results."""
         self.pops(count)
         return self.push(*types)
 
     def push(self, *types: ValType | None) -> tuple[ValType | None, ...]:
-        """Leave values of this instruction."""
+        """Push results of this instruction, and return their types."""
         self.stack += [(each, self.at) for each in types]
         return types
 
     def relabel(self, types: tuple[ValType, ...]) -> None:
-        """What a branch that was not taken leaves: the same values, with the label's types (3.4, ``br_if``)."""
-        kept = []
+        """Give the top values the label's types, as after an untaken branch (3.4, ``br_if``)."""
+        values = []
         for _ in types:
             self.pop()
-            kept.append(self.taken.pop())
-        self.stack += [(value, at) for value, (_, at) in zip(types, reversed(kept), strict=True)]
+            values.append(self.popped.pop())
+        self.stack += [(type_, at) for type_, (_, at) in zip(types, reversed(values), strict=True)]
 
     def dead(self) -> tuple[()]:
-        """What follows cannot be reached."""
+        """Mark the following code as unreachable."""
         frame = self.frames[-1]
         del self.stack[frame.height :]
         frame.unreachable = True
         return ()
 
     def label(self, depth: int) -> tuple[ValType, ...]:
-        """The types of a label."""
+        """Return the types of a label."""
         return self.frames[-1 - depth].label
 
     def enter(self, name: str, starts: tuple[ValType, ...], ends: tuple[ValType, ...]) -> tuple[()]:
         """Begin a block whose parameters are on the stack."""
-        kept = []
+        producers = []
         for _ in starts:
             self.pop()
-            kept.append(self.taken[-1][1])
+            producers.append(self.popped[-1][1])
         self.frames.append(_Frame(name, self.at, starts, ends, len(self.stack), dead=self.frames[-1].unreachable))
-        self.stack += list(zip(starts, reversed(kept), strict=True))
+        self.stack += list(zip(starts, reversed(producers), strict=True))
         return ()
 
     # Types.
 
     def func(self, typeidx: int) -> FuncType:
-        """A function type by its index."""
+        """Return a function type by its index."""
         composite = self.module.types[typeidx].composite
         assert isinstance(composite, FuncType), "valid"  # noqa: S101
         return composite
 
     def block(self, blocktype: ValType | int | None) -> tuple[tuple[ValType, ...], tuple[ValType, ...]]:
-        """A block's parameters and results."""
+        """Return a block's parameters and results."""
         if isinstance(blocktype, int):
             function = self.func(blocktype)
             return function.params, function.results
         return (), () if blocktype is None else (blocktype,)
 
     def field(self, typeidx: int, fieldidx: int | None = None) -> FieldType:
-        """A structure's field, or an array's element."""
+        """Return a structure's field, or an array's element."""
         composite = self.module.types[typeidx].composite
         if isinstance(composite, ArrayType):
             return composite.field
@@ -207,7 +210,7 @@ class _Typer:
         return composite.fields[fieldidx or 0]
 
     def address(self, space: str, index: int) -> str:
-        """The index type of a memory or table."""
+        """Return the index type of a memory or table."""
         return "i64" if getattr(self.module, space)[index].limits.is64 else "i32"
 
     # Instructions.
@@ -215,12 +218,12 @@ class _Typer:
     def _step(self, instruction: Instruction) -> tuple[ValType | None, ...]:
         op = BY_NAME[instruction.name]
         if op.legacy:
-            raise self._unknown(instruction, "is of the legacy form of exception handling, which is not typed")
+            raise self._unknown(instruction, "belongs to legacy exception handling, which is not supported")
         special = _SPECIAL.get(op.name)
         if special is not None:
             return special(self, instruction.immediates)
         if op.params is None or op.results is None:
-            raise self._unknown(instruction, "has no typing here")
+            raise self._unknown(instruction, "has no known typing")
         self.pops(len(op.params))
         return self.push(*(self._type(each, op, instruction) for each in op.results))
 
@@ -235,7 +238,7 @@ class _Typer:
                 return self.address("all_memories", value.memidx)
             if kind in _SPACES:
                 return self.address(_SPACES[kind], value)
-        raise self._unknown(instruction, "names no memory or table")
+        raise self._unknown(instruction, "has no memory or table index")
 
     def _end(self, _: tuple[Any, ...]) -> tuple[ValType | None, ...]:
         frame = self.frames[-1]
@@ -258,9 +261,6 @@ class _Typer:
     def _if(self, immediates: tuple[Any, ...]) -> tuple[()]:
         self.pop()
         return self.enter("if", *self.block(immediates[0]))
-
-    def _try_table(self, immediates: tuple[Any, ...]) -> tuple[()]:
-        return self.enter("try_table", *self.block(immediates[0]))
 
     def _br_if(self, immediates: tuple[Any, ...]) -> tuple[()]:
         self.pop()
@@ -320,56 +320,24 @@ class _Typer:
         first, second = self.pop(), self.pop()
         return self.push(first or second)
 
-    def _keep(self, make: Callable[[ValType | None], ValType | None]) -> tuple[ValType | None, ...]:
-        return self.push(make(self.pop()))
+    def _get(self, count: int, field: FieldType) -> tuple[ValType | None, ...]:
+        return self.swap(count, "i32" if field.storage in ("i8", "i16") else field.storage)
 
-    def _struct_get(self, immediates: tuple[Any, ...]) -> tuple[ValType | None, ...]:
-        self.pop()
-        return self.push(_unpacked(self.field(*immediates)))
-
-    def _array_get(self, immediates: tuple[Any, ...]) -> tuple[ValType | None, ...]:
-        self.pops(2)
-        return self.push(_unpacked(self.field(*immediates)))
-
-    def _made(self, typeidx: int, count: int) -> tuple[ValType | None, ...]:
-        self.pops(count)
-        return self.push(RefType(nullable=False, heap=typeidx))
+    def _new(self, typeidx: int, count: int) -> tuple[ValType | None, ...]:
+        return self.swap(count, RefType(nullable=False, heap=typeidx))
 
     def _struct_new(self, immediates: tuple[Any, ...]) -> tuple[ValType | None, ...]:
         composite = self.module.types[immediates[0]].composite
         assert isinstance(composite, StructType), "valid"  # noqa: S101
-        return self._made(immediates[0], len(composite.fields))
+        return self._new(immediates[0], len(composite.fields))
 
-    def _consume(self, count: int) -> tuple[()]:
-        self.pops(count)
-        return ()
-
-    def _table(self, immediates: tuple[Any, ...]) -> ValType:
-        value: ValType = self.module.all_tables[immediates[0]].ref
-        return value
-
-    def _table_get(self, immediates: tuple[Any, ...]) -> tuple[ValType | None, ...]:
-        self.pop()
-        return self.push(self._table(immediates))
-
-    def _table_grow(self, immediates: tuple[Any, ...]) -> tuple[ValType | None, ...]:
-        self.pops(2)
-        return self.push(self.address("all_tables", immediates[0]))
-
-    def _ref_func(self, immediates: tuple[Any, ...]) -> tuple[ValType | None, ...]:
-        return self.push(RefType(nullable=False, heap=self.module.all_functions[immediates[0]]))
-
-    def _converted(self, heap: str) -> tuple[ValType | None, ...]:
+    def _convert(self, heap: str) -> tuple[ValType | None, ...]:
         value = self.pop()
         return self.push(RefType(nullable=not isinstance(value, RefType) or value.nullable, heap=heap))
 
 
 def _non_null(value: ValType | None) -> ValType | None:
     return RefType(nullable=False, heap=value.heap) if isinstance(value, RefType) else None
-
-
-def _unpacked(field: FieldType) -> ValType:
-    return "i32" if field.storage in ("i8", "i16") else field.storage
 
 
 _SPECIAL: Final[dict[str, Callable[[_Typer, tuple[Any, ...]], tuple[ValType | None, ...]]]] = {
@@ -379,7 +347,7 @@ _SPECIAL: Final[dict[str, Callable[[_Typer, tuple[Any, ...]], tuple[ValType | No
     "if": _Typer._if,
     "else": _Typer._else,
     "end": _Typer._end,
-    "try_table": _Typer._try_table,
+    "try_table": lambda t, i: t.enter("try_table", *t.block(i[0])),
     "throw": _Typer._throw,
     "throw_ref": _Typer._pop_dead,
     "br": _Typer._branch,
@@ -392,49 +360,45 @@ _SPECIAL: Final[dict[str, Callable[[_Typer, tuple[Any, ...]], tuple[ValType | No
     "return_call": lambda t, i: t._calls(t.module.function_type(i[0]), tail=True),
     "return_call_indirect": lambda t, i: t._calls(t.func(i[0]), extra=1, tail=True),
     "return_call_ref": lambda t, i: t._calls(t.func(i[0]), extra=1, tail=True),
-    "drop": lambda t, _: t._consume(1),
+    "drop": lambda t, _: t.pops(1),
     "select": _Typer._select,
     "select_t": lambda t, i: t.swap(3, i[0][0]),
     "local.get": lambda t, i: t.push(t.locals[i[0]]),
-    "local.set": lambda t, _: t._consume(1),
+    "local.set": lambda t, _: t.pops(1),
     "local.tee": lambda t, i: t.swap(1, t.locals[i[0]]),
     "global.get": lambda t, i: t.push(t.module.all_globals[i[0]].value),
-    "global.set": lambda t, _: t._consume(1),
-    "table.get": _Typer._table_get,
-    "table.set": lambda t, _: t._consume(2),
-    "table.grow": _Typer._table_grow,
-    "table.fill": lambda t, _: t._consume(3),
+    "global.set": lambda t, _: t.pops(1),
+    "table.get": lambda t, i: t.swap(1, t.module.all_tables[i[0]].ref),
+    "table.set": lambda t, _: t.pops(2),
+    "table.grow": lambda t, i: t.swap(2, t.address("all_tables", i[0])),
+    "table.fill": lambda t, _: t.pops(3),
     "ref.null": lambda t, i: t.push(RefType(nullable=True, heap=i[0])),
     "ref.is_null": lambda t, _: t.swap(1, "i32"),
-    "ref.func": _Typer._ref_func,
-    "ref.as_non_null": lambda t, _: t._keep(_non_null),
+    "ref.func": lambda t, i: t.push(RefType(nullable=False, heap=t.module.all_functions[i[0]])),
+    "ref.as_non_null": lambda t, _: t.push(_non_null(t.pop())),
     "br_on_null": _Typer._br_on_null,
     "br_on_non_null": _Typer._br_on_non_null,
     "br_on_cast": _Typer._br_on_cast,
     "br_on_cast_fail": _Typer._br_on_cast_fail,
     "struct.new": _Typer._struct_new,
-    "struct.new_default": lambda t, i: t._made(i[0], 0),
-    "struct.get": _Typer._struct_get,
-    "struct.get_s": _Typer._struct_get,
-    "struct.get_u": _Typer._struct_get,
-    "struct.set": lambda t, _: t._consume(2),
-    "array.new": lambda t, i: t._made(i[0], 2),
-    "array.new_default": lambda t, i: t._made(i[0], 1),
-    "array.new_fixed": lambda t, i: t._made(i[0], i[1]),
-    "array.new_data": lambda t, i: t._made(i[0], 2),
-    "array.new_elem": lambda t, i: t._made(i[0], 2),
-    "array.get": _Typer._array_get,
-    "array.get_s": _Typer._array_get,
-    "array.get_u": _Typer._array_get,
-    "array.set": lambda t, _: t._consume(3),
-    "array.fill": lambda t, _: t._consume(4),
-    "array.copy": lambda t, _: t._consume(5),
-    "array.init_data": lambda t, _: t._consume(4),
-    "array.init_elem": lambda t, _: t._consume(4),
+    "struct.new_default": lambda t, i: t._new(i[0], 0),
+    **dict.fromkeys(("struct.get", "struct.get_s", "struct.get_u"), lambda t, i: t._get(1, t.field(*i))),
+    "struct.set": lambda t, _: t.pops(2),
+    "array.new": lambda t, i: t._new(i[0], 2),
+    "array.new_default": lambda t, i: t._new(i[0], 1),
+    "array.new_fixed": lambda t, i: t._new(i[0], i[1]),
+    "array.new_data": lambda t, i: t._new(i[0], 2),
+    "array.new_elem": lambda t, i: t._new(i[0], 2),
+    **dict.fromkeys(("array.get", "array.get_s", "array.get_u"), lambda t, i: t._get(2, t.field(*i))),
+    "array.set": lambda t, _: t.pops(3),
+    "array.fill": lambda t, _: t.pops(4),
+    "array.copy": lambda t, _: t.pops(5),
+    "array.init_data": lambda t, _: t.pops(4),
+    "array.init_elem": lambda t, _: t.pops(4),
     "ref.test": lambda t, _: t.swap(1, "i32"),
     "ref.test_null": lambda t, _: t.swap(1, "i32"),
     "ref.cast": lambda t, i: t.swap(1, RefType(nullable=False, heap=i[0])),
     "ref.cast_null": lambda t, i: t.swap(1, RefType(nullable=True, heap=i[0])),
-    "any.convert_extern": lambda t, _: t._converted("any"),
-    "extern.convert_any": lambda t, _: t._converted("extern"),
+    "any.convert_extern": lambda t, _: t._convert("any"),
+    "extern.convert_any": lambda t, _: t._convert("extern"),
 }

@@ -67,9 +67,9 @@ def test_a_realloc_s_names(name: str) -> None:
 @pytest.mark.parametrize("export", ["cabi_export_realloc", "realloc", "cabi_realloc2"])
 def test_other_functions_are_no_realloc(export: str) -> None:
     source = f"(module {RANDOM.format('', 0)} (memory 1) {GLOBALS} {REALLOC.format(0, export, '0', '$a')})"
-    assert reason(source) == "no cabi_realloc on its caller's memory is exported"
+    assert reason(source) == "no cabi_realloc for its caller's memory is exported"
     source = f'(module {RANDOM.format("", 0)} (memory 1) (func (export "cabi_realloc") (param i32) (result i32) (i32.const 0)))'
-    assert reason(source) == "no cabi_realloc on its caller's memory is exported"
+    assert reason(source) == "no cabi_realloc for its caller's memory is exported"
 
 
 def test_without_a_memory_or_with_one_of_64_bits_there_is_nothing_to_write_to() -> None:
@@ -82,7 +82,7 @@ def test_without_a_memory_or_with_one_of_64_bits_there_is_nothing_to_write_to() 
 def test_preview_1_uses_the_memory_that_is_exported_as_memory() -> None:
     preview1 = '(import "wasi_snapshot_preview1" "random_get" (func (param i32 i32) (result i32)))'
     assert places(f'(module {preview1} (memory 1) (memory (export "memory") 1))') == [(1, None)]
-    assert "no caller touches one" in reason(f"(module {preview1} (memory 1) (memory 1))")
+    assert "no caller uses a memory" in reason(f"(module {preview1} (memory 1) (memory 1))")
 
 
 def test_a_shim_in_a_table_is_looked_through() -> None:
@@ -100,16 +100,16 @@ def test_a_shim_in_a_table_is_looked_through() -> None:
 @pytest.mark.parametrize(
     ("callers", "said"),
     [
-        ("", "no caller touches one"),
-        ("(func (call $check (i32.const 0) (i32.const 8)))", "no caller touches one"),
+        ("", "no caller uses a memory"),
+        ("(func (call $check (i32.const 0) (i32.const 8)))", "no caller uses a memory"),
         (
             """(func (call $check (i32.const 0) (i32.const 8)) (drop (i32.load $m (i32.const 8))))
                (func (call $check (i32.const 0) (i32.const 8)) (drop (i32.load $n (i32.const 8))))""",
-            "its callers do not agree",
+            "its callers use different memories",
         ),
         (
             "(func (call $check (i32.const 0) (i32.const 8)) (memory.copy $m $n (i32.const 0) (i32.const 0) (i32.const 0)))",
-            "do not agree",
+            "use different memories",
         ),
         ("(table 1 funcref) (elem (i32.const 0) func $check)", ""),
         (
@@ -121,9 +121,9 @@ def test_a_shim_in_a_table_is_looked_through() -> None:
         ("(table 1 funcref) (elem (i32.const 0) funcref (ref.func $check))", "a reference to it is taken"),
     ],
 )
-def test_a_memory_that_is_not_certain_is_none(callers: str, said: str) -> None:
+def test_a_memory_that_is_uncertain_is_not_bound(callers: str, said: str) -> None:
     why = reason(f"(module {CHECK} (memory $m 1) (memory $n 1) {callers})")
-    assert why.startswith("which of 2 memories is its caller's is not certain")
+    assert why.startswith("which of 2 memories its caller uses is uncertain")
     assert said in why
 
 
@@ -145,7 +145,7 @@ def test_functions_that_call_without_an_export_are_of_one_core_module() -> None:
       (func (export "main") (call $random0 (i64.const 1) (i32.const 8)) (call $inner))"""
     assert places(ONE_MEMORY_TWO_REALLOCS.format(inner)) == [(0, 2)]
     outer = inner.replace("(func $inner", '(func $inner (export "inner")')
-    assert reason(ONE_MEMORY_TWO_REALLOCS.format(outer)) == "which of 2 reallocs is its caller's is not certain"
+    assert reason(ONE_MEMORY_TWO_REALLOCS.format(outer)) == "which of 2 reallocs its caller uses is uncertain"
 
 
 @pytest.mark.parametrize(
@@ -157,8 +157,8 @@ def test_functions_that_call_without_an_export_are_of_one_core_module() -> None:
         f'{CALLER.format(0, "$random0", "0", "$a")} (func (export "both") (global.set $a (global.get $b)))',
     ],
 )
-def test_a_realloc_that_is_not_certain_is_none(callers: str) -> None:
-    assert reason(ONE_MEMORY_TWO_REALLOCS.format(callers)) == "which of 2 reallocs is its caller's is not certain"
+def test_a_realloc_that_is_uncertain_is_not_bound(callers: str) -> None:
+    assert reason(ONE_MEMORY_TWO_REALLOCS.format(callers)) == "which of 2 reallocs its caller uses is uncertain"
 
 
 # What meld says
@@ -186,25 +186,25 @@ UNCLEAR = ONE_MEMORY_TWO_REALLOCS.format('(func (export "main") (call $random0 (
 def test_the_provenance_tells_core_modules_apart_where_it_fits() -> None:
     assert places(with_provenance(UNCLEAR, [("c", 4), ("c", 0), ("c", 1)])) == [(0, 2)]
     assert places(with_provenance(UNCLEAR, [("c", 4), ("d", 5), ("d", 6)])) == [(0, 2)]
-    assert "not certain" in reason(with_provenance(UNCLEAR, [("c", 4), ("c", 5), ("c", 6)]))
+    assert "is uncertain" in reason(with_provenance(UNCLEAR, [("c", 4), ("c", 5), ("c", 6)]))
 
 
-def test_a_provenance_that_does_not_fit_tells_nothing_but_the_number_of_components() -> None:
+def test_a_provenance_that_does_not_fit_is_used_only_for_the_number_of_components() -> None:
     moved = with_provenance(UNCLEAR, [("c", 4), ("c", 0), ("c", 1)], shift=1)
     assert provenance.origins(read(moved)) == {}
-    assert "not certain" in reason(moved)
+    assert "is uncertain" in reason(moved)
     one = f"(module {RANDOM.format('', 0)} (memory 1) {GLOBALS} {REALLOC.format(0, 'cabi_realloc', '0', '$a')})"
     assert places(with_provenance(one, [("c", 0)], shift=1)) == [(0, 1)]
     # Two components that share a memory have only one realloc exported, which may be the other's.
     two = one[:-1] + f"{CALLER.format(0, '$random0', '0', '$b')})"
     assert places(with_provenance(two, [("c", 0), ("c", 1)], shift=1)) == [(0, 1)]
-    assert reason(with_provenance(two, [("c", 0), ("d", 1)], shift=1)) == "which of 1 reallocs is its caller's is not certain"
+    assert reason(with_provenance(two, [("c", 0), ("d", 1)], shift=1)) == "which of 1 reallocs its caller uses is uncertain"
 
 
 def test_the_provenance_has_to_agree_with_the_callers() -> None:
     modules = [("c", 0), ("d", 0), ("d", 1), ("c", 1)]
     assert places(with_provenance(TWO, modules)) == [(1, 3), (0, 2)]
-    assert "do not agree" in reason(with_provenance(TWO, [("c", 0), ("d", 0), ("c", 2), ("d", 3)]))
+    assert "use different memories" in reason(with_provenance(TWO, [("c", 0), ("d", 0), ("c", 2), ("d", 3)]))
 
 
 def test_a_provenance_that_cannot_be_read_is_none() -> None:

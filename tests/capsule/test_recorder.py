@@ -63,7 +63,14 @@ def test_a_damaged_stream_is_told(at: int) -> None:
 
 @pytest.mark.parametrize(
     "offset, what",
-    [(0, "no observation stream"), (4, "version"), (8, "plan"), (16, "digests wrong"), (24, "not finished"), (32, "digest|bytes")],
+    [
+        (0, "not an observation stream"),
+        (4, "version"),
+        (8, "plan"),
+        (16, "digests wrong"),
+        (24, "not finished"),
+        (32, "digest|bytes"),
+    ],
 )
 def test_a_damaged_header_is_told(offset: int, what: str) -> None:
     done = run('(module (func (export "r")))')

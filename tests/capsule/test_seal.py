@@ -18,7 +18,7 @@ from tests.wasm import generate
 from tests.wasm.oracle import refusal
 
 SEEDS = 400
-REASONS = re.compile(r"no value exists for the (imported global|elements of the imported table) |the artifact has 100 memories")
+REASONS = re.compile(r"the imported (global|table) .* has an? (element )?type without a value|the artifact has 100 memories")
 
 
 def sealed(data: bytes) -> Capsule | None:
@@ -232,7 +232,7 @@ def test_up_to_99_memories_seal(memories: int) -> None:
     assert len(run(capsule(text)).state.memories) == memories
 
 
-def test_a_hundred_memories_are_unsealable_and_told_so() -> None:
+def test_a_hundred_memories_are_unsealable() -> None:
     data = binary("(module" + "(memory 0)" * 100 + ")")
     assert refusal(data) == ""
     with pytest.raises(UnsealableError, match="100 memories"):
@@ -251,10 +251,10 @@ def test_a_hundred_memories_are_unsealable_and_told_so() -> None:
         "(global (ref $s))",
     ],
 )
-def test_a_type_without_a_value_is_unsealable_and_told_so(item: str) -> None:
+def test_a_type_without_a_value_is_unsealable(item: str) -> None:
     data = binary(f'(module (type $s (struct (field (ref $s)))) (import "m" "n" {item}))')
     assert refusal(data) == ""
-    with pytest.raises(UnsealableError, match="no value exists for the .* 'm' 'n'"):
+    with pytest.raises(UnsealableError, match="'m' 'n' has an? (element )?type without a value"):
         capsule(data)
 
 
@@ -262,7 +262,7 @@ def test_a_type_whose_value_would_be_exponential_is_not_built() -> None:
     structs = "".join(f"(type $s{at} (struct (field (ref $s{at - 1})) (field (ref $s{at - 1}))))" for at in range(1, 60))
     data = binary(f'(module (type $s0 (struct)) {structs} (import "m" "n" (global (ref $s59))))')
     assert refusal(data) == ""
-    with pytest.raises(UnsealableError, match="no value"):
+    with pytest.raises(UnsealableError, match="without a value"):
         capsule(data)
 
 

@@ -190,7 +190,7 @@ def test_a_function_of_another_signature_is_told() -> None:
     source = '(module (import "wasi:io/poll@0.2.0" "poll" (func (param i64 i32 i32))) (memory 1))'
     (closed,) = close_functions(read(binary(source)), "zero")
     assert closed.stub.kind == "zero"
-    assert closed.stub.reason == "its signature is not the one that this function has"
+    assert closed.stub.reason == "its signature differs from that of the known function"
     assert why_none("env", "poll") == ""
 
 

@@ -29,7 +29,7 @@ from diffcheck.wasm.leb import s, u
 from diffcheck.wasm.module import Module
 from diffcheck.wasm.opcodes import BY_NAME, Op
 from diffcheck.wasm.types import FuncType, RefType, ValType, encode_functype
-from diffcheck.wasm.typing import Typed, type_body
+from diffcheck.wasm.typing import TypedInstruction, type_body
 
 ENOUGH_FUEL = 2_000_000_000
 """More than any program of the corpus takes; one that a fault makes endless is over then."""
@@ -191,7 +191,7 @@ def _places(module: Module, data: bytes, class_: Class):
             seen[name] = seen.get(name, 0) + 1
 
 
-def _changed_type(class_: Class, each: Typed) -> str:
+def _changed_type(class_: Class, each: TypedInstruction) -> str:
     """The type of the value that the engine's function changes or looks at; empty where this is not one it can."""
     if class_.name == "trap missing":
         return "i32"

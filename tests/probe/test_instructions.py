@@ -16,7 +16,7 @@ from diffcheck.capsule.build import World, build
 from diffcheck.capsule.driver import Call
 from diffcheck.faults.engine import FaultyBackend
 from diffcheck.faults.model import Expected, Fault
-from diffcheck.probe import examine
+from diffcheck.probe import diagnose
 from diffcheck.probe.instructions import GROUPS, wrong_instructions
 from diffcheck.wasm import module as wasm
 from diffcheck.wasm.code import instructions, read_locals
@@ -85,6 +85,6 @@ def test_it_is_named_of_an_engine_that_carries_no_counters(host, standin_wasi):
 
 
 def test_doctor_names_it(standin_kilnd):
-    (examined,) = examine((engine_with("harness", "i64.shr_u", standin_kilnd()),), {}, RunLimits())
-    assert examined.problem.startswith("i64.shr_u: 0x")
-    assert "is right, it gives 0x" in examined.problem
+    (diagnosis,) = diagnose((engine_with("harness", "i64.shr_u", standin_kilnd()),), {}, RunLimits())
+    assert diagnosis.problem.startswith("i64.shr_u: expected 0x")
+    assert ", got 0x" in diagnosis.problem

@@ -5,7 +5,7 @@ from diffcheck import process
 from diffcheck.backend import registry
 from diffcheck.backend.contract import Backend, Host, RunLimits
 from diffcheck.observation import Crashed, HarnessFailed, Refused, Returned, TimedOut, Trapped
-from diffcheck.probe import engine_findings, examine, look, programs, smoke
+from diffcheck.probe import diagnose, engine_findings, installed_backends, programs, smoke
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +69,7 @@ def test_a_wrong_trap_is_seen(wasmtime, host):
         trapped = isinstance(execution.outcome, Trapped)
         return msgspec.structs.replace(execution, outcome=Trapped("unknown", "oops")) if trapped else execution
 
-    assert "has to trap (unreachable)" in smoke(Liar(wasmtime, twist), host).problem
+    assert "must trap (unreachable)" in smoke(Liar(wasmtime, twist), host).problem
 
 
 def test_a_wrong_byte_in_the_stream_is_seen(wasmtime, host):
@@ -95,11 +95,11 @@ def test_an_export_limit_is_found(wasmtime, host):
 
     (finding,) = engine_findings(Liar(wasmtime, twist), host)
     assert finding.name == "export limit"
-    assert "256 is taken" in finding.what
+    assert "256 is accepted" in finding.what
 
 
 def test_every_installed_backend_is_listed_with_what_it_lacks():
-    found = {each.name: each for each in look({"kilnd": "/no/such/kilnd"})}
+    found = {each.name: each for each in installed_backends({"kilnd": "/no/such/kilnd"})}
     assert found["wasmtime"].identity is not None
     assert found["kilnd"].problem
     assert found["kilnd"].hint
@@ -107,9 +107,9 @@ def test_every_installed_backend_is_listed_with_what_it_lacks():
 
 
 def test_an_unknown_backend_is_told_as_such(host):
-    (examined,) = examine(("nope",), {}, RunLimits())
-    assert examined.named
-    assert "no backend" in examined.problem
+    (diagnosis,) = diagnose(("nope",), {}, RunLimits())
+    assert diagnosis.named
+    assert "no backend" in diagnosis.problem
 
 
 def test_an_engine_that_always_hangs_is_asked_twice_and_one_that_hangs_once_is_unknown_there(wasmtime, host):

@@ -89,19 +89,19 @@ def test_what_works_is_real_and_what_is_not_there_is_absent(ask):
 @pytest.mark.parametrize(
     ("name", "fault", "verdict", "why"),
     [
-        (WRITE, "silent", "stub", "nothing arrived on stdout"),
-        (WRITE, "untouched", "stub", "it gives no answer"),
+        (WRITE, "silent", "stub", "stdout is empty"),
+        (WRITE, "untouched", "stub", "it returns no result"),
         (WRITE, "errs", "broken", "it fails with error code 1"),
         (WRITE, "reversed", "broken", "the arguments arrive in reverse"),
         ("get-stdout", "same", "stub", "each time"),
-        ("get-random-u64", "constant", "stub", "it gives 0x7 each time"),
+        ("get-random-u64", "constant", "stub", "it returns 0x7 each time"),
         ("get-random-bytes", "constant", "stub", "the same bytes each time"),
         ("get-random-bytes", "astray", "broken", "it writes 16 bytes to 0x408"),
-        ("get-arguments", "other", "broken", "it gives"),
-        ("exit", "stays", "stub", "the program goes on"),
+        ("get-arguments", "other", "broken", "it returns"),
+        ("exit", "stays", "stub", "the program continues"),
         ("exit", "wrong code", "broken", "ended with 0, not 1"),
         ("[resource-drop]output-stream", "keeps", "stub", "dropping the same handle again"),
-        ("get-terminal-stdout", "none", "stub", "it says none"),
+        ("get-terminal-stdout", "none", "stub", "it returns none"),
     ],
 )
 def test_each_fault_has_its_verdict(ask, name, fault, verdict, why):
@@ -116,9 +116,9 @@ def test_a_clock_that_stands_still_is_a_stub_and_one_that_is_unknown_is_absent(a
     assert found["wasi:clocks/wall-clock now"].verdict == "absent"
 
 
-def test_a_function_that_does_not_come_back_is_broken(ask):
+def test_a_function_that_does_not_return_is_broken(ask):
     (found,) = ask(("get-random-u64",), "hangs", deadline_s=2.0).values()
-    assert (found.verdict, found.why) == ("broken", "it does not come back")
+    assert (found.verdict, found.why) == ("broken", "it does not return")
 
 
 def test_what_was_kept_backs_the_verdict(ask, tmp_path):

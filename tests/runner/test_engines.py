@@ -79,7 +79,7 @@ def reports(folder, subject, **options):
 
 @pytest.mark.parametrize("subject", NO_ENGINES.values(), ids=NO_ENGINES)
 def test_a_program_that_is_no_engine_ends_the_run_before_any_case_has_a_verdict(artifacts, subject):
-    with pytest.raises(EngineUnusableError, match="does not answer as an engine: .*") as raised:
+    with pytest.raises(EngineUnusableError, match="does not behave like an engine: .*") as raised:
         reports(artifacts(2), subject)
     assert raised.value.exit_code == 2
     assert "doctor" in raised.value.hint
@@ -91,24 +91,24 @@ def test_every_command_that_runs_an_engine_asks_it_first(artifacts, tmp_path, mo
     monkeypatch.chdir(tmp_path)
     assert command([*words, "harness:kilndd", str(path)]) == 2
     said = capsys.readouterr().err
-    assert "harness:kilndd does not answer as an engine: harness failed: exited 127" in said
+    assert "harness:kilndd does not behave like an engine: harness failed: exited 127" in said
     assert "not found" in said
 
 
 @pytest.mark.parametrize("words", [("selftest", "--engine"), ("imports", "--probe", "--subject")])
 def test_commands_without_an_artifact_ask_first_as_well(capsys, words):
     assert command([*words, "harness:kilndd"]) == 2
-    assert "does not answer as an engine" in capsys.readouterr().err
+    assert "does not behave like an engine" in capsys.readouterr().err
 
 
 def test_an_oracle_that_is_a_users_command_is_asked_too(artifacts):
-    with pytest.raises(EngineUnusableError, match="harness:true does not answer"):
+    with pytest.raises(EngineUnusableError, match="harness:true does not behave"):
         list(run(Request((str(artifacts(1)),), subject="wasmtime-pulley", oracle="harness:true")))
 
 
 def test_what_the_program_said_is_shown(artifacts, tmp_path):
     engine = script(tmp_path / "engine", "echo 'this needs a licence' >&2; exit 0")
-    with pytest.raises(EngineUnusableError, match="it said: this needs a licence"):
+    with pytest.raises(EngineUnusableError, match="it printed: this needs a licence"):
         reports(artifacts(1), f"harness:{engine}")
 
 
@@ -154,7 +154,7 @@ def test_no_version_is_shown_of_a_program_that_is_no_engine(artifacts, tmp_path,
     assert command([*words, *verbose]) == 2
     said = capsys.readouterr().err
     assert "9.1" not in said
-    assert "does not answer as an engine" in said
+    assert "does not behave like an engine" in said
 
 
 def test_an_engine_that_is_only_wrong_or_slow_is_an_engine(artifacts, standin_kilnd, tmp_path):

@@ -1,1 +1,1 @@
-"""The deterministic form: each result that the specification leaves open is checked and made one value."""
+"""The deterministic form: each result that the specification leaves open is checked and replaced by one value."""

@@ -1,8 +1,8 @@
-"""The deterministic form of a module: every result that the specification leaves open is checked, then made one value.
+"""The deterministic form of a module: every result that the specification leaves open is checked, then replaced by one value.
 
-Two engines that follow the specification do the same in this form, so what still differs is a divergence. Only the code section
-changes: an open instruction gets code around it that needs no label of the artifact's. Added behind the artifact's own items are
-three counters, named as witness's so that every transport carries them, and the functions that check what is rare.
+Two conforming engines behave equally in this form, so any difference is a divergence. Existing code changes only around open
+instructions, without labels. The form adds three counters, with names like witness's so that every transport carries them, and
+helper functions that check rare results.
 """
 
 from __future__ import annotations
@@ -38,11 +38,11 @@ if TYPE_CHECKING:
 _COUNTER: Final = b"\x7e\x01\x42\x00\x0b"  # a mutable i64, zero
 _COUNTERS: Final = ("nans", "relaxed", "violation")
 _HELPERS: Final = {**open_results.HELPERS, **fused.HELPERS, **RELAXED}
-_HINTS: Final = "metadata.code."  # by code offset, which is another one here
+_HINTS: Final = "metadata.code."  # sections with code offsets, which change
 
 
 class OpenPlace(NamedTuple):
-    """An open instruction of the artifact: its function, its file offset and that of what follows it, its name."""
+    """An open instruction of the artifact: its function, its file offsets, its name."""
 
     function: int
     offset: int
@@ -51,9 +51,7 @@ class OpenPlace(NamedTuple):
 
 
 class Choices(NamedTuple):
-    """What a run of the form says of its open results: how many NaNs and how many relaxed results were made one value, and the
-    first instruction whose result is not allowed.
-    """
+    """The open results of a run: numbers of replaced NaNs and relaxed results, and the first instruction with a wrong result."""
 
     nans: int = 0
     relaxed: int = 0
@@ -61,10 +59,10 @@ class Choices(NamedTuple):
 
 
 class Origin(NamedTuple):
-    """What an instruction of the form comes from: the file offset in the artifact, and its part in it.
+    """The origin of an instruction of the form: a file offset in the artifact, and its role.
 
-    ``same`` is the artifact's instruction itself. Around an open one, ``result`` is the instruction that leaves its checked result,
-    and ``check`` is all other code, the open instruction itself included: what that leaves may differ between engines.
+    ``same`` is the artifact's instruction itself. For an open instruction, ``result`` is the instruction that pushes its checked
+    result. ``check`` is all other code, including the open instruction itself, whose result may differ between engines.
     """
 
     offset: int
@@ -72,9 +70,9 @@ class Origin(NamedTuple):
 
 
 class _Site(NamedTuple):
-    """Positions in a body of the form: where the code of an open instruction begins, leaves its result, and ends.
+    """Positions of an open instruction's code in a body of the form: its begin, its result, its end.
 
-    ``offset`` and ``artifact`` are file offsets in the artifact: of the instruction, and of what follows it.
+    ``offset`` and ``artifact`` are file offsets in the artifact: of the instruction, and of its successor.
     """
 
     begin: int
@@ -85,11 +83,11 @@ class _Site(NamedTuple):
 
 
 class DeterministicForm(msgspec.Struct, frozen=True, dict=True):
-    """A module in deterministic form: ``wasm`` and what is read from it, and the open instructions in the order of the file.
+    """A module in deterministic form, and its open instructions in file order (``places``).
 
-    ``counters`` are the ids of the form's own witness counters: of NaNs and of relaxed results that were made one value, and 1 plus
-    the index in ``places`` of the first instruction whose result is not allowed (0: none). ``functions`` is how many functions are
-    the artifact's; those behind are the form's own.
+    ``counters`` are the ids of three additional counters: of replaced NaNs, of replaced relaxed results, and 1 plus the index in
+    ``places`` of the first instruction with a wrong result (0: none). ``functions`` is the number of the artifact's functions;
+    helper functions follow.
     """
 
     wasm: bytes
@@ -100,7 +98,7 @@ class DeterministicForm(msgspec.Struct, frozen=True, dict=True):
     sites: tuple[tuple[_Site, ...], ...]
 
     def origin(self, offset: int) -> Origin | None:
-        """What the instruction at a file offset of the form comes from; None in the form's own functions."""
+        """Return the origin of the instruction at a file offset of the form; None in helper functions."""
         function = bisect_right(self._begins, offset) - 1
         if not 0 <= function < len(self.sites):
             return None
@@ -116,16 +114,16 @@ class DeterministicForm(msgspec.Struct, frozen=True, dict=True):
         return [offset for offset, _ in self.module.bodies]
 
     def split(self, counters: dict[int, int]) -> tuple[dict[int, int], Choices]:
-        """Witness counters as the artifact's own, and what the form's say."""
+        """Split witness counters into the artifact's and the open results of the run."""
         nans, relaxed, place = (counters.get(each, 0) for each in self.counters)
         own = {each: value for each, value in counters.items() if each not in self.counters}
         return own, Choices(nans, relaxed, self.places[place - 1] if 0 < place <= len(self.places) else None)
 
 
 def deterministic(module: Module) -> DeterministicForm | None:
-    """The deterministic form of a valid module; None where it has no open instruction.
+    """Return the deterministic form of a valid module; None if it has no open instruction.
 
-    ArtifactError where the code cannot be read.
+    ArtifactError if the code is malformed.
     """
     return _Rewriter(module).form()
 
@@ -143,9 +141,9 @@ class _Rewriter:
     def form(self) -> DeterministicForm | None:
         bodies, sites = [], []
         for index, (offset, body) in enumerate(self.module.body_bytes()):
-            rewritten, found = self._body(index, offset, body)
-            bodies.append(rewritten)
-            sites.append(found)
+            new_body, body_sites = self._body(index, offset, body)
+            bodies.append(new_body)
+            sites.append(body_sites)
         if not self.places:
             return None
         counters = self._free_counters()
@@ -157,14 +155,14 @@ class _Rewriter:
             ids.EXPORT: [self._export(each, name) for each, name in zip(counters, _COUNTERS, strict=True)],
             ids.CODE: [self._function(each) for each in helpers],
         }
-        kept = [each for each in self.module.sections if not each.name.startswith(_HINTS)]
         code = ids.section(ids.CODE, vector([sized(each) for each in bodies]))
-        sections = ids.append([code if each.id == ids.CODE else each for each in kept], added)
+        unhinted = (each for each in self.module.sections if not each.name.startswith(_HINTS))
+        sections = ids.append([code if each.id == ids.CODE else each for each in unhinted], added)
         data = ids.write(sections)
         return DeterministicForm(data, wasm.read(data), tuple(self.places), counters, self.functions, tuple(sites))
 
     def _body(self, index: int, offset: int, body: bytes) -> tuple[bytes, tuple[_Site, ...]]:
-        """A body's new bytes, and where its open instructions are; the first entry is the declaration of locals."""
+        """Return a body's new bytes and its sites. The first site is the declaration of locals."""
         declared = read_locals(body, offset)
         open_ = [each for each in instructions(body, offset, start=declared.end) if each.name in OPEN or each.name in RELAXED]
         if not open_:
@@ -182,7 +180,7 @@ class _Rewriter:
         return b"".join([head, *parts]), tuple(_sites(len(head), parts, begins, offset + declared.end))
 
     def _checked(self, function: int, instruction: Instruction, scratch: _Scratch) -> bytes:
-        """The code that an open instruction becomes."""
+        """Return the code that replaces an open instruction."""
         name = instruction.name
         op = BY_NAME[name]
         self.places.append(OpenPlace(function, instruction.offset, instruction.end, name))
@@ -193,7 +191,7 @@ class _Rewriter:
         return link_expression(fragment, {**self.symbols, "place": len(self.places)})
 
     def _need(self, symbols: frozenset[str]) -> None:
-        """Add the functions that code calls, and those that they call."""
+        """Add the helper functions among ``symbols``, and those that they call."""
         for name in sorted(symbols & _HELPERS.keys()):
             if name not in self.helpers:
                 self.helpers[name] = self.functions + len(self.helpers)
@@ -204,23 +202,23 @@ class _Rewriter:
         return link(_fragment(helper), self.symbols)
 
     def _free_counters(self) -> tuple[int, int, int]:
-        """Ids that no export of the artifact has."""
+        """Return counter ids that no export of the artifact uses."""
         taken = {each.name for each in self.module.exports}
         free = (each for each in range((1 << 32) - 1, 0, -1) if f"{formats.COUNTER}{each}" not in taken)
         return next(free), next(free), next(free)
 
     def _export(self, counter: int, symbol: str) -> bytes:
         globalidx = self.symbols[symbol]
-        assert isinstance(globalidx, int), "it is an index"  # noqa: S101
+        assert isinstance(globalidx, int), "an index"  # noqa: S101
         return encode_export(f"{formats.COUNTER}{counter}", "global", globalidx)
 
 
 _RESULT: Final = 3
-"""The role of a result's local; an operand's is its position."""
+"""The role of a result's local. The role of an operand's local is its position."""
 
 
 class _Scratch:
-    """Locals added to a function, shared by its open instructions: one for each operand's position and type."""
+    """Locals added to a function and shared by its open instructions: one for each role and type."""
 
     def __init__(self, first: int) -> None:
         self._first = first
@@ -238,7 +236,7 @@ def _sites(head: int, parts: list[bytes], begins: list[tuple[int, Instruction]],
     for index, each in begins:
         at += sum(map(len, parts[next_:index]))
         end = at + len(parts[index])
-        last = max(found.offset for found in instructions(parts[index]))
+        last = max(instruction.offset for instruction in instructions(parts[index]))
         yield _Site(at, at + last, end, each.offset, each.end)
         at, next_ = end, index + 1
 

@@ -1,7 +1,7 @@
-"""Fused multiply-add by ordinary instructions: one rounding of the exact a * b + c (core specification 3.0, 4.3.3, ``fma``).
+"""Fused multiply-add by ordinary instructions: a * b + c with one rounding (core specification 3.0, 4.3.3, ``fma``).
 
-Needed to check ``relaxed_madd``, which may be fused. Where an operand is no finite number, and where nothing is rounded twice, the
-result is the unfused one.
+Used to check ``relaxed_madd``, which may be fused. If an operand is not finite, or if nothing is rounded twice, the result equals
+the unfused one.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from diffcheck.capsule.helpers import Helper
 
 
 def _fma32() -> Helper:
-    """The bits of the fused result: the product is exact as an f64, the sum is rounded to odd before it is rounded to f32."""
+    """Return a function for the bits of the fused f32 result: the f64 product is exact; the sum is rounded to odd, then to f32."""
     text = """
       local.get $a f64.promote_f32 local.get $b f64.promote_f32 f64.mul local.set $p
       local.get $c f64.promote_f32 local.set $z
@@ -34,7 +34,7 @@ def _fma32() -> Helper:
 
 
 def _split(value: str) -> str:
-    """An operand's significand, exponent and sign; of a subnormal number too."""
+    """Return text that splits an operand, possibly subnormal, into significand, exponent and sign."""
     return f"""
       local.get ${value} i64.reinterpret_f64 local.set $t
       local.get $t i64.const 63 i64.shr_u local.set $s{value}
@@ -60,7 +60,7 @@ _NORMAL: Final = """
   local.get $l local.get $n i64.shl local.set $l
   local.get $e local.get $n i64.sub local.set $e
 """
-"""Shifts the 128 bits of ``h`` and ``l``, times 2 to the ``e``, until the top bit is set."""
+"""Normalises the 128-bit number ``h``:``l`` times 2 to the ``e``, so that its top bit is set."""
 
 _PRODUCT: Final = """
   local.get $ma i64.const 32 i64.shr_u local.set $h local.get $mb i64.const 32 i64.shr_u local.set $l
@@ -87,7 +87,7 @@ _ADDEND: Final = """
     local.get $s local.get $sc local.set $s local.set $sc
   end
 """
-"""Product and addend with the top bit at 125, so that their sum fits; the one of the larger exponent in ``h`` and ``l``."""
+"""Moves the top bits of product and addend to 125, so that their sum fits, and the one with the larger exponent to ``h``:``l``."""
 
 _ALIGN: Final = """
   local.get $e local.get $ec i64.sub local.set $n
@@ -110,7 +110,7 @@ _ALIGN: Final = """
     local.get $ch local.get $n i64.shr_u local.set $ch
   end
 """
-"""The smaller one shifted to the exponent of the larger; the lowest bit says whether a bit was lost."""
+"""Shifts the smaller operand to the exponent of the larger. The lowest bit is set if a bit was lost."""
 
 _SUM: Final = """
   local.get $s local.get $sc i64.eq
@@ -155,11 +155,11 @@ _ROUND: Final = """
   local.get $t i64.const 0x400 i64.eq local.get $h i64.const 1 i64.and i32.wrap_i64 i32.and i32.or i64.extend_i32_u
   local.get $h i64.add local.get $e i64.const 52 i64.shl i64.add local.get $s i64.const 63 i64.shl i64.or
 """
-"""To nearest, ties to even: ``h`` has 64 bits of which 53 are kept, fewer where the result is subnormal."""
+"""Rounds the 64 bits of ``h`` to 53, or fewer for a subnormal result: to nearest, ties to even."""
 
 
 def _fma64() -> Helper:
-    """The bits of the fused result, in integers: an exact product of 106 bits, aligned with the addend, rounded once."""
+    """Return a function for the bits of the fused f64 result: an exact 106-bit product, aligned with the addend, rounded once."""
     text = f"""
       {_split("a")} {_split("b")} {_split("c")}
       local.get $ea i64.const 0x7ff i64.eq local.get $eb i64.const 0x7ff i64.eq i32.or local.get $ec i64.const 0x7ff i64.eq i32.or

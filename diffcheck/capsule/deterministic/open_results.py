@@ -1,9 +1,9 @@
-"""The code that checks the result of an instruction whose NaN the specification leaves open, and makes it one value.
+"""Code that checks the result of an instruction whose NaN the specification leaves open, and replaces it by one value.
 
-Core specification 3.0, 4.3.3 (NaN propagation): a NaN result is allowed if it is quiet, and canonical where no operand is a
-non-canonical NaN. An allowed one is counted and becomes the positive canonical NaN; any other result stays as it is, and the first
-one is recorded by its place. Open are the arithmetic instructions in ``OPEN``. Not open are ``neg``, ``abs``, ``copysign``,
-``pmin`` and ``pmax``, whose bits are fixed.
+Core specification 3.0, 4.3.3 (NaN propagation): a NaN result is allowed if it is quiet, and must be canonical unless an operand is
+a non-canonical NaN. An allowed NaN is counted and replaced by the positive canonical NaN. A wrong NaN stays, and the place of the
+first one is recorded. The arithmetic instructions in ``OPEN`` are open. ``neg``, ``abs``, ``copysign``, ``pmin`` and ``pmax`` are
+not: their bits are fixed.
 """
 
 from __future__ import annotations
@@ -19,9 +19,7 @@ _BINARY: Final = ("add", "sub", "mul", "div", "min", "max")
 
 
 class Open(msgspec.Struct, frozen=True):
-    """An open instruction: its operands' and its result's type; for vectors the shape of the result and the function that checks
-    all lanes.
-    """
+    """An open instruction: the types of operands and result; for vectors also the shape of the result and the checking function."""
 
     operands: tuple[str, ...]
     result: str
@@ -42,7 +40,7 @@ OPEN: Final[dict[str, Open]] = {
 
 
 def _odd(bits: str) -> Helper:
-    """Whether a value is a non-canonical NaN, by its bits."""
+    """Return a function that tests whether the bits are those of a non-canonical NaN."""
     type_ = f"i{bits}"
     text = f"""
       local.get $x {type_}.const {MAXIMUM[bits]} {type_}.and local.set $x
@@ -54,7 +52,10 @@ def _odd(bits: str) -> Helper:
 
 
 def _settle(bits: str) -> Helper:
-    """The bits to go on with; ``odd`` is whether an operand is a non-canonical NaN."""
+    """Return a function that checks the result's bits and returns the value that replaces it.
+
+    Its parameter ``odd`` is whether an operand is a non-canonical NaN.
+    """
     type_ = f"i{bits}"
     text = f"""
       local.get $r {type_}.const {MAXIMUM[bits]} {type_}.and local.set $m
@@ -76,7 +77,7 @@ def _settle(bits: str) -> Helper:
 
 
 def _lanes(result: str, operands: str, count: int) -> Helper:
-    """The vector to go on with: ``count`` lanes of the result, each made of the same lanes of ``a`` and ``b``."""
+    """Return a function that checks ``count`` lanes of a vector result, computed from the same lanes of ``a`` and ``b``."""
     bits = {"i32x4": "32", "i64x2": "64"}
     text = "".join(
         f"""
@@ -107,24 +108,24 @@ HELPERS: Final[dict[str, Helper]] = {
 
 
 def checked(name: str, operands: tuple[int, ...], result: int) -> str:
-    """The text that replaces an open instruction: its operands come on the stack, and its checked result is left there.
+    """Return the text that replaces an open instruction: it pops the operands and pushes the checked result.
 
-    ``operands`` and ``result`` are locals of its types. The common result, a number, costs one comparison with itself.
+    ``operands`` and ``result`` are locals of the instruction's types. A number as result costs only a comparison with itself.
     """
     op = OPEN[name]
-    kept = " ".join(f"local.set {each}" for each in reversed(operands))
-    given = " ".join(f"local.get {each}" for each in operands)
+    save = " ".join(f"local.set {each}" for each in reversed(operands))
+    load = " ".join(f"local.get {each}" for each in operands)
     if op.shape:
         is_nan = f"local.get {result} local.get {result} {op.shape}.ne v128.any_true"
         settled = f"local.get {result} local.get {operands[0]} local.get {operands[-1]} i32.const $place call ${op.check}"
     else:
         is_nan = f"local.get {result} local.get {result} {op.result}.ne"
         settled = _settled(op, operands, result)
-    return f"{kept} {given} {name} local.set {result} {is_nan} if {settled} local.set {result} end local.get {result}"
+    return f"{save} {load} {name} local.set {result} {is_nan} if {settled} local.set {result} end local.get {result}"
 
 
 def _settled(op: Open, operands: tuple[int, ...], result: int) -> str:
-    """The scalar NaN to go on with."""
+    """Return text for the checked scalar NaN."""
     wide, narrow = op.result[1:], op.operands[0][1:]
     odd = [f"local.get {each} i{narrow}.reinterpret_f{narrow} call $odd{narrow}" for each in operands]
     either = " ".join([*odd, *["i32.or"] * (len(odd) - 1)])

@@ -1,14 +1,14 @@
-"""The functions that check the result of a relaxed vector instruction, and give that of the deterministic profile instead.
+"""Functions that check the result of a relaxed vector instruction, and return that of the deterministic profile.
 
-Core specification 3.0, 4.3.6 (Relaxed Operations): the result may be one of a set, lane by lane; in the deterministic profile it is
-the first of them, which ordinary instructions compute. Where the specification's test suite, or hardware that it names, allows more
-than that chapter, so does this:
+Core specification 3.0, 4.3.6 (Relaxed Operations): each lane of the result is one of a set. In the deterministic profile it is the
+first of the set, which ordinary instructions compute. The specification's test suite, or hardware that it mentions, allows more
+results than that chapter. These are also allowed here:
 
 - ``i16x8.relaxed_laneselect``: the top bit of each byte selects that byte.
-- ``i16x8.relaxed_dot_i8x16_i7x16_s``, where a second operand is negative: unsigned products without saturation (33,024 there).
-- ``i32x4.relaxed_dot_i8x16_i7x16_add_s``, where a second operand is negative: sums without saturation. The products are signed by
-  unsigned (-66,047 there), unsigned (66,049), or signed (65,025, which saturation does not change; four times -128 by -128
-  is 65,536 and not 65,534).
+- ``i16x8.relaxed_dot_i8x16_i7x16_s`` with a negative second operand: unsigned products without saturation (33,024 in the tests).
+- ``i32x4.relaxed_dot_i8x16_i7x16_add_s`` with a negative second operand: sums without saturation. The products are signed by
+  unsigned (-66,047 in the tests), unsigned (66,049), or signed (65,025, which saturation does not change; but four times -128 by
+  -128 is 65,536 instead of 65,534).
 """
 
 from __future__ import annotations
@@ -26,8 +26,10 @@ _LOW_32: Final = "i8x16.shuffle 0 1 2 3 8 9 10 11 16 17 18 19 20 21 22 23"
 
 
 def _checked(operands: str, value: str, allowed: str, locals_: str = "", before: str = "") -> Helper:
-    """The function for one instruction: ``value`` is the text of the profile's result, kept as ``d``, ``allowed`` that of a vector
-    whose bits are all set where ``r`` is allowed.
+    """Return the function for one instruction.
+
+    The text ``value`` computes the profile's result, the local ``d``. The text ``allowed`` computes a mask of the lanes in which
+    the engine's result ``r`` is allowed.
     """
     text = f"""
       global.get $relaxed i64.const 1 i64.add global.set $relaxed
@@ -44,7 +46,7 @@ def _checked(operands: str, value: str, allowed: str, locals_: str = "", before:
 
 
 def _is(value: str, shape: str) -> str:
-    """The lanes in which the result is that value."""
+    """Return the mask of the lanes in which the result equals ``value``."""
     return f"local.get $r {value} {shape}.eq"
 
 
@@ -55,7 +57,7 @@ def _swizzle() -> Helper:
 
 
 def _each(bits: int, value: int) -> int:
-    """64 bits of lanes with that value."""
+    """Return 64 bits of lanes with equal values."""
     return sum(value << at for at in range(0, 64, bits))
 
 
@@ -76,8 +78,9 @@ def _q15mulr() -> Helper:
 
 
 def _trunc(source: str, sign: str) -> Helper:
-    """Any result is allowed where the truncated value is out of range, and for a NaN: the set is ``[trunc_sat(z), R]``, whose **R**
-    is every result. In range the result is exact; lanes without a source are zero.
+    """Check a truncation, which is exact in range. Lanes without a source are zero.
+
+    Any result is allowed for a NaN and a value out of range, since **R** in ``[trunc_sat(z), R]`` is any result.
     """
     kind, shape = source[:3], source
     above, least, below = {
@@ -95,7 +98,7 @@ def _trunc(source: str, sign: str) -> Helper:
 
 
 def _products(first: str, second: str) -> str:
-    """Sets ``low`` and ``high`` to the products of the bytes of ``a`` and ``b``, read as signed (s) or unsigned (u)."""
+    """Return text that sets ``low`` and ``high`` to the products of the bytes of ``a`` and ``b``, signed (s) or unsigned (u)."""
     return " ".join(
         f"local.get $a i16x8.extend_{half}_i8x16_{first} local.get $b i16x8.extend_{half}_i8x16_{second} "
         f"i16x8.mul local.set ${half}"
@@ -108,7 +111,7 @@ def _pairs(add: str) -> str:
 
 
 def _quads(sign: str) -> str:
-    """The sums of four products each, without saturation."""
+    """Return text for the sums of four products each, without saturation."""
     halves = " ".join(f"local.get ${half} i32x4.extadd_pairwise_i16x8_{sign} local.set ${half}" for half in ("low", "high"))
     both = " ".join(f"local.get $low local.get $high {each}" for each in (_EVEN_32, _ODD_32))
     return f"{halves} {both} i32x4.add local.get $c i32x4.add"
@@ -140,11 +143,11 @@ def _dot_add() -> Helper:
     return _checked("abc", f"{_products('s', 's')} {summed}", allowed, "low high")
 
 
-# Floats. The profile's NaN is the positive canonical one, as everywhere in the form.
+# Floats. NaNs become the positive canonical NaN, as everywhere in the form.
 
 
 class _Float:
-    """Texts for the lanes of a float shape."""
+    """Texts for the lanes of a float shape. Lane sets are masks."""
 
     def __init__(self, shape: str) -> None:
         self.shape, self.lanes = shape, shape.replace("f", "i")
@@ -152,36 +155,36 @@ class _Float:
         self._width = int(self.bits)
 
     def every(self, value: int) -> str:
-        """A vector of lanes with these bits."""
+        """Return a vector of lanes with these bits."""
         return f"v128.const i64x2 {_each(self._width, value)} {_each(self._width, value)}"
 
     def size(self, value: str) -> str:
-        """A value's bits without the sign."""
+        """Return the bits of a local's value without the sign."""
         return f"local.get ${value} {self.every(MAXIMUM[self.bits])} v128.and"
 
     def is_nan(self, value: str) -> str:
-        """The lanes that are a NaN."""
+        """Return the lanes that are NaN."""
         return f"local.get ${value} local.get ${value} {self.shape}.ne"
 
     def odd(self, value: str) -> str:
-        """The lanes that are a non-canonical NaN."""
+        """Return the lanes that are a non-canonical NaN."""
         other = f"{self.size(value)} {self.every(CANONICAL[self.bits])} {self.lanes}.ne"
         return f"{self.size(value)} {self.every(INFINITY[self.bits])} {self.lanes}.gt_s {other} v128.and"
 
     def allowed_nan(self, operands: str) -> str:
-        """The lanes in which the result is a NaN that 4.3.3 allows for these operands."""
+        """Return the lanes in which the result is a NaN that 4.3.3 allows for these operands."""
         canonical = f"{self.size('r')} {self.every(CANONICAL[self.bits])} {self.lanes}.eq"
         quiet = f"{self.size('r')} {self.every(CANONICAL[self.bits])} {self.lanes}.gt_s"
         either = " ".join([*map(self.odd, operands), *["v128.or"] * (len(operands) - 1)])
         return f"{canonical} {quiet} {either} v128.and v128.or"
 
     def settled(self, value: str) -> str:
-        """A local's value with every NaN made canonical."""
+        """Return a local's value with every NaN replaced by the canonical NaN."""
         return f"{self.every(CANONICAL[self.bits])} local.get ${value} {self.is_nan(value)} v128.bitselect"
 
 
 def _least(shape: str, name: str) -> Helper:
-    """``min`` or ``max``: with a NaN also the other operand or that NaN, of zeros of opposite sign either."""
+    """Check ``min`` or ``max``: for a NaN operand, either operand is also allowed; for zeros of opposite sign, either zero."""
     of = _Float(shape)
     either = f"{_is('local.get $a', of.lanes)} {_is('local.get $b', of.lanes)} v128.or"
     same = " ".join(f"{of.size('r')} {of.size(each)} {of.lanes}.eq {of.is_nan(each)} v128.and v128.or" for each in "ab")
@@ -193,7 +196,7 @@ def _least(shape: str, name: str) -> Helper:
 
 
 def _madd(shape: str, *, negated: bool) -> Helper:
-    """Unfused or fused; the fused result is only computed where neither the unfused one nor a NaN came."""
+    """Check an unfused or fused result. The fused one is computed only if the result is neither the unfused one nor a NaN."""
     of = _Float(shape)
     fused = " ".join(
         f"local.get $f {' '.join(f'local.get ${each} {shape}.extract_lane {lane}' for each in 'abc')} call $fma{of.bits} "
@@ -227,11 +230,11 @@ RELAXED: Final[dict[str, Helper]] = {
     "i16x8.relaxed_dot_i8x16_i7x16_s": _dot(),
     "i32x4.relaxed_dot_i8x16_i7x16_add_s": _dot_add(),
 }
-"""For each relaxed instruction the function that is given its result, its operands and its place."""
+"""Relaxed instruction -> the function that checks it, whose parameters are result, operands and place."""
 
 
 def checked(name: str, operands: tuple[int, ...], result: int) -> str:
-    """The text that replaces a relaxed instruction; see ``open_results.checked``."""
-    kept = " ".join(f"local.set {each}" for each in reversed(operands))
-    given = " ".join(f"local.get {each}" for each in operands)
-    return f"{kept} {given} {name} local.set {result} local.get {result} {given} i32.const $place call ${name}"
+    """Return the text that replaces a relaxed instruction; see ``open_results.checked``."""
+    save = " ".join(f"local.set {each}" for each in reversed(operands))
+    load = " ".join(f"local.get {each}" for each in operands)
+    return f"{save} {load} {name} local.set {result} local.get {result} {load} i32.const $place call ${name}"

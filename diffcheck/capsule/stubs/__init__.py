@@ -1,4 +1,4 @@
-"""What the capsule gives for an import: a functional stub where a package's table has one, else a zero stub or a trap stub."""
+"""Stubs for imported functions: a functional stub if a package's table has one, otherwise a zero stub or a trap stub."""
 
 from __future__ import annotations
 
@@ -38,23 +38,23 @@ TABLES: Final[Mapping[str, Mapping[str, Spec]]] = {
         for interface, table in interfaces.items()
     },
 }
-"""By module (of wasi 0.2: interface, without the patch version), then by function."""
+"""Module (of wasi 0.2: interface without the patch version) -> function -> stub."""
 
 _PATCH: Final = re.compile(r"(wasi:[a-z0-9-]+/[a-z0-9-]+@0\.2)\.[0-9]+(?:[-+][0-9A-Za-z.+-]*)?\Z")
-# A fuse of components numbers the imports of all but one of them: `poll$1`.
+# In fused components, the imports of all but one component have a number: `poll$1`.
 _NUMBERED: Final = re.compile(r"\$[0-9]+\Z")
 _WASI_03: Final = re.compile(r"wasi:[a-z0-9-]+/[a-z0-9-]+@0\.3(?:\.|\Z)")
 _ASYNC: Final = re.compile(r"\[(?:async|waitable|stream|future|task|subtask|context|backpressure|error-context|thread)[a-z0-9-]*\]")
 
 
 def canonical(module: str, name: str) -> tuple[str, str]:
-    """Give an import's module and name as ``TABLES`` has them: without a patch version and a component's number."""
+    """Return an import's module and name as in ``TABLES``: without patch version and component number."""
     match = _PATCH.match(module)
     return (match[1], _NUMBERED.sub("", name)) if match else (module, name)
 
 
 def find(module: str, name: str, params: tuple[str, ...], results: tuple[str, ...]) -> Spec | None:
-    """Give the functional stub for an import of this name and lowered signature, or None."""
+    """Return the functional stub for an import with this name and lowered signature, or None."""
     spec = _named(module, name)
     return spec if spec is not None and (spec.params, spec.results) == (params, results) else None
 
@@ -65,7 +65,7 @@ def _named(module: str, name: str) -> Spec | None:
 
 
 def inputs(module: str, name: str) -> tuple[Input, ...]:
-    """The bytes that a program passes to an import that `find` has a stub for."""
+    """Return the bytes that a program passes to an import with a functional stub."""
     interface, function = canonical(module, name)
     return INPUTS.get(interface, {}).get(function, ())
 
@@ -74,7 +74,7 @@ OUT_OF_SCOPE: Final = "asynchronous components (wasi 0.3) are out of scope"
 
 
 def out_of_scope(module: str, name: str) -> str:
-    """Tell why an import is none that stubs are made for: it belongs to the asynchronous component model; empty if it does not."""
+    """Return the reason if an import belongs to the asynchronous component model, which is not supported; otherwise empty."""
     if _WASI_03.match(module):
         return "wasi 0.3 is not supported, only wasi 0.2 and preview 1"
     if match := _ASYNC.search(name):
@@ -83,10 +83,10 @@ def out_of_scope(module: str, name: str) -> str:
 
 
 def why_none(module: str, name: str) -> str:
-    """Tell why there is no functional stub for an import that `find` has none for; empty if nothing is known of it."""
+    """Return the reason why an import has no functional stub; empty if the function is unknown."""
     if reason := out_of_scope(module, name):
         return reason
-    return "its signature is not the one that this function has" if _named(module, name) is not None else ""
+    return "its signature differs from that of the known function" if _named(module, name) is not None else ""
 
 
 __all__ = ["OUT_OF_SCOPE", "TABLES", "Input", "Spec", "canonical", "find", "inputs", "out_of_scope", "why_none"]

@@ -1,7 +1,7 @@
-"""Which parameters of the known functions point to bytes that the program passes: paths, written bytes, lists of handles.
+"""The parameters of known functions that point to bytes that the program passes: paths, written bytes, lists of handles.
 
-From the preview 1 witx description and, for wasi 0.2, the canonical ABI's flattening: a string or list is an address and a number
-of elements. Where a function fills what it is given (``fd_read``), the list of buffers is an input, their contents are not.
+Sources: the preview 1 witx description and, for wasi 0.2, the flattening of the canonical ABI: a string or list is an address and a
+number of elements. If a function fills buffers (``fd_read``), the list of buffers is an input, but not their contents.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 
 
 class Input(msgspec.Struct, frozen=True):
-    """Bytes passed: the parameters that are the address and the number of elements, and an element's size in bytes.
+    """Passed bytes: the parameters for the address and the number of elements, and an element's size in bytes.
 
-    ``lists`` is the distance in bytes of (address, length) pairs in the elements, each of them a further buffer; 0 for none.
+    ``lists`` is the distance in bytes of (address, length) pairs in the elements, each of which is another buffer; 0 for none.
     """
 
     address: int
@@ -111,4 +111,4 @@ INPUTS: Final[Mapping[str, Mapping[str, Inputs]]] = {
         ),
     },
 }
-"""By module and function, as ``TABLES`` names them."""
+"""Module -> function -> inputs, with the names of ``TABLES``."""

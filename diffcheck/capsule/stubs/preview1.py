@@ -1,35 +1,31 @@
-"""WASI preview 1: arguments, environment, stdin and captured output from the case, fixed clocks, seeded random, no files.
+"""WASI preview 1: the case's arguments, environment and stdin, captured output, fixed clocks, seeded random numbers, no files.
 
-Signatures and structures as in the preview 1 witx description (wasi_snapshot_preview1). Error numbers are its ``errno``.
+Signatures, structures and ``errno`` numbers are those of the preview 1 witx description (wasi_snapshot_preview1).
 """
 
 from __future__ import annotations
 
 from typing import Final
 
-from diffcheck.capsule.stubs.spec import CAPTURE, NEXT_RANDOM, TICK, Spec
+from diffcheck.capsule.stubs.spec import CAPTURE, NEXT_RANDOM, TICK, Spec, types
 
 EBADF, EINVAL, ENOSYS, ESPIPE = 8, 28, 52, 70
 _I32, _I64 = "i32", "i64"
 
 
 def _constant(params: str, errno: int) -> Spec:
-    """A stub that only answers; ``params`` is a letter each: i for i32, l for i64."""
-    return Spec(_types(params), (_I32,), f"i32.const {errno}")
-
-
-def _types(letters: str) -> tuple[str, ...]:
-    return tuple({"i": _I32, "l": _I64}[letter] for letter in letters)
+    """Return a stub with a constant result. For ``params`` see ``types``."""
+    return Spec(types(params), (_I32,), f"i32.const {errno}")
 
 
 def _standard_else_bad(params: str, errno: int) -> Spec:
-    """A stub that answers ``errno`` for the three standard streams and EBADF for what is not open."""
-    return Spec(_types(params), (_I32,), f"i32.const {errno} i32.const {EBADF} local.get $0 i32.const 3 i32.lt_u select")
+    """Return a stub that returns ``errno`` for the three standard streams and EBADF for other descriptors."""
+    return Spec(types(params), (_I32,), f"i32.const {errno} i32.const {EBADF} local.get $0 i32.const 3 i32.lt_u select")
 
 
 def _sizes(count: str, total: str) -> Spec:
     text = f"local.get $0 i32.const ${count} i32.store $mem  local.get $1 i32.const ${total} i32.store $mem  i32.const 0"
-    return Spec(_types("ii"), (_I32,), text, needs_memory=True)
+    return Spec(types("ii"), (_I32,), text, needs_memory=True)
 
 
 def _strings(address: str, total: str, table: str, count: str) -> Spec:
@@ -47,12 +43,12 @@ def _strings(address: str, total: str, table: str, count: str) -> Spec:
       local.get $1 i32.const ${address} i32.const ${total} memory.copy $mem $rec
       i32.const 0
     """
-    return Spec(_types("ii"), (_I32,), text, locals=(("i", _I32),), needs_memory=True)
+    return Spec(types("ii"), (_I32,), text, locals=(("i", _I32),), needs_memory=True)
 
 
 _FIRST_NONEMPTY = """
-  ;; the first buffer that is not empty, and no more: what Wasmtime and the preview 1 adapter do, so that a program's loops over
-  ;; short writes and reads run as often as there
+  ;; only the first buffer that is not empty, like Wasmtime and the preview 1 adapter, so that a program's loops over short
+  ;; writes and reads run equally often
   block $found
     loop $each
       local.get $2 i32.eqz br_if $found
@@ -97,7 +93,7 @@ _FD_READ = f"""
 
 _FDSTAT = f"""
   local.get $0 i32.const 3 i32.ge_u if i32.const {EBADF} return end
-  ;; filetype unknown: the standard streams are no terminals, which wasmtime says so
+  ;; filetype unknown: the standard streams are not terminals, as in wasmtime
   local.get $1 i64.const 0 i64.store $mem align=1
   ;; rights: fd_read for stdin, fd_write for the others; neither seek nor tell
   local.get $1 i64.const 64 i64.const 2 local.get $0 select i64.store $mem offset=8 align=1
@@ -148,7 +144,7 @@ _POLL = f"""
   block $done
     loop $each
       local.get $n i32.eqz br_if $done
-      ;; every subscription is ready: userdata, errno 0, its type, and nothing more
+      ;; every subscription is ready: userdata, errno 0, its type
       local.get $1 i32.const 0 i32.const 32 memory.fill $mem
       local.get $1 local.get $0 i64.load $mem align=1 i64.store $mem align=1
       local.get $1 local.get $0 i32.load8_u $mem offset=8 i32.store8 $mem offset=10
@@ -174,18 +170,18 @@ _SHARED: Final[dict[str, Spec]] = {
     "environ_sizes_get": _sizes("N_ENV", "ENV_BYTES"),
     "environ_get": _strings("ENV", "ENV_BYTES", "ENV_TABLE", "N_ENV"),
     "fd_write": Spec(
-        _types("iiii"),
+        types("iiii"),
         (_I32,),
         _FD_WRITE,
         locals=(("fd", _I32), ("from", _I32), ("n", _I32), ("c", _I32), ("written", _I32)),
         needs_memory=True,
         output=True,
     ),
-    "fd_read": Spec(_types("iiii"), (_I32,), _FD_READ, locals=(("n", _I32), ("want", _I32)), needs_memory=True),
-    "clock_res_get": Spec(_types("ii"), (_I32,), _CLOCK_RES, needs_memory=True),
-    "clock_time_get": Spec(_types("ili"), (_I32,), _CLOCK_TIME, needs_memory=True),
-    "random_get": Spec(_types("ii"), (_I32,), _RANDOM_GET, locals=(("x", _I64),), needs_memory=True),
-    "fd_fdstat_get": Spec(_types("ii"), (_I32,), _FDSTAT, needs_memory=True),
+    "fd_read": Spec(types("iiii"), (_I32,), _FD_READ, locals=(("n", _I32), ("want", _I32)), needs_memory=True),
+    "clock_res_get": Spec(types("ii"), (_I32,), _CLOCK_RES, needs_memory=True),
+    "clock_time_get": Spec(types("ili"), (_I32,), _CLOCK_TIME, needs_memory=True),
+    "random_get": Spec(types("ii"), (_I32,), _RANDOM_GET, locals=(("x", _I64),), needs_memory=True),
+    "fd_fdstat_get": Spec(types("ii"), (_I32,), _FDSTAT, needs_memory=True),
     "fd_close": _standard_else_bad("i", 0),
     "fd_fdstat_set_flags": _standard_else_bad("ii", 0),
     "fd_fdstat_set_rights": _standard_else_bad("ill", ENOSYS),
@@ -213,24 +209,24 @@ _SHARED: Final[dict[str, Spec]] = {
     "sock_recv": _constant("iiiiii", ENOSYS),
     "sock_send": _constant("iiiii", ENOSYS),
     "sock_shutdown": _constant("ii", ENOSYS),
-    "proc_exit": Spec(_types("i"), (), "i32.const $EXIT_CODE local.get $0 i32.store $rec", exits=True),
+    "proc_exit": Spec(types("i"), (), "i32.const $EXIT_CODE local.get $0 i32.store $rec", exits=True),
 }
 
 TABLE: Final[dict[str, Spec]] = {
     **_SHARED,
     "fd_seek": _standard_else_bad("ilii", ESPIPE),
-    "fd_filestat_get": Spec(_types("ii"), (_I32,), _FILESTAT, needs_memory=True),
+    "fd_filestat_get": Spec(types("ii"), (_I32,), _FILESTAT, needs_memory=True),
     "fd_filestat_set_size": _standard_else_bad("il", ENOSYS),
     "fd_filestat_set_times": _standard_else_bad("illi", ENOSYS),
     "path_filestat_get": _constant("iiiii", EBADF),
     "path_filestat_set_times": _constant("iiiilli", EBADF),
-    "poll_oneoff": Spec(_types("iiii"), (_I32,), _POLL, locals=(("n", _I32),), needs_memory=True),
+    "poll_oneoff": Spec(types("iiii"), (_I32,), _POLL, locals=(("n", _I32),), needs_memory=True),
     "sock_accept": _constant("iii", ENOSYS),
 }
-"""By function name. A descriptor other than the three standard streams is not open: EBADF."""
+"""Function -> stub. Descriptors other than the three standard streams are not open: EBADF."""
 
 UNSTABLE: Final[dict[str, Spec]] = {
     **_SHARED,
     "fd_seek": _standard_else_bad("ilii", ESPIPE),
 }
-"""Preview 0: the functions that are the same there; those whose structures differ get the zero stub."""
+"""Preview 0: the functions that are equal in preview 1. Functions with different structures get the zero stub."""

@@ -1,4 +1,4 @@
-"""What a functional stub is: its lowered signature, and its body as flat WAT over the recorder's symbols."""
+"""Functional stubs: the lowered signature, and the body as flat WAT with the recorder's symbols."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import msgspec
 
 
 class Spec(msgspec.Struct, frozen=True):
-    """A stub. In ``text`` the parameters are ``$0`` ..., the caller's memory is ``$mem``, the recorder's ``$rec``.
+    """A functional stub. In ``text`` the parameters are ``$0`` ..., the caller's memory is ``$mem``, the recorder's ``$rec``.
 
-    ``needs_realloc`` says that it allocates in the caller's memory, by ``call $realloc``. ``exits`` says that the stub ends the
-    program: it leaves the code in ``EXIT_CODE`` and then falls through to the code that unwinds. ``output`` says that it writes
-    to the capture buffers. ``traps`` is why a stub has no answer and can only trap; it has no text then.
+    ``needs_realloc``: the stub allocates in the caller's memory, by ``call $realloc``. ``exits``: the stub ends the program; it
+    stores the code in ``EXIT_CODE`` and continues with the code that unwinds. ``output``: the stub writes to the capture buffers.
+    ``traps`` is the reason why the stub can only trap; its text is then empty.
     """
 
     params: tuple[str, ...]
@@ -25,19 +25,19 @@ class Spec(msgspec.Struct, frozen=True):
 
     @property
     def param_names(self) -> tuple[str, ...]:
-        """Give the parameters' names in the text."""
+        """The parameters' names in the text."""
         return tuple(str(index) for index in range(len(self.params)))
 
 
 def types(letters: str) -> tuple[str, ...]:
-    """Give number types, a letter each: i for i32, l for i64."""
+    """Return number types by letter: i for i32, l for i64."""
     return tuple({"i": "i32", "l": "i64"}[letter] for letter in letters)
 
 
 def capture(byte: str) -> str:
-    """Append ``$n`` bytes to the capture of ``$fd``: total, running FNV-1a digest, the first bytes. Uses ``$c``.
+    """Return text that appends ``$n`` bytes to the capture of ``$fd``: total, running FNV-1a digest, first bytes. Uses ``$c``.
 
-    ``byte`` gives an i32, the byte at ``$from``.
+    The text ``byte`` pushes an i32, the byte at ``$from``.
     """
     return f"""
       local.get $fd i32.const 24 i32.mul i32.const $CAPTURES i32.const 24 i32.sub i32.add local.set $c
@@ -64,10 +64,10 @@ def capture(byte: str) -> str:
 
 
 CAPTURE = capture("local.get $from i32.load8_u $mem")
-"""Captures what stands in the caller's memory; ``$fd`` is 1 or 2, ``$from`` and ``$n`` say where and how much."""
+"""Captures ``$n`` bytes at ``$from`` in the caller's memory; ``$fd`` is 1 or 2."""
 
 NEXT_RANDOM = """
-  ;; xorshift64*, state at RANDOM; leaves an i64
+  ;; xorshift64*, state at RANDOM; pushes an i64
   i32.const $RANDOM i64.load $rec local.tee $x i64.const 12 i64.shr_u local.get $x i64.xor local.tee $x
   i64.const 25 i64.shl local.get $x i64.xor local.tee $x
   i64.const 27 i64.shr_u local.get $x i64.xor local.set $x
@@ -76,6 +76,6 @@ NEXT_RANDOM = """
 """
 
 TICK = """
-  ;; advances the fixed clock by a step, so that a program that waits for time to pass comes to an end
+  ;; advance the fixed clock by a step, so that a program that waits for a time terminates
   i32.const $CLOCK i32.const $CLOCK i64.load $rec i64.const $CLOCK_STEP i64.add i64.store $rec
 """

@@ -1,4 +1,4 @@
-"""wasi:cli 0.2: arguments and environment from the case, exit, the standard streams; no terminal and no working directory."""
+"""wasi:cli 0.2: the case's arguments and environment, exit, standard streams; no terminal and no working directory."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from diffcheck.capsule.stubs.spec import Spec, types
 
 
 def _string(address: str, length: str, at: int) -> str:
-    """Copy a string of the recorder memory to the caller, and its address and length into the element at ``$element``."""
+    """Return text that copies a string to the caller's memory, and its address and length to the element at ``$element``."""
     return f"""
       {length} local.set $n
       {allocate(1, "local.get $n")} local.set $p
@@ -20,7 +20,7 @@ def _string(address: str, length: str, at: int) -> str:
 
 
 def _list(count: str, size: int, element: str) -> Spec:
-    """Make a stub that answers a list; ``element`` is the text that writes the one number ``$i`` at ``$element``."""
+    """Return a stub whose result is a list. The text ``element`` writes the element with the index ``$i`` to ``$element``."""
     text = f"""
       {allocate(4, f"i32.const ${count} i32.const {size} i32.mul")} local.tee $list local.set $element
       block $done
@@ -44,7 +44,7 @@ def _entry(table: str, ahead: int = 0) -> str:
 
 
 def _rest(table: str) -> str:
-    """Leave what is left of the string number ``$i`` from ``$start`` on, without its NUL."""
+    """Return text that pushes the length of the string with the index ``$i`` from ``$start`` on, without its NUL."""
     return f"{_entry(table, 1)} local.get $start i32.sub i32.const 1 i32.sub"
 
 
@@ -56,7 +56,7 @@ _KEY_SIZE = _entry("ENV_KEYS")
 _VARIABLE = f"""
   {_entry("ENV_TABLE")} local.set $start
   {_string("local.get $start i32.const $ENV i32.add", _KEY_SIZE, 0)}
-  ;; the value begins behind the key and its `=`, and ends before a NUL
+  ;; the value begins after the key and its `=`, and ends before a NUL
   local.get $start {_KEY_SIZE} i32.add i32.const 1 i32.add local.set $start
   {_string("local.get $start i32.const $ENV i32.add", _rest("ENV_TABLE"), 8)}
 """

@@ -1,4 +1,4 @@
-"""wasi:clocks 0.2: clocks that advance by a step at each call, and the time zone UTC."""
+"""wasi:clocks 0.2: clocks that advance by one step at each call, and the time zone UTC."""
 
 from __future__ import annotations
 

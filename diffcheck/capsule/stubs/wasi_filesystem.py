@@ -1,4 +1,4 @@
-"""wasi:filesystem 0.2: no directory is open, so there is no descriptor either, and every use of one is a bad descriptor."""
+"""wasi:filesystem 0.2: no directory is open, so every use of a descriptor fails with *bad-descriptor*."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def _bad(params: str, at: int = 1) -> Spec:
     return error(params, BAD_DESCRIPTOR, at)
 
 
-# Where the error's code stands follows from what the function gives when it succeeds: a handle, list or string 4, a u64 8.
+# The offset of an error code depends on the result of success: 4 for a handle, list or string, 8 for a u64.
 _HANDLE, _LIST, _STRING, _U64 = 4, 4, 4, 8
 
 _DESCRIPTOR: Final = {

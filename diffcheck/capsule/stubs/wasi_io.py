@@ -1,7 +1,7 @@
-"""wasi:io 0.2: streams that are the case's stdin and the captured stdout and stderr, pollables that are always ready.
+"""wasi:io 0.2: streams for the case's stdin and the captured stdout and stderr, pollables that are always ready.
 
-Reading gives what is left of stdin, then *closed*. Writing takes ``PERMIT`` bytes at a time; more than that is no permitted
-write and traps, as the interface has it. A blocking write takes 4,096 bytes; more fails, with an error that can be shown.
+A read returns the rest of stdin, then *closed*. A write takes at most ``PERMIT`` bytes; a larger one traps, as the interface
+specifies. A blocking write takes at most 4,096 bytes; a larger one fails with an error that has a message.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _CLOSED: Final = 1  # stream-error: last-operation-failed, closed
 
 _IS_STDIN = f"local.get ${{at}} i32.const {STDIN} i32.ne if unreachable end"
 _FD = f"""
-  ;; the handles of stdout and stderr are one more than their file numbers
+  ;; the handles of stdout and stderr are one more than their file descriptors
   local.get $0 i32.const {STDOUT} i32.sub i32.const 2 i32.ge_u if unreachable end
   local.get $0 i32.const 1 i32.sub local.set $fd
 """
@@ -48,7 +48,7 @@ def _closed(area: int, at: int) -> str:
 
 
 def _at_most_left(length: int) -> str:
-    """Set ``$n`` to the least of what is asked for (parameter ``length``, an i64) and what is left, which has to be something."""
+    """Return text that sets ``$n`` to the minimum of the parameter ``length``, an i64, and the non-empty rest of stdin."""
     return f"""
       {_LEFT} local.set $n
       local.get ${length} local.get $n i64.extend_i32_u i64.lt_u if local.get ${length} i32.wrap_i64 local.set $n end

@@ -8,7 +8,7 @@ from diffcheck.capsule.stubs.lowered import Table, allocate
 from diffcheck.capsule.stubs.spec import NEXT_RANDOM, Spec, types
 
 _BYTES = f"""
-  ;; a list of 4 GiB or more has no place in a 32-bit memory
+  ;; a list of 4 GiB or more does not fit into a 32-bit memory
   local.get $0 i64.const {1 << 32} i64.ge_u if unreachable end
   local.get $0 i32.wrap_i64 local.set $n
   {allocate(1, "local.get $n")} local.set $p

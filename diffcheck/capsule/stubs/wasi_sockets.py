@@ -1,4 +1,4 @@
-"""wasi:sockets 0.2: there is a network, and nothing on it is supported."""
+"""wasi:sockets 0.2: a network on which every operation fails with *not-supported*."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 NOT_SUPPORTED: Final = 2
 
-# As in wasi_filesystem; an address of a socket is aligned to 4, one without a port to 2.
+# As in wasi_filesystem. The alignment of a socket address is 4, of an address without a port 2.
 _HANDLES, _LIST, _SOCKET_ADDRESS, _U32, _U64, _ADDRESS = 4, 4, 4, 4, 8, 2
 _ADDRESS_PARAMS: Final = "i" * 12  # the discriminant, then the flat form of an IPv6 address
 

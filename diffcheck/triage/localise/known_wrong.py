@@ -14,7 +14,7 @@ from diffcheck.triage.localise.event_runs import BEFORE, FirstDifference
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from diffcheck.probe.instructions import Wrong
+    from diffcheck.probe.instructions import WrongInstruction
     from diffcheck.triage.localise.event_search import EventSearch
     from diffcheck.triage.localise.explanation import Explainer
     from diffcheck.triage.localise.location import Localisation
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _WHY: Final = "it fails its known-answer test; the subject's events cannot be used"
 
 
-def first_execution(search: EventSearch, explainer: Explainer, wrong: Sequence[Wrong]) -> Localisation | None:
+def first_execution(search: EventSearch, explainer: Explainer, wrong: Sequence[WrongInstruction]) -> Localisation | None:
     """The first execution of one of these instructions; None if the oracle's last events have none."""
     names = {each.name: each for each in wrong}
 

@@ -15,7 +15,7 @@ from diffcheck.wasm.opcodes import BY_NAME, CALLS
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from diffcheck.wasm.typing import Typed
+    from diffcheck.wasm.typing import TypedInstruction
 
 _WORD: Final = 8
 _PLACE: Final = re.compile(r"memory (\d+) at 0x([0-9a-f]+)")
@@ -23,7 +23,7 @@ _LOAD: Final = re.compile(r"i(32|64)\.load(8|16|32)?(?:_([su]))?")
 _ADDRESS_BITS: Final = {"i32": 32, "i64": 64}
 
 
-def bytes_read(load: Typed, operands: Sequence[int], half: int) -> MemoryWatch | None:
+def bytes_read(load: TypedInstruction, operands: Sequence[int], half: int) -> MemoryWatch | None:
     """The bytes that a load or an atomic read-modify-write reads, of a vector one half; None for another instruction or an unknown
     address.
     """

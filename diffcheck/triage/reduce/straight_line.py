@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from diffcheck.values import Value
     from diffcheck.wasm.types import FuncType, ValType
-    from diffcheck.wasm.typing import Typed
+    from diffcheck.wasm.typing import TypedInstruction
 
 BRANCHES: Final = frozenset({"if", "br_if"})
 """Replayed by whether they branched."""
@@ -46,7 +46,7 @@ class Piece(msgspec.Struct, frozen=True):
     result: ValType | None
 
 
-def piece(each: Typed, code: bytes, operands: Sequence[Value | None]) -> Piece | None:
+def piece(each: TypedInstruction, code: bytes, operands: Sequence[Value | None]) -> Piece | None:
     """The piece of an instruction; None if it is not replayed, or an operand is not a known number."""
     name = each.instruction.name
     if name in _NOT or len(each.results) > 1 or None in operands or (name in BRANCHES and len(operands) > 1):

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from diffcheck.triage.tracing.log_writer import MemoryWatch
     from diffcheck.wasm.module import Module
     from diffcheck.wasm.types import ValType
-    from diffcheck.wasm.typing import Body, Typed
+    from diffcheck.wasm.typing import Body, TypedInstruction
 
 Level = Literal["none", "calls", "lean", "full"]
 """What is probed in a function: nothing; arguments and results of calls; all values but constants and locals; all values."""
@@ -232,7 +232,7 @@ class Writer:
 
     # Around an instruction.
 
-    def _checked(self, position: int, each: Typed) -> tuple[bytes, bytes] | None:
+    def _checked(self, position: int, each: TypedInstruction) -> tuple[bytes, bytes] | None:
         """Code around the check of an open instruction: an event with the checked result, at the site of that instruction. The program
         continues with the form's result for a relaxed instruction, so whether its own was allowed is an event too.
         """
@@ -252,14 +252,14 @@ class Writer:
             code += b"\x23" + u(self.instrumentation.violation) + self._probe(at, opened, "allowed", 0, "i64") + b"\x1a"
         return b"", code
 
-    def _visited(self, position: int, each: Typed) -> bytes:
+    def _visited(self, position: int, each: TypedInstruction) -> bytes:
         """Code that counts and logs the instruction with details, before it."""
         detail = self.instrumentation.detail
         if detail is None or (detail.function, detail.position) != (self.funcidx, position):
             return b""
         return _call(self.instrumentation.helpers.visit) + self._asides(position, each)
 
-    def _around(self, position: int, each: Typed) -> tuple[bytes, bytes]:
+    def _around(self, position: int, each: TypedInstruction) -> tuple[bytes, bytes]:
         name = each.instruction.name
         before = self._visited(position, each)
         if self.level == "calls" and name not in CALLS:
@@ -273,7 +273,7 @@ class Writer:
             self.free[type_].append(local)
         return before + more, after
 
-    def _results(self, position: int, each: Typed, taken: list[tuple[ValType, int]]) -> bytes:
+    def _results(self, position: int, each: TypedInstruction, taken: list[tuple[ValType, int]]) -> bytes:
         """A probe for each result, the last one first; results above the current one are kept in locals."""
         results = [value for value in each.results if value is not None]
         if len(results) != len(each.results):
@@ -287,12 +287,12 @@ class Writer:
                 back.append(b"\x20" + u(local))
         return b"".join([*code, *reversed(back)])
 
-    def _probe(self, position: int, each: Typed, role: Role, number: int, type_: ValType) -> bytes:
+    def _probe(self, position: int, each: TypedInstruction, role: Role, number: int, type_: ValType) -> bytes:
         aside = role in ("operand", "local")
         site = self.site(position, each, role, number, type_)
         return site + _call(self.instrumentation.helpers.index(HelperKey("probe", type_, aside=aside)))
 
-    def site(self, position: int, each: Typed, role: Role, number: int = 0, type_: ValType = "i64") -> bytes:
+    def site(self, position: int, each: TypedInstruction, role: Role, number: int = 0, type_: ValType = "i64") -> bytes:
         """Code that pushes the number of a new site at an instruction."""
         instruction = each.instruction
         offset = self.instrumentation.offset(self.funcidx, position)
@@ -315,7 +315,7 @@ class Writer:
 
     # Asides.
 
-    def _asides(self, position: int, each: Typed) -> bytes:
+    def _asides(self, position: int, each: TypedInstruction) -> bytes:
         """Code that logs the operands and the locals before an instruction as asides."""
         code: list[bytes] = []
         taken: list[tuple[ValType, int]] = []
@@ -333,7 +333,7 @@ class Writer:
         return b"".join(code)
 
     def _asides_of(
-        self, position: int, each: Typed, role: Role, values: Iterator[tuple[int, tuple[ValType, int]]]
+        self, position: int, each: TypedInstruction, role: Role, values: Iterator[tuple[int, tuple[ValType, int]]]
     ) -> Iterator[bytes]:
         for number, (type_, local) in values:
             yield b"\x20" + u(local) + self._probe(position, each, role, number, type_) + b"\x1a"

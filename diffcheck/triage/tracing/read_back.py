@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from diffcheck.triage.tracing.probes import Helpers
     from diffcheck.wasm.module import Module
     from diffcheck.wasm.types import ValType
-    from diffcheck.wasm.typing import Body, Typed
+    from diffcheck.wasm.typing import Body, TypedInstruction
 
 Role = Literal["entry", "argument", "result", "allowed", "stored", "set", "size", "range", "dropped", "operand", "local"]
 """What a record contains."""
@@ -59,7 +59,7 @@ class BodyWriter(Protocol):
         """The original body with types."""
         ...
 
-    def site(self, position: int, each: Typed, role: Role, number: int = 0, type_: ValType = "i64") -> bytes:
+    def site(self, position: int, each: TypedInstruction, role: Role, number: int = 0, type_: ValType = "i64") -> bytes:
         """Code that pushes the number of a new site at an instruction."""
         ...
 
@@ -72,7 +72,7 @@ class BodyWriter(Protocol):
         ...
 
 
-def read_back(writer: BodyWriter, position: int, each: Typed, taken: Taken) -> Around:
+def read_back(writer: BodyWriter, position: int, each: TypedInstruction, taken: Taken) -> Around:
     """The code around an instruction that reads back its effect; empty if it changes no state."""
     if None in each.operands:
         return b"", b""
@@ -83,7 +83,7 @@ def read_back(writer: BodyWriter, position: int, each: Typed, taken: Taken) -> A
 class _Reader:
     """One instruction and the writer of its body."""
 
-    def __init__(self, writer: BodyWriter, position: int, each: Typed, taken: Taken) -> None:
+    def __init__(self, writer: BodyWriter, position: int, each: TypedInstruction, taken: Taken) -> None:
         self.writer, self.position, self.each, self.taken = writer, position, each, taken
         self.module = writer.instrumentation.module
         self.immediates = each.instruction.immediates
