@@ -343,7 +343,7 @@ def test_a_file_system_that_is_full_or_fills_up(tmp_path, capsys, monkeypatch, m
 
 def test_a_fifo_that_nobody_reads_from(tmp_path, capsys, monkeypatch):
     os.mkfifo(tmp_path / "fifo")
-    assert "nothing reads from" in bad(tmp_path, capsys, monkeypatch, WITNESS_OUTPUT=tmp_path / "fifo")
+    assert "it is a FIFO without a reader" in bad(tmp_path, capsys, monkeypatch, WITNESS_OUTPUT=tmp_path / "fifo")
 
 
 def test_a_failing_run_says_why_in_one_line_and_exits_1(tmp_path, capsys, monkeypatch):

@@ -38,9 +38,9 @@ class DamagedAnswerError(Exception):
 def first_failing_row(
     fails: Callable[[int, int], Failure], first: int, last: int, guesses: Sequence[int] = ()
 ) -> tuple[int, Failure | None]:  # fmt: skip
-    """The first row in [first, last) that fails, and its failure, by bisection; None for a failure of which no run was needed.
+    """The first row in [first, last) that fails, and its failure (None if only the whole range failed), by bisection.
 
-    ``fails`` runs the rows of a range and returns a true value if they fail. All of them are known to fail, none without rows.
+    ``fails`` runs the rows of a range and returns a true value if they fail. The whole range is known to fail, an empty one is not.
     ``guesses`` are ends of ranges to run first.
     """
     low, high = first, last
