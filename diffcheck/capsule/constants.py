@@ -147,7 +147,7 @@ class Constants:
                     self._known[at] = self._structure(at)
 
     def _needs(self, typeidx: int) -> list[int]:
-        """Return the structure types of which a structure needs a value."""
+        """Return the structure types whose values a structure needs."""
         composite = self._module.types[typeidx].composite
         fields = composite.fields if isinstance(composite, StructType) else ()
         heaps = [each.storage.heap for each in fields if isinstance(each.storage, RefType) and not each.storage.nullable]

@@ -454,7 +454,7 @@ def carry_words(slots: range, rec: int) -> bytes:
     return b"".join(load + u(index) for load, index in zip(_slot_loads(rec), slots, strict=True))
 
 
-@lru_cache(maxsize=128)  # by the recorder memory's index, of which there are at most 100
+@lru_cache(maxsize=128)  # by the recorder memory's index, at most 99
 def _slot_loads(rec: int) -> tuple[bytes, ...]:
     load, global_set = b"\x41\x00\x29", b"\x24"  # i32.const 0, i64.load; global.set
     return tuple(load + memarg(3, rec, lo.HEADER_ADDRESS + 8 * at) + global_set for at in range(lo.SLOTS))

@@ -100,7 +100,7 @@ def ok(run: ProbeRun) -> CheckResult:
 
 def all_of(*checks: Callable[[ProbeRun], CheckResult]) -> Callable[[ProbeRun], CheckResult]:
     """Return the first result other than ``real``."""
-    return lambda run: next((found for each in checks if (found := each(run)) != REAL), REAL)
+    return lambda run: next((result for check in checks if (result := check(run)) != REAL), REAL)
 
 
 def must(test: Callable[[ProbeRun], object], otherwise: CheckResult) -> Callable[[ProbeRun], CheckResult]:

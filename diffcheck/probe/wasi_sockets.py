@@ -177,7 +177,7 @@ def _datagrams() -> list[CallCheck]:
 
 
 def _lookups() -> list[CallCheck]:
-    found = see.must(
+    is_local = see.must(
         lambda run: run.output.area[2] == 1 and run.output.area[6:10] == b"\x7f\0\0\x01", broken("it returns another address")
     )
     return [
@@ -188,7 +188,7 @@ def _lookups() -> list[CallCheck]:
             see.all_of(see.ok, see.handle),
             setup=_NETWORK,
         ),
-        _method(_LOOKUP, "resolve-address-stream", "resolve-next-address", _resolved(), (), found),
+        _method(_LOOKUP, "resolve-address-stream", "resolve-next-address", _resolved(), (), is_local),
         _subscribed(_LOOKUP, "resolve-address-stream", _RESOLVE),
         drop(_LOOKUP, "resolve-address-stream", _RESOLVE),
     ]

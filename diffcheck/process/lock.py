@@ -44,7 +44,7 @@ def locked(folder: Path) -> Iterator[None]:
         descriptor = os.open(folder / FILE_NAME, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK, 0o666)
     except OSError as error:
         reason = visible(error.strerror or str(error))
-        raise ReportError(f"{name} cannot be locked: {reason}", hint="give another folder by --reports") from error
+        raise ReportError(f"{name} cannot be locked: {reason}", hint="give another folder with --reports") from error
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
