@@ -1,4 +1,4 @@
-"""Decode a stream's bytes to rows and final state, with all checks, since the bytes came through an engine.
+"""Decode a stream's bytes to rows and final state, with all checks, since the bytes are an engine's answer.
 
 On a transport of windows, only bytes that differ are fetched for an ``Image``; the others equal the oracle's.
 """

@@ -1,4 +1,4 @@
-"""Close an artifact's imports: each becomes a defined item before the artifact's own, so that no index and no code byte changes.
+"""Replace an artifact's imports: each becomes a defined item before the artifact's own, so that no index and no code byte changes.
 
 Imports come first in every index space (core specification 2.5.1). A function is replaced by a stub, a global by its type's zero,
 a memory or table by an empty one of its type, a tag by a tag of its type.

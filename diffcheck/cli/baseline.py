@@ -36,8 +36,8 @@ def command() -> None:
 @command.command("add")
 @click.argument("signatures", nargs=-1, metavar="SIGNATURE...")
 @click.option("--all", "every", is_flag=True, help="Add every cluster that is new or has returned.")
-@click.option("--issue", default="", metavar="URL", help="The issue in which the bug is told.")
-@click.option("--note", default="", metavar="TEXT", help="What is to be said of it.")
+@click.option("--issue", default="", metavar="URL", help="The issue that reports the bug.")
+@click.option("--note", default="", metavar="TEXT", help="A note on the entry.")
 @click.option(
     "--expires", type=click.DateTime(("%Y-%m-%d",)), metavar="DATE", help="After this day the entry is reported (YYYY-MM-DD)."
 )

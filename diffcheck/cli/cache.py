@@ -16,10 +16,10 @@ from diffcheck.text import plural, visible
 
 @click.group("cache", cls=SuggestingGroup)
 def command() -> None:
-    """Show or clear what is kept of what engines did: nothing is run again while artifact, rows, limits and engine are the same.
+    """Show or clear the execution cache: nothing is run again while artifact, rows, limits and engine are the same.
 
     An engine is the same while its binary is; a script, while its text and the programs that it names by their full path are. What
-    timed out, ran out of memory or was flaky is not kept.
+    timed out, ran out of memory or was flaky is not cached.
     """
 
 

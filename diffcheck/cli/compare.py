@@ -1,4 +1,4 @@
-"""``diffcheck compare``: two stored runs told apart."""
+"""``diffcheck compare``: two stored runs compared."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from diffcheck.report import json_file, styles, trends
 @click.argument("one", metavar="A.json")
 @click.argument("other", metavar="B.json")
 def command(one: str, other: str) -> int:
-    """Tell two runs apart: which clusters and cases appeared, are gone, changed, or are the same.
+    """Compare two runs: which clusters and cases appeared, are gone, changed, or are the same.
 
     A.json and B.json are stored reports, the earlier first; for finding the version of the subject that brought a bug.
     """

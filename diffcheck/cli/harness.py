@@ -31,7 +31,7 @@ _EPILOG = (
 @click.option("--schema", type=click.Choice(("auto", "v1", "v2")), default="auto", show_default=True,
               help="v1 has counters only, v2 also every row's state, for MC/DC; auto is v2 where there is row state.")  # fmt: skip
 @click.option("--keep-going", is_flag=True,
-              help="After a row that does not return go on in a new instance, and sum the counters.")  # fmt: skip
+              help="After a row that does not return, continue in a new instance, and sum the counters.")  # fmt: skip
 @click.option("--full", is_flag=True,
               help="Read every value from the backend, window by window, also where its digest is the oracle's.")  # fmt: skip
 @options("stub-imports", PROGRAMS)

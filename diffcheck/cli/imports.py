@@ -29,9 +29,9 @@ _EPILOG = (
               envvar="DIFFCHECK_SUBJECT",
               help="The engine to probe.")  # fmt: skip
 @click.option("--keep", metavar="DIR", default="", show_default="nothing is kept",
-              help="Leave each probe's module, its command and what came out in this folder.")  # fmt: skip
-@click.option("--engine-version", default="", metavar="TEXT", show_default="what the engine says",
-              help="The version to name on a page, for an engine that does not say its own.")  # fmt: skip
+              help="Store each probe's module, its command and its output in this folder.")  # fmt: skip
+@click.option("--engine-version", default="", metavar="TEXT", show_default="the version that the engine reports",
+              help="The version to name on a page, for an engine that does not report its version.")  # fmt: skip
 @click.option("--format", "format_", type=click.Choice(("table", "json", "markdown")), default="table", show_default=True,
               help="What to print.")  # fmt: skip
 @options(PROGRAMS, "deadline", "memory-limit")

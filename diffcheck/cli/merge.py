@@ -27,8 +27,8 @@ def command(
 ) -> int:
     """Join the reports of all shards of a run to the one that the run would have had without them.
 
-    FILE.json is the report.json of a shard (`diffcheck run --shard I/N`), or the folder it stands in. What is known is told by the
-    baseline over all cases, and the exit code is that of a run.
+    FILE.json is the report.json of a shard (`diffcheck run --shard I/N`), or the folder it stands in. The baseline is
+    applied to all cases, and the exit code is that of a run.
     """
     named = files.wanted(given, Path(output) if output else Path(reports) / json_file.FILE_NAME)
     report = run_history.Known(baseline, strict=strict).apply(

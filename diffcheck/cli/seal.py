@@ -22,9 +22,9 @@ _EPILOG = (
 @click.option("-o", "--output", required=True, metavar="FILE", help="The file to write; the manifest is written beside it.")
 @options("stub-imports", "deadline", "memory-limit")
 def command(artifact: str, output: str, stub_imports: Any, **given: Any) -> int:  # noqa: ANN401 - the options of the table
-    """Close an artifact's imports with the stubs that a capsule has, and keep its exports.
+    """Replace an artifact's imports by built-in stubs, and keep its exports.
 
-    So `witness run FILE --invoke ...` runs what otherwise needs a world, wasi 0.2 included.
+    `witness run FILE --invoke ...` can then run programs that import wasi 0.2.
     """
     limits = contract.RunLimits(deadline_s=given["deadline"], memory_bytes=given["memory_limit"])
     for line in seal_file.seal(Path(artifact), Path(output), stub_imports, limits):

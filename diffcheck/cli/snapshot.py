@@ -15,7 +15,7 @@ from diffcheck.text import visible
 
 _EPILOG = (
     "In JSON, `values` has the i32 and i64 globals as numbers (unsigned for what witness added, as witness has them), and "
-    "`globals` every global with its type and its bits as hex text. Exit code 1 where the run did not come through."
+    "`globals` every global with its type and its bits as hex text. Exit code 1 if the run did not complete."
 )
 
 

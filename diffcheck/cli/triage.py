@@ -24,7 +24,7 @@ def command(target: str, row: str, **given: Any) -> int:  # noqa: ANN401 - the o
     """Take a divergence from confirming it to an issue ready to file.
 
     Confirms it, finds the fewest rows and a small module that show it and the first wrong instruction, and writes the folder.
-    A second call goes on where the first one stopped.
+    A second call resumes where the first one stopped.
     """
     with triage_session.opened(target, given) as (session, folder, say):
         steps = workflow.TriageWorkflow(session, folder, say, row)

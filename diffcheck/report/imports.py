@@ -64,7 +64,7 @@ def show(survey: Survey, console: Console) -> None:
     if survey.missing:
         console.print(styles.safe(survey.missing, styles.QUIET, 300))
     if survey.kept:
-        console.print(styles.safe(f"modules, commands and what came out: {survey.kept}", styles.QUIET, 300))
+        console.print(styles.safe(f"modules, commands and output: {survey.kept}", styles.QUIET, 300))
 
 
 def _count(artifact: SurveyedArtifact) -> str:
@@ -210,9 +210,9 @@ def _page(survey: Survey, day: dt.date, version: str) -> Iterator[str]:
     yield ""
     total = sum(counted.total() for _, counted in _counted(survey.probed, indirect=False))
     yield (
-        f"{plural(total, 'function')} were asked about, each by a module of its own that was made for it and run with "
-        f"{_code(survey.label)}. A verdict says what was seen to happen, not what the engine says that it has. "
-        "`--keep DIR` leaves each module, its command and what came out."
+        f"{plural(total, 'function')} were probed, each by a generated module run with "
+        f"{_code(survey.label)}. A verdict states observed behaviour, not what the engine claims to have. "
+        "`--keep DIR` stores each module, its command and its output."
     )
     yield ""
     yield from (f"- **{verdict}**: {meaning}." for verdict, meaning in MEANINGS.items())

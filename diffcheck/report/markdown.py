@@ -72,18 +72,20 @@ def _lines(report: Report) -> Iterator[str]:
     told = summary.standings(report)
     yield from _details("Known differences", [_known(cluster, told[cluster.signature].issue) for cluster in known])
     yield from _details(
-        f"What is true of {text(styles.engine(report.subject))} whatever it runs",
+        f"Issues of {text(styles.engine(report.subject))}, independent of the artifact",
         [f"**{text(each.name)}**: {text(each.what, 400)}{_in_section(each.section)}" for each in report.engine_findings],
     )
     yield from _details(
-        "Let pass, because the specification leaves it open",
+        "Allowed by the specification",
         [f"{text(each.what)}{_in_section(each.note)}: {_times(each, 'difference')}" for each in summary.allowances(report)],
     )
     yield from _details(
-        "Imports that were called, answered by stubs",
+        "Stubbed imports were called; results depend on them",
         [f"{code(each.what)} ({text(each.note)}): {_times(each, 'call')}" for each in summary.stubs(report)],
     )
-    yield from _details("Not done", [f"{text(each.what, 300)} ({plural(each.cases, 'case')})" for each in summary.left_out(report)])
+    yield from _details(
+        "Not compared", [f"{text(each.what, 300)} ({plural(each.cases, 'case')})" for each in summary.left_out(report)]
+    )
     yield f"<sub>diffcheck {text(report.tool.version)}, {text(report.started)}</sub>"
 
 
@@ -177,7 +179,7 @@ def _cause(each: Cause) -> str:
 def _open(cases: Sequence[CaseReport]) -> Iterator[str]:
     if not cases:
         return
-    yield "### Open, or another verdict than expected"
+    yield "### Inconclusive or unexpected"
     yield ""
     yield from _table(("case", "verdict", "expected", "why"), ["---"] * 4)
     for case in cases[:_MAX_OPEN]:

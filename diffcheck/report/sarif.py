@@ -241,7 +241,7 @@ def _result(report: Report, cluster: Cluster, standing: BaselineStatus | None) -
         _LEVELS.get(verdict, "note"),
         _message(_sentence(report, cluster), 4000),
         (_location(first.where, lead.case),),
-        # The second is what code scanning tells alerts apart by; without it, it would take a hash of the source line.
+        # The second is what code scanning identifies alerts by; without it, it would take a hash of the source line.
         {
             "diffcheckSignature/v1": signature,
             "primaryLocationLineHash": f"{sha256(cluster.signature.encode(errors='replace')).hexdigest()[:16]}:1",

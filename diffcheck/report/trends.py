@@ -1,4 +1,4 @@
-"""What is told of several runs: the history, two runs side by side, the baseline's entries."""
+"""Tables over several runs: the history, two runs side by side, the baseline's entries."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def find(names: Sequence[str], name: str) -> str:
 
 
 def history(nights: Mapping[str, Sequence[h.Night]], runs: int, console: Console, *, whole: bool) -> None:
-    """Print each change of a verdict, then what got costlier; of one case, ``whole`` tells its first verdict too."""
+    """Print each change of a verdict, then what became more expensive; ``whole`` adds the first verdict of one case."""
     changes = [each for case, seen in nights.items() for each in h.changes(case, seen) if whole or each.before is not None]
     changes.sort(key=lambda each: (-each.after.run, each.case))
     costs = [each for case, seen in nights.items() for each in h.costlier(case, seen)]

@@ -26,7 +26,7 @@ _NAMED: Final = 3
 
 
 class Differs(msgspec.Struct, frozen=True):
-    """One difference that plain commands show: the item and both values in words."""
+    """One difference that reproduces without diffcheck: the item and both values in words."""
 
     item: str
     oracle: str
