@@ -131,7 +131,7 @@ def test_it_is_kept_small(path):
         ([100, 180, 60, 140, 90, 170], costing(180), ""),
         ([100, 102, 98, 101], costing(500), ""),
         ([1, 1, 1, 1, 1, 1], costing(4), ""),
-        ([100, 102, 98, 101, 99, 100], costing(100, 90 << 20), "hungrier"),
+        ([100, 102, 98, 101, 99, 100], costing(100, 90 << 20), "more memory"),
     ],
 )
 def test_a_subject_is_costlier_beyond_its_own_noise(path, before, now, told):

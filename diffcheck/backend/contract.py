@@ -175,7 +175,7 @@ class Backend(ABC):
 
     @abstractmethod
     def start(self, program: Program, limits: RunLimits, host: Host) -> Pending:
-        """Begin to run ``program``; what the engine does is told in the ``Execution``, never by an exception."""
+        """Begin to run ``program``; the ``Execution`` reports what the engine does, never an exception."""
 
     def execute(self, program: Program, limits: RunLimits, host: Host) -> Execution:
         """Run ``program`` and wait for it."""

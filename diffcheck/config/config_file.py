@@ -170,7 +170,7 @@ def _backends(raw: object, folder: Path) -> dict[str, str]:
         if not isinstance(table, dict):
             raise ConfigError(f"{where} has to be a table", hint=f"write [{where}]")
         if not name or ":" in name or not name.isprintable():
-            raise ConfigError(f"{where!r} is no name for a backend", hint="take letters, digits and hyphens")
+            raise ConfigError(f"{where!r} is not a name for a backend", hint="take letters, digits and hyphens")
         for key in table:
             if key not in ("command", "protocol"):
                 raise _unknown(key, ("command", "protocol"), f"{where}.")

@@ -100,7 +100,7 @@ def _check_output(path: Path) -> None:
 def run(wanted: ObserveRequest, schema: Schema, variables: Mapping[str, str], say: Callable[[str], None]) -> None:
     """Run as witness's harness and write the snapshot; raises ``DiffcheckError`` where there is none, and writes nothing then.
 
-    ``wanted`` needs no paths: they are the environment's. ``say`` is given lines for the log: what was not done.
+    ``wanted`` needs no paths: they are the environment's. ``say`` receives lines for the log: what was left out.
     """
     found = environment(variables)
     seen = read_case(msgspec.structs.replace(wanted, artifact=found.module, manifest=found.manifest))
@@ -109,7 +109,7 @@ def run(wanted: ObserveRequest, schema: Schema, variables: Mapping[str, str], sa
     _check_stops(seen, wanted, say)
     initialize = _INITIALIZE in wanted.rows
     if not initialize and any(row.name == _INITIALIZE and row.trace for each in seen.read.instances for row in each.rows):
-        say("_initialize evaluates decisions, and is no row of the record: give --rows _initialize before the other rows")
+        say("_initialize evaluates decisions, and is not a row of the record: give --rows _initialize before the other rows")
     written = snapshot(seen, _manifest(found.manifest), schema, initialize=initialize)
     process.write_atomically(found.output, msgspec.json.encode(written) + b"\n")
 
@@ -118,13 +118,14 @@ def _check_stops(seen: CaseRead, wanted: ObserveRequest, say: Callable[[str], No
     name = seen.backend.name
     for stop in seen.read.stops:
         if not wanted.keep_going:
-            hint = "leave that row out, or give --keep-going to go on in a new instance after it"
+            hint = "leave that row out, or give --keep-going to continue in a new instance after it"
             raise RunFailedError(f"{name}: {stop}", hint=hint)
         say(
-            f"{name}: {stop}; going on in a new instance" + ("" if stop.state_reported else f"; {name} reports nothing of that row")
+            f"{name}: {stop}; continuing in a new instance"
+            + ("" if stop.state_reported else f"; {name} reports nothing of that row")
         )
     if not seen.read.instances:
-        raise RunFailedError(f"{name}: no row came through")
+        raise RunFailedError(f"{name}: no row completed")
 
 
 def snapshot(seen: CaseRead, manifest: Manifest, schema: Schema, *, initialize: bool = False) -> dict[str, Any]:

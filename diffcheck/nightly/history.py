@@ -75,7 +75,7 @@ class Change(msgspec.Struct, frozen=True):
 
 
 class Costlier(msgspec.Struct, frozen=True):
-    """A case on which the subject got slower or hungrier by more than its own noise, in words."""
+    """A case on which the subject became slower, or used more memory, by more than its own noise, in words."""
 
     case: str
     what: str
@@ -262,6 +262,6 @@ def costlier(case: str, seen: Sequence[Night]) -> list[Costlier]:
         middle = statistics.median(values)
         spread = statistics.median(abs(value - middle) for value in values) * _NORMAL
         if getattr(now, name) - middle > max(_SPREADS * spread, _LEAST_SHARE * middle, least):
-            word = "slower" if name == "cpu_ns" else "hungrier"
+            word = "slower" if name == "cpu_ns" else "more memory"
             told.append(Costlier(case, f"{word}: {show(getattr(now, name))}, before {show(middle)} (median of {len(values)} runs)"))
     return told

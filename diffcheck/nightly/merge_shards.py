@@ -24,7 +24,7 @@ _OWN: Final = (_SHARD, *(option.name for option in registry.options() if option.
 def merge(reports: Mapping[str, Report]) -> Report:
     """One report of all shards, by the names that messages call them; raises ``ConfigError`` where they are not all of one run.
 
-    Nothing in it is told as known: that is for the baseline to say over all cases. It began with the first and took as long as the
+    Nothing in it is marked as known: the baseline is applied to all cases later. It began with the first and took as long as the
     longest; it was interrupted where one of them was.
     """
     _check_whole(reports)

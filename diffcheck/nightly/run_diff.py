@@ -1,4 +1,4 @@
-"""Two runs told apart: which clusters and cases appeared, are gone, changed, or are the same."""
+"""Two runs compared: which clusters and cases appeared, are gone, changed, or are the same."""
 
 from __future__ import annotations
 
