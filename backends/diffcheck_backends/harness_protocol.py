@@ -115,7 +115,8 @@ def parse(data: bytes, most: int = _COUNTERS) -> dict[int, int]:
 def _plain(data: bytes, outline: _Outline) -> dict[int, int] | None:
     """The counters of a snapshot in which each name stands once; None for all that needs a closer look, errors too.
 
-    Names are ids as they are written, so each has one spelling and holds no colon: if there are as many colons as names, each name occurs once.
+    Names are ids as they are written, so each has one spelling and holds no colon: if there are as many colons as names, each name
+    occurs once.
     """
     own, rows = bytes(outline.counters), bytes(outline.rows)
     try:

@@ -41,7 +41,7 @@ class Command(msgspec.Struct, frozen=True):
 class CommandBackend(Backend):
     """An engine that is one child process a run: an adapter says the command and reads the answer.
 
-    ``output_bytes`` is the most that is read from each of its pipes. ``bounds_address_space`` is for engines that reserve no address
+    ``output_bytes`` bounds what is read from each of its pipes. ``bounds_address_space`` is for engines that reserve no address
     space beyond what they use: the kernel then holds the memory limit; of the others the resident size is watched.
     """
 

@@ -16,7 +16,7 @@ from diffcheck.report import styles, trends
 @click.argument("case", required=False, default="")
 @options("reports")
 def command(case: str, reports: str) -> int:
-    """Show the runs in which verdicts changed, the versions of the subject, and where the subject became slower or used more memory.
+    """Show the runs in which verdicts changed, the subject's versions, and where it became slower or used more memory.
 
     CASE is a case's name, or a part of it that no other case has; without it, all cases.
     """
