@@ -60,7 +60,7 @@ def test_the_page_has_a_cluster_s_state_and_the_strip_up_to_its_own_run(tmp_path
     assert told["b"] == Life("new", strip=("absent", "absent", "diverge"))
     page = tmp_path / "page.html"
     files.write(runs[2], "html", page, told)
-    assert '"strip":["absent","diverge","diverge"]' in page.read_text()
+    assert "history, oldest first: absent, diverge, diverge" in page.read_text()
 
 
 def test_a_night_of_kept_answers_says_nothing_of_cost(path):

@@ -1,6 +1,6 @@
 """The pictures of the README, from a stored run of real engines: ``python docs/pictures/make.py``.
 
-``console.svg`` is the terminal's report at 100 columns, ``page.png`` the HTML page in a headless Chromium. Without a Chromium only
+``console.svg`` is the terminal's report at 120 columns, ``page.png`` the HTML page in a headless Chromium. Without a Chromium only
 the first is made. With ``--kilnd PATH`` the run is made anew first and replaces ``report.json``.
 """
 
@@ -28,7 +28,7 @@ COMMAND: Final = (
     "run corpus/01-decisions corpus/09-engine/plugin_unload.wasm corpus/09-engine/retry_loop.wasm "
     "corpus/09-engine/sensor_rounding.wasm"
 )
-COLUMNS: Final = 100
+COLUMNS: Final = 120
 PAGE_PIXELS: Final = (1280, 900)
 CHROMIUM: Final = ("chromium", "chromium-browser", "google-chrome")
 
