@@ -87,7 +87,7 @@ def discover(
 
     Ids are unique: the path without its suffix, relative to the project's root (see ``case_ids.root``; ``config_folder`` is where
     the configuration file in force is), and where two roots give the same one, with the given folder's name before it.
-    ``ConfigError`` tells of a path that cannot be used, ``NothingToDoError`` if nothing is left.
+    ``ConfigError`` for a path that cannot be used, ``NothingToDoError`` if nothing is left.
     """
     notes: list[str] = []
     items: dict[str, Item] = {}

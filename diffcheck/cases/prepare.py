@@ -133,7 +133,7 @@ def _core(data: bytes) -> Module:
     try:
         module = wasm.read(data)
     except ArtifactError as error:
-        raise ArtifactError(f"it is no core module: {error}", hint=error.hint) from error
+        raise ArtifactError(f"it is not a core module: {error}", hint=error.hint) from error
     check_scope(module)
     return module
 

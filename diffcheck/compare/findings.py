@@ -103,9 +103,7 @@ class Findings:
         self._causes.clear()
 
     def _cause(self, row: str, own: str) -> str:
-        """The signature that a divergence is told under: that of the earliest one in its row, or for the final state of the
-        earliest one on its instance, since one wrong value leaves many behind it.
-        """
+        """The signature of the first divergence in the same row, or of the instance for the final state: others follow from it."""
         first = self._causes.setdefault("", own)
         return self._causes.setdefault(row, own) if row else first
 

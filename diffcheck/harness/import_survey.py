@@ -88,8 +88,8 @@ class Survey(msgspec.Struct, frozen=True):
 
 
 class SurveyRequest(msgspec.Struct, frozen=True):
-    """What to look at: ``subject`` is the engine to probe, empty for the preferred one; with ``keep`` each probe's module and what
-    came of it is left there.
+    """The artifacts to survey. ``subject`` is the engine to probe, empty for the preferred one; ``keep`` is a folder for the
+    modules and results of probes.
     """
 
     paths: tuple[str, ...]

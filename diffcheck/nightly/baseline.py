@@ -262,7 +262,7 @@ def _is_known(each: PassReport, known: AbstractSet[str]) -> bool:
 def _unlisted(shown: Occurrence, fixed: BaselineEntry | None) -> BaselineStatus:
     if fixed is not None and fixed.fixed is not None:
         why = f"it was gone in {visible(fixed.fixed.version or fixed.fixed.sha256[:12], 40)}"
-        if shown.flaky:  # where a trap that comes and goes is found is chance: a return is told once it is steady
+        if shown.flaky:  # where a trap that comes and goes is found is chance: a return is reported once it is steady
             return BaselineStatus(
                 shown.signature, "flaky", shown.cases, fixed.issue, fixed.note, f"{why}, and shows up in some runs"
             )
