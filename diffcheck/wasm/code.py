@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import msgspec
 
 from diffcheck.errors import ArtifactError
-from diffcheck.wasm.leb import Reader, u
+from diffcheck.wasm.leb import Reader, padded
 from diffcheck.wasm.opcodes import BY_OPCODE, OPS, PREFIXES, Op
 from diffcheck.wasm.typereader import TypeReader
 
@@ -127,8 +127,8 @@ def reindex(
 ) -> bytes:
     """Return `body` with the indices in its expression mapped; None leaves an index space unchanged.
 
-    Everything else keeps its bytes, also an index that is mapped to itself. For `body`, `start`, `base_offset` and errors
-    see `instructions`.
+    Everything else keeps its bytes, also an index that is mapped to itself. An index keeps its number of bytes where it fits, so
+    that no later instruction moves. For `body`, `start`, `base_offset` and errors see `instructions`.
     """
     spaces = {"funcidx": funcs, "tableidx": tables, "globalidx": globals, "elemidx": elems, "dataidx": datas}
     maps = {kind: index_map for kind, index_map in spaces.items() if index_map is not None}
@@ -145,7 +145,7 @@ def reindex(
             for kind in op.immediates:
                 value, end = READERS[kind](body, after)
                 if kind in maps and (new := maps[kind](value)) != value:
-                    out += (body[done:after], u(new))
+                    out += (body[done:after], padded(new, end - after))
                     done = end
                 after = end
         except (IndexError, ArtifactError) as error:

@@ -42,6 +42,15 @@ def u(n: int) -> bytes:
     return bytes(out)
 
 
+def padded(n: int, size: int) -> bytes:
+    """Give the unsigned LEB128 of `n` in `size` bytes, in more where it does not fit."""
+    shortest = u(n)
+    missing = size - len(shortest)
+    if missing <= 0:
+        return shortest
+    return shortest[:-1] + bytes((shortest[-1] | _MORE, *[_MORE] * (missing - 1), 0))
+
+
 def sized(data: bytes) -> bytes:
     """Return `data` preceded by its size, as in a name or a code entry."""
     return u(len(data)) + data

@@ -1,0 +1,97 @@
+"""A module sliced to some of its functions: each other one becomes a stub of its type.
+
+Functions keep their order, and the stub of a type stands where its first dropped function stood. So no index grows, every index
+fits the bytes of the one before it, and in a kept body no instruction moves. Types, tables, memories, globals, tags, segments and
+exports stay as many as they were; what named a dropped function names its type's stub.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from diffcheck.wasm import module as wasm
+from diffcheck.wasm import names
+from diffcheck.wasm import section as ids
+from diffcheck.wasm.leb import sized, u, vector
+from diffcheck.wasm.renumber import renumber_body, renumber_functions
+from diffcheck.wasm.section import Section, custom, section, write
+
+if TYPE_CHECKING:
+    from collections.abc import Set as AbstractSet
+
+    from diffcheck.wasm.module import Module
+
+STUB_BODY: Final = b"\x00\x00\x0b"
+"""A code entry without its size: no locals, ``unreachable``, ``end``."""
+_BY_OFFSET: Final = (".debug_", "metadata.code.", "reloc.", "linking")
+
+
+class Slice(msgspec.Struct, frozen=True):
+    """A sliced module. ``wasm`` are its bytes; ``index`` is the new funcidx of each function of the module that was sliced,
+    ``origins`` the old funcidx of each new one, None for a stub; ``stubs`` are the typeidx of the stubs by their new funcidx.
+    """
+
+    wasm: bytes
+    module: Module
+    index: tuple[int, ...]
+    origins: tuple[int | None, ...]
+    stubs: dict[int, int]
+
+    @property
+    def kept(self) -> int:
+        """The number of functions with their own body."""
+        return len(self.module.functions) - len(self.stubs)
+
+
+def slice_module(module: Module, keep: AbstractSet[int]) -> Slice:
+    """``module`` with the bodies of the functions in ``keep``, which are funcidxs; imported functions stay in any case.
+
+    Raises ``ArtifactError`` where a body cannot be read.
+    """
+    imported = module.n_imported("func")
+    index, origins = list(range(imported)), list[int | None](range(imported))
+    stub_of: dict[int, int] = {}
+    for funcidx, typeidx in enumerate(module.functions, imported):
+        if funcidx not in keep and typeidx in stub_of:
+            index.append(stub_of[typeidx])
+            continue
+        if funcidx not in keep:
+            stub_of[typeidx] = len(origins)
+        index.append(len(origins))
+        origins.append(funcidx if funcidx in keep else None)
+    stubs = {funcidx: typeidx for typeidx, funcidx in stub_of.items()}
+    data = write(_sections(module, index, origins, stubs))
+    return Slice(data, wasm.read(data), tuple(index), tuple(origins), stubs)
+
+
+def _sections(module: Module, index: list[int], origins: list[int | None], stubs: dict[int, int]) -> list[Section]:
+    imported = module.n_imported("func")
+    types = [stubs[at] if origin is None else module.all_functions[origin] for at, origin in enumerate(origins)][imported:]
+    without_code = msgspec.structs.replace(module, bodies=())
+    changed = renumber_functions(without_code, index.__getitem__)
+    changed[ids.FUNCTION] = vector([u(typeidx) for typeidx in types])
+    changed[ids.CODE] = vector([sized(each) for each in _bodies(module, index, origins)])
+    sections = []
+    for each in module.sections:
+        if each.id == ids.CUSTOM and each.name == "name":
+            sections.append(_names(module, origins))
+        elif each.id != ids.CUSTOM or not each.name.startswith(_BY_OFFSET):
+            sections.append(section(each.id, changed[each.id]) if each.id in changed else each)
+    return sections
+
+
+def _bodies(module: Module, index: list[int], origins: list[int | None]) -> list[bytes]:
+    imported = module.n_imported("func")
+    bodies = list(module.body_bytes())
+    kept = ((bodies[origin - imported] if origin is not None else None) for origin in origins[imported:])
+    return [STUB_BODY if each is None else renumber_body(each[1], each[0], index.__getitem__) for each in kept]
+
+
+def _names(module: Module, origins: list[int | None]) -> Section:
+    """A name section with the names of the functions that are kept."""
+    found = names.function_names(module)
+    pairs = [(at, found[origin]) for at, origin in enumerate(origins) if origin is not None and origin in found]
+    functions = vector([u(at) + sized(name.encode()) for at, name in pairs])
+    return custom("name", b"\x01" + sized(functions))
