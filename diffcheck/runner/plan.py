@@ -115,10 +115,13 @@ class RunnablePlan(_JudgedPlan, frozen=True, kw_only=True, dict=True):
 
 
 class CapsulePlan(RunnablePlan, frozen=True, kw_only=True):
-    """A runnable plan to which the capsule pass applies. ``rebuild`` builds the capsules of another form of the module."""
+    """A runnable plan to which the capsule pass applies. ``calls`` are its rows, ``rebuild`` builds the capsules of another form of
+    the module with its rows.
+    """
 
     capsules: Capsules
-    rebuild: Callable[[Module], Capsules]
+    calls: tuple[Call, ...]
+    rebuild: Callable[[Module, tuple[Call, ...]], Capsules]
 
     @property
     def layout(self) -> lo.Layout:
@@ -136,7 +139,7 @@ class CapsulePlan(RunnablePlan, frozen=True, kw_only=True):
         return tuple(row.name for row in self.layout.rows)
 
     def _in_form(self, form: DeterministicForm) -> Self:
-        return msgspec.structs.replace(super()._in_form(form), capsules=self.rebuild(form.module))
+        return msgspec.structs.replace(super()._in_form(form), capsules=self.rebuild(form.module, self.calls))
 
 
 Plan = SkippedPlan | RefusedPlan | RunnablePlan
@@ -273,12 +276,14 @@ def _accepted(source: _Source, module: Module, request: Request, oracle: Backend
     manifest, notes = _manifest(source, files, module)
     no_direct = "only the capsule pass was asked for" if request.mode == "capsule" else why_no_direct_pass(module, oracle, subject)
     no_capsule, capsules, rebuild = ONLY_DIRECT, None, None
+    calls: tuple[Call, ...] = ()
     if request.mode != "direct":
         try:
             rows = _rows(module, source.case, request)
             notes, no_capsule = (*notes, *rows.notes), rows.why_none
-            rebuild = partial(_capsules, source, calls=rows.calls, request=request, oracle=oracle, subject=subject)
-            capsules = None if no_capsule else rebuild(module)
+            calls = rows.calls
+            rebuild = partial(_capsules, source, request=request, oracle=oracle, subject=subject)
+            capsules = None if no_capsule else rebuild(module, calls)
         except ArtifactError as error:
             no_capsule = error.line
     if no_capsule and no_direct:
@@ -302,7 +307,7 @@ def _accepted(source: _Source, module: Module, request: Request, oracle: Backend
     )
     if capsules is None or rebuild is None:
         return plan
-    return CapsulePlan(**msgspec.structs.asdict(plan), capsules=capsules, rebuild=rebuild)
+    return CapsulePlan(**msgspec.structs.asdict(plan), capsules=capsules, calls=calls, rebuild=rebuild)
 
 
 def _rows(module: Module, case: Case, request: Request) -> Rows:
