@@ -11,6 +11,7 @@ from diffcheck.runner.builds import Build
 Mode = Literal["both", "capsule", "direct"]
 Rows = Literal["declared", "auto"]
 Unknown = Literal["zero", "trap"]
+Slice = Literal["auto", "always", "never"]
 
 
 class Request(msgspec.Struct, frozen=True):
@@ -21,7 +22,8 @@ class Request(msgspec.Struct, frozen=True):
     ``ids``: names of cases; none of either selects all. ``calls``: rows that replace those of the case files.
     ``options``: paths of engines' programs by adapter, and what ``runner.engines`` adds for workers. ``program_name``: whether a
     program without arguments gets the artifact's name as its first argument; witness's own runtime passes no argument.
-    ``stub_imports``: the stub of an imported function that has no functional stub.
+    ``stub_imports``: the stub of an imported function that has no functional stub. ``slice``: when the capsule has only the
+    functions that its rows execute.
 
     ``confirm``: reruns of a diverging pass. ``known``: signatures that need no confirmation, each with the cases in which it is
     expected; a pass without an expected signature is rerun too. ``known_root``: the folder that these cases are relative to, an
@@ -44,6 +46,7 @@ class Request(msgspec.Struct, frozen=True):
     rows: Rows = "declared"
     calls: tuple[str, ...] = ()
     stub_imports: Unknown = "zero"
+    slice: Slice = "auto"
     only: tuple[str, ...] = ()
     ids: tuple[str, ...] = ()
     config_folder: str = ""

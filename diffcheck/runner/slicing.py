@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from diffcheck import process
 from diffcheck.runner.observation_reader import ObservationReader
 from diffcheck.runner.passes.capsule_run import CapsuleSide
 from diffcheck.runner.plan import expected_memory
@@ -14,8 +15,12 @@ from diffcheck.wasm.entry_marks import entered, mark_entries
 from diffcheck.wasm.slice import slice_module
 
 if TYPE_CHECKING:
+    from collections.abc import Set as AbstractSet
+
     from diffcheck.backend.contract import Backend, Host
     from diffcheck.runner.plan import CapsulePlan
+    from diffcheck.runner.request import Request
+    from diffcheck.wasm.slice import Slice
 
 
 def executed_functions(plan: CapsulePlan, oracle: Backend, host: Host) -> frozenset[int]:
@@ -31,9 +36,16 @@ def executed_functions(plan: CapsulePlan, oracle: Backend, host: Host) -> frozen
     return frozenset(function for each in values for function in entered(each))
 
 
-def sliced(plan: CapsulePlan, oracle: Backend, subject: Backend, host: Host) -> CapsulePlan:
-    """The plan of the slice with the functions that the rows execute; the direct pass does not apply to it."""
-    made = slice_module(plan.module, executed_functions(plan, oracle, host))
+def applies(plan: CapsulePlan, request: Request) -> bool:
+    """Whether the plan's artifact is to be sliced."""
+    if request.slice == "auto":
+        return plan.memory_bytes > min(plan.limits.memory_bytes, process.available_memory_bytes())
+    return request.slice == "always"
+
+
+def sliced(plan: CapsulePlan, keep: AbstractSet[int], subject: Backend) -> CapsulePlan:
+    """The plan of the slice with the functions ``keep``; the direct pass does not apply to it."""
+    made = slice_module(plan.module, keep)
     calls = tuple(msgspec.structs.replace(each, function=made.index[each.function]) for each in plan.calls)
     functions = len(made.module.all_functions) + plan.functions - len(plan.module.all_functions)
     return msgspec.structs.replace(
@@ -44,5 +56,14 @@ def sliced(plan: CapsulePlan, oracle: Backend, subject: Backend, host: Host) -> 
         capsules=plan.rebuild(made.module, calls),
         functions=functions,
         memory_bytes=expected_memory(made.module, functions, subject),
-        no_direct="its slice is run",
+        no_direct="a slice of the artifact is run",
+        notes=(*plan.notes, _note(made)),
+    )
+
+
+def _note(made: Slice) -> str:
+    total = len(made.index) - made.module.n_imported("func")
+    return (
+        f"a slice with {made.kept:,} of {total:,} functions was run; the others, which the rows do not enter under the oracle, "
+        "were not loaded, and entering one of them is a trap (unreachable)"
     )

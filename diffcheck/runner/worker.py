@@ -20,7 +20,7 @@ from diffcheck.cases.discovery import Case
 from diffcheck.errors import DiffcheckError, EngineUnusableError
 from diffcheck.probe import known_answer
 from diffcheck.runner import case_run as cases
-from diffcheck.runner import engines
+from diffcheck.runner import engines, slicing
 from diffcheck.runner import plan as plans
 from diffcheck.runner.builds import BuildWatch
 from diffcheck.runner.persist import execution_cache
@@ -141,6 +141,8 @@ class Worker:
         if self.runs:
             self._complete_capabilities()
         plan = plans.make(case, self.request, self.judge, self.oracle, self.subject, self.host, files)
+        if self.runs and isinstance(plan, plans.CapsulePlan) and slicing.applies(plan, self.request):
+            plan = self._sliced(plan)
         self.plan = plan
         if isinstance(plan, plans.SkippedPlan):
             return PreparedPlan(0, PlanLine(case.id, skipped=plan.reason, bad_input=plan.bad_input))
@@ -154,6 +156,15 @@ class Worker:
             passes=(not plan.no_capsule) + (not plan.no_direct),
         )
         return PreparedPlan(plan.memory_bytes, line)
+
+    def _sliced(self, plan: plans.CapsulePlan) -> plans.CapsulePlan:
+        """The plan of the artifact's slice; the plan itself, with the reason, where the oracle's run shows no slice."""
+        name = f"executed functions {plan.capsules.oracle.sha256}"
+        try:
+            keep = self._kept(self.oracle, "oracle", name, lambda oracle: slicing.executed_functions(plan, oracle, self.host))
+            return slicing.sliced(plan, keep, self.subject)
+        except DiffcheckError as error:
+            return msgspec.structs.replace(plan, notes=(*plan.notes, f"not sliced: {error.line}"))
 
     def go(self) -> Done:
         """Run the plan."""
