@@ -1,4 +1,4 @@
-"""A plan's artifact sliced to the functions that its rows execute under the oracle."""
+"""Slice the artifact of a plan to the functions that its rows execute under the oracle."""
 
 from __future__ import annotations
 
@@ -24,27 +24,35 @@ if TYPE_CHECKING:
 
 
 def executed_functions(plan: CapsulePlan, oracle: Backend, host: Host) -> frozenset[int]:
-    """The functions of the artifact that its rows enter under ``oracle``, in all instances, by funcidx.
+    """Return the functions of the artifact that its rows enter under ``oracle`` in any instance, by funcidx.
 
-    Raises ``RunFailedError`` where the oracle gives no observation of the rows.
+    The rows of the deterministic form count too: its results can lead elsewhere. Raises ``RunFailedError`` if the oracle does not
+    complete the rows.
     """
+    found = _entered(plan, oracle, host)
+    if plan.deterministic is not None:
+        found |= _entered(plan.deterministic, oracle, host)
+    return frozenset(each for each in found if each < len(plan.module.all_functions))
+
+
+def _entered(plan: CapsulePlan, oracle: Backend, host: Host) -> set[int]:
     marked = wasm.read(mark_entries(plan.module))
     capsule = plan.rebuild(marked, plan.calls).oracle
     side = CapsuleSide(oracle, capsule, plan.limits, host, whole=True)
     read = ObservationReader(side, side, full=False, max_passes=0).read(keep_going=True)
     values = [{name: value.bits for name, value in each.state.globals.items()} for each in read.instances]
-    return frozenset(function for each in values for function in entered(each))
+    return {function for each in values for function in entered(each)}
 
 
 def applies(plan: CapsulePlan, request: Request) -> bool:
-    """Whether the plan's artifact is to be sliced."""
+    """Return whether the artifact is to be sliced."""
     if request.slice == "auto":
         return plan.memory_bytes > min(plan.limits.memory_bytes, process.available_memory_bytes())
     return request.slice == "always"
 
 
 def sliced(plan: CapsulePlan, keep: AbstractSet[int], subject: Backend) -> CapsulePlan:
-    """The plan of the slice with the functions ``keep``; the direct pass does not apply to it."""
+    """Return the plan of the slice that has the functions ``keep``. The direct pass does not apply to it."""
     made = slice_module(plan.module, keep)
     calls = tuple(msgspec.structs.replace(each, function=made.index[each.function]) for each in plan.calls)
     functions = len(made.module.all_functions) + plan.functions - len(plan.module.all_functions)
@@ -64,6 +72,6 @@ def sliced(plan: CapsulePlan, keep: AbstractSet[int], subject: Backend) -> Capsu
 def _note(made: Slice) -> str:
     total = len(made.index) - made.module.n_imported("func")
     return (
-        f"a slice with {made.kept:,} of {total:,} functions was run; the others, which the rows do not enter under the oracle, "
-        "were not loaded, and entering one of them is a trap (unreachable)"
+        f"a slice with {made.kept:,} of {total:,} functions was run: the rows do not enter the others under the oracle. "
+        "They were not loaded; a call of one of them traps (unreachable)"
     )

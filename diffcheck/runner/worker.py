@@ -158,10 +158,10 @@ class Worker:
         return PreparedPlan(plan.memory_bytes, line)
 
     def _sliced(self, plan: plans.CapsulePlan) -> plans.CapsulePlan:
-        """The plan of the artifact's slice; the plan itself, with the reason, where the oracle's run shows no slice."""
+        """Return the plan of the artifact's slice; the plan itself, with the reason, if the oracle does not complete the rows."""
         name = f"executed functions {plan.capsules.oracle.sha256}"
         try:
-            keep = self._kept(self.oracle, "oracle", name, lambda oracle: slicing.executed_functions(plan, oracle, self.host))
+            keep = self._cached(self.oracle, "oracle", name, lambda oracle: slicing.executed_functions(plan, oracle, self.host))
             return slicing.sliced(plan, keep, self.subject)
         except DiffcheckError as error:
             return msgspec.structs.replace(plan, notes=(*plan.notes, f"not sliced: {error.line}"))

@@ -1,0 +1,102 @@
+"""Slices of cases: the same verdict as for the whole artifact, with the functions that the rows execute alone."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from diffcheck.backend import registry
+from diffcheck.backend.contract import local_host
+from diffcheck.cases.discovery import discover, load_case
+from diffcheck.runner import plan as plans
+from diffcheck.runner import slicing
+from diffcheck.runner.request import Request
+from tests.runner.test_run import CORPUS, artifact, reports
+
+WRONG = Path(__file__).parents[1] / "doubles" / "wrong_everywhere.py"
+BRANCHES = """
+(module
+  (memory (export "memory") 1)
+  (global $c (export "__witness_counter_0") (mut i64) (i64.const 0))
+  (table funcref (elem $double $never))
+  (type $unary (func (param i32) (result i32)))
+  (func $double (type $unary) (i32.mul (local.get 0) (i32.const 2)))
+  (func $never (type $unary) (i32.const 9))
+  (func $also_never (param i64))
+  (func $only_after_a_trap (global.set $c (i64.const 5)))
+  (func (export "run_row_0") (result i32)
+    (global.set $c (i64.const 1)) (call_indirect (type $unary) (i32.const 21) (i32.const 0)))
+  (func (export "run_row_1") (result i32) unreachable)
+  (func (export "run_row_2") (call $only_after_a_trap))
+  (func (export "unused") (call $also_never (i64.const 1)) (drop (call $never (i32.const 1)))))
+"""
+NAN_LEADS = """
+(module
+  (func $positive (result i32) (i32.const 1))
+  (func $negative (result i32) (i32.const 2))
+  (func (export "run_row_0") (param) (result i32) (local $z f32)
+    (if (result i32) (i32.lt_s (i32.reinterpret_f32 (f32.div (local.get $z) (local.get $z))) (i32.const 0))
+      (then (call $negative)) (else (call $positive)))))
+"""
+
+
+@pytest.fixture
+def opened(tmp_path):
+    def open_(text):
+        path = artifact(tmp_path, "sliced", text)
+        request = Request((str(path),), subject="wasmtime-pulley", oracle="wasmtime")
+        return plans.make(load_case(discover([path]).items[0]), request, oracle, oracle, subject, host)
+
+    with local_host() as host:
+        oracle, subject = registry.create("wasmtime", {}), registry.create("wasmtime-pulley", {})
+        open_.oracle, open_.subject, open_.host = oracle, subject, host
+        yield open_
+        oracle.close()
+        subject.close()
+
+
+def test_what_the_rows_enter_is_found_also_after_a_trap(opened):
+    plan = opened(BRANCHES)
+    executed = slicing.executed_functions(plan, opened.oracle, opened.host)
+    assert executed == {0, 3, 4, 5, 6}, "double, only_after_a_trap and the rows"
+    made = slicing.sliced(plan, executed, opened.subject)
+    assert made.rows == plan.rows
+    assert made.memory_bytes <= plan.memory_bytes
+    assert len(made.module.functions) == 8, "five functions and a stub for each of the three types of the others"
+
+
+def test_functions_to_which_the_deterministic_form_leads_are_kept(opened):
+    plan = opened(NAN_LEADS)
+    assert slicing.executed_functions(plan, opened.oracle, opened.host) == {0, 1, 2}
+
+
+@pytest.mark.parametrize("folder", ["03-arithmetic", "05-tables", "07-traps", "10-components"])
+def test_a_slice_has_the_verdict_of_the_whole(folder):
+    whole = reports(CORPUS / folder, slice="never")
+    sliced = reports(CORPUS / folder, slice="always")
+    assert {name: (each.verdict, each.rows) for name, each in sliced.items()} == {
+        name: (each.verdict, each.rows) for name, each in whole.items()
+    }
+    assert all(any("a slice with" in note for note in each.not_done) for each in sliced.values())
+
+
+def test_a_fault_in_an_engine_shows_in_the_slice_as_in_the_whole(tmp_path):
+    path = artifact(tmp_path, "program", BRANCHES)
+    inner = Path(__file__).parents[1] / "doubles" / "wasi_engine.py"
+    subject = f"wasi:{sys.executable} {WRONG} i32.mul {sys.executable} {inner}"
+    (whole,) = reports(path, subject=subject, slice="never").values()
+    (sliced,) = reports(path, subject=subject, slice="always").values()
+    assert sliced.verdict == whole.verdict == "diverge"
+    assert {each.signature for one in sliced.passes for each in one.divergences} == {
+        each.signature for one in whole.passes if one.mode == "capsule" for each in one.divergences
+    }
+
+
+def test_an_artifact_is_sliced_by_itself_only_if_the_whole_does_not_fit(tmp_path):
+    path = artifact(tmp_path, "small", BRANCHES)
+    (report,) = reports(path).values()
+    assert not any("a slice with" in note for note in report.not_done)
+    (report,) = reports(path, memory_bytes=64 << 20).values()
+    assert any("a slice with" in note for note in report.not_done)
