@@ -100,14 +100,6 @@ OPTIONS: Final = (
     ),
     Option("auto-rows", "flag", "Add boundary values for exports with parameters.", panel=CASES),
     Option(
-        "slice",
-        "choice",
-        "Run only the functions that the rows execute under the oracle: auto does so where the whole artifact is expected to need "
-        "more memory than an execution may have.",
-        default="auto",
-        choices=("auto", "always", "never"),
-    ),
-    Option(
         "only",
         "text",
         "Cases to run: name, part of it, glob; and, or, not; repeatable.",
@@ -148,6 +140,15 @@ OPTIONS: Final = (
         default="zero",
         metavar="WHAT",
         choices=("zero", "trap"),
+        panel=EXECUTION,
+    ),
+    Option(
+        "slice",
+        "choice",
+        "Run only executed functions.",
+        default="auto",
+        metavar="WHEN",
+        choices=("auto", "always", "never"),
         panel=EXECUTION,
     ),
     Option(
