@@ -7,20 +7,20 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from diffcheck import process
+from diffcheck.capsule.slicing.entry_marks import entered, mark_entries
+from diffcheck.capsule.slicing.slice_form import slice_module
 from diffcheck.runner.observation_reader import ObservationReader
 from diffcheck.runner.passes.capsule_run import CapsuleSide
 from diffcheck.runner.plan import expected_memory
 from diffcheck.wasm import module as wasm
-from diffcheck.wasm.entry_marks import entered, mark_entries
-from diffcheck.wasm.slice import slice_module
 
 if TYPE_CHECKING:
     from collections.abc import Set as AbstractSet
 
     from diffcheck.backend.contract import Backend, Host
+    from diffcheck.capsule.slicing.slice_form import Slice
     from diffcheck.runner.plan import CapsulePlan
     from diffcheck.runner.request import Request
-    from diffcheck.wasm.slice import Slice
 
 
 def executed_functions(plan: CapsulePlan, oracle: Backend, host: Host) -> frozenset[int]:

@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 import wasmtime
 
+from diffcheck.capsule.slicing.slice_form import STUB_BODY, slice_module
 from diffcheck.wasm import module as wasm
 from diffcheck.wasm import section as ids
 from diffcheck.wasm.code import all_instructions
 from diffcheck.wasm.leb import padded, u
 from diffcheck.wasm.names import function_names
-from diffcheck.wasm.slice import STUB_BODY, slice_module
 
 CORPUS = Path(__file__).parents[2] / "corpus"
 ARTIFACTS = sorted(CORPUS.rglob("*.wasm"))
