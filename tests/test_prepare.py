@@ -139,7 +139,7 @@ def test_only_what_is_needed_is_run(tmp_path, tools, made):
         ("meld", 'printf half > "$out"; echo no such world >&2; exit 3', "`meld fuse --preserve-names --reproducible` failed with"),
         ("meld", "kill -SEGV $$", "was ended by signal"),
         ("meld", "true", "its output is"),
-        ("meld", 'echo text > "$out"', "it is no core module"),
+        ("meld", 'echo text > "$out"', "it is not a core module"),
         ("witness", 'printf half > "$out"; exit 1', "`witness instrument` failed with exit code 1"),
         ("witness", f'cp {LEAP_YEAR} "$out"', "wrote no manifest"),
     ],
