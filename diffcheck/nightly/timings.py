@@ -49,7 +49,7 @@ class _Report(msgspec.Struct, frozen=True):
 
 
 def read(path: Path) -> dict[str, int]:
-    """Nanoseconds by case; raises ``ReportError`` where the file is no report."""
+    """Nanoseconds by case; raises ``ReportError`` where the file is not a report."""
     name = visible(str(path))
     try:
         report = msgspec.json.decode(read_regular(str(path), _CAP_BYTES, name, ReportError), type=_Report)
