@@ -107,3 +107,10 @@ def test_after_the_first_night_s_commands_the_known_bug_is_green_and_cron_is_sil
     loud = at_night("sh nightly.sh", fault="lie")
     assert loud.returncode == 1
     assert "1 diverges" in loud.stdout
+    broken = at_night("sh nightly.sh", DIFFCHECK_MODE="nonsense")
+    assert broken.returncode == 2
+    assert "exit code 2" in broken.stdout
+    assert "'nonsense' is not one of" in broken.stdout
+    missing = at_night("sh nightly.sh", PATH="/usr/bin:/bin")
+    assert missing.returncode == 127
+    assert "exit code 127" in missing.stdout

@@ -220,7 +220,7 @@ def test_the_start_function_and_initialize_come_first() -> None:
 
 def test_an_artifact_without_a_callable_export_says_what_to_do() -> None:
     scalar = choose(module("f\n(param i32)"))
-    assert (scalar.rows, scalar.why_none) == ((), "no export without parameters; use --rows auto or a case file")
+    assert (scalar.rows, scalar.why_none) == ((), "no export without parameters; use --auto-rows or a case file")
     assert "case file" in choose(module("f\n(param v128)"), mode="auto").why_none
     assert choose(module("__witness_row_reset")).why_none == "the artifact exports no function"
     assert choose(module("f")).why_none == ""

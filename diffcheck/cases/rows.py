@@ -244,7 +244,7 @@ def _why_none(functions: dict[str, _Function], mode: str) -> str:
     if not own:
         return "the artifact exports no function"
     if mode == "declared" and any(_is_scalar(each.type) for each in own):
-        return "no export without parameters; use --rows auto or a case file"
+        return "no export without parameters; use --auto-rows or a case file"
     return "no export that can be called without knowing its arguments; name rows in a case file"
 
 

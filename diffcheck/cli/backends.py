@@ -16,7 +16,7 @@ from diffcheck.text import visible
 @click.command("backends")
 @options(PROGRAMS)
 def command(**given: Any) -> int:  # noqa: ANN401 - the options of the table
-    """List the backends with version, capabilities, and where each was found or why it cannot be used."""
+    """List the backends: version, capabilities, and where each was found or why it cannot be used."""
     plan_tables.backends(probe.installed_backends(programs(given)), styles.console())
     found = config_defaults.in_force()
     for name, spec in found.backends.items():

@@ -1,4 +1,4 @@
-"""``diffcheck baseline``: what is known, kept by cluster from the last report."""
+"""``diffcheck baseline``: the file of known divergences, maintained from the last report."""
 
 from __future__ import annotations
 
@@ -30,22 +30,20 @@ _DEFAULT = "baseline.toml"
 
 @click.group("baseline", cls=SuggestingGroup)
 def command() -> None:
-    """Keep the file of known divergences, baseline.toml, by cluster and from the last report; each change is printed."""
+    """Maintain baseline.toml, the file of known divergences, from the last report; each change is printed."""
 
 
 @command.command("add")
 @click.argument("signatures", nargs=-1, metavar="SIGNATURE...")
-@click.option("--all", "every", is_flag=True, help="Add every cluster that is new or has returned.")
-@click.option("--issue", default="", metavar="URL", help="The issue that reports the bug.")
-@click.option("--note", default="", metavar="TEXT", help="A note on the entry.")
-@click.option(
-    "--expires", type=click.DateTime(("%Y-%m-%d",)), metavar="DATE", help="After this day the entry is reported (YYYY-MM-DD)."
-)
+@click.option("--all", "every", is_flag=True, help="Add all new and returned clusters.")
+@click.option("--issue", default="", metavar="URL", help="Link to the issue that reports the bug.")
+@click.option("--note", default="", metavar="TEXT", help="A remark.")
+@click.option("--expires", type=click.DateTime(("%Y-%m-%d",)), metavar="DATE", help="Report the entry after this day (YYYY-MM-DD).")
 @options("baseline", "reports")
 def add(
     signatures: tuple[str, ...], issue: str, note: str, expires: datetime | None, baseline: str | None, reports: str, *, every: bool
 ) -> int:
-    """Add clusters of the last report. SIGNATURE is as the report has it, or its beginning."""
+    """Add clusters of the last report. SIGNATURE may be cut short."""
     report, known, path = _both(baseline, reports)
     ids = [each.case for each in report.cases]
     case_ids.require_same_root(known.root_from(path.parent), known.cases, report.root, ids, str(path))
@@ -53,7 +51,7 @@ def add(
     if not signatures and not every:
         some = f": {', '.join(new[:8])}" if new else ""
         raise ConfigError(
-            f"no signature was given; {len(new)} of the last report are not known{some}", hint="name them, or give --all"
+            f"no signature was given; {len(new)} of the last report are not known{some}", hint="name them, or use --all"
         )
     wanted = dict.fromkeys([*(new if every else ()), *(_full(each, list(b.seen(report))) for each in signatures)])
     expiry: date | None = expires.date() if expires else None
@@ -65,17 +63,17 @@ def add(
 @command.command("update")
 @options("baseline", "reports")
 def update(baseline: str | None, reports: str) -> int:
-    """Take over what the last report says of entries: fixed ones are marked, cases are added and dropped."""
+    """Update entries from the last report: mark fixed ones, add and drop cases."""
     report, known, path = _both(baseline, reports)
     _require_root(report, known, path)
     return _write(b.update(known, report, run_history.today()), path)
 
 
 @command.command("prune")
-@click.option("--fixed", is_flag=True, help="Remove also what is marked as fixed; should it return, it is then told as new.")
+@click.option("--fixed", is_flag=True, help="Also remove fixed entries; if one returns, it is reported as new.")
 @options("baseline", "reports")
 def prune(baseline: str | None, reports: str, *, fixed: bool) -> int:
-    """Remove the entries none of whose cases exists any more."""
+    """Remove the entries whose cases no longer exist."""
     report, known, path = _both(baseline, reports)
     _require_root(report, known, path)
     return _write(b.prune(known, report, run_history.today(), fixed=fixed), path)
@@ -99,9 +97,9 @@ def _folder(file: Path) -> str:
 
 
 def _require_root(report: Report, known: Baseline, path: Path) -> None:
-    """Raises ``ConfigError`` where the report's cases are not named from the baseline's root: ids mean other files there.
+    """Raises ``ConfigError`` if the report's cases have another root than the baseline's: the same ids are other files there.
 
-    A root that is not a folder on this machine belongs to another one; then only the folder's name is compared.
+    Of a root on another machine only the folder's name is compared.
     """
     folder = _folder(path)
     root = os.path.realpath(
@@ -114,10 +112,10 @@ def _require_root(report: Report, known: Baseline, path: Path) -> None:
         return
     file = visible(str(path))
     if not report.root:
-        raise ConfigError("the report does not say which folder its cases are named from", hint="run again to write it anew")
+        raise ConfigError("the report does not name the root of its cases", hint="rerun to write a new report")
     raise ConfigError(
-        f"the report's cases are named from {visible(report.root)}, those of {file} from {visible(root)}",
-        hint=f'give the report of a run there by --reports; if both are the same cases, write root = "FOLDER" at the top of {file}',
+        f"the root of the report's cases is {visible(report.root)}, that of {file} is {visible(root)}",
+        hint=f'use --reports with a report of that root; if both are the same cases, write root = "FOLDER" at the top of {file}',
     )
 
 

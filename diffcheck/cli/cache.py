@@ -1,4 +1,4 @@
-"""``diffcheck cache``: what is kept from run to run, and removing it."""
+"""``diffcheck cache``: the execution cache."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from diffcheck.text import plural, visible
 
 @click.group("cache", cls=SuggestingGroup)
 def command() -> None:
-    """Show or clear the execution cache: nothing is run again while artifact, rows, limits and engine are the same.
+    """Show or clear the execution cache.
 
-    An engine is the same while its binary is; a script, while its text and the programs that it names by their full path are. What
-    timed out, ran out of memory or was flaky is not cached.
+    Executions are reused while artifact, rows, limits and engine binary are the same; of a script, its text and the programs that
+    it names by full path. Executions that timed out, ran out of memory or were flaky are not cached.
     """
 
 
 @command.command("info")
 @options("cache", "cache-limit")
 def info(cache: str | None, cache_limit: int) -> int:
-    """Show where the cache is, how large it is, and of which engines it holds observations."""
+    """Show the cache's folder, its size and its engines."""
     folder = _folder(cache)
     plan_tables.cache(str(folder), cache_files.Store(folder).kept(), cache_limit, styles.console())
     return 0
@@ -35,7 +35,7 @@ def info(cache: str | None, cache_limit: int) -> int:
 @command.command("clear")
 @options("cache")
 def clear(cache: str | None) -> int:
-    """Remove all observations that are kept; a run that goes on meanwhile is not disturbed."""
+    """Remove all cached executions; a run in progress is not disturbed."""
     folder = _folder(cache)
     removed = cache_files.Store(folder).clear()
     click.echo(f"{plural(removed, 'entry', 'entries')} removed from {visible(str(folder))}")
@@ -45,5 +45,5 @@ def clear(cache: str | None) -> int:
 def _folder(given: str | None) -> Path:
     folder = cache_folder(given)
     if not folder:
-        raise ConfigError("there is no place for a cache: neither XDG_CACHE_HOME nor HOME is set", hint="give one by --cache DIR")
+        raise ConfigError("there is no folder for the cache: neither XDG_CACHE_HOME nor HOME is set", hint="use --cache DIR")
     return Path(folder)

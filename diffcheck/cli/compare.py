@@ -1,4 +1,4 @@
-"""``diffcheck compare``: two stored runs compared."""
+"""``diffcheck compare``: the differences of two stored runs."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from diffcheck.nightly import run_diff
 from diffcheck.report import json_file, styles, trends
 
 
-@click.command("compare", epilog="Exit codes: 0 both runs say the same; 1 they differ; 2 a report cannot be read.")
+@click.command("compare", epilog="Exit codes: 0 both runs are the same; 1 they differ; 2 a report cannot be read.")
 @click.argument("one", metavar="A.json")
 @click.argument("other", metavar="B.json")
 def command(one: str, other: str) -> int:
-    """Compare two runs: which clusters and cases appeared, are gone, changed, or are the same.
+    """Compare two runs: clusters and cases that appeared, disappeared or changed.
 
-    A.json and B.json are stored reports, the earlier first; for finding the version of the subject that brought a bug.
+    A.json and B.json are stored reports, the earlier first. Use it to find the version of the subject that introduced a bug.
     """
     before, after = (json_file.read(Path(each)) for each in (one, other))
-    told = run_diff.between(before, after)
-    trends.between(told, before, after, styles.console())
-    return 0 if told.same else 1
+    diff = run_diff.between(before, after)
+    trends.between(diff, before, after, styles.console())
+    return 0 if diff.same else 1

@@ -1,4 +1,4 @@
-"""``diffcheck config``: what is in force, and from where."""
+"""``diffcheck config``: the values of all options and their sources."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from diffcheck.text import visible
 @click.command("config")
 @options(*(option.name for option in registry.options()))
 def command(**given: Any) -> int:  # noqa: ANN401 - the options of the table
-    """Print every option's value and where it comes from: command line, environment, file or default.
+    """Print every option's value and its source: command line, environment, file or default.
 
     The file is diffcheck.toml, or [tool.diffcheck] in pyproject.toml, in the working folder or above it up to the repository's
     root. Its keys are the options' names; [backends.NAME] with command and protocol (harness or wasi) names an engine.
@@ -33,5 +33,5 @@ def command(**given: Any) -> int:  # noqa: ANN401 - the options of the table
         lines.append((option.name, said, source, place))
     plan_tables.settings(lines, found.file, found.backends, found.commands, styles.console(), trusted=found.trusted)
     for line in found.outside.values():
-        click.echo(f"taken only with --trust-config: {visible(line)}")
+        click.echo(f"used only with --trust-config: {visible(line)}")
     return 0

@@ -1,4 +1,4 @@
-"""What the configuration file sets for a command: its options' defaults, and the backends that it may name."""
+"""The configuration file's defaults for a command's options, and its backends."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _REPEATED = {each.key for each in option_table.OPTIONS if each.multiple}
 
 
 def load(ctx: click.Context, command: str, *, trust: bool) -> None:
-    """Find the file and make it the source of the command's defaults; refuses what a file that is not trusted may not say."""
+    """Find the file and make it the source of the command's defaults; raises ``ConfigError`` if it is unsafe."""
     found = config_file.find(Path.cwd(), registry.options())
     ctx.obj = msgspec.structs.replace(found, outside={}) if trust else found
     if not found.file:
@@ -34,8 +34,8 @@ def load(ctx: click.Context, command: str, *, trust: bool) -> None:
     engines = {*config_file.ENGINES, *(each.key for each in registry.programs())}
     if found.commands and not found.trusted and not trust and command != "config" and takes & engines:
         raise ConfigError(
-            f"{visible(found.file)} says what to run ({visible(found.commands[0])}), and it is not in a repository's root",
-            hint="read it, then give --trust-config",
+            f"{visible(found.file)} names a program to run ({visible(found.commands[0])}), and it is not in a repository's root",
+            hint="read it, then use --trust-config",
         )
     _check(found)
     values = {each.key: found.values[each.name] for each in registry.options() if each.name in found.values}
@@ -44,20 +44,20 @@ def load(ctx: click.Context, command: str, *, trust: bool) -> None:
 
 
 def refuse_outside(ctx: click.Context, param: click.Parameter, value: Any) -> Any:  # noqa: ANN401 - a callback of click's
-    """The value; refuses an untrusted file's choice of the cache, the executor, or an output outside its folder."""
+    """The value; raises ``ConfigError`` if an untrusted file chooses the cache, the executor or an output outside its folder."""
     found = in_force()
     words = found.outside.get((param.name or "").replace("_", "-"))
     told = ctx.get_parameter_source(param.name or "")
     if words and told is not None and told.name == "DEFAULT_MAP" and ctx.info_name != "config":
         raise ConfigError(
             f"{visible(found.file)} chooses the cache, the executor, or an output outside its folder ({visible(words)})",
-            hint=f"read it, then give --trust-config, or give --{(param.name or '').replace('_', '-')} yourself",
+            hint=f"read it, then use --trust-config, or set --{(param.name or '').replace('_', '-')} yourself",
         )
     return value
 
 
 def _check(found: config_file.Settings) -> None:
-    """What the options would refuse is refused with the file's name."""
+    """Check the values as the options do; raises ``ConfigError`` with the file's name."""
     for each in registry.options():
         if each.name in found.values:
             try:
@@ -72,36 +72,36 @@ def _check(found: config_file.Settings) -> None:
 
 
 def in_force() -> config_file.Settings:
-    """The settings of the command that is running."""
+    """The settings of the running command."""
     ctx = click.get_current_context(silent=True)
     return (ctx.find_object(config_file.Settings) if ctx is not None else None) or config_file.Settings()
 
 
 def folder() -> str:
-    """Where the configuration file in force is, as an absolute path; empty where there is none."""
+    """The folder of the configuration file, as an absolute path; empty without one."""
     file = in_force().file
     return str(Path(file).absolute().parent) if file else ""
 
 
 def engine(key: str, name: str) -> str:
-    """The backend that an option's value names, by the file's own names too; says on stderr what the file has us run."""
+    """The backend that an option's value names, resolved by the file's own names; a program of the file is noted on stderr."""
     found = in_force()
     spec = found.backends.get(name, name)
     if found.backends and spec == name and ":" not in name and name != "auto":
         _look_near(name, found)
     told = source(key)
     if spec != name or (":" in spec and told is not None and told.name == "DEFAULT_MAP"):
-        click.echo(f"note: the {key} is run as {visible(found.file)} says: {visible(spec, 1000)}", err=True)
+        click.echo(f"note: {key} from {visible(found.file)}: {visible(spec, 1000)}", err=True)
     return spec
 
 
 def called(name: str) -> str:
-    """What the file calls an engine, which is then its name in reports; empty for one that has a name of its own."""
+    """The file's name for an engine, which reports use; empty for a backend's own name."""
     return name if name in in_force().backends else ""
 
 
 def _look_near(name: str, found: config_file.Settings) -> None:
-    """Refuse a name that is neither the file's nor a backend's."""
+    """Raises ``ConfigError`` for a name that is neither the file's nor a backend's."""
     known = [*found.backends, *registry.names()]
     if name not in known:
         near = config_file.nearest(name, known)
@@ -110,12 +110,12 @@ def _look_near(name: str, found: config_file.Settings) -> None:
 
 
 def source(key: str) -> ParameterSource | None:
-    """Where an option of the command that is running has its value from."""
+    """The source of an option's value in the running command."""
     ctx = click.get_current_context(silent=True)
     return ctx.get_parameter_source(key) if ctx is not None else None
 
 
 def words(told: ParameterSource | None) -> str:
-    """Where an option's value comes from, as ``diffcheck config`` tells it."""
+    """The source of an option's value in words."""
     names = {"COMMANDLINE": "command line", "ENVIRONMENT": "environment", "DEFAULT_MAP": "file"}
     return names.get(told.name, "default") if told is not None else "default"

@@ -1,4 +1,4 @@
-"""``diffcheck doctor``: whether each engine works as diffcheck needs it, and its known weaknesses."""
+"""``diffcheck doctor``: known-answer tests of engines, and their limitations."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from diffcheck.report import plan_tables, styles
 @click.argument("names", nargs=-1, metavar="[BACKEND...]")
 @options(PROGRAMS, "deadline", "memory-limit")
 def command(names: tuple[str, ...], deadline: float, memory_limit: int, **given: Any) -> int:  # noqa: ANN401 - the options of the table
-    """Try each backend with small programs whose answers are known, and probe its weaknesses.
+    """Run known-answer tests on each backend and list its limitations.
 
-    BACKEND is a name from `diffcheck backends`, harness:COMMAND or wasi:COMMAND; without one, all that can be found are tried.
-    Exit code 1 where an engine does not work, 2 where one that was named is missing, else 0.
+    BACKEND is a name from `diffcheck backends`, harness:COMMAND or wasi:COMMAND; without one, all that are found.
+    Exit codes: 0 all work; 1 an engine does not work; 2 a named one is missing.
     """
     limits = contract.RunLimits(deadline_s=deadline, memory_bytes=memory_limit)
     return plan_tables.doctor(probe.diagnose(names, programs(given), limits), styles.console())

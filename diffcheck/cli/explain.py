@@ -23,10 +23,9 @@ _EPILOG = (
 @row_option
 @options("subject", "oracle", PROGRAMS, "deadline", "memory-limit", "rows", "auto-rows", "max-passes", "reports", "verbose")
 def command(target: str, row: str, **given: Any) -> int:  # noqa: ANN401 - the options of the table
-    """Show a case's two runs side by side, where they part.
+    """Show a case's two runs side by side at the first difference.
 
-    CASE is an artifact, or a case or signature of the last report. It is run and localised in: what led to the instruction that
-    differs, then the witness trace and the counters on both sides.
+    The case is run and localised: the instructions before the one that differs, then witness trace and counters on both sides.
     """
     found, wanted = named(target, {**given, "mode": "capsule"})
     say, note = voices(verbose=given["verbose"])

@@ -1,4 +1,4 @@
-"""``diffcheck history``: when a case's verdict changed."""
+"""``diffcheck history``: changes of verdicts and costs over the stored runs."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from diffcheck.report import styles, trends
 @click.argument("case", required=False, default="")
 @options("reports")
 def command(case: str, reports: str) -> int:
-    """Show the runs in which verdicts changed, the subject's versions, and where it became slower or used more memory.
+    """Show the runs in which a verdict changed, with the subject's version, and cases that became slower or use more memory.
 
     CASE is a case's name, or a part of it that no other case has; without it, all cases.
     """

@@ -1,4 +1,4 @@
-"""``diffcheck imports``: what an artifact's imports are given, and what an engine has of its own."""
+"""``diffcheck imports``: an artifact's imports, their stubs, and an engine's own functions."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ from diffcheck.report import imports as report
 from diffcheck.report import styles
 
 _EPILOG = (
-    "A verdict says what was seen: real, it did what it must; stub, it was accepted and did nothing; broken, it did something "
-    "wrong; absent, there is no such function. Exit code 2 where the engine to probe is missing or cannot be probed, else 0."
+    "Verdicts: real, the function works; stub, it is accepted and does nothing; broken, it does something wrong; absent, it does "
+    "not exist. Exit code 2 if a given file is not a module, or the engine is missing or cannot be probed; otherwise 0."
 )
 
 
 @click.command("imports", epilog=_EPILOG)
 @click.argument("artifacts", nargs=-1, metavar="[ARTIFACT...]")
 @click.option("--probe", is_flag=True,
-              help="Measure what the engine itself gives, by a generated module for each function of wasi.")  # fmt: skip
+              help="Measure the engine's own functions, with a generated module for each function of wasi.")  # fmt: skip
 @click.option("--subject", default=registry.preferred("subject"), show_default=True, metavar="NAME",
               envvar="DIFFCHECK_SUBJECT",
               help="The engine to probe.")  # fmt: skip
-@click.option("--keep", metavar="DIR", default="", show_default="nothing is kept",
-              help="Store each probe's module, its command and its output in this folder.")  # fmt: skip
-@click.option("--engine-version", default="", metavar="TEXT", show_default="the version that the engine reports",
-              help="The version to name on a page, for an engine that does not report its version.")  # fmt: skip
+@click.option("--keep", metavar="DIR", default="", show_default="none",
+              help="Keep each probe's module, command and output in this folder.")  # fmt: skip
+@click.option("--engine-version", default="", metavar="TEXT", show_default="as reported",
+              help="The version on a Markdown page, for an engine that reports none.")  # fmt: skip
 @click.option("--format", "format_", type=click.Choice(("table", "json", "markdown")), default="table", show_default=True,
               help="What to print.")  # fmt: skip
 @options(PROGRAMS, "deadline", "memory-limit")
@@ -47,13 +47,13 @@ def command(
     memory_limit: int,
     **given: Any,  # noqa: ANN401 - the options of the table
 ) -> int:
-    """List each import with its signature, what the capsule gives it, what engines give it, and how often it was called.
+    """List each import: signature, stub in the capsule, the engines' own function, number of calls.
 
-    ARTIFACT is a .wasm or .wat file or a folder; it is run in the capsule under the oracle, to count calls. Without one, --probe
-    alone says what the engine has.
+    ARTIFACT is a .wasm or .wat file or a folder; its capsule is run under the oracle to count calls. Without one, --probe lists
+    the engine's functions.
     """
     if not artifacts and not probe:
-        raise ConfigError("there is nothing to look at", hint="give an artifact, or --probe to ask the engine")
+        raise ConfigError("no artifact was given", hint="give an artifact, or use --probe")
     limits = contract.RunLimits(deadline_s=deadline, memory_bytes=memory_limit)
     chosen = registry.preferred("subject") if subject == registry.AUTO else subject
     request = import_survey.SurveyRequest(artifacts, probe, engine(chosen, given), keep, limits)

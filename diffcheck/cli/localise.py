@@ -13,7 +13,7 @@ from diffcheck.triage import localise_artifact
 from diffcheck.triage.writeup import location_text
 
 _EPILOG = (
-    "Exit codes: 0 the engines do not differ on the capsule; 1 they do, and the answer says where as far as it was found; 2 usage, "
+    "Exit codes: 0 the engines do not differ on the capsule; 1 they differ, located as far as possible; 2 usage, "
     "configuration, a missing engine or an artifact that cannot be run."
 )
 
@@ -27,8 +27,8 @@ _EPILOG = (
 def command(target: str, row: str, *, as_json: bool, **given: Any) -> int:  # noqa: ANN401 - the options of the table
     """Find the first instruction at which the subject's result differs from the oracle's.
 
-    An artifact is a .wasm file, or .wat text; a case or signature is one of the last report. Its code is instrumented, so the
-    engine under test need not offer anything.
+    An artifact is a .wasm file, or .wat text; a case or signature is one of the last report. Its code is instrumented; nothing is
+    required of the engine under test.
     """
     found, wanted = named(target, {**given, "mode": "capsule"})
     say, note = voices(verbose=given["verbose"])

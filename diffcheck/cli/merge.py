@@ -1,4 +1,4 @@
-"""``diffcheck merge``: the shards of a run joined to one report."""
+"""``diffcheck merge``: one report from the shards of a run."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ if TYPE_CHECKING:
 
 @click.command("merge")
 @click.argument("paths", nargs=-1, required=True, metavar="FILE.json...")
-@click.option("-o", "--output", metavar="FILE", help="Write the report to this file alone, not to the folder for reports.")
+@click.option("-o", "--output", metavar="FILE", help="Write the report to this file only, not to --reports.")
 @options("reports", "baseline", "strict", "html", "junit-xml", "sarif", "markdown")
 def command(
     paths: tuple[str, ...], output: str | None, reports: str, baseline: str | None, *, strict: bool, **given: str | None
 ) -> int:
-    """Join the reports of all shards of a run to the one that the run would have had without them.
+    """Merge the reports of all shards of a run into one.
 
-    FILE.json is the report.json of a shard (`diffcheck run --shard I/N`), or the folder it stands in. The baseline is
-    applied to all cases, and the exit code is that of a run.
+    FILE.json is the report.json of a shard (`diffcheck run --shard I/N`), or its folder. The baseline is applied to all cases; the
+    exit code is that of a run.
     """
     named = files.wanted(given, Path(output) if output else Path(reports) / json_file.FILE_NAME)
     report = run_history.Known(baseline, strict=strict).apply(

@@ -88,6 +88,12 @@ def chosen_rows(given: dict[str, Any]) -> tuple[tuple[str, ...], bool]:
     return tuple(row for row in rows if row not in ("auto", "declared")), bool(given.get("auto_rows")) or "auto" in rows
 
 
+def observed_rows(given: dict[str, Any]) -> tuple[str, ...]:
+    """The rows as ``ObserveRequest`` has them."""
+    calls, auto = chosen_rows(given)
+    return (*calls, "auto") if auto else calls
+
+
 def request(paths: tuple[str, ...], given: dict[str, Any]) -> requests.Request:
     """The request that the options' values are; an option that the command lacks keeps its default."""
     calls, auto = chosen_rows(given)

@@ -1,4 +1,4 @@
-"""``diffcheck plan``: what a run would do."""
+"""``diffcheck plan``: a run without running."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from diffcheck.text import visible
 @click.argument("paths", nargs=-1, required=True, metavar="PATH...")
 @options("subject", "oracle", PROGRAMS, "mode", "jobs", "deadline", "memory-limit", "rows", "stub-imports", "only", "max-passes")
 def command(paths: tuple[str, ...], **given: Any) -> int:  # noqa: ANN401 - the options of the table
-    """List cases, rows, passes and expected memory, and what would be skipped and why; run nothing.
+    """List cases, rows, passes, expected memory and skipped cases, without running anything.
 
     PATH is an artifact (.wasm, or .wat text) or a folder of them.
     """

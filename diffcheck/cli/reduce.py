@@ -13,8 +13,8 @@ from diffcheck.triage import workflow
 from diffcheck.triage.reduce import interestingness
 
 _EPILOG = (
-    "Exit codes: 0 nothing diverges; 1 a divergence was reduced as far as it goes or the budget allows; 2 usage, configuration, a "
-    "missing engine or an artifact that cannot be run; 3 nothing diverges, but the case is open; 130 interrupted."
+    "Exit codes: 0 nothing diverges; 1 a divergence was reduced, within the time limit; 2 usage, configuration, missing engine or "
+    "unusable artifact; 3 inconclusive; 130 interrupted."
 )
 
 
@@ -23,7 +23,7 @@ _EPILOG = (
 def command(target: str, row: str, **given: Any) -> int:  # noqa: ANN401 - the options of the table
     """Reduce an artifact to a smaller one that shows the same divergence.
 
-    The fewest rows first, then the module: every candidate is validated by the oracle, and has to show the same signature.
+    First the rows, then the module; every candidate is valid and has the same signature.
     """
     with triage_session.opened(target, given) as (session, folder, say):
         steps = workflow.TriageWorkflow(session, folder, say, row)
@@ -43,5 +43,5 @@ def command(target: str, row: str, **given: Any) -> int:  # noqa: ANN401 - the o
         click.echo(f"shows     {visible(str(steps.symptom), 400)}")
         click.echo(f"written   {visible(str(steps.reduced), 400)}")
     if not whole:
-        click.echo(f"stopped   {'by a signal' if stopped else 'the time is over'}; the same command goes on from here")
+        click.echo(f"stopped   {'interrupted' if stopped else 'time limit reached'}; the same command resumes")
     return EXIT_INTERRUPTED if stopped else EXIT_DIVERGE

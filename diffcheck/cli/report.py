@@ -13,11 +13,11 @@ from diffcheck.report import console, files, json_file, styles
 
 @click.command("report")
 @click.argument("file", metavar="FILE.json")
-@options("html", "junit-xml", "sarif", "markdown")
-def command(file: str, **given: str | None) -> int:
-    """Render a stored run again: to the files named, or to the terminal where none is.
+@options("html", "junit-xml", "sarif", "markdown", "verbose")
+def command(file: str, *, verbose: bool, **given: str | None) -> int:
+    """Render a stored run: to the named files, or to the terminal.
 
-    FILE.json is the report.json that a run has written, or the folder it stands in. The exit code says only whether that worked.
+    FILE.json is the report.json of a run, or its folder. The exit code is 0 if it was rendered.
     """
     path = Path(file) / json_file.FILE_NAME if Path(file).is_dir() else Path(file)
     named = files.wanted(given, path)
@@ -25,5 +25,5 @@ def command(file: str, **given: str | None) -> int:
     if named:
         files.write_all(report, named.items(), run_history.lives(report, path.parent))
     if not named:
-        console.render(report, styles.console(), stored=str(path))
+        console.render(report, styles.console(), stored=str(path), verbose=verbose)
     return 0

@@ -1,4 +1,4 @@
-"""``diffcheck reproduce``: a module, a script and a text that show a divergence without diffcheck."""
+"""``diffcheck reproduce``: a module, a script and an issue that reproduce a divergence without diffcheck."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from diffcheck.triage import workflow
 from diffcheck.triage.reduce import interestingness
 
 _EPILOG = (
-    "Exit codes: 0 nothing diverges; 1 it does, and the folder has what shows it; 2 usage, configuration, a missing engine or an "
-    "artifact that cannot be run; 3 nothing diverges, but the case is open; 130 interrupted."
+    "Exit codes: 0 nothing diverges; 1 a divergence, reproduced in the folder; 2 usage, configuration, missing engine or unusable "
+    "artifact; 3 inconclusive; 130 interrupted."
 )
 
 
 @click.command("reproduce", epilog=_EPILOG)
 @triage_session.arguments
 def command(target: str, row: str, **given: Any) -> int:  # noqa: ANN401 - the options of the table
-    """Write what shows a divergence by plain commands of both engines, without reducing anything.
+    """Write plain commands of both engines that reproduce a divergence, without reducing anything.
 
-    A folder that `diffcheck reduce` wrote is taken as it is: what stands there is what is shown.
+    A folder of `diffcheck reduce` is used as it is.
     """
     with triage_session.opened(target, given) as (session, folder, say):
         steps = workflow.TriageWorkflow(session, folder, say, row)

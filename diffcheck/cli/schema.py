@@ -6,12 +6,15 @@ import json
 
 import rich_click as click
 
-from diffcheck.report import json_file
+from diffcheck.report import json_file, model
 
 
 @click.command("schema")
-@click.argument("what", type=click.Choice(("report",)))
-def command(what: str) -> int:  # noqa: ARG001 - one schema so far
-    """Print the JSON Schema (2020-12) of a file that diffcheck writes."""
-    click.echo(json.dumps(json_file.schema(), indent=2))
+@click.argument("name", required=False, type=click.Choice(("report",)))
+def command(name: str | None) -> int:
+    """Print the JSON Schema (2020-12) of a file that diffcheck writes; without NAME, list the schemas."""
+    if name is None:
+        click.echo(f"report  {model.SCHEMA}: {json_file.FILE_NAME} of a run")
+    else:
+        click.echo(json.dumps(json_file.schema(), indent=2, ensure_ascii=False))
     return 0

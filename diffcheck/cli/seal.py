@@ -12,19 +12,19 @@ from diffcheck.cli.options import options
 from diffcheck.harness import seal_file
 
 _EPILOG = (
-    "The sealed file has the artifact's exports, start section and code as they are; arguments, environment and stdin are those of "
-    "the case file beside the artifact, and no arguments without one. A program that exits leaves its code and traps."
+    "The sealed file has the artifact's exports, start section and code, unchanged. Arguments, environment and stdin are those of "
+    "the case file beside the artifact. A program that exits stores its exit code and traps."
 )
 
 
 @click.command("seal", epilog=_EPILOG)
 @click.argument("artifact", metavar="ARTIFACT")
-@click.option("-o", "--output", required=True, metavar="FILE", help="The file to write; the manifest is written beside it.")
+@click.option("-o", "--output", required=True, metavar="FILE", help="Output file; the manifest is written beside it.")
 @options("stub-imports", "deadline", "memory-limit")
 def command(artifact: str, output: str, stub_imports: Any, **given: Any) -> int:  # noqa: ANN401 - the options of the table
-    """Replace an artifact's imports by built-in stubs, and keep its exports.
+    """Replace an artifact's imports by built-in stubs; its exports stay.
 
-    `witness run FILE --invoke ...` can then run programs that import wasi 0.2.
+    The result is self-contained: `witness run FILE --invoke ...` runs it, wasi 0.2 included.
     """
     limits = contract.RunLimits(deadline_s=given["deadline"], memory_bytes=given["memory_limit"])
     for line in seal_file.seal(Path(artifact), Path(output), stub_imports, limits):

@@ -24,7 +24,7 @@ from diffcheck.runner import engines
     default=0,
     show_default=True,
     envvar="DIFFCHECK_SEED",
-    help="What decides which faults are planted, and where.",
+    help="Seed of the choice of faults and places.",
 )
 @click.option(
     "--faults",
@@ -32,7 +32,7 @@ from diffcheck.runner import engines
     default=200,
     show_default=True,
     envvar="DIFFCHECK_FAULTS",
-    help="How many faults, half of them on the direct pass; as many runs without a fault follow.",
+    help="Number of faults, half of them on the direct pass; as many runs without a fault.",
 )
 @click.option(
     "--engine",
@@ -40,14 +40,14 @@ from diffcheck.runner import engines
     show_default=True,
     envvar="DIFFCHECK_ENGINE",
     metavar="NAME",
-    help="The engine that runs the programs with faults in them.",
+    help="The engine that runs the programs.",
 )
 @options(PROGRAMS, "deadline")
 def command(paths: tuple[str, ...], seed: int, faults: int, engine: str, deadline: float, **given: Any) -> int:  # noqa: ANN401 - the options of the table
-    """Plant faults in programs and in what engines answer, and see that each is reported as what it is and where it is.
+    """Plant faults in programs and in engines' answers, and check that each is reported correctly.
 
-    PATH is an artifact or a folder of them; without one, faults are planted in five small artifacts of diffcheck's own. Exit code
-    1 where a fault was missed or told as something else, or where a run without a fault gave a finding.
+    PATH is an artifact or a folder of them; by default, five small built-in artifacts. Exit code 1 if a fault is missed or
+    reported wrongly, or if a run without a fault has a finding.
     """
     inner = registry.create(engine, programs(given))
     with contract.local_host() as host, closing(engines.preferred_oracle({})) as oracle, closing(inner):

@@ -13,15 +13,15 @@ from diffcheck.triage import workflow
 from diffcheck.triage.reduce import interestingness
 
 _EPILOG = (
-    "Exit codes: 0 nothing diverges; 1 a divergence was taken through the steps, as far as the budget allows; 2 usage, "
-    "configuration, a missing engine or an artifact that cannot be run; 3 it is flaky or open, and was not chased; 130 interrupted."
+    "Exit codes: 0 nothing diverges; 1 a divergence was triaged, within the time limit; 2 usage, configuration, missing engine or "
+    "unusable artifact; 3 flaky or inconclusive; 130 interrupted."
 )
 
 
 @click.command("triage", epilog=_EPILOG)
 @triage_session.arguments
 def command(target: str, row: str, **given: Any) -> int:  # noqa: ANN401 - the options of the table
-    """Take a divergence from confirming it to an issue ready to file.
+    """Triage a divergence: confirm, reduce, localise, and write an issue ready to file.
 
     Confirms it, finds the fewest rows and a small module that show it and the first wrong instruction, and writes the folder.
     A second call resumes where the first one stopped.
@@ -46,7 +46,7 @@ def command(target: str, row: str, **given: Any) -> int:  # noqa: ANN401 - the o
             whole = steps.write() and whole
     _summary(steps)
     if not whole:
-        click.echo(f"stopped   {'by a signal' if stopped else 'the time is over'}; the same command goes on from here")
+        click.echo(f"stopped   {'interrupted' if stopped else 'time limit reached'}; the same command resumes")
     return EXIT_INTERRUPTED if stopped else EXIT_DIVERGE
 
 

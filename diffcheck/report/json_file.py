@@ -109,4 +109,8 @@ def decode(data: bytes, name: str) -> Report:
 
 def schema() -> dict[str, Any]:
     """The JSON Schema (2020-12) of a report."""
-    return {"$schema": _DIALECT, "$id": SCHEMA_ID, "title": "A diffcheck report", **msgspec.json.schema(Report)}
+    found = {"$schema": _DIALECT, "$id": SCHEMA_ID, "title": "A diffcheck report", **msgspec.json.schema(Report)}
+    for each in found["$defs"].values():
+        if "description" in each:
+            each["description"] = " ".join(each["description"].split())  # docstrings are indented
+    return found

@@ -1,4 +1,4 @@
-"""A CI job's summary in GitHub's Markdown: what a reader should know in a minute, and never over 1 MiB.
+"""A CI job's summary in GitHub's Markdown, never over 1 MiB.
 
 Names stand in ``<code>`` with every character that Markdown or HTML gives a meaning to as a character reference. References are
 text in Markdown wherever they stand (specification 0.29, 6.2), in cells of tables too, where a code span would need another rule.
@@ -33,12 +33,12 @@ _SPECIAL: Final = re.compile(r"[\\`*_{}\[\]()#!|<>&~@$\"'^]|:(?!\s|\Z)|(?<=www)\
 
 
 def render(report: Report) -> bytes:
-    """The summary; its parts are bounded, so that it stays far below what a job may write."""
+    """The summary; its parts are bounded."""
     return ("\n".join(_lines(report)) + "\n").encode()
 
 
 def text(value: str, limit: int = 200) -> str:
-    """Any string as Markdown that shows it and does nothing."""
+    """Any string as Markdown text without effect."""
     return _SPECIAL.sub(lambda match: f"&#{ord(match[0])};", visible(value, limit))
 
 
@@ -56,7 +56,7 @@ def _lines(report: Report) -> Iterator[str]:
     yield f"{text(summary.counted(report))}; in {duration(report.elapsed_ns / 1e9)}. Compared: {compared}."
     yield ""
     if report.error:
-        yield f"> **Ended by an error:** {text(report.error, 1000)}. What was finished by then is here."
+        yield f"> **Ended by an error:** {text(report.error, 1000)}. The finished cases are reported."
         yield ""
     if report.notice:
         yield f"> **Notice.** {text(report.notice, 1000)}"
@@ -65,9 +65,7 @@ def _lines(report: Report) -> Iterator[str]:
     new, known = summary.news(report, clusters(report))
     yield from _baseline(report)
     yield from _clusters(report, new)
-    yield from _details(
-        "Causes: the instruction that goes wrong, and where it does so first", [_cause(each) for each in report.causes]
-    )
+    yield from _details("Causes: the wrong instruction and its first occurrence", [_cause(each) for each in report.causes])
     yield from _open(summary.needs_attention(report))
     told = summary.standings(report)
     yield from _details("Known differences", [_known(cluster, told[cluster.signature].issue) for cluster in known])
@@ -98,7 +96,7 @@ def _times(each: summary.Tally, noun: str) -> str:
 
 
 def _verdicts(report: Report) -> Iterator[str]:
-    """One column a verdict, one line a mode; verdicts that nothing has are left out."""
+    """One column per verdict, one line per mode; without empty columns."""
     passes = [each for case in report.cases for each in case.passes if each.applicable]
     shown = [word for word in VERDICTS if report.totals.get(word) or any(each.verdict == word for each in passes)]
     if not shown:
@@ -111,7 +109,7 @@ def _verdicts(report: Report) -> Iterator[str]:
 
 
 def _baseline(report: Report) -> Iterator[str]:
-    """How the run stands against the baseline, and its entries that a reader has to do something about."""
+    """The run against the baseline, and the entries that need action."""
     states = summary.states(report)
     if report.baseline is None or not states:
         return
@@ -136,7 +134,7 @@ def _known(cluster: Cluster, issue: str) -> str:
 
 
 def _issue(issue: str) -> str:
-    """The issue, as a link where it is nothing but a plain address."""
+    """The issue; a link if it is a plain address."""
     if not issue:
         return ""
     return f", [{text(issue)}]({issue})" if _LINK.fullmatch(issue) else f", {text(issue)}"

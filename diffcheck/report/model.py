@@ -177,7 +177,7 @@ def clusters(report: Report) -> tuple[Cluster, ...]:
     groups: dict[str, dict[str, Member]] = {}
     for case in report.cases:
         for each in case.passes:
-            for divergence in each.divergences if each.verdict != "flaky" else ():  # what does not repeat is reported with its case
+            for divergence in each.divergences if each.verdict != "flaky" else ():  # a flaky pass is reported by its case
                 key = divergence.signature or f"{divergence.kind} in {case.case}"
                 members = groups.setdefault(key, {})
                 seen = members.get(case.case)

@@ -1,4 +1,4 @@
-"""What is not a run's report: the plan, the backends, what the doctor found."""
+"""Tables of the commands that run nothing or probe: plan, cache, backends, doctor, snapshot, configuration, selftest."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from diffcheck.runner.request import PlanLine
 
 _TRANSPORTS: Final = {
-    "memory": "its memory is read",
-    "words": "250 words an execution, as counters",
+    "memory": "memory is read",
+    "words": "250 words per execution, as counters",
     "print": "printed by the capsule",
 }
 
@@ -38,7 +38,7 @@ def plan(lines: Iterable[PlanLine], console: Console) -> int:
     table.add_column("case", ratio=5, overflow="fold")
     for name in ("rows", "passes", "functions", "memory"):
         table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("what is run, and what is not", ratio=7, overflow="fold")
+    table.add_column("passes in detail", ratio=7, overflow="fold")
     count = skipped = passes = code = 0
     for line in lines:
         count, skipped, passes = count + 1, skipped + bool(line.skipped), passes + line.passes
@@ -51,7 +51,7 @@ def plan(lines: Iterable[PlanLine], console: Console) -> int:
 
 
 def cache(folder: str, kept: Sequence[CacheUsage], limit_bytes: int, console: Console) -> None:
-    """Print what the cache holds, by engine."""
+    """Print the cache's content by engine."""
     total = sum(each.bytes for each in kept)
     if kept:
         table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
@@ -73,7 +73,7 @@ def _figures(line: PlanLine) -> tuple[str, str, str, str]:
 
 def _planned(line: PlanLine) -> Text:
     if line.skipped:
-        return Text.assemble(("skipped: ", "yellow"), styles.safe(line.skipped, limit=300))
+        return Text.assemble(("skipped: ", "yellow"), styles.sentence(line.skipped, 300))
     text = Text()
     for mode, why in (("capsule", line.capsule), ("direct", line.direct)):
         text.append("\n" if text else "")
@@ -83,7 +83,7 @@ def _planned(line: PlanLine) -> Text:
 
 
 def backends(found: Iterable[InstalledBackend], console: Console) -> None:
-    """Print which engines there are, and why one cannot be used."""
+    """Print the engines, and why one cannot be used."""
     for one in found:
         if one.identity is None or one.capabilities is None:
             console.print(Text.assemble(styles.safe(one.name, styles.HEADING), ("  not available", "yellow")))
@@ -110,7 +110,7 @@ def _fact(console: Console, label: str, value: str) -> None:
 
 def _capabilities(one: Capabilities) -> tuple[tuple[str, str], ...]:
     exports = f", at most {one.max_exports} exports" if one.max_exports is not None else ""
-    trap = "the state at a trap is seen" if one.state_at_trap else "nothing is seen at a trap"
+    trap = "with the state at a trap" if one.state_at_trap else "without the state at a trap"
     return (
         ("stream", f"{_TRANSPORTS[one.transport]}; {trap}"),
         ("runs", ("capsules and artifacts as they are" if one.direct else "capsules only") + exports),
@@ -151,14 +151,14 @@ def snapshot(found: Snapshot, console: Console) -> None:
     table.add_column("bits", justify="right", style=styles.QUIET, overflow="fold")
     for name, each in found.globals.items():
         table.add_row(styles.safe(name), each.type, found.words(name), found.pattern(name))
-    console.print(table if found.globals else Text("no exported global has a name that begins so", style=styles.QUIET))
+    console.print(table if found.globals else Text("no exported global has this prefix", style=styles.QUIET))
 
 
 def settings(
     lines: Iterable[tuple[str, str, str, str]], file: str, backends: Mapping[str, str], commands: tuple[str, ...], console: Console,
     *, trusted: bool,
 ) -> None:  # fmt: skip
-    """Print each option's name, value, source and place; then the file, and what it says to run."""
+    """Print each option's name, value, source and place; then the file, and the programs that it runs."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
     for name in ("option", "value", "from", ""):
         table.add_column(name, overflow="fold")
@@ -169,9 +169,9 @@ def settings(
     for name, spec in backends.items():
         console.print(Text.assemble("backend ", styles.safe(name), ": ", styles.safe(spec, limit=1000)))
     if commands:
-        told = "taken: it stands in the repository's root" if trusted else "taken only with --trust-config"
-        console.print(Text(f"What the file says to run is {told}.", style="" if trusted else "yellow"))
-    console.print(styles.safe(f"configuration: {file}" if file else "There is no configuration file.", limit=1000))
+        use = "used: it is in the repository's root" if trusted else "used only with --trust-config"
+        console.print(Text(f"The programs that the file names are {use}.", style="" if trusted else "yellow"))
+    console.print(styles.safe(f"configuration: {file}" if file else "no configuration file", limit=1000))
 
 
 def selftest(runs: Iterable[SelftestRun], left_out: Sequence[str], console: Console, seed: int) -> int:
@@ -200,7 +200,7 @@ def selftest(runs: Iterable[SelftestRun], left_out: Sequence[str], console: Cons
         console.print(styles.safe(f"  expected {each.expected}", styles.QUIET, 400))
         console.print(styles.safe(f"  reported {each.verdict}: {each.reported}", styles.QUIET, 400))
     for text in left_out:
-        console.print(styles.safe(f"left out: {text}", styles.QUIET, 400))
+        console.print(styles.safe(f"not used: {text}", styles.QUIET, 400))
     direct = sum(each.mode == "direct" for each in faulty)
     found = sum(not each.correct for each in clean)
     console.print(

@@ -1,4 +1,4 @@
-"""What is seen while a run goes on: a bar on a terminal, a plain line a case elsewhere; on stderr, so that results stay clean."""
+"""Progress of a run on stderr: a bar on a terminal, otherwise a line for each case."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _NAME_LIMIT = 40
 
 
 class Display:
-    """Shows events; a context, so that the terminal is left as it was found whatever happens."""
+    """Shows events; a context that restores the terminal at its end."""
 
     def __init__(self, console: Console, *, plain: bool = False) -> None:
         self._console = console
@@ -38,15 +38,15 @@ class Display:
         self._headline = ""
 
     def __enter__(self) -> Self:
-        """Nothing is shown before the run's first event."""
+        """Nothing is printed before the first event."""
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        """Take the bar away."""
+        """Remove the bar."""
         self._stop()
 
     def take(self, event: Event) -> None:
-        """Show what ``event`` says; the engines' names not before one of them has given an answer."""
+        """Show an event; the engines' names after the first answer of an engine."""
         if self._headline and not isinstance(event, RunStarted):
             self._console.print(Text(self._headline))
             self._headline = ""
@@ -74,7 +74,7 @@ class Display:
         self._headline = f"{what}{styles.engine(event.subject)} against {styles.engine(event.oracle)}"
 
     def _begin_bar(self) -> None:
-        """Not before the first case: the bar has a thread of its own, and a process with two does not fork its workers."""
+        """Start at the first case: the bar has a thread, and workers are forked before from a process with one thread."""
         if self._plain or self._progress is not None:
             return
         bar = BarColumn(bar_width=max(8, self._console.width // 4), complete_style="cyan", finished_style="green")

@@ -1,4 +1,4 @@
-"""Tables over several runs: the history, two runs side by side, the baseline's entries."""
+"""Tables over several runs: the history, two runs compared, the baseline's entries."""
 
 from __future__ import annotations
 
@@ -29,32 +29,32 @@ _MAX: Final = 60
 _LIFE_MAX: Final = 12
 _SAID: Final[tuple[tuple[EntryState, str, str], ...]] = (
     ("new", "new", "bold red"),
-    ("returned", "returned: was fixed before", "bold red"),
-    ("fixed", "fixed: `diffcheck baseline update` marks them", "green"),
-    ("wider", "known, in more cases than the baseline says", "yellow"),
-    ("expired", "known, and the entry has expired", "yellow"),
-    ("stale", "stale: names no case that exists", "yellow"),
-    ("flaky", "flaky: shows up in some runs only", "magenta"),
+    ("returned", "returned after a fix", "bold red"),
+    ("fixed", "fixed; mark them with `diffcheck baseline update`", "green"),
+    ("wider", "known, in more cases than in the baseline", "yellow"),
+    ("expired", "known, entry expired", "yellow"),
+    ("stale", "stale: no such case", "yellow"),
+    ("flaky", "flaky: in some runs only", "magenta"),
     ("masked", "hidden by another difference", "dim"),
-    ("absent", "not seen, and no sign of a fix", "dim"),
+    ("absent", "absent, without a sign of a fix", "dim"),
     ("not run", "not run", "dim"),
 )
 
 
 def find(names: Sequence[str], name: str) -> str:
-    """The case of that name, or the only one with it as a part; raises ``ReportError``."""
+    """The case of that name, or the only one that contains it; raises ``ReportError``."""
     found = [name] if name in names else [each for each in names if name in each]
     if len(found) == 1:
         return found[0]
     near = found or difflib.get_close_matches(name, names, 5, 0.4)
-    what = f"{len(found)} cases have {visible(name)!r} in their name" if found else f"the history has no case {visible(name)!r}"
+    what = f"{len(found)} cases match {visible(name)!r}" if found else f"the history has no case {visible(name)!r}"
     raise ReportError(
-        what, hint=f"near it are {', '.join(visible(each, 80) for each in near[:8])}" if near else "give a case's name"
+        what, hint=f"did you mean {', '.join(visible(each, 80) for each in near[:8])}?" if near else "give a case's name"
     )
 
 
 def history(nights: Mapping[str, Sequence[h.Night]], runs: int, console: Console, *, whole: bool) -> None:
-    """Print each change of a verdict, then what became more expensive; ``whole`` adds the first verdict of one case."""
+    """Print each change of a verdict, then rising costs; with ``whole`` also the first verdict."""
     changes = [each for case, seen in nights.items() for each in h.changes(case, seen) if whole or each.before is not None]
     changes.sort(key=lambda each: (-each.after.run, each.case))
     costs = [each for case, seen in nights.items() for each in h.costlier(case, seen)]
@@ -71,7 +71,7 @@ def history(nights: Mapping[str, Sequence[h.Night]], runs: int, console: Console
         console.print(Text.assemble(styles.safe(cost.case), ": ", (cost.what, "yellow")))
     for seen in nights.values() if whole else ():
         now = seen[-1]
-        console.print(Text(f"last: {duration(now.cpu_ns / 1e9)} CPU an execution, {size(now.peak_bytes)}", style=styles.QUIET))
+        console.print(Text(f"last: {duration(now.cpu_ns / 1e9)} CPU per execution, {size(now.peak_bytes)}", style=styles.QUIET))
     counted = f"{plural(runs, 'run')}, {plural(len(nights), 'case')}, {plural(len(changes), 'change')}"
     console.print(Text(f"{counted}, {plural(len(costs), 'case')} costlier than before"))
 
@@ -92,7 +92,7 @@ def _change(each: h.Change) -> Iterable[RenderableType]:
 
 
 def between(told: RunDiff, before: Report, after: Report, console: Console) -> None:
-    """Print what two runs differ in."""
+    """Print the differences of two runs."""
     sides = (f"{styles.engine(each.subject)} ({each.subject.sha256[:12]}), {visible(each.started, 30)}" for each in (before, after))
     console.print(Text(" -> ".join(sides)))
     for name, clusters, style in (
@@ -143,9 +143,9 @@ def entries(baseline: Baseline, console: Console) -> None:
 
 
 def lives(told: BaselineReport, shown: AbstractSet[str] = frozenset()) -> Iterator[tuple[str, RenderableType]]:
-    """What became of the baseline's entries, a heading with its table each: what is new comes first, what is known is counted.
+    """The baseline's entries by state, each with a heading and a table, new ones first; known ones are counted.
 
-    What is new or has returned and is in ``shown`` is left out: its values stand elsewhere.
+    New and returned ones in ``shown`` are left out: they are printed elsewhere.
     """
     for state, heading, style in _SAID:
         found = tuple(each for each in told.of(state) if state not in ("new", "returned") or each.signature not in shown)

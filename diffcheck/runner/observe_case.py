@@ -12,7 +12,6 @@ from diffcheck.backend import registry
 from diffcheck.cases.discovery import item_at, load_case
 from diffcheck.config import option_table
 from diffcheck.config.version import __version__
-from diffcheck.errors import CaseError
 from diffcheck.observation import sentence
 from diffcheck.runner import plan as plans
 from diffcheck.runner.engines import choose, open_engines
@@ -74,12 +73,7 @@ def case_of(request_: ObserveRequest) -> Case:
     case = load_case(item_at(path))
     if request_.manifest:
         case = msgspec.structs.replace(case, manifest=request_.manifest)
-    words = [row for row in request_.rows if row in MODES]
     rows = tuple(row for row in request_.rows if row not in MODES)
-    if words and rows:
-        raise CaseError(
-            f"--rows {words[0]} and --rows {rows[0]} cannot be combined", hint="name the rows, or use auto or declared alone"
-        )
     return msgspec.structs.replace(case, rows=tuple(row for row in rows if row != _INITIALIZE)) if rows else case
 
 

@@ -170,6 +170,22 @@ def test_schema_prints_json(capsys):
     assert capsys.readouterr().out.startswith('{\n  "$schema": "https://json-schema.org/draft/2020-12/schema"')
 
 
+def test_schemas_are_listed(capsys):
+    assert entry.run(["schema"]) == 0
+    assert capsys.readouterr().out == "report  diffcheck-report-v1: report.json of a run\n"
+
+
+def test_descriptions_in_a_schema_are_single_lines(capsys):
+    entry.run(["schema", "report"])
+    assert "\\n" not in capsys.readouterr().out
+
+
+def test_a_text_of_several_lines_is_shown_as_lines(capsys, tmp_path):
+    (tmp_path / "a.wat").write_text("(module (func\n  (nonsense)))")
+    assert entry.run(["plan", str(tmp_path / "a.wat"), "--subject", "wasmtime-pulley"]) == 2
+    assert "\\x0a" not in capsys.readouterr().out
+
+
 def test_a_reader_that_goes_away_is_no_error():
     command = f"{sys.executable} -m diffcheck schema report | head -c 1; echo ${{PIPESTATUS[0]}}"
     ended = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=True)

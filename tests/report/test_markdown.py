@@ -126,4 +126,4 @@ def test_an_error_that_ended_the_run_is_shown():
     report = msgspec.structs.replace(collect(samples.events(finished=False)), error="<b>gone</b>")
     text = markdown.render(report).decode()
     assert "an error ended the run" in text.splitlines()[0]
-    assert "**Ended by an error:** &#60;b&#62;gone&#60;/b&#62;. What was finished by then is here." in text
+    assert "**Ended by an error:** &#60;b&#62;gone&#60;/b&#62;. The finished cases are reported." in text
