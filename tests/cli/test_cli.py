@@ -143,7 +143,7 @@ def test_help_keeps_within_the_terminal(width):
         (["schema", "cats"], "'cats'", "hint: "),
         (
             ["show", "x", "--reports", "no/such/folder"],
-            "there is not a report at no/such/folder/report.json",
+            "there is no report at no/such/folder/report.json",
             "hint: run `diffcheck run",
         ),
         (["nons\x1b[31mense\n"], r"nons\x1b[31mense\n", "hint: "),
