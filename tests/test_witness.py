@@ -121,4 +121,4 @@ def test_traces_that_end_alike_are_told_apart():
     assert told([], same).oracle == "ends after 0 records"
     alike = Findings()
     alike.diverge("result", "result 0", "1", "1")
-    assert alike.divergences[0].detail == "both read alike; what was recorded differs"
+    assert alike.divergences[0].detail == "both have the same text; the recorded values differ"

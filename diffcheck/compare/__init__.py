@@ -1,1 +1,1 @@
-"""Two observations into divergences and allowances: pure functions that name no engine."""
+"""Comparing two observations: divergences and allowances, by pure functions that name no engine."""

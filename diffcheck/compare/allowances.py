@@ -1,7 +1,7 @@
-"""The differences that the specification leaves open, by the name of their rule and its section; words of a page that differ.
+"""Rules by which the specification allows a difference, with their sections; and the differing words of a page.
 
-Whether a difference comes of a NaN's bits or of relaxed SIMD is seen in the deterministic form (``runner.legal_choices``), never
-by values.
+The deterministic form decides whether a difference is due to NaN bits or relaxed SIMD (``runner.passes.legal_choices``), never the
+values.
 """
 
 from __future__ import annotations
@@ -39,14 +39,14 @@ _TWO_REASONS: Final[dict[str, frozenset[str]]] = {
     "array.new_elem": frozenset({"allocation too large", "out of bounds table access"}),
     **{op.name: _ATOMIC for op in OPS if op.prefix == _ATOMIC_PREFIX and op.width},
 }
-"""The kinds of trap that one execution of an instruction can have reason for at once (core specification 3.0, 4.6; threads
-proposal, execution). Not among them are instructions that reach a second check only past the first: ``call_indirect`` has no
-element whose type could be wrong where the index is out of bounds, and an access to a null reference has no bounds. Nor are those
-whose reasons have one kind, such as ``table.init``."""
+"""Kinds of trap for which one execution of an instruction can have a reason at the same time (core specification 3.0, 4.6; threads
+proposal, execution). Instructions that reach the second check only after the first are left out: an index out of bounds of
+``call_indirect`` has no element with a type, and a null reference has no bounds. So are those whose reasons have one kind, such as
+``table.init``."""
 
 
 def one_trap(oracle: Trapped, subject: Trapped) -> bool:
-    """Whether two kinds of trap are two reasons that the trapping instruction can have at once."""
+    """Whether both kinds of trap are possible reasons of the same instruction."""
     kinds = {oracle.kind, subject.kind}
     return len(kinds) > 1 and any(
         kinds <= _TWO_REASONS.get(each, frozenset()) for each in oracle.instructions or subject.instructions
@@ -54,13 +54,13 @@ def one_trap(oracle: Trapped, subject: Trapped) -> bool:
 
 
 def two_reasons(wasm: bytes) -> tuple[str, ...]:
-    """The instructions of a valid module that can have two reasons to trap at once: where an engine does not say which trapped."""
+    """The instructions of a valid module with several possible trap kinds, for engines that do not report the trapping one."""
     names = {each.name for each in code.all_instructions(wasm, module.read(wasm).bodies)}
     return tuple(sorted(names & _TWO_REASONS.keys()))
 
 
 class Word(msgspec.Struct, frozen=True):
-    """A 64-bit word of a page that differs: its byte offset in the page and its two values."""
+    """A differing 64-bit word of a page: byte offset in the page, and both values."""
 
     offset: int
     oracle: int
@@ -68,6 +68,6 @@ class Word(msgspec.Struct, frozen=True):
 
 
 def words(offset: int, oracle: bytes, subject: bytes) -> list[Word]:
-    """The differing words of two windows of a page that begin at ``offset``; both have the same multiple of 8 bytes."""
+    """The differing words of two windows of a page that begin at ``offset``; both have the same length, a multiple of 8."""
     pairs = zip(struct.iter_unpack("<Q", oracle), struct.iter_unpack("<Q", subject), strict=True)
-    return [Word(offset + 8 * at, one, other) for at, ((one,), (other,)) in enumerate(pairs) if one != other]
+    return [Word(offset + 8 * at, *ours, *theirs) for at, (ours, theirs) in enumerate(pairs) if ours != theirs]

@@ -1,4 +1,4 @@
-"""What a comparison gathers, and how a divergence gets its signature."""
+"""The findings of a comparison, and the signatures of divergences."""
 
 from __future__ import annotations
 
@@ -14,16 +14,15 @@ if TYPE_CHECKING:
     from diffcheck.verdict import DivergenceKind
 
 KEPT: Final = 200
-"""How many divergences of one pass are kept, and of those beyond the first one of each signature, up to as many again; their number
-is always told."""
+"""The number of divergences that a pass keeps, and beyond them of first divergences of further signatures. All are counted."""
 
 
 class Findings:
-    """Gathers divergences, allowances and how much was compared; ``branches`` say where the branches stand, ``unit`` is what the
-    artifact is called, without folders and suffixes.
+    """Collects divergences, allowances and the amount of compared values; ``branches`` are the places of branches, ``unit`` is the
+    name of the artifact without folders and suffixes.
 
-    ``places`` count the divergences by kind, row and item, in the shape of allowances without a rule: what they become where the
-    deterministic form shows that they are legal choices. The first ``KEPT`` places are kept.
+    ``places`` counts divergences by kind, row and item, as allowances without a rule: they become allowances if the deterministic
+    form shows that they are legal choices. The first ``KEPT`` places are kept.
     """
 
     def __init__(self, branches: dict[int, BranchPlace] | None = None, unit: str = "") -> None:
@@ -40,7 +39,7 @@ class Findings:
 
     @property
     def allowances(self) -> tuple[Allowance, ...]:
-        """The allowances, one a rule and item."""
+        """The allowances, one for each rule and item."""
         return tuple(self._allowances.values())
 
     @property
@@ -56,7 +55,7 @@ class Findings:
             not_compared=tuple(self._not_compared),
         )
 
-    def diverge(  # noqa: PLR0913 - what is known of a difference
+    def diverge(  # noqa: PLR0913 - the properties of a difference
         self,
         kind: DivergenceKind,
         item: str,
@@ -69,25 +68,25 @@ class Findings:
         shape: str = "",
         detail: str = "",
     ) -> None:
-        """Record a divergence. ``shape`` is what its signature rests on besides kind and place: what does not drift.
+        """Record a divergence. ``shape`` is the part of the signature besides kind and place; it must not vary between builds.
 
-        ``branch`` is a branch's id, ``function`` a function's index before instrumentation.
+        ``branch`` is the id of a branch, ``function`` the index of a function before instrumentation.
         """
         self.total += 1
         place = self._branches.get(branch, BranchPlace()) if branch is not None else self._function(function)
         if oracle == subject:
-            detail = detail or "both read alike; what was recorded differs"
+            detail = detail or "both have the same text; the recorded values differ"
         self._count(kind, row, item, oracle, subject)
         where = Where(row, item, place.function or row.partition("=")[0], place.kind, place.file, place.line)
         mark = place.mark or where.function
-        anywhere = place.shared or kind == "validity"  # an invalid module has no place; what counts is the rule that it breaks
+        anywhere = place.shared or kind == "validity"  # an invalid module has no place; the broken rule counts
         cause = self._cause(row, signature(kind, item, mark if anywhere else f"{self._unit}: {mark}", shape))
         if len(self.divergences) < KEPT or (cause not in self._seen and len(self._seen) < KEPT):
             self._seen.add(cause)
             self.divergences.append(Divergence(kind, where, oracle, subject, cause, detail))
 
     def _function(self, index: int | None) -> BranchPlace:
-        """A function as a place, as far as a branch in it has its name."""
+        """The place of a function, with its name if one of its branches has it."""
         name = next((each.function for each in self._branches.values() if index is not None and each.function_index == index), "")
         return BranchPlace(name, mark=name)
 
@@ -99,7 +98,7 @@ class Findings:
             self.places[kind, row, item] = Allowance("", "", Where(row, item), oracle, subject)
 
     def begin_group(self) -> None:
-        """The next instance begins: what differs on it follows from nothing before."""
+        """Begin the next instance, whose differences do not follow from earlier ones."""
         self._causes.clear()
 
     def _cause(self, row: str, own: str) -> str:
@@ -108,7 +107,7 @@ class Findings:
         return self._causes.setdefault(row, own) if row else first
 
     def allow(self, rule: str, section: str, item: str, oracle: str, subject: str, *, row: str = "") -> None:
-        """Record a difference that the specification leaves open."""
+        """Record a difference that the specification allows."""
         key = (rule, row, item)
         known = self._allowances.get(key)
         if known is not None:
@@ -117,7 +116,7 @@ class Findings:
             self._allowances[key] = Allowance(rule, section, Where(row, item), oracle, subject)
 
     def compared(self, values: int, nonzero: int = 0, *, rows: int = 0, pages: int = 0) -> None:
-        """Count what was compared."""
+        """Count compared values."""
         self._rows += rows
         self._values += values
         self._values_nonzero += nonzero
@@ -130,20 +129,20 @@ class Findings:
         self.compared(number, nonzero)
 
     def not_compared(self, what: str) -> None:
-        """Say what could not be compared."""
+        """Record what could not be compared."""
         self._not_compared[what] = None
 
     def place(self, branch: int) -> str:
-        """A branch's place in words."""
+        """The place of a branch as text."""
         return str(self._branches.get(branch, ""))
 
 
 def signature(kind: str, item: str, mark: str, shape: str) -> str:
-    """Twelve hex digits that stay the same while the difference does: from what differs and where in the artifact's own terms.
+    """Twelve hex digits that identify a difference across builds: a digest of its kind, item, place and shape.
 
-    ``mark`` is the place: code whose source is known by that, so that it has one signature in every artifact it is linked into;
-    else the artifact's name and the function's, since many artifacts have a ``run``. Not from values, row numbers, arguments,
-    branch ids, addresses or folders, which drift from build to build; nor from the pass, since one cause shows in both.
+    ``mark`` is the place: source code if known, so that the signature is the same in every artifact that links the code; else the
+    names of artifact and function, since many artifacts have a ``run``. Values, row numbers, arguments, branch ids, addresses and
+    folders are left out, since they vary between builds, and so is the pass, since both passes may show the same cause.
     """
     parts = (kind, item.split(" ", 1)[0], mark, shape)
     return hashlib.sha256("\0".join(parts).encode("utf-8", "backslashreplace")).hexdigest()[:12]

@@ -1,4 +1,4 @@
-"""Comparing how two engines ended: by class, by exit code, by trap kind; what an engine cannot say is not compared."""
+"""Comparing outcomes: by class, exit code and trap kind, as far as both engines report them."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ if TYPE_CHECKING:
     from diffcheck.compare.findings import Findings
 
 FAILURES = (Crashed, OutOfMemory, TimedOut, HarnessFailed)
-"""Outcomes that say nothing of the program: an engine, or its harness, did not come to an answer."""
+"""Outcomes that do not depend on the program alone: the engine or its harness failed."""
 
 
-def same(oracle: Outcome, subject: Outcome) -> bool:  # noqa: PLR0911 - one line a pair
-    """Whether the two outcomes are the same to the specification."""
+def same(oracle: Outcome, subject: Outcome) -> bool:  # noqa: PLR0911 - one line for each pair
+    """Whether the outcomes are equal by the specification."""
     match oracle, subject:
         case (Returned(), Returned()) | (Refused(), Refused()):
             return True
@@ -43,13 +43,13 @@ def same(oracle: Outcome, subject: Outcome) -> bool:  # noqa: PLR0911 - one line
             equal = one_kind == other_kind and (one_kind != "unknown" or words == other_words)
             return equal or "unstated" in (one_kind, other_kind) or allow.one_trap(oracle, subject)
         case (Refused(kind="trap") as refused, Trapped(kind)) | (Trapped(kind), Refused(kind="trap") as refused):
-            # Not every engine says that it was still instantiating.
+            # Not every engine reports that the trap was at instantiation.
             return kind in ("unknown", "unstated") or refused == trapped_at_instantiation(kind)
     return False
 
 
 def shape(oracle: Outcome, subject: Outcome) -> str:
-    """What a divergence of outcomes rests on, for its signature."""
+    """The shape of a divergence of outcomes, for its signature."""
     return f"{_shape(oracle)} / {_shape(subject)}"
 
 
@@ -74,14 +74,14 @@ def _kind(outcome: Outcome) -> Outcome:
 
 
 def compare(oracle: Outcome, subject: Outcome, findings: Findings, row: str = "") -> bool:
-    """Record a divergence where the outcomes differ; gives whether they are the same."""
+    """Compare outcomes and record a divergence if they differ; returns whether they are equal."""
     if isinstance(oracle, Returned) and isinstance(subject, Returned):
         return True
     if same(oracle, subject):
         if isinstance(oracle, Refused) and isinstance(subject, Refused) and "unknown" in (oracle.stage, subject.stage):
-            findings.not_compared("why the module was refused: the subject does not say")
+            findings.not_compared("why the module was refused: the subject does not report it")
         if any(isinstance(each, Trapped) and each.kind == "unstated" for each in (oracle, subject)):
-            findings.not_compared("the trap's kind: the engine says the same of several")
+            findings.not_compared("the trap's kind: the engine has the same message for several")
         if Trapped("uncaught exception") in (_kind(oracle), _kind(subject)):
             findings.not_compared("the tag and the payload of an uncaught exception: the engine reports neither")
         if isinstance(oracle, Trapped) and isinstance(subject, Trapped) and allow.one_trap(oracle, subject):

@@ -1,4 +1,4 @@
-"""Comparing references: their words, the objects that they lead to, and the elements of tables."""
+"""Comparing references: their words, the objects that they lead to, the elements of tables."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
     from diffcheck.observation import FinalState, Object, RowSeen
 
 _OPAQUE: Final = "what references refer to: {}"
-_NO_GC: Final = "an engine has no GC instructions, so that they are null or not"
+_NO_GC: Final = "an engine has no GC instructions, so only null and non-null are distinguished"
 _NO_VALUE: Final = "of exceptions and of an engine's own objects"
 
 
-def shown(value: Value, objects: Objects, layout: Layout) -> str:
-    """A value for a person, of references what they lead to: an object's type, a function's name."""
+def render(value: Value, objects: Objects, layout: Layout) -> str:
+    """A value as text; for a reference the type of its object or the name of its function."""
     if value.type != "ref":
         return str(value)
     kind, payload = values.reference(value)
@@ -37,7 +37,7 @@ def shown(value: Value, objects: Objects, layout: Layout) -> str:
 
 
 def not_compared(recorded: Recorded, layout: Layout, findings: Findings) -> None:
-    """Say what is not known of references that one side has, which both have alike then."""
+    """Record what is unknown about the references of one side; it is unknown about equal ones of the other side too."""
     listed = (place for place in recorded.places if place.kind != "table" or not layout.described)
     words = {word & 0xFFFF_FFFF for place in listed for word in place.words}
     if values.OPAQUE in words or any(values.reference(each)[0] == values.OPAQUE for each in _references(recorded.objects)):
@@ -47,7 +47,7 @@ def not_compared(recorded: Recorded, layout: Layout, findings: Findings) -> None
 
 
 def functions_not_compared(state: FinalState, findings: Findings) -> None:
-    """List what is not known of functions in tables that no code writes."""
+    """Record what is unknown about functions in tables that no code writes."""
     words = [word for elements in state.elements for word in elements]
     untyped = sum(1 for word in words if word == values.OPAQUE)
     if any(values.reference(Value("ref", word))[0] == values.FUNCTION for word in words):
@@ -61,26 +61,26 @@ def _references(objects: Objects) -> Iterator[Value]:
 
 
 class ReferencePlace(msgspec.Struct, frozen=True):
-    """Where references stand: a result, a global or a table, with the words there; ``kind`` is that of a divergence there."""
+    """A result, global or table with the words of its references; ``kind`` is the kind of a divergence there."""
 
     kind: DivergenceKind
     name: str
     words: tuple[int, ...]
 
     def item(self, at: int) -> str:
-        """One of the words in a report."""
+        """The name of one word in reports."""
         return f"{self.name} element {at}" if self.kind == "table" else self.name
 
 
 class Recorded(msgspec.Struct, frozen=True):
-    """The references of a row or of a final state, and their objects."""
+    """The references of a row or a final state, and their objects."""
 
     places: tuple[ReferencePlace, ...]
     objects: Objects
 
 
 def of_row(row: RowSeen) -> Recorded:
-    """The references among a row's results, or in the payload of the exception that it threw."""
+    """The references among the results of a row, or in the payload of its exception."""
     recorded = (("result", row.results), ("payload", row.payload))
     named = ((f"{name} {at}", value) for name, values_ in recorded for at, value in enumerate(values_) if value.type == "ref")
     return Recorded(tuple(ReferencePlace("result", name, (value.bits,)) for name, value in named), row.objects)
@@ -97,18 +97,18 @@ def of_state(state: FinalState) -> Recorded:
 def compare(
     oracle: Recorded, subject: Recorded, layout: Layout, findings: Findings, *, row: str = "", numbers: bool = True
 ) -> None:
-    """Compare references, and what they lead to where all of them are the same: objects are numbered by what leads to them.
+    """Compare references, and their objects if all references are equal, since objects are numbered in the order of references.
 
-    Without ``numbers`` only the references among an object's fields are compared.
+    Without ``numbers`` only the references among the fields of objects are compared.
     """
     not_compared(oracle, layout, findings)
     for one, other in zip(oracle.places, subject.places, strict=True):
         findings.compared(len(one.words), sum(1 for word in one.words if word))
         different = [at for at, (word, its) in enumerate(zip(one.words, other.words, strict=False)) if word != its]
-        if different:  # of a table the first element alone
+        if different:  # of a table only the first element
             at = different[0]
             texts = (
-                shown(Value("ref", place.words[at]), each.objects, layout) for place, each in ((one, oracle), (other, subject))
+                render(Value("ref", place.words[at]), each.objects, layout) for place, each in ((one, oracle), (other, subject))
             )
             detail = f"and {plural(len(different) - 1, 'more element')} of this table" if len(different) > 1 else ""
             findings.diverge(one.kind, one.item(at), *texts, row=row, shape=f"{one.name} ref", detail=detail)
@@ -132,7 +132,7 @@ def _objects(oracle: Recorded, subject: Recorded, layout: Layout, findings: Find
         for at, (value, its) in enumerate(zip(one.values, other.values, strict=False)):
             if value != its and (numbers or value.type == "ref"):
                 item = f"{_part(one, at, layout)} in {path}"
-                texts = shown(value, oracle.objects, layout), shown(its, subject.objects, layout)
+                texts = render(value, oracle.objects, layout), render(its, subject.objects, layout)
                 place = "" if _is_array(one, layout) else str(at)
                 findings.diverge(kind, item, *texts, row=row, shape=f"{root} {one.type} {place}")
                 return
@@ -157,7 +157,7 @@ def _part(object_: Object, at: int, layout: Layout) -> str:
 
 
 def _paths(recorded: Recorded, layout: Layout) -> dict[int, tuple[DivergenceKind, str, str]]:
-    """By number the first way to each object: its kind of divergence, the way in words, and the item that it begins at."""
+    """The first path to each object by number: the kind of divergence, the path as text, and the item at its beginning."""
     paths: dict[int, tuple[DivergenceKind, str, str]] = {}
     for place in recorded.places:
         for at, word in enumerate(place.words):

@@ -1,4 +1,4 @@
-"""Comparing rows: outcome, results bit by bit, brval and brcnt, the trace, captured output, calls of imports."""
+"""Comparing rows: outcome, bits of results, brval and brcnt, trace, output, calls of imports."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ _KINDS = {0: "condition", 1: "row marker", 2: "outcome"}
 
 
 def compare(oracle: RowSeen, subject: RowSeen, layout: Layout, findings: Findings, *, state: bool = True) -> None:
-    """Compare one row as both engines had it.
+    """Compare one row of both engines.
 
-    ``state`` is False where what was recorded after the row's call is not comparable (a trap that reports nothing, a stack
-    that ended at different depths).
+    ``state`` is False if the record after the call cannot be compared (a trap that reports nothing, a stack that ended at
+    different depths).
     """
     if oracle.outcome is None or subject.outcome is None:
         if oracle.outcome is not subject.outcome:
@@ -37,14 +37,14 @@ def compare(oracle: RowSeen, subject: RowSeen, layout: Layout, findings: Finding
     if not outcomes.compare(oracle.outcome, subject.outcome, findings, oracle.name):
         return
     if _exhausted(oracle):
-        findings.not_compared("the state after a call stack was exhausted: how deep calls may go is open")
+        findings.not_compared("the state after a call stack was exhausted: the depth of calls is not specified")
         return
     if state and oracle.entered != subject.entered:
-        findings.diverge("outcome", "outcome", _whence(oracle), _whence(subject), row=oracle.name, shape="entered")
+        findings.diverge("outcome", "outcome", _entered(oracle), _entered(subject), row=oracle.name, shape="entered")
     elif not state:
         _results(oracle, subject, layout, findings)
-    elif oracle.entered:  # of a row that was not, nothing was recorded
-        _trace(oracle, subject, findings)  # first: where it parts is the earliest difference, and what follows goes under it
+    elif oracle.entered:  # nothing is recorded of other rows
+        _trace(oracle, subject, findings)  # first, since its first difference precedes all others
         _results(oracle, subject, layout, findings)
         _state(oracle, subject, layout, findings)
 
@@ -63,7 +63,7 @@ def _state(oracle: RowSeen, subject: RowSeen, layout: Layout, findings: Findings
 
 
 def _calls(oracle: RowSeen, subject: RowSeen, layout: Layout, findings: Findings) -> None:
-    """The row's calls of imports in their order; the first that differs is known where the logging form was run."""
+    """Compare the calls of imports in order; the logging form shows the first difference."""
     one, other = oracle.calls, subject.calls
     if one is None or other is None:
         return
@@ -73,7 +73,7 @@ def _calls(oracle: RowSeen, subject: RowSeen, layout: Layout, findings: Findings
             findings.not_compared(f"the bytes passed to {visible(stub.module)} {visible(stub.name)}: {stub.buffers}")
         if calls and "ref" in stub.params:
             name = f"{visible(stub.module)} {visible(stub.name)}"
-            findings.not_compared(f"of references passed to {name}, all but whether they are null and an i31's value")
+            findings.not_compared(f"references passed to {name}, except null, non-null and i31 values")
     if one.digest == other.digest:
         return
     pairs = zip_longest(one.calls, other.calls)
@@ -96,27 +96,27 @@ def _calls(oracle: RowSeen, subject: RowSeen, layout: Layout, findings: Findings
 
 
 def _known(sequence: CallSequence) -> int:
-    """How many places of the sequence are known: that nothing follows the last call is known too."""
+    """The number of known places of the sequence, including its end if the last call is known."""
     return len(sequence.calls) + (sequence.total == len(sequence.calls))
 
 
 def _call(call: StubCall, other: Sequence[StubCall]) -> str:
-    """The call in words, the bytes passed from shortly before the first that differs."""
+    """The call as text, with the passed bytes from shortly before the first difference."""
     words = f"{visible(call.name)}({', '.join(map(str, call.args))})"
     if not call.passed:
         return words
     at = first_difference(call.passed, other[0].passed) if other and other[0].name == call.name else 0
     begin = max(0, at - _CONTEXT) if at < len(call.passed) else 0
-    return f'{words} with "{visible(decode(call.passed[begin : begin + _EXCERPT]))}"' + (f" from byte {begin} on" if begin else "")
+    return f'{words} with "{visible(decode(call.passed[begin : begin + _EXCERPT]))}"' + (f" from byte {begin}" if begin else "")
 
 
 def _exhausted(row: RowSeen) -> bool:
     return isinstance(row.outcome, Trapped) and row.outcome.kind == "call stack exhausted"
 
 
-def _whence(row: RowSeen) -> str:
+def _entered(row: RowSeen) -> str:
     assert row.outcome is not None, "it was compared"  # noqa: S101
-    return f"{sentence(row.outcome)}, in the row" if row.entered else f"{sentence(row.outcome)}, before the row was entered"
+    return f"{sentence(row.outcome)}, {'in the row' if row.entered else 'before the row was entered'}"
 
 
 def _reached(row: RowSeen) -> str:
@@ -143,7 +143,7 @@ def _results(oracle: RowSeen, subject: RowSeen, layout: Layout, findings: Findin
 
 
 def bits(one: Value, other: Value) -> str:
-    """Both bit patterns, for a float whose decimals may look alike."""
+    """Both bit patterns of a float, whose decimals may be equal."""
     if one.type not in ("f32", "f64"):
         return ""
     width = 8 if one.type == "f32" else 16
@@ -174,7 +174,7 @@ def _trace(oracle: RowSeen, subject: RowSeen, findings: Findings) -> None:
         return
     at = first_difference(oracle.trace, subject.trace) // _TRACE_RECORD
     one, other = _record(oracle, at), _record(subject, at)
-    kind, number = _about(oracle.trace, at)
+    kind, number = _record_kind(oracle.trace, at)
     findings.diverge(
         "trace", f"trace record {at}", one, other, row=oracle.name, shape="trace",
         branch=number if kind == "condition" else None, function=number if kind == "outcome" else None,
@@ -186,8 +186,8 @@ def first_difference(one: bytes, other: bytes) -> int:
     return next((at for at, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
 
 
-def _about(trace: bytes, at: int) -> tuple[str, int]:
-    """What kind a record of the trace is, and the branch, row or function that it is about; empty where the trace has ended."""
+def _record_kind(trace: bytes, at: int) -> tuple[str, int]:
+    """The kind of a trace record, and the index of its branch, row or function; empty after the end of the trace."""
     record = trace[_TRACE_RECORD * at : _TRACE_RECORD * (at + 1)]
     if len(record) < _TRACE_RECORD:
         return "", 0
@@ -195,7 +195,7 @@ def _about(trace: bytes, at: int) -> tuple[str, int]:
 
 
 def _record(row: RowSeen, at: int) -> str:
-    kind, number = _about(row.trace, at)
+    kind, number = _record_kind(row.trace, at)
     if not kind:
         end = f"ends after {at} records" + (f" and {extra} bytes" if (extra := len(row.trace) - at * _TRACE_RECORD) else "")
         return f"{end}, its memory full" if row.trace_overflow else end

@@ -1,4 +1,4 @@
-"""Comparing final states: counters by id, exported globals, table and memory sizes, memory by page."""
+"""Comparing final states: counters by id, exported globals, sizes of tables and memories, memory by page."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _PAGE = 65_536
 
 
 def compare(oracle: FinalState, subject: FinalState, layout: Layout, findings: Findings) -> list[tuple[int, int]]:
-    """Compare all but the bytes of pages; gives the (memory position, page) whose digests differ, for ``compare_page``."""
+    """Compare everything except the bytes of pages; returns (memory position, page) of differing digests, for ``compare_page``."""
     counters(oracle.counters, subject.counters, findings)
     _globals(oracle, subject, findings)
     _sizes(oracle, subject, layout, findings)
@@ -35,7 +35,7 @@ def compare(oracle: FinalState, subject: FinalState, layout: Layout, findings: F
         differing += [(at, page) for page, (one, other) in enumerate(zip(ones, theirs, strict=False)) if one != other]
         if oracle.memories[at] > len(ones):
             left = oracle.memories[at] - len(ones)
-            findings.not_compared(f"{left} pages of memory {layout.memories[at].index}, past the limit of digested pages")
+            findings.not_compared(f"{left} pages of memory {layout.memories[at].index} after the limit of digested pages")
     return differing
 
 
@@ -61,11 +61,11 @@ def _absent(value: int | None) -> str:
 
 
 def _references(oracle: FinalState, subject: FinalState, layout: Layout, findings: Findings) -> None:
-    """The elements of tables, references in globals, and the objects that they lead to."""
+    """Compare the elements of tables, references in globals, and their objects."""
     references.compare(references.of_state(oracle), references.of_state(subject), layout, findings)
     for table, (size, words) in enumerate(zip(oracle.tables, oracle.elements, strict=False)):
         if size > len(words):
-            findings.not_compared(f"{size - len(words)} elements of table {table}, past the first {len(words)}")
+            findings.not_compared(f"{size - len(words)} elements of table {table} after the first {len(words)}")
 
 
 def _globals(oracle: FinalState, subject: FinalState, findings: Findings) -> None:
@@ -92,7 +92,7 @@ def _sizes(oracle: FinalState, subject: FinalState, layout: Layout, findings: Fi
 
 
 def compare_page(memory: int, page: int, differing: Sequence[Word], findings: Findings) -> None:
-    """Record the differing words of a page as one divergence, with the first differing byte: one wrong store often smears."""
+    """Record the differing words of a page as one divergence at the first differing byte, since one cause often changes many."""
     first = differing[0]
     byte = next(at for at in range(8) if (first.oracle ^ first.subject) >> 8 * at & 0xFF)
     address = page * _PAGE + first.offset + byte

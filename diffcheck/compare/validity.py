@@ -1,4 +1,4 @@
-"""Comparing what two engines say of a module that the oracle refuses."""
+"""Comparing the outcomes of both engines for a module that the oracle refuses."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from diffcheck.compare.findings import Findings
     from diffcheck.observation import Outcome
 
-BOTH_REFUSE: Final = "both engines refuse the artifact: an agreement about validity alone"
+BOTH_REFUSE: Final = "both engines refuse the artifact: only validity is compared"
 _UNJUDGED: Final = {
     "unsupported": "the artifact uses a proposal that the oracle does not support",
     "limit": "the artifact exceeds an implementation limit of the oracle",
@@ -20,26 +20,26 @@ _PARTICULARS: Final = re.compile(r"\(at offset.*?\)|`[^`]*`|0x[0-9a-f]+|\b\d+\b"
 
 
 def why_unjudged(oracle: Refused) -> str:
-    """Why the oracle's refusal says nothing about the artifact's validity; empty where it is invalid or malformed."""
+    """Why the oracle's refusal does not show that the artifact is invalid; empty if it does."""
     if oracle.kind == "invalid":
         return ""
     return f"{_UNJUDGED.get(oracle.kind, 'why the oracle refuses the artifact is unknown')}: {oracle.reason}"
 
 
 def rule(reason: str) -> str:
-    """The rule that a module breaks: the oracle's reason without what belongs to the module, such as numbers, names and types."""
+    """The rule that a module breaks: the oracle's reason without numbers, names and types of the module."""
     return " ".join(_PARTICULARS.sub(" ", reason.partition(":")[0]).split())
 
 
 def compare(oracle: Refused, subject: Outcome, findings: Findings) -> str:
-    """Record a divergence where the subject loads what the oracle refuses as invalid, or crashes; gives why it is unknown."""
-    takes = loaded(subject)
-    if takes or isinstance(subject, Crashed):
-        words = f"loads it, and {sentence(subject)}" if takes else sentence(subject)
-        shape = f"{rule(oracle.reason)} / {'loaded' if takes else 'crashed'}"
+    """Record a divergence if the subject loads an invalid module or crashes; returns why the comparison is inconclusive."""
+    loads = loaded(subject)
+    if loads or isinstance(subject, Crashed):
+        words = f"loads it and {sentence(subject)}" if loads else sentence(subject)
+        shape = f"{rule(oracle.reason)} / {'loaded' if loads else 'crashed'}"
         findings.diverge("validity", "validity", sentence(oracle), words, shape=shape)
         return ""
-    if takes is None:
+    if loads is None:
         return f"the oracle {sentence(oracle)}; whether the subject loads the artifact is unknown: it {sentence(subject)}"
     findings.compared(1)
     findings.not_compared("anything but validity: both engines refuse the artifact")

@@ -1,4 +1,4 @@
-"""Witness's formats: what its instrumentation exports, its manifest, its trace records, its harness snapshots."""
+"""Witness's formats: the exports of its instrumentation, its manifest, its trace records, its harness snapshots."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ MANIFEST_CAP: Final = 256 << 20
 
 
 class Instrumentation(msgspec.Struct, frozen=True):
-    """What witness added to an artifact, by index: branch id to global index for counters (with their type), brval and brcnt;
-    the trace memory; the two reset functions. All empty where the artifact is not instrumented.
+    """What witness added to an artifact: branch id to global index for counters (with type), brval and brcnt; the indices of the
+    trace memory and of the two reset functions. All are empty if the artifact is not instrumented.
     """
 
     counters: dict[int, tuple[int, str]]
@@ -52,7 +52,7 @@ class Instrumentation(msgspec.Struct, frozen=True):
 
 
 def instrumentation(module: Module) -> Instrumentation:
-    """What witness's exports in ``module`` are; an export of witness's name but another type counts as the artifact's own."""
+    """Witness's exports of ``module``; an export with witness's name but another type is the artifact's own."""
     found: dict[str, dict[int, tuple[int, str]]] = {"counter": {}, "brval": {}, "brcnt": {}}
     resets: dict[str, int] = {}
     for export in module.exports:
@@ -78,7 +78,7 @@ def instrumentation(module: Module) -> Instrumentation:
 
 
 def trace_memory(module: Module) -> int | None:
-    """The index of the trace's memory; None if there is none, or one with 64-bit addresses, which is the artifact's own."""
+    """The index of the trace memory; None if there is none, or one with 64-bit addresses, which is the artifact's own."""
     found = (each.index for each in module.exports if each.name == TRACE and each.kind == "memory")
     return next((index for index in found if not module.all_memories[index].limits.is64), None)
 
@@ -95,7 +95,7 @@ class Branch(msgspec.Struct, frozen=True):
 
 
 class Decision(msgspec.Struct, frozen=True):
-    """A decision of the manifest: the ids of its conditions, and its source line where DWARF was found."""
+    """A decision of the manifest: the ids of its conditions, and its source line if DWARF has it."""
 
     id: int
     conditions: tuple[int, ...] = ()
@@ -105,7 +105,7 @@ class Decision(msgspec.Struct, frozen=True):
 
 
 class Manifest(msgspec.Struct, frozen=True):
-    """A manifest (``<artifact>.witness.json``); fields that diffcheck has no use for are passed over."""
+    """A manifest (``<artifact>.witness.json``), without the fields that diffcheck does not use."""
 
     schema_version: str = ""
     witness_version: str = ""
@@ -115,12 +115,11 @@ class Manifest(msgspec.Struct, frozen=True):
 
 
 class BranchPlace(msgspec.Struct, frozen=True):
-    """Where a branch stands in the artifact's own terms.
+    """The place of a branch in the artifact.
 
-    ``mark`` says it in terms that a rebuild keeps, whatever else was added to the program and wherever it was built: the function's
-    name, the file's without its folders, and the line counted from the function's first decision. ``shared`` is whether the source
-    is known, so that the same mark in another artifact is the same code. ``function_index`` is that before instrumentation, as in
-    the trace's outcome records.
+    ``mark`` identifies it across builds: the name of the function, the name of the file without folders, and the line relative to
+    the function's first decision. ``shared`` is whether the source is known, so that the same mark in another artifact is the same
+    code. ``function_index`` is the index before instrumentation, as in the outcome records of the trace.
     """
 
     function: str = ""
@@ -138,14 +137,14 @@ class BranchPlace(msgspec.Struct, frozen=True):
 
 
 def manifest_path(artifact: Path) -> Path:
-    """Where an artifact's manifest stands."""
+    """The path of an artifact's manifest."""
     return artifact.with_name(artifact.name + ".witness.json")
 
 
 def read_manifest(data: bytes) -> Manifest:
-    """The manifest in ``data``; raises ``ManifestError`` where it is not JSON of that shape."""
+    """The manifest in ``data``; raises ``ManifestError`` if it is malformed."""
     if len(data) > MANIFEST_CAP:
-        raise ManifestError(f"the manifest has {len(data)} bytes", hint="a manifest of over 256 MiB is not read")
+        raise ManifestError(f"the manifest has {len(data)} bytes", hint="a manifest may have 256 MiB")
     try:
         return msgspec.json.decode(data, type=Manifest)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
@@ -153,8 +152,9 @@ def read_manifest(data: bytes) -> Manifest:
 
 
 def contradiction(manifest: Manifest, module: Module, wasm: bytes) -> str:
-    """Why a manifest is not the module's, empty where nothing speaks against it: each branch has a counter, and the code of the
-    function that the manifest names counts it (arms of a br_table are counted elsewhere). A build that branches alike is not seen.
+    """Why a manifest is not the module's; empty if each branch has a counter and its function counts it.
+
+    Arms of a br_table are counted elsewhere, so they are not checked. Another build with the same branches is not detected.
     """
     counters = instrumentation(module).counters
     branches = {branch.id: branch for branch in manifest.branches}
@@ -177,7 +177,7 @@ def contradiction(manifest: Manifest, module: Module, wasm: bytes) -> str:
 
 
 def _code_by_name(module: Module, wasm: bytes) -> dict[str, list[bytes]]:
-    """The bodies of functions by their names, which need not be unique; empty where the name section is missing."""
+    """The bodies of functions by name, which need not be unique; empty without a name section."""
     names = function_names(module)
     first = module.n_imported("func")
     found: dict[str, list[bytes]] = {}
@@ -188,7 +188,7 @@ def _code_by_name(module: Module, wasm: bytes) -> dict[str, list[bytes]]:
 
 
 def places(manifest: Manifest) -> dict[int, BranchPlace]:
-    """Where each branch of the manifest stands, by branch id."""
+    """The places of the branches of a manifest, by branch id."""
     lines = {branch: decision for decision in manifest.decisions for branch in decision.conditions}
     functions: dict[int, list[Branch]] = {}
     for branch in manifest.branches:
@@ -215,7 +215,7 @@ def _place(branch: Branch, decision: Decision | None, name: str, begins: dict[st
 
 
 def _first_lines(decisions: list[Decision]) -> dict[str, int]:
-    """The first line of a decision in a function, by file: inlined code is from others."""
+    """The first decision line of a function, for each file, since inlined code is from other files."""
     first: dict[str, int] = {}
     for each in decisions:
         if each.source_file and each.source_line is not None:
@@ -229,6 +229,6 @@ def _file_name(path: str) -> str:
 
 
 def _nameless(branches: list[Branch]) -> str:
-    """What stands for the name of a function that has none: its index changes with any other function, how it branches does not."""
+    """A name for a function without one: a digest of its branches, since its index changes with other functions."""
     shape = ",".join(f"{each.kind} {each.instr_index}" for each in branches)
     return "nameless " + hashlib.sha256(shape.encode("utf-8", "backslashreplace")).hexdigest()[:12]

@@ -1,9 +1,9 @@
-"""What a run proves about an artifact's decisions, and which of it would come out differently under the subject.
+"""The MC/DC conclusions of a run, and those that differ between the engines.
 
-Witness's own reconstruction and its own criterion (witness 0.44, ``run.rs`` and the crate ``witness-mcdc-checker``): a row of a
-decision is which of its conditions were evaluated, to what, and the outcome. A condition is proved by two rows in which it differs,
-every other condition that both evaluated is equal, and the outcomes differ (masking MC/DC, DO-178C). A condition that was
-evaluated and not proved is a gap, one that was never evaluated is dead. A br_table's arm is proved where it was taken.
+The reconstruction and the criterion are witness's (witness 0.44, ``run.rs`` and the crate ``witness-mcdc-checker``). A vector of a
+decision has the values of its evaluated conditions and the outcome. A condition is proved by two vectors in which it differs, all
+other conditions evaluated in both are equal, and the outcomes differ (masking MC/DC, DO-178C). An evaluated condition without proof
+is a gap; one that was never evaluated is dead. An arm of a br_table is proved if it was taken.
 """
 
 from __future__ import annotations
@@ -31,28 +31,28 @@ _ARMS: Final = frozenset({"br_table_target", "br_table_default"})
 
 
 class Vector(msgspec.Struct, frozen=True):
-    """One evaluation of a decision: condition to value, only those that were evaluated, and the outcome where it is known."""
+    """One evaluation of a decision: the values of its evaluated conditions, and the outcome if known."""
 
     evaluated: tuple[tuple[int, bool], ...]
     outcome: bool | None
 
 
 class DecisionEvidence:
-    """What one engine showed: the rows with their state, and the counters; ``add`` takes an instance after the other."""
+    """The evidence of one engine: rows with their state, and counters, added instance by instance."""
 
     def __init__(self) -> None:
         self.rows: list[RowSeen] = []
         self.counters: dict[int, int] = {}
 
     def add(self, rows: Iterable[RowSeen], counters: Mapping[int, int]) -> None:
-        """Take an instance's rows, those that were reached, and its final counters."""
+        """Add the rows of an instance that were reached, and its final counters."""
         self.rows += [row for row in rows if row.outcome is not None]
         for branch, count in counters.items():
             self.counters[branch] = self.counters.get(branch, 0) + count
 
 
 class Decisions:
-    """A manifest's decisions; ``branches`` are the ids in the order in which rows have their values."""
+    """The decisions of a manifest; ``branches`` are the branch ids in the order of a row's values."""
 
     def __init__(self, manifest: Manifest, branches: Sequence[int]) -> None:
         self._decisions = {each.id: each for each in manifest.decisions}
@@ -68,7 +68,7 @@ class Decisions:
                 self._of_function.setdefault(functions[each.conditions[0]], []).append(each.id)
 
     def impact(self, oracle: DecisionEvidence, subject: DecisionEvidence) -> tuple[McdcImpact, ...]:
-        """The conditions about which the two runs do not say the same."""
+        """The conditions with different conclusions."""
         ones, others = self.conclusions(oracle), self.conclusions(subject)
         found = []
         for (decision_id, index), one in ones.items():
@@ -89,7 +89,7 @@ class Decisions:
         return tuple(found)
 
     def conclusions(self, seen: DecisionEvidence) -> dict[tuple[int, int], Conclusion]:
-        """By decision and condition: proved, gap or dead."""
+        """The conclusions by decision and condition."""
         vectors = self.vectors(seen.rows)
         found: dict[tuple[int, int], Conclusion] = {}
         for each in self._decisions.values():
@@ -102,7 +102,7 @@ class Decisions:
         return found
 
     def vectors(self, rows: Iterable[RowSeen]) -> dict[int, dict[Vector, None]]:
-        """The different evaluations of each decision, in the order in which they came first."""
+        """The distinct vectors of each decision, in order of first occurrence."""
         found: dict[int, dict[Vector, None]] = {each: {} for each in self._decisions}
         for row in rows:
             outcome = _row_outcome(row)
@@ -120,17 +120,17 @@ class Decisions:
         return bool(kinds) and kinds <= _ARMS
 
     def _counted(self, decision: Decision, row: RowSeen) -> dict[int, bool]:
-        """The last value of each condition that was evaluated in the row, for a row without a trace."""
+        """The last value of each evaluated condition, for a row without a trace."""
         places = ((index, self._place.get(branch)) for index, branch in enumerate(decision.conditions))
         return {index: row.brvals[at] != 0 for index, at in places if at is not None and row.brcnts[at]}
 
     def _traced(self, trace: bytes) -> Iterator[tuple[int, dict[int, bool], bool | None]]:
-        """Each evaluation of a decision in a trace: the decision, its conditions' values, the outcome where the trace tells it."""
+        """Each evaluation in a trace: the decision, the values of its conditions, and the outcome if the trace has it."""
         under_way: dict[int, dict[int, bool]] = {}
         for number, value, kind in _RECORD.iter_unpack(trace[: len(trace) // _RECORD.size * _RECORD.size]):
             if kind == _CONDITION and number in self._of_branch:
                 decision, index = self._of_branch[number]
-                if index in under_way.get(decision, ()):  # the next turn of a loop
+                if index in under_way.get(decision, ()):  # the next iteration of a loop
                     yield self._evaluated(decision, under_way.pop(decision), None)
                 under_way.setdefault(decision, {})[index] = value != 0
             elif kind == _OUTCOME:
@@ -143,7 +143,7 @@ class Decisions:
     def _evaluated(
         self, decision: int, evaluated: dict[int, bool], returned: bool | None  # noqa: FBT001 - a value
     ) -> tuple[int, dict[int, bool], bool | None]:  # fmt: skip
-        """The outcome of a chain of ands or of ors is the value of its last condition that was evaluated."""
+        """An evaluation; the outcome of an and- or or-chain is the value of its last evaluated condition."""
         if self._decisions[decision].chain_kind in _CHAINS:
             return decision, evaluated, evaluated[max(evaluated)]
         return decision, evaluated, returned

@@ -241,7 +241,7 @@ def test_a_page_that_only_one_side_digested_is_a_divergence() -> None:
 
 def test_pages_that_were_not_digested_are_said() -> None:
     findings, _ = compared_states(final(memories=(5, 2)), final(memories=(5, 2)))
-    assert findings.agreement.not_compared == ("4 pages of memory 0, past the limit of digested pages",)
+    assert findings.agreement.not_compared == ("4 pages of memory 0 after the limit of digested pages",)
 
 
 # Outcomes.

@@ -74,8 +74,8 @@ SEEN = [
     (ONE_MORE, "4103 49 0d00", "4104 49 0d00", "call 4 of an import", "no call", "env.a(3)"),
     (
         PATH, "413c 4105 6a", "413c 4105 6b", "call 1 of an import",
-        'wasi_snapshot_preview1.path_unlink_file(3, 64, 23) with "quick brown fox.Axt" from byte 4 on',
-        'wasi_snapshot_preview1.path_unlink_file(3, 64, 23) with "quick brown fox.7xt" from byte 4 on',
+        'wasi_snapshot_preview1.path_unlink_file(3, 64, 23) with "quick brown fox.Axt" from byte 4',
+        'wasi_snapshot_preview1.path_unlink_file(3, 64, 23) with "quick brown fox.7xt" from byte 4',
     ),
 ]  # fmt: skip
 
@@ -139,7 +139,7 @@ GIVEN = """(module (import "env" "f" (func $f (param anyref))) (func (export "r"
     [
         (LENGTH.format(65_528), ()),
         (LENGTH.format(65_529), ("of the bytes passed to an import in one call, those after the first 65,528",)),
-        (GIVEN, ("of references passed to env f, all but whether they are null and an i31's value",)),
+        (GIVEN, ("references passed to env f, except null, non-null and i31 values",)),
     ],
     ids=["all bytes", "more bytes", "reference"],
 )
