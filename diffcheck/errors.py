@@ -1,7 +1,7 @@
-"""The exceptions that reach a user: each has an exit code and a hint that says what to do now.
+"""The exceptions that reach a user, each with an exit code and a hint on what to do.
 
-What a module or an engine does is data (``observation``), never an exception; these are for our own environment, for
-input that cannot be used, and for bugs. They are caught once, in ``cli``.
+The behaviour of modules and engines is data (``observation``), never an exception. These exceptions are for our own environment,
+for input that cannot be used, and for bugs. They are caught once, in ``cli``.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ EXIT_INTERRUPTED = 130
 
 
 class DiffcheckError(Exception):
-    """Base of all: ``str()`` is one sentence, ``hint`` says what to do, ``exit_code`` is what the process ends with."""
+    """The base class: ``str()`` is one sentence, ``hint`` is what to do, ``exit_code`` is that of the process."""
 
     exit_code = EXIT_USAGE
 
@@ -24,12 +24,12 @@ class DiffcheckError(Exception):
 
     @property
     def line(self) -> str:
-        """The sentence and the hint, where there is one, in a line."""
+        """The sentence, and the hint if there is one, in a line."""
         return f"{self}; {self.hint}" if self.hint else str(self)
 
 
 class ArtifactError(DiffcheckError):
-    """A WebAssembly binary that cannot be used; ``offset`` is the byte offset in the file where that was seen."""
+    """A WebAssembly binary that cannot be used; ``offset`` is the byte offset of the error in the file."""
 
     def __init__(self, reason: str, *, offset: int | None = None, hint: str = "") -> None:
         super().__init__(reason if offset is None else f"{reason} (at byte offset {offset:#x})", hint=hint)
@@ -38,7 +38,7 @@ class ArtifactError(DiffcheckError):
 
 
 class UnsealableError(ArtifactError):
-    """A valid artifact that has no capsule, with the reason (the design's short list)."""
+    """A valid artifact that has no capsule."""
 
 
 class ManifestError(DiffcheckError):
@@ -46,7 +46,7 @@ class ManifestError(DiffcheckError):
 
 
 class CaseError(DiffcheckError):
-    """A case file, a row or a limit that makes no sense."""
+    """A case file, a row or a limit that cannot be used."""
 
 
 class ConfigError(DiffcheckError):
@@ -54,15 +54,15 @@ class ConfigError(DiffcheckError):
 
 
 class EngineMissingError(DiffcheckError):
-    """An engine or an external tool that is not where it was looked for."""
+    """An engine or an external tool that was not found."""
 
 
 class EngineUnusableError(DiffcheckError):
-    """A program that does not answer as an engine, or an engine that was replaced while it was in use."""
+    """A program that does not answer as an engine, or an engine that was replaced during a run."""
 
 
 class NothingToDoError(DiffcheckError):
-    """No artifact under the paths given."""
+    """No artifact under the given paths."""
 
 
 class ReportError(DiffcheckError):
@@ -70,7 +70,7 @@ class ReportError(DiffcheckError):
 
 
 class RunFailedError(DiffcheckError):
-    """A run that did not complete where only a complete one is an answer: the row, the engine and the reason."""
+    """A run that did not complete although its result is needed: the row, the engine and the reason."""
 
     exit_code = EXIT_DIVERGE
 
@@ -82,4 +82,4 @@ class UnrunnableError(RunFailedError):
 
 
 class StreamError(DiffcheckError):
-    """An observation stream that is damaged: a finding of its own, caught where streams are decoded."""
+    """A damaged observation stream: a finding, caught where streams are decoded."""

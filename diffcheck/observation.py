@@ -1,6 +1,6 @@
-"""What an engine did: the data that travels from backends through ``compare`` to the reports.
+"""Observations: the data that backends produce and ``compare`` and the reports use.
 
-An ``Execution`` is one start of an engine with one program. ``RowSeen`` and ``FinalState`` are what was recorded of a row and of an
+An ``Execution`` is one start of an engine with one program. ``RowSeen`` and ``FinalState`` are the records of a row and of an
 instance. Every variant of ``Outcome`` is a tagged struct, so that msgspec can distinguish them in JSON and in messages between
 processes.
 """
@@ -34,33 +34,35 @@ TrapKind = Literal[
     "unstated",
     "unknown",
 ]
-"""The shared vocabulary of traps; an engine's adapter maps its own words to it. ``unknown`` is for words that it has no entry
-for, which is a finding; ``unstated`` for words that an engine says of several kinds alike, which is not compared."""
+"""The kinds of traps, to which adapters map an engine's messages. ``unknown`` is a message without a known kind, which is a
+finding; ``unstated`` is a message that an engine has for several kinds, which is not compared.
+"""
 
 TRAP_KINDS: tuple[str, ...] = get_args(TrapKind)
 
 Stage = Literal["load", "instantiate", "entry", "run", "unknown"]
 
 RefusalKind = Literal["invalid", "unsupported", "limit", "unlinkable", "trap", "unstated"]
-"""Why a program was refused, as far as the engine says: it is malformed or invalid; it uses a proposal that the engine lacks; it
-exceeds an implementation limit; an import is missing or of another type; instantiation trapped. The last two prove that the module
-was loaded."""
+"""Why a program was refused, as far as the engine reports it: it is malformed or invalid; it uses an unsupported proposal; it
+exceeds an implementation limit; an import is missing or has another type; instantiation trapped. The last two prove that the module
+was loaded.
+"""
 
 
 class Returned(msgspec.Struct, frozen=True, tag="returned"):
-    """The entry came back."""
+    """The entry returned."""
 
 
 class Exited(msgspec.Struct, frozen=True, tag="exited"):
-    """The program asked to exit with ``code``."""
+    """The program exited with ``code``."""
 
     code: int
 
 
 class Threw(msgspec.Struct, frozen=True, tag="threw"):
-    """An exception that the program did not catch: its tag's index and name, and its payload, each value with its type.
+    """An uncaught exception: index and name of its tag, and its payload, each value with its type.
 
-    ``tagidx`` is None for an exception that no tag of the artifact catches, which is an engine's fault.
+    ``tagidx`` is None for an exception without a tag of the artifact, which is a fault of the engine.
     """
 
     tagidx: int | None
@@ -69,9 +71,9 @@ class Threw(msgspec.Struct, frozen=True, tag="threw"):
 
 
 class Trapped(msgspec.Struct, frozen=True, tag="trapped"):
-    """A trap, or an uncaught exception without its tag; ``detail`` is the engine's own words, shown, never compared.
+    """A trap, or an uncaught exception without its tag; ``detail`` is the engine's message, which is never compared.
 
-    ``instructions`` names the instruction that trapped, or those that may have; it is empty where nothing is known.
+    ``instructions`` are the names of the instructions that may have trapped, empty if unknown.
     """
 
     kind: TrapKind
@@ -80,7 +82,7 @@ class Trapped(msgspec.Struct, frozen=True, tag="trapped"):
 
 
 class Refused(msgspec.Struct, frozen=True, tag="refused"):
-    """The engine would not take the program; ``stage`` and ``kind`` are where and why, as far as the engine says."""
+    """The engine refused the program; ``stage`` and ``kind`` are where and why, as far as the engine reports it."""
 
     stage: Stage
     reason: str = ""
@@ -88,14 +90,14 @@ class Refused(msgspec.Struct, frozen=True, tag="refused"):
 
 
 class Crashed(msgspec.Struct, frozen=True, tag="crashed"):
-    """The engine's process died of a signal, or ended by a panic (``signal`` 0)."""
+    """The process of the engine died of a signal, or of a panic (``signal`` 0)."""
 
     signal: int
     detail: str = ""
 
 
 class OutOfMemory(msgspec.Struct, frozen=True, tag="out-of-memory"):
-    """The engine met its memory limit; ``in_recorder`` is whether it was the recorder's memory that could not grow."""
+    """The engine reached its memory limit; ``in_recorder`` is whether the recorder's memory could not grow."""
 
     limit_bytes: int
     detail: str = ""
@@ -103,20 +105,20 @@ class OutOfMemory(msgspec.Struct, frozen=True, tag="out-of-memory"):
 
 
 class TimedOut(msgspec.Struct, frozen=True, tag="timed-out"):
-    """The engine was ended at its deadline, or ended itself by its own fuel (``detail`` says so)."""
+    """The engine was killed at its deadline, or used up its own fuel (see ``detail``)."""
 
     deadline_s: float
     detail: str = ""
 
 
 HALF_ANSWER: Final = "half an answer"
-"""What is wrong with an answer that begins as one and is cut: the engine speaks the protocol, and the answer is damaged."""
+"""The failure of an answer that is cut: the engine supports the protocol, and the answer is damaged."""
 
 
 class HarnessFailed(msgspec.Struct, frozen=True, tag="harness-failed"):
-    """The engine ended well but its answer is missing, broken or not of this run; ``what`` is the class of the failure.
+    """The engine succeeded, but its answer is missing, damaged or of another run; ``what`` is the class of the failure.
 
-    ``wrapper`` is whether a program around the engine failed, which says nothing about the engine.
+    ``wrapper`` is whether a program around the engine failed, and not the engine.
     """
 
     what: str
@@ -128,12 +130,14 @@ Outcome = Returned | Exited | Threw | Trapped | Refused | Crashed | OutOfMemory 
 
 
 def trapped_at_instantiation(kind: TrapKind) -> Refused:
-    """A trap in a start function or an active segment; some engines do not distinguish it from other refusals."""
+    """The refusal for a trap in a start function or an active segment, which some engines do not distinguish from other
+    refusals.
+    """
     return Refused("instantiate", f"trap: {kind}", "trap")
 
 
 def loaded(outcome: Outcome) -> bool | None:
-    """Whether the engine loaded (decoded and validated) the module; None where the outcome proves neither."""
+    """Whether the engine loaded (decoded and validated) the module; None if the outcome does not show it."""
     match outcome:
         case Returned() | Exited() | Threw() | Trapped() | Refused(stage="entry") | Refused(kind="trap" | "unlinkable"):
             return True
@@ -143,12 +147,12 @@ def loaded(outcome: Outcome) -> bool | None:
 
 
 def tag(outcome: Outcome) -> str:
-    """The outcome's class as it stands in reports: ``returned``, ``timed-out``, ..."""
+    """The class of the outcome in reports: ``returned``, ``timed-out``, ..."""
     return str(outcome.__struct_config__.tag)
 
 
-def sentence(outcome: Outcome) -> str:  # noqa: PLR0911 - one line an outcome
-    """The outcome in a few words for a person."""
+def sentence(outcome: Outcome) -> str:  # noqa: PLR0911 - one line for each outcome
+    """The outcome as text."""
     match outcome:
         case Returned():
             return "returned"
@@ -173,7 +177,7 @@ def sentence(outcome: Outcome) -> str:  # noqa: PLR0911 - one line an outcome
 
 
 def _signal(number: int) -> str:
-    """A signal's number and its name, where it has one here."""
+    """The number of a signal, and its name if known."""
     try:
         return f"{number} ({signals.Signals(number).name})"
     except ValueError:
@@ -181,7 +185,7 @@ def _signal(number: int) -> str:
 
 
 class Identity(msgspec.Struct, frozen=True):
-    """Which engine ran: ``version`` in its own words, ``path`` and ``sha256`` of its binary, ``found`` says where it was found."""
+    """Which engine ran: ``version`` as it reports it, ``path`` and ``sha256`` of its binary, ``found`` is how it was found."""
 
     name: str
     version: str = ""
@@ -191,7 +195,7 @@ class Identity(msgspec.Struct, frozen=True):
 
 
 class Cost(msgspec.Struct, frozen=True):
-    """What executions took: wall clock and CPU in nanoseconds, the largest resident size in bytes, the number of executions."""
+    """The cost of executions: wall-clock and CPU time in nanoseconds, largest resident size in bytes, number of executions."""
 
     elapsed_ns: int = 0
     cpu_ns: int = 0
@@ -210,9 +214,9 @@ class Cost(msgspec.Struct, frozen=True):
 class Execution(msgspec.Struct, frozen=True):
     """One start of an engine.
 
-    ``carried`` is what the transport brought out of a capsule: for ``memory`` and ``print`` the recorder memory from address 0,
-    for ``words`` the slots as little-endian 64-bit words. ``counters`` is a direct pass's snapshot, by branch id, as unsigned
-    64-bit numbers. ``log`` is the tail of what the engine printed, already decoded, hostile.
+    ``carried`` are the bytes that the transport carried out of a capsule: for ``memory`` and ``print`` the recorder memory from
+    address 0, for ``words`` the slots as little-endian 64-bit words. ``counters`` is a direct pass's snapshot, by branch id, as
+    unsigned 64-bit numbers. ``log`` is the end of the engine's output, decoded, possibly hostile.
     """
 
     outcome: Outcome
@@ -224,7 +228,7 @@ class Execution(msgspec.Struct, frozen=True):
 
 
 class Output(msgspec.Struct, frozen=True):
-    """What a row wrote to one stream: ``total`` bytes in all, the first of them in ``captured``, a running ``digest`` of all."""
+    """The output of a row on one stream: the ``total`` number of bytes, the first of them, and a ``digest`` of all."""
 
     total: int
     captured: bytes
@@ -232,7 +236,7 @@ class Output(msgspec.Struct, frozen=True):
 
 
 class StubCall(msgspec.Struct, frozen=True):
-    """A call of a stubbed import: its name, its arguments, and the bytes that they point to, where those are compared."""
+    """A call of a stubbed import: its name, its arguments, and the bytes that they point to, if these are compared."""
 
     name: str
     args: tuple[Value, ...]
@@ -240,8 +244,8 @@ class StubCall(msgspec.Struct, frozen=True):
 
 
 class CallSequence(msgspec.Struct, frozen=True):
-    """A row's calls of stubbed imports, in their order: a digest of all of them; the ``total`` and the first ``calls`` where the
-    row was run again in the logging form.
+    """The calls of stubbed imports by a row, in order: a digest of all; ``total`` and the first ``calls`` if the row was rerun in
+    logging form.
     """
 
     digest: int
@@ -250,8 +254,8 @@ class CallSequence(msgspec.Struct, frozen=True):
 
 
 class Object(msgspec.Struct, frozen=True):
-    """A struct or an array that references lead to: its position in the layout's object types (None: of another type), how many
-    fields or elements it has, and the values of those that were recorded.
+    """A struct or an array that references lead to: its position in the object types of the layout (None: another type), the number
+    of its fields or elements, and their recorded values.
     """
 
     type: int | None
@@ -260,18 +264,18 @@ class Object(msgspec.Struct, frozen=True):
 
 
 class Objects(msgspec.Struct, frozen=True):
-    """The objects of a record, by number; ``cut`` is whether there are more, or more of them, past the recorder's bounds."""
+    """The objects of a record, by number; ``cut`` is whether objects or values exceeded the recorder's limits."""
 
     found: tuple[Object, ...] = ()
     cut: bool = False
 
 
 class RowSeen(msgspec.Struct, frozen=True):
-    """One row: how it ended, its results, and what was recorded right after its call.
+    """One row: its outcome, its results, and the state recorded after its call.
 
-    ``outcome`` is None where the row was not reached. It was not ``entered`` either where what resets witness's state before it
-    trapped: then nothing was recorded. ``brvals`` and ``brcnts`` are in the order of the layout's branch ids, ``stub_calls`` in the
-    order of its stubs and counted since the instance began; ``calls`` are the row's own, None where there are no stubs.
+    ``outcome`` is None if the row was not reached. ``entered`` is also False if the reset of witness's state before the row
+    trapped, and then nothing is recorded. ``brvals`` and ``brcnts`` are in the order of the layout's branch ids, ``stub_calls`` in
+    the order of its stubs and counted since the start of the instance; ``calls`` are the row's own, None without stubs.
     """
 
     name: str
@@ -287,15 +291,14 @@ class RowSeen(msgspec.Struct, frozen=True):
     stub_calls: tuple[int, ...] = ()
     calls: CallSequence | None = None
     objects: Objects = Objects()
-    state_compared: bool = True
     entered: bool = True
 
 
 class FinalState(msgspec.Struct, frozen=True):
-    """An instance's state after its last row: counters by branch id, exported globals by name, sizes and digests by index.
+    """The state of an instance after its last row: counters by branch id, exported globals by name, sizes and digests by index.
 
-    ``elements`` are the words of each table's elements (``capsule.layout``), ``objects`` what they and the globals lead to.
-    ``pages`` holds, a memory, the two 64-bit lanes of each digested page; (0, 0) is a page of zeros. Sizes of memories are in
+    ``elements`` are the words of each table's elements (``capsule.layout``), ``objects`` those that they and the globals lead to.
+    ``pages`` has, for each memory, the two 64-bit lanes of each digested page; (0, 0) is a page of zeros. Sizes of memories are in
     pages, of tables in elements.
     """
 

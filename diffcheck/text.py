@@ -1,4 +1,4 @@
-"""Makes any string safe to show: names come from artifacts, manifests and engines, and all of those may be hostile."""
+"""Escaping and formatting of text. Names come from artifacts, manifests and engines, which may be hostile."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ _UNSAFE_CATEGORIES = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 
 
 def decode(data: bytes) -> str:
-    r"""Bytes from a child or a file as text; what is not UTF-8 becomes a visible ``\xNN``, never a lone surrogate."""
+    r"""Bytes of a child process or a file as text; invalid UTF-8 becomes ``\xNN``, never a lone surrogate."""
     return data.decode("utf-8", errors="backslashreplace")
 
 
 def visible(text: str, limit: int = _MAX_NAME) -> str:
-    """The text with every control, format, surrogate and unassigned character written as an escape, cut to ``limit`` characters.
+    """The text, cut to ``limit`` characters, with control, format, surrogate and unassigned characters escaped.
 
-    Escape sequences, right-to-left marks, NUL and line breaks cannot act in a terminal or in a document afterwards.
+    So escape sequences, right-to-left marks, NUL and line breaks have no effect in a terminal or a document.
     """
     cut = text if len(text) <= limit else text[: limit - 1] + "…"
-    # What is printable in Python's sense has none of the unsafe categories.
+    # Printable text in Python's sense has no character of an unsafe category.
     return cut if cut.isprintable() else cut.translate(_ESCAPES)
 
 
 class _Escapes(dict[int, str]):
-    """For ``str.translate``: what stands for a character, worked out when it is first met."""
+    """A table for ``str.translate``, filled when a character first occurs."""
 
     def __missing__(self, code: int) -> str:
         char = chr(code)
@@ -47,24 +47,24 @@ def _escape(code: int) -> str:
 
 
 def visible_lines(text: str, limit: int = _MAX_NAME) -> str:
-    """As ``visible``, but lines stay lines; ``limit`` is for each, and at most 40 are shown."""
+    """``visible`` for each of the first 40 lines; ``limit`` is for each line."""
     return "\n".join(visible(line, limit) for line in text.rstrip().split("\n")[:_MAX_LINES])
 
 
 def printed_end(text: str, limit: int = 400) -> str:
-    """The end of what a program printed, in one line that is safe to show: its lines joined by semicolons, its beginning cut."""
+    """The end of a program's output as one escaped line: lines are joined by semicolons, the beginning is cut."""
     line = "; ".join(filter(None, map(str.strip, text.splitlines())))
     return visible(line if len(line) <= limit else "…" + line[1 - limit :], limit)
 
 
 def named(shown: str, names: Iterable[str]) -> str:
-    """The one of ``names`` that a user gave back as it is shown; what is given where there is none."""
+    """The name whose escaped form is ``shown``; ``shown`` itself if there is none."""
     known = list(names)
     return shown if shown in known else next((name for name in known if visible(name) == shown), shown)
 
 
 def encodable(text: str) -> str:
-    """A name as UTF-8 can hold it: lone surrogates, as of file names that are no text, are written as their escapes."""
+    """A name in valid UTF-8: lone surrogates, from file names that are not text, are escaped."""
     return text.encode("utf-8", "backslashreplace").decode()
 
 
@@ -74,7 +74,7 @@ def plural(count: int, noun: str, many: str = "") -> str:
 
 
 def size(count: float) -> str:
-    """A number of bytes in the unit a reader would choose: ``512 B``, ``1.6 MB`` (powers of ten)."""
+    """A number of bytes with a suitable unit: ``512 B``, ``1.6 MB`` (powers of ten)."""
     for unit in ("B", "kB", "MB"):
         if abs(count) < 1000:  # noqa: PLR2004 - the SI step
             return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
@@ -83,7 +83,7 @@ def size(count: float) -> str:
 
 
 def duration(seconds: float) -> str:
-    """A time as a person says it: ``4 ms``, ``1.2 s``, ``3 min 05 s``."""
+    """A time with a suitable unit: ``4 ms``, ``1.2 s``, ``3 min 05 s``."""
     if seconds < 1:
         return f"{seconds * 1000:.0f} ms"
     if seconds < 60:  # noqa: PLR2004 - seconds in a minute

@@ -1,4 +1,4 @@
-"""Typed bit patterns: a WebAssembly value as its type and its bits, so that no float is ever rounded or compared as a float."""
+"""WebAssembly values as types and bit patterns, so that floats are never rounded or compared as floats."""
 
 from __future__ import annotations
 
@@ -15,14 +15,13 @@ _FLOATS: Final = {"f32": ("<f", "<I", 23, 0xFF), "f64": ("<d", "<Q", 52, 0x7FF)}
 _NAN = re.compile(r"(?P<sign>[+-]?)nan(?::0x(?P<payload>[0-9a-f]+))?\Z", re.IGNORECASE)
 
 OPAQUE, I31, OBJECT, FUNCTION, IDENTITY, BEYOND = range(1, 7)
-"""Kinds of references, in the low half of a reference's bits: not null and nothing more known, an i31, an object by number, a
-function by type, a function by index, an object past the bounds. The high half depends on the kind; null is 0."""
+"""Kinds of references, in the low half of a reference's bits: non-null and otherwise unknown, an i31, an object by number, a
+function by type, a function by index, an object past the bounds. The high half depends on the kind; null is 0.
+"""
 
 
 class Value(msgspec.Struct, frozen=True):
-    """A value: ``type`` is i32, i64, f32, f64, v128 or ref; ``bits`` its pattern (for ref: the kind of
-    reference and what is known of it, 0 for null).
-    """
+    """A value: ``type`` is i32, i64, f32, f64, v128 or ref; ``bits`` is its pattern (for ref: kind and payload, 0 for null)."""
 
     type: str
     bits: int
@@ -32,8 +31,8 @@ class Value(msgspec.Struct, frozen=True):
 
 
 def render(value: Value) -> str:
-    """The value for a person, as ``parse`` reads it: numbers in decimal, floats as the shortest decimal, NaNs with sign and payload
-    (``nan`` is the canonical one), vectors by their bits.
+    """The value as text that ``parse`` reads: numbers in decimal, floats as the shortest decimal, NaNs with sign and payload
+    (``nan`` is the canonical one), vectors as bits.
     """
     if value.type == "ref":
         return _render_reference(value)
@@ -78,7 +77,7 @@ def _as_f32(text: str) -> int:
 
 
 def fraction(value: Value) -> int:
-    """A float's fraction bits: for a NaN its payload, quiet bit included."""
+    """The fraction bits of a float: for a NaN its payload, including the quiet bit."""
     return value.bits & ((1 << _FLOATS[value.type][2]) - 1)
 
 
@@ -94,10 +93,10 @@ def is_quiet_nan(value: Value) -> bool:
 
 
 def parse(text: str, type_: str) -> Value:
-    """The value that ``text`` says for a parameter of ``type_``.
+    """The value of ``text`` for a parameter of ``type_``.
 
-    Integers in decimal or hex, signed or unsigned within the width; floats also as ``inf``, ``nan``, ``nan:0xPAYLOAD``, hex
-    floats; v128 as ``0x`` and up to 32 digits; ``null`` for a reference. Raises ``CaseError`` for anything else.
+    Integers are decimal or hex, signed or unsigned within the width; floats also ``inf``, ``nan``, ``nan:0xPAYLOAD`` and hex
+    floats; v128 ``0x`` and up to 32 digits; a reference is ``null``. Raises ``CaseError`` for anything else.
     """
     word = text.strip().replace("_", "")
     try:
@@ -105,20 +104,20 @@ def parse(text: str, type_: str) -> Value:
             return _parse_float(word, type_)
         if type_ == "ref":
             if word != "null":
-                raise ValueError(word)  # noqa: TRY301 - one place words the message for all types
+                raise ValueError(word)  # noqa: TRY301 - one message for all types
             return Value("ref", 0)
         number, width = int(word, 0), WIDTHS[type_]
         if not -(1 << (width - 1)) <= number < 1 << width:
             raise ValueError(word)  # noqa: TRY301 - as above
         return Value(type_, number % (1 << width))
     except (ValueError, OverflowError) as error:
-        raise CaseError(f"{text!r} is no {type_} value", hint=_HINTS[type_ if type_ in _HINTS else "i32"]) from error
+        raise CaseError(f"{text!r} is not a valid {type_}", hint=_HINTS[type_ if type_ in _HINTS else "i32"]) from error
 
 
 _HINTS: Final = {
-    "i32": "give an integer that fits, in decimal or as 0x...",
-    "f32": "give a number, inf, nan, nan:0x... or a hex float",
-    "f64": "give a number, inf, nan, nan:0x... or a hex float",
+    "i32": "use an integer that fits, in decimal or as 0x...",
+    "f32": "use a number, inf, nan, nan:0x... or a hex float",
+    "f64": "use a number, inf, nan, nan:0x... or a hex float",
     "ref": "a reference argument can only be null",
 }
 
@@ -135,6 +134,6 @@ def _parse_float(word: str, type_: str) -> Value:
     number = float.fromhex(word) if "0x" in word.lower() else float(word)
     try:
         packed = struct.pack(packing, number)
-    except OverflowError:  # a number past the largest f32 rounds to infinity, as the text format has it refused
+    except OverflowError:  # larger than the largest f32, which the text format refuses too
         raise ValueError(word) from None
     return Value(type_, int(struct.unpack(carrier, packed)[0]))

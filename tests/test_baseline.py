@@ -119,7 +119,7 @@ def test_marks_that_turn_text_around_are_escaped():
         ('[[known]]\nsignature = "a"\ncases = ["x"]\nsince = {subject = "k"}\n' * 2, "has two entries", "join them"),
         ("<<<<<<< ours\n", "it is not TOML", "merge conflict"),
         ("known." * 60_000 + "x = 1", "a key has more than 16 parts", "correct the line"),
-        ("known = 0x" + "f" * 9000, "known has to be an integer of at most 64 bits", "correct the line"),
+        ("known = 0x" + "f" * 9000, "known must be an integer of at most 64 bits", "correct the line"),
         ("known = " + "1" * 5000, "it is not TOML", "correct the line"),
         ("known = 3", "array of tables", "[[known]]"),
     ],

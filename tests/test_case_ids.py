@@ -191,7 +191,7 @@ def test_a_baseline_of_another_root_is_refused_before_anything_runs(project, mon
     baseline = ["--baseline", "../project/baseline.toml"]
     assert entry.run([*words, *baseline]) == 2
     said = capsys.readouterr().err
-    assert f"the cases of ../project/baseline.toml are named from {project}, those of the run from {project.parent}/other" in said
+    assert f"the cases of ../project/baseline.toml are relative to {project}, those of the run to {project.parent}/other" in said
     assert "--baseline" in said
     assert not Path("reports/report.json").exists()
     assert entry.run([*words, "--shard", "1/1"]) == 3

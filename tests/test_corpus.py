@@ -181,7 +181,7 @@ def test_a_name_that_is_not_utf8_is_told_and_passed_over(tmp_path: Path) -> None
         pytest.skip("this file system has UTF-8 names only")
     found = discover([tmp_path])
     assert [item.id for item in found.items] == ["a"]
-    assert found.notes == (f"{tmp_path}/\\udcff.wasm is not a name in UTF-8: passed over",)
+    assert found.notes == (f"{tmp_path}/\\udcff.wasm is not a name in UTF-8: ignored",)
 
 
 def test_special_files_are_told_and_never_opened(tmp_path: Path) -> None:
@@ -227,7 +227,7 @@ def test_links_inside_are_cases_of_their_own_and_loops_end(tmp_path: Path) -> No
     (tmp_path / "gone.wasm").symlink_to("nothing.wasm")
     found = discover([tmp_path])
     assert [item.id for item in found.items] == ["a", "other", "x/b"]
-    assert sorted(found.notes) == [f"{tmp_path}/{name} is a link to no file" for name in ("gone.wasm", "self.wasm")]
+    assert sorted(found.notes) == [f"{tmp_path}/{name} is a link to a missing file" for name in ("gone.wasm", "self.wasm")]
 
 
 def test_a_folder_given_as_a_link_is_the_users_own_choice(tmp_path: Path) -> None:
@@ -310,36 +310,36 @@ def test_a_case_is_expected_to_agree_unless_it_says_so(tmp_path: Path) -> None:
         ("row = ['a']", "unknown key row", "did you mean rows?"),
         ("command = 'sh'", "unknown key command", "the keys are purpose, rows, "),
         ("[limits]\ndeadline = 1", "unknown key limits.deadline", "did you mean limits.deadline_s?"),
-        ("[expect]\ndefault = 'agrees'", "expect.default is no verdict: 'agrees'", "did you mean agree?"),
-        ("[expect]\ndefault = 'xyz'", "expect.default is no verdict: 'xyz'", "the verdicts are agree, "),
-        ("expect = 'agree'", "expect has to be a table, and is a string ('agree')", ""),
-        ("[expect]\ndefault = 1", "expect.default has to be a string, and is an integer (1)", ""),
-        ("purpose = 3", "purpose has to be a string, and is an integer (3)", ""),
-        ("rows = 'a'", "rows has to be an array of strings, and is a string ('a')", ""),
-        ("rows = ['a', 1.5]", "rows[1] has to be a string, and is a float (1.5)", ""),
-        ("args = [true]", "args[0] has to be a string, and is true or false (true)", ""),
-        ('args = ["a\\u0000b"]', "args[0] holds a NUL", ""),
+        ("[expect]\ndefault = 'agrees'", "expect.default is not a verdict: 'agrees'", "did you mean agree?"),
+        ("[expect]\ndefault = 'xyz'", "expect.default is not a verdict: 'xyz'", "the verdicts are agree, "),
+        ("expect = 'agree'", "expect must be a table, not a string ('agree')", ""),
+        ("[expect]\ndefault = 1", "expect.default must be a string, not an integer (1)", ""),
+        ("purpose = 3", "purpose must be a string, not an integer (3)", ""),
+        ("rows = 'a'", "rows must be an array of strings, not a string ('a')", ""),
+        ("rows = ['a', 1.5]", "rows[1] must be a string, not a float (1.5)", ""),
+        ("args = [true]", "args[0] must be a string, not true or false (true)", ""),
+        ('args = ["a\\u0000b"]', "args[0] contains NUL", ""),
         ('[env]\n"A=B" = ""', "'A=B' is not a name of an environment variable", ""),
-        ("[env]\nA = 1979-05-27", "env.A has to be a string, and is a date or time", ""),
-        ("finding = 'a'", "finding has to be an array of tables, [[finding]], and is a string ('a')", ""),
-        ("[[finding]]\nspec = 'a'", "finding[0] does not say what was found", ""),
+        ("[env]\nA = 1979-05-27", "env.A must be a string, not a date or time", ""),
+        ("finding = 'a'", "finding must be an array of tables, [[finding]], not a string ('a')", ""),
+        ("[[finding]]\nspec = 'a'", "finding[0] has no description", ""),
         ("[[finding]]\nwhat = 'a'\nsection = 'b'", "unknown key finding[0].section", ""),
-        ("limits = []", "limits has to be a table, and is an array", ""),
-        ("[limits]\ndeadline_s = true", "limits.deadline_s has to be a number of seconds", ""),
-        ("[limits]\ndeadline_s = nan", "limits.deadline_s has to be a number of seconds", ""),
-        ("[limits]\ndeadline_s = inf", "limits.deadline_s has to be a number of seconds", ""),
-        ("[limits]\ndeadline_s = 0", "limits.deadline_s has to be a number of seconds", ""),
-        ("[limits]\nmemory_pages = true", "limits.memory_pages has to be an integer from 0 to 65,536", ""),
-        ("[limits]\nmemory_pages = 65537", "limits.memory_pages has to be an integer from 0 to 65,536", ""),
-        ("[limits]\nmemory_pages = 0x" + "f" * 9000, "limits.memory_pages has to be an integer of at most 64 bits", ""),
-        ("[limits]\ndeadline_s = 1" + "0" * 308, "limits.deadline_s has to be an integer of at most 64 bits", ""),
-        ("[[finding]]\nwhat = 0x" + "f" * 17, "finding[0].what has to be an integer of at most 64 bits", ""),
-        ("[limits]\nmemory = 'lots'", "limits.memory: 'lots' is not a size", "write a number and a unit"),
-        ("[limits]\nmemory = 1.5", "limits.memory has to be a size", ""),
-        ("[limits]\nmemory = true", "limits.memory has to be a size", ""),
-        ("[limits]\nmemory = 0x" + "f" * 9000, "limits.memory has to be an integer of at most 64 bits", ""),
+        ("limits = []", "limits must be a table, not an array", ""),
+        ("[limits]\ndeadline_s = true", "limits.deadline_s must be a number of seconds", ""),
+        ("[limits]\ndeadline_s = nan", "limits.deadline_s must be a number of seconds", ""),
+        ("[limits]\ndeadline_s = inf", "limits.deadline_s must be a number of seconds", ""),
+        ("[limits]\ndeadline_s = 0", "limits.deadline_s must be a number of seconds", ""),
+        ("[limits]\nmemory_pages = true", "limits.memory_pages must be an integer from 0 to 65,536", ""),
+        ("[limits]\nmemory_pages = 65537", "limits.memory_pages must be an integer from 0 to 65,536", ""),
+        ("[limits]\nmemory_pages = 0x" + "f" * 9000, "limits.memory_pages must be an integer of at most 64 bits", ""),
+        ("[limits]\ndeadline_s = 1" + "0" * 308, "limits.deadline_s must be an integer of at most 64 bits", ""),
+        ("[[finding]]\nwhat = 0x" + "f" * 17, "finding[0].what must be an integer of at most 64 bits", ""),
+        ("[limits]\nmemory = 'lots'", "limits.memory: 'lots' is no size", "write a number and a unit"),
+        ("[limits]\nmemory = 1.5", "limits.memory must be a size", ""),
+        ("[limits]\nmemory = true", "limits.memory must be a size", ""),
+        ("[limits]\nmemory = 0x" + "f" * 9000, "limits.memory must be an integer of at most 64 bits", ""),
         ("[limits]\nmemory = '1k'", "limits.memory: 1k is out of range", "give between"),
-        ("stdin = 'a'\nstdin_file = 'b'", "stdin and stdin_file are both given", "keep one"),
+        ("stdin = 'a'\nstdin_file = 'b'", "stdin and stdin_file are both set", "keep one"),
         ("rows = [", "it is not TOML: ", ""),
         ("a = " + "[" * 5000, "it is not TOML: it is nested too deeply", ""),
         ("a = " + "1" * 5000, "it is not TOML: ", ""),
@@ -407,7 +407,7 @@ def test_stdin_never_comes_from_outside_the_cases_folder(tmp_path: Path, name: s
     put(tmp_path, "secret", "case/sub/x")
     (folder / "leak").symlink_to("../secret")
     (folder / "sub/leak").symlink_to(tmp_path)
-    assert "stdin_file is not in the case's own folder" in str(
+    assert "stdin_file is not in the folder of the case" in str(
         refusal(folder, f"stdin_file = {msgspec.json.encode(name).decode()}")
     )
 
@@ -455,7 +455,7 @@ def test_an_artifact_is_a_regular_file_of_a_bearable_size(tmp_path: Path) -> Non
         (".", "not a regular file"),
         ("large", "at most"),
         ("none", "no such file"),
-        ("a\0", "no usable path"),
+        ("a\0", "not a usable path"),
     ):
         with pytest.raises(ArtifactError, match=f"(?i){said}"):
             read_artifact(tmp_path / name)

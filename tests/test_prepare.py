@@ -179,7 +179,7 @@ def wait_for(condition, seconds=60):
 def test_what_the_tool_said_last_is_the_hint(tmp_path, tools, capfd):
     tools(meld="echo no such world >&2; exit 3")
     prepared(source(tmp_path, COMPONENT), tmp_path / "out")
-    assert "hint: it says: no such world" in capfd.readouterr().err
+    assert "hint: its last line: no such world" in capfd.readouterr().err
 
 
 @pytest.mark.parametrize(("text", "tool"), [(COMPONENT, "meld"), (CORE, "witness")])
@@ -221,7 +221,7 @@ def test_the_users_case_file_stays_and_an_artifact_that_differs_is_not_replaced_
     assert prepared(path, out) == 0, "the same again is no change"
     (out / "app.wasm").write_bytes(b"another")
     assert prepared(path, out) == 2
-    assert "is there and differs" in capfd.readouterr().err
+    assert "exists and differs" in capfd.readouterr().err
     assert (out / "app.wasm").read_bytes() == b"another"
     assert prepared(path, out, "--replace") == 0
     assert (out / "app.wasm").read_bytes() == LEAP_YEAR.read_bytes()
@@ -260,7 +260,7 @@ def test_a_component_that_a_tool_fails_on_is_skipped_with_what_it_said(tmp_path,
     tools(meld="echo no such world >&2; exit 3")
     found = report(source(tmp_path, COMPONENT))
     assert found.verdict == "skipped"
-    assert "failed with exit code 3; it says: no such world" in found.reason
+    assert "failed with exit code 3; its last line: no such world" in found.reason
 
 
 def test_wasi_03_in_a_run_is_skipped_as_out_of_scope(tmp_path, no_tools):

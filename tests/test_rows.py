@@ -101,7 +101,7 @@ def test_a_row_that_names_no_export_lists_the_nearest_with_their_types() -> None
         "is_leap\n(param i32) (result i32)", "is_date\n(param i32 i32)", "__witness_row_reset", more='(memory (export "is_leep") 1)'
     )
     error = refusal(of, "is_leep=2024")
-    assert str(error) == "row is_leep=2024 names no exported function"
+    assert str(error) == "row is_leep=2024 does not name an exported function"
     assert error.hint.startswith("did you mean: is_leap(i32) -> i32")
     assert "__witness" not in error.hint
 

@@ -1,4 +1,4 @@
-"""What the adapters of a user's own command share: the program that it names, the files that it is made of, its version."""
+"""A user's own command, for the adapters that run one: its program, the files that it names, its version."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ _LAUNCHERS: Final = re.compile(
     r"mono|nice|node(?:js)?|nohup|npm|npx|numactl|perf|perl|php|pipx|podman|pypy|python|qemu-\w+|rr|ruby|setsid|stdbuf|strace|sudo|"
     r"systemd-run|taskset|time|timeout|uvx?|valgrind|wine|xvfb-run)[\d.]*\Z"
 )
-"""Programs that run another one: their version is not the engine's."""
+"""Programs that run another program, whose version they do not report."""
 
 
 class UserCommand(msgspec.Struct, frozen=True):
-    """A user's own command as it is started: ``argv`` begins with a full path, ``search_path`` is the PATH that it runs with.
+    """A user's own command: ``argv`` begins with a full path, ``search_path`` is its PATH.
 
-    ``files`` are the programs and other files that it names, by their full paths.
+    ``files`` are the full paths of the programs and other files that it names.
     """
 
     line: str
@@ -49,44 +49,46 @@ class UserCommand(msgspec.Struct, frozen=True):
     files: tuple[str, ...]
 
     def command(self, argv: tuple[str, ...], environment: Mapping[str, str] | None = None) -> Command:
-        """The command that runs ``argv`` in the user's folder, since its words may be paths from there."""
+        """The command that runs ``argv`` in the user's folder, since its words may be relative paths."""
         return Command(argv, dict(environment or {}), str(Path.cwd()), self.search_path)
 
     def identity(self, name: str, version: str = "") -> Identity:
-        """The engine behind it; ``sha256`` is the file's, or that of all their digests together (``python engine.py`` is two)."""
+        """The identity of the engine; ``sha256`` is that of its file, or of the digests of all files (``python engine.py`` has
+        two).
+        """
         digests = [file_sha256(Path(path)) for path in self.files]
         together = digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest() if digests else ""
         return Identity(name, version, self.files[-1] if self.files else "", together, visible(self.line))
 
     def version(self, cache: str) -> str:
-        """What its program says of ``--version``; empty where that program only launches or interprets the engine."""
+        """The version that its program reports; empty if the program only launches or interprets the engine."""
         launched = any(_is_file(word) and process.is_program(word) for word in self.argv[1:])
         return "" if launched or _LAUNCHERS.match(Path(self.argv[0]).name) else version(Path(self.argv[0]), cache)
 
 
 def required(argument: str | None, name: str) -> str:
-    """The command of a spec such as ``harness:COMMAND``; raises ``ConfigError`` where there is none."""
+    """The command of ``harness:COMMAND`` and the like; raises ``ConfigError`` if there is none."""
     if argument is None or not argument.strip():
         raise ConfigError(f"the backend {name} needs a command", hint=f"write {name}:COMMAND")
     return argument
 
 
 def direct(line: str, options: Mapping[str, str]) -> UserCommand:
-    """A command that is started without a shell; raises ``EngineMissingError`` where its program is not found."""
+    """A command without a shell; raises ``EngineMissingError`` if its program is not found."""
     search_path = _search_path(options)
     argv = _words(line)
     if not argv:
-        raise ConfigError("the command is empty", hint="give a program")
+        raise ConfigError("the command is empty", hint="name a program")
     found = _program(argv[0], search_path)
     if found is None:
-        raise EngineMissingError(f"{visible(argv[0])} was not found", hint="give its full path, or put its folder on PATH")
+        raise EngineMissingError(f"{visible(argv[0])} was not found", hint="use its full path, or put its folder on PATH")
     return UserCommand(line, (found, *argv[1:]), search_path, _files((found, *argv[1:]), search_path))
 
 
 def shell(line: str, options: Mapping[str, str]) -> UserCommand:
-    """A command that a user would type in a shell: run without one where it makes no difference, by ``sh -c`` else.
+    """A command in shell syntax, run by ``sh -c`` only if it needs a shell.
 
-    Without a shell between, the engine itself is the process whose memory is watched.
+    Without a shell the engine is the process whose memory is limited.
     """
     search_path = _search_path(options)
     if not _SHELL_ONLY.search(line):
@@ -113,7 +115,7 @@ def _program(word: str, search_path: str) -> str | None:
 
 
 def _files(words: tuple[str, ...], search_path: str) -> tuple[str, ...]:
-    """The files that words name or have in them, each once: regular files by their path, programs also by their name on PATH."""
+    """The files named by words or parts of them, without duplicates: regular files by path, programs also by name on PATH."""
     parts = (part for word in words for part in ((word,) if _is_file(word) else _SHELL_WORD.findall(word)))
     found = (str(Path(part).absolute()) if _is_file(part) else _program(part, search_path) for part in parts)
     return tuple(dict.fromkeys(filter(None, found)))
@@ -127,24 +129,24 @@ def _is_file(word: str) -> bool:
 
 
 def version(path: Path, cache: str = "") -> str:
-    """What ``--version`` says, where it says a version: kilnd 0.4.4, for one, prints a banner without one.
+    """The version that ``--version`` prints; empty if there is none, as in the banner of kilnd 0.4.4.
 
-    A program that was asked before is not started again: its answer is in the folder ``cache``, where one is given.
+    With a folder ``cache`` the program is started only once.
     """
     key = process.program_digest(str(path)) if cache else ""
-    place = Path(cache) / "versions" / key
-    kept = process.read_own(place, key, _VERSION_BYTES) if cache else None
-    if kept is not None:
-        return visible(decode(kept), 40)
-    said = _ask_version(path)
-    if cache and said is not None:
-        with contextlib.suppress(OSError, ReportError):  # a cache that cannot be written is no failure
-            process.write_own(place, key, said.encode())
-    return said or ""
+    entry = Path(cache) / "versions" / key
+    cached = process.read_own(entry, key, _VERSION_BYTES) if cache else None
+    if cached is not None:
+        return visible(decode(cached), 40)
+    reported = _ask_version(path)
+    if cache and reported is not None:
+        with contextlib.suppress(OSError, ReportError):  # an unwritable cache is not an error
+            process.write_own(entry, key, reported.encode())
+    return reported or ""
 
 
 def _ask_version(path: Path) -> str | None:
-    """The version that a program prints, empty where it prints none, None where it does not answer in time."""
+    """The version that a program prints; empty if it prints none, None if it does not answer in time."""
     with process.Reactor() as reactor:
         try:
             child = reactor.start(

@@ -1,4 +1,4 @@
-"""What the engines here declare to ``diffcheck.backend.registry``; ``--help`` reads this, so nothing else is imported."""
+"""The declarations for ``diffcheck.backend.registry``. ``--help`` reads them, so nothing else is imported."""
 
 from __future__ import annotations
 

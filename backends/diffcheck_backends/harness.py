@@ -1,4 +1,4 @@
-"""``harness:COMMAND``: any engine that speaks witness's harness protocol, started as witness starts it, by ``sh -c COMMAND``."""
+"""``harness:COMMAND``: any engine with witness's harness protocol, started by ``sh -c COMMAND`` as witness does."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class Harness(CommandBackend):
-    """The engine behind a shell command; nothing is known of its cost, so kilnd's figures stand in for it."""
+    """The engine of a shell command. Its cost is unknown, so kilnd's figures are used."""
 
     capabilities = Capabilities(
         transport="words",
@@ -31,7 +31,7 @@ class Harness(CommandBackend):
         function_s=0.006,
         instructions_per_s=5e7,
         max_exports=256,
-        notes=("no state is reported at a trap", "cost and limits are not known: kilnd's are assumed"),
+        notes=("no state is reported at a trap", "cost and limits are unknown: kilnd's are assumed"),
     )
 
     def __init__(self, command: command_line.UserCommand) -> None:
@@ -39,7 +39,7 @@ class Harness(CommandBackend):
         self._identity: Identity | None = None
 
     def identity(self) -> Identity:
-        """The files that the command names; a version is not asked for, since no option for it is agreed."""
+        """The files that the command names. The version is unknown, since the protocol has no option for it."""
         if self._identity is None:
             self._identity = self._command.identity("harness")
         return self._identity
@@ -49,11 +49,11 @@ class Harness(CommandBackend):
         return self._command.files
 
     def command(self, program: Program, module: Path, answer: Path) -> Command:  # noqa: ARG002 - the contract's
-        """The same for every program: the protocol is in the environment."""
+        """The same command for every program: the protocol uses the environment."""
         return self._command.command(self._command.argv, harness_protocol.environment(module, answer))
 
     def read(self, program: Program, ended: process.ProcessResult, answer: Path, limits: RunLimits) -> Execution:
-        """The snapshot where the engine ended well; else what its words mean by the tables of the engines we know."""
+        """The snapshot if the engine succeeded; else the outcome by the messages of known engines."""
         if ended.exit_code == 0:
             return harness_protocol.read(program, answer)
         text = decode(ended.stderr)
@@ -65,7 +65,7 @@ class Harness(CommandBackend):
         return Execution(outcome)
 
     def classify_death(self, ended: process.ProcessResult, limits: RunLimits) -> Outcome | None:
-        """A failed allocation, where the engine says so."""
+        """A failed allocation, if the engine reports it."""
         return trap_words.classify(decode(ended.stderr), None, ended.signal, limits)
 
 

@@ -1,8 +1,8 @@
-"""Witness's harness protocol, the engine's side of it: reads the snapshot that a run left, however hostile it is.
+"""Witness's harness protocol: the environment of an engine, and reading its snapshot, which may be hostile.
 
 An engine is started with ``WITNESS_MODULE`` and ``WITNESS_OUTPUT`` and writes ``{"schema": "witness-harness-v1", "counters":
-{"<u32>": <integer>}}``; version 2 has ``rows`` besides. An integer is unsigned to witness and signed to kilnd, so both are
-taken, and a negative one stands for the 64 bits it has. A capsule's stream comes out as the counters 4000000000 and on.
+{"<u32>": <integer>}}``; version 2 also has ``rows``. Integers are unsigned for witness and signed for kilnd, so both are
+accepted, and negative ones are read as 64 bits. The stream of a capsule is carried by the counters from 4000000000.
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ _SLOT_NUMBERS: Final = {str(number): number for number in range(FIRST_SLOT, FIRS
 
 _LEAST_EXPORT_BYTES: Final = len(b"\x13__witness_counter_0\x03\x00")
 _COUNTERS: Final = 1000
-"""So many counters are read whatever the program is; more than its exports can be are not."""
-_CLOSER_BYTES: Final = 2 << 20
-"""An answer that is larger and damaged is not looked at closely: Python's own reader takes 2 s and 40 MB a MiB."""
+"""Counters that are read from any program; else the limit is the largest possible number of its exports."""
+_EXAMINED_BYTES: Final = 2 << 20
+"""The largest damaged answer that is examined in detail: Python's own reader takes 2 s and 40 MB for each MiB."""
 
 
 class _Outline(msgspec.Struct, frozen=True):
-    """An answer whose members are not read yet."""
+    """An answer with undecoded members."""
 
     schema: Literal["witness-harness-v1", "witness-harness-v2"]
     counters: msgspec.Raw
@@ -53,7 +53,7 @@ _decode_counters = msgspec.json.Decoder(dict[str, int]).decode
 
 
 class AnswerError(Exception):
-    """An answer that cannot be taken: ``what`` is the class of the failure, ``detail`` what was seen."""
+    """An invalid answer: ``what`` is the class of the failure, ``detail`` describes it."""
 
     def __init__(self, what: str, detail: str = "") -> None:
         super().__init__(what, detail)
@@ -66,12 +66,12 @@ def environment(module: Path, answer: Path) -> dict[str, str]:
 
 
 def has_answer(answer: Path) -> bool:
-    """Whether the engine left anything at its answer's place, be it a file or not."""
+    """Whether anything exists at the path of the answer, file or not."""
     return answer.is_symlink() or answer.exists()
 
 
 def read(program: Program, answer: Path) -> Execution:
-    """What a run that ended well says: the slots of a capsule as ``carried``, else the snapshot as ``counters``."""
+    """The execution of a successful run: the slots of a capsule as ``carried``, else the snapshot as ``counters``."""
     try:
         counters = parse(_load(answer), max(_COUNTERS, len(program.wasm) // _LEAST_EXPORT_BYTES))
         if program.kind == "direct":
@@ -83,7 +83,7 @@ def read(program: Program, answer: Path) -> Execution:
 
 def _load(answer: Path) -> bytes:
     if not has_answer(answer):
-        raise AnswerError("no answer", "the engine ended well and wrote no snapshot")
+        raise AnswerError("no answer", "the engine succeeded but wrote no snapshot")
     data = process.read_output_file(answer, ANSWER_BYTES)
     if isinstance(data, process.Unreadable):
         raise AnswerError("answer cannot be read", data.reason)
@@ -91,14 +91,14 @@ def _load(answer: Path) -> bytes:
 
 
 def parse(data: bytes, most: int = _COUNTERS) -> dict[int, int]:
-    """The counters of a snapshot, by id, as unsigned 64-bit numbers; raises ``AnswerError`` for all that is no snapshot.
+    """The counters of a snapshot by id, as unsigned 64-bit numbers; raises ``AnswerError`` for an invalid snapshot.
 
-    ``most`` bounds how many there may be, and with that time and memory. ``rows`` are not read.
+    ``most`` limits their number, and so time and memory. ``rows`` are not read.
     """
     try:
         outline = _decode_outline(data)
     except (ValueError, RecursionError) as error:
-        if len(data) > _CLOSER_BYTES:
+        if len(data) > _EXAMINED_BYTES:
             raise AnswerError(*_damage(data, error)) from error
         return _checked(data)
     count = bytes(outline.counters).count(b":")
@@ -107,16 +107,15 @@ def parse(data: bytes, most: int = _COUNTERS) -> dict[int, int]:
     plain = _plain(data, outline)
     if plain is not None:
         return plain
-    if len(data) > _CLOSER_BYTES:
-        raise AnswerError("answer is not a snapshot", f"{plural(len(data), 'byte')}, and its members are not as they should be")
+    if len(data) > _EXAMINED_BYTES:
+        raise AnswerError("answer is not a snapshot", f"{plural(len(data), 'byte')}, with invalid members")
     return _checked(data)
 
 
 def _plain(data: bytes, outline: _Outline) -> dict[int, int] | None:
-    """The counters of a snapshot in which each name stands once; None for all that needs a closer look, errors too.
+    """The counters of a snapshot without duplicate names; None for a snapshot that needs the slow reader, such as an invalid one.
 
-    Names are ids as they are written, so each has one spelling and holds no colon: if there are as many colons as names, each name
-    occurs once.
+    An id has one spelling without colons, so equal numbers of colons and names prove that there are no duplicates.
     """
     own, rows = bytes(outline.counters), bytes(outline.rows)
     try:
@@ -137,7 +136,7 @@ def _plain(data: bytes, outline: _Outline) -> dict[int, int] | None:
 
 
 def _damage(data: bytes, error: Exception) -> tuple[str, str]:
-    """What is wrong with a large answer, by its reader's words."""
+    """The failure of a large answer, by the message of its reader."""
     if isinstance(error, RecursionError):
         return "answer nested too deep", plural(len(data), "byte")
     if isinstance(error, msgspec.ValidationError):
@@ -152,7 +151,7 @@ def _checked(data: bytes) -> dict[int, int]:
         raise AnswerError("answer of another schema", f"not an object but {_kind(document)}")
     schema = document.get("schema")
     if schema not in SCHEMAS:
-        raise AnswerError("answer of another schema", "it names none" if schema is None else repr(schema))
+        raise AnswerError("answer of another schema", "it has none" if schema is None else repr(schema))
     counters = document.get("counters")
     if not isinstance(counters, dict):
         raise AnswerError("answer without counters", f"counters is {_kind(counters)}, not an object")
@@ -183,16 +182,16 @@ def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
     if len(found) != len(pairs):
         seen: set[str] = set()
         twice = next(name for name, _ in pairs if name in seen or seen.add(name))  # type: ignore[func-returns-value]
-        raise AnswerError("a name stands twice in the answer", repr(twice))
+        raise AnswerError("duplicate name in the answer", repr(twice))
     return found
 
 
 def _constant(word: str) -> NoReturn:
-    raise AnswerError("a number is no integer", word)
+    raise AnswerError("a number is not an integer", word)
 
 
 def _float(word: str) -> NoReturn:
-    raise AnswerError("a number is no integer", word)
+    raise AnswerError("a number is not an integer", word)
 
 
 def _integer(word: str) -> int:
@@ -205,13 +204,13 @@ def _identifier(name: str) -> int:
     if (slot := _SLOT_NUMBERS.get(name)) is not None:
         return slot
     if not _U32.match(name) or (number := int(name)) >= 1 << 32:
-        raise AnswerError("a counter's name is no u32", repr(name))
+        raise AnswerError("a counter's name is not a u32", repr(name))
     return number
 
 
-def _unsigned(name: str, value: Any) -> int:  # noqa: ANN401 - whatever stood in the JSON
+def _unsigned(name: str, value: Any) -> int:  # noqa: ANN401 - any JSON value
     if type(value) is not int:
-        raise AnswerError("a counter is no integer", f"counter {name} is {_kind(value)}")
+        raise AnswerError("a counter is not an integer", f"counter {name} is {_kind(value)}")
     if not -(1 << 63) <= value < 1 << 64:
         raise AnswerError("a number is out of range", f"counter {name} is {value}")
     return value % (1 << 64)
@@ -229,5 +228,5 @@ def _slots(counters: dict[int, int]) -> bytes:
         raise AnswerError("slots are missing", f"{len(missing)} of {SLOTS}, the first is {missing[0]}")
     if len(counters) != SLOTS:
         extra = min(name for name in counters if name not in wanted)
-        raise AnswerError("counters that the capsule has not", f"{len(counters) - SLOTS}, the first is {extra}")
+        raise AnswerError("counters that the capsule does not have", f"{len(counters) - SLOTS}, the first is {extra}")
     return _WORDS.pack(*(counters[slot] for slot in wanted))

@@ -1,8 +1,8 @@
-"""What kilnd says when a run fails, in the shared terms: its error line, its panics, its allocator.
+"""The messages of kilnd when a run fails: its error line, its panics, its allocator.
 
-Taken from kilnd 0.4.4 (``tests/transcripts/kilnd-0.4.4`` has what it printed). The line is ``Error: Error { category: Runtime,
-code: 8601, message: "integer divide by zero" }``; code and message together are the meaning, since 1005 and 7000 are said of
-very different things.
+They are those of kilnd 0.4.4 (see ``tests/transcripts/kilnd-0.4.4``). The line is ``Error: Error { category: Runtime, code: 8601,
+message: "integer divide by zero" }``. Code and message together identify the error, since 1005 and 7000 are used for very different
+ones.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from diffcheck.backend.contract import RunLimits
 
 VERSION: Final = "0.4.4"
-"""The version of kilnd that these tables were made from."""
+"""The version of kilnd of these tables."""
 
 TRAP_CODE: Final = 8601
 
@@ -26,7 +26,7 @@ TRAPS: Final[dict[str, TrapKind]] = {
     "integer overflow": "integer overflow",
     "invalid conversion to integer": "invalid conversion to integer",
     "out of bounds memory access": "out of bounds memory access",
-    # The atomic instructions have words of their own, and the ones for a memory that is short of a whole access differ.
+    # Messages of the atomic instructions, with another one for a memory smaller than one access.
     "Memory access error": "out of bounds memory access",
     "Memory access out of bounds": "out of bounds memory access",
     "Memory read out of bounds": "out of bounds memory access",
@@ -36,7 +36,7 @@ TRAPS: Final[dict[str, TrapKind]] = {
     "Memory fill would overflow": "out of bounds memory access",
     "Memory copy out of bounds": "out of bounds memory access",
     "out of bounds table access": "out of bounds table access",
-    # table.get and table.set say it with category Resource and code 2000, which is no trap's code.
+    # From table.get and table.set, with category Resource and code 2000, which is not a trap's code.
     "Table access out of bounds": "out of bounds table access",
     "undefined element": "out of bounds table access",
     "uninitialized element": "uninitialized element",
@@ -50,12 +50,12 @@ TRAPS: Final[dict[str, TrapKind]] = {
     "null exception reference": "null reference",
     "cast failure": "cast failure",
     "out of bounds array access": "out of bounds array access",
-    # Code 7000, for an array longer than kilnd's store takes.
+    # Code 7000, for an array too long for kilnd's store.
     "Failed to push to array": "allocation too large",
     "exception": "uncaught exception",
     "unaligned atomic access": "unaligned atomic",
 }
-"""kilnd's message, whatever its code: the kind of trap."""
+"""Kinds of traps by kilnd's message, for any code."""
 
 REFUSALS: Final[tuple[tuple[str, Outcome], ...]] = (
     ("failed to load WITNESS_MODULE", Refused("load", "failed to load, no reason given")),
@@ -66,9 +66,9 @@ REFUSALS: Final[tuple[tuple[str, Outcome], ...]] = (
     ("WITNESS_MODULE could not be read", HarnessFailed("the engine could not read the module")),
     ("WITNESS_OUTPUT could not be written", HarnessFailed("the engine could not write its answer")),
     ("exported counter global is not an integer", HarnessFailed("counter of another type")),
-    ("witness counter id is not a numeric u32", HarnessFailed("a counter's name is no u32")),
+    ("witness counter id is not a numeric u32", HarnessFailed("a counter's name is not a u32")),
 )
-"""What kilnd's harness mode says before and after the run, by the beginning of the message."""
+"""Outcomes before and after the run in harness mode, by the beginning of the message."""
 
 FUEL: Final = "fuel exhausted"
 
@@ -80,9 +80,9 @@ _PANIC_STATUS: Final = 101
 
 
 def classify(text: str, status: int | None, signal: int | None, limits: RunLimits) -> Outcome | None:
-    """The outcome that kilnd's standard error and end mean; None where these are no words of kilnd's.
+    """The outcome by kilnd's stderr and exit; None if it is not a message of kilnd.
 
-    ``status`` is the exit status, None after a ``signal``. stderr holds debug lines as well, so the last error line counts.
+    ``status`` is the exit status, None after a ``signal``. stderr also has debug lines, so the last error line counts.
     """
     if allocation := _ALLOCATION.search(text):
         return OutOfMemory(limits.memory_bytes, f"an allocation of {allocation[1]} bytes failed")
@@ -108,5 +108,5 @@ def _meaning(category: str, code: int, message: str, limits: RunLimits) -> Outco
     for beginning, outcome in REFUSALS:
         if message.startswith(beginning):
             return outcome
-    # Whatever else ends a run is an end that the module did not ask for: to compare, a trap of a kind of its own.
+    # Any other error is compared as a trap of unknown kind.
     return Trapped("unknown", message if code == TRAP_CODE else f"{message} ({category}, code {code})")

@@ -1,7 +1,7 @@
-"""kilnd, the native daemon of the kiln project: the first subject. Facts and figures are of kilnd 0.4.4, measured 2026-11.
+"""kilnd, the native daemon of the kiln project and the first subject. Facts and figures are of kilnd 0.4.4, measured 2026-11.
 
-It runs in its harness mode, where it takes no arguments and no imports, calls one fixed entry and reports integer globals;
-so a capsule's stream comes out as 250 of them, a window a pass, and nothing comes out at a trap.
+In its harness mode it has no arguments and no imports, calls one fixed entry and reports integer globals. So the stream of a
+capsule is carried by 250 globals, one window for each run, and nothing is carried at a trap.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ if TYPE_CHECKING:
 
 VARIABLE: Final = "DIFFCHECK_KILND"
 MISSING_HINT: Final = (
-    "give --kilnd PATH, set DIFFCHECK_KILND, or use --subject wasmtime-pulley; kilnd comes with the kiln project's releases"
+    "use --kilnd PATH, set DIFFCHECK_KILND, or use --subject wasmtime-pulley; kilnd is in the releases of the kiln project"
 )
 
 NEAR_LIMIT_BYTES: Final = 32 << 20
-"""kilnd 0.4.4 takes some failed allocations for a module that does not load (code 1005, seen with a limit of 20 MB)."""
+"""kilnd 0.4.4 reports some failed allocations as a module that does not load (code 1005, with a limit of 20 MB)."""
 
 CAPABILITIES: Final = Capabilities(
     transport="words",
@@ -47,17 +47,17 @@ CAPABILITIES: Final = Capabilities(
     instructions_per_s=5e7,
     max_exports=256,
     notes=(
-        "256 exports; 4,096 data segments; 4,096 entries in an element segment; 50,000 locals; calls about 9,998 deep",
-        "8.2 MB a function, executed or not: 1,000 functions need 8.2 GB",
+        "256 exports; 4,096 data segments; 4,096 entries in an element segment; 50,000 locals; a call depth of about 9,998",
+        "8.2 MB for each function, executed or not: 1,000 functions need 8.2 GB",
         "no state is reported at a trap",
-        "it does not validate, and a module whose memory or global imports are missing instantiates",
+        "it does not validate, and it instantiates modules with missing memory or global imports",
         "refusals have no reason",
     ),
 )
 
 
 class Kilnd(CommandBackend):
-    """kilnd at ``path``; ``found`` says how it was found, ``cache`` is the folder that its version is kept in."""
+    """kilnd at ``path``; ``found`` is how it was found, ``cache`` the folder for its version."""
 
     capabilities = CAPABILITIES
     bounds_address_space = True
@@ -67,26 +67,26 @@ class Kilnd(CommandBackend):
         self._identity: Identity | None = None
 
     def identity(self) -> Identity:
-        """Name, version (empty where the binary does not say it), path and SHA-256."""
+        """Name, version (empty if the binary does not report it), path and SHA-256."""
         if self._identity is None:
             version = command_line.version(self.path, self._cache)
             self._identity = Identity("kilnd", version, str(self.path), file_sha256(self.path), self.found)
         return self._identity
 
     def files(self) -> tuple[str, ...]:
-        """The binary, or the script in its place."""
+        """The binary, or a script that replaces it."""
         return (str(self.path),)
 
     def host_engine(self) -> KilndHost:
-        """Kilnd's command line, which has wasi 0.2; its harness mode has no host functions."""
+        """The command line with wasi 0.2; the harness mode has no host functions."""
         return KilndHost(self.path)
 
     def command(self, program: Program, module: Path, answer: Path) -> Command:  # noqa: ARG002 - the contract's
-        """No arguments: kilnd's harness mode is entered by the environment."""
+        """The command without arguments: the environment selects the harness mode."""
         return Command((str(self.path),), harness_protocol.environment(module, answer))
 
     def read(self, program: Program, ended: process.ProcessResult, answer: Path, limits: RunLimits) -> Execution:
-        """The snapshot where kilnd ended well, else what its error line means."""
+        """The snapshot if kilnd succeeded, else the outcome by its error line."""
         if ended.exit_code == 0:
             return harness_protocol.read(program, answer)
         text = decode(ended.stderr)
@@ -98,12 +98,12 @@ class Kilnd(CommandBackend):
         return Execution(outcome)
 
     def classify_death(self, ended: process.ProcessResult, limits: RunLimits) -> Outcome | None:
-        """A failed allocation ends kilnd by SIGABRT."""
+        """The outcome of a failed allocation, which ends kilnd by SIGABRT."""
         return kiln_words.classify(decode(ended.stderr), None, ended.signal, limits)
 
 
 def find(argument: str | None, options: Mapping[str, str]) -> tuple[Path, str]:
-    """Where kilnd is, and how it was found: at ``argument``, else on PATH; raises ``EngineMissingError``."""
+    """The path of kilnd and how it was found: ``argument``, else on PATH; raises ``EngineMissingError``."""
     if argument:
         found = VARIABLE if argument == os.environ.get(VARIABLE) else "--kilnd"
         path = Path(argument).expanduser()
@@ -117,5 +117,5 @@ def find(argument: str | None, options: Mapping[str, str]) -> tuple[Path, str]:
 
 
 def create(argument: str | None, options: Mapping[str, str]) -> Kilnd:
-    """The entry point: kilnd at ``argument``, which is also what --kilnd and DIFFCHECK_KILND say, else on PATH."""
+    """The entry point: kilnd at ``argument``, which may come from --kilnd or DIFFCHECK_KILND, else on PATH."""
     return Kilnd(*find(argument, options), options.get("cache", ""))

@@ -1,7 +1,7 @@
-"""kilnd's command line with ``--wasi``, as far as asking about its host functions takes. Of kilnd 0.4.4, measured 2026-11.
+"""kilnd's command line with ``--wasi``, for probing its host functions. Of kilnd 0.4.4, measured 2026-11.
 
-What an export returns is printed on stdout, a line a value, among kilnd's own lines; why it failed stands on stderr, and so does
-a line for each call of a host function. A function may return 128 values; with more its module does not load.
+The results of an export are printed on stdout, one on each line, among kilnd's own lines; stderr has the reason of a failure, and a
+line for each call of a host function. A function may have 128 results; with more its module does not load.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _CALL: Final = re.compile(r"^\[WASI-TRACE\] (\S+?)::(\S+) args=\[(.*)\]$", re.MU
 _NUMBER: Final = re.compile(r"I(?:32|64)\((-?\d+)\)")
 
 UNKNOWN: Final = "Unknown WASI function"
-"""What kilnd says of a function that it does not have."""
+"""kilnd's message for a function that it does not have."""
 
 
 class KilndHost:

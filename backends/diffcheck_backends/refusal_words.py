@@ -1,6 +1,6 @@
-"""Why a module was refused, from the engine's reason: invalid, an unsupported proposal, or an implementation limit.
+"""Kinds of refusals by the engine's reason: invalid, an unsupported proposal, or an implementation limit.
 
-The words are those of wasmparser 0.261, which all engines in Rust use, of wasmtime 50 and of V8 (Node 24).
+The messages are those of wasmparser 0.261, which all engines in Rust use, of wasmtime 50 and of V8 (Node 24).
 """
 
 from __future__ import annotations
@@ -47,5 +47,5 @@ _KINDS: Final[tuple[tuple[RefusalKind, re.Pattern[str]], ...]] = (
 
 
 def kind(reason: str, otherwise: RefusalKind) -> RefusalKind:
-    """The kind of refusal that ``reason`` states; ``otherwise`` where it names neither a limit nor a proposal."""
+    """The kind of refusal in ``reason``; ``otherwise`` if it names neither a limit nor a proposal."""
     return next((found for found, pattern in _KINDS if pattern.search(reason)), otherwise)

@@ -1,7 +1,7 @@
-"""What engines print when a module traps, is refused or runs out of memory, in the shared terms: for ``harness:`` and ``wasi:``.
+"""Messages of engines when a module traps, is refused or runs out of memory, for ``harness:`` and ``wasi:``.
 
-Tables of regular expressions, an engine or a family each, tried in order; the first that is found is the meaning. kilnd has
-a module of its own, since its codes matter, and is asked first.
+The tables of regular expressions, one for each engine or family, are tried in order; the first match counts. ``kiln_words`` has
+kilnd's messages with their codes, and is tried first.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     from diffcheck.backend.contract import RunLimits
 
 V8: Final[tuple[tuple[str, TrapKind], ...]] = (
-    # Measured with Node 20.20, which prints the error's name before the words.
+    # Measured with Node 20.20, which prints the name of the error before the message.
     (r"RuntimeError: (?:divide|remainder) by zero", "integer divide by zero"),
     (r"RuntimeError: divide result unrepresentable", "integer overflow"),
-    # V8 says the same of a NaN and of a number that is too large, and of a null entry and one of another type.
+    # V8 has the same message for a NaN and a number too large, and for a null entry and one of another type.
     (r"RuntimeError: float unrepresentable in integer range", "unstated"),
     (r"RuntimeError: null function or function signature mismatch", "unstated"),
     (r"RuntimeError: memory access out of bounds", "out of bounds memory access"),
@@ -30,7 +30,7 @@ V8: Final[tuple[tuple[str, TrapKind], ...]] = (
     (r"RuntimeError: operation does not support unaligned accesses", "unaligned atomic"),
     (r"RangeError: Maximum call stack size exceeded", "call stack exhausted"),
     (r"\[?WebAssembly\.Exception", "uncaught exception"),
-    # Measured with Node 24.19 by the contract kit: Node 20 has these features off.
+    # Measured with Node 24.19 by the contract kit; Node 20 does not have these features.
     (r"RuntimeError: dereferencing a null pointer", "null reference"),
     (r"RuntimeError: rethrowing null value", "null reference"),
     (r"RuntimeError: illegal cast", "cast failure"),
@@ -39,7 +39,7 @@ V8: Final[tuple[tuple[str, TrapKind], ...]] = (
 )
 
 RUST_FAMILY: Final[tuple[tuple[str, TrapKind], ...]] = (
-    # Wasmtime 50 (measured through its Python package) says these after "wasm trap: "; wasmi and wasmer have the same words.
+    # Wasmtime 50 (measured through its Python package) prints these after "wasm trap: "; wasmi and wasmer have the same messages.
     (r"wasm `?unreachable`? instruction executed|RuntimeError: unreachable", "unreachable"),
     (r"integer divide by zero", "integer divide by zero"),
     (r"integer overflow", "integer overflow"),
@@ -58,11 +58,11 @@ RUST_FAMILY: Final[tuple[tuple[str, TrapKind], ...]] = (
 )
 
 WAZERO: Final[tuple[tuple[str, TrapKind], ...]] = (
-    # wazero's internal/wasmruntime/errors.go; what it shares with the family above is found there.
+    # wazero's internal/wasmruntime/errors.go, without the messages of the family above.
     (r"wasm error: unreachable", "unreachable"),
     (r"wasm error: stack overflow", "call stack exhausted"),
     (r"wasm error: null reference", "null reference"),
-    # Said of an index out of bounds and of an empty element alike.
+    # The same message for an index out of bounds and an empty element.
     (r"wasm error: invalid table access", "unstated"),
 )
 
@@ -82,22 +82,23 @@ REFUSALS: Final[tuple[tuple[re.Pattern[str], Stage, RefusalKind], ...]] = (
     (re.compile(r".*unknown import.*"), "instantiate", "unlinkable"),
     (re.compile(r".*(?:failed to instantiate|error instantiating).*"), "instantiate", "unstated"),
 )
-"""Said by wasmtime, wasmi, wasmer, wazero and V8 of a module that they do not take; the line is the reason. The kind is what it is
-unless the reason names a limit or a proposal."""
+"""Messages of wasmtime, wasmi, wasmer, wazero and V8 for a refused module; the line is the reason. The kind applies unless the
+reason names a limit or a proposal.
+"""
 
 _MEMORY: Final = re.compile(r"memory allocation of \d+ bytes failed|JavaScript heap out of memory|could not allocate memory")
 _SHELL_SIGNAL: Final = 128
 _SHELL_SIGNALS: Final = range(_SHELL_SIGNAL + 1, _SHELL_SIGNAL + 32)
-"""The status with which a shell tells that its command died of a signal."""
+"""Exit statuses of a shell whose command died of a signal."""
 
 
 _TRACEBACK: Final = "Traceback (most recent call last):"
 
 
 def wrapper_failure(text: str) -> HarnessFailed | None:
-    """The failure of a Python program around the engine, where its traceback ends ``text``; asked after ``classify``.
+    """The failure of a Python program around the engine, if ``text`` ends with its traceback; used after ``classify``.
 
-    An engine that is written in Python traps by an exception too, but names a trap in it.
+    The exception of an engine written in Python names a trap.
     """
     last = text.strip().rpartition("\n")[2]
     if _TRACEBACK not in text or "trap" in last.lower():
@@ -106,7 +107,7 @@ def wrapper_failure(text: str) -> HarnessFailed | None:
 
 
 def classify(text: str, status: int | None, signal: int | None, limits: RunLimits) -> Outcome | None:
-    """What an engine's words mean, whichever of the known engines it is; None where no table has them."""
+    """The outcome by the message of any known engine; None if it is in no table."""
     outcome = kiln_words.classify(text, status, signal, limits)
     if outcome is not None:
         return outcome
@@ -114,14 +115,14 @@ def classify(text: str, status: int | None, signal: int | None, limits: RunLimit
         return OutOfMemory(limits.memory_bytes, memory[0])
     if status is None:
         return None
-    outcome = _said(text)
+    outcome = _known_message(text)
     if outcome is None and status in _SHELL_SIGNALS:
         return Crashed(status - _SHELL_SIGNAL, printed_end(text))
     return outcome
 
 
-def _said(text: str) -> Outcome | None:
-    # A refusal may have a trap's words in it ("failed to parse ... out of bounds"), a trap has none of a refusal's.
+def _known_message(text: str) -> Outcome | None:
+    # A refusal may contain the message of a trap ("failed to parse ... out of bounds"), but not the reverse.
     for pattern, stage, refusal in REFUSALS:
         if match := pattern.search(text):
             reason = visible(_with_cause(text, match), 400)
@@ -133,6 +134,6 @@ def _said(text: str) -> Outcome | None:
 
 
 def _with_cause(text: str, match: re.Match[str]) -> str:
-    """The line found, and what follows it where the engine gives the causes under it."""
+    """The matching line, and the next lines with its causes."""
     following = [line.strip() for line in text[match.end() :].splitlines() if line.strip() and line.strip() != "Caused by:"]
     return "; ".join([match[0].strip(), *following[:3]])

@@ -1,8 +1,7 @@
 r"""``wasi:COMMAND``: any engine that runs a WASI command, started as ``COMMAND MODULE`` (``{}`` stands for the module elsewhere).
 
 The capsule prints its recorder memory: the 16 bytes ``diffcheck:image\\n``, a u64 length, and that many bytes from address 0.
-What the engine itself prints may stand before and after. A capsule needs several memories in one module; an engine without
-them refuses it, and says so.
+The engine's own output may precede and follow it. A capsule needs several memories; an engine without multi-memory refuses it.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ _TRAPPING_WORDS: Final = ("trap", "runtimeerror", "wasm error", "exception:")
 
 
 class Wasi(CommandBackend):
-    """The engine behind a command line."""
+    """The engine of a command line."""
 
     output_bytes = 64 << 20
     capabilities = Capabilities(
@@ -48,7 +47,7 @@ class Wasi(CommandBackend):
         self._identity: Identity | None = None
 
     def identity(self) -> Identity:
-        """The engine's program, with the version that it says."""
+        """The engine's program, with the version that it reports."""
         if self._identity is None:
             self._identity = self._command.identity("wasi", self._command.version(self._cache))
         return self._identity
@@ -58,31 +57,31 @@ class Wasi(CommandBackend):
         return self._command.files
 
     def command(self, program: Program, module: Path, answer: Path) -> Command:  # noqa: ARG002 - the contract's
-        """The command's words with the module's path in its place."""
+        """The command with the path of the module."""
         argv = self._command.argv
         if any("{}" in word for word in argv):
             return self._command.command(tuple(word.replace("{}", str(module)) for word in argv))
         return self._command.command((*argv, str(module)))
 
     def read(self, program: Program, ended: process.ProcessResult, answer: Path, limits: RunLimits) -> Execution:  # noqa: ARG002 - the contract's
-        """The image where the engine ended well; else what its words mean."""
+        """The image if the engine succeeded; else the outcome by its messages."""
         failure = None if ended.exit_code == 0 else _outcome(ended, limits)
-        if program.kind == "direct":  # it carries no counters, but shows whether the engine loads a module
+        if program.kind == "direct":  # without counters, but it shows whether the module loads
             return Execution(failure or Returned())
         printed = _image(ended)
-        if failure is None or (MARKER in ended.stdout and not printed.carried):  # nothing is believed of half an image
+        if failure is None or (MARKER in ended.stdout and not printed.carried):  # an incomplete image is not used
             return printed
-        # A program that exits prints its image and then traps, since the engine need not know exceptions.
+        # An exit prints the image and then traps, since the engine may not support exceptions.
         return Execution(failure, carried=printed.carried)
 
     def classify_death(self, ended: process.ProcessResult, limits: RunLimits) -> Outcome | None:
-        """A failed allocation, where the engine says so."""
+        """A failed allocation, if the engine reports it."""
         return trap_words.classify(decode(ended.stderr), None, ended.signal, limits)
 
 
 def _image(ended: process.ProcessResult) -> Execution:
     stdout = ended.stdout
-    # Whatever the engine prints of its own may stand before and after.
+    # The engine's own output may precede and follow it.
     begin = stdout.find(MARKER)
     if ended.stdout_total > len(stdout):
         return Execution(HarnessFailed("the image is too large to be printed", plural(ended.stdout_total, "byte")))
@@ -109,5 +108,5 @@ def _outcome(ended: process.ProcessResult, limits: RunLimits) -> Outcome:
 
 
 def create(argument: str | None, options: Mapping[str, str]) -> Wasi:
-    """The entry point; raises ``ConfigError`` without a command, ``EngineMissingError`` where its program is not there."""
+    """The entry point; raises ``ConfigError`` without a command, ``EngineMissingError`` if its program is not found."""
     return Wasi(command_line.direct(command_line.required(argument, "wasi"), options), options.get("cache", ""))

@@ -1,7 +1,7 @@
-"""wasmtime: the oracle, and as ``wasmtime-pulley`` its interpreter, the subject of those who have no other.
+"""wasmtime, the oracle, and its interpreter ``wasmtime-pulley``, a subject that is always installed.
 
-Both live in a server process (``wasmtime_server``) that a worker keeps; this module never imports wasmtime itself. Measured
-with wasmtime 50.0.1 from PyPI, 2026-11.
+Both run in a server process (``wasmtime_server``) that a worker reuses; this module never imports wasmtime. Measured with wasmtime
+50.0.1 from PyPI, 2026-11.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ _decode = msgspec.msgpack.Decoder(Answer).decode
 
 
 class Wasmtime(Oracle):
-    """Wasmtime for one target; its servers are started when needed, and one that died is replaced."""
+    """Wasmtime for one target; servers are started when needed and replaced when they die."""
 
     def __init__(self, name: str, target: Target, instructions_per_s: float) -> None:
         self.name, self.target = name, target
@@ -90,7 +90,7 @@ class Wasmtime(Oracle):
         self._idle: list[_Connection] = []
 
     def shell_commands(self, module: str, entry: str) -> tuple[str, ...]:
-        """By Wasmtime's Python package, which prints counters; see ``wasmtime_plain``."""
+        """Lines that use Wasmtime's Python package; see ``wasmtime_plain``."""
         return wasmtime_plain.lines(module, entry, target=self.target)
 
     def invocation(self, module: str, export: str) -> str:
@@ -103,7 +103,7 @@ class Wasmtime(Oracle):
         return Identity(self.name, version, str(library), _digest(library), f"Python package wasmtime {version}")
 
     def start(self, program: Program, limits: RunLimits, host: Host) -> Pending:
-        """See ``Backend``: sent to a server that is idle, or to a new one."""
+        """See ``Backend``; an idle server or a new one runs the program."""
         return _Running(self, program, limits, host)
 
     def validate(self, wasm: bytes, limits: RunLimits, host: Host) -> Outcome | None:
@@ -115,14 +115,14 @@ class Wasmtime(Oracle):
         return answer.refusal if isinstance(answer, Judged) else _unexpected(answer)
 
     def assemble(self, text: bytes, limits: RunLimits, host: Host) -> bytes:
-        """The binary of a module in text form; raises ``ArtifactError`` with wasmtime's reason."""
+        """The binary of a module in text form; raises ``ArtifactError`` with wasmtime's message."""
         try:
             answer = self._ask(Assemble(text), "while assembling", limits, host)
         except _GoneError as gone:
             raise ArtifactError(sentence(gone.outcome)) from gone
         if isinstance(answer, Assembled) and not answer.error:
             return answer.wasm
-        raise ArtifactError(visible_lines(answer.error if isinstance(answer, Assembled) else "answer of another kind", 1000))
+        raise ArtifactError(visible_lines(answer.error if isinstance(answer, Assembled) else "unexpected answer", 1000))
 
     def close(self) -> None:
         """End the servers."""
@@ -130,11 +130,11 @@ class Wasmtime(Oracle):
             self._idle.pop().close()
 
     def variant(self, limits: RunLimits) -> Variant:
-        """The configuration that ``limits`` ask for."""
+        """The configuration for ``limits``."""
         return Variant(self.target, limits.stack_bytes, limits.count_fuel)
 
     def connect(self, limits: RunLimits, host: Host) -> _Connection:
-        """An idle server that runs and that has the memory, or a new one; given back with ``keep``."""
+        """An idle server with enough memory, or a new one; returned with ``keep``."""
         resident_bytes = max(_LEAST_RESIDENT_BYTES, limits.memory_bytes + _SERVER_BYTES)
         kept, self._idle = self._idle, []
         chosen: _Connection | None = None
@@ -160,7 +160,7 @@ class Wasmtime(Oracle):
 
 
 class _GoneError(Exception):
-    """A server has ended instead of answering; ``outcome`` is what that means for what it was doing."""
+    """A server has ended instead of answering; ``outcome`` is that of its request."""
 
     def __init__(self, outcome: Outcome) -> None:
         super().__init__(outcome)
@@ -168,13 +168,13 @@ class _GoneError(Exception):
 
 
 class _Connection:
-    """A server, and the modules that it has compiled as far as we know."""
+    """A server, and the modules that it should have compiled."""
 
     def __init__(self, host: Host, resident_bytes: int) -> None:
         self.host, self.resident_bytes = host, resident_bytes
         self.compiled: set[tuple[Variant, str]] = set()
         self._server = host.reactor.serve_own("diffcheck_backends.wasmtime_server", cwd=host.folder, resident_bytes=resident_bytes)
-        # Its start is not the first program's time.
+        # Its start must not count as time of the first program.
         self.send(Assemble(b"(module)"), _START_DEADLINE_S)
         try:
             self.receive("while starting", None)
@@ -183,7 +183,7 @@ class _Connection:
                 f"wasmtime does not start: {sentence(gone.outcome)}",
                 hint="use fewer --jobs, or run where more memory is free"
                 if isinstance(gone.outcome, OutOfMemory)
-                else "install diffcheck's dependencies anew (pip install --force-reinstall wasmtime)",
+                else "reinstall diffcheck's dependencies (pip install --force-reinstall wasmtime)",
             ) from gone
 
     @property
@@ -194,10 +194,10 @@ class _Connection:
         self._server.send(_encode(request), deadline_s)
 
     def receive(self, doing: str, limits: RunLimits | None) -> tuple[Answer, int]:
-        """The answer and the nanoseconds that it took; raises ``_GoneError`` where the server has ended instead."""
+        """The answer and its time in nanoseconds; raises ``_GoneError`` if the server has ended."""
         reply = self._server.receive()
         if isinstance(reply, process.ProcessResult):
-            raise _GoneError(_fate(reply, doing, limits or RunLimits()))
+            raise _GoneError(_outcome_of_end(reply, doing, limits or RunLimits()))
         return _decode(reply.message), reply.elapsed_ns
 
     def close(self) -> None:
@@ -205,7 +205,7 @@ class _Connection:
 
 
 class _Running:
-    """A program under way: compiled where it is not yet, then run."""
+    """A program in progress: compiled if needed, then run."""
 
     def __init__(self, backend: Wasmtime, program: Program, limits: RunLimits, host: Host) -> None:
         self._backend, self._program, self._limits = backend, program, limits
@@ -224,7 +224,7 @@ class _Running:
                 self._send_module(self._connection)
 
     def wait(self) -> Execution:
-        """See ``Pending``; a server that ended is not kept, so that the next program gets a new one."""
+        """See ``Pending``; a server that ended is not reused."""
         connection = self._connection
         if connection is None:
             return Execution(HarnessFailed("the module is too large to be sent", f"{len(self._program.wasm):,} bytes"))
@@ -253,7 +253,7 @@ class _Running:
             answer, _ = connection.receive(self._doing, self._limits)
         if not isinstance(answer, Ran):
             return Execution(_unexpected(answer))
-        if isinstance(answer.execution.outcome, TimedOut):  # the server only knows what was left for the run
+        if isinstance(answer.execution.outcome, TimedOut):  # the server knows only the rest of the deadline
             outcome = TimedOut(self._limits.deadline_s, answer.execution.outcome.detail)
             return msgspec.structs.replace(answer.execution, outcome=outcome)
         return _located(answer, self._program.wasm)
@@ -281,15 +281,15 @@ class _Running:
         return max(0.0, self._until - time.monotonic())
 
 
-def _fate(ended: process.ProcessResult, doing: str, limits: RunLimits) -> Outcome:
-    """What the end of a server means for the program that it was busy with."""
+def _outcome_of_end(ended: process.ProcessResult, doing: str, limits: RunLimits) -> Outcome:
+    """The outcome of a program whose server ended."""
     stderr = decode(ended.stderr)
     if ended.timed_out:
         return TimedOut(limits.deadline_s, doing)
     if ended.over_memory:
         return OutOfMemory(limits.memory_bytes, "resident size over the limit")
     if ended.garbage:
-        return HarnessFailed("the server's answer is no message", ended.garbage)
+        return HarnessFailed("the server's answer is not a message", ended.garbage)
     if ended.signal is not None:
         panic = _PANIC.search(stderr)
         if panic is not None:
@@ -299,7 +299,7 @@ def _fate(ended: process.ProcessResult, doing: str, limits: RunLimits) -> Outcom
 
 
 def _located(ran: Ran, wasm: bytes) -> Execution:
-    """The execution; a trap has the name of the instruction that trapped."""
+    """The execution, with the name of the trapping instruction."""
     outcome = ran.execution.outcome
     if not isinstance(outcome, Trapped) or ran.trap_offset is None:
         return ran.execution
@@ -311,12 +311,12 @@ def _located(ran: Ran, wasm: bytes) -> Execution:
 
 
 def _unexpected(answer: Answer) -> HarnessFailed:
-    return HarnessFailed("answer of another kind", type(answer).__name__)
+    return HarnessFailed("unexpected answer", type(answer).__name__)
 
 
 @cache
 def _installed() -> tuple[str, Path]:
-    """The package's version and its shared library, without importing it."""
+    """The version of the package and the path of its shared library, without importing it."""
     spec = importlib.util.find_spec("wasmtime")
     if spec is None or spec.origin is None:
         raise EngineMissingError("the Python package wasmtime is not installed", hint="pip install wasmtime")

@@ -1,8 +1,8 @@
 """Wasmtime in this process: engines by variant, compiled modules, one program at a time. Only the server imports this.
 
-A run ends at its deadline by epoch interruption. A compilation cannot be interrupted, so whoever asked must be ready to end
-this process. Exports are got by name through a linker: ``Instance.exports`` takes time that grows with the square of their number
-(20,000 exports: 1.8 s; by name 0.12 s, wasmtime 50).
+Epoch interruption ends a run at its deadline. A compilation cannot be interrupted, so the caller must be able to end this process.
+A linker looks exports up by name, since ``Instance.exports`` takes quadratic time (20,000 exports: 1.8 s; by name 0.12 s,
+wasmtime 50).
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ if TYPE_CHECKING:
     from diffcheck_backends.wasmtime_wire import Answer, Request, Variant
 
 MAX_STACK_BYTES: Final = 2 << 20
-"""Wasmtime aborts the process for a stack larger than its ``async_stack_size``, which wasmtime-py 50 cannot set."""
+"""Wasmtime aborts the process for a stack above its ``async_stack_size``, which wasmtime-py 50 cannot set."""
 MIN_STACK_BYTES: Final = 16 << 10
 
 _FEATURES: Final = (
@@ -102,7 +102,7 @@ TRAPS: Final[dict[wasmtime.TrapCode, TrapKind]] = {
 
 
 class _EndedError(Exception):
-    """A run is over before its entry returned; it carries the outcome to the one place that answers."""
+    """A run ended before its entry returned, with this outcome."""
 
     def __init__(self, outcome: Outcome) -> None:
         super().__init__(outcome)
@@ -110,14 +110,14 @@ class _EndedError(Exception):
 
 
 class Machine:
-    """Answers requests, one after the other."""
+    """Answers requests one by one."""
 
     def __init__(self) -> None:
         self._engines: dict[Variant, wasmtime.Engine] = {}
         self._modules: OrderedDict[tuple[Variant, str], wasmtime.Module] = OrderedDict()
 
     def answer(self, request: Request) -> Answer:
-        """The answer to ``request``; whatever wasmtime says is data."""
+        """The answer to ``request``; errors of wasmtime are data."""
         match request:
             case Compile():
                 return self._compile(request)
@@ -132,11 +132,11 @@ class Machine:
         engine = self._engine(request.variant)
         try:
             if not request.wasm.startswith(b"\0"):
-                wasmtime.Module.validate(engine, request.wasm)  # Module would take it for text
+                wasmtime.Module.validate(engine, request.wasm)  # Module would parse it as text
             module = wasmtime.Module(engine, request.wasm)
         except wasmtime.WasmtimeError as error:
             words = _words(error)
-            # What is no error of validation, which has an offset, is one of compilation: a valid module is too large for it.
+            # Errors of validation have an offset. Others are errors of compilation: a valid module is too large.
             return Judged(Refused("load", words, refusal_words.kind(words, "invalid" if _OFFSET in words else "limit")))
         self._modules[request.variant, request.sha256] = module
         while len(self._modules) > _KEPT_MODULES:
@@ -176,7 +176,7 @@ class Machine:
 
 
 class _Instance:
-    """One run: a store, an instance, its entry, and what is left of it."""
+    """One run: a store, an instance, its entry, and the state afterwards."""
 
     def __init__(self, engine: wasmtime.Engine, module: wasmtime.Module, run: Run) -> None:
         self._engine, self._module, self._request = engine, module, run
@@ -189,7 +189,7 @@ class _Instance:
         self.trap_offset: int | None = None
 
     def run(self) -> Execution:
-        """Instantiate, call, and read what is to be read."""
+        """Instantiate, call the entry, and read the image or the counters."""
         with _interrupted_after(self._engine, self._request.deadline_s):
             try:
                 self._instantiate()
@@ -208,18 +208,18 @@ class _Instance:
         return Execution(outcome, carried=carried, counters=counters, fuel=self._fuel())
 
     def close(self) -> None:
-        """Free it now: each memory holds 4 GiB of address space until then, and traps keep frames alive in cycles."""
+        """Free the store now: each memory reserves 4 GiB of address space, and traps keep frames alive in cycles."""
         self._linker.close()
         self._store.close()
 
     def _instantiate(self) -> None:
         try:
-            # By a linker that has nothing, which names an import that is missing.
+            # An empty linker names missing imports in its error.
             instance = self._linker.instantiate(self._store, self._module)
         except wasmtime.Trap as trap:
             outcome = self._trapped(trap)
             if isinstance(outcome, Trapped):
-                # An engine of the harness protocol cannot distinguish a trap there from a refusal, so it is one here as well.
+                # Engines of the harness protocol report such a trap as a refusal, so it is one here as well.
                 outcome = trapped_at_instantiation(outcome.kind)
             raise _EndedError(outcome) from trap
         except wasmtime.WasmtimeError as error:
@@ -251,8 +251,8 @@ class _Instance:
             return self._trapped(trap)
         except wasmtime.WasmtimeError as error:
             if error.args:
-                # Only what wasmtime-py itself raises has arguments: here that it cannot hold a result (v128, GC
-                # references). The call has returned, and results are dropped.
+                # Only errors of wasmtime-py itself have arguments: it cannot represent a result (v128, GC references).
+                # The call has returned, and results are not needed.
                 return Returned()
             words = _words(error)
             if _OVER_LIMIT.search(words):
@@ -283,7 +283,7 @@ class _Instance:
         return memory
 
     def _image(self, memory: wasmtime.Memory, outcome: Outcome) -> bytes:
-        """The recorder memory up to the stream's end, or up to its variables where there is no stream."""
+        """The recorder memory up to the end of the stream, or up to its variables without a stream."""
         header = self._header(memory)
         if isinstance(outcome, Trapped) and header.status != FINISHED:
             closing = self._export(AFTER_TRAP_EXPORT)
@@ -299,7 +299,7 @@ class _Instance:
         return read_header(bytes(memory.read(self._store, HEADER_ADDRESS, HEADER_ADDRESS + HEADER.size)))
 
     def _counters(self) -> dict[int, int]:
-        """The snapshot as kilnd takes it: signed integers, in the order of their names; any other global fails the run."""
+        """The snapshot as in kilnd: signed integers in the order of names; a global of another type fails the run."""
         names = sorted(name for export in self._module.exports if (name := export.name).startswith(_PREFIX))
         values: dict[str, int] = {}
         for name in names:
@@ -309,7 +309,7 @@ class _Instance:
         return {_identifier(name): value for name, value in values.items()}
 
     def _integer(self, name: str, counter: wasmtime.Global) -> int:
-        # By its value, since asking wasmtime 50 for the type of a global that holds v128 or a GC reference ends the process.
+        # By its value: wasmtime 50 ends the process when asked for the type of a global with v128 or a GC reference.
         try:
             value = counter.value(self._store)
         except wasmtime.WasmtimeError:
@@ -331,11 +331,11 @@ def _interrupted_after(engine: wasmtime.Engine, seconds: float) -> Iterator[None
         yield
     finally:
         timer.cancel()
-        timer.join()  # an increment that came later would end the next run
+        timer.join()  # a later increment would end the next run
 
 
 def _config(variant: Variant) -> wasmtime.Config:
-    """WebAssembly 3.0 and the proposals that kilnd has, with the variant's deviations."""
+    """The configuration of a variant: WebAssembly 3.0 and the proposals that kilnd supports."""
     config = wasmtime.Config()
     for feature in _FEATURES:
         setattr(config, feature, True)
@@ -363,12 +363,12 @@ def _assemble(request: Assemble) -> Answer:
 def _identifier(name: str) -> int:
     match = _NUMBER.match(name.removeprefix(_PREFIX))
     if not match or (number := int(match[1])) >= 1 << 32:
-        raise _EndedError(HarnessFailed("a counter's name is no u32", visible(name)))
+        raise _EndedError(HarnessFailed("a counter's name is not a u32", visible(name)))
     return number
 
 
 def _words(error: wasmtime.WasmtimeError | wasmtime.Trap) -> str:
-    """Wasmtime's reason in one line, without the backtrace, whose offsets are the capsule's."""
+    """Wasmtime's message in one line, without the backtrace, whose offsets are the capsule's."""
     text = str(error)
     first, _, causes = text.partition("Caused by:")
     lines = [re.sub(r"^\d+: ", "", line.strip()) for line in causes.splitlines() if line.strip()]

@@ -1,4 +1,4 @@
-"""Shell lines that run a module by Wasmtime's Python package and nothing of ours; its command line prints no globals."""
+"""Shell lines that run a module by Wasmtime's Python package alone, since its command line does not print globals."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ print(json.dumps({name.removeprefix(prefix): exports[name].value(store) for name
 
 
 def lines(module: str, entry: str, *, target: str) -> tuple[str, ...]:
-    """The lines; the interpreter may be chosen by ``PYTHON``."""
+    """The lines; ``PYTHON`` may name the interpreter."""
     chosen = 'config.target = "pulley64"\n' if target == "pulley64" else ""
     program = _PROGRAM.replace("{target}", chosen).rstrip("\n")
     return (

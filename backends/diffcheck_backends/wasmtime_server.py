@@ -1,6 +1,6 @@
-"""Wasmtime in a process of its own: ``python -m diffcheck_backends.wasmtime_server`` answers one message at a time on its stdin.
+"""Wasmtime in its own process: ``python -m diffcheck_backends.wasmtime_server`` answers one message at a time on stdin.
 
-Hostile modules are compiled and run here, never in the parent: what hangs or kills this process costs one run.
+Hostile modules are compiled and run here, never in the parent: a module that hangs or kills this process costs one run.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from diffcheck_backends.wasmtime_wire import Request
 def main() -> int:
     """Answer until the stream ends."""
     reader, writer = claim_channel()
-    # Only now, so that the first message is on its way meanwhile: this takes most of the start.
+    # Only now, since this takes most of the start and the first message arrives meanwhile.
     from diffcheck_backends.wasmtime_machine import Machine  # noqa: PLC0415 - as above
 
     machine = Machine()

@@ -1,6 +1,6 @@
-"""What a worker and its wasmtime server say to each other: one request, one reply, as msgpack frames.
+"""The messages between a worker and its wasmtime server: one request, one reply, as msgpack frames.
 
-Kept apart from the server so that the worker never imports wasmtime, which costs 77 ms and 30 MB of address space.
+They are in their own module so that the worker never imports wasmtime, which takes 77 ms and 30 MB of address space.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ Target = Literal["native", "pulley64"]
 
 
 class Variant(msgspec.Struct, frozen=True):
-    """One configuration of wasmtime; each has an engine and compiled modules of its own in the server."""
+    """One configuration of wasmtime; the server has a separate engine and compiled modules for each."""
 
     target: Target = "native"
     stack_bytes: int | None = None
@@ -23,7 +23,7 @@ class Variant(msgspec.Struct, frozen=True):
 
 
 class Compile(msgspec.Struct, frozen=True, tag="compile"):
-    """Compile a module, to be run as ``sha256``: a request of its own, so that the caller knows where a deadline was met."""
+    """Compile a module under the name ``sha256``: a separate request, so that the caller knows which step reached a deadline."""
 
     variant: Variant
     sha256: str
@@ -31,7 +31,7 @@ class Compile(msgspec.Struct, frozen=True, tag="compile"):
 
 
 class Run(msgspec.Struct, frozen=True, tag="run"):
-    """Run the program that was compiled as ``sha256``.
+    """Run the program compiled as ``sha256``.
 
     ``parameters`` are written to the recorder memory of a capsule before its entry is called.
     """
@@ -47,14 +47,14 @@ class Run(msgspec.Struct, frozen=True, tag="run"):
 
 
 class Validate(msgspec.Struct, frozen=True, tag="validate"):
-    """Judge a module."""
+    """Validate a module."""
 
     variant: Variant
     wasm: bytes
 
 
 class Assemble(msgspec.Struct, frozen=True, tag="assemble"):
-    """Turn WebAssembly text into a binary."""
+    """Assemble WebAssembly text."""
 
     text: bytes
 
@@ -63,24 +63,24 @@ Request = Compile | Run | Validate | Assemble
 
 
 class Ran(msgspec.Struct, frozen=True, tag="ran"):
-    """A program's execution, and where in the module it trapped, as a byte offset."""
+    """An execution, and the byte offset of a trap in the module."""
 
     execution: Execution
     trap_offset: int | None = None
 
 
 class WasmWanted(msgspec.Struct, frozen=True, tag="wasm-wanted"):
-    """The module is not compiled here, or no longer."""
+    """The server does not have the compiled module."""
 
 
 class Judged(msgspec.Struct, frozen=True, tag="judged"):
-    """None where the module is valid, or was compiled."""
+    """The result of validating or compiling: the refusal, or None."""
 
     refusal: Outcome | None
 
 
 class Assembled(msgspec.Struct, frozen=True, tag="assembled"):
-    """The binary, or why there is none."""
+    """The binary, or the error."""
 
     wasm: bytes = b""
     error: str = ""

@@ -1,4 +1,4 @@
-"""What engines share that are one child process a run: an adapter computes the command and reads the answer."""
+"""Engines that are one child process for each run: an adapter computes the command and reads the answer."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from diffcheck.backend.contract import Backend, Host, Pending, Program, RunLimit
 
 ANSWER_BYTES = 64 << 20
 OUTPUT_STOP_BYTES = 64 << 20
-"""The largest file that an engine may write, and what it may print before it is ended."""
+"""The largest file that an engine may write, and the largest output before it is killed."""
 
 
 class Command(msgspec.Struct, frozen=True):
-    """How to start an engine once: ``argv``, what its environment has besides the scrubbed one, the folder to start it in (empty:
-    the private one), and its PATH (empty: a fixed one).
+    """A command: ``argv``, additions to the scrubbed environment, the working folder (empty: the private one), and PATH (empty: a
+    fixed one).
     """
 
     argv: tuple[str, ...]
@@ -39,10 +39,10 @@ class Command(msgspec.Struct, frozen=True):
 
 
 class CommandBackend(Backend):
-    """An engine that is one child process a run: an adapter says the command and reads the answer.
+    """An engine that is one child process for each run.
 
-    ``output_bytes`` bounds what is read from each of its pipes. ``bounds_address_space`` is for engines that reserve no address
-    space beyond what they use: the kernel then holds the memory limit; of the others the resident size is watched.
+    ``output_bytes`` is the number of bytes kept of each pipe. ``bounds_address_space`` is for engines that reserve no unused
+    address space: then the kernel enforces the memory limit; the resident size of other engines is polled.
     """
 
     output_bytes = 256 << 10
@@ -50,31 +50,31 @@ class CommandBackend(Backend):
 
     @abstractmethod
     def command(self, program: Program, module: Path, answer: Path) -> Command:
-        """The command that runs ``module`` and may write its answer to ``answer``; both are in a private folder."""
+        """The command that runs ``module`` and may write its answer to ``answer``, both in a private folder."""
 
     @abstractmethod
     def read(self, program: Program, ended: process.ProcessResult, answer: Path, limits: RunLimits) -> Execution:
-        """The engine's answer in the shared terms; called only where the process ended by itself."""
+        """The execution by the engine's answer; called only if the process ended by itself."""
 
     def shell_commands(self, module: str, entry: str) -> tuple[str, ...]:
-        """The command of a run with its environment, then its answer."""
+        """The command of a run with its environment, then a command that prints the answer."""
         command = self.command(Program(kind="direct", wasm=b"", entry=entry), Path(module), Path("answer.json"))
         first, *rest = command.argv
         variables = " ".join(f"{name}={shlex.quote(value)}" for name, value in command.environment.items())
         line = " ".join(filter(None, (variables, '"${ENGINE:-' + _in_quotes(first) + '}"', *map(shlex.quote, rest))))
         return "rm -f answer.json", f"{line} || exit", "if [ -f answer.json ]; then cat answer.json; fi"
 
-    def classify_death(self, ended: process.ProcessResult, limits: RunLimits) -> Outcome | None:  # noqa: ARG002 - for engines that say why they die
-        """What a death by a signal means in this engine's words, such as a failed allocation; None for a plain crash."""
+    def classify_death(self, ended: process.ProcessResult, limits: RunLimits) -> Outcome | None:  # noqa: ARG002 - for engines that print the reason
+        """The outcome of a death by a signal that the engine explains, such as a failed allocation; None for a crash."""
         return None
 
     def start(self, program: Program, limits: RunLimits, host: Host) -> Pending:
-        """See ``Backend``: the module is written to a folder of its own, which is gone when the answer was read."""
+        """See ``Backend``. The module is in a private folder, which is removed when the answer has been read."""
         return _ChildPending(self, program, limits, host)
 
 
 def _in_quotes(text: str) -> str:
-    """A text as it stands between a shell's double quotes, and within the braces of an expansion."""
+    """A text escaped for double quotes of a shell, also within the braces of an expansion."""
     return "".join(f"\\{each}" if each in '"\\$`}' else each for each in text)
 
 
@@ -95,13 +95,13 @@ class _ChildPending:
                 result_file=str(folder / "ended"),
                 deadline_s=limits.deadline_s,
                 memory_bytes=limits.memory_bytes if backend.bounds_address_space else None,
-                # Nothing can be resident that has no address: watching it besides would only cost.
+                # With a limit of the address space the resident size need not be polled.
                 resident_bytes=None if backend.bounds_address_space else limits.memory_bytes,
                 output_bytes=backend.output_bytes,
                 output_stop_bytes=max(backend.output_bytes, OUTPUT_STOP_BYTES),
                 file_bytes=ANSWER_BYTES,
             )
-            if host.live and backend.capabilities.transport != "print":  # what is printed there is no text
+            if host.live and backend.capabilities.transport != "print":  # that output is not text
                 self._end: Callable[[], process.ProcessResult] = partial(process.run_live, bounds, folder)
             else:
                 self._end = partial(self._reactor.wait, bounds.start(self._reactor))
@@ -126,39 +126,39 @@ class _ChildPending:
         return msgspec.structs.replace(execution, cost=cost, log=log)
 
     def _without_folder(self, ended: process.ProcessResult) -> process.ProcessResult:
-        """What was printed without the path of the private folder, so that reasons are the same from run to run."""
+        """The result without the path of the private folder, so that reasons do not vary between runs."""
         folder = os.fsencode(self._answer.parent)
         return msgspec.structs.replace(ended, stderr=ended.stderr.replace(folder + b"/", b"").replace(folder, b"."))
 
 
 def failure(ended: process.ProcessResult, limits: RunLimits) -> Outcome | None:
-    """The outcome of a child that we had to end; None where it ended by itself."""
+    """The outcome of a child that was killed; None if it ended by itself."""
     if ended.timed_out:
         return TimedOut(limits.deadline_s)
     if ended.over_memory:
         return OutOfMemory(limits.memory_bytes, "resident size over the limit")
     if ended.exit_code is None and ended.signal is None:
-        return HarnessFailed("could not be ended", "the engine's process did not die of SIGKILL")
+        return HarnessFailed("could not be ended", "the process of the engine did not die of SIGKILL")
     if ended.flooded:
         return HarnessFailed("printed without end", f"{ended.stdout_total + ended.stderr_total} bytes")
     return None
 
 
 def death(number: int, stderr: bytes, limits: RunLimits) -> Outcome:
-    """What the death of an engine's process by a signal means where the engine itself gave no reason.
+    """The outcome of a death by a signal without a reason from the engine.
 
-    No engine kills itself with SIGKILL and we did not: that is the kernel, short of memory.
+    A SIGKILL that we did not send is from the kernel, when memory runs out.
     """
     if number == signal.SIGKILL:
-        return OutOfMemory(limits.memory_bytes, "killed by the system, as it does when memory runs out")
+        return OutOfMemory(limits.memory_bytes, "killed by the system, probably because memory ran out")
     if number == signal.SIGXFSZ:
         return HarnessFailed("wrote without end", f"a file of over {ANSWER_BYTES >> 20} MiB")
     return Crashed(number, printed_end(decode(stderr)))
 
 
 def file_sha256(path: Path) -> str:
-    """The SHA-256 of a file in hex; raises ``EngineMissingError`` where it cannot be read."""
+    """The SHA-256 of a file in hex; raises ``EngineMissingError`` if it cannot be read."""
     try:
         return process.file_digest(str(path)).hex()
     except OSError as error:
-        raise EngineMissingError(f"{path} cannot be read: {error.strerror}", hint="check the path and its rights") from error
+        raise EngineMissingError(f"{path} cannot be read: {error.strerror}", hint="check the path and its permissions") from error

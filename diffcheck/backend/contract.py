@@ -1,9 +1,9 @@
-"""The contract that an engine's adapter fulfils.
+"""The contract of engine adapters.
 
-An adapter is found by the entry-point group ``diffcheck.backends``; the entry is a ``BackendFactory``, and ``registry`` has what it
-may declare besides. It knows its engine's command line, its answer's format and its words, and nothing else: spawning, deadlines
-and limits are ``process``'s, what is run and compared is the runner's. ``command`` has what an engine needs that is one child
-process a run.
+An adapter is an entry point of the group ``diffcheck.backends``: a ``BackendFactory``; ``registry`` has optional declarations. An
+adapter knows the command line, the answers and the messages of its engine, and nothing else. ``process`` is responsible for
+spawning, deadlines and limits, and the runner for what is run and compared. ``command`` has the base of engines that are one child
+process for each run.
 """
 
 from __future__ import annotations
@@ -24,22 +24,22 @@ if TYPE_CHECKING:
 Transport = Literal["memory", "words", "print"]
 
 SEARCH_PATH = "search-path"
-"""The option that has the user's PATH: a worker's own environment has another one."""
+"""The option with the user's PATH, since the environment of a worker has another one."""
 HARNESS_ENTRIES = ("_start", "run", "0", "1", "main")
-"""The entries of a harness run in order of preference; the oracle takes the same ones."""
+"""The entries of a harness run in order of preference, the same for the oracle."""
 
 
 class Capabilities(msgspec.Struct, frozen=True):
-    """What an engine can carry, and what is known of its cost and limits.
+    """The capabilities of an engine, its costs and limits.
 
-    ``transport`` is how a capsule's stream comes out; ``state_at_trap`` whether it still does after a trap; ``direct`` whether
-    the engine can run an artifact as it is; ``exceptions`` whether its capsules may unwind an exit by an exception; ``gc``
-    whether they may use GC instructions where the artifact itself has none. An adapter that cannot know these two gives None: then
-    the engine is asked by known answers.
-    ``base_bytes``, ``function_bytes`` and ``code_bytes`` (for a byte of code) estimate the resident size to admit a run by,
-    ``startup_s`` and ``function_s`` the time before the first instruction, ``instructions_per_s`` the speed after it (all measured
-    on the engine's adapter's date).
-    ``max_exports`` is None where no limit is known. ``notes`` are known limits in words.
+    ``transport`` is how the stream is carried out of a capsule; ``state_at_trap`` whether that works after a trap; ``direct``
+    whether the engine can run an unmodified artifact. ``exceptions`` is whether capsules may unwind an exit by an exception, ``gc``
+    whether they may use GC instructions that the artifact does not; None if the adapter does not know: then known-answer tests
+    decide.
+
+    ``base_bytes``, ``function_bytes`` and ``code_bytes`` (for each byte of code) estimate the resident size for admitting runs;
+    ``startup_s`` and ``function_s`` the time before the first instruction, ``instructions_per_s`` the speed after it (measured on
+    the date in the adapter). ``max_exports`` is None if no limit is known. ``notes`` are known limits as text.
     """
 
     transport: Transport
@@ -58,10 +58,10 @@ class Capabilities(msgspec.Struct, frozen=True):
 
 
 class RunLimits(msgspec.Struct, frozen=True):
-    """What one execution may take: a deadline in seconds, the engine's memory in bytes, and how an oracle runs.
+    """The limits of one execution: a deadline in seconds, memory in bytes, and options of oracles.
 
-    ``stack_bytes`` is the native stack for calls (None: the engine's own); ``count_fuel`` asks for the number of fuel units. An
-    engine that cannot do these ignores them: only oracles are asked.
+    ``stack_bytes`` is the native stack for calls (None: the engine's default); ``count_fuel`` requests the number of fuel units.
+    Only oracles need to support these two.
     """
 
     deadline_s: float = 10.0
@@ -71,11 +71,11 @@ class RunLimits(msgspec.Struct, frozen=True):
 
 
 class Program(msgspec.Struct, frozen=True):
-    """What is put to an engine.
+    """A program to run.
 
-    For a capsule, ``wasm`` is its bytes with the parameters of this pass already in them, ``parameters`` the same bytes alone
-    with ``parameters_address`` their place in the recorder memory, and ``template_sha256`` names the bytes without them, so that
-    an engine that lives on between passes compiles once and writes the parameters itself. ``entry`` is the export to call.
+    For a capsule, ``wasm`` contains the parameters of the pass. ``parameters`` are the same bytes alone, ``parameters_address`` is
+    their place in the recorder memory, and ``template_sha256`` identifies the bytes without them, so that a long-lived engine can
+    compile once and write the parameters itself. ``entry`` is the export to call.
     """
 
     kind: Literal["capsule", "direct"]
@@ -88,8 +88,8 @@ class Program(msgspec.Struct, frozen=True):
 
 
 class Host(msgspec.Struct, frozen=True):
-    """What a worker gives its backends: the reactor that owns all children, a private folder, and whether a person watches: then
-    what an engine prints is shown as it comes, and its run is waited for at once.
+    """The environment of backends: the reactor that owns all children, a private folder, and whether output is ``live``: then an
+    engine's output is shown at once, and its run is waited for.
     """
 
     reactor: process.Reactor
@@ -99,22 +99,22 @@ class Host(msgspec.Struct, frozen=True):
 
 @contextmanager
 def local_host() -> Iterator[Host]:
-    """A host in this process; its children and its folder are gone afterwards."""
+    """A host in this process; its children are ended and its folder is removed afterwards."""
     with process.Reactor() as reactor, process.private_folder() as folder:
         yield Host(reactor, folder)
 
 
 class Pending(Protocol):
-    """An execution under way."""
+    """An execution in progress."""
 
     def wait(self) -> Execution:
-        """The finished execution; other children go on meanwhile."""
+        """The finished execution; other children are served meanwhile."""
         ...
 
 
 class HostWorld(msgspec.Struct, frozen=True):
-    """What a program with the engine's own host functions is given: a folder it may use, arguments, and the names of the
-    environment variables that it may see (their values are in the engine's environment).
+    """The environment of a program with the engine's own host functions: a folder, arguments, and the names of environment
+    variables (their values are in the engine's environment).
     """
 
     folder: str
@@ -123,17 +123,17 @@ class HostWorld(msgspec.Struct, frozen=True):
 
 
 class HostCall(msgspec.Struct, frozen=True):
-    """A call of a host function as the engine's log has it: module and name, and the arguments in the order it shows."""
+    """A call of a host function in the engine's log: module and name, and the arguments in order."""
 
     function: str
     args: tuple[int, ...]
 
 
 class HostResult(msgspec.Struct, frozen=True):
-    """What an engine said of a program that it ran with its own host functions.
+    """The result of a program run with the engine's own host functions.
 
-    ``values`` are what the export returned, None where it did not; ``failure`` is the reason in the engine's words, ``unknown``
-    whether it is that it has no such function. ``calls`` is empty where the engine keeps no log.
+    ``values`` are the results of the export, None if it did not return; ``failure`` is the engine's message, ``unknown`` whether
+    the engine lacks the function. ``calls`` is empty if the engine has no log.
     """
 
     values: tuple[int, ...] | None = None
@@ -143,19 +143,19 @@ class HostResult(msgspec.Struct, frozen=True):
 
 
 class HostEngine(Protocol):
-    """An engine that can run a program with host functions of its own: what ``diffcheck imports --probe`` asks.
+    """An engine that can run programs with its own host functions, for ``diffcheck imports --probe``.
 
-    ``label`` says how it is run, such as ``engine --wasi``.
+    ``label`` is its command in short, such as ``engine --wasi``.
     """
 
     label: str
 
     def host_command(self, module: Path, export: str, world: HostWorld) -> tuple[str, ...]:
-        """The command that calls ``export`` of ``module`` and shows what it returns."""
+        """The command that calls ``export`` of ``module`` and prints its results."""
         ...
 
     def host_result(self, ended: process.ProcessResult) -> HostResult:
-        """What it said, in the shared terms; called only where the process ended by itself."""
+        """The result by the engine's output; called only if the process ended by itself."""
         ...
 
 
@@ -166,46 +166,46 @@ class Backend(ABC):
 
     @abstractmethod
     def identity(self) -> Identity:
-        """Which engine this is; asked once a run, may start it."""
+        """The identity of the engine; called once for each run, may start the engine."""
 
     def files(self) -> tuple[str, ...]:
-        """The files that the engine is made of, by their full paths: what it did is remembered for, and only while they stay."""
+        """The full paths of the engine's files; cached executions are valid while these stay the same."""
         path = self.identity().path
         return (path,) if path else ()
 
     @abstractmethod
     def start(self, program: Program, limits: RunLimits, host: Host) -> Pending:
-        """Begin to run ``program``; the ``Execution`` reports what the engine does, never an exception."""
+        """Start ``program``; the engine's behaviour is in the ``Execution``, never an exception."""
 
     def execute(self, program: Program, limits: RunLimits, host: Host) -> Execution:
         """Run ``program`` and wait for it."""
         return self.start(program, limits, host).wait()
 
     def host_engine(self) -> HostEngine | None:
-        """How to run a program with the engine's own host functions; None where nothing here knows how."""
+        """How to run a program with the engine's own host functions; None if that is not supported."""
         return None
 
     def shell_commands(self, module: str, entry: str) -> tuple[str, ...]:  # noqa: ARG002 - most engines have none
-        """Lines for a POSIX shell that call ``entry`` of the module in the file ``module`` by the engine's own commands, and print
-        its counters as JSON on stdout. The last status is not 0 unless the entry returns. ``ENGINE`` may name another program of
-        that engine. Empty if there is no such way.
+        """Lines for a POSIX shell that call ``entry`` of the file ``module`` by the engine's own commands and print its counters as
+        JSON on stdout; empty if that is not possible. The last status is 0 only if the entry returns. ``ENGINE`` may name another
+        program of the engine.
         """
         return ()
 
     def invocation(self, module: str, export: str) -> str:  # noqa: ARG002 - most engines have none
-        """The shell command that calls ``export`` of the module in the file ``module`` and prints its results; empty if none."""
+        """The shell command that calls ``export`` of the file ``module`` and prints its results; empty if there is none."""
         return ""
 
     def close(self) -> None:  # noqa: B027 - most engines hold nothing
-        """Let go of what was kept between executions."""
+        """Release what is kept between executions."""
 
 
 class Oracle(Backend):
-    """A backend that can also judge an artifact."""
+    """A backend that can also validate artifacts."""
 
     @abstractmethod
     def validate(self, wasm: bytes, limits: RunLimits, host: Host) -> Outcome | None:
-        """None where the engine takes the module, else its refusal (or why it could not say)."""
+        """None if the engine accepts the module, else its refusal, or the outcome of a failed validation."""
 
     @abstractmethod
     def assemble(self, text: bytes, limits: RunLimits, host: Host) -> bytes:
@@ -213,11 +213,11 @@ class Oracle(Backend):
 
 
 class BackendFactory(Protocol):
-    """Makes a backend: what an entry point names. ``argument`` is what follows the colon in ``harness:COMMAND``."""
+    """Creates a backend: the object of an entry point. ``argument`` is the text after the colon in ``harness:COMMAND``."""
 
     def __call__(self, argument: str | None, options: Mapping[str, str]) -> Backend:
-        """The backend, or ``EngineMissingError``/``ConfigError``.
+        """The backend; raises ``EngineMissingError`` or ``ConfigError``.
 
-        ``options`` has the user's PATH as ``search-path`` where this process has another one, and the cache's folder as ``cache``.
+        ``options`` has the user's PATH as ``search-path`` if this process has another one, and the cache folder as ``cache``.
         """
         ...

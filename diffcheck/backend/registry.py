@@ -1,7 +1,7 @@
-"""The adapters that are installed, by name, and what each declares of its engine; no engine and no adapter is imported.
+"""The installed adapters by name, and their declarations, without importing an engine or adapter.
 
-An adapter is an entry of the group ``diffcheck.backends`` (see ``backend``). A ``Declaration`` under the same name in the group
-``diffcheck.declarations`` is optional; its module should import nothing but this one, since ``--help`` reads it.
+An adapter is an entry of the group ``diffcheck.backends`` (see ``contract``). A ``Declaration`` under the same name in the group
+``diffcheck.declarations`` is optional; its module should import only this one, since ``--help`` reads it.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ AUTO: Final = "auto"
 
 
 class Declaration(msgspec.Struct, frozen=True):
-    """What an adapter declares of its engine.
+    """The declaration of an adapter.
 
     ``program`` is the help text of an option ``--NAME PATH``, the alias of ``--subject NAME:PATH``, with the environment variable
-    ``DIFFCHECK_NAME``; empty for no such option. Of the engines that are found, ``auto`` takes the one with the highest
-    ``subject_rank`` or ``oracle_rank``, and never one with 0. ``engine`` names the engine where several adapters run the same one.
+    ``DIFFCHECK_NAME``; empty for no such option. ``auto`` means the installed engine with the highest ``subject_rank`` or
+    ``oracle_rank``; 0 excludes it. ``engine`` names the engine if several adapters run the same one.
     """
 
     program: str = ""
@@ -45,7 +45,7 @@ class Declaration(msgspec.Struct, frozen=True):
 
 
 def names() -> tuple[str, ...]:
-    """The adapters installed here, sorted."""
+    """The installed adapters, sorted."""
     return tuple(sorted(entry.name for entry in entry_points(group=ADAPTERS)))
 
 
@@ -53,18 +53,18 @@ def names() -> tuple[str, ...]:
 def _declarations() -> dict[str, Declaration]:
     found = {}
     for entry in entry_points(group=DECLARATIONS):
-        with contextlib.suppress(ImportError, AttributeError):  # `diffcheck backends` reports an adapter that does not load
+        with contextlib.suppress(ImportError, AttributeError):  # `diffcheck backends` reports adapters that do not load
             found[entry.name] = entry.load()
     return found
 
 
 def declaration(spec: str) -> Declaration:
-    """What the adapter of ``NAME`` or ``NAME:ARGUMENT`` declares."""
+    """The declaration of the adapter of ``NAME`` or ``NAME:ARGUMENT``."""
     return _declarations().get(spec.partition(":")[0], Declaration())
 
 
 def ranked(role: Literal["subject", "oracle"]) -> tuple[str, ...]:
-    """The engines that ``auto`` may take, the preferred one first; raises ``ConfigError`` where there is none."""
+    """The engines that ``auto`` may mean, preferred first; raises ``ConfigError`` if there is none."""
     ranks = {name: each.subject_rank if role == "subject" else each.oracle_rank for name, each in _declarations().items()}
     found = tuple(sorted((name for name in ranks if ranks[name]), key=lambda name: (-ranks[name], name)))
     if not found:
@@ -73,13 +73,13 @@ def ranked(role: Literal["subject", "oracle"]) -> tuple[str, ...]:
 
 
 def preferred(role: Literal["subject", "oracle"]) -> str:
-    """The engine that ``auto`` takes if it is found."""
+    """The engine that ``auto`` means if it is installed."""
     return ranked(role)[0]
 
 
 @cache
 def programs() -> tuple[Option, ...]:
-    """The options that say where engines' programs are, by the adapters' names."""
+    """The options for paths of engines' programs, by the names of adapters."""
     return tuple(
         Option(name, "path", each.program, default_help="found on PATH", metavar="PATH", panel=option_table.ENGINES)
         for name, each in sorted(_declarations().items())
@@ -89,26 +89,26 @@ def programs() -> tuple[Option, ...]:
 
 @cache
 def options() -> tuple[Option, ...]:
-    """All options of a run in the order of ``--help``: those of ``config``, and the engines' programs behind ``oracle``."""
+    """All options of a run in the order of ``--help``: those of ``config``, with the engines' programs after ``oracle``."""
     at = 1 + list(option_table.BY_NAME).index("oracle")
     return (*option_table.OPTIONS[:at], *programs(), *option_table.OPTIONS[at:])
 
 
 def located(given: Mapping[str, str], environment: Mapping[str, str]) -> dict[str, str]:
-    """Where engines' programs are, by adapter: as given, else as the environment says."""
+    """The paths of engines' programs by adapter: from ``given``, else from the environment."""
     found = {each.name: given.get(each.name) or environment.get(each.env, "") for each in programs()}
     return {name: path for name, path in found.items() if path}
 
 
 def create(spec: str, options: Mapping[str, str]) -> Backend:
-    """The backend that ``NAME`` or ``NAME:ARGUMENT`` names; raises ``ConfigError`` for an unknown one.
+    """The backend of ``NAME`` or ``NAME:ARGUMENT``; raises ``ConfigError`` if it is unknown.
 
-    Without an argument, one whose adapter declares a program has the path that ``options`` or the environment say.
+    Without an argument, the path of a declared program is taken from ``options`` or the environment.
     """
     name, colon, argument = spec.partition(":")
     factory: BackendFactory | None = next((each.load() for each in entry_points(group=ADAPTERS, name=name)), None)
     if factory is None:
-        raise ConfigError(f"there is no backend {visible(name)!r}", hint=f"the backends here are {', '.join(names())}")
+        raise ConfigError(f"there is no backend {visible(name)!r}", hint=f"installed backends: {', '.join(names())}")
     return factory(argument if colon else located(options, os.environ).get(name), options)
 
 

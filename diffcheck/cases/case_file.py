@@ -1,6 +1,6 @@
-"""Case files: ``<stem>.toml`` beside an artifact, read strictly, since a key that is passed over is a test that is not run.
+"""Case files: ``<stem>.toml`` beside an artifact. They are read strictly, since an ignored key would be a test that is not run.
 
-A case file never names a command, and the one file that it may name, ``stdin_file``, lies in its own folder.
+A case file never names a command. The only file that it may name, ``stdin_file``, must be in its own folder.
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ CASE_FILE_CAP: Final = 1 << 20
 STDIN_CAP: Final = 16 << 20
 ARTIFACT_CAP: Final = 1 << 30
 TEXT_CAP: Final = 128 << 20
-"""Of an artifact that is text: at 1 GiB a worker and its server took 3.2 GB and did not end in 30 s (2026-11-27)."""
+"""The limit for artifacts in text form: at 1 GiB a worker and its server took 3.2 GB and more than 30 s (2026-11-27)."""
 _MAX_ROWS: Final = 10_000
 
 Check: TypeAlias = "Callable[[str, object], Any]"
-"""Gives what a key's value says, in the type that ``Settings`` has for it, or raises ``CaseError``; it is given the key."""
+"""From a key and its value to the value in the type of ``CaseSettings``; raises ``CaseError``."""
 
 
 class CaseLimits(msgspec.Struct, frozen=True):
-    """What a case sets for itself; None leaves the run's own limit.
+    """The limits of a case; None means the limit of the run.
 
-    ``deadline_s`` and ``memory_bytes`` are the subject's; ``memory_pages`` (of 64 KiB) and ``table_elements`` the maximum that
-    memories and tables get; ``digest_pages`` how many pages of memory are digested.
+    ``deadline_s`` and ``memory_bytes`` limit the subject; ``memory_pages`` (of 64 KiB) and ``table_elements`` limit memories and
+    tables; ``digest_pages`` is the number of digested pages.
     """
 
     deadline_s: float | None = None
@@ -47,7 +47,7 @@ class CaseLimits(msgspec.Struct, frozen=True):
 
 
 class Finding(msgspec.Struct, frozen=True):
-    """A divergence that the case is known for: with which subject, what it does, and the specification's section."""
+    """A known divergence of the case: what the subject does wrong, and the section of the specification."""
 
     what: str
     subject: str = ""
@@ -55,7 +55,7 @@ class Finding(msgspec.Struct, frozen=True):
 
 
 class CaseSettings(msgspec.Struct, frozen=True):
-    """What a case file says."""
+    """The contents of a case file."""
 
     purpose: str = ""
     rows: tuple[str, ...] = ()
@@ -68,7 +68,7 @@ class CaseSettings(msgspec.Struct, frozen=True):
 
 
 def read_settings(path: str) -> CaseSettings:
-    """Give the settings in the case file at ``path``; ``CaseError`` names the file, the key and the nearest right name."""
+    """The settings in the case file at ``path``; ``CaseError`` names the file, the key and a similar valid key."""
     try:
         raw = parse_toml(read_regular(path, CASE_FILE_CAP, "the case file", CaseError), CaseError)
         found = _checked(raw, _KEYS, "")
@@ -81,7 +81,7 @@ def read_settings(path: str) -> CaseSettings:
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
-    """Give the known word that a misspelt one probably means, or nothing."""
+    """The known word most similar to a misspelt one; empty if there is none."""
     return next(iter(difflib.get_close_matches(word[:64], list(known), 1)), "")
 
 
@@ -101,7 +101,7 @@ def _wrong(key: str, wanted: str, value: object) -> CaseError:
         words += f" ({visible(repr(value[:80]), 40)})"
     elif isinstance(value, (int, float)):
         words += f" ({str(value).lower()})"
-    return CaseError(f"{visible(key)} has to be {wanted}, and is {words}")
+    return CaseError(f"{visible(key)} must be {wanted}, not {words}")
 
 
 def _text(key: str, value: object) -> str:
@@ -113,7 +113,7 @@ def _text(key: str, value: object) -> str:
 def _word(key: str, value: object) -> str:
     text = _text(key, value)
     if "\0" in text:
-        raise CaseError(f"{visible(key)} holds a NUL, and a program's arguments and environment end at one")
+        raise CaseError(f"{visible(key)} contains NUL, which ends arguments and environment variables")
     return text
 
 
@@ -122,7 +122,7 @@ def _array(item: Check, what: str, most: int = _MAX_ROWS) -> Check:
         if not isinstance(value, list):
             raise _wrong(key, f"an array of {what}", value)
         if len(value) > most:
-            raise CaseError(f"{key} has {plural(len(value), 'item')}, at most {most:,} are taken")
+            raise CaseError(f"{key} has {plural(len(value), 'item')}, the limit is {most:,}")
         return tuple(item(f"{key}[{index}]", each) for index, each in enumerate(value))
 
     return check
@@ -151,7 +151,7 @@ def _verdict(key: str, value: object) -> Verdict:
     if found is None:
         meant = nearest(_text(key, value), VERDICTS)
         hint = f"did you mean {meant}?" if meant else f"the verdicts are {', '.join(VERDICTS)}"
-        raise CaseError(f"{visible(key)} is no verdict: {visible(repr(value), 40)}", hint=hint)
+        raise CaseError(f"{visible(key)} is not a verdict: {visible(repr(value), 40)}", hint=hint)
     return found
 
 
@@ -165,7 +165,7 @@ def _limits(key: str, value: object) -> CaseLimits:
 def _finding(key: str, value: object) -> Finding:
     found = _checked(_table(key, value), _FINDING, f"{key}.")
     if "what" not in found:
-        raise CaseError(f"{key} does not say what was found", hint='add what = "..."')
+        raise CaseError(f"{key} has no description", hint='add what = "..."')
     return Finding(**found)
 
 
@@ -217,12 +217,12 @@ _KEYS: Final[dict[str, Check]] = {
 
 def _read_stdin(case_file: str, name: str, *, alone: bool) -> bytes:
     if not alone:
-        raise CaseError("stdin and stdin_file are both given", hint="keep one of them")
-    folder = os.path.realpath(os.path.dirname(case_file) or ".")  # noqa: PTH120 - strings all through, 10,000 cases are listed
+        raise CaseError("stdin and stdin_file are both set", hint="keep one of them")
+    folder = os.path.realpath(os.path.dirname(case_file) or ".")  # noqa: PTH120 - strings are faster for 10,000 cases
     target = os.path.realpath(os.path.join(folder, name))  # noqa: PTH118 - as above
     if not name or os.path.isabs(name) or ".." in name.split("/") or not inside(target, folder):  # noqa: PTH117 - as above
         raise CaseError(
-            f"stdin_file is not in the case's own folder: {visible(repr(name))}", hint="put the file beside the case file"
+            f"stdin_file is not in the folder of the case: {visible(repr(name))}", hint="put the file beside the case file"
         )
     return read_regular(target, STDIN_CAP, f"stdin_file {visible(repr(name))}", CaseError)
 

@@ -1,6 +1,6 @@
-"""Case ids: paths without suffix, relative to the project's root, so that they do not depend on the path that a run was given.
+"""Case ids: paths without suffix, relative to the root of the project, so that they do not depend on the paths of a run.
 
-In 0.1 they were relative to the path given: such an id is the end of the id that the case has now.
+In 0.1 they were relative to the path of the run: such an id is the end of the present id.
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ if TYPE_CHECKING:
 
 
 def repository(folder: str) -> str:
-    """The repository that a folder is in: the nearest folder above or at it that holds ``.git``; empty where there is none."""
+    """The repository of a folder: the nearest folder at or above it with ``.git``; empty if there is none."""
     return _nearest(folder, (".git",))
 
 
 def root(folder: str, given: str, config_folder: str = "") -> str:
     """The folder that the ids of the artifacts in ``folder`` are relative to; all paths are absolute.
 
-    It is the folder of the configuration file in force, else the repository of the working folder. Artifacts outside both have the
-    nearest folder above them with a ``diffcheck.toml`` or a ``.git``, else the working folder where it holds
-    the given path, else that path.
+    It is the folder of the configuration file, else the repository of the working folder. For artifacts outside both it is the
+    nearest folder above them with a ``diffcheck.toml`` or a ``.git``, else the working folder if it contains ``given``, else
+    ``given``.
     """
     try:
-        here = os.getcwd()  # noqa: PTH109 - strings all through, 10,000 cases are listed
+        here = os.getcwd()  # noqa: PTH109 - strings are faster for 10,000 cases
     except OSError:  # it was removed
         here = ""
     own = config_folder or (here and repository(here))
@@ -40,31 +40,31 @@ def root(folder: str, given: str, config_folder: str = "") -> str:
 
 
 def is_under(place: str, path: str) -> bool:
-    """Whether a path, or a case's id, is ``place`` or lies under it; everything lies under the empty place."""
+    """Whether a path, or a case id, is ``place`` or under it; everything is under the empty place."""
     return not place or path == place or path.startswith(place.rstrip("/") + "/")
 
 
 def require_same_root(own: str, known: Collection[str], root: str, ids: Collection[str], file: str) -> None:
-    """Raises ``ConfigError`` where a baseline's cases ``known`` are named from another root ``own`` than those of a run, ``ids``.
+    """Raise ``ConfigError`` if a baseline and a run have different roots, and the baseline's cases do not exist in the run's root.
 
-    Another folder with the same cases in it is accepted: one of them was run, or is a file there. Paths are absolute; ``file`` is
-    the baseline's, as it was given. Nothing is known of an empty root.
+    ``own`` and ``known`` are the root and the cases of the baseline ``file``; ``root`` and ``ids`` those of the run. Roots are
+    absolute paths; an empty one is unknown.
     """
     if not own or not root or own == root or not known:
         return
     files = (os.path.join(root, case + suffix) for case in known for suffix in (".wasm", ".wat"))  # noqa: PTH118 - as in root
     if not set(known) & set(ids) and not any(map(os.path.isfile, files)):
         raise ConfigError(
-            f"the cases of {visible(file)} are named from {visible(own)}, those of the run from {visible(root)}: none is in both",
-            hint="give the baseline of this project by --baseline, or a new file's name to `diffcheck baseline add`; "
-            f'where both are the same cases, write root = "FOLDER" at the top of {visible(file)}',
+            f"the cases of {visible(file)} are relative to {visible(own)}, those of the run to {visible(root)}: none is in both",
+            hint="use --baseline with the baseline of this project, or `diffcheck baseline add` with a new file; "
+            f'if the cases are the same, write root = "FOLDER" at the top of {visible(file)}',
         )
 
 
 def renamed(before: Iterable[str], now: Iterable[str]) -> dict[str, str]:
-    """For each id of ``before`` that a case of ``now`` had in 0.1, the id that it has now; an ambiguous one has none.
+    """Ids of ``before`` that cases of ``now`` may have had in 0.1, with the present ids; ambiguous ones are left out.
 
-    Of several that a case may have had it is the longest, of several cases that may have had it the one with the shortest id.
+    If a case may have had several ids, the longest one counts; if several cases may have had an id, the shortest present id does.
     """
     current = set(now)
     old = set(before) - current
@@ -80,19 +80,19 @@ def renamed(before: Iterable[str], now: Iterable[str]) -> dict[str, str]:
 
 
 def certain(names: Mapping[str, str], places: Iterable[str]) -> dict[str, str]:
-    """Those of ``renamed``'s names that the cases had in 0.1 in a run of the folders ``places``: no others can have been meant."""
+    """The entries of ``renamed`` that are certain: the ids in 0.1 in a run of the folders ``places``."""
     folders = tuple(places)
     return {old: new for old, new in names.items() if any(new == f"{folder}/{old}" for folder in folders)}
 
 
 def rekeyed(values: Mapping[str, int], now: Iterable[str]) -> dict[str, int]:
-    """The values by the ids that cases have now."""
+    """The values by the present ids of their cases."""
     names = renamed(values, now)
     return {names.get(name, name): value for name, value in values.items()}
 
 
 def _nearest(folder: str, names: tuple[str, ...]) -> str:
-    """The nearest folder at or above one that holds one of the names."""
+    """The nearest folder at or above ``folder`` with one of the names; empty if there is none."""
     while True:
         if any(os.path.lexists(os.path.join(folder, name)) for name in names):  # noqa: PTH118 - as above
             return folder

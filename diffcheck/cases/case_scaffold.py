@@ -1,4 +1,4 @@
-"""What ``diffcheck prepare`` puts into a corpus: an artifact, its manifest, the log of its making and a case file to start from."""
+"""The files that ``diffcheck prepare`` adds to a corpus: an artifact, its manifest, the log of the tools, and a case file."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ _MAX_SHOWN: Final = 40
 _PLUMBING: Final = re.compile(rf"{re.escape(formats.PREFIX)}|cabi_|[0-9]+\Z")  # meld's adapter shims are numbers
 
 
-class Placed(msgspec.Struct, frozen=True):
-    """What was written: the artifact, whether its case file was written or was there already, and what was done."""
+class PreparedCase(msgspec.Struct, frozen=True):
+    """The written artifact and case file; ``new_case_file`` is whether the case file was written."""
 
     artifact: Path
     case_file: Path
@@ -37,10 +37,10 @@ class Placed(msgspec.Struct, frozen=True):
     prepared: PreparedArtifact
 
 
-def place(source: Path, target: Path, maker: Maker, *, replace: bool = False) -> Placed:
-    """Make the artifact of ``source`` in the folder ``target``.
+def place(source: Path, target: Path, maker: Maker, *, replace: bool = False) -> PreparedCase:
+    """Prepare the artifact of ``source`` in the folder ``target``.
 
-    An artifact that is there and differs is only replaced with ``replace``; a case file that is there is the user's and stays.
+    A different artifact is only replaced with ``replace``; an existing case file stays.
     """
     data = read_regular(str(source), SOURCE_CAP, visible(str(source)))
     stem = source.name.removesuffix(".wasm").removesuffix(".component") or "artifact"
@@ -52,7 +52,7 @@ def place(source: Path, target: Path, maker: Maker, *, replace: bool = False) ->
     artifact = target / f"{stem}.wasm"
     case_file = target / f"{stem}.toml"
     if not replace and artifact.exists() and artifact.read_bytes() != prepared.wasm:
-        raise ArtifactError(f"{visible(str(artifact))} is there and differs", hint="give --replace, or another folder")
+        raise ArtifactError(f"{visible(str(artifact))} exists and differs", hint="use --replace, or another folder")
     files = {
         formats.manifest_path(artifact): prepared.manifest,
         target / f"{stem}{LOG}": prepared.log.encode(),
@@ -61,11 +61,11 @@ def place(source: Path, target: Path, maker: Maker, *, replace: bool = False) ->
     }
     new = bool(files[case_file])
     _publish(target, {path: content for path, content in files.items() if content})
-    return Placed(artifact, case_file, new, prepared)
+    return PreparedCase(artifact, case_file, new, prepared)
 
 
 def _publish(target: Path, files: Mapping[Path, bytes]) -> None:
-    """Write all of the files, then rename them to their places, the last one last."""
+    """Write all files, then rename them to their places, in order."""
     try:
         target.mkdir(parents=True, exist_ok=True)
         with process.private_folder(target) as folder:
@@ -76,25 +76,25 @@ def _publish(target: Path, files: Mapping[Path, bytes]) -> None:
                 (folder / path.name).replace(path)
     except OSError as error:
         reason = visible(error.strerror or str(error))
-        raise ReportError(f"{visible(str(target))} could not be written to: {reason}", hint="choose another folder") from error
+        raise ReportError(f"{visible(str(target))} cannot be written to: {reason}", hint="choose another folder") from error
 
 
 def case_text(prepared: PreparedArtifact, stem: str, source: str) -> str:
-    """A case file with the rows that are found, and the rest to be filled in as comments."""
+    """A case file with the default rows, and other keys as comments."""
     module = wasm.read(prepared.wasm)
     rows = choose(module)
     lines = [
-        f"# The case of {visible(stem)}.wasm, made by `diffcheck prepare` from {visible(source)}: {', '.join(prepared.steps)}.",
-        "# What is commented out shows the form; a line that is not needed can go.",
+        f"# The case of {visible(stem)}.wasm, prepared by `diffcheck prepare` from {visible(source)}: {', '.join(prepared.steps)}.",
+        "# Comments show further keys; delete those that are not needed.",
         "",
-        '# purpose = "what this case is to show"',
+        '# purpose = "what this case tests"',
         "",
-        "# Which exports are called, in this order, each on the instance that the ones before it left.",
+        "# The exports to call, in this order, all on one instance.",
         *_rows([call.name for call in rows.rows], rows.why_none),
         *_others(module, {call.function for call in rows.rows}),
         "",
         '# args = ["program", "first argument"]',
-        '# stdin = "what it can read"',
+        '# stdin = "its input"',
         "",
         "# [env]",
         '# NAME = "value"',
@@ -111,12 +111,12 @@ def case_text(prepared: PreparedArtifact, stem: str, source: str) -> str:
 
 def _rows(names: Sequence[str], why_none: str) -> list[str]:
     if not names:
-        return [f"# None was found: {why_none}", "# rows = []"]
+        return [f"# No default row: {why_none}", "# rows = []"]
     return [f"rows = {toml_text.strings(names, multiline=True).as_string()}"]
 
 
 def _others(module: Module, called: set[int]) -> Iterator[str]:
-    """Exports that take arguments, with their types."""
+    """Comments on exports with parameters."""
     own = [
         each
         for each in module.exports
@@ -124,7 +124,7 @@ def _others(module: Module, called: set[int]) -> Iterator[str]:
         if module.function_type(each.index).params
     ]
     if own:
-        yield "# Exports that take arguments: a row is the name, =, and the arguments with commas between them."
+        yield "# Exports with parameters: a row is the name, =, and the arguments, separated by commas."
     yield from (f"#   {visible(each.name)}{signature(module.function_type(each.index))}" for each in own[:_MAX_SHOWN])
     if len(own) > _MAX_SHOWN:
         yield f"#   and {len(own) - _MAX_SHOWN:,} more"

@@ -1,7 +1,7 @@
-"""Finds artifacts, their manifests and case files, and makes cases of them; nothing is read before its case is loaded.
+"""Finds artifacts with their manifests and case files, and loads cases; files are only read when a case is loaded.
 
-In a folder every ``.wasm`` file is an artifact, and a ``.wat`` file is one if it has a case file: others are sources. A file
-that is given by its own path is an artifact in either form. Hidden folders are left out.
+In a folder every ``.wasm`` file is an artifact. A ``.wat`` file is one if it has a case file; others are sources. A file named by
+its own path is an artifact in both forms. Hidden folders are ignored.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _FOREIGN_TOML: Final = frozenset({"Cargo", "pyproject", "diffcheck", "rust-toolc
 
 
 class Item(msgspec.Struct, frozen=True):
-    """An artifact that was found, unread: its case's id, its path, its case file's path or "", the folder it was found under."""
+    """An artifact, not yet read: the id of its case, its path, the path of its case file or "", and the folder of the search."""
 
     id: str
     artifact: str
@@ -40,10 +40,10 @@ class Item(msgspec.Struct, frozen=True):
 
 
 class Discovery(msgspec.Struct, frozen=True):
-    """What is under the paths: the items, what was passed over in sentences, and how many items were not selected.
+    """The items under some paths, notes on ignored files, and the number of items that were not selected.
 
-    ``root`` is the folder that ids are relative to, ``places`` are the paths below it as ids are written: every case under one of
-    them was found. Of several roots it is that of the working folder, or else the first.
+    ``root`` is the folder that ids are relative to; of several roots that of the working folder, or else the first. ``places`` are
+    the searched paths, written as ids: all cases under them are in ``items`` or not selected.
     """
 
     items: tuple[Item, ...]
@@ -54,10 +54,10 @@ class Discovery(msgspec.Struct, frozen=True):
 
 
 class Case(msgspec.Struct, frozen=True):
-    """An artifact with the rows to run and its world, ready to be sent to a worker: paths and settings, no artifact's bytes.
+    """An artifact with its rows and environment, ready to be sent to a worker: paths and settings without file contents.
 
-    ``rows`` are those that the case file declares, none where the default rules hold; ``manifest`` and ``case_file`` are ""
-    where there is none. ``notes`` say what was passed over.
+    ``rows`` are those of the case file, empty for the default rules; ``manifest`` and ``case_file`` are "" if missing. ``notes``
+    are on ignored files.
     """
 
     id: str
@@ -75,18 +75,18 @@ class Case(msgspec.Struct, frozen=True):
     notes: tuple[str, ...] = ()
 
     def expected(self, subject: str) -> Verdict:
-        """Give the verdict that the case should have with that subject: the subject's own, else ``default``, else agree."""
+        """The expected verdict with a subject: the subject's own, else ``default``, else agree."""
         return self.expect.get(subject, self.expect.get("default", "agree"))
 
 
 def discover(
     paths: Sequence[Path], only: Sequence[str] = (), config_folder: str = "", ids: Collection[str] = ()
 ) -> Discovery:  # fmt: skip
-    """Give the artifacts under ``paths``, each once; ``only`` keeps those that an expression selects (see ``case_filter``), ``ids``
-    those cases, none for all.
+    """The artifacts under ``paths``, without duplicates; ``only`` has expressions that select some (see ``case_filter``), ``ids`` the
+    ids to select, empty for all.
 
-    Ids are unique: the path without its suffix, relative to the project's root (see ``case_ids.root``; ``config_folder`` is where
-    the configuration file in force is), and where two roots give the same one, with the given folder's name before it.
+    Ids are unique: the path without suffix, relative to the root of the project (see ``case_ids.root``; ``config_folder`` is the
+    folder of the configuration file). If two roots lead to the same id, the name of the folder is put before it. Raises
     ``ConfigError`` for a path that cannot be used, ``NothingToDoError`` if nothing is left.
     """
     notes: list[str] = []
@@ -98,7 +98,7 @@ def discover(
         root, place, found = _under(path, namer, notes)
         places.setdefault(root, {})[place] = None
         for item in found:
-            own = os.path.abspath(item.artifact)  # noqa: PTH100 - not resolve(): a link inside a folder is a case of its own
+            own = os.path.abspath(item.artifact)  # noqa: PTH100 - not resolve(): a link inside a folder is a separate case
             if own not in known:
                 known.add(own)
                 unique = _unique(item, items)
@@ -122,19 +122,19 @@ def discover(
 
 
 def item_at(path: Path, name: str = "") -> Item:
-    """Give the item of an artifact that is named by its own path; its id is ``name``, else the file's name without suffix."""
+    """The item of an artifact named by its own path; its id is ``name``, else the file name without suffix."""
     case_file = str(path.with_suffix(".toml"))
     return Item(name or path.stem, str(path), case_file if os.path.lexists(case_file) else "", str(path.parent))
 
 
 class _Ids:
-    """The ids of what lies in a folder, the same whichever path led there."""
+    """The ids of folders, independent of the path to them."""
 
     def __init__(self, config_folder: str) -> None:
         self._config_folder = config_folder
 
     def of(self, folder: str, given: str) -> tuple[str, str]:
-        """A folder's root, and its path below that, empty for the root itself; ``given`` is the folder that the user named."""
+        """The root of a folder, and its path below the root (empty for the root); ``given`` is the folder that the user named."""
         place, top = os.path.abspath(folder), os.path.abspath(given)  # noqa: PTH100 - as in _walk
         root = case_ids.root(place, top, self._config_folder)
         return root, place[len(root.rstrip("/")) + 1 :]
@@ -145,7 +145,7 @@ def _joined(folder: str, name: str) -> str:
 
 
 def load_case(item: Item) -> Case:
-    """Give the case of an item; ``CaseError`` says what its case file has wrong."""
+    """The case of an item; raises ``CaseError`` for a wrong case file."""
     notes: tuple[str, ...] = ()
     settings = CaseSettings()
     if item.case_file:
@@ -163,13 +163,13 @@ def load_case(item: Item) -> Case:
 
 
 def read_artifact(path: str | os.PathLike[str]) -> bytes:
-    """Give an artifact's bytes; ``ArtifactError`` for no regular file, a binary over 1 GiB, a text over 128 MiB, or a change."""
+    """The bytes of an artifact; ``ArtifactError`` unless it is a regular, unchanging file of at most 1 GiB (text: 128 MiB)."""
     name = os.fspath(path)
     return read_regular(name, TEXT_CAP if name.endswith(".wat") else ARTIFACT_CAP, "the artifact")
 
 
 def _under(path: Path, ids: _Ids, notes: list[str]) -> tuple[str, str, list[Item]]:
-    """Give a path's root, what it is as an id, and the items under it."""
+    """The root of a path, the path as an id, and the items under it."""
     given = str(path)
     try:
         given.encode()
@@ -177,23 +177,23 @@ def _under(path: Path, ids: _Ids, notes: list[str]) -> tuple[str, str, list[Item
     except UnicodeEncodeError as error:
         raise ConfigError(f"{visible(given)} is not a name in UTF-8", hint="rename it") from error
     except (OSError, ValueError) as error:  # ValueError: a NUL
-        why = (getattr(error, "strerror", None) or "no usable path").lower()
+        why = (getattr(error, "strerror", None) or "not a usable path").lower()
         raise ConfigError(f"{visible(given)} cannot be used: {why}", hint=_similar(path)) from error
     if stat.S_ISDIR(mode):
         return *ids.of(given, given), _walk(given, ids, notes)
     if path.suffix not in SUFFIXES:
-        hint = "give the artifact: its case file is found beside it" if path.suffix == ".toml" else "give an artifact or a folder"
+        hint = "name the artifact; its case file is found beside it" if path.suffix == ".toml" else "name an artifact or a folder"
         raise ConfigError(f"{visible(given)} is neither .wasm nor .wat", hint=hint)
     if not stat.S_ISREG(mode):
-        raise ConfigError(f"{visible(given)} is not a regular file", hint="give an artifact or a folder")
+        raise ConfigError(f"{visible(given)} is not a regular file", hint="name an artifact or a folder")
     root, place = ids.of(str(path.parent), str(path.parent))
     name = _joined(place, path.stem)
     return root, name, [item_at(path, name)]
 
 
 def _walk(root: str, ids: _Ids, notes: list[str]) -> list[Item]:
-    """Give the items of a folder, sorted by the parts of their ids."""
-    # Strings, not paths: a Path an entry costs more than the whole listing.
+    """The items of a folder, sorted by the parts of their ids."""
+    # Strings, since a Path for each entry costs more than the whole listing.
     items: list[Item] = []
     real_root = os.path.realpath(root)
     folders = [root]
@@ -213,7 +213,7 @@ def _walk(root: str, ids: _Ids, notes: list[str]) -> list[Item]:
             kind = _kind(entry, real_root, notes)
             if kind == "folder" and not entry.name.startswith("."):
                 folders.append(entry.path)
-            # Whatever has a case file's name is one: to run its artifact without it would be another case.
+            # Anything with the name of a case file counts: running its artifact without it would be another case.
             if kind == "file" or (entry.name.endswith(".toml") and _artifact_beside(entry.path)):
                 files[entry.name] = entry.path
         sources += _sources(files)
@@ -226,7 +226,7 @@ def _walk(root: str, ids: _Ids, notes: list[str]) -> list[Item]:
 
 
 def _kind(entry: os.DirEntry[str], real_root: str, notes: list[str]) -> str:
-    """``file``, ``folder``, or nothing for what is passed over, with a note where a reader might have wanted it."""
+    """``file``, ``folder``, or empty for an ignored entry, with a note if it has the name of an artifact."""
     artifact = entry.name.endswith(SUFFIXES)
     reason = ""
     if not entry.is_symlink():
@@ -235,16 +235,16 @@ def _kind(entry: os.DirEntry[str], real_root: str, notes: list[str]) -> str:
         reason = "" if entry.is_file() else "is not a regular file"
     elif entry.name.endswith(".toml"):
         return "file"  # load_case refuses one that leads outside
-    elif os.path.isdir(entry.path):  # noqa: PTH112 - os.path tells no error of a link to itself; entry.is_dir() does
-        # A linked folder inside the root is listed at its own place.
+    elif os.path.isdir(entry.path):  # noqa: PTH112 - entry.is_dir() raises for a link to itself
+        # A linked folder inside the root is listed at its real path.
         artifact = not inside(f"{os.path.realpath(entry.path)}/", real_root)
         reason = "is a link to a folder outside: not followed"
     elif not inside(os.path.realpath(entry.path), real_root):
         reason = "is a link that leads outside the folder: not followed"
     elif not os.path.isfile(entry.path):  # noqa: PTH113 - as above
-        reason = "is a link to no file"
+        reason = "is a link to a missing file"
     if not reason and not entry.path.isascii() and any("\ud800" <= char <= "\udfff" for char in entry.path):
-        reason = "is not a name in UTF-8: passed over"
+        reason = "is not a name in UTF-8: ignored"
     if reason and artifact:
         notes.append(f"{visible(entry.path)} {reason}")
     return "" if reason else "file"
@@ -256,7 +256,7 @@ def _artifact_beside(case_file: str) -> bool:
 
 
 def _sources(files: dict[str, str]) -> list[str]:
-    """The ``.wat`` files of a folder that are neither artifacts nor the text of one."""
+    """The ``.wat`` files of a folder that are neither artifacts nor sources of a ``.wasm`` file."""
     return [
         path
         for name, path in files.items()
@@ -265,7 +265,7 @@ def _sources(files: dict[str, str]) -> list[str]:
 
 
 def _items(files: dict[str, str], root: str, place: str, notes: list[str]) -> list[Item]:
-    """Give the items among the files of one folder, by name to path; ``place`` is the folder's own id."""
+    """The items among the files of a folder, given as name to path; ``place`` is the folder as an id."""
     items = []
     for name, path in files.items():
         stem, suffix = os.path.splitext(name)  # noqa: PTH122 - as in _walk
@@ -291,27 +291,27 @@ def _unique(item: Item, taken: dict[str, Item]) -> Item:
 
 
 def _names(item: Item) -> tuple[str, ...]:
-    """What a case may be called: its id, and its path below the given folder, each with and without suffix."""
+    """The names of a case in expressions: its id, and its path below the searched folder, each with and without suffix."""
     suffix = item.artifact[item.artifact.rindex(".") :]
     path = os.path.relpath(item.artifact, item.root)
     return item.id, item.id + suffix, path.removesuffix(suffix), path
 
 
 def _leads_out(path: str, root: str) -> bool:
-    """Whether a file beside an artifact is a link out of the folder that was given."""
+    """Whether a file beside an artifact is a link out of the searched folder."""
     return os.path.islink(path) and not inside(os.path.realpath(path), os.path.realpath(root))  # noqa: PTH114 - as in _walk
 
 
 def _why_none(notes: list[str]) -> str:
     if notes:
         more = f" (and {len(notes) - _MOST_NAMED} more)" if len(notes) > _MOST_NAMED else ""
-        return f"{'; '.join(notes[:_MOST_NAMED])}{more}; give a file by its own path, or a .wat file a case file beside it"
-    return "give a .wasm file or a folder that holds some; a .wat file in a folder counts only with a case file beside it"
+        return f"{'; '.join(notes[:_MOST_NAMED])}{more}; name a file by its own path, or add a case file beside a .wat file"
+    return "name a .wasm file or a folder with .wasm files; a .wat file in a folder needs a case file beside it"
 
 
 def _similar(path: Path) -> str:
     try:
-        names = os.listdir(path.parent)  # noqa: PTH208 - names are all that is wanted
+        names = os.listdir(path.parent)  # noqa: PTH208 - only names are needed
     except (OSError, ValueError):
         return "check the path"
     meant = nearest(path.name, names)

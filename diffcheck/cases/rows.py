@@ -1,7 +1,7 @@
-"""Which exports of an artifact are called, with which arguments, in which order.
+"""The rows of an artifact: the exports to call, their arguments and their order.
 
-A row is written as witness's ``--invoke-with-args`` has it: ``EXPORT`` or ``EXPORT=arg,arg``. Without declared rows these hold:
-the ``run_row_*`` exports; else the program's entry; else every export without parameters, witness's own ``--invoke-all``.
+Rows are written as for witness's ``--invoke-with-args``: ``EXPORT`` or ``EXPORT=arg,arg``. The default rows are the ``run_row_*``
+exports; else the program's entry; else every export without parameters, as with witness's ``--invoke-all``.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ AUTO_TOTAL: Final = 256
 _RUN_ROW: Final = "run_row_"
 _NEAREST: Final = 5
 NAMELESS: Final = "''"
-"""What a row of the export with the empty name is called."""
-_SEARCHED: Final = 4096  # names that difflib is given: an artifact may have a hundred thousand
+"""The row of the export with the empty name."""
+_SEARCHED: Final = 4096  # names for difflib: an artifact may have a hundred thousand
 _MAX_ARGUMENT: Final = 400  # characters; no value needs more
 
 _PLUMBING: Final = re.compile(
@@ -47,8 +47,8 @@ _PLUMBING: Final = re.compile(
     | [gs]etTempRet0 | memory.* | allocate_stack | wasm_call_ctors | _start | _initialize""",
     re.VERBOSE | re.DOTALL,
 )
-"""Exports that a toolchain's runtime adds, for which boundary values are no test of the program."""
-_SUFFIX: Final = re.compile(r"\$[0-9]+\Z")  # meld tells a second component's items apart so
+"""Exports of a toolchain's runtime, for which boundary values do not test the program."""
+_SUFFIX: Final = re.compile(r"\$[0-9]+\Z")  # meld appends it to the items of a second component
 
 _INTEGERS: Final = ("0", "1", "-1", "min", "max")
 _FLOATS: Final = ("0", "-0", "1", "-1.5", "inf", "nan", "subnormal", "max")
@@ -70,9 +70,9 @@ _ONE: Final = {type_: values.parse("1", type_) for type_ in _SPECIAL}
 
 
 class Rows(msgspec.Struct, frozen=True):
-    """What to call: ``init`` before the first row of each instance, then ``rows``; ``notes`` say what was left out.
+    """The rows to call: ``init`` before the first row of each instance, then ``rows``; ``notes`` are on exports left out.
 
-    ``why_none`` says why there is no row, and what to do; it is empty where there is one.
+    ``why_none`` is the reason if there is no row, and what to do.
     """
 
     init: tuple[Call, ...]
@@ -82,7 +82,7 @@ class Rows(msgspec.Struct, frozen=True):
 
     @property
     def calls(self) -> tuple[Call, ...]:
-        """All calls in order, as the driver takes them."""
+        """All calls in order, for the driver."""
         return self.init + self.rows
 
 
@@ -96,15 +96,15 @@ class _Function(msgspec.Struct, frozen=True):
 
 
 def resolve(module: Module, declared: Sequence[str] = (), mode: Mode = "declared") -> tuple[Call, ...]:
-    """Give the calls in order, init rows first, as the driver takes them; see ``choose``, which also says what was left out."""
+    """The calls of ``choose`` in order, init rows first, for the driver."""
     return choose(module, declared, mode).calls
 
 
 def choose(module: Module, declared: Sequence[str] = (), mode: Mode = "declared") -> Rows:
-    """Give the rows that are declared, or those of the default rules where none are.
+    """The declared rows, or the default rows if none is declared.
 
-    Mode ``auto`` adds boundary values for exports with i32, i64, f32 and f64 parameters. Raises ``CaseError`` for a row that
-    names no export or has wrong arguments.
+    Mode ``auto`` adds boundary values for exports with i32, i64, f32 and f64 parameters. Raises ``CaseError`` for a row without an
+    export or with wrong arguments.
     """
     functions = {
         each.name: _Function(each.name, each.index, module.function_type(each.index))
@@ -121,7 +121,7 @@ def choose(module: Module, declared: Sequence[str] = (), mode: Mode = "declared"
 
 
 def signature(function: FuncType) -> str:
-    """Give a function's type as a row's author reads it: ``(i32, f64) -> i64``."""
+    """A function type as text: ``(i32, f64) -> i64``."""
     results = ", ".join(map(_type, function.results))
     return f"({', '.join(map(_type, function.params))})" + (f" -> {results}" if results else "")
 
@@ -143,9 +143,9 @@ def _init(module: Module, functions: dict[str, _Function]) -> tuple[Call, ...]:
 
 
 def _declared(row: str, functions: dict[str, _Function], lengths: set[int]) -> Call:
-    found = _split(row, functions, lengths) or _as_shown(row, functions)
+    found = _split(row, functions, lengths) or _split_visible(row, functions)
     if found is None:
-        raise CaseError(f"row {visible(row)} names no exported function", hint=_near(row, functions))
+        raise CaseError(f"row {visible(row)} does not name an exported function", hint=_near(row, functions))
     function, text = found
     if (required := next((at for at, each in enumerate(function.type.params, 1) if _is_required_ref(each)), None)) is not None:
         raise CaseError(f"row {visible(row)} cannot be called: parameter {required} is a non-null reference", hint=_shown(function))
@@ -158,14 +158,14 @@ def _declared(row: str, functions: dict[str, _Function], lengths: set[int]) -> C
     return function.call(row, tuple(_argument(row, at, word, function) for at, word in enumerate(words)))
 
 
-def _as_shown(row: str, functions: dict[str, _Function]) -> tuple[_Function, str] | None:
-    """The same of a row that is given back as reports show it."""
+def _split_visible(row: str, functions: dict[str, _Function]) -> tuple[_Function, str] | None:
+    """``_split`` for a row with names as reports show them."""
     shown = {visible(name) or NAMELESS: each for name, each in functions.items()}
     return _split(row, shown, {len(name) for name in shown})
 
 
 def _split(row: str, functions: dict[str, _Function], lengths: set[int]) -> tuple[_Function, str] | None:
-    """Find the function and its arguments' text; names may hold ``=`` and commas themselves, so the longest match counts."""
+    """The function and the text of its arguments; the longest name counts, since names may contain ``=`` and commas."""
     if row in functions:
         return functions[row], ""
     ends = [match.start() for match in re.finditer("=", row) if match.start() in lengths]
@@ -225,7 +225,7 @@ def _number(name: str) -> tuple[bool, int, str]:
     if not _is_number(digits):
         return True, 0, digits
     significant = digits.lstrip("0")
-    return False, len(significant), significant + name  # as text: Python reads no number of over 4,300 digits
+    return False, len(significant), significant + name  # as text, since Python does not read numbers of over 4,300 digits
 
 
 def _is_number(text: str) -> bool:
@@ -233,7 +233,7 @@ def _is_number(text: str) -> bool:
 
 
 def _is_component(module: Module, functions: Iterable[str]) -> bool:
-    """Whether the artifact was fused from a component: meld's numbered exports are adapter shims then, and nobody's entries."""
+    """Whether the artifact was fused from a component: then numbered exports are meld's adapter shims, not entries."""
     return any(each.name == "component-provenance" for each in module.sections) or any(
         "#" in name and ":" in name for name in functions
     )
@@ -245,7 +245,7 @@ def _why_none(functions: dict[str, _Function], mode: str) -> str:
         return "the artifact exports no function"
     if mode == "declared" and any(_is_scalar(each.type) for each in own):
         return "no export without parameters; use --auto-rows or a case file"
-    return "no export that can be called without knowing its arguments; name rows in a case file"
+    return "no export that can be called without arguments; declare rows in a case file"
 
 
 # Boundary values
@@ -254,7 +254,7 @@ def _why_none(functions: dict[str, _Function], mode: str) -> str:
 def _auto(
     module: Module, functions: dict[str, _Function], known: set[tuple[int, tuple[Value, ...]]]
 ) -> tuple[list[Call], tuple[str, ...]]:
-    # In a fused component these are the exports of adapters between its parts, the preview 1 adapter's among them.
+    # In a fused component these are exports of adapters, such as the preview 1 adapter.
     component = _is_component(module, functions)
     offered: list[list[Call]] = []
     skipped: dict[str, list[str]] = {"runtime plumbing": [], "parameters that are vectors or references": [], "over": []}
@@ -276,7 +276,7 @@ def _auto(
     ]
     if over:
         notes.append(f"boundary rows end at {AUTO_PER_EXPORT} for {plural(len(over), 'export')}: {_few(over)}")
-    # Each export's first rows before any export's last, so that a large interface is covered throughout.
+    # The first rows of all exports come first, so that a large interface is covered throughout.
     rounds = chain.from_iterable(zip_longest(*offered))
     chosen = {id(row) for row in islice((row for row in rounds if row is not None), AUTO_TOTAL)}
     total = sum(map(len, offered))
@@ -295,7 +295,7 @@ def _is_scalar(type_: FuncType) -> bool:
 
 
 def _combinations(params: tuple[ValType, ...]) -> list[tuple[Value, ...]]:
-    """All positions at the same boundary, then one position at a time while the others are 1; each once."""
+    """All positions at the same boundary, then one position at a time while the others are 1; without duplicates."""
     return list(dict.fromkeys(_tuples([str(each) for each in params])))
 
 

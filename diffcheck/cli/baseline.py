@@ -53,7 +53,7 @@ def add(
         raise ConfigError(
             f"no signature was given; {len(new)} of the last report are not known{some}", hint="name them, or use --all"
         )
-    wanted = dict.fromkeys([*(new if every else ()), *(_full(each, list(b.seen(report))) for each in signatures)])
+    wanted = dict.fromkeys([*(new if every else ()), *(_full(each, list(b.occurrences(report))) for each in signatures)])
     expiry: date | None = expires.date() if expires else None
     if report.root and not known.root and not known.entries:
         known = msgspec.structs.replace(known, root=os.path.relpath(report.root, _folder(path)))

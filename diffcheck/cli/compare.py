@@ -19,6 +19,6 @@ def command(one: str, other: str) -> int:
     A.json and B.json are stored reports, the earlier first. Use it to find the version of the subject that introduced a bug.
     """
     before, after = (json_file.read(Path(each)) for each in (one, other))
-    diff = run_diff.between(before, after)
+    diff = run_diff.diff(before, after)
     trends.between(diff, before, after, styles.console())
     return 0 if diff.same else 1

@@ -1,8 +1,8 @@
 """The configuration file: ``diffcheck.toml``, or ``[tool.diffcheck]`` in ``pyproject.toml``; each key is the name of an option.
 
-It is looked for from the working folder upward to the repository's root, the folder that holds ``.git``, and no higher; without
-a repository in the working folder only. What it says to run is run only where it stands in the repository's own root. It never
-chooses the cache, nor a file outside its folder to write to, unless the user trusts it: a cloned repository has such a file too.
+It is searched from the working folder up to the root of the repository, the folder with ``.git``; without a repository only in the
+working folder. Its commands are run only if it is in the root of the repository. It cannot choose the cache, or output files
+outside its folder, unless the user trusts it, since a cloned repository may have such a file.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _CAP_BYTES: Final = 1 << 20
 ENGINES: Final = ("subject", "oracle")
 _WRITTEN: Final = ("reports", "html", "junit-xml", "sarif", "markdown", "baseline")
 _UNTRUSTED: Final = ("cache", "executor")
-"""What only a trusted file chooses: a cache is believed, and a cluster is given the artifacts and sends back what is executed."""
+"""Options that only a trusted file may set: results from a cache are believed, and a cluster receives artifacts and runs them."""
 _TYPES: Final = {
     "text": (str,), "path": (str,), "choice": (str,), "count": (int,), "number": (int,), "seconds": (int, float),
     "size": (str, int), "flag": (bool,), "shard": (str,), "executor": (str,), "causes": (str, int),
@@ -44,10 +44,9 @@ _WORDS: Final = {
 
 
 class Settings(msgspec.Struct, frozen=True):
-    """What a file says. ``values`` are as click takes them, by option name; ``backends`` are ``PROTOCOL:COMMAND`` by name;
-    ``commands`` is what it says to run, in its own words; ``trusted`` whether the file stands where that is allowed.
-    ``outside`` has what it says of the cache, the executor and of outputs outside its folder, by option name: only a trusted file
-    chooses these.
+    """The contents of a file. ``values`` are for click, by option name; ``backends`` are ``PROTOCOL:COMMAND`` by name; ``commands``
+    are the commands in it; ``trusted`` is whether its place allows commands. ``outside`` has its cache, executor and outputs
+    outside its folder by option name, which only a trusted file may set.
     """
 
     file: str = ""
@@ -59,9 +58,9 @@ class Settings(msgspec.Struct, frozen=True):
 
 
 def find(folder: Path, options: Sequence[Option]) -> Settings:
-    """The settings in force in a folder; empty where there is no file. Raises ``ConfigError``.
+    """The settings for a folder; empty without a file. Raises ``ConfigError``.
 
-    ``options`` are those that a file may set: the table's, and the programs of installed engines.
+    ``options`` are those that a file may set: those of the table, and the programs of installed engines.
     """
     root = next((each for each in (folder, *folder.parents) if (each / ".git").exists()), None)
     for each in (folder, *folder.parents):
@@ -93,7 +92,7 @@ def _read(folder: Path, options: Sequence[Option], *, trusted: bool) -> Settings
 
 def _settings(raw: object, path: Path, options: Sequence[Option], *, trusted: bool) -> Settings:
     if not isinstance(raw, dict):
-        raise ConfigError("tool.diffcheck has to be a table", hint="write [tool.diffcheck]")
+        raise ConfigError("tool.diffcheck must be a table", hint="write [tool.diffcheck]")
     allowed = {each.name: each for each in options}
     backends = _backends(raw.get("backends", {}), path.parent)
     values: dict[str, Value] = {}
@@ -108,7 +107,7 @@ def _settings(raw: object, path: Path, options: Sequence[Option], *, trusted: bo
     commands += [f"{each.name} = {values[each.name]}" for each in options if each.name in values and each.name not in BY_NAME]
     beside = path.parent / BASELINE
     if beside.is_file():
-        values.setdefault("baseline", _shown(beside))
+        values.setdefault("baseline", _from_here(beside))
     folder = Path(os.path.realpath(path.parent))
     outside = {name: f"{name} = {raw[name]}" for name in _WRITTEN if name in raw and not _is_inside(folder, str(raw[name]))}
     outside |= {name: f"{name} = {raw[name]}" for name in _UNTRUSTED if raw.get(name, "local") != "local"}
@@ -130,7 +129,7 @@ def _single(option: Option, value: object, folder: Path) -> str | int | float | 
     if not isinstance(value, types) or (isinstance(value, bool) and option.kind != "flag"):
         given = f"{visible(repr(value), 40)}"
         raise ConfigError(
-            f"{option.name} has to be {_WORDS[option.kind]}, and is {given}", hint=f"see `diffcheck run --help`, {option.flag}"
+            f"{option.name} must be {_WORDS[option.kind]}, not {given}", hint=f"see `diffcheck run --help`, {option.flag}"
         )
     assert isinstance(value, (str, int, float, bool)), "one of the types"  # noqa: S101 - for the type checker
     if option.kind == "choice" and value not in option.choices:
@@ -140,22 +139,22 @@ def _single(option: Option, value: object, folder: Path) -> str | int | float | 
     if value == "":
         raise ConfigError(f"{option.name} is empty", hint=f"remove the line: the default is {option.default_text}")
     if option.kind == "path":
-        return _shown(folder / str(value))
+        return _from_here(folder / str(value))
     if option.name in ENGINES and ":" in str(value):
         protocol, _, command = str(value).partition(":")
-        return f"{protocol}:{_from(folder, command)}"
+        return f"{protocol}:{_resolved(folder, command)}"
     return value
 
 
-def _shown(path: Path) -> str:
-    """A path as it is from the working folder: relative where it lies in it."""
+def _from_here(path: Path) -> str:
+    """A path relative to the working folder if it is in it, else absolute."""
     path = Path(os.path.normpath(path))
     here = Path.cwd()
     return str(path.relative_to(here)) if path.is_relative_to(here) and path != here else str(path)
 
 
-def _from(folder: Path, command: str) -> str:
-    """A command whose program is given by a relative path is meant from the file's folder."""
+def _resolved(folder: Path, command: str) -> str:
+    """The command with the path of its program, if relative, resolved from the folder of the file."""
     program, space, rest = command.partition(" ")
     relative = "/" in program and not program.startswith(("/", "~", "$", '"', "'"))
     return (str(Path(os.path.normpath(folder / program))) if relative else program) + space + rest
@@ -163,14 +162,14 @@ def _from(folder: Path, command: str) -> str:
 
 def _backends(raw: object, folder: Path) -> dict[str, str]:
     if not isinstance(raw, dict):
-        raise ConfigError("backends has to be a table", hint='write [backends.NAME] with command = "..." and protocol = "harness"')
+        raise ConfigError("backends must be a table", hint='write [backends.NAME] with command = "..." and protocol = "harness"')
     found = {}
     for name, table in raw.items():
         where = f"backends.{visible(name, 60)}"
         if not isinstance(table, dict):
-            raise ConfigError(f"{where} has to be a table", hint=f"write [{where}]")
+            raise ConfigError(f"{where} must be a table", hint=f"write [{where}]")
         if not name or ":" in name or not name.isprintable():
-            raise ConfigError(f"{where!r} is not a name for a backend", hint="take letters, digits and hyphens")
+            raise ConfigError(f"{where!r} is not a valid name of a backend", hint="use letters, digits and hyphens")
         for key in table:
             if key not in ("command", "protocol"):
                 raise _unknown(key, ("command", "protocol"), f"{where}.")
@@ -181,7 +180,7 @@ def _backends(raw: object, folder: Path) -> dict[str, str]:
             near = nearest(str(protocol), PROTOCOLS)
             hint = f"did you mean {near}?" if near else f"it can be {' or '.join(PROTOCOLS)}"
             raise ConfigError(f"{where}.protocol cannot be {visible(repr(protocol), 40)}", hint=hint)
-        found[name] = f"{protocol}:{_from(folder, command)}"
+        found[name] = f"{protocol}:{_resolved(folder, command)}"
     return found
 
 
@@ -193,5 +192,5 @@ def _unknown(key: str, known: Iterable[str], where: str) -> ConfigError:
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
-    """The name that is most like a word; empty where none is."""
+    """The name most similar to a word; empty if none is."""
     return next(iter(difflib.get_close_matches(word[:64].replace("_", "-"), list(known), 1)), "")

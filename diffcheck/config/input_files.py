@@ -1,4 +1,4 @@
-"""Files that users and artifacts bring, read with bounds: regular files, and TOML that costs neither minutes nor memory."""
+"""Reading files of users with limits: regular files, and TOML in bounded time and memory."""
 
 from __future__ import annotations
 
@@ -28,30 +28,30 @@ _TOKENS: Final = re.compile(
 
 
 def read_regular(path: str, cap_bytes: int, what: str, error_type: type[DiffcheckError] = ArtifactError) -> bytes:
-    """Give the bytes of a regular file that stays as it is meanwhile; ``error_type`` says why not. Links are followed."""
+    """The bytes of a regular, unchanging file; raises ``error_type`` with the reason. Links are followed."""
     try:
         # O_NONBLOCK: opening a FIFO that nobody writes to must not wait.
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
         before = os.fstat(descriptor)
-        if not stat.S_ISREG(before.st_mode):  # before open(), which refuses a folder in other words
+        if not stat.S_ISREG(before.st_mode):  # before open(), which has another error for folders
             os.close(descriptor)
             raise error_type(f"{what} is not a regular file")
-        with open(descriptor, "rb", buffering=0) as file:  # noqa: PTH123 - a descriptor, so that no other file is checked
+        with open(descriptor, "rb", buffering=0) as file:  # noqa: PTH123 - a descriptor, so that the checked file is read
             if before.st_size > cap_bytes:
-                raise error_type(f"{what} has {size(before.st_size)}, at most {size(cap_bytes)} are read")
-            data = file.read(before.st_size + 1) or b""  # in one piece: a large file is not there twice
+                raise error_type(f"{what} has {size(before.st_size)}, the limit is {size(cap_bytes)}")
+            data = file.read(before.st_size + 1) or b""  # in one piece, so that a large file is not copied
             while len(data) <= before.st_size and (part := file.read(before.st_size + 1 - len(data))):
                 data += part
             after = os.fstat(descriptor)
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
-        raise error_type(f"{what} cannot be read: {getattr(error, 'strerror', None) or 'no usable path'}") from error
+        raise error_type(f"{what} cannot be read: {getattr(error, 'strerror', None) or 'not a usable path'}") from error
     if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns) or len(data) != before.st_size:
-        raise error_type(f"{what} changed while it was read", hint="run again when nothing writes to it any more")
+        raise error_type(f"{what} changed while it was read", hint="run again when nothing writes to it")
     return data
 
 
 def regular_digest(path: str) -> bytes:
-    """SHA-256 of a regular file's content, read piece by piece; raises OSError or ValueError. Links are followed."""
+    """The SHA-256 of a regular file; raises OSError or ValueError. Links are followed."""
     with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY), "rb") as file:  # noqa: PTH123 - a descriptor
         if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
             raise ValueError(f"{path} is not a regular file")
@@ -59,12 +59,12 @@ def regular_digest(path: str) -> bytes:
 
 
 def parse_toml(data: bytes, error_type: type[DiffcheckError]) -> dict[str, Any]:
-    """The tables in ``data``, integers of at most 64 bits (TOML 1.0, Integer); ``error_type`` says why there are none."""
+    """The tables in ``data``, with integers of at most 64 bits (TOML 1.0, Integer); raises ``error_type`` with the reason."""
     try:
         text = data.decode("utf-8")
     except UnicodeDecodeError as error:
         raise error_type(f"the text is not UTF-8 (byte {error.start})", hint="save the file as UTF-8") from error
-    # tomllib (3.11) takes minutes and all memory for one key of 100,000 parts; strings and words become `s`, blanks go.
+    # tomllib (3.11) takes minutes and all memory for a key of 100,000 parts. Strings and words become `s`, blanks are removed.
     skeleton = _TOKENS.sub(lambda token: "" if token["none"] else "s", text)
     if "s." * _MAX_KEY_PARTS in skeleton:
         raise error_type(f"a key has more than {_MAX_KEY_PARTS} parts", hint="correct the line")
@@ -87,4 +87,4 @@ def _check_integers(tables: dict[str, Any], error_type: type[DiffcheckError]) ->
         elif isinstance(value, list):
             left += ((f"{key}[{index}]", each) for index, each in enumerate(value))
         elif isinstance(value, int) and not -_INT64 <= value < _INT64:
-            raise error_type(f"{visible(key)} has to be an integer of at most 64 bits", hint="correct the line")
+            raise error_type(f"{visible(key)} must be an integer of at most 64 bits", hint="correct the line")

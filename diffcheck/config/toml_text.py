@@ -1,4 +1,4 @@
-"""TOML strings and arrays that editors show as they are read; this imports tomlkit, so only commands that write TOML import it."""
+"""TOML strings and arrays without invisible characters. It imports tomlkit, so only commands that write TOML import it."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ if TYPE_CHECKING:
     from tomlkit.items import Array, Item
 
 _MARKS: Final = re.compile("[\x80-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]")
-"""Controls and marks that change the direction of text, which TOML allows in a string."""
+"""Control characters and direction marks, which TOML allows in strings."""
 
 
 def string(text: str) -> Item:
-    """A basic string; marks are escaped, and a lone surrogate, which TOML cannot hold, is the text of its escape."""
+    """A basic string; marks are escaped, and a lone surrogate, which TOML cannot have, becomes the text of its escape."""
     item = tomlkit.string(encodable(text))
     if not _MARKS.search(text):
         return item
@@ -27,7 +27,7 @@ def string(text: str) -> Item:
 
 
 def strings(texts: Iterable[str], *, multiline: bool = False) -> Array:
-    """An array of strings, a line each if ``multiline``."""
+    """An array of strings, one on each line if ``multiline``."""
     array = tomlkit.array().multiline(multiline)
     array.extend([string(each) for each in texts])
     return array

@@ -1,1 +1,1 @@
-"""For witness: records and snapshots of any backend's run, artifacts without imports, and what imports are given."""
+"""Tools for witness: records and snapshots of runs, artifacts without imports, and a survey of imports."""

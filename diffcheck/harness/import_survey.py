@@ -1,6 +1,6 @@
-"""What each import of an artifact is given: by the capsule, by each engine itself, and how often the case's run called it.
+"""A survey of imports: how the capsule and each engine implement them, and how often the case calls them.
 
-What an engine gives is measured where that is asked for, by a generated module a function (``diffcheck.probe.wasi``).
+An engine's own functions are probed on request, by one generated module for each function (``diffcheck.probe.wasi``).
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ _NUMBERS: Final = ("i32", "i64", "f32", "f64")
 
 
 class Given(msgspec.Struct, frozen=True):
-    """What an engine was measured to give for an import. ``how`` is the engine and how it is run; ``indirect`` is of
-    ``call_indirect``, None where only a plain call was tried.
+    """The result of probing an import in an engine. ``how`` is the engine and its mode; ``indirect`` is the result of
+    ``call_indirect``, None if only a direct call was probed.
     """
 
     how: str
@@ -49,7 +49,7 @@ class Given(msgspec.Struct, frozen=True):
 
 
 class SurveyedImport(msgspec.Struct, frozen=True):
-    """An imported function: ``stub`` is functional, zero or trap, with its reason; ``calls`` is None where the case was not run."""
+    """An imported function: ``stub`` is functional, zero or trap, with a reason; ``calls`` is None if the case was not run."""
 
     interface: str
     function: str
@@ -61,8 +61,8 @@ class SurveyedImport(msgspec.Struct, frozen=True):
 
 
 class SurveyedArtifact(msgspec.Struct, frozen=True):
-    """An artifact's imports. ``not_run`` says why nothing was called, ``problem`` why there is nothing to tell at all; ``others``
-    are imports that are no functions, which the capsule defines with their types, each kind with its number.
+    """The imports of an artifact. ``not_run`` is why the case was not run, ``problem`` why the artifact cannot be read; ``others``
+    is the number of other imports by kind, which the capsule defines with their types.
     """
 
     path: str
@@ -75,9 +75,7 @@ class SurveyedArtifact(msgspec.Struct, frozen=True):
 
 
 class Survey(msgspec.Struct, frozen=True):
-    """All that was found. ``probed`` are the engine's own functions, all that were asked about; ``engine`` is None and ``missing``
-    says why where nothing was measured.
-    """
+    """The result of a survey. ``probed`` are the results for the engine's own functions; without them ``missing`` is the reason."""
 
     artifacts: tuple[SurveyedArtifact, ...]
     probed: tuple[ImportVerdicts, ...] = ()
@@ -99,40 +97,40 @@ class SurveyRequest(msgspec.Struct, frozen=True):
     limits: RunLimits = RunLimits()
 
 
-def survey(request: SurveyRequest, tell: Callable[[str], None] = lambda _: None) -> Survey:
-    """Look at each artifact, and with ``probe`` at the engine; ``tell`` is given a line for what takes a while."""
+def survey(request: SurveyRequest, note: Callable[[str], None] = lambda _: None) -> Survey:
+    """Survey each artifact, and with ``probe`` the engine; ``note`` receives a line before a long step."""
     items = discover([Path(each) for each in request.paths]).items if request.paths else ()
     artifacts = tuple(_artifact(each, request) for each in items)
     if not request.probe:
-        return Survey(artifacts, missing="nothing was measured; --probe does")
+        return Survey(artifacts, missing="the engine was not probed; use --probe")
     spec = request.subject or registry.preferred("subject")
     with local_host() as host, closing(create(spec, {})) as subject:
         known_answer.require(subject, spec, host, request.limits)
-        return _measured(artifacts, subject, host, request, tell)
+        return _probed(artifacts, subject, host, request, note)
 
 
-def _measured(
-    artifacts: Sequence[SurveyedArtifact], subject: Backend, host: Host, request: SurveyRequest, tell: Callable[[str], None]
+def _probed(
+    artifacts: Sequence[SurveyedArtifact], subject: Backend, host: Host, request: SurveyRequest, note: Callable[[str], None]
 ) -> Survey:  # fmt: skip
     engine = subject.host_engine()
     identity = subject.identity()
     functions = tuple(dict.fromkeys((each.interface, each.function) for one in artifacts for each in one.imports))
     probed: tuple[ImportVerdicts, ...] = ()
-    label, missing = "", f"nothing here knows how {identity.name} runs a program with host functions of its own"
+    label, missing = "", f"the adapter of {identity.name} does not support its own host functions"
     if engine is not None:
         label, missing = engine.label, ""
-        probed = _probe(engine, host, request, functions, tell)
+        probed = _probe(engine, host, request, functions, note)
     by_import = {(each.module, each.name): each for each in probed}
-    as_it_is = _as_it_is(artifacts, subject, host, request)
+    unmodified = _unmodified(artifacts, subject, host, request)
     complete = tuple(
-        msgspec.structs.replace(one, imports=tuple(_with_native(each, by_import, label, as_it_is) for each in one.imports))
+        msgspec.structs.replace(one, imports=tuple(_with_native(each, by_import, label, unmodified) for each in one.imports))
         for one in artifacts
     )
     return Survey(complete, probed, label, identity, missing, request.keep)
 
 
 def _probe(
-    engine: HostEngine, host: Host, request: SurveyRequest, functions: Iterable[tuple[str, str]], tell: Callable[[str], None]
+    engine: HostEngine, host: Host, request: SurveyRequest, functions: Iterable[tuple[str, str]], note: Callable[[str], None]
 ) -> tuple[ImportVerdicts, ...]:
     entries = list(wasi.all_entries())
     known = {(each.probe.function.module, each.probe.function.name) for each in entries}
@@ -140,17 +138,17 @@ def _probe(
     prober = wasi.Prober(engine, host, request.limits, Path(request.keep) if request.keep else None)
     if problem := prober.control():
         raise EngineMissingError(
-            f"{engine.label} cannot be probed: a module that calls nothing did not come back ({problem})",
-            hint="run `diffcheck doctor`, or give --deadline or --memory-limit more",
+            f"{engine.label} cannot be probed: an empty module did not return ({problem})",
+            hint="run `diffcheck doctor`, or use a larger --deadline or --memory-limit",
         )
-    tell(f"{len(entries)} functions are probed, which takes about a minute")
+    note(f"probing {len(entries)} functions, which takes about a minute")
     return tuple(prober.probe(entries))
 
 
-def _as_it_is(
+def _unmodified(
     artifacts: Sequence[SurveyedArtifact], subject: Backend, host: Host, request: SurveyRequest
 ) -> dict[tuple[str, str, str], tuple[Given, ...]]:
-    """What subject and oracle do with each import where diffcheck runs the artifact itself under them."""
+    """The results of each import when diffcheck runs the unmodified artifact under subject and oracle."""
     found: dict[tuple[str, str, str], tuple[Given, ...]] = {}
     with closing(preferred_oracle({})) as oracle:
         for each in (each for one in artifacts for each in one.imports):
@@ -164,7 +162,7 @@ def _as_it_is(
 
 
 def _function(each: SurveyedImport) -> ProbedImport | None:
-    """The import as a function of numbers; None where it has other types."""
+    """The import as a function of numbers; None if it has other types."""
     params: list[str] = []
     results: list[str] = []
     for part in each.signature.replace("(", " ").replace(")", " ").split():
@@ -181,10 +179,10 @@ def _with_native(
     each: SurveyedImport,
     probed: Mapping[tuple[str, str], ImportVerdicts],
     label: str,
-    as_it_is: Mapping[tuple[str, str, str], tuple[Given, ...]],
+    unmodified: Mapping[tuple[str, str, str], tuple[Given, ...]],
 ) -> SurveyedImport:
     own = probed.get((each.interface, each.function))
-    given = as_it_is.get((each.interface, each.function, each.signature), ())
+    given = unmodified.get((each.interface, each.function, each.signature), ())
     if own is not None:
         given = (Given(label, CheckResult(own.verdict, own.why), CheckResult(own.indirect, own.why_indirect)), *given)
     return msgspec.structs.replace(each, native=given)
@@ -208,16 +206,16 @@ def _artifact(item: Item, request: SurveyRequest) -> SurveyedArtifact:
             stubs = tuple(each.stub for each in close_functions(module, "zero"))
         except ArtifactError:
             return msgspec.structs.replace(found, problem=_words(error))
-        return _told(found, module, stubs, None, _words(error))
+        return _with_imports(found, module, stubs, None, _words(error))
     stubs = seen.plan.layout.stubs
     calls = [0] * len(stubs)
     for instance in seen.read.instances:
         for at, count in enumerate(instance.stub_calls):
             calls[at] += count
-    return _told(found, seen.plan.module, stubs, calls, "")
+    return _with_imports(found, seen.plan.module, stubs, calls, "")
 
 
-def _told(
+def _with_imports(
     found: SurveyedArtifact, module: wasm.Module, stubs: Sequence[Stub], calls: Sequence[int] | None, not_run: str
 ) -> SurveyedArtifact:
     others: dict[str, int] = {}

@@ -1,4 +1,4 @@
-"""Sealing a file: an artifact read and judged, its imports closed, written with its manifest beside it."""
+"""Sealing a file: an artifact is validated, its imports are closed, and it is written with its manifest."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _COMPONENT: Final = b"\0asm\x0d\0\x01\0"
 
 
 def seal(artifact: Path, output: Path, unknown_stubs: Unknown, limits: RunLimits) -> Iterator[str]:
-    """Write the sealed artifact and its manifest; gives lines that say what was done. Raises ``DiffcheckError``."""
+    """Write the sealed artifact and its manifest; yields lines for the user. Raises ``DiffcheckError``."""
     data = read_artifact(artifact)
     if data.startswith(_COMPONENT):
         raise ArtifactError(
@@ -40,27 +40,25 @@ def seal(artifact: Path, output: Path, unknown_stubs: Unknown, limits: RunLimits
     manifest = None
     if case.manifest:
         manifest = read_regular(case.manifest, formats.MANIFEST_CAP, f"the manifest {visible(case.manifest)}", ManifestError)
-    _judge(data, "it", limits)
+    _require_valid(data, "it", limits)
     closed = close(wasm.read(data), world(case, program_name=False, stub_imports=unknown_stubs))
-    _judge(closed.wasm, "the sealed artifact, which is a defect of diffcheck,", limits)
+    _require_valid(closed.wasm, "the sealed artifact, which is a defect of diffcheck,", limits)
     process.write_atomically(output, closed.wasm)
     if manifest is not None:
         process.write_atomically(formats.manifest_path(output), manifest)
-    yield from _said(closed, output, manifest is not None)
+    yield from _summary(closed, output, manifest is not None)
 
 
-def _judge(data: bytes, what: str, limits: RunLimits) -> None:
-    """Sealing an invalid body could make it valid, so the artifact is judged first."""
+def _require_valid(data: bytes, what: str, limits: RunLimits) -> None:
+    """Raise ``RunFailedError`` for an invalid module. Sealing could make an invalid artifact valid, so it is checked before."""
     with local_host() as host, closing(preferred_oracle({})) as judge:
         refusal = judge.validate(data, limits, host)
     if refusal is not None:
         raise UnrunnableError(f"{judge.identity().name} refuses {what}: {sentence(refusal)}")
 
 
-def _said(closed: ClosedArtifact, output: Path, has_manifest: bool) -> Iterator[str]:  # noqa: FBT001 - one caller
-    beside = (
-        f", and {visible(formats.manifest_path(output).name)}" if has_manifest else "; there was no manifest to write beside it"
-    )
+def _summary(closed: ClosedArtifact, output: Path, has_manifest: bool) -> Iterator[str]:  # noqa: FBT001 - one caller
+    beside = f", and {visible(formats.manifest_path(output).name)}" if has_manifest else "; there is no manifest"
     yield f"wrote {visible(str(output))} ({len(closed.wasm):,} bytes){beside}"
     kinds = {kind: sum(stub.kind == kind for stub in closed.stubs) for kind in ("functional", "zero", "trap")}
     yield f"{plural(len(closed.stubs), 'imported function')}: " + ", ".join(f"{count} {kind}" for kind, count in kinds.items())
@@ -68,4 +66,4 @@ def _said(closed: ClosedArtifact, output: Path, has_manifest: bool) -> Iterator[
         if stub.kind != "functional":
             yield f"  {stub.kind}: {visible(stub.module)} {visible(stub.name)}"
     if closed.may_exit:
-        yield "a program that exits leaves its code in the stubs' memory and traps: there is no driver here to unwind to"
+        yield "an exit stores its code in the stubs' memory and traps, since a sealed artifact has no driver"

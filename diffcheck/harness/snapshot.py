@@ -1,6 +1,6 @@
-"""An artifact's exported globals after a run, by export name: what a coverage tool reads out of an engine.
+"""The exported globals of an artifact after a run, by export name, as a coverage tool reads them.
 
-``diffcheck.snapshot(...)`` is this module's ``snapshot``. The engine needs no patch: the values come out of a capsule.
+``diffcheck.snapshot(...)`` is this module's ``snapshot``. The engine needs no change, since a capsule reports the values.
 """
 
 from __future__ import annotations
@@ -25,11 +25,10 @@ _HEX: Final = {"i32": 8, "f32": 8, "i64": 16, "f64": 16, "v128": 32, "ref": 1}
 
 
 class Snapshot(msgspec.Struct, frozen=True):
-    """The exported globals after a run, in the artifact's order, and where they come from.
+    """The exported globals after a run, in the artifact's order, and their origin.
 
-    ``globals`` has them by name with type and bits, ``values`` those of type i32 and i64 as integers: unsigned for what witness
-    added (its counters are), signed for the artifact's own. ``source`` names the engine and how the values were read;
-    ``notice`` is a warning for a person, mostly empty.
+    ``globals`` has type and bits by name. ``values`` are those of type i32 and i64 as integers: unsigned for witness's globals,
+    signed for the artifact's own. ``source`` is the engine and how the values were read; ``notice`` is a warning, usually empty.
     """
 
     artifact: str
@@ -43,10 +42,10 @@ class Snapshot(msgspec.Struct, frozen=True):
         return {name: _integer(name, value) for name, value in self.globals.items() if value.type in ("i32", "i64")}
 
     def as_json(self) -> dict[str, Any]:
-        """What ``--format json`` prints.
+        """The output of ``--format json``.
 
-        Integers are JSON numbers, as witness has its counters; for every global there are type and bits as hex text besides, since
-        readers in JavaScript lose digits of numbers past 2^53.
+        Integers are JSON numbers, as in witness's files. Every global also has its bits as hex text, since JavaScript readers lose
+        digits of numbers above 2^53.
         """
         return {
             "schema": "diffcheck-snapshot-v1",
@@ -60,12 +59,12 @@ class Snapshot(msgspec.Struct, frozen=True):
         }
 
     def pattern(self, name: str) -> str:
-        """A global's bits in hex, of its type's width."""
+        """The bits of a global in hex, with the width of its type."""
         value = self.globals[name]
         return f"0x{value.bits:0{_HEX[value.type]}x}"
 
     def words(self, name: str) -> str:
-        """A global's value for a person."""
+        """The value of a global as text."""
         value = self.globals[name]
         return str(_integer(name, value)) if value.type in ("i32", "i64") else render(value)
 
@@ -82,14 +81,14 @@ def snapshot(  # noqa: PLR0913 - the options of the command
     memory_bytes: int = 4 << 30,
     max_passes: int = 1000,
 ) -> Snapshot:
-    """Run an artifact under ``backend`` and give its exported globals whose names begin with ``prefix`` (all for an empty one).
+    """Run an artifact under ``backend`` and return its exported globals whose names begin with ``prefix`` (empty for all).
 
-    ``backend`` is a subject's name, as ``NAME:PATH`` with its program, and the preferred subject where empty. ``rows`` are the
-    calls as witness writes them (``EXPORT``, ``EXPORT=arg,arg``), or ``auto`` or ``declared``. Where the backend's digest is the
-    oracle's, the values are known to be equal; ``full`` reads each from the backend itself. Raises ``DiffcheckError`` where the run
-    did not complete: a row that trapped leaves no state to be read.
+    ``backend`` is the name of a subject, or ``NAME:PATH`` with its program; empty for the preferred subject. ``rows`` are rows in
+    witness's notation (``EXPORT``, ``EXPORT=arg,arg``), or ``auto`` or ``declared``. If the digests of backend and oracle are
+    equal, so are the values; ``full`` reads each value from the backend. Raises ``DiffcheckError`` if the run did not complete,
+    since a trapped row has no state.
     """
-    wanted = ObserveRequest(
+    request = ObserveRequest(
         os.fspath(artifact),
         backend=backend,
         rows=tuple(rows),
@@ -99,15 +98,15 @@ def snapshot(  # noqa: PLR0913 - the options of the command
         memory_bytes=memory_bytes,
         max_passes=max_passes,
     )
-    seen = read_case(wanted)
+    seen = read_case(request)
     read = seen.read
     unfinished = [stop for stop in read.stops if not stop.state_reported]
     instance = read.instances[-1] if read.instances else None
     if unfinished or instance is None or (read.stops and _rows_left(seen)):
         what = "; ".join(map(str, read.stops))
-        raise RunFailedError(f"{seen.backend.name}: {what}", hint="leave that row out: give the rows to call by --rows")
+        raise RunFailedError(f"{seen.backend.name}: {what}", hint="leave that row out by naming the other rows with --rows")
     globals_ = {name: value for name, value in _globals(seen) if name.startswith(prefix)}
-    return Snapshot(wanted.artifact, globals_, source(seen), seen.notice)
+    return Snapshot(request.artifact, globals_, source(seen), seen.notice)
 
 
 def _rows_left(seen: CaseRead) -> bool:
@@ -115,7 +114,7 @@ def _rows_left(seen: CaseRead) -> bool:
 
 
 def _globals(seen: CaseRead) -> Iterator[tuple[str, Value]]:
-    """Every exported global with its value, by name in the artifact's order; branch values are those of the last row."""
+    """The exported globals with their values, in the artifact's order; branch values are those of the last row."""
     module = seen.plan.module
     state, added = seen.read.instances[-1].state, formats.instrumentation(module)
     last = seen.read.instances[-1].last_entered
@@ -139,10 +138,10 @@ def _integer(name: str, value: Value) -> int:
 
 
 def how(found: Snapshot) -> str:
-    """In a sentence where the values come from."""
+    """The origin of the values, in a sentence."""
     engine, oracle = found.source["backend"], found.source["oracle"]
     name = " ".join(part for part in (engine["name"], engine["version"]) if part)
-    agrees = {True: "agrees", False: "differs", None: "gave nothing to compare with"}[oracle["agrees"]]
+    agrees = {True: "agrees", False: "differs", None: "has no result to compare"}[oracle["agrees"]]
     return f"{name}: {HOW[found.source['values']]} ({oracle['name']} {agrees})"
 
 

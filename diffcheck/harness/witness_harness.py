@@ -1,8 +1,8 @@
-"""The command behind ``witness run --harness``: a run of any backend as the snapshot that witness reads.
+"""The command for ``witness run --harness``: a run of any backend, written as the snapshot that witness reads.
 
-Formats of witness 0.44, ``witness-harness-v1`` (counters) and ``-v2`` (counters, and for each row its branches' values and counts
-and the trace memory). Witness reads the rest of the file not at all, so ``source`` stands beside: where the values come from.
-The environment has ``WITNESS_MODULE``, ``WITNESS_MANIFEST`` and ``WITNESS_OUTPUT``.
+The formats are those of witness 0.44: ``witness-harness-v1`` (counters) and ``-v2`` (counters, and for each row the values and
+counts of branches and the trace memory). Witness ignores other keys, so ``source`` has the origin of the values. The environment
+has ``WITNESS_MODULE``, ``WITNESS_MANIFEST`` and ``WITNESS_OUTPUT``.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _NAMED: Final = 4  # branches that a message names
 
 
 class Environment(msgspec.Struct, frozen=True):
-    """What witness gives a harness: paths, checked as far as they can be before anything runs."""
+    """The paths that witness passes to a harness, checked before anything runs."""
 
     module: str
     manifest: str
@@ -46,7 +46,7 @@ class Environment(msgspec.Struct, frozen=True):
 
 
 def environment(variables: Mapping[str, str]) -> Environment:
-    """The environment of a harness; ``ConfigError``, ``ArtifactError``, ``ManifestError`` or ``ReportError`` say what is wrong."""
+    """The environment of a harness; raises ``ConfigError``, ``ArtifactError``, ``ManifestError`` or ``ReportError``."""
     for name in (MODULE, MANIFEST, OUTPUT):
         if not variables.get(name):
             raise ConfigError(f"{name} is not set", hint="run it through witness: witness run FILE --harness 'diffcheck harness'")
@@ -62,13 +62,13 @@ def _check_module(path: str) -> None:
         data = read_artifact(path)
     except ArtifactError as error:
         raise ArtifactError(
-            f"{MODULE} {visible(path)}: {error}", hint=error.hint or "give witness an instrumented module"
+            f"{MODULE} {visible(path)}: {error}", hint=error.hint or "run witness on an instrumented module"
         ) from error
     if data.startswith(_COMPONENT):
         hint = "make it a core module by `meld fuse --preserve-names`, then `witness instrument` that"
         raise ArtifactError(f"{MODULE} {visible(path)} is a component", hint=hint)
     if not data.startswith(_CORE):
-        raise ArtifactError(f"{MODULE} {visible(path)} is no WebAssembly module", hint="give witness an instrumented module")
+        raise ArtifactError(f"{MODULE} {visible(path)} is not a WebAssembly module", hint="run witness on an instrumented module")
 
 
 def _check_manifest(found: Environment) -> None:
@@ -83,44 +83,44 @@ def _manifest(path: str) -> Manifest:
 
 
 def _check_output(path: Path) -> None:
-    """That a file can be made there, found out by making one, so that no engine runs for nothing."""
+    """Raise ``ReportError`` if the output cannot be written, before an engine runs."""
     folder = path.parent
     if not folder.is_dir():
         raise ReportError(
             f"{OUTPUT} {visible(str(path))}: there is no folder {visible(str(folder))}", hint="create the folder first"
         )
     if path.is_dir():
-        raise ReportError(f"{OUTPUT} {visible(str(path))} is a folder", hint="give the name of a file")
+        raise ReportError(f"{OUTPUT} {visible(str(path))} is a folder", hint="use the name of a file")
     if not os.access(folder, os.W_OK | os.X_OK):
         raise ReportError(
             f"{OUTPUT} {visible(str(path))}: its folder cannot be written to", hint="check the permissions of the folder"
         )
 
 
-def run(wanted: ObserveRequest, schema: Schema, variables: Mapping[str, str], say: Callable[[str], None]) -> None:
-    """Run as witness's harness and write the snapshot; raises ``DiffcheckError`` where there is none, and writes nothing then.
+def run(request: ObserveRequest, schema: Schema, variables: Mapping[str, str], note: Callable[[str], None]) -> None:
+    """Run as witness's harness and write the snapshot; raises ``DiffcheckError`` without writing if it is incomplete.
 
-    ``wanted`` needs no paths: they are the environment's. ``say`` receives lines for the log: what was left out.
+    The paths come from the environment, not from ``request``. ``note`` receives lines for the log.
     """
     found = environment(variables)
-    seen = read_case(msgspec.structs.replace(wanted, artifact=found.module, manifest=found.manifest))
+    seen = read_case(msgspec.structs.replace(request, artifact=found.module, manifest=found.manifest))
     if seen.notice:
-        say(seen.notice)
-    _check_stops(seen, wanted, say)
-    initialize = _INITIALIZE in wanted.rows
+        note(seen.notice)
+    _check_stops(seen, request, note)
+    initialize = _INITIALIZE in request.rows
     if not initialize and any(row.name == _INITIALIZE and row.trace for each in seen.read.instances for row in each.rows):
-        say("_initialize evaluates decisions, and is not a row of the record: give --rows _initialize before the other rows")
+        note("_initialize evaluates decisions but is not a row of the record: add --rows _initialize before the other rows")
     written = snapshot(seen, _manifest(found.manifest), schema, initialize=initialize)
     process.write_atomically(found.output, msgspec.json.encode(written) + b"\n")
 
 
-def _check_stops(seen: CaseRead, wanted: ObserveRequest, say: Callable[[str], None]) -> None:
+def _check_stops(seen: CaseRead, request: ObserveRequest, note: Callable[[str], None]) -> None:
     name = seen.backend.name
     for stop in seen.read.stops:
-        if not wanted.keep_going:
-            hint = "leave that row out, or give --keep-going to continue in a new instance after it"
+        if not request.keep_going:
+            hint = "leave that row out, or use --keep-going to continue in a new instance after it"
             raise RunFailedError(f"{name}: {stop}", hint=hint)
-        say(
+        note(
             f"{name}: {stop}; continuing in a new instance"
             + ("" if stop.state_reported else f"; {name} reports nothing of that row")
         )
@@ -129,10 +129,10 @@ def _check_stops(seen: CaseRead, wanted: ObserveRequest, say: Callable[[str], No
 
 
 def snapshot(seen: CaseRead, manifest: Manifest, schema: Schema, *, initialize: bool = False) -> dict[str, Any]:
-    """The file's content, of the asked-for schema; ``auto`` is v2 where the artifact has row state, else v1.
+    """The contents of the file; schema ``auto`` is v2 if the artifact has row state, else v1.
 
-    ``_initialize`` is always called first; a row of the record it is only with ``initialize``, as under witness, which gives a row
-    to what was invoked and to nothing else.
+    ``_initialize`` is always called first. It is a row of the record only with ``initialize``: witness has rows only for requested
+    calls.
     """
     layout, counters = seen.plan.layout, seen.read.counters
     missing = [branch.id for branch in manifest.branches if branch.id not in counters]
@@ -144,7 +144,7 @@ def snapshot(seen: CaseRead, manifest: Manifest, schema: Schema, *, initialize: 
         )
     has_rows = bool(layout.branches) or layout.has_trace
     if schema == "v2" and not has_rows:
-        raise RunFailedError("the module carries no row state for witness-harness-v2", hint="use --schema v1, or instrument again")
+        raise RunFailedError("the module has no row state for witness-harness-v2", hint="use --schema v1, or instrument again")
     version = "v2" if schema != "v1" and has_rows else "v1"
     written: dict[str, Any] = {
         "schema": f"witness-harness-{version}",
@@ -175,7 +175,7 @@ def _row(row: RowSeen, branches: tuple[int, ...], capacity: int) -> dict[str, An
 
 
 def _capacity(seen: CaseRead) -> int:
-    """The trace's capacity as ``__witness_trace_reset`` sets it: the memory without its header."""
+    """The capacity of the trace, as ``__witness_trace_reset`` sets it: the memory without its header."""
     module = seen.plan.module
     trace = formats.trace_memory(module)
     if trace is None:

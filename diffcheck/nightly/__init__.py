@@ -1,1 +1,1 @@
-"""From night to night: the baseline, the history, timings, shards merged, runs compared."""
+"""Data across runs: the baseline, the history, timings, merged shards, compared runs."""

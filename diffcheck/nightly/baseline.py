@@ -1,4 +1,4 @@
-"""What is known: ``baseline.toml``, and what a run says against it. ``baseline_file`` writes it. All but ``read`` is pure."""
+"""The baseline of known signatures, ``baseline.toml``, and a run compared with it. All but ``read`` is pure."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ if TYPE_CHECKING:
 FILE_NAME: Final = "baseline.toml"
 _CAP_BYTES: Final = 16 << 20
 _HIDES: Final = ("outcome", "stream", "not located", "validity")
-"""After such a divergence the rest of its instance was not compared."""
+"""Kinds of divergences after which the rest of the instance is not compared."""
 _ORDER: Final = ("new", "returned", "fixed", "wider", "expired", "stale", "flaky", "masked", "absent", "not run", "known")
 
 
 class Engine(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A subject as an entry names it."""
+    """A subject, as entries identify it."""
 
     subject: str
     version: str = ""
@@ -39,8 +39,8 @@ class Engine(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class BaselineEntry(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One signature that is known. ``what`` says it in words, ``rows`` are those it was seen in (empty: in the state after them),
-    ``modes`` the passes; ``since`` is the subject it was first seen in, ``fixed`` the one it was found to be gone in.
+    """One known signature. ``what`` describes it, ``rows`` are the rows in which it occurred (empty: in the final state), ``modes``
+    the passes; ``since`` is the subject in which it was first found, ``fixed`` the one in which it was gone.
     """
 
     signature: str
@@ -57,15 +57,15 @@ class BaselineEntry(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Baseline(msgspec.Struct, frozen=True):
-    """All entries, by signature. ``root`` is the folder that its cases are named from, relative to the file's own; empty in a file
-    that does not say.
+    """All entries by signature. ``root`` is the folder that ids of cases are relative to, as a path from the file's folder; empty
+    if unknown.
     """
 
     entries: dict[str, BaselineEntry] = {}
     root: str = ""
 
     def having(self, entries: dict[str, BaselineEntry]) -> Baseline:
-        """The same with other entries."""
+        """The baseline with other entries."""
         return msgspec.structs.replace(self, entries=entries)
 
     @property
@@ -74,17 +74,17 @@ class Baseline(msgspec.Struct, frozen=True):
         return tuple(dict.fromkeys(case for each in self.entries.values() for case in each.cases))
 
     def root_from(self, folder: Path) -> str:
-        """The root as an absolute path, where the file is in ``folder``; empty in a file that does not say."""
+        """The absolute path of the root of a file in ``folder``; empty if unknown."""
         return str((folder / self.root).resolve()) if self.root else ""
 
     def known(self, subject: str = "") -> dict[str, tuple[str, ...]]:
-        """The signatures that are known of a subject, of any where none is named, with their cases."""
+        """The known signatures of a subject (empty: of all) with their cases."""
         found = self.entries.values()
         return {each.signature: each.cases for each in found if each.fixed is None and subject in ("", each.since.subject)}
 
 
 def of(identity: Identity) -> Engine:
-    """A run's subject as an entry names it."""
+    """The subject of a run, as entries identify it."""
     return Engine(identity.name, identity.version, identity.sha256)
 
 
@@ -92,7 +92,7 @@ def of(identity: Identity) -> Engine:
 
 
 def read(path: Path) -> Baseline:
-    """The baseline in a file; raises ``ConfigError`` that names the entry, the key and the nearest right name."""
+    """The baseline in a file; ``ConfigError`` names the entry, the key and a similar valid key."""
     data = process.read_output_file(path.resolve(), _CAP_BYTES)
     if isinstance(data, process.Unreadable):
         raise ConfigError(f"the baseline {visible(str(path))} cannot be read: {data.reason}", hint="check the path")
@@ -103,22 +103,20 @@ def read(path: Path) -> Baseline:
 
 
 def parse(data: bytes) -> Baseline:
-    """The baseline that a TOML text says."""
+    """The baseline in a TOML text."""
     raw = parse_toml(data, ConfigError)
     _check_keys(raw, ("root", "known"), "")
     root = raw.get("root", "")
     if not isinstance(root, str):
-        raise ConfigError("root has to be a string", hint="name the folder that cases are named from, relative to this file's")
+        raise ConfigError("root must be a string", hint="name the folder that ids of cases are relative to")
     tables = raw.get("known", [])
     if not isinstance(tables, list) or not all(isinstance(each, dict) for each in tables):
-        raise ConfigError("known has to be an array of tables", hint="write [[known]] over each entry")
+        raise ConfigError("known must be an array of tables", hint="write [[known]] over each entry")
     entries: dict[str, BaselineEntry] = {}
     for number, table in enumerate(tables, 1):
         entry = _entry(table, f"entry {number}")
         if entry.signature in entries:
-            raise ConfigError(
-                f"the signature {visible(entry.signature)} has two entries", hint="join them, with both entries' cases"
-            )
+            raise ConfigError(f"the signature {visible(entry.signature)} has two entries", hint="join them, with the cases of both")
         entries[entry.signature] = entry
     return Baseline(entries, root)
 
@@ -134,11 +132,9 @@ def _entry(table: dict[str, object], name: str) -> BaselineEntry:
     try:
         entry = msgspec.convert(table, BaselineEntry)
     except msgspec.ValidationError as error:
-        raise ConfigError(
-            f"{name}: {visible(str(error))}", hint="`diffcheck baseline add` writes entries as they should be"
-        ) from error
+        raise ConfigError(f"{name}: {visible(str(error))}", hint="use `diffcheck baseline add` to write entries") from error
     if not entry.signature or not entry.cases:
-        raise ConfigError(f"{name} has no {'cases' if entry.signature else 'signature'}", hint="remove the entry, or fill it in")
+        raise ConfigError(f"{name} has no {'cases' if entry.signature else 'signature'}", hint="remove or complete the entry")
     return entry
 
 
@@ -151,11 +147,11 @@ def _check_keys(table: Mapping[str, object], known: Iterable[str], where: str) -
             raise ConfigError(f"{where}unknown key {visible(key, 60)}", hint=hint)
 
 
-# A run against it.
+# A run compared with it.
 
 
 class Occurrence(msgspec.Struct, frozen=True):
-    """Where a signature showed up in a run; ``flaky`` where in none of them steadily."""
+    """The occurrences of a signature in a run; ``flaky`` if no pass has it in all repeats."""
 
     signature: str
     cases: tuple[str, ...]
@@ -165,8 +161,8 @@ class Occurrence(msgspec.Struct, frozen=True):
     flaky: bool
 
 
-def seen(report: Report) -> dict[str, Occurrence]:
-    """The signatures of a run, those of flaky passes too, the first to show up first."""
+def occurrences(report: Report) -> dict[str, Occurrence]:
+    """The signatures of a run, including flaky ones, in order of occurrence."""
     found: dict[str, list[tuple[str, PassReport, Divergence | None]]] = {}
     for case in report.cases:
         for each in case.passes:
@@ -178,10 +174,10 @@ def seen(report: Report) -> dict[str, Occurrence]:
             for signature, divergence in first.items():
                 if signature:
                     found.setdefault(signature, []).append((case.case, each, divergence))
-    return {signature: _seen(signature, places) for signature, places in found.items()}
+    return {signature: _occurrence(signature, places) for signature, places in found.items()}
 
 
-def _seen(signature: str, places: list[tuple[str, PassReport, Divergence | None]]) -> Occurrence:
+def _occurrence(signature: str, places: list[tuple[str, PassReport, Divergence | None]]) -> Occurrence:
     divergences = [each for _, _, each in places if each is not None]
     rows = {each.where.row for each in divergences}
     return Occurrence(
@@ -199,13 +195,13 @@ def _steady(signature: str, each: PassReport) -> bool:
 
 
 def words(divergence: Divergence) -> str:
-    """A divergence in a line, without its values, which drift: ``result 0 of f, br_if in f (leap.c:12)``.
+    """A divergence in a line without its values, which vary between builds: ``result 0 of f, br_if in f (leap.c:12)``.
 
-    How a run ended does not drift, so that is said.
+    Outcomes do not vary, so they are included.
     """
     where = divergence.where
     if divergence.kind == "outcome":
-        return visible(f"{where.function or 'the module'}: {divergence.oracle} against {divergence.subject}", 160)
+        return visible(f"{where.function or 'the module'}: oracle {divergence.oracle}, subject {divergence.subject}", 160)
     item = where.item if where.item.startswith(divergence.kind) else f"{divergence.kind} {where.item}".strip()
     code = " in ".join(part for part in (where.branch, where.function) if part)
     line = f" ({where.file}{'' if where.line is None else f':{where.line}'})" if where.file else ""
@@ -213,25 +209,29 @@ def words(divergence: Divergence) -> str:
 
 
 def apply(report: Report, baseline: Baseline, today: date, *, file: str = "", strict: bool = False) -> Report:
-    """The report with each divergence told as known or new, and what became of every entry."""
-    baseline, unsure = _current(baseline, report)
-    subject = of(report.subject)
-    theirs = {key: each for key, each in baseline.entries.items() if each.since.subject == subject.subject}
-    known = {key for key, each in theirs.items() if each.fixed is None}
+    """The report with known divergences marked, and the status of every signature."""
+    known = set(baseline.known(report.subject.name))
     cases = tuple(marked(case, known) for case in report.cases)
-    shown = seen(report)
-    standings = [_unlisted(each, theirs.get(key)) for key, each in shown.items() if key not in known]
+    result = BaselineReport(file, strict, _statuses(report, baseline, today))
+    return msgspec.structs.replace(report, cases=cases, totals=totals(cases), baseline=result)
+
+
+def _statuses(report: Report, baseline: Baseline, today: date) -> tuple[BaselineStatus, ...]:
+    """The status of every signature of the run and of every entry of its subject, in the order of ``_ORDER``."""
+    baseline, unsure = _current(baseline, report)
+    entries = {key: each for key, each in baseline.entries.items() if each.since.subject == report.subject.name}
+    known = baseline.known(report.subject.name)
+    found = occurrences(report)
+    statuses = [_unknown_status(each, entries.get(key)) for key, each in found.items() if key not in known]
     by_name = {case.case: case for case in report.cases}
     for key in sorted(known):
-        entry = theirs[key]
-        standings.append(_standing(entry, shown.get(key), by_name, report, today, unsure=not unsure.isdisjoint(entry.cases)))
-    standings.sort(key=lambda each: _ORDER.index(each.state))
-    told = BaselineReport(file, strict, tuple(standings))
-    return msgspec.structs.replace(report, cases=cases, totals=totals(cases), baseline=told)
+        entry = entries[key]
+        statuses.append(_entry_status(entry, found.get(key), by_name, report, today, unsure=not unsure.isdisjoint(entry.cases)))
+    return tuple(sorted(statuses, key=lambda each: _ORDER.index(each.state)))
 
 
 def _current(baseline: Baseline, report: Report) -> tuple[Baseline, frozenset[str]]:
-    """The baseline by the ids that cases have now, and those of the new ids that may be of other cases than were meant."""
+    """The baseline with the present ids of its cases, and the new ids that may belong to other cases."""
     names = renamed((case for entry in baseline.entries.values() for case in entry.cases), (case.case for case in report.cases))
     if not names:
         return baseline, frozenset()
@@ -243,7 +243,7 @@ def _current(baseline: Baseline, report: Report) -> tuple[Baseline, frozenset[st
 
 
 def marked(case: CaseReport, known: AbstractSet[str]) -> CaseReport:
-    """The case with the verdict ``known`` if all its divergences have known signatures; one without a signature is never known."""
+    """The case with the verdict ``known`` if all its divergences are; one without a signature is never known."""
     passes = tuple(msgspec.structs.replace(each, verdict="known") if _is_known(each, known) else each for each in case.passes)
     if passes == case.passes:
         return case
@@ -259,73 +259,73 @@ def _is_known(each: PassReport, known: AbstractSet[str]) -> bool:
     return bool(signatures) and signatures <= known and not undecided
 
 
-def _unlisted(shown: Occurrence, fixed: BaselineEntry | None) -> BaselineStatus:
+def _unknown_status(found: Occurrence, fixed: BaselineEntry | None) -> BaselineStatus:
     if fixed is not None and fixed.fixed is not None:
-        why = f"it was gone in {visible(fixed.fixed.version or fixed.fixed.sha256[:12], 40)}"
-        if shown.flaky:  # where a trap that comes and goes is found is chance: a return is reported once it is steady
+        why = f"it was fixed in {visible(fixed.fixed.version or fixed.fixed.sha256[:12], 40)}"
+        if found.flaky:  # the place of a flaky trap is random, so only a steady one counts as returned
             return BaselineStatus(
-                shown.signature, "flaky", shown.cases, fixed.issue, fixed.note, f"{why}, and shows up in some runs"
+                found.signature, "flaky", found.cases, fixed.issue, fixed.note, f"{why}, and it occurs in some runs"
             )
-        return BaselineStatus(shown.signature, "returned", shown.cases, fixed.issue, fixed.note, why)
-    return BaselineStatus(shown.signature, "flaky" if shown.flaky else "new", shown.cases, why=shown.what)
+        return BaselineStatus(found.signature, "returned", found.cases, fixed.issue, fixed.note, why)
+    return BaselineStatus(found.signature, "flaky" if found.flaky else "new", found.cases, why=found.what)
 
 
-def _standing(
-    entry: BaselineEntry, shown: Occurrence | None, cases: Mapping[str, CaseReport], report: Report, today: date, *, unsure: bool
+def _entry_status(
+    entry: BaselineEntry, found: Occurrence | None, cases: Mapping[str, CaseReport], report: Report, today: date, *, unsure: bool
 ) -> BaselineStatus:  # fmt: skip
-    state, why = _state(entry, shown, cases, report, today)
-    if unsure and shown is None:
-        state, why = "not run", "its cases are named as in 0.1, and other cases may be meant"
-    names = shown.cases if shown else entry.cases
+    state, why = _status(entry, found, cases, report, today)
+    if unsure and found is None:
+        state, why = "not run", "its cases have ids of version 0.1, which may belong to other cases"
+    names = found.cases if found else entry.cases
     return BaselineStatus(entry.signature, state, names, entry.issue, entry.note or entry.what, why)
 
 
-def _state(
-    entry: BaselineEntry, shown: Occurrence | None, cases: Mapping[str, CaseReport], report: Report, today: date
+def _status(
+    entry: BaselineEntry, found: Occurrence | None, cases: Mapping[str, CaseReport], report: Report, today: date
 ) -> tuple[EntryState, str]:
-    more = sorted(set(shown.cases) - set(entry.cases)) if shown else []
+    more = sorted(set(found.cases) - set(entry.cases)) if found else []
     if more:
-        return "wider", f"its entry does not name {', '.join(visible(each, 60) for each in more[:3])}{' ...' if more[3:] else ''}"
+        return "wider", f"its entry does not have {', '.join(visible(each, 60) for each in more[:3])}{' ...' if more[3:] else ''}"
     if entry.expires is not None and entry.expires < today:
         return "expired", f"on {entry.expires.isoformat()}"
-    if shown is not None:
-        return ("flaky", "it shows up in some runs only") if shown.flaky else ("known", "")
-    return _unseen(entry, cases, report)
+    if found is not None:
+        return ("flaky", "it occurs in some runs only") if found.flaky else ("known", "")
+    return _missing_status(entry, cases, report)
 
 
-def _unseen(  # noqa: PLR0911 - one line a reason
+def _missing_status(  # noqa: PLR0911 - one line for each reason
     entry: BaselineEntry, cases: Mapping[str, CaseReport], report: Report
 ) -> tuple[EntryState, str]:
-    """What an entry is that showed up nowhere: fixed only if every one of its cases that exist says so."""
+    """The status of an entry without an occurrence: fixed only if all its existing cases show that."""
     there = [cases[name] for name in entry.cases if name in cases]
     if not all(name in cases or _is_gone(name, report) for name in entry.cases):
         return "not run", "not all of its cases were run"
     if not there:
-        return "stale", f"there is no case {visible(entry.cases[0], 60)} any more"
-    says = [each for each in (_says(entry, case) for case in there) if each != "stale"]
-    if not says:
-        return "stale", "none of its rows exists any more"
-    if "not run" in says:
+        return "stale", f"the case {visible(entry.cases[0], 60)} no longer exists"
+    statuses = [each for each in (_case_status(entry, case) for case in there) if each != "stale"]
+    if not statuses:
+        return "stale", "its rows no longer exist"
+    if "not run" in statuses:
         return "not run", "not all of its cases had a complete run"
-    if "masked" in says:
-        return "masked", "another difference in its place comes before it"
-    if "flaky" in says:
-        return "absent", "one of its cases did not come to the same each time, so that it does not show up says little"
+    if "masked" in statuses:
+        return "masked", "an earlier difference hides it"
+    if "flaky" in statuses:
+        return "absent", "one of its cases is flaky, so it may only be missing in this run"
     if entry.since.sha256 and entry.since.sha256 == report.subject.sha256:
-        return "absent", "the subject is the one it was seen in"
+        return "absent", "the subject is the one in which it was found"
     if entry.flaky:
-        return "absent", "it was flaky: that it does not show up says little"
+        return "absent", "it was flaky, so it may only be missing in this run"
     return "fixed", f"gone in {visible(report.subject.version or report.subject.sha256[:12], 40)}"
 
 
 def _is_gone(case: str, report: Report) -> bool:
-    """Whether a case that is not in the report would be, if it existed."""
+    """Whether a case that is not in the report does not exist."""
     partial = report.interrupted or any(report.options.get(name) for name in ("only", "last-failed", "shard"))
     return not partial and any(is_under(place, case) for place in report.places)
 
 
-def _says(entry: BaselineEntry, case: CaseReport) -> EntryState:
-    """What a case in which the signature did not show up says of it; *stale* where it has none of the entry's rows any more."""
+def _case_status(entry: BaselineEntry, case: CaseReport) -> EntryState:
+    """The status of a signature by one case without it; *stale* if the case no longer has the entry's rows."""
     if any(each.applicable for each in case.passes) and entry.rows and not set(entry.rows) & set(case.rows):
         return "stale"
     for mode in entry.modes or tuple(each.mode for each in case.passes if each.applicable):
@@ -342,7 +342,7 @@ def _says(entry: BaselineEntry, case: CaseReport) -> EntryState:
 
 
 def _first(seen: PassReport) -> str:
-    """The verdict of the first run of a pass that was run again."""
+    """The verdict of the first run of a repeated pass."""
     return "diverge" if seen.divergences else "agree"
 
 
@@ -350,87 +350,94 @@ def _may_hide(divergence: Divergence, entry: BaselineEntry) -> bool:
     return divergence.kind in _HIDES or divergence.where.row in entry.rows
 
 
-# Changing it. Each gives the new baseline and, a line a change, what was changed.
+# Changes. Each function returns the new baseline and a line for each change.
 
 Change = tuple[Baseline, tuple[str, ...]]
 
 
 def add(baseline: Baseline, report: Report, signatures: Iterable[str], issue: str, note: str, expires: date | None) -> Change:
-    """Add the given clusters of a report; one that was marked as fixed is known again from this subject on."""
+    """Add clusters of a report; a fixed entry becomes known again, since this subject."""
     entries, lines = dict(baseline.entries), []
-    found = seen(report)
+    found = occurrences(report)
     for signature in signatures:
-        shown = found[signature]
+        occurrence = found[signature]
         before = entries.get(signature)
         entry = BaselineEntry(
-            signature, shown.cases, of(report.subject), shown.what, issue, note, expires, shown.modes, shown.rows, shown.flaky
+            signature,
+            occurrence.cases,
+            of(report.subject),
+            occurrence.what,
+            issue,
+            note,
+            expires,
+            occurrence.modes,
+            occurrence.rows,
+            occurrence.flaky,
         )
         again = before is not None and before.fixed is not None
         if before is not None:
             entry = msgspec.structs.replace(entry, issue=issue or before.issue, note=note or before.note)
         entries[signature] = entry
         cases = plural(len(entry.cases), "case")
-        lines.append(f"{'added again' if again else 'added'} {signature}: {shown.what or 'flaky'}, in {cases}")
+        lines.append(f"{'added again' if again else 'added'} {signature}: {occurrence.what or 'flaky'}, in {cases}")
     return baseline.having(entries), tuple(lines)
 
 
 def update(baseline: Baseline, report: Report, today: date) -> Change:
-    """What the report says of entries: those that are fixed are marked, cases that came are added, those that are gone dropped.
+    """Update entries by a report: mark fixed ones, add new cases, remove cases that no longer exist.
 
-    Cases that were not run stay as they are.
+    Cases that were not run stay.
     """
     entries, lines = dict(baseline.entries), []
-    shown = seen(report)
-    told = apply(report, baseline, today).baseline or BaselineReport()
+    found = occurrences(report)
     existing = {case.case for case in report.cases}
     current, unsure = _current(baseline, report)
-    for standing in told.standings:
-        entry = entries.get(standing.signature)
+    for status in _statuses(report, baseline, today):
+        entry = entries.get(status.signature)
         if entry is None or entry.fixed is not None:
             continue
-        after, said = entry, []
-        here = shown.get(standing.signature)
-        known_as = current.entries[standing.signature].cases
+        after, changes = entry, []
+        here = found.get(status.signature)
+        known_as = current.entries[status.signature].cases
         if known_as != entry.cases and (here is not None or unsure.isdisjoint(known_as)):
-            after, said = msgspec.structs.replace(after, cases=known_as), ["cases named by their present ids"]
-        if standing.state == "fixed":
-            after, said = msgspec.structs.replace(after, fixed=of(report.subject)), [*said, f"marked as fixed: {standing.why}"]
+            after, changes = msgspec.structs.replace(after, cases=known_as), ["present ids of its cases"]
+        if status.state == "fixed":
+            after, changes = msgspec.structs.replace(after, fixed=of(report.subject)), [*changes, f"marked as fixed: {status.why}"]
         elif here is not None:
             after, more = _widened(after, here)
-            said += more
+            changes += more
         gone = {case for case in after.cases if case not in existing and _is_gone(case, report)}
         if gone and gone != set(after.cases):
             after = msgspec.structs.replace(after, cases=tuple(sorted(set(after.cases) - gone)))
-            said = [*said, f"{plural(len(gone), 'case')} dropped that no longer exist"]
-        if said:
+            changes = [*changes, f"{plural(len(gone), 'case')} removed that no longer exist"]
+        if changes:
             entries[entry.signature] = after
-            lines.append(f"{entry.signature}: {'; '.join(said)}")
+            lines.append(f"{entry.signature}: {'; '.join(changes)}")
     return baseline.having(entries), tuple(lines)
 
 
 def _widened(entry: BaselineEntry, here: Occurrence) -> tuple[BaselineEntry, list[str]]:
-    said = []
+    changes = []
     more = [case for case in here.cases if case not in entry.cases]
     if more:
-        said.append(f"{plural(len(more), 'case')} added: {', '.join(visible(each, 60) for each in more[:5])}")
+        changes.append(f"{plural(len(more), 'case')} added: {', '.join(visible(each, 60) for each in more[:5])}")
     if here.flaky and not entry.flaky:
-        said.append("marked as flaky")
+        changes.append("marked as flaky")
     rows = () if not entry.rows or not here.rows else tuple(sorted({*entry.rows, *here.rows}))
     modes = tuple(sorted({*entry.modes, *here.modes}))
     if not here.flaky and (rows, modes) != (tuple(sorted(entry.rows)), tuple(sorted(entry.modes))):
-        said.append("also seen in another row or mode")
+        changes.append("found in another row or mode")
     else:
         rows, modes = entry.rows, entry.modes
     after = msgspec.structs.replace(
         entry, cases=tuple(sorted({*entry.cases, *more})), flaky=entry.flaky or here.flaky, rows=rows, modes=modes
     )
-    return after, said
+    return after, changes
 
 
 def prune(baseline: Baseline, report: Report, today: date, *, fixed: bool = False) -> Change:
-    """Remove entries none of whose cases, or rows, exist; with ``fixed`` also those marked so: a return is then told as new."""
-    told = apply(report, baseline, today).baseline or BaselineReport()
-    stale = {each.signature: each.why for each in told.of("stale")}
+    """Remove entries whose cases or rows do not exist; with ``fixed`` also fixed entries, whose signatures then become new."""
+    stale = {each.signature: each.why for each in _statuses(report, baseline, today) if each.state == "stale"}
     entries, lines = {}, []
     for key, entry in baseline.entries.items():
         if key in stale or (fixed and entry.fixed is not None):

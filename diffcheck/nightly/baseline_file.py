@@ -1,4 +1,4 @@
-"""``baseline.toml`` written: entries that do not change keep their text, so a user's comments and order stay."""
+"""Writing ``baseline.toml``: unchanged entries keep their text, so that comments and order stay."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ if TYPE_CHECKING:
     from diffcheck.nightly.baseline import Baseline, BaselineEntry
 
 _HEAD: Final = """\
-# Known divergences, one table a signature, in the order of the signatures, so that two branches' additions merge.
+# Known divergences: one table for each signature, in the order of signatures, so that additions of two branches merge.
 # Written by `diffcheck baseline`; notes, issues and comments may be edited by hand.
 
 """
 _ENTRY: Final = re.compile(r"^(?:[ \t]*#[^\n]*\n)*[ \t]*\[\[[ \t]*known[ \t]*\]\]", re.MULTILINE)
-"""An entry's header, with the comment lines directly above it."""
+"""The header of an entry, with the comment lines directly above it."""
 
 
 def write(baseline: Baseline, path: Path) -> None:
-    """Write the file whole or not at all, over the text that is there; raises ``ReportError``."""
+    """Update the file atomically; raises ``ReportError``."""
     before = path.read_text("utf-8") if path.exists() else ""
     process.write_atomically(path, render(baseline, before).encode())
 
 
 def render(baseline: Baseline, before: str = "") -> str:
-    """The baseline as TOML. Entries of ``before`` keep their place, comments and unchanged keys; a new one stands before the first
-    that follows it in the order of signatures. Cases stand a line each, so that a change is a small difference.
+    """The baseline as TOML. Entries of ``before`` keep their place, comments and unchanged keys; a new entry is put before the
+    first one with a larger signature. Each case has its own line, so that changes are small diffs.
     """
     known = parse(before.encode()).entries
     head, blocks = _blocks(before, list(known))
@@ -50,7 +50,7 @@ def render(baseline: Baseline, before: str = "") -> str:
 
 
 def _blocks(text: str, signatures: list[str]) -> tuple[str, dict[str, str]]:
-    """What stands before the first entry, and each entry's text by signature; no entries if the text cannot be taken apart."""
+    """The text before the first entry, and the text of each entry by signature; no entries if the text cannot be split."""
     starts = [each.start() for each in _ENTRY.finditer(text)]
     if not starts or len(starts) != len(signatures):  # an inline array, or a string that contains a header
         return _HEAD, {}
@@ -59,7 +59,7 @@ def _blocks(text: str, signatures: list[str]) -> tuple[str, dict[str, str]]:
 
 
 def _values(entry: BaselineEntry) -> dict[str, Any]:
-    """What stands in the file: keys in their order, without those that are empty."""
+    """The keys of an entry in order, without empty ones."""
     engines = {
         key: {name: getattr(engine, name) for name in Engine.__struct_fields__}
         for key, engine in (("since", entry.since), ("fixed", entry.fixed))
@@ -100,7 +100,7 @@ def _table(entry: BaselineEntry) -> str:
 
 
 def _changed(block: str, before: BaselineEntry, entry: BaselineEntry) -> str:
-    """An entry's text with the keys that differ set; arrays are changed in place, so their comments stay."""
+    """The text of an entry with changed keys updated; arrays are changed in place, so that their comments stay."""
     old, new = _values(before), _values(entry)
     if old == new:
         return block

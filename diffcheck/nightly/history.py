@@ -1,6 +1,6 @@
-"""Runs over time, in SQLite beside the reports: one row a case and run, and what can be read off it.
+"""The history of runs, in SQLite beside the reports: one row for each case and run.
 
-Names and signatures are stored once, so that a case costs about 60 bytes a run; the oldest of more than ``KEPT`` runs go.
+Names and signatures are stored once, so a case takes about 60 bytes for each run. The last ``KEPT`` runs are kept.
 """
 
 from __future__ import annotations
@@ -49,8 +49,8 @@ _LEAST_BYTES: Final = 8 << 20
 
 
 class Night(msgspec.Struct, frozen=True):
-    """One case in one run; ``cpu_ns`` is the subject's an execution, 0 as ``peak_bytes`` where it was not run (see the cache);
-    ``elapsed_ns`` is then what it took when it was.
+    """One case in one run. ``cpu_ns`` is the subject's for each execution; it and ``peak_bytes`` are 0 if the subject came from the
+    cache, and ``elapsed_ns`` is then that of the original run.
     """
 
     run: int
@@ -67,7 +67,7 @@ class Night(msgspec.Struct, frozen=True):
 
 
 class Change(msgspec.Struct, frozen=True):
-    """A run in which a case's verdict or signatures were not those of the run before; ``before`` is None for its first."""
+    """A run in which the verdict or the signatures of a case changed; ``before`` is None for its first run."""
 
     case: str
     before: Night | None
@@ -75,7 +75,7 @@ class Change(msgspec.Struct, frozen=True):
 
 
 class Costlier(msgspec.Struct, frozen=True):
-    """A case on which the subject became slower, or used more memory, by more than its own noise, in words."""
+    """A case in which the subject became slower, or uses more memory, beyond its usual variation."""
 
     case: str
     what: str
@@ -83,7 +83,7 @@ class Costlier(msgspec.Struct, frozen=True):
 
 @contextlib.contextmanager
 def opened(path: Path) -> Iterator[sqlite3.Connection]:
-    """The database, made where it is missing; what is wrong with it is a ``ReportError``."""
+    """The database, created if missing; its errors are ``ReportError``."""
     name = visible(str(path))
     process.refuse_links(path)
     try:
@@ -99,7 +99,7 @@ def opened(path: Path) -> Iterator[sqlite3.Connection]:
     except sqlite3.Error as error:
         if process.is_full(error, path.parent):
             raise ReportError(f"the history {name} cannot be used: the disk is full", hint="free some space") from error
-        hint = "move it away: a new one is begun with the next run"
+        hint = "move it away; the next run creates a new one"
         raise ReportError(f"the history {name} cannot be used: {visible(str(error))}", hint=hint) from error
 
 
@@ -119,7 +119,7 @@ def _prepare(connection: sqlite3.Connection, name: str) -> None:
 
 
 def add(path: Path, report: Report) -> None:
-    """Add a run; the same run is not added twice, since a stored report may be rendered again."""
+    """Add a run unless it is there already, since a stored report may be rendered again."""
     with opened(path) as connection, connection:  # commits, or rolls back
         connection.execute("BEGIN IMMEDIATE")
         run = tuple(
@@ -139,7 +139,7 @@ def add(path: Path, report: Report) -> None:
 
 
 def _rename(connection: sqlite3.Connection, report: Report) -> None:
-    """Give the cases of earlier runs the ids that they have now."""
+    """Rename cases of earlier runs to their present ids."""
     named = connection.execute("SELECT name FROM names WHERE EXISTS (SELECT 1 FROM cases WHERE cases.name = names.id)").fetchall()
     names = renamed((name for (name,) in named), (encodable(case.case) for case in report.cases))
     for old, new in certain(names, report.places).items():
@@ -157,11 +157,11 @@ def _row(connection: sqlite3.Connection, case: CaseReport) -> tuple[object, ...]
     signatures = sorted({one for each in case.passes for one in each.signatures})
     cost = sum((each.subject.cost for each in case.passes if each.subject is not None), Cost())
     ids = (_name(connection, text) for text in (case.case, " ".join(signatures), case.plan))
-    name, told, plan = ids
+    name, signature_ids, plan = ids
     if "subject" in case.cached:
-        cost = Cost()  # it cost nothing this time; the figures of the run in which it did stand there already
+        cost = Cost()  # not run this time; the original run is in the history
     cpu = cost.cpu_ns // max(cost.executions, 1)
-    return name, case.verdict, told, plan, cpu, cost.peak_bytes, cost.executions, case.took_ns
+    return name, case.verdict, signature_ids, plan, cpu, cost.peak_bytes, cost.executions, case.took_ns
 
 
 _NIGHTS: Final = """
@@ -172,7 +172,7 @@ JOIN names p ON p.id = c.plan
 
 
 def nights(path: Path, case: str = "", last: int = KEPT) -> dict[str, list[Night]]:
-    """Every case with its runs, the oldest first; of one case where it is named, and of the last runs only."""
+    """The ``last`` runs of every case, or of one, oldest first."""
     found: dict[str, list[Night]] = {}
     where = "WHERE ? IN ('', n.name) AND c.run > (SELECT max(id) FROM runs) - ? ORDER BY c.run, n.name"
     with opened(path) as connection:
@@ -183,23 +183,23 @@ def nights(path: Path, case: str = "", last: int = KEPT) -> dict[str, list[Night
 
 
 def runs(path: Path) -> int:
-    """How many runs are kept."""
+    """The number of stored runs."""
     with opened(path) as connection:
         (count,) = connection.execute("SELECT count(*) FROM runs").fetchone()
     return int(count)
 
 
 def changes(case: str, seen: Sequence[Night]) -> list[Change]:
-    """The runs in which something changed, the first run included. A skipped run is no change, nor is what is known now."""
-    told: list[Change] = []
+    """The runs in which the verdict or the signatures changed, and the first run. Skipped runs are ignored."""
+    found: list[Change] = []
     before: Night | None = None
     for night in seen:
         if night.verdict == "skipped" and before is not None:
             continue
         if before is None or _state(before) != _state(night):
-            told.append(Change(case, before, night))
+            found.append(Change(case, before, night))
         before = night
-    return told
+    return found
 
 
 def _state(night: Night) -> tuple[str, tuple[str, ...]]:
@@ -207,9 +207,9 @@ def _state(night: Night) -> tuple[str, tuple[str, ...]]:
 
 
 def strip(path: Path, last: int = 30, until: str = "") -> dict[str, tuple[str, ...]]:
-    """For every signature of the last runs a word a run, the latest last: the case's verdict, ``absent``, or ``not run``.
+    """The last runs of every signature, oldest first: the verdict of its case, ``absent`` or ``not run``.
 
-    ``until`` is when the latest run began that counts; without it all do.
+    ``until`` is the start of the last run to include; empty for all.
     """
     with opened(path) as connection:
         chosen = "SELECT id FROM runs WHERE ? IN ('', started) OR started < ? ORDER BY id DESC LIMIT ?"
@@ -236,15 +236,15 @@ def strip(path: Path, last: int = 30, until: str = "") -> dict[str, tuple[str, .
 
 
 def costlier_now(path: Path) -> list[Costlier]:
-    """What the last run's subject got costlier in, case by case."""
+    """The cases in which the subject of the last run became costlier."""
     return [each for case, seen in nights(path, last=_WINDOW + 1).items() for each in costlier(case, seen)]
 
 
 def costlier(case: str, seen: Sequence[Night]) -> list[Costlier]:
-    """Whether the last run's subject took more CPU or memory than the runs before it vary by.
+    """Increases of the subject's CPU time or memory in the last run, beyond the variation of earlier runs.
 
-    More than five standard deviations (by the median absolute deviation of up to 20 runs of the same plan, at least five) over the
-    median, and at least a quarter of it, and 20 ms or 8 MiB.
+    An increase is more than five standard deviations above the median (by the median absolute deviation of 5 to 20 runs of the same
+    plan), at least a quarter of the median, and at least 20 ms or 8 MiB.
     """
     if not seen or seen[-1].verdict in ("skipped", "inconclusive"):
         return []
@@ -252,9 +252,9 @@ def costlier(case: str, seen: Sequence[Night]) -> list[Costlier]:
     same = [
         each for each in seen[:-1]
         if (each.plan, each.subject) == (now.plan, now.subject) and each.verdict != "skipped"
-        and each.cpu_ns  # a night whose answers were kept ones ran no engine
+        and each.cpu_ns  # not from the cache
     ]  # fmt: skip
-    told = []
+    found = []
     for name, least, show in (("cpu_ns", _LEAST_NS, lambda ns: duration(ns / 1e9)), ("peak_bytes", _LEAST_BYTES, size)):
         values = [value for each in same if (value := getattr(each, name))][-_WINDOW:]
         if len(values) < _LEAST_RUNS or not getattr(now, name):
@@ -263,5 +263,7 @@ def costlier(case: str, seen: Sequence[Night]) -> list[Costlier]:
         spread = statistics.median(abs(value - middle) for value in values) * _NORMAL
         if getattr(now, name) - middle > max(_SPREADS * spread, _LEAST_SHARE * middle, least):
             word = "slower" if name == "cpu_ns" else "more memory"
-            told.append(Costlier(case, f"{word}: {show(getattr(now, name))}, before {show(middle)} (median of {len(values)} runs)"))
-    return told
+            found.append(
+                Costlier(case, f"{word}: {show(getattr(now, name))}, before {show(middle)} (median of {len(values)} runs)")
+            )
+    return found

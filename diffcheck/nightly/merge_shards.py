@@ -1,4 +1,4 @@
-"""The shards of a run joined to the report that the run would have had without them."""
+"""Merge shard reports into one."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 
 _SHARD: Final = "shard"
 _OWN: Final = (_SHARD, *(option.name for option in registry.options() if option.kind == "path"))
-"""What is each shard's own: which one it is, and where on its machine things are; engines are compared by their digests."""
+"""Options that may differ between shards: the index, and paths on the machine; engines are compared by digest."""
 
 
 def merge(reports: Mapping[str, Report]) -> Report:
-    """One report of all shards, by the names that messages call them; raises ``ConfigError`` where they are not all of one run.
+    """The report of all shards, which are given by names for messages; raises ``ConfigError`` if they are not all of one run.
 
-    Nothing in it is marked as known: the baseline is applied to all cases later. It began with the first and took as long as the
-    longest; it was interrupted where one of them was.
+    No baseline is applied, since that needs all cases. The start is the earliest, the time the longest; it is interrupted if a
+    shard is.
     """
     _check_whole(reports)
     _check_same(reports)
@@ -67,13 +67,13 @@ def _causes(told: Iterable[Cause]) -> tuple[Cause, ...]:
 
 
 def _check_whole(reports: Mapping[str, Report]) -> None:
-    """All shards of one number are there, each once."""
-    hint = "give the report.json of every shard of one run"
+    """Check that every shard is there once."""
+    hint = "name the report.json of every shard of one run"
     seen: dict[str, str] = {}
     for name, report in reports.items():
         shard = report.options.get(_SHARD, "")
         if not shard:
-            raise ConfigError(f"{visible(name)} is no shard's report", hint=hint)
+            raise ConfigError(f"{visible(name)} is not the report of a shard", hint=hint)
         if shard in seen:
             raise ConfigError(f"{visible(seen[shard])} and {visible(name)} are both shard {visible(shard)}", hint=hint)
         seen[shard] = name
@@ -87,14 +87,14 @@ def _check_whole(reports: Mapping[str, Report]) -> None:
 
 
 def _check_same(reports: Mapping[str, Report]) -> None:
-    """They are of one division, one diffcheck, the same engines and the same options."""
+    """Check that all shards have the same division, diffcheck, engines and options."""
     first, *others = reports.items()
     for name, report in others:
         for what, hint in _WHAT.items():
-            one, other = (_told(each, what) for each in (first[1], report))
+            one, other = (_property(each, what) for each in (first[1], report))
             if one != other:
                 where = f"{visible(first[0])} has {visible(str(one), 200)}, {visible(name)} has {visible(str(other), 200)}"
-                raise ConfigError(f"the shards have another {what} each: {where}", hint=hint)
+                raise ConfigError(f"the shards differ in {what}: {where}", hint=hint)
 
 
 _WHAT: Final = {
@@ -106,17 +106,17 @@ _WHAT: Final = {
 }
 
 
-def _told(report: Report, what: str) -> object:
+def _property(report: Report, what: str) -> object:
     if what in ("subject", "oracle"):
         engine = report.subject if what == "subject" else report.oracle
-        return engine.name, engine.version, engine.sha256[:12]  # not the path, which is each machine's own
+        return engine.name, engine.version, engine.sha256[:12]  # without the path, which depends on the machine
     if what == "options":
         return sorted((name, value) for name, value in report.options.items() if name not in _OWN)
     return report.tool.version if what == "diffcheck" else report.division
 
 
 def _unapplied(case: CaseReport) -> CaseReport:
-    """The case as it was before the baseline was applied to its shard's report."""
+    """The case without the baseline of its shard's report."""
     if not any(each.verdict == "known" for each in case.passes):
         return case
     passes = tuple(msgspec.structs.replace(each, verdict=_own(each)) if each.verdict == "known" else each for each in case.passes)

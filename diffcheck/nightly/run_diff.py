@@ -1,4 +1,4 @@
-"""Two runs compared: which clusters and cases appeared, are gone, changed, or are the same."""
+"""The difference of two runs: clusters and cases that appeared, disappeared, changed or stayed the same."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class ClusterChange(msgspec.Struct, frozen=True):
-    """A signature in two runs: what it is, and its cases in each."""
+    """A signature with its cases in both runs."""
 
     signature: str
     what: str
@@ -23,7 +23,7 @@ class ClusterChange(msgspec.Struct, frozen=True):
 
 
 class CaseChange(msgspec.Struct, frozen=True):
-    """A case in two runs: what it came to, empty where it was not in that run."""
+    """The results of a case in both runs, empty if it is not in the run."""
 
     case: str
     before: str
@@ -31,7 +31,7 @@ class CaseChange(msgspec.Struct, frozen=True):
 
 
 class RunDiff(msgspec.Struct, frozen=True):
-    """What two runs differ in."""
+    """The difference of two runs."""
 
     appeared: tuple[ClusterChange, ...]
     gone: tuple[ClusterChange, ...]
@@ -42,25 +42,25 @@ class RunDiff(msgspec.Struct, frozen=True):
 
     @property
     def same(self) -> bool:
-        """Whether the runs say the same of every case and cluster."""
+        """Whether all cases and clusters are the same."""
         return not (self.appeared or self.gone or self.changed or self.cases)
 
 
-def between(one: Report, other: Report) -> RunDiff:
-    """What ``other`` says that ``one`` does not; that a divergence is known by now is no difference, nor are values that drift."""
-    names = renamed((case.case for case in one.cases), (case.case for case in other.cases))
-    before, after = baseline.seen(one), baseline.seen(other)
+def diff(before: Report, after: Report) -> RunDiff:
+    """The difference of two runs, ignoring whether a divergence is known and the values of divergences."""
+    names = renamed((case.case for case in before.cases), (case.case for case in after.cases))
+    old, new = baseline.occurrences(before), baseline.occurrences(after)
     clusters = [
         ClusterChange(
             key,
-            (after.get(key) or before[key]).what,
-            tuple(names.get(case, case) for case in before[key].cases) if key in before else (),
-            after[key].cases if key in after else (),
+            (new.get(key) or old[key]).what,
+            tuple(names.get(case, case) for case in old[key].cases) if key in old else (),
+            new[key].cases if key in new else (),
         )
-        for key in {**before, **after}
+        for key in {**old, **new}
     ]
     clusters.sort(key=lambda each: (-len(each.before) - len(each.after), each.signature))
-    left, right = ({names.get(case.case, case.case): _came_to(case) for case in report.cases} for report in (one, other))
+    left, right = ({names.get(case.case, case.case): _result(case) for case in report.cases} for report in (before, after))
     cases = [CaseChange(name, left.get(name, ""), right.get(name, "")) for name in sorted({**left, **right})]
     return RunDiff(
         tuple(each for each in clusters if not each.before),
@@ -72,7 +72,7 @@ def between(one: Report, other: Report) -> RunDiff:
     )
 
 
-def _came_to(case: CaseReport) -> str:
+def _result(case: CaseReport) -> str:
     verdict = "diverge" if case.verdict == "known" else case.verdict
     signatures = sorted({one for each in case.passes for one in each.signatures}) if verdict == "diverge" else []
     return f"{verdict} ({', '.join(signatures)})" if signatures else verdict

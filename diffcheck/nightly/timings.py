@@ -1,4 +1,4 @@
-"""How long each case took in an earlier run, from its stored report."""
+"""The times of cases in an earlier run, from its report."""
 
 from __future__ import annotations
 
@@ -36,23 +36,23 @@ class _Case(msgspec.Struct, frozen=True):
     passes: tuple[_Pass, ...] = ()
 
     def took_ns(self) -> int:
-        """What it took, or where it came from the cache, what it had taken when it was run."""
+        """The time of the case; if the subject is cached, that of the original executions."""
         if "subject" not in self.cached:
             return self.elapsed_ns
         return sum(side.cost.elapsed_ns for each in self.passes for side in (each.oracle, each.subject) if side)
 
 
 class _Report(msgspec.Struct, frozen=True):
-    """A report as far as it says times; so that it can be read in a fraction of the time and memory."""
+    """The times of a report, which can be read in a fraction of the time and memory of the whole."""
 
     cases: tuple[_Case, ...]
 
 
 def read(path: Path) -> dict[str, int]:
-    """Nanoseconds by case; raises ``ReportError`` where the file is not a report."""
+    """Nanoseconds by case; raises ``ReportError`` if the file is not a report."""
     name = visible(str(path))
     try:
         report = msgspec.json.decode(read_regular(str(path), _CAP_BYTES, name, ReportError), type=_Report)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise ReportError(f"{name} says no times: {visible(str(error))}", hint="give the report.json of an earlier run") from error
+        raise ReportError(f"{name} has no times: {visible(str(error))}", hint="name the report.json of an earlier run") from error
     return {each.case: each.took_ns() for each in report.cases}

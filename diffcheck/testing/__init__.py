@@ -1,1 +1,1 @@
-"""For tests of others: the contract of an engine adapter as a test suite, and a pytest plugin (docs/backends.md, docs/api.md)."""
+"""Tests for other projects: the contract of adapters as a test suite, and a pytest plugin (docs/backends.md, docs/api.md)."""

@@ -1,4 +1,4 @@
-"""The backend under test where the kit is run by ``pytest --pyargs diffcheck.testing --backend SPEC``."""
+"""The backend under test for ``pytest --pyargs diffcheck.testing --backend SPEC``."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="session")
 def backend(request: pytest.FixtureRequest) -> Iterator[Backend]:
-    """The backend that ``--backend`` names, closed at the end."""
-    made = backend_of(request.config)
-    yield made
-    made.close()
+    """The backend of ``--backend``, closed at the end."""
+    tested = backend_of(request.config)
+    yield tested
+    tested.close()

@@ -1,4 +1,4 @@
-"""The pytest plugin: the fixture ``assert_agrees``, and ``--backend`` where the contract kit is run."""
+"""The pytest plugin: the fixture ``assert_agrees``, and ``--backend`` for the contract kit."""
 
 from __future__ import annotations
 
@@ -23,27 +23,27 @@ _KIT = "diffcheck.testing"
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_load_initial_conftests(parser: pytest.Parser, args: list[str]) -> None:
-    """Add ``--backend`` for the kit alone: other plugins have an option of that name."""
+    """Add ``--backend`` for the kit only, since other plugins have an option of that name."""
     if any(each.startswith(_KIT) for each in args):
         parser.getgroup("diffcheck").addoption("--backend", metavar="SPEC", help="MODULE:FACTORY, or a registered backend.")
 
 
 def backend_of(config: pytest.Config) -> Backend:
-    """The backend that ``--backend`` names: ``MODULE:FACTORY``, or a registered one; ends pytest if it cannot be made."""
+    """The backend of ``--backend``: ``MODULE:FACTORY``, or a registered one; ends pytest if it cannot be created."""
     from diffcheck.backend import registry  # noqa: PLC0415 - not for every pytest session
 
     spec = config.getoption("--backend")
     if not spec:
-        raise pytest.UsageError("give the backend to test: --backend MODULE:FACTORY")
+        raise pytest.UsageError("name the backend to test: --backend MODULE:FACTORY")
     module, _, factory = spec.partition(":")
     try:
         if module in registry.names():
             return registry.create(spec, {})
         sys.path.insert(0, str(config.invocation_params.dir))
-        made: Backend = getattr(import_module(module), factory)(None, {})
+        backend: Backend = getattr(import_module(module), factory)(None, {})
     except (DiffcheckError, ImportError, AttributeError) as error:
         pytest.exit(f"{spec} cannot be used: {error}", returncode=pytest.ExitCode.USAGE_ERROR)
-    return made
+    return backend
 
 
 @pytest.fixture
@@ -63,7 +63,7 @@ def _agreed(paths: str | os.PathLike[str], rows: Sequence[str] = (), **options: 
 
 
 def _summary(case: CaseReport) -> str:
-    """The verdict, its reason, and each divergence in a line."""
+    """The verdict, its reason, and one line for each divergence."""
     divergences = [divergence for each in case.passes for divergence in each.divergences]
-    lines = [f"  {each.where.row} {each.where.item}: oracle {each.oracle}, subject {each.subject}" for each in divergences]
+    lines = [f"  {each}" for each in divergences]
     return "\n".join([f"{case.case}: {case.verdict}" + (f": {case.reason}" if case.reason else ""), *lines])

@@ -37,7 +37,7 @@ LIMITS = RunLimits(deadline_s=20.0)
 
 @pytest.fixture
 def host(tmp_path: Path) -> Iterator[Host]:
-    """What a worker gives its backends: a reactor and a private folder; all children are ended afterwards."""
+    """The environment of backends: a reactor and a private folder; all children are ended afterwards."""
     with Reactor() as reactor:
         yield Host(reactor, tmp_path)
 
@@ -49,7 +49,7 @@ def assembled(text: str) -> bytes:
 
 
 def run(backend: Backend, host: Host, program: str | bytes, limits: RunLimits = LIMITS) -> Execution:
-    """Run a plain module; a backend that reports no counters (``direct``) reports the outcome all the same."""
+    """Run a plain module; a backend without counters (``direct``) still reports the outcome."""
     wasm = assembled(program) if isinstance(program, str) else program
     return backend.execute(Program("direct", wasm), limits, host)
 
@@ -57,19 +57,19 @@ def run(backend: Backend, host: Host, program: str | bytes, limits: RunLimits = 
 def run_capsule(
     backend: Backend, host: Host, first: int = 0, *, body: str = "", fields: str = "", name: str = "", limits: RunLimits = LIMITS
 ) -> Execution:
-    """Run a capsule for rows from ``first``, made for the backend's transport; ``name`` is that of its template."""
+    """Run a capsule for the row ``first`` with the backend's transport; ``name`` is the digest of its template."""
     wasm = assembled(programs.CAPSULES[backend.capabilities.transport](first, body=body, fields=fields))
     program = Program("capsule", wasm, template_sha256=name, parameters=Parameters(first, first + 1).encode())
     return backend.execute(program, limits, host)
 
 
 def header_of(backend: Backend, execution: Execution) -> Header:
-    """The header of the stream that was carried."""
+    """The header of the carried stream."""
     return read_header(execution.carried[HEADER_ADDRESS if backend.capabilities.transport != "words" else 0 :])
 
 
 def only_direct(backend: Backend) -> None:
-    """Skip the test for a backend that reports no counters."""
+    """Skip the test for a backend without counters."""
     if not backend.capabilities.direct:
         pytest.skip("no counters are reported")
 
@@ -94,7 +94,7 @@ def test_a_trap_has_its_kind(backend: Backend, host: Host, name: str) -> None:
         pytest.skip(f"the engine lacks a proposal: {outcome.reason}")
     assert isinstance(outcome, Trapped)
     if outcome.kind == "unstated":
-        pytest.skip(f"the engine says the same of several kinds: {outcome.detail}")
+        pytest.skip(f"the engine has the same message for several kinds: {outcome.detail}")
     assert outcome.kind == kind
 
 
