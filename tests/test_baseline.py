@@ -115,7 +115,7 @@ def test_marks_that_turn_text_around_are_escaped():
         ('[[known]]\nsignature = "a"\ncase = ["x"]', "entry 1 (a): unknown key case", "did you mean cases?"),
         ('[[known]]\nsignature = "a"\ncases = "x"\nsince = {subject = "k"}', "entry 1 (a): Expected `array`", "baseline add"),
         ('[[known]]\nsignature = "a"\ncases = ["x"]\nsince = {subjct = "k"}', "since.unknown key subjct", "did you mean subject?"),
-        ('[[known]]\nsignature = "a"\ncases = []\nsince = {subject = "k"}', "has no cases", "remove the entry"),
+        ('[[known]]\nsignature = "a"\ncases = []\nsince = {subject = "k"}', "has no cases", "remove or complete the entry"),
         ('[[known]]\nsignature = "a"\ncases = ["x"]\nsince = {subject = "k"}\n' * 2, "has two entries", "join them"),
         ("<<<<<<< ours\n", "it is not TOML", "merge conflict"),
         ("known." * 60_000 + "x = 1", "a key has more than 16 parts", "correct the line"),
@@ -238,5 +238,5 @@ def test_add_update_prune_say_what_they_change():
     assert line.startswith("added again a")
     assert (known.entries["a"].issue, known.entries["a"].fixed) == ("url", None)
     known, lines = b.prune(known, report(agreeing("x"), agreeing("z")), DAY)
-    assert lines == ("removed b: there is no case y any more",)
+    assert lines == ("removed b: the case y no longer exists",)
     assert list(known.entries) == ["a"]

@@ -198,7 +198,7 @@ def test_a_baseline_of_another_root_is_refused_before_anything_runs(project, mon
     assert entry.run(["merge", "reports", "-o", "merged.json", *baseline]) == 2
     json_file.write(replace(report(diverging("corpus/a/z")), root=str(Path.cwd())), Path("reports"))
     assert entry.run(["baseline", "add", "--all", *baseline]) == 2
-    assert capsys.readouterr().err.count("those of the run from") == 2
+    assert capsys.readouterr().err.count("those of the run to") == 2
     assert file.read_text() == before
 
 
@@ -259,7 +259,7 @@ def test_the_history_of_an_old_id_goes_on_under_the_present_one(tmp_path):
 
 
 def test_two_reports_with_old_and_present_ids_are_compared_case_by_case():
-    found = run_diff.between(report(diverging("a/x"), agreeing("y")), report(diverging("corpus/a/x"), agreeing("corpus/y")))
+    found = run_diff.diff(report(diverging("a/x"), agreeing("y")), report(diverging("corpus/a/x"), agreeing("corpus/y")))
     assert found.same
     assert found.same_cases == 2
 

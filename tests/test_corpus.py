@@ -150,7 +150,7 @@ def test_an_empty_folder_is_nothing_to_do(tmp_path: Path) -> None:
     put(tmp_path, "src/a.wat")
     with pytest.raises(NothingToDoError, match=r"no artifact under ") as caught:
         discover([tmp_path])
-    assert "case file beside it" in caught.value.hint
+    assert "case file beside a .wat file" in caught.value.hint
 
 
 def test_a_path_that_does_not_exist_is_told_with_the_nearest_name(tmp_path: Path) -> None:
@@ -376,7 +376,7 @@ def test_a_case_file_that_is_not_utf8_or_too_large_is_told(tmp_path: Path) -> No
     with pytest.raises(CaseError, match="not UTF-8"):
         load_case(item)
     (tmp_path / "a.toml").write_bytes(b"#" * (CASE_FILE_CAP + 1))
-    with pytest.raises(CaseError, match=r"has 1\.0 MB, at most"):
+    with pytest.raises(CaseError, match=r"has 1\.0 MB, the limit is"):
         load_case(item)
 
 
@@ -417,7 +417,7 @@ def test_stdin_is_a_regular_file_under_the_cap(tmp_path: Path) -> None:
     assert "stdin_file 'fifo' is not a regular file" in str(refusal(tmp_path, "stdin_file = 'fifo'"))
     with (tmp_path / "large").open("wb") as file:
         file.truncate(STDIN_CAP + 1)
-    assert "at most 16.8 MB are read" in str(refusal(tmp_path, "stdin_file = 'large'"))
+    assert "the limit is 16.8 MB" in str(refusal(tmp_path, "stdin_file = 'large'"))
     assert "no such file" in str(refusal(tmp_path, "stdin_file = 'missing'")).lower()
 
 
@@ -453,7 +453,7 @@ def test_an_artifact_is_a_regular_file_of_a_bearable_size(tmp_path: Path) -> Non
     for name, said in (
         ("fifo", "not a regular file"),
         (".", "not a regular file"),
-        ("large", "at most"),
+        ("large", "the limit is"),
         ("none", "no such file"),
         ("a\0", "not a usable path"),
     ):
@@ -483,6 +483,6 @@ def test_a_text_is_read_up_to_a_lower_bound_than_a_binary(tmp_path: Path) -> Non
     for name in ("a.wat", "a.wasm"):
         with (tmp_path / name).open("wb") as file:
             file.truncate(129 << 20)
-    with pytest.raises(ArtifactError, match=r"the artifact has 135\.3 MB, at most 134\.2 MB are read"):
+    with pytest.raises(ArtifactError, match=r"the artifact has 135\.3 MB, the limit is 134\.2 MB"):
         read_artifact(tmp_path / "a.wat")
     assert len(read_artifact(tmp_path / "a.wasm")) == 129 << 20

@@ -270,7 +270,7 @@ def test_a_module_that_is_missing(tmp_path, capsys, monkeypatch):
 @pytest.mark.parametrize("data", [b"", b"\0asm", b"hello, world", b"\x7fELF" + bytes(100)])
 def test_a_module_that_is_not_wasm(tmp_path, capsys, monkeypatch, data):
     (tmp_path / "m.wasm").write_bytes(data)
-    assert "is no WebAssembly module" in bad(tmp_path, capsys, monkeypatch, WITNESS_MODULE=tmp_path / "m.wasm")
+    assert "is not a WebAssembly module" in bad(tmp_path, capsys, monkeypatch, WITNESS_MODULE=tmp_path / "m.wasm")
 
 
 def test_a_module_that_is_not_valid(tmp_path, capsys, monkeypatch):

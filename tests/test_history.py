@@ -12,7 +12,7 @@ from diffcheck.cli import main as entry
 from diffcheck.cli import run_history
 from diffcheck.errors import ReportError
 from diffcheck.nightly import baseline, history
-from diffcheck.nightly.run_diff import between
+from diffcheck.nightly.run_diff import diff
 from diffcheck.observation import Cost, Identity, Returned
 from diffcheck.report import files, json_file
 from diffcheck.report.page_data import Life
@@ -166,7 +166,7 @@ def test_hostile_names_are_stored_and_found(path):
 def test_two_runs_are_told_apart():
     one = report(agreeing("v"), diverging("w", "gone"), diverging("x", "a"), diverging("y", "same"))
     other = report(diverging("x", "a"), diverging("z", "a"), diverging("y", "same"), diverging("w", "new"))
-    told = between(one, other)
+    told = diff(one, other)
     assert [[each.signature for each in part] for part in (told.appeared, told.gone, told.changed, told.unchanged)] == [
         ["new"], ["gone"], ["a"], ["same"],
     ]  # fmt: skip
@@ -174,7 +174,7 @@ def test_two_runs_are_told_apart():
         "v": ("agree", ""), "w": ("diverge (gone)", "diverge (new)"), "z": ("", "diverge (a)"),
     }  # fmt: skip
     assert told.same_cases == 2
-    assert between(one, one).same
+    assert diff(one, one).same
 
 
 def test_the_commands(tmp_path, capsys):

@@ -131,12 +131,12 @@ def test_without_anything_to_look_at_it_says_so(capsys):
 
 def test_an_engine_that_cannot_be_probed_is_an_error(standin_kilnd, capsys):
     assert command_line(["imports", "--probe", "--kilnd", str(standin_kilnd())]) == 2
-    assert "cannot be probed: a module that calls nothing did not come back" in capsys.readouterr().err
+    assert "cannot be probed: an empty module did not return" in capsys.readouterr().err
 
 
 def test_an_engine_whose_host_functions_nothing_here_can_run_is_told():
     found = survey(SurveyRequest((str(TWO_PRINTERS),), probe=True, subject="wasmtime"))
-    assert "nothing here knows how" in found.missing
+    assert "does not support its own host functions" in found.missing
     assert all(
         each.how == "wasmtime" and each.call.verdict == "absent" for one in found.artifacts[0].imports for each in one.native
     )

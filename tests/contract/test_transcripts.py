@@ -25,7 +25,7 @@ EXPECTED: dict[str, tuple[str, str]] = {
     "entry-missing": ("refused", "entry"),
     "entry-with-parameters": ("refused", "entry"),
     "counter-float": ("harness-failed", "counter of another type"),
-    "counter-named": ("harness-failed", "a counter's name is no u32"),
+    "counter-named": ("harness-failed", "a counter's name is not a u32"),
     "import-called": ("trapped", "unknown"),
     "import-memory": ("trapped", "out of bounds memory access"),
     "import-table": ("trapped", "unknown"),

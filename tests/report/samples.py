@@ -154,7 +154,7 @@ BASELINE = BaselineReport(
     standings=(
         BaselineStatus("outcome/refused", "new", ("memory/grow",), why="outcome memory 0 at 0x1f40"),
         BaselineStatus("gone/1", "fixed", ("floats/nan", "odd/empty"), ISSUE, "result 0 of nan", "gone in 0.4.4"),
-        BaselineStatus("gone/2", "stale", ("no/more",), why="there is no case no/more any more"),
+        BaselineStatus("gone/2", "stale", ("no/more",), why="the case no/more no longer exists"),
         BaselineStatus(COUNTER.signature, "known", ("decisions/leap_year", "decisions/triangle"), ISSUE, "the leap day"),
     ),
 )

@@ -176,7 +176,7 @@ def test_a_batch_is_answered_by_reports_that_know_nothing_of_where_they_were_mad
 
 
 def test_another_diffcheck_or_engine_is_refused_with_both_names():
-    assert "is there, and 0.0.1 here" in answered(wanted(version="0.0.1")).refused
+    assert ", this is 0.0.1" in answered(wanted(version="0.0.1")).refused
     assert "wasmtime-pulley 1 (abc) is wanted" in answered(wanted(subject=("wasmtime-pulley", "1", "abc"))).refused
     assert "no backend" in answered(wanted(request=Request((), subject="nothing"))).refused
     assert "cannot be read" in msgspec.msgpack.decode(remote_batch.run(b"\x00"), type=remote_batch.BatchAnswer).refused
@@ -229,7 +229,7 @@ def test_what_was_lost_is_run_again_alone_and_then_has_no_verdict(lost):
 
 
 def test_what_no_worker_can_do_or_no_cluster_answers_ends_the_run():
-    with pytest.raises(ConfigError, match="a Dask worker cannot do it: no kilnd"):
+    with pytest.raises(ConfigError, match="a Dask worker cannot run the cases: no kilnd"):
         told(cluster(), Future(remote_batch.BatchAnswer(refused="no kilnd")), "a")
     with pytest.raises(DiffcheckError, match="at tcp://somewhere does not answer: its scheduler has ended"):
         told(cluster(), Future(cf.CancelledError()), "a")

@@ -138,7 +138,7 @@ def test_a_case_from_the_cache_takes_what_it_took(tmp_path):
     }  # fmt: skip
     path.write_bytes(msgspec.json.encode({"cases": [case, {"case": "y", "elapsed_ns": 7}]}))
     assert timings.read(path) == {"x": 1100, "y": 7}
-    with pytest.raises(ReportError, match="says no times"):
+    with pytest.raises(ReportError, match="has no times"):
         timings.read(_written(tmp_path / "other.json", b"[]"))
 
 
@@ -159,7 +159,7 @@ def test_what_is_not_all_of_one_run_is_refused(folder, tmp_path, monkeypatch):
 
     refused("shard 2/3 is missing", a=reports[one], c=reports[three])
     refused("are both shard 1/3", a=reports[one], b=reports[one])
-    refused("is no shard's report", a=replace(reports[one], options={}))
+    refused("is not the report of a shard", a=replace(reports[one], options={}))
     refused("shards of 2 and of 3", a=reports[one], b=replace(reports[two], options={"shard": "2/2"}))
     changed = replace(reports[two], division="else")
     refused("another division each", a=reports[one], b=changed, c=reports[three])
