@@ -82,8 +82,8 @@ class Case(msgspec.Struct, frozen=True):
 def discover(
     paths: Sequence[Path], only: Sequence[str] = (), config_folder: str = "", ids: Collection[str] = ()
 ) -> Discovery:  # fmt: skip
-    """The artifacts under ``paths``, without duplicates; ``only`` has expressions that select some (see ``case_filter``), ``ids`` the
-    ids to select, empty for all.
+    """The artifacts under ``paths``, without duplicates; ``only`` has expressions that select some (see ``case_filter``), ``ids``
+    the ids to select, empty for all.
 
     Ids are unique: the path without suffix, relative to the root of the project (see ``case_ids.root``; ``config_folder`` is the
     folder of the configuration file). If two roots lead to the same id, the name of the folder is put before it. Raises
