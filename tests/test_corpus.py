@@ -334,7 +334,7 @@ def test_a_case_is_expected_to_agree_unless_it_says_so(tmp_path: Path) -> None:
         ("[limits]\nmemory_pages = 0x" + "f" * 9000, "limits.memory_pages must be an integer of at most 64 bits", ""),
         ("[limits]\ndeadline_s = 1" + "0" * 308, "limits.deadline_s must be an integer of at most 64 bits", ""),
         ("[[finding]]\nwhat = 0x" + "f" * 17, "finding[0].what must be an integer of at most 64 bits", ""),
-        ("[limits]\nmemory = 'lots'", "limits.memory: 'lots' is no size", "write a number and a unit"),
+        ("[limits]\nmemory = 'lots'", "limits.memory: 'lots' is not a size", "write a number and a unit"),
         ("[limits]\nmemory = 1.5", "limits.memory must be a size", ""),
         ("[limits]\nmemory = true", "limits.memory must be a size", ""),
         ("[limits]\nmemory = 0x" + "f" * 9000, "limits.memory must be an integer of at most 64 bits", ""),
