@@ -88,11 +88,10 @@ def _widths(columns: Sequence[Sequence[Text]], available: int) -> list[int]:
     return [max(1, each) for each in widths]
 
 
-def _height(rows: Sequence[Sequence[Sequence[int]]], widths: Sequence[int]) -> int:
-    """About how many lines rows need whose cells have lines of these lengths."""
-    return sum(
-        max(sum(-(-length // width) or 1 for length in cell) for cell, width in zip(row, widths, strict=True)) for row in rows
-    )
+def _height(rows: Sequence[Sequence[Sequence[int]]], widths: Sequence[int]) -> tuple[int, int]:
+    """About how many lines rows need whose cells have lines of these lengths; then the lines of all cells."""
+    counts = [[sum(-(-length // width) or 1 for length in cell) for cell, width in zip(row, widths, strict=True)] for row in rows]
+    return sum(map(max, counts)), sum(map(sum, counts))
 
 
 def _words(line: str) -> list[str]:

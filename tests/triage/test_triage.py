@@ -153,7 +153,7 @@ def test_an_interrupted_triage_ends_at_once_and_goes_on_with_what_it_had(artifac
     said, _ = child.communicate(timeout=30)
     assert time.monotonic() - begun < 3
     assert child.returncode == 130
-    assert "stopped   by a signal; the same command goes on from here" in said
+    assert "stopped   interrupted; the same command resumes" in said
     _valid(folder)
     assert _state(folder).done[:1] == ("confirm",)
     assert entry.run([*command[3:], "--budget", "8"]) == 1
