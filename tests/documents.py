@@ -44,7 +44,7 @@ def blocks():
     """All blocks with commands, in order; a script is one command."""
     for page, line, language, text in fences():
         if language == "sh":
-            yield Block(page, line, (text,) if text.startswith("set -e") else tuple(_complete(text.splitlines())))
+            yield Block(page, line, (text,) if text.startswith("set -") else tuple(_complete(text.splitlines())))
         elif language == "console":
             yield _session(page, line, text)
 
