@@ -126,7 +126,7 @@ def _day():
 
 def test_without_anything_to_look_at_it_says_so(capsys):
     assert command_line(["imports"]) == 2
-    assert "there is nothing to look at" in capsys.readouterr().err
+    assert "no artifact was given" in capsys.readouterr().err
 
 
 def test_an_engine_that_cannot_be_probed_is_an_error(standin_kilnd, capsys):

@@ -51,11 +51,11 @@ def merge(reports: Mapping[str, Report]) -> Report:
     )
 
 
-def _causes(told: Iterable[Cause]) -> tuple[Cause, ...]:
+def _causes(causes: Iterable[Cause]) -> tuple[Cause, ...]:
     """The causes of all shards, one a name, the one with most clusters first."""
     found: dict[str, dict[str, str]] = {}
     first: dict[str, Cause] = {}
-    for each in told:
+    for each in causes:
         first.setdefault(each.name, each)
         for signature, place in zip(each.signatures, each.places, strict=True):
             found.setdefault(each.name, {}).setdefault(signature, place)

@@ -142,7 +142,7 @@ def test_tls_without_a_certificate_is_told(folder, tmp_path, monkeypatch, capsys
 
 def test_an_executor_that_is_none_is_refused(capsys):
     assert entry.run(["run", "x.wasm", "--executor", "slurm:somewhere"]) == 2
-    assert "is no executor" in capsys.readouterr().err
+    assert "is not an executor" in capsys.readouterr().err
 
 
 # The batch, without Dask.
@@ -151,7 +151,7 @@ def test_an_executor_that_is_none_is_refused(capsys):
 def wanted(**more):
     request = Request((), subject="wasmtime-pulley", deadline_s=0.5)
     engines = choose(request)
-    one, other = remote_batch.known(engines.subject_identity), remote_batch.known(engines.oracle_identity)
+    one, other = remote_batch.identity_key(engines.subject_identity), remote_batch.identity_key(engines.oracle_identity)
     return msgspec.structs.replace(remote_batch.Batch(__version__, request, one, other, ()), **more)
 
 
@@ -177,7 +177,7 @@ def test_a_batch_is_answered_by_reports_that_know_nothing_of_where_they_were_mad
 
 def test_another_diffcheck_or_engine_is_refused_with_both_names():
     assert ", this is 0.0.1" in answered(wanted(version="0.0.1")).refused
-    assert "wasmtime-pulley 1 (abc) is wanted" in answered(wanted(subject=("wasmtime-pulley", "1", "abc"))).refused
+    assert "this run needs wasmtime-pulley 1 (abc)" in answered(wanted(subject=("wasmtime-pulley", "1", "abc"))).refused
     assert "no backend" in answered(wanted(request=Request((), subject="nothing"))).refused
     assert "cannot be read" in msgspec.msgpack.decode(remote_batch.run(b"\x00"), type=remote_batch.BatchAnswer).refused
 
@@ -190,7 +190,7 @@ def test_a_batch_whose_program_dies_is_lost(monkeypatch):
 
 def test_names_of_files_lead_nowhere(tmp_path):
     carried = remote_batch.CarriedCase(Case("../../x", "../../../etc/x.wasm", manifest="../y"), b"a", b"m", "why")
-    files = remote_batch._written(tmp_path / "case-0", carried)
+    files = remote_batch._write_files(tmp_path / "case-0", carried)
     assert files == Files(str(tmp_path / "case-0" / "artifact"), str(tmp_path / "case-0" / "manifest"), "why")
 
 
@@ -289,7 +289,7 @@ def test_a_scheduler_that_is_killed_leaves_the_error_and_a_report_of_what_was_fi
     lines = [line for line in err.splitlines() if line[:1] not in "[╭│╰" and " jobs: " not in line]
     assert lines == [
         f"error: the Dask cluster at {dask.address} does not answer: its scheduler has ended, or the connection to it was lost",
-        "hint: see that its scheduler runs, then run again with --resume",
+        "hint: check that its scheduler runs, then run again with --resume",
     ]
     assert 2 <= len(json_file.read(tmp_path / "hurt" / "report.json").cases) < len(list(folder.glob("*.wasm")))
     assert journal.unfinished(tmp_path / "hurt" / journal.FILE_NAME)[0]
