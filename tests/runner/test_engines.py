@@ -295,7 +295,7 @@ def test_an_engine_that_changes_is_exit_code_2_and_what_was_finished_is_reported
     error = f"{engine} was {done} during the run: results that were not complete by then are discarded"
     assert error in said.err.replace("\n", "")
     out = " ".join(said.out.split())
-    assert "2, the run was ended by an error" in out
+    assert "2, an error ended the run" in out
     assert "interrupted" not in out
     stored = json_file.read(tmp_path / "reports" / "report.json")
     assert (stored.error, stored.interrupted, exit_code(stored)) == (error, True, 2)
