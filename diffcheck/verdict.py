@@ -11,7 +11,7 @@ from typing import Literal
 
 import msgspec
 
-from diffcheck.observation import Cost, Identity, Outcome
+from diffcheck.observation import Cost, Execution, Identity, Outcome, sentence
 from diffcheck.text import visible
 
 Verdict = Literal["agree", "diverge", "known", "flaky", "inconclusive", "skipped"]
@@ -147,6 +147,12 @@ class SideReport(msgspec.Struct, frozen=True):
     cost: Cost = Cost()
     digest: str = ""
     log: str = ""
+
+
+def side(execution: Execution) -> SideReport:
+    """One engine's part of a pass with a single execution."""
+    cost = execution.cost if execution.cost.executions else Cost()
+    return SideReport(execution.outcome, sentence(execution.outcome), cost, log=execution.log)
 
 
 class Printed(msgspec.Struct, frozen=True):

@@ -114,7 +114,11 @@ def test_marks_that_turn_text_around_are_escaped():
         ("[[knwn]]", "unknown key knwn", "did you mean known?"),
         ('[[known]]\nsignature = "a"\ncase = ["x"]', "entry 1 (a): unknown key case", "did you mean cases?"),
         ('[[known]]\nsignature = "a"\ncases = "x"\nsince = {subject = "k"}', "entry 1 (a): Expected `array`", "baseline add"),
-        ('[[known]]\nsignature = "a"\ncases = ["x"]\nsince = {subjct = "k"}', "since.unknown key subjct", "did you mean subject?"),
+        (
+            '[[known]]\nsignature = "a"\ncases = ["x"]\nsince = {subjct = "k"}',
+            "unknown key since.subjct",
+            "did you mean since.subject?",
+        ),
         ('[[known]]\nsignature = "a"\ncases = []\nsince = {subject = "k"}', "has no cases", "remove or complete the entry"),
         ('[[known]]\nsignature = "a"\ncases = ["x"]\nsince = {subject = "k"}\n' * 2, "has two entries", "join them"),
         ("<<<<<<< ours\n", "it is not TOML", "merge conflict"),

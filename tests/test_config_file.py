@@ -134,10 +134,10 @@ def test_commands_run_from_the_repository_s_root_or_when_they_are_trusted(reposi
     assert "only with --trust-config" in capsys.readouterr().out
     assert entry.run(["run", "--help"]) == 0
     entry.run(["plan", "x.wat", "--trust-config"])
-    assert "the subject is run as" in capsys.readouterr().err
+    assert "subject from" in capsys.readouterr().err
     (repository / "sub" / "diffcheck.toml").rename(repository / "diffcheck.toml")
     assert entry.run(["plan", "x.wat"]) == 0
-    assert "the subject is run as" in capsys.readouterr().err
+    assert "subject from" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("where", [".", "sub"])
@@ -214,8 +214,8 @@ def test_an_engine_is_named_in_four_lines_and_goes_by_that_name(repository, caps
     (repository / "diffcheck.toml").write_text(ENGINE.format(engine=standin_kilnd()) + "protocol = 'harness'\n")
     assert entry.run(["run", "x.wat", "--subject-version", "1.2"]) == 3
     told = capsys.readouterr()
-    assert "the subject is run as" in told.err
-    assert told.err.count("the subject is run as") == 1
+    assert "subject from" in told.err
+    assert told.err.count("subject from") == 1
     report = json_file.read(repository / "reports" / "report.json")
     assert (report.subject.name, report.subject.version, report.cases[0].verdict) == ("mine", "1.2", "agree")
     assert report.cases[0].expected == "diverge"

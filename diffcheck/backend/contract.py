@@ -112,6 +112,17 @@ class Pending(Protocol):
         ...
 
 
+class StoredExecution(Pending):
+    """An execution that is known already."""
+
+    def __init__(self, execution: Execution) -> None:
+        self._execution = execution
+
+    def wait(self) -> Execution:
+        """The execution."""
+        return self._execution
+
+
 class HostWorld(msgspec.Struct, frozen=True):
     """The environment of a program with the engine's own host functions: a folder, arguments, and the names of environment
     variables (their values are in the engine's environment).

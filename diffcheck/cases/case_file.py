@@ -5,7 +5,6 @@ A case file never names a command. The only file that it may name, ``stdin_file`
 
 from __future__ import annotations
 
-import difflib
 import math
 import os
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
@@ -13,13 +12,13 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 import msgspec
 
 from diffcheck.config import option_table
-from diffcheck.config.input_files import parse_toml, read_regular
+from diffcheck.config.input_files import check_keys, nearest, parse_toml, read_regular
 from diffcheck.errors import CaseError, ConfigError
 from diffcheck.text import plural, visible
 from diffcheck.verdict import VERDICTS, Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
 
 CASE_FILE_CAP: Final = 1 << 20
 STDIN_CAP: Final = 16 << 20
@@ -80,17 +79,8 @@ def read_settings(path: str) -> CaseSettings:
     return CaseSettings(**found, findings=findings)
 
 
-def nearest(word: str, known: Iterable[str]) -> str:
-    """The known word most similar to a misspelt one; empty if there is none."""
-    return next(iter(difflib.get_close_matches(word[:64], list(known), 1)), "")
-
-
 def _checked(raw: dict[str, object], keys: dict[str, Check], table: str) -> dict[str, Any]:
-    for key in raw:
-        if key not in keys:
-            known = nearest(key, keys)
-            hint = f"did you mean {table}{known}?" if known else f"the keys are {', '.join(keys)}"
-            raise CaseError(f"unknown key {table}{visible(key)}", hint=hint)
+    check_keys(raw, keys, CaseError, table)
     return {key: keys[key](f"{table}{key}", value) for key, value in raw.items()}
 
 

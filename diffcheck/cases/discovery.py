@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from diffcheck.cases import case_filter, case_ids
-from diffcheck.cases.case_file import ARTIFACT_CAP, TEXT_CAP, CaseLimits, CaseSettings, Finding, inside, nearest, read_settings
-from diffcheck.config.input_files import read_regular
+from diffcheck.cases.case_file import ARTIFACT_CAP, TEXT_CAP, CaseLimits, CaseSettings, Finding, inside, read_settings
+from diffcheck.config.input_files import nearest, read_regular
 from diffcheck.errors import CaseError, ConfigError, NothingToDoError
 from diffcheck.text import plural, visible
 from diffcheck.verdict import Verdict

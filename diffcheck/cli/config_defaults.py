@@ -10,7 +10,7 @@ import rich_click as click
 
 from diffcheck.backend import registry
 from diffcheck.cli.option_types import type_of
-from diffcheck.config import config_file, option_table
+from diffcheck.config import config_file, input_files, option_table
 from diffcheck.errors import ConfigError
 from diffcheck.text import visible
 
@@ -104,7 +104,7 @@ def _look_near(name: str, found: config_file.Settings) -> None:
     """Raises ``ConfigError`` for a name that is neither the file's nor a backend's."""
     known = [*found.backends, *registry.names()]
     if name not in known:
-        near = config_file.nearest(name, known)
+        near = input_files.nearest(name, known)
         hint = f"did you mean {near}?" if near else f"there are {', '.join(visible(each, 60) for each in known)}"
         raise ConfigError(f"there is no backend {visible(name, 60)!r}", hint=hint)
 

@@ -7,20 +7,19 @@ outside its folder, unless the user trusts it, since a cloned repository may hav
 
 from __future__ import annotations
 
-import difflib
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 import msgspec
 
-from diffcheck.config.input_files import parse_toml, read_regular
+from diffcheck.config.input_files import check_keys, nearest, parse_toml, read_regular
 from diffcheck.config.option_table import BY_NAME, Option
 from diffcheck.errors import ConfigError
 from diffcheck.text import visible
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
 FILE_NAME: Final = "diffcheck.toml"
 PROJECT: Final = "pyproject.toml"
@@ -94,13 +93,12 @@ def _settings(raw: object, path: Path, options: Sequence[Option], *, trusted: bo
     if not isinstance(raw, dict):
         raise ConfigError("tool.diffcheck must be a table", hint="write [tool.diffcheck]")
     allowed = {each.name: each for each in options}
+    check_keys(raw, (*allowed, "backends"), ConfigError)
     backends = _backends(raw.get("backends", {}), path.parent)
     values: dict[str, Value] = {}
     for key, value in raw.items():
         if key == "backends":
             continue
-        if key not in allowed:
-            raise _unknown(key, [*allowed, "backends"], "")
         values[key] = _value(allowed[key], value, path.parent)
     commands = [f"backends.{name}: {spec}" for name, spec in backends.items()]
     commands += [f"{key} = {values[key]}" for key in ENGINES if ":" in str(values.get(key, ""))]
@@ -170,9 +168,7 @@ def _backends(raw: object, folder: Path) -> dict[str, str]:
             raise ConfigError(f"{where} must be a table", hint=f"write [{where}]")
         if not name or ":" in name or not name.isprintable():
             raise ConfigError(f"{where!r} is not a valid name of a backend", hint="use letters, digits and hyphens")
-        for key in table:
-            if key not in ("command", "protocol"):
-                raise _unknown(key, ("command", "protocol"), f"{where}.")
+        check_keys(table, ("command", "protocol"), ConfigError, f"{where}.")
         command, protocol = table.get("command"), table.get("protocol", "harness")
         if not isinstance(command, str) or not command.strip():
             raise ConfigError(f"{where} has no command", hint='add command = "..."')
@@ -182,15 +178,3 @@ def _backends(raw: object, folder: Path) -> dict[str, str]:
             raise ConfigError(f"{where}.protocol cannot be {visible(repr(protocol), 40)}", hint=hint)
         found[name] = f"{protocol}:{_resolved(folder, command)}"
     return found
-
-
-def _unknown(key: str, known: Iterable[str], where: str) -> ConfigError:
-    names = list(known)
-    near = nearest(key, names)
-    hint = f"did you mean {where}{near}?" if near else f"the keys are {', '.join(names)}"
-    return ConfigError(f"unknown key {where}{visible(key, 60)}", hint=hint)
-
-
-def nearest(word: str, known: Iterable[str]) -> str:
-    """The name most similar to a word; empty if none is."""
-    return next(iter(difflib.get_close_matches(word[:64].replace("_", "-"), list(known), 1)), "")

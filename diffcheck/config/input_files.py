@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import os
 import re
 import stat
 import tomllib
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from diffcheck.errors import ArtifactError, DiffcheckError
 from diffcheck.text import size, visible
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable
 
 _MAX_KEY_PARTS: Final = 16
 _INT64: Final = 1 << 63
@@ -88,3 +92,17 @@ def _check_integers(tables: dict[str, Any], error_type: type[DiffcheckError]) ->
             left += ((f"{key}[{index}]", each) for index, each in enumerate(value))
         elif isinstance(value, int) and not -_INT64 <= value < _INT64:
             raise error_type(f"{visible(key)} must be an integer of at most 64 bits", hint="correct the line")
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """The known word most similar to ``word``; empty if there is none."""
+    return next(iter(difflib.get_close_matches(word[:64], list(known), 1)), "")
+
+
+def check_keys(table: Iterable[str], known: Collection[str], error_type: type[DiffcheckError], where: str = "") -> None:
+    """Raise ``error_type`` for a key of ``table`` that is not known; ``where`` is put before keys in messages."""
+    for key in table:
+        if key not in known:
+            near = nearest(key, known)
+            hint = f"did you mean {where}{near}?" if near else f"the keys are {', '.join(known)}"
+            raise error_type(f"unknown key {where}{visible(key, 60)}", hint=hint)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from datetime import date
 from typing import TYPE_CHECKING, Final
 
@@ -10,7 +9,7 @@ import msgspec
 
 from diffcheck import process
 from diffcheck.cases.case_ids import certain, is_under, renamed
-from diffcheck.config.input_files import parse_toml
+from diffcheck.config.input_files import check_keys, parse_toml
 from diffcheck.errors import ConfigError
 from diffcheck.text import plural, visible
 from diffcheck.verdict import BaselineReport, BaselineStatus, totals, worst
@@ -105,7 +104,7 @@ def read(path: Path) -> Baseline:
 def parse(data: bytes) -> Baseline:
     """The baseline in a TOML text."""
     raw = parse_toml(data, ConfigError)
-    _check_keys(raw, ("root", "known"), "")
+    check_keys(raw, ("root", "known"), ConfigError)
     root = raw.get("root", "")
     if not isinstance(root, str):
         raise ConfigError("root must be a string", hint="name the folder that ids of cases are relative to")
@@ -114,37 +113,31 @@ def parse(data: bytes) -> Baseline:
         raise ConfigError("known must be an array of tables", hint="write [[known]] over each entry")
     entries: dict[str, BaselineEntry] = {}
     for number, table in enumerate(tables, 1):
-        entry = _entry(table, f"entry {number}")
+        try:
+            entry = _entry(table)
+        except ConfigError as error:
+            signature = table.get("signature")
+            name = f"entry {number} ({visible(signature, 40)})" if isinstance(signature, str) else f"entry {number}"
+            raise ConfigError(f"{name}: {error}", hint=error.hint) from error
         if entry.signature in entries:
             raise ConfigError(f"the signature {visible(entry.signature)} has two entries", hint="join them, with the cases of both")
         entries[entry.signature] = entry
     return Baseline(entries, root)
 
 
-def _entry(table: dict[str, object], name: str) -> BaselineEntry:
-    signature = table.get("signature")
-    name = f"{name} ({visible(signature, 40)})" if isinstance(signature, str) else name
-    _check_keys(table, BaselineEntry.__struct_fields__, f"{name}: ")
+def _entry(table: dict[str, object]) -> BaselineEntry:
+    check_keys(table, BaselineEntry.__struct_fields__, ConfigError)
     for key in ("since", "fixed"):
         engine = table.get(key)
         if isinstance(engine, dict):
-            _check_keys(engine, Engine.__struct_fields__, f"{name}: {key}.")
+            check_keys(engine, Engine.__struct_fields__, ConfigError, f"{key}.")
     try:
         entry = msgspec.convert(table, BaselineEntry)
     except msgspec.ValidationError as error:
-        raise ConfigError(f"{name}: {visible(str(error))}", hint="use `diffcheck baseline add` to write entries") from error
+        raise ConfigError(visible(str(error)), hint="use `diffcheck baseline add` to write entries") from error
     if not entry.signature or not entry.cases:
-        raise ConfigError(f"{name} has no {'cases' if entry.signature else 'signature'}", hint="remove or complete the entry")
+        raise ConfigError(f"it has no {'cases' if entry.signature else 'signature'}", hint="remove or complete the entry")
     return entry
-
-
-def _check_keys(table: Mapping[str, object], known: Iterable[str], where: str) -> None:
-    names = list(known)
-    for key in table:
-        if key not in names:
-            near = next(iter(difflib.get_close_matches(key[:64], names, 1)), "")
-            hint = f"did you mean {near}?" if near else f"the keys are {', '.join(names)}"
-            raise ConfigError(f"{where}unknown key {visible(key, 60)}", hint=hint)
 
 
 # A run compared with it.

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from diffcheck.backend.contract import Backend
+from diffcheck.backend.contract import Backend, StoredExecution
 from diffcheck.observation import Cost, TimedOut
 from diffcheck.text import plural
 from diffcheck.verdict import PassReport, Repeat
@@ -43,7 +43,7 @@ class MemoizingBackend(Backend):
         """A memoized execution, or a new one."""
         key = (program.kind, program.template_sha256 or program.wasm, program.parameters, program.entry, limits)
         if key in self._memo:
-            return _Memoized(self._memo[key])
+            return StoredExecution(self._memo[key])
         return _Memoizing(self._engine.start(program, limits, host), self, key)
 
     def memoize(self, key: tuple[object, ...], execution: Execution) -> None:
@@ -51,14 +51,6 @@ class MemoizingBackend(Backend):
         if self._bytes + len(execution.carried) <= _MEMO_BYTES:
             self._bytes += len(execution.carried)
             self._memo[key] = msgspec.structs.replace(execution, cost=Cost())
-
-
-class _Memoized:
-    def __init__(self, execution: Execution) -> None:
-        self._execution = execution
-
-    def wait(self) -> Execution:
-        return self._execution
 
 
 class _Memoizing:

@@ -16,7 +16,6 @@ from diffcheck.compare import allowances as allow
 from diffcheck.compare import outcomes
 from diffcheck.compare import state as compare_state
 from diffcheck.observation import (
-    Cost,
     HarnessFailed,
     OutOfMemory,
     Refused,
@@ -28,7 +27,7 @@ from diffcheck.observation import (
 from diffcheck.runner.passes import open_limits
 from diffcheck.runner.passes.hang_check import why_slow
 from diffcheck.runner.passes.legal_choices import compare_choices
-from diffcheck.verdict import PassReport, SideReport
+from diffcheck.verdict import PassReport, side
 
 if TYPE_CHECKING:
     from diffcheck.backend.contract import Backend, Host, RunLimits
@@ -64,8 +63,8 @@ class DirectPass:
             applicable=True,
             verdict="diverge" if findings.total else "inconclusive" if self.inconclusive else "agree",
             reason=str(findings.divergences[0]) if findings.total else self.inconclusive,
-            oracle=_side(oracle),
-            subject=_side(subject),
+            oracle=side(oracle),
+            subject=side(subject),
             divergences=tuple(findings.divergences),
             divergences_total=findings.total,
             allowances=findings.allowances,
@@ -122,8 +121,3 @@ class DirectPass:
         (ones, self.choices), (theirs, choices) = self.form.split(ones), self.form.split(theirs)
         compare_state.counters(ones, theirs, self.findings)
         compare_choices(self.choices, choices, self.findings)
-
-
-def _side(execution: Execution) -> SideReport:
-    cost = execution.cost if execution.cost.executions else Cost()
-    return SideReport(execution.outcome, sentence(execution.outcome), cost, "", execution.log)

@@ -8,7 +8,7 @@ from diffcheck.backend.contract import HARNESS_ENTRIES, Program
 from diffcheck.compare import validity
 from diffcheck.compare.findings import Findings
 from diffcheck.observation import Crashed, loaded, sentence
-from diffcheck.verdict import PassReport, SideReport
+from diffcheck.verdict import PassReport, SideReport, side
 
 if TYPE_CHECKING:
     from diffcheck.backend.contract import Backend, Host
@@ -34,7 +34,7 @@ def report(plan: RefusedPlan, subject: Backend, host: Host) -> PassReport:
         verdict=verdict,
         reason=reason,
         oracle=oracle,
-        subject=SideReport(execution.outcome, sentence(execution.outcome), execution.cost, "", execution.log),
+        subject=side(execution),
         divergences=tuple(findings.divergences),
         divergences_total=findings.total,
         agreement=findings.agreement,

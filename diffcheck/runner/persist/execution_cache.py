@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Final, Literal
 import msgspec
 
 from diffcheck import process
-from diffcheck.backend.contract import Backend, Oracle
+from diffcheck.backend.contract import Backend, Oracle, StoredExecution
 from diffcheck.config.version import __version__
 from diffcheck.observation import Execution, HarnessFailed, Outcome, OutOfMemory, Refused, TimedOut
 from diffcheck.runner.plan import CapsulePlan, RefusedPlan, RunnablePlan
@@ -100,7 +100,7 @@ class Tape(Backend):
         self._turns[digest] += 1
         if key in self._known:
             self.answered += 1
-            return _Replay(self._known[key])
+            return StoredExecution(self._known[key])
         self.ran += 1
         return _Recording(self._engine.start(program, limits, host), self, key)
 
@@ -121,14 +121,6 @@ class Tape(Backend):
     def encoded(self) -> bytes:
         """All executions as they are stored."""
         return _encode(tuple(TapeEntry(program, turn, each) for (program, turn), each in self._known.items()))
-
-
-class _Replay:
-    def __init__(self, execution: Execution) -> None:
-        self._execution = execution
-
-    def wait(self) -> Execution:
-        return self._execution
 
 
 class _Recording:
@@ -220,7 +212,7 @@ class Tapes:
         """Store the tapes of a case as far as they are reproducible; returns the report with the sides that came from the cache."""
         if all(_is_reproducible(each, report) for each in (*oracle.outcomes(), *_side_outcomes(report, "oracle"))):
             self.put(oracle, "oracle", name)
-        flaky = any(each.verdict == "flaky" or _changed(each.repeats) for each in report.passes)
+        flaky = any(each.verdict == "flaky" or len(set(each.repeats)) > 1 for each in report.passes)
         if not flaky and all(_is_reproducible(each, report) for each in (*subject.outcomes(), *_side_outcomes(report, "subject"))):
             self.put(subject, "subject", name)
         sides = (("oracle", oracle), ("subject", subject))
@@ -242,10 +234,6 @@ def _side_outcomes(report: CaseReport, role: Role) -> Iterator[Outcome]:
         side = each.oracle if role == "oracle" else each.subject
         if side is not None:
             yield side.outcome
-
-
-def _changed(repeats: tuple[object, ...]) -> bool:
-    return any(each != repeats[0] for each in repeats)
 
 
 def _is_reproducible(outcome: Outcome, report: CaseReport) -> bool:
