@@ -1,6 +1,6 @@
 """Observations: the data that backends produce and ``compare`` and the reports use.
 
-An ``Execution`` is one start of an engine with one program. ``RowSeen`` and ``FinalState`` are the records of a row and of an
+An ``Execution`` is one start of an engine with one program. ``RowRecord`` and ``FinalState`` are the records of a row and of an
 instance. Every variant of ``Outcome`` is a tagged struct, so that msgspec can distinguish them in JSON and in messages between
 processes.
 """
@@ -270,7 +270,7 @@ class Objects(msgspec.Struct, frozen=True):
     cut: bool = False
 
 
-class RowSeen(msgspec.Struct, frozen=True):
+class RowRecord(msgspec.Struct, frozen=True):
     """One row: its outcome, its results, and the state recorded after its call.
 
     ``outcome`` is None if the row was not reached. ``entered`` is also False if the reset of witness's state before the row

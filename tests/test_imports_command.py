@@ -14,7 +14,7 @@ from markdown_it import MarkdownIt
 
 from diffcheck.cli.command_group import cli
 from diffcheck.cli.main import run as command_line
-from diffcheck.harness.import_survey import Given, Survey, SurveyedArtifact, SurveyedImport, SurveyRequest, survey
+from diffcheck.harness.import_survey import ArtifactImports, EngineResult, ImportResult, Survey, SurveyRequest, survey
 from diffcheck.probe import wasi
 from diffcheck.probe.wasi import CheckResult
 from diffcheck.report import imports as report
@@ -65,7 +65,7 @@ def test_an_unknown_import_gets_zeros_and_other_kinds_are_counted(tmp_path):
     text = """(module (import "env" "now" (func (result i64))) (import "env" "memory" (memory 1)) (import "env" "g" (global i32))
       (func (export "run") call 0 call 0 drop drop))"""
     (found,) = looked_at(artifact(tmp_path, text))
-    assert found.imports == (SurveyedImport("env", "now", "(result i64)", "zero", "", 2),)
+    assert found.imports == (ImportResult("env", "now", "(result i64)", "zero", "", 2),)
     assert found.others == {"memory": 1, "global": 1}
 
 
@@ -102,9 +102,9 @@ def test_every_format_has_every_import(format_):
 
 
 def test_hostile_names_do_nothing(capsys):
-    given = (Given("engine", CheckResult("stub", HOSTILE)),)
+    given = (EngineResult("engine", CheckResult("stub", HOSTILE)),)
     found = Survey(
-        (SurveyedArtifact(HOSTILE, imports=(SurveyedImport(HOSTILE, HOSTILE, "", "zero", HOSTILE, 3, given),)),), missing=HOSTILE
+        (ArtifactImports(HOSTILE, imports=(ImportResult(HOSTILE, HOSTILE, "", "zero", HOSTILE, 3, given),)),), missing=HOSTILE
     )
     tokens = MarkdownIt("commonmark").enable("table").parse(report.as_markdown(found, _day()))
     inline = [child for token in tokens for child in token.children or ()]

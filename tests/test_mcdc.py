@@ -12,7 +12,7 @@ import msgspec
 import pytest
 
 from diffcheck.harness import witness_harness
-from diffcheck.observation import Returned, RowSeen
+from diffcheck.observation import Returned, RowRecord
 from diffcheck.report import styles
 from diffcheck.runner.events import CaseFinished
 from diffcheck.runner.observe_case import ObserveRequest, read_case
@@ -39,7 +39,7 @@ def trace(*records):
 
 def row(data=b"", brvals=(0, 0), brcnts=(0, 0), result=None):
     results = (Value("i32", result),) if result is not None else ()
-    return RowSeen("r", Returned(), results=results, brvals=brvals, brcnts=brcnts, trace=data)
+    return RowRecord("r", Returned(), results=results, brvals=brvals, brcnts=brcnts, trace=data)
 
 
 def conclusions(rows, counters=(), **kind):

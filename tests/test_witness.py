@@ -11,7 +11,7 @@ import wasmtime
 
 from diffcheck.compare import rows
 from diffcheck.compare.findings import Findings
-from diffcheck.observation import Returned, RowSeen
+from diffcheck.observation import Returned, RowRecord
 from diffcheck.runner.events import CaseFinished
 from diffcheck.runner.request import Request
 from diffcheck.runner.run import run
@@ -95,7 +95,7 @@ def told(one, other, *, overflow=False):
     """The divergence that two traces of a row make."""
     ones, others = (b"".join(struct.pack("<HBB", *each) for each in records) for records in (one, other))
     findings = Findings(formats.places(OWN))
-    seen = (RowSeen("r", Returned(), trace=ones), RowSeen("r", Returned(), trace=others, trace_overflow=overflow))
+    seen = (RowRecord("r", Returned(), trace=ones), RowRecord("r", Returned(), trace=others, trace_overflow=overflow))
     rows.compare(*seen, msgspec.structs.replace(LAYOUT, branches=(), stubs=()), findings)
     (found,) = findings.divergences
     return found

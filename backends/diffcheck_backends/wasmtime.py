@@ -39,16 +39,16 @@ from diffcheck_backends import wasmtime_plain
 from diffcheck_backends.wasmtime_wire import (
     Answer,
     Assemble,
-    Assembled,
+    AssemblyResult,
     Compile,
-    Judged,
-    Ran,
+    ModuleMissing,
     Request,
     Run,
+    RunResult,
     Target,
     Validate,
+    ValidationResult,
     Variant,
-    WasmWanted,
 )
 
 if TYPE_CHECKING:
@@ -110,19 +110,19 @@ class Wasmtime(Oracle):
         """See ``Oracle``; compiles nothing."""
         try:
             answer = self._ask(Validate(self.variant(limits), wasm), "while validating", limits, host)
-        except _GoneError as gone:
+        except _ServerEndedError as gone:
             return gone.outcome
-        return answer.refusal if isinstance(answer, Judged) else _unexpected(answer)
+        return answer.refusal if isinstance(answer, ValidationResult) else _unexpected(answer)
 
     def assemble(self, text: bytes, limits: RunLimits, host: Host) -> bytes:
         """The binary of a module in text form; raises ``ArtifactError`` with wasmtime's message."""
         try:
             answer = self._ask(Assemble(text), "while assembling", limits, host)
-        except _GoneError as gone:
+        except _ServerEndedError as gone:
             raise ArtifactError(sentence(gone.outcome)) from gone
-        if isinstance(answer, Assembled) and not answer.error:
+        if isinstance(answer, AssemblyResult) and not answer.error:
             return answer.wasm
-        raise ArtifactError(visible_lines(answer.error if isinstance(answer, Assembled) else "unexpected answer", 1000))
+        raise ArtifactError(visible_lines(answer.error if isinstance(answer, AssemblyResult) else "unexpected answer", 1000))
 
     def close(self) -> None:
         """End the servers."""
@@ -159,7 +159,7 @@ class Wasmtime(Oracle):
         return answer
 
 
-class _GoneError(Exception):
+class _ServerEndedError(Exception):
     """A server has ended instead of answering; ``outcome`` is that of its request."""
 
     def __init__(self, outcome: Outcome) -> None:
@@ -178,7 +178,7 @@ class _Connection:
         self.send(Assemble(b"(module)"), _START_DEADLINE_S)
         try:
             self.receive("while starting", None)
-        except _GoneError as gone:
+        except _ServerEndedError as gone:
             raise EngineMissingError(
                 f"wasmtime does not start: {sentence(gone.outcome)}",
                 hint="use fewer --jobs, or run where more memory is free"
@@ -194,10 +194,10 @@ class _Connection:
         self._server.send(_encode(request), deadline_s)
 
     def receive(self, doing: str, limits: RunLimits | None) -> tuple[Answer, int]:
-        """The answer and its time in nanoseconds; raises ``_GoneError`` if the server has ended."""
+        """The answer and its time in nanoseconds; raises ``_ServerEndedError`` if the server has ended."""
         reply = self._server.receive()
         if isinstance(reply, process.ProcessResult):
-            raise _GoneError(_outcome_of_end(reply, doing, limits or RunLimits()))
+            raise _ServerEndedError(_outcome_of_end(reply, doing, limits or RunLimits()))
         return _decode(reply.message), reply.elapsed_ns
 
     def close(self) -> None:
@@ -230,7 +230,7 @@ class _Running:
             return Execution(HarnessFailed("the module is too large to be sent", f"{len(self._program.wasm):,} bytes"))
         try:
             execution = self._converse(connection)
-        except _GoneError as gone:
+        except _ServerEndedError as gone:
             elapsed_s = self._limits.deadline_s - (self._until - time.monotonic())
             return Execution(gone.outcome, cost=Cost(elapsed_ns=round(elapsed_s * 1e9), executions=1))
         self._backend.keep(connection)
@@ -239,10 +239,10 @@ class _Running:
 
     def _converse(self, connection: _Connection) -> Execution:
         answer, elapsed_ns = connection.receive(self._doing, self._limits)
-        if isinstance(answer, WasmWanted):
+        if isinstance(answer, ModuleMissing):
             self._send_module(connection)
             answer, elapsed_ns = connection.receive(self._doing, self._limits)
-        if isinstance(answer, Judged):
+        if isinstance(answer, ValidationResult):
             self._compile_ns = elapsed_ns
             if answer.refusal is not None:
                 return Execution(answer.refusal, cost=Cost(executions=1))
@@ -251,7 +251,7 @@ class _Running:
                 return Execution(TimedOut(self._limits.deadline_s, COMPILING), cost=Cost(executions=1))
             self._send_run(connection)
             answer, _ = connection.receive(self._doing, self._limits)
-        if not isinstance(answer, Ran):
+        if not isinstance(answer, RunResult):
             return Execution(_unexpected(answer))
         if isinstance(answer.execution.outcome, TimedOut):  # the server knows only the rest of the deadline
             outcome = TimedOut(self._limits.deadline_s, answer.execution.outcome.detail)
@@ -298,7 +298,7 @@ def _outcome_of_end(ended: process.ProcessResult, doing: str, limits: RunLimits)
     return HarnessFailed("the server ended", visible(stderr.strip().rpartition("\n")[2] or doing, 400))
 
 
-def _located(ran: Ran, wasm: bytes) -> Execution:
+def _located(ran: RunResult, wasm: bytes) -> Execution:
     """The execution, with the name of the trapping instruction."""
     outcome = ran.execution.outcome
     if not isinstance(outcome, Trapped) or ran.trap_offset is None:

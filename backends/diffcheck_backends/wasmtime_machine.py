@@ -46,7 +46,16 @@ from diffcheck.observation import (
 )
 from diffcheck.text import visible
 from diffcheck_backends import refusal_words
-from diffcheck_backends.wasmtime_wire import Assemble, Assembled, Compile, Judged, Ran, Run, Validate, WasmWanted
+from diffcheck_backends.wasmtime_wire import (
+    Assemble,
+    AssemblyResult,
+    Compile,
+    ModuleMissing,
+    Run,
+    RunResult,
+    Validate,
+    ValidationResult,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -137,16 +146,16 @@ class Machine:
         except wasmtime.WasmtimeError as error:
             words = _words(error)
             # Errors of validation have an offset. Others are errors of compilation: a valid module is too large.
-            return Judged(Refused("load", words, refusal_words.kind(words, "invalid" if _OFFSET in words else "limit")))
+            return ValidationResult(Refused("load", words, refusal_words.kind(words, "invalid" if _OFFSET in words else "limit")))
         self._modules[request.variant, request.sha256] = module
         while len(self._modules) > _KEPT_MODULES:
             self._modules.popitem(last=False)
-        return Judged(None)
+        return ValidationResult(None)
 
     def _run(self, run: Run) -> Answer:
         key = (run.variant, run.sha256)
         if key not in self._modules:
-            return WasmWanted()
+            return ModuleMissing()
         self._modules.move_to_end(key)
         begun, cpu = time.perf_counter_ns(), time.process_time_ns()
         instance = _Instance(self._engine(run.variant), self._modules[key], run)
@@ -160,14 +169,14 @@ class Machine:
             resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _MAXRSS_UNIT,
             1,
         )
-        return Ran(msgspec.structs.replace(execution, cost=cost), instance.trap_offset)
+        return RunResult(msgspec.structs.replace(execution, cost=cost), instance.trap_offset)
 
     def _validate(self, request: Validate) -> Answer:
         try:
             wasmtime.Module.validate(self._engine(request.variant), request.wasm)
         except wasmtime.WasmtimeError as error:
-            return Judged(Refused("load", words := _words(error), refusal_words.kind(words, "invalid")))
-        return Judged(None)
+            return ValidationResult(Refused("load", words := _words(error), refusal_words.kind(words, "invalid")))
+        return ValidationResult(None)
 
     def _engine(self, variant: Variant) -> wasmtime.Engine:
         if variant not in self._engines:
@@ -355,9 +364,9 @@ def _config(variant: Variant) -> wasmtime.Config:
 
 def _assemble(request: Assemble) -> Answer:
     try:
-        return Assembled(bytes(wasmtime.wat2wasm(request.text)))
+        return AssemblyResult(bytes(wasmtime.wat2wasm(request.text)))
     except wasmtime.WasmtimeError as error:
-        return Assembled(error=str(error).strip())
+        return AssemblyResult(error=str(error).strip())
 
 
 def _identifier(name: str) -> int:

@@ -62,28 +62,28 @@ class Assemble(msgspec.Struct, frozen=True, tag="assemble"):
 Request = Compile | Run | Validate | Assemble
 
 
-class Ran(msgspec.Struct, frozen=True, tag="ran"):
+class RunResult(msgspec.Struct, frozen=True, tag="ran"):
     """An execution, and the byte offset of a trap in the module."""
 
     execution: Execution
     trap_offset: int | None = None
 
 
-class WasmWanted(msgspec.Struct, frozen=True, tag="wasm-wanted"):
+class ModuleMissing(msgspec.Struct, frozen=True, tag="wasm-wanted"):
     """The server does not have the compiled module."""
 
 
-class Judged(msgspec.Struct, frozen=True, tag="judged"):
+class ValidationResult(msgspec.Struct, frozen=True, tag="judged"):
     """The result of validating or compiling: the refusal, or None."""
 
     refusal: Outcome | None
 
 
-class Assembled(msgspec.Struct, frozen=True, tag="assembled"):
+class AssemblyResult(msgspec.Struct, frozen=True, tag="assembled"):
     """The binary, or the error."""
 
     wasm: bytes = b""
     error: str = ""
 
 
-Answer = Ran | WasmWanted | Judged | Assembled
+Answer = RunResult | ModuleMissing | ValidationResult | AssemblyResult

@@ -23,7 +23,7 @@ from diffcheck.observation import (
     Outcome,
     Output,
     Returned,
-    RowSeen,
+    RowRecord,
     Threw,
     Trapped,
 )
@@ -94,7 +94,7 @@ def _digest(stream: bytes) -> tuple[int, int]:
     return digest(stream)
 
 
-def rows(image: Image, layout: Layout) -> tuple[RowSeen, ...]:
+def rows(image: Image, layout: Layout) -> tuple[RowRecord, ...]:
     """Decode all rows of the pass, init rows first. A row that was not reached has no outcome."""
     driven = layout.rows[: layout.n_init] + layout.rows[layout.n_init + image.first : layout.n_init + image.last]
     return tuple(_row(image.stream, layout, at, row) for at, row in enumerate(driven))
@@ -141,15 +141,15 @@ def left_open(image: Image, layout: Layout, at: int) -> bool:
     return bool(struct.unpack_from("<I", image.stream, at * layout.record_size)[0] == lo.ENTERED)
 
 
-def _row(stream: bytes, layout: Layout, at: int, row: lo.RowLayout) -> RowSeen:
+def _row(stream: bytes, layout: Layout, at: int, row: lo.RowLayout) -> RowRecord:
     record = at * layout.record_size
     word, code = struct.unpack_from("<II", stream, record)
     outcome = _outcome(word, code) if word != lo.THREW else _threw(stream, layout, record, code)
     if outcome is None:
-        return RowSeen(row.name, None, entered=False)
+        return RowRecord(row.name, None, entered=False)
     n = len(layout.branches)
     cursor, overflow, trace_at, _ = struct.unpack_from("<IIQQ", stream, record + layout.trace_offset)
-    return RowSeen(
+    return RowRecord(
         name=row.name,
         outcome=outcome,
         results=_values(stream, record + 8, row.results) if word == lo.RETURNED else (),

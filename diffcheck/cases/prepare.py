@@ -58,10 +58,10 @@ def tools(environment: Mapping[str, str]) -> dict[str, str]:
     found = {}
     for name in HOW_TO_GET:
         variable = f"DIFFCHECK_{name.upper()}"
-        given = environment.get(variable)
-        path = shutil.which(Path(given).expanduser()) if given else shutil.which(name, path=environment.get("PATH"))
-        if given and path is None:
-            raise ConfigError(f"{variable} names {visible(given)}, which is not a program", hint="use the full path of the program")
+        setting = environment.get(variable)
+        path = shutil.which(Path(setting).expanduser()) if setting else shutil.which(name, path=environment.get("PATH"))
+        if setting and path is None:
+            raise ConfigError(f"{variable} names {visible(setting)}, not a program", hint="use the full path of the program")
         if path is not None:
             found[name] = str(Path(path).absolute())
     return found
@@ -107,9 +107,9 @@ class Maker:
         what = " ".join((tool, *arguments))
         if path is None:
             raise EngineMissingError(f"{tool} was not found, but `{what}` is needed", hint=HOW_TO_GET[tool])
-        given = folder / "source" / f"{stem}.wasm"
-        given.parent.mkdir(parents=True)
-        given.write_bytes(data)
+        source = folder / "source" / f"{stem}.wasm"
+        source.parent.mkdir(parents=True)
+        source.write_bytes(data)
         target = folder / f"{stem}.wasm"
         output = f"./{stem}.wasm" if stem.startswith("-") else f"{stem}.wasm"  # else it would be an option
         words = (*arguments, f"source/{stem}.wasm", "-o", output)
@@ -120,12 +120,12 @@ class Maker:
         )
         if ended.exit_code != 0 or ended.timed_out:
             raise ArtifactError(f"`{what}` {_failure(ended)}", hint=f"its last line: {_last_line(output_text)}")
-        made = process.read_output_file(target, SOURCE_CAP)
-        if not isinstance(made, bytes):
+        artifact = process.read_output_file(target, SOURCE_CAP)
+        if not isinstance(artifact, bytes):
             raise ArtifactError(
-                f"`{what}` succeeded, but its output is {made.reason}", hint=f"its last line: {_last_line(output_text)}"
+                f"`{what}` succeeded, but its output is {artifact.reason}", hint=f"its last line: {_last_line(output_text)}"
             )
-        return made
+        return artifact
 
 
 def _core(data: bytes) -> Module:
@@ -205,8 +205,8 @@ def on_the_fly(source: bytes, stem: str, options: Mapping[str, str], reactor: pr
         raise EngineMissingError(f"it is a component, but {were} not found to make a core module of it", hint=hint)
     key = _key(source, stem, found)
     entry = Path(options["cache"]) / "prepared" / key if options.get("cache") else None
-    if entry is not None and (kept := _cached(entry, key)) is not None:
-        return kept
+    if entry is not None and (cached := _cached(entry, key)) is not None:
+        return cached
     with process.private_folder() as work:
         prepared = Maker(found, quietly(reactor)).make(source, stem, work)
     if entry is not None:

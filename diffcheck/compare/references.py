@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from diffcheck.capsule.layout import Layout
     from diffcheck.compare.findings import Findings
-    from diffcheck.observation import FinalState, Object, RowSeen
+    from diffcheck.observation import FinalState, Object, RowRecord
 
 _OPAQUE: Final = "what references refer to: {}"
 _NO_GC: Final = "an engine has no GC instructions, so only null and non-null are distinguished"
@@ -79,7 +79,7 @@ class Recorded(msgspec.Struct, frozen=True):
     objects: Objects
 
 
-def of_row(row: RowSeen) -> Recorded:
+def of_row(row: RowRecord) -> Recorded:
     """The references among the results of a row, or in the payload of its exception."""
     recorded = (("result", row.results), ("payload", row.payload))
     named = ((f"{name} {at}", value) for name, values_ in recorded for at, value in enumerate(values_) if value.type == "ref")

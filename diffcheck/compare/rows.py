@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from diffcheck.capsule.layout import Layout
     from diffcheck.compare.findings import Findings
-    from diffcheck.observation import CallSequence, Output, RowSeen, StubCall
+    from diffcheck.observation import CallSequence, Output, RowRecord, StubCall
     from diffcheck.values import Value
 
 _TRACE_RECORD = 4
@@ -23,7 +23,7 @@ _CONTEXT, _EXCERPT = 16, 48
 _KINDS = {0: "condition", 1: "row marker", 2: "outcome"}
 
 
-def compare(oracle: RowSeen, subject: RowSeen, layout: Layout, findings: Findings, *, state: bool = True) -> None:
+def compare(oracle: RowRecord, subject: RowRecord, layout: Layout, findings: Findings, *, state: bool = True) -> None:
     """Compare one row of both engines.
 
     ``state`` is False if the record after the call cannot be compared (a trap that reports nothing, a stack that ended at
@@ -49,7 +49,7 @@ def compare(oracle: RowSeen, subject: RowSeen, layout: Layout, findings: Finding
         _state(oracle, subject, layout, findings)
 
 
-def _state(oracle: RowSeen, subject: RowSeen, layout: Layout, findings: Findings) -> None:
+def _state(oracle: RowRecord, subject: RowRecord, layout: Layout, findings: Findings) -> None:
     _branches(oracle, subject, layout, findings)
     for name, one, other in (("stdout", oracle.stdout, subject.stdout), ("stderr", oracle.stderr, subject.stderr)):
         if one is not None and other is not None:
@@ -62,7 +62,7 @@ def _state(oracle: RowSeen, subject: RowSeen, layout: Layout, findings: Findings
             findings.diverge("stub calls", item, str(one_calls), str(other_calls), row=oracle.name, shape=item)
 
 
-def _calls(oracle: RowSeen, subject: RowSeen, layout: Layout, findings: Findings) -> None:
+def _calls(oracle: RowRecord, subject: RowRecord, layout: Layout, findings: Findings) -> None:
     """Compare the calls of imports in order; the logging form shows the first difference."""
     one, other = oracle.calls, subject.calls
     if one is None or other is None:
@@ -110,20 +110,20 @@ def _call(call: StubCall, other: Sequence[StubCall]) -> str:
     return f'{words} with "{visible(decode(call.passed[begin : begin + _EXCERPT]))}"' + (f" from byte {begin}" if begin else "")
 
 
-def _exhausted(row: RowSeen) -> bool:
+def _exhausted(row: RowRecord) -> bool:
     return isinstance(row.outcome, Trapped) and row.outcome.kind == "call stack exhausted"
 
 
-def _entered(row: RowSeen) -> str:
+def _entered(row: RowRecord) -> str:
     assert row.outcome is not None, "it was compared"  # noqa: S101
     return f"{sentence(row.outcome)}, {'in the row' if row.entered else 'before the row was entered'}"
 
 
-def _reached(row: RowSeen) -> str:
+def _reached(row: RowRecord) -> str:
     return "not reached" if row.outcome is None else "reached"
 
 
-def _results(oracle: RowSeen, subject: RowSeen, layout: Layout, findings: Findings) -> None:
+def _results(oracle: RowRecord, subject: RowRecord, layout: Layout, findings: Findings) -> None:
     for at, (one, other) in enumerate(zip(oracle.results, subject.results, strict=True)):
         if one.type == "ref":
             continue
@@ -150,7 +150,7 @@ def bits(one: Value, other: Value) -> str:
     return f"bits 0x{one.bits:0{width}x} and 0x{other.bits:0{width}x}"
 
 
-def _branches(oracle: RowSeen, subject: RowSeen, layout: Layout, findings: Findings) -> None:
+def _branches(oracle: RowRecord, subject: RowRecord, layout: Layout, findings: Findings) -> None:
     pairs = (("brval", oracle.brvals, subject.brvals), ("brcnt", oracle.brcnts, subject.brcnts))
     for kind, ones, others in pairs:
         findings.compared(len(ones), len(ones) - ones.count(0))
@@ -168,7 +168,7 @@ def _branches(oracle: RowSeen, subject: RowSeen, layout: Layout, findings: Findi
                 )
 
 
-def _trace(oracle: RowSeen, subject: RowSeen, findings: Findings) -> None:
+def _trace(oracle: RowRecord, subject: RowRecord, findings: Findings) -> None:
     findings.compared(1, int(bool(oracle.trace)))
     if (oracle.trace, oracle.trace_overflow) == (subject.trace, subject.trace_overflow):
         return
@@ -194,7 +194,7 @@ def _record_kind(trace: bytes, at: int) -> tuple[str, int]:
     return _KINDS.get(record[3], f"kind {record[3]}"), int.from_bytes(record[:2], "little")
 
 
-def _record(row: RowSeen, at: int) -> str:
+def _record(row: RowRecord, at: int) -> str:
     kind, number = _record_kind(row.trace, at)
     if not kind:
         end = f"ends after {at} records" + (f" and {extra} bytes" if (extra := len(row.trace) - at * _TRACE_RECORD) else "")

@@ -21,7 +21,7 @@ from diffcheck.wasm.types import encode_heaptype
 if TYPE_CHECKING:
     from random import Random
 
-    from diffcheck.observation import RowSeen
+    from diffcheck.observation import RowRecord
 
 _TOP: Final = 1 << 63
 _U64: Final = 1 << 64
@@ -126,7 +126,7 @@ def trace_record(artifact: FaultTarget, chance: Random, _all: tuple[FaultTarget,
     return Fault("", f"trace record {record} of row {name}", expected, sealed.after_row(row, inserted))
 
 
-def _last_results(artifact: FaultTarget) -> list[tuple[int, RowSeen, Value]]:
+def _last_results(artifact: FaultTarget) -> list[tuple[int, RowRecord, Value]]:
     """Return (row index, row, last result) of each row whose last result is a number or vector."""
     rows = [(at, artifact.rows[at]) for at in artifact.returned]
     return [(at, row, row.results[-1]) for at, row in rows if row.results and row.results[-1].type in _WIDTHS]
@@ -310,7 +310,7 @@ def trap_for_return(artifact: FaultTarget, chance: Random, _all: tuple[FaultTarg
     return Fault("", f"{kind} in row {name}", expected, sealed.after_row(row, edit.instructions(TRAPS[kind], m=sealed.rec)))
 
 
-def _trapped(artifact: FaultTarget) -> tuple[int, RowSeen, Trapped] | None:
+def _trapped(artifact: FaultTarget) -> tuple[int, RowRecord, Trapped] | None:
     """Return (row index, row, outcome) of the row whose trap, defined by the specification, ended the first instance."""
     n_init = DecodedCapsule(artifact).layout.n_init
     for at, row in enumerate(artifact.rows):

@@ -12,7 +12,7 @@ from diffcheck.observation import Returned, Trapped
 if TYPE_CHECKING:
     from random import Random
 
-    from diffcheck.observation import Execution, FinalState, RowSeen
+    from diffcheck.observation import Execution, FinalState, RowRecord
     from diffcheck.runner.plan import CapsulePlan, RunnablePlan
     from diffcheck.verdict import PassReport
     from diffcheck.wasm.module import Module
@@ -66,7 +66,7 @@ class FaultTarget(msgspec.Struct, frozen=True):
     module: Module
     capsule: CapsulePlan | None = None
     direct: RunnablePlan | None = None
-    rows: tuple[RowSeen, ...] = ()
+    rows: tuple[RowRecord, ...] = ()
     state: FinalState | None = None
     stream_bytes: int = 0
     execution: Execution | None = None

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from diffcheck.backend.contract import Backend, Host, Oracle
     from diffcheck.faults.model import Fault, Plant
-    from diffcheck.observation import RowSeen
+    from diffcheck.observation import RowRecord
     from diffcheck.runner.plan import RunnablePlan
     from diffcheck.verdict import PassReport
 
@@ -201,7 +201,7 @@ class Selftest:
         return artifact
 
 
-def _with_trap_kind(row: RowSeen, outcome: object) -> RowSeen:
+def _with_trap_kind(row: RowRecord, outcome: object) -> RowRecord:
     """Return the row with the kind of its trap, which the stream does not contain."""
     if row.outcome == Trapped("unknown") and isinstance(outcome, Trapped):
         return msgspec.structs.replace(row, outcome=outcome)

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 _NUMBERS: Final = ("i32", "i64", "f32", "f64")
 
 
-class Given(msgspec.Struct, frozen=True):
+class EngineResult(msgspec.Struct, frozen=True):
     """The result of probing an import in an engine. ``how`` is the engine and its mode; ``indirect`` is the result of
     ``call_indirect``, None if only a direct call was probed.
     """
@@ -48,7 +48,7 @@ class Given(msgspec.Struct, frozen=True):
     indirect: CheckResult | None = None
 
 
-class SurveyedImport(msgspec.Struct, frozen=True):
+class ImportResult(msgspec.Struct, frozen=True):
     """An imported function: ``stub`` is functional, zero or trap, with a reason; ``calls`` is None if the case was not run."""
 
     interface: str
@@ -57,17 +57,17 @@ class SurveyedImport(msgspec.Struct, frozen=True):
     stub: str
     reason: str
     calls: int | None
-    native: tuple[Given, ...] = ()
+    native: tuple[EngineResult, ...] = ()
 
 
-class SurveyedArtifact(msgspec.Struct, frozen=True):
+class ArtifactImports(msgspec.Struct, frozen=True):
     """The imports of an artifact. ``not_run`` is why the case was not run, ``problem`` why the artifact cannot be read; ``others``
     is the number of other imports by kind, which the capsule defines with their types.
     """
 
     path: str
     sha256: str = ""
-    imports: tuple[SurveyedImport, ...] = ()
+    imports: tuple[ImportResult, ...] = ()
     others: dict[str, int] = {}
     out_of_scope: str = ""
     not_run: str = ""
@@ -77,7 +77,7 @@ class SurveyedArtifact(msgspec.Struct, frozen=True):
 class Survey(msgspec.Struct, frozen=True):
     """The result of a survey. ``probed`` are the results for the engine's own functions; without them ``missing`` is the reason."""
 
-    artifacts: tuple[SurveyedArtifact, ...]
+    artifacts: tuple[ArtifactImports, ...]
     probed: tuple[ImportVerdicts, ...] = ()
     label: str = ""
     engine: Identity | None = None
@@ -110,7 +110,7 @@ def survey(request: SurveyRequest, note: Callable[[str], None] = lambda _: None)
 
 
 def _probed(
-    artifacts: Sequence[SurveyedArtifact], subject: Backend, host: Host, request: SurveyRequest, note: Callable[[str], None]
+    artifacts: Sequence[ArtifactImports], subject: Backend, host: Host, request: SurveyRequest, note: Callable[[str], None]
 ) -> Survey:  # fmt: skip
     engine = subject.host_engine()
     identity = subject.identity()
@@ -146,22 +146,23 @@ def _probe(
 
 
 def _unmodified(
-    artifacts: Sequence[SurveyedArtifact], subject: Backend, host: Host, request: SurveyRequest
-) -> dict[tuple[str, str, str], tuple[Given, ...]]:
+    artifacts: Sequence[ArtifactImports], subject: Backend, host: Host, request: SurveyRequest
+) -> dict[tuple[str, str, str], tuple[EngineResult, ...]]:
     """The results of each import when diffcheck runs the unmodified artifact under subject and oracle."""
-    found: dict[tuple[str, str, str], tuple[Given, ...]] = {}
+    found: dict[tuple[str, str, str], tuple[EngineResult, ...]] = {}
     with closing(preferred_oracle({})) as oracle:
         for each in (each for one in artifacts for each in one.imports):
             key = (each.interface, each.function, each.signature)
             function = _function(each)
             if key not in found and function is not None:
                 found[key] = tuple(
-                    Given(one.identity().name, wasi.natively(one, function, host, request.limits)) for one in (subject, oracle)
+                    EngineResult(one.identity().name, wasi.natively(one, function, host, request.limits))
+                    for one in (subject, oracle)
                 )
     return found
 
 
-def _function(each: SurveyedImport) -> ProbedImport | None:
+def _function(each: ImportResult) -> ProbedImport | None:
     """The import as a function of numbers; None if it has other types."""
     params: list[str] = []
     results: list[str] = []
@@ -176,30 +177,30 @@ def _function(each: SurveyedImport) -> ProbedImport | None:
 
 
 def _with_native(
-    each: SurveyedImport,
+    each: ImportResult,
     probed: Mapping[tuple[str, str], ImportVerdicts],
     label: str,
-    unmodified: Mapping[tuple[str, str, str], tuple[Given, ...]],
-) -> SurveyedImport:
+    unmodified: Mapping[tuple[str, str, str], tuple[EngineResult, ...]],
+) -> ImportResult:
     own = probed.get((each.interface, each.function))
     given = unmodified.get((each.interface, each.function, each.signature), ())
     if own is not None:
-        given = (Given(label, CheckResult(own.verdict, own.why), CheckResult(own.indirect, own.why_indirect)), *given)
+        given = (EngineResult(label, CheckResult(own.verdict, own.why), CheckResult(own.indirect, own.why_indirect)), *given)
     return msgspec.structs.replace(each, native=given)
 
 
 # Artifacts.
 
 
-def _artifact(item: Item, request: SurveyRequest) -> SurveyedArtifact:
+def _artifact(item: Item, request: SurveyRequest) -> ArtifactImports:
     try:
         data = read_artifact(item.artifact)
     except DiffcheckError as error:
-        return SurveyedArtifact(item.artifact, problem=_words(error))
-    found = SurveyedArtifact(item.artifact, hashlib.sha256(data).hexdigest())
+        return ArtifactImports(item.artifact, problem=_words(error))
+    found = ArtifactImports(item.artifact, hashlib.sha256(data).hexdigest())
     try:
         oracle = registry.preferred("oracle")
-        seen = read_case(ObserveRequest(item.artifact, backend=oracle, keep_going=True, deadline_s=request.limits.deadline_s))
+        observed = read_case(ObserveRequest(item.artifact, backend=oracle, keep_going=True, deadline_s=request.limits.deadline_s))
     except DiffcheckError as error:
         try:
             module = wasm.read(data)
@@ -207,17 +208,17 @@ def _artifact(item: Item, request: SurveyRequest) -> SurveyedArtifact:
         except ArtifactError:
             return msgspec.structs.replace(found, problem=_words(error))
         return _with_imports(found, module, stubs, None, _words(error))
-    stubs = seen.plan.layout.stubs
+    stubs = observed.plan.layout.stubs
     calls = [0] * len(stubs)
-    for instance in seen.read.instances:
+    for instance in observed.read.instances:
         for at, count in enumerate(instance.stub_calls):
             calls[at] += count
-    return _with_imports(found, seen.plan.module, stubs, calls, "")
+    return _with_imports(found, observed.plan.module, stubs, calls, "")
 
 
 def _with_imports(
-    found: SurveyedArtifact, module: wasm.Module, stubs: Sequence[Stub], calls: Sequence[int] | None, not_run: str
-) -> SurveyedArtifact:
+    found: ArtifactImports, module: wasm.Module, stubs: Sequence[Stub], calls: Sequence[int] | None, not_run: str
+) -> ArtifactImports:
     others: dict[str, int] = {}
     for each in module.imports:
         if each.kind != "func":
@@ -226,7 +227,7 @@ def _with_imports(
     return msgspec.structs.replace(
         found,
         imports=tuple(
-            SurveyedImport(each.module, each.name, each.signature, each.kind, each.reason, calls[at] if calls is not None else None)
+            ImportResult(each.module, each.name, each.signature, each.kind, each.reason, calls[at] if calls is not None else None)
             for at, each in enumerate(stubs)
         ),
         others=others,
@@ -239,4 +240,4 @@ def _words(error: DiffcheckError) -> str:
     return visible(error.line, 500)
 
 
-__all__ = ["Given", "Survey", "SurveyRequest", "SurveyedArtifact", "SurveyedImport", "survey"]
+__all__ = ["ArtifactImports", "EngineResult", "ImportResult", "Survey", "SurveyRequest", "survey"]

@@ -98,30 +98,30 @@ def snapshot(  # noqa: PLR0913 - the options of the command
         memory_bytes=memory_bytes,
         max_passes=max_passes,
     )
-    seen = read_case(request)
-    read = seen.read
+    observed = read_case(request)
+    read = observed.read
     unfinished = [stop for stop in read.stops if not stop.state_reported]
     instance = read.instances[-1] if read.instances else None
-    if unfinished or instance is None or (read.stops and _rows_left(seen)):
+    if unfinished or instance is None or (read.stops and _rows_left(observed)):
         what = "; ".join(map(str, read.stops))
-        raise RunFailedError(f"{seen.backend.name}: {what}", hint="leave that row out by naming the other rows with --rows")
-    globals_ = {name: value for name, value in _globals(seen) if name.startswith(prefix)}
-    return Snapshot(request.artifact, globals_, source(seen), seen.notice)
+        raise RunFailedError(f"{observed.backend.name}: {what}", hint="leave that row out by naming the other rows with --rows")
+    globals_ = {name: value for name, value in _globals(observed) if name.startswith(prefix)}
+    return Snapshot(request.artifact, globals_, source(observed), observed.notice)
 
 
-def _rows_left(seen: CaseRead) -> bool:
-    return sum(len(each.rows) for each in seen.read.instances) < len(seen.plan.rows)
+def _rows_left(observed: CaseRead) -> bool:
+    return sum(len(each.rows) for each in observed.read.instances) < len(observed.plan.rows)
 
 
-def _globals(seen: CaseRead) -> Iterator[tuple[str, Value]]:
+def _globals(observed: CaseRead) -> Iterator[tuple[str, Value]]:
     """The exported globals with their values, in the artifact's order; branch values are those of the last row."""
-    module = seen.plan.module
-    state, added = seen.read.instances[-1].state, formats.instrumentation(module)
-    last = seen.read.instances[-1].last_entered
+    module = observed.plan.module
+    state, added = observed.read.instances[-1].state, formats.instrumentation(module)
+    last = observed.read.instances[-1].last_entered
     known: dict[int, Value] = {}
     for branch, (index, type_) in added.counters.items():
         known[index] = Value(type_, state.counters[branch] % (1 << (32 if type_ == "i32" else 64)))
-    for at, branch in enumerate(seen.plan.layout.branches):
+    for at, branch in enumerate(observed.plan.layout.branches):
         known[added.brvals[branch]] = Value("i32", last.brvals[at] if last is not None else 0)
         known[added.brcnts[branch]] = Value("i32", last.brcnts[at] if last is not None else 0)
     for each in module.exports:

@@ -26,7 +26,7 @@ from diffcheck.witness import formats
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from diffcheck.observation import RowSeen
+    from diffcheck.observation import RowRecord
     from diffcheck.witness.formats import Manifest
 
 Schema = Literal["auto", "v1", "v2"]
@@ -50,11 +50,11 @@ def environment(variables: Mapping[str, str]) -> Environment:
     for name in (MODULE, MANIFEST, OUTPUT):
         if not variables.get(name):
             raise ConfigError(f"{name} is not set", hint="run it through witness: witness run FILE --harness 'diffcheck harness'")
-    found = Environment(variables[MODULE], variables[MANIFEST], variables[OUTPUT])
-    _check_module(found.module)
-    _check_manifest(found)
-    _check_output(Path(found.output))
-    return found
+    paths = Environment(variables[MODULE], variables[MANIFEST], variables[OUTPUT])
+    _check_module(paths.module)
+    _check_manifest(paths)
+    _check_output(Path(paths.output))
+    return paths
 
 
 def _check_module(path: str) -> None:
@@ -71,11 +71,11 @@ def _check_module(path: str) -> None:
         raise ArtifactError(f"{MODULE} {visible(path)} is not a WebAssembly module", hint="run witness on an instrumented module")
 
 
-def _check_manifest(found: Environment) -> None:
-    if not Path(found.manifest).exists():
+def _check_manifest(paths: Environment) -> None:
+    if not Path(paths.manifest).exists():
         hint = "witness writes it beside the module: run `witness instrument` again"
-        raise ManifestError(f"there is no manifest at {visible(found.manifest)}", hint=hint)
-    _manifest(found.manifest)
+        raise ManifestError(f"there is no manifest at {visible(paths.manifest)}", hint=hint)
+    _manifest(paths.manifest)
 
 
 def _manifest(path: str) -> Manifest:
@@ -102,21 +102,21 @@ def run(request: ObserveRequest, schema: Schema, variables: Mapping[str, str], n
 
     The paths come from the environment, not from ``request``. ``note`` receives lines for the log.
     """
-    found = environment(variables)
-    seen = read_case(msgspec.structs.replace(request, artifact=found.module, manifest=found.manifest))
-    if seen.notice:
-        note(seen.notice)
-    _check_stops(seen, request, note)
+    paths = environment(variables)
+    observed = read_case(msgspec.structs.replace(request, artifact=paths.module, manifest=paths.manifest))
+    if observed.notice:
+        note(observed.notice)
+    _check_stops(observed, request, note)
     initialize = _INITIALIZE in request.rows
-    if not initialize and any(row.name == _INITIALIZE and row.trace for each in seen.read.instances for row in each.rows):
+    if not initialize and any(row.name == _INITIALIZE and row.trace for each in observed.read.instances for row in each.rows):
         note("_initialize evaluates decisions but is not a row of the record: add --rows _initialize before the other rows")
-    written = snapshot(seen, _manifest(found.manifest), schema, initialize=initialize)
-    process.write_atomically(found.output, msgspec.json.encode(written) + b"\n")
+    written = snapshot(observed, _manifest(paths.manifest), schema, initialize=initialize)
+    process.write_atomically(paths.output, msgspec.json.encode(written) + b"\n")
 
 
-def _check_stops(seen: CaseRead, request: ObserveRequest, note: Callable[[str], None]) -> None:
-    name = seen.backend.name
-    for stop in seen.read.stops:
+def _check_stops(observed: CaseRead, request: ObserveRequest, note: Callable[[str], None]) -> None:
+    name = observed.backend.name
+    for stop in observed.read.stops:
         if not request.keep_going:
             hint = "leave that row out, or use --keep-going to continue in a new instance after it"
             raise RunFailedError(f"{name}: {stop}", hint=hint)
@@ -124,17 +124,17 @@ def _check_stops(seen: CaseRead, request: ObserveRequest, note: Callable[[str], 
             f"{name}: {stop}; continuing in a new instance"
             + ("" if stop.state_reported else f"; {name} reports nothing of that row")
         )
-    if not seen.read.instances:
+    if not observed.read.instances:
         raise RunFailedError(f"{name}: no row completed")
 
 
-def snapshot(seen: CaseRead, manifest: Manifest, schema: Schema, *, initialize: bool = False) -> dict[str, Any]:
+def snapshot(observed: CaseRead, manifest: Manifest, schema: Schema, *, initialize: bool = False) -> dict[str, Any]:
     """The contents of the file; schema ``auto`` is v2 if the artifact has row state, else v1.
 
     ``_initialize`` is always called first. It is a row of the record only with ``initialize``: witness has rows only for requested
     calls.
     """
-    layout, counters = seen.plan.layout, seen.read.counters
+    layout, counters = observed.plan.layout, observed.read.counters
     missing = [branch.id for branch in manifest.branches if branch.id not in counters]
     if missing:
         some = ", ".join(map(str, missing[:_NAMED])) + (", ..." if len(missing) > _NAMED else "")
@@ -151,14 +151,14 @@ def snapshot(seen: CaseRead, manifest: Manifest, schema: Schema, *, initialize: 
         "counters": {str(branch): value for branch, value in counters.items()},
     }
     if version == "v2":
-        capacity = _capacity(seen)
+        capacity = _capacity(observed)
         left_out = (_START,) if initialize else (_START, _INITIALIZE)
-        rows = (row for instance in seen.read.instances for row in instance.rows if row.entered and row.name not in left_out)
+        rows = (row for instance in observed.read.instances for row in instance.rows if row.entered and row.name not in left_out)
         written["rows"] = [_row(row, layout.branches, capacity) for row in rows]
-    return {**written, "source": source(seen)}
+    return {**written, "source": source(observed)}
 
 
-def _row(row: RowSeen, branches: tuple[int, ...], capacity: int) -> dict[str, Any]:
+def _row(row: RowRecord, branches: tuple[int, ...], capacity: int) -> dict[str, Any]:
     names = tuple(map(str, branches))
     first = row.results[0] if row.results else None
     outcome = None
@@ -174,9 +174,9 @@ def _row(row: RowSeen, branches: tuple[int, ...], capacity: int) -> dict[str, An
     }
 
 
-def _capacity(seen: CaseRead) -> int:
+def _capacity(observed: CaseRead) -> int:
     """The capacity of the trace, as ``__witness_trace_reset`` sets it: the memory without its header."""
-    module = seen.plan.module
+    module = observed.plan.module
     trace = formats.trace_memory(module)
     if trace is None:
         return 0

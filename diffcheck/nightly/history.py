@@ -74,7 +74,7 @@ class Change(msgspec.Struct, frozen=True):
     after: Night
 
 
-class Costlier(msgspec.Struct, frozen=True):
+class CostIncrease(msgspec.Struct, frozen=True):
     """A case in which the subject became slower, or uses more memory, beyond its usual variation."""
 
     case: str
@@ -235,12 +235,12 @@ def strip(path: Path, last: int = 30, until: str = "") -> dict[str, tuple[str, .
     }
 
 
-def costlier_now(path: Path) -> list[Costlier]:
+def costlier_now(path: Path) -> list[CostIncrease]:
     """The cases in which the subject of the last run became costlier."""
     return [each for case, seen in nights(path, last=_WINDOW + 1).items() for each in costlier(case, seen)]
 
 
-def costlier(case: str, seen: Sequence[Night]) -> list[Costlier]:
+def costlier(case: str, seen: Sequence[Night]) -> list[CostIncrease]:
     """Increases of the subject's CPU time or memory in the last run, beyond the variation of earlier runs.
 
     An increase is more than five standard deviations above the median (by the median absolute deviation of 5 to 20 runs of the same
@@ -264,6 +264,6 @@ def costlier(case: str, seen: Sequence[Night]) -> list[Costlier]:
         if getattr(now, name) - middle > max(_SPREADS * spread, _LEAST_SHARE * middle, least):
             word = "slower" if name == "cpu_ns" else "more memory"
             found.append(
-                Costlier(case, f"{word}: {show(getattr(now, name))}, before {show(middle)} (median of {len(values)} runs)")
+                CostIncrease(case, f"{word}: {show(getattr(now, name))}, before {show(middle)} (median of {len(values)} runs)")
             )
     return found

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-    from diffcheck.harness.import_survey import Given, Survey, SurveyedArtifact, SurveyedImport
+    from diffcheck.harness.import_survey import ArtifactImports, EngineResult, ImportResult, Survey
     from diffcheck.probe.wasi import CheckResult, ImportVerdicts
 
 _PLAIN_NAME: Final = re.compile(r"[A-Za-z0-9 :/@.,$()\[\]_+-]+")
@@ -67,12 +67,12 @@ def show(survey: Survey, console: Console) -> None:
         console.print(styles.safe(f"modules, commands and output: {survey.kept}", styles.QUIET, 300))
 
 
-def _count(artifact: SurveyedArtifact) -> str:
+def _count(artifact: ArtifactImports) -> str:
     others = "".join(f", {plural(count, kind)}" for kind, count in artifact.others.items())
     return plural(len(artifact.imports), "imported function") + others
 
 
-def _notes(artifact: SurveyedArtifact) -> Iterator[str]:
+def _notes(artifact: ArtifactImports) -> Iterator[str]:
     if artifact.problem:
         yield artifact.problem
     if artifact.out_of_scope:
@@ -81,7 +81,7 @@ def _notes(artifact: SurveyedArtifact) -> Iterator[str]:
         yield f"it was not run: {artifact.not_run}"
 
 
-def _table(imports: Iterable[SurveyedImport]) -> Table:
+def _table(imports: Iterable[ImportResult]) -> Table:
     table = Table(box=box.SIMPLE_HEAD, expand=True, pad_edge=False, header_style="bold")
     table.add_column("function", ratio=6, overflow="fold")
     table.add_column("signature", ratio=4, overflow="fold")
@@ -101,23 +101,23 @@ def _table(imports: Iterable[SurveyedImport]) -> Table:
     return table
 
 
-def _grouped(imports: Iterable[SurveyedImport]) -> list[tuple[str, list[SurveyedImport]]]:
+def _grouped(imports: Iterable[ImportResult]) -> list[tuple[str, list[ImportResult]]]:
     """By interface, in the order of each one's first import: a fuse imports an interface once for each component."""
-    found: dict[str, list[SurveyedImport]] = {}
+    found: dict[str, list[ImportResult]] = {}
     for each in imports:
         found.setdefault(each.interface, []).append(each)
     return list(found.items())
 
 
-def _stub(each: SurveyedImport) -> str:
+def _stub(each: ImportResult) -> str:
     return f"{each.stub}: {each.reason}" if each.reason else each.stub
 
 
-def _calls(each: SurveyedImport) -> str:
+def _calls(each: ImportResult) -> str:
     return "not run" if each.calls is None else f"{each.calls:,}"
 
 
-def _natives(native: Sequence[Given]) -> Text:
+def _natives(native: Sequence[EngineResult]) -> Text:
     if not native:
         return Text("not measured", styles.QUIET)
     text = Text()
@@ -267,7 +267,7 @@ def _what_to_stub(probed: Sequence[ImportVerdicts]) -> Iterator[str]:
         yield f"| {_code(interface)} | {len(functions)} | {both} | {indirect} | {stubs} |"
 
 
-def _artifact(artifact: SurveyedArtifact) -> Iterator[str]:
+def _artifact(artifact: ArtifactImports) -> Iterator[str]:
     yield from ("", f"## Imports of {_code(artifact.path)}", "", _count(artifact) + ".")
     for line in _notes(artifact):
         yield from ("", _prose(line, 600))
@@ -291,7 +291,7 @@ def _artifact(artifact: SurveyedArtifact) -> Iterator[str]:
         yield f"| {' | '.join(cells)} |"
 
 
-def _native_words(given: Given) -> str:
+def _native_words(given: EngineResult) -> str:
     def said(found: CheckResult) -> str:
         return found.verdict
 

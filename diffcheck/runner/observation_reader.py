@@ -16,7 +16,7 @@ from diffcheck.capsule import layout as lo
 from diffcheck.capsule.decode import Image
 from diffcheck.capsule.digest import digest
 from diffcheck.errors import RunFailedError, StreamError
-from diffcheck.observation import Cost, Crashed, Exited, OutOfMemory, Returned, RowSeen, TimedOut, Trapped, sentence
+from diffcheck.observation import Cost, Crashed, Exited, OutOfMemory, Returned, RowRecord, TimedOut, Trapped, sentence
 from diffcheck.runner.passes.decoded_instance import DecodedInstance, decoded
 from diffcheck.runner.passes.instances import MAX_INSTANCES, Instances
 from diffcheck.runner.passes.stream_assembly import Images
@@ -131,7 +131,7 @@ class ObservationReader:
         ended = stop.outcome == Exited(0) and after == self._instances.last  # the normal end of a program
         return msgspec.structs.replace(instance, rows=instance.rows[: at + 1]), None if ended else stop, after
 
-    def _stop(self, row: RowSeen, outcome: Outcome, *, state_reported: bool) -> Stop:
+    def _stop(self, row: RowRecord, outcome: Outcome, *, state_reported: bool) -> Stop:
         calls = zip(self._layout.stubs, row.stub_calls, strict=False)
         stub = next((stub for stub, count in calls if count and stub.kind == "trap"), None)
         name = ""
@@ -206,7 +206,7 @@ class ObservationReader:
         expected = {first + at - self._layout.n_init: row for at, row in enumerate(rows) if not isinstance(row.outcome, Returned)}
         guess = next(iter(expected), run.last)
         row, outcome = self._trap(run, (guess, guess + 1))
-        seen = expected.get(row) or RowSeen(self._layout.rows[self._layout.n_init + row].name, outcome)
+        seen = expected.get(row) or RowRecord(self._layout.rows[self._layout.n_init + row].name, outcome)
         stop = self._stop(seen, outcome, state_reported=False)
         if row == first:
             return None, stop, row + 1

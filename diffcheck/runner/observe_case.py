@@ -114,19 +114,21 @@ def _subject_side(subject: Backend, plan: CapsulePlan, host: Host) -> CapsuleSid
     return side
 
 
-def source(seen: CaseRead) -> dict[str, Any]:
+def source(observed: CaseRead) -> dict[str, Any]:
     """The origin of the values: the engine, how they were read, whether the oracle agrees, and which stubs were called."""
-    read = seen.read
+    read = observed.read
     return {
         "tool": f"diffcheck {__version__}",
-        "backend": {"name": seen.backend.name, "version": seen.backend.version, "sha256": seen.backend.sha256},
+        "backend": {"name": observed.backend.name, "version": observed.backend.version, "sha256": observed.backend.sha256},
         "values": read.how,
         "means": HOW[read.how],
-        "oracle": {"name": seen.oracle.name, "version": seen.oracle.version, "agrees": read.agrees},
-        "plan": seen.plan.digest,
+        "oracle": {"name": observed.oracle.name, "version": observed.oracle.version, "agrees": read.agrees},
+        "plan": observed.plan.digest,
         "instances": len(read.instances),
         "executions": read.cost.executions,
-        "stubs": [{"module": module, "name": name, "kind": kind, "calls": calls} for module, name, kind, calls in stub_uses(seen)],
+        "stubs": [
+            {"module": module, "name": name, "kind": kind, "calls": calls} for module, name, kind, calls in stub_uses(observed)
+        ],
         "not_returned": [
             {"row": stop.row, "outcome": sentence(stop.outcome), "state": "reported" if stop.state_reported else "not reported"}
             for stop in read.stops
@@ -134,11 +136,11 @@ def source(seen: CaseRead) -> dict[str, Any]:
     }
 
 
-def stub_uses(seen: CaseRead) -> list[tuple[str, str, str, int]]:
+def stub_uses(observed: CaseRead) -> list[tuple[str, str, str, int]]:
     """The stubs that were called: module, name, kind, calls."""
-    stubs = seen.plan.layout.stubs
+    stubs = observed.plan.layout.stubs
     sums = [0] * len(stubs)
-    for instance in seen.read.instances:
+    for instance in observed.read.instances:
         for at, calls in enumerate(instance.stub_calls):
             sums[at] += calls
     return [(each.module, each.name, each.kind, calls) for each, calls in zip(stubs, sums, strict=True) if calls]

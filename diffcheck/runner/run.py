@@ -115,11 +115,11 @@ def _given(request: Request) -> set[str]:
     return {str(Path(path)) for path in request.paths}
 
 
-def _mark_bad_input(event: Event, given: set[str]) -> Event:
+def _mark_bad_input(event: Event, named: set[str]) -> Event:
     """The event; a file that was found in a folder is no bad input."""
     if not isinstance(event, CaseFinished) or not event.report.bad_input:
         return event
-    return CaseFinished(msgspec.structs.replace(event.report, bad_input=event.report.artifact in given))
+    return CaseFinished(msgspec.structs.replace(event.report, bad_input=event.report.artifact in named))
 
 
 def _journal(request: Request, started: RunStarted, items: Sequence[Item]) -> Journal | None:
@@ -172,6 +172,6 @@ def plan(request: Request, note: Callable[[str], None] = lambda _: None) -> Iter
         note(line)
     request = choose(request).request
     with process.Reactor() as reactor, process.private_folder() as folder:
-        artifacts, given = {item.id: item.artifact for item in found.items}, _given(request)
+        artifacts, named = {item.id: item.artifact for item in found.items}, _given(request)
         for each in Pool(request, reactor, str(folder), lambda: False).lines(found.items):
-            yield msgspec.structs.replace(each, bad_input=each.bad_input and artifacts[each.case] in given)
+            yield msgspec.structs.replace(each, bad_input=each.bad_input and artifacts[each.case] in named)

@@ -20,7 +20,7 @@ from diffcheck.verdict import McdcImpact
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from diffcheck.observation import RowSeen
+    from diffcheck.observation import RowRecord
     from diffcheck.verdict import Conclusion
     from diffcheck.witness.formats import Decision, Manifest
 
@@ -41,10 +41,10 @@ class DecisionEvidence:
     """The evidence of one engine: rows with their state, and counters, added instance by instance."""
 
     def __init__(self) -> None:
-        self.rows: list[RowSeen] = []
+        self.rows: list[RowRecord] = []
         self.counters: dict[int, int] = {}
 
-    def add(self, rows: Iterable[RowSeen], counters: Mapping[int, int]) -> None:
+    def add(self, rows: Iterable[RowRecord], counters: Mapping[int, int]) -> None:
         """Add the rows of an instance that were reached, and its final counters."""
         self.rows += [row for row in rows if row.outcome is not None]
         for branch, count in counters.items():
@@ -101,7 +101,7 @@ class Decisions:
                     found[each.id, index] = _conclusion(vectors[each.id], index)
         return found
 
-    def vectors(self, rows: Iterable[RowSeen]) -> dict[int, dict[Vector, None]]:
+    def vectors(self, rows: Iterable[RowRecord]) -> dict[int, dict[Vector, None]]:
         """The distinct vectors of each decision, in order of first occurrence."""
         found: dict[int, dict[Vector, None]] = {each: {} for each in self._decisions}
         for row in rows:
@@ -119,7 +119,7 @@ class Decisions:
         kinds = {self._kinds[branch] for branch in decision.conditions if branch in self._kinds}
         return bool(kinds) and kinds <= _ARMS
 
-    def _counted(self, decision: Decision, row: RowSeen) -> dict[int, bool]:
+    def _counted(self, decision: Decision, row: RowRecord) -> dict[int, bool]:
         """The last value of each evaluated condition, for a row without a trace."""
         places = ((index, self._place.get(branch)) for index, branch in enumerate(decision.conditions))
         return {index: row.brvals[at] != 0 for index, at in places if at is not None and row.brcnts[at]}
@@ -153,7 +153,7 @@ def _vector(evaluated: dict[int, bool], outcome: bool | None) -> Vector:  # noqa
     return Vector(tuple(sorted(evaluated.items())), outcome)
 
 
-def _row_outcome(row: RowSeen) -> bool | None:
+def _row_outcome(row: RowRecord) -> bool | None:
     if not isinstance(row.outcome, Returned) or not row.results or row.results[0].type != "i32":
         return None
     return row.results[0].bits != 0

@@ -28,7 +28,7 @@ from diffcheck.runner.request import Request
 from diffcheck.witness import formats
 from diffcheck_backends import harness_protocol
 from diffcheck_backends.wasmtime_machine import Machine
-from diffcheck_backends.wasmtime_wire import Assemble, Assembled, Compile, Judged, Ran, Run, Validate, Variant
+from diffcheck_backends.wasmtime_wire import Assemble, AssemblyResult, Compile, Run, RunResult, Validate, ValidationResult, Variant
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -70,7 +70,7 @@ class NearOracle(Oracle):
     def start(self, program: Program, limits: RunLimits, host: Host) -> Answered:  # noqa: ARG002 - the contract's
         variant = Variant()
         compiled = self.machine.answer(Compile(variant, program.template_sha256, program.wasm))
-        assert isinstance(compiled, Judged)
+        assert isinstance(compiled, ValidationResult)
         if compiled.refusal is not None:
             return Answered(Execution(compiled.refusal))
         ran = self.machine.answer(
@@ -79,17 +79,17 @@ class NearOracle(Oracle):
                 limits.deadline_s, limits.memory_bytes,
             )
         )  # fmt: skip
-        assert isinstance(ran, Ran)
+        assert isinstance(ran, RunResult)
         return Answered(ran.execution)
 
     def validate(self, wasm: bytes, limits: RunLimits, host: Host) -> Outcome | None:  # noqa: ARG002 - the contract's
         judged = self.machine.answer(Validate(Variant(), wasm))
-        assert isinstance(judged, Judged)
+        assert isinstance(judged, ValidationResult)
         return judged.refusal
 
     def assemble(self, text: bytes, limits: RunLimits, host: Host) -> bytes:  # noqa: ARG002 - the contract's
         assembled = self.machine.answer(Assemble(text))
-        assert isinstance(assembled, Assembled)
+        assert isinstance(assembled, AssemblyResult)
         if assembled.error:
             raise ArtifactError(assembled.error[:100])
         return assembled.wasm

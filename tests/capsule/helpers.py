@@ -14,7 +14,7 @@ from diffcheck.capsule.build import Capsule, Form, World, build
 from diffcheck.capsule.decode import Image, decode_image, rows, state
 from diffcheck.capsule.digest import digest
 from diffcheck.capsule.driver import Call
-from diffcheck.observation import FinalState, RowSeen
+from diffcheck.observation import FinalState, RowRecord
 from diffcheck.values import Value, parse
 from diffcheck.wasm.module import Module, read
 from tests.wasm.oracle import engine
@@ -42,7 +42,7 @@ class Run(msgspec.Struct, frozen=True):
         return decode_image(self.memory, self.capsule.layout, self.parameters.first, self.parameters.last)
 
     @property
-    def rows(self) -> tuple[RowSeen, ...]:
+    def rows(self) -> tuple[RowRecord, ...]:
         return rows(self.image, self.capsule.layout)
 
     @property

@@ -26,7 +26,7 @@ from diffcheck.observation import (
     Output,
     Refused,
     Returned,
-    RowSeen,
+    RowRecord,
     TimedOut,
     Trapped,
 )
@@ -65,11 +65,11 @@ ends: st.SearchStrategy[Outcome] = st.one_of(
 
 
 @st.composite
-def seen(draw: st.DrawFn) -> RowSeen:
+def seen(draw: st.DrawFn) -> RowRecord:
     outcome = draw(ends)
     if isinstance(outcome, Trapped) and draw(st.booleans()):
-        return RowSeen("r", outcome, entered=False)
-    return RowSeen(
+        return RowRecord("r", outcome, entered=False)
+    return RowRecord(
         name="r",
         outcome=outcome,
         results=draw(values(("i32", "f64"))) if isinstance(outcome, Returned) else (),
@@ -94,8 +94,8 @@ finals = st.builds(
 )
 
 
-def row(**changes: object) -> RowSeen:
-    plain = RowSeen(
+def row(**changes: object) -> RowRecord:
+    plain = RowRecord(
         name="r",
         outcome=Returned(),
         results=(Value("i32", 1), Value("f64", 2)),
@@ -122,14 +122,14 @@ def final(**changes: object) -> FinalState:
 
 def test_the_same_trap_within_a_row_and_before_it_is_a_divergence():
     trap = Trapped("unreachable")
-    found = compared_rows(row(outcome=trap, results=()), RowSeen("r", trap, entered=False)).divergences
+    found = compared_rows(row(outcome=trap, results=()), RowRecord("r", trap, entered=False)).divergences
     assert [(each.kind, each.oracle, each.subject) for each in found] == [
         ("outcome", "trapped: unreachable, in the row", "trapped: unreachable, before the row was entered")
     ]
-    assert not compared_rows(RowSeen("r", trap, entered=False), RowSeen("r", trap, entered=False)).divergences
+    assert not compared_rows(RowRecord("r", trap, entered=False), RowRecord("r", trap, entered=False)).divergences
 
 
-def compared_rows(one: RowSeen, other: RowSeen) -> Findings:
+def compared_rows(one: RowRecord, other: RowRecord) -> Findings:
     findings = Findings()
     compare_rows.compare(one, other, LAYOUT, findings)
     return findings
@@ -150,12 +150,12 @@ def mirrored(one: Findings, other: Findings) -> bool:
 
 
 @given(seen())
-def test_a_row_agrees_with_itself(one: RowSeen) -> None:
+def test_a_row_agrees_with_itself(one: RowRecord) -> None:
     assert compared_rows(one, one).total == 0
 
 
 @given(seen(), seen())
-def test_comparing_rows_mirrors(one: RowSeen, other: RowSeen) -> None:
+def test_comparing_rows_mirrors(one: RowRecord, other: RowRecord) -> None:
     assert mirrored(compared_rows(one, other), compared_rows(other, one))
 
 
@@ -174,7 +174,7 @@ def test_comparing_states_mirrors(one: FinalState, other: FinalState) -> None:
 
 @settings(max_examples=200)
 @given(seen(), seen())
-def test_rows_that_differ_in_anything_diverge(one: RowSeen, other: RowSeen) -> None:
+def test_rows_that_differ_in_anything_diverge(one: RowRecord, other: RowRecord) -> None:
     findings = compared_rows(one, other)
     assert findings.total or one == other or isinstance(one.outcome, Refused)
 
@@ -326,7 +326,7 @@ def test_differences_are_counted_by_place() -> None:
 
 
 @pytest.mark.parametrize("change", [lambda: row(results=(Value("i32", 9), Value("f64", 2))), lambda: row(trace=b"abcdefgh")])
-def test_a_divergence_keeps_its_signature_while_its_values_drift(change: Callable[[], RowSeen]) -> None:
+def test_a_divergence_keeps_its_signature_while_its_values_drift(change: Callable[[], RowRecord]) -> None:
     one, other = compared_rows(row(), change()), compared_rows(row(), change())
     assert [each.signature for each in one.divergences] == [each.signature for each in other.divergences]
     drifted = compared_rows(row(), row(results=(Value("i32", 77), Value("f64", 2))))

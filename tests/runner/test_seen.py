@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from diffcheck.observation import Exited, FinalState, Returned, RowSeen, Trapped
+from diffcheck.observation import Exited, FinalState, Returned, RowRecord, Trapped
 from diffcheck.runner.passes.decoded_instance import DecodedInstance, same_trap
 
 STATE = FinalState(counters={}, globals={}, tables=(), memories=(), pages=())
 
 
 def seen(*outcomes):
-    rows = tuple(RowSeen(f"row {at}", each) for at, each in enumerate(outcomes))
+    rows = tuple(RowRecord(f"row {at}", each) for at, each in enumerate(outcomes))
     return DecodedInstance(rows, STATE, next((at for at, each in enumerate(outcomes) if each != Returned()), None))
 
 

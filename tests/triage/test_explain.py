@@ -18,7 +18,7 @@ from diffcheck.cli.command_group import cli
 from diffcheck.errors import NothingToDoError
 from diffcheck.faults.engine import FaultyBackend
 from diffcheck.faults.model import Expected, Fault
-from diffcheck.observation import Cost, FinalState, Returned, RowSeen, Trapped
+from diffcheck.observation import Cost, FinalState, Returned, RowRecord, Trapped
 from diffcheck.runner import plan as plans
 from diffcheck.runner.observation_reader import CaseObservation, Stop
 from diffcheck.runner.observe_case import ObserveRequest, case_of
@@ -42,9 +42,9 @@ PLACES = {4: BranchPlace("parse", "br_if", "parse.c", 12)}
 def seen(trace=(), result=1, counters=None, stops=(), also=None):
     """A run of one row with that trace, as (branch, value) pairs, and of a later one with the result ``also`` where that is given."""
     raw = b"".join(struct.pack("<HBB", branch, value, 0) for branch, value in trace)
-    row = RowSeen("go", Returned(), (Value("i32", result),), trace=raw)
+    row = RowRecord("go", Returned(), (Value("i32", result),), trace=raw)
     state = FinalState(counters or {}, {}, (), (), ())
-    rows = (row,) if also is None else (row, RowSeen("later", Returned(), (Value("i32", also),), trace=b""))
+    rows = (row,) if also is None else (row, RowRecord("later", Returned(), (Value("i32", also),), trace=b""))
     return CaseObservation((DecodedInstance(rows, state),), stops, Cost())
 
 

@@ -43,15 +43,15 @@ def with_calls(
     if logs is None:
         return one, other
     stubs = oracle.capsule.layout.stubs
-    both = [_logged(seen, at, *read_log(log, stubs)) for seen, log in zip((one, other), logs, strict=True)]
+    both = [_logged(instance, at, *read_log(log, stubs)) for instance, log in zip((one, other), logs, strict=True)]
     return both[0], both[1]
 
 
-def _logged(seen: DecodedInstance, at: int, total: int, calls: tuple[StubCall, ...]) -> DecodedInstance:
-    row = seen.rows[at]
+def _logged(instance: DecodedInstance, at: int, total: int, calls: tuple[StubCall, ...]) -> DecodedInstance:
+    row = instance.rows[at]
     assert row.calls is not None, "its digest differs"  # noqa: S101
     row = msgspec.structs.replace(row, calls=msgspec.structs.replace(row.calls, total=total, calls=calls))
-    return msgspec.structs.replace(seen, rows=(*seen.rows[:at], row, *seen.rows[at + 1 :]))
+    return msgspec.structs.replace(instance, rows=(*instance.rows[:at], row, *instance.rows[at + 1 :]))
 
 
 def _logs(oracle: CapsuleSide, subject: CapsuleSide, parameters: lo.Parameters) -> tuple[bytes, bytes] | None:

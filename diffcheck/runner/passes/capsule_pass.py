@@ -26,7 +26,7 @@ from diffcheck.observation import (
     OutOfMemory,
     Refused,
     Returned,
-    RowSeen,
+    RowRecord,
     TimedOut,
     Trapped,
     sentence,
@@ -85,8 +85,8 @@ class CapsulePass:
         self.in_recorder = False
         self.unlocated = 0
         self.evidence = PassEvidence(self.layout, manifest)
-        one, other = oracle.identified(), subject.identified()
-        self.identities = None if one is None or other is None else Identities(one, other, self.findings, self.budget)
+        sides = oracle.identified(), subject.identified()
+        self.identities = Identities(sides[0], sides[1], findings, budget) if sides[0] and sides[1] else None
 
     def report(self) -> PassReport:
         """Run all groups and return the report."""
@@ -163,11 +163,11 @@ class CapsulePass:
         image = self._oracle_image(oracle, subject)
         if self.instances.exits_return(image):
             return first
-        seen = decoded(image, oracle.outcome, self.layout, self.form)
+        expected = decoded(image, oracle.outcome, self.layout, self.form)
         if self.choices is not None:
-            self.choices = Choices(self.choices.nans + seen.choices.nans, self.choices.relaxed + seen.choices.relaxed)
-        self.evidence.add_group(seen, oracle, subject)
-        return self._compare(first, last, image, seen, subject)
+            self.choices = Choices(self.choices.nans + expected.choices.nans, self.choices.relaxed + expected.choices.relaxed)
+        self.evidence.add_group(expected, oracle, subject)
+        return self._compare(first, last, image, expected, subject)
 
     def _oracle_image(self, oracle: CapsuleRun, subject: CapsuleRun) -> Image:
         """The oracle's stream; ends the pass if there is none."""
@@ -196,17 +196,17 @@ class CapsulePass:
             self.evidence.changed = True
             self.findings.compared(1, 1)
 
-    def _compare(self, first: int, last: int, image: Image, seen: DecodedInstance, subject: CapsuleRun) -> int:
+    def _compare(self, first: int, last: int, image: Image, expected: DecodedInstance, subject: CapsuleRun) -> int:
         """Compare a group with the subject's run; returns the first row of the next group."""
-        after = last if seen.stop is None else self.instances.row(first, seen.stop) + 1
+        after = last if expected.stop is None else self.instances.row(first, expected.stop) + 1
         if subject.damage:
             self.findings.diverge("stream", "observation stream", "whole", subject.damage, shape=subject.damage[:40])
             return after
         if subject.header is not None:
-            self._compare_streams(first, last, image, seen, subject)
+            self._compare_streams(first, last, image, expected, subject)
             return after
         if isinstance(subject.outcome, Trapped | Crashed):
-            return self._compare_trap(first, last, seen, subject)
+            return self._compare_trap(first, last, expected, subject)
         self._failed(subject, first, last)
         raise PassOverError
 
@@ -251,46 +251,46 @@ class CapsulePass:
 
     # Streams.
 
-    def _compare_streams(self, first: int, last: int, image: Image, seen: DecodedInstance, subject: CapsuleRun) -> None:
+    def _compare_streams(self, first: int, last: int, image: Image, expected: DecodedInstance, subject: CapsuleRun) -> None:
         """Compare the subject's stream, and the identities of functions if nothing differs."""
         before = self.findings.total
-        exhausted = seen.stop is not None and is_trap(seen.rows[seen.stop].outcome, _STACK)
-        self._compare_stream(first, last, image, seen, subject, exhausted=exhausted)
+        exhausted = expected.stop is not None and is_trap(expected.rows[expected.stop].outcome, _STACK)
+        self._compare_stream(first, last, image, expected, subject, exhausted=exhausted)
         if self.identities is None and self.layout.described:
-            compare_references.functions_not_compared(seen.state, self.findings)
+            compare_references.functions_not_compared(expected.state, self.findings)
         if self.identities is not None and self.findings.total == before and not exhausted:
             self.identities.compare(self.instances.parameters(first, last))
 
     def _compare_stream(
-        self, first: int, last: int, image: Image, seen: DecodedInstance, subject: CapsuleRun, *, exhausted: bool
+        self, first: int, last: int, image: Image, expected: DecodedInstance, subject: CapsuleRun, *, exhausted: bool
     ) -> None:
         """Compare digests, and if they differ the whole streams."""
         header = subject.header
         assert header is not None, "the caller looked"  # noqa: S101
         if lo.FLAG_CALLS_CUT & (header.flags | image.header.flags):
             self.findings.not_compared(f"of the bytes passed to an import in one call, those after the first {GATHERED:,}")
-        kind_differs = isinstance(subject.outcome, Trapped) and not same_trap(seen, subject.outcome)
+        kind_differs = isinstance(subject.outcome, Trapped) and not same_trap(expected, subject.outcome)
         if header.stream_key == image.header.stream_key and not kind_differs:
-            self._same_digest(image, seen, subject, exhausted=exhausted)
+            self._same_digest(image, expected, subject, exhausted=exhausted)
             return
         if lo.FLAG_CUT & (header.flags | image.header.flags):
             raise PassOverError(f"{_CUT}; use a larger --memory-limit", in_recorder=True)
         images = Images(self.layout, image, self.budget)
         try:
             theirs = images.subject(subject, read_view(self.subject, self.instances.parameters(first, last)))
-            other = decoded(theirs, subject.outcome, self.layout, self.form)
+            actual = decoded(theirs, subject.outcome, self.layout, self.form)
         except StreamError as error:
             self.findings.diverge("stream", "observation stream", "whole", str(error), shape="damaged")
             return
-        seen, other = with_calls(self.oracle, self.subject, self.instances.parameters(first, last), seen, other)
+        expected, actual = with_calls(self.oracle, self.subject, self.instances.parameters(first, last), expected, actual)
         before = self.findings.total, len(self.findings.allowances)
-        self.evidence.add_decisions(seen, other)
-        pages = self._compare_seen(first, seen, other, exhausted=exhausted)
+        self.evidence.add_decisions(expected, actual)
+        pages = self._compare_instances(first, expected, actual, exhausted=exhausted)
         memories = [memory.index for memory in self.layout.memories]
         look = Pages(self.oracle, self.subject, self.instances.parameters(first, last), memories, self.findings, self.budget)
         unlocated = images.unlocated + look.compare(pages)
         self.unlocated += unlocated
-        self._compare_choices(first, last, seen, other, found=self.findings.total > before[0])
+        self._compare_choices(first, last, expected, actual, found=self.findings.total > before[0])
         found = (self.findings.total, len(self.findings.allowances)) != before
         if unlocated:
             return
@@ -303,11 +303,11 @@ class CapsulePass:
                 detail="the digest differs over equal bytes: the engine digests wrong, or its stream changes from run to run",
             )  # fmt: skip
 
-    def _compare_choices(self, first: int, last: int, seen: DecodedInstance, other: DecodedInstance, *, found: bool) -> None:
+    def _compare_choices(self, first: int, last: int, expected: DecodedInstance, actual: DecodedInstance, *, found: bool) -> None:
         """Compare the open results of a deterministic form; locate the row of one that is not allowed if nothing else differs."""
-        differs = other.choices.not_allowed != seen.choices.not_allowed
+        differs = actual.choices.not_allowed != expected.choices.not_allowed
         row = self._row_not_allowed(first, last) if differs and not found else ""
-        compare_choices(seen.choices, other.choices, self.findings, row)
+        compare_choices(expected.choices, actual.choices, self.findings, row)
 
     def _row_not_allowed(self, first: int, last: int) -> str:
         """The first row with a result that is not allowed, located by runs of fewer rows; empty if it is before all rows."""
@@ -329,9 +329,11 @@ class CapsulePass:
             return False
         return decoded(image, subject.outcome, self.layout, self.form).choices.not_allowed is not None
 
-    def _same_digest(self, image: Image, seen: DecodedInstance, subject: CapsuleRun, *, exhausted: bool) -> None:
+    def _same_digest(self, image: Image, expected: DecodedInstance, subject: CapsuleRun, *, exhausted: bool) -> None:
         """The digests are equal, so the streams are, if the subject carried out what it digested."""
-        stopped = seen.rows[seen.stop] if seen.stop is not None and left_open(image, self.layout, seen.stop) else None
+        stopped = (
+            expected.rows[expected.stop] if expected.stop is not None and left_open(image, self.layout, expected.stop) else None
+        )
         if stopped is not None and stopped.outcome is not None and isinstance(subject.outcome, Returned):
             outcomes.compare(stopped.outcome, subject.outcome, self.findings, stopped.name)
         elif subject.header != image.header or (subject.image is None and subject.view != local(image.stream)(0, 0, 0)):
@@ -342,59 +344,61 @@ class CapsulePass:
         else:
             if lo.FLAG_CUT & image.header.flags:
                 self.findings.not_compared(_CUT)
-            self._agreed(seen, subject.outcome, exhausted=exhausted)
+            self._agreed(expected, subject.outcome, exhausted=exhausted)
 
-    def _agreed(self, seen: DecodedInstance, subject: Outcome, *, exhausted: bool) -> None:
+    def _agreed(self, expected: DecodedInstance, subject: Outcome, *, exhausted: bool) -> None:
         """Count the values that an equal digest proves equal, and compare the kind of a trap, which is not in the stream."""
-        self.evidence.add_decisions(seen, seen)
-        for at, row in enumerate(seen.rows):
+        self.evidence.add_decisions(expected, expected)
+        for at, row in enumerate(expected.rows):
             if row.outcome is not None:
-                trapped = at == seen.stop and isinstance(row.outcome, Trapped) and isinstance(subject, Trapped)
-                other = msgspec.structs.replace(row, outcome=subject) if trapped else row
-                compare_rows.compare(row, other, self.layout, self.findings)
+                trapped = at == expected.stop and isinstance(row.outcome, Trapped) and isinstance(subject, Trapped)
+                actual = msgspec.structs.replace(row, outcome=subject) if trapped else row
+                compare_rows.compare(row, actual, self.layout, self.findings)
         if not exhausted:
-            compare_state.compare(seen.state, seen.state, self.layout, self.findings)
+            compare_state.compare(expected.state, expected.state, self.layout, self.findings)
 
-    def _compare_seen(self, first: int, seen: DecodedInstance, other: DecodedInstance, *, exhausted: bool) -> list[tuple[int, int]]:
+    def _compare_instances(
+        self, first: int, expected: DecodedInstance, actual: DecodedInstance, *, exhausted: bool
+    ) -> list[tuple[int, int]]:
         """Compare rows up to the first with different outcomes, then the state if there is none."""
-        for at, (one, two) in enumerate(zip(seen.rows, other.rows, strict=True)):
-            if one.outcome is None and two.outcome is None:
+        for at, (row, actual_row) in enumerate(zip(expected.rows, actual.rows, strict=True)):
+            if row.outcome is None and actual_row.outcome is None:
                 continue
-            if self._limit_differs(first, one, two):
+            if self._limit_differs(first, row, actual_row):
                 return []
-            if isinstance(one.outcome, Returned) and isinstance(two.outcome, Trapped):
-                self._check_recorder(self.subject, first, self.instances.row(first, at) + 1, two.outcome)
-            compare_rows.compare(one, two, self.layout, self.findings)
-            if one.outcome is None or two.outcome is None or not outcomes.same(one.outcome, two.outcome):
+            if isinstance(row.outcome, Returned) and isinstance(actual_row.outcome, Trapped):
+                self._check_recorder(self.subject, first, self.instances.row(first, at) + 1, actual_row.outcome)
+            compare_rows.compare(row, actual_row, self.layout, self.findings)
+            if row.outcome is None or actual_row.outcome is None or not outcomes.same(row.outcome, actual_row.outcome):
                 return []
         if exhausted:
             return []
-        return compare_state.compare(seen.state, other.state, self.layout, self.findings)
+        return compare_state.compare(expected.state, actual.state, self.layout, self.findings)
 
-    def _limit_differs(self, first: int, one: RowSeen, two: RowSeen) -> bool:
+    def _limit_differs(self, first: int, row: RowRecord, actual_row: RowRecord) -> bool:
         """Whether only one engine reached an open limit in a row."""
 
         def small(limit: OpenLimit) -> Outcome:
             return self.oracle.run(self.instances.parameters(first, self.instances.last), limit.small(self.oracle.limits)).outcome
 
-        why = open_limits.differ(one.outcome, two.outcome, small, self.findings, one.name)
+        why = open_limits.differ(row.outcome, actual_row.outcome, small, self.findings, row.name)
         self.inconclusive = why or self.inconclusive
         return bool(why)
 
     # Traps that report nothing.
 
-    def _compare_trap(self, first: int, last: int, seen: DecodedInstance, subject: CapsuleRun) -> int:
+    def _compare_trap(self, first: int, last: int, expected: DecodedInstance, subject: CapsuleRun) -> int:
         """The subject trapped or crashed without a stream; returns the first row of the next group."""
-        row = None if seen.stop is None else self.instances.row(first, seen.stop)
-        expected = seen.stop is not None and isinstance(seen.rows[seen.stop].outcome, Trapped | Exited)
-        if expected and seen.stop is not None and seen.stop < self.layout.n_init:
-            self._trapped_row(first, first, seen.rows[seen.stop], subject.outcome)
+        row = None if expected.stop is None else self.instances.row(first, expected.stop)
+        ends_here = expected.stop is not None and isinstance(expected.rows[expected.stop].outcome, Trapped | Exited)
+        if ends_here and expected.stop is not None and expected.stop < self.layout.n_init:
+            self._trapped_row(first, first, expected.rows[expected.stop], subject.outcome)
             return self.instances.last
-        if expected and row is not None:
+        if ends_here and row is not None:
             if self._before(first, row):
                 # It may have completed this row and ended in a later one, for the same reason.
                 ended = subject.outcome if row + 1 >= last else self._trials(self.subject).run(first, row + 1).outcome
-                self._trapped_row(first, row + 1, seen.rows[seen.stop or 0], ended)
+                self._trapped_row(first, row + 1, expected.rows[expected.stop or 0], ended)
                 return row + 1
             last = row
         return self._trapped_early(first, last, subject)
@@ -425,13 +429,13 @@ class CapsulePass:
         found = self._trials(self.oracle).failing(first, last)
         if found is None:
             name = ", ".join(each.name for each in self.layout.rows[: self.layout.n_init])
-            self._trapped_row(first, first, RowSeen(name, oracle.outcome), subject.outcome)
+            self._trapped_row(first, first, RowRecord(name, oracle.outcome), subject.outcome)
             return self.instances.last
         at, outcome = found
         self._check_recorder(self.oracle, first, at + 1, outcome)
         if not self._before(first, at):
             return self._trapped_early(first, at, subject)
-        row = RowSeen(self.layout.rows[self.layout.n_init + at].name, outcome)
+        row = RowRecord(self.layout.rows[self.layout.n_init + at].name, outcome)
         self._trapped_row(first, at + 1, row, self._trials(self.subject).run(first, at + 1).outcome)
         return at + 1
 
@@ -454,7 +458,7 @@ class CapsulePass:
         self.findings.not_compared("the state at a trap: the subject reports none")
         return True
 
-    def _oracle_row(self, first: int, row: int) -> RowSeen:
+    def _oracle_row(self, first: int, row: int) -> RowRecord:
         ran = self.oracle.run(self.instances.parameters(first, row + 1))
         if ran.image is None:
             raise PassOverError(f"the oracle {sentence(ran.outcome)} when it was run again")
@@ -467,9 +471,9 @@ class CapsulePass:
             why = f"the {name} {sentence(outcome)} in the recorder, not in a row"
             raise PassOverError(why, in_recorder=True)
 
-    def _trapped_row(self, first: int, last: int, oracle: RowSeen, outcome: Outcome) -> None:
+    def _trapped_row(self, first: int, last: int, oracle: RowRecord, outcome: Outcome) -> None:
         """Compare the row before ``last``, in which the subject ended without a state."""
-        subject = RowSeen(oracle.name, outcome)
+        subject = RowRecord(oracle.name, outcome)
         if self._limit_differs(first, oracle, subject):
             return
         if self._exits_silently and same_end(oracle.outcome, outcome):

@@ -73,51 +73,51 @@ def passes(
     first = [each() for each in run]
     gone = set(expected) - {signature for each in first for signature in each.signatures} if times else set()
     reports = []
-    for seen, again in zip(first, run, strict=True):
-        if not _hangs(seen) and gone and seen.verdict in ("agree", "diverge"):
-            reports.append(confirmed(seen, again, times * GONE_FACTOR, known))
-        elif times and _needs_confirmation(seen, known):
-            reports.append(confirmed(seen, again, times, known))
+    for report, again in zip(first, run, strict=True):
+        if not _hangs(report) and gone and report.verdict in ("agree", "diverge"):
+            reports.append(confirmed(report, again, times * GONE_FACTOR, known))
+        elif times and _needs_confirmation(report, known):
+            reports.append(confirmed(report, again, times, known))
         else:
-            reports.append(seen)
+            reports.append(report)
     return tuple(reports)
 
 
-def _hangs(seen: PassReport) -> bool:
+def _hangs(report: PassReport) -> bool:
     """Whether the subject timed out, which a longer deadline has confirmed (see ``hang_check``)."""
-    return seen.subject is not None and isinstance(seen.subject.outcome, TimedOut)
+    return report.subject is not None and isinstance(report.subject.outcome, TimedOut)
 
 
-def _needs_confirmation(seen: PassReport, known: Collection[str]) -> bool:
+def _needs_confirmation(report: PassReport, known: Collection[str]) -> bool:
     """Whether a pass has a new signature."""
-    if seen.verdict != "diverge" or _hangs(seen):
+    if report.verdict != "diverge" or _hangs(report):
         return False
-    return not seen.signatures or not set(seen.signatures) <= set(known)
+    return not report.signatures or not set(report.signatures) <= set(known)
 
 
-def confirmed(seen: PassReport, again: Callable[[], PassReport], times: int, known: Collection[str] = ()) -> PassReport:
+def confirmed(report: PassReport, again: Callable[[], PassReport], times: int, known: Collection[str] = ()) -> PassReport:
     """The pass after ``times`` reruns, or fewer once one of them differs: then it is flaky.
 
     It still diverges if a new signature is in every run.
     """
     repeats: list[Repeat] = []
-    runs = [repeat(seen)]
+    runs = [repeat(report)]
     for _ in range(times):
         repeats.append(repeat(again()))
         runs.append(repeats[-1])
         if len(repeats) >= FLAKY_RERUNS and not all(_same(runs[0], each) for each in repeats):
             break
-    reports = msgspec.structs.replace(seen, repeats=tuple(repeats))
+    reports = msgspec.structs.replace(report, repeats=tuple(repeats))
     if all(_same(runs[0], each) for each in repeats):
         return reports
     steady = set.intersection(*(set(each.signatures) for each in runs)) - set(known)
-    reason = f"{seen.reason} (other differences vary between runs)" if steady else outcomes(tuple(runs))
+    reason = f"{report.reason} (other differences vary between runs)" if steady else outcomes(tuple(runs))
     return msgspec.structs.replace(reports, verdict="diverge" if steady else "flaky", reason=reason, vacuous=False)
 
 
-def repeat(seen: PassReport) -> Repeat:
+def repeat(report: PassReport) -> Repeat:
     """The result of a pass, for comparing reruns."""
-    return Repeat(seen.verdict, seen.signatures, seen.reason)
+    return Repeat(report.verdict, report.signatures, report.reason)
 
 
 def _same(one: Repeat, other: Repeat) -> bool:

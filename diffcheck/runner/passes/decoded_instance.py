@@ -10,7 +10,7 @@ from diffcheck.capsule.decode import rows as decode_rows
 from diffcheck.capsule.decode import state as decode_state
 from diffcheck.capsule.deterministic.form import Choices
 from diffcheck.compare import outcomes
-from diffcheck.observation import Exited, FinalState, Returned, RowSeen, Trapped
+from diffcheck.observation import Exited, FinalState, Returned, RowRecord, Trapped
 
 if TYPE_CHECKING:
     from diffcheck.capsule import layout as lo
@@ -29,13 +29,13 @@ class DecodedInstance(msgspec.Struct, frozen=True):
     ``stop`` is the index of the first row that did not return, or None. ``choices`` are those of the deterministic form.
     """
 
-    rows: tuple[RowSeen, ...]
+    rows: tuple[RowRecord, ...]
     state: FinalState
     stop: int | None = None
     choices: Choices = Choices()
 
     @property
-    def last_entered(self) -> RowSeen | None:
+    def last_entered(self) -> RowRecord | None:
         """The last row that was entered; its branch values are the instance's."""
         return next((row for row in reversed(self.rows) if row.entered), None)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, Literal
 
-from diffcheck.observation import Returned, RowSeen, sentence
+from diffcheck.observation import Returned, RowRecord, sentence
 from diffcheck.text import decode
 from diffcheck.verdict import Printed, SideReport, StubUse
 from diffcheck.witness import mcdc
@@ -34,28 +34,30 @@ class PassEvidence:
         self._calls: tuple[int, ...] = (0,) * len(layout.stubs)
         self._decisions = mcdc.DecisionEvidence(), mcdc.DecisionEvidence()
 
-    def add_group(self, seen: DecodedInstance, oracle: CapsuleRun, subject: CapsuleRun) -> None:
-        """Add the runs of a group; ``seen`` is the oracle's."""
-        self._add_outcomes(seen, oracle, subject)
+    def add_group(self, instance: DecodedInstance, oracle: CapsuleRun, subject: CapsuleRun) -> None:
+        """Add the runs of a group; ``instance`` is the oracle's."""
+        self._add_outcomes(instance, oracle, subject)
         for name, ran in (("oracle", oracle), ("subject", subject)):
             if ran.header is not None:
                 self._digests[name].append(ran.header.digest_hex)
             if ran.log:
                 self._logs[name] = ran.log
-        for row in seen.rows:
+        for row in instance.rows:
             self._add_output(row.name, "stdout", row.stdout)
             self._add_output(row.name, "stderr", row.stderr)
-        called = [row.stub_calls for row in seen.rows if row.stub_calls]
+        called = [row.stub_calls for row in instance.rows if row.stub_calls]
         if called:
             self._calls = tuple(a + b for a, b in zip(self._calls, called[-1], strict=True))
-        self.changed = self.changed or any(seen.state.counters.values()) or any(map(_observable, seen.rows))
+        self.changed = self.changed or any(instance.state.counters.values()) or any(map(_observable, instance.rows))
 
-    def _add_outcomes(self, seen: DecodedInstance, oracle: CapsuleRun, subject: CapsuleRun) -> None:
-        if seen.stop is not None and (outcome := seen.rows[seen.stop].outcome) is not None:
+    def _add_outcomes(self, instance: DecodedInstance, oracle: CapsuleRun, subject: CapsuleRun) -> None:
+        if instance.stop is not None and (outcome := instance.rows[instance.stop].outcome) is not None:
             self.outcomes.setdefault("oracle", outcome)
         if not isinstance(subject.outcome, Returned):
             self.outcomes.setdefault("subject", subject.outcome)
-        elif seen.stop is not None and oracle.header and subject.header and oracle.header.stream_key == subject.header.stream_key:
+        elif (
+            instance.stop is not None and oracle.header and subject.header and oracle.header.stream_key == subject.header.stream_key
+        ):
             self.outcomes.setdefault("subject", self.outcomes["oracle"])
 
     def _add_output(self, row: str, stream: Literal["stdout", "stderr"], output: Output | None) -> None:
@@ -64,10 +66,10 @@ class PassEvidence:
 
     def add_decisions(self, oracle: DecodedInstance, subject: DecodedInstance) -> None:
         """Add the MC/DC evidence of both engines."""
-        for evidence, seen in zip(self._decisions, (oracle, subject), strict=True):
-            evidence.add(seen.rows, seen.state.counters)
+        for evidence, instance in zip(self._decisions, (oracle, subject), strict=True):
+            evidence.add(instance.rows, instance.state.counters)
 
-    def add_oracle_row(self, row: RowSeen) -> None:
+    def add_oracle_row(self, row: RowRecord) -> None:
         """Add the MC/DC evidence of a row that only the oracle completed."""
         self._decisions[0].add((row,), {})
 
@@ -90,7 +92,7 @@ class PassEvidence:
         return tuple(StubUse(stub.module, stub.name, stub.kind, calls) for stub, calls in called if calls)
 
 
-def _observable(row: RowSeen) -> bool:
+def _observable(row: RowRecord) -> bool:
     """Whether a row had any result, output or outcome other than returning."""
     printed = any(output is not None and output.total for output in (row.stdout, row.stderr))
     ended = row.outcome is not None and not isinstance(row.outcome, Returned)

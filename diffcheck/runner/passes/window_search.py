@@ -56,25 +56,25 @@ class Window(msgspec.Struct, frozen=True):
     subject: bytes
 
 
-class Located(msgspec.Struct, frozen=True):
+class LocatedWindows(msgspec.Struct, frozen=True):
     """The windows that were read, and the number of bytes with differences that were not read."""
 
     windows: tuple[Window, ...]
     unlocated: int
 
 
-def locate(oracle: Read, subject: Read, offset: int, length: int, budget: RunBudget) -> Located:
+def locate(oracle: Read, subject: Read, offset: int, length: int, budget: RunBudget) -> LocatedWindows:
     """The differing windows in [offset, offset + length) within the budget; ``length`` is a multiple of 8."""
     if length <= 0:
-        return Located((), 0)
+        return LocatedWindows((), 0)
     if length <= VIEW_BYTES:
         return _window(oracle, subject, offset, length, budget)
     step = (-(-length // VIEW_WORDS) + 7) & ~7
     if not budget.take():
-        return Located((), length)
+        return LocatedWindows((), length)
     ones, others = oracle(1, offset, step), subject(1, offset, step)
     if ones is None or others is None:
-        return Located((), length)
+        return LocatedWindows((), length)
     blocks = [at for at in range(VIEW_WORDS) if at * step < length and ones[8 * at : 8 * at + 8] != others[8 * at : 8 * at + 8]]
     windows: list[Window] = []
     unlocated = 0
@@ -83,16 +83,16 @@ def locate(oracle: Read, subject: Read, offset: int, length: int, budget: RunBud
         found = locate(oracle, subject, offset + first * step, size, budget)
         windows += found.windows
         unlocated += found.unlocated
-    return Located(tuple(windows), unlocated)
+    return LocatedWindows(tuple(windows), unlocated)
 
 
-def _window(oracle: Read, subject: Read, offset: int, length: int, budget: RunBudget) -> Located:
+def _window(oracle: Read, subject: Read, offset: int, length: int, budget: RunBudget) -> LocatedWindows:
     if not budget.take():
-        return Located((), length)
+        return LocatedWindows((), length)
     one, other = oracle(0, offset, 0), subject(0, offset, 0)
     if one is None or other is None:
-        return Located((), length)
-    return Located((Window(offset, one[:length], other[:length]),), 0)
+        return LocatedWindows((), length)
+    return LocatedWindows((Window(offset, one[:length], other[:length]),), 0)
 
 
 def _runs(blocks: list[int], most: int) -> list[tuple[int, int]]:

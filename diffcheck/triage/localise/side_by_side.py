@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from diffcheck.observation import RowSeen, sentence
+from diffcheck.observation import RowRecord, sentence
 from diffcheck.runner.observation_reader import CaseObservation
 from diffcheck.text import plural
 from diffcheck.triage.localise.location import Localisation
@@ -71,7 +71,7 @@ def compare_side_by_side(
     return msgspec.structs.replace(common, ends=tuple(_ends(oracle_row, subject_row)), trace=trace)
 
 
-def _differing_rows(wanted: str, oracle: CaseObservation, subject: CaseObservation) -> tuple[RowSeen | None, RowSeen | None]:
+def _differing_rows(wanted: str, oracle: CaseObservation, subject: CaseObservation) -> tuple[RowRecord | None, RowRecord | None]:
     """The row of that name on both sides if it differs, else the first one that does; None for a side without the row, and for
     both if no row differs.
     """
@@ -85,13 +85,13 @@ def _differing_rows(wanted: str, oracle: CaseObservation, subject: CaseObservati
     return next((pair for pair in differ if pair[0].name == wanted), differ[0] if differ else (None, None))
 
 
-def _ending(row: RowSeen) -> str:
+def _ending(row: RowRecord) -> str:
     if row.results:
         return "returned " + ", ".join(map(render, row.results))
     return sentence(row.outcome) if row.outcome is not None else "not reached"
 
 
-def _ends(oracle: RowSeen, subject: RowSeen) -> Iterator[ComparedLine]:
+def _ends(oracle: RowRecord, subject: RowRecord) -> Iterator[ComparedLine]:
     yield _line("outcome", _ending(oracle), _ending(subject))
     if oracle.trace or subject.trace:
         yield _line("trace records", str(len(oracle.trace) // _RECORD.size), str(len(subject.trace) // _RECORD.size))
@@ -101,7 +101,7 @@ def _line(name: str, oracle: str, subject: str) -> ComparedLine:
     return ComparedLine(name, oracle, subject, same=oracle == subject)
 
 
-def _trace(oracle: RowSeen, subject: RowSeen, places: Mapping[int, BranchPlace]) -> Iterator[ComparedLine]:
+def _trace(oracle: RowRecord, subject: RowRecord, places: Mapping[int, BranchPlace]) -> Iterator[ComparedLine]:
     """The records around the first one that differs; none if all are equal."""
     pairs = list(zip_longest(_RECORD.iter_unpack(oracle.trace), _RECORD.iter_unpack(subject.trace)))
     first = next((at for at, (one, other) in enumerate(pairs) if one != other), len(pairs))
