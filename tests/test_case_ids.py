@@ -178,7 +178,7 @@ def test_a_report_of_another_root_changes_no_entry(project, monkeypatch, capsys,
     assert json_file.read(Path("reports/report.json")).root == str(project.parent / "other")
     capsys.readouterr()
     assert entry.run(["baseline", action, "--baseline", "../project/baseline.toml"]) == 2
-    assert f"named from {project.parent}/other, those of ../project/baseline.toml from {project}" in capsys.readouterr().err
+    assert f"cases is {project.parent}/other, that of ../project/baseline.toml is {project}" in capsys.readouterr().err
     assert file.read_text() == before
 
 

@@ -106,7 +106,7 @@ def of_seed(seed: int, part: int, parts: int, bugs: int, programs: int = POOL) -
         made = []
         for number, text in enumerate(texts):
             path = Path(folder) / f"program{number:02}.wasm"
-            path.write_bytes(real.assemble(text.encode(), plans.Limits(), host))
+            path.write_bytes(real.assemble(text.encode(), contract.RunLimits(), host))
             made.append(
                 plans.make(case_of(ObserveRequest(str(path))), REQUEST, real, oracle, FaultyBackend(inner, None, words=True), host)
             )

@@ -78,7 +78,7 @@ class World:
         self.inner = registry.create("wasmtime", {})
         self.plans: dict[tuple[int, bool], Plan] = {}
         for rebuilt in (False, True):
-            binary = real.assemble(text(rebuilt=rebuilt).encode(), plans.Limits(), host)
+            binary = real.assemble(text(rebuilt=rebuilt).encode(), contract.RunLimits(), host)
             for case in range(CASES):
                 path = write(folder / str(int(rebuilt)), f"case{case}", binary, rebuilt=rebuilt)
                 standin = Standin(self.inner, [], random.Random(0), rebuilt=rebuilt)

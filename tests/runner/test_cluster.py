@@ -179,7 +179,7 @@ def test_another_diffcheck_or_engine_is_refused_with_both_names():
     assert ", this is 0.0.1" in answered(wanted(version="0.0.1")).refused
     assert "this run needs wasmtime-pulley 1 (abc)" in answered(wanted(subject=("wasmtime-pulley", "1", "abc"))).refused
     assert "no backend" in answered(wanted(request=Request((), subject="nothing"))).refused
-    assert "cannot be read" in msgspec.msgpack.decode(remote_batch.run(b"\x00"), type=remote_batch.BatchAnswer).refused
+    assert "cannot read the batch" in msgspec.msgpack.decode(remote_batch.run(b"\x00"), type=remote_batch.BatchAnswer).refused
 
 
 def test_a_batch_whose_program_dies_is_lost(monkeypatch):
