@@ -25,6 +25,8 @@ NAMES = (
     "\\[click\\](http://evil.example)",
     "a | b \\| c || `d` ``e``",
     "http://evil.example www.evil.example @someone #1 :tada: $x$ a@b.example",
+    "https://0",
+    'https://a.example/"onclick=alert(1)<script>',
     "- list\n1. list\n# heading\n| a |\n| - |",
     "1. one",
     "- one",

@@ -164,13 +164,17 @@ def plain_page():
 
 def unharmed(name):
     plain, bad = plain_page(), Page(html_page.render(hostile.report(name)))
-    varying = ("span", "li", "ul", "code", "dt", "dd")  # a name that cannot be typed has no commands
+    varying = ["span", "li", "ul", "code", "dt", "dd"]  # a name that cannot be typed has no commands
+    links = [value for tag, attribute, value in bad.attributes if (tag, attribute) == ("a", "href") and not value.startswith("#")]
+    if links:  # the address of an issue, which only the reader opens
+        varying.append("a")
+        assert all(re.match(r"https?://[^\s\x00-\x1f\"<>]*$", link) for link in links)
     assert [tag for tag in bad.elements if tag not in varying] == [tag for tag in plain.elements if tag not in varying]
     assert bad.scripts[0] == plain.scripts[0]
     assert bad.scripts[-1] == plain.scripts[-1]
     assert {(tag, attribute) for tag, attribute, _ in bad.attributes} <= {
         (tag, attribute) for tag, attribute, _ in plain.attributes
-    }
+    } | ({("a", "rel")} if links else set())
     for text in (*bad.texts, *strings(bad.index), *strings(bad.cases)):
         assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]", text)
     first = next(each for each in bad.cases if each["verdict"] == "diverge")
