@@ -140,7 +140,7 @@ def caused(report: Report, wanted: Request, limit: str) -> Report:
         return report
     without = tried - sum(len(each.signatures) for each in found)
     if without:
-        click.echo(f"{plural(without, 'cluster')} could not be localised; `diffcheck localise` prints the reason", err=True)
+        click.echo(f"{plural(without, 'cluster')} not traced to an instruction; `diffcheck localise` prints the reason", err=True)
     if tried < len(chosen):
         click.echo(f"{plural(len(chosen) - tried, 'cluster')} not localised: the time limit was reached (--causes N)", err=True)
     return msgspec.structs.replace(report, causes=found)

@@ -17,6 +17,7 @@ from diffcheck.errors import DiffcheckError
 from diffcheck.runner import plan as plans
 from diffcheck.runner.engines import choose, open_engines
 from diffcheck.runner.observe_case import ObserveRequest, case_of
+from diffcheck.runner.persist.execution_cache import TapePairs, name_of
 from diffcheck.triage.localise.localiser import Localiser
 from diffcheck.triage.localise.spec_sections import instruction_section
 from diffcheck.triage.writeup.title import instruction_title
@@ -76,14 +77,16 @@ def find_causes(request: Request, occurrences: list[FirstOccurrence], limit_s: f
     request = choose(request).request
     until, tried = time.monotonic() + limit_s, 0
     found: dict[str, list[tuple[FirstOccurrence, Localisation]]] = {}
+    tapes = TapePairs(request)
     with open_engines(request) as engines:
-        for place, answer in _localisations(request, occurrences, engines):
+        for place, answer in _localisations(request, occurrences, engines, tapes):
             tried += 1
             name = cause_name(answer) if answer is not None else ""
             if answer is not None and name:
                 found.setdefault(name, []).append((place, answer))
             if time.monotonic() > until:
                 break
+    tapes.store()  # no engine was replaced meanwhile
     causes = [
         Cause(
             name,
@@ -98,7 +101,7 @@ def find_causes(request: Request, occurrences: list[FirstOccurrence], limit_s: f
 
 
 def _localisations(
-    request: Request, occurrences: list[FirstOccurrence], engines: EnginePair
+    request: Request, occurrences: list[FirstOccurrence], engines: EnginePair, tapes: TapePairs
 ) -> Iterator[tuple[FirstOccurrence, Localisation | None]]:
     oracle, subject, host = engines.oracle, engines.subject, engines.host
     made: dict[str, Plan] = {}
@@ -109,7 +112,8 @@ def _localisations(
                 made[place.artifact] = plans.make(case_of(ObserveRequest(place.artifact)), request, oracle, oracle, subject, host)
             plan = made[place.artifact]
             if isinstance(plan, plans.CapsulePlan):
-                answer = Localiser(plan, request, oracle, subject, host).localise(place.row)
+                pair = tapes.pair(oracle, subject, f"localise {name_of(plan)} {place.row}")
+                answer = Localiser(plan, request, *pair, host).localise(place.row)
         yield place, answer
 
 

@@ -1,5 +1,6 @@
 """Clusters of different artifacts are joined where one instruction goes wrong."""
 
+import contextlib
 import random
 
 import pytest
@@ -7,8 +8,10 @@ from msgspec.structs import replace
 
 from diffcheck.backend import registry
 from diffcheck.faults.engine import FaultyBackend
+from diffcheck.faults.model import Expected, Fault
 from diffcheck.nightly.merge_shards import _causes
 from diffcheck.runner import plan as plans
+from diffcheck.runner.engines import EnginePair
 from diffcheck.runner.observe_case import ObserveRequest, case_of
 from diffcheck.runner.request import Request
 from diffcheck.triage import causes
@@ -19,6 +22,7 @@ from tests.doubles.instruction_faults import draw
 from tests.report import samples
 from tests.runner.test_run import artifact
 from tests.test_baseline import difference, report
+from tests.triage.localising import changed
 
 PLAIN = '(module (func (export "run_row_0") (result i32) i32.const 20 i32.const 3 i32.mul))'
 DEEP = """(module (func $area (param i32) (result i32) local.get 0 i32.const 5 i32.mul)
@@ -77,6 +81,33 @@ def test_one_instruction_that_goes_wrong_in_two_artifacts_is_one_cause(tmp_path,
     assert told == ["i32.mul returns a wrong result"] * 2
 
 
+def test_what_was_localised_runs_no_engine_again(tmp_path, host, monkeypatch):
+    starts = []
+
+    class Wrong(FaultyBackend):
+        def start(self, *arguments):
+            starts.append(arguments)
+            return super().start(*arguments)
+
+    @contextlib.contextmanager
+    def opened(_request):
+        with contextlib.closing(registry.create("wasmtime", {})) as oracle:
+            fault = Fault("", "", Expected(), edit=changed(lambda each, raw: b"\x6a" if each.name == "i32.mul" else raw))
+            yield EnginePair(oracle, Wrong(oracle, fault, words=False), host)
+
+    monkeypatch.setattr(causes, "open_engines", opened)
+    request = Request((), mode="capsule", subject="wasmtime-pulley", cache=str(tmp_path / "cache"))
+    place = causes.FirstOccurrence("a", "x", str(artifact(tmp_path, "plain", PLAIN)), "run_row_0")
+    found, _ = causes.find_causes(request, [place])
+    first = len(starts)
+    assert first
+    assert [each.name for each in found] == ["i32.mul returns a wrong result"]
+    assert causes.find_causes(request, [place]) == (found, 1)
+    assert len(starts) == first
+    causes.find_causes(replace(request, cache=""), [place])
+    assert len(starts) == 2 * first
+
+
 def test_the_causes_of_shards_are_joined_by_name():
     one, other = Cause("x", ("a",), ("p: 1",), "a title", "4.3.2"), Cause("y", ("b", "c"), ("q: 2", "r: 3"))
     assert _causes([one, other, Cause("x", ("d", "a", "e"), ("s", "t", "u"))]) == (
@@ -90,7 +121,7 @@ def test_localising_stops_at_its_time_limit(monkeypatch):
     monkeypatch.setattr(
         causes,
         "_localisations",
-        lambda _request, wanted, _engines: ((each, found(oracle="3", subject="4", difference="result")) for each in wanted),
+        lambda _request, wanted, _engines, _tapes: ((each, found(oracle="3", subject="4", difference="result")) for each in wanted),
     )
     request = Request((), subject="wasmtime-pulley")
     whole, tried = causes.find_causes(request, places)

@@ -24,6 +24,7 @@ from diffcheck import process
 from diffcheck.backend.contract import Backend, Oracle, StoredExecution
 from diffcheck.config.version import __version__
 from diffcheck.observation import Execution, HarnessFailed, Outcome, OutOfMemory, Refused, TimedOut
+from diffcheck.runner.persist.cache_files import Store
 from diffcheck.runner.plan import CapsulePlan, RefusedPlan, RunnablePlan
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from diffcheck.backend.contract import Host, Pending, Program, RunLimits
     from diffcheck.observation import Identity
     from diffcheck.runner.builds import BuildWatch
-    from diffcheck.runner.persist.cache_files import Store
+    from diffcheck.runner.request import Request
     from diffcheck.verdict import CaseReport
 
 Role = Literal["oracle", "subject"]
@@ -220,6 +221,31 @@ class Tapes:
 
     def _name(self, role: Role, name: str) -> str:
         return f"{self._keys[role]}/{role} {name}"
+
+
+class TapePairs:
+    """The tapes of both engines for work outside a run, such as localising; without a cache nothing is recorded."""
+
+    def __init__(self, request: Request) -> None:
+        """The cache and the keys are those of a request whose engines were chosen."""
+        self._tapes = Tapes(Store(Path(request.cache)), request.keys) if request.cache and request.keys else None
+        self._used: list[tuple[Tape, Role, str]] = []
+
+    def pair(self, oracle: Backend, subject: Backend, name: str) -> tuple[Backend, Backend]:
+        """Both engines, which replay what was recorded under ``name``."""
+        if self._tapes is None:
+            return oracle, subject
+        first, second = self._tapes.tape(oracle, "oracle", name), self._tapes.tape(subject, "subject", name)
+        self._used += [(first, "oracle", name), (second, "subject", name)]
+        return first, second
+
+    def store(self) -> None:
+        """Store the tapes that another machine would record alike; call this once the engines are known to be the same."""
+        if self._tapes is None:
+            return
+        for tape, role, name in self._used:
+            if not any(isinstance(each, _FAILURES) for each in tape.outcomes()):
+                self._tapes.put(tape, role, name)
 
 
 def name_of(plan: RefusedPlan | RunnablePlan) -> str:

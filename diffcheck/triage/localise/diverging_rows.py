@@ -16,7 +16,7 @@ from diffcheck.text import named, visible
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from diffcheck.backend.contract import Backend, Host, Oracle
+    from diffcheck.backend.contract import Backend, Host
     from diffcheck.runner.passes.instances import Instance
     from diffcheck.runner.plan import CapsulePlan
     from diffcheck.runner.request import Request
@@ -82,7 +82,7 @@ class _RowPass(CapsulePass):
 class RowSearch:
     """Searches for the rows on which the subject differs from the oracle."""
 
-    def __init__(self, plan: CapsulePlan, request: Request, engines: tuple[Oracle, Backend], host: Host) -> None:
+    def __init__(self, plan: CapsulePlan, request: Request, engines: tuple[Backend, Backend], host: Host) -> None:
         self.plan, self.request = plan, request
         self.oracle = CapsuleSide(engines[0], plan.capsules.oracle, plan.limits, host, whole=True)
         self.subject = CapsuleSide(engines[1], plan.capsules.subject, plan.limits, host)

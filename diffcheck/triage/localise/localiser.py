@@ -34,7 +34,7 @@ from diffcheck.witness.formats import PREFIX
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from diffcheck.backend.contract import Backend, Host, Oracle
+    from diffcheck.backend.contract import Backend, Host
     from diffcheck.runner.plan import CapsulePlan
     from diffcheck.runner.request import Request
     from diffcheck.triage.localise.event_runs import FirstDifference
@@ -65,7 +65,7 @@ class Localiser:
         self,
         plan: CapsulePlan,
         request: Request,
-        oracle: Oracle,
+        oracle: Backend,
         subject: Backend,
         host: Host,
         say: Callable[[str], None] = lambda _: None,
