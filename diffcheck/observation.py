@@ -70,6 +70,25 @@ class Threw(msgspec.Struct, frozen=True, tag="threw"):
     payload: tuple[str, ...] = ()
 
 
+ONE_OF: Final = "one of "
+"""The beginning of the text for the functions of a stub that replaces several."""
+
+
+class LeftSlice(msgspec.Struct, frozen=True, tag="left-slice"):
+    """The program called a function that the slice does not have.
+
+    ``stub`` is the funcidx of its stub in the slice, ``functions`` are the artifact's functions that this stub replaces, as text.
+    """
+
+    stub: int
+    functions: str
+
+    @property
+    def several(self) -> bool:
+        """Whether the stub replaces more than one function."""
+        return self.functions.startswith(ONE_OF)
+
+
 class Trapped(msgspec.Struct, frozen=True, tag="trapped"):
     """A trap, or an uncaught exception without its tag; ``detail`` is the engine's message, which is never compared.
 
@@ -126,7 +145,7 @@ class HarnessFailed(msgspec.Struct, frozen=True, tag="harness-failed"):
     wrapper: bool = False
 
 
-Outcome = Returned | Exited | Threw | Trapped | Refused | Crashed | OutOfMemory | TimedOut | HarnessFailed
+Outcome = Returned | Exited | Threw | LeftSlice | Trapped | Refused | Crashed | OutOfMemory | TimedOut | HarnessFailed
 
 
 def trapped_at_instantiation(kind: TrapKind) -> Refused:
@@ -139,7 +158,9 @@ def trapped_at_instantiation(kind: TrapKind) -> Refused:
 def loaded(outcome: Outcome) -> bool | None:
     """Whether the engine loaded (decoded and validated) the module; None if the outcome does not show it."""
     match outcome:
-        case Returned() | Exited() | Threw() | Trapped() | Refused(stage="entry") | Refused(kind="trap" | "unlinkable"):
+        case Returned() | Exited() | Threw() | LeftSlice() | Trapped():
+            return True
+        case Refused(stage="entry") | Refused(kind="trap" | "unlinkable"):
             return True
         case Refused(stage="load") | Refused(kind="invalid" | "unsupported" | "limit"):
             return False
@@ -161,6 +182,8 @@ def sentence(outcome: Outcome) -> str:  # noqa: PLR0911 - one line for each outc
         case Threw(tagidx, name, payload):
             words = "an unknown tag" if tagidx is None else f"tag {tagidx}" + (f" {visible(name)}" if name else "")
             return f"threw {words}" + (f" ({', '.join(payload)})" if payload else "")
+        case LeftSlice(_, functions):
+            return f"entered {functions}, which the oracle does not enter"
         case Trapped(kind, detail):
             return f"trapped: {kind if kind not in ('unknown', 'unstated') else detail or 'for an unknown reason'}"
         case Refused(stage, reason):

@@ -20,7 +20,7 @@ from diffcheck.capsule.printing import PLACEHOLDER, put_import
 from diffcheck.capsule.reference_types import hierarchy, identities_can_differ, probed_bodies, typed_elements
 from diffcheck.capsule.references import FUNC, ReferenceForm, References
 from diffcheck.capsule.seal import Sealed, StubbedImport, World, extended, seal
-from diffcheck.capsule.stub_code import EXIT_EITHER, EXIT_TRAP, encode_stub
+from diffcheck.capsule.stub_code import EXIT_EITHER, EXIT_TRAP, encode_dropped, encode_stub
 from diffcheck.wasm import section as ids
 from diffcheck.wasm.externs import encode_export
 from diffcheck.wasm.leb import sized, u
@@ -120,13 +120,15 @@ def build(
     form: Form = Form(),  # noqa: B008 - frozen
     *,
     extension: Extension | None = None,
+    dropped: Mapping[int, str] | None = None,
 ) -> Capsule:
     """Build the capsule of ``module`` that calls ``calls`` (init rows first) in ``world``.
 
     The artifact must be valid: the oracle validates it first. ``extension`` replaces the artifact's bodies without changing the
-    stream. Raises ``UnsealableError`` if the artifact cannot have a capsule, ``CaseError`` if the world is too large.
+    stream. ``dropped`` are the stubs of a slice by funcidx, each with the functions that it replaces, as text. Raises
+    ``UnsealableError`` if the artifact cannot have a capsule, ``CaseError`` if the world is too large.
     """
-    return _build(_Inputs(module, artifact_sha256, tuple(calls), world, form, extension))
+    return _build(_Inputs(module, artifact_sha256, tuple(calls), world, form, extension, dict(dropped or {})))
 
 
 class _Inputs(msgspec.Struct, frozen=True, dict=True):
@@ -138,6 +140,7 @@ class _Inputs(msgspec.Struct, frozen=True, dict=True):
     world: World
     form: Form
     extension: Extension | None
+    dropped: dict[int, str]
 
     @cached_property
     def witness(self) -> formats.Instrumentation:
@@ -210,7 +213,7 @@ class _Builder:
         self.first_own = len(inputs.module.all_functions)
         first_slot = len(inputs.module.all_globals)
         self.slots = range(first_slot, first_slot + lo.SLOTS)
-        self.throws = (sealed.may_exit or inputs.extension is not None) and inputs.form.unwinds
+        self.throws = bool(sealed.may_exit or inputs.dropped or inputs.extension) and inputs.form.unwinds
         self.layout = self._layout()
         self.indices = self._indices()
         self.symbols = self._symbols()
@@ -241,6 +244,7 @@ class _Builder:
             objects=self.references.objects,
             described=self.references.described,
             functions=function_names(module) if self.references.identified else {},
+            dropped=inputs.dropped,
         )
 
     def _indices(self) -> recorder.Indices:
@@ -370,11 +374,22 @@ class _Builder:
             own = recorder.unrecorded(names, carry if form.prints else "")
         stubs = [self._stub(each) for each in self.sealed.stubs]
         after = [*own, self._start(), *added, *self.sealed.constants.function_bodies(self._prologue)]
-        if extension is None and not self.references.identified:
+        if extension is None and not self.references.identified and not self.inputs.dropped:
             return extended(self.module, ids.CODE, stubs, after)
         count = len(stubs) + len(self.module.functions) + len(after)
-        bodies = probed_bodies(self.module, self._prologue, None if extension is None else extension.bodies())
+        bodies = probed_bodies(self.module, self._prologue, self._bodies())
         return section(ids.CODE, b"".join([u(count), *stubs, bodies, *after]))
+
+    def _bodies(self) -> Iterator[bytes]:
+        """Yield the bodies of the artifact's functions."""
+        extension, dropped = self.inputs.extension, self.inputs.dropped
+        own = (body for _, body in self.module.body_bytes()) if extension is None else extension.bodies()
+        for funcidx, body in enumerate(own, self.module.n_imported("func")):
+            yield body if funcidx not in dropped else encode_dropped(funcidx, self.symbols, self._exit_text)
+
+    @property
+    def _exit_text(self) -> str:
+        return EXIT_EITHER if self.form.unwinds else EXIT_TRAP
 
     def _start(self) -> bytes:
         """Return the code entry of the driver."""
@@ -405,7 +420,7 @@ class _Builder:
             self.sealed,
             stub,
             self.symbols,
-            EXIT_EITHER if self.form.unwinds else EXIT_TRAP,
+            self._exit_text,
             prologue=self._prologue(stub.stub.index, stub.type),
             note=calls_.note(tuple(map(self._argument, stub.type.params)), stub.inputs, log=log),
             note_locals=(*(calls_.LOCALS if stub.inputs else ()), *(calls_.LOG_LOCAL if log else ())),

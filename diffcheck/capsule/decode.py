@@ -18,6 +18,7 @@ from diffcheck.observation import (
     CallSequence,
     Exited,
     FinalState,
+    LeftSlice,
     Object,
     Objects,
     Outcome,
@@ -100,7 +101,7 @@ def rows(image: Image, layout: Layout) -> tuple[RowRecord, ...]:
     return tuple(_row(image.stream, layout, at, row) for at, row in enumerate(driven))
 
 
-def _outcome(word: int, code: int) -> Outcome | None:
+def _outcome(word: int, code: int, layout: Layout) -> Outcome | None:
     match word:
         case lo.NOT_REACHED:
             return None
@@ -110,6 +111,8 @@ def _outcome(word: int, code: int) -> Outcome | None:
             return Exited(code)
         case lo.ENTERED:
             return Trapped("unknown")
+        case lo.LEFT if code in layout.dropped:
+            return LeftSlice(code, layout.dropped[code])
     raise StreamError(f"a record has the unknown outcome {word}")
 
 
@@ -144,7 +147,7 @@ def left_open(image: Image, layout: Layout, at: int) -> bool:
 def _row(stream: bytes, layout: Layout, at: int, row: lo.RowLayout) -> RowRecord:
     record = at * layout.record_size
     word, code = struct.unpack_from("<II", stream, record)
-    outcome = _outcome(word, code) if word != lo.THREW else _threw(stream, layout, record, code)
+    outcome = _outcome(word, code, layout) if word != lo.THREW else _threw(stream, layout, record, code)
     if outcome is None:
         return RowRecord(row.name, None, entered=False)
     n = len(layout.branches)

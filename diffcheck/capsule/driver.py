@@ -109,7 +109,7 @@ class DriverCatch(msgspec.Struct, frozen=True):
             text = f"block (type {typeidx}) {text} end raw $payload{at} {_THREW.format(tag=at)} br {self.depth - 1 - at}"
         text = f"block {text} end {_THREW.format(tag=lo.NO_TAG)} br {int(self.exits)}"
         if self.exits:
-            text = f"block {text} end local.get $slot i32.const {lo.EXITED} call $record drop br 0"
+            text = f"block {text} end local.get $slot i32.const $EXIT_STATUS i32.load $rec call $record drop br 0"
         return text, payloads
 
 

@@ -19,7 +19,8 @@ stream      the *records*, one for each row, all of one size; then the *final re
 
 Status: 0 not begun, 1 a row is running (its record is the current one), 2 finished: digests are valid.
 
-A record: u32 outcome (``NOT_REACHED`` ...); u32 exit code, or the tag's index if the row threw; the results, or the exception's
+A record: u32 outcome (``NOT_REACHED`` ...); u32 exit code, the tag's index if the row threw, or the funcidx of the stub if the row
+left the slice (``LEFT``); the results, or the exception's
 payload, 8 bytes each (v128: 16; a reference: its *word*); trace: u32 cursor, u32 overflow, u64 heap offset and u64 digest of its
 bytes; stdout and stderr, each: u64 total, u32 captured, u32 heap offset, u64 running digest; if there are stubs: u64 digest of
 the row's calls of imports (``calls``), then for each stub u32 calls since the instance began; for each branch u32 brval; for each
@@ -73,7 +74,7 @@ MAX_STREAM_BYTES: Final = 192 << 20
 """The longest stream accepted from an engine, far above 1,024 page digests and 64 MiB of traces."""
 
 COMPARED: Final = "compared"
-NOT_REACHED, RETURNED, EXITED, THREW, SWALLOWED, ENTERED = range(6)
+NOT_REACHED, RETURNED, EXITED, THREW, SWALLOWED, ENTERED, LEFT = range(7)
 NOT_BEGUN, RUNNING, FINISHED = range(3)
 FLAG_CUT, FLAG_CALLS_CUT = 1, 2
 NO_TAG: Final = 0xFFFF_FFFF
@@ -146,7 +147,8 @@ class Layout(msgspec.Struct, frozen=True, dict=True):
     types, ``tables`` the number of tables, ``memories`` the digested memories (at most ``digest_pages`` pages in total), ``tags``
     the artifact's tags by index. ``log_row`` is the record whose calls the logging form (``calls``) logs in the heap's first part,
     otherwise None. ``objects`` are the recorded object types, subtypes before their supertypes. ``described`` is False if only the
-    nullness of references is recorded. ``functions`` are the function names of the identity form, by index.
+    nullness of references is recorded. ``functions`` are the function names of the identity form, by index. ``dropped`` are the
+    functions that a slice's stubs replace, as text, by the stub's funcidx.
     """
 
     rows: tuple[RowLayout, ...]
@@ -166,6 +168,7 @@ class Layout(msgspec.Struct, frozen=True, dict=True):
     objects: tuple[ObjectType, ...] = ()
     described: bool = True
     functions: dict[int, str] = {}
+    dropped: dict[int, str] = {}
 
     @cached_property
     def n_init(self) -> int:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from diffcheck.capsule.layout import PAGE, VARIABLES_ADDRESS
+from diffcheck.capsule.layout import EXITED, PAGE, VARIABLES_ADDRESS
 from diffcheck.errors import CaseError
 
 if TYPE_CHECKING:
@@ -28,7 +28,8 @@ OBJECTS: Final = LANES + 16  # the number of numbered objects, and whether there
 OBJECTS_CUT: Final = OBJECTS + 4
 PROBING: Final = OBJECTS + 8  # whether functions record their index instead of running; then the index plus 1
 PROBED: Final = OBJECTS + 12
-PATTERN: Final = OBJECTS + 16
+EXIT_STATUS: Final = OBJECTS + 16  # the outcome of a row that exits
+PATTERN: Final = OBJECTS + 24
 PATTERN_BYTES: Final = bytes((17 * i * i + 31 * i + 7) & 0xFF for i in range(64))
 SCRATCH_LINE: Final = PATTERN + 64
 STATIC: Final = SCRATCH_LINE + 64
@@ -97,6 +98,7 @@ def lay_out(n_stubs: int, args: Sequence[str], env: Mapping[str, str], stdin: by
         "HEAP_END": HEAP_END,
         "EXIT_FLAG": EXIT_FLAG,
         "EXIT_CODE": EXIT_CODE,
+        "EXIT_STATUS": EXIT_STATUS,
         "STDIN_POSITION": STDIN_POSITION,
         "CAPTURES": CAPTURES,
         "RANDOM": RANDOM,
@@ -136,4 +138,5 @@ def initial_variables() -> bytes:
     """Return the initial content from ``VARIABLES_ADDRESS`` to ``PATTERN``."""
     head = bytearray(PATTERN - HEAP_END)
     struct.pack_into("<QQ", head, RANDOM - HEAP_END, RANDOM_SEED, 0)
+    struct.pack_into("<I", head, EXIT_STATUS - HEAP_END, EXITED)
     return bytes(head)

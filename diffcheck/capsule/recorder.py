@@ -147,7 +147,10 @@ def _record_text(layout: lo.Layout) -> str:
       i32.const {lo.HEADER_ADDRESS + 24} i32.load $rec i32.const {lo.RUNNING} i32.ne i32.and
       if {_BEGIN} {begin} i32.const 0 return end
       i32.const $EXIT_FLAG i32.load $rec local.get $outcome i32.const {lo.RETURNED} i32.eq i32.and
-      if i32.const {lo.SWALLOWED} local.set $outcome end
+      if
+        i32.const $EXIT_STATUS i32.load $rec i32.const {lo.SWALLOWED}
+        i32.const $EXIT_STATUS i32.load $rec i32.const {lo.LEFT} i32.eq select local.set $outcome
+      end
       local.get $r local.get $outcome i32.store $rec
       local.get $r i32.const $EXIT_CODE i32.load $rec i32.store $rec offset=4
       {_TRACE if layout.has_trace else ""}

@@ -267,10 +267,9 @@ def _values(composite: CompositeType) -> tuple[object, ...]:
     return tuple(each.storage for each in fields(composite))
 
 
-def probed_bodies(module: Module, prologue: Callable[[int, FuncType], bytes], bodies: Iterable[bytes] | None = None) -> bytes:
-    """Return all code entries, or those of ``bodies``. Functions that can be referenced begin with ``prologue(index, type)``."""
+def probed_bodies(module: Module, prologue: Callable[[int, FuncType], bytes], bodies: Iterable[bytes]) -> bytes:
+    """Return the code entries of ``bodies``. Functions that can be referenced begin with ``prologue(index, type)``."""
     referenced, entries = referenced_functions(module), []
-    bodies = bodies if bodies is not None else (body for _, body in module.body_bytes())
     for funcidx, body in enumerate(bodies, module.n_imported("func")):
         end = read_locals(body).end if funcidx in referenced else 0
         begin = body[:end] + prologue(funcidx, module.function_type(funcidx)) if end else b""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 from diffcheck.capsule import layout as lo
 from diffcheck.capsule.seal import PAGE_LOG2, page_log2
 from diffcheck.wasm.asm import assemble
-from diffcheck.wasm.fragment import link
+from diffcheck.wasm.fragment import link, link_body
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -21,7 +21,7 @@ EXIT_WITHOUT_DRIVER: Final = "i32.const $EXIT_FLAG i32.const 1 i32.store $rec un
 """Ends a program without a driver."""
 EXIT_TRAP: Final = f"""
   i32.const $EXIT_FLAG i32.const 1 i32.store $rec
-  i32.const {lo.HEADER_ADDRESS + 28} i32.load $rec i32.const {lo.EXITED} call $record drop
+  i32.const {lo.HEADER_ADDRESS + 28} i32.load $rec i32.const $EXIT_STATUS i32.load $rec call $record drop
   call $finish
   unreachable
 """
@@ -30,13 +30,24 @@ EXIT_EITHER: Final = f"""
   i32.const $EXIT_FLAG i32.const 1 i32.store $rec
   i32.const 8 i32.load $rec i32.const {lo.EXIT_TRAPS} i32.and
   if
-    i32.const {lo.HEADER_ADDRESS + 28} i32.load $rec i32.const {lo.EXITED} call $record drop
+    i32.const {lo.HEADER_ADDRESS + 28} i32.load $rec i32.const $EXIT_STATUS i32.load $rec call $record drop
     call $finish
     unreachable
   end
   throw $exit
 """
 """Ends a program by an exception to the driver, or by a trap if the pass's parameters have the flag ``EXIT_TRAPS``."""
+
+_LEAVE = f"""
+  i32.const $EXIT_FLAG i32.load $rec if unreachable end
+  i32.const $EXIT_STATUS i32.const {lo.LEFT} i32.store $rec
+  i32.const $EXIT_CODE i32.const $FUNCTION i32.store $rec
+"""
+
+
+def encode_dropped(funcidx: int, symbols: Mapping[str, int], exit_text: str) -> bytes:
+    """Return the body of a slice's stub, which records its funcidx and ends the program by ``exit_text``."""
+    return link_body(assemble(_LEAVE + exit_text), {**symbols, "FUNCTION": funcidx})
 
 
 def encode_stub(

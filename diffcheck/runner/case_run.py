@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import time
 from functools import cached_property, partial
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import msgspec
 
 from diffcheck.compare.findings import Findings
+from diffcheck.observation import LeftSlice, sentence
+from diffcheck.runner import slicing
 from diffcheck.runner.passes import confirmation, validity_pass
 from diffcheck.runner.passes.capsule_pass import CapsulePass
 from diffcheck.runner.passes.capsule_run import CapsuleSide
@@ -30,6 +32,8 @@ if TYPE_CHECKING:
     from diffcheck.verdict import Divergence
 
 P = TypeVar("P", bound=RunnablePlan)
+_WIDENINGS: Final = 24
+"""Reruns of a capsule pass to find which functions the subject entered that the slice does not have, and to run them."""
 
 
 def run(
@@ -112,6 +116,7 @@ class _Passes:
         self._plan, self._max_passes, self._host = plan, max_passes, host
         self._oracle, self._subject = oracle, subject
         self._diverged: PassReport | None = None
+        self._left: LeftSlice | None = None
 
     @cached_property
     def _refusals(self) -> Refusals:
@@ -124,6 +129,31 @@ class _Passes:
         plan = self._plan
         if not isinstance(plan, CapsulePlan):
             return PassReport(mode="capsule", applicable=False, why=plan.no_capsule)
+        report = self._capsule_pass(plan)
+        if report.divergences and self._left is not None:
+            report = self._widened(plan, report, self._left)
+        if report.divergences and self._diverged is None:
+            self._diverged = report
+        return report
+
+    def _widened(self, plan: CapsulePlan, report: PassReport, entered: LeftSlice) -> PassReport:
+        """The report of the slice that has the functions that only the subject enters, with the first of them as detail.
+
+        If nothing differs then, it is the last report in which the subject leaves the slice.
+        """
+        left: LeftSlice | None = entered
+        for _ in range(_WIDENINGS):
+            if left is None:
+                break
+            entered = left if entered.several else entered
+            plan = slicing.widened(plan, left.stub, self._subject)
+            wider, left = self._capsule_pass(plan), self._left
+            if not wider.divergences:
+                break
+            report, self._plan = wider, plan
+        return _with_detail(report, f"the subject {sentence(entered)}")
+
+    def _capsule_pass(self, plan: CapsulePlan) -> PassReport:
         first = min(FIRST_PASSES, self._max_passes)
         rest = self._max_passes - first
         report = self._judged(self._capsule, plan, RunBudget(first, lambda: rest if plan.deterministic is None else 0))
@@ -131,8 +161,6 @@ class _Passes:
             from diffcheck.runner.passes.wrong_instruction import with_wrong_instructions  # noqa: PLC0415 - rare
 
             report = with_wrong_instructions(report, self._subject, plan.limits, self._host)
-        if report.divergences and self._diverged is None:
-            self._diverged = report
         return report
 
     def direct(self) -> PassReport:
@@ -157,12 +185,21 @@ class _Passes:
             oracle, subject, Findings(plan.places, unit(plan.case)), budget, plan.functions,
             manifest=plan.manifest, hangs=self._hangs, form=plan.form,
         )  # fmt: skip
-        return FormPass(run.report(), run.findings, run.choices, bool(run.unlocated))
+        report = run.report()
+        self._left = run.left
+        return FormPass(report, run.findings, run.choices, bool(run.unlocated))
 
     def _direct(self, plan: RunnablePlan, _: RunBudget) -> FormPass:
         findings = Findings(plan.places, unit(plan.case))
         direct = DirectPass(plan, self._oracle, self._subject, self._host, findings, self._refusals)
         return FormPass(direct.report(), direct.findings, direct.choices)
+
+
+def _with_detail(report: PassReport, words: str) -> PassReport:
+    """The report with more detail of its first divergence."""
+    first, *rest = report.divergences
+    detail = "; ".join(each for each in (words, first.detail) if each)
+    return msgspec.structs.replace(report, divergences=(msgspec.structs.replace(first, detail=detail), *rest))
 
 
 def _no_declared_row(plan: RefusedPlan | RunnablePlan, passes: tuple[PassReport, ...]) -> str:

@@ -33,8 +33,9 @@ if TYPE_CHECKING:
 
     from diffcheck.backend.contract import Backend, Host, Oracle
     from diffcheck.capsule.build import Capsule
-    from diffcheck.capsule.deterministic.form import DeterministicForm
+    from diffcheck.capsule.deterministic.form import DeterministicForm, OpenPlace
     from diffcheck.capsule.driver import Call
+    from diffcheck.capsule.slicing.slice_form import Slice
     from diffcheck.cases.discovery import Case
     from diffcheck.cases.rows import Rows
     from diffcheck.observation import Outcome
@@ -116,12 +117,15 @@ class RunnablePlan(_JudgedPlan, frozen=True, kw_only=True, dict=True):
 
 class CapsulePlan(RunnablePlan, frozen=True, kw_only=True):
     """A runnable plan to which the capsule pass applies. ``calls`` are its rows, ``rebuild`` builds the capsules of another form of
-    the module with its rows.
+    the module with its rows. ``slice`` is the slice that is run and ``whole`` the plan of the whole artifact, None if there is no
+    slice.
     """
 
     capsules: Capsules
     calls: tuple[Call, ...]
-    rebuild: Callable[[Module, tuple[Call, ...]], Capsules]
+    rebuild: Callable[..., Capsules]
+    slice: Slice | None = None
+    whole: CapsulePlan | None = None
 
     @property
     def layout(self) -> lo.Layout:
@@ -139,7 +143,15 @@ class CapsulePlan(RunnablePlan, frozen=True, kw_only=True):
         return tuple(row.name for row in self.layout.rows)
 
     def _in_form(self, form: DeterministicForm) -> Self:
+        if self.slice is not None:
+            form = msgspec.structs.replace(form, places=tuple(_original(each, self.slice) for each in form.places))
         return msgspec.structs.replace(super()._in_form(form), capsules=self.rebuild(form.module, self.calls))
+
+
+def _original(place: OpenPlace, made: Slice) -> OpenPlace:
+    """The place of an open instruction of a slice in the artifact."""
+    offset = made.original_offset(place.function, place.offset)
+    return place._replace(function=made.original(place.function), offset=offset, end=offset + place.end - place.offset)
 
 
 Plan = SkippedPlan | RefusedPlan | RunnablePlan
@@ -332,13 +344,14 @@ def world(case: Case, *, program_name: bool, stub_imports: Unknown = "zero") -> 
 
 
 def _capsules(
-    source: _Source, module: Module, calls: tuple[Call, ...], request: Request, oracle: Backend, subject: Backend
+    source: _Source, module: Module, calls: tuple[Call, ...], request: Request, oracle: Backend, subject: Backend,
+    dropped: dict[int, str] | None = None,
 ) -> Capsules:  # fmt: skip
     given = world(source.case, program_name=request.program_name, stub_imports=request.stub_imports)
     gc = (oracle.capabilities.gc and subject.capabilities.gc) or needs_gc(module)
     unwinds = bool(oracle.capabilities.exceptions and subject.capabilities.exceptions)
     form = Form(unwinds=unwinds, references="described" if gc else "nullness")
-    build_form = partial(build, module, source.sha256, calls, given)
+    build_form = partial(build, module, source.sha256, calls, given, dropped=dropped)
     standard = build_form(form)
 
     def capsule(backend: Backend) -> Capsule:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
@@ -15,12 +16,16 @@ from diffcheck.runner.plan import expected_memory
 from diffcheck.wasm import module as wasm
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from collections.abc import Set as AbstractSet
 
     from diffcheck.backend.contract import Backend, Host
     from diffcheck.capsule.slicing.slice_form import Slice
     from diffcheck.runner.plan import CapsulePlan
     from diffcheck.runner.request import Request
+
+_STUBS: Final = 32
+"""The stubs of one type while the function that the subject entered is searched, each with the memory of a function."""
 
 
 def executed_functions(plan: CapsulePlan, oracle: Backend, host: Host) -> frozenset[int]:
@@ -51,17 +56,26 @@ def applies(plan: CapsulePlan, request: Request) -> bool:
     return request.slice == "always"
 
 
-def sliced(plan: CapsulePlan, keep: AbstractSet[int], subject: Backend) -> CapsulePlan:
-    """Return the plan of the slice that has the functions ``keep``. The direct pass does not apply to it."""
-    made = slice_module(plan.module, keep)
+def sliced(
+    plan: CapsulePlan, keep: AbstractSet[int], subject: Backend, groups: Mapping[int, int] | None = None
+) -> CapsulePlan:  # fmt: skip
+    """Return the plan of the slice that has the functions ``keep``; ``groups`` as in ``slice_module``.
+
+    The direct pass does not apply to it.
+    """
+    made = slice_module(plan.module, keep, groups)
     calls = tuple(msgspec.structs.replace(each, function=made.index[each.function]) for each in plan.calls)
+    rebuild = partial(plan.rebuild, dropped=made.dropped())
     functions = len(made.module.all_functions) + plan.functions - len(plan.module.all_functions)
     return msgspec.structs.replace(
         plan,
         artifact=made.wasm,
         module=made.module,
         calls=calls,
-        capsules=plan.rebuild(made.module, calls),
+        capsules=rebuild(made.module, calls),
+        rebuild=rebuild,
+        slice=made,
+        whole=plan,
         functions=functions,
         memory_bytes=expected_memory(made.module, functions, subject),
         no_direct="a slice of the artifact is run",
@@ -69,9 +83,21 @@ def sliced(plan: CapsulePlan, keep: AbstractSet[int], subject: Backend) -> Capsu
     )
 
 
+def widened(plan: CapsulePlan, stub: int, subject: Backend) -> CapsulePlan:
+    """Return the plan of the slice that also has the function of a stub. A stub of several functions is split instead."""
+    assert plan.slice is not None, "it has stubs"  # noqa: S101
+    assert plan.whole is not None, "it is the plan of a slice"  # noqa: S101
+    functions = plan.slice.stubs[stub]
+    keep = {each for each in plan.slice.origins if each is not None}
+    if len(functions) == 1:
+        return sliced(plan.whole, keep | set(functions), subject)
+    size = -(-len(functions) // _STUBS)
+    return sliced(plan.whole, keep, subject, {function: 1 + at // size for at, function in enumerate(functions)})
+
+
 def _note(made: Slice) -> str:
     total = len(made.index) - made.module.n_imported("func")
     return (
-        f"a slice with {made.kept:,} of {total:,} functions was run: the rows do not enter the others under the oracle. "
-        "They were not loaded; a call of one of them traps (unreachable)"
+        f"a slice with {made.kept:,} of {total:,} functions was run, those that the rows enter under the oracle; "
+        "the others were not loaded"
     )

@@ -40,6 +40,42 @@ NAN_LEADS = """
     (if (result i32) (i32.lt_s (i32.reinterpret_f32 (f32.div (local.get $z) (local.get $z))) (i32.const 0))
       (then (call $negative)) (else (call $positive)))))
 """
+_MANY = "".join(f"(func $f{at} (param i32) (result i32) (i32.add (local.get 0) (i32.const {at})))" for at in range(100))
+OTHER_BRANCH = f"""
+(module
+  {_MANY}
+  (func (export "run_row_0") (result i32) (call $f3 (i32.const 1)))
+  (func (export "run_row_1") (result i32)
+    (if (result i32) (i32.lt_s (i32.const 0) (i32.const 1))
+      (then (call $f2 (i32.const 7))) (else (call $f40 (i32.const 7))))))
+"""
+OTHER_ELEMENT = f"""
+(module
+  (type $unary (func (param i32) (result i32)))
+  (table 100 funcref)
+  (elem (i32.const 0) {" ".join(f"$f{at}" for at in range(100))})
+  {_MANY}
+  (func (export "run_row_0") (result i32) (call $f3 (i32.const 1)))
+  (func (export "run_row_1") (result i32) (call_indirect (type $unary) (i32.const 5) (i32.rem_u (i32.const 170) (i32.const 100)))))
+"""
+WITHOUT_EFFECT = """
+(module
+  (func $other)
+  (func (export "run_row_0") (if (i32.lt_s (i32.const 3) (i32.const 1)) (then (call $other)))))
+"""
+CATCHES = """
+(module
+  (func $other)
+  (func (export "run_row_0") (result i32)
+    block $caught
+      try_table (catch_all $caught)
+        (if (i32.lt_s (i32.const 3) (i32.const 1)) (then (call $other)))
+      end
+      i32.const 1
+      return
+    end
+    i32.const 2))
+"""
 
 
 @pytest.fixture
@@ -92,6 +128,46 @@ def test_a_fault_in_an_engine_shows_in_the_slice_as_in_the_whole(tmp_path):
     assert {each.signature for one in sliced.passes for each in one.divergences} == {
         each.signature for one in whole.passes if one.mode == "capsule" for each in one.divergences
     }
+
+
+def the_subject(fault):
+    inner = Path(__file__).parents[1] / "doubles" / "wasi_engine.py"
+    return f"wasi:{sys.executable} {WRONG} {fault} {sys.executable} {inner}"
+
+
+def divergences(report):
+    (capsule,) = (each for each in report.passes if each.mode == "capsule")
+    return [(str(each), each.signature) for each in capsule.divergences], [each.detail for each in capsule.divergences]
+
+
+@pytest.mark.parametrize(("text", "fault", "function"), [(OTHER_BRANCH, "i32.lt_s", 40), (OTHER_ELEMENT, "i32.rem_u", 71)])
+def test_a_function_that_only_the_subject_enters_is_named_and_the_divergences_are_those_of_the_whole(
+    tmp_path, text, fault, function
+):  # fmt: skip
+    path = artifact(tmp_path, "program", text)
+    (whole,) = reports(path, subject=the_subject(fault), slice="never").values()
+    (sliced,) = reports(path, subject=the_subject(fault), slice="always").values()
+    assert whole.verdict == sliced.verdict == "diverge"
+    assert divergences(sliced)[0] == divergences(whole)[0]
+    assert divergences(sliced)[1][0].startswith(
+        f"the subject entered function {function} `f{function}`, which the oracle does not enter"
+    )
+
+
+def test_a_function_without_effect_that_only_the_subject_enters_is_a_divergence(tmp_path):
+    path = artifact(tmp_path, "program", WITHOUT_EFFECT)
+    (report,) = reports(path, subject=the_subject("i32.lt_s"), slice="always").values()
+    assert report.verdict == "diverge"
+    assert [each for each, _ in divergences(report)[0]] == [
+        "row run_row_0: outcome: oracle returned, subject entered function 0 `other`, which the oracle does not enter"
+    ]
+
+
+def test_an_entered_stub_is_recorded_although_the_program_catches_its_exception(tmp_path):
+    path = artifact(tmp_path, "program", CATCHES)
+    (report,) = reports(path, subject=the_subject("i32.lt_s"), slice="always").values()
+    assert report.verdict == "diverge"
+    assert divergences(report)[1][0].startswith("the subject entered function 0")
 
 
 def test_an_artifact_is_sliced_by_itself_only_if_the_whole_does_not_fit(tmp_path):

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from diffcheck.observation import ONE_OF
+from diffcheck.text import visible
 from diffcheck.wasm import module as wasm
 from diffcheck.wasm import names
 from diffcheck.wasm import section as ids
@@ -19,6 +21,7 @@ from diffcheck.wasm.renumber import renumber_body, renumber_functions
 from diffcheck.wasm.section import Section, custom, section, write
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from collections.abc import Set as AbstractSet
 
     from diffcheck.wasm.module import Module
@@ -30,45 +33,78 @@ _BY_OFFSET: Final = (".debug_", "metadata.code.", "reloc.", "linking")
 
 class Slice(msgspec.Struct, frozen=True):
     """A sliced module. ``wasm`` are its bytes; ``index`` is the new funcidx of each function of the module that was sliced,
-    ``origins`` the old funcidx of each new one, None for a stub; ``stubs`` are the typeidx of the stubs by their new funcidx.
+    ``origins`` the old funcidx of each new one, None for a stub; ``stubs`` are the functions that each stub replaces, by the stub's
+    new funcidx. ``whole`` is the module that was sliced.
     """
 
     wasm: bytes
     module: Module
+    whole: Module
     index: tuple[int, ...]
     origins: tuple[int | None, ...]
-    stubs: dict[int, int]
+    stubs: dict[int, tuple[int, ...]]
 
     @property
     def kept(self) -> int:
         """The number of functions with their own body."""
         return len(self.module.functions) - len(self.stubs)
 
+    def original(self, funcidx: int) -> int:
+        """The funcidx in ``whole`` of a function of the slice; the first one of those that a stub replaces."""
+        origin = self.origins[funcidx]
+        return origin if origin is not None else self.stubs[funcidx][0]
 
-def slice_module(module: Module, keep: AbstractSet[int]) -> Slice:
+    def original_offset(self, funcidx: int, offset: int) -> int:
+        """The file offset in ``whole`` of an instruction of a kept function; ``offset`` is its file offset in the slice."""
+        imported = self.whole.n_imported("func")
+        begin, _ = self.module.bodies[funcidx - imported]
+        original, _ = self.whole.bodies[self.original(funcidx) - imported]
+        return offset - begin + original
+
+    def dropped(self) -> dict[int, str]:
+        """What each stub replaces, as text."""
+        named = names.function_names(self.whole)
+        return {stub: _text(functions, named, self.module.all_functions[stub]) for stub, functions in self.stubs.items()}
+
+
+def _text(functions: tuple[int, ...], named: Mapping[int, str], typeidx: int) -> str:
+    if len(functions) > 1:
+        return f"{ONE_OF}{len(functions)} functions of type {typeidx}"
+    name = f" `{visible(named[functions[0]])}`" if functions[0] in named else ""
+    return f"function {functions[0]}{name}"
+
+
+def slice_module(module: Module, keep: AbstractSet[int], groups: Mapping[int, int] | None = None) -> Slice:
     """``module`` with the bodies of the functions in ``keep``, which are funcidxs; imported functions stay in any case.
 
-    Raises ``ArtifactError`` where a body cannot be read.
+    Functions of one type share a stub unless ``groups`` gives them different groups. Raises ``ArtifactError`` where a body cannot
+    be read.
     """
     imported = module.n_imported("func")
     index, origins = list(range(imported)), list[int | None](range(imported))
-    stub_of: dict[int, int] = {}
+    stub_of: dict[tuple[int, int], int] = {}
+    replaced: dict[int, list[int]] = {}
     for funcidx, typeidx in enumerate(module.functions, imported):
-        if funcidx not in keep and typeidx in stub_of:
-            index.append(stub_of[typeidx])
-            continue
+        key = typeidx, (groups or {}).get(funcidx, 0)
+        if funcidx in keep or key not in stub_of:
+            index.append(len(origins))
+            origins.append(funcidx if funcidx in keep else None)
+        else:
+            index.append(stub_of[key])
         if funcidx not in keep:
-            stub_of[typeidx] = len(origins)
-        index.append(len(origins))
-        origins.append(funcidx if funcidx in keep else None)
-    stubs = {funcidx: typeidx for typeidx, funcidx in stub_of.items()}
+            stub_of.setdefault(key, index[-1])
+            replaced.setdefault(index[-1], []).append(funcidx)
+    stubs = {stub: tuple(functions) for stub, functions in replaced.items()}
     data = write(_sections(module, index, origins, stubs))
-    return Slice(data, wasm.read(data), tuple(index), tuple(origins), stubs)
+    return Slice(data, wasm.read(data), module, tuple(index), tuple(origins), stubs)
 
 
-def _sections(module: Module, index: list[int], origins: list[int | None], stubs: dict[int, int]) -> list[Section]:
+def _sections(
+    module: Module, index: list[int], origins: list[int | None], stubs: dict[int, tuple[int, ...]]
+) -> list[Section]:  # fmt: skip
     imported = module.n_imported("func")
-    types = [stubs[at] if origin is None else module.all_functions[origin] for at, origin in enumerate(origins)][imported:]
+    functions = (stubs[at][0] if origin is None else origin for at, origin in enumerate(origins))
+    types = [module.all_functions[each] for each in functions][imported:]
     without_code = msgspec.structs.replace(module, bodies=())
     changed = renumber_functions(without_code, index.__getitem__)
     changed[ids.FUNCTION] = vector([u(typeidx) for typeidx in types])

@@ -23,6 +23,7 @@ from diffcheck.observation import (
     Crashed,
     Exited,
     HarnessFailed,
+    LeftSlice,
     OutOfMemory,
     Refused,
     Returned,
@@ -84,6 +85,7 @@ class CapsulePass:
         self.inconclusive = ""
         self.in_recorder = False
         self.unlocated = 0
+        self.left: LeftSlice | None = None
         self.evidence = PassEvidence(self.layout, manifest)
         sides = oracle.identified(), subject.identified()
         self.identities = Identities(sides[0], sides[1], findings, budget) if sides[0] and sides[1] else None
@@ -368,6 +370,10 @@ class CapsulePass:
                 return []
             if isinstance(row.outcome, Returned) and isinstance(actual_row.outcome, Trapped):
                 self._check_recorder(self.subject, first, self.instances.row(first, at) + 1, actual_row.outcome)
+            if isinstance(row.outcome, LeftSlice):
+                raise PassOverError(f"the oracle {sentence(row.outcome)} in another run")
+            if isinstance(actual_row.outcome, LeftSlice):
+                self.left = self.left or actual_row.outcome
             compare_rows.compare(row, actual_row, self.layout, self.findings)
             if row.outcome is None or actual_row.outcome is None or not outcomes.same(row.outcome, actual_row.outcome):
                 return []
