@@ -130,7 +130,7 @@ class TimedOut(msgspec.Struct, frozen=True, tag="timed-out"):
     detail: str = ""
 
 
-HALF_ANSWER: Final = "half an answer"
+HALF_ANSWER: Final = "incomplete answer"
 """The failure of an answer that is cut: the engine supports the protocol, and the answer is damaged."""
 
 

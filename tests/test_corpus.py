@@ -319,7 +319,7 @@ def test_a_case_is_expected_to_agree_unless_it_says_so(tmp_path: Path) -> None:
         ("rows = ['a', 1.5]", "rows[1] must be a string, not a float (1.5)", ""),
         ("args = [true]", "args[0] must be a string, not true or false (true)", ""),
         ('args = ["a\\u0000b"]', "args[0] contains NUL", ""),
-        ('[env]\n"A=B" = ""', "'A=B' is not a name of an environment variable", ""),
+        ('[env]\n"A=B" = ""', "'A=B' is not a valid name of an environment variable", ""),
         ("[env]\nA = 1979-05-27", "env.A must be a string, not a date or time", ""),
         ("finding = 'a'", "finding must be an array of tables, [[finding]], not a string ('a')", ""),
         ("[[finding]]\nspec = 'a'", "finding[0] has no description", ""),

@@ -165,7 +165,7 @@ def test_keep_going_sums_the_counters_of_all_instances(tmp_path, standin_kilnd):
     found = json.loads((tmp_path / "snapshot.json").read_text())
     assert found["counters"] == {"0": 3}, "a subject that reports nothing at a trap gives nothing of that row"
     assert found["source"]["not_returned"] == [{"row": "bad", "outcome": "trapped: unreachable", "state": "not reported"}]
-    assert any("reports nothing of that row" in note for note in notes)
+    assert any("reports nothing for that row" in note for note in notes)
     # An engine whose state can be read after a trap gives that row's part as well.
     assert written(artifact, tmp_path, backend="wasmtime", rows=rows, keep_going=True)["counters"] == {"0": 103}
 

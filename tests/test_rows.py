@@ -118,10 +118,10 @@ def test_a_row_unlike_any_export_is_shown_some_exports() -> None:
         ("f", "row f has no argument, f takes 2 arguments"),
         ("f=1,2,3", "row f=1,2,3 has 3 arguments, f takes 2 arguments"),
         ("none=1", "row none=1 has 1 argument, none takes none"),
-        ("f=1,x", "row f=1,x: argument 2 is 'x', and f takes f32 there"),
-        ("f=4294967296,1", "row f=4294967296,1: argument 1 is '4294967296', and f takes i32 there"),
-        ("f=,1", "row f=,1: argument 1 is '', and f takes i32 there"),
-        ("f=1,1e39", "row f=1,1e39: argument 2 is '1e39', and f takes f32 there"),
+        ("f=1,x", "argument 2 of row f=1,x is 'x', but f expects f32"),
+        ("f=4294967296,1", "argument 1 of row f=4294967296,1 is '4294967296', but f expects i32"),
+        ("f=,1", "argument 1 of row f=,1 is '', but f expects i32"),
+        ("f=1,1e39", "argument 2 of row f=1,1e39 is '1e39', but f expects f32"),
     ],
 )
 def test_wrong_arguments_are_told(row: str, said: str) -> None:
@@ -131,7 +131,7 @@ def test_wrong_arguments_are_told(row: str, said: str) -> None:
 def test_a_reference_parameter_takes_only_null() -> None:
     of = module("f\n(param funcref i32)", "g\n(param i32 (ref func))", "h\n(param (ref null extern))")
     assert bits(choose(of, ["f=null,1", "h=null"])) == [(0, 1), (0,)]
-    assert "argument 1 is '3', and h takes (ref null extern) there" in str(refusal(of, "h=3"))
+    assert "argument 1 of row h=3 is '3', but h expects (ref null extern)" in str(refusal(of, "h=3"))
     error = refusal(of, "g=1,null")
     assert str(error) == "row g=1,null cannot be called: parameter 2 is a non-null reference"
     assert error.hint == "g(i32, (ref func))"

@@ -117,7 +117,7 @@ def test_a_condition_is_about_a_branch_and_a_marker_about_neither():
 def test_traces_that_end_alike_are_told_apart():
     same = [(0, 1, CONDITION)]
     found = told(same, same, overflow=True)
-    assert (found.oracle, found.subject) == ("ends after 1 records", "ends after 1 records, its memory full")
+    assert (found.oracle, found.subject) == ("ends after 1 records", "ends after 1 records, its memory was full")
     assert told([], same).oracle == "ends after 0 records"
     alike = Findings()
     alike.diverge("result", "result 0", "1", "1")

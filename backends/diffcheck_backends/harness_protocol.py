@@ -140,7 +140,7 @@ def _damage(data: bytes, error: Exception) -> tuple[str, str]:
     if isinstance(error, RecursionError):
         return "answer nested too deep", plural(len(data), "byte")
     if isinstance(error, msgspec.ValidationError):
-        return "answer of another schema", str(error)
+        return "answer has a different schema", str(error)
     cut = data.lstrip().startswith(b"{") and not data.rstrip().endswith(b"}")
     return HALF_ANSWER if cut else "answer is not JSON", str(error)
 
@@ -148,10 +148,10 @@ def _damage(data: bytes, error: Exception) -> tuple[str, str]:
 def _checked(data: bytes) -> dict[int, int]:
     document = _document(data)
     if not isinstance(document, dict):
-        raise AnswerError("answer of another schema", f"not an object but {_kind(document)}")
+        raise AnswerError("answer has a different schema", f"not an object but {_kind(document)}")
     schema = document.get("schema")
     if schema not in SCHEMAS:
-        raise AnswerError("answer of another schema", "it has none" if schema is None else repr(schema))
+        raise AnswerError("answer has a different schema", "it has none" if schema is None else repr(schema))
     counters = document.get("counters")
     if not isinstance(counters, dict):
         raise AnswerError("answer without counters", f"counters is {_kind(counters)}, not an object")

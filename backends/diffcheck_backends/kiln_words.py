@@ -101,7 +101,7 @@ def classify(text: str, status: int | None, signal: int | None, limits: RunLimit
 
 def _meaning(category: str, code: int, message: str, limits: RunLimits) -> Outcome:
     if message.startswith(FUEL):
-        return TimedOut(limits.deadline_s, "the engine's own fuel is used up")
+        return TimedOut(limits.deadline_s, "the engine's own fuel is exhausted")
     kind = TRAPS.get(message)
     if kind is not None:
         return Trapped(kind, message)

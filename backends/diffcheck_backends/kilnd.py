@@ -51,7 +51,7 @@ CAPABILITIES: Final = Capabilities(
         "8.2 MB for each function, executed or not: 1,000 functions need 8.2 GB",
         "no state is reported at a trap",
         "it does not validate, and it instantiates modules with missing memory or global imports",
-        "refusals have no reason",
+        "refusals state no reason",
     ),
 )
 
@@ -94,7 +94,7 @@ class Kilnd(CommandBackend):
         if outcome is None:
             outcome = HarnessFailed(f"exited {ended.exit_code} without an answer", printed_end(text))
         if isinstance(outcome, Refused) and ended.peak_bytes + NEAR_LIMIT_BYTES > limits.memory_bytes:
-            outcome = OutOfMemory(limits.memory_bytes, "refused so close to the limit that memory may be the reason")
+            outcome = OutOfMemory(limits.memory_bytes, "refused close to the memory limit, which may be the reason")
         return Execution(outcome)
 
     def classify_death(self, ended: process.ProcessResult, limits: RunLimits) -> Outcome | None:

@@ -89,11 +89,11 @@ def _image(ended: process.ProcessResult) -> Execution:
         return Execution(HarnessFailed("no image in the output", plural(len(stdout), "byte") + " printed"))
     begin += len(MARKER)
     if len(stdout) < begin + _LENGTH.size:
-        return Execution(HarnessFailed("half an image in the output", "its length is cut"))
+        return Execution(HarnessFailed("incomplete image in the output", "its length is truncated"))
     (length,) = _LENGTH.unpack_from(stdout, begin)
     image = stdout[begin + _LENGTH.size : begin + _LENGTH.size + length]
     if len(image) != length:
-        return Execution(HarnessFailed("half an image in the output", f"{len(image):,} of {length:,} bytes"))
+        return Execution(HarnessFailed("incomplete image in the output", f"{len(image):,} of {length:,} bytes"))
     return Execution(Returned(), carried=image)
 
 

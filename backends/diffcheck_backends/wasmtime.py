@@ -289,7 +289,7 @@ def _outcome_of_end(ended: process.ProcessResult, doing: str, limits: RunLimits)
     if ended.over_memory:
         return OutOfMemory(limits.memory_bytes, "resident size over the limit")
     if ended.garbage:
-        return HarnessFailed("the server's answer is not a message", ended.garbage)
+        return HarnessFailed("the server's answer is malformed", ended.garbage)
     if ended.signal is not None:
         panic = _PANIC.search(stderr)
         if panic is not None:

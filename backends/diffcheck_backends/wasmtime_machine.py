@@ -276,7 +276,7 @@ class _Instance:
         if code is wasmtime.TrapCode.INTERRUPT:
             return TimedOut(self._request.deadline_s)
         if code is wasmtime.TrapCode.OUT_OF_FUEL:
-            return TimedOut(self._request.deadline_s, "the engine's own fuel is used up")
+            return TimedOut(self._request.deadline_s, "the engine's own fuel is exhausted")
         if code is None:
             return Trapped("uncaught exception" if _UNCAUGHT in words else "unknown", words)
         return Trapped(TRAPS.get(code, "unknown"), words)

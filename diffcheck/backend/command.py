@@ -138,9 +138,9 @@ def failure(ended: process.ProcessResult, limits: RunLimits) -> Outcome | None:
     if ended.over_memory:
         return OutOfMemory(limits.memory_bytes, "resident size over the limit")
     if ended.exit_code is None and ended.signal is None:
-        return HarnessFailed("could not be ended", "the process of the engine did not die of SIGKILL")
+        return HarnessFailed("could not be terminated", "the engine's process survived SIGKILL")
     if ended.flooded:
-        return HarnessFailed("printed without end", f"{ended.stdout_total + ended.stderr_total} bytes")
+        return HarnessFailed("printed too much", f"{ended.stdout_total + ended.stderr_total} bytes")
     return None
 
 
@@ -152,7 +152,7 @@ def death(number: int, stderr: bytes, limits: RunLimits) -> Outcome:
     if number == signal.SIGKILL:
         return OutOfMemory(limits.memory_bytes, "killed by the system, probably because memory ran out")
     if number == signal.SIGXFSZ:
-        return HarnessFailed("wrote without end", f"a file of over {ANSWER_BYTES >> 20} MiB")
+        return HarnessFailed("wrote too much", f"a file of over {ANSWER_BYTES >> 20} MiB")
     return Crashed(number, printed_end(decode(stderr)))
 
 

@@ -128,7 +128,7 @@ def _environment(key: str, value: object) -> dict[str, str]:
     table = _table(key, value)
     for name in table:
         if not name or "=" in name or "\0" in name:
-            raise CaseError(f"{visible(repr(name))} is not a name of an environment variable")
+            raise CaseError(f"{visible(repr(name))} is not a valid name of an environment variable")
     return {name: _word(f"{key}.{name}", each) for name, each in table.items()}
 
 

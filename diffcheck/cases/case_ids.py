@@ -55,7 +55,8 @@ def require_same_root(own: str, known: Collection[str], root: str, ids: Collecti
     files = (os.path.join(root, case + suffix) for case in known for suffix in (".wasm", ".wat"))  # noqa: PTH118 - as in root
     if not set(known) & set(ids) and not any(map(os.path.isfile, files)):
         raise ConfigError(
-            f"the cases of {visible(file)} are relative to {visible(own)}, those of the run to {visible(root)}: none is in both",
+            f"the cases of {visible(file)} are relative to {visible(own)}, those of the run to {visible(root)}: "
+            "they have no case in common",
             hint="use --baseline with the baseline of this project, or `diffcheck baseline add` with a new file; "
             f'if the cases are the same, write root = "FOLDER" at the top of {visible(file)}',
         )

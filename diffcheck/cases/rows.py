@@ -182,8 +182,8 @@ def _argument(row: str, at: int, word: str, function: _Function) -> Value:
     try:
         return values.parse(word if len(word) <= _MAX_ARGUMENT else "...", kind)
     except CaseError as error:
-        given, where = visible(repr(word), 60), f"{visible(function.name)} takes {_type(type_)} there"
-        raise CaseError(f"row {visible(row)}: argument {at + 1} is {given}, and {where}", hint=error.hint) from error
+        given = f"argument {at + 1} of row {visible(row)} is {visible(repr(word), 60)}"
+        raise CaseError(f"{given}, but {visible(function.name)} expects {_type(type_)}", hint=error.hint) from error
 
 
 def _near(row: str, functions: dict[str, _Function]) -> str:

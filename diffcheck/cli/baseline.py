@@ -43,7 +43,7 @@ def command() -> None:
 def add(
     signatures: tuple[str, ...], issue: str, note: str, expires: datetime | None, baseline: str | None, reports: str, *, every: bool
 ) -> int:
-    """Add clusters of the last report. SIGNATURE may be cut short."""
+    """Add clusters of the last report. SIGNATURE may be abbreviated."""
     report, known, path = _both(baseline, reports)
     ids = [each.case for each in report.cases]
     case_ids.require_same_root(known.root_from(path.parent), known.cases, report.root, ids, str(path))

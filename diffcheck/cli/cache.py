@@ -35,7 +35,7 @@ def info(cache: str | None, cache_limit: int) -> int:
 @command.command("clear")
 @options("cache")
 def clear(cache: str | None) -> int:
-    """Remove all cached executions; a run in progress is not disturbed."""
+    """Remove all cached executions; a run in progress continues."""
     folder = _folder(cache)
     removed = cache_files.Store(folder).clear()
     click.echo(f"{plural(removed, 'entry', 'entries')} removed from {visible(str(folder))}")

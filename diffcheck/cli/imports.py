@@ -24,12 +24,12 @@ _EPILOG = (
 @click.command("imports", epilog=_EPILOG)
 @click.argument("artifacts", nargs=-1, metavar="[ARTIFACT...]")
 @click.option("--probe", is_flag=True,
-              help="Measure the engine's own functions, with a generated module for each function of wasi.")  # fmt: skip
+              help="Probe the engine's own functions, with a generated module for each wasi function.")  # fmt: skip
 @click.option("--subject", default=registry.preferred("subject"), show_default=True, metavar="NAME",
               envvar="DIFFCHECK_SUBJECT",
               help="The engine to probe.")  # fmt: skip
 @click.option("--keep", metavar="DIR", default="", show_default="none",
-              help="Keep each probe's module, command and output in this folder.")  # fmt: skip
+              help="Store each probe's module, command and output in this folder.")  # fmt: skip
 @click.option("--engine-version", default="", metavar="TEXT", show_default="as reported",
               help="The version on a Markdown page, for an engine that reports none.")  # fmt: skip
 @click.option("--format", "format_", type=click.Choice(("table", "json", "markdown")), default="table", show_default=True,
@@ -47,7 +47,7 @@ def command(
     memory_limit: int,
     **given: Any,  # noqa: ANN401 - the options of the table
 ) -> int:
-    """List each import: signature, stub in the capsule, the engines' own function, number of calls.
+    """List each import with its signature, its stub, the engines' own function and the number of calls.
 
     ARTIFACT is a .wasm or .wat file or a folder; its capsule is run under the oracle to count calls. Without one, --probe lists
     the engine's functions.

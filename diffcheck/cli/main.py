@@ -19,9 +19,9 @@ _ENVIRONMENT: Final = {
     errno.ENOSPC: "free some space, or set TMPDIR to a folder with more",
     errno.EDQUOT: "free some space, or set TMPDIR to a folder with more",
     errno.EROFS: "set TMPDIR to a folder that can be written",
-    errno.EMFILE: "raise the limit of open files (ulimit -n), or give --jobs less",
-    errno.ENFILE: "end other programs, or give --jobs less",
-    errno.ENOMEM: "free some memory, or give --jobs less",
+    errno.EMFILE: "raise the limit of open files (ulimit -n), or use fewer --jobs",
+    errno.ENFILE: "close other programs, or use fewer --jobs",
+    errno.ENOMEM: "free some memory, or use fewer --jobs",
     errno.EIO: "check the disk",
 }
 """Failures of the machine, each with what to do about it; any other OSError that is not handled is a defect."""
@@ -109,7 +109,7 @@ def _system(error: OSError) -> int:
     try:
         os.getcwd()  # noqa: PTH109 - only whether there is one
     except OSError:
-        return _say("the working folder does not exist any longer", "go to another folder", EXIT_USAGE)
+        return _say("the working folder no longer exists", "change to another folder", EXIT_USAGE)
     if error.errno not in _ENVIRONMENT:
         return _defect(error)
     where = f" ({error.filename})" if error.filename else ""

@@ -40,8 +40,8 @@ def command(target: str, row: str, **given: Any) -> int:  # noqa: ANN401 - the o
         click.echo(
             f"code      {before.code:,} bytes to {after.code:,}{share}, {before.functions:,} to {after.functions:,} functions"
         )
-        click.echo(f"shows     {visible(str(steps.symptom), 400)}")
-        click.echo(f"written   {visible(str(steps.reduced), 400)}")
+        click.echo(f"symptom   {visible(str(steps.symptom), 400)}")
+        click.echo(f"output    {visible(str(steps.reduced), 400)}")
     if not whole:
         click.echo(f"stopped   {'interrupted' if stopped else 'time limit reached'}; the same command resumes")
     return EXIT_INTERRUPTED if stopped else EXIT_DIVERGE

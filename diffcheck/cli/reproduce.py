@@ -21,7 +21,7 @@ _EPILOG = (
 @click.command("reproduce", epilog=_EPILOG)
 @triage_session.arguments
 def command(target: str, row: str, **given: Any) -> int:  # noqa: ANN401 - the options of the table
-    """Write plain commands of both engines that reproduce a divergence, without reducing anything.
+    """Write plain commands for both engines that reproduce a divergence; nothing is reduced.
 
     A folder of `diffcheck reduce` is used as it is.
     """
@@ -34,7 +34,7 @@ def command(target: str, row: str, **given: Any) -> int:  # noqa: ANN401 - the o
         except interestingness.BudgetExhausted:
             return EXIT_INTERRUPTED if session.budget.stopped() else EXIT_DIVERGE
     why = steps.state.standalone
-    click.echo(f"shows     {visible(str(steps.symptom), 400)}")
-    click.echo(f"plain     {'not shown by plain commands: ' + visible(why, 400) if why else 'shown by reproduce.sh'}")
-    click.echo(f"folder    {visible(str(folder.path), 400)}")
+    click.echo(f"symptom     {visible(str(steps.symptom), 400)}")
+    click.echo(f"standalone  {'no: ' + visible(why, 400) if why else 'yes, by reproduce.sh'}")
+    click.echo(f"folder      {visible(str(folder.path), 400)}")
     return EXIT_DIVERGE

@@ -85,7 +85,7 @@ class LiveRun:
         if not self._collector.began:
             if self._interrupted:
                 raise KeyboardInterrupt
-            raise RuntimeError("the run ended before it began")
+            raise RuntimeError("the run ended before it started")
         return None
 
     def report(self, failed: DiffcheckError | None) -> Report:

@@ -22,7 +22,7 @@ _EPILOG = (
 @click.option("-o", "--output", required=True, metavar="FILE", help="Output file; the manifest is written beside it.")
 @options("stub-imports", "deadline", "memory-limit")
 def command(artifact: str, output: str, stub_imports: Any, **given: Any) -> int:  # noqa: ANN401 - the options of the table
-    """Replace an artifact's imports by built-in stubs; its exports stay.
+    """Replace an artifact's imports by built-in stubs; its exports are kept.
 
     The result is self-contained: `witness run FILE --invoke ...` runs it, wasi 0.2 included.
     """

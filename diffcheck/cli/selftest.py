@@ -24,7 +24,7 @@ from diffcheck.runner import engines
     default=0,
     show_default=True,
     envvar="DIFFCHECK_SEED",
-    help="Seed of the choice of faults and places.",
+    help="Random seed for faults and places.",
 )
 @click.option(
     "--faults",
@@ -32,7 +32,7 @@ from diffcheck.runner import engines
     default=200,
     show_default=True,
     envvar="DIFFCHECK_FAULTS",
-    help="Number of faults, half of them on the direct pass; as many runs without a fault.",
+    help="Number of faults, half of them in the direct pass; as many runs without a fault.",
 )
 @click.option(
     "--engine",

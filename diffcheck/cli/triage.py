@@ -24,7 +24,7 @@ def command(target: str, row: str, **given: Any) -> int:  # noqa: ANN401 - the o
     """Triage a divergence: confirm, reduce, localise, and write an issue ready to file.
 
     Confirms it, finds the fewest rows and a small module that show it and the first wrong instruction, and writes the folder.
-    A second call resumes where the first one stopped.
+    Run it again to resume.
     """
     with triage_session.opened(target, given) as (session, folder, say):
         steps = workflow.TriageWorkflow(session, folder, say, row)
@@ -51,11 +51,11 @@ def command(target: str, row: str, **given: Any) -> int:  # noqa: ANN401 - the o
 
 
 def _summary(steps: workflow.TriageWorkflow) -> None:
-    """The answer, a line each."""
+    """Print the result, one labelled line for each step."""
     state = steps.state
-    lines = [("shows", str(state.symptom))] if state.symptom else []
+    lines = [("symptom", str(state.symptom))] if state.symptom else []
     if state.flaky:
-        lines.append(("flaky", f"{state.flaky}; it is not chased"))
+        lines.append(("flaky", f"{state.flaky}; not triaged"))
     lines += [(each.engine, each.says) for each in state.engines]
     if state.before and state.after:
         share = f" ({state.after.code / state.before.code:.1%})" if state.before.code else ""
@@ -63,9 +63,9 @@ def _summary(steps: workflow.TriageWorkflow) -> None:
             lines.append(("rows", f"{state.rows_before or len(state.rows)} to {len(state.rows)}: {', '.join(state.rows[:3])}"))
         lines.append(("code", f"{state.before.code:,} bytes to {state.after.code:,}{share}"))
     if state.localised or state.not_localised:
-        lines.append(("first", str(state.localised) if state.localised else f"not localised: {state.not_localised}"))
+        lines.append(("localised", str(state.localised) if state.localised else f"no: {state.not_localised}"))
     if "write" in state.done:
-        lines.append(("plain", f"not shown by plain commands: {state.standalone}" if state.standalone else "shown by reproduce.sh"))
+        lines.append(("standalone", f"no: {state.standalone}" if state.standalone else "yes, by reproduce.sh"))
     lines.append(("folder", str(steps.folder.path)))
     width = max(len(word) for word, _ in lines)
     for word, text in lines:

@@ -37,7 +37,7 @@ else:
 
 _TIME: Final = re.compile(r"(?P<number>[0-9]+(?:\.[0-9]+)?)(?P<unit>s|m|min|h|)\Z")
 _UNITS: Final = {"": 1, "s": 1, "m": 60, "min": 60, "h": 3600}
-_HELP: Final = "Time limit, as in 90 (seconds), 10m or 2h; a second call resumes."
+_HELP: Final = "Time limit, as in 90 (seconds), 10m or 2h; rerun to resume."
 target_argument: Final = click.argument("target", metavar="CASE|SIGNATURE|ARTIFACT", shell_complete=completion.targets)
 row_option: Final = click.option(
     "--row", default="", metavar="ROW", envvar="DIFFCHECK_ROW",

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 _OPAQUE: Final = "what references refer to: {}"
 _NO_GC: Final = "an engine has no GC instructions, so only null and non-null are distinguished"
-_NO_VALUE: Final = "of exceptions and of an engine's own objects"
+_NO_VALUE: Final = "not comparable for exceptions and for an engine's own objects"
 
 
 def render(value: Value, objects: Objects, layout: Layout) -> str:
@@ -43,7 +43,9 @@ def not_compared(recorded: Recorded, layout: Layout, findings: Findings) -> None
     if values.OPAQUE in words or any(values.reference(each)[0] == values.OPAQUE for each in _references(recorded.objects)):
         findings.not_compared(_OPAQUE.format(_NO_VALUE if layout.described else _NO_GC))
     if recorded.objects.cut:
-        findings.not_compared("objects past the first 1,000, past 8 levels or past 65,536 values of a row or of the final state")
+        findings.not_compared(
+            "objects beyond the first 1,000, beyond 8 levels or beyond 65,536 values of a row or of the final state"
+        )
 
 
 def functions_not_compared(state: FinalState, findings: Findings) -> None:

@@ -198,7 +198,7 @@ def _record(row: RowRecord, at: int) -> str:
     kind, number = _record_kind(row.trace, at)
     if not kind:
         end = f"ends after {at} records" + (f" and {extra} bytes" if (extra := len(row.trace) - at * _TRACE_RECORD) else "")
-        return f"{end}, its memory full" if row.trace_overflow else end
+        return f"{end}, its memory was full" if row.trace_overflow else end
     if kind == "row marker":
         return f"row marker {number}"
     return f"{kind} of {'function' if kind == 'outcome' else 'branch'} {number} is {row.trace[_TRACE_RECORD * at + 2]}"

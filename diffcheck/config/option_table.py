@@ -89,7 +89,7 @@ OPTIONS: Final = (
         metavar="TEXT",
         panel=ENGINES,
     ),
-    Option("oracle", "text", "Engine taken to be right.", default="auto", metavar="NAME", panel=ENGINES),
+    Option("oracle", "text", "Reference engine, assumed correct.", default="auto", metavar="NAME", panel=ENGINES),
     Option(
         "rows",
         "text",
@@ -145,7 +145,7 @@ OPTIONS: Final = (
     Option(
         "slice",
         "choice",
-        "Run only executed functions.",
+        "Load only executed functions (auto: if too large).",
         default="auto",
         metavar="WHEN",
         choices=("auto", "always", "never"),
@@ -252,7 +252,7 @@ OPTIONS: Final = (
     Option(
         "strict",
         "flag",
-        "Fail also on outdated entries and vacuous agreements.",
+        "Also fail on outdated entries and vacuous agreements.",
         recorded=False,
         panel=BASELINE,
     ),

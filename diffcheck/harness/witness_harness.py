@@ -122,7 +122,7 @@ def _check_stops(observed: CaseRead, request: ObserveRequest, note: Callable[[st
             raise RunFailedError(f"{name}: {stop}", hint=hint)
         note(
             f"{name}: {stop}; continuing in a new instance"
-            + ("" if stop.state_reported else f"; {name} reports nothing of that row")
+            + ("" if stop.state_reported else f"; {name} reports nothing for that row")
         )
     if not observed.read.instances:
         raise RunFailedError(f"{name}: no row completed")

@@ -110,7 +110,7 @@ def parse(data: bytes) -> Baseline:
         raise ConfigError("root must be a string", hint="name the folder that ids of cases are relative to")
     tables = raw.get("known", [])
     if not isinstance(tables, list) or not all(isinstance(each, dict) for each in tables):
-        raise ConfigError("known must be an array of tables", hint="write [[known]] over each entry")
+        raise ConfigError("known must be an array of tables", hint="write [[known]] above each entry")
     entries: dict[str, BaselineEntry] = {}
     for number, table in enumerate(tables, 1):
         try:
@@ -120,7 +120,9 @@ def parse(data: bytes) -> Baseline:
             name = f"entry {number} ({visible(signature, 40)})" if isinstance(signature, str) else f"entry {number}"
             raise ConfigError(f"{name}: {error}", hint=error.hint) from error
         if entry.signature in entries:
-            raise ConfigError(f"the signature {visible(entry.signature)} has two entries", hint="join them, with the cases of both")
+            raise ConfigError(
+                f"the signature {visible(entry.signature)} has two entries", hint="merge them, with the cases of both"
+            )
         entries[entry.signature] = entry
     return Baseline(entries, root)
 
@@ -305,7 +307,7 @@ def _missing_status(  # noqa: PLR0911 - one line for each reason
     if "flaky" in statuses:
         return "absent", "one of its cases is flaky, so it may only be missing in this run"
     if entry.since.sha256 and entry.since.sha256 == report.subject.sha256:
-        return "absent", "the subject is the one in which it was found"
+        return "absent", "the subject is the build in which it was found"
     if entry.flaky:
         return "absent", "it was flaky, so it may only be missing in this run"
     return "fixed", f"gone in {visible(report.subject.version or report.subject.sha256[:12], 40)}"

@@ -115,7 +115,9 @@ def _prepare(connection: sqlite3.Connection, name: str) -> None:
                 connection.execute(statement)
             connection.execute(f"PRAGMA user_version = {VERSION}")
     if version > VERSION:
-        raise ReportError(f"the history {name} is of a newer diffcheck (version {version})", hint="use that, or move the file away")
+        raise ReportError(
+            f"the history {name} is of a newer diffcheck (version {version})", hint="use that version, or move the file away"
+        )
 
 
 def add(path: Path, report: Report) -> None:

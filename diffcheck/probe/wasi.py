@@ -263,7 +263,7 @@ def _check(entry: CallCheck, run: _Run) -> CheckResult:
         return CheckResult("broken", f"the module returned {len(run.host.values)} values, not {N_WORDS}")
     observation = decode_words(run.host.values)
     if any(observation.sentinels[at] != SENTINEL for at in range(entry.probe.calls)):
-        return CheckResult("broken", f"it pushes an additional value to the caller's stack{order}")
+        return CheckResult("broken", f"it pushes an additional value onto the caller's stack{order}")
     try:
         checked = entry.check(ProbeRun(observation, run.process.stdout, run.process.stderr, run.files))
     except (IndexError, ValueError, ArithmeticError):

@@ -74,7 +74,7 @@ def _errors_and_polls() -> list[CallCheck]:
     elapsed = f"<{_MONO} now> local.get $t i64.sub local.set $x0"
     list_of_two = "i32.const 0x700 local.get $g i32.store i32.const 0x700 local.get $h i32.store offset=4"
     not_late = see.must(lambda run: run.output.extra[0] == 0, stub("a pollable for the next minute is reported as ready"))
-    is_ready = see.must(lambda run: run.output.results[0] == 1, broken("what is due is not ready"))
+    is_ready = see.must(lambda run: run.output.results[0] == 1, broken("a due pollable is not ready"))
     ready_late = f"local.get $g <{POLL} [method]pollable.ready> i64.extend_i32_u local.set $x0"
     return [
         entry("wasi:io/error", "[method]error.to-debug-string", (H, A), see.bytes_at(0, bool, "it returns"), setup=ERROR),

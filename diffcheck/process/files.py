@@ -150,7 +150,7 @@ def _refuse_escape(target: Path) -> None:
 _LINK_HINT = "give the path that the link leads to, or remove the link"
 _WRITE_REASONS = {
     errno.ENOSPC: ("the disk is full", "free some space, or write elsewhere"),
-    errno.EDQUOT: ("the disk quota is used up", "free some space, or write elsewhere"),
+    errno.EDQUOT: ("the disk quota is exhausted", "free some space, or write elsewhere"),
     errno.EROFS: ("the file system is read-only", "write to a folder that can be written"),
     errno.EACCES: ("permission was denied", "check the permissions of its folder, or write elsewhere"),
     errno.EPERM: ("the system does not permit it", "check the permissions of its folder, or write elsewhere"),

@@ -1,4 +1,4 @@
-"""The HTML page's charts: the subject's cost against the oracle's, as numbers that the template draws."""
+"""The charts of the HTML page: the subject's cost over the oracle's, as coordinates that the template draws."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _MAX_RADIUS: Final = 7.0
 
 
 class Tick(msgspec.Struct, frozen=True):
-    """A line of an axis: where, and what is written there."""
+    """A line of an axis: its coordinate and its label."""
 
     at: float
     label: str
@@ -41,7 +41,7 @@ class Mark(msgspec.Struct, frozen=True):
 
 
 class Chart(msgspec.Struct, frozen=True):
-    """Oracle from left to right, subject from bottom to top, both on the same logarithmic scale; ``summary`` says it in words."""
+    """Oracle on the x axis, subject on the y axis, both on the same logarithmic scale; ``summary`` is the text alternative."""
 
     name: str
     summary: str
@@ -50,7 +50,7 @@ class Chart(msgspec.Struct, frozen=True):
 
 
 def charts(report: Report) -> tuple[Chart, ...]:
-    """Time and memory, each only where both engines have any."""
+    """The charts of time and of memory; a chart without a case measured on both engines is omitted."""
     measured = [(case, *costs(case)) for case in report.cases]
     times = [(case, one.elapsed_ns / 1e9, other.elapsed_ns / 1e9) for case, one, other in measured]
     memory = [(case, float(one.peak_bytes), float(other.peak_bytes)) for case, one, other in measured]
@@ -79,25 +79,24 @@ def _chart(
     step = 1 + (high - low) // 6
     ticks = tuple(Tick(round(place(10.0**power), 1), axis(10.0**power).replace(".0 ", " ")) for power in range(low, high + 1, step))
     ratios = sorted(subject / oracle for _, oracle, subject in points)
-    typical = ratios[len(ratios) // 2]
-    told = f"{plural(len(points), 'case')}; the subject takes {_times(typical)} the oracle's {name} in the middle case"
-    spread = f", {_times(ratios[0])} at the least, {_times(ratios[-1])} at the most"
-    return Chart(name, told + spread, ticks, tuple(sorted(marks, key=lambda mark: -mark.radius)))
+    median, low_ratio, high_ratio = (_times(ratios[at]) for at in (len(ratios) // 2, 0, -1))
+    text = f"{plural(len(points), 'case')}; subject/oracle {name}: median {median}, range {low_ratio} to {high_ratio}"
+    return Chart(name, text, ticks, tuple(sorted(marks, key=lambda mark: -mark.radius)))
 
 
 def _seconds(seconds: float) -> str:
-    """A power of ten as an axis has it, where ``1 min 40 s`` would be no round number."""
+    """A power of ten for an axis: seconds only, since ``1 min 40 s`` is not a round number."""
     if seconds >= 1:
         return f"{seconds:,.0f} s"
     return f"{seconds * 1e3:g} ms" if seconds >= 1e-3 else f"{seconds * 1e6:g} µs"  # noqa: PLR2004 - a thousandth
 
 
 def _times(ratio: float) -> str:
-    return f"{ratio:.0f} times" if ratio >= 10 else f"{ratio:.2g} times"  # noqa: PLR2004 - two digits tell enough
+    return f"{ratio:.0f}×" if ratio >= 10 else f"{ratio:.2g}×"  # noqa: PLR2004, RUF001 - two digits; the sign of multiplication
 
 
 def _mark(members: list[tuple[CaseReport, float, float]], place: Callable[[float], float], words: Callable[[float], str]) -> Mark:
-    """The cases of one cell, at the place of the first; the area grows with their number."""
+    """The mark of the cases in one cell, at the position of the first; the radius grows with their number."""
     case, oracle, subject = members[0]
     more = f" and {plural(len(members) - 1, 'more case')}" if len(members) > 1 else ""
     title = f"{visible(case.case, 80)}{more}: {words(oracle)} and {words(subject)}"

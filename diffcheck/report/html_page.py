@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import re
 from base64 import b64encode
 from collections import Counter
 from collections.abc import Mapping
@@ -125,8 +126,14 @@ def _environment() -> Environment:
     loader = PackageLoader("diffcheck.report")
     made = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     made.filters |= {"visible": visible, "moment": _moment, "duration": _duration_ns, "size": size}
-    made.filters |= {"plural": plural, "number": _number}
+    made.filters |= {"plural": plural, "number": _number, "prose": _prose}
     return made
+
+
+def _prose(text: str) -> Markup:
+    """A sentence with the parts in backquotes as code, everything escaped."""
+    parts = re.split(r"`([^`]+)`", text)
+    return Markup("").join(Markup("<code>{}</code>").format(part) if at % 2 else part for at, part in enumerate(parts))
 
 
 def _asset(environment: Environment, name: str) -> str:

@@ -1,4 +1,4 @@
-"""What ``diffcheck imports`` found, as tables for a terminal, as JSON, and as a Markdown page."""
+"""The survey of imports as tables for a terminal, as JSON, and as a Markdown page."""
 
 from __future__ import annotations
 
@@ -25,23 +25,23 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from diffcheck.harness.import_survey import ArtifactImports, EngineResult, ImportResult, Survey
-    from diffcheck.probe.wasi import CheckResult, ImportVerdicts
+    from diffcheck.probe.wasi import ImportVerdicts
 
 _PLAIN_NAME: Final = re.compile(r"[A-Za-z0-9 :/@.,$()\[\]_+-]+")
 _PLAIN_TEXT: Final = re.compile(r"(?!\[)(?:[A-Za-z0-9 /@.,;$()%'-]|(?<=\w)_(?=\w)|:(?!/)|\[|\](?!\())*")
 _NUMBERED: Final = re.compile(r"\$[0-9]+\Z")
 STYLES: Final = {"real": "green", "stub": "yellow", "broken": "bold red", "absent": "dim"}
 MEANINGS: Final = {
-    "real": "the call came back and did what it must, which was seen from outside: bytes on stdout, a file, a second answer "
+    "real": "the call returned and had its effect, observed from outside: bytes on stdout, a file, a second answer "
     "that differs from the first",
-    "stub": "the call was accepted and did nothing, or gives the same whatever is asked",
+    "stub": "the call was accepted and did nothing, or returns the same for every argument",
     "broken": "wrong arguments, a wrong result, damage to the caller's memory or stack, or a failure where it should succeed",
     "absent": "there is no such function",
 }
 
 
 def as_json(survey: Survey) -> str:
-    """The whole survey."""
+    """The survey as a JSON document."""
     built = msgspec.to_builtins(survey)
     return json.dumps({"schema": "diffcheck-imports-v1", "tool": f"diffcheck {__version__}", **built}, indent=2)
 
@@ -50,7 +50,7 @@ def as_json(survey: Survey) -> str:
 
 
 def show(survey: Survey, console: Console) -> None:
-    """Print a table an artifact, then the engine's functions by interface."""
+    """Print a table for each artifact, then the engine's functions by interface."""
     for each in survey.artifacts:
         console.print(Text.assemble("\n", styles.safe(each.path, styles.HEADING), f"  {_count(each)}"))
         for line in _notes(each):
@@ -58,7 +58,7 @@ def show(survey: Survey, console: Console) -> None:
         if each.imports:
             console.print(_table(each.imports))
     if survey.probed:
-        console.print(Text(f"\nWhat {survey.label} gives, measured", styles.HEADING))
+        console.print(Text(f"\nHost functions of {survey.label}, as measured", styles.HEADING))
         console.print(_by_interface(survey.probed))
         console.print(_details(survey.probed))
     if survey.missing:
@@ -78,7 +78,7 @@ def _notes(artifact: ArtifactImports) -> Iterator[str]:
     if artifact.out_of_scope:
         yield f"out of scope: {artifact.out_of_scope}"
     if artifact.not_run:
-        yield f"it was not run: {artifact.not_run}"
+        yield f"not run: {artifact.not_run}"
 
 
 def _table(imports: Iterable[ImportResult]) -> Table:
@@ -87,7 +87,7 @@ def _table(imports: Iterable[ImportResult]) -> Table:
     table.add_column("signature", ratio=4, overflow="fold")
     table.add_column("in the capsule", ratio=4, overflow="fold")
     table.add_column("calls", justify="right", no_wrap=True)
-    table.add_column("engines themselves", ratio=4, overflow="fold")
+    table.add_column("in the engines", ratio=4, overflow="fold")
     for interface, group in _grouped(imports):
         table.add_row(styles.Name(interface, styles.HEADING))
         for each in group:
@@ -102,7 +102,7 @@ def _table(imports: Iterable[ImportResult]) -> Table:
 
 
 def _grouped(imports: Iterable[ImportResult]) -> list[tuple[str, list[ImportResult]]]:
-    """By interface, in the order of each one's first import: a fuse imports an interface once for each component."""
+    """Group by interface, in the order of first imports: a fused module imports an interface once for each component."""
     found: dict[str, list[ImportResult]] = {}
     for each in imports:
         found.setdefault(each.interface, []).append(each)
@@ -144,20 +144,20 @@ def _details(probed: Iterable[ImportVerdicts]) -> Table:
     table.add_column("function", ratio=5, overflow="fold")
     table.add_column("call", no_wrap=True)
     table.add_column("call_indirect", no_wrap=True)
-    table.add_column("what was seen", ratio=6, overflow="fold")
+    table.add_column("observation", ratio=6, overflow="fold")
     for module, group in groupby(probed, lambda each: each.module):
         table.add_row(styles.Name(module, styles.HEADING))
         for each in group:
             one, other = (Text(verdict, STYLES[verdict]) for verdict in (each.verdict, each.indirect))
-            table.add_row(styles.Name(each.name, indent=2), one, other, styles.safe(seen(each), limit=400))
+            table.add_row(styles.Name(each.name, indent=2), one, other, styles.safe(observation(each), limit=400))
     return table
 
 
 # Both.
 
 
-def seen(each: ImportVerdicts) -> str:
-    """What was seen, in one sentence; both ways where they differ."""
+def observation(each: ImportVerdicts) -> str:
+    """The reason of the verdict in one sentence; of both calls if they differ."""
     if each.why == each.why_indirect:
         return each.why
     ways = ((f"call: {each.why}" if each.why else ""), (f"call_indirect: {each.why_indirect}" if each.why_indirect else ""))
@@ -169,9 +169,9 @@ def _package(each: ImportVerdicts) -> str:
 
 
 def _counted(probed: Sequence[ImportVerdicts], *, indirect: bool) -> list[tuple[str, Counter[str]]]:
-    """How many functions of each package have which verdict.
+    """Count the functions of each package by verdict.
 
-    A function that was asked at several versions counts once, and a name with the number that a fuse of components gave it not.
+    A function probed at several versions counts once. A name numbered by the fusing of components does not count.
     """
     once = {(each.interface, each.name): each for each in reversed(probed) if not _NUMBERED.search(each.name)}
     found: dict[str, Counter[str]] = {}
@@ -184,17 +184,17 @@ def _counted(probed: Sequence[ImportVerdicts], *, indirect: bool) -> list[tuple[
 
 
 def as_markdown(survey: Survey, day: dt.date, *, version: str = "") -> str:
-    """A page: what was measured and how, a summary, every function; then each artifact's imports."""
+    """The survey as a Markdown page: method, summary and all functions, then the imports of each artifact."""
     return "\n".join([*_page(survey, day, version), *(line for each in survey.artifacts for line in _artifact(each)), ""])
 
 
 def _code(name: str) -> str:
-    """A name as code; between backquotes, which are easier to read, where nothing in it could act."""
+    """A name as code; in backquotes, which are easier to read, if it has no special characters."""
     return f"`{name}`" if _PLAIN_NAME.fullmatch(name) else markdown.code(name)
 
 
 def _prose(value: str, limit: int = 200) -> str:
-    """A text; as it is where nothing in it could act."""
+    """A text, escaped unless it is short and has no special characters."""
     return value if len(value) <= limit and _PLAIN_TEXT.fullmatch(value) else markdown.text(value, limit)
 
 
@@ -203,8 +203,8 @@ def _page(survey: Survey, day: dt.date, version: str) -> Iterator[str]:
     if engine is None or not survey.probed:
         yield from ("# Imports", "", _prose(survey.missing, 400))
         return
-    said = version or engine.version
-    yield f"# What {_prose(engine.name)} {_prose(said)}".rstrip() + " gives for wasi imports"
+    name = f"{_prose(engine.name)} {_prose(version or engine.version)}".rstrip()
+    yield f"# WASI imports that {name} provides"
     yield from ("", f"Measured on {day.isoformat()} with diffcheck {__version__} by `diffcheck imports --probe`, on the binary", "")
     yield f"    sha256 {engine.sha256}"
     yield ""
@@ -220,8 +220,8 @@ def _page(survey: Survey, day: dt.date, version: str) -> Iterator[str]:
     yield (
         "Each function is called by `call`, and again by `call_indirect`, which is how the shims of a componentised program call "
         "its imports: an engine may treat the two differently. The arguments of a call have distinct values; where the engine's "
-        "own log shows that they arrive in another order, the verdict says so. Where the call that would give a handle fails, the "
-        "function is asked with a handle that nobody gave, and taking it is no more than a stub."
+        "own log shows that they arrive in another order, the verdict says so. Where the call that would create a handle fails, "
+        "the function is called with an invalid handle; accepting it has the verdict stub."
     )
     for indirect in (False, True):
         yield from _summary(survey.probed, indirect=indirect)
@@ -231,11 +231,11 @@ def _page(survey: Survey, day: dt.date, version: str) -> Iterator[str]:
             "",
             f"## {_code(module)}",
             "",
-            "| function | call | call_indirect | what was seen |",
+            "| function | call | call_indirect | observation |",
             "| --- | --- | --- | --- |",
         )
         for each in group:
-            yield f"| {_code(each.name)} | {each.verdict} | {each.indirect} | {_prose(seen(each), 600)} |"
+            yield f"| {_code(each.name)} | {each.verdict} | {each.indirect} | {_prose(observation(each), 600)} |"
 
 
 def _summary(probed: Sequence[ImportVerdicts], *, indirect: bool) -> Iterator[str]:
@@ -251,9 +251,9 @@ def _summary(probed: Sequence[ImportVerdicts], *, indirect: bool) -> Iterator[st
 
 
 def _what_to_stub(probed: Sequence[ImportVerdicts]) -> Iterator[str]:
-    """By interface: how many functions may be left to the engine, and which of the two ways of calling that depends on."""
+    """A table of interfaces: the number of functions that need no stub, for both ways of calling."""
     yield from ("", "## Which interfaces are real, and which need stubs", "")
-    yield "An interface of which all functions are real both ways needs none.\n"
+    yield "An interface needs no stubs if all its functions are real both ways.\n"
     yield "| interface | functions | real both ways | real by `call_indirect` | to be stubbed |"
     yield "| --- | ---: | ---: | ---: | --- |"
     found: dict[str, dict[str, ImportVerdicts]] = {}
@@ -275,7 +275,7 @@ def _artifact(artifact: ArtifactImports) -> Iterator[str]:
         return
     yield from (
         "",
-        "| interface | function | signature | in the capsule | calls | engines themselves |",
+        "| interface | function | signature | in the capsule | calls | in the engines |",
         "| --- " * 4 + "| ---: | --- |",
     )
     for each in (each for _, group in _grouped(artifact.imports) for each in group):
@@ -292,12 +292,8 @@ def _artifact(artifact: ArtifactImports) -> Iterator[str]:
 
 
 def _native_words(given: EngineResult) -> str:
-    def said(found: CheckResult) -> str:
-        return found.verdict
-
-    other = given.indirect
-    differs = other is not None and other.verdict != given.call.verdict
-    return f"{given.how}: {said(given.call)}" + (f" ({said(other)} by call_indirect)" if other is not None and differs else "")
+    call, indirect = given.call.verdict, given.indirect
+    return f"{given.how}: {call}" + (f" ({indirect.verdict} by call_indirect)" if indirect and indirect.verdict != call else "")
 
 
-__all__ = ["as_json", "as_markdown", "seen", "show"]
+__all__ = ["as_json", "as_markdown", "observation", "show"]

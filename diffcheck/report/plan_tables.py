@@ -114,7 +114,7 @@ def _capabilities(one: Capabilities) -> tuple[tuple[str, str], ...]:
     return (
         ("stream", f"{_TRANSPORTS[one.transport]}; {trap}"),
         ("runs", ("capsules and artifacts as they are" if one.direct else "capsules only") + exports),
-        ("memory", f"{size(one.base_bytes)}, {size(one.function_bytes)} a function and {size(one.code_bytes)} a byte of code"),
+        ("memory", f"{size(one.base_bytes)}, {size(one.function_bytes)} per function and {size(one.code_bytes)} per byte of code"),
         ("known", "; ".join(one.notes)),
     )
 
@@ -205,9 +205,9 @@ def selftest(runs: Iterable[SelftestRun], left_out: Sequence[str], console: Cons
     found = sum(not each.correct for each in clean)
     console.print(
         styles.safe(
-            f"seed {seed}: {plural(len(faulty), 'fault')} planted, {direct} on the direct pass: "
-            f"{sum(each.correct for each in faulty)} reported as what and where they are, "
-            f"{sum(each.missed for each in faulty)} called agreement; "
+            f"seed {seed}: {plural(len(faulty), 'fault')} planted, {direct} in the direct pass: "
+            f"{sum(each.correct for each in faulty)} reported correctly, "
+            f"{sum(each.missed for each in faulty)} reported as agreement; "
             f"{plural(len(clean), 'run')} without a fault: {plural(found, 'finding')}",
             limit=400,
         )

@@ -34,7 +34,7 @@ _WEB: Final = re.compile(r"https?://[A-Za-z0-9][A-Za-z0-9./_~#?=&:-]{0,500}")
 """An issue's address that is a valid URI."""
 _LEVELS: Final = {"diverge": "error", "flaky": "warning", "inconclusive": "warning"}
 _RULES: Final = {
-    "outcome": "a run or a call has another outcome: returned, exited, trapped, refused, crashed, timed out",
+    "outcome": "a run or a call has a different outcome: returned, exited, trapped, refused, crashed, timed out",
     "result": "the result of a call differs",
     "counter": "a branch count differs",
     "brval": "the value of a condition differs",
@@ -185,7 +185,7 @@ def render(report: Report) -> bytes:
 
 
 def _encode(report: Report, results: tuple[Result, ...], left_out: int) -> bytes:
-    notes = [Notification("warning", Message(f"{plural(left_out, 'difference')} left out: over the limits of code scanning"))]
+    notes = [Notification("warning", Message(f"{plural(left_out, 'difference')} omitted: beyond the limits of code scanning"))]
     told = [Notification("note", _message(f"{each.name}: {each.what}")) for each in report.engine_findings[:100]]
     told += [
         Notification("note", _message(f"{each.what} is stubbed ({each.note}) and was called: {plural(each.count, 'time')}"))

@@ -36,7 +36,7 @@ _SAID: Final[tuple[tuple[EntryState, str, str], ...]] = (
     ("stale", "stale: no such case", "yellow"),
     ("flaky", "flaky: in some runs only", "magenta"),
     ("masked", "hidden by another difference", "dim"),
-    ("absent", "absent, without a sign of a fix", "dim"),
+    ("absent", "absent, not known to be fixed", "dim"),
     ("not run", "not run", "dim"),
 )
 
@@ -73,7 +73,7 @@ def history(nights: Mapping[str, Sequence[h.Night]], runs: int, console: Console
         now = seen[-1]
         console.print(Text(f"last: {duration(now.cpu_ns / 1e9)} CPU per execution, {size(now.peak_bytes)}", style=styles.QUIET))
     counted = f"{plural(runs, 'run')}, {plural(len(nights), 'case')}, {plural(len(changes), 'change')}"
-    console.print(Text(f"{counted}, {plural(len(costs), 'case')} costlier than before"))
+    console.print(Text(f"{counted}, {plural(len(costs), 'case')} more expensive than before"))
 
 
 def _change(each: h.Change) -> Iterable[RenderableType]:

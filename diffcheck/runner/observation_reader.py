@@ -93,7 +93,7 @@ class ObservationReader:
             if len(instances) == MAX_INSTANCES:
                 left = plural(self._instances.left, "row")
                 raise RunFailedError(
-                    f"{left} after the first {MAX_INSTANCES} instances were not run", hint="give fewer rows at a time"
+                    f"{left} after the first {MAX_INSTANCES} instances were not run", hint="use fewer rows at a time"
                 )
             instance, stop, self._instances.first = self._group(run)
             if instance is not None:
@@ -145,9 +145,9 @@ class ObservationReader:
             return self._damaged(ran.damage)
         hint = "run `diffcheck run`, then `diffcheck show`, for the engine's message"
         if isinstance(ran.outcome, TimedOut):
-            hint = "give --deadline more seconds"
+            hint = "use a longer --deadline"
         elif isinstance(ran.outcome, OutOfMemory):
-            hint = "give --memory-limit more"
+            hint = "use a larger --memory-limit"
         return RunFailedError(f"{self._name} {sentence(ran.outcome)}", hint=hint)
 
     def _damaged(self, why: str) -> RunFailedError:
@@ -158,15 +158,15 @@ class ObservationReader:
     def _image(self, run: Instance) -> tuple[Image, How]:
         """The subject's stream, every byte of it known to be the subject's."""
         header, oracle = run.subject.header, run.oracle.image
-        assert header is not None, "the caller looked"  # noqa: S101
+        assert header is not None, "checked by the caller"  # noqa: S101
         if header.flags & lo.FLAG_CUT:
-            raise RunFailedError(f"{self._name} could not grow the recorder's memory, so the observation is cut")
+            raise RunFailedError(f"{self._name} could not grow the recorder's memory, so the observation is truncated")
         if run.subject.image is not None:
             return run.subject.image, "carried"
         if not self._full and oracle is not None:
             if oracle.header.stream_key == header.stream_key:
                 if run.subject.view != oracle.stream[: lo.VIEW_BYTES].ljust(lo.VIEW_BYTES, b"\0"):
-                    raise self._damaged("its digest is right, but the words carried with it are not")
+                    raise self._damaged("its digest is correct, but the values reported with it are not")
                 return oracle, "digest"
             image = self._differences(run, header, oracle)
             if image is not None:
@@ -191,7 +191,7 @@ class ObservationReader:
         """Every byte of the stream, read from the subject and checked by its digest."""
         length = header.length
         if length > MAX_WINDOWS * lo.VIEW_BYTES or length % 8 or length < self._layout.heap_offset(run.first, run.last):
-            raise RunFailedError(f"{self._name} has an observation of {length:,} bytes, which is not read", hint="give fewer rows")
+            raise RunFailedError(f"{self._name} has an observation of {length:,} bytes, which is not read", hint="use fewer rows")
         ran = self._subject.complete(run.subject, self._instances.parameters(run.first, run.last))
         if ran.image is None:
             raise self._unreadable(ran)

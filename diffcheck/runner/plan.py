@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from diffcheck.wasm.module import Module
     from diffcheck.witness.formats import BranchPlace, Manifest
 
-ONLY_DIRECT: Final = "only the direct pass was asked for"
+ONLY_DIRECT: Final = "only the direct pass was requested"
 _MAGIC: Final = b"\0asm"
 
 
@@ -250,7 +250,7 @@ def _refused(source: _Source, refusal: Outcome, request: Request, judge: Oracle,
         return source.skipped(_what_it_is(source.artifact), bad_input=True)
     no_capsule = f"the oracle refuses the artifact: {refusal.reason}"
     if request.mode == "capsule":
-        return source.skipped(f"{no_capsule}; only the capsule pass was asked for")
+        return source.skipped(f"{no_capsule}; only the capsule pass was requested")
     plan = RefusedPlan(
         case=source.case, sha256=source.sha256, limits=source.limits, artifact=source.artifact, no_capsule=no_capsule,
         notes=source.notes, refusal=refusal,
@@ -286,7 +286,7 @@ def _what_it_is(data: bytes) -> str:
 def _accepted(source: _Source, module: Module, request: Request, oracle: Backend, subject: Backend, files: Files) -> Plan:
     """The plan of a valid artifact; skipped if no pass applies to it."""
     manifest, notes = _manifest(source, files, module)
-    no_direct = "only the capsule pass was asked for" if request.mode == "capsule" else why_no_direct_pass(module, oracle, subject)
+    no_direct = "only the capsule pass was requested" if request.mode == "capsule" else why_no_direct_pass(module, oracle, subject)
     no_capsule, capsules, rebuild = ONLY_DIRECT, None, None
     calls: tuple[Call, ...] = ()
     if request.mode != "direct":

@@ -63,23 +63,23 @@ class Confirmer:
         )) as checker:  # fmt: skip
             report = checker.report(Candidate(self.wasm, session.rows))
         if self._shows(report):
-            return ConfirmedOutcome(name, f"shows it too ({report.reason})")
+            return ConfirmedOutcome(name, f"has the same difference ({report.reason})")
         if report.verdict == "agree":
             return ConfirmedOutcome(name, "agrees with the oracle", agrees=True)
         return ConfirmedOutcome(name, f"{report.verdict}: {report.reason}" if report.reason else report.verdict)
 
     def _direct_notes(self) -> tuple[str, ...]:
-        """The result of the direct pass over the untouched artifact, as a sentence."""
+        """The result of the direct pass over the unmodified artifact, as a sentence."""
         session = self.session
         if self.symptom.mode == "direct" and self.wasm != session.artifact:
-            return ("it shows in a module without diffcheck's recorder, which uses the instruction that is wrong",)
+            return ("it reproduces in a module without diffcheck's recorder, which itself uses the wrong instruction",)
         if self.symptom.mode == "direct":
-            return ("it shows on the untouched artifact, in the direct pass",)
+            return ("it reproduces on the unmodified artifact, in the direct pass",)
         if session.plan.no_direct:
-            return (f"the untouched artifact has no direct pass: {session.plan.no_direct}",)
+            return (f"the unmodified artifact has no direct pass: {session.plan.no_direct}",)
         report = session.run(session.artifact, session.rows, request=msgspec.structs.replace(session.request, mode="direct"))
         direct = next((each for each in report.passes if each.mode == "direct"), None)
         if direct is None or not direct.applicable:
             return ()
         result = "also differs" if direct.divergences else f"has the verdict {direct.verdict}"
-        return (f"the direct pass over the untouched artifact {result}" + (f" ({direct.reason})" if direct.reason else ""),)
+        return (f"the direct pass over the unmodified artifact {result}" + (f" ({direct.reason})" if direct.reason else ""),)

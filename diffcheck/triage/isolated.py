@@ -43,7 +43,7 @@ def localise_isolated(wanted: LocaliseRequest, reactor: process.Reactor, folder:
             child.kill()
             reactor.wait(child)
     ended = child.result
-    assert ended is not None, "it was waited for"  # noqa: S101
+    assert ended is not None, "it has ended"  # noqa: S101
     if ended.timed_out:
         budget.check()
     if ended.exit_code != 0:

@@ -266,7 +266,7 @@ class TriageWorkflow:
             report = self.session.run(self.base, self.state.rows)
             if self.symptom.shown_by(report):
                 return report
-        raise _nothing_to_reduce("the artifact by itself does not show it")
+        raise _nothing_to_reduce("the artifact alone does not reproduce it")
 
     def _better(self, wasm: bytes) -> None:
         case = self.session.case
@@ -296,7 +296,7 @@ class TriageWorkflow:
         if "localise" in self.state.done:
             return
         if self.symptom.mode == "direct" and not self.state.without_recorder:
-            self.save(not_localised="only the direct pass shows it, but localising needs the capsule")
+            self.save(not_localised="only the direct pass reproduces it, but localising needs the capsule")
             self.finish("localise")
             return
         row = self.symptom.row

@@ -89,9 +89,9 @@ def test_an_engine_with_one_memory_only_refuses_and_its_words_are_told(standin_w
     "printed, what",
     [
         ("", "no image in the output"),
-        ("diffcheck:image\\n", "half an image in the output"),
-        ("diffcheck:image\\n\\377\\377\\377\\377\\377\\377\\377\\377", "half an image in the output"),
-        ("diffcheck:image\\n\\005\\000\\000\\000\\000\\000\\000\\000abcd", "half an image in the output"),
+        ("diffcheck:image\\n", "incomplete image in the output"),
+        ("diffcheck:image\\n\\377\\377\\377\\377\\377\\377\\377\\377", "incomplete image in the output"),
+        ("diffcheck:image\\n\\005\\000\\000\\000\\000\\000\\000\\000abcd", "incomplete image in the output"),
     ],
 )
 def test_an_image_that_is_not_whole_is_a_failure(tmp_path: Path, host: Host, printed: str, what: str) -> None:

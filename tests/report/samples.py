@@ -144,7 +144,7 @@ FINDINGS = (
     EngineFinding(
         "missing memory import", "a module instantiates although its memory import is missing", "core specification, instantiation"
     ),
-    EngineFinding("export limit", "a module with 257 exports is refused, one with 256 is taken"),
+    EngineFinding("export limit", "a module with 257 exports is refused, one with 256 is accepted"),
 )
 
 

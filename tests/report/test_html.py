@@ -106,6 +106,13 @@ def test_each_cause_is_a_row_that_needs_no_script():
     assert "diffcheck triage decisions/leap_year --row run_row_2" in text
 
 
+def test_text_in_backquotes_is_code():
+    note = "unset `A` <b>"
+    case = msgspec.structs.replace(samples.CASES[0], not_done=(note,))
+    page = html_page.render(msgspec.structs.replace(sample(), cases=(case,))).decode()
+    assert "unset <code>A</code> &lt;b&gt;" in page
+
+
 def test_a_case_that_cannot_be_typed_has_no_commands():
     bad = samples.case("a\x1bb", [samples.diverged([samples.COUNTER])], "diverge")
     assert b"diffcheck triage" not in html_page.render(collect(samples.events((bad,))))

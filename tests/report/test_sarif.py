@@ -133,7 +133,7 @@ def test_results_over_the_limit_are_left_out_and_counted(monkeypatch):
     monkeypatch.setattr(sarif, "MAX_RESULTS", 20)
     run = rendered(many(50))
     assert len(run["results"]) == 20
-    assert run["invocations"][0]["toolExecutionNotifications"][0]["message"]["text"].startswith("30 differences left out")
+    assert run["invocations"][0]["toolExecutionNotifications"][0]["message"]["text"].startswith("30 differences omitted")
 
 
 def test_the_packed_size_stays_within_the_limit(monkeypatch):
@@ -142,7 +142,7 @@ def test_the_packed_size_stays_within_the_limit(monkeypatch):
     assert len(gzip.compress(data)) <= 20_000
     kept = len(json.loads(data)["runs"][0]["results"])
     assert 300 < kept < 3000
-    assert f"{3000 - kept:,} differences left out" in data.decode()
+    assert f"{3000 - kept:,} differences omitted" in data.decode()
 
 
 def test_30_000_clusters_are_25_000_results_under_10_mb():

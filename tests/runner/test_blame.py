@@ -271,7 +271,7 @@ def test_a_damaged_answer_after_a_trapping_row_is_reported_as_damaged(tmp_path, 
     engine = standin_kilnd("--fault", "half")
     (report,) = reports(artifact(tmp_path, "rows", TWO_ROWS), subject="kilnd", options={"kilnd": str(engine)}).values()
     assert report.verdict == "diverge"
-    assert "half an answer" in report.reason
+    assert "incomplete answer" in report.reason
 
 
 def test_a_program_around_the_engine_that_fails_is_inconclusive(tmp_path, standin_kilnd):

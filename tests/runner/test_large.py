@@ -109,7 +109,7 @@ ANSWERS = {
 }
 
 
-WORDS = ("more counters than the program has", "half an answer", "answer is not a snapshot", "answer of another schema")
+WORDS = ("more counters than the program has", "incomplete answer", "answer is not a snapshot", "answer has a different schema")
 
 
 @pytest.mark.parametrize("name", ANSWERS)

@@ -49,4 +49,4 @@ def test_a_search_that_ends_too_early_names_the_option_that_goes_on(host, tmp_pa
         work.max_runs = 0
         answer = work.localise()
     assert answer.depth == "row"
-    assert "not found within 0 runs of the subject; give --max-passes more" in answer.why
+    assert "not found within 0 runs of the subject; use a larger --max-passes" in answer.why

@@ -22,6 +22,8 @@
     for (const child of children) if (child !== null && child !== undefined && child !== "") node.append(child);
     return node;
   };
+  const prose = (tag, className, text) => // the parts in backquotes are code
+    el(tag, className, ...(text || "").split(/`([^`]+)`/).map((part, at) => at % 2 ? el("code", "", part) : part));
   const plural = (count, noun) => `${count.toLocaleString("en")} ${noun}${count === 1 ? "" : "s"}`;
   const time = (ms) => ms < 1 ? `${ms.toPrecision(2)} ms` : ms < 1000 ? `${Math.round(ms)} ms`
     : ms < 60000 ? `${(ms / 1000).toFixed(1)} s` : `${Math.floor(ms / 60000)} min ${String(Math.floor(ms / 1000) % 60).padStart(2, "0")} s`;
@@ -83,7 +85,7 @@
   const caseRow = (one) => {
     const name = el("span", "name", one.name, " ", one.state ? tag(one.state, `state-${one.state.replace(" ", "-")}`) : "",
       one.expected ? tag("expected") : "", (one.marks || []).includes("vacuous") ? tag("vacuous") : "");
-    if (one.reason) name.append(el("span", "why", one.reason));
+    if (one.reason) name.append(prose("span", "why", one.reason));
     const summary = el("summary", "", verdictWord(one.verdict), name,
       el("span", "passes", ...(one.modes || []).map((mode) => el("span", "", mode))),
       el("span", "bars", gauge(one, "ms", time), gauge(one, "bytes", bytes)));
@@ -100,7 +102,7 @@
     copyable(code);
     return box;
   };
-  const listOf = (title, lines) => el("div", "", el("strong", "small", title), el("ul", "plain small", ...lines.map((line) => el("li", "", line))));
+  const listOf = (title, lines) => el("div", "", el("strong", "small", title), el("ul", "plain small", ...lines.map((line) => prose("li", "", line))));
   const fold = (title, text) => {
     const pre = el("pre", "", text);
     pre.tabIndex = 0;
@@ -111,8 +113,8 @@
     const rest = (one.rows_total || 0) - rows.length;
     const box = el("div", "detail",
       facts([
-        ["purpose", one.purpose],
-        ["reason", one.reason],
+        ["purpose", one.purpose && prose("span", "", one.purpose)],
+        ["reason", one.reason && prose("span", "", one.reason)],
         ["artifact", one.artifact],
         ["sha256", one.sha256 && el("code", "", one.sha256)],
         ["plan", one.plan && el("code", "", one.plan)],
@@ -128,7 +130,7 @@
   const passDetail = (pass) => {
     const head = el("div", "pass-head", el("strong", "", `${pass.mode} pass`),
       pass.verdict ? verdictWord(pass.verdict) : el("span", "quiet", "not applicable"), pass.vacuous ? tag("vacuous") : "",
-      el("span", "quiet small", pass.reason));
+      prose("span", "quiet small", pass.reason));
     const box = el("div", "pass", head);
     if (pass.oracle || pass.subject)
       box.append(el("div", "sides", ...["oracle", "subject"].filter((role) => pass[role]).map((role) => sideDetail(pass[role], role))));
@@ -138,7 +140,7 @@
       box.append(el("strong", "small", `${plural(pass.total, "difference")}, in the order of execution`));
       for (const one of found)
         box.append(el("div", "difference", el("p", "small", el("strong", "", one.what), " ", el("span", "quiet", placeOf(one))),
-          pair(one), one.detail ? el("p", "quiet small", one.detail) : ""));
+          pair(one), one.detail ? prose("p", "quiet small", one.detail) : ""));
       if (pass.total > found.length) box.append(el("p", "quiet small", `and ${plural(pass.total - found.length, "more difference")}, in report.json`));
     }
     for (const [title, lines] of pass.lists || []) box.append(listOf(title, lines));

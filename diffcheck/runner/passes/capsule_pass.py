@@ -61,7 +61,7 @@ if TYPE_CHECKING:
     from diffcheck.witness.formats import Manifest
 
 _STACK: Final = "call stack exhausted"
-_CUT: Final = "the recorder's memory could not grow, so the stream is cut"
+_CUT: Final = "the recorder's memory could not grow, so the stream is truncated"
 
 
 class CapsulePass:
@@ -268,7 +268,7 @@ class CapsulePass:
     ) -> None:
         """Compare digests, and if they differ the whole streams."""
         header = subject.header
-        assert header is not None, "the caller looked"  # noqa: S101
+        assert header is not None, "checked by the caller"  # noqa: S101
         if lo.FLAG_CALLS_CUT & (header.flags | image.header.flags):
             self.findings.not_compared(f"of the bytes passed to an import in one call, those after the first {GATHERED:,}")
         kind_differs = isinstance(subject.outcome, Trapped) and not same_trap(expected, subject.outcome)
@@ -302,7 +302,7 @@ class CapsulePass:
         elif not images.whole(theirs) or (not found and not exhausted):
             self.findings.diverge(
                 "stream", "digest", image.header.digest_hex, header.digest_hex, shape="digest over equal bytes",
-                detail="the digest differs over equal bytes: the engine digests wrong, or its stream changes from run to run",
+                detail="the bytes are equal: the engine computes the digest wrongly, or its stream varies between runs",
             )  # fmt: skip
 
     def _compare_choices(self, first: int, last: int, expected: DecodedInstance, actual: DecodedInstance, *, found: bool) -> None:
@@ -340,7 +340,7 @@ class CapsulePass:
             outcomes.compare(stopped.outcome, subject.outcome, self.findings, stopped.name)
         elif subject.header != image.header or (subject.image is None and subject.view != local(image.stream)(0, 0, 0)):
             self.findings.diverge(
-                "stream", "observation stream", "whole", "damaged: the digest is right, but the words carried with it are not",
+                "stream", "observation stream", "whole", "damaged: the digest is correct, but the values reported with it are not",
                 shape="damaged",
             )  # fmt: skip
         else:

@@ -92,7 +92,7 @@ class DirectPass:
         if isinstance(other, TimedOut):
             return self._timed_out(one, other)
         if isinstance(other, OutOfMemory):
-            return f"the subject is {sentence(other)}; give --memory-limit more"
+            return f"the subject is {sentence(other)}; use a larger --memory-limit"
         if isinstance(other, HarnessFailed) and other.wrapper:
             return f"the subject did not run: {sentence(other)}"
         if isinstance(other, Refused) and not isinstance(one, Refused):

@@ -41,7 +41,7 @@ class Refusals:
         if capsule and loaded(self._bare) is True:
             return f"the subject accepts the artifact, but not the capsule: it {sentence(refused)}"
         if self._lacking:
-            return f"the subject lacks what the artifact uses: {', '.join(self._lacking)} (it {sentence(refused)})"
+            return f"the subject does not support what the artifact uses: {', '.join(self._lacking)} (it {sentence(refused)})"
         if capsule and loaded(self._bare) is None:
             return f"the subject {sentence(refused)}; whether it accepts the artifact is unknown: it {sentence(self._bare)}"
         return ""

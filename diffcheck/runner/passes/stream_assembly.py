@@ -34,7 +34,7 @@ class Images:
         """The subject's image, or one read window by window through ``view``."""
         if ran.image is not None:
             return ran.image
-        assert ran.header is not None, "the caller looked"  # noqa: S101
+        assert ran.header is not None, "checked by the caller"  # noqa: S101
         oracle, length = self._oracle.stream, ran.header.length
         if length > len(oracle) + _LONGER_BYTES:
             raise StreamError(f"the stream has {length} bytes, the oracle's {len(oracle)}: too many more to read")

@@ -67,7 +67,7 @@ class Trials:
         if isinstance(ran.outcome, HarnessFailed):
             raise DamagedAnswerError(ran.outcome)
         if isinstance(ran.outcome, OutOfMemory):
-            why = f"{self._name} is {sentence(ran.outcome)}; give --memory-limit more"
+            why = f"{self._name} is {sentence(ran.outcome)}; use a larger --memory-limit"
             raise PassOverError(why, in_recorder=ran.outcome.in_recorder)
         return ran
 

@@ -19,14 +19,14 @@ Read: TypeAlias = Callable[[int, int, int], bytes | None]
 
 
 class RunBudget:
-    """The number of runs for locating differences; when it is used up, ``more`` is called once to extend it."""
+    """The number of runs for locating differences; when it is exhausted, ``more`` is called once to extend it."""
 
     def __init__(self, runs: int, more: Callable[[], int] | None = None) -> None:
         self.total = self.left = runs
         self._more = more
 
     def take(self) -> bool:
-        """Take one run from the budget; False if it is used up."""
+        """Take one run from the budget; False if it is exhausted."""
         if self.left <= 0 and self._more is not None:
             added, self._more = self._more(), None
             self.total += added

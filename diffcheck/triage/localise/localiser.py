@@ -126,7 +126,9 @@ class Localiser:
             except DigestConflict as error:
                 answer = self._row(rows, f"the subject executes instructions of the digests wrongly: {error}")
             except SearchBudgetExhausted:
-                answer = self._row(rows, f"not found within {plural(self.max_runs, 'run')} of the subject; give --max-passes more")
+                answer = self._row(
+                    rows, f"not found within {plural(self.max_runs, 'run')} of the subject; use a larger --max-passes"
+                )
             break
         if answer.depth != "instruction" or not self.confirmed or self.doubtful:
             answer = self._by_known_answers(rows, answer)
@@ -176,7 +178,7 @@ class Localiser:
         self.notes.append("narrowed by function first")
         search = self._search(rows, variant, "calls", watch=watch)
         if search.total > self._capacity():
-            why = f"{search.total:,} events of calls are too many for the subject within the deadline; give --deadline more"
+            why = f"{search.total:,} events of calls are too many for the subject within the deadline; use a longer --deadline"
             return self._row(rows, why)
         first = search.first()
         if first is None:
@@ -350,7 +352,7 @@ class Localiser:
         search = EventSearch(program, oracle, subject, rows, self)
         if search.total < 0:
             why = f"the oracle {sentence(search.measured.outcome)} under instrumentation"
-            raise RunFailedError(why, hint="give --deadline more seconds")
+            raise RunFailedError(why, hint="use a longer --deadline")
         search.default, search.levels = default, levels or {}
         capsule = self.instrumenter.observed(self.plan.capsules.oracle)
         plain = CapsuleSide(self.oracle, capsule, self.plan.limits, self.host).run(lo.Parameters(*rows.run)).header

@@ -63,7 +63,7 @@ class Reduction:
 
     def why_nothing(self) -> str:
         """Why a reduction is pointless, else empty; the input shows the symptom."""
-        return "an empty module shows it as well" if self.shows(PREAMBLE) else ""
+        return "an empty module also reproduces it" if self.shows(PREAMBLE) else ""
 
     def shows(self, wasm: bytes) -> bool:
         """Whether a module shows the symptom."""

@@ -106,7 +106,7 @@ def _summary(state: State, made: Reproduction, subject: Identity, oracle: Identi
         f"In the test case, {_md(symptom.item)} {row}is {_md(symptom.oracle)} with {oracle.name} and {_md(symptom.subject)} with {subject.name}."
     )
     if made.why:
-        lines.append(f"Plain commands do not show the difference: {visible(made.why, 400)}.")
+        lines.append(f"Plain commands do not reproduce the difference: {visible(made.why, 400)}.")
     return " ".join(lines)
 
 

@@ -129,7 +129,7 @@ def _run(session: Session, made: Reproduction) -> Reproduction:
     if not direct.divergences:
         ended = direct.reason or direct.verdict
         return Reproduction(
-            why=f"the same calls in a plain module do not show it ({ended}): it needs the capsule's driver", driver=True
+            why=f"the same calls in a plain module do not reproduce it ({ended}): it needs the capsule's driver", driver=True
         )
     execution = session.oracle.execute(Program("direct", made.wasm, made.entry), session.plan.limits, session.host)
     return msgspec.structs.replace(

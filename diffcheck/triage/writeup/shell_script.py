@@ -59,7 +59,7 @@ is() { # NUMBER VALUE...: whether the counter has one of the values
 
 
 def script(session: Session, made: Reproduction, name: str, title: str) -> str:
-    """The script for a reproduction, or one that runs diffcheck on the module ``name`` if plain commands do not show the bug."""
+    """The script for a reproduction, or one that runs diffcheck on the module ``name`` if plain commands do not reproduce the bug."""
     if made.why:
         return _by_diffcheck(session, made, name, title)
     subject, oracle = session.engines.subject_identity, session.engines.oracle_identity
@@ -144,7 +144,7 @@ def _by_diffcheck(session: Session, made: Reproduction, name: str, title: str) -
     kind = subject.partition(":")[0]
     return "\n".join((
         _HEAD.format(title=visible(title, 300), engine=f"a subject of diffcheck, or the path of a {kind}", default=visible(subject, 400)).rstrip(),
-        f"# This runs diffcheck: plain commands do not show the bug, since {visible(made.why, 400)}.",
+        f"# This runs diffcheck: plain commands do not reproduce the bug, since {visible(made.why, 400)}.",
         f"ENGINE=${{1:-{_in_expansion(subject)}}}",
         f"case $ENGINE in\n/*|./*|../*) ENGINE={shlex.quote(kind + ':')}$(cd \"$(dirname \"$ENGINE\")\" && pwd)/${{ENGINE##*/}} || exit 125 ;;\nesac",
         'cd "$(dirname "$0")" || exit 125',

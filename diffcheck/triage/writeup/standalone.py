@@ -42,7 +42,7 @@ _NAMED: Final = 3
 _SIZE: Final = re.compile(r"(memory|table) (\d+)\Z")
 _NOT_HERE: Final = {
     "output": "programs print through imported functions, and this module has no imports",
-    "stub calls": "it shows in calls of imported functions, and this module has no imports",
+    "stub calls": "the difference is in calls of imported functions, and this module has no imports",
     "trace": "witness's trace is in a memory, which is not reported here",
     "stream": "it is in diffcheck's own recorder",
     "instruction": "only the deterministic form, which checks each result, shows it",
