@@ -17,7 +17,7 @@ from tests.capsule.helpers import binary, calls, capsule, results, run
 from tests.wasm import generate
 from tests.wasm.oracle import refusal
 
-SEEDS = 400
+IN_A_BLOCK = 50
 REASONS = re.compile(r"the imported (global|table) .* has an? (element )?type without a value|the artifact has 100 memories")
 
 
@@ -79,10 +79,10 @@ def check_code_section(data: bytes, made: Capsule) -> None:
     assert code.content() in made.wasm
 
 
-@pytest.mark.parametrize("block", range(8))
+@pytest.mark.parametrize("block", [0, 1, *(pytest.param(at, marks=pytest.mark.whole) for at in range(2, 8))])
 def test_every_generated_module_that_wasmtime_takes_seals_to_one_that_it_takes(block: int) -> None:
     n_sealed = n_valid = 0
-    for seed in range(block * SEEDS // 8, (block + 1) * SEEDS // 8):
+    for seed in range(block * IN_A_BLOCK, (block + 1) * IN_A_BLOCK):
         data = generate.modules(seed)
         if refusal(data):
             continue
@@ -93,7 +93,7 @@ def test_every_generated_module_that_wasmtime_takes_seals_to_one_that_it_takes(b
         n_sealed += 1
         check_indices(data, made)
         check_code_section(data, made)
-    assert n_valid > SEEDS // 8 * 0.9
+    assert n_valid > IN_A_BLOCK * 0.9
     assert n_sealed > n_valid * 0.6
 
 

@@ -55,11 +55,11 @@ class Night:
 
         monkeypatch.setattr(Reactor, name, noted)
 
-    def run(self, path, **more):
-        """The report of a run, and what it started: "oracle", "subject"."""
+    def run(self, path, mode="capsule", **more):
+        """The report of a run, and what it started: "oracle", "subject". Without the direct pass there are no probes either."""
         self.started.clear()
         options = {"kilnd": str(self.kilnd)}
-        request = Request((str(path),), subject="kilnd", verbose=True, options=options, cache=str(self.cache), **more)
+        request = Request((str(path),), subject="kilnd", verbose=True, mode=mode, options=options, cache=str(self.cache), **more)
         return collected(run(request)), set(self.started)
 
 
@@ -71,9 +71,9 @@ def night(tmp_path, monkeypatch):
 @pytest.mark.parametrize("text", [COUNTING, TRAPPING, INVALID])
 def test_an_unchanged_subject_runs_no_engine_and_the_report_is_the_same(night, tmp_path, text):
     path = artifact(tmp_path, "case", text)
-    first, ran = night.run(path)
+    first, ran = night.run(path, mode="both")
     assert ran == {"oracle", "subject"}
-    second, ran = night.run(path)
+    second, ran = night.run(path, mode="both")
     assert ran == set()
     assert normal(second) == normal(first)
     assert (first.cases[0].cached, second.cases[0].cached) in {((), ("oracle", "subject")), ((), ("subject",))}
@@ -175,7 +175,7 @@ def test_what_is_flaky_is_run_again(night, tmp_path):
     told = []
     for _ in range(2):
         turn.unlink(missing_ok=True)
-        report, ran = night.run(path, confirm=3, mode="capsule")
+        report, ran = night.run(path, confirm=3)
         told.append((report.cases[0].verdict, "subject" in ran))
     assert told == [("flaky", True), ("flaky", True)]
 
