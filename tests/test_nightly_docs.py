@@ -36,6 +36,7 @@ def at_night(tmp_path, standin_kilnd):
         "REPORTS": "reports",
         "CASES": "corpus",
         "DIFFCHECK_CAUSES": "0",  # localising takes up to a minute a run
+        "DIFFCHECK_MODE": "capsule",  # without the probes of the direct pass
         "GITHUB_OUTPUT": str(tmp_path / "output"),
         "GITHUB_STEP_SUMMARY": str(tmp_path / "summary"),
     }

@@ -12,6 +12,7 @@ from diffcheck.faults.selftest import PLANTS, Selftest, SelftestRun
 from diffcheck_backends import wasmtime
 
 CORPUS = Path(__file__).parent.parent / "corpus"
+FAULTS = 120
 
 
 def runs(host, seed: int, number: int, *paths: Path) -> list[SelftestRun]:
@@ -31,20 +32,20 @@ def wrong(done: list[SelftestRun]) -> list[str]:
 
 
 def test_every_planted_fault_is_reported_and_clean_runs_agree(host):
-    done = runs(host, 20, 220)
+    done = runs(host, 20, FAULTS)
     faulty, clean = [each for each in done if each.kind], [each for each in done if not each.kind]
     assert not wrong(done)
     assert not [each for each in faulty if each.missed]
-    assert len(faulty) == len(clean) == 220
-    assert sum(each.mode == "direct" for each in faulty) == 110
+    assert len(faulty) == len(clean) == FAULTS
+    assert sum(each.mode == "direct" for each in faulty) == FAULTS // 2
     assert {(each.mode, each.kind) for each in faulty} == {(mode, kind) for mode, kinds in PLANTS.items() for kind in kinds}
     assert {each.words for each in faulty} == {True, False}
 
 
 def test_faults_in_artifacts_of_the_corpus_are_reported(host):
-    done = runs(host, 21, 80, CORPUS / "04-memory", CORPUS / "05-tables", CORPUS / "07-traps")
+    done = runs(host, 21, 30, CORPUS / "04-memory", CORPUS / "05-tables", CORPUS / "07-traps")
     assert not wrong(done)
-    assert len(done) >= 80  # none of these has a harness entry
+    assert len(done) >= 30  # none of these has a harness entry
 
 
 def test_the_same_seed_plants_the_same_faults(host):

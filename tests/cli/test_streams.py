@@ -13,8 +13,9 @@ import wasmtime
 
 ROOT = Path(__file__).parents[2]
 ANSWER = '(module (func (export "run") (result i32) (i32.const %d)))'
-COMMANDS = ("--version", "--help", "run --help", "backends", "show none", "nonsense", "history")
-SHORT = ("--version", "nonsense")
+COMMANDS = {"--version": 0, "--help": 0, "run --help": 0, "backends": 0, "show none": 2, "nonsense": 2, "history": 2}
+"""The exit code of each where its streams are open."""
+SHORT = {name: COMMANDS[name] for name in ("--version", "nonsense")}
 
 
 @pytest.fixture
@@ -40,9 +41,9 @@ def artifact(tmp_path):
 @pytest.mark.parametrize("commands", [SHORT, pytest.param(COMMANDS, marks=pytest.mark.whole)], ids=["short", "whole"])
 @pytest.mark.parametrize("redirection", [">&-", "2>&-", "<&-", ">&- 2>&-", "<&- >&- 2>&-"])
 def test_a_closed_stream_is_as_dev_null(shell, artifact, redirection, commands, tmp_path):
-    for arguments in (*commands, artifact):
-        closed, usual = shell(arguments, redirection), shell(arguments)
-        assert closed.returncode == usual.returncode, arguments
+    for arguments, code in {**commands, artifact: 0}.items():
+        closed = shell(arguments, redirection)
+        assert closed.returncode == code, arguments
         assert "Traceback" not in closed.stderr
     assert b'"verdict":"agree"' in (tmp_path / "reports" / "report.json").read_bytes().replace(b" ", b"")
 
@@ -67,8 +68,8 @@ def test_a_run_with_full_standard_output_has_written_its_report(shell, artifact,
 
 @pytest.mark.parametrize("commands", [SHORT, pytest.param(COMMANDS, marks=pytest.mark.whole)], ids=["short", "whole"])
 def test_full_standard_error_changes_no_exit_code(shell, artifact, commands):
-    for arguments in (*commands, artifact):
-        assert shell(arguments, "2>/dev/full").returncode == shell(arguments).returncode, arguments
+    for arguments, code in {**commands, artifact: 0}.items():
+        assert shell(arguments, "2>/dev/full").returncode == code, arguments
 
 
 def test_with_both_full_the_exit_code_is_that_of_an_error(shell, artifact):

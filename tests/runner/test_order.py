@@ -183,9 +183,10 @@ def test_what_is_known_in_a_shard_is_told_by_the_baseline_over_all(tmp_path, mon
     (tmp_path / "cases").mkdir()
     for name in ("one", "two"):
         artifact(tmp_path / "cases", name, COUNTING)
-    assert entry.run(["run", "cases", "--confirm", "1"]) == 1
+    quick = ["--confirm", "1", "--mode", "capsule"]
+    assert entry.run(["run", "cases", *quick]) == 1
     assert entry.run(["baseline", "add", "--all"]) == 0
-    known = ["--confirm", "1", "--baseline", "baseline.toml"]
+    known = [*quick, "--baseline", "baseline.toml"]
     assert entry.run(["run", "cases", "--reports", "whole", *known]) == 0
     for index in (1, 2):
         assert entry.run(["run", "cases", "--shard", f"{index}/2", "--reports", f"shard-{index}", *known]) == 0

@@ -46,11 +46,14 @@ def host(tmp_path):
 @pytest.mark.parametrize(
     "how, count, most_runs",
     [
-        ({}, 12, 8),
-        ({"words": True}, 2, 8),
-        ({"everywhere": True}, 7, 8),
+        ({}, 4, 8),
+        ({"words": True}, 1, 8),
+        ({"everywhere": True}, 3, 8),
+        pytest.param({}, 12, 8, marks=pytest.mark.whole),
+        pytest.param({"words": True}, 2, 8, marks=pytest.mark.whole),
+        pytest.param({"everywhere": True}, 7, 8, marks=pytest.mark.whole),
     ],
-    ids=["state at a trap", "windows", "everywhere"],
+    ids=[f"{where}{of}" for of in ("", ", whole") for where in ("state at a trap", "windows", "everywhere")],
 )
 def test_planted_faults_are_named_by_function_offset_and_execution(host, how, count, most_runs):
     bench = Bench(host.reactor, host.folder, 3, largest=SMALL, **how)
@@ -59,7 +62,7 @@ def test_planted_faults_are_named_by_function_offset_and_execution(host, how, co
     finally:
         bench.close()
     assert [str(each) for each in trials if not each.exact] == []
-    assert len(trials) >= count - 2, "nearly every class has a fault that shows"
+    assert len(trials) >= count * 3 // 4, "nearly every class has a fault that shows"
     assert max(each.answer.runs for each in trials) <= most_runs
 
 
@@ -390,21 +393,21 @@ def test_a_million_events_take_three_runs_and_one_to_confirm(host, tmp_path):
 
 
 def test_a_trap_that_only_this_engine_has_is_found_though_it_reports_nothing(host, tmp_path):
-    """An engine of the harness protocol: windows only, nothing at a trap. Half a million events come before the trap."""
+    """An engine of the harness protocol: windows only, nothing at a trap. Tens of thousands of events come before the trap."""
     path = tmp_path / "program.wasm"
-    path.write_bytes(wasmtime.wat2wasm(LOOP.format(turns=100_000)))
+    path.write_bytes(wasmtime.wat2wasm(LOOP.format(turns=10_000)))
     oracle = registry.create("wasmtime", {})
     request = Request((), subject="wasmtime", mode="capsule", deadline_s=60.0)
     try:
         plan = plans.make(case_of(ObserveRequest(str(path))), request, oracle, oracle, oracle, host)
         drawn = draw(random.Random(1), plan.module, plan.artifact, "trap wrong")
         assert drawn.instruction == "i64.mul"
-        fault = msgspec.structs.replace(drawn, divisor=1, residue=0, skip=43_210)
+        fault = msgspec.structs.replace(drawn, divisor=1, residue=0, skip=4_321)
         answer = Localiser(plan, request, oracle, child_with(fault, plan.artifact, host.folder), host).localise()
     finally:
         oracle.close()
-    assert (answer.instruction, answer.execution, answer.confirmed) == ("i64.mul", 43_211, True)
-    assert answer.events > 1_000_000
+    assert (answer.instruction, answer.execution, answer.confirmed) == ("i64.mul", 4_322, True)
+    assert answer.events > 100_000
     assert answer.runs <= 8
 
 
