@@ -89,13 +89,13 @@ def chosen_rows(given: dict[str, Any]) -> tuple[tuple[str, ...], bool]:
 
 
 def observed_rows(given: dict[str, Any]) -> tuple[str, ...]:
-    """The rows as ``ObserveRequest`` has them."""
+    """The rows in the form of ``ObserveRequest``."""
     calls, auto = chosen_rows(given)
     return (*calls, "auto") if auto else calls
 
 
 def request(paths: tuple[str, ...], given: dict[str, Any]) -> requests.Request:
-    """The request that the options' values are; an option that the command lacks keeps its default."""
+    """The request with the options' values; an option that the command lacks keeps its default."""
     calls, auto = chosen_rows(given)
     fields: dict[str, Any] = {
         "jobs": given.get("jobs") or option_table.default_jobs(),

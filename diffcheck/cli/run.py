@@ -67,7 +67,7 @@ def command(paths: tuple[str, ...], reports: str, baseline: str | None, *, stric
 
 
 class LiveRun:
-    """A run whose events are collected and shown."""
+    """A run whose events are collected and displayed."""
 
     def __init__(self, collector: model.Collector, known: run_history.Known, *, fail_fast: bool, quiet: bool) -> None:
         self._collector, self._known = collector, known

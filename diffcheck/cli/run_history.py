@@ -48,7 +48,7 @@ class Known:
         return msgspec.structs.replace(wanted, known=self._baseline.known(), known_root=self._root, known_file=self._file)
 
     def live(self, event: events.Event) -> events.Event:
-        """The event, the verdict of a finished case ``known`` if all its divergences are."""
+        """The event; the verdict of a finished case becomes ``known`` if all its divergences are known."""
         if isinstance(event, events.RunStarted):
             self._subject = event.subject.name
         if self._baseline is None or not isinstance(event, events.CaseFinished):

@@ -14,7 +14,7 @@ _LAST: Final = 2  # stderr's descriptor
 
 
 class OutputError(Exception):
-    """Standard output could not be written; ``reason`` is the system's error. No OSError: those are taken for other files'."""
+    """Standard output could not be written; ``reason`` is the system's error. An OSError would be attributed to another file."""
 
     def __init__(self, reason: OSError) -> None:
         super().__init__(str(reason))
@@ -40,7 +40,7 @@ class _Messages(io.FileIO):
 
 
 def prepare() -> None:
-    """Have ``sys.stdout`` raise ``OutputError``, and ``sys.stderr`` nothing; a closed stream is as /dev/null."""
+    """Make ``sys.stdout`` raise ``OutputError`` and ``sys.stderr`` ignore errors; a closed stream becomes /dev/null."""
     _open_closed()  # first, so that no file gets a standard stream's number, and with it what is printed
     sys.stdout = _wrapped(sys.stdout, _Output(1, "w", closefd=False))
     sys.stderr = _wrapped(sys.stderr, _Messages(2, "w", closefd=False))
@@ -60,7 +60,7 @@ def _wrapped(stream: TextIO | None, raw: io.FileIO) -> io.TextIOWrapper:
 
 
 def abandon_output() -> None:
-    """Lose what is left to be written to standard output, now and when the process ends."""
+    """Discard what standard output has not written yet, now and when the process ends."""
     null = os.open(os.devnull, os.O_WRONLY)
     os.dup2(null, 1)
     os.close(null)

@@ -23,7 +23,7 @@ _numbers = count()
 
 
 class FaultyBackend(Backend):
-    """``inner`` with ``fault``, if any.
+    """The backend ``inner`` with the planted ``fault``, if any.
 
     With ``words`` it transports windows of the stream and no state at a trap, like engines of the harness protocol.
     """

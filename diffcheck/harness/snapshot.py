@@ -38,7 +38,7 @@ class Snapshot(msgspec.Struct, frozen=True):
 
     @property
     def values(self) -> dict[str, int]:
-        """Name to integer value."""
+        """Integer values by name."""
         return {name: _integer(name, value) for name, value in self.globals.items() if value.type in ("i32", "i64")}
 
     def as_json(self) -> dict[str, Any]:

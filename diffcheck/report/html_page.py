@@ -42,7 +42,7 @@ _SEVERITY: Final = ("diverge", "flaky", "inconclusive", "known", "agree", "skipp
 
 
 def render(report: Report, lives: Mapping[str, Life] = _NOTHING_KNOWN) -> bytes:
-    """The page. ``lives`` are the states and histories of signatures, from the baseline and earlier runs."""
+    """The HTML page in UTF-8. ``lives`` are the states and histories of signatures, from the baseline and earlier runs."""
     return b"".join(pieces(report, lives))
 
 

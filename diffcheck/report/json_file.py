@@ -39,7 +39,7 @@ def encode(report: Report) -> bytes:
 
 
 def pieces(report: Report) -> Iterator[bytes]:
-    """The same in parts, a case at a time, so that a large report is never in memory as a whole."""
+    """The report as in ``encode``, in parts of one case, so that a large report is never in memory as a whole."""
     frame = msgspec.json.format(msgspec.json.encode(msgspec.structs.replace(report, cases=())), indent=2)
     head, found, tail = frame.partition(_NO_CASES)
     if not found:

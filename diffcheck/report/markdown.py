@@ -33,17 +33,17 @@ _SPECIAL: Final = re.compile(r"[\\`*_{}\[\]()#!|<>&~@$\"'^]|:(?!\s|\Z)|(?<=www)\
 
 
 def render(report: Report) -> bytes:
-    """The summary; its parts are bounded."""
+    """The summary as Markdown in UTF-8; its length is bounded."""
     return ("\n".join(_lines(report)) + "\n").encode()
 
 
 def text(value: str, limit: int = 200) -> str:
-    """Any string as Markdown text without effect."""
+    """A string as Markdown text, with every special character escaped."""
     return _SPECIAL.sub(lambda match: f"&#{ord(match[0])};", visible(value, limit))
 
 
 def code(value: str, limit: int = 200) -> str:
-    """Any string in a fixed-width font."""
+    """A string in a fixed-width font, with every special character escaped."""
     return f"<code>{text(value, limit)}</code>" if value else "-"
 
 

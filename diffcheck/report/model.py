@@ -67,7 +67,7 @@ class Collector:
 
     @property
     def began(self) -> bool:
-        """Whether the run got so far that there is something to report."""
+        """Whether the run has started, so that it can be reported."""
         return self._run is not None
 
     def report(self) -> Report:
@@ -133,7 +133,7 @@ def conclusion(report: Report) -> tuple[int, str]:
 
 
 def strictly(report: Report) -> str:
-    """What makes a strict run fail beside what is new (entries of the baseline, vacuous agreement), in words; else empty."""
+    """Why a strict run fails without new divergences: entries of the baseline or vacuous agreements; empty if it does not."""
     told = report.baseline
     if told is None or not told.strict:
         return ""
@@ -144,7 +144,7 @@ def strictly(report: Report) -> str:
 
 
 def exit_code(report: Report) -> int:
-    """What the process ends with: 130 interrupted, 2 an error or an unusable file, 1 diverged, 3 inconclusive, 0 else."""
+    """The exit code of the process: 130 interrupted, 2 an error or an unusable file, 1 diverged, 3 inconclusive, 0 else."""
     return conclusion(report)[0]
 
 

@@ -63,7 +63,7 @@ def life(standing: BaselineStatus | None, strip: tuple[str, ...]) -> Life:
 
 
 class IndexCase(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What the list of cases shows and filters by: costs are of the oracle and the subject, in milliseconds and bytes."""
+    """An entry of the list of cases: costs are of the oracle and the subject, in milliseconds and bytes."""
 
     name: str
     verdict: str

@@ -120,7 +120,7 @@ def _capabilities(one: Capabilities) -> tuple[tuple[str, str], ...]:
 
 
 def doctor(examined: Iterable[Diagnosis], console: Console) -> int:
-    """Print one line a backend as it is done; the exit code is 1 where an engine does not work, 2 where a named one is missing."""
+    """Print each backend after its tests; returns the exit code: 1 if an engine does not work, 2 if a named one is missing."""
     code = 0
     for one in examined:
         line = Text.assemble(styles.safe(one.name, styles.HEADING, 60), "  ")

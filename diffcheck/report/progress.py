@@ -27,7 +27,7 @@ _NAME_LIMIT = 40
 
 
 class Display:
-    """Shows events; a context that restores the terminal at its end."""
+    """Displays the events of a run; as a context manager, restores the terminal at the end."""
 
     def __init__(self, console: Console, *, plain: bool = False) -> None:
         self._console = console
@@ -116,7 +116,7 @@ class Display:
 
 
 def notice(text: str) -> Panel:
-    """A warning that cannot be overlooked."""
+    """A warning in a frame."""
     return Panel(styles.safe(text, limit=2000), title=Text("NOTICE"), style="bold yellow", title_align="left")
 
 

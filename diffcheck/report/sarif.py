@@ -147,7 +147,7 @@ class Invocation(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True
 
 
 class AutomationDetails(msgspec.Struct, frozen=True):
-    """Section 3.17; what stands before the last stroke is code scanning's category."""
+    """Section 3.17; the part before the last slash is the category in code scanning."""
 
     id: str
 

@@ -65,12 +65,12 @@ def console(file: TextIO | None = None, *, stderr: bool = False) -> Console:
 
 
 def safe(value: object, style: str = "", limit: int = 200) -> Text:
-    """Any string as a text that shows it and does nothing."""
+    """A string as rich text: unprintable characters are escaped, and markup has no effect."""
     return Text(visible(str(value), limit), style=style, overflow="fold")
 
 
 class Name:
-    """A long name in a narrow column: broken behind a dot, hyphen, slash or bracket, and elsewhere only where it has to be."""
+    """A long name for a narrow column, broken after a dot, hyphen, slash or bracket, and elsewhere only if necessary."""
 
     def __init__(self, name: str, style: str = "", indent: int = 0) -> None:
         self._parts = _NAME_PART.findall(visible(name))
@@ -94,7 +94,7 @@ class Name:
 
 
 def sentence(value: str, limit: int = 1000) -> Text:
-    """A reason as a text: lines stay lines, as of an error in a program's text."""
+    """A reason as rich text that keeps its line breaks, such as those of an error in a program's text."""
     return Text(visible_lines(value, limit), overflow="fold")
 
 
@@ -115,7 +115,7 @@ def columns(report: Report) -> tuple[str, str]:
 
 
 def place(where: Where) -> list[str]:
-    """Where something is, one part a line: the item, function and branch kind, source line."""
+    """The place of a difference, one part per line: item, function and branch kind, source line."""
     code = " ".join(part for part in (where.function, where.branch) if part)
     source = f"{where.file}:{where.line}" if where.file and where.line is not None else where.file
     return [part for part in (where.item, code, source) if part]
@@ -128,7 +128,7 @@ def detail(divergence: Divergence) -> str:
 
 
 def times(count: int, noun: str, *, at_least: bool) -> str:
-    """A count that is exact, or not."""
+    """A count with its noun: ``3 times``, or ``at least 3 times``."""
     return f"{'at least ' * at_least}{plural(count, noun)}"
 
 
@@ -173,7 +173,7 @@ def modes(case: CaseReport) -> list[Text]:
 
 
 def compared(agreement: Agreement) -> str:
-    """The amount that was compared, in one phrase."""
+    """How much was compared, in one phrase."""
     return (
         f"{plural(agreement.counters, 'counter')} ({agreement.counters_nonzero:,} not zero), "
         f"{plural(agreement.values, 'value')} ({agreement.values_nonzero:,} not zero), "
@@ -208,7 +208,7 @@ def quoted(name: str) -> str:
 
 
 def impact(found: Sequence[McdcImpact]) -> str:
-    """How many MC/DC conclusions differ."""
+    """The numbers of MC/DC conclusions that differ, in one phrase."""
     decisions = len({each.decision for each in found})
     lost = sum(each.oracle == "proved" for each in found)
     won = sum(each.subject == "proved" for each in found)

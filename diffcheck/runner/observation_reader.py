@@ -86,7 +86,7 @@ class ObservationReader:
         self._agreements: set[bool | None] = set()
 
     def read(self, *, keep_going: bool) -> CaseObservation:
-        """Everything; without ``keep_going`` up to the first row that does not return. Raises ``RunFailedError``."""
+        """The observation; without ``keep_going``, up to the first row that does not return. Raises ``RunFailedError``."""
         instances: list[DecodedInstance] = []
         stops: list[Stop] = []
         for run in self._instances:

@@ -117,5 +117,5 @@ class Session:
         return checker
 
     def trace(self, wasm: bytes, rows: tuple[str, ...]) -> OracleTrace | None:
-        """What a candidate does under the oracle; None if it could not be traced."""
+        """The trace of a candidate under the oracle; None if it could not be traced."""
         return trace_oracle(self.oracle, self.host, self.request, self.case, Candidate(wasm, rows))

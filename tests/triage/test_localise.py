@@ -272,6 +272,17 @@ def test_the_bits_of_nans_do_not_stop_the_search(host, tmp_path):
     assert (answer.depth, answer.instruction, answer.notes) == ("instruction", "i32.const 1234", ())
 
 
+def test_a_subject_that_refuses_the_deterministic_form_is_searched_in_the_artifact_itself(host, tmp_path):
+    def edit(data):
+        read = module.read(data)
+        bodies = [data[offset : offset + size] for offset, size in read.bodies]
+        found = {each.name for body in bodies for each in instructions(body, start=read_locals(body).end)}
+        return data[:8] + b"\xff" if "f32.ne" in found else wrong_constant(data)  # only the form tests for NaN
+
+    answer = localised(host, NANS.format(turns=2), edit, tmp_path)
+    assert (answer.depth, answer.instruction) == ("instruction", "i32.const 1234")
+
+
 FLOATS = """(module
   (func $sign (param f32) (result f32) (f32.copysign (local.get 0) (f32.const -1)))
   (func (export "run_row_a") (result i32)

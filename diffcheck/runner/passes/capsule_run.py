@@ -94,7 +94,7 @@ class CapsuleSide:
         return PendingRun(self, self.backend.start(program, limits or self.limits, self._host), parameters)
 
     def run(self, parameters: lo.Parameters, limits: RunLimits | None = None) -> CapsuleRun:
-        """Run and wait."""
+        """Run the capsule and return the finished run; parameters as for ``start``."""
         return self.start(parameters, limits).wait()
 
     def read(self, execution: Execution, parameters: lo.Parameters) -> CapsuleRun:

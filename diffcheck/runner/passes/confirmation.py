@@ -36,7 +36,7 @@ class MemoizingBackend(Backend):
         self._bytes = 0
 
     def identity(self) -> Identity:
-        """The engine's own."""
+        """The identity of the memoized engine."""
         return self._engine.identity()
 
     def start(self, program: Program, limits: RunLimits, host: Host) -> Pending:

@@ -51,7 +51,7 @@ class DirectPass:
         self.inconclusive = ""
 
     def report(self) -> PassReport:
-        """Run and compare."""
+        """Run the artifact under both engines and return the report."""
         pending = self.subject.start(self.program, self.limits, self.host)
         oracle = self.oracle.execute(self.program, self.limits, self.host)
         subject = pending.wait()

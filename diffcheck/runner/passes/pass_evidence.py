@@ -22,7 +22,10 @@ _PRINTED_BYTES: Final = 4096
 
 
 class PassEvidence:
-    """Collected group by group. ``outcomes`` is by side; ``changed`` is whether the rows had any observable effect."""
+    """The evidence of a capsule pass, collected group by group.
+
+    ``outcomes`` is by side; ``changed`` is whether the rows had any observable effect.
+    """
 
     def __init__(self, layout: lo.Layout, manifest: Manifest | None) -> None:
         self._layout, self._manifest = layout, manifest

@@ -91,7 +91,7 @@ class Tape(Backend):
         self.answered = self.ran = 0
 
     def identity(self) -> Identity:
-        """The engine's own."""
+        """The identity of the recorded engine."""
         return self._engine.identity()
 
     def start(self, program: Program, limits: RunLimits, host: Host) -> Pending:
@@ -112,7 +112,7 @@ class Tape(Backend):
 
     @property
     def whole(self) -> bool:
-        """Whether it is small enough to be stored."""
+        """Whether the tape is small enough to be stored."""
         return self._bytes <= _TAPE_BYTES
 
     def outcomes(self) -> list[Outcome]:

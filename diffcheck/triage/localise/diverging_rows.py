@@ -8,6 +8,7 @@ import msgspec
 
 from diffcheck.compare.findings import Findings
 from diffcheck.errors import RunFailedError
+from diffcheck.observation import Refused
 from diffcheck.runner.passes.capsule_pass import CapsulePass
 from diffcheck.runner.passes.capsule_run import CapsuleSide
 from diffcheck.runner.passes.window_search import RunBudget
@@ -27,7 +28,7 @@ class DivergingRows(msgspec.Struct, frozen=True):
     """The rows [first, last) of the instance that differs, the ``flags`` of its run, and the reported row and difference.
 
     ``runs`` is the number of runs of the subject and ``peak_bytes`` the most memory of its process in them. ``memory`` is the first
-    location in a memory that differs, or empty. ``in_recorder`` is whether the subject failed in the recorder, so that no row differs.
+    location in a memory that differs, or empty. ``in_recorder`` is whether the subject failed in the recorder, so that no row differs; ``refused`` whether it refused the capsule.
     """
 
     first: int
@@ -39,6 +40,7 @@ class DivergingRows(msgspec.Struct, frozen=True):
     peak_bytes: int = 0
     memory: str = ""
     in_recorder: bool = False
+    refused: bool = False
 
     @property
     def run(self) -> tuple[int, int, int]:
@@ -130,7 +132,8 @@ class RowSearch:
         cost = self.subject.cost
         memory = next((each.where.item for each in report.divergences if each.kind == "memory"), "")
         ended = report.in_recorder and not report.divergences
-        return DivergingRows(*range_, part.instances.flags, row, what, cost.executions, cost.peak_bytes, memory, ended)
+        refused = report.subject is not None and isinstance(report.subject.outcome, Refused)
+        return DivergingRows(*range_, part.instances.flags, row, what, cost.executions, cost.peak_bytes, memory, ended, refused)
 
 
 def _first_divergence(report: PassReport, row: str) -> str:

@@ -50,7 +50,6 @@ MAX_EVENTS: Final = 150_000_000
 """The most events in a run; enough for fuel of 10^10."""
 MAX_RUNS: Final = 24
 MAX_WIDENINGS: Final = 4
-_REFUSED: Final = "against refused"
 _INSTANTIATED: Final = "the state differs before any instruction ran, after instantiation (core specification 3.0, 4.7.2)"
 
 
@@ -92,7 +91,7 @@ class Localiser:
     def rows(self, wanted: str = "") -> DivergingRows | Localisation:
         """The rows that differ, or the result of localising if none do."""
         found = self._rows(wanted)
-        if self.plan.form is not None and (not found.made_choices if isinstance(found, NoDivergence) else _REFUSED in found.what):
+        if self.plan.form is not None and (not found.made_choices if isinstance(found, NoDivergence) else found.refused):
             # The deterministic form only matters if a choice was made and the subject accepts it.
             self.instrumenter.plan = self.original
             found = self._rows(wanted)

@@ -33,7 +33,7 @@ PASSES: Final[tuple[tuple[str, Callable[[Reduction], None]], ...]] = (
 
 
 def reduce(work: Reduction) -> bool:
-    """Reduce ``work.best`` until no pass makes it smaller: True. False where the time ran out."""
+    """Reduce ``work.best`` until no pass makes it smaller; returns False if the time ran out before."""
     try:
         for round_ in range(1, _ROUNDS + 1):
             before = work.best

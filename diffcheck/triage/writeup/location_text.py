@@ -23,12 +23,12 @@ if TYPE_CHECKING:
 
 
 def as_json(answer: Localisation) -> str:
-    """The answer as JSON."""
+    """The localisation as JSON."""
     return msgspec.json.format(msgspec.json.encode(answer), indent=2).decode()
 
 
 def localised(answer: Localisation, console: Console) -> None:
-    """Print the answer, what stood around it, and what it cost."""
+    """Print the localisation, the events around it, and the number of runs."""
     console.print(safe(str(answer), "bold", 2000))
     console.print(facts(_facts(answer)))
     if answer.before:
@@ -39,7 +39,7 @@ def localised(answer: Localisation, console: Console) -> None:
 
 
 def explained(found: SideBySide, console: Console) -> None:
-    """Print the two runs side by side: how they came there, where they part, what each did then."""
+    """Print the two runs side by side: the events before the first difference, the difference, and the values after it."""
     answer = found.answer
     if answer.depth == "none":
         console.print(safe(answer.why, "bold", 2000))

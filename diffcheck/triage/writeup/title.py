@@ -43,7 +43,7 @@ def instruction_title(found: Localisation) -> str:
 
 
 def symptom_title(symptom: Symptom) -> str:
-    """What the program shows, for a bug that was not localised: ``f=3: result 0 is 4, not 3``."""
+    """The wrong value, for a bug that was not localised: ``f=3: result 0 is 4, not 3``."""
     row = f"{symptom.row}: " if symptom.row else ""
     if symptom.subject.startswith("refused") and not symptom.oracle.startswith("refused"):
         return visible(f"a valid module is {symptom.subject}", 300)
