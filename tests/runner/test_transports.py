@@ -22,10 +22,9 @@ from tests.doubles.altered_engine import Altered, carried_as
 
 CORPUS = Path(__file__).parents[2] / "corpus"
 CASES = ("exit_code", "exceptions", "table_traps", "growth")
-WAYS = [
-    (transport, state, exceptions)
-    for transport, state, exceptions in product(("memory", "words", "print"), (True, False), (True, False))
-]
+WAYS = tuple(product(("memory", "words", "print"), (True, False), (True, False)))
+"""Transport, state at a trap, exceptions."""
+IN_SHORT = [way for way in WAYS if way[0] != "print" or way[1] == way[2]]
 
 
 def verdicts(oracle, subject, host, items):
@@ -53,7 +52,7 @@ def engines(request, standin_wasi):
     oracle.close()
 
 
-@pytest.mark.parametrize("engines", WAYS, indirect=True)
+@pytest.mark.parametrize("engines", IN_SHORT, indirect=True)
 def test_an_engine_that_differs_only_in_what_it_carries_agrees(engines, host):
     items = [each for each in discover([CORPUS]).items if each.id.rpartition("/")[2] in CASES]
     assert len(items) == len(CASES)
