@@ -9,6 +9,7 @@ import pytest
 from diffcheck.cli import main as entry
 from diffcheck.faults.samples import SAMPLES
 from diffcheck.faults.selftest import PLANTS, Selftest, SelftestRun
+from diffcheck.runner.request import Request
 from diffcheck_backends import wasmtime
 
 CORPUS = Path(__file__).parent.parent / "corpus"
@@ -16,7 +17,7 @@ FAULTS = 120
 
 
 def runs(host, seed: int, number: int, *paths: Path) -> list[SelftestRun]:
-    test = Selftest(wasmtime.create(None, {}), wasmtime.create(None, {}), host)
+    test = Selftest(wasmtime.create(None, {}), wasmtime.create(None, {}), host, Request(()))
     test.prepare(paths)
     if not paths:
         assert len(test.artifacts) == len(SAMPLES), test.left_out

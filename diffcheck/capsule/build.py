@@ -20,13 +20,14 @@ from diffcheck.capsule.printing import PLACEHOLDER, put_import
 from diffcheck.capsule.reference_types import hierarchy, identities_can_differ, probed_bodies, typed_elements
 from diffcheck.capsule.references import FUNC, ReferenceForm, References
 from diffcheck.capsule.seal import Sealed, StubbedImport, World, extended, seal
+from diffcheck.capsule.slicing.slice_form import TRAP
 from diffcheck.capsule.stub_code import EXIT_EITHER, EXIT_TRAP, encode_dropped, encode_stub
 from diffcheck.wasm import section as ids
 from diffcheck.wasm.externs import encode_export
 from diffcheck.wasm.leb import sized, u
 from diffcheck.wasm.module import Module
 from diffcheck.wasm.names import function_names, tag_names
-from diffcheck.wasm.opcodes import REF_FUNC
+from diffcheck.wasm.opcodes import END, REF_FUNC
 from diffcheck.wasm.section import Section, section, vector_section, write
 from diffcheck.wasm.types import FuncType
 from diffcheck.witness import formats
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 
     from diffcheck.capsule.constants import Types
     from diffcheck.capsule.reference_types import TypedElements
+    from diffcheck.capsule.slicing.slice_form import Slice
     from diffcheck.wasm.types import ValType
 
 
@@ -120,15 +122,15 @@ def build(
     form: Form = Form(),  # noqa: B008 - frozen
     *,
     extension: Extension | None = None,
-    dropped: Mapping[int, str] | None = None,
+    made: Slice | None = None,
 ) -> Capsule:
     """Build the capsule of ``module`` that calls ``calls`` (init rows first) in ``world``.
 
     The artifact must be valid: the oracle validates it first. ``extension`` replaces the artifact's bodies without changing the
-    stream. ``dropped`` are the stubs of a slice by funcidx, each with the functions that it replaces, as text. Raises
-    ``UnsealableError`` if the artifact cannot have a capsule, ``CaseError`` if the world is too large.
+    stream. ``made`` is the slice that ``module`` is, or is a form of. Raises ``UnsealableError`` if the artifact cannot have a
+    capsule, ``CaseError`` if the world is too large.
     """
-    return _build(_Inputs(module, artifact_sha256, tuple(calls), world, form, extension, dict(dropped or {})))
+    return _build(_Inputs(module, artifact_sha256, tuple(calls), world, form, extension, made))
 
 
 class _Inputs(msgspec.Struct, frozen=True, dict=True):
@@ -140,7 +142,12 @@ class _Inputs(msgspec.Struct, frozen=True, dict=True):
     world: World
     form: Form
     extension: Extension | None
-    dropped: dict[int, str]
+    slice: Slice | None
+
+    @cached_property
+    def dropped(self) -> dict[int, str]:
+        """What each stub of the slice replaces, as text."""
+        return self.slice.dropped() if self.slice is not None else {}
 
     @cached_property
     def witness(self) -> formats.Instrumentation:
@@ -243,7 +250,7 @@ class _Builder:
             log_row=self.form.log_row,
             objects=self.references.objects,
             described=self.references.described,
-            functions=function_names(module) if self.references.identified else {},
+            functions=function_names(inputs.slice.whole if inputs.slice else module) if self.references.identified else {},
             dropped=inputs.dropped,
         )
 
@@ -381,11 +388,14 @@ class _Builder:
         return section(ids.CODE, b"".join([u(count), *stubs, bodies, *after]))
 
     def _bodies(self) -> Iterator[bytes]:
-        """Yield the bodies of the artifact's functions."""
+        """Yield the bodies of the artifact's functions. Those of a slice's stubs trap at their end, and leave the slice instead."""
         extension, dropped = self.inputs.extension, self.inputs.dropped
         own = (body for _, body in self.module.body_bytes()) if extension is None else extension.bodies()
         for funcidx, body in enumerate(own, self.module.n_imported("func")):
-            yield body if funcidx not in dropped else encode_dropped(funcidx, self.symbols, self._exit_text)
+            if funcidx in dropped:
+                yield body.removesuffix(TRAP) + encode_dropped(funcidx, self.symbols, self._exit_text) + END
+            else:
+                yield body
 
     @property
     def _exit_text(self) -> str:
@@ -407,7 +417,9 @@ class _Builder:
         )
 
     def _prologue(self, funcidx: int, type_: FuncType) -> bytes:
-        return self.references.prologue(funcidx, type_, self.sealed.constants, self.rec)
+        made = self.inputs.slice
+        identity = funcidx if made is None else made.original(funcidx)
+        return self.references.prologue(identity, type_, self.sealed.constants, self.rec)
 
     def _tag_block(self, typeidx: int) -> tuple[int, tuple[ValType, ...]]:
         """Return the typeidx of a block that returns a tag's payload, and the payload's types."""

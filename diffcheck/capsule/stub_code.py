@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 from diffcheck.capsule import layout as lo
 from diffcheck.capsule.seal import PAGE_LOG2, page_log2
 from diffcheck.wasm.asm import assemble
-from diffcheck.wasm.fragment import link, link_body
+from diffcheck.wasm.fragment import link, link_expression
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -46,8 +46,8 @@ _LEAVE = f"""
 
 
 def encode_dropped(funcidx: int, symbols: Mapping[str, int], exit_text: str) -> bytes:
-    """Return the body of a slice's stub, which records its funcidx and ends the program by ``exit_text``."""
-    return link_body(assemble(_LEAVE + exit_text), {**symbols, "FUNCTION": funcidx})
+    """Return the instructions of a slice's stub, which record its funcidx and end the program by ``exit_text``."""
+    return link_expression(assemble(_LEAVE + exit_text), {**symbols, "FUNCTION": funcidx})
 
 
 def encode_stub(

@@ -21,7 +21,8 @@ _EPILOG = (
 @click.command("explain", epilog=_EPILOG)
 @target_argument
 @row_option
-@options("subject", "oracle", PROGRAMS, "deadline", "memory-limit", "rows", "auto-rows", "max-passes", "reports", "verbose")
+@options("subject", "oracle", PROGRAMS, "deadline", "memory-limit", "rows", "auto-rows", "slice", "max-passes", "reports",
+         "verbose")  # fmt: skip
 def command(target: str, row: str, **given: Any) -> int:  # noqa: ANN401 - the options of the table
     """Show a case's two runs side by side at the first difference.
 

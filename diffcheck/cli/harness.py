@@ -33,7 +33,7 @@ _EPILOG = (
               help="Read every value from the backend, even if its digest equals the oracle's.")  # fmt: skip
 @options("stub-imports", PROGRAMS)
 @option("deadline", default="60")  # one case: a slow machine should not cost the record
-@options("memory-limit", "max-passes")
+@options("memory-limit", "max-passes", "slice")
 def command(backend: str, schema: Any, **given: Any) -> int:  # noqa: ANN401 - click's
     """Run a module for witness under any backend and write the snapshot that witness reads.
 
@@ -49,6 +49,7 @@ def command(backend: str, schema: Any, **given: Any) -> int:  # noqa: ANN401 - c
         deadline_s=given["deadline"],
         memory_bytes=given["memory_limit"],
         max_passes=given["max_passes"],
+        slice=given["slice"],
     )
     try:
         witness_harness.run(wanted, schema, os.environ, lambda line: click.echo(f"note: {visible(line, 2000)}", err=True))

@@ -22,8 +22,8 @@ _EPILOG = (
 @target_argument
 @row_option
 @click.option("--json", "as_json", is_flag=True, help="Write the answer as JSON.")
-@options("subject", "oracle", PROGRAMS, "deadline", "memory-limit", "rows", "auto-rows", "stub-imports", "max-passes", "reports",
-         "verbose")  # fmt: skip
+@options("subject", "oracle", PROGRAMS, "deadline", "memory-limit", "rows", "auto-rows", "stub-imports", "slice", "max-passes",
+         "reports", "verbose")  # fmt: skip
 def command(target: str, row: str, *, as_json: bool, **given: Any) -> int:  # noqa: ANN401 - the options of the table
     """Find the first instruction at which the subject's result differs from the oracle's.
 

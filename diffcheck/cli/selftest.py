@@ -14,6 +14,7 @@ from diffcheck.cli.options import PROGRAMS, options, programs
 from diffcheck.faults import selftest
 from diffcheck.report import plan_tables, styles
 from diffcheck.runner import engines
+from diffcheck.runner.request import Request
 
 
 @click.command("selftest")
@@ -42,7 +43,7 @@ from diffcheck.runner import engines
     metavar="NAME",
     help="The engine that runs the programs.",
 )
-@options(PROGRAMS, "deadline")
+@options(PROGRAMS, "deadline", "slice")
 def command(paths: tuple[str, ...], seed: int, faults: int, engine: str, deadline: float, **given: Any) -> int:  # noqa: ANN401 - the options of the table
     """Plant faults in programs and in engines' answers, and check that each is reported correctly.
 
@@ -53,6 +54,6 @@ def command(paths: tuple[str, ...], seed: int, faults: int, engine: str, deadlin
     with contract.local_host() as host, closing(engines.preferred_oracle({})) as oracle, closing(inner):
         probe.known_answer.require(inner, engine, host, contract.RunLimits(deadline))
         inner.capabilities = probe.known_answer.capabilities(inner, host, contract.RunLimits(deadline))
-        test = selftest.Selftest(oracle, inner, host, deadline)
+        test = selftest.Selftest(oracle, inner, host, Request((), deadline_s=deadline, slice=given["slice"]))
         test.prepare([Path(path) for path in paths])
         return plan_tables.selftest(test.run(seed, faults), test.left_out, styles.console(), seed)

@@ -34,7 +34,7 @@ _EPILOG = (
 )
 @options("stub-imports", PROGRAMS)
 @option("deadline", default="60")  # one case: a slow machine should not cost the record
-@options("memory-limit", "max-passes")
+@options("memory-limit", "max-passes", "slice")
 def command(artifact: str, format_: str, **given: Any) -> int:  # noqa: ANN401 - the options of the table
     """Run an artifact and print its exported globals by name.
 
@@ -50,6 +50,7 @@ def command(artifact: str, format_: str, **given: Any) -> int:  # noqa: ANN401 -
         deadline_s=given["deadline"],
         memory_bytes=given["memory_limit"],
         max_passes=given["max_passes"],
+        slice=given["slice"],
     )
     if found.notice:
         click.echo(f"note: {visible(found.notice, 2000)}", err=True)

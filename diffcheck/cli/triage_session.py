@@ -52,6 +52,7 @@ ENGINE_OPTIONS: Final = (
     "memory-limit",
     "rows",
     "auto-rows",
+    "slice",
     "max-passes",
     "reports",
 )

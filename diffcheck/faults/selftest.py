@@ -26,6 +26,7 @@ from diffcheck.faults.samples import SAMPLES
 from diffcheck.observation import Trapped
 from diffcheck.runner import case_run as cases
 from diffcheck.runner import plan as plans
+from diffcheck.runner import slicing
 from diffcheck.runner.passes.capsule_run import CapsuleSide
 from diffcheck.runner.request import Request
 
@@ -74,9 +75,9 @@ class SelftestRun(msgspec.Struct, frozen=True):
 class Selftest:
     """Plants faults in the artifacts under ``paths``, or in the built-in samples if there are none."""
 
-    def __init__(self, oracle: Oracle, inner: Backend, host: Host, deadline_s: float = 10.0) -> None:
+    def __init__(self, oracle: Oracle, inner: Backend, host: Host, request: Request) -> None:
         self._oracle, self._inner, self._host = oracle, inner, host
-        self._request = Request((), deadline_s=deadline_s)
+        self._request = request
         self.artifacts: list[FaultTarget] = []
         self.left_out: list[str] = []
 
@@ -162,7 +163,7 @@ class Selftest:
         reason = ""
         for mode in MODES:
             request = msgspec.structs.replace(self._request, mode=mode)
-            plan = plans.make(case, request, self._oracle, self._oracle, FaultyBackend(self._inner, None, words=False), self._host)
+            plan = slicing.make(case, request, self._oracle, FaultyBackend(self._inner, None, words=False), self._host)
             if isinstance(plan, plans.SkippedPlan):
                 reason = plan.reason
             if not isinstance(plan, plans.RunnablePlan) or len(plan.artifact) > _LARGEST_BYTES:

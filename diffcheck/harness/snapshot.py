@@ -18,7 +18,7 @@ from diffcheck.witness import formats
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from diffcheck.runner.request import Unknown
+    from diffcheck.runner.request import Slice, Unknown
 
 COUNTERS: Final = formats.COUNTER
 _HEX: Final = {"i32": 8, "f32": 8, "i64": 16, "f64": 16, "v128": 32, "ref": 1}
@@ -80,13 +80,14 @@ def snapshot(  # noqa: PLR0913 - the options of the command
     deadline_s: float = 60.0,
     memory_bytes: int = 4 << 30,
     max_passes: int = 1000,
+    slice: Slice = "auto",  # noqa: A002 - the option's name
 ) -> Snapshot:
     """Run an artifact under ``backend`` and return its exported globals whose names begin with ``prefix`` (empty for all).
 
     ``backend`` is the name of a subject, or ``NAME:PATH`` with its program; empty for the preferred subject. ``rows`` are rows in
     witness's notation (``EXPORT``, ``EXPORT=arg,arg``), or ``auto`` or ``declared``. If the digests of backend and oracle are
-    equal, so are the values; ``full`` reads each value from the backend. Raises ``DiffcheckError`` if the run did not complete,
-    since a trapped row has no state.
+    equal, so are the values; ``full`` reads each value from the backend. ``slice`` is as in ``Request``. Raises ``DiffcheckError``
+    if the run did not complete, since a trapped row has no state.
     """
     request = ObserveRequest(
         os.fspath(artifact),
@@ -97,6 +98,7 @@ def snapshot(  # noqa: PLR0913 - the options of the command
         deadline_s=deadline_s,
         memory_bytes=memory_bytes,
         max_passes=max_passes,
+        slice=slice,
     )
     observed = read_case(request)
     read = observed.read

@@ -16,7 +16,7 @@ from diffcheck.capsule import layout as lo
 from diffcheck.capsule.decode import Image
 from diffcheck.capsule.digest import digest
 from diffcheck.errors import RunFailedError, StreamError
-from diffcheck.observation import Cost, Crashed, Exited, OutOfMemory, Returned, RowRecord, TimedOut, Trapped, sentence
+from diffcheck.observation import Cost, Crashed, Exited, LeftSlice, OutOfMemory, Returned, RowRecord, TimedOut, Trapped, sentence
 from diffcheck.runner.passes.decoded_instance import DecodedInstance, decoded
 from diffcheck.runner.passes.instances import MAX_INSTANCES, Instances
 from diffcheck.runner.passes.stream_assembly import Images
@@ -125,7 +125,7 @@ class ObservationReader:
         if at is None:
             return instance, None, self._instances.last
         stop = self._stop(instance.rows[at], instance.rows[at].outcome or run.subject.outcome, state_reported=True)
-        if at < self._layout.n_init:
+        if at < self._layout.n_init and not isinstance(stop.outcome, LeftSlice):
             raise RunFailedError(f"{self._name}: {stop}")
         after = self._instances.row(run.first, at) + 1
         ended = stop.outcome == Exited(0) and after == self._instances.last  # the normal end of a program

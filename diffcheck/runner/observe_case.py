@@ -12,12 +12,14 @@ from diffcheck.backend import registry
 from diffcheck.cases.discovery import item_at, load_case
 from diffcheck.config import option_table
 from diffcheck.config.version import __version__
-from diffcheck.observation import sentence
+from diffcheck.errors import RunFailedError
+from diffcheck.observation import LeftSlice, sentence
 from diffcheck.runner import plan as plans
+from diffcheck.runner import slicing
 from diffcheck.runner.engines import choose, open_engines
 from diffcheck.runner.observation_reader import CaseObservation, ObservationReader
 from diffcheck.runner.passes.capsule_run import CapsuleSide
-from diffcheck.runner.request import Request, Unknown
+from diffcheck.runner.request import Request, Slice, Unknown
 
 if TYPE_CHECKING:
     from diffcheck.backend.contract import Backend, Host
@@ -29,6 +31,8 @@ if TYPE_CHECKING:
 MODES: Final = ("auto", "declared")
 _AT_ONCE: Final = 8
 _INITIALIZE: Final = "_initialize"
+_WIDENINGS: Final = 24
+"""Reruns with functions that only the backend enters, so that an observation is that of the whole artifact."""
 
 HOW: Final[dict[How, str]] = {
     "digest": "the digest equals the oracle's, so all values are the oracle's; they were not read from the backend",
@@ -55,6 +59,7 @@ class ObserveRequest(msgspec.Struct, frozen=True):
     memory_bytes: int = 4 << 30
     max_passes: int = 1000
     manifest: str = ""
+    slice: Slice = "auto"
 
 
 class CaseRead(msgspec.Struct, frozen=True):
@@ -89,22 +94,35 @@ def read_case(request_: ObserveRequest) -> CaseRead:
         rows="auto" if "auto" in request_.rows else "declared",
         stub_imports=request_.stub_imports,
         max_passes=request_.max_passes,
+        slice=request_.slice,
         program_name=False,
     )
     engines = choose(request)
     request = engines.request
     with open_engines(request) as opened:
         oracle, subject, host = opened.oracle, opened.subject, opened.host
-        plan = plans.require_capsule(plans.make(case, request, oracle, oracle, subject, host))
-        reader = ObservationReader(
-            CapsuleSide(oracle, plan.capsules.oracle, plan.limits, host),
-            _subject_side(subject, plan, host),
-            full=request_.full,
-            max_passes=request_.max_passes,
-        )
-        read = reader.read(keep_going=request_.keep_going)
+        plan = plans.require_capsule(slicing.make(case, request, oracle, subject, host))
+        read = _read(plan, request_, oracle, subject, host)
+        for _ in range(_WIDENINGS):
+            left = next((each.outcome for each in read.stops if isinstance(each.outcome, LeftSlice)), None)
+            if left is None:
+                break
+            plan = slicing.widened(plan, left.stub, subject)
+            read = _read(plan, request_, oracle, subject, host)
+        else:
+            raise RunFailedError("the backend enters too many functions that the oracle does not enter", hint="use --slice never")
     notice = engines.notice if request_.backend == "auto" else ""  # else the user named the engine
     return CaseRead(plan, read, engines.subject_identity, engines.oracle_identity, notice)
+
+
+def _read(plan: CapsulePlan, request: ObserveRequest, oracle: Backend, subject: Backend, host: Host) -> CaseObservation:
+    reader = ObservationReader(
+        CapsuleSide(oracle, plan.capsules.oracle, plan.limits, host),
+        _subject_side(subject, plan, host),
+        full=request.full,
+        max_passes=request.max_passes,
+    )
+    return reader.read(keep_going=request.keep_going)
 
 
 def _subject_side(subject: Backend, plan: CapsulePlan, host: Host) -> CapsuleSide:
@@ -124,6 +142,7 @@ def source(observed: CaseRead) -> dict[str, Any]:
         "means": HOW[read.how],
         "oracle": {"name": observed.oracle.name, "version": observed.oracle.version, "agrees": read.agrees},
         "plan": observed.plan.digest,
+        **({"slice": observed.plan.slice.summary} if observed.plan.slice is not None else {}),
         "instances": len(read.instances),
         "executions": read.cost.executions,
         "stubs": [

@@ -345,13 +345,13 @@ def world(case: Case, *, program_name: bool, stub_imports: Unknown = "zero") -> 
 
 def _capsules(
     source: _Source, module: Module, calls: tuple[Call, ...], request: Request, oracle: Backend, subject: Backend,
-    dropped: dict[int, str] | None = None,
+    made: Slice | None = None,
 ) -> Capsules:  # fmt: skip
     given = world(source.case, program_name=request.program_name, stub_imports=request.stub_imports)
     gc = (oracle.capabilities.gc and subject.capabilities.gc) or needs_gc(module)
     unwinds = bool(oracle.capabilities.exceptions and subject.capabilities.exceptions)
     form = Form(unwinds=unwinds, references="described" if gc else "nullness")
-    build_form = partial(build, module, source.sha256, calls, given, dropped=dropped)
+    build_form = partial(build, module, source.sha256, calls, given, made=made)
     standard = build_form(form)
 
     def capsule(backend: Backend) -> Capsule:

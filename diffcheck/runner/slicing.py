@@ -8,24 +8,30 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from diffcheck import process
+from diffcheck.capsule.reference_types import identities_can_differ, referenced_functions
 from diffcheck.capsule.slicing.entry_marks import entered, mark_entries
 from diffcheck.capsule.slicing.slice_form import slice_module
+from diffcheck.errors import DiffcheckError
+from diffcheck.runner import plan as plans
 from diffcheck.runner.observation_reader import ObservationReader
 from diffcheck.runner.passes.capsule_run import CapsuleSide
-from diffcheck.runner.plan import expected_memory
 from diffcheck.wasm import module as wasm
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from collections.abc import Set as AbstractSet
 
-    from diffcheck.backend.contract import Backend, Host
+    from diffcheck.backend.contract import Backend, Host, Oracle
     from diffcheck.capsule.slicing.slice_form import Slice
-    from diffcheck.runner.plan import CapsulePlan
+    from diffcheck.cases.discovery import Case
+    from diffcheck.runner.plan import CapsulePlan, Plan
     from diffcheck.runner.request import Request
+    from diffcheck.wasm.module import Module
 
 _STUBS: Final = 32
-"""The stubs of one type while the function that the subject entered is searched, each with the memory of a function."""
+"""The stubs of one type while the function that the subject entered is searched, and the stubs whose references are
+compared. Each has the memory of a function.
+"""
 
 
 def executed_functions(plan: CapsulePlan, oracle: Backend, host: Host) -> frozenset[int]:
@@ -49,6 +55,24 @@ def _entered(plan: CapsulePlan, oracle: Backend, host: Host) -> set[int]:
     return {function for each in values for function in entered(each)}
 
 
+def make(case: Case, request: Request, oracle: Oracle, subject: Backend, host: Host) -> Plan:
+    """Return the plan of a case, of its slice if one is to be run."""
+    plan = plans.make(case, request, oracle, oracle, subject, host)
+    return chosen(plan, request, subject, lambda whole: executed_functions(whole, oracle, host))
+
+
+def chosen(
+    plan: Plan, request: Request, subject: Backend, executed: Callable[[CapsulePlan], AbstractSet[int]]
+) -> Plan:  # fmt: skip
+    """Return the plan, or that of the artifact's slice; the plan with the reason if ``executed`` raises ``DiffcheckError``."""
+    if not isinstance(plan, plans.CapsulePlan) or not applies(plan, request):
+        return plan
+    try:
+        return sliced(plan, executed(plan), subject)
+    except DiffcheckError as error:
+        return msgspec.structs.replace(plan, notes=(*plan.notes, f"not sliced: {error.line}"))
+
+
 def applies(plan: CapsulePlan, request: Request) -> bool:
     """Return whether the artifact is to be sliced."""
     if request.slice == "auto":
@@ -64,8 +88,10 @@ def sliced(
     The direct pass does not apply to it.
     """
     made = slice_module(plan.module, keep, groups)
+    if plan.layout.described and identities_can_differ(made.module):
+        made = slice_module(plan.module, keep, {**_distinct(plan.module, keep), **(groups or {})})
     calls = tuple(msgspec.structs.replace(each, function=made.index[each.function]) for each in plan.calls)
-    rebuild = partial(plan.rebuild, dropped=made.dropped())
+    rebuild = partial(plan.rebuild, made=made)
     functions = len(made.module.all_functions) + plan.functions - len(plan.module.all_functions)
     return msgspec.structs.replace(
         plan,
@@ -77,10 +103,16 @@ def sliced(
         slice=made,
         whole=plan,
         functions=functions,
-        memory_bytes=expected_memory(made.module, functions, subject),
+        memory_bytes=plans.expected_memory(made.module, functions, subject),
         no_direct="a slice of the artifact is run",
         notes=(*plan.notes, _note(made)),
     )
+
+
+def _distinct(module: Module, keep: AbstractSet[int]) -> dict[int, int]:
+    """Groups of one function each for dropped functions whose references are compared, up to ``_STUBS``."""
+    dropped = sorted(referenced_functions(module) - keep)
+    return {function: 1 + at for at, function in enumerate(dropped[:_STUBS])}
 
 
 def widened(plan: CapsulePlan, stub: int, subject: Backend) -> CapsulePlan:
@@ -92,12 +124,8 @@ def widened(plan: CapsulePlan, stub: int, subject: Backend) -> CapsulePlan:
     if len(functions) == 1:
         return sliced(plan.whole, keep | set(functions), subject)
     size = -(-len(functions) // _STUBS)
-    return sliced(plan.whole, keep, subject, {function: 1 + at // size for at, function in enumerate(functions)})
+    return sliced(plan.whole, keep, subject, {function: -1 - at // size for at, function in enumerate(functions)})
 
 
 def _note(made: Slice) -> str:
-    total = len(made.index) - made.module.n_imported("func")
-    return (
-        f"a slice with {made.kept:,} of {total:,} functions was run, those that the rows enter under the oracle; "
-        "the others were not loaded"
-    )
+    return f"a slice with {made.summary} was run, those that the rows enter under the oracle; the others were not loaded"

@@ -141,8 +141,8 @@ class Worker:
         if self.runs:
             self._complete_capabilities()
         plan = plans.make(case, self.request, self.judge, self.oracle, self.subject, self.host, files)
-        if self.runs and isinstance(plan, plans.CapsulePlan) and slicing.applies(plan, self.request):
-            plan = self._sliced(plan)
+        if self.runs:
+            plan = slicing.chosen(plan, self.request, self.subject, self._executed_functions)
         self.plan = plan
         if isinstance(plan, plans.SkippedPlan):
             return PreparedPlan(0, PlanLine(case.id, skipped=plan.reason, bad_input=plan.bad_input))
@@ -157,14 +157,9 @@ class Worker:
         )
         return PreparedPlan(plan.memory_bytes, line)
 
-    def _sliced(self, plan: plans.CapsulePlan) -> plans.CapsulePlan:
-        """Return the plan of the artifact's slice; the plan itself, with the reason, if the oracle does not complete the rows."""
+    def _executed_functions(self, plan: plans.CapsulePlan) -> frozenset[int]:
         name = f"executed functions {plan.capsules.oracle.sha256}"
-        try:
-            keep = self._cached(self.oracle, "oracle", name, lambda oracle: slicing.executed_functions(plan, oracle, self.host))
-            return slicing.sliced(plan, keep, self.subject)
-        except DiffcheckError as error:
-            return msgspec.structs.replace(plan, notes=(*plan.notes, f"not sliced: {error.line}"))
+        return self._cached(self.oracle, "oracle", name, lambda oracle: slicing.executed_functions(plan, oracle, self.host))
 
     def go(self) -> Done:
         """Run the plan."""

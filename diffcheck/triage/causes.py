@@ -15,6 +15,7 @@ import msgspec
 
 from diffcheck.errors import DiffcheckError
 from diffcheck.runner import plan as plans
+from diffcheck.runner import slicing
 from diffcheck.runner.engines import choose, open_engines
 from diffcheck.runner.observe_case import ObserveRequest, case_of
 from diffcheck.runner.persist.execution_cache import TapePairs, name_of
@@ -109,7 +110,7 @@ def _localisations(
         answer = None  # a cluster that cannot be localised has no cause
         with contextlib.suppress(DiffcheckError):
             if place.artifact not in made:
-                made[place.artifact] = plans.make(case_of(ObserveRequest(place.artifact)), request, oracle, oracle, subject, host)
+                made[place.artifact] = slicing.make(case_of(ObserveRequest(place.artifact)), request, oracle, subject, host)
             plan = made[place.artifact]
             if isinstance(plan, plans.CapsulePlan):
                 pair = tapes.pair(oracle, subject, f"localise {name_of(plan)} {place.row}")

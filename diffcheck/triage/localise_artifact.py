@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from diffcheck.errors import RunFailedError
 from diffcheck.runner import plan as plans
+from diffcheck.runner import slicing
 from diffcheck.runner.engines import choose, open_engines
 from diffcheck.runner.observation_reader import ObservationReader
 from diffcheck.runner.observe_case import ObserveRequest, case_of
@@ -58,5 +59,5 @@ def _localiser(request: Request, say: Callable[[str], None], note: Callable[[str
     request = engines.request
     with open_engines(request) as opened:
         oracle, subject, host = opened.oracle, opened.subject, opened.host
-        plan = plans.make(case_of(ObserveRequest(request.paths[0])), request, oracle, oracle, subject, host)
+        plan = slicing.make(case_of(ObserveRequest(request.paths[0])), request, oracle, subject, host)
         yield Localiser(plans.require_capsule(plan, "localised in"), request, oracle, subject, host, say)

@@ -10,6 +10,7 @@ import msgspec
 
 from diffcheck.errors import UnrunnableError
 from diffcheck.runner import plan as plans
+from diffcheck.runner import slicing
 from diffcheck.runner.engines import choose, open_engines
 from diffcheck.text import visible
 from diffcheck.triage.reduce.interestingness import Answers, Candidate, Checker, InProcessChecker, execution_s
@@ -67,11 +68,12 @@ class Session:
 
     def _read(self) -> None:
         case = self.target.case
-        plan = plans.make(case, self.request, self.oracle, self.oracle, self.subject, self.host)
+        plan = slicing.make(case, self.request, self.oracle, self.subject, self.host)
         if isinstance(plan, plans.SkippedPlan):
             raise UnrunnableError(f"{visible(case.artifact)} cannot be run: {plan.reason}")
         self.plan = plan
-        self.artifact, self.manifest = plan.artifact, plan.manifest
+        whole = plan.whole if isinstance(plan, plans.CapsulePlan) and plan.whole is not None else plan
+        self.artifact, self.manifest = whole.artifact, whole.manifest
         self.rows = plan.rows[plan.layout.n_init :] if isinstance(plan, plans.CapsulePlan) else ()
         self.request = msgspec.structs.replace(self.request, rows="declared", calls=())
         self.case = msgspec.structs.replace(case, manifest="", rows=(), findings=(), expect={}, notes=())

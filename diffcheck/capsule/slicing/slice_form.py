@@ -26,8 +26,10 @@ if TYPE_CHECKING:
 
     from diffcheck.wasm.module import Module
 
-STUB_BODY: Final = b"\x00\x00\x0b"
-"""A code entry without its size: no locals, ``unreachable``, ``end``."""
+TRAP: Final = b"\x00\x0b"
+"""``unreachable``, ``end``."""
+STUB_BODY: Final = b"\x00" + TRAP
+"""A code entry without its size and without locals."""
 _BY_OFFSET: Final = (".debug_", "metadata.code.", "reloc.", "linking")
 
 
@@ -48,6 +50,11 @@ class Slice(msgspec.Struct, frozen=True):
     def kept(self) -> int:
         """The number of functions with their own body."""
         return len(self.module.functions) - len(self.stubs)
+
+    @property
+    def summary(self) -> str:
+        """How many functions have their own body: ``5 of 23 functions``."""
+        return f"{self.kept:,} of {len(self.whole.functions):,} functions"
 
     def original(self, funcidx: int) -> int:
         """The funcidx in ``whole`` of a function of the slice; the first one of those that a stub replaces."""

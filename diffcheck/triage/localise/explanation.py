@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+import msgspec
+
 from diffcheck import values
 from diffcheck.observation import Returned, sentence
 from diffcheck.text import visible
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
     from diffcheck.triage.tracing.log_reader import LogSide
     from diffcheck.triage.tracing.log_writer import MemoryWatch
     from diffcheck.triage.tracing.read_back import Role
+    from diffcheck.wasm.code import Instruction
     from diffcheck.wasm.module import Module
     from diffcheck.wasm.types import ValType
 
@@ -60,6 +63,7 @@ _WHY: Final[dict[Difference, str]] = {
     "control": "execution continues elsewhere",
     "outcome": "the outcomes differ",
 }
+_NAMES_FUNCTION: Final = ("call", "return_call", "ref.func")
 _OF_FUNCTIONS: Final = {16 + values.FUNCTION: "a function of type", 16 + values.IDENTITY: "function"}
 _REFERENCES: Final = {
     0: "null", 1: "a reference", 2: "an i31", 3: "a structure", 4: "an array", 16 + values.OPAQUE: "a function", **_OF_FUNCTIONS,
@@ -82,12 +86,17 @@ class Explainer:
         self.plan, self.module, self.detail, self.answer = plan, artifact, detail, answer
         self.instrumentation, self.oracle, self.rows = search.instrumentation, search.oracle, search.rows
         self.stack = CallStack(search)
-        self.names = function_names(artifact)
+        self.slice = plan.slice
+        self.artifact = artifact if plan.slice is None else plan.slice.whole
+        self.names = function_names(self.artifact)
         self.counters = formats.instrumentation(artifact).counters
 
     def name(self, funcidx: int) -> str:
-        """A function's name, or its index if it has none."""
-        exported = next((each.name for each in self.module.exports if each.kind == "func" and each.index == funcidx), "")
+        """A function's name, or its index if it has none; what a slice's stub replaces."""
+        if funcidx in self.plan.layout.dropped:
+            return self.plan.layout.dropped[funcidx]
+        funcidx = self._funcidx(funcidx)
+        exported = next((each.name for each in self.artifact.exports if each.kind == "func" and each.index == funcidx), "")
         return visible(self.names.get(funcidx) or exported or f"function {funcidx}")
 
     def candidate_functions(self, first: FirstDifference) -> set[int]:
@@ -116,7 +125,7 @@ class Explainer:
             "function",
             row=self._row(first.event),
             function=self.name(funcidx),
-            function_index=funcidx,
+            function_index=self._funcidx(funcidx),
             event=first.event,
             before=self._before(first),
             why=f"{why}{where}",
@@ -162,10 +171,10 @@ class Explainer:
             "instruction",
             row=self._row(first.event),
             function=self.name(function),
-            function_index=function,
+            function_index=self._funcidx(function),
             offset=offset,
-            file_offset=self.instrumentation.offset(function, position),
-            instruction=control_flow.instruction_text(typed.instruction),
+            file_offset=self._file_offset(function, position),
+            instruction=control_flow.instruction_text(self._with_funcidx(typed.instruction)),
             event=first.event,
             oracle=texts[0],
             subject=texts[1],
@@ -249,6 +258,21 @@ class Explainer:
         """An instruction's offset in its body in the artifact."""
         return self.instrumentation.offset(function, position) - self._body_offset(function)
 
+    def _funcidx(self, function: int) -> int:
+        """A function's index in the artifact."""
+        return function if self.slice is None or function < 0 else self.slice.original(function)
+
+    def _file_offset(self, function: int, position: int) -> int:
+        """An instruction's file offset in the artifact."""
+        offset = self.instrumentation.offset(function, position)
+        return offset if self.slice is None else self.slice.original_offset(function, offset)
+
+    def _with_funcidx(self, instruction: Instruction) -> Instruction:
+        """The instruction with a function's index in the artifact."""
+        if instruction.name not in _NAMES_FUNCTION:
+            return instruction
+        return msgspec.structs.replace(instruction, immediates=(self._funcidx(instruction.immediates[0]),))
+
     def _body_offset(self, function: int) -> int:
         return self.module.bodies[function - self.module.n_imported("func")][0]
 
@@ -267,7 +291,7 @@ class Explainer:
     def _source(self, function: int, position: int) -> str:
         """The source line from DWARF, else from the manifest for the nearest branch before it that has one."""
         code = self.instrumentation.bodies_of[function].code
-        exact = source_line(self.module, self.instrumentation.offset(function, position))
+        exact = source_line(self.artifact, self._file_offset(function, position))
         if exact:
             return visible(exact)
         branches = {index: branch for branch, (index, _) in self.counters.items()}

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from diffcheck.capsule.build import build
-from diffcheck.cases.rows import choose
 from diffcheck.runner.plan import world
 from diffcheck.triage.tracing.instrument import Instrumentation
 from diffcheck.triage.tracing.log_reader import LogSide
@@ -30,7 +29,6 @@ class Instrumenter:
 
     def __init__(self, plan: CapsulePlan, request: Request, host: Host) -> None:
         self.plan, self._host = plan, host
-        self._calls = choose(plan.module, plan.case.rows, request.rows).calls
         self._world = world(plan.case, program_name=request.program_name, stub_imports=request.stub_imports)
         self.skip: Collection[int] = ()
         self.reads_back, self.identities = True, False
@@ -55,7 +53,7 @@ class Instrumenter:
         plan = self.plan
         standard = self.observed(plan.capsules.standard)
         form = msgspec.structs.replace(standard.form, prints=backend.capabilities.transport == "print")
-        capsule = build(plan.module, plan.sha256, self._calls, self._world, form, extension=instrumentation)
+        capsule = build(plan.module, plan.sha256, plan.calls, self._world, form, extension=instrumentation, made=plan.slice)
         side = LogSide(backend, capsule, plan.limits, self._host)
         side.variant = instrumentation.variant
         return side

@@ -15,7 +15,7 @@ import msgspec
 from diffcheck import process
 from diffcheck.errors import DiffcheckError, EngineUnusableError, RunFailedError
 from diffcheck.runner import case_run as cases
-from diffcheck.runner import plan as plans
+from diffcheck.runner import slicing
 from diffcheck.runner import worker as w
 from diffcheck.text import decode, visible
 
@@ -303,6 +303,6 @@ class InProcessChecker(Checker):
         self.tested += 1
         self.budget.check()
         case = self._case(candidate, self.workers[0].path)
-        plan = plans.make(case, self.request, self.oracle, self.oracle, self.backend, self.host)
+        plan = slicing.make(case, self.request, self.oracle, self.backend, self.host)
         passes = self.request.max_passes
         return w.Done(cases.run(plan, passes, self.oracle, self.backend, self.host, self.request.subject, self.request))
