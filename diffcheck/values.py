@@ -41,8 +41,12 @@ def render(value: Value) -> str:
     if value.type in _FLOATS:
         return _render_float(value)
     width = WIDTHS[value.type]
-    signed = value.bits - (1 << width) if value.bits >> (width - 1) else value.bits
-    return str(signed)
+    return str(signed(value.bits, width))
+
+
+def signed(value: int, bits: int) -> int:
+    """The signed number with these ``bits`` bits."""
+    return value - (1 << bits) if value >> (bits - 1) else value
 
 
 def reference(value: Value) -> tuple[int, int]:

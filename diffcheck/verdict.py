@@ -236,6 +236,11 @@ class CaseReport(msgspec.Struct, frozen=True):
         return sum(side.cost.elapsed_ns for each in self.passes for side in (each.oracle, each.subject) if side)
 
     @property
+    def left_out(self) -> tuple[str, ...]:
+        """What was not compared, each sentence once: of the case and of its passes."""
+        return tuple(dict.fromkeys((*self.not_done, *(what for each in self.passes for what in each.agreement.not_compared))))
+
+    @property
     def as_expected(self) -> bool:
         """Whether the case has its expected verdict."""
         return self.verdict == self.expected

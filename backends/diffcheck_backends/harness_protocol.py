@@ -167,7 +167,7 @@ def _document(data: bytes) -> object:
         raise AnswerError("empty answer", plural(len(data), "byte"))
     try:
         document: object = json.loads(
-            text, object_pairs_hook=_unique, parse_constant=_constant, parse_float=_float, parse_int=_integer
+            text, object_pairs_hook=_unique, parse_constant=_no_integer, parse_float=_no_integer, parse_int=_integer
         )
     except json.JSONDecodeError as error:
         cut = text.lstrip().startswith("{") and (error.pos >= len(text.rstrip()) or not text.rstrip().endswith("}"))
@@ -186,11 +186,7 @@ def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
     return found
 
 
-def _constant(word: str) -> NoReturn:
-    raise AnswerError("a number is not an integer", word)
-
-
-def _float(word: str) -> NoReturn:
+def _no_integer(word: str) -> NoReturn:
     raise AnswerError("a number is not an integer", word)
 
 

@@ -61,7 +61,7 @@ class CommandBackend(Backend):
         command = self.command(Program(kind="direct", wasm=b"", entry=entry), Path(module), Path("answer.json"))
         first, *rest = command.argv
         variables = " ".join(f"{name}={shlex.quote(value)}" for name, value in command.environment.items())
-        line = " ".join(filter(None, (variables, '"${ENGINE:-' + _in_quotes(first) + '}"', *map(shlex.quote, rest))))
+        line = " ".join(filter(None, (variables, '"${ENGINE:-' + in_quotes(first) + '}"', *map(shlex.quote, rest))))
         return "rm -f answer.json", f"{line} || exit", "if [ -f answer.json ]; then cat answer.json; fi"
 
     def classify_death(self, ended: process.ProcessResult, limits: RunLimits) -> Outcome | None:  # noqa: ARG002 - for engines that print the reason
@@ -73,7 +73,7 @@ class CommandBackend(Backend):
         return _ChildPending(self, program, limits, host)
 
 
-def _in_quotes(text: str) -> str:
+def in_quotes(text: str) -> str:
     """A text escaped for double quotes of a shell, also within the braces of an expansion."""
     return "".join(f"\\{each}" if each in '"\\$`}' else each for each in text)
 

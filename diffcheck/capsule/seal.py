@@ -39,7 +39,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from diffcheck.wasm.externs import Import
-    from diffcheck.wasm.types import ValType
 
 MAX_MEMORIES: Final = 100  # wasmtime 50 refuses the 101st, and the recorder needs one
 PAGE_LOG2: Final = 16
@@ -117,15 +116,9 @@ def _close(module: Module, binder: Binder, index: int, import_: Import, unknown:
 def signature(type_: FuncType) -> str:
     """Return a function type in the text format: ``(param i32 i32) (result i32)``."""
     parts = [
-        f"({word} {' '.join(map(_type_text, values))})"
-        for word, values in (("param", type_.params), ("result", type_.results))
-        if values
+        f"({word} {' '.join(map(str, values))})" for word, values in (("param", type_.params), ("result", type_.results)) if values
     ]
     return " ".join(parts)
-
-
-def _type_text(type_: ValType) -> str:
-    return type_ if isinstance(type_, str) else f"(ref {'null ' if type_.nullable else ''}{type_.heap})"
 
 
 class Sealed(msgspec.Struct, frozen=True):

@@ -122,12 +122,8 @@ def choose(module: Module, declared: Sequence[str] = (), mode: Mode = "declared"
 
 def signature(function: FuncType) -> str:
     """A function type as text: ``(i32, f64) -> i64``."""
-    results = ", ".join(map(_type, function.results))
-    return f"({', '.join(map(_type, function.params))})" + (f" -> {results}" if results else "")
-
-
-def _type(type_: ValType) -> str:
-    return type_ if isinstance(type_, str) else f"(ref {'null ' * type_.nullable}{type_.heap})"
+    results = ", ".join(map(str, function.results))
+    return f"({', '.join(map(str, function.params))})" + (f" -> {results}" if results else "")
 
 
 def _init(module: Module, functions: dict[str, _Function]) -> tuple[Call, ...]:
@@ -183,7 +179,7 @@ def _argument(row: str, at: int, word: str, function: _Function) -> Value:
         return values.parse(word if len(word) <= _MAX_ARGUMENT else "...", kind)
     except CaseError as error:
         given = f"argument {at + 1} of row {visible(row)} is {visible(repr(word), 60)}"
-        raise CaseError(f"{given}, but {visible(function.name)} expects {_type(type_)}", hint=error.hint) from error
+        raise CaseError(f"{given}, but {visible(function.name)} expects {type_}", hint=error.hint) from error
 
 
 def _near(row: str, functions: dict[str, _Function]) -> str:

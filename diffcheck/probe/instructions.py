@@ -13,6 +13,7 @@ import msgspec
 from diffcheck.backend.contract import Program
 from diffcheck.observation import Crashed, Returned, TimedOut, Trapped, sentence
 from diffcheck.probe import programs
+from diffcheck.values import signed
 from diffcheck.wasm import section as ids
 from diffcheck.wasm.asm import assemble
 from diffcheck.wasm.fragment import link
@@ -52,10 +53,6 @@ class WrongInstruction(msgspec.Struct, frozen=True):
     subject: str
 
 
-def _signed(value: int, bits: int) -> int:
-    return value - (1 << bits) if value >> (bits - 1) else value
-
-
 def _rotl(one: int, other: int, bits: int) -> int:
     by = other % bits
     return one << by | one >> (bits - by)
@@ -70,7 +67,7 @@ _BINARY: Final[dict[str, Callable[[int, int, int], int]]] = {
     "xor": lambda one, other, _: one ^ other,
     "shl": lambda one, other, bits: one << other % bits,
     "shr_u": lambda one, other, bits: one >> other % bits,
-    "shr_s": lambda one, other, bits: _signed(one, bits) >> other % bits,
+    "shr_s": lambda one, other, bits: signed(one, bits) >> other % bits,
     "rotl": _rotl,
     "rotr": lambda one, other, bits: _rotl(one, -other % bits, bits),
 }
@@ -81,10 +78,10 @@ _COMPARED: Final[dict[str, Callable[[int, int, int], bool]]] = {
     "le_u": lambda one, other, _: one <= other,
     "gt_u": lambda one, other, _: one > other,
     "ge_u": lambda one, other, _: one >= other,
-    "lt_s": lambda one, other, bits: _signed(one, bits) < _signed(other, bits),
-    "le_s": lambda one, other, bits: _signed(one, bits) <= _signed(other, bits),
-    "gt_s": lambda one, other, bits: _signed(one, bits) > _signed(other, bits),
-    "ge_s": lambda one, other, bits: _signed(one, bits) >= _signed(other, bits),
+    "lt_s": lambda one, other, bits: signed(one, bits) < signed(other, bits),
+    "le_s": lambda one, other, bits: signed(one, bits) <= signed(other, bits),
+    "gt_s": lambda one, other, bits: signed(one, bits) > signed(other, bits),
+    "ge_s": lambda one, other, bits: signed(one, bits) >= signed(other, bits),
 }
 
 
@@ -104,9 +101,9 @@ def _numeric() -> Iterator[KnownAnswer]:
 def _conversions() -> Iterator[KnownAnswer]:
     for word in _WORDS:
         low = word & _MASK["i32"]
-        signed = _signed(low, 32) & _MASK["i64"]
+        extended = signed(low, 32) & _MASK["i64"]
         yield KnownAnswer("i64.extend_i32_u", f"i32.const {low} i64.extend_i32_u", low)
-        yield KnownAnswer("i64.extend_i32_s", f"i32.const {low} i64.extend_i32_s", signed)
+        yield KnownAnswer("i64.extend_i32_s", f"i32.const {low} i64.extend_i32_s", extended)
         yield KnownAnswer("i32.wrap_i64", f"i64.const {word} i32.wrap_i64 i64.extend_i32_u", low, _WIDE)
         yield KnownAnswer("i32.reinterpret_f32", f"f32.const bits:{low} i32.reinterpret_f32 i64.extend_i32_u", low, _WIDE)
         yield KnownAnswer("i64.reinterpret_f64", f"f64.const bits:{word} i64.reinterpret_f64", word)

@@ -94,17 +94,13 @@ def _facts(report: Report, case: CaseReport) -> Iterator[tuple[str, Text]]:
     uses = dict.fromkeys(use for each in case.passes for use in each.stubs if use.kind != "functional")
     stubs = (f"{use.module}.{use.name} ({use.kind}): {plural(use.calls, 'call')}" for use in islice(uses, _ON_A_SCREEN))
     yield "stubbed", styles.safe("; ".join(stubs), "yellow", 300)
-    yield "not compared", styles.safe("; ".join(_left_out(case)[:_ON_A_SCREEN]), limit=400)
+    yield "not compared", styles.safe("; ".join(case.left_out[:_ON_A_SCREEN]), limit=400)
 
 
 def _verdict(each: PassReport) -> Text:
     if not each.applicable:
         return styles.safe(f"{each.mode} not applicable: {each.why}", styles.QUIET, 200)
     return Text.assemble(f"{each.mode} ", (styles.VERBS[each.verdict][0], styles.STYLES[each.verdict]), _vacuous(each))
-
-
-def _left_out(case: CaseReport) -> list[str]:
-    return list(dict.fromkeys((*case.not_done, *(what for each in case.passes for what in each.agreement.not_compared))))
 
 
 def _section(case: CaseReport) -> str:

@@ -60,10 +60,7 @@ def left_out(report: Report) -> tuple[Tally, ...]:
     """What was not compared, each with the number of cases."""
     return _tallies(
         report,
-        lambda case: (
-            ((what, ""), 1)
-            for what in dict.fromkeys((*case.not_done, *(what for one in case.passes for what in one.agreement.not_compared)))
-        ),
+        lambda case: (((what, ""), 1) for what in case.left_out),
     )
 
 

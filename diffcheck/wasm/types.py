@@ -39,6 +39,9 @@ class RefType(msgspec.Struct, frozen=True):
     nullable: bool
     heap: str | int
 
+    def __str__(self) -> str:
+        return f"(ref {'null ' * self.nullable}{self.heap})"
+
 
 ValType: TypeAlias = str | RefType
 """One of `NUMBERS`, or a reference type."""

@@ -90,10 +90,8 @@ def instruction_text(instruction: Instruction) -> str:
     for each in instruction.immediates:
         if instruction.name in _CONSTANTS:
             words.append(_constant(instruction.name.partition(".")[0], each))
-        elif isinstance(each, int | str):
+        elif isinstance(each, int | str | RefType):
             words.append(str(each))
-        elif isinstance(each, RefType):
-            words.append(f"(ref {'null ' * each.nullable}{each.heap})")
         elif hasattr(each, "memidx"):
             words += [f"memory={each.memidx}"] * bool(each.memidx) + [f"offset={each.offset}"] * bool(each.offset)
         elif instruction.name == "br_table":

@@ -135,7 +135,7 @@ class Helpers:
         return made
 
     def _linked(self, text: str, names: Mapping[str, int], params: tuple[str, ...] = (), locals_: Locals = ()) -> bytes:
-        declared = tuple((name, _text(type_)) for name, type_ in locals_)
+        declared = tuple((name, str(type_)) for name, type_ in locals_)
         return link(assemble(event_log.variant_text(self.variant, text), params=params, locals=declared), names)
 
     # The helpers.
@@ -406,10 +406,6 @@ _PLUS: Final = {"i32": "plus32", "i64": "plus64"}
 def _object_of(key: HelperKey) -> HelperKey:
     assert isinstance(key.type, RefType), "an object's"  # noqa: S101
     return HelperKey("object", RefType(nullable=True, heap=key.type.heap))
-
-
-def _text(type_: ValType) -> str:
-    return type_ if isinstance(type_, str) else f"(ref {'null ' * type_.nullable}{type_.heap})"
 
 
 def _packed(storage: ValType) -> str:

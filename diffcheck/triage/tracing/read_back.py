@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, Literal, Protocol
 
 from diffcheck.triage.tracing.probes import HelperKey, by_contents
+from diffcheck.values import signed
 from diffcheck.wasm.leb import s, u
 from diffcheck.wasm.opcodes import BY_NAME
 from diffcheck.wasm.types import ArrayType, RefType, StructType
@@ -138,7 +139,7 @@ def _store(at: _Reader) -> Around:
     address = at.address("all_memories", memarg.memidx)
     before, locals_ = at.save([address, *at.operands()[1:]])
     bits = 64 if address == "i64" else 32
-    offset = (b"\x42" if address == "i64" else b"\x41") + s(_signed(memarg.offset, bits))
+    offset = (b"\x42" if address == "i64" else b"\x41") + s(signed(memarg.offset, bits))
     type_ = "v128" if width == VECTOR_BYTES else "i64"
     return before, at.note(HelperKey("memory", index=memarg.memidx, width=width), locals_[0] + offset, "stored", type_)
 
@@ -209,10 +210,6 @@ def _new(at: _Reader) -> Around:
 def _drop(at: _Reader) -> Around:
     site = at.writer.site(at.position, at.each, "dropped")
     return b"", site + b"\x42\x00\x10" + u(at.writer.instrumentation.helpers.note)
-
-
-def _signed(value: int, bits: int) -> int:
-    return value - (1 << bits) if value >> (bits - 1) else value
 
 
 def _names(*endings: str) -> list[str]:

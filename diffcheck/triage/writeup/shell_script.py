@@ -9,6 +9,7 @@ from __future__ import annotations
 import shlex
 from typing import TYPE_CHECKING, Final
 
+from diffcheck.backend.command import in_quotes
 from diffcheck.backend.contract import Program
 from diffcheck.text import visible
 from diffcheck.triage.writeup.reproducer import file_of
@@ -134,18 +135,13 @@ def _spellings(bits: int) -> str:
     return f"{bits}" + (f" {bits - (1 << 64)}" if bits >> 63 else "")
 
 
-def _in_expansion(text: str) -> str:
-    """A text within the braces of a parameter expansion in double quotes."""
-    return "".join(f"\\{each}" if each in '"\\$`}' else each for each in text)
-
-
 def _by_diffcheck(session: Session, made: Reproduction, name: str, title: str) -> str:
     subject = session.request.subject
     kind = subject.partition(":")[0]
     return "\n".join((
         _HEAD.format(title=visible(title, 300), engine=f"a subject of diffcheck, or the path of a {kind}", default=visible(subject, 400)).rstrip(),
         f"# This runs diffcheck: plain commands do not reproduce the bug, since {visible(made.why, 400)}.",
-        f"ENGINE=${{1:-{_in_expansion(subject)}}}",
+        f"ENGINE=${{1:-{in_quotes(subject)}}}",
         f"case $ENGINE in\n/*|./*|../*) ENGINE={shlex.quote(kind + ':')}$(cd \"$(dirname \"$ENGINE\")\" && pwd)/${{ENGINE##*/}} || exit 125 ;;\nesac",
         'cd "$(dirname "$0")" || exit 125',
         f'diffcheck run {shlex.quote(f"./{name}.wasm")} --subject "$ENGINE"',
