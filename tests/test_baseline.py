@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from diffcheck.errors import ConfigError
 from diffcheck.nightly import baseline as b
-from diffcheck.nightly import baseline_file
+from diffcheck.nightly import baseline_changes, baseline_file
 from diffcheck.observation import Identity
 from diffcheck.report.model import Collector, conclusion
 from diffcheck.verdict import Divergence, Repeat, Where
@@ -32,13 +32,13 @@ entries = st.builds(
 @given(st.lists(entries, max_size=4))
 def test_what_is_written_is_read_back(found):
     baseline = b.Baseline({each.signature: each for each in found})
-    assert b.parse(baseline_file.render(baseline).encode()) == baseline
-    assert baseline_file.render(b.parse(baseline_file.render(baseline).encode())) == baseline_file.render(baseline)
+    assert baseline_file.parse(baseline_file.render(baseline).encode()) == baseline
+    assert baseline_file.render(baseline_file.parse(baseline_file.render(baseline).encode())) == baseline_file.render(baseline)
 
 
 def test_a_lone_surrogate_does_not_break_the_file():
     entry = b.BaselineEntry("a", ("\ud800",), SINCE)
-    assert b.parse(baseline_file.render(b.Baseline({"a": entry})).encode()).entries["a"].cases == ("\\ud800",)
+    assert baseline_file.parse(baseline_file.render(b.Baseline({"a": entry})).encode()).entries["a"].cases == ("\\ud800",)
 
 
 EDITED = """# what our team knows
@@ -63,11 +63,11 @@ subject = "kilnd"
 
 
 def entries_of(text):
-    return dict(b.parse(text.encode()).entries)
+    return dict(baseline_file.parse(text.encode()).entries)
 
 
 def test_the_text_of_what_does_not_change_is_kept():
-    assert baseline_file.render(b.parse(EDITED.encode()), EDITED) == EDITED
+    assert baseline_file.render(baseline_file.parse(EDITED.encode()), EDITED) == EDITED
 
 
 def test_comments_and_order_survive_a_change_of_an_entry():
@@ -75,7 +75,7 @@ def test_comments_and_order_survive_a_change_of_an_entry():
     found["b"] = replace(found["b"], cases=("w", "x"), fixed=SINCE)
     found["a"] = replace(found["a"], rows=("f",))
     text = baseline_file.render(b.Baseline(found), EDITED)
-    assert b.parse(text.encode()).entries == found
+    assert baseline_file.parse(text.encode()).entries == found
     places = [text.index(each) for each in (
         "# what our team knows", "# the worst one", "# looked at twice", """'kept for "0.5"'""", "# the small one", "# an old one"
     )]  # fmt: skip
@@ -130,7 +130,7 @@ def test_marks_that_turn_text_around_are_escaped():
 )
 def test_what_is_wrong_in_the_file_is_told(written, message, hint):
     with pytest.raises(ConfigError) as caught:
-        b.parse(written.encode())
+        baseline_file.parse(written.encode())
     assert message in str(caught.value)
     assert hint in caught.value.hint
 
@@ -220,7 +220,7 @@ def test_a_known_bug_that_shows_up_now_and_then_is_known_and_is_marked_as_flaky(
     told = report(samples.case("x", [seen], "flaky"))
     states, after = state(told, entry())
     assert (states["a"], after.cases[0].verdict) == ("flaky", "known")
-    changed, lines = b.update(b.Baseline({"a": entry()}), told, DAY)
+    changed, lines = baseline_changes.update(b.Baseline({"a": entry()}), told, DAY)
     assert changed.entries["a"].flaky
     assert "flaky" in lines[0]
     assert state(told)[0] == {"a": "flaky"}
@@ -228,19 +228,23 @@ def test_a_known_bug_that_shows_up_now_and_then_is_known_and_is_marked_as_flaky(
 
 
 def test_add_update_prune_say_what_they_change():
-    known, lines = b.add(b.Baseline(), report(diverging("x", "a"), diverging("y", "b")), ["a", "b"], "url", "note", None)
+    known, lines = baseline_changes.add(
+        b.Baseline(), report(diverging("x", "a"), diverging("y", "b")), ["a", "b"], "url", "note", None
+    )
     assert len(lines) == 2
     assert known.entries["a"].since.version == "0.4.4"
-    assert b.update(known, report(diverging("x", "a"), diverging("y", "b")), DAY)[1] == ()
-    known, (line,) = b.update(known, report(diverging("x", "a"), diverging("z", "a"), diverging("y", "b"), sha="cc" * 32), DAY)
+    assert baseline_changes.update(known, report(diverging("x", "a"), diverging("y", "b")), DAY)[1] == ()
+    known, (line,) = baseline_changes.update(
+        known, report(diverging("x", "a"), diverging("z", "a"), diverging("y", "b"), sha="cc" * 32), DAY
+    )
     assert known.entries["a"].cases == ("x", "z")
     assert "1 case added: z" in line
     night = report(agreeing("x"), agreeing("z"), diverging("y", "b"), sha="cc" * 32)
-    known, (line,) = b.update(known, night, DAY)
+    known, (line,) = baseline_changes.update(known, night, DAY)
     assert "marked as fixed" in line
-    known, (line,) = b.add(known, report(diverging("x", "a")), ["a"], "", "", None)
+    known, (line,) = baseline_changes.add(known, report(diverging("x", "a")), ["a"], "", "", None)
     assert line.startswith("added again a")
     assert (known.entries["a"].issue, known.entries["a"].fixed) == ("url", None)
-    known, lines = b.prune(known, report(agreeing("x"), agreeing("z")), DAY)
+    known, lines = baseline_changes.prune(known, report(agreeing("x"), agreeing("z")), DAY)
     assert lines == ("removed b: the case y no longer exists",)
     assert list(known.entries) == ["a"]

@@ -15,7 +15,7 @@ from diffcheck.cases.case_ids import certain, is_under, rekeyed, renamed, root
 from diffcheck.cases.discovery import discover
 from diffcheck.cli import main as entry
 from diffcheck.nightly import baseline as b
-from diffcheck.nightly import baseline_file, history, run_diff
+from diffcheck.nightly import baseline_changes, baseline_file, history, run_diff
 from diffcheck.report import json_file
 from diffcheck.report.model import Collector
 from tests.report import samples
@@ -121,12 +121,12 @@ def test_prune_and_update_touch_only_what_lies_under_the_paths_that_were_run():
     two = known("corpus/a/gone", "corpus/b/gone")
     here = report(agreeing("corpus/a/x"), places=("corpus/a",))
     assert states(here, two) == ["not run"]
-    assert b.prune(two, here, DAY) == (two, ())
-    assert b.update(known("corpus/b/gone"), here, DAY) == (known("corpus/b/gone"), ())
+    assert baseline_changes.prune(two, here, DAY) == (two, ())
+    assert baseline_changes.update(known("corpus/b/gone"), here, DAY) == (known("corpus/b/gone"), ())
     assert states(replace(here, places=("corpus",)), two) == ["stale"]
-    assert b.prune(two, replace(here, places=("corpus",)), DAY)[0].entries == {}
+    assert baseline_changes.prune(two, replace(here, places=("corpus",)), DAY)[0].entries == {}
     some = known("corpus/a/gone", "corpus/a/x", "corpus/b/gone")
-    (after,) = b.update(some, report(diverging("corpus/a/x"), places=("corpus/a",)), DAY)[0].entries.values()
+    (after,) = baseline_changes.update(some, report(diverging("corpus/a/x"), places=("corpus/a",)), DAY)[0].entries.values()
     assert after.cases == ("corpus/a/x", "corpus/b/gone")
 
 
@@ -134,7 +134,7 @@ def test_old_ids_in_a_baseline_are_recognised_and_update_writes_the_present_ones
     old = known("a/x", "y")
     found = report(diverging("corpus/a/x"), diverging("corpus/y"))
     assert states(found, old) == ["known"]
-    (after,) = b.update(old, found, DAY)[0].entries.values()
+    (after,) = baseline_changes.update(old, found, DAY)[0].entries.values()
     assert after.cases == ("corpus/a/x", "corpus/y")
     assert states(report(agreeing("corpus/a/x"), agreeing("corpus/y")), old) == ["fixed"]
 
@@ -143,7 +143,7 @@ def test_an_old_id_that_may_mean_another_case_is_never_taken_for_fixed():
     old = known("x")
     alone = report(agreeing("corpus/a/x"), places=("corpus/a/x",))
     assert states(alone, old) == ["not run"]
-    assert b.update(old, alone, DAY) == (old, ())
+    assert baseline_changes.update(old, alone, DAY) == (old, ())
 
 
 def test_a_run_of_one_case_prunes_nothing(project, capsys):
@@ -218,12 +218,12 @@ def test_a_baseline_outside_of_the_root_says_where_that_is(project, monkeypatch,
     Path("../kept").mkdir()
     arguments = ["--baseline", "../kept/baseline.toml"]
     assert entry.run(["baseline", "add", "--all", *arguments]) == 0
-    assert b.read(Path(arguments[1])).root == "../project"
+    assert baseline_file.read(Path(arguments[1])).root == "../project"
     assert Path(arguments[1]).read_text().count("root = ") == 1
     json_file.write(replace(report(agreeing("corpus/a/x"), places=("corpus/a",)), root=str(project)), Path("reports"))
     assert entry.run(["baseline", "update", *arguments]) == 0
-    assert b.read(Path(arguments[1])).entries[samples.COUNTER.signature].cases == ("corpus/y",)
-    assert b.read(Path(arguments[1])).root == "../project"
+    assert baseline_file.read(Path(arguments[1])).entries[samples.COUNTER.signature].cases == ("corpus/y",)
+    assert baseline_file.read(Path(arguments[1])).root == "../project"
     capsys.readouterr()
 
 
@@ -232,7 +232,7 @@ def test_a_report_of_another_machine_fits_where_its_root_has_the_same_name(proje
     for place, code in (("/no/such/folder", 2), ("", 2), ("/no/such/project", 0)):
         json_file.write(replace(report(agreeing("corpus/a/x")), root=place), Path("reports"))
         assert entry.run(["baseline", "prune"]) == code
-        assert bool(b.read(Path("baseline.toml")).entries) == bool(code)
+        assert bool(baseline_file.read(Path("baseline.toml")).entries) == bool(code)
     capsys.readouterr()
 
 

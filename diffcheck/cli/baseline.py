@@ -17,7 +17,7 @@ from diffcheck.cli.command_group import SuggestingGroup
 from diffcheck.cli.options import options
 from diffcheck.errors import ConfigError
 from diffcheck.nightly import baseline as b
-from diffcheck.nightly import baseline_file
+from diffcheck.nightly import baseline_changes, baseline_file
 from diffcheck.report import json_file, styles, trends
 from diffcheck.text import visible
 
@@ -57,7 +57,7 @@ def add(
     expiry: date | None = expires.date() if expires else None
     if report.root and not known.root and not known.entries:
         known = msgspec.structs.replace(known, root=os.path.relpath(report.root, _folder(path)))
-    return _write(b.add(known, report, wanted, issue, note, expiry), path)
+    return _write(baseline_changes.add(known, report, wanted, issue, note, expiry), path)
 
 
 @command.command("update")
@@ -66,7 +66,7 @@ def update(baseline: str | None, reports: str) -> int:
     """Update entries from the last report: mark fixed ones, add and drop cases."""
     report, known, path = _both(baseline, reports)
     _require_root(report, known, path)
-    return _write(b.update(known, report, run_history.today()), path)
+    return _write(baseline_changes.update(known, report, run_history.today()), path)
 
 
 @command.command("prune")
@@ -76,20 +76,20 @@ def prune(baseline: str | None, reports: str, *, fixed: bool) -> int:
     """Remove the entries whose cases no longer exist."""
     report, known, path = _both(baseline, reports)
     _require_root(report, known, path)
-    return _write(b.prune(known, report, run_history.today(), fixed=fixed), path)
+    return _write(baseline_changes.prune(known, report, run_history.today(), fixed=fixed), path)
 
 
 @command.command("list")
 @options("baseline")
 def list_(baseline: str | None) -> int:
     """Print the entries."""
-    trends.entries(b.read(Path(baseline or _DEFAULT)), styles.console())
+    trends.entries(baseline_file.read(Path(baseline or _DEFAULT)), styles.console())
     return 0
 
 
 def _both(file: str | None, reports: str) -> tuple[Report, Baseline, Path]:
     path = Path(file or _DEFAULT)
-    return json_file.read(Path(reports) / json_file.FILE_NAME), b.read(path) if path.exists() else b.Baseline(), path
+    return json_file.read(Path(reports) / json_file.FILE_NAME), baseline_file.read(path) if path.exists() else b.Baseline(), path
 
 
 def _folder(file: Path) -> str:

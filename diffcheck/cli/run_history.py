@@ -15,7 +15,7 @@ from diffcheck import verdict
 from diffcheck.cases import case_ids
 from diffcheck.config import option_table
 from diffcheck.errors import DiffcheckError, ReportError
-from diffcheck.nightly import baseline, history, timings
+from diffcheck.nightly import baseline, baseline_file, history, timings
 from diffcheck.report import json_file, model, page_data
 from diffcheck.runner import events
 from diffcheck.runner.persist import journal
@@ -38,7 +38,7 @@ class Known:
 
     def __init__(self, file: str | None, *, strict: bool) -> None:
         self._file, self._strict = file or "", strict
-        self._baseline = baseline.read(Path(file)) if file else None
+        self._baseline = baseline_file.read(Path(file)) if file else None
         self._subject = ""
 
     def request(self, wanted: Request) -> Request:

@@ -1,4 +1,4 @@
-"""The baseline of known signatures, ``baseline.toml``, and a run compared with it. All but ``read`` is pure."""
+"""The baseline of known signatures, and a run compared with it."""
 
 from __future__ import annotations
 
@@ -7,23 +7,18 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from diffcheck import process
 from diffcheck.cases.case_ids import certain, is_under, renamed
-from diffcheck.config.input_files import check_keys, parse_toml
-from diffcheck.errors import ConfigError
-from diffcheck.text import plural, visible
+from diffcheck.text import visible
 from diffcheck.verdict import BaselineReport, BaselineStatus, totals, worst
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
     from collections.abc import Set as AbstractSet
     from pathlib import Path
 
     from diffcheck.observation import Identity
     from diffcheck.verdict import CaseReport, Divergence, EntryState, PassReport, Report
 
-FILE_NAME: Final = "baseline.toml"
-_CAP_BYTES: Final = 16 << 20
 _HIDES: Final = ("outcome", "stream", "not located", "validity")
 """Kinds of divergences after which the rest of the instance is not compared."""
 _ORDER: Final = ("new", "returned", "fixed", "wider", "expired", "stale", "flaky", "masked", "absent", "not run", "known")
@@ -85,61 +80,6 @@ class Baseline(msgspec.Struct, frozen=True):
 def of(identity: Identity) -> Engine:
     """The subject of a run, as entries identify it."""
     return Engine(identity.name, identity.version, identity.sha256)
-
-
-# The file.
-
-
-def read(path: Path) -> Baseline:
-    """The baseline in a file; ``ConfigError`` names the entry, the key and a similar valid key."""
-    data = process.read_output_file(path.resolve(), _CAP_BYTES)
-    if isinstance(data, process.Unreadable):
-        raise ConfigError(f"the baseline {visible(str(path))} cannot be read: {data.reason}", hint="check the path")
-    try:
-        return parse(data)
-    except ConfigError as error:
-        raise ConfigError(f"{visible(str(path))}: {error}", hint=error.hint) from error
-
-
-def parse(data: bytes) -> Baseline:
-    """The baseline in a TOML text."""
-    raw = parse_toml(data, ConfigError)
-    check_keys(raw, ("root", "known"), ConfigError)
-    root = raw.get("root", "")
-    if not isinstance(root, str):
-        raise ConfigError("root must be a string", hint="name the folder that ids of cases are relative to")
-    tables = raw.get("known", [])
-    if not isinstance(tables, list) or not all(isinstance(each, dict) for each in tables):
-        raise ConfigError("known must be an array of tables", hint="write [[known]] above each entry")
-    entries: dict[str, BaselineEntry] = {}
-    for number, table in enumerate(tables, 1):
-        try:
-            entry = _entry(table)
-        except ConfigError as error:
-            signature = table.get("signature")
-            name = f"entry {number} ({visible(signature, 40)})" if isinstance(signature, str) else f"entry {number}"
-            raise ConfigError(f"{name}: {error}", hint=error.hint) from error
-        if entry.signature in entries:
-            raise ConfigError(
-                f"the signature {visible(entry.signature)} has two entries", hint="merge them, with the cases of both"
-            )
-        entries[entry.signature] = entry
-    return Baseline(entries, root)
-
-
-def _entry(table: dict[str, object]) -> BaselineEntry:
-    check_keys(table, BaselineEntry.__struct_fields__, ConfigError)
-    for key in ("since", "fixed"):
-        engine = table.get(key)
-        if isinstance(engine, dict):
-            check_keys(engine, Engine.__struct_fields__, ConfigError, f"{key}.")
-    try:
-        entry = msgspec.convert(table, BaselineEntry)
-    except msgspec.ValidationError as error:
-        raise ConfigError(visible(str(error)), hint="use `diffcheck baseline add` to write entries") from error
-    if not entry.signature or not entry.cases:
-        raise ConfigError(f"it has no {'cases' if entry.signature else 'signature'}", hint="remove or complete the entry")
-    return entry
 
 
 # A run compared with it.
@@ -207,13 +147,13 @@ def apply(report: Report, baseline: Baseline, today: date, *, file: str = "", st
     """The report with known divergences marked, and the status of every signature."""
     known = set(baseline.known(report.subject.name))
     cases = tuple(marked(case, known) for case in report.cases)
-    result = BaselineReport(file, strict, _statuses(report, baseline, today))
+    result = BaselineReport(file, strict, statuses(report, baseline, today))
     return msgspec.structs.replace(report, cases=cases, totals=totals(cases), baseline=result)
 
 
-def _statuses(report: Report, baseline: Baseline, today: date) -> tuple[BaselineStatus, ...]:
+def statuses(report: Report, baseline: Baseline, today: date) -> tuple[BaselineStatus, ...]:
     """The status of every signature of the run and of every entry of its subject, in the order of ``_ORDER``."""
-    baseline, unsure = _current(baseline, report)
+    baseline, unsure = with_present_ids(baseline, report)
     entries = {key: each for key, each in baseline.entries.items() if each.since.subject == report.subject.name}
     known = baseline.known(report.subject.name)
     found = occurrences(report)
@@ -225,7 +165,7 @@ def _statuses(report: Report, baseline: Baseline, today: date) -> tuple[Baseline
     return tuple(sorted(statuses, key=lambda each: _ORDER.index(each.state)))
 
 
-def _current(baseline: Baseline, report: Report) -> tuple[Baseline, frozenset[str]]:
+def with_present_ids(baseline: Baseline, report: Report) -> tuple[Baseline, frozenset[str]]:
     """The baseline with the present ids of its cases, and the new ids that may belong to other cases."""
     names = renamed((case for entry in baseline.entries.values() for case in entry.cases), (case.case for case in report.cases))
     if not names:
@@ -293,7 +233,7 @@ def _missing_status(  # noqa: PLR0911 - one line for each reason
 ) -> tuple[EntryState, str]:
     """The status of an entry without an occurrence: fixed only if all its existing cases show that."""
     there = [cases[name] for name in entry.cases if name in cases]
-    if not all(name in cases or _is_gone(name, report) for name in entry.cases):
+    if not all(name in cases or is_gone(name, report) for name in entry.cases):
         return "not run", "not all of its cases were run"
     if not there:
         return "stale", f"the case {visible(entry.cases[0], 60)} no longer exists"
@@ -313,7 +253,7 @@ def _missing_status(  # noqa: PLR0911 - one line for each reason
     return "fixed", f"gone in {visible(report.subject.version or report.subject.sha256[:12], 40)}"
 
 
-def _is_gone(case: str, report: Report) -> bool:
+def is_gone(case: str, report: Report) -> bool:
     """Whether a case that is not in the report does not exist."""
     partial = report.interrupted or any(report.options.get(name) for name in ("only", "last-failed", "shard"))
     return not partial and any(is_under(place, case) for place in report.places)
@@ -343,100 +283,3 @@ def _first(seen: PassReport) -> str:
 
 def _may_hide(divergence: Divergence, entry: BaselineEntry) -> bool:
     return divergence.kind in _HIDES or divergence.where.row in entry.rows
-
-
-# Changes. Each function returns the new baseline and a line for each change.
-
-Change = tuple[Baseline, tuple[str, ...]]
-
-
-def add(baseline: Baseline, report: Report, signatures: Iterable[str], issue: str, note: str, expires: date | None) -> Change:
-    """Add clusters of a report; a fixed entry becomes known again, since this subject."""
-    entries, lines = dict(baseline.entries), []
-    found = occurrences(report)
-    for signature in signatures:
-        occurrence = found[signature]
-        before = entries.get(signature)
-        entry = BaselineEntry(
-            signature,
-            occurrence.cases,
-            of(report.subject),
-            occurrence.what,
-            issue,
-            note,
-            expires,
-            occurrence.modes,
-            occurrence.rows,
-            occurrence.flaky,
-        )
-        again = before is not None and before.fixed is not None
-        if before is not None:
-            entry = msgspec.structs.replace(entry, issue=issue or before.issue, note=note or before.note)
-        entries[signature] = entry
-        cases = plural(len(entry.cases), "case")
-        lines.append(f"{'added again' if again else 'added'} {signature}: {occurrence.what or 'flaky'}, in {cases}")
-    return baseline.having(entries), tuple(lines)
-
-
-def update(baseline: Baseline, report: Report, today: date) -> Change:
-    """Update entries by a report: mark fixed ones, add new cases, remove cases that no longer exist.
-
-    Cases that were not run stay.
-    """
-    entries, lines = dict(baseline.entries), []
-    found = occurrences(report)
-    existing = {case.case for case in report.cases}
-    current, unsure = _current(baseline, report)
-    for status in _statuses(report, baseline, today):
-        entry = entries.get(status.signature)
-        if entry is None or entry.fixed is not None:
-            continue
-        after, changes = entry, []
-        here = found.get(status.signature)
-        known_as = current.entries[status.signature].cases
-        if known_as != entry.cases and (here is not None or unsure.isdisjoint(known_as)):
-            after, changes = msgspec.structs.replace(after, cases=known_as), ["present ids of its cases"]
-        if status.state == "fixed":
-            after, changes = msgspec.structs.replace(after, fixed=of(report.subject)), [*changes, f"marked as fixed: {status.why}"]
-        elif here is not None:
-            after, more = _widened(after, here)
-            changes += more
-        gone = {case for case in after.cases if case not in existing and _is_gone(case, report)}
-        if gone and gone != set(after.cases):
-            after = msgspec.structs.replace(after, cases=tuple(sorted(set(after.cases) - gone)))
-            changes = [*changes, f"{plural(len(gone), 'case')} removed that no longer exist"]
-        if changes:
-            entries[entry.signature] = after
-            lines.append(f"{entry.signature}: {'; '.join(changes)}")
-    return baseline.having(entries), tuple(lines)
-
-
-def _widened(entry: BaselineEntry, here: Occurrence) -> tuple[BaselineEntry, list[str]]:
-    changes = []
-    more = [case for case in here.cases if case not in entry.cases]
-    if more:
-        changes.append(f"{plural(len(more), 'case')} added: {', '.join(visible(each, 60) for each in more[:5])}")
-    if here.flaky and not entry.flaky:
-        changes.append("marked as flaky")
-    rows = () if not entry.rows or not here.rows else tuple(sorted({*entry.rows, *here.rows}))
-    modes = tuple(sorted({*entry.modes, *here.modes}))
-    if not here.flaky and (rows, modes) != (tuple(sorted(entry.rows)), tuple(sorted(entry.modes))):
-        changes.append("found in another row or mode")
-    else:
-        rows, modes = entry.rows, entry.modes
-    after = msgspec.structs.replace(
-        entry, cases=tuple(sorted({*entry.cases, *more})), flaky=entry.flaky or here.flaky, rows=rows, modes=modes
-    )
-    return after, changes
-
-
-def prune(baseline: Baseline, report: Report, today: date, *, fixed: bool = False) -> Change:
-    """Remove entries whose cases or rows do not exist; with ``fixed`` also fixed entries, whose signatures then become new."""
-    stale = {each.signature: each.why for each in _statuses(report, baseline, today) if each.state == "stale"}
-    entries, lines = {}, []
-    for key, entry in baseline.entries.items():
-        if key in stale or (fixed and entry.fixed is not None):
-            lines.append(f"removed {key}: {stale.get(key, 'it was marked as fixed')}")
-        else:
-            entries[key] = entry
-    return baseline.having(entries), tuple(lines)

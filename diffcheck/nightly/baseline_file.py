@@ -1,4 +1,4 @@
-"""Writing ``baseline.toml``: unchanged entries keep their text, so that comments and order stay."""
+"""Reads and writes ``baseline.toml``. Unchanged entries keep their text, so that comments and order stay."""
 
 from __future__ import annotations
 
@@ -6,18 +6,21 @@ import re
 from bisect import bisect
 from typing import TYPE_CHECKING, Any, Final
 
+import msgspec
 import tomlkit
 from tomlkit.items import Array
 
 from diffcheck import process
 from diffcheck.config import toml_text
-from diffcheck.nightly.baseline import Engine, parse
+from diffcheck.config.input_files import check_keys, parse_toml
+from diffcheck.errors import ConfigError
+from diffcheck.nightly.baseline import Baseline, BaselineEntry, Engine
+from diffcheck.text import visible
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from diffcheck.nightly.baseline import Baseline, BaselineEntry
-
+_CAP_BYTES: Final = 16 << 20
 _HEAD: Final = """\
 # Known divergences: one table for each signature, in the order of signatures, so that additions of two branches merge.
 # Written by `diffcheck baseline`; notes, issues and comments may be edited by hand.
@@ -25,6 +28,58 @@ _HEAD: Final = """\
 """
 _ENTRY: Final = re.compile(r"^(?:[ \t]*#[^\n]*\n)*[ \t]*\[\[[ \t]*known[ \t]*\]\]", re.MULTILINE)
 """The header of an entry, with the comment lines directly above it."""
+
+
+def read(path: Path) -> Baseline:
+    """The baseline in a file; ``ConfigError`` names the entry, the key and a similar valid key."""
+    data = process.read_output_file(path.resolve(), _CAP_BYTES)
+    if isinstance(data, process.Unreadable):
+        raise ConfigError(f"the baseline {visible(str(path))} cannot be read: {data.reason}", hint="check the path")
+    try:
+        return parse(data)
+    except ConfigError as error:
+        raise ConfigError(f"{visible(str(path))}: {error}", hint=error.hint) from error
+
+
+def parse(data: bytes) -> Baseline:
+    """The baseline in a TOML text."""
+    raw = parse_toml(data, ConfigError)
+    check_keys(raw, ("root", "known"), ConfigError)
+    root = raw.get("root", "")
+    if not isinstance(root, str):
+        raise ConfigError("root must be a string", hint="name the folder that ids of cases are relative to")
+    tables = raw.get("known", [])
+    if not isinstance(tables, list) or not all(isinstance(each, dict) for each in tables):
+        raise ConfigError("known must be an array of tables", hint="write [[known]] above each entry")
+    entries: dict[str, BaselineEntry] = {}
+    for number, table in enumerate(tables, 1):
+        try:
+            entry = _entry(table)
+        except ConfigError as error:
+            signature = table.get("signature")
+            name = f"entry {number} ({visible(signature, 40)})" if isinstance(signature, str) else f"entry {number}"
+            raise ConfigError(f"{name}: {error}", hint=error.hint) from error
+        if entry.signature in entries:
+            raise ConfigError(
+                f"the signature {visible(entry.signature)} has two entries", hint="merge them, with the cases of both"
+            )
+        entries[entry.signature] = entry
+    return Baseline(entries, root)
+
+
+def _entry(table: dict[str, object]) -> BaselineEntry:
+    check_keys(table, BaselineEntry.__struct_fields__, ConfigError)
+    for key in ("since", "fixed"):
+        engine = table.get(key)
+        if isinstance(engine, dict):
+            check_keys(engine, Engine.__struct_fields__, ConfigError, f"{key}.")
+    try:
+        entry = msgspec.convert(table, BaselineEntry)
+    except msgspec.ValidationError as error:
+        raise ConfigError(visible(str(error)), hint="use `diffcheck baseline add` to write entries") from error
+    if not entry.signature or not entry.cases:
+        raise ConfigError(f"it has no {'cases' if entry.signature else 'signature'}", hint="remove or complete the entry")
+    return entry
 
 
 def write(baseline: Baseline, path: Path) -> None:

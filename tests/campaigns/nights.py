@@ -27,7 +27,7 @@ import msgspec
 
 from diffcheck import process
 from diffcheck.backend import contract, registry
-from diffcheck.nightly import baseline, baseline_file
+from diffcheck.nightly import baseline, baseline_changes, baseline_file
 from diffcheck.observation import Identity
 from diffcheck.runner import case_run as cases
 from diffcheck.runner import plan as plans
@@ -242,9 +242,9 @@ def nights(seed: int, number_of_nights: int = NIGHTS, *, verbose: bool = False) 
                 each.signature for each in told.of("new", "returned", "flaky")
                 if each.signature not in known.entries or known.entries[each.signature].fixed is not None
             ]  # fmt: skip
-            known, _ = baseline.update(known, report, day)
-            known, _ = baseline.add(known, report, signatures, "", "", None)
-            known = baseline.parse(baseline_file.render(known).encode())  # every night through the file
+            known, _ = baseline_changes.update(known, report, day)
+            known, _ = baseline_changes.add(known, report, signatures, "", "", None)
+            known = baseline_file.parse(baseline_file.render(known).encode())  # every night through the file
             day += timedelta(days=1)
         world.inner.close()
         world.oracle.close()
