@@ -120,7 +120,7 @@ def test_marks_that_turn_text_around_are_escaped():
             "did you mean since.subject?",
         ),
         ('[[known]]\nsignature = "a"\ncases = []\nsince = {subject = "k"}', "has no cases", "remove or complete the entry"),
-        ('[[known]]\nsignature = "a"\ncases = ["x"]\nsince = {subject = "k"}\n' * 2, "has two entries", "join them"),
+        ('[[known]]\nsignature = "a"\ncases = ["x"]\nsince = {subject = "k"}\n' * 2, "has two entries", "merge them"),
         ("<<<<<<< ours\n", "it is not TOML", "merge conflict"),
         ("known." * 60_000 + "x = 1", "a key has more than 16 parts", "correct the line"),
         ("known = 0x" + "f" * 9000, "known must be an integer of at most 64 bits", "correct the line"),

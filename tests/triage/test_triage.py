@@ -1,4 +1,4 @@
-"""The whole way from a divergence to a folder: what stands in it is true, it is taken up again, and a flaky case is not chased."""
+"""The whole way from a divergence to a folder: what stands in it is true, it is taken up again, and a flaky case is not triaged."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ def test_a_flaky_divergence_is_told_and_not_chased(
     folder = tmp_path / "out"
     arguments = ["triage", str(artifact), "--subject", "kilnd", "--kilnd", str(flaky), "-o", str(folder), "--jobs", "1"]
     assert entry.run(arguments) == 3
-    assert "not chased" in capsys.readouterr().out
+    assert "not triaged" in capsys.readouterr().out
     assert _state(folder).flaky
     assert not list(folder.glob("*.wasm"))
 
