@@ -113,7 +113,10 @@ def request(paths: tuple[str, ...], given: dict[str, Any]) -> requests.Request:
         **{key: config_defaults.engine(key, given[key]) for key in ("subject", "oracle") if given.get(key)},
         "subject_name": config_defaults.called(given.get("subject") or ""),
         "subject_version": given.get("subject_version"),
-        **{name: given.get(name) for name in ("mode", "stub_imports", "slice", "max_passes", "confirm", "verbose", "resume")},
+        **{
+            name: given.get(name)
+            for name in ("mode", "stub_imports", "slice", "load_check", "max_passes", "confirm", "verbose", "resume")
+        },
     }
     return requests.Request(paths, **{name: value for name, value in fields.items() if value is not None})
 

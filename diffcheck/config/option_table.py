@@ -152,6 +152,15 @@ OPTIONS: Final = (
         panel=EXECUTION,
     ),
     Option(
+        "load-check",
+        "choice",
+        "Load functions that a slice lacks.",
+        default="auto",
+        metavar="WHEN",
+        choices=("auto", "never"),
+        panel=EXECUTION,
+    ),
+    Option(
         "jobs",
         "count",
         "Cases run at once.",

@@ -16,6 +16,7 @@ from diffcheck.runner.passes.capsule_pass import CapsulePass
 from diffcheck.runner.passes.capsule_run import CapsuleSide
 from diffcheck.runner.passes.direct_pass import DirectPass
 from diffcheck.runner.passes.legal_choices import FIRST_PASSES, FormPass, judge
+from diffcheck.runner.passes.load_check import LoadCheck
 from diffcheck.runner.passes.refusals import Refusals
 from diffcheck.runner.passes.window_search import RunBudget
 from diffcheck.runner.plan import ONLY_DIRECT, CapsulePlan, RefusedPlan, RunnablePlan, SkippedPlan, world
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from diffcheck.backend.contract import Backend, Host
     from diffcheck.cases.case_file import Finding
     from diffcheck.cases.discovery import Case
+    from diffcheck.runner.passes.load_check import LoadedBodies
     from diffcheck.runner.plan import Plan
     from diffcheck.runner.request import Request
     from diffcheck.verdict import Divergence
@@ -38,9 +40,9 @@ _WIDENINGS: Final = 24
 
 def run(
     plan: Plan, max_passes: int, oracle: Backend, subject: Backend, host: Host, subject_name: str,
-    request: Request | None = None,
+    request: Request | None = None, bodies: LoadedBodies | None = None,
 ) -> CaseReport:  # fmt: skip
-    """The report of a plan. Divergences are confirmed as ``request`` says, and not without it."""
+    """The report of a plan. Divergences are confirmed as ``request`` says, and not without it; ``bodies`` are not loaded again."""
     begun = time.monotonic_ns()
     if isinstance(plan, SkippedPlan):
         return skipped(plan.case, plan.reason, subject_name, plan.sha256, bad_input=plan.bad_input)
@@ -53,7 +55,7 @@ def run(
         no_capsule = PassReport(mode="capsule", applicable=False, why=plan.no_capsule)
         runs = (lambda: no_capsule), partial(validity_pass.report, plan, subject, host)
     else:
-        both = _Passes(plan, max_passes, oracle, subject, host, hangs=request.hangs if request else True)
+        both = _Passes(plan, max_passes, oracle, subject, host, request, bodies)
         runs = both.capsule, both.direct
     passes = confirmation.passes(
         runs,
@@ -111,8 +113,13 @@ def skipped(case: Case, reason: str, subject_name: str, sha256: str = "", *, bad
 class _Passes:
     """The two passes over a plan, each of which can be repeated; a cause that both show has one signature."""
 
-    def __init__(self, plan: RunnablePlan, max_passes: int, oracle: Backend, subject: Backend, host: Host, *, hangs: bool) -> None:
-        self._hangs = hangs
+    def __init__(
+        self, plan: RunnablePlan, max_passes: int, oracle: Backend, subject: Backend, host: Host, request: Request | None,
+        bodies: LoadedBodies | None,
+    ) -> None:  # fmt: skip
+        self._hangs = request.hangs if request else True
+        self._load_check = request is not None and request.load_check == "auto"
+        self._bodies = bodies
         self._plan, self._max_passes, self._host = plan, max_passes, host
         self._oracle, self._subject = oracle, subject
         self._diverged: PassReport | None = None
@@ -165,6 +172,8 @@ class _Passes:
 
     def direct(self) -> PassReport:
         """Run the unmodified artifact under both engines."""
+        if isinstance(self._plan, CapsulePlan) and self._plan.slice is not None and self._load_check:
+            return LoadCheck(self._plan, self._oracle, self._subject, self._host, self._bodies).report()
         if self._plan.no_direct:
             return PassReport(mode="direct", applicable=False, why=self._plan.no_direct)
         report = self._judged(self._direct, self._plan, RunBudget(0))
@@ -209,7 +218,7 @@ def _no_declared_row(plan: RefusedPlan | RunnablePlan, passes: tuple[PassReport,
     capsule, direct = passes
     if isinstance(plan, CapsulePlan) and capsule.agreement.rows > plan.layout.n_init:
         return ""
-    if direct.applicable and plan.entry in plan.case.rows:
+    if direct.applicable and not plan.no_direct and plan.entry in plan.case.rows:
         return ""
     return f"none of the declared rows ran: {capsule.why or (capsule.oracle.words if capsule.oracle else '')}"
 

@@ -12,6 +12,7 @@ Mode = Literal["both", "capsule", "direct"]
 Rows = Literal["declared", "auto"]
 Unknown = Literal["zero", "trap"]
 Slice = Literal["auto", "always", "never"]
+LoadCheck = Literal["auto", "never"]
 
 
 class Request(msgspec.Struct, frozen=True):
@@ -23,7 +24,7 @@ class Request(msgspec.Struct, frozen=True):
     ``options``: paths of engines' programs by adapter, and what ``runner.engines`` adds for workers. ``program_name``: whether a
     program without arguments gets the artifact's name as its first argument; witness's own runtime passes no argument.
     ``stub_imports``: the stub of an imported function that has no functional stub. ``slice``: when the capsule has only the
-    functions that its rows execute.
+    functions that its rows execute. ``load_check``: whether the subject loads the functions that a slice lacks.
 
     ``confirm``: reruns of a diverging pass. ``known``: signatures that need no confirmation, each with the cases in which it is
     expected; a pass without an expected signature is rerun too. ``known_root``: the folder that these cases are relative to, an
@@ -47,6 +48,7 @@ class Request(msgspec.Struct, frozen=True):
     calls: tuple[str, ...] = ()
     stub_imports: Unknown = "zero"
     slice: Slice = "auto"
+    load_check: LoadCheck = "auto"
     only: tuple[str, ...] = ()
     ids: tuple[str, ...] = ()
     config_folder: str = ""

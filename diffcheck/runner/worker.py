@@ -23,6 +23,7 @@ from diffcheck.runner import case_run as cases
 from diffcheck.runner import engines, slicing
 from diffcheck.runner import plan as plans
 from diffcheck.runner.builds import BuildWatch
+from diffcheck.runner.passes.load_check import chunk_bytes
 from diffcheck.runner.persist import execution_cache
 from diffcheck.runner.persist.cache_files import Store
 from diffcheck.runner.request import PlanLine, Request
@@ -121,6 +122,7 @@ class Worker:
         self.watch = BuildWatch(self.request.builds)
         self.judge: Oracle = execution_cache.Judge(roles.judge, store, self.request.keys.get("judge", ""), self.watch)
         self.tapes = execution_cache.Tapes(store, self.request.keys) if store else None
+        self.bodies = execution_cache.LoadedBodies(store, self.request.keys["subject"], self.watch) if store else None
         self.plan: Plan | None = None
         self.runs = setup.runs
         if setup.ask:
@@ -155,7 +157,10 @@ class Worker:
             memory_bytes=plan.memory_bytes,
             passes=(not plan.no_capsule) + (not plan.no_direct),
         )
-        return PreparedPlan(plan.memory_bytes, line)
+        memory_bytes = plan.memory_bytes
+        if isinstance(plan, plans.CapsulePlan) and plan.slice is not None and self.request.load_check == "auto":
+            memory_bytes = chunk_bytes(plan)
+        return PreparedPlan(memory_bytes, line)
 
     def _executed_functions(self, plan: plans.CapsulePlan) -> frozenset[int]:
         name = f"executed functions {plan.capsules.oracle.sha256}"
@@ -230,7 +235,8 @@ class Worker:
         raise EngineUnusableError("the files of an engine keep changing", hint="run again once the build is finished")
 
     def _report(self, plan: Plan, oracle: Backend, subject: Backend) -> CaseReport:
-        return cases.run(plan, self.request.max_passes, oracle, subject, self.host, self.subject_name, self.request)
+        passes = self.request.max_passes
+        return cases.run(plan, passes, oracle, subject, self.host, self.subject_name, self.request, self.bodies)
 
 
 def _failure(error: DiffcheckError, watch: BuildWatch) -> Answer:

@@ -77,8 +77,12 @@ class Slice(msgspec.Struct, frozen=True):
 def _text(functions: tuple[int, ...], named: Mapping[int, str], typeidx: int) -> str:
     if len(functions) > 1:
         return f"{ONE_OF}{len(functions)} functions of type {typeidx}"
-    name = f" `{visible(named[functions[0]])}`" if functions[0] in named else ""
-    return f"function {functions[0]}{name}"
+    return function_text(functions[0], named)
+
+
+def function_text(funcidx: int, named: Mapping[int, str]) -> str:
+    """A function in messages: its index, and its name if it has one."""
+    return f"function {funcidx}" + (f" `{visible(named[funcidx])}`" if funcidx in named else "")
 
 
 def slice_module(module: Module, keep: AbstractSet[int], groups: Mapping[int, int] | None = None) -> Slice:

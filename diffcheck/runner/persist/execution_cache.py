@@ -58,6 +58,7 @@ class Judgement(msgspec.Struct, frozen=True):
 
 
 _tape = msgspec.msgpack.Decoder(tuple[TapeEntry, ...])
+_bodies = msgspec.msgpack.Decoder(frozenset[str])
 _judgement = msgspec.msgpack.Decoder(Judgement)
 
 
@@ -221,6 +222,29 @@ class Tapes:
 
     def _name(self, role: Role, name: str) -> str:
         return f"{self._keys[role]}/{role} {name}"
+
+
+class LoadedBodies:
+    """The functions that a subject is known to load, in the store (``load_check.LoadedBodies``)."""
+
+    def __init__(self, store: Store, key: str, watch: BuildWatch) -> None:
+        self._store, self._key, self._watch = store, key, watch
+
+    def get(self, context: str) -> frozenset[str]:
+        """Return the digests of bodies."""
+        data = self._store.get(self._name(context))
+        try:
+            return _bodies.decode(data) if data else frozenset()
+        except msgspec.MsgspecError:
+            return frozenset()
+
+    def add(self, context: str, bodies: frozenset[str]) -> None:
+        """Add digests of bodies; raises ``EngineUnusableError`` if the subject's build changed."""
+        self._watch.require()
+        self._store.put(self._name(context), _encode(sorted(self.get(context) | bodies)))
+
+    def _name(self, context: str) -> str:
+        return f"{self._key}/loaded {context}"
 
 
 class TapePairs:
