@@ -145,7 +145,7 @@ OPTIONS: Final = (
     Option(
         "slice",
         "choice",
-        "Load only executed functions (auto: if too large).",
+        "Load only executed functions.",
         default="auto",
         metavar="WHEN",
         choices=("auto", "always", "never"),
