@@ -13,8 +13,7 @@ from diffcheck.backend import contract, registry
 from diffcheck.cli.options import PROGRAMS, options, programs
 from diffcheck.faults import selftest
 from diffcheck.report import plan_tables, styles
-from diffcheck.runner import engines
-from diffcheck.runner.request import Request
+from diffcheck.runner import engines, request
 
 
 @click.command("selftest")
@@ -54,6 +53,6 @@ def command(paths: tuple[str, ...], seed: int, faults: int, engine: str, deadlin
     with contract.local_host() as host, closing(engines.preferred_oracle({})) as oracle, closing(inner):
         probe.known_answer.require(inner, engine, host, contract.RunLimits(deadline))
         inner.capabilities = probe.known_answer.capabilities(inner, host, contract.RunLimits(deadline))
-        test = selftest.Selftest(oracle, inner, host, Request((), deadline_s=deadline, slice=given["slice"]))
+        test = selftest.Selftest(oracle, inner, host, request.Request((), deadline_s=deadline, slice=given["slice"]))
         test.prepare([Path(path) for path in paths])
         return plan_tables.selftest(test.run(seed, faults), test.left_out, styles.console(), seed)
