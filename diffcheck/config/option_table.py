@@ -112,7 +112,7 @@ OPTIONS: Final = (
     Option(
         "shard",
         "shard",
-        "Only part I of N of the cases; see `diffcheck merge`.",
+        "Only shard I of N; see `diffcheck merge`.",
         metavar="I/N",
         panel=CASES,
     ),
