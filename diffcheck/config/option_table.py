@@ -199,7 +199,7 @@ OPTIONS: Final = (
     Option(
         "confirm",
         "number",
-        "Reruns that confirm a new divergence.",
+        "Reruns to confirm a divergence.",
         default="3",
         metavar="N",
         panel=EXECUTION,
