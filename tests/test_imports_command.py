@@ -149,7 +149,7 @@ def test_the_page_of_a_real_kilnd_has_its_date_and_binary_and_keeps_the_modules(
     options = ["--kilnd", real_kilnd, "--keep", str(tmp_path / "kept"), "--format", "markdown", "--engine-version", "1.2.3"]
     ended = CliRunner().invoke(cli, ["imports", str(TWO_PRINTERS), "--probe", *options])
     assert ended.exit_code == 0, ended.output
-    assert "# What kilnd 1.2.3 gives for wasi imports" in ended.stdout
+    assert "# WASI imports that kilnd 1.2.3 provides" in ended.stdout
     assert re.search(r"^Measured on \d{4}-\d\d-\d\d ", ended.stdout, re.MULTILINE)
     assert hashlib.sha256(Path(real_kilnd).read_bytes()).hexdigest() in ended.stdout
     assert "| `get-random-u64` | real | real |" in ended.stdout

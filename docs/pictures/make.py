@@ -35,7 +35,7 @@ CHROMIUM: Final = ("chromium", "chromium-browser", "google-chrome")
 
 def recorded(kilnd: str, folder: Path) -> diffcheck.Report:
     """A new run of the cases, its clusters localised; no path of this machine is left in it."""
-    command = (*COMMAND.split(), "--kilnd", kilnd, "--no-cache", "--reports", str(folder))
+    command = (*COMMAND.split(), "--kilnd", kilnd, "--no-cache", "--causes", "auto", "--reports", str(folder))
     subprocess.run([sys.executable, "-m", "diffcheck", *command], cwd=ROOT, check=False)
     report = diffcheck.load_report(folder)
     engines = {
