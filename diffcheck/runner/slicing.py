@@ -28,6 +28,10 @@ if TYPE_CHECKING:
     from diffcheck.runner.request import Request
     from diffcheck.wasm.module import Module
 
+_SLICING_S: Final = 1.0
+"""The least time that slicing has to save, since a slice has no direct pass."""
+_COMPILING_S: Final = 1.7e-6
+"""Seconds for each byte of code that the oracle compiles with marks (measured with Wasmtime 50 on 2026-11-28)."""
 _STUBS: Final = 32
 """The stubs of one type while the function that the subject entered is searched, and the stubs whose references are
 compared. Each has the memory of a function.
@@ -65,7 +69,7 @@ def chosen(
     plan: Plan, request: Request, subject: Backend, executed: Callable[[CapsulePlan], AbstractSet[int]]
 ) -> Plan:  # fmt: skip
     """Return the plan, or that of the artifact's slice; the plan with the reason if ``executed`` raises ``DiffcheckError``."""
-    if not isinstance(plan, plans.CapsulePlan) or not applies(plan, request):
+    if not isinstance(plan, plans.CapsulePlan) or not applies(plan, request, subject):
         return plan
     try:
         return sliced(plan, executed(plan), subject)
@@ -73,11 +77,14 @@ def chosen(
         return msgspec.structs.replace(plan, notes=(*plan.notes, f"not sliced: {error.line}"))
 
 
-def applies(plan: CapsulePlan, request: Request) -> bool:
-    """Return whether the artifact is to be sliced."""
-    if request.slice == "auto":
-        return plan.memory_bytes > min(plan.limits.memory_bytes, process.available_memory_bytes())
-    return request.slice == "always"
+def applies(plan: CapsulePlan, request: Request, subject: Backend) -> bool:
+    """Return whether the artifact is to be sliced: *auto* if it does not fit the memory, or takes longer to load than to slice."""
+    if request.slice != "auto":
+        return request.slice == "always"
+    if plan.memory_bytes > min(plan.limits.memory_bytes, process.available_memory_bytes()):
+        return True
+    code_bytes = sum(size for _, size in plan.module.bodies)
+    return plan.functions * subject.capabilities.function_s > _SLICING_S + _COMPILING_S * code_bytes
 
 
 def sliced(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from diffcheck.backend import registry
@@ -176,3 +177,12 @@ def test_an_artifact_is_sliced_by_itself_only_if_the_whole_does_not_fit(tmp_path
     assert not any("a slice with" in note for note in report.not_done)
     (report,) = reports(path, memory_bytes=64 << 20).values()
     assert any("a slice with" in note for note in report.not_done)
+
+
+def test_an_artifact_that_takes_long_to_load_is_sliced_by_itself(opened):
+    plan = opened(OTHER_BRANCH)
+    request = Request((), slice="auto")
+    for function_s, expected in ((0.0, False), (0.001, False), (0.02, True)):
+        opened.subject.capabilities = msgspec.structs.replace(opened.subject.capabilities, function_s=function_s)
+        assert slicing.applies(plan, request, opened.subject) == expected
+        assert not slicing.applies(plan, msgspec.structs.replace(request, slice="never"), opened.subject)
