@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 import msgspec
 
 from diffcheck.wasm.leb import sized, u
-from diffcheck.wasm.types import GlobalType, MemoryType, TableType, TagType
+from diffcheck.wasm.types import (
+    GlobalType,
+    MemoryType,
+    TableType,
+    TagType,
+    encode_globaltype,
+    encode_memorytype,
+    encode_tabletype,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -34,6 +42,22 @@ class Export(msgspec.Struct, frozen=True):
     name: str
     kind: Kind
     index: int
+
+
+def encode_import(each: Import) -> bytes:
+    """Encode an import."""
+    match each.type:
+        case int(typeidx):
+            type_ = u(typeidx)
+        case TableType():
+            type_ = encode_tabletype(each.type)
+        case MemoryType():
+            type_ = encode_memorytype(each.type)
+        case GlobalType():
+            type_ = encode_globaltype(each.type)
+        case TagType(typeidx):
+            type_ = b"\x00" + u(typeidx)
+    return sized(each.module.encode()) + sized(each.name.encode()) + bytes([KINDS.index(each.kind)]) + type_
 
 
 def encode_export(name: str, kind: Kind, index: int) -> bytes:

@@ -68,7 +68,7 @@ def test_a_slice_of_a_real_module_is_valid_and_no_index_grows(path):
         assert [each.name for each in made.module.exports] == [each.name for each in module.exports]
         assert {each for each in made.origins if each is not None} - set(range(module.n_imported("func"))) == keep
         assert len(made.stubs) == len(
-            {module.all_functions[old] for old in range(len(made.index)) if made.origins[made.index[old]] is None}
+            {module.all_functions[old] for old, new in enumerate(made.index) if new >= 0 and made.origins[new] is None}
         )
 
 
@@ -78,7 +78,7 @@ def test_in_a_kept_body_no_instruction_moves(path):
     module = wasm.read(data)
     made = slice_module(module, keeps(module, 1))
     imported = module.n_imported("func")
-    for new, (at, size) in enumerate(made.module.bodies, imported):
+    for new, (at, size) in enumerate(made.module.bodies, made.module.n_imported("func")):
         old = made.origins[new]
         if old is None:
             assert made.wasm[at : at + size] == STUB_BODY
@@ -109,6 +109,9 @@ def test_everything_that_names_a_function_is_renumbered(seed):
     assert [each.index for each in made.module.exports] == named(each.index for each in module.exports)
     assert [each.type for each in made.module.globals] == [each.type for each in module.globals]
     for old, new in enumerate(made.index):
+        if new < 0:
+            assert (old, made.module.n_imported("func")) == (0, 0), "no kept function calls the import"
+            continue
         assert made.module.all_functions[new] == module.all_functions[old]
         assert (new in made.stubs) == (old not in keep and old >= module.n_imported("func"))
 
@@ -123,7 +126,7 @@ def test_a_slice_with_all_functions_has_the_code_of_the_module():
 
 def test_names_are_those_of_the_functions_that_are_kept():
     made = slice_module(everything(), {2, 4})
-    assert function_names(made.module) == {0: "f", made.index[2]: "two", made.index[4]: "four"}
+    assert function_names(made.module) == {made.index[2]: "two", made.index[4]: "four"}
 
 
 @pytest.mark.parametrize(
@@ -131,3 +134,34 @@ def test_names_are_those_of_the_functions_that_are_kept():
 )
 def test_an_index_is_padded_to_the_bytes_of_another(number, size, encoded):
     assert padded(number, size) == encoded
+
+
+IMPORTS = """
+(module
+  (import "a" "unused" (func (param i64)))
+  (import "a" "table" (table 3 4 funcref))
+  (import "a" "used" (func $used (param i32)))
+  (import "a" "memory" (memory 1 2))
+  (import "a" "dropped" (func $dropped (param i32) (result i32)))
+  (import "a" "global" (global $g (mut i64)))
+  (import "a" "listed" (func $listed))
+  (elem (i32.const 0) $listed)
+  (func $kept (call $used (i32.const 1)) (global.set $g (i64.const 2)))
+  (func $other (drop (call $dropped (i32.const 1)))))
+"""
+
+
+def test_imported_functions_that_the_slice_does_not_name_are_left_out():
+    module = wasm.read(bytes(wasmtime.wat2wasm(IMPORTS)))
+    made = slice_module(module, {4})
+    assert valid(made.wasm)
+    assert [each.name for each in made.module.imports] == ["table", "used", "memory", "global", "listed"]
+    assert [each for each in made.module.imports if each.kind != "func"] == [each for each in module.imports if each.kind != "func"]
+    assert made.index == (-1, 0, -1, 1, 2, 3)
+    assert [made.original(each) for each in range(4)] == [1, 3, 4, 5]
+    first = next(all_instructions(made.wasm, made.module.bodies[:1]))
+    assert made.original_offset(2, first.offset) == next(all_instructions(module_bytes(), module.bodies[:1])).offset
+
+
+def module_bytes():
+    return bytes(wasmtime.wat2wasm(IMPORTS))

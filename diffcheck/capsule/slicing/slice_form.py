@@ -2,7 +2,8 @@
 
 Functions keep their order, and the stub of a type stands where its first dropped function stood. So no index grows, every index
 fits the bytes of the one before it, and in a kept body no instruction moves. Types, tables, memories, globals, tags, segments and
-exports stay as many as they were; what named a dropped function names its type's stub.
+exports stay as many as they were; what named a dropped function names its type's stub. Imported functions that nothing in the slice
+names are left out.
 """
 
 from __future__ import annotations
@@ -16,14 +17,16 @@ from diffcheck.text import visible
 from diffcheck.wasm import module as wasm
 from diffcheck.wasm import names
 from diffcheck.wasm import section as ids
+from diffcheck.wasm.externs import encode_import
 from diffcheck.wasm.leb import sized, u, vector
 from diffcheck.wasm.renumber import renumber_body, renumber_functions
 from diffcheck.wasm.section import Section, custom, section, write
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from collections.abc import Set as AbstractSet
 
+    from diffcheck.wasm.externs import Import
     from diffcheck.wasm.module import Module
 
 TRAP: Final = b"\x00\x0b"
@@ -63,9 +66,8 @@ class Slice(msgspec.Struct, frozen=True):
 
     def original_offset(self, funcidx: int, offset: int) -> int:
         """The file offset in ``whole`` of an instruction of a kept function; ``offset`` is its file offset in the slice."""
-        imported = self.whole.n_imported("func")
-        begin, _ = self.module.bodies[funcidx - imported]
-        original, _ = self.whole.bodies[self.original(funcidx) - imported]
+        begin, _ = self.module.bodies[funcidx - self.module.n_imported("func")]
+        original, _ = self.whole.bodies[self.original(funcidx) - self.whole.n_imported("func")]
         return offset - begin + original
 
     def dropped(self) -> dict[int, str]:
@@ -86,13 +88,16 @@ def function_text(funcidx: int, named: Mapping[int, str]) -> str:
 
 
 def slice_module(module: Module, keep: AbstractSet[int], groups: Mapping[int, int] | None = None) -> Slice:
-    """``module`` with the bodies of the functions in ``keep``, which are funcidxs; imported functions stay in any case.
+    """``module`` with the bodies of the functions in ``keep``, which are funcidxs.
 
     Functions of one type share a stub unless ``groups`` gives them different groups. Raises ``ArtifactError`` where a body cannot
     be read.
     """
     imported = module.n_imported("func")
-    index, origins = list(range(imported)), list[int | None](range(imported))
+    used = sorted(_used_imports(module, keep))
+    index, origins = [-1] * imported, list[int | None](used)
+    for at, funcidx in enumerate(used):
+        index[funcidx] = at
     stub_of: dict[tuple[int, int], int] = {}
     replaced: dict[int, list[int]] = {}
     for funcidx, typeidx in enumerate(module.functions, imported):
@@ -115,9 +120,9 @@ def _sections(
 ) -> list[Section]:  # fmt: skip
     imported = module.n_imported("func")
     functions = (stubs[at][0] if origin is None else origin for at, origin in enumerate(origins))
-    types = [module.all_functions[each] for each in functions][imported:]
-    without_code = msgspec.structs.replace(module, bodies=())
-    changed = renumber_functions(without_code, index.__getitem__)
+    types = [module.all_functions[each] for each in functions if each >= imported]
+    changed = renumber_functions(_without_code(module), index.__getitem__)
+    changed[ids.IMPORT] = vector([encode_import(each) for each in _imports(module, index)])
     changed[ids.FUNCTION] = vector([u(typeidx) for typeidx in types])
     changed[ids.CODE] = vector([sized(each) for each in _bodies(module, index, origins)])
     sections = []
@@ -129,10 +134,41 @@ def _sections(
     return sections
 
 
+def _without_code(module: Module) -> Module:
+    return msgspec.structs.replace(module, bodies=())
+
+
+def _used_imports(module: Module, keep: AbstractSet[int]) -> set[int]:
+    """The imported functions that kept bodies and other sections name."""
+    named: set[int] = set()
+
+    def note(funcidx: int) -> int:
+        named.add(funcidx)
+        return funcidx
+
+    renumber_functions(_without_code(module), note)
+    imported = module.n_imported("func")
+    for funcidx, (offset, body) in enumerate(module.body_bytes(), imported):
+        if funcidx in keep:
+            renumber_body(body, offset, note)
+    return {each for each in named if each < imported}
+
+
+def _imports(module: Module, index: list[int]) -> Iterator[Import]:
+    """The imports of the slice."""
+    funcidx = -1
+    for each in module.imports:
+        funcidx += each.kind == "func"
+        if each.kind != "func" or index[funcidx] >= 0:
+            yield each
+
+
 def _bodies(module: Module, index: list[int], origins: list[int | None]) -> list[bytes]:
     imported = module.n_imported("func")
     bodies = list(module.body_bytes())
-    kept = ((bodies[origin - imported] if origin is not None else None) for origin in origins[imported:])
+    kept = (
+        (bodies[origin - imported] if origin is not None else None) for origin in origins if origin is None or origin >= imported
+    )
     return [STUB_BODY if each is None else renumber_body(each[1], each[0], index.__getitem__) for each in kept]
 
 
