@@ -146,7 +146,7 @@ class LoadCheck:
 def chunk_bytes(plan: CapsulePlan) -> int:
     """The expected memory of the subject with a chunk, in bytes: that of the whole artifact, or most of the limit."""
     whole = plan.whole.memory_bytes if plan.whole is not None else 0
-    return max(plan.memory_bytes, min(whole, plan.limits.memory_bytes * 3 // 4))
+    return max(plan.memory_bytes, min(whole, plan.limits.memory_bytes * 2 // 3))
 
 
 def body_digests(module: Module, functions: Sequence[int]) -> dict[int, str]:
