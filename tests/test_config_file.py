@@ -190,8 +190,10 @@ def test_a_file_does_not_choose_the_cluster_that_artifacts_are_sent_to(repositor
 @pytest.mark.parametrize(
     ("written", "message"),
     [
-        ("deadline = -3", "deadline: -3.0 is not in the range"),
-        ("jobs = 0", "jobs: 0 is not in the range"),
+        ("deadline = -3", "deadline: -3 is not between 0.001 and 86,400 seconds"),
+        ("deadline = 1e400", "deadline: inf is not between 0.001 and 86,400 seconds"),
+        ("deadline = nan", "deadline: nan is not between 0.001 and 86,400 seconds"),
+        ("jobs = 0", "jobs: 0 is not between 1 and 4,096"),
         ("memory-limit = '3 parsecs'", "memory-limit: '3 parsecs' is not a size"),
     ],
 )

@@ -57,4 +57,4 @@ def test_the_same_seed_plants_the_same_faults(host):
 def test_the_command_reports_its_faults(arguments, code, capsys):
     assert entry.run(["selftest", "--seed", "3", *arguments]) == code
     if code == 0:
-        assert "10 faults planted, 5 on the direct pass: 10 reported" in capsys.readouterr().out
+        assert "10 faults planted, 5 in the direct pass: 10 reported" in capsys.readouterr().out

@@ -17,7 +17,7 @@ from diffcheck.capsule import layout as lo
 from diffcheck.capsule import recorder
 from diffcheck.capsule.driver import Call, DriverCatch, start
 from diffcheck.capsule.printing import PLACEHOLDER, put_import
-from diffcheck.capsule.reference_types import hierarchy, identities_can_differ, probed_bodies, typed_elements
+from diffcheck.capsule.reference_types import hierarchy, identities_can_differ, payload, probed_bodies, typed_elements
 from diffcheck.capsule.references import FUNC, ReferenceForm, References
 from diffcheck.capsule.seal import Sealed, StubbedImport, World, extended, seal
 from diffcheck.capsule.slicing.slice_form import TRAP
@@ -168,7 +168,8 @@ class _Inputs(msgspec.Struct, frozen=True, dict=True):
 def _build(inputs: _Inputs) -> Capsule:
     module, globals_ = inputs.module, _visible_globals(inputs.module, inputs.witness)
     first = first_extension(module) + inputs.n_extension
-    references = References(module, _roots(inputs, globals_), inputs.form.references, first, _tested(inputs))
+    roots, tested = tuple(_roots(inputs, globals_)), _tested(inputs)
+    references = References(module, roots, inputs.form.references, first, tested, unwinds=inputs.form.unwinds)
     sealed = seal(module, inputs.world, first + references.count)
     return _Builder(inputs, sealed, references, globals_).capsule()
 
@@ -206,7 +207,7 @@ def _roots(inputs: _Inputs, globals_: Mapping[str, int]) -> Iterator[ValType]:
     kinds = (each.ref for each in module.all_tables)
     yield from (each for each in kinds if inputs.form.references == "identified" or hierarchy(module, each) != "func")
     for tag in module.all_tags if inputs.form.unwinds else ():
-        yield from _payload(module, tag.typeidx)
+        yield from payload(module, tag.typeidx)
 
 
 class _Builder:
@@ -423,8 +424,8 @@ class _Builder:
 
     def _tag_block(self, typeidx: int) -> tuple[int, tuple[ValType, ...]]:
         """Return the typeidx of a block that returns a tag's payload, and the payload's types."""
-        payload = _payload(self.module, typeidx)
-        return self.sealed.types.function((), payload), payload
+        kinds = payload(self.module, typeidx)
+        return self.sealed.types.function((), kinds), kinds
 
     def _stub(self, stub: StubbedImport) -> bytes:
         log = self.form.log_row is not None
@@ -465,14 +466,8 @@ def _tags(module: Module) -> tuple[lo.Tag, ...]:
     exported = {each.index: each.name for each in reversed(module.exports) if each.kind == "tag"}
     imported = [f"{each.module}.{each.name}" for each in module.imports if each.kind == "tag"]
     names = {**tag_names(module), **dict(enumerate(imported)), **exported}
-    payloads = [_payload(module, each.typeidx) for each in module.all_tags]
+    payloads = [payload(module, each.typeidx) for each in module.all_tags]
     return tuple(lo.Tag(names.get(at, ""), tuple(map(recorder.kind_of, each))) for at, each in enumerate(payloads))
-
-
-def _payload(module: Module, typeidx: int) -> tuple[ValType, ...]:
-    composite = module.types[typeidx].composite
-    assert isinstance(composite, FuncType), "a valid tag has a function type"  # noqa: S101
-    return composite.params
 
 
 def plan_digest(artifact_sha256: str, calls: Sequence[Call], world: World) -> int:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from diffcheck.wasm.constexpr import Instr
     from diffcheck.wasm.module import Module
-    from diffcheck.wasm.types import CompositeType
+    from diffcheck.wasm.types import CompositeType, ValType
 
 MAX_TYPES: Final = 1000
 MAX_FIELDS: Final = 10_000
@@ -103,6 +103,13 @@ def reach(module: Module, roots: Iterable[RefType]) -> Reach:
         objects=_bounded(module, tree.subtypes_first(objects)),
         functions=tuple(tree.subtypes_first(functions)),
     )
+
+
+def payload(module: Module, typeidx: int) -> tuple[ValType, ...]:
+    """Return the types of the payload of a tag of this type."""
+    composite = module.types[typeidx].composite
+    assert isinstance(composite, FuncType), "a valid tag has a function type"  # noqa: S101
+    return composite.params
 
 
 class _Tree:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 from diffcheck import values
 from diffcheck.capsule import layout as lo
 from diffcheck.capsule import memory_map as mm
-from diffcheck.capsule.reference_types import Reach, fields, hierarchy, reach
+from diffcheck.capsule.reference_types import Reach, fields, hierarchy, payload, reach
 from diffcheck.wasm.asm import assemble
 from diffcheck.wasm.fragment import link, link_expression, padded
 from diffcheck.wasm.leb import u
@@ -71,7 +71,30 @@ _OBJECT_WORD = f"""
     local.get $n {_SHIFTED.format(values.OBJECT)} return
   end
 """
+_EXCEPTION_WORD = f"""
+  local.get $x ref.is_null if i64.const 0 return end
+  block
+    {{thrown}}
+  end
+  i64.const {values.OPAQUE}
+"""
+_PAYLOAD: Final = f"""
+  local.get $digest i64.const {64 - values.PAYLOAD_BITS} i64.shr_u i64.const {{tag}} i64.or i64.const 32 i64.shl
+  i64.const {values.EXCEPTION} i64.or return
+"""
+_DIGEST_STEP: Final = """
+  local.get $digest i64.xor i64.const 0x9e3779b97f4a7c15 i64.mul local.tee $digest
+  local.get $digest i64.const 32 i64.shr_u i64.xor local.set $digest
+"""
+_PAYLOAD_WORDS: Final = {
+    "i32": "i64.extend_i32_u",
+    "i64": "",
+    "f32": "i32.reinterpret_f32 i64.extend_i32_u",
+    "f64": "i64.reinterpret_f64",
+    "v128": f"local.tee $v i64x2.extract_lane 0 {_DIGEST_STEP} local.get $v i64x2.extract_lane 1",
+}
 _WORD_LOCALS: Final = (("k", "i32"), ("n", "i32"))
+_EXCEPTION_LOCALS: Final = (("digest", "i64"), ("v", "v128"))
 
 _OBJECTS = f"""
   ;; the numbered objects, level by level; objects that they refer to are numbered meanwhile
@@ -215,13 +238,18 @@ class References:
         form: ReferenceForm,
         first: int,
         tested: Mapping[int, tuple[TypedElements, ...]],
+        *,
+        unwinds: bool,
     ) -> None:
+        """``unwinds`` is whether the capsule can throw and catch exceptions."""
         self._module = module
+        exceptions = unwinds and any(hierarchy(module, each) == "exn" for each in roots if isinstance(each, RefType))
         self.described, self.identified = form != "nullness", form == "identified"
         self.tested = tested if form == "described" else {}
         targets = reach(module, (each for each in roots if isinstance(each, RefType))) if self.described else Reach()
         self.objects, self.types = targets.objects, targets.functions
-        self._words = [name for name, needed in (("any", targets.any), ("func", targets.func)) if needed]
+        words = (("any", targets.any), ("func", targets.func), ("exn", exceptions))
+        self._words = [name for name, needed in words if needed]
         self._indices = {name: first + at for at, name in enumerate((*self._words, *["objects"] * bool(self.objects)))}
         self.table = len(module.all_tables)
 
@@ -243,9 +271,12 @@ class References:
 
     def word(self, type_: RefType) -> bytes:
         """Return instructions that convert a reference of this type to its word."""
+        kind = hierarchy(self._module, type_)
+        if kind == "exn" and "exn" in self._indices:
+            return _CALL + u(self._indices["exn"])
         if not self.described:
             return _NULL_OR_NOT
-        match hierarchy(self._module, type_):
+        match kind:
             case "func":
                 return _CALL + u(self._indices["func"])
             case "any":
@@ -281,8 +312,15 @@ class References:
         """Return the typeidx and the code entry of each function."""
         functions = []
         for name in self._words:
-            typeidx = types.function((ANY if name == "any" else FUNC,), ("i64",))
-            functions.append((typeidx, self._any_word(symbols) if name == "any" else self._function_word(constants, symbols)))
+            typeidx = types.function((RefType(nullable=True, heap=name),), ("i64",))
+            match name:
+                case "any":
+                    body = self._any_word(symbols)
+                case "func":
+                    body = self._function_word(constants, symbols)
+                case _:
+                    body = self._exception_word(types, symbols)
+            functions.append((typeidx, body))
         if self.objects:
             functions.append((types.function(("i32",), ()), self._write_objects(symbols)))
         return functions
@@ -308,6 +346,23 @@ class References:
         text = f"""local.get $x ref.is_null if i64.const 0 return end
           {" ".join(tests)} i64.const {_word(values.FUNCTION, _UNKNOWN)}"""
         return link(assemble(text, params=("x",), padded=True), {**symbols, **calls})
+
+    def _exception_word(self, types: Types, symbols: Mapping[str, int]) -> bytes:
+        """Throw the exception again: the word contains the tag that catches it and a digest of the payload."""
+        payloads = [payload(self._module, each.typeidx) for each in self._module.all_tags]
+        catches = " ".join(f"(catch {at} {at})" for at in range(len(payloads)))
+        text, words = f"try_table {catches} (catch_all {len(payloads)}) local.get $x throw_ref end unreachable", {}
+        for tag, kinds in enumerate(payloads):
+            steps = []
+            for at, kind in reversed([*enumerate(kinds)]):
+                if isinstance(kind, RefType):
+                    words[f"word_{tag}_{at}"] = self.word(kind)
+                steps.append(f"raw $word_{tag}_{at}" if isinstance(kind, RefType) else _PAYLOAD_WORDS[kind])
+                steps.append(_DIGEST_STEP)
+            block = f"block (type {types.function((), kinds)}) {text} end" if kinds else f"block {text} end"
+            text = f"{block} {' '.join(steps)} {_PAYLOAD.format(tag=tag << values.PAYLOAD_BITS)}"
+        code = assemble(_EXCEPTION_WORD.format(thrown=text), params=("x",), locals=_EXCEPTION_LOCALS, padded=True)
+        return link(code, {**symbols, **words})
 
     def _probe(self, typeidx: int, constants: Constants, symbols: Mapping[str, int]) -> bytes:
         """Return code that calls $x and returns the recorded index as a word; empty if a parameter or result has no value."""

@@ -42,16 +42,19 @@ class _Checked(_TextBase):
         return str(value).strip()
 
 
+_SHORTEST_S, _LONGEST_S = 0.001, 86_400.0
+
+
 class _Seconds(click.FloatRange):
     name = "seconds"
 
     def __init__(self) -> None:
-        super().__init__(min=0.001, max=86_400.0)
+        super().__init__(min=_SHORTEST_S, max=_LONGEST_S)
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:  # noqa: ANN401 - click's
-        seconds = float(super().convert(value, param, ctx))
-        if seconds != seconds:  # noqa: PLR0124 - a NaN is in every range
-            self.fail(f"{value!r} is not a time", param, ctx)
+        seconds = float(click.FLOAT.convert(value, param, ctx))
+        if not _SHORTEST_S <= seconds <= _LONGEST_S:  # a NaN is not either
+            self.fail(f"{value} is not between {_SHORTEST_S} and {_LONGEST_S:,.0f} seconds", param, ctx)
         return seconds
 
     def _describe_range(self) -> str:
@@ -59,6 +62,12 @@ class _Seconds(click.FloatRange):
 
 
 class _Count(click.IntRange):
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:  # noqa: ANN401 - click's
+        number = int(click.INT.convert(value, param, ctx))
+        if not self.min <= number <= self.max:  # type: ignore[operator] # both are given
+            self.fail(f"{value} is not between {self.min} and {self.max:,}", param, ctx)
+        return number
+
     def _describe_range(self) -> str:
         return ""  # as above
 

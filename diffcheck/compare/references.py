@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 _OPAQUE: Final = "what references refer to: {}"
 _NO_GC: Final = "an engine has no GC instructions, so only null and non-null are distinguished"
-_NO_VALUE: Final = "not comparable for exceptions and for an engine's own objects"
+_NO_VALUE: Final = "not comparable for exceptions of other tags and for an engine's own objects"
 
 
 def render(value: Value, objects: Objects, layout: Layout) -> str:
@@ -33,6 +33,8 @@ def render(value: Value, objects: Objects, layout: Layout) -> str:
         return f"{_type(objects.found[payload], layout)} (object {payload})"
     if kind == values.IDENTITY and payload in layout.functions:
         return f"{value} (${visible(layout.functions[payload])})"
+    if kind == values.EXCEPTION and payload >> values.PAYLOAD_BITS < len(layout.tags):
+        return f"{value} (${visible(layout.tags[payload >> values.PAYLOAD_BITS].name)})"
     return str(value)
 
 
@@ -127,7 +129,7 @@ def _objects(oracle: Recorded, subject: Recorded, layout: Layout, findings: Find
         return
     paths = _paths(oracle, layout)
     for number, (one, other) in enumerate(zip(ones, others, strict=False)):
-        kind, path, root = paths.get(number, ("result", "no reference", ""))
+        kind, path, root = paths.get(number, ("result", "the payload of an exception", ""))
         if (one.type, one.length) != (other.type, other.length):
             findings.diverge(kind, path, _type(one, layout), _type(other, layout), row=row, shape=f"{root} {one.type}")
             return

@@ -185,6 +185,16 @@ def _write_in_place(target: Path, pieces: Iterable[bytes]) -> None:
         stream.writelines(pieces)
 
 
+def make_folder(folder: Path, hint: str) -> None:
+    """Create ``folder`` and its parents if missing; raises ReportError with ``hint`` if that fails or leads through a link."""
+    _refuse_escape(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        reason = visible(error.strerror or str(error))
+        raise ReportError(f"the folder {visible(str(folder))} cannot be created: {reason}", hint=hint) from error
+
+
 def check_folder(folder: Path) -> None:
     """Raise ReportError if ``folder`` is not writable, before work is done whose result would be lost."""
     _refuse_escape(folder)

@@ -54,12 +54,7 @@ def pieces(report: Report) -> Iterator[bytes]:
 
 def prepare(folder: Path) -> None:
     """Create the folder for reports and check that it is writable; raises ``ReportError``."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        reason = visible(error.strerror or str(error))
-        hint = "choose another folder with --reports or DIFFCHECK_REPORTS"
-        raise ReportError(f"the folder {visible(str(folder))} cannot be created: {reason}", hint=hint) from error
+    process.make_folder(folder, "choose another folder with --reports or DIFFCHECK_REPORTS")
     process.check_folder(folder)
 
 

@@ -9,6 +9,7 @@ import msgspec
 
 from diffcheck.backend import registry
 from diffcheck.errors import DiffcheckError
+from diffcheck.text import visible
 from diffcheck.triage.reduce.interestingness import Answers, Candidate, Checker
 from diffcheck.triage.reduce.symptom import symptoms
 from diffcheck.triage.triage_folder import ConfirmedOutcome
@@ -50,7 +51,9 @@ class Confirmer:
             try:
                 registry.create(name, request.options).identity()
                 outcome = self._under(name)
-            except DiffcheckError:  # not installed, without a command, or unable to run
+            except Exception as error:  # noqa: BLE001 - an adapter of others may raise anything
+                if not isinstance(error, DiffcheckError):  # else it is not installed, has no command or cannot run
+                    self.say(f"{visible(name)} was left out: {type(error).__name__}: {visible(str(error), 200)}")
                 continue
             self.say(f"{outcome.engine}: {outcome.says}")
             yield outcome

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Final, Literal
 import msgspec
 
 from diffcheck import process
-from diffcheck.errors import ReportError
 from diffcheck.text import visible
 from diffcheck.triage.localise.location import Localisation
 from diffcheck.triage.reduce.reduction import ModuleSize
@@ -76,12 +75,7 @@ class TriageFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        try:
-            path.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise ReportError(
-                f"{visible(str(path))} cannot be created: {error.strerror}", hint="choose another folder with -o"
-            ) from error
+        process.make_folder(path, "choose another folder with -o")
 
     def read(self) -> State | None:
         """The saved state; None if there is none or it cannot be decoded."""

@@ -261,6 +261,51 @@ WIDE = """(module (type $empty (struct)) (type $many (array (mut (ref null $empt
       (br_if 0 (i32.lt_u (local.tee $n (i32.add (local.get $n) (i32.const 1))) (i32.const {n})))) (local.get $many)))"""
 
 
+EXCEPTIONS = """(module
+  (type $point (struct (field (mut i32))))
+  (tag $number (export "number") (param i32 f64)) (tag $pair (param (ref null $point) v128)) (tag $nested (param exnref))
+  (tag $empty) (tag $other)
+  (table $t (export "t") 4 exnref)
+  (global $kept (export "kept") (mut exnref) (ref.null exn))
+  (func $catch (param i32) (result exnref)
+    (block $caught (result exnref)
+      (try_table (catch_all_ref $caught)
+        (if (i32.eq (local.get 0) (i32.const 0)) (then (throw $number (i32.const 1051) (f64.const 1.5))))
+        (if (i32.eq (local.get 0) (i32.const 1))
+          (then (throw $pair (struct.new $point (i32.const 1052)) (v128.const i64x2 7 0x1122334455667788))))
+        (if (i32.eq (local.get 0) (i32.const 2)) (then (throw $nested (call $catch (i32.const 0)))))
+        (throw $empty))
+      unreachable))
+  (func (export "result") (result exnref) (call $catch (i32.const 0)))
+  (func (export "nested") (result exnref) (call $catch (i32.const 2)))
+  (func (export "empty") (result exnref) (call $catch (i32.const 3)))
+  (func (export "keep") (global.set $kept (call $catch (i32.const 1))) (table.set $t (i32.const 2) (call $catch (i32.const 0)))))"""
+EXCEPTION_FAULTS = {
+    "number": (const(1051), const(1053), {"result 0", "table 0 element 2"}),
+    "float": (b"\xf8\x3f\x08\x00", b"\xf0\x3f\x08\x00", {"result 0", "table 0 element 2"}),
+    "vector": (b"\x88\x77\x66\x55", b"\x89\x77\x66\x55", {"global kept"}),
+    "field": (const(1052), const(1054), {"field 0 of the struct in the payload of an exception"}),
+    "tag": (b"\x08\x03\x0b", b"\x08\x04\x0b", {"result 0"}),
+}
+
+
+@pytest.mark.parametrize("words", [pytest.param(False, marks=pytest.mark.whole), True])
+@pytest.mark.parametrize("name", EXCEPTION_FAULTS)
+def test_a_wrong_exception_is_a_divergence_where_it_is_kept(host: Host, name: str, words: bool) -> None:
+    before, after, items = EXCEPTION_FAULTS[name]
+    found = report(host, EXCEPTIONS, before, after, words=words)
+    assert {item for _, item, _, _ in differences(found)} == items
+    assert all("an exception of tag " in oracle for _, _, oracle, _ in differences(found) if name != "field")
+
+
+def test_the_same_exceptions_agree(host: Host) -> None:
+    found = report(host, EXCEPTIONS)
+    assert (found.verdict, [each for each in found.passes[0].agreement.not_compared if "references refer to" in each]) == (
+        "agree",
+        [],
+    )
+
+
 @pytest.mark.parametrize("nodes", [1, MAX_DEPTH, MAX_DEPTH + 1, 100])
 def test_objects_are_followed_to_a_depth(nodes: int) -> None:
     (row,) = run(LIST.format(n=nodes)).rows

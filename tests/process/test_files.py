@@ -127,6 +127,8 @@ def test_a_relative_path_leads_out_of_the_working_folder_only_where_it_says_so(
         process.write_atomically("out/a", b"new")
     with pytest.raises(ReportError, match="^out leads out of the working folder through a link"):
         process.check_folder(Path("out"))
+    with pytest.raises(ReportError, match="^out/new leads out of the working folder through a link"):
+        process.make_folder(Path("out/new"), "")
     assert list((tmp_path / "other").iterdir()) == []
     for name in ("alias/a", "../other/b", str(tmp_path / "work" / "out" / "c")):
         process.write_atomically(name, b"new")

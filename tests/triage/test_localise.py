@@ -12,7 +12,7 @@ from diffcheck import process
 from diffcheck.backend import contract, registry
 from diffcheck.capsule.build import first_extension
 from diffcheck.capsule.constants import Types
-from diffcheck.errors import ArtifactError
+from diffcheck.errors import ArtifactError, CaseError
 from diffcheck.runner import plan as plans
 from diffcheck.runner.observe_case import ObserveRequest, case_of
 from diffcheck.runner.request import Request
@@ -451,7 +451,7 @@ def expression(entry):
 def test_a_row_that_is_not_there_is_refused_with_those_that_are(tmp_path):
     path = tmp_path / "p.wasm"
     path.write_bytes(wasmtime.wat2wasm(LOOP.format(turns=10)))
-    with pytest.raises(Exception, match="no row nowhere") as caught:
+    with pytest.raises(CaseError, match="no row nowhere") as caught:
         localise_artifact.localise(Request((str(path),), subject="wasmtime-pulley", mode="capsule"), "nowhere", lambda _: None)
     assert "run_row_sum" in caught.value.hint
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from diffcheck.compare.findings import Findings
-from diffcheck.errors import RunFailedError
+from diffcheck.errors import CaseError
 from diffcheck.observation import Refused
 from diffcheck.runner.passes.capsule_pass import CapsulePass
 from diffcheck.runner.passes.capsule_run import CapsuleSide
@@ -93,14 +93,14 @@ class RowSearch:
     def find(self, wanted: str = "") -> DivergingRows | NoDivergence:
         """The rows of the first instance that differs, or the wanted row and the fewest rows before it with which it differs.
 
-        Raises ``RunFailedError`` if there is no such row.
+        Raises ``CaseError`` if there is no such row.
         """
         if not wanted:
             return self._first()
         wanted = named(wanted, self.names)
         if wanted not in self.names:
             names = ", ".join(map(visible, self.names[:12]))
-            raise RunFailedError(f"there is no row {visible(wanted)}", hint=f"the rows are: {names}")
+            raise CaseError(f"there is no row {visible(wanted)}", hint=f"the rows are: {names}")
         at = self.names.index(wanted)
         for begin in _begins(at):
             part, report = self._run_pass(begin, at + 1, wanted)
