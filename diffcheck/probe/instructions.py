@@ -6,12 +6,14 @@ computed from constants and stored in a counter or, for an engine without counte
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, Literal
+from functools import cached_property
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
 from diffcheck.backend.contract import Program
-from diffcheck.observation import Crashed, Returned, TimedOut, Trapped, sentence
+from diffcheck.capsule import layout as lo
+from diffcheck.observation import Crashed, HarnessFailed, Returned, TimedOut, Trapped, sentence
 from diffcheck.probe import programs
 from diffcheck.values import signed
 from diffcheck.wasm import section as ids
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from diffcheck.backend.contract import Backend, Host, RunLimits
+    from diffcheck.observation import Execution
 
 _MASK: Final = {"i32": (1 << 32) - 1, "i64": (1 << 64) - 1}
 _WORDS: Final = (0, 1, 7, 33, 0x1234_5678, 0x7FFF_FFFF, 0x8000_0000, 0xFFFF_FFF8, 0x0123_4567_89AB_CDEF, 1 << 63, (1 << 64) - 8)
@@ -116,6 +119,8 @@ def _word(at: int, width: int) -> int:
     return int.from_bytes(_DATA[at : at + width], "little")
 
 
+_SCRATCH: Final = lo.VIEW_ADDRESS
+"""The first address that answers write to, behind the header."""
 _STORED: Final = 0x8877_6655_4433_2211
 _LOAD: Final = ("i64.load",)
 
@@ -144,7 +149,7 @@ _STORES: Final = (
 def _memory() -> Iterator[KnownAnswer]:
     """Yield the answers, each with its own address, since they are in one program."""
     for at, (name, value, width) in enumerate(_STORES):
-        here = f"i32.const {80 + 16 * at}"
+        here = f"i32.const {_SCRATCH + 16 * at}"
         yield KnownAnswer(name, f"{here} {value} {name} {here} i64.load", _STORED & (1 << 8 * width) - 1, _LOAD)
     yield KnownAnswer("memory.copy", "i32.const 256 i32.const 3 i32.const 8 memory.copy i32.const 256 i64.load", _word(3, 8), _LOAD)
     yield KnownAnswer(
@@ -191,13 +196,15 @@ WITH_TABLES: Final = (
     KnownAnswer("ref.is_null", "i32.const 0 table.get ref.is_null i64.extend_i32_u", 0, _WIDE),
 )
 WITH_VECTORS: Final = tuple(
-    KnownAnswer("v128.store", f"i32.const 80 v128.const i64x2 5 -6 v128.store i32.const {80 + at} i64.load", value, _LOAD)
+    KnownAnswer(
+        "v128.store", f"i32.const {_SCRATCH} v128.const i64x2 5 -6 v128.store i32.const {_SCRATCH + at} i64.load", value, _LOAD
+    )
     for at, value in ((0, 5), (8, (1 << 64) - 6))
 )
 WITH_MEMORIES: Final = (
     KnownAnswer(
         "memory.copy",
-        "i32.const 64 i32.const 0 i32.const 8 memory.copy 0 1 i32.const 64 i64.load",
+        f"i32.const {_SCRATCH} i32.const 0 i32.const 8 memory.copy 0 1 i32.const {_SCRATCH} i64.load",
         int.from_bytes(b"diffchec", "little"),
         _LOAD,
     ),
@@ -213,7 +220,10 @@ def known_answer(text: str) -> KnownAnswer | None:
 
 
 def program(answers: Sequence[KnownAnswer], *, compares: bool = False) -> bytes:
-    """Return a module whose ``_start`` stores each answer in a counter or, with ``compares``, traps at a wrong answer."""
+    """Return a module whose ``_start`` stores each answer in a counter or, with ``compares``, traps at a wrong answer.
+
+    It has the exports of a capsule, and a header of zeros, for adapters that read an observation from any program.
+    """
     use = "i64.const {} i64.ne if unreachable end" if compares else "global.set {}"
     steps = [f"{each.text} {use.format(each.value if compares else at + 1)}" for at, each in enumerate(answers)]
     text = " ".join(each.text for each in answers)
@@ -221,18 +231,26 @@ def program(answers: Sequence[KnownAnswer], *, compares: bool = False) -> bytes:
     data = [b"\x00\x41\x00\x0b" + u(len(_DATA)) + _DATA]
     if len(memories) > 1:
         data.append(b"\x02\x01\x41\x00\x0b" + programs.name("diffchec"))
-    exports = [programs.export("_start", programs.FUNC, 0)]
+    exports = [
+        programs.export(lo.ENTRY, programs.FUNC, 0),
+        programs.export(lo.AFTER_TRAP_EXPORT, programs.FUNC, 2),
+        programs.export(lo.MEMORY_EXPORT, programs.MEMORY, 0),
+    ]
     exports += [programs.export(f"__witness_counter_{at}", programs.GLOBAL, at + 1) for at in range(len(answers))]
     sections: dict[int, Sequence[bytes]] = {
         ids.TYPE: [b"\x60\x00\x00", b"\x60\x00\x01\x7e"],
-        ids.FUNCTION: [b"\x00", b"\x01"],
+        ids.FUNCTION: [b"\x00", b"\x01", b"\x00"],
         ids.MEMORY: memories,
         ids.GLOBAL: [b"\x7e\x01\x42\x00\x0b"] * (len(answers) + 1),
         ids.EXPORT: exports,
-        ids.CODE: [link(assemble(" ".join(steps), locals=(("0", "i64"),)), {}), link(assemble("i64.const 44 return"), {})],
+        ids.CODE: [
+            link(assemble(" ".join(steps), locals=(("0", "i64"),)), {}),
+            programs.body("i64.const 44 return"),
+            programs.body(""),
+        ],
         ids.DATA: data,
     }
-    if "table" in text:
+    if "table." in text:
         sections |= {ids.TABLE: [b"\x70\x00\x03"], ids.ELEMENT: [b"\x00\x41" + s(0) + b"\x0b\x01\x01"]}
     return programs.module(sections)
 
@@ -259,21 +277,27 @@ class _InstructionTest:
         answers = [each for each in answers if self._is_conclusive(each)]
         if not answers:
             return
-        kind: Literal["direct", "capsule"] = "direct" if self.counts else "capsule"
-        execution = self.backend.execute(
-            Program(kind=kind, wasm=program(answers, compares=not self.counts)), self.limits, self.host
-        )
+        execution = self._execute(answers)
         if isinstance(execution.outcome, Returned) and execution.counters is not None:
             for at, each in enumerate(answers):
                 value = execution.counters.get(at, each.value) % (1 << 64)
                 if value != each.value and self._is_conclusive(each):
                     self._add(each, f"{value:#x}")
-        elif isinstance(execution.outcome, Trapped | Crashed | TimedOut):
+        elif isinstance(execution.outcome, Trapped | Crashed | TimedOut | HarnessFailed) and self._works:
             if len(answers) == 1:
                 self._add(answers[0], sentence(execution.outcome) if self.counts else "another value")
                 return
             for half in (answers[: len(answers) // 2], answers[len(answers) // 2 :]):
                 self.run(half)
+
+    def _execute(self, answers: Sequence[KnownAnswer]) -> Execution:
+        wasm = program(answers, compares=not self.counts)
+        return self.backend.execute(Program(kind="direct", wasm=wasm), self.limits, self.host)
+
+    @cached_property
+    def _works(self) -> bool:
+        """Whether a program without answers returns; otherwise no failure is due to an instruction."""
+        return isinstance(self._execute(()).outcome, Returned)
 
     def _is_conclusive(self, answer: KnownAnswer) -> bool:
         uses = set(answer.uses) if self.counts else {*answer.uses, *_COMPARES}

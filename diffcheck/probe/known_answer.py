@@ -15,6 +15,7 @@ from diffcheck.errors import EngineUnusableError
 from diffcheck.observation import HALF_ANSWER, HarnessFailed, OutOfMemory, Refused, Returned, TimedOut, sentence
 from diffcheck.probe import programs
 from diffcheck.probe.engine_findings import capsule_program
+from diffcheck.probe.instructions import program as program_of
 from diffcheck.text import printed_end, visible
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ def require(engine: Backend, spec: str, host: Host, limits: RunLimits | None = N
     """Raise ``EngineUnusableError`` if the engine named ``spec`` cannot run a program that returns.
 
     A wrong value, an exceeded memory limit and an incomplete answer are accepted, since cases reveal these faults of an engine.
+    So is a failure of the capsule, if a program without the recorder returns.
     """
     known = engine.capabilities
     if known.direct:
@@ -46,6 +48,8 @@ def require(engine: Backend, spec: str, host: Host, limits: RunLimits | None = N
     accepted = isinstance(outcome, Returned | OutOfMemory) or (isinstance(outcome, Refused) and not known.direct)
     if accepted or (isinstance(outcome, HarnessFailed) and outcome.what == HALF_ANSWER):
         return
+    if not known.direct and _runs_programs(engine, host, limits):
+        return
     files = engine.files()
     name = f"{spec} ({files[-1]})" if files and ":" not in spec else spec
     last = execution.log.strip().rpartition("\n")[2]
@@ -53,6 +57,18 @@ def require(engine: Backend, spec: str, host: Host, limits: RunLimits | None = N
     if last[-_QUOTED:].strip() not in what:
         what += f"; it printed: {printed_end(last)}"
     raise EngineUnusableError(f"{visible(name, 300)} does not behave like an engine: {what}", hint=_HINT)
+
+
+def _runs_programs(engine: Backend, host: Host, limits: RunLimits) -> bool:
+    """Whether a program without the recorder returns and one that traps does not.
+
+    An engine that executes an instruction of the recorder wrongly may do so and fail in every capsule.
+    """
+
+    def returns(wasm: bytes) -> bool:
+        return isinstance(engine.execute(Program(kind="direct", wasm=wasm), limits, host).outcome, Returned)
+
+    return returns(program_of(())) and not returns(programs.trap("unreachable"))
 
 
 def capabilities(engine: Backend, host: Host, limits: RunLimits | None = None) -> Capabilities:

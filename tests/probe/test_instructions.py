@@ -7,16 +7,19 @@ import shlex
 import sys
 from pathlib import Path
 
+import msgspec
 import pytest
 import wasmtime
 
 from diffcheck.backend import registry
-from diffcheck.backend.contract import RunLimits
+from diffcheck.backend.contract import RunLimits, StoredExecution
+from diffcheck.capsule import layout as lo
 from diffcheck.capsule.build import World, build
 from diffcheck.capsule.driver import Call
 from diffcheck.faults.engine import FaultyBackend
 from diffcheck.faults.model import Expected, Fault
-from diffcheck.probe import diagnose
+from diffcheck.observation import Execution, HarnessFailed
+from diffcheck.probe import diagnose, known_answer
 from diffcheck.probe.instructions import GROUPS, wrong_instructions
 from diffcheck.wasm import module as wasm
 from diffcheck.wasm.code import instructions, read_locals
@@ -33,6 +36,8 @@ EVERYTHING = """(module (import "env" "f" (func $f (param i32)))
   (global (export "g") (mut i32) (i32.const 0)) (global (export "__witness_counter_0") (mut i32) (i32.const 0))
   (func (export "run_row_a") (result i32 i64 f32 f64 v128 funcref)
     (call $f (i32.const 1)) (i32.const 0) (i64.const 0) (f32.const 0) (f64.const 0) (v128.const i64x2 0 0) (ref.null func)))"""
+COMPARES = {"i64.ne", "if"}
+"""What a program without counters cannot do without."""
 NAMES = sorted({each.name for group in GROUPS for each in group} - {"br", "loop", "call", "local.set", "global.set"})
 
 
@@ -70,6 +75,36 @@ def test_an_instruction_that_is_wrong_everywhere_is_named(host, name):
     try:
         engine = FaultyBackend(oracle, Fault("", "", Expected(), edit=wrong(name)), words=False)
         assert [each.name for each in wrong_instructions(engine, host, RunLimits())] == [name]
+    finally:
+        oracle.close()
+
+
+class CapsulesOnly(FaultyBackend):
+    """An engine whose adapter reads the recorder memory of every program, and reports no counters."""
+
+    def __init__(self, inner, fault):
+        super().__init__(inner, fault, words=False)
+        self.capabilities = msgspec.structs.replace(inner.capabilities, direct=False)
+
+    def start(self, program, limits, host):
+        if lo.MEMORY_EXPORT not in {each.name for each in wasm.read(program.wasm).exports}:
+            return StoredExecution(Execution(HarnessFailed("no recorder memory")))
+        return super().start(msgspec.structs.replace(program, kind="capsule"), limits, host)
+
+
+_RECORDERS = ("memory.size", "i64.shr_u", "i64.xor", "i32.add", "br_if", "i64.store")
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(each, marks=[] if each in _RECORDERS else [pytest.mark.whole]) for each in sorted(NAMES)]
+)
+def test_it_is_named_of_an_engine_that_only_runs_capsules(host, name):
+    oracle = registry.create("wasmtime", {})
+    try:
+        engine = CapsulesOnly(oracle, Fault("", "", Expected(), edit=wrong(name)))
+        known_answer.require(engine, "engine", host)
+        named = [each.name for each in wrong_instructions(engine, host, RunLimits())]
+        assert (named == [name]) or name in COMPARES
     finally:
         oracle.close()
 

@@ -13,7 +13,7 @@ from diffcheck.wasm.asm import assemble
 from diffcheck.wasm.fragment import link
 from tests.doubles.wrong_everywhere import wrong
 from tests.probe.test_instructions import NAMES
-from tests.triage.localising import localised, localiser
+from tests.triage.localising import changed, localised, localiser
 
 _IN_SHORT = ("i64.shr_u", "i32.and", "i32.load", "br_if", "memory.size", "memory.copy", "ref.is_null", "i64.gt_u")
 
@@ -46,6 +46,16 @@ def test_a_run_names_the_instruction_and_not_a_damaged_stream(host, tmp_path):
     (one,) = report.passes[0].divergences
     assert (report.verdict, one.where.item) == ("diverge", "instruction i64.rotl")
     assert "`i64.const" in one.oracle
+
+
+def test_a_damaged_stream_is_localised_by_known_answers_before_the_subject_runs_again(host, tmp_path):
+    rows = ["i64.shl", "i64.xor", "i64.or", "i64.xor"]
+    text = "".join(
+        f'(func (export "run_row_{at}") (result i64) ({name} (i64.const -3) (i64.const 7)))' for at, name in enumerate(rows)
+    )
+    edit = changed(lambda each, raw: b"\x84" if each.name == "i64.xor" else raw)
+    answer = localised(host, f"(module {text})", edit, tmp_path)
+    assert (answer.instruction, answer.function_index, answer.runs) == ("i64.xor", 1, 0)
 
 
 def test_an_artifact_that_does_not_execute_it_says_so(host, tmp_path):

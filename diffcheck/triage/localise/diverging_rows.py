@@ -28,7 +28,8 @@ class DivergingRows(msgspec.Struct, frozen=True):
     """The rows [first, last) of the instance that differs, the ``flags`` of its run, and the reported row and difference.
 
     ``runs`` is the number of runs of the subject and ``peak_bytes`` the most memory of its process in them. ``memory`` is the first
-    location in a memory that differs, or empty. ``in_recorder`` is whether the subject failed in the recorder, so that no row differs; ``refused`` whether it refused the capsule.
+    location in a memory that differs, or empty. ``in_recorder`` is whether the subject failed in the recorder, ``compared`` whether
+    there is a divergence nevertheless; ``refused`` is whether the subject refused the capsule.
     """
 
     first: int
@@ -40,6 +41,7 @@ class DivergingRows(msgspec.Struct, frozen=True):
     peak_bytes: int = 0
     memory: str = ""
     in_recorder: bool = False
+    compared: bool = True
     refused: bool = False
 
     @property
@@ -131,9 +133,20 @@ class RowSearch:
     def _rows(self, part: _RowPass, report: PassReport, range_: tuple[int, int], row: str, what: str) -> DivergingRows:
         cost = self.subject.cost
         memory = next((each.where.item for each in report.divergences if each.kind == "memory"), "")
-        ended = report.in_recorder and not report.divergences
+        compared = bool(report.divergences) or not report.in_recorder
         refused = report.subject is not None and isinstance(report.subject.outcome, Refused)
-        return DivergingRows(*range_, part.instances.flags, row, what, cost.executions, cost.peak_bytes, memory, ended, refused)
+        return DivergingRows(
+            *range_,
+            part.instances.flags,
+            row,
+            what,
+            cost.executions,
+            cost.peak_bytes,
+            memory,
+            report.in_recorder,
+            compared,
+            refused,
+        )
 
 
 def _first_divergence(report: PassReport, row: str) -> str:

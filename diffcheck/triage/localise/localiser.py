@@ -6,6 +6,7 @@ The row comes from a normal capsule pass. Then the instrumented artifact (``inst
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from diffcheck.backend.contract import Backend, Host
+    from diffcheck.probe.instructions import WrongInstruction
     from diffcheck.runner.plan import CapsulePlan
     from diffcheck.runner.request import Request
     from diffcheck.triage.localise.event_runs import FirstDifference
@@ -112,8 +114,10 @@ class Localiser:
             return rows
         self.located = rows
         self.say(f"row {rows.row or '(whole instance)'}: {rows.what}")
-        answer = self._row(rows, "no row differs" if rows.in_recorder else "no run was made")
-        for variant in () if rows.in_recorder else VARIANTS:
+        if rows.in_recorder and (by_known_answers := self._by_known_answers(rows)) is not None:
+            return self._finished(rows, by_known_answers)
+        answer = self._row(rows, "no run was made" if rows.compared else "no row differs")
+        for variant in VARIANTS if rows.compared else ():
             try:
                 answer = self._variant(rows, variant)
             except WrongDigest as error:
@@ -130,23 +134,31 @@ class Localiser:
                 )
             break
         if answer.depth != "instruction" or not self.confirmed or self.doubtful:
-            answer = self._by_known_answers(rows, answer)
+            answer = self._by_known_answers(rows, answer) or answer
+        return self._finished(rows, answer)
+
+    def _finished(self, rows: DivergingRows, answer: Localisation) -> Localisation:
+        """The answer with its row, the numbers of runs, and the notes."""
         if answer.depth != "instruction" and answer.function_index < 0 and not answer.row:
             answer = msgspec.structs.replace(answer, row=rows.row)
         return msgspec.structs.replace(
             answer, row_runs=rows.runs, runs=self.runs, confirmed=self.confirmed, notes=tuple(dict.fromkeys(self.notes))
         )
 
-    def _by_known_answers(self, rows: DivergingRows, answer: Localisation) -> Localisation:
-        """The answer, unless known answers identify a different instruction."""
-        wrong = wrong_instructions(self.subject, self.host, self.plan.limits)
-        if not wrong or answer.instruction.partition(" ")[0] in {each.name for each in wrong}:
-            return answer
+    @cached_property
+    def _wrong_instructions(self) -> tuple[WrongInstruction, ...]:
+        return wrong_instructions(self.subject, self.host, self.plan.limits)
+
+    def _by_known_answers(self, rows: DivergingRows, answer: Localisation | None = None) -> Localisation | None:
+        """The location by known answers; None if they identify no instruction, or that of the ``answer``."""
+        wrong = self._wrong_instructions
+        if not wrong or (answer is not None and answer.instruction.partition(" ")[0] in {each.name for each in wrong}):
+            return None
         search = self._search(rows, "rotate", "full")
         found = first_execution(search, self._explainer(search), wrong)
         if found is not None:
             self.confirmed = False
-            self.notes.append(f"by the subject's events: {answer}")
+            self.notes += [] if answer is None else [f"by the subject's events: {answer}"]
             return found
         known = f"{wrong[0].name}: expected {wrong[0].oracle}, got {wrong[0].subject}"
         why = f"the subject fails a known-answer test ({known}), but the artifact does not execute that instruction"
