@@ -188,7 +188,58 @@ def _loop() -> Iterator[KnownAnswer]:
     yield KnownAnswer("loop", f"i64.const 0 local.set 0 {turns} local.get 0", 9, uses)
 
 
-BASE: Final[tuple[KnownAnswer, ...]] = (*_control(), *_conversions(), *_numeric(), *_loop(), *_loads(), *_memory())
+_NANS: Final = {"f32": 0x7FA0_0001, "f64": 0x7FF4_0000_0000_0001}
+"""Signalling NaNs: an instruction that quiets one changes its bits."""
+_BITS: Final = {"f32": "i32.reinterpret_f32 i64.extend_i32_u", "f64": "i64.reinterpret_f64", "i64": "", "i32": "i64.extend_i32_u"}
+
+
+def _reader(name: str, *ways: str, value: int, uses: tuple[str, ...] = ()) -> KnownAnswer:
+    """Return an answer that is wrong only if no way of writing gives ``value`` when read, so that the reader is at fault."""
+    first, second = (f"{way} i64.const {value} i64.eq" for way in ways)
+    return KnownAnswer(name, f"{first} {second} i32.or i64.extend_i32_u", 1, ("i64.eq", "i32.or", *_WIDE, *uses))
+
+
+def _float_readers() -> Iterator[KnownAnswer]:
+    for at, (type_, nan) in enumerate(_NANS.items(), 1):
+        bits, integer = _BITS[type_], type_.replace("f", "i")
+        reinterpret = bits.partition(" ")[0]
+        constant, here = f"{type_}.const bits:{nan}", f"i32.const {_SCRATCH}"
+        loaded = f"{here} {integer}.const {nan} {integer}.store {here} {type_}.load"
+        back = f"{here} i64.const 0 i64.store {{}} {here} i64.load"
+        uses = (f"{integer}.store", "i64.store", "i64.load")
+        yield _reader(reinterpret, f"{constant} {bits}", f"{loaded} {bits}", value=nan, uses=uses)
+        stores = (back.format(f"{here} {constant} {type_}.store"), back.format(f"{here} {loaded} {type_}.store"))
+        yield _reader(f"{type_}.store", *stores, value=nan, uses=uses)
+        ways = (f"{constant} local.set {at} local.get {at} {bits}", f"{constant} local.tee {at} drop local.get {at} {bits}")
+        yield _reader("local.get", *ways, value=nan, uses=(reinterpret,))
+        ways = (f"global.get {at} {bits}", f"{constant} global.set {at} global.get {at} {bits}")
+        yield _reader("global.get", *ways, value=nan, uses=(reinterpret,))
+
+
+_FIELDS: Final = (("f32", _NANS["f32"]), ("f64", _NANS["f64"]), ("i64", _STORED), ("i32", 0x1234_5678))
+
+
+def _object_readers() -> Iterator[KnownAnswer]:
+    """Yield the answers of a structure with all ``_FIELDS`` (type 2, in local 3) and of an array of each (from type 3 on)."""
+    values = [f"{type_}.const {'bits:' * (type_[0] == 'f')}{value}" for type_, value in _FIELDS]
+    for at, (type_, value) in enumerate(_FIELDS):
+        read = f"struct.get 2 {at} {_BITS[type_]}"
+        uses = tuple(_BITS[type_].split())
+        set_ = f"struct.new_default 2 local.tee 3 {values[at]} struct.set 2 {at} local.get 3 {read}"
+        yield _reader("struct.get", f"{' '.join(values)} struct.new 2 {read}", set_, value=value, uses=uses)
+        array, local = 3 + at, 4 + at
+        read = f"i32.const 1 array.get {array} {_BITS[type_]}"
+        new = f"i32.const 2 array.new_default {array} local.tee {local}"
+        set_ = f"{new} i32.const 1 {values[at]} array.set {array} local.get {local} {read}"
+        fixed = f"{values[at]} {values[at]} array.new_fixed {array} 2 {read}"
+        yield _reader("array.get", fixed, set_, value=value, uses=uses)
+    ways = ("i32.const 2 array.new_default 3", f"{values[0]} {values[0]} array.new_fixed 3 2")
+    yield _reader("array.len", *(f"{way} array.len i64.extend_i32_u" for way in ways), value=2)
+
+
+BASE: Final[tuple[KnownAnswer, ...]] = (
+    *_control(), *_conversions(), *_numeric(), *_loop(), *_loads(), *_memory(), *_float_readers(),
+)  # fmt: skip
 """The instructions of any capsule, the simplest first."""
 WITH_TABLES: Final = (
     KnownAnswer("table.size", "table.size i64.extend_i32_u", 3, _WIDE),
@@ -210,7 +261,8 @@ WITH_MEMORIES: Final = (
     ),
     KnownAnswer("memory.size", "memory.size 1 i64.extend_i32_u", 1, _WIDE),
 )
-GROUPS: Final = (BASE, WITH_TABLES, WITH_VECTORS, WITH_MEMORIES)
+WITH_OBJECTS: Final = tuple(_object_readers())
+GROUPS: Final = (BASE, WITH_TABLES, WITH_VECTORS, WITH_MEMORIES, WITH_OBJECTS)
 """Answers by required proposal, each group in programs of its own. A refused program has no result."""
 
 
@@ -219,14 +271,27 @@ def known_answer(text: str) -> KnownAnswer | None:
     return next((each for group in GROUPS for each in group if f"`{each.text}`" in text), None)
 
 
+_COUNTER: Final = b"\x7e\x01\x42\x00\x0b"
+_FLOAT_GLOBALS: Final = (
+    b"\x7d\x01\x43" + _NANS["f32"].to_bytes(4, "little") + b"\x0b",
+    b"\x7c\x01\x44" + _NANS["f64"].to_bytes(8, "little") + b"\x0b",
+)
+_FIRST_COUNTER: Final = 1 + len(_FLOAT_GLOBALS)
+_LOCALS: Final = (("0", "i64"), ("1", "f32"), ("2", "f64"))
+_FIELD_TYPES: Final = (b"\x7d\x01", b"\x7c\x01", b"\x7e\x01", b"\x7f\x01")
+_OBJECT_TYPES: Final = (b"\x5f\x04" + b"".join(_FIELD_TYPES), *(b"\x5e" + each for each in _FIELD_TYPES))
+_OBJECT_LOCALS: Final = tuple((str(1 + type_), f"(ref null {type_})") for type_ in range(2, 2 + len(_OBJECT_TYPES)))
+
+
 def program(answers: Sequence[KnownAnswer], *, compares: bool = False) -> bytes:
     """Return a module whose ``_start`` stores each answer in a counter or, with ``compares``, traps at a wrong answer.
 
     It has the exports of a capsule, and a header of zeros, for adapters that read an observation from any program.
     """
     use = "i64.const {} i64.ne if unreachable end" if compares else "global.set {}"
-    steps = [f"{each.text} {use.format(each.value if compares else at + 1)}" for at, each in enumerate(answers)]
+    steps = [f"{each.text} {use.format(each.value if compares else at + _FIRST_COUNTER)}" for at, each in enumerate(answers)]
     text = " ".join(each.text for each in answers)
+    objects = "struct." in text or "array." in text
     memories = [b"\x00\x02", b"\x00\x01"] if "memory.copy 0 1" in text or "memory.size 1" in text else [b"\x00\x02"]
     data = [b"\x00\x41\x00\x0b" + u(len(_DATA)) + _DATA]
     if len(memories) > 1:
@@ -236,15 +301,15 @@ def program(answers: Sequence[KnownAnswer], *, compares: bool = False) -> bytes:
         programs.export(lo.AFTER_TRAP_EXPORT, programs.FUNC, 2),
         programs.export(lo.MEMORY_EXPORT, programs.MEMORY, 0),
     ]
-    exports += [programs.export(f"__witness_counter_{at}", programs.GLOBAL, at + 1) for at in range(len(answers))]
+    exports += [programs.export(f"__witness_counter_{at}", programs.GLOBAL, at + _FIRST_COUNTER) for at in range(len(answers))]
     sections: dict[int, Sequence[bytes]] = {
-        ids.TYPE: [b"\x60\x00\x00", b"\x60\x00\x01\x7e"],
+        ids.TYPE: [b"\x60\x00\x00", b"\x60\x00\x01\x7e", *(_OBJECT_TYPES if objects else ())],
         ids.FUNCTION: [b"\x00", b"\x01", b"\x00"],
         ids.MEMORY: memories,
-        ids.GLOBAL: [b"\x7e\x01\x42\x00\x0b"] * (len(answers) + 1),
+        ids.GLOBAL: [_COUNTER, *_FLOAT_GLOBALS, *[_COUNTER] * len(answers)],
         ids.EXPORT: exports,
         ids.CODE: [
-            link(assemble(" ".join(steps), locals=(("0", "i64"),)), {}),
+            link(assemble(" ".join(steps), locals=(*_LOCALS, *(_OBJECT_LOCALS if objects else ()))), {}),
             programs.body("i64.const 44 return"),
             programs.body(""),
         ],

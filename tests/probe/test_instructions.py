@@ -24,10 +24,11 @@ from diffcheck.probe.instructions import GROUPS, wrong_instructions
 from diffcheck.wasm import module as wasm
 from diffcheck.wasm.code import instructions, read_locals
 from tests.doubles.wrong_everywhere import wrong
+from tests.triage.localising import changed
 
 ENGINE = Path(__file__).parents[1] / "doubles" / "wrong_everywhere.py"
 WITHOUT_ANSWER = {
-    "block", "else", "end", "return", "unreachable", "drop", "try_table", "local.get", "global.get", "i32.const", "i64.const",
+    "block", "else", "end", "return", "unreachable", "drop", "try_table", "i32.const", "i64.const",
     "f32.const", "f64.const", "v128.const", "table.get", "ref.test",
 }  # fmt: skip
 """What no answer can do without (``table.get`` in those of ``ref.is_null``), or what an engine without it refuses."""
@@ -38,7 +39,8 @@ EVERYTHING = """(module (import "env" "f" (func $f (param i32)))
     (call $f (i32.const 1)) (i32.const 0) (i64.const 0) (f32.const 0) (f64.const 0) (v128.const i64x2 0 0) (ref.null func)))"""
 COMPARES = {"i64.ne", "if"}
 """What a program without counters cannot do without."""
-NAMES = sorted({each.name for group in GROUPS for each in group} - {"br", "loop", "call", "local.set", "global.set"})
+READERS = {"local.get", "global.get", "struct.get", "array.get", "array.len"}
+NAMES = sorted({each.name for group in GROUPS for each in group} - {"br", "loop", "call", "local.set", "global.set"} - READERS)
 
 
 def own_instructions():
@@ -82,14 +84,35 @@ def test_an_instruction_that_is_wrong_everywhere_is_named(host, name):
 class CapsulesOnly(FaultyBackend):
     """An engine whose adapter reads the recorder memory of every program, and reports no counters."""
 
-    def __init__(self, inner, fault):
-        super().__init__(inner, fault, words=False)
+    def __init__(self, inner, fault, *, words=False):
+        super().__init__(inner, fault, words=words)
         self.capabilities = msgspec.structs.replace(inner.capabilities, direct=False)
 
     def start(self, program, limits, host):
         if lo.MEMORY_EXPORT not in {each.name for each in wasm.read(program.wasm).exports}:
             return StoredExecution(Execution(HarnessFailed("no recorder memory")))
         return super().start(msgspec.structs.replace(program, kind="capsule"), limits, host)
+
+
+def quieting(name, immediates):
+    """The edit of an engine that quiets a signalling NaN of type f32 in this instruction."""
+    return changed(
+        lambda each, raw: raw + b"\x43\x00\x00\x80\x3f\x94" if (each.name, each.immediates) == (name, immediates) else raw
+    )
+
+
+QUIETED = {"global.get": (1,), "local.get": (1,), "struct.get": (2, 0), "array.get": (3,)}
+
+
+@pytest.mark.parametrize("name", ["global.get", "local.get", "struct.get", "array.get"])
+@pytest.mark.parametrize("kind", [FaultyBackend, CapsulesOnly])
+def test_an_instruction_that_quiets_a_nan_is_named_and_not_the_one_that_wrote_it(host, name, kind):
+    oracle = registry.create("wasmtime", {})
+    try:
+        engine = kind(oracle, Fault("", "", Expected(), edit=quieting(name, QUIETED[name])), words=False)
+        assert [each.name for each in wrong_instructions(engine, host, RunLimits())] == [name]
+    finally:
+        oracle.close()
 
 
 _RECORDERS = ("memory.size", "i64.shr_u", "i64.xor", "i32.add", "br_if", "i64.store")

@@ -12,7 +12,7 @@ from diffcheck.wasm import section as ids
 from diffcheck.wasm.asm import assemble
 from diffcheck.wasm.fragment import link
 from tests.doubles.wrong_everywhere import wrong
-from tests.probe.test_instructions import NAMES
+from tests.probe.test_instructions import NAMES, QUIETED, quieting
 from tests.triage.localising import changed, localised, localiser
 
 _IN_SHORT = ("i64.shr_u", "i32.and", "i32.load", "br_if", "memory.size", "memory.copy", "ref.is_null", "i64.gt_u")
@@ -56,6 +56,27 @@ def test_a_damaged_stream_is_localised_by_known_answers_before_the_subject_runs_
     edit = changed(lambda each, raw: b"\x84" if each.name == "i64.xor" else raw)
     answer = localised(host, f"(module {text})", edit, tmp_path)
     assert (answer.instruction, answer.function_index, answer.runs) == ("i64.xor", 1, 0)
+
+
+NAN = "(f32.const nan:0x200001)"
+READERS = {
+    "global.get": f'(func (export "run_row_a") (result i32) (global.set 1 {NAN}) (i32.reinterpret_f32 (global.get 1)))',
+    "struct.get": f"""(func (export "run_row_a") (result i32) (local (ref null 2))
+      (local.set 0 (struct.new 2 {NAN})) (i32.reinterpret_f32 (struct.get 2 0 (local.get 0))))
+      (func (export "run_row_b") (result (ref null 2)) (struct.new 2 {NAN}))""",
+    "array.get": f"""(func (export "run_row_a") (result i32) (local (ref null 3))
+      (local.set 0 (array.new_fixed 3 1 {NAN})) (i32.reinterpret_f32 (array.get 3 (local.get 0) (i32.const 0))))
+      (func (export "run_row_b") (result (ref null 3)) (array.new_fixed 3 1 {NAN}))""",
+}
+
+
+@pytest.mark.parametrize("name", READERS)
+@pytest.mark.parametrize("words", [False, True])
+def test_an_instruction_that_quiets_a_nan_is_the_answer_and_not_the_one_that_wrote_it(host, tmp_path, name, words):
+    types = "(type (func)) (type (func (result i32))) (type (struct (field (mut f32)))) (type (array (mut f32)))"
+    text = f"(module {types} (global i32 (i32.const 0)) (global (mut f32) (f32.const 0)) {READERS[name]})"
+    answer = localised(host, text, quieting(name, QUIETED[name]), tmp_path, words=words)
+    assert (answer.instruction.partition(" ")[0], answer.function_index) == (name, 0)
 
 
 def test_an_artifact_that_does_not_execute_it_says_so(host, tmp_path):

@@ -19,7 +19,14 @@ if TYPE_CHECKING:
     from diffcheck.triage.localise.explanation import Explainer
     from diffcheck.triage.localise.location import Localisation
 
+_READS: Final = ("get", "len", "size")
 _WHY: Final = "it fails its known-answer test; the subject's events cannot be used"
+
+
+def may_read_back(reader: str, writer: str) -> bool:
+    """Whether an instruction may read what another one has written, so that a difference may be the reader's."""
+    kind, _, operation = reader.partition(".")
+    return "load" in operation or (kind == writer.partition(".")[0] and operation in _READS)
 
 
 def first_execution(search: EventSearch, explainer: Explainer, wrong: Sequence[WrongInstruction]) -> Localisation | None:

@@ -23,7 +23,7 @@ from diffcheck.triage.localise.event_runs import BEFORE, SearchBudgetExhausted
 from diffcheck.triage.localise.event_search import EventSearch
 from diffcheck.triage.localise.explanation import Explainer
 from diffcheck.triage.localise.instrumenter import Instrumenter
-from diffcheck.triage.localise.known_wrong import first_execution
+from diffcheck.triage.localise.known_wrong import first_execution, may_read_back
 from diffcheck.triage.localise.location import Localisation
 from diffcheck.triage.localise.memory_writers import loaded_bits, watch_at
 from diffcheck.triage.tracing.event_log import VARIANTS, LogParameters, WrongDigest
@@ -133,7 +133,7 @@ class Localiser:
                     rows, f"not found within {plural(self.max_runs, 'run')} of the subject; use a larger --max-passes"
                 )
             break
-        if answer.depth != "instruction" or not self.confirmed or self.doubtful:
+        if answer.depth != "instruction" or not self.confirmed or self.doubtful or answer.difference == "state":
             answer = self._by_known_answers(rows, answer) or answer
         return self._finished(rows, answer)
 
@@ -152,6 +152,8 @@ class Localiser:
     def _by_known_answers(self, rows: DivergingRows, answer: Localisation | None = None) -> Localisation | None:
         """The location by known answers; None if they identify no instruction, or that of the ``answer``."""
         wrong = self._wrong_instructions
+        if answer is not None and answer.difference == "state" and self.confirmed and not self.doubtful:
+            wrong = tuple(each for each in wrong if may_read_back(each.name, answer.instruction))
         if not wrong or (answer is not None and answer.instruction.partition(" ")[0] in {each.name for each in wrong}):
             return None
         search = self._search(rows, "rotate", "full")
