@@ -179,7 +179,16 @@ def several_memories(program):
 def test_an_engine_that_takes_the_artifact_but_not_the_capsule_is_inconclusive(compare):
     report = compare(STORING, refuses(several_memories))
     assert report.verdict == "inconclusive"
-    assert "accepts the artifact, but not the capsule" in report.reason
+    assert "instantiates the artifact alone, with stubbed imports, but not the capsule" in report.reason
+
+
+def test_an_engine_that_refuses_to_instantiate_the_artifact_as_well_as_the_capsule_diverges(compare):
+    def alter(program, execution):
+        refusal = Refused("instantiate", "trap: out of bounds memory access", "trap")
+        return msgspec.structs.replace(execution, outcome=refusal, carried=b"") if b"segment" in program.wasm else execution
+
+    report = compare('(module (memory 1) (data (i32.const 9) "segment") (func (export "run")))', alter, direct=False)
+    assert report.verdict == "diverge"
 
 
 def test_an_engine_without_copies_between_memories_of_two_index_types_is_inconclusive(compare):
@@ -189,7 +198,7 @@ def test_an_engine_without_copies_between_memories_of_two_index_types_is_inconcl
     text = '(module (memory i64 1) (func (export "run") (i64.store (i64.const 8) (i64.const 7))))'
     report = compare(text, refuses(lambda program: copies in proposals.used(program.wasm)))
     assert report.verdict == "inconclusive"
-    assert "accepts the artifact, but not the capsule" in report.reason
+    assert "instantiates the artifact alone, with stubbed imports, but not the capsule" in report.reason
 
 
 EXITING = """(module (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))

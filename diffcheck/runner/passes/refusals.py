@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from diffcheck.backend.contract import Program
 from diffcheck.capsule.sealed_artifact import loadable
 from diffcheck.errors import ArtifactError, CaseError
-from diffcheck.observation import Refused, loaded, sentence
+from diffcheck.observation import Refused, Returned, loaded, sentence
 from diffcheck.probe import programs, proposals
 from diffcheck.text import size
 from diffcheck.wasm import section as ids
@@ -38,8 +38,9 @@ class Refusals:
             return f"{_STATED[refused.kind]}: the subject {sentence(refused)}"
         if self._too_large:
             return f"{_STATED['limit']} ({LIMITATIONS}): it refuses any module with {self._too_large}; it {sentence(refused)}"
-        if capsule and loaded(self._bare) is True:
-            return f"the subject accepts the artifact, but not the capsule: it {sentence(refused)}"
+        if capsule and loaded(self._bare) is True and not _same_stage(self._bare, refused):
+            accepts = "instantiates" if isinstance(self._bare, Returned) else "loads"
+            return f"the subject {accepts} the artifact alone, with stubbed imports, but not the capsule: it {sentence(refused)}"
         if self._lacking:
             return f"the subject does not support what the artifact uses: {', '.join(self._lacking)} (it {sentence(refused)})"
         if capsule and loaded(self._bare) is None:
@@ -82,3 +83,8 @@ class Refusals:
 
     def _ask(self, wasm: bytes) -> Outcome:
         return self._subject.execute(Program(kind="direct", wasm=wasm), self._limits, self._host).outcome
+
+
+def _same_stage(bare: Outcome, refused: Refused) -> bool:
+    """Whether the artifact alone was refused at the same stage as the capsule, so that the tool's parts are not the reason."""
+    return isinstance(bare, Refused) and bare.stage == refused.stage
