@@ -101,3 +101,14 @@ def test_a_function_at_another_place_of_a_table_is_located_at_the_write(host, tm
 def test_objects_that_are_the_same_have_nothing_to_locate(host, tmp_path):
     answer = localised(host, PROGRAM.format(body=KEPT), lambda data: data, tmp_path)
     assert answer.depth == "none"
+
+
+@pytest.mark.parametrize("words", [False, True])
+def test_a_trap_in_what_reads_back_does_not_blame_the_writer(host, tmp_path, words):
+    program = """(module (type $s (struct (field (mut i32))))
+      (func (export "run_row_0") (result i32) (local $o (ref null $s))
+        (local.set $o (struct.new $s (i32.const 7))) (nop) (struct.get $s 0 (local.get $o))))"""
+    traps = changed(lambda each, raw: b"\x00" if each.name == "struct.get" else raw, own=True)
+    answer = localised(host, program, traps, tmp_path, words=words)
+    assert answer.instruction.startswith("struct.get")
+    assert answer.subject.startswith("trapped")

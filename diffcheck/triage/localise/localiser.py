@@ -28,6 +28,7 @@ from diffcheck.triage.localise.location import Localisation
 from diffcheck.triage.localise.memory_writers import loaded_bits, watch_at
 from diffcheck.triage.tracing.event_log import VARIANTS, LogParameters, WrongDigest
 from diffcheck.triage.tracing.instrument import Detail
+from diffcheck.triage.tracing.read_back import READ_BACK
 from diffcheck.wasm.names import function_names
 from diffcheck.wasm.opcodes import CALLS
 from diffcheck.witness.formats import PREFIX
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
     from diffcheck.runner.request import Request
     from diffcheck.triage.localise.event_runs import FirstDifference
     from diffcheck.triage.tracing.event_log import Variant
-    from diffcheck.triage.tracing.instrument import Instrumentation, Level
+    from diffcheck.triage.tracing.instrument import Instrumentation, Level, Site
     from diffcheck.triage.tracing.log_reader import LogSide
     from diffcheck.triage.tracing.log_writer import MemoryWatch
     from diffcheck.wasm.module import Module
@@ -229,6 +230,10 @@ class Localiser:
 
     def _explain(self, search: EventSearch, first: FirstDifference) -> Localisation:
         """The answer for a difference, confirmed by the other digest; for a load of wrong bytes, the instruction that wrote them."""
+        site = search.instrumentation.record_site(first.oracle)
+        if self.instrumenter.reads_back and site is not None and _trapped_in_read_back(site, first):
+            self.instrumenter.reads_back = False
+            return self._variant(search.rows, search.instrumentation.variant)
         explainer = self._explainer(search)
         answer = explainer.instruction(first)
         self.doubtful = explainer.of_reference(first)
@@ -397,6 +402,11 @@ class Localiser:
         return msgspec.convert(
             {"depth": depth, "artifact": self.plan.case.artifact, "events": self.events, **names, **fields}, Localisation
         )
+
+
+def _trapped_in_read_back(site: Site, first: FirstDifference) -> bool:
+    """Whether the subject trapped where the oracle's next record, of ``site``, is one of the inserted code that reads back."""
+    return first.subject is None and isinstance(first.subject_outcome, Trapped) and site.role in READ_BACK
 
 
 def _witness_functions(module: Module) -> frozenset[int]:

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 Role = Literal["entry", "argument", "result", "allowed", "stored", "set", "size", "range", "dropped", "operand", "local"]
 """What a record contains."""
+READ_BACK: Final = frozenset({"stored", "set", "size", "range", "dropped"})
+"""The roles of records for which inserted code reads what an instruction wrote."""
 Taken = list[tuple["ValType", int]]
 """Locals in use around an instruction, with their types."""
 Around = tuple[bytes, bytes]
