@@ -163,6 +163,8 @@ class Localiser:
             self.confirmed = False
             self.notes += [] if answer is None else [f"by the subject's events: {answer}"]
             return found
+        if answer is not None and answer.depth == "instruction" and self.confirmed and not self.doubtful:
+            return None
         known = f"{wrong[0].name}: expected {wrong[0].oracle}, got {wrong[0].subject}"
         why = f"the subject fails a known-answer test ({known}), but the artifact does not execute that instruction"
         return self._row(rows, why)
