@@ -70,23 +70,16 @@ class Threw(msgspec.Struct, frozen=True, tag="threw"):
     payload: tuple[str, ...] = ()
 
 
-ONE_OF: Final = "one of "
-"""The beginning of the text for the functions of a stub that replaces several."""
-
-
 class LeftSlice(msgspec.Struct, frozen=True, tag="left-slice"):
     """The program called a function that the slice does not have.
 
-    ``stub`` is the funcidx of its stub in the slice, ``functions`` are the artifact's functions that this stub replaces, as text.
+    ``stub`` is the funcidx of its stub in the slice. ``functions`` are the artifact's functions that this stub replaces, as text,
+    and ``count`` is their number.
     """
 
     stub: int
     functions: str
-
-    @property
-    def several(self) -> bool:
-        """Whether the stub replaces more than one function."""
-        return self.functions.startswith(ONE_OF)
+    count: int = 1
 
 
 class Trapped(msgspec.Struct, frozen=True, tag="trapped"):
@@ -182,7 +175,7 @@ def sentence(outcome: Outcome) -> str:  # noqa: PLR0911 - one line for each outc
         case Threw(tagidx, name, payload):
             words = "an unknown tag" if tagidx is None else f"tag {tagidx}" + (f" {visible(name)}" if name else "")
             return f"threw {words}" + (f" ({', '.join(payload)})" if payload else "")
-        case LeftSlice(_, functions):
+        case LeftSlice(functions=functions):
             return f"entered {functions}, which the oracle does not enter"
         case Trapped(kind, detail):
             return f"trapped: {kind if kind not in ('unknown', 'unstated') else detail or 'for an unknown reason'}"

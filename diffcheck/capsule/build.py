@@ -27,7 +27,7 @@ from diffcheck.wasm.externs import encode_export
 from diffcheck.wasm.leb import sized, u
 from diffcheck.wasm.module import Module
 from diffcheck.wasm.names import function_names, tag_names
-from diffcheck.wasm.opcodes import END, REF_FUNC
+from diffcheck.wasm.opcodes import END
 from diffcheck.wasm.section import Section, section, vector_section, write
 from diffcheck.wasm.types import FuncType
 from diffcheck.witness import formats
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from diffcheck.capsule.constants import Types
     from diffcheck.capsule.reference_types import TypedElements
     from diffcheck.capsule.slicing.slice_form import Slice
+    from diffcheck.observation import LeftSlice
     from diffcheck.wasm.types import ValType
 
 
@@ -145,8 +146,8 @@ class _Inputs(msgspec.Struct, frozen=True, dict=True):
     slice: Slice | None
 
     @cached_property
-    def dropped(self) -> dict[int, str]:
-        """What each stub of the slice replaces, as text."""
+    def dropped(self) -> dict[int, LeftSlice]:
+        """The outcomes of rows that enter stubs of the slice, by the stub's funcidx."""
         return self.slice.dropped() if self.slice is not None else {}
 
     @cached_property
@@ -303,7 +304,7 @@ class _Builder:
             vector_section(ids.TAG, [*sealed.tags, *exit_tag]),
             sealed.global_section([_SLOT] * (0 if prints else lo.SLOTS)),
             vector_section(ids.EXPORT, self._exports()),
-            sealed.element_section(self._declared()),
+            sealed.element_section(exports=False),
             *sealed.data_count_sections(),
             code,
         ]
@@ -363,13 +364,6 @@ class _Builder:
             encode_export("memory" if self.form.prints else lo.MEMORY_EXPORT, "memory", self.rec),
         ]
         return exports if self.form.prints else exports + _slot_exports(self.slots)
-
-    def _declared(self) -> list[int]:
-        """Return the functions whose export was dropped. Bodies may reference them, so they need a declaration."""
-        code = self.module.section(ids.CODE)
-        if code is None or bytes(code.payload).find(REF_FUNC) < 0:
-            return []
-        return sorted({each.index for each in self.module.exports if each.kind == "func"})
 
     def _code(self, added: Sequence[bytes]) -> Section:
         form, extension = self.form, self.inputs.extension

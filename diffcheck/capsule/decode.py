@@ -18,7 +18,6 @@ from diffcheck.observation import (
     CallSequence,
     Exited,
     FinalState,
-    LeftSlice,
     Object,
     Objects,
     Outcome,
@@ -112,7 +111,7 @@ def _outcome(word: int, code: int, layout: Layout) -> Outcome | None:
         case lo.ENTERED:
             return Trapped("unknown")
         case lo.LEFT if code in layout.dropped:
-            return LeftSlice(code, layout.dropped[code])
+            return layout.dropped[code]
     raise StreamError(f"a record has the unknown outcome {word}")
 
 

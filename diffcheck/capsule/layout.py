@@ -50,6 +50,8 @@ from typing import Final
 
 import msgspec
 
+from diffcheck.observation import LeftSlice
+
 MAGIC: Final = 0x31534344  # "DCS1"
 VERSION: Final = 2
 MEMORY_EXPORT: Final = "diffcheck:memory"
@@ -148,7 +150,7 @@ class Layout(msgspec.Struct, frozen=True, dict=True):
     the artifact's tags by index. ``log_row`` is the record whose calls the logging form (``calls``) logs in the heap's first part,
     otherwise None. ``objects`` are the recorded object types, subtypes before their supertypes. ``described`` is False if only the
     nullness of references is recorded. ``functions`` are the function names of the identity form, by index. ``dropped`` are the
-    functions that a slice's stubs replace, as text, by the stub's funcidx.
+    outcomes of rows that enter a slice's stubs, by the stub's funcidx.
     """
 
     rows: tuple[RowLayout, ...]
@@ -168,7 +170,7 @@ class Layout(msgspec.Struct, frozen=True, dict=True):
     objects: tuple[ObjectType, ...] = ()
     described: bool = True
     functions: dict[int, str] = {}
-    dropped: dict[int, str] = {}
+    dropped: dict[int, LeftSlice] = {}
 
     @cached_property
     def n_init(self) -> int:

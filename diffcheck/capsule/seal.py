@@ -21,7 +21,7 @@ from diffcheck.wasm import section as ids
 from diffcheck.wasm.constexpr import substitute_globals
 from diffcheck.wasm.leb import u, vector
 from diffcheck.wasm.module import Module
-from diffcheck.wasm.opcodes import END
+from diffcheck.wasm.opcodes import END, REF_FUNC
 from diffcheck.wasm.rewrite import rewrite_data, rewrite_elements, rewrite_globals
 from diffcheck.wasm.section import Section, section
 from diffcheck.wasm.types import (
@@ -172,13 +172,23 @@ class Sealed(msgspec.Struct, frozen=True):
         count = len(self.globals) + len(self.module.globals) + len(added)
         return section(ids.GLOBAL, b"".join([u(count), *self.globals, self.own_globals, *added])) if count else None
 
-    def element_section(self, declared: Sequence[int] = ()) -> Section | None:
-        """Return the artifact's segments, then a declaration of the functions that code or constants may reference."""
-        referenced = [*declared, *self.constants.functions]
+    def element_section(self, *, exports: bool) -> Section | None:
+        """Return the artifact's segments, then a declaration of the functions that code or constants may reference.
+
+        ``exports`` is whether the artifact's exports stay, which declare functions as well.
+        """
+        referenced = [*(() if exports else self._exported_references()), *self.constants.functions]
         groups = [referenced[at : at + _ELEMENT_ENTRIES] for at in range(0, len(referenced), _ELEMENT_ENTRIES)]
         count = self.module.n_elements + len(groups)
         segments = (b"\x03\x00" + vector([u(each) for each in group]) for group in groups)
         return section(ids.ELEMENT, b"".join([u(count), self.elements, *segments])) if count else None
+
+    def _exported_references(self) -> list[int]:
+        """The exported functions if code takes functions by reference."""
+        code = self.module.section(ids.CODE)
+        if code is None or bytes(code.payload).find(REF_FUNC) < 0:
+            return []
+        return sorted({each.index for each in self.module.exports if each.kind == "func"})
 
     def data_count_sections(self) -> list[Section]:
         """Return the data count section, including the recorder's segment, if the artifact has one."""

@@ -75,7 +75,7 @@ def _close(module: Module, world: World, *, inert: bool) -> ClosedArtifact:
         sealed.global_section(),
         _exports(sealed) if entry is None else vector_section(ids.EXPORT, [encode_export(lo.ENTRY, "func", entry)]),
         None if inert or module.start is None else section(ids.START, u(module.start)),
-        sealed.element_section(_exported_functions(module) if inert else ()),
+        sealed.element_section(exports=not inert),
         *(sealed.data_count_sections() if sealed.stubs else [module.section(ids.DATA_COUNT)]),
         code,
         sealed.data_section()[0] if sealed.stubs else own_data,
@@ -90,11 +90,6 @@ def _close(module: Module, world: World, *, inert: bool) -> ClosedArtifact:
         captures=symbols["CAPTURES"],
         buffers=symbols["BUFFERS"],
     )
-
-
-def _exported_functions(module: Module) -> list[int]:
-    """Return the functions whose export is dropped. Bodies may reference them, so they need a declaration."""
-    return sorted({each.index for each in module.exports if each.kind == "func"})
 
 
 def _stub_memory(sealed: Sealed) -> list[bytes]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from functools import cached_property, partial
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 
@@ -34,8 +34,6 @@ if TYPE_CHECKING:
     from diffcheck.verdict import Divergence
 
 P = TypeVar("P", bound=RunnablePlan)
-_WIDENINGS: Final = 24
-"""Reruns of a capsule pass to find which functions the subject entered that the slice does not have, and to run them."""
 
 
 def run(
@@ -149,10 +147,10 @@ class _Passes:
         If nothing differs then, it is the last report in which the subject leaves the slice.
         """
         left: LeftSlice | None = entered
-        for _ in range(_WIDENINGS):
+        for _ in range(slicing.WIDENINGS):
             if left is None:
                 break
-            entered = left if entered.several else entered
+            entered = left if entered.count > 1 else entered
             plan = slicing.widened(plan, left.stub, self._subject)
             wider, left = self._capsule_pass(plan), self._left
             if not wider.divergences:

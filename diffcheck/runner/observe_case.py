@@ -31,8 +31,6 @@ if TYPE_CHECKING:
 MODES: Final = ("auto", "declared")
 _AT_ONCE: Final = 8
 _INITIALIZE: Final = "_initialize"
-_WIDENINGS: Final = 24
-"""Reruns with functions that only the backend enters, so that an observation is that of the whole artifact."""
 
 HOW: Final[dict[How, str]] = {
     "digest": "the digest equals the oracle's, so all values are the oracle's; they were not read from the backend",
@@ -103,7 +101,7 @@ def read_case(request_: ObserveRequest) -> CaseRead:
         oracle, subject, host = opened.oracle, opened.subject, opened.host
         plan = plans.require_capsule(slicing.make(case, request, oracle, subject, host))
         read = _read(plan, request_, oracle, subject, host)
-        for _ in range(_WIDENINGS):
+        for _ in range(slicing.WIDENINGS):
             left = next((each.outcome for each in read.stops if isinstance(each.outcome, LeftSlice)), None)
             if left is None:
                 break

@@ -122,7 +122,7 @@ class Worker:
         self.watch = BuildWatch(self.request.builds)
         self.judge: Oracle = execution_cache.Judge(roles.judge, store, self.request.keys.get("judge", ""), self.watch)
         self.tapes = execution_cache.Tapes(store, self.request.keys) if store else None
-        self.bodies = execution_cache.LoadedBodies(store, self.request.keys["subject"], self.watch) if store else None
+        self.bodies = execution_cache.StoredBodies(store, self.request.keys["subject"], self.watch) if store else None
         self.plan: Plan | None = None
         self.runs = setup.runs
         if setup.ask:

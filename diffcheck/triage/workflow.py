@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from diffcheck.errors import EXIT_AGREE, EXIT_INCONCLUSIVE, ArtifactError, NothingToDoError, ReportError
-from diffcheck.probe.instructions import known_answer, program
+from diffcheck.probe.instruction_answers import known_answer
+from diffcheck.probe.instructions import program
 from diffcheck.runner.passes.wrong_instruction import ITEM
 from diffcheck.text import plural, visible
 from diffcheck.triage import triage_folder as st

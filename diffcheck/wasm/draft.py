@@ -14,7 +14,7 @@ import msgspec
 from diffcheck.wasm import section as ids
 from diffcheck.wasm.code import instructions, read_locals
 from diffcheck.wasm.encode import Reference, Space, body_references, map_valtype, references, remap, remap_body, zero
-from diffcheck.wasm.externs import KINDS, Export, encode_export
+from diffcheck.wasm.externs import KINDS, Export, ImportType, encode_export, encode_importtype
 from diffcheck.wasm.leb import sized, u, vector
 from diffcheck.wasm.module import Module, read
 from diffcheck.wasm.opcodes import END, REF_FUNC
@@ -275,7 +275,7 @@ class _Writer:
         functions = self.defined("func")
         parts = {
             ids.TYPE: [encode_rectype(group) for group in self._groups()],
-            ids.IMPORT: [names + self._external(kind, index) for kind, index, names in self.imports],
+            ids.IMPORT: [names + encode_importtype(self._importtype(kind, index)) for kind, index, names in self.imports],
             ids.FUNCTION: [u(self.maps["type"][module.all_functions[index]]) for index in functions],
             ids.TABLE: [self._table(index) for index in self.defined("table")],
             ids.MEMORY: [encode_memorytype(self._memory(index)) for index in self.defined("memory")],
@@ -319,19 +319,18 @@ class _Writer:
             mapped = ArrayType(FieldType(value(composite.field.storage), composite.field.mutable))
         return SubType(sub.final, tuple(self.maps["type"][each] for each in sub.supers), mapped)
 
-    def _external(self, kind: Kind, index: int) -> bytes:
-        number = bytes([KINDS.index(kind)])
+    def _importtype(self, kind: Kind, index: int) -> ImportType:
         match kind:
             case "func":
-                return number + u(self.maps["type"][self.module.all_functions[index]])
+                return self.maps["type"][self.module.all_functions[index]]
             case "table":
-                return number + encode_tabletype(self._tabletype(index))
+                return self._tabletype(index)
             case "memory":
-                return number + encode_memorytype(self._memory(index))
+                return self._memory(index)
             case "global":
-                return number + encode_globaltype(self._globaltype(index))
+                return self._globaltype(index)
             case "tag":
-                return number + encode_tagtype(self._tag(index))
+                return self._tag(index)
 
     def _memory(self, index: int) -> MemoryType:
         return self.draft.memories.get(index, self.module.all_memories[index])

@@ -15,6 +15,7 @@ from diffcheck.wasm.types import (
     encode_globaltype,
     encode_memorytype,
     encode_tabletype,
+    encode_tagtype,
 )
 
 if TYPE_CHECKING:
@@ -46,18 +47,22 @@ class Export(msgspec.Struct, frozen=True):
 
 def encode_import(each: Import) -> bytes:
     """Encode an import."""
-    match each.type:
+    return sized(each.module.encode()) + sized(each.name.encode()) + encode_importtype(each.type)
+
+
+def encode_importtype(type_: ImportType) -> bytes:
+    """Encode the kind and the type of an import."""
+    match type_:
         case int(typeidx):
-            type_ = u(typeidx)
+            return b"\x00" + u(typeidx)
         case TableType():
-            type_ = encode_tabletype(each.type)
+            return b"\x01" + encode_tabletype(type_)
         case MemoryType():
-            type_ = encode_memorytype(each.type)
+            return b"\x02" + encode_memorytype(type_)
         case GlobalType():
-            type_ = encode_globaltype(each.type)
-        case TagType(typeidx):
-            type_ = b"\x00" + u(typeidx)
-    return sized(each.module.encode()) + sized(each.name.encode()) + bytes([KINDS.index(each.kind)]) + type_
+            return b"\x03" + encode_globaltype(type_)
+        case TagType():
+            return b"\x04" + encode_tagtype(type_)
 
 
 def encode_export(name: str, kind: Kind, index: int) -> bytes:

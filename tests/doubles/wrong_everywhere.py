@@ -25,6 +25,9 @@ DROP = b"\x1a"
 MORE = {"i32": b"\x41\x01\x6a", "i64": b"\x42\x01\x7c"}
 LESS = {"i32": b"\x41\x01\x6b", "i64": b"\x42\x01\x7d"}
 CONDITIONS = ("select", "br_if", "if")
+TRUTHS = ("ref.is_null", "ref.test", "ref.eq")
+INSTEAD = {"table.get": b"\x1a\xd0\x70", "ref.cast": b"\x1a\x41\x01\xfb\x1c"}
+"""A null function, and the i31 of 1."""
 SIGNED = {"i64.shr_u": b"\x87"}
 
 
@@ -44,7 +47,7 @@ def wrong(name: str) -> Callable[[bytes], bytes]:
     return edit
 
 
-def _changed(each: Instruction, raw: bytes, name: str) -> bytes:
+def _changed(each: Instruction, raw: bytes, name: str) -> bytes:  # noqa: PLR0911 - one line for each kind
     """The instruction: one more than it gives, the other truth, or nothing written."""
     if each.name != name:
         return raw
@@ -53,7 +56,11 @@ def _changed(each: Instruction, raw: bytes, name: str) -> bytes:
         return SIGNED.get(name, DROP + b"\x20" + raw[1:])
     if name in CONDITIONS:
         return NEGATED + raw
-    if name == "ref.is_null" or name[4:6] in ("eq", "ne", "lt", "le", "gt", "ge"):
+    if name in INSTEAD:
+        return INSTEAD[name] if name != "ref.cast" or raw[2:] == b"\x6c" else raw
+    if name.endswith(".get_u"):
+        return raw + MORE["i32"]
+    if name in TRUTHS or name[4:6] in ("eq", "ne", "lt", "le", "gt", "ge"):
         return raw + NEGATED
     if op.results is None or not op.results:
         types = len(op.params or (0,))

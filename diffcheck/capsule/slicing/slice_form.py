@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from diffcheck.observation import ONE_OF
+from diffcheck.observation import LeftSlice
 from diffcheck.text import visible
 from diffcheck.wasm import module as wasm
 from diffcheck.wasm import names
@@ -70,16 +70,16 @@ class Slice(msgspec.Struct, frozen=True):
         original, _ = self.whole.bodies[self.original(funcidx) - self.whole.n_imported("func")]
         return offset - begin + original
 
-    def dropped(self) -> dict[int, str]:
-        """What each stub replaces, as text."""
+    def dropped(self) -> dict[int, LeftSlice]:
+        """The outcome of a row that enters a stub, by the stub's funcidx."""
         named = names.function_names(self.whole)
-        return {stub: _text(functions, named, self.module.all_functions[stub]) for stub, functions in self.stubs.items()}
+        return {stub: LeftSlice(stub, self._text(stub, named), len(functions)) for stub, functions in self.stubs.items()}
 
-
-def _text(functions: tuple[int, ...], named: Mapping[int, str], typeidx: int) -> str:
-    if len(functions) > 1:
-        return f"{ONE_OF}{len(functions)} functions of type {typeidx}"
-    return function_text(functions[0], named)
+    def _text(self, stub: int, named: Mapping[int, str]) -> str:
+        first, *more = self.stubs[stub]
+        if more:
+            return f"one of {1 + len(more)} functions of type {self.module.all_functions[stub]}"
+        return function_text(first, named)
 
 
 def function_text(funcidx: int, named: Mapping[int, str]) -> str:

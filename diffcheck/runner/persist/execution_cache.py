@@ -224,7 +224,7 @@ class Tapes:
         return f"{self._keys[role]}/{role} {name}"
 
 
-class LoadedBodies:
+class StoredBodies:
     """The functions that a subject is known to load, in the store (``load_check.LoadedBodies``)."""
 
     def __init__(self, store: Store, key: str, watch: BuildWatch) -> None:

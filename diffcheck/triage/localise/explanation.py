@@ -94,7 +94,7 @@ class Explainer:
     def name(self, funcidx: int) -> str:
         """A function's name, or its index if it has none; what a slice's stub replaces."""
         if funcidx in self.plan.layout.dropped:
-            return self.plan.layout.dropped[funcidx]
+            return self.plan.layout.dropped[funcidx].functions
         funcidx = self._funcidx(funcidx)
         exported = next((each.name for each in self.artifact.exports if each.kind == "func" and each.index == funcidx), "")
         return visible(self.names.get(funcidx) or exported or f"function {funcidx}")

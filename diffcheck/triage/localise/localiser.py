@@ -134,7 +134,7 @@ class Localiser:
                     rows, f"not found within {plural(self.max_runs, 'run')} of the subject; use a larger --max-passes"
                 )
             break
-        if answer.depth != "instruction" or not self.confirmed or self.doubtful or answer.difference == "state":
+        if not self._is_certain(answer) or answer.difference == "state":
             answer = self._by_known_answers(rows, answer) or answer
         return self._finished(rows, answer)
 
@@ -146,6 +146,10 @@ class Localiser:
             answer, row_runs=rows.runs, runs=self.runs, confirmed=self.confirmed, notes=tuple(dict.fromkeys(self.notes))
         )
 
+    def _is_certain(self, answer: Localisation) -> bool:
+        """Whether both digests show the instruction, and no reference differs there, which both read alike."""
+        return answer.depth == "instruction" and self.confirmed and not self.doubtful
+
     @cached_property
     def _wrong_instructions(self) -> tuple[WrongInstruction, ...]:
         return wrong_instructions(self.subject, self.host, self.plan.limits)
@@ -153,7 +157,8 @@ class Localiser:
     def _by_known_answers(self, rows: DivergingRows, answer: Localisation | None = None) -> Localisation | None:
         """The location by known answers; None if they identify no instruction, or that of the ``answer``."""
         wrong = self._wrong_instructions
-        if answer is not None and answer.difference == "state" and self.confirmed and not self.doubtful:
+        certain = answer is not None and self._is_certain(answer)
+        if answer is not None and certain:
             wrong = tuple(each for each in wrong if may_read_back(each.name, answer.instruction))
         if not wrong or (answer is not None and answer.instruction.partition(" ")[0] in {each.name for each in wrong}):
             return None
@@ -163,7 +168,7 @@ class Localiser:
             self.confirmed = False
             self.notes += [] if answer is None else [f"by the subject's events: {answer}"]
             return found
-        if answer is not None and answer.depth == "instruction" and self.confirmed and not self.doubtful:
+        if certain:
             return None
         known = f"{wrong[0].name}: expected {wrong[0].oracle}, got {wrong[0].subject}"
         why = f"the subject fails a known-answer test ({known}), but the artifact does not execute that instruction"
