@@ -38,8 +38,9 @@ class ConfirmedOutcome(msgspec.Struct, frozen=True, omit_defaults=True):
 class State(msgspec.Struct, frozen=True, omit_defaults=True):
     """The results of the finished steps.
 
-    ``about`` is the digest of artifact, engines, divergence and rows; a triage with another one starts over. ``done`` are the finished steps. ``without_recorder`` is the module that is triaged if the subject executes an instruction
-    wrongly that the recorder uses; ``known_answer`` names that instruction.
+    ``about`` is the digest of artifact, engines, divergence and rows; a triage with another one starts over. ``done`` are the
+    finished steps. ``without_recorder`` is the module that is triaged if the subject executes an instruction wrongly that the
+    recorder uses; ``known_answer`` names that instruction.
     """
 
     about: str
