@@ -84,7 +84,8 @@ def _traps(backend: Backend, host: Host, limits: RunLimits) -> Iterator[str]:
 
 def _capsule(backend: Backend, host: Host, limits: RunLimits) -> Iterator[str]:
     known = backend.capabilities
-    capsule, program, parameters = capsule_program(Form(unwinds=bool(known.exceptions), prints=known.transport == "print"))
+    form = Form(unwinds=bool(known.exceptions), prints=known.transport == "print")
+    capsule, program, parameters = capsule_program(form, programs.artifact())
     execution = backend.execute(program, limits, host)
     if not isinstance(execution.outcome, Returned):
         yield f"a capsule: {sentence(execution.outcome)}"
@@ -96,14 +97,11 @@ def _capsule(backend: Backend, host: Host, limits: RunLimits) -> Iterator[str]:
         yield f"a capsule's stream: {error}"
 
 
-def capsule_program(form: Form, proposal: str = "") -> tuple[Capsule, Program, lo.Parameters]:
-    """Return a small capsule whose row returns ``_ANSWER``, the program that runs it, and its parameters.
-
-    For ``proposal`` see ``programs.artifact``.
-    """
-    data = programs.artifact(proposal)
+def capsule_program(form: Form, data: bytes) -> tuple[Capsule, Program, lo.Parameters]:
+    """Return a capsule of an artifact whose first own function is the row, the program that runs it, and its parameters."""
     module = wasm.read(data)
-    calls = (Call("answer", 0, module.function_type(0)),)
+    row = module.n_imported("func")
+    calls = (Call("answer", row, module.function_type(row)),)
     capsule = build(module, hashlib.sha256(data).hexdigest(), calls, World(), form)
     parameters = lo.Parameters(first=0, last=1)
     encoded = parameters.encode()

@@ -38,7 +38,8 @@ def require(engine: Backend, spec: str, host: Host, limits: RunLimits | None = N
     if known.direct:
         program = Program(kind="direct", wasm=programs.returning())
     else:
-        program = capsule_program(Form(unwinds=bool(known.exceptions), prints=known.transport == "print"))[1]
+        form = Form(unwinds=bool(known.exceptions), prints=known.transport == "print")
+        program = capsule_program(form, programs.artifact())[1]
     limits = limits or RunLimits()
     execution = engine.execute(program, limits, host)
     if isinstance(execution.outcome, TimedOut) and limits.deadline_s < _PATIENCE_S:
@@ -71,6 +72,12 @@ def _runs_programs(engine: Backend, host: Host, limits: RunLimits) -> bool:
     return returns(program_of(())) and not returns(programs.trap("unreachable"))
 
 
+def prints_exits(engine: Backend, host: Host, limits: RunLimits) -> bool:
+    """Whether an engine that prints carries the stream of a capsule that traps on an exit."""
+    program = capsule_program(Form(unwinds=False, prints=True), programs.exiting())[1]
+    return bool(engine.execute(program, limits, host).carried)
+
+
 def capabilities(engine: Backend, host: Host, limits: RunLimits | None = None) -> Capabilities:
     """Return the engine's capabilities. Those that its adapter does not know (None) are tested by running a capsule.
 
@@ -80,6 +87,6 @@ def capabilities(engine: Backend, host: Host, limits: RunLimits | None = None) -
     prints = known.transport == "print"
     forms = {"exceptions": Form(references="nullness", prints=prints), "gc": Form(unwinds=False, prints=prints)}
     unknown = [name for name in forms if getattr(known, name) is None]
-    programs_ = {name: capsule_program(forms[name], name)[1] for name in unknown}
+    programs_ = {name: capsule_program(forms[name], programs.artifact(name))[1] for name in unknown}
     outcomes = {name: engine.execute(program, limits or RunLimits(), host).outcome for name, program in programs_.items()}
     return msgspec.structs.replace(known, **{name: isinstance(outcome, Returned) for name, outcome in outcomes.items()})

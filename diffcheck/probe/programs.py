@@ -179,6 +179,19 @@ def artifact(proposal: str = "") -> bytes:
     return module({id_: [*sections.get(id_, ()), *uses.get(id_, ())] for id_ in sections | uses})
 
 
+def exiting() -> bytes:
+    """Return a small artifact for a capsule: one export that exits with 42 by WASI's ``proc_exit``."""
+    return module(
+        {
+            ids.TYPE: [b"\x60\x01\x7f\x00", _EMPTY],
+            ids.IMPORT: [name("wasi_snapshot_preview1") + name("proc_exit") + bytes([FUNC]) + b"\x00"],
+            ids.FUNCTION: [b"\x01"],
+            ids.EXPORT: [export("answer", FUNC, 1)],
+            ids.CODE: [body("i32.const 42 call 0")],
+        }
+    )
+
+
 class Weakness(msgspec.Struct, frozen=True):
     """A program that an engine must refuse, and a description of the weakness if it does not."""
 

@@ -209,11 +209,13 @@ _FILL = f"""
 _DONE = "(i32.store (i32.const 88) (i32.const 2))"
 
 
-def capsule(first: int = 0, *, body: str = "", imports: str = "", after: str = "", fields: str = "") -> str:
+def capsule(
+    first: int = 0, *, body: str = "", imports: str = "", transfer: str = "", end: str = "", fields: str = ""
+) -> str:  # fmt: skip
     """A module laid out as a capsule: parameters at 0 (the first u32 is ``first``), header, view, a stream of 24 bytes.
 
-    Stream and view begin with the first parameter plus 1000. ``body`` stands between the stream and the status *finished*,
-    ``after`` behind it. ``diffcheck:after-trap`` sets the stream's second u64 to 99.
+    Stream and view begin with the first parameter plus 1000. ``body`` stands between the stream and the status *finished*, then
+    come ``transfer``, the instructions of the transport, and ``end``. ``diffcheck:after-trap`` sets the stream's second u64 to 99.
     """
     data = "".join(f"\\{byte:02x}" for byte in first.to_bytes(4, "little"))
     return f"""
@@ -222,32 +224,32 @@ def capsule(first: int = 0, *, body: str = "", imports: str = "", after: str = "
       (data (i32.const 0) "{data}")
       {fields}
       (func (export "diffcheck:after-trap") {_DONE} (i64.store (i32.const {STREAM_ADDRESS + 8}) (i64.const 99)))
-      (func (export "_start") {_FILL} {body} {_DONE} {after}))
+      (func (export "_start") {_FILL} {body} {_DONE} {transfer} {end}))
     """
 
 
-def words_capsule(first: int = 0, *, body: str = "", fields: str = "") -> str:
+def words_capsule(first: int = 0, *, body: str = "", end: str = "", fields: str = "") -> str:
     """The same with its header and view carried out as 250 counters."""
     fields += "".join(
         f'(global $w{slot} (export "__witness_counter_{4_000_000_000 + slot}") (mut i64) (i64.const 0))' for slot in range(SLOTS)
     )
-    after = "".join(f"(global.set $w{slot} (i64.load (i32.const {64 + 8 * slot})))" for slot in range(SLOTS))
-    return capsule(first, body=body, fields=fields, after=after)
+    transfer = "".join(f"(global.set $w{slot} (i64.load (i32.const {64 + 8 * slot})))" for slot in range(SLOTS))
+    return capsule(first, body=body, fields=fields, transfer=transfer, end=end)
 
 
-def printing_capsule(first: int = 0, *, body: str = "", fields: str = "") -> str:
+def printing_capsule(first: int = 0, *, body: str = "", end: str = "", fields: str = "") -> str:
     """The same with its image printed by ``fd_write``: marker, length, image."""
-    end = STREAM_ADDRESS + STREAM_BYTES
-    length = "".join(f"\\{byte:02x}" for byte in end.to_bytes(8, "little"))
+    size = STREAM_ADDRESS + STREAM_BYTES
+    length = "".join(f"\\{byte:02x}" for byte in size.to_bytes(8, "little"))
     imports = '(import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))'
     fields += f'(data (i32.const 70000) "diffcheck:image\\0a{length}")'
-    after = f"""
+    transfer = f"""
       (i32.store (i32.const 70100) (i32.const 70000)) (i32.store (i32.const 70104) (i32.const 24))
-      (i32.store (i32.const 70108) (i32.const 0)) (i32.store (i32.const 70112) (i32.const {end}))
+      (i32.store (i32.const 70108) (i32.const 0)) (i32.store (i32.const 70112) (i32.const {size}))
       (drop (call $write (i32.const 1) (i32.const 70100) (i32.const 1) (i32.const 70120)))
       (drop (call $write (i32.const 1) (i32.const 70108) (i32.const 1) (i32.const 70120)))
     """
-    return capsule(first, body=body, imports=imports, fields=fields, after=after)
+    return capsule(first, body=body, imports=imports, fields=fields, transfer=transfer, end=end)
 
 
 CAPSULES: Final = {"memory": capsule, "words": words_capsule, "print": printing_capsule}

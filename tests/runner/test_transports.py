@@ -5,13 +5,15 @@ from __future__ import annotations
 from itertools import product
 from pathlib import Path
 
+import msgspec
 import pytest
 from wasmtime import wat2wasm
 
 import diffcheck
-from diffcheck.cases.discovery import discover, load_case
+from diffcheck.cases.discovery import discover, item_at, load_case
 from diffcheck.faults.engine import FaultyBackend
 from diffcheck.faults.model import Expected, Fault
+from diffcheck.observation import Trapped
 from diffcheck.probe import known_answer
 from diffcheck.runner import case_run as runner
 from diffcheck.runner.observe_case import ObserveRequest, case_of
@@ -27,16 +29,17 @@ WAYS = tuple(product(("memory", "words", "print"), (True, False), (True, False))
 IN_SHORT = [way for way in WAYS if way[0] != "print" or way[1] == way[2]]
 
 
+def observed(oracle, subject, host, item):
+    """The report of a case."""
+    request = Request(())
+    plan = make(load_case(item), request, oracle, oracle, subject, host)
+    return runner.run(plan, request.max_passes, oracle, subject, host, "altered")
+
+
 def verdicts(oracle, subject, host, items):
     """The cases' ids with verdict and reason, but for those with the expected verdict."""
-    found = {}
-    for item in items:
-        case, request = load_case(item), Request(())
-        plan = make(case, request, oracle, oracle, subject, host)
-        report = runner.run(plan, request.max_passes, oracle, subject, host, "altered")
-        if not report.as_expected:
-            found[case.id] = (report.verdict, report.reason)
-    return found
+    reports = {item.id: observed(oracle, subject, host, item) for item in items}
+    return {name: (report.verdict, report.reason) for name, report in reports.items() if not report.as_expected}
 
 
 @pytest.fixture
@@ -65,6 +68,38 @@ def test_the_whole_corpus_has_its_expected_verdicts_however_it_is_carried(engine
     assert verdicts(*engines, host, discover([CORPUS]).items) == {}
 
 
+@pytest.mark.parametrize("exceptions", [True, False])
+def test_a_printing_engine_that_carries_nothing_after_a_trap_does_not_diverge_by_an_exit(host, standin_wasi, exceptions):
+    oracle, inner = wasmtime.create(None, {}), wasi.create(str(standin_wasi()), {})
+
+    def drop(_, execution):
+        return msgspec.structs.replace(execution, carried=b"") if isinstance(execution.outcome, Trapped) else execution
+
+    subject = Altered(inner, drop, exceptions=exceptions, gc=False)
+    items = [each for each in discover([CORPUS]).items if each.id.rpartition("/")[2] in ("calculator", "exit_code", "wasi_tour")]
+    assert len(items) == 3
+    reports = [observed(oracle, subject, host, each) for each in items]
+    oracle.close()
+    assert [each.verdict for each in reports] == ["agree"] * 3
+    if not exceptions:
+        assert any("the code of an exit" in words for each in reports for words in each.passes[0].agreement.not_compared)
+
+
+def test_a_printing_engine_that_traps_before_an_exit_diverges(host, tmp_path, standin_wasi):
+    path = tmp_path / "exit.wasm"
+    path.write_bytes(bytes(wat2wasm(EXIT)))
+    fault = Fault("", "", Expected(), edit=lambda wasm: wasm.replace(b"\x41\xab\x02\x1a", b"\x00\x01\x01\x01"))
+    oracle, inner = wasmtime.create(None, {}), wasi.create(str(standin_wasi()), {})
+    verdicts = []
+    for planted in (None, fault):
+        subject = FaultyBackend(Altered(inner, lambda _, each: each, exceptions=False, gc=False), planted, words=False)
+        verdicts.append(observed(oracle, subject, host, item_at(path)).verdict)
+    oracle.close()
+    assert verdicts == ["agree", "diverge"]
+
+
+EXIT = """(module (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
+  (func (export "run") (drop (i32.const 299)) (call $exit (i32.const 3))))"""
 PROPOSALS = {
     "an exported global": '(module (global (export "g") (ref i31) (ref.i31 (i32.const 1041))) (func (export "run")))',
     "an imported global": """(module (import "host" "g" (global $g (mut i31ref)))

@@ -147,10 +147,9 @@ class CapsulePass:
 
     @property
     def _exits_silently(self) -> bool:
-        """Whether an exit is a trap at which the subject reports no state; a printing subject prints before the trap."""
-        known = self.subject.backend.capabilities
+        """Whether an exit is a trap at which the subject reports no state."""
         traps = not self.oracle.capsule.form.unwinds or bool(self.instances.flags & lo.EXIT_TRAPS)
-        return traps and not known.state_at_trap and known.transport != "print"
+        return traps and not self.subject.reports_exits
 
     def _trials(self, side: CapsuleSide) -> Trials:
         return Trials(side, self.instances.parameters)
@@ -482,7 +481,7 @@ class CapsulePass:
         subject = RowRecord(oracle.name, outcome)
         if self._limit_differs(first, oracle, subject):
             return
-        if self._exits_silently and same_end(oracle.outcome, outcome):
+        if same_end(oracle.outcome, outcome) and self._exits_silently:
             self.findings.compared(1, 1, rows=1)
             self.findings.not_compared(
                 "the code of an exit: it is a trap in this capsule, and the subject reports no state at a trap"

@@ -13,6 +13,7 @@ from diffcheck.capsule.decode import Image, check_header, checked_image, decode_
 from diffcheck.compare.allowances import two_reasons
 from diffcheck.errors import StreamError
 from diffcheck.observation import Cost, OutOfMemory, Returned, Trapped
+from diffcheck.probe import known_answer
 
 if TYPE_CHECKING:
     from diffcheck.backend.contract import Backend, Host, Pending, RunLimits
@@ -78,6 +79,14 @@ class CapsuleSide:
     def unrecorded(self, parameters: lo.Parameters) -> Outcome:
         """The outcome of these rows in the unrecorded form."""
         return CapsuleSide(self.backend, self.capsule.unrecorded(), self.limits, self._host).run(parameters).outcome
+
+    @cached_property
+    def reports_exits(self) -> bool:
+        """Whether the engine reports the state at an exit that is a trap; one that prints has to print before it."""
+        known = self.backend.capabilities
+        if known.transport != "print":
+            return known.state_at_trap
+        return known_answer.prints_exits(self.backend, self._host, self.limits)
 
     def start(self, parameters: lo.Parameters, limits: RunLimits | None = None) -> PendingRun:
         """Start a run; ``limits`` replace those of the side."""
