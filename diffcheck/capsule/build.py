@@ -145,6 +145,11 @@ class _Inputs(msgspec.Struct, frozen=True, dict=True):
     extension: Extension | None
     slice: Slice | None
 
+    @property
+    def artifact(self) -> Module:
+        """The module that is run; of a slice the module that was sliced, which has all names and all code."""
+        return self.slice.whole if self.slice is not None else self.module
+
     @cached_property
     def dropped(self) -> dict[int, LeftSlice]:
         """The outcomes of rows that enter stubs of the slice, by the stub's funcidx."""
@@ -158,7 +163,7 @@ class _Inputs(msgspec.Struct, frozen=True, dict=True):
     @cached_property
     def identities_can_differ(self) -> bool:
         """Whether references to functions can be confused with each other."""
-        return identities_can_differ(self.module)
+        return identities_can_differ(self.artifact)
 
     @property
     def n_extension(self) -> int:
@@ -248,11 +253,11 @@ class _Builder:
             has_trace=witness.trace is not None,
             has_output=self.sealed.writes_output,
             known_answer=recorder.KNOWN_ANSWER,
-            tags=_tags(module),
+            tags=_tags(inputs.artifact),
             log_row=self.form.log_row,
             objects=self.references.objects,
             described=self.references.described,
-            functions=function_names(inputs.slice.whole if inputs.slice else module) if self.references.identified else {},
+            functions=function_names(inputs.artifact) if self.references.identified else {},
             dropped=inputs.dropped,
         )
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from diffcheck.wasm.code import Instruction
     from diffcheck.wasm.module import Module
 
-_CALLS: Final = frozenset({"call", "return_call"})
+DIRECT_CALLS: Final = frozenset({"call", "return_call"})
 _INDIRECT: Final = frozenset({"call_indirect", "return_call_indirect"})
 _CHANGES_TABLE: Final = frozenset({"table.set", "table.fill", "table.copy", "table.init", "table.grow"})
 _GLOBALS: Final = frozenset({"global.get", "global.set"})
@@ -99,7 +99,7 @@ def _function(body: Iterable[Instruction]) -> FunctionUse:
     previous: Instruction | None = None
     for each in body:
         name = each.name
-        if name in _CALLS:
+        if name in DIRECT_CALLS:
             used["calls"].add(each.immediates[0])
         elif name == "ref.func":
             used["refs"].add(each.immediates[0])

@@ -33,9 +33,13 @@ def render(value: Value, objects: Objects, layout: Layout) -> str:
         return f"{_type(objects.found[payload], layout)} (object {payload})"
     if kind == values.IDENTITY and payload in layout.functions:
         return f"{value} (${visible(layout.functions[payload])})"
-    if kind == values.EXCEPTION and payload >> values.PAYLOAD_BITS < len(layout.tags):
-        return f"{value} (${visible(layout.tags[payload >> values.PAYLOAD_BITS].name)})"
+    if kind == values.EXCEPTION and (name := _tag_name(payload >> values.PAYLOAD_BITS, layout)):
+        return f"{value} (${visible(name)})"
     return str(value)
+
+
+def _tag_name(tag: int, layout: Layout) -> str:
+    return layout.tags[tag].name if tag < len(layout.tags) else ""
 
 
 def not_compared(recorded: Recorded, layout: Layout, findings: Findings) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from functools import cached_property, partial
+from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
@@ -16,7 +16,7 @@ from diffcheck.runner.passes.capsule_pass import CapsulePass
 from diffcheck.runner.passes.capsule_run import CapsuleSide
 from diffcheck.runner.passes.direct_pass import DirectPass
 from diffcheck.runner.passes.legal_choices import FIRST_PASSES, FormPass, judge
-from diffcheck.runner.passes.load_check import LoadCheck
+from diffcheck.runner.passes.load_check import LoadCheck, fits_whole
 from diffcheck.runner.passes.refusals import Refusals
 from diffcheck.runner.passes.window_search import RunBudget
 from diffcheck.runner.plan import ONLY_DIRECT, CapsulePlan, RefusedPlan, RunnablePlan, SkippedPlan, world
@@ -116,18 +116,20 @@ class _Passes:
         bodies: LoadedBodies | None,
     ) -> None:  # fmt: skip
         self._hangs = request.hangs if request else True
-        self._load_check = request is not None and request.load_check == "auto"
+        self._load_check = request is not None and request.load_check == "auto" and request.mode != "capsule"
         self._bodies = bodies
         self._plan, self._max_passes, self._host = plan, max_passes, host
         self._oracle, self._subject = oracle, subject
+        self._refusals: dict[bytes, Refusals] = {}
         self._diverged: PassReport | None = None
-        self._left: LeftSlice | None = None
+        self._left: tuple[str, LeftSlice] | None = None
 
-    @cached_property
-    def _refusals(self) -> Refusals:
-        plan = self._plan
-        given = world(plan.case, program_name=False)
-        return Refusals(plan.artifact, plan.module, given, self._subject, plan.limits, self._host)
+    def _refusals_of(self, plan: RunnablePlan) -> Refusals:
+        """What the refusals of a plan mean, also those of its deterministic form."""
+        if plan.artifact not in self._refusals:
+            given = world(plan.case, program_name=False)
+            self._refusals[plan.artifact] = Refusals(plan.artifact, plan.module, given, self._subject, plan.limits, self._host)
+        return self._refusals[plan.artifact]
 
     def capsule(self) -> PassReport:
         """Run the capsule under both engines."""
@@ -136,27 +138,28 @@ class _Passes:
             return PassReport(mode="capsule", applicable=False, why=plan.no_capsule)
         report = self._capsule_pass(plan)
         if report.divergences and self._left is not None:
-            report = self._widened(plan, report, self._left)
+            report = self._widened(plan, report, *self._left)
         if report.divergences and self._diverged is None:
             self._diverged = report
         return report
 
-    def _widened(self, plan: CapsulePlan, report: PassReport, entered: LeftSlice) -> PassReport:
-        """The report of the slice that has the functions that only the subject enters, with the first of them as detail.
+    def _widened(self, plan: CapsulePlan, report: PassReport, row: str, entered: LeftSlice) -> PassReport:
+        """The report of the slice that has the functions that only the subject enters, with the first of them, entered in ``row``,
+        as detail.
 
         If nothing differs then, it is the last report in which the subject leaves the slice.
         """
-        left: LeftSlice | None = entered
+        left: tuple[str, LeftSlice] | None = (row, entered)
         for _ in range(slicing.WIDENINGS):
             if left is None:
                 break
-            entered = left if entered.count > 1 else entered
-            plan = slicing.widened(plan, left.stub, self._subject)
+            entered = left[1] if entered.count > 1 else entered
+            plan = slicing.widened(plan, left[1].stub, self._subject)
             wider, left = self._capsule_pass(plan), self._left
             if not wider.divergences:
                 break
             report, self._plan = wider, plan
-        return _with_detail(report, f"the subject {sentence(entered)}")
+        return _with_detail(report, row, sentence(entered))
 
     def _capsule_pass(self, plan: CapsulePlan) -> PassReport:
         first = min(FIRST_PASSES, self._max_passes)
@@ -170,24 +173,29 @@ class _Passes:
 
     def direct(self) -> PassReport:
         """Run the unmodified artifact under both engines."""
-        if isinstance(self._plan, CapsulePlan) and self._plan.slice is not None and self._load_check:
-            return LoadCheck(self._plan, self._oracle, self._subject, self._host, self._bodies).report()
-        if self._plan.no_direct:
-            return PassReport(mode="direct", applicable=False, why=self._plan.no_direct)
-        report = self._judged(self._direct, self._plan, RunBudget(0))
+        plan = self._plan
+        if isinstance(plan, CapsulePlan) and plan.whole is not None:
+            if not plan.whole.no_direct and fits_whole(plan):
+                plan = plan.whole
+            elif self._load_check:
+                return LoadCheck(plan, self._oracle, self._subject, self._host, self._bodies).report()
+        if plan.no_direct:
+            return PassReport(mode="direct", applicable=False, why=plan.no_direct)
+        report = self._judged(self._direct, plan, RunBudget(0))
         return report if self._diverged is None else _one_cause(report, self._diverged)
 
-    def _judged(self, run: Callable[[P, RunBudget], FormPass], plan: P, budget: RunBudget) -> PassReport:
+    def _judged(self, run: Callable[[P, RunBudget, Refusals], FormPass], plan: P, budget: RunBudget) -> PassReport:
         """A pass over the artifact, and over its deterministic form if the artifact differs."""
-        plain = run(plan, budget)
+        refusals = self._refusals_of(plan)
+        plain = run(plan, budget, refusals)
         if not plain.differs or plan.deterministic is None:
             return plain.report
-        found = run(plan.deterministic, RunBudget(self._max_passes))
-        return judge(plain, found, lambda: run(plan, RunBudget(self._max_passes)))
+        found = run(plan.deterministic, RunBudget(self._max_passes), refusals)
+        return judge(plain, found, lambda: run(plan, RunBudget(self._max_passes), refusals))
 
-    def _capsule(self, plan: CapsulePlan, budget: RunBudget) -> FormPass:
+    def _capsule(self, plan: CapsulePlan, budget: RunBudget, refusals: Refusals) -> FormPass:
         oracle = CapsuleSide(self._oracle, plan.capsules.oracle, plan.limits, self._host, whole=True)
-        subject = CapsuleSide(self._subject, plan.capsules.subject, plan.limits, self._host, refusals=self._refusals)
+        subject = CapsuleSide(self._subject, plan.capsules.subject, plan.limits, self._host, refusals=refusals)
         run = CapsulePass(
             oracle, subject, Findings(plan.places, unit(plan.case)), budget, plan.functions,
             manifest=plan.manifest, hangs=self._hangs, form=plan.form,
@@ -196,17 +204,21 @@ class _Passes:
         self._left = run.left
         return FormPass(report, run.findings, run.choices, bool(run.unlocated))
 
-    def _direct(self, plan: RunnablePlan, _: RunBudget) -> FormPass:
+    def _direct(self, plan: RunnablePlan, _: RunBudget, refusals: Refusals) -> FormPass:
         findings = Findings(plan.places, unit(plan.case))
-        direct = DirectPass(plan, self._oracle, self._subject, self._host, findings, self._refusals)
+        direct = DirectPass(plan, self._oracle, self._subject, self._host, findings, refusals)
         return FormPass(direct.report(), direct.findings, direct.choices)
 
 
-def _with_detail(report: PassReport, words: str) -> PassReport:
-    """The report with more detail of its first divergence."""
-    first, *rest = report.divergences
-    detail = "; ".join(each for each in (words, first.detail) if each)
-    return msgspec.structs.replace(report, divergences=(msgspec.structs.replace(first, detail=detail), *rest))
+def _with_detail(report: PassReport, row: str, entered: str) -> PassReport:
+    """The report with the function that the subject entered as detail of the row's first divergence, unless it is the subject."""
+    at = next((at for at, each in enumerate(report.divergences) if each.where.row == row), None)
+    if at is None or report.divergences[at].subject == entered:
+        return report
+    one = report.divergences[at]
+    detail = "; ".join(each for each in (f"the subject {entered}", one.detail) if each)
+    changed = msgspec.structs.replace(one, detail=detail)
+    return msgspec.structs.replace(report, divergences=(*report.divergences[:at], changed, *report.divergences[at + 1 :]))
 
 
 def _no_declared_row(plan: RefusedPlan | RunnablePlan, passes: tuple[PassReport, ...]) -> str:

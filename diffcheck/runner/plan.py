@@ -144,7 +144,7 @@ class CapsulePlan(RunnablePlan, frozen=True, kw_only=True):
 
     def _in_form(self, form: DeterministicForm) -> Self:
         if self.slice is not None:
-            form = msgspec.structs.replace(form, places=tuple(_original(each, self.slice) for each in form.places))
+            form = msgspec.structs.replace(form, reported=tuple(_original(each, self.slice) for each in form.places))
         return msgspec.structs.replace(super()._in_form(form), capsules=self.rebuild(form.module, self.calls))
 
 

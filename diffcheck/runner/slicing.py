@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from diffcheck import process
+from diffcheck.capsule.callgraph import DIRECT_CALLS
 from diffcheck.capsule.reference_types import identities_can_differ, referenced_functions
 from diffcheck.capsule.slicing.entry_marks import entered, mark_entries
 from diffcheck.capsule.slicing.slice_form import slice_module
@@ -15,7 +16,9 @@ from diffcheck.errors import DiffcheckError
 from diffcheck.runner import plan as plans
 from diffcheck.runner.observation_reader import ObservationReader
 from diffcheck.runner.passes.capsule_run import CapsuleSide
+from diffcheck.text import plural
 from diffcheck.wasm import module as wasm
+from diffcheck.wasm.code import instructions, read_locals
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -36,6 +39,8 @@ _SLICING_S: Final = 1.0
 """The least time that slicing has to save, since a slice has no direct pass."""
 _COMPILING_S: Final = 1.7e-6
 """Seconds for each byte of code that the oracle compiles with marks (measured with Wasmtime 50 on 2026-11-28)."""
+_CALLEES: Final = 64
+"""The functions that a slice is widened by at once: the one that the subject enters, and those that it calls."""
 _STUBS: Final = 32
 """The stubs of one type while the function that the subject entered is searched, and the stubs whose references are
 compared. Each has the memory of a function.
@@ -100,8 +105,14 @@ def sliced(
     The direct pass does not apply to it.
     """
     made = slice_module(plan.module, keep, groups)
-    if plan.layout.described and identities_can_differ(made.module):
-        made = slice_module(plan.module, keep, {**_distinct(plan.module, keep), **(groups or {})})
+    notes = [_note(made)]
+    if plan.layout.described and identities_can_differ(plan.module):
+        referenced = sorted(referenced_functions(plan.module) - keep)
+        distinct = {function: 1 + at for at, function in enumerate(referenced[:_STUBS])}
+        made = slice_module(plan.module, keep, {**distinct, **(groups or {})})
+        if len(referenced) > _STUBS:
+            more = plural(len(referenced) - _STUBS, "function")
+            notes.append(f"{more} outside the slice share a stub for each type: which of them a reference is to is not compared")
     calls = tuple(msgspec.structs.replace(each, function=made.index[each.function]) for each in plan.calls)
     rebuild = partial(plan.rebuild, made=made)
     functions = len(made.module.all_functions) + plan.functions - len(plan.module.all_functions)
@@ -117,14 +128,8 @@ def sliced(
         functions=functions,
         memory_bytes=plans.expected_memory(made.module, functions, subject),
         no_direct="a slice of the artifact is run",
-        notes=(*plan.notes, _note(made)),
+        notes=(*plan.notes, *notes),
     )
-
-
-def _distinct(module: Module, keep: AbstractSet[int]) -> dict[int, int]:
-    """Groups of one function each for dropped functions whose references are compared, up to ``_STUBS``."""
-    dropped = sorted(referenced_functions(module) - keep)
-    return {function: 1 + at for at, function in enumerate(dropped[:_STUBS])}
 
 
 def widened(plan: CapsulePlan, stub: int, subject: Backend) -> CapsulePlan:
@@ -134,10 +139,24 @@ def widened(plan: CapsulePlan, stub: int, subject: Backend) -> CapsulePlan:
     functions = plan.slice.stubs[stub]
     keep = {each for each in plan.slice.origins if each is not None}
     if len(functions) == 1:
-        return sliced(plan.whole, keep | set(functions), subject)
+        return sliced(plan.whole, keep | _with_callees(plan.whole.module, functions[0], keep), subject)
     size = -(-len(functions) // _STUBS)
     return sliced(plan.whole, keep, subject, {function: -1 - at // size for at, function in enumerate(functions)})
 
 
+def _with_callees(module: Module, function: int, keep: AbstractSet[int]) -> set[int]:
+    """The function and those that it calls by name, directly or not, as far as they are not in ``keep``: at most ``_CALLEES``."""
+    imported, bodies, found = module.n_imported("func"), list(module.body_bytes()), [function]
+    for each in found:
+        offset, body = bodies[each - imported]
+        for instruction in instructions(body, start=read_locals(body).end, base_offset=offset):
+            callee = instruction.immediates[0] if instruction.name in DIRECT_CALLS else None
+            if isinstance(callee, int) and callee >= imported and callee not in keep and callee not in found:
+                found.append(callee)
+        if len(found) >= _CALLEES:
+            break
+    return set(found[:_CALLEES])
+
+
 def _note(made: Slice) -> str:
-    return f"a slice with {made.summary} was run, those that the rows enter under the oracle; the others were not loaded"
+    return f"a slice with {made.summary} was run, those that the rows enter under the oracle"

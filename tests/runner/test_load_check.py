@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
 import pytest
 import wasmtime
 
@@ -63,10 +64,12 @@ class Bodies:
 def checked(tmp_path):
     path = artifact(tmp_path, "program", PROGRAM.replace("{functions}", MANY))
 
-    def check(outcome, bodies=None, given=path, **options):
+    def check(outcome, bodies=None, given=path, *, at_once=False, loader=Loader, **options):
         request = Request((str(given),), subject="wasmtime-pulley", oracle="wasmtime", slice="always", **options)
         case = load_case(discover([Path(given)]).items[0])
-        subject = Loader(inner, outcome)
+        subject = loader(inner, outcome)
+        if not at_once:
+            subject.capabilities = msgspec.structs.replace(inner.capabilities, function_bytes=60 << 20)
         plan = slicing.make(case, request, oracle, subject, host)
         return case_run.run(plan, 50, oracle, subject, host, "wasmtime-pulley", request, bodies), subject
 
@@ -85,6 +88,29 @@ def test_a_function_that_the_subject_does_not_load_is_a_divergence(checked, outc
     assert (found.kind, found.where.item, found.oracle) == ("validity", "function 2 `b`", "loads it")
 
 
+class Together(Loader):
+    """An engine that refuses a module with a certain function and a certain row."""
+
+    def start(self, program, limits, host):
+        module = wasm.read(program.wasm)
+        found = {(each.name, each.immediates) for each in all_instructions(program.wasm, module.bodies)}
+        if program.kind == "direct" and {("f64.nearest", ()), ("i32.const", (4321,))} <= found:
+            return StoredExecution(Execution(self.outcome, b"", Cost()))
+        return self.inner.start(program, limits, host)
+
+
+def test_an_artifact_that_fits_is_loaded_as_a_whole_and_again_until_it_is_accepted(checked, tmp_path):
+    text = PROGRAM.replace("{functions}", MANY).replace("(result i32) (call $a)", "(result i32) (i32.const 4321)")
+    given, bodies = artifact(tmp_path, "together", text), Bodies()
+    for _ in range(2):
+        report, _ = checked(Refused("load", "too much", "invalid"), bodies, given, at_once=True, loader=Together)
+        (found,) = report.passes[1].divergences
+        assert (report.verdict, found.where.item) == ("diverge", "45 functions together")
+        assert not any("limits of the subject on a whole module" in each for each in report.not_done)
+    report, subject = checked(Crashed(11), bodies, given, at_once=True)
+    assert sum(each.kind == "direct" for each in subject.programs) > 1
+
+
 def test_it_is_not_run_if_it_is_not_wanted(checked):
     report, _ = checked(Crashed(11), load_check="never")
     assert report.verdict == "agree"
@@ -94,7 +120,7 @@ def test_functions_that_are_loaded_agree_and_what_cannot_be_seen_is_stated(check
     report, _ = checked(Refused("load", "a limit", "limit"))
     assert report.verdict == "agree"
     assert any("whether the subject loads function 2 `b`" in each for each in report.not_done)
-    assert any("limits of the subject on the numbers" in each for each in report.not_done)
+    assert any("limits of the subject on a whole module" in each for each in report.not_done)
     report, _ = checked(OutOfMemory(1))
     assert any("whether the subject loads function 2 `b`: out of memory" in each for each in report.not_done)
 

@@ -11,8 +11,10 @@ import pytest
 from diffcheck.backend import registry
 from diffcheck.backend.contract import local_host
 from diffcheck.cases.discovery import discover, load_case
+from diffcheck.faults.engine import FaultyBackend
+from diffcheck.faults.model import Expected, Fault
+from diffcheck.runner import case_run, slicing
 from diffcheck.runner import plan as plans
-from diffcheck.runner import slicing
 from diffcheck.runner.request import Request
 from tests.runner.test_run import CORPUS, artifact, reports
 
@@ -168,7 +170,85 @@ def test_an_entered_stub_is_recorded_although_the_program_catches_its_exception(
     path = artifact(tmp_path, "program", CATCHES)
     (report,) = reports(path, subject=the_subject("i32.lt_s"), slice="always").values()
     assert report.verdict == "diverge"
-    assert divergences(report)[1][0].startswith("the subject entered function 0")
+    assert [each.subject for each in report.passes[0].divergences] == [
+        "entered function 0 `other`, which the oracle does not enter"
+    ]
+
+
+@pytest.fixture
+def compared(tmp_path):
+    """Runs a program under an engine that edits it, whole and sliced."""
+
+    def run(text, edit):
+        path = artifact(tmp_path, "program", text)
+        for when in ("never", "always"):
+            request = Request((str(path),), subject="wasmtime", oracle="wasmtime", mode="capsule", slice=when)
+            plan = slicing.make(load_case(discover([path]).items[0]), request, oracle, subject, host)
+            engine = FaultyBackend(subject, Fault("", "", Expected(), edit=edit), words=False)
+            yield case_run.run(plan, 50, oracle, engine, host, "wasmtime", request)
+
+    with local_host() as host:
+        oracle, subject = registry.create("wasmtime", {}), registry.create("wasmtime", {})
+        yield run
+        oracle.close()
+        subject.close()
+
+
+REFERENCES = """(module
+  (type $t (func (param i32) (result i32)))
+  (global $g (export "g") (mut (ref null $t)) (ref.null $t)) (table $table (export "t") 5 (ref null $t))
+  (elem (table $table) (i32.const 0) (ref null $t) (ref.func $a) (ref.func $b) (ref.func $c))
+  (func $a (type $t) (i32.const 1)) (func $b (type $t) (i32.const 2)) (func $c (type $t) (i32.const 3))
+  (func $takes (global.set $g (ref.func $b)))
+  (func (export "run_row_0") (global.set $g (table.get $table (i32.const 1)))))"""
+
+
+def test_which_function_a_reference_is_to_is_compared_although_only_a_dropped_function_takes_one(compared):
+    whole, sliced = compared(REFERENCES, lambda wasm: wasm.replace(b"\x41\x01\x25", b"\x41\x02\x25"))
+    assert divergences(sliced) == divergences(whole) != []
+
+
+def test_a_stubbed_import_of_a_slice_may_need_values_of_its_own(compared):
+    text = """(module (type $must (func (param (ref func)) (result i32))) (type $self (func (result i32)))
+      (table 2 funcref) (elem (i32.const 0) $trusts $self) (elem declare func $self)
+      (func $trusts (type $must) (i32.const 4)) (func $self (type $self) (i32.const 7))
+      (func (export "run_row_0") (result i32) (call_indirect (type $must) (ref.func $self) (i32.const 0))))"""
+    assert [each.verdict for each in compared(text, None)] == ["agree", "agree"]
+
+
+def test_the_function_that_a_row_entered_is_no_detail_of_another_row(compared):
+    text = """(module (func $z (result i32) (i32.const 7)) (func $y (result i32) (i32.const 7))
+      (func (export "run_row_0") (result i32) (if (result i32) (i32.const 1) (then (call $y)) (else (call $z))))
+      (func (export "run_row_1") (result i32) (i32.const 4242)))"""
+    wrong = {b"\x41\x01\x04\x7f": b"\x41\x00\x04\x7f", b"\x41\x92\x21": b"\x41\x93\x21"}
+
+    def edit(wasm):
+        for right, other in wrong.items():
+            wasm = wasm.replace(right, other)
+        return wasm
+
+    whole, sliced = compared(text, edit)
+    assert divergences(sliced) == divergences(whole)
+    assert [each.detail for each in sliced.passes[0].divergences] == [each.detail for each in whole.passes[0].divergences]
+
+
+def test_a_chain_of_functions_that_only_the_subject_enters_is_added_in_a_few_reruns(compared):
+    chain = " ".join(f"(func $d{at} (result i32) (call $d{at + 1}))" for at in range(100))
+    text = f"""(module {chain} (func $d100 (result i32) (i32.const 1))
+      (func (export "run_row_0") (result i32) (if (result i32) (i32.const 1) (then (i32.const 7)) (else (call $d0)))))"""
+    whole, sliced = compared(text, lambda wasm: wasm.replace(b"\x41\x01\x04\x7f", b"\x41\x00\x04\x7f"))
+    assert sliced.passes[0].signatures == whole.passes[0].signatures != ()
+    assert "entered function 0 `d0`" in sliced.passes[0].divergences[0].detail
+
+
+def test_a_slice_keeps_the_names_of_tags(compared):
+    text = """(module (tag $named (param i32)) (table $t (export "t") 1 exnref) (func $dropped)
+      (func (export "run_row_0") (block $caught (result exnref)
+        (try_table (catch_all_ref $caught) (throw $named (i32.const 4242))) unreachable) (global.set $e) (table.set $t (i32.const 0) (global.get $e)))
+      (global $e (mut exnref) (ref.null exn)))"""
+    for report in compared(text, lambda wasm: wasm.replace(b"\x41\x92\x21", b"\x41\x93\x21")):
+        (found,) = report.passes[0].divergences
+        assert found.oracle.endswith("($named)")
 
 
 def test_an_artifact_is_sliced_by_itself_only_if_the_whole_does_not_fit(tmp_path):

@@ -3,11 +3,17 @@
 import msgspec
 import pytest
 
-from diffcheck.runner.observe_case import ObserveRequest, read_case
+from diffcheck.backend import registry
+from diffcheck.faults.engine import FaultyBackend
+from diffcheck.faults.model import Expected, Fault
+from diffcheck.runner import slicing
+from diffcheck.runner.observe_case import ObserveRequest, case_of, read_case
 from diffcheck.runner.request import Request
 from diffcheck.triage import localise_artifact
+from diffcheck.triage.localise.localiser import Localiser
 from tests.runner.test_run import artifact
 from tests.runner.test_slicing import OTHER_BRANCH, OTHER_ELEMENT, WITHOUT_EFFECT, the_subject
+from tests.triage.localising import changed
 
 NAMELESS = """
 (module
@@ -47,6 +53,29 @@ def test_the_place_is_that_in_the_whole_artifact(tmp_path, text, fault):
     assert whole.depth == sliced.depth == "instruction"
     place = ("row", "function", "function_index", "offset", "file_offset", "instruction", "operands", "path", "oracle", "subject")
     assert {each: getattr(sliced, each) for each in place} == {each: getattr(whole, each) for each in place}
+
+
+def test_an_instruction_with_an_open_result_is_named_as_in_the_whole_artifact(host, tmp_path):
+    path = artifact(
+        tmp_path,
+        "program",
+        """(module (func $dropped) (func (export "run_row_0") (result i32) (local $x f32)
+      (local.set $x (f32.floor (f32.reinterpret_i32 (i32.const 0x7fa00001)))) (i32.reinterpret_f32 (local.get $x))))""",
+    )
+    edit = changed(lambda each, raw: b"\x01" if each.name == "f32.floor" else raw)
+    answers = []
+    oracle = registry.create("wasmtime", {})
+    subject = FaultyBackend(oracle, Fault("", "", Expected(), edit=edit), words=False)
+    for when in ("never", "always"):
+        request = Request((str(path),), subject="wasmtime", mode="capsule", slice=when)
+        plan = slicing.make(case_of(ObserveRequest(str(path))), request, oracle, subject, host)
+        answers.append(Localiser(plan, request, oracle, subject, host).localise())
+    oracle.close()
+    whole, sliced = answers
+    assert whole.instruction == "f32.floor"
+    assert (sliced.instruction, sliced.offset, sliced.file_offset, sliced.locals) == (
+        whole.instruction, whole.offset, whole.file_offset, whole.locals
+    )  # fmt: skip
 
 
 def test_an_observation_of_a_slice_is_that_of_the_whole_also_where_only_the_backend_enters_a_function(tmp_path):

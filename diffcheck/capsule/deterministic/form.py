@@ -87,7 +87,8 @@ class DeterministicForm(msgspec.Struct, frozen=True, dict=True):
 
     ``counters`` are the ids of three additional counters: of replaced NaNs, of replaced relaxed results, and 1 plus the index in
     ``places`` of the first instruction with a wrong result (0: none). ``functions`` is the number of the artifact's functions;
-    helper functions follow.
+    helper functions follow. ``reported`` are the places as reports name them, in the artifact that was sliced; empty without a
+    slice.
     """
 
     wasm: bytes
@@ -96,6 +97,7 @@ class DeterministicForm(msgspec.Struct, frozen=True, dict=True):
     counters: tuple[int, int, int]
     functions: int
     sites: tuple[tuple[_Site, ...], ...]
+    reported: tuple[OpenPlace, ...] = ()
 
     def origin(self, offset: int) -> Origin | None:
         """Return the origin of the instruction at a file offset of the form; None in helper functions."""
@@ -117,7 +119,8 @@ class DeterministicForm(msgspec.Struct, frozen=True, dict=True):
         """Split witness counters into the artifact's and the open results of the run."""
         nans, relaxed, place = (counters.get(each, 0) for each in self.counters)
         own = {each: value for each, value in counters.items() if each not in self.counters}
-        return own, Choices(nans, relaxed, self.places[place - 1] if 0 < place <= len(self.places) else None)
+        places = self.reported or self.places
+        return own, Choices(nans, relaxed, places[place - 1] if 0 < place <= len(places) else None)
 
 
 def deterministic(module: Module) -> DeterministicForm | None:

@@ -60,7 +60,12 @@ class Slice(msgspec.Struct, frozen=True):
         return f"{self.kept:,} of {len(self.whole.functions):,} functions"
 
     def original(self, funcidx: int) -> int:
-        """The funcidx in ``whole`` of a function of the slice; the first one of those that a stub replaces."""
+        """The funcidx in ``whole`` of a function of the slice; the first one of those that a stub replaces.
+
+        A function that was added after those of the slice has as high an index after those of ``whole``.
+        """
+        if funcidx >= len(self.origins):
+            return funcidx - len(self.origins) + len(self.index)
         origin = self.origins[funcidx]
         return origin if origin is not None else self.stubs[funcidx][0]
 

@@ -85,7 +85,8 @@ class CapsulePass:
         self.inconclusive = ""
         self.in_recorder = False
         self.unlocated = 0
-        self.left: LeftSlice | None = None
+        self.left: tuple[str, LeftSlice] | None = None
+        """The first row in which the subject left the slice, and where it went."""
         self.evidence = PassEvidence(self.layout, manifest)
         sides = oracle.identified(), subject.identified()
         self.identities = Identities(sides[0], sides[1], findings, budget) if sides[0] and sides[1] else None
@@ -372,7 +373,7 @@ class CapsulePass:
             if isinstance(row.outcome, LeftSlice):
                 raise PassOverError(f"the oracle {sentence(row.outcome)} in another run")
             if isinstance(actual_row.outcome, LeftSlice):
-                self.left = self.left or actual_row.outcome
+                self.left = self.left or (row.name, actual_row.outcome)
             compare_rows.compare(row, actual_row, self.layout, self.findings)
             if row.outcome is None or actual_row.outcome is None or not outcomes.same(row.outcome, actual_row.outcome):
                 return []

@@ -1,7 +1,8 @@
 """The load check of a slice: the functions that it lacks are given to the subject, whose loader has to accept them.
 
-They are loaded in chunks that fit the subject's memory: the chunk's functions with their bodies, stubs for all others. Nothing is
-called. A chunk that is refused is halved until the function is found. Limits on the whole module cannot be seen in this way.
+The whole module is loaded if it fits the subject's memory, else chunks that fit: the chunk's functions with their bodies, stubs for
+all others. Nothing is called. What is refused is halved until the function is found. Limits on the whole module cannot be seen in
+chunks.
 """
 
 from __future__ import annotations
@@ -58,6 +59,7 @@ class LoadCheck:
         self._findings = Findings(unit=plan.case.id.rpartition("/")[2])
         self._cost = Cost()
         self._loaded: list[int] = []
+        self._at_once = fits_whole(plan)
 
     def report(self) -> PassReport:
         """Load all chunks and return the report."""
@@ -66,10 +68,13 @@ class LoadCheck:
         for chunk in self._chunks([each for each, digest in digests.items() if digest not in known]):
             self._load(chunk)
         if self._bodies is not None and self._loaded:
-            self._bodies.add(context, known | {digests[each] for each in self._loaded})
+            self._bodies.add(context, known | {digests[each] for each in self._loaded if each in digests})
         findings = self._findings
         findings.compared(len(digests))
-        findings.not_compared("limits of the subject on the numbers and the size of all functions: they were loaded in parts")
+        if not self._at_once:
+            findings.not_compared(
+                "limits of the subject on a whole module, such as its number of functions: it was loaded in parts"
+            )
         return PassReport(
             mode="direct",
             applicable=True,
@@ -87,7 +92,10 @@ class LoadCheck:
         return sorted(function for functions in self._slice.stubs.values() for function in functions)
 
     def _chunks(self, functions: list[int]) -> Iterator[list[int]]:
-        """Divide functions into chunks that are expected to fit the memory."""
+        """Divide functions into chunks that are expected to fit the memory; all functions of the module if they do."""
+        if functions and self._at_once:
+            yield list(range(self._module.n_imported("func"), len(self._module.all_functions)))
+            return
         known, imported = self._subject.capabilities, self._module.n_imported("func")
         room = chunk_bytes(self._plan) - expected_memory(slice_module(self._module, set()).module, 0, self._subject)
         room -= known.function_bytes * len(set(self._module.functions))
@@ -103,27 +111,33 @@ class LoadCheck:
         if chunk:
             yield chunk
 
-    def _load(self, functions: Sequence[int]) -> None:
-        """Load a chunk, and its halves if it is not loaded."""
+    def _load(self, functions: Sequence[int]) -> bool:
+        """Load a chunk, and its halves if it is not loaded; whether every function was loaded, together or in a part."""
         if self._findings.total >= _MOST_FOUND:
             self._findings.not_compared(f"whether the subject loads further functions, after {_MOST_FOUND} that it refuses")
-            return
+            return False
         made = slice_module(self._module, set(functions))
         program = Program(kind="direct", wasm=loadable(made.module, world(self._plan.case, program_name=False)))
         execution = self._subject.execute(program, self._plan.limits, self._host)
         self._cost += execution.cost
         if loaded(execution.outcome):
             self._loaded += functions
-        elif len(functions) > 1:
-            middle = len(functions) // 2
-            self._load(functions[:middle])
-            self._load(functions[middle:])
-        else:
-            self._not_loaded(functions[0], made, program, execution.outcome)
+            return True
+        middle, before = len(functions) // 2, len(self._loaded)
+        parts = [self._load(each) for each in (functions[:middle], functions[middle:]) if middle]
+        if not all(parts):
+            return False
+        if not middle or isinstance(execution.outcome, Refused | Crashed):
+            del self._loaded[before:]  # it is to be loaded again in the next run
+            self._not_loaded(functions, made, program, execution.outcome)
+            return False
+        return True
 
-    def _not_loaded(self, function: int, made: Slice, program: Program, outcome: Outcome) -> None:
-        """Record a function that is not loaded alone."""
-        name = function_text(function, function_names(self._module))
+    def _not_loaded(self, functions: Sequence[int], made: Slice, program: Program, outcome: Outcome) -> None:
+        """Record a function that is not loaded alone, or functions that are not loaded together."""
+        name = f"{plural(len(functions), 'function')} together"
+        if len(functions) == 1:
+            name = function_text(functions[0], function_names(self._module))
         why = self._why_no_divergence(made, program, outcome)
         if why:
             self._findings.not_compared(f"whether the subject loads {name}: {why}")
@@ -141,6 +155,11 @@ class LoadCheck:
         given = world(self._plan.case, program_name=False)
         refusals = Refusals(program.wasm, made.module, given, self._subject, self._plan.limits, self._host)
         return refusals.why_no_divergence(outcome, capsule=False)
+
+
+def fits_whole(plan: CapsulePlan) -> bool:
+    """Whether the whole artifact of a slice's plan is expected to fit the subject's memory."""
+    return plan.whole is not None and plan.whole.memory_bytes <= chunk_bytes(plan)
 
 
 def chunk_bytes(plan: CapsulePlan) -> int:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from diffcheck.backend.contract import Backend, Host
+    from diffcheck.observation import LeftSlice
     from diffcheck.runner.passes.instances import Instance
     from diffcheck.runner.plan import CapsulePlan
     from diffcheck.runner.request import Request
@@ -91,6 +92,8 @@ class RowSearch:
         self.oracle = CapsuleSide(engines[0], plan.capsules.oracle, plan.limits, host, whole=True)
         self.subject = CapsuleSide(engines[1], plan.capsules.subject, plan.limits, host)
         self.names = plan.rows[plan.layout.n_init :]
+        self.left: LeftSlice | None = None
+        """Where the subject left the slice, if it did."""
 
     def find(self, wanted: str = "") -> DivergingRows | NoDivergence:
         """The rows of the first instance that differs, or the wanted row and the fewest rows before it with which it differs.
@@ -128,7 +131,9 @@ class RowSearch:
         )
         part.wanted = wanted
         part.instances.first, part.instances.last, part.instances.limit = begin, end, end - begin + 1
-        return part, part.report()
+        report = part.report()
+        self.left = part.left[1] if part.left is not None else None
+        return part, report
 
     def _rows(self, part: _RowPass, report: PassReport, range_: tuple[int, int], row: str, what: str) -> DivergingRows:
         cost = self.subject.cost

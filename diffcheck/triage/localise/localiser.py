@@ -15,6 +15,7 @@ from diffcheck.capsule import layout as lo
 from diffcheck.errors import RunFailedError
 from diffcheck.observation import Trapped, sentence
 from diffcheck.probe.instructions import wrong_instructions
+from diffcheck.runner import slicing
 from diffcheck.runner.passes.capsule_run import CapsuleSide
 from diffcheck.text import plural
 from diffcheck.triage.localise.diverging_rows import DivergingRows, NoDivergence, RowSearch
@@ -104,7 +105,23 @@ class Localiser:
         return self._answer("none", why=found.why + allowed * (self.plan.form is not None), row_runs=found.runs)
 
     def _rows(self, wanted: str) -> DivergingRows | NoDivergence:
-        return RowSearch(self.plan, self.request, (self.oracle, self.subject), self.host).find(wanted)
+        """The rows that differ; a slice that the subject leaves is replaced by a wider one, unless nothing differs in that."""
+        search = RowSearch(self.plan, self.request, (self.oracle, self.subject), self.host)
+        found = search.find(wanted)
+        for _ in range(slicing.WIDENINGS):
+            if search.left is None:
+                break
+            before = self.original, self.instrumenter.plan
+            self.original = slicing.widened(self.original, search.left.stub, self.subject)
+            in_form = self.instrumenter.plan.form is not None
+            self.instrumenter.plan = (self.original.deterministic if in_form else None) or self.original
+            search = RowSearch(self.plan, self.request, (self.oracle, self.subject), self.host)
+            wider = search.find(wanted)
+            if isinstance(wider, NoDivergence):
+                self.original, self.instrumenter.plan = before
+                break
+            found = wider
+        return found
 
     # The search.
 
