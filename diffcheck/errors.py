@@ -6,11 +6,25 @@ for input that cannot be used, and for bugs. They are caught once, in ``cli``.
 
 from __future__ import annotations
 
+import errno
+from typing import Final
+
 EXIT_AGREE = 0
 EXIT_DIVERGE = 1
 EXIT_USAGE = 2
 EXIT_INCONCLUSIVE = 3
 EXIT_INTERRUPTED = 130
+
+MACHINE_ERRORS: Final = {
+    errno.ENOSPC: "free some space, or set TMPDIR to a folder with more",
+    errno.EDQUOT: "free some space, or set TMPDIR to a folder with more",
+    errno.EROFS: "set TMPDIR to a folder that can be written",
+    errno.EMFILE: "raise the limit of open files (ulimit -n), or use fewer --jobs",
+    errno.ENFILE: "close other programs, or use fewer --jobs",
+    errno.ENOMEM: "free some memory, or use fewer --jobs",
+    errno.EIO: "check the disk",
+}
+"""Failures of the machine by error number, each with what to do about it."""
 
 
 class DiffcheckError(Exception):
@@ -59,6 +73,10 @@ class EngineMissingError(DiffcheckError):
 
 class EngineUnusableError(DiffcheckError):
     """A program that does not answer as an engine, or an engine that was replaced during a run."""
+
+
+class AdapterError(DiffcheckError):
+    """An engine's adapter that raised an exception or returned a wrong value: its file and line."""
 
 
 class NothingToDoError(DiffcheckError):

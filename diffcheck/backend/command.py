@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from diffcheck import process
+from diffcheck.backend import adapter_errors
 from diffcheck.errors import EngineMissingError
 from diffcheck.observation import Cost, Crashed, Execution, HarnessFailed, Outcome, OutOfMemory, TimedOut
 from diffcheck.text import decode, printed_end, visible
@@ -87,7 +88,7 @@ class _ChildPending:
         try:
             module, self._answer = folder / "module.wasm", folder / "answer"
             module.write_bytes(program.wasm)
-            command = backend.command(program, module, self._answer)
+            command = adapter_errors.call(backend.command, Command, program, module, self._answer)
             bounds = process.CommandLimits(
                 command=command.argv,
                 env=process.scrubbed_environment(command.environment, search_path=command.search_path),
@@ -116,7 +117,8 @@ class _ChildPending:
             if outcome is None and ended.signal is not None:
                 outcome = self._backend.classify_death(ended, self._limits) or death(ended.signal, ended.stderr, self._limits)
             if outcome is None:
-                execution = self._backend.read(self._program, ended, self._answer, self._limits)
+                arguments = self._program, ended, self._answer, self._limits
+                execution = adapter_errors.call(self._backend.read, Execution, *arguments)
             else:
                 execution = Execution(outcome)
         finally:

@@ -11,11 +11,12 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol, get_args
 
 import msgspec
 
 from diffcheck import process
+from diffcheck.backend import adapter_errors
 from diffcheck.observation import Execution, Identity, Outcome
 
 if TYPE_CHECKING:
@@ -55,6 +56,13 @@ class Capabilities(msgspec.Struct, frozen=True):
     instructions_per_s: float = 5e7
     max_exports: int | None = None
     notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Raise ``ValueError`` for a transport that does not exist, or a value of a wrong type."""
+        if self.transport not in get_args(Transport):
+            raise ValueError(f"transport is {self.transport!r}; allowed are {', '.join(get_args(Transport))}")
+        if problem := adapter_errors.wrong_field(self):
+            raise ValueError(problem)
 
 
 class RunLimits(msgspec.Struct, frozen=True):
@@ -110,6 +118,11 @@ class Pending(Protocol):
     def wait(self) -> Execution:
         """The finished execution; other children are served meanwhile."""
         ...
+
+
+def finished(pending: Pending) -> Execution:
+    """The finished execution; raises ``AdapterError`` if the adapter returned something else."""
+    return adapter_errors.checked(pending.wait, pending.wait(), Execution)
 
 
 class StoredExecution(Pending):
@@ -190,7 +203,7 @@ class Backend(ABC):
 
     def execute(self, program: Program, limits: RunLimits, host: Host) -> Execution:
         """Run ``program`` and wait for it."""
-        return self.start(program, limits, host).wait()
+        return finished(self.start(program, limits, host))
 
     def host_engine(self) -> HostEngine | None:
         """How to run a program with the engine's own host functions; None if that is not supported."""
@@ -221,6 +234,11 @@ class Oracle(Backend):
     @abstractmethod
     def assemble(self, text: bytes, limits: RunLimits, host: Host) -> bytes:
         """The binary of a module in text form; raises ``ArtifactError`` with the reason."""
+
+
+def identity(backend: Backend) -> Identity:
+    """The identity of an engine; raises ``AdapterError`` if the adapter fails or its identity has a wrong type."""
+    return adapter_errors.call(backend.identity, Identity)
 
 
 class BackendFactory(Protocol):

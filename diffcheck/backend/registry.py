@@ -14,17 +14,17 @@ from typing import TYPE_CHECKING, Final, Literal
 
 import msgspec
 
+from diffcheck.backend import adapter_errors
 from diffcheck.config import option_table
 from diffcheck.config.option_table import Option
 from diffcheck.errors import ConfigError
 from diffcheck.text import visible
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from diffcheck.backend.contract import Backend, BackendFactory
 
-ADAPTERS: Final = "diffcheck.backends"
 DECLARATIONS: Final = "diffcheck.declarations"
 AUTO: Final = "auto"
 """The subject or oracle that stands for the preferred engine."""
@@ -46,14 +46,14 @@ class Declaration(msgspec.Struct, frozen=True):
 
 def names() -> tuple[str, ...]:
     """The installed adapters, sorted."""
-    return tuple(sorted(entry.name for entry in entry_points(group=ADAPTERS)))
+    return tuple(sorted(entry.name for entry in entry_points(group=adapter_errors.ADAPTERS)))
 
 
 @cache
 def _declarations() -> dict[str, Declaration]:
     found = {}
     for entry in entry_points(group=DECLARATIONS):
-        with contextlib.suppress(ImportError, AttributeError):  # `diffcheck backends` reports adapters that do not load
+        with contextlib.suppress(Exception):  # `diffcheck backends` reports adapters that do not load
             found[entry.name] = entry.load()
     return found
 
@@ -103,13 +103,23 @@ def located(given: Mapping[str, str], environment: Mapping[str, str]) -> dict[st
 def create(spec: str, options: Mapping[str, str]) -> Backend:
     """The backend of ``NAME`` or ``NAME:ARGUMENT``; raises ``ConfigError`` if it is unknown.
 
-    Without an argument, the path of a declared program is taken from ``options`` or the environment.
+    Without an argument, the path of a declared program is taken from ``options`` or the environment. Raises ``AdapterError`` if
+    the adapter is faulty.
     """
     name, colon, argument = spec.partition(":")
-    factory: BackendFactory | None = next((each.load() for each in entry_points(group=ADAPTERS, name=name)), None)
-    if factory is None:
+    entry = next(iter(entry_points(group=adapter_errors.ADAPTERS, name=name)), None)
+    if entry is None:
         raise ConfigError(f"there is no backend {visible(name)!r}", hint=f"installed backends: {', '.join(names())}")
-    return factory(argument if colon else located(options, os.environ).get(name), options)
+    return created(name, entry.module, entry.load, argument if colon else located(options, os.environ).get(name), options)
+
+
+def created(
+    name: str, module: str, load: Callable[[], BackendFactory], argument: str | None, options: Mapping[str, str]
+) -> Backend:  # fmt: skip
+    """The backend of the factory that ``load`` imports from ``module``; raises ``AdapterError`` if the adapter is faulty."""
+    from diffcheck.backend.contract import Backend  # noqa: PLC0415 - not for --help
+
+    return adapter_errors.call(adapter_errors.loaded(name, module, load), Backend, argument, options)
 
 
 __all__ = ["AUTO", "Declaration", "create", "declaration", "located", "names", "options", "preferred", "programs", "ranked"]

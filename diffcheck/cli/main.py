@@ -15,16 +15,6 @@ if TYPE_CHECKING:
     from click import UsageError
 
 _BROKEN_PIPE: Final = 141  # what a shell makes of SIGPIPE
-_ENVIRONMENT: Final = {
-    errno.ENOSPC: "free some space, or set TMPDIR to a folder with more",
-    errno.EDQUOT: "free some space, or set TMPDIR to a folder with more",
-    errno.EROFS: "set TMPDIR to a folder that can be written",
-    errno.EMFILE: "raise the limit of open files (ulimit -n), or use fewer --jobs",
-    errno.ENFILE: "close other programs, or use fewer --jobs",
-    errno.ENOMEM: "free some memory, or use fewer --jobs",
-    errno.EIO: "check the disk",
-}
-"""Failures of the machine, each with what to do about it; any other OSError that is not handled is a defect."""
 
 
 def main() -> NoReturn:
@@ -104,16 +94,16 @@ def _no_output(error: OutputError) -> int:
 
 def _system(error: OSError) -> int:
     """An error of the machine with what to do; anything else that the system refuses is a defect."""
-    from diffcheck.errors import EXIT_USAGE  # noqa: PLC0415 - after --version
+    from diffcheck.errors import EXIT_USAGE, MACHINE_ERRORS  # noqa: PLC0415 - after --version
 
     try:
         os.getcwd()  # noqa: PTH109 - only whether there is one
     except OSError:
         return _say("the working folder no longer exists", "change to another folder", EXIT_USAGE)
-    if error.errno not in _ENVIRONMENT:
+    if error.errno not in MACHINE_ERRORS:
         return _defect(error)
     where = f" ({error.filename})" if error.filename else ""
-    return _say(f"the system reports: {error.strerror}{where}", _ENVIRONMENT[error.errno], EXIT_USAGE)
+    return _say(f"the system reports: {error.strerror}{where}", MACHINE_ERRORS[error.errno], EXIT_USAGE)
 
 
 def _say(message: str, hint: str, code: int) -> int:
@@ -125,12 +115,15 @@ def _say(message: str, hint: str, code: int) -> int:
 
 
 def _defect(error: Exception) -> int:
-    """Show where a bug of our own struck."""
+    """Report an error of an adapter, or show the traceback of a bug of our own."""
     import traceback  # noqa: PLC0415 - after --version
 
+    from diffcheck.backend.adapter_errors import of_adapter  # noqa: PLC0415 - as above
     from diffcheck.errors import EXIT_USAGE  # noqa: PLC0415 - as above
     from diffcheck.text import visible  # noqa: PLC0415 - as above
 
+    if (adapter := of_adapter(error)) is not None:
+        return _say(str(adapter), adapter.hint, adapter.exit_code)
     trace = "".join(traceback.format_exception(error)).splitlines()
     sys.stderr.write("".join(f"{visible(line, 2000)}\n" for line in trace))
     return _say("this is a defect of diffcheck, not a result", "report it with the lines above", EXIT_USAGE)

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from diffcheck.backend import registry
-from diffcheck.backend.contract import Capabilities, Host, local_host
+from diffcheck.backend import adapter_errors, registry
+from diffcheck.backend.contract import Capabilities, Host, identity, local_host
 from diffcheck.backend.registry import create
 from diffcheck.errors import DiffcheckError
 from diffcheck.observation import Identity
@@ -70,17 +70,18 @@ def diagnose(names: tuple[str, ...], options: Mapping[str, str], limits: RunLimi
 
 
 def _diagnose(installed: InstalledBackend, backend: Backend, host: Host, limits: RunLimits, *, named: bool) -> Diagnosis:
-    name, identity = installed.name, installed.identity
+    name, found = installed.name, installed.identity
     try:
-        known = smoke(backend, host, limits)
-        wrong = wrong_instructions(backend, host, limits)
-        if wrong:
-            problem = f"{', '.join(each.name for each in wrong)}: expected {wrong[0].oracle}, got {wrong[0].subject}"
-            return Diagnosis(name, named, identity, known.checks, problem, _WRONG_HINT)
-        findings = () if known.problem else engine_findings(backend, host, limits)
+        with adapter_errors.attributed():
+            known = smoke(backend, host, limits)
+            wrong = wrong_instructions(backend, host, limits)
+            findings = () if known.problem or wrong else engine_findings(backend, host, limits)
     except DiffcheckError as error:
-        return Diagnosis(name, named, identity, problem=str(error), hint=error.hint)
-    return Diagnosis(name, named, identity, known.checks, known.problem, known.hint, findings)
+        return Diagnosis(name, named, found, problem=str(error), hint=error.hint)
+    if wrong:
+        problem = f"{', '.join(each.name for each in wrong)}: expected {wrong[0].oracle}, got {wrong[0].subject}"
+        return Diagnosis(name, named, found, known.checks, problem, _WRONG_HINT)
+    return Diagnosis(name, named, found, known.checks, known.problem, known.hint, findings)
 
 
 def _create(spec: str, options: Mapping[str, str]) -> tuple[InstalledBackend, Backend | None]:
@@ -88,11 +89,8 @@ def _create(spec: str, options: Mapping[str, str]) -> tuple[InstalledBackend, Ba
         backend = create(spec, options)
     except DiffcheckError as error:
         return InstalledBackend(spec, problem=str(error), hint=error.hint), None
-    except (ImportError, AttributeError) as error:  # a broken third-party adapter
-        problem = f"its adapter does not load: {error}"
-        return InstalledBackend(spec, problem=problem, hint="reinstall the package that provides it"), None
     try:
-        return InstalledBackend(spec, backend.identity(), backend.capabilities), backend
+        return InstalledBackend(spec, identity(backend), backend.capabilities), backend
     except DiffcheckError as error:
         backend.close()
         return InstalledBackend(spec, problem=str(error), hint=error.hint), None

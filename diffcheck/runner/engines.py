@@ -75,7 +75,7 @@ def choose(request: Request) -> Engines:
     engines = create(request)
     roles: dict[str, Backend] = msgspec.structs.asdict(engines)
     builds = {role: build(engine) for role, engine in roles.items()}  # before any of them starts
-    subject, oracle = engines.subject.identity(), engines.oracle.identity()
+    subject, oracle = contract.identity(engines.subject), contract.identity(engines.oracle)
     programs = {each.name for each in registry.programs()}
     paths = {spec: each.path for spec, each in ((request.subject, subject), (request.oracle, oracle)) if spec in programs}
     specs = {"judge": "", "oracle": request.oracle, "subject": request.subject}

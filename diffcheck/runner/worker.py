@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Final, TypeVar
 import msgspec
 
 from diffcheck import probe, process
-from diffcheck.backend import contract
+from diffcheck.backend import adapter_errors, contract
 from diffcheck.cases.discovery import Case
-from diffcheck.errors import DiffcheckError, EngineUnusableError
+from diffcheck.errors import AdapterError, DiffcheckError, EngineUnusableError
 from diffcheck.probe import known_answer
 from diffcheck.runner import case_run as cases
 from diffcheck.runner import engines, slicing
@@ -239,13 +239,16 @@ class Worker:
         return cases.run(plan, passes, oracle, subject, self.host, self.subject_name, self.request, self.bodies)
 
 
-def _failure(error: DiffcheckError, watch: BuildWatch) -> Answer:
-    """The answer for an error, which may be due to an engine that was replaced or removed."""
+def _failure(error: DiffcheckError, watch: BuildWatch, *, of_case: bool) -> Answer:
+    """The answer for an error, which may be due to an engine that was replaced or removed. An adapter that fails in a case costs
+    that case only.
+    """
     try:
         watch.unchanged()
     except EngineUnusableError as reason:
         error = reason
-    return Unusable(str(error), error.hint) if isinstance(error, EngineUnusableError) else Failed(error.line)
+    ends_run = isinstance(error, EngineUnusableError) or (isinstance(error, AdapterError) and not of_case)
+    return Unusable(str(error), error.hint) if ends_run else Failed(error.line)
 
 
 def main() -> None:
@@ -259,16 +262,17 @@ def main() -> None:
         while (frame := process.read_frame(reader)) is not None:
             message = decoder.decode(frame)
             try:
-                if isinstance(message, Setup):
-                    watch = BuildWatch(message.request.builds)
-                    worker = Worker(message, reactor)
-                    answer: Answer = Ready()
-                elif worker is None:
-                    answer = Failed("the worker was not set up")
-                else:
-                    answer = worker.answer(message)
+                with adapter_errors.attributed():
+                    if isinstance(message, Setup):
+                        watch = BuildWatch(message.request.builds)
+                        worker = Worker(message, reactor)
+                        answer: Answer = Ready()
+                    elif worker is None:
+                        answer = Failed("the worker was not set up")
+                    else:
+                        answer = worker.answer(message)
             except DiffcheckError as error:
-                answer = _failure(error, watch)
+                answer = _failure(error, watch, of_case=isinstance(message, PrepareRequest | Go))
             except OSError as error:
                 answer = Failed(f"{os.strerror(error.errno) if error.errno else error} ({error.filename or 'no file'})")
             except MemoryError:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from diffcheck.backend import registry
-from diffcheck.errors import DiffcheckError
+from diffcheck.errors import AdapterError, DiffcheckError
 from diffcheck.text import visible
 from diffcheck.triage.reduce.interestingness import Answers, Candidate, Checker
 from diffcheck.triage.reduce.symptom import symptoms
@@ -52,7 +52,8 @@ class Confirmer:
                 registry.create(name, request.options).identity()
                 outcome = self._under(name)
             except Exception as error:  # noqa: BLE001 - an adapter of others may raise anything
-                if not isinstance(error, DiffcheckError):  # else it is not installed, has no command or cannot run
+                # Another error means that it is not installed, has no command or cannot run.
+                if isinstance(error, AdapterError) or not isinstance(error, DiffcheckError):
                     self.say(f"{visible(name)} was left out: {type(error).__name__}: {visible(str(error), 200)}")
                 continue
             self.say(f"{outcome.engine}: {outcome.says}")

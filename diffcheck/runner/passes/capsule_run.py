@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from diffcheck.backend.contract import Program
+from diffcheck.backend.contract import Program, finished
 from diffcheck.capsule import layout as lo
 from diffcheck.capsule.decode import Image, check_header, checked_image, decode_image
 from diffcheck.compare.allowances import two_reasons
@@ -44,7 +44,7 @@ class PendingRun:
 
     def wait(self) -> CapsuleRun:
         """The finished run."""
-        execution = self._pending.wait()
+        execution = finished(self._pending)
         self._side.cost += execution.cost
         ran = self._side.read(execution, self._parameters)
         return self._side.complete(ran, self._parameters) if self._side.whole else ran

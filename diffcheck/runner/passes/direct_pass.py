@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from diffcheck.backend.contract import HARNESS_ENTRIES, Program
+from diffcheck.backend.contract import HARNESS_ENTRIES, Program, finished
 from diffcheck.capsule.deterministic.form import Choices
 from diffcheck.compare import allowances as allow
 from diffcheck.compare import outcomes
@@ -54,7 +54,7 @@ class DirectPass:
         """Run the artifact under both engines and return the report."""
         pending = self.subject.start(self.program, self.limits, self.host)
         oracle = self.oracle.execute(self.program, self.limits, self.host)
-        subject = pending.wait()
+        subject = finished(pending)
         self._compare(oracle, subject)
         findings = self.findings
         counters = oracle.counters or {}
