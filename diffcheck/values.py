@@ -14,9 +14,10 @@ WIDTHS: Final = {"i8": 8, "i16": 16, "i32": 32, "i64": 64, "f32": 32, "f64": 64,
 _FLOATS: Final = {"f32": ("<f", "<I", 23, 0xFF), "f64": ("<d", "<Q", 52, 0x7FF)}
 _NAN = re.compile(r"(?P<sign>[+-]?)nan(?::0x(?P<payload>[0-9a-f]+))?\Z", re.IGNORECASE)
 
-OPAQUE, I31, OBJECT, FUNCTION, IDENTITY, BEYOND, EXCEPTION = range(1, 8)
+OPAQUE, I31, OBJECT, FUNCTION, IDENTITY, BEYOND, EXCEPTION, CONTENTS = range(1, 9)
 """Kinds of references, in the low half of a reference's bits: non-null and otherwise unknown, an i31, an object by number, a
-function by type, a function by index, an object past the bounds, an exception. The high half depends on the kind; null is 0.
+function by type, a function by index, an object past the bounds, an exception, an object by a digest of its contents. The high half
+depends on the kind; null is 0.
 """
 PAYLOAD_BITS: Final = 24
 """In the high half of an exception's word: the digest of its payload; the tag's index is above it."""
@@ -64,6 +65,8 @@ def _render_reference(value: Value) -> str:
         return "a function of another type"
     if kind == EXCEPTION:
         return f"an exception of tag {payload >> PAYLOAD_BITS}, payload digest {payload % (1 << PAYLOAD_BITS):#08x}"
+    if kind == CONTENTS:
+        return f"an object with the contents {payload:#010x}"
     words = {0: "null", OBJECT: f"object {payload}", FUNCTION: f"a function of type {payload}", IDENTITY: f"function {payload}"}
     return words.get(kind, "an object past the bounds" if kind == BEYOND else "ref")
 

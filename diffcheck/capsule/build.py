@@ -29,7 +29,7 @@ from diffcheck.wasm.module import Module
 from diffcheck.wasm.names import function_names, tag_names
 from diffcheck.wasm.opcodes import END
 from diffcheck.wasm.section import Section, section, vector_section, write
-from diffcheck.wasm.types import FuncType
+from diffcheck.wasm.types import FuncType, RefType
 from diffcheck.witness import formats
 
 if TYPE_CHECKING:
@@ -175,7 +175,8 @@ def _build(inputs: _Inputs) -> Capsule:
     module, globals_ = inputs.module, _visible_globals(inputs.module, inputs.witness)
     first = first_extension(module) + inputs.n_extension
     roots, tested = tuple(_roots(inputs, globals_)), _tested(inputs)
-    references = References(module, roots, inputs.form.references, first, tested, unwinds=inputs.form.unwinds)
+    passed = any(_passed(module))
+    references = References(module, roots, inputs.form.references, first, tested, unwinds=inputs.form.unwinds, passes=passed)
     sealed = seal(module, inputs.world, first + references.count)
     return _Builder(inputs, sealed, references, globals_).capsule()
 
@@ -209,11 +210,18 @@ def _roots(inputs: _Inputs, globals_: Mapping[str, int]) -> Iterator[ValType]:
         yield FUNC
     for each in inputs.calls:
         yield from each.type.results
+    yield from _passed(module)
     yield from (module.all_globals[index].value for index in globals_.values())
     kinds = (each.ref for each in module.all_tables)
     yield from (each for each in kinds if inputs.form.references == "identified" or hierarchy(module, each) != "func")
     for tag in module.all_tags if inputs.form.unwinds else ():
         yield from payload(module, tag.typeidx)
+
+
+def _passed(module: Module) -> Iterator[RefType]:
+    """Yield the types of references that imports receive."""
+    for index in range(module.n_imported("func")):
+        yield from (each for each in module.function_type(index).params if isinstance(each, RefType))
 
 
 class _Builder:
@@ -434,16 +442,10 @@ class _Builder:
             self.symbols,
             self._exit_text,
             prologue=self._prologue(stub.stub.index, stub.type),
-            note=calls_.note(tuple(map(self._argument, stub.type.params)), stub.inputs, log=log),
+            note=calls_.note(tuple(map(recorder.kind_of, stub.type.params)), stub.inputs, log=log),
+            note_words=[self.references.passed(each) if isinstance(each, RefType) else b"" for each in stub.type.params],
             note_locals=(*(calls_.LOCALS if stub.inputs else ()), *(calls_.LOG_LOCAL if log else ())),
         )
-
-    def _argument(self, type_: ValType) -> str:
-        """Return the kind of an import's parameter, as in ``calls``."""
-        if isinstance(type_, str) or not self.references.described:
-            return recorder.kind_of(type_)
-        kind = hierarchy(self.module, type_)
-        return kind if kind in ("any", "extern") else "ref"
 
 
 _OWN: Final = ("digest", "reserve", "record", "finish", "_start")

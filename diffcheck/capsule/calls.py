@@ -1,9 +1,8 @@
 """The digest of a row's calls of imports, which every stub updates first, and the log of calls, which locates a difference.
 
-A call consists of 64-bit words: the import's index; its arguments (a v128 as two words; a reference as the word of null, of an i31
-or of any other reference, see ``layout``); for an import with inputs (``stubs.inputs``) lane a of the digest of the bytes passed,
-at most ``GATHERED``. Each word ``w`` updates the lane to ``rotl(lane ^ w, ROTATE_A) * PRIME_A``. The lane starts each row as
-``SEED_A``.
+A call consists of 64-bit words: the import's index; its arguments (a v128 as two words; a reference as the word that
+``References.passed`` describes); for an import with inputs (``stubs.inputs``) lane a of the digest of the bytes passed, at most
+``GATHERED``. Each word ``w`` updates the lane to ``rotl(lane ^ w, ROTATE_A) * PRIME_A``. The lane starts each row as ``SEED_A``.
 
 The *logging form* of a capsule also appends each call to a log, the first part of the heap: u32 bytes used, u32 capacity in bytes
 (0 outside the logged row and after a call that did not fit), u32 number of the row's calls, u32 whether the row is running; then
@@ -21,7 +20,7 @@ from diffcheck.capsule import digest as d
 from diffcheck.capsule import layout as lo
 from diffcheck.errors import StreamError
 from diffcheck.observation import StubCall
-from diffcheck.values import I31, OPAQUE, Value
+from diffcheck.values import Value
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -41,26 +40,15 @@ BEGIN_ROW: Final = f"i32.const $CALLS_LANE i64.const {d.SEED_A} i64.store $rec"
 RESERVE_LOG: Final = f"i32.const $CALL_LOG i32.const {LOG_BYTES} call $reserve i32.store $rec"
 
 _STEP: Final = f"i64.xor i64.const {d.ROTATE_A} i64.rotl i64.const {d.PRIME_A} i64.mul"
-_I31: Final = f"""
-  local.get ${{at}} ref.is_null
-  if (result i64) i64.const 0
-  else
-    {{any}} ref.test (ref i31)
-    if (result i64) {{any}} ref.cast (ref i31) i31.get_u i64.extend_i32_u i64.const 32 i64.shl i64.const {I31} i64.or
-    else i64.const {OPAQUE} end
-  end
-"""
 _WORDS: Final = {
     "i32": ("local.get ${at} i64.extend_i32_u",),
     "i64": ("local.get ${at}",),
     "f32": ("local.get ${at} i32.reinterpret_f32 i64.extend_i32_u",),
     "f64": ("local.get ${at} i64.reinterpret_f64",),
     "v128": ("local.get ${at} i64x2.extract_lane 0", "local.get ${at} i64x2.extract_lane 1"),
-    "ref": ("local.get ${at} ref.is_null i32.eqz i64.extend_i32_u",),
-    "any": (_I31.replace("{any}", "local.get ${at}"),),
-    "extern": (_I31.replace("{any}", "local.get ${at} any.convert_extern"),),
+    "ref": ("local.get ${at} raw $word_{at}",),
 }
-"""Texts by kind of parameter. ``any`` and ``extern`` are references of those hierarchies, in which an i31 can be recognised."""
+"""Texts by kind of parameter. For a reference, ``word_{at}`` are the instructions that make its word."""
 
 _PIECE: Final = f"""
   ;; limited to the memory's size, so that nothing traps here that would not trap in the function, then to the scratch page

@@ -78,7 +78,7 @@ MAX_STREAM_BYTES: Final = 192 << 20
 COMPARED: Final = "compared"
 NOT_REACHED, RETURNED, EXITED, THREW, SWALLOWED, ENTERED, LEFT = range(7)
 NOT_BEGUN, RUNNING, FINISHED = range(3)
-FLAG_CUT, FLAG_CALLS_CUT = 1, 2
+FLAG_CUT, FLAG_CALLS_CUT, FLAG_PASSED_CUT = 1, 2, 4
 NO_TAG: Final = 0xFFFF_FFFF
 """The tag's index of an exception that matches none of the artifact's tags, which is an engine fault."""
 EXIT_TRAPS, INERT = 1, 2

@@ -29,6 +29,7 @@ OBJECTS_CUT: Final = OBJECTS + 4
 PROBING: Final = OBJECTS + 8  # whether functions record their index instead of running; then the index plus 1
 PROBED: Final = OBJECTS + 12
 EXIT_STATUS: Final = OBJECTS + 16  # the outcome of a row that exits
+PASSED_LEFT: Final = OBJECTS + 20  # the values of objects passed to an import that may still be digested
 PATTERN: Final = OBJECTS + 24
 PATTERN_BYTES: Final = bytes((17 * i * i + 31 * i + 7) & 0xFF for i in range(64))
 SCRATCH_LINE: Final = PATTERN + 64
@@ -112,6 +113,7 @@ def lay_out(n_stubs: int, args: Sequence[str], env: Mapping[str, str], stdin: by
         "OBJECTS_CUT": OBJECTS_CUT,
         "PROBING": PROBING,
         "PROBED": PROBED,
+        "PASSED_LEFT": PASSED_LEFT,
         "PATTERN": PATTERN,
         "SCRATCH_LINE": SCRATCH_LINE,
         "ARGS": args_at,

@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 from diffcheck import values
 from diffcheck.capsule import layout as lo
 from diffcheck.capsule import memory_map as mm
+from diffcheck.capsule.calls import flag
 from diffcheck.capsule.reference_types import Reach, fields, hierarchy, payload, reach
 from diffcheck.wasm.asm import assemble
 from diffcheck.wasm.fragment import link, link_expression, padded
-from diffcheck.wasm.leb import u
+from diffcheck.wasm.leb import s, u
 from diffcheck.wasm.types import FuncType, Limits, RefType, TableType, encode_tabletype
 
 if TYPE_CHECKING:
@@ -38,6 +39,8 @@ _NULL_OR_NOT: Final = b"\xd1\x45\xad"  # ref.is_null, i32.eqz, i64.extend_i32_u:
 _ANY_OF_EXTERN: Final = b"\xfb\x1a"
 _REF_TEST: Final = b"\xfb\x14"
 _CALL: Final = b"\x10"
+_DEPTH: Final = b"\x20\x01"  # the second parameter of the function ``contents``
+_GET: Final = {False: "struct.get", True: "array.get"}
 _SHIFTED: Final = "i64.extend_i32_u i64.const 32 i64.shl i64.const {} i64.or"
 ANY: Final = RefType(nullable=True, heap="any")
 FUNC: Final = RefType(nullable=True, heap="func")
@@ -87,12 +90,54 @@ _DIGEST_STEP: Final = """
   local.get $digest i64.const 32 i64.shr_u i64.xor local.set $digest
 """
 _PAYLOAD_WORDS: Final = {
-    "i32": "i64.extend_i32_u",
+    **dict.fromkeys(("i8", "i16", "i32"), "i64.extend_i32_u"),
     "i64": "",
     "f32": "i32.reinterpret_f32 i64.extend_i32_u",
     "f64": "i64.reinterpret_f64",
     "v128": f"local.tee $v i64x2.extract_lane 0 {_DIGEST_STEP} local.get $v i64x2.extract_lane 1",
 }
+_CONTENTS = f"""
+  local.get $x ref.is_null if i64.const 0 return end
+  local.get $x ref.test (ref i31) if local.get $x call $any_word return end
+  local.get $depth i32.const {lo.MAX_DEPTH} i32.eq if i32.const $PASSED_LEFT i32.const {lo.MAX_OBJECTS} i32.store $rec end
+  block $cut
+    local.get $depth i32.eqz i32.const $PASSED_LEFT i32.load $rec i32.const 0 i32.le_s i32.or br_if $cut
+    local.get $depth i32.const 1 i32.sub local.set $depth
+    {{types}}
+  end
+  {flag(lo.FLAG_PASSED_CUT)}
+  i64.const {values.OPAQUE}
+"""
+_SPENT: Final = "i32.const $PASSED_LEFT i32.const $PASSED_LEFT i32.load $rec {} i32.sub i32.store $rec"
+_STRUCT_CONTENTS: Final = f"""
+  local.get $x ref.test (ref {{type}})
+  if
+    i64.const {{mark}} local.set $digest
+    {_SPENT.format("i32.const {words}")}
+    {{fields}}
+    {{result}} return
+  end
+"""
+_ARRAY_CONTENTS: Final = f"""
+  local.get $x ref.test (ref {{type}})
+  if
+    local.get $x ref.cast (ref {{type}}) array.len local.tee $n i64.extend_i32_u i64.const {{mark}} i64.add local.set $digest
+    local.get $n i32.const $PASSED_LEFT i32.load $rec i32.gt_u
+    if i32.const $PASSED_LEFT i32.load $rec local.set $n {flag(lo.FLAG_PASSED_CUT)} end
+    {_SPENT.format("local.get $n i32.const 1 i32.add")}
+    block $done
+      loop $each
+        local.get $k local.get $n i32.ge_u br_if $done
+        local.get $x ref.cast (ref {{type}}) local.get $k {{get}} {{type}} {{word}} {_DIGEST_STEP}
+        local.get $k i32.const 1 i32.add local.set $k
+        br $each
+      end
+    end
+    {{result}} return
+  end
+"""
+_CONTENTS_RESULT: Final = f"local.get $digest i64.const 32 i64.shl i64.const {values.CONTENTS} i64.or"
+_CONTENTS_LOCALS: Final = (("k", "i32"), ("n", "i32"), ("digest", "i64"), ("v", "v128"))
 _WORD_LOCALS: Final = (("k", "i32"), ("n", "i32"))
 _EXCEPTION_LOCALS: Final = (("digest", "i64"), ("v", "v128"))
 
@@ -240,8 +285,9 @@ class References:
         tested: Mapping[int, tuple[TypedElements, ...]],
         *,
         unwinds: bool,
+        passes: bool,
     ) -> None:
-        """``unwinds`` is whether the capsule can throw and catch exceptions."""
+        """``unwinds`` is whether the capsule can throw and catch exceptions, ``passes`` whether imports receive references."""
         self._module = module
         exceptions = unwinds and any(hierarchy(module, each) == "exn" for each in roots if isinstance(each, RefType))
         self.described, self.identified = form != "nullness", form == "identified"
@@ -250,7 +296,8 @@ class References:
         self.objects, self.types = targets.objects, targets.functions
         words = (("any", targets.any), ("func", targets.func), ("exn", exceptions))
         self._words = [name for name, needed in words if needed]
-        self._indices = {name: first + at for at, name in enumerate((*self._words, *["objects"] * bool(self.objects)))}
+        own = (*self._words, *["objects", "contents"][: 0 if not self.objects else 1 + passes])
+        self._indices = {name: first + at for at, name in enumerate(own)}
         self.table = len(module.all_tables)
 
     @property
@@ -284,6 +331,16 @@ class References:
             case "extern":
                 return _ANY_OF_EXTERN + _CALL + u(self._indices["any"])
         return _NULL_OR_NOT
+
+    def passed(self, type_: RefType) -> bytes:
+        """Return instructions that convert a reference passed to an import to a word: for an object a digest of its contents.
+
+        At most ``lo.MAX_OBJECTS`` values within ``lo.MAX_DEPTH`` levels are digested.
+        """
+        convert = self.to_any(type_)
+        if convert is None or "contents" not in self._indices:
+            return self.word(type_)
+        return convert + b"\x41" + s(lo.MAX_DEPTH) + _CALL + u(self._indices["contents"])
 
     def elements(self, layout: lo.Layout) -> tuple[str, dict[str, bytes]]:
         """Return the text that records each table's elements, and its symbols.
@@ -323,6 +380,8 @@ class References:
             functions.append((typeidx, body))
         if self.objects:
             functions.append((types.function(("i32",), ()), self._write_objects(symbols)))
+        if "contents" in self._indices:
+            functions.append((types.function((ANY, "i32"), ("i64",)), self._contents(symbols)))
         return functions
 
     def prologue(self, funcidx: int, type_: FuncType, constants: Constants, rec: int) -> bytes:
@@ -383,6 +442,30 @@ class References:
           end
         """
         return link_expression(assemble(text, params=("x",), padded=True), {**symbols, "arguments": arguments})
+
+    def _contents(self, symbols: Mapping[str, int]) -> bytes:
+        names: dict[str, int | bytes] = {**symbols, "any_word": self._indices["any"]}
+        texts = []
+        for mark, each in enumerate(self.objects, 1):
+            composite = self._module.types[each.index].composite
+            steps = []
+            for at, (kind, field) in enumerate(zip(each.fields, fields(composite), strict=True)):
+                word = _PAYLOAD_WORDS.get(kind, "")
+                if isinstance(field.storage, RefType):
+                    word, convert = f"raw $word_{each.index}_{at}", self.to_any(field.storage)
+                    deeper = None if convert is None else convert + _DEPTH + _CALL + u(self._indices["contents"])
+                    names[f"word_{each.index}_{at}"] = deeper or self.word(field.storage)
+                steps.append((f"{_GET[each.array]}{'_u' if kind in ('i8', 'i16') else ''}", word))
+            form = {"type": each.index, "mark": mark << 32, "result": _CONTENTS_RESULT}
+            if each.array:
+                ((get, word),) = steps
+                texts.append(_ARRAY_CONTENTS.format(**form, get=get, word=word))
+                continue
+            read = f"local.get $x ref.cast (ref {each.index})"
+            words = " ".join(f"{read} {get} {each.index} {at} {word} {_DIGEST_STEP}" for at, (get, word) in enumerate(steps))
+            texts.append(_STRUCT_CONTENTS.format(**form, words=1 + len(steps), fields=words))
+        text = _CONTENTS.format(types="".join(texts))
+        return link(assemble(text, params=("x", "depth"), locals=_CONTENTS_LOCALS, padded=True), names)
 
     def _write_objects(self, symbols: Mapping[str, int]) -> bytes:
         texts = [_array(at, each) if each.array else _struct(at, each) for at, each in enumerate(self.objects)]

@@ -10,7 +10,7 @@ from diffcheck.wasm.asm import assemble
 from diffcheck.wasm.fragment import link, link_expression
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from diffcheck.capsule.seal import Sealed, StubbedImport
 
@@ -58,9 +58,11 @@ def encode_stub(
     *,
     prologue: bytes = b"",
     note: str = "",
+    note_words: Sequence[bytes] = (),
     note_locals: tuple[tuple[str, str], ...] = (),
 ) -> bytes:
-    """Return the code entry of a stub. ``exit_text`` ends the program; ``note`` records the call and uses ``note_locals``.
+    """Return the code entry of a stub. ``exit_text`` ends the program; ``note`` records the call and uses ``note_locals``, and
+    ``note_words`` by parameter for references.
 
     ``symbols`` are those of the recorder memory, including ``rec``, and those of ``exit_text`` and ``note``.
     """
@@ -68,6 +70,7 @@ def encode_stub(
     memories = sealed.module.all_memories
     names: dict[str, int | bytes] = {
         **symbols,
+        **{f"word_{each}": word for each, word in enumerate(note_words)},
         "IMPORT": at,
         "COUNTER": sealed.places.counters + 4 * at,
         "mem": bound.memory,

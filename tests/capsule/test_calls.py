@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -12,8 +13,11 @@ from diffcheck.capsule.calls import GATHERED
 from diffcheck.capsule.decode import Image, rows
 from diffcheck.capsule.stubs import INPUTS, TABLES
 from diffcheck.observation import Threw
-from diffcheck.values import I31, OPAQUE
+from diffcheck.values import FUNCTION, I31, OPAQUE
 from tests.capsule.helpers import Run, capsule, run
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 KINDS = """(module (import "env" "all" (func $all (param i32 i64 f32 f64 v128 externref)))
   (func (export "r") (call $all (i32.const -1) (i64.const -2) (f32.const -0) (f64.const nan:0x8000000000001)
@@ -86,10 +90,69 @@ def test_the_digest_is_of_the_row_and_depends_on_order_and_arguments() -> None:
     assert len(set(seen.values())) == 3
 
 
-def test_a_reference_passed_is_null_an_i31_with_its_value_or_another() -> None:
-    seen = digests(run(REFERENCES))
-    words = {"null": (0, 0, 0), "i31": (I31 | 5 << 32, I31 | 6 << 32, OPAQUE), "other": (OPAQUE, OPAQUE, OPAQUE)}
-    assert seen == {name: lane(0, *each) for name, each in words.items()}
+def test_a_reference_passed_is_null_an_i31_with_its_value_or_contents() -> None:
+    done = run(REFERENCES)
+    seen = digests(done)
+    g = FUNCTION | 2 << 32
+    words = {"null": (0, 0, 0), "i31": (I31 | 5 << 32, I31 | 6 << 32, g)}
+    assert {name: seen[name] for name in words} == {name: lane(0, *each) for name, each in words.items()}
+    assert seen["other"] not in (seen["null"], seen["i31"], lane(0, OPAQUE, OPAQUE, g))
+
+
+CONTENTS = """(module
+  (rec (type $s (sub (struct (field i32) (field (mut f64)) (field i8) (field (ref null $s)) (field funcref) (field v128)))))
+  (type $t (sub $s (struct (field i32) (field (mut f64)) (field i8) (field (ref null $s)) (field funcref) (field v128))))
+  (type $a (array i16)) (type $refs (array (mut (ref null any))))
+  (import "env" "f" (func $f (param externref))) (elem declare func $one $two)
+  (func $one) (func $two (param i32))
+  (func $make (param i32 f64 i32 (ref null $s) funcref i64) (result (ref $s))
+    (struct.new $s (local.get 0) (local.get 1) (local.get 2) (local.get 3) (local.get 4)
+      (i64x2.replace_lane 1 (v128.const i64x2 7 7) (local.get 5))))
+  {rows})"""
+MAKE = "(call $make (i32.const {}) (f64.const {}) (i32.const {}) {} {} (i64.const {}))"
+PLAIN = MAKE.format(1, 2, 3, "(ref.null $s)", "(ref.null func)", 5)
+DIFFERENT = {
+    "plain": PLAIN,
+    "i32": MAKE.format(2, 2, 3, "(ref.null $s)", "(ref.null func)", 5),
+    "f64": MAKE.format(1, "-2", 3, "(ref.null $s)", "(ref.null func)", 5),
+    "i8": MAKE.format(1, 2, 4, "(ref.null $s)", "(ref.null func)", 5),
+    "field": MAKE.format(1, 2, 3, PLAIN, "(ref.null func)", 5),
+    "deep": MAKE.format(1, 2, 3, MAKE.format(1, 2, 3, PLAIN, "(ref.null func)", 5), "(ref.null func)", 5),
+    "function": MAKE.format(1, 2, 3, "(ref.null $s)", "(ref.func $one)", 5),
+    "function type": MAKE.format(1, 2, 3, "(ref.null $s)", "(ref.func $two)", 5),
+    "v128": MAKE.format(1, 2, 3, "(ref.null $s)", "(ref.null func)", 6),
+    "subtype": "(struct.new $t (i32.const 1) (f64.const 2) (i32.const 3) (ref.null $s) (ref.null func) (v128.const i64x2 7 5))",
+    "array": "(array.new_fixed $a 2 (i32.const 1) (i32.const 2))",
+    "element": "(array.new_fixed $a 2 (i32.const 1) (i32.const 3))",
+    "length": "(array.new_fixed $a 3 (i32.const 1) (i32.const 2) (i32.const 0))",
+    "i31": "(array.new_fixed $refs 1 (ref.i31 (i32.const 2)))",
+    "object": f"(array.new_fixed $refs 1 {PLAIN})",
+}
+
+
+def _passing(values: Mapping[str, str]) -> str:
+    rows = (f'(func (export "{name}") (call $f (extern.convert_any {value})))' for name, value in values.items())
+    return CONTENTS.replace("{rows}", "\n  ".join(rows))
+
+
+def test_objects_with_different_contents_differ_and_others_do_not() -> None:
+    seen = digests(run(_passing(DIFFERENT)))
+    assert len(set(seen.values())) == len(DIFFERENT)
+    again = digests(run(_passing({"one": PLAIN, "two": PLAIN})))
+    assert again["one"] == again["two"]
+
+
+CYCLE = """(local $x (ref $refs)) (local.set $x (array.new $refs (ref.null any) (i32.const {})))
+  (array.set $refs (local.get $x) (i32.const 0) (local.get $x)) (array.set $refs (local.get $x) (i32.const 1) (local.get $x))
+  (call $f (extern.convert_any (local.get $x)))"""
+
+
+@pytest.mark.parametrize("size", [2, 1001], ids=["depth", "values"])
+def test_objects_beyond_the_bounds_end_the_digest_and_set_a_flag(size: int) -> None:
+    text = CONTENTS.replace("{rows}", f'(func (export "r") {CYCLE.format(size)})')
+    done = run(text)
+    assert done.trap == ""
+    assert done.header.flags == lo.FLAG_PASSED_CUT
 
 
 def test_a_row_without_stubs_has_no_digest() -> None:

@@ -271,6 +271,8 @@ class CapsulePass:
         assert header is not None, "checked by the caller"  # noqa: S101
         if lo.FLAG_CALLS_CUT & (header.flags | image.header.flags):
             self.findings.not_compared(f"of the bytes passed to an import in one call, those after the first {GATHERED:,}")
+        if lo.FLAG_PASSED_CUT & (header.flags | image.header.flags):
+            self.findings.not_compared("of the objects passed to an import in one call, those beyond 1,000 values or 8 levels")
         kind_differs = isinstance(subject.outcome, Trapped) and not same_trap(expected, subject.outcome)
         if header.stream_key == image.header.stream_key and not kind_differs:
             self._same_digest(image, expected, subject, exhausted=exhausted)
