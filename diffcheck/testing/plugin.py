@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from diffcheck.errors import DiffcheckError
+from diffcheck.errors import ConfigError, DiffcheckError
 from diffcheck.text import visible_lines
 
 if TYPE_CHECKING:
@@ -30,20 +30,33 @@ def pytest_load_initial_conftests(parser: pytest.Parser, args: list[str]) -> Non
 
 def backend_of(config: pytest.Config) -> Backend:
     """The backend of ``--backend``: ``MODULE:FACTORY``, or a registered one; ends pytest if it cannot be created."""
+    spec = config.getoption("--backend", default="") or ""
+    sys.path.insert(0, str(config.invocation_params.dir))
+    try:
+        return _backend(spec)
+    except DiffcheckError as error:
+        pytest.exit(f"--backend {spec}: {error.line}", returncode=pytest.ExitCode.USAGE_ERROR)
+
+
+def _backend(spec: str) -> Backend:
+    """The backend of a factory if the module has it, else the registered one."""
     from diffcheck.backend import registry  # noqa: PLC0415 - not for every pytest session
 
-    spec = config.getoption("--backend")
-    if not spec:
-        raise pytest.UsageError("name the backend to test: --backend MODULE:FACTORY")
     module, _, factory = spec.partition(":")
+    registered = module in registry.names()
+    if not registered and not factory:
+        hint = f"use --backend {module or 'MODULE'}:FACTORY, or one of {', '.join(registry.names())}"
+        raise ConfigError("no installed backend has this name" if module else "the backend to test is missing", hint=hint)
+    if registered and not _has(module, factory):
+        return registry.create(spec, {})
+    return registry.created(module, module, lambda: getattr(import_module(module), factory), None, {})
+
+
+def _has(module: str, factory: str) -> bool:
     try:
-        if module in registry.names():
-            return registry.create(spec, {})
-        sys.path.insert(0, str(config.invocation_params.dir))
-        backend: Backend = getattr(import_module(module), factory)(None, {})
-    except (DiffcheckError, ImportError, AttributeError) as error:
-        pytest.exit(f"{spec} cannot be used: {error}", returncode=pytest.ExitCode.USAGE_ERROR)
-    return backend
+        return bool(factory) and hasattr(import_module(module), factory)
+    except Exception:  # noqa: BLE001 - if an adapter registered under this name has the fault, it is reported then
+        return False
 
 
 @pytest.fixture

@@ -25,7 +25,7 @@ from diffcheck.capsule.layout import (
     Parameters,
     read_header,
 )
-from diffcheck.observation import Execution, HarnessFailed, OutOfMemory, Refused, Returned, TimedOut, Trapped
+from diffcheck.observation import Execution, HarnessFailed, OutOfMemory, Refused, Returned, TimedOut, Trapped, sentence
 from diffcheck.process import Reactor
 from diffcheck.testing import programs
 
@@ -69,6 +69,11 @@ def header_of(backend: Backend, execution: Execution) -> Header:
     return read_header(execution.carried[HEADER_ADDRESS if backend.capabilities.transport != "words" else 0 :])
 
 
+def lacking(capability: str, execution: Execution) -> str:
+    """The message for an engine that lacks a capability that its adapter declares."""
+    return f"{sentence(execution.outcome)}: if the engine lacks this, declare {capability}=False, or None to let diffcheck test it"
+
+
 def only_direct(backend: Backend) -> None:
     """Skip the test for a backend without counters."""
     if not backend.capabilities.direct:
@@ -84,7 +89,7 @@ def test_counters_are_unsigned_64_bit_numbers(backend: Backend, host: Host) -> N
     only_direct(backend)
     execution = run(backend, host, programs.COUNTERS)
     assert execution.outcome == Returned()
-    assert execution.counters == programs.COUNTED
+    assert execution.counters == programs.COUNTED, "if the adapter cannot report counters, declare direct=False"
 
 
 @pytest.mark.parametrize("name", programs.TRAPS)
@@ -193,8 +198,9 @@ def test_a_trap_in_a_capsule_is_reported_with_the_state_or_without_any(backend: 
     execution = run_capsule(backend, host, body="unreachable")
     assert isinstance(execution.outcome, Trapped)
     if not backend.capabilities.state_at_trap:
-        assert not execution.carried
+        assert not execution.carried, "declare state_at_trap=True, or carry nothing after this trap"
         return
+    assert execution.carried, "if the engine cannot report the memory after a trap, declare state_at_trap=False"
     assert header_of(backend, execution).status == FINISHED
     assert struct.unpack_from("<Q", execution.carried, programs.STREAM_ADDRESS + 8) == (99,)
 
@@ -220,7 +226,7 @@ def test_a_capsule_may_catch_exceptions(backend: Backend, host: Host) -> None:
     if not backend.capabilities.exceptions:
         pytest.skip("no exceptions in capsules")
     execution = run_capsule(backend, host, body="(block $h (try_table (catch_all $h) (throw $e)))", fields="(tag $e)")
-    assert execution.outcome == Returned()
+    assert execution.outcome == Returned(), lacking("exceptions", execution)
     assert header_of(backend, execution).status == FINISHED
 
 
@@ -228,7 +234,7 @@ def test_an_uncaught_exception_ends_a_capsule_as_a_trap_does(backend: Backend, h
     if not backend.capabilities.exceptions:
         pytest.skip("no exceptions in capsules")
     execution = run_capsule(backend, host, body="(throw $e)", fields="(tag $e)")
-    assert isinstance(execution.outcome, Trapped)
+    assert isinstance(execution.outcome, Trapped), lacking("exceptions", execution)
     assert execution.outcome.kind == "uncaught exception"
     if backend.capabilities.state_at_trap:
         assert header_of(backend, execution).status == FINISHED
@@ -238,7 +244,7 @@ def test_a_capsule_may_use_gc_instructions(backend: Backend, host: Host) -> None
     if not backend.capabilities.gc:
         pytest.skip("no GC instructions in capsules")
     execution = run_capsule(backend, host, body="(drop (struct.new_default $s))", fields="(type $s (struct (field i32)))")
-    assert execution.outcome == Returned()
+    assert execution.outcome == Returned(), lacking("gc", execution)
 
 
 def test_identity_is_filled(backend: Backend) -> None:

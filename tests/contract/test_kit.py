@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 
 ADAPTER = """
 import msgspec
-from diffcheck.observation import Returned
+from diffcheck.errors import EngineMissingError
+from diffcheck.observation import Refused, Returned
 from diffcheck_backends import wasmtime
 
 class Wrong(wasmtime.Wasmtime):
@@ -30,13 +31,31 @@ def wrong(argument, options):
     made = wasmtime.create(argument, options)
     made.__class__ = Wrong
     return made
+
+class Old(wasmtime.Wasmtime):
+    def start(self, program, limits, host):
+        pending = super().start(program, limits, host)
+        class Refusing:
+            def wait(self):
+                if {opcode} not in program.wasm:
+                    return pending.wait()
+                return msgspec.structs.replace(pending.wait(), outcome=Refused("load", "not supported", "unsupported"), carried=b"")
+        return Refusing()
+
+def old(argument, options):
+    made = wasmtime.create(argument, options)
+    made.__class__ = Old
+    return made
+
+def absent(argument, options):
+    raise EngineMissingError("acme was not found", hint="put it on PATH")
 """
 
 
-def kit(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    (folder / "adapter.py").write_text(ADAPTER)
+def kit(folder: Path, *arguments: str, opcode: str = "0") -> subprocess.CompletedProcess[str]:
+    (folder / "adapter.py").write_text(ADAPTER.replace("{opcode}", opcode))
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--pyargs", "diffcheck.testing", *arguments]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(folder), *sys.path])}
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
 
 
@@ -46,8 +65,11 @@ def kit(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
         ("adapter:right", 0, "1 passed"),
         ("wasmtime", 0, "1 passed"),
         ("adapter:wrong", 1, "1 failed"),
-        ("adapter:missing", 4, "adapter:missing cannot be used"),
-        ("harness", 4, "needs a command"),
+        ("adapter:missing", 4, "module 'adapter' has no attribute 'missing'"),
+        ("adapter:absent", 4, "acme was not found; put it on PATH"),
+        ("adapter", 4, "use --backend adapter:FACTORY, or one of harness, "),
+        ("no_adapter:create", 4, "No module named 'no_adapter'"),
+        ("harness", 4, "needs a command; write harness:COMMAND"),
     ],
 )
 def test_the_kit_tests_the_adapter_that_is_named(tmp_path: Path, backend: str, code: int, said: str) -> None:
@@ -56,7 +78,25 @@ def test_the_kit_tests_the_adapter_that_is_named(tmp_path: Path, backend: str, c
     assert said in ended.stdout + ended.stderr
 
 
-def test_the_kit_needs_a_backend(tmp_path: Path) -> None:
-    ended = kit(tmp_path, "-k", "identity")
-    assert ended.returncode != 0
-    assert "--backend MODULE:FACTORY" in ended.stdout + ended.stderr
+def test_the_kit_without_a_backend_is_one_error(tmp_path: Path) -> None:
+    ended = kit(tmp_path)
+    assert ended.returncode == 4
+    assert (ended.stdout + ended.stderr).count("use --backend MODULE:FACTORY") == 1
+
+
+def test_a_module_comes_before_a_backend_that_is_registered_under_its_name(tmp_path: Path) -> None:
+    about = tmp_path / "adapter-0.1.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: adapter\nVersion: 0.1\n")
+    (about / "entry_points.txt").write_text("[diffcheck.backends]\nadapter = adapter:absent\n")
+    for spec, code in (("adapter:right", 0), ("adapter", 4), ("adapter:/usr/bin/engine", 4)):
+        ended = kit(tmp_path, "--backend", spec, "-k", "identity")
+        assert ended.returncode == code, ended.stdout + ended.stderr
+        assert code == 0 or "acme was not found; put it on PATH" in ended.stdout + ended.stderr
+
+
+@pytest.mark.parametrize(("capability", "opcode", "tests"), [("exceptions", "0x1F", "exception"), ("gc", "0x5F", "gc_instr")])
+def test_a_capability_that_the_engine_lacks_is_named(tmp_path: Path, capability: str, opcode: str, tests: str) -> None:
+    ended = kit(tmp_path, "--backend", "adapter:old", "-k", f"a_capsule_may and {tests}", opcode=opcode)
+    assert ended.returncode == 1, ended.stdout + ended.stderr
+    assert f"declare {capability}=False, or None" in ended.stdout
