@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 _MANY_EXPORTS: Final = 257
 _ANSWER: Final = 42
 _LIMITS: Final = "core specification, implementation limitations"
-_RETRY: Final = "run `diffcheck doctor` again; if the problem persists, this engine cannot be compared: report it to its authors"
+_REPORT: Final = "this engine cannot be compared: check its path, or report this to the authors of the engine or of its adapter"
 
 
 class KnownAnswerResult(msgspec.Struct, frozen=True):
@@ -60,7 +60,7 @@ def _hint(problem: str) -> str:
         return "increase --deadline"
     if "out of memory" in problem:
         return "increase --memory-limit"
-    return _RETRY
+    return _REPORT
 
 
 def _answers(backend: Backend, host: Host, limits: RunLimits) -> Iterator[str]:

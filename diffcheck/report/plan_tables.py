@@ -129,7 +129,8 @@ def doctor(examined: Iterable[Diagnosis], console: Console) -> int:
             line.append("not available", "bold red" if one.named else "yellow").append(f"  {visible(one.problem, 400)}")
         elif one.problem:
             code = EXIT_DIVERGE
-            line.append("does not work", "bold red").append(f"  {visible(one.problem, 400)}")
+            place = f" ({visible(one.identity.path, 400)})" if one.identity.path else ""
+            line.append("does not work", "bold red").append(f"  {styles.engine(one.identity)}{place}: {visible(one.problem, 400)}")
         else:
             line.append("ok", "bold green").append(f"  {styles.engine(one.identity)}, {plural(one.checks, 'known answer')}")
         if one.hint and (one.problem or one.identity is None):

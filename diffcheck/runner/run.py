@@ -56,7 +56,7 @@ def run(request: Request) -> Generator[Event, None, None]:
         division=division,
         places=found.places,
         root=found.root,
-        notes=found.notes,
+        notes=(*found.notes, *_cache_notes(request)),
     )
     with contextlib.ExitStack() as stack:
         journal = _journal(request, started, items)
@@ -74,6 +74,12 @@ def run(request: Request) -> Generator[Event, None, None]:
         if request.cache:
             Store(Path(request.cache)).trim(request.cache_bytes)
         yield RunFinished(interrupted=stopped(), elapsed_ns=time.monotonic_ns() - begun)
+
+
+def _cache_notes(request: Request) -> Iterator[str]:
+    """Yield a note if a cache is given and cannot be written; on a cluster the workers have caches of their own."""
+    if request.cache and not request.cluster and (reason := Store(Path(request.cache)).unusable()):
+        yield f"nothing is cached: {request.cache} cannot be written: {reason}; use another --cache DIR, or --no-cache"
 
 
 def _discover(request: Request) -> Discovery:

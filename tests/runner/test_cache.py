@@ -283,6 +283,18 @@ def test_the_commands_show_and_clear_it_and_a_run_without_it_keeps_nothing(tmp_p
     assert Store(tmp_path / "xdg" / "diffcheck").kept() == ()
 
 
+@pytest.mark.parametrize(("name", "reason"), [("file", "Not a directory"), ("/proc/sys", "No such file"), ("own", "")])
+def test_a_cache_that_cannot_be_written_is_a_note(tmp_path, monkeypatch, capsys, name, reason):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("DIFFCHECK_NO_CACHE")
+    (tmp_path / "file").write_text("")
+    artifact(tmp_path, "case", COUNTING)
+    assert entry.run(["run", "case.wasm", "--subject", "wasmtime-pulley", "--cache", name]) == 0
+    written = " ".join(capsys.readouterr().err.split())
+    assert (f"note: nothing is cached: {tmp_path / name} cannot be written: {reason}" in written) == bool(reason)
+    assert written.count("nothing is cached") == bool(reason)
+
+
 def test_a_script_s_digest_is_of_the_programs_that_it_names(tmp_path):
     named, script, log = tmp_path / "named", tmp_path / "script", tmp_path / "log"
     named.write_bytes(b"\x7fELF one")

@@ -372,3 +372,11 @@ def test_an_engine_with_files_for_options_still_says_its_version(tmp_path):
     (tmp_path / "engine.cfg").write_text("fast = true\n")
     engine = script(tmp_path / "engine", "echo engine 1.2.3")
     assert wasi.create(f"{engine} run --config {tmp_path}/engine.cfg", {}).identity().version == "1.2.3"
+
+
+def test_doctor_shows_the_path_of_a_program_that_is_no_engine_and_does_not_suggest_itself(capsys):
+    assert command(["doctor", "harness:/bin/true"]) == 1
+    written = " ".join(capsys.readouterr().out.split())
+    assert "does not work harness (/bin/true): the first program: harness failed" in written
+    assert "report this to the authors" in written
+    assert "doctor" not in written

@@ -10,6 +10,7 @@ import contextlib
 import hashlib
 import os
 import re
+import tempfile
 import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -38,7 +39,7 @@ class CacheUsage(msgspec.Struct, frozen=True):
 
 
 class Store:
-    """The cache in a folder, which is created with the first entry."""
+    """The cache in a folder, which is created when it is used."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder / PART
@@ -64,6 +65,17 @@ class Store:
         except (OSError, ReportError):
             return False
         return True
+
+    def unusable(self) -> str:
+        """Why no entry can be stored; empty if that is possible. The folder is created."""
+        try:
+            process.private(self.folder)
+            with tempfile.TemporaryFile(dir=self.folder):
+                return ""
+        except OSError as error:
+            return os.strerror(error.errno) if error.errno else str(error)
+        except ReportError as error:
+            return str(error)
 
     def kept(self) -> tuple[CacheUsage, ...]:
         """The entries by engine."""
