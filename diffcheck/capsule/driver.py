@@ -1,8 +1,8 @@
 """The capsule's ``_start``: it initialises the instance, then calls the rows of the pass in order.
 
 Before each row, witness's row state and trace are reset exactly as by witness itself. A row that does not return ends the pass. If
-the program can exit or throw, each row is called inside a ``try_table`` with a clause for each tag; the handlers stand once, after
-all rows.
+the program can exit or throw, all rows are in one ``try_table`` with a clause for each tag, since an engine may need as much memory
+for each ``try_table`` as for a function (kilnd 0.4.4: 8 MB). The handlers stand after the rows.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ _ROW = f"""
     {{slot}}
     local.tee $slot i32.const {lo.ENTERED} call $record drop
     local.get $slot i32.const $RECORD_SIZE i32.mul i32.const $STREAM i32.add local.set $r
-    {{call}}
+    raw $call
     local.get $slot i32.const {lo.RETURNED} call $record br_if {{done}}
   end
 """
@@ -91,22 +91,22 @@ class DriverCatch(msgspec.Struct, frozen=True):
 
     @property
     def depth(self) -> int:
-        """The number of handler blocks around the rows, without the outermost block."""
-        return len(self.tags) + 1 + self.exits
+        """The number of blocks around the rows, without the outermost block: the handlers' and the ``try_table``."""
+        return len(self.tags) + 2 + self.exits
 
-    def around(self, text: str) -> str:
-        """Return the call inside a ``try_table``, which is in one block within the handler blocks."""
-        clauses = [f"(catch {at} {at + 1})" for at in range(len(self.tags))]
+    def _around(self, text: str) -> str:
+        """Return the text inside a ``try_table``, which is within the handler blocks."""
+        clauses = [f"(catch {at} {at})" for at in range(len(self.tags))]
         if self.exits:
-            clauses.append(f"(catch $exit {len(self.tags) + 2})")
-        return f"try_table {' '.join(clauses)} (catch_all {len(self.tags) + 1}) {text} end"
+            clauses.append(f"(catch $exit {len(self.tags) + 1})")
+        return f"try_table {' '.join(clauses)} (catch_all {len(self.tags)}) {text} end"
 
     def handle(self, rows: str, keep: _Keep) -> tuple[str, dict[str, bytes]]:
         """Return ``rows`` inside the blocks that handle exceptions, for use in the block ``$done``, and the text's symbols."""
-        payloads, text = {}, f"{rows} br {self.depth}"
+        payloads, text = {}, f"{self._around(rows)} br {self.depth - 1}"
         for at, (typeidx, types) in enumerate(self.tags):
             payloads[f"payload{at}"] = keep(types)
-            text = f"block (type {typeidx}) {text} end raw $payload{at} {_THREW.format(tag=at)} br {self.depth - 1 - at}"
+            text = f"block (type {typeidx}) {text} end raw $payload{at} {_THREW.format(tag=at)} br {self.depth - 2 - at}"
         text = f"block {text} end {_THREW.format(tag=lo.NO_TAG)} br {int(self.exits)}"
         if self.exits:
             text = f"block {text} end local.get $slot i32.const $EXIT_STATUS i32.load $rec call $record drop br 0"
@@ -118,7 +118,6 @@ def _row_text(*, init: bool, catch: DriverCatch | None) -> str:
     return _ROW.format(
         within="" if init else _WITHIN.format(done=done),
         slot="i32.const $K" if init else "i32.const $K i32.const $N_INIT i32.add i32.const 0 i32.load $rec i32.sub",
-        call="raw $call" if catch is None else catch.around("raw $call"),
         done=done,
     )
 
@@ -182,7 +181,7 @@ def start(
 
     ``symbols`` are the recorder's, and witness's ``row_reset`` and ``trace_reset`` if they exist. ``catch`` is None if nothing can
     be thrown, or if the engine has no exceptions. Without ``records`` results and payloads are dropped. ``begin`` is a function to
-    call first. With it the program may exit in any function, so witness's resets are called inside the ``try_table``.
+    call first. Witness's resets are the program's own functions, so one that does not return ends the row that it precedes.
     """
     stored = {*(call.type.results for call in calls), *(types for _, types in (catch.tags if catch is not None else ()))}
     several = max((_numbering(types, references) for types in stored), default=0)
@@ -191,7 +190,7 @@ def start(
     locals_ = (*numbers, *((f"any{at}", "anyref") for at in range(several if several > 1 else 0)))
     keep = cache(partial(_keep, rec=symbols["rec"], references=references, temporary=temporary)) if records else _drop
     reset = b"".join(b"\x10" + u(symbols[name]) for name in ("row_reset", "trace_reset") if name in symbols)  # call
-    within = b"" if begin is None else reset
+    within = b"" if catch is None and begin is None else reset
     rows = []
     position = {True: 0, False: 0}
     fragments = {init: assemble(_row_text(init=init, catch=catch), locals=locals_) for init in position}

@@ -20,6 +20,8 @@ from diffcheck.runner.passes.capsule_pass import CapsulePass
 from diffcheck.runner.passes.capsule_run import CapsuleSide
 from diffcheck.runner.passes.window_search import RunBudget
 from diffcheck.values import FUNCTION, I31, Value
+from diffcheck.wasm.code import all_instructions
+from diffcheck.wasm.module import read
 from diffcheck_backends import wasmtime
 from tests.capsule.helpers import NUMBERS, TRACE, Run, capsule, lanes, results, run
 
@@ -325,6 +327,23 @@ def test_an_exit_ends_its_row_with_its_code_and_the_state_survives(flags: int) -
     assert done.state.counters == {0: 3}
     assert done.trap == ("UNREACHABLE" if flags else "")
     assert done.rows[1].stub_calls == (1,)
+
+
+def test_all_rows_share_one_try_table() -> None:
+    """kilnd needs 8 MB for each (measured 2026-11-28), so a capsule of 256 rows would need 2 GB for them."""
+    made = capsule(EXITS)
+    assert len(made.layout.rows) == 3
+    module = read(made.wasm)
+    assert [each.name for each in all_instructions(made.wasm, module.bodies)].count("try_table") == 1
+
+
+def test_a_reset_that_throws_ends_its_row() -> None:
+    text = """(module (tag $own) (global $calls (mut i32) (i32.const 0))
+      (func (export "__witness_row_reset")
+        (global.set $calls (i32.add (global.get $calls) (i32.const 1)))
+        (if (i32.eq (global.get $calls) (i32.const 2)) (then (throw $own))))
+      (func (export "a")) (func (export "b")) (func (export "c")))"""
+    assert outcomes(run(text)) == {"a": Returned(), "b": Threw(0, "own"), "c": None}
 
 
 def test_an_exit_without_exceptions_traps_and_records_first() -> None:
