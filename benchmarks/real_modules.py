@@ -35,10 +35,10 @@ from diffcheck.compare.findings import Findings
 from diffcheck.errors import ArtifactError, StreamError
 from diffcheck.observation import Trapped, sentence
 from diffcheck.process import Reactor
+from diffcheck.runner.expected_memory import expected_memory
 from diffcheck.runner.passes.capsule_pass import CapsulePass
 from diffcheck.runner.passes.capsule_run import CapsuleSide
 from diffcheck.runner.passes.window_search import RunBudget
-from diffcheck.runner.plan import expected_memory
 from diffcheck.text import visible
 from diffcheck.wasm.module import read
 from diffcheck_backends import kilnd as kilnd_backend
@@ -245,7 +245,7 @@ class Bench:
         if self.subject is None:
             return msgspec.structs.replace(line, subject="not tried")
         functions = len(module.all_functions) + 5
-        needed = expected_memory(module, functions, self.subject)
+        needed = expected_memory(module, functions, self.subject.capabilities)
         if needed > self.limits.memory_bytes:
             return msgspec.structs.replace(line, subject=f"skipped: expected to need {needed / 1e9:.1f} GB", verdict="skipped")
         begun = time.monotonic()

@@ -38,9 +38,11 @@ class Capabilities(msgspec.Struct, frozen=True):
     whether they may use GC instructions that the artifact does not; None if the adapter does not know: then known-answer tests
     decide.
 
-    ``base_bytes``, ``function_bytes`` and ``code_bytes`` (for each byte of code) estimate the resident size for admitting runs;
-    ``startup_s`` and ``function_s`` the time before the first instruction, ``instructions_per_s`` the speed after it (measured on
-    the date in the adapter). ``max_exports`` is None if no limit is known. ``notes`` are known limits as text.
+    ``base_bytes``, ``function_bytes``, ``code_bytes`` (for each byte of code), ``vector_bytes`` (for each instruction with a vector
+    as immediate: ``br_table``, ``try_table``, ``select`` with types) and ``segment_bytes`` (for each active element segment)
+    estimate the resident size for admitting runs and for slicing; ``startup_s`` and ``function_s`` the time before the first
+    instruction, ``instructions_per_s`` the speed after it (measured on the date in the adapter). ``max_exports`` is None if no
+    limit is known. ``notes`` are known limits as text.
     """
 
     transport: Transport
@@ -51,6 +53,8 @@ class Capabilities(msgspec.Struct, frozen=True):
     base_bytes: int = 64 << 20
     function_bytes: int = 0
     code_bytes: int = 0
+    vector_bytes: int = 0
+    segment_bytes: int = 0
     startup_s: float = 0.05
     function_s: float = 0.0
     instructions_per_s: float = 5e7

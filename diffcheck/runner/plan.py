@@ -23,6 +23,7 @@ from diffcheck.compare.validity import rule, why_unjudged
 from diffcheck.config.input_files import read_regular
 from diffcheck.errors import ArtifactError, CaseError, DiffcheckError, ManifestError, UnrunnableError
 from diffcheck.observation import Refused, sentence
+from diffcheck.runner.expected_memory import expected_memory
 from diffcheck.runner.harness_entry import entry, why_no_direct_pass
 from diffcheck.wasm import component
 from diffcheck.wasm import module as wasm
@@ -313,7 +314,7 @@ def _accepted(source: _Source, module: Module, request: Request, oracle: Backend
         manifest=manifest,
         notes=(*source.notes, *notes),
         functions=functions,
-        memory_bytes=expected_memory(module, functions, subject),
+        memory_bytes=expected_memory(module, functions, subject.capabilities),
         module=module,
         places=formats.places(manifest) if manifest else {},
     )
@@ -376,11 +377,3 @@ def _manifest(source: _Source, files: Files, module: Module) -> tuple[Manifest |
     if why:
         return None, (f"the manifest is of another build and not used: {why}",)
     return manifest, () if manifest.decisions or not manifest.branches else (formats.NO_DECISIONS,)
-
-
-def expected_memory(module: Module, functions: int, subject: Backend) -> int:
-    """The expected memory of the subject at its start, in bytes: used to admit runs, not to limit them."""
-    pages = sum(min(each.limits.minimum, 1 << 16) for each in module.all_memories)
-    known = subject.capabilities
-    code = sum(size for _, size in module.bodies)
-    return known.base_bytes + functions * known.function_bytes + code * known.code_bytes + 2 * (pages + 4) * lo.PAGE

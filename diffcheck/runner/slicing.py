@@ -14,6 +14,7 @@ from diffcheck.capsule.slicing.entry_marks import entered, mark_entries
 from diffcheck.capsule.slicing.slice_form import slice_module
 from diffcheck.errors import DiffcheckError
 from diffcheck.runner import plan as plans
+from diffcheck.runner.expected_memory import expected_memory
 from diffcheck.runner.observation_reader import ObservationReader
 from diffcheck.runner.passes.capsule_run import CapsuleSide
 from diffcheck.text import plural
@@ -126,7 +127,7 @@ def sliced(
         slice=made,
         whole=plan,
         functions=functions,
-        memory_bytes=plans.expected_memory(made.module, functions, subject),
+        memory_bytes=expected_memory(made.module, functions, subject.capabilities),
         no_direct="a slice of the artifact is run",
         notes=(*plan.notes, *notes),
     )

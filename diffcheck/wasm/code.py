@@ -156,17 +156,27 @@ def reindex(
 
 def has_any(body: bytes, names: frozenset[str], *, start: int = 0, base_offset: int = 0) -> bool:
     """Whether the expression contains an instruction with one of the names. For arguments and errors see `instructions`."""
+    return next(_named(body, names, start, base_offset), None) is not None
+
+
+def count(body: bytes, names: frozenset[str], *, start: int = 0, base_offset: int = 0) -> int:
+    """Return the number of instructions with one of the names. For arguments and errors see `instructions`."""
+    return sum(1 for _ in _named(body, names, start, base_offset))
+
+
+def _named(body: bytes, names: frozenset[str], start: int, base_offset: int) -> Iterator[int]:
+    """Yield the positions of the instructions with one of the names."""
     skip = _other_instructions(frozenset(), names).match
     at = start
     while True:
         run = skip(body, at)
         at = run.end() if run else at
         if at >= len(body):
-            return False
+            return
         try:
             op, after = opcode(body, at)
             if op.name in names:
-                return True
+                yield at
             for kind in op.immediates:
                 _, after = READERS[kind](body, after)
         except (IndexError, ArtifactError) as error:

@@ -5,21 +5,17 @@ from __future__ import annotations
 import os
 import signal
 from pathlib import Path
-from types import SimpleNamespace
 
 import msgspec
 import pytest
 import wasmtime
 
-from diffcheck.backend.contract import Capabilities
 from diffcheck.runner import run as runs
 from diffcheck.runner.engines import choose
 from diffcheck.runner.events import CaseFinished, EngineProbed, RunFinished, RunStarted
-from diffcheck.runner.plan import expected_memory
 from diffcheck.runner.request import Request
 from diffcheck.runner.run import plan, run
 from diffcheck.runner.worker import Setup
-from diffcheck.wasm.module import read
 
 CORPUS = Path(__file__).parents[2] / "corpus"
 
@@ -255,12 +251,3 @@ def test_a_single_case_that_is_watched_keeps_the_engine_findings(tmp_path, monke
     found = reports(artifact(tmp_path, "case", COUNTING), verbose=True)  # which asserts that there was one probe
     assert found["case"].verdict == "agree"
     assert seen == [{"live": True, "ask": True}, {}]
-
-
-def test_expected_memory_counts_code_as_well_as_functions():
-    def expected(body):
-        module = read(wasmtime.wat2wasm(f"(module (func {body}))"))
-        return expected_memory(module, 1, SimpleNamespace(capabilities=Capabilities("words", function_bytes=10, code_bytes=100)))
-
-    grown = expected("(drop (i32.const 1))" * 20) - expected("")
-    assert grown == 60 * 100  # i32.const, its number and drop are three bytes

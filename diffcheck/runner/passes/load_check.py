@@ -16,8 +16,9 @@ from diffcheck.capsule.slicing.slice_form import function_text, slice_module
 from diffcheck.compare.findings import Findings
 from diffcheck.compare.validity import rule
 from diffcheck.observation import Cost, Crashed, Refused, Returned, loaded, sentence
+from diffcheck.runner.expected_memory import body_memory, expected_memory
 from diffcheck.runner.passes.refusals import Refusals
-from diffcheck.runner.plan import expected_memory, world
+from diffcheck.runner.plan import world
 from diffcheck.text import plural
 from diffcheck.verdict import PassReport, SideReport
 from diffcheck.wasm import section as ids
@@ -97,12 +98,13 @@ class LoadCheck:
             yield list(range(self._module.n_imported("func"), len(self._module.all_functions)))
             return
         known, imported = self._subject.capabilities, self._module.n_imported("func")
-        room = chunk_bytes(self._plan) - expected_memory(slice_module(self._module, set()).module, 0, self._subject)
+        room = chunk_bytes(self._plan) - expected_memory(slice_module(self._module, set()).module, 0, known)
         room -= known.function_bytes * len(set(self._module.functions))
-        chunk: list[int] = []
+        bodies, chunk = list(self._module.body_bytes()), list[int]()
         taken = 0
         for function in functions:
-            cost = known.function_bytes + known.code_bytes * self._module.bodies[function - imported][1]
+            offset, body = bodies[function - imported]
+            cost = known.function_bytes + body_memory(body, offset, known)
             if chunk and taken + cost > room:
                 yield chunk
                 chunk, taken = [], 0

@@ -1,0 +1,47 @@
+"""The memory that a subject is expected to take, by the costs in its capabilities: to admit runs and to slice, not to limit."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from diffcheck.capsule import layout as lo
+from diffcheck.errors import ArtifactError
+from diffcheck.wasm.code import count, read_locals
+
+if TYPE_CHECKING:
+    from diffcheck.backend.contract import Capabilities
+    from diffcheck.wasm.module import Module
+
+_VECTORS: Final = frozenset({"br_table", "try_table", "select_t"})
+"""The instructions with a vector as immediate (core specification 5.4)."""
+_ELEMENT_BYTES: Final = 24
+_MOST_PAGES: Final = 1 << 16
+_MOST_ELEMENTS: Final = 10_000_000
+_RECORDER_PAGES: Final = 4
+
+
+def expected_memory(module: Module, functions: int, known: Capabilities) -> int:
+    """Return the expected memory after loading, in bytes; ``functions`` is the number of functions, those of a capsule included."""
+    pages = sum(min(each.limits.minimum, _MOST_PAGES) for each in module.all_memories)
+    elements = sum(min(each.limits.minimum, _MOST_ELEMENTS) for each in module.all_tables)
+    segments = sum(each.mode == "active" for each in module.elements)
+    return (
+        known.base_bytes
+        + functions * known.function_bytes
+        + segments * known.segment_bytes
+        + sum(body_memory(body, offset, known) for offset, body in module.body_bytes())
+        + elements * _ELEMENT_BYTES
+        + 2 * (pages + _RECORDER_PAGES) * lo.PAGE
+    )
+
+
+def body_memory(body: bytes, offset: int, known: Capabilities) -> int:
+    """Return the expected memory for the code of a function, in bytes; ``body`` is at ``offset`` in the file."""
+    return len(body) * known.code_bytes + (_vectors(body, offset) * known.vector_bytes if known.vector_bytes else 0)
+
+
+def _vectors(body: bytes, offset: int) -> int:
+    try:
+        return count(body, _VECTORS, start=read_locals(body, offset).end, base_offset=offset)
+    except ArtifactError:  # an unknown instruction
+        return 0
