@@ -112,7 +112,8 @@ def test_a_broken_module_is_refused_at_load(backend: Backend, host: Host) -> Non
 
 def test_text_is_not_a_module(backend: Backend, host: Host) -> None:
     outcome = run(backend, host, b'(module (func (export "_start")))').outcome
-    assert isinstance(outcome, Refused)
+    assert isinstance(outcome, Refused), "if the engine accepts text, the adapter refuses a module without the bytes 00 61 73 6d"
+    assert outcome.stage == "load"
 
 
 @pytest.mark.parametrize("text", [programs.NO_ENTRY, programs.ENTRY_WITH_PARAMETERS])

@@ -17,6 +17,7 @@ def main() -> int:
         print("starting", flush=True)
     status = run(
         path,
+        options[options.index("--invoke") + 1] if "--invoke" in options else "_start",
         multi_memory="--single-memory" not in options,
         exceptions="--no-exceptions" not in options,
         after_trap="--after-trap" in options,
@@ -26,7 +27,7 @@ def main() -> int:
     return status
 
 
-def run(path: str, *, multi_memory: bool, exceptions: bool = True, after_trap: bool = False) -> int:
+def run(path: str, entry: str, *, multi_memory: bool, exceptions: bool = True, after_trap: bool = False) -> int:
     config = wasmtime.Config()
     config.wasm_gc = config.wasm_function_references = True
     config.wasm_exceptions = exceptions
@@ -44,7 +45,7 @@ def run(path: str, *, multi_memory: bool, exceptions: bool = True, after_trap: b
         wasmtime.Module.validate(engine, wasm)  # Module takes text as well
         instance = linker.instantiate(store, wasmtime.Module(engine, wasm))
         try:
-            instance.exports(store)["_start"](store)
+            instance.exports(store)[entry](store)
         except wasmtime.Trap:
             if after_trap:
                 instance.exports(store)["diffcheck:after-trap"](store)
@@ -55,7 +56,7 @@ def run(path: str, *, multi_memory: bool, exceptions: bool = True, after_trap: b
         print(f"Error: failed to run main module `{path}`\n\nCaused by:\n    {error}", file=sys.stderr)
         return 134 if isinstance(error, wasmtime.Trap) else 1
     except KeyError:
-        print("Error: no function `_start`", file=sys.stderr)
+        print(f"Error: no function `{entry}`", file=sys.stderr)
         return 1
     return 0
 
