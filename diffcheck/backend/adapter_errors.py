@@ -28,30 +28,34 @@ def call(function: Callable[..., T], expected: type, *arguments: object) -> T:
     """The result of an adapter's function; raises ``AdapterError`` if it raises an exception or returns another type."""
     try:
         result = function(*arguments)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         if _is_no_fault(error):
             raise
-        raise _failed(function, f"raised {_words(error)}", _raised_at(error, function.__module__)) from error
+        raise failed(function, f"raised {_words(error)}", _raised_at(error, function.__module__)) from error
     return checked(function, result, expected)
 
 
 def checked(function: Callable[..., object], result: T, expected: type) -> T:
     """The result of an adapter's function; raises ``AdapterError`` if it, or a field of it, has a wrong type."""
     if not isinstance(result, expected):
-        raise _failed(function, f"returned {visible(repr(result), 80)}, which is not of the type {expected.__name__}")
+        raise failed(function, f"returned {visible(repr(result), 80)}, which is not of the type {expected.__name__}")
     if isinstance(result, msgspec.Struct) and (problem := wrong_field(result)):
-        raise _failed(function, f"returned {expected.__name__} with a wrong {problem}")
+        raise failed(function, f"returned {expected.__name__} with a wrong {problem}")
     return result
 
 
 def wrong_field(value: msgspec.Struct) -> str:
     """The first field with a value that its type excludes, and the reason; empty if there is none."""
-    for name, kind in _field_types(type(value)).items():
-        field = getattr(value, name)
-        try:
-            msgspec.convert(msgspec.to_builtins(field) if isinstance(field, msgspec.Struct) else field, kind)
-        except (msgspec.ValidationError, TypeError) as error:
-            return f"{name}: {visible(repr(field), 80)} ({visible(str(error), 200)})"
+    found = ((name, wrong(getattr(value, name), kind)) for name, kind in _field_types(type(value)).items())
+    return next((f"{name}: {problem}" for name, problem in found if problem), "")
+
+
+def wrong(value: object, kind: object) -> str:
+    """Why a value is not of a type that msgspec knows; empty if it is."""
+    try:
+        msgspec.convert(msgspec.to_builtins(value) if isinstance(value, msgspec.Struct) else value, kind)
+    except (msgspec.ValidationError, TypeError) as error:
+        return f"{visible(repr(value), 80)} ({visible(str(error), 200)})"
     return ""
 
 
@@ -64,7 +68,7 @@ def loaded(name: str, module: str, load: Callable[[], T]) -> T:
     """The factory that ``load`` imports from ``module``; raises ``AdapterError`` if that fails."""
     try:
         return load()
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         if _is_no_fault(error):
             raise
         where = f" ({error.filename}, line {error.lineno})" if isinstance(error, SyntaxError) else _raised_at(error, module)
@@ -86,29 +90,30 @@ def of_adapter(error: BaseException) -> AdapterError | None:
     """The error of an installed adapter whose code raised ``error``; None if no code of an adapter was running."""
     if not isinstance(error, Exception) or _is_no_fault(error):
         return None
-    packages = {entry.module.partition(".")[0]: entry.name for entry in entry_points(group=ADAPTERS)}
+    packages = {entry.module.partition(".")[0] for entry in entry_points(group=ADAPTERS)}
     for package, function, where in _frames(error):
         if package in packages:
             return AdapterError(f"the adapter {package} failed: {function} raised {_words(error)}{where}", hint=_HINT)
     return None
 
 
-def _failed(function: Callable[..., object], what: str, where: str = "") -> AdapterError:
+def failed(function: Callable[..., object], what: str, where: str = "") -> AdapterError:
+    """The error of an adapter's function; ``where`` is its place if it is not the function's definition."""
     module, name = getattr(function, "__module__", ""), getattr(function, "__qualname__", repr(function))
     return AdapterError(f"the adapter {visible(module)} failed: {visible(name)} {what}{where or _defined_at(function)}", hint=_HINT)
 
 
-def _is_no_fault(error: Exception) -> bool:
+def _is_no_fault(error: BaseException) -> bool:
     """Whether an adapter may raise it: an error with a hint, or a failure of the machine."""
     return isinstance(error, DiffcheckError | MemoryError) or (isinstance(error, OSError) and error.errno in MACHINE_ERRORS)
 
 
-def _words(error: Exception) -> str:
+def _words(error: BaseException) -> str:
     message = visible(str(error.msg if isinstance(error, SyntaxError) else error), _LIMIT)
     return f"{type(error).__name__}: {message}" if message else type(error).__name__
 
 
-def _frames(error: Exception) -> Iterator[tuple[str, str, str]]:
+def _frames(error: BaseException) -> Iterator[tuple[str, str, str]]:
     """Top-level package, function and place of each frame of a traceback, innermost first."""
     for frame, line in reversed(list(traceback.walk_tb(error.__traceback__))):
         code = frame.f_code
@@ -116,7 +121,7 @@ def _frames(error: Exception) -> Iterator[tuple[str, str, str]]:
         yield package, code.co_qualname, f" ({visible(code.co_filename, _LIMIT)}, line {line})"
 
 
-def _raised_at(error: Exception, module: str) -> str:
+def _raised_at(error: BaseException, module: str) -> str:
     """The innermost place in the package of ``module``; empty if there is none."""
     return next((where for package, _, where in _frames(error) if package == module.partition(".")[0]), "")
 

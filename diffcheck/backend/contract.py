@@ -11,7 +11,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Protocol, get_args
+from typing import TYPE_CHECKING, Literal, Protocol, get_args, runtime_checkable
 
 import msgspec
 
@@ -116,6 +116,7 @@ def local_host() -> Iterator[Host]:
         yield Host(reactor, folder)
 
 
+@runtime_checkable
 class Pending(Protocol):
     """An execution in progress."""
 
@@ -198,7 +199,7 @@ class Backend(ABC):
 
     def files(self) -> tuple[str, ...]:
         """The full paths of the engine's files; cached executions are valid while these stay the same."""
-        path = self.identity().path
+        path = identity(self).path
         return (path,) if path else ()
 
     @abstractmethod
@@ -207,7 +208,7 @@ class Backend(ABC):
 
     def execute(self, program: Program, limits: RunLimits, host: Host) -> Execution:
         """Run ``program`` and wait for it."""
-        return finished(self.start(program, limits, host))
+        return finished(adapter_errors.checked(self.start, self.start(program, limits, host), Pending))
 
     def host_engine(self) -> HostEngine | None:
         """How to run a program with the engine's own host functions; None if that is not supported."""
@@ -243,6 +244,14 @@ class Oracle(Backend):
 def identity(backend: Backend) -> Identity:
     """The identity of an engine; raises ``AdapterError`` if the adapter fails or its identity has a wrong type."""
     return adapter_errors.call(backend.identity, Identity)
+
+
+def files(backend: Backend) -> tuple[str, ...]:
+    """The full paths of an engine's files; raises ``AdapterError`` if the adapter fails or they have a wrong type."""
+    found = adapter_errors.call(backend.files, tuple)
+    if problem := adapter_errors.wrong(found, tuple[str, ...]):
+        raise adapter_errors.failed(backend.files, f"returned {problem}")
+    return found
 
 
 class BackendFactory(Protocol):

@@ -117,9 +117,13 @@ def created(
     name: str, module: str, load: Callable[[], BackendFactory], argument: str | None, options: Mapping[str, str]
 ) -> Backend:  # fmt: skip
     """The backend of the factory that ``load`` imports from ``module``; raises ``AdapterError`` if the adapter is faulty."""
-    from diffcheck.backend.contract import Backend  # noqa: PLC0415 - not for --help
+    from diffcheck.backend.contract import Backend, Capabilities  # noqa: PLC0415 - not for --help
 
-    return adapter_errors.call(adapter_errors.loaded(name, module, load), Backend, argument, options)
+    factory = adapter_errors.loaded(name, module, load)
+    backend = adapter_errors.call(factory, Backend, argument, options)
+    if not isinstance(found := getattr(backend, "capabilities", None), Capabilities):
+        raise adapter_errors.failed(factory, f"returned a backend whose capabilities are {visible(repr(found), 80)}")
+    return backend
 
 
 __all__ = ["AUTO", "Declaration", "create", "declaration", "located", "names", "options", "preferred", "programs", "ranked"]

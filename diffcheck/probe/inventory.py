@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -63,16 +64,13 @@ def diagnose(names: tuple[str, ...], options: Mapping[str, str], limits: RunLimi
             if backend is None:
                 yield Diagnosis(name, bool(names), problem=installed.problem, hint=installed.hint)
                 continue
-            try:
-                yield _diagnose(installed, backend, host, limits, named=bool(names))
-            finally:
-                backend.close()
+            yield _diagnose(installed, backend, host, limits, named=bool(names))
 
 
 def _diagnose(installed: InstalledBackend, backend: Backend, host: Host, limits: RunLimits, *, named: bool) -> Diagnosis:
     name, found = installed.name, installed.identity
     try:
-        with adapter_errors.attributed():
+        with adapter_errors.attributed(), closing(backend):
             known = smoke(backend, host, limits)
             wrong = wrong_instructions(backend, host, limits)
             findings = () if known.problem or wrong else engine_findings(backend, host, limits)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from diffcheck import process
+from diffcheck.backend import contract
 from diffcheck.errors import EngineUnusableError
 from diffcheck.text import visible
 
@@ -36,7 +37,7 @@ class Build(msgspec.Struct, frozen=True):
 
 def build(engine: Backend) -> Build:
     """The current build of the engine."""
-    files = process.program_files(*engine.files())
+    files = process.program_files(*contract.files(engine))
     stamps = process.stamps(files)  # before reading, so that a change meanwhile shows in the next stamps
     return Build(stamps, process.program_digest(*files))
 

@@ -48,6 +48,11 @@ FAULTS = {
     "factory raises": ("return Engine()", "return {}['engine']", "create raised KeyError: 'engine'"),
     "factory's parameters": ("def create(argument, options)", "def create(argument)", "create raised TypeError: create() takes 1"),
     "factory returns nothing": ("return Engine()", "Engine()", "create returned None, which is not of the type Backend"),
+    "factory exits": ("return Engine()", "sys.exit('no engine')", "create raised SystemExit: no engine"),
+    "no capabilities": ('    capabilities = Capabilities("memory", direct=True)\n', "", "create returned a backend whose capabilities are None"),
+    "capabilities of another type": ('= Capabilities("memory", direct=True)', "= {'direct': True}", "capabilities are {'direct': True}"),
+    "start returns nothing": ("    def command(", "    def start(self, *arguments):\n        pass\n\n    def command(", "Engine.start returned None, which is not of the type Pending"),
+    "close raises": ("    def command(", "    def close(self):\n        return {}['engine']\n\n    def command(", "Engine.close raised KeyError: 'engine'"),
     "identity raises": ("return observation.Identity(", "return observation.Identitty(", "Engine.identity raised AttributeError: "),
     "identity's path": (", sys.executable, file", ", Path(sys.executable), file", "returned Identity with a wrong path: PosixPath("),
     "command raises": ("return Command(", "return Comand(", "Engine.command raised NameError: "),
@@ -58,7 +63,26 @@ FAULTS = {
     "the outcome is text": ("(observation.Returned(), b", "('returned', b", "returned Execution with a wrong outcome: 'returned'"),
     "a kind that does not exist": ("observation.Returned()", "observation.Trapped('boom')", "with a wrong outcome: Trapped(kind='boom'"),
 }  # fmt: skip
-IN_RUN = ("import", "factory returns nothing", "identity raises", "identity's path", "read raises", "read returns nothing")
+FAULTS_OF_FILES = {
+    "no files": ("None", "Engine.files returned None, which is not of the type tuple"),
+    "files of another type": ("(Path(sys.executable),)", "Engine.files returned (PosixPath("),
+    "files raises": ("{}['engine']", "Engine.files raised KeyError: 'engine'"),
+}
+FAULTS |= {
+    name: ("    def command(", f"    def files(self):\n        return {value}\n\n    def command(", message)
+    for name, (value, message) in FAULTS_OF_FILES.items()
+}
+IN_RUN = (
+    *FAULTS_OF_FILES,
+    "no capabilities",
+    "start returns nothing",
+    "import",
+    "factory returns nothing",
+    "identity raises",
+    "identity's path",
+    "read raises",
+    "read returns nothing",
+)
 
 
 @pytest.fixture
@@ -83,7 +107,7 @@ def diffcheck(folder: Path, environment: dict[str, str], *arguments: str) -> sub
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
 
 
-@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize("fault", [each for each in FAULTS if each not in FAULTS_OF_FILES])  # doctor does not ask for them
 def test_doctor_names_the_method_the_file_and_the_line(tmp_path: Path, faulty: Callable[[str], dict[str, str]], fault: str) -> None:
     ended = diffcheck(tmp_path, faulty(fault), "doctor", "faulty")
     assert ended.returncode in (1, 2), ended.stdout + ended.stderr
