@@ -71,8 +71,9 @@ def loaded(name: str, module: str, load: Callable[[], T]) -> T:
     except (Exception, SystemExit) as error:
         if _is_no_fault(error):
             raise
-        where = f" ({error.filename}, line {error.lineno})" if isinstance(error, SyntaxError) else _raised_at(error, module)
-        raise AdapterError(f"the adapter {visible(name)} cannot be imported: {_words(error)}{where}", hint=_HINT) from error
+        what = f"the adapter {visible(name)} cannot be imported: {_words(error)}"
+        where = _place(error.filename, error.lineno) if isinstance(error, SyntaxError) else _raised_at(error, module)
+        raise AdapterError(what + where, hint=_HINT) from error
 
 
 @contextmanager
@@ -86,9 +87,9 @@ def attributed() -> Iterator[None]:
         raise found from error
 
 
-def of_adapter(error: BaseException) -> AdapterError | None:
+def of_adapter(error: Exception) -> AdapterError | None:
     """The error of an installed adapter whose code raised ``error``; None if no code of an adapter was running."""
-    if not isinstance(error, Exception) or _is_no_fault(error):
+    if _is_no_fault(error):
         return None
     packages = {entry.module.partition(".")[0] for entry in entry_points(group=ADAPTERS)}
     for package, function, where in _frames(error):
@@ -118,7 +119,7 @@ def _frames(error: BaseException) -> Iterator[tuple[str, str, str]]:
     for frame, line in reversed(list(traceback.walk_tb(error.__traceback__))):
         code = frame.f_code
         package = str(frame.f_globals.get("__name__", "")).partition(".")[0]
-        yield package, code.co_qualname, f" ({visible(code.co_filename, _LIMIT)}, line {line})"
+        yield package, code.co_qualname, _place(code.co_filename, line)
 
 
 def _raised_at(error: BaseException, module: str) -> str:
@@ -128,4 +129,8 @@ def _raised_at(error: BaseException, module: str) -> str:
 
 def _defined_at(function: Callable[..., object]) -> str:
     code = getattr(function, "__code__", None)
-    return f" ({visible(code.co_filename, _LIMIT)}, line {code.co_firstlineno})" if code is not None else ""
+    return _place(code.co_filename, code.co_firstlineno) if code is not None else ""
+
+
+def _place(file: str | None, line: int | None) -> str:
+    return f" ({visible(file or '', _LIMIT)}, line {line})"

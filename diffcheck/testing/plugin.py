@@ -35,7 +35,7 @@ def backend_of(config: pytest.Config) -> Backend:
     try:
         return _backend(spec)
     except DiffcheckError as error:
-        pytest.exit(f"--backend {spec}: {error.line}", returncode=pytest.ExitCode.USAGE_ERROR)
+        pytest.exit(f"{f'--backend {spec}'.strip()}: {error.line}", returncode=pytest.ExitCode.USAGE_ERROR)
 
 
 def _backend(spec: str) -> Backend:

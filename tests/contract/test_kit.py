@@ -81,7 +81,7 @@ def test_the_kit_tests_the_adapter_that_is_named(tmp_path: Path, backend: str, c
 def test_the_kit_without_a_backend_is_one_error(tmp_path: Path) -> None:
     ended = kit(tmp_path)
     assert ended.returncode == 4
-    assert (ended.stdout + ended.stderr).count("use --backend MODULE:FACTORY") == 1
+    assert (ended.stdout + ended.stderr).count("--backend: the backend to test is missing; use --backend MODULE:FACTORY") == 1
 
 
 def test_a_module_comes_before_a_backend_that_is_registered_under_its_name(tmp_path: Path) -> None:
