@@ -23,6 +23,9 @@ PAYLOAD_BITS: Final = 24
 """In the high half of an exception's word: the digest of its payload; the tag's index is above it."""
 
 
+_REFERENCE = re.compile(r"\(ref\.(?:extern|host|i31) (?P<number>-?[0-9]{1,10})\)\Z")
+
+
 class Value(msgspec.Struct, frozen=True):
     """A value: ``type`` is i32, i64, f32, f64, v128 or ref; ``bits`` is its pattern (for ref: kind and payload, 0 for null)."""
 
@@ -92,6 +95,11 @@ def fraction(value: Value) -> int:
     return value.bits & ((1 << _FLOATS[value.type][2]) - 1)
 
 
+def fraction_bits(type_: str) -> int:
+    """The number of fraction bits of a float type."""
+    return _FLOATS[type_][2]
+
+
 def is_nan(value: Value) -> bool:
     """Whether the pattern is a NaN of its (float) type."""
     _, _, fraction_bits, exponent = _FLOATS[value.type]
@@ -107,16 +115,15 @@ def parse(text: str, type_: str) -> Value:
     """The value of ``text`` for a parameter of ``type_``.
 
     Integers are decimal or hex, signed or unsigned within the width; floats also ``inf``, ``nan``, ``nan:0xPAYLOAD`` and hex
-    floats; v128 ``0x`` and up to 32 digits; a reference is ``null``. Raises ``CaseError`` for anything else.
+    floats; v128 ``0x`` and up to 32 digits; a reference is ``null``, ``(ref.extern N)`` or
+    ``(ref.i31 N)``. Raises ``CaseError`` for anything else.
     """
     word = text.strip().replace("_", "")
     try:
         if type_ in _FLOATS:
             return _parse_float(word, type_)
         if type_ == "ref":
-            if word != "null":
-                raise ValueError(word)  # noqa: TRY301 - one message for all types
-            return Value("ref", 0)
+            return _parse_reference(word)
         number, width = int(word, 0), WIDTHS[type_]
         if not -(1 << (width - 1)) <= number < 1 << width:
             raise ValueError(word)  # noqa: TRY301 - as above
@@ -129,8 +136,17 @@ _HINTS: Final = {
     "i32": "use an integer that fits, in decimal or as 0x...",
     "f32": "use a number, inf, nan, nan:0x... or a hex float",
     "f64": "use a number, inf, nan, nan:0x... or a hex float",
-    "ref": "a reference argument can only be null",
+    "ref": "use null, or (ref.extern 1) for a reference of the host",
 }
+
+
+def _parse_reference(word: str) -> Value:
+    """A null reference, or a number as an i31, which also stands for a reference of the host."""
+    match = _REFERENCE.match(word)
+    number = int(match["number"]) if match else 0
+    if (match is None and word != "null") or not -(1 << 30) <= number < 1 << 31:
+        raise ValueError(word)
+    return Value("ref", I31 | (number & 0x7FFF_FFFF) << 32 if match else 0)
 
 
 def _parse_float(word: str, type_: str) -> Value:

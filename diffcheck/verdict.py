@@ -38,9 +38,11 @@ DivergenceKind = Literal[
     "instruction",
     "not located",
     "validity",
+    "expectation",
 ]
-"""``instruction`` is a result that the specification does not allow, found in the deterministic form. Only reports of earlier
-versions have ``not located``."""
+"""``expectation``: the engines agree, but not with what the script or case file expects. ``instruction`` is a result that the
+specification does not allow, found in the deterministic form. Only reports of earlier versions have ``not located``.
+"""
 
 Form = Literal["plain", "deterministic"]
 """The form of the program in which a difference was found; see ``capsule.deterministic``."""

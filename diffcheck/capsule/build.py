@@ -247,7 +247,10 @@ class _Builder:
             for index, each in enumerate(module.all_memories)
             if index != witness.trace and each.limits.page_size_log2 is None
         ]
-        rows = [lo.RowLayout(each.name, tuple(map(recorder.kind_of, each.type.results)), each.init) for each in inputs.calls]
+        rows = [
+            lo.RowLayout(each.name, tuple(map(recorder.kind_of, each.type.results)), each.init, each.expected)
+            for each in inputs.calls
+        ]
         return lo.Layout(
             rows=tuple(rows),
             stubs=tuple(each.stub for each in self.sealed.stubs),
@@ -473,7 +476,9 @@ def _tags(module: Module) -> tuple[lo.Tag, ...]:
 
 def plan_digest(artifact_sha256: str, calls: Sequence[Call], world: World) -> int:
     """Return a 64-bit key of what is run: artifact, rows, world and the recorder's version; equal on both engines."""
-    rows = [(each.name, each.function, [(value.type, str(value.bits)) for value in each.args], each.init) for each in calls]
+    rows = [
+        (each.name, each.function, [(value.type, str(value.bits)) for value in each.args], each.init, each.reads) for each in calls
+    ]
     plan = msgspec.json.encode([lo.VERSION, artifact_sha256, rows, world])
     return int.from_bytes(hashlib.sha256(plan).digest()[:8], "little")
 

@@ -29,8 +29,10 @@ if TYPE_CHECKING:
     from diffcheck.wasm.types import ValType
 
 _PACKED = b"\x41\x00"  # i32.const 0, for i8 and i16
-_I31 = b"\x41\x00\xfb\x1c"
-_EXTERN = _I31 + b"\xfb\x1b"
+_TO_I31 = b"\xfb\x1c"
+_TO_EXTERN = b"\xfb\x1b"
+_I31 = _PACKED + _TO_I31
+_EXTERN = _I31 + _TO_EXTERN
 _EMPTY_STRUCT = SubType(final=True, supers=(), composite=StructType())
 _LONGEST = 1 << 16
 """Limit of a value in bytes. Nested structures can double at every level, and a hostile artifact has many levels."""
@@ -175,7 +177,7 @@ def i64_const(value: int) -> bytes:
 
 
 def constant(kind: str, bits: int, heap: str | int = "func") -> bytes:
-    """Return the instruction for an argument, given by its bits. A reference is null."""
+    """Return the instructions for an argument, given by its bits. A reference is null or an i31 (``values``)."""
     match kind:
         case "i32":
             return i32_const(bits)
@@ -187,4 +189,5 @@ def constant(kind: str, bits: int, heap: str | int = "func") -> bytes:
             return b"\x44" + bits.to_bytes(8, "little")
         case "v128":
             return b"\xfd\x0c" + bits.to_bytes(16, "little")
-    return b"\xd0" + encode_heaptype(heap)
+    i31 = i32_const(bits >> 32) + _TO_I31 + (_TO_EXTERN if heap == "extern" else b"")
+    return i31 if bits else b"\xd0" + encode_heaptype(heap)

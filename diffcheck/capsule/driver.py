@@ -32,18 +32,24 @@ if TYPE_CHECKING:
     _Keep = Callable[[Sequence[ValType]], bytes]
 
 _LOCALS: Final = (("slot", "i32"), ("r", "i32"), ("i32", "i32"), ("i64", "i64"), ("f32", "f32"), ("f64", "f64"))
+_CALL, _GLOBAL_GET = b"\x10", b"\x23"
 _VECTOR: Final = ("v128", "v128")
 _TEMPORARY: Final = {name: index for index, (name, _) in enumerate((*_LOCALS, _VECTOR))}
 
 
 class Call(msgspec.Struct, frozen=True):
-    """A row: the function's index and type, and its arguments."""
+    """A row: the function's index and type, and its arguments; ``reads`` is whether it reads the global of this index instead.
+
+    ``expected`` is what the row should do (``compare.expectations``), empty if that is not known.
+    """
 
     name: str
     function: int
     type: FuncType
     args: tuple[Value, ...] = ()
     init: bool = False
+    reads: bool = False
+    expected: str = ""
 
 
 _PROLOGUE = f"""
@@ -128,7 +134,7 @@ def _call(call: Call, keep: _Keep) -> bytes:
         constant(kind_of(kind), value.bits, "func" if isinstance(kind, str) else kind.heap)
         for kind, value in zip(call.type.params, call.args, strict=True)
     ]
-    parts.append(b"\x10" + u(call.function))
+    parts.append((_GLOBAL_GET if call.reads else _CALL) + u(call.function))
     return b"".join([*parts, keep(call.type.results)])
 
 

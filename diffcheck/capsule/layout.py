@@ -113,11 +113,12 @@ class Stub(msgspec.Struct, frozen=True):
 
 
 class RowLayout(msgspec.Struct, frozen=True):
-    """A row: its text and result types. ``init`` rows run on every instance."""
+    """A row: its text and result types. ``init`` rows run on every instance; ``expected`` is as in ``driver.Call``."""
 
     name: str
     results: tuple[str, ...]
     init: bool = False
+    expected: str = ""
 
 
 class Tag(msgspec.Struct, frozen=True):

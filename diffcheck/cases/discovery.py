@@ -1,7 +1,7 @@
 """Finds artifacts with their manifests and case files, and loads cases; files are only read when a case is loaded.
 
 In a folder every ``.wasm`` file is an artifact. A ``.wat`` file is one if it has a case file; others are sources. A file named by
-its own path is an artifact in both forms. Hidden folders are ignored.
+its own path is an artifact in both forms. Each module of a script (``.wast``) is a case. Hidden folders are ignored.
 """
 
 from __future__ import annotations
@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from diffcheck.cases import case_filter, case_ids
+from diffcheck.cases import case_filter, case_ids, scripts
 from diffcheck.cases.case_file import ARTIFACT_CAP, TEXT_CAP, CaseLimits, CaseSettings, Finding, inside, read_settings
+from diffcheck.cases.scripts import ScriptModule
 from diffcheck.config.input_files import nearest, read_regular
-from diffcheck.errors import CaseError, ConfigError, NothingToDoError
+from diffcheck.errors import ArtifactError, CaseError, ConfigError, NothingToDoError
 from diffcheck.text import plural, visible
 from diffcheck.verdict import Verdict
 from diffcheck.witness.formats import manifest_path
@@ -57,7 +58,7 @@ class Case(msgspec.Struct, frozen=True):
     """An artifact with its rows and environment, ready to be sent to a worker: paths and settings without file contents.
 
     ``rows`` are those of the case file, empty for the default rules; ``manifest`` and ``case_file`` are "" if missing. ``notes``
-    are on ignored files.
+    are on ignored files. ``module`` is the artifact if it stands in a script.
     """
 
     id: str
@@ -73,6 +74,7 @@ class Case(msgspec.Struct, frozen=True):
     expect: dict[str, Verdict] = {}
     findings: tuple[Finding, ...] = ()
     notes: tuple[str, ...] = ()
+    module: ScriptModule | None = None
 
     def expected(self, subject: str) -> Verdict:
         """The expected verdict with a subject: the subject's own, else ``default``, else agree."""
@@ -123,6 +125,8 @@ def discover(
 
 def item_at(path: Path, name: str = "") -> Item:
     """The item of an artifact named by its own path; its id is ``name``, else the file name without suffix."""
+    if scripts.is_script(str(path)):
+        return Item(name or path.name, str(path), "", str(path.parent))
     case_file = str(path.with_suffix(".toml"))
     return Item(name or path.stem, str(path), case_file if os.path.lexists(case_file) else "", str(path.parent))
 
@@ -148,6 +152,12 @@ def load_case(item: Item) -> Case:
     """The case of an item; raises ``CaseError`` for a wrong case file."""
     notes: tuple[str, ...] = ()
     settings = CaseSettings()
+    if scripts.is_script(item.artifact):
+        try:
+            module = scripts.module(item.artifact)
+        except ArtifactError as error:
+            raise CaseError(str(error), hint=error.hint) from error
+        return Case(item.id, item.artifact, rows=module.rows, module=module)
     if item.case_file:
         if _leads_out(item.case_file, item.root):
             raise CaseError(f"{visible(item.case_file)} is a link that leads outside the folder", hint="copy the case file")
@@ -165,6 +175,8 @@ def load_case(item: Item) -> Case:
 def read_artifact(path: str | os.PathLike[str]) -> bytes:
     """The bytes of an artifact; ``ArtifactError`` unless it is a regular, unchanging file of at most 1 GiB (text: 128 MiB)."""
     name = os.fspath(path)
+    if scripts.is_script(name):
+        return scripts.module(name).wasm
     return read_regular(name, TEXT_CAP if name.endswith(".wat") else ARTIFACT_CAP, "the artifact")
 
 
@@ -173,7 +185,7 @@ def _under(path: Path, ids: _Ids, notes: list[str]) -> tuple[str, str, list[Item
     given = str(path)
     try:
         given.encode()
-        mode = path.stat().st_mode
+        mode = Path(scripts.split(given)[0]).stat().st_mode
     except UnicodeEncodeError as error:
         raise ConfigError(f"{visible(given)} is not a name in UTF-8", hint="rename it") from error
     except (OSError, ValueError) as error:  # ValueError: a NUL
@@ -181,9 +193,12 @@ def _under(path: Path, ids: _Ids, notes: list[str]) -> tuple[str, str, list[Item
         raise ConfigError(f"{visible(given)} cannot be used: {why}", hint=_similar(path)) from error
     if stat.S_ISDIR(mode):
         return *ids.of(given, given), _walk(given, ids, notes)
+    if scripts.is_script(given):
+        root, place = ids.of(str(path.parent), str(path.parent))
+        return root, _joined(place, path.name), _script(given, place, str(path.parent), notes, named=True)
     if path.suffix not in SUFFIXES:
         hint = "name the artifact; its case file is found beside it" if path.suffix == ".toml" else "name an artifact or a folder"
-        raise ConfigError(f"{visible(given)} is neither .wasm nor .wat", hint=hint)
+        raise ConfigError(f"{visible(given)} is neither .wasm nor .wat nor .wast", hint=hint)
     if not stat.S_ISREG(mode):
         raise ConfigError(f"{visible(given)} is not a regular file", hint="name an artifact or a folder")
     root, place = ids.of(str(path.parent), str(path.parent))
@@ -227,7 +242,7 @@ def _walk(root: str, ids: _Ids, notes: list[str]) -> list[Item]:
 
 def _kind(entry: os.DirEntry[str], real_root: str, notes: list[str]) -> str:
     """``file``, ``folder``, or empty for an ignored entry, with a note if it has the name of an artifact."""
-    artifact = entry.name.endswith(SUFFIXES)
+    artifact = entry.name.endswith((*SUFFIXES, scripts.SUFFIX))
     reason = ""
     if not entry.is_symlink():
         if entry.is_dir():
@@ -269,6 +284,8 @@ def _items(files: dict[str, str], root: str, place: str, notes: list[str]) -> li
     items = []
     for name, path in files.items():
         stem, suffix = os.path.splitext(name)  # noqa: PTH122 - as in _walk
+        if suffix == scripts.SUFFIX:
+            items += _script(path.removeprefix("./"), place, root, notes)
         described = f"{stem}.toml" in files
         if suffix == ".wasm" or (suffix == ".wat" and described and f"{stem}.wasm" not in files):
             base = path[: -len(suffix)]
@@ -282,6 +299,26 @@ def _items(files: dict[str, str], root: str, place: str, notes: list[str]) -> li
     return items
 
 
+def _script(path: str, place: str, root: str, notes: list[str], *, named: bool = False) -> list[Item]:
+    """The items of the modules of a script, or of the one that ``path`` names; ``named`` is whether the user named the file."""
+    script, one = scripts.split(path)
+    try:
+        found = scripts.read(script)
+        if one:
+            scripts.module(path)
+    except ArtifactError as error:
+        if named:
+            raise ConfigError(f"{visible(path)}: {error}", hint=error.hint) from error
+        notes.append(f"{visible(path)} is not run: {error.line}")
+        return []
+    name = os.path.basename(script)  # noqa: PTH119 - as in _walk
+    if not one and (found.text_only or found.linking):
+        what = f"{plural(found.text_only, 'assertion')} of the text format and {found.linking} of linking"
+        notes.append(f"{visible(path)}: {what} test no engine")
+    lines = [one] if one else found.modules
+    return [Item(_joined(place, f"{name}:{line}"), f"{script}:{line}", "", root) for line in lines]
+
+
 def _unique(item: Item, taken: dict[str, Item]) -> Item:
     if item.id not in taken:
         return item
@@ -293,6 +330,8 @@ def _unique(item: Item, taken: dict[str, Item]) -> Item:
 def _names(item: Item) -> tuple[str, ...]:
     """The names of a case in expressions: its id, and its path below the searched folder, each with and without suffix."""
     suffix = item.artifact[item.artifact.rindex(".") :]
+    if scripts.is_script(item.artifact):
+        return item.id, item.id.rpartition(":")[0]
     path = os.path.relpath(item.artifact, item.root)
     return item.id, item.id + suffix, path.removesuffix(suffix), path
 

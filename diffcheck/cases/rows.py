@@ -1,6 +1,7 @@
 """The rows of an artifact: the exports to call, their arguments and their order.
 
-Rows are written as for witness's ``--invoke-with-args``: ``EXPORT`` or ``EXPORT=arg,arg``. The default rows are the ``run_row_*``
+Rows are written as for witness's ``--invoke-with-args``: ``EXPORT`` or ``EXPORT=arg,arg``; ``(get) EXPORT`` reads a global. Their
+expected results may follow: ``add=1,2 -> 3`` (``compare.expectations``). The default rows are the ``run_row_*``
 exports; else the program's entry; else every export without parameters, as with witness's ``--invoke-all``.
 """
 
@@ -8,6 +9,7 @@ from __future__ import annotations
 
 import difflib
 import re
+from collections import Counter
 from fnmatch import fnmatchcase
 from itertools import chain, islice, zip_longest
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias
@@ -36,6 +38,8 @@ AUTO_PER_EXPORT: Final = 16
 AUTO_TOTAL: Final = 256
 _RUN_ROW: Final = "run_row_"
 _NEAREST: Final = 5
+ARROW: Final = " -> "
+GET: Final = "(get) "
 NAMELESS: Final = "''"
 """The row of the export with the empty name."""
 _SEARCHED: Final = 4096  # names for difflib: an artifact may have a hundred thousand
@@ -112,7 +116,7 @@ def choose(module: Module, declared: Sequence[str] = (), mode: Mode = "declared"
         if each.kind == "func"
     }
     lengths = {len(name) for name in functions}
-    rows = [_declared(row, functions, lengths) for row in declared] if declared else _default(module, functions)
+    rows = _numbered([_declared(row, module, functions, lengths) for row in declared]) if declared else _default(module, functions)
     notes: tuple[str, ...] = ()
     if mode == "auto":
         added, notes = _auto(module, functions, {(row.function, row.args) for row in rows})
@@ -138,20 +142,45 @@ def _init(module: Module, functions: dict[str, _Function]) -> tuple[Call, ...]:
 # Declared rows
 
 
-def _declared(row: str, functions: dict[str, _Function], lengths: set[int]) -> Call:
-    found = _split(row, functions, lengths) or _split_visible(row, functions)
+def _declared(row: str, module: Module, functions: dict[str, _Function], lengths: set[int]) -> Call:
+    found, expected = _split(row, functions, lengths), ""
+    if found is None or ARROW in found[1]:
+        row, _, expected = row.rpartition(ARROW) if ARROW in row else (row, "", "")
+        if row.startswith(GET):
+            return _read(row, module, expected)
+        found = _split(row, functions, lengths) or _split_visible(row, functions)
     if found is None:
         raise CaseError(f"row {visible(row)} does not name an exported function", hint=_near(row, functions))
     function, text = found
-    if (required := next((at for at, each in enumerate(function.type.params, 1) if _is_required_ref(each)), None)) is not None:
-        raise CaseError(f"row {visible(row)} cannot be called: parameter {required} is a non-null reference", hint=_shown(function))
     words, wanted = text.split(",") if text else [], len(function.type.params)
     if len(words) != wanted:
         takes = f"{visible(function.name)} takes {plural(wanted, 'argument') if wanted else 'none'}"
         raise CaseError(
             f"row {visible(row)} has {plural(len(words), 'argument') if words else 'no argument'}, {takes}", hint=_shown(function)
         )
-    return function.call(row, tuple(_argument(row, at, word, function) for at, word in enumerate(words)))
+    call = function.call(row, tuple(_argument(row, at, word, function) for at, word in enumerate(words)))
+    pairs = enumerate(zip(function.type.params, call.args, strict=True), 1)
+    if (required := next((at for at, (type_, value) in pairs if _is_required_ref(type_) and not value.bits), None)) is not None:
+        raise CaseError(f"row {visible(row)} cannot be called: parameter {required} is a non-null reference", hint=_shown(function))
+    return msgspec.structs.replace(call, expected=expected) if expected else call
+
+
+def _read(row: str, module: Module, expected: str) -> Call:
+    """The row that reads an exported global."""
+    index = next((each.index for each in module.exports if each.kind == "global" and each.name == row.removeprefix(GET)), None)
+    if index is None:
+        raise CaseError(f"row {visible(row)} does not name an exported global")
+    return Call(row, index, FuncType((), (module.all_globals[index].value,)), reads=True, expected=expected)
+
+
+def _numbered(rows: list[Call]) -> list[Call]:
+    """The rows; of equal ones the second is ``ROW #2``, and so on."""
+    counts: Counter[str] = Counter()
+    for at, each in enumerate(rows):
+        counts[each.name] += 1
+        if counts[each.name] > 1:
+            rows[at] = msgspec.structs.replace(each, name=f"{each.name} #{counts[each.name]}")
+    return rows
 
 
 def _split_visible(row: str, functions: dict[str, _Function]) -> tuple[_Function, str] | None:
@@ -176,7 +205,8 @@ def _argument(row: str, at: int, word: str, function: _Function) -> Value:
     type_ = function.type.params[at]
     kind = type_ if isinstance(type_, str) else "ref"
     try:
-        return values.parse(word if len(word) <= _MAX_ARGUMENT else "...", kind)
+        only_null = isinstance(type_, RefType) and type_.heap not in ("any", "eq", "i31", "extern")
+        return values.parse(word if len(word) <= _MAX_ARGUMENT and not (only_null and word != "null") else "...", kind)
     except CaseError as error:
         given = f"argument {at + 1} of row {visible(row)} is {visible(repr(word), 60)}"
         raise CaseError(f"{given}, but {visible(function.name)} expects {type_}", hint=error.hint) from error

@@ -25,7 +25,9 @@ class Findings:
     form shows that they are legal choices. The first ``KEPT`` places are kept.
     """
 
-    def __init__(self, branches: dict[int, BranchPlace] | None = None, unit: str = "") -> None:
+    def __init__(self, branches: dict[int, BranchPlace] | None = None, unit: str = "", *, by_row: bool = False) -> None:
+        """``unit`` is the artifact's name in signatures; with ``by_row`` they have the whole row and not only its function."""
+        self._by_row = by_row
         self._branches = branches or {}
         self._unit = unit
         self.divergences: list[Divergence] = []
@@ -78,7 +80,7 @@ class Findings:
             detail = detail or "both have the same text; the recorded values differ"
         self._count(kind, row, item, oracle, subject)
         where = Where(row, item, place.function or row.partition("=")[0], place.kind, place.file, place.line)
-        mark = place.mark or where.function
+        mark = place.mark or (row if self._by_row else where.function)
         anywhere = place.shared or kind == "validity"  # an invalid module has no place; the broken rule counts
         cause = self._cause(row, signature(kind, item, mark if anywhere else f"{self._unit}: {mark}", shape))
         if len(self.divergences) < KEPT or (cause not in self._seen and len(self._seen) < KEPT):

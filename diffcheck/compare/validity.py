@@ -31,13 +31,17 @@ def rule(reason: str) -> str:
     return " ".join(_PARTICULARS.sub(" ", reason.partition(":")[0]).split())
 
 
-def compare(oracle: Refused, subject: Outcome, findings: Findings) -> str:
-    """Record a divergence if the subject loads an invalid module or crashes; returns why the comparison is inconclusive."""
+def compare(oracle: Refused, subject: Outcome, findings: Findings, broken: str = "") -> str:
+    """Record a divergence if the subject loads an invalid module or crashes; returns why the comparison is inconclusive.
+
+    ``broken`` is the rule that the module breaks in a script's words, empty if only the oracle names it.
+    """
     loads = loaded(subject)
     if loads or isinstance(subject, Crashed):
         words = f"loads it and {sentence(subject)}" if loads else sentence(subject)
-        shape = f"{rule(oracle.reason)} / {'loaded' if loads else 'crashed'}"
-        findings.diverge("validity", "validity", sentence(oracle), words, shape=shape)
+        shape = f"{broken or rule(oracle.reason)} / {'loaded' if loads else 'crashed'}"
+        detail = f"the script expects: {broken}" if broken else ""
+        findings.diverge("validity", "validity", sentence(oracle), words, shape=shape, detail=detail)
         return ""
     if loads is None:
         return f"the oracle {sentence(oracle)}; whether the subject loads the artifact is unknown: it {sentence(subject)}"

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from diffcheck.cases import scripts
 from diffcheck.cases.case_ids import rekeyed
 from diffcheck.cases.discovery import load_case
 from diffcheck.errors import CaseError
@@ -68,7 +69,7 @@ def _expected(items: Sequence[Item], times_ns: Mapping[str, int], *, rows: bool)
 
 def _estimate(item: Item, *, rows: bool) -> int:
     try:
-        size = os.stat(item.artifact).st_size  # noqa: PTH116 - a Path for each item costs more
+        size = os.stat(scripts.split(item.artifact)[0]).st_size  # noqa: PTH116 - a Path for each item costs more
     except (OSError, ValueError):
         size = 0
     return _CASE_NS + size * _BYTE_NS + (_rows(item) * _ROW_NS if rows else 0)

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 
+from diffcheck.cases import scripts
+from diffcheck.cases.rows import ARROW
 from diffcheck.compare.findings import Findings
 from diffcheck.observation import LeftSlice, sentence
 from diffcheck.runner import slicing
@@ -34,6 +36,8 @@ if TYPE_CHECKING:
     from diffcheck.verdict import Divergence
 
 P = TypeVar("P", bound=RunnablePlan)
+_HOST = "spectest"
+"""The host module of the specification's test suite; its functions only print."""
 
 
 def run(
@@ -61,6 +65,7 @@ def run(
         known,
         [signature for signature, cases in known.items() if plan.case.id in cases],
     )
+    passes = tuple(_in_script(each, plan.case) for each in passes)
     applicable = [each for each in passes if each.applicable]
     verdict = worst([each.verdict for each in applicable])
     deciding = next((each for each in applicable if each.verdict == verdict), None)
@@ -197,16 +202,16 @@ class _Passes:
         oracle = CapsuleSide(self._oracle, plan.capsules.oracle, plan.limits, self._host, whole=True)
         subject = CapsuleSide(self._subject, plan.capsules.subject, plan.limits, self._host, refusals=refusals)
         run = CapsulePass(
-            oracle, subject, Findings(plan.places, unit(plan.case)), budget, plan.functions,
+            oracle, subject, findings(plan), budget, plan.functions,
             manifest=plan.manifest, hangs=self._hangs, form=plan.form,
         )  # fmt: skip
+        run.expected.unknown = _why_unchecked(plan)
         report = run.report()
         self._left = run.left
         return FormPass(report, run.findings, run.choices, bool(run.unlocated))
 
     def _direct(self, plan: RunnablePlan, _: RunBudget, refusals: Refusals) -> FormPass:
-        findings = Findings(plan.places, unit(plan.case))
-        direct = DirectPass(plan, self._oracle, self._subject, self._host, findings, refusals)
+        direct = DirectPass(plan, self._oracle, self._subject, self._host, findings(plan), refusals)
         return FormPass(direct.report(), direct.findings, direct.choices)
 
 
@@ -252,9 +257,45 @@ def _common(each: Divergence) -> tuple[str, ...]:
     return (each.kind, each.oracle, each.subject) if each.kind == "outcome" else (each.kind, each.where.item)
 
 
+def findings(plan: RunnablePlan) -> Findings:
+    """The findings of a case, without any. Of a script each row has signatures of its own."""
+    return Findings(plan.places, unit(plan.case), by_row=plan.case.module is not None)
+
+
 def unit(case: Case) -> str:
-    """The artifact's name in signatures: without folders, so that it does not depend on the place of the corpus."""
-    return case.id.rpartition("/")[2]
+    """The artifact's name in signatures: without folders, so that it does not depend on the place of the corpus, and in a script
+    with the module's number, since lines change.
+    """
+    name = case.id.rpartition("/")[2]
+    return name if case.module is None else f"{name.rpartition(':')[0]} {case.module.number}"
+
+
+def _why_unchecked(plan: CapsulePlan) -> str:
+    """Why an unmet expectation may be due to the capsule; empty if it may not."""
+    types = [plan.module.function_type(at) for at in range(plan.module.n_imported("func"))]
+    if any(each.kind != "func" or each.module != _HOST for each in plan.module.imports) or any(each.results for each in types):
+        return "the module imports from another module, and imports are stubbed"
+    if plan.case.module is not None and plan.case.module.shared:
+        return "other modules may change the state of the module, and imports are stubbed"
+    if any(value.bits for each in plan.calls for value in each.args if value.type == "ref"):
+        return "references of the host are passed, as i31s"
+    return ""
+
+
+def _in_script(one: PassReport, case: Case) -> PassReport:
+    """The pass with the script's lines as the places of its divergences."""
+    if case.module is None or not one.divergences:
+        return one
+    lines = dict(zip(case.rows, case.module.lines, strict=True))
+    lines = {row.rpartition(ARROW)[0] or row: line for row, line in lines.items()}
+    file = scripts.split(case.artifact)[0]
+    placed = [
+        msgspec.structs.replace(
+            each, where=msgspec.structs.replace(each.where, file=file, line=lines.get(each.where.row, case.module.line))
+        )
+        for each in one.divergences
+    ]
+    return msgspec.structs.replace(one, divergences=tuple(placed))
 
 
 def _finding(finding: Finding) -> str:

@@ -13,18 +13,21 @@ from diffcheck.backend.contract import RunLimits
 from diffcheck.capsule import layout as lo
 from diffcheck.capsule.build import Form, build
 from diffcheck.capsule.deterministic.form import deterministic
+from diffcheck.capsule.recorder import kind_of
 from diffcheck.capsule.reference_types import needs_gc
 from diffcheck.capsule.seal import World
 from diffcheck.capsule.sealed_artifact import loadable
 from diffcheck.cases import prepare
 from diffcheck.cases.discovery import read_artifact
 from diffcheck.cases.rows import choose
+from diffcheck.compare import expectations
 from diffcheck.compare.validity import rule, why_unjudged
 from diffcheck.config.input_files import read_regular
 from diffcheck.errors import ArtifactError, CaseError, DiffcheckError, ManifestError, UnrunnableError
 from diffcheck.observation import Refused, sentence
 from diffcheck.runner.expected_memory import expected_memory
 from diffcheck.runner.harness_entry import entry, why_no_direct_pass
+from diffcheck.text import visible
 from diffcheck.wasm import component
 from diffcheck.wasm import module as wasm
 from diffcheck.witness import formats
@@ -89,10 +92,12 @@ class RefusedPlan(_JudgedPlan, frozen=True, kw_only=True):
     """An artifact that the oracle refuses: the only question is whether the subject refuses it too.
 
     ``bare`` is the artifact without imports, exports and start function, empty unless the oracle refuses it for the same reason.
+    ``accepted`` is whether only the script refuses it, with ``refusal``, and the oracle accepts it.
     """
 
     refusal: Refused
     bare: bytes = b""
+    accepted: bool = False
 
 
 class RunnablePlan(_JudgedPlan, frozen=True, kw_only=True, dict=True):
@@ -211,6 +216,11 @@ def make(
     refusal = judge.validate(source.artifact, limits, host)
     if refusal is not None:
         return _refused(source, refusal, request, judge, host)
+    if case.module is not None and (why := case.module.refusal):
+        return RefusedPlan(
+            case=case, sha256=source.sha256, limits=limits, artifact=artifact, no_capsule=f"the script expects a refusal: {why}",
+            refusal=Refused("load", why, "invalid"), accepted=True,
+        )  # fmt: skip
     try:
         return _accepted(source, wasm.read(source.artifact), request, oracle, subject, files)
     except (ArtifactError, CaseError) as error:  # a case with a mistake is not run in part
@@ -226,6 +236,8 @@ def require_capsule(plan: Plan, purpose: str = "run") -> CapsulePlan:
 
 
 def _binary(case: Case, files: Files, judge: Oracle, limits: RunLimits, host: Host) -> bytes:
+    if case.module is not None:
+        return case.module.wasm
     data = read_artifact(files.artifact)
     return judge.assemble(data, limits, host) if case.artifact.endswith(".wat") else data
 
@@ -247,11 +259,13 @@ def _refused(source: _Source, refusal: Outcome, request: Request, judge: Oracle,
     """The plan of an artifact that the oracle refuses; skipped if it is not a core module."""
     if not isinstance(refusal, Refused):
         return source.skipped(f"the oracle could not validate the artifact: {sentence(refusal)}")
-    if not source.artifact.startswith(_MAGIC):
+    if not source.artifact.startswith(_MAGIC) and source.case.module is None:
         return source.skipped(_what_it_is(source.artifact), bad_input=True)
-    no_capsule = f"the oracle refuses the artifact: {refusal.reason}"
+    no_capsule = "the oracle refuses the artifact"
     if request.mode == "capsule":
-        return source.skipped(f"{no_capsule}; only the capsule pass was requested")
+        return source.skipped(f"{no_capsule}: {refusal.reason}; only the capsule pass was requested")
+    if source.case.module is not None and source.case.module.refusal:
+        refusal = msgspec.structs.replace(refusal, kind="invalid")  # the script decides, also beyond a limit of the oracle
     plan = RefusedPlan(
         case=source.case, sha256=source.sha256, limits=source.limits, artifact=source.artifact, no_capsule=no_capsule,
         notes=source.notes, refusal=refusal,
@@ -326,7 +340,13 @@ def _accepted(source: _Source, module: Module, request: Request, oracle: Backend
 def _rows(module: Module, case: Case, request: Request) -> Rows:
     """The rows to call; no rows and no reason if only instantiation is compared."""
     rows = choose(module, request.calls or case.rows, request.rows)
-    if rows.why_none and _instantiates(module):
+    for each in rows.rows:
+        if each.expected:
+            try:
+                expectations.check(each.expected, tuple(map(kind_of, each.type.results)))
+            except CaseError as error:
+                raise CaseError(f"row {visible(each.name)}: {error}", hint=error.hint) from error
+    if rows.why_none and (_instantiates(module) or case.module is not None):
         rows = msgspec.structs.replace(rows, notes=(*rows.notes, f"only instantiation is compared: {rows.why_none}"), why_none="")
     return rows
 

@@ -114,7 +114,9 @@ def sliced(
         if len(referenced) > _STUBS:
             more = plural(len(referenced) - _STUBS, "function")
             notes.append(f"{more} outside the slice share a stub for each type: which of them a reference is to is not compared")
-    calls = tuple(msgspec.structs.replace(each, function=made.index[each.function]) for each in plan.calls)
+    calls = tuple(
+        msgspec.structs.replace(each, function=each.function if each.reads else made.index[each.function]) for each in plan.calls
+    )
     rebuild = partial(plan.rebuild, made=made)
     functions = len(made.module.all_functions) + plan.functions - len(plan.module.all_functions)
     return msgspec.structs.replace(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from diffcheck.cases import case_names
+from diffcheck.cases import case_names, scripts
 from diffcheck.cases.discovery import SUFFIXES, item_at, load_case
 from diffcheck.errors import NothingToDoError
 from diffcheck.text import visible
@@ -28,9 +28,9 @@ class Target(msgspec.Struct, frozen=True):
 def find(name: str, report: Report | None, reports: str) -> Target:
     """The target that ``name`` identifies; raises ``NothingToDoError`` if there is none."""
     path = Path(name)
-    if path.is_file():
+    if path.is_file() or (scripts.is_script(name) and Path(scripts.split(name)[0]).is_file()):
         return Target(_case(path))
-    if path.suffix in SUFFIXES:
+    if path.suffix in SUFFIXES or scripts.is_script(name):
         raise NothingToDoError(
             f"{visible(name)} does not exist", hint="check the path, or give a case or signature of the last report"
         )
@@ -49,7 +49,7 @@ def _case(path: Path) -> Case:
 
 def _of(case: CaseReport, signature: str) -> Target:
     path = Path(case.artifact)
-    if not path.exists():
+    if not Path(scripts.split(case.artifact)[0]).exists():
         raise NothingToDoError(
             f"the artifact of {visible(case.case)} is no longer at {visible(case.artifact)}",
             hint="run diffcheck in the folder in which the run was started, or run it again",

@@ -35,6 +35,7 @@ from diffcheck.observation import (
 from diffcheck.runner.passes import open_limits
 from diffcheck.runner.passes.call_logs import with_calls
 from diffcheck.runner.passes.decoded_instance import decoded, is_trap, same_end, same_trap
+from diffcheck.runner.passes.expected_results import ExpectedResults
 from diffcheck.runner.passes.hang_check import why_slow
 from diffcheck.runner.passes.instances import Instances
 from diffcheck.runner.passes.legal_choices import compare_choices
@@ -88,6 +89,7 @@ class CapsulePass:
         self.left: tuple[str, LeftSlice] | None = None
         """The first row in which the subject left the slice, and where it went."""
         self.evidence = PassEvidence(self.layout, manifest)
+        self.expected = ExpectedResults(self.layout, findings)
         sides = oracle.identified(), subject.identified()
         self.identities = Identities(sides[0], sides[1], findings, budget) if sides[0] and sides[1] else None
 
@@ -101,6 +103,7 @@ class CapsulePass:
         except DamagedAnswerError as damaged:
             outcomes.compare(Returned(), damaged.outcome, self.findings)
         findings, evidence = self.findings, self.evidence
+        self.expected.conclude(findings)
         if self.unlocated:
             self._not_located()
         if self.identities is not None:
@@ -169,6 +172,7 @@ class CapsulePass:
         if self.choices is not None:
             self.choices = Choices(self.choices.nans + expected.choices.nans, self.choices.relaxed + expected.choices.relaxed)
         self.evidence.add_group(expected, oracle, subject)
+        self.expected.oracle(expected.rows, first=first == 0)
         return self._compare(first, last, image, expected, subject)
 
     def _oracle_image(self, oracle: CapsuleRun, subject: CapsuleRun) -> Image:
@@ -289,6 +293,7 @@ class CapsulePass:
         expected, actual = with_calls(self.oracle, self.subject, self.instances.parameters(first, last), expected, actual)
         before = self.findings.total, len(self.findings.allowances)
         self.evidence.add_decisions(expected, actual)
+        self.expected.subject(actual.rows)
         pages = self._compare_instances(first, expected, actual, exhausted=exhausted)
         memories = [memory.index for memory in self.layout.memories]
         look = Pages(self.oracle, self.subject, self.instances.parameters(first, last), memories, self.findings, self.budget)
@@ -353,6 +358,7 @@ class CapsulePass:
     def _agreed(self, expected: DecodedInstance, subject: Outcome, *, exhausted: bool) -> None:
         """Count the values that an equal digest proves equal, and compare the kind of a trap, which is not in the stream."""
         self.evidence.add_decisions(expected, expected)
+        self.expected.both(expected.rows)
         for at, row in enumerate(expected.rows):
             if row.outcome is not None:
                 trapped = at == expected.stop and isinstance(row.outcome, Trapped) and isinstance(subject, Trapped)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from diffcheck.backend.contract import HARNESS_ENTRIES, Program
 from diffcheck.compare import validity
 from diffcheck.compare.findings import Findings
@@ -21,11 +23,13 @@ def report(plan: RefusedPlan, subject: Backend, host: Host) -> PassReport:
     """Run the subject with the artifact, and with ``plan.bare`` if the outcome does not show whether the artifact loads."""
     refusal, findings = plan.refusal, Findings()
     oracle = SideReport(refusal, sentence(refusal))
+    if plan.accepted:
+        return _accepted(plan, findings, oracle, _loading(plan, subject, host))
     unknown = validity.why_unjudged(refusal)
     if unknown:
         return PassReport(mode="direct", applicable=True, verdict="inconclusive", reason=unknown, oracle=oracle)
     execution = _loading(plan, subject, host)
-    unknown = validity.compare(refusal, execution.outcome, findings)
+    unknown = validity.compare(refusal, execution.outcome, findings, plan.case.module.refusal if plan.case.module else "")
     verdict: Verdict = "diverge" if findings.total else "inconclusive" if unknown else "agree"
     reason = str(findings.divergences[0]) if findings.total else unknown or validity.BOTH_REFUSE
     return PassReport(
@@ -39,6 +43,25 @@ def report(plan: RefusedPlan, subject: Backend, host: Host) -> PassReport:
         divergences_total=findings.total,
         agreement=findings.agreement,
         vacuous=verdict == "agree",
+    )
+
+
+def _accepted(plan: RefusedPlan, findings: Findings, oracle: SideReport, execution: Execution) -> PassReport:
+    """The report of a module that the oracle accepts, although the script expects a refusal."""
+    words = "accepts the module"
+    theirs = f"loads it and {sentence(execution.outcome)}" if loaded(execution.outcome) else sentence(execution.outcome)
+    findings.diverge(
+        "expectation", "validity", words, theirs, shape=plan.refusal.reason, detail=f"the script expects {plan.refusal.reason}"
+    )
+    return PassReport(
+        mode="direct",
+        applicable=True,
+        verdict="diverge",
+        reason=str(findings.divergences[0]),
+        oracle=msgspec.structs.replace(oracle, words=words),
+        subject=side(execution),
+        divergences=tuple(findings.divergences),
+        divergences_total=findings.total,
     )
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from diffcheck import process
+from diffcheck.cases import scripts
 from diffcheck.config.input_files import regular_digest
 from diffcheck.config.version import __version__
 from diffcheck.errors import ConfigError, ReportError
@@ -169,7 +170,7 @@ def remove(path: Path) -> None:
 def source(item: Item) -> bytes:
     """A digest of a case's artifact, case file and manifest; an unreadable file differs from a missing one."""
     digest = hashlib.sha256(item.artifact.encode(errors="surrogateescape"))
-    for path in (item.artifact, item.case_file, str(manifest_path(Path(item.artifact)))):
+    for path in (scripts.split(item.artifact)[0], item.case_file, str(manifest_path(Path(item.artifact)))):
         try:
             content = regular_digest(path) if path and Path(path).exists() else b""
         except (OSError, ValueError):

@@ -1,0 +1,88 @@
+"""What a script or a case file expects of rows, as a third judge: which engine stands alone, and what both get wrong."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from diffcheck.compare import expectations
+from diffcheck.observation import Returned, sentence
+from diffcheck.text import plural
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from diffcheck.capsule.layout import Layout
+    from diffcheck.compare.findings import Findings
+    from diffcheck.observation import RowRecord
+    from diffcheck.verdict import Divergence
+
+
+class ExpectedResults:
+    """Checks the rows of both engines. ``unknown`` is why unmet expectations are no findings, empty if they are."""
+
+    def __init__(self, layout: Layout, findings: Findings) -> None:
+        self._expected = {each.name: each.expected for each in layout.rows if each.expected}
+        self._findings = findings
+        self.unknown = ""
+        self._oracle: dict[str, bool] = {}
+        self._subject: dict[str, bool] = {}
+        self._unchecked: dict[str, int] = {}
+
+    def oracle(self, rows: Iterable[RowRecord], *, first: bool) -> None:
+        """Check the oracle's rows. ``first`` is whether they run in the first instance, which has the state of a script."""
+        for row, text in self._of(rows):
+            why = self.unknown or ("" if first else "their instance lacks the state before an earlier trap")
+            met = expectations.met(text, row)
+            if met or not why:
+                self._oracle[row.name] = met
+            else:
+                self._unchecked[why] = self._unchecked.get(why, 0) + 1
+
+    def subject(self, rows: Iterable[RowRecord]) -> None:
+        """Check the subject's rows."""
+        self._subject.update((row.name, expectations.met(text, row)) for row, text in self._of(rows))
+
+    def both(self, rows: Iterable[RowRecord]) -> None:
+        """Check rows in which both engines are equal: record those that are not as expected."""
+        rows = tuple(rows)
+        self.subject(rows)
+        for row, text in self._of(rows):
+            if not self._oracle.get(row.name, True):
+                words = _words(row)
+                detail = f"the script expects {text}: the engines agree, and not with the script"
+                self._findings.diverge("expectation", "expectation", words, words, row=row.name, shape="both", detail=detail)
+
+    def conclude(self, findings: Findings) -> None:
+        """Add who stands alone to the divergences, and what was not checked to what was not compared."""
+        findings.divergences[:] = map(self._judged, findings.divergences)
+        for why, count in self._unchecked.items():
+            findings.not_compared(f"what the script expects of {plural(count, 'row')}: {why}")
+
+    def _of(self, rows: Iterable[RowRecord]) -> list[tuple[RowRecord, str]]:
+        if not self._expected:
+            return []
+        return [(row, self._expected[row.name]) for row in rows if row.outcome is not None and row.name in self._expected]
+
+    def _judged(self, each: Divergence) -> Divergence:
+        oracle = self._oracle.get(each.where.row)
+        if oracle is None or each.kind not in ("result", "outcome"):
+            return each
+        match oracle, self._subject.get(each.where.row):
+            case True, _:
+                verdict = "the subject stands alone"
+            case False, True:
+                verdict = "the oracle stands alone"
+            case False, False:
+                verdict = "neither engine gives that"
+            case _:
+                verdict = "the oracle does not give that"
+        detail = f"the script expects {self._expected[each.where.row]}: {verdict}"
+        return msgspec.structs.replace(each, detail="; ".join(part for part in (detail, each.detail) if part))
+
+
+def _words(row: RowRecord) -> str:
+    if isinstance(row.outcome, Returned):
+        return ", ".join(map(str, row.results)) or "returned"
+    return sentence(row.outcome) if row.outcome is not None else "not reached"
