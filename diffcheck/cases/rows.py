@@ -116,7 +116,7 @@ def choose(module: Module, declared: Sequence[str] = (), mode: Mode = "declared"
         if each.kind == "func"
     }
     lengths = {len(name) for name in functions}
-    rows = _numbered([_declared(row, module, functions, lengths) for row in declared]) if declared else _default(module, functions)
+    rows = [_declared(row, module, functions, lengths) for row in declared] if declared else _default(module, functions)
     notes: tuple[str, ...] = ()
     if mode == "auto":
         added, notes = _auto(module, functions, {(row.function, row.args) for row in rows})
@@ -173,14 +173,15 @@ def _read(row: str, module: Module, expected: str) -> Call:
     return Call(row, index, FuncType((), (module.all_globals[index].value,)), reads=True, expected=expected)
 
 
-def _numbered(rows: list[Call]) -> list[Call]:
-    """The rows; of equal ones the second is ``ROW #2``, and so on."""
+def numbered(rows: Iterable[Call]) -> tuple[Call, ...]:
+    """The rows with different names: of equal ones the second is ``ROW #2``, and so on."""
     counts: Counter[str] = Counter()
-    for at, each in enumerate(rows):
+    named = []
+    for each in rows:
         counts[each.name] += 1
-        if counts[each.name] > 1:
-            rows[at] = msgspec.structs.replace(each, name=f"{each.name} #{counts[each.name]}")
-    return rows
+        same = counts[each.name] > 1
+        named.append(msgspec.structs.replace(each, name=f"{each.name} #{counts[each.name]}") if same else each)
+    return tuple(named)
 
 
 def _split_visible(row: str, functions: dict[str, _Function]) -> tuple[_Function, str] | None:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 
+from diffcheck.capsule.reference_types import needs_gc
 from diffcheck.cases import scripts
-from diffcheck.cases.rows import ARROW
 from diffcheck.compare.findings import Findings
 from diffcheck.observation import LeftSlice, sentence
 from diffcheck.runner import slicing
@@ -65,7 +65,7 @@ def run(
         known,
         [signature for signature, cases in known.items() if plan.case.id in cases],
     )
-    passes = tuple(_in_script(each, plan.case) for each in passes)
+    passes = tuple(_in_script(each, plan) for each in passes)
     applicable = [each for each in passes if each.applicable]
     verdict = worst([each.verdict for each in applicable])
     deciding = next((each for each in applicable if each.verdict == verdict), None)
@@ -277,25 +277,24 @@ def _why_unchecked(plan: CapsulePlan) -> str:
         return "the module imports from another module, and imports are stubbed"
     if plan.case.module is not None and plan.case.module.shared:
         return "other modules may change the state of the module, and imports are stubbed"
-    if any(value.bits for each in plan.calls for value in each.args if value.type == "ref"):
+    if needs_gc(plan.module) and any(value.bits for each in plan.calls for value in each.args if value.type == "ref"):
         return "references of the host are passed, as i31s"
     return ""
 
 
-def _in_script(one: PassReport, case: Case) -> PassReport:
+def _in_script(one: PassReport, plan: RefusedPlan | RunnablePlan) -> PassReport:
     """The pass with the script's lines as the places of its divergences."""
-    if case.module is None or not one.divergences:
+    module = plan.case.module
+    if module is None or not one.divergences:
         return one
-    lines = dict(zip(case.rows, case.module.lines, strict=True))
-    lines = {row.rpartition(ARROW)[0] or row: line for row, line in lines.items()}
-    file = scripts.split(case.artifact)[0]
-    placed = [
-        msgspec.structs.replace(
-            each, where=msgspec.structs.replace(each.where, file=file, line=lines.get(each.where.row, case.module.line))
-        )
-        for each in one.divergences
-    ]
-    return msgspec.structs.replace(one, divergences=tuple(placed))
+    names = [each.name for each in plan.calls if not each.init] if isinstance(plan, CapsulePlan) else []
+    lines, file = dict(zip(names, module.lines, strict=False)), scripts.split(plan.case.artifact)[0]
+
+    def placed(each: Divergence) -> Divergence:
+        where = msgspec.structs.replace(each.where, file=file, line=lines.get(each.where.row, module.line))
+        return msgspec.structs.replace(each, where=where)
+
+    return msgspec.structs.replace(one, divergences=tuple(map(placed, one.divergences)))
 
 
 def _finding(finding: Finding) -> str:

@@ -19,7 +19,7 @@ from diffcheck.capsule.seal import World
 from diffcheck.capsule.sealed_artifact import loadable
 from diffcheck.cases import prepare
 from diffcheck.cases.discovery import read_artifact
-from diffcheck.cases.rows import choose
+from diffcheck.cases.rows import choose, numbered
 from diffcheck.compare import expectations
 from diffcheck.compare.validity import rule, why_unjudged
 from diffcheck.config.input_files import read_regular
@@ -340,6 +340,8 @@ def _accepted(source: _Source, module: Module, request: Request, oracle: Backend
 def _rows(module: Module, case: Case, request: Request) -> Rows:
     """The rows to call; no rows and no reason if only instantiation is compared."""
     rows = choose(module, request.calls or case.rows, request.rows)
+    if case.module is not None:
+        rows = msgspec.structs.replace(rows, rows=numbered(rows.rows))
     for each in rows.rows:
         if each.expected:
             try:

@@ -1,0 +1,275 @@
+"""Scripts of the test suite: their modules as cases, their assertions as rows, and what they expect as a third judge."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from diffcheck.capsule import layout as lo
+from diffcheck.cases import scripts
+from diffcheck.cases.discovery import discover, item_at, load_case
+from diffcheck.compare.expectations import check, met
+from diffcheck.compare.findings import Findings
+from diffcheck.errors import ArtifactError, CaseError, ConfigError
+from diffcheck.observation import Returned, RowRecord, Threw, Trapped
+from diffcheck.runner.passes.expected_results import ExpectedResults
+from diffcheck.values import Value
+from tests.runner.test_run import artifact, reports
+
+pytestmark = pytest.mark.skipif(scripts.converter() is None, reason="wasm-tools is not installed")
+
+SCRIPT = """
+(module $a
+  (global (export "g") (mut i32) (i32.const 7))
+  (func (export "add") (param i32 i32) (result i32) (i32.add (local.get 0) (local.get 1)))
+  (func (export "div") (param i32 i32) (result i32) (i32.div_s (local.get 0) (local.get 1)))
+  (func (export "two") (result f64 i64) (f64.const -0.5) (i64.const -1))
+  (func (export "count") (result i32) (global.set 0 (i32.add (global.get 0) (i32.const 1))) (global.get 0))
+  (func (export "nan") (result f32) (f32.div (f32.const 0) (f32.const 0)))
+  (func (export "lanes") (param v128) (result v128) (local.get 0))
+  (func (export "same") (param externref) (result externref) (local.get 0))
+  (func $deep (export "deep") (call $deep))
+  (tag $t) (func (export "throw") (throw $t))
+  (func (export "nothing")))
+(assert_return (get "g") (i32.const 7))
+(assert_return (invoke "add" (i32.const 2) (i32.const -3)) (i32.const -1))
+(invoke "count")
+(assert_return (invoke "count") (i32.const 9))
+(assert_return (invoke "count") (i32.const 10))
+(assert_return (get "g") (i32.const 10))
+(assert_return (invoke "two") (f64.const -0.5) (i64.const -1))
+(assert_return (invoke "nan") (f32.const nan:canonical))
+(assert_return (invoke "lanes" (v128.const f32x4 1 nan 0 -0)) (v128.const f32x4 1 nan:arithmetic 0 -0))
+(assert_return (invoke "same" (ref.extern 3)) (ref.extern 3))
+(assert_return (invoke "same" (ref.null extern)) (ref.null extern))
+(assert_return (invoke "nothing"))
+(assert_exception (invoke "throw"))
+(assert_trap (invoke "div" (i32.const 1) (i32.const 0)) "integer divide by zero")
+(assert_exhaustion (invoke "deep") "call stack exhausted")
+(assert_return (invoke "count") (i32.const 11))
+(module $b (func (export "one") (result i32) (i32.const 1)))
+(assert_return (invoke $a "add" (i32.const 1) (i32.const 1)) (i32.const 2))
+(assert_return (invoke "one") (i32.const 1))
+(module definition $d (func (export "x") (result i32) (i32.const 5)))
+(module instance $i $d)
+(assert_return (invoke $i "x") (i32.const 5))
+(assert_invalid (module (func (result i32))) "type mismatch")
+(assert_malformed (module binary "\\00asm\\02\\00\\00\\00") "unknown binary version")
+(assert_malformed (module quote "(func") "unexpected token")
+(assert_unlinkable (module (import "spectest" "none" (func))) "unknown import")
+(assert_trap (module (func $s unreachable) (start $s)) "unreachable")
+(module)
+"""
+
+
+@pytest.fixture
+def script(tmp_path: Path) -> Path:
+    path = tmp_path / "all.wast"
+    path.write_text(SCRIPT.lstrip())
+    return path
+
+
+def test_each_module_is_a_case_and_each_assertion_a_row_with_its_line(script: Path) -> None:
+    found = scripts.read(str(script))
+    assert list(found.modules) == ["1", "29", "33", "35", "36", "39", "40"]
+    assert (found.text_only, found.linking) == (1, 1)
+    one = found.modules["1"]
+    assert one.rows[:5] == ("(get) g -> 7", "add=2,-3 -> -1", "count", "count -> 9", "count -> 10")
+    assert one.rows[-1] == "add=1,1 -> 2"
+    assert (one.lines[0], one.lines[-1]) == (13, 30)
+    assert found.modules["29"].rows == ("one -> 1",)
+    assert found.modules["33"].rows == ("x -> 5",)
+    assert [found.modules[each].refusal for each in ("35", "36")] == ["type mismatch", "unknown binary version"]
+    assert found.modules["39"].trap == "unreachable"
+
+
+def test_a_script_and_each_of_its_modules_can_be_named(script: Path) -> None:
+    found = discover([script.parent])
+    assert [item.id.rpartition("/")[2] for item in found.items][:2] == ["all.wast:1", "all.wast:29"]
+    assert any("1 assertion of the text format and 1 of linking" in note for note in found.notes)
+    assert [item.id for item in discover([Path(f"{script}:29")]).items] == [found.items[1].id]
+    assert len(discover([script], ["all.wast"]).items) == len(found.items)
+    assert load_case(item_at(Path(f"{script}:29"))).rows == ("one -> 1",)
+    with pytest.raises(ConfigError, match="has no module in line 28") as caught:
+        discover([Path(f"{script}:28")])
+    assert "all.wast:29" in caught.value.hint
+
+
+def test_a_script_that_cannot_be_converted_is_an_error_or_a_note(tmp_path: Path) -> None:
+    broken = tmp_path / "broken.wast"
+    broken.write_text("(module (func (i32.nonsense)))")
+    with pytest.raises(ConfigError, match="does not convert the script"):
+        discover([broken])
+    artifact(tmp_path, "whole", "(module)")
+    found = discover([tmp_path])
+    assert len(found.items) == 1
+    assert any("broken.wast is not run" in note for note in found.notes)
+
+
+def test_two_engines_that_do_what_a_script_expects_agree(script: Path) -> None:
+    found = reports(script)
+    assert {name.rpartition(":")[2]: each.verdict for name, each in found.items()} == dict.fromkeys(
+        ("1", "29", "33", "35", "36", "39", "40"), "agree"
+    )
+    (one,) = (each for name, each in found.items() if name.endswith(":1"))
+    assert one.passes[0].agreement.rows == len(one.rows) == 17
+    assert "count #3" in one.rows
+    assert any("of 1 row: their instance lacks the state before an earlier trap" in each for each in one.not_done)
+
+
+@pytest.mark.parametrize(
+    ("command", "oracle", "expected"),
+    [
+        ('(assert_return (invoke "f" (i32.const 4)) (i32.const 5))', "4", "5"),
+        ('(assert_trap (invoke "f" (i32.const 4)) "unreachable")', "4", "trap: unreachable"),
+        ('(assert_return (get "g") (i64.const 2))', "1", "2"),
+        ('(assert_exception (invoke "f" (i32.const 4)))', "4", "exception"),
+        ('(assert_return (invoke "t"))', "trapped: unreachable", "()"),
+    ],
+)
+def test_a_row_in_which_both_engines_differ_from_the_script_diverges(
+    tmp_path: Path, command: str, oracle: str, expected: str
+) -> None:
+    path = tmp_path / "wrong.wast"
+    path.write_text(
+        f'(module (global (export "g") i64 (i64.const 1)) (func (export "f") (param i32) (result i32) (local.get 0))'
+        f'(func (export "t") unreachable))\n\n{command}'
+    )
+    (report,) = reports(path).values()
+    assert report.verdict == "diverge"
+    (divergence,) = report.passes[0].divergences
+    assert (divergence.kind, divergence.oracle, divergence.where.line) == ("expectation", oracle, 3)
+    assert f"the script expects {expected}: the engines agree" in divergence.detail
+
+
+def test_a_module_that_the_oracle_accepts_against_the_script_is_a_finding(tmp_path: Path) -> None:
+    path = tmp_path / "valid.wast"
+    path.write_text('(assert_invalid (module (func (export "f"))) "type mismatch")')
+    (report,) = reports(path).values()
+    (divergence,) = report.passes[1].divergences
+    assert (divergence.kind, divergence.oracle) == ("expectation", "accepts the module")
+    assert divergence.subject.startswith("loads it")
+    assert "type mismatch" in divergence.detail
+
+
+def test_invalid_modules_that_the_subject_loads_are_one_finding_for_each_rule_of_the_script(tmp_path, lenient) -> None:
+    engine = lenient(artifact(tmp_path, "other", "(module)"))
+    path = tmp_path / "invalid.wast"
+    path.write_text(
+        '(assert_invalid (module (func (result i32))) "type mismatch")'
+        '(assert_invalid (module (func (drop (f32.neg (i64.const 1))))) "type mismatch")'
+        '(assert_invalid (module (func (drop (local.get 3)))) "unknown local")'
+    )
+    found = [each.passes[1].divergences[0] for each in reports(path, subject="kilnd", options={"kilnd": str(engine)}).values()]
+    assert [each.kind for each in found] == ["validity"] * 3
+    assert found[0].signature == found[1].signature != found[2].signature
+    assert found[2].detail == "the script expects: unknown local"
+
+
+def test_a_module_whose_state_others_change_is_compared_but_not_with_the_script(tmp_path: Path) -> None:
+    path = tmp_path / "linked.wast"
+    path.write_text(
+        '(module $m (memory (export "m") 1) (func (export "get") (result i32) (i32.load (i32.const 0)))) (register "m" $m)\n'
+        '(module (memory (import "m" "m") 1) (data (i32.const 0) "\\05")\n'
+        '  (func (export "get") (result i32) (i32.load (i32.const 0))))\n'
+        '(assert_return (invoke $m "get") (i32.const 5)) (assert_return (invoke "get") (i32.const 5))'
+    )
+    found = list(reports(path).values())
+    assert [each.verdict for each in found] == ["agree", "agree"]
+    assert any("other modules may change the state" in each for each in found[0].not_done)
+
+
+TEXTS = [
+    ("f32", "nan:canonical", 0xFFC00000, True),
+    ("f32", "nan:canonical", 0x7FC00001, False),
+    ("f64", "nan:arithmetic", 0x7FF8000000000001, True),
+    ("f64", "nan:arithmetic", 0x7FF4000000000000, False),
+    ("i32", "1 | 2", 2, True),
+    ("i32", "1 | 2", 3, False),
+    ("f32", "-0", 0, False),
+    ("v128", "i16x8 1 2 3 4 5 6 7 -1", 0xFFFF0007000600050004000300020001, True),
+    ("v128", "f64x2 nan:canonical 1", 0x3FF00000000000007FF8000000000000, True),
+    ("v128", "0x10", 16, True),
+    ("ref", "null", 0, True),
+    ("ref", "(ref.func)", 0, False),
+    ("ref", "(ref.func)", 4, True),
+    ("ref", "(ref.i31)", 2 | 5 << 32, True),
+    ("ref", "(ref.struct)", 2 | 5 << 32, False),
+    ("ref", "(ref.struct)", 3, True),
+    ("ref", "(ref.extern 5)", 2 | 5 << 32, True),
+    ("ref", "(ref.extern 5)", 2 | 6 << 32, False),
+]
+
+
+@pytest.mark.parametrize(("type_", "text", "bits", "result"), TEXTS)
+def test_an_expected_result_is_a_set_of_values(type_: str, text: str, bits: int, *, result: bool) -> None:
+    check(text, (type_,))
+    assert met(text, RowRecord("f", Returned(), (Value(type_, bits),))) == result
+    assert not met(text, RowRecord("f", Trapped("unreachable")))
+
+
+@pytest.mark.parametrize(
+    ("text", "types"),
+    [
+        ("1", ()),
+        ("()", ("i32",)),
+        ("1, 2", ("i32",)),
+        ("one", ("i32",)),
+        ("f32x4 1 2", ("v128",)),
+        ("(ref.x)", ("ref",)),
+        ("", ("i32",)),
+    ],
+)
+def test_an_expectation_that_cannot_be_of_the_row_is_an_error(text: str, types: tuple[str, ...]) -> None:
+    with pytest.raises(CaseError):
+        check(text, types)
+
+
+def test_traps_exhaustion_and_exceptions_are_expected_by_name() -> None:
+    trap, stack = RowRecord("f", Trapped("unreachable")), RowRecord("f", Trapped("call stack exhausted"))
+    thrown = RowRecord("f", Threw(0))
+    for text, row in (("trap", trap), ("trap: unreachable", trap), ("exhaustion", stack), ("exception", thrown)):
+        assert [met(text, each) for each in (trap, stack, thrown)] == [each is row for each in (trap, stack, thrown)]
+
+
+@pytest.mark.parametrize(
+    ("oracle", "subject", "words"),
+    [
+        (5, 6, "the subject stands alone"),
+        (6, 5, "the oracle stands alone"),
+        (6, 7, "neither engine gives that"),
+    ],
+)
+def test_a_divergence_says_who_stands_alone(oracle: int, subject: int, words: str) -> None:
+    layout = lo.Layout(
+        rows=(lo.RowLayout("f", ("i32",), expected="5"),), stubs=(), branches=(), counters=(), globals=(), tables=0, memories=(),
+        digest_pages=1, plan_digest=0, has_trace=False, has_output=False, known_answer=0,
+    )  # fmt: skip
+    findings = Findings()
+    judge = ExpectedResults(layout, findings)
+    judge.oracle([RowRecord("f", Returned(), (Value("i32", oracle),))], first=True)
+    judge.subject([RowRecord("f", Returned(), (Value("i32", subject),))])
+    findings.diverge("result", "result 0", str(oracle), str(subject), row="f", detail="bits")
+    judge.conclude(findings)
+    assert findings.divergences[0].detail == f"the script expects 5: {words}; bits"
+
+
+def test_a_case_file_may_expect_results_too(tmp_path: Path) -> None:
+    artifact(tmp_path, "plain", '(module (func (export "f") (param i32) (result i32) (local.get 0)))')
+    (tmp_path / "plain.toml").write_text('rows = ["f=1 -> 1", "f=2 -> 3"]')
+    (report,) = reports(tmp_path).values()
+    assert [(each.kind, each.where.row) for each in report.passes[0].divergences] == [("expectation", "f=2")]
+    (tmp_path / "plain.toml").write_text('rows = ["f=1 -> 1.5"]')
+    (report,) = reports(tmp_path).values()
+    assert report.verdict == "skipped"
+    assert "row f=1: " in report.reason
+
+
+def test_a_missing_converter_says_how_to_get_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "a.wast"
+    path.write_text("(module (func))")
+    monkeypatch.setattr(scripts, "converter", lambda: None)
+    with pytest.raises(ArtifactError) as caught:
+        scripts.read(str(path))
+    assert "pip install" in caught.value.hint
