@@ -10,10 +10,10 @@ from diffcheck.capsule import layout as lo
 from diffcheck.cases import scripts
 from diffcheck.cases.discovery import discover, item_at, load_case
 from diffcheck.compare.expectations import check, met
+from diffcheck.compare.expected_results import ExpectedResults
 from diffcheck.compare.findings import Findings
 from diffcheck.errors import ArtifactError, CaseError, ConfigError
 from diffcheck.observation import Returned, RowRecord, Threw, Trapped
-from diffcheck.runner.passes.expected_results import ExpectedResults
 from diffcheck.values import Value
 from tests.runner.test_run import artifact, reports
 

@@ -18,6 +18,7 @@ from diffcheck.compare import outcomes
 from diffcheck.compare import references as compare_references
 from diffcheck.compare import rows as compare_rows
 from diffcheck.compare import state as compare_state
+from diffcheck.compare.expected_results import ExpectedResults
 from diffcheck.errors import StreamError
 from diffcheck.observation import (
     Crashed,
@@ -35,7 +36,6 @@ from diffcheck.observation import (
 from diffcheck.runner.passes import open_limits
 from diffcheck.runner.passes.call_logs import with_calls
 from diffcheck.runner.passes.decoded_instance import decoded, is_trap, same_end, same_trap
-from diffcheck.runner.passes.expected_results import ExpectedResults
 from diffcheck.runner.passes.hang_check import why_slow
 from diffcheck.runner.passes.instances import Instances
 from diffcheck.runner.passes.legal_choices import compare_choices
