@@ -19,7 +19,7 @@ import msgspec
 
 from diffcheck import process
 from diffcheck.backend.command import death, file_sha256
-from diffcheck.backend.contract import Capabilities, Oracle, RunLimits
+from diffcheck.backend.contract import COMPILED_FOLDER, Capabilities, Oracle, RunLimits
 from diffcheck.errors import ArtifactError, EngineMissingError
 from diffcheck.observation import (
     Cost,
@@ -57,6 +57,11 @@ if TYPE_CHECKING:
     from diffcheck.backend.contract import Host, Pending, Program
 
 COMPILING: Final = "while compiling"
+COMPILING_S: Final = 10.0
+COMPILING_S_PER_BYTE: Final = 2e-5
+"""The limit of a compilation, apart from the deadline of the run: 20 s a megabyte, which takes 1.7 s of CPU (2026-11-28)."""
+CACHED_BYTES: Final = 64 << 10
+"""The least size of modules of which the compiled form is cached: smaller ones are compiled in less than 0.1 s."""
 STUCK: Final = "the engine did not stop at its deadline"
 
 _GRACE_S: Final = 1.0
@@ -73,8 +78,10 @@ _decode = msgspec.msgpack.Decoder(Answer).decode
 class Wasmtime(Oracle):
     """Wasmtime for one target; servers are started when needed and replaced when they die."""
 
-    def __init__(self, name: str, target: Target, instructions_per_s: float) -> None:
+    def __init__(self, name: str, target: Target, instructions_per_s: float, cache: str = "") -> None:
+        """``cache`` is the cache folder, empty for none."""
         self.name, self.target = name, target
+        self.compiled = str(Path(cache).absolute() / COMPILED_FOLDER) if cache else ""
         self.capabilities = Capabilities(
             transport="memory",
             state_at_trap=True,
@@ -109,6 +116,7 @@ class Wasmtime(Oracle):
     def validate(self, wasm: bytes, limits: RunLimits, host: Host) -> Outcome | None:
         """See ``Oracle``; compiles nothing."""
         try:
+            limits = compile_limits(len(wasm), limits)
             answer = self._ask(Validate(self.variant(limits), wasm), "while validating", limits, host)
         except _ServerEndedError as gone:
             return gone.outcome
@@ -212,12 +220,13 @@ class _Running:
         self._sha256 = program.template_sha256 if program.kind == "capsule" else ""
         self._sha256 = self._sha256 or hashlib.sha256(program.wasm).hexdigest()
         self._variant = backend.variant(limits)
-        self._until = time.monotonic() + limits.deadline_s
+        self._compiling = compile_limits(len(program.wasm), limits)
         self._compile_ns = 0
+        self._begun = time.monotonic()
         self._connection: _Connection | None = None
         if len(program.wasm) <= _MAX_WASM_BYTES:
             self._connection = backend.connect(limits, host)
-            self._until = time.monotonic() + limits.deadline_s
+            self._begun = time.monotonic()
             if (self._variant, self._sha256) in self._connection.compiled:
                 self._send_run(self._connection)
             else:
@@ -231,40 +240,36 @@ class _Running:
         try:
             execution = self._converse(connection)
         except _ServerEndedError as gone:
-            elapsed_s = self._limits.deadline_s - (self._until - time.monotonic())
-            return Execution(gone.outcome, cost=Cost(elapsed_ns=round(elapsed_s * 1e9), executions=1))
+            return Execution(gone.outcome, cost=Cost(elapsed_ns=round((time.monotonic() - self._begun) * 1e9), executions=1))
         self._backend.keep(connection)
         cost = execution.cost + Cost(self._compile_ns, self._compile_ns)
         return msgspec.structs.replace(execution, cost=cost)
 
     def _converse(self, connection: _Connection) -> Execution:
-        answer, elapsed_ns = connection.receive(self._doing, self._limits)
+        answer, elapsed_ns = connection.receive(*self._doing)
         if isinstance(answer, ModuleMissing):
             self._send_module(connection)
-            answer, elapsed_ns = connection.receive(self._doing, self._limits)
+            answer, elapsed_ns = connection.receive(*self._doing)
         if isinstance(answer, ValidationResult):
             self._compile_ns = elapsed_ns
             if answer.refusal is not None:
                 return Execution(answer.refusal, cost=Cost(executions=1))
             connection.compiled.add((self._variant, self._sha256))
-            if time.monotonic() >= self._until:
-                return Execution(TimedOut(self._limits.deadline_s, COMPILING), cost=Cost(executions=1))
             self._send_run(connection)
-            answer, _ = connection.receive(self._doing, self._limits)
+            answer, _ = connection.receive(*self._doing)
         if not isinstance(answer, RunResult):
             return Execution(_unexpected(answer))
-        if isinstance(answer.execution.outcome, TimedOut):  # the server knows only the rest of the deadline
-            outcome = TimedOut(self._limits.deadline_s, answer.execution.outcome.detail)
-            return msgspec.structs.replace(answer.execution, outcome=outcome)
         return _located(answer, self._program.wasm)
 
     def _send_module(self, connection: _Connection) -> None:
-        self._doing = COMPILING
+        self._doing = COMPILING, self._compiling
         connection.compiled.discard((self._variant, self._sha256))
-        connection.send(Compile(self._variant, self._sha256, self._program.wasm), self._left_s() + _GRACE_S)
+        wasm = self._program.wasm
+        cache = self._backend.compiled if len(wasm) >= CACHED_BYTES else ""
+        connection.send(Compile(self._variant, self._sha256, wasm, cache), self._compiling.deadline_s)
 
     def _send_run(self, connection: _Connection) -> None:
-        self._doing = STUCK
+        self._doing = STUCK, self._limits
         run = Run(
             self._variant,
             self._program.kind,
@@ -272,13 +277,15 @@ class _Running:
             self._program.entry,
             self._program.parameters,
             self._program.parameters_address,
-            self._left_s(),
+            self._limits.deadline_s,
             self._limits.memory_bytes,
         )
-        connection.send(run, self._left_s() + _GRACE_S)
+        connection.send(run, self._limits.deadline_s + _GRACE_S)
 
-    def _left_s(self) -> float:
-        return max(0.0, self._until - time.monotonic())
+
+def compile_limits(size: int, limits: RunLimits) -> RunLimits:
+    """The limits with the deadline of a compilation of ``size`` bytes, which is not part of a run."""
+    return msgspec.structs.replace(limits, deadline_s=max(limits.deadline_s, COMPILING_S) + size * COMPILING_S_PER_BYTE)
 
 
 def _outcome_of_end(ended: process.ProcessResult, doing: str, limits: RunLimits) -> Outcome:
@@ -333,9 +340,9 @@ def _digest(library: Path) -> str:
 
 def create(argument: str | None, options: Mapping[str, str]) -> Wasmtime:  # noqa: ARG001 - the contract's
     """The entry point of ``wasmtime``, native code by Cranelift."""
-    return Wasmtime("wasmtime", "native", 3e9)
+    return Wasmtime("wasmtime", "native", 3e9, options.get("cache", ""))
 
 
 def create_pulley(argument: str | None, options: Mapping[str, str]) -> Wasmtime:  # noqa: ARG001 - the contract's
     """The entry point of ``wasmtime-pulley``, the interpreter: about 11 times slower."""
-    return Wasmtime("wasmtime-pulley", "pulley64", 2.8e8)
+    return Wasmtime("wasmtime-pulley", "pulley64", 2.8e8, options.get("cache", ""))

@@ -7,18 +7,22 @@ wasmtime 50).
 
 from __future__ import annotations
 
+import json
 import re
 import resource
+import stat
 import sys
 import threading
 import time
 from collections import OrderedDict
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import msgspec
 import wasmtime
 
+from diffcheck import process
 from diffcheck.capsule.layout import (
     AFTER_TRAP_EXPORT,
     FINISHED,
@@ -31,6 +35,7 @@ from diffcheck.capsule.layout import (
     Header,
     read_header,
 )
+from diffcheck.errors import ReportError
 from diffcheck.observation import (
     Cost,
     Execution,
@@ -65,6 +70,8 @@ if TYPE_CHECKING:
 MAX_STACK_BYTES: Final = 2 << 20
 """Wasmtime aborts the process for a stack above its ``async_stack_size``, which wasmtime-py 50 cannot set."""
 MIN_STACK_BYTES: Final = 16 << 10
+CACHE_LIMIT: Final = "1Gi"
+"""The size of the cache of compiled modules, compressed, at which Wasmtime removes the least recently used ones."""
 
 _FEATURES: Final = (
     "wasm_bulk_memory",
@@ -122,8 +129,8 @@ class Machine:
     """Answers requests one by one."""
 
     def __init__(self) -> None:
-        self._engines: dict[Variant, wasmtime.Engine] = {}
-        self._modules: OrderedDict[tuple[Variant, str], wasmtime.Module] = OrderedDict()
+        self._engines: dict[tuple[Variant, str], wasmtime.Engine] = {}
+        self._modules: OrderedDict[tuple[Variant, str], tuple[wasmtime.Engine, wasmtime.Module]] = OrderedDict()
 
     def answer(self, request: Request) -> Answer:
         """The answer to ``request``; errors of wasmtime are data."""
@@ -138,7 +145,7 @@ class Machine:
                 return _assemble(request)
 
     def _compile(self, request: Compile) -> Answer:
-        engine = self._engine(request.variant)
+        engine = self._engine(request.variant, request.cache)
         try:
             if not request.wasm.startswith(b"\0"):
                 wasmtime.Module.validate(engine, request.wasm)  # Module would parse it as text
@@ -147,7 +154,7 @@ class Machine:
             words = _words(error)
             # Errors of validation have an offset. Others are errors of compilation: a valid module is too large.
             return ValidationResult(Refused("load", words, refusal_words.kind(words, "invalid" if _OFFSET in words else "limit")))
-        self._modules[request.variant, request.sha256] = module
+        self._modules[request.variant, request.sha256] = engine, module
         while len(self._modules) > _KEPT_MODULES:
             self._modules.popitem(last=False)
         return ValidationResult(None)
@@ -158,7 +165,7 @@ class Machine:
             return ModuleMissing()
         self._modules.move_to_end(key)
         begun, cpu = time.perf_counter_ns(), time.process_time_ns()
-        instance = _Instance(self._engine(run.variant), self._modules[key], run)
+        instance = _Instance(*self._modules[key], run)
         try:
             execution = instance.run()
         finally:
@@ -178,10 +185,15 @@ class Machine:
             return ValidationResult(Refused("load", words := _words(error), refusal_words.kind(words, "invalid")))
         return ValidationResult(None)
 
-    def _engine(self, variant: Variant) -> wasmtime.Engine:
-        if variant not in self._engines:
-            self._engines[variant] = wasmtime.Engine(_config(variant))
-        return self._engines[variant]
+    def _engine(self, variant: Variant, cache: str = "") -> wasmtime.Engine:
+        """The engine of a variant; with ``cache`` the one that reads and stores compiled modules there."""
+        if (variant, cache) not in self._engines:
+            config = _config(variant)
+            if cache and (settings := _cache_settings(Path(cache))):
+                with suppress(wasmtime.WasmtimeError):
+                    config.cache = settings
+            self._engines[variant, cache] = wasmtime.Engine(config)
+        return self._engines[variant, cache]
 
 
 class _Instance:
@@ -360,6 +372,19 @@ def _config(variant: Variant) -> wasmtime.Config:
     if variant.count_fuel:
         config.consume_fuel = True
     return config
+
+
+def _cache_settings(folder: Path) -> str:
+    """The path of settings for Wasmtime's cache in ``folder``; empty if that cannot be trusted, since it has machine code."""
+    settings = Path("wasmtime-cache.toml").absolute()
+    try:
+        if folder.exists() and folder.stat().st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+            return ""  # others may have put files there
+        process.private(folder)
+        settings.write_text(f"[cache]\ndirectory = {json.dumps(str(folder))}\nfiles-total-size-soft-limit = {CACHE_LIMIT!r}\n")
+    except (OSError, ReportError):
+        return ""
+    return str(settings)
 
 
 def _assemble(request: Assemble) -> Answer:

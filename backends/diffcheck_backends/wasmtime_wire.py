@@ -23,11 +23,15 @@ class Variant(msgspec.Struct, frozen=True):
 
 
 class Compile(msgspec.Struct, frozen=True, tag="compile"):
-    """Compile a module under the name ``sha256``: a separate request, so that the caller knows which step reached a deadline."""
+    """Compile a module under the name ``sha256``: a separate request, so that the caller knows which step reached a deadline.
+
+    ``cache`` is the folder of compiled modules, an absolute path, empty for none.
+    """
 
     variant: Variant
     sha256: str
     wasm: bytes
+    cache: str = ""
 
 
 class Run(msgspec.Struct, frozen=True, tag="run"):

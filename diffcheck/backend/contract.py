@@ -26,6 +26,8 @@ Transport = Literal["memory", "words", "print"]
 
 SEARCH_PATH = "search-path"
 """The option with the user's PATH, since the environment of a worker has another one."""
+COMPILED_FOLDER = "compiled"
+"""The folder, in that of the option ``cache``, in which engines may cache compiled modules; it is bounded and cleared with it."""
 HARNESS_ENTRIES = ("_start", "run", "0", "1", "main")
 """The entries of a harness run in order of preference, the same for the oracle."""
 

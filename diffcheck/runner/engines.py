@@ -64,9 +64,10 @@ def preferred_oracle(options: Mapping[str, str]) -> Oracle:
 
 def create(request: Request) -> Roles:
     """The backends that a request names."""
-    oracle = registry.create(request.oracle, request.options)
-    judge = oracle if isinstance(oracle, Oracle) else preferred_oracle(request.options)
-    return Roles(judge, oracle, registry.create(request.subject, request.options))
+    options = {**request.options, "cache": request.cache}  # else components are still prepared in the default folder
+    oracle = registry.create(request.oracle, options)
+    judge = oracle if isinstance(oracle, Oracle) else preferred_oracle(options)
+    return Roles(judge, oracle, registry.create(request.subject, options))
 
 
 def choose(request: Request) -> Engines:

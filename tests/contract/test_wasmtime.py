@@ -6,6 +6,7 @@ import os
 import signal
 import struct
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,9 +15,11 @@ from diffcheck.backend.contract import Execution, Host, Program, RunLimits
 from diffcheck.capsule.layout import FINISHED, HEADER_ADDRESS, RUNNING, VARIABLES_ADDRESS, read_header
 from diffcheck.errors import ArtifactError
 from diffcheck.observation import Crashed, HarnessFailed, Refused, Returned, TimedOut, Trapped
+from diffcheck.runner.persist.cache_files import Store
 from diffcheck.testing import programs
 from diffcheck.testing.test_backend import assembled, children
 from diffcheck_backends import wasmtime as adapter
+from diffcheck_backends import wasmtime_machine as machine
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -171,12 +174,59 @@ def test_a_server_that_dies_in_a_program_is_a_crash_and_the_next_program_runs(or
     assert oracle.execute(program, LIMITS, host).counters == programs.COUNTED
 
 
-def test_a_compilation_that_takes_too_long_is_ended_and_told_as_such(oracle: Wasmtime, host: Host) -> None:
-    body = "(i64.store (i32.const 0) (i64.mul (i64.load (i32.const 8)) (i64.load (i32.const 16))))" * 300_000
-    wasm = assembled(programs.start(body, "(memory 1)"))
-    outcome = oracle.execute(Program("direct", wasm), RunLimits(deadline_s=0.3), host).outcome
+def large(size: int) -> bytes:
+    """A program of ``size`` times ten bytes of code, which takes longer to compile than to run."""
+    body = "(i64.store (i32.const 0) (i64.mul (i64.load (i32.const 8)) (i64.load (i32.const 16))))" * size
+    return assembled(programs.start(body, "(memory 1)"))
+
+
+def test_a_compilation_that_takes_too_long_is_ended_and_reported_as_such(
+    oracle: Wasmtime, host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(adapter, "COMPILING_S", 0.0)
+    monkeypatch.setattr(adapter, "COMPILING_S_PER_BYTE", 0.0)
+    outcome = oracle.execute(Program("direct", large(300_000)), RunLimits(deadline_s=0.3), host).outcome
     assert outcome == TimedOut(0.3, adapter.COMPILING)
     assert oracle.execute(Program("direct", assembled(programs.COUNTERS)), LIMITS, host).counters == programs.COUNTED
+
+
+def test_compiling_is_not_part_of_the_deadline(oracle: Wasmtime, host: Host) -> None:
+    execution = oracle.execute(Program("direct", large(50_000)), RunLimits(deadline_s=0.2), host)
+    assert isinstance(execution.outcome, Returned)
+    assert execution.cost.elapsed_ns > 0.2e9
+
+
+def test_the_limit_of_a_compilation_grows_with_the_module() -> None:
+    assert adapter.compile_limits(0, RunLimits(deadline_s=5.0)).deadline_s == 10.0
+    assert adapter.compile_limits(0, RunLimits(deadline_s=15.0)).deadline_s == 15.0
+    assert adapter.compile_limits(16 << 20, RunLimits()).deadline_s > 16 * 1.7 * 5
+
+
+def test_a_compiled_module_is_cached_in_a_private_folder_and_cleared_with_the_cache(host: Host, tmp_path: Path) -> None:
+    program, times = Program("direct", large(50_000)), []
+    for _ in range(2):
+        made = adapter.create(None, {"cache": str(tmp_path)})
+        times.append(made.execute(program, LIMITS, host).cost.elapsed_ns)
+        made.execute(Program("direct", assembled(programs.COUNTERS)), LIMITS, host)
+        made.close()
+    assert times[1] < times[0] / 2
+    assert (tmp_path / "compiled").stat().st_mode & 0o077 == 0
+    store = Store(tmp_path)
+    (usage,) = store.kept()
+    assert (usage.engine, usage.entries) == ("compiled modules", 2)  # the module and Wasmtime's figures about it
+    assert store.clear() == 2
+    assert not [each for each in (tmp_path / "compiled").rglob("*") if each.is_dir()]
+
+
+@pytest.mark.parametrize("mode", [0o720, 0o702, 0o755])
+def test_compiled_modules_are_not_read_where_others_can_write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: int) -> None:
+    folder = tmp_path / "compiled"
+    folder.mkdir()
+    folder.chmod(mode)
+    monkeypatch.chdir(tmp_path)
+    assert bool(machine._cache_settings(folder)) == (mode == 0o755)
+    monkeypatch.setattr(os, "geteuid", lambda: 4242)
+    assert not machine._cache_settings(folder)
 
 
 def test_text_is_assembled_or_the_reason_is_told(oracle: Wasmtime, host: Host) -> None:

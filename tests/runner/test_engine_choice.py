@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from diffcheck.backend import registry
@@ -74,3 +75,11 @@ def test_without_a_declaration_there_is_nothing_for_auto_to_take(monkeypatch):
     monkeypatch.setattr(registry, "_declarations", dict)
     with pytest.raises(ConfigError, match="can be the oracle"):
         chosen()
+
+
+def test_engines_get_the_cache_folder_of_the_request_only(tmp_path):
+    """The options of a request always have a folder, in which components are prepared."""
+    request = Request(("x",), subject="wasmtime-pulley", oracle="wasmtime", options={"cache": "/elsewhere"})
+    assert create(request).oracle.compiled == ""
+    folder = str(tmp_path)
+    assert create(msgspec.structs.replace(request, cache=folder)).subject.compiled == f"{folder}/compiled"

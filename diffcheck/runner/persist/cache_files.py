@@ -1,7 +1,8 @@
 """The files of the cache: one for each entry, named by a digest of its key, written atomically, bounded in total size.
 
 ``FOLDER/observations/ENGINE-KEY/xx/DIGEST`` holds a digest over key and value, then the compressed value. An entry of another user
-or another key counts as missing. Several runs may use the cache at once: each writes a temporary file and renames it.
+or another key counts as missing. ``FOLDER/compiled`` is for modules that engines compiled, which only they read and write; they are
+counted, bounded and cleared here. Several runs may use the cache at once: each writes a temporary file and renames it.
 """
 
 from __future__ import annotations
@@ -18,12 +19,14 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from diffcheck import process
+from diffcheck.backend.contract import COMPILED_FOLDER
 from diffcheck.errors import ReportError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 PART: Final = "observations"
+_COMPILED: Final = "compiled modules"
 _ENTRY_CAP: Final = 64 << 20
 _CONTENT_CAP: Final = 512 << 20
 _ROOM: Final = 0.9
@@ -43,6 +46,7 @@ class Store:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder / PART
+        self._compiled = folder / COMPILED_FOLDER
 
     def get(self, key: str) -> bytes | None:
         """The value of a key; None if it is missing or damaged."""
@@ -81,7 +85,8 @@ class Store:
         """The entries by engine."""
         found: dict[str, list[int]] = {}
         for path, size, _ in self._entries():
-            found.setdefault(path.parts[-3], []).append(size)
+            name = _COMPILED if path.is_relative_to(self._compiled) else path.parts[-3]
+            found.setdefault(name, []).append(size)
         return tuple(CacheUsage(name, len(sizes), sum(sizes)) for name, sizes in sorted(found.items()))
 
     def trim(self, limit_bytes: int) -> int:
@@ -118,14 +123,14 @@ class Store:
 
     def _entries(self) -> Iterator[tuple[Path, int, int]]:
         """The path, size on disk and time of last use of each entry."""
-        for path in self.folder.glob("*/??/*"):
+        for path in (*self.folder.glob("*/??/*"), *self._compiled.glob("*/*/*")):
             with contextlib.suppress(OSError):
                 about = path.lstat()
                 yield path, about.st_size, about.st_mtime_ns
 
     def _remove_empty(self) -> None:
-        for pattern in ("*/??", "*"):
-            for folder in self.folder.glob(pattern):
+        for root, pattern in ((self.folder, "*/??"), (self.folder, "*"), (self._compiled, "*/*"), (self._compiled, "*")):
+            for folder in root.glob(pattern):
                 with contextlib.suppress(OSError):  # not empty, or removed by another run
                     folder.rmdir()
 
