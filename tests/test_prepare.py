@@ -72,8 +72,8 @@ def tools(tmp_path, monkeypatch):
 
 @pytest.fixture
 def no_tools(tmp_path, monkeypatch):
-    for name in prepare.HOW_TO_GET:
-        monkeypatch.delenv(f"DIFFCHECK_{name.upper()}", raising=False)
+    for name in ("MELD", "WITNESS", "WASM_OPT"):
+        monkeypatch.delenv(f"DIFFCHECK_{name}", raising=False)
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
 
@@ -265,6 +265,72 @@ def test_a_component_that_a_tool_fails_on_is_skipped_with_what_it_said(tmp_path,
 
 def test_wasi_03_in_a_run_is_skipped_as_out_of_scope(tmp_path, no_tools):
     assert "wasi 0.3) are out of scope" in report(source(tmp_path, WASI_03)).reason
+
+
+# Legacy exceptions.
+
+BLOCK = b"\x02\x7f\x41\x07\x1a"  # block (result i32) i32.const 7 drop
+TRY = b"\x06\x7f\x41\x07\x19"  # try (result i32) i32.const 7 catch_all
+TRANSLATED = wasmtime.wat2wasm('(module (func (export "f") (result i32) (block (result i32) (drop (i32.const 7)) (i32.const 8))))')
+LEGACY = TRANSLATED.replace(BLOCK, TRY)
+
+
+def legacy(folder, wasm=LEGACY):
+    path = folder / "app.wasm"
+    path.write_bytes(wasm)
+    return path
+
+
+@pytest.fixture
+def wasm_opt(tmp_path, monkeypatch, no_tools):
+    def make(step):
+        (tmp_path / "translated.wasm").write_bytes(TRANSLATED)
+        tool = tmp_path / "wasm-opt"
+        tool.write_text(
+            f'#!/bin/sh\necho "$*" >> {tmp_path}/calls\nwhile [ $# -gt 1 ]; do shift; [ $1 = -o ] && out=$2; done\n{step}\n'
+        )
+        tool.chmod(0o755)
+        monkeypatch.setenv("DIFFCHECK_WASM_OPT", str(tool))
+
+    return make
+
+
+def test_legacy_exceptions_are_translated_once_and_the_report_says_so(tmp_path, wasm_opt):
+    wasm_opt(f'/bin/cp {tmp_path}/translated.wasm "$out"')
+    path = legacy(tmp_path)
+    for _ in range(2):
+        found = report(path)
+        assert (found.verdict, found.reason, found.rows) == ("agree", "", ("f",))
+        assert any(each.startswith("legacy exceptions were translated") for each in found.not_done)
+    (call,) = (tmp_path / "calls").read_text().splitlines()
+    assert call == "-g --all-features --translate-to-exnref source/app.wasm -o app.wasm"
+
+
+def test_legacy_exceptions_without_wasm_opt_are_skipped_with_the_reason(tmp_path, no_tools):
+    found = report(legacy(tmp_path))
+    assert found.verdict == "skipped"
+    assert "legacy exceptions" in found.reason
+    assert prepare.WASM_OPT_HINT in found.reason
+
+
+def test_an_old_wasm_opt_is_a_reason_as_well(tmp_path, wasm_opt):
+    wasm_opt("echo \"Unknown option '--translate-to-exnref'\" >&2; exit 1")
+    found = report(legacy(tmp_path))
+    assert found.verdict == "skipped"
+    assert "its last line: Unknown option '--translate-to-exnref'" in found.reason
+
+
+@pytest.mark.parametrize("broken", [LEGACY[:-3], TRANSLATED[:-3], TRANSLATED.replace(BLOCK, b"\xff" + BLOCK[1:])])
+def test_a_malformed_module_is_not_one_with_legacy_exceptions(tmp_path, no_tools, broken):
+    assert "legacy" not in report(legacy(tmp_path, broken)).reason
+
+
+def test_the_real_wasm_opt_translates(tmp_path, monkeypatch):
+    if not shutil.which("wasm-opt"):
+        pytest.skip("wasm-opt is not here (PATH)")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    found = report(legacy(tmp_path))
+    assert found.verdict == "agree" or "Unknown option" in found.reason
 
 
 # The real tools.

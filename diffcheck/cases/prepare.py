@@ -1,6 +1,7 @@
 """From a component or a core module to a corpus artifact: meld fuses and witness instruments.
 
-The tools are the user's and trusted. ``DIFFCHECK_MELD`` and ``DIFFCHECK_WITNESS`` are their paths, else they are searched on PATH.
+The tools are the user's and trusted. ``DIFFCHECK_MELD``, ``DIFFCHECK_WITNESS`` and ``DIFFCHECK_WASM_OPT`` are their paths, else
+they are searched on PATH.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from diffcheck import process
+from diffcheck.backend.contract import SEARCH_PATH
 from diffcheck.capsule.seal import check_scope
 from diffcheck.capsule.stubs import OUT_OF_SCOPE
 from diffcheck.cases.case_file import ARTIFACT_CAP
@@ -29,7 +31,7 @@ if TYPE_CHECKING:
 
     from diffcheck.wasm.module import Module
 
-TOOL_DEADLINE_S: Final = 60.0
+TOOL_DEADLINE_S: Final = 120.0
 SOURCE_CAP: Final = ARTIFACT_CAP
 LOG: Final = ".prepare.log"
 _OUTPUT_BYTES: Final = 1 << 20
@@ -39,7 +41,11 @@ HOW_TO_GET: Final = {
     "meld": "install it from the releases of the meld project; put it on PATH or set DIFFCHECK_MELD",
     "witness": "install it by `cargo install witness-mcdc`; put it on PATH or set DIFFCHECK_WITNESS",
 }
-"""The tools, and how to install them."""
+"""The tools that make an artifact of a component, and how to install them."""
+WASM_OPT: Final = "wasm-opt"
+WASM_OPT_HINT: Final = (
+    "install Binaryen 119 or later (`npm install --global binaryen`); put wasm-opt on PATH or set DIFFCHECK_WASM_OPT"
+)
 
 
 class PreparedArtifact(msgspec.Struct, frozen=True):
@@ -56,8 +62,8 @@ class PreparedArtifact(msgspec.Struct, frozen=True):
 def tools(environment: Mapping[str, str]) -> dict[str, str]:
     """The full paths of the installed tools by name; raises ``ConfigError`` if a variable does not name a program."""
     found = {}
-    for name in HOW_TO_GET:
-        variable = f"DIFFCHECK_{name.upper()}"
+    for name in (*HOW_TO_GET, WASM_OPT):
+        variable = f"DIFFCHECK_{name.upper().replace('-', '_')}"
         setting = environment.get(variable)
         path = shutil.which(Path(setting).expanduser()) if setting else shutil.which(name, path=environment.get("PATH"))
         if setting and path is None:
@@ -86,13 +92,13 @@ class Maker:
             if found := component.asynchronous(source):
                 raise ArtifactError(f"{OUT_OF_SCOPE}: {found}", hint="build it for wasi 0.2")
             # Without --reproducible the file contains a random id and the time, and would be a new artifact each night.
-            data = self._step("meld", ("fuse", "--preserve-names", "--reproducible"), data, stem, work / "fused", log)
+            data = self.step("meld", ("fuse", "--preserve-names", "--reproducible"), data, stem, work / "fused", log)
             steps.append("fused by meld")
         module = _core(data)
         if formats.instrumentation(module).counters:
             steps.append("already instrumented")
         else:
-            data = self._step("witness", ("instrument",), data, stem, work / "instrumented", log)
+            data = self.step("witness", ("instrument",), data, stem, work / "instrumented", log)
             beside = process.read_output_file(formats.manifest_path(work / "instrumented" / f"{stem}.wasm"), SOURCE_CAP)
             if not isinstance(beside, bytes):
                 raise ArtifactError(f"witness instrument wrote no manifest: it is {beside.reason}", hint="try another version")
@@ -101,12 +107,14 @@ class Maker:
             steps.append(f"instrumented by witness, {plural(branches, 'branch', 'branches')}")
         return PreparedArtifact(data, manifest, tuple(steps), "".join(log))
 
-    def _step(self, tool: str, arguments: tuple[str, ...], data: bytes, stem: str, folder: Path, log: list[str]) -> bytes:
+    def step(self, tool: str, arguments: tuple[str, ...], data: bytes, stem: str, folder: Path, log: list[str]) -> bytes:
         """Run one tool on ``data`` and return its output."""
         path = self._tools.get(tool)
         what = " ".join((tool, *arguments))
         if path is None:
-            raise EngineMissingError(f"{tool} was not found, but `{what}` is needed", hint=HOW_TO_GET[tool])
+            raise EngineMissingError(
+                f"{tool} was not found, but `{what}` is needed", hint={**HOW_TO_GET, WASM_OPT: WASM_OPT_HINT}[tool]
+            )
         source = folder / "source" / f"{stem}.wasm"
         source.parent.mkdir(parents=True)
         source.write_bytes(data)
@@ -148,13 +156,13 @@ def _last_line(output_text: str) -> str:
     return visible(lines[-1], 300) if lines else "none"
 
 
-def quietly(reactor: process.Reactor) -> Callable[[Sequence[str], Path], process.ProcessResult]:
-    """A runner of tools that does not show their output."""
+def quietly(reactor: process.Reactor, search_path: str = "") -> Callable[[Sequence[str], Path], process.ProcessResult]:
+    """A runner of tools that does not show their output; ``search_path`` is their PATH, empty for a fixed one."""
 
     def run(command: Sequence[str], folder: Path) -> process.ProcessResult:
         child = reactor.start(
             command,
-            env=process.scrubbed_environment(),
+            env=process.scrubbed_environment(search_path=search_path),
             cwd=folder,
             deadline_s=TOOL_DEADLINE_S,
             resident_bytes=_TOOL_MEMORY,
@@ -203,12 +211,35 @@ def on_the_fly(source: bytes, stem: str, options: Mapping[str, str], reactor: pr
             raise ArtifactError(f"{OUT_OF_SCOPE}: {scope}", hint="build it for wasi 0.2")
         were = f"{' and '.join(missing)} {'was' if len(missing) == 1 else 'were'}"
         raise EngineMissingError(f"it is a component, but {were} not found to make a core module of it", hint=hint)
+    return _once(source, stem, found, options, lambda work: Maker(found, quietly(reactor)).make(source, stem, work))
+
+
+def without_legacy_exceptions(source: bytes, stem: str, options: Mapping[str, str], reactor: process.Reactor) -> PreparedArtifact:
+    """A core module with exceptions of WebAssembly 3.0 in place of legacy ones, translated by Binaryen, or from the cache.
+
+    ``options`` has the path of ``wasm-opt`` and the folder ``cache``. Raises ``EngineMissingError`` without that tool, and
+    ``ArtifactError`` if it fails, such as a version without the pass.
+    """
+    found = {name: path for name, path in options.items() if name == WASM_OPT}
+
+    def translate(work: Path) -> PreparedArtifact:
+        maker, log = Maker(found, quietly(reactor, options.get(SEARCH_PATH, ""))), list[str]()
+        wasm_ = maker.step(WASM_OPT, ("-g", "--all-features", "--translate-to-exnref"), source, stem, work / "translated", log)
+        return PreparedArtifact(wasm_, b"", ("translated by wasm-opt",), "".join(log))
+
+    return _once(source, stem, found, options, translate)
+
+
+def _once(
+    source: bytes, stem: str, found: Mapping[str, str], options: Mapping[str, str], make: Callable[[Path], PreparedArtifact]
+) -> PreparedArtifact:  # fmt: skip
+    """What the tools ``found`` make of an artifact in an empty private folder, from the cache if they made it before."""
     key = _key(source, stem, found)
     entry = Path(options["cache"]) / "prepared" / key if options.get("cache") else None
     if entry is not None and (cached := _cached(entry, key)) is not None:
         return cached
     with process.private_folder() as work:
-        prepared = Maker(found, quietly(reactor)).make(source, stem, work)
+        prepared = make(work)
     if entry is not None:
         _keep(entry, key, prepared)
     return prepared
@@ -247,4 +278,5 @@ __all__ = [
     "on_the_fly",
     "quietly",
     "tools",
+    "without_legacy_exceptions",
 ]

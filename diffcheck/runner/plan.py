@@ -30,6 +30,7 @@ from diffcheck.runner.harness_entry import entry, why_no_direct_pass
 from diffcheck.text import visible
 from diffcheck.wasm import component
 from diffcheck.wasm import module as wasm
+from diffcheck.wasm.legacy_exceptions import has_legacy_exceptions
 from diffcheck.witness import formats
 
 if TYPE_CHECKING:
@@ -214,6 +215,12 @@ def make(
         except DiffcheckError as error:
             return source.skipped(error.line)
     refusal = judge.validate(source.artifact, limits, host)
+    if isinstance(refusal, Refused) and refusal.kind == "unsupported" and has_legacy_exceptions(source.artifact):
+        try:
+            source = _translated(source, request, host)
+        except DiffcheckError as error:
+            return source.skipped(f"it uses legacy exceptions, which WebAssembly 3.0 and the oracle lack: {error.line}")
+        refusal = judge.validate(source.artifact, limits, host)
     if refusal is not None:
         return _refused(source, refusal, request, judge, host)
     if case.module is not None and (why := case.module.refusal):
@@ -252,6 +259,16 @@ def _core_module(source: _Source, request: Request, host: Host) -> _Source:
         sha256=hashlib.sha256(prepared.wasm).hexdigest(),
         notes=(*source.notes, note),
         made_manifest=prepared.manifest,
+    )
+
+
+def _translated(source: _Source, request: Request, host: Host) -> _Source:
+    """The module with exceptions of WebAssembly 3.0; raises ``DiffcheckError`` with the reason if that fails."""
+    stem = Path(source.case.artifact).stem
+    prepared = prepare.without_legacy_exceptions(source.artifact, stem, request.options, host.reactor)
+    note = f"legacy exceptions were translated to those of WebAssembly 3.0 by wasm-opt; the artifact's sha256 is {source.sha256}"
+    return msgspec.structs.replace(
+        source, artifact=prepared.wasm, sha256=hashlib.sha256(prepared.wasm).hexdigest(), notes=(*source.notes, note)
     )
 
 
