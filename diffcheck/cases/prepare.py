@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from diffcheck import process
-from diffcheck.backend.contract import SEARCH_PATH
 from diffcheck.capsule.seal import check_scope
 from diffcheck.capsule.stubs import OUT_OF_SCOPE
 from diffcheck.cases.case_file import ARTIFACT_CAP
@@ -211,26 +210,10 @@ def on_the_fly(source: bytes, stem: str, options: Mapping[str, str], reactor: pr
             raise ArtifactError(f"{OUT_OF_SCOPE}: {scope}", hint="build it for wasi 0.2")
         were = f"{' and '.join(missing)} {'was' if len(missing) == 1 else 'were'}"
         raise EngineMissingError(f"it is a component, but {were} not found to make a core module of it", hint=hint)
-    return _once(source, stem, found, options, lambda work: Maker(found, quietly(reactor)).make(source, stem, work))
+    return once(source, stem, found, options, lambda work: Maker(found, quietly(reactor)).make(source, stem, work))
 
 
-def without_legacy_exceptions(source: bytes, stem: str, options: Mapping[str, str], reactor: process.Reactor) -> PreparedArtifact:
-    """A core module with exceptions of WebAssembly 3.0 in place of legacy ones, translated by Binaryen, or from the cache.
-
-    ``options`` has the path of ``wasm-opt`` and the folder ``cache``. Raises ``EngineMissingError`` without that tool, and
-    ``ArtifactError`` if it fails, such as a version without the pass.
-    """
-    found = {name: path for name, path in options.items() if name == WASM_OPT}
-
-    def translate(work: Path) -> PreparedArtifact:
-        maker, log = Maker(found, quietly(reactor, options.get(SEARCH_PATH, ""))), list[str]()
-        wasm_ = maker.step(WASM_OPT, ("-g", "--all-features", "--translate-to-exnref"), source, stem, work / "translated", log)
-        return PreparedArtifact(wasm_, b"", ("translated by wasm-opt",), "".join(log))
-
-    return _once(source, stem, found, options, translate)
-
-
-def _once(
+def once(
     source: bytes, stem: str, found: Mapping[str, str], options: Mapping[str, str], make: Callable[[Path], PreparedArtifact]
 ) -> PreparedArtifact:  # fmt: skip
     """What the tools ``found`` make of an artifact in an empty private folder, from the cache if they made it before."""
@@ -276,7 +259,7 @@ __all__ = [
     "PreparedArtifact",
     "live",
     "on_the_fly",
+    "once",
     "quietly",
     "tools",
-    "without_legacy_exceptions",
 ]

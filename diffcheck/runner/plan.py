@@ -19,6 +19,7 @@ from diffcheck.capsule.seal import World
 from diffcheck.capsule.sealed_artifact import loadable
 from diffcheck.cases import prepare
 from diffcheck.cases.discovery import read_artifact
+from diffcheck.cases.legacy_exceptions import has_legacy_exceptions, translated
 from diffcheck.cases.rows import choose, numbered
 from diffcheck.compare import expectations
 from diffcheck.compare.validity import rule, why_unjudged
@@ -30,7 +31,6 @@ from diffcheck.runner.harness_entry import entry, why_no_direct_pass
 from diffcheck.text import visible
 from diffcheck.wasm import component
 from diffcheck.wasm import module as wasm
-from diffcheck.wasm.legacy_exceptions import has_legacy_exceptions
 from diffcheck.witness import formats
 
 if TYPE_CHECKING:
@@ -265,11 +265,10 @@ def _core_module(source: _Source, request: Request, host: Host) -> _Source:
 def _translated(source: _Source, request: Request, host: Host) -> _Source:
     """The module with exceptions of WebAssembly 3.0; raises ``DiffcheckError`` with the reason if that fails."""
     stem = Path(source.case.artifact).stem
-    prepared = prepare.without_legacy_exceptions(source.artifact, stem, request.options, host.reactor)
+    artifact = translated(source.artifact, stem, request.options, host.reactor)
     note = f"legacy exceptions were translated to those of WebAssembly 3.0 by wasm-opt; the artifact's sha256 is {source.sha256}"
-    return msgspec.structs.replace(
-        source, artifact=prepared.wasm, sha256=hashlib.sha256(prepared.wasm).hexdigest(), notes=(*source.notes, note)
-    )
+    sha256 = hashlib.sha256(artifact).hexdigest()
+    return msgspec.structs.replace(source, artifact=artifact, sha256=sha256, notes=(*source.notes, note))
 
 
 def _refused(source: _Source, refusal: Outcome, request: Request, judge: Oracle, host: Host) -> Plan:
