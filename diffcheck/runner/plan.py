@@ -209,18 +209,10 @@ def make(
     except ArtifactError as error:
         return SkippedPlan(case, error.line, bad_input=True)
     source = _Source(case, limits, artifact, hashlib.sha256(artifact).hexdigest(), case.notes)
-    if component.is_component(artifact):
-        try:
-            source = _core_module(source, request, host)
-        except DiffcheckError as error:
-            return source.skipped(error.line)
-    refusal = judge.validate(source.artifact, limits, host)
-    if isinstance(refusal, Refused) and refusal.kind == "unsupported" and has_legacy_exceptions(source.artifact):
-        try:
-            source = _translated(source, request, host)
-        except DiffcheckError as error:
-            return source.skipped(f"it uses legacy exceptions, which WebAssembly 3.0 and the oracle lack: {error.line}")
-        refusal = judge.validate(source.artifact, limits, host)
+    validated = _validated(source, request, judge, host)
+    if isinstance(validated, SkippedPlan):
+        return validated
+    source, refusal = validated
     if refusal is not None:
         return _refused(source, refusal, request, judge, host)
     if case.module is not None and (why := case.module.refusal):
@@ -232,6 +224,23 @@ def make(
         return _accepted(source, wasm.read(source.artifact), request, oracle, subject, files)
     except (ArtifactError, CaseError) as error:  # a case with a mistake is not run in part
         return source.skipped(error.line, bad_input=isinstance(error, CaseError))
+
+
+def _validated(source: _Source, request: Request, judge: Oracle, host: Host) -> tuple[_Source, Outcome | None] | SkippedPlan:
+    """The core module without legacy exceptions, and the oracle's refusal of it; skipped if it cannot be made."""
+    if component.is_component(source.artifact):
+        try:
+            source = _core_module(source, request, host)
+        except DiffcheckError as error:
+            return source.skipped(error.line)
+    refusal = judge.validate(source.artifact, source.limits, host)
+    if isinstance(refusal, Refused) and refusal.kind == "unsupported" and has_legacy_exceptions(source.artifact):
+        try:
+            source = _translated(source, request, host)
+        except DiffcheckError as error:
+            return source.skipped(f"it uses legacy exceptions, which WebAssembly 3.0 and the oracle lack: {error.line}")
+        refusal = judge.validate(source.artifact, source.limits, host)
+    return source, refusal
 
 
 def require_capsule(plan: Plan, purpose: str = "run") -> CapsulePlan:
