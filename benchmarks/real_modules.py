@@ -30,7 +30,9 @@ from diffcheck.backend.contract import Host, RunLimits
 from diffcheck.capsule import layout as lo
 from diffcheck.capsule.build import World, build
 from diffcheck.capsule.decode import rows as decode_rows
-from diffcheck.cases.rows import choose
+from diffcheck.cases import arguments
+from diffcheck.cases.rows import choose, exported
+from diffcheck.cases.toolchain import is_plumbing
 from diffcheck.compare.findings import Findings
 from diffcheck.errors import ArtifactError, StreamError
 from diffcheck.observation import Trapped, sentence
@@ -270,11 +272,15 @@ def findings(report: PassReport) -> tuple[str, ...]:
 
 def rows(module: Module) -> Rows:
     """The default rows; where there are none, or only a runtime's, a few boundary rows for exports with parameters."""
-    found = choose(module, (), "declared")
+    found = choose(module)
     if len(found.rows) >= 2:
         return found
-    found = choose(module, (), "auto")
-    return msgspec.structs.replace(found, rows=found.rows[:AUTO_ROWS])
+    added = [
+        f"{each.name}={','.join(map(str, arguments.boundaries(each.type, 1)[0]))}"
+        for each in exported(module).values()
+        if each.type.params and arguments.is_scalar(each.type) and not is_plumbing(each.name, component=False)
+    ]
+    return choose(module, [*(each.name for each in found.rows), *added][:AUTO_ROWS])
 
 
 def table(lines: list[Line], kilnd_version: str) -> str:

@@ -1,4 +1,4 @@
-"""Which exports are called: declared rows, the default rules, and boundary values."""
+"""Which functions are called: declared rows and the default rules."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from diffcheck.capsule.driver import Call
-from diffcheck.cases.rows import AUTO_PER_EXPORT, AUTO_TOTAL, BOUNDARIES, Rows, choose, resolve, signature
+from diffcheck.cases.rows import Rows, choose, declarable, signature
 from diffcheck.errors import CaseError
-from diffcheck.values import Value, is_nan
+from diffcheck.values import Value
 from diffcheck.wasm.module import Module, custom, read, write
 from diffcheck.wasm.types import FuncType, RefType
 
@@ -202,7 +202,7 @@ def test_the_numbered_shims_of_a_fused_component_are_no_rows(mark: str) -> None:
     of = module("0", "1\n(param i32)", "1a", *(["demo:parser/check@1.0.0#all"] if mark == "export" else []))
     if mark == "section":
         of = read(write([*of.sections, custom("component-provenance", b"")]))
-    assert [name for name in names(choose(of, mode="auto")) if name[0] in "01"] == ["1a"]
+    assert [name for name in names(choose(of)) if name[0] in "01"] == ["1a"]
 
 
 def test_the_start_function_and_initialize_come_first() -> None:
@@ -213,7 +213,6 @@ def test_the_start_function_and_initialize_come_first() -> None:
         ("_initialize", 1, True),
         ("f", 0, False),
     ]
-    assert resolve(of, ["f"]) == found.calls
     assert choose(module("f", "_initialize\n(param i32)")).init == ()
     assert choose(module("f", "_initialize\n(result i32)")).init == ()
 
@@ -221,97 +220,64 @@ def test_the_start_function_and_initialize_come_first() -> None:
 def test_an_artifact_without_a_callable_export_says_what_to_do() -> None:
     scalar = choose(module("f\n(param i32)"))
     assert (scalar.rows, scalar.why_none) == ((), "no export without parameters; use --auto-rows or a case file")
-    assert "case file" in choose(module("f\n(param v128)"), mode="auto").why_none
+    assert "case file" in choose(module("f\n(param v128)")).why_none
     assert choose(module("__witness_row_reset")).why_none == "the artifact exports no function"
     assert choose(module("f")).why_none == ""
 
 
-# Boundary values
+# Rows of a table, and init rows
 
 
-def test_auto_adds_boundary_values_behind_the_other_rows() -> None:
-    of = module("_start", "f\n(param i32)", "malloc\n(param i32)", "plain")
-    assert names(choose(of, mode="auto")) == ["_start", "f=0", "f=1", "f=-1", "f=-2147483648", "f=2147483647"]
-    assert names(choose(of, ["plain", "f=1"], "auto")) == ["plain", "f=1", "f=0", "f=-1", "f=-2147483648", "f=2147483647"]
-    assert names(choose(of)) == ["_start"]
-
-
-@pytest.mark.parametrize("type_", ["f32", "f64"])
-def test_float_boundaries_have_both_zeros_a_nan_and_the_ends_of_the_range(type_: str) -> None:
-    found = BOUNDARIES[type_]
-    assert [str(value).removesuffix(".0") for value in found[:5]] == ["0", "-0", "1", "-1.5", "inf"]
-    assert sum(map(is_nan, found)) == 1
-    assert found[6].bits == 1
-    assert found[7].bits == {"f32": 0x7F7FFFFF, "f64": 0x7FEFFFFFFFFFFFFF}[type_]
-    assert len({value.bits for value in found}) == 8
-
-
-@given(st.lists(st.sampled_from(sorted(BOUNDARIES)), min_size=1, max_size=12))
-def test_a_boundary_rows_name_gives_the_same_call_when_it_is_declared(types: list[str]) -> None:
-    of = module(f"f\n(param {' '.join(types)})")
-    rows = choose(of, mode="auto").rows
-    assert 0 < len(rows) <= AUTO_PER_EXPORT
-    assert len({row.args for row in rows}) == len(rows)
-    assert choose(of, [row.name for row in rows]).rows == rows
-
-
-def test_several_parameters_are_equal_first_and_vary_alone_then() -> None:
-    found = bits(choose(module("f\n(param i32 i32)"), mode="auto"))
-    assert found[:3] == [(0, 0), (1, 1), (0xFFFFFFFF, 0xFFFFFFFF)]
-    assert {(0, 1), (1, 0), (0x80000000, 1), (1, 0x7FFFFFFF)} <= set(found)
-
-
-def test_what_is_cut_is_told() -> None:
-    found = choose(
-        module("f\n(param i32 i32 i32)", "v\n(param v128)", "cabi_realloc$1\n(param i32)", "__x\n(param i32)"), mode="auto"
-    )
-    assert len(found.rows) == AUTO_PER_EXPORT
-    assert found.notes == (
-        "no boundary rows for 2 exports (runtime plumbing): cabi_realloc$1, __x",
-        "no boundary rows for 1 export (parameters that are vectors or references): v",
-        "boundary rows end at 16 for 1 export: f",
-    )
-
-
-def test_a_large_interface_is_covered_throughout() -> None:
-    found = choose(module(*(f"f{number}\n(param i32)" for number in range(100))), mode="auto")
-    assert len(found.rows) == AUTO_TOTAL
-    assert len({row.function for row in found.rows}) == 100
-    assert found.rows == tuple(sorted(found.rows, key=lambda row: row.function))
-    assert found.notes == ("256 of 500 boundary rows are run",)
-    larger = choose(module(*(f"f{number}\n(param i64)" for number in range(300))), mode="auto")
-    assert larger.notes == ("256 of 1,500 boundary rows are run, none for 44 exports",)
+TABLE = """
+(table 4 funcref) (elem (i32.const 1) $add $none) (elem (i32.const 3) func $f64)
+(func $add (param i32 i32) (result i32) local.get 0) (func $none) (func $f64 (param f64))
+"""
 
 
 @pytest.mark.parametrize(
-    "name",
-    [
-        "malloc",
-        "_free",
-        "cabi_realloc",
-        "cabi_post_x",
-        "__new",
-        "stackAlloc",
-        "setThrew",
-        "memory.grow",
-        "dynCall_vi",
-        "emscripten_x",
-        "_initialize",
-    ],
+    ("row", "function", "args"), [("table[1]=2,-1", 0, (2, 0xFFFFFFFF)), ("table[2]", 1, ()), ("table[3]=1.5", 2, (0x3FF8 << 48,))]
 )
-def test_runtime_plumbing_gets_no_boundary_values(name: str) -> None:
-    assert choose(module(f"{name}\n(param i32)"), mode="auto").rows == ()
+def test_a_row_calls_the_function_in_a_slot_of_the_table(row: str, function: int, args: tuple[int, ...]) -> None:
+    (call,) = choose(module(more=TABLE), [row]).rows
+    assert (call.name, call.function, tuple(value.bits for value in call.args)) == (row, function, args)
 
 
-def test_the_adapters_of_a_fused_component_get_no_boundary_values() -> None:
-    of = module("fd_seek\n(param i32)", "7$1\n(param i32)", "demo:math/ops@1.0.0#sign\n(param i32)")
-    assert {row.function for row in choose(of, mode="auto").rows} == {2}
-    assert len(choose(module("fd_seek\n(param i32)"), mode="auto").rows) == 5
+@pytest.mark.parametrize("row", ["table[0]", "table[4]", "table[9999999999]", "table[x]", "table[]"])
+def test_an_empty_slot_is_no_row(row: str) -> None:
+    assert "does not name an exported function" in str(refusal(module("f", more=TABLE), row))
 
 
-@pytest.mark.parametrize("name", ["freeze", "mallocate", "compute", "cabinet", "main", "free_list"])
-def test_a_name_that_only_begins_like_plumbing_is_the_programs_own(name: str) -> None:
-    assert len(choose(module(f"{name}\n(param i32)"), mode="auto").rows) == 5
+def test_a_slots_arguments_are_checked() -> None:
+    assert str(refusal(module("f", more=TABLE), "table[1]=1")) == "row table[1]=1 has 1 argument, table[1] takes 2 arguments"
+
+
+def test_an_export_named_like_a_slot_comes_first() -> None:
+    (call,) = choose(module("table[1]", more=TABLE), ["table[1]"]).rows
+    assert call.function == 0
+
+
+def test_an_init_row_is_called_first_in_each_instance() -> None:
+    found = choose(
+        module("f", "malloc\n(param i32) (result i32)", more="(func $s) (start $s)"), ["f", "init:malloc=8", "init:malloc=8"]
+    )
+    assert [(call.name, call.function, call.init) for call in found.calls] == [
+        ("(start)", 2, True),
+        ("init:malloc=8", 1, True),
+        ("init:malloc=8", 1, True),
+        ("f", 0, False),
+    ]
+    assert declarable(found.calls) == ("init:malloc=8", "init:malloc=8", "f")
+    assert choose(module("f", "init:f"), ["init:f"]).rows[0].function == 1
+    assert "row g does not name" in str(refusal(module("f"), "init:g"))
+
+
+def test_what_a_host_calls_first_is_an_init_row_of_the_default_rows() -> None:
+    found = choose(module("f", "__wasm_call_ctors", "__wasm_apply_data_relocs"))
+    assert names(found) == ["f"]
+    assert [call.name for call in found.init] == ["init:__wasm_apply_data_relocs", "init:__wasm_call_ctors"]
+    assert choose(module("_start", "__wasm_call_ctors")).init == ()
+    assert names(choose(module("f", "_initialize", "__wasm_call_ctors"))) == ["f", "__wasm_call_ctors"]
+    assert choose(module("f", "__wasm_call_ctors"), ["f"]).init == ()
 
 
 def test_a_signature_reads_as_a_rows_author_would_write_it() -> None:

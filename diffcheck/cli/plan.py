@@ -14,7 +14,20 @@ from diffcheck.text import visible
 
 @click.command("plan")
 @click.argument("paths", nargs=-1, required=True, metavar="PATH...")
-@options("subject", "oracle", PROGRAMS, "mode", "jobs", "deadline", "memory-limit", "rows", "stub-imports", "only", "max-passes")
+@options(
+    "subject",
+    "oracle",
+    PROGRAMS,
+    "mode",
+    "jobs",
+    "deadline",
+    "memory-limit",
+    "rows",
+    "auto-rows",
+    "stub-imports",
+    "only",
+    "max-passes",
+)
 def command(paths: tuple[str, ...], **given: Any) -> int:  # noqa: ANN401 - the options of the table
     """List cases, rows, passes, expected memory and skipped cases, without running anything.
 

@@ -98,7 +98,7 @@ OPTIONS: Final = (
         multiple=True,
         panel=CASES,
     ),
-    Option("auto-rows", "flag", "Add boundary values for exports with parameters.", panel=CASES),
+    Option("auto-rows", "flag", "Add rows that are chosen by what they execute.", panel=CASES),
     Option(
         "only",
         "text",

@@ -40,14 +40,31 @@ def plan(lines: Iterable[PlanLine], console: Console) -> int:
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("passes in detail", ratio=7, overflow="fold")
     count = skipped = passes = code = 0
+    planned: list[tuple[str, tuple[str, str]]] = []
     for line in lines:
         count, skipped, passes = count + 1, skipped + bool(line.skipped), passes + line.passes
         code = EXIT_USAGE if line.bad_input else code
         table.add_row(styles.safe(line.case), *_figures(line), _planned(line))
+        planned += [(line.case, each) for each in line.planned]
     console.print(table)
+    _print_planned(planned, console)
     done = f"{plural(count, 'case')}, {plural(skipped, 'would be skipped', 'would be skipped')}, "
     console.print(Text(f"{done}{plural(passes, 'execution')} of the subject if nothing differs; nothing was run"))
     return code
+
+
+def _print_planned(planned: Sequence[tuple[str, tuple[str, str]]], console: Console) -> None:
+    """Print planned rows and why they were chosen."""
+    if not planned:
+        return
+    table = Table(box=box.SIMPLE_HEAD, expand=True, pad_edge=False, header_style="bold")
+    for name, ratio in (("case", 2), ("planned row", 5), ("why", 4)):
+        table.add_column(name, ratio=ratio, overflow="fold")
+    last = ""
+    for case, (row, why) in planned:
+        table.add_row(styles.safe("" if case == last else case), styles.safe(row), styles.safe(why, styles.QUIET))
+        last = case
+    console.print(table)
 
 
 def cache(folder: str, kept: Sequence[CacheUsage], limit_bytes: int, console: Console) -> None:

@@ -26,6 +26,7 @@ from diffcheck.compare.validity import rule, why_unjudged
 from diffcheck.config.input_files import read_regular
 from diffcheck.errors import ArtifactError, CaseError, DiffcheckError, ManifestError, UnrunnableError
 from diffcheck.observation import Refused, sentence
+from diffcheck.runner.auto_rows import AutoRows
 from diffcheck.runner.expected_memory import expected_memory
 from diffcheck.runner.harness_entry import entry, why_no_direct_pass
 from diffcheck.text import visible
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from diffcheck.cases.discovery import Case
     from diffcheck.cases.rows import Rows
     from diffcheck.observation import Outcome
+    from diffcheck.runner.auto_rows import RowPlans
     from diffcheck.runner.request import Request, Unknown
     from diffcheck.wasm.module import Module
     from diffcheck.witness.formats import BranchPlace, Manifest
@@ -124,13 +126,14 @@ class RunnablePlan(_JudgedPlan, frozen=True, kw_only=True, dict=True):
 
 class CapsulePlan(RunnablePlan, frozen=True, kw_only=True):
     """A runnable plan to which the capsule pass applies. ``calls`` are its rows, ``rebuild`` builds the capsules of another form of
-    the module with its rows. ``slice`` is the slice that is run and ``whole`` the plan of the whole artifact, None if there is no
-    slice.
+    the module with its rows. ``reasons`` are why planned rows were chosen, by row. ``slice`` is the slice that is run and
+    ``whole`` the plan of the whole artifact, None if there is no slice.
     """
 
     capsules: Capsules
     calls: tuple[Call, ...]
     rebuild: Callable[..., Capsules]
+    reasons: dict[str, str] = {}
     slice: Slice | None = None
     whole: CapsulePlan | None = None
 
@@ -180,6 +183,16 @@ class Files(msgspec.Struct, frozen=True):
     no_manifest: str = ""
 
 
+class _Engines(msgspec.Struct, frozen=True):
+    """The engines of a run by role, their host, and stored row plans."""
+
+    judge: Oracle
+    oracle: Backend
+    subject: Backend
+    host: Host
+    stored: RowPlans | None
+
+
 class _Source(msgspec.Struct, frozen=True):
     """A case with its core module; ``made_manifest`` is set if the module was made from a component."""
 
@@ -196,10 +209,14 @@ class _Source(msgspec.Struct, frozen=True):
 
 
 def make(
-    case: Case, request: Request, judge: Oracle, oracle: Backend, subject: Backend, host: Host, files: Files | None = None
+    case: Case, request: Request, judge: Oracle, oracle: Backend, subject: Backend, host: Host, files: Files | None = None,
+    stored: RowPlans | None = None,
 ) -> Plan:  # fmt: skip
-    """The plan of a case; never raises because of an artifact or a case file. ``judge`` validates the artifact."""
+    """The plan of a case; never raises because of an artifact or a case file. ``judge`` validates the artifact and plans the rows
+    of ``--auto-rows``, unless they are ``stored``.
+    """
     files = files or Files(case.artifact, case.manifest)
+    engines = _Engines(judge, oracle, subject, host, stored)
     limits = RunLimits(
         deadline_s=case.limits.deadline_s or request.deadline_s,
         memory_bytes=case.limits.memory_bytes or request.memory_bytes,
@@ -221,7 +238,7 @@ def make(
             refusal=Refused("load", why, "invalid"), accepted=True,
         )  # fmt: skip
     try:
-        return _accepted(source, wasm.read(source.artifact), request, oracle, subject, files)
+        return _accepted(source, wasm.read(source.artifact), request, engines, files)
     except (ArtifactError, CaseError) as error:  # a case with a mistake is not run in part
         return source.skipped(error.line, bad_input=isinstance(error, CaseError))
 
@@ -323,17 +340,19 @@ def _what_it_is(data: bytes) -> str:
     return "it is not a core module"
 
 
-def _accepted(source: _Source, module: Module, request: Request, oracle: Backend, subject: Backend, files: Files) -> Plan:
+def _accepted(source: _Source, module: Module, request: Request, engines: _Engines, files: Files) -> Plan:
     """The plan of a valid artifact; skipped if no pass applies to it."""
+    oracle, subject = engines.oracle, engines.subject
     manifest, notes = _manifest(source, files, module)
     no_direct = "only the capsule pass was requested" if request.mode == "capsule" else why_no_direct_pass(module, oracle, subject)
     no_capsule, capsules, rebuild = ONLY_DIRECT, None, None
     calls: tuple[Call, ...] = ()
+    reasons: dict[str, str] = {}
     if request.mode != "direct":
         try:
-            rows = _rows(module, source.case, request)
+            rows = _rows(module, source, request, engines)
             notes, no_capsule = (*notes, *rows.notes), rows.why_none
-            calls = rows.calls
+            calls, reasons = rows.calls, rows.reasons
             rebuild = partial(_capsules, source, request=request, oracle=oracle, subject=subject)
             capsules = None if no_capsule else rebuild(module, calls)
         except ArtifactError as error:
@@ -359,13 +378,23 @@ def _accepted(source: _Source, module: Module, request: Request, oracle: Backend
     )
     if capsules is None or rebuild is None:
         return plan
-    return CapsulePlan(**msgspec.structs.asdict(plan), capsules=capsules, calls=calls, rebuild=rebuild)
+    return CapsulePlan(**msgspec.structs.asdict(plan), capsules=capsules, calls=calls, rebuild=rebuild, reasons=reasons)
 
 
-def _rows(module: Module, case: Case, request: Request) -> Rows:
+def _rows(module: Module, source: _Source, request: Request, engines: _Engines) -> Rows:
     """The rows to call; no rows and no reason if only instantiation is compared."""
-    rows = choose(module, request.calls or case.rows, request.rows)
-    if case.module is not None:
+    declared = request.calls or source.case.rows
+    rows = choose(module, declared)
+    if request.rows == "auto" and source.case.module is None:
+        limits = msgspec.structs.replace(source.case.limits, digest_pages=1)  # memories are not compared
+        trial = msgspec.structs.replace(source, case=msgspec.structs.replace(source.case, limits=limits))
+
+        def build_trial(form: Module, calls: tuple[Call, ...]) -> Capsule:
+            return _capsules(trial, form, calls, request, engines.judge, engines.subject).oracle
+
+        planner = AutoRows(module, source.artifact, build_trial, engines.judge, source.limits, engines.host)
+        rows = planner.rows(rows, declared, engines.stored)
+    if source.case.module is not None:
         rows = msgspec.structs.replace(rows, rows=numbered(rows.rows))
     for each in rows.rows:
         if each.expected:
@@ -373,7 +402,7 @@ def _rows(module: Module, case: Case, request: Request) -> Rows:
                 expectations.check(each.expected, tuple(map(kind_of, each.type.results)))
             except CaseError as error:
                 raise CaseError(f"row {visible(each.name)}: {error}", hint=error.hint) from error
-    if rows.why_none and (_instantiates(module) or case.module is not None):
+    if rows.why_none and (_instantiates(module) or source.case.module is not None):
         rows = msgspec.structs.replace(rows, notes=(*rows.notes, f"only instantiation is compared: {rows.why_none}"), why_none="")
     return rows
 

@@ -79,7 +79,8 @@ class PlanLine(msgspec.Struct, frozen=True):
     """The plan of a case. ``capsule`` and ``direct`` are the reasons why a pass does not apply, empty if it applies.
 
     ``memory_bytes`` is the expected memory of the subject, ``passes`` its executions if nothing differs, ``skipped`` the reason
-    why the case is not run, ``bad_input`` whether its artifact or case file is to blame.
+    why the case is not run, ``bad_input`` whether its artifact or case file is to blame. ``planned`` are the rows with the reasons
+    why they were chosen, if they were planned.
     """
 
     case: str
@@ -90,4 +91,5 @@ class PlanLine(msgspec.Struct, frozen=True):
     memory_bytes: int = 0
     passes: int = 0
     skipped: str = ""
+    planned: tuple[tuple[str, str], ...] = ()
     bad_input: bool = False

@@ -26,6 +26,7 @@ from diffcheck.runner.builds import BuildWatch
 from diffcheck.runner.passes.load_check import chunk_bytes
 from diffcheck.runner.persist import execution_cache
 from diffcheck.runner.persist.cache_files import Store
+from diffcheck.runner.persist.row_plans import StoredRowPlans
 from diffcheck.runner.request import PlanLine, Request
 from diffcheck.verdict import CaseReport, EngineFinding
 
@@ -123,6 +124,7 @@ class Worker:
         self.judge: Oracle = execution_cache.Judge(roles.judge, store, self.request.keys.get("judge", ""), self.watch)
         self.tapes = execution_cache.Tapes(store, self.request.keys) if store else None
         self.bodies = execution_cache.StoredBodies(store, self.request.keys["subject"], self.watch) if store else None
+        self.row_plans = StoredRowPlans(store, self.request.keys["judge"], self.watch) if store else None
         self.plan: Plan | None = None
         self.runs = setup.runs
         if setup.ask:
@@ -142,7 +144,7 @@ class Worker:
         """Plan a case."""
         if self.runs:
             self._complete_capabilities()
-        plan = plans.make(case, self.request, self.judge, self.oracle, self.subject, self.host, files)
+        plan = plans.make(case, self.request, self.judge, self.oracle, self.subject, self.host, files, self.row_plans)
         if self.runs:
             plan = slicing.chosen(plan, self.request, self.subject, self._executed_functions)
         self.plan = plan
@@ -156,6 +158,7 @@ class Worker:
             functions=plan.functions,
             memory_bytes=plan.memory_bytes,
             passes=(not plan.no_capsule) + (not plan.no_direct),
+            planned=_planned(plan),
         )
         memory_bytes = plan.memory_bytes
         if isinstance(plan, plans.CapsulePlan) and plan.slice is not None and self.request.load_check == "auto":
@@ -237,6 +240,13 @@ class Worker:
     def _report(self, plan: Plan, oracle: Backend, subject: Backend) -> CaseReport:
         passes = self.request.max_passes
         return cases.run(plan, passes, oracle, subject, self.host, self.subject_name, self.request, self.bodies)
+
+
+def _planned(plan: Plan) -> tuple[tuple[str, str], ...]:
+    """The planned rows with the reasons why they were chosen."""
+    if not isinstance(plan, plans.CapsulePlan) or not plan.reasons:
+        return ()
+    return tuple((row, plan.reasons.get(row, "")) for row in plan.rows)
 
 
 def _failure(error: DiffcheckError, watch: BuildWatch, *, of_case: bool) -> Answer:

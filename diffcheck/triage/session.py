@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final, Self
 
 import msgspec
 
+from diffcheck.cases.rows import declarable
 from diffcheck.errors import UnrunnableError
 from diffcheck.runner import plan as plans
 from diffcheck.runner import slicing
@@ -33,7 +34,7 @@ ANSWERS: Final = "answers.txt"
 
 
 class Session:
-    """A context manager. ``artifact`` is the core module, ``rows`` are the rows without init rows, ``longest_s`` is the longest run."""
+    """A context manager. ``artifact`` is the core module, ``rows`` are the rows that a case file can declare, ``longest_s`` is the longest run."""
 
     def __init__(
         self,
@@ -76,7 +77,7 @@ class Session:
         self.plan = plan
         whole = plan.whole if isinstance(plan, plans.CapsulePlan) and plan.whole is not None else plan
         self.artifact, self.manifest = whole.artifact, whole.manifest
-        self.rows = plan.rows[plan.layout.n_init :] if isinstance(plan, plans.CapsulePlan) else ()
+        self.rows = declarable(plan.calls) if isinstance(plan, plans.CapsulePlan) else ()
         self.request = msgspec.structs.replace(self.request, rows="declared", calls=())
         self.case = msgspec.structs.replace(case, manifest="", rows=(), findings=(), expect={}, notes=())
 

@@ -20,7 +20,7 @@ import tarfile
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
-from diffcheck.cases.rows import Mode as Rows
+from diffcheck.runner.request import Rows
 from tests.doubles.instruction_faults import CLASSES
 from tests.triage.reduction_trials import Reduced, planted, trial
 

@@ -21,8 +21,10 @@ signature, or a part of these that no other case has. `diffcheck show` without a
 **Selecting cases.** `run -k EXPR` takes a name, a part of a name or a glob, combined by `and`, `or`, `not` and parentheses:
 `-k 'leap and not (slow or *-old)'`. `--last-failed` runs the cases that failed in the last report, `-x` stops at the first failure.
 
-**Selecting rows.** `--rows 'f=1,2'` calls a row in place of those of the case file, which need not exist; `--auto-rows` adds boundary
-values. `--rows auto` of version 0.1 still works.
+**Selecting rows.** `--rows 'f=1,2'` calls a row in place of those of the case file, which need not exist. `table[5]=1` calls the function
+in slot 5 of table 0. `init:malloc=64` is an init row: it is called first in each instance. `--auto-rows` adds rows that are tried under
+the oracle and chosen by the functions that they enter; `diffcheck plan --auto-rows` lists them with the reasons. `--rows auto` of version
+0.1 still works.
 
 **Completion** of commands, options, paths, cases of the last report and engines:
 

@@ -12,9 +12,8 @@ from pathlib import Path
 import msgspec
 
 from diffcheck.backend import registry
-from diffcheck.cases.rows import Mode as Rows
 from diffcheck.faults.engine import FaultyBackend
-from diffcheck.runner.request import Request
+from diffcheck.runner.request import Request, Rows
 from diffcheck.triage.reduce.interestingness import TimeBudget
 from diffcheck.triage.reduce.reducer import reduce
 from diffcheck.triage.reduce.reduction import Reduction, sizes

@@ -23,8 +23,8 @@ _PIECES: Final = 64
 def remove_exports(work: Reduction) -> None:
     """Remove exports that no row calls, then any others, then the start function."""
     source = work.draft
-    called = {each.name for each in choose(source.module, work.rows).calls}
-    called |= {each.partition("=")[0] for each in work.rows}
+    functions = {each.function for each in choose(source.module, work.rows).calls}
+    called = {each.name for each in source.module.exports if each.kind == "func" and each.index in functions}
     if work.change(msgspec.structs.replace(source, exports=tuple(each for each in source.exports if each.name in called))):
         source = work.draft
     work.thin(

@@ -56,9 +56,7 @@ class RowMinimiser:
     def _simpler(self) -> None:
         """Replace each argument by a simpler one that still shows the symptom."""
         for at in range(len(self.rows)):
-            module = wasm.read(self.data)
-            calls = [each for each in choose(module, self.rows).calls if not each.init]
-            call = calls[at]
+            call = next(each for each in choose(wasm.read(self.data), self.rows).calls if each.name == self.rows[at])
             for number in range(len(call.args)):
                 self._argument(at, number, call)
 

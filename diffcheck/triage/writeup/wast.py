@@ -25,9 +25,12 @@ def by_calls(made: Reproduction) -> bool:
     """Whether the script can call the reduced module's own exports: its results are numbers that the counters hold."""
     if not made.source or made.symptom is None or made.symptom.kind not in ("result", "outcome"):
         return False
-    calls = [each for each in choose(wasm.read(made.source), made.rows).calls if each.name != START]
+    module = wasm.read(made.source)
+    exported = {each.index for each in module.exports if each.kind == "func"}
+    calls = [each for each in choose(module, made.rows).calls if each.name != START]
     types = [type_ for each in calls if _asserted(each, made) for type_ in each.type.results]
-    return bool(calls) and not any(isinstance(each, RefType) for each in types)
+    callable_ = bool(calls) and all(each.function in exported for each in calls)
+    return callable_ and not any(isinstance(each, RefType) for each in types)
 
 
 def wast(made: Reproduction, title: str, text: str) -> str:
