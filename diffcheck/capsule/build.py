@@ -15,7 +15,8 @@ import msgspec
 from diffcheck.capsule import calls as calls_
 from diffcheck.capsule import layout as lo
 from diffcheck.capsule import recorder
-from diffcheck.capsule.driver import Call, DriverCatch, start
+from diffcheck.capsule.batch import Batch, StateCopy, unrestorable
+from diffcheck.capsule.driver import Call, DriverCatch, DriverRanges, start
 from diffcheck.capsule.printing import PLACEHOLDER, put_import
 from diffcheck.capsule.reference_types import hierarchy, identities_can_differ, payload, probed_bodies, typed_elements
 from diffcheck.capsule.references import FUNC, ReferenceForm, References
@@ -48,7 +49,7 @@ class Form(msgspec.Struct, frozen=True):
     ``unwinds``: exits unwind by an exception, and exceptions are caught; otherwise an exit traps. ``references``: the recorded
     properties of references. ``log_row`` selects the logging form, which logs the calls of imports in that record's row
     (``calls``). ``prints`` is for an engine that runs WASI commands: the capsule imports ``fd_write`` and prints its recorder
-    memory. Without ``records`` the capsule has the unrecorded form, which only calls the rows.
+    memory. Without ``records`` the capsule has the unrecorded form, which only calls the rows. ``batch`` selects the batch form.
     """
 
     unwinds: bool = True
@@ -56,13 +57,15 @@ class Form(msgspec.Struct, frozen=True):
     log_row: int | None = None
     prints: bool = False
     records: bool = True
+    batch: Batch | None = None
 
 
 class Capsule(msgspec.Struct, frozen=True):
     """A capsule: ``wasm`` without parameters, their file offset, the stream's layout, and the form.
 
     ``logging`` builds the logging form for a record, ``unrecorded`` the unrecorded form. ``identified`` builds the identity form
-    (``references``); None if functions cannot be confused with each other.
+    (``references``); None if functions cannot be confused with each other. ``batch`` builds the batch form, and ``unrestorable``
+    are the rows that can only be the last ones of a batch; None if there is no batch form.
     """
 
     wasm: bytes
@@ -73,6 +76,8 @@ class Capsule(msgspec.Struct, frozen=True):
     logging: Callable[[int], Capsule]
     identified: Callable[[], Capsule | None]
     unrecorded: Callable[[], Capsule]
+    batch: Callable[[Batch], Capsule]
+    unrestorable: Callable[[], frozenset[int] | None]
     form: Form
 
     def with_parameters(self, parameters: lo.Parameters) -> bytes:
@@ -235,10 +240,18 @@ class _Builder:
         self.first_own = len(inputs.module.all_functions)
         first_slot = len(inputs.module.all_globals)
         self.slots = range(first_slot, first_slot + lo.SLOTS)
+        self.copy = self._state_copy()
         self.throws = bool(sealed.may_exit or inputs.dropped or inputs.extension) and inputs.form.unwinds
         self.layout = self._layout()
         self.indices = self._indices()
         self.symbols = self._symbols()
+
+    def _state_copy(self) -> StateCopy | None:
+        """Return the copy of the state in the batch form; its items follow all others."""
+        if self.form.batch is None:
+            return None
+        first_table = len(self.module.all_tables) + len(self.references.tables())
+        return StateCopy(self.sealed, self.form.batch, first_table, self.slots.stop - lo.SLOTS * self.form.prints)
 
     def _layout(self) -> lo.Layout:
         module, witness, inputs = self.module, self.witness, self.inputs
@@ -313,12 +326,14 @@ class _Builder:
         code = self._code([entry for _, entry in (*added, *describers)])
         functions = sealed.function_section([*self._own_types(), *(typeidx for typeidx, _ in (*added, *describers))])
         exit_tag = [b"\x00" + u(types.function((), ()))] if self.throws else []
+        slots, copy = [_SLOT] * (0 if prints else lo.SLOTS), self.copy
+        tables = copy.tables() if copy else extension.tables if extension else ()
         body = [
             functions,
-            vector_section(ids.TABLE, [*sealed.tables, *self.references.tables(), *(extension.tables if extension else ())]),
-            vector_section(ids.MEMORY, [*sealed.memories, self._recorder_memory()]),
+            vector_section(ids.TABLE, [*sealed.tables, *self.references.tables(), *tables]),
+            vector_section(ids.MEMORY, [*sealed.memories, self._recorder_memory(), *([copy.memory()] if copy else ())]),
             vector_section(ids.TAG, [*sealed.tags, *exit_tag]),
-            sealed.global_section([_SLOT] * (0 if prints else lo.SLOTS)),
+            sealed.global_section([*slots, *(copy.globals() if copy else ())]),
             vector_section(ids.EXPORT, self._exports()),
             sealed.element_section(exports=False),
             *sealed.data_count_sections(),
@@ -339,6 +354,8 @@ class _Builder:
             logging=self._logging,
             identified=lambda: self._identified,
             unrecorded=self._unrecorded,
+            batch=lambda batch: self._in_form(msgspec.structs.replace(self.form, batch=batch)),
+            unrestorable=lambda: unrestorable(self.module, self.inputs.calls),
             form=self.form,
         )
 
@@ -384,10 +401,13 @@ class _Builder:
     def _code(self, added: Sequence[bytes]) -> Section:
         form, extension = self.form, self.inputs.extension
         carry = recorder.CARRY_PRINT if form.prints else "raw $carry"
+        if form.batch is not None:
+            carry = recorder.carry_keys(len(form.batch.ranges), carry)
         words = recorder.carry_words(self.slots, self.rec) if extension is None else extension.carry(self.slots, self.rec)
         names: dict[str, int | bytes] = {**self.symbols, "carry": words, "fd_write": PLACEHOLDER}
         if form.records:
-            own = recorder.functions(self.layout, self.indices, names, carry, self.references, view=extension is None)
+            view = extension is None and form.batch is None
+            own = recorder.functions(self.layout, self.indices, names, carry, self.references, view=view)
         else:
             own = recorder.unrecorded(names, carry if form.prints else "")
         stubs = [self._stub(each) for each in self.sealed.stubs]
@@ -425,6 +445,7 @@ class _Builder:
             begin=None if self.inputs.extension is None else first_extension(self.module),
             log_calls=form.log_row is not None,
             records=form.records,
+            ranges=DriverRanges(form.batch.ranges, self.copy.save(), self.copy.restore()) if form.batch and self.copy else None,
         )
 
     def _prologue(self, funcidx: int, type_: FuncType) -> bytes:

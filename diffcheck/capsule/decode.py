@@ -138,6 +138,13 @@ def swallowed(image: Image, layout: Layout) -> bool:
     )
 
 
+def first_stop(image: Image, layout: Layout) -> int | None:
+    """The first record of a row that did not return, or was not reached; None if all rows returned."""
+    records = range(layout.records(image.first, image.last))
+    outcomes = (struct.unpack_from("<I", image.stream, at * layout.record_size)[0] for at in records)
+    return next((at for at, outcome in zip(records, outcomes, strict=True) if outcome != lo.RETURNED), None)
+
+
 def left_open(image: Image, layout: Layout, at: int) -> bool:
     """Whether the row of a record was entered but not finished, which happens only at a trap."""
     return bool(struct.unpack_from("<I", image.stream, at * layout.record_size)[0] == lo.ENTERED)

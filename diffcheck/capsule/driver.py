@@ -37,6 +37,26 @@ _VECTOR: Final = ("v128", "v128")
 _TEMPORARY: Final = {name: index for index, (name, _) in enumerate((*_LOCALS, _VECTOR))}
 
 
+_SELECT: Final = f"""
+  i32.const {lo.RANGE_ADDRESS} i32.load $rec i32.const {{at}} i32.eq
+  if i32.const {lo.PARAMETERS_ADDRESS} i64.const {{rows}} i64.store $rec end
+"""
+_LOOP: Final = f"""
+  raw $save
+  loop $ranges
+    {{select}}
+    {{rows}}
+    i32.const {lo.RANGE_ADDRESS} i32.const {lo.RANGE_ADDRESS} i32.load $rec i32.const 1 i32.add i32.store $rec
+    i32.const {lo.RANGE_ADDRESS} i32.load $rec i32.const $RANGES i32.lt_u
+    if
+      i32.const $STREAM i32.const 0 i32.const $HEAP_END i32.load $rec i32.const $STREAM i32.sub memory.fill $rec
+      raw $restore
+      br $ranges
+    end
+  end
+"""
+
+
 class Call(msgspec.Struct, frozen=True):
     """A row: the function's index and type, and its arguments; ``reads`` is whether it reads the global of this index instead.
 
@@ -83,6 +103,19 @@ _WITHIN = """
     i32.const $K i32.const 4 i32.load $rec i32.ge_u br_if {done}
 """
 _THREW: Final = f"local.get $slot i32.const {lo.THREW} call $record drop local.get $r i32.const {{tag}} i32.store $rec offset=4"
+
+
+class DriverRanges(msgspec.Struct, frozen=True):
+    """The ranges of rows of a batch, each [first, last), and code that saves the state and restores it between them."""
+
+    ranges: tuple[tuple[int, int], ...]
+    save: bytes
+    restore: bytes
+
+    def around(self, text: str) -> str:
+        """Return ``text`` in a loop over the ranges; it has the symbols ``save``, ``restore`` and ``RANGES``."""
+        select = "".join(_SELECT.format(at=at, rows=first | last << 32) for at, (first, last) in enumerate(self.ranges))
+        return _LOOP.format(select=select, rows=text)
 
 
 class DriverCatch(msgspec.Struct, frozen=True):
@@ -182,12 +215,14 @@ def start(
     begin: int | None = None,
     log_calls: bool = False,
     records: bool = True,
+    ranges: DriverRanges | None = None,
 ) -> bytes:
     """Return the code entry of ``_start``.
 
     ``symbols`` are the recorder's, and witness's ``row_reset`` and ``trace_reset`` if they exist. ``catch`` is None if nothing can
     be thrown, or if the engine has no exceptions. Without ``records`` results and payloads are dropped. ``begin`` is a function to
     call first. Witness's resets are the program's own functions, so one that does not return ends the row that it precedes.
+    ``ranges`` are those of a batch.
     """
     stored = {*(call.type.results for call in calls), *(types for _, types in (catch.tags if catch is not None else ()))}
     several = max((_numbering(types, references) for types in stored), default=0)
@@ -210,4 +245,8 @@ def start(
     log = RESERVE_LOG if log_calls else ""
     driven, payloads = ("raw $rows", {}) if catch is None else catch.handle("raw $rows", keep)
     text = f"{_PROLOGUE} {log} {first} block $done {_INERT} {driven} end call $finish"
-    return link(assemble(text, locals=locals_), {**symbols, **payloads, "rows": b"".join(rows)})
+    code: dict[str, int | bytes] = {**symbols, **payloads, "rows": b"".join(rows)}
+    if ranges is not None:
+        text = ranges.around(text)
+        code |= {"save": ranges.save, "restore": ranges.restore, "RANGES": len(ranges.ranges)}
+    return link(assemble(text, locals=locals_), code)

@@ -8,11 +8,12 @@ address     content
 0           parameters of the pass, ``PARAMETERS``: u32 first row, u32 row after the last, u32 flags (1: an exit
             traps, 2: no row is called), u32 view mode (0 bytes, 1 digests), u32 view space (0 the stream, n+1
             a page of memory n), u32 page, u64 view offset in bytes, u64 view step in bytes (digests: the length of a block)
+40          u32, in the batch form (``batch``): the number of the range of rows that is running
 64          header, eight u64: magic and version; the plan's digest; the known answer; status (u32) and current
             record (u32); stream length in bytes; digest lanes a and b of the stream; stream address (u32) and
             flags (u32: bit 0 the recorder memory could not grow, so the heap is truncated; bit 1 a call of an import
             passed more bytes than are digested)
-128         view, 242 u64: the window that is transported besides the header
+128         view, 242 u64: the window that is transported besides the header; in the batch form ``KEY`` of each range
 2064        the recorder's variables, then stub counters, static data, capture buffers and a scratch page
 stream      the *records*, one for each row, all of one size; then the *final record*; then the *heap*
 ==========  =======================================================================================================
@@ -62,7 +63,10 @@ FIRST_SLOT: Final = 4_000_000_000
 
 PARAMETERS: Final = struct.Struct("<IIIIIIQQ")
 PARAMETERS_ADDRESS: Final = 0
+RANGE_ADDRESS: Final = 40
 HEADER: Final = struct.Struct("<IIQQIIQQQII")
+KEY: Final = struct.Struct("<QQQ")
+"""A header's ``stream_key``."""
 HEADER_ADDRESS: Final = 64
 HEADER_WORDS: Final = 8
 VIEW_ADDRESS: Final = 128
@@ -179,6 +183,11 @@ class Layout(msgspec.Struct, frozen=True, dict=True):
         return sum(row.init for row in self.rows)
 
     @cached_property
+    def n_rows(self) -> int:
+        """The number of rows without the init rows."""
+        return len(self.rows) - self.n_init
+
+    @cached_property
     def has_references(self) -> bool:
         """Whether a record may hold references."""
         kinds = (*(row.results for row in self.rows), *(tag.payload for tag in self.tags))
@@ -288,6 +297,11 @@ class Parameters(msgspec.Struct, frozen=True):
     def encode(self) -> bytes:
         """Return the 40 bytes for ``PARAMETERS_ADDRESS``."""
         return PARAMETERS.pack(*msgspec.structs.astuple(self))
+
+
+def rows(first: int, last: int, flags: int = 0) -> Parameters:
+    """Return the parameters that run the rows [first, last); all empty ranges have the same ones."""
+    return Parameters(first, last, flags) if first < last else Parameters(0, 0, flags)
 
 
 class Header(msgspec.Struct, frozen=True):

@@ -385,6 +385,21 @@ def functions(
     return _linked(_record_text(layout), _finish_text(layout, elements, carry, view=view), {**names, **raws})
 
 
+def carry_keys(ranges: int, carry: str) -> str:
+    """Return the text at the end of ``finish`` in the batch form: it adds the range's key to the view."""
+    lengths = (lo.HEADER_ADDRESS + at for at in (32, 40, 48))
+    stores = " ".join(
+        f"local.get $out i32.const {at} i64.load $rec i64.store $rec offset={lo.VIEW_ADDRESS + 8 * word}"
+        for word, at in enumerate(lengths)
+    )
+    return f"""
+      i32.const {lo.RANGE_ADDRESS} i32.load $rec local.tee $n i32.const {lo.KEY.size} i32.mul local.set $out
+      {stores}
+      local.get $n i32.const {ranges - 1} i32.eq
+      if {carry} end
+    """
+
+
 def unrecorded(names: Mapping[str, int | bytes], carry: str) -> list[bytes]:
     """Return the same functions for the unrecorded form, in which ``finish`` only executes ``carry``."""
     return _linked(f"local.get $outcome i32.const {lo.RETURNED} i32.gt_u", carry, names)

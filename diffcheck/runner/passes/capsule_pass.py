@@ -1,7 +1,8 @@
 """The capsule pass over a case: the same capsule under both engines, group after group, until all rows are compared.
 
 One run of the subject is enough if the digests of both streams are equal. The oracle's stream locates traps. If a subject reports
-nothing at a trap, another run stops before the trapping row, and an unexpected trap is located by bisection over the rows.
+nothing at a trap, the rows before it are compared by another run (``trap_runs``), and an unexpected trap is located by bisection
+over the rows.
 """
 
 from __future__ import annotations
@@ -44,6 +45,7 @@ from diffcheck.runner.passes.pass_evidence import PassEvidence
 from diffcheck.runner.passes.reference_identity import Identities
 from diffcheck.runner.passes.stream_assembly import Images, whole_state
 from diffcheck.runner.passes.trap_bisection import DamagedAnswerError, PassOverError, Trials, first_failing_row
+from diffcheck.runner.passes.trap_runs import TrapRuns
 from diffcheck.runner.passes.window_search import local
 from diffcheck.text import plural
 from diffcheck.verdict import PassReport
@@ -82,7 +84,6 @@ class CapsulePass:
         self.choices: Choices | None = Choices()
         self.functions = functions
         self.hangs = hangs
-        self.instances = Instances(oracle, subject)
         self.inconclusive = ""
         self.in_recorder = False
         self.unlocated = 0
@@ -90,8 +91,11 @@ class CapsulePass:
         """The first row in which the subject left the slice, and where it went."""
         self.evidence = PassEvidence(self.layout, manifest)
         self.expected = ExpectedResults(self.layout, findings)
-        sides = oracle.identified(), subject.identified()
-        self.identities = Identities(sides[0], sides[1], findings, budget) if sides[0] and sides[1] else None
+        one, other = oracle.identified(), subject.identified()
+        identified = (one, other) if one is not None and other is not None else None
+        self.identities = Identities(*identified, findings, budget) if identified else None
+        silent = not subject.backend.capabilities.state_at_trap
+        self.instances = Instances(oracle, subject, trap_runs=TrapRuns(oracle, subject, identified, functions) if silent else None)
 
     def report(self) -> PassReport:
         """Run all groups and return the report."""

@@ -17,6 +17,7 @@ from diffcheck.probe import known_answer
 
 if TYPE_CHECKING:
     from diffcheck.backend.contract import Backend, Host, Pending, RunLimits
+    from diffcheck.capsule.batch import Batch
     from diffcheck.capsule.build import Capsule
     from diffcheck.observation import Execution, Outcome
     from diffcheck.runner.passes.refusals import Refusals
@@ -50,11 +51,23 @@ class PendingRun:
         return self._side.complete(ran, self._parameters) if self._side.whole else ran
 
 
+class KnownRun:
+    """A run that is finished already."""
+
+    def __init__(self, ran: CapsuleRun) -> None:
+        self._ran = ran
+
+    def wait(self) -> CapsuleRun:
+        """The finished run."""
+        return self._ran
+
+
 class CapsuleSide:
     """A backend with its capsule; ``cost`` is the sum over its runs.
 
     With ``whole`` every finished run has its image. A transport that carries windows needs one more run for each window, of which
-    ``at_once`` run at the same time. Without ``refusals`` every refusal counts as a fault of the engine.
+    ``at_once`` run at the same time. Without ``refusals`` every refusal counts as a fault of the engine. ``known`` are finished
+    runs that are not repeated.
     """
 
     at_once = 1
@@ -66,6 +79,19 @@ class CapsuleSide:
         self.backend, self.capsule, self.limits, self._host = backend, capsule, limits, host
         self.whole, self.refusals = whole, refusals
         self.cost = Cost()
+        self.known: dict[lo.Parameters, CapsuleRun] = {}
+
+    def run_once(self, parameters: lo.Parameters) -> CapsuleRun:
+        """The run of ``parameters``, which is known from then on."""
+        self.known[parameters] = ran = self.run(parameters)
+        return ran
+
+    def run_batch(self, batch: Batch, flags: int) -> CapsuleRun:
+        """Run the batch form; header and image are those of its last range, the view is the batch's."""
+        side = CapsuleSide(self.backend, self.capsule.batch(batch), self.limits, self._host)
+        ran = side.run(lo.Parameters(*batch.ranges[-1], flags))
+        self.cost += side.cost
+        return ran
 
     def logging(self, row: int) -> CapsuleSide:
         """The same engine with the logging form for the record ``row``."""
@@ -88,8 +114,10 @@ class CapsuleSide:
             return known.state_at_trap
         return known_answer.prints_exits(self.backend, self._host, self.limits)
 
-    def start(self, parameters: lo.Parameters, limits: RunLimits | None = None) -> PendingRun:
-        """Start a run; ``limits`` replace those of the side."""
+    def start(self, parameters: lo.Parameters, limits: RunLimits | None = None) -> PendingRun | KnownRun:
+        """Start a run, unless it is known; ``limits`` replace those of the side."""
+        if limits is None and parameters in self.known:
+            return KnownRun(self.known[parameters])
         encoded = parameters.encode()
         program = Program(
             kind="capsule",

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from diffcheck.capsule.decode import Image
     from diffcheck.runner.passes.capsule_run import CapsuleSide
+    from diffcheck.runner.passes.trap_runs import TrapRuns
 
 MAX_INSTANCES: Final = 64
 
@@ -31,10 +32,14 @@ class Instance(msgspec.Struct, frozen=True):
 class Instances:
     """Iterates over instances: runs the rows [first, last) under both engines, at most ``limit`` times.
 
-    The consumer sets ``first`` to the row after the one that ended the instance. ``flags`` apply to every run.
+    The consumer sets ``first`` to the row after the one that ended the instance. ``flags`` apply to every run. With
+    ``trap_runs`` the oracle runs first.
     """
 
-    def __init__(self, oracle: CapsuleSide, subject: CapsuleSide, limit: int = MAX_INSTANCES) -> None:
+    def __init__(
+        self, oracle: CapsuleSide, subject: CapsuleSide, limit: int = MAX_INSTANCES, trap_runs: TrapRuns | None = None
+    ) -> None:
+        self._trap_runs = trap_runs
         self._oracle, self._subject = oracle, subject
         self._layout = oracle.capsule.layout
         self.first, self.last = 0, len(self._layout.rows) - self._layout.n_init
@@ -45,7 +50,7 @@ class Instances:
         """At least one instance, even if there are no rows."""
         count = 0
         while (self.first < self.last or not count) and count < self.limit:
-            yield self.run(self.first, self.last)
+            yield self._instance(self.limit - count)
             count, self._again = count + (not self._again), False
 
     @property
@@ -55,7 +60,15 @@ class Instances:
 
     def parameters(self, first: int, last: int) -> lo.Parameters:
         """The parameters that run the rows [first, last)."""
-        return lo.Parameters(first, last, self.flags)
+        return lo.rows(first, last, self.flags)
+
+    def _instance(self, instances: int) -> Instance:
+        """The next of the remaining ``instances``. The only row of an instance needs no plan."""
+        if self._trap_runs is None or self.last - self.first <= 1:
+            return self.run(self.first, self.last)
+        parameters = self.parameters(self.first, self.last)
+        oracle = self._oracle.run(parameters)
+        return Instance(self.first, self.last, oracle, self._trap_runs.run(parameters, oracle, instances))
 
     def run(self, first: int, last: int) -> Instance:
         """Run the rows [first, last) under both engines at the same time."""
