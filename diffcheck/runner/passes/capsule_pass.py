@@ -1,7 +1,7 @@
 """The capsule pass over a case: the same capsule under both engines, group after group, until all rows are compared.
 
 One run of the subject is enough if the digests of both streams are equal. The oracle's stream locates traps. If a subject reports
-nothing at a trap, the rows before it are compared by another run (``trap_runs``), and an unexpected trap is located by bisection
+nothing at a trap, the rows before it are compared by another run (``instances``), and an unexpected trap is located by bisection
 over the rows.
 """
 
@@ -38,14 +38,13 @@ from diffcheck.runner.passes import open_limits
 from diffcheck.runner.passes.call_logs import with_calls
 from diffcheck.runner.passes.decoded_instance import decoded, is_trap, same_end, same_trap
 from diffcheck.runner.passes.hang_check import why_slow
-from diffcheck.runner.passes.instances import Instances
+from diffcheck.runner.passes.instances import Instances, TrapRuns
 from diffcheck.runner.passes.legal_choices import compare_choices
 from diffcheck.runner.passes.page_diff import Pages, read_view
 from diffcheck.runner.passes.pass_evidence import PassEvidence
 from diffcheck.runner.passes.reference_identity import Identities
 from diffcheck.runner.passes.stream_assembly import Images, whole_state
 from diffcheck.runner.passes.trap_bisection import DamagedAnswerError, PassOverError, Trials, first_failing_row
-from diffcheck.runner.passes.trap_runs import TrapRuns
 from diffcheck.runner.passes.window_search import local
 from diffcheck.text import plural
 from diffcheck.verdict import PassReport
