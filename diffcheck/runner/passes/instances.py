@@ -1,7 +1,7 @@
 """A capsule's rows under both engines, one instance after the other: a row that does not return ends its instance.
 
-A subject that reports nothing at a trap is run by a plan, which is made of the oracle's runs (``TrapRuns``): N trapping rows take N + 1
-executions.
+A subject that reports nothing at a trap is run by a plan, which is made of the oracle's runs (``TrapRuns``): N trapping rows take
+N + 1 executions.
 """
 
 from __future__ import annotations
