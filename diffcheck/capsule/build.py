@@ -15,7 +15,8 @@ import msgspec
 from diffcheck.capsule import calls as calls_
 from diffcheck.capsule import layout as lo
 from diffcheck.capsule import recorder
-from diffcheck.capsule.batch import Batch, StateCopy, unrestorable
+from diffcheck.capsule.batch.batch_form import Batch, StateCopy
+from diffcheck.capsule.batch.restorable import unrestorable
 from diffcheck.capsule.driver import Call, DriverCatch, DriverRanges, start
 from diffcheck.capsule.printing import PLACEHOLDER, put_import
 from diffcheck.capsule.reference_types import hierarchy, identities_can_differ, payload, probed_bodies, typed_elements

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from diffcheck.capsule import layout as lo
-from diffcheck.capsule.batch import MAX_RANGES, Batch, Pages, keys
+from diffcheck.capsule.batch.batch_form import MAX_RANGES, Batch, Pages, keys
 from diffcheck.capsule.decode import first_stop, left_open, swallowed
 from diffcheck.capsule.decode import state as decode_state
 from diffcheck.observation import Returned, Trapped

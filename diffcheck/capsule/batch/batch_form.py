@@ -1,7 +1,7 @@
 """The batch form of a capsule: several ranges of rows in one execution, the state after instantiation restored between them.
 
 The state is copied before the first row into items of the capsule's own: a memory, a global for each mutable global, a table for
-each table that code changes. What cannot be restored are sizes, dropped segments and the fields of objects (``unrestorable``).
+each table that code changes. What cannot be restored are sizes, dropped segments and the fields of objects (``restorable``).
 """
 
 from __future__ import annotations
@@ -12,31 +12,19 @@ import msgspec
 
 from diffcheck.capsule import layout as lo
 from diffcheck.capsule import memory_map as mm
-from diffcheck.capsule.callgraph import CallGraph
+from diffcheck.capsule.batch.restorable import changed_tables
 from diffcheck.capsule.constants import i32_const, i64_const
-from diffcheck.capsule.seal import MAX_MEMORIES
-from diffcheck.errors import ArtifactError
-from diffcheck.wasm.code import has_any, read_locals
 from diffcheck.wasm.encode import plain, zero
 from diffcheck.wasm.leb import u
 from diffcheck.wasm.opcodes import END
 from diffcheck.wasm.types import GlobalType, Limits, RefType, TableType, encode_globaltype, encode_tabletype
-from diffcheck.witness import formats
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterator
 
-    from diffcheck.capsule.driver import Call
     from diffcheck.capsule.seal import Sealed
-    from diffcheck.wasm.module import Module
 
 MAX_RANGES: Final = lo.VIEW_BYTES // lo.KEY.size
-_TABLE_CHANGES: Final = frozenset({"table.set", "table.fill", "table.copy", "table.init", "table.grow"})
-_LASTING: Final = frozenset(
-    {"data.drop", "elem.drop", "struct.set", "array.set", "array.fill", "array.copy", "array.init_data", "array.init_elem"}
-)
-_DECODED_BYTES: Final = 1 << 20
-"""The largest code of which a call graph is made: 0.1 s for 100 kB (measured 2026-11)."""
 
 
 class Pages(msgspec.Struct, frozen=True):
@@ -59,68 +47,6 @@ def keys(view: bytes, ranges: int) -> list[tuple[int, int, int]]:
     return [lo.KEY.unpack_from(view, lo.KEY.size * at) for at in range(ranges)]
 
 
-# What can be restored.
-
-
-def unrestorable(module: Module, calls: Sequence[Call]) -> frozenset[int] | None:
-    """Return the rows, init rows not counted, that may drop segments or change objects; None if no state can be restored."""
-    init = [each.function for each in calls if each.init]
-    rows = [None if each.reads else each.function for each in calls if not each.init]
-    try:
-        if not _copyable(module):
-            return None
-        lasting = {at for at, _ in _bodies_with(module, _LASTING)}
-        if not lasting:
-            return frozenset()
-        if sum(size for _, size in module.bodies) > _DECODED_BYTES:
-            return None
-        graph = CallGraph(module)
-    except ArtifactError:  # an unknown instruction
-        return None
-    if any(_reaches(graph, function, lasting) for function in init):
-        return None
-    reaching = {function for function in set(rows) if function is not None and _reaches(graph, function, lasting)}
-    return frozenset(at for at, function in enumerate(rows) if function in reaching)
-
-
-def _copyable(module: Module) -> bool:
-    """Whether memories, tables and traces can be restored."""
-    witness = formats.instrumentation(module)
-    memories = [each for at, each in enumerate(module.all_memories) if at != witness.trace]
-    return (
-        len(module.all_memories) + 1 < MAX_MEMORIES
-        and all(each.limits.page_size_log2 is None for each in memories)
-        and all(module.all_tables[table].ref.nullable for table in _changed_tables(module))
-        and (witness.trace is None or witness.trace_reset is not None)
-    )
-
-
-def _bodies_with(module: Module, names: frozenset[str]) -> Iterator[tuple[int, bytes]]:
-    """Yield the functions that contain one of the instructions, with their bodies."""
-    for at, (offset, body) in enumerate(module.body_bytes(), module.n_imported("func")):
-        if has_any(body, names, start=read_locals(body, offset).end, base_offset=offset):
-            yield at, body
-
-
-def _changed_tables(module: Module) -> list[int]:
-    """Return the tables, all if code changes any: an artifact has few."""
-    changes = bool(module.all_tables) and next(_bodies_with(module, _TABLE_CHANGES), None) is not None
-    return list(range(len(module.all_tables))) if changes else []
-
-
-def _reaches(graph: CallGraph, function: int, lasting: set[int]) -> bool:
-    """Whether a call of ``function`` may enter one of the functions in ``lasting``."""
-
-    def callees(at: int) -> Iterable[int]:
-        use = graph.functions[at]
-        return graph.callees[at] | (graph.escaped if use.tables or use.slots else frozenset())
-
-    return bool(graph.nearest([function], callees, lasting.__contains__))
-
-
-# The copy.
-
-
 class StateCopy:
     """A copy of the state after instantiation: the encoded items that hold it, and instructions that save and restore it.
 
@@ -130,7 +56,7 @@ class StateCopy:
     def __init__(self, sealed: Sealed, batch: Batch, first_table: int, first_global: int) -> None:
         module = self._module = sealed.module
         self._rec, self._memory = sealed.rec, sealed.rec + 1
-        self._tables = list(enumerate(_changed_tables(module), first_table))
+        self._tables = list(enumerate(changed_tables(module), first_table))
         mutable = [at for at, each in enumerate(module.all_globals) if each.mutable]
         self._globals = list(enumerate(mutable, first_global))
         variables = (mm.HEAP_END, mm.PATTERN - mm.HEAP_END), (sealed.places.counters, 4 * len(sealed.stubs))

@@ -1,0 +1,1 @@
+"""Batches: several ranges of a capsule's rows in one execution."""
