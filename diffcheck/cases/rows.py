@@ -46,6 +46,7 @@ _MAX_ARGUMENT: Final = 400  # characters; no value needs more
 
 INIT: Final = "init:"
 _SLOT: Final = re.compile(r"table\[([0-9]{1,9})\](?:=(.*))?", re.DOTALL)
+_NUMBER: Final = re.compile(r" #[0-9]{1,9}\Z")  # of equal rows; see ``numbered``
 
 
 class Rows(msgspec.Struct, frozen=True):
@@ -144,11 +145,12 @@ def _init(module: Module, functions: dict[str, Function]) -> tuple[Call, ...]:
 
 def _declared(row: str, module: Module, functions: dict[str, Function], lengths: set[int]) -> Call:
     found, expected = _split(row, functions, lengths), ""
-    if found is None or ARROW in found[1]:
+    if found is None or ARROW in found[1] or _NUMBER.search(found[1]):
         row, _, expected = row.rpartition(ARROW) if ARROW in row else (row, "", "")
+        plain = _NUMBER.sub("", row)
         if row.startswith(GET):
-            return _read(row, module, expected)
-        found = _split(row, functions, lengths) or _split_visible(row, functions) or _split_slot(row, module)
+            return _read(row, plain, module, expected)
+        found = next((each for text in (plain, row) if (each := _of_text(text, module, functions, lengths))), None)
     if found is None and row.startswith(INIT):
         call = _declared(row.removeprefix(INIT), module, functions, lengths)
         return msgspec.structs.replace(call, name=row, init=True, expected=expected)
@@ -168,9 +170,14 @@ def _declared(row: str, module: Module, functions: dict[str, Function], lengths:
     return msgspec.structs.replace(call, expected=expected) if expected else call
 
 
-def _read(row: str, module: Module, expected: str) -> Call:
-    """The row that reads an exported global."""
-    index = next((each.index for each in module.exports if each.kind == "global" and each.name == row.removeprefix(GET)), None)
+def _of_text(row: str, module: Module, functions: dict[str, Function], lengths: set[int]) -> tuple[Function, str] | None:
+    return _split(row, functions, lengths) or _split_visible(row, functions) or _split_slot(row, module)
+
+
+def _read(row: str, plain: str, module: Module, expected: str) -> Call:
+    """The row that reads an exported global; ``plain`` is its text without a number."""
+    names = (row.removeprefix(GET), plain.removeprefix(GET))
+    index = next((each.index for name in names for each in module.exports if (each.kind, each.name) == ("global", name)), None)
     if index is None:
         raise CaseError(f"row {visible(row)} does not name an exported global")
     return Call(row, index, FuncType((), (module.all_globals[index].value,)), reads=True, expected=expected)

@@ -21,13 +21,13 @@ if TYPE_CHECKING:
 
 PANELS: Final = {
     "Cross-check": ("run", "show", "report", "plan"),
-    "Triage": ("triage", "explain", "localise", "reduce", "reproduce"),
+    "Triage": ("triage", "explain", "localise", "reduce", "reproduce", "export-wast"),
     "Nightly runs": ("baseline", "history", "compare", "merge"),
     "Artifacts and witness": ("prepare", "seal", "snapshot", "harness", "imports"),
     "Engines": ("backends", "doctor", "selftest"),
     "Settings": ("config", "cache", "schema"),
 }
-"""The commands by task, in the order of ``--help``; command ``x`` is ``command`` in the module ``diffcheck.cli.x``."""
+"""The commands by task, in the order of ``--help``; command ``x-y`` is ``command`` in the module ``diffcheck.cli.x_y``."""
 COMMANDS: Final = tuple(name for names in PANELS.values() for name in names)
 
 TRUST: Final = "--trust-config"
@@ -92,13 +92,18 @@ class LazyGroup(SuggestingGroup):
         if self._listed:
             return click.RichCommand(name=cmd_name, help=_docstring(cmd_name))
         with deferred_imports("diffcheck"):  # --help needs the options, not the runner
-            command = import_module(f"diffcheck.cli.{cmd_name}").command
+            command = import_module(f"diffcheck.cli.{module_of(cmd_name)}").command
         return command if isinstance(command, click.Command) else None
+
+
+def module_of(command: str) -> str:
+    """The name of a command's module."""
+    return command.replace("-", "_")
 
 
 def _docstring(name: str) -> str:
     """The docstring of a command's function."""
-    tree = ast.parse(Path(__file__).with_name(f"{name}.py").read_text("utf-8"))
+    tree = ast.parse(Path(__file__).with_name(f"{module_of(name)}.py").read_text("utf-8"))
     return next(ast.get_docstring(each) or "" for each in tree.body if isinstance(each, ast.FunctionDef) and each.name == "command")
 
 

@@ -26,28 +26,35 @@ def command(target: str, row: str, **given: Any) -> int:  # noqa: ANN401 - the o
     Confirms it, finds the fewest rows and a small module that show it and the first wrong instruction, and writes the folder.
     Run it again to resume.
     """
+    steps, code, stopped = triaged(target, row, given)
+    if steps.state.symptom is not None:
+        _summary(steps)
+    if stopped:
+        click.echo(f"stopped   {stopped}; the same command resumes")
+    return code
+
+
+def triaged(target: str, row: str, given: dict[str, Any]) -> tuple[workflow.TriageWorkflow, int, str]:
+    """The triage, the exit code, and what stopped it, empty if it ran to the end."""
     with triage_session.opened(target, given) as (session, folder, say):
         steps = workflow.TriageWorkflow(session, folder, say, row)
         whole = True
         try:
             if not steps.find():
-                return steps.nothing
+                return steps, steps.nothing, ""
             session.budget.reserve(steps.writing_s())
             if not steps.confirm():
-                _summary(steps)
-                return EXIT_INCONCLUSIVE
+                return steps, EXIT_INCONCLUSIVE, ""
             whole = steps.smaller()
             steps.localise()
         except interestingness.BudgetExhausted:
             whole = False
-        stopped = session.budget.stopped()
-        if steps.state.symptom is not None and not stopped:
+        interrupted = session.budget.stopped()
+        if steps.state.symptom is not None and not interrupted:
             session.budget.release()
             whole = steps.write() and whole
-    _summary(steps)
-    if not whole:
-        click.echo(f"stopped   {'interrupted' if stopped else 'time limit reached'}; the same command resumes")
-    return EXIT_INTERRUPTED if stopped else EXIT_DIVERGE
+    why = "" if whole else "interrupted" if interrupted else "time limit reached"
+    return steps, EXIT_INTERRUPTED if interrupted else EXIT_DIVERGE, why
 
 
 def _summary(steps: workflow.TriageWorkflow) -> None:

@@ -98,14 +98,20 @@ def scrubbed_environment(
 def own_program(module: str, *arguments: str) -> tuple[list[str], dict[str, str]]:
     """Return command and environment to run a module of diffcheck as a worker or server.
 
-    The environment has this process's import path and none of its other variables, which may hold secrets.
+    The environment has this process's import path and PATH, and none of its other variables, which may hold secrets.
     """
     folders = [folder for folder in sys.path if folder and Path(folder).is_absolute() and Path(folder).exists()]
     package = str(Path(__file__).resolve().parents[2])
     inherited = {name: os.environ[name] for name in _PYTHON_VARIABLES if name in os.environ}
     paths = os.pathsep.join(dict.fromkeys([*folders, package]))
     command = [sys.executable, "-P", "-m", module, *arguments]
-    return command, {**scrubbed_environment(), **inherited, "PYTHONPATH": paths, "PYTHONDONTWRITEBYTECODE": "1"}
+    search_path = os.environ.get("PATH", "")
+    return command, {
+        **scrubbed_environment(search_path=search_path),
+        **inherited,
+        "PYTHONPATH": paths,
+        "PYTHONDONTWRITEBYTECODE": "1",
+    }
 
 
 def spawn(

@@ -79,7 +79,7 @@ class Session:
         self.artifact, self.manifest = whole.artifact, whole.manifest
         self.rows = declarable(plan.calls) if isinstance(plan, plans.CapsulePlan) else ()
         self.request = msgspec.structs.replace(self.request, rows="declared", calls=())
-        self.case = msgspec.structs.replace(case, manifest="", rows=(), findings=(), expect={}, notes=())
+        self.case = msgspec.structs.replace(case, manifest="", rows=(), findings=(), expect={}, notes=(), module=None)
 
     # Runs.
 
@@ -105,8 +105,7 @@ class Session:
     def symptom(self, report: CaseReport, row: str = "") -> Symptom | None:
         """The symptom that the target names, else the first one; only of ``row`` if that is not empty. None if there is none."""
         every = symptoms(report)
-        wanted = row or self.target.row
-        in_row = [each for each in every if not wanted or each.row == wanted]
+        in_row = symptoms(report, row or self.target.row)
         exact = [each for each in in_row if not self.target.kind or each.kind == self.target.kind]
         return next(iter(exact or in_row or (() if row else every)), None)
 

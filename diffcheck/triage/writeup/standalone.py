@@ -15,6 +15,7 @@ from diffcheck.cases.rows import START, choose
 from diffcheck.errors import ArtifactError
 from diffcheck.triage.reduce.close_imports import closable, closed
 from diffcheck.triage.reduce.units import literal
+from diffcheck.values import Value
 from diffcheck.wasm import module as wasm
 from diffcheck.wasm import section as ids
 from diffcheck.wasm.code import MemArg
@@ -162,8 +163,8 @@ class _Maker:
 
     def _call(self, call: Call) -> None:
         for value, type_ in zip(call.args, call.type.params, strict=True):
-            self.code.append(constant(type_) if value.type == "ref" else literal(value))
-        self.code.append(plain("call", self.numbers[call.function]))
+            self.code.append(_argument(type_, value))
+        self.code.append(plain("global.get", call.function) if call.reads else plain("call", self.numbers[call.function]))
         here = call.name == self.symptom.row or not self.symptom.row
         for at in range(len(call.type.results) - 1, -1, -1):
             type_ = call.type.results[at]
@@ -225,6 +226,16 @@ _TO_I64: Final = {
     "f32": ("i32.reinterpret_f32", "i64.extend_i32_u"),
     "f64": ("i64.reinterpret_f64",),
 }
+
+
+def _argument(type_: ValType, value: Value) -> bytes:
+    """The instructions for an argument; a reference is null or an i31."""
+    if not isinstance(type_, RefType):
+        return literal(value)
+    if not value.bits:
+        return constant(type_)
+    converted = plain("extern.convert_any") if type_.heap == "extern" else b""
+    return literal(Value("i32", value.bits >> 32)) + plain("ref.i31") + converted
 
 
 def _name(type_: ValType) -> str:

@@ -50,11 +50,12 @@ def _asserted(call: Call, made: Reproduction) -> bool:
 def _of_calls(made: Reproduction) -> Iterator[str]:
     counters = iter([made.counters.get(each.number, 0) for each in made.shown])
     module = wasm.read(made.source)
-    names = {each.index: each.name for each in reversed(module.exports) if each.kind == "func"}
+    names = {(each.kind, each.index): each.name for each in reversed(module.exports)}
     for call in choose(module, made.rows).calls:
         if call.name == START:
             continue
-        invoke = f"(invoke {_string(names[call.function])}{''.join(' ' + _argument(*each) for each in _arguments(call))})"
+        name = _string(names["global" if call.reads else "func", call.function])
+        invoke = f"({'get' if call.reads else 'invoke'} {name}{''.join(' ' + _argument(*each) for each in _arguments(call))})"
         if not _asserted(call, made):
             yield invoke
         elif made.oracle == "returned":
@@ -95,7 +96,13 @@ def _arguments(call: Call) -> Iterator[tuple[Value, ValType]]:
 
 
 def _argument(value: Value, type_: ValType) -> str:
-    return f"(ref.null {type_.heap})" if isinstance(type_, RefType) else _constant(value)
+    if not isinstance(type_, RefType):
+        return _constant(value)
+    return (
+        f"({'ref.extern' if type_.heap == 'extern' else 'ref.host'} {value.bits >> 32})"
+        if value.bits
+        else f"(ref.null {type_.heap})"
+    )
 
 
 def _result(type_: ValType, counters: Iterator[int], masks: Mapping[str, int]) -> str:
