@@ -41,7 +41,7 @@ _EPILOG = (
 def command(paths: tuple[str, ...], reports: str, baseline: str | None, *, strict: bool, **given: Any) -> int:  # noqa: ANN401 - the options of the table
     """Cross-check artifacts: run each under the subject and the oracle, and report where they disagree.
 
-    PATH is an artifact (.wasm, or .wat text), a script (.wast) or one of its modules (NAME.wast:LINE), or a folder of them.
+    PATH is an artifact (.wasm, .wat), a script (.wast) or a folder of them.
     """
     folder = Path(reports)
     named = files.wanted(given, folder / json_file.FILE_NAME)  # before hours of work whose results could not be stored
