@@ -25,6 +25,7 @@ from diffcheck.runner import plan as plans
 from diffcheck.runner import slicing
 from diffcheck.runner.passes.capsule_run import CapsuleSide
 from diffcheck.runner.request import Request
+from diffcheck.runner.row_groups import ExecutedFunctions
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -52,8 +53,9 @@ class Measure:
         yield from self._run("whole", item.id, plan)
         if self._slices:
             try:
-                executed = slicing.executed_functions(plan, self._oracle, self._host)
-                yield from self._run("sliced", item.id, slicing.sliced(plan, executed, self._subject))
+                made = slicing.in_slices(plan, ExecutedFunctions(plan, self._oracle, self._host), self._subject)
+                if isinstance(made, plans.CapsulePlan):
+                    yield from self._run("sliced", item.id, made)
             except DiffcheckError as error:
                 common.note(f"{item.id}: not sliced: {error.line}")
 

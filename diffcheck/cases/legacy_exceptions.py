@@ -29,6 +29,8 @@ _FEATURES: Final = tuple(
 )  # fmt: skip
 """Binaryen's names of what WebAssembly 3.0 has, and of threads. With all features it writes sections of later proposals."""
 
+_ARGUMENTS: Final = ("-g", *_FEATURES, "--translate-to-exnref")
+
 
 def has_legacy_exceptions(wasm: bytes) -> bool:
     """Whether a function of a module has such an instruction; False if the module is malformed before the first one."""
@@ -49,7 +51,7 @@ def translated(wasm: bytes, stem: str, options: Mapping[str, str], reactor: Reac
 
     def translate(work: Path) -> PreparedArtifact:
         maker, log = Maker(found, quietly(reactor, options.get(SEARCH_PATH, ""))), list[str]()
-        data = maker.step(WASM_OPT, ("-g", *_FEATURES, "--translate-to-exnref"), wasm, stem, work / "translated", log)
+        data = maker.step(WASM_OPT, _ARGUMENTS, wasm, stem, work / "translated", log)
         return PreparedArtifact(data, b"", ("translated by wasm-opt",), "".join(log))
 
-    return once(wasm, stem, found, options, translate).wasm
+    return once(wasm, stem, found, options, translate, " ".join(_ARGUMENTS)).wasm

@@ -214,10 +214,13 @@ def on_the_fly(source: bytes, stem: str, options: Mapping[str, str], reactor: pr
 
 
 def once(
-    source: bytes, stem: str, found: Mapping[str, str], options: Mapping[str, str], make: Callable[[Path], PreparedArtifact]
+    source: bytes, stem: str, found: Mapping[str, str], options: Mapping[str, str], make: Callable[[Path], PreparedArtifact],
+    arguments: str = "",
 ) -> PreparedArtifact:  # fmt: skip
-    """What the tools ``found`` make of an artifact in an empty private folder, from the cache if they made it before."""
-    key = _key(source, stem, found)
+    """What the tools ``found`` make of an artifact in an empty private folder, from the cache if they made it before with the same
+    ``arguments``.
+    """
+    key = _key(source, f"{stem}{arguments}", found)
     entry = Path(options["cache"]) / "prepared" / key if options.get("cache") else None
     if entry is not None and (cached := _cached(entry, key)) is not None:
         return cached

@@ -22,7 +22,7 @@ from diffcheck.process.files import (
 from diffcheck.process.framing import FRAME_CAP_BYTES, claim_channel, read_frame, write_frame
 from diffcheck.process.interruption import interruptible
 from diffcheck.process.lock import locked
-from diffcheck.process.memory import available_memory_bytes
+from diffcheck.process.memory import available_memory_bytes, machine_memory_bytes
 from diffcheck.process.orphans import is_stopped
 from diffcheck.process.own_files import HEAD_BYTES, private, read_own, write_own
 from diffcheck.process.programs import Stamps, file_digest, is_program, program_digest, program_files, stamps
@@ -59,6 +59,7 @@ __all__ = [
     "is_program",
     "is_stopped",
     "locked",
+    "machine_memory_bytes",
     "make_folder",
     "own_program",
     "private",

@@ -17,6 +17,7 @@ from diffcheck.runner.passes import confirmation, validity_pass
 from diffcheck.runner.passes.capsule_pass import CapsulePass
 from diffcheck.runner.passes.capsule_run import CapsuleSide
 from diffcheck.runner.passes.direct_pass import DirectPass
+from diffcheck.runner.passes.joined_reports import joined
 from diffcheck.runner.passes.legal_choices import FIRST_PASSES, FormPass, judge
 from diffcheck.runner.passes.load_check import LoadCheck, fits_whole
 from diffcheck.runner.passes.refusals import Refusals
@@ -84,7 +85,7 @@ def run(
         expected=plan.case.expected(subject_name),
         vacuous=verdict == "agree" and all(each.vacuous for each in applicable),
         plan=plan.digest,
-        rows=plan.rows,
+        rows=plan.case_rows,
         passes=passes,
         purpose=plan.case.purpose,
         elapsed_ns=time.monotonic_ns() - begun,
@@ -124,6 +125,7 @@ class _Passes:
         self._load_check = request is not None and request.load_check == "auto" and request.mode != "capsule"
         self._bodies = bodies
         self._plan, self._max_passes, self._host = plan, max_passes, host
+        self._slices = [plan, *plan.others] if isinstance(plan, CapsulePlan) else []
         self._oracle, self._subject = oracle, subject
         self._refusals: dict[bytes, Refusals] = {}
         self._diverged: PassReport | None = None
@@ -137,24 +139,26 @@ class _Passes:
         return self._refusals[plan.artifact]
 
     def capsule(self) -> PassReport:
-        """Run the capsule under both engines."""
-        plan = self._plan
-        if not isinstance(plan, CapsulePlan):
-            return PassReport(mode="capsule", applicable=False, why=plan.no_capsule)
-        report = self._capsule_pass(plan)
-        if report.divergences and self._left is not None:
-            report = self._widened(plan, report, *self._left)
+        """Run the capsule under both engines, or the capsules of all slices."""
+        if not self._slices:
+            return PassReport(mode="capsule", applicable=False, why=self._plan.no_capsule)
+        report = joined([self._slice(at) for at in range(len(self._slices))])
         if report.divergences and self._diverged is None:
             self._diverged = report
         return report
 
-    def _widened(self, plan: CapsulePlan, report: PassReport, row: str, entered: LeftSlice) -> PassReport:
+    def _slice(self, at: int) -> PassReport:
+        report = self._capsule_pass(self._slices[at])
+        return report if not report.divergences or self._left is None else self._widened(at, report, *self._left)
+
+    def _widened(self, at: int, report: PassReport, row: str, entered: LeftSlice) -> PassReport:
         """The report of the slice that has the functions that only the subject enters, with the first of them, entered in ``row``,
         as detail.
 
         If nothing differs then, it is the last report in which the subject leaves the slice.
         """
         left: tuple[str, LeftSlice] | None = (row, entered)
+        plan = self._slices[at]
         for _ in range(slicing.WIDENINGS):
             if left is None:
                 break
@@ -163,7 +167,7 @@ class _Passes:
             wider, left = self._capsule_pass(plan), self._left
             if not wider.divergences:
                 break
-            report, self._plan = wider, plan
+            report, self._slices[at] = wider, plan
         return _with_detail(report, row, sentence(entered))
 
     def _capsule_pass(self, plan: CapsulePlan) -> PassReport:
@@ -231,7 +235,7 @@ def _no_declared_row(plan: RefusedPlan | RunnablePlan, passes: tuple[PassReport,
     if not plan.case.rows or isinstance(plan, RefusedPlan) or plan.no_capsule == ONLY_DIRECT:
         return ""
     capsule, direct = passes
-    if isinstance(plan, CapsulePlan) and capsule.agreement.rows > plan.layout.n_init:
+    if isinstance(plan, CapsulePlan) and capsule.agreement.rows > plan.layout.n_init * (1 + len(plan.others)):
         return ""
     if direct.applicable and not plan.no_direct and plan.entry in plan.case.rows:
         return ""

@@ -5,10 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from diffcheck.capsule import layout as lo
+from diffcheck.capsule.slicing.slice_form import slice_module
 from diffcheck.errors import ArtifactError
 from diffcheck.wasm.code import count, read_locals
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from diffcheck.backend.contract import Capabilities
     from diffcheck.wasm.module import Module
 
@@ -38,6 +41,26 @@ def expected_memory(module: Module, functions: int, known: Capabilities) -> int:
 def body_memory(body: bytes, offset: int, known: Capabilities) -> int:
     """Return the expected memory for the code of a function, in bytes; ``body`` is at ``offset`` in the file."""
     return len(body) * known.code_bytes + (_vectors(body, offset) * known.vector_bytes if known.vector_bytes else 0)
+
+
+class SliceMemory:
+    """The expected memory of slices of a module, with ``added`` functions besides those of the slice."""
+
+    def __init__(self, module: Module, added: int, known: Capabilities) -> None:
+        empty = slice_module(module, frozenset()).module
+        self._known, self._first, self._bodies = known, module.n_imported("func"), list(module.body_bytes())
+        self._empty = expected_memory(empty, added + len(empty.all_functions), known)
+
+    def of(self, functions: Iterable[int]) -> int:
+        """Return the expected memory of the slice that has these functions, given as funcidxs, in bytes."""
+        return self._empty + sum(map(self.function, functions))
+
+    def function(self, funcidx: int) -> int:
+        """Return what a function adds to a slice, in bytes; 0 for an imported one."""
+        if funcidx < self._first:
+            return 0
+        offset, body = self._bodies[funcidx - self._first]
+        return self._known.function_bytes + body_memory(body, offset, self._known)
 
 
 def _vectors(body: bytes, offset: int) -> int:

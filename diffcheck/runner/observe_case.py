@@ -100,6 +100,9 @@ def read_case(request_: ObserveRequest) -> CaseRead:
     with open_engines(request) as opened:
         oracle, subject, host = opened.oracle, opened.subject, opened.host
         plan = plans.require_capsule(slicing.make(case, request, oracle, subject, host))
+        if plan.others:
+            why = f"the rows need {1 + len(plan.others)} slices to fit the memory of the backend, and one is read"
+            raise RunFailedError(why, hint="use a larger --memory-limit, or fewer rows at a time (--rows)")
         read = _read(plan, request_, oracle, subject, host)
         for _ in range(slicing.WIDENINGS):
             left = next((each.outcome for each in read.stops if isinstance(each.outcome, LeftSlice)), None)

@@ -90,6 +90,11 @@ class _JudgedPlan(msgspec.Struct, frozen=True, kw_only=True):
         """The rows of the capsule in call order, init rows first; empty without a capsule."""
         return ()
 
+    @property
+    def case_rows(self) -> tuple[str, ...]:
+        """The rows of all capsules of the case."""
+        return self.rows
+
 
 class RefusedPlan(_JudgedPlan, frozen=True, kw_only=True):
     """An artifact that the oracle refuses: the only question is whether the subject refuses it too.
@@ -127,7 +132,8 @@ class RunnablePlan(_JudgedPlan, frozen=True, kw_only=True, dict=True):
 class CapsulePlan(RunnablePlan, frozen=True, kw_only=True):
     """A runnable plan to which the capsule pass applies. ``calls`` are its rows, ``rebuild`` builds the capsules of another form of
     the module with its rows. ``reasons`` are why planned rows were chosen, by row. ``slice`` is the slice that is run and
-    ``whole`` the plan of the whole artifact, None if there is no slice.
+    ``whole`` the plan of the whole artifact, None if there is no slice. ``others`` are the plans of the other slices, each with
+    other rows, if the rows are split over several.
     """
 
     capsules: Capsules
@@ -136,6 +142,7 @@ class CapsulePlan(RunnablePlan, frozen=True, kw_only=True):
     reasons: dict[str, str] = {}
     slice: Slice | None = None
     whole: CapsulePlan | None = None
+    others: tuple[CapsulePlan, ...] = ()
 
     @property
     def layout(self) -> lo.Layout:
@@ -151,6 +158,11 @@ class CapsulePlan(RunnablePlan, frozen=True, kw_only=True):
     def rows(self) -> tuple[str, ...]:
         """The rows in call order, init rows first."""
         return tuple(row.name for row in self.layout.rows)
+
+    @property
+    def case_rows(self) -> tuple[str, ...]:
+        """The rows, and those of the other slices."""
+        return (*self.rows, *(row for each in self.others for row in each.rows[each.layout.n_init :]))
 
     def _in_form(self, form: DeterministicForm) -> Self:
         if self.slice is not None:

@@ -10,19 +10,18 @@ import msgspec
 from diffcheck import process
 from diffcheck.capsule.callgraph import DIRECT_CALLS
 from diffcheck.capsule.reference_types import identities_can_differ, referenced_functions
-from diffcheck.capsule.slicing.entry_marks import entered, mark_entries
 from diffcheck.capsule.slicing.slice_form import slice_module
 from diffcheck.errors import DiffcheckError
 from diffcheck.runner import plan as plans
-from diffcheck.runner.expected_memory import expected_memory
-from diffcheck.runner.observation_reader import ObservationReader
-from diffcheck.runner.passes.capsule_run import CapsuleSide
-from diffcheck.text import plural
-from diffcheck.wasm import module as wasm
+from diffcheck.runner.expected_memory import SliceMemory, expected_memory
+from diffcheck.runner.passes.instances import MAX_INSTANCES
+from diffcheck.runner.plan import SkippedPlan
+from diffcheck.runner.row_groups import ExecutedFunctions, grouped
+from diffcheck.text import plural, size, visible
 from diffcheck.wasm.code import instructions, read_locals
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
     from collections.abc import Set as AbstractSet
 
     from diffcheck.backend.contract import Backend, Host, Oracle
@@ -30,8 +29,11 @@ if TYPE_CHECKING:
     from diffcheck.cases.discovery import Case
     from diffcheck.runner.plan import CapsulePlan, Plan
     from diffcheck.runner.request import Request
+    from diffcheck.runner.row_groups import RowGroup
     from diffcheck.wasm.module import Module
 
+MACHINE_SHARE: Final = 0.8
+"""The share of the machine's memory that an execution of a subject may have; the rest is for the oracle and for diffcheck."""
 WIDENINGS: Final = 24
 """Reruns of a slice with functions that only the subject enters, so that the result is that of the whole artifact."""
 _ALWAYS_AVAILABLE: Final = 256 << 20
@@ -48,43 +50,65 @@ compared. Each has the memory of a function.
 """
 
 
-def executed_functions(plan: CapsulePlan, oracle: Backend, host: Host) -> frozenset[int]:
-    """Return the functions of the artifact that its rows enter under ``oracle`` in any instance, by funcidx.
-
-    The rows of the deterministic form count too: its results can lead elsewhere. Raises ``RunFailedError`` if the oracle does not
-    complete the rows.
-    """
-    found = _entered(plan, oracle, host)
-    if plan.deterministic is not None:
-        found |= _entered(plan.deterministic, oracle, host)
-    return frozenset(each for each in found if each < len(plan.module.all_functions))
-
-
-def _entered(plan: CapsulePlan, oracle: Backend, host: Host) -> set[int]:
-    marked = wasm.read(mark_entries(plan.module))
-    capsule = plan.rebuild(marked, plan.calls).oracle
-    side = CapsuleSide(oracle, capsule, plan.limits, host, whole=True)
-    read = ObservationReader(side, side, full=False, max_passes=0).read(keep_going=True)
-    values = [{name: value.bits for name, value in each.state.globals.items()} for each in read.instances]
-    return {function for each in values for function in entered(each)}
-
-
 def make(case: Case, request: Request, oracle: Oracle, subject: Backend, host: Host) -> Plan:
     """Return the plan of a case, of its slice if one is to be run."""
-    plan = plans.make(case, request, oracle, oracle, subject, host)
-    return chosen(plan, request, subject, lambda whole: executed_functions(whole, oracle, host))
+    return chosen(plans.make(case, request, oracle, oracle, subject, host), request, oracle, subject, host)
 
 
-def chosen(
-    plan: Plan, request: Request, subject: Backend, executed: Callable[[CapsulePlan], AbstractSet[int]]
-) -> Plan:  # fmt: skip
-    """Return the plan, or that of the artifact's slice; the plan with the reason if ``executed`` raises ``DiffcheckError``."""
+def chosen(plan: Plan, request: Request, oracle: Backend, subject: Backend, host: Host) -> Plan:
+    """Return the plan, or that of the artifact's slices; the plan with the reason if the oracle does not complete the rows."""
     if not isinstance(plan, plans.CapsulePlan) or not applies(plan, request, subject):
         return plan
     try:
-        return sliced(plan, executed(plan), subject)
+        return in_slices(plan, ExecutedFunctions(plan, oracle, host), subject)
     except DiffcheckError as error:
         return msgspec.structs.replace(plan, notes=(*plan.notes, f"not sliced: {error.line}"))
+
+
+def in_slices(plan: CapsulePlan, executed: ExecutedFunctions, subject: Backend) -> Plan:
+    """Return the plan of the slice that has all executed functions, or of several slices, each with some of the rows, if that one
+    is expected to need more memory than an execution may have.
+
+    Rows that do not fit at all are left out with a note; the plan is skipped if that is all rows.
+    """
+    memory = SliceMemory(plan.module, plan.functions - len(plan.module.all_functions), subject.capabilities)
+    machine = int(process.machine_memory_bytes() * MACHINE_SHARE)
+    limit = min(plan.limits.memory_bytes, machine)
+    found = grouped(executed, memory.of, limit)
+    may_have = f"{size(limit)}, {'the --memory-limit' if limit < machine else 'what this machine has'}"
+    rows, shift = plan.rows, plan.layout.n_init
+    notes = tuple(
+        f"{plural(each.last - each.first, 'row')} from {visible(rows[shift + each.first])} on: expected to need "
+        f"{size(each.memory_bytes)} of memory even in a slice, more than {may_have}"
+        for each in found.left_out
+        if each.last > each.first
+    )
+    if not found.groups:
+        least = min(each.memory_bytes for each in found.left_out)
+        return SkippedPlan(
+            plan.case, f"expected to need {size(least)} of memory even in a slice, more than {may_have}", plan.sha256
+        )
+    first, *others = found.groups
+    if not others and not found.left_out:
+        return sliced(plan, first.functions, subject)
+    parts = [sliced(_with_rows(plan, each), each.functions, subject) for each in found.groups]
+    missed = len(rows) - shift - max(each.last for each in (*found.groups, *found.left_out))
+    if missed:
+        notes = (*notes, f"{plural(missed, 'row')} after the first {MAX_INSTANCES} instances")
+    split = (f"the rows are split over {len(parts)} slices, each of which fits {may_have}",) if others else ()
+    return msgspec.structs.replace(parts[0], others=tuple(parts[1:]), notes=(*parts[0].notes, *split, *notes))
+
+
+def _with_rows(plan: CapsulePlan, group: RowGroup) -> CapsulePlan:
+    """The plan with the init rows and the rows of a group only."""
+    rows = [each for each in plan.calls if not each.init][group.first : group.last]
+    calls = (*(each for each in plan.calls if each.init), *rows)
+    return msgspec.structs.replace(plan, calls=calls, capsules=plan.rebuild(plan.module, calls))
+
+
+def part_with(plan: CapsulePlan, row: str) -> CapsulePlan:
+    """Return the plan of the slice that has a row, if the rows are split over several; else the plan."""
+    return next((each for each in (plan, *plan.others) if row in each.rows[each.layout.n_init :]), plan)
 
 
 def applies(plan: CapsulePlan, request: Request, subject: Backend) -> bool:

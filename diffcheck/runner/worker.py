@@ -146,13 +146,13 @@ class Worker:
             self._complete_capabilities()
         plan = plans.make(case, self.request, self.judge, self.oracle, self.subject, self.host, files, self.row_plans)
         if self.runs:
-            plan = slicing.chosen(plan, self.request, self.subject, self._executed_functions)
+            plan = self._in_slices(plan)
         self.plan = plan
         if isinstance(plan, plans.SkippedPlan):
             return PreparedPlan(0, PlanLine(case.id, skipped=plan.reason, bad_input=plan.bad_input))
         line = PlanLine(
             case=case.id,
-            rows=len(plan.rows) - (plan.layout.n_init if isinstance(plan, plans.CapsulePlan) else 0),
+            rows=len(plan.case_rows) - (plan.layout.n_init if isinstance(plan, plans.CapsulePlan) else 0),
             capsule=plan.no_capsule,
             direct=plan.no_direct,
             functions=plan.functions,
@@ -160,14 +160,18 @@ class Worker:
             passes=(not plan.no_capsule) + (not plan.no_direct),
             planned=_planned(plan),
         )
-        memory_bytes = plan.memory_bytes
+        memory_bytes = max([plan.memory_bytes, *(each.memory_bytes for each in getattr(plan, "others", ()))])
         if isinstance(plan, plans.CapsulePlan) and plan.slice is not None and self.request.load_check == "auto":
             memory_bytes = chunk_bytes(plan)
         return PreparedPlan(memory_bytes, line)
 
-    def _executed_functions(self, plan: plans.CapsulePlan) -> frozenset[int]:
+    def _in_slices(self, plan: Plan) -> Plan:
+        """The plan, or that of the artifact's slices; what the oracle executes is cached."""
+        if not isinstance(plan, plans.CapsulePlan) or not slicing.applies(plan, self.request, self.subject):
+            return plan
         name = f"executed functions {plan.capsules.oracle.sha256}"
-        return self._cached(self.oracle, "oracle", name, lambda oracle: slicing.executed_functions(plan, oracle, self.host))
+        choose = partial(slicing.chosen, plan, self.request, subject=self.subject, host=self.host)
+        return self._cached(self.oracle, "oracle", name, lambda oracle: choose(oracle=oracle))
 
     def go(self) -> Done:
         """Run the plan."""

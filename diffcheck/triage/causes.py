@@ -113,6 +113,7 @@ def _localisations(
                 made[place.artifact] = slicing.make(case_of(ObserveRequest(place.artifact)), request, oracle, subject, host)
             plan = made[place.artifact]
             if isinstance(plan, plans.CapsulePlan):
+                plan = slicing.part_with(plan, place.row)
                 pair = tapes.pair(oracle, subject, f"localise {name_of(plan)} {place.row}")
                 answer = Localiser(plan, request, *pair, host).localise(place.row)
         yield place, answer

@@ -27,14 +27,13 @@ def localise(request: Request, row: str, say: Callable[[str], None], note: Calla
 
     ``say`` receives progress; ``note``, or ``say``, receives a notice if the subject is a substitute for another engine.
     """
-    with _localiser(request, say, note or say) as localiser:
-        return localiser.localise(row)
+    with _localised(request, row, say, note or say) as (_, answer):
+        return answer
 
 
 def explain(request: Request, row: str, say: Callable[[str], None], note: Callable[[str], None] | None = None) -> SideBySide:
     """Localise, then read both observations and compare them side by side; parameters and errors as for ``localise``."""
-    with _localiser(request, say, note or say) as localiser:
-        answer = localiser.localise(row)
+    with _localised(request, row, say, note or say) as (localiser, answer):
         if row and answer.depth == "none":
             return SideBySide(answer, row)
         plan = localiser.plan
@@ -52,7 +51,10 @@ def explain(request: Request, row: str, say: Callable[[str], None], note: Callab
 
 
 @contextmanager
-def _localiser(request: Request, say: Callable[[str], None], note: Callable[[str], None]) -> Iterator[Localiser]:
+def _localised(
+    request: Request, row: str, say: Callable[[str], None], note: Callable[[str], None]
+) -> Iterator[tuple[Localiser, Localisation]]:
+    """The answer and its localiser: of the slice that has the row, else of the first slice in which something differs."""
     engines = choose(request)
     if engines.notice:
         note(engines.notice)
@@ -60,4 +62,10 @@ def _localiser(request: Request, say: Callable[[str], None], note: Callable[[str
     with open_engines(request) as opened:
         oracle, subject, host = opened.oracle, opened.subject, opened.host
         plan = slicing.make(case_of(ObserveRequest(request.paths[0])), request, oracle, subject, host)
-        yield Localiser(plans.require_capsule(plan, "localised in"), request, oracle, subject, host, say)
+        plan = slicing.part_with(plans.require_capsule(plan, "localised in"), row)
+        for each in (plan,) if row else (plan, *plan.others):
+            localiser = Localiser(each, request, oracle, subject, host, say)
+            answer = localiser.localise(row)
+            if answer.depth != "none":
+                break
+        yield localiser, answer

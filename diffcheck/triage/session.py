@@ -74,10 +74,11 @@ class Session:
         plan = slicing.make(case, self.request, self.oracle, self.subject, self.host)
         if isinstance(plan, plans.SkippedPlan):
             raise UnrunnableError(f"{visible(case.artifact)} cannot be run: {plan.reason}")
-        self.plan = plan
+        self.plan = slicing.part_with(plan, self.target.row) if isinstance(plan, plans.CapsulePlan) else plan
         whole = plan.whole if isinstance(plan, plans.CapsulePlan) and plan.whole is not None else plan
         self.artifact, self.manifest = whole.artifact, whole.manifest
-        self.rows = declarable(plan.calls) if isinstance(plan, plans.CapsulePlan) else ()
+        parts = (plan, *plan.others) if isinstance(plan, plans.CapsulePlan) else ()
+        self.rows = declarable([call for each in parts for call in each.calls])
         self.request = msgspec.structs.replace(self.request, rows="declared", calls=())
         self.case = msgspec.structs.replace(case, manifest="", rows=(), findings=(), expect={}, notes=(), module=None)
 

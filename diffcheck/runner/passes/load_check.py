@@ -16,7 +16,7 @@ from diffcheck.capsule.slicing.slice_form import function_text, slice_module
 from diffcheck.compare.findings import Findings
 from diffcheck.compare.validity import rule
 from diffcheck.observation import Cost, Crashed, Refused, Returned, loaded, sentence
-from diffcheck.runner.expected_memory import body_memory, expected_memory
+from diffcheck.runner.expected_memory import SliceMemory
 from diffcheck.runner.passes.refusals import Refusals
 from diffcheck.runner.plan import world
 from diffcheck.text import plural
@@ -55,7 +55,7 @@ class LoadCheck:
 
     def __init__(self, plan: CapsulePlan, oracle: Backend, subject: Backend, host: Host, bodies: LoadedBodies | None) -> None:
         assert plan.slice is not None, "it is the plan of a slice"  # noqa: S101
-        self._plan, self._slice, self._module = plan, plan.slice, plan.slice.whole
+        self._plan, self._module = plan, plan.slice.whole
         self._oracle, self._subject, self._host, self._bodies = oracle, subject, host, bodies
         self._findings = Findings(unit=plan.case.id.rpartition("/")[2])
         self._cost = Cost()
@@ -90,21 +90,21 @@ class LoadCheck:
         )
 
     def _dropped(self) -> list[int]:
-        return sorted(function for functions in self._slice.stubs.values() for function in functions)
+        """The functions that no slice of the case has."""
+        slices = [each.slice for each in (self._plan, *self._plan.others) if each.slice is not None]
+        return sorted(set.intersection(*({each for functions in one.stubs.values() for each in functions} for one in slices)))
 
     def _chunks(self, functions: list[int]) -> Iterator[list[int]]:
         """Divide functions into chunks that are expected to fit the memory; all functions of the module if they do."""
         if functions and self._at_once:
             yield list(range(self._module.n_imported("func"), len(self._module.all_functions)))
             return
-        known, imported = self._subject.capabilities, self._module.n_imported("func")
-        room = chunk_bytes(self._plan) - expected_memory(slice_module(self._module, set()).module, 0, known)
-        room -= known.function_bytes * len(set(self._module.functions))
-        bodies, chunk = list(self._module.body_bytes()), list[int]()
+        memory = SliceMemory(self._module, 0, self._subject.capabilities)
+        room = chunk_bytes(self._plan) - memory.of(())
+        chunk: list[int] = []
         taken = 0
         for function in functions:
-            offset, body = bodies[function - imported]
-            cost = known.function_bytes + body_memory(body, offset, known)
+            cost = memory.function(function)
             if chunk and taken + cost > room:
                 yield chunk
                 chunk, taken = [], 0

@@ -274,7 +274,8 @@ class TapePairs:
 
 def name_of(plan: RefusedPlan | RunnablePlan) -> str:
     """A digest of what the tapes of a case depend on: the artifact, the capsules and the limits."""
-    capsules = [each.sha256 for each in msgspec.structs.astuple(plan.capsules)] if isinstance(plan, CapsulePlan) else []
+    parts = (plan, *plan.others) if isinstance(plan, CapsulePlan) else ()
+    capsules = [each.sha256 for part in parts for each in msgspec.structs.astuple(part.capsules)]
     return hashlib.sha256(_encode((plan.sha256, capsules, plan.entry, plan.limits))).hexdigest()
 
 
