@@ -50,6 +50,7 @@ class _Slot:
         self.server: Server | None = None
         self.case: Case | None = None
         self.needs = 0
+        self.memory_bytes = 0  # with which the case is run again, alone
         self.stopped_s: float | None = None  # when it was first seen stopped by a signal
         self.doing = "idle"  # idle, setup, probe, prepare, wait, go
 
@@ -202,7 +203,8 @@ class Pool:
         anything = any(slot.doing == "go" for slot in self._slots)
         for slot in self._slots:
             if slot.doing == "wait" and slot.case is not None and (not anything or running + slot.needs <= self._budget):
-                self._send(slot, "go", w.Go(), self._watch(slot.case))
+                again = w.Go(memory_bytes=slot.memory_bytes) if slot.memory_bytes else w.Go(again=True)
+                self._send(slot, "go", again, self._watch(slot.case))
                 running += slot.needs
                 anything = True
 
@@ -227,7 +229,9 @@ class Pool:
             case w.ProbeAnswer(findings):
                 yield EngineProbed(findings)
             case w.PreparedPlan(memory_bytes, _):
-                slot.needs, slot.doing = memory_bytes, "wait"
+                slot.needs, slot.memory_bytes, slot.doing = memory_bytes, 0, "wait"
+            case w.MoreMemory(memory_bytes):
+                slot.needs, slot.memory_bytes, slot.doing = max(memory_bytes, self._budget + 1), memory_bytes, "wait"
             case w.Done(report):
                 self._broken = 0
                 slot.case = None

@@ -22,7 +22,7 @@ from diffcheck.runner.events import CaseFinished, CaseStarted, EngineProbed, Eve
 from diffcheck.runner.persist import journal as journals
 from diffcheck.runner.persist.cache_files import Store
 from diffcheck.runner.pool import Pool
-from diffcheck.runner.worker import Setup, Worker
+from diffcheck.runner.worker import Done, Go, MoreMemory, Setup, Worker
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator, Sequence
@@ -168,7 +168,11 @@ def _run_in_process(request: Request, reactor: process.Reactor, folder: str, ite
         return
     if probe:
         yield EngineProbed(Worker(Setup(request, folder), reactor).probe())  # without showing the output of its programs
-    yield CaseFinished(worker.go().report)
+    answer = worker.go(Go(again=True))
+    if isinstance(answer, MoreMemory):
+        answer = worker.go(Go(memory_bytes=answer.memory_bytes))
+    assert isinstance(answer, Done), "it is asked again once"  # noqa: S101
+    yield CaseFinished(answer.report)
 
 
 def plan(request: Request, note: Callable[[str], None] = lambda _: None) -> Iterator[PlanLine]:

@@ -20,7 +20,7 @@ from diffcheck.cases.discovery import Case
 from diffcheck.errors import AdapterError, DiffcheckError, EngineUnusableError
 from diffcheck.probe import known_answer
 from diffcheck.runner import case_run as cases
-from diffcheck.runner import engines, slicing
+from diffcheck.runner import engines, more_memory, slicing
 from diffcheck.runner import plan as plans
 from diffcheck.runner.builds import BuildWatch
 from diffcheck.runner.passes.load_check import chunk_bytes
@@ -65,7 +65,12 @@ class ProbeRequest(msgspec.Struct, frozen=True, tag="probe"):
 
 
 class Go(msgspec.Struct, frozen=True, tag="go"):
-    """Run the prepared case."""
+    """Run the prepared case, with ``memory_bytes`` for each execution if that is not 0. With ``again`` the answer may be
+    ``MoreMemory``.
+    """
+
+    again: bool = False
+    memory_bytes: int = 0
 
 
 class Ready(msgspec.Struct, frozen=True, tag="ready"):
@@ -91,6 +96,12 @@ class Done(msgspec.Struct, frozen=True, tag="done"):
     report: CaseReport
 
 
+class MoreMemory(msgspec.Struct, frozen=True, tag="more-memory"):
+    """The subject needed more memory than the plan expected: the memory with which the case is to be run again, alone."""
+
+    memory_bytes: int
+
+
 class Failed(msgspec.Struct, frozen=True, tag="failed"):
     """Our own environment failed, with the reason; the worker stays usable."""
 
@@ -105,7 +116,7 @@ class Unusable(msgspec.Struct, frozen=True, tag="unusable"):
 
 
 Message = Setup | ProbeRequest | PrepareRequest | Go
-Answer = Ready | ProbeAnswer | PreparedPlan | Done | Failed | Unusable
+Answer = Ready | ProbeAnswer | PreparedPlan | MoreMemory | Done | Failed | Unusable
 
 
 class Worker:
@@ -138,7 +149,7 @@ class Worker:
             case PrepareRequest(case, files):
                 return self.prepare(case, files)
             case Go():
-                return self.go()
+                return self.go(message)
 
     def prepare(self, case: Case, files: plans.Files | None = None) -> PreparedPlan:
         """Plan a case."""
@@ -173,12 +184,13 @@ class Worker:
         choose = partial(slicing.chosen, plan, self.request, subject=self.subject, host=self.host)
         return self._cached(self.oracle, "oracle", name, lambda oracle: choose(oracle=oracle))
 
-    def go(self) -> Done:
+    def go(self, message: Go) -> Done | MoreMemory:
         """Run the plan."""
         assert self.plan is not None, "the parent prepares first"  # noqa: S101
-        plan, self.plan = self.plan, None
+        plan = more_memory.with_limit(self.plan, message.memory_bytes) if message.memory_bytes else self.plan
         if self.tapes is None or isinstance(plan, plans.SkippedPlan):
-            return Done(self._with_same_builds(lambda: self._report(plan, self.oracle, self.subject)))
+            report = self._with_same_builds(lambda: self._report(plan, self.oracle, self.subject))
+            return self._more_memory(plan, report, message) or Done(report)
         tapes, name = self.tapes, execution_cache.name_of(plan)
 
         def run() -> tuple[CaseReport, execution_cache.Tape, execution_cache.Tape]:
@@ -186,7 +198,11 @@ class Worker:
             return self._report(plan, oracle, subject), oracle, subject
 
         report, oracle, subject = self._with_same_builds(run)
-        return Done(tapes.keep(report, name, oracle, subject))
+        return self._more_memory(plan, report, message) or Done(tapes.keep(report, name, oracle, subject))
+
+    def _more_memory(self, plan: Plan, report: CaseReport, message: Go) -> MoreMemory | None:
+        memory_bytes = more_memory.needed(plan, report) if message.again else 0
+        return MoreMemory(memory_bytes) if memory_bytes else None
 
     def probe(self) -> tuple[EngineFinding, ...]:
         """The engine issues that the probes find in the subject."""
@@ -294,7 +310,20 @@ def main() -> None:
             process.write_frame(writer, msgspec.msgpack.encode(answer))
 
 
-__all__ = ["Answer", "Done", "Failed", "Go", "Message", "PrepareRequest", "PreparedPlan", "Ready", "Setup", "Unusable", "main"]
+__all__ = [
+    "Answer",
+    "Done",
+    "Failed",
+    "Go",
+    "Message",
+    "MoreMemory",
+    "PrepareRequest",
+    "PreparedPlan",
+    "Ready",
+    "Setup",
+    "Unusable",
+    "main",
+]
 
 if __name__ == "__main__":
     main()
