@@ -25,7 +25,7 @@ from diffcheck.runner import plan as plans
 from diffcheck.runner import slicing
 from diffcheck.runner.passes.capsule_run import CapsuleSide
 from diffcheck.runner.request import Request
-from diffcheck.runner.row_groups import ExecutedFunctions
+from diffcheck.runner.split.row_groups import ExecutedFunctions
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

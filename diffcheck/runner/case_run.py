@@ -17,12 +17,12 @@ from diffcheck.runner.passes import confirmation, validity_pass
 from diffcheck.runner.passes.capsule_pass import CapsulePass
 from diffcheck.runner.passes.capsule_run import CapsuleSide
 from diffcheck.runner.passes.direct_pass import DirectPass
-from diffcheck.runner.passes.joined_reports import joined
 from diffcheck.runner.passes.legal_choices import FIRST_PASSES, FormPass, judge
 from diffcheck.runner.passes.load_check import LoadCheck, fits_whole
 from diffcheck.runner.passes.refusals import Refusals
 from diffcheck.runner.passes.window_search import RunBudget
 from diffcheck.runner.plan import ONLY_DIRECT, CapsulePlan, RefusedPlan, RunnablePlan, SkippedPlan, world
+from diffcheck.runner.split.joined_reports import joined
 from diffcheck.verdict import CaseReport, PassReport, worst
 
 if TYPE_CHECKING:

@@ -160,6 +160,11 @@ class CapsulePlan(RunnablePlan, frozen=True, kw_only=True):
         return tuple(row.name for row in self.layout.rows)
 
     @property
+    def case_calls(self) -> tuple[Call, ...]:
+        """The calls, and those of the rows of the other slices."""
+        return (*self.calls, *(call for each in self.others for call in each.calls if not call.init))
+
+    @property
     def case_rows(self) -> tuple[str, ...]:
         """The rows, and those of the other slices."""
         return (*self.rows, *(row for each in self.others for row in each.rows[each.layout.n_init :]))

@@ -16,7 +16,7 @@ from diffcheck.runner import plan as plans
 from diffcheck.runner.expected_memory import SliceMemory, expected_memory
 from diffcheck.runner.passes.instances import MAX_INSTANCES
 from diffcheck.runner.plan import SkippedPlan
-from diffcheck.runner.row_groups import ExecutedFunctions, grouped
+from diffcheck.runner.split.row_groups import ExecutedFunctions, grouped
 from diffcheck.text import plural, size, visible
 from diffcheck.wasm.code import instructions, read_locals
 
@@ -29,11 +29,13 @@ if TYPE_CHECKING:
     from diffcheck.cases.discovery import Case
     from diffcheck.runner.plan import CapsulePlan, Plan
     from diffcheck.runner.request import Request
-    from diffcheck.runner.row_groups import RowGroup
+    from diffcheck.runner.split.row_groups import RowGroup
     from diffcheck.wasm.module import Module
 
 MACHINE_SHARE: Final = 0.8
 """The share of the machine's memory that an execution of a subject may have; the rest is for the oracle and for diffcheck."""
+_ROOM: Final = 0.9
+"""The share of the limit that a slice is planned for: the expected memory is within 10 % (measured 2026-11-28)."""
 WIDENINGS: Final = 24
 """Reruns of a slice with functions that only the subject enters, so that the result is that of the whole artifact."""
 _ALWAYS_AVAILABLE: Final = 256 << 20
@@ -72,10 +74,10 @@ def in_slices(plan: CapsulePlan, executed: ExecutedFunctions, subject: Backend) 
     Rows that do not fit at all are left out with a note; the plan is skipped if that is all rows.
     """
     memory = SliceMemory(plan.module, plan.functions - len(plan.module.all_functions), subject.capabilities)
-    machine = int(process.machine_memory_bytes() * MACHINE_SHARE)
-    limit = min(plan.limits.memory_bytes, machine)
-    found = grouped(executed, memory.of, limit)
-    may_have = f"{size(limit)}, {'the --memory-limit' if limit < machine else 'what this machine has'}"
+    allowed, machine = int(_ROOM * plan.limits.memory_bytes), int(MACHINE_SHARE * process.machine_memory_bytes())
+    found = grouped(executed, memory.of, min(allowed, machine))
+    shares = {allowed: f"{_ROOM:.0%} of --memory-limit", machine: f"{MACHINE_SHARE:.0%} of this machine's memory"}
+    may_have = f"{size(min(shares))} ({shares[min(shares)]})"
     rows, shift = plan.rows, plan.layout.n_init
     notes = tuple(
         f"{plural(each.last - each.first, 'row')} from {visible(rows[shift + each.first])} on: expected to need "
@@ -95,7 +97,7 @@ def in_slices(plan: CapsulePlan, executed: ExecutedFunctions, subject: Backend) 
     missed = len(rows) - shift - max(each.last for each in (*found.groups, *found.left_out))
     if missed:
         notes = (*notes, f"{plural(missed, 'row')} after the first {MAX_INSTANCES} instances")
-    split = (f"the rows are split over {len(parts)} slices, each of which fits {may_have}",) if others else ()
+    split = (f"the rows are split over {len(parts)} slices, each of at most {may_have}",) if others else ()
     return msgspec.structs.replace(parts[0], others=tuple(parts[1:]), notes=(*parts[0].notes, *split, *notes))
 
 
@@ -116,7 +118,7 @@ def applies(plan: CapsulePlan, request: Request, subject: Backend) -> bool:
     if request.slice != "auto":
         return request.slice == "always"
     needed = plan.memory_bytes
-    if needed > plan.limits.memory_bytes or (needed > _ALWAYS_AVAILABLE and needed > process.available_memory_bytes()):
+    if needed > _ROOM * plan.limits.memory_bytes or (needed > _ALWAYS_AVAILABLE and needed > process.available_memory_bytes()):
         return True
     code_bytes = sum(size for _, size in plan.module.bodies)
     return plan.functions * subject.capabilities.function_s > _SLICING_S + _COMPILING_S * code_bytes

@@ -77,8 +77,7 @@ class Session:
         self.plan = slicing.part_with(plan, self.target.row) if isinstance(plan, plans.CapsulePlan) else plan
         whole = plan.whole if isinstance(plan, plans.CapsulePlan) and plan.whole is not None else plan
         self.artifact, self.manifest = whole.artifact, whole.manifest
-        parts = (plan, *plan.others) if isinstance(plan, plans.CapsulePlan) else ()
-        self.rows = declarable([call for each in parts for call in each.calls])
+        self.rows = declarable(plan.case_calls) if isinstance(plan, plans.CapsulePlan) else ()
         self.request = msgspec.structs.replace(self.request, rows="declared", calls=())
         self.case = msgspec.structs.replace(case, manifest="", rows=(), findings=(), expect={}, notes=(), module=None)
 

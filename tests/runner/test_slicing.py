@@ -16,7 +16,7 @@ from diffcheck.faults.model import Expected, Fault
 from diffcheck.runner import case_run, slicing
 from diffcheck.runner import plan as plans
 from diffcheck.runner.request import Request
-from diffcheck.runner.row_groups import ExecutedFunctions
+from diffcheck.runner.split.row_groups import ExecutedFunctions
 from tests.runner.test_run import CORPUS, artifact, reports
 
 WRONG = Path(__file__).parents[1] / "doubles" / "wrong_everywhere.py"

@@ -1,0 +1,1 @@
+"""The rows of a case split over several slices: their groups, and the reports of the slices joined."""
