@@ -110,7 +110,9 @@ def test_help_of_run_fits_two_screens(width, lines):
 def test_commands_are_grouped_by_task():
     shown = called("--help").output
     assert all(f"─ {panel} ─" in shown for panel in PANELS)
-    assert sorted(map(module_of, COMMANDS)) == sorted(path.stem for path in (ROOT / "diffcheck/cli").glob("*.py") if has_command(path))
+    assert sorted(map(module_of, COMMANDS)) == sorted(
+        path.stem for path in (ROOT / "diffcheck/cli").glob("*.py") if has_command(path)
+    )
 
 
 def has_command(path):
