@@ -78,6 +78,10 @@ class Function(msgspec.Struct, frozen=True):
         """The call that a row makes."""
         return Call(row or NAMELESS, self.index, self.type, args)
 
+    def call_with(self, args: tuple[Value, ...]) -> Call:
+        """The call with these arguments, named by them."""
+        return self.call(f"{self.name}={','.join(map(str, args))}" if args else self.name, args)
+
 
 def choose(module: Module, declared: Sequence[str] = ()) -> Rows:
     """The declared rows, or the default rows if none is declared.

@@ -58,14 +58,14 @@ def is_plumbing(name: str, *, component: bool) -> bool:
     return bool(_PLUMBING.fullmatch(own)) or (component and ((own.isascii() and own.isdigit()) or own in preview1.TABLE))
 
 
-def frees(name: str) -> bool:
-    """Whether a function, by its name, ends an object."""
-    return _FREES.fullmatch(name) is not None
+def frees(row: str) -> bool:
+    """Whether a row, by its function's name, ends an object."""
+    return _FREES.fullmatch(row.partition("=")[0]) is not None
 
 
-def makes(name: str) -> bool:
-    """Whether a function, by its name, returns a new object."""
-    return _MAKES.match(name) is not None
+def makes(row: str) -> bool:
+    """Whether a row, by its function's name, returns a new object."""
+    return _MAKES.match(row.partition("=")[0]) is not None
 
 
 def is_minified(module: Module) -> bool:

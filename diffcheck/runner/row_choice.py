@@ -18,7 +18,7 @@ ROW_FUEL: Final = 20_000_000
 """The instructions that a row may execute: 0.4 s of an engine that executes 50 million in a second."""
 TOTAL_FUEL: Final = 5 * ROW_FUEL
 MOST_ROWS: Final = 256
-MOST_STOPS: Final = 8
+MOST_STOPS: Final = 16
 """The rows that trap, exit or throw: each costs an execution of its own."""
 
 
@@ -56,7 +56,7 @@ def choose_rows(tried: Sequence[TriedRow], known: frozenset[int]) -> list[Chosen
             taken.add(each.call.name)
             fuel += each.trial.fuel
     stops, _ = _greedy([each for each in cheap if each.trial.stop is not None], covered, MOST_STOPS)
-    return sorted(chosen, key=lambda each: frees(each.call.name.partition("=")[0])) + stops
+    return sorted(chosen, key=lambda each: frees(each.call.name)) + stops
 
 
 def _greedy(rows: Iterable[TriedRow], known: frozenset[int], most: int) -> tuple[list[ChosenRow], frozenset[int]]:
