@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+
 import msgspec
 import pytest
 
@@ -13,6 +15,8 @@ from diffcheck.runner import plan as plans
 from diffcheck.runner.request import Request
 from diffcheck.runner.row_choice import MOST_STOPS
 from tests.runner.test_run import artifact, reports
+from tests.triage.reduction_trials import planted as planted_fault
+from tests.triage.reduction_trials import trial
 
 HEAP = """
   (memory (export "memory") 4)
@@ -166,6 +170,16 @@ def test_a_stored_plan_is_used_unless_the_rows_or_the_artifact_differ(planned):
     planned(OBJECTS, ["parse=1,1"], stored=stored)
     planned(TRAPS, stored=stored)
     assert len(stored) == 3
+
+
+def test_a_divergence_in_a_planned_row_is_reduced_with_the_init_rows_that_it_needs(tmp_path):
+    path = str(artifact(tmp_path, "objects", OBJECTS))
+    fault = planted_fault(random.Random(2), path, "load", "auto")
+    done = trial(path, fault, "auto", budget_s=60.0)
+    assert done.same
+    assert done.valid
+    assert done.rows[0] == "init:__wasm_call_ctors"
+    assert done.rows[-1].startswith("point_move=")
 
 
 def test_a_run_with_planned_rows_agrees_and_reuses_them(tmp_path):

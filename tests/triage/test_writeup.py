@@ -118,6 +118,15 @@ def test_a_script_of_assertions_calls_the_programs_own_exports() -> None:
     )
 
 
+def test_a_script_cannot_call_a_function_in_a_slot_of_the_table() -> None:
+    program = PROGRAM[:-1] + "(table 1 funcref) (elem (i32.const 0) $own) (func $own (param i32) (result i32) local.get 0))"
+    for rows, exported in ((("init:set=1", "set=1"), True), (("set=1", "table[0]=5"), False)):
+        seen = symptom(row=rows[-1])
+        made = standalone(bytes(wasmtime.wat2wasm(program)), rows, seen)
+        whole = Reproduction(made.wasm, "_start", shown=made.shown, source=made.source, rows=rows, symptom=seen)
+        assert by_calls(whole) == exported
+
+
 def test_a_trap_that_is_missing_is_asserted() -> None:
     made = reproduction(symptom("outcome", "set=1", "outcome"), {}, ("set=1",), oracle="trapped: unreachable", subject="returned")
     assert wast(made, "t", "(module)").splitlines()[-1] == '(assert_trap (invoke "set" (i64.const 1)) "unreachable")'
