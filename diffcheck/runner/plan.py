@@ -26,9 +26,9 @@ from diffcheck.compare.validity import rule, why_unjudged
 from diffcheck.config.input_files import read_regular
 from diffcheck.errors import ArtifactError, CaseError, DiffcheckError, ManifestError, UnrunnableError
 from diffcheck.observation import Refused, sentence
-from diffcheck.runner.auto_rows import AutoRows
 from diffcheck.runner.expected_memory import expected_memory
 from diffcheck.runner.harness_entry import entry, why_no_direct_pass
+from diffcheck.runner.row_plans.auto_rows import AutoRows
 from diffcheck.text import visible
 from diffcheck.wasm import component
 from diffcheck.wasm import module as wasm
@@ -45,8 +45,8 @@ if TYPE_CHECKING:
     from diffcheck.cases.discovery import Case
     from diffcheck.cases.rows import Rows
     from diffcheck.observation import Outcome
-    from diffcheck.runner.auto_rows import RowPlans
     from diffcheck.runner.request import Request, Unknown
+    from diffcheck.runner.row_plans.auto_rows import RowPlans
     from diffcheck.wasm.module import Module
     from diffcheck.witness.formats import BranchPlace, Manifest
 

@@ -14,7 +14,7 @@ from diffcheck.backend.contract import RunLimits, local_host
 from diffcheck.capsule.build import World, build
 from diffcheck.capsule.driver import Call
 from diffcheck.observation import Trapped
-from diffcheck.runner.row_trials import MOST_CALLS, RowTrials
+from diffcheck.runner.row_plans.row_trials import MOST_CALLS, RowTrials
 from diffcheck.values import Value
 from diffcheck.wasm import module as wasm
 

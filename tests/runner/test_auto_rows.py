@@ -13,7 +13,7 @@ from diffcheck.cases.discovery import discover, load_case
 from diffcheck.cases.rows import declarable
 from diffcheck.runner import plan as plans
 from diffcheck.runner.request import Request
-from diffcheck.runner.row_choice import MOST_STOPS
+from diffcheck.runner.row_plans.row_choice import MOST_STOPS
 from tests.runner.test_run import artifact, reports
 from tests.triage.reduction_trials import planted as planted_fault
 from tests.triage.reduction_trials import trial

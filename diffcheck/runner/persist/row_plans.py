@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from diffcheck.runner.row_planning import RowPlan
+from diffcheck.runner.row_plans.row_planning import RowPlan
 
 if TYPE_CHECKING:
     from diffcheck.runner.builds import BuildWatch

@@ -15,8 +15,8 @@ from diffcheck.cases.rows import Function, choose, exported, is_component, is_en
 from diffcheck.cases.toolchain import constructors, is_plumbing, minified_constructor
 from diffcheck.errors import DiffcheckError, StreamError
 from diffcheck.runner.passes.capsule_run import CapsuleSide
-from diffcheck.runner.row_planning import RowPlanner
-from diffcheck.runner.row_trials import RowTrials
+from diffcheck.runner.row_plans.row_planning import RowPlanner
+from diffcheck.runner.row_plans.row_trials import RowTrials
 from diffcheck.witness import formats
 
 if TYPE_CHECKING:
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from diffcheck.cases.registrations import Registration
     from diffcheck.cases.rows import Rows
     from diffcheck.observation import StubCall
-    from diffcheck.runner.row_planning import RowPlan
-    from diffcheck.runner.row_trials import Build
+    from diffcheck.runner.row_plans.row_planning import RowPlan
+    from diffcheck.runner.row_plans.row_trials import Build
     from diffcheck.wasm.module import Module
 
 _FORMAT: Final = "1"

@@ -9,14 +9,14 @@ import msgspec
 from diffcheck.cases import toolchain
 from diffcheck.cases.arguments import BUFFER_BYTES, Addresses
 from diffcheck.cases.rows import exported
-from diffcheck.runner.row_choice import ROW_FUEL
+from diffcheck.runner.row_plans.row_choice import ROW_FUEL
 from diffcheck.values import Value
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from diffcheck.capsule.driver import Call
-    from diffcheck.runner.row_trials import RowTrials, Trial
+    from diffcheck.runner.row_plans.row_trials import RowTrials, Trial
     from diffcheck.wasm.module import Module
 
 FIRST: Final = "called first, as a host does"

@@ -8,7 +8,7 @@ import msgspec
 
 from diffcheck.capsule.driver import Call
 from diffcheck.cases.toolchain import frees
-from diffcheck.runner.row_trials import Trial
+from diffcheck.runner.row_plans.row_trials import Trial
 from diffcheck.text import plural
 
 if TYPE_CHECKING:

@@ -17,9 +17,9 @@ from diffcheck.cases import arguments as arguments_
 from diffcheck.cases.numeric_functions import NumericFunctions
 from diffcheck.cases.rows import INIT
 from diffcheck.observation import sentence
-from diffcheck.runner.row_choice import TriedRow, choose_rows
-from diffcheck.runner.row_setup import FIRST, RowSetup
-from diffcheck.runner.row_trials import Trial
+from diffcheck.runner.row_plans.row_choice import TriedRow, choose_rows
+from diffcheck.runner.row_plans.row_setup import FIRST, RowSetup
+from diffcheck.runner.row_plans.row_trials import Trial
 from diffcheck.text import plural
 from diffcheck.values import Value
 
@@ -29,9 +29,9 @@ if TYPE_CHECKING:
     from diffcheck.cases.arguments import Arguments
     from diffcheck.cases.registrations import Registration
     from diffcheck.cases.rows import Function, Rows
-    from diffcheck.runner.row_choice import ChosenRow
-    from diffcheck.runner.row_setup import Handle, ObjectCall
-    from diffcheck.runner.row_trials import RowTrials
+    from diffcheck.runner.row_plans.row_choice import ChosenRow
+    from diffcheck.runner.row_plans.row_setup import Handle, ObjectCall
+    from diffcheck.runner.row_plans.row_trials import RowTrials
     from diffcheck.wasm.module import Module
 
 PLANNING_S: Final = 120.0

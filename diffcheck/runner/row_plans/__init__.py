@@ -1,0 +1,1 @@
+"""The rows of ``--auto-rows``, planned by trials under the oracle."""
