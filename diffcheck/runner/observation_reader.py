@@ -224,7 +224,7 @@ class ObservationReader:
         return row, run.subject.outcome if outcome is None else outcome
 
     def _failure(self, first: int, last: int) -> Outcome | None:
-        ran = self._subject.run(self._instances.parameters(first, last))
+        ran = self._subject.run_once(self._instances.parameters(first, last))
         if ran.header is not None:
             return None
         if ran.damage or not isinstance(ran.outcome, Trapped | Crashed):

@@ -9,6 +9,8 @@ from diffcheck.cases.discovery import Case
 from diffcheck.faults.engine import FaultyBackend
 from diffcheck.faults.model import Expected, Fault
 from diffcheck.runner import case_run
+from diffcheck.runner.observation_reader import ObservationReader
+from diffcheck.runner.passes.capsule_run import CapsuleSide
 from diffcheck.runner.plan import make
 from diffcheck.runner.request import Request
 from diffcheck_backends import wasmtime
@@ -133,6 +135,22 @@ def test_a_batch_is_run_only_if_it_is_cheaper_than_executions(compare, each_s):
       (func (export "trap") unreachable))"""
     report = compare(text, ["store", "trap"] * 3, startup_s=each_s, function_s=0.0)
     assert report.subject.cost.executions == (3 + 1 if each_s else 2 * 3)
+
+
+def test_an_observation_does_not_repeat_runs_at_a_trap(oracle, host, tmp_path):
+    path = tmp_path / "case.wasm"
+    path.write_bytes(wat2wasm(NUMBERS))
+    subject = FaultyBackend(oracle, None, words=True)
+    case = Case("case", str(path), rows=("count", "divide=0") * 4)
+    plan = make(case, Request((str(path),)), oracle, oracle, subject, host)
+    sides = (
+        CapsuleSide(oracle, plan.capsules.oracle, plan.limits, host, whole=True),
+        CapsuleSide(subject, plan.capsules.subject, plan.limits, host),
+    )
+    seen = ObservationReader(*sides, full=False, max_passes=24).read(keep_going=True)
+    assert [stop.row for stop in seen.stops] == ["divide=0"] * 4
+    assert seen.cost.executions == 3 * 4  # all rows, those before the trap, those with it (not for the last row), and once no row
+    assert [instance.rows[0].results[0].bits for instance in seen.instances] == [8] * 4
 
 
 # Engines that are wrong.
