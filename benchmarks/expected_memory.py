@@ -21,6 +21,7 @@ from diffcheck.backend import contract, registry
 from diffcheck.capsule import layout as lo
 from diffcheck.cases.discovery import discover, load_case
 from diffcheck.errors import DiffcheckError
+from diffcheck.observation import Returned, Trapped, sentence
 from diffcheck.runner import plan as plans
 from diffcheck.runner import slicing
 from diffcheck.runner.passes.capsule_run import CapsuleSide
@@ -63,7 +64,10 @@ class Measure:
         if plan.memory_bytes > self._most_bytes:
             return
         side = CapsuleSide(self._subject, plan.capsules.subject, plan.limits, self._host)
-        side.run(lo.Parameters(0, len(plan.rows) - plan.layout.n_init))
+        ended = side.run(lo.Parameters(0, len(plan.rows) - plan.layout.n_init)).outcome
+        if not isinstance(ended, Returned | Trapped):
+            common.note(f"{name}: {form}: {sentence(ended)}")
+            return
         error = plan.memory_bytes / max(1, side.cost.peak_bytes) - 1
         sizes = (
             f"{plan.functions:6} functions, expected {plan.memory_bytes / 1e6:7,.0f} MB, took {side.cost.peak_bytes / 1e6:7,.0f} MB"
