@@ -25,10 +25,10 @@ class Harness(CommandBackend):
     capabilities = Capabilities(
         transport="words",
         base_bytes=37_000_000,
-        function_bytes=8_080_000,
+        function_bytes=8_470_000,
         code_bytes=35,
-        vector_bytes=8_050_000,
-        segment_bytes=8_150_000,
+        vector_bytes=8_410_000,
+        segment_bytes=8_550_000,
         startup_s=0.025,
         function_s=0.006,
         instructions_per_s=5e7,

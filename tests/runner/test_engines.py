@@ -306,9 +306,9 @@ def test_a_worker_that_finds_its_engine_removed_says_so(tmp_path):
     engine = wasi.create(shlex.quote(str(script(tmp_path / "engine", "exit 0"))), {})
     watch = BuildWatch([build(engine)])
     error = EngineMissingError("no engine", hint="look")
-    assert _failure(error, watch) == Failed("no engine; look")
+    assert _failure(error, watch, of_case=True) == Failed("no engine; look")
     (tmp_path / "engine").unlink()
-    answer = _failure(error, watch)
+    answer = _failure(error, watch, of_case=True)
     assert isinstance(answer, Unusable)
     assert "engine was removed during the run: results" in answer.what
 
