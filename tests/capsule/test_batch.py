@@ -105,6 +105,12 @@ def test_rows_that_drop_segments_can_only_end_a_batch(more, rows):
     assert found == (None if rows is None else frozenset(rows))
 
 
+def test_a_row_that_reads_a_global_can_be_followed_by_others():
+    module = read(binary(DROPS.replace("{more}", '(global (export "g") i32 (i32.const 1))')))
+    call = calls(module, ["drops"])[0]
+    assert unrestorable(module, [call, msgspec.structs.replace(call, function=0, reads=True)]) == {0}
+
+
 def test_rows_that_change_objects_can_only_end_a_batch():
     text = """(module (type $s (struct (field (mut i32)))) (global $o (ref $s) (struct.new $s (i32.const 1)))
       (func (export "get") (result i32) (struct.get $s 0 (global.get $o)))
