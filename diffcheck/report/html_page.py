@@ -27,12 +27,14 @@ from diffcheck.report.cause_rows import CauseRow, cause_rows
 from diffcheck.report.charts import SIDE, charts
 from diffcheck.report.model import agreement, clusters, conclusion, settled
 from diffcheck.report.page_data import Life
+from diffcheck.runner.sweep.coverage import OUTCOMES
 from diffcheck.text import duration, plural, size, visible
 from diffcheck.verdict import VERDICTS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from diffcheck.runner.sweep.coverage import Cell, SweepMap
     from diffcheck.verdict import Report
 
 _NOTHING_KNOWN: Final[Mapping[str, Life]] = MappingProxyType({})
@@ -57,6 +59,28 @@ def pieces(report: Report, lives: Mapping[str, Life] = _NOTHING_KNOWN) -> Iterat
     yield from _script("index", page_data.index(report, _states(rows)))
     yield from _blocks(page_data.cases(report, option_table.defaults()))
     yield tail
+
+
+def sweep(done: SweepMap) -> bytes:
+    """The page of a sweep's map in UTF-8: instructions by family, with the classes of their operands."""
+    families: dict[str, dict[str, list[Cell]]] = {}
+    for cell in done.cells:
+        families.setdefault(cell.family, {}).setdefault(cell.instruction, []).append(cell)
+    environment = _environment()
+    style = _asset(environment, "report.css")
+    return (
+        environment.get_template("sweep.html.j2")
+        .render(
+            map=done,
+            families=families,
+            outcomes=[(each, len(done.of(each))) for each in OUTCOMES],
+            subject=styles.engine(done.subject),
+            oracle=styles.engine(done.oracle),
+            style=Markup(style),  # noqa: S704 - our own file
+            style_digest=_digest(style),
+        )
+        .encode()
+    )
 
 
 def _states(rows: Iterable[CauseRow]) -> dict[int, str]:
