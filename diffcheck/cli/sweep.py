@@ -148,7 +148,7 @@ def _swept(
         cells=sweep.cells,
         checks_per_s=sweep.checks_per_s,
     )
-    return done, [each.row for each in sweep.found]
+    return done, sweep.found
 
 
 def _write_cases(rows: list[Row], folder: Path, programs: dict[str, str]) -> dict[str, str]:

@@ -7,6 +7,7 @@ from typing import Final, Literal
 import msgspec
 
 from diffcheck.observation import Identity
+from diffcheck.runner.sweep.operands import RANDOM
 from diffcheck.verdict import Tool
 
 Outcome = Literal["agree", "allowed", "not reached", "unsupported", "diverge"]
@@ -71,10 +72,7 @@ class SweepMap(msgspec.Struct, frozen=True):
 
 
 def lost(old: SweepMap, new: SweepMap) -> tuple[Cell, ...]:
-    """The cells of the old map that were checked then and are not now; only those of families that both have."""
+    """The cells of the old map that were checked then and are not now: of families that both have, without random operands."""
     now = {(each.instruction, each.class_) for each in new.cells if each.outcome in CHECKED}
-    return tuple(
-        each
-        for each in old.cells
-        if each.outcome in CHECKED and each.family in new.families and (each.instruction, each.class_) not in now
-    )
+    before = (each for each in old.cells if each.outcome in CHECKED and each.class_ != RANDOM and each.family in new.families)
+    return tuple(each for each in before if (each.instruction, each.class_) not in now)

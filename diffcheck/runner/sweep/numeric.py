@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from diffcheck.runner.sweep.operands import BITS, SHAPES, shape
 from diffcheck.runner.sweep.operation import Operation
+from diffcheck.runner.sweep.programs import SCAFFOLD
 from diffcheck.wasm.opcodes import OPS
 
 if TYPE_CHECKING:
@@ -29,7 +30,6 @@ _SHUFFLES: Final = (
     (31,) * 16,
     (0, 31, 15, 16, 7, 24, 8, 23, 1, 30, 14, 17, 3, 28, 12, 19),
 )
-_LANES_OF_LOW_HALF: Final = {"swizzle": "i8x16"}
 
 
 def operations() -> Iterator[Operation]:
@@ -38,6 +38,8 @@ def operations() -> Iterator[Operation]:
         typed = op.params is not None and op.results is not None and {*op.params, *op.results} <= _TYPES
         if typed and op.params and not {"memarg", "memidx", "tableidx"} & set(op.immediates):
             yield from _forms(op)
+            if op.name in SCAFFOLD:
+                yield Operation(_family(op), op.name, op.name, tuple(f"few {each}" for each in op.params), op.results or (), "call")
 
 
 def _forms(op: Op) -> Iterator[Operation]:

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 import msgspec
 
+from diffcheck.runner.sweep.attribution import needs
 from diffcheck.runner.sweep.coverage import OUTCOMES, Cell
+from diffcheck.runner.sweep.operands import RANDOM
 from diffcheck.runner.sweep.programs import SCAFFOLD, Piece, Program, call, calls, narrowed, packed, whole
 
 if TYPE_CHECKING:
@@ -34,19 +36,16 @@ _OF_PROGRAM: Final = frozenset({"counter", "instruction"})
 _NO_TIME: Final = "the time was used up"
 
 
-class Found(msgspec.Struct, frozen=True):
-    """A difference: the row with its operands, or a packed row of which no single operands differ."""
-
-    row: Row
-
-
 class Sweep:
-    """Checks operations. ``cells`` and ``found`` are the results; ``note`` receives a line for each stage."""
+    """Checks operations. ``note`` receives a line for each stage.
+
+    ``found`` are the differences: rows with their operands, and packed rows of which no single operands differ.
+    """
 
     def __init__(self, operations: Iterable[Operation], execute: Execute, note: Callable[[str], None] = lambda _: None) -> None:
         self._operations, self._execute, self._note = tuple(operations), execute, note
         self._cells: dict[tuple[str, str], Cell] = {}
-        self.found: list[Found] = []
+        self.found: list[Row] = []
         self.packed_checks = self.packed_cpu_ns = 0
 
     @property
@@ -63,19 +62,21 @@ class Sweep:
         """Check boundary operands, then traps for a part of the budget, then random operands until it is used up."""
         until = time.monotonic() + budget_s
         base = [each for each in self._operations if each.instruction in SCAFFOLD and each.rows]
-        self._calls(base, "instructions of the loops")
-        wrong = {each.row.operation.instruction for each in self.found} & SCAFFOLD
-        self._calls([each for each in self._operations if each.rows and each not in base], "calls")
         loops = [each for each in self._operations if not each.rows]
+        self._calls(base, "instructions of the loops")
+        wrong = {each.operation.instruction for each in self.found} & SCAFFOLD
+        self._calls([each for each in self._operations if each.rows and each not in base], "calls")
         if wrong:
-            self._skip(loops, f"the loops need {', '.join(sorted(wrong))}")
-            return
-        self._packed(loops, 0, "loops")
+            for each in loops:
+                self._settle(packed([whole(each)]).rows, "not reached", f"the loops need {', '.join(sorted(wrong))}")
+        else:
+            self._packed(loops, 0, "loops")
         self._traps(time.monotonic() + _TRAPS_SHARE * budget_s)
         round_ = 0
-        while loops and time.monotonic() < until:
+        while loops and not wrong and time.monotonic() < until:
             round_ += 1
             self._packed(loops, seed * 1_000_003 + round_, f"random operands, round {round_}", until)
+        self._attribute()
 
     # Stages.
 
@@ -120,10 +121,6 @@ class Sweep:
                 programs += [calls(each) for each in _chunks([row for rows in part for row in rows], _ROWS)]
         return programs
 
-    def _skip(self, operations: Iterable[Operation], reason: str) -> None:
-        for each in operations:
-            self._settle(packed([whole(each)]).rows, "not reached", reason)
-
     # Results.
 
     def _checked(self, programs: Sequence[Program], stage: str, until: float | None = None) -> None:
@@ -149,18 +146,19 @@ class Sweep:
                 halves, rows = self._judged(program, report, counted=counted)
                 divided += halves
                 yield from rows
-            for each in left:
-                if id(each) not in done:
+            for each in left if counted else ():
+                if id(each) not in done and each.rows[0].class_ != RANDOM:
                     self._settle(each.rows, "not reached", _NO_TIME)
             left = divided
 
     def _judged(self, program: Program, report: CaseReport, *, counted: bool) -> tuple[tuple[Program, ...], list[Row]]:
         """The halves of a program that must be divided, or its differing rows."""
-        found = {each.where.row for one in report.passes for each in one.divergences if each.kind not in _OF_PROGRAM}
-        placed = found <= {each.text for each in program.rows} and all(
-            each.divergences_total == len(each.divergences) for each in report.passes
+        every = [each for one in report.passes for each in one.divergences]
+        found = {each.where.row for each in every if each.kind not in _OF_PROGRAM}
+        located = found <= {each.text for each in program.rows} and len(every) == sum(
+            each.divergences_total for each in report.passes
         )
-        if report.verdict != "agree" and not (found and placed and report.verdict == "diverge"):
+        if report.verdict not in ("agree", "diverge") or not located:
             halves = program.halves()
             if halves:
                 return halves, []
@@ -168,12 +166,12 @@ class Sweep:
             if not found:
                 self._settle(program.rows, "unsupported", report.reason)
                 return (), []
-        allowed = {each.where.row for one in report.passes for each in one.allowances}
         if counted:
-            self._count(program, report, found, allowed)
+            self._count(program, report, found)
         return (), [each for each in program.rows if each.text in found]
 
-    def _count(self, program: Program, report: CaseReport, found: set[str], allowed: set[str]) -> None:
+    def _count(self, program: Program, report: CaseReport, found: set[str]) -> None:
+        allowed = {each.where.row for one in report.passes for each in one.allowances}
         for each in program.rows:
             outcome: Outcome = "diverge" if each.text in found else "allowed" if each.text in allowed else "agree"
             self._settle([each], outcome)
@@ -192,10 +190,21 @@ class Sweep:
                 old, outcome=worst, checks=old.checks + checks, findings=tuple(dict.fromkeys(findings)), reason=reason or old.reason
             )
 
+    def _attribute(self) -> None:
+        """Take out the differences that follow from another instruction."""
+        following = needs(self.found)
+        self.found = [each for each in self.found if each.operation.name not in following]
+        for key, cell in self._cells.items():
+            own = tuple(each for each in cell.findings if each not in following)
+            if own != cell.findings:
+                reason = f"it needs {following[next(each for each in cell.findings if each in following)]}, which is wrong"
+                outcome: Outcome = "diverge" if own else "not reached"
+                self._cells[key] = msgspec.structs.replace(cell, outcome=outcome, findings=own, reason="" if own else reason)
+
     def _narrow(self, differing: dict[tuple[str, str], Row]) -> None:
         """Divide differing rows until each is one call."""
         while differing:
-            self.found += [Found(each) for each in differing.values() if not each.packed]
+            self.found += [each for each in differing.values() if not each.packed]
             differing = {key: each for key, each in differing.items() if each.packed}
             finer = {key: narrowed(each) for key, each in differing.items()}
             pieces = [each for each in finer.values() if isinstance(each, Piece)]
@@ -204,7 +213,7 @@ class Sweep:
             again: dict[tuple[str, str], Row] = {}
             for row in self._run(programs, counted=False):
                 again.setdefault((row.operation.name, row.class_), row)
-            self.found += [Found(each) for key, each in differing.items() if key not in again]
+            self.found += [each for key, each in differing.items() if key not in again]
             differing = again
 
 
