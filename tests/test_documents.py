@@ -38,7 +38,8 @@ NOT_HERE = {
 TOOLS = ("meld", "witness", "jq")
 VERDICTS = {0, 1, 3}  # of a command that reports what it found
 ALLOWED = dict.fromkeys(
-    ("run", "merge", "show", "report", "localise", "triage", "history", "compare", "explain", "selftest", "doctor"), VERDICTS
+    ("run", "sweep", "merge", "show", "report", "localise", "triage", "history", "compare", "explain", "selftest", "doctor"),
+    VERDICTS,
 )
 
 
