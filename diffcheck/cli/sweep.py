@@ -50,10 +50,10 @@ _MOST_NAMED: Final = 8
 @click.option(
     "--family",
     "families",
-    type=click.Choice(operations.FAMILIES),
     multiple=True,
     envvar="DIFFCHECK_FAMILY",
-    help="Only this family of instructions; repeatable.",
+    metavar="NAME",
+    help="Only this family of instructions, such as numeric; repeatable.",
 )
 @click.option(
     "--budget",
@@ -120,7 +120,7 @@ def _swept(
 ) -> tuple[SweepMap | None, list[Row]]:
     """The map of a sweep, with operations in place of cases, and its differences; None if it was interrupted."""
     begun, started = time.monotonic_ns(), datetime.now(UTC).isoformat(timespec="seconds")
-    families = families or operations.FAMILIES
+    families = operations.chosen(families)
     console = styles.console(stderr=True)
 
     def note(line: str) -> None:
@@ -144,7 +144,7 @@ def _swept(
         started=started,
         elapsed_ns=time.monotonic_ns() - begun,
         seed=seed,
-        families=tuple(families),
+        families=families,
         cells=sweep.cells,
         checks_per_s=sweep.checks_per_s,
     )

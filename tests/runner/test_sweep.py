@@ -166,6 +166,12 @@ def test_the_command_writes_the_map_and_strict_compares_it_with_the_last_one(tmp
     assert "i32.gone (limits)" in capfd.readouterr().out
 
 
+def test_a_family_that_does_not_exist_is_an_error_with_the_families(tmp_path, monkeypatch, capfd):
+    monkeypatch.chdir(tmp_path)
+    assert run(["sweep", "--family", "numerics", "--subject", "wasmtime-pulley"]) == 2
+    assert "the families are numeric," in capfd.readouterr().err
+
+
 def test_a_call_names_its_operands_as_rows_do():
     operation = next(each for each in numeric.operations() if each.name == "f32.add")
     assert call(operation, (0x7FC0_0000, 1)).text == "f32.add=nan,1e-45"
