@@ -174,4 +174,4 @@ def test_a_family_that_does_not_exist_is_an_error_with_the_families(tmp_path, mo
 
 def test_a_call_names_its_operands_as_rows_do():
     operation = next(each for each in numeric.operations() if each.name == "f32.add")
-    assert call(operation, (0x7FC0_0000, 1)).text == "f32.add=nan,1e-45"
+    assert call(operation, (0x7FC0_0000, 1)).text == "f32.add=nan,1.4013e-45"
