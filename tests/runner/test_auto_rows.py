@@ -56,6 +56,14 @@ REGISTERS = """
     (call $register (i32.const 1029) (i32.const 3) (i32.const 0) (i32.const 1024) (i32.const 1) (i32.const 4711)))
   (func (export "e") (param i32) (result i32) (i32.load (local.get 0))))
 """
+ORDER = """
+(module
+  (memory (export "memory") 1)
+  (global $spoilt (mut i32) (i32.const 0))
+  (func $a) (func $b) (func $c)
+  (func (export "spoils") (param i32) (call $a) (call $b) (global.set $spoilt (i32.const 1)) (drop (i32.load (local.get 0))))
+  (func (export "needs") (param i32) (call $c) (if (global.get $spoilt) (then unreachable)) (drop (i32.load (local.get 0)))))
+"""
 LOOPS = """
 (module
   (memory 1)
@@ -123,6 +131,11 @@ def test_a_registered_function_is_called_by_its_slot_with_its_context(planned):
 def test_a_row_over_its_share_of_fuel_is_not_chosen(planned):
     plan = planned(LOOPS)
     assert [row.partition("=")[0] for row in plan.rows] == ["quick"]
+
+
+def test_a_row_that_returns_only_before_another_comes_before_it(planned):
+    rows = [row.partition("=")[0] for row in planned(ORDER).rows]
+    assert rows.index("needs") < rows.index("spoils")
 
 
 def test_rows_that_trap_are_few_and_enter_something_new(planned):

@@ -171,7 +171,7 @@ class RowPlanner:
         return self._choose() if self._setup.forget_unused(used) else chosen
 
     def _in_order(self, chosen: Sequence[ChosenRow]) -> list[ChosenRow]:
-        """The rows without those that do not return behind the others, as far as one trial can show it."""
+        """The rows, those that do not return last. A row that returns alone, but not behind the others, is behind one of these."""
         returned = [each for each in chosen if self._tried[each.call.name].trial.stop is None]
         stops = [each for each in chosen if self._tried[each.call.name].trial.stop is not None]
         tested: list[ChosenRow] = []
@@ -181,9 +181,18 @@ class RowPlanner:
                 break
             tested.append(each)
         rest = returned[len(tested) :]
+        alone: list[ChosenRow] = []
+        moved: set[str] = set()
         while tested and (at := self._first_stop(tested)) is not None:
-            del tested[at]
-        return [*tested, *rest, *stops]
+            row = tested.pop(at)
+            if row.call.name in moved:
+                alone.append(row)
+            else:
+                tested.insert(0, row)  # it returns alone, so not behind what changes the state that it needs
+                moved.add(row.call.name)
+        # A row behind one that does not return has an instance of its own, as in its trial.
+        pairs = [each for pair in zip_longest(stops, alone[: len(stops)]) for each in pair if each is not None]
+        return [*tested, *rest, *pairs]
 
     def _first_stop(self, rows: Sequence[ChosenRow]) -> int | None:
         """The first of the rows that does not return behind those before it; None if all do."""
