@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 MACHINE_SHARE: Final = 0.8
 """The share of the machine's memory that an execution of a subject may have; the rest is for the oracle and for diffcheck."""
 _ROOM: Final = 0.9
-"""The share of the limit that a slice is planned for: the expected memory of slices of over 1 GB is within 6 % (measured 2026-11-28)."""
+"""The share of the limit that a slice is planned for: the expected memory of slices of over 1 GB is within 6 % (2026-11-28)."""
 WIDENINGS: Final = 24
 """Reruns of a slice with functions that only the subject enters, so that the result is that of the whole artifact."""
 _ALWAYS_AVAILABLE: Final = 256 << 20
