@@ -29,7 +29,7 @@ from diffcheck.text import visible
     "max-passes",
 )
 def command(paths: tuple[str, ...], **given: Any) -> int:  # noqa: ANN401 - the options of the table
-    """List cases, rows, passes, expected memory and skipped cases, without running anything.
+    """List cases, rows, passes, expected memory and skipped cases, without the subject.
 
     PATH is an artifact (.wasm, or .wat text) or a folder of them.
     """

@@ -49,7 +49,7 @@ def plan(lines: Iterable[PlanLine], console: Console) -> int:
     console.print(table)
     _print_planned(planned, console)
     done = f"{plural(count, 'case')}, {plural(skipped, 'would be skipped', 'would be skipped')}, "
-    console.print(Text(f"{done}{plural(passes, 'execution')} of the subject if nothing differs; nothing was run"))
+    console.print(Text(f"{done}{plural(passes, 'execution')} of the subject if nothing differs; the subject was not run"))
     return code
 
 

@@ -16,7 +16,7 @@ import msgspec
 from diffcheck.cases import arguments as arguments_
 from diffcheck.cases.numeric_functions import NumericFunctions
 from diffcheck.cases.rows import INIT
-from diffcheck.observation import sentence
+from diffcheck.observation import TimedOut, sentence
 from diffcheck.runner.row_plans.row_choice import TriedRow, choose_rows
 from diffcheck.runner.row_plans.row_setup import FIRST, RowSetup
 from diffcheck.runner.row_plans.row_trials import Trial
@@ -139,7 +139,7 @@ class RowPlanner:
     def _try(self, targets: Sequence[Function], most: int, *, first: bool) -> list[ObjectCall]:
         """Try rows until ``most`` were tried in all, or the time is over; returns those that may have made an object.
 
-        A function whose rows enter nothing new is soon left.
+        A function whose rows enter nothing new is soon left, sooner if they do not end.
         """
         fruitless: Counter[int] = Counter()
         patience = max(_PATIENCE, _FRUITLESS // max(1, len(targets)))
@@ -155,7 +155,8 @@ class RowPlanner:
             trial = self._trials.run((*self._setup.calls, row.call), peeks)
             fuel = max(0, trial.fuel - self._setup.base.fuel)
             self._tried[row.call.name] = msgspec.structs.replace(row, trial=msgspec.structs.replace(trial, fuel=fuel))
-            fruitless[row.call.function] = 0 if trial.entered - self._entered else fruitless[row.call.function] + 1
+            cost = patience // 2 if isinstance(trial.stop, TimedOut) else 1
+            fruitless[row.call.function] = 0 if trial.entered - self._entered else fruitless[row.call.function] + cost
             self._entered |= trial.entered
             if trial.stop is None and row.call.type.params and row.call.function not in self._numeric:
                 made = self._setup.object_call(row.call, trial.results[len(self._setup.calls) :])
