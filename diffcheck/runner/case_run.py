@@ -23,6 +23,7 @@ from diffcheck.runner.passes.refusals import Refusals
 from diffcheck.runner.passes.window_search import RunBudget
 from diffcheck.runner.plan import ONLY_DIRECT, CapsulePlan, RefusedPlan, RunnablePlan, SkippedPlan, world
 from diffcheck.runner.split.joined_reports import joined
+from diffcheck.text import visible
 from diffcheck.verdict import CaseReport, PassReport, worst
 
 if TYPE_CHECKING:
@@ -220,12 +221,16 @@ class _Passes:
 
 
 def _with_detail(report: PassReport, row: str, entered: str) -> PassReport:
-    """The report with the function that the subject entered as detail of the row's first divergence, unless it is the subject."""
-    at = next((at for at, each in enumerate(report.divergences) if each.where.row == row), None)
+    """The report with the function that the subject entered in a row as detail of the row's first divergence, or of the first one
+    of the state if the row itself does not differ; unless it is the subject.
+    """
+    rows = [each.where.row for each in report.divergences]
+    at = next((rows.index(each) for each in (row, "") if each in rows), None)
     if at is None or report.divergences[at].subject == entered:
         return report
     one = report.divergences[at]
-    detail = "; ".join(each for each in (f"the subject {entered}", one.detail) if each)
+    place = "" if one.where.row == row else f"in row {visible(row)} "
+    detail = "; ".join(each for each in (f"{place}the subject {entered}", one.detail) if each)
     changed = msgspec.structs.replace(one, detail=detail)
     return msgspec.structs.replace(report, divergences=(*report.divergences[:at], changed, *report.divergences[at + 1 :]))
 

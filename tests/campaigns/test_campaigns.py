@@ -17,6 +17,8 @@ from tests.campaigns import (
     nights,
     planted_faults,
     proof,
+    sliced_faults,
+    sparse_programs,
     table_programs,
     trap_programs,
     write_programs,
@@ -25,7 +27,7 @@ from tests.campaigns.planted_faults import CLASSES
 from tests.campaigns.program import Place
 from tests.campaigns.trial import Bench, Edit, draw, judge
 
-GENERATORS = {each[2].__module__.rpartition(".")[2]: each[2] for each in CLASSES}
+GENERATORS = {each[2].__module__.rpartition(".")[2]: each[2] for each in CLASSES} | {"sparse_programs": sparse_programs.generate}
 
 
 @pytest.fixture
@@ -96,6 +98,13 @@ def test_planted_faults_are_reported_at_their_row_and_item(benches, class_):
     found = list(planted_faults.trials(benches, 5, 1, (class_,)))
     assert all(each.trial for each in found)
     assert [each for each in found if not each.trial.right] == []
+
+
+@pytest.mark.parametrize("class_", ["write", "other branch", "other element", "refused function"])
+def test_planted_faults_show_in_a_slice_as_in_the_whole(benches, class_, monkeypatch):
+    monkeypatch.setattr(sparse_programs, "FUNCTIONS", (60, 70))
+    (found,) = sliced_faults.trials(benches, 4, 1, (class_,))
+    assert not found.missed
 
 
 def test_nan_programs_agree_between_compiler_and_interpreter(benches):

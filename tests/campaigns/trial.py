@@ -16,8 +16,8 @@ from diffcheck.faults import edit
 from diffcheck.faults.engine import FaultyBackend
 from diffcheck.faults.model import Expected, Fault
 from diffcheck.runner import case_run as cases
-from diffcheck.runner import plan as plans
-from diffcheck.runner.request import Request
+from diffcheck.runner import slicing
+from diffcheck.runner.request import Request, Slice
 from diffcheck.verdict import CaseReport, Divergence
 from diffcheck.wasm import module as wasm
 from diffcheck.wasm.leb import s
@@ -75,13 +75,20 @@ class Bench:
         return self.report(artifact, tuple(program.rows), edited, words=words)
 
     def report(self, artifact: bytes, rows: tuple[str, ...], edited: Edit | None, *, words: bool = False) -> CaseReport:
+        fault = Fault("", "", Expected(), edit=edited)
+        return self.compared(artifact, rows, FaultyBackend(self.inner, fault, words=words))
+
+    def compared(
+        self, artifact: bytes, rows: tuple[str, ...], subject: contract.Backend, when_sliced: Slice = "never"
+    ) -> CaseReport:  # fmt: skip
+        """The report on an artifact whose subject is that one; ``when_sliced`` as in ``Request``."""
         self.number += 1
         path = Path(self.host.folder) / f"program_{self.number}.wasm"
         path.write_bytes(artifact)
-        subject = FaultyBackend(self.inner, Fault("", "", Expected(), edit=edited), words=words)
+        request = msgspec.structs.replace(self.request, slice=when_sliced)
         try:
-            plan = plans.make(Case("program", str(path), rows=rows), self.request, self.oracle, self.oracle, subject, self.host)
-            return cases.run(plan, self.request.max_passes, self.oracle, subject, self.host, "subject")
+            plan = slicing.make(Case("program", str(path), rows=rows), request, self.oracle, subject, self.host)
+            return cases.run(plan, request.max_passes, self.oracle, subject, self.host, "subject", request)
         finally:
             path.unlink()
 

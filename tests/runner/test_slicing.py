@@ -62,6 +62,12 @@ OTHER_ELEMENT = f"""
   (func (export "run_row_0") (result i32) (call $f3 (i32.const 1)))
   (func (export "run_row_1") (result i32) (call_indirect (type $unary) (i32.const 5) (i32.rem_u (i32.const 170) (i32.const 100)))))
 """
+ONLY_STATE = """
+(module
+  (global $g (export "g") (mut i32) (i32.const 0))
+  (func $other (global.set $g (i32.const 1)))
+  (func (export "run_row_0") (if (i32.lt_s (i32.const 3) (i32.const 1)) (then (call $other)))))
+"""
 WITHOUT_EFFECT = """
 (module
   (func $other)
@@ -161,6 +167,12 @@ def test_a_function_that_only_the_subject_enters_is_named_and_the_divergences_ar
     assert divergences(sliced)[1][0].startswith(
         f"the subject entered function {function} `f{function}`, which the oracle does not enter"
     )
+
+
+def test_a_function_that_only_the_subject_enters_is_named_at_the_state_if_only_that_differs(tmp_path):
+    path = artifact(tmp_path, "program", ONLY_STATE)
+    (report,) = reports(path, subject=the_subject("i32.lt_s"), slice="always").values()
+    assert divergences(report)[1] == ["in row run_row_0 the subject entered function 0 `other`, which the oracle does not enter"]
 
 
 def test_a_function_without_effect_that_only_the_subject_enters_is_a_divergence(tmp_path):
