@@ -68,13 +68,12 @@ class Outcomes(msgspec.Struct, frozen=True):
         """Whether one of the reports does not say what it should."""
         if set(self.verdicts) != {"diverge"} or set(self.clean) != {"agree"} or not self.right:
             return True
-        at_run_time = not self.class_.startswith("refused")
-        return (at_run_time and self.differs) or (self.class_.startswith("other") and not self.entered)
+        return self.differs or (self.class_.startswith("other") and not self.entered)
 
     @property
     def differs(self) -> bool:
-        """Whether the divergences are not the same ones."""
-        return self.found[0] != self.found[1]
+        """Whether the divergences of rows and state are not the same ones; there are none if a module is refused."""
+        return not self.class_.startswith("refused") and self.found[0] != self.found[1]
 
 
 class Loader(FaultyBackend):
