@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 import wasmtime
 
+from diffcheck.cases import scripts
 from diffcheck.cli.command_group import COMMANDS, cli
 from tests.documents import LANGUAGES, PAGES, ROOT, blocks, fences
 
@@ -33,6 +34,7 @@ NOT_HERE = {
     "pip install": "it would change this environment; .ci/run installs the distribution",
     "pytest --pyargs": "tests/contract/test_backends_page.py runs it",
     "--subject v8": "tests/contract/test_backends_page.py runs it",
+    "diffcheck gate": "tests/cli/test_gate.py runs it, and its sweep takes a minute",
     "corpus/build": "it compiles the corpus; tests/test_corpus.py checks its products",
 }
 TOOLS = ("meld", "witness", "jq")
@@ -50,6 +52,7 @@ def why_not(command):
             return why
     needed = [tool for tool in TOOLS if re.search(rf"\b{tool} ", command)] + ["meld"] * ("diffcheck prepare" in command)
     missing = [tool for tool in needed if shutil.which(tool) is None]
+    missing += ["wasm-tools"] * (scripts.SUFFIX in command and scripts.converter() is None)
     return f"it needs {missing[0]}" if missing else ""
 
 

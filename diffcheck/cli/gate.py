@@ -10,12 +10,12 @@ import msgspec
 import rich_click as click
 
 from diffcheck.backend import registry
-from diffcheck.cli import completion, run, run_history, sweep
+from diffcheck.cli import completion, run, sweep
 from diffcheck.cli.options import PROGRAMS, options
 from diffcheck.errors import EXIT_AGREE, EXIT_DIVERGE, EXIT_INCONCLUSIVE, EXIT_INTERRUPTED, EXIT_USAGE
 from diffcheck.nightly import baseline as baselines
 from diffcheck.nightly import baseline_changes, baseline_file
-from diffcheck.report import cause_rows, json_file, model
+from diffcheck.report import cause_rows, json_file, model, page_data
 from diffcheck.text import plural, visible
 
 if TYPE_CHECKING:
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from diffcheck.verdict import Report
 
 _EPILOG = (
-    "Exit codes: 0 nothing new; 1 something diverges and is not known; 2 usage, configuration or missing engine; 3 nothing new, but "
-    "a case is inconclusive; 130 interrupted."
+    "Exit codes: 0 nothing new; 1 something diverges and is not known; 2 usage, configuration or missing engine; 3 nothing new, "
+    "but a case is inconclusive; 130 interrupted."
 )
 _WORST: Final = (EXIT_INTERRUPTED, EXIT_USAGE, EXIT_DIVERGE, EXIT_INCONCLUSIVE, EXIT_AGREE)
 _PARTS: Final = ("sweep", ".")
@@ -54,7 +54,8 @@ _SECONDS: Final = 60
 )  # fmt: skip
 @click.pass_context
 def command(
-    context: click.Context,
+    context: click.RichContext,
+    /,
     build: str,
     paths: tuple[str, ...],
     against: str | None,
@@ -83,8 +84,13 @@ def _subject(build: str) -> str:
 
 
 def _check(
-    context: click.Context, subject: str, paths: tuple[str, ...], folder: Path, known: Sequence[str | None], given: dict[str, Any]
-) -> int:  # fmt: skip
+    context: click.RichContext,
+    subject: str,
+    paths: tuple[str, ...],
+    folder: Path,
+    known: Sequence[str | None],
+    given: dict[str, Any],
+) -> int:
     """Sweep the subject's instructions and run all cases, each with its baseline; returns the worst exit code."""
     of_run = {name: value for name, value in given.items() if name != "budget"}
     shared = {"subject": subject, "reports": str(folder), "quiet": True}
@@ -130,5 +136,5 @@ def _summarise(reports: Sequence[Report], folder: Path) -> None:
 
 def _rows(report: Report) -> Iterator[CauseRow]:
     standings = {each.signature: each for each in report.baseline.standings} if report.baseline else {}
-    lives = {key: run_history.page_data.life(each, ()) for key, each in standings.items()}
+    lives = {key: page_data.life(each, ()) for key, each in standings.items()}
     yield from cause_rows.cause_rows(report, model.clusters(report), lives)
