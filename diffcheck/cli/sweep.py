@@ -11,21 +11,18 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 import rich_click as click
 
-from diffcheck import process
+from diffcheck import process, verdict
 from diffcheck.backend import contract
-from diffcheck.cli import publish, run_history
+from diffcheck.cli import publish, run, run_history
 from diffcheck.cli.options import PROGRAMS, options, recorded, request
-from diffcheck.cli.run import LiveRun
-from diffcheck.config.input_files import read_regular
+from diffcheck.config import input_files
 from diffcheck.config.version import __version__
 from diffcheck.errors import EXIT_AGREE, EXIT_DIVERGE, EXIT_INTERRUPTED, ReportError
 from diffcheck.report import html_page, json_file, model, styles
 from diffcheck.runner import engines
-from diffcheck.runner.sweep import coverage, finding_cases, operations
-from diffcheck.runner.sweep.execution import PoolExecution, artifact
-from diffcheck.runner.sweep.sweep import Sweep
+from diffcheck.runner.sweep import coverage, execution, finding_cases, operations
+from diffcheck.runner.sweep import sweep as sweeps
 from diffcheck.text import plural, visible
-from diffcheck.verdict import Tool
 
 if TYPE_CHECKING:
     from diffcheck.runner.engines import Engines
@@ -132,13 +129,13 @@ def _swept(
         closing(engines.preferred_oracle(chosen.request.options)) as judge,
         process.interruptible() as stopped,
     ):
-        sweep = Sweep(operations.of(families), PoolExecution(chosen.request, judge, host, stopped), note)
+        sweep = sweeps.Sweep(operations.of(families), execution.PoolExecution(chosen.request, judge, host, stopped), note)
         sweep.run(seed, budget_s)
         if stopped():
             return None, []
     done = coverage.SweepMap(
         schema=coverage.SCHEMA,
-        tool=Tool("diffcheck", __version__),
+        tool=verdict.Tool("diffcheck", __version__),
         subject=chosen.subject_identity,
         oracle=chosen.oracle_identity,
         started=started,
@@ -154,12 +151,12 @@ def _swept(
 def _write_cases(rows: list[Row], folder: Path, programs: dict[str, str]) -> dict[str, str]:
     """Write the cases of the differences; returns the file of each operation's case, without its suffix."""
     with contract.local_host() as host, closing(engines.preferred_oracle(programs)) as judge:
-        return finding_cases.write(rows, folder, lambda program: artifact(program, judge, host))
+        return finding_cases.write(rows, folder, lambda program: execution.artifact(program, judge, host))
 
 
 def _checked(wanted: Request, known: run_history.Known, given: dict[str, Any]) -> Report:
     """The report of the cases, run as ``diffcheck run`` runs them."""
-    live = LiveRun(model.Collector(recorded(given)), known, fail_fast=False, quiet=given["quiet"])
+    live = run.LiveRun(model.Collector(recorded(given)), known, fail_fast=False, quiet=given["quiet"])
     failed = live.run(known.request(wanted))
     if failed is not None:
         raise failed
@@ -178,7 +175,7 @@ def _stored(path: Path) -> SweepMap | None:
     if not path.is_file():
         return None
     try:
-        return msgspec.json.decode(read_regular(str(path), _CAP_BYTES, "the map", ReportError), type=coverage.SweepMap)
+        return msgspec.json.decode(input_files.read_regular(str(path), _CAP_BYTES, "the map", ReportError), type=coverage.SweepMap)
     except msgspec.DecodeError as error:
         raise ReportError(f"{visible(str(path))} is not a map of this version: {visible(str(error))}", hint="remove it") from error
 
