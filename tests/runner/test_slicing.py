@@ -123,6 +123,18 @@ def test_functions_to_which_the_deterministic_form_leads_are_kept(opened):
     assert functions(plan, opened) == {0, 1, 2}
 
 
+def test_the_deterministic_form_is_run_only_if_a_function_with_an_open_result_is_entered(opened):
+    runs = []
+    oracle = FaultyBackend(opened.oracle, Fault("", "", Expected(), edit=lambda wasm: runs.append(wasm) or wasm), words=False)
+    not_entered = NAN_LEADS.replace('(export "run_row_0")', "").replace("(module", '(module (func (export "run_row_0"))')
+    for text, number in ((NAN_LEADS, 2), (not_entered, 1)):
+        plan = opened(text)
+        assert plan.deterministic is not None
+        runs.clear()
+        ExecutedFunctions(plan, oracle, opened.host).instances()
+        assert len(runs) == number
+
+
 @pytest.mark.parametrize("folder", ["03-arithmetic", "05-tables", "07-traps", "10-components"])
 def test_a_slice_has_the_verdict_of_the_whole(folder):
     whole = reports(CORPUS / folder, slice="never")

@@ -6,6 +6,7 @@ first rows that fit are a group, and the others are left out, since their state 
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from diffcheck.runner.plan import CapsulePlan
 
     _Memory = Callable[[frozenset[int]], int]
+    _Instance = tuple[int, int, set[int]]
 
 
 class RowGroup(msgspec.Struct, frozen=True):
@@ -49,16 +51,16 @@ class ExecutedFunctions:
     """What the rows of a plan execute under the oracle, also in the deterministic form, whose results can lead elsewhere."""
 
     def __init__(self, plan: CapsulePlan, oracle: Backend, host: Host) -> None:
-        forms = (plan,) if plan.deterministic is None else (plan, plan.deterministic)
         self._functions = len(plan.module.all_functions)
-        self._sides = [_marked(form, oracle, host) for form in forms]
+        self._plan, self._oracle, self._host = plan, oracle, host
+        self._plain = _marked(plan, oracle, host)
 
     def instances(self) -> tuple[RowGroup, ...]:
         """Return the rows of each instance; of several where the forms do not begin instances at the same rows.
 
         Rows after the first ``MAX_INSTANCES`` instances are not among them.
         """
-        forms = [list(_instances(side, 0, _rows(side))) for side in self._sides]
+        forms = self._forms(0, _rows(self._plain))
         end = min(form[-1][1] for form in forms)
         ends = set.intersection(*({last for _, last, _ in form} for form in forms)) | {end}
         groups, first = [], 0
@@ -70,8 +72,26 @@ class ExecutedFunctions:
 
     def of(self, first: int, last: int) -> RowGroup:
         """Return the group of the rows [first, last), of which ``first`` begins an instance."""
-        forms = [each for side in self._sides for each in _instances(side, first, last)]
-        return self._group(first, last, {each for _, _, functions in forms for each in functions})
+        forms = self._forms(first, last)
+        return self._group(first, last, {each for form in forms for _, _, functions in form for each in functions})
+
+    def _forms(self, first: int, last: int) -> list[list[_Instance]]:
+        """The instances of the rows [first, last) in each form. If no function with an open result is entered, the deterministic
+        form enters the same functions, so it is not run: compiling it would take as long again.
+        """
+        plain = list(_instances(self._plain, first, last))
+        form = self._plan.deterministic
+        if form is None or form.form is None:
+            return [plain]
+        open_functions = {each.function for each in form.form.places}
+        if open_functions.isdisjoint(each for _, _, functions in plain for each in functions):
+            return [plain]
+        return [plain, list(_instances(self._deterministic, first, last))]
+
+    @cached_property
+    def _deterministic(self) -> CapsuleSide:
+        assert self._plan.deterministic is not None, "the plan has open results"  # noqa: S101
+        return _marked(self._plan.deterministic, self._oracle, self._host)
 
     def _group(self, first: int, last: int, functions: set[int]) -> RowGroup:
         return RowGroup(first, last, frozenset(each for each in functions if each < self._functions))
@@ -130,7 +150,7 @@ def _rows(side: CapsuleSide) -> int:
     return len(side.capsule.layout.rows) - side.capsule.layout.n_init
 
 
-def _instances(side: CapsuleSide, first: int, last: int) -> Iterator[tuple[int, int, set[int]]]:
+def _instances(side: CapsuleSide, first: int, last: int) -> Iterator[_Instance]:
     """Yield the rows [begin, end) of each instance and the functions that are entered in it; raises ``RunFailedError``."""
     layout, flags = side.capsule.layout, 0
     for _ in range(MAX_INSTANCES):
