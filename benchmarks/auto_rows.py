@@ -23,6 +23,7 @@ from diffcheck.capsule import layout as lo
 from diffcheck.capsule.slicing.entry_marks import entered, mark_entries
 from diffcheck.errors import DiffcheckError
 from diffcheck.runner import plan as plans
+from diffcheck.runner import planning
 from diffcheck.runner.engines import choose, open_engines
 from diffcheck.runner.observe_case import ObserveRequest, case_of
 from diffcheck.runner.passes.capsule_run import CapsuleSide
@@ -118,7 +119,7 @@ def measure(path: Path) -> Measured:
             with open_engines(request) as opened:
                 begun = time.monotonic()
                 case = case_of(ObserveRequest(str(path)))
-                plan = plans.make(case, request, opened.oracle, opened.oracle, opened.subject, opened.host)
+                plan = planning.make(case, request, opened.oracle, opened.oracle, opened.subject, opened.host)
                 planning_s = time.monotonic() - begun
                 capsule = plans.require_capsule(plan)
                 found, executions = _entered(capsule, opened.oracle, opened.host)

@@ -22,6 +22,7 @@ from diffcheck import process
 from diffcheck.backend import contract, registry
 from diffcheck.cases.discovery import discover, load_case
 from diffcheck.runner import plan as plans
+from diffcheck.runner import planning
 from diffcheck.runner.request import Request
 from diffcheck.wasm.asm import assemble
 from diffcheck.wasm.fragment import link
@@ -227,7 +228,7 @@ def planned(paths: Sequence[Path], request: Request) -> Iterator[CapsulePlan]:
         subject = registry.create(request.subject, request.options)
         try:
             for item in discover(paths).items:
-                yield plans.require_capsule(plans.make(load_case(item), request, oracle, oracle, subject, host))
+                yield plans.require_capsule(planning.make(load_case(item), request, oracle, oracle, subject, host))
         finally:
             oracle.close()
             subject.close()

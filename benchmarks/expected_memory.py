@@ -23,7 +23,7 @@ from diffcheck.cases.discovery import discover, load_case
 from diffcheck.errors import DiffcheckError
 from diffcheck.observation import Returned, Trapped, sentence
 from diffcheck.runner import plan as plans
-from diffcheck.runner import slicing
+from diffcheck.runner import planning, slicing
 from diffcheck.runner.passes.capsule_run import CapsuleSide
 from diffcheck.runner.request import Request
 from diffcheck.runner.split.row_groups import ExecutedFunctions
@@ -48,7 +48,7 @@ class Measure:
 
     def errors(self, item: Item) -> Iterator[float]:
         """Yield the error of each form of a module as a ratio, and print it."""
-        plan = plans.make(load_case(item), self._request, self._oracle, self._oracle, self._subject, self._host)
+        plan = planning.make(load_case(item), self._request, self._oracle, self._oracle, self._subject, self._host)
         if not isinstance(plan, plans.CapsulePlan):
             return
         yield from self._run("whole", item.id, plan)

@@ -1,9 +1,8 @@
-"""The plan of a case: the artifact read and validated, its rows resolved, its capsule built. No engine under test is started."""
+"""The plan of a case: skipped, refused, or runnable with its capsules."""
 
 from __future__ import annotations
 
-import hashlib
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Self
 
@@ -11,47 +10,24 @@ import msgspec
 
 from diffcheck.backend.contract import RunLimits
 from diffcheck.capsule import layout as lo
-from diffcheck.capsule.build import Form, build
 from diffcheck.capsule.deterministic.form import deterministic
-from diffcheck.capsule.recorder import kind_of
-from diffcheck.capsule.reference_types import needs_gc
 from diffcheck.capsule.seal import World
-from diffcheck.capsule.sealed_artifact import loadable
-from diffcheck.cases import prepare
-from diffcheck.cases.discovery import read_artifact
-from diffcheck.cases.legacy_exceptions import has_legacy_exceptions, translated
-from diffcheck.cases.rows import choose, numbered
-from diffcheck.compare import expectations
-from diffcheck.compare.validity import rule, why_unjudged
-from diffcheck.config.input_files import read_regular
-from diffcheck.errors import ArtifactError, CaseError, DiffcheckError, ManifestError, UnrunnableError
-from diffcheck.observation import Refused, sentence
-from diffcheck.runner.expected_memory import expected_memory
-from diffcheck.runner.harness_entry import entry, why_no_direct_pass
-from diffcheck.runner.row_plans.auto_rows import AutoRows
-from diffcheck.text import visible
-from diffcheck.wasm import component
-from diffcheck.wasm import module as wasm
-from diffcheck.witness import formats
+from diffcheck.errors import ArtifactError, UnrunnableError
+from diffcheck.observation import Refused
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from diffcheck.backend.contract import Backend, Host, Oracle
     from diffcheck.capsule.build import Capsule
     from diffcheck.capsule.deterministic.form import DeterministicForm, OpenPlace
     from diffcheck.capsule.driver import Call
     from diffcheck.capsule.slicing.slice_form import Slice
     from diffcheck.cases.discovery import Case
-    from diffcheck.cases.rows import Rows
-    from diffcheck.observation import Outcome
-    from diffcheck.runner.request import Request, Unknown
-    from diffcheck.runner.row_plans.auto_rows import RowPlans
+    from diffcheck.runner.request import Unknown
     from diffcheck.wasm.module import Module
     from diffcheck.witness.formats import BranchPlace, Manifest
 
 ONLY_DIRECT: Final = "only the direct pass was requested"
-_MAGIC: Final = b"\0asm"
 
 
 class SkippedPlan(msgspec.Struct, frozen=True):
@@ -200,83 +176,6 @@ class Files(msgspec.Struct, frozen=True):
     no_manifest: str = ""
 
 
-class _Engines(msgspec.Struct, frozen=True):
-    """The engines of a run by role, their host, and stored row plans."""
-
-    judge: Oracle
-    oracle: Backend
-    subject: Backend
-    host: Host
-    stored: RowPlans | None
-
-
-class _Source(msgspec.Struct, frozen=True):
-    """A case with its core module; ``made_manifest`` is set if the module was made from a component."""
-
-    case: Case
-    limits: RunLimits
-    artifact: bytes
-    sha256: str
-    notes: tuple[str, ...]
-    made_manifest: bytes = b""
-
-    def skipped(self, reason: str, *, bad_input: bool = False) -> SkippedPlan:
-        """The plan of a case that is not run."""
-        return SkippedPlan(self.case, reason, self.sha256, bad_input)
-
-
-def make(
-    case: Case, request: Request, judge: Oracle, oracle: Backend, subject: Backend, host: Host, files: Files | None = None,
-    stored: RowPlans | None = None,
-) -> Plan:  # fmt: skip
-    """The plan of a case; never raises because of an artifact or a case file. ``judge`` validates the artifact and plans the rows
-    of ``--auto-rows``, unless they are ``stored``.
-    """
-    files = files or Files(case.artifact, case.manifest)
-    engines = _Engines(judge, oracle, subject, host, stored)
-    limits = RunLimits(
-        deadline_s=case.limits.deadline_s or request.deadline_s,
-        memory_bytes=case.limits.memory_bytes or request.memory_bytes,
-    )
-    try:
-        artifact = _binary(case, files, judge, limits, host)
-    except ArtifactError as error:
-        return SkippedPlan(case, error.line, bad_input=True)
-    source = _Source(case, limits, artifact, hashlib.sha256(artifact).hexdigest(), case.notes)
-    validated = _validated(source, request, judge, host)
-    if isinstance(validated, SkippedPlan):
-        return validated
-    source, refusal = validated
-    if refusal is not None:
-        return _refused(source, refusal, request, judge, host)
-    if case.module is not None and (why := case.module.refusal):
-        return RefusedPlan(
-            case=case, sha256=source.sha256, limits=limits, artifact=artifact, no_capsule=f"the script expects a refusal: {why}",
-            refusal=Refused("load", why, "invalid"), accepted=True,
-        )  # fmt: skip
-    try:
-        return _accepted(source, wasm.read(source.artifact), request, engines, files)
-    except (ArtifactError, CaseError) as error:  # a case with a mistake is not run in part
-        return source.skipped(error.line, bad_input=isinstance(error, CaseError))
-
-
-def _validated(source: _Source, request: Request, judge: Oracle, host: Host) -> tuple[_Source, Outcome | None] | SkippedPlan:
-    """The core module without legacy exceptions, and the oracle's refusal of it; skipped if it cannot be made."""
-    if component.is_component(source.artifact):
-        try:
-            source = _core_module(source, request, host)
-        except DiffcheckError as error:
-            return source.skipped(error.line)
-    refusal = judge.validate(source.artifact, source.limits, host)
-    if isinstance(refusal, Refused) and refusal.kind == "unsupported" and has_legacy_exceptions(source.artifact):
-        try:
-            source = _translated(source, request, host)
-        except DiffcheckError as error:
-            return source.skipped(f"it uses legacy exceptions, which WebAssembly 3.0 and the oracle lack: {error.line}")
-        refusal = judge.validate(source.artifact, source.limits, host)
-    return source, refusal
-
-
 def require_capsule(plan: Plan, purpose: str = "run") -> CapsulePlan:
     """The plan if it has a capsule; raises ``UnrunnableError`` with the reason if not."""
     if isinstance(plan, CapsulePlan):
@@ -285,188 +184,9 @@ def require_capsule(plan: Plan, purpose: str = "run") -> CapsulePlan:
     raise UnrunnableError(f"{plan.case.artifact} cannot be {purpose}: {reason}")
 
 
-def _binary(case: Case, files: Files, judge: Oracle, limits: RunLimits, host: Host) -> bytes:
-    if case.module is not None:
-        return case.module.wasm
-    data = read_artifact(files.artifact)
-    return judge.assemble(data, limits, host) if case.artifact.endswith(".wat") else data
-
-
-def _core_module(source: _Source, request: Request, host: Host) -> _Source:
-    """The core module made from a component; raises ``DiffcheckError`` with the reason if that fails."""
-    prepared = prepare.on_the_fly(source.artifact, Path(source.case.artifact).stem, request.options, host.reactor)
-    note = f"a component, {' and '.join(prepared.steps)}, is run as a core module; its own sha256 is {source.sha256}"
-    return msgspec.structs.replace(
-        source,
-        artifact=prepared.wasm,
-        sha256=hashlib.sha256(prepared.wasm).hexdigest(),
-        notes=(*source.notes, note),
-        made_manifest=prepared.manifest,
-    )
-
-
-def _translated(source: _Source, request: Request, host: Host) -> _Source:
-    """The module with exceptions of WebAssembly 3.0; raises ``DiffcheckError`` with the reason if that fails."""
-    stem = Path(source.case.artifact).stem
-    artifact = translated(source.artifact, stem, request.options, host.reactor)
-    note = f"legacy exceptions were translated to those of WebAssembly 3.0 by wasm-opt; the artifact's sha256 is {source.sha256}"
-    sha256 = hashlib.sha256(artifact).hexdigest()
-    return msgspec.structs.replace(source, artifact=artifact, sha256=sha256, notes=(*source.notes, note))
-
-
-def _refused(source: _Source, refusal: Outcome, request: Request, judge: Oracle, host: Host) -> Plan:
-    """The plan of an artifact that the oracle refuses; skipped if it is not a core module."""
-    if not isinstance(refusal, Refused):
-        return source.skipped(f"the oracle could not validate the artifact: {sentence(refusal)}")
-    if not source.artifact.startswith(_MAGIC) and source.case.module is None:
-        return source.skipped(_what_it_is(source.artifact), bad_input=True)
-    no_capsule = "the oracle refuses the artifact"
-    if request.mode == "capsule":
-        return source.skipped(f"{no_capsule}: {refusal.reason}; only the capsule pass was requested")
-    if source.case.module is not None and source.case.module.refusal:
-        refusal = msgspec.structs.replace(refusal, kind="invalid")  # the script decides, also beyond a limit of the oracle
-    plan = RefusedPlan(
-        case=source.case, sha256=source.sha256, limits=source.limits, artifact=source.artifact, no_capsule=no_capsule,
-        notes=source.notes, refusal=refusal,
-    )  # fmt: skip
-    if why_unjudged(refusal):
-        return plan  # not decoded: a module beyond a limit of the oracle may take 2 GB (3 million globals, measured 2026-11-28)
-    try:
-        module = wasm.read(source.artifact)
-    except ArtifactError:
-        return plan  # the subject is run anyway
-    bare = _bare(source.case, module, request)
-    again = judge.validate(bare, source.limits, host)
-    same = isinstance(again, Refused) and (again.kind, rule(again.reason)) == (refusal.kind, rule(refusal.reason))
-    return msgspec.structs.replace(plan, entry=entry(module), bare=bare if same else b"")
-
-
-def _bare(case: Case, module: Module, request: Request) -> bytes:
-    """The module in its ``loadable`` form; empty if it has none."""
-    try:
-        return loadable(module, world(case, program_name=request.program_name, stub_imports=request.stub_imports))
-    except Exception:  # noqa: BLE001 - sealing an invalid module may raise anything
-        return b""
-
-
-def _what_it_is(data: bytes) -> str:
-    try:
-        wasm.read(data)
-    except ArtifactError as error:
-        return error.line
-    return "it is not a core module"
-
-
-def _accepted(source: _Source, module: Module, request: Request, engines: _Engines, files: Files) -> Plan:
-    """The plan of a valid artifact; skipped if no pass applies to it."""
-    oracle, subject = engines.oracle, engines.subject
-    manifest, notes = _manifest(source, files, module)
-    no_direct = "only the capsule pass was requested" if request.mode == "capsule" else why_no_direct_pass(module, oracle, subject)
-    no_capsule, capsules, rebuild = ONLY_DIRECT, None, None
-    calls: tuple[Call, ...] = ()
-    reasons: dict[str, str] = {}
-    if request.mode != "direct":
-        try:
-            rows = _rows(module, source, request, engines)
-            notes, no_capsule = (*notes, *rows.notes), rows.why_none
-            calls, reasons = rows.calls, rows.reasons
-            rebuild = partial(_capsules, source, request=request, oracle=oracle, subject=subject)
-            capsules = None if no_capsule else rebuild(module, calls)
-        except ArtifactError as error:
-            no_capsule = error.line
-    if no_capsule and no_direct:
-        whys = {"capsule": no_capsule, "direct": f"no direct pass: {no_direct}"}
-        return source.skipped(whys.get(request.mode) or "; ".join(whys.values()))
-    functions = len(module.all_functions) + (5 if capsules else 0)
-    plan = RunnablePlan(
-        case=source.case,
-        sha256=source.sha256,
-        limits=source.limits,
-        artifact=source.artifact,
-        entry=entry(module),
-        no_capsule=no_capsule,
-        no_direct=no_direct,
-        manifest=manifest,
-        notes=(*source.notes, *notes),
-        functions=functions,
-        memory_bytes=expected_memory(module, functions, subject.capabilities),
-        module=module,
-        places=formats.places(manifest) if manifest else {},
-    )
-    if capsules is None or rebuild is None:
-        return plan
-    return CapsulePlan(**msgspec.structs.asdict(plan), capsules=capsules, calls=calls, rebuild=rebuild, reasons=reasons)
-
-
-def _rows(module: Module, source: _Source, request: Request, engines: _Engines) -> Rows:
-    """The rows to call; no rows and no reason if only instantiation is compared."""
-    declared = request.calls or source.case.rows
-    rows = choose(module, declared)
-    if request.rows == "auto" and source.case.module is None:
-        limits = msgspec.structs.replace(source.case.limits, digest_pages=1)  # memories are not compared
-        trial = msgspec.structs.replace(source, case=msgspec.structs.replace(source.case, limits=limits))
-
-        def build_trial(form: Module, calls: tuple[Call, ...]) -> Capsule:
-            return _capsules(trial, form, calls, request, engines.judge, engines.subject).oracle
-
-        planner = AutoRows(module, source.artifact, build_trial, engines.judge, source.limits, engines.host)
-        rows = planner.rows(rows, declared, engines.stored)
-    if source.case.module is not None:
-        rows = msgspec.structs.replace(rows, rows=numbered(rows.rows))
-    for each in rows.rows:
-        if each.expected:
-            try:
-                expectations.check(each.expected, tuple(map(kind_of, each.type.results)))
-            except CaseError as error:
-                raise CaseError(f"row {visible(each.name)}: {error}", hint=error.hint) from error
-    if rows.why_none and (_instantiates(module) or source.case.module is not None):
-        rows = msgspec.structs.replace(rows, notes=(*rows.notes, f"only instantiation is compared: {rows.why_none}"), why_none="")
-    return rows
-
-
-def _instantiates(module: Module) -> bool:
-    """Whether instantiation has an effect that can be compared."""
-    return module.start is not None or bool(module.elements or module.data or module.globals)
-
-
 def world(case: Case, *, program_name: bool, stub_imports: Unknown = "zero") -> World:
     """The environment of a case's program; ``program_name`` and ``stub_imports`` as in ``Request``."""
     args = case.args or ((Path(case.artifact).stem,) if program_name else ())
     limits = {name: getattr(case.limits, name) for name in ("memory_pages", "table_elements", "digest_pages")}
     given = {name: value for name, value in limits.items() if value is not None}
     return World(args=args, env=case.env, stdin=case.stdin, unknown_stubs=stub_imports, **given)
-
-
-def _capsules(
-    source: _Source, module: Module, calls: tuple[Call, ...], request: Request, oracle: Backend, subject: Backend,
-    made: Slice | None = None,
-) -> Capsules:  # fmt: skip
-    given = world(source.case, program_name=request.program_name, stub_imports=request.stub_imports)
-    gc = (oracle.capabilities.gc and subject.capabilities.gc) or needs_gc(module)
-    unwinds = bool(oracle.capabilities.exceptions and subject.capabilities.exceptions)
-    form = Form(unwinds=unwinds, references="described" if gc else "nullness")
-    build_form = partial(build, module, source.sha256, calls, given, made=made)
-    standard = build_form(form)
-
-    def capsule(backend: Backend) -> Capsule:
-        return build_form(msgspec.structs.replace(form, prints=True)) if backend.capabilities.transport == "print" else standard
-
-    return Capsules(standard, capsule(oracle), capsule(subject))
-
-
-def _manifest(source: _Source, files: Files, module: Module) -> tuple[Manifest | None, tuple[str, ...]]:
-    """The artifact's manifest and notes on it; None if it is missing, damaged or of another artifact."""
-    if not source.case.manifest and not source.made_manifest:
-        counted = formats.instrumentation(module).counters
-        return None, (formats.NO_MANIFEST if counted else formats.NOT_INSTRUMENTED,)
-    try:
-        if files.no_manifest and not source.made_manifest:
-            return None, (files.no_manifest,)
-        data = source.made_manifest or read_regular(files.manifest, formats.MANIFEST_CAP, "the manifest", ManifestError)
-        manifest = formats.read_manifest(data)
-    except ManifestError as error:
-        return None, (str(error),)
-    why = formats.contradiction(manifest, module, source.artifact)
-    if why:
-        return None, (f"the manifest is of another build and not used: {why}",)
-    return manifest, () if manifest.decisions or not manifest.branches else (formats.NO_DECISIONS,)

@@ -13,6 +13,7 @@ from diffcheck.capsule.reference_types import identities_can_differ, referenced_
 from diffcheck.capsule.slicing.slice_form import slice_module
 from diffcheck.errors import DiffcheckError
 from diffcheck.runner import plan as plans
+from diffcheck.runner import planning
 from diffcheck.runner.expected_memory import SliceMemory, expected_memory
 from diffcheck.runner.passes.instances import MAX_INSTANCES
 from diffcheck.runner.plan import SkippedPlan
@@ -54,7 +55,7 @@ compared. Each has the memory of a function.
 
 def make(case: Case, request: Request, oracle: Oracle, subject: Backend, host: Host) -> Plan:
     """Return the plan of a case, of its slice if one is to be run."""
-    return chosen(plans.make(case, request, oracle, oracle, subject, host), request, oracle, subject, host)
+    return chosen(planning.make(case, request, oracle, oracle, subject, host), request, oracle, subject, host)
 
 
 def chosen(plan: Plan, request: Request, oracle: Backend, subject: Backend, host: Host) -> Plan:

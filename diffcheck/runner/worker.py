@@ -20,7 +20,7 @@ from diffcheck.cases.discovery import Case
 from diffcheck.errors import AdapterError, DiffcheckError, EngineUnusableError
 from diffcheck.probe import known_answer
 from diffcheck.runner import case_run as cases
-from diffcheck.runner import engines, more_memory, slicing
+from diffcheck.runner import engines, more_memory, planning, slicing
 from diffcheck.runner import plan as plans
 from diffcheck.runner.builds import BuildWatch
 from diffcheck.runner.passes.load_check import chunk_bytes
@@ -155,7 +155,7 @@ class Worker:
         """Plan a case."""
         if self.runs:
             self._complete_capabilities()
-        plan = plans.make(case, self.request, self.judge, self.oracle, self.subject, self.host, files, self.row_plans)
+        plan = planning.make(case, self.request, self.judge, self.oracle, self.subject, self.host, files, self.row_plans)
         if self.runs:
             plan = self._in_slices(plan)
         self.plan = plan

@@ -32,7 +32,7 @@ from diffcheck import process
 from diffcheck.backend import contract, registry
 from diffcheck.faults.engine import FaultyBackend
 from diffcheck.runner import case_run as cases
-from diffcheck.runner import plan as plans
+from diffcheck.runner import planning
 from diffcheck.runner.observe_case import ObserveRequest, case_of
 from diffcheck.runner.passes import confirmation
 from diffcheck.runner.request import Request
@@ -108,7 +108,9 @@ def of_seed(seed: int, part: int, parts: int, bugs: int, programs: int = POOL) -
             path = Path(folder) / f"program{number:02}.wasm"
             path.write_bytes(real.assemble(text.encode(), contract.RunLimits(), host))
             made.append(
-                plans.make(case_of(ObserveRequest(str(path))), REQUEST, real, oracle, FaultyBackend(inner, None, words=True), host)
+                planning.make(
+                    case_of(ObserveRequest(str(path))), REQUEST, real, oracle, FaultyBackend(inner, None, words=True), host
+                )
             )
         told = []
         for number, wrong in list(enumerate(wanted))[part::parts]:

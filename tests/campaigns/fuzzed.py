@@ -21,6 +21,7 @@ from diffcheck.compare.outcomes import same
 from diffcheck.errors import ArtifactError, CaseError, ManifestError
 from diffcheck.observation import Execution, Identity, Returned, Trapped
 from diffcheck.runner import plan as plans
+from diffcheck.runner import planning
 from diffcheck.runner.passes.capsule_pass import CapsulePass
 from diffcheck.runner.passes.capsule_run import CapsuleSide
 from diffcheck.runner.passes.window_search import RunBudget
@@ -144,7 +145,7 @@ class World:
         case = msgspec.structs.replace(chance.choice(self.cases), rows=()) if chance.randrange(2) else Case("x", "")
         case = msgspec.structs.replace(case, artifact=str(self.file), manifest="")
         request = Request((), rows=chance.choice(("declared", "auto")))
-        plan = plans.make(case, request, self.oracle, self.oracle, chance.choice(self.subjects), self.host)
+        plan = planning.make(case, request, self.oracle, self.oracle, chance.choice(self.subjects), self.host)
         self.said[_PLANS[type(plan)]] += 1
         for each in msgspec.structs.astuple(plan.capsules) if isinstance(plan, plans.CapsulePlan) else ():
             if (refusal := self.oracle.validate(each.wasm, RunLimits(), self.host)) is not None:
@@ -209,7 +210,7 @@ class Streams:
     def _record(self) -> Iterator[Recorded]:
         oracle = self.world.oracle
         for case in self.world.cases:
-            plan = plans.make(case, Request(()), oracle, oracle, self.world.subjects[0], self.world.host)
+            plan = planning.make(case, Request(()), oracle, oracle, self.world.subjects[0], self.world.host)
             if not isinstance(plan, plans.CapsulePlan) or len(plan.artifact) > _SMALL or len(plan.rows) > 64:
                 continue
             rows, capsule = len(plan.rows) - plan.layout.n_init, plan.capsules.standard

@@ -31,6 +31,7 @@ from diffcheck.nightly import baseline, baseline_changes, baseline_file
 from diffcheck.observation import Identity
 from diffcheck.runner import case_run as cases
 from diffcheck.runner import plan as plans
+from diffcheck.runner import planning
 from diffcheck.runner.observe_case import ObserveRequest, case_of
 from diffcheck.runner.passes import confirmation
 from diffcheck.runner.request import Request
@@ -82,7 +83,7 @@ class World:
             for case in range(CASES):
                 path = write(folder / str(int(rebuilt)), f"case{case}", binary, rebuilt=rebuilt)
                 standin = Standin(self.inner, [], random.Random(0), rebuilt=rebuilt)
-                plan = plans.make(case_of(ObserveRequest(str(path))), REQUEST, real, self.oracle, standin, host)
+                plan = planning.make(case_of(ObserveRequest(str(path))), REQUEST, real, self.oracle, standin, host)
                 assert isinstance(plan, plans.CapsulePlan), plan
                 self.plans[case, rebuilt] = plan
         self._own: dict[tuple[object, ...], str] = {}

@@ -14,7 +14,7 @@ from diffcheck.errors import ArtifactError
 from diffcheck.faults import edit
 from diffcheck.faults.engine import FaultyBackend
 from diffcheck.faults.model import Expected, Fault
-from diffcheck.runner import case_run, plan
+from diffcheck.runner import case_run, planning
 from diffcheck.runner.passes.confirmation import MemoizingBackend
 from diffcheck.runner.request import Request
 from diffcheck.runner.sweep.execution import artifact
@@ -151,5 +151,5 @@ class SweepBench:
         path.write_bytes(data)
         fault = Fault("", "", Expected(), edit=lambda each: wrong.edited(each, functions)) if wrong else None
         subject = FaultyBackend(self.inner, fault, words=False)
-        made = plan.make(case, self.request, self.judge, self.oracle, subject, self.host)
+        made = planning.make(case, self.request, self.judge, self.oracle, subject, self.host)
         return case_run.run(made, self.request.max_passes, self.oracle, subject, self.host, "subject")

@@ -15,7 +15,7 @@ from diffcheck.capsule.reference_types import MAX_TESTS
 from diffcheck.faults.engine import FaultyBackend
 from diffcheck.faults.model import Expected, Fault
 from diffcheck.observation import Threw
-from diffcheck.runner import case_run, plan
+from diffcheck.runner import case_run, planning
 from diffcheck.runner.observe_case import ObserveRequest, case_of
 from diffcheck.runner.request import Request
 from diffcheck.values import BEYOND, FUNCTION, IDENTITY, OPAQUE, Value, reference
@@ -73,7 +73,7 @@ def report(host: Host, source: str, before: bytes = b"", after: bytes = b"", *, 
     subject = FaultyBackend(registry.create("wasmtime", {}), fault, words=words)
     try:
         request = Request((str(path),), subject="wasmtime", mode="capsule", rows="auto")
-        planned = plan.make(case_of(ObserveRequest(str(path))), request, oracle, oracle, subject, host)
+        planned = planning.make(case_of(ObserveRequest(str(path))), request, oracle, oracle, subject, host)
         return case_run.run(planned, 100, oracle, subject, host, "wasmtime")
     finally:
         oracle.close()
@@ -419,7 +419,7 @@ def test_a_real_kilnd_agrees_on_functions_and_on_objects_without_references(host
         path.write_bytes(wasmtime.wat2wasm(source))
         oracle, subject = registry.create("wasmtime", {}), registry.create("kilnd", {"kilnd": real_kilnd})
         request = Request((str(path),), subject="kilnd", mode="capsule", rows="auto", deadline_s=120.0)
-        planned = plan.make(case_of(ObserveRequest(str(path))), request, oracle, oracle, subject, host)
+        planned = planning.make(case_of(ObserveRequest(str(path))), request, oracle, oracle, subject, host)
         found = case_run.run(planned, 100, oracle, subject, host, "kilnd")
         oracle.close()
         assert (found.verdict, differences(found)) == ("agree", [])

@@ -11,7 +11,7 @@ from diffcheck.backend import registry
 from diffcheck.backend.contract import local_host
 from diffcheck.cases.discovery import discover, load_case
 from diffcheck.cases.rows import declarable
-from diffcheck.runner import plan as plans
+from diffcheck.runner import planning
 from diffcheck.runner.request import Request
 from diffcheck.runner.row_plans.row_choice import MOST_STOPS
 from tests.runner.test_run import artifact, reports
@@ -83,7 +83,7 @@ def planned(tmp_path):
     def plan(text, rows=(), name="auto", stored=None):
         path = artifact(tmp_path, name, text)
         request = Request((str(path),), subject="wasmtime-pulley", oracle="wasmtime", rows="auto", calls=tuple(rows))
-        return plans.make(load_case(discover([path]).items[0]), request, oracle, oracle, subject, host, stored=stored)
+        return planning.make(load_case(discover([path]).items[0]), request, oracle, oracle, subject, host, stored=stored)
 
     with local_host() as host:
         oracle, subject = registry.create("wasmtime", {}), registry.create("wasmtime-pulley", {})

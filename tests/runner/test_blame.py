@@ -11,7 +11,7 @@ import pytest
 from diffcheck.errors import EngineUnusableError
 from diffcheck.observation import Refused, Returned, TimedOut, Trapped
 from diffcheck.runner import case_run as runner
-from diffcheck.runner.plan import make
+from diffcheck.runner.planning import make
 from diffcheck.runner.request import Request
 from diffcheck_backends import wasmtime
 from tests.doubles.altered_engine import Altered, carried_as

@@ -8,7 +8,7 @@ from diffcheck.cases.discovery import Case
 from diffcheck.faults.engine import FaultyBackend
 from diffcheck.faults.model import Expected, Fault
 from diffcheck.runner import case_run as cases
-from diffcheck.runner import plan as plans
+from diffcheck.runner import planning
 from diffcheck.runner.request import Request
 from diffcheck_backends import wasmtime
 
@@ -26,7 +26,7 @@ def test_a_wrong_value_in_an_imported_global_diverges(host, tmp_path, fault, wor
     oracle, inner = wasmtime.create(None, {}), wasmtime.create(None, {})
     subject = FaultyBackend(inner, fault, words=words)
     asked = Request((), mode="capsule")
-    plan = plans.make(Case("case", str(path)), asked, oracle, oracle, subject, host)
+    plan = planning.make(Case("case", str(path)), asked, oracle, oracle, subject, host)
     try:
         report = cases.run(plan, 100, oracle, subject, host, "faulty", asked)
     finally:

@@ -15,7 +15,7 @@ from diffcheck.cases.case_file import ARTIFACT_CAP
 from diffcheck.cases.discovery import Case, Item
 from diffcheck.observation import Refused
 from diffcheck.process import FRAME_CAP_BYTES
-from diffcheck.runner import plan as plans
+from diffcheck.runner import planning
 from diffcheck.runner.events import CaseFinished
 from diffcheck.runner.persist import journal
 from diffcheck.runner.request import Request
@@ -62,7 +62,7 @@ def test_three_million_counters_beyond_the_oracles_limit_are_not_decoded(tmp_pat
     payload = u(MILLIONS) + b"\x7e\x01\x42\x00\x0b" * MILLIONS
     path.write_bytes(b"\0asm\x01\0\0\0\x06" + u(len(payload)) + payload)
     begun = time.process_time()
-    plan = plans.make(Case("counters", str(path)), Request((str(path),)), Limited(), None, None, None)
+    plan = planning.make(Case("counters", str(path)), Request((str(path),)), Limited(), None, None, None)
     assert time.process_time() - begun < 1
     assert plan.refusal.kind == "limit"
 

@@ -12,7 +12,7 @@ from diffcheck.faults import edit
 from diffcheck.faults.engine import FaultyBackend
 from diffcheck.faults.model import Expected, Fault
 from diffcheck.runner import case_run as cases
-from diffcheck.runner import plan as plans
+from diffcheck.runner import planning
 from diffcheck.runner.request import Request
 from diffcheck.verdict import CaseReport
 from diffcheck.wasm.module import Module, read
@@ -68,7 +68,7 @@ def compared(request, host, tmp_path) -> Callable[..., CaseReport]:
         oracle, inner = wasmtime.create(None, {}), wasmtime.create(None, {})
         subject = FaultyBackend(inner, fault, words=request.param)
         asked = Request((), mode=mode, max_passes=PASSES, deadline_s=deadline_s)
-        plan = plans.make(Case("case", str(path), rows=rows), asked, oracle, oracle, subject, host)
+        plan = planning.make(Case("case", str(path), rows=rows), asked, oracle, oracle, subject, host)
         try:
             return cases.run(plan, PASSES, oracle, subject, host, "faulty", asked)
         finally:
@@ -283,7 +283,7 @@ def test_what_was_not_located_is_inconclusive_unless_something_was(host, tmp_pat
     try:
         for passes, verdict in ((1, "inconclusive"), (5, "diverge"), (PASSES, "diverge")):
             asked = Request((), mode="capsule", max_passes=passes)
-            plan = plans.make(Case("case", str(path), rows=rows), asked, oracle, oracle, subject, host)
+            plan = planning.make(Case("case", str(path), rows=rows), asked, oracle, oracle, subject, host)
             found = cases.run(plan, passes, oracle, subject, host, "faulty", asked).passes[0]
             assert found.verdict == verdict
             assert all(each.where.row for each in found.divergences)

@@ -11,7 +11,7 @@ from diffcheck.faults.model import Expected, Fault
 from diffcheck.runner import case_run
 from diffcheck.runner.observation_reader import ObservationReader
 from diffcheck.runner.passes.capsule_run import CapsuleSide
-from diffcheck.runner.plan import make
+from diffcheck.runner.planning import make
 from diffcheck.runner.request import Request
 from diffcheck_backends import wasmtime
 from tests.doubles.altered_engine import Altered, carried_as

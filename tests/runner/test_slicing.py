@@ -13,8 +13,7 @@ from diffcheck.backend.contract import local_host
 from diffcheck.cases.discovery import discover, load_case
 from diffcheck.faults.engine import FaultyBackend
 from diffcheck.faults.model import Expected, Fault
-from diffcheck.runner import case_run, slicing
-from diffcheck.runner import plan as plans
+from diffcheck.runner import case_run, planning, slicing
 from diffcheck.runner.request import Request
 from diffcheck.runner.split.row_groups import ExecutedFunctions
 from tests.runner.test_run import CORPUS, artifact, reports
@@ -93,7 +92,7 @@ def opened(tmp_path):
     def open_(text):
         path = artifact(tmp_path, "sliced", text)
         request = Request((str(path),), subject="wasmtime-pulley", oracle="wasmtime")
-        return plans.make(load_case(discover([path]).items[0]), request, oracle, oracle, subject, host)
+        return planning.make(load_case(discover([path]).items[0]), request, oracle, oracle, subject, host)
 
     with local_host() as host:
         oracle, subject = registry.create("wasmtime", {}), registry.create("wasmtime-pulley", {})

@@ -17,7 +17,7 @@ from diffcheck.observation import Trapped
 from diffcheck.probe import known_answer
 from diffcheck.runner import case_run as runner
 from diffcheck.runner.observe_case import ObserveRequest, case_of
-from diffcheck.runner.plan import make
+from diffcheck.runner.planning import make
 from diffcheck.runner.request import Request
 from diffcheck_backends import wasi, wasmtime
 from tests.doubles.altered_engine import Altered, carried_as

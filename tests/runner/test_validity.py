@@ -61,7 +61,6 @@ def test_an_engine_without_an_entry_rule_can_still_be_asked_whether_it_loads(tmp
 
 
 UNJUDGED = {
-    "legacy exceptions": ("(module (func try catch_all end))", "proposal"),
     "locals": ("(module (func (local " + "i64 " * 50_001 + ")))", "implementation limit"),
     "stack switching": ("(module (type $f (func)) (type (cont $f)) (func))", "proposal"),
     "parameters": ("(module (type (func (param " + "i32 " * 1001 + "))) (func))", "implementation limit"),

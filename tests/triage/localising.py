@@ -12,7 +12,7 @@ from diffcheck.backend import registry
 from diffcheck.backend.contract import Backend, Host
 from diffcheck.faults.engine import FaultyBackend
 from diffcheck.faults.model import Expected, Fault
-from diffcheck.runner import plan as plans
+from diffcheck.runner import planning
 from diffcheck.runner.observe_case import ObserveRequest, case_of
 from diffcheck.runner.request import Request
 from diffcheck.triage.localise.localiser import Localiser
@@ -83,7 +83,7 @@ def localiser(
     oracle = registry.create("wasmtime", {})
     request = Request((), subject="wasmtime", mode="capsule", deadline_s=60.0)
     try:
-        plan = plans.make(case_of(ObserveRequest(str(path))), request, oracle, oracle, oracle, host)
+        plan = planning.make(case_of(ObserveRequest(str(path))), request, oracle, oracle, oracle, host)
         faulty = FaultyBackend(subject or oracle, Fault("", "", Expected(), edit=edit), words=words)
         yield Localiser(plan, request, oracle, faulty, host)
     finally:

@@ -10,7 +10,7 @@ from diffcheck.backend import registry
 from diffcheck.faults.engine import FaultyBackend
 from diffcheck.faults.model import Expected, Fault
 from diffcheck.nightly.merge_shards import _causes
-from diffcheck.runner import plan as plans
+from diffcheck.runner import planning
 from diffcheck.runner.engines import EnginePair
 from diffcheck.runner.observe_case import ObserveRequest, case_of
 from diffcheck.runner.request import Request
@@ -72,7 +72,7 @@ def test_one_instruction_that_goes_wrong_in_two_artifacts_is_one_cause(tmp_path,
     request = Request((), mode="capsule")
     told = []
     for name, text, row in (("plain", PLAIN, "run_row_0"), ("deep", DEEP, "run_row_1")):
-        plan = plans.make(case_of(ObserveRequest(str(artifact(tmp_path, name, text)))), request, oracle, oracle, inner, host)
+        plan = planning.make(case_of(ObserveRequest(str(artifact(tmp_path, name, text)))), request, oracle, oracle, inner, host)
         planted = replace(draw(random.Random(1), plan.module, plan.artifact, "integer"), divisor=1, residue=0, skip=0)
         subject = FaultyBackend(inner, planted.fault(plan.module), words=False)
         told.append(causes.cause_name(Localiser(plan, request, oracle, subject, host).localise(row)))

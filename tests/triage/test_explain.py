@@ -19,7 +19,7 @@ from diffcheck.errors import NothingToDoError
 from diffcheck.faults.engine import FaultyBackend
 from diffcheck.faults.model import Expected, Fault
 from diffcheck.observation import Cost, FinalState, Returned, RowRecord, Trapped
-from diffcheck.runner import plan as plans
+from diffcheck.runner import planning
 from diffcheck.runner.observation_reader import CaseObservation, Stop
 from diffcheck.runner.observe_case import ObserveRequest, case_of
 from diffcheck.runner.passes.decoded_instance import DecodedInstance
@@ -109,7 +109,7 @@ def test_the_call_path_has_every_activation_and_no_other(tmp_path):
         with process.Reactor() as reactor:
             host = contract.Host(reactor, tmp_path)
             request = Request((), subject="wasmtime", mode="capsule", deadline_s=60.0)
-            plan = plans.make(case_of(ObserveRequest(str(path))), request, oracle, oracle, oracle, host)
+            plan = planning.make(case_of(ObserveRequest(str(path))), request, oracle, oracle, oracle, host)
             answer = Localiser(plan, request, oracle, FaultyBackend(oracle, fault, words=False), host).localise()
     finally:
         oracle.close()
@@ -144,7 +144,7 @@ def test_an_answer_has_operands_locals_and_every_activation_with_the_place_of_it
         with process.Reactor() as reactor:
             host = contract.Host(reactor, tmp_path)
             request = Request((), subject="wasmtime", mode="capsule", deadline_s=60.0)
-            plan = plans.make(case_of(ObserveRequest(str(path))), request, oracle, oracle, oracle, host)
+            plan = planning.make(case_of(ObserveRequest(str(path))), request, oracle, oracle, oracle, host)
             planted = next(
                 each
                 for at in range(50)

@@ -13,7 +13,7 @@ from diffcheck.backend import contract, registry
 from diffcheck.capsule.build import first_extension
 from diffcheck.capsule.constants import Types
 from diffcheck.errors import ArtifactError, CaseError
-from diffcheck.runner import plan as plans
+from diffcheck.runner import planning
 from diffcheck.runner.observe_case import ObserveRequest, case_of
 from diffcheck.runner.request import Request
 from diffcheck.triage import localise_artifact
@@ -368,7 +368,7 @@ def test_an_engine_that_does_not_begin_what_has_too_many_events_has_no_execution
     oracle = registry.create("wasmtime", {})
     request = Request((), subject="wasmtime", mode="capsule", deadline_s=60.0)
     try:
-        plan = plans.make(case_of(ObserveRequest(str(path))), request, oracle, oracle, oracle, host)
+        plan = planning.make(case_of(ObserveRequest(str(path))), request, oracle, oracle, oracle, host)
         answer = Localiser(plan, request, oracle, registry.create("harness:false", {}), host).localise()
     finally:
         oracle.close()
@@ -410,7 +410,7 @@ def test_a_trap_that_only_this_engine_has_is_found_though_it_reports_nothing(hos
     oracle = registry.create("wasmtime", {})
     request = Request((), subject="wasmtime", mode="capsule", deadline_s=60.0)
     try:
-        plan = plans.make(case_of(ObserveRequest(str(path))), request, oracle, oracle, oracle, host)
+        plan = planning.make(case_of(ObserveRequest(str(path))), request, oracle, oracle, oracle, host)
         drawn = draw(random.Random(1), plan.module, plan.artifact, "trap wrong")
         assert drawn.instruction == "i64.mul"
         fault = msgspec.structs.replace(drawn, divisor=1, residue=0, skip=4_321)

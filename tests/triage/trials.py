@@ -16,6 +16,7 @@ from diffcheck.backend import contract, registry
 from diffcheck.capsule import layout as lo
 from diffcheck.faults.engine import FaultyBackend
 from diffcheck.runner import plan as plans
+from diffcheck.runner import planning
 from diffcheck.runner.observe_case import ObserveRequest, case_of
 from diffcheck.runner.plan import CapsulePlan
 from diffcheck.runner.request import Request
@@ -91,7 +92,7 @@ class Bench:
     def plan(self, program: str) -> CapsulePlan:
         if program not in self._plans:
             case = case_of(ObserveRequest(program))
-            plan = plans.make(case, self.request, self.oracle, self.oracle, self.oracle, self.host)
+            plan = planning.make(case, self.request, self.oracle, self.oracle, self.oracle, self.host)
             self._plans[program] = plans.require_capsule(plan)
         return self._plans[program]
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from diffcheck.runner import plan as plans
+from diffcheck.runner import planning
 from diffcheck.triage.localise.instrumenter import Instrumenter
 from diffcheck.triage.reduce.straight_line import BRANCHES, Piece, piece
 from diffcheck.triage.tracing.event_log import NEVER, LogParameters
@@ -47,7 +48,7 @@ def trace_oracle(oracle: Oracle, host: Host, request: Request, case: Case, candi
     path = host.folder / "traced.wasm"
     path.write_bytes(candidate.wasm)
     case = msgspec.structs.replace(case, artifact=str(path), manifest="", rows=candidate.rows)
-    plan = plans.make(case, request, oracle, oracle, oracle, host)
+    plan = planning.make(case, request, oracle, oracle, oracle, host)
     if not isinstance(plan, plans.CapsulePlan):
         return None
     instrumenter = Instrumenter(plan, request, host)  # not the deterministic form: positions and bytes are the candidate's own
