@@ -34,6 +34,7 @@ from diffcheck.runner.passes.load_check import LoadCheck
 from diffcheck.runner.plan import CapsulePlan, Plan, world
 from diffcheck.runner.request import Request, Slice
 from diffcheck.runner.row_plans.row_planning import RowPlan
+from diffcheck.verdict import CaseReport
 
 MANY, TARGETS = 200, {True: 0.5, False: 1.0}
 """Functions, and the target for modules with more of them, and with fewer."""
@@ -147,8 +148,8 @@ class Measurement:
         plan = plans.make(Case(self._path.name, str(self._path)), request, oracle, oracle, subject, host, stored=self._rows)
         return slicing.chosen(plan, request, oracle, subject, host)
 
-    def _run(self, when: Slice) -> tuple[tuple[object, Plan], float]:
-        def run(oracle: contract.Oracle, subject: contract.Backend, host: contract.Host) -> tuple[object, Plan]:
+    def _run(self, when: Slice) -> tuple[tuple[CaseReport, Plan], float]:
+        def run(oracle: contract.Oracle, subject: contract.Backend, host: contract.Host) -> tuple[CaseReport, Plan]:
             plan = self._plan(when, oracle, subject, host)
             request = self._requests[when]
             return case_run.run(plan, request.max_passes, oracle, subject, host, "kilnd", request), plan
