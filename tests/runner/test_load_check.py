@@ -11,7 +11,7 @@ import wasmtime
 from diffcheck.backend import registry
 from diffcheck.backend.contract import Backend, StoredExecution, local_host
 from diffcheck.cases.discovery import discover, load_case
-from diffcheck.observation import Cost, Crashed, Execution, OutOfMemory, Refused
+from diffcheck.observation import Crashed, Execution, OutOfMemory, Refused
 from diffcheck.runner import case_run, slicing
 from diffcheck.runner.passes.load_check import body_digests, context_digest
 from diffcheck.runner.request import Request
@@ -45,7 +45,7 @@ class Loader(Backend):
         self.programs.append(program)
         module = wasm.read(program.wasm)
         if program.kind == "direct" and any(each.name == "f64.nearest" for each in all_instructions(program.wasm, module.bodies)):
-            return StoredExecution(Execution(self.outcome, b"", Cost()))
+            return StoredExecution(Execution(self.outcome))
         return self.inner.start(program, limits, host)
 
 
@@ -95,7 +95,7 @@ class Together(Loader):
         module = wasm.read(program.wasm)
         found = {(each.name, each.immediates) for each in all_instructions(program.wasm, module.bodies)}
         if program.kind == "direct" and {("f64.nearest", ()), ("i32.const", (4321,))} <= found:
-            return StoredExecution(Execution(self.outcome, b"", Cost()))
+            return StoredExecution(Execution(self.outcome))
         return self.inner.start(program, limits, host)
 
 
