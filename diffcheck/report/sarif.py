@@ -50,6 +50,7 @@ _RULES: Final = {
     "stream": "the recorded observation itself differs or is damaged",
     "instruction": "an instruction has a result that the specification does not allow",
     "not located": "the states differ; the place was not found within the limit of executions",
+    "expectation": "the engines agree, but not with what the script or case file expects",
     "validity": "an engine loads a module that is invalid or malformed",
 }
 

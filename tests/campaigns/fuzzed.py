@@ -144,7 +144,7 @@ class World:
         self.file.write_bytes(data)
         case = msgspec.structs.replace(chance.choice(self.cases), rows=()) if chance.randrange(2) else Case("x", "")
         case = msgspec.structs.replace(case, artifact=str(self.file), manifest="")
-        request = Request((), rows=chance.choice(("declared", "auto")))
+        request = Request(())  # with auto rows the artifact is also run under the oracle, within a limit of its own
         plan = planning.make(case, request, self.oracle, self.oracle, chance.choice(self.subjects), self.host)
         self.said[_PLANS[type(plan)]] += 1
         for each in msgspec.structs.astuple(plan.capsules) if isinstance(plan, plans.CapsulePlan) else ():
