@@ -56,6 +56,7 @@ def at_night(tmp_path, standin_kilnd):
     return call
 
 
+@pytest.mark.whole
 def test_the_workflow_s_steps_run_the_shards_merge_them_and_pass_the_exit_code_on(at_night, tmp_path):
     for name in ("trapping", "more"):
         artifact(tmp_path / "corpus", name, TRAPPING)
