@@ -183,7 +183,8 @@ def _stored(path: Path) -> SweepMap | None:
 def _summarise(done: SweepMap, lost: tuple[Cell, ...], folder: Path) -> None:
     counts = ", ".join(f"{len(done.of(each)):,} {each}" for each in coverage.OUTCOMES if done.of(each))
     click.echo(f"{styles.engine(done.subject)} against {styles.engine(done.oracle)}: {counts}")
-    click.echo(f"{done.line}; {done.checks_per_s / 1e6:.1f} million a CPU second in loops")
+    speed = f"; {done.checks_per_s / 1e6:.1f} million a CPU second in loops" if done.checks_per_s else ""
+    click.echo(f"{done.line}{speed}")
     if lost:
         names = ", ".join(f"{each.instruction} ({each.class_})" for each in lost[:_MOST_NAMED])
         click.echo(f"{plural(len(lost), 'cell')} checked in the last sweep and not in this one: {visible(names, 400)}")

@@ -21,7 +21,7 @@ from diffcheck.runner.sweep.execution import artifact
 from diffcheck.runner.sweep.programs import Program
 from diffcheck.verdict import CaseReport
 from diffcheck.wasm import module as wasm
-from diffcheck.wasm.code import read_locals
+from diffcheck.wasm.code import all_instructions, read_locals
 from diffcheck.wasm.encode import encode_locals
 from diffcheck.wasm.module import Module
 from diffcheck.wasm.types import ValType
@@ -48,7 +48,7 @@ CLASSES = {"negative": NEGATIVE, "odd": ODD}
 
 class Wrong(msgspec.Struct, frozen=True):
     """An instruction that gives a wrong result, or where it has none takes a wrong operand: always, or for a class of its first
-    numeric operand.
+    numeric operand, or of its result if it has none.
     """
 
     instruction: str
@@ -62,7 +62,12 @@ class Wrong(msgspec.Struct, frozen=True):
 
     def _changed(self, module: Module, data: bytes, at: int) -> bytes | None:
         body = edit.body(module, data, at)
-        typed = type_body(module, at, body, module.bodies[at][0])
+        if all(each.name != self.instruction for each in edit.listing(body)):
+            return None
+        try:
+            typed = type_body(module, at, body, module.bodies[at][0])
+        except ArtifactError:  # legacy exception handling, which neither engine runs
+            return None
         base = module.bodies[at][0]
         parts, done, locals_ = [], typed.declared_end, _Locals(len(typed.locals))
         for each in typed.code:
@@ -90,14 +95,14 @@ class Wrong(msgspec.Struct, frozen=True):
         result = each.results[-1] if each.results and each.results[-1] in FLIP and each.instruction.name != "br_if" else None
         if result is None and wrong is None:
             return None
-        if self.class_ and not numeric:
-            return None
         when = "i32.const 1"
-        if self.class_:
+        if self.class_ and numeric:
             local, type_ = numeric[0]
             when = f"local.get {local} {CLASSES[self.class_][type_]}"
         if result is not None:
             value = locals_.new(result)
+            if self.class_ and not numeric:
+                when = f"local.get {value} {CLASSES[self.class_][result]}"
             after = f"local.set {value} {when} if local.get {value} {FLIP[result]} local.set {value} end local.get {value}"
             return edit.instructions(takes + gives) + own + edit.instructions(after)
         local, type_ = wrong
@@ -123,9 +128,11 @@ class SweepBench:
         self.judge = registry.create("wasmtime", {})
         self.oracle = MemoizingBackend(self.judge)
         self.inner = registry.create(subject, {})
-        self.request = Request((), subject=subject, mode="capsule", slice="never", deadline_s=5.0, hangs=False)
+        self.request = Request((), subject=subject, mode="capsule", slice="never", deadline_s=2.0, hangs=False)
         self.wrong: Wrong | None = None
+        self.number = 0
         self._made: dict[str, bytes] = {}
+        self._used: dict[str, frozenset[str]] = {}
 
     def close(self) -> None:
         self.judge.close()
@@ -136,20 +143,31 @@ class SweepBench:
             yield program, self._report(program)
 
     def _report(self, program: Program) -> CaseReport:
-        path = Path(self.host.folder) / "program.wasm"
+        self.number += 1
+        path = Path(self.host.folder) / f"program_{self.number}.wasm"
         case = Case("program", str(path), rows=tuple(each.text for each in program.rows))
         try:
             if program.text not in self._made:
                 self._made[program.text] = artifact(program, self.judge, self.host)
         except ArtifactError as error:
             return case_run.skipped(case, error.line, "")
+        wrong = self.wrong
+        if wrong is not None and wrong.instruction not in self._instructions(program):
+            return msgspec.structs.replace(case_run.skipped(case, "", ""), verdict="agree")
         data = self._made[program.text]
         functions = len(wasm.read(data).bodies)
-        wrong = self.wrong
         if wrong is not None and wrong.edited(data, functions) == data:
             return msgspec.structs.replace(case_run.skipped(case, "", ""), verdict="agree")
         path.write_bytes(data)
         fault = Fault("", "", Expected(), edit=lambda each: wrong.edited(each, functions)) if wrong else None
         subject = FaultyBackend(self.inner, fault, words=False)
         made = planning.make(case, self.request, self.judge, self.oracle, subject, self.host)
+        path.unlink()
         return case_run.run(made, self.request.max_passes, self.oracle, subject, self.host, "subject")
+
+    def _instructions(self, program: Program) -> frozenset[str]:
+        """The instructions of a program, decoded once."""
+        if program.text not in self._used:
+            data = self._made[program.text]
+            self._used[program.text] = frozenset(each.name for each in all_instructions(data, wasm.read(data).bodies))
+        return self._used[program.text]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections import Counter
 
 import msgspec
 import pytest
@@ -15,9 +16,12 @@ from diffcheck.observation import Identity
 from diffcheck.report import html_page
 from diffcheck.runner.sweep import coverage, numeric, operations
 from diffcheck.runner.sweep.operands import operands
+from diffcheck.runner.sweep.padding import padded_module
 from diffcheck.runner.sweep.programs import call, calls, packed, whole
 from diffcheck.runner.sweep.sweep import Sweep
 from diffcheck.verdict import Tool
+from diffcheck.wasm import module as wasm
+from diffcheck.wasm.code import all_instructions
 from diffcheck.wasm.opcodes import OPS
 from tests.campaigns.sweep_engine import SweepBench, Wrong
 
@@ -47,6 +51,52 @@ def numbers_only(op):
 def test_every_instruction_on_numbers_and_vectors_has_an_operation():
     found = {each.instruction for each in numeric.operations()}
     assert found == {op.name for op in OPS if numbers_only(op) and not {"memidx", "tableidx"} & set(op.immediates)}
+
+
+def test_every_instruction_of_the_table_has_an_operation():
+    found = Counter(each.name for each in operations.of(operations.FAMILIES))
+    assert {each.instruction for each in operations.of(operations.FAMILIES)} == {op.name for op in OPS}
+    assert not [name for name, count in found.items() if count > 1]
+
+
+@pytest.mark.parametrize("family", ["control", "tables", "references", "exceptions"])
+def test_every_call_is_valid_and_traps_only_where_the_operation_says_so(bench, family):
+    bench.wrong = None
+    rows = [
+        call(each, values, class_)
+        for each in operations.of({family})
+        if each.rows and each.form != "legacy"
+        for class_, values in each.cases()
+        if each.traps is None or not each.traps(values)
+    ]
+    for program, report in bench(Sweep((), bench)._programs(rows), None):
+        assert report.verdict == "agree", (report.reason, [each.text for each in program.rows])
+        capsule = report.passes[0]
+        assert capsule.oracle.cost.executions <= 2, [each.text for each in program.rows]
+
+
+def test_a_padded_module_has_the_same_instructions_with_longer_integers():
+    for name in ("i64.const", "br_table", "memory.fill", "struct.get", "call_indirect"):
+        padded = [each for each in operations.of({"immediates"}) if each.padded and each.instruction == name]
+        operation = padded[-1]
+        plain = bytes(wasmtime.wat2wasm(calls([call(operation, *operation.chosen[:1] or ((),))]).text))
+        longer = padded_module(plain)
+        assert len(longer) > len(plain), name
+        names = [[each.name for each in all_instructions(data, wasm.read(data).bodies)] for data in (plain, longer)]
+        assert names[0] == names[1]
+
+
+@pytest.mark.parametrize(
+    ("family", "instruction", "class_"),
+    [
+        ("tables", "table.fill", "odd"), ("references", "i31.get_s", "odd"), ("references", "array.set", ""), ("exceptions", "throw", ""),
+        ("memory", "i32.load8_s", "odd"), ("memory", "i64.store16", ""), ("control", "select", "odd"), ("control", "i64.const", ""),
+    ],
+)  # fmt: skip
+def test_a_wrong_instruction_of_another_family_is_found(bench, family, instruction, class_):
+    needed = {instruction, "i64.load", "i32.add", "local.get", "table.get", "array.get", "ref.is_null"}
+    sweep = swept(bench, Wrong(instruction, class_), *needed, family={family, "control"})
+    assert {each.operation.instruction for each in sweep.found} == {instruction}
 
 
 def test_every_packed_program_is_valid_and_each_row_is_a_cell():
@@ -169,7 +219,7 @@ def test_the_command_writes_the_map_and_strict_compares_it_with_the_last_one(tmp
 def test_a_family_that_does_not_exist_is_an_error_with_the_families(tmp_path, monkeypatch, capfd):
     monkeypatch.chdir(tmp_path)
     assert run(["sweep", "--family", "numerics", "--subject", "wasmtime-pulley"]) == 2
-    assert "the families are numeric," in capfd.readouterr().err
+    assert "the families are control," in capfd.readouterr().err
 
 
 def test_a_call_names_its_operands_as_rows_do():

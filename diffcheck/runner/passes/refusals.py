@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 LARGE_BYTES: Final = 1 << 20
 """A smaller module or custom section is never considered too large."""
 LIMITATIONS: Final = "core specification 3.0, appendix, implementation limitations"
-_STATED: Final = {"unsupported": "a proposal that the subject lacks", "limit": "an implementation limit of the subject"}
+LACKED: Final = "a proposal that the subject lacks"
+_STATED: Final = {"unsupported": LACKED, "limit": "an implementation limit of the subject"}
 
 
 class Refusals:

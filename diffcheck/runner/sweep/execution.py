@@ -16,6 +16,7 @@ from diffcheck.errors import ArtifactError
 from diffcheck.runner.case_run import skipped
 from diffcheck.runner.events import CaseFinished
 from diffcheck.runner.pool import Pool
+from diffcheck.runner.sweep.padding import padded_module
 from diffcheck.wasm import module as wasm
 
 if TYPE_CHECKING:
@@ -36,6 +37,8 @@ def artifact(program: Program, judge: Oracle, host: Host) -> bytes:
     number of replaced results may differ.
     """
     data = judge.assemble(program.text.encode(), RunLimits(), host)
+    if program.padded:
+        return padded_module(data)
     if _RELAXED in program.text:
         return data
     try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from diffcheck.errors import ConfigError
-from diffcheck.runner.sweep import numeric
+from diffcheck.runner.sweep import control, immediates, memory, numeric, references, tables
 from diffcheck.text import visible
 
 if TYPE_CHECKING:
@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
     from diffcheck.runner.sweep.operation import Operation
 
-FAMILIES: Final = ("numeric", "conversions", "vector")
-_MODULES: Final = (numeric,)
+FAMILIES: Final = ("control", "numeric", "conversions", "vector", "memory", "tables", "references", "exceptions", "immediates")
+_MODULES: Final = (control, numeric, memory, tables, references, immediates)
 
 
 def chosen(families: Sequence[str]) -> tuple[str, ...]:

@@ -28,6 +28,8 @@ SCAFFOLD: Final = frozenset(
     }
 )
 """Instructions of every packed function, besides the digest's. Their own checks are calls."""
+TRAP: Final = "trap: "
+"""The beginning of the class of operands that trap."""
 _LOOPS: Final = "loops"
 _TABLES_AT: Final = 4096
 _PAGE: Final = 65_536
@@ -89,6 +91,11 @@ class Program(msgspec.Struct, frozen=True):
     def padded(self) -> bool:
         """As in ``Operation``."""
         return self.rows[0].operation.padded
+
+    @property
+    def operations(self) -> tuple[Operation, ...]:
+        """The operations of the rows, each once."""
+        return tuple({each.operation.name: each.operation for each in self.rows}.values())
 
     def halves(self) -> tuple[Program, ...]:
         """The program in two parts: of its operations, or of the calls of one; empty if it cannot be divided."""
