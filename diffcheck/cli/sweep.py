@@ -126,10 +126,10 @@ def _swept(
 
     with (
         contract.local_host() as host,
-        closing(engines.preferred_oracle(chosen.request.options)) as judge,
+        closing(engines.preferred_oracle(chosen.request.options)) as validator,
         process.interruptible() as stopped,
     ):
-        sweep = sweeps.Sweep(operations.of(families), execution.PoolExecution(chosen.request, judge, host, stopped), note)
+        sweep = sweeps.Sweep(operations.of(families), execution.PoolExecution(chosen.request, validator, host, stopped), note)
         sweep.run(seed, budget_s)
         if stopped():
             return None, []
@@ -150,8 +150,8 @@ def _swept(
 
 def _write_cases(rows: list[Row], folder: Path, programs: dict[str, str]) -> dict[str, str]:
     """Write the cases of the differences; returns the file of each operation's case, without its suffix."""
-    with contract.local_host() as host, closing(engines.preferred_oracle(programs)) as judge:
-        return finding_cases.write(rows, folder, lambda program: execution.artifact(program, judge, host))
+    with contract.local_host() as host, closing(engines.preferred_oracle(programs)) as validator:
+        return finding_cases.write(rows, folder, lambda program: execution.artifact(program, validator, host))
 
 
 def _checked(wanted: Request, known: run_history.Known, given: dict[str, Any]) -> Report:

@@ -51,10 +51,10 @@ def seal(artifact: Path, output: Path, unknown_stubs: Unknown, limits: RunLimits
 
 def _require_valid(data: bytes, what: str, limits: RunLimits) -> None:
     """Raise ``RunFailedError`` for an invalid module. Sealing could make an invalid artifact valid, so it is checked before."""
-    with local_host() as host, closing(preferred_oracle({})) as judge:
-        refusal = judge.validate(data, limits, host)
+    with local_host() as host, closing(preferred_oracle({})) as validator:
+        refusal = validator.validate(data, limits, host)
     if refusal is not None:
-        raise UnrunnableError(f"{judge.identity().name} refuses {what}: {sentence(refusal)}")
+        raise UnrunnableError(f"{validator.identity().name} refuses {what}: {sentence(refusal)}")
 
 
 def _summary(closed: ClosedArtifact, output: Path, has_manifest: bool) -> Iterator[str]:  # noqa: FBT001 - one caller

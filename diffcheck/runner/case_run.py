@@ -17,7 +17,7 @@ from diffcheck.runner.passes import confirmation, validity_pass
 from diffcheck.runner.passes.capsule_pass import CapsulePass
 from diffcheck.runner.passes.capsule_run import CapsuleSide
 from diffcheck.runner.passes.direct_pass import DirectPass
-from diffcheck.runner.passes.legal_choices import FIRST_PASSES, FormPass, judge
+from diffcheck.runner.passes.legal_choices import FIRST_PASSES, FormPass, conclude
 from diffcheck.runner.passes.load_check import LoadCheck, fits_whole
 from diffcheck.runner.passes.refusals import Refusals
 from diffcheck.runner.passes.window_search import RunBudget
@@ -201,7 +201,7 @@ class _Passes:
         if not plain.differs or plan.deterministic is None:
             return plain.report
         found = run(plan.deterministic, RunBudget(self._max_passes), refusals)
-        return judge(plain, found, lambda: run(plan, RunBudget(self._max_passes), refusals))
+        return conclude(plain, found, lambda: run(plan, RunBudget(self._max_passes), refusals))
 
     def _capsule(self, plan: CapsulePlan, budget: RunBudget, refusals: Refusals) -> FormPass:
         oracle = CapsuleSide(self._oracle, plan.capsules.oracle, plan.limits, self._host, whole=True)

@@ -35,9 +35,9 @@ class Engines(msgspec.Struct, frozen=True):
 
 
 class Roles(msgspec.Struct, frozen=True):
-    """The backends of a run by role. ``judge`` validates artifacts; it is the oracle if the oracle can validate."""
+    """The backends of a run by role. ``validator`` validates artifacts; it is the oracle if the oracle can validate."""
 
-    judge: Oracle
+    validator: Oracle
     oracle: Backend
     subject: Backend
 
@@ -50,8 +50,8 @@ class EnginePair(msgspec.Struct, frozen=True):
     host: Host
 
 
-def as_judge(engine: Backend) -> Oracle:
-    """The engine as a judge of artifacts; raises ``RunFailedError`` if it cannot validate."""
+def as_validator(engine: Backend) -> Oracle:
+    """The engine as a validator of artifacts; raises ``RunFailedError`` if it cannot validate."""
     if not isinstance(engine, Oracle):
         raise RunFailedError(f"{engine.identity().name} cannot validate an artifact", hint="use the default --oracle")
     return engine
@@ -59,15 +59,15 @@ def as_judge(engine: Backend) -> Oracle:
 
 def preferred_oracle(options: Mapping[str, str]) -> Oracle:
     """The oracle that ``auto`` stands for; it validates artifacts if the oracle of a run cannot."""
-    return as_judge(registry.create(registry.preferred("oracle"), options))
+    return as_validator(registry.create(registry.preferred("oracle"), options))
 
 
 def create(request: Request) -> Roles:
     """The backends that a request names."""
     options = {**request.options, "cache": request.cache}  # else components are still prepared in the default folder
     oracle = registry.create(request.oracle, options)
-    judge = oracle if isinstance(oracle, Oracle) else preferred_oracle(options)
-    return Roles(judge, oracle, registry.create(request.subject, options))
+    validator = oracle if isinstance(oracle, Oracle) else preferred_oracle(options)
+    return Roles(validator, oracle, registry.create(request.subject, options))
 
 
 def choose(request: Request) -> Engines:
@@ -79,7 +79,7 @@ def choose(request: Request) -> Engines:
     subject, oracle = contract.identity(engines.subject), contract.identity(engines.oracle)
     programs = {each.name for each in registry.programs()}
     paths = {spec: each.path for spec, each in ((request.subject, subject), (request.oracle, oracle)) if spec in programs}
-    specs = {"judge": "", "oracle": request.oracle, "subject": request.subject}
+    specs = {"validator": "", "oracle": request.oracle, "subject": request.subject}
     keys = {role: execution_cache.engine_key(roles[role], specs[role], builds[role].digest) for role in specs if request.cache}
     chosen = msgspec.structs.replace(
         request,
@@ -160,7 +160,7 @@ def open_engines(request: Request, subject: Backend | None = None) -> Iterator[E
     """
     watch = BuildWatch(request.builds)
     engines = create(request)
-    oracle, tested = as_judge(engines.oracle), subject or engines.subject
+    oracle, tested = as_validator(engines.oracle), subject or engines.subject
     with contract.local_host() as host, closing(oracle), closing(tested):
         limits = RunLimits(request.deadline_s, request.memory_bytes)
         known_answer.require(tested, request.subject, host, limits)
@@ -169,4 +169,4 @@ def open_engines(request: Request, subject: Backend | None = None) -> Iterator[E
         watch.require()
 
 
-__all__ = ["SAME", "EnginePair", "Engines", "Roles", "as_judge", "choose", "create", "open_engines", "preferred_oracle"]
+__all__ = ["SAME", "EnginePair", "Engines", "Roles", "as_validator", "choose", "create", "open_engines", "preferred_oracle"]

@@ -52,7 +52,7 @@ _MAGIC: Final = b"\0asm"
 class _Engines(msgspec.Struct, frozen=True):
     """The engines of a run by role, their host, and stored row plans."""
 
-    judge: Oracle
+    validator: Oracle
     oracle: Backend
     subject: Backend
     host: Host
@@ -75,29 +75,29 @@ class _Source(msgspec.Struct, frozen=True):
 
 
 def make(
-    case: Case, request: Request, judge: Oracle, oracle: Backend, subject: Backend, host: Host, files: Files | None = None,
+    case: Case, request: Request, validator: Oracle, oracle: Backend, subject: Backend, host: Host, files: Files | None = None,
     stored: RowPlans | None = None,
 ) -> Plan:  # fmt: skip
-    """The plan of a case; never raises because of an artifact or a case file. ``judge`` validates the artifact and plans the rows
-    of ``--auto-rows``, unless they are ``stored``.
+    """The plan of a case; never raises because of an artifact or a case file. ``validator`` validates the artifact and plans the
+    rows of ``--auto-rows``, unless they are ``stored``.
     """
     files = files or Files(case.artifact, case.manifest)
-    engines = _Engines(judge, oracle, subject, host, stored)
+    engines = _Engines(validator, oracle, subject, host, stored)
     limits = RunLimits(
         deadline_s=case.limits.deadline_s or request.deadline_s,
         memory_bytes=case.limits.memory_bytes or request.memory_bytes,
     )
     try:
-        artifact = _binary(case, files, judge, limits, host)
+        artifact = _binary(case, files, validator, limits, host)
     except ArtifactError as error:
         return SkippedPlan(case, error.line, bad_input=True)
     source = _Source(case, limits, artifact, hashlib.sha256(artifact).hexdigest(), case.notes)
-    validated = _validated(source, request, judge, host)
+    validated = _validated(source, request, validator, host)
     if isinstance(validated, SkippedPlan):
         return validated
     source, refusal = validated
     if refusal is not None:
-        return _refused(source, refusal, request, judge, host)
+        return _refused(source, refusal, request, validator, host)
     if case.module is not None and (why := case.module.refusal):
         return RefusedPlan(
             case=case, sha256=source.sha256, limits=limits, artifact=artifact, no_capsule=f"the script expects a refusal: {why}",
@@ -109,28 +109,28 @@ def make(
         return source.skipped(error.line, bad_input=isinstance(error, CaseError))
 
 
-def _validated(source: _Source, request: Request, judge: Oracle, host: Host) -> tuple[_Source, Outcome | None] | SkippedPlan:
+def _validated(source: _Source, request: Request, validator: Oracle, host: Host) -> tuple[_Source, Outcome | None] | SkippedPlan:
     """The core module without legacy exceptions, and the oracle's refusal of it; skipped if it cannot be made."""
     if component.is_component(source.artifact):
         try:
             source = _core_module(source, request, host)
         except DiffcheckError as error:
             return source.skipped(error.line)
-    refusal = judge.validate(source.artifact, source.limits, host)
+    refusal = validator.validate(source.artifact, source.limits, host)
     if isinstance(refusal, Refused) and refusal.kind == "unsupported" and has_legacy_exceptions(source.artifact):
         try:
             source = _translated(source, request, host)
         except DiffcheckError as error:
             return source.skipped(f"it uses legacy exceptions, which WebAssembly 3.0 and the oracle lack: {error.line}")
-        refusal = judge.validate(source.artifact, source.limits, host)
+        refusal = validator.validate(source.artifact, source.limits, host)
     return source, refusal
 
 
-def _binary(case: Case, files: Files, judge: Oracle, limits: RunLimits, host: Host) -> bytes:
+def _binary(case: Case, files: Files, validator: Oracle, limits: RunLimits, host: Host) -> bytes:
     if case.module is not None:
         return case.module.wasm
     data = read_artifact(files.artifact)
-    return judge.assemble(data, limits, host) if case.artifact.endswith(".wat") else data
+    return validator.assemble(data, limits, host) if case.artifact.endswith(".wat") else data
 
 
 def _core_module(source: _Source, request: Request, host: Host) -> _Source:
@@ -155,7 +155,7 @@ def _translated(source: _Source, request: Request, host: Host) -> _Source:
     return msgspec.structs.replace(source, artifact=artifact, sha256=sha256, notes=(*source.notes, note))
 
 
-def _refused(source: _Source, refusal: Outcome, request: Request, judge: Oracle, host: Host) -> Plan:
+def _refused(source: _Source, refusal: Outcome, request: Request, validator: Oracle, host: Host) -> Plan:
     """The plan of an artifact that the oracle refuses; skipped if it is not a core module."""
     if not isinstance(refusal, Refused):
         return source.skipped(f"the oracle could not validate the artifact: {sentence(refusal)}")
@@ -177,7 +177,7 @@ def _refused(source: _Source, refusal: Outcome, request: Request, judge: Oracle,
     except ArtifactError:
         return plan  # the subject is run anyway
     bare = _bare(source.case, module, request)
-    again = judge.validate(bare, source.limits, host)
+    again = validator.validate(bare, source.limits, host)
     same = isinstance(again, Refused) and (again.kind, rule(again.reason)) == (refusal.kind, rule(refusal.reason))
     return msgspec.structs.replace(plan, entry=entry(module), bare=bare if same else b"")
 
@@ -248,9 +248,9 @@ def _rows(module: Module, source: _Source, request: Request, engines: _Engines) 
         trial = msgspec.structs.replace(source, case=msgspec.structs.replace(source.case, limits=limits))
 
         def build_trial(form: Module, calls: tuple[Call, ...]) -> Capsule:
-            return _capsules(trial, form, calls, request, engines.judge, engines.subject).oracle
+            return _capsules(trial, form, calls, request, engines.validator, engines.subject).oracle
 
-        planner = AutoRows(module, source.artifact, build_trial, engines.judge, source.limits, engines.host)
+        planner = AutoRows(module, source.artifact, build_trial, engines.validator, source.limits, engines.host)
         rows = planner.rows(rows, declared, engines.stored)
     if source.case.module is not None:
         rows = msgspec.structs.replace(rows, rows=numbered(rows.rows))

@@ -132,14 +132,16 @@ class Worker:
         self.oracle, self.subject = roles.oracle, roles.subject
         store = Store(Path(self.request.cache)) if self.request.cache and self.request.keys else None
         self.watch = BuildWatch(self.request.builds)
-        self.judge: Oracle = execution_cache.Judge(roles.judge, store, self.request.keys.get("judge", ""), self.watch)
+        self.validator: Oracle = execution_cache.CachedValidator(
+            roles.validator, store, self.request.keys.get("validator", ""), self.watch
+        )
         self.tapes = execution_cache.Tapes(store, self.request.keys) if store else None
         self.bodies = execution_cache.StoredBodies(store, self.request.keys["subject"], self.watch) if store else None
-        self.row_plans = StoredRowPlans(store, self.request.keys["judge"], self.watch) if store else None
+        self.row_plans = StoredRowPlans(store, self.request.keys["validator"], self.watch) if store else None
         self.plan: Plan | None = None
         self.runs = setup.runs
         if setup.ask:
-            self._test_known_answers(of_oracle=roles.judge is not roles.oracle)
+            self._test_known_answers(of_oracle=roles.validator is not roles.oracle)
 
     def answer(self, message: ProbeRequest | PrepareRequest | Go) -> Answer:
         """Handle a message."""
@@ -155,7 +157,7 @@ class Worker:
         """Plan a case."""
         if self.runs:
             self._complete_capabilities()
-        plan = planning.make(case, self.request, self.judge, self.oracle, self.subject, self.host, files, self.row_plans)
+        plan = planning.make(case, self.request, self.validator, self.oracle, self.subject, self.host, files, self.row_plans)
         if self.runs:
             plan = self._in_slices(plan)
         self.plan = plan

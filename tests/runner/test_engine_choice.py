@@ -66,7 +66,7 @@ def test_an_interpreter_against_another_engine_is_not_noted(standin_kilnd):
 def test_an_oracle_that_cannot_judge_has_a_judge_beside_it_and_opens_no_triage(standin_kilnd):
     request = chosen(subject="wasmtime", oracle=f"kilnd:{standin_kilnd()}").request
     roles = create(request)
-    assert (roles.judge.identity().name, roles.oracle.identity().name) == ("wasmtime", "kilnd")
+    assert (roles.validator.identity().name, roles.oracle.identity().name) == ("wasmtime", "kilnd")
     with pytest.raises(RunFailedError, match="kilnd cannot validate"), open_engines(request):
         pass
 

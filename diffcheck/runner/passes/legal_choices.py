@@ -1,7 +1,7 @@
 """The verdict on a pass with differences, if the specification leaves some results of the artifact open.
 
 The pass is run again in deterministic form (``capsule.deterministic``). Differences that remain are divergences; those that
-disappear were legal choices and become allowances. See ``judge`` for a form without choices, or one that cannot be compared.
+disappear were legal choices and become allowances. See ``conclude`` for a form without choices, or one that cannot be compared.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def compare_choices(oracle: Choices, subject: Choices, findings: Findings, row: 
         findings.diverge("instruction", "results with a NaN or a relaxed operation", *numbers, shape="choices")
 
 
-def judge(plain: FormPass, found: FormPass, whole: Callable[[], FormPass]) -> PassReport:
+def conclude(plain: FormPass, found: FormPass, whole: Callable[[], FormPass]) -> PassReport:
     """The verdict on a ``plain`` pass with differences; ``found`` is the pass in deterministic form.
 
     The plain pass counts if the oracle made no choice; ``whole`` then runs it with all executions for locating differences.

@@ -51,7 +51,7 @@ class TapeEntry(msgspec.Struct, frozen=True):
     execution: Execution
 
 
-class Judgement(msgspec.Struct, frozen=True):
+class Validation(msgspec.Struct, frozen=True):
     """The oracle's validation of a module: its refusal, if any."""
 
     refusal: Refused | None
@@ -59,7 +59,7 @@ class Judgement(msgspec.Struct, frozen=True):
 
 _tape = msgspec.msgpack.Decoder(tuple[TapeEntry, ...])
 _bodies = msgspec.msgpack.Decoder(frozenset[str])
-_judgement = msgspec.msgpack.Decoder(Judgement)
+_validation = msgspec.msgpack.Decoder(Validation)
 
 
 def engine_key(engine: Backend, spec: str, build: str) -> str:
@@ -140,7 +140,7 @@ def _digest(program: Program, limits: RunLimits) -> bytes:
     return hashlib.sha256(_encode((program.kind, wasm, program.parameters, program.entry, limits))).digest()
 
 
-class Judge(Oracle):
+class CachedValidator(Oracle):
     """An oracle whose validations are cached; without a store it is run each time."""
 
     def __init__(self, oracle: Oracle, store: Store | None, key: str, watch: BuildWatch | None = None) -> None:
@@ -162,12 +162,12 @@ class Judge(Oracle):
         kept = self._store.get(name) if self._store else None
         if kept is not None:
             try:
-                return _judgement.decode(kept).refusal
+                return _validation.decode(kept).refusal
             except msgspec.MsgspecError:
                 pass  # of another version: validated again
         refusal = self._oracle.validate(wasm, limits, host)
         if self._store and (refusal is None or isinstance(refusal, Refused)):
-            self._put(name, _encode(Judgement(refusal)))
+            self._put(name, _encode(Validation(refusal)))
         return refusal
 
     def assemble(self, text: bytes, limits: RunLimits, host: Host) -> bytes:

@@ -30,13 +30,13 @@ if TYPE_CHECKING:
 _RELAXED: Final = "relaxed"
 
 
-def artifact(program: Program, judge: Oracle, host: Host) -> bytes:
+def artifact(program: Program, validator: Oracle, host: Host) -> bytes:
     """The program as a module; raises ``ArtifactError`` if the oracle cannot assemble it.
 
     It is in the deterministic form, so that legal choices of NaN bits cost no further runs; not with relaxed instructions, whose
     number of replaced results may differ.
     """
-    data = judge.assemble(program.text.encode(), RunLimits(), host)
+    data = validator.assemble(program.text.encode(), RunLimits(), host)
     if program.padded:
         return padded_module(data)
     if _RELAXED in program.text:
@@ -51,9 +51,9 @@ def artifact(program: Program, judge: Oracle, host: Host) -> bytes:
 class PoolExecution:
     """Runs programs on the workers of a pool. ``request`` names the chosen engines."""
 
-    def __init__(self, request: Request, judge: Oracle, host: Host, stopped: Callable[[], bool]) -> None:
+    def __init__(self, request: Request, validator: Oracle, host: Host, stopped: Callable[[], bool]) -> None:
         self._request = msgspec.structs.replace(request, mode="capsule", slice="never", confirm=0, known={})
-        self._judge, self._host, self._stopped = judge, host, stopped
+        self._validator, self._host, self._stopped = validator, host, stopped
         self._numbers = count()
 
     def __call__(self, programs: Sequence[Program], until: float | None) -> Iterator[tuple[Program, CaseReport]]:
@@ -64,7 +64,7 @@ class PoolExecution:
             path = Path(self._host.folder) / f"{name}.wasm"
             case = Case(name, str(path), rows=tuple(each.text for each in program.rows))
             try:
-                path.write_bytes(artifact(program, self._judge, self._host))
+                path.write_bytes(artifact(program, self._validator, self._host))
             except ArtifactError as error:
                 yield program, skipped(case, error.line, "")
                 continue
