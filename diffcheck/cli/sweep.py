@@ -81,7 +81,7 @@ def command(
     strict: bool,
     **given: Any,  # noqa: ANN401 - the options of the table
 ) -> int:
-    """Check the instructions on numbers and vectors with boundary operands.
+    """Check every instruction with boundary operands: numbers, vectors, memories, tables, references, control and encodings.
 
     Writes DIR/sweep/: the map of what was checked (sweep.json, sweep.html), and a case and a report for each divergence.
     """
