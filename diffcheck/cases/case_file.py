@@ -1,6 +1,6 @@
 """Case files: ``<stem>.toml`` beside an artifact. They are read strictly, since an ignored key would be a test that is not run.
 
-A case file never names a command. The only file that it may name, ``stdin_file``, must be in its own folder.
+A case file never names a command. The files that it may name, ``stdin_file`` and ``link``, must be in its own folder.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import msgspec
 
+from diffcheck.cases.link import LinkedModule
 from diffcheck.config import option_table
 from diffcheck.config.input_files import check_keys, nearest, parse_toml, read_regular
 from diffcheck.errors import CaseError, ConfigError
@@ -25,6 +26,7 @@ STDIN_CAP: Final = 16 << 20
 ARTIFACT_CAP: Final = 1 << 30
 TEXT_CAP: Final = 128 << 20
 """The limit for artifacts in text form: at 1 GiB a worker and its server took 3.2 GB and more than 30 s (2026-11-27)."""
+_MAX_LINKED: Final = 100
 _MAX_ROWS: Final = 10_000
 
 Check: TypeAlias = "Callable[[str, object], Any]"
@@ -54,7 +56,7 @@ class Finding(msgspec.Struct, frozen=True):
 
 
 class CaseSettings(msgspec.Struct, frozen=True):
-    """The contents of a case file."""
+    """The contents of a case file. ``link`` are modules, in the order of instantiation, from which the artifact imports."""
 
     purpose: str = ""
     rows: tuple[str, ...] = ()
@@ -64,6 +66,7 @@ class CaseSettings(msgspec.Struct, frozen=True):
     limits: CaseLimits = CaseLimits()
     expect: dict[str, Verdict] = {}
     findings: tuple[Finding, ...] = ()
+    link: tuple[LinkedModule, ...] = ()
 
 
 def read_settings(path: str) -> CaseSettings:
@@ -73,6 +76,8 @@ def read_settings(path: str) -> CaseSettings:
         found = _checked(raw, _KEYS, "")
         if "stdin_file" in found:
             found["stdin"] = _read_stdin(path, found.pop("stdin_file"), alone="stdin" not in found)
+        if "link" in found:
+            found["link"] = _read_modules(path, found["link"])
     except CaseError as error:
         raise CaseError(f"{visible(path)}: {error}", hint=error.hint) from error
     findings = found.pop("finding", ())
@@ -199,6 +204,7 @@ _KEYS: Final[dict[str, Check]] = {
     "stdin_file": _word,
     "args": _array(_word, "strings"),
     "env": _environment,
+    "link": _array(_word, "strings", _MAX_LINKED),
     "limits": _limits,
     "expect": _expect,
     "finding": _array(_finding, "tables, [[finding]]", 1000),
@@ -208,13 +214,26 @@ _KEYS: Final[dict[str, Check]] = {
 def _read_stdin(case_file: str, name: str, *, alone: bool) -> bytes:
     if not alone:
         raise CaseError("stdin and stdin_file are both set", hint="keep one of them")
+    return read_regular(_beside(case_file, "stdin_file", name), STDIN_CAP, f"stdin_file {visible(repr(name))}", CaseError)
+
+
+def _read_modules(case_file: str, names: tuple[str, ...]) -> tuple[LinkedModule, ...]:
+    """The modules of ``link``, each of which may import from earlier ones by the names of their files without suffix."""
+    stems = [os.path.basename(name).removesuffix(".wasm") for name in names]  # noqa: PTH119 - as in _beside
+    if len(set(stems)) < len(stems):
+        raise CaseError("link has two files of one name")
+    paths = [_beside(case_file, "link", name) for name in names]
+    data = [read_regular(path, ARTIFACT_CAP, f"link {visible(repr(path))}", CaseError) for path in paths]
+    return tuple(LinkedModule(each, stems[at], {stems[to]: to for to in range(at)}, deferred=True) for at, each in enumerate(data))
+
+
+def _beside(case_file: str, key: str, name: str) -> str:
+    """The path of a file that ``key`` names, which must be in the folder of the case file."""
     folder = os.path.realpath(os.path.dirname(case_file) or ".")  # noqa: PTH120 - strings are faster for 10,000 cases
     target = os.path.realpath(os.path.join(folder, name))  # noqa: PTH118 - as above
     if not name or os.path.isabs(name) or ".." in name.split("/") or not inside(target, folder):  # noqa: PTH117 - as above
-        raise CaseError(
-            f"stdin_file is not in the folder of the case: {visible(repr(name))}", hint="put the file beside the case file"
-        )
-    return read_regular(target, STDIN_CAP, f"stdin_file {visible(repr(name))}", CaseError)
+        raise CaseError(f"{key} is not in the folder of the case: {visible(repr(name))}", hint="put the file beside the case file")
+    return target
 
 
 def inside(path: str, folder: str) -> bool:

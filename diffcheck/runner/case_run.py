@@ -10,6 +10,7 @@ import msgspec
 
 from diffcheck.capsule.reference_types import needs_gc
 from diffcheck.cases import scripts
+from diffcheck.cases.rows import INIT
 from diffcheck.compare.findings import Findings
 from diffcheck.observation import LeftSlice, sentence
 from diffcheck.runner import slicing
@@ -236,8 +237,8 @@ def _with_detail(report: PassReport, row: str, entered: str) -> PassReport:
 
 
 def _no_declared_row(plan: RefusedPlan | RunnablePlan, passes: tuple[PassReport, ...]) -> str:
-    """Why no declared row ran; empty if one ran, or the case declares none, or only the direct pass was requested."""
-    if not plan.case.rows or isinstance(plan, RefusedPlan) or plan.no_capsule == ONLY_DIRECT:
+    """Why no declared row ran; empty if one ran, or the case declares only init rows, or only the direct pass was requested."""
+    if all(each.startswith(INIT) for each in plan.case.rows) or isinstance(plan, RefusedPlan) or plan.no_capsule == ONLY_DIRECT:
         return ""
     capsule, direct = passes
     if isinstance(plan, CapsulePlan) and capsule.agreement.rows > plan.layout.n_init * (1 + len(plan.others)):
@@ -283,9 +284,9 @@ def _why_unchecked(plan: CapsulePlan) -> str:
     """Why an unmet expectation may be due to the capsule; empty if it may not."""
     types = [plan.module.function_type(at) for at in range(plan.module.n_imported("func"))]
     if any(each.kind != "func" or each.module != _HOST for each in plan.module.imports) or any(each.results for each in types):
-        return "the module imports from another module, and imports are stubbed"
-    if plan.case.module is not None and plan.case.module.shared:
-        return "other modules may change the state of the module, and imports are stubbed"
+        return "the module has imports that the script does not provide, and they are stubbed"
+    if plan.case.module is not None and plan.case.module.unknown:
+        return plan.case.module.unknown
     if needs_gc(plan.module) and any(value.bits for each in plan.calls for value in each.args if value.type == "ref"):
         return "references of the host are passed, as i31s"
     return ""

@@ -17,6 +17,7 @@ from diffcheck.capsule.sealed_artifact import loadable
 from diffcheck.cases import prepare
 from diffcheck.cases.discovery import read_artifact
 from diffcheck.cases.legacy_exceptions import has_legacy_exceptions, translated
+from diffcheck.cases.link import LinkedModule, link
 from diffcheck.cases.rows import choose, numbered
 from diffcheck.compare import expectations
 from diffcheck.compare.validity import rule, why_unjudged
@@ -130,7 +131,11 @@ def _binary(case: Case, files: Files, validator: Oracle, limits: RunLimits, host
     if case.module is not None:
         return case.module.wasm
     data = read_artifact(files.artifact)
-    return validator.assemble(data, limits, host) if case.artifact.endswith(".wat") else data
+    data = validator.assemble(data, limits, host) if case.artifact.endswith(".wat") else data
+    if not case.link:
+        return data
+    own = LinkedModule(data, sources={each.prefix: at for at, each in enumerate(case.link)}, deferred=True)
+    return link([*case.link, own], at_start=True)
 
 
 def _core_module(source: _Source, request: Request, host: Host) -> _Source:

@@ -79,7 +79,7 @@ class Session:
         self.artifact, self.manifest = whole.artifact, whole.manifest
         self.rows = declarable(plan.case_calls) if isinstance(plan, plans.CapsulePlan) else ()
         self.request = msgspec.structs.replace(self.request, rows="declared", calls=())
-        self.case = msgspec.structs.replace(case, manifest="", rows=(), findings=(), expect={}, notes=(), module=None)
+        self.case = msgspec.structs.replace(case, manifest="", rows=(), findings=(), expect={}, notes=(), module=None, link=())
 
     # Runs.
 

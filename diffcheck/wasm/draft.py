@@ -42,6 +42,7 @@ from diffcheck.wasm.types import (
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from diffcheck.wasm.encode import Maps
     from diffcheck.wasm.externs import Kind
     from diffcheck.wasm.types import CompositeType, ValType
 
@@ -282,9 +283,11 @@ class _Writer:
             ids.TAG: [encode_tagtype(self._tag(index)) for index in self.defined("tag")],
             ids.GLOBAL: [self._global(index) for index in self.defined("global")],
             ids.EXPORT: [encode_export(each.name, each.kind, self.maps[each.kind][each.index]) for each in source.exports],
-            ids.ELEMENT: [self._element(each) for at, each in enumerate(source.elements) if each and ("elem", at) in self.live],
+            ids.ELEMENT: [
+                encode_element(each, self.maps) for at, each in enumerate(source.elements) if each and ("elem", at) in self.live
+            ],
             ids.CODE: [sized(remap_body(source.bodies[index], self.maps)) for index in functions],
-            ids.DATA: [self._data(each) for at, each in enumerate(source.data) if each and ("data", at) in self.live],
+            ids.DATA: [encode_data(each, self.maps) for at, each in enumerate(source.data) if each and ("data", at) in self.live],
         }
         parts[ids.ELEMENT] += self._declarations(functions)
         sections = []
@@ -301,23 +304,9 @@ class _Writer:
         groups, first = [], 0
         for group in self.draft.groups:
             if ("type", first) in self.live:
-                groups.append(tuple(self._subtype(each) for each in group))
+                groups.append(tuple(map_subtype(each, self.maps) for each in group))
             first += len(group)
         return groups
-
-    def _subtype(self, sub: SubType) -> SubType:
-        def value(each: ValType) -> ValType:
-            return map_valtype(each, self.maps)
-
-        composite = sub.composite
-        mapped: CompositeType
-        if isinstance(composite, FuncType):
-            mapped = FuncType(tuple(map(value, composite.params)), tuple(map(value, composite.results)))
-        elif isinstance(composite, StructType):
-            mapped = StructType(tuple(FieldType(value(each.storage), each.mutable) for each in composite.fields))
-        else:
-            mapped = ArrayType(FieldType(value(composite.field.storage), composite.field.mutable))
-        return SubType(sub.final, tuple(self.maps["type"][each] for each in sub.supers), mapped)
 
     def _importtype(self, kind: Kind, index: int) -> ImportType:
         match kind:
@@ -360,27 +349,6 @@ class _Writer:
         init = remap(self.module.globals[defined].init, self.maps) if defined >= 0 else constant(type_.value) + END
         return encode_globaltype(self._globaltype(index)) + init
 
-    def _element(self, segment: ElementDraft) -> bytes:
-        """Encode the segment in the shortest suitable one of the eight forms (5.5.12)."""
-        items = [remap(each, self.maps) for each in segment.items]
-        functions = (
-            segment.ref in (_FUNC, _NULLABLE_FUNC)
-            and all(each.startswith(REF_FUNC) for each in items)
-            and (segment.ref == _FUNC or segment.table in (None, 0))
-        )
-        active = segment.table is not None
-        table = self.maps["table"][segment.table] if segment.table is not None else 0
-        plain = active and table == 0 and (functions or segment.ref == _NULLABLE_FUNC)
-        flags = (not active) | 2 * (segment.declarative or (active and not plain)) | 4 * (not functions)
-        head = u(flags)
-        if active:
-            head += (b"" if plain else u(table)) + remap(segment.offset, self.maps)
-        if flags & 3:
-            ref = map_valtype(segment.ref, self.maps)
-            assert isinstance(ref, RefType), "a reference stays one"  # noqa: S101
-            head += b"\x00" if functions else encode_reftype(ref)
-        return head + vector([each[1:-1] for each in items] if functions else items)
-
     def _declarations(self, functions: list[int]) -> list[bytes]:
         """Return a declarative segment for functions that are referenced only by ``ref.func`` in code (3.4, ``ref.func``)."""
         declared = {each.index for each in self.draft.exports if each.kind == "func"}
@@ -393,12 +361,53 @@ class _Writer:
             undeclared |= ref_funcs(self.draft.bodies[each]) - declared
         return [b"\x03\x00" + vector([u(self.maps["func"][each]) for each in sorted(undeclared)])] if undeclared else []
 
-    def _data(self, segment: DataDraft) -> bytes:
-        content = sized(segment.content)
-        if segment.memory is None:
-            return b"\x01" + content
-        memory = self.maps["memory"][segment.memory]
-        return (b"\x00" if not memory else b"\x02" + u(memory)) + remap(segment.offset, self.maps) + content
+
+def map_subtype(sub: SubType, maps: Maps) -> SubType:
+    """Return a type definition with its typeidxs mapped."""
+
+    def value(each: ValType) -> ValType:
+        return map_valtype(each, maps)
+
+    composite = sub.composite
+    mapped: CompositeType
+    if isinstance(composite, FuncType):
+        mapped = FuncType(tuple(map(value, composite.params)), tuple(map(value, composite.results)))
+    elif isinstance(composite, StructType):
+        mapped = StructType(tuple(FieldType(value(each.storage), each.mutable) for each in composite.fields))
+    else:
+        mapped = ArrayType(FieldType(value(composite.field.storage), composite.field.mutable))
+    return SubType(sub.final, tuple(maps["type"][each] for each in sub.supers), mapped)
+
+
+def encode_element(segment: ElementDraft, maps: Maps) -> bytes:
+    """Encode an element segment with its indices mapped, in the shortest suitable one of the eight forms (5.5.12)."""
+    items = [remap(each, maps) for each in segment.items]
+    functions = (
+        segment.ref in (_FUNC, _NULLABLE_FUNC)
+        and all(each.startswith(REF_FUNC) for each in items)
+        and (segment.ref == _FUNC or segment.table in (None, 0))
+    )
+    active = segment.table is not None
+    table = maps["table"][segment.table] if segment.table is not None else 0
+    plain = active and table == 0 and (functions or segment.ref == _NULLABLE_FUNC)
+    flags = (not active) | 2 * (segment.declarative or (active and not plain)) | 4 * (not functions)
+    head = u(flags)
+    if active:
+        head += (b"" if plain else u(table)) + remap(segment.offset, maps)
+    if flags & 3:
+        ref = map_valtype(segment.ref, maps)
+        assert isinstance(ref, RefType), "a reference stays one"  # noqa: S101
+        head += b"\x00" if functions else encode_reftype(ref)
+    return head + vector([each[1:-1] for each in items] if functions else items)
+
+
+def encode_data(segment: DataDraft, maps: Maps) -> bytes:
+    """Encode a data segment with its indices mapped."""
+    content = sized(segment.content)
+    if segment.memory is None:
+        return b"\x01" + content
+    memory = maps["memory"][segment.memory]
+    return (b"\x00" if not memory else b"\x02" + u(memory)) + remap(segment.offset, maps) + content
 
 
 def ref_funcs(body: bytes) -> set[int]:
@@ -413,4 +422,4 @@ def constant(value: ValType) -> bytes:
     return zero(value) or b"\x00"
 
 
-__all__ = ["DataDraft", "Draft", "ElementDraft", "constant", "draft"]
+__all__ = ["DataDraft", "Draft", "ElementDraft", "constant", "draft", "encode_data", "encode_element", "map_subtype"]

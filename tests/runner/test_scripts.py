@@ -170,17 +170,82 @@ def test_invalid_modules_that_the_subject_loads_are_one_finding_for_each_rule_of
     assert found[2].detail == "the script expects: unknown local"
 
 
-def test_a_module_whose_state_others_change_is_compared_but_not_with_the_script(tmp_path: Path) -> None:
+LINKED = """
+(module $m
+  (memory (export "m") 1) (table (export "t") 3 funcref) (global (export "g") (mut i32) (i32.const 1)) (tag (export "x") (param i32))
+  (func (export "load") (result i32) (i32.load (i32.const 0)))
+  (func (export "throw") (throw 0 (i32.const 6)))
+  (func (export "call") (param i32) (result i32) (call_indirect (result i32) (local.get 0))))
+(register "m" $m)
+(assert_return (invoke $m "load") (i32.const 0))
+(module $n
+  (memory (import "m" "m") 1) (table (import "m" "t") 2 funcref) (global $g (import "m" "g") (mut i32))
+  (tag $x (import "m" "x") (param i32)) (func $throw (import "m" "throw"))
+  (global $k (import "spectest" "global_i32") i32) (func $print (import "spectest" "print_i32") (param i32))
+  (data (i32.const 0) "\\05") (elem (i32.const 1) $two) (func $two (result i32) (i32.const 2))
+  (func $start (global.set $g (i32.add (global.get $g) (global.get $k)))) (start $start)
+  (func (export "catch") (result i32)
+    (call $print (i32.const 3)) (block $b (result i32) (try_table (catch $x $b) (call $throw)) (i32.const 0))))
+(assert_return (invoke $m "load") (i32.const 5))
+(assert_return (invoke $m "call" (i32.const 1)) (i32.const 2))
+(assert_return (get $m "g") (i32.const 667))
+(assert_return (invoke "catch") (i32.const 6))
+(assert_trap (module (memory (import "m" "m") 1) (data (i32.const 0) "\\07") (data (i32.const 65536) "a")) "out of bounds memory access")
+(assert_return (invoke $m "load") (i32.const 7))
+(assert_return (get $m "g") (i32.const 667))
+(assert_trap
+  (module (memory (import "m" "m") 1) (func $start (i32.store (i32.const 0) (i32.const 8)) unreachable) (start $start)) "unreachable")
+(assert_return (invoke $m "load") (i32.const 8))
+(module (import "m" "load" (func $load (result i32))) (import "m" "none" (func)) (export "load" (func $load)))
+"""
+
+
+def test_instances_that_share_state_are_one_case_for_each_instantiation(tmp_path: Path) -> None:
     path = tmp_path / "linked.wast"
+    path.write_text(LINKED.lstrip())
+    found = scripts.read(str(path)).modules
+    before = ("init:m:(instantiate)", "init:m:load", "init:n:(instantiate)", "init:m:load", "init:m:call=1", "init:n:catch")
+    assert [each.rows for each in found.values()][:4] == [
+        ("load -> 0",),
+        (*before[:2], "init:(instantiate)", "m:load -> 5", "m:call=1 -> 2", "(get) m:g -> 667", "catch -> 6"),
+        (*before, "init:(instantiate) -> trap: out of bounds memory access"),
+        (*before, "init:instance3:(instantiate)", "m:load -> 7", "(get) m:g -> 667"),
+    ]
+    assert [each.lines for each in found.values()] == [(7,), (16, 17, 18, 19), (), (21, 22), (), (25,), ()]
+
+
+def test_what_linked_modules_share_is_as_the_script_expects(tmp_path: Path) -> None:
+    path = tmp_path / "linked.wast"
+    path.write_text(LINKED.lstrip())
+    found = {name.rpartition(":")[2]: each for name, each in reports(path).items()}
+    assert {each.verdict for each in found.values()} == {"agree"}
+    unchecked = {name: [why for why in each.not_done if "the script expects" in why] for name, each in found.items()}
+    assert {name for name, each in unchecked.items() if each} == {"25"}
+    assert "whose effects are missing" in unchecked["25"][0]
+    assert found["8"].passes[0].stubs[0].name == "print_i32"
+
+
+def test_modules_without_state_are_linked_only_to_those_that_import_them(tmp_path: Path) -> None:
+    path = tmp_path / "functions.wast"
+    one = '(module (import "a" "f" (func $f (result i32))) (memory 1) (func (export "g") (result i32) (call $f)))'
     path.write_text(
-        '(module $m (memory (export "m") 1) (func (export "get") (result i32) (i32.load (i32.const 0)))) (register "m" $m)\n'
-        '(module (memory (import "m" "m") 1) (data (i32.const 0) "\\05")\n'
-        '  (func (export "get") (result i32) (i32.load (i32.const 0))))\n'
-        '(assert_return (invoke $m "get") (i32.const 5)) (assert_return (invoke "get") (i32.const 5))'
+        f'(module (func (export "f") (result i32) (i32.const 4))) (register "a")\n{one}\n{one}\n(assert_return (invoke "g") (i32.const 4))'
     )
-    found = list(reports(path).values())
-    assert [each.verdict for each in found] == ["agree", "agree"]
-    assert any("other modules may change the state" in each for each in found[0].not_done)
+    found = scripts.read(str(path)).modules
+    assert [len(each.parts) for each in found.values()] == [0, 3, 3]  # with the host's
+    assert {each.verdict for each in reports(path).values()} == {"agree"}
+
+
+def test_a_case_file_may_link_modules(tmp_path: Path) -> None:
+    (tmp_path / "lib").mkdir()
+    artifact(tmp_path / "lib", "a", '(module (memory (export "m") 1) (data (i32.const 0) "\\07"))')
+    artifact(tmp_path, "own", '(module (import "a" "m" (memory 1)) (func (export "f") (result i32) (i32.load (i32.const 0))))')
+    (tmp_path / "own.toml").write_text('link = ["lib/a.wasm"]\nrows = ["f -> 7"]')
+    (report,) = reports(tmp_path / "own.wasm").values()
+    assert (report.verdict, report.rows) == ("agree", ("(start)", "f"))
+    (tmp_path / "own.toml").write_text('link = ["../a.wasm"]')
+    (report,) = reports(tmp_path / "own.wasm").values()
+    assert "link is not in the folder of the case" in report.reason
 
 
 TEXTS = [
