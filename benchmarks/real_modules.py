@@ -93,6 +93,11 @@ class Measured(msgspec.Struct, frozen=True):
     signatures: tuple[str, ...] = ()
     not_run: tuple[str, ...] = ()
 
+    @property
+    def is_lacking(self) -> bool:
+        """Whether the module was not run to its end for want of memory or time."""
+        return self.verdict == "skipped" or (self.verdict == "inconclusive" and "out of memory" in self.reason)
+
 
 class Line(msgspec.Struct, frozen=True):
     """A module: its functions and size in bytes, the default run, and the run as a whole if it fits."""
@@ -106,9 +111,9 @@ class Line(msgspec.Struct, frozen=True):
     @property
     def failure(self) -> str:
         """What is wrong with the result; empty if nothing is."""
-        if self.sliced.verdict == "skipped" or "memory" in self.sliced.reason:
+        if self.sliced.is_lacking:
             return self.sliced.reason
-        if self.whole is None or "memory" in self.whole.reason:
+        if self.whole is None or self.whole.is_lacking:
             return ""
         same = (self.whole.verdict, set(self.whole.signatures)) == (self.sliced.verdict, set(self.sliced.signatures))
         return "" if same else f"whole: {self.whole.verdict}, {self.whole.reason}"
