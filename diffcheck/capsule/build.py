@@ -14,13 +14,14 @@ import msgspec
 
 from diffcheck.capsule import calls as calls_
 from diffcheck.capsule import layout as lo
-from diffcheck.capsule import recorder
 from diffcheck.capsule.batch.batch_form import Batch, StateCopy
 from diffcheck.capsule.batch.restorable import unrestorable
 from diffcheck.capsule.driver import Call, DriverCatch, DriverRanges, start
 from diffcheck.capsule.printing import PLACEHOLDER, put_import
-from diffcheck.capsule.reference_types import hierarchy, identities_can_differ, payload, probed_bodies, typed_elements
-from diffcheck.capsule.references import FUNC, ReferenceForm, References
+from diffcheck.capsule.recorder import functions as recorder
+from diffcheck.capsule.recorder.reference_types import hierarchy, identities_can_differ, payload, probed_bodies, typed_elements
+from diffcheck.capsule.recorder.references import FUNC, ReferenceForm, References
+from diffcheck.capsule.recorder.texts import CARRY_PRINT
 from diffcheck.capsule.seal import Sealed, StubbedImport, World, extended, seal
 from diffcheck.capsule.slicing.slice_form import TRAP
 from diffcheck.capsule.stub_code import EXIT_EITHER, EXIT_TRAP, encode_dropped, encode_stub
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from diffcheck.capsule.constants import Types
-    from diffcheck.capsule.reference_types import TypedElements
+    from diffcheck.capsule.recorder.reference_types import TypedElements
     from diffcheck.capsule.slicing.slice_form import Slice
     from diffcheck.observation import LeftSlice
     from diffcheck.wasm.types import ValType
@@ -401,7 +402,7 @@ class _Builder:
 
     def _code(self, added: Sequence[bytes]) -> Section:
         form, extension = self.form, self.inputs.extension
-        carry = recorder.CARRY_PRINT if form.prints else "raw $carry"
+        carry = CARRY_PRINT if form.prints else "raw $carry"
         if form.batch is not None:
             carry = recorder.carry_keys(len(form.batch.ranges), carry)
         words = recorder.carry_words(self.slots, self.rec) if extension is None else extension.carry(self.slots, self.rec)

@@ -16,8 +16,8 @@ import struct
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
-from diffcheck.capsule import digest as d
 from diffcheck.capsule import layout as lo
+from diffcheck.capsule.recorder import digest as d
 from diffcheck.errors import StreamError
 from diffcheck.observation import StubCall
 from diffcheck.values import Value

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from diffcheck.capsule import layout as lo
-from diffcheck.capsule.digest import digest
+from diffcheck.capsule.recorder.digest import digest
 from diffcheck.errors import StreamError
 from diffcheck.observation import (
     CallSequence,

@@ -15,8 +15,8 @@ import msgspec
 from diffcheck.capsule import layout as lo
 from diffcheck.capsule.calls import RESERVE_LOG
 from diffcheck.capsule.constants import constant
-from diffcheck.capsule.recorder import kind_of, store
-from diffcheck.capsule.references import ANY
+from diffcheck.capsule.recorder.functions import kind_of, store
+from diffcheck.capsule.recorder.references import ANY
 from diffcheck.values import Value
 from diffcheck.wasm.asm import assemble
 from diffcheck.wasm.fragment import link, link_body
@@ -26,7 +26,7 @@ from diffcheck.wasm.types import RefType
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from diffcheck.capsule.references import References
+    from diffcheck.capsule.recorder.references import References
     from diffcheck.wasm.types import FuncType, ValType
 
     _Keep = Callable[[Sequence[ValType]], bytes]

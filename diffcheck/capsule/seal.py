@@ -14,7 +14,7 @@ from diffcheck.capsule.binding import Binder, Bound
 from diffcheck.capsule.constants import Constants, Types, i32_const
 from diffcheck.capsule.layout import COMPARED, PARAMETERS_ADDRESS, VARIABLES_ADDRESS, Stub
 from diffcheck.capsule.memory_map import MemoryMap, initial_variables, lay_out
-from diffcheck.capsule.recorder import kind_of
+from diffcheck.capsule.recorder.functions import kind_of
 from diffcheck.capsule.stubs import OUT_OF_SCOPE, Input, Spec, find, inputs, out_of_scope, why_none
 from diffcheck.errors import UnsealableError
 from diffcheck.wasm import section as ids

@@ -11,8 +11,8 @@ from diffcheck.backend.contract import Program, RunLimits
 from diffcheck.capsule import layout as lo
 from diffcheck.capsule.build import Form, World, build
 from diffcheck.capsule.decode import check_header, decode_image, rows
-from diffcheck.capsule.digest import digest
 from diffcheck.capsule.driver import Call
+from diffcheck.capsule.recorder.digest import digest
 from diffcheck.errors import StreamError
 from diffcheck.observation import Exited, Refused, Returned, TimedOut, Trapped, sentence
 from diffcheck.probe import programs

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from diffcheck.capsule import digest as d
+from diffcheck.capsule.recorder import digest as d
 from diffcheck.wasm import section as ids
 from diffcheck.wasm.asm import assemble
 from diffcheck.wasm.fragment import link

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 
-from diffcheck.capsule.reference_types import needs_gc
+from diffcheck.capsule.recorder.reference_types import needs_gc
 from diffcheck.cases import scripts
 from diffcheck.cases.rows import INIT
 from diffcheck.compare.findings import Findings

@@ -14,7 +14,7 @@ import msgspec
 
 from diffcheck.capsule import layout as lo
 from diffcheck.capsule.decode import Image
-from diffcheck.capsule.digest import digest
+from diffcheck.capsule.recorder.digest import digest
 from diffcheck.errors import RunFailedError, StreamError
 from diffcheck.observation import Cost, Crashed, Exited, LeftSlice, OutOfMemory, Returned, RowRecord, TimedOut, Trapped, sentence
 from diffcheck.runner.passes.decoded_instance import DecodedInstance, decoded

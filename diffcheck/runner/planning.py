@@ -11,8 +11,8 @@ import msgspec
 
 from diffcheck.backend.contract import RunLimits
 from diffcheck.capsule.build import Form, build
-from diffcheck.capsule.recorder import kind_of
-from diffcheck.capsule.reference_types import needs_gc
+from diffcheck.capsule.recorder.functions import kind_of
+from diffcheck.capsule.recorder.reference_types import needs_gc
 from diffcheck.capsule.sealed_artifact import loadable
 from diffcheck.cases import prepare
 from diffcheck.cases.discovery import read_artifact

@@ -9,7 +9,7 @@ import msgspec
 
 from diffcheck import process
 from diffcheck.capsule.callgraph import DIRECT_CALLS
-from diffcheck.capsule.reference_types import identities_can_differ, referenced_functions
+from diffcheck.capsule.recorder.reference_types import identities_can_differ, referenced_functions
 from diffcheck.capsule.slicing.slice_form import slice_module
 from diffcheck.errors import DiffcheckError
 from diffcheck.runner import plan as plans

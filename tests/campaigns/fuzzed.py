@@ -14,7 +14,7 @@ import msgspec
 from diffcheck.backend.contract import Backend, Capabilities, Host, Oracle, Program, RunLimits
 from diffcheck.capsule import layout as lo
 from diffcheck.capsule.decode import rows as decode_rows
-from diffcheck.capsule.digest import digest
+from diffcheck.capsule.recorder.digest import digest
 from diffcheck.cases.discovery import Case, Item, discover, load_case
 from diffcheck.compare.findings import Findings
 from diffcheck.compare.outcomes import same

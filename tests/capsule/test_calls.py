@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from diffcheck.capsule import digest as d
 from diffcheck.capsule import layout as lo
 from diffcheck.capsule.calls import GATHERED
 from diffcheck.capsule.decode import Image, rows
+from diffcheck.capsule.recorder import digest as d
 from diffcheck.capsule.stubs import INPUTS, TABLES
 from diffcheck.observation import Threw
 from diffcheck.values import FUNCTION, I31, OPAQUE

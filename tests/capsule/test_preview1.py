@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from diffcheck.capsule import memory_map as mm
 from diffcheck.capsule.build import World
-from diffcheck.capsule.digest import output_digest
+from diffcheck.capsule.recorder.digest import output_digest
 from diffcheck.capsule.stubs.preview1 import EBADF, EINVAL, ENOSYS, ESPIPE, TABLE, UNSTABLE
 from diffcheck.errors import CaseError
 from diffcheck.observation import Exited

@@ -11,7 +11,7 @@ from diffcheck.backend import registry
 from diffcheck.backend.contract import Host
 from diffcheck.capsule.build import Form, World, build
 from diffcheck.capsule.layout import MAX_DEPTH, MAX_ELEMENTS, MAX_OBJECTS
-from diffcheck.capsule.reference_types import MAX_TESTS
+from diffcheck.capsule.recorder.reference_types import MAX_TESTS
 from diffcheck.faults.engine import FaultyBackend
 from diffcheck.faults.model import Expected, Fault
 from diffcheck.observation import Threw

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from diffcheck.capsule import layout as lo
 from diffcheck.capsule.decode import Image, state
-from diffcheck.capsule.digest import digest
+from diffcheck.capsule.recorder.digest import digest
 from diffcheck.errors import StreamError
 from diffcheck.runner.passes.window_search import local, locate
 

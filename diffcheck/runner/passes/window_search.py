@@ -11,8 +11,8 @@ from typing import TypeAlias
 
 import msgspec
 
-from diffcheck.capsule.digest import digest
 from diffcheck.capsule.layout import VIEW_BYTES, VIEW_WORDS
+from diffcheck.capsule.recorder.digest import digest
 
 Read: TypeAlias = Callable[[int, int, int], bytes | None]
 """(mode, offset, step) to the bytes of the view; mode 0 is bytes, 1 digests of blocks of ``step``. None if the run failed."""

@@ -39,8 +39,8 @@ from typing import TYPE_CHECKING, Final, Literal
 import msgspec
 
 from diffcheck.capsule import layout as lo
-from diffcheck.capsule.digest import PRIME_A, PRIME_B, SEED_A
-from diffcheck.capsule.recorder import carry_words
+from diffcheck.capsule.recorder.digest import PRIME_A, PRIME_B, SEED_A
+from diffcheck.capsule.recorder.functions import carry_words
 from diffcheck.wasm.leb import s, u
 
 if TYPE_CHECKING:

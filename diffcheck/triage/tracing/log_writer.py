@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from diffcheck.capsule import layout as lo
-from diffcheck.capsule.digest import SEED_A
+from diffcheck.capsule.recorder.digest import SEED_A
 from diffcheck.text import plural
 from diffcheck.triage.tracing import event_log
 from diffcheck.triage.tracing.event_log import Variant, mix

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 from diffcheck import values
 from diffcheck.capsule import layout as lo
 from diffcheck.capsule import memory_map as mm
-from diffcheck.capsule.calls import flag
-from diffcheck.capsule.reference_types import Reach, fields, hierarchy, payload, reach
+from diffcheck.capsule.recorder import reference_texts as wat
+from diffcheck.capsule.recorder.reference_types import Reach, fields, hierarchy, payload, reach
 from diffcheck.wasm.asm import assemble
 from diffcheck.wasm.fragment import link, link_expression, padded
 from diffcheck.wasm.leb import s, u
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from diffcheck.capsule.constants import Constants, Types
-    from diffcheck.capsule.reference_types import TypedElements
+    from diffcheck.capsule.recorder.reference_types import TypedElements
     from diffcheck.wasm.module import Module
     from diffcheck.wasm.types import ValType
 
@@ -41,232 +41,8 @@ _REF_TEST: Final = b"\xfb\x14"
 _CALL: Final = b"\x10"
 _DEPTH: Final = b"\x20\x01"  # the second parameter of the function ``contents``
 _GET: Final = {False: "struct.get", True: "array.get"}
-_SHIFTED: Final = "i64.extend_i32_u i64.const 32 i64.shl i64.const {} i64.or"
 ANY: Final = RefType(nullable=True, heap="any")
 FUNC: Final = RefType(nullable=True, heap="func")
-_UNKNOWN: Final = 0xFFFF_FFFF
-"""The typeidx in the word of a function that has none of the tested types."""
-
-_ANY_WORD = f"""
-  local.get $x ref.is_null if i64.const 0 return end
-  local.get $x ref.test (ref i31)
-  if local.get $x ref.cast (ref i31) i31.get_u {_SHIFTED.format(values.I31)} return end
-  {{object}}
-  i64.const {values.OPAQUE}
-"""
-_OBJECT_WORD = f"""
-  local.get $x ref.test (ref eq)
-  if
-    i32.const $OBJECTS i32.load $rec local.set $n
-    block $new
-      loop $each
-        local.get $k local.get $n i32.ge_u br_if $new
-        local.get $k table.get $objects local.get $x ref.cast (ref eq) ref.eq
-        if local.get $k {_SHIFTED.format(values.OBJECT)} return end
-        local.get $k i32.const 1 i32.add local.set $k
-        br $each
-      end
-    end
-    local.get $n i32.const {lo.MAX_OBJECTS} i32.ge_u
-    if i32.const $OBJECTS_CUT i32.const {lo.PART_CUT} i32.store $rec i64.const {values.BEYOND} return end
-    local.get $n local.get $x ref.cast (ref eq) table.set $objects
-    i32.const $OBJECTS local.get $n i32.const 1 i32.add i32.store $rec
-    local.get $n {_SHIFTED.format(values.OBJECT)} return
-  end
-"""
-_EXCEPTION_WORD = f"""
-  local.get $x ref.is_null if i64.const 0 return end
-  block
-    {{thrown}}
-  end
-  i64.const {values.OPAQUE}
-"""
-_PAYLOAD: Final = f"""
-  local.get $digest i64.const {64 - values.PAYLOAD_BITS} i64.shr_u i64.const {{tag}} i64.or i64.const 32 i64.shl
-  i64.const {values.EXCEPTION} i64.or return
-"""
-_DIGEST_STEP: Final = """
-  local.get $digest i64.xor i64.const 0x9e3779b97f4a7c15 i64.mul local.tee $digest
-  local.get $digest i64.const 32 i64.shr_u i64.xor local.set $digest
-"""
-_PAYLOAD_WORDS: Final = {
-    **dict.fromkeys(("i8", "i16", "i32"), "i64.extend_i32_u"),
-    "i64": "",
-    "f32": "i32.reinterpret_f32 i64.extend_i32_u",
-    "f64": "i64.reinterpret_f64",
-    "v128": f"local.tee $v i64x2.extract_lane 0 {_DIGEST_STEP} local.get $v i64x2.extract_lane 1",
-}
-_CONTENTS = f"""
-  local.get $x ref.is_null if i64.const 0 return end
-  local.get $x ref.test (ref i31) if local.get $x call $any_word return end
-  local.get $depth i32.const {lo.MAX_DEPTH} i32.eq if i32.const $PASSED_LEFT i32.const {lo.MAX_OBJECTS} i32.store $rec end
-  block $cut
-    local.get $depth i32.eqz i32.const $PASSED_LEFT i32.load $rec i32.const 0 i32.le_s i32.or br_if $cut
-    local.get $depth i32.const 1 i32.sub local.set $depth
-    {{types}}
-  end
-  {flag(lo.FLAG_PASSED_CUT)}
-  i64.const {values.OPAQUE}
-"""
-_SPENT: Final = "i32.const $PASSED_LEFT i32.const $PASSED_LEFT i32.load $rec {} i32.sub i32.store $rec"
-_STRUCT_CONTENTS: Final = f"""
-  local.get $x ref.test (ref {{type}})
-  if
-    i64.const {{mark}} local.set $digest
-    {_SPENT.format("i32.const {words}")}
-    {{fields}}
-    {{result}} return
-  end
-"""
-_ARRAY_CONTENTS: Final = f"""
-  local.get $x ref.test (ref {{type}})
-  if
-    local.get $x ref.cast (ref {{type}}) array.len local.tee $n i64.extend_i32_u i64.const {{mark}} i64.add local.set $digest
-    local.get $n i32.const $PASSED_LEFT i32.load $rec i32.gt_u
-    if i32.const $PASSED_LEFT i32.load $rec local.set $n {flag(lo.FLAG_PASSED_CUT)} end
-    {_SPENT.format("local.get $n i32.const 1 i32.add")}
-    block $done
-      loop $each
-        local.get $k local.get $n i32.ge_u br_if $done
-        local.get $x ref.cast (ref {{type}}) local.get $k {{get}} {{type}} {{word}} {_DIGEST_STEP}
-        local.get $k i32.const 1 i32.add local.set $k
-        br $each
-      end
-    end
-    {{result}} return
-  end
-"""
-_CONTENTS_RESULT: Final = f"local.get $digest i64.const 32 i64.shl i64.const {values.CONTENTS} i64.or"
-_CONTENTS_LOCALS: Final = (("k", "i32"), ("n", "i32"), ("digest", "i64"), ("v", "v128"))
-_WORD_LOCALS: Final = (("k", "i32"), ("n", "i32"))
-_EXCEPTION_LOCALS: Final = (("digest", "i64"), ("v", "v128"))
-
-_OBJECTS = f"""
-  ;; the numbered objects, level by level; objects that they refer to are numbered meanwhile
-  i32.const $OBJECTS i32.load $rec i32.eqz if return end
-  i32.const $HEAP_END i32.load $rec local.set $begin
-  i32.const {lo.MAX_ELEMENTS} local.set $left
-  block $done
-    loop $next
-      local.get $k i32.const $OBJECTS i32.load $rec i32.ge_u br_if $done
-      local.get $k local.get $level i32.eq
-      if
-        local.get $depth i32.const {lo.MAX_DEPTH} i32.ge_u
-        if {{cut}} br $done end
-        local.get $depth i32.const 1 i32.add local.set $depth
-        i32.const $OBJECTS i32.load $rec local.set $level
-      end
-      local.get $k table.get $objects local.set $o
-      local.get $k i32.const 1 i32.add local.set $k
-      {{types}}
-      {{cut}}
-      i32.const {lo.OBJECT_HEADER.size} call $reserve br_if $next
-    end
-  end
-  local.get $part local.get $begin i32.const $STREAM i32.sub i32.store $rec
-  local.get $part i32.const $HEAP_END i32.load $rec local.get $begin i32.sub local.tee $n
-  i32.const $OBJECTS_CUT i32.load $rec i32.or i32.store $rec offset=4
-  local.get $begin local.get $n i32.const $LANES call $digest
-  local.get $part i32.const $LANES i64.load $rec i64.store $rec offset=8
-  i32.const $OBJECTS i64.const 0 i64.store $rec
-"""
-_CUT: Final = f"i32.const $OBJECTS_CUT i32.const {lo.PART_CUT} i32.store $rec"
-_HEADER: Final = """
-  call $reserve local.tee $at i32.eqz br_if $done
-  local.get $at i32.const {mark} i32.store $rec
-  local.get $at local.get $n i32.store $rec offset=4
-  local.get $at local.get $m i32.store $rec offset=8
-"""
-_STRUCT: Final = f"""
-  local.get $o ref.test (ref {{type}})
-  if
-    i32.const {{fields}} local.tee $n
-    local.set $m
-    local.get $left i32.const {{words}} i32.lt_u
-    if {_CUT} i32.const 0 local.set $m end
-    i32.const {{size}} i32.const {lo.OBJECT_HEADER.size} local.get $m local.get $n i32.eq select {_HEADER}
-    local.get $m local.get $n i32.ne br_if $next
-    local.get $left i32.const {{words}} i32.sub local.set $left
-    {{values}}
-    br $next
-  end
-"""
-_ARRAY: Final = f"""
-  local.get $o ref.test (ref {{type}})
-  if
-    local.get $o ref.cast (ref {{type}}) array.len local.tee $n
-    local.get $left i32.const {{shift}} i32.shr_u local.tee $m
-    i32.gt_u
-    if {_CUT} else local.get $n local.set $m end
-    local.get $m i32.const {{width_shift}} i32.shl i32.const {lo.OBJECT_HEADER.size} i32.add {_HEADER}
-    local.get $left local.get $m i32.const {{shift}} i32.shl i32.sub local.set $left
-    i32.const 0 local.set $n
-    loop $values
-      local.get $n local.get $m i32.ge_u br_if $next
-      local.get $at
-      local.get $o ref.cast (ref {{type}}) local.get $n {{get}} {{type}} {{store}} offset={lo.OBJECT_HEADER.size}
-      local.get $at i32.const {{width}} i32.add local.set $at
-      local.get $n i32.const 1 i32.add local.set $n
-      br $values
-    end
-  end
-"""
-_OBJECTS_LOCALS: Final = (
-    ("k", "i32"), ("n", "i32"), ("m", "i32"), ("at", "i32"), ("begin", "i32"), ("left", "i32"), ("depth", "i32"), ("level", "i32"),
-    ("o", "eqref"),
-)  # fmt: skip
-_STORES: Final = {
-    "i64": "i64.store $rec",
-    "f32": "i32.reinterpret_f32 i64.extend_i32_u i64.store $rec",
-    "f64": "i64.reinterpret_f64 i64.store $rec",
-    "v128": "v128.store $rec",
-    **dict.fromkeys(("i8", "i16", "i32"), "i64.extend_i32_u i64.store $rec"),
-}
-
-_ELEMENTS: Final = f"""
-  ;; the elements of table {{table}}
-  table.size {{table}} {{wrap}} local.tee $n
-  i32.const {lo.MAX_ELEMENTS} local.get $n i32.const {lo.MAX_ELEMENTS} i32.lt_u select local.tee $take
-  if
-    local.get $take i32.const 3 i32.shl call $reserve local.tee $out
-    if
-      local.get $f local.get $out i32.const $STREAM i32.sub i32.store $rec offset={{at}}
-      local.get $f
-      local.get $take i32.const 3 i32.shl local.get $n local.get $take i32.ne i32.or
-      i32.store $rec offset={{bytes}}
-      i32.const 0 local.set $step
-      loop $each
-        local.get $out local.get $step i32.const 3 i32.shl i32.add
-        local.get $step {{extend}} table.get {{table}} raw $word_of_table_{{table}}
-        i64.store $rec
-        local.get $step i32.const 1 i32.add local.tee $step
-        local.get $take i32.lt_u br_if $each
-      end
-      {{tests}}
-      local.get $out local.get $take i32.const 3 i32.shl i32.const $LANES call $digest
-      local.get $f i32.const $LANES i64.load $rec i64.store $rec offset={{digest}}
-    end
-  end
-"""
-_TYPE_TEST: Final = f"""
-  ;; functions of type {{type}} from element {{first}} on
-  i32.const {{first}} local.set $step
-  block $tested
-    loop $each
-      local.get $step i32.const {{end}} i32.ge_u local.get $step local.get $take i32.ge_u i32.or br_if $tested
-      local.get $out local.get $step i32.const 3 i32.shl i32.add local.tee $p
-      i64.load $rec i64.eqz
-      if else
-        local.get $p
-        i64.const {{word}} i64.const {_UNKNOWN << 32 | values.FUNCTION}
-        local.get $step {{extend}} table.get {{table}} raw $is_of_type_{{type}} select
-        i64.store $rec
-      end
-      local.get $step i32.const {{step}} i32.add local.set $step
-      br $each
-    end
-  end
-"""
 
 
 class References:
@@ -356,7 +132,7 @@ class References:
             symbols |= {f"is_of_type_{each.typeidx}": _REF_TEST + padded(each.typeidx) for each in self.tested.get(table, ())}
             tests = (_type_test(table, extend, each) for each in self.tested.get(table, ()))
             texts.append(
-                _ELEMENTS.format(table=table, wrap=wrap, extend=extend, at=at, bytes=at + 4, digest=at + 8, tests="".join(tests))
+                wat.ELEMENTS.format(table=table, wrap=wrap, extend=extend, at=at, bytes=at + 4, digest=at + 8, tests="".join(tests))
             )
         return "".join(texts), symbols
 
@@ -394,8 +170,8 @@ class References:
         return link_expression(assemble(text), {**names, "results": b"".join(each for each in results if each)})
 
     def _any_word(self, symbols: Mapping[str, int]) -> bytes:
-        text = _ANY_WORD.format(object=_OBJECT_WORD if self.objects else "")
-        return link(assemble(text, params=("x",), locals=_WORD_LOCALS, padded=True), symbols)
+        text = wat.ANY_WORD.format(object=wat.OBJECT_WORD if self.objects else "")
+        return link(assemble(text, params=("x",), locals=wat.WORD_LOCALS, padded=True), symbols)
 
     def _function_word(self, constants: Constants, symbols: Mapping[str, int]) -> bytes:
         """Test each type: the word contains the first match or, in the identity form, the index that a call records."""
@@ -403,7 +179,7 @@ class References:
         tests = [by_type.format(each, _word(values.FUNCTION, each)) for each in self.types]
         calls = {f"call{each}": self._probe(each, constants, symbols) if self.identified else b"" for each in self.types}
         text = f"""local.get $x ref.is_null if i64.const 0 return end
-          {" ".join(tests)} i64.const {_word(values.FUNCTION, _UNKNOWN)}"""
+          {" ".join(tests)} i64.const {_word(values.FUNCTION, wat.UNKNOWN)}"""
         return link(assemble(text, params=("x",), padded=True), {**symbols, **calls})
 
     def _exception_word(self, types: Types, symbols: Mapping[str, int]) -> bytes:
@@ -416,11 +192,11 @@ class References:
             for at, kind in reversed([*enumerate(kinds)]):
                 if isinstance(kind, RefType):
                     words[f"word_{tag}_{at}"] = self.word(kind)
-                steps.append(f"raw $word_{tag}_{at}" if isinstance(kind, RefType) else _PAYLOAD_WORDS[kind])
-                steps.append(_DIGEST_STEP)
+                steps.append(f"raw $word_{tag}_{at}" if isinstance(kind, RefType) else wat.PAYLOAD_WORDS[kind])
+                steps.append(wat.DIGEST_STEP)
             block = f"block (type {types.function((), kinds)}) {text} end" if kinds else f"block {text} end"
-            text = f"{block} {' '.join(steps)} {_PAYLOAD.format(tag=tag << values.PAYLOAD_BITS)}"
-        code = assemble(_EXCEPTION_WORD.format(thrown=text), params=("x",), locals=_EXCEPTION_LOCALS, padded=True)
+            text = f"{block} {' '.join(steps)} {wat.PAYLOAD.format(tag=tag << values.PAYLOAD_BITS)}"
+        code = assemble(wat.EXCEPTION_WORD.format(thrown=text), params=("x",), locals=wat.EXCEPTION_LOCALS, padded=True)
         return link(code, {**symbols, **words})
 
     def _probe(self, typeidx: int, constants: Constants, symbols: Mapping[str, int]) -> bytes:
@@ -438,7 +214,7 @@ class References:
           i32.const $PROBING i32.const 0 i32.store $rec
           i32.const $PROBED i32.load $rec
           if
-            i32.const $PROBED i32.load $rec i32.const 1 i32.sub {_SHIFTED.format(values.IDENTITY)} return
+            i32.const $PROBED i32.load $rec i32.const 1 i32.sub {wat.SHIFTED.format(values.IDENTITY)} return
           end
         """
         return link_expression(assemble(text, params=("x",), padded=True), {**symbols, "arguments": arguments})
@@ -450,22 +226,22 @@ class References:
             composite = self._module.types[each.index].composite
             steps = []
             for at, (kind, field) in enumerate(zip(each.fields, fields(composite), strict=True)):
-                word = _PAYLOAD_WORDS.get(kind, "")
+                word = wat.PAYLOAD_WORDS.get(kind, "")
                 if isinstance(field.storage, RefType):
                     word, convert = f"raw $word_{each.index}_{at}", self.to_any(field.storage)
                     deeper = None if convert is None else convert + _DEPTH + _CALL + u(self._indices["contents"])
                     names[f"word_{each.index}_{at}"] = deeper or self.word(field.storage)
                 steps.append((f"{_GET[each.array]}{'_u' if kind in ('i8', 'i16') else ''}", word))
-            form = {"type": each.index, "mark": mark << 32, "result": _CONTENTS_RESULT}
+            form = {"type": each.index, "mark": mark << 32, "result": wat.CONTENTS_RESULT}
             if each.array:
                 ((get, word),) = steps
-                texts.append(_ARRAY_CONTENTS.format(**form, get=get, word=word))
+                texts.append(wat.ARRAY_CONTENTS.format(**form, get=get, word=word))
                 continue
             read = f"local.get $x ref.cast (ref {each.index})"
-            words = " ".join(f"{read} {get} {each.index} {at} {word} {_DIGEST_STEP}" for at, (get, word) in enumerate(steps))
-            texts.append(_STRUCT_CONTENTS.format(**form, words=1 + len(steps), fields=words))
-        text = _CONTENTS.format(types="".join(texts))
-        return link(assemble(text, params=("x", "depth"), locals=_CONTENTS_LOCALS, padded=True), names)
+            words = " ".join(f"{read} {get} {each.index} {at} {word} {wat.DIGEST_STEP}" for at, (get, word) in enumerate(steps))
+            texts.append(wat.STRUCT_CONTENTS.format(**form, words=1 + len(steps), fields=words))
+        text = wat.CONTENTS.format(types="".join(texts))
+        return link(assemble(text, params=("x", "depth"), locals=wat.CONTENTS_LOCALS, padded=True), names)
 
     def _write_objects(self, symbols: Mapping[str, int]) -> bytes:
         texts = [_array(at, each) if each.array else _struct(at, each) for at, each in enumerate(self.objects)]
@@ -475,8 +251,8 @@ class References:
             for at, field in enumerate(fields(composite)):
                 if isinstance(field.storage, RefType):
                     words[f"word_{each.index}_{at}"] = self.word(field.storage)
-        text = _OBJECTS.format(cut=_CUT, types="".join(texts))
-        return link(assemble(text, params=("part",), locals=_OBJECTS_LOCALS, padded=True), words)
+        text = wat.OBJECTS.format(cut=wat.CUT, types="".join(texts))
+        return link(assemble(text, params=("part",), locals=wat.OBJECTS_LOCALS, padded=True), words)
 
 
 def _word(kind: int, payload: int) -> int:
@@ -484,7 +260,7 @@ def _word(kind: int, payload: int) -> int:
 
 
 def _type_test(table: int, extend: str, run: TypedElements) -> str:
-    return _TYPE_TEST.format(
+    return wat.TYPE_TEST.format(
         table=table,
         extend=extend,
         type=run.typeidx,
@@ -502,7 +278,7 @@ def _struct(at: int, type_: lo.ObjectType) -> str:
         get = f"struct.get{'_u' if kind in ('i8', 'i16') else ''} {type_.index} {field}"
         stores.append(f"local.get $at local.get $o ref.cast (ref {type_.index}) {get} {_stored(type_, field)} offset={offset}")
         offset += 16 if kind == "v128" else 8
-    return _STRUCT.format(
+    return wat.STRUCT.format(
         type=type_.index, mark=at + 1, fields=len(type_.fields), words=words, size=offset, values=" ".join(stores)
     )
 
@@ -510,7 +286,7 @@ def _struct(at: int, type_: lo.ObjectType) -> str:
 def _array(at: int, type_: lo.ObjectType) -> str:
     (kind,) = type_.fields
     wide = kind == "v128"
-    return _ARRAY.format(
+    return wat.ARRAY.format(
         type=type_.index,
         mark=at + 1,
         shift=int(wide),
@@ -523,4 +299,4 @@ def _array(at: int, type_: lo.ObjectType) -> str:
 
 def _stored(type_: lo.ObjectType, field: int) -> str:
     kind = type_.fields[field]
-    return f"raw $word_{type_.index}_{field} i64.store $rec" if kind == "ref" else _STORES[kind]
+    return f"raw $word_{type_.index}_{field} i64.store $rec" if kind == "ref" else wat.STORES[kind]
