@@ -14,11 +14,13 @@ import msgspec
 from diffcheck.observation import Cost, Execution, Identity, Outcome, sentence
 from diffcheck.text import visible
 
-Verdict = Literal["agree", "diverge", "known", "flaky", "inconclusive", "skipped"]
-VERDICTS: tuple[Verdict, ...] = ("agree", "diverge", "known", "flaky", "inconclusive", "skipped")
-"""See ``worst`` for how a case gets its verdict from its passes."""
+Verdict = Literal["agree", "diverge", "known", "oracle", "flaky", "inconclusive", "skipped"]
+VERDICTS: tuple[Verdict, ...] = ("agree", "diverge", "known", "oracle", "flaky", "inconclusive", "skipped")
+"""``oracle``: in all that differs the oracle stands alone, a finding about the oracle. See ``worst`` for how a case gets its
+verdict from its passes.
+"""
 
-_RANK: dict[str, int] = {"skipped": 0, "agree": 1, "known": 2, "inconclusive": 3, "flaky": 4, "diverge": 5}
+_RANK: dict[str, int] = {"skipped": 0, "agree": 1, "known": 2, "oracle": 3, "inconclusive": 4, "flaky": 5, "diverge": 6}
 
 DivergenceKind = Literal[
     "outcome",
@@ -47,6 +49,9 @@ specification does not allow, found in the deterministic form. Only reports of e
 Form = Literal["plain", "deterministic"]
 """The form of the program in which a difference was found; see ``capsule.deterministic``."""
 
+SETTLED: tuple[Verdict, ...] = ("known", "oracle")
+"""The verdicts that need no attention, whatever a case expects."""
+
 
 class Where(msgspec.Struct, frozen=True, omit_defaults=True):
     """A place in the artifact: the row, the item (``counter 17``, ``memory 0 at 0x1f40``, ``result 0``), and for a branch its
@@ -61,8 +66,53 @@ class Where(msgspec.Struct, frozen=True, omit_defaults=True):
     line: int | None = None
 
 
+SCRIPT = "the script"
+"""The judge that is a script or a case file with expected results."""
+
+
+class Opinion(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a judge gives where oracle and subject differ: the ``oracle``'s value, the ``subject``'s, or another ``value``.
+
+    Empty ``gives`` means that it cannot say, with the reason in ``why``. Judges with the same ``engine`` are one voice.
+    """
+
+    judge: str
+    engine: str
+    gives: Literal["oracle", "subject", "other", ""] = ""
+    value: str = ""
+    why: str = ""
+
+    def __str__(self) -> str:
+        if self.judge == SCRIPT:
+            return f"{self.judge} expects {self.value}"
+        if self.gives == "other":
+            return f"{self.judge} gives {self.value}"
+        return f"{self.judge} agrees with the {self.gives}" if self.gives else f"{self.judge} cannot say ({self.why})"
+
+
+Alone = Literal["oracle", "subject", "both", ""]
+
+
+class Judgement(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The opinions of all judges, and which engine stands ``alone``; empty if that is undecided."""
+
+    opinions: tuple[Opinion, ...]
+    alone: Alone = ""
+
+    def __str__(self) -> str:
+        conclusion = {
+            "oracle": "the oracle stands alone",
+            "subject": "the subject stands alone",
+            "both": "oracle and subject each stand alone",
+        }.get(self.alone, "undecided")
+        return f"{', '.join(map(str, self.opinions))}: {conclusion}"
+
+
 class Divergence(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One difference that the specification does not allow. ``oracle`` and ``subject`` are the two values as text."""
+    """One difference that the specification does not allow. ``oracle`` and ``subject`` are the two values as text.
+
+    ``judgement`` is that of the first difference with the same signature, None without judges.
+    """
 
     kind: DivergenceKind
     where: Where
@@ -71,6 +121,7 @@ class Divergence(msgspec.Struct, frozen=True, omit_defaults=True):
     signature: str = ""
     detail: str = ""
     form: Form = "plain"
+    judgement: Judgement | None = None
 
     def __str__(self) -> str:
         row = f"row {self.where.row}: " if self.where.row else ""
@@ -332,6 +383,7 @@ class Report(msgspec.Struct, frozen=True):
     error: str = ""
     planned: int = 0
     failed_fast: bool = False
+    judges: tuple[Identity, ...] = ()
 
     def _repr_html_(self) -> str:
         """The report for a notebook: the totals, and a row for each unexpected case."""
@@ -356,5 +408,5 @@ def totals(cases: tuple[CaseReport, ...]) -> dict[str, int]:
         "cases": len(cases),
         **counts,
         "vacuous": sum(case.vacuous for case in cases),
-        "unexpected": sum(not case.as_expected and case.verdict != "known" for case in cases),
+        "unexpected": sum(not case.as_expected and case.verdict not in SETTLED for case in cases),
     }

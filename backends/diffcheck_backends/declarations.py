@@ -6,6 +6,9 @@ from typing import Final
 
 from diffcheck.backend.registry import Declaration
 
-KILND: Final = Declaration(program="The kilnd program; short for --subject kilnd:PATH.", subject_rank=2)
+KILND: Final = Declaration(program="The kilnd program; short for --subject kilnd:PATH.", subject_rank=2, engine="kiln")
 WASMTIME: Final = Declaration(oracle_rank=1, engine="Wasmtime")
 PULLEY: Final = Declaration(subject_rank=1, engine="Wasmtime")
+COMMAND: Final = Declaration(
+    engines={"node": "V8", "nodejs": "V8", "deno": "V8", "d8": "V8", "bun": "JavaScriptCore", "jsc": "JavaScriptCore"}
+)

@@ -35,13 +35,15 @@ class Declaration(msgspec.Struct, frozen=True):
 
     ``program`` is the help text of an option ``--NAME PATH``, the alias of ``--subject NAME:PATH``, with the environment variable
     ``DIFFCHECK_NAME``; empty for no such option. ``auto`` means the installed engine with the highest ``subject_rank`` or
-    ``oracle_rank``; 0 excludes it. ``engine`` names the engine if several adapters run the same one.
+    ``oracle_rank``; 0 excludes it. ``engine`` names the engine if several adapters run the same one, and ``engines`` those of
+    programs that an adapter's command may name: what shares an engine is one voice among judges.
     """
 
     program: str = ""
     subject_rank: int = 0
     oracle_rank: int = 0
     engine: str = ""
+    engines: dict[str, str] = {}
 
 
 def names() -> tuple[str, ...]:
@@ -61,6 +63,18 @@ def _declarations() -> dict[str, Declaration]:
 def declaration(spec: str) -> Declaration:
     """The declaration of the adapter of ``NAME`` or ``NAME:ARGUMENT``."""
     return _declarations().get(spec.partition(":")[0], Declaration())
+
+
+def engine(spec: str) -> str:
+    """The engine of ``NAME`` or ``NAME:ARGUMENT``, equal for two that are not independent.
+
+    It is the declared one, else that of the program that the argument names, else the adapter.
+    """
+    name, _, argument = spec.partition(":")
+    program = (argument.split() or [name])[0].rpartition("/")[2]
+    declared = declaration(spec)
+    aliases = {each: known.engine for each, known in _declarations().items() if known.engine}
+    return declared.engine or declared.engines.get(program) or aliases.get(program) or program
 
 
 def ranked(role: Literal["subject", "oracle"]) -> tuple[str, ...]:

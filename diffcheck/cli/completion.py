@@ -27,7 +27,7 @@ _DEFAULT_REPORTS = "reports"
 
 def of(entry: Option) -> Completer | None:
     """The completion of an option's values; None for click's own."""
-    if entry.name in ("subject", "oracle"):
+    if entry.name in ("subject", "oracle", "judge"):
         return engines
     if entry.name == "only":
         return cases

@@ -111,6 +111,7 @@ def request(paths: tuple[str, ...], given: dict[str, Any]) -> requests.Request:
         "cluster": option_table.parse_executor(given.get("executor") or "local"),
         "options": programs(given),
         **{key: config_defaults.engine(key, given[key]) for key in ("subject", "oracle") if given.get(key)},
+        "judges": tuple(config_defaults.engine("judge", each) for each in given.get("judge") or ()),
         "subject_name": config_defaults.called(given.get("subject") or ""),
         "subject_version": given.get("subject_version"),
         **{

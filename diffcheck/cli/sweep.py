@@ -68,8 +68,8 @@ _MOST_NAMED: Final = 8
     "--strict", is_flag=True, envvar="DIFFCHECK_STRICT", help="Fail if something was checked in the last sweep and is not now."
 )
 @options(
-    "subject", "oracle", PROGRAMS, "jobs", "deadline", "memory-limit", "max-passes", "confirm", "cache", "no-cache", "cache-limit",
-    "reports", "quiet", "baseline", "causes",
+    "subject", "oracle", PROGRAMS, "judge", "jobs", "deadline", "memory-limit", "max-passes", "confirm", "cache", "no-cache",
+    "cache-limit", "reports", "quiet", "baseline", "causes",
 )  # fmt: skip
 def command(
     families: tuple[str, ...],

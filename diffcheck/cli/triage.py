@@ -7,6 +7,7 @@ from typing import Any
 import rich_click as click
 
 from diffcheck.cli import triage_session
+from diffcheck.cli.options import options
 from diffcheck.errors import EXIT_DIVERGE, EXIT_INCONCLUSIVE, EXIT_INTERRUPTED
 from diffcheck.text import visible
 from diffcheck.triage import workflow
@@ -20,6 +21,7 @@ _EPILOG = (
 
 @click.command("triage", epilog=_EPILOG)
 @triage_session.arguments
+@options("judge")
 def command(target: str, row: str, **given: Any) -> int:  # noqa: ANN401 - the options of the table
     """Triage a divergence: confirm, reduce, localise, and write an issue ready to file.
 

@@ -1,14 +1,15 @@
-"""What a script or a case file expects of rows, as a third judge: which engine stands alone, and what both get wrong."""
+"""What a script or a case file expects of rows, as the opinion of a judge, and what both engines get wrong."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
 from diffcheck.compare import expectations
 from diffcheck.observation import Returned, sentence
 from diffcheck.text import plural
+from diffcheck.verdict import SCRIPT, Judgement, Opinion
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -55,7 +56,7 @@ class ExpectedResults:
                 self._findings.diverge("expectation", "expectation", words, words, row=row.name, shape="both", detail=detail)
 
     def conclude(self, findings: Findings) -> None:
-        """Add who stands alone to the divergences, and what was not checked to what was not compared."""
+        """Add the script's opinion to the divergences, and what was not checked to what was not compared."""
         findings.divergences[:] = map(self._judged, findings.divergences)
         for why, count in self._unchecked.items():
             findings.not_compared(f"what the script expects of {plural(count, 'row')}: {why}")
@@ -69,17 +70,12 @@ class ExpectedResults:
         oracle = self._oracle.get(each.where.row)
         if oracle is None or each.kind not in ("result", "outcome"):
             return each
-        match oracle, self._subject.get(each.where.row):
-            case True, _:
-                verdict = "the subject stands alone"
-            case False, True:
-                verdict = "the oracle stands alone"
-            case False, False:
-                verdict = "neither engine gives that"
-            case _:
-                verdict = "the oracle does not give that"
-        detail = f"the script expects {self._expected[each.where.row]}: {verdict}"
-        return msgspec.structs.replace(each, detail="; ".join(part for part in (detail, each.detail) if part))
+        subject = self._subject.get(each.where.row, False)
+        gives: Literal["oracle", "subject", "other", ""] = (
+            "" if oracle and subject else "oracle" if oracle else "subject" if subject else "other"
+        )
+        opinion = Opinion(SCRIPT, SCRIPT, gives, self._expected[each.where.row])
+        return msgspec.structs.replace(each, judgement=Judgement((opinion,)))
 
 
 def _words(row: RowRecord) -> str:

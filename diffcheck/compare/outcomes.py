@@ -24,6 +24,7 @@ from diffcheck.observation import (
 if TYPE_CHECKING:
     from diffcheck.compare.findings import Findings
 
+KIND_UNSTATED = "the trap's kind: the engine has the same message for several"
 FAILURES = (Crashed, OutOfMemory, TimedOut, HarnessFailed)
 """Outcomes that do not depend on the program alone: the engine or its harness failed."""
 
@@ -81,7 +82,7 @@ def compare(oracle: Outcome, subject: Outcome, findings: Findings, row: str = ""
         if isinstance(oracle, Refused) and isinstance(subject, Refused) and "unknown" in (oracle.stage, subject.stage):
             findings.not_compared("why the module was refused: the subject does not report it")
         if any(isinstance(each, Trapped) and each.kind == "unstated" for each in (oracle, subject)):
-            findings.not_compared("the trap's kind: the engine has the same message for several")
+            findings.not_compared(KIND_UNSTATED)
         if Trapped("uncaught exception") in (_kind(oracle), _kind(subject)):
             findings.not_compared("the tag and the payload of an uncaught exception: the engine reports neither")
         if isinstance(oracle, Trapped) and isinstance(subject, Trapped) and allow.one_trap(oracle, subject):

@@ -27,7 +27,7 @@ BASELINE: Final = "baseline.toml"
 PROTOCOLS: Final = ("harness", "wasi")
 Value: TypeAlias = "str | int | float | bool | tuple[str, ...]"
 _CAP_BYTES: Final = 1 << 20
-ENGINES: Final = ("subject", "oracle")
+ENGINES: Final = ("subject", "oracle", "judge")
 _WRITTEN: Final = ("reports", "html", "junit-xml", "sarif", "markdown", "baseline")
 _UNTRUSTED: Final = ("cache", "executor")
 """Options that only a trusted file may set: results from a cache are believed, and a cluster receives artifacts and runs them."""
@@ -101,7 +101,8 @@ def _settings(raw: object, path: Path, options: Sequence[Option], *, trusted: bo
             continue
         values[key] = _value(allowed[key], value, path.parent)
     commands = [f"backends.{name}: {spec}" for name, spec in backends.items()]
-    commands += [f"{key} = {values[key]}" for key in ENGINES if ":" in str(values.get(key, ""))]
+    engines = [(key, each) for key in ENGINES for each in _each(values.get(key, ()))]
+    commands += [f"{key} = {each}" for key, each in engines if ":" in each]
     commands += [f"{each.name} = {values[each.name]}" for each in options if each.name in values and each.name not in BY_NAME]
     beside = path.parent / BASELINE
     if beside.is_file():
@@ -110,6 +111,10 @@ def _settings(raw: object, path: Path, options: Sequence[Option], *, trusted: bo
     outside = {name: f"{name} = {raw[name]}" for name in _WRITTEN if name in raw and not _is_inside(folder, str(raw[name]))}
     outside |= {name: f"{name} = {raw[name]}" for name in _UNTRUSTED if raw.get(name, "local") != "local"}
     return Settings(str(path), values, backends, tuple(commands), trusted, outside)
+
+
+def _each(value: Value) -> tuple[str, ...]:
+    return value if isinstance(value, tuple) else (str(value),)
 
 
 def _is_inside(folder: Path, value: str) -> bool:

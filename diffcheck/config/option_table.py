@@ -91,6 +91,14 @@ OPTIONS: Final = (
     ),
     Option("oracle", "text", "Reference engine, assumed correct.", default="auto", metavar="NAME", panel=ENGINES),
     Option(
+        "judge",
+        "text",
+        "Engine asked where the two differ; repeatable.",
+        metavar="NAME",
+        multiple=True,
+        panel=ENGINES,
+    ),
+    Option(
         "rows",
         "text",
         "Call EXPORT or EXPORT=arg,arg; repeatable; replaces the case file's.",

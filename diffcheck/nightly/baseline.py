@@ -265,7 +265,7 @@ def _case_status(entry: BaselineEntry, case: CaseReport) -> EntryState:
         return "stale"
     for mode in entry.modes or tuple(each.mode for each in case.passes if each.applicable):
         found = next((each for each in case.passes if each.mode == mode and each.applicable), None)
-        if found is None or found.verdict not in ("agree", "diverge", "known", "flaky"):
+        if found is None or found.verdict not in ("agree", "diverge", "known", "oracle", "flaky"):
             return "not run"
         if any((run.verdict, set(run.signatures)) != (_first(found), set(found.signatures)) for run in found.repeats):
             return "flaky"

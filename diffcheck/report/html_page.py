@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 _NOTHING_KNOWN: Final[Mapping[str, Life]] = MappingProxyType({})
 _HERE: Final = b"<!--data-->"  # no name can contain it: the template escapes every <
 _MAX_LIST: Final = 300
-_SEVERITY: Final = ("diverge", "flaky", "inconclusive", "known", "agree", "skipped")
+_SEVERITY: Final = ("diverge", "flaky", "inconclusive", "oracle", "known", "agree", "skipped")
 
 
 def render(report: Report, lives: Mapping[str, Life] = _NOTHING_KNOWN) -> bytes:

@@ -13,7 +13,7 @@ from diffcheck.config.version import __version__
 from diffcheck.errors import EXIT_AGREE, EXIT_DIVERGE, EXIT_INCONCLUSIVE, EXIT_INTERRUPTED, EXIT_USAGE
 from diffcheck.runner.events import CaseFinished, CaseStarted, EngineProbed, RunFinished, RunStarted
 from diffcheck.text import plural
-from diffcheck.verdict import Agreement, CaseReport, Divergence, EngineFinding, Report, Tool, totals
+from diffcheck.verdict import SETTLED, Agreement, CaseReport, Divergence, EngineFinding, Report, Tool, totals
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -94,12 +94,13 @@ class Collector:
             places=run.places,
             root=run.root,
             planned=run.total,
+            judges=run.judges,
         )
 
 
 def settled(case: CaseReport) -> bool:
-    """Whether a case needs no attention: it has its expected verdict, or its difference is known."""
-    return case.as_expected or case.verdict == "known"
+    """Whether a case needs no attention: it has its expected verdict, or its difference is known or the oracle's."""
+    return case.as_expected or case.verdict in SETTLED
 
 
 def fails(case: CaseReport) -> bool:

@@ -32,6 +32,7 @@ STYLES: Final = {
     "agree": "green",
     "diverge": "bold red",
     "known": "cyan",
+    "oracle": "cyan",
     "flaky": "magenta",
     "inconclusive": "yellow",
     "skipped": "dim",
@@ -40,6 +41,7 @@ VERBS: Final = {
     "agree": ("agrees", "agree"),
     "diverge": ("diverges", "diverge"),
     "known": ("is known", "are known"),
+    "oracle": ("is the oracle's fault", "are the oracle's fault"),
     "flaky": ("is flaky", "are flaky"),
     "inconclusive": ("is inconclusive", "are inconclusive"),
     "skipped": ("was skipped", "were skipped"),
@@ -122,9 +124,10 @@ def place(where: Where) -> list[str]:
 
 
 def detail(divergence: Divergence) -> str:
-    """The detail of a difference, and the form of the program if it is not the plain one."""
+    """What the judges give, the detail of a difference, and the form of the program if it is not the plain one."""
+    judged = str(divergence.judgement or "")
     form = f"found in the {divergence.form} form" if divergence.form != "plain" else ""
-    return ", ".join(part for part in (divergence.detail, form) if part)
+    return "; ".join(filter(None, (judged, ", ".join(part for part in (divergence.detail, form) if part))))
 
 
 def times(count: int, noun: str, *, at_least: bool) -> str:

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 
+from diffcheck.backend import registry
 from diffcheck.capsule.recorder.reference_types import needs_gc
 from diffcheck.cases import scripts
 from diffcheck.cases.rows import INIT
 from diffcheck.compare.findings import Findings
+from diffcheck.compare.judgement import concluded
 from diffcheck.observation import LeftSlice, sentence
 from diffcheck.runner import slicing
 from diffcheck.runner.passes import confirmation, validity_pass
@@ -78,7 +80,7 @@ def run(
     not_done = (*plan.notes, *(what for each in applicable for what in each.agreement.not_compared))
     if plan.no_capsule:
         not_done = (*not_done, f"no capsule pass: {plan.no_capsule}")
-    return CaseReport(
+    report = CaseReport(
         case=plan.case.id,
         artifact=plan.case.artifact,
         sha256=plan.sha256,
@@ -95,6 +97,8 @@ def run(
         explanation=_explanation(passes),
         findings=tuple(_finding(each) for each in plan.case.findings),
     )
+    engines = (registry.engine(request.oracle), registry.engine(request.subject)) if request else ("oracle", "subject")
+    return concluded(report, {}, *engines)
 
 
 def skipped(case: Case, reason: str, subject_name: str, sha256: str = "", *, bad_input: bool = False) -> CaseReport:

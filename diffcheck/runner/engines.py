@@ -15,6 +15,7 @@ from diffcheck.config import option_table
 from diffcheck.errors import EngineMissingError, RunFailedError
 from diffcheck.observation import Identity
 from diffcheck.probe import known_answer
+from diffcheck.runner import judges
 from diffcheck.runner.builds import BuildWatch, build
 from diffcheck.runner.persist import execution_cache
 from diffcheck.runner.request import Request
@@ -32,14 +33,19 @@ class Engines(msgspec.Struct, frozen=True):
     subject_identity: Identity
     oracle_identity: Identity
     notice: str
+    judge_identities: tuple[Identity, ...] = ()
 
 
 class Roles(msgspec.Struct, frozen=True):
-    """The backends of a run by role. ``validator`` validates artifacts; it is the oracle if the oracle can validate."""
+    """The backends of a run by role. ``validator`` validates artifacts; it is the oracle if the oracle can validate.
+
+    ``judges`` are by their roles in the execution cache.
+    """
 
     validator: Oracle
     oracle: Backend
     subject: Backend
+    judges: tuple[judges.Judge, ...] = ()
 
 
 class EnginePair(msgspec.Struct, frozen=True):
@@ -67,19 +73,21 @@ def create(request: Request) -> Roles:
     options = {**request.options, "cache": request.cache}  # else components are still prepared in the default folder
     oracle = registry.create(request.oracle, options)
     validator = oracle if isinstance(oracle, Oracle) else preferred_oracle(options)
-    return Roles(validator, oracle, registry.create(request.subject, options))
+    return Roles(validator, oracle, registry.create(request.subject, options), judges.create(request, options))
 
 
 def choose(request: Request) -> Engines:
     """The engines of a request; raises ``EngineMissingError`` or ``ConfigError``."""
     request, skipped = _resolve(request)
     engines = create(request)
-    roles: dict[str, Backend] = msgspec.structs.asdict(engines)
+    roles: dict[str, Backend] = {name: getattr(engines, name) for name in ("validator", "oracle", "subject")}
+    roles |= {each.role: each.backend for each in engines.judges}
     builds = {role: build(engine) for role, engine in roles.items()}  # before any of them starts
     subject, oracle = contract.identity(engines.subject), contract.identity(engines.oracle)
     programs = {each.name for each in registry.programs()}
     paths = {spec: each.path for spec, each in ((request.subject, subject), (request.oracle, oracle)) if spec in programs}
     specs = {"validator": "", "oracle": request.oracle, "subject": request.subject}
+    specs |= {each.role: each.spec for each in engines.judges}
     keys = {role: execution_cache.engine_key(roles[role], specs[role], builds[role].digest) for role in specs if request.cache}
     chosen = msgspec.structs.replace(
         request,
@@ -87,7 +95,8 @@ def choose(request: Request) -> Engines:
         keys=keys,
         builds=tuple({tuple(each.stamps): each for each in builds.values()}.values()),
     )
-    return Engines(chosen, _configured_identity(subject, request), oracle, _notice(request, skipped))
+    judged_by = tuple(contract.identity(each.backend) for each in engines.judges)
+    return Engines(chosen, _configured_identity(subject, request), oracle, _notice(request, skipped), judged_by)
 
 
 def _resolve(request: Request) -> tuple[Request, str]:

@@ -26,6 +26,7 @@ class RunStarted(msgspec.Struct, frozen=True, tag="run-started"):
     places: tuple[str, ...] = ("",)
     root: str = ""
     notes: tuple[str, ...] = ()
+    judges: tuple[Identity, ...] = ()
 
 
 class EngineProbed(msgspec.Struct, frozen=True, tag="engine-probed"):

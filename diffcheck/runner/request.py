@@ -23,6 +23,7 @@ class Request(msgspec.Struct, frozen=True):
     ``ids``: names of cases; none of either selects all. ``calls``: rows that replace those of the case files.
     ``options``: paths of engines' programs by adapter, and what ``runner.engines`` adds for workers. ``program_name``: whether a
     program without arguments gets the artifact's name as its first argument; witness's own runtime passes no argument.
+    ``judges``: further engines that are asked where subject and oracle differ.
     ``stub_imports``: the stub of an imported function that has no functional stub. ``slice``: when the capsule has only the
     functions that its rows execute. ``load_check``: whether the subject loads the functions that a slice lacks.
 
@@ -40,6 +41,7 @@ class Request(msgspec.Struct, frozen=True):
     paths: tuple[str, ...]
     subject: str = "auto"
     oracle: str = "auto"
+    judges: tuple[str, ...] = ()
     mode: Mode = "both"
     jobs: int = 1
     deadline_s: float = 10.0

@@ -57,6 +57,7 @@ def run(request: Request) -> Generator[Event, None, None]:
         places=found.places,
         root=found.root,
         notes=(*found.notes, *_cache_notes(request)),
+        judges=engines.judge_identities,
     )
     with contextlib.ExitStack() as stack:
         journal = _journal(request, started, items)

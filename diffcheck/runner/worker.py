@@ -15,12 +15,13 @@ from typing import TYPE_CHECKING, Final, TypeVar
 import msgspec
 
 from diffcheck import probe, process
-from diffcheck.backend import adapter_errors, contract
+from diffcheck.backend import adapter_errors, contract, registry
 from diffcheck.cases.discovery import Case
+from diffcheck.compare.judgement import concluded
 from diffcheck.errors import AdapterError, DiffcheckError, EngineUnusableError
 from diffcheck.probe import known_answer
 from diffcheck.runner import case_run as cases
-from diffcheck.runner import engines, more_memory, planning, slicing
+from diffcheck.runner import engines, judges, more_memory, planning, slicing
 from diffcheck.runner import plan as plans
 from diffcheck.runner.builds import BuildWatch
 from diffcheck.runner.passes.load_check import chunk_bytes
@@ -34,7 +35,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from diffcheck.backend.contract import Backend, Host, Oracle
+    from diffcheck.runner.judges import Judge
     from diffcheck.runner.plan import Plan
+    from diffcheck.verdict import Opinion
 
 T = TypeVar("T")
 _TRIES: Final = 3
@@ -138,7 +141,9 @@ class Worker:
         self.tapes = execution_cache.Tapes(store, self.request.keys) if store else None
         self.bodies = execution_cache.StoredBodies(store, self.request.keys["subject"], self.watch) if store else None
         self.row_plans = StoredRowPlans(store, self.request.keys["validator"], self.watch) if store else None
+        self.judges = roles.judges
         self.plan: Plan | None = None
+        self.case: tuple[Case, plans.Files | None] | None = None
         self.runs = setup.runs
         if setup.ask:
             self._test_known_answers(of_oracle=roles.validator is not roles.oracle)
@@ -159,8 +164,8 @@ class Worker:
             self._complete_capabilities()
         plan = planning.make(case, self.request, self.validator, self.oracle, self.subject, self.host, files, self.row_plans)
         if self.runs:
-            plan = self._in_slices(plan)
-        self.plan = plan
+            plan = self._in_slices(plan, self.subject)
+        self.plan, self.case = plan, (case, files)
         if isinstance(plan, plans.SkippedPlan):
             return PreparedPlan(0, PlanLine(case.id, skipped=plan.reason, bad_input=plan.bad_input))
         line = PlanLine(
@@ -178,29 +183,70 @@ class Worker:
             memory_bytes = chunk_bytes(plan)
         return PreparedPlan(memory_bytes, line)
 
-    def _in_slices(self, plan: Plan) -> Plan:
+    def _in_slices(self, plan: Plan, subject: Backend) -> Plan:
         """The plan, or that of the artifact's slices; what the oracle executes is cached."""
-        if not isinstance(plan, plans.CapsulePlan) or not slicing.applies(plan, self.request, self.subject):
+        if not isinstance(plan, plans.CapsulePlan) or not slicing.applies(plan, self.request, subject):
             return plan
         name = f"executed functions {plan.capsules.oracle.sha256}"
-        choose = partial(slicing.chosen, plan, self.request, subject=self.subject, host=self.host)
+        choose = partial(slicing.chosen, plan, self.request, subject=subject, host=self.host)
         return self._cached(self.oracle, "oracle", name, lambda oracle: choose(oracle=oracle))
 
     def go(self, message: Go) -> Done | MoreMemory:
         """Run the plan."""
         assert self.plan is not None, "the parent prepares first"  # noqa: S101
         plan = more_memory.with_limit(self.plan, message.memory_bytes) if message.memory_bytes else self.plan
-        if self.tapes is None or isinstance(plan, plans.SkippedPlan):
-            report = self._with_same_builds(lambda: self._report(plan, self.oracle, self.subject))
-            return self._more_memory(plan, report, message) or Done(report)
-        tapes, name = self.tapes, execution_cache.name_of(plan)
+        report, store = self._compared(plan, self.subject, "subject", self.request)
+        return self._more_memory(plan, report, message) or Done(self._judged(store()))
+
+    def _compared(
+        self, plan: Plan, subject: Backend, role: execution_cache.Role, request: Request
+    ) -> tuple[CaseReport, Callable[[], CaseReport]]:
+        """The report of a plan, and a function that caches its executions and returns the report that says so."""
+
+        def report(oracle: Backend, subject: Backend) -> CaseReport:
+            passes = request.max_passes
+            return cases.run(plan, passes, oracle, subject, self.host, self.subject_name, request, self.bodies)
+
+        tapes = self.tapes
+        if tapes is None or isinstance(plan, plans.SkippedPlan):
+            found = self._with_same_builds(lambda: report(self.oracle, subject))
+            return found, lambda: found
 
         def run() -> tuple[CaseReport, execution_cache.Tape, execution_cache.Tape]:
-            oracle, subject = tapes.tape(self.oracle, "oracle", name), tapes.tape(self.subject, "subject", name)
-            return self._report(plan, oracle, subject), oracle, subject
+            oracle = tapes.tape(self.oracle, "oracle", execution_cache.name_of(plan, "oracle"))
+            tested = tapes.tape(subject, role, execution_cache.name_of(plan, role))
+            return report(oracle, tested), oracle, tested
 
-        report, oracle, subject = self._with_same_builds(run)
-        return self._more_memory(plan, report, message) or Done(tapes.keep(report, name, oracle, subject))
+        found, oracle, tested = self._with_same_builds(run)
+        return found, lambda: tapes.keep(found, plan, oracle, tested, role)
+
+    def _judged(self, report: CaseReport) -> CaseReport:
+        """The report with the opinions of the judges, which are asked only where the engines differ."""
+        if not self.judges or not judges.asked(report):
+            return report
+        found: dict[str, tuple[Opinion, ...]] = {}
+        for judge in self.judges:
+            own, same_form = self._under(judge, hangs=judges.hangs(report))
+            for signature, each in judges.opinions(judge, report, own, same_form=same_form).items():
+                found[signature] = (*found.get(signature, ()), each)
+        return concluded(report, found, registry.engine(self.request.oracle), registry.engine(self.request.subject))
+
+    def _under(self, judge: Judge, *, hangs: bool) -> tuple[CaseReport, bool]:
+        """The report with a judge as the subject, and whether its capsule records as much as the subject's."""
+        assert self.case is not None, "the parent prepares first"  # noqa: S101
+        case, files = self.case
+        request = msgspec.structs.replace(self.request, confirm=0, hangs=hangs, load_check="never")
+        backend = judge.backend
+        try:
+            self._complete_capabilities_of(backend, judge.role)
+            plan = planning.make(case, request, self.validator, self.oracle, backend, self.host, files, self.row_plans)
+            plan = self._in_slices(plan, backend)
+            _, store = self._compared(plan, backend, judge.role, request)
+            return store(), judges.same_form(self.plan, plan)
+        except EngineUnusableError:
+            raise
+        except DiffcheckError as error:  # a judge that fails cannot say
+            return cases.skipped(case, error.line, self.subject_name), True
 
     def _more_memory(self, plan: Plan, report: CaseReport, message: Go) -> MoreMemory | None:
         memory_bytes = more_memory.needed(plan, report) if message.again else 0
@@ -213,19 +259,23 @@ class Worker:
         return self._cached(self.subject, "subject", "probe", lambda subject: probe.engine_findings(subject, self.host, limits))
 
     def _test_known_answers(self, *, of_oracle: bool) -> None:
-        """Run the known-answer test of the subject, and of an oracle that cannot validate."""
+        """Run the known-answer test of the subject, of judges, and of an oracle that cannot validate."""
         ask = partial(known_answer.require, host=self._unwatched, limits=self._limits)
         self._cached(self.subject, "subject", "known answer", partial(ask, spec=self.request.subject))
         if of_oracle:
             self._cached(self.oracle, "oracle", "known answer", partial(ask, spec=self.request.oracle))
+        for judge in self.judges:
+            self._cached(judge.backend, judge.role, "known answer", partial(ask, spec=judge.spec))
 
     def _complete_capabilities(self) -> None:
         """Test the capabilities that adapters leave open, once for each worker."""
+        self._complete_capabilities_of(self.subject, "subject")
+        self._complete_capabilities_of(self.oracle, "oracle")
+
+    def _complete_capabilities_of(self, engine: Backend, role: execution_cache.Role) -> None:
         ask = partial(known_answer.capabilities, host=self._unwatched, limits=self._limits)
-        roles: tuple[tuple[Backend, execution_cache.Role], ...] = ((self.subject, "subject"), (self.oracle, "oracle"))
-        for engine, role in roles:
-            if None in (engine.capabilities.exceptions, engine.capabilities.gc):
-                engine.capabilities = self._cached(engine, role, "capabilities", ask)
+        if None in (engine.capabilities.exceptions, engine.capabilities.gc):
+            engine.capabilities = self._cached(engine, role, "capabilities", ask)
 
     @property
     def _limits(self) -> contract.RunLimits:
@@ -258,10 +308,6 @@ class Worker:
                 return done
         self.watch.require()
         raise EngineUnusableError("the files of an engine keep changing", hint="run again once the build is finished")
-
-    def _report(self, plan: Plan, oracle: Backend, subject: Backend) -> CaseReport:
-        passes = self.request.max_passes
-        return cases.run(plan, passes, oracle, subject, self.host, self.subject_name, self.request, self.bodies)
 
 
 def _planned(plan: Plan) -> tuple[tuple[str, str], ...]:

@@ -114,7 +114,7 @@ def _localisations(
             plan = made[place.artifact]
             if isinstance(plan, plans.CapsulePlan):
                 plan = slicing.part_with(plan, place.row)
-                pair = tapes.pair(oracle, subject, f"localise {name_of(plan)} {place.row}")
+                pair = tapes.pair(oracle, subject, f"localise {name_of(plan, 'subject')} {place.row}")
                 answer = Localiser(plan, request, *pair, host).localise(place.row)
         yield place, answer
 

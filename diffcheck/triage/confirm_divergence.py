@@ -37,7 +37,27 @@ class Confirmer:
         self.say(f"{shown} of {RUNS} reruns show it")
         if shown < RUNS:
             return msgspec.structs.replace(state, flaky=f"{1 + shown} of {1 + RUNS} runs show it")
-        return msgspec.structs.replace(state, engines=tuple(self._other_engines()), notes=self._direct_notes()).finished("confirm")
+        notes = (*self._judgement(), *self._direct_notes())
+        return msgspec.structs.replace(state, engines=tuple(self._other_engines()), notes=notes).finished("confirm")
+
+    def _judgement(self) -> tuple[str, ...]:
+        """What the judges give, and who stands alone, as a sentence; empty without judges."""
+        if not self.session.judges:
+            return ()
+        report = self._report(judges=self.session.judges)
+        every = (each for one in report.passes for each in one.divergences if each.signature == self.symptom.signature)
+        judgement = next((str(each.judgement) for each in every if each.judgement is not None), "the judges were not asked")
+        self.say(judgement)
+        return (judgement,)
+
+    def _report(self, **changes: object) -> CaseReport:
+        """The report of the case with other engines."""
+        session = self.session
+        request = msgspec.structs.replace(session.request, jobs=1, **changes)
+        with closing(Checker(
+            request, session.case, lambda _: False, Answers(None, ""), session.reactor, session.folder, session.budget
+        )) as checker:  # fmt: skip
+            return checker.report(Candidate(self.wasm, session.rows))
 
     def _shows(self, report: CaseReport) -> bool:
         return any(each.signature == self.symptom.signature for each in symptoms(report))
@@ -60,12 +80,7 @@ class Confirmer:
             yield outcome
 
     def _under(self, name: str) -> ConfirmedOutcome:
-        session = self.session
-        request = msgspec.structs.replace(session.request, jobs=1, subject=name)
-        with closing(Checker(
-            request, session.case, lambda _: False, Answers(None, ""), session.reactor, session.folder, session.budget
-        )) as checker:  # fmt: skip
-            report = checker.report(Candidate(self.wasm, session.rows))
+        report = self._report(subject=name)
         if self._shows(report):
             return ConfirmedOutcome(name, f"has the same difference ({report.reason})")
         if report.verdict == "agree":

@@ -49,7 +49,8 @@ class Session:
         self.target, self.budget, self.say = target, budget, say
         self._subject = subject
         self.engines = choose(request)
-        self.request = msgspec.structs.replace(self.engines.request, confirm=0, known={}, mode="both")
+        self.judges = self.engines.request.judges  # asked once, and not for every candidate
+        self.request = msgspec.structs.replace(self.engines.request, confirm=0, known={}, mode="both", judges=())
         if target.kind != "validity":  # every candidate would be loaded as well
             self.request = msgspec.structs.replace(self.request, load_check="never")
         self._runners: dict[str, Checker] = {}

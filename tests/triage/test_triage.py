@@ -61,12 +61,16 @@ def _state(folder: Path) -> State:
     return msgspec.json.decode((folder / "triage.json").read_bytes(), type=State)
 
 
-def test_a_divergence_becomes_a_folder_whose_script_shows_it(artifact: Path, engine: Path, tmp_path: Path) -> None:
+def test_a_divergence_becomes_a_folder_whose_script_shows_it(
+    artifact: Path, engine: Path, tmp_path: Path, standin_wasi: Callable[..., Path]
+) -> None:
     folder = tmp_path / "out"
     arguments = ["triage", str(artifact), "--subject", "kilnd", "--kilnd", str(engine), "-o", str(folder)]
+    arguments += ["--judge", f"wasi:{standin_wasi()}"]
     assert entry.run(arguments) == 1
     state = _state(folder)
     assert state.done == STEPS
+    assert "Wasi-engine agrees with the oracle: the subject stands alone." in (folder / "issue.md").read_text()
     assert len(state.rows) == 1
     assert state.rows[0].startswith("f=")
     assert state.localised is not None

@@ -8,7 +8,7 @@
   const CHUNK = 100;
   const BLOCK = 50;
   const RANK = { new: 0, returned: 0, wider: 1, expired: 1, flaky: 2 };
-  const VERDICTS = { diverge: 0, flaky: 1, inconclusive: 2, known: 3, skipped: 4, agree: 5 };
+  const VERDICTS = { diverge: 0, flaky: 1, inconclusive: 2, oracle: 3, known: 4, skipped: 5, agree: 6 };
   const blocks = new Map();
   const detailOf = (at) => {
     const number = Math.floor(at / BLOCK);

@@ -36,7 +36,8 @@ if TYPE_CHECKING:
     from diffcheck.runner.request import Request
     from diffcheck.verdict import CaseReport
 
-Role = Literal["oracle", "subject"]
+Role = str
+"""``oracle``, ``subject``, or ``judge NAME``."""
 _FORMAT: Final = "1"
 _TAPE_BYTES: Final = 256 << 20
 _encode = msgspec.msgpack.Encoder().encode
@@ -210,14 +211,17 @@ class Tapes:
         if tape.ran and tape.whole:
             self._store.put(self._name(role, name), tape.encoded())
 
-    def keep(self, report: CaseReport, name: str, oracle: Tape, subject: Tape) -> CaseReport:
-        """Store the tapes of a case as far as they are reproducible; returns the report with the sides that came from the cache."""
+    def keep(self, report: CaseReport, plan: RefusedPlan | RunnablePlan, oracle: Tape, subject: Tape, role: Role) -> CaseReport:
+        """Store the tapes of a case as far as they are reproducible; returns the report with the sides that came from the cache.
+
+        ``role`` is that of the subject, which may be a judge.
+        """
         if all(_is_reproducible(each, report) for each in (*oracle.outcomes(), *_side_outcomes(report, "oracle"))):
-            self.put(oracle, "oracle", name)
+            self.put(oracle, "oracle", name_of(plan, "oracle"))
         flaky = any(each.verdict == "flaky" or len(set(each.repeats)) > 1 for each in report.passes)
         if not flaky and all(_is_reproducible(each, report) for each in (*subject.outcomes(), *_side_outcomes(report, "subject"))):
-            self.put(subject, "subject", name)
-        sides = (("oracle", oracle), ("subject", subject))
+            self.put(subject, role, name_of(plan, role))
+        sides: tuple[tuple[Literal["oracle", "subject"], Tape], ...] = (("oracle", oracle), ("subject", subject))
         return msgspec.structs.replace(report, cached=tuple(role for role, tape in sides if tape.answered and not tape.ran))
 
     def _name(self, role: Role, name: str) -> str:
@@ -272,10 +276,14 @@ class TapePairs:
                 self._tapes.put(tape, role, name)
 
 
-def name_of(plan: RefusedPlan | RunnablePlan) -> str:
-    """A digest of what the tapes of a case depend on: the artifact, the capsules and the limits."""
+def name_of(plan: RefusedPlan | RunnablePlan, role: Role) -> str:
+    """A digest of what the tape of a case depends on: the artifact, the capsules and the limits.
+
+    The oracle's does not depend on the subject's capsule, so that one run of the oracle serves all subjects.
+    """
     parts = (plan, *plan.others) if isinstance(plan, CapsulePlan) else ()
-    capsules = [each.sha256 for part in parts for each in msgspec.structs.astuple(part.capsules)]
+    sides = [(each.capsules.standard, each.capsules.oracle if role == "oracle" else each.capsules.subject) for each in parts]
+    capsules = [each.sha256 for both in sides for each in both]
     return hashlib.sha256(_encode((plan.sha256, capsules, plan.entry, plan.limits))).hexdigest()
 
 

@@ -52,7 +52,7 @@ class PoolExecution:
     """Runs programs on the workers of a pool. ``request`` names the chosen engines."""
 
     def __init__(self, request: Request, validator: Oracle, host: Host, stopped: Callable[[], bool]) -> None:
-        self._request = msgspec.structs.replace(request, mode="capsule", slice="never", confirm=0, known={})
+        self._request = msgspec.structs.replace(request, mode="capsule", slice="never", confirm=0, known={}, judges=())
         self._validator, self._host, self._stopped = validator, host, stopped
         self._numbers = count()
 

@@ -1,0 +1,135 @@
+"""``--judge``: further engines that are asked where oracle and subject differ, with stand-ins for engines."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+import pytest
+import wasmtime
+from click.testing import CliRunner
+
+from diffcheck.backend import registry
+from diffcheck.cli.command_group import cli
+from diffcheck.report import json_file
+
+PROGRAM = """(module
+  (func (export "bits") (param i32) (result i32) (i32.popcnt (local.get 0)))
+  (func (export "one") (result i32) (i32.const 1)))"""
+COUNTS_TRAILING_ZEROS = ("200069", "200068")
+
+
+@pytest.fixture
+def artifact(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "bits.wasm").write_bytes(wasmtime.wat2wasm(PROGRAM))
+    (tmp_path / "bits.toml").write_text('rows = ["bits=6", "one"]')
+    return "bits.wasm"
+
+
+def run(*arguments: str):
+    """The exit code, the output, and the report of the only case."""
+    ended = CliRunner().invoke(cli, ["run", *arguments], prog_name="diffcheck", standalone_mode=False)
+    assert ended.exception is None, ended.exception
+    report = json_file.read(Path("reports/report.json"))
+    return ended.return_value, ended.output, report
+
+
+def judgement(report) -> str:
+    (found,) = {str(each.judgement) for one in report.cases[0].passes for each in one.divergences}
+    return found
+
+
+@pytest.fixture
+def engines(standin_kilnd, standin_wasi, patched):
+    """A right engine, a wrong one of the same kind, and a right one of another kind."""
+    good = standin_kilnd()
+    return {"good": f"kilnd:{good}", "bad": f"kilnd:{patched(good, *COUNTS_TRAILING_ZEROS)}", "other": f"wasi:{standin_wasi()}"}
+
+
+def test_the_subject_stands_alone_where_a_judge_agrees_with_the_oracle(artifact, engines) -> None:
+    code, output, report = run(artifact, "--subject", engines["bad"], "--judge", engines["other"])
+    assert (code, judgement(report)) == (1, "wasi-engine agrees with the oracle: the subject stands alone")
+    assert "wasi-engine agrees with the oracle" in " ".join(output.split())
+    assert [each.name for each in report.judges] == ["wasi"]
+
+
+def test_where_the_oracle_stands_alone_the_run_does_not_fail(artifact, engines) -> None:
+    arguments = ("--oracle", engines["bad"], "--subject", "wasmtime", "--judge", engines["other"])
+    code, output, report = run(artifact, *arguments)
+    assert (code, report.cases[0].verdict) == (0, "oracle"), output
+    assert report.cases[0].reason == "capsule: the oracle stands alone: row bits=6: result 0: oracle 1, subject 2"
+    assert judgement(report) == "wasi-engine agrees with the subject: the oracle stands alone"
+    code, _, report = run(artifact, *arguments, "--judge", engines["bad"])
+    assert (code, report.cases[0].verdict) == (0, "oracle")  # it is the oracle's own engine: no further voice
+
+
+def test_judges_that_split_are_undecided_and_the_run_fails(artifact, engines) -> None:
+    command = f"harness:{engines['bad'].partition(':')[2]}"
+    code, _, report = run(artifact, "--subject", engines["bad"], "--judge", engines["other"], "--judge", command)
+    assert registry.engine(command) == registry.engine(engines["bad"]) == "kiln"
+    assert (code, report.cases[0].passes[0].divergences[0].judgement.alone) == (1, "subject")  # the same engine twice
+    independent = Path("independent")
+    independent.symlink_to(engines["bad"].partition(":")[2])
+    code, _, report = run(artifact, "--subject", engines["bad"], "--judge", engines["other"], "--judge", "harness:./independent")
+    assert (code, judgement(report)) == (1, "wasi-engine agrees with the oracle, independent agrees with the subject: undecided")
+
+
+def test_judges_are_asked_only_where_the_engines_differ_and_their_executions_are_cached(
+    artifact, engines, tmp_path, monkeypatch
+) -> None:
+    monkeypatch.delenv("DIFFCHECK_NO_CACHE")
+    log = tmp_path / "log"
+    counting = tmp_path / "counting"
+    counting.write_text(f'#!/bin/sh\necho "$@" >> {log}\nexec {engines["other"].partition(":")[2]} "$@"\n')
+    counting.chmod(0o755)
+
+    def times(subject: str) -> int:
+        log.unlink(missing_ok=True)
+        run(artifact, "--subject", subject, "--judge", f"wasi:{counting}", "--cache", str(tmp_path / "cache"))
+        lines = log.read_text().splitlines() if log.exists() else []
+        return sum("--version" not in each for each in lines)
+
+    known_answer = times(engines["good"])
+    assert times(engines["good"]) == 0 < known_answer
+    assert times(engines["bad"]) > 0
+    assert times(engines["bad"]) == 0
+
+
+def test_a_judge_that_is_missing_or_no_engine_is_an_error(artifact, engines) -> None:
+    for judge in ("wasi:/bin/ls", "wasi:not-there"):
+        ended = CliRunner().invoke(cli, ["run", artifact, "--subject", engines["bad"], "--judge", judge], prog_name="diffcheck")
+        assert ended.exit_code != 0
+        assert ended.exception is not None
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("wasmtime", "wasmtime-pulley"),
+        ("wasi:node a.mjs", "wasi:/usr/bin/node b.mjs"),
+        ("wasi:node a", "harness:deno b"),
+        ("kilnd", "kilnd:/x/y"),
+    ],
+)
+def test_backends_of_one_engine_are_one_voice(one: str, other: str) -> None:
+    assert registry.engine(one) == registry.engine(other)
+
+
+def test_commands_of_several_programs_are_several_voices() -> None:
+    specs = ("wasmtime", "kilnd", "wasi:node a", "wasi:bun a", "wasi:wasmi", "harness:/opt/engine")
+    assert len({registry.engine(each) for each in specs}) == len(specs)
+
+
+def test_a_script_is_a_judge_too(tmp_path, monkeypatch, engines) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("bits.wast").write_text(f'{PROGRAM}\n(assert_return (invoke "bits" (i32.const 6)) (i32.const 2))\n')
+    code, _, report = run("bits.wast", "--subject", engines["bad"])
+    assert (code, judgement(report)) == (1, "the script expects 2: the subject stands alone")
+    code, _, report = run("bits.wast", "--oracle", engines["bad"], "--subject", "wasmtime")
+    assert (code, judgement(report), report.totals["oracle"]) == (0, "the script expects 2: the oracle stands alone", 1)
+    Path("bits.wast").write_text(Path("bits.wast").read_text().replace("(i32.const 2)", "(i32.const 1)"))
+    code, _, report = run("bits.wast", "--subject", engines["bad"], "--judge", engines["other"])
+    words = "the script expects 1, wasi-engine agrees with the oracle: undecided"
+    assert (code, judgement(report)) == (1, words)
+    assert msgspec.json.encode(report)
