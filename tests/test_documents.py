@@ -37,7 +37,7 @@ NOT_HERE = {
     "diffcheck gate": "tests/cli/test_gate.py runs it, and its sweep takes a minute",
     "corpus/build": "it compiles the corpus; tests/test_corpus.py checks its products",
 }
-TOOLS = ("meld", "witness", "jq")
+TOOLS = ("meld", "witness", "jq", "node", "wasmi")
 VERDICTS = {0, 1, 3}  # of a command that reports what it found
 ALLOWED = dict.fromkeys(
     ("run", "sweep", "merge", "show", "report", "localise", "triage", "history", "compare", "explain", "selftest", "doctor"),
@@ -50,7 +50,7 @@ def why_not(command):
     for words, why in NOT_HERE.items():
         if words in command:
             return why
-    needed = [tool for tool in TOOLS if re.search(rf"\b{tool} ", command)] + ["meld"] * ("diffcheck prepare" in command)
+    needed = [tool for tool in TOOLS if re.search(rf"\b{tool}(?: |'|$)", command)] + ["meld"] * ("diffcheck prepare" in command)
     missing = [tool for tool in needed if shutil.which(tool) is None]
     missing += ["wasm-tools"] * (scripts.SUFFIX in command and scripts.converter() is None)
     return f"it needs {missing[0]}" if missing else ""

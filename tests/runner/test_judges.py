@@ -10,6 +10,7 @@ import wasmtime
 from click.testing import CliRunner
 
 from diffcheck.backend import registry
+from diffcheck.cases import scripts
 from diffcheck.cli.command_group import cli
 from diffcheck.report import json_file
 
@@ -121,6 +122,7 @@ def test_commands_of_several_programs_are_several_voices() -> None:
     assert len({registry.engine(each) for each in specs}) == len(specs)
 
 
+@pytest.mark.skipif(scripts.converter() is None, reason="wasm-tools is not installed")
 def test_a_script_is_a_judge_too(tmp_path, monkeypatch, engines) -> None:
     monkeypatch.chdir(tmp_path)
     Path("bits.wast").write_text(f'{PROGRAM}\n(assert_return (invoke "bits" (i32.const 6)) (i32.const 2))\n')
