@@ -17,6 +17,7 @@ from diffcheck.compare.findings import Findings
 from diffcheck.errors import ArtifactError, CaseError, ConfigError
 from diffcheck.observation import Returned, RowRecord, Threw, Trapped
 from diffcheck.values import Value
+from diffcheck.verdict import SCRIPT, Judgement, Opinion
 from diffcheck.wasm.module import read
 from tests.runner.test_run import artifact, reports
 
@@ -302,14 +303,10 @@ def test_traps_exhaustion_and_exceptions_are_expected_by_name() -> None:
 
 
 @pytest.mark.parametrize(
-    ("oracle", "subject", "words"),
-    [
-        (5, 6, "the subject stands alone"),
-        (6, 5, "the oracle stands alone"),
-        (6, 7, "undecided"),
-    ],
+    ("oracle", "subject", "gives"),
+    [(5, 6, "oracle"), (6, 5, "subject"), (6, 7, "other")],
 )
-def test_a_divergence_says_who_stands_alone(oracle: int, subject: int, words: str) -> None:
+def test_a_script_has_an_opinion_on_a_divergence(oracle: int, subject: int, gives: str) -> None:
     layout = lo.Layout(
         rows=(lo.RowLayout("f", ("i32",), expected="5"),), stubs=(), branches=(), counters=(), globals=(), tables=0, memories=(),
         digest_pages=1, plan_digest=0, has_trace=False, has_output=False, known_answer=0,
@@ -320,7 +317,7 @@ def test_a_divergence_says_who_stands_alone(oracle: int, subject: int, words: st
     judge.subject([RowRecord("f", Returned(), (Value("i32", subject),))])
     findings.diverge("result", "result 0", str(oracle), str(subject), row="f", detail="bits")
     judge.conclude(findings)
-    assert findings.divergences[0].detail == f"the script expects 5: {words}; bits"
+    assert findings.divergences[0].judgement == Judgement((Opinion(SCRIPT, SCRIPT, gives, "5"),))
 
 
 def test_a_case_file_may_expect_results_too(tmp_path: Path) -> None:
