@@ -17,7 +17,7 @@ from diffcheck.compare.findings import Findings
 from diffcheck.errors import ArtifactError, CaseError, ConfigError
 from diffcheck.observation import Returned, RowRecord, Threw, Trapped
 from diffcheck.values import Value
-from diffcheck.verdict import SCRIPT, Judgement, Opinion
+from diffcheck.verdict import Judgement, Opinion
 from diffcheck.wasm.module import read
 from tests.runner.test_run import artifact, reports
 
@@ -317,7 +317,7 @@ def test_a_script_has_an_opinion_on_a_divergence(oracle: int, subject: int, give
     judge.subject([RowRecord("f", Returned(), (Value("i32", subject),))])
     findings.diverge("result", "result 0", str(oracle), str(subject), row="f", detail="bits")
     judge.conclude(findings)
-    assert findings.divergences[0].judgement == Judgement((Opinion(SCRIPT, SCRIPT, gives, "5"),))
+    assert findings.divergences[0].judgement == Judgement((Opinion("the script", "the script", gives, "5"),))
 
 
 def test_a_case_file_may_expect_results_too(tmp_path: Path) -> None:
