@@ -187,7 +187,14 @@ OPTIONS: Final = (
         recorded=False,
         panel=EXECUTION,
     ),
-    Option("deadline", "seconds", "Time limit of one execution.", default="10", metavar="SECONDS", panel=EXECUTION),
+    Option(
+        "deadline",
+        "seconds",
+        "Time limit of one execution, not counting its waits for a processor.",
+        default="10",
+        metavar="SECONDS",
+        panel=EXECUTION,
+    ),
     Option(
         "memory-limit",
         "size",

@@ -10,6 +10,7 @@ import selectors
 import sys
 import time
 from collections import deque
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 import msgspec
@@ -25,6 +26,8 @@ REAP_S = 1.0
 _WATCH_S = 0.05
 _POLL_S = 0.01
 _SWEEP_S = 0.001
+_MAX_WAITS = 3
+"""The longest time that a child may wait for a processor without being charged, in multiples of its time limit."""
 _CHUNK_BYTES = 256 * 1024
 # After its writers' death a pipe holds at most its capacity, by default up to 1 MiB (fs.pipe-max-size).
 _DRAIN_CHUNKS = 64
@@ -155,6 +158,8 @@ class Child:
         self._statm: int | None = None
         self._status: int | None = None
         self._cpu_ns = self._peak_bytes = 0
+        self._limit_s = deadline - started
+        self._extended_s = 0.0
         self._timed_out = self._over_memory = self._flooded = self._lingering = False
         self._garbage = self._pending_garbage = ""
         orphans.registered.add(self.pid)
@@ -232,14 +237,23 @@ class Child:
                 self._lingering = True
                 self._finish(now)
         elif now >= self.deadline:
-            self._timed_out = True
-            self.kill()
+            self._expire(now)
         elif now >= self._garbage_at:
             self.kill(garbage=self._pending_garbage)
         elif now >= self._next_watch:
             self._watched_at = now
             self._next_watch = now + _WATCH_S
             self._watch()
+
+    def _expire(self, now: float) -> None:
+        """Kill the child at its deadline. That of a one-shot child is extended by the time that it waited for a processor."""
+        waited_s = min(_waited_s(self.pid), _MAX_WAITS * self._limit_s) if self._limit_s < math.inf else 0.0
+        if waited_s - self._extended_s > _WATCH_S:
+            self.deadline = now + waited_s - self._extended_s
+            self._extended_s = waited_s
+        else:
+            self._timed_out = True
+            self.kill()
 
     # Events.
 
@@ -375,6 +389,14 @@ class Child:
         if self._statm is not None:
             os.close(self._statm)
             self._statm = None
+
+
+def _waited_s(pid: int) -> float:
+    """Return the seconds that the first thread of a process waited for a processor (``/proc/PID/schedstat``); 0 if unknown."""
+    try:
+        return int(Path(f"/proc/{pid}/schedstat").read_text().split()[1]) / 1e9
+    except (OSError, ValueError, IndexError):
+        return 0.0
 
 
 def _open_pidfd(pid: int) -> int | None:

@@ -67,6 +67,30 @@ def test_a_child_that_ignores_sigterm_costs_no_more_time(reactor: Reactor) -> No
     assert time.monotonic() - began < 1.3
 
 
+def test_time_in_which_a_child_waits_for_a_processor_does_not_count(reactor: Reactor, monkeypatch: pytest.MonkeyPatch) -> None:
+    waits = iter((0.2, 0.3))  # at the first deadline, and at the second one
+    monkeypatch.setattr(child_module, "_waited_s", lambda _pid: next(waits, 0.3))
+    began = time.monotonic()
+    assert run(reactor, ["/bin/sleep", "60"], deadline_s=0.2).timed_out
+    assert 0.5 <= time.monotonic() - began < 1.5
+
+
+def test_a_child_that_always_waits_is_killed_at_four_times_its_limit(reactor: Reactor, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(child_module, "_waited_s", lambda _pid: 60.0)
+    began = time.monotonic()
+    assert run(reactor, ["/bin/sleep", "60"], deadline_s=0.2).timed_out
+    assert 0.8 <= time.monotonic() - began < 1.8
+
+
+@pytest.mark.skipif(not Path("/proc/self/schedstat").exists(), reason="the kernel does not count the time")
+def test_a_busy_child_gets_the_processor_time_of_its_limit(reactor: Reactor) -> None:
+    """Two more busy children than processors share them; each still gets most of its limit."""
+    busy = [reactor.start(shell("while :; do :; done"), env=ENV, deadline_s=0.5) for _ in range((os.cpu_count() or 1) + 2)]
+    ended = [reactor.wait(each) for each in busy]
+    assert all(each.timed_out for each in ended)
+    assert min(each.cpu_ns for each in ended) > 0.3e9
+
+
 def test_a_stopped_child_is_killed_at_its_deadline(reactor: Reactor) -> None:
     assert run(reactor, shell("kill -STOP $$"), deadline_s=0.2).timed_out
 
