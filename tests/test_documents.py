@@ -35,6 +35,8 @@ NOT_HERE = {
     "pytest --pyargs": "tests/contract/test_backends_page.py runs it",
     "--subject v8": "tests/contract/test_backends_page.py runs it",
     "diffcheck gate": "tests/cli/test_gate.py runs it, and its sweep takes a minute",
+    "diffcheck serve": "it runs until it is stopped; tests/service starts it",
+    "diffcheck submit": "it needs a service; tests/service has one",
     "corpus/build": "it compiles the corpus; tests/test_corpus.py checks its products",
 }
 TOOLS = ("meld", "witness", "jq", "node", "wasmi")

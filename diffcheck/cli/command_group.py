@@ -24,6 +24,7 @@ PANELS: Final = {
     "Triage": ("triage", "explain", "localise", "reduce", "reproduce", "export-wast"),
     "Nightly runs": ("baseline", "history", "compare", "merge"),
     "Artifacts and witness": ("prepare", "seal", "snapshot", "harness", "imports"),
+    "Service": ("serve", "submit"),
     "Engines": ("backends", "doctor", "selftest"),
     "Settings": ("config", "cache", "schema"),
 }

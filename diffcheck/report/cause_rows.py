@@ -11,13 +11,14 @@ import msgspec
 from diffcheck.report import styles
 from diffcheck.report.summary import cluster_verdict, code_of, kind_and_item
 from diffcheck.text import plural, visible
+from diffcheck.verdict import EntryState, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from diffcheck.report.model import Cluster
     from diffcheck.report.page_data import Life
-    from diffcheck.verdict import Cause, EntryState, Report, Verdict
+    from diffcheck.verdict import Cause, Report
 
 STRIP: Final = 30
 """How many runs a history shows."""

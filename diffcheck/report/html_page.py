@@ -150,11 +150,11 @@ def _environment() -> Environment:
     loader = PackageLoader("diffcheck.report")
     made = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     made.filters |= {"visible": visible, "moment": _moment, "duration": _duration_ns, "size": size}
-    made.filters |= {"plural": plural, "number": _number, "prose": _prose}
+    made.filters |= {"plural": plural, "number": _number, "prose": prose}
     return made
 
 
-def _prose(text: str) -> Markup:
+def prose(text: str) -> Markup:
     """A sentence with the parts in backquotes as code, everything escaped."""
     parts = re.split(r"`([^`]+)`", text)
     return Markup("").join(Markup("<code>{}</code>").format(part) if at % 2 else part for at, part in enumerate(parts))

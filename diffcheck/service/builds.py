@@ -1,0 +1,120 @@
+"""The watched folder: a build is a program with ``<name>.json`` beside it, with its version and revision, which is written last."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from diffcheck import process
+from diffcheck.config.input_files import read_regular
+from diffcheck.errors import ConfigError, DiffcheckError
+from diffcheck.service.jobs.job_request import JobRequest
+from diffcheck.text import encodable, visible
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from diffcheck.service.data_folder import DataFolder
+
+_CAP_BYTES: Final = 1 << 16
+_PRIORITY: Final = 10
+
+
+class About(msgspec.Struct, frozen=True):
+    """The file beside a build."""
+
+    version: str
+    commit: str = ""
+
+
+def watch(data: DataFolder) -> None:
+    """Take in what is new in the folder, check it by known answers, and gate what was accepted against the build before."""
+    builds = data.settings.builds
+    if builds is None:
+        return
+    for program, about in _complete(Path(builds.folder)):
+        _take(data, program, about)
+    with data.database.reading() as connection:
+        arrived = connection.execute("SELECT id FROM builds WHERE state = 'arrived'").fetchall()
+        accepted = connection.execute("SELECT id FROM builds WHERE state = 'accepted' AND gate IS NULL ORDER BY id").fetchall()
+    for row in arrived:
+        _submit(data, JobRequest("check", engine=f"build:{row['id']}"))
+        with data.database.writing() as connection:
+            connection.execute("UPDATE builds SET state = 'checking' WHERE id = ? AND state = 'arrived'", (row["id"],))
+    for row in accepted:
+        _gate(data, row["id"], builds.corpus)
+
+
+def _gate(data: DataFolder, number: int, corpus: str) -> None:
+    """Queue the gate of a build against the accepted one before it; the first one is run alone."""
+    if not corpus:
+        return
+    with data.database.reading() as connection:
+        query = "SELECT id FROM builds WHERE state = 'accepted' AND id < ? ORDER BY id DESC LIMIT 1"
+        before = connection.execute(query, (number,)).fetchone()
+    engine = f"build:{number}"
+    request = JobRequest("run", engine, corpus=corpus)
+    if before is not None:
+        request = JobRequest("gate", engine, against=f"build:{before['id']}", corpus=corpus)
+    job = _submit(data, request)
+    with data.database.writing() as connection:
+        connection.execute("UPDATE builds SET gate = ? WHERE id = ?", (job, number))
+
+
+def _submit(data: DataFolder, request: JobRequest) -> int:
+    plan, title = data.planner.plan(request)
+    number, _ = data.queue.submit(plan, title, priority=_PRIORITY, owner="builds")
+    return number
+
+
+def _complete(folder: Path) -> Iterator[tuple[Path, Path]]:
+    """Programs whose file beside them exists."""
+    try:
+        entries = sorted(folder.iterdir(), key=lambda path: path.stat().st_mtime)
+    except OSError:
+        return
+    for path in entries:
+        about = path.with_name(f"{path.name}.json")
+        if path.suffix != ".json" and path.is_file() and not path.is_symlink() and about.is_file():
+            yield path, about
+
+
+def _take(data: DataFolder, program: Path, about: Path) -> None:
+    """Copy a build that is not known yet. What cannot be read is refused with the reason."""
+    try:
+        digest = process.file_digest(str(program)).hex()
+    except OSError:
+        return  # it was removed meanwhile
+    with data.database.reading() as connection:
+        if connection.execute("SELECT 1 FROM builds WHERE sha256 = ?", (digest,)).fetchone():
+            return
+    state, reason, found = "arrived", "", About("")
+    try:
+        found = msgspec.json.decode(read_regular(str(about), _CAP_BYTES, about.name, ConfigError), type=About)
+        if not os.access(program, os.X_OK):
+            raise ConfigError("the program is not executable")
+        _copy(program, data.path / "builds" / digest, digest)
+    except (DiffcheckError, msgspec.MsgspecError, UnicodeDecodeError) as error:
+        state, reason = "refused", visible(str(error), 300)
+    values = (digest, encodable(program.name), encodable(found.version), encodable(found.commit), time.time(), state, reason)
+    with data.database.writing() as connection:
+        connection.execute(
+            "INSERT OR IGNORE INTO builds (sha256, name, version, revision, arrived, state, reason) VALUES (?, ?, ?, ?, ?, ?, ?)",
+            values,
+        )
+
+
+def _copy(program: Path, target: Path, digest: str) -> None:
+    """Keep a program; raises ``ConfigError`` if it changes meanwhile."""
+    temporary = target.with_name(f"incoming-{digest}")
+    shutil.copyfile(program, temporary)
+    temporary.chmod(0o500)
+    if process.file_digest(str(temporary)).hex() != digest:
+        temporary.unlink()
+        raise ConfigError("the program changed while it was read", hint="write the .json file when the program is complete")
+    temporary.replace(target)

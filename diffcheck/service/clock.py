@@ -1,0 +1,95 @@
+"""What is due: scheduled jobs, new builds, expired leases, messages, files to evict. One step every few seconds."""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+import threading
+import time
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Final
+
+from diffcheck.errors import DiffcheckError
+from diffcheck.service import builds, notifications
+from diffcheck.service.jobs.job_request import JobRequest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from diffcheck.service.data_folder import DataFolder
+    from diffcheck.service.settings import ScheduleEntry
+
+STEP_S: Final = 2.0
+_LOG = logging.getLogger("diffcheck.service")
+
+
+class Clock:
+    """Does what is due in the data folder of a service."""
+
+    def __init__(self, data: DataFolder) -> None:
+        self._data = data
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="clock", daemon=True)
+
+    def start(self) -> None:
+        """Begin, in a thread."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End after the current step."""
+        self._stopped.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while not self._stopped.wait(STEP_S):
+            self.step()
+
+    def step(self) -> None:
+        """Do what is due now. What fails is logged, and done at the next step."""
+        data = self._data
+        steps: tuple[Callable[[], None], ...] = (
+            data.queue.expire,
+            lambda: builds.watch(data),
+            lambda: schedule(data, time.time()),
+            lambda: notifications.deliver(data.database, data.settings.webhooks),
+            data.store.evict,
+        )
+        for each in steps:
+            try:
+                each()
+            except (DiffcheckError, sqlite3.Error, OSError) as error:
+                _LOG.warning("what was due failed: %s", error)
+
+
+def schedule(data: DataFolder, now: float) -> None:
+    """Queue the jobs that are due. Of several missed times, one is caught up; a new entry waits for its next time."""
+    for entry in data.settings.schedule:
+        with data.database.reading() as connection:
+            row = connection.execute("SELECT due FROM schedule WHERE name = ?", (entry.name,)).fetchone()
+        due = row["due"] if row is not None else None
+        if due is not None and due <= now:
+            request = JobRequest(
+                entry.kind, entry.engine, corpus=entry.corpus, budget_seconds=entry.budget_seconds, again=f"{entry.name} {due:.0f}"
+            )
+            plan, title = data.planner.plan(request)
+            data.queue.submit(plan, f"{entry.name}: {title}", owner="schedule")
+        after = next_due(entry, now)
+        if due is None or due <= now or due > after:
+            with data.database.writing() as connection:
+                last = due if due is not None and due <= now else None
+                connection.execute(
+                    "INSERT INTO schedule VALUES (?, ?, ?) ON CONFLICT DO UPDATE "
+                    "SET due = excluded.due, last = coalesce(excluded.last, last)",
+                    (entry.name, after, last),
+                )
+
+
+def next_due(entry: ScheduleEntry, now: float) -> float:
+    """The next time of an entry after ``now``, in seconds since 1970."""
+    if entry.every_minutes:
+        step = entry.every_minutes * 60
+        return (now // step + 1) * step
+    today = datetime.fromtimestamp(now, UTC)
+    hour, minute = map(int, entry.at.split(":"))
+    at = today.replace(hour=hour, minute=minute, second=0, microsecond=0)
+    return (at if at.timestamp() > now else at + timedelta(days=1)).timestamp()

@@ -1,0 +1,44 @@
+"""The data folder of a service, and what all of its processes share."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from diffcheck import process
+from diffcheck.service.content_store import ContentStore
+from diffcheck.service.database import Database
+from diffcheck.service.jobs.job_queue import JobQueue
+from diffcheck.service.jobs.job_request import Planner
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from diffcheck.service.settings import Settings
+
+LOG: Final = "log.txt"
+
+
+class DataFolder:
+    """The database, the files, the queue and the settings. Every process opens its own."""
+
+    def __init__(self, path: Path, settings: Settings) -> None:
+        self.path, self.settings = path, settings
+        self.database = Database(path)
+        self.store = ContentStore(path, self.database, settings.limits)
+        self.queue = JobQueue(self.database, settings.limits.queue)
+        self.planner = Planner(settings, self.database, self.store, path)
+
+    def create(self) -> None:
+        """Create what is missing, for the owner only; raises ``ReportError``."""
+        process.private(self.path)
+        for name in ("files", "jobs", "builds"):
+            (self.path / name).mkdir(exist_ok=True)
+        self.database.prepare()
+
+    def job(self, number: int) -> Path:
+        """The folder of a job."""
+        return self.path / "jobs" / str(number)
+
+    def log(self, number: int) -> Path:
+        """The log of a job, which may not exist."""
+        return self.job(number) / LOG

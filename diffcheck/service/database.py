@@ -1,0 +1,101 @@
+"""The database: SQLite with a write-ahead log, its schema, and copies of it while it is in use."""
+
+from __future__ import annotations
+
+import contextlib
+import queue
+import sqlite3
+from importlib.resources import files
+from typing import TYPE_CHECKING, Final
+
+from diffcheck import process
+from diffcheck.errors import ReportError
+from diffcheck.text import visible
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+FILE_NAME: Final = "service.sqlite"
+_BUSY_S: Final = 30.0
+_IDLE: Final = 16
+_SCHEMA: Final = files("diffcheck.service") / "schema"
+_VERSIONS: Final = ("1.sql",)
+"""Scripts, each applied once, in order. ``PRAGMA user_version`` is the number of those applied."""
+
+
+class Database:
+    """The database of a data folder, for one process with any number of threads."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / FILE_NAME
+        self._idle: queue.LifoQueue[sqlite3.Connection] = queue.LifoQueue(_IDLE)
+
+    def prepare(self) -> None:
+        """Create the database, or bring it to this version; raises ``ReportError`` if it is damaged or of a newer version."""
+        try:
+            with self._connection() as connection:
+                (version,) = connection.execute("PRAGMA user_version").fetchone()
+                if version > len(_VERSIONS):
+                    raise ReportError(f"{visible(str(self.path))} is of a newer diffcheck", hint="use that version")
+                for number, name in enumerate(_VERSIONS[version:], version + 1):
+                    script = (_SCHEMA / name).read_text("utf-8")
+                    connection.executescript(f"BEGIN IMMEDIATE;\n{script}PRAGMA user_version = {number};\nCOMMIT;")
+        except sqlite3.Error as error:
+            full = process.is_full(error, self.path.parent)
+            hint = "free some space" if full else "restore the last copy that `diffcheck serve backup` made"
+            raise ReportError(f"{visible(str(self.path))} cannot be used: {visible(str(error))}", hint=hint) from error
+
+    @contextlib.contextmanager
+    def reading(self) -> Iterator[sqlite3.Connection]:
+        """A connection with one view of the database."""
+        with self._connection() as connection:
+            connection.execute("BEGIN")
+            try:
+                yield connection
+            finally:
+                connection.rollback()
+
+    @contextlib.contextmanager
+    def writing(self) -> Iterator[sqlite3.Connection]:
+        """A transaction: committed as a whole, or not at all if an exception leaves the block."""
+        with self._connection() as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield connection
+                connection.commit()
+            finally:
+                connection.rollback()
+
+    def backup(self, target: Path) -> None:
+        """Copy the database to a new file while others write to it; raises ``ReportError``."""
+        process.refuse_links(target)
+        if target.exists():
+            raise ReportError(f"{visible(str(target))} exists", hint="give a new name")
+        with self._connection() as connection, contextlib.closing(sqlite3.connect(target)) as copy:
+            connection.backup(copy)
+
+    @contextlib.contextmanager
+    def _connection(self) -> Iterator[sqlite3.Connection]:
+        try:
+            connection = self._idle.get_nowait()
+        except queue.Empty:
+            connection = self._open()
+        usable = True
+        try:
+            yield connection
+        except sqlite3.DatabaseError:
+            usable = False
+            raise
+        finally:
+            if usable and not self._idle.full():
+                self._idle.put(connection)
+            else:
+                connection.close()
+
+    def _open(self) -> sqlite3.Connection:
+        connection = sqlite3.connect(self.path, timeout=_BUSY_S, isolation_level=None, check_same_thread=False)
+        connection.row_factory = sqlite3.Row
+        for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON", "cache_size = -16384"):
+            connection.execute(f"PRAGMA {pragma}")
+        return connection

@@ -1,0 +1,307 @@
+"""Entering a report: the run, the results of its cases and the findings, in the transaction that ends the job."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from diffcheck.nightly import baseline as baselines
+from diffcheck.nightly import baseline_changes
+from diffcheck.report import cause_rows, model
+from diffcheck.report.cause_rows import CauseRow
+from diffcheck.service import notifications
+from diffcheck.text import encodable, visible
+from diffcheck.verdict import Report, Verdict
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Iterable, Sequence
+
+    from diffcheck.report.model import Cluster
+    from diffcheck.runner.sweep.coverage import SweepMap
+    from diffcheck.service.settings import Webhook
+    from diffcheck.verdict import BaselineStatus
+
+NIGHTS: Final = 30
+"""How many runs of a case the grid shows."""
+_RANK: Final = {"diverge": 5, "flaky": 4, "inconclusive": 3, "known": 2, "skipped": 1, "agree": 0}
+_REASON: Final = 300
+
+
+class Night(msgspec.Struct, frozen=True, array_like=True):
+    """A case in one run, as the grid shows it."""
+
+    run: int
+    verdict: str
+
+
+class Detail(msgspec.Struct, frozen=True):
+    """What a finding's page shows of its last run. Strings are safe to show, but for ``case`` and ``artifact``."""
+
+    case: str
+    artifact: str
+    row: CauseRow
+
+
+class Source(msgspec.Struct, frozen=True):
+    """The origin of a report: the job, its part of the reports folder, the suite, the digests of the report and of artifacts."""
+
+    job: int
+    part: str
+    suite: str
+    sha256: str
+    artifacts: Mapping[str, str]
+
+
+class Entered(msgspec.Struct, frozen=True):
+    """A run that is being entered."""
+
+    number: int
+    source: Source
+    build: str
+    report: Report
+
+    @property
+    def suite(self) -> str:
+        """The corpus, the uploaded files or the sweep."""
+        return self.source.suite
+
+
+def enter(connection: sqlite3.Connection, source: Source, report: Report, webhooks: Sequence[Webhook]) -> None:
+    """Enter a report."""
+    code, why = model.conclusion(report)
+    subject = report.subject
+    build = encodable(subject.version or subject.sha256[:12] or subject.name)
+    values = (
+        source.job, source.part, source.suite, encodable(subject.name), encodable(subject.version), subject.sha256,
+        encodable(f"{report.oracle.name} {report.oracle.version}"), report.started, report.elapsed_ns, len(report.cases),
+        msgspec.json.encode(report.totals).decode(), code, encodable(why), source.sha256,
+    )  # fmt: skip
+    number = add_run(connection, values)
+    shown = ((case.case, case.verdict, case.reason, case.elapsed_ns) for case in report.cases)
+    enter_cases(connection, number, source.suite, shown)
+    _enter_findings(connection, Entered(number, source, build, report), webhooks)
+
+
+def add_run(connection: sqlite3.Connection, values: tuple[object, ...]) -> int:
+    """Add a run with the values of all columns but the first; returns its number."""
+    row = connection.execute(
+        "INSERT INTO runs (job, part, suite, subject, version, sha256, oracle, started, elapsed_ns, cases, totals, exit_code, "
+        "conclusion, report) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        values,
+    )
+    return int(row.lastrowid or 0)
+
+
+def enter_map(connection: sqlite3.Connection, done: SweepMap) -> None:
+    """Replace the map's cells of the families that were swept."""
+    name = encodable(done.subject.name)
+    connection.executemany("DELETE FROM cells WHERE subject = ? AND family = ?", ((name, family) for family in done.families))
+    connection.executemany(
+        "INSERT OR REPLACE INTO cells VALUES (?, ?, ?, ?, ?, ?, ?)",
+        (
+            (
+                name,
+                each.family,
+                each.instruction,
+                each.class_,
+                each.outcome,
+                each.checks,
+                "; ".join(filter(None, (*each.findings, each.reason))),
+            )
+            for each in done.cells
+        ),
+    )
+
+
+def enter_cases(connection: sqlite3.Connection, run: int, suite: str, cases: Iterable[tuple[str, Verdict, str, int]]) -> None:
+    """Store results (name, verdict, reason, nanoseconds), and the last nights of each case in one row, which the grid shows."""
+    known = {row["name"]: row for row in connection.execute("SELECT id, name, nights FROM cases WHERE suite = ?", (suite,))}
+    results = []
+    for each, verdict, why, elapsed_ns in cases:
+        name, reason = encodable(each), visible(why, _REASON)
+        before = known.get(name)
+        nights = msgspec.json.decode(before["nights"], type=list[Night]) if before is not None else []
+        nights = [*nights, Night(run, verdict)][-NIGHTS:]
+        shown = (verdict, reason, _RANK[verdict], msgspec.json.encode(nights).decode())
+        if before is not None:
+            number = before["id"]
+            connection.execute("UPDATE cases SET verdict = ?, reason = ?, rank = ?, nights = ? WHERE id = ?", (*shown, number))
+        else:
+            added = connection.execute(
+                "INSERT INTO cases (suite, name, verdict, reason, rank, nights) VALUES (?, ?, ?, ?, ?, ?)", (suite, name, *shown)
+            )
+            number = added.lastrowid
+        results.append((number, run, verdict, reason, elapsed_ns))
+    connection.executemany("INSERT OR IGNORE INTO results VALUES (?, ?, ?, ?, ?)", results)
+
+
+def _enter_findings(connection: sqlite3.Connection, run: Entered, webhooks: Sequence[Webhook]) -> None:
+    """Update the baseline of the suite, and with it the findings."""
+    report = run.report
+    subject = encodable(report.subject.name)
+    before = suite_baseline(connection, subject, run.suite)
+    today = datetime.now(UTC).date()
+    statuses = {each.signature: each for each in baselines.statuses(report, before, today)}
+    after, _ = baseline_changes.update(before, report, today)
+    found = model.clusters(report)
+    seen = [each.signature for each in found if each.signature in statuses]
+    returned = [each for each in seen if each not in after.entries or after.entries[each].fixed is not None]
+    after, _ = baseline_changes.add(after, report, returned, "", "", None)
+    findings = _findings(connection, run, subject, found)
+    owners = {
+        row["signature"]: row["finding"]
+        for row in connection.execute(
+            "SELECT signature, finding FROM signatures WHERE subject = ? AND suite = ?", (subject, run.suite)
+        )
+    }
+    owners |= {each.signature: number for number, members in findings.items() for each in members}
+    for signature, entry in after.entries.items():
+        if entry is not before.entries.get(signature) or signature in seen:
+            connection.execute(
+                "INSERT OR REPLACE INTO signatures VALUES (?, ?, ?, ?, ?)",
+                (subject, run.suite, signature, owners[signature], msgspec.json.encode(entry).decode()),
+            )
+    _change_states(connection, run, findings, statuses, owners, webhooks)
+
+
+def suite_baseline(connection: sqlite3.Connection, subject: str, suite: str) -> baselines.Baseline:
+    """The signatures of a suite, known or not."""
+    rows = connection.execute("SELECT signature, entry FROM signatures WHERE subject = ? AND suite = ?", (subject, suite))
+    return baselines.Baseline({row["signature"]: msgspec.json.decode(row["entry"], type=baselines.BaselineEntry) for row in rows})
+
+
+def known_baseline(connection: sqlite3.Connection, suite: str, adapter: str) -> baselines.Baseline:
+    """The signatures of findings that are marked as known: those of the suite, and others with the cases that they have elsewhere.
+
+    Where several subjects have a signature, the entry is the one of ``adapter``.
+    """
+    rows = connection.execute(
+        "SELECT s.signature, s.entry, s.suite, f.issue, f.note FROM signatures s JOIN findings f ON f.id = s.finding "
+        "WHERE f.state IN ('known', 'fixed') ORDER BY s.subject = ?, s.suite = ?",
+        (adapter, suite),
+    )
+    entries: dict[str, baselines.BaselineEntry] = {}
+    for row in rows:
+        entry = msgspec.json.decode(row["entry"], type=baselines.BaselineEntry)
+        if row["suite"] == suite or entry.fixed is None:
+            entries[row["signature"]] = msgspec.structs.replace(entry, issue=row["issue"], note=row["note"] or entry.note)
+    return baselines.Baseline(entries)
+
+
+def _findings(connection: sqlite3.Connection, run: Entered, subject: str, found: Sequence[Cluster]) -> dict[int, list[Cluster]]:
+    """The findings of a run with their clusters: by the cause, else by what the signature belonged to, else by the signature."""
+    causes = {signature: cause for cause in run.report.causes for signature in cause.signatures}
+    owned = dict(
+        tuple(row) for row in connection.execute("SELECT signature, finding FROM signatures WHERE subject = ?", (subject,))
+    )
+    rows = {row.signatures[0]: row for row in cause_rows.cause_rows(run.report, found, {}) if row.signatures and row.what}
+    grouped: dict[int, list[Cluster]] = {}
+    for cluster in found:
+        cause, owner = causes.get(cluster.signature), owned.get(cluster.signature)
+        name = encodable(cause.name if cause is not None else cluster.signature)
+        number = owner if cause is None and owner is not None else _finding(connection, run, subject, name)
+        if cause is not None and owner not in (None, number):
+            _merge(connection, int(owner or 0), number)
+            owned = {key: number if value == owner else value for key, value in owned.items()}
+        grouped.setdefault(number, []).append(cluster)
+        row = rows.get(visible(cluster.signature, 240))
+        if row is not None:
+            _describe(connection, number, cluster, row, run)
+    return grouped
+
+
+def _finding(connection: sqlite3.Connection, run: Entered, subject: str, cause: str) -> int:
+    """The number of the finding with a cause, which is added if it is new."""
+    row = connection.execute("SELECT id, merged FROM findings WHERE subject = ? AND cause = ?", (subject, cause)).fetchone()
+    if row is not None:
+        return int(row["merged"] or row["id"])
+    values = (subject, cause, visible(cause, 240), run.number, run.number, run.build, run.build, time.time())
+    added = connection.execute(
+        "INSERT INTO findings (subject, cause, title, state, first_run, last_run, first_build, last_build, changed, detail) "
+        "VALUES (?, ?, ?, 'new', ?, ?, ?, ?, ?, '{}')",
+        values,
+    )
+    return int(added.lastrowid or 0)
+
+
+def _merge(connection: sqlite3.Connection, old: int, new: int) -> None:
+    """A cluster that was localised later belongs to its cause; the old finding's address leads to the new one."""
+    before = connection.execute("SELECT state, issue, note, first_run, first_build FROM findings WHERE id = ?", (old,)).fetchone()
+    connection.execute("UPDATE signatures SET finding = ? WHERE finding = ?", (new, old))
+    connection.execute(
+        "INSERT OR IGNORE INTO occurrences SELECT ?, run, state, cases FROM occurrences WHERE finding = ?", (new, old)
+    )
+    connection.execute("DELETE FROM occurrences WHERE finding = ?", (old,))
+    connection.execute("UPDATE OR IGNORE attachments SET finding = ? WHERE finding = ?", (new, old))
+    connection.execute("UPDATE findings SET merged = ?1 WHERE id = ?2 OR merged = ?2", (new, old))
+    connection.execute(
+        "UPDATE findings SET issue = iif(issue = '', ?, issue), note = iif(note = '', ?, note), "
+        "state = iif(state = 'new', ?, state), first_build = iif(first_run > ?, ?, first_build), "
+        "first_run = min(first_run, ?) WHERE id = ?",
+        (before["issue"], before["note"], before["state"], before["first_run"], before["first_build"], before["first_run"], new),
+    )
+
+
+def _describe(connection: sqlite3.Connection, number: int, cluster: Cluster, row: CauseRow, run: Entered) -> None:
+    """Store what the finding's page shows, and its program. A localised occurrence is not replaced by one that is not."""
+    case = cluster.members[0].case
+    stored = connection.execute("SELECT detail FROM findings WHERE id = ?", (number,)).fetchone()["detail"]
+    if stored != "{}" and msgspec.json.decode(stored, type=Detail).row.places and not row.places:
+        return
+    digest = run.source.artifacts.get(case.artifact)
+    if digest is not None:
+        name = f"program{Path(case.artifact).suffix}"
+        connection.execute("INSERT OR REPLACE INTO attachments VALUES (?, ?, ?)", (number, name, digest))
+    detail = Detail(encodable(case.case), encodable(case.artifact), row)
+    connection.execute(
+        "UPDATE findings SET title = ?, detail = ? WHERE id = ?", (row.title, msgspec.json.encode(detail).decode(), number)
+    )
+
+
+def _change_states(
+    connection: sqlite3.Connection,
+    run: Entered,
+    findings: Mapping[int, Iterable[Cluster]],
+    statuses: Mapping[str, BaselineStatus],
+    owners: Mapping[str, int],
+    webhooks: Sequence[Webhook],
+) -> None:
+    """The states after the run: seen again after being fixed is *returned*; *fixed* if no signature is left."""
+    for number, members in findings.items():
+        cases = {member.case.case for each in members for member in each.members}
+        row = _row(connection, number)
+        new = row["first_run"] == run.number
+        back = row["state"] == "fixed"
+        connection.execute(
+            "UPDATE findings SET last_run = ?, last_build = ?, state = ? WHERE id = ?",
+            (run.number, run.build, "returned" if back else row["state"], number),
+        )
+        word = "returned" if back else "new" if new else "seen"
+        connection.execute("INSERT OR REPLACE INTO occurrences VALUES (?, ?, ?, ?)", (number, run.number, word, len(cases)))
+        if word != "seen":
+            _changed(connection, number, word, run, webhooks)
+    gone = {owners[key] for key, each in statuses.items() if each.state == "fixed" and key in owners} - set(findings)
+    for number in gone:
+        (left,) = connection.execute(
+            "SELECT count(*) FROM signatures WHERE finding = ? AND json_extract(entry, '$.fixed') IS NULL", (number,)
+        ).fetchone()
+        if left or _row(connection, number)["state"] == "fixed":
+            continue
+        connection.execute("UPDATE findings SET state = 'fixed', fixed_build = ? WHERE id = ?", (run.build, number))
+        connection.execute("INSERT OR REPLACE INTO occurrences VALUES (?, ?, 'fixed', 0)", (number, run.number))
+        _changed(connection, number, "fixed", run, webhooks)
+
+
+def _row(connection: sqlite3.Connection, number: int) -> Any:  # noqa: ANN401 - a row
+    return connection.execute("SELECT * FROM findings WHERE id = ?", (number,)).fetchone()
+
+
+def _changed(connection: sqlite3.Connection, number: int, word: str, run: Entered, webhooks: Sequence[Webhook]) -> None:
+    connection.execute("UPDATE findings SET changed = ? WHERE id = ?", (time.time(), number))
+    notifications.add(connection, _row(connection, number), word, run.number, webhooks)

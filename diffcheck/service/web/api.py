@@ -1,0 +1,250 @@
+"""The API's operations on files and jobs, and of the service itself."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import msgspec
+from litestar import MediaType, Request, Response, get, post
+from litestar.concurrency import sync_to_thread
+from litestar.openapi.spec import OpenAPIMediaType, Operation, RequestBody, Schema
+from litestar.openapi.spec.enums import OpenAPIFormat, OpenAPIType
+from litestar.params import Parameter
+from litestar.response import File, ServerSentEvent, ServerSentEventMessage
+
+from diffcheck.config.version import __version__
+from diffcheck.errors import DiffcheckError
+from diffcheck.service import access, catalogue
+from diffcheck.service.access import Principal
+from diffcheck.service.catalogue import Listing
+from diffcheck.service.data_folder import DataFolder
+from diffcheck.service.jobs.job_queue import Job, State
+from diffcheck.service.jobs.job_request import JobRequest
+from diffcheck.service.web import metrics
+from diffcheck.service.web.problems import documented
+from diffcheck.text import visible
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+Number = Annotated[int, Parameter(ge=1, le=1 << 53)]
+Cursor = Annotated[str | None, Parameter(query="cursor", max_length=2000, description="The value of next in the part before.")]
+Limit = Annotated[int, Parameter(query="limit", ge=1, le=200)]
+Search = Annotated[str, Parameter(query="q", max_length=200)]
+_POLL_S: Final = 0.3
+_MOST_STREAMS: Final = 256
+_LOG_PART: Final = 64 << 10
+_LOG_SHOWN: Final = 1 << 20
+_SUBMIT: Final = {"scope": "submit"}
+_OPERATE: Final = {"scope": "operate"}
+_streams = asyncio.Semaphore(_MOST_STREAMS)
+
+
+class StoredFile(msgspec.Struct, frozen=True):
+    """An uploaded file."""
+
+    sha256: str
+    size: int
+
+
+class About(msgspec.Struct, frozen=True):
+    """The service: its version, and the names that a job may use."""
+
+    version: str
+    engines: tuple[str, ...]
+    corpora: tuple[str, ...]
+    upload_bytes: int
+
+
+class AuditEntry(msgspec.Struct, frozen=True):
+    """A change: when (seconds since 1970, UTC), who, what."""
+
+    id: int
+    at: float
+    who: str
+    action: str
+    target: str
+
+
+class Health(msgspec.Struct, frozen=True):
+    """Whether the service works; ``queued`` and ``running`` are numbers of jobs."""
+
+    status: str
+    queued: int
+    running: int
+
+
+class BinaryUpload(Operation):
+    """An operation whose body is a file, for the OpenAPI document."""
+
+    def __post_init__(self) -> None:
+        """Describe the body."""
+        schema = Schema(type=OpenAPIType.STRING, format=OpenAPIFormat.BINARY)
+        self.request_body = RequestBody({"application/octet-stream": OpenAPIMediaType(schema=schema)}, required=True)
+
+
+@get("/service", sync_to_thread=True, responses=documented())
+def about(folder: DataFolder) -> About:
+    """The service and the names that jobs may use."""
+    return About(__version__, folder.planner.engines(), tuple(folder.settings.corpora), folder.store.upload_bytes)
+
+
+@get("/health", sync_to_thread=True, opt={"scope": None}, responses=documented())
+def health(folder: DataFolder) -> Health:
+    """Whether the service works; needs no token."""
+    with folder.database.reading() as connection:
+        counts = catalogue.counts(connection, "jobs")
+    return Health("ok", counts.get("queued", 0), counts.get("running", 0))
+
+
+@get("/metrics", sync_to_thread=True, media_type=MediaType.TEXT, responses=documented())
+def prometheus(folder: DataFolder) -> Response[bytes]:
+    """Metrics in Prometheus' text format."""
+    return Response(metrics.render(folder), media_type=metrics.MEDIA_TYPE)
+
+
+@get("/audit", sync_to_thread=True, opt=_OPERATE, responses=documented(400))
+def audit(folder: DataFolder, cursor: Cursor = None, limit: Limit = catalogue.PAGE) -> Listing[AuditEntry]:
+    """Who changed what, the latest first."""
+    with folder.database.reading() as connection:
+        return catalogue.entries(connection, AuditEntry, "audit", cursor, limit)
+
+
+@post("/artifacts", opt=_SUBMIT, request_max_body_size=None, operation_class=BinaryUpload, responses=documented(400, 413))
+async def upload(request: Request[Principal, None, Any], folder: DataFolder) -> StoredFile:
+    """Store an artifact, a manifest or a case file; the body is the file."""
+    with folder.store.incoming() as incoming:
+        async for chunk in request.stream():
+            incoming.write(chunk)
+        if not incoming.size_bytes:
+            raise DiffcheckError("the file is empty", hint="send the file as the body of the request")
+        digest = await sync_to_thread(incoming.keep)
+    return StoredFile(digest, incoming.size_bytes)
+
+
+@get("/artifacts/{sha256:str}", sync_to_thread=True, media_type="application/octet-stream", responses=documented(400, 404))
+def artifact(folder: DataFolder, sha256: Annotated[str, Parameter(pattern=r"^[0-9a-f]{64}$")]) -> File:
+    """A stored file."""
+    return File(folder.store.path(sha256), filename=f"{sha256}.bin", media_type="application/octet-stream")
+
+
+@post("/jobs", sync_to_thread=True, opt=_SUBMIT, responses=documented(400, 429))
+def submit(folder: DataFolder, who: Principal, data: JobRequest) -> Job:
+    """Queue a job. Asking for the same again gives the same job."""
+    return submitted(folder, who, data)
+
+
+def submitted(folder: DataFolder, who: Principal, asked: JobRequest) -> Job:
+    """The job of a request; raises ``RequestError``, ``QueueFullError``."""
+    plan, title = folder.planner.plan(asked)
+    number, new = folder.queue.submit(plan, title, priority=1 if plan.inputs else 0, owner=who.name)
+    with folder.database.writing() as connection:
+        if new:
+            access.audit(connection, who.name, "job submitted", f"{number}: {title}")
+        return catalogue.job(connection, number)
+
+
+@get("/jobs", sync_to_thread=True, responses=documented(400))
+def jobs(
+    folder: DataFolder,
+    job_state: Annotated[State | None, Parameter(query="state")] = None,
+    cursor: Cursor = None,
+    limit: Limit = catalogue.PAGE,
+) -> Listing[Job]:
+    """Jobs, the latest first."""
+    with folder.database.reading() as connection:
+        return catalogue.jobs(connection, job_state or "", cursor, limit)
+
+
+@get("/jobs/{number:int}", sync_to_thread=True, responses=documented(400, 404))
+def job(folder: DataFolder, number: Number) -> Job:
+    """A job."""
+    with folder.database.reading() as connection:
+        return catalogue.job(connection, number)
+
+
+@post("/jobs/{number:int}/cancel", sync_to_thread=True, opt=_OPERATE, status_code=200, responses=documented(400, 404))
+def cancel(folder: DataFolder, who: Principal, number: Number) -> Job:
+    """Cancel a job that waits or runs; another one is not changed."""
+    return cancelled(folder, who, number)
+
+
+def cancelled(folder: DataFolder, who: Principal, number: int) -> Job:
+    """The job after its cancellation; raises ``NotFoundError``."""
+    with folder.database.reading() as connection:
+        catalogue.job(connection, number)
+    folder.queue.cancel(number)
+    with folder.database.writing() as connection:
+        access.audit(connection, who.name, "job cancelled", str(number))
+        return catalogue.job(connection, number)
+
+
+@get("/jobs/{number:int}/log", sync_to_thread=True, media_type=MediaType.TEXT, responses=documented(400, 404))
+def log(folder: DataFolder, number: Number) -> str:
+    """The end of a job's log, at most a megabyte."""
+    with folder.database.reading() as connection:
+        catalogue.job(connection, number)
+    return log_text(folder, number, _LOG_SHOWN)
+
+
+def log_text(folder: DataFolder, number: int, most: int) -> str:
+    """The last ``most`` bytes of a job's log, each line safe to show."""
+    try:
+        with folder.log(number).open("rb") as file:
+            size = file.seek(0, 2)
+            file.seek(max(0, size - most))
+            return shown(file.read(most))
+    except FileNotFoundError:
+        return ""
+
+
+def shown(data: bytes) -> str:
+    """A part of a log with control characters escaped."""
+    return "\n".join(visible(line, 2000) for line in data.decode("utf-8", "backslashreplace").split("\n"))
+
+
+@get("/jobs/{number:int}/events", media_type="text/event-stream", responses=documented(400, 404))
+async def job_events(request: Request[Principal, None, Any], folder: DataFolder, number: Number) -> ServerSentEvent:
+    """A job's progress as server-sent events: ``log`` with new lines, ``job`` with the job when it changes. Ends with the job."""
+    last = request.headers.get("last-event-id", "")
+
+    def read() -> Job:
+        with folder.database.reading() as connection:
+            return catalogue.job(connection, number)
+
+    await sync_to_thread(read)
+    return ServerSentEvent(_events(folder, number, int(last) if last.isdecimal() and last.isascii() else 0))
+
+
+async def _events(folder: DataFolder, number: int, offset: int) -> AsyncIterator[ServerSentEventMessage]:
+    before: Job | None = None
+    async with _streams:
+        while True:
+            job, part = await sync_to_thread(_progress, folder, number, offset)
+            offset += len(part)
+            if part:
+                yield ServerSentEventMessage(data=shown(part).rstrip("\n"), event="log", id=str(offset))
+            if job != before:
+                before = job
+                yield ServerSentEventMessage(data=msgspec.json.encode(job).decode(), event="job")
+            if job.state not in ("queued", "running") and not part:
+                return
+            await asyncio.sleep(_POLL_S)
+
+
+def _progress(folder: DataFolder, number: int, offset: int) -> tuple[Job, bytes]:
+    """The job, and what its log has after an offset: whole lines, or all if the job has ended."""
+    with folder.database.reading() as connection:
+        job = catalogue.job(connection, number)
+    try:
+        with folder.log(number).open("rb") as file:
+            file.seek(offset)
+            data = file.read(_LOG_PART)
+    except FileNotFoundError:
+        return job, b""
+    whole = data[: data.rfind(b"\n") + 1]
+    return job, data if job.ended is not None or len(data) == _LOG_PART else whole
+
+
+HANDLERS: Final = (about, health, prometheus, audit, upload, artifact, submit, jobs, job, cancel, log, job_events)

@@ -1,0 +1,228 @@
+"""The API's operations on runs, cases, findings, builds and the map."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Final, Literal
+
+import msgspec
+from litestar import get, patch
+from litestar.params import Parameter
+from litestar.response import File
+
+from diffcheck.report import files, json_file
+from diffcheck.service import access, catalogue
+from diffcheck.service.access import Principal
+from diffcheck.service.catalogue import (
+    Build,
+    Case,
+    CaseResult,
+    Cell,
+    Comparison,
+    Finding,
+    FindingDetail,
+    FindingState,
+    Listing,
+    Run,
+)
+from diffcheck.service.data_folder import DataFolder
+from diffcheck.service.web.api import Cursor, Limit, Number, Search
+from diffcheck.service.web.problems import documented
+from diffcheck.verdict import Verdict
+
+Format = Literal["json", "html", "junit_xml", "sarif", "markdown"]
+MEDIA_TYPES: Final[dict[Format, str]] = {
+    "json": "application/json",
+    "html": "text/html",
+    "junit_xml": "application/xml",
+    "sarif": "application/sarif+json",
+    "markdown": "text/markdown",
+}
+Digest = Annotated[str, Parameter(pattern=r"^[0-9a-f]{64}$")]
+_POLICY: Final = re.compile(rb'http-equiv="Content-Security-Policy" content="([^"]{1,2000})"')
+_HEAD_BYTES: Final = 4096
+
+
+class FindingChange(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A change of a finding; what is not given stays. Linking an issue marks a finding as known."""
+
+    state: Literal["new", "known"] | None = None
+    issue: Annotated[str, msgspec.Meta(max_length=500, pattern=r"^(https?://\S+)?$")] | None = None
+    note: Annotated[str, msgspec.Meta(max_length=2000)] | None = None
+
+
+@get("/runs", sync_to_thread=True, responses=documented(400))
+def runs(
+    folder: DataFolder,
+    suite: Annotated[str, Parameter(max_length=200)] = "",
+    cursor: Cursor = None,
+    limit: Limit = catalogue.PAGE,
+) -> Listing[Run]:
+    """Runs, the latest first."""
+    with folder.database.reading() as connection:
+        return catalogue.runs(connection, suite, cursor, limit)
+
+
+@get("/jobs/{number:int}/runs", sync_to_thread=True, responses=documented(400, 404))
+def job_runs(folder: DataFolder, number: Number) -> Listing[Run]:
+    """The runs of a job: one for each report that its commands wrote."""
+    with folder.database.reading() as connection:
+        catalogue.job(connection, number)
+        return catalogue.runs(connection, "", None, catalogue.PAGE, job_number=number)
+
+
+@get("/runs/{number:int}", sync_to_thread=True, responses=documented(400, 404))
+def run(folder: DataFolder, number: Number) -> Run:
+    """A run."""
+    with folder.database.reading() as connection:
+        return catalogue.run(connection, number)
+
+
+@get("/runs/{number:int}/report", sync_to_thread=True, media_type="application/json", responses=documented(400, 404))
+def report(folder: DataFolder, number: Number, report_format: Annotated[Format, Parameter(query="format")] = "json") -> File:
+    """The report of a run in any format of `diffcheck report`."""
+    with folder.database.reading() as connection:
+        digest = catalogue.report_digest(connection, number)
+    path = folder.store.path(digest if report_format == "json" else _rendered(folder, digest, report_format))
+    headers = {}
+    if report_format == "html":
+        with path.open("rb") as file:
+            policy = _POLICY.search(file.read(_HEAD_BYTES))
+        # The page's own policy has the digests of its script and style; in a sandbox it has no access to the service.
+        headers["Content-Security-Policy"] = f"{policy[1].decode() if policy else ''}; sandbox allow-scripts".lstrip("; ")
+    return File(
+        path,
+        media_type=MEDIA_TYPES[report_format],
+        filename=f"run-{number}",
+        content_disposition_type="inline" if report_format == "html" else "attachment",
+        headers=headers,
+    )
+
+
+def _rendered(folder: DataFolder, digest: str, report_format: str) -> str:
+    """The digest of a rendered report, which is made again if it was evicted."""
+    with folder.database.reading() as connection:
+        row = connection.execute("SELECT sha256 FROM rendered WHERE report = ? AND format = ?", (digest, report_format)).fetchone()
+    if row is not None and folder.store.exists(row["sha256"]):
+        return str(row["sha256"])
+    stored = json_file.read(folder.store.path(digest))
+    made = folder.store.add([files.render(stored, report_format)], cap_bytes=1 << 30, derived=True)
+    with folder.database.writing() as connection:
+        connection.execute("INSERT OR REPLACE INTO rendered VALUES (?, ?, ?)", (digest, report_format, made))
+    return made
+
+
+@get("/cases", sync_to_thread=True, responses=documented(400))
+def cases(
+    folder: DataFolder,
+    suite: Annotated[str, Parameter(max_length=200)],
+    verdict: Verdict | None = None,
+    search: Search = "",
+    cursor: Cursor = None,
+    limit: Limit = catalogue.PAGE,
+) -> Listing[Case]:
+    """The cases of a suite with their last runs, those that diverge first."""
+    with folder.database.reading() as connection:
+        return catalogue.cases(connection, suite, verdict or "", search, cursor, limit)
+
+
+@get("/cases/{number:int}", sync_to_thread=True, responses=documented(400, 404))
+def case(folder: DataFolder, number: Number) -> Case:
+    """A case."""
+    with folder.database.reading() as connection:
+        return catalogue.case(connection, number)
+
+
+@get("/cases/{number:int}/results", sync_to_thread=True, responses=documented(400, 404))
+def case_results(folder: DataFolder, number: Number, cursor: Cursor = None, limit: Limit = catalogue.PAGE) -> Listing[CaseResult]:
+    """The history of a case, latest first."""
+    with folder.database.reading() as connection:
+        catalogue.case(connection, number)
+        return catalogue.case_history(connection, number, cursor, limit)
+
+
+@get("/findings", sync_to_thread=True, responses=documented(400))
+def findings(
+    folder: DataFolder,
+    finding_state: Annotated[FindingState | None, Parameter(query="state")] = None,
+    subject: Annotated[str, Parameter(max_length=200)] = "",
+    search: Search = "",
+    cursor: Cursor = None,
+    limit: Limit = catalogue.PAGE,
+) -> Listing[Finding]:
+    """Findings, the latest change first."""
+    with folder.database.reading() as connection:
+        return catalogue.findings(connection, finding_state or "", subject, search, cursor, limit)
+
+
+@get("/findings/{number:int}", sync_to_thread=True, responses=documented(400, 404))
+def finding(folder: DataFolder, number: Number) -> FindingDetail:
+    """A finding with its last occurrence, its files and its history."""
+    with folder.database.reading() as connection:
+        return catalogue.finding(connection, number)
+
+
+@patch("/findings/{number:int}", sync_to_thread=True, opt={"scope": "operate"}, responses=documented(400, 404))
+def change_finding(folder: DataFolder, who: Principal, number: Number, data: FindingChange) -> Finding:
+    """Link an issue, mark as known, reopen, or note."""
+    return changed(folder, who, number, data)
+
+
+def changed(folder: DataFolder, who: Principal, number: int, change: FindingChange) -> Finding:
+    """The finding after a change; raises ``NotFoundError``."""
+    state = change.state or ("known" if change.issue else None)
+    with folder.database.writing() as connection:
+        number = catalogue.finding(connection, number).finding.id
+        connection.execute(
+            "UPDATE findings SET state = coalesce(?, state), issue = coalesce(?, issue), note = coalesce(?, note) WHERE id = ?",
+            (state, change.issue, change.note, number),
+        )
+        access.audit(connection, who.name, "finding changed", f"{number}: {msgspec.json.encode(change).decode()}")
+        return catalogue.finding(connection, number).finding
+
+
+@get(
+    "/findings/{number:int}/files/{name:str}",
+    sync_to_thread=True,
+    media_type="application/octet-stream",
+    responses=documented(400, 404),
+)
+def attachment(folder: DataFolder, number: Number, name: Annotated[str, Parameter(max_length=100)]) -> File:
+    """A file of a finding: the program, the reduced one, the reproducer, the issue's text."""
+    with folder.database.reading() as connection:
+        found = catalogue.finding(connection, number).attachments
+    if name not in found:
+        raise catalogue.NotFoundError("there is no such file")
+    return File(folder.store.path(found[name]), filename=name, media_type="application/octet-stream")
+
+
+@get("/builds", sync_to_thread=True, responses=documented(400))
+def builds(folder: DataFolder, cursor: Cursor = None, limit: Limit = catalogue.PAGE) -> Listing[Build]:
+    """Builds from the watched folder, the latest first."""
+    with folder.database.reading() as connection:
+        return catalogue.builds(connection, cursor, limit)
+
+
+@get("/builds/compare", sync_to_thread=True, responses=documented(400))
+def compare(folder: DataFolder, first: Digest, second: Digest) -> Comparison:
+    """Two builds, by the digests of their programs, compared by their findings."""
+    with folder.database.reading() as connection:
+        return catalogue.compare(connection, first, second)
+
+
+@get("/map", sync_to_thread=True, responses=documented(400))
+def cells(
+    folder: DataFolder,
+    subject: Annotated[str, Parameter(max_length=200)],
+    family: Annotated[str, Parameter(max_length=60)],
+    cursor: Cursor = None,
+    limit: Limit = catalogue.PAGE,
+) -> Listing[Cell]:
+    """The cells of a family of instructions in the map of the last sweep."""
+    with folder.database.reading() as connection:
+        return catalogue.cells(connection, subject, family, cursor, limit)
+
+
+HANDLERS: Final = (
+    runs, job_runs, run, report, cases, case, case_results, findings, finding, change_finding, attachment, builds, compare, cells,
+)  # fmt: skip
