@@ -20,7 +20,8 @@ VERDICTS: tuple[Verdict, ...] = ("agree", "diverge", "known", "oracle", "flaky",
 verdict from its passes.
 """
 
-_RANK: dict[str, int] = {"skipped": 0, "agree": 1, "known": 2, "oracle": 3, "inconclusive": 4, "flaky": 5, "diverge": 6}
+RANK: dict[str, int] = {"skipped": 0, "agree": 1, "known": 2, "oracle": 3, "inconclusive": 4, "flaky": 5, "diverge": 6}
+"""The order of verdicts, from the least to the most important."""
 
 DivergenceKind = Literal[
     "outcome",
@@ -396,7 +397,7 @@ class Report(msgspec.Struct, frozen=True):
 
 def worst(verdicts: list[Verdict]) -> Verdict:
     """The verdict of a case from those of its applicable passes."""
-    return max(verdicts, key=_RANK.__getitem__, default="skipped")
+    return max(verdicts, key=RANK.__getitem__, default="skipped")
 
 
 def totals(cases: tuple[CaseReport, ...]) -> dict[str, int]:

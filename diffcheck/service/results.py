@@ -16,7 +16,7 @@ from diffcheck.report import cause_rows, model
 from diffcheck.report.cause_rows import CauseRow
 from diffcheck.service import notifications
 from diffcheck.text import encodable, visible
-from diffcheck.verdict import Report, Verdict
+from diffcheck.verdict import RANK, Report, Verdict
 
 if TYPE_CHECKING:
     import sqlite3
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
 NIGHTS: Final = 30
 """How many runs of a case the grid shows."""
-_RANK: Final = {"diverge": 5, "flaky": 4, "inconclusive": 3, "known": 2, "skipped": 1, "agree": 0}
 _REASON: Final = 300
 
 
@@ -128,7 +127,7 @@ def enter_cases(connection: sqlite3.Connection, run: int, suite: str, cases: Ite
         before = known.get(name)
         nights = msgspec.json.decode(before["nights"], type=list[Night]) if before is not None else []
         nights = [*nights, Night(run, verdict)][-NIGHTS:]
-        shown = (verdict, reason, _RANK[verdict], msgspec.json.encode(nights).decode())
+        shown = (verdict, reason, RANK[verdict], msgspec.json.encode(nights).decode())
         if before is not None:
             number = before["id"]
             connection.execute("UPDATE cases SET verdict = ?, reason = ?, rank = ?, nights = ? WHERE id = ?", (*shown, number))
