@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import os
+import contextlib
 import signal
+from pathlib import Path
 
 import wasmtime
 
@@ -40,7 +41,7 @@ def test_a_finding_is_new_then_known_then_fixed_then_returned(live):
     assert finding["state"] == "returned"
     words = [each["state"] for each in service.get(f"/api/v1/findings/{finding['id']}").json["history"]]
     assert words == ["returned", "fixed", "seen", "seen", "new"]
-    first, second = ({run["sha256"] for run in service.get("/api/v1/runs").json["items"]})
+    first, second = {run["sha256"] for run in service.get("/api/v1/runs").json["items"]}
     compared = service.get(f"/api/v1/builds/compare?first={first}&second={second}").json
     assert len(compared["only_first"]) + len(compared["only_second"]) == 1
 
@@ -101,11 +102,8 @@ def test_a_killed_service_leaves_no_process_and_its_job_ends_once(live):
 def _processes(words):
     """Processes whose command line has these words."""
     found = []
-    for entry in filter(str.isdecimal, os.listdir("/proc")):
-        try:
-            with open(f"/proc/{entry}/cmdline", "rb") as file:
-                if words.encode() in file.read():
-                    found.append(int(entry))
-        except OSError:
-            continue
+    for entry in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            if words.encode() in entry.read_bytes():
+                found.append(entry)
     return found
