@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
 PANELS: Final = {
-    "Cross-check": ("run", "sweep", "gate", "show", "report", "plan"),
+    "Cross-check": ("run", "matrix", "sweep", "gate", "show", "report", "plan"),
     "Triage": ("triage", "explain", "localise", "reduce", "reproduce", "export-wast"),
     "Nightly runs": ("baseline", "history", "compare", "merge"),
     "Artifacts and witness": ("prepare", "seal", "snapshot", "harness", "imports"),

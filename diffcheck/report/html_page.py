@@ -22,6 +22,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from diffcheck.config import option_table
+from diffcheck.report import matrix as matrices
 from diffcheck.report import page_data, styles, summary
 from diffcheck.report.cause_rows import CauseRow, cause_rows
 from diffcheck.report.charts import SIDE, charts
@@ -76,6 +77,24 @@ def sweep(done: SweepMap) -> bytes:
             outcomes=[(each, len(done.of(each))) for each in OUTCOMES],
             subject=styles.engine(done.subject),
             oracle=styles.engine(done.oracle),
+            style=Markup(style),  # noqa: S704 - our own file
+            style_digest=_digest(style),
+        )
+        .encode()
+    )
+
+
+def matrix(found: matrices.Matrix) -> bytes:
+    """The page of a matrix in UTF-8."""
+    environment = _environment()
+    style = _asset(environment, "report.css")
+    return (
+        environment.get_template("matrix.html.j2")
+        .render(
+            matrix=found,
+            oracle=styles.engine(found.oracle),
+            verdicts=[word for word in VERDICTS if any(each.totals.get(word) for each in found.engines)],
+            cell=matrices.cell,
             style=Markup(style),  # noqa: S704 - our own file
             style_digest=_digest(style),
         )

@@ -1,0 +1,194 @@
+"""The matrix: several engines on the same cases against one oracle, made of one report for each engine."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, Literal
+
+import msgspec
+
+from diffcheck.compare import judgement
+from diffcheck.observation import Cost, Identity
+from diffcheck.report import model, styles, summary
+from diffcheck.report.tables import fitted
+from diffcheck.text import duration, plural, size, visible
+from diffcheck.verdict import Opinion, Tool
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from rich.console import Console
+
+    from diffcheck.report.model import Cluster
+    from diffcheck.verdict import CaseReport, Report
+
+SCHEMA: Final = "diffcheck-matrix-v1"
+_SUFFIX: Final = ".wast:"
+_SHOWN: Final = 20
+_ENDED: Final = ("agree", "diverge", "known", "oracle")
+Answer = Literal["agrees", "diverges", "not compared"]
+
+
+class EngineReport(msgspec.Struct, frozen=True):
+    """The report of one engine: ``name`` is its column, ``engine`` what makes it independent of others."""
+
+    name: str
+    engine: str
+    report: Report
+
+
+class EngineColumn(msgspec.Struct, frozen=True):
+    """An engine with its verdicts, and the cost of the cases that all engines completed."""
+
+    name: str
+    engine: str
+    identity: Identity
+    totals: dict[str, int]
+    cost: Cost
+
+
+class FamilyRow(msgspec.Struct, frozen=True):
+    """A family of cases: its number, and for each engine how many agree and how many were compared."""
+
+    name: str
+    cases: int
+    agree: tuple[int, ...]
+    compared: tuple[int, ...]
+
+
+class CauseRow(msgspec.Struct, frozen=True):
+    """A cause, or a cluster without one: the answer of each engine, the number of cases, and the judgement of all engines."""
+
+    title: str
+    answers: tuple[Answer, ...]
+    cases: tuple[str, ...]
+    judgement: str
+
+
+class Matrix(msgspec.Struct, frozen=True):
+    """The matrix, as stored in ``matrix.json``. ``common`` is the number of cases that all engines completed."""
+
+    schema: Literal["diffcheck-matrix-v1"]
+    tool: Tool
+    oracle: Identity
+    started: str
+    cases: int
+    common: int
+    engines: tuple[EngineColumn, ...]
+    families: tuple[FamilyRow, ...]
+    causes: tuple[CauseRow, ...]
+
+
+def matrix(reports: Sequence[EngineReport], oracle_engine: str) -> Matrix:
+    """The matrix of at least one report; ``oracle_engine`` is the engine of the oracle."""
+    first = reports[0].report
+    by_case = [{case.case: case for case in each.report.cases} for each in reports]
+    names = sorted({name for cases in by_case for name in cases})
+    common = [name for name in names if all(name in cases and cases[name].verdict in _ENDED for cases in by_case)]
+    return Matrix(
+        schema=SCHEMA,
+        tool=first.tool,
+        oracle=first.oracle,
+        started=first.started,
+        cases=len(names),
+        common=len(common),
+        engines=tuple(_column(each, cases, common) for each, cases in zip(reports, by_case, strict=True)),
+        families=tuple(_families(names, by_case)),
+        causes=tuple(_causes(reports, by_case, oracle_engine)),
+    )
+
+
+def _column(each: EngineReport, cases: Mapping[str, CaseReport], common: Sequence[str]) -> EngineColumn:
+    cost = sum((summary.costs(cases[name])[1] for name in common), Cost())
+    return EngineColumn(each.name, each.engine, each.report.subject, each.report.totals, cost)
+
+
+def family(case: str) -> str:
+    """The family of a case: its folder; of a script also the first word of its name."""
+    folder, _, name = case.rpartition("/")
+    if _SUFFIX not in name:
+        return folder or "."
+    return "/".join(filter(None, (folder, name.partition(_SUFFIX)[0].partition("_")[0])))
+
+
+def _families(names: Sequence[str], by_case: Sequence[Mapping[str, CaseReport]]) -> Iterator[FamilyRow]:
+    found: dict[str, list[str]] = {}
+    for name in names:
+        found.setdefault(family(name), []).append(name)
+    for title, own in sorted(found.items()):
+        verdicts = [[cases[name].verdict for name in own if name in cases] for cases in by_case]
+        agree = tuple(sum(each == "agree" for each in one) for one in verdicts)
+        yield FamilyRow(title, len(own), agree, tuple(sum(each in _ENDED for each in one) for one in verdicts))
+
+
+def _causes(reports: Sequence[EngineReport], by_case: Sequence[Mapping[str, CaseReport]], oracle_engine: str) -> Iterator[CauseRow]:
+    """One row for each signature, or for each cause that was localised, those of most cases first."""
+    titles = {
+        signature: cause.title or cause.name for each in reports for cause in each.report.causes for signature in cause.signatures
+    }
+    rows: dict[str, list[tuple[int, Cluster]]] = {}
+    for at, each in enumerate(reports):
+        for cluster in model.clusters(each.report):
+            rows.setdefault(titles.get(cluster.signature, cluster.signature), []).append((at, cluster))
+    found = []
+    for key, several in rows.items():
+        first = several[0][1].members[0]
+        cases = tuple(dict.fromkeys(member.case.case for _, each in several for member in each.members))
+        answers = tuple(_answer(at, several, [own.get(name) for name in cases]) for at, own in enumerate(by_case))
+        title = key if key in titles.values() else f"{first.case.case}: {first.first}"
+        found.append(CauseRow(title, answers, cases, _judgement(several[0], reports, by_case, oracle_engine)))
+    yield from sorted(found, key=lambda each: (-len(each.cases), each.title))
+
+
+def _answer(at: int, several: Iterable[tuple[int, Cluster]], own: Iterable[CaseReport | None]) -> Answer:
+    if any(engine == at for engine, _ in several):
+        return "diverges"
+    return "agrees" if all(each is not None and each.verdict in _ENDED for each in own) else "not compared"
+
+
+def _judgement(
+    found: tuple[int, Cluster], reports: Sequence[EngineReport], by_case: Sequence[Mapping[str, CaseReport]], oracle_engine: str
+) -> str:
+    """Who stands alone in the first case of a cluster, with all other engines as judges."""
+    at, cluster = found
+    head = cluster.members[0]
+    opinions = tuple(
+        judgement.opinion(Opinion(each.name, each.engine), head.first, cases[head.case.case], head.modes[0], same_form=False)
+        for number, (each, cases) in enumerate(zip(reports, by_case, strict=True))
+        if number != at and head.case.case in cases
+    )
+    judged = judgement.concluded(head.case, {cluster.signature: opinions}, oracle_engine, reports[at].engine)
+    every = (each.judgement for one in judged.passes for each in one.divergences if each.signature == cluster.signature)
+    alone = next((each.alone for each in every if each is not None), "")
+    return {"oracle": "the oracle stands alone", "subject": f"{reports[at].name} stands alone", "both": "the oracle and "
+            f"{reports[at].name} each stand alone"}.get(alone, "undecided")  # fmt: skip
+
+
+def render(found: Matrix, console: Console) -> None:
+    """Print the matrix: conformance by family, speed and memory, divergences by cause."""
+    engines = [visible(each.name, 40) for each in found.engines]
+    columns = [("family", ""), ("cases", ""), *((each, "") for each in engines)]
+    rows = [
+        [styles.safe(each.name), styles.safe(f"{each.cases:,}"), *map(styles.safe, map(cell, each.agree, each.compared))]
+        for each in found.families
+    ]
+    rows.append([styles.safe("all"), styles.safe(f"{found.cases:,}"), *(styles.safe(_all(each)) for each in found.engines)])
+    rows.append(
+        [styles.safe("time"), styles.safe(""), *(styles.safe(duration(each.cost.elapsed_ns / 1e9)) for each in found.engines)]
+    )
+    rows.append([styles.safe("peak memory"), styles.safe(""), *(styles.safe(size(each.cost.peak_bytes)) for each in found.engines)])
+    console.print(fitted(columns, rows, console.width, lines=False))
+    console.print(f"agree of compared; time and memory of the {plural(found.common, 'case')} that all engines complete")
+    for each in found.causes[:_SHOWN]:
+        who = ", ".join(name for name, answer in zip(engines, each.answers, strict=True) if answer == "diverges")
+        console.print(styles.safe(f"{who}: {each.title} ({plural(len(each.cases), 'case')}; {each.judgement})", limit=400))
+    if len(found.causes) > _SHOWN:
+        console.print(f"and {plural(len(found.causes) - _SHOWN, 'more cause')}, on the page")
+
+
+def cell(agree: int, compared: int) -> str:
+    """The number of agreeing cases, and of compared ones if it is another."""
+    return f"{agree:,}" if agree == compared else f"{agree:,} of {compared:,}"
+
+
+def _all(each: EngineColumn) -> str:
+    return cell(each.totals["agree"], sum(each.totals[word] for word in _ENDED))
