@@ -22,10 +22,10 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from diffcheck.config import option_table
-from diffcheck.report import matrix as matrices
 from diffcheck.report import page_data, styles, summary
 from diffcheck.report.cause_rows import CauseRow, cause_rows
 from diffcheck.report.charts import SIDE, charts
+from diffcheck.report.matrices import matrix as matrices
 from diffcheck.report.model import agreement, clusters, conclusion, settled
 from diffcheck.report.page_data import Life
 from diffcheck.runner.sweep.coverage import OUTCOMES

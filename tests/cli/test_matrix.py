@@ -10,7 +10,7 @@ import wasmtime
 from click.testing import CliRunner
 
 from diffcheck.cli.command_group import cli
-from diffcheck.report.matrix import Matrix, cell, family
+from diffcheck.report.matrices.matrix import Matrix, cell, family
 
 PROGRAM = '(module (func (export "bits") (param i32) (result i32) (i32.popcnt (local.get 0))))'
 COUNTS_TRAILING_ZEROS = ("200069", "200068")

@@ -8,23 +8,18 @@ import msgspec
 
 from diffcheck.compare import judgement
 from diffcheck.observation import Cost, Identity
-from diffcheck.report import model, styles, summary
-from diffcheck.report.tables import fitted
-from diffcheck.text import duration, plural, size, visible
+from diffcheck.report import model, summary
 from diffcheck.verdict import Opinion, Tool
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
-
-    from rich.console import Console
 
     from diffcheck.report.model import Cluster
     from diffcheck.verdict import CaseReport, Report
 
 SCHEMA: Final = "diffcheck-matrix-v1"
 _SUFFIX: Final = ".wast:"
-_SHOWN: Final = 20
-_ENDED: Final = ("agree", "diverge", "known", "oracle")
+ENDED: Final = ("agree", "diverge", "known", "oracle")
 Answer = Literal["agrees", "diverges", "not compared"]
 
 
@@ -83,7 +78,7 @@ def matrix(reports: Sequence[EngineReport], oracle_engine: str) -> Matrix:
     first = reports[0].report
     by_case = [{case.case: case for case in each.report.cases} for each in reports]
     names = sorted({name for cases in by_case for name in cases})
-    common = [name for name in names if all(name in cases and cases[name].verdict in _ENDED for cases in by_case)]
+    common = [name for name in names if all(name in cases and cases[name].verdict in ENDED for cases in by_case)]
     return Matrix(
         schema=SCHEMA,
         tool=first.tool,
@@ -117,7 +112,7 @@ def _families(names: Sequence[str], by_case: Sequence[Mapping[str, CaseReport]])
     for title, own in sorted(found.items()):
         verdicts = [[cases[name].verdict for name in own if name in cases] for cases in by_case]
         agree = tuple(sum(each == "agree" for each in one) for one in verdicts)
-        yield FamilyRow(title, len(own), agree, tuple(sum(each in _ENDED for each in one) for one in verdicts))
+        yield FamilyRow(title, len(own), agree, tuple(sum(each in ENDED for each in one) for one in verdicts))
 
 
 def _causes(reports: Sequence[EngineReport], by_case: Sequence[Mapping[str, CaseReport]], oracle_engine: str) -> Iterator[CauseRow]:
@@ -142,7 +137,7 @@ def _causes(reports: Sequence[EngineReport], by_case: Sequence[Mapping[str, Case
 def _answer(at: int, several: Iterable[tuple[int, Cluster]], own: Iterable[CaseReport | None]) -> Answer:
     if any(engine == at for engine, _ in several):
         return "diverges"
-    return "agrees" if all(each is not None and each.verdict in _ENDED for each in own) else "not compared"
+    return "agrees" if all(each is not None and each.verdict in ENDED for each in own) else "not compared"
 
 
 def _judgement(
@@ -163,32 +158,6 @@ def _judgement(
             f"{reports[at].name} each stand alone"}.get(alone, "undecided")  # fmt: skip
 
 
-def render(found: Matrix, console: Console) -> None:
-    """Print the matrix: conformance by family, speed and memory, divergences by cause."""
-    engines = [visible(each.name, 40) for each in found.engines]
-    columns = [("family", ""), ("cases", ""), *((each, "") for each in engines)]
-    rows = [
-        [styles.safe(each.name), styles.safe(f"{each.cases:,}"), *map(styles.safe, map(cell, each.agree, each.compared))]
-        for each in found.families
-    ]
-    rows.append([styles.safe("all"), styles.safe(f"{found.cases:,}"), *(styles.safe(_all(each)) for each in found.engines)])
-    rows.append(
-        [styles.safe("time"), styles.safe(""), *(styles.safe(duration(each.cost.elapsed_ns / 1e9)) for each in found.engines)]
-    )
-    rows.append([styles.safe("peak memory"), styles.safe(""), *(styles.safe(size(each.cost.peak_bytes)) for each in found.engines)])
-    console.print(fitted(columns, rows, console.width, lines=False))
-    console.print(f"agree of compared; time and memory of the {plural(found.common, 'case')} that all engines complete")
-    for each in found.causes[:_SHOWN]:
-        who = ", ".join(name for name, answer in zip(engines, each.answers, strict=True) if answer == "diverges")
-        console.print(styles.safe(f"{who}: {each.title} ({plural(len(each.cases), 'case')}; {each.judgement})", limit=400))
-    if len(found.causes) > _SHOWN:
-        console.print(f"and {plural(len(found.causes) - _SHOWN, 'more cause')}, on the page")
-
-
 def cell(agree: int, compared: int) -> str:
     """The number of agreeing cases, and of compared ones if it is another."""
     return f"{agree:,}" if agree == compared else f"{agree:,} of {compared:,}"
-
-
-def _all(each: EngineColumn) -> str:
-    return cell(each.totals["agree"], sum(each.totals[word] for word in _ENDED))

@@ -1,0 +1,1 @@
+"""The table of several engines on the same cases."""

@@ -1,0 +1,43 @@
+"""A matrix for a person at a terminal: conformance by family, time and memory, divergences by cause."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from diffcheck.report import styles
+from diffcheck.report.matrices.matrix import ENDED, cell
+from diffcheck.report.tables import fitted
+from diffcheck.text import duration, plural, size, visible
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from diffcheck.report.matrices.matrix import EngineColumn, Matrix
+
+_SHOWN: Final = 20
+
+
+def render(found: Matrix, console: Console) -> None:
+    """Print the matrix: conformance by family, speed and memory, divergences by cause."""
+    engines = [visible(each.name, 40) for each in found.engines]
+    columns = [("family", ""), ("cases", ""), *((each, "") for each in engines)]
+    rows = [
+        [styles.safe(each.name), styles.safe(f"{each.cases:,}"), *map(styles.safe, map(cell, each.agree, each.compared))]
+        for each in found.families
+    ]
+    rows.append([styles.safe("all"), styles.safe(f"{found.cases:,}"), *(styles.safe(_all(each)) for each in found.engines)])
+    rows.append(
+        [styles.safe("time"), styles.safe(""), *(styles.safe(duration(each.cost.elapsed_ns / 1e9)) for each in found.engines)]
+    )
+    rows.append([styles.safe("peak memory"), styles.safe(""), *(styles.safe(size(each.cost.peak_bytes)) for each in found.engines)])
+    console.print(fitted(columns, rows, console.width, lines=False))
+    console.print(f"agree of compared; time and memory of the {plural(found.common, 'case')} that all engines complete")
+    for each in found.causes[:_SHOWN]:
+        who = ", ".join(name for name, answer in zip(engines, each.answers, strict=True) if answer == "diverges")
+        console.print(styles.safe(f"{who}: {each.title} ({plural(len(each.cases), 'case')}; {each.judgement})", limit=400))
+    if len(found.causes) > _SHOWN:
+        console.print(f"and {plural(len(found.causes) - _SHOWN, 'more cause')}, on the page")
+
+
+def _all(each: EngineColumn) -> str:
+    return cell(each.totals["agree"], sum(each.totals[word] for word in ENDED))
