@@ -1,0 +1,106 @@
+"""``diffcheck bisect``: since which build an engine has a fault."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+import rich_click as click
+
+from diffcheck import process
+from diffcheck.backend import registry
+from diffcheck.cases import scripts
+from diffcheck.cli.options import PROGRAMS, options
+from diffcheck.cli.triage_session import named, row_option, target_argument
+from diffcheck.errors import EXIT_AGREE, EXIT_INCONCLUSIVE, ConfigError
+from diffcheck.text import plural, visible
+from diffcheck.triage import triage_folder
+from diffcheck.triage.bisect import builds
+from diffcheck.triage.bisect.bisection import PLACE, Bisection, Bisector, about
+
+_EPILOG: Final = (
+    "Exit codes: 0 the build was found; 2 usage, configuration, or the bad build does not diverge; 3 no answer, with the reason; "
+    "130 interrupted."
+)
+
+
+@click.command("bisect", epilog=_EPILOG)
+@target_argument
+@row_option
+@click.option("--engines", default=None, metavar="DIR", envvar="DIFFCHECK_ENGINES",
+              help="Folder of builds, ordered by name or by the file builds.txt in it.")  # fmt: skip
+@click.option("--command", "build_command", default=None, metavar="COMMAND", envvar="DIFFCHECK_COMMAND",
+              help="Builds the git revision {rev} and prints the program's path.")  # fmt: skip
+@click.option("--good", default="", metavar="BUILD", envvar="DIFFCHECK_GOOD", show_default="the first of the folder",
+              help="A build without the fault.")  # fmt: skip
+@click.option("--bad", default="", metavar="BUILD", envvar="DIFFCHECK_BAD", show_default="the last of the folder",
+              help="A build with the fault.")  # fmt: skip
+@click.option("--json", "as_json", is_flag=True, help="Write the answer as JSON.")
+@options("subject", "oracle", PROGRAMS, "deadline", "memory-limit", "rows", "auto-rows", "stub-imports", "slice", "max-passes",
+         "confirm", "reports")  # fmt: skip
+def command(
+    target: str,
+    row: str,
+    engines: str | None,
+    build_command: str | None,
+    good: str,
+    bad: str,
+    *,
+    as_json: bool,
+    subject: str,
+    **given: Any,  # noqa: ANN401 - the options of the table
+) -> int:
+    """Find the build since which an engine has a fault: the same cause as in the bad build, not only the same case failing.
+
+    The builds are files of a folder, or revisions of the git repository of this folder. --subject may be a spec with {} for the
+    program, such as 'harness:{} --jit'. Run it again to resume.
+    """
+    if (engines is None) == (build_command is None):
+        raise ConfigError("give either --engines or --command", hint="see `diffcheck bisect --help`")
+    spec = f"{registry.programs()[0].name}:{PLACE}" if subject == registry.AUTO else subject
+    if PLACE not in spec:
+        raise ConfigError(f"--subject {visible(spec)} does not contain {PLACE}", hint=f"write {PLACE} where the program stands")
+    found, wanted = named(target, {**given, "no_cache": True, "jobs": 1})
+    name = triage_folder.default_folder("", found.case.id).name
+    folder = Path(given["reports"]) / "bisect"
+    process.make_folder(folder, "use another folder for --reports")
+    with process.Reactor() as reactor:
+        if engines is not None:
+            chosen = builds.of_folder(Path(engines), good, bad)
+        else:
+            chosen = builds.of_command(build_command or "", good, bad, reactor)
+        digest = about(
+            Path(scripts.split(found.case.artifact)[0]).read_bytes(),
+            found.row,
+            row,
+            spec,
+            wanted.oracle,
+            *wanted.calls,
+            *found.case.rows,
+        )
+        bisector = Bisector(
+            chosen, wanted, spec, folder / f"{name}.json", digest, found.case.id,
+            lambda line: click.echo(visible(line, 600), err=True),
+        )  # fmt: skip
+        done = bisector.run(row=row or found.row)
+    click.echo(msgspec.json.encode(done).decode() if as_json else "\n".join(_lines(done)))
+    return EXIT_AGREE if done.found is not None and not done.found.why else EXIT_INCONCLUSIVE
+
+
+def _lines(done: Bisection) -> list[str]:
+    assert done.found is not None, "it was run to its end"  # noqa: S101
+    answer = done.found
+    lines = [f"fault      {visible(str(done.fault), 600)}"]
+    if answer.why:
+        lines.append(f"no answer  {visible(answer.why, 600)}")
+    else:
+        lines += [f"last good  {visible(answer.last_good)}", f"first bad  {visible(answer.first_bad)}"]
+    reasons = {each.trial.build: each.trial for each in done.trials}
+    lines += [
+        f"between    {visible(name)}: {reasons[name].answer}, {visible(reasons[name].why, 300)}"
+        for name in answer.between
+        if name in reasons
+    ]
+    lines.append(f"runs       {done.runs} of {plural(len(done.builds), 'build')}")
+    return lines

@@ -1,0 +1,1 @@
+"""Since which build an engine has a fault."""

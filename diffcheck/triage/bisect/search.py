@@ -1,0 +1,75 @@
+"""The search for the first build with a fault, among builds that do not start or in which other faults hide it.
+
+The answer is a build with the fault whose predecessor, without builds that cannot tell, does not have it. A fault that vanished and
+came back has several such builds; the search names one of them.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import TYPE_CHECKING, Literal
+
+import msgspec
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+Answer = Literal["good", "bad", "unclear", "unusable"]
+"""``unclear``: the case does not show whether the build has the fault; ``unusable``: the build does not start."""
+
+
+class Trial(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One build: its answer, the reason, and how often the case was run under it."""
+
+    build: str
+    answer: Answer
+    why: str = ""
+    runs: int = 1
+
+
+class Found(msgspec.Struct, frozen=True):
+    """The result: the builds on both sides, and those between them that cannot tell.
+
+    ``why`` is why there is no answer, empty if there is one.
+    """
+
+    last_good: str = ""
+    first_bad: str = ""
+    between: tuple[str, ...] = ()
+    why: str = ""
+
+
+def search(builds: Sequence[str], trial: Callable[[str], Trial], again: Callable[[str], Trial]) -> Found:
+    """Search between the first build, without the fault, and the last one, with it. ``trial`` may know its answer already, ``again``
+    runs the build once more.
+
+    The first build is run only if no other one is good. A bad build is confirmed by the repetitions in its trial; the good neighbour
+    is run again at the end.
+    """
+    last = trial(builds[-1])
+    if last.answer != "bad":
+        return Found(why=f"{builds[-1]} does not show the fault: {last.why or last.answer}")
+    low, high = 0, len(builds) - 1
+    skipped: set[int] = set()
+    while (at := _next(low, high, skipped)) is not None:
+        answer = trial(builds[at]).answer
+        if answer == "good":
+            low = at
+        elif answer == "bad":
+            high = at
+        else:
+            skipped.add(at)
+    if low == 0 and (first := trial(builds[0])).answer != "good":
+        what = "shows the fault too" if first.answer == "bad" else f"cannot tell: {first.why}"
+        return Found(why=f"{builds[0]} {what}, so there is no build before the fault")
+    confirmed = again(builds[low])
+    if confirmed.answer != "good":
+        return Found(why=f"{builds[low]} is good in one run and {confirmed.answer} in another: {confirmed.why}")
+    return Found(builds[low], builds[high], tuple(builds[low + 1 : high]))
+
+
+def _next(low: int, high: int, skipped: set[int]) -> int | None:
+    """The middle of the longest stretch between two builds that has none that cannot tell; None if there is none left."""
+    ends = [low, *sorted(each for each in skipped if low < each < high), high]
+    longest = max(pairwise(ends), key=lambda pair: (pair[1] - pair[0], -abs(sum(pair) - low - high)))
+    return sum(longest) // 2 if longest[1] - longest[0] > 1 else None
