@@ -22,11 +22,11 @@ FLOORS = (
     ("capsule",),
     ("probe", "cases", "compare"),
     ("runner",),
-    ("harness", "nightly"),
+    ("nightly",),
     ("faults",),
     ("report",),
     ("triage",),
-    ("service",),
+    ("service", "hunt"),
     ("cli", "testing"),
 )
 FLOOR_OF = {name: floor for floor, names in enumerate(FLOORS) for name in names}

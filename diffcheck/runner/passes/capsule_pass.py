@@ -421,7 +421,14 @@ class CapsulePass:
         return self._trapped_early(first, last, subject)
 
     def _trapped_early(self, first: int, last: int, subject: CapsuleRun) -> int:
-        """The subject ended in one of the rows [first, last), which the oracle completed."""
+        """The subject ended in one of the rows [first, last), which the oracle completed; all but the first such row take runs from
+        the budget.
+        """
+        if self.findings.total and not all(self.budget.take() for _ in range((last - first).bit_length())):
+            self.findings.not_compared(
+                f"the rows from {self.layout.rows[self.layout.n_init + first].name} on: use a larger --max-passes"
+            )
+            return self.instances.last
         found = self._trials(self.subject).failing(first, last)
         if found is None:
             self._check_recorder(self.subject, first, first, subject.outcome)

@@ -1,0 +1,1 @@
+"""Typed, valid, terminating programs from a seed: one module for each feature."""

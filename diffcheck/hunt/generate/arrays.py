@@ -1,0 +1,96 @@
+"""Arrays: reads and writes, bulk operations that overlap, arrays from data segments."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+from diffcheck.hunt.generate.draft import NUMBERS, STATEMENT, after, data_text
+from diffcheck.hunt.generate.fields import value_of
+
+if TYPE_CHECKING:
+    from diffcheck.hunt.generate.draft import Draft, Scope
+    from diffcheck.hunt.generate.fields import Field
+
+_LENGTH: Final = 8
+_BYTES: Final = 128
+_WITHIN: Final = 0.6
+"""The share of the copies within one array."""
+
+
+def declare(draft: Draft, type_: str, field: Field) -> None:
+    """Offer the instructions on an array type; all its arrays have so many elements that a masked index is inside."""
+    own, some = f"(ref {type_})", f"i32.const {_LENGTH}"
+    draft.reference(own, after((), f"{some} array.new_default {type_}"))
+    for nullable in (own, f"(ref null {type_})"):
+        draft.offer("arrays", "array.new", nullable, partial(_with_value, field, "", f"{some} array.new {type_}"))
+        draft.offer("arrays", "array.new_fixed", nullable, partial(_fixed, type_, field))
+    for suffix in field.gets:
+        draft.offer("arrays", f"array.get{suffix} of {field.word}", field.type, partial(_get, own, f"array.get{suffix} {type_}"))
+    draft.offer("arrays", "array.len", "i32", after((own,), "array.len"))
+    draft.offer("arrays", f"array.set of {field.word}", STATEMENT, partial(_set, type_, field))
+    draft.offer("arrays", f"array.fill of {field.word}", STATEMENT, partial(_fill, type_, field))
+    draft.offer("arrays", f"array.copy of {field.word}", STATEMENT, partial(_copy, type_))
+    if field.type in NUMBERS:
+        _segments(draft, type_, field)
+    if draft.traps:
+        new = f"{some} array.new_default {type_} {some}"
+        draft.offer("traps", "array.len of null", "i32", after((), f"ref.null {type_} array.len"))
+        draft.offer(
+            "traps", f"array.set of {field.word} outside", STATEMENT, partial(_with_value, field, new, f"array.set {type_}")
+        )
+
+
+def _with_value(field: Field, before: str, behind: str, scope: Scope) -> str:
+    return f"{before} {value_of(field, scope)} {behind}"
+
+
+def _fixed(type_: str, field: Field, scope: Scope) -> str:
+    values = " ".join(value_of(field, scope) for _ in range(_LENGTH))
+    return f"{values} array.new_fixed {type_} {_LENGTH}"
+
+
+def _get(own: str, instruction: str, scope: Scope) -> str:
+    return f"{scope.value(own)} {_index(scope)} {instruction}"
+
+
+def _set(type_: str, field: Field, scope: Scope) -> str:
+    return f"{scope.value(f'(ref {type_})')} {_index(scope)} {value_of(field, scope)} array.set {type_}"
+
+
+def _index(scope: Scope) -> str:
+    return f"{scope.value('i32')} i32.const {_LENGTH - 1} i32.and"
+
+
+def _run(scope: Scope) -> tuple[str, str, str]:
+    """Two places and a length inside an array."""
+    length = scope.chance.randrange(_LENGTH + 1)
+    places = [f"i32.const {scope.chance.randrange(_LENGTH + 1 - length)}" for _ in range(2)]
+    return places[0], places[1], f"i32.const {length}"
+
+
+def _fill(type_: str, field: Field, scope: Scope) -> str:
+    place, _, length = _run(scope)
+    return f"{scope.value(f'(ref {type_})')} {place} {value_of(field, scope)} {length} array.fill {type_}"
+
+
+def _copy(type_: str, scope: Scope) -> str:
+    """Often within one array, where the runs may overlap."""
+    target, source, length = _run(scope)
+    local = scope.local(f"(ref {type_})")
+    other = f"local.get {local}" if scope.chance.random() < _WITHIN else scope.value(f"(ref {type_})")
+    return f"local.get {local} {target} {other} {source} {length} array.copy {type_} {type_}"
+
+
+def _segments(draft: Draft, type_: str, field: Field) -> None:
+    """Arrays of numbers from a data segment that stays."""
+    data, own = draft.name("d"), f"(ref {type_})"
+    draft.fields.append(f'(data {data} "{data_text(draft.chance.randbytes(_BYTES))}")')
+    new = f"i32.const 0 i32.const {_LENGTH} array.new_data {type_} {data}"
+    draft.offer("arrays", f"array.new_data of {field.word}", own, after((), new))
+
+    def init(scope: Scope) -> str:
+        target, _, length = _run(scope)
+        return f"{scope.value(own)} {target} i32.const 0 {length} array.init_data {type_} {data}"
+
+    draft.offer("arrays", f"array.init_data of {field.word}", STATEMENT, init)

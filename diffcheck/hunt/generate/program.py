@@ -1,0 +1,117 @@
+"""A program from a seed: some features, some ten functions that use them, and hundreds of rows."""
+
+from __future__ import annotations
+
+from random import Random
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from diffcheck.hunt.generate import aggregates, calls, constants, control, exceptions, large, memory, numeric, references, tables
+from diffcheck.hunt.generate.draft import NUMBERS, OFTEN, Draft, Function, Scope
+from diffcheck.runner.sweep.operands import operands
+from diffcheck.values import Value
+
+if TYPE_CHECKING:
+    from diffcheck.hunt.generate.weights import Cell, Weights
+
+FEATURES: Final = {
+    "memory": memory.declare,
+    "calls": calls.declare,
+    "exceptions": exceptions.declare,
+    "tables": tables.declare,
+    "aggregates": aggregates.declare,
+    "references": references.declare,
+    "constants": constants.declare,
+    "large": large.declare,
+}
+"""Features that a program may have, in the order in which they are declared; all programs have numbers and control."""
+_MOST_FEATURES: Final = 3
+_FUNCTIONS: Final = 7
+_SIZE: Final = 120
+_ROWS: Final = 36
+_TRAP_ROWS: Final = 6
+_TRAPS: Final = 0.15
+_PADDED: Final = 0.06
+_MIXES: Final = {
+    "i32": "i64.extend_i32_u i64.add",
+    "i64": "i64.xor",
+    "f32": "i32.reinterpret_f32 i64.extend_i32_u i64.add",
+    "f64": "i64.reinterpret_f64 i64.xor",
+    "v128": "v128.const i64x2 3 5 i64x2.mul i64x2.extract_lane 1 i64.xor",
+}
+"""How a number is added to an i64."""
+
+
+class Generated(msgspec.Struct, frozen=True):
+    """A program as text with its rows. ``tags`` are the productions of each exported function, ``cells`` those of the program.
+
+    ``traps`` is whether rows may trap: then it has one function. ``padded`` is whether its integers have their longest encoding.
+    """
+
+    text: str
+    rows: tuple[str, ...]
+    tags: dict[str, frozenset[str]]
+    cells: tuple[Cell, ...]
+    features: tuple[str, ...]
+    traps: bool = False
+    padded: bool = False
+
+
+def generate(seed: str, weights: Weights) -> Generated:
+    """The program of a seed, with what was seen least so far; counts its cells."""
+    chance = Random(seed)  # noqa: S311 - reproducible, not secret
+    traps = chance.random() < _TRAPS
+    draft = Draft(chance, weights, traps=traps)
+    chosen = set(chance.sample(list(FEATURES), chance.randint(1, _MOST_FEATURES)))
+    numeric.declare(draft)
+    control.declare(draft)
+    for name in (each for each in FEATURES if each in chosen):
+        FEATURES[name](draft)
+    names = [f"f{at}" for at in range(1 if traps else _FUNCTIONS)]
+    tags, cells, rows = {}, [], []
+    for name in names:
+        found, own = _function(draft, name, chance.randint(_SIZE // 4, _SIZE))
+        tags[name] = frozenset(each for each, _ in found) | draft.tags
+        cells += found
+        rows += own
+    cells += [(each, "") for each in draft.tags]
+    weights.count(cells)
+    text = "\n".join(["(module", *draft.fields, ")"])
+    return Generated(text, tuple(dict.fromkeys(rows)), tags, tuple(cells), tuple(sorted(chosen)), traps, chance.random() < _PADDED)
+
+
+def _function(draft: Draft, name: str, size: int) -> tuple[list[Cell], list[str]]:
+    """Add an exported function; returns its cells and its rows."""
+    chance = draft.chance
+    params = tuple(chance.choice(NUMBERS) for _ in range(chance.randint(0, 4)))
+    results = (*(chance.choice(NUMBERS) for _ in range(chance.randint(0, 2))), "i64")
+    scope = Scope(draft, params, size)
+    lines = []
+    while not scope.ended:
+        lines.append(scope.statement())
+    body = "\n".join([*lines, scope.values(results[:-1]), _mixed(scope)])
+    signature = "".join(f"(param $p{at} {each})" for at, each in enumerate(params)) + f" (result {' '.join(results)})"
+    draft.fields.append(f'(func ${name} (export "{name}") {signature} {scope.declarations}\n{body})')
+    draft.functions.append(Function(f"${name}", params, results, scope.cost))
+    count = _TRAP_ROWS if draft.traps else _ROWS
+    return scope.cells, [_row(chance, name, params) for _ in range(count)]
+
+
+def _mixed(scope: Scope) -> str:
+    """An i64 that depends on all numbers in locals."""
+    parts = [f"local.get {each} {mix} i64.const 23 i64.rotl" for type_, mix in _MIXES.items() for each in scope.locals_of(type_)]
+    return " ".join(["i64.const 0", *parts])
+
+
+def _row(chance: Random, name: str, params: tuple[str, ...]) -> str:
+    values = [Value(each, _argument(chance, each)) for each in params]
+    return f"{name}={','.join(map(str, values))}" if values else name
+
+
+def _argument(chance: Random, type_: str) -> int:
+    """A boundary value, or any."""
+    if type_ == "v128":
+        return _argument(chance, "i64") << 64 | _argument(chance, "i64")
+    found: int = chance.choice(operands(type_).values)
+    return found if chance.random() < OFTEN or type_[0] == "f" else chance.getrandbits(int(type_[1:]))
