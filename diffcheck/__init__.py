@@ -28,8 +28,8 @@ _MODULES = {
     "run": "report.run_report",
     "load_report": "report.run_report",
     "Report": "verdict",
-    "snapshot": "harness.snapshot",
-    "Snapshot": "harness.snapshot",
+    "snapshot": "runner.harness.snapshot",
+    "Snapshot": "runner.harness.snapshot",
     "__version__": "config.version",
     **dict.fromkeys(_EXCEPTIONS, "errors"),
 }
