@@ -99,7 +99,7 @@ _TRACE = """
 _OUTPUT = """
   local.get $r i32.const $CAPTURES i64.load $rec offset={capture} i64.store $rec offset=${name}
   local.get $r i32.const $CAPTURES i32.load $rec offset={captured} local.tee $n i32.store $rec offset=${name}_CAPTURED
-  local.get $r i32.const $CAPTURES i64.load $rec offset={running} i64.store $rec offset=${name}DIGEST
+  local.get $r i32.const $CAPTURES i64.load $rec offset={running} i64.store $rec offset=${name}_DIGEST
   local.get $n
   if
     local.get $n call $reserve local.tee $at
