@@ -259,9 +259,9 @@ class PassReport(msgspec.Struct, frozen=True):
 
 class CaseReport(msgspec.Struct, frozen=True):
     """The result of a case. ``plan`` is the plan's digest in hex; ``not_done`` are sentences on what was not compared; ``findings``
-    are the case file's explanations of divergences, with sections of the specification. ``cached`` are the sides that came
-    entirely from the cache, with the costs of the original run. ``bad_input`` is whether the user named this file and it is not
-    a module, or its case file has a mistake.
+    are the case file's explanations of divergences, with sections of the specification, ``requirements`` the names of those that it
+    tests. ``cached`` are the sides that came entirely from the cache, with the costs of the original run. ``bad_input`` is whether
+    the user named this file and it is not a module, or its case file has a mistake.
     """
 
     case: str
@@ -281,6 +281,7 @@ class CaseReport(msgspec.Struct, frozen=True):
     findings: tuple[str, ...] = ()
     cached: tuple[Literal["oracle", "subject"], ...] = ()
     bad_input: bool = False
+    requirements: tuple[str, ...] = ()
 
     @property
     def took_ns(self) -> int:
@@ -357,6 +358,14 @@ class Cause(msgspec.Struct, frozen=True, omit_defaults=True):
     section: str = ""
 
 
+class MapShare(msgspec.Struct, frozen=True):
+    """How much of the map of instructions and operands the last sweep checked: cells, of which ``checked``, and checks."""
+
+    cells: int
+    checked: int
+    checks: int
+
+
 class Report(msgspec.Struct, frozen=True):
     """A run, as stored in ``reports/report.json``. ``division`` identifies the division among shards, empty without shards. The run
     has every existing case under ``places`` (ids of folders and cases) that no option left out. ``root`` is the folder that ids
@@ -385,6 +394,7 @@ class Report(msgspec.Struct, frozen=True):
     planned: int = 0
     failed_fast: bool = False
     judges: tuple[Identity, ...] = ()
+    map: MapShare | None = None
 
     def _repr_html_(self) -> str:
         """The report for a notebook: the totals, and a row for each unexpected case."""

@@ -56,7 +56,11 @@ class Finding(msgspec.Struct, frozen=True):
 
 
 class CaseSettings(msgspec.Struct, frozen=True):
-    """The contents of a case file. ``link`` are modules, in the order of instantiation, from which the artifact imports."""
+    """The contents of a case file.
+
+    ``link`` are modules, in the order of instantiation, from which the artifact imports. ``requirements`` are the names of the
+    requirements that the case tests.
+    """
 
     purpose: str = ""
     rows: tuple[str, ...] = ()
@@ -67,6 +71,7 @@ class CaseSettings(msgspec.Struct, frozen=True):
     expect: dict[str, Verdict] = {}
     findings: tuple[Finding, ...] = ()
     link: tuple[LinkedModule, ...] = ()
+    requirements: tuple[str, ...] = ()
 
 
 def read_settings(path: str) -> CaseSettings:
@@ -207,6 +212,7 @@ _KEYS: Final[dict[str, Check]] = {
     "link": _array(_word, "strings", _MAX_LINKED),
     "limits": _limits,
     "expect": _expect,
+    "requirements": _array(_text, "strings", 1000),
     "finding": _array(_finding, "tables, [[finding]]", 1000),
 }
 

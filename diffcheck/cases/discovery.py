@@ -77,6 +77,7 @@ class Case(msgspec.Struct, frozen=True):
     notes: tuple[str, ...] = ()
     module: ScriptModule | None = None
     link: tuple[LinkedModule, ...] = ()
+    requirements: tuple[str, ...] = ()
 
     def expected(self, subject: str) -> Verdict:
         """The expected verdict with a subject: the subject's own, else ``default``, else agree."""

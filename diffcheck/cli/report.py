@@ -13,7 +13,7 @@ from diffcheck.report import console, files, json_file, styles
 
 @click.command("report")
 @click.argument("file", metavar="FILE.json")
-@options("html", "junit-xml", "sarif", "markdown", "verbose")
+@options("html", "junit-xml", "sarif", "markdown", "evidence", "requirements", "verbose")
 def command(file: str, *, verbose: bool, **given: str | None) -> int:
     """Render a stored run: to the named files, or to the terminal.
 

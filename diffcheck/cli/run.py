@@ -60,6 +60,7 @@ def command(paths: tuple[str, ...], reports: str, baseline: str | None, *, stric
         failed = live.run(started)
         report = known.apply(live.report(failed))
         report = run_history.caused(report, wanted, given["causes"])
+        report = run_history.with_map(report, folder)
         publish.publish(report, folder, named, resume=resume, **view)
     if failed is not None:
         raise failed

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 _COSTS_SHOWN: Final = 8
 _LOCALISING_S: Final = 60.0
+_SWEEP: Final = Path("sweep", "sweep.json")
 
 
 class Known:
@@ -144,6 +145,23 @@ def caused(report: Report, wanted: Request, limit: str) -> Report:
     if tried < len(chosen):
         click.echo(f"{plural(len(chosen) - tried, 'cluster')} not localised: the time limit was reached (--causes N)", err=True)
     return msgspec.structs.replace(report, causes=found)
+
+
+def with_map(report: Report, reports: Path) -> Report:
+    """The report with the share of the map that the last sweep of the same subject checked, if there was one."""
+    path = reports / _SWEEP
+    if not path.is_file():
+        return report
+    from diffcheck.runner.sweep import coverage  # noqa: PLC0415 - only after a sweep
+
+    try:
+        found = msgspec.json.decode(path.read_bytes(), type=coverage.SweepMap)
+    except (OSError, msgspec.MsgspecError):
+        return report  # `diffcheck sweep` reports it
+    if found.subject != report.subject:
+        return report
+    checked = sum(each.outcome in coverage.CHECKED for each in found.cells)
+    return msgspec.structs.replace(report, map=verdict.MapShare(len(found.cells), checked, found.checks))
 
 
 def remember(report: Report, reports: Path) -> None:

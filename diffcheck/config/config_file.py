@@ -28,7 +28,7 @@ PROTOCOLS: Final = ("harness", "wasi")
 Value: TypeAlias = "str | int | float | bool | tuple[str, ...]"
 _CAP_BYTES: Final = 1 << 20
 ENGINES: Final = ("subject", "oracle", "judge")
-_WRITTEN: Final = ("reports", "html", "junit-xml", "sarif", "markdown", "baseline")
+_WRITTEN: Final = ("reports", "html", "junit-xml", "sarif", "markdown", "evidence", "requirements", "baseline")
 _UNTRUSTED: Final = ("cache", "executor")
 """Options that only a trusted file may set: results from a cache are believed, and a cluster receives artifacts and runs them."""
 _TYPES: Final = {

@@ -16,7 +16,10 @@ if TYPE_CHECKING:
     from diffcheck.report.page_data import Life
     from diffcheck.verdict import Report
 
-FORMATS: Final = {"html": "html_page", "junit_xml": "junit", "sarif": "sarif", "markdown": "markdown"}
+FORMATS: Final = {
+    "html": "html_page", "junit_xml": "junit", "sarif": "sarif", "markdown": "markdown",
+    "evidence": "evidence.statement", "requirements": "evidence.requirements",
+}  # fmt: skip
 """The option of each format and the module with its ``render``, which is imported when needed."""
 
 PAGE: Final = "report.html"

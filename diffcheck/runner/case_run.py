@@ -96,6 +96,7 @@ def run(
         not_done=tuple(dict.fromkeys(not_done)),
         explanation=_explanation(passes),
         findings=tuple(_finding(each) for each in plan.case.findings),
+        requirements=plan.case.requirements,
     )
     engines = (registry.engine(request.oracle), registry.engine(request.subject)) if request else ("oracle", "subject")
     return concluded(report, {}, *engines)
@@ -117,6 +118,7 @@ def skipped(case: Case, reason: str, subject_name: str, sha256: str = "", *, bad
         purpose=case.purpose,
         not_done=case.notes,
         bad_input=bad_input,
+        requirements=case.requirements,
     )
 
 

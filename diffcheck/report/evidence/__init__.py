@@ -1,0 +1,1 @@
+"""Evidence of a run: an attestation, and results by requirement."""
