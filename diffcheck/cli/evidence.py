@@ -30,7 +30,8 @@ def verify(file: str, report: str) -> int:
     REPORT.json is the report.json of a run, or its folder. The same version of diffcheck has to be installed.
     """
     path = Path(report) / json_file.FILE_NAME if Path(report).is_dir() else Path(report)
-    found = verifying.problems(read_regular(file, _CAP_BYTES, "the evidence", ReportError), json_file.read(path))
+    evidence = read_regular(file, _CAP_BYTES, "the evidence", ReportError)
+    found = verifying.problems(evidence, read_regular(str(path), _CAP_BYTES, "the report", ReportError), str(path))
     for line in found[:_SHOWN]:
         click.echo(line)
     if len(found) > _SHOWN:

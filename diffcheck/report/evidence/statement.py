@@ -29,13 +29,14 @@ _PREDICATE: Final = "https://in-toto.io/attestation/test-result/v0.1"
 Result = Literal["PASSED", "WARNED", "FAILED"]
 
 
-def render(report: Report) -> bytes:
-    """The statement as indented JSON with a line break at its end."""
-    return msgspec.json.format(msgspec.json.encode(statement(report), order="sorted"), indent=2) + b"\n"
+def render(report: Report, sha256: str = "") -> bytes:
+    """The statement as indented JSON with a line break at its end; ``sha256`` is that of the stored report, if it was read."""
+    made = statement(report, sha256 or _report_digest(report))
+    return msgspec.json.format(msgspec.json.encode(made, order="sorted"), indent=2) + b"\n"
 
 
-def statement(report: Report) -> dict[str, Any]:
-    """The statement: its subjects are the artifacts, its tests the cases."""
+def statement(report: Report, sha256: str) -> dict[str, Any]:
+    """The statement: its subjects are the artifacts, its tests the cases; ``sha256`` is that of the stored report."""
     code, reason = model.conclusion(report)
     by_result: dict[Result, list[str]] = {"PASSED": [], "WARNED": [], "FAILED": []}
     for case in report.cases:
@@ -51,7 +52,7 @@ def statement(report: Report) -> dict[str, Any]:
             "warnedTests": by_result["WARNED"],
             "failedTests": by_result["FAILED"],
             "diffcheck": {
-                "report": {"sha256": _report_digest(report), "schema": report.schema, "started": report.started},
+                "report": {"sha256": sha256, "schema": report.schema, "started": report.started},
                 "options": report.options,
                 "exitCode": code,
                 "reason": reason,

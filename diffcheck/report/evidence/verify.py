@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from diffcheck.report import json_file
 from diffcheck.report.evidence import statement
 from diffcheck.text import visible
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from diffcheck.verdict import Report
 
+def problems(evidence: bytes, stored: bytes, name: str) -> list[str]:
+    """What contradicts a stored report, a sentence for each place; empty if the evidence is the report's, byte for byte.
 
-def problems(evidence: bytes, report: Report) -> list[str]:
-    """What contradicts the report, at most one sentence for each place; empty if the evidence is the report's, byte for byte."""
-    own = statement.render(report)
+    ``name`` is the report's in messages; raises ``ReportError`` if it is none.
+    """
+    own = statement.render(json_file.decode(stored, name), hashlib.sha256(stored).hexdigest())
     if evidence == own:
         return []
     try:
