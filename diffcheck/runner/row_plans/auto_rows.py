@@ -15,8 +15,10 @@ from diffcheck.cases.rows import Function, choose, exported, is_component, is_en
 from diffcheck.cases.toolchain import constructors, is_plumbing, minified_constructor
 from diffcheck.errors import DiffcheckError, StreamError
 from diffcheck.runner.passes.capsule_run import CapsuleSide
+from diffcheck.runner.row_plans.rehearsal import rehearsed
 from diffcheck.runner.row_plans.row_planning import RowPlanner
 from diffcheck.runner.row_plans.row_trials import RowTrials
+from diffcheck.text import plural
 from diffcheck.witness import formats
 
 if TYPE_CHECKING:
@@ -31,7 +33,7 @@ if TYPE_CHECKING:
     from diffcheck.runner.row_plans.row_trials import Build
     from diffcheck.wasm.module import Module
 
-_FORMAT: Final = "1"
+_FORMAT: Final = "2"
 """Changes when other rows are planned."""
 _MOST_TARGETS: Final = 1000
 _MOST_SLOTS: Final = 400
@@ -96,7 +98,20 @@ class AutoRows:
         scalar = [each.index for each in self._exported.values() if is_scalar(each.type)]
         functions = list(dict.fromkeys([*init, *scalar[:_MOST_TARGETS], *(each.index for each in (*targets, *others))]))
         trials = RowTrials(self._module, functions, self._build, self._oracle, self._limits, self._host)
-        return RowPlanner(self._module, self._artifact, given, targets, others, registered, trials).plan()
+        planned = RowPlanner(self._module, self._artifact, given, targets, others, registered, trials).plan()
+        return self._rehearsed(planned) if planned.rows else planned
+
+    def _rehearsed(self, planned: RowPlan) -> RowPlan:
+        """The plan without rows that do not end in their order."""
+
+        def side(calls: tuple[Call, ...]) -> CapsuleSide:
+            return CapsuleSide(self._oracle, self._build(self._module, calls), self._limits, self._host)
+
+        kept = {each.name for each in rehearsed(choose(self._module, [each.row for each in planned.rows]).calls, side)}
+        rows = tuple(each for each in planned.rows if each.row in kept)
+        left_out = len(planned.rows) - len(rows)
+        notes = (f"{plural(left_out, 'planned row')} did not end behind the rows before",) if left_out else ()
+        return msgspec.structs.replace(planned, rows=rows, notes=(*planned.notes, *notes))
 
     def _registered(self) -> list[Registration]:
         """The functions that the program registers while it is initialised."""
