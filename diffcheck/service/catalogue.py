@@ -101,6 +101,9 @@ class Finding(msgspec.Struct, frozen=True):
     changed: float
 
 
+_FINDING: Final = ", ".join(Finding.__struct_fields__)
+
+
 class Occurrence(msgspec.Struct, frozen=True):
     """A finding in one run: *seen*, *new*, *returned* or *fixed*."""
 
@@ -202,12 +205,19 @@ def entries(
     return _listing(rows, lambda row: _struct(kind, row), lambda row: (row["id"],), limit)
 
 
+def _where(conditions: dict[str, object]) -> tuple[str, tuple[object, ...]]:
+    """The conditions that have values, as SQL and its values. Only given ones are put in, so that SQLite uses its indices."""
+    given = {text: value for text, value in conditions.items() if value is not None}
+    values = tuple(one for value in given.values() for one in (value if isinstance(value, tuple) else (value,)))
+    return " AND ".join(given) or "1", values
+
+
 def jobs(connection: sqlite3.Connection, state: str, cursor: str | None, limit: int) -> Listing[Job]:
     """Jobs, the latest first."""
     (before,) = _key(cursor, tuple[int], (1 << 62,))
-    where = "WHERE ? IN ('', state) AND id < ? ORDER BY id DESC LIMIT ?"
-    query = f"SELECT {job_queue.COLUMNS} FROM jobs {where}"  # noqa: S608 - constants
-    rows = connection.execute(query, (state, before, limit + 1)).fetchall()
+    where, values = _where({"state = ?": state or None, "id < ?": before})
+    query = f"SELECT {job_queue.COLUMNS} FROM jobs WHERE {where} ORDER BY id DESC LIMIT ?"  # noqa: S608 - constants
+    rows = connection.execute(query, (*values, limit + 1)).fetchall()
     return _listing(rows, job_queue.job_of, lambda row: (row["id"],), limit)
 
 
@@ -236,11 +246,9 @@ def runs(
 ) -> Listing[Run]:  # fmt: skip
     """Runs, the latest first: of a suite, of a job, or all."""
     (before,) = _key(cursor, tuple[int], (1 << 62,))
-    # Conditions are put together from constants, so that SQLite can use its indices.
-    wanted = {"suite = ?": suite or None, "job = ?": job_number, "id < ?": before}
-    given = {part: value for part, value in wanted.items() if value is not None}
-    query = f"SELECT * FROM runs WHERE {' AND '.join(given)} ORDER BY id DESC LIMIT ?"  # noqa: S608
-    rows = connection.execute(query, (*given.values(), limit + 1)).fetchall()
+    where, values = _where({"suite = ?": suite or None, "job = ?": job_number, "id < ?": before})
+    query = f"SELECT * FROM runs WHERE {where} ORDER BY id DESC LIMIT ?"  # noqa: S608 - constants
+    rows = connection.execute(query, (*values, limit + 1)).fetchall()
     return _listing(rows, _run, lambda row: (row["id"],), limit)
 
 
@@ -273,11 +281,12 @@ def cases(
 ) -> Listing[Case]:  # fmt: skip
     """The cases of a suite, those that diverge first; ``search`` is a part of the name."""
     rank, name = _key(cursor, tuple[int, str], (1 << 30, ""))
-    query = (
-        "SELECT * FROM cases WHERE suite = ? AND ? IN ('', verdict) AND instr(name, ?) AND (rank < ? OR rank = ? AND name > ?) "
-        "ORDER BY rank DESC, name LIMIT ?"
-    )
-    rows = connection.execute(query, (suite, verdict, search, rank, rank, name, limit + 1)).fetchall()
+    where, values = _where({
+        "suite = ?": suite, "verdict = ?": verdict or None, "instr(name, ?)": search or None,
+        "rank <= ? AND (rank < ? OR name > ?)": (rank, rank, name),
+    })  # fmt: skip
+    query = f"SELECT * FROM cases WHERE {where} ORDER BY rank DESC, name LIMIT ?"  # noqa: S608 - constants
+    rows = connection.execute(query, (*values, limit + 1)).fetchall()
     return _listing(rows, _case, lambda row: (row["rank"], row["name"]), limit)
 
 
@@ -303,12 +312,12 @@ def findings(
 ) -> Listing[Finding]:  # fmt: skip
     """Findings, the latest change first; ``search`` is a part of the title or the issue."""
     changed, number = _key(cursor, tuple[float, int], (1e18, 1 << 62))
-    query = (
-        "SELECT * FROM findings WHERE merged IS NULL AND ? IN ('', state) AND ? IN ('', subject) "
-        "AND (? = '' OR instr(lower(title), lower(?)) OR instr(lower(issue), lower(?))) AND (changed, id) < (?, ?) "
-        "ORDER BY changed DESC, id DESC LIMIT ?"
-    )
-    rows = connection.execute(query, (state, subject, search, search, search, changed, number, limit + 1)).fetchall()
+    where, values = _where({
+        "merged IS NULL AND (changed, id) < (?, ?)": (changed, number), "state = ?": state or None, "subject = ?": subject or None,
+        "(instr(lower(title), lower(?)) OR instr(lower(issue), lower(?)))": (search, search) if search else None,
+    })  # fmt: skip
+    query = f"SELECT {_FINDING} FROM findings WHERE {where} ORDER BY changed DESC, id DESC LIMIT ?"  # noqa: S608 - constants
+    rows = connection.execute(query, (*values, limit + 1)).fetchall()
     return _listing(rows, lambda row: _struct(Finding, row), lambda row: (row["changed"], row["id"]), limit)
 
 

@@ -35,7 +35,8 @@ CREATE TABLE findings (
   first_build TEXT NOT NULL, last_build TEXT NOT NULL, fixed_build TEXT NOT NULL DEFAULT '', changed REAL NOT NULL,
   detail TEXT NOT NULL, merged INTEGER REFERENCES findings (id), UNIQUE (subject, cause)
 ) STRICT;
-CREATE INDEX findings_by_state ON findings (state, id);
+CREATE INDEX findings_by_change ON findings (changed DESC, id DESC) WHERE merged IS NULL;
+CREATE INDEX findings_by_state ON findings (state, changed DESC, id DESC) WHERE merged IS NULL;
 CREATE TABLE signatures (
   subject TEXT NOT NULL, suite TEXT NOT NULL, signature TEXT NOT NULL,
   finding INTEGER NOT NULL REFERENCES findings (id), entry TEXT NOT NULL, PRIMARY KEY (subject, suite, signature)
