@@ -32,7 +32,7 @@ NIGHTS: Final = 30
 _REASON: Final = 300
 
 
-class Night(msgspec.Struct, frozen=True, array_like=True):
+class Night(msgspec.Struct, frozen=True):
     """A case in one run, as the grid shows it."""
 
     run: int

@@ -8,20 +8,18 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import msgspec
 from litestar import MediaType, Request, Response, get, post
 from litestar.concurrency import sync_to_thread
-from litestar.openapi.spec import OpenAPIMediaType, Operation, RequestBody, Schema
-from litestar.openapi.spec.enums import OpenAPIFormat, OpenAPIType
 from litestar.params import Parameter
 from litestar.response import File, ServerSentEvent, ServerSentEventMessage
 
 from diffcheck.config.version import __version__
-from diffcheck.errors import DiffcheckError
 from diffcheck.service import access, catalogue
 from diffcheck.service.access import Principal
 from diffcheck.service.catalogue import Listing
 from diffcheck.service.data_folder import DataFolder
 from diffcheck.service.jobs.job_queue import Job, State
-from diffcheck.service.jobs.job_request import JobRequest
+from diffcheck.service.jobs.job_request import JobRequest, RequestError
 from diffcheck.service.web import metrics
+from diffcheck.service.web.operations import BINARY, FileDownload, FileUpload
 from diffcheck.service.web.problems import documented
 from diffcheck.text import visible
 
@@ -75,15 +73,6 @@ class Health(msgspec.Struct, frozen=True):
     running: int
 
 
-class BinaryUpload(Operation):
-    """An operation whose body is a file, for the OpenAPI document."""
-
-    def __post_init__(self) -> None:
-        """Describe the body."""
-        schema = Schema(type=OpenAPIType.STRING, format=OpenAPIFormat.BINARY)
-        self.request_body = RequestBody({"application/octet-stream": OpenAPIMediaType(schema=schema)}, required=True)
-
-
 @get("/service", sync_to_thread=True, responses=documented())
 def about(folder: DataFolder) -> About:
     """The service and the names that jobs may use."""
@@ -104,32 +93,34 @@ def prometheus(folder: DataFolder) -> Response[bytes]:
     return Response(metrics.render(folder), media_type=metrics.MEDIA_TYPE)
 
 
-@get("/audit", sync_to_thread=True, opt=_OPERATE, responses=documented(400))
+@get("/audit", sync_to_thread=True, opt=_OPERATE, responses=documented(400, 404))
 def audit(folder: DataFolder, cursor: Cursor = None, limit: Limit = catalogue.PAGE) -> Listing[AuditEntry]:
     """Who changed what, the latest first."""
     with folder.database.reading() as connection:
         return catalogue.entries(connection, AuditEntry, "audit", cursor, limit)
 
 
-@post("/artifacts", opt=_SUBMIT, request_max_body_size=None, operation_class=BinaryUpload, responses=documented(400, 413))
+@post("/artifacts", opt=_SUBMIT, request_max_body_size=None, operation_class=FileUpload, responses=documented(400, 409, 413))
 async def upload(request: Request[Principal, None, Any], folder: DataFolder) -> StoredFile:
     """Store an artifact, a manifest or a case file; the body is the file."""
     with folder.store.incoming() as incoming:
         async for chunk in request.stream():
             incoming.write(chunk)
         if not incoming.size_bytes:
-            raise DiffcheckError("the file is empty", hint="send the file as the body of the request")
+            raise RequestError("the file is empty", hint="send the file as the body of the request")
         digest = await sync_to_thread(incoming.keep)
     return StoredFile(digest, incoming.size_bytes)
 
 
-@get("/artifacts/{sha256:str}", sync_to_thread=True, media_type="application/octet-stream", responses=documented(400, 404))
+@get(
+    "/artifacts/{sha256:str}", sync_to_thread=True, media_type=BINARY, operation_class=FileDownload, responses=documented(400, 404)
+)
 def artifact(folder: DataFolder, sha256: Annotated[str, Parameter(pattern=r"^[0-9a-f]{64}$")]) -> File:
     """A stored file."""
-    return File(folder.store.path(sha256), filename=f"{sha256}.bin", media_type="application/octet-stream")
+    return File(folder.store.path(sha256), filename=f"{sha256}.bin", media_type=BINARY)
 
 
-@post("/jobs", sync_to_thread=True, opt=_SUBMIT, responses=documented(400, 429))
+@post("/jobs", sync_to_thread=True, opt=_SUBMIT, responses=documented(400, 409, 413, 429))
 def submit(folder: DataFolder, who: Principal, data: JobRequest) -> Job:
     """Queue a job. Asking for the same again gives the same job."""
     return submitted(folder, who, data)
@@ -145,7 +136,7 @@ def submitted(folder: DataFolder, who: Principal, asked: JobRequest) -> Job:
         return catalogue.job(connection, number)
 
 
-@get("/jobs", sync_to_thread=True, responses=documented(400))
+@get("/jobs", sync_to_thread=True, responses=documented(400, 404))
 def jobs(
     folder: DataFolder,
     job_state: Annotated[State | None, Parameter(query="state")] = None,

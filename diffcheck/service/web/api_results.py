@@ -27,17 +27,10 @@ from diffcheck.service.catalogue import (
 )
 from diffcheck.service.data_folder import DataFolder
 from diffcheck.service.web.api import Cursor, Limit, Number, Search
+from diffcheck.service.web.operations import BINARY, MEDIA_TYPES, FileDownload, Format, ReportDownload
 from diffcheck.service.web.problems import documented
 from diffcheck.verdict import Verdict
 
-Format = Literal["json", "html", "junit_xml", "sarif", "markdown"]
-MEDIA_TYPES: Final[dict[Format, str]] = {
-    "json": "application/json",
-    "html": "text/html",
-    "junit_xml": "application/xml",
-    "sarif": "application/sarif+json",
-    "markdown": "text/markdown",
-}
 Digest = Annotated[str, Parameter(pattern=r"^[0-9a-f]{64}$")]
 _POLICY: Final = re.compile(rb'http-equiv="Content-Security-Policy" content="([^"]{1,2000})"')
 _HEAD_BYTES: Final = 4096
@@ -51,7 +44,7 @@ class FindingChange(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     note: Annotated[str, msgspec.Meta(max_length=2000)] | None = None
 
 
-@get("/runs", sync_to_thread=True, responses=documented(400))
+@get("/runs", sync_to_thread=True, responses=documented(400, 404))
 def runs(
     folder: DataFolder,
     suite: Annotated[str, Parameter(max_length=200)] = "",
@@ -78,7 +71,7 @@ def run(folder: DataFolder, number: Number) -> Run:
         return catalogue.run(connection, number)
 
 
-@get("/runs/{number:int}/report", sync_to_thread=True, media_type="application/json", responses=documented(400, 404))
+@get("/runs/{number:int}/report", sync_to_thread=True, operation_class=ReportDownload, responses=documented(400, 404))
 def report(folder: DataFolder, number: Number, report_format: Annotated[Format, Parameter(query="format")] = "json") -> File:
     """The report of a run in any format of `diffcheck report`."""
     with folder.database.reading() as connection:
@@ -105,14 +98,14 @@ def _rendered(folder: DataFolder, digest: str, report_format: str) -> str:
         row = connection.execute("SELECT sha256 FROM rendered WHERE report = ? AND format = ?", (digest, report_format)).fetchone()
     if row is not None and folder.store.exists(row["sha256"]):
         return str(row["sha256"])
-    stored = json_file.read(folder.store.path(digest))
+    stored = json_file.decode(folder.store.path(digest).read_bytes(), "the stored report")
     made = folder.store.add([files.render(stored, report_format)], cap_bytes=1 << 30, derived=True)
     with folder.database.writing() as connection:
         connection.execute("INSERT OR REPLACE INTO rendered VALUES (?, ?, ?)", (digest, report_format, made))
     return made
 
 
-@get("/cases", sync_to_thread=True, responses=documented(400))
+@get("/cases", sync_to_thread=True, responses=documented(400, 404))
 def cases(
     folder: DataFolder,
     suite: Annotated[str, Parameter(max_length=200)],
@@ -141,7 +134,7 @@ def case_results(folder: DataFolder, number: Number, cursor: Cursor = None, limi
         return catalogue.case_history(connection, number, cursor, limit)
 
 
-@get("/findings", sync_to_thread=True, responses=documented(400))
+@get("/findings", sync_to_thread=True, responses=documented(400, 404))
 def findings(
     folder: DataFolder,
     finding_state: Annotated[FindingState | None, Parameter(query="state")] = None,
@@ -162,7 +155,7 @@ def finding(folder: DataFolder, number: Number) -> FindingDetail:
         return catalogue.finding(connection, number)
 
 
-@patch("/findings/{number:int}", sync_to_thread=True, opt={"scope": "operate"}, responses=documented(400, 404))
+@patch("/findings/{number:int}", sync_to_thread=True, opt={"scope": "operate"}, responses=documented(400, 404, 413))
 def change_finding(folder: DataFolder, who: Principal, number: Number, data: FindingChange) -> Finding:
     """Link an issue, mark as known, reopen, or note."""
     return changed(folder, who, number, data)
@@ -184,7 +177,8 @@ def changed(folder: DataFolder, who: Principal, number: int, change: FindingChan
 @get(
     "/findings/{number:int}/files/{name:str}",
     sync_to_thread=True,
-    media_type="application/octet-stream",
+    media_type=BINARY,
+    operation_class=FileDownload,
     responses=documented(400, 404),
 )
 def attachment(folder: DataFolder, number: Number, name: Annotated[str, Parameter(max_length=100)]) -> File:
@@ -193,10 +187,10 @@ def attachment(folder: DataFolder, number: Number, name: Annotated[str, Paramete
         found = catalogue.finding(connection, number).attachments
     if name not in found:
         raise catalogue.NotFoundError("there is no such file")
-    return File(folder.store.path(found[name]), filename=name, media_type="application/octet-stream")
+    return File(folder.store.path(found[name]), filename=name, media_type=BINARY)
 
 
-@get("/builds", sync_to_thread=True, responses=documented(400))
+@get("/builds", sync_to_thread=True, responses=documented(400, 404))
 def builds(folder: DataFolder, cursor: Cursor = None, limit: Limit = catalogue.PAGE) -> Listing[Build]:
     """Builds from the watched folder, the latest first."""
     with folder.database.reading() as connection:
@@ -210,7 +204,7 @@ def compare(folder: DataFolder, first: Digest, second: Digest) -> Comparison:
         return catalogue.compare(connection, first, second)
 
 
-@get("/map", sync_to_thread=True, responses=documented(400))
+@get("/map", sync_to_thread=True, responses=documented(400, 404))
 def cells(
     folder: DataFolder,
     subject: Annotated[str, Parameter(max_length=200)],

@@ -82,6 +82,8 @@ def create(data: DataFolder) -> ASGIApp:
         ),
         logging_config=None,
     )
+    for name in ("JobRequest", "FileName", "FindingChange"):  # the framework leaves out that they take no other fields
+        (app.openapi_schema.components.schemas or {})[name].additional_properties = False
     return _with_headers(app)
 
 

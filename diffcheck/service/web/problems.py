@@ -15,6 +15,7 @@ from diffcheck import process
 from diffcheck.errors import DiffcheckError
 from diffcheck.service import access, catalogue, content_store
 from diffcheck.service.jobs import job_queue
+from diffcheck.service.jobs.job_request import RequestError
 from diffcheck.text import visible
 
 MEDIA_TYPE: Final = "application/problem+json"
@@ -23,15 +24,17 @@ _STATUSES: Final[dict[type[Exception], int]] = {
     access.UnauthenticatedError: 401,
     access.ForbiddenError: 403,
     catalogue.NotFoundError: 404,
+    catalogue.CursorError: 404,
     FileNotFoundError: 404,
+    RequestError: 409,
     content_store.TooLargeError: 413,
     job_queue.QueueFullError: 429,
     content_store.StorageFullError: 507,
     DiffcheckError: 400,
 }
 _TITLES: Final = {
-    400: "bad request", 401: "not authenticated", 403: "forbidden", 404: "not found", 405: "method not allowed", 413: "too large",
-    429: "too many requests", 500: "internal error", 503: "unavailable", 507: "no space",
+    400: "bad request", 401: "not authenticated", 403: "forbidden", 404: "not found", 405: "method not allowed", 409: "conflict",
+    413: "too large", 429: "too many requests", 500: "internal error", 503: "unavailable", 507: "no space",
 }  # fmt: skip
 
 
