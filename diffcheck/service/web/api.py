@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import msgspec
 from litestar import MediaType, Request, Response, get, post
 from litestar.concurrency import sync_to_thread
-from litestar.params import Parameter
+from litestar.params import PathParameter, QueryParameter
 from litestar.response import File, ServerSentEvent, ServerSentEventMessage
 
 from diffcheck.config.version import __version__
@@ -26,10 +26,10 @@ from diffcheck.text import visible
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-Number = Annotated[int, Parameter(ge=1, le=1 << 53)]
-Cursor = Annotated[str | None, Parameter(query="cursor", max_length=2000, description="The value of next in the part before.")]
-Limit = Annotated[int, Parameter(query="limit", ge=1, le=200)]
-Search = Annotated[str, Parameter(query="q", max_length=200)]
+Number = Annotated[int, PathParameter(ge=1, le=1 << 53)]
+Cursor = Annotated[str | None, QueryParameter(name="cursor", max_length=2000, description="The value of next in the part before.")]
+Limit = Annotated[int, QueryParameter(name="limit", ge=1, le=200)]
+Search = Annotated[str, QueryParameter(name="q", max_length=200)]
 _POLL_S: Final = 0.3
 _MOST_STREAMS: Final = 256
 _LOG_PART: Final = 64 << 10
@@ -115,7 +115,7 @@ async def upload(request: Request[Principal, None, Any], folder: DataFolder) -> 
 @get(
     "/artifacts/{sha256:str}", sync_to_thread=True, media_type=BINARY, operation_class=FileDownload, responses=documented(400, 404)
 )
-def artifact(folder: DataFolder, sha256: Annotated[str, Parameter(pattern=r"^[0-9a-f]{64}$")]) -> File:
+def artifact(folder: DataFolder, sha256: Annotated[str, PathParameter(pattern=r"^[0-9a-f]{64}$")]) -> File:
     """A stored file."""
     return File(folder.store.path(sha256), filename=f"{sha256}.bin", media_type=BINARY)
 
@@ -139,7 +139,7 @@ def submitted(folder: DataFolder, who: Principal, asked: JobRequest) -> Job:
 @get("/jobs", sync_to_thread=True, responses=documented(400, 404))
 def jobs(
     folder: DataFolder,
-    job_state: Annotated[State | None, Parameter(query="state")] = None,
+    job_state: Annotated[State | None, QueryParameter(name="state")] = None,
     cursor: Cursor = None,
     limit: Limit = catalogue.PAGE,
 ) -> Listing[Job]:

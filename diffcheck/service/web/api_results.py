@@ -7,7 +7,7 @@ from typing import Annotated, Final, Literal
 
 import msgspec
 from litestar import get, patch
-from litestar.params import Parameter
+from litestar.params import PathParameter, QueryParameter
 from litestar.response import File
 
 from diffcheck.report import files, json_file
@@ -31,7 +31,7 @@ from diffcheck.service.web.operations import BINARY, MEDIA_TYPES, FileDownload, 
 from diffcheck.service.web.problems import documented
 from diffcheck.verdict import Verdict
 
-Digest = Annotated[str, Parameter(pattern=r"^[0-9a-f]{64}$")]
+Digest = Annotated[str, QueryParameter(pattern=r"^[0-9a-f]{64}$")]
 _POLICY: Final = re.compile(rb'http-equiv="Content-Security-Policy" content="([^"]{1,2000})"')
 _HEAD_BYTES: Final = 4096
 
@@ -47,7 +47,7 @@ class FindingChange(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 @get("/runs", sync_to_thread=True, responses=documented(400, 404))
 def runs(
     folder: DataFolder,
-    suite: Annotated[str, Parameter(max_length=200)] = "",
+    suite: Annotated[str, QueryParameter(max_length=200)] = "",
     cursor: Cursor = None,
     limit: Limit = catalogue.PAGE,
 ) -> Listing[Run]:
@@ -72,7 +72,7 @@ def run(folder: DataFolder, number: Number) -> Run:
 
 
 @get("/runs/{number:int}/report", sync_to_thread=True, operation_class=ReportDownload, responses=documented(400, 404))
-def report(folder: DataFolder, number: Number, report_format: Annotated[Format, Parameter(query="format")] = "json") -> File:
+def report(folder: DataFolder, number: Number, report_format: Annotated[Format, QueryParameter(name="format")] = "json") -> File:
     """The report of a run in any format of `diffcheck report`."""
     with folder.database.reading() as connection:
         digest = catalogue.report_digest(connection, number)
@@ -108,7 +108,7 @@ def _rendered(folder: DataFolder, digest: str, report_format: str) -> str:
 @get("/cases", sync_to_thread=True, responses=documented(400, 404))
 def cases(
     folder: DataFolder,
-    suite: Annotated[str, Parameter(max_length=200)],
+    suite: Annotated[str, QueryParameter(max_length=200)],
     verdict: Verdict | None = None,
     search: Search = "",
     cursor: Cursor = None,
@@ -137,8 +137,8 @@ def case_results(folder: DataFolder, number: Number, cursor: Cursor = None, limi
 @get("/findings", sync_to_thread=True, responses=documented(400, 404))
 def findings(
     folder: DataFolder,
-    finding_state: Annotated[FindingState | None, Parameter(query="state")] = None,
-    subject: Annotated[str, Parameter(max_length=200)] = "",
+    finding_state: Annotated[FindingState | None, QueryParameter(name="state")] = None,
+    subject: Annotated[str, QueryParameter(max_length=200)] = "",
     search: Search = "",
     cursor: Cursor = None,
     limit: Limit = catalogue.PAGE,
@@ -181,7 +181,7 @@ def changed(folder: DataFolder, who: Principal, number: int, change: FindingChan
     operation_class=FileDownload,
     responses=documented(400, 404),
 )
-def attachment(folder: DataFolder, number: Number, name: Annotated[str, Parameter(max_length=100)]) -> File:
+def attachment(folder: DataFolder, number: Number, name: Annotated[str, PathParameter(max_length=100)]) -> File:
     """A file of a finding: the program, the reduced one, the reproducer, the issue's text."""
     with folder.database.reading() as connection:
         found = catalogue.finding(connection, number).attachments
@@ -207,8 +207,8 @@ def compare(folder: DataFolder, first: Digest, second: Digest) -> Comparison:
 @get("/map", sync_to_thread=True, responses=documented(400, 404))
 def cells(
     folder: DataFolder,
-    subject: Annotated[str, Parameter(max_length=200)],
-    family: Annotated[str, Parameter(max_length=60)],
+    subject: Annotated[str, QueryParameter(max_length=200)],
+    family: Annotated[str, QueryParameter(max_length=60)],
     cursor: Cursor = None,
     limit: Limit = catalogue.PAGE,
 ) -> Listing[Cell]:

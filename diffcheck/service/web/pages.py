@@ -14,7 +14,7 @@ from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 from litestar import MediaType, Request, Response, get, post
 from litestar.datastructures import Cookie
 from litestar.enums import RequestEncodingType
-from litestar.params import Body, Parameter
+from litestar.params import Body, QueryParameter
 from litestar.response import Redirect
 from markupsafe import Markup
 
@@ -35,9 +35,9 @@ if TYPE_CHECKING:
     from diffcheck.service.catalogue import Case, Run
     from diffcheck.service.web.problems import Problem
 
-Query = Annotated[str, Parameter(max_length=500)]
-State = Annotated[str, Parameter(query="state", max_length=20)]
-Form = Annotated[dict[str, Any], Body(media_type=RequestEncodingType.MULTI_PART)]
+Query = Annotated[str, QueryParameter(max_length=500)]
+State = Annotated[str, QueryParameter(name="state", max_length=20)]
+Form = Annotated[dict[str, Any], Body(media_type=RequestEncodingType.URL_ENCODED)]
 NAVIGATION: Final = (
     ("/", "Overview"), ("/findings", "Findings"), ("/cases", "Cases"), ("/map", "Map"), ("/builds", "Builds"), ("/jobs", "Jobs"),
     ("/submit", "Submit"),
@@ -54,11 +54,21 @@ _OPERATE: Final = {"scope": "operate", "page": True}
 @functools.cache
 def _environment() -> Environment:
     loader = ChoiceLoader([PackageLoader("diffcheck.service.web"), PackageLoader("diffcheck.report")])
-    made = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    made = Environment(
+        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, finalize=_safe
+    )  # fmt: skip
     made.filters |= {"visible": visible, "plural": plural, "size": size, "prose": prose, "moment": _moment, "query": _query}
     made.filters |= {"duration": lambda nanoseconds: duration(nanoseconds / 1e9), "number": lambda value: f"{value:,}"}
     made.globals |= {"navigation": NAVIGATION, "verdicts": VERDICTS}
     return made
+
+
+def _safe(value: object) -> object:
+    """What an expression puts into a page: text without control characters but line breaks, whatever name it is."""
+    if not isinstance(value, str) or value.isprintable():
+        return value
+    text = "\n".join(visible(line, len(line) + 1) for line in value.split("\n"))
+    return Markup(text) if isinstance(value, Markup) else text  # noqa: S704 - it was markup before
 
 
 def _moment(seconds: float | str | None) -> str:
@@ -299,7 +309,7 @@ def login(request: Request[Principal, None, Any], folder: DataFolder, data: Form
     if text is None:
         raise access.UnauthenticatedError("the token is not valid", hint="make one with `diffcheck serve token`")
     secure = access_visit(request).is_secure(folder.settings)
-    cookie = Cookie(access.COOKIE, text, httponly=True, samesite="strict", secure=secure, max_age=int(access.LOGIN_S))
+    cookie = Cookie(access.COOKIE, value=text, httponly=True, samesite="strict", secure=secure, max_age=int(access.LOGIN_S))
     return Redirect("/", status_code=303, cookies=[cookie])
 
 
@@ -307,7 +317,7 @@ def login(request: Request[Principal, None, Any], folder: DataFolder, data: Form
 def logout(request: Request[Principal, None, Any], folder: DataFolder) -> Redirect:
     """End the login."""
     access.log_out(folder.database, request.cookies.get(access.COOKIE, ""))
-    return Redirect("/", status_code=303, cookies=[Cookie(access.COOKIE, "", max_age=0, httponly=True, samesite="strict")])
+    return Redirect("/", status_code=303, cookies=[Cookie(access.COOKIE, value="", max_age=0, httponly=True, samesite="strict")])
 
 
 @get("/assets/{name:str}", sync_to_thread=False, opt={"scope": None, "page": True})

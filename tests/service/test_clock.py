@@ -1,0 +1,150 @@
+"""What is due: schedule, watched builds, messages."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import http.server
+import json
+import threading
+import time
+
+import msgspec
+import pytest
+
+from diffcheck.service import builds, clock, notifications
+from diffcheck.service.data_folder import DataFolder
+from diffcheck.service.settings import Builds, ScheduleEntry, Settings, Webhook
+from tests.report import samples
+from tests.report.test_model import collect
+
+from .test_storage import enter
+
+HOUR = 3600.0
+NOW = time.time()
+
+
+@pytest.fixture
+def made(tmp_path):
+    def making(**fields):
+        (tmp_path / "corpus").mkdir(exist_ok=True)
+        settings = Settings(engines={"auto": "auto"}, corpora={"corpus": str(tmp_path / "corpus")}, **fields)
+        data = DataFolder(tmp_path / "data", settings)
+        data.create()
+        return data
+
+    return making
+
+
+def jobs(data):
+    with data.database.reading() as connection:
+        return [tuple(row) for row in connection.execute("SELECT kind, title, state FROM jobs ORDER BY id")]
+
+
+def test_an_entry_is_run_when_it_is_due_and_missed_times_once(made):
+    data = made(
+        schedule=(ScheduleEntry("hourly", corpus="corpus", every_minutes=60), ScheduleEntry("nightly", "sweep", at="02:00"))
+    )
+    start = 1_800_000_000.0 // 86_400 * 86_400  # midnight
+    clock.schedule(data, start + 60)
+    assert jobs(data) == []
+    clock.schedule(data, start + HOUR)
+    clock.schedule(data, start + HOUR + 1)
+    assert [kind for kind, *_ in jobs(data)] == ["run"]
+    clock.schedule(data, start + 50 * HOUR)  # the service was down for two days
+    clock.schedule(data, start + 50 * HOUR + 1)
+    assert sorted(kind for kind, *_ in jobs(data)) == ["run", "run", "sweep"]
+
+
+def test_a_build_is_taken_when_it_is_complete_and_checked(made, tmp_path):
+    folder = tmp_path / "builds"
+    folder.mkdir()
+    data = made(builds=Builds(str(folder), "kilnd", "corpus"))
+    program = folder / "engine-1"
+    program.write_text("#!/bin/sh\nexit 1\n")
+    builds.watch(data)
+    assert jobs(data) == []
+    program.chmod(0o755)
+    (folder / "engine-1.json").write_text(json.dumps({"version": "1", "commit": "abc"}))
+    builds.watch(data)
+    builds.watch(data)
+    assert [kind for kind, *_ in jobs(data)] == ["check"]
+    program.unlink()  # CI cleans its folder
+    with data.database.writing() as connection:
+        connection.execute("UPDATE builds SET state = 'accepted'")
+    builds.watch(data)
+    assert [kind for kind, *_ in jobs(data)] == ["check", "run"]
+    second = folder / "engine-2"
+    second.write_text("#!/bin/sh\nexit 2\n")
+    second.chmod(0o755)
+    (folder / "engine-2.json").write_text(json.dumps({"version": "2"}))
+    builds.watch(data)
+    with data.database.writing() as connection:
+        connection.execute("UPDATE builds SET state = 'accepted'")
+    builds.watch(data)
+    assert jobs(data)[-1][:2] == ("gate", "gate corpus with build:2 against build:1")
+
+
+@pytest.mark.parametrize("about", ['{"version": 1}', "{", '{"commit": "x"}'])
+def test_a_build_with_a_bad_description_is_refused_with_the_reason(made, tmp_path, about):
+    folder = tmp_path / "builds"
+    folder.mkdir()
+    data = made(builds=Builds(str(folder), "kilnd"))
+    (folder / "engine").write_text("#!/bin/sh\n")
+    (folder / "engine").chmod(0o755)
+    (folder / "engine.json").write_text(about)
+    builds.watch(data)
+    with data.database.reading() as connection:
+        (row,) = connection.execute("SELECT state, reason FROM builds").fetchall()
+    assert row["state"] == "refused"
+    assert row["reason"]
+
+
+@pytest.fixture
+def receiver():
+    """A receiver of webhooks whose first answer is an error."""
+    taken = []
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_POST(self):
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            taken.append((self.headers["X-Diffcheck-Signature"], body))
+            self.send_response(500 if len(taken) == 1 else 204)
+            self.end_headers()
+
+        def log_message(self, *_):
+            pass
+
+    with http.server.HTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/hook", taken
+        server.shutdown()
+
+
+def test_a_message_is_signed_sent_once_a_cause_and_tried_again(made, tmp_path, receiver, monkeypatch):
+    url, taken = receiver
+    (tmp_path / "key").write_bytes(b"secret\n")
+    hooks = (Webhook(url, str(tmp_path / "key")),)
+    data = made(webhooks=hooks)
+    report = collect(samples.events())
+    enter(data, report, hooks=hooks)
+    enter(data, msgspec.structs.replace(report, started="2030-01-01T00:00:00+00:00"), hooks=hooks)  # nothing new
+    notifications.deliver(data.database, hooks)
+    notifications.deliver(data.database, hooks)
+    first = len(taken)
+    monkeypatch.setattr(time, "time", lambda at=NOW: at + HOUR)
+    notifications.deliver(data.database, hooks)
+    assert len(taken) == first + 1
+    signature, body = taken[-1]
+    assert body == taken[0][1]
+    assert signature == f"sha256={hmac.new(b'secret', body, hashlib.sha256).hexdigest()}"
+    assert json.loads(body)["event"] == "new"
+    assert len({body for _, body in taken}) == first
+
+
+def test_names_are_plain_text_in_markdown():
+    finding = {"id": 1, "title": "`x` <img src=x> [a](b) @all\n# h", "last_build": "1", "fixed_build": "", "issue": ""}
+    line = notifications.markdown(finding, "new")
+    assert "\n" not in line
+    for mark in ("`", "<", "[", "(b", "@", "#"):
+        assert mark not in line.replace(f"\\{mark}", "").replace("\\(b", "").replace("in 1", ""), line
