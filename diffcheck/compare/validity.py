@@ -10,12 +10,15 @@ from diffcheck.observation import Crashed, Refused, loaded, sentence
 if TYPE_CHECKING:
     from diffcheck.compare.findings import Findings
     from diffcheck.observation import Outcome
+    from diffcheck.verdict import Divergence
 
 BOTH_REFUSE: Final = "both engines refuse the artifact: only validity is compared"
 _UNJUDGED: Final = {
     "unsupported": "the artifact uses a proposal that the oracle does not support",
     "limit": "the artifact exceeds an implementation limit of the oracle",
 }
+_KIND: Final = "validity"
+_LOADS: Final = "loads it"
 _PARTICULARS: Final = re.compile(r"\(at offset.*?\)|`[^`]*`|0x[0-9a-f]+|\b\d+\b")
 
 
@@ -31,6 +34,11 @@ def rule(reason: str) -> str:
     return " ".join(_PARTICULARS.sub(" ", reason.partition(":")[0]).split())
 
 
+def loads_invalid(divergence: Divergence) -> bool:
+    """Whether the subject loads an invalid module."""
+    return divergence.kind == _KIND and divergence.subject.startswith(_LOADS)
+
+
 def compare(oracle: Refused, subject: Outcome, findings: Findings, broken: str = "") -> str:
     """Record a divergence if the subject loads an invalid module or crashes; returns why the comparison is inconclusive.
 
@@ -38,10 +46,10 @@ def compare(oracle: Refused, subject: Outcome, findings: Findings, broken: str =
     """
     loads = loaded(subject)
     if loads or isinstance(subject, Crashed):
-        words = f"loads it and {sentence(subject)}" if loads else sentence(subject)
+        words = f"{_LOADS} and {sentence(subject)}" if loads else sentence(subject)
         shape = f"{broken or rule(oracle.reason)} / {'loaded' if loads else 'crashed'}"
         detail = f"the script expects: {broken}" if broken else ""
-        findings.diverge("validity", "validity", sentence(oracle), words, shape=shape, detail=detail)
+        findings.diverge(_KIND, "validity", sentence(oracle), words, shape=shape, detail=detail)
         return ""
     if loads is None:
         return f"the oracle {sentence(oracle)}; whether the subject loads the artifact is unknown: it {sentence(subject)}"

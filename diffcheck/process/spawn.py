@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 LINUX = sys.platform.startswith("linux")
 
+_MALLOC = "GLIBC_TUNABLES"
 _PATH = "/usr/local/bin:/usr/bin:/bin"
 _PR_SET_PDEATHSIG = 1
 _PR_SET_NAME = 15
@@ -85,13 +86,13 @@ def name_process(name: str) -> None:
 def scrubbed_environment(
     extra: Mapping[str, str] | None = None, *, home: str | os.PathLike[str] = "/nonexistent", search_path: str = ""
 ) -> dict[str, str]:
-    """Return the whole environment of an engine: PATH, LANG, HOME, and the WITNESS_* variables in ``extra``.
+    """Return the whole environment of an engine: PATH, LANG, HOME, and ``extra``: WITNESS_* variables and settings of malloc.
 
     PATH is ``search_path`` or a fixed default. ValueError for any other name in ``extra``.
     """
     for name in extra or {}:
-        if not name.startswith("WITNESS_"):
-            raise ValueError(f"{visible(name)} must not be passed to an engine: only WITNESS_* variables are")
+        if not name.startswith("WITNESS_") and name != _MALLOC:
+            raise ValueError(f"{visible(name)} must not be passed to an engine: only WITNESS_* variables and {_MALLOC} are")
     return {"PATH": search_path or _PATH, "LANG": "C.UTF-8", "HOME": os.fspath(home), **(extra or {})}
 
 

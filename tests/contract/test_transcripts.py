@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from diffcheck.backend.contract import RunLimits
+from diffcheck.backend.contract import Program, RunLimits
 from diffcheck.observation import HarnessFailed, Outcome, OutOfMemory, Refused, TimedOut, Trapped, tag
 from diffcheck.testing import programs
-from diffcheck_backends import harness, harness_protocol, kiln_words, trap_words
+from diffcheck_backends import harness, harness_protocol, kiln_words, kilnd, trap_words
 
 FOLDER = Path(__file__).parents[1] / "transcripts"
 TRANSCRIPTS = sorted(FOLDER.glob("kilnd-*/*.json"))
@@ -131,3 +131,12 @@ def test_the_words_of_other_engines(text: str, expected: tuple[str, str]) -> Non
     outcome = trap_words.classify(text, 1, None, LIMITS)
     assert outcome is not None
     assert class_of(outcome) == expected
+
+
+def test_kilnd_has_huge_pages_for_small_programs_only(tmp_path: Path) -> None:
+    small, large = (
+        kilnd.Kilnd(tmp_path, "").command(Program(kind="direct", wasm=bytes(size)), tmp_path, tmp_path).environment
+        for size in (1 << 10, 1 << 20)
+    )
+    assert "glibc.malloc.hugetlb=1" in small["GLIBC_TUNABLES"]
+    assert "GLIBC_TUNABLES" not in large

@@ -206,7 +206,8 @@ def test_the_environment_is_scrubbed(reactor: Reactor, monkeypatch: pytest.Monke
     assert lines == {"PATH=/usr/local/bin:/usr/bin:/bin", "LANG=C.UTF-8", "HOME=/nowhere", "WITNESS_MODULE=a.wasm"}
 
 
-def test_only_witness_variables_may_be_added() -> None:
+def test_only_witness_variables_and_settings_of_malloc_may_be_added() -> None:
+    assert process.scrubbed_environment({"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"})["GLIBC_TUNABLES"] == "glibc.malloc.hugetlb=1"
     with pytest.raises(ValueError, match="LD_PRELOAD"):
         process.scrubbed_environment({"LD_PRELOAD": "x"})
 

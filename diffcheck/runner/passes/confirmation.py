@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from diffcheck.backend.contract import Backend, StoredExecution
+from diffcheck.compare.validity import loads_invalid
 from diffcheck.observation import Cost, TimedOut
 from diffcheck.text import plural
 from diffcheck.verdict import PassReport, Repeat
@@ -89,8 +90,8 @@ def _hangs(report: PassReport) -> bool:
 
 
 def _needs_confirmation(report: PassReport, known: Collection[str]) -> bool:
-    """Whether a pass has a new signature."""
-    if report.verdict != "diverge" or _hangs(report):
+    """Whether a pass has a new signature. That an engine loads an invalid module is shown by one run."""
+    if report.verdict != "diverge" or _hangs(report) or all(map(loads_invalid, report.divergences)):
         return False
     return not report.signatures or not set(report.signatures) <= set(known)
 
