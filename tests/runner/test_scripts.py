@@ -6,16 +6,19 @@ from pathlib import Path
 
 import pytest
 import wasmtime
+from click.testing import CliRunner
 
 from diffcheck.capsule import layout as lo
 from diffcheck.cases import scripts
 from diffcheck.cases.discovery import discover, item_at, load_case
 from diffcheck.cases.rows import choose
+from diffcheck.cli.command_group import cli
 from diffcheck.compare.expectations import check, met
 from diffcheck.compare.expected_results import ExpectedResults
 from diffcheck.compare.findings import Findings
 from diffcheck.errors import ArtifactError, CaseError, ConfigError
 from diffcheck.observation import Returned, RowRecord, Threw, Trapped
+from diffcheck.report import json_file
 from diffcheck.values import Value
 from diffcheck.verdict import Judgement, Opinion
 from diffcheck.wasm.module import read
@@ -380,3 +383,42 @@ def test_each_row_of_a_script_has_a_signature_of_its_own(tmp_path: Path) -> None
     moved.write_text(f";; a line more\n\n{path.read_text()}")
     (again,) = reports(moved).values()
     assert again.passes[0].signatures == report.passes[0].signatures
+
+
+ASSERTIONS = """(module
+  (func (export "bits") (param i32) (result i32) (i32.popcnt (local.get 0)))
+  (func (export "zeros") (param i32) (result i32) (i32.clz (local.get 0))))
+(assert_return (invoke "bits" (i32.const 6)) (i32.const 2))
+(assert_return (invoke "bits" (i32.const 7)) (i32.const 3))
+(assert_return (invoke "zeros" (i32.const 6)) (i32.const 29))
+"""
+
+
+def test_a_regression_in_a_script_that_already_fails_is_new(tmp_path, monkeypatch, standin_kilnd, patched) -> None:
+    (tmp_path / "numbers.wast").write_text(ASSERTIONS)
+    monkeypatch.chdir(tmp_path)
+
+    def diffcheck(*arguments: str) -> tuple[int, str]:
+        ended = CliRunner().invoke(cli, [*arguments], prog_name="diffcheck", standalone_mode=False)
+        assert ended.exception is None, ended.exception
+        return ended.return_value, ended.output
+
+    def checked(engine: Path) -> tuple[int, dict[str, str]]:
+        code, _ = diffcheck(
+            "run", "numbers.wast", "--kilnd", str(engine), "--baseline", "baseline.toml", "--no-cache", "--causes", "0"
+        )
+        report = json_file.read(tmp_path / "reports" / "report.json")
+        assert report.baseline is not None
+        rows = {each.signature: each.where.row for each in report.cases[0].passes[0].divergences}
+        return code, {rows.get(each.signature, "gone"): each.state for each in report.baseline.standings}
+
+    failing = patched(standin_kilnd(), "200069", "200068")  # popcnt counts trailing zeros
+    worse = patched(failing, "200067", "200068")  # so does clz
+    (tmp_path / "baseline.toml").write_text("")
+    assert checked(failing) == (1, {"bits=6": "new", "bits=7": "new"})
+    diffcheck("baseline", "add", "--all")
+    assert checked(failing) == (0, {"bits=6": "known", "bits=7": "known"})
+    assert checked(worse) == (1, {"bits=6": "known", "bits=7": "known", "zeros=6": "new"})
+    assert checked(standin_kilnd())[1] == {"gone": "fixed"}
+    diffcheck("baseline", "update")
+    assert checked(failing) == (1, {"bits=6": "returned", "bits=7": "returned"})
