@@ -92,7 +92,7 @@ class Kilnd(CommandBackend):
 
     def command(self, program: Program, module: Path, answer: Path) -> Command:
         """The command without arguments: the environment selects the harness mode."""
-        tunables = {"GLIBC_TUNABLES": _TUNABLES} if len(program.wasm) <= _SMALL_BYTES else {}
+        tunables = {"GLIBC_TUNABLES": _TUNABLES} if len(program.wasm) <= _SMALL_BYTES and not program.measured else {}
         return Command((str(self.path),), harness_protocol.environment(module, answer) | tunables)
 
     def read(self, program: Program, ended: process.ProcessResult, answer: Path, limits: RunLimits) -> Execution:

@@ -89,7 +89,8 @@ class Program(msgspec.Struct, frozen=True):
 
     For a capsule, ``wasm`` contains the parameters of the pass. ``parameters`` are the same bytes alone, ``parameters_address`` is
     their place in the recorder memory, and ``template_sha256`` identifies the bytes without them, so that a long-lived engine can
-    compile once and write the parameters itself. ``entry`` is the export to call.
+    compile once and write the parameters itself. ``entry`` is the export to call. ``measured`` is whether the peak memory of the
+    process is read to the page, so that the engine must not have huge pages.
     """
 
     kind: Literal["capsule", "direct"]
@@ -99,6 +100,7 @@ class Program(msgspec.Struct, frozen=True):
     parameters: bytes = b""
     parameters_offset: int = 0
     parameters_address: int = 0
+    measured: bool = False
 
 
 class Host(msgspec.Struct, frozen=True):

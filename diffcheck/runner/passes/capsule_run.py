@@ -67,10 +67,11 @@ class CapsuleSide:
 
     With ``whole`` every finished run has its image. A transport that carries windows needs one more run for each window, of which
     ``at_once`` run at the same time. Without ``refusals`` every refusal counts as a fault of the engine. ``known`` are finished
-    runs that are not repeated.
+    runs that are not repeated. ``measured`` is as in ``Program``.
     """
 
     at_once = 1
+    measured = False
 
     def __init__(
         self, backend: Backend, capsule: Capsule, limits: RunLimits, host: Host, *,
@@ -127,6 +128,7 @@ class CapsuleSide:
             parameters=encoded,
             parameters_offset=self.capsule.parameters_offset,
             parameters_address=lo.PARAMETERS_ADDRESS,
+            measured=self.measured,
         )
         return PendingRun(self, self.backend.start(program, limits or self.limits, self._host), parameters)
 

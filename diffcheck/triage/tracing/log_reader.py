@@ -33,6 +33,7 @@ class LogRun(msgspec.Struct, frozen=True):
 class LogSide(CapsuleSide):
     """A backend with an instrumented capsule that logs with the digest ``variant``."""
 
+    measured = True
     variant: log.Variant = "rotate"
     _trace = b""
     _peak_bytes = 0
