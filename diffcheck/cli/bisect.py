@@ -102,5 +102,8 @@ def _lines(done: Bisection) -> list[str]:
         for name in answer.between
         if name in reasons
     ]
+    left = [name for name in answer.between if name not in reasons]
+    if left:
+        lines.append(f"between    {plural(len(left), 'build')} not run: many cannot tell; the same command runs more")
     lines.append(f"runs       {done.runs} of {plural(len(done.builds), 'build')}")
     return lines

@@ -12,6 +12,8 @@ from diffcheck import process
 from diffcheck.wasm.opcodes import OPS
 from tests.campaigns import (
     clusters,
+    histories,
+    judged_faults,
     nan_campaign,
     nan_programs,
     nights,
@@ -105,6 +107,17 @@ def test_planted_faults_show_in_a_slice_as_in_the_whole(benches, class_, monkeyp
     monkeypatch.setattr(sparse_programs, "FUNCTIONS", (60, 70))
     (found,) = sliced_faults.trials(benches, 4, 1, (class_,))
     assert not found.missed
+
+
+def test_the_engine_that_stands_alone_is_named_and_of_two_with_one_fault_none(benches):
+    found = list(judged_faults.trials(benches[0], 2, 3, 2))
+    assert [each.faulty for each in found] == [("oracle",), ("subject",), ("judge",), ("subject", "judge"), ("oracle", "judge")]
+    assert [each for each in found if not each.right] == []
+
+
+def test_the_first_build_with_a_fault_is_found_in_nine_runs(benches):
+    found = list(histories.histories(benches[0], 2, 2, 64))
+    assert [each for each in found if each.problem or each.runs > histories.RUNS] == []
 
 
 def test_nan_programs_agree_between_compiler_and_interpreter(benches):

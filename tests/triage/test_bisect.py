@@ -33,12 +33,13 @@ def run(history: str):
     def trial(build: str) -> Trial:
         return known[build] if build in known else known.setdefault(build, again(build))
 
-    return search([str(at) for at in range(len(history))], trial, again), sum(runs)
+    found = search([str(at) for at in range(len(history))], trial, again, lambda: sum(runs))
+    return found, sum(runs), known
 
 
 def test_the_first_bad_build_of_64_is_found_in_nine_runs() -> None:
     for first in range(1, 64):
-        found, runs = run("g" * first + "b" * (64 - first))
+        found, runs, _ = run("g" * first + "b" * (64 - first))
         assert (found.last_good, found.first_bad, found.between, found.why) == (str(first - 1), str(first), (), "")
         assert runs <= 9
 
@@ -46,18 +47,26 @@ def test_the_first_bad_build_of_64_is_found_in_nine_runs() -> None:
 def test_an_answer_is_a_good_build_then_builds_that_cannot_tell_then_a_bad_one() -> None:
     for history in product("gbux", repeat=5):
         whole = f"g{''.join(history)}b"
-        found, _ = run(whole)
+        found, runs, known = run(whole)
         assert not found.why
         low, high = int(found.last_good), int(found.first_bad)
         assert (whole[low], whole[high]) == ("g", "b")
-        assert set(whole[low + 1 : high]) <= {"u", "x"}
+        assert {whole[at] for at in range(low + 1, high) if str(at) in known} <= {"u", "x"}
+        assert runs <= 6
         assert found.between == tuple(str(at) for at in range(low + 1, high))
 
 
 def test_builds_that_do_not_start_cost_no_run() -> None:
-    found, runs = run("g" * 20 + "x" * 20 + "b" * 24)
+    found, runs, _ = run("g" * 20 + "x" * 20 + "b" * 24)
     assert (found.last_good, found.first_bad, len(found.between)) == ("19", "40", 20)
     assert runs <= 9
+
+
+def test_many_builds_that_cannot_tell_end_the_search_within_its_runs() -> None:
+    found, runs, known = run("g" * 20 + "u" * 20 + "b" * 24)
+    assert (found.last_good <= "19", runs) == (True, 9)
+    assert set(map(str, range(20, 40))) <= set(found.between)
+    assert len(known) < 64
 
 
 def test_without_a_bad_or_a_good_end_there_is_no_answer() -> None:
@@ -73,7 +82,7 @@ def test_a_good_build_that_is_bad_when_it_is_run_again_is_no_answer() -> None:
         return Trial(build, next(answers))
 
     known = {}
-    found = search(["a", "b", "c"], lambda build: known.setdefault(build, None) or next_answer(build), next_answer)
+    found = search(["a", "b", "c"], lambda build: known.setdefault(build, None) or next_answer(build), next_answer, lambda: 0)
     assert found.why
     assert not found.first_bad
 

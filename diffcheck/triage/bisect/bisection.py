@@ -67,7 +67,7 @@ class Bisector:
         """Search the build; raises ``NothingToDoError`` if the bad build does not show a difference."""
         if self.state.fault is None:
             self._first(signature, row)
-        found = search(self._builds.names, self._trial, self._again)
+        found = search(self._builds.names, self._trial, self._again, lambda: self.state.runs)
         self._save(found=found)
         return self.state
 

@@ -28,7 +28,7 @@ class Trial(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Found(msgspec.Struct, frozen=True):
-    """The result: the builds on both sides, and those between them that cannot tell.
+    """The result: the builds on both sides, and those between them that cannot tell or were not run.
 
     ``why`` is why there is no answer, empty if there is one.
     """
@@ -39,19 +39,22 @@ class Found(msgspec.Struct, frozen=True):
     why: str = ""
 
 
-def search(builds: Sequence[str], trial: Callable[[str], Trial], again: Callable[[str], Trial]) -> Found:
+def search(
+    builds: Sequence[str], trial: Callable[[str], Trial], again: Callable[[str], Trial], spent: Callable[[], int]
+) -> Found:  # fmt: skip
     """Search between the first build, without the fault, and the last one, with it. ``trial`` may know its answer already, ``again``
-    runs the build once more.
+    runs the build once more, ``spent`` is the number of runs so far.
 
     The first build is run only if no other one is good. A bad build is confirmed by the repetitions in its trial; the good neighbour
-    is run again at the end.
+    is run again at the end. After three runs more than a binary search needs, the builds that are left stay between the two.
     """
+    most = spent() + (len(builds) - 1).bit_length() + 3
     last = trial(builds[-1])
     if last.answer != "bad":
         return Found(why=f"{builds[-1]} does not show the fault: {last.why or last.answer}")
     low, high = 0, len(builds) - 1
     skipped: set[int] = set()
-    while (at := _next(low, high, skipped)) is not None:
+    while (at := _next(low, high, skipped)) is not None and spent() + 1 + (low == 0) < most:
         answer = trial(builds[at]).answer
         if answer == "good":
             low = at

@@ -14,20 +14,31 @@ from diffcheck.triage.bisect.search import Trial
 from diffcheck.verdict import Divergence, Opinion
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from diffcheck.runner.request import Request
-    from diffcheck.verdict import CaseReport
+    from diffcheck.verdict import CaseReport, PassReport
 
+_PLACES = 4
+"""The differences of a case that are localised."""
 _UNUSABLE = (AdapterError, EngineMissingError, EngineUnusableError)
 
 
 class Fault(msgspec.Struct, frozen=True):
-    """The fault that is searched: its first difference, in which pass, and its cause; without one its values identify it."""
+    """The fault that is searched: its first difference, in which pass, and its cause; without one its values identify it.
+
+    ``others`` are further differences with that cause, in which it may show where another fault hides the first one.
+    """
 
     place: Divergence
     mode: str
     cause: str = ""
+    others: tuple[Divergence, ...] = ()
+
+    @property
+    def places(self) -> tuple[Divergence, ...]:
+        """All differences of the fault."""
+        return self.place, *self.others
 
     def __str__(self) -> str:
         return f"{self.cause}, first in {self.place}" if self.cause else str(self.place)
@@ -39,13 +50,29 @@ def report_of(request: Request) -> CaseReport:
 
 
 def fault_of(request: Request, report: CaseReport, signature: str = "", row: str = "") -> Fault | None:
-    """The difference with that signature, or in that row, else the first one; None if nothing differs in every run."""
-    every = [(one.mode, each) for one in report.passes if one.verdict in ("diverge", "known", "oracle") for each in one.divergences]
+    """The fault that the difference with that signature, or in that row, shows, else the first one; None if nothing differs in
+    every run.
+    """
+    return chosen_fault(report, lambda place: cause_of(request, report, place), signature, row)
+
+
+def chosen_fault(report: CaseReport, cause: Callable[[Divergence], str], signature: str = "", row: str = "") -> Fault | None:
+    """As ``fault_of``; ``cause`` localises a difference."""
+    every = [(one.mode, each) for one in report.passes for each in _first_of_each(one)]
     named = [pair for pair in every if signature in ("", pair[1].signature) and row in ("", pair[1].where.row)]
     if not named:
         return None
     mode, place = named[0]
-    return Fault(place, mode, cause_of(request, report, place))
+    name = cause(place)
+    others = [each for its, each in every if its == mode and each.signature != place.signature][: _PLACES - 1] if name else []
+    return Fault(place, mode, name, tuple(each for each in others if cause(each) == name))
+
+
+def _first_of_each(one: PassReport) -> list[Divergence]:
+    """The first difference with each signature of a pass that differs in every run."""
+    if one.verdict not in ("diverge", "known", "oracle"):
+        return []
+    return list({each.signature: each for each in reversed(one.divergences)}.values())[::-1]
 
 
 def cause_of(request: Request, report: CaseReport, place: Divergence) -> str:
@@ -64,14 +91,28 @@ def trial(build: str, request: Request, fault: Fault) -> Trial:
 
 
 def classified(build: str, report: CaseReport, fault: Fault, cause: Callable[[Divergence], str]) -> Trial:
-    """Whether a report shows the fault. ``cause`` localises a difference."""
+    """Whether a report shows the fault in any of its places. ``cause`` localises a difference.
+
+    A build is good only if no place has another fault: two faults together may give the right value.
+    """
     own = next((each for each in report.passes if each.mode == fault.mode), None)
     if own is not None and own.verdict == "flaky":
         return Trial(build, "unclear", f"flaky: {own.reason}")
-    found = judgement.opinion(Opinion(build, build), fault.place, report, fault.mode, same_form=True)
+    answers = [_at(place, build, report, fault, cause) for place in fault.places]
+    for answer in ("bad", "unclear"):
+        for each in answers:
+            if each.answer == answer:
+                return each
+    return next(_elsewhere(build, own, fault, cause), Trial(build, "good"))
+
+
+def _at(place: Divergence, build: str, report: CaseReport, fault: Fault, cause: Callable[[Divergence], str]) -> Trial:
+    """Whether a report shows the fault in one place."""
+    found = judgement.opinion(Opinion(build, build), place, report, fault.mode, same_form=True)
     if found.gives == "oracle":
         return Trial(build, "good")
-    at = next((each for each in own.divergences if _place(each) == _place(fault.place)), None) if own is not None else None
+    own = (each for one in report.passes if one.mode == fault.mode for each in one.divergences)
+    at = next((each for each in own if _place(each) == _place(place)), None)
     if at is None:
         return Trial(build, "unclear", found.why or f"another difference hides it: {found.value}")
     name = cause(at) if fault.cause else ""
@@ -80,6 +121,14 @@ def classified(build: str, report: CaseReport, fault: Fault, cause: Callable[[Di
     if found.gives == "subject" or name:
         return Trial(build, "bad", name or str(at))
     return Trial(build, "unclear", f"another value is at that place: {at.subject}")
+
+
+def _elsewhere(build: str, own: PassReport | None, fault: Fault, cause: Callable[[Divergence], str]) -> Iterator[Trial]:
+    """The differences of a build with the fault's cause in other places: two faults together may give the right value in one."""
+    known = set(map(_place, fault.places))
+    for each in _first_of_each(own)[:_PLACES] if own is not None and fault.cause else ():
+        if _place(each) not in known and cause(each) == fault.cause:
+            yield Trial(build, "bad", f"{fault.cause}, in {each}")
 
 
 def _place(each: Divergence) -> tuple[str, str, str]:
