@@ -392,10 +392,11 @@ class Child:
 
 
 def _waited_s(pid: int) -> float:
-    """Return the seconds that the first thread of a process waited for a processor (``/proc/PID/schedstat``); 0 if unknown."""
+    """Return the seconds that a process waited for a processor, those of the thread that waited longest; 0 if unknown."""
     try:
-        return int(Path(f"/proc/{pid}/schedstat").read_text().split()[1]) / 1e9
-    except (OSError, ValueError, IndexError):
+        tasks = [each.read_text().split() for each in Path(f"/proc/{pid}/task").glob("*/schedstat")]
+        return max((int(waited) for _, waited, *_ in tasks), default=0) / 1e9
+    except (OSError, ValueError):
         return 0.0
 
 
