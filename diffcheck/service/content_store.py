@@ -77,7 +77,7 @@ class ContentStore:
         self._folder.mkdir(parents=True, exist_ok=True)
         temporary = self._folder / f"incoming-{os.urandom(8).hex()}"
         try:
-            self._require_room()
+            self.require_room()
             with temporary.open("xb") as stream:
                 yield IncomingFile(self, temporary, stream, self.upload_bytes if cap_bytes is None else cap_bytes)
         except OSError as error:
@@ -120,7 +120,8 @@ class ContentStore:
                 if time.time() - path.stat().st_mtime > _UNFINISHED_S:
                     path.unlink()
 
-    def _require_room(self) -> None:
+    def require_room(self) -> None:
+        """Raise ``StorageFullError`` if nothing more can be stored."""
         if self.used_bytes() >= self._disk_bytes:
             self.evict()
             if self.used_bytes() >= self._disk_bytes:

@@ -13,7 +13,7 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
-WAIT_S = 90
+WAIT_S = 300
 
 
 class Answer:

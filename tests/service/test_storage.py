@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import shutil
 import sqlite3
 import time
 from types import SimpleNamespace
+from unittest.mock import Mock
 
 import msgspec
 import pytest
@@ -16,7 +18,7 @@ from diffcheck.report import json_file, model
 from diffcheck.service import catalogue, report_import, results
 from diffcheck.service.content_store import StorageFullError, TooLargeError
 from diffcheck.service.data_folder import DataFolder
-from diffcheck.service.jobs import job_queue
+from diffcheck.service.jobs import job_queue, worker
 from diffcheck.service.jobs.job_queue import LeaseLostError, Plan, QueueFullError
 from diffcheck.service.jobs.job_request import JobRequest, RequestError
 from diffcheck.service.settings import Limits, Settings
@@ -121,6 +123,18 @@ def test_a_full_queue_refuses_jobs(data):
         data.queue.submit(plan(name), name)
     with pytest.raises(QueueFullError):
         data.queue.submit(plan("d"), "d")
+
+
+def test_a_job_that_fails_for_want_of_room_is_handed_back(data, monkeypatch):
+    number, _ = data.queue.submit(plan(), "x")
+    full = ReportError("the disk is full")
+    full.__cause__ = OSError(errno.ENOSPC, "no space")
+    monkeypatch.setattr(worker.JobProcess, "run", Mock(side_effect=full))
+    with pytest.raises(StorageFullError):
+        worker.Worker(data, "w", lambda: False).work(data.queue.claim("w"))
+    with data.database.reading() as connection:
+        job = catalogue.job(connection, number)
+    assert (job.state, job.attempts) == ("queued", 0)
 
 
 @pytest.mark.parametrize(

@@ -71,6 +71,9 @@ class Worker:
         except CancelledError:
             self._end(leased, "cancelled", "")
         except DiffcheckError as error:
+            if isinstance(error.__cause__, OSError) and process.is_full(error.__cause__, job.folder):
+                self._data.queue.hand_back(leased)
+                raise StorageFullError(str(error)) from error
             self._end(leased, "failed", error.line)
         _LOG.info("job %d ended", leased.id)
         job.remove()

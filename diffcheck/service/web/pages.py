@@ -42,7 +42,7 @@ NAVIGATION: Final = (
     ("/", "Overview"), ("/findings", "Findings"), ("/cases", "Cases"), ("/map", "Map"), ("/builds", "Builds"), ("/jobs", "Jobs"),
     ("/submit", "Submit"),
 )  # fmt: skip
-ASSETS: Final = {"report.css": "text/css", "service.css": "text/css", "service.js": "text/javascript"}
+ASSETS: Final = {"report.css": "text/css", "service.css": "text/css", "service.js": "text/javascript", "icon.svg": "image/svg+xml"}
 _PER_PAGE: Final = 100
 _LOG_SHOWN: Final = 64 << 10
 _TEXT_SHOWN: Final = 64 << 10
@@ -322,7 +322,7 @@ def logout(request: Request[Principal, None, Any], folder: DataFolder) -> Redire
 
 @get("/assets/{name:str}", sync_to_thread=False, opt={"scope": None, "page": True})
 def asset(name: str) -> Response[bytes]:
-    """A style sheet or the script."""
+    """A style sheet, the script or the icon."""
     if name not in ASSETS:
         raise catalogue.NotFoundError("there is no such file")
     environment = _environment()
