@@ -170,6 +170,16 @@ def test_engines_come_from_the_configuration_only(data):
             )
 
 
+def test_a_hunt_has_other_programs_each_time_and_its_finds_stay_and_become_findings(data):
+    first, second = (data.planner.plan(JobRequest("hunt", again=again))[0] for again in ("a", "b"))
+    hunt, run = first.steps
+    assert hunt.arguments != second.steps[0].arguments
+    finds = hunt.arguments[hunt.arguments.index("--finds") + 1]
+    assert finds.startswith(str(data.path))
+    assert run.arguments[:2] == ("run", finds)
+    assert run.reports == ("",)
+
+
 def enter(data, report, suite="corpus", hooks=()):
     """Enter a report as a worker does."""
     digest = data.store.add([json_file.encode(report)])

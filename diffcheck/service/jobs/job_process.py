@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from diffcheck import process
-from diffcheck.errors import EXIT_AGREE
+from diffcheck.errors import EXIT_AGREE, EXIT_DIVERGE
 from diffcheck.nightly import baseline_file
 from diffcheck.report import json_file
 from diffcheck.service import results
@@ -58,8 +58,8 @@ class JobProcess:
         with (self.folder / LOG).open("ab") as log:
             for step in self._plan.steps:
                 code, reason = self._run(self._arguments(step), where, log)
-                if reason:
-                    return code, reason
+                if reason or code != EXIT_DIVERGE:
+                    return code, reason  # what follows is about new divergences
         return code, ""
 
     def remove(self) -> None:

@@ -75,7 +75,7 @@ class Planner:
 
     def __init__(self, settings: Settings, database: Database, store: ContentStore, folder: Path) -> None:
         self._settings, self._database, self._store = settings, database, store
-        self._builds = folder / "builds"
+        self._builds, self._finds = folder / "builds", folder / "finds"
 
     def engines(self) -> tuple[str, ...]:
         """The names that a request may use."""
@@ -104,8 +104,7 @@ class Planner:
             arguments = ["sweep", "--subject", subject.spec, "--budget", str(request.budget_seconds)]
             steps = (Step((*arguments, *self._common()), ("sweep",)),)
         elif request.kind == "hunt":
-            arguments = ["hunt", "--subject", subject.spec, "--time", str(request.budget_seconds)]
-            steps = (Step((*arguments, *self._common()), ("",)),)
+            steps, suite = self._hunt(request, subject), "finds"
         else:
             extra = ["--auto-rows"] if request.auto_rows else []
             executor = [] if inputs or self._settings.executor == "local" else ["--executor", self._settings.executor]
@@ -141,6 +140,13 @@ class Planner:
             raise RequestError("there is no such build", hint="the page of builds lists them")
         spec = f"{self._settings.builds.adapter}:{self._builds / row['sha256']}"
         return Subject(f"build:{row['id']}", spec, row["sha256"], row["id"])
+
+    def _hunt(self, request: JobRequest, subject: Subject) -> tuple[Step, ...]:
+        """A hunt with programs of its own, and a run of all finds if there are new ones, which makes them findings."""
+        finds = str(self._finds / subject.name.replace(":", "-"))
+        seed = str(int(hashlib.sha256(request.again.encode()).hexdigest()[:8], 16))
+        hunt = ("hunt", "--subject", subject.spec, "--time", str(request.budget_seconds), "--seed", seed, "--finds", finds)
+        return Step((*hunt, *self._common())), Step(("run", finds, "--subject", subject.spec, *self._common()), ("",))
 
     def _common(self) -> tuple[str, ...]:
         return ("--jobs", str(self._settings.jobs))

@@ -1,0 +1,110 @@
+"""What the service's jobs give beside what the commands give."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+
+import msgspec
+import pytest
+import wasmtime
+
+from diffcheck.report import json_file
+from tests.report.normalised import normal
+
+from .conftest import BITS
+
+
+def diffcheck(service, *words, cwd=None):
+    environment = {**os.environ, "DIFFCHECK_CAUSES": "0", "DIFFCHECK_CONFIRM": "1", **service.environment}
+    environment.pop("DIFFCHECK_NO_CACHE", None)
+    return subprocess.run(
+        [sys.executable, "-m", "diffcheck", *words],
+        cwd=cwd or service.folder,
+        env=environment,
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+
+
+def test_a_night_by_the_service_is_a_night_by_the_command(live, engines):
+    service = live()
+    job = service.run(corpus="corpus", engine="bad")
+    (run,) = service.get(f"/api/v1/jobs/{job['id']}/runs").json["items"]
+    by_service = json_file.decode(service.get(f"/api/v1/runs/{run['id']}/report").body, "the report")
+    ended = diffcheck(service, "run", "corpus", "--subject", f"kilnd:{engines[1]}", "--jobs", "1", cwd=service.folder / "project")
+    assert ended.returncode == job["exit_code"] == 1
+    by_command = json_file.read(service.folder / "project" / "reports" / "report.json")
+    assert msgspec.structs.replace(normal(by_service), baseline=None) == normal(by_command)
+
+
+def test_submit_prints_the_report_and_has_the_exit_code_of_run(live, tmp_path):
+    service = live()
+    (tmp_path / "bits.wasm").write_bytes(wasmtime.wat2wasm(BITS))
+    (tmp_path / "bits.toml").write_text('rows = ["bits=6"]')
+    submitted = diffcheck(
+        service, "submit", "bits.wasm", "--server", service.url, "--engine", "bad", "--wait", "--reports", "submitted"
+    )
+    assert submitted.returncode == 1, submitted.stderr
+    assert "1 difference in 1 case" in submitted.stdout or "1 difference not known in 1 case" in submitted.stdout
+    assert "exit code  1" in submitted.stdout
+    assert json.loads((tmp_path / "submitted" / "report.json").read_text())["totals"]["diverge"] == 1
+    later = diffcheck(service, "submit", "bits.wasm", "--server", service.url, "--engine", "bad")
+    assert (later.returncode, later.stdout.strip()) == (0, f"{service.url}/jobs/1")
+    refused = diffcheck(service, "submit", "bits.wasm", "--server", service.url, "--engine", "none")
+    assert refused.returncode == 2
+    assert "there is no engine 'none'" in refused.stderr
+
+
+def test_a_triage_gives_the_finding_its_reduced_program_and_a_reproducer(live):
+    service = live()
+    service.run(corpus="corpus", engine="bad")
+    (finding,) = service.findings()
+    assert list(service.get(f"/api/v1/findings/{finding['id']}").json["attachments"]) == ["program.wasm"]
+    answer = service.post(f"/findings/{finding['id']}/triage")
+    assert answer.status == 303
+    job = service.ended(int(answer.headers["Location"].rpartition("/")[2]))
+    assert (job["state"], job["exit_code"]) == ("done", 1), service.get(f"/api/v1/jobs/{job['id']}/log").text
+    files = service.get(f"/api/v1/findings/{finding['id']}").json["attachments"]
+    assert {"issue.md", "reproduce.sh", "reproduce.wast"} <= set(files)
+    assert service.get(f"/api/v1/findings/{finding['id']}/files/program.wasm").body == wasmtime.wat2wasm(BITS)
+    assert "popcnt" in service.get(f"/findings/{finding['id']}").text
+
+
+def test_a_watched_build_is_accepted_and_gated_and_no_engine_is_refused(live, engines, tmp_path):
+    folder = tmp_path / "builds"
+    folder.mkdir()
+    service = live('[builds]\nfolder = "builds"\nadapter = "kilnd"\n')
+
+    def deliver(name, text):
+        (folder / name).write_text(text)
+        (folder / name).chmod(0o755)
+        (folder / f"{name}.json").write_text(json.dumps({"version": name, "commit": "abc"}))
+
+    def build(name, *states):
+        return service.until(
+            lambda: next(
+                (each for each in service.get("/api/v1/builds").json["items"] if each["name"] == name and each["state"] in states),
+                None,
+            )
+        )
+
+    deliver("first", engines[0].read_text())
+    build("first", "accepted")
+    deliver("none", "#!/bin/sh\necho hello\n")
+    assert build("none", "refused")["reason"]
+    assert service.get("/api/v1/service").json["engines"][:1] == ["latest"]
+    assert service.run(corpus="corpus", engine="latest")["exit_code"] == 0
+
+
+@pytest.mark.whole
+def test_a_map_is_shown_after_a_sweep(live):
+    service = live()
+    job = service.run(kind="sweep", engine="good", budget_seconds=1)
+    assert job["state"] == "done", job
+    page = service.get("/map").text
+    assert "numeric" in page
+    assert "i32.add" in page
