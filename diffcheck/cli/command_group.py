@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 PANELS: Final = {
     "Cross-check": ("run", "matrix", "sweep", "gate", "show", "report", "plan"),
     "Triage": ("triage", "explain", "localise", "reduce", "reproduce", "export-wast", "bisect"),
-    "Nightly runs": ("baseline", "history", "compare", "merge", "evidence"),
+    "Nightly runs": ("hunt", "finds", "baseline", "history", "compare", "merge", "evidence"),
     "Artifacts and witness": ("prepare", "seal", "snapshot", "harness", "imports"),
     "Service": ("serve", "submit"),
     "Engines": ("backends", "doctor", "selftest"),

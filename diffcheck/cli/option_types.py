@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import re
+from typing import TYPE_CHECKING, Any, Final
 
 import rich_click as click
 
@@ -14,8 +15,9 @@ if TYPE_CHECKING:
 
     _SizeBase = click.ParamType[int]
     _TextBase = click.ParamType[str]
+    _TimeBase = click.ParamType[float]
 else:
-    _SizeBase = _TextBase = click.ParamType  # generic only in newer versions of click
+    _SizeBase = _TextBase = _TimeBase = click.ParamType  # generic only in newer versions of click
 
 
 class _Size(_SizeBase):
@@ -59,6 +61,26 @@ class _Seconds(click.FloatRange):
 
     def _describe_range(self) -> str:
         return ""  # --help stays narrow
+
+
+_TIME: Final = re.compile(r"(?P<number>[0-9]+(?:\.[0-9]+)?)(?P<unit>s|m|min|h|)\Z")
+_TIME_UNITS: Final = {"": 1, "s": 1, "m": 60, "min": 60, "h": 3600}
+
+
+class Time(_TimeBase):
+    """A time limit in seconds, written as 90, 10m or 2h."""
+
+    name = "time"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:  # noqa: ANN401 - click's
+        """The seconds."""
+        if isinstance(value, float):
+            return value
+        match = _TIME.match(str(value).strip())
+        seconds = float(match["number"]) * _TIME_UNITS[match["unit"]] if match else 0.0
+        if not 0 < seconds <= 7 * 86_400:
+            self.fail(f"{value!r} is not a time; write seconds, or 10m, or 2h", param, ctx)
+        return seconds
 
 
 class _Count(click.IntRange):

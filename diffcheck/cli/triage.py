@@ -11,7 +11,6 @@ from diffcheck.cli.options import options
 from diffcheck.errors import EXIT_DIVERGE, EXIT_INCONCLUSIVE, EXIT_INTERRUPTED
 from diffcheck.text import visible
 from diffcheck.triage import workflow
-from diffcheck.triage.reduce import interestingness
 
 _EPILOG = (
     "Exit codes: 0 nothing diverges; 1 a divergence was triaged, within the time limit; 2 usage, configuration, missing engine or "
@@ -40,23 +39,15 @@ def triaged(target: str, row: str, given: dict[str, Any]) -> tuple[workflow.Tria
     """The triage, the exit code, and what stopped it, empty if it ran to the end."""
     with triage_session.opened(target, given) as (session, folder, say):
         steps = workflow.TriageWorkflow(session, folder, say, row)
-        whole = True
-        try:
-            if not steps.find():
-                return steps, steps.nothing, ""
-            session.budget.reserve(steps.writing_s())
-            if not steps.confirm():
-                return steps, EXIT_INCONCLUSIVE, ""
-            whole = steps.smaller()
-            steps.localise()
-        except interestingness.BudgetExhausted:
-            whole = False
-        interrupted = session.budget.stopped()
-        if steps.state.symptom is not None and not interrupted:
-            session.budget.release()
-            whole = steps.write() and whole
-    why = "" if whole else "interrupted" if interrupted else "time limit reached"
-    return steps, EXIT_INTERRUPTED if interrupted else EXIT_DIVERGE, why
+        ending, interrupted = steps.run(), session.budget.stopped()
+    match ending:
+        case "nothing":
+            return steps, steps.nothing, ""
+        case "flaky":
+            return steps, EXIT_INCONCLUSIVE, ""
+        case "partial" if not interrupted:
+            return steps, EXIT_DIVERGE, "time limit reached"
+    return steps, EXIT_INTERRUPTED if interrupted else EXIT_DIVERGE, "interrupted" if interrupted else ""
 
 
 def _summary(steps: workflow.TriageWorkflow) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import re
 import shlex
 import time
 from pathlib import Path
@@ -14,6 +13,7 @@ import rich_click as click
 from diffcheck import process
 from diffcheck.cases import discovery
 from diffcheck.cli import completion
+from diffcheck.cli.option_types import Time
 from diffcheck.cli.options import PROGRAMS, options, request
 from diffcheck.report import json_file, styles
 from diffcheck.text import visible
@@ -31,12 +31,7 @@ if TYPE_CHECKING:
     from diffcheck.triage.target import Target
     from diffcheck.triage.triage_folder import TriageFolder
 
-    _Base = click.ParamType[float]
-else:
-    _Base = click.ParamType
 
-_TIME: Final = re.compile(r"(?P<number>[0-9]+(?:\.[0-9]+)?)(?P<unit>s|m|min|h|)\Z")
-_UNITS: Final = {"": 1, "s": 1, "m": 60, "min": 60, "h": 3600}
 _HELP: Final = "Time limit, as in 90 (seconds), 10m or 2h; rerun to resume."
 target_argument: Final = click.argument("target", metavar="CASE|SIGNATURE|ARTIFACT", shell_complete=completion.targets)
 row_option: Final = click.option(
@@ -58,25 +53,12 @@ ENGINE_OPTIONS: Final = (
 )
 
 
-class _Time(_Base):
-    name = "time"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:  # noqa: ANN401 - click's
-        if isinstance(value, float):
-            return value
-        match = _TIME.match(str(value).strip())
-        seconds = float(match["number"]) * _UNITS[match["unit"]] if match else 0.0
-        if not 0 < seconds <= 7 * 86_400:
-            self.fail(f"{value!r} is not a time; write seconds, or 10m, or 2h", param, ctx)
-        return seconds
-
-
 def arguments(function: FC) -> FC:
     """The argument and options of the triage commands."""
     decorators: list[Callable[[Any], Any]] = [
         target_argument,
         row_option,
-        click.option("--budget", type=_Time(), default=None, metavar="TIME", envvar="DIFFCHECK_BUDGET",
+        click.option("--budget", type=Time(), default=None, metavar="TIME", envvar="DIFFCHECK_BUDGET",
                      show_default="no limit", help=_HELP),
         click.option("-o", "--output", default=None, metavar="DIR", envvar="DIFFCHECK_OUTPUT",
                      show_default="triage/NAME under --reports", help="Folder to write to; unfinished work in it is resumed."),

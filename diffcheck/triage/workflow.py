@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal
 
 import msgspec
 
@@ -40,6 +40,8 @@ if TYPE_CHECKING:
     from diffcheck.triage.triage_folder import State, TriageFolder
     from diffcheck.verdict import CaseReport
 
+Ending = Literal["whole", "nothing", "flaky", "partial"]
+"""The end of a triage: complete, without a divergence, with one that is flaky, or cut by the time limit or the user."""
 _WRITING_RUNS, _WRITING_S = 3.0, 1.0
 _SMALLER: Final = 0.75
 """The share of the time for minimising and reducing."""
@@ -77,6 +79,24 @@ class TriageWorkflow:
         earlier = folder.bytes(self._earlier) if self.resumed else None
         self.history = ReductionHistory((self.base,) if earlier is None else (self.base, earlier))
         self._report: CaseReport | None = None
+
+    def run(self) -> Ending:
+        """All steps in order, as far as the time allows."""
+        budget, whole = self.session.budget, True
+        try:
+            if not self.find():
+                return "nothing"
+            budget.reserve(self.writing_s())
+            if not self.confirm():
+                return "flaky"
+            whole = self.smaller()
+            self.localise()
+        except BudgetExhausted:
+            whole = False
+        if self.state.symptom is not None and not budget.stopped():
+            budget.release()
+            whole = self.write() and whole
+        return "whole" if whole else "partial"
 
     @property
     def name(self) -> str:

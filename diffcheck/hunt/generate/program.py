@@ -49,6 +49,7 @@ class Generated(msgspec.Struct, frozen=True):
     ``traps`` is whether rows may trap: then it has one function. ``padded`` is whether its integers have their longest encoding.
     """
 
+    seed: str
     text: str
     rows: tuple[str, ...]
     tags: dict[str, frozenset[str]]
@@ -78,7 +79,9 @@ def generate(seed: str, weights: Weights) -> Generated:
     cells += [(each, "") for each in draft.tags]
     weights.count(cells)
     text = "\n".join(["(module", *draft.fields, ")"])
-    return Generated(text, tuple(dict.fromkeys(rows)), tags, tuple(cells), tuple(sorted(chosen)), traps, chance.random() < _PADDED)
+    return Generated(
+        seed, text, tuple(dict.fromkeys(rows)), tags, tuple(cells), tuple(sorted(chosen)), traps, chance.random() < _PADDED
+    )
 
 
 def _function(draft: Draft, name: str, size: int) -> tuple[list[Cell], list[str]]:
