@@ -53,5 +53,5 @@ class CaseBench:
         path.write_bytes(self.binary(program))
         subject = FaultyBackend(self.inner, fault, words=False) if fault is not None else self.inner
         case = Case("program", str(path), rows=program.rows)
-        made = planning.make(case, self.request, self.oracle, self.oracle, subject, self.host)
-        return case_run.run(made, self.request.max_passes, self.oracle, subject, self.host, "subject")
+        self.plan = planning.make(case, self.request, self.oracle, self.oracle, subject, self.host)
+        return case_run.run(self.plan, self.request.max_passes, self.oracle, subject, self.host, "subject")
