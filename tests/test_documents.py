@@ -30,6 +30,7 @@ APP = """
   (func (export "run_row_0") (result i32) (if (result i32) (i32.load (i32.const 0)) (then (i32.const 1)) (else (i32.const 2)))))
 """
 NOT_HERE = {
+    "diffcheck hunt": "it takes the given time; tests/hunt runs it",
     "diffcheck bisect": "it needs several builds; tests/triage/test_bisect.py runs it",
     "diffcheck matrix": "tests/cli/test_matrix.py runs it",
     ".venv/bin/python -m pytest": "this suite",

@@ -55,9 +55,8 @@ def command(time_s: float, seed: int, sources: str, finds_folder: str, reports: 
         with contract.local_host() as host, closing(engines.preferred_oracle(chosen.request.options)) as judge:
             hunting = hunt.Hunt(chosen.request, state, finds, folder, time_s, say, stopped)
             hunting.run(_chosen(sources), judge, host)
-        interrupted = stopped()
     _summarise(hunting.state, finds, Path(finds_folder))
-    return EXIT_INTERRUPTED if interrupted else EXIT_DIVERGE if hunting.state.finds else EXIT_AGREE
+    return EXIT_INTERRUPTED if hunting.interrupted else EXIT_DIVERGE if hunting.state.finds else EXIT_AGREE
 
 
 def _chosen(sources: str) -> tuple[str, ...]:

@@ -20,7 +20,7 @@ from diffcheck.hunt.examination import Examiner
 from diffcheck.hunt.finds import PROGRAM
 from diffcheck.hunt.generate.weights import Weights
 from diffcheck.runner import run as runs
-from diffcheck.runner.events import CaseFinished
+from diffcheck.runner.events import CaseFinished, RunFinished
 from diffcheck.runner.sweep import execution, finding_cases, operations
 from diffcheck.runner.sweep.sweep import Sweep
 from diffcheck.text import plural, visible
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 SOURCES: Final = ("sweep", "generate")
 FILE: Final = "hunt.json"
 _CAP_BYTES: Final = 256 << 20
-_PROGRAMS: Final = 12
+_PROGRAMS: Final = 6
 """Programs of a round and worker."""
 _SWEEP_SHARE: Final = 0.1
 _IDLE_ROUNDS: Final = 60
@@ -75,7 +75,9 @@ class HuntState(msgspec.Struct):
 
 
 class Hunt:
-    """A hunt in ``folder``. ``request`` names the chosen engines; ``say`` receives progress."""
+    """A hunt in ``folder``. ``request`` names the chosen engines; ``say`` receives progress. ``interrupted`` is whether a user
+    ended it.
+    """
 
     def __init__(
         self, request: Request, state: HuntState, finds: FindsFolder, folder: Path, time_s: float,
@@ -86,12 +88,14 @@ class Hunt:
             request, mode="capsule", slice="never", load_check="never", max_passes=_MOST_PASSES, journal="", cache=""
         )
         self._finds, self._folder, self._say, self._stopped = finds, folder, say, stopped
+        self.interrupted = False
         self._begun = time.monotonic() - state.elapsed_s
         self._until = self._begun + time_s
         self._examiner = Examiner(self._request, finds, folder, state.engine, say, self._is_over)
 
     def _is_over(self) -> bool:
-        return self._stopped() or time.monotonic() > self._until
+        self.interrupted |= self._stopped()
+        return self.interrupted or time.monotonic() > self._until
 
     def run(self, sources: tuple[str, ...], judge: Oracle, host: Host) -> None:
         """Check the finds, then use the sources until the time is up, or nothing new was reached for many rounds."""
@@ -137,8 +141,7 @@ class Hunt:
                 path.with_suffix(".wasm").write_bytes(judge.assemble(path.read_bytes(), RunLimits(), host))
                 path.unlink()
             self._examined((str(folder),), lambda artifact: f"sweep {Path(artifact).stem}")
-        if not self._stopped():
-            self.state.swept = True
+        self.state.swept = not self.interrupted
 
     def _round(self, judge: Oracle, host: Host) -> None:
         state, begun = self.state, _cpu_s()
@@ -148,8 +151,8 @@ class Hunt:
         weights = msgspec.convert(msgspec.to_builtins(state.weights), Weights)
         done = rounds.written(folder, state.seed, state.rounds, count, weights, judge, host)
         reports = list(self._reports((str(folder),)))
-        if self._is_over() and len(reports) < count:
-            return  # not counted: a resumed hunt runs the whole round
+        if len(reports) < count:
+            return  # the time is up; a resumed hunt runs the whole round
         for report in sorted(reports, key=lambda each: each.artifact):
             rounds.learn(weights, done.programs, report)
         state.total_s += _cpu_s() - begun
@@ -169,12 +172,12 @@ class Hunt:
     def _reports(self, paths: tuple[str, ...]) -> Iterator[CaseReport]:
         """The reports of the cases under some paths; those that finish in time."""
         request = msgspec.structs.replace(self._request, paths=paths)
-        with closing(runs.run(request)) as stream:
+        with closing(runs.run(request, self._is_over)) as stream:
             for event in stream:
                 if isinstance(event, CaseFinished):
                     yield event.report
-                if self._is_over():
-                    return
+                elif isinstance(event, RunFinished):  # a signal during a run is the run's
+                    self.interrupted |= event.interrupted and time.monotonic() < self._until
 
     # The state.
 

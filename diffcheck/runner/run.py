@@ -33,8 +33,10 @@ if TYPE_CHECKING:
     from diffcheck.runner.request import PlanLine, Request
 
 
-def run(request: Request) -> Generator[Event, None, None]:
-    """The events of a run, ending with ``RunFinished`` even if it is interrupted (SIGINT, SIGTERM)."""
+def run(request: Request, over: Callable[[], bool] = lambda: False) -> Generator[Event, None, None]:
+    """The events of a run, ending with ``RunFinished`` even if it is interrupted: by SIGINT or SIGTERM, or as soon as it is
+    ``over``.
+    """
     begun = time.monotonic_ns()
     found = _discover(request)
     ids = [item.id for item in found.items]
@@ -63,7 +65,11 @@ def run(request: Request) -> Generator[Event, None, None]:
         journal = _journal(request, started, items)
         if journal is not None:
             stack.callback(journal.close)
-        reactor, stopped = stack.enter_context(process.Reactor()), stack.enter_context(process.interruptible())
+        reactor, interrupted = stack.enter_context(process.Reactor()), stack.enter_context(process.interruptible())
+
+        def stopped() -> bool:
+            return interrupted() or over()
+
         folder = str(stack.enter_context(process.private_folder()))
         events = partial(_events, engines, reactor, folder, stopped)
         if journal is None:

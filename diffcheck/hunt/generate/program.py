@@ -27,7 +27,7 @@ FEATURES: Final = {
 }
 """Features that a program may have, in the order in which they are declared; all programs have numbers and control."""
 _MOST_FEATURES: Final = 3
-_FUNCTIONS: Final = 7
+_FUNCTIONS: Final = 5
 _SIZE: Final = 120
 _ROWS: Final = 36
 _TRAP_ROWS: Final = 6

@@ -1,0 +1,116 @@
+"""Hunts: what is found becomes one find, what is fixed is said, what was interrupted goes on with the same programs."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+import wasmtime
+
+from diffcheck.cli.main import run
+from diffcheck.errors import NothingToDoError
+from diffcheck.hunt import hunt as hunts
+from diffcheck.hunt.finds import PROGRAM, Find, FindsFolder
+from diffcheck.hunt.generate.program import Generated
+from diffcheck.hunt.generate.weights import Outcomes, Weights
+from diffcheck.hunt.ingredients import ingredients
+from diffcheck.hunt.rounds import learn
+from diffcheck.verdict import CaseReport, Divergence, PassReport, Where
+from tests.campaigns.hunt_faults import trial
+from tests.campaigns.state_faults import FAULTS
+from tests.hunt.running import CaseBench
+
+ROWS = ("f0=1", "f0=2", "f1", "f2")
+PROGRAM_OF_TAGS = Generated("1 0 0", "", ROWS, {f"f{at}": frozenset({f"tag{at}"}) for at in range(3)}, (), ())
+
+
+def report(*rows, verdict="diverge"):
+    found = tuple(Divergence("result", Where(row, "result 0"), "1", "2", "s") for row in rows)
+    one = PassReport("capsule", True, verdict=verdict, divergences=found)
+    return CaseReport("r0p0", "x/r0p0.wasm", "", verdict, "", "agree", False, "", ROWS, (one,))
+
+
+@pytest.mark.parametrize(
+    ("given", "agreed", "diverged"),
+    [
+        (report(verdict="agree"), {0, 1, 2}, set()),
+        (report("f1", "f2"), {0}, {1}),
+        (report("f0=2"), set(), {0}),
+        (report(""), set(), {0, 1, 2}),
+        (report(verdict="inconclusive"), set(), set()),
+    ],
+    ids=["agreed", "the second function", "the second row", "the state", "inconclusive"],
+)
+def test_functions_are_judged_up_to_the_first_that_diverges(given, agreed, diverged):
+    weights = Weights()
+    learn(weights, {"r0p0": PROGRAM_OF_TAGS}, given)
+    expected = {f"tag{at}": Outcomes(agreed=1) for at in agreed} | {f"tag{at}": Outcomes(diverged=1) for at in diverged}
+    assert weights.outcomes == expected
+
+
+def test_ingredients_are_instructions_and_what_there_is_much_of():
+    text = f"(module (func (param {'i32 ' * 200}) (result i32) local.get 0 i32.clz))"
+    found = ingredients(bytes(wasmtime.wat2wasm(text)))
+    assert found == {"i32.clz", "parameters > 16", "parameters > 64", "parameters > 128"}
+    assert ingredients(b"nothing") == frozenset()
+
+
+def hunted(tmp_path, *more):
+    return run(
+        [
+            "hunt",
+            "--subject",
+            "wasmtime-pulley",
+            "--jobs",
+            "1",
+            "--reports",
+            str(tmp_path / "r"),
+            "--finds",
+            str(tmp_path / "f"),
+            *more,
+        ]
+    )
+
+
+def test_engines_that_agree_give_no_find_and_a_hunt_can_be_resumed(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(hunts, "_PROGRAMS", 2)
+    assert hunted(tmp_path, "--time", "4", "--sources", "generate") == 0
+    first = msgspec.json.decode((tmp_path / "r" / "hunt" / hunts.FILE).read_bytes(), type=hunts.HuntState)
+    assert first.programs >= 2
+    assert first.rows > 100
+    assert hunted(tmp_path, "--time", "12", "--sources", "generate", "--resume") == 0
+    second = msgspec.json.decode((tmp_path / "r" / "hunt" / hunts.FILE).read_bytes(), type=hunts.HuntState)
+    assert second.programs > first.programs
+    assert "0 new finds" in capsys.readouterr().out
+    assert not (tmp_path / "f").exists()
+
+
+def test_a_hunt_begins_with_the_finds_and_says_what_is_fixed(tmp_path, capsys):
+    finds = FindsFolder(tmp_path / "f")
+    folder = finds.triage
+    folder.mkdir()
+    (folder / PROGRAM).write_bytes(wasmtime.wat2wasm('(module (func (export "f") (result i32) i32.const 1))'))
+    (folder / "program.toml").write_text('rows = ["f"]\n')
+    name = finds.add(Find("f is wrong", "f is wrong", "old 1", "s", "2026-11-28"), folder)
+    assert hunted(tmp_path, "--time", "8", "--sources", "sweep") in (0, 1)
+    assert "fixed: f is wrong" in capsys.readouterr().err
+    assert FindsFolder(tmp_path / "f").finds[name].state == "fixed"
+
+
+def test_only_the_hunt_of_the_same_engine_is_resumed(tmp_path):
+    (tmp_path / hunts.FILE).write_bytes(msgspec.json.encode(hunts.HuntState(1, "kilnd 0.4.4")))
+    assert hunts.resumed(tmp_path, "kilnd 0.4.4").seed == 1
+    with pytest.raises(NothingToDoError):
+        hunts.resumed(tmp_path, "kilnd 0.4.5")
+    with pytest.raises(NothingToDoError):
+        hunts.resumed(tmp_path / "none", "kilnd 0.4.4")
+
+
+def test_an_unknown_source_is_an_error(tmp_path):
+    assert hunted(tmp_path, "--sources", "guess") == 2
+
+
+@pytest.mark.parametrize("index", [0, 40], ids=lambda at: str(FAULTS[at]))
+def test_generated_programs_find_planted_faults_at_their_instruction(tmp_path, index):
+    with CaseBench(tmp_path) as bench:
+        found = trial(bench, FAULTS[index], 5)
+    assert found.right, (found.instruction, found.reason)
