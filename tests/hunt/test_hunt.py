@@ -76,7 +76,7 @@ def test_engines_that_agree_give_no_find_and_a_hunt_can_be_resumed(tmp_path, cap
     assert hunted(tmp_path, "--time", "4", "--sources", "generate") == 0
     first = msgspec.json.decode((tmp_path / "r" / "hunt" / hunts.FILE).read_bytes(), type=hunts.HuntState)
     assert first.programs >= 2
-    assert first.rows > 100
+    assert first.rows >= first.programs
     assert hunted(tmp_path, "--time", "12", "--sources", "generate", "--resume") == 0
     second = msgspec.json.decode((tmp_path / "r" / "hunt" / hunts.FILE).read_bytes(), type=hunts.HuntState)
     assert second.programs > first.programs
