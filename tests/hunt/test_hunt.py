@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import closing
+
 import msgspec
 import pytest
 import wasmtime
 
+from diffcheck.backend import contract
 from diffcheck.cli.main import run
 from diffcheck.errors import NothingToDoError
 from diffcheck.hunt import hunt as hunts
@@ -14,6 +17,8 @@ from diffcheck.hunt.generate.program import Generated
 from diffcheck.hunt.generate.weights import Outcomes, Weights
 from diffcheck.hunt.ingredients import ingredients
 from diffcheck.hunt.rounds import learn
+from diffcheck.runner import engines
+from diffcheck.runner.request import Request
 from diffcheck.verdict import CaseReport, Divergence, PassReport, Where
 from tests.campaigns.hunt_faults import trial
 from tests.campaigns.state_faults import FAULTS
@@ -71,17 +76,32 @@ def hunted(tmp_path, *more):
     )
 
 
-def test_engines_that_agree_give_no_find_and_a_hunt_can_be_resumed(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(hunts, "_PROGRAMS", 2)
-    assert hunted(tmp_path, "--time", "4", "--sources", "generate") == 0
-    first = msgspec.json.decode((tmp_path / "r" / "hunt" / hunts.FILE).read_bytes(), type=hunts.HuntState)
-    assert first.programs >= 2
-    assert first.rows >= first.programs
-    assert hunted(tmp_path, "--time", "12", "--sources", "generate", "--resume") == 0
-    second = msgspec.json.decode((tmp_path / "r" / "hunt" / hunts.FILE).read_bytes(), type=hunts.HuntState)
-    assert second.programs > first.programs
-    assert "0 new finds" in capsys.readouterr().out
+def rounds(tmp_path, state, count):
+    """Hunt with the interpreter until so many rounds are done."""
+    tmp_path.mkdir(exist_ok=True)
+    request = engines.choose(Request((), subject="wasmtime-pulley", deadline_s=10.0)).request
+    finds = FindsFolder(tmp_path / "f")
+    with contract.local_host() as host, closing(engines.preferred_oracle({})) as judge:
+        hunt = hunts.Hunt(request, state, finds, tmp_path, 3600, lambda _: None, lambda: state.rounds >= count)
+        hunt.run(("generate",), judge, host)
+    return sorted((tmp_path / "programs").glob("*.wasm"))
+
+
+def test_engines_that_agree_give_no_find(tmp_path, monkeypatch):
+    monkeypatch.setattr(hunts, "_PROGRAMS", 3)
+    state = hunts.HuntState(1, "pulley")
+    rounds(tmp_path, state, 2)
+    assert (state.rounds, state.programs, state.diverging, state.finds) == (2, 6, 0, ())
+    assert state.rows > 100
     assert not (tmp_path / "f").exists()
+
+
+def test_a_resumed_hunt_has_the_programs_of_one_that_was_not_interrupted(tmp_path, monkeypatch):
+    monkeypatch.setattr(hunts, "_PROGRAMS", 1)
+    whole = rounds(tmp_path / "whole", hunts.HuntState(1, "pulley"), 2)
+    rounds(tmp_path / "parts", hunts.HuntState(1, "pulley"), 1)
+    parts = rounds(tmp_path / "parts", hunts.resumed(tmp_path / "parts", "pulley"), 2)
+    assert [each.read_bytes() for each in parts] == [each.read_bytes() for each in whole]
 
 
 def test_a_hunt_begins_with_the_finds_and_says_what_is_fixed(tmp_path, capsys):
