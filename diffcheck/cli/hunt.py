@@ -51,12 +51,12 @@ def command(time_s: float, seed: int, sources: str, finds_folder: str, reports: 
     engine = f"{identity.name} {identity.version}".strip()
     finds = FindsFolder(Path(finds_folder))
     with process.locked(folder), process.interruptible() as stopped:
-        state = hunt.resumed(folder, engine) if resume else hunt.HuntState(seed, engine)
+        state = hunt.resumed(folder, engine) if resume else hunt.HuntState(seed, engine, tuple(finds.finds))
         with contract.local_host() as host, closing(engines.preferred_oracle(chosen.request.options)) as judge:
             hunting = hunt.Hunt(chosen.request, state, finds, folder, time_s, say, stopped)
             hunting.run(_chosen(sources), judge, host)
-    _summarise(hunting.state, finds, Path(finds_folder))
-    return EXIT_INTERRUPTED if hunting.interrupted else EXIT_DIVERGE if hunting.state.finds else EXIT_AGREE
+    _summarise(hunting, finds, Path(finds_folder))
+    return EXIT_INTERRUPTED if hunting.interrupted else EXIT_DIVERGE if hunting.new else EXIT_AGREE
 
 
 def _chosen(sources: str) -> tuple[str, ...]:
@@ -66,9 +66,10 @@ def _chosen(sources: str) -> tuple[str, ...]:
     return names
 
 
-def _summarise(state: hunt.HuntState, finds: FindsFolder, folder: Path) -> None:
-    for name in state.finds:
+def _summarise(hunting: hunt.Hunt, finds: FindsFolder, folder: Path) -> None:
+    state, new = hunting.state, hunting.new
+    for name in new:
         click.echo(f"new       {visible(finds.finds[name].title, 200)} ({visible(name, 100)})")
     own = f"; own cost {max(0.0, state.total_s - state.engine_s) / state.engine_s:.0%} of the engines'" if state.engine_s else ""
     click.echo(f"{state.line}{own}")
-    click.echo(f"finds     {visible(str(folder))}, {len(finds.finds)} in all")
+    click.echo(f"finds     {visible(str(folder))}: {len(new)} new, {len(finds.finds)} in all")

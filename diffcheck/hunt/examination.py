@@ -38,7 +38,9 @@ _MOST_UNLOCATED: Final = 2
 
 
 class Examiner:
-    """Turns divergences into finds. ``engine`` names the subject; ``say`` receives a line for each find."""
+    """Turns divergences into finds. ``engine`` names the subject; ``say`` receives a line for each find, ``stopped`` is whether
+    the user ended the hunt.
+    """
 
     def __init__(
         self, request: Request, finds: FindsFolder, folder: Path, engine: str,
@@ -82,7 +84,7 @@ class Examiner:
             with Session(self._request, Target(load_case(item_at(copy)), row), budget, lambda _: None) as session:
                 steps = TriageWorkflow(session, TriageFolder(folder), lambda _: None, row)
                 ending = steps.run()
-                if ending == "nothing" or self._stopped():
+                if ending == "nothing" or self._stopped():  # an interrupted one is triaged again
                     return
                 find = self._find(steps.state, folder, seed, cause, flaky=ending == "flaky")
         except DiffcheckError as error:

@@ -47,11 +47,12 @@ _MOST_PASSES: Final = 6
 class HuntState(msgspec.Struct):
     """What a hunt has done. It is stored before each round, so that a round that was killed runs again with the same programs.
 
-    ``idle`` counts the last rounds that reached nothing new.
+    ``known`` are the finds that were there before, ``idle`` counts the last rounds that reached nothing new.
     """
 
     seed: int
     engine: str
+    known: tuple[str, ...] = ()
     swept: bool = False
     rounds: int = 0
     idle: int = 0
@@ -61,7 +62,6 @@ class HuntState(msgspec.Struct):
     diverging: int = 0
     engine_s: float = 0.0
     total_s: float = 0.0
-    finds: tuple[str, ...] = ()
     weights: Weights = msgspec.field(default_factory=Weights)
 
     @property
@@ -70,7 +70,7 @@ class HuntState(msgspec.Struct):
         rate = f", {self.programs / self.total_s:.1f} a CPU second" if self.total_s else ""
         return (
             f"{plural(self.programs, 'program')} with {self.rows:,} rows{rate}; {len(self.weights.seen):,} cells; "
-            f"{self.diverging:,} diverged; {plural(len(self.finds), 'new find')}"
+            f"{self.diverging:,} diverged"
         )
 
 
@@ -91,11 +91,19 @@ class Hunt:
         self.interrupted = False
         self._begun = time.monotonic() - state.elapsed_s
         self._until = self._begun + time_s
-        self._examiner = Examiner(self._request, finds, folder, state.engine, say, self._is_over)
+        self._examiner = Examiner(self._request, finds, folder, state.engine, say, self._is_interrupted)
+
+    @property
+    def new(self) -> list[str]:
+        """The names of the finds of this hunt."""
+        return [name for name in self._finds.finds if name not in self.state.known]
+
+    def _is_interrupted(self) -> bool:
+        self.interrupted |= self._stopped()
+        return self.interrupted
 
     def _is_over(self) -> bool:
-        self.interrupted |= self._stopped()
-        return self.interrupted or time.monotonic() > self._until
+        return self._is_interrupted() or time.monotonic() > self._until
 
     def run(self, sources: tuple[str, ...], judge: Oracle, host: Host) -> None:
         """Check the finds, then use the sources until the time is up, or nothing new was reached for many rounds."""
@@ -116,7 +124,7 @@ class Hunt:
         if not present:
             return
         names = {str(path): name for name, path in present.items()}
-        for report in self._reports(tuple(map(str, present.values()))):
+        for report in self._reports(tuple(map(str, present.values())), self._is_interrupted):
             name = names[report.artifact]
             find = self._finds.finds[name]
             if report.verdict == "agree" and find.state not in ("fixed", "flaky"):
@@ -140,7 +148,8 @@ class Hunt:
             for path in folder.glob("*.wat"):
                 path.with_suffix(".wasm").write_bytes(judge.assemble(path.read_bytes(), RunLimits(), host))
                 path.unlink()
-            self._examined((str(folder),), lambda artifact: f"sweep {Path(artifact).stem}")
+            reports = list(self._reports((str(folder),), self._is_over))
+            self._examiner.examine(reports, lambda artifact: f"sweep {Path(artifact).stem}", self._until)
         self.state.swept = not self.interrupted
 
     def _round(self, judge: Oracle, host: Host) -> None:
@@ -150,7 +159,7 @@ class Hunt:
         shutil.rmtree(folder, ignore_errors=True)
         weights = msgspec.convert(msgspec.to_builtins(state.weights), Weights)
         done = rounds.written(folder, state.seed, state.rounds, count, weights, judge, host)
-        reports = list(self._reports((str(folder),)))
+        reports = list(self._reports((str(folder),), self._is_over))
         if len(reports) < count:
             return  # the time is up; a resumed hunt runs the whole round
         for report in sorted(reports, key=lambda each: each.artifact):
@@ -163,16 +172,13 @@ class Hunt:
         state.programs += len(reports)
         state.rows += sum(len(each.rows) for each in reports)
         state.diverging += sum(each.verdict == "diverge" for each in reports)
-        state.finds += tuple(new)
-        self._say(f"round {state.rounds}: {state.line}, {done.new_cells:,} new cells")
+        found = plural(len(self.new), "new find")
+        self._say(f"round {state.rounds}: {state.line}; {found}; {done.new_cells:,} new cells in this round")
 
-    def _examined(self, paths: tuple[str, ...], seed: Callable[[str], str]) -> None:
-        self.state.finds += tuple(self._examiner.examine(list(self._reports(paths)), seed, self._until))
-
-    def _reports(self, paths: tuple[str, ...]) -> Iterator[CaseReport]:
-        """The reports of the cases under some paths; those that finish in time."""
+    def _reports(self, paths: tuple[str, ...], over: Callable[[], bool]) -> Iterator[CaseReport]:
+        """The reports of the cases under some paths; those that finish before it is ``over``."""
         request = msgspec.structs.replace(self._request, paths=paths)
-        with closing(runs.run(request, self._is_over)) as stream:
+        with closing(runs.run(request, over)) as stream:
             for event in stream:
                 if isinstance(event, CaseFinished):
                     yield event.report

@@ -46,11 +46,11 @@ class Trial(msgspec.Struct, frozen=True):
         return self.instruction.split(" ")[0] == self.fault.instruction
 
 
-def trial(bench: CaseBench, fault: StateFault, seed: int) -> Trial:
+def trial(bench: CaseBench, fault: StateFault, seed: int, deadline_s: float = DEADLINE_S) -> Trial:
     """Generate programs until one diverges, and localise it; until the deadline."""
     begun, weights, number = time.monotonic(), Weights(), 0
     word = fault.instruction.removesuffix("_null")
-    while time.monotonic() - begun < DEADLINE_S:
+    while time.monotonic() - begun < deadline_s:
         program = generate(f"{seed} {number}", weights)
         number += 1
         if f"{word} " not in program.text and f"{word}\n" not in program.text:

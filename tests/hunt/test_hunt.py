@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import sys
+import time
 from contextlib import closing
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -12,18 +15,26 @@ from diffcheck.backend import contract
 from diffcheck.cli.main import run
 from diffcheck.errors import NothingToDoError
 from diffcheck.hunt import hunt as hunts
-from diffcheck.hunt.finds import PROGRAM, Find, FindsFolder
+from diffcheck.hunt.examination import Examiner
+from diffcheck.hunt.finds import FILE, PROGRAM, Find, FindsFolder
 from diffcheck.hunt.generate.program import Generated
 from diffcheck.hunt.generate.weights import Outcomes, Weights
 from diffcheck.hunt.ingredients import ingredients
 from diffcheck.hunt.rounds import learn
 from diffcheck.runner import engines
+from diffcheck.runner import run as runs
+from diffcheck.runner.events import CaseFinished
 from diffcheck.runner.request import Request
 from diffcheck.verdict import CaseReport, Divergence, PassReport, Where
 from tests.campaigns.hunt_faults import trial
 from tests.campaigns.state_faults import FAULTS
 from tests.hunt.running import CaseBench
 
+DOUBLES = Path(__file__).parents[1] / "doubles"
+WRONG = """(module (memory 1) (global $g (mut i64) (i64.const 3))
+  (func (export "g") (param i32) (result i32) (i32.add (local.get 0) (i32.clz (local.get 0))))
+  (func (export "f") (param i64) (result i64) (global.set $g (i64.mul (global.get $g) (local.get 0)))
+    (i64.add (i64.popcnt (local.get 0)) (i64.clz (global.get $g)))))"""
 ROWS = ("f0=1", "f0=2", "f1", "f2")
 PROGRAM_OF_TAGS = Generated("1 0 0", "", ROWS, {f"f{at}": frozenset({f"tag{at}"}) for at in range(3)}, (), ())
 
@@ -76,14 +87,14 @@ def hunted(tmp_path, *more):
     )
 
 
-def rounds(tmp_path, state, count):
+def rounds(tmp_path, state, count, said=lambda _: None):
     """Hunt with the interpreter until so many rounds are done."""
     tmp_path.mkdir(exist_ok=True)
     request = engines.choose(Request((), subject="wasmtime-pulley", deadline_s=10.0)).request
     finds = FindsFolder(tmp_path / "f")
     with contract.local_host() as host, closing(engines.preferred_oracle({})) as judge:
-        hunt = hunts.Hunt(request, state, finds, tmp_path, 3600, lambda _: None, lambda: state.rounds >= count)
-        hunt.run(("generate",), judge, host)
+        hunt = hunts.Hunt(request, state, finds, tmp_path, 3600, said, lambda: state.rounds >= count > 0)
+        hunt.run(("generate",) if count else (), judge, host)
     return sorted((tmp_path / "programs").glob("*.wasm"))
 
 
@@ -91,7 +102,7 @@ def test_engines_that_agree_give_no_find(tmp_path, monkeypatch):
     monkeypatch.setattr(hunts, "_PROGRAMS", 3)
     state = hunts.HuntState(1, "pulley")
     rounds(tmp_path, state, 2)
-    assert (state.rounds, state.programs, state.diverging, state.finds) == (2, 6, 0, ())
+    assert (state.rounds, state.programs, state.diverging) == (2, 6, 0)
     assert state.rows > 100
     assert not (tmp_path / "f").exists()
 
@@ -104,16 +115,34 @@ def test_a_resumed_hunt_has_the_programs_of_one_that_was_not_interrupted(tmp_pat
     assert [each.read_bytes() for each in parts] == [each.read_bytes() for each in whole]
 
 
-def test_a_hunt_begins_with_the_finds_and_says_what_is_fixed(tmp_path, capsys):
+def test_a_hunt_begins_with_the_finds_and_says_what_is_fixed(tmp_path):
     finds = FindsFolder(tmp_path / "f")
     folder = finds.triage
     folder.mkdir()
     (folder / PROGRAM).write_bytes(wasmtime.wat2wasm('(module (func (export "f") (result i32) i32.const 1))'))
     (folder / "program.toml").write_text('rows = ["f"]\n')
     name = finds.add(Find("f is wrong", "f is wrong", "old 1", "s", "2026-11-28"), folder)
-    assert hunted(tmp_path, "--time", "8", "--sources", "sweep") in (0, 1)
-    assert "fixed: f is wrong" in capsys.readouterr().err
+    lines = []
+    rounds(tmp_path, hunts.HuntState(1, "pulley"), 0, lines.append)
+    assert lines == ["fixed: f is wrong"]
     assert FindsFolder(tmp_path / "f").finds[name].state == "fixed"
+
+
+def test_a_new_cause_becomes_a_find_and_a_known_one_does_not(tmp_path):
+    subject = f"harness:{sys.executable} {DOUBLES / 'wrong_everywhere.py'} i64.popcnt {sys.executable} {DOUBLES / 'kilnd.py'}"
+    artifact = tmp_path / "p.wasm"
+    artifact.write_bytes(wasmtime.wat2wasm(WRONG))
+    artifact.with_suffix(".toml").write_text('rows = ["f=5", "g=6"]\n')
+    request = engines.choose(Request((str(artifact),), subject=subject, mode="capsule")).request
+    reports = [each.report for each in runs.run(request) if isinstance(each, CaseFinished)]
+    finds = FindsFolder(tmp_path / "f")
+    examiner = Examiner(request, finds, tmp_path, "stand-in 1", lambda _: None, lambda: False)
+    (name,) = examiner.examine(reports, lambda _: "1 0 3", time.monotonic() + 600)
+    find = finds.finds[name]
+    assert (find.cause, find.seed, find.state) == ("i64.popcnt returns a wrong result", "1 0 3", "new")
+    assert {PROGRAM, "program.toml", "issue.md", FILE} <= {each.name for each in (finds.path / name).iterdir()}
+    assert examiner.examine(reports, lambda _: "", time.monotonic() + 600) == []
+    assert list(FindsFolder(finds.path).finds) == [name]
 
 
 def test_only_the_hunt_of_the_same_engine_is_resumed(tmp_path):
@@ -132,5 +161,5 @@ def test_an_unknown_source_is_an_error(tmp_path):
 @pytest.mark.parametrize("index", [0, 40], ids=lambda at: str(FAULTS[at]))
 def test_generated_programs_find_planted_faults_at_their_instruction(tmp_path, index):
     with CaseBench(tmp_path) as bench:
-        found = trial(bench, FAULTS[index], 5)
+        found = trial(bench, FAULTS[index], 5, deadline_s=600)
     assert found.right, (found.instruction, found.reason)
