@@ -171,6 +171,9 @@ def _refused(source: _Source, refusal: Outcome, request: Request, validator: Ora
         return source.skipped(f"{no_capsule}: {refusal.reason}; only the capsule pass was requested")
     if source.case.module is not None and source.case.module.refusal:
         refusal = msgspec.structs.replace(refusal, kind="invalid")  # the script decides, also beyond a limit of the oracle
+    elif source.case.module is not None and refusal.kind == "invalid":
+        reason = f"the script expects a valid module: {refusal.reason}"
+        refusal = msgspec.structs.replace(refusal, kind="unsupported", reason=reason)
     plan = RefusedPlan(
         case=source.case, sha256=source.sha256, limits=source.limits, artifact=source.artifact, no_capsule=no_capsule,
         notes=source.notes, refusal=refusal,

@@ -158,6 +158,14 @@ def test_a_row_in_which_both_engines_differ_from_the_script_diverges(
     assert f"the script expects {expected}: the engines agree" in divergence.detail
 
 
+def test_a_module_that_only_the_oracle_calls_invalid_is_not_judged(tmp_path: Path) -> None:
+    path = tmp_path / "proposal.wast"
+    path.write_text('(module (func (export "f") (result i32)))')
+    (report,) = reports(path).values()
+    assert report.verdict == "inconclusive"
+    assert "the script expects a valid module: type mismatch" in report.reason
+
+
 def test_a_module_that_the_oracle_accepts_against_the_script_is_a_finding(tmp_path: Path) -> None:
     path = tmp_path / "valid.wast"
     path.write_text('(assert_invalid (module (func (export "f"))) "type mismatch")')
