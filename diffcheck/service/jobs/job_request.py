@@ -93,6 +93,7 @@ class Planner:
             paths, suite, folder, inputs = self._cases(request)
         else:
             paths, suite, folder, inputs = (), "", "", ()
+        steps: tuple[Step, ...]
         if request.kind == "gate":
             against = self.subject(request.against)
             arguments = ["gate", subject.spec, *paths, "--against", against.spec, "--budget", str(request.budget_seconds)]
