@@ -88,6 +88,25 @@ def test_a_function_that_the_subject_does_not_load_is_a_divergence(checked, outc
     assert (found.kind, found.where.item, found.oracle) == ("validity", "function 2 `b`", "loads it")
 
 
+class Segments(Loader):
+    """An engine that refuses a module with two data segments."""
+
+    def start(self, program, limits, host):
+        self.programs.append(program)
+        if program.kind == "direct" and len(wasm.read(program.wasm).data) > 1:
+            return StoredExecution(Execution(self.outcome))
+        return self.inner.start(program, limits, host)
+
+
+def test_no_function_is_blamed_where_the_module_is_refused_without_any(checked, tmp_path):
+    segments = '(memory 1) (data (i32.const 0) "a") (data (i32.const 8) "b")'
+    given = artifact(tmp_path, "segments", PROGRAM.replace("{functions}", MANY + segments))
+    report, subject = checked(Refused("load", "no reason given", "invalid"), None, given, loader=Segments)
+    (found,) = report.passes[1].divergences
+    assert found.where.item == "the module without its functions"
+    assert sum(each.kind == "direct" for each in subject.programs) <= 3, "no halves are tried"
+
+
 class Together(Loader):
     """An engine that refuses a module with a certain function and a certain row."""
 

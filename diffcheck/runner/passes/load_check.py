@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from diffcheck.backend.contract import Backend, Host
     from diffcheck.capsule.slicing.slice_form import Slice
-    from diffcheck.observation import Outcome
+    from diffcheck.observation import Execution, Outcome
     from diffcheck.runner.plan import CapsulePlan
     from diffcheck.wasm.module import Module
 
@@ -61,12 +61,16 @@ class LoadCheck:
         self._cost = Cost()
         self._loaded: list[int] = []
         self._at_once = fits_whole(plan)
+        self._without: bool | None = None
+        """Whether the subject loads the module without any of its functions; None if that was not tried."""
 
     def report(self) -> PassReport:
         """Load all chunks and return the report."""
         digests, context = body_digests(self._module, self._dropped()), context_digest(self._module)
         known = self._bodies.get(context) if self._bodies is not None else frozenset()
         for chunk in self._chunks([each for each, digest in digests.items() if digest not in known]):
+            if self._without is False:
+                break
             self._load(chunk)
         if self._bodies is not None and self._loaded:
             self._bodies.add(context, known | {digests[each] for each in self._loaded if each in digests})
@@ -118,13 +122,14 @@ class LoadCheck:
         if self._findings.total >= _MOST_FOUND:
             self._findings.not_compared(f"whether the subject loads further functions, after {_MOST_FOUND} that it refuses")
             return False
-        made = slice_module(self._module, set(functions))
-        program = Program(kind="direct", wasm=loadable(made.module, world(self._plan.case, program_name=False)))
-        execution = self._subject.execute(program, self._plan.limits, self._host)
-        self._cost += execution.cost
+        made, program, execution = self._execute(functions)
         if loaded(execution.outcome):
             self._loaded += functions
             return True
+        if self._without is None:
+            self._without = self._loads_without()
+        if not self._without:
+            return False
         middle, before = len(functions) // 2, len(self._loaded)
         parts = [self._load(each) for each in (functions[:middle], functions[middle:]) if middle]
         if not all(parts):
@@ -135,11 +140,31 @@ class LoadCheck:
             return False
         return True
 
+    def _execute(self, functions: Sequence[int]) -> tuple[Slice, Program, Execution]:
+        """Run the subject on the module with these functions, all others as stubs."""
+        made = slice_module(self._module, set(functions))
+        program = Program(kind="direct", wasm=loadable(made.module, world(self._plan.case, program_name=False)))
+        execution = self._subject.execute(program, self._plan.limits, self._host)
+        self._cost += execution.cost
+        return made, program, execution
+
+    def _loads_without(self) -> bool:
+        """Whether the subject loads the module with stubs alone. If not, that is the divergence, and no function is at fault."""
+        made, program, execution = self._execute(())
+        if loaded(execution.outcome):
+            return True
+        self._not_loaded((), made, program, execution.outcome)
+        why = "it does not load the module without them"
+        self._findings.not_compared(f"whether the subject loads the functions that no row enters: {why}")
+        return False
+
     def _not_loaded(self, functions: Sequence[int], made: Slice, program: Program, outcome: Outcome) -> None:
         """Record a function that is not loaded alone, or functions that are not loaded together."""
         name = f"{plural(len(functions), 'function')} together"
         if len(functions) == 1:
             name = function_text(functions[0], function_names(self._module))
+        elif not functions:
+            name = "the module without its functions"
         why = self._why_no_divergence(made, program, outcome)
         if why:
             self._findings.not_compared(f"whether the subject loads {name}: {why}")
