@@ -57,6 +57,24 @@ RUST_FAMILY: Final[tuple[tuple[str, TrapKind], ...]] = (
     (r"thrown Wasm exception|uncaught exception", "uncaught exception"),
 )
 
+JAVASCRIPT_CORE: Final[tuple[tuple[str, TrapKind], ...]] = (
+    # Measured with Bun 1.4.5.
+    (r"RuntimeError: Unreachable code should not be executed", "unreachable"),
+    (r"RuntimeError: Division by zero", "integer divide by zero"),
+    (r"RuntimeError: Integer overflow", "integer overflow"),
+    # The same message for a NaN and a number too large, and for a null entry and one of another type.
+    (r"RuntimeError: Out of bounds Trunc operation", "unstated"),
+    (r"RuntimeError: call_indirect to a signature that does not match", "unstated"),
+    (r"RuntimeError: Out of bounds or failed to allocate in array\.new_(?:data|elem)", "unstated"),
+    (r"RuntimeError: (?:Out of bounds memory access|Invalid data segment initialization)", "out of bounds memory access"),
+    (r"RuntimeError: (?:Out of bounds (?:call_indirect|table access)|Element is trying to set)", "out of bounds table access"),
+    (r"RuntimeError: Out of bounds array\.", "out of bounds array access"),
+    (r"RuntimeError: Failed to allocate new array", "allocation too large"),
+    (r"RuntimeError: \S+ (?:on|to) a null reference", "null reference"),
+    (r"RuntimeError: ref\.cast failed to cast", "cast failure"),
+    (r"RuntimeError: Unaligned memory access", "unaligned atomic"),
+)
+
 WAZERO: Final[tuple[tuple[str, TrapKind], ...]] = (
     # wazero's internal/wasmruntime/errors.go, without the messages of the family above.
     (r"wasm error: unreachable", "unreachable"),
@@ -66,7 +84,7 @@ WAZERO: Final[tuple[tuple[str, TrapKind], ...]] = (
     (r"wasm error: invalid table access", "unstated"),
 )
 
-TRAPS: Final = tuple((re.compile(pattern), kind) for pattern, kind in (*V8, *WAZERO, *RUST_FAMILY))
+TRAPS: Final = tuple((re.compile(pattern), kind) for pattern, kind in (*V8, *JAVASCRIPT_CORE, *WAZERO, *RUST_FAMILY))
 
 REFUSALS: Final[tuple[tuple[re.Pattern[str], Stage, RefusalKind], ...]] = (
     (re.compile(r"CompileError: .*"), "load", "invalid"),

@@ -17,7 +17,7 @@ import msgspec
 
 from diffcheck import process
 from diffcheck.backend import adapter_errors
-from diffcheck.observation import Execution, Identity, Outcome
+from diffcheck.observation import Execution, HarnessFailed, Identity, Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -243,6 +243,34 @@ class Oracle(Backend):
     @abstractmethod
     def assemble(self, text: bytes, limits: RunLimits, host: Host) -> bytes:
         """The binary of a module in text form; raises ``ArtifactError`` with the reason."""
+
+
+class RowCall(msgspec.Struct, frozen=True):
+    """A call of an export with the bit patterns of its numeric arguments."""
+
+    export: str
+    args: tuple[int, ...] = ()
+
+
+class RowAnswer(msgspec.Struct, frozen=True):
+    """The outcome of a call, and the bit patterns of its numeric results."""
+
+    outcome: Outcome
+    results: tuple[int, ...] = ()
+
+
+class RowEngine(Backend):
+    """An engine that only calls exports of a module without imports, and so can only be a judge."""
+
+    capabilities = Capabilities("print", direct=False, exceptions=False, gc=False, notes=("can only be a judge",))
+
+    def start(self, program: Program, limits: RunLimits, host: Host) -> Pending:  # noqa: ARG002 - the contract's
+        """A failure: such an engine cannot run a program."""
+        return StoredExecution(Execution(HarnessFailed("it only calls exports, so it can only be a judge")))
+
+    @abstractmethod
+    def call(self, wasm: bytes, calls: tuple[RowCall, ...], limits: RunLimits, host: Host) -> tuple[RowAnswer, ...]:
+        """The answers to the calls in one instance, a new one after each trap; fewer if the engine ended before the last."""
 
 
 def identity(backend: Backend) -> Identity:

@@ -8,7 +8,7 @@ engine that gives another one stands alone; else it is undecided.
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal
 
 import msgspec
 
@@ -48,6 +48,13 @@ def opinion(judge: Opinion, place: Divergence, own: CaseReport, mode: str, *, sa
     if why := _why_unknown(place, found, own.rows, same_form=same_form):
         return msgspec.structs.replace(judge, why=why)
     return msgspec.structs.replace(judge, gives="oracle", value=place.oracle)
+
+
+def by_value(judge: Opinion, place: Divergence, value: str) -> Opinion:
+    """The opinion of a judge that gives ``value`` at a place."""
+    own, oracle, subject = (_OWN_WORDS.sub(r"\1", each) for each in (value, place.oracle, place.subject))
+    gives: Literal["oracle", "subject", "other"] = "oracle" if own == oracle else "subject" if own == subject else "other"
+    return msgspec.structs.replace(judge, gives=gives, value=value)
 
 
 def _place(each: Divergence) -> tuple[str, ...]:

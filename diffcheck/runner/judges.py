@@ -52,15 +52,15 @@ def _name(spec: str) -> str:
 
 def asked(report: CaseReport) -> bool:
     """Whether judges have something to say: oracle and subject differ, and not only in some runs."""
-    return any(True for _ in _places(report))
+    return any(True for _ in places(report))
 
 
 def hangs(report: CaseReport) -> bool:
     """Whether the subject hangs in a row, so that a judge has to be given time to hang as well."""
-    return any(each.subject.startswith("hangs") for _, each in _places(report))
+    return any(each.subject.startswith("hangs") for _, each in places(report))
 
 
-def _places(report: CaseReport) -> Iterator[tuple[PassReport, Divergence]]:
+def places(report: CaseReport) -> Iterator[tuple[PassReport, Divergence]]:
     """The first difference with each signature; what only contradicts a script is none between engines."""
     seen = set()
     for one in report.passes:
@@ -73,7 +73,7 @@ def _places(report: CaseReport) -> Iterator[tuple[PassReport, Divergence]]:
 def opinions(judge: Judge, report: CaseReport, own: CaseReport, *, same_form: bool) -> dict[str, Opinion]:
     """The opinion of a judge on each signature; ``own`` is the report with it as subject, ``same_form`` as in ``compare``."""
     return {
-        each.signature: judgement.opinion(judge.blank, each, own, one.mode, same_form=same_form) for one, each in _places(report)
+        each.signature: judgement.opinion(judge.blank, each, own, one.mode, same_form=same_form) for one, each in places(report)
     }
 
 

@@ -21,7 +21,7 @@ from diffcheck.compare.judgement import concluded
 from diffcheck.errors import AdapterError, DiffcheckError, EngineUnusableError
 from diffcheck.probe import known_answer
 from diffcheck.runner import case_run as cases
-from diffcheck.runner import engines, judges, more_memory, planning, slicing
+from diffcheck.runner import engines, judges, more_memory, planning, row_judge, slicing
 from diffcheck.runner import plan as plans
 from diffcheck.runner.builds import BuildWatch
 from diffcheck.runner.passes.load_check import chunk_bytes
@@ -226,10 +226,15 @@ class Worker:
             return report
         found: dict[str, tuple[Opinion, ...]] = {}
         for judge in self.judges:
-            own, same_form = self._under(judge, hangs=judges.hangs(report))
-            for signature, each in judges.opinions(judge, report, own, same_form=same_form).items():
+            for signature, each in self._opinions(judge, report).items():
                 found[signature] = (*found.get(signature, ()), each)
         return concluded(report, found, registry.engine(self.request.oracle), registry.engine(self.request.subject))
+
+    def _opinions(self, judge: Judge, report: CaseReport) -> dict[str, Opinion]:
+        if isinstance(judge.backend, contract.RowEngine):
+            return row_judge.opinions(judge, report, self.plan, self._unwatched)
+        own, same_form = self._under(judge, hangs=judges.hangs(report))
+        return judges.opinions(judge, report, own, same_form=same_form)
 
     def _under(self, judge: Judge, *, hangs: bool) -> tuple[CaseReport, bool]:
         """The report with a judge as the subject, and whether its capsule records as much as the subject's."""
@@ -265,6 +270,9 @@ class Worker:
         if of_oracle:
             self._cached(self.oracle, "oracle", "known answer", partial(ask, spec=self.request.oracle))
         for judge in self.judges:
+            if isinstance(judge.backend, contract.RowEngine):
+                row_judge.require(judge, self._unwatched, self._limits)
+                continue
             self._cached(judge.backend, judge.role, "known answer", partial(ask, spec=judge.spec))
 
     def _complete_capabilities(self) -> None:

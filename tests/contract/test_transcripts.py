@@ -125,6 +125,14 @@ def test_nothing_is_no_words() -> None:
         ("RuntimeError: unreachable\n    at <unnamed>", ("trapped", "unreachable")),
         ("RuntimeError: data segment out of bounds", ("trapped", "out of bounds memory access")),
         ("RuntimeError: rethrowing null value", ("trapped", "null reference")),
+        ("RuntimeError: Unreachable code should not be executed (evaluating 'f()')", ("trapped", "unreachable")),
+        ("RuntimeError: Out of bounds Trunc operation (evaluating 'f()')", ("trapped", "unstated")),
+        ("RuntimeError: Out of bounds call_indirect (evaluating 'f()')", ("trapped", "out of bounds table access")),
+        ("RuntimeError: Out of bounds array.init_elem (evaluating 'f()')", ("trapped", "out of bounds array access")),
+        ("RuntimeError: i31.get_<sx> to a null reference (evaluating 'f()')", ("trapped", "null reference")),
+        ("RuntimeError: access to a null reference (evaluating 'f()')", ("trapped", "null reference")),
+        ("RuntimeError: Division by zero (evaluating 'f()')", ("trapped", "integer divide by zero")),
+        ("CompileError: WebAssembly.Module doesn't parse at byte 118: Memory64 is not enabled", ("refused", "load")),
     ],
 )
 def test_the_words_of_other_engines(text: str, expected: tuple[str, str]) -> None:

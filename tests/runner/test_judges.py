@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+import sys
 from pathlib import Path
 
 import msgspec
@@ -135,3 +137,44 @@ def test_a_script_is_a_judge_too(tmp_path, monkeypatch, engines) -> None:
     words = "the script expects 1, wasi-engine agrees with the oracle: undecided"
     assert (code, judgement(report)) == (1, words)
     assert msgspec.json.encode(report)
+
+
+# Judges that only call exports.
+
+
+@pytest.fixture
+def caller(tmp_path):
+    """Makes the command of a program that only calls exports."""
+    path = Path(__file__).parents[1] / "doubles" / "row_engine.py"
+
+    def command(name: str, *arguments: str) -> str:
+        script = tmp_path / name
+        script.write_text(f'#!/bin/sh\nexec {shlex.join([sys.executable, str(path), *arguments])} "$@"\n')
+        script.chmod(0o755)
+        return f"rows:{script}"
+
+    return command
+
+
+def test_a_program_that_only_calls_exports_is_a_judge_of_results_and_traps(artifact, engines, caller) -> None:
+    code, _, report = run(artifact, "--subject", engines["bad"], "--judge", caller("caller"))
+    assert (code, judgement(report)) == (1, "caller agrees with the oracle: the subject stands alone")
+    code, _, report = run(artifact, "--subject", engines["bad"], "--judge", caller("other", "--wrong"))
+    assert (code, judgement(report)) == (1, "other gives 3: undecided")
+    Path("bits.wasm").write_bytes(wasmtime.wat2wasm(f'(module (memory (export "m") 1){PROGRAM[7:]}'))
+    code, _, report = run("bits.wasm", "--oracle", engines["bad"], "--subject", "wasmtime", "--judge", caller("caller"))
+    assert (code, report.cases[0].verdict) == (0, "oracle")
+
+
+def test_what_such_a_program_cannot_call_it_cannot_say(artifact, engines, caller) -> None:
+    body = '(import "a" "b" (func))' + PROGRAM[PROGRAM.index("(func") :]
+    Path("bits.wasm").write_bytes(wasmtime.wat2wasm(f"(module {body}"))
+    code, _, report = run(artifact, "--subject", engines["bad"], "--judge", caller("caller"))
+    assert (code, judgement(report)) == (1, "caller cannot say (it calls modules without imports only): undecided")
+    silent = Path("silent")
+    silent.write_text("#!/bin/sh\ncat > /dev/null\n")
+    silent.chmod(0o755)
+    for arguments in (("--judge", f"rows:{silent.absolute()}"), ("--oracle", "wasmtime", "--subject", caller("caller"))):
+        ended = CliRunner().invoke(cli, ["run", artifact, "--subject", engines["bad"], *arguments], prog_name="diffcheck")
+        assert ended.exit_code != 0, arguments
+        assert "answer" in str(ended.exception) or "judge" in str(ended.exception)
