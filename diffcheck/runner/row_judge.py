@@ -9,7 +9,7 @@ import msgspec
 from diffcheck.backend.contract import RowCall, RowEngine
 from diffcheck.compare import judgement
 from diffcheck.errors import EngineUnusableError
-from diffcheck.observation import HarnessFailed, Returned, TimedOut, Trapped, sentence
+from diffcheck.observation import Crashed, HarnessFailed, Returned, TimedOut, Trapped, sentence
 from diffcheck.runner.judges import places
 from diffcheck.runner.plan import CapsulePlan
 from diffcheck.text import visible
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 _NUMBERS: Final = ("i32", "i64", "f32", "f64")
 _KINDS: Final = ("result", "outcome")
+_FAILURES: Final = (HarnessFailed, TimedOut, Crashed)
+"""How a program may end before it has answered a call."""
 _KNOWN_ANSWERS: Final = bytes.fromhex(
     "0061736d01000000010a0260027f7f017f6000000303020001070e02036164640000047472617000010a0d020700200020016a0b0300000b"
 )
@@ -33,7 +35,7 @@ _KNOWN_ANSWERS: Final = bytes.fromhex(
 def opinions(judge: Judge, report: CaseReport, plan: Plan | None, host: Host) -> dict[str, Opinion]:
     """The opinion of a judge on each signature of a report; ``plan`` is that of its case."""
     assert isinstance(judge.backend, RowEngine), "the caller checks"  # noqa: S101
-    why = _why_not(plan)
+    why, missing = _why_not(plan), "it did not make this call"
     answers: dict[str, tuple[Call, RowAnswer]] = {}
     if not why and isinstance(plan, CapsulePlan):
         calls, names = _calls(plan)
@@ -42,7 +44,8 @@ def opinions(judge: Judge, report: CaseReport, plan: Plan | None, host: Host) ->
         answers = {call.name: (call, answer) for call, answer in zip(calls, found, strict=False)}
         if any(call.init for call in calls) and any(not isinstance(each.outcome, Returned) for each in found):
             why = "a new instance lacks the calls of init rows"
-    return {each.signature: _opinion(judge.blank, each, answers, why) for _, each in places(report)}
+        missing = next((sentence(each.outcome) for each in found if isinstance(each.outcome, _FAILURES)), missing)
+    return {each.signature: _opinion(judge.blank, each, answers, why, missing) for _, each in places(report)}
 
 
 def require(judge: Judge, host: Host, limits: RunLimits) -> None:
@@ -82,13 +85,13 @@ def _bits(call: Call) -> tuple[int, ...]:
     return tuple(each.bits for each in call.args)
 
 
-def _opinion(blank: Opinion, place: Divergence, answers: dict[str, tuple[Call, RowAnswer]], why: str) -> Opinion:
+def _opinion(blank: Opinion, place: Divergence, answers: dict[str, tuple[Call, RowAnswer]], why: str, missing: str) -> Opinion:
     if not why and place.kind not in _KINDS:
         why = "it reports results and traps only"
     if why or place.where.row not in answers:
-        return msgspec.structs.replace(blank, why=why or "it did not make this call")
+        return msgspec.structs.replace(blank, why=why or missing)
     call, answer = answers[place.where.row]
-    if isinstance(answer.outcome, HarnessFailed | TimedOut):
+    if isinstance(answer.outcome, _FAILURES):
         return msgspec.structs.replace(blank, why=sentence(answer.outcome))
     return judgement.by_value(blank, place, _text(place, call, answer))
 

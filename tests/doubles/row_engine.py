@@ -1,4 +1,5 @@
-"""A stand-in for a program that only calls exports: wasmtime-py, which answers lines. ``--wrong`` adds one to what ``bits`` returns."""
+"""A stand-in for a program that only calls exports: wasmtime-py, which answers lines. ``--wrong`` adds one to what ``bits`` returns,
+``--dies`` ends it at a call with 5."""
 
 from __future__ import annotations
 
@@ -17,6 +18,8 @@ def main() -> None:
         if "module" in asked:
             module = wasmtime.Module(store.engine, base64.b64decode(asked["module"]))
             continue
+        if "--dies" in sys.argv and asked["args"] == ["5"]:
+            sys.exit(3)
         instance = instance or wasmtime.Instance(store, module, [])
         function = instance.exports(store)[asked["export"]]
         try:
