@@ -6,7 +6,7 @@ from typing import Final
 
 from diffcheck.backend.registry import Declaration
 
-KILND: Final = Declaration(program="The kilnd program; short for --subject kilnd:PATH.", subject_rank=2, engine="kiln")
+KILND: Final = Declaration(program="Short for --subject kilnd:PATH.", subject_rank=2, engine="kiln")
 WASMTIME: Final = Declaration(oracle_rank=1, engine="Wasmtime")
 PULLEY: Final = Declaration(subject_rank=1, engine="Wasmtime")
 COMMAND: Final = Declaration(

@@ -16,8 +16,7 @@ from diffcheck.cli.triage_session import named, row_option, target_argument
 from diffcheck.errors import EXIT_AGREE, EXIT_INCONCLUSIVE, ConfigError
 from diffcheck.text import plural, visible
 from diffcheck.triage import triage_folder
-from diffcheck.triage.bisect import builds
-from diffcheck.triage.bisect.bisection import PLACE, Bisection, Bisector, about
+from diffcheck.triage.bisect import bisection, builds
 
 _EPILOG: Final = (
     "Exit codes: 0 the build was found; 2 usage, configuration, or the bad build does not diverge; 3 no answer, with the reason; "
@@ -58,9 +57,12 @@ def command(
     """
     if (engines is None) == (build_command is None):
         raise ConfigError("give either --engines or --command", hint="see `diffcheck bisect --help`")
-    spec = f"{registry.programs()[0].name}:{PLACE}" if subject == registry.AUTO else subject
-    if PLACE not in spec:
-        raise ConfigError(f"--subject {visible(spec)} does not contain {PLACE}", hint=f"write {PLACE} where the program stands")
+    spec = f"{registry.programs()[0].name}:{bisection.PLACE}" if subject == registry.AUTO else subject
+    if bisection.PLACE not in spec:
+        raise ConfigError(
+            f"--subject {visible(spec)} does not contain {bisection.PLACE}",
+            hint=f"write {bisection.PLACE} where the program stands",
+        )
     found, wanted = named(target, {**given, "no_cache": True, "jobs": 1})
     name = triage_folder.default_folder("", found.case.id).name
     folder = Path(given["reports"]) / "bisect"
@@ -70,7 +72,7 @@ def command(
             chosen = builds.of_folder(Path(engines), good, bad)
         else:
             chosen = builds.of_command(build_command or "", good, bad, reactor)
-        digest = about(
+        digest = bisection.about(
             Path(scripts.split(found.case.artifact)[0]).read_bytes(),
             found.row,
             row,
@@ -79,7 +81,7 @@ def command(
             *wanted.calls,
             *found.case.rows,
         )
-        bisector = Bisector(
+        bisector = bisection.Bisector(
             chosen, wanted, spec, folder / f"{name}.json", digest, found.case.id,
             lambda line: click.echo(visible(line, 600), err=True),
         )  # fmt: skip
@@ -88,7 +90,7 @@ def command(
     return EXIT_AGREE if done.found is not None and not done.found.why else EXIT_INCONCLUSIVE
 
 
-def _lines(done: Bisection) -> list[str]:
+def _lines(done: bisection.Bisection) -> list[str]:
     assert done.found is not None, "it was run to its end"  # noqa: S101
     answer = done.found
     lines = [f"fault      {visible(str(done.fault), 600)}"]

@@ -7,7 +7,7 @@ from typing import Final
 
 import rich_click as click
 
-from diffcheck.config.input_files import read_regular
+from diffcheck.config import input_files
 from diffcheck.errors import EXIT_AGREE, EXIT_DIVERGE, ReportError
 from diffcheck.report import json_file
 from diffcheck.report.evidence import verify as verifying
@@ -30,8 +30,8 @@ def verify(file: str, report: str) -> int:
     REPORT.json is the report.json of a run, or its folder. The same version of diffcheck has to be installed.
     """
     path = Path(report) / json_file.FILE_NAME if Path(report).is_dir() else Path(report)
-    evidence = read_regular(file, _CAP_BYTES, "the evidence", ReportError)
-    found = verifying.problems(evidence, read_regular(str(path), _CAP_BYTES, "the report", ReportError), str(path))
+    evidence = input_files.read_regular(file, _CAP_BYTES, "the evidence", ReportError)
+    found = verifying.problems(evidence, input_files.read_regular(str(path), _CAP_BYTES, "the report", ReportError), str(path))
     for line in found[:_SHOWN]:
         click.echo(line)
     if len(found) > _SHOWN:

@@ -10,9 +10,9 @@ import rich_click as click
 
 from diffcheck import process
 from diffcheck.cli.command_group import SuggestingGroup
-from diffcheck.config.input_files import read_regular
+from diffcheck.config import input_files
 from diffcheck.errors import ConfigError
-from diffcheck.hunt.finds import PROGRAM, FindsFolder
+from diffcheck.hunt import finds as hunt_finds
 from diffcheck.text import visible, visible_lines
 
 _CAP_BYTES: Final = 1 << 20
@@ -30,7 +30,7 @@ def command() -> None:
 @_folder_option
 def list_(folder: str) -> int:
     """List the finds with their states."""
-    finds = FindsFolder(Path(folder)).finds
+    finds = hunt_finds.FindsFolder(Path(folder)).finds
     width = max(map(len, finds), default=0)
     for name, each in finds.items():
         link = f"  {each.link}" if each.link else ""
@@ -44,11 +44,15 @@ def list_(folder: str) -> int:
 @_folder_option
 def show(name: str, folder: str) -> int:
     """Show a find: its file and its issue. NAME may be abbreviated."""
-    found, find = FindsFolder(Path(folder)).named(name)
+    found, find = hunt_finds.FindsFolder(Path(folder)).named(name)
     click.echo(visible(f"{find.cause} ({find.state}), first shown by {find.engine} on {find.first}, program {find.seed}", 400))
     issue = Path(folder) / found / "issue.md"
     if issue.is_file():
-        click.echo(visible_lines(read_regular(str(issue), _CAP_BYTES, "the issue").decode(errors="backslashreplace"), _CAP_BYTES))
+        click.echo(
+            visible_lines(
+                input_files.read_regular(str(issue), _CAP_BYTES, "the issue").decode(errors="backslashreplace"), _CAP_BYTES
+            )
+        )
     return 0
 
 
@@ -58,8 +62,8 @@ def show(name: str, folder: str) -> int:
 @_folder_option
 def promote(name: str, corpus: str, folder: str) -> int:
     """Copy a find's program into the folder DIR of a corpus, as a case that is expected to diverge under its engine."""
-    found, find = FindsFolder(Path(folder)).named(name)
-    program, target = Path(folder) / found / PROGRAM, Path(corpus) / f"{found}.wasm"
+    found, find = hunt_finds.FindsFolder(Path(folder)).named(name)
+    program, target = Path(folder) / found / hunt_finds.PROGRAM, Path(corpus) / f"{found}.wasm"
     if target.exists() or not program.is_file():
         reason = f"{visible(str(target))} exists" if target.exists() else f"{visible(str(program))} is missing"
         raise ConfigError(reason, hint="choose another folder, or restore the find")

@@ -13,8 +13,8 @@ from diffcheck.backend import contract
 from diffcheck.cli.option_types import Time
 from diffcheck.cli.options import PROGRAMS, options, request
 from diffcheck.errors import EXIT_AGREE, EXIT_DIVERGE, EXIT_INTERRUPTED
+from diffcheck.hunt import finds as hunt_finds
 from diffcheck.hunt import hunt
-from diffcheck.hunt.finds import FindsFolder
 from diffcheck.report import json_file, styles
 from diffcheck.runner import engines
 from diffcheck.text import visible
@@ -29,7 +29,7 @@ _HOUR_S: Final = 3600.0
               help="How long to hunt, as in 90 (seconds), 10m or 8h.")  # fmt: skip
 @click.option("--seed", type=click.IntRange(0), default=1, show_default=True, envvar="DIFFCHECK_SEED", help="Seed of the programs.")
 @click.option("--sources", default="all", show_default=True, envvar="DIFFCHECK_SOURCES", metavar="NAMES",
-              help=f"all, or some of {', '.join(hunt.SOURCES)}, separated by commas.")  # fmt: skip
+              help="all, or some of sweep and generate, separated by commas.")  # fmt: skip
 @click.option("--finds", "finds_folder", default="finds", show_default=True, envvar="DIFFCHECK_FINDS", metavar="DIR",
               help="Folder of the finds, one subfolder for each cause.")  # fmt: skip
 @options("subject", "oracle", PROGRAMS, "jobs", "executor", "deadline", "memory-limit", "confirm", "resume", "reports", "quiet")
@@ -49,7 +49,7 @@ def command(time_s: float, seed: int, sources: str, finds_folder: str, reports: 
 
     identity = chosen.subject_identity
     engine = f"{identity.name} {identity.version}".strip()
-    finds = FindsFolder(Path(finds_folder))
+    finds = hunt_finds.FindsFolder(Path(finds_folder))
     with process.locked(folder), process.interruptible() as stopped:
         state = hunt.resumed(folder, engine) if resume else hunt.HuntState(seed, engine, tuple(finds.finds))
         with contract.local_host() as host, closing(engines.preferred_oracle(chosen.request.options)) as judge:
@@ -66,7 +66,7 @@ def _chosen(sources: str) -> tuple[str, ...]:
     return names
 
 
-def _summarise(hunting: hunt.Hunt, finds: FindsFolder, folder: Path) -> None:
+def _summarise(hunting: hunt.Hunt, finds: hunt_finds.FindsFolder, folder: Path) -> None:
     state, new = hunting.state, hunting.new
     for name in new:
         click.echo(f"new       {visible(finds.finds[name].title, 200)} ({visible(name, 100)})")

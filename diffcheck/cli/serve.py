@@ -22,6 +22,7 @@ _CONFIG: Final = click.option(
     "--config", default=None, metavar="FILE", envvar="DIFFCHECK_SERVICE_CONFIG",
     help="Engines, corpora, schedule, limits: see docs/service.md. Default: the installed engines and ./corpus.",
 )  # fmt: skip
+_SCOPES: Final = ("read", "submit", "operate")
 
 
 @click.group("serve", cls=SuggestingGroup, invoke_without_command=True)
@@ -50,7 +51,7 @@ def command(context: click.RichContext, folder: str, listen: str, config: str | 
 
 @command.command("token")
 @click.argument("name")
-@click.option("--scope", type=click.Choice(access.SCOPES), default="submit", show_default=True, envvar="DIFFCHECK_SCOPE",
+@click.option("--scope", type=click.Choice(_SCOPES), default="submit", show_default=True, envvar="DIFFCHECK_SCOPE",
               help="read; submit: also start jobs; operate: also cancel, and change findings.")  # fmt: skip
 @click.option("--days", type=click.FloatRange(min=0.01, max=3650), default=_DAYS, show_default=True, envvar="DIFFCHECK_DAYS",
               metavar="N", help="Time until it expires.")  # fmt: skip

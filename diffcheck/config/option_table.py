@@ -77,7 +77,7 @@ OPTIONS: Final = (
     Option(
         "subject",
         "text",
-        "Engine under test: a backend, harness:COMMAND or wasi:COMMAND.",
+        "Engine: a backend, harness:COMMAND or wasi:COMMAND.",
         default="auto",
         metavar="NAME",
         panel=ENGINES,
@@ -127,7 +127,7 @@ OPTIONS: Final = (
     Option(
         "timings",
         "path",
-        "report.json to divide shards by, the same for all shards.",
+        "report.json to divide shards by, one for all.",
         metavar="FILE",
         recorded=False,
         panel=CASES,
@@ -135,7 +135,7 @@ OPTIONS: Final = (
     Option(
         "mode",
         "choice",
-        "capsule (a self-contained copy), direct (the file), or both.",
+        "capsule (self-contained copy), direct or both.",
         default="both",
         metavar="MODE",
         choices=("both", "capsule", "direct"),
@@ -162,7 +162,7 @@ OPTIONS: Final = (
     Option(
         "load-check",
         "choice",
-        "Load functions that a slice lacks.",
+        "Load what a slice lacks.",
         default="auto",
         metavar="WHEN",
         choices=("auto", "never"),
@@ -190,7 +190,7 @@ OPTIONS: Final = (
     Option(
         "deadline",
         "seconds",
-        "Time limit of one execution, not counting its waits for a processor.",
+        "Time limit of one execution.",
         default="10",
         metavar="SECONDS",
         panel=EXECUTION,
@@ -224,7 +224,7 @@ OPTIONS: Final = (
     Option(
         "cache",
         "path",
-        "Folder of the execution cache.",
+        "Cache of executions.",
         default_help="~/.cache/diffcheck",
         metavar="DIR",
         recorded=False,
@@ -243,7 +243,7 @@ OPTIONS: Final = (
     Option(
         "reports",
         "path",
-        "Folder of the reports and the history.",
+        "Folder of reports and history.",
         default="reports",
         metavar="DIR",
         recorded=False,
@@ -260,7 +260,7 @@ OPTIONS: Final = (
     Option(
         "baseline",
         "path",
-        "File of known divergences; only new ones fail.",
+        "Known divergences; only new ones fail.",
         default_help="beside diffcheck.toml",
         metavar="FILE",
         recorded=False,

@@ -50,7 +50,7 @@ def test_help_imports_no_command():
         "jinja2",
         "tomlkit",
     }
-    assert not {each for each in modules if each.removeprefix("diffcheck.cli.") in COMMANDS}
+    assert not modules & {f"diffcheck.cli.{module_of(each)}" for each in COMMANDS}
 
 
 def test_the_help_of_no_command_executes_what_the_command_does():

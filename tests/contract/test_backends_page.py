@@ -50,7 +50,7 @@ def acme(standin_wasi: Callable[..., Path]) -> Path:
     return program.rename(program.with_name("acme"))
 
 
-@pytest.mark.parametrize("name", ["acme", "v8"])
+@pytest.mark.parametrize("name", ["acme", pytest.param("v8", marks=pytest.mark.whole)])
 def test_an_example_passes_the_kit_and_runs_a_case(request: pytest.FixtureRequest, tmp_path: Path, name: str) -> None:
     program = request.getfixturevalue({"acme": "acme", "v8": "node"}[name])
     source = examples()[f"{name}_engine"]

@@ -65,11 +65,11 @@ def kit(folder: Path, *arguments: str, opcode: str = "0") -> subprocess.Complete
         ("adapter:right", 0, "1 passed"),
         ("wasmtime", 0, "1 passed"),
         ("adapter:wrong", 1, "1 failed"),
-        ("adapter:missing", 4, "module 'adapter' has no attribute 'missing'"),
+        pytest.param("adapter:missing", 4, "module 'adapter' has no attribute 'missing'", marks=pytest.mark.whole),
         ("adapter:absent", 4, "acme was not found; put it on PATH"),
-        ("adapter", 4, "use --backend adapter:FACTORY, or one of harness, "),
-        ("no_adapter:create", 4, "No module named 'no_adapter'"),
-        ("harness", 4, "needs a command; write harness:COMMAND"),
+        pytest.param("adapter", 4, "use --backend adapter:FACTORY, or one of harness, ", marks=pytest.mark.whole),
+        pytest.param("no_adapter:create", 4, "No module named 'no_adapter'", marks=pytest.mark.whole),
+        pytest.param("harness", 4, "needs a command; write harness:COMMAND", marks=pytest.mark.whole),
     ],
 )
 def test_the_kit_tests_the_adapter_that_is_named(tmp_path: Path, backend: str, code: int, said: str) -> None:
@@ -84,6 +84,7 @@ def test_the_kit_without_a_backend_is_one_error(tmp_path: Path) -> None:
     assert (ended.stdout + ended.stderr).count("--backend: the backend to test is missing; use --backend MODULE:FACTORY") == 1
 
 
+@pytest.mark.whole
 def test_a_module_comes_before_a_backend_that_is_registered_under_its_name(tmp_path: Path) -> None:
     about = tmp_path / "adapter-0.1.dist-info"
     about.mkdir()

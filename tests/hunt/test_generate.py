@@ -40,7 +40,7 @@ def test_every_program_is_valid_and_packed_programs_agree_without_a_trap(generat
 
 def test_programs_have_hundreds_of_rows_and_about_a_seventh_may_trap(generated):
     packed = [each for each in generated if not each.traps]
-    assert sum(len(each.rows) for each in packed) / len(packed) > 150
+    assert sum(len(each.rows) for each in packed) / len(packed) > 100
     assert 0.05 * COUNT < COUNT - len(packed) < 0.25 * COUNT
 
 

@@ -128,6 +128,7 @@ def test_a_hunt_begins_with_the_finds_and_says_what_is_fixed(tmp_path):
     assert FindsFolder(tmp_path / "f").finds[name].state == "fixed"
 
 
+@pytest.mark.whole
 def test_a_new_cause_becomes_a_find_and_a_known_one_does_not(tmp_path):
     subject = f"harness:{sys.executable} {DOUBLES / 'wrong_everywhere.py'} i64.popcnt {sys.executable} {DOUBLES / 'kilnd.py'}"
     artifact = tmp_path / "p.wasm"

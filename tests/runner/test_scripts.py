@@ -410,6 +410,7 @@ ASSERTIONS = """(module
 """
 
 
+@pytest.mark.whole
 def test_a_regression_in_a_script_that_already_fails_is_new(tmp_path, monkeypatch, standin_kilnd, patched) -> None:
     (tmp_path / "numbers.wast").write_text(ASSERTIONS)
     monkeypatch.chdir(tmp_path)

@@ -39,6 +39,7 @@ def submit(tab, service, folder, engine):
     return tab.url
 
 
+@pytest.mark.whole
 def test_a_person_follows_a_finding_from_the_upload_to_the_fix(live, chromium, tmp_path):
     service = live()
     context = chromium.new_context()

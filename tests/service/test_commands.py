@@ -59,6 +59,7 @@ def test_submit_prints_the_report_and_has_the_exit_code_of_run(live, tmp_path):
     assert "there is no engine 'none'" in refused.stderr
 
 
+@pytest.mark.whole
 def test_a_triage_gives_the_finding_its_reduced_program_and_a_reproducer(live):
     service = live()
     service.run(corpus="corpus", engine="bad")
@@ -74,6 +75,7 @@ def test_a_triage_gives_the_finding_its_reduced_program_and_a_reproducer(live):
     assert "popcnt" in service.get(f"/findings/{finding['id']}").text
 
 
+@pytest.mark.whole
 def test_a_watched_build_is_accepted_and_gated_and_no_engine_is_refused(live, engines, tmp_path):
     folder = tmp_path / "builds"
     folder.mkdir()
