@@ -132,7 +132,7 @@ def _totals(report: Report) -> Text:
     counts = report.totals
     text = Text(f"{of_planned(report)}: ", style=styles.HEADING)
     for word in VERDICTS:
-        count = counts[word]
+        count = counts.get(word, 0)  # a report of an older version may lack a verdict
         if count or word in ("agree", "diverge"):
             text.append(f"{count:,} {styles.VERBS[word][count != 1]}", styles.STYLES[word] if count else styles.QUIET)
             if word == "agree" and counts["vacuous"]:

@@ -124,6 +124,7 @@ def test_commands_of_several_programs_are_several_voices() -> None:
     assert len({registry.engine(each) for each in specs}) == len(specs)
 
 
+@pytest.mark.whole
 @pytest.mark.skipif(scripts.converter() is None, reason="wasm-tools is not installed")
 def test_a_script_is_a_judge_too(tmp_path, monkeypatch, engines) -> None:
     monkeypatch.chdir(tmp_path)

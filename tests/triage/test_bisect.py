@@ -138,6 +138,7 @@ def answer(case: str, *arguments: str):
     return code, json.loads(Path("reports/bisect/bits.json").read_text())
 
 
+@pytest.mark.whole
 def test_the_build_is_found_by_the_cause_and_not_by_the_failing_case(case, history, capsys) -> None:
     folder = history("gzxoo")
     code, found = answer(case, "--engines", str(folder))
@@ -151,6 +152,7 @@ def test_the_build_is_found_by_the_cause_and_not_by_the_failing_case(case, histo
     assert (code, found["runs"]) == (0, runs + 1)
 
 
+@pytest.mark.whole
 def test_another_fault_at_the_same_place_is_not_the_fault(case, history) -> None:
     Path("bits.toml").write_text('rows = ["both=6"]')
     code, found = answer(case, "--engines", str(history("gzoo")))

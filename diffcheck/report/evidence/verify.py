@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def problems(evidence: bytes, stored: bytes, name: str) -> list[str]:
     """What contradicts a stored report, a sentence for each place; empty if the evidence is the report's, byte for byte.
 
-    ``name`` is the report's in messages; raises ``ReportError`` if it is none.
+    ``name`` is the report's in messages; raises ``ReportError`` if that is not a report.
     """
     own = statement.render(json_file.decode(stored, name), hashlib.sha256(stored).hexdigest())
     if evidence == own:

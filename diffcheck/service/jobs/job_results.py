@@ -60,7 +60,7 @@ def collect(data: DataFolder, leased: Leased, folder: Path, code: int, reason: s
     done = None if reason else _map(folder / REPORTS / "sweep" / _MAP)
     expected = any(step.reports for step in plan.steps)
     if not reason and expected and not reports and done is None and code != EXIT_AGREE:
-        data.store.require_room()  # else the command may have failed for want of it
+        data.store.require_room()  # else the command may have failed because there is none
         reason = tail or f"the command ended with exit code {code}"
     files = {path.name: data.store.add_file(path) for path in _files(folder / TRIAGE)} if plan.kind == "triage" else {}
     return Collected(code, reason, tail, reports, done, files)
