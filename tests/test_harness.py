@@ -18,7 +18,7 @@ from diffcheck import snapshot
 from diffcheck.capsule.stubs import TABLES
 from diffcheck.cli.main import run as command_line
 from diffcheck.errors import DiffcheckError, EngineMissingError, RunFailedError
-from diffcheck.runner.harness import witness_harness
+from diffcheck.harness import witness_harness
 from diffcheck.runner.observe_case import ObserveRequest
 
 CORPUS = Path(__file__).parents[1] / "corpus"

@@ -22,7 +22,7 @@ FLOORS = (
     ("capsule",),
     ("probe", "cases", "compare"),
     ("runner",),
-    ("nightly",),
+    ("harness", "nightly"),
     ("faults",),
     ("report",),
     ("triage",),

@@ -14,11 +14,11 @@ from markdown_it import MarkdownIt
 
 from diffcheck.cli.command_group import cli
 from diffcheck.cli.main import run as command_line
+from diffcheck.harness.import_survey import ArtifactImports, EngineResult, ImportResult, Survey, SurveyRequest, survey
 from diffcheck.probe import wasi
 from diffcheck.probe.wasi import CheckResult
 from diffcheck.report import imports as report
 from diffcheck.report import styles
-from diffcheck.runner.harness.import_survey import ArtifactImports, EngineResult, ImportResult, Survey, SurveyRequest, survey
 
 CORPUS = Path(__file__).parents[1] / "corpus"
 TWO_PRINTERS = CORPUS / "10-components" / "two_printers.wasm"

@@ -11,10 +11,10 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from diffcheck.harness import witness_harness
 from diffcheck.observation import Returned, RowRecord
 from diffcheck.report import styles
 from diffcheck.runner.events import CaseFinished
-from diffcheck.runner.harness import witness_harness
 from diffcheck.runner.observe_case import ObserveRequest, read_case
 from diffcheck.runner.request import Request
 from diffcheck.runner.run import run
