@@ -35,7 +35,10 @@ _LOOK_S: Final = 1.0
 _SETUP_S: Final = 60.0
 _WATCH_S: Final = 120.0
 _WATCH_DEADLINES: Final = 64
-"""A worker is killed after 120 s and 64 deadlines, which is more than any case needs."""
+_WATCH_DEADLINES_A_ROW: Final = 4
+"""A worker is killed after 120 s, 64 deadlines and four for each row, more than any case needs: a row that traps takes three
+executions.
+"""
 _SHARE: Final = 0.8
 _ORACLE_BYTES: Final = 200 << 20
 
@@ -49,7 +52,7 @@ class _Slot:
     def __init__(self) -> None:
         self.server: Server | None = None
         self.case: Case | None = None
-        self.needs = 0
+        self.needs = self.rows = 0
         self.memory_bytes = 0  # with which the case is run again, alone
         self.stopped_s: float | None = None  # when it was first seen stopped by a signal
         self.doing = "idle"  # idle, setup, probe, prepare, wait, go
@@ -174,8 +177,9 @@ class Pool:
             self._send(slot, "prepare", w.PrepareRequest(slot.case, files), self._watch(slot.case))
             return
 
-    def _watch(self, case: Case) -> float:
-        return _WATCH_S + _WATCH_DEADLINES * self._deadline(case)
+    def _watch(self, case: Case, rows: int = 0) -> float:
+        """The seconds after which a worker that has not answered is replaced."""
+        return _WATCH_S + (_WATCH_DEADLINES + _WATCH_DEADLINES_A_ROW * rows) * self._deadline(case)
 
     def _end_stopped(self, busy: Sequence[_Slot]) -> None:
         """Kill each worker that a signal has stopped for longer than the deadline of its case."""
@@ -204,7 +208,7 @@ class Pool:
         for slot in self._slots:
             if slot.doing == "wait" and slot.case is not None and (not anything or running + slot.needs <= self._budget):
                 again = w.Go(memory_bytes=slot.memory_bytes) if slot.memory_bytes else w.Go(again=True)
-                self._send(slot, "go", again, self._watch(slot.case))
+                self._send(slot, "go", again, self._watch(slot.case, slot.rows))
                 running += slot.needs
                 anything = True
 
@@ -228,8 +232,8 @@ class Pool:
                 raise EngineUnusableError(what, hint=hint)
             case w.ProbeAnswer(findings):
                 yield EngineProbed(findings)
-            case w.PreparedPlan(memory_bytes, _):
-                slot.needs, slot.memory_bytes, slot.doing = memory_bytes, 0, "wait"
+            case w.PreparedPlan(memory_bytes, line):
+                slot.needs, slot.rows, slot.memory_bytes, slot.doing = memory_bytes, line.rows, 0, "wait"
             case w.MoreMemory(memory_bytes):
                 slot.needs, slot.memory_bytes, slot.doing = max(memory_bytes, self._budget + 1), memory_bytes, "wait"
             case w.Done(report):

@@ -11,6 +11,7 @@ import pytest
 import wasmtime
 
 from diffcheck.process import is_stopped
+from diffcheck.runner import pool
 from diffcheck.runner.events import CaseFinished, CaseStarted
 from diffcheck.runner.request import Request
 from diffcheck.runner.run import run
@@ -55,6 +56,21 @@ def test_a_stopped_worker_costs_only_its_own_case_and_its_deadline(tmp_path, whi
         ]
     assert sorted(each.verdict for each in reports.values())[:2] == ["agree", "agree"]
     assert not Path(f"/proc/{stopped}").exists()
+
+
+def test_a_worker_with_many_executions_is_not_replaced(tmp_path, standin_kilnd, monkeypatch):
+    monkeypatch.setattr(pool, "_WATCH_S", 0.0)
+    monkeypatch.setattr(pool, "_WATCH_DEADLINES", 1)
+    engine = tmp_path / "slow"
+    engine.write_text(f'#!/bin/sh\nsleep 0.5\nexec {standin_kilnd()} "$@"\n')
+    engine.chmod(0o755)
+    rows = "".join(f'(func (export "run_row_{at}") unreachable)' for at in range(10))
+    (tmp_path / "traps.wasm").write_bytes(wasmtime.wat2wasm(f"(module {rows})"))
+    request = Request((str(tmp_path / "traps.wasm"),), subject=f"kilnd:{engine}", mode="capsule", deadline_s=DEADLINE_S)
+    begun = time.monotonic()
+    (report,) = (event.report for event in run(request) if isinstance(event, CaseFinished))
+    assert report.verdict == "agree", report.reason
+    assert time.monotonic() - begun > DEADLINE_S
 
 
 def test_a_process_is_stopped_where_its_child_is():
