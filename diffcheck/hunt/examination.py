@@ -54,10 +54,10 @@ class Examiner:
         diverging = [each for each in reports if each.verdict == "diverge"]
         places = [place for each in diverging if (place := first_place(each)) is not None]
         limit_s = min(_LOCALISING_S, max(1.0, until - time.monotonic()))
-        causes = find_causes(self._request, places, limit_s)[0] if places else ()
-        located = {signature for each in causes for signature in each.signatures}
+        causes, tried = find_causes(self._request, places, limit_s) if places else ((), 0)
+        explained = {signature for each in causes for signature in each.signatures} | {each.signature for each in places[tried:]}
         new = [name for each in causes for name in self._located(each, places, seed, until)]
-        rest = [each for each in diverging if (place := first_place(each)) is None or place.signature not in located]
+        rest = [each for each in diverging if (place := first_place(each)) is None or place.signature not in explained]
         return [*new, *self._unlocated(rest, seed, until)]
 
     def _located(self, cause: Cause, places: list[FirstOccurrence], seed: Callable[[str], str], until: float) -> Iterator[str]:

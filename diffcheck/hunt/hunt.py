@@ -87,6 +87,8 @@ class Hunt:
         self._request = msgspec.structs.replace(
             request, mode="capsule", slice="never", load_check="never", max_passes=_MOST_PASSES, journal="", cache=""
         )
+        # One run is enough: results of programs are determined, and the examination of what differs confirms it.
+        self._of_programs = msgspec.structs.replace(self._request, confirm=0, deterministic=False, known={})
         self._finds, self._folder, self._say, self._stopped = finds, folder, say, stopped
         self.interrupted = False
         self._begun = time.monotonic() - state.elapsed_s
@@ -159,7 +161,7 @@ class Hunt:
         shutil.rmtree(folder, ignore_errors=True)
         weights = msgspec.convert(msgspec.to_builtins(state.weights), Weights)
         done = rounds.written(folder, state.seed, state.rounds, count, weights, judge, host)
-        reports = list(self._reports((str(folder),), self._is_over))
+        reports = list(self._reports((str(folder),), self._is_over, self._of_programs))
         if len(reports) < count:
             return  # the time is up; a resumed hunt runs the whole round
         for report in sorted(reports, key=lambda each: each.artifact):
@@ -175,9 +177,9 @@ class Hunt:
         found = plural(len(self.new), "new find")
         self._say(f"round {state.rounds}: {state.line}; {found}; {done.new_cells:,} new cells in this round")
 
-    def _reports(self, paths: tuple[str, ...], over: Callable[[], bool]) -> Iterator[CaseReport]:
+    def _reports(self, paths: tuple[str, ...], over: Callable[[], bool], request: Request | None = None) -> Iterator[CaseReport]:
         """The reports of the cases under some paths; those that finish before it is ``over``."""
-        request = msgspec.structs.replace(self._request, paths=paths)
+        request = msgspec.structs.replace(request or self._request, paths=paths)
         with closing(runs.run(request, over)) as stream:
             for event in stream:
                 if isinstance(event, CaseFinished):

@@ -130,6 +130,7 @@ class _Passes:
         bodies: LoadedBodies | None,
     ) -> None:  # fmt: skip
         self._hangs = request.hangs if request else True
+        self._rules_out_choices = request.deterministic if request else True
         self._load_check = request is not None and request.load_check == "auto" and request.mode != "capsule"
         self._bodies = bodies
         self._plan, self._max_passes, self._host = plan, max_passes, host
@@ -181,7 +182,7 @@ class _Passes:
     def _capsule_pass(self, plan: CapsulePlan) -> PassReport:
         first = min(FIRST_PASSES, self._max_passes)
         rest = self._max_passes - first
-        report = self._judged(self._capsule, plan, RunBudget(first, lambda: rest if plan.deterministic is None else 0))
+        report = self._judged(self._capsule, plan, RunBudget(first, lambda: rest if self._form_of(plan) is None else 0))
         if report.in_recorder:
             from diffcheck.runner.passes.wrong_instruction import with_wrong_instructions  # noqa: PLC0415 - rare
 
@@ -201,13 +202,18 @@ class _Passes:
         report = self._judged(self._direct, plan, RunBudget(0))
         return report if self._diverged is None else _one_cause(report, self._diverged)
 
+    def _form_of(self, plan: P) -> P | None:
+        """The plan of the deterministic form in which choices are ruled out; None if there are none."""
+        return plan.deterministic if self._rules_out_choices else None
+
     def _judged(self, run: Callable[[P, RunBudget, Refusals], FormPass], plan: P, budget: RunBudget) -> PassReport:
         """A pass over the artifact, and over its deterministic form if the artifact differs."""
         refusals = self._refusals_of(plan)
         plain = run(plan, budget, refusals)
-        if not plain.differs or plan.deterministic is None:
+        form = self._form_of(plan) if plain.differs else None
+        if form is None:
             return plain.report
-        found = run(plan.deterministic, RunBudget(self._max_passes), refusals)
+        found = run(form, RunBudget(self._max_passes), refusals)
         return conclude(plain, found, lambda: run(plan, RunBudget(self._max_passes), refusals))
 
     def _capsule(self, plan: CapsulePlan, budget: RunBudget, refusals: Refusals) -> FormPass:

@@ -30,6 +30,7 @@ class Request(msgspec.Struct, frozen=True):
     ``confirm``: reruns of a diverging pass. ``known``: signatures that need no confirmation, each with the cases in which it is
     expected; a pass without an expected signature is rerun too. ``known_root``: the folder that these cases are relative to, an
     absolute path, empty if unknown. ``known_file``: the baseline. ``hangs``: whether hangs are reported, which needs longer runs.
+    ``deterministic``: whether a pass that differs is run again in the deterministic form, if the artifact has open results.
 
     ``journal``: the file of completed cases, empty for none. ``resume``: whether an interrupted run is resumed. ``cache``: the
     folder of the cache, empty for none; ``cache_bytes``: its size limit; ``keys``: the engines' keys in it by role. ``builds``: the
@@ -57,6 +58,7 @@ class Request(msgspec.Struct, frozen=True):
     max_passes: int = 1000
     confirm: int = 0
     hangs: bool = True
+    deterministic: bool = True
     verbose: bool = False
     options: dict[str, str] = {}
     program_name: bool = True

@@ -109,6 +109,22 @@ def test_a_nan_that_is_not_allowed_diverges_however_it_shows(compared, name):
     assert (named.oracle, named.subject) == ("allowed", "not allowed by the specification")
 
 
+def test_without_the_deterministic_form_a_choice_diverges_at_the_cost_of_one_form(host, tmp_path):
+    path = tmp_path / "case.wat"
+    path.write_text(program(CHOICES["a result"]))
+    oracle, inner = wasmtime.create(None, {}), wasmtime.create(None, {})
+    subject = FaultyBackend(inner, other_nan("f64.div", QUIET["f64"]), words=True)
+    found = {}
+    for form in (True, False):
+        asked = Request((), mode="capsule", deterministic=form)
+        plan = planning.make(Case("case", str(path), rows=("f",)), asked, oracle, oracle, subject, host)
+        found[form] = cases.run(plan, PASSES, oracle, subject, host, "faulty", asked).passes[0]
+    oracle.close()
+    inner.close()
+    assert [found[form].verdict for form in (True, False)] == ["agree", "diverge"]
+    assert found[False].subject.cost.executions < found[True].subject.cost.executions
+
+
 FIXED = {
     "f64.neg": "(result f64) (f64.neg (call $nan))",
     "f64.abs": "(result f64) (f64.abs (f64.neg (f64.abs (call $nan))))",
