@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from diffcheck import process
-from diffcheck.backend.command import failure
+from diffcheck.backend.command import death, failure
 from diffcheck.backend.contract import RowAnswer, RowCall, RowEngine
-from diffcheck.observation import Crashed, HarnessFailed, Identity, Outcome, Returned, Trapped
+from diffcheck.observation import HarnessFailed, Identity, Outcome, Returned, Trapped
 from diffcheck.text import decode, printed_end, visible
 from diffcheck_backends import command_line, trap_words
 
@@ -67,7 +67,7 @@ class Rows(RowEngine):
         ended = host.reactor.wait(child)
         answers = [_answer(line, limits) for line in ended.stdout.splitlines()[: len(calls)]]
         if len(answers) < len(calls):
-            answers.append(RowAnswer(failure(ended, limits) or _end(ended)))
+            answers.append(RowAnswer(failure(ended, limits) or _end(ended, limits)))
         return tuple(answers)
 
 
@@ -82,10 +82,11 @@ def _answer(line: bytes, limits: RunLimits) -> RowAnswer:
     return RowAnswer(trap_words.classify(found.trap, 1, None, limits) or Trapped("unknown", visible(found.trap, 400)))
 
 
-def _end(ended: process.ProcessResult) -> Outcome:
+def _end(ended: process.ProcessResult, limits: RunLimits) -> Outcome:
     """How a program ended that did not answer all calls."""
-    words = printed_end(decode(ended.stderr))
-    return Crashed(ended.signal, words) if ended.signal is not None else HarnessFailed(f"exited {ended.exit_code}", words)
+    if ended.signal is not None:
+        return death(ended.signal, ended.stderr, limits)
+    return HarnessFailed(f"exited {ended.exit_code}", printed_end(decode(ended.stderr)))
 
 
 def create(argument: str | None, options: Mapping[str, str]) -> Rows:

@@ -8,8 +8,9 @@ import msgspec
 
 from diffcheck.backend.contract import RowCall, RowEngine
 from diffcheck.compare import judgement
+from diffcheck.compare.outcomes import FAILURES
 from diffcheck.errors import EngineUnusableError
-from diffcheck.observation import Crashed, HarnessFailed, Returned, TimedOut, Trapped, sentence
+from diffcheck.observation import Returned, Trapped, sentence
 from diffcheck.runner.judges import places
 from diffcheck.runner.plan import CapsulePlan
 from diffcheck.text import visible
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
 
 _NUMBERS: Final = ("i32", "i64", "f32", "f64")
 _KINDS: Final = ("result", "outcome")
-_FAILURES: Final = (HarnessFailed, TimedOut, Crashed)
-"""How a program may end before it has answered a call."""
 _KNOWN_ANSWERS: Final = bytes.fromhex(
     "0061736d01000000010a0260027f7f017f6000000303020001070e02036164640000047472617000010a0d020700200020016a0b0300000b"
 )
@@ -44,7 +43,7 @@ def opinions(judge: Judge, report: CaseReport, plan: Plan | None, host: Host) ->
         answers = {call.name: (call, answer) for call, answer in zip(calls, found, strict=False)}
         if any(call.init for call in calls) and any(not isinstance(each.outcome, Returned) for each in found):
             why = "a new instance lacks the calls of init rows"
-        missing = next((sentence(each.outcome) for each in found if isinstance(each.outcome, _FAILURES)), missing)
+        missing = next((sentence(each.outcome) for each in found if isinstance(each.outcome, FAILURES)), missing)
     return {each.signature: _opinion(judge.blank, each, answers, why, missing) for _, each in places(report)}
 
 
@@ -91,9 +90,15 @@ def _opinion(blank: Opinion, place: Divergence, answers: dict[str, tuple[Call, R
     if why or place.where.row not in answers:
         return msgspec.structs.replace(blank, why=why or missing)
     call, answer = answers[place.where.row]
-    if isinstance(answer.outcome, _FAILURES):
+    if isinstance(answer.outcome, FAILURES):
         return msgspec.structs.replace(blank, why=sentence(answer.outcome))
-    return judgement.by_value(blank, place, _text(place, call, answer))
+    value = _text(place, call, answer)
+    if place.kind == "outcome" and isinstance(answer.outcome, Trapped) and answer.outcome.kind in ("unstated", "unknown"):
+        traps = [each for each in (place.oracle, place.subject) if each.startswith("trapped")]
+        if len(traps) > 1:
+            return msgspec.structs.replace(blank, why=f"the kind of its trap is not known: {value}")
+        value = traps[0] if traps else value
+    return judgement.by_value(blank, place, value)
 
 
 def _text(place: Divergence, call: Call, answer: RowAnswer) -> str:

@@ -167,6 +167,21 @@ def test_a_program_that_only_calls_exports_is_a_judge_of_results_and_traps(artif
     assert (code, report.cases[0].verdict) == (0, "oracle")
 
 
+def test_such_a_program_that_is_killed_or_has_its_own_words_for_a_trap_gives_no_other_value(artifact, engines, caller) -> None:
+    Path("bits.toml").write_text('rows = ["bits=5"]')
+    Path("bits.wasm").write_bytes(wasmtime.wat2wasm(PROGRAM))
+    _, _, report = run(artifact, "--subject", engines["bad"], "--judge", caller("killed", "--killed"))
+    assert judgement(report).startswith("killed cannot say (out of memory (limit ")
+    traps = '(module (func (export "bits") (param i32) (if (i32.eq (i32.const 2) (i32.popcnt (local.get 0))) (then unreachable))))'
+    Path("bits.wasm").write_bytes(wasmtime.wat2wasm(traps))
+    _, _, report = run(artifact, "--subject", engines["bad"], "--judge", caller("words", "--own-words"))
+    assert judgement(report) == "words agrees with the oracle: the subject stands alone"
+    kinds = traps.replace("(then unreachable)", "(then unreachable) (else (drop (i32.div_u (i32.const 1) (i32.const 0))))")
+    Path("bits.wasm").write_bytes(wasmtime.wat2wasm(kinds))
+    _, _, report = run(artifact, "--subject", engines["bad"], "--judge", caller("words", "--own-words"))
+    assert judgement(report) == "words cannot say (the kind of its trap is not known: trapped: it failed): undecided"
+
+
 @pytest.mark.whole
 def test_what_such_a_program_cannot_call_it_cannot_say(artifact, engines, caller) -> None:
     body = '(import "a" "b" (func))' + PROGRAM[PROGRAM.index("(func") :]
