@@ -124,6 +124,11 @@ class Divergence(msgspec.Struct, frozen=True, omit_defaults=True):
     form: Form = "plain"
     judgement: Judgement | None = None
 
+    @property
+    def key(self) -> tuple[str, str, str]:
+        """Its kind and place, by which differences of two reports are matched."""
+        return self.kind, self.where.row, self.where.item
+
     def __str__(self) -> str:
         row = f"row {self.where.row}: " if self.where.row else ""
         return f"{row}{self.where.item}: oracle {self.oracle}, subject {self.subject}"

@@ -1,4 +1,4 @@
-"""``diffcheck bisect``: since which build an engine has a fault."""
+"""``diffcheck bisect``: the first build of an engine with a fault."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import rich_click as click
 
 from diffcheck import process
 from diffcheck.backend import registry
-from diffcheck.cases import scripts
 from diffcheck.cli.options import PROGRAMS, options
 from diffcheck.cli.triage_session import named, row_option, target_argument
 from diffcheck.errors import EXIT_AGREE, EXIT_INCONCLUSIVE, ConfigError
@@ -50,10 +49,10 @@ def command(
     subject: str,
     **given: Any,  # noqa: ANN401 - the options of the table
 ) -> int:
-    """Find the build since which an engine has a fault: the same cause as in the bad build, not only the same case failing.
+    """Find the first build with a fault: the cause must be that of the bad build, it is not enough that the case fails.
 
-    The builds are files of a folder, or revisions of the git repository of this folder. --subject may be a spec with {} for the
-    program, such as 'harness:{} --jit'. Run it again to resume.
+    Builds are the files of a folder, or revisions of the git repository in this folder. --subject may be a spec with {} for the
+    program, such as 'harness:{} --jit'. Rerun to resume.
     """
     if (engines is None) == (build_command is None):
         raise ConfigError("give either --engines or --command", hint="see `diffcheck bisect --help`")
@@ -72,20 +71,11 @@ def command(
             chosen = builds.of_folder(Path(engines), good, bad)
         else:
             chosen = builds.of_command(build_command or "", good, bad, reactor)
-        digest = bisection.about(
-            Path(scripts.split(found.case.artifact)[0]).read_bytes(),
-            found.row,
-            row,
-            spec,
-            wanted.oracle,
-            *wanted.calls,
-            *found.case.rows,
-        )
         bisector = bisection.Bisector(
-            chosen, wanted, spec, folder / f"{name}.json", digest, found.case.id,
+            chosen, wanted, spec, folder / f"{name}.json", bisection.about(found, row, spec, wanted), found.case.id,
             lambda line: click.echo(visible(line, 600), err=True),
         )  # fmt: skip
-        done = bisector.run(row=row or found.row)
+        done = bisector.run("" if row else found.signature, row)
     click.echo(msgspec.json.encode(done).decode() if as_json else "\n".join(_lines(done)))
     return EXIT_AGREE if done.found is not None and not done.found.why else EXIT_INCONCLUSIVE
 
@@ -106,6 +96,6 @@ def _lines(done: bisection.Bisection) -> list[str]:
     ]
     left = [name for name in answer.between if name not in reasons]
     if left:
-        lines.append(f"between    {plural(len(left), 'build')} not run: many cannot tell; the same command runs more")
+        lines.append(f"between    {plural(len(left), 'build')} not run: many were unclear or unusable; rerun to try more of them")
     lines.append(f"runs       {done.runs} of {plural(len(done.builds), 'build')}")
     return lines

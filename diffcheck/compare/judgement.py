@@ -38,7 +38,7 @@ def opinion(judge: Opinion, place: Divergence, own: CaseReport, mode: str, *, sa
     if found is None:
         why = next((each.why for each in own.passes if each.mode == mode), "") or own.reason
         return msgspec.structs.replace(judge, why=why or "it was not run")
-    at = next((each for each in found.divergences if _place(each) == _place(place)), None)
+    at = next((each for each in found.divergences if each.key == place.key), None)
     if at is not None:
         same = _values(at) == _values(place)
         return msgspec.structs.replace(judge, gives="subject" if same else "other", value=at.subject)
@@ -55,10 +55,6 @@ def by_value(judge: Opinion, place: Divergence, value: str) -> Opinion:
     own, oracle, subject = (_OWN_WORDS.sub(r"\1", each) for each in (value, place.oracle, place.subject))
     gives: Literal["oracle", "subject", "other"] = "oracle" if own == oracle else "subject" if own == subject else "other"
     return msgspec.structs.replace(judge, gives=gives, value=value)
-
-
-def _place(each: Divergence) -> tuple[str, ...]:
-    return each.kind, each.where.row, each.where.item
 
 
 def _values(each: Divergence) -> tuple[str, ...]:
@@ -106,7 +102,7 @@ def _in_every_form(place: Divergence) -> bool:
     return place.kind in _EVERY_FORM or all(map(_NUMBER.match, values))
 
 
-def concluded(
+def with_judgements(
     report: CaseReport, opinions: Mapping[str, tuple[Opinion, ...]], oracle: str, subject: str
 ) -> CaseReport:  # fmt: skip
     """The report with judgements: ``opinions`` are those of engines by signature, beside those of a script in the report.
@@ -138,8 +134,7 @@ def _judged(one: PassReport, judged: Mapping[str, Judgement]) -> PassReport:
     report = msgspec.structs.replace(one, divergences=divergences)
     if one.verdict not in ("diverge", "oracle") or not divergences:
         return report
-    alone = len(one.signatures) < KEPT and all(judged[each.signature].alone == "oracle" for each in divergences)
-    if alone:
+    if len(one.signatures) < KEPT and all(judged[each.signature].alone == "oracle" for each in divergences):
         return msgspec.structs.replace(report, verdict="oracle", reason=f"the oracle stands alone: {divergences[0]}")
     return report if one.verdict == "diverge" else msgspec.structs.replace(report, verdict="diverge", reason=str(divergences[0]))
 

@@ -13,7 +13,7 @@ from diffcheck.capsule.recorder.reference_types import needs_gc
 from diffcheck.cases import scripts
 from diffcheck.cases.rows import INIT
 from diffcheck.compare.findings import Findings
-from diffcheck.compare.judgement import concluded
+from diffcheck.compare.judgement import with_judgements
 from diffcheck.observation import LeftSlice, sentence
 from diffcheck.runner import slicing
 from diffcheck.runner.passes import confirmation, validity_pass
@@ -99,7 +99,7 @@ def run(
         requirements=plan.case.requirements,
     )
     engines = (registry.engine(request.oracle), registry.engine(request.subject)) if request else ("oracle", "subject")
-    return concluded(report, {}, *engines)
+    return with_judgements(report, {}, *engines)
 
 
 def skipped(case: Case, reason: str, subject_name: str, sha256: str = "", *, bad_input: bool = False) -> CaseReport:

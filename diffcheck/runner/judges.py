@@ -30,12 +30,7 @@ class Judge(msgspec.Struct, frozen=True):
     @property
     def role(self) -> str:
         """Its role in the execution cache."""
-        return role(self.spec)
-
-
-def role(spec: str) -> str:
-    """The role of a judge in the execution cache."""
-    return f"judge {spec}"
+        return f"judge {self.spec}"
 
 
 def create(request: Request, options: Mapping[str, str]) -> tuple[Judge, ...]:
@@ -50,18 +45,13 @@ def _name(spec: str) -> str:
     return registry.engine(spec) if ":" in spec else spec
 
 
-def asked(report: CaseReport) -> bool:
-    """Whether judges have something to say: oracle and subject differ, and not only in some runs."""
-    return any(True for _ in places(report))
-
-
 def hangs(report: CaseReport) -> bool:
     """Whether the subject hangs in a row, so that a judge has to be given time to hang as well."""
     return any(each.subject.startswith("hangs") for _, each in places(report))
 
 
 def places(report: CaseReport) -> Iterator[tuple[PassReport, Divergence]]:
-    """The first difference with each signature; what only contradicts a script is none between engines."""
+    """The first difference with each signature, without flaky passes and without results that only contradict a script."""
     seen = set()
     for one in report.passes:
         for each in one.divergences if one.verdict in ("diverge", "oracle") else ():

@@ -17,7 +17,7 @@ import msgspec
 from diffcheck import probe, process
 from diffcheck.backend import adapter_errors, contract, registry
 from diffcheck.cases.discovery import Case
-from diffcheck.compare.judgement import concluded
+from diffcheck.compare.judgement import with_judgements
 from diffcheck.errors import AdapterError, DiffcheckError, EngineUnusableError
 from diffcheck.probe import known_answer
 from diffcheck.runner import case_run as cases
@@ -221,14 +221,14 @@ class Worker:
         return found, lambda: tapes.keep(found, plan, oracle, tested, role)
 
     def _judged(self, report: CaseReport) -> CaseReport:
-        """The report with the opinions of the judges, which are asked only where the engines differ."""
-        if not self.judges or not judges.asked(report):
+        """The report with the opinions of the judges, which run a case only if the engines differ in it."""
+        if not self.judges or not any(judges.places(report)):
             return report
         found: dict[str, tuple[Opinion, ...]] = {}
         for judge in self.judges:
             for signature, each in self._opinions(judge, report).items():
                 found[signature] = (*found.get(signature, ()), each)
-        return concluded(report, found, registry.engine(self.request.oracle), registry.engine(self.request.subject))
+        return with_judgements(report, found, registry.engine(self.request.oracle), registry.engine(self.request.subject))
 
     def _opinions(self, judge: Judge, report: CaseReport) -> dict[str, Opinion]:
         if isinstance(judge.backend, contract.RowEngine):
@@ -250,7 +250,7 @@ class Worker:
             return store(), judges.same_form(self.plan, plan)
         except EngineUnusableError:
             raise
-        except DiffcheckError as error:  # a judge that fails cannot say
+        except DiffcheckError as error:  # it has no opinion
             return cases.skipped(case, error.line, self.subject_name), True
 
     def _more_memory(self, plan: Plan, report: CaseReport, message: Go) -> MoreMemory | None:

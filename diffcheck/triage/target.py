@@ -18,11 +18,12 @@ if TYPE_CHECKING:
 
 
 class Target(msgspec.Struct, frozen=True):
-    """A case; ``row`` and ``kind`` are those of the divergence if the user named a signature, else empty."""
+    """A case; ``row``, ``kind`` and ``signature`` are those of the divergence if the user named a signature, else empty."""
 
     case: Case
     row: str = ""
     kind: str = ""
+    signature: str = ""
 
 
 def find(name: str, report: Report | None, reports: str) -> Target:
@@ -58,4 +59,4 @@ def _of(case: CaseReport, signature: str) -> Target:
     chosen = next((each for each in every if each.signature == signature), None)
     if chosen is None:
         return Target(_case(path))
-    return Target(_case(path), chosen.where.row, chosen.kind)
+    return Target(_case(path), chosen.where.row, chosen.kind, chosen.signature)

@@ -3,7 +3,7 @@
     python -m tests.campaigns.exported_scripts [--engine SUBJECT ...] [CASE ...]
 
 The subject is kilnd, the cases those of ``corpus/09-engine``. The engines to pass are wasmtime's interpreter and those given, for example
-``--engine 'wasi:node --no-warnings docs/node-wasi.mjs'`` for V8.
+``--engine 'wasi:node --no-warnings docs/engines/javascript.mjs'`` for V8.
 """
 
 from __future__ import annotations

@@ -88,11 +88,8 @@ class Lab:
         return report, cause
 
     def _answer(self, state: frozenset[str], fault: trials.Fault) -> Trial:
-        return trials.classified("", *self._report(state, fault))
-
-    def _report(self, state: frozenset[str], fault: trials.Fault):
         report, cause = self._run(state)
-        return report, fault, cause
+        return trials.classified("", report, fault, cause)
 
 
 def program(chance: Random) -> tuple[str, tuple[str, ...], str, str]:

@@ -22,7 +22,7 @@ import wasmtime
 from diffcheck import process
 from diffcheck.backend.contract import Backend
 from diffcheck.cases.discovery import Case
-from diffcheck.compare.judgement import concluded
+from diffcheck.compare.judgement import with_judgements
 from diffcheck.faults.engine import FaultyBackend
 from diffcheck.faults.model import Expected, Fault
 from diffcheck.runner import case_run, judges, planning
@@ -122,7 +122,7 @@ def _judged(
         judge = judges.Judge(name, Opinion(name, name), backend)
         for signature, each in judges.opinions(judge, found, report(backend), same_form=True).items():
             opinions[signature] = (*opinions.get(signature, ()), each)
-    done = concluded(found, opinions, "A", "B")
+    done = with_judgements(found, opinions, "A", "B")
     first = next((each.judgement for one in done.passes for each in one.divergences if each.judgement is not None), None)
     expected = "" if len(faulty) > 1 else "oracle" if faulty == ("oracle",) else "subject"
     alone = first.alone if first is not None else "not judged"

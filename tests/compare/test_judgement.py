@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from diffcheck.compare.judgement import concluded, opinion
+from diffcheck.compare.judgement import opinion, with_judgements
 from diffcheck.compare.outcomes import KIND_UNSTATED
 from diffcheck.verdict import Agreement, CaseReport, Divergence, Opinion, PassReport, Where
 
@@ -97,7 +97,7 @@ def judged(*opinions: tuple[str, str, str]) -> tuple[str, str]:
     found = tuple(
         Opinion(judge, engine, gives.partition(" ")[0], value=gives.partition(" ")[2]) for judge, engine, gives in opinions
     )
-    report = concluded(case(PLACE), {PLACE.signature: found}, "A", "B")
+    report = with_judgements(case(PLACE), {PLACE.signature: found}, "A", "B")
     return report.verdict, report.passes[0].divergences[0].judgement.alone
 
 
@@ -126,8 +126,8 @@ def test_what_follows_from_a_difference_has_its_judgement_and_a_case_needs_all_t
     first, other = PLACE, result("g", "5", "6")
     follows = msgspec.structs.replace(result("f", "1", "9", item="result 1"), signature=first.signature)
     alone = {first.signature: (Opinion("c", "C", "subject"),)}
-    assert concluded(case(first, follows), alone, "A", "B").verdict == "oracle"
-    mixed = concluded(case(first, other), {**alone, other.signature: (Opinion("c", "C", "oracle"),)}, "A", "B")
+    assert with_judgements(case(first, follows), alone, "A", "B").verdict == "oracle"
+    mixed = with_judgements(case(first, other), {**alone, other.signature: (Opinion("c", "C", "oracle"),)}, "A", "B")
     assert mixed.verdict == "diverge"
     assert [str(each.judgement) for each in mixed.passes[0].divergences] == [
         "c agrees with the subject: the oracle stands alone",

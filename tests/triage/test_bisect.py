@@ -9,13 +9,19 @@ import sys
 from itertools import product
 from pathlib import Path
 
+import msgspec
 import pytest
 import wasmtime
 
+from diffcheck.cases.discovery import Case
 from diffcheck.cli import main as entry
 from diffcheck.errors import ConfigError
-from diffcheck.triage.bisect import builds
+from diffcheck.runner import events
+from diffcheck.runner.request import Request
+from diffcheck.triage.bisect import bisection, builds, trials
 from diffcheck.triage.bisect.search import Trial, search
+from diffcheck.triage.target import Target
+from diffcheck.verdict import CaseReport, Divergence, PassReport, Where
 
 DOUBLE = Path(__file__).parents[1] / "doubles" / "wrong_everywhere.py"
 ANSWERS = {"g": "good", "b": "bad", "u": "unclear", "x": "unusable"}
@@ -72,7 +78,7 @@ def test_many_builds_that_cannot_tell_end_the_search_within_its_runs() -> None:
 def test_without_a_bad_or_a_good_end_there_is_no_answer() -> None:
     assert run("gggg")[0].why == "3 does not show the fault: as scripted"
     assert "0 shows the fault too" in run("bbbb")[0].why
-    assert "0 cannot tell" in run("ubbb")[0].why
+    assert "0 is unclear: as scripted" in run("ubbb")[0].why
 
 
 def test_a_good_build_that_is_bad_when_it_is_run_again_is_no_answer() -> None:
@@ -96,6 +102,41 @@ def test_builds_of_a_folder_are_ordered_by_number_or_by_a_file(tmp_path: Path) -
     assert builds.of_folder(tmp_path, "", "kilnd-9").names == ("kilnd-100", "kilnd-9")
     with pytest.raises(ConfigError):
         builds.of_folder(tmp_path, "kilnd-10", "")
+
+
+def test_the_program_of_a_build_has_a_full_path(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("1", "2"):
+        (tmp_path / name).touch()
+    assert builds.of_folder(Path(), "", "").path("2") == tmp_path / "2"
+
+
+def test_the_fault_is_the_one_with_the_signature_that_was_named() -> None:
+    places = [Divergence("result", Where("f", f"result {at}"), "1", "2", signature=f"signature {at}") for at in range(2)]
+    one = PassReport("capsule", True, verdict="diverge", divergences=tuple(places))
+    report = CaseReport("case", "a.wasm", "", "diverge", "", "agree", False, "", ("f",), (one,))
+    for signature, row, expected in (("", "", 0), ("signature 1", "", 1), ("", "f", 0)):
+        fault = trials.chosen_fault(report, lambda place: place.where.item, signature, row)
+        assert fault == trials.Fault(places[expected], "capsule", f"result {expected}")
+    assert trials.chosen_fault(report, str, "", "another") is None
+
+
+def test_an_interrupted_run_interrupts_the_bisection(monkeypatch) -> None:
+    monkeypatch.setattr(trials.run, "run", lambda _: (each for each in [events.RunFinished(interrupted=True, elapsed_ns=0)]))
+    with pytest.raises(KeyboardInterrupt):
+        trials.report_of(Request(()))
+
+
+def test_a_bisection_is_resumed_only_for_the_same_case(tmp_path: Path) -> None:
+    path = tmp_path / "a.wasm"
+    path.write_bytes(b"1")
+    case = Case("a", str(path), rows=("f",))
+    targets = [Target(case), Target(msgspec.structs.replace(case, stdin=b"2")), Target(case, signature="s")]
+    digests = {bisection.about(each, "", "kilnd:{}", Request(())) for each in targets}
+    digests.add(bisection.about(targets[0], "", "kilnd:{}", Request((), slice="never")))
+    path.write_bytes(b"2")
+    digests.add(bisection.about(targets[0], "", "kilnd:{}", Request(())))
+    assert len(digests) == 5
 
 
 # Stand-ins for builds.
@@ -123,11 +164,11 @@ def history(tmp_path: Path, standin_kilnd):
 
     def folder(letters: str) -> Path:
         for at, letter in enumerate(letters):
-            path = tmp_path / "builds" / f"build-{at}"
+            path = tmp_path / "all builds" / f"build-{at}"
             path.parent.mkdir(exist_ok=True)
             path.write_text(f'#!/bin/sh\nexec {engines[letter]} "$@"\n')
             path.chmod(0o755)
-        return tmp_path / "builds"
+        return tmp_path / "all builds"
 
     return folder
 
@@ -143,7 +184,7 @@ def test_the_build_is_found_by_the_cause_and_not_by_the_failing_case(case, histo
     folder = history("gzxoo")
     code, found = answer(case, "--engines", str(folder))
     assert (code, found["found"]) == (0, {"last_good": "build-1", "first_bad": "build-3", "between": ["build-2"], "why": ""})
-    assert found["cause"] == "i32.popcnt returns a wrong result"
+    assert found["fault"]["cause"] == "i32.popcnt returns a wrong result"
     output = capsys.readouterr().out
     assert "first bad  build-3" in output
     assert "between    build-2: unusable, " in output
@@ -155,7 +196,7 @@ def test_the_build_is_found_by_the_cause_and_not_by_the_failing_case(case, histo
 @pytest.mark.whole
 def test_another_fault_at_the_same_place_is_not_the_fault(case, history) -> None:
     Path("bits.toml").write_text('rows = ["both=6"]')
-    code, found = answer(case, "--engines", str(history("gzoo")))
+    code, found = answer(case, "--engines", str(history("gzoo")), "--subject", "harness:{}")
     assert (code, found["found"]["last_good"], found["found"]["between"]) == (0, "build-0", ["build-1"])
     (other,) = [each["trial"] for each in found["trials"] if each["trial"]["build"] == "build-1"]
     assert other["answer"] == "unclear"
@@ -182,7 +223,9 @@ def test_revisions_are_built_by_a_command(case, history, tmp_path) -> None:
         git("add", "which")
         git("commit", "-q", "--allow-empty", "-m", text)
         revisions.append(git("rev-parse", "HEAD"))
-    Path("build.sh").write_text(f'at=$(git show "$1:which"); [ "$at" != broken ] && echo {folder}/build-$at\n')
+    Path("build.sh").write_text(  # all builds have one path
+        f'at=$(git show "$1:which"); [ "$at" != broken ] && cp "{folder}/build-$at" engine && echo engine\n'
+    )
     code, found = answer(case, "--command", "sh build.sh {rev}", "--good", revisions[0], "--bad", "HEAD")
     assert (code, found["found"]["last_good"], found["found"]["first_bad"]) == (0, revisions[1], revisions[3])
     assert found["found"]["between"] == [revisions[2]]

@@ -38,7 +38,7 @@ def test_a_file_needs_no_report_and_brings_its_case_file(artifact: Path) -> None
 
 def test_a_signature_names_the_row_and_the_kind(artifact: Path) -> None:
     found = find("0123456789ab", _report(artifact), "reports")
-    assert (found.case.artifact, found.row, found.kind) == (str(artifact), "f=1", "result")
+    assert (found.case.artifact, found.row, found.kind, found.signature) == (str(artifact), "f=1", "result", "0123456789ab")
 
 
 def test_a_case_is_found_by_its_name(artifact: Path) -> None:

@@ -151,7 +151,7 @@ def _judgement(
         for number, (each, cases) in enumerate(zip(reports, by_case, strict=True))
         if number != at and head.case.case in cases
     )
-    judged = judgement.concluded(head.case, {cluster.signature: opinions}, oracle_engine, reports[at].engine)
+    judged = judgement.with_judgements(head.case, {cluster.signature: opinions}, oracle_engine, reports[at].engine)
     every = (each.judgement for one in judged.passes for each in one.divergences if each.signature == cluster.signature)
     alone = next((each.alone for each in every if each is not None), "")
     return {"oracle": "the oracle stands alone", "subject": f"{reports[at].name} stands alone", "both": "the oracle and "

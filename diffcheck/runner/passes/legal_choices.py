@@ -108,7 +108,7 @@ def _joined(plain: FormPass, found: FormPass, certain: list[Divergence], rule: s
     allowed = tuple(
         msgspec.structs.replace(each, rule=rule, section=section)
         for key, each in plain.findings.places.items()
-        if key not in places and not any((one.kind, one.where.row, one.where.item) == key for one in certain)
+        if key not in places and not any(one.key == key for one in certain)
     )
     rest = plain.findings.total - sum(each.count for each in plain.findings.places.values())
     if not report.divergences and (rest or plain.unlocated):

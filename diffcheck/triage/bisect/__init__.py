@@ -1,1 +1,1 @@
-"""Since which build an engine has a fault."""
+"""The first build of an engine with a fault."""

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+import shlex
+from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
 
 import msgspec
 
 from diffcheck import process
+from diffcheck.backend import registry
 from diffcheck.backend.command import file_sha256
+from diffcheck.cases import scripts
 from diffcheck.errors import NothingToDoError
 from diffcheck.triage.bisect import trials
 from diffcheck.triage.bisect.builds import NoBuildError
@@ -16,10 +20,10 @@ from diffcheck.triage.bisect.search import Found, Trial, search
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from diffcheck.runner.request import Request
     from diffcheck.triage.bisect.builds import Builds
+    from diffcheck.triage.target import Target
 
 SCHEMA: Final = "diffcheck-bisect-v1"
 PLACE: Final = "{}"
@@ -34,7 +38,7 @@ class BuildTrial(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Bisection(msgspec.Struct, frozen=True):
-    """A bisection as stored: ``about`` is the digest of artifact, rows and oracle, ``fault`` what is searched, ``found`` the answer.
+    """A bisection as stored: ``about`` identifies it (see ``about``), ``fault`` is what is searched, ``found`` the answer.
 
     ``runs`` is the number of builds under which the case was run, repetitions at the end included.
     """
@@ -44,7 +48,6 @@ class Bisection(msgspec.Struct, frozen=True):
     builds: tuple[str, ...]
     schema: Literal["diffcheck-bisect-v1"] = SCHEMA
     fault: trials.Fault | None = None
-    cause: str = ""
     trials: tuple[BuildTrial, ...] = ()
     found: Found | None = None
     runs: int = 0
@@ -61,7 +64,6 @@ class Bisector:
         earlier = _read(file)
         if earlier is not None and (earlier.about, earlier.builds) == (about, builds.names):
             self.state = msgspec.structs.replace(earlier, found=None)
-        self._paths: dict[str, Path] = {}
 
     def run(self, signature: str = "", row: str = "") -> Bisection:
         """Search the build; raises ``NothingToDoError`` if the bad build does not show a difference."""
@@ -72,7 +74,7 @@ class Bisector:
         return self.state
 
     def _first(self, signature: str, row: str) -> None:
-        """Run the bad build to learn what is searched."""
+        """Run the bad build, whose difference is the fault that is searched."""
         bad = self._builds.names[-1]
         try:
             request = self._with(bad)
@@ -85,7 +87,7 @@ class Bisector:
                 f"{bad} does not diverge: {report.verdict}{': ' * bool(report.reason)}{report.reason}", hint="check --bad"
             )
         self._say(f"the fault: {fault}")
-        self._save(fault=fault, cause=fault.cause)
+        self._save(fault=fault)
         self._add(Trial(bad, "bad", str(fault)))
 
     def _trial(self, build: str) -> Trial:
@@ -110,9 +112,10 @@ class Bisector:
 
     def _with(self, build: str) -> Request:
         """The request with a build as the subject; executions are not cached, since builds are run to see what they do now."""
-        if build not in self._paths:
-            self._paths[build] = self._builds.path(build)
-        return msgspec.structs.replace(self._request, subject=self._subject.replace(PLACE, str(self._paths[build])), cache="")
+        program = str(self._builds.path(build))  # built anew, since another build may have its path
+        if self._subject.partition(":")[0] not in {each.name for each in registry.programs()}:
+            program = shlex.quote(program)  # it is a word of a command
+        return msgspec.structs.replace(self._request, subject=self._subject.replace(PLACE, program), cache="")
 
     def _sha256(self, build: str) -> str:
         """The digest of a build in a folder; empty for a revision, which its name identifies."""
@@ -129,10 +132,10 @@ class Bisector:
         process.write_atomically(self._file, [msgspec.json.format(msgspec.json.encode(self.state), indent=2), b"\n"])
 
 
-def about(*parts: str | bytes) -> str:
-    """A digest that identifies a bisection: 16 hex digits."""
-    data = b"\0".join(each if isinstance(each, bytes) else each.encode("utf-8", "surrogateescape") for each in parts)
-    return hashlib.sha256(data).hexdigest()[:16]
+def about(target: Target, row: str, subject: str, request: Request) -> str:
+    """A digest of what a bisection's answer depends on besides its builds: 16 hex digits."""
+    artifact = file_sha256(Path(scripts.split(target.case.artifact)[0]))
+    return hashlib.sha256(msgspec.msgpack.encode((artifact, target, row, subject, request))).hexdigest()[:16]
 
 
 def _read(file: Path) -> Bisection | None:

@@ -14,7 +14,7 @@ from diffcheck.process import ProcessResult, SpawnError
 from diffcheck.text import decode, printed_end, visible
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
     from diffcheck.process import Reactor
 
@@ -31,7 +31,7 @@ class NoBuildError(Exception):
 
 
 class Builds(msgspec.Struct, frozen=True):
-    """The builds from the good to the bad one; ``path`` gives the program of one, and raises ``NoBuildError``.
+    """The builds from the good to the bad one; ``path`` gives the full path of one's program, and raises ``NoBuildError``.
 
     ``folder`` has them as files, None if they are built.
     """
@@ -50,7 +50,7 @@ def of_folder(folder: Path, good: str, bad: str) -> Builds:
         names = sorted((each.name for each in folder.iterdir() if each.is_file()), key=_by_number)
     else:
         raise ConfigError(f"{visible(str(folder))} is not a folder", hint="give the folder of the builds")
-    return Builds(_between(names, good, bad), lambda name: folder / name, folder)
+    return Builds(_between(names, good, bad), lambda name: (folder / name).absolute(), folder)
 
 
 def _by_number(name: str) -> list[tuple[int, str]]:
@@ -63,7 +63,7 @@ def _between(names: list[str], good: str, bad: str) -> tuple[str, ...]:
             raise ConfigError(f"there is no build {visible(name)}", hint=f"there are {visible(', '.join(names), 300)}")
     first, last = names.index(good) if good else 0, names.index(bad) if bad else len(names) - 1
     if first >= last:
-        raise NothingToDoError("there are not two builds, the good one first", hint="check --good and --bad")
+        raise NothingToDoError("the good build does not come before the bad one", hint="check --good and --bad")
     return tuple(names[first : last + 1])
 
 
@@ -88,7 +88,7 @@ def of_command(command: str, good: str, bad: str, reactor: Reactor) -> Builds:
         lines = decode(ended.stdout).strip().splitlines()
         if ended.timed_out or ended.exit_code != 0 or not lines:
             raise NoBuildError(f"it was not built: {printed_end(decode(ended.stderr)) or 'no path was printed'}")
-        return Path(lines[-1].strip())
+        return Path(lines[-1].strip()).absolute()
 
     return Builds(tuple(revisions), path)
 
@@ -101,8 +101,7 @@ def _git(reactor: Reactor, arguments: tuple[str, ...]) -> str:
 
 
 def _run(reactor: Reactor, argv: tuple[str, ...], deadline_s: float) -> ProcessResult:
-    environment: Mapping[str, str] = os.environ  # the user's own commands
-    try:
-        return reactor.wait(reactor.start(argv, env=environment, deadline_s=deadline_s, output_stop_bytes=1 << 30))
+    try:  # with the user's environment, since the commands are the user's
+        return reactor.wait(reactor.start(argv, env=os.environ, deadline_s=deadline_s, output_stop_bytes=1 << 30))
     except SpawnError as error:
         raise ConfigError(f"{argv[0]} cannot be started: {error}", hint="is it installed?") from error

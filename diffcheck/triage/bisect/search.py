@@ -1,7 +1,7 @@
 """The search for the first build with a fault, among builds that do not start or in which other faults hide it.
 
-The answer is a build with the fault whose predecessor, without builds that cannot tell, does not have it. A fault that vanished and
-came back has several such builds; the search names one of them.
+The answer is a build with the fault whose predecessor, apart from unclear and unusable builds, does not have it. A fault that was
+fixed and came back has several such builds; the search returns one of them.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Trial(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Found(msgspec.Struct, frozen=True):
-    """The result: the builds on both sides, and those between them that cannot tell or were not run.
+    """The result: the builds on both sides, and those between them, which are unclear, unusable or were not run.
 
     ``why`` is why there is no answer, empty if there is one.
     """
@@ -42,11 +42,11 @@ class Found(msgspec.Struct, frozen=True):
 def search(
     builds: Sequence[str], trial: Callable[[str], Trial], again: Callable[[str], Trial], spent: Callable[[], int]
 ) -> Found:  # fmt: skip
-    """Search between the first build, without the fault, and the last one, with it. ``trial`` may know its answer already, ``again``
-    runs the build once more, ``spent`` is the number of runs so far.
+    """Search between the first build, without the fault, and the last one, with it. ``trial`` may return a stored answer, ``again``
+    reruns the build, ``spent`` is the number of runs so far.
 
-    The first build is run only if no other one is good. A bad build is confirmed by the repetitions in its trial; the good neighbour
-    is run again at the end. After three runs more than a binary search needs, the builds that are left stay between the two.
+    The first build is run only if no other one is good. A bad build is confirmed by the repetitions in its trial; the good
+    neighbour is rerun at the end. The search ends after three runs more than a binary search needs.
     """
     most = spent() + (len(builds) - 1).bit_length() + 3
     last = trial(builds[-1])
@@ -63,7 +63,7 @@ def search(
         else:
             skipped.add(at)
     if low == 0 and (first := trial(builds[0])).answer != "good":
-        what = "shows the fault too" if first.answer == "bad" else f"cannot tell: {first.why}"
+        what = "shows the fault too" if first.answer == "bad" else f"is {first.answer}: {first.why}"
         return Found(why=f"{builds[0]} {what}, so there is no build before the fault")
     confirmed = again(builds[low])
     if confirmed.answer != "good":
@@ -72,7 +72,7 @@ def search(
 
 
 def _next(low: int, high: int, skipped: set[int]) -> int | None:
-    """The middle of the longest stretch between two builds that has none that cannot tell; None if there is none left."""
+    """The middle of the longest stretch of builds that were not tried; None if there is none."""
     ends = [low, *sorted(each for each in skipped if low < each < high), high]
     longest = max(pairwise(ends), key=lambda pair: (pair[1] - pair[0], -abs(sum(pair) - low - high)))
     return sum(longest) // 2 if longest[1] - longest[0] > 1 else None

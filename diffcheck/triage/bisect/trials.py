@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -45,8 +46,12 @@ class Fault(msgspec.Struct, frozen=True):
 
 
 def report_of(request: Request) -> CaseReport:
-    """The report of the only case of a request; raises an error of the engine."""
-    return next(event.report for event in run.run(request) if isinstance(event, events.CaseFinished))
+    """The report of the only case of a request; raises an error of the engine, and ``KeyboardInterrupt`` if it is interrupted."""
+    with contextlib.closing(run.run(request)) as stream:
+        for event in stream:
+            if isinstance(event, events.CaseFinished):
+                return event.report
+    raise KeyboardInterrupt
 
 
 def fault_of(request: Request, report: CaseReport, signature: str = "", row: str = "") -> Fault | None:
@@ -111,8 +116,8 @@ def _at(place: Divergence, build: str, report: CaseReport, fault: Fault, cause: 
     found = judgement.opinion(Opinion(build, build), place, report, fault.mode, same_form=True)
     if found.gives == "oracle":
         return Trial(build, "good")
-    own = (each for one in report.passes if one.mode == fault.mode for each in one.divergences)
-    at = next((each for each in own if _place(each) == _place(place)), None)
+    every = (each for one in report.passes if one.mode == fault.mode for each in one.divergences)
+    at = next((each for each in every if each.key == place.key), None)
     if at is None:
         return Trial(build, "unclear", found.why or f"another difference hides it: {found.value}")
     name = cause(at) if fault.cause else ""
@@ -125,11 +130,7 @@ def _at(place: Divergence, build: str, report: CaseReport, fault: Fault, cause: 
 
 def _elsewhere(build: str, own: PassReport | None, fault: Fault, cause: Callable[[Divergence], str]) -> Iterator[Trial]:
     """The differences of a build with the fault's cause in other places: two faults together may give the right value in one."""
-    known = set(map(_place, fault.places))
+    known = {each.key for each in fault.places}
     for each in _first_of_each(own)[:_PLACES] if own is not None and fault.cause else ():
-        if _place(each) not in known and cause(each) == fault.cause:
+        if each.key not in known and cause(each) == fault.cause:
             yield Trial(build, "bad", f"{fault.cause}, in {each}")
-
-
-def _place(each: Divergence) -> tuple[str, str, str]:
-    return each.kind, each.where.row, each.where.item
