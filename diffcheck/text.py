@@ -57,6 +57,11 @@ def printed_end(text: str, limit: int = 400) -> str:
     return visible(line if len(line) <= limit else "…" + line[1 - limit :], limit)
 
 
+def file_name(name: str) -> str:
+    """A name as that of a file or a folder."""
+    return visible(name).replace("/", "_").replace("\\", "_").strip(".") or "case"
+
+
 def named(shown: str, names: Iterable[str]) -> str:
     """The name whose escaped form is ``shown``; ``shown`` itself if there is none."""
     known = list(names)

@@ -13,8 +13,7 @@ from diffcheck.backend import registry
 from diffcheck.cli.options import PROGRAMS, options
 from diffcheck.cli.triage_session import named, row_option, target_argument
 from diffcheck.errors import EXIT_AGREE, EXIT_INCONCLUSIVE, ConfigError
-from diffcheck.text import plural, visible
-from diffcheck.triage import triage_folder
+from diffcheck.text import file_name, plural, visible
 from diffcheck.triage.bisect import bisection, builds
 
 _EPILOG: Final = (
@@ -63,16 +62,16 @@ def command(
             hint=f"write {bisection.PLACE} where the program stands",
         )
     found, wanted = named(target, {**given, "no_cache": True, "jobs": 1})
-    name = triage_folder.default_folder("", found.case.id).name
     folder = Path(given["reports"]) / "bisect"
     process.make_folder(folder, "use another folder for --reports")
+    state = folder / f"{file_name(found.case.id)}.json"
     with process.Reactor() as reactor:
         if engines is not None:
             chosen = builds.of_folder(Path(engines), good, bad)
         else:
             chosen = builds.of_command(build_command or "", good, bad, reactor)
         bisector = bisection.Bisector(
-            chosen, wanted, spec, folder / f"{name}.json", bisection.about(found, row, spec, wanted), found.case.id,
+            chosen, wanted, spec, state, bisection.about(found, row, spec, wanted), found.case.id,
             lambda line: click.echo(visible(line, 600), err=True),
         )  # fmt: skip
         done = bisector.run("" if row else found.signature, row)

@@ -14,18 +14,19 @@ from diffcheck import process
 from diffcheck.backend import registry
 from diffcheck.cli import completion, config_defaults, run
 from diffcheck.cli.options import PROGRAMS, options, programs
-from diffcheck.errors import EXIT_AGREE, EXIT_DIVERGE, EXIT_INTERRUPTED, ConfigError, EngineMissingError
+from diffcheck.errors import EXIT_AGREE, EXIT_DIVERGE, EXIT_INTERRUPTED, EXIT_USAGE, ConfigError, EngineMissingError
 from diffcheck.report import html_page, json_file, styles
 from diffcheck.report.matrices import matrix as matrices
 from diffcheck.report.matrices import matrix_console
-from diffcheck.text import visible
+from diffcheck.text import file_name, visible
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _FOLDER: Final = "matrix"
 _EPILOG: Final = (
-    "Exit codes: 0 no engine diverges; 1 an engine diverges; 2 usage, configuration or missing engine; 130 interrupted."
+    "Exit codes: 0 no engine diverges; 1 an engine diverges; 2 usage, configuration, missing engine or unusable file; "
+    "130 interrupted."
 )
 
 
@@ -59,21 +60,25 @@ def command(
         raise ConfigError("no engine was found besides the oracle", hint="name some with --engine")
     folder = Path(reports) / _FOLDER
     done: list[matrices.EngineReport] = []
+    codes = set()
     with _cache(given):
         for name, spec in columns.items():
             label = _label(name, [each.name for each in done])
             click.echo(f"{visible(label)}: {visible(spec)}", err=True)
-            own = folder / visible(label).replace("/", "_")
+            own = folder / file_name(label)
             code = context.invoke(run.command, paths=paths, subject=spec, oracle=oracle, reports=str(own), quiet=True, **given)
             if code == EXIT_INTERRUPTED:
                 return EXIT_INTERRUPTED
+            codes.add(code)
             done.append(matrices.EngineReport(label, registry.engine(spec), json_file.read(own / json_file.FILE_NAME)))
     found = matrices.matrix(done, registry.engine(oracle))
     process.write_atomically(folder / "matrix.json", [msgspec.json.format(msgspec.json.encode(found), indent=2), b"\n"])
     process.write_atomically(folder / "matrix.html", [html_page.matrix(found)])
     matrix_console.render(found, styles.console())
     click.echo(f"page: {visible(str(folder / 'matrix.html'))}")
-    return EXIT_DIVERGE if any(each.totals["diverge"] for each in found.engines) else EXIT_AGREE
+    if any(each.totals["diverge"] for each in found.engines):
+        return EXIT_DIVERGE
+    return EXIT_USAGE if EXIT_USAGE in codes else EXIT_AGREE
 
 
 def _found(oracle: str, paths: dict[str, str]) -> dict[str, str]:

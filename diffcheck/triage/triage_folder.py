@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final, Literal
 import msgspec
 
 from diffcheck import process
-from diffcheck.text import visible
+from diffcheck.text import file_name, visible
 from diffcheck.triage.localise.location import Localisation
 from diffcheck.triage.reduce.reduction import ModuleSize
 from diffcheck.triage.reduce.symptom import Symptom
@@ -115,4 +115,4 @@ def about(parts: Iterable[str]) -> str:
 
 def default_folder(reports: str, name: str) -> Path:
     """The folder of a triage with that name."""
-    return Path(reports) / "triage" / (visible(name).replace("/", "_").replace("\\", "_").strip(".") or "case")
+    return Path(reports) / "triage" / file_name(name)

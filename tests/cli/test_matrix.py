@@ -67,6 +67,21 @@ def test_an_oracle_that_all_others_contradict_stands_alone(cases, standin_kilnd,
     assert {each.judgement for each in found.causes} == {"the oracle stands alone"}, output
 
 
+def test_an_engine_that_traps_where_another_has_a_wrong_result_does_not_agree(cases, standin_kilnd, patched) -> None:
+    good = standin_kilnd()
+    engines = (patched(good, *COUNTS_TRAILING_ZEROS), patched(good, "200069", "200000"))  # the second one traps
+    _, output, found = matrix(cases, *(word for each in engines for word in ("--engine", f"kilnd:{each}")))
+    assert [each.name for each in found.engines] == ["kiln", "kiln 2"]
+    assert {each.answers for each in found.causes} == {("diverges", "diverges"), ("agrees", "diverges")}, output
+
+
+def test_a_file_that_cannot_be_used_is_an_error(tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("broken.wasm").write_bytes(b"no module")
+    code, output, _ = matrix("broken.wasm", "--engine", "wasmtime-pulley")
+    assert code == 2, output
+
+
 def test_without_names_all_engines_that_are_found_have_a_column(cases) -> None:
     code, _, found = matrix(cases)
     assert code == 0

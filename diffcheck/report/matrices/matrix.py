@@ -12,9 +12,9 @@ from diffcheck.report import model, summary
 from diffcheck.verdict import Opinion, Tool
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
-    from diffcheck.report.model import Cluster
+    from diffcheck.report.model import Cluster, Member
     from diffcheck.verdict import CaseReport, Report
 
 SCHEMA: Final = "diffcheck-matrix-v1"
@@ -128,16 +128,24 @@ def _causes(reports: Sequence[EngineReport], by_case: Sequence[Mapping[str, Case
     for key, several in rows.items():
         first = several[0][1].members[0]
         cases = tuple(dict.fromkeys(member.case.case for _, each in several for member in each.members))
-        answers = tuple(_answer(at, several, [own.get(name) for name in cases]) for at, own in enumerate(by_case))
+        answers = tuple(_answer(at, several, reports[at], own) for at, own in enumerate(by_case))
         title = key if key in titles.values() else f"{first.case.case}: {first.first}"
         found.append(CauseRow(title, answers, cases, _judgement(several[0], reports, by_case, oracle_engine)))
     yield from sorted(found, key=lambda each: (-len(each.cases), each.title))
 
 
-def _answer(at: int, several: Iterable[tuple[int, Cluster]], own: Iterable[CaseReport | None]) -> Answer:
-    if any(engine == at for engine, _ in several):
+def _answer(at: int, several: Sequence[tuple[int, Cluster]], engine: EngineReport, cases: Mapping[str, CaseReport]) -> Answer:
+    """The answer of an engine to a cause: ``agrees`` if it gives the oracle's value in all places."""
+    if any(its == at for its, _ in several):
         return "diverges"
-    return "agrees" if all(each is not None and each.verdict in ENDED for each in own) else "not compared"
+    gives = {_opinion(engine, cases, each, same_form=True).gives for _, cluster in several for each in cluster.members}
+    return "agrees" if gives == {"oracle"} else "not compared" if gives <= {"oracle", ""} else "diverges"
+
+
+def _opinion(engine: EngineReport, cases: Mapping[str, CaseReport], member: Member, *, same_form: bool) -> Opinion:
+    """The opinion of an engine on a difference of another one."""
+    blank, own = Opinion(engine.name, engine.engine), cases.get(member.case.case)
+    return judgement.opinion(blank, member.first, own, member.modes[0], same_form=same_form) if own is not None else blank
 
 
 def _judgement(
@@ -147,9 +155,9 @@ def _judgement(
     at, cluster = found
     head = cluster.members[0]
     opinions = tuple(
-        judgement.opinion(Opinion(each.name, each.engine), head.first, cases[head.case.case], head.modes[0], same_form=False)
+        _opinion(each, cases, head, same_form=False)
         for number, (each, cases) in enumerate(zip(reports, by_case, strict=True))
-        if number != at and head.case.case in cases
+        if number != at
     )
     judged = judgement.with_judgements(head.case, {cluster.signature: opinions}, oracle_engine, reports[at].engine)
     every = (each.judgement for one in judged.passes for each in one.divergences if each.signature == cluster.signature)
