@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import logging
-import sqlite3
 import threading
 import time
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from diffcheck.errors import DiffcheckError
@@ -29,6 +29,7 @@ class Clock:
     def __init__(self, data: DataFolder) -> None:
         self._data = data
         self._stopped = threading.Event()
+        self._failures: set[str] = set()
         self._thread = threading.Thread(target=self._run, name="clock", daemon=True)
 
     def start(self) -> None:
@@ -45,43 +46,47 @@ class Clock:
             self.step()
 
     def step(self) -> None:
-        """Do what is due now. What fails is logged, and done at the next step."""
+        """Do what is due now. What fails is logged once, and done at the next step."""
         data = self._data
         steps: tuple[Callable[[], None], ...] = (
             data.queue.expire,
-            lambda: builds.watch(data),
-            lambda: schedule(data, time.time()),
-            lambda: notifications.deliver(data.database, data.settings.webhooks),
+            partial(builds.watch, data),
+            *(partial(schedule, data, entry) for entry in data.settings.schedule),
+            partial(notifications.deliver, data.database, data.settings.webhooks),
             data.store.evict,
         )
+        failures = set()
         for each in steps:
             try:
                 each()
-            except (DiffcheckError, sqlite3.Error, OSError) as error:
-                _LOG.warning("what was due failed: %s", error)
+            except Exception as error:  # noqa: BLE001 - without a clock there is no schedule and no lease expires
+                failures.add(str(error))
+                if str(error) not in self._failures:
+                    _LOG.warning("what is due failed: %s", error, exc_info=not isinstance(error, DiffcheckError))
+        self._failures = failures
 
 
-def schedule(data: DataFolder, now: float) -> None:
-    """Queue the jobs that are due. Of several missed times, one is caught up; a new entry waits for its next time."""
-    for entry in data.settings.schedule:
-        with data.database.reading() as connection:
-            row = connection.execute("SELECT due FROM schedule WHERE name = ?", (entry.name,)).fetchone()
-        due = row["due"] if row is not None else None
-        if due is not None and due <= now:
-            request = JobRequest(
-                entry.kind, entry.engine, corpus=entry.corpus, budget_seconds=entry.budget_seconds, again=f"{entry.name} {due:.0f}"
+def schedule(data: DataFolder, entry: ScheduleEntry) -> None:
+    """Queue the job of an entry if it is due. Of several missed times, one is caught up; a new entry waits for its next time."""
+    now = time.time()
+    with data.database.reading() as connection:
+        row = connection.execute("SELECT due FROM schedule WHERE name = ?", (entry.name,)).fetchone()
+    due = row["due"] if row is not None else None
+    last = due if due is not None and due <= now else None
+    if last is not None:
+        request = JobRequest(
+            entry.kind, entry.engine, corpus=entry.corpus, budget_seconds=entry.budget_seconds, again=f"{entry.name} {last:.0f}"
+        )
+        plan, title = data.planner.plan(request)
+        data.queue.submit(plan, f"{entry.name}: {title}", owner="schedule")
+    after = next_due(entry, now)
+    if due is None or last is not None or due > after:
+        with data.database.writing() as connection:
+            connection.execute(
+                "INSERT INTO schedule VALUES (?, ?, ?) ON CONFLICT DO UPDATE "
+                "SET due = excluded.due, last = coalesce(excluded.last, last)",
+                (entry.name, after, last),
             )
-            plan, title = data.planner.plan(request)
-            data.queue.submit(plan, f"{entry.name}: {title}", owner="schedule")
-        after = next_due(entry, now)
-        if due is None or due <= now or due > after:
-            with data.database.writing() as connection:
-                last = due if due is not None and due <= now else None
-                connection.execute(
-                    "INSERT INTO schedule VALUES (?, ?, ?) ON CONFLICT DO UPDATE "
-                    "SET due = excluded.due, last = coalesce(excluded.last, last)",
-                    (entry.name, after, last),
-                )
 
 
 def next_due(entry: ScheduleEntry, now: float) -> float:

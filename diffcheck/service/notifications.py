@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import http.client
 import re
 import time
 import urllib.error
@@ -81,6 +82,8 @@ def deliver(database: Database, webhooks: Sequence[Webhook]) -> None:
                 "UPDATE deliveries SET state = ?, reason = ?, attempts = ?, due = ? WHERE id = ?",
                 (state, reason, attempts, time.time() + _FIRST_S * 2**attempts, row["id"]),
             )
+        if reason:
+            return  # what else is due can wait for the next step, and the service for its end cannot
 
 
 def _send(hook: Webhook, body: str) -> str:
@@ -93,6 +96,6 @@ def _send(hook: Webhook, body: str) -> str:
         request.add_header("X-Diffcheck-Signature", f"sha256={hmac.new(key, data, hashlib.sha256).hexdigest()}")
         with urllib.request.urlopen(request, timeout=_TIMEOUT_S) as answer:  # noqa: S310 - as above
             answer.read(1)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, http.client.HTTPException) as error:
         return visible(str(error), 300)
     return ""

@@ -6,8 +6,10 @@ import hashlib
 import hmac
 import http.server
 import json
+import socketserver
 import threading
 import time
+from unittest.mock import Mock
 
 import msgspec
 import pytest
@@ -41,19 +43,55 @@ def jobs(data):
         return [tuple(row) for row in connection.execute("SELECT kind, title, state FROM jobs ORDER BY id")]
 
 
-def test_an_entry_is_run_when_it_is_due_and_missed_times_once(made):
+@pytest.fixture
+def step(monkeypatch):
+    """Does what is due at so many seconds after a midnight."""
+
+    def doing(made_clock, seconds):
+        monkeypatch.setattr(time, "time", lambda: 1_800_000_000.0 // 86_400 * 86_400 + seconds)
+        made_clock.step()
+
+    return doing
+
+
+def test_an_entry_is_run_when_it_is_due_and_missed_times_once(made, step):
     data = made(
         schedule=(ScheduleEntry("hourly", corpus="corpus", every_minutes=60), ScheduleEntry("nightly", "sweep", at="02:00"))
     )
-    start = 1_800_000_000.0 // 86_400 * 86_400  # midnight
-    clock.schedule(data, start + 60)
+    due = clock.Clock(data)
+    step(due, 60)
     assert jobs(data) == []
-    clock.schedule(data, start + HOUR)
-    clock.schedule(data, start + HOUR + 1)
+    step(due, HOUR)
+    step(due, HOUR + 1)
     assert [kind for kind, *_ in jobs(data)] == ["run"]
-    clock.schedule(data, start + 50 * HOUR)  # the service was down for two days
-    clock.schedule(data, start + 50 * HOUR + 1)
+    step(due, 50 * HOUR)  # the service was down for two days
+    step(due, 50 * HOUR + 1)
     assert sorted(kind for kind, *_ in jobs(data)) == ["run", "run", "sweep"]
+
+
+def test_an_entry_without_its_engine_waits_for_it_and_holds_up_no_other(made, step, tmp_path, caplog):
+    (tmp_path / "builds").mkdir()
+    entries = (ScheduleEntry("newest", "sweep", "latest", every_minutes=60), ScheduleEntry("other", "sweep", every_minutes=60))
+    due = clock.Clock(data := made(builds=Builds(str(tmp_path / "builds"), "kilnd"), schedule=entries))
+    for seconds in (60, HOUR, HOUR + 2, HOUR + 4):
+        step(due, seconds)
+    assert [title for _, title, _ in jobs(data)] == ["other: sweep auto"]
+    assert caplog.text.count("there is no such build") == 1
+    with data.database.writing() as connection:
+        connection.execute(
+            "INSERT INTO builds (sha256, name, version, revision, arrived, state) VALUES ('0', 'x', '', '', 0, 'accepted')"
+        )
+    step(due, HOUR + 6)
+    assert [title for _, title, _ in jobs(data)][1:] == ["newest: sweep build:1"]
+
+
+def test_a_defect_in_a_step_does_not_stop_the_clock(made, step, monkeypatch, caplog):
+    data = made()
+    monkeypatch.setattr(builds, "watch", Mock(side_effect=KeyError("no such key")))
+    monkeypatch.setattr(data.store, "evict", evict := Mock())
+    step(clock.Clock(data), 0)
+    assert evict.called
+    assert "no such key" in caplog.text
 
 
 def test_a_build_is_taken_when_it_is_complete_and_checked(made, tmp_path):
@@ -140,6 +178,26 @@ def test_a_message_is_signed_sent_once_a_cause_and_tried_again(made, tmp_path, r
     assert signature == f"sha256={hmac.new(b'secret', body, hashlib.sha256).hexdigest()}"
     assert json.loads(body)["event"] == "new"
     assert len({body for _, body in taken}) == first
+
+
+def test_a_receiver_that_does_not_answer_in_http_is_one_that_failed(made, tmp_path):
+    (tmp_path / "key").write_bytes(b"secret\n")
+
+    class Nonsense(socketserver.BaseRequestHandler):
+        def handle(self):
+            self.request.recv(1 << 16)
+            self.request.sendall(b"nonsense\r\n\r\n")
+
+    with socketserver.TCPServer(("127.0.0.1", 0), Nonsense) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        hooks = (Webhook(f"http://127.0.0.1:{server.server_address[1]}/", str(tmp_path / "key")),)
+        data = made(webhooks=hooks)
+        enter(data, collect(samples.events()), hooks=hooks)
+        notifications.deliver(data.database, hooks)
+        server.shutdown()
+    with data.database.reading() as connection:
+        tried = connection.execute("SELECT state, reason FROM deliveries WHERE attempts = 1").fetchall()
+    assert [tuple(row) for row in tried] == [("waiting", "nonsense\\x0d\\x0a")]
 
 
 def test_names_are_plain_text_in_markdown():
