@@ -1,13 +1,13 @@
-"""The client of a service's API, for ``diffcheck submit``. Uses the standard library only."""
+"""The client of a service's API, for ``diffcheck submit``. HTTP is the standard library's."""
 
 from __future__ import annotations
 
-import json
+import http.client
 import time
 import urllib.error
 import urllib.request
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 from urllib.parse import urlsplit
 
 import msgspec
@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 
     from diffcheck.verdict import Report
 
+T = TypeVar("T")
 _POLL_S: Final = 0.3
+_CAP_BYTES: Final = 1 << 30
 _TIMEOUT_S: Final = 60.0
 _MANIFEST: Final = ".witness.json"
 
@@ -33,6 +35,23 @@ class Submission(msgspec.Struct, frozen=True):
     id: int
     state: str
     reason: str = ""
+
+
+class _File(msgspec.Struct):
+    sha256: str
+
+
+class _Run(msgspec.Struct):
+    id: int
+
+
+class _Runs(msgspec.Struct):
+    items: tuple[_Run, ...]
+
+
+class _Problem(msgspec.Struct):
+    detail: str
+    hint: str = ""
 
 
 class Client:
@@ -48,31 +67,37 @@ class Client:
         """Upload artifacts with what lies beside them, and queue their run."""
         files = _files(paths)
         uploaded = [
-            {"name": name, "sha256": json.loads(self._call("/artifacts", path.read_bytes(), "application/octet-stream"))["sha256"]}
+            {"name": name, "sha256": self._ask(_File, "/artifacts", path.read_bytes(), "application/octet-stream").sha256}
             for name, path in files.items()
         ]
         asked = {"kind": "run", "engine": engine, "files": uploaded, "auto_rows": auto_rows}
-        return msgspec.json.decode(self._call("/jobs", json.dumps(asked).encode(), "application/json"), type=Submission)
+        return self._ask(Submission, "/jobs", msgspec.json.encode(asked), "application/json")
 
     def report(self, job: Submission) -> Report:
         """The report of a job, waited for; raises ``ReportError`` if the job ends without one."""
         while job.state in ("queued", "running"):
             time.sleep(_POLL_S)
-            job = msgspec.json.decode(self._call(f"/jobs/{job.id}"), type=Submission)
-        runs: list[dict[str, Any]] = json.loads(self._call(f"/jobs/{job.id}/runs"))["items"]
+            job = self._ask(Submission, f"/jobs/{job.id}")
+        runs = self._ask(_Runs, f"/jobs/{job.id}/runs").items
         if not runs:
             raise ReportError(f"job {job.id} is {job.state}: {visible(job.reason, 1000)}", hint="the job's page has its log")
-        return json_file.decode(self._call(f"/runs/{runs[0]['id']}/report"), f"the report of job {job.id}")
+        return json_file.decode(self._call(f"/runs/{runs[0].id}/report"), f"the report of job {job.id}")
+
+    def _ask(self, answer: type[T], path: str, body: bytes | None = None, kind: str = "") -> T:
+        try:
+            return msgspec.json.decode(self._call(path, body, kind), type=answer)
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            raise ConfigError(f"{visible(self._base, 100)} is not a diffcheck service", hint="check --server") from error
 
     def _call(self, path: str, body: bytes | None = None, kind: str = "") -> bytes:
         headers = {**self._headers, **({"Content-Type": kind} if kind else {})}
         request = urllib.request.Request(self._base + path, body, headers)  # noqa: S310 - checked to be http or https
         try:
             with urllib.request.urlopen(request, timeout=_TIMEOUT_S) as answer:  # noqa: S310 - as above
-                data: bytes = answer.read()
+                data: bytes = answer.read(_CAP_BYTES)
         except urllib.error.HTTPError as error:
             raise _refusal(error) from error
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, http.client.HTTPException) as error:
             hint = "start it with `diffcheck serve`, or name it with --server"
             raise ConfigError(
                 f"the service at {visible(self._base, 100)} does not answer: {visible(str(error))}", hint=hint
@@ -83,10 +108,10 @@ class Client:
 def _refusal(error: urllib.error.HTTPError) -> ConfigError:
     """The problem that the service reports."""
     try:
-        problem = json.loads(error.read(1 << 16))
-        return ConfigError(f"the service refuses: {visible(str(problem['detail']), 500)}", hint=str(problem.get("hint", "")))
-    except (ValueError, KeyError, TypeError, OSError):
+        problem = msgspec.json.decode(error.read(1 << 16), type=_Problem)
+    except (OSError, ValueError, msgspec.MsgspecError, http.client.HTTPException):
         return ConfigError(f"the service answers with status {error.code}", hint="check --server")
+    return ConfigError(f"the service refuses: {visible(problem.detail, 500)}", hint=visible(problem.hint, 500))
 
 
 def _files(paths: Sequence[str]) -> dict[str, Path]:

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import http.server
 import json
 import os
 import subprocess
 import sys
+import threading
 
 import msgspec
 import pytest
 import wasmtime
 
+from diffcheck.errors import ConfigError
 from diffcheck.report import json_file
+from diffcheck.service import client
 from tests.report.normalised import normal
 
-from .conftest import BITS
+from .conftest import BITS, ONE
 
 
 def diffcheck(service, *words, cwd=None):
@@ -57,6 +61,24 @@ def test_submit_prints_the_report_and_has_the_exit_code_of_run(live, tmp_path):
     refused = diffcheck(service, "submit", "bits.wasm", "--server", service.url, "--engine", "none")
     assert refused.returncode == 2
     assert "there is no engine 'none'" in refused.stderr
+
+
+def test_submit_to_another_web_server_is_refused_with_what_to_do(tmp_path):
+    class Other(http.server.BaseHTTPRequestHandler):
+        def do_POST(self):
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(b"<!doctype html>")
+
+        def log_message(self, *_):
+            pass
+
+    (tmp_path / "one.wasm").write_bytes(wasmtime.wat2wasm(ONE))
+    with http.server.HTTPServer(("127.0.0.1", 0), Other) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        with pytest.raises(ConfigError, match="is not a diffcheck service"):
+            client.Client(f"http://127.0.0.1:{server.server_port}", None).submit([str(tmp_path)], "", auto_rows=False)
+        server.shutdown()
 
 
 @pytest.mark.whole
