@@ -16,7 +16,6 @@ from diffcheck.errors import DiffcheckError
 from diffcheck.text import size
 
 if TYPE_CHECKING:
-    import sqlite3
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
@@ -89,24 +88,27 @@ class ContentStore:
                 temporary.unlink()
 
     def keep(self, temporary: Path, digest: str, size_bytes: int, *, derived: bool) -> None:
-        """Give a complete file its place, and note it in the database."""
+        """Give a complete file its place, and enter it in the database or note its use; one once not derived stays so."""
         place = self._place(digest)
         place.parent.mkdir(exist_ok=True)
-        temporary.replace(place)
-        with self._database.writing() as connection:
-            note(connection, digest, size_bytes, derived=derived)
+        with self._database.writing() as connection:  # before the file is moved: it may be one that is being evicted
+            temporary.replace(place)
+            connection.execute(
+                "INSERT INTO files VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE "
+                "SET used = excluded.used, derived = min(derived, excluded.derived)",
+                (digest, size_bytes, time.time(), int(derived)),
+            )
 
-    def used_bytes(self, *, derived: bool | None = None) -> int:
-        """The size of all files, or of those that are derived or not."""
-        where = "" if derived is None else f"WHERE derived = {int(derived)}"
+    def used_bytes(self) -> int:
+        """The size of all files."""
         with self._database.reading() as connection:
-            (total,) = connection.execute(f"SELECT coalesce(sum(size), 0) FROM files {where}").fetchone()  # noqa: S608 - a constant
+            (total,) = connection.execute("SELECT coalesce(sum(size), 0) FROM files").fetchone()
         return int(total)
 
     def evict(self) -> None:
-        """Remove what can be made again, the longest unused first, until the quota is kept; and remains of killed uploads."""
+        """Remove what can be made again, the longest unused first, until there is room; and remains of killed uploads."""
         over = self.used_bytes() - self._disk_bytes
-        while over > 0:
+        while over >= 0:
             with self._database.writing() as connection:
                 query = "SELECT sha256, size FROM files WHERE derived = 1 ORDER BY used LIMIT 1"
                 oldest = connection.execute(query).fetchone()
@@ -157,12 +159,3 @@ class IncomingFile:
         digest = self._digest.hexdigest()
         self._store.keep(self._path, digest, self.size_bytes, derived=derived)
         return digest
-
-
-def note(connection: sqlite3.Connection, digest: str, size_bytes: int, *, derived: bool) -> None:
-    """Enter a file, or note its use; a file that was once not derived stays so."""
-    connection.execute(
-        "INSERT INTO files VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE "
-        "SET used = excluded.used, derived = min(derived, excluded.derived)",
-        (digest, size_bytes, time.time(), int(derived)),
-    )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import queue
 import sqlite3
 from importlib.resources import files
 from typing import TYPE_CHECKING, Final
@@ -29,7 +28,7 @@ class Database:
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / FILE_NAME
-        self._idle: queue.LifoQueue[sqlite3.Connection] = queue.LifoQueue(_IDLE)
+        self._idle: list[sqlite3.Connection] = []
 
     def prepare(self) -> None:
         """Create the database, or bring it to this version; raises ``ReportError`` if it is damaged or of a newer version."""
@@ -72,14 +71,18 @@ class Database:
         process.refuse_links(target)
         if target.exists():
             raise ReportError(f"{visible(str(target))} exists", hint="give a new name")
-        with self._connection() as connection, contextlib.closing(sqlite3.connect(target)) as copy:
-            connection.backup(copy)
+        try:
+            with self._connection() as connection, contextlib.closing(sqlite3.connect(target)) as copy:
+                connection.backup(copy)
+        except sqlite3.Error as error:
+            target.unlink(missing_ok=True)  # a part of a copy is not one
+            raise ReportError(f"{visible(str(target))} cannot be written: {error}") from error
 
     @contextlib.contextmanager
     def _connection(self) -> Iterator[sqlite3.Connection]:
         try:
-            connection = self._idle.get_nowait()
-        except queue.Empty:
+            connection = self._idle.pop()
+        except IndexError:
             connection = self._open()
         usable = True
         try:
@@ -88,8 +91,8 @@ class Database:
             usable = False
             raise
         finally:
-            if usable and not self._idle.full():
-                self._idle.put(connection)
+            if usable and len(self._idle) < _IDLE:  # threads at the same time may exceed it by some
+                self._idle.append(connection)
             else:
                 connection.close()
 

@@ -19,7 +19,7 @@ from diffcheck.service import catalogue, report_import, results
 from diffcheck.service.content_store import StorageFullError, TooLargeError
 from diffcheck.service.data_folder import DataFolder
 from diffcheck.service.jobs import job_queue, worker
-from diffcheck.service.jobs.job_queue import LeaseLostError, Plan, QueueFullError
+from diffcheck.service.jobs.job_queue import LeaseLostError, Plan, QueueFullError, Step
 from diffcheck.service.jobs.job_request import JobRequest, RequestError
 from diffcheck.service.settings import Limits, Settings
 from diffcheck.verdict import Cause
@@ -137,6 +137,16 @@ def test_a_job_that_fails_for_want_of_room_is_handed_back(data, monkeypatch):
     assert (job.state, job.attempts) == ("queued", 0)
 
 
+def test_a_job_whose_folder_is_gone_fails_with_the_reason(data, tmp_path):
+    gone = tmp_path / "gone"
+    number, _ = data.queue.submit(msgspec.structs.replace(plan(), folder=str(gone), steps=(Step(("run", ".")),)), "x")
+    worker.Worker(data, "w", lambda: False).work(data.queue.claim("w"))
+    with data.database.reading() as connection:
+        job = catalogue.job(connection, number)
+    assert job.state == "failed"
+    assert str(gone) in job.reason
+
+
 @pytest.mark.parametrize(
     ("files", "said"),
     [
@@ -235,6 +245,8 @@ def test_a_copy_is_made_while_the_database_is_written(data, tmp_path):
         assert copy.execute("SELECT count(*) FROM jobs").fetchone() == (1,)
     with pytest.raises(ReportError):
         data.database.backup(tmp_path / "copy.sqlite")
+    with pytest.raises(ReportError, match="cannot be written"):
+        data.database.backup(tmp_path / "none" / "copy.sqlite")
 
 
 def test_a_database_of_a_newer_version_is_not_touched(data):

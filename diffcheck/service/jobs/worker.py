@@ -22,6 +22,7 @@ from diffcheck.service.data_folder import DataFolder
 from diffcheck.service.jobs import job_queue
 from diffcheck.service.jobs.job_process import CancelledError, JobProcess, StoppedError
 from diffcheck.service.jobs.job_results import collect, enter
+from diffcheck.text import visible
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 _IDLE_S: Final = 0.2
 _FULL_S: Final = 10.0
 _NICE: Final = 10
+_MISSING: Final = (FileNotFoundError, NotADirectoryError, PermissionError)
+"""The folder of the job or one of its files is gone: to wait does not help."""
 _LOG = logging.getLogger("diffcheck.service")
 
 
@@ -70,11 +73,11 @@ class Worker:
             return
         except CancelledError:
             self._end(leased, "cancelled", "")
-        except DiffcheckError as error:
+        except (DiffcheckError, *_MISSING) as error:
             if isinstance(error.__cause__, OSError) and process.is_full(error.__cause__, job.folder):
                 self._data.queue.hand_back(leased)
                 raise StorageFullError(str(error)) from error
-            self._end(leased, "failed", error.line)
+            self._end(leased, "failed", error.line if isinstance(error, DiffcheckError) else visible(str(error), 300))
         _LOG.info("job %d ended", leased.id)
         job.remove()
 
