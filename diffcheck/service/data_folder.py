@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Final
 
 from diffcheck import process
@@ -42,3 +43,16 @@ class DataFolder:
     def log(self, number: int) -> Path:
         """The log of a job, which may not exist."""
         return self.job(number) / LOG
+
+    def log_part(self, number: int, offset: int, most: int) -> bytes:
+        """At most ``most`` bytes of a job's log from an offset on, or from its end if that is negative."""
+        try:
+            with self.log(number).open("rb") as file:
+                file.seek(offset if offset >= 0 else max(0, file.seek(0, os.SEEK_END) + offset))
+                return file.read(most)
+        except FileNotFoundError:
+            return b""
+
+    def log_end(self, number: int, most: int) -> bytes:
+        """The last ``most`` bytes of a job's log."""
+        return self.log_part(number, -most, most)

@@ -88,7 +88,7 @@ class Live:
             body, named["Content-Type"] = json.dumps(body).encode(), "application/json"
         request = urllib.request.Request(self.url + path, body, named, method=method)
         try:
-            with OPENER.open(request, timeout=30) as answer:
+            with OPENER.open(request, timeout=WAIT_S) as answer:
                 return Answer(answer.status, answer.headers, answer.read())
         except urllib.error.HTTPError as error:
             with error:

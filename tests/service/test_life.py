@@ -62,6 +62,9 @@ def test_progress_is_streamed_and_ends_with_the_job(live):
     assert events.headers["Content-Type"].startswith("text/event-stream")
     assert "event: log" in events.text
     assert '"state":"done"' in events.text.rpartition("event: job")[2]
+    for last in ("9" * 15, "9" * 25, "9" * 5000, "-1", "x"):
+        again = service.get(f"/api/v1/jobs/{job['id']}/events", Last_Event_ID=last)
+        assert (again.status, "event: job" in again.text) == (200, True), last
 
 
 def test_a_job_is_cancelled_while_it_waits_and_while_it_runs(live):

@@ -13,7 +13,7 @@ from diffcheck.errors import EXIT_AGREE, ReportError
 from diffcheck.report import json_file, model
 from diffcheck.runner.sweep.coverage import SweepMap
 from diffcheck.service import results
-from diffcheck.service.data_folder import LOG, DataFolder
+from diffcheck.service.data_folder import DataFolder
 from diffcheck.service.jobs import job_queue
 from diffcheck.service.jobs.job_process import REPORTS, TRIAGE
 from diffcheck.service.jobs.job_request import FILE_NAME
@@ -55,7 +55,7 @@ class Collected(msgspec.Struct, frozen=True):
 def collect(data: DataFolder, leased: Leased, folder: Path, code: int, reason: str) -> Collected:
     """Store the files that a job left. A command that wrote no report has failed. Raises ``StorageFullError``."""
     plan = leased.plan
-    tail = _tail(folder / LOG)
+    tail = printed_end(decode(data.log_end(leased.id, _LOG_TAIL)), 500)
     reports = () if reason else tuple(_reports(data, leased, folder / REPORTS))
     done = None if reason else _map(folder / REPORTS / "sweep" / _MAP)
     expected = any(step.reports for step in plan.steps)
@@ -112,7 +112,3 @@ def _files(folder: Path) -> list[Path]:
     """The files of a triage."""
     found = sorted(folder.iterdir()) if folder.is_dir() else []
     return [path for path in found if path.is_file() and not path.is_symlink() and re.match(FILE_NAME, path.name)][:_MOST_FILES]
-
-
-def _tail(path: Path) -> str:
-    return printed_end(decode(path.read_bytes()[-_LOG_TAIL:]), 500)

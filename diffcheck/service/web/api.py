@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import msgspec
@@ -21,7 +22,7 @@ from diffcheck.service.jobs.job_request import JobRequest, RequestError
 from diffcheck.service.web import metrics
 from diffcheck.service.web.operations import BINARY, FileDownload, FileUpload
 from diffcheck.service.web.problems import documented
-from diffcheck.text import visible
+from diffcheck.text import decode, visible
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -33,6 +34,7 @@ Search = Annotated[str, QueryParameter(name="q", max_length=200)]
 _POLL_S: Final = 0.3
 _MOST_STREAMS: Final = 256
 _LOG_PART: Final = 64 << 10
+_OFFSET: Final = re.compile(r"[0-9]{1,15}\Z")
 _LOG_SHOWN: Final = 1 << 20
 _SUBMIT: Final = {"scope": "submit"}
 _OPERATE: Final = {"scope": "operate"}
@@ -103,11 +105,16 @@ def audit(folder: DataFolder, cursor: Cursor = None, limit: Limit = catalogue.PA
 @post("/artifacts", opt=_SUBMIT, request_max_body_size=None, operation_class=FileUpload, responses=documented(400, 409, 413))
 async def upload(request: Request[Principal, None, Any], folder: DataFolder) -> StoredFile:
     """Store an artifact, a manifest or a case file; the body is the file."""
+    return await store(folder, request.stream())
+
+
+async def store(folder: DataFolder, chunks: AsyncIterator[bytes]) -> StoredFile:
+    """Store a file as it arrives; raises ``RequestError`` if it is empty, ``TooLargeError``, ``StorageFullError``."""
     with folder.store.incoming() as incoming:
-        async for chunk in request.stream():
+        async for chunk in chunks:
             incoming.write(chunk)
         if not incoming.size_bytes:
-            raise RequestError("the file is empty", hint="send the file as the body of the request")
+            raise RequestError("the file is empty", hint="send the file as the body of the request, or choose another in the form")
         digest = await sync_to_thread(incoming.keep)
     return StoredFile(digest, incoming.size_bytes)
 
@@ -176,36 +183,25 @@ def log(folder: DataFolder, number: Number) -> str:
     """The end of a job's log, at most a megabyte."""
     with folder.database.reading() as connection:
         catalogue.job(connection, number)
-    return log_text(folder, number, _LOG_SHOWN)
+    return printable(folder.log_end(number, _LOG_SHOWN))
 
 
-def log_text(folder: DataFolder, number: int, most: int) -> str:
-    """The last ``most`` bytes of a job's log, each line safe to show."""
-    try:
-        with folder.log(number).open("rb") as file:
-            size = file.seek(0, 2)
-            file.seek(max(0, size - most))
-            return shown(file.read(most))
-    except FileNotFoundError:
-        return ""
-
-
-def shown(data: bytes) -> str:
-    """A part of a log with control characters escaped."""
-    return "\n".join(visible(line, 2000) for line in data.decode("utf-8", "backslashreplace").split("\n"))
+def printable(data: bytes) -> str:
+    """A part of a file as text with control characters escaped, but for line breaks."""
+    return "\n".join(visible(line, 2000) for line in decode(data).split("\n"))
 
 
 @get("/jobs/{number:int}/events", media_type="text/event-stream", responses=documented(400, 404))
 async def job_events(request: Request[Principal, None, Any], folder: DataFolder, number: Number) -> ServerSentEvent:
     """A job's progress as server-sent events: ``log`` with new lines, ``job`` with the job when it changes. Ends with the job."""
-    last = request.headers.get("last-event-id", "")
+    last = _OFFSET.match(request.headers.get("last-event-id", ""))
 
     def read() -> Job:
         with folder.database.reading() as connection:
             return catalogue.job(connection, number)
 
     await sync_to_thread(read)
-    return ServerSentEvent(_events(folder, number, int(last) if last.isdecimal() and last.isascii() else 0))
+    return ServerSentEvent(_events(folder, number, int(last[0]) if last else 0))
 
 
 async def _events(folder: DataFolder, number: int, offset: int) -> AsyncIterator[ServerSentEventMessage]:
@@ -215,7 +211,7 @@ async def _events(folder: DataFolder, number: int, offset: int) -> AsyncIterator
             job, part = await sync_to_thread(_progress, folder, number, offset)
             offset += len(part)
             if part:
-                yield ServerSentEventMessage(data=shown(part).rstrip("\n"), event="log", id=str(offset))
+                yield ServerSentEventMessage(data=printable(part).rstrip("\n"), event="log", id=str(offset))
             if job != before:
                 before = job
                 yield ServerSentEventMessage(data=msgspec.json.encode(job).decode(), event="job")
@@ -228,12 +224,7 @@ def _progress(folder: DataFolder, number: int, offset: int) -> tuple[Job, bytes]
     """The job, and what its log has after an offset: whole lines, or all if the job has ended."""
     with folder.database.reading() as connection:
         job = catalogue.job(connection, number)
-    try:
-        with folder.log(number).open("rb") as file:
-            file.seek(offset)
-            data = file.read(_LOG_PART)
-    except FileNotFoundError:
-        return job, b""
+    data = folder.log_part(number, offset, _LOG_PART)
     whole = data[: data.rfind(b"\n") + 1]
     return job, data if job.ended is not None or len(data) == _LOG_PART else whole
 

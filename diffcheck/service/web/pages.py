@@ -30,6 +30,8 @@ from diffcheck.text import duration, plural, size, visible
 from diffcheck.verdict import VERDICTS
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
     from litestar.datastructures import UploadFile
 
     from diffcheck.service.catalogue import Case, Run
@@ -156,8 +158,8 @@ def finding(folder: DataFolder, who: Principal, number: api.Number) -> Response[
     texts = {}
     for name, digest in found.attachments.items():
         if name.endswith(_TEXTS) and folder.store.exists(digest):
-            data = folder.store.path(digest).read_bytes()[:_TEXT_SHOWN]
-            texts[name] = api.shown(data)
+            with folder.store.path(digest).open("rb") as file:
+                texts[name] = api.printable(file.read(_TEXT_SHOWN))
     engines = folder.planner.engines()
     return render("finding.html.j2", "/findings", who, found=found, texts=texts, engines=engines)
 
@@ -249,7 +251,7 @@ def job(folder: DataFolder, who: Principal, number: api.Number) -> Response[byte
         found = catalogue.job(connection, number)
         runs = catalogue.runs(connection, "", None, 10, job_number=number).items
         results = [(run, catalogue.run_findings(connection, run.id)) for run in runs]
-    log = api.log_text(folder, number, _LOG_SHOWN)
+    log = api.printable(folder.log_end(number, _LOG_SHOWN))
     took = (found.ended or time.time()) - (found.started or time.time())
     return render("job.html.j2", "/jobs", who, job=found, results=results, log=log, took=duration(took))
 
@@ -277,7 +279,7 @@ async def submit(request: Request[Principal, None, Any], folder: DataFolder, who
     """Store the form's files and queue the job."""
     form = await request.form()
     uploads = [each for each in form.getall("files", []) if not isinstance(each, str) and each.filename]
-    names = [{"name": each.filename, "sha256": await _stored(folder, each)} for each in uploads]
+    names = [{"name": each.filename, "sha256": (await api.store(folder, _chunks(each))).sha256} for each in uploads]
     fields = {name: str(form.get(name, "")) for name in ("kind", "engine", "against", "again")}
     asked: dict[str, Any] = {**fields, "files": names, "auto_rows": "auto_rows" in form}
     if fields["kind"] in ("run", "gate") and not names:
@@ -289,11 +291,9 @@ async def submit(request: Request[Principal, None, Any], folder: DataFolder, who
     return Redirect(f"/jobs/{api.submitted(folder, who, checked).id}", status_code=303)
 
 
-async def _stored(folder: DataFolder, upload: UploadFile) -> str:
-    with folder.store.incoming() as incoming:
-        while chunk := await upload.read(1 << 20):
-            incoming.write(chunk)
-        return incoming.keep()
+async def _chunks(upload: UploadFile) -> AsyncIterator[bytes]:
+    while chunk := await upload.read(1 << 20):
+        yield chunk
 
 
 @get("/login", sync_to_thread=False, opt={"scope": None, "page": True})
