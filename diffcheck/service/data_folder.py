@@ -48,7 +48,10 @@ class DataFolder:
         """At most ``most`` bytes of a job's log from an offset on, or from its end if that is negative."""
         try:
             with self.log(number).open("rb") as file:
-                file.seek(offset if offset >= 0 else max(0, file.seek(0, os.SEEK_END) + offset))
+                end = file.seek(0, os.SEEK_END)
+                file.seek(
+                    min(offset, end) if offset >= 0 else max(0, end + offset)
+                )  # file systems refuse positions far beyond the end
                 return file.read(most)
         except FileNotFoundError:
             return b""
