@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shlex
 import shutil
@@ -28,6 +29,12 @@ if keeper.LINUX and "PYTEST_XDIST_WORKER" in os.environ:
     # The thread that reads pytest-xdist's messages holds no lock that a forked child needs, and a new interpreter takes 0.2 s of CPU.
     keeper._may_fork = lambda: True
 DOUBLES = Path(__file__).parent / "doubles"
+
+
+def pytest_collection_finish() -> None:
+    """Thousands of collected tests stay; the collector would visit them each time, and so copy the pages that forks share."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture
