@@ -4,12 +4,23 @@ import { readFileSync, writeSync } from "node:fs";
 import { argv, exit } from "node:process";
 
 let exported;
+const idle = new Int32Array(new SharedArrayBuffer(4));
+const write = (fd, bytes) => {
+  for (let done = 0; done < bytes.length; ) {
+    try {
+      done += writeSync(fd, bytes.subarray(done));
+    } catch (error) {
+      if (error.code !== "EAGAIN") throw error;
+      Atomics.wait(idle, 0, 0, 1); // a full pipe: Node's do not block
+    }
+  }
+};
 const fd_write = (fd, vectors, count, written) => {
   const view = new DataView(exported.memory.buffer);
   let total = 0;
   for (let at = vectors; at < vectors + 8 * count; at += 8) {
     const bytes = new Uint8Array(view.buffer, view.getUint32(at, true), view.getUint32(at + 4, true));
-    for (let done = 0; done < bytes.length; ) done += writeSync(fd, bytes.subarray(done));
+    write(fd, bytes);
     total += bytes.length;
   }
   view.setUint32(written, total, true);
@@ -21,6 +32,6 @@ try {
   exported = new WebAssembly.Instance(module, { wasi_snapshot_preview1: { fd_write } }).exports;
   exported._start();
 } catch (error) {
-  writeSync(2, `${words(error)}\n`);
+  write(2, new TextEncoder().encode(`${words(error)}\n`));
   exit(1);
 }

@@ -1,4 +1,4 @@
-"""The examples of docs/backends.md are complete: they pass the contract kit and run a case, as they stand."""
+"""The examples of docs/backends.md and docs/engines are complete: they pass the contract kit and run a case, as they stand."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+import wasmtime
 
 import diffcheck
 from tests.runner.test_run import COUNTING, artifact
@@ -21,6 +22,13 @@ if TYPE_CHECKING:
 
 PAGE = Path(__file__).parents[2] / "docs" / "backends.md"
 MOST_LINES = 60
+WRITES_81920_BYTES = r"""
+(module
+  (import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
+  (memory (export "memory") 2)
+  (data (i32.const 0) "\10\00\00\00\00\40\01\00")
+  (func (export "_start") (drop (call $write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 8)))))
+"""
 
 
 def examples() -> dict[str, str]:
@@ -77,3 +85,16 @@ def test_an_example_passes_the_kit_and_runs_a_case(request: pytest.FixtureReques
     artifact(tmp_path, "counting", COUNTING)
     run("diffcheck", "run", "counting.wasm", "--subject", name)
     assert diffcheck.load_report(tmp_path / "reports").subject.name == name
+
+
+def test_the_javascript_runner_waits_for_a_full_pipe(node: Path, tmp_path: Path) -> None:
+    module = tmp_path / "large.wasm"
+    module.write_bytes(wasmtime.wat2wasm(WRITES_81920_BYTES))
+    command = [str(node), "--no-warnings", str(PAGE.parent / "engines" / "javascript.mjs"), str(module)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as running:
+        assert running.stdout is not None
+        assert running.stderr is not None
+        with pytest.raises(subprocess.TimeoutExpired):
+            running.wait(0.5)  # it waits for its reader
+        assert len(running.stdout.read()) == 81920
+        assert running.wait(10) == 0, running.stderr.read()
