@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
+import traceback
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -14,7 +15,7 @@ from diffcheck import process
 from diffcheck.cases.discovery import item_at, load_case, read_artifact
 from diffcheck.errors import DiffcheckError
 from diffcheck.hunt.finds import PROGRAM, Find
-from diffcheck.hunt.ingredients import ingredients
+from diffcheck.hunt.ingredients import essence, ingredients
 from diffcheck.triage.causes import FirstOccurrence, cause_name, find_causes
 from diffcheck.triage.reduce.interestingness import TimeBudget
 from diffcheck.triage.session import Session
@@ -52,13 +53,26 @@ class Examiner:
     def examine(self, reports: Iterable[CaseReport], seed: Callable[[str], str], until: float) -> list[str]:
         """The names of the finds that are new; ``seed`` gives that of an artifact. Ends soon after ``until`` (monotonic clock)."""
         diverging = [each for each in reports if each.verdict == "diverge"]
-        places = [place for each in diverging if (place := first_place(each)) is not None]
-        limit_s = min(_LOCALISING_S, max(1.0, until - time.monotonic()))
-        causes, tried = find_causes(self._request, places, limit_s) if places else ((), 0)
+        places = self._in_order([place for each in diverging if (place := first_place(each)) is not None])
+        causes, tried = self._causes(places, until)
         explained = {signature for each in causes for signature in each.signatures} | {each.signature for each in places[tried:]}
         new = [name for each in causes for name in self._located(each, places, seed, until)]
         rest = [each for each in diverging if (place := first_place(each)) is None or place.signature not in explained]
         return [*new, *self._unlocated(rest, seed, until)]
+
+    def _in_order(self, places: list[FirstOccurrence]) -> list[FirstOccurrence]:
+        """Programs with the fewest instructions that have a find come first: they may show something new."""
+        known = self._finds.instructions
+        return sorted(places, key=lambda each: len(ingredients(read_artifact(each.artifact)) & known))
+
+    def _causes(self, places: list[FirstOccurrence], until: float) -> tuple[tuple[Cause, ...], int]:
+        """The causes of these divergences, and how many of them were localised in time."""
+        limit_s = min(_LOCALISING_S, max(1.0, until - time.monotonic()))
+        try:
+            return find_causes(self._request, places, limit_s) if places else ((), 0)
+        except Exception:  # noqa: BLE001 - a defect in one program must not end the night
+            self._defect("not localised")
+            return (), len(places)
 
     def _located(self, cause: Cause, places: list[FirstOccurrence], seed: Callable[[str], str], until: float) -> Iterator[str]:
         if self._finds.with_cause(cause.name) or time.monotonic() > until or self._stopped():
@@ -90,11 +104,17 @@ class Examiner:
         except DiffcheckError as error:
             self._say(f"not triaged: {error.line}")
             return
+        except Exception:  # noqa: BLE001 - a defect in one program must not end the night
+            self._defect(f"the program of seed {seed} was not triaged")
+            return
         if find is None or self._finds.with_cause(find.cause):
             return
         name = self._finds.add(find, folder)
         self._say(f"new: {find.title}")
         yield name
+
+    def _defect(self, what: str) -> None:
+        self._say(f"{what}, by a defect of diffcheck, not a result:\n{traceback.format_exc()}")
 
     def _copied(self, artifact: str) -> Path:
         """A copy of the artifact with its case file, named as programs of finds are."""
@@ -112,7 +132,7 @@ class Examiner:
         program = folder / PROGRAM
         needs: tuple[str, ...] = ()
         if not name and program.is_file() and state.symptom is not None:
-            needs = tuple(sorted(ingredients(program.read_bytes())))
+            needs = essence(ingredients(program.read_bytes()))
             name = f"{state.symptom.subject.partition(':')[0]} {', '.join(needs)}"[:200]
         if not name:
             return None

@@ -70,6 +70,11 @@ class FindsFolder:
         shutil.rmtree(folder, ignore_errors=True)
         return folder
 
+    @property
+    def instructions(self) -> frozenset[str]:
+        """The instructions that are the cause of a find."""
+        return frozenset(each.cause.partition(" ")[0] for each in self.finds.values() if not each.needs)
+
     def with_cause(self, cause: str) -> str:
         """The name of the find with a cause, or empty."""
         return next((name for name, each in self.finds.items() if each.cause == cause), "")

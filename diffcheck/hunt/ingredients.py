@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Final
 from diffcheck.errors import ArtifactError
 from diffcheck.wasm import module as wasm
 from diffcheck.wasm.code import all_instructions, read_locals
-from diffcheck.wasm.types import ArrayType, FuncType, StructType
+from diffcheck.wasm.constexpr import read_constexpr
+from diffcheck.wasm.leb import Reader
+from diffcheck.wasm.types import FuncType, StructType
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,23 +23,40 @@ _COMMON: Final = frozenset(
     }
 )
 """Instructions that most programs have."""
-_SIZES: Final = (16, 64, 128, 256, 1024, 4096, 16_384, 65_536)
+_MANY: Final = 64
+"""Programs have fewer of everything, unless they are made to have very many of something."""
 
 
 def ingredients(data: bytes) -> frozenset[str]:
-    """The instructions of a module that not every module has, and the sizes of what it has much of. Empty if it cannot be read."""
+    """What not every module has: instructions, those of constant expressions, and what it has very many of. Empty if unreadable."""
     try:
         module = wasm.read(data)
         found = {each.name for each in all_instructions(data, module.bodies)} - _COMMON
-        return frozenset({*found, *_large(module, data)})
+        return frozenset({*found, *_constant(module), *_many(module, data)})
     except ArtifactError:
         return frozenset()
 
 
-def _large(module: Module, data: bytes) -> Iterator[str]:
-    """``parameters > 128`` and the like, for every limit that is exceeded."""
-    for what, count in _counts(module, data).items():
-        yield from (f"{what} > {limit}" for limit in _SIZES if count > limit)
+def essence(found: frozenset[str]) -> tuple[str, ...]:
+    """What identifies a reduced program: what it has very many of, or else all its ingredients."""
+    return tuple(sorted({each for each in found if each.startswith("many ")} or found))
+
+
+def _constant(module: Module) -> Iterator[str]:
+    """``struct.new in an element segment`` and the like."""
+    places = {
+        "a global": [each.init for each in module.globals],
+        "a table": [each.init for each in module.tables if each.init],
+        "an element segment": [one for each in module.elements for one in each.exprs],
+    }
+    for place, expressions in places.items():
+        names = {one.name for raw in expressions for one in read_constexpr(Reader(raw)).instrs} - _COMMON
+        yield from (f"{name} in {place}" for name in names)
+
+
+def _many(module: Module, data: bytes) -> Iterator[str]:
+    """``many parameters`` and the like."""
+    return (f"many {what}" for what, count in _counts(module, data).items() if count > _MANY)
 
 
 def _counts(module: Module, data: bytes) -> dict[str, int]:
@@ -48,12 +67,12 @@ def _counts(module: Module, data: bytes) -> dict[str, int]:
     counts = (sum(count for count, _ in read_locals(data[at : at + size]).groups) for at, size in module.bodies)
     return {
         "types": len(composites),
-        "arrays": sum(isinstance(each, ArrayType) for each in composites),
         "parameters": max((len(each.params) for each in functions), default=0),
         "results": max((len(each.results) for each in functions), default=0),
         "fields": max((len(each.fields) for each in structures), default=0),
         "exports": len(module.exports),
         "globals": len(module.globals),
+        "segments": len(module.data) + len(module.elements),
         "labels": max(labels, default=0),
         "locals": max(counts, default=0),
     }

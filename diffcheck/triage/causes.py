@@ -120,9 +120,11 @@ def _localisations(
 
 
 def cause_name(answer: Localisation) -> str:
-    """The cause's name, without operands, places and other details that vary; empty if no instruction was found."""
+    """The cause's name, without operands, places and other details that vary; empty if neither an instruction nor a segment that
+    instantiation did not drop was found.
+    """
     if answer.depth != "instruction":
-        return ""
+        return instruction_title(answer)
     name = answer.instruction.split(" ", 1)[0]
     for begin, (wrong, missing) in _ENDS.items():
         if answer.subject.startswith(begin):

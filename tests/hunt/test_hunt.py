@@ -14,12 +14,13 @@ import wasmtime
 from diffcheck.backend import contract
 from diffcheck.cli.main import run
 from diffcheck.errors import NothingToDoError
+from diffcheck.hunt import examination
 from diffcheck.hunt import hunt as hunts
 from diffcheck.hunt.examination import Examiner
 from diffcheck.hunt.finds import FILE, PROGRAM, Find, FindsFolder
 from diffcheck.hunt.generate.program import Generated
 from diffcheck.hunt.generate.weights import Outcomes, Weights
-from diffcheck.hunt.ingredients import ingredients
+from diffcheck.hunt.ingredients import essence, ingredients
 from diffcheck.hunt.rounds import learn
 from diffcheck.runner import engines
 from diffcheck.runner import run as runs
@@ -66,8 +67,15 @@ def test_functions_are_judged_up_to_the_first_that_diverges(given, agreed, diver
 def test_ingredients_are_instructions_and_what_there_is_much_of():
     text = f"(module (func (param {'i32 ' * 200}) (result i32) local.get 0 i32.clz))"
     found = ingredients(bytes(wasmtime.wat2wasm(text)))
-    assert found == {"i32.clz", "parameters > 16", "parameters > 64", "parameters > 128"}
+    assert found == {"i32.clz", "many parameters"}
+    assert essence(found) == ("many parameters",)
+    assert essence(frozenset({"i32.clz", "f32.abs"})) == ("f32.abs", "i32.clz")
     assert ingredients(b"nothing") == frozenset()
+
+
+def test_ingredients_are_instructions_of_constant_expressions():
+    text = "(module (table 1 i31ref) (elem $e i31ref (ref.i31 (i32.const 5))) (global i32 (i32.add (i32.const 1) (i32.const 2))))"
+    assert ingredients(bytes(wasmtime.wat2wasm(text))) == {"ref.i31 in an element segment", "i32.add in a global"}
 
 
 def hunted(tmp_path, *more):
@@ -144,6 +152,38 @@ def test_a_new_cause_becomes_a_find_and_a_known_one_does_not(tmp_path):
     assert {PROGRAM, "program.toml", "issue.md", FILE} <= {each.name for each in (finds.path / name).iterdir()}
     assert examiner.examine(reports, lambda _: "", time.monotonic() + 600) == []
     assert list(FindsFolder(finds.path).finds) == [name]
+
+
+def diverging(tmp_path, name, instruction):
+    """The report of a program with an instruction that diverges."""
+    path = tmp_path / f"{name}.wasm"
+    path.write_bytes(wasmtime.wat2wasm(f'(module (func (export "f") (param i32) (result i32) ({instruction} (local.get 0))))'))
+    return msgspec.structs.replace(report("f=1"), case=name, artifact=str(path))
+
+
+def test_programs_without_the_instructions_of_finds_are_localised_first(tmp_path, monkeypatch):
+    seen = []
+    monkeypatch.setattr(examination, "find_causes", lambda _, places, __: (seen.extend(places), ((), len(places)))[1])
+    finds = FindsFolder(tmp_path / "f")
+    finds.finds["clz"] = Find("i32.clz returns a wrong result", "t", "e", "s", "2026-11-28")
+    reports = [diverging(tmp_path, "a", "i32.clz"), diverging(tmp_path, "b", "i32.ctz")]
+    Examiner(Request(()), finds, tmp_path, "e", lambda _: None, lambda: True).examine(reports, str, time.monotonic() + 60)
+    assert [each.case for each in seen] == ["b", "a"]
+
+
+@pytest.mark.parametrize("step", ["find_causes", "Session"])
+def test_a_defect_in_one_program_does_not_end_the_hunt(tmp_path, monkeypatch, step):
+    def defect(*_):
+        raise ValueError("a local is named twice")
+
+    monkeypatch.setattr(examination, "find_causes", lambda *_: ((), 1))
+    monkeypatch.setattr(examination, step, defect)
+    lines, program = [], diverging(tmp_path, "a", "i32.clz")
+    Path(program.artifact).with_suffix(".toml").write_text('rows = ["f=1"]\n')
+    examiner = Examiner(Request(()), FindsFolder(tmp_path / "f"), tmp_path, "e", lines.append, lambda: False)
+    assert examiner.examine([program], str, time.monotonic() + 60) == []
+    assert len(lines) == 1
+    assert "a local is named twice" in lines[0]
 
 
 def test_only_the_hunt_of_the_same_engine_is_resumed(tmp_path):

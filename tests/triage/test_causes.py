@@ -53,6 +53,10 @@ def found(**fields):
         ),
         (found(oracle="trapped: unreachable", subject="trapped: x", difference="outcome"), "i32.div_s traps: x"),
         (Localisation("row", "a.wasm"), ""),
+        (
+            Localisation("row", "a.wasm", why="instantiation should have dropped data segment 3 (...): `memory.init` reads it"),
+            "instantiation does not drop a data segment",
+        ),
     ],
 )
 def test_a_cause_is_the_instruction_and_what_became_of_it(answer, name):

@@ -42,6 +42,17 @@ def test_a_skipped_write_is_named(host, tmp_path, name):
     assert answer.confirmed
 
 
+FIELDS = """(module (type $s (struct (field (mut f32)) (field (mut f64)) (field (mut v128)) (field (mut i8)) (field (mut i64))))
+  (func (export "run_row_a") (result f64) (local $x (ref $s)) (local.set $x (struct.new_default $s))
+    (struct.set $s 1 (local.get $x) (f64.const 3)) (struct.get $s 1 (local.get $x))))"""
+
+
+def test_a_skipped_write_is_named_in_a_structure_of_all_types(host, tmp_path):
+    wasm = bytes(wasmtime.wat2wasm(FIELDS))
+    answer = localised(host, wasm, skipped("struct.set", read(wasm)), tmp_path)
+    assert (answer.depth, answer.instruction, answer.confirmed) == ("instruction", "struct.set 0 1", True)
+
+
 OUT_OF_BOUNDS = {
     "memory.fill": '(module (memory 1) (func (export "run_row_a") (memory.fill (i32.const 65530) (i32.const 9) (i32.const 30))))',
     "i32.store": '(module (memory 1) (func (export "run_row_a") (i32.store (i32.const 65534) (i32.const 9))))',

@@ -107,7 +107,7 @@ _OPERATIONS: Final[dict[Variant, dict[str, str]]] = {
         "below": "i32.ge_u i32.eqz",
         "within": "i32.gt_u i32.eqz",
         "f32.bits": "local.set $f i32.const $SCRATCH local.get $f f32.store $rec i32.const $SCRATCH i32.load $rec",
-        "f64.bits": "local.set $f i32.const $SCRATCH local.get $f f64.store $rec i32.const $SCRATCH i64.load $rec",
+        "f64.bits": "local.set $d i32.const $SCRATCH local.get $d f64.store $rec i32.const $SCRATCH i64.load $rec",
         "low": "local.set $b i32.const $SCRATCH local.get $b v128.store $rec i32.const $SCRATCH i64.load $rec",
         "high": "local.set $b i32.const $SCRATCH local.get $b v128.store $rec i32.const $SCRATCH i64.load $rec offset=8",
     },

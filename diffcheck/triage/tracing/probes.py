@@ -162,11 +162,10 @@ class Helpers:
         if isinstance(key.type, RefType):
             word = self._reference(key.type, contents_only=key.contents_only)
             return f"{word} local.get $site local.get $w call $note local.get $v", params, (key.type,), _W
-        locals_: Locals = (("b", "v128"),) if key.type == "v128" else (("f", key.type),)
         text = {"i32": _I32, "i64": _I64, "v128": _V128}.get(key.type)
         if text is None:
             text = _FLOAT.replace("{bits}", own[f"{key.type}.bits"]).replace("{extend}", "{wide}" if key.type == "f32" else "")
-        return text.format(**own), params, (key.type,), locals_
+        return text.format(**own), params, (key.type,), self._held(key.type)
 
     def _reference(self, type_: RefType, *, contents_only: bool = False) -> str:
         """Code that sets ``$w`` from ``$v``: 0 for null, 1 for an opaque reference, 2 and the number for an i31, 3 for a structure, 4 and
@@ -355,7 +354,7 @@ class Helpers:
         """The locals that are needed to mix a value of this type."""
         if isinstance(storage, RefType):
             return ((_holder(storage), RefType(nullable=True, heap=storage.heap)),)
-        return {"f32": (("f", "f32"),), "f64": (("f", "f64"),), "v128": (("b", "v128"), ("x", "v128"))}.get(storage, ())
+        return {"f32": (("f", "f32"),), "f64": (("d", "f64"),), "v128": (("b", "v128"), ("x", "v128"))}.get(storage, ())
 
     def _mixed(self, storage: ValType) -> str:
         """Code that pops a value and mixes it into ``$lane``."""
