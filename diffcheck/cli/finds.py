@@ -34,7 +34,8 @@ def list_(folder: str) -> int:
     width = max(map(len, finds), default=0)
     for name, each in finds.items():
         link = f"  {each.link}" if each.link else ""
-        click.echo(visible(f"{each.state:<6} {name:<{width}}  {each.title}{link}", 400))
+        alone = "  (the oracle stands alone)" if each.alone == "oracle" else ""
+        click.echo(visible(f"{each.state:<6} {name:<{width}}  {each.title}{alone}{link}", 400))
     click.echo(f"{len(finds)} finds")
     return 0
 

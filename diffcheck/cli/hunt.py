@@ -19,7 +19,10 @@ from diffcheck.report import json_file, styles
 from diffcheck.runner import engines
 from diffcheck.text import visible
 
-_EPILOG = "Exit codes: 0 nothing new; 1 new finds; 2 usage, configuration or missing engine; 130 interrupted (resume by --resume)."
+_EPILOG = (
+    "Exit codes: 0 no new find, or the oracle stands alone in each; 1 new finds; 2 usage, configuration or missing engine; "
+    "130 interrupted (resume by --resume)."
+)
 _FOLDER: Final = "hunt"
 _HOUR_S: Final = 3600.0
 
@@ -32,7 +35,9 @@ _HOUR_S: Final = 3600.0
               help="all, or some of sweep and generate, separated by commas.")  # fmt: skip
 @click.option("--finds", "finds_folder", default="finds", show_default=True, envvar="DIFFCHECK_FINDS", metavar="DIR",
               help="Folder of the finds, one subfolder for each cause.")  # fmt: skip
-@options("subject", "oracle", PROGRAMS, "jobs", "executor", "deadline", "memory-limit", "confirm", "resume", "reports", "quiet")
+@options(
+    "subject", "oracle", PROGRAMS, "judge", "jobs", "executor", "deadline", "memory-limit", "confirm", "resume", "reports", "quiet"
+)
 def command(time_s: float, seed: int, sources: str, finds_folder: str, reports: str, *, resume: bool, **given: Any) -> int:  # noqa: ANN401 - the options of the table
     """Hunt for divergences with generated programs; each new cause becomes a find, reduced and ready to file.
 
@@ -56,7 +61,8 @@ def command(time_s: float, seed: int, sources: str, finds_folder: str, reports: 
             hunting = hunt.Hunt(chosen.request, state, finds, folder, time_s, say, stopped)
             hunting.run(_chosen(sources), judge, host)
     _summarise(hunting, finds, Path(finds_folder))
-    return EXIT_INTERRUPTED if hunting.interrupted else EXIT_DIVERGE if hunting.new else EXIT_AGREE
+    of_subject = [name for name in hunting.new if finds.finds[name].alone != "oracle"]
+    return EXIT_INTERRUPTED if hunting.interrupted else EXIT_DIVERGE if of_subject else EXIT_AGREE
 
 
 def _chosen(sources: str) -> tuple[str, ...]:
@@ -69,7 +75,8 @@ def _chosen(sources: str) -> tuple[str, ...]:
 def _summarise(hunting: hunt.Hunt, finds: hunt_finds.FindsFolder, folder: Path) -> None:
     state, new = hunting.state, hunting.new
     for name in new:
-        click.echo(f"new       {visible(finds.finds[name].title, 200)} ({visible(name, 100)})")
+        alone = ", the oracle stands alone" if finds.finds[name].alone == "oracle" else ""
+        click.echo(f"new       {visible(finds.finds[name].title, 200)} ({visible(name, 100)}{alone})")
     own = f"; own cost {max(0.0, state.total_s - state.engine_s) / state.engine_s:.0%} of the engines'" if state.engine_s else ""
     click.echo(f"{state.line}{own}")
     click.echo(f"finds     {visible(str(folder))}: {len(new)} new, {len(finds.finds)} in all")

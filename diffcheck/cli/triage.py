@@ -57,6 +57,8 @@ def _summary(steps: workflow.TriageWorkflow) -> None:
     if state.flaky:
         lines.append(("flaky", f"{state.flaky}; not triaged"))
     lines += [(each.engine, each.says) for each in state.engines]
+    if state.judgement is not None:
+        lines.append(("judges", str(state.judgement)))
     if state.before and state.after:
         share = f" ({state.after.code / state.before.code:.1%})" if state.before.code else ""
         if state.rows:

@@ -137,7 +137,8 @@ class Examiner:
         if not name:
             return None
         found = Find(name, title(state), self._engine, seed, datetime.now(UTC).date().isoformat(), needs=needs)
-        found = msgspec.structs.replace(found, section=cause.section if cause is not None else "")
+        alone = state.judgement.alone if state.judgement is not None else ""
+        found = msgspec.structs.replace(found, section=cause.section if cause is not None else "", alone=alone)
         return msgspec.structs.replace(found, state="flaky") if flaky else found
 
 

@@ -19,6 +19,7 @@ from diffcheck.config import toml_text
 from diffcheck.config.input_files import parse_toml, read_regular
 from diffcheck.errors import ConfigError, NothingToDoError
 from diffcheck.text import visible
+from diffcheck.verdict import Alone
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,6 +38,7 @@ class Find(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_field
     """A cause. ``engine`` showed it first, on the day ``first``, with the program of ``seed``. ``section`` is the specification's.
 
     ``needs`` are the ingredients of the reduced program (see ``ingredients``) if no wrong instruction is known.
+    ``alone`` is the engine that stands alone by the judges, empty if it is undecided or no judge was asked.
     """
 
     cause: str
@@ -48,6 +50,7 @@ class Find(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_field
     link: str = ""
     section: str = ""
     needs: tuple[str, ...] = ()
+    alone: Alone = ""
 
 
 class FindsFolder:

@@ -84,16 +84,17 @@ class Hunt:
         say: Callable[[str], None], stopped: Callable[[], bool],
     ) -> None:  # fmt: skip
         self.state = state
-        self._request = msgspec.structs.replace(
+        judged = msgspec.structs.replace(
             request, mode="capsule", slice="never", load_check="never", max_passes=_MOST_PASSES, journal="", cache=""
         )
+        self._request = msgspec.structs.replace(judged, judges=())  # they are asked once for each find
         # One run is enough: results of programs are determined, and the examination of what differs confirms it.
         self._of_programs = msgspec.structs.replace(self._request, confirm=0, deterministic=False, known={})
         self._finds, self._folder, self._say, self._stopped = finds, folder, say, stopped
         self.interrupted = False
         self._begun = time.monotonic() - state.elapsed_s
         self._until = self._begun + time_s
-        self._examiner = Examiner(self._request, finds, folder, state.engine, say, self._is_interrupted)
+        self._examiner = Examiner(judged, finds, folder, state.engine, say, self._is_interrupted)
 
     @property
     def new(self) -> list[str]:

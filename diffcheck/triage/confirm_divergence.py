@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from diffcheck.triage.reduce.symptom import Symptom
     from diffcheck.triage.session import Session
     from diffcheck.triage.triage_folder import State
-    from diffcheck.verdict import CaseReport
+    from diffcheck.verdict import CaseReport, Judgement
 
 RUNS: Final = 3
 
@@ -37,18 +37,19 @@ class Confirmer:
         self.say(f"{shown} of {RUNS} reruns show it")
         if shown < RUNS:
             return msgspec.structs.replace(state, flaky=f"{1 + shown} of {1 + RUNS} runs show it")
-        notes = (*self._judgement(), *self._direct_notes())
-        return msgspec.structs.replace(state, engines=tuple(self._other_engines()), notes=notes).finished("confirm")
+        judgement, notes = self._judgement(), self._direct_notes()
+        engines = tuple(self._other_engines())
+        return msgspec.structs.replace(state, engines=engines, judgement=judgement, notes=notes).finished("confirm")
 
-    def _judgement(self) -> tuple[str, ...]:
-        """What the judges give, and who stands alone, as a sentence; empty without judges."""
+    def _judgement(self) -> Judgement | None:
+        """The judgement on the symptom; None without judges."""
         if not self.session.judges:
-            return ()
+            return None
         report = self._report(judges=self.session.judges)
         every = (each for one in report.passes for each in one.divergences if each.signature == self.symptom.signature)
-        judgement = next((str(each.judgement) for each in every if each.judgement is not None), "the judges were not asked")
-        self.say(judgement)
-        return (judgement,)
+        judgement = next((each.judgement for each in every if each.judgement is not None), None)
+        self.say(str(judgement) if judgement is not None else "the judges have no opinion: the rerun does not show it")
+        return judgement
 
     def _report(self, **changes: object) -> CaseReport:
         """The report of the case with other engines."""

@@ -13,6 +13,7 @@ from diffcheck.text import file_name, visible
 from diffcheck.triage.localise.location import Localisation
 from diffcheck.triage.reduce.reduction import ModuleSize
 from diffcheck.triage.reduce.symptom import Symptom
+from diffcheck.verdict import Judgement
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -40,7 +41,7 @@ class State(msgspec.Struct, frozen=True, omit_defaults=True):
 
     ``about`` is the digest of artifact, engines, divergence and rows; a triage with another one starts over. ``done`` are the
     finished steps. ``without_recorder`` is the module that is triaged if the subject executes an instruction wrongly that the
-    recorder uses; ``known_answer`` names that instruction.
+    recorder uses; ``known_answer`` names that instruction. ``judgement`` is None without judges.
     """
 
     about: str
@@ -53,6 +54,7 @@ class State(msgspec.Struct, frozen=True, omit_defaults=True):
     done: tuple[Step, ...] = ()
     flaky: str = ""
     engines: tuple[ConfirmedOutcome, ...] = ()
+    judgement: Judgement | None = None
     notes: tuple[str, ...] = ()
     rows: tuple[str, ...] = ()
     rows_before: int = 0

@@ -57,9 +57,8 @@ class TriageWorkflow:
         plan, engines = session.plan, session.engines
         identity = engines.subject_identity
         target = session.target
-        about = st.about(
-            (plan.sha256, identity.name, identity.sha256, engines.oracle_identity.name, target.kind, target.row, row, *session.rows)
-        )
+        names = (identity.name, identity.sha256, engines.oracle_identity.name, *session.judges)
+        about = st.about((plan.sha256, *names, target.kind, target.row, row, *session.rows))
         saved = folder.read()
         if saved is not None and Path(saved.artifact).stem != Path(plan.case.artifact).stem:
             raise ReportError(

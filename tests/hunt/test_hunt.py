@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 import time
 from contextlib import closing
@@ -184,6 +185,36 @@ def test_a_defect_in_one_program_does_not_end_the_hunt(tmp_path, monkeypatch, st
     assert examiner.examine([program], str, time.monotonic() + 60) == []
     assert len(lines) == 1
     assert "a local is named twice" in lines[0]
+
+
+@pytest.mark.whole
+def test_a_find_has_the_judgement(tmp_path):
+    for name in ("first", "second"):
+        stand_in = [sys.executable, str(DOUBLES / "kilnd.py")]
+        program = shlex.join([sys.executable, str(DOUBLES / "wrong_everywhere.py"), "i64.popcnt", *stand_in])
+        (tmp_path / name).write_text(f'#!/bin/sh\nexec {program} "$@"\n')
+        (tmp_path / name).chmod(0o755)
+    (tmp_path / "p.wasm").write_bytes(wasmtime.wat2wasm(WRONG))
+    (tmp_path / "p.toml").write_text('rows = ["f=5", "g=6"]\n')
+    path, subject, judge = (str(tmp_path / name) for name in ("p.wasm", "first", "second"))
+    request = engines.choose(Request((path,), subject=f"harness:{subject}", judges=(f"harness:{judge}",), mode="capsule")).request
+    finds = FindsFolder(tmp_path / "f")
+    reports = [each.report for each in runs.run(msgspec.structs.replace(request, judges=())) if isinstance(each, CaseFinished)]
+    Examiner(request, finds, tmp_path, "stand-in 1", lambda _: None, lambda: False).examine(reports, str, time.monotonic() + 600)
+    assert [each.alone for each in FindsFolder(tmp_path / "f").finds.values()] == ["oracle"]
+
+
+@pytest.mark.parametrize(("alone", "code"), [("oracle", 0), ("subject", 1), ("", 1)])
+def test_a_hunt_does_not_fail_for_a_find_of_which_the_oracle_stands_alone(tmp_path, monkeypatch, capsys, alone, code):
+    def examine(request, finds, *_):
+        assert request.judges == ("wasmtime-pulley",)
+        folder = finds.triage
+        folder.mkdir()
+        finds.add(Find("f is wrong", "f is wrong", "old 1", "s", "2026-11-28", alone=alone), folder)
+
+    monkeypatch.setattr(hunts, "Examiner", examine)
+    assert hunted(tmp_path, "--sources", "sweep", "--time", "1", "--judge", "wasmtime-pulley") == code
+    assert ("the oracle stands alone" in capsys.readouterr().out) == (alone == "oracle")
 
 
 def test_only_the_hunt_of_the_same_engine_is_resumed(tmp_path):

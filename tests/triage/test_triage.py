@@ -15,9 +15,12 @@ import pytest
 import wasmtime
 
 from diffcheck.cli import main as entry
+from diffcheck.runner.request import Request
 from diffcheck.triage import workflow
 from diffcheck.triage.reduce.interestingness import BudgetExhausted, TimeBudget
-from diffcheck.triage.triage_folder import STEPS, State
+from diffcheck.triage.session import Session
+from diffcheck.triage.target import find
+from diffcheck.triage.triage_folder import STEPS, State, TriageFolder
 from diffcheck.triage.workflow import TriageWorkflow
 from diffcheck.triage.writeup.reproducer import Reproduction
 from tests.conftest import DOUBLES, _executable
@@ -102,6 +105,18 @@ def test_a_divergence_becomes_a_folder_whose_script_shows_it(
     assert entry.run(arguments) == 1
     again = (folder / "log.txt").read_text().removeprefix(before).splitlines()
     assert all("without diffcheck" in line or "text form" in line for line in again), again
+
+
+def test_another_judge_starts_a_new_triage(artifact: Path, tmp_path: Path) -> None:
+    folder = TriageFolder(tmp_path / "out")
+    resumed = []
+    for judges in ((), (), ("wasmtime-pulley",)):
+        request = Request((str(artifact),), subject="wasmtime-pulley", judges=judges)
+        with Session(request, find(str(artifact), None, ""), TimeBudget(None), lambda _: None) as session:
+            steps = TriageWorkflow(session, folder, lambda _: None)
+            folder.save(steps.state)
+            resumed.append(steps.resumed)
+    assert resumed == [False, True, False]
 
 
 def test_a_flaky_divergence_is_told_and_not_chased(
