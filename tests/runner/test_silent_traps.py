@@ -67,7 +67,7 @@ def oracle():
 def compare(oracle, host, tmp_path):
     """Compare rows of a module under wasmtime and one that reports nothing at a trap; gives the capsule pass."""
 
-    def compared(text, rows, alter=lambda _, execution: execution, stdin=b"", **capabilities):
+    def compared(text, rows, alter=lambda _, execution: execution, stdin=b"", deadline_s=10.0, **capabilities):
         path = tmp_path / "case.wasm"
         path.write_bytes(wat2wasm(text))
         silent = carried_as("words", state_at_trap=False)
@@ -76,7 +76,7 @@ def compare(oracle, host, tmp_path):
             transport="words", state_at_trap=False, **capabilities,
         )  # fmt: skip
         case = Case("case", str(path), rows=tuple(rows), stdin=stdin)
-        request = Request((str(path),), mode="capsule")
+        request = Request((str(path),), mode="capsule", deadline_s=deadline_s)
         return case_run.run(make(case, request, oracle, oracle, subject, host), 24, oracle, subject, host, "silent").passes[0]
 
     return compared
@@ -95,6 +95,16 @@ def faulty(oracle, host, tmp_path):
         return case_run.run(plan, 24, oracle, subject, host, "faulty").passes[0]
 
     return compared
+
+
+ENDLESS = '(module (func (export "f") (param i32) (loop (br_if 0 (local.get 0)))))'
+
+
+def test_rows_that_do_not_end_under_the_oracle_never_reach_the_subject(compare):
+    found = compare(ENDLESS, ["f=0", "f=1"], deadline_s=0.5)
+    assert found.verdict == "inconclusive"
+    assert found.reason == "the oracle timed out after 0.5 s, so the subject was not run"
+    assert (found.oracle.words, found.subject.cost.executions) == ("timed out after 0.5 s", 0)
 
 
 @pytest.mark.parametrize(("text", "rows", "traps"), [

@@ -38,7 +38,7 @@ from diffcheck.runner.passes import open_limits
 from diffcheck.runner.passes.call_logs import with_calls
 from diffcheck.runner.passes.decoded_instance import decoded, is_trap, same_end, same_trap
 from diffcheck.runner.passes.hang_check import why_slow
-from diffcheck.runner.passes.instances import Instances, TrapRuns
+from diffcheck.runner.passes.instances import NOT_RUN, Instances, TrapRuns
 from diffcheck.runner.passes.legal_choices import compare_choices
 from diffcheck.runner.passes.page_diff import Pages, read_view
 from diffcheck.runner.passes.pass_evidence import PassEvidence
@@ -189,6 +189,8 @@ class CapsulePass:
         if isinstance(oracle.outcome, Refused):
             self._refused(oracle.outcome, subject.outcome)
             raise PassOverError
+        if subject is NOT_RUN:
+            raise PassOverError(f"the oracle {sentence(oracle.outcome)}, so the subject was not run")
         if isinstance(oracle.outcome, TimedOut) and isinstance(subject.outcome, TimedOut):
             raise PassOverError(f"both timed out ({oracle.outcome.deadline_s:g} s)")
         raise PassOverError(f"the oracle {sentence(oracle.outcome)}; the subject {sentence(subject.outcome)}")

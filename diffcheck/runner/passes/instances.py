@@ -15,7 +15,8 @@ from diffcheck.capsule import layout as lo
 from diffcheck.capsule.batch.batch_form import MAX_RANGES, Batch, Pages, keys
 from diffcheck.capsule.decode import first_stop, left_open, swallowed
 from diffcheck.capsule.decode import state as decode_state
-from diffcheck.observation import Returned, Trapped
+from diffcheck.compare.outcomes import FAILURES
+from diffcheck.observation import HarnessFailed, Returned, Trapped
 from diffcheck.runner.passes.capsule_run import CapsuleRun
 
 if TYPE_CHECKING:
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from diffcheck.runner.passes.capsule_run import CapsuleSide
 
 MAX_INSTANCES: Final = 64
+NOT_RUN: Final = CapsuleRun(HarnessFailed("not run, since the oracle failed", wrapper=True))
+"""In place of a subject's run when there is no state of the oracle to compare it with."""
 _PAGE_COPY_S: Final = 0.00042
 """Time of copying a page, by kilnd 0.4.4 (measured 2026-11)."""
 _KEPT_BYTES: Final = 64 << 20
@@ -80,7 +83,9 @@ class Instances:
             return self.run(self.first, self.last)
         parameters = self.parameters(self.first, self.last)
         oracle = self._oracle.run(parameters)
-        return Instance(self.first, self.last, oracle, self._trap_runs.run(parameters, oracle, instances))
+        failed = oracle.image is None and isinstance(oracle.outcome, FAILURES)
+        subject = NOT_RUN if failed else self._trap_runs.run(parameters, oracle, instances)
+        return Instance(self.first, self.last, oracle, subject)
 
     def run(self, first: int, last: int) -> Instance:
         """Run the rows [first, last) under both engines at the same time."""
