@@ -87,6 +87,7 @@ class Hunt:
         judged = msgspec.structs.replace(
             request, mode="capsule", slice="never", load_check="never", max_passes=_MOST_PASSES, journal="", cache=""
         )
+        self._judges = request.judges
         self._request = msgspec.structs.replace(judged, judges=())  # they are asked once for each find
         # One run is enough: results of programs are determined, and the examination of what differs confirms it.
         self._of_programs = msgspec.structs.replace(self._request, confirm=0, deterministic=False, known={})
@@ -161,9 +162,9 @@ class Hunt:
         folder = self._folder / "programs"
         shutil.rmtree(folder, ignore_errors=True)
         weights = msgspec.convert(msgspec.to_builtins(state.weights), Weights)
-        done = rounds.written(folder, state.seed, state.rounds, count, weights, judge, host)
+        done = self._screened(rounds.written(folder, state.seed, state.rounds, count, weights, judge, host))
         reports = list(self._reports((str(folder),), self._is_over, self._of_programs))
-        if len(reports) < count:
+        if len(reports) < len(done.programs):
             return  # the time is up; a resumed hunt runs the whole round
         for report in sorted(reports, key=lambda each: each.artifact):
             rounds.learn(weights, done.programs, report)
@@ -177,6 +178,22 @@ class Hunt:
         state.diverging += sum(each.verdict == "diverge" for each in reports)
         found = plural(len(self.new), "new find")
         self._say(f"round {state.rounds}: {state.line}; {found}; {done.new_cells:,} new cells in this round")
+
+    def _screened(self, done: rounds.Round) -> rounds.Round:
+        """The round without programs on which a judge differs from the oracle: a tenth of all runs under the judges as well."""
+        for seed in done.invalid:
+            self._say(f"the program of seed {seed} is not valid, by a defect of the generator; not run")
+        for name in self._judges if done.sample else ():
+            request = msgspec.structs.replace(self._of_programs, subject=name)
+            reports = [each for each in self._reports(done.sample, self._is_over, request) if each.verdict == "diverge"]
+            if reports:
+                engine = f"{name}, as a judge of the oracle"
+                examined = msgspec.structs.replace(self._request, subject=name)
+                Examiner(examined, self._finds, self._folder, engine, self._say, self._is_interrupted).examine(
+                    reports, done.seed, self._until
+                )
+                done = done.without(each.artifact for each in reports)
+        return done
 
     def _reports(self, paths: tuple[str, ...], over: Callable[[], bool], request: Request | None = None) -> Iterator[CaseReport]:
         """The reports of the cases under some paths; those that finish before it is ``over``."""

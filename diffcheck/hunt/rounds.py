@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
+from zlib import crc32
 
 import msgspec
 
 from diffcheck import process
 from diffcheck.backend.contract import RunLimits
 from diffcheck.cases.discovery import Case
+from diffcheck.errors import DiffcheckError
 from diffcheck.hunt.generate.program import Generated, generate
 from diffcheck.runner.sweep.padding import padded_module
 from diffcheck.triage.writeup.case_text import case_text
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from diffcheck.backend.contract import Host, Oracle
     from diffcheck.hunt.generate.weights import Weights
     from diffcheck.verdict import CaseReport
@@ -22,12 +26,31 @@ if TYPE_CHECKING:
 _JUDGED: Final = frozenset({"agree", "diverge"})
 
 
+_TENTH: Final = 10
+
+
 class Round(msgspec.Struct, frozen=True):
-    """The programs of a round by the stem of their files in ``folder``; ``new_cells`` were in no earlier program."""
+    """The programs of a round by the stem of their files in ``folder``; ``new_cells`` were in no earlier program. ``invalid`` are
+    the seeds of programs that the oracle does not accept, which are not run.
+    """
 
     folder: Path
     programs: dict[str, Generated]
     new_cells: int
+    invalid: tuple[str, ...] = ()
+
+    @property
+    def sample(self) -> tuple[str, ...]:
+        """The paths of about a tenth of the programs: one is drawn with its seed."""
+        chosen = (name for name, each in self.programs.items() if crc32(each.seed.encode()) % _TENTH == 0)
+        return tuple(str(self.folder / f"{name}.wasm") for name in chosen)
+
+    def without(self, artifacts: Iterable[str]) -> Round:
+        """The round without some programs; their files are removed."""
+        stems = {Path(each).stem for each in artifacts}
+        for stem in stems:
+            (self.folder / f"{stem}.wasm").unlink()
+        return msgspec.structs.replace(self, programs={name: each for name, each in self.programs.items() if name not in stems})
 
     def seed(self, artifact: str) -> str:
         """The seed of the program in a file."""
@@ -37,17 +60,30 @@ class Round(msgspec.Struct, frozen=True):
 def written(folder: Path, seed: int, number: int, count: int, weights: Weights, judge: Oracle, host: Host) -> Round:
     """Generate and write the programs of a round; they depend on the seed, the number and the weights."""
     process.make_folder(folder, "choose another folder with --reports")
-    programs, before = {}, len(weights.seen)
+    programs, invalid, before = {}, [], len(weights.seen)
     for at in range(count):
         program = generate(f"{seed} {number} {at}", weights)
-        data = judge.assemble(program.text.encode(), RunLimits(), host)
+        data = _binary(program, judge, host)
+        if not data:
+            invalid.append(program.seed)
+            continue
         stem = f"r{number}p{at}"
         path = folder / f"{stem}.wasm"
-        process.write_atomically(path, [padded_module(data) if program.padded else data])
+        process.write_atomically(path, [data])
         text = case_text(Case(stem, str(path)), program.rows, f"generated from seed {program.seed}")
         process.write_atomically(path.with_suffix(".toml"), [text.encode()])
         programs[stem] = program
-    return Round(folder, programs, len(weights.seen) - before)
+    return Round(folder, programs, len(weights.seen) - before, tuple(invalid))
+
+
+def _binary(program: Generated, judge: Oracle, host: Host) -> bytes:
+    """The module of a program; empty if it is not valid."""
+    try:
+        data = judge.assemble(program.text.encode(), RunLimits(), host)
+    except DiffcheckError:
+        return b""
+    data = padded_module(data) if program.padded else data
+    return data if judge.validate(data, RunLimits(), host) is None else b""
 
 
 def learn(weights: Weights, programs: dict[str, Generated], report: CaseReport) -> None:

@@ -49,7 +49,7 @@ class Trial(msgspec.Struct, frozen=True):
 def trial(bench: CaseBench, fault: StateFault, seed: int, deadline_s: float = DEADLINE_S) -> Trial:
     """Generate programs until one diverges, and localise it; until the deadline."""
     begun, weights, number = time.monotonic(), Weights(), 0
-    word = fault.instruction.removesuffix("_null")
+    word = fault.instruction.replace("ref.test_null", "ref.test (ref null")
     while time.monotonic() - begun < deadline_s:
         program = generate(f"{seed} {number}", weights)
         number += 1

@@ -17,6 +17,7 @@ from diffcheck.cli.main import run
 from diffcheck.errors import NothingToDoError
 from diffcheck.hunt import examination
 from diffcheck.hunt import hunt as hunts
+from diffcheck.hunt import rounds as hunt_rounds
 from diffcheck.hunt.examination import Examiner
 from diffcheck.hunt.finds import FILE, PROGRAM, Find, FindsFolder
 from diffcheck.hunt.generate.program import Generated
@@ -96,10 +97,11 @@ def hunted(tmp_path, *more):
     )
 
 
-def rounds(tmp_path, state, count, said=lambda _: None):
+def rounds(tmp_path, state, count, said=lambda _: None, judges=()):
     """Hunt with the interpreter until so many rounds are done."""
     tmp_path.mkdir(exist_ok=True)
     request = engines.choose(Request((), subject="wasmtime-pulley", deadline_s=10.0)).request
+    request = msgspec.structs.replace(request, judges=judges)
     finds = FindsFolder(tmp_path / "f")
     with contract.local_host() as host, closing(engines.preferred_oracle({})) as judge:
         hunt = hunts.Hunt(request, state, finds, tmp_path, 3600, said, lambda: state.rounds >= count > 0)
@@ -122,6 +124,36 @@ def test_a_resumed_hunt_has_the_programs_of_one_that_was_not_interrupted(tmp_pat
     rounds(tmp_path / "parts", hunts.HuntState(1, "pulley"), 1)
     parts = rounds(tmp_path / "parts", hunts.resumed(tmp_path / "parts", "pulley"), 2)
     assert [each.read_bytes() for each in parts] == [each.read_bytes() for each in whole]
+
+
+def test_a_program_that_is_not_valid_is_not_run(tmp_path, monkeypatch):
+    monkeypatch.setattr(hunts, "_PROGRAMS", 2)
+    made = iter(
+        ('(module (func (export "f0") (result i64) i32.const 1))', '(module (func (export "f0") (result i64) i64.const 1))')
+    )
+    monkeypatch.setattr(hunt_rounds, "generate", lambda seed, _: Generated(seed, next(made), ("f0",), {}, (), ()))
+    state, lines = hunts.HuntState(1, "pulley"), []
+    rounds(tmp_path, state, 1, lines.append)
+    assert state.programs == 1
+    assert lines[0] == "the program of seed 1 0 0 is not valid, by a defect of the generator; not run"
+
+
+def test_a_program_on_which_a_judge_differs_from_the_oracle_is_examined_and_not_run(tmp_path, monkeypatch):
+    monkeypatch.setattr(hunts, "_PROGRAMS", 12)
+    examined, lines, state = [], [], hunts.HuntState(1, "pulley")
+
+    def differing(self, paths, over, request=None):
+        if request is None or request.subject != "a judge":
+            return reports(self, paths, over, request)
+        return (msgspec.structs.replace(report("f0"), artifact=each) for each in paths)
+
+    reports = hunts.Hunt._reports
+    monkeypatch.setattr(hunts.Hunt, "_reports", differing)
+    monkeypatch.setattr(Examiner, "examine", lambda _, found, *__: examined.extend(found) or [])
+    rounds(tmp_path, state, 1, lines.append, judges=("a judge",))
+    judged = [each for each in examined if each.verdict == "diverge"]
+    assert 0 < len(judged) < 6
+    assert state.programs == 12 - len(judged)
 
 
 def test_a_hunt_begins_with_the_finds_and_says_what_is_fixed(tmp_path):
