@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import base64
-import binascii
-from typing import TYPE_CHECKING, Any, Final, Generic, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Final, Generic, Literal, TypeVar
 
 import msgspec
 
 from diffcheck.errors import DiffcheckError
-from diffcheck.service.jobs import job_queue
 from diffcheck.service.jobs.job_queue import Job
 from diffcheck.service.results import Detail, Night
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Callable, Sequence
+    from collections.abc import Mapping
 
 FindingState = Literal["new", "known", "fixed", "returned"]
-T = TypeVar("T")
+T = TypeVar("T", bound=msgspec.Struct)
 PAGE: Final = 50
 
 
@@ -38,7 +36,7 @@ class Listing(msgspec.Struct, Generic[T], frozen=True):
 
 
 class Run(msgspec.Struct, frozen=True):
-    """A report that was entered. ``build`` is the subject's version; ``totals`` are cases by verdict."""
+    """A report that was entered. ``build`` is the subject's version; ``totals`` are cases by verdict, ``report`` is a digest."""
 
     id: int
     job: int
@@ -47,6 +45,7 @@ class Run(msgspec.Struct, frozen=True):
     subject: str
     version: str
     sha256: str
+    build: str
     oracle: str
     started: str
     elapsed_ns: int
@@ -54,11 +53,7 @@ class Run(msgspec.Struct, frozen=True):
     totals: dict[str, int]
     exit_code: int
     conclusion: str
-
-    @property
-    def build(self) -> str:
-        """The name of the subject's build."""
-        return self.version or self.sha256[:12] or self.subject
+    report: str
 
 
 class Case(msgspec.Struct, frozen=True):
@@ -99,9 +94,6 @@ class Finding(msgspec.Struct, frozen=True):
     first_run: int
     last_run: int
     changed: float
-
-
-_FINDING: Final = ", ".join(Finding.__struct_fields__)
 
 
 class Occurrence(msgspec.Struct, frozen=True):
@@ -155,6 +147,16 @@ class Comparison(msgspec.Struct, frozen=True):
     both: tuple[Finding, ...]
 
 
+class AuditEntry(msgspec.Struct, frozen=True):
+    """A change: when (seconds since 1970, UTC), who, what."""
+
+    id: int
+    at: float
+    who: str
+    action: str
+    target: str
+
+
 class Cell(msgspec.Struct, frozen=True):
     """A cell of the map: an instruction with a class of operands."""
 
@@ -166,201 +168,115 @@ class Cell(msgspec.Struct, frozen=True):
     detail: str
 
 
-def cursor_of(*key: object) -> str:
-    """The cursor after the entry with a key."""
-    return base64.urlsafe_b64encode(msgspec.json.encode(key)).decode().rstrip("=")
+class _Order(msgspec.Struct, frozen=True):
+    """An order of entries: the columns of its key, and a key before all others."""
+
+    columns: tuple[str, ...]
+    start: tuple[Any, ...]
+    descending: bool = True
 
 
-def _key(cursor: str | None, types: type[tuple[Any, ...]], start: tuple[Any, ...]) -> tuple[Any, ...]:
-    """The key in a cursor, ``start`` for none; raises ``CursorError``."""
-    if not cursor:
-        return start
-    try:
-        data = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
-        key: tuple[Any, ...] = msgspec.json.decode(data, type=types)
-    except (binascii.Error, msgspec.MsgspecError, UnicodeDecodeError, ValueError, RecursionError) as error:
-        raise CursorError("the cursor is not one of this service", hint="use the value of next") from error
-    return key
-
-
-def _listing(rows: Sequence[Any], make: Callable[[Any], T], key: Callable[[Any], tuple[object, ...]], limit: int) -> Listing[T]:
-    """The first ``limit`` rows; one row more means that there is a next part."""
-    shown = rows[:limit]
-    return Listing(tuple(make(row) for row in shown), cursor_of(*key(shown[-1])) if len(rows) > limit else None)
-
-
-def _struct(kind: type[T], row: sqlite3.Row) -> T:
-    """The struct of a row that has its fields as columns; JSON texts are decoded."""
-    names = kind.__struct_fields__  # type: ignore[attr-defined]
-    return kind(**{name: row[name] for name in names})
-
-
-def entries(
-    connection: sqlite3.Connection, kind: type[T], table: Literal["audit", "builds"], cursor: str | None, limit: int
-) -> Listing[T]:
-    """The rows of a table with numbered entries, the latest first."""
-    (before,) = _key(cursor, tuple[int], (1 << 62,))
-    query = f"SELECT * FROM {table} WHERE id < ? ORDER BY id DESC LIMIT ?"  # noqa: S608 - a constant
-    rows = connection.execute(query, (before, limit + 1)).fetchall()
-    return _listing(rows, lambda row: _struct(kind, row), lambda row: (row["id"],), limit)
-
-
-def _where(conditions: dict[str, object]) -> tuple[str, tuple[object, ...]]:
-    """The conditions that have values, as SQL and its values. Only given ones are put in, so that SQLite uses its indices."""
-    given = {text: value for text, value in conditions.items() if value is not None}
-    values = tuple(one for value in given.values() for one in (value if isinstance(value, tuple) else (value,)))
-    return " AND ".join(given) or "1", values
+_LAST: Final = 1 << 62
+_Number = Annotated[int, msgspec.Meta(ge=-_LAST, le=_LAST)]  # SQLite's integers have 64 bits
+_BY_ID: Final = _Order(("id",), (_LAST,))
+_BY_RUN: Final = _Order(("run",), (_LAST,))
+_BY_CHANGE: Final = _Order(("changed", "id"), (1e18, _LAST))
+_BY_RANK: Final = _Order(("rank", "name"), (-_LAST, ""), descending=False)
+_BY_INSTRUCTION: Final = _Order(("instruction", "operands"), ("", ""), descending=False)
+_JSON: Final[dict[str, Any]] = {"totals": dict[str, int], "nights": tuple[Night, ...]}
+"""The fields that are stored as JSON."""
 
 
 def jobs(connection: sqlite3.Connection, state: str, cursor: str | None, limit: int) -> Listing[Job]:
     """Jobs, the latest first."""
-    (before,) = _key(cursor, tuple[int], (1 << 62,))
-    where, values = _where({"state = ?": state or None, "id < ?": before})
-    query = f"SELECT {job_queue.COLUMNS} FROM jobs WHERE {where} ORDER BY id DESC LIMIT ?"  # noqa: S608 - constants
-    rows = connection.execute(query, (*values, limit + 1)).fetchall()
-    return _listing(rows, job_queue.job_of, lambda row: (row["id"],), limit)
+    return _listing(connection, Job, "jobs", _BY_ID, cursor, limit, {"state = ?": state or None})
 
 
 def waiting(connection: sqlite3.Connection) -> tuple[Job, ...]:
     """The jobs that run, and the next ones."""
-    query = (
-        f"SELECT {job_queue.COLUMNS} FROM jobs WHERE state IN ('running', 'queued') "  # noqa: S608 - constants
-        "ORDER BY state DESC, priority DESC, id LIMIT 10"
-    )
-    return tuple(job_queue.job_of(row) for row in connection.execute(query))
+    where = "state IN ('running', 'queued') ORDER BY state DESC, priority DESC, id LIMIT 10"
+    return tuple(_struct(Job, row) for row in connection.execute(_select(Job, "jobs", where)))
 
 
 def job(connection: sqlite3.Connection, number: int) -> Job:
     """A job; raises ``NotFoundError``."""
-    row = connection.execute(f"SELECT {job_queue.COLUMNS} FROM jobs WHERE id = ?", (number,)).fetchone()  # noqa: S608 - constants
-    return job_queue.job_of(_found(row, "job"))
-
-
-def _run(row: sqlite3.Row) -> Run:
-    fields = {name: row[name] for name in Run.__struct_fields__}
-    return Run(**{**fields, "totals": msgspec.json.decode(row["totals"])})
+    return _entry(connection, Job, "jobs", number)
 
 
 def runs(
     connection: sqlite3.Connection, suite: str, cursor: str | None, limit: int, *, job_number: int | None = None
 ) -> Listing[Run]:  # fmt: skip
     """Runs, the latest first: of a suite, of a job, or all."""
-    (before,) = _key(cursor, tuple[int], (1 << 62,))
-    where, values = _where({"suite = ?": suite or None, "job = ?": job_number, "id < ?": before})
-    query = f"SELECT * FROM runs WHERE {where} ORDER BY id DESC LIMIT ?"  # noqa: S608 - constants
-    rows = connection.execute(query, (*values, limit + 1)).fetchall()
-    return _listing(rows, _run, lambda row: (row["id"],), limit)
+    return _listing(connection, Run, "runs", _BY_ID, cursor, limit, {"suite = ?": suite or None, "job = ?": job_number})
 
 
 def run(connection: sqlite3.Connection, number: int) -> Run:
     """A run; raises ``NotFoundError``."""
-    return _run(_found(connection.execute("SELECT * FROM runs WHERE id = ?", (number,)).fetchone(), "run"))
-
-
-def report_digest(connection: sqlite3.Connection, number: int) -> str:
-    """The digest of a run's ``report.json``; raises ``NotFoundError``."""
-    row = _found(connection.execute("SELECT report FROM runs WHERE id = ?", (number,)).fetchone(), "run")
-    return str(row["report"])
+    return _entry(connection, Run, "runs", number)
 
 
 def suites(connection: sqlite3.Connection) -> tuple[str, ...]:
-    """The suites that have cases, corpora first."""
-    rows = connection.execute(
-        "SELECT suite, max(id) AS last FROM runs GROUP BY suite ORDER BY suite LIKE 'upload-%', last DESC LIMIT 200"
-    )
+    """The suites that have runs, corpora first."""
+    rows = connection.execute("SELECT suite FROM runs GROUP BY suite ORDER BY suite LIKE 'upload-%', max(id) DESC LIMIT 200")
     return tuple(row["suite"] for row in rows)
-
-
-def _case(row: sqlite3.Row) -> Case:
-    nights = msgspec.json.decode(row["nights"], type=tuple[Night, ...])
-    return Case(row["id"], row["suite"], row["name"], row["verdict"], row["reason"], nights)
 
 
 def cases(
     connection: sqlite3.Connection, suite: str, verdict: str, search: str, cursor: str | None, limit: int
 ) -> Listing[Case]:  # fmt: skip
     """The cases of a suite, those that diverge first; ``search`` is a part of the name."""
-    rank, name = _key(cursor, tuple[int, str], (1 << 30, ""))
-    where, values = _where({
-        "suite = ?": suite, "verdict = ?": verdict or None, "instr(name, ?)": search or None,
-        "rank <= ? AND (rank < ? OR name > ?)": (rank, rank, name),
-    })  # fmt: skip
-    query = f"SELECT * FROM cases WHERE {where} ORDER BY rank DESC, name LIMIT ?"  # noqa: S608 - constants
-    rows = connection.execute(query, (*values, limit + 1)).fetchall()
-    return _listing(rows, _case, lambda row: (row["rank"], row["name"]), limit)
+    where = {"suite = ?": suite, "verdict = ?": verdict or None, "instr(name, ?)": search or None}
+    return _listing(connection, Case, "cases", _BY_RANK, cursor, limit, where)
 
 
 def case(connection: sqlite3.Connection, number: int) -> Case:
     """A case; raises ``NotFoundError``."""
-    return _case(_found(connection.execute("SELECT * FROM cases WHERE id = ?", (number,)).fetchone(), "case"))
+    return _entry(connection, Case, "cases", number)
 
 
 def case_history(connection: sqlite3.Connection, number: int, cursor: str | None, limit: int) -> Listing[CaseResult]:
     """The results of a case, latest first."""
-    (before,) = _key(cursor, tuple[int], (1 << 62,))
-    query = (
-        "SELECT c.run, r.started, coalesce(nullif(r.version, ''), substr(r.sha256, 1, 12)) AS build, "
-        "c.verdict, c.reason, c.elapsed_ns "
-        "FROM results c JOIN runs r ON r.id = c.run WHERE c.case_id = ? AND c.run < ? ORDER BY c.run DESC LIMIT ?"
-    )
-    rows = connection.execute(query, (number, before, limit + 1)).fetchall()
-    return _listing(rows, lambda row: _struct(CaseResult, row), lambda row: (row["run"],), limit)
+    return _listing(connection, CaseResult, "case_history", _BY_RUN, cursor, limit, {"case_id = ?": number})
 
 
 def findings(
     connection: sqlite3.Connection, state: str, subject: str, search: str, cursor: str | None, limit: int
 ) -> Listing[Finding]:  # fmt: skip
     """Findings, the latest change first; ``search`` is a part of the title or the issue."""
-    changed, number = _key(cursor, tuple[float, int], (1e18, 1 << 62))
-    where, values = _where({
-        "merged IS NULL AND (changed, id) < (?, ?)": (changed, number), "state = ?": state or None, "subject = ?": subject or None,
+    where = {
+        "merged IS NULL": (), "state = ?": state or None, "subject = ?": subject or None,
         "(instr(lower(title), lower(?)) OR instr(lower(issue), lower(?)))": (search, search) if search else None,
-    })  # fmt: skip
-    query = f"SELECT {_FINDING} FROM findings WHERE {where} ORDER BY changed DESC, id DESC LIMIT ?"  # noqa: S608 - constants
-    rows = connection.execute(query, (*values, limit + 1)).fetchall()
-    return _listing(rows, lambda row: _struct(Finding, row), lambda row: (row["changed"], row["id"]), limit)
+    }  # fmt: skip
+    return _listing(connection, Finding, "findings", _BY_CHANGE, cursor, limit, where)
 
 
 def finding(connection: sqlite3.Connection, number: int) -> FindingDetail:
     """A finding, or the one that it was merged into; raises ``NotFoundError``."""
-    row = _found(connection.execute("SELECT * FROM findings WHERE id = ?", (number,)).fetchone(), "finding")
-    if row["merged"] is not None:
-        return finding(connection, row["merged"])
-    history = connection.execute(
-        "SELECT o.run, r.started, coalesce(nullif(r.version, ''), substr(r.sha256, 1, 12)) AS build, o.state, o.cases "
-        "FROM occurrences o JOIN runs r ON r.id = o.run WHERE o.finding = ? ORDER BY o.run DESC LIMIT 60",
-        (number,),
-    )
-    files = connection.execute("SELECT name, sha256 FROM attachments WHERE finding = ? ORDER BY name", (number,))
-    detail = msgspec.json.decode(row["detail"], type=Detail) if row["detail"] != "{}" else None
+    row = connection.execute("SELECT coalesce(merged, id) AS id FROM findings WHERE id = ?", (number,)).fetchone()
+    found = _entry(connection, Finding, "findings", row["id"] if row is not None else number)
+    (detail,) = connection.execute("SELECT detail FROM findings WHERE id = ?", (found.id,)).fetchone()
+    files = connection.execute("SELECT name, sha256 FROM attachments WHERE finding = ? ORDER BY name", (found.id,))
+    history = _listing(connection, Occurrence, "finding_history", _BY_RUN, None, 60, {"finding = ?": found.id})
     return FindingDetail(
-        _struct(Finding, row),
-        detail,
-        {each["name"]: each["sha256"] for each in files},
-        tuple(_struct(Occurrence, each) for each in history),
-    )
+        found, msgspec.json.decode(detail, type=Detail) if detail != "{}" else None,
+        {each["name"]: each["sha256"] for each in files}, history.items,
+    )  # fmt: skip
 
 
 def run_findings(connection: sqlite3.Connection, number: int) -> tuple[Finding, ...]:
     """The findings of a run, those that are not known first."""
-    rows = connection.execute(
-        "SELECT f.* FROM occurrences o JOIN findings f ON f.id = o.finding WHERE o.run = ? "
-        "ORDER BY f.state = 'known', f.id LIMIT 200",
-        (number,),
-    )
-    return tuple(_struct(Finding, row) for row in rows)
+    return _findings_in(connection, "SELECT finding FROM occurrences WHERE run = ?", number)
 
 
 def counts(connection: sqlite3.Connection, table: Literal["jobs", "findings"]) -> dict[str, int]:
     """The number of jobs or findings by state."""
     where = "WHERE merged IS NULL" if table == "findings" else ""
-    rows = connection.execute(f"SELECT state, count(*) AS number FROM {table} {where} GROUP BY state")  # noqa: S608 - constants
-    return {row["state"]: row["number"] for row in rows}
+    return dict(map(tuple, connection.execute(f"SELECT state, count(*) FROM {table} {where} GROUP BY state")))  # noqa: S608 - constants
 
 
 def builds(connection: sqlite3.Connection, cursor: str | None, limit: int) -> Listing[Build]:
     """Builds from the watched folder, the latest first."""
-    return entries(connection, Build, "builds", cursor, limit)
+    return _listing(connection, Build, "builds", _BY_ID, cursor, limit)
 
 
 def subjects(connection: sqlite3.Connection) -> tuple[Subject, ...]:
@@ -373,57 +289,88 @@ def subjects(connection: sqlite3.Connection) -> tuple[Subject, ...]:
 
 
 def compare(connection: sqlite3.Connection, first: str, second: str) -> Comparison:
-    """The findings of two builds, by the digests of their programs: in the last run of each part and suite that both have."""
-    seen = [
-        {row["finding"] for row in connection.execute(
-            "SELECT DISTINCT o.finding FROM occurrences o JOIN runs r ON r.id = o.run WHERE r.sha256 = ? AND o.state != 'fixed' "
-            "AND r.id IN (SELECT max(id) FROM runs WHERE sha256 = ? "
-            "AND suite IN (SELECT suite FROM runs WHERE sha256 = ?) GROUP BY suite)",
-            (one, one, other),
-        )}
-        for one, other in ((first, second), (second, first))
-    ]  # fmt: skip
-    groups = (seen[0] - seen[1], seen[1] - seen[0], seen[0] & seen[1])
-    return Comparison(*(_named(connection, group) for group in groups))
-
-
-def _named(connection: sqlite3.Connection, numbers: set[int]) -> tuple[Finding, ...]:
-    rows = connection.execute(
-        "SELECT * FROM findings WHERE id IN (SELECT value FROM json_each(?)) AND merged IS NULL ORDER BY id LIMIT 500",
-        (msgspec.json.encode(sorted(numbers)).decode(),),
+    """The findings of two builds, by the digests of their programs: in the last run of each suite that both have."""
+    seen = (
+        "SELECT finding FROM occurrences WHERE state != 'fixed' AND run IN (SELECT max(id) FROM runs WHERE sha256 = ? "
+        "AND suite IN (SELECT suite FROM runs WHERE sha256 = ?) GROUP BY suite)"
     )
-    return tuple(_struct(Finding, row) for row in rows)
+    pairs = (("EXCEPT", first, second), ("EXCEPT", second, first), ("INTERSECT", first, second))
+    return Comparison(*(_findings_in(connection, f"{seen} {how} {seen}", one, two, two, one) for how, one, two in pairs))
 
 
 def families(connection: sqlite3.Connection, subject: str) -> dict[str, dict[str, int]]:
     """The number of cells by outcome, for each family of the map."""
-    rows = connection.execute(
-        "SELECT family, outcome, count(*) AS number FROM cells WHERE subject = ? GROUP BY family, outcome ORDER BY family",
-        (subject,),
-    )
+    query = "SELECT family, outcome, count(*) FROM cells WHERE subject = ? GROUP BY family, outcome ORDER BY family"
     found: dict[str, dict[str, int]] = {}
-    for row in rows:
-        found.setdefault(row["family"], {})[row["outcome"]] = row["number"]
+    for family, outcome, number in connection.execute(query, (subject,)):
+        found.setdefault(family, {})[outcome] = number
     return found
 
 
-def swept(connection: sqlite3.Connection) -> tuple[str, ...]:
+def swept_subjects(connection: sqlite3.Connection) -> tuple[str, ...]:
     """The subjects that have a map."""
     return tuple(row["subject"] for row in connection.execute("SELECT DISTINCT subject FROM cells ORDER BY subject"))
 
 
 def cells(connection: sqlite3.Connection, subject: str, family: str, cursor: str | None, limit: int) -> Listing[Cell]:
     """The cells of a family of the map."""
-    instruction, operands = _key(cursor, tuple[str, str], ("", ""))
-    rows = connection.execute(
-        "SELECT family, instruction, class AS operands, outcome, checks, detail FROM cells WHERE subject = ? AND family = ? "
-        "AND (instruction, class) > (?, ?) ORDER BY instruction, class LIMIT ?",
-        (subject, family, instruction, operands, limit + 1),
-    ).fetchall()
-    return _listing(rows, lambda row: _struct(Cell, row), lambda row: (row["instruction"], row["operands"]), limit)
+    return _listing(connection, Cell, "cells", _BY_INSTRUCTION, cursor, limit, {"subject = ?": subject, "family = ?": family})
 
 
-def _found(row: sqlite3.Row | None, what: str) -> sqlite3.Row:
+def audit(connection: sqlite3.Connection, cursor: str | None, limit: int) -> Listing[AuditEntry]:
+    """Who changed what, the latest first."""
+    return _listing(connection, AuditEntry, "audit", _BY_ID, cursor, limit)
+
+
+def _listing(
+    connection: sqlite3.Connection, kind: type[T], table: str, order: _Order, cursor: str | None, limit: int,
+    where: Mapping[str, object] | None = None,
+) -> Listing[T]:  # fmt: skip
+    """A part of a table. ``where`` has conditions and their values; one with None is left out, so that SQLite uses its indices."""
+    marks = ", ".join("?" * len(order.columns))
+    after = f"({', '.join(order.columns)}) {'<' if order.descending else '>'} ({marks})"
+    given = {text: value for text, value in {**(where or {}), after: _key(cursor, order)}.items() if value is not None}
+    values = [one for value in given.values() for one in (value if isinstance(value, tuple) else (value,))]
+    by = ", ".join(f"{column} DESC" if order.descending else column for column in order.columns)
+    query = _select(kind, table, f"{' AND '.join(given)} ORDER BY {by} LIMIT ?", *order.columns)
+    rows = connection.execute(query, (*values, limit + 1)).fetchall()
+    more = len(rows) > limit
+    last = base64.urlsafe_b64encode(msgspec.json.encode([rows[limit - 1][each] for each in order.columns])) if more else b""
+    return Listing(tuple(_struct(kind, row) for row in rows[:limit]), last.decode().rstrip("=") or None)
+
+
+def _key(cursor: str | None, order: _Order) -> tuple[Any, ...]:
+    """The key in a cursor; raises ``CursorError``."""
+    if not cursor:
+        return order.start
+    try:
+        data = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
+        types = tuple(_Number if isinstance(each, int) else type(each) for each in order.start)
+        key: tuple[Any, ...] = msgspec.json.decode(data, type=tuple[types])  # type: ignore[valid-type]
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+        raise CursorError("the cursor is not one of this service", hint="use the value of next") from error
+    return key
+
+
+def _entry(connection: sqlite3.Connection, kind: type[T], table: str, number: int) -> T:
+    row = connection.execute(_select(kind, table, "id = ?"), (number,)).fetchone()
     if row is None:
-        raise NotFoundError(f"there is no such {what}")
-    return row
+        raise NotFoundError(f"there is no such {kind.__name__.lower()}")
+    return _struct(kind, row)
+
+
+def _findings_in(connection: sqlite3.Connection, numbers: str, *values: object) -> tuple[Finding, ...]:
+    """The findings whose numbers a query gives, those that are not known first."""
+    query = _select(Finding, "findings", f"merged IS NULL AND id IN ({numbers}) ORDER BY state = 'known', id LIMIT 500")
+    return tuple(_struct(Finding, row) for row in connection.execute(query, values))
+
+
+def _select(kind: type[msgspec.Struct], table: str, where: str, *others: str) -> str:
+    """A query for the fields of a struct, and other columns. Its parts are constants of this module."""
+    return f"SELECT {', '.join(dict.fromkeys((*kind.__struct_fields__, *others)))} FROM {table} WHERE {where}"  # noqa: S608 - above
+
+
+def _struct(kind: type[T], row: sqlite3.Row) -> T:
+    """The struct of a row that has its fields as columns."""
+    values: dict[str, Any] = {name: row[name] for name in kind.__struct_fields__}
+    return kind(**values | {name: msgspec.json.decode(values[name], type=_JSON[name]) for name in values if name in _JSON})

@@ -53,11 +53,7 @@ def _enter_history(connection: sqlite3.Connection, job: int, suite: str, past: d
             job, f"history-{number}", suite, encodable(one.subject), encodable(one.version), one.sha256, "", one.started, 0,
             len(cases), msgspec.json.encode(totals).decode(), 0, "imported from a history", "",
         )  # fmt: skip
-        run = results.add_run(connection, values)
-        results.enter_cases(
-            connection,
-            run,
-            suite,
-            ((case, msgspec.convert(night.verdict, Verdict), "", night.elapsed_ns) for case, night in cases.items()),
-        )
+        run, _ = results.add_run(connection, values)
+        shown = ((case, msgspec.convert(night.verdict, Verdict), "", night.elapsed_ns) for case, night in cases.items())
+        results.enter_cases(connection, run, suite, shown)
     return len(by_run)

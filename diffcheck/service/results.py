@@ -75,47 +75,36 @@ def enter(connection: sqlite3.Connection, source: Source, report: Report, webhoo
     """Enter a report."""
     code, why = model.conclusion(report)
     subject = report.subject
-    build = encodable(subject.version or subject.sha256[:12] or subject.name)
     values = (
         source.job, source.part, source.suite, encodable(subject.name), encodable(subject.version), subject.sha256,
         encodable(f"{report.oracle.name} {report.oracle.version}"), report.started, report.elapsed_ns, len(report.cases),
         msgspec.json.encode(report.totals).decode(), code, encodable(why), source.sha256,
     )  # fmt: skip
-    number = add_run(connection, values)
+    number, build = add_run(connection, values)
     shown = ((case.case, case.verdict, case.reason, case.elapsed_ns) for case in report.cases)
     enter_cases(connection, number, source.suite, shown)
     _enter_findings(connection, Entered(number, source, build, report), webhooks)
 
 
-def add_run(connection: sqlite3.Connection, values: tuple[object, ...]) -> int:
-    """Add a run with the values of all columns but the first; returns its number."""
-    row = connection.execute(
+def add_run(connection: sqlite3.Connection, values: tuple[object, ...]) -> tuple[int, str]:
+    """Add a run with the values of all columns but the first; returns its number and the name of the subject's build."""
+    added = connection.execute(
         "INSERT INTO runs (job, part, suite, subject, version, sha256, oracle, started, elapsed_ns, cases, totals, exit_code, "
-        "conclusion, report) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "conclusion, report) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING id, build",
         values,
     )
-    return int(row.lastrowid or 0)
+    number, build = added.fetchone()
+    return number, build
 
 
 def enter_map(connection: sqlite3.Connection, done: SweepMap) -> None:
     """Replace the map's cells of the families that were swept."""
     name = encodable(done.subject.name)
     connection.executemany("DELETE FROM cells WHERE subject = ? AND family = ?", ((name, family) for family in done.families))
-    connection.executemany(
-        "INSERT OR REPLACE INTO cells VALUES (?, ?, ?, ?, ?, ?, ?)",
-        (
-            (
-                name,
-                each.family,
-                each.instruction,
-                each.class_,
-                each.outcome,
-                each.checks,
-                "; ".join(filter(None, (*each.findings, each.reason))),
-            )
-            for each in done.cells
-        ),
-    )
+    for each in done.cells:
+        detail = "; ".join(filter(None, (*each.findings, each.reason)))
+        values = (name, each.family, each.instruction, each.class_, each.outcome, each.checks, detail)
+        connection.execute("INSERT OR REPLACE INTO cells VALUES (?, ?, ?, ?, ?, ?, ?)", values)
 
 
 def enter_cases(connection: sqlite3.Connection, run: int, suite: str, cases: Iterable[tuple[str, Verdict, str, int]]) -> None:
@@ -127,7 +116,7 @@ def enter_cases(connection: sqlite3.Connection, run: int, suite: str, cases: Ite
         before = known.get(name)
         nights = msgspec.json.decode(before["nights"], type=list[Night]) if before is not None else []
         nights = [*nights, Night(run, verdict)][-NIGHTS:]
-        shown = (verdict, reason, RANK[verdict], msgspec.json.encode(nights).decode())
+        shown = (verdict, reason, -RANK[verdict], msgspec.json.encode(nights).decode())
         if before is not None:
             number = before["id"]
             connection.execute("UPDATE cases SET verdict = ?, reason = ?, rank = ?, nights = ? WHERE id = ?", (*shown, number))

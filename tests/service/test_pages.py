@@ -49,12 +49,13 @@ def rendered(folder, name):
         connection.execute("INSERT INTO builds (sha256, name, version, revision, arrived, state, reason) VALUES ('0', ?1, ?1, ?1, 0, 'refused', ?1)", (results.encodable(name),))  # fmt: skip
         connection.execute("INSERT INTO cells VALUES (?1, ?1, ?1, ?1, 'agree', 1, ?1)", (results.encodable(name),))
         number = catalogue.findings(connection, "", "", "", None, 1).items[0].id
-    return {
-        "overview": pages.overview.fn(data, WHO), "findings": pages.findings.fn(data, WHO), "finding": pages.finding.fn(data, WHO, number),
-        "cases": pages.cases.fn(data, WHO), "case": pages.case.fn(data, WHO, 1), "map": pages.instruction_map.fn(data, WHO),
-        "builds": pages.builds.fn(data, WHO, "0" * 64, "1" * 64), "jobs": pages.jobs.fn(data, WHO), "job": pages.job.fn(data, WHO, 1),
-        "submit": pages.submit_form.fn(data, WHO),
-    }  # fmt: skip
+    with data.database.reading() as read:
+        return {
+            "overview": pages.overview.fn(read, WHO), "findings": pages.findings.fn(read, WHO),
+            "finding": pages.finding.fn(data, read, WHO, number), "cases": pages.cases.fn(read, WHO), "case": pages.case.fn(read, WHO, 1),
+            "map": pages.instruction_map.fn(read, WHO), "builds": pages.builds.fn(read, WHO, "0" * 64, "1" * 64),
+            "jobs": pages.jobs.fn(read, WHO), "job": pages.job.fn(data, read, WHO, 1), "submit": pages.submit_form.fn(data, WHO),
+        }  # fmt: skip
 
 
 @pytest.fixture(scope="module")

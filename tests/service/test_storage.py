@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import errno
 import shutil
 import sqlite3
@@ -254,3 +255,10 @@ def test_a_database_of_a_newer_version_is_not_touched(data):
         connection.execute("PRAGMA user_version = 99")
     with pytest.raises(ReportError, match="newer diffcheck"):
         data.database.prepare()
+
+
+@pytest.mark.parametrize("key", ["[1%s]" % ("0" * 30), "[-1%s]" % ("0" * 30), '["x"]', "[1,2]", "[" * 500, ""])
+def test_a_cursor_that_the_service_did_not_make_is_refused(data, key):
+    cursor = base64.urlsafe_b64encode(key.encode()).decode() or "?"
+    with data.database.reading() as connection, pytest.raises(catalogue.CursorError):
+        catalogue.jobs(connection, "", cursor, 10)

@@ -101,14 +101,6 @@ class Leased(msgspec.Struct, frozen=True):
     plan: Plan
 
 
-COLUMNS: Final = ", ".join(Job.__struct_fields__)
-
-
-def job_of(row: sqlite3.Row) -> Job:
-    """The job in a row that has ``COLUMNS``."""
-    return Job(**{name: row[name] for name in Job.__struct_fields__})
-
-
 class JobQueue:
     """The jobs of a database."""
 

@@ -14,6 +14,7 @@ CREATE INDEX jobs_by_state ON jobs (state, priority DESC, id);
 CREATE TABLE runs (
   id INTEGER PRIMARY KEY, job INTEGER NOT NULL REFERENCES jobs (id), part TEXT NOT NULL, suite TEXT NOT NULL,
   subject TEXT NOT NULL, version TEXT NOT NULL, sha256 TEXT NOT NULL, oracle TEXT NOT NULL, started TEXT NOT NULL,
+  build TEXT NOT NULL AS (coalesce(nullif(version, ''), nullif(substr(sha256, 1, 12), ''), subject)),
   elapsed_ns INTEGER NOT NULL, cases INTEGER NOT NULL, totals TEXT NOT NULL, exit_code INTEGER NOT NULL,
   conclusion TEXT NOT NULL, report TEXT NOT NULL, UNIQUE (job, part)
 ) STRICT;
@@ -23,12 +24,14 @@ CREATE TABLE cases (
   id INTEGER PRIMARY KEY, suite TEXT NOT NULL, name TEXT NOT NULL, verdict TEXT NOT NULL, reason TEXT NOT NULL,
   rank INTEGER NOT NULL, nights TEXT NOT NULL, UNIQUE (suite, name)
 ) STRICT;
-CREATE INDEX cases_by_rank ON cases (suite, rank DESC, name);
+CREATE INDEX cases_by_rank ON cases (suite, rank, name);
 CREATE TABLE results (
   case_id INTEGER NOT NULL REFERENCES cases (id), run INTEGER NOT NULL REFERENCES runs (id), verdict TEXT NOT NULL,
   reason TEXT NOT NULL, elapsed_ns INTEGER NOT NULL, PRIMARY KEY (case_id, run)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX results_by_run ON results (run);
+CREATE VIEW case_history AS
+  SELECT case_id, run, started, build, verdict, reason, results.elapsed_ns FROM results JOIN runs ON runs.id = run;
 CREATE TABLE findings (
   id INTEGER PRIMARY KEY, subject TEXT NOT NULL, cause TEXT NOT NULL, title TEXT NOT NULL, state TEXT NOT NULL,
   issue TEXT NOT NULL DEFAULT '', note TEXT NOT NULL DEFAULT '', first_run INTEGER NOT NULL, last_run INTEGER NOT NULL,
@@ -47,6 +50,8 @@ CREATE TABLE occurrences (
   cases INTEGER NOT NULL, PRIMARY KEY (finding, run)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX occurrences_by_run ON occurrences (run);
+CREATE VIEW finding_history AS
+  SELECT finding, run, started, build, state, occurrences.cases FROM occurrences JOIN runs ON runs.id = run;
 CREATE TABLE attachments (
   finding INTEGER NOT NULL REFERENCES findings (id), name TEXT NOT NULL, sha256 TEXT NOT NULL,
   PRIMARY KEY (finding, name)
@@ -55,8 +60,8 @@ CREATE TABLE rendered (
   report TEXT NOT NULL, format TEXT NOT NULL, sha256 TEXT NOT NULL, PRIMARY KEY (report, format)
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE cells (
-  subject TEXT NOT NULL, family TEXT NOT NULL, instruction TEXT NOT NULL, class TEXT NOT NULL, outcome TEXT NOT NULL,
-  checks INTEGER NOT NULL, detail TEXT NOT NULL, PRIMARY KEY (subject, family, instruction, class)
+  subject TEXT NOT NULL, family TEXT NOT NULL, instruction TEXT NOT NULL, operands TEXT NOT NULL, outcome TEXT NOT NULL,
+  checks INTEGER NOT NULL, detail TEXT NOT NULL, PRIMARY KEY (subject, family, instruction, operands)
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE builds (
   id INTEGER PRIMARY KEY, sha256 TEXT NOT NULL UNIQUE, name TEXT NOT NULL, version TEXT NOT NULL,

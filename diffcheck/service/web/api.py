@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from sqlite3 import Connection
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import msgspec
@@ -15,7 +16,7 @@ from litestar.response import File, ServerSentEvent, ServerSentEventMessage
 from diffcheck.config.version import __version__
 from diffcheck.service import access, catalogue
 from diffcheck.service.access import Principal
-from diffcheck.service.catalogue import Listing
+from diffcheck.service.catalogue import AuditEntry, Listing
 from diffcheck.service.data_folder import DataFolder
 from diffcheck.service.jobs.job_queue import Job, State
 from diffcheck.service.jobs.job_request import JobRequest, RequestError
@@ -57,16 +58,6 @@ class About(msgspec.Struct, frozen=True):
     upload_bytes: int
 
 
-class AuditEntry(msgspec.Struct, frozen=True):
-    """A change: when (seconds since 1970, UTC), who, what."""
-
-    id: int
-    at: float
-    who: str
-    action: str
-    target: str
-
-
 class Health(msgspec.Struct, frozen=True):
     """Whether the service works; ``queued`` and ``running`` are numbers of jobs."""
 
@@ -82,24 +73,22 @@ def about(folder: DataFolder) -> About:
 
 
 @get("/health", sync_to_thread=True, opt={"scope": None}, responses=documented())
-def health(folder: DataFolder) -> Health:
+def health(connection: Connection) -> Health:
     """Whether the service works; needs no token."""
-    with folder.database.reading() as connection:
-        counts = catalogue.counts(connection, "jobs")
+    counts = catalogue.counts(connection, "jobs")
     return Health("ok", counts.get("queued", 0), counts.get("running", 0))
 
 
 @get("/metrics", sync_to_thread=True, media_type=MediaType.TEXT, responses=documented())
-def prometheus(folder: DataFolder) -> Response[bytes]:
+def prometheus(folder: DataFolder, connection: Connection) -> Response[bytes]:
     """Metrics in Prometheus' text format."""
-    return Response(metrics.render(folder), media_type=metrics.MEDIA_TYPE)
+    return Response(metrics.render(connection, folder.store.used_bytes()), media_type=metrics.MEDIA_TYPE)
 
 
 @get("/audit", sync_to_thread=True, opt=_OPERATE, responses=documented(400, 404))
-def audit(folder: DataFolder, cursor: Cursor = None, limit: Limit = catalogue.PAGE) -> Listing[AuditEntry]:
+def audit(connection: Connection, cursor: Cursor = None, limit: Limit = catalogue.PAGE) -> Listing[AuditEntry]:
     """Who changed what, the latest first."""
-    with folder.database.reading() as connection:
-        return catalogue.entries(connection, AuditEntry, "audit", cursor, limit)
+    return catalogue.audit(connection, cursor, limit)
 
 
 @post("/artifacts", opt=_SUBMIT, request_max_body_size=None, operation_class=FileUpload, responses=documented(400, 409, 413))
@@ -145,21 +134,19 @@ def submitted(folder: DataFolder, who: Principal, asked: JobRequest) -> Job:
 
 @get("/jobs", sync_to_thread=True, responses=documented(400, 404))
 def jobs(
-    folder: DataFolder,
+    connection: Connection,
     job_state: Annotated[State | None, QueryParameter(name="state")] = None,
     cursor: Cursor = None,
     limit: Limit = catalogue.PAGE,
 ) -> Listing[Job]:
     """Jobs, the latest first."""
-    with folder.database.reading() as connection:
-        return catalogue.jobs(connection, job_state or "", cursor, limit)
+    return catalogue.jobs(connection, job_state or "", cursor, limit)
 
 
 @get("/jobs/{number:int}", sync_to_thread=True, responses=documented(400, 404))
-def job(folder: DataFolder, number: Number) -> Job:
+def job(connection: Connection, number: Number) -> Job:
     """A job."""
-    with folder.database.reading() as connection:
-        return catalogue.job(connection, number)
+    return catalogue.job(connection, number)
 
 
 @post("/jobs/{number:int}/cancel", sync_to_thread=True, opt=_OPERATE, status_code=200, responses=documented(400, 404))
@@ -179,10 +166,9 @@ def cancelled(folder: DataFolder, who: Principal, number: int) -> Job:
 
 
 @get("/jobs/{number:int}/log", sync_to_thread=True, media_type=MediaType.TEXT, responses=documented(400, 404))
-def log(folder: DataFolder, number: Number) -> str:
+def log(folder: DataFolder, connection: Connection, number: Number) -> str:
     """The end of a job's log, at most a megabyte."""
-    with folder.database.reading() as connection:
-        catalogue.job(connection, number)
+    catalogue.job(connection, number)
     return printable(folder.log_end(number, _LOG_SHOWN))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from sqlite3 import Connection
 from typing import Annotated, Final, Literal
 
 import msgspec
@@ -46,36 +47,37 @@ class FindingChange(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 @get("/runs", sync_to_thread=True, responses=documented(400, 404))
 def runs(
-    folder: DataFolder,
+    connection: Connection,
     suite: Annotated[str, QueryParameter(max_length=200)] = "",
     cursor: Cursor = None,
     limit: Limit = catalogue.PAGE,
 ) -> Listing[Run]:
     """Runs, the latest first."""
-    with folder.database.reading() as connection:
-        return catalogue.runs(connection, suite, cursor, limit)
+    return catalogue.runs(connection, suite, cursor, limit)
 
 
 @get("/jobs/{number:int}/runs", sync_to_thread=True, responses=documented(400, 404))
-def job_runs(folder: DataFolder, number: Number) -> Listing[Run]:
+def job_runs(connection: Connection, number: Number) -> Listing[Run]:
     """The runs of a job: one for each report that its commands wrote."""
-    with folder.database.reading() as connection:
-        catalogue.job(connection, number)
-        return catalogue.runs(connection, "", None, catalogue.PAGE, job_number=number)
+    catalogue.job(connection, number)
+    return catalogue.runs(connection, "", None, catalogue.PAGE, job_number=number)
 
 
 @get("/runs/{number:int}", sync_to_thread=True, responses=documented(400, 404))
-def run(folder: DataFolder, number: Number) -> Run:
+def run(connection: Connection, number: Number) -> Run:
     """A run."""
-    with folder.database.reading() as connection:
-        return catalogue.run(connection, number)
+    return catalogue.run(connection, number)
 
 
 @get("/runs/{number:int}/report", sync_to_thread=True, operation_class=ReportDownload, responses=documented(400, 404))
-def report(folder: DataFolder, number: Number, report_format: Annotated[Format, QueryParameter(name="format")] = "json") -> File:
+def report(
+    folder: DataFolder,
+    connection: Connection,
+    number: Number,
+    report_format: Annotated[Format, QueryParameter(name="format")] = "json",
+) -> File:
     """The report of a run in any format of `diffcheck report`."""
-    with folder.database.reading() as connection:
-        digest = catalogue.report_digest(connection, number)
+    digest = catalogue.run(connection, number).report
     path = folder.store.path(digest if report_format == "json" else _rendered(folder, digest, report_format))
     headers = {}
     if report_format == "html":
@@ -107,7 +109,7 @@ def _rendered(folder: DataFolder, digest: str, report_format: str) -> str:
 
 @get("/cases", sync_to_thread=True, responses=documented(400, 404))
 def cases(
-    folder: DataFolder,
+    connection: Connection,
     suite: Annotated[str, QueryParameter(max_length=200)],
     verdict: Verdict | None = None,
     search: Search = "",
@@ -115,28 +117,27 @@ def cases(
     limit: Limit = catalogue.PAGE,
 ) -> Listing[Case]:
     """The cases of a suite with their last runs, those that diverge first."""
-    with folder.database.reading() as connection:
-        return catalogue.cases(connection, suite, verdict or "", search, cursor, limit)
+    return catalogue.cases(connection, suite, verdict or "", search, cursor, limit)
 
 
 @get("/cases/{number:int}", sync_to_thread=True, responses=documented(400, 404))
-def case(folder: DataFolder, number: Number) -> Case:
+def case(connection: Connection, number: Number) -> Case:
     """A case."""
-    with folder.database.reading() as connection:
-        return catalogue.case(connection, number)
+    return catalogue.case(connection, number)
 
 
 @get("/cases/{number:int}/results", sync_to_thread=True, responses=documented(400, 404))
-def case_results(folder: DataFolder, number: Number, cursor: Cursor = None, limit: Limit = catalogue.PAGE) -> Listing[CaseResult]:
+def case_results(
+    connection: Connection, number: Number, cursor: Cursor = None, limit: Limit = catalogue.PAGE
+) -> Listing[CaseResult]:
     """The history of a case, latest first."""
-    with folder.database.reading() as connection:
-        catalogue.case(connection, number)
-        return catalogue.case_history(connection, number, cursor, limit)
+    catalogue.case(connection, number)
+    return catalogue.case_history(connection, number, cursor, limit)
 
 
 @get("/findings", sync_to_thread=True, responses=documented(400, 404))
 def findings(
-    folder: DataFolder,
+    connection: Connection,
     finding_state: Annotated[FindingState | None, QueryParameter(name="state")] = None,
     subject: Annotated[str, QueryParameter(max_length=200)] = "",
     search: Search = "",
@@ -144,15 +145,13 @@ def findings(
     limit: Limit = catalogue.PAGE,
 ) -> Listing[Finding]:
     """Findings, the latest change first."""
-    with folder.database.reading() as connection:
-        return catalogue.findings(connection, finding_state or "", subject, search, cursor, limit)
+    return catalogue.findings(connection, finding_state or "", subject, search, cursor, limit)
 
 
 @get("/findings/{number:int}", sync_to_thread=True, responses=documented(400, 404))
-def finding(folder: DataFolder, number: Number) -> FindingDetail:
+def finding(connection: Connection, number: Number) -> FindingDetail:
     """A finding with its last occurrence, its files and its history."""
-    with folder.database.reading() as connection:
-        return catalogue.finding(connection, number)
+    return catalogue.finding(connection, number)
 
 
 @patch("/findings/{number:int}", sync_to_thread=True, opt={"scope": "operate"}, responses=documented(400, 404, 413))
@@ -181,40 +180,38 @@ def changed(folder: DataFolder, who: Principal, number: int, change: FindingChan
     operation_class=FileDownload,
     responses=documented(400, 404),
 )
-def attachment(folder: DataFolder, number: Number, name: Annotated[str, PathParameter(max_length=100)]) -> File:
+def attachment(
+    folder: DataFolder, connection: Connection, number: Number, name: Annotated[str, PathParameter(max_length=100)]
+) -> File:
     """A file of a finding: the program, the reduced one, the reproducer, the issue's text."""
-    with folder.database.reading() as connection:
-        found = catalogue.finding(connection, number).attachments
+    found = catalogue.finding(connection, number).attachments
     if name not in found:
         raise catalogue.NotFoundError("there is no such file")
     return File(folder.store.path(found[name]), filename=name, media_type=BINARY)
 
 
 @get("/builds", sync_to_thread=True, responses=documented(400, 404))
-def builds(folder: DataFolder, cursor: Cursor = None, limit: Limit = catalogue.PAGE) -> Listing[Build]:
+def builds(connection: Connection, cursor: Cursor = None, limit: Limit = catalogue.PAGE) -> Listing[Build]:
     """Builds from the watched folder, the latest first."""
-    with folder.database.reading() as connection:
-        return catalogue.builds(connection, cursor, limit)
+    return catalogue.builds(connection, cursor, limit)
 
 
 @get("/builds/compare", sync_to_thread=True, responses=documented(400))
-def compare(folder: DataFolder, first: Digest, second: Digest) -> Comparison:
+def compare(connection: Connection, first: Digest, second: Digest) -> Comparison:
     """Two builds, by the digests of their programs, compared by their findings."""
-    with folder.database.reading() as connection:
-        return catalogue.compare(connection, first, second)
+    return catalogue.compare(connection, first, second)
 
 
 @get("/map", sync_to_thread=True, responses=documented(400, 404))
 def cells(
-    folder: DataFolder,
+    connection: Connection,
     subject: Annotated[str, QueryParameter(max_length=200)],
     family: Annotated[str, QueryParameter(max_length=60)],
     cursor: Cursor = None,
     limit: Limit = catalogue.PAGE,
 ) -> Listing[Cell]:
     """The cells of a family of instructions in the map of the last sweep."""
-    with folder.database.reading() as connection:
-        return catalogue.cells(connection, subject, family, cursor, limit)
+    return catalogue.cells(connection, subject, family, cursor, limit)
 
 
 HANDLERS: Final = (

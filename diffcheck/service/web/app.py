@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
+from sqlite3 import Connection
 from typing import TYPE_CHECKING, Any, Final
 
 from litestar import Litestar, Request, Response, Router
@@ -65,13 +67,21 @@ def create(data: DataFolder) -> ASGIApp:
         who = request.scope["user"]
         return who if isinstance(who, Principal) else Principal("", "")
 
+    def connection() -> Iterator[Connection]:
+        with data.database.reading() as opened:
+            yield opened
+
     app = Litestar(
         [
             Router(PREFIX, route_handlers=[*api.HANDLERS, *api_results.HANDLERS], request_max_body_size=_JSON_BYTES),
             Router("/", route_handlers=list(pages.HANDLERS), include_in_schema=False),
         ],
         request_max_body_size=2 * data.store.upload_bytes,
-        dependencies={"folder": Provide(lambda: data, sync_to_thread=False), "who": Provide(principal, sync_to_thread=False)},
+        dependencies={
+            "folder": Provide(lambda: data, sync_to_thread=False),
+            "connection": Provide(connection),
+            "who": Provide(principal, sync_to_thread=False),
+        },
         guards=[authenticate],
         exception_handlers={Exception: failed},
         openapi_config=OpenAPIConfig(

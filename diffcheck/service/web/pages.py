@@ -6,6 +6,7 @@ import functools
 import secrets
 import time
 from datetime import UTC, datetime
+from sqlite3 import Connection
 from typing import TYPE_CHECKING, Annotated, Any, Final
 from urllib.parse import urlencode
 
@@ -115,24 +116,23 @@ def problem_page(problem: Problem) -> Response[bytes]:
 
 
 @get("/", sync_to_thread=True)
-def overview(folder: DataFolder, who: Principal) -> Response[bytes]:
+def overview(connection: Connection, who: Principal) -> Response[bytes]:
     """The last runs, what changed, the queue."""
-    with folder.database.reading() as connection:
-        values: dict[str, Any] = {
-            "runs": catalogue.runs(connection, "", None, 12).items,
-            "changes": catalogue.findings(connection, "", "", "", None, 12).items,
-            "findings": catalogue.counts(connection, "findings"),
-            "jobs": catalogue.counts(connection, "jobs"),
-            "waiting": catalogue.waiting(connection),
-            "schedule": connection.execute("SELECT name, due, last FROM schedule ORDER BY due").fetchall(),
-            "builds": catalogue.builds(connection, None, 1).items,
-        }
+    values: dict[str, Any] = {
+        "runs": catalogue.runs(connection, "", None, 12).items,
+        "changes": catalogue.findings(connection, "", "", "", None, 12).items,
+        "findings": catalogue.counts(connection, "findings"),
+        "jobs": catalogue.counts(connection, "jobs"),
+        "waiting": catalogue.waiting(connection),
+        "schedule": connection.execute("SELECT name, due, last FROM schedule ORDER BY due").fetchall(),
+        "builds": catalogue.builds(connection, None, 1).items,
+    }
     return render("overview.html.j2", "/", who, **values)
 
 
 @get("/findings", sync_to_thread=True)
 def findings(
-    folder: DataFolder,
+    connection: Connection,
     who: Principal,
     finding_state: State = "",
     subject: Query = "",
@@ -140,19 +140,17 @@ def findings(
     cursor: api.Cursor = None,
 ) -> Response[bytes]:
     """One row a cause; the filters are in the address."""
-    with folder.database.reading() as connection:
-        found = catalogue.findings(connection, finding_state, subject, search, cursor, _PER_PAGE)
-        counts = catalogue.counts(connection, "findings")
-        engines = {each.subject for each in catalogue.subjects(connection)}
+    found = catalogue.findings(connection, finding_state, subject, search, cursor, _PER_PAGE)
+    counts = catalogue.counts(connection, "findings")
+    engines = {each.subject for each in catalogue.subjects(connection)}
     filters = {"state": finding_state, "subject": subject, "q": search}
     return render("findings.html.j2", "/findings", who, found=found, counts=counts, subjects=sorted(engines), filters=filters)
 
 
 @get("/findings/{number:int}", sync_to_thread=True)
-def finding(folder: DataFolder, who: Principal, number: api.Number) -> Response[bytes] | Redirect:
+def finding(folder: DataFolder, connection: Connection, who: Principal, number: api.Number) -> Response[bytes] | Redirect:
     """A finding: where, who said what, the reduced program, files, history."""
-    with folder.database.reading() as connection:
-        found = catalogue.finding(connection, number)
+    found = catalogue.finding(connection, number)
     if found.finding.id != number:
         return Redirect(f"/findings/{found.finding.id}")
     texts = {}
@@ -188,69 +186,64 @@ def triage(folder: DataFolder, who: Principal, number: api.Number) -> Redirect:
 
 @get("/cases", sync_to_thread=True)
 def cases(
-    folder: DataFolder, who: Principal, suite: Query = "", verdict: Query = "", search: api.Search = "", cursor: api.Cursor = None,
+    connection: Connection, who: Principal, suite: Query = "", verdict: Query = "", search: api.Search = "",
+    cursor: api.Cursor = None,
 ) -> Response[bytes]:  # fmt: skip
     """The grid of cases and runs of a suite."""
-    with folder.database.reading() as connection:
-        suites = catalogue.suites(connection)
-        suite = suite or next(iter(suites), "")
-        found = catalogue.cases(connection, suite, verdict, search, cursor, _PER_PAGE)
-        runs = tuple(reversed(catalogue.runs(connection, suite, None, NIGHTS).items))
+    suites = catalogue.suites(connection)
+    suite = suite or next(iter(suites), "")
+    found = catalogue.cases(connection, suite, verdict, search, cursor, _PER_PAGE)
+    runs = tuple(reversed(catalogue.runs(connection, suite, None, NIGHTS).items))
     filters = {"suite": suite, "verdict": verdict, "q": search}
     grid = [(case, _strip(case, runs)) for case in found.items]
     return render("cases.html.j2", "/cases", who, grid=grid, runs=runs, suites=suites, filters=filters, next=found.next)
 
 
 @get("/cases/{number:int}", sync_to_thread=True)
-def case(folder: DataFolder, who: Principal, number: api.Number, cursor: api.Cursor = None) -> Response[bytes]:
+def case(connection: Connection, who: Principal, number: api.Number, cursor: api.Cursor = None) -> Response[bytes]:
     """The history of a case."""
-    with folder.database.reading() as connection:
-        found = catalogue.case(connection, number)
-        history = catalogue.case_history(connection, number, cursor, _PER_PAGE)
+    found = catalogue.case(connection, number)
+    history = catalogue.case_history(connection, number, cursor, _PER_PAGE)
     return render("case.html.j2", "/cases", who, case=found, history=history)
 
 
 @get("/map", sync_to_thread=True)
 def instruction_map(
-    folder: DataFolder, who: Principal, subject: Query = "", family: Query = "", cursor: api.Cursor = None
+    connection: Connection, who: Principal, subject: Query = "", family: Query = "", cursor: api.Cursor = None
 ) -> Response[bytes]:  # fmt: skip
     """The instructions that were checked."""
-    with folder.database.reading() as connection:
-        subjects = catalogue.swept(connection)
-        subject = subject or next(iter(subjects), "")
-        families = catalogue.families(connection, subject)
-        cells = catalogue.cells(connection, subject, family or next(iter(families), ""), cursor, _PER_PAGE)
+    subjects = catalogue.swept_subjects(connection)
+    subject = subject or next(iter(subjects), "")
+    families = catalogue.families(connection, subject)
+    cells = catalogue.cells(connection, subject, family or next(iter(families), ""), cursor, _PER_PAGE)
     filters = {"subject": subject, "family": family or next(iter(families), "")}
     return render("map.html.j2", "/map", who, subjects=subjects, families=families, cells=cells, filters=filters)
 
 
 @get("/builds", sync_to_thread=True)
-def builds(folder: DataFolder, who: Principal, first: Query = "", second: Query = "") -> Response[bytes]:
+def builds(connection: Connection, who: Principal, first: Query = "", second: Query = "") -> Response[bytes]:
     """Builds, and two of them compared."""
-    with folder.database.reading() as connection:
-        found = catalogue.builds(connection, None, _PER_PAGE).items
-        subjects = catalogue.subjects(connection)
-        comparison = catalogue.compare(connection, first, second) if first and second else None
+    found = catalogue.builds(connection, None, _PER_PAGE).items
+    subjects = catalogue.subjects(connection)
+    comparison = catalogue.compare(connection, first, second) if first and second else None
     filters = {"first": first, "second": second}
     return render("builds.html.j2", "/builds", who, builds=found, subjects=subjects, comparison=comparison, filters=filters)
 
 
 @get("/jobs", sync_to_thread=True)
-def jobs(folder: DataFolder, who: Principal, job_state: State = "", cursor: api.Cursor = None) -> Response[bytes]:
+def jobs(connection: Connection, who: Principal, job_state: State = "", cursor: api.Cursor = None) -> Response[bytes]:
     """The queue and what ended."""
-    with folder.database.reading() as connection:
-        found = catalogue.jobs(connection, job_state, cursor, _PER_PAGE)
-        counts = catalogue.counts(connection, "jobs")
+    found = catalogue.jobs(connection, job_state, cursor, _PER_PAGE)
+    counts = catalogue.counts(connection, "jobs")
     return render("jobs.html.j2", "/jobs", who, found=found, counts=counts, filters={"state": job_state})
 
 
 @get("/jobs/{number:int}", sync_to_thread=True)
-def job(folder: DataFolder, who: Principal, number: api.Number) -> Response[bytes]:
+def job(folder: DataFolder, connection: Connection, who: Principal, number: api.Number) -> Response[bytes]:
     """A job with its log, which grows while it runs, and its results."""
-    with folder.database.reading() as connection:
-        found = catalogue.job(connection, number)
-        runs = catalogue.runs(connection, "", None, 10, job_number=number).items
-        results = [(run, catalogue.run_findings(connection, run.id)) for run in runs]
+    found = catalogue.job(connection, number)
+    runs = catalogue.runs(connection, "", None, 10, job_number=number).items
+    results = [(run, catalogue.run_findings(connection, run.id)) for run in runs]
     log = api.printable(folder.log_end(number, _LOG_SHOWN))
     took = (found.ended or time.time()) - (found.started or time.time())
     return render("job.html.j2", "/jobs", who, job=found, results=results, log=log, took=duration(took))
