@@ -14,7 +14,7 @@ from diffcheck.config.option_table import default_jobs, parse_size
 from diffcheck.errors import ConfigError
 from diffcheck.text import visible
 
-JobKind = Literal["run", "gate", "sweep", "hunt", "triage", "check"]
+JobKind = Literal["run", "gate", "sweep", "hunt", "triage", "bisect", "check"]
 """``check`` runs the known-answer tests of a new build. The other kinds are the commands of these names."""
 
 Name = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,59}$")]

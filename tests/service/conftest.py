@@ -13,6 +13,7 @@ pytest.importorskip("granian", reason="as above")
 COUNTS_TRAILING_ZEROS = ("200069", "200068")
 BITS = '(module (func (export "bits") (param i32) (result i32) (i32.popcnt (local.get 0))))'
 ONE = '(module (func (export "run") (result i32) (i32.const 1)))'
+PULLEY = 'workers = 1\njobs = 1\n[engines]\npulley = "wasmtime-pulley"\n[corpora]\ncorpus = "project/corpus"\n'
 
 
 def make_corpus(folder):
@@ -48,11 +49,11 @@ def live(tmp_path, engines, cache):
     """Starts services with a corpus and two engines; all are ended afterwards."""
     started = []
 
-    def starting(more="", config=None):
+    def starting(more="", config=None, **environment):
         if not (tmp_path / "project").exists():
             make_corpus(tmp_path)
         text = config if config is not None else configured(*engines, more)
-        service = Live(tmp_path, text, DIFFCHECK_CACHE=cache)
+        service = Live(tmp_path, text, DIFFCHECK_CACHE=cache, **environment)
         started.append(service)
         return service.start()
 

@@ -110,13 +110,13 @@ class Live:
         assert answer.status == 201, answer.text
         return self.ended(answer.json["id"])
 
-    def run(self, **fields):
+    def run(self, seconds=WAIT_S, **fields):
         answer = self.post("/api/v1/jobs", {"kind": "run", **fields})
         assert answer.status == 201, answer.text
-        return self.ended(answer.json["id"])
+        return self.ended(answer.json["id"], seconds)
 
-    def ended(self, number):
-        return self.until(lambda: (job := self.get(f"/api/v1/jobs/{number}").json)["ended"] and job)
+    def ended(self, number, seconds=WAIT_S):
+        return self.until(lambda: (job := self.get(f"/api/v1/jobs/{number}").json)["ended"] and job, seconds)
 
     def findings(self):
         return self.get("/api/v1/findings").json["items"]

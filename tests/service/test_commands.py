@@ -18,7 +18,7 @@ from diffcheck.report import json_file
 from diffcheck.service import client
 from tests.report.normalised import normal
 
-from .conftest import BITS, ONE
+from .conftest import BITS, ONE, PULLEY
 
 
 def diffcheck(service, *words, cwd=None):
@@ -32,6 +32,31 @@ def diffcheck(service, *words, cwd=None):
         capture_output=True,
         text=True,
     )
+
+
+def deliver(folder, name, text):
+    """Put a build into a watched folder, as a CI job does."""
+    (folder / name).write_text(text)
+    (folder / name).chmod(0o755)
+    (folder / f"{name}.json").write_text(json.dumps({"version": name, "commit": "abc"}))
+
+
+def build(service, name, *states):
+    """The build with a name, when it has one of the states."""
+
+    def found():
+        items = service.get("/api/v1/builds").json["items"]
+        return next((each for each in items if each["name"] == name and each["state"] in states), None)
+
+    return service.until(found)
+
+
+def examined(service, finding, kind):
+    """The job of a triage or a bisection, as the finding's page starts it; waits for its end."""
+    form = {"Content_Type": "application/x-www-form-urlencoded"}
+    answer = service.post(f"/findings/{finding['id']}/examine", f"kind={kind}".encode(), **form)
+    assert answer.status == 303, answer.text
+    return service.ended(int(answer.headers["Location"].rpartition("/")[2]))
 
 
 def test_a_night_by_the_service_is_a_night_by_the_command(live, engines):
@@ -87,9 +112,7 @@ def test_a_triage_gives_the_finding_its_reduced_program_and_a_reproducer(live):
     service.run(corpus="corpus", engine="bad")
     (finding,) = service.findings()
     assert list(service.get(f"/api/v1/findings/{finding['id']}").json["attachments"]) == ["program.wasm"]
-    answer = service.post(f"/findings/{finding['id']}/triage")
-    assert answer.status == 303
-    job = service.ended(int(answer.headers["Location"].rpartition("/")[2]))
+    job = examined(service, finding, "triage")
     assert (job["state"], job["exit_code"]) == ("done", 1), service.get(f"/api/v1/jobs/{job['id']}/log").text
     files = service.get(f"/api/v1/findings/{finding['id']}").json["attachments"]
     assert {"issue.md", "reproduce.sh", "reproduce.wast"} <= set(files)
@@ -103,32 +126,54 @@ def test_a_watched_build_is_accepted_and_gated_and_no_engine_is_refused(live, en
     folder.mkdir()
     service = live('[builds]\nfolder = "builds"\nadapter = "kilnd"\n')
 
-    def deliver(name, text):
-        (folder / name).write_text(text)
-        (folder / name).chmod(0o755)
-        (folder / f"{name}.json").write_text(json.dumps({"version": name, "commit": "abc"}))
-
-    def build(name, *states):
-        return service.until(
-            lambda: next(
-                (each for each in service.get("/api/v1/builds").json["items"] if each["name"] == name and each["state"] in states),
-                None,
-            )
-        )
-
-    deliver("first", engines[0].read_text())
-    build("first", "accepted")
-    deliver("none", "#!/bin/sh\necho hello\n")
-    assert build("none", "refused")["reason"]
+    deliver(folder, "first", engines[0].read_text())
+    build(service, "first", "accepted")
+    deliver(folder, "none", "#!/bin/sh\necho hello\n")
+    assert build(service, "none", "refused")["reason"]
     assert service.get("/api/v1/service").json["engines"][:1] == ["latest"]
     assert service.run(corpus="corpus", engine="latest")["exit_code"] == 0
 
 
-@pytest.mark.whole
 def test_a_map_is_shown_after_a_sweep(live):
-    service = live()
-    job = service.run(kind="sweep", engine="good", budget_seconds=1)
-    assert job["state"] == "done", job
+    service = live(config=PULLEY, DIFFCHECK_FAMILY="numeric")
+    job = service.run(kind="sweep", budget_seconds=1)
+    assert (job["state"], job["exit_code"]) == ("done", 0), service.get(f"/api/v1/jobs/{job['id']}/log").text
     page = service.get("/map").text
     assert "numeric" in page
-    assert "i32.add" in page
+    assert "f32.abs" in page
+
+
+def test_a_hunt_is_run_for_its_budget(live):
+    service = live(config=PULLEY)
+    job = service.run(kind="hunt", budget_seconds=5)
+    log = service.get(f"/api/v1/jobs/{job['id']}/log").text
+    assert (job["state"], job["exit_code"]) == ("done", 0), log
+    assert "programs" in log
+
+
+@pytest.mark.whole
+def test_a_gate_enters_the_run_of_the_corpus_and_the_sweep(live):
+    service = live(config=PULLEY)
+    job = service.run(kind="gate", against="pulley", corpus="corpus", budget_seconds=1, seconds=1800)
+    assert (job["state"], job["exit_code"]) == ("done", 0), service.get(f"/api/v1/jobs/{job['id']}/log").text
+    runs = service.get(f"/api/v1/jobs/{job['id']}/runs").json["items"]
+    assert {run["part"]: run["totals"]["agree"] for run in runs}[""] == 2
+    assert "numeric" in service.get("/map").text
+
+
+@pytest.mark.whole
+def test_a_bisection_of_a_finding_names_the_first_bad_build(live, engines, tmp_path):
+    folder = tmp_path / "builds"
+    folder.mkdir()
+    service = live('[builds]\nfolder = "builds"\nadapter = "kilnd"\n')
+    good, bad = (each.read_text() for each in engines)
+    for name, text in (("a", good), ("b", good + "# another build\n"), ("c", bad)):
+        deliver(folder, name, text)
+        build(service, name, "accepted")
+    service.run(corpus="corpus", engine="latest")
+    (finding,) = service.findings()
+    job = examined(service, finding, "bisect")
+    assert (job["state"], job["exit_code"]) == ("done", 0), service.get(f"/api/v1/jobs/{job['id']}/log").text
+    page = service.get(f"/findings/{finding['id']}").text
+    assert "last good  build-2" in page
+    assert "first bad  build-3" in page

@@ -31,6 +31,7 @@ _RENEW_S: Final = 10.0
 _GRACE_S: Final = 15.0
 REPORTS: Final = "reports"
 TRIAGE: Final = "triage"
+BUILDS: Final = "builds"
 
 
 class StoppedError(Exception):
@@ -71,10 +72,14 @@ class JobProcess:
     def _prepare(self) -> Path:
         """Create the folder and the inputs; returns the working folder of the commands."""
         reports, inputs = self.folder / REPORTS, self.folder / "input"
-        for path in (reports, inputs):
+        for path in (reports, inputs, self.folder / BUILDS):
             path.mkdir(parents=True, exist_ok=True)
         if self._plan.report:
             shutil.copyfile(self._data.store.path(self._plan.report), reports / json_file.FILE_NAME)
+        for each in self._plan.builds:
+            link = self.folder / BUILDS / each.name
+            link.unlink(missing_ok=True)
+            link.symlink_to(self._data.path / "builds" / each.sha256)
         if self._plan.folder:
             return Path(self._plan.folder)
         # An empty configuration file: ids are relative to this folder, and no file above it is read.
@@ -93,6 +98,8 @@ class JobProcess:
             arguments.append("--resume")
         if self._plan.kind == "triage":
             arguments += ["--output", str(self.folder / TRIAGE)]
+        if self._plan.builds:
+            arguments += ["--engines", str(self.folder / BUILDS)]
         return arguments
 
     def _write_baseline(self, arguments: list[str]) -> Path:

@@ -36,7 +36,7 @@ class LeaseLostError(Exception):
 
 
 class Input(msgspec.Struct, frozen=True):
-    """A file of a job: its name in the job's folder, and its digest in the store."""
+    """A file of a job: its name in the job's folder, and its digest, in the store or among the builds."""
 
     name: str
     sha256: str
@@ -54,8 +54,8 @@ class Plan(msgspec.Struct, frozen=True):
     """What a job does: its steps in a folder, which is the job's own one with ``inputs`` if ``folder`` is empty.
 
     ``suite`` is the corpus, or the name of the uploaded set. ``identity`` are further facts that make a job another one: the
-    digests of engines, the time of a schedule. ``baseline`` is whether known findings are passed to the command. A triage is of
-    ``finding`` in ``report``; a check decides about ``build``.
+    digests of engines, the time of a schedule. ``baseline`` is whether known findings are passed to the command. A triage or a
+    bisection is of ``finding`` in ``report``, a bisection over ``builds``; a check decides about ``build``.
     """
 
     kind: JobKind
@@ -68,6 +68,7 @@ class Plan(msgspec.Struct, frozen=True):
     baseline: bool = False
     report: str = ""
     finding: int = 0
+    builds: tuple[Input, ...] = ()
     build: int = 0
     limit_s: int = 0
 

@@ -47,7 +47,8 @@ class FileName(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 class JobRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What a client asks. ``engine`` and ``against`` are names of the configuration, ``latest`` or ``build:ID``; ``files`` or
-    ``corpus`` is what is run. ``finding`` is the one to triage. The same request is the same job, unless ``again`` differs.
+    ``corpus`` is what is run. ``finding`` is the one to triage, or to bisect from the build ``against`` (the first by default) to
+    ``engine``. The same request is the same job, unless ``again`` differs.
     """
 
     kind: JobKind
@@ -85,8 +86,8 @@ class Planner:
 
     def plan(self, request: JobRequest) -> tuple[Plan, str]:
         """The plan and the title of a request; raises ``RequestError``."""
-        if request.kind == "triage":
-            return self._triage(request)
+        if request.kind in ("triage", "bisect"):
+            return self._examination(request)
         subject = self.subject(request.engine)
         identity = [subject.name, subject.sha256, request.again]
         if request.kind in ("run", "gate"):
@@ -182,8 +183,8 @@ class Planner:
                 _check_case_file(path, each.name)
         return artifacts
 
-    def _triage(self, request: JobRequest) -> tuple[Plan, str]:
-        """A triage runs where the finding was last seen: in the corpus, or with the same files."""
+    def _examination(self, request: JobRequest) -> tuple[Plan, str]:
+        """A triage or a bisection runs where the finding was last seen: in the corpus, or with the same files."""
         with self._database.reading() as connection:
             row = connection.execute(
                 "SELECT f.title, f.detail, r.report, j.plan FROM findings f "
@@ -194,14 +195,29 @@ class Planner:
         if row is None:
             raise RequestError("there is no such finding")
         of = msgspec.json.decode(row["plan"], type=Plan)
-        case = msgspec.json.decode(row["detail"])["case"]
         subject = self.subject(request.engine or of.subject)
-        arguments = ("triage", case, "--subject", subject.spec, "--budget", str(request.budget_seconds), *self._common())
+        case = msgspec.json.decode(row["detail"])["case"]
+        builds: tuple[Input, ...] = ()
+        if request.kind == "bisect":
+            spec, builds = self._between(request.against, subject)
+            arguments: tuple[str, ...] = ("bisect", case, "--subject", spec)
+        else:
+            arguments = ("triage", case, "--subject", subject.spec, "--budget", str(request.budget_seconds), *self._common())
         plan = Plan(
-            "triage", (Step(arguments),), of.suite, subject.name, of.folder, of.inputs, (subject.sha256, request.again),
-            report=row["report"], finding=request.finding, limit_s=self._settings.limits.job_seconds,
+            request.kind, (Step(arguments),), of.suite, subject.name, of.folder, of.inputs, (subject.sha256, request.again),
+            report=row["report"], finding=request.finding, builds=builds, limit_s=self._settings.limits.job_seconds,
         )  # fmt: skip
-        return plan, visible(f"triage {row['title']}", _TITLE)
+        return plan, visible(f"{request.kind} {row['title']}", _TITLE)
+
+    def _between(self, good: str, bad: Subject) -> tuple[str, tuple[Input, ...]]:
+        """The subject of a bisection with ``{}`` for the program, and the accepted builds from the good to the bad one."""
+        first = self.subject(good).build if good else 1
+        with self._database.reading() as connection:
+            query = "SELECT id, sha256 FROM builds WHERE state = 'accepted' AND id BETWEEN ? AND ? ORDER BY id"
+            builds = tuple(Input(f"build-{row['id']}", row["sha256"]) for row in connection.execute(query, (first, bad.build)))
+        if self._settings.builds is None or not first or len(builds) < 2:  # noqa: PLR2004 - the good and the bad one
+            raise RequestError("a bisection needs two accepted builds", hint="name the bad one as engine, the good one as against")
+        return f"{self._settings.builds.adapter}:{{}}", builds
 
 
 def _check_case_file(path: Path, name: str) -> None:

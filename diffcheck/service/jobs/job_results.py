@@ -62,7 +62,9 @@ def collect(data: DataFolder, leased: Leased, folder: Path, code: int, reason: s
     if not reason and expected and not reports and done is None and code != EXIT_AGREE:
         data.store.require_room()  # else the command may have failed because there is none
         reason = tail or f"the command ended with exit code {code}"
-    files = {path.name: data.store.add_file(path) for path in _files(folder / TRIAGE)} if plan.kind == "triage" else {}
+    files = {path.name: data.store.add_file(path) for path in _files(folder / TRIAGE)}
+    if plan.kind == "bisect":
+        files = {"bisect.txt": data.store.add_file(data.log(leased.id))}
     return Collected(code, reason, tail, reports, done, files)
 
 

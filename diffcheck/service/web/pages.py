@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from litestar.datastructures import UploadFile
 
     from diffcheck.service.catalogue import Case, Run
+    from diffcheck.service.settings import JobKind
     from diffcheck.service.web.problems import Problem
 
 Query = Annotated[str, QueryParameter(max_length=500)]
@@ -158,8 +159,7 @@ def finding(folder: DataFolder, connection: Connection, who: Principal, number: 
         if name.endswith(_TEXTS) and folder.store.exists(digest):
             with folder.store.path(digest).open("rb") as file:
                 texts[name] = api.printable(file.read(_TEXT_SHOWN))
-    engines = folder.planner.engines()
-    return render("finding.html.j2", "/findings", who, found=found, texts=texts, engines=engines)
+    return render("finding.html.j2", "/findings", who, found=found, texts=texts)
 
 
 @post("/findings/{number:int}", sync_to_thread=True, opt=_OPERATE)
@@ -177,10 +177,11 @@ def change_finding(folder: DataFolder, who: Principal, number: api.Number, data:
     return Redirect(f"/findings/{number}", status_code=303)
 
 
-@post("/findings/{number:int}/triage", sync_to_thread=True, opt=_SUBMIT)
-def triage(folder: DataFolder, who: Principal, number: api.Number) -> Redirect:
-    """Queue a triage of a finding; once a day it may be asked for again."""
-    asked = JobRequest("triage", finding=number, budget_seconds=600, again=f"{datetime.now(UTC):%Y-%m-%d}")
+@post("/findings/{number:int}/examine", sync_to_thread=True, opt=_SUBMIT)
+def examine(folder: DataFolder, who: Principal, number: api.Number, data: Form) -> Redirect:
+    """Queue a triage or a bisection of a finding; once a day it may be asked for again."""
+    kind: JobKind = "bisect" if data.get("kind") == "bisect" else "triage"
+    asked = JobRequest(kind, finding=number, budget_seconds=600, again=f"{datetime.now(UTC):%Y-%m-%d}")
     return Redirect(f"/jobs/{api.submitted(folder, who, asked).id}", status_code=303)
 
 
@@ -333,6 +334,6 @@ def access_visit(request: Any) -> access.Visit:  # noqa: ANN401 - a connection o
 
 
 HANDLERS: Final = (
-    overview, findings, finding, change_finding, triage, cases, case, instruction_map, builds, jobs, job, cancel, submit_form,
+    overview, findings, finding, change_finding, examine, cases, case, instruction_map, builds, jobs, job, cancel, submit_form,
     submit, login_form, login, logout, asset,
 )  # fmt: skip
