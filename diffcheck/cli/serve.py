@@ -12,7 +12,7 @@ from diffcheck.cli.command_group import SuggestingGroup
 from diffcheck.errors import EXIT_AGREE, ConfigError
 from diffcheck.service import access, data_folder, report_import, settings, supervisor
 
-_PACKAGES: Final = ("litestar", "granian", "prometheus_client")
+_PACKAGES: Final = ("litestar", "granian")
 _DAYS: Final = 365.0
 _DATA: Final = click.option(
     "--data", "folder", default="diffcheck-data", show_default=True, metavar="DIR", envvar="DIFFCHECK_DATA",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -13,6 +12,7 @@ import msgspec
 from diffcheck import process
 from diffcheck.config.input_files import read_regular
 from diffcheck.errors import ConfigError, DiffcheckError
+from diffcheck.service.content_store import StorageFullError
 from diffcheck.service.jobs.job_request import JobRequest
 from diffcheck.text import encodable, visible
 
@@ -32,13 +32,19 @@ class About(msgspec.Struct, frozen=True):
     commit: str = ""
 
 
-def watch(data: DataFolder) -> None:
-    """Take in what is new in the folder, check it by known answers, and gate what was accepted against the build before."""
+def watch(data: DataFolder, seen: set[object]) -> None:
+    """Take in what is new in the folder, check it by known answers, and gate what was accepted against the build before.
+
+    ``seen`` has the files that were taken in, so that a folder of large builds is not read at every step.
+    """
     builds = data.settings.builds
     if builds is None:
         return
     for program, about in _complete(Path(builds.folder)):
-        _take(data, program, about)
+        state = tuple((each.name, each.stat().st_mtime_ns, each.stat().st_size) for each in (program, about))
+        if state not in seen:
+            _take(data, program, about)
+            seen.add(state)
     with data.database.reading() as connection:
         arrived = connection.execute("SELECT id FROM builds WHERE state = 'arrived'").fetchall()
         accepted = connection.execute("SELECT id FROM builds WHERE state = 'accepted' AND gate IS NULL ORDER BY id").fetchall()
@@ -85,36 +91,22 @@ def _complete(folder: Path) -> Iterator[tuple[Path, Path]]:
 
 
 def _take(data: DataFolder, program: Path, about: Path) -> None:
-    """Copy a build that is not known yet. What cannot be read is refused with the reason."""
-    try:
-        digest = process.file_digest(str(program)).hex()
-    except OSError:
-        return  # it was removed meanwhile
-    with data.database.reading() as connection:
-        if connection.execute("SELECT 1 FROM builds WHERE sha256 = ?", (digest,)).fetchone():
-            return
+    """Store a build that is new. What cannot be read is refused with the reason. Raises ``StorageFullError``."""
     state, reason, found = "arrived", "", About("")
     try:
         found = msgspec.json.decode(read_regular(str(about), _CAP_BYTES, about.name, ConfigError), type=About)
         if not os.access(program, os.X_OK):
             raise ConfigError("the program is not executable")
-        _copy(program, data.path / "builds" / digest, digest)
+        digest = data.store.add_file(program)
+        data.store.path(digest).chmod(0o500)
+    except StorageFullError:
+        raise
     except (DiffcheckError, msgspec.MsgspecError, UnicodeDecodeError) as error:
         state, reason = "refused", visible(str(error), 300)
+        digest = process.file_digest(str(program)).hex()
     values = (digest, encodable(program.name), encodable(found.version), encodable(found.commit), time.time(), state, reason)
     with data.database.writing() as connection:
         connection.execute(
             "INSERT OR IGNORE INTO builds (sha256, name, version, revision, arrived, state, reason) VALUES (?, ?, ?, ?, ?, ?, ?)",
             values,
         )
-
-
-def _copy(program: Path, target: Path, digest: str) -> None:
-    """Keep a program; raises ``ConfigError`` if it changes meanwhile."""
-    temporary = target.with_name(f"incoming-{digest}")
-    shutil.copyfile(program, temporary)
-    temporary.chmod(0o500)
-    if process.file_digest(str(temporary)).hex() != digest:
-        temporary.unlink()
-        raise ConfigError("the program changed while it was read", hint="write the .json file when the program is complete")
-    temporary.replace(target)

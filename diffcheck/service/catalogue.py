@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import time
 from typing import TYPE_CHECKING, Annotated, Any, Final, Generic, Literal, TypeVar
 
 import msgspec
@@ -272,6 +273,19 @@ def counts(connection: sqlite3.Connection, table: Literal["jobs", "findings"]) -
     """The number of jobs or findings by state."""
     where = "WHERE merged IS NULL" if table == "findings" else ""
     return dict(map(tuple, connection.execute(f"SELECT state, count(*) FROM {table} {where} GROUP BY state")))  # noqa: S608 - constants
+
+
+def metrics(connection: sqlite3.Connection) -> list[tuple[str, float]]:
+    """Jobs and findings by state, the age of the oldest waiting job in seconds, runs, messages that wait, bytes of files."""
+    query = """
+        SELECT 'jobs{state="' || state || '"}', count(*) FROM jobs GROUP BY state
+        UNION ALL SELECT 'findings{state="' || state || '"}', count(*) FROM findings WHERE merged IS NULL GROUP BY state
+        UNION ALL SELECT 'queue_age_seconds', coalesce(? - min(created), 0) FROM jobs WHERE state = 'queued'
+        UNION ALL SELECT 'runs', count(*) FROM runs
+        UNION ALL SELECT 'messages_waiting', count(*) FROM deliveries WHERE state = 'waiting'
+        UNION ALL SELECT 'file_bytes', coalesce(sum(size), 0) FROM files
+    """
+    return [(name, value) for name, value in connection.execute(query, (time.time(),))]
 
 
 def builds(connection: sqlite3.Connection, cursor: str | None, limit: int) -> Listing[Build]:

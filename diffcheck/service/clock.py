@@ -30,6 +30,7 @@ class Clock:
         self._data = data
         self._stopped = threading.Event()
         self._failures: set[str] = set()
+        self._builds: set[object] = set()
         self._thread = threading.Thread(target=self._run, name="clock", daemon=True)
 
     def start(self) -> None:
@@ -50,7 +51,7 @@ class Clock:
         data = self._data
         steps: tuple[Callable[[], None], ...] = (
             data.queue.expire,
-            partial(builds.watch, data),
+            partial(builds.watch, data, self._builds),
             *(partial(schedule, data, entry) for entry in data.settings.schedule),
             partial(notifications.deliver, data.database, data.settings.webhooks),
             data.store.evict,

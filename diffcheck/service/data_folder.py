@@ -32,7 +32,7 @@ class DataFolder:
     def create(self) -> None:
         """Create what is missing, for the owner only; raises ``ReportError``."""
         process.private(self.path)
-        for name in ("files", "jobs", "builds"):
+        for name in ("files", "jobs"):
             (self.path / name).mkdir(exist_ok=True)
         self.database.prepare()
 

@@ -6,15 +6,18 @@ import hashlib
 import hmac
 import http.server
 import json
+import shutil
 import socketserver
 import threading
 import time
+from types import SimpleNamespace
 from unittest.mock import Mock
 
 import msgspec
 import pytest
 
 from diffcheck.service import builds, clock, notifications
+from diffcheck.service.content_store import StorageFullError
 from diffcheck.service.data_folder import DataFolder
 from diffcheck.service.settings import Builds, ScheduleEntry, Settings, Webhook
 from tests.report import samples
@@ -77,9 +80,10 @@ def test_an_entry_without_its_engine_waits_for_it_and_holds_up_no_other(made, st
         step(due, seconds)
     assert [title for _, title, _ in jobs(data)] == ["other: sweep auto"]
     assert caplog.text.count("there is no such build") == 1
+    digest = data.store.add([b"x"])
     with data.database.writing() as connection:
         connection.execute(
-            "INSERT INTO builds (sha256, name, version, revision, arrived, state) VALUES ('0', 'x', '', '', 0, 'accepted')"
+            "INSERT INTO builds (sha256, name, version, revision, arrived, state) VALUES (?, 'x', '', '', 0, 'accepted')", (digest,)
         )
     step(due, HOUR + 6)
     assert [title for _, title, _ in jobs(data)][1:] == ["newest: sweep build:1"]
@@ -98,29 +102,49 @@ def test_a_build_is_taken_when_it_is_complete_and_checked(made, tmp_path):
     folder = tmp_path / "builds"
     folder.mkdir()
     data = made(builds=Builds(str(folder), "kilnd", "corpus"))
+    seen = set()
     program = folder / "engine-1"
     program.write_text("#!/bin/sh\nexit 1\n")
-    builds.watch(data)
+    builds.watch(data, seen)
     assert jobs(data) == []
     program.chmod(0o755)
     (folder / "engine-1.json").write_text(json.dumps({"version": "1", "commit": "abc"}))
-    builds.watch(data)
-    builds.watch(data)
+    builds.watch(data, seen)
+    builds.watch(data, seen)
     assert [kind for kind, *_ in jobs(data)] == ["check"]
     program.unlink()  # CI cleans its folder
     with data.database.writing() as connection:
         connection.execute("UPDATE builds SET state = 'accepted'")
-    builds.watch(data)
+    builds.watch(data, seen)
     assert [kind for kind, *_ in jobs(data)] == ["check", "run"]
     second = folder / "engine-2"
     second.write_text("#!/bin/sh\nexit 2\n")
     second.chmod(0o755)
     (folder / "engine-2.json").write_text(json.dumps({"version": "2"}))
-    builds.watch(data)
+    builds.watch(data, seen)
     with data.database.writing() as connection:
         connection.execute("UPDATE builds SET state = 'accepted'")
-    builds.watch(data)
+    builds.watch(data, seen)
     assert jobs(data)[-1][:2] == ("gate", "gate corpus with build:2 against build:1")
+
+
+def test_a_build_waits_for_room_on_the_disk_and_is_read_once(made, tmp_path, monkeypatch):
+    folder = tmp_path / "builds"
+    folder.mkdir()
+    data = made(builds=Builds(str(folder), "kilnd"))
+    (folder / "engine").write_text("#!/bin/sh\n")
+    (folder / "engine").chmod(0o755)
+    (folder / "engine.json").write_text(json.dumps({"version": "1"}))
+    seen = set()
+    with monkeypatch.context() as full:
+        full.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=1000))
+        with pytest.raises(StorageFullError):
+            builds.watch(data, seen)
+    assert jobs(data) == []
+    builds.watch(data, seen)
+    assert [kind for kind, *_ in jobs(data)] == ["check"]
+    monkeypatch.setattr(data.store, "add_file", Mock(side_effect=AssertionError("it was read again")))
+    builds.watch(data, seen)
 
 
 @pytest.mark.parametrize("about", ['{"version": 1}', "{", '{"commit": "x"}'])
@@ -131,7 +155,7 @@ def test_a_build_with_a_bad_description_is_refused_with_the_reason(made, tmp_pat
     (folder / "engine").write_text("#!/bin/sh\n")
     (folder / "engine").chmod(0o755)
     (folder / "engine.json").write_text(about)
-    builds.watch(data)
+    builds.watch(data, set())
     with data.database.reading() as connection:
         (row,) = connection.execute("SELECT state, reason FROM builds").fetchall()
     assert row["state"] == "refused"

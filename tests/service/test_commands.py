@@ -134,6 +134,7 @@ def test_a_watched_build_is_accepted_and_gated_and_no_engine_is_refused(live, en
     assert service.run(corpus="corpus", engine="latest")["exit_code"] == 0
 
 
+@pytest.mark.whole
 def test_a_map_is_shown_after_a_sweep(live):
     service = live(config=PULLEY, DIFFCHECK_FAMILY="numeric")
     job = service.run(kind="sweep", budget_seconds=1)
@@ -143,6 +144,7 @@ def test_a_map_is_shown_after_a_sweep(live):
     assert "f32.abs" in page
 
 
+@pytest.mark.whole
 def test_a_hunt_is_run_for_its_budget(live):
     service = live(config=PULLEY)
     job = service.run(kind="hunt", budget_seconds=5)

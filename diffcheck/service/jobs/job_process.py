@@ -79,7 +79,7 @@ class JobProcess:
         for each in self._plan.builds:
             link = self.folder / BUILDS / each.name
             link.unlink(missing_ok=True)
-            link.symlink_to(self._data.path / "builds" / each.sha256)
+            link.symlink_to(self._data.store.path(each.sha256))
         if self._plan.folder:
             return Path(self._plan.folder)
         # An empty configuration file: ids are relative to this folder, and no file above it is read.

@@ -36,7 +36,7 @@ class LeaseLostError(Exception):
 
 
 class Input(msgspec.Struct, frozen=True):
-    """A file of a job: its name in the job's folder, and its digest, in the store or among the builds."""
+    """A file of a job: its name in the job's folder, and its digest in the store."""
 
     name: str
     sha256: str

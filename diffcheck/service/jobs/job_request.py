@@ -76,7 +76,7 @@ class Planner:
 
     def __init__(self, settings: Settings, database: Database, store: ContentStore, folder: Path) -> None:
         self._settings, self._database, self._store = settings, database, store
-        self._builds, self._finds = folder / "builds", folder / "finds"
+        self._finds = folder / "finds"
 
     def engines(self) -> tuple[str, ...]:
         """The names that a request may use."""
@@ -140,7 +140,7 @@ class Planner:
             row = connection.execute(query, chosen[1]).fetchone()
         if row is None or self._settings.builds is None:
             raise RequestError("there is no such build", hint="the page of builds lists them")
-        spec = f"{self._settings.builds.adapter}:{self._builds / row['sha256']}"
+        spec = f"{self._settings.builds.adapter}:{self._store.path(row['sha256'])}"
         return Subject(f"build:{row['id']}", spec, row["sha256"], row["id"])
 
     def _hunt(self, request: JobRequest, subject: Subject) -> tuple[Step, ...]:

@@ -20,8 +20,7 @@ from diffcheck.service.catalogue import AuditEntry, Listing
 from diffcheck.service.data_folder import DataFolder
 from diffcheck.service.jobs.job_queue import Job, State
 from diffcheck.service.jobs.job_request import JobRequest, RequestError
-from diffcheck.service.web import metrics
-from diffcheck.service.web.operations import BINARY, FileDownload, FileUpload
+from diffcheck.service.web.operations import BINARY, FileUpload
 from diffcheck.service.web.problems import documented
 from diffcheck.text import decode, visible
 
@@ -31,6 +30,7 @@ if TYPE_CHECKING:
 Number = Annotated[int, PathParameter(ge=1, le=1 << 53)]
 Cursor = Annotated[str | None, QueryParameter(name="cursor", max_length=2000, description="The value of next in the part before.")]
 Limit = Annotated[int, QueryParameter(name="limit", ge=1, le=200)]
+Name = Annotated[str, QueryParameter(max_length=200)]
 Search = Annotated[str, QueryParameter(name="q", max_length=200)]
 _POLL_S: Final = 0.3
 _MOST_STREAMS: Final = 256
@@ -80,9 +80,10 @@ def health(connection: Connection) -> Health:
 
 
 @get("/metrics", sync_to_thread=True, media_type=MediaType.TEXT, responses=documented())
-def prometheus(folder: DataFolder, connection: Connection) -> Response[bytes]:
-    """Metrics in Prometheus' text format."""
-    return Response(metrics.render(connection, folder.store.used_bytes()), media_type=metrics.MEDIA_TYPE)
+def metrics(connection: Connection) -> Response[str]:
+    """Metrics in Prometheus' text format, computed when they are asked for."""
+    lines = (f"diffcheck_{name} {value}\n" for name, value in catalogue.metrics(connection))
+    return Response("".join(lines), media_type="text/plain; version=0.0.4; charset=utf-8")
 
 
 @get("/audit", sync_to_thread=True, opt=_OPERATE, responses=documented(400, 404))
@@ -108,9 +109,7 @@ async def store(folder: DataFolder, chunks: AsyncIterator[bytes]) -> StoredFile:
     return StoredFile(digest, incoming.size_bytes)
 
 
-@get(
-    "/artifacts/{sha256:str}", sync_to_thread=True, media_type=BINARY, operation_class=FileDownload, responses=documented(400, 404)
-)
+@get("/artifacts/{sha256:str}", sync_to_thread=True, media_type=BINARY, responses=documented(400, 404))
 def artifact(folder: DataFolder, sha256: Annotated[str, PathParameter(pattern=r"^[0-9a-f]{64}$")]) -> File:
     """A stored file."""
     return File(folder.store.path(sha256), filename=f"{sha256}.bin", media_type=BINARY)
@@ -215,4 +214,4 @@ def _progress(folder: DataFolder, number: int, offset: int) -> tuple[Job, bytes]
     return job, data if job.ended is not None or len(data) == _LOG_PART else whole
 
 
-HANDLERS: Final = (about, health, prometheus, audit, upload, artifact, submit, jobs, job, cancel, log, job_events)
+HANDLERS: Final = (about, health, metrics, audit, upload, artifact, submit, jobs, job, cancel, log, job_events)

@@ -14,21 +14,9 @@ from litestar.response import File
 from diffcheck.report import files, json_file
 from diffcheck.service import access, catalogue
 from diffcheck.service.access import Principal
-from diffcheck.service.catalogue import (
-    Build,
-    Case,
-    CaseResult,
-    Cell,
-    Comparison,
-    Finding,
-    FindingDetail,
-    FindingState,
-    Listing,
-    Run,
-)
 from diffcheck.service.data_folder import DataFolder
-from diffcheck.service.web.api import Cursor, Limit, Number, Search
-from diffcheck.service.web.operations import BINARY, MEDIA_TYPES, FileDownload, Format, ReportDownload
+from diffcheck.service.web.api import Cursor, Limit, Name, Number, Search
+from diffcheck.service.web.operations import BINARY, MEDIA_TYPES, Format, ReportDownload
 from diffcheck.service.web.problems import documented
 from diffcheck.verdict import Verdict
 
@@ -47,24 +35,21 @@ class FindingChange(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 @get("/runs", sync_to_thread=True, responses=documented(400, 404))
 def runs(
-    connection: Connection,
-    suite: Annotated[str, QueryParameter(max_length=200)] = "",
-    cursor: Cursor = None,
-    limit: Limit = catalogue.PAGE,
-) -> Listing[Run]:
+    connection: Connection, suite: Name = "", cursor: Cursor = None, limit: Limit = catalogue.PAGE
+) -> catalogue.Listing[catalogue.Run]:
     """Runs, the latest first."""
     return catalogue.runs(connection, suite, cursor, limit)
 
 
 @get("/jobs/{number:int}/runs", sync_to_thread=True, responses=documented(400, 404))
-def job_runs(connection: Connection, number: Number) -> Listing[Run]:
+def job_runs(connection: Connection, number: Number) -> catalogue.Listing[catalogue.Run]:
     """The runs of a job: one for each report that its commands wrote."""
     catalogue.job(connection, number)
     return catalogue.runs(connection, "", None, catalogue.PAGE, job_number=number)
 
 
 @get("/runs/{number:int}", sync_to_thread=True, responses=documented(400, 404))
-def run(connection: Connection, number: Number) -> Run:
+def run(connection: Connection, number: Number) -> catalogue.Run:
     """A run."""
     return catalogue.run(connection, number)
 
@@ -110,18 +95,18 @@ def _rendered(folder: DataFolder, digest: str, report_format: str) -> str:
 @get("/cases", sync_to_thread=True, responses=documented(400, 404))
 def cases(
     connection: Connection,
-    suite: Annotated[str, QueryParameter(max_length=200)],
+    suite: Name,
     verdict: Verdict | None = None,
     search: Search = "",
     cursor: Cursor = None,
     limit: Limit = catalogue.PAGE,
-) -> Listing[Case]:
+) -> catalogue.Listing[catalogue.Case]:
     """The cases of a suite with their last runs, those that diverge first."""
     return catalogue.cases(connection, suite, verdict or "", search, cursor, limit)
 
 
 @get("/cases/{number:int}", sync_to_thread=True, responses=documented(400, 404))
-def case(connection: Connection, number: Number) -> Case:
+def case(connection: Connection, number: Number) -> catalogue.Case:
     """A case."""
     return catalogue.case(connection, number)
 
@@ -129,7 +114,7 @@ def case(connection: Connection, number: Number) -> Case:
 @get("/cases/{number:int}/results", sync_to_thread=True, responses=documented(400, 404))
 def case_results(
     connection: Connection, number: Number, cursor: Cursor = None, limit: Limit = catalogue.PAGE
-) -> Listing[CaseResult]:
+) -> catalogue.Listing[catalogue.CaseResult]:
     """The history of a case, latest first."""
     catalogue.case(connection, number)
     return catalogue.case_history(connection, number, cursor, limit)
@@ -138,29 +123,29 @@ def case_results(
 @get("/findings", sync_to_thread=True, responses=documented(400, 404))
 def findings(
     connection: Connection,
-    finding_state: Annotated[FindingState | None, QueryParameter(name="state")] = None,
-    subject: Annotated[str, QueryParameter(max_length=200)] = "",
+    finding_state: Annotated[catalogue.FindingState | None, QueryParameter(name="state")] = None,
+    subject: Name = "",
     search: Search = "",
     cursor: Cursor = None,
     limit: Limit = catalogue.PAGE,
-) -> Listing[Finding]:
+) -> catalogue.Listing[catalogue.Finding]:
     """Findings, the latest change first."""
     return catalogue.findings(connection, finding_state or "", subject, search, cursor, limit)
 
 
 @get("/findings/{number:int}", sync_to_thread=True, responses=documented(400, 404))
-def finding(connection: Connection, number: Number) -> FindingDetail:
+def finding(connection: Connection, number: Number) -> catalogue.FindingDetail:
     """A finding with its last occurrence, its files and its history."""
     return catalogue.finding(connection, number)
 
 
 @patch("/findings/{number:int}", sync_to_thread=True, opt={"scope": "operate"}, responses=documented(400, 404, 413))
-def change_finding(folder: DataFolder, who: Principal, number: Number, data: FindingChange) -> Finding:
+def change_finding(folder: DataFolder, who: Principal, number: Number, data: FindingChange) -> catalogue.Finding:
     """Link an issue, mark as known, reopen, or note."""
     return changed(folder, who, number, data)
 
 
-def changed(folder: DataFolder, who: Principal, number: int, change: FindingChange) -> Finding:
+def changed(folder: DataFolder, who: Principal, number: int, change: FindingChange) -> catalogue.Finding:
     """The finding after a change; raises ``NotFoundError``."""
     state = change.state or ("known" if change.issue else None)
     with folder.database.writing() as connection:
@@ -173,13 +158,7 @@ def changed(folder: DataFolder, who: Principal, number: int, change: FindingChan
         return catalogue.finding(connection, number).finding
 
 
-@get(
-    "/findings/{number:int}/files/{name:str}",
-    sync_to_thread=True,
-    media_type=BINARY,
-    operation_class=FileDownload,
-    responses=documented(400, 404),
-)
+@get("/findings/{number:int}/files/{name:str}", sync_to_thread=True, media_type=BINARY, responses=documented(400, 404))
 def attachment(
     folder: DataFolder, connection: Connection, number: Number, name: Annotated[str, PathParameter(max_length=100)]
 ) -> File:
@@ -191,25 +170,21 @@ def attachment(
 
 
 @get("/builds", sync_to_thread=True, responses=documented(400, 404))
-def builds(connection: Connection, cursor: Cursor = None, limit: Limit = catalogue.PAGE) -> Listing[Build]:
+def builds(connection: Connection, cursor: Cursor = None, limit: Limit = catalogue.PAGE) -> catalogue.Listing[catalogue.Build]:
     """Builds from the watched folder, the latest first."""
     return catalogue.builds(connection, cursor, limit)
 
 
 @get("/builds/compare", sync_to_thread=True, responses=documented(400))
-def compare(connection: Connection, first: Digest, second: Digest) -> Comparison:
+def compare(connection: Connection, first: Digest, second: Digest) -> catalogue.Comparison:
     """Two builds, by the digests of their programs, compared by their findings."""
     return catalogue.compare(connection, first, second)
 
 
 @get("/map", sync_to_thread=True, responses=documented(400, 404))
 def cells(
-    connection: Connection,
-    subject: Annotated[str, QueryParameter(max_length=200)],
-    family: Annotated[str, QueryParameter(max_length=60)],
-    cursor: Cursor = None,
-    limit: Limit = catalogue.PAGE,
-) -> Listing[Cell]:
+    connection: Connection, subject: Name, family: Name, cursor: Cursor = None, limit: Limit = catalogue.PAGE
+) -> catalogue.Listing[catalogue.Cell]:
     """The cells of a family of instructions in the map of the last sweep."""
     return catalogue.cells(connection, subject, family, cursor, limit)
 

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Literal
+from typing import Final, Literal
 
 from litestar.openapi.spec import OpenAPIMediaType, OpenAPIResponse, Operation, RequestBody, Schema
 from litestar.openapi.spec.enums import OpenAPIFormat, OpenAPIType
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
 
 Format = Literal["json", "html", "junit_xml", "sarif", "markdown"]
 MEDIA_TYPES: Final[dict[Format, str]] = {
@@ -29,26 +26,13 @@ class FileUpload(Operation):
 
 
 @dataclass
-class FileDownload(Operation):
-    """An operation whose answer is a file."""
-
-    def __post_init__(self) -> None:
-        """Describe the answer."""
-        self.responses = {**(self.responses or {}), "200": _file([BINARY])}
-
-
-@dataclass
 class ReportDownload(Operation):
     """An operation whose answer is a report in one of the formats."""
 
     def __post_init__(self) -> None:
         """Describe the answer. Its schema is that of `diffcheck schema`."""
-        self.responses = {**(self.responses or {}), "200": _file(MEDIA_TYPES.values())}
-
-
-def _file(media_types: Iterable[str]) -> OpenAPIResponse:
-    content = {each: OpenAPIMediaType(schema=Schema()) if each.endswith("json") else _binary() for each in media_types}
-    return OpenAPIResponse("The file", content=content)
+        content = {each: OpenAPIMediaType(schema=Schema()) if each.endswith("json") else _binary() for each in MEDIA_TYPES.values()}
+        self.responses = {**(self.responses or {}), "200": OpenAPIResponse("The report", content=content)}
 
 
 def _binary() -> OpenAPIMediaType:

@@ -64,6 +64,7 @@ def _environment() -> Environment:
     made.filters |= {"visible": visible, "plural": plural, "size": size, "prose": prose, "moment": _moment, "query": _query}
     made.filters |= {"duration": lambda nanoseconds: duration(nanoseconds / 1e9), "number": lambda value: f"{value:,}"}
     made.globals |= {"navigation": NAVIGATION, "verdicts": VERDICTS}
+    made.globals["parts"] = made.get_template("parts.html.j2").module
     return made
 
 
@@ -187,9 +188,13 @@ def examine(folder: DataFolder, who: Principal, number: api.Number, data: Form) 
 
 @get("/cases", sync_to_thread=True)
 def cases(
-    connection: Connection, who: Principal, suite: Query = "", verdict: Query = "", search: api.Search = "",
+    connection: Connection,
+    who: Principal,
+    suite: Query = "",
+    verdict: Query = "",
+    search: api.Search = "",
     cursor: api.Cursor = None,
-) -> Response[bytes]:  # fmt: skip
+) -> Response[bytes]:
     """The grid of cases and runs of a suite."""
     suites = catalogue.suites(connection)
     suite = suite or next(iter(suites), "")
@@ -211,7 +216,7 @@ def case(connection: Connection, who: Principal, number: api.Number, cursor: api
 @get("/map", sync_to_thread=True)
 def instruction_map(
     connection: Connection, who: Principal, subject: Query = "", family: Query = "", cursor: api.Cursor = None
-) -> Response[bytes]:  # fmt: skip
+) -> Response[bytes]:
     """The instructions that were checked."""
     subjects = catalogue.swept_subjects(connection)
     subject = subject or next(iter(subjects), "")
