@@ -23,7 +23,7 @@ from diffcheck.runner.passes.direct_pass import DirectPass
 from diffcheck.runner.passes.legal_choices import FIRST_PASSES, FormPass, conclude
 from diffcheck.runner.passes.load_check import LoadCheck, fits_whole
 from diffcheck.runner.passes.refusals import Refusals
-from diffcheck.runner.passes.window_search import RunBudget
+from diffcheck.runner.passes.streams.window_search import RunBudget
 from diffcheck.runner.plan import ONLY_DIRECT, CapsulePlan, RefusedPlan, RunnablePlan, SkippedPlan, world
 from diffcheck.runner.split.joined_reports import joined
 from diffcheck.text import visible

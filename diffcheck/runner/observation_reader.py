@@ -19,9 +19,9 @@ from diffcheck.errors import RunFailedError, StreamError
 from diffcheck.observation import Cost, Crashed, Exited, LeftSlice, OutOfMemory, Returned, RowRecord, TimedOut, Trapped, sentence
 from diffcheck.runner.passes.decoded_instance import DecodedInstance, decoded
 from diffcheck.runner.passes.instances import MAX_INSTANCES, Instances
-from diffcheck.runner.passes.stream_assembly import Images
+from diffcheck.runner.passes.streams.stream_assembly import Images
+from diffcheck.runner.passes.streams.window_search import RunBudget
 from diffcheck.runner.passes.trap_bisection import first_failing_row
-from diffcheck.runner.passes.window_search import RunBudget
 from diffcheck.text import plural, visible
 
 if TYPE_CHECKING:

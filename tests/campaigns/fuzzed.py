@@ -24,7 +24,7 @@ from diffcheck.runner import plan as plans
 from diffcheck.runner import planning
 from diffcheck.runner.passes.capsule_pass import CapsulePass
 from diffcheck.runner.passes.capsule_run import CapsuleSide
-from diffcheck.runner.passes.window_search import RunBudget
+from diffcheck.runner.passes.streams.window_search import RunBudget
 from diffcheck.runner.request import Request
 from diffcheck.witness import formats
 from diffcheck_backends import harness_protocol

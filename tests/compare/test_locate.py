@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from diffcheck.capsule.layout import VIEW_BYTES, VIEW_WORDS
-from diffcheck.runner.passes.window_search import Read, RunBudget, local, locate
+from diffcheck.runner.passes.streams.window_search import Read, RunBudget, local, locate
 
 LENGTHS = (8, 64, VIEW_BYTES - 8, VIEW_BYTES, VIEW_BYTES + 8, 65536, VIEW_WORDS * VIEW_BYTES, VIEW_WORDS * VIEW_BYTES + 8, 1 << 20)
 

@@ -13,7 +13,7 @@ from diffcheck.faults.engine import FaultyBackend
 from diffcheck.faults.model import Expected, Fault
 from diffcheck.runner.passes.capsule_pass import CapsulePass
 from diffcheck.runner.passes.capsule_run import CapsuleSide
-from diffcheck.runner.passes.window_search import RunBudget
+from diffcheck.runner.passes.streams.window_search import RunBudget
 from diffcheck.verdict import Divergence, PassReport
 from diffcheck_backends import wasmtime
 from tests.capsule.helpers import capsule

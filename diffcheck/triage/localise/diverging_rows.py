@@ -11,7 +11,7 @@ from diffcheck.errors import CaseError
 from diffcheck.observation import Refused
 from diffcheck.runner.passes.capsule_pass import CapsulePass
 from diffcheck.runner.passes.capsule_run import CapsuleSide
-from diffcheck.runner.passes.window_search import RunBudget
+from diffcheck.runner.passes.streams.window_search import RunBudget
 from diffcheck.text import named, visible
 
 if TYPE_CHECKING:

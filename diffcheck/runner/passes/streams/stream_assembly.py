@@ -9,12 +9,12 @@ from diffcheck.capsule import layout as lo
 from diffcheck.capsule.decode import Image, state
 from diffcheck.capsule.recorder.digest import digest
 from diffcheck.errors import StreamError
-from diffcheck.runner.passes.window_search import local, locate
+from diffcheck.runner.passes.streams.window_search import local, locate
 
 if TYPE_CHECKING:
     from diffcheck.observation import FinalState
     from diffcheck.runner.passes.capsule_run import CapsuleRun
-    from diffcheck.runner.passes.window_search import Read, RunBudget
+    from diffcheck.runner.passes.streams.window_search import Read, RunBudget
 
 
 _LONGER_BYTES: Final = 2 << 20

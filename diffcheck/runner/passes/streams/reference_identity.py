@@ -8,15 +8,15 @@ from diffcheck.compare import references
 from diffcheck.errors import StreamError
 from diffcheck.observation import Crashed, Trapped, sentence
 from diffcheck.runner.passes.decoded_instance import decoded
-from diffcheck.runner.passes.page_diff import read_view
-from diffcheck.runner.passes.stream_assembly import Images
+from diffcheck.runner.passes.streams.page_diff import read_view
+from diffcheck.runner.passes.streams.stream_assembly import Images
 
 if TYPE_CHECKING:
     from diffcheck.capsule import layout as lo
     from diffcheck.capsule.decode import Image
     from diffcheck.compare.findings import Findings
     from diffcheck.runner.passes.capsule_run import CapsuleRun, CapsuleSide
-    from diffcheck.runner.passes.window_search import RunBudget
+    from diffcheck.runner.passes.streams.window_search import RunBudget
 
 _WHAT = "which functions references are to"
 

@@ -9,8 +9,8 @@ import msgspec
 from diffcheck.capsule import layout as lo
 from diffcheck.capsule.calls import HEAD_BYTES, LOG_BYTES, read_log
 from diffcheck.errors import StreamError
-from diffcheck.runner.passes.page_diff import read_view
-from diffcheck.runner.passes.window_search import local
+from diffcheck.runner.passes.streams.page_diff import read_view
+from diffcheck.runner.passes.streams.window_search import local
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from diffcheck.observation import StubCall
     from diffcheck.runner.passes.capsule_run import CapsuleSide
     from diffcheck.runner.passes.decoded_instance import DecodedInstance
-    from diffcheck.runner.passes.window_search import Read
+    from diffcheck.runner.passes.streams.window_search import Read
 
 _REST: Final = LOG_BYTES - lo.VIEW_BYTES
 _BLOCK: Final = (-(-_REST // lo.VIEW_WORDS) + 7) & ~7

@@ -9,14 +9,14 @@ import msgspec
 from diffcheck.capsule import layout as lo
 from diffcheck.compare import allowances as allow
 from diffcheck.compare import state as compare_state
-from diffcheck.runner.passes.window_search import locate
+from diffcheck.runner.passes.streams.window_search import locate
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from diffcheck.compare.findings import Findings
     from diffcheck.runner.passes.capsule_run import CapsuleSide
-    from diffcheck.runner.passes.window_search import Read, RunBudget
+    from diffcheck.runner.passes.streams.window_search import Read, RunBudget
 
 _PAGES_SHOWN: Final = 4
 
