@@ -6,10 +6,12 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from diffcheck.hunt.generate import arrays
-from diffcheck.hunt.generate.draft import EVENLY, NUMBERS, STATEMENT, after
+from diffcheck.hunt.generate.draft import EVENLY, MIXES, NUMBERS, STATEMENT, after
 from diffcheck.hunt.generate.fields import NULLS, PACKED, Field, value_of
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from diffcheck.hunt.generate.draft import Draft, Scope
 
 _MUTABLE: Final = 0.7
@@ -76,6 +78,15 @@ def _structure(draft: Draft, type_: str, fields: list[Field]) -> None:
                 field.type,
                 after((), f"ref.null {type_} struct.get{field.gets[0]} {type_} {at}"),
             )
+    draft.contents[own] = " ".join(_contents(draft, type_, fields))
+
+
+def _contents(draft: Draft, type_: str, fields: list[Field]) -> Iterator[str]:
+    """Code that adds the numbers of a structure in the local ``{0}`` to an i64."""
+    for at, field in enumerate(fields):
+        get = f"struct.get{field.gets[-1]}"
+        if field.type in MIXES and draft.weights.draws(f"{get} of {field.word}", draft.chance):
+            yield f"local.get {{0}} {get} {type_} {at} {MIXES[field.type]} i64.const 5 i64.rotl"
 
 
 def _new(type_: str, fields: list[Field], scope: Scope) -> str:

@@ -30,6 +30,14 @@ _LOCALS: Final = 3
 _CANDIDATES: Final = 3
 _COSTLY: Final = 6
 _TRIES: Final = 6
+MIXES: Final = {
+    "i32": "i64.extend_i32_u i64.add",
+    "i64": "i64.xor",
+    "f32": "i32.reinterpret_f32 i64.extend_i32_u i64.add",
+    "f64": "i64.reinterpret_f64 i64.xor",
+    "v128": "v128.const i64x2 3 5 i64x2.mul i64x2.extract_lane 1 i64.xor",
+}
+"""How a number is added to an i64."""
 _ZERO: Final = {
     **{type_: f"{type_}.const 0" for type_ in NUMBERS[:4]},
     "v128": "v128.const i64x2 0 0",
@@ -62,7 +70,9 @@ class Label(msgspec.Struct, frozen=True):
 
 
 class Draft:
-    """A module in the making. ``traps`` is whether its rows may trap."""
+    """A module in the making. ``traps`` is whether its rows may trap. ``contents`` is code that adds the contents of an object in a
+    local to an i64, by the local's type, with ``{0}`` for the local.
+    """
 
     def __init__(self, chance: Random, weights: Weights, *, traps: bool = False) -> None:
         self.chance, self.weights, self.traps = chance, weights, traps
@@ -70,6 +80,7 @@ class Draft:
         self.tags: set[str] = set()
         self.functions: list[Function] = []
         self.made: dict[str, Callable[[Scope], str]] = {}
+        self.contents: dict[str, str] = {}
         self.variables = list(NUMBERS)
         self._costly = _COSTLY
         self._offers: dict[str, dict[str, list[Production]]] = {}

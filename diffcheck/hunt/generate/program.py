@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from diffcheck.hunt.generate import aggregates, calls, constants, control, exceptions, large, memory, numeric, references, tables
-from diffcheck.hunt.generate.draft import NUMBERS, OFTEN, Draft, Function, Scope
+from diffcheck.hunt.generate.draft import MIXES, NUMBERS, OFTEN, Draft, Function, Scope
 from diffcheck.runner.sweep.operands import operands
 from diffcheck.values import Value
 
@@ -33,14 +33,6 @@ _ROWS: Final = 36
 _TRAP_ROWS: Final = 6
 _TRAPS: Final = 0.15
 _PADDED: Final = 0.06
-_MIXES: Final = {
-    "i32": "i64.extend_i32_u i64.add",
-    "i64": "i64.xor",
-    "f32": "i32.reinterpret_f32 i64.extend_i32_u i64.add",
-    "f64": "i64.reinterpret_f64 i64.xor",
-    "v128": "v128.const i64x2 3 5 i64x2.mul i64x2.extract_lane 1 i64.xor",
-}
-"""How a number is added to an i64."""
 
 
 class Generated(msgspec.Struct, frozen=True):
@@ -102,8 +94,9 @@ def _function(draft: Draft, name: str, size: int) -> tuple[list[Cell], list[str]
 
 
 def _mixed(scope: Scope) -> str:
-    """An i64 that depends on all numbers in locals."""
-    parts = [f"local.get {each} {mix} i64.const 23 i64.rotl" for type_, mix in _MIXES.items() for each in scope.locals_of(type_)]
+    """An i64 that depends on all numbers in locals, and on the contents of structures and arrays."""
+    mixes = {**{type_: f"local.get {{0}} {mix}" for type_, mix in MIXES.items()}, **scope.draft.contents}
+    parts = [f"{mix.format(each)} i64.const 23 i64.rotl" for type_, mix in mixes.items() for each in scope.locals_of(type_)]
     return " ".join(["i64.const 0", *parts])
 
 
