@@ -40,6 +40,7 @@ _DESCRIPTIONS: Final[dict[Difference, str]] = {
     "state": "writes wrong contents",
     "size": "leaves a wrong size",
     "control": "continues at the wrong place",
+    "argument": "passes a wrong argument",
     "outcome": "ends differently",
 }
 

@@ -283,6 +283,24 @@ def test_a_subject_that_refuses_the_deterministic_form_is_searched_in_the_artifa
     assert (answer.depth, answer.instruction) == ("instruction", "i32.const 1234")
 
 
+PASSES = """(module (func $double (param i32) (result i32) (i32.add (local.get 0) (local.get 0)))
+  (func $tail (param i32) (result i32) (return_call $double (local.get 0)))
+  (func (export "run_row_a") (result i32) ({call} (i32.const 20))))"""
+FLIP = b"\x41\x01\x73"
+
+
+@pytest.mark.parametrize(("call", "name"), [("call $double", "call"), ("call $tail", "return_call")])
+def test_a_call_that_passes_a_wrong_argument_is_named_and_not_the_read(host, tmp_path, call, name):
+    wrong = changed(lambda each, raw: FLIP + raw if each.name == name and each.immediates[0] == 0 else raw, own=True)
+    answer = localised(host, PASSES.format(call=call), wrong, tmp_path)
+    assert (answer.depth, answer.instruction, answer.oracle, answer.subject) == (
+        "instruction",
+        f"{name} 0",
+        "passed 20",
+        "passed 21",
+    )
+
+
 FLOATS = """(module
   (func $sign (param f32) (result f32) (f32.copysign (local.get 0) (f32.const -1)))
   (func (export "run_row_a") (result i32)

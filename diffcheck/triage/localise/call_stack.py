@@ -77,6 +77,20 @@ class CallStack:
             before = site
         return frames
 
+    def entering_call(self, event: int) -> tuple[int, int] | None:
+        """The call that entered the function whose arguments are logged at an event; None if it is not the program's."""
+        before: Site | None = None
+        caller: Site | None = None
+        for record in self.history(event):
+            site = self._instrumentation.record_site(record)
+            caller = before if site is not None and site.role == "entry" else caller
+            before = site or before
+        body = self._instrumentation.bodies_of.get(caller.function) if caller is not None else None
+        if caller is None or body is None:
+            return None
+        at = self._instrumentation.acting(caller.function, caller.position)
+        return (caller.function, at) if body.code[at].instruction.name in {*CALLS, *TAIL_CALLS} else None
+
     def history(self, event: int) -> tuple[Record, ...]:
         """The oracle's last records before an event."""
         since = max(0, event - _HISTORY)

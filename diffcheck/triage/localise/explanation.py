@@ -61,6 +61,7 @@ _WHY: Final[dict[Difference, str]] = {
     "state": "the state afterwards differs",
     "size": "the sizes afterwards differ",
     "control": "execution continues elsewhere",
+    "argument": "an argument differs",
     "outcome": "the outcomes differ",
 }
 _NAMES_FUNCTION: Final = ("call", "return_call", "ref.func")
@@ -143,6 +144,10 @@ class Explainer:
                 texts = _allowed(first.oracle), _allowed(first.subject)
             if one.role in _AFTERWARDS:
                 texts = _AFTERWARDS[one.role].format(texts[0]), f"has {texts[1]}"
+        elif same and one is not None and one.role == "argument" and (call := self.stack.entering_call(first.event)) is not None:
+            function, position = call
+            texts = f"passed {self._value(first.oracle, one)}", f"passed {self._value(first.subject, one)}"
+            difference = "argument"
         else:
             function, position = self.stack.acting_place(first)
             difference = "control"

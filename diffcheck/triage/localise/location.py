@@ -9,9 +9,9 @@ import msgspec
 Depth = Literal["instruction", "function", "row", "none"]
 """The precision of the result: an instruction, only a function, only a row, or no difference."""
 
-Difference = Literal["", "result", "allowed", "state", "size", "control", "outcome"]
-"""What differs at the instruction: a result, whether the specification allows it, the state, a size, where execution continues, the
-outcome of the run.
+Difference = Literal["", "result", "allowed", "state", "size", "control", "argument", "outcome"]
+"""What differs at the instruction: a result, whether the specification allows it, the state, a size, where execution continues, an
+argument of a call, the outcome of the run.
 """
 
 

@@ -26,6 +26,10 @@ _FAILURES: Final = {
     "trapped: ": "traps: ", "threw ": "throws ", "refused": "is refused", "crashed": "crashes the engine", "timed out": "does not return",
     "out of memory": "runs out of memory",
 }  # fmt: skip
+_EFFECTS: Final = {
+    "state": "writes wrong contents", "size": "leaves a wrong size", "control": "continues at the wrong place",
+    "argument": "passes a wrong argument",
+}  # fmt: skip
 _SHORT: Final = 60
 _MOST_OPERANDS: Final = 3
 
@@ -110,9 +114,7 @@ def _state_effect(found: Localisation, oracle: str, subject: str) -> str:
     if places[0] and places[1] and places[0].groups() != places[1].groups():
         verbs = {"went on to": "continues at", "entered": "enters"}
         return f"{verbs[places[1][1]]} {places[1][2]}, not {places[0][2]}"
-    return {"state": "writes wrong contents", "size": "leaves a wrong size", "control": "continues at the wrong place"}.get(
-        found.difference, "ends differently"
-    )
+    return _EFFECTS.get(found.difference, "ends differently")
 
 
 def _changed(words: str, otherwise: str, oracle: str, subject: str) -> str:
