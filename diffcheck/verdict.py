@@ -262,11 +262,20 @@ class PassReport(msgspec.Struct, frozen=True):
         return tuple(dict.fromkeys(each.signature for each in self.divergences if each.signature))
 
 
+class Tool(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The diffcheck that wrote the report, or a tool that made an artifact; ``sha256`` is known of those that diffcheck ran."""
+
+    name: str
+    version: str
+    sha256: str = ""
+
+
 class CaseReport(msgspec.Struct, frozen=True):
     """The result of a case. ``plan`` is the plan's digest in hex; ``not_done`` are sentences on what was not compared; ``findings``
     are the case file's explanations of divergences, with sections of the specification, ``requirements`` the names of those that it
     tests. ``cached`` are the sides that came entirely from the cache, with the costs of the original run. ``bad_input`` is whether
-    the user named this file and it is not a module, or its case file has a mistake.
+    the user named this file and it is not a module, or its case file has a mistake. ``made_by`` are the tools that made the
+    artifact.
     """
 
     case: str
@@ -287,6 +296,7 @@ class CaseReport(msgspec.Struct, frozen=True):
     cached: tuple[Literal["oracle", "subject"], ...] = ()
     bad_input: bool = False
     requirements: tuple[str, ...] = ()
+    made_by: tuple[Tool, ...] = ()
 
     @property
     def took_ns(self) -> int:
@@ -312,13 +322,6 @@ class EngineFinding(msgspec.Struct, frozen=True):
     name: str
     what: str
     section: str = ""
-
-
-class Tool(msgspec.Struct, frozen=True):
-    """The diffcheck that wrote the report."""
-
-    name: str
-    version: str
 
 
 EntryState = Literal["new", "returned", "known", "fixed", "masked", "flaky", "absent", "expired", "wider", "stale", "not run"]
@@ -371,6 +374,19 @@ class MapShare(msgspec.Struct, frozen=True):
     checks: int
 
 
+class SelftestResult(msgspec.Struct, frozen=True):
+    """The last selftest of this diffcheck, whose sources have the digest ``sha256``: ``reported`` of ``faults`` were reported
+    correctly, and ``findings`` are the runs without a fault, of as many, that had one.
+    """
+
+    sha256: str
+    engine: str
+    seed: int
+    faults: int
+    reported: int
+    findings: int
+
+
 class Report(msgspec.Struct, frozen=True):
     """A run, as stored in ``reports/report.json``. ``division`` identifies the division among shards, empty without shards. The run
     has every existing case under ``places`` (ids of folders and cases) that no option left out. ``root`` is the folder that ids
@@ -400,6 +416,7 @@ class Report(msgspec.Struct, frozen=True):
     failed_fast: bool = False
     judges: tuple[Identity, ...] = ()
     map: MapShare | None = None
+    selftest: SelftestResult | None = None
 
     def _repr_html_(self) -> str:
         """The report for a notebook: the totals, and a row for each unexpected case."""

@@ -1,5 +1,6 @@
 """diffcheck.toml: where it is found, what it sets, what it may run."""
 
+import json
 import os
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from diffcheck.cli import main as entry
 from diffcheck.config import config_file
 from diffcheck.errors import ConfigError
 from diffcheck.report import json_file
+from diffcheck.verdict import Tool
 
 
 def find(folder):
@@ -56,6 +58,7 @@ def test_without_a_repository_only_the_working_folder_counts(tmp_path):
         ("[backends.x]\ncomand = 'y'", "unknown key backends.x.comand", "did you mean backends.x.command?"),
         ("[backends.x]\nprotocol = 'wasi'", "backends.x has no command", "add command"),
         ("[backends.x]\ncommand = 'y'\nprotocol = 'wasii'", "backends.x.protocol cannot be", "did you mean wasi?"),
+        ("[toolchain]\nkilnd = 4", "toolchain must be a table of strings", "[toolchain]"),
         ("jobs = ", "it is not TOML", "correct the line"),
         ("deadline = 1" + "0" * 309, "deadline must be an integer of at most 64 bits", "correct the line"),
         ("jobs = 0x" + "f" * 9000, "jobs must be an integer of at most 64 bits", "correct the line"),
@@ -70,6 +73,27 @@ def test_what_is_wrong_is_an_error_with_the_nearest_right_name(repository, writt
     assert message in str(caught.value)
     assert "diffcheck.toml" in str(caught.value)
     assert hint in caught.value.hint
+
+
+def test_a_report_names_what_differs_from_the_pinned_toolchain(repository, capsys):
+    producers = '(@custom "producers" "\\01\\0cprocessed-by\\01\\06walrus\\060.26.5")'
+    (repository / "x.wat").write_text(f'(module (func (export "run") (result i32) i32.const 7) {producers})')
+    pins = "wasmtime = '1.2.3'\nwasmtime-pulley = '1.2.3'\nwalrus = '0.26.4'\nabsent = '1'\n"
+    (repository / "diffcheck.toml").write_text(f"[toolchain]\n{pins}")
+    assert entry.run(["run", "x.wat", "--subject", "wasmtime-pulley", "--evidence", "evidence.json"]) == 0
+    report = json_file.read(repository / "reports" / "report.json")
+    assert report.cases[0].made_by == (Tool("walrus", "0.26.5"),)
+    versions = [f"{each.name} is pinned to 1.2.3, but {each.version} ran." for each in (report.subject, report.oracle)]
+    made = "walrus is pinned to 0.26.4, but 0.26.5 made 1 artifact, such as that of x."
+    assert report.notice.endswith(" ".join([*versions, made]))
+    assert made in " ".join(capsys.readouterr().out.replace("│", " ").split())
+    found = json.loads((repository / "evidence.json").read_text())["predicate"]["diffcheck"]
+    assert found["notice"] == report.notice
+    assert found["toolchain"] == [{"name": "walrus", "version": "0.26.5", "sha256": "", "cases": ["x"]}]
+    pins = f"wasmtime = '{report.oracle.version}'\nwalrus = '0.26.5'\nwasmtime-pulley = 'sha256:{report.subject.sha256}'"
+    (repository / "diffcheck.toml").write_text(f"[toolchain]\n{pins}")
+    assert entry.run(["run", "x.wat", "--subject", "wasmtime-pulley"]) == 0
+    assert "pinned" not in json_file.read(repository / "reports" / "report.json").notice
 
 
 @pytest.mark.parametrize("name", ["diffcheck.toml", "pyproject.toml"])

@@ -244,6 +244,9 @@ def test_a_component_in_a_run_is_made_an_artifact_once(tmp_path, tools):
     assert (first.verdict, second.verdict) == ("agree", "agree")
     assert calls() == ["meld", "witness"], "the second time it comes from the cache"
     assert any("fused by meld" in note for note in first.not_done)
+    digests = {each.name: each.sha256 for each in first.made_by if each.sha256}
+    assert {name: len(each) for name, each in digests.items()} == {"meld": 64, "witness": 64}
+    assert second.made_by == first.made_by
     tools(meld=f'cp {LEAP_YEAR} "$out"')
     report(path)
     assert calls()[2:] == ["meld"], "another meld is asked anew, and what is instrumented is not instrumented again"

@@ -9,7 +9,10 @@ import pytest
 from diffcheck.cli import main as entry
 from diffcheck.faults.samples import SAMPLES
 from diffcheck.faults.selftest import PLANTS, Selftest, SelftestRun
+from diffcheck.report import json_file
+from diffcheck.report.evidence import statement
 from diffcheck.runner.request import Request
+from diffcheck.verdict import SelftestResult
 from diffcheck_backends import wasmtime
 
 CORPUS = Path(__file__).parent.parent / "corpus"
@@ -58,3 +61,18 @@ def test_the_command_reports_its_faults(arguments, code, capsys):
     assert entry.run(["selftest", "--seed", "3", *arguments]) == code
     if code == 0:
         assert "10 faults planted, 5 in the direct pass: 10 reported" in capsys.readouterr().out
+
+
+def test_a_run_reports_the_last_selftest_of_the_same_diffcheck(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("x.wat").write_text('(module (func (export "run") (result i32) i32.const 7))')
+    assert entry.run(["selftest", "--seed", "3", "--faults", "4"]) == 0
+    found = []
+    for digest in (statement.own_digest(), "another"):
+        monkeypatch.setattr(statement, "own_digest", lambda digest=digest: digest)
+        assert entry.run(["run", "x.wat", "--subject", "wasmtime-pulley"]) == 0
+        found.append(json_file.read(Path("reports", "report.json")))
+    assert found[0].selftest == SelftestResult(found[0].selftest.sha256, "wasmtime", 3, faults=4, reported=4, findings=0)
+    assert found[1].selftest is None
+    evidence = statement.statement(found[0], "")["predicate"]["diffcheck"]
+    assert evidence["selftest"]["reported"] == 4

@@ -49,13 +49,14 @@ WASM_OPT_HINT: Final = (
 
 class PreparedArtifact(msgspec.Struct, frozen=True):
     """A core module with counters, and its manifest (empty if there is none); ``steps`` describe the preparation, ``log`` has each
-    command with its output.
+    command with its output. ``digests`` are the SHA-256 of the tools by name.
     """
 
     wasm: bytes
     manifest: bytes
     steps: tuple[str, ...]
     log: str = ""
+    digests: dict[str, str] = {}
 
 
 def tools(environment: Mapping[str, str]) -> dict[str, str]:
@@ -220,23 +221,22 @@ def once(
     """What the tools ``found`` make of an artifact in an empty private folder, from the cache if they made it before with the same
     ``arguments``.
     """
-    key = _key(source, f"{stem}{arguments}", found)
+    digests = {name: hashlib.sha256(read_regular(found[name], 1 << 30, name)).hexdigest() for name in sorted(found)}
+    key = _key(source, f"{stem}{arguments}", digests)
     entry = Path(options["cache"]) / "prepared" / key if options.get("cache") else None
     if entry is not None and (cached := _cached(entry, key)) is not None:
         return cached
     with process.private_folder() as work:
-        prepared = make(work)
+        prepared = msgspec.structs.replace(make(work), digests=digests)
     if entry is not None:
         _keep(entry, key, prepared)
     return prepared
 
 
-def _key(source: bytes, stem: str, found: Mapping[str, str]) -> str:
+def _key(source: bytes, stem: str, digests: Mapping[str, str]) -> str:
     """The key in the cache; it contains the artifact's name, since the manifest does."""
-    digest = hashlib.sha256(hashlib.sha256(source).digest() + stem.encode(errors="backslashreplace") + b"\0")
-    for name in sorted(found):
-        digest.update(hashlib.sha256(read_regular(found[name], 1 << 30, name)).digest())
-    return digest.hexdigest()
+    about = (hashlib.sha256(source).hexdigest(), *digests.values(), stem)
+    return hashlib.sha256("\0".join(about).encode(errors="backslashreplace")).hexdigest()
 
 
 def _cached(place: Path, key: str) -> PreparedArtifact | None:

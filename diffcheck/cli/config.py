@@ -19,7 +19,8 @@ def command(**given: Any) -> int:  # noqa: ANN401 - the options of the table
     """Print every option's value and its source: command line, environment, file or default.
 
     The file is diffcheck.toml, or [tool.diffcheck] in pyproject.toml, in the working folder or above it up to the repository's
-    root. Its keys are the options' names; [backends.NAME] with command and protocol (harness or wasi) names an engine.
+    root. Its keys are the options' names; [backends.NAME] with command and protocol (harness or wasi) names an engine;
+    [toolchain] pins versions of engines and tools.
     """
     found = config_defaults.in_force()
     lines = []
@@ -32,6 +33,8 @@ def command(**given: Any) -> int:  # noqa: ANN401 - the options of the table
         said = f"({option.default_text})" if default else f"{value:g}" if isinstance(value, float) else str(value)
         lines.append((option.name, said, source, place))
     plan_tables.settings(lines, found.file, found.backends, found.commands, styles.console(), trusted=found.trusted)
+    for name, pin in found.toolchain.items():
+        click.echo(f"toolchain {visible(name, 60)}: {visible(pin, 100)}")
     for line in found.outside.values():
         click.echo(f"used only with --trust-config: {visible(line)}")
     return 0

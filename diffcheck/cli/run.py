@@ -13,12 +13,13 @@ import rich_click as click
 
 from diffcheck import process
 from diffcheck.backend import registry
-from diffcheck.cli import completion, publish, run_history
+from diffcheck.cli import completion, config_defaults, publish, run_history
 from diffcheck.cli.command_group import ARGUMENTS
 from diffcheck.cli.options import options, recorded, request
 from diffcheck.config import option_table
 from diffcheck.errors import DiffcheckError
 from diffcheck.report import files, json_file, model, progress, styles
+from diffcheck.report.evidence import toolchain
 from diffcheck.runner import events, run
 
 if TYPE_CHECKING:
@@ -60,7 +61,8 @@ def command(paths: tuple[str, ...], reports: str, baseline: str | None, *, stric
         failed = live.run(started)
         report = known.apply(live.report(failed))
         report = run_history.caused(report, wanted, given["causes"])
-        report = run_history.with_map(report, folder)
+        report = run_history.with_selftest(run_history.with_map(report, folder), folder)
+        report = toolchain.with_pins(report, config_defaults.in_force().toolchain)
         publish.publish(report, folder, named, resume=resume, **view)
     if failed is not None:
         raise failed

@@ -17,6 +17,7 @@ from diffcheck.config import option_table
 from diffcheck.errors import DiffcheckError, ReportError
 from diffcheck.nightly import baseline, baseline_file, history, timings
 from diffcheck.report import json_file, model, page_data
+from diffcheck.report.evidence import statement
 from diffcheck.runner import events
 from diffcheck.runner.persist import journal
 from diffcheck.text import plural, visible
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
 _COSTS_SHOWN: Final = 8
 _LOCALISING_S: Final = 60.0
+SELFTEST: Final = "selftest.json"
 _SWEEP: Final = Path("sweep", "sweep.json")
 
 
@@ -162,6 +164,15 @@ def with_map(report: Report, reports: Path) -> Report:
         return report
     checked = sum(each.outcome in coverage.CHECKED for each in found.cells)
     return msgspec.structs.replace(report, map=verdict.MapShare(len(found.cells), checked, found.checks))
+
+
+def with_selftest(report: Report, reports: Path) -> Report:
+    """The report with the result of the last selftest, if that was one of this diffcheck."""
+    try:
+        found = msgspec.json.decode((reports / SELFTEST).read_bytes(), type=verdict.SelftestResult)
+    except (OSError, msgspec.MsgspecError):
+        return report
+    return msgspec.structs.replace(report, selftest=found) if found.sha256 == statement.own_digest() else report
 
 
 def remember(report: Report, reports: Path) -> None:

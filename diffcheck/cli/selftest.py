@@ -6,13 +6,16 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import rich_click as click
 
-from diffcheck import probe
+from diffcheck import probe, process
 from diffcheck.backend import contract, registry
+from diffcheck.cli import run_history
 from diffcheck.cli.options import PROGRAMS, options, programs
 from diffcheck.faults import selftest
 from diffcheck.report import plan_tables, styles
+from diffcheck.report.evidence import statement
 from diffcheck.runner import engines, request
 
 
@@ -42,12 +45,12 @@ from diffcheck.runner import engines, request
     metavar="NAME",
     help="The engine that runs the programs.",
 )
-@options(PROGRAMS, "deadline", "slice")
-def command(paths: tuple[str, ...], seed: int, faults: int, engine: str, deadline: float, **given: Any) -> int:  # noqa: ANN401 - the options of the table
+@options(PROGRAMS, "deadline", "slice", "reports")
+def command(paths: tuple[str, ...], seed: int, faults: int, engine: str, deadline: float, reports: str, **given: Any) -> int:  # noqa: ANN401 - the options of the table
     """Plant faults in programs and in engines' answers, and check that each is reported correctly.
 
     PATH is an artifact or a folder of them; by default, five small built-in artifacts. Exit code 1 if a fault is missed or
-    reported wrongly, or if a run without a fault has a finding.
+    reported wrongly, or if a run without a fault has a finding. Writes DIR/selftest.json, which later runs report as evidence.
     """
     inner = registry.create(engine, programs(given))
     with contract.local_host() as host, closing(engines.preferred_oracle({})) as oracle, closing(inner):
@@ -55,4 +58,9 @@ def command(paths: tuple[str, ...], seed: int, faults: int, engine: str, deadlin
         inner.capabilities = probe.known_answer.capabilities(inner, host, contract.RunLimits(deadline))
         test = selftest.Selftest(oracle, inner, host, request.Request((), deadline_s=deadline, slice=given["slice"]))
         test.prepare([Path(path) for path in paths])
-        return plan_tables.selftest(test.run(seed, faults), test.left_out, styles.console(), seed)
+        runs = list(test.run(seed, faults))
+    folder = Path(reports)
+    process.make_folder(folder, "choose another folder with --reports")
+    result = msgspec.json.encode(selftest.result(runs, statement.own_digest(), engine, seed))
+    process.write_atomically(folder / run_history.SELFTEST, [msgspec.json.format(result, indent=2), b"\n"])
+    return plan_tables.selftest(runs, test.left_out, styles.console(), seed)

@@ -26,6 +26,7 @@ PROJECT: Final = "pyproject.toml"
 BASELINE: Final = "baseline.toml"
 PROTOCOLS: Final = ("harness", "wasi")
 Value: TypeAlias = "str | int | float | bool | tuple[str, ...]"
+_TABLES: Final = ("backends", "toolchain")
 _CAP_BYTES: Final = 1 << 20
 ENGINES: Final = ("subject", "oracle", "judge")
 _WRITTEN: Final = ("reports", "html", "junit-xml", "sarif", "markdown", "evidence", "requirements", "baseline")
@@ -45,7 +46,8 @@ _WORDS: Final = {
 class Settings(msgspec.Struct, frozen=True):
     """The contents of a file. ``values`` are for click, by option name; ``backends`` are ``PROTOCOL:COMMAND`` by name; ``commands``
     are the commands in it; ``trusted`` is whether its place allows commands. ``outside`` has its cache, executor and outputs
-    outside its folder by option name, which only a trusted file may set.
+    outside its folder by option name, which only a trusted file may set. ``toolchain`` are the pinned versions and digests of
+    engines and tools by name.
     """
 
     file: str = ""
@@ -54,6 +56,7 @@ class Settings(msgspec.Struct, frozen=True):
     commands: tuple[str, ...] = ()
     trusted: bool = False
     outside: dict[str, str] = {}
+    toolchain: dict[str, str] = {}
 
 
 def find(folder: Path, options: Sequence[Option]) -> Settings:
@@ -93,11 +96,11 @@ def _settings(raw: object, path: Path, options: Sequence[Option], *, trusted: bo
     if not isinstance(raw, dict):
         raise ConfigError("tool.diffcheck must be a table", hint="write [tool.diffcheck]")
     allowed = {each.name: each for each in options}
-    check_keys(raw, (*allowed, "backends"), ConfigError)
+    check_keys(raw, (*allowed, *_TABLES), ConfigError)
     backends = _backends(raw.get("backends", {}), path.parent)
     values: dict[str, Value] = {}
     for key, value in raw.items():
-        if key == "backends":
+        if key in _TABLES:
             continue
         values[key] = _value(allowed[key], value, path.parent)
     commands = [f"backends.{name}: {spec}" for name, spec in backends.items()]
@@ -110,7 +113,13 @@ def _settings(raw: object, path: Path, options: Sequence[Option], *, trusted: bo
     folder = Path(os.path.realpath(path.parent))
     outside = {name: f"{name} = {raw[name]}" for name in _WRITTEN if name in raw and not _is_inside(folder, str(raw[name]))}
     outside |= {name: f"{name} = {raw[name]}" for name in _UNTRUSTED if raw.get(name, "local") != "local"}
-    return Settings(str(path), values, backends, tuple(commands), trusted, outside)
+    return Settings(str(path), values, backends, tuple(commands), trusted, outside, _toolchain(raw.get("toolchain", {})))
+
+
+def _toolchain(raw: object) -> dict[str, str]:
+    if not isinstance(raw, dict) or not all(isinstance(each, str) for each in raw.values()):
+        raise ConfigError("toolchain must be a table of strings", hint='write [toolchain] with NAME = "VERSION" or "sha256:DIGEST"')
+    return dict(raw)
 
 
 def _each(value: Value) -> tuple[str, ...]:

@@ -29,6 +29,7 @@ from diffcheck.runner import plan as plans
 from diffcheck.runner import slicing
 from diffcheck.runner.passes.capsule_run import CapsuleSide
 from diffcheck.runner.request import Request
+from diffcheck.verdict import SelftestResult
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -70,6 +71,13 @@ class SelftestRun(msgspec.Struct, frozen=True):
     correct: bool
     missed: bool = False
     """The verdict for a fault was agreement."""
+
+
+def result(runs: Sequence[SelftestRun], sha256: str, engine: str, seed: int) -> SelftestResult:
+    """The runs in numbers; ``sha256`` is the digest of diffcheck's sources."""
+    faulty, clean = [each for each in runs if each.kind], [each for each in runs if not each.kind]
+    reported, findings = sum(each.correct for each in faulty), sum(not each.correct for each in clean)
+    return SelftestResult(sha256, engine, seed, len(faulty), reported, findings)
 
 
 class Selftest:

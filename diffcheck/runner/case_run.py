@@ -97,6 +97,7 @@ def run(
         explanation=_explanation(passes),
         findings=tuple(_finding(each) for each in plan.case.findings),
         requirements=plan.case.requirements,
+        made_by=plan.made_by,
     )
     engines = (registry.engine(request.oracle), registry.engine(request.subject)) if request else ("oracle", "subject")
     return with_judgements(report, {}, *engines)

@@ -14,6 +14,7 @@ from diffcheck.capsule.deterministic.form import deterministic
 from diffcheck.capsule.seal import World
 from diffcheck.errors import ArtifactError, UnrunnableError
 from diffcheck.observation import Refused
+from diffcheck.verdict import Tool
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -55,6 +56,7 @@ class _JudgedPlan(msgspec.Struct, frozen=True, kw_only=True):
     notes: tuple[str, ...] = ()
     functions: int = 0
     memory_bytes: int = 0
+    made_by: tuple[Tool, ...] = ()
 
     @property
     def digest(self) -> str:

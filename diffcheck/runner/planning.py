@@ -14,7 +14,7 @@ from diffcheck.capsule.build import Form, build
 from diffcheck.capsule.recorder.functions import kind_of
 from diffcheck.capsule.recorder.reference_types import needs_gc
 from diffcheck.capsule.sealed_artifact import loadable
-from diffcheck.cases import prepare
+from diffcheck.cases import prepare, producers
 from diffcheck.cases.discovery import read_artifact
 from diffcheck.cases.legacy_exceptions import has_legacy_exceptions, translated
 from diffcheck.cases.link import LinkedModule, link
@@ -61,7 +61,7 @@ class _Engines(msgspec.Struct, frozen=True):
 
 
 class _Source(msgspec.Struct, frozen=True):
-    """A case with its core module; ``made_manifest`` is set if the module was made from a component."""
+    """A case with its core module; ``made_manifest`` and ``digests``, those of the tools, are set if it was made of a component."""
 
     case: Case
     limits: RunLimits
@@ -69,6 +69,7 @@ class _Source(msgspec.Struct, frozen=True):
     sha256: str
     notes: tuple[str, ...]
     made_manifest: bytes = b""
+    digests: dict[str, str] = {}
 
     def skipped(self, reason: str, *, bad_input: bool = False) -> SkippedPlan:
         """The plan of a case that is not run."""
@@ -148,6 +149,7 @@ def _core_module(source: _Source, request: Request, host: Host) -> _Source:
         sha256=hashlib.sha256(prepared.wasm).hexdigest(),
         notes=(*source.notes, note),
         made_manifest=prepared.manifest,
+        digests=prepared.digests,
     )
 
 
@@ -240,6 +242,7 @@ def _accepted(source: _Source, module: Module, request: Request, engines: _Engin
         functions=functions,
         memory_bytes=expected_memory(module, functions, subject.capabilities),
         module=module,
+        made_by=producers.tools(module, manifest, source.digests),
         places=formats.places(manifest) if manifest else {},
     )
     if capsules is None or rebuild is None:

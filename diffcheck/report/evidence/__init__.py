@@ -1,1 +1,1 @@
-"""Evidence of a run: an attestation, and results by requirement."""
+"""Evidence of a run: an attestation, the toolchain, and results by requirement."""

@@ -17,12 +17,13 @@ import diffcheck
 from diffcheck.errors import EXIT_AGREE, EXIT_DIVERGE, EXIT_USAGE
 from diffcheck.process import program_digest
 from diffcheck.report import json_file, model, summary
+from diffcheck.report.evidence import toolchain
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from diffcheck.observation import Identity
-    from diffcheck.verdict import CaseReport, Report
+    from diffcheck.verdict import CaseReport, Report, Tool
 
 _STATEMENT: Final = "https://in-toto.io/Statement/v1"
 _PREDICATE: Final = "https://in-toto.io/attestation/test-result/v0.1"
@@ -62,7 +63,10 @@ def statement(report: Report, sha256: str) -> dict[str, Any]:
                 "cases": [_case(each) for each in report.cases],
                 "allowed": [{"rule": each.what, "section": each.note, "count": each.count} for each in summary.allowances(report)],
                 "notCompared": [{"what": each.what, "cases": each.cases} for each in summary.left_out(report)],
-                "map": msgspec.to_builtins(report.map) if report.map is not None else None,
+                "map": msgspec.to_builtins(report.map),
+                "selftest": msgspec.to_builtins(report.selftest),
+                "toolchain": [_tool(tool, cases) for tool, cases in toolchain.tools(report).items()],
+                "notice": report.notice,
             },
         },
     }
@@ -88,6 +92,10 @@ def _case(case: CaseReport) -> dict[str, Any]:
         "signatures": sorted({each for one in case.passes for each in one.signatures}),
         "requirements": list(case.requirements),
     }
+
+
+def _tool(tool: Tool, cases: tuple[str, ...]) -> dict[str, Any]:
+    return {"name": tool.name, "version": tool.version, "sha256": tool.sha256, "cases": list(cases)}
 
 
 def _configuration(report: Report) -> Iterator[dict[str, Any]]:
