@@ -45,7 +45,7 @@ _MOST_PASSES: Final = 6
 
 
 class HuntState(msgspec.Struct):
-    """What a hunt has done. It is stored before each round, so that a round that was killed runs again with the same programs.
+    """What a hunt has done. It is stored first and before each round; a round that was killed runs again with the same programs.
 
     ``known`` are the finds that were there before, ``idle`` counts the last rounds that reached nothing new.
     """
@@ -111,6 +111,7 @@ class Hunt:
 
     def run(self, sources: tuple[str, ...], judge: Oracle, host: Host) -> None:
         """Check the finds, then use the sources until the time is up, or nothing new was reached for many rounds."""
+        self._save()  # else a hunt that is killed now resumes an earlier one
         self.check_finds()
         if "sweep" in sources and not self.state.swept and not self._is_over():
             self._sweep(judge, host)

@@ -126,6 +126,17 @@ def test_a_resumed_hunt_has_the_programs_of_one_that_was_not_interrupted(tmp_pat
     assert [each.read_bytes() for each in parts] == [each.read_bytes() for each in whole]
 
 
+def test_a_hunt_that_ends_while_it_checks_the_finds_is_the_one_to_resume(tmp_path, monkeypatch):
+    def killed(_):
+        raise KeyboardInterrupt
+
+    (tmp_path / hunts.FILE).write_bytes(msgspec.json.encode(hunts.HuntState(1, "pulley", elapsed_s=3600.0)))
+    monkeypatch.setattr(hunts.Hunt, "check_finds", killed)
+    with pytest.raises(KeyboardInterrupt):
+        rounds(tmp_path, hunts.HuntState(2, "pulley"), 1)
+    assert hunts.resumed(tmp_path, "pulley").seed == 2
+
+
 def test_a_program_that_is_not_valid_is_not_run(tmp_path, monkeypatch):
     monkeypatch.setattr(hunts, "_PROGRAMS", 2)
     made = iter(
