@@ -16,6 +16,7 @@ from diffcheck.cases.discovery import item_at, load_case, read_artifact
 from diffcheck.errors import DiffcheckError
 from diffcheck.hunt.finds import PROGRAM, Find
 from diffcheck.hunt.ingredients import essence, ingredients
+from diffcheck.runner.sweep.padding import padded_module
 from diffcheck.triage.causes import FirstOccurrence, cause_name, find_causes
 from diffcheck.triage.reduce.interestingness import TimeBudget
 from diffcheck.triage.session import Session
@@ -34,7 +35,9 @@ if TYPE_CHECKING:
 
 _LOCALISING_S: Final = 60.0
 _TRIAGE_S: Final = 120.0
-_MOST_UNLOCATED: Final = 2
+ENCODING: Final = "refused at load for the encoding of integers"
+"""The cause of programs that ``depends_on_encoding``."""
+_MOST_UNLOCATED: Final = 3
 """Divergences without a known instruction that are reduced after each run: each takes a whole triage to recognise."""
 
 
@@ -96,11 +99,14 @@ class Examiner:
         budget = TimeBudget(min(_TRIAGE_S, max(10.0, until - time.monotonic())), self._stopped)
         try:
             with Session(self._request, Target(load_case(item_at(copy)), row), budget, lambda _: None) as session:
+                encoding = cause is None and depends_on_encoding(session)
+                if encoding and self._finds.with_cause(ENCODING):
+                    return
                 steps = TriageWorkflow(session, TriageFolder(folder), lambda _: None, row)
                 ending = steps.run()
                 if ending == "nothing" or self._stopped():  # an interrupted one is triaged again
                     return
-                find = self._find(steps.state, folder, seed, cause, flaky=ending == "flaky")
+                find = self._find(steps.state, folder, seed, cause, flaky=ending == "flaky", encoding=encoding)
         except DiffcheckError as error:
             self._say(f"not triaged: {error.line}")
             return
@@ -125,10 +131,10 @@ class Examiner:
             shutil.copyfile(Path(artifact).with_suffix(suffix), copy.with_suffix(suffix))
         return copy
 
-    def _find(self, state: State, folder: Path, seed: str, cause: Cause | None, *, flaky: bool) -> Find | None:
+    def _find(self, state: State, folder: Path, seed: str, cause: Cause | None, *, flaky: bool, encoding: bool) -> Find | None:
         """The find of a triage. Without a wrong instruction the cause is what the reduced program consists of."""
         localised = [each for each in (state.localised_reduced, state.localised) if each is not None]
-        name = cause.name if cause is not None else next(filter(None, map(cause_name, localised)), "")
+        name = cause.name if cause is not None else next(filter(None, map(cause_name, localised)), ENCODING * encoding)
         program = folder / PROGRAM
         needs: tuple[str, ...] = ()
         if not name and program.is_file() and state.symptom is not None:
@@ -140,6 +146,21 @@ class Examiner:
         alone = state.judgement.alone if state.judgement is not None else ""
         found = msgspec.structs.replace(found, section=cause.section if cause is not None else "", alone=alone)
         return msgspec.structs.replace(found, state="flaky") if flaky else found
+
+
+def depends_on_encoding(session: Session) -> bool:
+    """Whether a program is refused, but not if all integers of its code have their longest encoding.
+
+    Then the engine misreads an immediate, and every program in which it does so has this one cause.
+    """
+    data = read_artifact(session.case.artifact)
+    plain, padded = (session.run(each, session.case.rows) for each in (data, padded_module(data)))
+    return is_refused(plain) and not is_refused(padded)
+
+
+def is_refused(report: CaseReport) -> bool:
+    """Whether the subject refuses a program that the oracle runs."""
+    return any(one.subject.startswith("refused") for each in report.passes for one in each.divergences)
 
 
 def first_place(report: CaseReport) -> FirstOccurrence | None:

@@ -18,8 +18,8 @@ from random import Random
 
 from diffcheck.hunt.finds import PROGRAM, FindsFolder
 
-LONGEST_S = 25.0
-"""The time until a kill: several rounds of programs, or a triage."""
+LONGEST_S = 60.0
+"""The longest time until a kill: a round of programs, and a triage."""
 FILES = (PROGRAM, "program.toml", "issue.md")
 
 

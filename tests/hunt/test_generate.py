@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import wasmtime
 
-from diffcheck.hunt.generate.program import generate
+from diffcheck.hunt.generate.program import FEATURES, generate
 from diffcheck.hunt.generate.weights import Outcomes, Weights
 from diffcheck.runner.sweep.numeric import operations
 from diffcheck.wasm import module as wasm
@@ -107,3 +107,13 @@ def test_what_was_seen_least_is_drawn_most():
     again = generate("1 41", weights)
     assert sum(weights.times(name, around) == 1 for name, around in again.cells) > len(again.cells) // 20
     assert before
+
+
+def test_integers_have_their_longest_encoding_where_programs_diverge_without_it():
+    names = [f"short encoding of {each}" for each in FEATURES]
+    padded = [
+        sum(each.padded for each in programs("1", 60, Weights(outcomes=outcomes)))
+        for outcomes in ({}, dict.fromkeys(names, Outcomes(diverged=50)))
+    ]
+    assert padded[0] < 12
+    assert padded[1] > 30

@@ -13,6 +13,7 @@ import pytest
 import wasmtime
 
 from diffcheck.backend import contract
+from diffcheck.cases.discovery import Case
 from diffcheck.cli.main import run
 from diffcheck.errors import NothingToDoError
 from diffcheck.hunt import examination
@@ -258,6 +259,20 @@ def test_a_hunt_does_not_fail_for_a_find_of_which_the_oracle_stands_alone(tmp_pa
     monkeypatch.setattr(hunts, "Examiner", examine)
     assert hunted(tmp_path, "--sources", "sweep", "--time", "1", "--judge", "wasmtime-pulley") == code
     assert ("the oracle stands alone" in capsys.readouterr().out) == (alone == "oracle")
+
+
+@pytest.mark.parametrize(("misread", "expected"), [(b"\xfb\x01\x02", True), (b"\xfb\x01", False), (b"none", False)])
+def test_a_refusal_that_depends_on_the_encoding_of_integers_is_recognised(tmp_path, misread, expected):
+    class Refusing:
+        case = Case("p", str(tmp_path / "p.wasm"), rows=("f",))
+
+        def run(self, wasm, _rows):
+            one = Divergence("outcome", Where("", "outcome"), "returned", "refused at load", "s")
+            return msgspec.structs.replace(report(), passes=(PassReport("capsule", True, divergences=(one,) * (misread in wasm)),))
+
+    text = '(module (type (struct)) (type (struct)) (type $s (struct)) (func (export "f") (drop (struct.new_default $s))))'
+    (tmp_path / "p.wasm").write_bytes(wasmtime.wat2wasm(text))
+    assert examination.depends_on_encoding(Refusing()) is expected
 
 
 def test_only_the_hunt_of_the_same_engine_is_resumed(tmp_path):

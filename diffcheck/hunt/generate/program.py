@@ -61,6 +61,7 @@ def generate(seed: str, weights: Weights) -> Generated:
     control.declare(draft)
     for name in (each for each in FEATURES if each in chosen):
         FEATURES[name](draft)
+    padded = _is_padded(draft, chosen)
     names = [f"f{at}" for at in range(1 if traps else _FUNCTIONS)]
     tags, cells, rows = {}, [], []
     for name in names:
@@ -71,9 +72,16 @@ def generate(seed: str, weights: Weights) -> Generated:
     cells += [(each, "") for each in draft.tags]
     weights.count(cells)
     text = "\n".join(["(module", *draft.fields, ")"])
-    return Generated(
-        seed, text, tuple(dict.fromkeys(rows)), tags, tuple(cells), tuple(sorted(chosen)), traps, chance.random() < _PADDED
-    )
+    return Generated(seed, text, tuple(dict.fromkeys(rows)), tags, tuple(cells), tuple(sorted(chosen)), traps, padded)
+
+
+def _is_padded(draft: Draft, features: set[str]) -> bool:
+    """Whether integers have their longest encoding: rarely, unless programs with these features diverge mostly without it."""
+    words = ("short", "long")
+    short, long = (min(draft.weights.share(f"{word} encoding of {each}") for each in features) for word in words)
+    padded = draft.chance.random() * (_PADDED * long + (1 - _PADDED) * short) < _PADDED * long
+    draft.tags.update(f"{words[padded]} encoding of {each}" for each in features)
+    return padded
 
 
 def _function(draft: Draft, name: str, size: int) -> tuple[list[Cell], list[str]]:

@@ -56,5 +56,8 @@ class Weights(msgspec.Struct):
 
     def draws(self, name: str, chance: Random) -> bool:
         """Whether a production is drawn, by its outcomes."""
-        found = self.outcomes.get(name)
-        return found is None or chance.random() < found.chance
+        return name not in self.outcomes or chance.random() < self.share(name)
+
+    def share(self, name: str) -> float:
+        """The probability to draw a production, by its outcomes."""
+        return self.outcomes[name].chance if name in self.outcomes else 1.0
