@@ -62,6 +62,12 @@ def kill(service, draw, at):
             os.kill(draw.choice(running), signal.SIGKILL)
 
 
+def ended(service, sent):
+    """How many of the jobs that were sent have ended."""
+    health = service.get("/api/v1/health").json
+    return sent - health["queued"] - health["running"]
+
+
 def problems(folder, jobs):
     """What is not as it should be in the data of a service."""
     with closing(sqlite3.connect(folder / "service.sqlite")) as connection:
@@ -91,6 +97,8 @@ def campaign(folder, kills, jobs, seed):
                 numbers.add(submit(service, sent))
                 sent += 1
             if killed < kills:
+                # In step with the jobs: on a busy machine kills would outrun them, and a job fails whose workers are killed too often.
+                service.until(lambda sent=sent, killed=killed: ended(service, sent) * kills >= killed * jobs, 3600)
                 time.sleep(draw.uniform(*PAUSE_S))
                 kill(service, draw, killed)
                 killed += 1

@@ -92,6 +92,8 @@ def test_requests_over_the_network_are_checked(live):
     assert service.get("/api/v1/health").status == 200
     assert service.get("/api/v1/jobs", Authorization=f"Bearer {read}").status == 200
     assert service.post("/api/v1/artifacts", b"x", Authorization=f"Bearer {read}").status == 403
+    large = service.post("/api/v1/artifacts", b"x" * (32 << 20), Authorization=f"Bearer {read}")  # refused while it is sent
+    assert (large.status, large.json["title"]) == (403, "forbidden")
     form = urllib.parse.urlencode({"token": operate}).encode()
     answer = service.post("/login", form, Origin=service.url, Content_Type="application/x-www-form-urlencoded")
     assert answer.status == 303

@@ -43,6 +43,9 @@ _HEADERS: Final = {
 _JSON_BYTES: Final = 1 << 20
 _OK: Final = 200
 _NOT_MODIFIED: Final = 304
+_BAD_REQUEST: Final = 400
+_REFUSED_BYTES: Final = 256 << 20
+"""So much of a refused body is read: a client that is still sending sees the answer only when it has sent all."""
 
 
 def create(data: DataFolder) -> ASGIApp:
@@ -107,10 +110,20 @@ def _with_headers(app: ASGIApp) -> ASGIApp:
             return
         known = next((value for name, value in scope["headers"] if name == b"if-none-match"), b"")
         held: list[Any] = []
+        unread = scope["method"] in ("POST", "PATCH")
+
+        async def receiving() -> Any:  # noqa: ANN401 - a message of the framework
+            nonlocal unread
+            message: Any = await receive()
+            unread = unread and message.get("more_body", False)
+            return message
 
         async def sending(message: Message) -> None:
             if message["type"] == "http.response.start":
                 held.append(message)
+                left = _REFUSED_BYTES
+                while message["status"] >= _BAD_REQUEST and unread and left > 0:
+                    left -= len((await receiving()).get("body", b""))
                 return
             if message["type"] == "http.response.body" and held:
                 start = held.pop()
@@ -128,6 +141,6 @@ def _with_headers(app: ASGIApp) -> ASGIApp:
                 await send(start)
             await send(message)
 
-        await app(scope, receive, sending)
+        await app(scope, receiving, sending)
 
     return wrapped
