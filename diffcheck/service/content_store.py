@@ -76,7 +76,7 @@ class ContentStore:
         self._folder.mkdir(parents=True, exist_ok=True)
         temporary = self._folder / f"incoming-{os.urandom(8).hex()}"
         try:
-            self.require_room()
+            self.require_room(upload=cap_bytes is None)
             with temporary.open("xb") as stream:
                 yield IncomingFile(self, temporary, stream, self.upload_bytes if cap_bytes is None else cap_bytes)
         except OSError as error:
@@ -122,14 +122,14 @@ class ContentStore:
                 if time.time() - path.stat().st_mtime > _UNFINISHED_S:
                     path.unlink()
 
-    def require_room(self) -> None:
-        """Raise ``StorageFullError`` if nothing more can be stored."""
+    def require_room(self, *, upload: bool = False) -> None:
+        """Raise ``StorageFullError`` if nothing more can be stored. Half of the reserve is for what jobs found."""
         if self.used_bytes() >= self._disk_bytes:
             self.evict()
             if self.used_bytes() >= self._disk_bytes:
                 hint = "raise limits.disk in the service's configuration"
                 raise StorageFullError(f"the service's files take their quota of {size(self._disk_bytes)}", hint=hint)
-        if shutil.disk_usage(self._folder).free < self._reserve_bytes:
+        if shutil.disk_usage(self._folder).free < (self._reserve_bytes if upload else self._reserve_bytes // 2):
             raise StorageFullError("the disk is full", hint="free some space on the service's disk")
 
     def _place(self, digest: str) -> Path:

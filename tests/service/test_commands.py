@@ -15,10 +15,14 @@ import wasmtime
 
 from diffcheck.errors import ConfigError
 from diffcheck.report import json_file
-from diffcheck.service import client
+from diffcheck.service import catalogue, client
+from diffcheck.service.data_folder import DataFolder
+from diffcheck.service.jobs.job_request import JobRequest
+from diffcheck.service.jobs.worker import Worker
+from diffcheck.service.settings import Builds, Settings
 from tests.report.normalised import normal
 
-from .conftest import BITS, ONE, PULLEY
+from .conftest import BITS, ONE, PULLEY, make_corpus
 
 
 def diffcheck(service, *words, cwd=None):
@@ -164,18 +168,37 @@ def test_a_gate_enters_the_run_of_the_corpus_and_the_sweep(live):
 
 
 @pytest.mark.whole
-def test_a_bisection_of_a_finding_names_the_first_bad_build(live, engines, tmp_path):
-    folder = tmp_path / "builds"
-    folder.mkdir()
-    service = live('[builds]\nfolder = "builds"\nadapter = "kilnd"\n')
+def test_a_bisection_of_a_finding_names_the_first_bad_build(engines, cache, tmp_path, monkeypatch):
+    """Without the known answers of each build, which take longer than the bisection."""
+    monkeypatch.setenv("DIFFCHECK_CAUSES", "0")
+    monkeypatch.setenv("DIFFCHECK_CACHE", cache)
+    corpus = make_corpus(tmp_path)
+    settings = Settings(jobs=1, corpora={"corpus": str(corpus)}, builds=Builds(str(tmp_path), "kilnd"))
+    data = DataFolder(tmp_path / "data", settings)
+    data.create()
     good, bad = (each.read_text() for each in engines)
-    for name, text in (("a", good), ("b", good + "# another build\n"), ("c", bad)):
-        deliver(folder, name, text)
-        build(service, name, "accepted")
-    service.run(corpus="corpus", engine="latest")
-    (finding,) = service.findings()
-    job = examined(service, finding, "bisect")
-    assert (job["state"], job["exit_code"]) == ("done", 0), service.get(f"/api/v1/jobs/{job['id']}/log").text
-    page = service.get(f"/findings/{finding['id']}").text
-    assert "last good  build-2" in page
-    assert "first bad  build-3" in page
+    for name, text in (("a", good), ("b", f"{good}# another build\n"), ("c", bad)):
+        digest = data.store.add([text.encode()])
+        data.store.path(digest).chmod(0o500)
+        with data.database.writing() as connection:
+            values = (digest, name, name, "", 0, "accepted")
+            connection.execute(
+                "INSERT INTO builds (sha256, name, version, revision, arrived, state) VALUES (?, ?, ?, ?, ?, ?)", values
+            )
+
+    def done(request):
+        data.queue.submit(*data.planner.plan(request))
+        leased = data.queue.claim("w")
+        Worker(data, "w", lambda: False).work(leased)
+        with data.database.reading() as connection:
+            job = catalogue.job(connection, leased.id)
+        return job.state, job.exit_code, data.log_end(leased.id, 10_000).decode()
+
+    assert done(JobRequest("run", corpus="corpus", engine="latest"))[:2] == ("done", 1)
+    state, exit_code, log = done(JobRequest("bisect", finding=1))
+    assert (state, exit_code) == ("done", 0), log
+    assert "last good  build-2" in log
+    assert "first bad  build-3" in log
+    with data.database.reading() as connection:
+        attachments = catalogue.finding(connection, 1).attachments
+    assert data.store.path(attachments["bisect.txt"]).read_text() == log

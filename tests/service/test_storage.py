@@ -13,6 +13,7 @@ from unittest.mock import Mock
 import msgspec
 import pytest
 
+from diffcheck.config.option_table import parse_size
 from diffcheck.errors import ReportError
 from diffcheck.nightly import history
 from diffcheck.report import json_file, model
@@ -75,6 +76,24 @@ def test_a_full_disk_refuses_files_and_reading_goes_on(data, monkeypatch):
     with pytest.raises(StorageFullError, match="the disk is full"):
         data.store.add([b"x"])
     assert data.store.path(digest).read_bytes() == b"abc"
+
+
+def test_a_job_is_not_begun_without_room_for_what_it_finds(data, monkeypatch):
+    number, _ = data.queue.submit(plan(), "x")
+    reserve = parse_size(data.settings.limits.reserve)
+    monkeypatch.setattr(worker, "_FULL_S", 0)
+
+    def attempts(free):
+        monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=free))
+        stopped = iter((False, True, True))
+        worker.Worker(data, "w", lambda: next(stopped)).run()
+        with data.database.reading() as connection:
+            return catalogue.job(connection, number).attempts
+
+    assert attempts(reserve // 2 - 1) == 0
+    assert attempts(reserve - 1) == 1
+    with pytest.raises(StorageFullError):  # half of the reserve is not for uploads
+        data.store.add([b"x"])
 
 
 def test_a_job_is_run_by_priority_and_ends_once(data):

@@ -116,11 +116,13 @@ class JobQueue:
         with self._database.writing() as connection:
             return submit(connection, plan, title, priority=priority, owner=owner, most_waiting=self._most_waiting)
 
+    def has_waiting(self) -> bool:
+        """Whether a job waits."""
+        with self._database.reading() as connection:
+            return connection.execute("SELECT 1 FROM jobs WHERE state = 'queued' LIMIT 1").fetchone() is not None
+
     def claim(self, worker: str) -> Leased | None:
         """The next job, leased to a worker; None if nothing waits."""
-        with self._database.reading() as connection:
-            if connection.execute("SELECT 1 FROM jobs WHERE state = 'queued' LIMIT 1").fetchone() is None:
-                return None
         with self._database.writing() as connection:
             row = connection.execute(
                 "SELECT id, plan FROM jobs WHERE state = 'queued' ORDER BY priority DESC, id LIMIT 1"

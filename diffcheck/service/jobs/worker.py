@@ -47,10 +47,12 @@ class Worker:
         """Work until the service is stopped. A full disk or a busy database is waited for."""
         while not self._stopped():
             try:
-                leased = self._data.queue.claim(self._name)
-                if leased is None:
+                if not self._data.queue.has_waiting():
                     time.sleep(_IDLE_S)
-                else:
+                    continue
+                self._data.store.require_room()  # else what the job finds could not be stored
+                leased = self._data.queue.claim(self._name)
+                if leased is not None:
                     self.work(leased)
             except (sqlite3.OperationalError, OSError, StorageFullError) as error:
                 _LOG.warning("the disk or the database does not work: %s", error)
