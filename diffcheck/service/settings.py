@@ -26,7 +26,7 @@ _LAST_PORT: Final = 65_535
 
 
 class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Sizes with units, as in ``64MiB``. ``reserve`` stays free on the disk; a job may take ``job_seconds``, one of an upload
+    """Sizes with units, as in ``64MiB``. Uploads leave ``reserve`` free on the disk, jobs half of it; a job may take ``job_seconds``, one of an upload
     ``upload_seconds``.
     """
 
