@@ -26,8 +26,9 @@ _LAST_PORT: Final = 65_535
 
 
 class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Sizes with units, as in ``64MiB``. Uploads leave ``reserve`` free on the disk, jobs half of it; a job may take ``job_seconds``, one of an upload
-    ``upload_seconds``.
+    """Sizes with units, as in ``64MiB``. Uploads leave ``reserve`` free on the disk, jobs half of it.
+
+    A job may take ``job_seconds``, one of an upload ``upload_seconds``.
     """
 
     upload: str = "64MiB"
