@@ -19,8 +19,9 @@ import common
 import wasmtime
 
 from diffcheck.capsule import layout as lo
-from diffcheck.capsule.build import World, build
+from diffcheck.capsule.build import build
 from diffcheck.capsule.decode import decode_image, state
+from diffcheck.capsule.seal import World
 from diffcheck.cases.rows import choose
 from diffcheck.wasm import module as wasm
 

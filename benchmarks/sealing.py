@@ -19,7 +19,8 @@ from pathlib import Path
 
 import common
 
-from diffcheck.capsule.build import World, build
+from diffcheck.capsule.build import build
+from diffcheck.capsule.seal import World
 from diffcheck.cases.rows import choose
 from diffcheck.wasm import module as wasm
 

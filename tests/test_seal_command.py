@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 
 from diffcheck.capsule import layout as lo
 from diffcheck.capsule import memory_map
-from diffcheck.capsule.build import World
+from diffcheck.capsule.seal import World
 from diffcheck.capsule.sealed_artifact import close
 from diffcheck.cli.command_group import cli
 from diffcheck.cli.main import run as command_line

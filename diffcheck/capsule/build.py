@@ -8,19 +8,29 @@ from __future__ import annotations
 
 import hashlib
 from functools import cached_property, lru_cache
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
 from diffcheck.capsule import calls as calls_
 from diffcheck.capsule import layout as lo
-from diffcheck.capsule.batch.batch_form import Batch, StateCopy
+from diffcheck.capsule.batch.batch_form import StateCopy
 from diffcheck.capsule.batch.restorable import unrestorable
+from diffcheck.capsule.build_inputs import (
+    BuildInputs,
+    passed_types,
+    plan_digest,
+    recorded_tags,
+    recorded_types,
+    tested_elements,
+    visible_globals,
+)
 from diffcheck.capsule.driver import Call, DriverCatch, DriverRanges, start
+from diffcheck.capsule.forms import Capsule, Extension, Form
 from diffcheck.capsule.printing import PLACEHOLDER, put_import
 from diffcheck.capsule.recorder import functions as recorder
-from diffcheck.capsule.recorder.reference_types import hierarchy, identities_can_differ, payload, probed_bodies, typed_elements
-from diffcheck.capsule.recorder.references import FUNC, ReferenceForm, References
+from diffcheck.capsule.recorder.reference_types import payload, probed_bodies
+from diffcheck.capsule.recorder.references import References
 from diffcheck.capsule.recorder.texts import CARRY_PRINT
 from diffcheck.capsule.seal import Sealed, StubbedImport, World, extended, seal
 from diffcheck.capsule.slicing.slice_form import TRAP
@@ -29,92 +39,16 @@ from diffcheck.wasm import section as ids
 from diffcheck.wasm.externs import encode_export
 from diffcheck.wasm.leb import sized, u
 from diffcheck.wasm.module import Module
-from diffcheck.wasm.names import function_names, tag_names
+from diffcheck.wasm.names import function_names
 from diffcheck.wasm.opcodes import END
 from diffcheck.wasm.section import Section, section, vector_section, write
 from diffcheck.wasm.types import FuncType, RefType
-from diffcheck.witness import formats
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
-    from diffcheck.capsule.constants import Types
-    from diffcheck.capsule.recorder.reference_types import TypedElements
     from diffcheck.capsule.slicing.slice_form import Slice
-    from diffcheck.observation import LeftSlice
     from diffcheck.wasm.types import ValType
-
-
-class Form(msgspec.Struct, frozen=True):
-    """The variant of a capsule, chosen once for a case. Only ``prints`` may differ between the engines.
-
-    ``unwinds``: exits unwind by an exception, and exceptions are caught; otherwise an exit traps. ``references``: the recorded
-    properties of references. ``log_row`` selects the logging form, which logs the calls of imports in that record's row
-    (``calls``). ``prints`` is for an engine that runs WASI commands: the capsule imports ``fd_write`` and prints its recorder
-    memory. Without ``records`` the capsule has the unrecorded form, which only calls the rows. ``batch`` selects the batch form.
-    """
-
-    unwinds: bool = True
-    references: ReferenceForm = "described"
-    log_row: int | None = None
-    prints: bool = False
-    records: bool = True
-    batch: Batch | None = None
-
-
-class Capsule(msgspec.Struct, frozen=True):
-    """A capsule: ``wasm`` without parameters, their file offset, the stream's layout, and the form.
-
-    ``logging`` builds the logging form for a record, ``unrecorded`` the unrecorded form. ``identified`` builds the identity form
-    (``references``); None if functions cannot be confused with each other. ``batch`` builds the batch form, and ``unrestorable``
-    are the rows that can only be the last ones of a batch; None if there is no batch form.
-    """
-
-    wasm: bytes
-    parameters_offset: int
-    layout: lo.Layout
-    sha256: str
-    may_exit: bool
-    logging: Callable[[int], Capsule]
-    identified: Callable[[], Capsule | None]
-    unrecorded: Callable[[], Capsule]
-    batch: Callable[[Batch], Capsule]
-    unrestorable: Callable[[], frozenset[int] | None]
-    form: Form
-
-    def with_parameters(self, parameters: lo.Parameters) -> bytes:
-        """Return the capsule's bytes for one pass."""
-        encoded = parameters.encode()
-        return self.wasm[: self.parameters_offset] + encoded + self.wasm[self.parameters_offset + len(encoded) :]
-
-
-class Extension(Protocol):
-    """Additional functions of a capsule, and artifact bodies that call them. They write the view instead of ``finish``.
-
-    Their indices begin at ``first_extension``. The first function is called at the beginning of ``_start``.
-    """
-
-    @property
-    def count(self) -> int:
-        """The number of functions."""
-        ...
-
-    @property
-    def tables(self) -> list[bytes]:
-        """The types of additional tables, at most one: the symbol ``seen_objects``."""
-        ...
-
-    def bodies(self) -> list[bytes]:
-        """Return code entries that replace all of the artifact's."""
-        ...
-
-    def functions(self, types: Types, symbols: Mapping[str, int], *, unwind: bool) -> list[tuple[int, bytes]]:
-        """Return the typeidx and the code entry of each function. ``symbols`` are the recorder's."""
-        ...
-
-    def carry(self, slots: range, rec: int) -> bytes:
-        """Return instructions that copy header and view to the slot globals, in place of ``recorder.carry_words``."""
-        ...
 
 
 def first_extension(module: Module) -> int:
@@ -138,103 +72,23 @@ def build(
     stream. ``made`` is the slice that ``module`` is, or is a form of. Raises ``UnsealableError`` if the artifact cannot have a
     capsule, ``CaseError`` if the world is too large.
     """
-    return _build(_Inputs(module, artifact_sha256, tuple(calls), world, form, extension, made))
+    return _build(BuildInputs(module, artifact_sha256, tuple(calls), world, form, extension, made))
 
 
-class _Inputs(msgspec.Struct, frozen=True, dict=True):
-    """The arguments of ``build``."""
-
-    module: Module
-    artifact_sha256: str
-    calls: tuple[Call, ...]
-    world: World
-    form: Form
-    extension: Extension | None
-    slice: Slice | None
-
-    @property
-    def artifact(self) -> Module:
-        """The module that is run; of a slice the module that was sliced, which has all names and all code."""
-        return self.slice.whole if self.slice is not None else self.module
-
-    @cached_property
-    def dropped(self) -> dict[int, LeftSlice]:
-        """The outcomes of rows that enter stubs of the slice, by the stub's funcidx."""
-        return self.slice.dropped() if self.slice is not None else {}
-
-    @cached_property
-    def witness(self) -> formats.Instrumentation:
-        """The items that witness added to the artifact."""
-        return formats.instrumentation(self.module)
-
-    @cached_property
-    def identities_can_differ(self) -> bool:
-        """Whether references to functions can be confused with each other."""
-        return identities_can_differ(self.artifact)
-
-    @property
-    def n_extension(self) -> int:
-        """The number of the extension's functions."""
-        return self.extension.count if self.extension is not None else 0
-
-
-def _build(inputs: _Inputs) -> Capsule:
-    module, globals_ = inputs.module, _visible_globals(inputs.module, inputs.witness)
+def _build(inputs: BuildInputs) -> Capsule:
+    module, globals_ = inputs.module, visible_globals(inputs.module, inputs.witness)
     first = first_extension(module) + inputs.n_extension
-    roots, tested = tuple(_roots(inputs, globals_)), _tested(inputs)
-    passed = any(_passed(module))
+    roots, tested = tuple(recorded_types(inputs, globals_)), tested_elements(inputs)
+    passed = any(passed_types(module))
     references = References(module, roots, inputs.form.references, first, tested, unwinds=inputs.form.unwinds, passes=passed)
     sealed = seal(module, inputs.world, first + references.count)
     return _Builder(inputs, sealed, references, globals_).capsule()
 
 
-def _tested(inputs: _Inputs) -> dict[int, tuple[TypedElements, ...]]:
-    """Return the elements of each table whose function types are tested; none if the identity form compares them."""
-    if inputs.form.references != "described":
-        return {}
-    elements = ((table, typed_elements(inputs.module, table)) for table in range(len(inputs.module.all_tables)))
-    tested = {table: runs for table, runs in elements if runs}
-    return {} if tested and inputs.identities_can_differ else tested
-
-
-def _visible_globals(module: Module, witness: formats.Instrumentation) -> dict[str, int]:
-    """Return the globals visible to a host, by name: exported globals except witness's, and imported mutable globals."""
-    own = {index for index, _ in witness.counters.values()} | {*witness.brvals.values(), *witness.brcnts.values()}
-    exported = {each.name: each.index for each in module.exports if each.kind == "global" and each.index not in own}
-    excluded = {*exported.values()} | own
-    mutable = {
-        f"{each.module} {each.name} (imported, {index})": index
-        for index, each in enumerate(each for each in module.imports if each.kind == "global")
-        if index not in excluded and module.all_globals[index].mutable
-    }
-    return mutable | exported
-
-
-def _roots(inputs: _Inputs, globals_: Mapping[str, int]) -> Iterator[ValType]:
-    """Yield the types of all recorded values."""
-    module = inputs.module
-    if inputs.extension is not None and inputs.form.references == "identified":
-        yield FUNC
-    for each in inputs.calls:
-        yield from each.type.results
-    yield from _passed(module)
-    yield from (module.all_globals[index].value for index in globals_.values())
-    kinds = (each.ref for each in module.all_tables)
-    yield from (each for each in kinds if inputs.form.references == "identified" or hierarchy(module, each) != "func")
-    for tag in module.all_tags if inputs.form.unwinds else ():
-        yield from payload(module, tag.typeidx)
-
-
-def _passed(module: Module) -> Iterator[RefType]:
-    """Yield the types of references that imports receive."""
-    for index in range(module.n_imported("func")):
-        yield from (each for each in module.function_type(index).params if isinstance(each, RefType))
-
-
 class _Builder:
     """Builds recorder and driver around a sealed artifact."""
 
-    def __init__(self, inputs: _Inputs, sealed: Sealed, references: References, globals_: Mapping[str, int]) -> None:
+    def __init__(self, inputs: BuildInputs, sealed: Sealed, references: References, globals_: Mapping[str, int]) -> None:
         self.inputs, self.form = inputs, inputs.form
         self.sealed, self.references, self.globals = sealed, references, globals_
         self.module, self.rec = inputs.module, sealed.rec
@@ -279,7 +133,7 @@ class _Builder:
             has_trace=witness.trace is not None,
             has_output=self.sealed.writes_output,
             known_answer=recorder.KNOWN_ANSWER,
-            tags=_tags(inputs.artifact),
+            tags=recorded_tags(inputs.artifact),
             log_row=self.form.log_row,
             objects=self.references.objects,
             described=self.references.described,
@@ -484,26 +338,3 @@ def _slot_exports(slots: range) -> list[bytes]:
 
 _SLOT_NAMES: Final = tuple(sized(f"{lo.SLOT_PREFIX}{lo.FIRST_SLOT + at}".encode()) + b"\x03" for at in range(lo.SLOTS))
 _SLOT: Final = b"\x7e\x01\x42\x00\x0b"  # a mutable i64, zero
-
-
-def _tags(module: Module) -> tuple[lo.Tag, ...]:
-    """Return the artifact's tags, named by export, import or name section."""
-    if not module.all_tags:
-        return ()
-    exported = {each.index: each.name for each in reversed(module.exports) if each.kind == "tag"}
-    imported = [f"{each.module}.{each.name}" for each in module.imports if each.kind == "tag"]
-    names = {**tag_names(module), **dict(enumerate(imported)), **exported}
-    payloads = [payload(module, each.typeidx) for each in module.all_tags]
-    return tuple(lo.Tag(names.get(at, ""), tuple(map(recorder.kind_of, each))) for at, each in enumerate(payloads))
-
-
-def plan_digest(artifact_sha256: str, calls: Sequence[Call], world: World) -> int:
-    """Return a 64-bit key of what is run: artifact, rows, world and the recorder's version; equal on both engines."""
-    rows = [
-        (each.name, each.function, [(value.type, str(value.bits)) for value in each.args], each.init, each.reads) for each in calls
-    ]
-    plan = msgspec.json.encode([lo.VERSION, artifact_sha256, rows, world])
-    return int.from_bytes(hashlib.sha256(plan).digest()[:8], "little")
-
-
-__all__ = ["Call", "Capsule", "Extension", "Form", "World", "build", "first_extension", "plan_digest"]

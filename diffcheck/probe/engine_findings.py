@@ -9,10 +9,12 @@ import msgspec
 
 from diffcheck.backend.contract import Program, RunLimits
 from diffcheck.capsule import layout as lo
-from diffcheck.capsule.build import Form, World, build
+from diffcheck.capsule.build import build
 from diffcheck.capsule.decode import check_header, decode_image, rows
 from diffcheck.capsule.driver import Call
+from diffcheck.capsule.forms import Form
 from diffcheck.capsule.recorder.digest import digest
+from diffcheck.capsule.seal import World
 from diffcheck.errors import StreamError
 from diffcheck.observation import Exited, Refused, Returned, TimedOut, Trapped, sentence
 from diffcheck.probe import programs
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from diffcheck.backend.contract import Backend, Host
-    from diffcheck.capsule.build import Capsule
+    from diffcheck.capsule.forms import Capsule
     from diffcheck.observation import Execution, Outcome
 
 _MANY_EXPORTS: Final = 257

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from diffcheck.backend.contract import Program, RunLimits
-from diffcheck.capsule.build import Form
+from diffcheck.capsule.forms import Form
 from diffcheck.errors import EngineUnusableError
 from diffcheck.observation import HALF_ANSWER, HarnessFailed, OutOfMemory, Refused, Returned, TimedOut, sentence
 from diffcheck.probe import programs

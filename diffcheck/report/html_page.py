@@ -67,39 +67,33 @@ def sweep(done: SweepMap) -> bytes:
     families: dict[str, dict[str, list[Cell]]] = {}
     for cell in done.cells:
         families.setdefault(cell.family, {}).setdefault(cell.instruction, []).append(cell)
-    environment = _environment()
-    style = _asset(environment, "report.css")
-    return (
-        environment.get_template("sweep.html.j2")
-        .render(
-            map=done,
-            families=families,
-            outcomes=[(each, len(done.of(each))) for each in OUTCOMES],
-            subject=styles.engine(done.subject),
-            oracle=styles.engine(done.oracle),
-            style=Markup(style),  # noqa: S704 - our own file
-            style_digest=_digest(style),
-        )
-        .encode()
+    return _page(
+        "sweep.html.j2",
+        map=done,
+        families=families,
+        outcomes=[(each, len(done.of(each))) for each in OUTCOMES],
+        subject=styles.engine(done.subject),
+        oracle=styles.engine(done.oracle),
     )
 
 
 def matrix(found: matrices.Matrix) -> bytes:
     """The page of a matrix in UTF-8."""
+    return _page(
+        "matrix.html.j2",
+        matrix=found,
+        oracle=styles.engine(found.oracle),
+        verdicts=[word for word in VERDICTS if any(each.totals.get(word) for each in found.engines)],
+        cell=matrices.cell,
+    )
+
+
+def _page(template: str, **values: object) -> bytes:
+    """A page without a script."""
     environment = _environment()
     style = _asset(environment, "report.css")
-    return (
-        environment.get_template("matrix.html.j2")
-        .render(
-            matrix=found,
-            oracle=styles.engine(found.oracle),
-            verdicts=[word for word in VERDICTS if any(each.totals.get(word) for each in found.engines)],
-            cell=matrices.cell,
-            style=Markup(style),  # noqa: S704 - our own file
-            style_digest=_digest(style),
-        )
-        .encode()
-    )
+    values |= {"style": Markup(style), "style_digest": _digest(style)}  # noqa: S704 - our own file
+    return environment.get_template(template).render(values).encode()
 
 
 def _states(rows: Iterable[CauseRow]) -> dict[int, str]:

@@ -19,9 +19,9 @@ from diffcheck.verdict import Tool
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from diffcheck.capsule.build import Capsule
     from diffcheck.capsule.deterministic.form import DeterministicForm, OpenPlace
     from diffcheck.capsule.driver import Call
+    from diffcheck.capsule.forms import Capsule
     from diffcheck.capsule.slicing.slice_form import Slice
     from diffcheck.cases.discovery import Case
     from diffcheck.runner.request import Unknown

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from diffcheck.backend.contract import RunLimits
-from diffcheck.capsule.build import Form, build
+from diffcheck.capsule.build import build
+from diffcheck.capsule.forms import Form
 from diffcheck.capsule.recorder.functions import kind_of
 from diffcheck.capsule.recorder.reference_types import needs_gc
 from diffcheck.capsule.sealed_artifact import loadable
@@ -35,8 +36,8 @@ from diffcheck.witness import formats
 
 if TYPE_CHECKING:
     from diffcheck.backend.contract import Backend, Host, Oracle
-    from diffcheck.capsule.build import Capsule
     from diffcheck.capsule.driver import Call
+    from diffcheck.capsule.forms import Capsule
     from diffcheck.capsule.slicing.slice_form import Slice
     from diffcheck.cases.discovery import Case
     from diffcheck.cases.rows import Rows

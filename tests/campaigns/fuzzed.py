@@ -34,8 +34,8 @@ from diffcheck_backends.wasmtime_wire import Assemble, AssemblyResult, Compile, 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from diffcheck.capsule.build import Capsule
     from diffcheck.capsule.decode import Image
+    from diffcheck.capsule.forms import Capsule
     from diffcheck.observation import Outcome
 
 from tests.campaigns.mutations import changed_words, mutated, mutated_module, mutated_text

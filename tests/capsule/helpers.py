@@ -10,10 +10,12 @@ import msgspec
 import wasmtime
 
 from diffcheck.capsule import layout as lo
-from diffcheck.capsule.build import Capsule, Form, World, build
+from diffcheck.capsule.build import build
 from diffcheck.capsule.decode import Image, decode_image, rows, state
 from diffcheck.capsule.driver import Call
+from diffcheck.capsule.forms import Capsule, Form
 from diffcheck.capsule.recorder.digest import digest
+from diffcheck.capsule.seal import World
 from diffcheck.observation import FinalState, RowRecord
 from diffcheck.values import Value, parse
 from diffcheck.wasm.module import Module, read

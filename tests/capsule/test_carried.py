@@ -7,9 +7,9 @@ import struct
 import pytest
 
 from diffcheck.capsule import layout as lo
-from diffcheck.capsule.build import World
 from diffcheck.capsule.decode import check_header
 from diffcheck.capsule.recorder.digest import digest
+from diffcheck.capsule.seal import World
 from diffcheck.errors import StreamError
 from diffcheck.values import Value
 from tests.capsule.helpers import NUMBERS, TRACE, capsule, lanes, results, run

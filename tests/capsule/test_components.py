@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from diffcheck.capsule import layout as lo
-from diffcheck.capsule.build import World
-from diffcheck.capsule.seal import close_functions
+from diffcheck.capsule.seal import World, close_functions
 from diffcheck.observation import Exited
 from diffcheck.wasm.module import read
 from tests.capsule.helpers import Run, capsule, run

@@ -7,9 +7,10 @@ import struct
 import pytest
 import wasmtime
 
-from diffcheck.capsule.build import World, build
+from diffcheck.capsule.build import build
 from diffcheck.capsule.deterministic.form import Choices, DeterministicForm, deterministic
 from diffcheck.capsule.deterministic.open_results import OPEN
+from diffcheck.capsule.seal import World
 from diffcheck.faults import edit
 from diffcheck.values import Value, is_nan, is_quiet_nan
 from diffcheck.wasm.code import Instruction, instructions, read_locals

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from diffcheck.backend import registry
 from diffcheck.backend.contract import RunLimits, local_host
-from diffcheck.capsule.build import World, build
+from diffcheck.capsule.build import build
 from diffcheck.capsule.driver import Call
+from diffcheck.capsule.seal import World
 from diffcheck.observation import Trapped
 from diffcheck.runner.row_plans.row_trials import MOST_CALLS, RowTrials
 from diffcheck.values import Value

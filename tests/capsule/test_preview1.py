@@ -10,8 +10,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from diffcheck.capsule import memory_map as mm
-from diffcheck.capsule.build import World
 from diffcheck.capsule.recorder.digest import output_digest
+from diffcheck.capsule.seal import World
 from diffcheck.capsule.stubs.preview1 import EBADF, EINVAL, ENOSYS, ESPIPE, TABLE, UNSTABLE
 from diffcheck.errors import CaseError
 from diffcheck.observation import Exited

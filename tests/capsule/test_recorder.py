@@ -9,10 +9,10 @@ import pytest
 from diffcheck.backend.contract import Host, RunLimits
 from diffcheck.capsule import layout as lo
 from diffcheck.capsule import memory_map as mm
-from diffcheck.capsule.build import World
 from diffcheck.capsule.decode import decode_image, rows, state, swallowed
 from diffcheck.capsule.recorder.digest import digest, padded
 from diffcheck.capsule.recorder.functions import KNOWN_ANSWER
+from diffcheck.capsule.seal import World
 from diffcheck.compare.findings import Findings
 from diffcheck.errors import StreamError
 from diffcheck.observation import Exited, OutOfMemory, Returned, Threw, Trapped

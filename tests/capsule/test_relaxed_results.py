@@ -12,10 +12,12 @@ import pytest
 import wasmtime
 
 from diffcheck.capsule import layout as lo
-from diffcheck.capsule.build import Capsule, World, build
+from diffcheck.capsule.build import build
 from diffcheck.capsule.deterministic.form import deterministic
 from diffcheck.capsule.deterministic.fused import HELPERS
 from diffcheck.capsule.deterministic.relaxed_results import RELAXED
+from diffcheck.capsule.forms import Capsule
+from diffcheck.capsule.seal import World
 from diffcheck.faults import edit
 from diffcheck.wasm import section as ids
 from diffcheck.wasm.asm import assemble

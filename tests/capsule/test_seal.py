@@ -8,7 +8,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from diffcheck.capsule import layout as lo
-from diffcheck.capsule.build import Capsule, World, build
+from diffcheck.capsule.build import build
+from diffcheck.capsule.forms import Capsule
+from diffcheck.capsule.seal import World
 from diffcheck.errors import UnsealableError
 from diffcheck.wasm import section as ids
 from diffcheck.wasm.module import Module, read

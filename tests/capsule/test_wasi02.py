@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from diffcheck.capsule import memory_map
-from diffcheck.capsule.build import World
-from diffcheck.capsule.seal import close_functions
+from diffcheck.capsule.seal import World, close_functions
 from diffcheck.capsule.stubs import TABLES, canonical, find, out_of_scope, why_none
 from diffcheck.capsule.stubs import wasi_filesystem as filesystem
 from diffcheck.capsule.stubs import wasi_http as http

@@ -9,9 +9,11 @@ import wasmtime
 
 from diffcheck.backend import registry
 from diffcheck.backend.contract import Host
-from diffcheck.capsule.build import Form, World, build
+from diffcheck.capsule.build import build
+from diffcheck.capsule.forms import Form
 from diffcheck.capsule.layout import MAX_DEPTH, MAX_ELEMENTS, MAX_OBJECTS
 from diffcheck.capsule.recorder.reference_types import MAX_TESTS
+from diffcheck.capsule.seal import World
 from diffcheck.faults.engine import FaultyBackend
 from diffcheck.faults.model import Expected, Fault
 from diffcheck.observation import Threw

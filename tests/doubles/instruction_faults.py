@@ -17,8 +17,8 @@ import msgspec
 import wasmtime
 
 from diffcheck.capsule import layout as lo
-from diffcheck.capsule.build import Capsule
 from diffcheck.capsule.deterministic.form import deterministic
+from diffcheck.capsule.forms import Capsule
 from diffcheck.faults.model import Expected, Fault
 from diffcheck.wasm import module as wasm
 from diffcheck.wasm import section as ids

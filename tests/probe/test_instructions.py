@@ -14,8 +14,9 @@ import wasmtime
 from diffcheck.backend import registry
 from diffcheck.backend.contract import RunLimits, StoredExecution
 from diffcheck.capsule import layout as lo
-from diffcheck.capsule.build import World, build
+from diffcheck.capsule.build import build
 from diffcheck.capsule.driver import Call
+from diffcheck.capsule.seal import World
 from diffcheck.faults.engine import FaultyBackend
 from diffcheck.faults.model import Expected, Fault
 from diffcheck.observation import Execution, HarnessFailed

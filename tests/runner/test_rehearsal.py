@@ -6,7 +6,8 @@ import pytest
 
 from diffcheck.backend import registry
 from diffcheck.backend.contract import RunLimits, local_host
-from diffcheck.capsule.build import World, build
+from diffcheck.capsule.build import build
+from diffcheck.capsule.seal import World
 from diffcheck.cases.rows import choose
 from diffcheck.runner.passes.capsule_run import CapsuleSide
 from diffcheck.runner.row_plans import rehearsal

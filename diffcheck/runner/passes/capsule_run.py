@@ -18,7 +18,7 @@ from diffcheck.probe import known_answer
 if TYPE_CHECKING:
     from diffcheck.backend.contract import Backend, Host, Pending, RunLimits
     from diffcheck.capsule.batch.batch_form import Batch
-    from diffcheck.capsule.build import Capsule
+    from diffcheck.capsule.forms import Capsule
     from diffcheck.observation import Execution, Outcome
     from diffcheck.runner.passes.refusals import Refusals
 

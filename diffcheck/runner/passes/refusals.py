@@ -15,7 +15,7 @@ from diffcheck.wasm import section as ids
 
 if TYPE_CHECKING:
     from diffcheck.backend.contract import Backend, Host, RunLimits
-    from diffcheck.capsule.build import World
+    from diffcheck.capsule.seal import World
     from diffcheck.observation import Outcome
     from diffcheck.wasm.module import Module
 

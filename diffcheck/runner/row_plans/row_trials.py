@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from diffcheck.backend.contract import Host, Oracle, RunLimits
-    from diffcheck.capsule.build import Capsule
+    from diffcheck.capsule.forms import Capsule
     from diffcheck.runner.passes.decoded_instance import DecodedInstance
     from diffcheck.wasm.module import Module
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
     from diffcheck.backend.contract import Backend, Host
-    from diffcheck.capsule.build import Capsule
+    from diffcheck.capsule.forms import Capsule
     from diffcheck.runner.plan import CapsulePlan
     from diffcheck.runner.request import Request
     from diffcheck.triage.tracing.event_log import Variant

@@ -69,7 +69,7 @@ class Detail(msgspec.Struct, frozen=True):
 
 
 class Instrumentation:
-    """An instrumented artifact, as an extension of the capsule (``capsule.build.Extension``). ``sites`` is indexed by site number - 1.
+    """An instrumented artifact, as an extension of the capsule (``capsule.forms.Extension``). ``sites`` is indexed by site number - 1.
 
     ``levels`` is the level of each function, or ``default``. Without ``reads_back`` nothing is read back, so that the inserted code
     cannot trap. With ``identities`` the object or function of a reference is logged.
