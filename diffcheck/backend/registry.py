@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shlex
 from functools import cache
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Final, Literal
@@ -71,10 +72,18 @@ def engine(spec: str) -> str:
     It is the declared one, else that of the program that the argument names, else the adapter.
     """
     name, _, argument = spec.partition(":")
-    program = (argument.split() or [name])[0].rpartition("/")[2]
+    program = _first_word(argument or name).rpartition("/")[2].removesuffix(".exe")
     declared = declaration(spec)
     aliases = {each: known.engine for each, known in _declarations().items() if known.engine}
     return declared.engine or declared.engines.get(program) or aliases.get(program) or program
+
+
+def _first_word(command: str) -> str:
+    """The program of a command line; an unbalanced quote, which its adapter reports, is an ordinary character."""
+    try:
+        return (shlex.split(command) or [""])[0]
+    except ValueError:
+        return command.partition(" ")[0]
 
 
 def ranked(role: Literal["subject", "oracle"]) -> tuple[str, ...]:

@@ -113,6 +113,9 @@ def test_a_judge_that_is_missing_or_no_engine_is_an_error(artifact, engines) -> 
         ("wasi:node a.mjs", "wasi:/usr/bin/node b.mjs"),
         ("wasi:node a", "harness:deno b"),
         ("kilnd", "kilnd:/x/y"),
+        ("wasi:bun a", "wasi:/node_modules/bun/bin/bun.exe a"),
+        ("wasi:node a", "wasi:'/a folder/node' b"),
+        ('harness:"unbalanced a', 'harness:"unbalanced b'),
     ],
 )
 def test_backends_of_one_engine_are_one_voice(one: str, other: str) -> None:
