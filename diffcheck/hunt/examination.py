@@ -37,6 +37,8 @@ _LOCALISING_S: Final = 60.0
 _TRIAGE_S: Final = 120.0
 ENCODING: Final = "refused at load for the encoding of integers"
 """The cause of programs that ``depends_on_encoding``."""
+_MOST_KNOWN: Final = 2
+"""Divergences in programs with instructions that have a find that are localised after each run."""
 _MOST_UNLOCATED: Final = 3
 """Divergences without a known instruction that are reduced after each run: each takes a whole triage to recognise."""
 
@@ -56,17 +58,21 @@ class Examiner:
     def examine(self, reports: Iterable[CaseReport], seed: Callable[[str], str], until: float) -> list[str]:
         """The names of the finds that are new; ``seed`` gives that of an artifact. Ends soon after ``until`` (monotonic clock)."""
         diverging = [each for each in reports if each.verdict == "diverge"]
-        places = self._in_order([place for each in diverging if (place := first_place(each)) is not None])
+        every = [place for each in diverging if (place := first_place(each)) is not None]
+        places = self._promising(every)
         causes, tried = self._causes(places, until)
-        explained = {signature for each in causes for signature in each.signatures} | {each.signature for each in places[tried:]}
+        located = {signature for each in causes for signature in each.signatures}
+        explained = located | {each.signature for each in every} - {each.signature for each in places[:tried]}
         new = [name for each in causes for name in self._located(each, places, seed, until)]
         rest = [each for each in diverging if (place := first_place(each)) is None or place.signature not in explained]
         return [*new, *self._unlocated(rest, seed, until)]
 
-    def _in_order(self, places: list[FirstOccurrence]) -> list[FirstOccurrence]:
-        """Programs with the fewest instructions that have a find come first: they may show something new."""
+    def _promising(self, places: list[FirstOccurrence]) -> list[FirstOccurrence]:
+        """Programs without instructions that have a find, and few others: these mostly show the same again."""
         known = self._finds.instructions
-        return sorted(places, key=lambda each: len(ingredients(read_artifact(each.artifact)) & known))
+        count = {each.signature: len(ingredients(read_artifact(each.artifact)) & known) for each in places}
+        ordered = sorted(places, key=lambda each: count[each.signature])
+        return ordered[: sum(not each for each in count.values()) + _MOST_KNOWN]
 
     def _causes(self, places: list[FirstOccurrence], until: float) -> tuple[tuple[Cause, ...], int]:
         """The causes of these divergences, and how many of them were localised in time."""

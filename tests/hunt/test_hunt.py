@@ -199,6 +199,10 @@ def test_a_new_cause_becomes_a_find_and_a_known_one_does_not(tmp_path):
     assert list(FindsFolder(finds.path).finds) == [name]
 
 
+def passes(signature):
+    return (PassReport("capsule", True, divergences=(Divergence("result", Where("f=1", "result 0"), "1", "2", signature),)),)
+
+
 def diverging(tmp_path, name, instruction):
     """The report of a program with an instruction that diverges."""
     path = tmp_path / f"{name}.wasm"
@@ -206,14 +210,16 @@ def diverging(tmp_path, name, instruction):
     return msgspec.structs.replace(report("f=1"), case=name, artifact=str(path))
 
 
-def test_programs_without_the_instructions_of_finds_are_localised_first(tmp_path, monkeypatch):
+def test_programs_without_the_instructions_of_finds_are_localised_first_and_few_others(tmp_path, monkeypatch):
     seen = []
-    monkeypatch.setattr(examination, "find_causes", lambda _, places, __: (seen.extend(places), ((), len(places)))[1])
+    monkeypatch.setattr(examination, "find_causes", lambda _, places, __: (seen.extend(places), ((), 0))[1])
     finds = FindsFolder(tmp_path / "f")
     finds.finds["clz"] = Find("i32.clz returns a wrong result", "t", "e", "s", "2026-11-28")
-    reports = [diverging(tmp_path, "a", "i32.clz"), diverging(tmp_path, "b", "i32.ctz")]
-    Examiner(Request(()), finds, tmp_path, "e", lambda _: None, lambda: True).examine(reports, str, time.monotonic() + 60)
-    assert [each.case for each in seen] == ["b", "a"]
+    known = [msgspec.structs.replace(diverging(tmp_path, name, "i32.clz"), passes=passes(name)) for name in "acde"]
+    other = msgspec.structs.replace(diverging(tmp_path, "b", "i32.ctz"), passes=passes("b"))
+    examiner = Examiner(Request(()), finds, tmp_path, "e", lambda _: None, lambda: True)
+    assert examiner.examine([*known, other], str, time.monotonic() + 60) == []
+    assert [each.case for each in seen] == ["b", "a", "c"]
 
 
 @pytest.mark.parametrize("step", ["find_causes", "Session"])
