@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from diffcheck.cases import discovery
-from diffcheck.cases.case_file import CASE_FILE_CAP, STDIN_CAP, CaseLimits, Finding
+from diffcheck.cases.case_file import CASE_FILE_CAP, STDIN_CAP, CaseLimits, KnownFinding
 from diffcheck.cases.discovery import Case, Item, discover, load_case, read_artifact
 from diffcheck.errors import ArtifactError, CaseError, ConfigError, NothingToDoError
 
@@ -294,7 +294,7 @@ def test_a_case_file_sets_everything_and_survives_a_worker_boundary(tmp_path: Pa
     assert case.rows == ("is_leap=2024", "parse=0,12,3.5")
     assert (case.stdin, case.args, case.env) == ("é\n".encode(), ("program", ""), {"A": "1", "EMPTY": ""})
     assert case.limits == CaseLimits(2.0, 3 << 29, 16, 10, 4)
-    assert case.findings == (Finding("rounds to zero", "kilnd 0.4.4", "core 4.3.3"), Finding("anything"))
+    assert case.findings == (KnownFinding("rounds to zero", "kilnd 0.4.4", "core 4.3.3"), KnownFinding("anything"))
     assert [case.expected(name) for name in ("kilnd", "harness:x", "wasmtime-pulley")] == ["diverge", "inconclusive", "agree"]
     assert msgspec.msgpack.decode(msgspec.msgpack.encode(case), type=Case) == case
 

@@ -32,7 +32,7 @@ class _Line(msgspec.Struct):
     trap: str | None = None
 
 
-class Rows(RowEngine):
+class RowsCommand(RowEngine):
     """The program of a command line."""
 
     def __init__(self, command: command_line.UserCommand, cache: str = "") -> None:
@@ -89,6 +89,6 @@ def _end(ended: process.ProcessResult, limits: RunLimits) -> Outcome:
     return HarnessFailed(f"exited {ended.exit_code}", printed_end(decode(ended.stderr)))
 
 
-def create(argument: str | None, options: Mapping[str, str]) -> Rows:
+def create(argument: str | None, options: Mapping[str, str]) -> RowsCommand:
     """The entry point; raises ``ConfigError`` without a command, ``EngineMissingError`` if its program is not found."""
-    return Rows(command_line.direct(command_line.required(argument, "rows"), options), options.get("cache", ""))
+    return RowsCommand(command_line.direct(command_line.required(argument, "rows"), options), options.get("cache", ""))

@@ -43,7 +43,7 @@ from diffcheck_backends.wasmtime_wire import (
     Compile,
     ModuleMissing,
     Request,
-    Run,
+    RunRequest,
     RunResult,
     Target,
     Validate,
@@ -270,7 +270,7 @@ class _Running:
 
     def _send_run(self, connection: _Connection) -> None:
         self._doing = STUCK, self._limits
-        run = Run(
+        run = RunRequest(
             self._variant,
             self._program.kind,
             self._sha256,

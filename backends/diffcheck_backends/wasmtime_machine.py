@@ -56,7 +56,7 @@ from diffcheck_backends.wasmtime_wire import (
     AssemblyResult,
     Compile,
     ModuleMissing,
-    Run,
+    RunRequest,
     RunResult,
     Validate,
     ValidationResult,
@@ -137,7 +137,7 @@ class Machine:
         match request:
             case Compile():
                 return self._compile(request)
-            case Run():
+            case RunRequest():
                 return self._run(request)
             case Validate():
                 return self._validate(request)
@@ -159,7 +159,7 @@ class Machine:
             self._modules.popitem(last=False)
         return ValidationResult(None)
 
-    def _run(self, run: Run) -> Answer:
+    def _run(self, run: RunRequest) -> Answer:
         key = (run.variant, run.sha256)
         if key not in self._modules:
             return ModuleMissing()
@@ -199,7 +199,7 @@ class Machine:
 class _Instance:
     """One run: a store, an instance, its entry, and the state afterwards."""
 
-    def __init__(self, engine: wasmtime.Engine, module: wasmtime.Module, run: Run) -> None:
+    def __init__(self, engine: wasmtime.Engine, module: wasmtime.Module, run: RunRequest) -> None:
         self._engine, self._module, self._request = engine, module, run
         self._store = wasmtime.Store(engine)
         self._store.set_limits(memory_size=run.memory_bytes)

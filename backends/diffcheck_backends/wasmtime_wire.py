@@ -34,7 +34,7 @@ class Compile(msgspec.Struct, frozen=True, tag="compile"):
     cache: str = ""
 
 
-class Run(msgspec.Struct, frozen=True, tag="run"):
+class RunRequest(msgspec.Struct, frozen=True, tag="run"):
     """Run the program compiled as ``sha256``.
 
     ``parameters`` are written to the recorder memory of a capsule before its entry is called.
@@ -63,7 +63,7 @@ class Assemble(msgspec.Struct, frozen=True, tag="assemble"):
     text: bytes
 
 
-Request = Compile | Run | Validate | Assemble
+Request = Compile | RunRequest | Validate | Assemble
 
 
 class RunResult(msgspec.Struct, frozen=True, tag="ran"):

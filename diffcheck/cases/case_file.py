@@ -47,7 +47,7 @@ class CaseLimits(msgspec.Struct, frozen=True):
     digest_pages: int | None = None
 
 
-class Finding(msgspec.Struct, frozen=True):
+class KnownFinding(msgspec.Struct, frozen=True):
     """A known divergence of the case: what the subject does wrong, and the section of the specification."""
 
     what: str
@@ -69,7 +69,7 @@ class CaseSettings(msgspec.Struct, frozen=True):
     env: dict[str, str] = {}
     limits: CaseLimits = CaseLimits()
     expect: dict[str, Verdict] = {}
-    findings: tuple[Finding, ...] = ()
+    findings: tuple[KnownFinding, ...] = ()
     link: tuple[LinkedModule, ...] = ()
     requirements: tuple[str, ...] = ()
 
@@ -162,11 +162,11 @@ def _limits(key: str, value: object) -> CaseLimits:
     return CaseLimits(**found)
 
 
-def _finding(key: str, value: object) -> Finding:
+def _finding(key: str, value: object) -> KnownFinding:
     found = _checked(_table(key, value), _FINDING, f"{key}.")
     if "what" not in found:
         raise CaseError(f"{key} has no description", hint='add what = "..."')
-    return Finding(**found)
+    return KnownFinding(**found)
 
 
 def _integer(least: int, most: int) -> Check:

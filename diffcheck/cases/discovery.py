@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from diffcheck.cases import case_filter, case_ids, scripts
-from diffcheck.cases.case_file import ARTIFACT_CAP, TEXT_CAP, CaseLimits, CaseSettings, Finding, inside, read_settings
+from diffcheck.cases.case_file import ARTIFACT_CAP, TEXT_CAP, CaseLimits, CaseSettings, KnownFinding, inside, read_settings
 from diffcheck.cases.link import LinkedModule
 from diffcheck.cases.scripts import ScriptModule
 from diffcheck.config.input_files import nearest, read_regular
@@ -73,7 +73,7 @@ class Case(msgspec.Struct, frozen=True):
     env: dict[str, str] = {}
     limits: CaseLimits = CaseLimits()
     expect: dict[str, Verdict] = {}
-    findings: tuple[Finding, ...] = ()
+    findings: tuple[KnownFinding, ...] = ()
     notes: tuple[str, ...] = ()
     module: ScriptModule | None = None
     link: tuple[LinkedModule, ...] = ()

@@ -23,10 +23,10 @@ _NUMBERS: Final = frozenset({"i32", "i64", "f32", "f64", "v128"})
 _BOUNDS: Final = "out of bounds"
 
 
-class Instance:
+class ScriptInstance:
     """A module instance: its number in the script, its bytes, the instances that it imports from by name, its group."""
 
-    def __init__(self, number: int, prefix: str, wasm: bytes, registered: dict[str, Instance]) -> None:
+    def __init__(self, number: int, prefix: str, wasm: bytes, registered: dict[str, ScriptInstance]) -> None:
         self.number, self.prefix, self.wasm = number, prefix, wasm
         module = _decoded(wasm)
         imports = module.imports if module is not None else ()
@@ -51,7 +51,7 @@ class Group:
     """
 
     def __init__(self) -> None:
-        self.instances: list[Instance] = []
+        self.instances: list[ScriptInstance] = []
         self.history: list[tuple[int, str]] = []
         self.owner: ScriptCase | None = None
         self.unknown = ""
@@ -60,7 +60,7 @@ class Group:
 class ScriptCase:
     """A case of a script: the rows since the instantiation of ``own``; without it those that follow a trapped instantiation."""
 
-    def __init__(self, line: int, number: int, own: Instance | None, group: Group, trap: str = "") -> None:
+    def __init__(self, line: int, number: int, own: ScriptInstance | None, group: Group, trap: str = "") -> None:
         self.line, self.number, self.own, self.group = line, number, own, group
         self.instances = _members([*group.instances, *([own] if own is not None else [])])
         self.rows = [row for _, row in sorted(group.history)] if self.linked else []
@@ -83,7 +83,7 @@ class ScriptCase:
         host = LinkedModule(spectest.module(wanted), spectest.NAME)
         return (host, *(self._part(each, at) for each in self.instances))
 
-    def _part(self, each: Instance, at: dict[int, int]) -> LinkedModule:
+    def _part(self, each: ScriptInstance, at: dict[int, int]) -> LinkedModule:
         return LinkedModule(
             each.wasm,
             "" if each is self.own else each.prefix,
@@ -92,28 +92,28 @@ class ScriptCase:
             cut=each.cut and each is not self.own,
         )
 
-    def name(self, instance: Instance, field: str) -> str:
+    def name(self, instance: ScriptInstance, field: str) -> str:
         """The name of an export in the merged module."""
         return field if instance is self.own else f"{instance.prefix}:{field}"
 
 
-class Instances:
+class ScriptInstances:
     """Makes cases of the instantiations and actions of a script, in their order."""
 
     def __init__(self) -> None:
         self.cases: list[ScriptCase] = []
         self._prefixes: set[str] = set()
-        self._registered: dict[str, Instance] = {}
+        self._registered: dict[str, ScriptInstance] = {}
         self._time = 0
 
-    def register(self, name: str, instance: Instance) -> None:
+    def register(self, name: str, instance: ScriptInstance) -> None:
         """Make the exports of an instance available under a name."""
         self._registered[name] = instance
 
-    def instantiate(self, line: int, name: str, wasm: bytes, trap: str = "") -> Instance:
+    def instantiate(self, line: int, name: str, wasm: bytes, trap: str = "") -> ScriptInstance:
         """Add an instance and its case; ``trap`` is why its instantiation is expected to trap."""
         number = len(self.cases) + 1
-        made = Instance(number, self._prefix(name, number), wasm, self._registered)
+        made = ScriptInstance(number, self._prefix(name, number), wasm, self._registered)
         group = made.group
         for each in dict.fromkeys(source.group for source in made.sources.values() if source.has_state):
             group.instances += each.instances
@@ -124,7 +124,7 @@ class Instances:
         self._join(case, made)
         return made
 
-    def _join(self, case: ScriptCase, made: Instance) -> None:
+    def _join(self, case: ScriptCase, made: ScriptInstance) -> None:
         """Add an instance to its group, after its case was made."""
         group = made.group
         group.instances.append(made)
@@ -137,7 +137,7 @@ class Instances:
         made.cut = bool(case.trap)
         self._note(group, made.step)
 
-    def row(self, line: int, instance: Instance, field: str, expected: str, *, get: bool, args: str) -> None:
+    def row(self, line: int, instance: ScriptInstance, field: str, expected: str, *, get: bool, args: str) -> None:
         """Add an action on an instance."""
         group = instance.group
         if group.owner is None:
@@ -161,9 +161,9 @@ class Instances:
         return prefix
 
 
-def _members(instances: Iterable[Instance]) -> list[Instance]:
+def _members(instances: Iterable[ScriptInstance]) -> list[ScriptInstance]:
     """The instances and all that they import from, in script order."""
-    found: dict[int, Instance] = {}
+    found: dict[int, ScriptInstance] = {}
     left = list(instances)
     while left:
         each = left.pop()

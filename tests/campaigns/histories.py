@@ -68,7 +68,7 @@ class Lab:
 
         return FaultyBackend(self._bench.inner, Fault("", "", Expected(), edit=edit), words=False)
 
-    def fault(self, state: frozenset[str]) -> trials.Fault | None:
+    def fault(self, state: frozenset[str]) -> trials.BisectFault | None:
         """The first difference of a state, with its cause."""
         return trials.chosen_fault(*self._run(state), row=self._rows[0])
 
@@ -87,7 +87,7 @@ class Lab:
 
         return report, cause
 
-    def _answer(self, state: frozenset[str], fault: trials.Fault) -> Trial:
+    def _answer(self, state: frozenset[str], fault: trials.BisectFault) -> Trial:
         report, cause = self._run(state)
         return trials.classified("", report, fault, cause)
 

@@ -18,7 +18,7 @@ from diffcheck.runner import case_run, planning
 from diffcheck.runner.passes.confirmation import MemoizingBackend
 from diffcheck.runner.request import Request
 from diffcheck.runner.sweep.execution import artifact
-from diffcheck.runner.sweep.programs import Program
+from diffcheck.runner.sweep.programs import SweepProgram
 from diffcheck.verdict import CaseReport
 from diffcheck.wasm import module as wasm
 from diffcheck.wasm.code import all_instructions, read_locals
@@ -138,11 +138,11 @@ class SweepBench:
         self.judge.close()
         self.inner.close()
 
-    def __call__(self, programs: Sequence[Program], _until: float | None) -> Iterator[tuple[Program, CaseReport]]:
+    def __call__(self, programs: Sequence[SweepProgram], _until: float | None) -> Iterator[tuple[SweepProgram, CaseReport]]:
         for program in programs:
             yield program, self._report(program)
 
-    def _report(self, program: Program) -> CaseReport:
+    def _report(self, program: SweepProgram) -> CaseReport:
         self.number += 1
         path = Path(self.host.folder) / f"program_{self.number}.wasm"
         case = Case("program", str(path), rows=tuple(each.text for each in program.rows))
@@ -165,7 +165,7 @@ class SweepBench:
         path.unlink()
         return case_run.run(made, self.request.max_passes, self.oracle, subject, self.host, "subject")
 
-    def _instructions(self, program: Program) -> frozenset[str]:
+    def _instructions(self, program: SweepProgram) -> frozenset[str]:
         """The instructions of a program, decoded once."""
         if program.text not in self._used:
             data = self._made[program.text]

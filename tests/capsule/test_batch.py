@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from diffcheck.capsule import layout as lo
-from diffcheck.capsule.batch.batch_form import Batch, Pages, keys
+from diffcheck.capsule.batch.batch_form import Batch, PageRange, keys
 from diffcheck.capsule.batch.restorable import unrestorable
 from diffcheck.capsule.seal import World
 from diffcheck.wasm.module import read
@@ -52,8 +52,8 @@ def alone(made, first, last):
 
 
 @pytest.mark.parametrize(("text", "rows", "pages"), [
-    (STATE, ["all", "all", "all"], (Pages(0, 0, 1), Pages(0, 2, 1), Pages(1, 0, 1))),
-    (STUBS, ["all", "all", "all"], (Pages(0, 0, 1),)),
+    (STATE, ["all", "all", "all"], (PageRange(0, 0, 1), PageRange(0, 2, 1), PageRange(1, 0, 1))),
+    (STUBS, ["all", "all", "all"], (PageRange(0, 0, 1),)),
 ])  # fmt: skip
 @pytest.mark.parametrize("ranges", [((0, 1), (1, 3), (0, 0), (0, 3), (2, 3)), ((0, 3), (0, 1))])
 def test_every_range_has_the_stream_that_it_has_alone(text, rows, pages, ranges):
@@ -74,14 +74,14 @@ def test_without_its_pages_the_state_is_not_restored():
 def test_a_range_that_ends_by_an_exit_is_followed_by_another_one():
     made = capsule(STUBS, ["all", "exit", "all"], World(stdin=b"input"))
     ranges = ((1, 3), (0, 3), (2, 3))
-    ran = run(made.batch(Batch(ranges, (Pages(0, 0, 1),))), lo.Parameters(2, 3))
+    ran = run(made.batch(Batch(ranges, (PageRange(0, 0, 1),))), lo.Parameters(2, 3))
     assert keys(ran.view, 3) == [alone(made, *each) for each in ranges]
 
 
 def test_a_batch_in_identity_form_has_the_keys_of_that_form():
     made = capsule(STATE, ["all", "all"]).identified()
     assert made is not None
-    ran = run(made.batch(Batch(((0, 1), (1, 2)), (Pages(0, 0, 3), Pages(1, 0, 1)))), lo.Parameters(1, 2))
+    ran = run(made.batch(Batch(((0, 1), (1, 2)), (PageRange(0, 0, 3), PageRange(1, 0, 1)))), lo.Parameters(1, 2))
     assert keys(ran.view, 2) == [alone(made, 0, 1), alone(made, 1, 2)]
 
 
@@ -121,6 +121,6 @@ def test_rows_that_change_objects_can_only_end_a_batch():
 
 def test_a_batch_costs_no_function():
     made = capsule(STATE, ["all"])
-    batch = made.batch(Batch(((0, 1), (0, 1)), (Pages(0, 0, 3),)))
+    batch = made.batch(Batch(((0, 1), (0, 1)), (PageRange(0, 0, 3),)))
     assert len(read(batch.wasm).functions) == len(read(made.wasm).functions)
     assert msgspec.structs.replace(batch.form, batch=None) == made.form

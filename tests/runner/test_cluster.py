@@ -149,7 +149,7 @@ def wanted(**more):
     request = Request((), subject="wasmtime-pulley", deadline_s=0.5)
     engines = choose(request)
     one, other = remote_batch.identity_key(engines.subject_identity), remote_batch.identity_key(engines.oracle_identity)
-    return msgspec.structs.replace(remote_batch.Batch(__version__, request, one, other, ()), **more)
+    return msgspec.structs.replace(remote_batch.RemoteBatch(__version__, request, one, other, ()), **more)
 
 
 def answered(given):
@@ -247,7 +247,7 @@ class Client:
         return {"a worker": 1}
 
     def submit(self, _function, data):
-        (case,) = msgspec.msgpack.decode(data, type=remote_batch.Batch).cases
+        (case,) = msgspec.msgpack.decode(data, type=remote_batch.RemoteBatch).cases
         self.submitted += 1
         if self.submitted > 2:
             raise RuntimeError("the client is closed")

@@ -117,7 +117,7 @@ def test_the_fault_is_the_one_with_the_signature_that_was_named() -> None:
     report = CaseReport("case", "a.wasm", "", "diverge", "", "agree", False, "", ("f",), (one,))
     for signature, row, expected in (("", "", 0), ("signature 1", "", 1), ("", "f", 0)):
         fault = trials.chosen_fault(report, lambda place: place.where.item, signature, row)
-        assert fault == trials.Fault(places[expected], "capsule", f"result {expected}")
+        assert fault == trials.BisectFault(places[expected], "capsule", f"result {expected}")
     assert trials.chosen_fault(report, str, "", "another") is None
 
 

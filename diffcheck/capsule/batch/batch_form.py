@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 MAX_RANGES: Final = lo.VIEW_BYTES // lo.KEY.size
 
 
-class Pages(msgspec.Struct, frozen=True):
+class PageRange(msgspec.Struct, frozen=True):
     """``count`` pages of a memory from ``first`` on."""
 
     memory: int
@@ -39,7 +39,7 @@ class Batch(msgspec.Struct, frozen=True):
     """The ranges of rows of a batch, each [first, last), and the ``pages`` that they change."""
 
     ranges: tuple[tuple[int, int], ...]
-    pages: tuple[Pages, ...] = ()
+    pages: tuple[PageRange, ...] = ()
 
 
 def keys(view: bytes, ranges: int) -> list[tuple[int, int, int]]:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 Status = Literal["pass", "fail", "inconclusive"]
 
 
-class Result(msgspec.Struct, frozen=True):
+class RequirementResult(msgspec.Struct, frozen=True):
     """The result for a requirement, ``artifact`` in the words of requirement tools."""
 
     artifact: str
@@ -23,7 +23,7 @@ class Result(msgspec.Struct, frozen=True):
     message: str
 
 
-def results(report: Report) -> list[Result]:
+def results(report: Report) -> list[RequirementResult]:
     """One result for each requirement that a case names, sorted: it fails if a case fails, and passes if all cases agree."""
     cases: dict[str, list[CaseReport]] = {}
     for case in report.cases:
@@ -32,14 +32,14 @@ def results(report: Report) -> list[Result]:
     return [_result(name, cases[name]) for name in sorted(cases)]
 
 
-def _result(name: str, cases: list[CaseReport]) -> Result:
+def _result(name: str, cases: list[CaseReport]) -> RequirementResult:
     failed = [each for each in cases if each.verdict in ("diverge", "known")]
     open_ = [each for each in cases if each not in failed and (each.verdict != "agree" or model.fails(each))]
     if failed:
-        return Result(name, "fail", f"{_named(failed)}: {failed[0].reason}")
+        return RequirementResult(name, "fail", f"{_named(failed)}: {failed[0].reason}")
     if open_:
-        return Result(name, "inconclusive", f"{_named(open_)}: {open_[0].reason or open_[0].verdict}")
-    return Result(name, "pass", f"{plural(len(cases), 'case agrees', 'cases agree')}: {_named(cases)}")
+        return RequirementResult(name, "inconclusive", f"{_named(open_)}: {open_[0].reason or open_[0].verdict}")
+    return RequirementResult(name, "pass", f"{plural(len(cases), 'case agrees', 'cases agree')}: {_named(cases)}")
 
 
 def _named(cases: list[CaseReport]) -> str:

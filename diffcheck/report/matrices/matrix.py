@@ -50,7 +50,7 @@ class FamilyRow(msgspec.Struct, frozen=True):
     compared: tuple[int, ...]
 
 
-class CauseRow(msgspec.Struct, frozen=True):
+class MatrixCause(msgspec.Struct, frozen=True):
     """A cause, or a cluster without one: the answer of each engine, the number of cases, and the judgement of all engines."""
 
     title: str
@@ -70,7 +70,7 @@ class Matrix(msgspec.Struct, frozen=True):
     common: int
     engines: tuple[EngineColumn, ...]
     families: tuple[FamilyRow, ...]
-    causes: tuple[CauseRow, ...]
+    causes: tuple[MatrixCause, ...]
 
 
 def matrix(reports: Sequence[EngineReport], oracle_engine: str) -> Matrix:
@@ -115,7 +115,9 @@ def _families(names: Sequence[str], by_case: Sequence[Mapping[str, CaseReport]])
         yield FamilyRow(title, len(own), agree, tuple(sum(each in ENDED for each in one) for one in verdicts))
 
 
-def _causes(reports: Sequence[EngineReport], by_case: Sequence[Mapping[str, CaseReport]], oracle_engine: str) -> Iterator[CauseRow]:
+def _causes(
+    reports: Sequence[EngineReport], by_case: Sequence[Mapping[str, CaseReport]], oracle_engine: str
+) -> Iterator[MatrixCause]:
     """One row for each signature, or for each cause that was localised, those of most cases first."""
     titles = {
         signature: cause.title or cause.name for each in reports for cause in each.report.causes for signature in cause.signatures
@@ -130,7 +132,7 @@ def _causes(reports: Sequence[EngineReport], by_case: Sequence[Mapping[str, Case
         cases = tuple(dict.fromkeys(member.case.case for _, each in several for member in each.members))
         answers = tuple(_answer(at, several, reports[at], own) for at, own in enumerate(by_case))
         title = key if key in titles.values() else f"{first.case.case}: {first.first}"
-        found.append(CauseRow(title, answers, cases, _judgement(several[0], reports, by_case, oracle_engine)))
+        found.append(MatrixCause(title, answers, cases, _judgement(several[0], reports, by_case, oracle_engine)))
     yield from sorted(found, key=lambda each: (-len(each.cases), each.title))
 
 

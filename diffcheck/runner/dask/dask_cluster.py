@@ -19,7 +19,7 @@ from diffcheck.config.input_files import read_regular
 from diffcheck.config.version import __version__
 from diffcheck.errors import ArtifactError, CaseError, ConfigError, DiffcheckError, ManifestError
 from diffcheck.runner.case_run import skipped
-from diffcheck.runner.dask.remote_batch import Batch, BatchAnswer, CarriedCase, identity_key, run
+from diffcheck.runner.dask.remote_batch import BatchAnswer, CarriedCase, RemoteBatch, identity_key, run
 from diffcheck.runner.events import CaseFinished, CaseStarted, EngineProbed
 from diffcheck.text import visible
 from diffcheck.witness import formats
@@ -151,7 +151,7 @@ class DaskCluster:
 
     def _encode_batch(self, cases: tuple[CarriedCase, ...], *, probe: bool) -> bytes:
         subject, oracle = identity_key(self._engines.subject_identity), identity_key(self._engines.oracle_identity)
-        return msgspec.msgpack.encode(Batch(__version__, self._request, subject, oracle, cases, probe))
+        return msgspec.msgpack.encode(RemoteBatch(__version__, self._request, subject, oracle, cases, probe))
 
     def _answered(self, future: cf.Future[bytes], cases: tuple[CarriedCase, ...]) -> Iterator[Event]:
         try:

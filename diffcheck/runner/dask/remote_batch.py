@@ -49,7 +49,7 @@ class CarriedCase(msgspec.Struct, frozen=True):
     no_manifest: str = ""
 
 
-class Batch(msgspec.Struct, frozen=True):
+class RemoteBatch(msgspec.Struct, frozen=True):
     """One task: a request, its cases, and the required engines, each as an ``identity_key``."""
 
     version: str
@@ -75,9 +75,9 @@ def identity_key(identity: Identity) -> tuple[str, ...]:
 
 
 def run(data: bytes) -> bytes:
-    """The encoded answer to an encoded ``Batch``; an error of a case is in its report, never an exception."""
+    """The encoded answer to an encoded ``RemoteBatch``; an error of a case is in its report, never an exception."""
     try:
-        batch = msgspec.msgpack.decode(data, type=Batch)
+        batch = msgspec.msgpack.decode(data, type=RemoteBatch)
     except msgspec.MsgspecError as error:
         return _encoded(BatchAnswer(refused=f"it has diffcheck {__version__}, which cannot read the batch: {error}"))
     if batch.version != __version__:
@@ -105,7 +105,7 @@ def _for_this_machine(request: Request) -> Request:
     )
 
 
-def answer(batch: Batch, parent: int | None = None) -> BatchAnswer:
+def answer(batch: RemoteBatch, parent: int | None = None) -> BatchAnswer:
     """Run a batch in this process, which must not have threads; ends with its ``parent``."""
     if parent is not None:
         process.die_with_parent(parent)
@@ -142,7 +142,7 @@ def _write_files(folder: Path, carried: CarriedCase) -> Files:
 
 def main() -> None:
     """Answer the batch on stdin."""
-    batch = msgspec.msgpack.decode(sys.stdin.buffer.read(), type=Batch)
+    batch = msgspec.msgpack.decode(sys.stdin.buffer.read(), type=RemoteBatch)
     try:
         result = answer(batch, int(sys.argv[1]))
     except DiffcheckError as error:
@@ -150,7 +150,7 @@ def main() -> None:
     sys.stdout.buffer.write(_encoded(result))
 
 
-__all__ = ["Batch", "BatchAnswer", "CarriedCase", "answer", "identity_key", "run"]
+__all__ = ["BatchAnswer", "CarriedCase", "RemoteBatch", "answer", "identity_key", "run"]
 
 if __name__ == "__main__":
     main()

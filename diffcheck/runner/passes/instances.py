@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from diffcheck.capsule import layout as lo
-from diffcheck.capsule.batch.batch_form import MAX_RANGES, Batch, Pages, keys
+from diffcheck.capsule.batch.batch_form import MAX_RANGES, Batch, PageRange, keys
 from diffcheck.capsule.decode import first_stop, left_open, swallowed
 from diffcheck.capsule.decode import state as decode_state
 from diffcheck.compare.outcomes import FAILURES
@@ -216,7 +216,7 @@ class TrapRuns:
             return None
         return Batch(tuple((each.first, each.last) for each in ranges), pages)
 
-    def _changed(self, before: FinalState, after: Sequence[FinalState]) -> Iterator[Pages]:
+    def _changed(self, before: FinalState, after: Sequence[FinalState]) -> Iterator[PageRange]:
         """The pages that one of the ranges changes."""
         for at, memory in enumerate(self._layout.memories):
             changed = [
@@ -224,7 +224,7 @@ class TrapRuns:
             ]
             for _, run in groupby(enumerate(changed), lambda each: each[1] - each[0]):
                 pages = [page for _, page in run]
-                yield Pages(memory.index, pages[0], len(pages))
+                yield PageRange(memory.index, pages[0], len(pages))
 
 
 def _completed(ran: CapsuleRun) -> bool:

@@ -8,7 +8,7 @@ import msgspec
 
 from diffcheck.capsule.driver import Call
 from diffcheck.cases.toolchain import frees
-from diffcheck.runner.row_plans.row_trials import Trial
+from diffcheck.runner.row_plans.row_trials import RowTrial
 from diffcheck.text import plural
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ class TriedRow(msgspec.Struct, frozen=True):
     """A candidate with its trial, whose fuel is the row's own. ``always`` rows are chosen if they return, whatever they enter."""
 
     call: Call
-    trial: Trial
+    trial: RowTrial
     always: bool = False
 
 

@@ -19,7 +19,7 @@ from diffcheck.cases.rows import INIT
 from diffcheck.observation import TimedOut, sentence
 from diffcheck.runner.row_plans.row_choice import TriedRow, choose_rows
 from diffcheck.runner.row_plans.row_setup import FIRST, RowSetup
-from diffcheck.runner.row_plans.row_trials import Trial
+from diffcheck.runner.row_plans.row_trials import RowTrial
 from diffcheck.text import plural
 from diffcheck.values import Value
 
@@ -48,7 +48,7 @@ _FRUITLESS: Final = 300
 _PATIENCE: Final = 5
 _SHORT_NAME: Final = 3
 """Names of so few characters tell nothing."""
-_UNTRIED: Final = Trial()
+_UNTRIED: Final = RowTrial()
 
 
 class PlannedRow(msgspec.Struct, frozen=True):

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from diffcheck.capsule.driver import Call
-    from diffcheck.runner.row_plans.row_trials import RowTrials, Trial
+    from diffcheck.runner.row_plans.row_trials import RowTrial, RowTrials
     from diffcheck.wasm.module import Module
 
 FIRST: Final = "called first, as a host does"
@@ -67,7 +67,7 @@ class RowSetup:
             if self._allocate(name, args):
                 break
 
-    def _add(self, call: Call, why: str) -> Trial | None:
+    def _add(self, call: Call, why: str) -> RowTrial | None:
         """Add a call if it returns; returns its trial."""
         if not self._trials.fits((*self.calls, call)):
             return None

@@ -35,7 +35,7 @@ MOST_CALLS: Final = 200
 DEADLINE_S: Final = 2.0
 
 
-class Trial(msgspec.Struct, frozen=True):
+class RowTrial(msgspec.Struct, frozen=True):
     """The calls of a trial: ``results`` are the bits of those that returned, ``stop`` is the outcome of the first that did
     not. ``entered`` are the functions that were entered, by funcidx, and witness's counters that are not zero, as ``-1 - branch``.
     ``memory_bytes`` is the size of the first memory.
@@ -76,15 +76,15 @@ class RowTrials:
         """Whether a trial can have so many calls."""
         return len(calls) + peeks <= MOST_CALLS and sum(map(len, map(self._encoded, calls))) + 8 * peeks <= lo.VIEW_BYTES
 
-    def run(self, calls: Sequence[Call], peeks: Sequence[int] = ()) -> Trial:
+    def run(self, calls: Sequence[Call], peeks: Sequence[int] = ()) -> RowTrial:
         """Run the calls in a new instance, then load an i64 from each address in ``peeks``: further results."""
         encoded = [*map(self._encoded, calls), *(encode_call(self._peek, (Value("i32", each),)) for each in peeks)]
         instance, outcome, fuel = self._execute(b"".join(encoded), len(encoded), self._limits)
         if instance is None:
-            return Trial(stop=outcome, fuel=fuel)
+            return RowTrial(stop=outcome, fuel=fuel)
         done = instance.rows if instance.stop is None else instance.rows[: instance.stop]
         stop = None if instance.stop is None else instance.rows[instance.stop].outcome or outcome
-        return Trial(
+        return RowTrial(
             tuple(each.results[0].bits for each in done),
             stop,
             self._entered(instance),

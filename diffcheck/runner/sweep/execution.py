@@ -24,13 +24,13 @@ if TYPE_CHECKING:
 
     from diffcheck.backend.contract import Oracle
     from diffcheck.runner.request import Request
-    from diffcheck.runner.sweep.programs import Program
+    from diffcheck.runner.sweep.programs import SweepProgram
     from diffcheck.verdict import CaseReport
 
 _RELAXED: Final = "relaxed"
 
 
-def artifact(program: Program, validator: Oracle, host: Host) -> bytes:
+def artifact(program: SweepProgram, validator: Oracle, host: Host) -> bytes:
     """The program as a module; raises ``ArtifactError`` if the oracle cannot assemble it.
 
     It is in the deterministic form, so that legal choices of NaN bits cost no further runs; not with relaxed instructions, whose
@@ -56,9 +56,9 @@ class PoolExecution:
         self._validator, self._host, self._stopped = validator, host, stopped
         self._numbers = count()
 
-    def __call__(self, programs: Sequence[Program], until: float | None) -> Iterator[tuple[Program, CaseReport]]:
+    def __call__(self, programs: Sequence[SweepProgram], until: float | None) -> Iterator[tuple[SweepProgram, CaseReport]]:
         """Each program with its report, in order of completion."""
-        by_id: dict[str, tuple[Program, Case]] = {}
+        by_id: dict[str, tuple[SweepProgram, Case]] = {}
         for program in programs:
             name = str(next(self._numbers))
             path = Path(self._host.folder) / f"{name}.wasm"

@@ -14,13 +14,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from pathlib import Path
 
-    from diffcheck.runner.sweep.programs import Program, Row
+    from diffcheck.runner.sweep.programs import Row, SweepProgram
 
 _OWN: Final = (".wat", ".wasm", ".toml")
 _UNSAFE: Final = re.compile(r"[^A-Za-z0-9_.]+")
 
 
-def write(rows: Iterable[Row], folder: Path, assemble: Callable[[Program], bytes]) -> dict[str, str]:
+def write(rows: Iterable[Row], folder: Path, assemble: Callable[[SweepProgram], bytes]) -> dict[str, str]:
     """Replace the cases in ``folder``; returns the name of each operation's case.
 
     A packed row, of which no single operands differ, is a case of all its combinations.
@@ -51,7 +51,7 @@ def _free(name: str, taken: Iterable[str]) -> str:
     return next(each for at in range(len(taken) + 1) if (each := f"{name}_{at}" if at else name) not in taken)
 
 
-def _case_file(program: Program, operation: str) -> str:
+def _case_file(program: SweepProgram, operation: str) -> str:
     rows = "".join(f"  {json.dumps(each.text)},\n" for each in program.rows)
     what = "all operands of a class" if program.pieces else "the operands of the rows"
     return f"purpose = {json.dumps(f'{operation} with {what}, found by diffcheck sweep')}\nrows = [\n{rows}]\n"

@@ -62,7 +62,7 @@ class Row(msgspec.Struct, frozen=True, dict=True):
         return prod(len(each.values) for each in self.tables)
 
 
-class Piece(msgspec.Struct, frozen=True):
+class PackedFunction(msgspec.Struct, frozen=True):
     """A packed function: an operation with its tables, of which the table ``at`` is divided among rows, by class or by value."""
 
     operation: Operation
@@ -80,12 +80,12 @@ class Piece(msgspec.Struct, frozen=True):
             done += size
 
 
-class Program(msgspec.Struct, frozen=True):
+class SweepProgram(msgspec.Struct, frozen=True):
     """A module as text with its rows. ``pieces`` are its packed functions, empty if its rows are calls."""
 
     text: str
     rows: tuple[Row, ...]
-    pieces: tuple[Piece, ...] = ()
+    pieces: tuple[PackedFunction, ...] = ()
 
     @property
     def padded(self) -> bool:
@@ -97,7 +97,7 @@ class Program(msgspec.Struct, frozen=True):
         """The operations of the rows, each once."""
         return tuple({each.operation.name: each.operation for each in self.rows}.values())
 
-    def halves(self) -> tuple[Program, ...]:
+    def halves(self) -> tuple[SweepProgram, ...]:
         """The program in two parts: of its operations, or of the calls of one; empty if it cannot be divided."""
         if self.pieces:
             return tuple(map(packed, _halves(self.pieces)))
@@ -114,25 +114,25 @@ def _halves(items: Sequence[T]) -> tuple[Sequence[T], ...]:
     return (items[:middle], items[middle:]) if middle else ()
 
 
-def whole(operation: Operation, seed: int = 0) -> Piece:
+def whole(operation: Operation, seed: int = 0) -> PackedFunction:
     """All combinations of an operation's operands, without those of the last table that trap with any others."""
     tables = operation.operands(seed)
     if operation.traps is not None:
         trapping = {values[-1] for _, values in operation.cases(seed) if operation.traps(values)}
         tables = (*tables[:-1], tables[-1].without(frozenset(trapping)))
-    return Piece(operation, tables)
+    return PackedFunction(operation, tables)
 
 
-def narrowed(row: Row) -> Piece | tuple[Row, ...]:
+def narrowed(row: Row) -> PackedFunction | tuple[Row, ...]:
     """The finer rows of a packed row: a piece with a row for each value of one table, or calls if there are few combinations."""
     if row.checks <= _MOST_CALLS:
         chosen = product(*(each.values for each in row.tables))
         return tuple(call(row.operation, values, row.class_) for values in chosen)
     at = next(at for at, each in enumerate(row.tables) if len(each.values) > 1)
-    return Piece(row.operation, row.tables, at, by_value=True, class_=row.class_)
+    return PackedFunction(row.operation, row.tables, at, by_value=True, class_=row.class_)
 
 
-def packed(pieces: Sequence[Piece]) -> Program:
+def packed(pieces: Sequence[PackedFunction]) -> SweepProgram:
     """A program of loops; each row returns the digest of the results of its combinations.
 
     All loops stand in one function, since some engines pay for each function; its first parameter chooses the piece.
@@ -151,7 +151,7 @@ def packed(pieces: Sequence[Piece]) -> Program:
     declared = " ".join(f"(local ${name} {type_})" for name, type_ in locals_.items())
     params = "(param $n i32) (param $p i32) (param $end i32) (result i64) (local $h i64)"
     function = f'(func (export "{_LOOPS}") {params} {declared}\n{"".join(bodies)} unreachable)'
-    return Program(_module([each.operation for each in pieces], [function], memory), tuple(rows), tuple(pieces))
+    return SweepProgram(_module([each.operation for each in pieces], [function], memory), tuple(rows), tuple(pieces))
 
 
 class _Memory:
@@ -170,7 +170,7 @@ class _Memory:
         return self._places[key]
 
 
-def _loops(piece: Piece, memory: _Memory, locals_: dict[str, str]) -> str:
+def _loops(piece: PackedFunction, memory: _Memory, locals_: dict[str, str]) -> str:
     """Nested loops over the tables: outermost the divided one, in the part that the parameters give; the innermost is unrolled.
 
     Adds the locals that it needs.
@@ -222,11 +222,11 @@ def _digest(operation: Operation) -> str:
     return " ".join(parts)
 
 
-def calls(rows: Iterable[Row]) -> Program:
+def calls(rows: Iterable[Row]) -> SweepProgram:
     """A program in which each row is one check, with the instruction's own results."""
     rows = tuple(rows)
     operations = tuple({each.operation.name: each.operation for each in rows}.values())
-    return Program(_module(operations, [single_function(each) for each in operations], None), rows)
+    return SweepProgram(_module(operations, [single_function(each) for each in operations], None), rows)
 
 
 def call(operation: Operation, values: tuple[int, ...], class_: str = "") -> Row:

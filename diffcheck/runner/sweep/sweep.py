@@ -13,7 +13,7 @@ from diffcheck.runner.passes.refusals import LACKED
 from diffcheck.runner.sweep.attribution import instructions, needs
 from diffcheck.runner.sweep.coverage import OUTCOMES, Cell
 from diffcheck.runner.sweep.operands import RANDOM
-from diffcheck.runner.sweep.programs import SCAFFOLD, TRAP, Piece, Program, call, calls, narrowed, packed, whole
+from diffcheck.runner.sweep.programs import SCAFFOLD, TRAP, PackedFunction, SweepProgram, call, calls, narrowed, packed, whole
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from diffcheck.runner.sweep.programs import Row
     from diffcheck.verdict import CaseReport
 
-    Execute = Callable[[Sequence[Program], float | None], Iterator[tuple[Program, CaseReport]]]
+    Execute = Callable[[Sequence[SweepProgram], float | None], Iterator[tuple[SweepProgram, CaseReport]]]
     """Runs programs under both engines until a time of ``time.monotonic``; those that did not end by then have no report."""
 
 T = TypeVar("T")
@@ -109,7 +109,7 @@ class Sweep:
         self._checked(self._programs(rows), stage)
 
     def _packed(self, operations: Sequence[Operation], seed: int, stage: str, until: float | None = None) -> None:
-        groups: dict[object, list[Piece]] = defaultdict(list)
+        groups: dict[object, list[PackedFunction]] = defaultdict(list)
         for each in operations:
             groups[each.fields, "relaxed" in each.instruction, each.proposal].append(whole(each, seed))
         self._checked([packed(part) for group in groups.values() for part in _chunks(group, _PIECES)], stage, until)
@@ -129,7 +129,7 @@ class Sweep:
                 continue
             self._checked(self._programs(rows), "traps", until)
 
-    def _programs(self, rows: Iterable[Row]) -> list[Program]:
+    def _programs(self, rows: Iterable[Row]) -> list[SweepProgram]:
         """Programs of calls; operations with equal fields, of the same proposal, stand together."""
         groups: dict[object, dict[str, list[Row]]] = defaultdict(lambda: defaultdict(list))
         for each in rows:
@@ -143,7 +143,7 @@ class Sweep:
 
     # Results.
 
-    def _checked(self, programs: Sequence[Program], stage: str, until: float | None = None) -> None:
+    def _checked(self, programs: Sequence[SweepProgram], stage: str, until: float | None = None) -> None:
         """Run programs, enter the results into the cells, and find the operands of what differs."""
         if not programs:
             return
@@ -155,12 +155,12 @@ class Sweep:
             self._note(f"searching the operands of {len(differing)} differing cells")
             self._narrow(differing)
 
-    def _run(self, programs: Sequence[Program], until: float | None = None, *, counted: bool = True) -> Iterator[Row]:
+    def _run(self, programs: Sequence[SweepProgram], until: float | None = None, *, counted: bool = True) -> Iterator[Row]:
         """Yield the rows that differ. A program whose difference has no row is divided."""
         left = list(programs)
         while left:
             done: set[int] = set()
-            divided: list[Program] = []
+            divided: list[SweepProgram] = []
             for program, report in self._execute(left, until):
                 done.add(id(program))
                 halves, rows = self._judged(program, report, counted=counted)
@@ -171,7 +171,7 @@ class Sweep:
                     self._settle(each.rows, "not reached", _NO_TIME)
             left = divided
 
-    def _judged(self, program: Program, report: CaseReport, *, counted: bool) -> tuple[tuple[Program, ...], list[Row]]:
+    def _judged(self, program: SweepProgram, report: CaseReport, *, counted: bool) -> tuple[tuple[SweepProgram, ...], list[Row]]:
         """The halves of a program that must be divided, or its differing rows."""
         every = [each for one in report.passes for each in one.divergences]
         rows = {each.where.row for each in every if each.where.row}
@@ -191,7 +191,7 @@ class Sweep:
             self._count(program, report, found)
         return (), [each for each in program.rows if each.text in found]
 
-    def _count(self, program: Program, report: CaseReport, found: set[str]) -> None:
+    def _count(self, program: SweepProgram, report: CaseReport, found: set[str]) -> None:
         allowed = {each.where.row for one in report.passes for each in one.allowances}
         for each in program.rows:
             outcome: Outcome = "diverge" if each.text in found else "allowed" if each.text in allowed else "agree"
@@ -241,10 +241,10 @@ class Sweep:
         """Divide differing rows until each is one call, in a program of its own operation."""
         while differing:
             finer = {key: narrowed(each) if each.packed else (each,) for key, each in differing.items()}
-            pieces = [each for each in finer.values() if isinstance(each, Piece)]
+            pieces = [each for each in finer.values() if isinstance(each, PackedFunction)]
             rows: dict[str, list[Row]] = defaultdict(list)
             for key, each in finer.items():
-                rows[key[0]] += [] if isinstance(each, Piece) else each
+                rows[key[0]] += [] if isinstance(each, PackedFunction) else each
             programs = [*map(packed, _chunks(pieces, _PIECES)), *(calls(each) for each in rows.values() if each)]
             again: dict[tuple[str, str], Row] = {}
             for row in self._run(programs, counted=False):

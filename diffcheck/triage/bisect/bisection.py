@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from diffcheck.runner.request import Request
-    from diffcheck.triage.bisect.builds import Builds
+    from diffcheck.triage.bisect.builds import BuildRange
     from diffcheck.triage.target import Target
 
 SCHEMA: Final = "diffcheck-bisect-v1"
@@ -47,7 +47,7 @@ class Bisection(msgspec.Struct, frozen=True):
     case: str
     builds: tuple[str, ...]
     schema: Literal["diffcheck-bisect-v1"] = SCHEMA
-    fault: trials.Fault | None = None
+    fault: trials.BisectFault | None = None
     trials: tuple[BuildTrial, ...] = ()
     found: Found | None = None
     runs: int = 0
@@ -57,7 +57,7 @@ class Bisector:
     """Runs a bisection; its state is saved in ``file`` after each build. ``subject`` is a spec with ``{}`` for the program."""
 
     def __init__(
-        self, builds: Builds, request: Request, subject: str, file: Path, about: str, case: str, say: Callable[[str], None]
+        self, builds: BuildRange, request: Request, subject: str, file: Path, about: str, case: str, say: Callable[[str], None]
     ) -> None:
         self._builds, self._request, self._subject, self._file, self._say = builds, request, subject, file, say
         self.state = Bisection(about, case, builds.names)

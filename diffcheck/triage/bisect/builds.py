@@ -30,7 +30,7 @@ class NoBuildError(Exception):
     """A build that cannot be made, with the reason."""
 
 
-class Builds(msgspec.Struct, frozen=True):
+class BuildRange(msgspec.Struct, frozen=True):
     """The builds from the good to the bad one; ``path`` gives the full path of one's program, and raises ``NoBuildError``.
 
     ``folder`` has them as files, None if they are built.
@@ -41,7 +41,7 @@ class Builds(msgspec.Struct, frozen=True):
     folder: Path | None = None
 
 
-def of_folder(folder: Path, good: str, bad: str) -> Builds:
+def of_folder(folder: Path, good: str, bad: str) -> BuildRange:
     """The files of a folder, in the order of ``builds.txt``, else by name with numbers as numbers. Empty names are the ends."""
     order = folder / ORDER
     if order.is_file():
@@ -50,7 +50,7 @@ def of_folder(folder: Path, good: str, bad: str) -> Builds:
         names = sorted((each.name for each in folder.iterdir() if each.is_file()), key=_by_number)
     else:
         raise ConfigError(f"{visible(str(folder))} is not a folder", hint="give the folder of the builds")
-    return Builds(_between(names, good, bad), lambda name: (folder / name).absolute(), folder)
+    return BuildRange(_between(names, good, bad), lambda name: (folder / name).absolute(), folder)
 
 
 def _by_number(name: str) -> list[tuple[int, str]]:
@@ -67,7 +67,7 @@ def _between(names: list[str], good: str, bad: str) -> tuple[str, ...]:
     return tuple(names[first : last + 1])
 
 
-def of_command(command: str, good: str, bad: str, reactor: Reactor) -> Builds:
+def of_command(command: str, good: str, bad: str, reactor: Reactor) -> BuildRange:
     """The revisions on the first-parent path from ``good`` to ``bad`` in the repository of this folder.
 
     ``command`` builds the revision ``{rev}``; the last line that it prints is the path of the program.
@@ -90,7 +90,7 @@ def of_command(command: str, good: str, bad: str, reactor: Reactor) -> Builds:
             raise NoBuildError(f"it was not built: {printed_end(decode(ended.stderr)) or 'no path was printed'}")
         return Path(lines[-1].strip()).absolute()
 
-    return Builds(tuple(revisions), path)
+    return BuildRange(tuple(revisions), path)
 
 
 def _git(reactor: Reactor, arguments: tuple[str, ...]) -> str:

@@ -25,7 +25,7 @@ _PLACES = 4
 _UNUSABLE = (AdapterError, EngineMissingError, EngineUnusableError)
 
 
-class Fault(msgspec.Struct, frozen=True):
+class BisectFault(msgspec.Struct, frozen=True):
     """The fault that is searched: its first difference, in which pass, and its cause; without one its values identify it.
 
     ``others`` are further differences with that cause, in which it may show where another fault hides the first one.
@@ -54,14 +54,14 @@ def report_of(request: Request) -> CaseReport:
     raise KeyboardInterrupt
 
 
-def fault_of(request: Request, report: CaseReport, signature: str = "", row: str = "") -> Fault | None:
+def fault_of(request: Request, report: CaseReport, signature: str = "", row: str = "") -> BisectFault | None:
     """The fault that the difference with that signature, or in that row, shows, else the first one; None if nothing differs in
     every run.
     """
     return chosen_fault(report, lambda place: cause_of(request, report, place), signature, row)
 
 
-def chosen_fault(report: CaseReport, cause: Callable[[Divergence], str], signature: str = "", row: str = "") -> Fault | None:
+def chosen_fault(report: CaseReport, cause: Callable[[Divergence], str], signature: str = "", row: str = "") -> BisectFault | None:
     """As ``fault_of``; ``cause`` localises a difference."""
     every = [(one.mode, each) for one in report.passes for each in _first_of_each(one)]
     named = [pair for pair in every if signature in ("", pair[1].signature) and row in ("", pair[1].where.row)]
@@ -70,7 +70,7 @@ def chosen_fault(report: CaseReport, cause: Callable[[Divergence], str], signatu
     mode, place = named[0]
     name = cause(place)
     others = [each for its, each in every if its == mode and each.signature != place.signature][: _PLACES - 1] if name else []
-    return Fault(place, mode, name, tuple(each for each in others if cause(each) == name))
+    return BisectFault(place, mode, name, tuple(each for each in others if cause(each) == name))
 
 
 def _first_of_each(one: PassReport) -> list[Divergence]:
@@ -86,7 +86,7 @@ def cause_of(request: Request, report: CaseReport, place: Divergence) -> str:
     return found[0].name if found else ""
 
 
-def trial(build: str, request: Request, fault: Fault) -> Trial:
+def trial(build: str, request: Request, fault: BisectFault) -> Trial:
     """Run the case under a build, which is the subject of ``request``."""
     try:
         report = report_of(request)
@@ -95,7 +95,7 @@ def trial(build: str, request: Request, fault: Fault) -> Trial:
         return Trial(build, "unusable", error.line, runs=0)
 
 
-def classified(build: str, report: CaseReport, fault: Fault, cause: Callable[[Divergence], str]) -> Trial:
+def classified(build: str, report: CaseReport, fault: BisectFault, cause: Callable[[Divergence], str]) -> Trial:
     """Whether a report shows the fault in any of its places. ``cause`` localises a difference.
 
     A build is good only if no place has another fault: two faults together may give the right value.
@@ -111,7 +111,7 @@ def classified(build: str, report: CaseReport, fault: Fault, cause: Callable[[Di
     return next(_elsewhere(build, own, fault, cause), Trial(build, "good"))
 
 
-def _at(place: Divergence, build: str, report: CaseReport, fault: Fault, cause: Callable[[Divergence], str]) -> Trial:
+def _at(place: Divergence, build: str, report: CaseReport, fault: BisectFault, cause: Callable[[Divergence], str]) -> Trial:
     """Whether a report shows the fault in one place."""
     found = judgement.opinion(Opinion(build, build), place, report, fault.mode, same_form=True)
     if found.gives == "oracle":
@@ -128,7 +128,7 @@ def _at(place: Divergence, build: str, report: CaseReport, fault: Fault, cause: 
     return Trial(build, "unclear", f"another value is at that place: {at.subject}")
 
 
-def _elsewhere(build: str, own: PassReport | None, fault: Fault, cause: Callable[[Divergence], str]) -> Iterator[Trial]:
+def _elsewhere(build: str, own: PassReport | None, fault: BisectFault, cause: Callable[[Divergence], str]) -> Iterator[Trial]:
     """The differences of a build with the fault's cause in other places: two faults together may give the right value in one."""
     known = {each.key for each in fault.places}
     for each in _first_of_each(own)[:_PLACES] if own is not None and fault.cause else ():

@@ -8,7 +8,7 @@ import msgspec
 
 from diffcheck.capsule.build import build
 from diffcheck.runner.plan import world
-from diffcheck.triage.tracing.instrument import Instrumentation
+from diffcheck.triage.tracing.instrument import TraceForm
 from diffcheck.triage.tracing.log_reader import LogSide
 from diffcheck.triage.tracing.probes import has_objects
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from diffcheck.runner.plan import CapsulePlan
     from diffcheck.runner.request import Request
     from diffcheck.triage.tracing.event_log import Variant
-    from diffcheck.triage.tracing.instrument import Detail, Level
+    from diffcheck.triage.tracing.instrument import Level, LoggedInstruction
     from diffcheck.triage.tracing.log_writer import MemoryWatch
 
 
@@ -39,16 +39,16 @@ class Instrumenter:
         default: Level,
         levels: Mapping[int, Level],
         watch: MemoryWatch | None = None,
-        detail: Detail | None = None,
-    ) -> Instrumentation:
+        detail: LoggedInstruction | None = None,
+    ) -> TraceForm:
         """The instrumented artifact."""
         skipped: dict[int, Level] = dict.fromkeys(self.skip, "none")
-        return Instrumentation(
+        return TraceForm(
             self.plan.module, self.plan.artifact, default=default, levels={**levels, **skipped}, variant=variant,
             watch=watch, detail=detail, reads_back=self.reads_back, form=self.plan.form, identities=self.identities,
         )  # fmt: skip
 
-    def side(self, instrumentation: Instrumentation, backend: Backend) -> LogSide:
+    def side(self, instrumentation: TraceForm, backend: Backend) -> LogSide:
         """A backend with the capsule of the instrumented artifact."""
         plan = self.plan
         standard = self.observed(plan.capsules.standard)

@@ -28,7 +28,7 @@ from diffcheck.triage.localise.known_wrong import first_execution, may_read_back
 from diffcheck.triage.localise.location import Localisation
 from diffcheck.triage.localise.memory_writers import loaded_bits, watch_at
 from diffcheck.triage.tracing.event_log import VARIANTS, LogParameters, WrongDigest
-from diffcheck.triage.tracing.instrument import Detail
+from diffcheck.triage.tracing.instrument import LoggedInstruction
 from diffcheck.triage.tracing.read_back import READ_BACK
 from diffcheck.wasm.names import function_names
 from diffcheck.wasm.opcodes import CALLS
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from diffcheck.runner.request import Request
     from diffcheck.triage.localise.event_runs import FirstDifference
     from diffcheck.triage.tracing.event_log import Variant
-    from diffcheck.triage.tracing.instrument import Instrumentation, Level, Site
+    from diffcheck.triage.tracing.instrument import Level, Site, TraceForm
     from diffcheck.triage.tracing.log_reader import LogSide
     from diffcheck.triage.tracing.log_writer import MemoryWatch
     from diffcheck.wasm.module import Module
@@ -411,8 +411,8 @@ class Localiser:
         return self._search(search.rows, search.instrumentation.variant, search.default, search.levels, watch)
 
     def _explainer(self, search: EventSearch) -> Explainer:
-        def detail(function: int, position: int) -> tuple[Instrumentation, LogSide]:
-            where = Detail(function, position)
+        def detail(function: int, position: int) -> tuple[TraceForm, LogSide]:
+            where = LoggedInstruction(function, position)
             extended = self.instrumenter.instrument(search.instrumentation.variant, search.default, search.levels, detail=where)
             return extended, self.instrumenter.side(extended, self.oracle)
 

@@ -61,14 +61,14 @@ class Site(msgspec.Struct, frozen=True):
         return self.role in ("operand", "local")
 
 
-class Detail(msgspec.Struct, frozen=True):
+class LoggedInstruction(msgspec.Struct, frozen=True):
     """The instruction whose operands and locals are logged besides the events."""
 
     function: int
     position: int
 
 
-class Instrumentation:
+class TraceForm:
     """An instrumented artifact, as an extension of the capsule (``capsule.forms.Extension``). ``sites`` is indexed by site number - 1.
 
     ``levels`` is the level of each function, or ``default``. Without ``reads_back`` nothing is read back, so that the inserted code
@@ -83,7 +83,7 @@ class Instrumentation:
         default: Level = "full",
         levels: Mapping[int, Level] | None = None,
         variant: Variant = "rotate",
-        detail: Detail | None = None,
+        detail: LoggedInstruction | None = None,
         watch: MemoryWatch | None = None,
         reads_back: bool = True,
         form: DeterministicForm | None = None,
@@ -182,7 +182,7 @@ class Instrumentation:
         return b"\x41" + s(number)
 
 
-def entry_probes(instrumentation: Instrumentation, funcidx: int) -> bytes:
+def entry_probes(instrumentation: TraceForm, funcidx: int) -> bytes:
     """Code before a function's first instruction: an event for the entry, and one for each argument."""
     code = [instrumentation.add(Site(funcidx, -1, 0, "entry", "entry")), b"\x42\x00\x10", u(instrumentation.helpers.note)]
     for at, type_ in enumerate(instrumentation.module.function_type(funcidx).params):
@@ -198,7 +198,7 @@ def _call(funcidx: int) -> bytes:
 class Writer:
     """Writes one instrumented body."""
 
-    def __init__(self, instrumentation: Instrumentation, funcidx: int, body: bytes, offset: int, typed: Body, level: Level) -> None:
+    def __init__(self, instrumentation: TraceForm, funcidx: int, body: bytes, offset: int, typed: Body, level: Level) -> None:
         self.instrumentation, self.funcidx, self.body, self.offset, self.typed, self.level = (
             instrumentation,
             funcidx,

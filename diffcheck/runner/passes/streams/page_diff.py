@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _PAGES_SHOWN: Final = 4
 
 
-class Pages:
+class PageComparison:
     """Compares pages of memories after the rows of ``parameters``; ``memories`` are indices by position."""
 
     def __init__(

@@ -23,7 +23,7 @@ from diffcheck.observation import (
 from diffcheck.runner.passes.decoded_instance import decoded, is_trap, same_trap
 from diffcheck.runner.passes.legal_choices import compare_choices
 from diffcheck.runner.passes.streams.call_logs import with_calls
-from diffcheck.runner.passes.streams.page_diff import Pages, read_view
+from diffcheck.runner.passes.streams.page_diff import PageComparison, read_view
 from diffcheck.runner.passes.streams.stream_assembly import Images
 from diffcheck.runner.passes.streams.window_search import local
 from diffcheck.runner.passes.trap_bisection import PassOverError, first_failing_row
@@ -86,7 +86,7 @@ class StreamComparison:
         self._pass.expected.subject(actual.rows)
         pages = self._compare_rows(first, expected, actual, exhausted=exhausted)
         memories = [memory.index for memory in self._layout.memories]
-        look = Pages(
+        look = PageComparison(
             self._oracle, self._subject, self._instances.parameters(first, last), memories, self._findings, self._pass.budget
         )
         unlocated = images.unlocated + look.compare(pages)
