@@ -148,7 +148,8 @@ class Examiner:
             name = f"{state.symptom.subject.partition(':')[0]} {', '.join(needs)}"[:200]
         if not name:
             return None
-        found = Find(name, title(state), self._engine, seed, datetime.now(UTC).date().isoformat(), needs=needs)
+        heading = cause.title if cause is not None and cause.title else title(state)
+        found = Find(name, heading, self._engine, seed, datetime.now(UTC).date().isoformat(), needs=needs)
         alone = state.judgement.alone if state.judgement is not None else ""
         found = msgspec.structs.replace(found, section=cause.section if cause is not None else "", alone=alone)
         return msgspec.structs.replace(found, state="flaky") if flaky else found

@@ -38,7 +38,8 @@ FILE: Final = "hunt.json"
 _CAP_BYTES: Final = 256 << 20
 _PROGRAMS: Final = 6
 """Programs of a round and worker."""
-_SWEEP_SHARE: Final = 0.1
+_SWEEP_SHARE, _MOST_SWEEP_SHARE = 0.1, 0.5
+"""The share of the time for random operands, and for the whole sweep with the search for the operands of differences."""
 _IDLE_ROUNDS: Final = 60
 _MOST_PASSES: Final = 6
 """Executions to locate the differences of a program: the first one is enough."""
@@ -143,19 +144,23 @@ class Hunt:
 
     def _sweep(self, judge: Oracle, host: Host) -> None:
         """Sweep all instructions; the cases of what differs are examined as programs are."""
-        budget_s = _SWEEP_SHARE * max(1.0, self._until - time.monotonic())
-        sweep = Sweep(
-            operations.of(operations.FAMILIES), execution.PoolExecution(self._request, judge, host, self._is_over), self._say
-        )
-        sweep.run(1, budget_s)
+        left_s = max(1.0, self._until - time.monotonic())
+        until = time.monotonic() + _MOST_SWEEP_SHARE * left_s
+
+        def is_over() -> bool:
+            return self._is_over() or time.monotonic() > until
+
+        sweep = Sweep(operations.of(operations.FAMILIES), execution.PoolExecution(self._request, judge, host, is_over), self._say)
+        sweep.run(1, _SWEEP_SHARE * left_s)
         folder = self._folder / "sweep"
         if finding_cases.write(sweep.found, folder, lambda program: execution.artifact(program, judge, host)):
             for path in folder.glob("*.wat"):
                 path.with_suffix(".wasm").write_bytes(judge.assemble(path.read_bytes(), RunLimits(), host))
                 path.unlink()
-            reports = list(self._reports((str(folder),), self._is_over))
-            self._examiner.examine(reports, lambda artifact: f"sweep {Path(artifact).stem}", self._until)
-        self.state.swept = not self.interrupted
+            reports = sorted(self._reports((str(folder),), self._is_over), key=lambda each: each.artifact)
+            for at in range(0, len(reports), _PROGRAMS):
+                self._examiner.examine(reports[at : at + _PROGRAMS], lambda artifact: f"sweep {Path(artifact).stem}", self._until)
+        self.state.swept = not self._is_over()  # else a resumed hunt sweeps again, to examine what is left
 
     def _round(self, judge: Oracle, host: Host) -> None:
         state, begun = self.state, _cpu_s()

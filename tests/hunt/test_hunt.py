@@ -138,6 +138,12 @@ def test_a_hunt_that_ends_while_it_checks_the_finds_is_the_one_to_resume(tmp_pat
     assert hunts.resumed(tmp_path, "pulley").seed == 2
 
 
+def test_a_sweep_that_did_not_end_in_time_is_repeated_by_a_resumed_hunt(tmp_path):
+    assert hunted(tmp_path, "--sources", "sweep", "--time", "1") == 0
+    state = msgspec.json.decode((tmp_path / "r" / "hunt" / hunts.FILE).read_bytes(), type=hunts.HuntState)
+    assert not state.swept
+
+
 def test_a_program_that_is_not_valid_is_not_run(tmp_path, monkeypatch):
     monkeypatch.setattr(hunts, "_PROGRAMS", 2)
     made = iter(
