@@ -65,11 +65,6 @@ class Entered(msgspec.Struct, frozen=True):
     build: str
     report: Report
 
-    @property
-    def suite(self) -> str:
-        """The corpus, the uploaded files or the sweep."""
-        return self.source.suite
-
 
 def enter(connection: sqlite3.Connection, source: Source, report: Report, webhooks: Sequence[Webhook]) -> None:
     """Enter a report."""
@@ -109,23 +104,17 @@ def enter_map(connection: sqlite3.Connection, done: SweepMap) -> None:
 
 def enter_cases(connection: sqlite3.Connection, run: int, suite: str, cases: Iterable[tuple[str, Verdict, str, int]]) -> None:
     """Store results (name, verdict, reason, nanoseconds), and the last nights of each case in one row, which the grid shows."""
-    known = {row["name"]: row for row in connection.execute("SELECT id, name, nights FROM cases WHERE suite = ?", (suite,))}
+    known = dict(map(tuple, connection.execute("SELECT name, nights FROM cases WHERE suite = ?", (suite,))))
     results = []
     for each, verdict, why, elapsed_ns in cases:
         name, reason = encodable(each), visible(why, _REASON)
-        before = known.get(name)
-        nights = msgspec.json.decode(before["nights"], type=list[Night]) if before is not None else []
-        nights = [*nights, Night(run, verdict)][-NIGHTS:]
-        shown = (verdict, reason, -RANK[verdict], msgspec.json.encode(nights).decode())
-        if before is not None:
-            number = before["id"]
-            connection.execute("UPDATE cases SET verdict = ?, reason = ?, rank = ?, nights = ? WHERE id = ?", (*shown, number))
-        else:
-            added = connection.execute(
-                "INSERT INTO cases (suite, name, verdict, reason, rank, nights) VALUES (?, ?, ?, ?, ?, ?)", (suite, name, *shown)
-            )
-            number = added.lastrowid
-        results.append((number, run, verdict, reason, elapsed_ns))
+        nights = [*msgspec.json.decode(known.get(name, "[]"), type=list[Night]), Night(run, verdict)][-NIGHTS:]
+        entered = connection.execute(
+            "INSERT INTO cases (suite, name, verdict, reason, rank, nights) VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE "
+            "SET verdict = excluded.verdict, reason = excluded.reason, rank = excluded.rank, nights = excluded.nights RETURNING id",
+            (suite, name, verdict, reason, -RANK[verdict], msgspec.json.encode(nights).decode()),
+        )
+        results.append((*entered.fetchone(), run, verdict, reason, elapsed_ns))
     connection.executemany("INSERT OR IGNORE INTO results VALUES (?, ?, ?, ?, ?)", results)
 
 
@@ -133,7 +122,7 @@ def _enter_findings(connection: sqlite3.Connection, run: Entered, webhooks: Sequ
     """Update the baseline of the suite, and with it the findings."""
     report = run.report
     subject = encodable(report.subject.name)
-    before = suite_baseline(connection, subject, run.suite)
+    before = suite_baseline(connection, subject, run.source.suite)
     today = datetime.now(UTC).date()
     statuses = {each.signature: each for each in baselines.statuses(report, before, today)}
     after, _ = baseline_changes.update(before, report, today)
@@ -142,18 +131,14 @@ def _enter_findings(connection: sqlite3.Connection, run: Entered, webhooks: Sequ
     returned = [each for each in seen if each not in after.entries or after.entries[each].fixed is not None]
     after, _ = baseline_changes.add(after, report, returned, "", "", None)
     findings = _findings(connection, run, subject, found)
-    owners = {
-        row["signature"]: row["finding"]
-        for row in connection.execute(
-            "SELECT signature, finding FROM signatures WHERE subject = ? AND suite = ?", (subject, run.suite)
-        )
-    }
+    query = "SELECT signature, finding FROM signatures WHERE subject = ? AND suite = ?"
+    owners = dict(map(tuple, connection.execute(query, (subject, run.source.suite))))
     owners |= {each.signature: number for number, members in findings.items() for each in members}
     for signature, entry in after.entries.items():
         if entry is not before.entries.get(signature) or signature in seen:
             connection.execute(
                 "INSERT OR REPLACE INTO signatures VALUES (?, ?, ?, ?, ?)",
-                (subject, run.suite, signature, owners[signature], msgspec.json.encode(entry).decode()),
+                (subject, run.source.suite, signature, owners[signature], msgspec.json.encode(entry).decode()),
             )
     _change_states(connection, run, findings, statuses, owners, webhooks)
 
@@ -185,9 +170,7 @@ def known_baseline(connection: sqlite3.Connection, suite: str, adapter: str) -> 
 def _findings(connection: sqlite3.Connection, run: Entered, subject: str, found: Sequence[Cluster]) -> dict[int, list[Cluster]]:
     """The findings of a run with their clusters: by the cause, else by what the signature belonged to, else by the signature."""
     causes = {signature: cause for cause in run.report.causes for signature in cause.signatures}
-    owned = dict(
-        tuple(row) for row in connection.execute("SELECT signature, finding FROM signatures WHERE subject = ?", (subject,))
-    )
+    owned = dict(map(tuple, connection.execute("SELECT signature, finding FROM signatures WHERE subject = ?", (subject,))))
     rows = {row.signatures[0]: row for row in cause_rows.cause_rows(run.report, found, {}) if row.signatures and row.what}
     grouped: dict[int, list[Cluster]] = {}
     for cluster in found:
