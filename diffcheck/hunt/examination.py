@@ -119,6 +119,8 @@ class Examiner:
         except Exception:  # noqa: BLE001 - a defect in one program must not end the night
             self._defect(f"the program of seed {seed} was not triaged")
             return
+        if find is None:
+            self._say(f"no wrong instruction was found, and the program of seed {seed} was not reduced in time")
         if find is None or self._finds.with_cause(find.cause):
             return
         name = self._finds.add(find, folder)
@@ -138,12 +140,14 @@ class Examiner:
         return copy
 
     def _find(self, state: State, folder: Path, seed: str, cause: Cause | None, *, flaky: bool, encoding: bool) -> Find | None:
-        """The find of a triage. Without a wrong instruction the cause is what the reduced program consists of."""
+        """The find of a triage. Without a wrong instruction the cause is what the reduced program consists of, None if it is not
+        reduced.
+        """
         localised = [each for each in (state.localised_reduced, state.localised) if each is not None]
         name = cause.name if cause is not None else next(filter(None, map(cause_name, localised)), ENCODING * encoding)
         program = folder / PROGRAM
         needs: tuple[str, ...] = ()
-        if not name and program.is_file() and state.symptom is not None:
+        if not name and program.is_file() and state.symptom is not None and "reduce" in state.done:
             needs = essence(ingredients(program.read_bytes()))
             name = f"{state.symptom.subject.partition(':')[0]} {', '.join(needs)}"[:200]
         if not name:

@@ -29,6 +29,8 @@ from diffcheck.runner import engines
 from diffcheck.runner import run as runs
 from diffcheck.runner.events import CaseFinished
 from diffcheck.runner.request import Request
+from diffcheck.triage.reduce.symptom import Symptom
+from diffcheck.triage.triage_folder import State
 from diffcheck.verdict import CaseReport, Divergence, PassReport, Where
 from tests.campaigns.hunt_faults import trial
 from tests.campaigns.state_faults import FAULTS
@@ -285,6 +287,16 @@ def test_a_refusal_that_depends_on_the_encoding_of_integers_is_recognised(tmp_pa
     text = '(module (type (struct)) (type (struct)) (type $s (struct)) (func (export "f") (drop (struct.new_default $s))))'
     (tmp_path / "p.wasm").write_bytes(wasmtime.wat2wasm(text))
     assert examination.depends_on_encoding(Refusing()) is expected
+
+
+@pytest.mark.parametrize("done", [(), ("reduce",)])
+def test_a_program_without_a_wrong_instruction_is_a_find_only_if_it_was_reduced(tmp_path, done):
+    (tmp_path / PROGRAM).write_bytes(wasmtime.wat2wasm("(module (func (param i32) (result i32) local.get 0 i32.clz))"))
+    symptom = Symptom("s", "capsule", "outcome", "f", "outcome", "returned", "trapped: unreachable")
+    state = State("a", "p.wasm", "0", "kilnd", "wasmtime", symptom=symptom, done=done)
+    examiner = Examiner(Request(()), FindsFolder(tmp_path / "f"), tmp_path, "e", lambda _: None, lambda: False)
+    find = examiner._find(state, tmp_path, "1 0 0", None, flaky=False, encoding=False)
+    assert (find.needs if find else None) == (("i32.clz",) if done else None)
 
 
 def test_only_the_hunt_of_the_same_engine_is_resumed(tmp_path):
