@@ -160,7 +160,7 @@ def test_a_hunt_is_run_for_its_budget(live):
 @pytest.mark.whole
 def test_a_gate_enters_the_run_of_the_corpus_and_the_sweep(live):
     service = live(config=PULLEY)
-    job = service.run(kind="gate", against="pulley", corpus="corpus", budget_seconds=1, seconds=1800)
+    job = service.run(kind="gate", against="pulley", corpus="corpus", budget_seconds=1, seconds=3600)
     assert (job["state"], job["exit_code"]) == ("done", 0), service.get(f"/api/v1/jobs/{job['id']}/log").text
     runs = service.get(f"/api/v1/jobs/{job['id']}/runs").json["items"]
     assert {run["part"]: run["totals"]["agree"] for run in runs}[""] == 2
