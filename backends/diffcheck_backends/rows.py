@@ -1,22 +1,24 @@
 """``rows:COMMAND``: a program that calls exports of a module for an engine that cannot run a capsule; it can only be a judge.
 
 Standard input has one JSON object a line: ``{"module": BASE64}``, then for each call ``{"export": NAME, "args": ["5", ...]}``. The
-program answers each call with a line ``{"results": ["2", ...]}`` or ``{"trap": MESSAGE}``. Values are bit patterns as unsigned
-decimal text. The calls share an instance; the call after a trap has a new one.
+program answers each call with a line ``{"results": ["2", ...]}`` or ``{"trap": MESSAGE}``, and exits with 0. Values are bit
+patterns as unsigned decimal text. The calls share an instance; the call after a trap has a new one.
 """
 
 from __future__ import annotations
 
 import base64
-from typing import TYPE_CHECKING
+import json
+import re
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
 from diffcheck import process
 from diffcheck.backend.command import death, failure
 from diffcheck.backend.contract import RowAnswer, RowCall, RowEngine
-from diffcheck.observation import HarnessFailed, Identity, Outcome, Returned, Trapped
-from diffcheck.text import decode, printed_end, visible
+from diffcheck.observation import Crashed, HarnessFailed, Identity, Outcome, Returned, Trapped, sentence
+from diffcheck.text import decode, plural, printed_end, visible
 from diffcheck_backends import command_line, trap_words
 
 if TYPE_CHECKING:
@@ -25,11 +27,7 @@ if TYPE_CHECKING:
     from diffcheck.backend.contract import Host, RunLimits
 
 
-class _Line(msgspec.Struct):
-    """An answer: results, or the message of a trap."""
-
-    results: tuple[str, ...] = ()
-    trap: str | None = None
+_DECIMAL: Final = re.compile("[0-9]{1,20}")
 
 
 class RowsCommand(RowEngine):
@@ -65,28 +63,34 @@ class RowsCommand(RowEngine):
             stdin=b"".join(msgspec.json.encode(line) + b"\n" for line in lines),
         )
         ended = host.reactor.wait(child)
-        answers = [_answer(line, limits) for line in ended.stdout.splitlines()[: len(calls)]]
-        if len(answers) < len(calls):
-            answers.append(RowAnswer(failure(ended, limits) or _end(ended, limits)))
-        return tuple(answers)
+        answers = ended.stdout.splitlines()
+        unusable = failure(ended, limits) or _end(ended, limits)
+        if unusable is None and len(answers) != len(calls):
+            unusable = HarnessFailed("the protocol is violated", f"{plural(len(answers), 'line')} for {plural(len(calls), 'call')}")
+        if unusable is not None:
+            return (RowAnswer(unusable),) * len(calls)
+        return tuple(_answer(line, limits) for line in answers)
 
 
 def _answer(line: bytes, limits: RunLimits) -> RowAnswer:
+    """The answer of a line: one member of an object, so that no other reading of the line is possible."""
     try:
-        found = msgspec.json.decode(line, type=_Line)
-        results = tuple(map(int, found.results))
-    except (msgspec.DecodeError, ValueError, RecursionError):
-        return RowAnswer(HarnessFailed("an answer is not a line of the protocol", visible(decode(line), 200)))
-    if found.trap is None:
-        return RowAnswer(Returned(), results)
-    return RowAnswer(trap_words.classify(found.trap, 1, None, limits) or Trapped("unknown", visible(found.trap, 400)))
+        ((name, value),) = json.loads(line, object_pairs_hook=tuple)
+        if name == "trap" and isinstance(value, str):
+            return RowAnswer(trap_words.classify(value, 1, None, limits) or Trapped("unknown", visible(value, 400)))
+        if name == "results" and isinstance(value, list) and all(_DECIMAL.fullmatch(each) for each in value):
+            return RowAnswer(Returned(), tuple(map(int, value)))
+    except (ValueError, TypeError, RecursionError):
+        pass
+    return RowAnswer(HarnessFailed("the protocol is violated", visible(decode(line), 200)))
 
 
-def _end(ended: process.ProcessResult, limits: RunLimits) -> Outcome:
-    """How a program ended that did not answer all calls."""
+def _end(ended: process.ProcessResult, limits: RunLimits) -> Outcome | None:
+    """How a program ended, unless it exited with 0: its answers are not believed."""
     if ended.signal is not None:
-        return death(ended.signal, ended.stderr, limits)
-    return HarnessFailed(f"exited {ended.exit_code}", printed_end(decode(ended.stderr)))
+        died = death(ended.signal, ended.stderr, limits)
+        return HarnessFailed(sentence(died)) if isinstance(died, Crashed) else died
+    return HarnessFailed(f"exited {ended.exit_code}", printed_end(decode(ended.stderr))) if ended.exit_code else None
 
 
 def create(argument: str | None, options: Mapping[str, str]) -> RowsCommand:

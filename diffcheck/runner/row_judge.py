@@ -6,18 +6,18 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from diffcheck.backend.contract import RowCall, RowEngine
+from diffcheck.backend.contract import RowAnswer, RowCall, RowEngine
 from diffcheck.compare import judgement
 from diffcheck.compare.outcomes import FAILURES
 from diffcheck.errors import EngineUnusableError
-from diffcheck.observation import Returned, Trapped, sentence
+from diffcheck.observation import HarnessFailed, Returned, Trapped, sentence
 from diffcheck.runner.judges import places
 from diffcheck.runner.plan import CapsulePlan
 from diffcheck.text import visible
 from diffcheck.values import WIDTHS, Value
 
 if TYPE_CHECKING:
-    from diffcheck.backend.contract import Host, RowAnswer, RunLimits
+    from diffcheck.backend.contract import Host, RunLimits
     from diffcheck.capsule.driver import Call
     from diffcheck.runner.judges import Judge
     from diffcheck.runner.plan import Plan
@@ -40,7 +40,8 @@ def opinions(judge: Judge, report: CaseReport, plan: Plan | None, host: Host) ->
         calls, names = _calls(plan)
         module = (plan.whole or plan).artifact
         found = judge.backend.call(module, tuple(RowCall(names[each.function], _bits(each)) for each in calls), plan.limits, host)
-        answers = {call.name: (call, answer) for call, answer in zip(calls, found, strict=False)}
+        found = tuple(map(_checked, calls, found))
+        answers = {call.name: (call, answer) for call, answer in zip(calls, found, strict=True)}
         if any(call.init for call in calls) and any(not isinstance(each.outcome, Returned) for each in found):
             why = "a new instance lacks the calls of init rows"
         missing = next((sentence(each.outcome) for each in found if isinstance(each.outcome, FAILURES)), missing)
@@ -53,9 +54,10 @@ def require(judge: Judge, host: Host, limits: RunLimits) -> None:
     calls = RowCall("add", (3, (1 << 32) - 1)), RowCall("trap"), RowCall("add", (1, 1))
     found = judge.backend.call(_KNOWN_ANSWERS, calls, limits, host)
     if [each.results for each in found] != [(2,), (), (2,)] or not isinstance(found[1].outcome, Trapped):
-        words = "; ".join(sentence(each.outcome) for each in found)
+        answers = "; ".join(" ".join([sentence(each.outcome), *map(str, each.results)]) for each in found)
         raise EngineUnusableError(
-            f"{visible(judge.spec)} does not answer calls: {words}", hint="docs/engines/README.md has the protocol"
+            f"{visible(judge.spec)} answers calls wrongly: {answers}, expected: returned 2; trapped; returned 2",
+            hint="docs/engines/README.md has the protocol",
         )
 
 
@@ -78,6 +80,15 @@ def _calls(plan: CapsulePlan) -> tuple[tuple[Call, ...], dict[int, str]]:
             break
         made.append(call)
     return tuple(made), names
+
+
+def _checked(call: Call, answer: RowAnswer) -> RowAnswer:
+    """The answer, a failure if its results are not of the function's types."""
+    results, widths = answer.results, [WIDTHS[str(each)] for each in call.type.results]
+    fits = len(results) == len(widths) and all(value >> width == 0 for value, width in zip(results, widths, strict=True))
+    if fits or not isinstance(answer.outcome, Returned):
+        return answer
+    return RowAnswer(HarnessFailed("the protocol is violated", f"{visible(str(results), 80)} for results {call.type.results}"))
 
 
 def _bits(call: Call) -> tuple[int, ...]:
@@ -107,4 +118,4 @@ def _text(place: Divergence, call: Call, answer: RowAnswer) -> str:
     if place.kind == "outcome" or not isinstance(answer.outcome, Returned) or int(number) >= len(answer.results):
         return sentence(answer.outcome)
     type_ = str(call.type.results[int(number)])
-    return str(Value(type_, answer.results[int(number)] % (1 << WIDTHS[type_])))
+    return str(Value(type_, answer.results[int(number)]))

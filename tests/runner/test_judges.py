@@ -12,9 +12,12 @@ import wasmtime
 from click.testing import CliRunner
 
 from diffcheck.backend import registry
+from diffcheck.backend.contract import RowCall, RunLimits
 from diffcheck.cases import scripts
 from diffcheck.cli.command_group import cli
+from diffcheck.compare.outcomes import FAILURES
 from diffcheck.report import json_file
+from diffcheck_backends import rows
 
 PROGRAM = """(module
   (func (export "bits") (param i32) (result i32) (i32.popcnt (local.get 0)))
@@ -183,6 +186,48 @@ def test_such_a_program_that_is_killed_or_has_its_own_words_for_a_trap_gives_no_
     Path("bits.wasm").write_bytes(wasmtime.wat2wasm(kinds))
     _, _, report = run(artifact, "--subject", engines["bad"], "--judge", caller("words", "--own-words"))
     assert judgement(report) == "words cannot say (the kind of its trap is not known: trapped: it failed): undecided"
+
+
+@pytest.mark.parametrize(
+    "lines, end",
+    [
+        ('{"results": ["4"], "trap": "unreachable"}', ""),
+        ('{"results": ["27"], "results": ["4"]}', ""),
+        ('{"results": [" 4"]}', ""),
+        ('{"results": ["2_7"]}', ""),
+        ('{"results": ["\u0662"]}', ""),
+        ('{"results": ["+4"]}', ""),
+        ('{"results": [4]}', ""),
+        ('{"results": "4"}', ""),
+        ("[4]", ""),
+        ("{}", ""),
+        ('{"results": ["4"]}\n{"results": ["27"]}', ""),
+        ("", ""),
+        ('{"results": ["4"]}', "exit 1"),
+        ('{"results": ["4"]}', "kill -9 $$"),
+        ('{"results": ["4"]}', "kill -SEGV $$"),
+        ('{"results": ["4"]}', "sleep 9"),
+    ],
+)
+def test_an_answer_that_violates_the_protocol_is_no_opinion(tmp_path, host, lines, end) -> None:
+    (tmp_path / "lines").write_text(f"{lines}\n" if lines else "")
+    script = tmp_path / "program"
+    script.write_text(f"#!/bin/sh\ncat > /dev/null\ncat {tmp_path}/lines\n{end}\n")
+    script.chmod(0o755)
+    (answer,) = rows.create(str(script), {}).call(b"", (RowCall("f"),), RunLimits(deadline_s=1.0), host)
+    assert isinstance(answer.outcome, FAILURES), answer
+
+
+@pytest.mark.parametrize("results", ['"4294967296"', '"4", "5"', ""])
+def test_results_that_are_not_of_the_functions_type_are_no_opinion(artifact, engines, tmp_path, results) -> None:
+    (tmp_path / "known").write_text('{"results": ["2"]}\n{"trap": "unreachable"}\n{"results": ["2"]}\n')
+    (tmp_path / "answers").write_text(f'{{"results": [{results}]}}\n{{"results": ["1"]}}\n')
+    script = tmp_path / "judge"
+    script.write_text(f"#!/bin/sh\nif grep -q trap; then cat {tmp_path}/known; else cat {tmp_path}/answers; fi\n")
+    script.chmod(0o755)
+    code, _, report = run(artifact, "--subject", engines["bad"], "--judge", f"rows:{script}")
+    assert code == 1
+    assert judgement(report).startswith("judge cannot say (harness failed: the protocol is violated"), judgement(report)
 
 
 @pytest.mark.whole
