@@ -9,8 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import rich_click as click
+from click import get_current_context
+from click.core import ParameterSource
 
 from diffcheck import process
+from diffcheck.backend import registry
 from diffcheck.cases import discovery
 from diffcheck.cli import completion
 from diffcheck.cli.option_types import Time
@@ -30,6 +33,7 @@ if TYPE_CHECKING:
     from diffcheck.runner.request import Request
     from diffcheck.triage.target import Target
     from diffcheck.triage.triage_folder import TriageFolder
+    from diffcheck.verdict import Report
 
 
 _HELP: Final = "Time limit, as in 90 (seconds), 10m or 2h; rerun to resume."
@@ -72,16 +76,32 @@ def arguments(function: FC) -> FC:
 def named(target: str, given: dict[str, Any]) -> tuple[Target, Request]:
     """The case that a user named, an artifact or one of the last report, and the request for it.
 
-    A reported case has the rows of the reported run, unless the command has some.
+    A reported case has the engines, rows and limits of the reported run, but for what the command has itself.
     """
     path = Path(given["reports"]) / json_file.FILE_NAME
     a_file = Path(target).suffix in discovery.SUFFIXES or Path(target).is_file()
     report = json_file.read(path) if path.exists() and not a_file else None
     found = targets.find(target, report, given["reports"])
-    if report is not None and not given["rows"] and not given["auto_rows"]:
-        rows = tuple(shlex.split(report.options.get("rows", "")))
-        given = {**given, "rows": rows, "auto_rows": report.options.get("auto-rows") == "true"}
-    return found, request((found.case.artifact,), given)
+    return found, request((found.case.artifact,), given if report is None else _as_reported(given, report))
+
+
+def _as_reported(given: dict[str, Any], report: Report) -> dict[str, Any]:
+    """The options; those with their default value as in the reported run."""
+    context = get_current_context()
+    values = dict(given)
+    for option in context.command.params:
+        name = option.name or ""
+        text = report.options.get(name.replace("_", "-"))
+        by_default = context.get_parameter_source(name) is ParameterSource.DEFAULT
+        if text and name in given and by_default and not getattr(option, "multiple", False):
+            values[name] = option.type_cast_value(context, text)
+    if given["rows"] or given["auto_rows"]:
+        values["auto_rows"] = given["auto_rows"]
+    else:
+        values["rows"] = tuple(shlex.split(report.options.get("rows", "")))
+    if values.get("subject") == registry.AUTO and report.subject.name in registry.names():
+        values["subject"] = report.subject.name
+    return values
 
 
 def voices(*, verbose: bool) -> tuple[Callable[[str], None], Callable[[str], None]]:

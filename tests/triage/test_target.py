@@ -5,7 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import wasmtime
+from click.testing import CliRunner
 
+from diffcheck.cli.command_group import cli
 from diffcheck.errors import NothingToDoError
 from diffcheck.triage.target import find
 from diffcheck.verdict import CaseReport, Divergence, PassReport, Report, Tool, Where
@@ -58,3 +61,17 @@ def test_an_artifact_that_no_longer_exists_is_an_error(artifact: Path) -> None:
     artifact.unlink()
     with pytest.raises(NothingToDoError, match="no longer at"):
         find("folder/name", report, "reports")
+
+
+def test_a_reported_case_has_the_engines_of_the_reported_run(standin_kilnd, patched, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    counts_trailing_zeros = patched(standin_kilnd(), "200067", "200068")
+    source = '(module (func (export "zeros") (param i32) (result i32) (i32.clz (local.get 0))))'
+    Path("zeros.wasm").write_bytes(wasmtime.wat2wasm(source))
+
+    def run(*arguments: str) -> int:
+        return CliRunner().invoke(cli, arguments, prog_name="diffcheck", standalone_mode=False).return_value
+
+    assert run("run", "zeros.wasm", "--rows", "zeros=16", "--subject", f"kilnd:{counts_trailing_zeros}", "--reports", "kept") == 1
+    assert run("localise", "zeros", "--reports", "kept") == 1
+    assert run("localise", "zeros", "--reports", "kept", "--subject", "wasmtime-pulley") == 0
