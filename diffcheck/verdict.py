@@ -68,7 +68,7 @@ class Where(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 SCRIPT = "the script"
-"""The judge that is a script or a case file with expected results."""
+"""The judge that is the expected results of a script, a case file or ``--rows``."""
 
 
 class Opinion(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -85,7 +85,7 @@ class Opinion(msgspec.Struct, frozen=True, omit_defaults=True):
 
     def __str__(self) -> str:
         if self.judge == SCRIPT:
-            return f"{self.judge} expects {self.value}"
+            return f"expected {self.value}"
         if self.gives == "other":
             return f"{self.judge} gives {self.value}"
         return f"{self.judge} agrees with the {self.gives}" if self.gives else f"{self.judge} cannot say ({self.why})"

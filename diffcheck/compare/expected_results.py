@@ -1,7 +1,8 @@
-"""What a script or a case file expects of rows, as the opinion of a judge, and what both engines get wrong."""
+"""The expected results of rows, as the opinion of a judge, and rows in which both engines differ from them."""
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, Literal
 
 import msgspec
@@ -12,7 +13,7 @@ from diffcheck.text import plural
 from diffcheck.verdict import SCRIPT, Judgement, Opinion
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from diffcheck.capsule.layout import Layout
     from diffcheck.compare.findings import Findings
@@ -21,25 +22,30 @@ if TYPE_CHECKING:
 
 
 class ExpectedResults:
-    """Checks the rows of both engines. ``unknown`` is why unmet expectations are no findings, empty if they are."""
+    """Checks the rows of both engines.
+
+    ``unknown`` is why unmet expectations are no findings, empty if they are; ``unknown_from`` is the same for the rows of the
+    instance that begins with a row, given by its number.
+    """
 
     def __init__(self, layout: Layout, findings: Findings) -> None:
         self._expected = {each.name: each.expected for each in layout.rows if each.expected}
         self._findings = findings
         self.unknown = ""
+        self.unknown_from: Callable[[int], str] = lambda _: ""
         self._oracle: dict[str, bool] = {}
         self._subject: dict[str, bool] = {}
-        self._unchecked: dict[str, int] = {}
+        self._unchecked: dict[str, str] = {}
 
-    def oracle(self, rows: Iterable[RowRecord], *, first: bool) -> None:
-        """Check the oracle's rows. ``first`` is whether they run in the first instance, which has the state of a script."""
+    def oracle(self, rows: Iterable[RowRecord], first: int) -> None:
+        """Check the oracle's rows in the instance that begins with row ``first``."""
         for row, text in self._of(rows):
-            why = self.unknown or ("" if first else "their instance lacks the state before an earlier trap")
             met = expectations.met(text, row)
-            if met or not why:
-                self._oracle[row.name] = met
+            why = "" if met else self.unknown or self.unknown_from(first)
+            if why:
+                self._unchecked[row.name] = why
             else:
-                self._unchecked[why] = self._unchecked.get(why, 0) + 1
+                self._oracle[row.name] = met
 
     def subject(self, rows: Iterable[RowRecord]) -> None:
         """Check the subject's rows."""
@@ -52,14 +58,14 @@ class ExpectedResults:
         for row, text in self._of(rows):
             if not self._oracle.get(row.name, True):
                 words = _words(row)
-                detail = f"the script expects {text}: the engines agree, and not with the script"
+                detail = f"expected {text}: the engines agree on something else"
                 self._findings.diverge("expectation", "expectation", words, words, row=row.name, shape="both", detail=detail)
 
     def conclude(self, findings: Findings) -> None:
-        """Add the script's opinion to the divergences, and what was not checked to what was not compared."""
+        """Add the expected results to the divergences as an opinion, and what was not checked to what was not compared."""
         findings.divergences[:] = map(self._judged, findings.divergences)
-        for why, count in self._unchecked.items():
-            findings.not_compared(f"what the script expects of {plural(count, 'row')}: {why}")
+        for why, count in Counter(self._unchecked.values()).items():
+            findings.not_compared(f"the expected results of {plural(count, 'row')}: {why}")
 
     def _of(self, rows: Iterable[RowRecord]) -> list[tuple[RowRecord, str]]:
         if not self._expected:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 import msgspec
 
 from diffcheck.backend import registry
+from diffcheck.capsule.batch.restorable import may_change_state
 from diffcheck.capsule.recorder.reference_types import needs_gc
 from diffcheck.cases import scripts
 from diffcheck.cases.rows import INIT
@@ -225,6 +226,7 @@ class _Passes:
             manifest=plan.manifest, hangs=self._hangs, form=plan.form,
         )  # fmt: skip
         run.expected.unknown = _why_unchecked(plan)
+        run.expected.unknown_from = partial(_why_unchecked_from, plan)
         report = run.report()
         self._left = run.left
         return FormPass(report, run.findings, run.choices, bool(run.unlocated))
@@ -297,12 +299,24 @@ def _why_unchecked(plan: CapsulePlan) -> str:
     """Why an unmet expectation may be due to the capsule; empty if it may not."""
     types = [plan.module.function_type(at) for at in range(plan.module.n_imported("func"))]
     if any(each.kind != "func" or each.module != _HOST for each in plan.module.imports) or any(each.results for each in types):
-        return "the module has imports that the script does not provide, and they are stubbed"
+        return "the artifact has imports that are stubbed"
     if plan.case.module is not None and plan.case.module.unknown:
         return plan.case.module.unknown
     if needs_gc(plan.module) and any(value.bits for each in plan.calls for value in each.args if value.type == "ref"):
         return "references of the host are passed, as i31s"
     return ""
+
+
+def _why_unchecked_from(plan: CapsulePlan, first: int) -> str:
+    """Why an unmet expectation in the instance that begins with row ``first`` may be due to its state; empty if it may not.
+
+    In a script the state before a trap remains; in a capsule, and so by definition in a case file, the next instance is new.
+    """
+    module = plan.case.module
+    if not first or module is None or plan.case.rows != module.rows:
+        return ""
+    earlier = [each for each in plan.calls if not each.init][:first]
+    return "their instance lacks the state before an earlier trap" if may_change_state(plan.module, earlier) else ""
 
 
 def _in_script(one: PassReport, plan: RefusedPlan | RunnablePlan) -> PassReport:

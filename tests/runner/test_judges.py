@@ -136,12 +136,12 @@ def test_a_script_is_a_judge_too(tmp_path, monkeypatch, engines) -> None:
     monkeypatch.chdir(tmp_path)
     Path("bits.wast").write_text(f'{PROGRAM}\n(assert_return (invoke "bits" (i32.const 6)) (i32.const 2))\n')
     code, _, report = run("bits.wast", "--subject", engines["bad"])
-    assert (code, judgement(report)) == (1, "the script expects 2: the subject stands alone")
+    assert (code, judgement(report)) == (1, "expected 2: the subject stands alone")
     code, _, report = run("bits.wast", "--oracle", engines["bad"], "--subject", "wasmtime")
-    assert (code, judgement(report), report.totals["oracle"]) == (0, "the script expects 2: the oracle stands alone", 1)
+    assert (code, judgement(report), report.totals["oracle"]) == (0, "expected 2: the oracle stands alone", 1)
     Path("bits.wast").write_text(Path("bits.wast").read_text().replace("(i32.const 2)", "(i32.const 1)"))
     code, _, report = run("bits.wast", "--subject", engines["bad"], "--judge", engines["other"])
-    words = "the script expects 1, wasi-engine agrees with the oracle: undecided"
+    words = "expected 1, wasi-engine agrees with the oracle: undecided"
     assert (code, judgement(report)) == (1, words)
     assert msgspec.json.encode(report)
 

@@ -155,7 +155,7 @@ def test_a_row_in_which_both_engines_differ_from_the_script_diverges(
     assert report.verdict == "diverge"
     (divergence,) = report.passes[0].divergences
     assert (divergence.kind, divergence.oracle, divergence.where.line) == ("expectation", oracle, 3)
-    assert f"the script expects {expected}: the engines agree" in divergence.detail
+    assert divergence.detail == f"expected {expected}: the engines agree on something else"
 
 
 def test_a_module_that_only_the_oracle_calls_invalid_is_not_judged(tmp_path: Path) -> None:
@@ -241,7 +241,7 @@ def test_what_linked_modules_share_is_as_the_script_expects(tmp_path: Path) -> N
     path.write_text(LINKED.lstrip())
     found = {name.rpartition(":")[2]: each for name, each in reports(path).items()}
     assert {each.verdict for each in found.values()} == {"agree"}
-    unchecked = {name: [why for why in each.not_done if "the script expects" in why] for name, each in found.items()}
+    unchecked = {name: [why for why in each.not_done if "the expected results" in why] for name, each in found.items()}
     assert {name for name, each in unchecked.items() if each} == {"25"}
     assert "whose effects are missing" in unchecked["25"][0]
     assert found["8"].passes[0].stubs[0].name == "print_i32"
@@ -334,7 +334,7 @@ def test_a_script_has_an_opinion_on_a_divergence(oracle: int, subject: int, give
     )  # fmt: skip
     findings = Findings()
     judge = ExpectedResults(layout, findings)
-    judge.oracle([RowRecord("f", Returned(), (Value("i32", oracle),))], first=True)
+    judge.oracle([RowRecord("f", Returned(), (Value("i32", oracle),))], 0)
     judge.subject([RowRecord("f", Returned(), (Value("i32", subject),))])
     findings.diverge("result", "result 0", str(oracle), str(subject), row="f", detail="bits")
     judge.conclude(findings)
@@ -350,6 +350,44 @@ def test_a_case_file_may_expect_results_too(tmp_path: Path) -> None:
     (report,) = reports(tmp_path).values()
     assert report.verdict == "skipped"
     assert "row f=1: " in report.reason
+
+
+DIVIDES = '(module (func (export "div") (param i32) (result i32) (i32.div_s (i32.const 1) (local.get 0))){})'
+COUNTS = """(memory 1) (func (export "count") (result i32)
+  (i32.store (i32.const 0) (i32.add (i32.load (i32.const 0)) (i32.const 1))) (i32.load (i32.const 0)))"""
+
+
+@pytest.mark.parametrize("engines", [("wasmtime", "wasmtime-pulley"), ("wasmtime", "kilnd"), ("kilnd", "wasmtime")])
+def test_expected_results_of_a_case_file_are_checked_at_and_after_a_trap(tmp_path: Path, engines, standin_kilnd) -> None:
+    artifact(tmp_path, "plain", DIVIDES.format(COUNTS))
+    rows = ["count -> 7", "div=0 -> 3", "count #2 -> 1", "div=0 #2 -> trap", "div=1 -> 2", "count #3 -> 8"]
+    (tmp_path / "plain.toml").write_text(f"rows = {rows}")
+    oracle, subject = engines
+    (report,) = reports(tmp_path, oracle=oracle, subject=subject, options={"kilnd": str(standin_kilnd())}).values()
+    found = [(each.kind, each.where.row) for each in report.passes[0].divergences]
+    assert found == [("expectation", row) for row in ("count", "div=0", "div=1", "count #3")]
+    assert not any("expected results" in each for each in report.not_done)
+
+
+@pytest.mark.parametrize(
+    ("functions", "before", "verdict"),
+    [
+        ("", "", "diverge"),
+        (COUNTS, "", "diverge"),
+        (COUNTS, '(invoke "count")', "agree"),
+        (('(table 1 funcref) (elem (i32.const 0) $g) (global $n (mut i32) (i32.const 0)) (func $g (global.set $n (i32.const 1)))'
+         '(func (export "f") (call_indirect (i32.const 0)))'), '(invoke "f")', "agree"),
+    ],
+)  # fmt: skip
+def test_a_row_of_a_script_after_a_trap_is_checked_if_no_earlier_row_may_change_state(tmp_path, functions, before, verdict) -> None:
+    path = tmp_path / "trap.wast"
+    trap = '(assert_trap (invoke "div" (i32.const 0)) "integer divide by zero")'
+    path.write_text(f'{DIVIDES.format(functions)}{before}{trap}(assert_return (invoke "div" (i32.const 1)) (i32.const 2))')
+    (report,) = reports(path).values()
+    assert report.verdict == verdict
+    assert any("expected results of 1 row: their instance lacks the state" in each for each in report.not_done) == (
+        verdict == "agree"
+    )
 
 
 def test_a_missing_converter_says_how_to_get_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""The rows after which the state of a capsule cannot be restored, since a copy does not include what they may change."""
+"""The rows that may change the state of an instance, and those after which it cannot be restored from a copy."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from diffcheck.capsule.callgraph import CallGraph
 from diffcheck.capsule.seal import MAX_MEMORIES
 from diffcheck.errors import ArtifactError
 from diffcheck.wasm.code import has_any, read_locals
+from diffcheck.wasm.opcodes import OPS
 from diffcheck.witness import formats
 
 if TYPE_CHECKING:
@@ -19,6 +20,12 @@ if TYPE_CHECKING:
 _TABLE_CHANGES: Final = frozenset({"table.set", "table.fill", "table.copy", "table.init", "table.grow"})
 _LASTING: Final = frozenset(
     {"data.drop", "elem.drop", "struct.set", "array.set", "array.fill", "array.copy", "array.init_data", "array.init_elem"}
+)
+_CHANGES: Final = (
+    _TABLE_CHANGES
+    | _LASTING
+    | {"global.set", "memory.grow", "memory.fill", "memory.copy", "memory.init"}
+    | {each.name for each in OPS if ".store" in each.name or ".atomic.rmw" in each.name}
 )
 _DECODED_BYTES: Final = 1 << 20
 """The largest code of which a call graph is made, in 1.5 s (measured 2026-11-28)."""
@@ -43,6 +50,18 @@ def unrestorable(module: Module, calls: Sequence[Call]) -> frozenset[int] | None
         return None
     reaching = {function for function in set(rows) if function is not None and _reaches(graph, function, lasting)}
     return frozenset(at for at, function in enumerate(rows) if function in reaching)
+
+
+def may_change_state(module: Module, calls: Sequence[Call]) -> bool:
+    """Return whether these calls may change memories, tables, globals, objects or segments; calls of imports do not count."""
+    try:
+        changing = {at for at, _ in _bodies_with(module, _CHANGES)}
+        if not changing or sum(size for _, size in module.bodies) > _DECODED_BYTES:
+            return bool(changing)
+        graph = CallGraph(module)
+    except ArtifactError:  # an unknown instruction
+        return True
+    return any(_reaches(graph, each.function, changing) for each in calls if not each.reads)
 
 
 def _copyable(module: Module) -> bool:

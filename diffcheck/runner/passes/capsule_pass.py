@@ -119,7 +119,7 @@ class CapsulePass(PassState):
         if self.choices is not None:
             self.choices = Choices(self.choices.nans + expected.choices.nans, self.choices.relaxed + expected.choices.relaxed)
         self.evidence.add_group(expected, oracle, subject)
-        self.expected.oracle(expected.rows, first=first == 0)
+        self.expected.oracle(expected.rows, first)
         return self._compare(first, last, image, expected, subject)
 
     def _oracle_image(self, oracle: CapsuleRun, subject: CapsuleRun) -> Image:

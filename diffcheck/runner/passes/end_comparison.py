@@ -154,9 +154,9 @@ class EndComparison:
             raise PassOverError
         if subject.header is None:
             return False
-        self._streams.compare(
-            first, row, oracle.image, decoded(oracle.image, oracle.outcome, self._layout, self._pass.form), subject
-        )
+        expected = decoded(oracle.image, oracle.outcome, self._layout, self._pass.form)
+        self._pass.expected.oracle(expected.rows, first)
+        self._streams.compare(first, row, oracle.image, expected, subject)
         self._findings.not_compared("the state at a trap: the subject reports none")
         return True
 
@@ -182,6 +182,11 @@ class EndComparison:
         if isinstance(oracle.outcome, Returned):
             self._pass.evidence.add_oracle_row(oracle)  # the subject has no record of it
         compare_rows.compare(oracle, subject, self._layout, self._findings, state=False)
+        self._pass.expected.oracle((oracle,), first)
+        if oracle.outcome is not None and outcomes.same(oracle.outcome, outcome):
+            self._pass.expected.both((oracle,))
+        else:
+            self._pass.expected.subject((subject,))
 
     @property
     def _exits_silently(self) -> bool:
