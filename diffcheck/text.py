@@ -18,6 +18,11 @@ def decode(data: bytes) -> str:
     return data.decode("utf-8", errors="backslashreplace")
 
 
+def is_digits(text: str) -> bool:
+    """Whether the text is a decimal number in ASCII digits. ``str.isdigit`` accepts the digits of all scripts."""
+    return text.isascii() and text.isdigit()
+
+
 def visible(text: str, limit: int = _MAX_NAME) -> str:
     """The text, cut to ``limit`` characters, with control, format, surrogate and unassigned characters escaped.
 

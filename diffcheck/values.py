@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import struct
 from typing import Final
@@ -12,7 +13,11 @@ from diffcheck.errors import CaseError
 
 WIDTHS: Final = {"i8": 8, "i16": 16, "i32": 32, "i64": 64, "f32": 32, "f64": 64, "v128": 128}
 _FLOATS: Final = {"f32": ("<f", "<I", 23, 0xFF), "f64": ("<d", "<Q", 52, 0x7FF)}
-_NAN = re.compile(r"(?P<sign>[+-]?)nan(?::0x(?P<payload>[0-9a-f]+))?\Z", re.IGNORECASE)
+_INTEGER: Final = re.compile(r"[+-]?(?:0x[0-9a-f]+|[0-9]+)\Z", re.IGNORECASE)
+_DECIMAL: Final = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:e[+-]?[0-9]+)?\Z", re.IGNORECASE)
+_HEX_FLOAT: Final = re.compile(r"[+-]?0x(?:[0-9a-f]+\.?[0-9a-f]*|\.[0-9a-f]+)(?:p[+-]?[0-9]+)?\Z", re.IGNORECASE)
+_INFINITY: Final = re.compile(r"[+-]?inf(?:inity)?\Z", re.IGNORECASE)
+_NAN: Final = re.compile(r"(?P<sign>[+-]?)nan(?::0x(?P<payload>[0-9a-f]+))?\Z", re.IGNORECASE)
 
 OPAQUE, I31, OBJECT, FUNCTION, IDENTITY, BEYOND, EXCEPTION, CONTENTS = range(1, 9)
 """Kinds of references, in the low half of a reference's bits: non-null and otherwise unknown, an i31, an object by number, a
@@ -114,17 +119,19 @@ def is_quiet_nan(value: Value) -> bool:
 def parse(text: str, type_: str) -> Value:
     """The value of ``text`` for a parameter of ``type_``.
 
-    Integers are decimal or hex, signed or unsigned within the width; floats also ``inf``, ``nan``, ``nan:0xPAYLOAD`` and hex
-    floats; v128 ``0x`` and up to 32 digits; a reference is ``null``, ``(ref.extern N)`` or
-    ``(ref.i31 N)``. Raises ``CaseError`` for anything else.
+    Digits are ASCII, without underscores. Integers are decimal or hex, signed or unsigned within the width; floats, which must not
+    overflow, also ``inf``, ``nan``, ``nan:0xPAYLOAD`` and hex floats; v128 ``0x`` and up to 32 digits; a reference is ``null``,
+    ``(ref.extern N)`` or ``(ref.i31 N)``. Raises ``CaseError`` for anything else.
     """
-    word = text.strip().replace("_", "")
+    word = text.strip(" ")
     try:
         if type_ in _FLOATS:
             return _parse_float(word, type_)
         if type_ == "ref":
             return _parse_reference(word)
-        number, width = int(word, 0), WIDTHS[type_]
+        if not _INTEGER.match(word):
+            raise ValueError(word)  # noqa: TRY301 - the hint is the same
+        number, width = int(word, 16 if "x" in word.lower() else 10), WIDTHS[type_]
         if not -(1 << (width - 1)) <= number < 1 << width:
             raise ValueError(word)  # noqa: TRY301 - as above
         return Value(type_, number % (1 << width))
@@ -158,7 +165,14 @@ def _parse_float(word: str, type_: str) -> Value:
             raise ValueError(word)
         sign = 1 << (WIDTHS[type_] - 1) if match["sign"] == "-" else 0
         return Value(type_, sign | exponent << fraction_bits | payload)
-    number = float.fromhex(word) if "0x" in word.lower() else float(word)
+    if _HEX_FLOAT.match(word):
+        number = float.fromhex(word)
+    elif _DECIMAL.match(word) or _INFINITY.match(word):
+        number = float(word)
+    else:
+        raise ValueError(word)
+    if math.isinf(number) and not _INFINITY.match(word):
+        raise ValueError(word)
     try:
         packed = struct.pack(packing, number)
     except OverflowError:  # larger than the largest f32, which the text format refuses too

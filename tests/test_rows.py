@@ -122,10 +122,18 @@ def test_a_row_unlike_any_export_is_shown_some_exports() -> None:
         ("f=4294967296,1", "argument 1 of row f=4294967296,1 is '4294967296', but f expects i32"),
         ("f=,1", "argument 1 of row f=,1 is '', but f expects i32"),
         ("f=1,1e39", "argument 2 of row f=1,1e39 is '1e39', but f expects f32"),
+        ("d=1e400", "argument 1 of row d=1e400 is '1e400', but d expects f64"),
+        ("d=1_0.5", "argument 1 of row d=1_0.5 is '1_0.5', but d expects f64"),
+        ("d=\u0663", "argument 1 of row d=\u0663 is '\u0663', but d expects f64"),
+        ("f=1_000,1", "argument 1 of row f=1_000,1 is '1_000', but f expects i32"),
+        ("f=\u0663,1", "argument 1 of row f=\u0663,1 is '\u0663', but f expects i32"),
+        ("f=0b1,1", "argument 1 of row f=0b1,1 is '0b1', but f expects i32"),
+        ("=1", "row =1 has 1 argument, '' takes none"),
     ],
 )
 def test_wrong_arguments_are_told(row: str, said: str) -> None:
-    assert str(refusal(module("f\n(param i32 f32)", "none"), row)) == said
+    error = refusal(module("f\n(param i32 f32)", "d\n(param f64)", "none", ""), row)
+    assert (str(error), bool(error.hint)) == (said, True)
 
 
 def test_a_reference_parameter_takes_only_null() -> None:

@@ -23,7 +23,7 @@ from diffcheck.cases.arguments import is_scalar
 from diffcheck.cases.registrations import table_slots
 from diffcheck.cases.toolchain import INITIALIZE, constructors
 from diffcheck.errors import CaseError
-from diffcheck.text import plural, visible
+from diffcheck.text import is_digits, plural, visible
 from diffcheck.wasm.types import FuncType, RefType, ValType
 from diffcheck.witness import formats
 
@@ -163,7 +163,7 @@ def _declared(row: str, module: Module, functions: dict[str, Function], lengths:
     function, text = found
     words, wanted = text.split(",") if text else [], len(function.type.params)
     if len(words) != wanted:
-        takes = f"{visible(function.name)} takes {plural(wanted, 'argument') if wanted else 'none'}"
+        takes = f"{_name(function)} takes {plural(wanted, 'argument') if wanted else 'none'}"
         raise CaseError(
             f"row {visible(row)} has {plural(len(words), 'argument') if words else 'no argument'}, {takes}", hint=_shown(function)
         )
@@ -233,7 +233,7 @@ def _argument(row: str, at: int, word: str, function: Function) -> Value:
         return values.parse(word if len(word) <= _MAX_ARGUMENT and not (only_null and word != "null") else "...", kind)
     except CaseError as error:
         given = f"argument {at + 1} of row {visible(row)} is {visible(repr(word), 60)}"
-        raise CaseError(f"{given}, but {visible(function.name)} expects {type_}", hint=error.hint) from error
+        raise CaseError(f"{given}, but {_name(function)} expects {type_}", hint=error.hint) from error
 
 
 def _near(row: str, functions: dict[str, Function]) -> str:
@@ -246,8 +246,12 @@ def _near(row: str, functions: dict[str, Function]) -> str:
     return f"did you mean: {shown}" if near else f"exports are: {shown}{', ...' if len(names) > _NEAREST else ''}"
 
 
+def _name(function: Function) -> str:
+    return visible(function.name) or NAMELESS
+
+
 def _shown(function: Function) -> str:
-    return f"{visible(function.name)}{signature(function.type)}"
+    return f"{_name(function)}{signature(function.type)}"
 
 
 # Default rules
@@ -266,20 +270,16 @@ def _default(module: Module, functions: dict[str, Function]) -> list[Call]:
     return [
         each.call(name)
         for name, each in callable_.items()
-        if not (name.startswith(formats.PREFIX) or name in ("_start", INITIALIZE) or (shims and _is_number(name)))
+        if not (name.startswith(formats.PREFIX) or name in ("_start", INITIALIZE) or (shims and is_digits(name)))
     ]
 
 
 def _number(name: str) -> tuple[bool, int, str]:
     digits = name.removeprefix(_RUN_ROW)
-    if not _is_number(digits):
+    if not is_digits(digits):
         return True, 0, digits
     significant = digits.lstrip("0")
     return False, len(significant), significant + name  # as text, since Python does not read numbers of over 4,300 digits
-
-
-def _is_number(text: str) -> bool:
-    return text.isascii() and text.isdigit()
 
 
 def _why_none(functions: dict[str, Function]) -> str:

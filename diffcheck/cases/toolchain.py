@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING, Final
 
 from diffcheck.capsule.stubs import preview1
+from diffcheck.text import is_digits
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -55,7 +56,7 @@ def is_plumbing(name: str, *, component: bool) -> bool:
     own = _SUFFIX.sub("", name)
     if _HEAP.fullmatch(name):
         return False
-    return bool(_PLUMBING.fullmatch(own)) or (component and ((own.isascii() and own.isdigit()) or own in preview1.TABLE))
+    return bool(_PLUMBING.fullmatch(own)) or (component and (is_digits(own) or own in preview1.TABLE))
 
 
 def frees(row: str) -> bool:

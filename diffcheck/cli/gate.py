@@ -11,6 +11,7 @@ import rich_click as click
 
 from diffcheck.backend import registry
 from diffcheck.cli import completion, run, sweep
+from diffcheck.cli.option_types import Number
 from diffcheck.cli.options import PROGRAMS, options
 from diffcheck.errors import EXIT_AGREE, EXIT_DIVERGE, EXIT_INCONCLUSIVE, EXIT_INTERRUPTED, EXIT_USAGE
 from diffcheck.nightly import baseline as baselines
@@ -45,8 +46,8 @@ _SECONDS: Final = 60
     help="Another build: what it shows as well is known. Without it, what the baseline has is known.",
 )  # fmt: skip
 @click.option(
-    "--budget", type=click.FloatRange(1, 86_400), default=_SECONDS, show_default=True, envvar="DIFFCHECK_BUDGET", metavar="SECONDS",
-    help="Time of the sweep for traps and random operands.",
+    "--budget", type=Number(1, 86_400, "seconds"), default=_SECONDS, show_default=True, envvar="DIFFCHECK_BUDGET",
+    metavar="SECONDS", help="Time of the sweep for traps and random operands.",
 )  # fmt: skip
 @options(
     "oracle", PROGRAMS, "jobs", "deadline", "memory-limit", "max-passes", "confirm", "cache", "no-cache", "cache-limit", "reports",

@@ -10,7 +10,7 @@ import rich_click as click
 
 from diffcheck import process
 from diffcheck.backend import contract
-from diffcheck.cli.option_types import Time
+from diffcheck.cli.option_types import SEED, Time
 from diffcheck.cli.options import PROGRAMS, options, request
 from diffcheck.errors import EXIT_AGREE, EXIT_DIVERGE, EXIT_INTERRUPTED
 from diffcheck.hunt import finds as hunt_finds
@@ -30,7 +30,7 @@ _HOUR_S: Final = 3600.0
 @click.command("hunt", epilog=_EPILOG)
 @click.option("--time", "time_s", type=Time(), default=_HOUR_S, show_default="1h", envvar="DIFFCHECK_TIME", metavar="TIME",
               help="How long to hunt, as in 90 (seconds), 10m or 8h.")  # fmt: skip
-@click.option("--seed", type=click.IntRange(0), default=1, show_default=True, envvar="DIFFCHECK_SEED", help="Seed of the programs.")
+@click.option("--seed", type=SEED, default=1, show_default=True, envvar="DIFFCHECK_SEED", help="Seed of the programs.")
 @click.option("--sources", default="all", show_default=True, envvar="DIFFCHECK_SOURCES", metavar="NAMES",
               help="all, or some of sweep and generate, separated by commas.")  # fmt: skip
 @click.option("--finds", "finds_folder", default="finds", show_default=True, envvar="DIFFCHECK_FINDS", metavar="DIR",

@@ -44,20 +44,25 @@ class _Checked(_TextBase):
         return str(value).strip()
 
 
-_SHORTEST_S, _LONGEST_S = 0.001, 86_400.0
+_DIGITS: Final = re.compile(r"[+-]?[0-9]*\.?[0-9]*(?:e[+-]?[0-9]+)?\Z|[+-]?(?:inf|nan)\Z", re.IGNORECASE)
+"""What Python reads as a number without underscores and digits of other scripts."""
 
 
-class _Seconds(click.FloatRange):
-    name = "seconds"
+class Number(click.FloatRange):
+    """A number from ``least`` to ``most``; ``name`` is its unit."""
 
-    def __init__(self) -> None:
-        super().__init__(min=_SHORTEST_S, max=_LONGEST_S)
+    def __init__(self, least: float, most: float, unit: str) -> None:
+        super().__init__(min=least, max=most)
+        self.name = unit
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:  # noqa: ANN401 - click's
-        seconds = float(click.FLOAT.convert(value, param, ctx))
-        if not _SHORTEST_S <= seconds <= _LONGEST_S:  # a NaN is not either
-            self.fail(f"{value} is not between {_SHORTEST_S} and {_LONGEST_S:,.0f} seconds", param, ctx)
-        return seconds
+        """The number."""
+        if not _DIGITS.match(str(value).strip(" ")):
+            self.fail(f"{value!r} is not a valid float.", param, ctx)
+        number = float(click.FLOAT.convert(value, param, ctx))
+        if not self.min <= number <= self.max:  # type: ignore[operator] # both are given; a NaN is not either
+            self.fail(f"{value} is not between {self.min:g} and {self.max:,.0f} {self.name}", param, ctx)
+        return number
 
     def _describe_range(self) -> str:
         return ""  # --help stays narrow
@@ -83,15 +88,24 @@ class Time(_TimeBase):
         return seconds
 
 
-class _Count(click.IntRange):
+class Count(click.IntRange):
+    """An integer from ``min`` to ``max``, which are both given."""
+
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:  # noqa: ANN401 - click's
+        """The integer."""
+        if not _DIGITS.match(str(value).strip(" ")):
+            self.fail(f"{value!r} is not a valid integer.", param, ctx)
         number = int(click.INT.convert(value, param, ctx))
         if not self.min <= number <= self.max:  # type: ignore[operator] # both are given
-            self.fail(f"{value} is not between {self.min} and {self.max:,}", param, ctx)
+            self.fail(f"{value} is not between {self.min:,} and {self.max:,}", param, ctx)
         return number
 
     def _describe_range(self) -> str:
         return ""  # as above
+
+
+SEED: Final = Count(0, (1 << 63) - 1)
+"""The seed of random numbers."""
 
 
 def type_of(option: option_table.Option) -> Any:  # noqa: ANN401 - what click takes
@@ -100,9 +114,9 @@ def type_of(option: option_table.Option) -> Any:  # noqa: ANN401 - what click ta
         "text": click.STRING,
         "path": click.STRING,
         "choice": click.Choice(option.choices),
-        "count": _Count(1, 4096),
-        "number": _Count(0, 4096),
-        "seconds": _Seconds(),
+        "count": Count(1, 4096),
+        "number": Count(0, 4096),
+        "seconds": Number(0.001, 86_400, "seconds"),
         "size": _Size(),
         "flag": click.BOOL,
         "shard": _Checked("shard", option_table.parse_shard),

@@ -12,6 +12,7 @@ import rich_click as click
 from diffcheck import probe, process
 from diffcheck.backend import contract, registry
 from diffcheck.cli import run_history
+from diffcheck.cli.option_types import SEED, Count
 from diffcheck.cli.options import PROGRAMS, options, programs
 from diffcheck.faults import selftest
 from diffcheck.report import plan_tables, styles
@@ -23,7 +24,7 @@ from diffcheck.runner import engines, request
 @click.argument("paths", nargs=-1, metavar="[PATH...]")
 @click.option(
     "--seed",
-    type=click.INT,
+    type=SEED,
     default=0,
     show_default=True,
     envvar="DIFFCHECK_SEED",
@@ -31,7 +32,7 @@ from diffcheck.runner import engines, request
 )
 @click.option(
     "--faults",
-    type=click.IntRange(1, 100_000),
+    type=Count(1, 100_000),
     default=200,
     show_default=True,
     envvar="DIFFCHECK_FAULTS",

@@ -9,6 +9,7 @@ from typing import Final
 import rich_click as click
 
 from diffcheck.cli.command_group import SuggestingGroup
+from diffcheck.cli.option_types import Number
 from diffcheck.errors import EXIT_AGREE, ConfigError
 from diffcheck.service import access, data_folder, report_import, settings, supervisor
 
@@ -53,7 +54,7 @@ def command(context: click.RichContext, folder: str, listen: str, config: str | 
 @click.argument("name")
 @click.option("--scope", type=click.Choice(_SCOPES), default="submit", show_default=True, envvar="DIFFCHECK_SCOPE",
               help="read; submit: also start jobs; operate: also cancel, and change findings.")  # fmt: skip
-@click.option("--days", type=click.FloatRange(min=0.01, max=3650), default=_DAYS, show_default=True, envvar="DIFFCHECK_DAYS",
+@click.option("--days", type=Number(0.01, 3650, "days"), default=_DAYS, show_default=True, envvar="DIFFCHECK_DAYS",
               metavar="N", help="Time until it expires.")  # fmt: skip
 @click.option("--remove", is_flag=True, envvar="DIFFCHECK_REMOVE", help="Remove the token of that name.")
 @_DATA

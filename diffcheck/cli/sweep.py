@@ -14,6 +14,7 @@ import rich_click as click
 from diffcheck import process, verdict
 from diffcheck.backend import contract
 from diffcheck.cli import publish, run, run_history
+from diffcheck.cli.option_types import SEED, Number
 from diffcheck.cli.options import PROGRAMS, options, recorded, request
 from diffcheck.config import input_files
 from diffcheck.config.version import __version__
@@ -54,16 +55,14 @@ _MOST_NAMED: Final = 8
 )
 @click.option(
     "--budget",
-    type=click.FloatRange(1, 86_400),
+    type=Number(1, 86_400, "seconds"),
     default=120,
     show_default=True,
     envvar="DIFFCHECK_BUDGET",
     metavar="SECONDS",
     help="Boundary operands run in any case, traps for a fifth of this time, random operands in the rest.",
 )
-@click.option(
-    "--seed", type=click.IntRange(0), default=1, show_default=True, envvar="DIFFCHECK_SEED", help="Seed of the random operands."
-)
+@click.option("--seed", type=SEED, default=1, show_default=True, envvar="DIFFCHECK_SEED", help="Seed of the random operands.")
 @click.option(
     "--strict", is_flag=True, envvar="DIFFCHECK_STRICT", help="Fail if something was checked in the last sweep and is not now."
 )

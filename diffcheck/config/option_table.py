@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final, Literal
 import msgspec
 
 from diffcheck.errors import ConfigError
-from diffcheck.text import visible
+from diffcheck.text import is_digits, visible
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -338,7 +338,7 @@ def parse_causes(text: str) -> int | None:
     """The number of clusters to localise; None for ``auto``, a limit by time."""
     if text.strip() == "auto":
         return None
-    if not text.strip().isdecimal() or int(text) > _MOST_CAUSES:
+    if not is_digits(text.strip()) or int(text) > _MOST_CAUSES:
         raise ConfigError(f"{visible(text, 60)!r} is not a number of clusters", hint=f"use auto, or a number up to {_MOST_CAUSES}")
     return int(text)
 

@@ -8,7 +8,7 @@ import msgspec
 
 from diffcheck.backend import registry
 from diffcheck.errors import ConfigError
-from diffcheck.text import visible
+from diffcheck.text import is_digits, visible
 from diffcheck.verdict import Cause, totals, worst
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ def _check_whole(reports: Mapping[str, Report]) -> None:
     if len(counts) != 1:
         raise ConfigError(f"these are shards of {' and of '.join(visible(each) for each in sorted(counts))}", hint=hint)
     (count,) = counts
-    missing = [f"{at}/{count}" for at in range(1, int(count) + 1) if f"{at}/{count}" not in seen] if count.isdecimal() else [count]
+    missing = [f"{at}/{count}" for at in range(1, int(count) + 1) if f"{at}/{count}" not in seen] if is_digits(count) else [count]
     if missing:
         raise ConfigError(f"shard {', '.join(visible(each) for each in missing)} is missing", hint=hint)
 

@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from diffcheck.backend.contract import HARNESS_ENTRIES
-from diffcheck.text import plural
+from diffcheck.text import is_digits, plural
 
 if TYPE_CHECKING:
     from diffcheck.backend.contract import Backend
@@ -36,8 +36,6 @@ def why_no_direct_pass(module: Module, oracle: Backend, subject: Backend) -> str
         return f"its harness entry {name} takes parameters"
     for each in module.exports:
         match = _COUNTER.match(each.name) if each.kind == "global" else None
-        if match and (
-            not match[1].isdecimal() or int(match[1]) >> 32 or module.all_globals[each.index].value not in ("i32", "i64")
-        ):
+        if match and (not is_digits(match[1]) or int(match[1]) >> 32 or module.all_globals[each.index].value not in ("i32", "i64")):
             return f"its global {each.name[:60]} is not a counter that the harness protocol supports"
     return ""

@@ -11,7 +11,7 @@ import msgspec
 
 from diffcheck.errors import ConfigError, NothingToDoError
 from diffcheck.process import ProcessResult, SpawnError
-from diffcheck.text import decode, printed_end, visible
+from diffcheck.text import decode, is_digits, printed_end, visible
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -54,7 +54,7 @@ def of_folder(folder: Path, good: str, bad: str) -> BuildRange:
 
 
 def _by_number(name: str) -> list[tuple[int, str]]:
-    return [(int(part), "") if part.isdecimal() else (0, part) for part in _DIGITS.split(name)]
+    return [(int(part), "") if is_digits(part) else (0, part) for part in _DIGITS.split(name)]
 
 
 def _between(names: list[str], good: str, bad: str) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ from diffcheck.backend.contract import Program
 from diffcheck.errors import ArtifactError
 from diffcheck.observation import sentence
 from diffcheck.runner.harness_entry import entry
+from diffcheck.text import is_digits
 from diffcheck.triage.reduce.symptom import Symptom, symptoms
 from diffcheck.triage.writeup.single_instruction import nan_masks, single_instruction
 from diffcheck.triage.writeup.standalone import Shown, standalone, why_not
@@ -67,7 +68,7 @@ class Reproduction(msgspec.Struct, frozen=True, omit_defaults=True):
     def differing(self) -> frozenset[int]:
         """The numbers of the counters that differ."""
         numbers = (each.item.removeprefix("counter ") for each in self.differs)
-        return frozenset(int(each) for each in numbers if each.isdecimal())
+        return frozenset(int(each) for each in numbers if is_digits(each))
 
 
 def file_of(session: Session) -> str:
