@@ -13,7 +13,7 @@ import msgspec
 
 from diffcheck.backend.contract import Program
 from diffcheck.capsule import layout as lo
-from diffcheck.observation import Crashed, HarnessFailed, Returned, TimedOut, Trapped, sentence
+from diffcheck.observation import Crashed, Returned, TimedOut, Trapped, sentence
 from diffcheck.probe import programs
 from diffcheck.probe.instruction_answers import DATA, GROUPS, NANS
 from diffcheck.wasm import section as ids
@@ -119,7 +119,7 @@ class _InstructionTest:
                 value = execution.counters.get(at, each.value) % (1 << 64)
                 if value != each.value and self._is_conclusive(each):
                     self._add(each, f"{value:#x}")
-        elif isinstance(execution.outcome, Trapped | Crashed | TimedOut | HarnessFailed) and self._works:
+        elif isinstance(execution.outcome, Trapped | Crashed | TimedOut) and self._works:
             if len(answers) == 1:
                 self._add(answers[0], sentence(execution.outcome) if self.counts else "another value")
                 return

@@ -64,7 +64,7 @@ def _screen(report: Report, case: CaseReport, width: int, *, verbose: bool) -> I
     yield styles.facts(_facts(report, case))
     found = [(each, one) for each in case.passes for one in each.divergences]
     if found:
-        yield _agreed_until(case, found[0][1].where.row) if found[0][0].mode == "capsule" else Text("")
+        yield _agreed_until(case, found[0][1]) if found[0][0].mode == "capsule" else Text("")
         total = sum(max(each.divergences_total, len(each.divergences)) for each in case.passes)
         yield _divergences(report, case, [one for _, one in found], total, width, _MAX_DIVERGENCES if verbose else _ON_A_SCREEN)
 
@@ -186,9 +186,12 @@ def _pass(report: Report, each: PassReport, width: int) -> Iterator[RenderableTy
     yield from _logs(report, each)
 
 
-def _agreed_until(case: CaseReport, row: str) -> Text:
+def _agreed_until(case: CaseReport, first: Divergence) -> Text:
     """How far the engines agreed before the first difference; of rows of one name the first counts."""
-    if not row:
+    row = first.where.row
+    if not row and first.kind in ("stream", "outcome"):
+        text = "not known: the subject has no complete answer"
+    elif not row:
         text = "in all rows, not in the state after them" if case.rows else "nowhere"
     elif row not in case.rows or not case.rows.index(row):
         text = "nowhere: the first row differs"

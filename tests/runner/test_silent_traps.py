@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 from wasmtime import wat2wasm
 
 from diffcheck.cases.discovery import Case
 from diffcheck.faults.engine import FaultyBackend
 from diffcheck.faults.model import Expected, Fault
+from diffcheck.observation import HarnessFailed, Trapped
 from diffcheck.runner import case_run
 from diffcheck.runner.observation_reader import ObservationReader
 from diffcheck.runner.passes.capsule_run import CapsuleSide
@@ -124,6 +126,18 @@ def test_trapping_rows_cost_at_most_two_more_executions_than_there_are(compare, 
     report = compare(text, rows, stdin=b"a line of input")
     assert (report.verdict, report.agreement.rows) == ("agree", len(rows) + (text is INITIALISED) * traps)
     assert report.subject.cost.executions <= traps + 2
+
+
+def test_a_missing_answer_is_that_of_the_row_that_traps(compare):
+    missing = HarnessFailed("no answer")
+
+    def alter(_, execution):
+        return msgspec.structs.replace(execution, outcome=missing) if isinstance(execution.outcome, Trapped) else execution
+
+    report = compare(NUMBERS, ["count", "divide=0", "count", "divide=0"], alter)
+    found = [(each.where.row, each.kind, each.oracle, each.subject) for each in report.divergences]
+    assert found == [("divide=0", "outcome", "trapped: integer divide by zero", "harness failed: no answer")] * 2
+    assert report.agreement.rows == 4
 
 
 def test_without_exceptions_an_exit_is_a_trapping_row(compare):

@@ -15,6 +15,7 @@ from diffcheck.capsule.deterministic.form import Choices
 from diffcheck.compare import outcomes
 from diffcheck.observation import (
     Crashed,
+    HarnessFailed,
     Refused,
     Returned,
     TimedOut,
@@ -160,7 +161,10 @@ class CapsulePass(PassState):
         if subject.header is not None:
             self._streams.compare(first, last, image, expected, subject)
             return after
-        if isinstance(subject.outcome, Trapped | Crashed):
+        self._ends.check_ran(subject.outcome)
+        # Where the oracle stops, a missing answer is that of the row.
+        stopped = isinstance(subject.outcome, HarnessFailed) and expected.stop is not None
+        if stopped or isinstance(subject.outcome, Trapped | Crashed):
             return self._ends.compare_trap(first, last, expected, subject)
         self._ends.failed(subject, first, last)
         raise PassOverError

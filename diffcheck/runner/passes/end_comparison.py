@@ -81,7 +81,7 @@ class EndComparison:
         )  # fmt: skip
 
     def compare_trap(self, first: int, last: int, expected: DecodedInstance, subject: CapsuleRun) -> int:
-        """The subject trapped or crashed without a stream; returns the first row of the next group."""
+        """The subject ended without a stream; returns the first row of the next group."""
         row = None if expected.stop is None else self._instances.row(first, expected.stop)
         ends_here = expected.stop is not None and isinstance(expected.rows[expected.stop].outcome, Trapped | Exited)
         if ends_here and expected.stop is not None and expected.stop < self._layout.n_init:
@@ -90,7 +90,10 @@ class EndComparison:
         if ends_here and row is not None:
             if self._before(first, row):
                 # It may have completed this row and ended in a later one, for the same reason.
-                ended = subject.outcome if row + 1 >= last else self._trials(self._subject).run(first, row + 1).outcome
+                ended = subject.outcome
+                if row + 1 < last:
+                    ended = self._subject.run(self._instances.parameters(first, row + 1)).outcome
+                    self.check_ran(ended)
                 self._trapped_row(first, row + 1, expected.rows[expected.stop or 0], ended)
                 return row + 1
             last = row

@@ -70,7 +70,7 @@ class EventRuns:
         self.measured = measured
         self.total = measured.log.count if measured.log is not None else -1
         self.ended: Outcome = Returned()
-        self.seen = False
+        """The end of the subject in its last run that the log did not end."""
         self.progress = MemoryProgress(subject, rows.peak_bytes)
 
     def _parameters(
@@ -102,9 +102,8 @@ class EventRuns:
     def run_subject(self, start: int, step: int, halt: int, take: MemoryProbe = _UNMEASURED) -> LogRun:
         """A run of the subject, without a log if it ended silently; raises ``WrongDigest``."""
         ran = self.run_side(self.subject, start, step, halt, take=take)
-        if not isinstance(ran.outcome, Returned) or not self.seen:
+        if ran.log is None or ran.log.count < halt:
             self.ended = ran.outcome
-        self.seen = True
         self.subject_stream = ran.stream if halt > self.total else self.subject_stream
         if ran.log is not None and ran.log.known != known_answer(self.instrumentation.variant):
             raise WrongDigest("it computes the known answer wrongly")

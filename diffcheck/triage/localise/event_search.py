@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from diffcheck.observation import OutOfMemory, Trapped, sentence
+from diffcheck.observation import HarnessFailed, OutOfMemory, Trapped, sentence
 from diffcheck.triage.localise.event_runs import BEFORE, EventRuns, FirstDifference
 from diffcheck.triage.localise.silent_trap import SilentTrapSearch
 from diffcheck.triage.tracing.event_log import RAWS, WrongDigest, step_of
@@ -114,13 +114,14 @@ class EventSearch(EventRuns):
         return self._ends(ones[-BEFORE:]) if end > self.total else None
 
     def _ends(self, before: tuple[Record, ...] = ()) -> FirstDifference | None:
-        """The difference of the outcomes if all events are equal; None if they are the same."""
-        if not isinstance(self.measured.outcome, Trapped) or _kind(self.ended) == _kind(self.measured.outcome):
+        """The difference of the outcomes if all events are equal; None if they are the same or the subject's is not known."""
+        known = isinstance(self.measured.outcome, Trapped) and not isinstance(self.ended, HarnessFailed)
+        if not known or _kind(self.ended) == _kind(self.measured.outcome):
             return None
         if not before:
             since = max(0, self.total - BEFORE)
-            known = self.run_side(self.oracle, since, 0, self.total).log
-            before = known.records(since) if known is not None else ()
+            log = self.run_side(self.oracle, since, 0, self.total).log
+            before = log.records(since) if log is not None else ()
         return FirstDifference(self.total, None, None, before, self.measured.outcome, self.ended)
 
     def _silent_trap(self, start: int, end: int, ran: LogRun) -> FirstDifference | None:

@@ -13,7 +13,7 @@ import msgspec
 
 from diffcheck.capsule import layout as lo
 from diffcheck.errors import RunFailedError
-from diffcheck.observation import Trapped, sentence
+from diffcheck.observation import HarnessFailed, Trapped, sentence
 from diffcheck.probe.instructions import wrong_instructions
 from diffcheck.runner import slicing
 from diffcheck.runner.passes.capsule_run import CapsuleSide
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from diffcheck.backend.contract import Backend, Host
+    from diffcheck.observation import Outcome
     from diffcheck.probe.instructions import WrongInstruction
     from diffcheck.runner.plan import CapsulePlan
     from diffcheck.runner.request import Request
@@ -203,7 +204,7 @@ class Localiser:
         first = search.first()
         if first is None:
             return self._no_event_differs(search)
-        return self._ended_before_start(rows, first) or self._explain(search, first)
+        return self._not_executed(rows, first) or self._explain(search, first)
 
     def _capacity(self) -> int:
         speed = self.subject.capabilities.instructions_per_s * self.plan.limits.deadline_s
@@ -222,7 +223,7 @@ class Localiser:
         if first is None:
             place = watch_at(rows.memory) if watch is None else None
             return self._by_function(rows, variant, place) if place is not None else self._no_event_differs(search)
-        return self._ended_before_start(rows, first) or self._in_functions(search, first)
+        return self._not_executed(rows, first) or self._in_functions(search, first)
 
     def _in_functions(self, search: EventSearch, first: FirstDifference) -> Localisation:
         """The instruction, in the functions around a difference of calls; the function if it is not found."""
@@ -245,12 +246,17 @@ class Localiser:
             functions |= more
         return answer
 
-    def _ended_before_start(self, rows: DivergingRows, first: FirstDifference) -> Localisation | None:
-        """The answer if the subject ended before it executed anything."""
+    def _not_executed(self, rows: DivergingRows, first: FirstDifference) -> Localisation | None:
+        """The answer if nothing shows what the subject executed: it gave no answer, or it ended before the first event."""
+        if first.subject is None and first.event > 0 and isinstance(first.subject_outcome, HarnessFailed):
+            return self._no_answer(rows, first.subject_outcome, f"its answers for the first {plural(first.event, 'event')} agree")
         if first.event > 0 or (first.event == 0 and first.subject is not None):
             return None
         why = f"the subject {sentence(first.subject_outcome)} before the first event: there is no execution to localise in"
         return self._row(rows, f"{why}; use `diffcheck reduce`")
+
+    def _no_answer(self, rows: DivergingRows, outcome: Outcome, agrees: str) -> Localisation:
+        return self._row(rows, f"the subject gives no answer ({sentence(outcome)}), so no instruction is blamed; {agrees}")
 
     def _explain(self, search: EventSearch, first: FirstDifference) -> Localisation:
         """The answer for a difference, confirmed by the other digest; for a load of wrong bytes, the instruction that wrote them."""
@@ -359,6 +365,8 @@ class Localiser:
     def _no_event_differs(self, search: EventSearch) -> Localisation:
         """The answer if no event differs: the state differs at instantiation, or only at the end, or nothing differs any more."""
         rows, instrumenter = search.rows, self.instrumenter
+        if isinstance(search.ended, HarnessFailed):
+            return self._no_answer(rows, search.ended, "no event before differs")
         if not instrumenter.identities and instrumenter.can_identify():
             instrumenter.identities = True  # the object or function of a reference may differ
             return self._variant(rows, search.instrumentation.variant)
