@@ -109,6 +109,17 @@ def test_a_method_gets_an_object_that_the_constructor_returned(planned):
     assert "enter 9 of 9 functions" in plan.notes[-1]
 
 
+def test_an_object_that_takes_very_many_functions_is_not_made_in_every_instance(planned):
+    many = "".join(f"(func $m{at})" for at in range(250)), "".join(f"(call $m{at})" for at in range(250))
+    text = OBJECTS.replace("(func $deep)", f"(func $deep) {many[0]}").replace(
+        "(i32.store (local.get $at)", f"{many[1]} (i32.store (local.get $at)"
+    )
+    rows = planned(text).rows
+    assert "init:malloc=64" in rows
+    assert not any(row.startswith("init:point_new=") for row in rows)
+    assert any(row.startswith("point_new=") for row in rows)
+
+
 def test_what_ends_an_object_is_called_last_of_those_that_return(planned):
     rows = planned(OBJECTS).rows
     freed = next(at for at, row in enumerate(rows) if row.startswith("point_free="))

@@ -23,6 +23,8 @@ FIRST: Final = "called first, as a host does"
 _BLOCKS, _BLOCK_BYTES = 6, 64
 _OBJECTS: Final = 10
 """The objects that are made at once."""
+_MAKERS_ENTER: Final = 200
+"""The most functions that init rows enter if some of them make objects: every slice has them all."""
 _LOWEST: Final = 1024
 """Addresses below are rarely objects."""
 
@@ -67,12 +69,14 @@ class RowSetup:
             if self._allocate(name, args):
                 break
 
-    def _add(self, call: Call, why: str) -> RowTrial | None:
-        """Add a call if it returns; returns its trial."""
+    def _add(self, call: Call, why: str, most: int | None = None) -> RowTrial | None:
+        """Add a call if it returns, and if the init rows then enter at most ``most`` functions; returns its trial."""
         if not self._trials.fits((*self.calls, call)):
             return None
         trial = self._trials.run((*self.calls, call))
         if trial.stop is not None or trial.fuel - self.base.fuel > ROW_FUEL:
+            return None
+        if most is not None and trial.functions > max(most, self.base.functions):
             return None
         self.calls.append(call)
         self.why.setdefault(call.name, why)
@@ -125,7 +129,7 @@ class RowSetup:
         for each in sorted(found, key=lambda each: not toolchain.makes(each.call.name)):
             position, peeks = len(self.calls), self.out_pointers(each.call)
             unfit = each.call.function in seen or toolchain.frees(each.call.name)
-            if unfit or self._add(each.call, "makes an object") is None:
+            if unfit or self._add(each.call, "makes an object", _MAKERS_ENTER) is None:
                 continue
             seen.add(each.call.function)
             results = self._trials.run(self.calls, peeks).results[position:]

@@ -47,6 +47,11 @@ class RowTrial(msgspec.Struct, frozen=True):
     fuel: int = 0
     memory_bytes: int = 0
 
+    @property
+    def functions(self) -> int:
+        """The number of functions that were entered."""
+        return sum(each >= 0 for each in self.entered)
+
 
 class RowTrials:
     """Runs trials of the functions ``functions`` (by funcidx). ``cpu_s`` is the oracle's CPU time for them, without compiling."""
