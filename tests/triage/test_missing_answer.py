@@ -16,9 +16,11 @@ PROGRAM = """(module (memory (export "m") 1)
 ROWS = "div=6,3", "div=6,0"
 SILENT = '"$ENGINE" "$@" 2>/dev/null || exit 1'
 WITHOUT_IMAGE = '"$ENGINE" "$@" 2>/dev/null; exit 0'
-OTHER_KIND = '"$ENGINE" "$@" 2>log; status=$?; sed "s/integer divide by zero/out of bounds memory access/" log >&2; exit $status'
+OTHER_KIND = (
+    '"$ENGINE" "$@" 2>"$0.log"; status=$?; sed "s/integer divide by zero/out of bounds memory access/" "$0.log" >&2; exit $status'
+)
 DAMAGE = "import sys; data = bytearray(sys.stdin.buffer.read()); data[-3:-2] = bytes(1 ^ each for each in data[-3:-2]); sys.stdout.buffer.write(data)"
-DAMAGED = f"""("$ENGINE" "$@"; echo $? >status) | "{sys.executable}" -c '{DAMAGE}'; exit "$(cat status)" """
+DAMAGED = f"""("$ENGINE" "$@"; echo $? >"$0.status") | "{sys.executable}" -c '{DAMAGE}'; exit "$(cat "$0.status")" """
 
 
 @pytest.fixture

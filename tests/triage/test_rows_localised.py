@@ -33,7 +33,24 @@ def test_bugs_of_one_artifact_are_localised_row_by_row(host, tmp_path, row, inst
 @pytest.mark.parametrize("row", ["run_row_b", "run_row_d"])
 def test_a_row_that_agrees_is_reported_as_such(host, tmp_path, row):
     answer = localised(host, TWO_BUGS, two_bugs, tmp_path, row=row)
-    assert (answer.depth, answer.why) == ("none", f"row {row} agrees")
+    assert (answer.depth, answer.why) == ("none", f"row {row} agrees, and the state after it")
+
+
+STORES = """(module (memory (export "m") 1)
+  (func (export "store") (param i32) (i32.store8 offset=7 (local.get 0) (i32.const 99)))
+  (func (export "nothing")))"""
+one_byte_on = changed(lambda _, raw: b"\x3a\x00\x08" if raw == b"\x3a\x00\x07" else raw)
+
+
+@pytest.mark.parametrize("rows", ['"store=500"', '"nothing", "store=400", "store=500"'])
+def test_a_row_after_which_the_state_differs_is_localised_in(host, tmp_path, rows):
+    answer = localised(host, STORES, one_byte_on, tmp_path, rows=rows, row="store=500")
+    assert (answer.instruction, answer.row, answer.operands) == ("i32.store8 offset=7", "store=500", ("500", "99"))
+
+
+def test_the_state_that_an_earlier_row_left_is_not_a_difference_of_the_row(host, tmp_path):
+    answer = localised(host, STORES, one_byte_on, tmp_path, rows='"store=500", "nothing"', row="nothing")
+    assert (answer.depth, answer.why) == ("none", "row nothing agrees; the state after it already differs after an earlier row")
 
 
 MANY = """(module (func (export "run_row_a") (result i32) (local $i i32)

@@ -63,7 +63,9 @@ class NoDivergence(msgspec.Struct, frozen=True):
 
 
 class _RowPass(CapsulePass):
-    """A capsule pass that records the rows of the first instance with a difference, in the ``wanted`` row unless it is empty."""
+    """A capsule pass that records the rows of the first instance with a difference: in the ``wanted`` row or the state after the rows,
+    unless ``wanted`` is empty.
+    """
 
     wanted = ""
     found: tuple[int, int] | None = None
@@ -81,7 +83,12 @@ class _RowPass(CapsulePass):
     def _differing(self) -> int:
         if not self.wanted:
             return self.findings.total
-        return sum(row == self.wanted for _, row, _ in self.findings.places)
+        return sum(row in (self.wanted, "") for _, row, _ in self.findings.places)
+
+    @property
+    def of_row(self) -> bool:
+        """Whether the wanted row itself differs."""
+        return any(row == self.wanted for _, row, _ in self.findings.places)
 
 
 class RowSearch:
@@ -107,13 +114,20 @@ class RowSearch:
             names = ", ".join(map(visible, self.names[:12]))
             raise CaseError(f"there is no row {visible(wanted)}", hint=f"the rows are: {names}")
         at = self.names.index(wanted)
+        why = f"row {visible(wanted)} agrees, and the state after it"
         for begin in _begins(at):
             part, report = self._run_pass(begin, at + 1, wanted)
-            if part.found is not None:
+            if part.found is not None and not part.of_row and self._differs(begin, at):
+                why = f"row {visible(wanted)} agrees; the state after it already differs after an earlier row"
+            elif part.found is not None:
                 return self._rows(part, report, (part.found[0], at + 1), wanted, _first_divergence(report, wanted))
             if begin == 0 and report.in_recorder:
                 return self._rows(part, report, (0, at + 1), wanted, report.reason)
-        return NoDivergence(f"row {visible(wanted)} agrees", self.subject.cost.executions, _made_choices(part))
+        return NoDivergence(why, self.subject.cost.executions, _made_choices(part))
+
+    def _differs(self, first: int, last: int) -> bool:
+        """Whether the rows [first, last) differ, or the state after them."""
+        return first < last and self._run_pass(first, last, "")[0].found is not None
 
     def _first(self) -> DivergingRows | NoDivergence:
         part, report = self._run_pass(0, len(self.names), "")
