@@ -30,7 +30,7 @@ from diffcheck.runner.events import CaseFinished, RunFinished, RunStarted
 from diffcheck.service import results
 from diffcheck.service.data_folder import DataFolder
 from diffcheck.service.jobs.job_queue import Plan
-from diffcheck.service.settings import Settings
+from diffcheck.service.settings import ServiceSettings
 from diffcheck.verdict import Agreement, CaseReport, Divergence, PassReport, SideReport, Where
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ def report(run: int) -> Report:
 
 def fill(folder: Path) -> None:
     """Enter the runs as workers do."""
-    data = DataFolder(folder, Settings())
+    data = DataFolder(folder, ServiceSettings())
     data.create()
     digest = data.store.add([b"{}"])
     for run in range(RUNS):

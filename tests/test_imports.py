@@ -1,9 +1,10 @@
-"""The directions in which modules may import each other, as ARCHITECTURE.md draws them, and the size of folders."""
+"""The directions in which modules may import each other, as ARCHITECTURE.md draws them, the size of folders, and names."""
 
 from __future__ import annotations
 
 import ast
 import re
+from collections import Counter
 
 import pytest
 
@@ -52,6 +53,16 @@ def test_a_module_imports_only_what_stands_below_it(path):
 
 def test_no_modules_import_each_other_in_a_circle():
     assert structure.cycle() == []
+
+
+def test_a_public_class_name_stands_in_one_module():
+    names = Counter(
+        node.name
+        for path in (*modules("diffcheck"), *modules("backends"))
+        for node in ast.parse(path.read_text()).body
+        if isinstance(node, ast.ClassDef) and not node.name.startswith("_")
+    )
+    assert [name for name, count in names.items() if count > 1] == []
 
 
 def test_the_tool_can_be_drawn_from_its_top_level():

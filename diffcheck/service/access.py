@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from diffcheck.service.database import Database
-    from diffcheck.service.settings import Settings
+    from diffcheck.service.settings import ServiceSettings
 
 Scope = Literal["read", "submit", "operate"]
 SCOPES: Final[tuple[Scope, ...]] = ("read", "submit", "operate")
@@ -59,17 +59,17 @@ class Visit(msgspec.Struct, frozen=True):
     headers: Mapping[str, str]
     cookie: str
 
-    def host(self, settings: Settings) -> str:
+    def host(self, settings: ServiceSettings) -> str:
         """The host that the client asked for; a proxy's word counts if the proxy is configured."""
         forwarded = self.headers.get("x-forwarded-host", "") if self.peer in settings.proxies else ""
         return forwarded or self.headers.get("host", "")
 
-    def is_secure(self, settings: Settings) -> bool:
+    def is_secure(self, settings: ServiceSettings) -> bool:
         """Whether a configured proxy received the request over TLS."""
         return self.peer in settings.proxies and self.headers.get("x-forwarded-proto") == "https"
 
 
-def principal(database: Database, settings: Settings, visit: Visit) -> Principal:
+def principal(database: Database, settings: ServiceSettings, visit: Visit) -> Principal:
     """Who makes a request; raises ``UnauthenticatedError`` for a bad token, ``ForbiddenError`` for a foreign page or host."""
     _check_host(settings, visit)
     bearer = visit.headers.get("authorization", "")
@@ -149,14 +149,14 @@ def audit(connection: sqlite3.Connection, who: str, action: str, target: str) ->
     connection.execute("INSERT INTO audit (at, who, action, target) VALUES (?, ?, ?, ?)", (time.time(), who, action, target))
 
 
-def _check_host(settings: Settings, visit: Visit) -> None:
+def _check_host(settings: ServiceSettings, visit: Visit) -> None:
     """A page of another site may have its own name resolved to this machine; the name is then not one of ours."""
     name = _name(visit.host(settings))
     if settings.hosts and name not in settings.hosts and not is_loopback(name):
         raise ForbiddenError(f"{visible(name, 100)} is not a name of this service", hint="add it to hosts in its configuration")
 
 
-def _check_origin(settings: Settings, visit: Visit) -> None:
+def _check_origin(settings: ServiceSettings, visit: Visit) -> None:
     """A change that a cookie or the place allows must come from a page of this service; only browsers send an Origin."""
     if visit.method in _SAFE:
         return

@@ -25,7 +25,7 @@ _CAP_BYTES: Final = 1 << 16
 _PRIORITY: Final = 10
 
 
-class About(msgspec.Struct, frozen=True):
+class BuildMetadata(msgspec.Struct, frozen=True):
     """The file beside a build."""
 
     version: str
@@ -92,9 +92,9 @@ def _complete(folder: Path) -> Iterator[tuple[Path, Path]]:
 
 def _take(data: DataFolder, program: Path, about: Path) -> None:
     """Store a build that is new. What cannot be read is refused with the reason. Raises ``StorageFullError``."""
-    state, reason, found = "arrived", "", About("")
+    state, reason, found = "arrived", "", BuildMetadata("")
     try:
-        found = msgspec.json.decode(read_regular(str(about), _CAP_BYTES, about.name, ConfigError), type=About)
+        found = msgspec.json.decode(read_regular(str(about), _CAP_BYTES, about.name, ConfigError), type=BuildMetadata)
         if not os.access(program, os.X_OK):
             raise ConfigError("the program is not executable")
         digest = data.store.add_file(program)

@@ -10,7 +10,7 @@ import msgspec
 
 from diffcheck.errors import DiffcheckError
 from diffcheck.service.jobs.job_queue import Job
-from diffcheck.service.results import Detail, Night
+from diffcheck.service.results import GridResult, LastOccurrence
 
 if TYPE_CHECKING:
     import sqlite3
@@ -36,7 +36,7 @@ class Listing(msgspec.Struct, Generic[T], frozen=True):
     next: str | None = None
 
 
-class Run(msgspec.Struct, frozen=True):
+class RunEntry(msgspec.Struct, frozen=True):
     """A report that was entered. ``build`` is the subject's version; ``totals`` are cases by verdict, ``report`` is a digest."""
 
     id: int
@@ -57,7 +57,7 @@ class Run(msgspec.Struct, frozen=True):
     report: str
 
 
-class Case(msgspec.Struct, frozen=True):
+class CaseEntry(msgspec.Struct, frozen=True):
     """A case with its last verdict and its last runs, oldest first."""
 
     id: int
@@ -65,7 +65,7 @@ class Case(msgspec.Struct, frozen=True):
     name: str
     verdict: str
     reason: str
-    nights: tuple[Night, ...]
+    nights: tuple[GridResult, ...]
 
 
 class CaseResult(msgspec.Struct, frozen=True):
@@ -79,7 +79,7 @@ class CaseResult(msgspec.Struct, frozen=True):
     elapsed_ns: int
 
 
-class Finding(msgspec.Struct, frozen=True):
+class FindingEntry(msgspec.Struct, frozen=True):
     """A cause with its life. ``changed`` is in seconds since 1970, UTC."""
 
     id: int
@@ -97,7 +97,7 @@ class Finding(msgspec.Struct, frozen=True):
     changed: float
 
 
-class Occurrence(msgspec.Struct, frozen=True):
+class OccurrenceEntry(msgspec.Struct, frozen=True):
     """A finding in one run: *seen*, *new*, *returned* or *fixed*."""
 
     run: int
@@ -110,13 +110,13 @@ class Occurrence(msgspec.Struct, frozen=True):
 class FindingDetail(msgspec.Struct, frozen=True):
     """A finding with its last occurrence, its files by name, and its history, latest first."""
 
-    finding: Finding
-    detail: Detail | None
+    finding: FindingEntry
+    detail: LastOccurrence | None
     attachments: dict[str, str]
-    history: tuple[Occurrence, ...]
+    history: tuple[OccurrenceEntry, ...]
 
 
-class Build(msgspec.Struct, frozen=True):
+class BuildEntry(msgspec.Struct, frozen=True):
     """A build from the watched folder; ``gate`` is the job that compared it with the last one."""
 
     id: int
@@ -130,7 +130,7 @@ class Build(msgspec.Struct, frozen=True):
     gate: int | None
 
 
-class Subject(msgspec.Struct, frozen=True):
+class SubjectEntry(msgspec.Struct, frozen=True):
     """An engine's build that was run: watched, or named in the configuration. ``run`` is its last run."""
 
     sha256: str
@@ -143,9 +143,9 @@ class Subject(msgspec.Struct, frozen=True):
 class Comparison(msgspec.Struct, frozen=True):
     """Two builds by the findings of their runs."""
 
-    only_first: tuple[Finding, ...]
-    only_second: tuple[Finding, ...]
-    both: tuple[Finding, ...]
+    only_first: tuple[FindingEntry, ...]
+    only_second: tuple[FindingEntry, ...]
+    both: tuple[FindingEntry, ...]
 
 
 class AuditEntry(msgspec.Struct, frozen=True):
@@ -158,7 +158,7 @@ class AuditEntry(msgspec.Struct, frozen=True):
     target: str
 
 
-class Cell(msgspec.Struct, frozen=True):
+class GridCell(msgspec.Struct, frozen=True):
     """A cell of the map: an instruction with a class of operands."""
 
     family: str
@@ -184,7 +184,7 @@ _BY_RUN: Final = _Order(("run",), (_LAST,))
 _BY_CHANGE: Final = _Order(("changed", "id"), (1e18, _LAST))
 _BY_RANK: Final = _Order(("rank", "name"), (-_LAST, ""), descending=False)
 _BY_INSTRUCTION: Final = _Order(("instruction", "operands"), ("", ""), descending=False)
-_JSON: Final[dict[str, Any]] = {"totals": dict[str, int], "nights": tuple[Night, ...]}
+_JSON: Final[dict[str, Any]] = {"totals": dict[str, int], "nights": tuple[GridResult, ...]}
 """The fields that are stored as JSON."""
 
 
@@ -206,14 +206,14 @@ def job(connection: sqlite3.Connection, number: int) -> Job:
 
 def runs(
     connection: sqlite3.Connection, suite: str, cursor: str | None, limit: int, *, job_number: int | None = None
-) -> Listing[Run]:  # fmt: skip
+) -> Listing[RunEntry]:  # fmt: skip
     """Runs, the latest first: of a suite, of a job, or all."""
-    return _listing(connection, Run, "runs", _BY_ID, cursor, limit, {"suite = ?": suite or None, "job = ?": job_number})
+    return _listing(connection, RunEntry, "runs", _BY_ID, cursor, limit, {"suite = ?": suite or None, "job = ?": job_number})
 
 
-def run(connection: sqlite3.Connection, number: int) -> Run:
+def run(connection: sqlite3.Connection, number: int) -> RunEntry:
     """A run; raises ``NotFoundError``."""
-    return _entry(connection, Run, "runs", number)
+    return _entry(connection, RunEntry, "runs", number)
 
 
 def suites(connection: sqlite3.Connection) -> tuple[str, ...]:
@@ -224,15 +224,15 @@ def suites(connection: sqlite3.Connection) -> tuple[str, ...]:
 
 def cases(
     connection: sqlite3.Connection, suite: str, verdict: str, search: str, cursor: str | None, limit: int
-) -> Listing[Case]:  # fmt: skip
+) -> Listing[CaseEntry]:  # fmt: skip
     """The cases of a suite, those that diverge first; ``search`` is a part of the name."""
     where = {"suite = ?": suite, "verdict = ?": verdict or None, "instr(name, ?)": search or None}
-    return _listing(connection, Case, "cases", _BY_RANK, cursor, limit, where)
+    return _listing(connection, CaseEntry, "cases", _BY_RANK, cursor, limit, where)
 
 
-def case(connection: sqlite3.Connection, number: int) -> Case:
+def case(connection: sqlite3.Connection, number: int) -> CaseEntry:
     """A case; raises ``NotFoundError``."""
-    return _entry(connection, Case, "cases", number)
+    return _entry(connection, CaseEntry, "cases", number)
 
 
 def case_history(connection: sqlite3.Connection, number: int, cursor: str | None, limit: int) -> Listing[CaseResult]:
@@ -242,29 +242,29 @@ def case_history(connection: sqlite3.Connection, number: int, cursor: str | None
 
 def findings(
     connection: sqlite3.Connection, state: str, subject: str, search: str, cursor: str | None, limit: int
-) -> Listing[Finding]:  # fmt: skip
+) -> Listing[FindingEntry]:  # fmt: skip
     """Findings, the latest change first; ``search`` is a part of the title or the issue."""
     where = {
         "merged IS NULL": (), "state = ?": state or None, "subject = ?": subject or None,
         "(instr(lower(title), lower(?)) OR instr(lower(issue), lower(?)))": (search, search) if search else None,
     }  # fmt: skip
-    return _listing(connection, Finding, "findings", _BY_CHANGE, cursor, limit, where)
+    return _listing(connection, FindingEntry, "findings", _BY_CHANGE, cursor, limit, where)
 
 
 def finding(connection: sqlite3.Connection, number: int) -> FindingDetail:
     """A finding, or the one that it was merged into; raises ``NotFoundError``."""
     row = connection.execute("SELECT coalesce(merged, id) AS id FROM findings WHERE id = ?", (number,)).fetchone()
-    found = _entry(connection, Finding, "findings", row["id"] if row is not None else number)
+    found = _entry(connection, FindingEntry, "findings", row["id"] if row is not None else number)
     (detail,) = connection.execute("SELECT detail FROM findings WHERE id = ?", (found.id,)).fetchone()
     files = connection.execute("SELECT name, sha256 FROM attachments WHERE finding = ? ORDER BY name", (found.id,))
-    history = _listing(connection, Occurrence, "finding_history", _BY_RUN, None, 60, {"finding = ?": found.id})
+    history = _listing(connection, OccurrenceEntry, "finding_history", _BY_RUN, None, 60, {"finding = ?": found.id})
     return FindingDetail(
-        found, msgspec.json.decode(detail, type=Detail) if detail != "{}" else None,
+        found, msgspec.json.decode(detail, type=LastOccurrence) if detail != "{}" else None,
         {each["name"]: each["sha256"] for each in files}, history.items,
     )  # fmt: skip
 
 
-def run_findings(connection: sqlite3.Connection, number: int) -> tuple[Finding, ...]:
+def run_findings(connection: sqlite3.Connection, number: int) -> tuple[FindingEntry, ...]:
     """The findings of a run, those that are not known first."""
     return _findings_in(connection, "SELECT finding FROM occurrences WHERE run = ?", number)
 
@@ -288,18 +288,18 @@ def metrics(connection: sqlite3.Connection) -> list[tuple[str, float]]:
     return [(name, value) for name, value in connection.execute(query, (time.time(),))]
 
 
-def builds(connection: sqlite3.Connection, cursor: str | None, limit: int) -> Listing[Build]:
+def builds(connection: sqlite3.Connection, cursor: str | None, limit: int) -> Listing[BuildEntry]:
     """Builds from the watched folder, the latest first."""
-    return _listing(connection, Build, "builds", _BY_ID, cursor, limit)
+    return _listing(connection, BuildEntry, "builds", _BY_ID, cursor, limit)
 
 
-def subjects(connection: sqlite3.Connection) -> tuple[Subject, ...]:
+def subjects(connection: sqlite3.Connection) -> tuple[SubjectEntry, ...]:
     """The builds that were run, the latest first."""
     rows = connection.execute(
         "SELECT sha256, subject, max(version) AS version, count(*) AS runs, max(id) AS run FROM runs GROUP BY sha256, subject "
         "ORDER BY run DESC LIMIT 100"
     )
-    return tuple(_struct(Subject, row) for row in rows)
+    return tuple(_struct(SubjectEntry, row) for row in rows)
 
 
 def compare(connection: sqlite3.Connection, first: str, second: str) -> Comparison:
@@ -326,9 +326,9 @@ def swept_subjects(connection: sqlite3.Connection) -> tuple[str, ...]:
     return tuple(row["subject"] for row in connection.execute("SELECT DISTINCT subject FROM cells ORDER BY subject"))
 
 
-def cells(connection: sqlite3.Connection, subject: str, family: str, cursor: str | None, limit: int) -> Listing[Cell]:
+def cells(connection: sqlite3.Connection, subject: str, family: str, cursor: str | None, limit: int) -> Listing[GridCell]:
     """The cells of a family of the map."""
-    return _listing(connection, Cell, "cells", _BY_INSTRUCTION, cursor, limit, {"subject = ?": subject, "family = ?": family})
+    return _listing(connection, GridCell, "cells", _BY_INSTRUCTION, cursor, limit, {"subject = ?": subject, "family = ?": family})
 
 
 def audit(connection: sqlite3.Connection, cursor: str | None, limit: int) -> Listing[AuditEntry]:
@@ -373,10 +373,10 @@ def _entry(connection: sqlite3.Connection, kind: type[T], table: str, number: in
     return _struct(kind, row)
 
 
-def _findings_in(connection: sqlite3.Connection, numbers: str, *values: object) -> tuple[Finding, ...]:
+def _findings_in(connection: sqlite3.Connection, numbers: str, *values: object) -> tuple[FindingEntry, ...]:
     """The findings whose numbers a query gives, those that are not known first."""
-    query = _select(Finding, "findings", f"merged IS NULL AND id IN ({numbers}) ORDER BY state = 'known', id LIMIT 500")
-    return tuple(_struct(Finding, row) for row in connection.execute(query, values))
+    query = _select(FindingEntry, "findings", f"merged IS NULL AND id IN ({numbers}) ORDER BY state = 'known', id LIMIT 500")
+    return tuple(_struct(FindingEntry, row) for row in connection.execute(query, values))
 
 
 def _select(kind: type[msgspec.Struct], table: str, where: str, *others: str) -> str:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from diffcheck.service.database import Database
-    from diffcheck.service.settings import Limits
+    from diffcheck.service.settings import ServiceLimits
 
 DIGEST: Final = re.compile(r"[0-9a-f]{64}\Z")
 _CHUNK_BYTES: Final = 1 << 20
@@ -38,7 +38,7 @@ class TooLargeError(DiffcheckError):
 class ContentStore:
     """The files of a data folder, and their entries in the database."""
 
-    def __init__(self, folder: Path, database: Database, limits: Limits) -> None:
+    def __init__(self, folder: Path, database: Database, limits: ServiceLimits) -> None:
         self._folder = folder / "files"
         self._database = database
         self.upload_bytes = parse_size(limits.upload)

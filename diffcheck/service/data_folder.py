@@ -14,7 +14,7 @@ from diffcheck.service.jobs.job_request import Planner
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from diffcheck.service.settings import Settings
+    from diffcheck.service.settings import ServiceSettings
 
 LOG: Final = "log.txt"
 
@@ -22,7 +22,7 @@ LOG: Final = "log.txt"
 class DataFolder:
     """The database, the files, the queue and the settings. Every process opens its own."""
 
-    def __init__(self, path: Path, settings: Settings) -> None:
+    def __init__(self, path: Path, settings: ServiceSettings) -> None:
         self.path, self.settings = path, settings
         self.database = Database(path)
         self.store = ContentStore(path, self.database, settings.limits)

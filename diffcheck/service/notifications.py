@@ -29,7 +29,7 @@ _TIMEOUT_S: Final = 10.0
 _MARKUP: Final = re.compile(r"([\\`*_{}\[\]()<>#+!|~@&-])")
 
 
-class Message(msgspec.Struct, frozen=True):
+class WebhookMessage(msgspec.Struct, frozen=True):
     """The body of a webhook. ``event`` is new, returned or fixed."""
 
     event: str
@@ -45,7 +45,7 @@ class Message(msgspec.Struct, frozen=True):
 
 def add(connection: sqlite3.Connection, finding: sqlite3.Row, event: str, run: int, webhooks: Sequence[Webhook]) -> None:
     """Queue a message to every receiver, once for a finding and a run."""
-    message = Message(
+    message = WebhookMessage(
         event, finding["id"], finding["title"], finding["subject"], finding["first_build"], finding["last_build"],
         finding["fixed_build"], finding["issue"], markdown(finding, event),
     )  # fmt: skip

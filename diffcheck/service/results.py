@@ -32,14 +32,14 @@ NIGHTS: Final = 30
 _REASON: Final = 300
 
 
-class Night(msgspec.Struct, frozen=True):
+class GridResult(msgspec.Struct, frozen=True):
     """A case in one run, as the grid shows it."""
 
     run: int
     verdict: str
 
 
-class Detail(msgspec.Struct, frozen=True):
+class LastOccurrence(msgspec.Struct, frozen=True):
     """What a finding's page shows of its last run. Strings are safe to show, but for ``case`` and ``artifact``."""
 
     case: str
@@ -108,7 +108,7 @@ def enter_cases(connection: sqlite3.Connection, run: int, suite: str, cases: Ite
     results = []
     for each, verdict, why, elapsed_ns in cases:
         name, reason = encodable(each), visible(why, _REASON)
-        nights = [*msgspec.json.decode(known.get(name, "[]"), type=list[Night]), Night(run, verdict)][-NIGHTS:]
+        nights = [*msgspec.json.decode(known.get(name, "[]"), type=list[GridResult]), GridResult(run, verdict)][-NIGHTS:]
         entered = connection.execute(
             "INSERT INTO cases (suite, name, verdict, reason, rank, nights) VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE "
             "SET verdict = excluded.verdict, reason = excluded.reason, rank = excluded.rank, nights = excluded.nights RETURNING id",
@@ -223,13 +223,13 @@ def _describe(connection: sqlite3.Connection, number: int, cluster: Cluster, row
     """Store what the finding's page shows, and its program. A localised occurrence is not replaced by one that is not."""
     case = cluster.members[0].case
     stored = connection.execute("SELECT detail FROM findings WHERE id = ?", (number,)).fetchone()["detail"]
-    if stored != "{}" and msgspec.json.decode(stored, type=Detail).row.places and not row.places:
+    if stored != "{}" and msgspec.json.decode(stored, type=LastOccurrence).row.places and not row.places:
         return
     digest = run.source.artifacts.get(case.artifact)
     if digest is not None:
         name = f"program{Path(case.artifact).suffix}"
         connection.execute("INSERT OR REPLACE INTO attachments VALUES (?, ?, ?)", (number, name, digest))
-    detail = Detail(encodable(case.case), encodable(case.artifact), row)
+    detail = LastOccurrence(encodable(case.case), encodable(case.artifact), row)
     connection.execute(
         "UPDATE findings SET title = ?, detail = ? WHERE id = ?", (row.title, msgspec.json.encode(detail).decode(), number)
     )

@@ -25,7 +25,7 @@ _LISTEN: Final = re.compile(r"(?P<host>\[[0-9a-fA-F:]+\]|[A-Za-z0-9.-]+):(?P<por
 _LAST_PORT: Final = 65_535
 
 
-class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class ServiceLimits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Sizes with units, as in ``64MiB``. Uploads leave ``reserve`` free on the disk, jobs half of it.
 
     A job may take ``job_seconds``, one of an upload ``upload_seconds``.
@@ -39,7 +39,7 @@ class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     queue: Annotated[int, msgspec.Meta(ge=1)] = 10_000
 
 
-class Builds(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class BuildSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The folder where builds arrive. ``adapter`` runs them; they are gated on ``corpus``, if one is named."""
 
     folder: str
@@ -66,7 +66,7 @@ class Webhook(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     secret_file: str
 
 
-class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class ServiceSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """``engines`` are subjects as in ``--subject``, ``corpora`` folders. ``public`` opens reading to everyone who can connect;
     ``hosts`` are the names under which the service is reached, ``proxies`` the addresses whose forwarded headers are believed.
     """
@@ -79,20 +79,20 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     public: bool = False
     hosts: tuple[str, ...] = ()
     proxies: tuple[str, ...] = ()
-    limits: Limits = Limits()
-    builds: Builds | None = None
+    limits: ServiceLimits = ServiceLimits()
+    builds: BuildSettings | None = None
     schedule: tuple[ScheduleEntry, ...] = ()
     webhooks: tuple[Webhook, ...] = ()
 
 
-def load(file: str | None, folder: Path) -> Settings:
+def load(file: str | None, folder: Path) -> ServiceSettings:
     """The settings in ``file``; without one, the installed engines and the corpus in ``folder``. Raises ``ConfigError``."""
     if file is None:
         corpus = folder / "corpus"
-        return Settings(engines={"auto": "auto"}, corpora={"corpus": str(corpus)} if corpus.is_dir() else {})
+        return ServiceSettings(engines={"auto": "auto"}, corpora={"corpus": str(corpus)} if corpus.is_dir() else {})
     raw = parse_toml(read_regular(file, _CAP_BYTES, "the configuration", ConfigError), ConfigError)
     try:
-        found = msgspec.convert(raw, Settings)
+        found = msgspec.convert(raw, ServiceSettings)
     except msgspec.ValidationError as error:
         raise ConfigError(f"{visible(file)}: {visible(str(error), 300)}", hint="see docs/service.md") from error
     base = Path(file).absolute().parent
@@ -108,7 +108,7 @@ def load(file: str | None, folder: Path) -> Settings:
     return found
 
 
-def _problems(found: Settings) -> list[str]:
+def _problems(found: ServiceSettings) -> list[str]:
     """What is wrong with settings whose types are right."""
     problems = [f"there is no folder {visible(path)}" for path in found.corpora.values() if not Path(path).is_dir()]
     for each in (found.limits.upload, found.limits.disk, found.limits.reserve):

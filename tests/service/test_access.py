@@ -10,12 +10,12 @@ import pytest
 from diffcheck.service import access
 from diffcheck.service.access import ForbiddenError, Principal, UnauthenticatedError, Visit
 from diffcheck.service.data_folder import DataFolder
-from diffcheck.service.settings import Settings
+from diffcheck.service.settings import ServiceSettings
 
 
 @pytest.fixture
 def database(tmp_path):
-    data = DataFolder(tmp_path / "data", Settings())
+    data = DataFolder(tmp_path / "data", ServiceSettings())
     data.create()
     return data.database
 
@@ -25,7 +25,7 @@ def visit(method="GET", peer="127.0.0.1", cookie="", **headers):
     return Visit(method, peer, {"host": "127.0.0.1:8484", **named}, cookie)
 
 
-def who(database, *arguments, settings=Settings(), **fields):  # noqa: B008 - frozen
+def who(database, *arguments, settings=ServiceSettings(), **fields):  # noqa: B008 - frozen
     return access.principal(database, settings, visit(*arguments, **fields))
 
 
@@ -35,7 +35,7 @@ def test_without_tokens_this_machine_operates_and_no_other(database):
     assert who(database, host="attacker.example").scope == ""  # a name that leads here
     access.add_token(database, "ci", "read", 1)
     assert who(database).scope == ""
-    assert who(database, settings=Settings(public=True)).scope == "read"
+    assert who(database, settings=ServiceSettings(public=True)).scope == "read"
 
 
 def test_a_token_has_its_scope_until_it_expires_or_is_removed(database):
@@ -73,7 +73,7 @@ def test_a_page_of_another_site_cannot_use_the_open_service(database):
 
 
 def test_forwarded_headers_count_from_configured_proxies_only(database):
-    settings = Settings(hosts=("checks.example",), proxies=("10.0.0.1",))
+    settings = ServiceSettings(hosts=("checks.example",), proxies=("10.0.0.1",))
     forwarded = {"x_forwarded_host": "checks.example", "host": "other.example"}
     assert who(database, peer="10.0.0.1", settings=settings, **forwarded).scope == ""
     with pytest.raises(ForbiddenError):

@@ -19,7 +19,7 @@ import pytest
 from diffcheck.service import builds, clock, notifications
 from diffcheck.service.content_store import StorageFullError
 from diffcheck.service.data_folder import DataFolder
-from diffcheck.service.settings import Builds, ScheduleEntry, Settings, Webhook
+from diffcheck.service.settings import BuildSettings, ScheduleEntry, ServiceSettings, Webhook
 from tests.report import samples
 from tests.report.test_model import collect
 
@@ -33,7 +33,7 @@ NOW = time.time()
 def made(tmp_path):
     def making(**fields):
         (tmp_path / "corpus").mkdir(exist_ok=True)
-        settings = Settings(engines={"auto": "auto"}, corpora={"corpus": str(tmp_path / "corpus")}, **fields)
+        settings = ServiceSettings(engines={"auto": "auto"}, corpora={"corpus": str(tmp_path / "corpus")}, **fields)
         data = DataFolder(tmp_path / "data", settings)
         data.create()
         return data
@@ -75,7 +75,7 @@ def test_an_entry_is_run_when_it_is_due_and_missed_times_once(made, step):
 def test_an_entry_without_its_engine_waits_for_it_and_holds_up_no_other(made, step, tmp_path, caplog):
     (tmp_path / "builds").mkdir()
     entries = (ScheduleEntry("newest", "sweep", "latest", every_minutes=60), ScheduleEntry("other", "sweep", every_minutes=60))
-    due = clock.Clock(data := made(builds=Builds(str(tmp_path / "builds"), "kilnd"), schedule=entries))
+    due = clock.Clock(data := made(builds=BuildSettings(str(tmp_path / "builds"), "kilnd"), schedule=entries))
     for seconds in (60, HOUR, HOUR + 2, HOUR + 4):
         step(due, seconds)
     assert [title for _, title, _ in jobs(data)] == ["other: sweep auto"]
@@ -101,7 +101,7 @@ def test_a_defect_in_a_step_does_not_stop_the_clock(made, step, monkeypatch, cap
 def test_a_build_is_taken_when_it_is_complete_and_checked(made, tmp_path):
     folder = tmp_path / "builds"
     folder.mkdir()
-    data = made(builds=Builds(str(folder), "kilnd", "corpus"))
+    data = made(builds=BuildSettings(str(folder), "kilnd", "corpus"))
     seen = set()
     program = folder / "engine-1"
     program.write_text("#!/bin/sh\nexit 1\n")
@@ -131,7 +131,7 @@ def test_a_build_is_taken_when_it_is_complete_and_checked(made, tmp_path):
 def test_a_build_waits_for_room_on_the_disk_and_is_read_once(made, tmp_path, monkeypatch):
     folder = tmp_path / "builds"
     folder.mkdir()
-    data = made(builds=Builds(str(folder), "kilnd"))
+    data = made(builds=BuildSettings(str(folder), "kilnd"))
     (folder / "engine").write_text("#!/bin/sh\n")
     (folder / "engine").chmod(0o755)
     (folder / "engine.json").write_text(json.dumps({"version": "1"}))
@@ -151,7 +151,7 @@ def test_a_build_waits_for_room_on_the_disk_and_is_read_once(made, tmp_path, mon
 def test_a_build_with_a_bad_description_is_refused_with_the_reason(made, tmp_path, about):
     folder = tmp_path / "builds"
     folder.mkdir()
-    data = made(builds=Builds(str(folder), "kilnd"))
+    data = made(builds=BuildSettings(str(folder), "kilnd"))
     (folder / "engine").write_text("#!/bin/sh\n")
     (folder / "engine").chmod(0o755)
     (folder / "engine.json").write_text(about)

@@ -18,8 +18,8 @@ from diffcheck.report import json_file
 from diffcheck.service import catalogue, client
 from diffcheck.service.data_folder import DataFolder
 from diffcheck.service.jobs.job_request import JobRequest
-from diffcheck.service.jobs.worker import Worker
-from diffcheck.service.settings import Builds, Settings
+from diffcheck.service.jobs.worker import JobWorker
+from diffcheck.service.settings import BuildSettings, ServiceSettings
 from tests.report.normalised import normal
 
 from .conftest import BITS, ONE, PULLEY, make_corpus
@@ -173,7 +173,7 @@ def test_a_bisection_of_a_finding_names_the_first_bad_build(engines, cache, tmp_
     monkeypatch.setenv("DIFFCHECK_CAUSES", "0")
     monkeypatch.setenv("DIFFCHECK_CACHE", cache)
     corpus = make_corpus(tmp_path)
-    settings = Settings(jobs=1, corpora={"corpus": str(corpus)}, builds=Builds(str(tmp_path), "kilnd"))
+    settings = ServiceSettings(jobs=1, corpora={"corpus": str(corpus)}, builds=BuildSettings(str(tmp_path), "kilnd"))
     data = DataFolder(tmp_path / "data", settings)
     data.create()
     good, bad = (each.read_text() for each in engines)
@@ -189,7 +189,7 @@ def test_a_bisection_of_a_finding_names_the_first_bad_build(engines, cache, tmp_
     def done(request):
         data.queue.submit(*data.planner.plan(request))
         leased = data.queue.claim("w")
-        Worker(data, "w", lambda: False).work(leased)
+        JobWorker(data, "w", lambda: False).work(leased)
         with data.database.reading() as connection:
             job = catalogue.job(connection, leased.id)
         return job.state, job.exit_code, data.log_end(leased.id, 10_000).decode()

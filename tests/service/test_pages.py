@@ -10,7 +10,7 @@ import pytest
 from diffcheck.service import catalogue, results
 from diffcheck.service.access import Principal
 from diffcheck.service.data_folder import DataFolder
-from diffcheck.service.settings import Settings
+from diffcheck.service.settings import ServiceSettings
 from diffcheck.service.web import pages
 from tests.report import hostile
 
@@ -35,7 +35,7 @@ class Structure(HTMLParser):
 
 def rendered(folder, name):
     """Every page of a service with a report that has a name everywhere."""
-    data = DataFolder(folder, Settings(engines={"auto": "auto"}))
+    data = DataFolder(folder, ServiceSettings(engines={"auto": "auto"}))
     data.create()
     report = hostile.report(name)
     report = msgspec.structs.replace(report, baseline=None)

@@ -23,7 +23,7 @@ from diffcheck.service.data_folder import DataFolder
 from diffcheck.service.jobs import job_queue, worker
 from diffcheck.service.jobs.job_queue import LeaseLostError, Plan, QueueFullError, Step
 from diffcheck.service.jobs.job_request import JobRequest, RequestError
-from diffcheck.service.settings import Limits, Settings
+from diffcheck.service.settings import ServiceLimits, ServiceSettings
 from diffcheck.verdict import Cause
 from tests.report import samples
 from tests.report.test_model import collect
@@ -33,7 +33,9 @@ NOW = time.time()
 
 @pytest.fixture
 def data(tmp_path):
-    made = DataFolder(tmp_path / "data", Settings(engines={"auto": "auto"}, limits=Limits(upload="1MiB", disk="1MiB", queue=3)))
+    made = DataFolder(
+        tmp_path / "data", ServiceSettings(engines={"auto": "auto"}, limits=ServiceLimits(upload="1MiB", disk="1MiB", queue=3))
+    )
     made.create()
     return made
 
@@ -86,7 +88,7 @@ def test_a_job_is_not_begun_without_room_for_what_it_finds(data, monkeypatch):
     def attempts(free):
         monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=free))
         stopped = iter((False, True, True))
-        worker.Worker(data, "w", lambda: next(stopped)).run()
+        worker.JobWorker(data, "w", lambda: next(stopped)).run()
         with data.database.reading() as connection:
             return catalogue.job(connection, number).attempts
 
@@ -151,7 +153,7 @@ def test_a_job_that_fails_for_want_of_room_is_handed_back(data, monkeypatch):
     full.__cause__ = OSError(errno.ENOSPC, "no space")
     monkeypatch.setattr(worker.JobProcess, "run", Mock(side_effect=full))
     with pytest.raises(StorageFullError):
-        worker.Worker(data, "w", lambda: False).work(data.queue.claim("w"))
+        worker.JobWorker(data, "w", lambda: False).work(data.queue.claim("w"))
     with data.database.reading() as connection:
         job = catalogue.job(connection, number)
     assert (job.state, job.attempts) == ("queued", 0)
@@ -160,7 +162,7 @@ def test_a_job_that_fails_for_want_of_room_is_handed_back(data, monkeypatch):
 def test_a_job_whose_folder_is_gone_fails_with_the_reason(data, tmp_path):
     gone = tmp_path / "gone"
     number, _ = data.queue.submit(msgspec.structs.replace(plan(), folder=str(gone), steps=(Step(("run", ".")),)), "x")
-    worker.Worker(data, "w", lambda: False).work(data.queue.claim("w"))
+    worker.JobWorker(data, "w", lambda: False).work(data.queue.claim("w"))
     with data.database.reading() as connection:
         job = catalogue.job(connection, number)
     assert job.state == "failed"

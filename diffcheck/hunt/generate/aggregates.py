@@ -12,13 +12,13 @@ from diffcheck.hunt.generate.fields import NULLS, PACKED, Field, value_of
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from diffcheck.hunt.generate.draft import Draft, Scope
+    from diffcheck.hunt.generate.draft import ProgramDraft, Scope
 
 _MUTABLE: Final = 0.7
 """The share of the fields that are mutable."""
 
 
-def declare(draft: Draft) -> None:
+def declare(draft: ProgramDraft) -> None:
     """Declare a structure with a subtype, one that refers to it and to itself, and two arrays."""
     chance = draft.chance
     base, derived, node, numbers, references = (draft.name("o") for _ in range(5))
@@ -48,7 +48,7 @@ def declare(draft: Draft) -> None:
         draft.offer("structures", "ref.eq", "i32", after((f"(ref null {one})",) * 2, "ref.eq"))
 
 
-def _field(draft: Draft) -> Field:
+def _field(draft: ProgramDraft) -> Field:
     return Field(draft.chance.choice((*NUMBERS, *PACKED, "i31ref")), mutable=draft.chance.random() < _MUTABLE)
 
 
@@ -56,7 +56,7 @@ def _texts(fields: list[Field]) -> str:
     return " ".join(f"(field {each})" for each in fields)
 
 
-def _structure(draft: Draft, type_: str, fields: list[Field]) -> None:
+def _structure(draft: ProgramDraft, type_: str, fields: list[Field]) -> None:
     own = f"(ref {type_})"
     draft.reference(own, after((), f"struct.new_default {type_}"))
     for nullable in (own, f"(ref null {type_})"):
@@ -81,7 +81,7 @@ def _structure(draft: Draft, type_: str, fields: list[Field]) -> None:
     draft.contents[own] = " ".join(_contents(draft, type_, fields))
 
 
-def _contents(draft: Draft, type_: str, fields: list[Field]) -> Iterator[str]:
+def _contents(draft: ProgramDraft, type_: str, fields: list[Field]) -> Iterator[str]:
     """Code that adds the numbers of a structure in the local ``{0}`` to an i64."""
     for at, field in enumerate(fields):
         get = f"struct.get{field.gets[-1]}"

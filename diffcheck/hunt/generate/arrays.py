@@ -9,7 +9,7 @@ from diffcheck.hunt.generate.draft import MIXES, NUMBERS, STATEMENT, after, data
 from diffcheck.hunt.generate.fields import value_of
 
 if TYPE_CHECKING:
-    from diffcheck.hunt.generate.draft import Draft, Scope
+    from diffcheck.hunt.generate.draft import ProgramDraft, Scope
     from diffcheck.hunt.generate.fields import Field
 
 _LENGTHS: Final = (7, 8, 9, 13)
@@ -18,7 +18,7 @@ _WITHIN: Final = 0.6
 """The share of the copies within one array."""
 
 
-def declare(draft: Draft, type_: str, field: Field) -> None:
+def declare(draft: ProgramDraft, type_: str, field: Field) -> None:
     """Offer the instructions on an array type; all its arrays have the same length."""
     length = draft.chance.choice(_LENGTHS)
     own, some = f"(ref {type_})", f"i32.const {length}"
@@ -86,7 +86,7 @@ def _copy(type_: str, length: int, scope: Scope) -> str:
     return f"local.get {local} {target} {other} {source} {count} array.copy {type_} {type_}"
 
 
-def _segments(draft: Draft, type_: str, field: Field, length: int) -> None:
+def _segments(draft: ProgramDraft, type_: str, field: Field, length: int) -> None:
     """Arrays of numbers from a data segment that stays."""
     data, own = draft.name("d"), f"(ref {type_})"
     draft.fields.append(f'(data {data} "{data_text(draft.chance.randbytes(_BYTES))}")')
@@ -100,7 +100,7 @@ def _segments(draft: Draft, type_: str, field: Field, length: int) -> None:
     draft.offer("arrays", f"array.init_data of {field.word}", STATEMENT, init)
 
 
-def _contents(draft: Draft, type_: str, field: Field) -> None:
+def _contents(draft: ProgramDraft, type_: str, field: Field) -> None:
     """A function that mixes all elements of an array, or whether they are null; results of functions depend on it."""
     if not draft.weights.draws("contents of an array", draft.chance):
         return

@@ -5,12 +5,12 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from diffcheck.hunt.generate.draft import NUMBERS, OFTEN, Function, Scope, after, constant
+from diffcheck.hunt.generate.draft import NUMBERS, OFTEN, DraftFunction, Scope, after, constant
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from diffcheck.hunt.generate.draft import Draft
+    from diffcheck.hunt.generate.draft import ProgramDraft
 
 MOST_COST: Final = 1_500
 """The most instructions that a call may execute, roughly."""
@@ -19,7 +19,7 @@ _TARGETS: Final = 2
 _TURNS: Final = 6
 
 
-def declare(draft: Draft) -> None:
+def declare(draft: ProgramDraft) -> None:
     """Declare a function type with functions of it, a table of these, and a function that calls itself."""
     chance = draft.chance
     params = tuple(chance.choice(NUMBERS) for _ in range(chance.randint(1, 4)))
@@ -56,7 +56,7 @@ def _signature(params: Iterable[str], results: Iterable[str]) -> str:
     return "".join(f" (param {each})" for each in params) + "".join(f" (result {each})" for each in results)
 
 
-def _target(draft: Draft, type_: str, params: tuple[str, ...], results: tuple[str, ...]) -> str:
+def _target(draft: ProgramDraft, type_: str, params: tuple[str, ...], results: tuple[str, ...]) -> str:
     """A small function, which may end in a tail call of an earlier one."""
     name, scope = draft.name("g"), Scope(draft, params, 12)
     body = f"{scope.statements(3)} "
@@ -69,7 +69,7 @@ def _target(draft: Draft, type_: str, params: tuple[str, ...], results: tuple[st
         body += scope.values(results)
     declared = " ".join(f"(param $p{at} {each})" for at, each in enumerate(params)) + _signature((), results)
     draft.fields.append(f"(func {name} (type {type_}) {declared} {scope.declarations}\n{body})")
-    draft.functions.append(Function(name, params, results, scope.cost))
+    draft.functions.append(DraftFunction(name, params, results, scope.cost))
     return name
 
 
@@ -138,7 +138,7 @@ def _grow(type_: str, table: str, scope: Scope) -> str:
 # Recursion, and types that differ in little.
 
 
-def _recursive(draft: Draft) -> None:
+def _recursive(draft: ProgramDraft) -> None:
     """A function that calls itself so often as its argument says, at the end or in the middle."""
     name, tail = draft.name("rec"), draft.chance.randrange(2)
     scope = Scope(draft, ("i32", "i64"), 6)
@@ -161,7 +161,7 @@ def _recursive(draft: Draft) -> None:
     draft.offer("calls", "recursive return_call" if tail else "recursive call", "i64", call)
 
 
-def _nullability(draft: Draft) -> None:
+def _nullability(draft: ProgramDraft) -> None:
     """A call through a type that differs from the function's own in one nullability only."""
     one, other, function, table = (draft.name(prefix) for prefix in ("fn", "fo", "g", "tn"))
     draft.fields += [

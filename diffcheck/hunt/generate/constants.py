@@ -10,10 +10,10 @@ from diffcheck.hunt.generate.draft import NUMBERS, OFTEN, STATEMENT, after, cons
 if TYPE_CHECKING:
     from random import Random
 
-    from diffcheck.hunt.generate.draft import Draft, Scope
+    from diffcheck.hunt.generate.draft import ProgramDraft, Scope
 
 
-def declare(draft: Draft) -> None:
+def declare(draft: ProgramDraft) -> None:
     """Declare globals of numbers, and of references that are made by constant expressions."""
     chance = draft.chance
     earlier: list[str] = []

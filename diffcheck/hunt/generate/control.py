@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Final
 from diffcheck.hunt.generate.draft import EVENLY, MOST_TURNS, NUMBERS, STATEMENT, Label
 
 if TYPE_CHECKING:
-    from diffcheck.hunt.generate.draft import Draft, Scope
+    from diffcheck.hunt.generate.draft import ProgramDraft, Scope
 
 _TURNS: Final = (1, 2, 3, 5)
 _MANY_LABELS: Final = (2, 3, 5, 9, 130, 300)
 
 
-def declare(draft: Draft) -> None:
+def declare(draft: ProgramDraft) -> None:
     """Offer blocks of every number type and of none."""
     for type_ in (STATEMENT, *NUMBERS):
         for name, make in (("block", _block), ("loop", _loop), ("if", _if), ("br_table", _br_table)):

@@ -52,7 +52,7 @@ class Production(msgspec.Struct, frozen=True):
     make: Callable[[Scope], str]
 
 
-class Function(msgspec.Struct, frozen=True):
+class DraftFunction(msgspec.Struct, frozen=True):
     """A finished function that others may call. ``cost`` is how many instructions it executes at most, roughly."""
 
     name: str
@@ -69,7 +69,7 @@ class Label(msgspec.Struct, frozen=True):
     guard: str = ""
 
 
-class Draft:
+class ProgramDraft:
     """A module in the making. ``traps`` is whether its rows may trap. ``contents`` is code that adds the contents of an object in a
     local to an i64, by the local's type, with ``{0}`` for the local.
     """
@@ -78,7 +78,7 @@ class Draft:
         self.chance, self.weights, self.traps = chance, weights, traps
         self.fields: list[str] = []
         self.tags: set[str] = set()
-        self.functions: list[Function] = []
+        self.functions: list[DraftFunction] = []
         self.made: dict[str, Callable[[Scope], str]] = {}
         self.contents: dict[str, str] = {}
         self.variables = list(NUMBERS)
@@ -136,9 +136,9 @@ def data_text(data: bytes) -> str:
 
 
 class Scope:
-    """One function in the making. ``cells`` are its productions, each with the one around it; ``cost`` as in ``Function``."""
+    """One function in the making. ``cells`` are its productions, each with the one around it; ``cost`` as in ``DraftFunction``."""
 
-    def __init__(self, draft: Draft, params: tuple[str, ...], size: int) -> None:
+    def __init__(self, draft: ProgramDraft, params: tuple[str, ...], size: int) -> None:
         self.draft, self.chance = draft, draft.chance
         self.labels: list[Label] = []
         self.cells: list[Cell] = []

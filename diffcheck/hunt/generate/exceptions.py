@@ -12,7 +12,7 @@ from diffcheck.hunt.generate.draft import MOST_TURNS, NUMBERS, RARELY, STATEMENT
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from diffcheck.hunt.generate.draft import Draft
+    from diffcheck.hunt.generate.draft import ProgramDraft
 
 _FRAMES: Final = 2
 _COST: Final = 40
@@ -30,7 +30,7 @@ class Tags(msgspec.Struct, frozen=True):
     catch: tuple[str, ...]
 
 
-def declare(draft: Draft) -> None:
+def declare(draft: ProgramDraft) -> None:
     """Declare two tags and functions that throw them."""
     type_ = draft.chance.choice(NUMBERS)
     tags = Tags(
@@ -132,7 +132,7 @@ def _outer(tags: Tags, scope: Scope) -> str:
     return f"block {label} (result {tags.type}) {body} end local.set {kept}"
 
 
-def _to_function(draft: Draft, tags: Tags) -> None:
+def _to_function(draft: ProgramDraft, tags: Tags) -> None:
     """Functions with a handler whose label is their own: for what is thrown in them, or below."""
     ways = {
         "thrown itself": f"local.get 0 if local.get 1 throw {tags.valued} end",

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 from diffcheck.hunt.generate.draft import STATEMENT, after
 
 if TYPE_CHECKING:
-    from diffcheck.hunt.generate.draft import Draft, Scope
+    from diffcheck.hunt.generate.draft import ProgramDraft, Scope
 
 
-def declare(draft: Draft) -> None:
+def declare(draft: ProgramDraft) -> None:
     """Declare one kind of large thing; every function of the module has its name among its tags."""
     kinds = {
         "many types": _types, "many types before": _types, "many parameters": _parameters, "many results": _results,
@@ -24,21 +24,21 @@ def declare(draft: Draft) -> None:
         kinds[kind](draft)
 
 
-def _types(draft: Draft) -> None:
+def _types(draft: ProgramDraft) -> None:
     """So many types that indices of structures and functions need a second byte, or are those of instructions."""
     count = draft.chance.choice((12, 13, 15, 70, 130, 200))
     types = "".join(f"(type (struct {'(field i32) ' * (at % 5 + 1)}(field {('i64', 'f32')[at % 2]})))" for at in range(count))
     draft.fields.insert(0, types)
 
 
-def _parameters(draft: Draft) -> None:
+def _parameters(draft: ProgramDraft) -> None:
     count = draft.chance.choice((20, 129, 300, 1000))
     name = draft.name("g")
     draft.fields.append(f"(func {name} (param {'i32 ' * count}) (result i32) local.get {count - 1} local.get 0 i32.sub)")
     draft.offer("large", "many parameters", "i32", after(("i32",), f"{'i32.const 5 ' * (count - 1)}call {name}"))
 
 
-def _results(draft: Draft) -> None:
+def _results(draft: ProgramDraft) -> None:
     count = draft.chance.choice((20, 129, 300, 1000))
     name = draft.name("g")
     values = " ".join(f"i32.const {at}" for at in range(count))
@@ -46,7 +46,7 @@ def _results(draft: Draft) -> None:
     draft.offer("large", "many results", "i32", after((), f"call {name} {'i32.xor ' * (count - 1)}"))
 
 
-def _fields(draft: Draft) -> None:
+def _fields(draft: ProgramDraft) -> None:
     count, name = draft.chance.choice((17, 65, 300)), draft.name("s")
     draft.fields.append(f"(type {name} (struct {'(field (mut i32)) ' * count}))")
     values = " ".join(f"i32.const {at}" for at in range(count))
@@ -55,7 +55,7 @@ def _fields(draft: Draft) -> None:
     )
 
 
-def _elements(draft: Draft) -> None:
+def _elements(draft: ProgramDraft) -> None:
     count, name = draft.chance.choice((1024, 1025, 5000)), draft.name("a")
     draft.fields.append(f"(type {name} (array (mut i32)))")
     place = f"i32.const {count} i32.rem_u array.get {name}"
@@ -67,21 +67,21 @@ def _elements(draft: Draft) -> None:
     )
 
 
-def _locals(draft: Draft) -> None:
+def _locals(draft: ProgramDraft) -> None:
     count, name = draft.chance.choice((130, 1000, 20_000)), draft.name("g")
     body = f"local.get 0 local.set {count + 1} local.get {count + 1}"
     draft.fields.append(f"(func {name} (param i32) (result i32) (local {'i64 ' * count}) (local i32) {body})")
     draft.offer("large", "many locals", "i32", after(("i32",), f"call {name}"))
 
 
-def _blocks(draft: Draft) -> None:
+def _blocks(draft: ProgramDraft) -> None:
     depth, name = draft.chance.choice((130, 300, 1000)), draft.name("g")
     body = f"{'block ' * depth}local.get 0 br_if {depth - 1} {'i32.const 1 local.set 0 end ' * depth}"
     draft.fields.append(f"(func {name} (param i32) (result i32) {body} local.get 0)")
     draft.offer("large", "many blocks", "i32", after(("i32",), f"call {name}"))
 
 
-def _labels(draft: Draft) -> None:
+def _labels(draft: ProgramDraft) -> None:
     count = draft.chance.choice((127, 128, 300, 1000))
 
     def make(scope: Scope) -> str:
@@ -94,7 +94,7 @@ def _labels(draft: Draft) -> None:
     draft.offer("large", "many labels", "i32", make)
 
 
-def _globals(draft: Draft) -> None:
+def _globals(draft: ProgramDraft) -> None:
     count, name = draft.chance.choice((130, 500)), draft.name("v")
     draft.fields.append("".join(f"(global {name}_{at} (mut i32) (i32.const {at}))" for at in range(count)))
     draft.offer("large", "many globals", "i32", lambda scope: f"global.get {name}_{scope.chance.randrange(count)}")
@@ -103,13 +103,13 @@ def _globals(draft: Draft) -> None:
     )
 
 
-def _exports(draft: Draft) -> None:
+def _exports(draft: ProgramDraft) -> None:
     name = draft.name("v")
     draft.fields.append(f"(global {name} i32 (i32.const 1))")
     draft.fields += [f'(export "x{at}" (global {name}))' for at in range(draft.chance.choice((200, 257, 400)))]
 
 
-def _segments(draft: Draft) -> None:
+def _segments(draft: ProgramDraft) -> None:
     name, count = draft.name("a"), draft.chance.choice((130, 500))
     draft.fields.append(f"(type {name} (array i8))")
     draft.fields += [f'(data {name}_{at} "{at % 10}")' for at in range(count)]

@@ -14,7 +14,7 @@ from diffcheck.wasm.opcodes import OPS
 if TYPE_CHECKING:
     from random import Random
 
-    from diffcheck.hunt.generate.draft import Draft, Scope
+    from diffcheck.hunt.generate.draft import ProgramDraft, Scope
     from diffcheck.wasm.opcodes import Op
 
 _PAGE: Final = 65_536
@@ -23,7 +23,7 @@ _SEGMENT: Final = 48
 _NO_THREADS: Final = ("memory.atomic.wait32", "memory.atomic.wait64")
 
 
-class Memory(msgspec.Struct, frozen=True):
+class DraftMemory(msgspec.Struct, frozen=True):
     """A memory with segments of its own: one active, one that stays, one that is dropped."""
 
     name: str
@@ -35,7 +35,7 @@ class Memory(msgspec.Struct, frozen=True):
     dropped: str
 
 
-def declare(draft: Draft) -> None:
+def declare(draft: ProgramDraft) -> None:
     """Declare one memory or several."""
     chance = draft.chance
     for _ in range(chance.choice((1, 1, 2, 3))):
@@ -56,10 +56,10 @@ def declare(draft: Draft) -> None:
             draft.offer("traps", f"out of bounds{suffix}", "i32", partial(_outside, memory))
 
 
-def _declared(draft: Draft, chance: Random) -> Memory:
+def _declared(draft: ProgramDraft, chance: Random) -> DraftMemory:
     pages = chance.choice((1, 1, 2))
     names = [draft.name(prefix) for prefix in ("m", "da", "dp", "dd")]
-    memory = Memory(names[0], chance.choice(("i32", "i32", "i64")), pages, pages + chance.randrange(3), *names[1:])
+    memory = DraftMemory(names[0], chance.choice(("i32", "i32", "i64")), pages, pages + chance.randrange(3), *names[1:])
     word = "i64 " * (memory.index == "i64")
     draft.fields.append(f'(memory {memory.name} (export "{memory.name[1:]}") {word}{memory.pages} {memory.most})')
     for name, place in (
@@ -72,13 +72,13 @@ def _declared(draft: Draft, chance: Random) -> Memory:
     return memory
 
 
-def _address(memory: Memory, scope: Scope, mask: int = _REACH) -> str:
+def _address(memory: DraftMemory, scope: Scope, mask: int = _REACH) -> str:
     if scope.chance.random() < RARELY:
         return f"{memory.index}.const {scope.chance.randrange(_PAGE) & mask}"
     return f"{scope.value(memory.index)} {memory.index}.const {mask} {memory.index}.and"
 
 
-def _access(memory: Memory, op: Op, scope: Scope) -> str:
+def _access(memory: DraftMemory, op: Op, scope: Scope) -> str:
     """A load, store or atomic operation; an atomic one is aligned."""
     assert op.params is not None, "as chosen above"  # noqa: S101
     chance, step = scope.chance, op.width if op.proposal == "threads" else 1
@@ -90,25 +90,25 @@ def _access(memory: Memory, op: Op, scope: Scope) -> str:
     return " ".join([*parts, op.name, memory.name, f"offset={offset}", f"align={align}", *lane])
 
 
-def _size(memory: Memory, _scope: Scope) -> str:
+def _size(memory: DraftMemory, _scope: Scope) -> str:
     return f"memory.size {memory.name}"
 
 
-def _grow(memory: Memory, scope: Scope) -> str:
+def _grow(memory: DraftMemory, scope: Scope) -> str:
     far = (0x1_0000_0001, 0x1_0000_0000, 0xFFFF_FFFF_FFFF_FFFF) if memory.index == "i64" else (0x1_0000, 0xFFFF_FFFF)
     return f"{memory.index}.const {scope.chance.choice((0, 0, 1, 2, 5, *far)):#x} memory.grow {memory.name}"
 
 
-def _fill(memory: Memory, scope: Scope) -> str:
+def _fill(memory: DraftMemory, scope: Scope) -> str:
     return f"{_block(memory, scope)[0]} {scope.value('i32')} {_length(memory, scope)} memory.fill {memory.name}"
 
 
-def _copy(memory: Memory, scope: Scope) -> str:
+def _copy(memory: DraftMemory, scope: Scope) -> str:
     target, source = _block(memory, scope)
     return f"{target} {source} {_length(memory, scope)} memory.copy {memory.name} {memory.name}"
 
 
-def _block(memory: Memory, scope: Scope) -> tuple[str, str]:
+def _block(memory: DraftMemory, scope: Scope) -> tuple[str, str]:
     """Two addresses, which may be near each other."""
     if scope.chance.random() < EVENLY:
         near = scope.chance.randrange(-9, 10)
@@ -117,13 +117,13 @@ def _block(memory: Memory, scope: Scope) -> tuple[str, str]:
     return _address(memory, scope), _address(memory, scope)
 
 
-def _length(memory: Memory, scope: Scope) -> str:
+def _length(memory: DraftMemory, scope: Scope) -> str:
     if scope.chance.random() < EVENLY:
         return f"{memory.index}.const {scope.chance.choice((0, 1, 7, 8, 9, 255, 1000))}"
     return f"{scope.value(memory.index)} {memory.index}.const 0x1ff {memory.index}.and"
 
 
-def _init(memory: Memory, scope: Scope) -> str:
+def _init(memory: DraftMemory, scope: Scope) -> str:
     """From the segment that stays, or nothing from the beginning of one that may be dropped."""
     if scope.chance.random() < RARELY:
         return f"{_address(memory, scope)} i32.const 0 i32.const 0 memory.init {memory.name} {memory.dropped}"
@@ -133,20 +133,20 @@ def _init(memory: Memory, scope: Scope) -> str:
     return f"{target} i32.const {start} i32.const {count} memory.init {memory.name} {memory.passive}"
 
 
-def _drop(memory: Memory, scope: Scope) -> str:
+def _drop(memory: DraftMemory, scope: Scope) -> str:
     return f"data.drop {scope.chance.choice((memory.dropped, memory.active))}"
 
 
 # Traps.
 
 
-def _init_gone(memory: Memory, segment: str, scope: Scope) -> str:
+def _init_gone(memory: DraftMemory, segment: str, scope: Scope) -> str:
     """From a segment that is dropped: an active one is from the beginning."""
     count = scope.chance.choice((1, _SEGMENT))
     return f"data.drop {memory.dropped} {_address(memory, scope)} i32.const 0 i32.const {count} memory.init {memory.name} {segment}"
 
 
-def _outside(memory: Memory, scope: Scope) -> str:
+def _outside(memory: DraftMemory, scope: Scope) -> str:
     type_ = scope.chance.choice(("i32", "i64"))
     end = memory.most * _PAGE - BITS[type_] // 8 + scope.chance.randrange(1, 8)
     wrap = " i32.wrap_i64" * (type_ == "i64")

@@ -12,7 +12,7 @@ from diffcheck.runner.sweep.operands import SHAPES
 from diffcheck.wasm.opcodes import OPS
 
 if TYPE_CHECKING:
-    from diffcheck.hunt.generate.draft import Draft, Scope
+    from diffcheck.hunt.generate.draft import ProgramDraft, Scope
     from diffcheck.wasm.opcodes import Op
 
 _VECTOR: Final = 0xFD
@@ -30,7 +30,7 @@ _RELAXED: Final = (
 """A part of a relaxed instruction's name, the operand to limit, and how: then the specification allows one result only."""
 
 
-def declare(draft: Draft) -> None:
+def declare(draft: ProgramDraft) -> None:
     """Offer every instruction that takes and leaves numbers only."""
     for op in OPS:
         if op.params and op.results and {*op.params, *op.results} <= set(NUMBERS) and not op.width and not op.legacy:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from diffcheck.hunt.generate import aggregates, calls, constants, control, exceptions, large, memory, numeric, references, tables
-from diffcheck.hunt.generate.draft import MIXES, NUMBERS, OFTEN, Draft, Function, Scope
+from diffcheck.hunt.generate.draft import MIXES, NUMBERS, OFTEN, DraftFunction, ProgramDraft, Scope
 from diffcheck.runner.sweep.operands import operands
 from diffcheck.values import Value
 
@@ -55,7 +55,7 @@ def generate(seed: str, weights: Weights) -> Generated:
     """The program of a seed, with what was seen least so far; counts its cells."""
     chance = Random(seed)  # noqa: S311 - reproducible, not secret
     traps = chance.random() < _TRAPS
-    draft = Draft(chance, weights, traps=traps)
+    draft = ProgramDraft(chance, weights, traps=traps)
     chosen = set(chance.sample(list(FEATURES), chance.randint(1, _MOST_FEATURES)))
     numeric.declare(draft)
     control.declare(draft)
@@ -75,7 +75,7 @@ def generate(seed: str, weights: Weights) -> Generated:
     return Generated(seed, text, tuple(dict.fromkeys(rows)), tags, tuple(cells), tuple(sorted(chosen)), traps, padded)
 
 
-def _is_padded(draft: Draft, features: set[str]) -> bool:
+def _is_padded(draft: ProgramDraft, features: set[str]) -> bool:
     """Whether integers have their longest encoding: rarely, unless programs with these features diverge mostly without it."""
     words = ("short", "long")
     short, long = (min(draft.weights.share(f"{word} encoding of {each}") for each in features) for word in words)
@@ -84,7 +84,7 @@ def _is_padded(draft: Draft, features: set[str]) -> bool:
     return padded
 
 
-def _function(draft: Draft, name: str, size: int) -> tuple[list[Cell], list[str]]:
+def _function(draft: ProgramDraft, name: str, size: int) -> tuple[list[Cell], list[str]]:
     """Add an exported function; returns its cells and its rows."""
     chance = draft.chance
     params = tuple(chance.choice(NUMBERS) for _ in range(chance.randint(0, 4)))
@@ -96,7 +96,7 @@ def _function(draft: Draft, name: str, size: int) -> tuple[list[Cell], list[str]
     body = "\n".join([*lines, scope.values(results[:-1]), _mixed(scope)])
     signature = "".join(f"(param $p{at} {each})" for at, each in enumerate(params)) + f" (result {' '.join(results)})"
     draft.fields.append(f'(func ${name} (export "{name}") {signature} {scope.declarations}\n{body})')
-    draft.functions.append(Function(f"${name}", params, results, scope.cost))
+    draft.functions.append(DraftFunction(f"${name}", params, results, scope.cost))
     count = _TRAP_ROWS if draft.traps else _ROWS
     return scope.cells, [_row(chance, name, params) for _ in range(count)]
 

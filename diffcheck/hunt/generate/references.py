@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Final
 from diffcheck.hunt.generate.draft import EVENLY, after
 
 if TYPE_CHECKING:
-    from diffcheck.hunt.generate.draft import Draft, Scope
+    from diffcheck.hunt.generate.draft import ProgramDraft, Scope
 
 _NULLS: Final = {"anyref": "none", "eqref": "none", "i31ref": "none", "externref": "noextern"}
 _ABSTRACT: Final = ("i31", "struct", "array", "eq", "none")
 
 
-def declare(draft: Draft) -> None:
+def declare(draft: ProgramDraft) -> None:
     """Offer conversions among all reference types."""
     concrete = [each for each in draft.made if each.startswith("(ref $o")]
     draft.variables += ["anyref", "externref"]

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import BinaryIO
 
-    from diffcheck.service.jobs.job_queue import Leased, Step
+    from diffcheck.service.jobs.job_queue import LeasedJob, Step
 
 _WATCH_S: Final = 0.1
 _RENEW_S: Final = 10.0
@@ -45,7 +45,7 @@ class CancelledError(Exception):
 class JobProcess:
     """A leased job and its folder, in which an interrupted run is resumed."""
 
-    def __init__(self, data: DataFolder, leased: Leased, stopped: Callable[[], bool]) -> None:
+    def __init__(self, data: DataFolder, leased: LeasedJob, stopped: Callable[[], bool]) -> None:
         self._data, self._leased, self._plan, self._stopped = data, leased, leased.plan, stopped
         self.folder = data.job(leased.id)
 

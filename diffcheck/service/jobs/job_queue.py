@@ -35,7 +35,7 @@ class LeaseLostError(Exception):
     """Another worker has the job, or it was cancelled."""
 
 
-class Input(msgspec.Struct, frozen=True):
+class JobInput(msgspec.Struct, frozen=True):
     """A file of a job: its name in the job's folder, and its digest in the store."""
 
     name: str
@@ -63,12 +63,12 @@ class Plan(msgspec.Struct, frozen=True):
     suite: str = ""
     subject: str = ""
     folder: str = ""
-    inputs: tuple[Input, ...] = ()
+    inputs: tuple[JobInput, ...] = ()
     identity: tuple[str, ...] = ()
     baseline: bool = False
     report: str = ""
     finding: int = 0
-    builds: tuple[Input, ...] = ()
+    builds: tuple[JobInput, ...] = ()
     build: int = 0
     limit_s: int = 0
 
@@ -94,7 +94,7 @@ class Job(msgspec.Struct, frozen=True):
     reason: str
 
 
-class Leased(msgspec.Struct, frozen=True):
+class LeasedJob(msgspec.Struct, frozen=True):
     """A job that a worker holds."""
 
     id: int
@@ -121,7 +121,7 @@ class JobQueue:
         with self._database.reading() as connection:
             return connection.execute("SELECT 1 FROM jobs WHERE state = 'queued' LIMIT 1").fetchone() is not None
 
-    def claim(self, worker: str) -> Leased | None:
+    def claim(self, worker: str) -> LeasedJob | None:
         """The next job, leased to a worker; None if nothing waits."""
         with self._database.writing() as connection:
             row = connection.execute(
@@ -129,7 +129,7 @@ class JobQueue:
             ).fetchone()
             if row is None:
                 return None
-            leased = Leased(row["id"], secrets.token_hex(16), msgspec.json.decode(row["plan"], type=Plan))
+            leased = LeasedJob(row["id"], secrets.token_hex(16), msgspec.json.decode(row["plan"], type=Plan))
             connection.execute(
                 "UPDATE jobs SET state = 'running', worker = ?, lease = ?, lease_until = ?, attempts = attempts + 1, "
                 "started = coalesce(started, ?), ended = NULL WHERE id = ?",
@@ -137,7 +137,7 @@ class JobQueue:
             )
         return leased
 
-    def renew(self, leased: Leased) -> bool:
+    def renew(self, leased: LeasedJob) -> bool:
         """Extend the lease; False if the job is to be cancelled. Raises ``LeaseLostError``."""
         with self._database.writing() as connection:
             connection.execute(
@@ -145,12 +145,12 @@ class JobQueue:
             )
             return not _held(connection, leased)["cancel"]
 
-    def wanted(self, leased: Leased) -> bool:
+    def wanted(self, leased: LeasedJob) -> bool:
         """Whether the job is not to be cancelled. Raises ``LeaseLostError``."""
         with self._database.reading() as connection:
             return not _held(connection, leased)["cancel"]
 
-    def hand_back(self, leased: Leased) -> None:
+    def hand_back(self, leased: LeasedJob) -> None:
         """Queue a leased job again, without counting the attempt."""
         with self._database.writing() as connection:
             connection.execute(
@@ -200,7 +200,7 @@ def submit(
     return int(row.lastrowid or 0), True
 
 
-def finish(connection: sqlite3.Connection, leased: Leased, state: State, exit_code: int | None, reason: str) -> None:
+def finish(connection: sqlite3.Connection, leased: LeasedJob, state: State, exit_code: int | None, reason: str) -> None:
     """End a job within the transaction that stores its results; raises ``LeaseLostError``, and then nothing may be stored."""
     _held(connection, leased)
     connection.execute(
@@ -209,7 +209,7 @@ def finish(connection: sqlite3.Connection, leased: Leased, state: State, exit_co
     )
 
 
-def _held(connection: sqlite3.Connection, leased: Leased) -> sqlite3.Row:
+def _held(connection: sqlite3.Connection, leased: LeasedJob) -> sqlite3.Row:
     query = "SELECT cancel FROM jobs WHERE id = ? AND lease = ? AND state = 'running'"
     row: sqlite3.Row | None = connection.execute(query, (leased.id, leased.lease)).fetchone()
     if row is None:

@@ -14,14 +14,14 @@ import msgspec
 from diffcheck import process
 from diffcheck.cases import case_file
 from diffcheck.errors import CaseError, DiffcheckError
-from diffcheck.service.jobs.job_queue import Input, Plan, Step
+from diffcheck.service.jobs.job_queue import JobInput, Plan, Step
 from diffcheck.service.settings import LATEST, JobKind
 from diffcheck.text import plural, visible
 
 if TYPE_CHECKING:
     from diffcheck.service.content_store import ContentStore
     from diffcheck.service.database import Database
-    from diffcheck.service.settings import Settings
+    from diffcheck.service.settings import ServiceSettings
 
 _BUILD: Final = re.compile(r"build:([0-9]{1,12})\Z")
 FILE_NAME: Final = r"^[A-Za-z0-9_][A-Za-z0-9._+-]{0,99}$"
@@ -62,7 +62,7 @@ class JobRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     again: Annotated[str, msgspec.Meta(max_length=60)] = ""
 
 
-class Subject(msgspec.Struct, frozen=True):
+class JobSubject(msgspec.Struct, frozen=True):
     """An engine of the configuration, or a build: as in ``--subject``, with the digest of its program."""
 
     name: str
@@ -74,7 +74,7 @@ class Subject(msgspec.Struct, frozen=True):
 class Planner:
     """Makes plans of requests."""
 
-    def __init__(self, settings: Settings, database: Database, store: ContentStore, folder: Path) -> None:
+    def __init__(self, settings: ServiceSettings, database: Database, store: ContentStore, folder: Path) -> None:
         self._settings, self._database, self._store = settings, database, store
         self._finds = folder / "finds"
 
@@ -121,7 +121,7 @@ class Planner:
         versus = f" against {request.against}" if request.kind == "gate" else ""
         return plan, visible(f"{request.kind} {what}{' with' if what else ''} {subject.name}{versus}".replace("  ", " "), _TITLE)
 
-    def subject(self, name: str) -> Subject:
+    def subject(self, name: str) -> JobSubject:
         """The engine with a name; the first of the configuration for an empty one. Raises ``RequestError``."""
         name = name or next(iter(self._settings.engines))
         match = _BUILD.match(name)
@@ -131,9 +131,9 @@ class Planner:
             hint = f"there are {', '.join(self.engines())}"
             raise RequestError(f"there is no engine {visible(name, 60)!r}", hint=hint)
         spec = self._settings.engines[name]
-        return Subject(name, spec, _program_digest(spec.partition(":")[2]))
+        return JobSubject(name, spec, _program_digest(spec.partition(":")[2]))
 
-    def _build(self, number: int | None) -> Subject:
+    def _build(self, number: int | None) -> JobSubject:
         chosen = ("id = ?", (number,)) if number is not None else ("state = 'accepted'", ())
         with self._database.reading() as connection:
             query = f"SELECT id, sha256 FROM builds WHERE {chosen[0]} ORDER BY id DESC LIMIT 1"  # noqa: S608 - constants
@@ -141,9 +141,9 @@ class Planner:
         if row is None or self._settings.builds is None:
             raise RequestError("there is no such build", hint="the page of builds lists them")
         spec = f"{self._settings.builds.adapter}:{self._store.path(row['sha256'])}"
-        return Subject(f"build:{row['id']}", spec, row["sha256"], row["id"])
+        return JobSubject(f"build:{row['id']}", spec, row["sha256"], row["id"])
 
-    def _hunt(self, request: JobRequest, subject: Subject) -> tuple[Step, ...]:
+    def _hunt(self, request: JobRequest, subject: JobSubject) -> tuple[Step, ...]:
         """A hunt with programs of its own, and a run of all finds if there are new ones, which makes them findings."""
         finds = str(self._finds / subject.name.replace(":", "-"))
         seed = str(int(hashlib.sha256(request.again.encode()).hexdigest()[:8], 16))
@@ -153,7 +153,7 @@ class Planner:
     def _common(self) -> tuple[str, ...]:
         return ("--jobs", str(self._settings.jobs))
 
-    def _cases(self, request: JobRequest) -> tuple[tuple[str, ...], str, str, tuple[Input, ...]]:
+    def _cases(self, request: JobRequest) -> tuple[tuple[str, ...], str, str, tuple[JobInput, ...]]:
         """The paths of a run in its folder, its suite, and the folder or the files."""
         if bool(request.corpus) == bool(request.files):
             raise RequestError("a run is of files or of a corpus", hint="give files, or the name of a corpus")
@@ -163,10 +163,10 @@ class Planner:
                 raise RequestError(f"there is no corpus {visible(request.corpus, 60)!r}", hint=hint)
             path = Path(self._settings.corpora[request.corpus])
             return (path.name,), request.corpus, str(path.parent), ()
-        inputs = tuple(Input(each.name, each.sha256) for each in sorted(request.files, key=lambda each: each.name))
+        inputs = tuple(JobInput(each.name, each.sha256) for each in sorted(request.files, key=lambda each: each.name))
         return self._checked(inputs), f"upload-{_digest(inputs)}", "", inputs
 
-    def _checked(self, inputs: tuple[Input, ...]) -> tuple[str, ...]:
+    def _checked(self, inputs: tuple[JobInput, ...]) -> tuple[str, ...]:
         """The artifacts among uploaded files; raises ``RequestError`` for a file that a job cannot use."""
         names = [each.name for each in inputs]
         artifacts = tuple(name for name in names if name.endswith(_ARTIFACTS))
@@ -197,7 +197,7 @@ class Planner:
         of = msgspec.json.decode(row["plan"], type=Plan)
         subject = self.subject(request.engine or of.subject)
         case = msgspec.json.decode(row["detail"])["case"]
-        builds: tuple[Input, ...] = ()
+        builds: tuple[JobInput, ...] = ()
         if request.kind == "bisect":
             spec, builds = self._between(request.against, subject)
             arguments: tuple[str, ...] = ("bisect", case, "--subject", spec)
@@ -209,12 +209,12 @@ class Planner:
         )  # fmt: skip
         return plan, visible(f"{request.kind} {row['title']}", _TITLE)
 
-    def _between(self, good: str, bad: Subject) -> tuple[str, tuple[Input, ...]]:
+    def _between(self, good: str, bad: JobSubject) -> tuple[str, tuple[JobInput, ...]]:
         """The subject of a bisection with ``{}`` for the program, and the accepted builds from the good to the bad one."""
         first = self.subject(good).build if good else 1
         with self._database.reading() as connection:
             query = "SELECT id, sha256 FROM builds WHERE state = 'accepted' AND id BETWEEN ? AND ? ORDER BY id"
-            builds = tuple(Input(f"build-{row['id']}", row["sha256"]) for row in connection.execute(query, (first, bad.build)))
+            builds = tuple(JobInput(f"build-{row['id']}", row["sha256"]) for row in connection.execute(query, (first, bad.build)))
         if self._settings.builds is None or not first or len(builds) < 2:  # noqa: PLR2004 - the good and the bad one
             raise RequestError("a bisection needs two accepted builds", hint="name the bad one as engine, the good one as against")
         return f"{self._settings.builds.adapter}:{{}}", builds
@@ -230,7 +230,7 @@ def _check_case_file(path: Path, name: str) -> None:
         raise RequestError(f"{name}: an upload may have 60 seconds and 4 GiB for an execution", hint="lower its limits")
 
 
-def _digest(inputs: tuple[Input, ...]) -> str:
+def _digest(inputs: tuple[JobInput, ...]) -> str:
     return hashlib.sha256(msgspec.json.encode(inputs)).hexdigest()[:12]
 
 

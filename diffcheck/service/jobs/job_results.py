@@ -23,7 +23,7 @@ from diffcheck.verdict import Report
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from diffcheck.service.jobs.job_queue import Leased
+    from diffcheck.service.jobs.job_queue import LeasedJob
 
 _MAP: Final = "sweep.json"
 _CAP_BYTES: Final = 1 << 30
@@ -52,7 +52,7 @@ class Collected(msgspec.Struct, frozen=True):
     files: dict[str, str] = {}
 
 
-def collect(data: DataFolder, leased: Leased, folder: Path, code: int, reason: str) -> Collected:
+def collect(data: DataFolder, leased: LeasedJob, folder: Path, code: int, reason: str) -> Collected:
     """Store the files that a job left. A command that wrote no report has failed. Raises ``StorageFullError``."""
     plan = leased.plan
     tail = printed_end(decode(data.log_end(leased.id, _LOG_TAIL)), 500)
@@ -68,7 +68,7 @@ def collect(data: DataFolder, leased: Leased, folder: Path, code: int, reason: s
     return Collected(code, reason, tail, reports, done, files)
 
 
-def enter(data: DataFolder, leased: Leased, found: Collected) -> None:
+def enter(data: DataFolder, leased: LeasedJob, found: Collected) -> None:
     """Enter the results and end the job, in one transaction; raises ``LeaseLostError``, and then nothing is entered."""
     plan, hooks = leased.plan, data.settings.webhooks
     with data.database.writing() as connection:
@@ -87,7 +87,7 @@ def enter(data: DataFolder, leased: Leased, found: Collected) -> None:
             connection.execute("UPDATE builds SET state = ?, reason = ? WHERE id = ?", (*state, plan.build))
 
 
-def _reports(data: DataFolder, leased: Leased, folder: Path) -> Iterator[StoredReport]:
+def _reports(data: DataFolder, leased: LeasedJob, folder: Path) -> Iterator[StoredReport]:
     base = Path(leased.plan.folder or data.job(leased.id) / "input")
     for part in dict.fromkeys(part for step in leased.plan.steps for part in step.reports):
         path = folder / part / json_file.FILE_NAME

@@ -27,7 +27,7 @@ from diffcheck.text import visible
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from diffcheck.service.jobs.job_queue import Leased
+    from diffcheck.service.jobs.job_queue import LeasedJob
 
 _IDLE_S: Final = 0.2
 _FULL_S: Final = 10.0
@@ -37,7 +37,7 @@ _MISSING: Final = (FileNotFoundError, NotADirectoryError, PermissionError)
 _LOG = logging.getLogger("diffcheck.service")
 
 
-class Worker:
+class JobWorker:
     """Runs jobs, one at a time."""
 
     def __init__(self, data: DataFolder, name: str, stopped: Callable[[], bool]) -> None:
@@ -58,7 +58,7 @@ class Worker:
                 _LOG.warning("the disk or the database does not work: %s", error)
                 time.sleep(_FULL_S if not self._stopped() else 0)
 
-    def work(self, leased: Leased) -> None:
+    def work(self, leased: LeasedJob) -> None:
         """Run a job to its end, or hand it back."""
         _LOG.info("job %d begins: %s", leased.id, leased.plan.kind)
         job = JobProcess(self._data, leased, self._stopped)
@@ -83,7 +83,7 @@ class Worker:
         _LOG.info("job %d ended", leased.id)
         job.remove()
 
-    def _end(self, leased: Leased, state: job_queue.State, reason: str) -> None:
+    def _end(self, leased: LeasedJob, state: job_queue.State, reason: str) -> None:
         with contextlib.suppress(job_queue.LeaseLostError), self._data.database.writing() as connection:
             job_queue.finish(connection, leased, state, None, reason)
 
@@ -96,7 +96,7 @@ def main() -> None:
     logs.prepare()
     data = DataFolder(Path(folder), settings.load(config or None, Path.cwd()))
     with process.interruptible() as stopped:
-        Worker(data, name, stopped).run()
+        JobWorker(data, name, stopped).run()
 
 
 if __name__ == "__main__":

@@ -49,7 +49,7 @@ class StoredFile(msgspec.Struct, frozen=True):
     size: int
 
 
-class About(msgspec.Struct, frozen=True):
+class ServiceMetadata(msgspec.Struct, frozen=True):
     """The service: its version, and the names that a job may use."""
 
     version: str
@@ -67,9 +67,9 @@ class Health(msgspec.Struct, frozen=True):
 
 
 @get("/service", sync_to_thread=True, responses=documented())
-def about(folder: DataFolder) -> About:
+def about(folder: DataFolder) -> ServiceMetadata:
     """The service and the names that jobs may use."""
-    return About(__version__, folder.planner.engines(), tuple(folder.settings.corpora), folder.store.upload_bytes)
+    return ServiceMetadata(__version__, folder.planner.engines(), tuple(folder.settings.corpora), folder.store.upload_bytes)
 
 
 @get("/health", sync_to_thread=True, opt={"scope": None}, responses=documented())

@@ -36,20 +36,20 @@ class FindingChange(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 @get("/runs", sync_to_thread=True, responses=documented(400, 404))
 def runs(
     connection: Connection, suite: Name = "", cursor: Cursor = None, limit: Limit = catalogue.PAGE
-) -> catalogue.Listing[catalogue.Run]:
+) -> catalogue.Listing[catalogue.RunEntry]:
     """Runs, the latest first."""
     return catalogue.runs(connection, suite, cursor, limit)
 
 
 @get("/jobs/{number:int}/runs", sync_to_thread=True, responses=documented(400, 404))
-def job_runs(connection: Connection, number: Number) -> catalogue.Listing[catalogue.Run]:
+def job_runs(connection: Connection, number: Number) -> catalogue.Listing[catalogue.RunEntry]:
     """The runs of a job: one for each report that its commands wrote."""
     catalogue.job(connection, number)
     return catalogue.runs(connection, "", None, catalogue.PAGE, job_number=number)
 
 
 @get("/runs/{number:int}", sync_to_thread=True, responses=documented(400, 404))
-def run(connection: Connection, number: Number) -> catalogue.Run:
+def run(connection: Connection, number: Number) -> catalogue.RunEntry:
     """A run."""
     return catalogue.run(connection, number)
 
@@ -100,13 +100,13 @@ def cases(
     search: Search = "",
     cursor: Cursor = None,
     limit: Limit = catalogue.PAGE,
-) -> catalogue.Listing[catalogue.Case]:
+) -> catalogue.Listing[catalogue.CaseEntry]:
     """The cases of a suite with their last runs, those that diverge first."""
     return catalogue.cases(connection, suite, verdict or "", search, cursor, limit)
 
 
 @get("/cases/{number:int}", sync_to_thread=True, responses=documented(400, 404))
-def case(connection: Connection, number: Number) -> catalogue.Case:
+def case(connection: Connection, number: Number) -> catalogue.CaseEntry:
     """A case."""
     return catalogue.case(connection, number)
 
@@ -128,7 +128,7 @@ def findings(
     search: Search = "",
     cursor: Cursor = None,
     limit: Limit = catalogue.PAGE,
-) -> catalogue.Listing[catalogue.Finding]:
+) -> catalogue.Listing[catalogue.FindingEntry]:
     """Findings, the latest change first."""
     return catalogue.findings(connection, finding_state or "", subject, search, cursor, limit)
 
@@ -140,12 +140,12 @@ def finding(connection: Connection, number: Number) -> catalogue.FindingDetail:
 
 
 @patch("/findings/{number:int}", sync_to_thread=True, opt={"scope": "operate"}, responses=documented(400, 404, 413))
-def change_finding(folder: DataFolder, who: Principal, number: Number, data: FindingChange) -> catalogue.Finding:
+def change_finding(folder: DataFolder, who: Principal, number: Number, data: FindingChange) -> catalogue.FindingEntry:
     """Link an issue, mark as known, reopen, or note."""
     return changed(folder, who, number, data)
 
 
-def changed(folder: DataFolder, who: Principal, number: int, change: FindingChange) -> catalogue.Finding:
+def changed(folder: DataFolder, who: Principal, number: int, change: FindingChange) -> catalogue.FindingEntry:
     """The finding after a change; raises ``NotFoundError``."""
     state = change.state or ("known" if change.issue else None)
     with folder.database.writing() as connection:
@@ -170,7 +170,7 @@ def attachment(
 
 
 @get("/builds", sync_to_thread=True, responses=documented(400, 404))
-def builds(connection: Connection, cursor: Cursor = None, limit: Limit = catalogue.PAGE) -> catalogue.Listing[catalogue.Build]:
+def builds(connection: Connection, cursor: Cursor = None, limit: Limit = catalogue.PAGE) -> catalogue.Listing[catalogue.BuildEntry]:
     """Builds from the watched folder, the latest first."""
     return catalogue.builds(connection, cursor, limit)
 
@@ -184,7 +184,7 @@ def compare(connection: Connection, first: Digest, second: Digest) -> catalogue.
 @get("/map", sync_to_thread=True, responses=documented(400, 404))
 def cells(
     connection: Connection, subject: Name, family: Name, cursor: Cursor = None, limit: Limit = catalogue.PAGE
-) -> catalogue.Listing[catalogue.Cell]:
+) -> catalogue.Listing[catalogue.GridCell]:
     """The cells of a family of instructions in the map of the last sweep."""
     return catalogue.cells(connection, subject, family, cursor, limit)
 

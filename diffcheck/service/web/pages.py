@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from litestar.datastructures import UploadFile
 
-    from diffcheck.service.catalogue import Case, Run
+    from diffcheck.service.catalogue import CaseEntry, RunEntry
     from diffcheck.service.settings import JobKind
     from diffcheck.service.web.problems import Problem
 
@@ -97,7 +97,7 @@ def _mark(word: str) -> Markup:
     return Markup('<span class="s-{}"></span>').format(word.replace(" ", "-"))
 
 
-def _strip(case: Case, runs: tuple[Run, ...]) -> Markup:
+def _strip(case: CaseEntry, runs: tuple[RunEntry, ...]) -> Markup:
     """The marks of a case's runs; a template's loop over 3,000 of them takes 30 ms."""
     verdicts = {night.run: night.verdict for night in case.nights}
     words = [verdicts.get(run.id, "not run") for run in runs]
