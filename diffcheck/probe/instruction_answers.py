@@ -220,6 +220,15 @@ def _object_readers() -> Iterator[KnownAnswer]:
     yield _reader("array.len", *(f"{way} array.len i64.extend_i32_u" for way in ways), value=2)
 
 
+def _nested_objects() -> Iterator[KnownAnswer]:
+    """Yield the answers of a structure (type 2) in the field of another one (type 8, in local 9)."""
+    inner = "f32.const 0 f64.const 0 i64.const 0 i32.const 77 i32.const 0 struct.new 2"
+    read, uses = "struct.get 8 0 struct.get 2 3 i64.extend_i32_u", ("struct.get", "local.tee", *_WIDE)
+    yield KnownAnswer("struct.new", f"{inner} struct.new 8 {read}", 77, uses)
+    set_ = f"struct.new_default 8 local.tee 9 {inner} struct.set 8 0 local.get 9 {read}"
+    yield KnownAnswer("struct.set", set_, 77, ("struct.new", *uses))
+
+
 def _references() -> Iterator[KnownAnswer]:
     yield KnownAnswer("i31.get_u", "i32.const 0x7ffffff7 ref.i31 i31.get_u i64.extend_i32_u", 0x7FFF_FFF7, _WIDE)
     for text, value in (("i32.const 5 ref.i31", 1), ("struct.new_default 2", 0), ("ref.null any", 0)):
@@ -259,7 +268,7 @@ WITH_MEMORIES: Final = (
     ),
     KnownAnswer("memory.size", "memory.size 1 i64.extend_i32_u", 1, _WIDE),
 )
-WITH_OBJECTS: Final = (*_references(), *_object_readers())
+WITH_OBJECTS: Final = (*_references(), *_object_readers(), *_nested_objects())
 GROUPS: Final = (BASE, WITH_TABLES, WITH_VECTORS, WITH_MEMORIES, WITH_OBJECTS)
 """Answers by required proposal, each group in programs of its own. A refused program has no result."""
 

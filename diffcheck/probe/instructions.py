@@ -50,7 +50,7 @@ _FLOAT_GLOBALS: Final = (
 _FIRST_COUNTER: Final = 1 + len(_FLOAT_GLOBALS)
 _LOCALS: Final = (("0", "i64"), ("1", "f32"), ("2", "f64"))
 _FIELD_TYPES: Final = (b"\x7d\x01", b"\x7c\x01", b"\x7e\x01", b"\x7f\x01", b"\x78\x01")
-_OBJECT_TYPES: Final = (b"\x5f\x05" + b"".join(_FIELD_TYPES), *(b"\x5e" + each for each in _FIELD_TYPES))
+_OBJECT_TYPES: Final = (b"\x5f\x05" + b"".join(_FIELD_TYPES), *(b"\x5e" + each for each in _FIELD_TYPES), b"\x5f\x01\x63\x02\x01")
 _OBJECT_LOCALS: Final = tuple((str(1 + type_), f"(ref null {type_})") for type_ in range(2, 2 + len(_OBJECT_TYPES)))
 
 

@@ -188,7 +188,7 @@ class _Passes:
         if report.in_recorder:
             from diffcheck.runner.passes.wrong_instruction import with_wrong_instructions  # noqa: PLC0415 - rare
 
-            report = with_wrong_instructions(report, self._subject, plan.limits, self._host)
+            report = with_wrong_instructions(report, plan.capsules.subject.wasm, self._subject, plan.limits, self._host)
         return report
 
     def direct(self) -> PassReport:

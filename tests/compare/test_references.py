@@ -24,6 +24,7 @@ from diffcheck.values import BEYOND, FUNCTION, IDENTITY, OPAQUE, Value, referenc
 from diffcheck.verdict import CaseReport
 from diffcheck.wasm.module import read
 from tests.capsule.helpers import binary, calls, run
+from tests.runner.test_run import reports
 from tests.triage.localising import localised
 
 OBJECTS = """(module
@@ -439,9 +440,22 @@ TRAPS = b"\x1a\x00" + 10 * b"\x01"  # drop, unreachable
 @pytest.mark.parametrize("words", [False, True])
 def test_a_trap_in_the_recorder_is_no_outcome_of_a_row(host: Host, words: bool) -> None:
     found = report(host, IN_RECORDER, STRUCT_GET, TRAPS, words=words)
-    assert differences(found) == []
-    assert (found.verdict, found.passes[0].in_recorder) == ("inconclusive", True)
-    assert found.reason == "capsule: the subject trapped: unreachable in the recorder, not in a row"
+    assert differences(found) == [("set", "recorder", "whole", "trapped: unreachable in the recorder")]
+    assert (found.verdict, found.passes[0].in_recorder) == ("diverge", True)
+
+
+LINKED_LIST = """(module (rec (type $n (struct (field $v (mut i32)) (field $next (mut (ref null $n))))))
+  (global $root (export "root") (mut (ref null $n)) (ref.null $n))
+  (func (export "push") (param i32) (global.set $root (struct.new $n (local.get 0) (global.get $root))))
+  (func (export "top") (result i32) (struct.get $n $v (struct.get $n $next (global.get $root)))))"""
+
+
+@pytest.mark.kilnd
+def test_the_instruction_that_damages_an_object_of_the_artifact_is_found_if_the_recorder_traps(tmp_path, real_kilnd) -> None:
+    (tmp_path / "list.wasm").write_bytes(wasmtime.wat2wasm(LINKED_LIST))
+    (tmp_path / "list.toml").write_text('rows = ["push=1", "push=2", "top"]')
+    (found,) = reports(tmp_path, subject="kilnd", options={"kilnd": str(real_kilnd)}).values()
+    assert [each.where.item for each in found.passes[0].divergences] == ["instruction struct.new"]
 
 
 def test_an_innocent_instruction_is_not_blamed_for_a_trap_in_the_recorder(host: Host, tmp_path: Path) -> None:

@@ -41,8 +41,11 @@ EVERYTHING = """(module (import "env" "f" (func $f (param i32)))
     (call $f (i32.const 1)) (i32.const 0) (i64.const 0) (f32.const 0) (f64.const 0) (v128.const i64x2 0 0) (ref.null func)))"""
 COMPARES = {"i64.ne", "if"}
 """What a program without counters cannot do without."""
+WRITERS = {"struct.new", "struct.set"}
 READERS = {"local.get", "global.get", "struct.get", "array.get", "array.len"}
-NAMES = sorted({each.name for group in GROUPS for each in group} - {"br", "loop", "call", "local.set", "global.set"} - READERS)
+NAMES = sorted(
+    {each.name for group in GROUPS for each in group} - {"br", "loop", "call", "local.set", "global.set"} - READERS - WRITERS
+)
 
 
 def own_instructions():
@@ -112,6 +115,19 @@ def test_an_instruction_that_quiets_a_nan_is_named_and_not_the_one_that_wrote_it
     oracle = registry.create("wasmtime", {})
     try:
         engine = kind(oracle, Fault("", "", Expected(), edit=quieting(name, QUIETED[name])), words=False)
+        assert [each.name for each in wrong_instructions(engine, host, RunLimits())] == [name]
+    finally:
+        oracle.close()
+
+
+@pytest.mark.parametrize(
+    ("name", "instead"), [("struct.new", b"\x1a\xfb\x01\x08"), ("struct.set", b"\x1a\xd0\x02\xfb\x05\x08\x00")]
+)
+def test_an_instruction_that_loses_an_object_in_a_field_is_named(host, name, instead):
+    edit = changed(lambda each, raw: instead if each.name == name and each.immediates[0] == 8 else raw)
+    oracle = registry.create("wasmtime", {})
+    try:
+        engine = FaultyBackend(oracle, Fault("", "", Expected(), edit=edit), words=False)
         assert [each.name for each in wrong_instructions(engine, host, RunLimits())] == [name]
     finally:
         oracle.close()

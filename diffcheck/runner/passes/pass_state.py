@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from diffcheck.capsule.deterministic.form import Choices
+from diffcheck.compare import outcomes
 from diffcheck.compare.expected_results import ExpectedResults
 from diffcheck.observation import (
     LeftSlice,
@@ -26,6 +27,10 @@ if TYPE_CHECKING:
     from diffcheck.runner.passes.open_limits import OpenLimit
     from diffcheck.runner.passes.streams.window_search import RunBudget
     from diffcheck.witness.formats import Manifest
+
+
+RECORDER = "recorder"
+"""The item of a divergence that is a trap in the recorder."""
 
 
 class PassState:
@@ -58,11 +63,19 @@ class PassState:
         self.instances = Instances(oracle, subject, trap_runs=TrapRuns(oracle, subject, identified, functions) if silent else None)
 
     def check_recorder(self, side: CapsuleSide, first: int, last: int, outcome: Outcome) -> None:
-        """End the pass if a trap in the rows [first, last) is the recorder's: without it the engine completes them."""
-        if isinstance(side.unrecorded(self.instances.parameters(first, last)), Returned):
-            name = "oracle" if side is self.oracle else "subject"
-            why = f"the {name} {sentence(outcome)} in the recorder, not in a row"
-            raise PassOverError(why, in_recorder=True)
+        """End the pass if a trap in the rows [first, last) is the recorder's: without it the engine completes them.
+
+        The recorder is valid code, so a trap of the subject there is a divergence, unless a limit was reached.
+        """
+        if not isinstance(side.unrecorded(self.instances.parameters(first, last)), Returned):
+            return
+        name = "oracle" if side is self.oracle else "subject"
+        ended = f"{sentence(outcome)} in the recorder"
+        if side is self.subject and not any(limit.met_by(outcome) for limit in open_limits.OPEN_LIMITS):
+            row = self.layout.rows[self.layout.n_init + last - 1].name if last > first else ""
+            shape = outcomes.shape(Returned(), outcome)
+            self.findings.diverge("stream", RECORDER, "whole", ended, row=row, shape=shape)
+        raise PassOverError(f"the {name} {ended}, not in a row", in_recorder=True)
 
     def limit_differs(self, first: int, row: RowRecord, actual_row: RowRecord) -> bool:
         """Whether only one engine reached an open limit in a row."""

@@ -1,4 +1,4 @@
-"""The explanation of a damaged observation: wrong instructions of the recorder, found by known-answer tests."""
+"""The explanation of a damaged observation: wrong instructions in the capsule, found by known-answer tests."""
 
 from __future__ import annotations
 
@@ -9,18 +9,20 @@ import msgspec
 from diffcheck.compare.findings import signature
 from diffcheck.probe.instructions import wrong_instructions
 from diffcheck.verdict import Divergence, Where
+from diffcheck.wasm.code import has_any, read_locals
+from diffcheck.wasm.module import read
 
 if TYPE_CHECKING:
     from diffcheck.backend.contract import Backend, Host, RunLimits
     from diffcheck.verdict import PassReport
 
-_DETAIL: Final = "the recorder uses this instruction, so rows could not be compared"
+_DETAIL: Final = "the capsule uses this instruction, so rows could not be compared"
 ITEM: Final = "instruction "
 """The beginning of the item of such a divergence; the name of the instruction follows."""
 
 
-def with_wrong_instructions(report: PassReport, subject: Backend, limits: RunLimits, host: Host) -> PassReport:
-    """The report of a failure in the recorder, with the wrong instructions of the subject, if any.
+def with_wrong_instructions(report: PassReport, capsule: bytes, subject: Backend, limits: RunLimits, host: Host) -> PassReport:
+    """The report of a failure in the recorder, with the wrong instructions of the subject that the capsule has, if any.
 
     Each instruction has one signature, whatever the artifact, since the code is the capsule's.
     """
@@ -30,6 +32,7 @@ def with_wrong_instructions(report: PassReport, subject: Backend, limits: RunLim
             signature("stream", "instruction", "", each.name), _DETAIL,
         )
         for each in wrong_instructions(subject, host, limits)
+        if _has(capsule, each.name)
     )  # fmt: skip
     if not found:
         return report
@@ -38,6 +41,12 @@ def with_wrong_instructions(report: PassReport, subject: Backend, limits: RunLim
     return msgspec.structs.replace(
         report, verdict="diverge", divergences=(*found, *others), divergences_total=total, reason=str(found[0]), vacuous=False
     )
+
+
+def _has(capsule: bytes, instruction: str) -> bool:
+    names = frozenset({instruction})
+    bodies = read(capsule).body_bytes()
+    return any(has_any(body, names, start=read_locals(body, at).end, base_offset=at) for at, body in bodies)
 
 
 def _of_recorder(each: Divergence) -> bool:

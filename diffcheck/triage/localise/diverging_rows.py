@@ -11,6 +11,7 @@ from diffcheck.errors import CaseError
 from diffcheck.observation import Refused
 from diffcheck.runner.passes.capsule_pass import CapsulePass
 from diffcheck.runner.passes.capsule_run import CapsuleSide
+from diffcheck.runner.passes.pass_state import RECORDER
 from diffcheck.runner.passes.streams.window_search import RunBudget
 from diffcheck.text import named, visible
 
@@ -30,7 +31,7 @@ class DivergingRows(msgspec.Struct, frozen=True):
 
     ``runs`` is the number of runs of the subject and ``peak_bytes`` the most memory of its process in them. ``memory`` is the first
     location in a memory that differs, or empty. ``in_recorder`` is whether the subject failed in the recorder, ``compared`` whether
-    there is a divergence nevertheless; ``refused`` is whether the subject refused the capsule.
+    something else differs; ``refused`` is whether the subject refused the capsule.
     """
 
     first: int
@@ -152,7 +153,7 @@ class RowSearch:
     def _rows(self, part: _RowPass, report: PassReport, range_: tuple[int, int], row: str, what: str) -> DivergingRows:
         cost = self.subject.cost
         memory = next((each.where.item for each in report.divergences if each.kind == "memory"), "")
-        compared = bool(report.divergences) or not report.in_recorder
+        compared = any(each.where.item != RECORDER for each in report.divergences) or not report.in_recorder
         refused = report.subject is not None and isinstance(report.subject.outcome, Refused)
         return DivergingRows(
             *range_,
