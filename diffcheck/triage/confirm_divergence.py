@@ -17,6 +17,7 @@ from diffcheck.triage.triage_folder import ConfirmedOutcome
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from diffcheck.runner.request import Request
     from diffcheck.triage.reduce.symptom import Symptom
     from diffcheck.triage.session import Session
     from diffcheck.triage.triage_folder import State
@@ -28,12 +29,12 @@ RUNS: Final = 3
 class Confirmer:
     """Reruns the case. ``wasm`` is the artifact, or the artifact without witness's instrumentation."""
 
-    def __init__(self, session: Session, symptom: Symptom, wasm: bytes, say: Callable[[str], None]) -> None:
-        self.session, self.symptom, self.wasm, self.say = session, symptom, wasm, say
+    def __init__(self, session: Session, symptom: Symptom, wasm: bytes, request: Request, say: Callable[[str], None]) -> None:
+        self.session, self.symptom, self.wasm, self.request, self.say = session, symptom, wasm, request, say
 
     def confirm(self, state: State) -> State:
         """The state with the results of all reruns; only with ``flaky`` if some run does not show the symptom."""
-        shown = sum(self._shows(self.session.run(self.wasm, self.session.rows)) for _ in range(RUNS))
+        shown = sum(self._shows(self.session.run(self.wasm, self.session.rows, request=self.request)) for _ in range(RUNS))
         self.say(f"{shown} of {RUNS} reruns show it")
         if shown < RUNS:
             return msgspec.structs.replace(state, flaky=f"{1 + shown} of {1 + RUNS} runs show it")
@@ -54,7 +55,7 @@ class Confirmer:
     def _report(self, **changes: object) -> CaseReport:
         """The report of the case with other engines."""
         session = self.session
-        request = msgspec.structs.replace(session.request, jobs=1, **changes)
+        request = msgspec.structs.replace(self.request, jobs=1, **changes)
         with closing(Checker(
             request, session.case, lambda _: False, Answers(None, ""), session.reactor, session.folder, session.budget
         )) as checker:  # fmt: skip

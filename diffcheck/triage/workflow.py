@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from diffcheck.observation import Identity
+    from diffcheck.runner.request import Request
     from diffcheck.triage.session import Session
     from diffcheck.triage.triage_folder import State, TriageFolder
     from diffcheck.verdict import CaseReport
@@ -165,10 +166,19 @@ class TriageWorkflow:
             found["known answer"] = program((answer,))
         return found
 
+    @property
+    def _direct(self) -> Request:
+        return msgspec.structs.replace(self.session.request, mode="direct")
+
+    @property
+    def _request(self) -> Request:
+        """The request that shows the symptom. After a capsule pass the direct pass has the signature of that."""
+        return self._direct if self.state.without_recorder else self.session.request
+
     def _leave_the_recorder(self, symptom: Symptom) -> None:
         """Triage the first module without a recorder that differs: the subject executes an instruction of the recorder wrongly."""
         for how, wasm in self._without_recorder(symptom.oracle).items():
-            report = self.session.run(wasm, (), request=msgspec.structs.replace(self.session.request, mode="direct"))
+            report = self.session.run(wasm, (), request=self._direct)
             found = next((each for each in symptoms(report) if each.mode == "direct"), None)
             if found is not None:
                 self.base, self._report, self.session.rows = wasm, report, ()
@@ -221,7 +231,8 @@ class TriageWorkflow:
     def confirm(self) -> bool:
         """Rerun the case, also under other engines; False if the divergence is flaky."""
         if "confirm" not in self.state.done:
-            self.state = self.folder.save(Confirmer(self.session, self.symptom, self.base, self.say).confirm(self.state))
+            confirmer = Confirmer(self.session, self.symptom, self.base, self._request, self.say)
+            self.state = self.folder.save(confirmer.confirm(self.state))
         if self.state.flaky:
             self.say(f"flaky: {self.state.flaky}; not triaged")
         return not self.state.flaky
@@ -283,7 +294,7 @@ class TriageWorkflow:
     def _alone(self) -> CaseReport:
         """A report of the artifact with the minimised rows that shows the symptom, in up to three runs with the whole deadline."""
         for _ in range(RUNS):
-            report = self.session.run(self.base, self.state.rows)
+            report = self.session.run(self.base, self.state.rows, request=self._request)
             if self.symptom.shown_by(report):
                 return report
         raise _nothing_to_reduce("the artifact alone does not reproduce it")

@@ -16,5 +16,5 @@ def test_an_adapter_that_raises_is_left_out_with_its_error(monkeypatch, tmp_path
     monkeypatch.setattr(registry, "names", lambda: ("broken", "absent", "wasmtime"))
     monkeypatch.setattr(registry, "create", create)
     session = SimpleNamespace(request=Request((), subject="wasmtime"), budget=None)
-    assert list(Confirmer(session, None, b"", said.append)._other_engines()) == []
+    assert list(Confirmer(session, None, b"", session.request, said.append)._other_engines()) == []
     assert said == ["broken was left out: TypeError: no argument"]
