@@ -214,6 +214,23 @@ class Explainer:
         acting = body.code[position]
         return "call_indirect" in acting.instruction.name or any(isinstance(each, RefType) for each in acting.operands)
 
+    def initial(self, answer: Localisation, first: FirstDifference) -> str:
+        """The global or table that the instruction of the answer reads, if nothing wrote to it before; else empty."""
+        name, _, index = answer.instruction.partition(" ")
+        kind = "table" if "call_indirect" in name else "global"
+        if kind == "global" and name != "global.get":
+            return ""
+        sites = [self.instrumentation.record_site(each) for each in self.stack.history(first.event)]
+        if any(site is not None and site.name.startswith(f"{kind}.") and self._writes(site, index) for site in sites):
+            return ""
+        return f"global {index}" if kind == "global" else "a table"
+
+    def _writes(self, site: Site, index: str) -> bool:
+        """Whether an instruction of globals or tables writes: the global with this index, or any table."""
+        if site.name == "global.set":
+            return str(self.instrumentation.bodies_of[site.function].code[site.position].instruction.immediates[0]) == index
+        return site.name not in ("global.get", "table.get", "table.size")
+
     def of_reference(self, first: FirstDifference) -> bool:
         """Whether what differs is a reference."""
         site = self.instrumentation.record_site(first.oracle)

@@ -278,6 +278,10 @@ class Localiser:
             earlier = self._earlier_write(search, watch, first)
             if earlier is not None and search.default == "none":
                 earlier = self._by_function(search.rows, search.instrumentation.variant, watch)
+        item = explainer.initial(answer, first) if earlier is None and search.default == "full" else ""
+        if item and self._differs_at_instantiation(search.rows):
+            self._confirm(search, first)
+            earlier = self._row(search.rows, f"{_INSTANTIATED}: {item}: oracle {answer.oracle}, subject {answer.subject}")
         if earlier is not None:
             self.notes.append(f"it shows first at {answer}")
             return earlier

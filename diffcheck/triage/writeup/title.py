@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 _HEX: Final = re.compile(r" \(0x[0-9a-f]+\)")
 _LEFT_EMPTY: Final = re.compile(r"left ((?:data|element) segment \d+) empty\Z")
 _NOT_DROPPED: Final = re.compile(r"instantiation should have dropped (data|element) segment \d+")
+_INSTANTIATED: Final = "the state differs before any instruction ran"
 _SIZE: Final = re.compile(r"has the size (\S+)")
 _STORED: Final = re.compile(r"has (\S+)(?: there)?(?: afterwards)?\Z")
 _NEXT: Final = re.compile(r"(went on to|entered) `([^`]+)`")
@@ -35,8 +36,10 @@ _MOST_OPERANDS: Final = 3
 
 
 def instruction_title(found: Localisation) -> str:
-    """``f32.floor of a signalling NaN returns it unquieted``; empty if no instruction and no dropped segment was found."""
+    """``f32.floor of a signalling NaN returns it unquieted``; empty if neither an instruction nor a fault of instantiation was found."""
     if found.depth != "instruction":
+        if found.why.startswith(_INSTANTIATED):
+            return "instantiation leaves a wrong state"
         segment = _NOT_DROPPED.match(found.why)
         return f"instantiation does not drop {'a' if segment[1] == 'data' else 'an'} {segment[1]} segment" if segment else ""
     name = found.instruction.partition(" ")[0]

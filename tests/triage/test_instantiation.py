@@ -1,0 +1,35 @@
+"""A state that is wrong since instantiation is not blamed on the instruction that reads it, and is a cause."""
+
+from __future__ import annotations
+
+import pytest
+
+from diffcheck.triage.causes import cause_name
+from tests.triage.localising import localised
+
+GLOBAL = """(module (global $g (export "g") (mut i64) (i64.const 77777))
+  (func (export "read") (result i64) (i64.add (global.get $g) (i64.const 1))))"""
+TABLE = """(module (type $t (func (result i32))) (table (export "t") 4 funcref) (elem (i32.const 1) $a)
+  (func $a (type $t) (i32.const 7))
+  (func (export "read") (result i32) (call_indirect (type $t) (i32.const 1))))"""
+DATA = """(module (memory (export "m") 1) (data (i32.const 40) "hello")
+  (func (export "read") (result i32) (i32.load8_u (i32.const 41))))"""
+
+
+@pytest.mark.parametrize(
+    ("text", "before", "after"),
+    [
+        (GLOBAL, b"\x42\xd1\xdf\x04\x0b", b"\x42\xd2\xdf\x04\x0b"),
+        (TABLE, b"\x00\x41\x01\x0b\x01\x00", b"\x00\x41\x02\x0b\x01\x00"),
+        (DATA, b"hello", b"hullo"),
+    ],
+)
+def test_what_instantiation_leaves_wrong_is_not_blamed_on_the_instruction_that_reads_it(host, tmp_path, text, before, after):
+    def edit(data):
+        at = data.rfind(before)
+        return data[:at] + after + data[at + len(before) :] if at >= 0 else data
+
+    answer = localised(host, text, edit, tmp_path, rows='"read"')
+    assert (answer.depth, answer.instruction) == ("row", "")
+    assert answer.why.startswith("the state differs before any instruction ran, after instantiation")
+    assert cause_name(answer) == "instantiation leaves a wrong state"
