@@ -315,10 +315,12 @@ def _script(path: str, place: str, root: str, notes: list[str], *, named: bool =
         notes.append(f"{visible(path)} is not run: {error.line}")
         return []
     name = os.path.basename(script)  # noqa: PTH119 - as in _walk
-    if not one and (found.text_only or found.linking or found.former):
-        former = f" and {found.former} of rules that WebAssembly 3.0 no longer has" if found.former else ""
-        what = f"{plural(found.text_only, 'assertion')} of the text format, {found.linking} of linking{former}"
-        notes.append(f"{visible(path)}: {what} test no engine")
+    untested = {
+        "the text format": found.text_only, "linking": found.linking, "rules that WebAssembly 3.0 no longer has": found.former,
+    }  # fmt: skip
+    if not one and any(untested.values()):
+        what = ", ".join(f"{plural(count, 'assertion')} of {topic}" for topic, count in untested.items() if count)
+        notes.append(f"{visible(path)}: not tests of an engine: {what}")
     lines = [one] if one else found.modules
     return [Item(_joined(place, f"{name}:{line}"), f"{script}:{line}", "", root) for line in lines]
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from diffcheck.errors import ArtifactError
+from diffcheck.text import visible
 from diffcheck.wasm import section as ids
 from diffcheck.wasm.constexpr import read_constexpr, substitute_globals
 from diffcheck.wasm.draft import Draft, ElementDraft, draft, encode_data, encode_element, map_subtype
@@ -115,7 +116,8 @@ class _Part:
         """Raise ``ArtifactError`` if an item does not exist: a merged module may have one of that index."""
         for space, index in referred:
             if index not in self.maps[space]:
-                raise ArtifactError(f"a module to be linked has no {space} {index}")
+                name = f"the linked module {visible(self.given.prefix)}" if self.given.prefix else "the artifact"
+                raise ArtifactError(f"{name} is invalid: it uses {space} {index}, which it does not have")
 
     def element(self, segment: ElementDraft) -> ElementDraft:
         """Return a segment with reads of numbers replaced, passive if the module is deferred."""

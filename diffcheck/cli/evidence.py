@@ -11,6 +11,7 @@ from diffcheck.config import input_files
 from diffcheck.errors import EXIT_AGREE, EXIT_DIVERGE, ReportError
 from diffcheck.report import json_file
 from diffcheck.report.evidence import verify as verifying
+from diffcheck.text import visible
 
 _CAP_BYTES: Final = 1 << 30
 _SHOWN: Final = 20
@@ -30,8 +31,13 @@ def verify(file: str, report: str) -> int:
     REPORT.json is the report.json of a run, or its folder. The same version of diffcheck has to be installed.
     """
     path = Path(report) / json_file.FILE_NAME if Path(report).is_dir() else Path(report)
-    evidence = input_files.read_regular(file, _CAP_BYTES, "the evidence", ReportError)
-    found = verifying.problems(evidence, input_files.read_regular(str(path), _CAP_BYTES, "the report", ReportError), str(path))
+    try:
+        evidence = input_files.read_regular(file, _CAP_BYTES, f"the evidence {visible(file)}", ReportError)
+        stored = input_files.read_regular(str(path), _CAP_BYTES, f"the report {visible(str(path))}", ReportError)
+    except ReportError as error:
+        hint = error.hint or "name the evidence first, then the report.json of the run, or its folder"
+        raise ReportError(str(error), hint=hint) from error
+    found = verifying.problems(evidence, stored, str(path))
     for line in found[:_SHOWN]:
         click.echo(line)
     if len(found) > _SHOWN:

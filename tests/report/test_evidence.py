@@ -123,6 +123,10 @@ def test_a_run_writes_evidence_that_verifies_and_results_by_requirement(tmp_path
     Path("evidence.json").write_text(Path("evidence.json").read_text().replace('"PASSED"', '"FAILED"'))
     assert entry.run(["evidence", "verify", "evidence.json", "reports"]) == 1
     assert "predicate.result: the report has 'PASSED', the evidence 'FAILED'" in capsys.readouterr().out
+    assert entry.run(["evidence", "verify", "evidence.json", "nope.json"]) == 2
+    error = capsys.readouterr().err
+    assert "the report nope.json cannot be read" in error
+    assert "hint: name the evidence first" in error
     Path("one.toml").write_text('rows = ["one"]\nrequirements = "REQ-7"\n')
     assert entry.run(["run", "one.wasm"]) == 2
 
