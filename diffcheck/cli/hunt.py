@@ -30,7 +30,7 @@ _HOUR_S: Final = 3600.0
 @click.command("hunt", epilog=_EPILOG)
 @click.option("--time", "time_s", type=Time(), default=_HOUR_S, show_default="1h", envvar="DIFFCHECK_TIME", metavar="TIME",
               help="How long to hunt, as in 90 (seconds), 10m or 8h.")  # fmt: skip
-@click.option("--seed", type=SEED, default=1, show_default=True, envvar="DIFFCHECK_SEED", help="Seed of the programs.")
+@click.option("--seed", type=SEED, metavar="N", default=1, show_default=True, envvar="DIFFCHECK_SEED", help="Seed of the programs.")
 @click.option("--sources", default="all", show_default=True, envvar="DIFFCHECK_SOURCES", metavar="NAMES",
               help="all, or some of sweep and generate, separated by commas.")  # fmt: skip
 @click.option("--finds", "finds_folder", default="finds", show_default=True, envvar="DIFFCHECK_FINDS", metavar="DIR",

@@ -25,6 +25,7 @@ from diffcheck.runner import engines, request
 @click.option(
     "--seed",
     type=SEED,
+    metavar="N",
     default=0,
     show_default=True,
     envvar="DIFFCHECK_SEED",
@@ -33,6 +34,7 @@ from diffcheck.runner import engines, request
 @click.option(
     "--faults",
     type=Count(1, 100_000),
+    metavar="N",
     default=200,
     show_default=True,
     envvar="DIFFCHECK_FAULTS",

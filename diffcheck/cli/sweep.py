@@ -62,7 +62,9 @@ _MOST_NAMED: Final = 8
     metavar="SECONDS",
     help="Boundary operands run in any case, traps for a fifth of this time, random operands in the rest.",
 )
-@click.option("--seed", type=SEED, default=1, show_default=True, envvar="DIFFCHECK_SEED", help="Seed of the random operands.")
+@click.option(
+    "--seed", type=SEED, metavar="N", default=1, show_default=True, envvar="DIFFCHECK_SEED", help="Seed of the random operands."
+)
 @click.option(
     "--strict", is_flag=True, envvar="DIFFCHECK_STRICT", help="Fail if something was checked in the last sweep and is not now."
 )
