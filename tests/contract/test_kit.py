@@ -63,7 +63,7 @@ def kit(folder: Path, *arguments: str, opcode: str = "0") -> subprocess.Complete
     "backend, code, said",
     [
         ("adapter:right", 0, "1 passed"),
-        ("wasmtime", 0, "1 passed"),
+        pytest.param("wasmtime", 0, "1 passed", marks=pytest.mark.whole),
         ("adapter:wrong", 1, "1 failed"),
         pytest.param("adapter:missing", 4, "module 'adapter' has no attribute 'missing'", marks=pytest.mark.whole),
         ("adapter:absent", 4, "acme was not found; put it on PATH"),
@@ -96,7 +96,10 @@ def test_a_module_comes_before_a_backend_that_is_registered_under_its_name(tmp_p
         assert code == 0 or "acme was not found; put it on PATH" in ended.stdout + ended.stderr
 
 
-@pytest.mark.parametrize(("capability", "opcode", "tests"), [("exceptions", "0x1F", "exception"), ("gc", "0x5F", "gc_instr")])
+@pytest.mark.parametrize(
+    ("capability", "opcode", "tests"),
+    [("exceptions", "0x1F", "exception"), pytest.param("gc", "0x5F", "gc_instr", marks=pytest.mark.whole)],
+)
 def test_a_capability_that_the_engine_lacks_is_named(tmp_path: Path, capability: str, opcode: str, tests: str) -> None:
     ended = kit(tmp_path, "--backend", "adapter:old", "-k", f"a_capsule_may and {tests}", opcode=opcode)
     assert ended.returncode == 1, ended.stdout + ended.stderr

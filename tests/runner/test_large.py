@@ -119,7 +119,10 @@ ANSWERS = {
 WORDS = ("more counters than the program has", "incomplete answer", "answer is not a snapshot", "answer has a different schema")
 
 
-@pytest.mark.parametrize("name", ANSWERS)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(each, marks=() if each in ("counters", "one name twice", "a list") else pytest.mark.whole) for each in ANSWERS],
+)
 def test_an_answer_of_three_million_members_is_refused_quickly(name):
     answer = ANSWERS[name]()
     before, begun = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.process_time()

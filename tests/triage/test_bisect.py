@@ -209,6 +209,7 @@ def test_a_bad_build_that_agrees_is_an_error(case, history, capsys) -> None:
     assert entry.run(["bisect", case]) == 2
 
 
+@pytest.mark.whole
 def test_revisions_are_built_by_a_command(case, history, tmp_path) -> None:
     folder = history("go")
 
