@@ -219,11 +219,11 @@ def _line(path: Path, kilnd: str, known: Line | None, *, whole: bool) -> Line:
 
 def _summary(lines: list[Line]) -> str:
     verdicts = Counter(each.sliced.verdict for each in lines)
-    told = ", ".join(f"{count} {verdict}" for verdict, count in sorted(verdicts.items()))
+    counts = ", ".join(f"{count} {verdict}" for verdict, count in sorted(verdicts.items()))
     both = [each for each in lines if each.whole and each.whole.verdict != "skipped" and each.sliced.kept is not None]
     sums = [sum(run(each) for each in both) for run in (lambda each: each.sliced.subject_s, lambda each: each.whole.subject_s)]
     ratio = f" {len(both)} modules both ways: {sums[0]:.0f} s of CPU sliced, {sums[1]:.0f} s whole." if both else ""
-    return f"{len(lines)} modules: {told}.{ratio} {sum(bool(each.failure) for each in lines)} failed."
+    return f"{len(lines)} modules: {counts}.{ratio} {sum(bool(each.failure) for each in lines)} failed."
 
 
 def _page(lines: list[Line], kilnd: str) -> str:
