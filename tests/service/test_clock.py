@@ -98,6 +98,15 @@ def test_a_defect_in_a_step_does_not_stop_the_clock(made, step, monkeypatch, cap
     assert "no such key" in caplog.text
 
 
+def drop_build(folder, name, about):
+    """Put a build and the file beside it into the watched folder, as a CI job does."""
+    folder.mkdir(exist_ok=True)
+    program = folder / name
+    program.write_text(f"#!/bin/sh\necho {name}\nexit 1\n")
+    program.chmod(0o755)
+    (folder / f"{name}.json").write_text(about)
+
+
 def test_a_build_is_taken_when_it_is_complete_and_checked(made, tmp_path):
     folder = tmp_path / "builds"
     folder.mkdir()
@@ -117,10 +126,7 @@ def test_a_build_is_taken_when_it_is_complete_and_checked(made, tmp_path):
         connection.execute("UPDATE builds SET state = 'accepted'")
     builds.watch(data, seen)
     assert [kind for kind, *_ in jobs(data)] == ["check", "run"]
-    second = folder / "engine-2"
-    second.write_text("#!/bin/sh\nexit 2\n")
-    second.chmod(0o755)
-    (folder / "engine-2.json").write_text(json.dumps({"version": "2"}))
+    drop_build(folder, "engine-2", json.dumps({"version": "2"}))
     builds.watch(data, seen)
     with data.database.writing() as connection:
         connection.execute("UPDATE builds SET state = 'accepted'")
@@ -130,11 +136,8 @@ def test_a_build_is_taken_when_it_is_complete_and_checked(made, tmp_path):
 
 def test_a_build_waits_for_room_on_the_disk_and_is_read_once(made, tmp_path, monkeypatch):
     folder = tmp_path / "builds"
-    folder.mkdir()
     data = made(builds=BuildSettings(str(folder), "kilnd"))
-    (folder / "engine").write_text("#!/bin/sh\n")
-    (folder / "engine").chmod(0o755)
-    (folder / "engine.json").write_text(json.dumps({"version": "1"}))
+    drop_build(folder, "engine", json.dumps({"version": "1"}))
     seen = set()
     with monkeypatch.context() as full:
         full.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=1000))
@@ -150,11 +153,8 @@ def test_a_build_waits_for_room_on_the_disk_and_is_read_once(made, tmp_path, mon
 @pytest.mark.parametrize("about", ['{"version": 1}', "{", '{"commit": "x"}'])
 def test_a_build_with_a_bad_description_is_refused_with_the_reason(made, tmp_path, about):
     folder = tmp_path / "builds"
-    folder.mkdir()
     data = made(builds=BuildSettings(str(folder), "kilnd"))
-    (folder / "engine").write_text("#!/bin/sh\n")
-    (folder / "engine").chmod(0o755)
-    (folder / "engine.json").write_text(about)
+    drop_build(folder, "engine", about)
     builds.watch(data, set())
     with data.database.reading() as connection:
         (row,) = connection.execute("SELECT state, reason FROM builds").fetchall()
