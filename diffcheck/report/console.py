@@ -153,7 +153,7 @@ def _mode(report: Report, mode: str) -> str:
     parts = [f"{counts[word]:,} {styles.VERBS[word][counts[word] != 1]}" for word in VERDICTS if counts[word]]
     why_not = Counter(each.why for each in passes if not each.applicable)
     if why_not:
-        reasons = ", ".join(visible(" ".join(why.split()).removeprefix("it has "), 300) for why, _ in why_not.most_common(2))
+        reasons = ", ".join(visible(" ".join(why.split()), 300) for why, _ in why_not.most_common(2))
         more = ", ..." if len(why_not) > 2 else ""  # noqa: PLR2004 - as many as are named
         parts.append(f"{sum(why_not.values()):,} not applicable ({reasons}{more})")
     return ", ".join(parts)

@@ -27,10 +27,10 @@ def why_no_direct_pass(module: Module, oracle: Backend, subject: Backend) -> str
         if not backend.capabilities.direct:
             return f"the {side} cannot run an unmodified artifact"
     if module.imports:
-        return f"it has {plural(len(module.imports), 'import')}"
+        return plural(len(module.imports), "import")
     name = entry(module)
     if name is None:
-        return f"it has no harness entry ({', '.join(HARNESS_ENTRIES)})"
+        return f"no harness entry ({', '.join(HARNESS_ENTRIES)})"
     index = next(each.index for each in module.exports if each.kind == "func" and each.name == name)
     if module.function_type(index).params:
         return f"its harness entry {name} takes parameters"

@@ -50,7 +50,7 @@ def _case(draw, at, share, most):
     )
     return samples.case(
         f"group-{at % 40:02}/module_{at:05}",
-        [capsule, samples.not_applicable("it has no harness entry (_start, run, 0, 1, main)")],
+        [capsule, samples.not_applicable("no harness entry (_start, run, 0, 1, main)")],
         capsule.verdict,
         reason=capsule.reason and f"capsule: {capsule.reason}",
         rows=rows,

@@ -50,7 +50,7 @@ def case(name, passes, verdict="agree", **fields):
     return CaseReport(case=name, verdict=verdict, passes=tuple(passes), **given)
 
 
-def not_applicable(why="it has 29 imports"):
+def not_applicable(why="29 imports"):
     return PassReport("direct", applicable=False, why=why)
 
 
@@ -127,7 +127,7 @@ CASES = (
                 oracle=side(TimedOut(10), "timed out after 10 s", 10_000),
                 subject=side(TimedOut(10), "timed out after 10 s", 10_000),
             ),
-            not_applicable("it has no entry"),
+            not_applicable("no entry"),
         ],
         "inconclusive",
         reason="both engines timed out after 10 s",

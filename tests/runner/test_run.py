@@ -210,7 +210,7 @@ def test_the_fused_component_agrees_in_all_counters_and_has_no_direct_pass(real_
     assert report.verdict == "agree"
     assert capsule(report).agreement.counters == 1269
     direct = next(each for each in report.passes if each.mode == "direct")
-    assert (direct.applicable, direct.why) == (False, "it has 29 imports")
+    assert (direct.applicable, direct.why) == (False, "29 imports")
 
 
 @pytest.mark.kilnd
