@@ -51,7 +51,7 @@ class BuildInputs(msgspec.Struct, frozen=True, dict=True):
         return self.slice.dropped() if self.slice is not None else {}
 
     @cached_property
-    def witness(self) -> formats.Instrumentation:
+    def witness(self) -> formats.WitnessItems:
         """The items that witness added to the artifact."""
         return formats.instrumentation(self.module)
 
@@ -75,7 +75,7 @@ def tested_elements(inputs: BuildInputs) -> dict[int, tuple[TypedElements, ...]]
     return {} if tested and inputs.identities_can_differ else tested
 
 
-def visible_globals(module: Module, witness: formats.Instrumentation) -> dict[str, int]:
+def visible_globals(module: Module, witness: formats.WitnessItems) -> dict[str, int]:
     """Return the globals visible to a host, by name: exported globals except witness's, and imported mutable globals."""
     own = {index for index, _ in witness.counters.values()} | {*witness.brvals.values(), *witness.brcnts.values()}
     exported = {each.name: each.index for each in module.exports if each.kind == "global" and each.index not in own}

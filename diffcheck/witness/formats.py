@@ -33,7 +33,7 @@ _U32: Final = 1 << 32
 MANIFEST_CAP: Final = 256 << 20
 
 
-class Instrumentation(msgspec.Struct, frozen=True):
+class WitnessItems(msgspec.Struct, frozen=True):
     """What witness added to an artifact: branch id to global index for counters (with type), brval and brcnt; the indices of the
     trace memory and of the two reset functions. All are empty if the artifact is not instrumented.
     """
@@ -51,7 +51,7 @@ class Instrumentation(msgspec.Struct, frozen=True):
         return tuple(sorted(self.brvals.keys() & self.brcnts.keys()))
 
 
-def instrumentation(module: Module) -> Instrumentation:
+def instrumentation(module: Module) -> WitnessItems:
     """Witness's exports of ``module``; an export with witness's name but another type is the artifact's own."""
     found: dict[str, dict[int, tuple[int, str]]] = {"counter": {}, "brval": {}, "brcnt": {}}
     resets: dict[str, int] = {}
@@ -67,7 +67,7 @@ def instrumentation(module: Module) -> Instrumentation:
             signature = module.function_type(export.index)
             if not signature.params and not signature.results:
                 resets[export.name] = export.index
-    return Instrumentation(
+    return WitnessItems(
         counters=dict(sorted(found["counter"].items())),
         brvals={key: index for key, (index, _) in found["brval"].items()},
         brcnts={key: index for key, (index, _) in found["brcnt"].items()},

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from diffcheck.observation import Outcome
     from diffcheck.triage.tracing.event_log import Record
-    from diffcheck.triage.tracing.instrument import TraceForm
+    from diffcheck.triage.tracing.instrument import Instrumentation
 
 _KEY_EVENTS = 3
 _NOVELTY = (1.0, 0.1, 0.01)
@@ -39,7 +39,7 @@ class EndLikelihood:
         return min(max(at, low + 1), high - 1)
 
 
-def weights(instrumentation: TraceForm, trace: Sequence[Record], outcome: Outcome) -> list[float]:
+def weights(instrumentation: Instrumentation, trace: Sequence[Record], outcome: Outcome) -> list[float]:
     """The weight of each number of events after which the subject may have ended with ``outcome``; not normalised."""
     kind = outcome.kind if isinstance(outcome, Trapped) else ""
     acting: dict[int, tuple[str, bool]] = {}
@@ -58,7 +58,7 @@ def weights(instrumentation: TraceForm, trace: Sequence[Record], outcome: Outcom
     return found
 
 
-def _acting(instrumentation: TraceForm, number: int, kind: str) -> tuple[str, bool]:
+def _acting(instrumentation: Instrumentation, number: int, kind: str) -> tuple[str, bool]:
     """The instruction that follows an event, and whether it can trap with that kind."""
     site = instrumentation.site(number)
     body = instrumentation.bodies_of.get(site.function) if site is not None else None

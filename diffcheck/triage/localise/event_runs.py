@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from diffcheck.observation import Outcome
     from diffcheck.triage.localise.diverging_rows import DivergingRows
     from diffcheck.triage.tracing.event_log import EventLog, Record
-    from diffcheck.triage.tracing.instrument import Level, TraceForm
+    from diffcheck.triage.tracing.instrument import Instrumentation, Level
     from diffcheck.triage.tracing.log_reader import LogRun, LogSide
 
 BEFORE = 12
@@ -58,7 +58,7 @@ class EventRuns:
 
     def __init__(
         self,
-        instrumentation: TraceForm,
+        instrumentation: Instrumentation,
         oracle: LogSide,
         subject: LogSide,
         rows: DivergingRows,

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from diffcheck.triage.localise.event_search import EventSearch
     from diffcheck.triage.localise.location import Difference, Localisation
     from diffcheck.triage.tracing.event_log import Record
-    from diffcheck.triage.tracing.instrument import Site, TraceForm
+    from diffcheck.triage.tracing.instrument import Instrumentation, Site
     from diffcheck.triage.tracing.log_reader import LogSide
     from diffcheck.triage.tracing.log_writer import MemoryWatch
     from diffcheck.triage.tracing.read_back import Role
@@ -80,7 +80,7 @@ class Explainer:
         self,
         plan: CapsulePlan,
         search: EventSearch,
-        detail: Callable[[int, int], tuple[TraceForm, LogSide]],
+        detail: Callable[[int, int], tuple[Instrumentation, LogSide]],
         answer: Callable[..., Localisation],
         artifact: Module,
     ) -> None:

@@ -8,7 +8,7 @@ import msgspec
 
 from diffcheck.capsule.build import build
 from diffcheck.runner.plan import world
-from diffcheck.triage.tracing.instrument import TraceForm
+from diffcheck.triage.tracing.instrument import Instrumentation
 from diffcheck.triage.tracing.log_reader import LogSide
 from diffcheck.triage.tracing.probes import has_objects
 
@@ -40,15 +40,15 @@ class Instrumenter:
         levels: Mapping[int, Level],
         watch: MemoryWatch | None = None,
         detail: LoggedInstruction | None = None,
-    ) -> TraceForm:
+    ) -> Instrumentation:
         """The instrumented artifact."""
         skipped: dict[int, Level] = dict.fromkeys(self.skip, "none")
-        return TraceForm(
+        return Instrumentation(
             self.plan.module, self.plan.artifact, default=default, levels={**levels, **skipped}, variant=variant,
             watch=watch, detail=detail, reads_back=self.reads_back, form=self.plan.form, identities=self.identities,
         )  # fmt: skip
 
-    def side(self, instrumentation: TraceForm, backend: Backend) -> LogSide:
+    def side(self, instrumentation: Instrumentation, backend: Backend) -> LogSide:
         """A backend with the capsule of the instrumented artifact."""
         plan = self.plan
         standard = self.observed(plan.capsules.standard)

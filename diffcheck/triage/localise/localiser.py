@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from diffcheck.runner.request import Request
     from diffcheck.triage.localise.event_runs import FirstDifference
     from diffcheck.triage.tracing.event_log import Variant
-    from diffcheck.triage.tracing.instrument import Level, Site, TraceForm
+    from diffcheck.triage.tracing.instrument import Instrumentation, Level, Site
     from diffcheck.triage.tracing.log_reader import LogSide
     from diffcheck.triage.tracing.log_writer import MemoryWatch
     from diffcheck.wasm.module import Module
@@ -423,7 +423,7 @@ class Localiser:
         return self._search(search.rows, search.instrumentation.variant, search.default, search.levels, watch)
 
     def _explainer(self, search: EventSearch) -> Explainer:
-        def detail(function: int, position: int) -> tuple[TraceForm, LogSide]:
+        def detail(function: int, position: int) -> tuple[Instrumentation, LogSide]:
             where = LoggedInstruction(function, position)
             extended = self.instrumenter.instrument(search.instrumentation.variant, search.default, search.levels, detail=where)
             return extended, self.instrumenter.side(extended, self.oracle)

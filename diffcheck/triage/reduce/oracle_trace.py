@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from diffcheck.runner.request import Request
     from diffcheck.triage.reduce.interestingness import Candidate
     from diffcheck.triage.tracing.event_log import Record
-    from diffcheck.triage.tracing.instrument import Site, TraceForm
+    from diffcheck.triage.tracing.instrument import Instrumentation, Site
 
 _RECORDS: Final = 300_000
 _DISTINCT: Final = 3
@@ -69,7 +69,7 @@ def trace_oracle(oracle: Oracle, host: Host, request: Request, case: Case, candi
 class _TraceReader:
     """Collects values and pieces from a candidate's records."""
 
-    def __init__(self, program: TraceForm, wasm: bytes) -> None:
+    def __init__(self, program: Instrumentation, wasm: bytes) -> None:
         self.program, self.wasm = program, wasm
         self.executed: set[int] = set()
         self.values: dict[tuple[int, int], list[Value]] = {}

@@ -68,7 +68,7 @@ class LoggedInstruction(msgspec.Struct, frozen=True):
     position: int
 
 
-class TraceForm:
+class Instrumentation:
     """An instrumented artifact, as an extension of the capsule (``capsule.forms.Extension``). ``sites`` is indexed by site number - 1.
 
     ``levels`` is the level of each function, or ``default``. Without ``reads_back`` nothing is read back, so that the inserted code
@@ -182,7 +182,7 @@ class TraceForm:
         return b"\x41" + s(number)
 
 
-def entry_probes(instrumentation: TraceForm, funcidx: int) -> bytes:
+def entry_probes(instrumentation: Instrumentation, funcidx: int) -> bytes:
     """Code before a function's first instruction: an event for the entry, and one for each argument."""
     code = [instrumentation.add(Site(funcidx, -1, 0, "entry", "entry")), b"\x42\x00\x10", u(instrumentation.helpers.note)]
     for at, type_ in enumerate(instrumentation.module.function_type(funcidx).params):
@@ -198,7 +198,7 @@ def _call(funcidx: int) -> bytes:
 class Writer:
     """Writes one instrumented body."""
 
-    def __init__(self, instrumentation: TraceForm, funcidx: int, body: bytes, offset: int, typed: Body, level: Level) -> None:
+    def __init__(self, instrumentation: Instrumentation, funcidx: int, body: bytes, offset: int, typed: Body, level: Level) -> None:
         self.instrumentation, self.funcidx, self.body, self.offset, self.typed, self.level = (
             instrumentation,
             funcidx,
