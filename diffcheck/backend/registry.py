@@ -66,6 +66,7 @@ def declaration(spec: str) -> Declaration:
     return _declarations().get(spec.partition(":")[0], Declaration())
 
 
+@cache
 def engine(spec: str) -> str:
     """The engine of ``NAME`` or ``NAME:ARGUMENT``, equal for two that are not independent.
 
