@@ -47,7 +47,14 @@ def test_a_change_is_told_with_the_subject_s_version_and_a_skipped_night_is_none
     assert (change.before.verdict, change.after.verdict, change.after.version, change.after.signatures) == (
         "agree", "diverge", "0.4.5", ("a",),
     )  # fmt: skip
-    assert history.strip(path) == {"a": ("absent", "not run", "diverge", "diverge")}
+    assert history.strip(path, "kilnd") == {"a": ("absent", "not run", "diverge", "diverge")}
+
+
+def test_the_strip_has_the_runs_of_the_same_subject(path):
+    other = replace(night(1, diverging("x", "b")), subject=Identity("wasmtime-pulley", "50.0.1", "", "dd" * 32))
+    for each in (other, night(2, agreeing("x")), replace(other, started="2026-05-03T03:00"), night(4, diverging("x", "a"))):
+        history.add(path, each)
+    assert history.strip(path, "kilnd") == {"a": ("absent", "diverge")}
 
 
 def test_the_page_has_a_cluster_s_state_and_the_strip_up_to_its_own_run(tmp_path):

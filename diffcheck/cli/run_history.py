@@ -116,7 +116,7 @@ def lives(report: Report, reports: Path) -> dict[str, Life]:
     path, strips = reports / history.FILE_NAME, {}
     if path.is_file():
         with contextlib.suppress(ReportError):  # ``remember`` reports it; the page goes without
-            strips = history.strip(path, until=report.started)
+            strips = history.strip(path, report.subject.name, until=report.started)
     return {key: page_data.life(standings.get(key), strips.get(key, ())) for key in {**standings, **strips}}
 
 

@@ -208,19 +208,20 @@ def _state(night: Night) -> tuple[str, tuple[str, ...]]:
     return night.verdict, night.signatures
 
 
-def strip(path: Path, last: int = 30, until: str = "") -> dict[str, tuple[str, ...]]:
-    """The last runs of every signature, oldest first: the verdict of its case, ``absent`` or ``not run``.
+def strip(path: Path, subject: str, last: int = 30, until: str = "") -> dict[str, tuple[str, ...]]:
+    """The last runs of a subject for every signature, oldest first: the verdict of its case, ``absent`` or ``not run``.
 
-    ``until`` is the start of the last run to include; empty for all.
+    ``subject`` is the engine's name; ``until`` is the start of the last run to include, empty for all.
     """
     with opened(path) as connection:
-        chosen = "SELECT id FROM runs WHERE ? IN ('', started) OR started < ? ORDER BY id DESC LIMIT ?"
-        numbers = [row[0] for row in connection.execute(chosen, (until, until, last))][::-1]
+        chosen = "SELECT id FROM runs WHERE subject = ? AND (? IN ('', started) OR started < ?) ORDER BY id DESC LIMIT ?"
+        numbers = [row[0] for row in connection.execute(chosen, (encodable(subject), until, until, last))][::-1]
         if not numbers:
             return {}
         found = connection.execute(
-            "SELECT c.run, c.name, c.verdict, s.name FROM cases c JOIN names s ON s.id = c.signatures WHERE c.run BETWEEN ? AND ?",
-            (numbers[0], numbers[-1]),
+            "SELECT c.run, c.name, c.verdict, s.name FROM cases c JOIN names s ON s.id = c.signatures JOIN runs r ON r.id = c.run"
+            " WHERE c.run BETWEEN ? AND ? AND r.subject = ?",
+            (numbers[0], numbers[-1], encodable(subject)),
         ).fetchall()
     ran = {(run, case) for run, case, verdict, _ in found if verdict not in ("skipped", "inconclusive")}
     shown: dict[str, dict[int, str]] = {}
