@@ -57,9 +57,9 @@ def command(time_s: float, seed: int, sources: str, finds_folder: str, reports: 
     finds = hunt_finds.FindsFolder(Path(finds_folder))
     with process.locked(folder), process.interruptible() as stopped:
         state = hunt.resumed(folder, engine) if resume else hunt.HuntState(seed, engine, tuple(finds.finds))
-        with contract.local_host() as host, closing(engines.preferred_oracle(chosen.request.options)) as judge:
+        with contract.local_host() as host, closing(engines.preferred_oracle(chosen.request.options)) as oracle:
             hunting = hunt.Hunt(chosen.request, state, finds, folder, time_s, say, stopped)
-            hunting.run(_chosen(sources), judge, host)
+            hunting.run(_chosen(sources), oracle, host)
     _summarise(hunting, finds, Path(finds_folder))
     of_subject = [name for name in hunting.new if finds.finds[name].alone != "oracle"]
     return EXIT_INTERRUPTED if hunting.interrupted else EXIT_DIVERGE if of_subject else EXIT_AGREE

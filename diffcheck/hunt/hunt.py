@@ -110,15 +110,15 @@ class Hunt:
     def _is_over(self) -> bool:
         return self._is_interrupted() or time.monotonic() > self._until
 
-    def run(self, sources: tuple[str, ...], judge: Oracle, host: Host) -> None:
+    def run(self, sources: tuple[str, ...], oracle: Oracle, host: Host) -> None:
         """Check the finds, then use the sources until the time is up, or nothing new was reached for many rounds."""
         self._save()  # else a hunt that is killed now resumes an earlier one
         self.check_finds()
         if "sweep" in sources and not self.state.swept and not self._is_over():
-            self._sweep(judge, host)
+            self._sweep(oracle, host)
         while "generate" in sources and not self._is_over() and self.state.idle < _IDLE_ROUNDS:
             self._save()
-            self._round(judge, host)
+            self._round(oracle, host)
         self._save()
 
     # Finds.
@@ -142,7 +142,7 @@ class Hunt:
 
     # Sources.
 
-    def _sweep(self, judge: Oracle, host: Host) -> None:
+    def _sweep(self, oracle: Oracle, host: Host) -> None:
         """Sweep all instructions; the cases of what differs are examined as programs are."""
         left_s = max(1.0, self._until - time.monotonic())
         until = time.monotonic() + _MOST_SWEEP_SHARE * left_s
@@ -150,25 +150,25 @@ class Hunt:
         def is_over() -> bool:
             return self._is_over() or time.monotonic() > until
 
-        sweep = Sweep(operations.of(operations.FAMILIES), execution.PoolExecution(self._request, judge, host, is_over), self._say)
+        sweep = Sweep(operations.of(operations.FAMILIES), execution.PoolExecution(self._request, oracle, host, is_over), self._say)
         sweep.run(1, _SWEEP_SHARE * left_s)
         folder = self._folder / "sweep"
-        if finding_cases.write(sweep.found, folder, lambda program: execution.artifact(program, judge, host)):
+        if finding_cases.write(sweep.found, folder, lambda program: execution.artifact(program, oracle, host)):
             for path in folder.glob("*.wat"):
-                path.with_suffix(".wasm").write_bytes(judge.assemble(path.read_bytes(), RunLimits(), host))
+                path.with_suffix(".wasm").write_bytes(oracle.assemble(path.read_bytes(), RunLimits(), host))
                 path.unlink()
             reports = sorted(self._reports((str(folder),), self._is_over), key=lambda each: each.artifact)
             for at in range(0, len(reports), _PROGRAMS):
                 self._examiner.examine(reports[at : at + _PROGRAMS], lambda artifact: f"sweep {Path(artifact).stem}", self._until)
         self.state.swept = not self._is_over()  # else a resumed hunt sweeps again, to examine what is left
 
-    def _round(self, judge: Oracle, host: Host) -> None:
+    def _round(self, oracle: Oracle, host: Host) -> None:
         state, begun = self.state, _cpu_s()
         count = _PROGRAMS * self._request.jobs
         folder = self._folder / "programs"
         shutil.rmtree(folder, ignore_errors=True)
         weights = msgspec.convert(msgspec.to_builtins(state.weights), Weights)
-        done = self._screened(rounds.written(folder, state.seed, state.rounds, count, weights, judge, host))
+        done = self._screened(rounds.written(folder, state.seed, state.rounds, count, weights, oracle, host))
         reports = list(self._reports((str(folder),), self._is_over, self._of_programs))
         if len(reports) < len(done.programs):
             return  # the time is up; a resumed hunt runs the whole round

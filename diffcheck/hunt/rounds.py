@@ -57,13 +57,13 @@ class Round(msgspec.Struct, frozen=True):
         return self.programs[Path(artifact).stem].seed if Path(artifact).stem in self.programs else ""
 
 
-def written(folder: Path, seed: int, number: int, count: int, weights: Weights, judge: Oracle, host: Host) -> Round:
+def written(folder: Path, seed: int, number: int, count: int, weights: Weights, oracle: Oracle, host: Host) -> Round:
     """Generate and write the programs of a round; they depend on the seed, the number and the weights."""
     process.make_folder(folder, "choose another folder with --reports")
     programs, invalid, before = {}, [], len(weights.seen)
     for at in range(count):
         program = generate(f"{seed} {number} {at}", weights)
-        data = _binary(program, judge, host)
+        data = _binary(program, oracle, host)
         if not data:
             invalid.append(program.seed)
             continue
@@ -76,14 +76,14 @@ def written(folder: Path, seed: int, number: int, count: int, weights: Weights, 
     return Round(folder, programs, len(weights.seen) - before, tuple(invalid))
 
 
-def _binary(program: Generated, judge: Oracle, host: Host) -> bytes:
+def _binary(program: Generated, oracle: Oracle, host: Host) -> bytes:
     """The module of a program; empty if it is not valid."""
     try:
-        data = judge.assemble(program.text.encode(), RunLimits(), host)
+        data = oracle.assemble(program.text.encode(), RunLimits(), host)
     except DiffcheckError:
         return b""
     data = padded_module(data) if program.padded else data
-    return data if judge.validate(data, RunLimits(), host) is None else b""
+    return data if oracle.validate(data, RunLimits(), host) is None else b""
 
 
 def learn(weights: Weights, programs: dict[str, Generated], report: CaseReport) -> None:

@@ -21,7 +21,7 @@ from diffcheck.runner.observe_case import ObserveRequest, case_of
 from diffcheck.runner.persist.execution_cache import TapePairs, name_of
 from diffcheck.triage.localise.localiser import Localiser
 from diffcheck.triage.localise.spec_sections import instruction_section
-from diffcheck.triage.writeup.title import instruction_title
+from diffcheck.triage.writeup.title import EFFECTS, instruction_title
 from diffcheck.verdict import Cause
 
 if TYPE_CHECKING:
@@ -35,16 +35,10 @@ if TYPE_CHECKING:
 
 
 _DESCRIPTIONS: Final[dict[Difference, str]] = {
+    **EFFECTS,
     "result": "returns a wrong result",
     "allowed": "returns a result that the specification does not allow",
-    "state": "writes wrong contents",
-    "size": "leaves a wrong size",
-    "control": "continues at the wrong place",
-    "argument": "passes a wrong argument",
-    "outcome": "ends differently",
 }
-
-
 _ENDS: Final = {
     "trapped": ("traps", "does not trap"),
     "crashed": ("crashes", "does not crash"),

@@ -25,7 +25,7 @@ from diffcheck.triage.localise.event_search import EventSearch
 from diffcheck.triage.localise.explanation import Explainer
 from diffcheck.triage.localise.instrumenter import Instrumenter
 from diffcheck.triage.localise.known_wrong import first_execution, may_read_back
-from diffcheck.triage.localise.location import Localisation
+from diffcheck.triage.localise.location import INSTANTIATED, Localisation
 from diffcheck.triage.localise.memory_writers import loaded_bits, watch_at
 from diffcheck.triage.tracing.event_log import VARIANTS, LogParameters, WrongDigest
 from diffcheck.triage.tracing.instrument import LoggedInstruction
@@ -55,7 +55,6 @@ MAX_EVENTS: Final = 150_000_000
 """The most events in a run; enough for fuel of 10^10."""
 MAX_RUNS: Final = 24
 MAX_WIDENINGS: Final = 4
-_INSTANTIATED: Final = "the state differs before any instruction ran, after instantiation (core specification 3.0, 4.7.2)"
 
 
 class DigestConflict(Exception):  # noqa: N818 - an outcome of the search
@@ -281,7 +280,7 @@ class Localiser:
         item = explainer.initial(answer, first) if earlier is None and search.default == "full" else ""
         if item and self._differs_at_instantiation(search.rows):
             self._confirm(search, first)
-            earlier = self._row(search.rows, f"{_INSTANTIATED}: {item}: oracle {answer.oracle}, subject {answer.subject}")
+            earlier = self._row(search.rows, f"{INSTANTIATED}: {item}: oracle {answer.oracle}, subject {answer.subject}")
         if earlier is not None:
             self.notes.append(f"it shows first at {answer}")
             return earlier
@@ -336,7 +335,7 @@ class Localiser:
         explainer = self._explainer(search)
         if found.event == 0 and search.default != "none" and records:
             oracle, subject = explainer.watched_values(found, records[0])
-            why = f"{_INSTANTIATED}: {search.instrumentation.watch}, oracle {oracle}, subject {subject}"
+            why = f"{INSTANTIATED}: {search.instrumentation.watch}, oracle {oracle}, subject {subject}"
             return self._row(search.rows, why)
         return explainer.writer(found, records)
 
@@ -378,7 +377,7 @@ class Localiser:
             instrumenter.reads_back = False  # if a write that should trap does not, reading it back may trap instead
             return self._variant(rows, search.instrumentation.variant)
         if self._differs_at_instantiation(rows):
-            return self._row(rows, _INSTANTIATED)
+            return self._row(rows, INSTANTIATED)
         streams = search.measured.stream, search.subject_stream
         if None in streams or streams[0] == streams[1]:
             return self._row(rows, "nothing differs under instrumentation")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Final, Literal
 
 import msgspec
 
@@ -13,6 +13,9 @@ Difference = Literal["", "result", "allowed", "state", "size", "control", "argum
 """What differs at the instruction: a result, whether the specification allows it, the state, a size, where execution continues, an
 argument of a call, the outcome of the run.
 """
+
+INSTANTIATED: Final = "the state differs before any instruction ran, after instantiation (core specification 3.0, 4.7.2)"
+"""The beginning of ``why`` for a fault of instantiation."""
 
 
 class Moment(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -7,19 +7,19 @@ from typing import TYPE_CHECKING, Final
 
 from diffcheck.errors import CaseError
 from diffcheck.text import visible
+from diffcheck.triage.localise.location import INSTANTIATED
 from diffcheck.values import is_nan, is_quiet_nan, parse
 from diffcheck.wasm.opcodes import BY_NAME
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from diffcheck.triage.localise.location import Localisation
+    from diffcheck.triage.localise.location import Difference, Localisation
     from diffcheck.triage.reduce.symptom import Symptom
 
 _HEX: Final = re.compile(r" \(0x[0-9a-f]+\)")
 _LEFT_EMPTY: Final = re.compile(r"left ((?:data|element) segment \d+) empty\Z")
 _NOT_DROPPED: Final = re.compile(r"instantiation should have dropped (data|element) segment \d+")
-_INSTANTIATED: Final = "the state differs before any instruction ran"
 _SIZE: Final = re.compile(r"has the size (\S+)")
 _STORED: Final = re.compile(r"has (\S+)(?: there)?(?: afterwards)?\Z")
 _NEXT: Final = re.compile(r"(went on to|entered) `([^`]+)`")
@@ -27,10 +27,11 @@ _FAILURES: Final = {
     "trapped: ": "traps: ", "threw ": "throws ", "refused": "is refused", "crashed": "crashes the engine", "timed out": "does not return",
     "out of memory": "runs out of memory",
 }  # fmt: skip
-_EFFECTS: Final = {
+EFFECTS: Final[dict[Difference, str]] = {
     "state": "writes wrong contents", "size": "leaves a wrong size", "control": "continues at the wrong place",
-    "argument": "passes a wrong argument",
+    "argument": "passes a wrong argument", "outcome": "ends differently",
 }  # fmt: skip
+"""What a wrong instruction does, without the values; a wrong result is described by its values."""
 _SHORT: Final = 60
 _MOST_OPERANDS: Final = 3
 
@@ -38,7 +39,7 @@ _MOST_OPERANDS: Final = 3
 def instruction_title(found: Localisation) -> str:
     """``f32.floor of a signalling NaN returns it unquieted``; empty if neither an instruction nor a fault of instantiation was found."""
     if found.depth != "instruction":
-        if found.why.startswith(_INSTANTIATED):
+        if found.why.startswith(INSTANTIATED):
             return "instantiation leaves a wrong state"
         segment = _NOT_DROPPED.match(found.why)
         return f"instantiation does not drop {'a' if segment[1] == 'data' else 'an'} {segment[1]} segment" if segment else ""
@@ -117,7 +118,7 @@ def _state_effect(found: Localisation, oracle: str, subject: str) -> str:
     if places[0] and places[1] and places[0].groups() != places[1].groups():
         verbs = {"went on to": "continues at", "entered": "enters"}
         return f"{verbs[places[1][1]]} {places[1][2]}, not {places[0][2]}"
-    return _EFFECTS.get(found.difference, "ends differently")
+    return EFFECTS.get(found.difference, EFFECTS["outcome"])
 
 
 def _changed(words: str, otherwise: str, oracle: str, subject: str) -> str:
