@@ -25,14 +25,7 @@ from diffcheck.wasm.externs import (
 from diffcheck.wasm.section import Section, custom, section, split, write
 from diffcheck.wasm.segments import DataSegment, Element, Exprs, read_data, read_element
 from diffcheck.wasm.typereader import TypeReader
-from diffcheck.wasm.types import (
-    FuncType,
-    GlobalType,
-    MemoryType,
-    SubType,
-    TableType,
-    TagType,
-)
+from diffcheck.wasm.types import FuncType, GlobalType, MemoryType, SubType, TableType, TagType, is_typed_reference
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -132,6 +125,15 @@ class Module(msgspec.Struct, frozen=True, dict=True):
     def all_tags(self) -> tuple[TagType, ...]:
         """The type of every tag, imported ones first."""
         return (*self._imported("tag", TagType), *self.tags)
+
+    @cached_property
+    def has_typed_references(self) -> bool:
+        """Whether a type, a table or a global has references to defined types or such that are not nullable."""
+        composites = [each.composite for each in self.types]
+        values = [value for each in composites if isinstance(each, FuncType) for value in (*each.params, *each.results)]
+        values += [*(each.ref for each in self.all_tables), *(each.value for each in self.all_globals)]
+        other = any(not isinstance(each, FuncType) for each in composites)
+        return other or any(map(is_typed_reference, values))
 
     @cached_property
     def counts(self) -> dict[Kind, int]:

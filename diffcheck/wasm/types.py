@@ -47,6 +47,11 @@ ValType: TypeAlias = str | RefType
 """One of `NUMBERS`, or a reference type."""
 
 
+def is_typed_reference(value: object) -> bool:
+    """Whether it is a reference type to a defined type, or one that is not nullable: both came with typed function references."""
+    return isinstance(value, RefType) and (not value.nullable or isinstance(value.heap, int))
+
+
 class FieldType(msgspec.Struct, frozen=True):
     """A field of a structure, or an array's element. `storage` may also be `i8` or `i16`."""
 

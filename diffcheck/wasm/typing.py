@@ -6,6 +6,7 @@ determine types. In unreachable code an operand may have no type: None.
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -13,7 +14,7 @@ import msgspec
 from diffcheck.errors import ArtifactError
 from diffcheck.wasm.code import instructions, read_locals
 from diffcheck.wasm.opcodes import BY_NAME
-from diffcheck.wasm.types import ArrayType, FuncType, RefType, StructType
+from diffcheck.wasm.types import ArrayType, FuncType, RefType, StructType, is_typed_reference
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -31,6 +32,14 @@ _REFS: Final = {
     "(ref i31)": RefType(nullable=False, heap="i31"),
 }
 _NULL_FROM, _NULL_TO = 1, 2  # castflags
+_TYPED: Final = frozenset(
+    {
+        "call_ref", "return_call_ref", "ref.as_non_null", "br_on_null", "br_on_non_null", "br_on_cast", "br_on_cast_fail",
+        "ref.cast", "ref.cast_null", "ref.test", "ref.test_null",
+    }
+)  # fmt: skip
+"""Instructions that an engine without typed references lacks."""
+_BLOCKS: Final = frozenset({"block", "loop", "if", "try_table"})
 _SPACES: Final = {"memidx": "all_memories", "tableidx": "all_tables"}
 
 
@@ -85,6 +94,16 @@ def type_body(module: Module, funcidx: int, body: bytes, base_offset: int) -> Bo
     return _Typer(module, module.function_type(funcidx), body, base_offset).run()
 
 
+def _is_typed(instruction: Instruction) -> bool:
+    """Whether an instruction is one of typed references, or has such a type as immediate."""
+    name, immediates = instruction.name, instruction.immediates
+    if name == "ref.null":
+        return isinstance(immediates[0], int)
+    if name == "select_t":
+        return any(map(is_typed_reference, immediates[0]))
+    return name in _TYPED or (name in _BLOCKS and is_typed_reference(immediates[0]))
+
+
 class _Typer:
     """One pass over the instructions."""
 
@@ -104,6 +123,19 @@ class _Typer:
         """Type all instructions."""
         code = tuple(self._all())
         return Body(self.function, self.locals, self.start, code, self.ends, self.middles)
+
+    def of_function(self, funcidx: int) -> RefType:
+        """The type of a reference to a function: funcref where nothing needs more, so that an engine without typed references can
+        run what is made of these types.
+        """
+        if self._has_typed_references:
+            return RefType(nullable=False, heap=self.module.all_functions[funcidx])
+        return RefType(nullable=True, heap="func")
+
+    @cached_property
+    def _has_typed_references(self) -> bool:
+        code = instructions(self.body, self.base, start=self.start)
+        return self.module.has_typed_references or any(map(is_typed_reference, self.locals)) or any(map(_is_typed, code))
 
     def _all(self) -> Iterator[TypedInstruction]:
         for self.at, instruction in enumerate(instructions(self.body, self.base, start=self.start)):
@@ -374,7 +406,7 @@ _SPECIAL: Final[dict[str, Callable[[_Typer, tuple[Any, ...]], tuple[ValType | No
     "table.fill": lambda t, _: t.pops(3),
     "ref.null": lambda t, i: t.push(RefType(nullable=True, heap=i[0])),
     "ref.is_null": lambda t, _: t.swap(1, "i32"),
-    "ref.func": lambda t, i: t.push(RefType(nullable=False, heap=t.module.all_functions[i[0]])),
+    "ref.func": lambda t, i: t.push(t.of_function(i[0])),
     "ref.as_non_null": lambda t, _: t.push(_non_null(t.pop())),
     "br_on_null": _Typer._br_on_null,
     "br_on_non_null": _Typer._br_on_non_null,
