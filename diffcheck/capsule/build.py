@@ -56,6 +56,12 @@ def first_extension(module: Module) -> int:
     return len(module.all_functions) + len(_OWN)
 
 
+def functions_of_artifact(capsule: Module) -> range:
+    """Return the functions of a capsule that are the artifact's or stubs, by funcidx."""
+    start = next(each.index for each in capsule.exports if each.name == lo.ENTRY)
+    return range(capsule.n_imported("func"), start - _OWN.index("_start"))
+
+
 def build(
     module: Module,
     artifact_sha256: str,

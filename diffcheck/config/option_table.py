@@ -89,7 +89,14 @@ OPTIONS: Final = (
         metavar="TEXT",
         panel=ENGINES,
     ),
-    Option("oracle", "text", "Reference engine, assumed correct.", default="auto", metavar="NAME", panel=ENGINES),
+    Option(
+        "oracle",
+        "text",
+        "Reference engine, assumed correct; self: the subject with an equivalent program.",
+        default="auto",
+        metavar="NAME",
+        panel=ENGINES,
+    ),
     Option(
         "judge",
         "text",

@@ -17,6 +17,7 @@ from diffcheck.observation import Identity
 from diffcheck.probe import known_answer
 from diffcheck.runner import judges
 from diffcheck.runner.builds import BuildWatch, build
+from diffcheck.runner.equivalent.equivalent_oracle import EquivalentOracle
 from diffcheck.runner.persist import execution_cache
 from diffcheck.runner.request import Request
 
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 SAME: Final = "Subject and oracle are the same engine: this run only tests diffcheck itself."
+SELF: Final = "self"
+"""The oracle that is the subject itself, with an equivalent program."""
 
 
 class Engines(msgspec.Struct, frozen=True):
@@ -71,6 +74,10 @@ def preferred_oracle(options: Mapping[str, str]) -> Oracle:
 def create(request: Request) -> Roles:
     """The backends that a request names."""
     options = {**request.options, "cache": request.cache}  # else components are still prepared in the default folder
+    if request.oracle == SELF:
+        validator = preferred_oracle(options)
+        itself = EquivalentOracle(registry.create(request.subject, options), validator)
+        return Roles(validator, itself, registry.create(request.subject, options), judges.create(request, options))
     oracle = registry.create(request.oracle, options)
     validator = oracle if isinstance(oracle, Oracle) else preferred_oracle(options)
     return Roles(validator, oracle, registry.create(request.subject, options), judges.create(request, options))
@@ -139,6 +146,8 @@ def _notice(request: Request, skipped: str) -> str:
     """What a run with these two engines cannot show, and how to test the engine that was not found."""
     if request.subject == request.oracle:
         return SAME
+    if request.oracle == SELF:
+        return f"{request.subject} is compared with itself: the oracle's programs are equivalent, with other instructions."
     parts = [f"No {skipped} was found, so the subject is {request.subject}."] if skipped else []
     engine = registry.declaration(request.subject).engine
     if engine and engine == registry.declaration(request.oracle).engine:

@@ -6,6 +6,8 @@ a local of that type, ``{flip}`` changes the lowest bit of its last number: of t
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import msgspec
 
 from diffcheck.errors import ArtifactError
@@ -46,13 +48,13 @@ class StateFault(msgspec.Struct, frozen=True):
     def __str__(self) -> str:
         return f"{self.instruction}: {self.text or 'nothing'}"
 
-    def edited(self, data: bytes, functions: int) -> bytes:
-        """The program as this engine runs it; what comes behind the artifact's own functions is run rightly."""
+    def edited(self, data: bytes, functions: Collection[int]) -> bytes:
+        """The program as this engine runs it; what is not in the artifact's own ``functions`` is run rightly."""
         module = wasm.read(data)
-        changed = {at: body for at in range(functions) if (body := self._changed(module, data, at, functions)) is not None}
+        changed = {at: body for at in functions if (body := self._changed(module, data, at, functions)) is not None}
         return edit.rewrite(module, data, changed) if changed else data
 
-    def _changed(self, module: Module, data: bytes, at: int, functions: int) -> bytes | None:
+    def _changed(self, module: Module, data: bytes, at: int, functions: Collection[int]) -> bytes | None:
         body, base = edit.body(module, data, at), module.bodies[at][0]
         if all(each.name != self.instruction for each in edit.listing(body)):
             return None
@@ -64,7 +66,7 @@ class StateFault(msgspec.Struct, frozen=True):
         locals_: list[ValType] = []
         for each in typed.code:
             one = each.instruction
-            foreign = one.name in ("call", "return_call") and one.immediates[0] >= functions
+            foreign = one.name in ("call", "return_call") and one.immediates[0] not in functions
             if one.name == self.instruction and each.reachable and not foreign:
                 own = body[one.offset - base : one.end - base]
                 changed = self._wrong(each, own, len(typed.locals) + len(locals_), locals_)

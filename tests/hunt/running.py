@@ -7,7 +7,7 @@ from typing import Self
 
 from diffcheck import process
 from diffcheck.backend import contract, registry
-from diffcheck.backend.contract import RunLimits
+from diffcheck.backend.contract import Oracle, RunLimits
 from diffcheck.cases.discovery import Case
 from diffcheck.faults.engine import FaultyBackend
 from diffcheck.faults.model import Fault
@@ -48,10 +48,11 @@ class CaseBench:
         data = self.oracle.assemble(program.text.encode(), RunLimits(), self.host)
         return padded_module(data) if program.padded else data
 
-    def report(self, program: Generated, fault: Fault | None = None) -> CaseReport:
+    def report(self, program: Generated, fault: Fault | None = None, oracle: Oracle | None = None) -> CaseReport:
         path = self.folder / "program.wasm"
         path.write_bytes(self.binary(program))
         subject = FaultyBackend(self.inner, fault, words=False) if fault is not None else self.inner
         case = Case("program", str(path), rows=program.rows)
-        self.plan = planning.make(case, self.request, self.oracle, self.oracle, subject, self.host)
-        return case_run.run(self.plan, self.request.max_passes, self.oracle, subject, self.host, "subject")
+        oracle = oracle or self.oracle
+        self.plan = planning.make(case, self.request, self.oracle, oracle, subject, self.host)
+        return case_run.run(self.plan, self.request.max_passes, oracle, subject, self.host, "subject")

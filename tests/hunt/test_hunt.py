@@ -190,12 +190,13 @@ def test_a_hunt_begins_with_the_finds_and_says_what_is_fixed(tmp_path):
 
 
 @pytest.mark.whole
-def test_a_new_cause_becomes_a_find_and_a_known_one_does_not(tmp_path):
+@pytest.mark.parametrize("oracle", ["auto", "self"])
+def test_a_new_cause_becomes_a_find_and_a_known_one_does_not(tmp_path, oracle):
     subject = f"harness:{sys.executable} {DOUBLES / 'wrong_everywhere.py'} i64.popcnt {sys.executable} {DOUBLES / 'kilnd.py'}"
     artifact = tmp_path / "p.wasm"
     artifact.write_bytes(wasmtime.wat2wasm(WRONG))
     artifact.with_suffix(".toml").write_text('rows = ["f=5", "g=6"]\n')
-    request = engines.choose(Request((str(artifact),), subject=subject, mode="capsule")).request
+    request = engines.choose(Request((str(artifact),), subject=subject, oracle=oracle, mode="capsule")).request
     reports = [each.report for each in runs.run(request) if isinstance(each, CaseFinished)]
     finds = FindsFolder(tmp_path / "f")
     examiner = Examiner(request, finds, tmp_path, "stand-in 1", lambda _: None, lambda: False)
@@ -317,3 +318,10 @@ def test_generated_programs_find_planted_faults_at_their_instruction(tmp_path, i
     with CaseBench(tmp_path) as bench:
         found = trial(bench, FAULTS[index], 5, deadline_s=600)
     assert found.right, (found.instruction, found.reason)
+
+
+def test_an_engine_without_an_oracle_is_compared_with_itself(tmp_path):
+    fault = next(each for each in FAULTS if str(each).startswith("memory.copy: "))
+    with CaseBench(tmp_path) as bench:
+        found = trial(bench, fault, 5, deadline_s=600, without_oracle=True)
+    assert found.right, str(found)

@@ -44,6 +44,11 @@ def padded_module(data: bytes) -> bytes:
     return ids.write(code if each.id == ids.CODE else each for each in module.sections)
 
 
+def padded_instruction(raw: bytes) -> bytes:
+    """An instruction with padded immediates."""
+    return _instruction(raw, next(instructions(raw)))
+
+
 def _body(body: bytes) -> bytes:
     start = read_locals(body).end
     return body[:start] + b"".join(_instruction(body, each) for each in instructions(body, start=start))
