@@ -31,7 +31,7 @@ from diffcheck.capsule.printing import PLACEHOLDER, put_import
 from diffcheck.capsule.recorder import functions as recorder
 from diffcheck.capsule.recorder.reference_types import payload, probed_bodies
 from diffcheck.capsule.recorder.references import References
-from diffcheck.capsule.recorder.texts import CARRY_PRINT
+from diffcheck.capsule.recorder.texts import CARRY_PRINT, MARK_START
 from diffcheck.capsule.seal import Sealed, StubbedImport, World, extended, seal
 from diffcheck.capsule.slicing.slice_form import TRAP
 from diffcheck.capsule.stub_code import EXIT_EITHER, EXIT_TRAP, encode_dropped, encode_stub
@@ -197,6 +197,7 @@ class _Builder:
             vector_section(ids.TAG, [*sealed.tags, *exit_tag]),
             sealed.global_section([*slots, *(copy.globals() if copy else ())]),
             vector_section(ids.EXPORT, self._exports()),
+            None if self.module.start is None else section(ids.START, u(self.indices.finish)),
             sealed.element_section(exports=False),
             *sealed.data_count_sections(),
             code,
@@ -267,11 +268,12 @@ class _Builder:
             carry = recorder.carry_keys(len(form.batch.ranges), carry)
         words = recorder.carry_words(self.slots, self.rec) if extension is None else extension.carry(self.slots, self.rec)
         names: dict[str, int | bytes] = {**self.symbols, "carry": words, "fd_write": PLACEHOLDER}
+        mark = "" if self.module.start is None else MARK_START
         if form.records:
             view = extension is None and form.batch is None
-            own = recorder.functions(self.layout, self.indices, names, carry, self.references, view=view)
+            own = recorder.functions(self.layout, self.indices, names, carry, self.references, mark=mark, view=view)
         else:
-            own = recorder.unrecorded(names, carry if form.prints else "")
+            own = recorder.unrecorded(names, mark + (carry if form.prints else ""))
         stubs = [self._stub(each) for each in self.sealed.stubs]
         after = [*own, self._start(), *added, *self.sealed.constants.function_bodies(self._prologue)]
         if extension is None and not self.references.identified and not self.inputs.dropped:

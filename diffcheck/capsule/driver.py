@@ -19,7 +19,7 @@ from diffcheck.capsule.recorder.functions import kind_of, store
 from diffcheck.capsule.recorder.references import ANY
 from diffcheck.values import Value
 from diffcheck.wasm.asm import assemble
-from diffcheck.wasm.fragment import link, link_body
+from diffcheck.wasm.fragment import link, link_body, link_expression
 from diffcheck.wasm.leb import u
 from diffcheck.wasm.types import RefType
 
@@ -55,6 +55,11 @@ _LOOP: Final = f"""
     end
   end
 """
+
+
+START: Final = "(start)"
+"""The row of the artifact's start function, which is called only if the engine has executed the capsule's start section."""
+_CALL_START: Final = "i32.const $STARTED i32.load $rec if call {function} end"
 
 
 class Call(msgspec.Struct, frozen=True):
@@ -238,15 +243,19 @@ def start(
     declarations = len(link_body(assemble("", locals=locals_), {})) - 1  # without the end
     names: dict[str, int | bytes] = {**symbols, "reset": b"" if within else reset}
     for call in calls:
-        names |= {"K": position[call.init], "call": within + _call(call, keep)}
+        if call.name == START:
+            code = link_expression(assemble(_CALL_START.format(function=call.function)), symbols)
+        else:
+            code = _call(call, keep)
+        names |= {"K": position[call.init], "call": within + code}
         rows.append(link_body(fragments[call.init], names)[declarations:-1])
         position[call.init] += 1
     first = "" if begin is None else f"call {begin}"
     log = RESERVE_LOG if log_calls else ""
     driven, payloads = ("raw $rows", {}) if catch is None else catch.handle("raw $rows", keep)
     text = f"{_PROLOGUE} {log} {first} block $done {_INERT} {driven} end call $finish"
-    code: dict[str, int | bytes] = {**symbols, **payloads, "rows": b"".join(rows)}
+    linked: dict[str, int | bytes] = {**symbols, **payloads, "rows": b"".join(rows)}
     if ranges is not None:
         text = ranges.around(text)
-        code |= {"save": ranges.save, "restore": ranges.restore, "RANGES": len(ranges.ranges)}
-    return link(assemble(text, locals=locals_), code)
+        linked |= {"save": ranges.save, "restore": ranges.restore, "RANGES": len(ranges.ranges)}
+    return link(assemble(text, locals=locals_), linked)

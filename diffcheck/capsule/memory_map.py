@@ -30,7 +30,8 @@ PROBING: Final = OBJECTS + 8  # whether functions record their index instead of 
 PROBED: Final = OBJECTS + 12
 EXIT_STATUS: Final = OBJECTS + 16  # the outcome of a row that exits
 PASSED_LEFT: Final = OBJECTS + 20  # the values of objects passed to an import that may still be digested
-PATTERN: Final = OBJECTS + 24
+STARTED: Final = OBJECTS + 24  # whether the engine has executed the start section
+PATTERN: Final = OBJECTS + 32
 PATTERN_BYTES: Final = bytes((17 * i * i + 31 * i + 7) & 0xFF for i in range(64))
 SCRATCH_LINE: Final = PATTERN + 64
 STATIC: Final = SCRATCH_LINE + 64
@@ -114,6 +115,7 @@ def lay_out(n_stubs: int, args: Sequence[str], env: Mapping[str, str], stdin: by
         "PROBING": PROBING,
         "PROBED": PROBED,
         "PASSED_LEFT": PASSED_LEFT,
+        "STARTED": STARTED,
         "PATTERN": PATTERN,
         "SCRATCH_LINE": SCRATCH_LINE,
         "ARGS": args_at,

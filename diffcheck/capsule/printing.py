@@ -28,7 +28,7 @@ def _shift(index: int) -> int:
 def put_import(wasm: bytes, typeidx: int) -> tuple[bytes, int]:
     """Return the capsule with ``fd_write``, of type ``typeidx``, as function 0, and the new file offset of its parameters.
 
-    ``wasm`` must be built by ``build``: without imports and start section, with the recorder's data segment last.
+    ``wasm`` must be built by ``build``: without imports, with the recorder's data segment last.
     """
     read = module.read(wasm)
     changed = renumber_functions(read, _shift)

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from diffcheck import values
-from diffcheck.capsule.driver import Call
+from diffcheck.capsule.driver import START, Call
 from diffcheck.cases.arguments import is_scalar
 from diffcheck.cases.registrations import table_slots
 from diffcheck.cases.toolchain import INITIALIZE, constructors
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from diffcheck.values import Value
     from diffcheck.wasm.module import Module
 
-START: Final = "(start)"
 ENTRIES: Final = ("wasi:cli/run@*#run", "_start", "run", "main")
 _RUN_ROW: Final = "run_row_"
 _NEAREST: Final = 5

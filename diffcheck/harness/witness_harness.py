@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 import msgspec
 
 from diffcheck import process
+from diffcheck.capsule.driver import START
 from diffcheck.cases.discovery import read_artifact
 from diffcheck.config.input_files import read_regular
 from diffcheck.errors import ArtifactError, ConfigError, ManifestError, ReportError, RunFailedError
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 Schema = Literal["auto", "v1", "v2"]
 MODULE, MANIFEST, OUTPUT = "WITNESS_MODULE", "WITNESS_MANIFEST", "WITNESS_OUTPUT"
 _CORE, _COMPONENT = b"\0asm\x01\0\0\0", b"\0asm\x0d\0\x01\0"
-_START, _INITIALIZE = "(start)", "_initialize"
+_INITIALIZE = "_initialize"
 _TRACE_HEADER: Final = struct.Struct("<IIII")  # cursor, capacity, overflow flag, reserved
 _NAMED: Final = 4  # branches that a message names
 
@@ -152,7 +153,7 @@ def snapshot(observed: CaseRead, manifest: Manifest, schema: Schema, *, initiali
     }
     if version == "v2":
         capacity = _capacity(observed)
-        left_out = (_START,) if initialize else (_START, _INITIALIZE)
+        left_out = (START,) if initialize else (START, _INITIALIZE)
         rows = (row for instance in observed.read.instances for row in instance.rows if row.entered and row.name not in left_out)
         written["rows"] = [_row(row, layout.branches, capacity) for row in rows]
     return {**written, "source": source(observed)}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from diffcheck.triage.causes import cause_name
+from diffcheck.wasm.section import START, split, write
 from tests.triage.localising import localised
 
 GLOBAL = """(module (global $g (export "g") (mut i64) (i64.const 77777))
@@ -33,3 +34,16 @@ def test_what_instantiation_leaves_wrong_is_not_blamed_on_the_instruction_that_r
     assert (answer.depth, answer.instruction) == ("row", "")
     assert answer.why.startswith("the state differs before any instruction ran, after instantiation")
     assert cause_name(answer) == "instantiation leaves a wrong state"
+
+
+@pytest.mark.parametrize("body", ["(global.set $g (i32.const 7))", "(global.set $g (i32.const 7)) (unreachable)"])
+def test_a_start_function_that_is_not_called_is_the_fault_of_instantiation(host, tmp_path, body):
+    text = f"""(module (global $g (export "g") (mut i32) (i32.const 1)) (func $s {body}) (start $s)
+      (func (export "read") (result i32) (global.get $g)))"""
+
+    def edit(data):
+        return write(each for each in split(data) if each.id != START)
+
+    answer = localised(host, text, edit, tmp_path, rows='"read"')
+    assert (answer.depth, answer.why.partition(" (")[0]) == ("row", cause_name(answer))
+    assert cause_name(answer) == "instantiation does not call the start function"

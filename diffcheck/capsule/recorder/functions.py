@@ -88,16 +88,19 @@ def functions(
     carry: str,
     references: References,
     *,
+    mark: str = "",
     view: bool = True,
 ) -> list[bytes]:
     """Return the code entries of ``digest``, ``reserve``, ``record`` and ``finish``, in this order.
 
-    ``carry`` is the text at the end of ``finish`` that transports the view. Without ``view`` an extension writes the view.
+    ``carry`` is the text at the end of ``finish`` that transports the view, ``mark`` the one at its beginning. Without ``view`` an
+    extension writes the view.
     """
     final_state = _final_state(layout, indices, references.word)
     elements, elements_names = references.elements(layout)
     raws = {"row_state": _row_state(layout, indices), "final_state": final_state, **elements_names}
-    return _linked(texts.record_text(layout), texts.finish_text(layout, elements, carry, view=view), {**names, **raws})
+    finish = mark + texts.finish_text(layout, elements, carry, view=view)
+    return _linked(texts.record_text(layout), finish, {**names, **raws})
 
 
 def carry_keys(ranges: int, carry: str) -> str:

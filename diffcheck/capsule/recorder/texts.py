@@ -249,6 +249,13 @@ FINISH_LOCALS = (
 )
 
 
+MARK_START = f"""
+  ;; before the driver, finish is the start function
+  i32.const {lo.HEADER_ADDRESS} i64.load $rec i64.eqz
+  if i32.const $STARTED i32.const 1 i32.store $rec return end
+"""
+
+
 def finish_text(layout: lo.Layout, elements: str, carry: str, *, view: bool) -> str:
     """Return the text of ``finish``: the final record, the digests and the view, then ``carry``."""
     pages, loads = [], []

@@ -25,7 +25,7 @@ from diffcheck.triage.localise.event_search import EventSearch
 from diffcheck.triage.localise.explanation import Explainer
 from diffcheck.triage.localise.instrumenter import Instrumenter
 from diffcheck.triage.localise.known_wrong import first_execution, may_read_back
-from diffcheck.triage.localise.location import INSTANTIATED, Localisation
+from diffcheck.triage.localise.location import INSTANTIATED, NOT_STARTED, Localisation
 from diffcheck.triage.localise.memory_writers import loaded_bits, watch_at
 from diffcheck.triage.tracing.event_log import VARIANTS, LogParameters, WrongDigest
 from diffcheck.triage.tracing.instrument import LoggedInstruction
@@ -264,6 +264,9 @@ class Localiser:
             self.instrumenter.reads_back = False
             return self._variant(search.rows, search.instrumentation.variant)
         explainer = self._explainer(search)
+        if explainer.omits_start(first):
+            self._confirm(search, first)
+            return self._row(search.rows, NOT_STARTED)
         answer = explainer.instruction(first)
         self.doubtful = explainer.of_reference(first)
         earlier: Localisation | None = None

@@ -17,6 +17,9 @@ argument of a call, the outcome of the run.
 INSTANTIATED: Final = "the state differs before any instruction ran, after instantiation (core specification 3.0, 4.7.2)"
 """The beginning of ``why`` for a fault of instantiation."""
 
+NOT_STARTED: Final = "instantiation does not call the start function (core specification 3.0, 4.7.2)"
+"""``why`` for an engine that ignores the start section."""
+
 
 class Moment(msgspec.Struct, frozen=True, omit_defaults=True):
     """An event before the difference, equal on both engines: its number, place and value."""

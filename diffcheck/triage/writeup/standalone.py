@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from diffcheck.backend.contract import HARNESS_ENTRIES
-from diffcheck.cases.rows import START, choose
+from diffcheck.capsule.driver import START
+from diffcheck.cases.rows import choose
 from diffcheck.errors import ArtifactError
 from diffcheck.triage.reduce.close_imports import closable, closed
 from diffcheck.triage.reduce.units import literal

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from diffcheck.errors import CaseError
 from diffcheck.text import visible
-from diffcheck.triage.localise.location import INSTANTIATED
+from diffcheck.triage.localise.location import INSTANTIATED, NOT_STARTED
 from diffcheck.values import is_nan, is_quiet_nan, parse
 from diffcheck.wasm.opcodes import BY_NAME
 
@@ -41,6 +41,8 @@ def instruction_title(found: Localisation) -> str:
     if found.depth != "instruction":
         if found.why.startswith(INSTANTIATED):
             return "instantiation leaves a wrong state"
+        if found.why.startswith(NOT_STARTED):
+            return NOT_STARTED.partition(" (")[0]
         segment = _NOT_DROPPED.match(found.why)
         return f"instantiation does not drop {'a' if segment[1] == 'data' else 'an'} {segment[1]} segment" if segment else ""
     name = found.instruction.partition(" ")[0]

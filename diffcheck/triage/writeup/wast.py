@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from diffcheck.cases.rows import START, choose
+from diffcheck.capsule.driver import START
+from diffcheck.cases.rows import choose
 from diffcheck.text import visible
 from diffcheck.values import Value, fraction, is_nan, render
 from diffcheck.wasm import module as wasm
