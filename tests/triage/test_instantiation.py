@@ -47,3 +47,10 @@ def test_a_start_function_that_is_not_called_is_the_fault_of_instantiation(host,
     answer = localised(host, text, edit, tmp_path, rows='"read"')
     assert (answer.depth, answer.why.partition(" (")[0]) == ("row", cause_name(answer))
     assert cause_name(answer) == "instantiation does not call the start function"
+
+
+def test_a_global_that_no_record_has_may_be_wrong_since_instantiation(host, tmp_path):
+    text = GLOBAL.replace('(export "g")', "")
+    answer = localised(host, text, lambda data: data.replace(b"\x42\xd1\xdf\x04\x0b", b"\x42\xd2\xdf\x04\x0b"), tmp_path)
+    assert answer.instruction == "global.get 0"
+    assert "nothing wrote global 0 before; its contents after instantiation were not compared" in answer.notes

@@ -284,11 +284,19 @@ class Localiser:
         if item and self._differs_at_instantiation(search.rows):
             self._confirm(search, first)
             earlier = self._row(search.rows, f"{INSTANTIATED}: {item}: oracle {answer.oracle}, subject {answer.subject}")
+        elif item and not self._observed(item):
+            self.notes.append(f"nothing wrote {item} before; its contents after instantiation were not compared")
         if earlier is not None:
             self.notes.append(f"it shows first at {answer}")
             return earlier
         self._confirm(search, first)
         return answer
+
+    def _observed(self, item: str) -> bool:
+        """Whether the record after instantiation has the contents of a global, or of tables."""
+        if item == "a table":
+            return self.instrumenter.identities
+        return any(each.kind == "global" and each.index == int(item.removeprefix("global ")) for each in self.plan.module.exports)
 
     def _earlier_write(self, search: EventSearch, watch: MemoryWatch, load: FirstDifference | None = None) -> Localisation | None:
         """The instruction that wrote these bytes of a memory differently, before a ``load``. None if the bytes do not differ, or the
