@@ -129,9 +129,12 @@ def _plain(data: bytes, outline: _Outline) -> dict[int, int] | None:
     if not -(1 << 63) <= min(values, default=0) <= max(values, default=0) < 1 << 64:
         return None
     try:
-        numbers = [_identifier(name) for name in counters]
-    except AnswerError:
-        return None
+        numbers = [*map(_SLOT_NUMBERS.__getitem__, counters)]  # a capsule's
+    except KeyError:
+        try:
+            numbers = [_identifier(name) for name in counters]
+        except AnswerError:
+            return None
     return dict(zip(numbers, [value % (1 << 64) for value in values], strict=True))
 
 
@@ -197,8 +200,6 @@ def _integer(word: str) -> int:
 
 
 def _identifier(name: str) -> int:
-    if (slot := _SLOT_NUMBERS.get(name)) is not None:
-        return slot
     if not _U32.match(name) or (number := int(name)) >= 1 << 32:
         raise AnswerError("a counter's name is not a u32", repr(name))
     return number
@@ -218,11 +219,11 @@ def _kind(value: object) -> str:
 
 
 def _slots(counters: dict[int, int]) -> bytes:
-    wanted = range(FIRST_SLOT, FIRST_SLOT + SLOTS)
+    wanted = _SLOT_NUMBERS.values()
+    if counters.keys() == set(wanted):
+        return _WORDS.pack(*map(counters.__getitem__, wanted))
     missing = [slot for slot in wanted if slot not in counters]
     if missing:
         raise AnswerError("slots are missing", f"{len(missing)} of {SLOTS}, the first is {missing[0]}")
-    if len(counters) != SLOTS:
-        extra = min(name for name in counters if name not in wanted)
-        raise AnswerError("counters that the capsule does not have", f"{len(counters) - SLOTS}, the first is {extra}")
-    return _WORDS.pack(*(counters[slot] for slot in wanted))
+    extra = counters.keys() - set(wanted)
+    raise AnswerError("counters that the capsule does not have", f"{len(extra)}, the first is {min(extra)}")

@@ -6,7 +6,8 @@ import traceback
 from contextlib import contextmanager
 from functools import cache
 from importlib.metadata import entry_points
-from typing import TYPE_CHECKING, Final, TypeVar
+from types import NoneType, UnionType
+from typing import TYPE_CHECKING, Final, TypeVar, get_args
 
 import msgspec
 
@@ -20,6 +21,7 @@ T = TypeVar("T")
 
 ADAPTERS: Final = "diffcheck.backends"
 """The entry-point group of adapters."""
+_PLAIN: Final[frozenset[object]] = frozenset({bool, bytes, float, int, str, NoneType})
 _HINT: Final = "correct the adapter, or report this to its authors; docs/backends.md describes the contract"
 _LIMIT: Final = 400
 
@@ -46,8 +48,11 @@ def checked(function: Callable[..., object], result: T, expected: type) -> T:
 
 def wrong_field(value: msgspec.Struct) -> str:
     """The first field with a value that its type excludes, and the reason; empty if there is none."""
-    found = ((name, wrong(getattr(value, name), kind)) for name, kind in _field_types(type(value)).items())
-    return next((f"{name}: {problem}" for name, problem in found if problem), "")
+    for name, (kind, classes) in _field_types(type(value)).items():
+        field = getattr(value, name)
+        if type(field) not in classes and (problem := wrong(field, kind)):
+            return f"{name}: {problem}"
+    return ""
 
 
 def wrong(value: object, kind: object) -> str:
@@ -60,8 +65,10 @@ def wrong(value: object, kind: object) -> str:
 
 
 @cache
-def _field_types(struct: type[msgspec.Struct]) -> dict[str, object]:
-    return {each.name: each.type for each in msgspec.structs.fields(struct)}
+def _field_types(struct: type[msgspec.Struct]) -> dict[str, tuple[object, frozenset[object]]]:
+    """The fields' types, each with the plain classes of which it allows every value."""
+    types = {each.name: each.type for each in msgspec.structs.fields(struct)}
+    return {name: (kind, _PLAIN & {*(get_args(kind) if isinstance(kind, UnionType) else (kind,))}) for name, kind in types.items()}
 
 
 def loaded(name: str, module: str, load: Callable[[], T]) -> T:

@@ -8,6 +8,7 @@ from diffcheck.capsule import layout as lo
 from diffcheck.capsule.slicing.slice_form import slice_module
 from diffcheck.errors import ArtifactError
 from diffcheck.wasm.code import count, read_locals
+from diffcheck.wasm.opcodes import BY_NAME
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 _VECTORS: Final = frozenset({"br_table", "try_table", "select_t"})
 """The instructions with a vector as immediate (core specification 5.4)."""
+_VECTOR_CODES: Final = tuple(BY_NAME[each].encoding for each in _VECTORS)
 _ELEMENT_BYTES: Final = 24
 _MOST_PAGES: Final = 1 << 16
 _MOST_ELEMENTS: Final = 10_000_000
@@ -64,6 +66,8 @@ class SliceMemory:
 
 
 def _vectors(body: bytes, offset: int) -> int:
+    if not any(each in body for each in _VECTOR_CODES):
+        return 0
     try:
         return count(body, _VECTORS, start=read_locals(body, offset).end, base_offset=offset)
     except ArtifactError:  # an unknown instruction

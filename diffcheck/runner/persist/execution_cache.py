@@ -159,7 +159,7 @@ class CachedValidator(Oracle):
 
     def validate(self, wasm: bytes, limits: RunLimits, host: Host) -> Outcome | None:
         """See ``Oracle``; a validation is cached, a failure to validate is not."""
-        name = f"{self._key}/validate {hashlib.sha256(wasm).hexdigest()}"
+        name = f"{self._key}/validate {hashlib.sha256(wasm).hexdigest()}" if self._store else ""
         kept = self._store.get(name) if self._store else None
         if kept is not None:
             try:
