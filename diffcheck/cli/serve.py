@@ -45,7 +45,6 @@ def command(context: click.RichContext, folder: str, listen: str, config: str | 
     if missing:
         raise ConfigError(f"the service needs {', '.join(missing)}", hint="install wasm-diffcheck[service]")
     data = _opened(folder, config)
-    click.echo(f"serving {data.path} at http://{listen}", err=True)
     supervisor.serve(data, listen, str(Path(config).absolute()) if config else "")
     return EXIT_AGREE
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import signal
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Final
 
 from granian.constants import Interfaces
 from granian.http import HTTP1Settings
+from granian.log import LogLevels
 from granian.server.embed import Server
 
 from diffcheck import process
@@ -19,6 +21,7 @@ from diffcheck.service.web import app
 
 _HEADER_S: Final = 30_000
 _BACKLOG: Final = 1024
+_LOG = logging.getLogger("diffcheck.service")
 
 
 async def _serve(data: DataFolder, listen: str) -> None:
@@ -32,7 +35,9 @@ async def _serve(data: DataFolder, listen: str) -> None:
         http1_settings=HTTP1Settings(header_read_timeout=_HEADER_S),
         websockets=False,
         log_access=False,
+        log_level=LogLevels.error,  # its lines are not JSON
     )
+    server.on_startup(lambda: _LOG.info("serving %s at http://%s", data.path, listen))  # when the socket is open
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, server.stop)
