@@ -40,6 +40,8 @@ from diffcheck_backends.wasmtime_wire import (
     Answer,
     Assemble,
     AssemblyResult,
+    CallAnswer,
+    CallRequest,
     Compile,
     ModuleMissing,
     Request,
@@ -54,7 +56,7 @@ from diffcheck_backends.wasmtime_wire import (
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from diffcheck.backend.contract import Host, Pending, Program
+    from diffcheck.backend.contract import CallProgram, CallResults, Host, Pending, Program
 
 COMPILING: Final = "while compiling"
 COMPILING_S: Final = 10.0
@@ -131,6 +133,26 @@ class Wasmtime(Oracle):
         if isinstance(answer, AssemblyResult) and not answer.error:
             return answer.wasm
         raise ArtifactError(visible_lines(answer.error if isinstance(answer, AssemblyResult) else "unexpected answer", 1000))
+
+    def call(self, program: CallProgram, limits: RunLimits, host: Host) -> CallResults:
+        """See ``Oracle``; a server of its own calls the exports."""
+        deadline_s = compile_limits(len(program.wasm), limits).deadline_s + (1 + len(program.calls)) * (
+            limits.deadline_s + _GRACE_S
+        )
+        server = host.reactor.serve_own(
+            "diffcheck_backends.wasmtime_calls", cwd=host.folder, resident_bytes=max(_LEAST_RESIDENT_BYTES, limits.memory_bytes)
+        )
+        try:
+            server.send(_encode(CallRequest(program, limits)), _START_DEADLINE_S + deadline_s)
+            reply = server.receive()
+        finally:
+            server.stop(_GRACE_S)
+        if isinstance(reply, process.ProcessResult):
+            raise ArtifactError(sentence(_outcome_of_end(reply, "while calling exports", limits)))
+        answer = msgspec.msgpack.decode(reply.message, type=CallAnswer)
+        if answer.results is None:
+            raise ArtifactError(answer.error)
+        return answer.results
 
     def close(self) -> None:
         """End the servers."""

@@ -188,7 +188,7 @@ class Machine:
     def _engine(self, variant: Variant, cache: str = "") -> wasmtime.Engine:
         """The engine of a variant; with ``cache`` the one that reads and stores compiled modules there."""
         if (variant, cache) not in self._engines:
-            config = _config(variant)
+            config = configuration(variant)
             if cache and (settings := _cache_settings(Path(cache))):
                 with suppress(wasmtime.WasmtimeError):
                     config.cache = settings
@@ -211,7 +211,7 @@ class _Instance:
 
     def run(self) -> Execution:
         """Instantiate, call the entry, and read the image or the counters."""
-        with _interrupted_after(self._engine, self._request.deadline_s):
+        with interrupted_after(self._engine, self._request.deadline_s):
             try:
                 self._instantiate()
                 entry = self._entry()
@@ -344,7 +344,8 @@ class _Instance:
 
 
 @contextmanager
-def _interrupted_after(engine: wasmtime.Engine, seconds: float) -> Iterator[None]:
+def interrupted_after(engine: wasmtime.Engine, seconds: float) -> Iterator[None]:
+    """Interrupts what runs in the engine after this time."""
     timer = threading.Timer(max(seconds, 0.0), engine.increment_epoch)
     timer.daemon = True
     timer.start()
@@ -355,7 +356,7 @@ def _interrupted_after(engine: wasmtime.Engine, seconds: float) -> Iterator[None
         timer.join()  # a later increment would end the next run
 
 
-def _config(variant: Variant) -> wasmtime.Config:
+def configuration(variant: Variant) -> wasmtime.Config:
     """The configuration of a variant: WebAssembly 3.0 and the proposals that kilnd supports."""
     config = wasmtime.Config()
     for feature in _FEATURES:

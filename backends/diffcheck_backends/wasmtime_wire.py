@@ -9,6 +9,7 @@ from typing import Literal
 
 import msgspec
 
+from diffcheck.backend.contract import CallProgram, CallResults, RunLimits
 from diffcheck.observation import Execution, Outcome
 
 Target = Literal["native", "pulley64"]
@@ -91,3 +92,17 @@ class AssemblyResult(msgspec.Struct, frozen=True, tag="assembled"):
 
 
 Answer = RunResult | ModuleMissing | ValidationResult | AssemblyResult
+
+
+class CallRequest(msgspec.Struct, frozen=True):
+    """A program for ``wasmtime_calls``, and its limits."""
+
+    program: CallProgram
+    limits: RunLimits
+
+
+class CallAnswer(msgspec.Struct, frozen=True):
+    """The results, or the error with which the program was refused."""
+
+    results: CallResults | None = None
+    error: str = ""

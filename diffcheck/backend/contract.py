@@ -11,13 +11,15 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Protocol, get_args, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args, runtime_checkable
 
 import msgspec
 
 from diffcheck import process
 from diffcheck.backend import adapter_errors
+from diffcheck.errors import ArtifactError
 from diffcheck.observation import Execution, HarnessFailed, Identity, Outcome
+from diffcheck.wasm.wit.types import WitFunction
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -243,6 +245,63 @@ class Oracle(Backend):
     @abstractmethod
     def assemble(self, text: bytes, limits: RunLimits, host: Host) -> bytes:
         """The binary of a module in text form; raises ``ArtifactError`` with the reason."""
+
+    def call(self, program: CallProgram, limits: RunLimits, host: Host) -> CallResults:  # noqa: ARG002 - the contract's
+        """The results of the calls; raises ``ArtifactError`` if the program cannot be run. ``deadline_s`` is that of a call."""
+        raise ArtifactError(f"{self.identity().name} cannot call the exports of a component")
+
+
+class StubMemory(msgspec.Struct, frozen=True):
+    """Addresses in the stubs' memory of an artifact with closed imports (``capsule.sealed_artifact.ClosedArtifact``)."""
+
+    export: str
+    exit_flag: int
+    exit_code: int
+    captures: int
+    buffers: int
+
+
+class ExportCall(msgspec.Struct, frozen=True):
+    """A call of an export, ``interface#function`` in a component, with bit patterns or, for a component, WIT values."""
+
+    export: str
+    args: tuple[Any, ...] = ()
+
+
+class CallProgram(msgspec.Struct, frozen=True):
+    """A component, or a module without imports, and the calls of its exports: in one instance up to the first that does not return,
+    and then in a new one. ``init`` are exports that are called first in each instance, ``before`` those called before each call.
+
+    ``args``, ``env`` and ``stdin`` are those of a component. ``stub_memory`` is None if the module has no stubs.
+    """
+
+    wasm: bytes
+    calls: tuple[ExportCall, ...] = ()
+    init: tuple[str, ...] = ()
+    before: tuple[str, ...] = ()
+    args: tuple[str, ...] = ()
+    env: dict[str, str] = {}
+    stdin: bytes = b""
+    stub_memory: StubMemory | None = None
+
+
+class CallResult(msgspec.Struct, frozen=True):
+    """The outcome of a call, its results as in ``ExportCall``, and what it wrote to stdout and stderr."""
+
+    outcome: Outcome
+    results: tuple[Any, ...] = ()
+    stdout: bytes = b""
+    stderr: bytes = b""
+
+
+class CallResults(msgspec.Struct, frozen=True):
+    """The results of a ``CallProgram``. ``counters`` are witness's, summed over the instances; ``functions`` are a component's
+    exported functions.
+    """
+
+    results: tuple[CallResult, ...]
+    counters: dict[int, int] = {}
+    functions: dict[str, WitFunction] = {}
 
 
 class RowCall(msgspec.Struct, frozen=True):

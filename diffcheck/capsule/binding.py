@@ -32,6 +32,7 @@ import msgspec
 
 from diffcheck.capsule import provenance
 from diffcheck.capsule.callgraph import CallGraph
+from diffcheck.capsule.layout import RESULTS_EXPORT
 from diffcheck.witness import formats
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from diffcheck.wasm.module import Module
 
 _REALLOC: Final = re.compile(r"cabi_(?:import_)?realloc(?:\$[0-9]+)?\Z")
+_EXPORT_REALLOC: Final = re.compile(r"cabi_(?:export_)?realloc(?:\$[0-9]+)?\Z")
 _REALLOC_TYPE: Final = (("i32",) * 4, ("i32",))
 _PREVIEW1: Final = ("wasi_snapshot_preview1", "wasi_unstable")
 
@@ -71,6 +73,22 @@ class Binder:
         bound = self._realloc(function, memory)
         return Bound(reason=bound) if isinstance(bound, str) else Bound(memory, bound)
 
+    def bind_export(self, function: int, *, realloc: bool) -> Bound:
+        """Bind an exported function to the memory that it, or its nearest callees, access, and to its core module's realloc."""
+        found = set(self._memories)
+        if len(found) > 1:
+            found = self._nearest_memories([function], lambda each: self._graph.callees[each])
+        if len(found) != 1:
+            return Bound(reason="it accesses several memories" if found else "it accesses no memory")
+        memory = next(iter(found))
+        if self._module.all_memories[memory].limits.is64:
+            return Bound(reason="its memory has 64-bit addresses")
+        if not realloc:
+            return Bound(memory)
+        candidates = [each for each in self._named(_EXPORT_REALLOC) if self._memories_of_realloc(each) == {memory}]
+        near = [each for each in candidates if self._core_module(each) == self._core_module(function)] or candidates
+        return Bound(memory, near[0]) if near else Bound(reason="no realloc for its memory is exported")
+
     def _memory(self, function: int, module: str) -> int | str:
         if not self._memories:
             return "the artifact has no memory"
@@ -93,8 +111,14 @@ class Binder:
         return formats.trace_memory(self._module)
 
     @cached_property
+    def _added(self) -> frozenset[int | None]:
+        """The memories that are not the program's own: witness's trace, and the buffer for results of WIT rows."""
+        buffers = (each.index for each in self._module.exports if (each.kind, each.name) == ("memory", RESULTS_EXPORT))
+        return frozenset({self._trace, *buffers})
+
+    @cached_property
     def _memories(self) -> list[int]:
-        return [index for index in range(len(self._module.all_memories)) if index != self._trace]
+        return [index for index in range(len(self._module.all_memories)) if index not in self._added]
 
     @cached_property
     def _exported_memory(self) -> int:
@@ -113,7 +137,7 @@ class Binder:
         return provenance.origins(self._module)
 
     def _own_memories(self, function: int) -> set[int]:
-        return set(self._graph.functions[function].memories) - {self._trace}
+        return set(self._graph.functions[function].memories) - self._added
 
     def _memories_of_callers(self, function: int) -> set[int]:
         return self._nearest_memories(self._graph.callers[function], lambda each: self._graph.callers[each])
@@ -139,8 +163,12 @@ class Binder:
 
     @cached_property
     def _reallocs(self) -> tuple[int, ...]:
+        return self._named(_REALLOC)
+
+    def _named(self, pattern: re.Pattern[str]) -> tuple[int, ...]:
+        """Return the exported functions with such a name and the type of a realloc."""
         module = self._module
-        found = {each.index for each in module.exports if each.kind == "func" and _REALLOC.match(each.name)}
+        found = {each.index for each in module.exports if each.kind == "func" and pattern.match(each.name)}
         types = {each: module.function_type(each) for each in found}
         return tuple(sorted(each for each, type_ in types.items() if (type_.params, type_.results) == _REALLOC_TYPE))
 

@@ -56,6 +56,8 @@ from diffcheck.observation import LeftSlice
 MAGIC: Final = 0x31534344  # "DCS1"
 VERSION: Final = 2
 MEMORY_EXPORT: Final = "diffcheck:memory"
+RESULTS_EXPORT: Final = "diffcheck:results"
+"""The memory in which the callers of WIT rows encode results (``cases.wit_rows``)."""
 AFTER_TRAP_EXPORT: Final = "diffcheck:after-trap"
 ENTRY: Final = "_start"
 SLOT_PREFIX: Final = "__witness_counter_"

@@ -49,7 +49,7 @@ WASM_OPT_HINT: Final = (
 
 class PreparedArtifact(msgspec.Struct, frozen=True):
     """A core module with counters, and its manifest (empty if there is none); ``steps`` describe the preparation, ``log`` has each
-    command with its output. ``digests`` are the SHA-256 of the tools by name.
+    command with its output. ``digests`` are the SHA-256 of the tools by name, ``fused`` is meld's output, empty for a core module.
     """
 
     wasm: bytes
@@ -57,6 +57,7 @@ class PreparedArtifact(msgspec.Struct, frozen=True):
     steps: tuple[str, ...]
     log: str = ""
     digests: dict[str, str] = {}
+    fused: bytes = b""
 
 
 def tools(environment: Mapping[str, str]) -> dict[str, str]:
@@ -86,13 +87,13 @@ class Maker:
         """Prepare ``source`` in the empty private folder ``work``; raises ``ArtifactError`` or ``EngineMissingError``."""
         steps: list[str] = []
         log: list[str] = []
-        manifest = b""
+        manifest = fused = b""
         data = source
         if component.is_component(source):
             if found := component.asynchronous(source):
                 raise ArtifactError(f"{OUT_OF_SCOPE}: {found}", hint="build it for wasi 0.2")
             # Without --reproducible the file contains a random id and the time, and would be a new artifact each night.
-            data = self.step("meld", ("fuse", "--preserve-names", "--reproducible"), data, stem, work / "fused", log)
+            data = fused = self.step("meld", ("fuse", "--preserve-names", "--reproducible"), data, stem, work / "fused", log)
             steps.append("fused by meld")
         module = _core(data)
         if formats.instrumentation(module).counters:
@@ -105,7 +106,7 @@ class Maker:
             manifest = beside
             branches = len(formats.instrumentation(_core(data)).counters)
             steps.append(f"instrumented by witness, {plural(branches, 'branch', 'branches')}")
-        return PreparedArtifact(data, manifest, tuple(steps), "".join(log))
+        return PreparedArtifact(data, manifest, tuple(steps), "".join(log), fused=fused)
 
     def step(self, tool: str, arguments: tuple[str, ...], data: bytes, stem: str, folder: Path, log: list[str]) -> bytes:
         """Run one tool on ``data`` and return its output."""
@@ -211,7 +212,9 @@ def on_the_fly(source: bytes, stem: str, options: Mapping[str, str], reactor: pr
             raise ArtifactError(f"{OUT_OF_SCOPE}: {scope}", hint="build it for wasi 0.2")
         were = f"{' and '.join(missing)} {'was' if len(missing) == 1 else 'were'}"
         raise EngineMissingError(f"it is a component, but {were} not found to make a core module of it", hint=hint)
-    return once(source, stem, found, options, lambda work: Maker(found, quietly(reactor)).make(source, stem, work))
+    return once(
+        source, stem, found, options, lambda work: Maker(found, quietly(reactor)).make(source, stem, work), "with the fused module"
+    )
 
 
 def once(

@@ -28,7 +28,7 @@ def command(target: str, row: str, **given: Any) -> int:  # noqa: ANN401 - the o
     Run it again to resume.
     """
     steps, code, stopped = triaged(target, row, given)
-    if steps.state.symptom is not None:
+    if steps.state.symptom is not None or code == EXIT_DIVERGE:
         _summary(steps)
     if stopped:
         click.echo(f"stopped   {stopped}; the same command resumes")
@@ -43,6 +43,8 @@ def triaged(target: str, row: str, given: dict[str, Any]) -> tuple[workflow.Tria
     match ending:
         case "nothing":
             return steps, steps.nothing, ""
+        case "blamed":
+            return steps, EXIT_DIVERGE, ""
         case "flaky":
             return steps, EXIT_INCONCLUSIVE, ""
         case "partial" if not interrupted:
@@ -59,6 +61,8 @@ def _summary(steps: workflow.TriageWorkflow) -> None:
     lines += [(each.engine, each.says) for each in state.engines]
     if state.judgement is not None:
         lines.append(("judges", str(state.judgement)))
+    if state.blame is not None:
+        lines.append(("blame", str(state.blame)))
     if state.before and state.after:
         share = f" ({state.after.code / state.before.code:.1%})" if state.before.code else ""
         if state.rows:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from diffcheck.backend.contract import RunLimits
+from diffcheck.backend.contract import CallProgram, RunLimits
 from diffcheck.capsule.build import build
 from diffcheck.capsule.forms import Form
 from diffcheck.capsule.recorder.functions import kind_of
@@ -20,6 +20,7 @@ from diffcheck.cases.discovery import read_artifact
 from diffcheck.cases.legacy_exceptions import has_legacy_exceptions, translated
 from diffcheck.cases.link import LinkedModule, link
 from diffcheck.cases.rows import choose, numbered
+from diffcheck.cases.wit_rows.wit_rows import is_wit, parse, with_callers
 from diffcheck.compare import expectations
 from diffcheck.compare.validity import rule, why_unjudged
 from diffcheck.config.input_files import read_regular
@@ -116,9 +117,9 @@ def _validated(source: _Source, request: Request, validator: Oracle, host: Host)
     """The core module without legacy exceptions, and the oracle's refusal of it; skipped if it cannot be made."""
     if component.is_component(source.artifact):
         try:
-            source = _core_module(source, request, host)
+            source = _core_module(source, request, validator, host)
         except DiffcheckError as error:
-            return source.skipped(error.line)
+            return source.skipped(error.line, bad_input=isinstance(error, CaseError))
     refusal = validator.validate(source.artifact, source.limits, host)
     if isinstance(refusal, Refused) and refusal.kind == "unsupported" and has_legacy_exceptions(source.artifact):
         try:
@@ -140,14 +141,20 @@ def _binary(case: Case, files: Files, validator: Oracle, limits: RunLimits, host
     return link([*case.link, own], at_start=True)
 
 
-def _core_module(source: _Source, request: Request, host: Host) -> _Source:
-    """The core module made from a component; raises ``DiffcheckError`` with the reason if that fails."""
+def _core_module(source: _Source, request: Request, validator: Oracle, host: Host) -> _Source:
+    """The core module made from a component, with a function for each row in WIT values; raises ``DiffcheckError`` with the reason
+    if that fails.
+    """
     prepared = prepare.on_the_fly(source.artifact, Path(source.case.artifact).stem, request.options, host.reactor)
+    artifact = prepared.wasm
+    if rows := [each for each in request.calls or source.case.rows if is_wit(each)]:
+        functions = validator.call(CallProgram(source.artifact), source.limits, host).functions
+        artifact = with_callers(artifact, parse(rows, functions))
     note = f"a component, {' and '.join(prepared.steps)}, is run as a core module; its own sha256 is {source.sha256}"
     return msgspec.structs.replace(
         source,
-        artifact=prepared.wasm,
-        sha256=hashlib.sha256(prepared.wasm).hexdigest(),
+        artifact=artifact,
+        sha256=hashlib.sha256(artifact).hexdigest(),
         notes=(*source.notes, note),
         made_manifest=prepared.manifest,
         digests=prepared.digests,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final, Self
 
 import msgspec
 
+from diffcheck.cases.discovery import read_artifact
 from diffcheck.cases.rows import declarable
 from diffcheck.errors import UnrunnableError
 from diffcheck.runner import plan as plans
@@ -17,6 +18,7 @@ from diffcheck.text import visible
 from diffcheck.triage.reduce.interestingness import Answers, Candidate, Checker, InProcessChecker, execution_s
 from diffcheck.triage.reduce.oracle_trace import trace_oracle
 from diffcheck.triage.reduce.symptom import Symptom, symptoms
+from diffcheck.wasm.component import is_component
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,7 +36,9 @@ ANSWERS: Final = "answers.txt"
 
 
 class Session:
-    """A context manager. ``artifact`` is the core module, ``rows`` are the rows that a case file can declare, ``longest_s`` is the longest run."""
+    """A context manager. ``artifact`` is the core module, ``component`` the component that it was made of, empty if it was not, ``rows``
+    are the rows that a case file can declare, ``longest_s`` is the longest run.
+    """
 
     def __init__(
         self,
@@ -78,6 +82,8 @@ class Session:
         self.plan = slicing.part_with(plan, self.target.row) if isinstance(plan, plans.CapsulePlan) else plan
         whole = plan.whole if isinstance(plan, plans.CapsulePlan) and plan.whole is not None else plan
         self.artifact, self.manifest = whole.artifact, whole.manifest
+        source = read_artifact(case.artifact)
+        self.component = source if is_component(source) else b""
         self.rows = declarable(plan.case_calls) if isinstance(plan, plans.CapsulePlan) else ()
         self.request = msgspec.structs.replace(self.request, rows="declared", calls=())
         self.case = msgspec.structs.replace(case, manifest="", rows=(), findings=(), expect={}, notes=(), module=None, link=())

@@ -10,6 +10,7 @@ import msgspec
 
 from diffcheck import process
 from diffcheck.text import file_name, visible
+from diffcheck.triage.blame.blame import Blame
 from diffcheck.triage.localise.location import Localisation
 from diffcheck.triage.reduce.reduction import ModuleSize
 from diffcheck.triage.reduce.symptom import Symptom
@@ -24,8 +25,8 @@ _SCHEMA: Final = "diffcheck-triage-v1"
 
 Plain = Literal["calls", "known answer"]
 """A module without a recorder: it makes the artifact's calls itself, or contains only a known answer."""
-Step = Literal["confirm", "minimise", "reduce", "localise", "write"]
-STEPS: Final[tuple[Step, ...]] = ("confirm", "minimise", "reduce", "localise", "write")
+Step = Literal["confirm", "blame", "minimise", "reduce", "localise", "write"]
+STEPS: Final[tuple[Step, ...]] = ("confirm", "blame", "minimise", "reduce", "localise", "write")
 
 
 class ConfirmedOutcome(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -41,7 +42,8 @@ class State(msgspec.Struct, frozen=True, omit_defaults=True):
 
     ``about`` is the digest of artifact, engines, divergence and rows; a triage with another one starts over. ``done`` are the
     finished steps. ``without_recorder`` is the module that is triaged if the subject executes an instruction wrongly that the
-    recorder uses; ``known_answer`` names that instruction. ``judgement`` is None without judges.
+    recorder uses; ``known_answer`` names that instruction. ``judgement`` is None without judges,
+    ``blame`` if the case is not a component.
     """
 
     about: str
@@ -55,6 +57,7 @@ class State(msgspec.Struct, frozen=True, omit_defaults=True):
     flaky: str = ""
     engines: tuple[ConfirmedOutcome, ...] = ()
     judgement: Judgement | None = None
+    blame: Blame | None = None
     notes: tuple[str, ...] = ()
     rows: tuple[str, ...] = ()
     rows_before: int = 0

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Final, Literal
 
 import msgspec
 
-from diffcheck.errors import EXIT_AGREE, EXIT_INCONCLUSIVE, ArtifactError, NothingToDoError, ReportError
+from diffcheck.errors import EXIT_AGREE, EXIT_INCONCLUSIVE, ArtifactError, CaseError, NothingToDoError, ReportError, RunFailedError
 from diffcheck.probe.instruction_answers import known_answer
 from diffcheck.probe.instructions import program
 from diffcheck.runner.passes.wrong_instruction import ITEM
 from diffcheck.text import plural, visible
 from diffcheck.triage import triage_folder as st
+from diffcheck.triage.blame.blame import Blame, blame
 from diffcheck.triage.confirm_divergence import RUNS, Confirmer
 from diffcheck.triage.isolated import LocaliseRequest, localise_isolated
 from diffcheck.triage.reduce.interestingness import BudgetExhausted
@@ -23,6 +24,7 @@ from diffcheck.triage.reduce.reduction_history import ReductionHistory
 from diffcheck.triage.reduce.row_minimiser import RowMinimiser
 from diffcheck.triage.reduce.symptom import Symptom, symptoms
 from diffcheck.triage.writeup import wast
+from diffcheck.triage.writeup.blame_issue import blame_issue
 from diffcheck.triage.writeup.case_text import STDIN, case_text
 from diffcheck.triage.writeup.issue import issue, title
 from diffcheck.triage.writeup.reproducer import NOT_TRIED, Reproduction, file_of, of_instruction, reproduction
@@ -41,8 +43,10 @@ if TYPE_CHECKING:
     from diffcheck.triage.triage_folder import State, TriageFolder
     from diffcheck.verdict import CaseReport
 
-Ending = Literal["whole", "nothing", "flaky", "partial"]
-"""The end of a triage: complete, without a divergence, with one that is flaky, or cut by the time limit or the user."""
+Ending = Literal["whole", "nothing", "blamed", "flaky", "partial"]
+"""The end of a triage: complete, without a divergence, without one but with a change before the capsule (``blame``), with a divergence
+that is flaky, or cut by the time limit or the user.
+"""
 _WRITING_RUNS, _WRITING_S = 3.0, 1.0
 _SMALLER: Final = 0.75
 """The share of the time for minimising and reducing."""
@@ -85,10 +89,11 @@ class TriageWorkflow:
         budget, whole = self.session.budget, True
         try:
             if not self.find():
-                return "nothing"
+                return self._without_divergence()
             budget.reserve(self.writing_s())
             if not self.confirm():
                 return "flaky"
+            self.blame()
             whole = self.smaller()
             self.localise()
         except BudgetExhausted:
@@ -236,6 +241,30 @@ class TriageWorkflow:
         if self.state.flaky:
             self.say(f"flaky: {self.state.flaky}; not triaged")
         return not self.state.flaky
+
+    def blame(self) -> None:
+        """Find the first artifact, from the component to the capsule, in which the results change."""
+        if "blame" in self.state.done:
+            return
+        try:
+            found = blame(self.session, self.state.symptom)
+        except (ArtifactError, CaseError, RunFailedError) as error:
+            found = Blame("", f"the component's artifacts could not be compared: {error.line}")
+        if found is not None:
+            self.say(f"blame: {found}")
+            for note in found.notes:
+                self.say(note)
+            self.save(blame=found)
+        self.finish("blame")
+
+    def _without_divergence(self) -> Ending:
+        """The end of a triage in which oracle and subject agree: a component's results may still change before the capsule."""
+        self.blame()
+        found = self.state.blame
+        if found is None or not found.culprit:
+            return "nothing"
+        self.folder.write("issue.md", blame_issue(self.session, found))
+        return "blamed"
 
     # Rows.
 

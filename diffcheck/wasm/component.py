@@ -20,7 +20,7 @@ _MAX_DEPTH: Final = 100
 _WASI_03: Final = re.compile(rb"wasi:[a-z0-9-]+/[a-z0-9-]+@0\.3[0-9A-Za-z.+-]*")
 _LIFT, _LOWER = 0x00, 0x01
 _RESOURCE: Final = (0x02, 0x03, 0x04)  # resource.new, resource.drop, resource.rep: each with a type index
-_PLAIN_OPTIONS: Final = (0x00, 0x01, 0x02)  # string encodings
+_PLAIN_OPTIONS: Final = (0x00, 0x01, 0x02)  # string encodings: UTF-8, UTF-16, Latin-1 or UTF-16
 _INDEXED_OPTIONS: Final = (0x03, 0x04, 0x05)  # memory, realloc, post-return
 
 

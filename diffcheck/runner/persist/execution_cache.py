@@ -30,7 +30,7 @@ from diffcheck.runner.plan import CapsulePlan, RefusedPlan, RunnablePlan
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from diffcheck.backend.contract import Host, Pending, Program, RunLimits
+    from diffcheck.backend.contract import CallProgram, CallResults, Host, Pending, Program, RunLimits
     from diffcheck.observation import Identity
     from diffcheck.runner.builds import BuildWatch
     from diffcheck.runner.request import Request
@@ -180,6 +180,10 @@ class CachedValidator(Oracle):
         wasm = self._oracle.assemble(text, limits, host)
         self._put(name, wasm)
         return wasm
+
+    def call(self, program: CallProgram, limits: RunLimits, host: Host) -> CallResults:
+        """The oracle's own, not cached."""
+        return self._oracle.call(program, limits, host)
 
     def _put(self, name: str, content: bytes) -> None:
         if self._watch is not None:

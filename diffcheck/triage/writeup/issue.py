@@ -202,7 +202,8 @@ def _more(state: State, made: Reproduction) -> list[str]:
         lines.append("The module is from an earlier reduction stage: later ones show the difference in diffcheck's capsule only.")
     if made.closed:
         lines.append(f"The module's imports ({_md(', '.join(made.closed), 200)}) are replaced by stubs that return zeros.")
-    notes = [*([str(state.judgement)] if state.judgement is not None else []), *state.notes]
+    found = [each for each in (state.judgement, state.blame) if each is not None]
+    notes = [*map(str, found), *(state.blame.notes if state.blame is not None else ()), *state.notes]
     lines += [f"{visible(each, 400)[:1].upper()}{visible(each, 400)[1:]}." for each in notes]
     return ["### Additional information", "", *(f"- {each}" for each in lines), ""]
 

@@ -1,0 +1,1 @@
+"""Who changed a component's results: meld, witness, the capsule, or the engine."""

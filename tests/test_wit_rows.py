@@ -1,0 +1,138 @@
+"""Rows in WIT values: their notation, and that a core module gets and returns the values that the component does."""
+
+from __future__ import annotations
+
+from random import Random
+
+import pytest
+
+from diffcheck.backend import registry
+from diffcheck.backend.contract import CallProgram, ExportCall, RunLimits
+from diffcheck.cases import scripts
+from diffcheck.cases.wit_rows.lifting import decoded, returned
+from diffcheck.cases.wit_rows.wit_rows import is_wit, parse, plain, with_callers
+from diffcheck.errors import CaseError
+from diffcheck.wasm.wit import wave
+from diffcheck.wasm.wit.types import WitFunction, WitType, option, result
+from tests.components import ALLOCATOR, component, wat
+from tests.wit_programs import SCALARS, SHAPES, World, draw_type, draw_value, identity
+
+U8, STRING = WitType("u8"), WitType("string")
+ITEM = WitType("record", ("x", "y-z"), (U8, option(STRING)))
+SHAPE = WitType("variant", ("none", "side"), (None, U8))
+needs_tools = pytest.mark.skipif(scripts.converter() is None, reason="wasm-tools is not installed")
+
+
+@pytest.mark.parametrize(
+    ("type_", "text", "value"),
+    [
+        (WitType("s8"), "-128", -128),
+        (WitType("f32"), "-nan", 0x7FC0_0000),
+        (WitType("f64"), "1e3", 0x408F_4000_0000_0000),
+        (WitType("char"), r"'\u{1f600}'", "\U0001f600"),
+        (STRING, r'"a\"\n\\"', 'a"\n\\'),
+        (WitType("list", types=(U8,)), "[1, 2, // two\n 3,]", (1, 2, 3)),
+        (ITEM, '{y-z: "a", x: 1}', (1, (1, "a"))),
+        (ITEM, "{x: 1}", (1, (0, None))),
+        (WitType("flags", ("r", "w")), "{w}", 2),
+        (SHAPE, "%none", (0, None)),
+        (SHAPE, "side(7)", (1, 7)),
+        (option(U8), "7", (1, 7)),
+        (option(option(U8)), "some(none)", (1, (0, None))),
+        (result(None, STRING), 'err("no")', (1, "no")),
+        (result(U8, None), "7", (0, 7)),
+    ],
+)  # fmt: skip
+def test_a_value_is_read_and_written_back(type_, text, value):
+    assert wave.arguments(text, [type_]) == (value,)
+    assert wave.arguments(wave.text(type_, value), [type_]) == (value,)
+
+
+@pytest.mark.parametrize(
+    ("type_", "text", "words"),
+    [
+        (U8, "256", "a number of type u8"),
+        (U8, "1_000", "a number of type u8"),
+        (WitType("u32"), "9" * 5000, "a number of type u32"),
+        (U8, "1 2", "the end"),
+        (WitType("char"), "'ab'", "`'`"),
+        (WitType("char"), r"'\u{d800}'", "a character"),
+        (STRING, '"a', "a character"),
+        (ITEM, "{y-z: none}", "the field x"),
+        (ITEM, "{x: 1, x: 2}", "a field's name"),
+        (SHAPE, "side", "one of none, side"),
+        (WitType("own"), "1", "cannot be written in a row"),
+    ],
+)
+def test_a_mistake_is_reported_with_its_place(type_, text, words):
+    with pytest.raises(CaseError, match=words):
+        wave.arguments(text, [type_])
+
+
+def test_a_value_that_is_nested_too_deeply_is_a_mistake():
+    deep = U8
+    for _ in range(200):
+        deep = WitType("list", types=(deep,))
+    with pytest.raises(CaseError, match="nested less deeply"):
+        wave.arguments("[" * 200, [deep])
+
+
+@pytest.mark.parametrize("row", ["f(1)", "a:b/c@1.0.0#f()", 'f("=") #2', "init:f(1)", "f(1) -> 3"])
+def test_a_call_with_parentheses_is_a_row_in_wit_values(row):
+    assert is_wit(row)
+    assert plain(row).endswith(")")
+
+
+@pytest.mark.parametrize("row", ["f", "f=1,2", "f=(ref.extern 1)", "(get) g", "wasi:cli/run@0.2.0#run"])
+def test_other_rows_are_not(row):
+    assert not is_wit(row)
+
+
+def test_a_function_of_an_interface_has_its_own_name_if_that_is_unique():
+    functions = {"a:b/c#f": WitFunction((U8,)), "a:b/d#g": WitFunction(()), "a:b/e#g": WitFunction(()), "g-h": WitFunction(())}
+    assert [each.export for each in parse(["f(1)", "a:b/d#g()", "g-h()", "f=1"], functions)] == ["a:b/c#f", "a:b/d#g", "g-h"]
+    with pytest.raises(CaseError, match="names 2 functions of the component"):
+        parse(["g()"], functions)
+    with pytest.raises(CaseError, match="does not name an exported function"):
+        parse(["other()"], functions)
+
+
+@needs_tools
+def test_a_core_module_and_its_component_return_the_same_values(tmp_path, host):
+    differing, count = values_that_differ(tmp_path, host, seed=7, signatures=len(SCALARS + SHAPES), values=3)
+    assert (differing, count > 40) == ([], True)
+
+
+@needs_tools
+@pytest.mark.whole
+@pytest.mark.parametrize("seed", range(4))
+def test_many_signatures(tmp_path, host, seed):
+    assert values_that_differ(tmp_path, host, seed=seed, signatures=60, values=10)[0] == []
+
+
+def values_that_differ(folder, host, *, seed, signatures, values):
+    """The rows whose results differ between a component of functions that return their argument and its core module, and the number
+    of rows. Each type is the root of some signature.
+    """
+    rng, world, core, texts = Random(seed), World(), [], []
+    for at in range(signatures):
+        type_ = draw_type(rng, (SCALARS + SHAPES)[at % len(SCALARS + SHAPES)])
+        world.export(f"same{at}", WitFunction((type_,), type_))
+        core.append(identity(f"same{at}", type_))
+        texts += [f"same{at}({wave.text(type_, draw_value(rng, type_))})" for _ in range(values)]
+    allocator = ALLOCATOR.replace('(func (export "cabi_realloc")', '(func $realloc (export "cabi_realloc")')
+    module = wat(f"(module {allocator} {' '.join(core)})")
+    source = component(folder, "\n".join(world.lines), module).read_bytes()
+    oracle = registry.create("wasmtime", {})
+    rows = parse(texts, oracle.call(CallProgram(source), RunLimits(), host).functions)
+    wanted = oracle.call(CallProgram(source, tuple(ExportCall(each.export, each.args) for each in rows)), RunLimits(), host)
+    called = with_callers(module, rows)
+    found = oracle.call(CallProgram(called, tuple(ExportCall(each.text) for each in rows)), RunLimits(), host)
+    differing = []
+    for row, of_component, of_module in zip(rows, wanted.results, found.results, strict=True):
+        type_ = row.function.result
+        bits = tuple(of_module.results)
+        same = returned(type_, of_component.results[0]) == bits == returned(type_, row.args[0])
+        if not same or (bits[0] < 200 and wave.text(type_, decoded(type_, bits)) != wave.text(type_, row.args[0])):
+            differing.append((row.text, of_component, of_module))
+    return differing, len(rows)
