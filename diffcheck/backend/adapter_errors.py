@@ -50,7 +50,11 @@ def wrong_field(value: msgspec.Struct) -> str:
     """The first field with a value that its type excludes, and the reason; empty if there is none."""
     for name, (kind, classes) in _field_types(type(value)).items():
         field = getattr(value, name)
-        if type(field) not in classes and (problem := wrong(field, kind)):
+        if type(field) not in classes:
+            problem = wrong(field, kind)
+        else:
+            problem = wrong_field(field) if isinstance(field, msgspec.Struct) else ""
+        if problem:
             return f"{name}: {problem}"
     return ""
 
@@ -66,9 +70,17 @@ def wrong(value: object, kind: object) -> str:
 
 @cache
 def _field_types(struct: type[msgspec.Struct]) -> dict[str, tuple[object, frozenset[object]]]:
-    """The fields' types, each with the plain classes of which it allows every value."""
+    """The fields' types, each with its plain classes and structs, whose values need no conversion to be checked."""
     types = {each.name: each.type for each in msgspec.structs.fields(struct)}
-    return {name: (kind, _PLAIN & {*(get_args(kind) if isinstance(kind, UnionType) else (kind,))}) for name, kind in types.items()}
+    return {name: (kind, frozenset(filter(_is_simple, _members(kind)))) for name, kind in types.items()}
+
+
+def _members(kind: object) -> tuple[object, ...]:
+    return get_args(kind) if isinstance(kind, UnionType) else (kind,)
+
+
+def _is_simple(kind: object) -> bool:
+    return kind in _PLAIN or (isinstance(kind, type) and issubclass(kind, msgspec.Struct))
 
 
 def loaded(name: str, module: str, load: Callable[[], T]) -> T:
