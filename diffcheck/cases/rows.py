@@ -125,7 +125,12 @@ def declarable(calls: Sequence[Call]) -> tuple[str, ...]:
 
 def is_entry(row: str) -> bool:
     """Whether a default row is a numbered one or the program's entry, and not just an export without parameters."""
-    return row.startswith(_RUN_ROW) or any(fnmatchcase(row, each) for each in ENTRIES)
+    return row.startswith(_RUN_ROW) or is_program(row)
+
+
+def is_program(row: str) -> bool:
+    """Whether a row calls the program's entry."""
+    return any(fnmatchcase(row, each) for each in ENTRIES)
 
 
 def signature(function: FuncType) -> str:

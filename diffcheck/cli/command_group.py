@@ -23,7 +23,7 @@ PANELS: Final = {
     "Cross-check": ("run", "matrix", "sweep", "gate", "show", "report", "plan"),
     "Triage": ("triage", "explain", "localise", "reduce", "reproduce", "export-wast", "bisect"),
     "Nightly runs": ("hunt", "finds", "baseline", "history", "compare", "merge", "evidence"),
-    "Artifacts and witness": ("prepare", "seal", "snapshot", "harness", "imports"),
+    "Artifacts and witness": ("prepare", "explore", "seal", "snapshot", "harness", "imports"),
     "Service": ("serve", "submit"),
     "Engines": ("backends", "doctor", "selftest"),
     "Settings": ("config", "cache", "schema"),

@@ -92,7 +92,7 @@ class AutoRows:
         registered = self._registered()
         named = list(dict.fromkeys(f"table[{each.slot}]" for each in registered))
         slots = {each.name: each for each in _slots(self._module, self._exported)}
-        targets = [*_exports(self._module, self._exported), *(slots.pop(each) for each in named if each in slots)]
+        targets = [*offered_exports(self._module, self._exported), *(slots.pop(each) for each in named if each in slots)]
         others = list(slots.values())[:_MOST_SLOTS]
         init = [each.function for each in given.init]
         scalar = [each.index for each in self._exported.values() if is_scalar(each.type)]
@@ -139,7 +139,7 @@ class AutoRows:
             return ()
 
 
-def _exports(module: Module, every: dict[str, Function]) -> list[Function]:
+def offered_exports(module: Module, every: dict[str, Function]) -> list[Function]:
     """The exports to try, without those of a runtime."""
     component = is_component(module, every)
     return [

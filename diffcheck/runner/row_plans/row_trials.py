@@ -97,6 +97,11 @@ class RowTrials:
             (*instance.state.memories, 0)[0] * lo.PAGE,
         )
 
+    def instance(self, calls: Sequence[Call], deadline_s: float = DEADLINE_S) -> DecodedInstance | None:
+        """The instance in which some calls were made, None if it did not end; a row that did not return is its last."""
+        limits = msgspec.structs.replace(self._limits, deadline_s=deadline_s)
+        return self._execute(b"".join(map(self._encoded, calls)), len(calls), limits)[0]
+
     def _encoded(self, call: Call) -> bytes:
         return encode_call(self._positions[call.function], call.args)
 

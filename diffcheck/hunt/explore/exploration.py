@@ -1,0 +1,158 @@
+"""Explore an artifact: search rows for its exports, or stdin for its entry, and write them as cases."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from random import Random
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from diffcheck import process
+from diffcheck.cases.case_file import CaseLimits
+from diffcheck.cases.discovery import item_at, load_case
+from diffcheck.cases.rows import INIT, choose, exported, is_program
+from diffcheck.errors import UnrunnableError
+from diffcheck.hunt.explore.argument_choice import ArgumentChoice
+from diffcheck.hunt.explore.call_search import CallSearch
+from diffcheck.hunt.explore.coverage import Coverage, Reached
+from diffcheck.hunt.explore.stdin_search import BYTES, StdinSearch
+from diffcheck.runner import plan as plans
+from diffcheck.runner import planning
+from diffcheck.runner.observation_reader import ObservationReader
+from diffcheck.runner.passes.capsule_run import CapsuleSide
+from diffcheck.runner.row_plans.auto_rows import AutoRows, offered_exports
+from diffcheck.runner.row_plans.row_trials import RowTrials
+from diffcheck.text import visible
+from diffcheck.triage.writeup.case_text import case_text
+from diffcheck.witness import formats
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from diffcheck.backend.contract import Host, Oracle
+    from diffcheck.capsule.driver import Call
+    from diffcheck.capsule.forms import Capsule
+    from diffcheck.cases.discovery import Case
+    from diffcheck.runner.passes.decoded_instance import DecodedInstance
+    from diffcheck.runner.plan import CapsulePlan
+    from diffcheck.runner.request import Request
+    from diffcheck.wasm.module import Module
+
+_SEARCHED: Final = 0.8
+"""The share of the time for the search; the rest is for leaving out rows."""
+_PURPOSE: Final = "rows that reach more decisions, found by diffcheck explore"
+
+
+class ExploredCase(msgspec.Struct, frozen=True):
+    """Rows and stdin that were found."""
+
+    rows: tuple[str, ...]
+    stdin: bytes = b""
+
+
+class Explored(msgspec.Struct, frozen=True):
+    """The result: the artifact's numbers of decisions and branches, the cases that were found, how many rows or inputs were tried,
+    and what was reached ``before``, and ``after`` with these cases.
+    """
+
+    decisions: int
+    branches: int
+    cases: tuple[ExploredCase, ...]
+    tried: int
+    before: Reached = Reached()
+    after: Reached = Reached()
+
+
+class Exploration:
+    """Explores one artifact; ``request`` has its limits and stubs. Everything follows from the seed, but for the time."""
+
+    def __init__(self, request: Request, seed: int, oracle: Oracle, host: Host, over: Callable[[], bool]) -> None:
+        self._request = msgspec.structs.replace(request, mode="capsule", slice="never", rows="declared")
+        self._oracle, self._host, self._over = oracle, host, over
+        self._chance = Random(seed)  # noqa: S311 - reproducible, not secret
+
+    def run(self, artifact: Path, time_s: float) -> Explored:
+        """Explore for a time; raises ``UnrunnableError`` if the artifact has no capsule or no manifest."""
+        end = time.monotonic() + time_s
+        case = load_case(item_at(artifact))
+        case = msgspec.structs.replace(case, limits=msgspec.structs.replace(case.limits, digest_pages=1))
+        plan = self._plan(case)
+        if plan.manifest is None:
+            hint = "run `witness instrument`, and keep the manifest beside the artifact"
+            raise UnrunnableError(f"{visible(str(artifact))} has no manifest of witness", hint=hint)
+        coverage = Coverage(plan.module, plan.manifest)
+        before = coverage.reached(self._instances(plan))
+        command = bool(plan.calls) and all(is_program(each.name) for each in plan.calls if not each.init)
+        found = self._stdin(plan, coverage, end) if command else self._rows(plan, coverage, end)
+        after = [one for each in found.cases for one in self._instances(self._plan(_explored(case, each)))]
+        return msgspec.structs.replace(found, before=before, after=coverage.reached(after))
+
+    def _plan(self, case: Case) -> CapsulePlan:
+        plan = planning.make(case, self._request, self._oracle, self._oracle, self._oracle, self._host)
+        return plans.require_capsule(plan, "explored")
+
+    def _instances(self, plan: CapsulePlan) -> tuple[DecodedInstance, ...]:
+        """The instances in which the rows of a plan are run."""
+        sides = [CapsuleSide(self._oracle, plan.capsules.oracle, plan.limits, self._host) for _ in range(2)]
+        return ObservationReader(*sides, full=False, max_passes=self._request.max_passes).read(keep_going=True).instances
+
+    # Rows.
+
+    def _rows(self, plan: CapsulePlan, coverage: Coverage, end: float) -> Explored:
+        def build(form: Module, calls: tuple[Call, ...]) -> Capsule:
+            return plan.rebuild(form, calls).oracle
+
+        module = plan.module
+        given = choose(module, plan.case.rows)
+        planned = AutoRows(module, plan.artifact, build, self._oracle, plan.limits, self._host).plan(given)
+        first = choose(module, [each.row for each in planned.rows])
+        targets = offered_exports(module, exported(module))
+        called = [each.function for each in (*first.calls, *given.calls)]
+        functions = list(dict.fromkeys([*called, *(each.index for each in targets)]))
+        trials = RowTrials(module, functions, build, self._oracle, plan.limits, self._host)
+        addresses = sorted({each.bits for call in first.calls for each in call.args if each.type == "i32" and each.bits >= _LOWEST})
+        search = CallSearch(trials, coverage, first.init, targets, ArgumentChoice(module, self._chance, addresses), self._chance)
+        start = [each for each in (*given.rows, *first.rows) if not each.reads]
+        search.run(start, time.monotonic() + _SEARCHED * (end - time.monotonic()), self._over)
+        search.minimise(end)
+        rows = tuple(each.name for each in (*first.init, *search.rows) if not each.init or each.name.startswith(INIT))
+        return Explored(coverage.decisions, coverage.branches, (ExploredCase(rows),), search.tried)
+
+    # Inputs.
+
+    def _stdin(self, plan: CapsulePlan, coverage: Coverage, end: float) -> Explored:
+        filled = self._plan(msgspec.structs.replace(plan.case, stdin=bytes(BYTES)))
+        world = plans.world(plan.case, program_name=self._request.program_name)
+        search = StdinSearch(filled, world.args, coverage, self._oracle, self._host, self._chance)
+        search.run(plan.case.stdin[:BYTES], time.monotonic() + _SEARCHED * (end - time.monotonic()), self._over)
+        cases = tuple(ExploredCase(plan.case.rows, each) for each in search.inputs)
+        return Explored(coverage.decisions, coverage.branches, cases, search.tried)
+
+
+_LOWEST: Final = 1024
+"""Numbers below are rarely addresses."""
+
+
+def _explored(case: Case, found: ExploredCase) -> Case:
+    return msgspec.structs.replace(case, rows=found.rows, stdin=found.stdin)
+
+
+def write(explored: Explored, artifact: Path, folder: Path) -> list[Path]:
+    """Write the cases into a folder, each as the artifact with its manifest and case file; returns the artifacts."""
+    process.make_folder(folder, "choose another folder with --reports")
+    case = msgspec.structs.replace(load_case(item_at(artifact)), rows=(), stdin=b"", limits=CaseLimits())
+    manifest = formats.manifest_path(artifact)
+    paths = []
+    for at, each in enumerate(explored.cases, 1):
+        path = folder / f"{artifact.stem}{f'_{at}' if len(explored.cases) > 1 else ''}.wasm"
+        process.write_atomically(path, [artifact.read_bytes()])
+        if manifest.is_file():
+            process.write_atomically(formats.manifest_path(path), [manifest.read_bytes()])
+        text = case_text(msgspec.structs.replace(case, stdin=each.stdin), each.rows, _PURPOSE, f"{path.stem}.stdin")
+        process.write_atomically(path.with_suffix(".toml"), [text.encode()])
+        if each.stdin:
+            process.write_atomically(path.with_suffix(".stdin"), [each.stdin])
+        paths.append(path)
+    return paths
