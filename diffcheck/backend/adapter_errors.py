@@ -50,11 +50,8 @@ def wrong_field(value: msgspec.Struct) -> str:
     """The first field with a value that its type excludes, and the reason; empty if there is none."""
     for name, (kind, classes) in _field_types(type(value)).items():
         field = getattr(value, name)
-        if type(field) not in classes:
-            problem = wrong(field, kind)
-        else:
-            problem = wrong_field(field) if isinstance(field, msgspec.Struct) else ""
-        if problem:
+        plain = type(field) in classes and not (isinstance(field, msgspec.Struct) and wrong_field(field))
+        if not plain and (problem := wrong(field, kind)):
             return f"{name}: {problem}"
     return ""
 
