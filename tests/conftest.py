@@ -15,10 +15,12 @@ import pytest
 
 from diffcheck.backend.contract import Host
 from diffcheck.process import Reactor, keeper
+from tests.doubles import forked
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+gc.set_threshold(20_000)  # most of what tests make is freed without the collector
 os.environ["DIFFCHECK_CAUSES"] = "0"  # tests of causes ask for them
 os.environ["DIFFCHECK_NO_CACHE"] = "1"  # what is tested is run; tests of the cache give a folder of their own
 if (
@@ -28,6 +30,8 @@ if (
 if keeper.LINUX and "PYTEST_XDIST_WORKER" in os.environ:
     # The thread that reads pytest-xdist's messages holds no lock that a forked child needs, and a new interpreter takes 0.2 s of CPU.
     keeper._may_fork = lambda: True
+if keeper.LINUX:
+    forked.install()
 DOUBLES = Path(__file__).parent / "doubles"
 
 

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
 from diffcheck import load_report
 from diffcheck.backend import registry
 from diffcheck.backend.contract import Capabilities
+from diffcheck.cli import main as entry
 from tests.runner.test_run import COUNTING, artifact
 
 if TYPE_CHECKING:
@@ -24,6 +23,7 @@ from pathlib import Path
 from diffcheck import observation
 from diffcheck.backend.command import Command, CommandBackend, file_sha256
 from diffcheck.backend.contract import Capabilities
+from diffcheck.cli import main as entry
 
 class Engine(CommandBackend):
     capabilities = Capabilities("memory", direct=True)
@@ -57,6 +57,7 @@ FAULTS = {
     "identity's path": (", sys.executable, file", ", Path(sys.executable), file", "returned Identity with a wrong path: PosixPath("),
     "command raises": ("return Command(", "return Comand(", "Engine.command raised NameError: "),
     "read raises": ("return observation.Execution(", "return {}['counters'](", "Engine.read raised KeyError: 'counters'"),
+    "read asserts": ("return observation.Execution(", "assert program.kind == 'direct', 'capsules'\n        return observation.Execution(", ""),
     "read opens nothing": ("return observation.Execution(", "answer.read_bytes()\n        return observation.Execution(", "Engine.read raised FileNotFoundError"),
     "read returns nothing": ("return observation.Execution(", "observation.Execution(", "Engine.read returned None, which is not of the type Execution"),
     "read returns text": ("return observation.Execution(", "return 'returned'\n        return observation.Execution(", "Engine.read returned 'returned', which is not"),
@@ -85,32 +86,42 @@ IN_RUN = (
 )
 
 
-@pytest.fixture
-def faulty(tmp_path: Path) -> Callable[[str], dict[str, str]]:
-    """Installs an adapter with a fault; returns the environment in which it is found."""
+class Diffcheck(NamedTuple):
+    """The end of a command."""
 
-    def install(fault: str) -> dict[str, str]:
+    code: int
+    stdout: str
+    stderr: str
+
+
+@pytest.fixture
+def faulty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Diffcheck]:
+    """Runs a command where an adapter with a fault is installed."""
+    about = tmp_path / "faulty-0.1.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: faulty\nVersion: 0.1\n")
+    (about / "entry_points.txt").write_text("[diffcheck.backends]\nfaulty = faulty_engine:create\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "1000")
+
+    def run(fault: str, *arguments: str) -> Diffcheck:
         before, after, _ = FAULTS[fault]
         assert before in ADAPTER
         (tmp_path / "faulty_engine.py").write_text(ADAPTER.replace(before, after))
-        about = tmp_path / "faulty-0.1.dist-info"
-        about.mkdir()
-        (about / "METADATA").write_text("Metadata-Version: 2.1\nName: faulty\nVersion: 0.1\n")
-        (about / "entry_points.txt").write_text("[diffcheck.backends]\nfaulty = faulty_engine:create\n")
-        return {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path]), "COLUMNS": "1000"}
+        sys.modules.pop("faulty_engine", None)
+        code = entry.run(list(arguments))
+        return Diffcheck(code, *capsys.readouterr())
 
-    return install
+    return run
 
 
-def diffcheck(folder: Path, environment: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "diffcheck", *arguments]
-    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
-
-
-@pytest.mark.parametrize("fault", [each for each in FAULTS if each not in FAULTS_OF_FILES])  # doctor does not ask for them
-def test_doctor_names_the_method_the_file_and_the_line(tmp_path: Path, faulty: Callable[[str], dict[str, str]], fault: str) -> None:
-    ended = diffcheck(tmp_path, faulty(fault), "doctor", "faulty")
-    assert ended.returncode in (1, 2), ended.stdout + ended.stderr
+@pytest.mark.parametrize(
+    "fault", [each for each in FAULTS if each not in (*FAULTS_OF_FILES, "read asserts")]
+)  # doctor does not ask for them
+def test_doctor_names_the_method_the_file_and_the_line(tmp_path: Path, faulty: Callable[..., Diffcheck], fault: str) -> None:
+    ended = faulty(fault, "doctor", "faulty")
+    assert ended.code in (1, 2), ended
     assert FAULTS[fault][2] in ended.stdout
     assert f"({tmp_path / 'faulty_engine.py'}, line " in ended.stdout
     assert "the adapter faulty" in ended.stdout
@@ -119,11 +130,11 @@ def test_doctor_names_the_method_the_file_and_the_line(tmp_path: Path, faulty: C
 
 @pytest.mark.parametrize("fault", IN_RUN)
 def test_a_run_with_a_faulty_adapter_is_an_error_and_no_defect_of_ours(
-    tmp_path: Path, faulty: Callable[[str], dict[str, str]], fault: str
+    tmp_path: Path, faulty: Callable[..., Diffcheck], fault: str
 ) -> None:
     artifact(tmp_path, "counting", COUNTING)
-    ended = diffcheck(tmp_path, faulty(fault), "run", "counting.wasm", "--subject", "faulty", "--no-cache")
-    assert ended.returncode == 2, ended.stdout + ended.stderr
+    ended = faulty(fault, "run", "counting.wasm", "--subject", "faulty", "--no-cache")
+    assert ended.code == 2, ended
     assert FAULTS[fault][2] in ended.stderr
     assert f"({tmp_path / 'faulty_engine.py'}, line " in ended.stderr
     assert "hint: correct the adapter" in ended.stderr
@@ -131,26 +142,18 @@ def test_a_run_with_a_faulty_adapter_is_an_error_and_no_defect_of_ours(
 
 @pytest.mark.parametrize("command", ["backends", "doctor"])
 @pytest.mark.parametrize("fault", ["import", "factory raises", "identity raises"])
-def test_other_engines_are_listed_beside_a_faulty_adapter(
-    tmp_path: Path, faulty: Callable[[str], dict[str, str]], fault: str, command: str
-) -> None:
-    ended = diffcheck(tmp_path, faulty(fault), command)
-    assert ended.returncode == 0, ended.stdout + ended.stderr
+def test_other_engines_are_listed_beside_a_faulty_adapter(faulty: Callable[..., Diffcheck], fault: str, command: str) -> None:
+    ended = faulty(fault, command)
+    assert ended.code == 0, ended
     assert FAULTS[fault][2] in ended.stdout
     assert "wasmtime-pulley" in ended.stdout
 
 
-def test_an_adapter_that_fails_in_a_case_makes_it_inconclusive(tmp_path: Path, faulty: Callable[[str], dict[str, str]]) -> None:
-    environment = faulty("read raises")
-    source = ADAPTER.replace(
-        "        return observation.Execution(",
-        "        assert program.kind == 'direct', 'capsules'\n        return observation.Execution(",
-    )
-    (tmp_path / "faulty_engine.py").write_text(source)
+def test_an_adapter_that_fails_in_a_case_makes_it_inconclusive(tmp_path: Path, faulty: Callable[..., Diffcheck]) -> None:
     artifact(tmp_path, "counting", COUNTING)
     artifact(tmp_path, "other", COUNTING)
-    ended = diffcheck(tmp_path, environment, "run", ".", "--subject", "faulty", "--no-cache")
-    assert ended.returncode == 3, ended.stdout + ended.stderr
+    ended = faulty("read asserts", "run", ".", "--subject", "faulty", "--no-cache")
+    assert ended.code == 3, ended
     report = load_report(tmp_path / "reports")
     assert [each.verdict for each in report.cases] == ["inconclusive"] * 2
     assert all("Engine.read raised AssertionError: capsules" in each.reason for each in report.cases)

@@ -106,6 +106,7 @@ TABLE = {
 def run(faults: set[str], path: str, export: str, arguments: list[str]) -> dict[str, Any]:
     said: dict[str, Any] = {"values": None, "failure": "", "unknown": False, "calls": []}
     config = wasmtime.Config()
+    config.parallel_compilation = False  # no threads: a stand-in may be a forked child
     config.memory_reservation = config.memory_guard_size = 1 << 16  # it runs under a limit of its address space
     store = wasmtime.Store(wasmtime.Engine(config))
     module = wasmtime.Module(store.engine, Path(path).read_bytes())

@@ -103,6 +103,7 @@ def run(path: str, fuel: int) -> dict[str, int]:
 def config(wasmtime):
     chosen = wasmtime.Config()
     chosen.consume_fuel = True
+    chosen.parallel_compilation = False  # no threads: a stand-in may be a forked child
     chosen.max_wasm_stack = 640 << 10  # calls about as deep as kilnd's
     # As kilnd, no more address space than is used: it runs under a limit of that.
     chosen.memory_reservation = chosen.memory_guard_size = 1 << 16

@@ -14,7 +14,9 @@ import wasmtime
 
 
 def main() -> None:
-    store = wasmtime.Store()
+    config = wasmtime.Config()
+    config.parallel_compilation = False  # no threads: a stand-in may be a forked child
+    store = wasmtime.Store(wasmtime.Engine(config))
     instance, module = None, None
     for line in sys.stdin:
         asked = json.loads(line)

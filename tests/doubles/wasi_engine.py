@@ -29,6 +29,7 @@ def main() -> int:
 
 def run(path: str, entry: str, *, multi_memory: bool, exceptions: bool = True, after_trap: bool = False) -> int:
     config = wasmtime.Config()
+    config.parallel_compilation = False  # no threads: a stand-in may be a forked child
     config.wasm_gc = config.wasm_function_references = True
     config.wasm_exceptions = exceptions
     config.wasm_multi_memory = multi_memory

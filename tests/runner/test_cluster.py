@@ -272,6 +272,7 @@ def test_what_is_finished_is_reported_before_the_error_of_a_lost_scheduler(tmp_p
     assert found == finished
 
 
+@pytest.mark.whole
 def test_a_scheduler_that_is_killed_leaves_the_error_and_a_report_of_what_was_finished(folder, tmp_path, dask):
     for at in range(8, 16):
         artifact(folder, f"case{at}", ENDLESS)
