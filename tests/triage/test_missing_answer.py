@@ -39,7 +39,7 @@ def find(standin_wasi, tmp_path):
     return found
 
 
-@pytest.mark.parametrize("script", [SILENT, WITHOUT_IMAGE])
+@pytest.mark.parametrize("script", [SILENT, pytest.param(WITHOUT_IMAGE, marks=pytest.mark.whole)])
 def test_a_trap_without_an_answer_blames_no_instruction(find, script):
     answer = find(script)
     assert (answer.depth, answer.row, answer.instruction) == ("row", "div=6,0", "")
@@ -47,7 +47,7 @@ def test_a_trap_without_an_answer_blames_no_instruction(find, script):
     assert "oracle trapped: integer divide by zero" in answer.why
 
 
-@pytest.mark.parametrize("rows", [ROWS[:1], ROWS])
+@pytest.mark.parametrize("rows", [pytest.param(ROWS[:1], marks=pytest.mark.whole), ROWS])
 def test_a_damaged_answer_blames_no_instruction(find, rows):
     answer = find(DAMAGED, rows)
     assert (answer.depth, answer.instruction) == ("row", "")
