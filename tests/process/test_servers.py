@@ -130,7 +130,7 @@ def test_waiting_for_any_gives_what_is_ready(reactor: Reactor) -> None:
 # Messages.
 
 
-@pytest.mark.parametrize("message", [b"", b"x", os.urandom(65532), os.urandom(65533)])
+@pytest.mark.parametrize("message", [b"", b"x", os.urandom(65532), os.urandom(65533)], ids=len)  # the workers of a run agree on ids
 def test_a_message_is_read_as_it_was_written(message: bytes, tmp_path: Path) -> None:
     with (tmp_path / "frames").open("w+b", buffering=0) as file:
         process.write_frame(file.fileno(), message)
