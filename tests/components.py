@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -33,6 +34,31 @@ def component(folder: Path, wit: str, core: bytes, name: str = "app.wasm") -> Pa
     for words in (["embed", "world.wit", "core.wasm", "-o", "typed.wasm"], ["new", "typed.wasm", "-o", name]):
         subprocess.run([tool, "component", *words], cwd=folder, check=True, capture_output=True)
     return folder / name
+
+
+def compiled(folder: Path, source: Path) -> bytes | None:
+    """The core module of a source in C or Rust; None if its compiler is not installed."""
+    target = folder / "compiled.wasm"
+    if source.suffix == ".rs":
+        flags = ["-C", "opt-level=s", "-C", "strip=debuginfo", "-C", "panic=abort", "-C", "lto"]
+        commands = [["rustc", "--target", "wasm32-unknown-unknown", *flags, str(source), "-o", str(target)]]
+    else:
+        compile_ = [
+            "clang-19",
+            "--target=wasm32",
+            "-ffreestanding",
+            "-nostdlib",
+            "-O1",
+            "-c",
+            str(source),
+            "-o",
+            str(folder / "compiled.o"),
+        ]
+        commands = [compile_, ["wasm-ld-19", "--no-entry", str(folder / "compiled.o"), "-o", str(target)]]
+    for command in commands:
+        if shutil.which(command[0]) is None or subprocess.run(command, capture_output=True, check=False).returncode:
+            return None
+    return target.read_bytes()
 
 
 def stand_ins(folder: Path, monkeypatch, fused: bytes, instrumented: bytes, manifest: bytes) -> None:

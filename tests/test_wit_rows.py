@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from random import Random
 
+import msgspec
 import pytest
 
 from diffcheck.backend import registry
@@ -12,12 +14,22 @@ from diffcheck.cases import scripts
 from diffcheck.cases.wit_rows.lifting import decoded, returned
 from diffcheck.cases.wit_rows.wit_rows import is_wit, parse, plain, with_callers
 from diffcheck.errors import CaseError
+from diffcheck.observation import Returned
+from diffcheck.wasm.component import asynchronous, has_other_strings
 from diffcheck.wasm.wit import wave
 from diffcheck.wasm.wit.types import WitFunction, WitType, option, result
-from tests.components import ALLOCATOR, component, wat
+from tests.components import ALLOCATOR, compiled, component, wat
 from tests.wit_programs import SCALARS, SHAPES, World, draw_type, draw_value, identity
 
 U8, STRING = WitType("u8"), WitType("string")
+SOURCES = Path(__file__).parent / "component_sources"
+STRINGS = """(component
+  (core module $m (memory (export "memory") 1) (func (export "f") (param i32 i32))
+    (func (export "realloc") (param i32 i32 i32 i32) (result i32) (i32.const 8)))
+  (core instance $i (instantiate $m))
+  (func $f (param "a" string) (canon lift (core func $i "f") (memory (core memory $i "memory"))
+    (realloc (core func $i "realloc")) string-encoding={}))
+  (export "f" (func $f)))"""
 ITEM = WitType("record", ("x", "y-z"), (U8, option(STRING)))
 SHAPE = WitType("variant", ("none", "side"), (None, U8))
 needs_tools = pytest.mark.skipif(scripts.converter() is None, reason="wasm-tools is not installed")
@@ -97,10 +109,70 @@ def test_a_function_of_an_interface_has_its_own_name_if_that_is_unique():
         parse(["other()"], functions)
 
 
+def test_a_row_uses_the_memory_and_the_realloc_of_its_export(host):
+    bodies = [
+        f"(i32.store {at} (i32.const 8) (local.get 0)) (i32.store {at} (i32.const 12) (local.get 1)) (i32.const 8)" for at in (0, 1)
+    ]
+    reallocs = "".join(
+        f'(global $n{at} (mut i32) (i32.const {1024 * (at + 1)})) (func (export "cabi_realloc{suffix}") (param i32 i32 i32 i32) (result i32)'
+        f" (global.get $n{at}) (global.set $n{at} (i32.add (global.get $n{at}) (local.get 3))))"
+        for at, suffix in enumerate(("", "$1"))
+    )
+    exports = "".join(f'(func (export "f{at}") (param i32 i32) (result i32) {body})' for at, body in enumerate(bodies))
+    function = WitFunction((STRING,), STRING)
+    rows = parse(['f0("first")', 'f1("second")', 'f0("")'], {"f0": function, "f1": function})
+    called = with_callers(wat(f"(module (memory 1) (memory 1) {reallocs} {exports})"), rows)
+    found = registry.create("wasmtime", {}).call(
+        CallProgram(called, tuple(ExportCall(each.text) for each in rows)), RunLimits(), host
+    )
+    assert [decoded(STRING, each.results) for each in found.results] == ["first", "second", ""]
+
+
 @needs_tools
 def test_a_core_module_and_its_component_return_the_same_values(tmp_path, host):
     differing, count = values_that_differ(tmp_path, host, seed=7, signatures=len(SCALARS + SHAPES), values=3)
     assert (differing, count > 40) == ([], True)
+
+
+@needs_tools
+@pytest.mark.parametrize("language", ["c", "rs"])
+def test_a_component_of_a_compiler_returns_what_its_core_module_does(tmp_path, host, language):
+    module = compiled(tmp_path, SOURCES / f"stock.{language}")
+    if module is None:
+        pytest.skip("the compiler is not installed")
+    source = component(tmp_path, (SOURCES / "stock.wit").read_text(), module).read_bytes()
+    oracle = registry.create("wasmtime", {})
+    functions = oracle.call(CallProgram(source), RunLimits(), host).functions
+    wanted, found = both(oracle, host, source, module, parse(stock_rows(functions), functions))
+    assert [each.outcome for each in wanted] == [Returned()] * len(wanted)
+    assert wanted == found
+
+
+def stock_rows(functions):
+    """Ten rows of each function."""
+    rng = Random(5)
+    for name, function in functions.items():
+        for _ in range(10):
+            yield f"{name}({', '.join(wave.text(each, draw_value(rng, each)) for each in function.params)})"
+
+
+def both(oracle, host, source, module, rows):
+    """The outcomes and core results of rows in the component and in its core module."""
+    wanted = oracle.call(CallProgram(source, tuple(ExportCall(each.export, each.args) for each in rows)), RunLimits(), host)
+    called = with_callers(module, rows)
+    found = oracle.call(CallProgram(called, tuple(ExportCall(each.text) for each in rows)), RunLimits(), host)
+    lowered = [
+        msgspec.structs.replace(each, results=returned(row.function.result, each.results[0]))
+        for row, each in zip(rows, wanted.results, strict=True)
+    ]
+    return lowered, [msgspec.structs.replace(each, results=tuple(each.results)) for each in found.results]
+
+
+@needs_tools
+@pytest.mark.parametrize("encoding", ["utf8", "utf16", "latin1+utf16"])
+def test_a_component_whose_strings_are_not_utf_8_is_recognised(encoding):
+    assert has_other_strings(wat(STRINGS.format(encoding))) == (encoding != "utf8")
+    assert not asynchronous(wat(STRINGS.format(encoding)))
 
 
 @needs_tools
@@ -125,14 +197,10 @@ def values_that_differ(folder, host, *, seed, signatures, values):
     source = component(folder, "\n".join(world.lines), module).read_bytes()
     oracle = registry.create("wasmtime", {})
     rows = parse(texts, oracle.call(CallProgram(source), RunLimits(), host).functions)
-    wanted = oracle.call(CallProgram(source, tuple(ExportCall(each.export, each.args) for each in rows)), RunLimits(), host)
-    called = with_callers(module, rows)
-    found = oracle.call(CallProgram(called, tuple(ExportCall(each.text) for each in rows)), RunLimits(), host)
     differing = []
-    for row, of_component, of_module in zip(rows, wanted.results, found.results, strict=True):
-        type_ = row.function.result
-        bits = tuple(of_module.results)
-        same = returned(type_, of_component.results[0]) == bits == returned(type_, row.args[0])
+    for row, of_component, of_module in zip(rows, *both(oracle, host, source, module, rows), strict=True):
+        type_, bits = row.function.result, of_module.results
+        same = of_component == of_module and bits == returned(type_, row.args[0])
         if not same or (bits[0] < 200 and wave.text(type_, decoded(type_, bits)) != wave.text(type_, row.args[0])):
             differing.append((row.text, of_component, of_module))
     return differing, len(rows)

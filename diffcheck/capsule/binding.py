@@ -85,7 +85,8 @@ class Binder:
             return Bound(reason="its memory has 64-bit addresses")
         if not realloc:
             return Bound(memory)
-        candidates = [each for each in self._named(_EXPORT_REALLOC) if self._memories_of_realloc(each) == {memory}]
+        reallocs = self._named(_EXPORT_REALLOC)
+        candidates = [each for each in reallocs if (self._memories_of_realloc(each) or {self._suffix(each)}) == {memory}]
         near = [each for each in candidates if self._core_module(each) == self._core_module(function)] or candidates
         return Bound(memory, near[0]) if near else Bound(reason="no realloc for its memory is exported")
 
@@ -164,6 +165,11 @@ class Binder:
     @cached_property
     def _reallocs(self) -> tuple[int, ...]:
         return self._named(_REALLOC)
+
+    def _suffix(self, realloc: int) -> int:
+        """Return the memory whose index meld appends to a realloc's name, 0 without one."""
+        names = (each.name for each in self._module.exports if (each.kind, each.index) == ("func", realloc))
+        return max(int(name.partition("$")[2] or 0) for name in names if _EXPORT_REALLOC.match(name))
 
     def _named(self, pattern: re.Pattern[str]) -> tuple[int, ...]:
         """Return the exported functions with such a name and the type of a realloc."""

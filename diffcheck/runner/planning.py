@@ -148,6 +148,8 @@ def _core_module(source: _Source, request: Request, validator: Oracle, host: Hos
     prepared = prepare.on_the_fly(source.artifact, Path(source.case.artifact).stem, request.options, host.reactor)
     artifact = prepared.wasm
     if rows := [each for each in request.calls or source.case.rows if is_wit(each)]:
+        if component.has_other_strings(source.artifact):
+            raise CaseError(f"row {visible(rows[0])} cannot be called: the component's strings are not UTF-8")
         functions = validator.call(CallProgram(source.artifact), source.limits, host).functions
         artifact = with_callers(artifact, parse(rows, functions))
     note = f"a component, {' and '.join(prepared.steps)}, is run as a core module; its own sha256 is {source.sha256}"

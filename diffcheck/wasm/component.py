@@ -16,11 +16,13 @@ if TYPE_CHECKING:
 
 PREAMBLE: Final = b"\0asm\x0d\0\x01\0"
 _COMPONENT, _CANON, _IMPORT, _EXPORT = 4, 8, 10, 11
+_OTHER_STRINGS: Final = "it lifts a function whose strings are not UTF-8"
 _MAX_DEPTH: Final = 100
 _WASI_03: Final = re.compile(rb"wasi:[a-z0-9-]+/[a-z0-9-]+@0\.3[0-9A-Za-z.+-]*")
 _LIFT, _LOWER = 0x00, 0x01
 _RESOURCE: Final = (0x02, 0x03, 0x04)  # resource.new, resource.drop, resource.rep: each with a type index
-_PLAIN_OPTIONS: Final = (0x00, 0x01, 0x02)  # string encodings: UTF-8, UTF-16, Latin-1 or UTF-16
+_UTF8, _UTF16, _LATIN1 = 0x00, 0x01, 0x02
+_PLAIN_OPTIONS: Final = (_UTF8, _UTF16, _LATIN1)
 _INDEXED_OPTIONS: Final = (0x03, 0x04, 0x05)  # memory, realloc, post-return
 
 
@@ -34,7 +36,12 @@ def asynchronous(data: bytes) -> str:
 
     ``ArtifactError`` if the component is truncated or malformed.
     """
-    return next(_uses(Reader(data), _MAX_DEPTH), "")
+    return next((each for each in _uses(Reader(data), _MAX_DEPTH) if each != _OTHER_STRINGS), "")
+
+
+def has_other_strings(data: bytes) -> bool:
+    """Whether a component lifts a function whose strings are not UTF-8; ``ArtifactError`` as above."""
+    return _OTHER_STRINGS in _uses(Reader(data), _MAX_DEPTH)
 
 
 def _uses(reader: Reader, depth: int) -> Iterator[str]:
@@ -59,7 +66,10 @@ def _canon(section: Reader) -> Iterator[str]:
         if kind in (_LIFT, _LOWER):
             section.u8()  # the sort, a function
             section.u32()
-            if _options(section):
+            options = _options(section)
+            if kind == _LIFT and {_UTF16, _LATIN1} & {*options}:
+                yield _OTHER_STRINGS
+            if options and options[-1] not in (*_PLAIN_OPTIONS, *_INDEXED_OPTIONS):
                 yield f"it {'lifts' if kind == _LIFT else 'lowers'} a function asynchronously"
                 return
             if kind == _LIFT:
@@ -71,12 +81,13 @@ def _canon(section: Reader) -> Iterator[str]:
             return
 
 
-def _options(section: Reader) -> bool:
-    """Whether the options contain ``async``, a callback, or an unknown option."""
+def _options(section: Reader) -> list[int]:
+    """The options up to the first unknown one: ``async``, a callback, or one whose encoding is not known."""
+    options: list[int] = []
     for _ in range(section.count("options")):
-        option = section.u8()
-        if option in _INDEXED_OPTIONS:
+        options.append(section.u8())
+        if options[-1] in _INDEXED_OPTIONS:
             section.u32()
-        elif option not in _PLAIN_OPTIONS:
-            return True
-    return False
+        elif options[-1] not in _PLAIN_OPTIONS:
+            break
+    return options

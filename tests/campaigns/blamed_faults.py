@@ -20,6 +20,7 @@ from pathlib import Path
 from random import Random
 
 import msgspec
+import pytest
 
 from diffcheck.backend.contract import CallProgram, ExportCall, RunLimits, local_host
 from diffcheck.cases import prepare
@@ -160,18 +161,11 @@ def exchanged_counters(rng: Random, data: bytes) -> tuple[bytes, str] | None:
 # Trials.
 
 
-class _Environment:
-    """Sets variables, as pytest's monkeypatch does."""
-
-    def setenv(self, name: str, value: str) -> None:
-        os.environ[name] = value
-
-
 class Bench:
-    """The tools, and an oracle for proofs."""
+    """The tools, and an oracle for proofs; ``environment`` is a monkeypatch."""
 
-    def __init__(self, host, folder: Path, tools: dict[str, str]) -> None:
-        self.host, self.folder, self.tools = host, folder, tools
+    def __init__(self, host, folder: Path, tools: dict[str, str], environment) -> None:
+        self.host, self.folder, self.tools, self.environment = host, folder, tools, environment
         self.oracle = preferred_oracle({})
         self.maker = prepare.Maker(tools, prepare.quietly(host.reactor))
 
@@ -236,7 +230,7 @@ class Bench:
             ):
                 return None
             artifact, fault = changed
-        stand_ins(work, _Environment(), fused, artifact, manifest)
+        stand_ins(work, self.environment, fused, artifact, manifest)
         return self._triaged(culprit, rng, path, work, seed, fault)
 
     def _triaged(self, culprit: str, rng: Random, path: Path, work: Path, seed: int, fault: str) -> Trial | None:
@@ -268,8 +262,8 @@ def main() -> int:
     if "witness" not in tools:
         raise SystemExit("witness is not installed: put it on PATH or set DIFFCHECK_WITNESS")
     begun, found = time.monotonic(), []
-    with local_host() as host, tempfile.TemporaryDirectory() as folder:
-        for each in Bench(host, Path(folder), tools).trials(given.faults, given.seed):
+    with local_host() as host, tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as environment:
+        for each in Bench(host, Path(folder), tools, environment).trials(given.faults, given.seed):
             found.append(each)
             print(
                 f"{'right' if each.right else 'WRONG'}  {each.culprit}: {each.fault}  seed {each.seed}\n       {each.words}",

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
 
+import msgspec
 import pytest
 
-from diffcheck.cases import scripts
+from diffcheck.cases import prepare, scripts
 from diffcheck.cli.main import run as command_line
-from tests.components import ALLOCATOR, component, manifest, stand_ins, wat
+from diffcheck.triage.blame.artifact_run import Chain
+from tests.campaigns.blamed_faults import Bench
+from tests.components import ALLOCATOR, compiled, component, manifest, stand_ins, wat
+from tests.test_wit_rows import SOURCES
 
 pytestmark = pytest.mark.skipif(scripts.converter() is None, reason="wasm-tools is not installed")
 
@@ -103,7 +108,73 @@ def test_witness_is_blamed_for_a_counter_on_the_wrong_branch(triage):
     assert "witness: branch 1, if_then in function 0: taken 1 times, its counter is 2; 1 more" in line
 
 
+def test_the_capsule_is_blamed_for_what_only_it_changes(triage, monkeypatch):
+    own = Chain.capsule
+
+    def changed(chain):
+        run = own(chain)
+        rows = {
+            name: msgspec.structs.replace(each, results=(7,), text="7") if name == ROWS[1] else each
+            for name, each in run.rows.items()
+        }
+        return msgspec.structs.replace(run, rows=rows)
+
+    monkeypatch.setattr(Chain, "capsule", changed)
+    assert triage()[1] == "the capsule: row larger(3, 2): instrumented module 3, capsule 7"
+
+
+def test_a_repeated_row_is_a_row_of_its_own(triage):
+    code, line, _ = triage(rows=["larger(3, 2)", "trap()", "larger(3, 2)"])
+    assert (code, line[:10]) == (0, "component,")
+
+
 def test_a_core_row_is_compared_with_the_component_too(triage):
     fused = PLAIN.replace("(else  (local.get 1)", "(else  (i32.const 7)")
     _, line, _ = triage(fused=fused, rows=["larger=1,2"])
     assert "meld: row larger=1,2: component 2, fused module 7" in line
+
+
+@pytest.fixture
+def real_tools(monkeypatch, tmp_path):
+    """meld and witness, and an own cache."""
+    found = prepare.tools(os.environ)
+    if not {"meld", "witness"} <= found.keys():
+        pytest.skip("meld or witness is not installed")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
+@pytest.mark.parametrize("language", ["c", "rs"])
+def test_meld_and_witness_keep_the_results_of_a_compiled_component(tmp_path, real_tools, capfd, language):
+    module = compiled(tmp_path, SOURCES / f"stock.{language}")
+    if module is None:
+        pytest.skip("the compiler is not installed")
+    path = component(tmp_path, (SOURCES / "stock.wit").read_text(), module)
+    rows = ['marked([{name: "a", count: 3, weight: 1.5, marks: {heavy}}])', "total([], 3)", "marked([])"]
+    path.with_suffix(".toml").write_text(f"rows = {json.dumps(rows)}\n")
+    assert command_line(["triage", str(path), "--subject", "wasmtime-pulley", "-o", str(tmp_path / "triage")]) == 0
+    assert "component, fused module, instrumented module and capsule have the same results" in capfd.readouterr().err
+
+
+@pytest.mark.kilnd
+def test_kilnd_returns_the_values_of_a_component(tmp_path, real_kilnd, real_tools, capfd):
+    module = compiled(tmp_path, SOURCES / "stock.c")
+    if module is None:
+        pytest.skip("the compiler is not installed")
+    path = component(tmp_path, (SOURCES / "stock.wit").read_text(), module)
+    rows = [
+        'total([{name: "a", count: 3, weight: 1.5, marks: {}}], none)',
+        'marked([{name: "", count: 0, weight: nan, marks: {sold}}])',
+    ]
+    path.with_suffix(".toml").write_text(f"rows = {json.dumps(rows)}\n")
+    assert command_line(["run", str(path), "--kilnd", str(real_kilnd), "--reports", str(tmp_path / "reports")]) == 0
+
+
+@pytest.mark.whole
+def test_planted_faults_are_blamed_rightly(tmp_path, host):
+    """A short form of the campaign, without meld."""
+    found = prepare.tools(os.environ)
+    if "witness" not in found:
+        pytest.skip("witness is not installed")
+    with pytest.MonkeyPatch.context() as environment:
+        trials = list(Bench(host, tmp_path, {"witness": found["witness"]}, environment).trials(3, 1))
+    assert [each for each in trials if not each.right] == []
