@@ -33,6 +33,7 @@ NOT_HERE = {
     "diffcheck hunt": "it takes the given time; tests/hunt runs it",
     "go build": "it needs Go and the network",
     "rows:wazero-rows": "it needs Go and the network",
+    "app.component.wasm": "it needs a component; tests/triage/test_blame.py and tests/test_prepare.py have some",
     "diffcheck bisect": "it needs several builds; tests/triage/test_bisect.py runs it",
     "diffcheck matrix": "tests/cli/test_matrix.py runs it",
     ".venv/bin/python -m pytest": "this suite",

@@ -62,7 +62,7 @@ def plain(row: str) -> str:
 
 
 def parse(rows: Iterable[str], functions: Mapping[str, WitFunction]) -> tuple[WitRow, ...]:
-    """The rows in WIT values, each once; raises ``CaseError`` for a call that is none of a component's functions."""
+    """The rows in WIT values, each once; raises ``CaseError`` for a call of another function."""
     return tuple(_parse(each, functions) for each in dict.fromkeys(plain(row) for row in rows if is_wit(row)))
 
 

@@ -100,7 +100,7 @@ def _changes(chain: Chain, prepared: PreparedArtifact, plan: CapsulePlan, notes:
     instrumented = chain.module("instrumented module", plan.artifact)
     if foreign := sorted(each for each in chain.called if not _SAME_WORLD.match(each)):
         notes.append(
-            f"the component was not compared: its rows call {visible(', '.join(foreign), 200)}, which has another state there"
+            f"the component was not compared: its rows call {visible(', '.join(foreign), 200)}, which have other values there"
         )
     else:
         component = chain.component()
