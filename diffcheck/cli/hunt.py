@@ -28,24 +28,29 @@ _HOUR_S: Final = 3600.0
 
 
 @click.command("hunt", epilog=_EPILOG)
+@click.argument("paths", nargs=-1, metavar="[PATH]...")
 @click.option("--time", "time_s", type=Time(), default=_HOUR_S, show_default="1h", envvar="DIFFCHECK_TIME", metavar="TIME",
               help="How long to hunt, as in 90 (seconds), 10m or 8h.")  # fmt: skip
 @click.option("--seed", type=SEED, metavar="N", default=1, show_default=True, envvar="DIFFCHECK_SEED", help="Seed of the programs.")
 @click.option("--sources", default="all", show_default=True, envvar="DIFFCHECK_SOURCES", metavar="NAMES",
-              help="all, or some of sweep and generate, separated by commas.")  # fmt: skip
+              help="all, or some of sweep, generate and mutate, separated by commas.")  # fmt: skip
 @click.option("--finds", "finds_folder", default="finds", show_default=True, envvar="DIFFCHECK_FINDS", metavar="DIR",
               help="Folder of the finds, one subfolder for each cause.")  # fmt: skip
 @options(
     "subject", "oracle", PROGRAMS, "judge", "jobs", "executor", "deadline", "memory-limit", "confirm", "resume", "reports", "quiet"
 )
-def command(time_s: float, seed: int, sources: str, finds_folder: str, reports: str, *, resume: bool, **given: Any) -> int:  # noqa: ANN401 - the options of the table
+def command(
+    paths: tuple[str, ...], time_s: float, seed: int, sources: str, finds_folder: str, reports: str, *, resume: bool,
+    **given: Any,  # noqa: ANN401 - the options of the table
+) -> int:  # fmt: skip
     """Hunt for divergences with generated programs; each new cause becomes a find, reduced and ready to file.
 
+    Mutants are made of the finds and of each PATH, an artifact, a script or a folder of them.
     A hunt begins by running all finds again and reports which are fixed. The same seed and engines give the same programs.
     """
     folder = Path(reports) / _FOLDER
     json_file.prepare(folder)
-    chosen = engines.choose(request((), given))
+    chosen = engines.choose(request(paths, given))
     console = styles.console(stderr=True)
 
     def say(line: str) -> None:

@@ -13,12 +13,14 @@ import msgspec
 
 from diffcheck import process
 from diffcheck.backend.contract import RunLimits
+from diffcheck.cases.discovery import discover
 from diffcheck.config.input_files import read_regular
 from diffcheck.errors import NothingToDoError, ReportError
 from diffcheck.hunt import rounds
 from diffcheck.hunt.examination import Examiner
 from diffcheck.hunt.finds import PROGRAM
 from diffcheck.hunt.generate.weights import Weights
+from diffcheck.hunt.mutants import MutantSource
 from diffcheck.runner import run as runs
 from diffcheck.runner.events import CaseFinished, RunFinished
 from diffcheck.runner.sweep import execution, finding_cases, operations
@@ -29,15 +31,18 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from diffcheck.backend.contract import Host, Oracle
+    from diffcheck.cases.discovery import Item
     from diffcheck.hunt.finds import FindsFolder
     from diffcheck.runner.request import Request
     from diffcheck.verdict import CaseReport
 
-SOURCES: Final = ("sweep", "generate")
+SOURCES: Final = ("sweep", "generate", "mutate")
 FILE: Final = "hunt.json"
 _CAP_BYTES: Final = 256 << 20
 _PROGRAMS: Final = 6
 """Programs of a round and worker."""
+_MUTANTS_SHARE: Final = 2
+"""Programs of a round for each mutant."""
 _SWEEP_SHARE, _MOST_SWEEP_SHARE = 0.1, 0.5
 """The share of the time for random operands, and for the whole sweep with the search for the operands of differences."""
 _IDLE_ROUNDS: Final = 60
@@ -88,7 +93,7 @@ class Hunt:
         judged = msgspec.structs.replace(
             request, mode="capsule", slice="never", load_check="never", max_passes=_MOST_PASSES, journal="", cache=""
         )
-        self._judges = request.judges
+        self._judges, self._paths = request.judges, request.paths
         self._request = msgspec.structs.replace(judged, judges=())  # they are asked once for each find
         # One run is enough: results of programs are determined, and the examination of what differs confirms it.
         self._of_programs = msgspec.structs.replace(self._request, confirm=0, deterministic=False, known={})
@@ -116,9 +121,10 @@ class Hunt:
         self.check_finds()
         if "sweep" in sources and not self.state.swept and not self._is_over():
             self._sweep(oracle, host)
-        while "generate" in sources and not self._is_over() and self.state.idle < _IDLE_ROUNDS:
+        mutants = MutantSource(self._originals() if "mutate" in sources else (), self._request, oracle, host)
+        while {"generate", "mutate"} & {*sources} and not self._is_over() and self.state.idle < _IDLE_ROUNDS:
             self._save()
-            self._round(oracle, host)
+            self._round(oracle, host, mutants, generates="generate" in sources)
         self._save()
 
     # Finds.
@@ -162,13 +168,21 @@ class Hunt:
                 self._examiner.examine(reports[at : at + _PROGRAMS], lambda artifact: f"sweep {Path(artifact).stem}", self._until)
         self.state.swept = not self._is_over()  # else a resumed hunt sweeps again, to examine what is left
 
-    def _round(self, oracle: Oracle, host: Host) -> None:
+    def _originals(self) -> tuple[Item, ...]:
+        """The given cases and the finds, of which mutants are made."""
+        finds = (self._finds.path / name / PROGRAM for name in self._finds.finds)
+        paths = [*map(Path, self._paths), *(each for each in finds if each.is_file())]
+        return discover(paths).items if paths else ()
+
+    def _round(self, oracle: Oracle, host: Host, mutants: MutantSource, *, generates: bool) -> None:
         state, begun = self.state, _cpu_s()
         count = _PROGRAMS * self._request.jobs
         folder = self._folder / "programs"
         shutil.rmtree(folder, ignore_errors=True)
         weights = msgspec.convert(msgspec.to_builtins(state.weights), Weights)
-        done = self._screened(rounds.written(folder, state.seed, state.rounds, count, weights, oracle, host))
+        made = rounds.written(folder, state.seed, state.rounds, count * generates, weights, oracle, host)
+        made.programs.update(mutants.written(folder, state.seed, state.rounds, count // _MUTANTS_SHARE))
+        done = self._screened(made)
         reports = list(self._reports((str(folder),), self._is_over, self._of_programs))
         if len(reports) < len(done.programs):
             return  # the time is up; a resumed hunt runs the whole round

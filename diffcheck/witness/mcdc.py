@@ -67,6 +67,11 @@ class Decisions:
             if each.conditions and each.conditions[0] in functions:
                 self._of_function.setdefault(functions[each.conditions[0]], []).append(each.id)
 
+    @property
+    def ids(self) -> tuple[int, ...]:
+        """The ids of the decisions."""
+        return tuple(self._decisions)
+
     def impact(self, oracle: DecisionEvidence, subject: DecisionEvidence) -> tuple[McdcImpact, ...]:
         """The conditions with different conclusions."""
         ones, others = self.conclusions(oracle), self.conclusions(subject)
@@ -90,13 +95,16 @@ class Decisions:
 
     def conclusions(self, seen: DecisionEvidence) -> dict[tuple[int, int], Conclusion]:
         """The conclusions by decision and condition."""
-        vectors = self.vectors(seen.rows)
+        return self.concluded(self.vectors(seen.rows), seen.counters)
+
+    def concluded(self, vectors: Mapping[int, Iterable[Vector]], counters: Mapping[int, int]) -> dict[tuple[int, int], Conclusion]:
+        """The conclusions from the vectors of each decision, and counters."""
         found: dict[tuple[int, int], Conclusion] = {}
         for each in self._decisions.values():
             arms = self._is_table(each)
             for index, branch in enumerate(each.conditions):
                 if arms:
-                    found[each.id, index] = "proved" if seen.counters.get(branch) else "dead"
+                    found[each.id, index] = "proved" if counters.get(branch) else "dead"
                 else:
                     found[each.id, index] = _conclusion(vectors[each.id], index)
         return found

@@ -54,7 +54,7 @@ class CallSearch:
     def reached(self, rows: Sequence[Call]) -> Reached:
         """What some rows reach in their order; nothing if they do not end."""
         instance = self._trials.instance([*self._init, *rows])
-        return self._coverage.reached([instance]) if instance is not None else Reached()
+        return self._coverage.reached_by([instance]) if instance is not None else Reached()
 
     def minimise(self, until: float) -> None:
         """Leave out rows, the last first, without which all is still reached."""
@@ -115,7 +115,7 @@ class CallSearch:
             middle = len(batch) // 2
             return [*self._features(batch[:middle]), *self._features(batch[middle:])] if middle else [frozenset()]
         rows = instance.rows[len(self._init) + len(self.rows) : instance.stop]
-        found = list(map(self._coverage.features, rows))
+        found = [self._coverage.observed([each]).features for each in rows]
         return [*found, frozenset(), *self._features(batch[len(found) + 1 :])] if len(found) < len(batch) else found
 
     def _instance(self, batch: Sequence[Call]) -> DecodedInstance | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from itertools import groupby
 from typing import TYPE_CHECKING
 
@@ -10,12 +11,13 @@ import msgspec
 from diffcheck.witness import formats, mcdc
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from diffcheck.observation import RowRecord
     from diffcheck.runner.passes.decoded_instance import DecodedInstance
     from diffcheck.wasm.module import Module
     from diffcheck.witness.formats import Manifest
+    from diffcheck.witness.mcdc import Vector
 
 Feature = tuple[object, ...]
 """A branch with its value, or an evaluation of a decision."""
@@ -35,6 +37,20 @@ class Reached(msgspec.Struct, frozen=True):
         return self.proved >= other.proved and self.counters >= other.counters
 
 
+class Observed(msgspec.Struct, frozen=True):
+    """What instances did: the vectors of each decision, the counters of branches, and the values that branches had."""
+
+    vectors: dict[int, tuple[Vector, ...]] = {}
+    counters: dict[int, int] = {}
+    branches: frozenset[tuple[int, bool]] = frozenset()
+
+    @property
+    def features(self) -> frozenset[Feature]:
+        """What was done, to compare it with others."""
+        vectors = (("decision", decision, each) for decision, found in self.vectors.items() for each in found)
+        return frozenset((*vectors, *self.branches))
+
+
 class Coverage:
     """Reads what instances of an artifact reach; ``decisions`` and ``branches`` are their numbers."""
 
@@ -43,24 +59,31 @@ class Coverage:
         self._decisions = mcdc.Decisions(manifest, self._branches)
         self.decisions, self.branches = len(manifest.decisions), len(manifest.branches)
 
-    def features(self, row: RowRecord) -> frozenset[Feature]:
-        """What a row does, to compare it with others."""
-        counted = zip(self._branches, row.brcnts, row.brvals, strict=False)
-        found: set[Feature] = {(branch, value != 0) for branch, count, value in counted if count}
-        for decision, vectors in self._decisions.vectors([row]).items():
-            found |= {("decision", decision, each) for each in vectors}
-        return frozenset(found)
+    def observed(self, rows: Iterable[RowRecord], counters: Mapping[int, int] | None = None) -> Observed:
+        """What some rows of an instance did, those that were reached, with its final counters."""
+        made = [each for each in rows if each.outcome is not None]
+        vectors = {decision: tuple(found) for decision, found in self._decisions.vectors(made).items() if found}
+        values = (zip(self._branches, each.brcnts, each.brvals, strict=False) for each in made)
+        branches = frozenset((branch, value != 0) for row in values for branch, count, value in row if count)
+        return Observed(vectors, dict(counters or {}), branches)
 
-    def reached(self, instances: Iterable[DecodedInstance]) -> Reached:
+    def reached(self, observed: Iterable[Observed]) -> Reached:
         """What some instances reach together."""
-        seen = mcdc.DecisionEvidence()
-        for each in instances:
-            seen.add(each.rows, each.state.counters)
-        conclusions = sorted(self._decisions.conclusions(seen).items())
+        vectors: dict[int, dict[Vector, None]] = {at: {} for at in self._decisions.ids}
+        counters: Counter[int] = Counter()
+        for each in observed:
+            counters.update(each.counters)
+            for decision, found in each.vectors.items():
+                vectors[decision].update(dict.fromkeys(found))
+        conclusions = sorted(self._decisions.concluded(vectors, counters).items())
         covered = {
             decision
             for decision, conditions in groupby(conclusions, lambda each: each[0][0])
             if all(conclusion == "proved" for _, conclusion in conditions)
         }
         proved = frozenset(place for place, conclusion in conclusions if conclusion == "proved")
-        return Reached(frozenset(covered), proved, frozenset(branch for branch, count in seen.counters.items() if count))
+        return Reached(frozenset(covered), proved, frozenset(branch for branch, count in counters.items() if count))
+
+    def reached_by(self, instances: Iterable[DecodedInstance]) -> Reached:
+        """What some instances reach together."""
+        return self.reached(self.observed(each.rows, each.state.counters) for each in instances)

@@ -17,7 +17,7 @@ from diffcheck.errors import UnrunnableError
 from diffcheck.hunt.explore.argument_choice import ArgumentChoice
 from diffcheck.hunt.explore.call_search import CallSearch
 from diffcheck.hunt.explore.coverage import Coverage, Reached
-from diffcheck.hunt.explore.stdin_search import BYTES, StdinSearch
+from diffcheck.hunt.explore.stdin_search import StdinSearch, size
 from diffcheck.runner import plan as plans
 from diffcheck.runner import planning
 from diffcheck.runner.observation_reader import ObservationReader
@@ -83,11 +83,10 @@ class Exploration:
             hint = "run `witness instrument`, and keep the manifest beside the artifact"
             raise UnrunnableError(f"{visible(str(artifact))} has no manifest of witness", hint=hint)
         coverage = Coverage(plan.module, plan.manifest)
-        before = coverage.reached(self._instances(plan))
+        before = coverage.reached_by(self._instances(plan))
         command = bool(plan.calls) and all(is_program(each.name) for each in plan.calls if not each.init)
         found = self._stdin(plan, coverage, end) if command else self._rows(plan, coverage, end)
-        after = [one for each in found.cases for one in self._instances(self._plan(_explored(case, each)))]
-        return msgspec.structs.replace(found, before=before, after=coverage.reached(after))
+        return msgspec.structs.replace(found, before=before)
 
     def _plan(self, case: Case) -> CapsulePlan:
         plan = planning.make(case, self._request, self._oracle, self._oracle, self._oracle, self._host)
@@ -118,25 +117,23 @@ class Exploration:
         search.run(start, time.monotonic() + _SEARCHED * (end - time.monotonic()), self._over)
         search.minimise(end)
         rows = tuple(each.name for each in (*first.init, *search.rows) if not each.init or each.name.startswith(INIT))
-        return Explored(coverage.decisions, coverage.branches, (ExploredCase(rows),), search.tried)
+        found = self._plan(msgspec.structs.replace(plan.case, rows=rows))
+        after = coverage.reached_by(self._instances(found))
+        return Explored(coverage.decisions, coverage.branches, (ExploredCase(rows),), search.tried, after=after)
 
     # Inputs.
 
     def _stdin(self, plan: CapsulePlan, coverage: Coverage, end: float) -> Explored:
-        filled = self._plan(msgspec.structs.replace(plan.case, stdin=bytes(BYTES)))
+        filled = self._plan(msgspec.structs.replace(plan.case, stdin=bytes(size(plan))))
         world = plans.world(plan.case, program_name=self._request.program_name)
         search = StdinSearch(filled, world.args, coverage, self._oracle, self._host, self._chance)
-        search.run(plan.case.stdin[:BYTES], time.monotonic() + _SEARCHED * (end - time.monotonic()), self._over)
+        search.run(plan.case.stdin, time.monotonic() + _SEARCHED * (end - time.monotonic()), self._over)
         cases = tuple(ExploredCase(plan.case.rows, each) for each in search.inputs)
-        return Explored(coverage.decisions, coverage.branches, cases, search.tried)
+        return Explored(coverage.decisions, coverage.branches, cases, search.tried, after=search.reached())
 
 
 _LOWEST: Final = 1024
 """Numbers below are rarely addresses."""
-
-
-def _explored(case: Case, found: ExploredCase) -> Case:
-    return msgspec.structs.replace(case, rows=found.rows, stdin=found.stdin)
 
 
 def write(explored: Explored, artifact: Path, folder: Path) -> list[Path]:

@@ -1,7 +1,8 @@
 """The search for stdin of a program: inputs made of the program's own texts, and changed inputs that were of use.
 
-The capsule is compiled once with a stdin of ``BYTES`` bytes. Each execution writes its input to the end of them, and the position
-of the first byte that the program reads.
+The capsule is compiled once with a stdin of some size. Each execution writes its input to the end of them, and the position
+of the first byte that the program reads. If the module has a start function, which may change what is between them, the input is
+filled with line breaks instead.
 """
 
 from __future__ import annotations
@@ -25,12 +26,12 @@ if TYPE_CHECKING:
     from random import Random
 
     from diffcheck.backend.contract import Host, Oracle
-    from diffcheck.hunt.explore.coverage import Coverage, Feature, Reached
+    from diffcheck.hunt.explore.coverage import Coverage, Feature, Observed, Reached
     from diffcheck.runner.passes.decoded_instance import DecodedInstance
     from diffcheck.runner.plan import CapsulePlan
 
-BYTES: Final = 512
-"""The length of the longest input."""
+_BYTES, _FILLED_BYTES = 512, 80
+"""The length of the longest input; shorter if it is filled, since each byte costs."""
 _DEADLINE_S: Final = 1.0
 _MOST_INPUTS: Final = 16
 _TEXTS: Final = re.compile(rb"[ -~]{1,24}")
@@ -41,8 +42,13 @@ _TOKENS: Final = (
 )
 
 
+def size(plan: CapsulePlan) -> int:
+    """The length of the stdin that a plan must have."""
+    return _BYTES if plan.module.start is None else _FILLED_BYTES
+
+
 class StdinSearch:
-    """Searches inputs for the entry of a program, whose ``plan`` has a stdin of ``BYTES`` bytes; ``inputs`` are the useful ones."""
+    """Searches inputs for the entry of a program, whose ``plan`` has a stdin of ``size`` bytes; ``inputs`` are the useful ones."""
 
     def __init__(
         self, plan: CapsulePlan, args: Sequence[str], coverage: Coverage, oracle: Oracle, host: Host, chance: Random
@@ -50,14 +56,14 @@ class StdinSearch:
         self._coverage, self._oracle, self._host, self._chance = coverage, oracle, host, chance
         self._limits = msgspec.structs.replace(plan.limits, deadline_s=_DEADLINE_S)
         self._side = CapsuleSide(oracle, plan.capsules.oracle, self._limits, host)
-        self._plan, self._args = plan, args
+        self._plan, self._args, self._size, self._filled = plan, args, size(plan), plan.module.start is not None
         self._parameters = lo.Parameters(0, len(plan.layout.rows) - plan.layout.n_init)
         contents = (plan.artifact[each.start : each.start + each.size] for each in plan.module.data)
         self._tokens = [*_TOKENS, *dict.fromkeys(text for each in contents for text in _TEXTS.findall(each))]
         self.inputs: list[bytes] = []
         self.tried = 0
         self._seen: set[Feature] = set()
-        self._instances: dict[bytes, DecodedInstance] = {}
+        self._observed: dict[bytes, Observed] = {}
 
     def run(self, first: bytes, until: float, over: Callable[[], bool]) -> None:
         """Search until the time (monotonic clock), or it is ``over``."""
@@ -69,11 +75,12 @@ class StdinSearch:
 
     def reached(self) -> Reached:
         """What the inputs reach together."""
-        return self._coverage.reached(self._instances[each] for each in self.inputs)
+        return self._coverage.reached(self._observed[each] for each in self.inputs)
 
     def _candidate(self) -> bytes:
         chance = self._chance
         text = chance.choice(self.inputs or [b""])
+        text = text.rstrip(b"\n") if self._filled else text
         for _ in range(chance.choice((1, 1, 2, 4))):
             at, end = sorted(chance.randrange(len(text) + 1) for _ in range(2))
             kind = chance.randrange(6)
@@ -88,26 +95,28 @@ class StdinSearch:
                 text = text[:at] + chance.choice(self._tokens) + text[at + 1 :]
             else:
                 text = text[:at] + chance.choice(self._tokens) + text[at:]
-        return text[:BYTES]
+        return text[: self._size]
 
     def _try(self, text: bytes) -> None:
         """Run an input; it is useful if it does something new."""
         self.tried += 1
+        text = text[: self._size].ljust(self._size * self._filled, b"\n")
         instance = self._instance(text)
         if instance is None:
             return
-        features = frozenset(each for row in instance.rows if row.outcome is not None for each in self._coverage.features(row))
-        if features - self._seen:
-            self._seen |= features
+        observed = self._coverage.observed(instance.rows, instance.state.counters)
+        if observed.features - self._seen:
+            self._seen |= observed.features
             self.inputs.append(text)
-            self._instances[text] = instance
+            self._observed[text] = observed
 
     def _instance(self, text: bytes) -> DecodedInstance | None:
         capsule = self._side.capsule
+        address, memory = self._written(text)
         program = Program(
             kind="capsule", wasm=capsule.with_parameters(self._parameters), entry=lo.ENTRY,
-            template_sha256=f"stdin {capsule.sha256}", parameters=self._variables(text),
-            parameters_offset=capsule.parameters_offset, parameters_address=lo.VARIABLES_ADDRESS,
+            template_sha256=f"stdin {capsule.sha256}", parameters=memory, parameters_offset=capsule.parameters_offset,
+            parameters_address=address,
         )  # fmt: skip
         ran = self._side.read(self._oracle.execute(program, self._limits, self._host), self._parameters)
         try:
@@ -115,14 +124,16 @@ class StdinSearch:
         except StreamError:
             return None
 
-    def _variables(self, text: bytes) -> bytes:
-        """The recorder memory from its variables to the end of stdin."""
-        layout, skipped = self._plan.layout, BYTES - len(text)
-        stdin = text.rjust(BYTES, b"\0")
+    def _written(self, text: bytes) -> tuple[int, bytes]:
+        """What is written to the recorder memory, with its address: from the variables to the end of stdin, or stdin alone."""
+        layout, skipped = self._plan.layout, self._size - len(text)
+        stdin = text.rjust(self._size, b"\0")
         places = lay_out(len(layout.stubs), self._args, self._plan.case.env, stdin, output=layout.has_output)
+        if self._filled:
+            return places.symbols["STDIN"], text
         image = bytearray(initial_variables() + places.data)
         struct.pack_into("<I", image, STDIN_POSITION - lo.VARIABLES_ADDRESS, skipped)
-        return bytes(image)
+        return lo.VARIABLES_ADDRESS, bytes(image)
 
     def _choose(self) -> None:
         """The fewest inputs that reach everything, greedily; at most ``_MOST_INPUTS``."""
@@ -140,4 +151,4 @@ class StdinSearch:
             left.remove(text)
 
     def _with(self, chosen: Sequence[bytes], text: bytes) -> Reached:
-        return self._coverage.reached(self._instances[each] for each in (*chosen, text))
+        return self._coverage.reached(self._observed[each] for each in (*chosen, text))
