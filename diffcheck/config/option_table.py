@@ -89,14 +89,7 @@ OPTIONS: Final = (
         metavar="TEXT",
         panel=ENGINES,
     ),
-    Option(
-        "oracle",
-        "text",
-        "Reference engine, assumed correct; self: the subject with an equivalent program.",
-        default="auto",
-        metavar="NAME",
-        panel=ENGINES,
-    ),
+    Option("oracle", "text", "Reference engine, or `self`.", default="auto", metavar="NAME", panel=ENGINES),
     Option(
         "judge",
         "text",
