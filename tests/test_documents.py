@@ -22,7 +22,7 @@ from diffcheck.cases import scripts
 from diffcheck.cli.command_group import COMMANDS, cli
 from tests.documents import LANGUAGES, PAGES, ROOT, blocks, fences
 
-CASES = ("01-decisions/leap_year", "09-engine/sensor_rounding")
+CASES = ("01-decisions/triangle", "01-decisions/leap_year", "09-engine/sensor_rounding")
 CENTURIES_OF_101_YEARS = ("41e4006f", "41e5006f")  # in leap_year
 APP = """
 (module (memory (export "memory") 1)
