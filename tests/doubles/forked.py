@@ -16,7 +16,7 @@ from diffcheck.process.spawn import ChildPipes
 
 DOUBLES = Path(__file__).parent
 _LEAST_BYTES = 1 << 30
-"""Under a smaller limit a stand-in is executed, since a forked child has the memory of this process."""
+"""What a stand-in needs of its limit beyond the address space of this process, which a forked child has; else it is executed."""
 _SCRIPT_BYTES = 1 << 12
 _start, _spawn, _execv = Reactor.start, spawn.spawn, os.execv
 
@@ -25,7 +25,8 @@ def install() -> None:
     """Let every ``Reactor`` of this process and of its forked workers fork for a stand-in, unless it has little memory."""
 
     def start(self, command, **limits):
-        if min(limits.get(name) or _LEAST_BYTES for name in ("memory_bytes", "resident_bytes")) < _LEAST_BYTES:
+        given = [limits[name] for name in ("memory_bytes", "resident_bytes") if limits.get(name)]
+        if given and min(given) < _LEAST_BYTES + _own_bytes():
             reactor.spawn = _spawn
         try:
             return _start(self, command, **limits)
@@ -33,6 +34,11 @@ def install() -> None:
             reactor.spawn = _fork
 
     Reactor.start, reactor.spawn = start, _fork
+
+
+def _own_bytes() -> int:
+    """The address space of this process."""
+    return int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
 
 
 def _script(command) -> list[str]:
