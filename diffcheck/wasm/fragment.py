@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import lru_cache
+from typing import Any
 
 import msgspec
 
@@ -44,21 +45,18 @@ def link_body(fragment: Fragment, symbols: Mapping[str, Symbol]) -> bytes:
     allowed. ValueError if a value is missing or does not fit.
     """
     parts = list(fragment.parts)
-    name: str | int = ""
+    value: Callable[[str | int, str | int], Any] = symbols.get  # type: ignore[assignment]  # a number is its own value
+    name, memory, offset = "", None, None
     try:
         for at, encode, name in fragment.slots:
             parts[at] = encode(symbols[name])
         for at, align, memory, offset in fragment.memargs:
-            name = f"{memory} offset={offset}"
-            parts[at] = memarg(
-                align,
-                symbols[memory] if isinstance(memory, str) else memory,
-                symbols[offset] if isinstance(offset, str) else offset,
-            )
-    except KeyError as error:
-        raise ValueError(f"no value for the symbol ${error.args[0]}") from error
-    except (ValueError, TypeError) as error:
-        raise ValueError(f"the value of the symbol ${name} does not fit: {error}") from error
+            parts[at] = memarg(align, value(memory, memory), value(offset, offset))
+    except (KeyError, ValueError, TypeError) as error:
+        if missing := sorted(fragment.symbols - symbols.keys()):
+            raise ValueError(f"no value for the symbol ${missing[0]}") from error
+        symbol = name if memory is None else f"{memory} offset={offset}"
+        raise ValueError(f"the value of the symbol ${symbol} does not fit: {error}") from error
     return b"".join(parts)
 
 
