@@ -222,6 +222,7 @@ def first_wrong(capsule: Capsule, fault: Planted, artifact: Module, parameters: 
 def _watched(data: bytes, fault: Planted, artifact: Module, watch: int) -> tuple[int, int]:
     """Run it: the site that was wrong first, and how often ``watch`` had been executed by then."""
     config = wasmtime.Config()
+    config.parallel_compilation = False  # no threads: a stand-in may be a forked child
     for feature in ("gc", "exceptions", "wide_arithmetic", "tail_call", "memory64", "multi_memory", "function_references"):
         setattr(config, f"wasm_{feature}", True)
     config.consume_fuel = True

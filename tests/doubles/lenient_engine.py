@@ -17,8 +17,10 @@ def main() -> None:
     if "WITNESS_MODULE" in os.environ:
         import wasmtime  # noqa: PLC0415 - not for --version
 
+        config = wasmtime.Config()
+        config.parallel_compilation = False  # no threads: a stand-in may be a forked child
         try:
-            wasmtime.Module.validate(wasmtime.Engine(), Path(os.environ["WITNESS_MODULE"]).read_bytes())
+            wasmtime.Module.validate(wasmtime.Engine(config), Path(os.environ["WITNESS_MODULE"]).read_bytes())
         except wasmtime.WasmtimeError:
             os.environ["WITNESS_MODULE"] = valid
     os.execv(command[0], command)

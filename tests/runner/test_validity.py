@@ -31,7 +31,7 @@ def test_an_invalid_artifact_that_the_subject_loads_diverges_without_an_entry_to
     for at, text in enumerate((WRONG_RESULT, UNKNOWN_LOCAL, WITH_IMPORTS, STARTING)):
         artifact(tmp_path, f"invalid{at}", text)
     for report in reports(tmp_path, **kilnd(trusting)).values():
-        assert report.verdict == "diverge"
+        assert report.verdict == "diverge", report.reason
         (divergence,) = report.passes[-1].divergences
         assert divergence.kind == "validity"
         assert divergence.subject.startswith("loads it and refused at entry")
