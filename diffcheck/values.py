@@ -55,6 +55,20 @@ def render(value: Value) -> str:
     return str(signed(value.bits, width))
 
 
+def float_number(type_: str, bits: int) -> float:
+    """The number of a float type with these bits; Python does not preserve the payload of a NaN of type f32."""
+    packing, carrier, _, _ = _FLOATS[type_]
+    number: float = struct.unpack(packing, struct.pack(carrier, bits))[0]
+    return number
+
+
+def float_bits(type_: str, number: float) -> int:
+    """The bits of a number as this float type, rounded; OverflowError if it is too large."""
+    packing, carrier, _, _ = _FLOATS[type_]
+    bits: int = struct.unpack(carrier, struct.pack(packing, number))[0]
+    return bits
+
+
 def signed(value: int, bits: int) -> int:
     """The signed number with these ``bits`` bits."""
     return value - (1 << bits) if value >> (bits - 1) else value
@@ -80,19 +94,15 @@ def _render_reference(value: Value) -> str:
 
 
 def _render_float(value: Value) -> str:
-    packing, carrier, _, _ = _FLOATS[value.type]
     if is_nan(value):
         sign, payload = value.bits >> (WIDTHS[value.type] - 1), fraction(value)
         canonical = payload == 1 << (_FLOATS[value.type][2] - 1)
         return f"{'-' * sign}nan{'' if canonical else f':{payload:#x}'}"
-    (number,) = struct.unpack(packing, struct.pack(carrier, value.bits))
+    number = float_number(value.type, value.bits)
     if value.type == "f32":
-        return next(text for text in (f"{number:.{digits}g}" for digits in range(6, 10)) if _as_f32(text) == value.bits)
+        texts = (f"{number:.{digits}g}" for digits in range(6, 10))
+        return next(text for text in texts if float_bits("f32", float(text)) == value.bits)
     return repr(number)
-
-
-def _as_f32(text: str) -> int:
-    return int(struct.unpack("<I", struct.pack("<f", float(text)))[0])
 
 
 def fraction(value: Value) -> int:
@@ -157,7 +167,7 @@ def _parse_reference(word: str) -> Value:
 
 
 def _parse_float(word: str, type_: str) -> Value:
-    packing, carrier, fraction_bits, exponent = _FLOATS[type_]
+    _, _, fraction_bits, exponent = _FLOATS[type_]
     match = _NAN.match(word)
     if match:
         payload = int(match["payload"], 16) if match["payload"] else 1 << (fraction_bits - 1)
@@ -174,7 +184,6 @@ def _parse_float(word: str, type_: str) -> Value:
     if math.isinf(number) and not _INFINITY.match(word):
         raise ValueError(word)
     try:
-        packed = struct.pack(packing, number)
+        return Value(type_, float_bits(type_, number))
     except OverflowError:  # larger than the largest f32, which the text format refuses too
         raise ValueError(word) from None
-    return Value(type_, int(struct.unpack(carrier, packed)[0]))

@@ -21,6 +21,7 @@ from diffcheck.observation import HALF_ANSWER, Execution, HarnessFailed, Returne
 from diffcheck.text import plural, visible
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
     from diffcheck.backend.contract import Program
@@ -129,12 +130,9 @@ def _plain(data: bytes, outline: _Outline) -> dict[int, int] | None:
     if not -(1 << 63) <= min(values, default=0) <= max(values, default=0) < 1 << 64:
         return None
     try:
-        numbers = [*map(_SLOT_NUMBERS.__getitem__, counters)]  # a capsule's
-    except KeyError:
-        try:
-            numbers = [_identifier(name) for name in counters]
-        except AnswerError:
-            return None
+        numbers = _identifiers(counters)
+    except AnswerError:
+        return None
     return dict(zip(numbers, [value % (1 << 64) for value in values], strict=True))
 
 
@@ -197,6 +195,14 @@ def _integer(word: str) -> int:
     if len(word) > _MAX_DIGITS and len(word.lstrip("-")) > _MAX_DIGITS:
         raise AnswerError("a number is out of range", f"{plural(len(word), 'digit')}: {word[:24]}...")
     return int(word)
+
+
+def _identifiers(names: Iterable[str]) -> list[int]:
+    """The counters' numbers; those of a capsule's slots are known."""
+    try:
+        return [*map(_SLOT_NUMBERS.__getitem__, names)]
+    except KeyError:
+        return [*map(_identifier, names)]
 
 
 def _identifier(name: str) -> int:

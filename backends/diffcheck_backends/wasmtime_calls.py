@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import struct
 import sys
+from abc import ABC, abstractmethod
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -27,15 +27,14 @@ if TYPE_CHECKING:
     from diffcheck.wasm.wit.types import WitFunction
 
 _COUNTER: Final = "__witness_counter_"
-_FLOATS: Final = {"f32": ("<f", "<I"), "f64": ("<d", "<Q")}
+_FLOATS: Final = ("f32", "f64")
 _INTERRUPTED: Final = "wasm trap: interrupt"
 
 
-class _Instance:
+class _Instance(ABC):
     """One instance of a program; ``streams`` is what was written to stdout and stderr."""
 
     def __init__(self, engine: wasmtime.Engine, request: CallRequest) -> None:
-
         self.engine, self.program, self.limits = engine, request.program, request.limits
         self.store = wasmtime.Store(engine)
         self.store.set_limits(memory_size=request.limits.memory_bytes)
@@ -50,12 +49,11 @@ class _Instance:
             results = self._limited(call)
         except Exception as error:  # noqa: BLE001 - wasmtime-py has a TypeError, for instance, for a type that it lacks
             outcome = self._outcome(error)
-        self.read_streams()
+        self.streams = self.written()
         stdout, stderr = (each[start:] for each, start in zip(self.streams, before, strict=True))
         return CallResult(outcome, results, stdout, stderr)
 
     def _limited(self, call: ExportCall) -> tuple[Any, ...]:
-
         self.store.set_epoch_deadline(1)
         with interrupted_after(self.engine, self.limits.deadline_s):
             for name in self.program.before:
@@ -73,11 +71,13 @@ class _Instance:
         found = trap_words.classify(words, 1, None, self.limits)
         return found if isinstance(found, Trapped) else Trapped("unknown", visible(words.strip(), 400))
 
+    @abstractmethod
     def results(self, call: ExportCall) -> tuple[Any, ...]:
-        raise NotImplementedError
+        """The results of a call of an export; raises what wasmtime-py raises."""
 
-    def read_streams(self) -> None:
-        """Update ``streams``."""
+    def written(self) -> list[bytes]:
+        """What was written to stdout and stderr so far."""
+        return self.streams
 
     def exit_code(self) -> int | None:
         """The exit code if the program ended by an exit."""
@@ -90,7 +90,6 @@ class _Instance:
 
 class _Component(_Instance):
     def __init__(self, engine: wasmtime.Engine, request: CallRequest, loaded: Any, functions: dict[str, WitFunction]) -> None:  # noqa: ANN401
-
         super().__init__(engine, request)
         self._functions = functions
         config = wasmtime.WasiConfig()
@@ -110,7 +109,6 @@ class _Component(_Instance):
         self.streams[stream] += data
 
     def results(self, call: ExportCall) -> tuple[Any, ...]:
-
         interface, _, name = call.export.rpartition("#")
         inside = self._instance.get_export_index(self.store, interface) if interface else None
         index = self._instance.get_export_index(self.store, name, inside)
@@ -126,7 +124,6 @@ class _Component(_Instance):
 
 class _Module(_Instance):
     def __init__(self, engine: wasmtime.Engine, request: CallRequest, loaded: wasmtime.Module) -> None:
-
         super().__init__(engine, request)
         self.store.set_epoch_deadline(1 << 30)
         self._linker = wasmtime.Linker(engine)
@@ -151,12 +148,12 @@ class _Module(_Instance):
         assert self.program.stub_memory is not None, "checked by the callers"  # noqa: S101
         return self.program.stub_memory
 
-    def read_streams(self) -> None:
-        if self.program.stub_memory is None:
-            return
-        for at in (0, 1):
-            _, _, captured, _ = CAPTURE.unpack(self._bytes(self._stubs.captures + at * CAPTURE.size, CAPTURE.size))
-            self.streams[at] = self._bytes(self._stubs.buffers + at * OUTPUT_CAP, captured) if captured else b""
+    def written(self) -> list[bytes]:
+        return [self._captured(at) for at in (0, 1)] if self.program.stub_memory is not None else self.streams
+
+    def _captured(self, stream: int) -> bytes:
+        _, _, size, _ = CAPTURE.unpack(self._bytes(self._stubs.captures + stream * CAPTURE.size, CAPTURE.size))
+        return self._bytes(self._stubs.buffers + stream * OUTPUT_CAP, size) if size else b""
 
     def exit_code(self) -> int | None:
         if self.program.stub_memory is None or not any(self._bytes(self._stubs.exit_flag, 4)):
@@ -169,20 +166,12 @@ class _Module(_Instance):
 
 def _number(kind: str, bits: int) -> int | float:
     """The bits of an argument as wasmtime-py takes it."""
-    if kind not in _FLOATS:
-        return values.signed(bits, values.WIDTHS[kind])
-    packing, carrier = _FLOATS[kind]
-    number: float = struct.unpack(packing, struct.pack(carrier, bits))[0]
-    return number
+    return values.float_number(kind, bits) if kind in _FLOATS else values.signed(bits, values.WIDTHS[kind])
 
 
 def _bits(kind: str, number: float) -> int:
     """The bits of a result of wasmtime-py."""
-    if kind not in _FLOATS:
-        return int(number) % (1 << values.WIDTHS[kind])
-    packing, carrier = _FLOATS[kind]
-    bits: int = struct.unpack(carrier, struct.pack(packing, number))[0]
-    return bits
+    return values.float_bits(kind, number) if kind in _FLOATS else int(number) % (1 << values.WIDTHS[kind])
 
 
 def answer(request: CallRequest) -> CallAnswer:

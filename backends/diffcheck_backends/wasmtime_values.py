@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import struct
 from typing import TYPE_CHECKING, Any, Final
 
 from wasmtime import component
 from wasmtime.component import _types as types
 
+from diffcheck import values
 from diffcheck.wasm.wit.types import CANONICAL_NAN, FLOATS, RESOURCES, Value, WitFunction, WitType, is_nan, option, result
 
 if TYPE_CHECKING:
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 # wasmtime 50 leaves out the tag of a case if the payloads have different Python types, so 1 may be `some(1)` or another case.
 setattr(types.VariantLikeType, "_tagged", lambda _: True)  # noqa: B010 - there is no option
 
-_PACKING: Final = {"f32": ("<f", "<I"), "f64": ("<d", "<Q")}
 _KINDS: Final = {types.Char: "char", types.String: "string", types.OwnType: "own", types.BorrowType: "borrow"}
 
 
@@ -66,8 +65,7 @@ def to_python(type_: WitType, value: Value) -> Any:  # noqa: ANN401, PLR0911 - a
     """The value as wasmtime-py takes it."""
     match type_.kind:
         case "f32" | "f64":
-            packing, carrier = _PACKING[type_.kind]
-            return struct.unpack(packing, struct.pack(carrier, value))[0]
+            return values.float_number(type_.kind, value)
         case "list":
             element = type_.members[0]
             return bytes(value) if element.kind == "u8" else [to_python(element, each) for each in value]
@@ -93,8 +91,7 @@ def from_python(type_: WitType, value: Any) -> Value:  # noqa: ANN401, PLR0911 -
     """The value that wasmtime-py returned."""
     kind = type_.kind
     if kind in FLOATS:
-        packing, carrier = _PACKING[kind]
-        bits = struct.unpack(carrier, struct.pack(packing, value))[0]
+        bits = values.float_bits(kind, value)
         return CANONICAL_NAN[kind] if is_nan(kind, bits) else bits
     match kind:
         case "list":

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import struct
 from typing import TYPE_CHECKING, Final
 
 from diffcheck.cases.arguments import BOUNDARIES
 from diffcheck.errors import ArtifactError
-from diffcheck.values import Value
+from diffcheck.values import Value, float_bits, float_number
 from diffcheck.wasm.code import instructions, read_locals
 
 if TYPE_CHECKING:
@@ -16,8 +15,9 @@ if TYPE_CHECKING:
 
     from diffcheck.wasm.module import Module
 
-_FORMATS: Final = {"f32": ("<f", "<I", 1 << 31), "f64": ("<d", "<Q", 1 << 63)}
+_BOUNDS: Final = {"f32": 1 << 31, "f64": 1 << 63}
 _SMALL: Final = 17
+_MOST_FLOAT: Final = 1e15
 _MOST_TIMES: Final = 8
 _WIDTHS: Final = {"i32": 32, "i64": 64, "f32": 32, "f64": 64}
 _CHANGED: Final = 0.6
@@ -74,16 +74,15 @@ class ArgumentChoice:
         if kind == 2:  # noqa: PLR2004 - one of five
             return Value(value.type, value.bits ^ 1 << self._chance.randrange(_WIDTHS[value.type]))
         step = self._chance.choice((1, -1, 2, -2, self._chance.choice(self._constants)))
-        if value.type in _FORMATS:
+        if value.type in _BOUNDS:
             return self._number(value.type, step)
         return self._number(value.type, value.bits + step)
 
     def _number(self, type_: str, number: int) -> Value:
-        if type_ not in _FORMATS:
+        if type_ not in _BOUNDS:
             return Value(type_, number & ((1 << _WIDTHS[type_]) - 1))
-        form, bits, bound = _FORMATS[type_]
-        scaled = max(-bound, min(number, bound)) / self._chance.choice((1, 1, 2, 10))
-        return Value(type_, struct.unpack(bits, struct.pack(form, scaled))[0])
+        bound = _BOUNDS[type_]
+        return Value(type_, float_bits(type_, max(-bound, min(number, bound)) / self._chance.choice((1, 1, 2, 10))))
 
 
 def _constants(module: Module) -> Iterator[int]:
@@ -94,11 +93,8 @@ def _constants(module: Module) -> Iterator[int]:
                 if each.name in ("i32.const", "i64.const"):
                     yield each.immediates[0]
                 elif each.name == "f64.const":
-                    (number,) = struct.unpack("<d", each.immediates[0].to_bytes(8, "little"))
+                    number = float_number("f64", each.immediates[0])
                     if abs(number) < _MOST_FLOAT:
                         yield int(number)
         except ArtifactError:
             continue
-
-
-_MOST_FLOAT: Final = 1e15

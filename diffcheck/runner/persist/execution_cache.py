@@ -159,15 +159,17 @@ class CachedValidator(Oracle):
 
     def validate(self, wasm: bytes, limits: RunLimits, host: Host) -> Outcome | None:
         """See ``Oracle``; a validation is cached, a failure to validate is not."""
-        name = f"{self._key}/validate {hashlib.sha256(wasm).hexdigest()}" if self._store else ""
-        kept = self._store.get(name) if self._store else None
+        if self._store is None:
+            return self._oracle.validate(wasm, limits, host)
+        name = f"{self._key}/validate {hashlib.sha256(wasm).hexdigest()}"
+        kept = self._store.get(name)
         if kept is not None:
             try:
                 return _validation.decode(kept).refusal
             except msgspec.MsgspecError:
                 pass  # of another version: validated again
         refusal = self._oracle.validate(wasm, limits, host)
-        if self._store and (refusal is None or isinstance(refusal, Refused)):
+        if refusal is None or isinstance(refusal, Refused):
             self._put(name, _encode(Validation(refusal)))
         return refusal
 

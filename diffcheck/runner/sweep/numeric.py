@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-import struct
 from typing import TYPE_CHECKING, Final
 
 from diffcheck.runner.sweep.operands import BITS, SHAPES, shape
 from diffcheck.runner.sweep.operation import Operation
 from diffcheck.runner.sweep.programs import SCAFFOLD
+from diffcheck.values import float_number
 from diffcheck.wasm.opcodes import OPS
 
 if TYPE_CHECKING:
@@ -90,10 +90,9 @@ def _trap(name: str) -> Callable[[tuple[int, ...]], bool] | None:
 
 def _truncation(bits: int, source: str, *, signed: bool) -> Callable[[tuple[int, ...]], bool]:
     least, most = (-(1 << bits - 1), (1 << bits - 1) - 1) if signed else (0, (1 << bits) - 1)
-    carrier, packing = ("<I", "<f") if source == "f32" else ("<Q", "<d")
 
     def traps(values: tuple[int, ...]) -> bool:
-        (number,) = struct.unpack(packing, struct.pack(carrier, values[0]))
+        number = float_number(source, values[0])
         return not math.isfinite(number) or not least <= math.trunc(number) <= most
 
     return traps
