@@ -49,6 +49,18 @@ def test_a_start_function_that_is_not_called_is_the_fault_of_instantiation(host,
     assert cause_name(answer) == "instantiation does not call the start function"
 
 
+@pytest.mark.parametrize("row", ["", "(start)"])
+def test_a_start_function_that_is_not_called_is_named_where_the_subject_reports_nothing_at_its_trap(host, tmp_path, row):
+    text = """(module (global $g (export "g") (mut i32) (i32.const 0)) (func $s (global.set $g (i32.const 7))) (start $s)
+      (func (export "read") (if (i32.eqz (global.get $g)) (then unreachable))))"""
+
+    def edit(data):
+        return write(each for each in split(data) if each.id != START)
+
+    answer = localised(host, text, edit, tmp_path, rows='"read"', row=row, words=True)
+    assert cause_name(answer) == "instantiation does not call the start function"
+
+
 def test_a_global_that_no_record_has_may_be_wrong_since_instantiation(host, tmp_path):
     text = GLOBAL.replace('(export "g")', "")
     answer = localised(host, text, lambda data: data.replace(b"\x42\xd1\xdf\x04\x0b", b"\x42\xd2\xdf\x04\x0b"), tmp_path)

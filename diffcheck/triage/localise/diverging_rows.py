@@ -99,7 +99,7 @@ class RowSearch:
         self.plan, self.request = plan, request
         self.oracle = CapsuleSide(engines[0], plan.capsules.oracle, plan.limits, host, whole=True)
         self.subject = CapsuleSide(engines[1], plan.capsules.subject, plan.limits, host)
-        self.names = plan.rows[plan.layout.n_init :]
+        self.names = plan.rows
         self.left: LeftSlice | None = None
         """Where the subject left the slice, if it did."""
 
@@ -114,16 +114,16 @@ class RowSearch:
         if wanted not in self.names:
             names = ", ".join(map(visible, self.names[:12]))
             raise CaseError(f"there is no row {visible(wanted)}", hint=f"the rows are: {names}")
-        at = self.names.index(wanted)
+        at = self.names.index(wanted) - self.plan.layout.n_init  # negative: a row of instantiation, which every run has
         why = f"row {visible(wanted)} agrees, and the state after it"
         for begin in _begins(at):
-            part, report = self._run_pass(begin, at + 1, wanted)
+            part, report = self._run_pass(begin, max(0, at + 1), wanted)
             if part.found is not None and not part.of_row and self._differs(begin, at):
                 why = f"row {visible(wanted)} agrees; the state after it already differs after an earlier row"
             elif part.found is not None:
-                return self._rows(part, report, (part.found[0], at + 1), wanted, _first_divergence(report, wanted))
+                return self._rows(part, report, (part.found[0], max(0, at + 1)), wanted, _first_divergence(report, wanted))
             if begin == 0 and report.in_recorder:
-                return self._rows(part, report, (0, at + 1), wanted, report.reason)
+                return self._rows(part, report, (0, max(0, at + 1)), wanted, report.reason)
         return NoDivergence(why, self.subject.cost.executions, _made_choices(part))
 
     def _differs(self, first: int, last: int) -> bool:
@@ -131,7 +131,7 @@ class RowSearch:
         return first < last and self._run_pass(first, last, "")[0].found is not None
 
     def _first(self) -> DivergingRows | NoDivergence:
-        part, report = self._run_pass(0, len(self.names), "")
+        part, report = self._run_pass(0, len(self.names) - self.plan.layout.n_init, "")
         if part.found is None and not report.in_recorder:
             why = f"the engines do not differ on the capsule: {report.verdict}" + (f" ({report.reason})" if report.reason else "")
             why += "; a difference of the direct pass alone cannot be localised by instrumentation"

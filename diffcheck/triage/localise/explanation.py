@@ -214,13 +214,6 @@ class Explainer:
         acting = body.code[position]
         return "call_indirect" in acting.instruction.name or any(isinstance(each, RefType) for each in acting.operands)
 
-    def omits_start(self, first: FirstDifference) -> bool:
-        """Whether the oracle begins with the start function and the subject does not."""
-        oracle, subject = (self.instrumentation.record_site(each) for each in (first.oracle, first.subject))
-        if first.event or oracle is None or oracle.function != self.module.start:
-            return False
-        return isinstance(first.subject_outcome, Returned) if subject is None else subject.function != self.module.start
-
     def initial(self, answer: Localisation, first: FirstDifference) -> str:
         """The global or table that the instruction of the answer reads, if nothing wrote to it before; else empty."""
         name, _, index = answer.instruction.partition(" ")

@@ -203,7 +203,7 @@ class Localiser:
         first = search.first()
         if first is None:
             return self._no_event_differs(search)
-        return self._not_executed(rows, first) or self._explain(search, first)
+        return self._not_started(search, first) or self._not_executed(rows, first) or self._explain(search, first)
 
     def _capacity(self) -> int:
         speed = self.subject.capabilities.instructions_per_s * self.plan.limits.deadline_s
@@ -222,7 +222,7 @@ class Localiser:
         if first is None:
             place = watch_at(rows.memory) if watch is None else None
             return self._by_function(rows, variant, place) if place is not None else self._no_event_differs(search)
-        return self._not_executed(rows, first) or self._in_functions(search, first)
+        return self._not_started(search, first) or self._not_executed(rows, first) or self._in_functions(search, first)
 
     def _in_functions(self, search: EventSearch, first: FirstDifference) -> Localisation:
         """The instruction, in the functions around a difference of calls; the function if it is not found."""
@@ -245,6 +245,22 @@ class Localiser:
             functions |= more
         return answer
 
+    def _not_started(self, search: EventSearch, first: FirstDifference) -> Localisation | None:
+        """The answer if the oracle begins with the start function and the subject does not, in a run without rows of the entries."""
+        start = self.plan.module.start
+        if start is None or first.event > 0:
+            return None
+        self.runs += 1
+        parameters = LogParameters(0, 0, search.rows.flags, halt=1)
+        begins = []
+        for side in (search.oracle, search.subject):
+            log = side.logged(parameters).log
+            if log is None:
+                return None
+            sites = [search.instrumentation.record_site(each) for each in log.records(0)[:1]]
+            begins.append(any(site is not None and site.function == start for site in sites))
+        return self._row(search.rows, NOT_STARTED) if begins == [True, False] else None
+
     def _not_executed(self, rows: DivergingRows, first: FirstDifference) -> Localisation | None:
         """The answer if nothing shows what the subject executed: it gave no answer, or it ended before the first event."""
         if first.subject is None and first.event > 0 and isinstance(first.subject_outcome, HarnessFailed):
@@ -264,9 +280,6 @@ class Localiser:
             self.instrumenter.reads_back = False
             return self._variant(search.rows, search.instrumentation.variant)
         explainer = self._explainer(search)
-        if explainer.omits_start(first):
-            self._confirm(search, first)
-            return self._row(search.rows, NOT_STARTED)
         answer = explainer.instruction(first)
         self.doubtful = explainer.of_reference(first)
         earlier: Localisation | None = None
