@@ -53,6 +53,7 @@ needs_tools = pytest.mark.skipif(scripts.converter() is None, reason="wasm-tools
         (option(option(U8)), "some(none)", (1, (0, None))),
         (result(None, STRING), 'err("no")', (1, "no")),
         (result(U8, None), "7", (0, 7)),
+        (option(WitType("enum", ("some", "other"), (None, None))), "%some", (1, (0, None))),
     ],
 )  # fmt: skip
 def test_a_value_is_read_and_written_back(type_, text, value):
@@ -71,8 +72,17 @@ def test_a_value_is_read_and_written_back(type_, text, value):
         (WitType("char"), r"'\u{d800}'", "a character"),
         (STRING, '"a', "a character"),
         (ITEM, "{y-z: none}", "the field x"),
-        (ITEM, "{x: 1, x: 2}", "a field's name"),
-        (SHAPE, "side", "one of none, side"),
+        (ITEM, "{x: 1, x: 2}", "at character 8 field x is there twice"),
+        (ITEM, "{x: 1, z: 2}", "a field's name is expected, not 'z'$"),
+        (ITEM, "{x: }", "a value of type u8 is missing between `:` and `}`"),
+        (WitType("list", types=(U8,)), "[1, , 2]", "a value of type u8 is missing between `,` and `,`"),
+        (U8, "", r"a value of type u8 is missing between `\(` and `\)`"),
+        (WitType("tuple", types=(U8, STRING)), "(1)", r"`,` and a value of type string is expected, not '\)'$"),
+        (U8, "none, 2, 3", "a number of type u8 is expected, not 'none'$"),
+        (SHAPE, "side", r"`\(` and the value of side is expected, not the end"),
+        (SHAPE, "side, 1", r"`\(` and the value of side is expected, not ','$"),
+        (option(STRING), "some", r"`\(` and the value of some is expected"),
+        (SHAPE, "other", "one of none, side"),
         (WitType("own"), "1", "cannot be written in a row"),
     ],
 )
@@ -93,6 +103,24 @@ def test_a_value_that_is_nested_too_deeply_is_a_mistake():
 def test_a_call_with_parentheses_is_a_row_in_wit_values(row):
     assert is_wit(row)
     assert plain(row).endswith(")")
+
+
+@pytest.mark.parametrize("row", ["f({x: 1}", 'f("a -> 3', "f(", "f(1) 2"])
+def test_a_row_that_does_not_end_with_a_parenthesis_is_a_mistake(row):
+    with pytest.raises(CaseError, match=r"row f\(.* does not end with `\)`"):
+        parse([row], {"f": WitFunction((U8,))})
+
+
+def test_an_error_names_its_row_by_at_most_80_characters():
+    long = f'f("{"a" * 70_000}")'
+    function = WitFunction((STRING,))
+    with pytest.raises(CaseError) as found:
+        with_callers(wat(f'(module {ALLOCATOR} (func (export "f") (param i32 i32)))'), parse([long], {"f": function}))
+    assert str(found.value) == f'row f("{"a" * 76}…: an argument of 70,000 bytes is too long'
+    for rows in ([f"{long}2"], [f"{long[:-1]}, 2)"], [f"g{long}"]):
+        with pytest.raises(CaseError) as found:
+            parse(rows, {"f": function})
+        assert len(str(found.value)) < 200
 
 
 @pytest.mark.parametrize("row", ["f", "f=1,2", "f=(ref.extern 1)", "(get) g", "wasi:cli/run@0.2.0#run"])

@@ -18,7 +18,7 @@ from diffcheck.report import json_file
 from diffcheck.runner import engines
 from diffcheck.text import plural, visible
 
-_EPILOG = "Exit codes: 0 the cases were written; 2 usage, configuration, or an artifact without a manifest; 130 interrupted."
+_EPILOG = "Exit codes: 0 the search ended; 2 usage, configuration, or an artifact that cannot be explored; 130 interrupted."
 _FOLDER: Final = "explore"
 _TIME_S: Final = 60.0
 
@@ -32,7 +32,8 @@ _TIME_S: Final = 60.0
 def command(artifact: Path, time_s: float, seed: int, reports: str, **given: Any) -> int:  # noqa: ANN401 - the options of the table
     """Search rows, or the stdin of a program, that reach more branches and decisions of an artifact instrumented by witness.
 
-    Writes the artifact with its new case file into DIR/explore, and prints the decisions that are fully covered before and after.
+    Prints the decisions that are fully covered before and after. If more was reached, writes the artifact with its new case file
+    into DIR/explore.
     """
     folder = Path(reports) / _FOLDER
     json_file.prepare(folder)
@@ -42,11 +43,13 @@ def command(artifact: Path, time_s: float, seed: int, reports: str, **given: Any
             found = exploration.Exploration(wanted, seed, oracle, host, stopped).run(artifact, time_s)
         interrupted = stopped()
     paths = exploration.write(found, artifact, folder)
-    rows = sum(len(each.rows) for each in found.cases)
     before, after = found.before, found.after
     click.echo(f"decisions {len(before.covered):,} of {found.decisions:,} fully covered before, {len(after.covered):,} after")
     click.echo(f"counters  {len(before.counters):,} of {found.branches:,} not zero before, {len(after.counters):,} after")
-    click.echo(f"tried     {found.tried:,}; {plural(len(paths), 'case')} with {plural(rows, 'row')}")
+    kept = len(found.cases) if found.noun == "input" else sum(len(each.rows) for each in found.cases)
+    endless = f"; {found.endless:,} did not end" if found.endless else ""
+    click.echo(f"tried     {plural(found.tried, found.noun)}{endless}")
+    click.echo(f"found     {plural(kept, found.noun)}" if paths else "found     nothing more was reached, so no case was written")
     for path in paths:
         click.echo(f"case      {visible(str(path))}")
     return EXIT_INTERRUPTED if interrupted else EXIT_AGREE

@@ -255,7 +255,7 @@ OPTIONS: Final = (
     Option("markdown", "path", "Write a summary in Markdown, for a CI job.", metavar="FILE", recorded=False, panel=OUTPUT),
     Option("evidence", "path", "Write evidence, an in-toto statement.", metavar="FILE", recorded=False, panel=OUTPUT),
     Option("requirements", "path", "Write results by requirement, as YAML.", metavar="FILE", recorded=False, panel=OUTPUT),
-    Option("quiet", "flag", "No progress, and only the totals of the report.", short="-q", recorded=False, panel=OUTPUT),
+    Option("quiet", "flag", "No progress; only the totals and unusable files.", short="-q", recorded=False, panel=OUTPUT),
     Option("verbose", "flag", "Full details; engine output of a single case.", short="-v", recorded=False, panel=OUTPUT),
     Option(
         "baseline",

@@ -48,15 +48,28 @@ def render(
 ) -> None:
     """Print a run's report; ``stored`` and ``page`` are the paths of ``report.json`` and the HTML page.
 
-    ``quiet`` prints the totals only, ``verbose`` every line in full; ``resume`` is the command that resumes an interrupted run.
+    ``quiet`` prints the totals and the files that cannot be used, ``verbose`` every line in full; ``resume`` is the command that
+    resumes an interrupted run.
     """
     if quiet:
-        console.print(Group(*([notice(report.notice)] if report.notice else []), _totals(report), styles.facts([_exit(report)])))
+        if report.notice:
+            console.print(notice(report.notice))
+        for line in _unusable(report):
+            console.print(line, soft_wrap=True)
+        console.print(Group(_totals(report), styles.facts([_exit(report)])))
         return
     for block in _blocks(report, console.width, verbose=verbose):
         console.print(block)
         console.print()
     console.print(summary(report, stored, page, resume))
+
+
+def _unusable(report: Report) -> list[Text]:
+    """The files that were not run at all, unless that was expected, each with the reason."""
+    found = [each for each in report.cases if each.verdict == "skipped" and not each.passes]
+    found = [each for each in found if each.bad_input or not each.as_expected]
+    rest = [Text(f"and {plural(len(found) - _MAX_CASES, 'more file')}, in the report")] * (len(found) > _MAX_CASES)
+    return [*(styles.safe(f"{each.artifact}: {each.reason}", limit=2000) for each in found[:_MAX_CASES]), *rest]
 
 
 def overview(report: Report, console: Console, *, stored: str = "") -> None:

@@ -20,7 +20,7 @@ from diffcheck.cases.discovery import read_artifact
 from diffcheck.cases.legacy_exceptions import has_legacy_exceptions, translated
 from diffcheck.cases.link import LinkedModule, link
 from diffcheck.cases.rows import choose, numbered
-from diffcheck.cases.wit_rows.wit_rows import is_wit, parse, with_callers
+from diffcheck.cases.wit_rows.wit_rows import is_wit, parse, quoted, with_callers
 from diffcheck.compare import expectations
 from diffcheck.compare.validity import rule, why_unjudged
 from diffcheck.config.input_files import read_regular
@@ -149,7 +149,7 @@ def _core_module(source: _Source, request: Request, validator: Oracle, host: Hos
     artifact = prepared.wasm
     if rows := [each for each in request.calls or source.case.rows if is_wit(each)]:
         if component.has_other_strings(source.artifact):
-            raise CaseError(f"row {visible(rows[0])} cannot be called: the component's strings are not UTF-8")
+            raise CaseError(f"{quoted(rows[0])} cannot be called: the component's strings are not UTF-8")
         functions = validator.call(CallProgram(source.artifact), source.limits, host).functions
         artifact = with_callers(artifact, parse(rows, functions))
     note = f"a component, {' and '.join(prepared.steps)}, is run as a core module; its own sha256 is {source.sha256}"

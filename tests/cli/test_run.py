@@ -132,6 +132,16 @@ def test_quiet_prints_only_the_totals(called):
     assert re.fullmatch(r"8 cases: [^.]* in [\d.]+ s exit code 1, [^.]*", " ".join(out.split()))
 
 
+@pytest.mark.parametrize("given", [True, False])
+def test_quiet_names_a_file_that_cannot_be_used(called, given):
+    reason = "it is not a core module: " + "x" * 200
+    bad = samples.case("odd/text", [], "skipped", reason=reason, bad_input=given)
+    as_expected = samples.case("odd/old", [], "skipped", expected="skipped")
+    code, out, _, _, _ = called(lambda: samples.events((*samples.CASES[3:4], bad, as_expected)), "-q")
+    assert code == (2 if given else 3)
+    assert [each for each in out.splitlines() if ".wasm" in each] == [f"corpus/odd/text.wasm: {reason}"]
+
+
 def test_a_run_stops_at_the_first_failing_case_and_can_be_resumed(called):
     closed = []
 

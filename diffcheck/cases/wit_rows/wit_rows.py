@@ -7,6 +7,7 @@ lowers the values through the export's canonical ABI, calls it, and returns the 
 from __future__ import annotations
 
 import re
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -31,12 +32,13 @@ from diffcheck.wasm.wit import abi, wave
 from diffcheck.wasm.wit.types import WitFunction, WitType
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from diffcheck.wasm.module import Module
     from diffcheck.wasm.wit.types import Value
 
 _NUMBER: Final = re.compile(r" #[0-9]{1,9}\Z")
+_SHOWN: Final = 80
 _POST_RETURN: Final = "cabi_post_"
 
 
@@ -50,9 +52,9 @@ class WitRow(msgspec.Struct, frozen=True):
 
 
 def is_wit(row: str) -> bool:
-    """Whether a row has the form of a call with WIT values: a name without ``=``, and arguments in parentheses."""
-    name, _, arguments = plain(row).partition("(")
-    return bool(name) and "=" not in name and arguments.endswith(")")
+    """Whether a row has the form of a call with WIT values: a name without ``=``, and a parenthesis, which may not be closed."""
+    name, parenthesis, _ = plain(row).partition("(")
+    return bool(name and parenthesis) and "=" not in name
 
 
 def plain(row: str) -> str:
@@ -67,15 +69,28 @@ def parse(rows: Iterable[str], functions: Mapping[str, WitFunction]) -> tuple[Wi
 
 
 def _parse(row: str, functions: Mapping[str, WitFunction]) -> WitRow:
+    if not row.endswith(")"):
+        raise CaseError(f"{quoted(row)} does not end with `)`", hint="docs/blame.md has the notation")
     name, export = _named(row, functions)
     function = functions[export]
     if why := next(filter(None, map(abi.unsupported, _types(function))), ""):
-        raise CaseError(f"row {visible(row)} cannot be called: {export} has {why} in its type")
+        raise CaseError(f"{quoted(row)} cannot be called: {export} has {why} in its type")
+    with _naming(row):
+        return WitRow(row, export, function, wave.arguments(row[len(name) + 1 : -1], function.params))
+
+
+def quoted(row: str) -> str:
+    """A row as errors name it."""
+    return f"row {visible(row, _SHOWN)}"
+
+
+@contextmanager
+def _naming(row: str) -> Iterator[None]:
+    """Errors name the row."""
     try:
-        args = wave.arguments(row[len(name) + 1 : -1], function.params)
+        yield
     except CaseError as error:
-        raise CaseError(f"row {visible(row)}: {error}", hint=error.hint) from error
-    return WitRow(row, export, function, args)
+        raise CaseError(f"{quoted(row)}: {error}", hint=error.hint) from error
 
 
 def _types(function: WitFunction) -> tuple[WitType, ...]:
@@ -93,7 +108,7 @@ def _named(row: str, functions: Mapping[str, WitFunction]) -> tuple[str, str]:
         return fits[-1], exports[0]
     hint = f"functions are: {', '.join(map(visible, list(functions)[:5]))}" if functions else "the component exports no function"
     what = f"names {plural(len(exports), 'function')}" if exports else "does not name an exported function"
-    raise CaseError(f"row {visible(row)} {what} of the component", hint=hint)
+    raise CaseError(f"{quoted(row)} {what} of the component", hint=hint)
 
 
 def with_callers(artifact: bytes, rows: Sequence[WitRow]) -> bytes:
@@ -134,10 +149,11 @@ class _Callers:
         """The typeidx and the code entry of a row's function."""
         function, result = self._functions.get(row.export), row.function.result
         if function is None:
-            raise CaseError(f"row {visible(row.text)}: the core module does not export {visible(row.export)}")
+            raise CaseError(f"{quoted(row.text)}: the core module does not export {visible(row.export)}")
         flat = self._checked(row, function)
         lowering, lifting = Lowering(), Lifting()
-        push = lowering.parameters(row.function.params, row.args)
+        with _naming(row.text):
+            push = lowering.parameters(row.function.params, row.args)
         bound = self._bound(row, function, realloc=bool(lowering.locals))
         post = self._functions.get(_POST_RETURN + row.export)
         text = [*lowering.lines, push, "call $function"]
@@ -160,9 +176,7 @@ class _Callers:
         expected = FuncType(("i32",) if params is None else params, results)
         found = self._module.function_type(function)
         if (found.params, found.results) != (expected.params, expected.results):
-            raise CaseError(
-                f"row {visible(row.text)}: {visible(row.export)} of the core module has another type than the component's"
-            )
+            raise CaseError(f"{quoted(row.text)}: {visible(row.export)} of the core module has another type than the component's")
         return str(results[0]) if results else None
 
     def _bound(self, row: WitRow, function: int, *, realloc: bool) -> Bound:
@@ -172,5 +186,5 @@ class _Callers:
             return Bound()
         bound = self._binder.bind_export(function, realloc=realloc)
         if bound.reason:
-            raise CaseError(f"row {visible(row.text)} cannot be called in the core module: {bound.reason}")
+            raise CaseError(f"{quoted(row.text)} cannot be called in the core module: {bound.reason}")
         return bound

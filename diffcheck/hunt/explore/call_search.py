@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from typing import TYPE_CHECKING, Final
 
@@ -24,13 +25,14 @@ _MOST_ROWS: Final = 96
 _BEFORE: Final = 3
 """Rows before one with something new that are tried with it, since they may have made the state that it needs."""
 _PRODUCTIVE: Final = 0.7
-_DEADLINE_S: Final = 0.5
+_DEADLINE_S, _MOST_S = 0.1, 0.5
+"""The time limit of a batch, to which twice the time of the last one is added, and the highest; an endless call costs several."""
 _MINIMISING_S: Final = 5.0
 
 
 class CallSearch:
     """Searches rows for the functions ``targets``. ``rows`` are the best so far, behind the ``init`` calls; ``tried`` is the number
-    of calls.
+    of calls, and ``endless`` are the names of those that did not end.
     """
 
     def __init__(
@@ -41,11 +43,15 @@ class CallSearch:
         self._choice, self._chance = choice, chance
         self.rows: list[Call] = []
         self.tried = 0
+        self.endless: set[str] = set()
+        self._until, self._last_s = math.inf, _MOST_S
         self._seen: set[Feature] = set()
         self._useful: dict[str, list[tuple[Value, ...]]] = {}
 
     def run(self, first: Sequence[Call], until: float, over: Callable[[], bool]) -> None:
         """Search until the time (monotonic clock), or it is ``over``, or all counters and decisions are reached."""
+        self._until = until
+        self._instance(())  # for its time
         for at in range(0, len(first), _BATCH):
             self._try(first[at : at + _BATCH])
         while time.monotonic() < until and not over() and not self._is_complete():
@@ -82,6 +88,7 @@ class CallSearch:
         """Run calls behind the rows so far, and add those that do something new, with some before them if these are needed."""
         if len(self.rows) > _MOST_ROWS:
             self.minimise(time.monotonic() + _MINIMISING_S)
+        batch = [each for each in batch if each.name not in self.endless]
         self.tried += len(batch)
         features = self._features(batch)
         news: list[int] = []
@@ -98,6 +105,7 @@ class CallSearch:
 
     def _extend(self, calls: Sequence[Call]) -> None:
         """Add calls that still do something new."""
+        calls = [each for each in calls if each.name not in self.endless]
         features = self._features(calls)
         for call, each in zip(calls, features, strict=True):
             if call.args and each - self._seen:
@@ -107,17 +115,27 @@ class CallSearch:
             self._seen |= set().union(*features)
 
     def _features(self, batch: Sequence[Call]) -> list[frozenset[Feature]]:
-        """What each call of a batch does behind the rows so far; nothing if it does not return."""
+        """What each call of a batch does behind the rows so far; nothing if it does not return, or the time is up."""
         if not batch:
             return []
         instance = self._instance(batch)
         if instance is None:
             middle = len(batch) // 2
-            return [*self._features(batch[:middle]), *self._features(batch[middle:])] if middle else [frozenset()]
+            if middle and time.monotonic() < self._until:
+                return [*self._features(batch[:middle]), *self._features(batch[middle:])]
+            return [frozenset()] * len(batch)
         rows = instance.rows[len(self._init) + len(self.rows) : instance.stop]
         found = [self._coverage.observed([each]).features for each in rows]
         return [*found, frozenset(), *self._features(batch[len(found) + 1 :])] if len(found) < len(batch) else found
 
     def _instance(self, batch: Sequence[Call]) -> DecodedInstance | None:
         calls = [*self._init, *self.rows, *batch]
-        return self._trials.instance(calls, _DEADLINE_S) if self._trials.fits(calls) else None
+        if not self._trials.fits(calls):
+            return None
+        begun = time.monotonic()
+        instance = self._trials.instance(calls, min(_DEADLINE_S + 2 * self._last_s, _MOST_S))
+        if instance is not None:
+            self._last_s = time.monotonic() - begun
+        elif len(batch) == 1:
+            self.endless.add(batch[0].name)
+        return instance

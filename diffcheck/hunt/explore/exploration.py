@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from pathlib import Path
 from random import Random
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal
 
 import msgspec
 
@@ -13,7 +13,8 @@ from diffcheck import process
 from diffcheck.cases.case_file import CaseLimits
 from diffcheck.cases.discovery import item_at, load_case
 from diffcheck.cases.rows import INIT, choose, exported, is_program
-from diffcheck.errors import UnrunnableError
+from diffcheck.config.input_files import read_regular
+from diffcheck.errors import ManifestError, UnrunnableError
 from diffcheck.hunt.explore.argument_choice import ArgumentChoice
 from diffcheck.hunt.explore.call_search import CallSearch
 from diffcheck.hunt.explore.coverage import Coverage, Reached
@@ -39,9 +40,12 @@ if TYPE_CHECKING:
     from diffcheck.runner.plan import CapsulePlan
     from diffcheck.runner.request import Request
     from diffcheck.wasm.module import Module
+    from diffcheck.witness.formats import Manifest
 
 _SEARCHED: Final = 0.8
 """The share of the time for the search; the rest is for leaving out rows."""
+_TRIAL_S: Final = 0.5
+"""The time limit of a row that is tried before the search."""
 _PURPOSE: Final = "rows that reach more decisions, found by diffcheck explore"
 
 
@@ -54,13 +58,15 @@ class ExploredCase(msgspec.Struct, frozen=True):
 
 class Explored(msgspec.Struct, frozen=True):
     """The result: the artifact's numbers of decisions and branches, the cases that were found, how many rows or inputs were tried,
-    and what was reached ``before``, and ``after`` with these cases.
+    how many of them did not end, and what was reached ``before``, and ``after`` with these cases.
     """
 
     decisions: int
     branches: int
     cases: tuple[ExploredCase, ...]
     tried: int
+    endless: int
+    noun: Literal["row", "input"]
     before: Reached = Reached()
     after: Reached = Reached()
 
@@ -74,18 +80,22 @@ class Exploration:
         self._chance = Random(seed)  # noqa: S311 - reproducible, not secret
 
     def run(self, artifact: Path, time_s: float) -> Explored:
-        """Explore for a time; raises ``UnrunnableError`` if the artifact has no capsule or no manifest."""
+        """Explore for a time; raises ``UnrunnableError`` if the artifact has no capsule, no manifest, or nothing to search."""
         end = time.monotonic() + time_s
         case = load_case(item_at(artifact))
         case = msgspec.structs.replace(case, limits=msgspec.structs.replace(case.limits, digest_pages=1))
+        if case.manifest:  # before the plan, for which an artifact without counters may have no rows
+            data = read_regular(case.manifest, formats.MANIFEST_CAP, "the manifest", ManifestError)
+            _require_branches(formats.read_manifest(data), artifact)
         plan = self._plan(case)
         if plan.manifest is None:
             hint = "run `witness instrument`, and keep the manifest beside the artifact"
             raise UnrunnableError(f"{visible(str(artifact))} has no manifest of witness", hint=hint)
+        _require_branches(plan.manifest, artifact)
         coverage = Coverage(plan.module, plan.manifest)
         before = coverage.reached_by(self._instances(plan))
-        command = bool(plan.calls) and all(is_program(each.name) for each in plan.calls if not each.init)
-        found = self._stdin(plan, coverage, end) if command else self._rows(plan, coverage, end)
+        rows = [each.name for each in plan.calls if not each.init]
+        found = self._stdin(plan, coverage, end) if rows and all(map(is_program, rows)) else self._rows(plan, coverage, end)
         return msgspec.structs.replace(found, before=before)
 
     def _plan(self, case: Case) -> CapsulePlan:
@@ -104,10 +114,13 @@ class Exploration:
             return plan.rebuild(form, calls).oracle
 
         module = plan.module
-        given = choose(module, plan.case.rows)
-        planned = AutoRows(module, plan.artifact, build, self._oracle, plan.limits, self._host).plan(given)
-        first = choose(module, [each.row for each in planned.rows])
         targets = offered_exports(module, exported(module))
+        if not targets:
+            hint = "export functions that take numbers, or `_start` of a program that reads stdin"
+            raise UnrunnableError(f"{visible(plan.case.artifact)} exports no function that the search can call", hint=hint)
+        given = choose(module, plan.case.rows)
+        planned = AutoRows(module, plan.artifact, build, self._oracle, plan.limits, self._host).plan(given, trial_s=_TRIAL_S)
+        first = choose(module, [each.row for each in planned.rows])
         called = [each.function for each in (*first.calls, *given.calls)]
         functions = list(dict.fromkeys([*called, *(each.index for each in targets)]))
         trials = RowTrials(module, functions, build, self._oracle, plan.limits, self._host)
@@ -118,8 +131,8 @@ class Exploration:
         search.minimise(end)
         rows = tuple(each.name for each in (*first.init, *search.rows) if not each.init or each.name.startswith(INIT))
         found = self._plan(msgspec.structs.replace(plan.case, rows=rows))
-        after = coverage.reached_by(self._instances(found))
-        return Explored(coverage.decisions, coverage.branches, (ExploredCase(rows),), search.tried, after=after)
+        after, cases = coverage.reached_by(self._instances(found)), (ExploredCase(rows),)
+        return Explored(coverage.decisions, coverage.branches, cases, search.tried, len(search.endless), "row", after=after)
 
     # Inputs.
 
@@ -129,15 +142,25 @@ class Exploration:
         search = StdinSearch(filled, world.args, coverage, self._oracle, self._host, self._chance)
         search.run(plan.case.stdin, time.monotonic() + _SEARCHED * (end - time.monotonic()), self._over)
         cases = tuple(ExploredCase(plan.case.rows, each) for each in search.inputs)
-        return Explored(coverage.decisions, coverage.branches, cases, search.tried, after=search.reached())
+        return Explored(coverage.decisions, coverage.branches, cases, search.tried, search.endless, "input", after=search.reached())
 
 
 _LOWEST: Final = 1024
 """Numbers below are rarely addresses."""
 
 
+def _require_branches(manifest: Manifest, artifact: Path) -> None:
+    if not manifest.branches:
+        hint = "there is nothing to cover: run it with `diffcheck run --auto-rows`"
+        raise UnrunnableError(f"{visible(str(artifact))} has no branches", hint=hint)
+
+
 def write(explored: Explored, artifact: Path, folder: Path) -> list[Path]:
-    """Write the cases into a folder, each as the artifact with its manifest and case file; returns the artifacts."""
+    """Write the cases, if more was reached, into a folder: each as the artifact with its manifest and case file; returns the
+    artifacts.
+    """
+    if explored.before.includes(explored.after):
+        return []
     process.make_folder(folder, "choose another folder with --reports")
     case = msgspec.structs.replace(load_case(item_at(artifact)), rows=(), stdin=b"", limits=CaseLimits())
     manifest = formats.manifest_path(artifact)

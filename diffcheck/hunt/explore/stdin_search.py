@@ -18,6 +18,7 @@ from diffcheck.backend.contract import Program
 from diffcheck.capsule import layout as lo
 from diffcheck.capsule.memory_map import STDIN_POSITION, initial_variables, lay_out
 from diffcheck.errors import StreamError
+from diffcheck.observation import TimedOut
 from diffcheck.runner.passes.capsule_run import CapsuleSide
 from diffcheck.runner.passes.decoded_instance import decoded
 
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 
 _BYTES, _FILLED_BYTES = 512, 80
 """The length of the longest input; shorter if it is filled, since each byte costs."""
-_DEADLINE_S: Final = 1.0
+_DEADLINE_S: Final = 0.3
 _MOST_INPUTS: Final = 16
 _TEXTS: Final = re.compile(rb"[ -~]{1,24}")
 _TOKENS: Final = (
@@ -48,7 +49,9 @@ def size(plan: CapsulePlan) -> int:
 
 
 class StdinSearch:
-    """Searches inputs for the entry of a program, whose ``plan`` has a stdin of ``size`` bytes; ``inputs`` are the useful ones."""
+    """Searches inputs for the entry of a program, whose ``plan`` has a stdin of ``size`` bytes; ``inputs`` are the useful ones,
+    ``endless`` is the number of those that did not end.
+    """
 
     def __init__(
         self, plan: CapsulePlan, args: Sequence[str], coverage: Coverage, oracle: Oracle, host: Host, chance: Random
@@ -61,7 +64,7 @@ class StdinSearch:
         contents = (plan.artifact[each.start : each.start + each.size] for each in plan.module.data)
         self._tokens = [*_TOKENS, *dict.fromkeys(text for each in contents for text in _TEXTS.findall(each))]
         self.inputs: list[bytes] = []
-        self.tried = 0
+        self.tried = self.endless = 0
         self._seen: set[Feature] = set()
         self._observed: dict[bytes, Observed] = {}
 
@@ -119,6 +122,7 @@ class StdinSearch:
             parameters_address=address,
         )  # fmt: skip
         ran = self._side.read(self._oracle.execute(program, self._limits, self._host), self._parameters)
+        self.endless += isinstance(ran.outcome, TimedOut)
         try:
             return decoded(ran.image, ran.outcome, capsule.layout) if ran.image is not None else None
         except StreamError:

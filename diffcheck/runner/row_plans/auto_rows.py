@@ -17,7 +17,7 @@ from diffcheck.errors import DiffcheckError, StreamError
 from diffcheck.runner.passes.capsule_run import CapsuleSide
 from diffcheck.runner.row_plans.rehearsal import rehearsed
 from diffcheck.runner.row_plans.row_planning import RowPlanner
-from diffcheck.runner.row_plans.row_trials import RowTrials
+from diffcheck.runner.row_plans.row_trials import DEADLINE_S, RowTrials
 from diffcheck.text import plural
 from diffcheck.witness import formats
 
@@ -87,8 +87,11 @@ class AutoRows:
                 stored.put(name, found)
         return found
 
-    def plan(self, given: Rows) -> RowPlan:
-        """Plan rows for the exports, the functions that the program registers with its host, and the others in its table."""
+    def plan(self, given: Rows, trial_s: float = 0) -> RowPlan:
+        """Plan rows for the exports, the functions that the program registers with its host, and the others in its table.
+
+        With ``trial_s``, the time limit of a trial, the rows are not rehearsed.
+        """
         registered = self._registered()
         named = list(dict.fromkeys(f"table[{each.slot}]" for each in registered))
         slots = {each.name: each for each in _slots(self._module, self._exported)}
@@ -97,9 +100,9 @@ class AutoRows:
         init = [each.function for each in given.init]
         scalar = [each.index for each in self._exported.values() if is_scalar(each.type)]
         functions = list(dict.fromkeys([*init, *scalar[:_MOST_TARGETS], *(each.index for each in (*targets, *others))]))
-        trials = RowTrials(self._module, functions, self._build, self._oracle, self._limits, self._host)
+        trials = RowTrials(self._module, functions, self._build, self._oracle, self._limits, self._host, trial_s or DEADLINE_S)
         planned = RowPlanner(self._module, self._artifact, given, targets, others, registered, trials).plan()
-        return self._rehearsed(planned) if planned.rows else planned
+        return self._rehearsed(planned) if planned.rows and not trial_s else planned
 
     def _rehearsed(self, planned: RowPlan) -> RowPlan:
         """The plan without rows that do not end in their order."""

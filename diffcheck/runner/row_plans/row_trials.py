@@ -59,7 +59,8 @@ class RowTrials:
     cpu_s = 0.0
 
     def __init__(
-        self, module: Module, functions: Sequence[int], build: Build, oracle: Oracle, limits: RunLimits, host: Host
+        self, module: Module, functions: Sequence[int], build: Build, oracle: Oracle, limits: RunLimits, host: Host,
+        deadline_s: float = DEADLINE_S,
     ) -> None:  # fmt: skip
         """``build`` builds the oracle's capsule of a form of the module. Raises ``ArtifactError`` if a body cannot be read."""
         self._positions = {function: at for at, function in enumerate(functions)}
@@ -70,7 +71,7 @@ class RowTrials:
         dispatcher = len(module.all_functions)
         capsule = build(form, tuple(Call(f"call {at}", dispatcher, RESULT) for at in range(MOST_CALLS)))
         self._side = CapsuleSide(oracle, capsule, limits, host)
-        self._limits = msgspec.structs.replace(limits, deadline_s=DEADLINE_S, count_fuel=True)
+        self._limits = msgspec.structs.replace(limits, deadline_s=deadline_s, count_fuel=True)
         self._host = host
         outcome = self._execute(b"", 0, msgspec.structs.replace(limits, count_fuel=True))[1]
         self.cpu_s = 0.0

@@ -23,6 +23,7 @@ _SPACE: Final = re.compile(r"(?:\s|//[^\n]*(?:\n|\Z))*")
 _NUMBER: Final = re.compile(r"-?(?:inf|nan|(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?)(?![\w.-])")
 _LABEL: Final = re.compile(r"%?[A-Za-z][A-Za-z0-9]*(?:-[A-Za-z0-9]+)*")
 _CHARACTER: Final = re.compile(r"\\(?:u\{([0-9A-Fa-f]{1,6})\}|([\\'\"tnr]))|([^\\\n])", re.DOTALL)
+_TOKEN: Final = re.compile(r"%?[\w.+-]+|.", re.DOTALL)
 _KEYWORDS: Final = ("true", "false", "inf", "nan", "some", "none", "ok", "err")
 _ESCAPES: Final = {"t": "\t", "n": "\n", "r": "\r"}
 _SURROGATES: Final = range(0xD800, 0xE000)
@@ -30,7 +31,9 @@ _MAX_DEPTH: Final = 100
 
 
 def arguments(text: str, types: Sequence[WitType]) -> tuple[Value, ...]:
-    """The values of ``types`` in a text, separated by commas; raises ``CaseError`` with the place of a mistake."""
+    """The values of ``types`` in the text between a row's parentheses, separated by commas; raises ``CaseError`` with the place of
+    a mistake.
+    """
     reader = _Reader(text)
     found = reader.sequence(types, "")
     reader.space()
@@ -40,14 +43,17 @@ def arguments(text: str, types: Sequence[WitType]) -> tuple[Value, ...]:
 
 
 class _Reader:
-    """The position in a text."""
+    """The position in a text; ``before`` is the last punctuation before it."""
 
     def __init__(self, text: str) -> None:
-        self.text, self.at, self.depth = text, 0, 0
+        self.text, self.at, self.depth, self.before = text, 0, 0, "("
+
+    def mistake(self, what: str) -> NoReturn:
+        raise CaseError(f"at character {self.at + 1} {what}", hint="docs/blame.md has the notation")
 
     def fail(self, expected: str) -> NoReturn:
-        found = visible(repr(self.text[self.at : self.at + 20]), 40) if self.at < len(self.text) else "the end"
-        raise CaseError(f"at character {self.at + 1} {expected} is expected, not {found}", hint="docs/blame.md has the notation")
+        token = _TOKEN.match(self.text, self.at)
+        self.mistake(f"{expected} is expected, not {visible(repr(token[0]), 40) if token else 'the end'}")
 
     def space(self) -> None:
         match = _SPACE.match(self.text, self.at)
@@ -57,7 +63,8 @@ class _Reader:
         """Skip a token if it is next."""
         self.space()
         found = self.text.startswith(token, self.at)
-        self.at += len(token) * found
+        if found:
+            self.at, self.before = self.at + len(token), token
         return found
 
     def expect(self, token: str) -> None:
@@ -77,8 +84,8 @@ class _Reader:
         """As many values as ``types``, and the token that ends them."""
         found = []
         for at, each in enumerate(types):
-            if at:
-                self.expect(",")
+            if at and not self.accept(","):
+                self.fail(f"`,` and a value of type {each.kind}")
             found.append(self.value(each))
         if end:
             self.accept(",")
@@ -102,6 +109,8 @@ class _Reader:
         if self.depth > _MAX_DEPTH:
             self.fail("a value that is nested less deeply")
         self.space()
+        if (token := self.text[self.at : self.at + 1] or ")") in ",)]}":
+            self.mistake(f"a value of type {type_.kind} is missing between `{self.before}` and `{token}`")
         try:
             return self._value(type_)
         finally:
@@ -180,7 +189,11 @@ class _Reader:
         self.expect("{")
 
         def field() -> None:
-            name = self.label([each for each in fields if each not in given]) or self.fail("a field's name")
+            begin = self.at
+            name = self.label(tuple(fields)) or self.fail("a field's name")
+            if name in given:
+                self.at = begin
+                self.mistake(f"field {name} is there twice")
             given.add(name)
             self.expect(":")
             found[name] = self.value(fields[name])
@@ -188,7 +201,7 @@ class _Reader:
         if not (self.accept(":") and self.accept("}")):
             self.items("}", field)
         if missing := [name for name in fields if name not in found]:
-            self.fail(f"the field {missing[0]}")
+            self.mistake(f"the field {missing[0]} is missing")
         return tuple(found[name] for name in fields)
 
     def _flags(self, type_: WitType) -> int:
@@ -205,9 +218,11 @@ class _Reader:
                 return at, None
             if self.accept("("):
                 return at, self.sequence((payload,), ")")[0]
-            self.at = begin
         at = {"option": 1, "result": 0}.get(type_.kind, -1)
         implied = type_.types[at] if at >= 0 else None
+        if name and (implied is None or name not in implied.names):
+            self.fail(f"`(` and the value of {name}")
+        self.at = begin
         if implied is None or implied.kind in ("option", "result"):
             self.fail(f"one of {', '.join(type_.names)}")
         return at, self.value(implied)
