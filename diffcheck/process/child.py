@@ -28,7 +28,7 @@ _POLL_S = 0.01
 _SWEEP_S = 0.001
 _MAX_WAITS = 3
 """The longest time that a child may wait for a processor without being charged, in multiples of its time limit."""
-_CHUNK_BYTES = 256 * 1024
+_CHUNK_BYTES = 64 * 1024
 # After its writers' death a pipe holds at most its capacity, by default up to 1 MiB (fs.pipe-max-size).
 _DRAIN_CHUNKS = 64
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
@@ -220,8 +220,10 @@ class Child:
         """Return the latest time of the next call of ``tick``."""
         if self._status is not None:
             return now + _SWEEP_S
-        stop = self._killed_at + REAP_S if self.killed else min(self.deadline, self._garbage_at)
-        return min(stop, self._next_watch, now + _POLL_S if self._pidfd is None else math.inf)
+        stop = min(self.deadline, self._garbage_at) if self._killed_at == math.inf else self._killed_at + REAP_S
+        if self._pidfd is None:
+            stop = min(stop, now + _POLL_S)
+        return min(stop, self._next_watch)
 
     def tick(self, now: float) -> None:
         """Enforce the limits, and finish when the child and its descendants are gone."""

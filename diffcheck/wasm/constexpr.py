@@ -5,7 +5,9 @@ Core specification 3.4.13 (which instructions are constant) and 5.4 (their bytes
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+import re
+from functools import lru_cache
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
 
@@ -17,6 +19,8 @@ if TYPE_CHECKING:
 
 END = 0x0B
 _GC, _SIMD = 0xFB, 0xFD
+_SHORT: Final = re.compile(rb"[\x23\x41\x42\xd2][\x00-\x7f]\x0b", re.DOTALL)
+"""An index or an integer of one byte, and the `end`: most expressions."""
 
 Immediates = tuple[int | str | bytes, ...]
 
@@ -45,17 +49,11 @@ class GlobalGet(NamedTuple):
 
 
 class ConstExpr(msgspec.Struct, frozen=True):
-    """An expression: all its bytes with the final `end`, and its instructions without the `end`."""
+    """An expression: its bytes with the final `end`, its instructions without it, and every `global.get`, at offsets in `raw`."""
 
     raw: bytes
     instrs: tuple[Instr, ...]
-
-    @property
-    def global_gets(self) -> tuple[GlobalGet, ...]:
-        """Every `global.get`, with offsets in `raw`."""
-        return tuple(
-            GlobalGet(instr.start, instr.end, int(instr.immediates[0])) for instr in self.instrs if instr.name == "global.get"
-        )
+    global_gets: tuple[GlobalGet, ...]
 
 
 def _nothing(_: Reader) -> Immediates:
@@ -101,6 +99,18 @@ def read_constexpr(reader: Reader) -> ConstExpr:
 
     `ArtifactError`, with a file offset, for an instruction that is not constant.
     """
+    if short := _SHORT.match(reader.ahead(3)):
+        reader.skip(3)
+        return _short(short[0])
+    return _read(reader)
+
+
+@lru_cache(maxsize=1024)
+def _short(raw: bytes) -> ConstExpr:
+    return _read(Reader(raw))
+
+
+def _read(reader: Reader) -> ConstExpr:
     start = reader.offset
     instrs = []
     while reader.peek() != END:
@@ -108,7 +118,8 @@ def read_constexpr(reader: Reader) -> ConstExpr:
         name, immediates = _instruction(reader, at)
         instrs.append(Instr(name, immediates, at - start, reader.offset - start))
     reader.skip(1)
-    return ConstExpr(reader.since(start), tuple(instrs))
+    gets = [GlobalGet(each.start, each.end, int(each.immediates[0])) for each in instrs if each.name == "global.get"]
+    return ConstExpr(reader.since(start), tuple(instrs), tuple(gets))
 
 
 def substitute_globals(raw: bytes, constants: Mapping[int, bytes]) -> bytes:

@@ -72,10 +72,9 @@ def encode_export(name: str, kind: Kind, index: int) -> bytes:
 
 def read_kind(reader: Reader) -> Kind:
     """Read the kind of an import or export."""
-    at = reader.offset
     byte = reader.u8()
     if byte >= len(KINDS):
-        raise reader.error(f"{byte:#04x} is not a kind of import or export", offset=at)
+        raise reader.error(f"{byte:#04x} is not a kind of import or export", offset=reader.offset - 1)
     return KINDS[byte]
 
 

@@ -117,11 +117,16 @@ class Reader:
             raise self.error("unexpected end of input")
         return self._data[self._pos]
 
+    def ahead(self, n: int) -> builtins.bytes:
+        """Return the next `n` bytes without consuming them; fewer at the end."""
+        return builtins.bytes(self._data[self._pos : min(self._pos + n, self._end)])
+
     def u8(self) -> int:
         """Read a byte."""
-        byte = self.peek()
+        if self._pos >= self._end:
+            raise self.error("unexpected end of input")
         self._pos += 1
-        return byte
+        return self._data[self._pos - 1]
 
     def u32(self) -> int:
         """Read an unsigned 32-bit integer."""
@@ -181,25 +186,26 @@ class Reader:
 
     def name(self) -> str:
         """Read a name: a length in bytes, then UTF-8."""
-        at = self.offset
+        at = self._pos
         length = self.u32()
-        if length > self.remaining:
+        start = self._pos
+        if length > self._end - start:
             reason = f"a name of {length} bytes, but only {self.remaining} are left"
-            raise self.error(reason, offset=at)
-        start = self.offset
+            raise self.error(reason, offset=self._base + at)
+        self._pos += length
         try:
-            return self.bytes(length).decode("utf-8")
+            return str(self._data[start : self._pos], "utf-8")
         except UnicodeDecodeError as error:
             reason = f"malformed UTF-8 in a name: {error.reason}"
-            raise self.error(reason, offset=start + error.start) from error
+            raise self.error(reason, offset=self._base + start + error.start) from error
 
     def count(self, what: str) -> int:
         """Read a vector's count, which cannot exceed the remaining bytes: each element takes at least one."""
-        at = self.offset
+        at = self._pos
         count = self.u32()
-        if count > self.remaining:
+        if count > self._end - self._pos:
             reason = f"a count of {count} {what}, but only {self.remaining} bytes are left"
-            raise self.error(reason, offset=at)
+            raise self.error(reason, offset=self._base + at)
         return count
 
     def vector(self, what: str, item: Callable[[Reader], T]) -> tuple[T, ...]:

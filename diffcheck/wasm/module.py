@@ -25,7 +25,7 @@ from diffcheck.wasm.externs import (
 from diffcheck.wasm.section import Section, custom, section, split, write
 from diffcheck.wasm.segments import DataSegment, Element, Exprs, read_data, read_element
 from diffcheck.wasm.typereader import TypeReader
-from diffcheck.wasm.types import FuncType, GlobalType, MemoryType, SubType, TableType, TagType, is_typed_reference
+from diffcheck.wasm.types import FuncType, GlobalType, MemoryType, RefType, SubType, TableType, TagType, fields, is_typed_reference
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -129,11 +129,16 @@ class Module(msgspec.Struct, frozen=True, dict=True):
     @cached_property
     def has_typed_references(self) -> bool:
         """Whether a type, a table or a global has references to defined types or such that are not nullable."""
-        composites = [each.composite for each in self.types]
-        values = [value for each in composites if isinstance(each, FuncType) for value in (*each.params, *each.results)]
-        values += [*(each.ref for each in self.all_tables), *(each.value for each in self.all_globals)]
-        other = any(not isinstance(each, FuncType) for each in composites)
-        return other or any(map(is_typed_reference, values))
+        return any(not isinstance(each.composite, FuncType) for each in self.types) or any(map(is_typed_reference, self.references))
+
+    @cached_property
+    def references(self) -> frozenset[RefType]:
+        """The reference types of parameters, results, fields, tables and globals."""
+        values: list[object] = [each.value for each in self.all_globals]
+        for type_ in self.types:
+            each = type_.composite
+            values += (*each.params, *each.results) if isinstance(each, FuncType) else [field.storage for field in fields(each)]
+        return frozenset([*(each.ref for each in self.all_tables), *(each for each in values if isinstance(each, RefType))])
 
     @cached_property
     def counts(self) -> dict[Kind, int]:

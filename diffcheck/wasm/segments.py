@@ -59,7 +59,8 @@ class Exprs:
         """Read an expression and return its bytes."""
         at = reader.offset
         expr = read_constexpr(reader)
-        self.gets += [GlobalGet(at + get.start, at + get.end, get.globalidx) for get in expr.global_gets]
+        if expr.global_gets:
+            self.gets += [GlobalGet(at + get.start, at + get.end, get.globalidx) for get in expr.global_gets]
         return expr.raw
 
 

@@ -170,9 +170,8 @@ def _unexpected(reader: Reader, what: str, byte: int, at: int) -> Exception:
 
 
 def _mutability(reader: Reader) -> bool:
-    at = reader.offset
     if (byte := reader.u8()) > 1:
-        raise reader.error(f"a mutability is {byte:#04x}, not 0x00 or 0x01", offset=at)
+        raise reader.error(f"a mutability is {byte:#04x}, not 0x00 or 0x01", offset=reader.offset - 1)
     return byte == 1
 
 

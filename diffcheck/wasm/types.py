@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, TypeAlias
 
 import msgspec
@@ -154,6 +155,14 @@ def encode_resulttype(values: Iterable[ValType]) -> bytes:
     return leb.vector([encode_valtype(value) for value in values])
 
 
+def fields(composite: CompositeType) -> tuple[FieldType, ...]:
+    """Return a structure's fields or an array's element; nothing for a function."""
+    if isinstance(composite, StructType):
+        return composite.fields
+    return (composite.field,) if isinstance(composite, ArrayType) else ()
+
+
+@lru_cache(maxsize=1024)
 def encode_functype(function: FuncType) -> bytes:
     """Encode a function type."""
     return bytes([FUNC]) + encode_resulttype(function.params) + encode_resulttype(function.results)

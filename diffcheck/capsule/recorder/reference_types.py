@@ -14,7 +14,7 @@ from diffcheck.wasm.code import has_any, read_locals
 from diffcheck.wasm.constexpr import read_constexpr
 from diffcheck.wasm.leb import Reader, sized
 from diffcheck.wasm.opcodes import REF_FUNC
-from diffcheck.wasm.types import ArrayType, FieldType, FuncType, RefType, StructType
+from diffcheck.wasm.types import ArrayType, FuncType, RefType, StructType, fields
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -69,13 +69,6 @@ def hierarchy(module: Module, type_: RefType) -> str:
     if isinstance(type_.heap, str):
         return _HIERARCHY[type_.heap]
     return "func" if isinstance(module.types[type_.heap].composite, FuncType) else "any"
-
-
-def fields(composite: CompositeType) -> tuple[FieldType, ...]:
-    """Return a structure's fields or an array's element; nothing for a function."""
-    if isinstance(composite, StructType):
-        return composite.fields
-    return (composite.field,) if isinstance(composite, ArrayType) else ()
 
 
 def reach(module: Module, roots: Iterable[RefType]) -> Reach:
@@ -239,9 +232,7 @@ def needs_gc(module: Module) -> bool:
     """Whether the artifact requires an engine with GC, as far as recordable references are concerned."""
     if any(each.supers or not isinstance(each.composite, FuncType) for each in module.types):
         return True
-    members = [each for type_ in module.types for each in _values(type_.composite)]
-    values = [*members, *(each.value for each in module.all_globals), *(each.ref for each in module.all_tables)]
-    kinds = {hierarchy(module, each) for each in values if isinstance(each, RefType)}
+    kinds = {hierarchy(module, each) for each in module.references}
     return "any" in kinds or ("extern" in kinds and _converts(module))
 
 
@@ -258,20 +249,10 @@ def _converts(module: Module) -> bool:
 
 def identities_can_differ(module: Module) -> bool:
     """Whether code references functions or writes tables."""
-    values = [each.value for each in module.all_globals]
-    members = [each for type_ in module.types for each in _values(type_.composite)]
-    if not module.all_tables and not any(isinstance(each, RefType) for each in (*values, *members)):
-        return False
-    return any(
+    return bool(module.references) and any(
         _WRITER_BYTES.search(body) and has_any(body, _WRITERS, start=read_locals(body, offset).end, base_offset=offset)
         for offset, body in module.body_bytes()
     )
-
-
-def _values(composite: CompositeType) -> tuple[object, ...]:
-    if isinstance(composite, FuncType):
-        return (*composite.params, *composite.results)
-    return tuple(each.storage for each in fields(composite))
 
 
 def probed_bodies(module: Module, prologue: Callable[[int, FuncType], bytes], bodies: Iterable[bytes]) -> bytes:

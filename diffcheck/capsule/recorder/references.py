@@ -14,11 +14,11 @@ from diffcheck import values
 from diffcheck.capsule import layout as lo
 from diffcheck.capsule import memory_map as mm
 from diffcheck.capsule.recorder import reference_texts as wat
-from diffcheck.capsule.recorder.reference_types import Reach, fields, hierarchy, payload, reach
+from diffcheck.capsule.recorder.reference_types import Reach, hierarchy, payload, reach
 from diffcheck.wasm.asm import assemble
 from diffcheck.wasm.fragment import link, link_expression, padded
 from diffcheck.wasm.leb import s, u
-from diffcheck.wasm.types import FuncType, Limits, RefType, TableType, encode_tabletype
+from diffcheck.wasm.types import FuncType, Limits, RefType, TableType, encode_tabletype, fields
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
