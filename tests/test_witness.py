@@ -94,7 +94,7 @@ CONDITION, MARKER, OUTCOME = 0, 1, 2
 def told(one, other, *, overflow=False):
     """The divergence that two traces of a row make."""
     ones, others = (b"".join(struct.pack("<HBB", *each) for each in records) for records in (one, other))
-    findings = Findings(formats.places(OWN))
+    findings = Findings(OWN)
     seen = (RowRecord("r", Returned(), trace=ones), RowRecord("r", Returned(), trace=others, trace_overflow=overflow))
     rows.compare(*seen, msgspec.structs.replace(LAYOUT, branches=(), stubs=()), findings)
     (found,) = findings.divergences

@@ -3,32 +3,34 @@
 from __future__ import annotations
 
 import hashlib
+from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
 import msgspec
 
 from diffcheck.verdict import Agreement, Allowance, Divergence, Where
-from diffcheck.witness.formats import BranchPlace
+from diffcheck.witness.formats import BranchPlace, places
 
 if TYPE_CHECKING:
     from diffcheck.verdict import DivergenceKind
+    from diffcheck.witness.formats import Manifest
 
 KEPT: Final = 200
 """The number of divergences that a pass keeps, and beyond them of first divergences of further signatures. All are counted."""
 
 
 class Findings:
-    """Collects divergences, allowances and the amount of compared values; ``branches`` are the places of branches, ``unit`` is the
+    """Collects divergences, allowances and the amount of compared values; ``manifest`` has the places of branches, ``unit`` is the
     name of the artifact without folders and suffixes.
 
     ``places`` counts divergences by kind, row and item, as allowances without a rule: they become allowances if the deterministic
     form shows that they are legal choices. The first ``KEPT`` places are kept.
     """
 
-    def __init__(self, branches: dict[int, BranchPlace] | None = None, unit: str = "", *, by_row: bool = False) -> None:
+    def __init__(self, manifest: Manifest | None = None, unit: str = "", *, by_row: bool = False) -> None:
         """``unit`` is the artifact's name in signatures; with ``by_row`` they have the whole row and not only its function."""
         self._by_row = by_row
-        self._branches = branches or {}
+        self._manifest = manifest
         self._unit = unit
         self.divergences: list[Divergence] = []
         self.total = 0
@@ -38,6 +40,10 @@ class Findings:
         self._not_compared: dict[str, None] = {}
         self._causes: dict[str, str] = {}
         self._seen: set[str] = set()
+
+    @cached_property
+    def _branches(self) -> dict[int, BranchPlace]:
+        return places(self._manifest) if self._manifest else {}
 
     @property
     def allowances(self) -> tuple[Allowance, ...]:

@@ -284,7 +284,7 @@ def _common(each: Divergence) -> tuple[str, ...]:
 
 def findings(plan: RunnablePlan) -> Findings:
     """The findings of a case, without any. Of a script each row has signatures of its own."""
-    return Findings(plan.places, unit(plan.case), by_row=plan.case.module is not None)
+    return Findings(plan.manifest, unit(plan.case), by_row=plan.case.module is not None)
 
 
 def unit(case: Case) -> str:

@@ -15,6 +15,7 @@ from diffcheck.capsule.seal import World
 from diffcheck.errors import ArtifactError, UnrunnableError
 from diffcheck.observation import Refused
 from diffcheck.verdict import Tool
+from diffcheck.witness import formats
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -90,8 +91,12 @@ class RunnablePlan(_JudgedPlan, frozen=True, kw_only=True, dict=True):
     """A valid artifact with at least one applicable pass. ``form`` is the deterministic form, None for the unmodified artifact."""
 
     module: Module
-    places: dict[int, BranchPlace] = {}
     form: DeterministicForm | None = None
+
+    @cached_property
+    def places(self) -> dict[int, BranchPlace]:
+        """The places of the branches, by their ids."""
+        return formats.places(self.manifest) if self.manifest else {}
 
     @cached_property
     def deterministic(self) -> Self | None:

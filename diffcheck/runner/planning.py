@@ -253,7 +253,6 @@ def _accepted(source: _Source, module: Module, request: Request, engines: _Engin
         memory_bytes=expected_memory(module, functions, subject.capabilities),
         module=module,
         made_by=producers.tools(module, manifest, source.digests),
-        places=formats.places(manifest) if manifest else {},
     )
     if capsules is None or rebuild is None:
         return plan

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from functools import cached_property
+from functools import cached_property, wraps
 from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
@@ -315,6 +315,21 @@ class _Loader:
 
     def offset(self, *section_ids: int) -> int:
         return next(self.by_id[id_].offset for id_ in section_ids if id_ in self.by_id)
+
+
+def kept(function: Callable[[Module], T]) -> Callable[[Module], T]:
+    """A function of a module that is computed once for each; the result is shared."""
+    name = f"{function.__module__}.{function.__qualname__}"
+
+    @wraps(function)
+    def inner(module: Module) -> T:
+        known = module.__dict__
+        if name not in known:
+            known[name] = function(module)
+        found: T = known[name]
+        return found
+
+    return inner
 
 
 def _body(reader: Reader) -> tuple[int, int]:

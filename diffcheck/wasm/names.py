@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from diffcheck.errors import ArtifactError
+from diffcheck.wasm.module import kept
 from diffcheck.wasm.section import CUSTOM
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ def module_name(module: Module) -> str | None:
         return None
 
 
+@kept
 def function_names(module: Module) -> dict[int, str]:
     """Return names by funcidx; {} if there are none or the name section is malformed.
 

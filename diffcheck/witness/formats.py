@@ -11,6 +11,7 @@ import msgspec
 from diffcheck.errors import ManifestError
 from diffcheck.text import plural, visible
 from diffcheck.wasm.leb import u
+from diffcheck.wasm.module import kept
 from diffcheck.wasm.names import function_names
 
 if TYPE_CHECKING:
@@ -51,6 +52,7 @@ class WitnessItems(msgspec.Struct, frozen=True):
         return tuple(sorted(self.brvals.keys() & self.brcnts.keys()))
 
 
+@kept
 def instrumentation(module: Module) -> WitnessItems:
     """Witness's exports of ``module``; an export with witness's name but another type is the artifact's own."""
     found: dict[str, dict[int, tuple[int, str]]] = {"counter": {}, "brval": {}, "brcnt": {}}

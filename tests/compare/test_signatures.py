@@ -34,7 +34,7 @@ def signatures(manifest, function, unit="classify", value="1"):
     found = []
     for branch, place in places.items():
         if place.function == function:
-            findings = Findings(places, unit)
+            findings = Findings(manifest, unit)
             findings.diverge("counter", f"counter {branch}", value, value + "1", branch=branch)
             found.append(findings.divergences[0].signature)
     return found
@@ -98,7 +98,7 @@ def test_code_with_a_known_source_has_one_signature_in_every_artifact_and_a_row_
     assert signatures(manifest(), "f0", "one") == signatures(manifest(), "f0", "another")
 
     def row(unit):
-        findings = Findings({}, unit)
+        findings = Findings(None, unit)
         findings.diverge("result", "result 0", "1", "2", row="run=1", shape="0 i32")
         return findings.divergences[0].signature
 
@@ -107,7 +107,7 @@ def test_code_with_a_known_source_has_one_signature_in_every_artifact_and_a_row_
 
 
 def test_one_cause_with_two_hundred_counters_behind_it_is_one_cluster_headed_by_the_earliest():
-    findings = Findings(formats.places(manifest()), "x")
+    findings = Findings(manifest(), "x")
     findings.diverge("trace", "trace record 3", "1", "0", row="f0=1", branch=1, shape="trace")
     findings.diverge("result", "result 0", "1", "2", row="f0=1", shape="0 i32")
     for branch in range(200):

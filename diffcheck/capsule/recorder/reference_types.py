@@ -13,6 +13,7 @@ from diffcheck.capsule.layout import MAX_ELEMENTS, ObjectType
 from diffcheck.wasm.code import has_any, read_locals
 from diffcheck.wasm.constexpr import read_constexpr
 from diffcheck.wasm.leb import Reader, sized
+from diffcheck.wasm.module import kept
 from diffcheck.wasm.opcodes import REF_FUNC
 from diffcheck.wasm.types import ArrayType, FuncType, RefType, StructType, fields
 
@@ -228,6 +229,7 @@ def _runs(chosen: list[tuple[int, int]], step: int) -> Iterator[TypedElements]:
         yield TypedElements(elements[0], elements[-1] + 1, step, typeidx)
 
 
+@kept
 def needs_gc(module: Module) -> bool:
     """Whether the artifact requires an engine with GC, as far as recordable references are concerned."""
     if any(each.supers or not isinstance(each.composite, FuncType) for each in module.types):
@@ -247,6 +249,7 @@ def _converts(module: Module) -> bool:
     )
 
 
+@kept
 def identities_can_differ(module: Module) -> bool:
     """Whether code references functions or writes tables."""
     return bool(module.references) and any(

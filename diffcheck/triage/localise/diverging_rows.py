@@ -142,7 +142,7 @@ class RowSearch:
     def _run_pass(self, begin: int, end: int, wanted: str) -> tuple[_RowPass, PassReport]:
         plan = self.plan
         part = _RowPass(
-            self.oracle, self.subject, Findings(plan.places), RunBudget(self.request.max_passes), plan.functions, form=plan.form
+            self.oracle, self.subject, Findings(plan.manifest), RunBudget(self.request.max_passes), plan.functions, form=plan.form
         )
         part.wanted = wanted
         part.instances.first, part.instances.last, part.instances.limit = begin, end, end - begin + 1
