@@ -7,6 +7,7 @@ admits runs by memory without reading an artifact itself. The engines are childr
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 from functools import partial
 from pathlib import Path
@@ -147,6 +148,7 @@ class Worker:
         self.runs = setup.runs
         if setup.ask:
             self._test_known_answers(of_oracle=roles.validator is not roles.oracle)
+        gc.freeze()  # what is loaded by now stays: collections between cases need not look at it
 
     def answer(self, message: ProbeRequest | PrepareRequest | Go) -> Answer:
         """Handle a message."""
