@@ -62,6 +62,8 @@ def command(
     finds = hunt_finds.FindsFolder(Path(finds_folder))
     with process.locked(folder), process.interruptible() as stopped:
         state = hunt.resumed(folder, engine) if resume else hunt.HuntState(seed, engine, tuple(finds.finds))
+        if resume:
+            say(f"resumed   {state.line}")
         with contract.local_host() as host, closing(engines.preferred_oracle(chosen.request.options)) as oracle:
             hunting = hunt.Hunt(chosen.request, state, finds, folder, time_s, say, stopped)
             hunting.run(_chosen(sources), oracle, host)
@@ -84,4 +86,5 @@ def _summarise(hunting: hunt.Hunt, finds: hunt_finds.FindsFolder, folder: Path) 
         click.echo(f"new       {visible(finds.finds[name].title, 200)} ({visible(name, 100)}{alone})")
     own = f"; own cost {max(0.0, state.total_s - state.engine_s) / state.engine_s:.0%} of the engines'" if state.engine_s else ""
     click.echo(f"{state.line}{own}")
-    click.echo(f"finds     {visible(str(folder))}: {len(new)} new, {len(finds.finds)} in all")
+    where = f"{visible(str(folder))}: " if finds.finds else ""
+    click.echo(f"finds     {where}{len(new)} new, {len(finds.finds)} in all")

@@ -117,6 +117,15 @@ def test_an_artifact_without_branches_is_an_error(instrumented, parameter):
     assert found.value.hint
 
 
+def test_rows_to_begin_with_that_do_not_end_are_an_error_and_no_divergence(instrumented, tmp_path, capsys):
+    artifact = instrumented('(func (export "f") (loop $l (br $l)) (call $hit))')
+    artifact.with_suffix(".toml").write_text("[limits]\ndeadline_s = 0.3\n")
+    assert run(["explore", str(artifact), "--time", "5", "--reports", str(tmp_path / "r")]) == 2
+    said = capsys.readouterr().err
+    assert "timed out" in said
+    assert "name other rows" in said
+
+
 def test_calls_that_do_not_end_are_counted_and_cost_little_time(instrumented):
     endless = "(if (i32.lt_s (local.get 0) (i32.const 0)) (then (loop $l (br $l))))"
     artifact = instrumented(

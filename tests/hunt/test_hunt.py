@@ -140,8 +140,13 @@ def test_a_hunt_that_ends_while_it_checks_the_finds_is_the_one_to_resume(tmp_pat
     assert hunts.resumed(tmp_path, "pulley").seed == 2
 
 
-def test_a_sweep_that_did_not_end_in_time_is_repeated_by_a_resumed_hunt(tmp_path):
+def test_a_sweep_that_did_not_end_in_time_is_repeated_by_a_resumed_hunt(tmp_path, capsys):
     assert hunted(tmp_path, "--sources", "sweep", "--time", "1") == 0
+    said = capsys.readouterr()
+    assert "finds     0 new" in said.out  # of no folder, as there is none
+    assert "resumed" not in said.err
+    assert hunted(tmp_path, "--sources", "sweep", "--time", "1", "--resume") == 0
+    assert "resumed   0 programs" in capsys.readouterr().err
     state = msgspec.json.decode((tmp_path / "r" / "hunt" / hunts.FILE).read_bytes(), type=hunts.HuntState)
     assert not state.swept
 

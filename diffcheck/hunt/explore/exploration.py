@@ -14,7 +14,7 @@ from diffcheck.cases.case_file import CaseLimits
 from diffcheck.cases.discovery import item_at, load_case
 from diffcheck.cases.rows import INIT, choose, exported, is_program
 from diffcheck.config.input_files import read_regular
-from diffcheck.errors import ManifestError, UnrunnableError
+from diffcheck.errors import ManifestError, RunFailedError, UnrunnableError
 from diffcheck.hunt.explore.argument_choice import ArgumentChoice
 from diffcheck.hunt.explore.call_search import CallSearch
 from diffcheck.hunt.explore.coverage import Coverage, Reached
@@ -93,7 +93,11 @@ class Exploration:
             raise UnrunnableError(f"{visible(str(artifact))} has no manifest of witness", hint=hint)
         _require_branches(plan.manifest, artifact)
         coverage = Coverage(plan.module, plan.manifest)
-        before = coverage.reached_by(self._instances(plan))
+        try:
+            before = coverage.reached_by(self._instances(plan))
+        except RunFailedError as error:  # what the search adds could not be compared with it
+            hint = "name other rows, or another stdin, in the case file"
+            raise UnrunnableError(f"the rows to begin with cannot be run: {error}", hint=hint) from error
         rows = [each.name for each in plan.calls if not each.init]
         found = self._stdin(plan, coverage, end) if rows and all(map(is_program, rows)) else self._rows(plan, coverage, end)
         return msgspec.structs.replace(found, before=before)

@@ -134,7 +134,8 @@ class RowSearch:
         part, report = self._run_pass(0, len(self.names) - self.plan.layout.n_init, "")
         if part.found is None and not report.in_recorder:
             why = f"the engines do not differ on the capsule: {report.verdict}" + (f" ({report.reason})" if report.reason else "")
-            why += "; a difference of the direct pass alone cannot be localised by instrumentation"
+            if not self.plan.no_direct:
+                why += "; a difference of the direct pass alone cannot be localised by instrumentation"
             return NoDivergence(why, self.subject.cost.executions, _made_choices(part))
         row = report.divergences[0].where.row if report.divergences else ""
         return self._rows(part, report, part.found or (0, part.instances.last), row, report.reason)
