@@ -85,6 +85,7 @@ class Session:
         source = read_artifact(case.artifact)
         self.component = source if is_component(source) else b""
         self.rows = declarable(plan.case_calls) if isinstance(plan, plans.CapsulePlan) else ()
+        self.given = self.request
         self.request = msgspec.structs.replace(self.request, rows="declared", calls=())
         self.case = msgspec.structs.replace(case, manifest="", rows=(), findings=(), expect={}, notes=(), module=None, link=())
 

@@ -373,7 +373,8 @@ class TriageWorkflow:
 
     def _localise_in(self, artifact: str, row: str, key: str) -> None:
         session = self.session
-        request = msgspec.structs.replace(session.request, paths=(artifact,), mode="capsule")
+        base = session.given if key == "localised" else session.request  # the artifact may have rows of the command
+        request = msgspec.structs.replace(base, paths=(artifact,), mode="capsule")
         found = localise_isolated(LocaliseRequest(request, row), session.reactor, session.folder, session.budget)
         what = "the artifact" if key == "localised" else "the reduced module"
         self.say(f"{what}: {found}")

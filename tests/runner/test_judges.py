@@ -188,6 +188,15 @@ def test_such_a_program_that_is_killed_or_has_its_own_words_for_a_trap_gives_no_
     assert judgement(report) == "words cannot say (the kind of its trap is not known: trapped: it failed): undecided"
 
 
+def test_a_judge_that_refuses_the_program_is_named_and_not_called_the_subject(artifact, engines) -> None:
+    Path("bits.wasm").write_bytes(wasmtime.wat2wasm(f"(module (memory 1 1 shared){PROGRAM[7:]}"))
+    _, _, report = run(artifact, "--subject", engines["bad"], "--judge", "wasmtime-pulley")
+    said = judgement(report)
+    assert said.startswith("wasmtime-pulley cannot say ("), said
+    assert "wasmtime-pulley does not support what the artifact uses" in said or "wasmtime-pulley refused" in said, said
+    assert "the subject r" not in said
+
+
 @pytest.mark.parametrize(
     "lines, end",
     [

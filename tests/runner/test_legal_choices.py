@@ -107,6 +107,7 @@ def test_a_nan_that_is_not_allowed_diverges_however_it_shows(compared, name):
     named = next(each for each in found.divergences if each.kind == "instruction")
     assert named.where.item.startswith("f64.div of function 0 at ")
     assert (named.oracle, named.subject) == ("allowed", "not allowed by the specification")
+    assert not found.allowances
 
 
 def test_without_the_deterministic_form_a_choice_diverges_at_the_cost_of_one_form(host, tmp_path):

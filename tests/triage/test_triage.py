@@ -64,6 +64,16 @@ def _state(folder: Path) -> State:
     return msgspec.json.decode((folder / "triage.json").read_bytes(), type=State)
 
 
+def test_rows_of_the_command_are_those_in_which_the_artifact_is_localised(artifact: Path, engine: Path, tmp_path: Path) -> None:
+    artifact.with_suffix(".toml").unlink()
+    folder = tmp_path / "out"
+    arguments = ["triage", str(artifact), "--rows", "f=77", "--subject", "kilnd", "--kilnd", str(engine), "-o", str(folder)]
+    assert entry.run(arguments) == 1
+    state = _state(folder)
+    assert state.localised is not None, state.not_localised
+    assert state.localised.instruction == "i32.const 1000001"
+
+
 def test_a_divergence_becomes_a_folder_whose_script_shows_it(
     artifact: Path, engine: Path, tmp_path: Path, standin_wasi: Callable[..., Path]
 ) -> None:

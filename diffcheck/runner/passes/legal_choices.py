@@ -105,10 +105,11 @@ def _joined(plain: FormPass, found: FormPass, certain: list[Divergence], rule: s
     own = [msgspec.structs.replace(each, form="deterministic") for each in report.divergences]
     known = {each.signature for each in own}
     added = [each for each in certain if each.signature not in known]
+    broken = any(each.kind == "instruction" and _NOT_ALLOWED in (each.oracle, each.subject) for each in own)
     allowed = tuple(
         msgspec.structs.replace(each, rule=rule, section=section)
         for key, each in plain.findings.places.items()
-        if key not in places and not any(one.key == key for one in certain)
+        if key not in places and not any(one.key == key for one in certain) and not broken  # they may follow from that result
     )
     rest = plain.findings.total - sum(each.count for each in plain.findings.places.values())
     if not report.divergences and (rest or plain.unlocated):
