@@ -488,3 +488,20 @@ def test_instrumented_a_program_gives_the_same_results(host, name, variant):
         bench.close()
     assert seen.differences == ()
     assert seen.events > 100
+
+
+@pytest.mark.parametrize("thrown", ["throw", "throw_ref"])
+def test_a_wrong_payload_is_blamed_on_what_throws_and_not_on_the_end_of_the_handler(host, tmp_path, thrown):
+    again = "(block $r (result exnref) (try_table (catch_all_ref $r) (call $thr (local.get 0))) (return (i32.const 8))) (throw_ref)"
+    call = "(call $thr (local.get 0))" if thrown == "throw" else again
+    text = f"""(module (tag $e (param i32)) (func $thr (param i32) (throw $e (local.get 0)))
+      (func (export "f") (param i32) (result i32)
+        (i32.add (i32.const 5) (block $o (result i32) (try_table (catch $e $o) {call}) (i32.const 9)))))"""
+
+    def change(instruction, data):
+        return b"\x41\x01\x6a" + data if instruction.name == "throw" else data
+
+    answer = localised(host, text, changed(change, own=True), tmp_path, rows='"f=3"')
+    function, instruction = (0, "throw 0") if thrown == "throw" else (1, "throw_ref")  # what delivers it last
+    assert (answer.function_index, answer.instruction) == (function, instruction), answer
+    assert (answer.oracle, answer.subject) == ("passed 3", "passed 4")

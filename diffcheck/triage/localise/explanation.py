@@ -136,7 +136,12 @@ class Explainer:
         """The answer: the instruction whose execution differs."""
         one = self.instrumentation.record_site(first.oracle)
         same = first.oracle is not None and first.subject is not None and first.oracle.site == first.subject.site
-        if same and one is not None and one.position >= 0:
+        difference: Difference
+        if same and one is not None and (passing := self._passing(first, one)) is not None:
+            function, position = passing
+            texts = f"passed {self._value(first.oracle, one)}", f"passed {self._value(first.subject, one)}"
+            difference = "argument"
+        elif same and one is not None and one.position >= 0:
             function, position = one.function, one.position
             texts = self._value(first.oracle, one), self._value(first.subject, one)
             difference = _DIFFERENCES.get(one.role, "result")
@@ -144,10 +149,6 @@ class Explainer:
                 texts = _allowed(first.oracle), _allowed(first.subject)
             if one.role in _AFTERWARDS:
                 texts = _AFTERWARDS[one.role].format(texts[0]), f"has {texts[1]}"
-        elif same and one is not None and one.role == "argument" and (call := self.stack.entering_call(first.event)) is not None:
-            function, position = call
-            texts = f"passed {self._value(first.oracle, one)}", f"passed {self._value(first.subject, one)}"
-            difference = "argument"
         else:
             function, position = self.stack.acting_place(first)
             difference = "control"
@@ -163,6 +164,15 @@ class Explainer:
             return self.function(first, " after its last instruction: in its return, or in the code of the capsule")
         why = "the results differ in the high half" if one is not None and one.half else _WHY[difference]
         return self.at(first, (function, position), texts, difference, why)
+
+    def _passing(self, first: FirstDifference, site: Site) -> tuple[int, int] | None:
+        """The place of the call that passed a wrong argument, or that threw a wrong payload to a handler's block; None for others."""
+        if site.role == "argument":
+            return self.stack.entering_call(first.event)
+        function, position = self.stack.acting_place(first) if site.name == "end" else (-1, -1)
+        body = self.instrumentation.bodies_of.get(function)
+        throws = body is not None and position >= 0 and body.code[position].instruction.name in ("throw", "throw_ref")
+        return (function, position) if throws else None
 
     def at(
         self, first: FirstDifference, place: tuple[int, int], texts: tuple[str, str], difference: Difference, why: str
