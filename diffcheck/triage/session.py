@@ -37,7 +37,7 @@ ANSWERS: Final = "answers.txt"
 
 class Session:
     """A context manager. ``artifact`` is the core module, ``component`` the component that it was made of, empty if it was not, ``rows``
-    are the rows that a case file can declare, ``longest_s`` is the longest run.
+    are the rows that a case file can declare, ``longest_s`` is the longest run. ``given`` is the request with the command's rows.
     """
 
     def __init__(

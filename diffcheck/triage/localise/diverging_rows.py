@@ -114,16 +114,17 @@ class RowSearch:
         if wanted not in self.names:
             names = ", ".join(map(visible, self.names[:12]))
             raise CaseError(f"there is no row {visible(wanted)}", hint=f"the rows are: {names}")
-        at = self.names.index(wanted) - self.plan.layout.n_init  # negative: a row of instantiation, which every run has
+        at = self.names.index(wanted) - self.plan.layout.n_init
+        end = max(0, at + 1)  # a row of instantiation is in every run, also in one of no other rows
         why = f"row {visible(wanted)} agrees, and the state after it"
         for begin in _begins(at):
-            part, report = self._run_pass(begin, max(0, at + 1), wanted)
+            part, report = self._run_pass(begin, end, wanted)
             if part.found is not None and not part.of_row and self._differs(begin, at):
                 why = f"row {visible(wanted)} agrees; the state after it already differs after an earlier row"
             elif part.found is not None:
-                return self._rows(part, report, (part.found[0], max(0, at + 1)), wanted, _first_divergence(report, wanted))
+                return self._rows(part, report, (part.found[0], end), wanted, _first_divergence(report, wanted))
             if begin == 0 and report.in_recorder:
-                return self._rows(part, report, (0, max(0, at + 1)), wanted, report.reason)
+                return self._rows(part, report, (0, end), wanted, report.reason)
         return NoDivergence(why, self.subject.cost.executions, _made_choices(part))
 
     def _differs(self, first: int, last: int) -> bool:

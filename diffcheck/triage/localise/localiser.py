@@ -246,7 +246,7 @@ class Localiser:
         return answer
 
     def _not_started(self, search: EventSearch, first: FirstDifference) -> Localisation | None:
-        """The answer if the oracle begins with the start function and the subject does not, in a run without rows of the entries."""
+        """The answer if the oracle begins with the start function and the subject does not, in a run that calls no entry."""
         start = self.plan.module.start
         if start is None or first.event > 0:
             return None
