@@ -7,6 +7,7 @@ processes.
 
 from __future__ import annotations
 
+import re
 import signal as signals
 from typing import Final, Literal, get_args
 
@@ -38,7 +39,10 @@ TrapKind = Literal[
 finding; ``unstated`` is a message that an engine has for several kinds, which is not compared.
 """
 
-TRAP_KINDS: tuple[str, ...] = get_args(TrapKind)
+TRAP_KINDS: tuple[TrapKind, ...] = get_args(TrapKind)
+_UNNAMED: Final[tuple[TrapKind, ...]] = ("unstated", "unknown")
+_SCRIPTS_NULL: Final = re.compile(r"null (?:[a-z0-9]+ )?reference")
+_SCRIPTS_ELEMENT: Final = "undefined element"
 
 Stage = Literal["load", "instantiate", "entry", "run", "unknown"]
 
@@ -139,6 +143,20 @@ class HarnessFailed(msgspec.Struct, frozen=True, tag="harness-failed"):
 
 
 Outcome = Returned | Exited | Threw | LeftSlice | Trapped | Refused | Crashed | OutOfMemory | TimedOut | HarnessFailed
+
+
+def trap_kind(reason: str) -> TrapKind | None:
+    """The kind of trap that a reason begins with, in these kinds' names or in those of the test suite's scripts; None for another."""
+    if reason.startswith(_SCRIPTS_ELEMENT):
+        return "out of bounds table access"
+    if _SCRIPTS_NULL.match(reason):
+        return "null reference"
+    return next((each for each in TRAP_KINDS if each not in _UNNAMED and reason.startswith(each)), None)
+
+
+def has_kind(outcome: Trapped, kind: TrapKind) -> bool:
+    """Whether a trap is of this kind, as far as the engine states the kind."""
+    return outcome.kind == kind or outcome.kind in _UNNAMED
 
 
 def trapped_at_instantiation(kind: TrapKind) -> Refused:

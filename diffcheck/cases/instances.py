@@ -12,6 +12,7 @@ from diffcheck.cases import spectest
 from diffcheck.cases.link import INSTANTIATE, LinkedModule
 from diffcheck.cases.rows import GET, INIT
 from diffcheck.errors import ArtifactError
+from diffcheck.observation import trap_kind
 from diffcheck.wasm.module import read
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ class ScriptCase:
         self.instances = _members([*group.instances, *([own] if own is not None else [])])
         self.rows = [row for _, row in sorted(group.history)] if self.linked else []
         if own is not None and self.linked:
-            self.rows.append(f"{INIT}{INSTANTIATE} -> trap: {trap}" if trap else INIT + INSTANTIATE)
+            self.rows.append(f"{INIT}{INSTANTIATE}" + (f" -> {trapped(trap)}" if trap else ""))
         self.lines: list[int] = []
         self.unknown, self.trap = group.unknown, trap
 
@@ -159,6 +160,11 @@ class ScriptInstances:
         prefix = name if name and name not in self._prefixes else f"{name or 'instance'}{number}"
         self._prefixes.add(prefix)
         return prefix
+
+
+def trapped(reason: str) -> str:
+    """The expectation that a row traps for a script's reason, which may be one that no engine states."""
+    return f"trap: {reason}" if trap_kind(reason) else "trap"
 
 
 def _members(instances: Iterable[ScriptInstance]) -> list[ScriptInstance]:

@@ -162,6 +162,8 @@ def _declared(row: str, module: Module, functions: dict[str, Function], lengths:
     if found is None and row.startswith(INIT):
         call = _declared(row.removeprefix(INIT), module, functions, lengths)
         return msgspec.structs.replace(call, name=row, init=True, expected=expected)
+    if found is None and row.endswith(ARROW.rstrip()):
+        raise CaseError(f"row {visible(row)} expects nothing", hint="write a result after the arrow, or -> () for none")
     if found is None:
         raise CaseError(f"row {visible(row)} does not name an exported function", hint=_near(row, functions))
     function, text = found

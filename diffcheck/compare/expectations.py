@@ -3,7 +3,8 @@
 ``-> VALUE, VALUE`` are results: numbers as arguments are written, ``nan:canonical`` and ``nan:arithmetic`` for sets of NaNs (core
 specification 3.0, 4.3.3), ``f32x4 1 nan:canonical 0 0`` for the lanes of a vector, ``null``, ``(ref.extern 1)``, or for any
 reference of a kind ``(ref.func)``, ``(ref.i31)``, and so on; ``|`` separates alternatives. ``-> ()`` is a return without results,
-``-> trap`` or ``-> trap: REASON`` a trap, ``-> exhaustion`` an exhausted call stack, ``-> exception`` an uncaught exception.
+``-> trap`` a trap, ``-> trap: REASON`` a trap of that kind, ``-> exhaustion`` an exhausted call stack, ``-> exception`` an uncaught
+exception.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 from diffcheck import values
 from diffcheck.errors import CaseError
-from diffcheck.observation import Returned, Threw, Trapped
+from diffcheck.observation import TRAP_KINDS, Returned, Threw, Trapped, has_kind, trap_kind
 from diffcheck.text import plural, visible
 from diffcheck.values import WIDTHS, Value
 
@@ -27,6 +28,7 @@ NO_RESULTS: Final = "()"
 TRAPPED: Final = "trap"
 EXHAUSTION: Final = "exhaustion"
 THREW: Final = "exception"
+_REASON: Final = f"{TRAPPED}:"
 _STACK: Final = "call stack exhausted"
 
 _ANY_REFERENCE: Final = re.compile(r"\(ref\.(?:extern|func|any|eq|exn)\)\Z")
@@ -35,7 +37,15 @@ _LANES: Final = re.compile(r"(?P<lane>[if](?:8|16|32|64))x(?P<count>2|4|8|16) +(
 
 def check(text: str, types: Sequence[str]) -> None:
     """Raise ``CaseError`` unless ``text`` can be expected of a row with results of these types."""
-    if text in (EXHAUSTION, THREW, TRAPPED) or text.startswith(f"{TRAPPED}:"):
+    if text in (EXHAUSTION, THREW, TRAPPED):
+        return
+    if text.startswith(_REASON):
+        reason = text.removeprefix(_REASON).strip()
+        if trap_kind(reason) is None:
+            raise CaseError(
+                f"{visible(reason, 60) or 'nothing'} is not a reason for a trap",
+                hint=f"use one of: {', '.join(each for each in TRAP_KINDS if each not in ('unstated', 'unknown'))}",
+            )
         return
     parts = _parts(text)
     if len(parts) != len(types) or (types and not all(parts)):
@@ -50,7 +60,10 @@ def met(text: str, row: RowRecord) -> bool:
     outcome = row.outcome
     if text == THREW:
         return isinstance(outcome, Threw) or (isinstance(outcome, Trapped) and outcome.kind == "uncaught exception")
-    if text == EXHAUSTION or text.startswith(TRAPPED):
+    if text.startswith(_REASON):
+        kind = trap_kind(text.removeprefix(_REASON).strip())
+        return isinstance(outcome, Trapped) and kind is not None and has_kind(outcome, kind)
+    if text in (EXHAUSTION, TRAPPED):
         return isinstance(outcome, Trapped) and (outcome.kind == _STACK) == (text == EXHAUSTION)
     parts = _parts(text)
     return (

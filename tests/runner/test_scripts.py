@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 import wasmtime
@@ -23,6 +24,9 @@ from diffcheck.values import Value
 from diffcheck.verdict import Judgement, Opinion
 from diffcheck.wasm.module import read
 from tests.runner.test_run import artifact, reports
+
+if TYPE_CHECKING:
+    from diffcheck.observation import TrapKind
 
 pytestmark = pytest.mark.skipif(scripts.converter() is None, reason="wasm-tools is not installed")
 
@@ -138,6 +142,8 @@ def test_two_engines_that_do_what_a_script_expects_agree(script: Path) -> None:
     [
         ('(assert_return (invoke "f" (i32.const 4)) (i32.const 5))', "4", "5"),
         ('(assert_trap (invoke "f" (i32.const 4)) "unreachable")', "4", "trap: unreachable"),
+        ('(assert_trap (invoke "t") "integer overflow")', "trapped: unreachable", "trap: integer overflow"),
+        ('(assert_trap (invoke "f" (i32.const 4)) "a reason of its own")', "4", "trap"),
         ('(assert_return (get "g") (i64.const 2))', "1", "2"),
         ('(assert_exception (invoke "f" (i32.const 4)))', "4", "exception"),
         ('(assert_return (invoke "t"))', "trapped: unreachable", "()"),
@@ -309,6 +315,8 @@ def test_an_expected_result_is_a_set_of_values(type_: str, text: str, bits: int,
         ("f32x4 1 2", ("v128",)),
         ("(ref.x)", ("ref",)),
         ("", ("i32",)),
+        ("trap: ", ("i32",)),
+        ("trap: of its own", ("i32",)),
     ],
 )
 def test_an_expectation_that_cannot_be_of_the_row_is_an_error(text: str, types: tuple[str, ...]) -> None:
@@ -321,6 +329,23 @@ def test_traps_exhaustion_and_exceptions_are_expected_by_name() -> None:
     thrown = RowRecord("f", Threw(0))
     for text, row in (("trap", trap), ("trap: unreachable", trap), ("exhaustion", stack), ("exception", thrown)):
         assert [met(text, each) for each in (trap, stack, thrown)] == [each is row for each in (trap, stack, thrown)]
+
+
+@pytest.mark.parametrize(
+    ("reason", "kind"),
+    [
+        ("unreachable", "unreachable"),
+        ("undefined element", "out of bounds table access"),
+        ("uninitialized element 2", "uninitialized element"),
+        ("null structure reference", "null reference"),
+        ("null reference", "null reference"),
+    ],
+)
+def test_a_trap_is_expected_by_its_reason(reason: str, kind: TrapKind) -> None:
+    check(f"trap: {reason}", ())
+    assert met(f"trap: {reason}", RowRecord("f", Trapped(kind)))
+    assert met(f"trap: {reason}", RowRecord("f", Trapped("unstated")))
+    assert not met(f"trap: {reason}", RowRecord("f", Trapped("integer overflow")))
 
 
 @pytest.mark.parametrize(
