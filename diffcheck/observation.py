@@ -146,7 +146,7 @@ Outcome = Returned | Exited | Threw | LeftSlice | Trapped | Refused | Crashed | 
 
 
 def trap_kind(reason: str) -> TrapKind | None:
-    """The kind of trap that a reason begins with, in these kinds' names or in those of the test suite's scripts; None for another."""
+    """The kind of trap that a reason begins with, by these names or those of the test suite; None for another."""
     if reason.startswith(_SCRIPTS_ELEMENT):
         return "out of bounds table access"
     if _SCRIPTS_NULL.match(reason):

@@ -38,6 +38,7 @@ DOUBLES = Path(__file__).parent / "doubles"
 def pytest_collection_finish() -> None:
     """Thousands of collected tests stay; the collector would visit them each time, and so copy the pages that forks share."""
     import deepdiff  # noqa: F401, PLC0415 - so that no forked worker or server imports them
+
     import diffcheck_backends.wasmtime_machine  # noqa: F401, PLC0415
 
     gc.collect()
