@@ -85,6 +85,7 @@ def furnish(folder, standin_kilnd, patched):
     for name in CASES:
         for path in (ROOT / "corpus").glob(f"{name}.*"):
             shutil.copy(path, place(folder / path.relative_to(ROOT)))
+    shutil.copytree(ROOT / "docs" / "engines", folder / "docs" / "engines")
     (folder / "app.wasm").write_bytes(wasmtime.wat2wasm(APP))
     fused = ROOT / "corpus" / "02-programs" / "json_check_fused"
     sources = {
