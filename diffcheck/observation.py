@@ -40,7 +40,8 @@ finding; ``unstated`` is a message that an engine has for several kinds, which i
 """
 
 TRAP_KINDS: tuple[TrapKind, ...] = get_args(TrapKind)
-_UNNAMED: Final[tuple[TrapKind, ...]] = ("unstated", "unknown")
+UNNAMED_KINDS: Final[frozenset[TrapKind]] = frozenset({"unstated", "unknown"})
+"""What may be a trap of any kind."""
 _SCRIPTS_NULL: Final = re.compile(r"null (?:[a-z0-9]+ )?reference")
 _SCRIPTS_ELEMENT: Final = "undefined element"
 
@@ -151,12 +152,7 @@ def trap_kind(reason: str) -> TrapKind | None:
         return "out of bounds table access"
     if _SCRIPTS_NULL.match(reason):
         return "null reference"
-    return next((each for each in TRAP_KINDS if each not in _UNNAMED and reason.startswith(each)), None)
-
-
-def has_kind(outcome: Trapped, kind: TrapKind) -> bool:
-    """Whether a trap is of this kind, as far as the engine states the kind."""
-    return outcome.kind == kind or outcome.kind in _UNNAMED
+    return next((each for each in TRAP_KINDS if each not in UNNAMED_KINDS and reason.startswith(each)), None)
 
 
 def trapped_at_instantiation(kind: TrapKind) -> Refused:
@@ -196,7 +192,7 @@ def sentence(outcome: Outcome) -> str:  # noqa: PLR0911 - one line for each outc
         case LeftSlice(functions=functions):
             return f"entered {functions}, which the oracle does not enter"
         case Trapped(kind, detail):
-            return f"trapped: {kind if kind not in ('unknown', 'unstated') else detail or 'for an unknown reason'}"
+            return f"trapped: {kind if kind not in UNNAMED_KINDS else detail or 'for an unknown reason'}"
         case Refused(stage, reason):
             where = "" if stage == "unknown" else f" at {stage}"
             return f"refused{where}: {reason}" if reason else f"refused{where}"

@@ -111,8 +111,10 @@ def test_a_row_unlike_any_export_is_shown_some_exports() -> None:
     assert refusal(module(more="(memory 1)"), "zzz").hint == "the artifact exports no function"
 
 
-def test_a_row_whose_arrow_has_no_result_is_an_error() -> None:
-    assert str(refusal(module("f"), "f ->")) == "row f -> expects nothing"
+@pytest.mark.parametrize("row", ["f ->", "f -> ", "g=1 ->", "g=1 -> ", "(get) n ->", "init:f ->"])
+def test_a_row_whose_arrow_has_no_result_is_an_error(row: str) -> None:
+    of = module("f", "g\n(param i32)", more='(global (export "n") i32 (i32.const 1))')
+    assert str(refusal(of, row)).endswith(" expects nothing")
 
 
 @pytest.mark.parametrize(

@@ -66,7 +66,7 @@ class ScriptCase:
         self.instances = _members([*group.instances, *([own] if own is not None else [])])
         self.rows = [row for _, row in sorted(group.history)] if self.linked else []
         if own is not None and self.linked:
-            self.rows.append(f"{INIT}{INSTANTIATE}" + (f" -> {trapped(trap)}" if trap else ""))
+            self.rows.append(f"{INIT}{INSTANTIATE}" + (f" -> {expected_trap(trap)}" if trap else ""))
         self.lines: list[int] = []
         self.unknown, self.trap = group.unknown, trap
 
@@ -162,7 +162,7 @@ class ScriptInstances:
         return prefix
 
 
-def trapped(reason: str) -> str:
+def expected_trap(reason: str) -> str:
     """The expectation that a row traps for a script's reason, which may be one that no engine states."""
     return f"trap: {reason}" if trap_kind(reason) else "trap"
 

@@ -37,6 +37,7 @@ ENTRIES: Final = ("wasi:cli/run@*#run", "_start", "run", "main")
 _RUN_ROW: Final = "run_row_"
 _NEAREST: Final = 5
 ARROW: Final = " -> "
+_ARROW_END: Final = ARROW.rstrip()
 GET: Final = "(get) "
 NAMELESS: Final = "''"
 """The row of the export with the empty name."""
@@ -153,7 +154,9 @@ def _init(module: Module, functions: dict[str, Function]) -> tuple[Call, ...]:
 
 def _declared(row: str, module: Module, functions: dict[str, Function], lengths: set[int]) -> Call:
     found, expected = _split(row, functions, lengths), ""
-    if found is None or ARROW in found[1] or _NUMBER.search(found[1]):
+    if found is None or _ARROW_END in found[1] or _NUMBER.search(found[1]):
+        if row.rstrip().endswith(_ARROW_END):
+            raise CaseError(f"row {visible(row)} expects nothing", hint="write a result after the arrow, or -> () for none")
         row, _, expected = row.rpartition(ARROW) if ARROW in row else (row, "", "")
         plain = _NUMBER.sub("", row)
         if row.startswith(GET):
@@ -162,8 +165,6 @@ def _declared(row: str, module: Module, functions: dict[str, Function], lengths:
     if found is None and row.startswith(INIT):
         call = _declared(row.removeprefix(INIT), module, functions, lengths)
         return msgspec.structs.replace(call, name=row, init=True, expected=expected)
-    if found is None and row.endswith(ARROW.rstrip()):
-        raise CaseError(f"row {visible(row)} expects nothing", hint="write a result after the arrow, or -> () for none")
     if found is None:
         raise CaseError(f"row {visible(row)} does not name an exported function", hint=_near(row, functions))
     function, text = found

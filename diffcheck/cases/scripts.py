@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from diffcheck import process, values
-from diffcheck.cases.instances import ScriptInstances, trapped
+from diffcheck.cases.instances import ScriptInstances, expected_trap
 from diffcheck.cases.link import LinkedModule, link
 from diffcheck.config.input_files import read_regular
 from diffcheck.errors import ArtifactError
@@ -187,7 +187,7 @@ class _Reader:
 
     def _assert_trap(self, command: dict[str, Any]) -> None:
         if "action" in command:
-            self._row(command, trapped(command["text"]))
+            self._row(command, expected_trap(command["text"]))
         else:  # the older form of assert_uninstantiable
             self._assert_uninstantiable(command)
 

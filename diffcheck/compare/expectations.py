@@ -15,14 +15,14 @@ from typing import TYPE_CHECKING, Final
 
 from diffcheck import values
 from diffcheck.errors import CaseError
-from diffcheck.observation import TRAP_KINDS, Returned, Threw, Trapped, has_kind, trap_kind
+from diffcheck.observation import TRAP_KINDS, UNNAMED_KINDS, Returned, Threw, Trapped, trap_kind
 from diffcheck.text import plural, visible
 from diffcheck.values import WIDTHS, Value
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from diffcheck.observation import RowRecord
+    from diffcheck.observation import RowRecord, TrapKind
 
 NO_RESULTS: Final = "()"
 TRAPPED: Final = "trap"
@@ -40,12 +40,7 @@ def check(text: str, types: Sequence[str]) -> None:
     if text in (EXHAUSTION, THREW, TRAPPED):
         return
     if text.startswith(_REASON):
-        reason = text.removeprefix(_REASON).strip()
-        if trap_kind(reason) is None:
-            raise CaseError(
-                f"{visible(reason, 60) or 'nothing'} is not a reason for a trap",
-                hint=f"use one of: {', '.join(each for each in TRAP_KINDS if each not in ('unstated', 'unknown'))}",
-            )
+        _kind(text)
         return
     parts = _parts(text)
     if len(parts) != len(types) or (types and not all(parts)):
@@ -61,8 +56,7 @@ def met(text: str, row: RowRecord) -> bool:
     if text == THREW:
         return isinstance(outcome, Threw) or (isinstance(outcome, Trapped) and outcome.kind == "uncaught exception")
     if text.startswith(_REASON):
-        kind = trap_kind(text.removeprefix(_REASON).strip())
-        return isinstance(outcome, Trapped) and kind is not None and has_kind(outcome, kind)
+        return isinstance(outcome, Trapped) and outcome.kind in (_kind(text), *UNNAMED_KINDS)
     if text in (EXHAUSTION, TRAPPED):
         return isinstance(outcome, Trapped) and (outcome.kind == _STACK) == (text == EXHAUSTION)
     parts = _parts(text)
@@ -73,6 +67,16 @@ def met(text: str, row: RowRecord) -> bool:
             any(_matches(each.strip(), value) for each in part.split("|")) for part, value in zip(parts, row.results, strict=True)
         )
     )
+
+
+def _kind(text: str) -> TrapKind:
+    """The kind of trap that ``trap: REASON`` expects."""
+    reason = text.removeprefix(_REASON).strip()
+    kind = trap_kind(reason)
+    if kind is None:
+        kinds = ", ".join(each for each in TRAP_KINDS if each not in UNNAMED_KINDS)
+        raise CaseError(f"{visible(reason, 60) or 'nothing'} is not a reason for a trap", hint=f"use one of: {kinds}")
+    return kind
 
 
 def _parts(text: str) -> list[str]:

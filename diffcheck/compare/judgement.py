@@ -37,7 +37,7 @@ def opinion(judge: Opinion, place: Divergence, own: CaseReport, mode: str, *, sa
     found = next((each for each in own.passes if each.mode == mode and each.applicable), None)
     if found is None:
         why = next((each.why for each in own.passes if each.mode == mode), "") or own.reason
-        return msgspec.structs.replace(judge, why=why or "it was not run")
+        return _cannot_say(judge, why or "it was not run")
     at = next((each for each in found.divergences if each.key == place.key), None)
     if at is not None:
         same = _values(at) == _values(place)
@@ -46,8 +46,13 @@ def opinion(judge: Opinion, place: Divergence, own: CaseReport, mode: str, *, sa
     if near is not None:
         return msgspec.structs.replace(judge, gives="other", value=f"{near.subject} ({near.where.item})")
     if why := _why_unknown(place, found, own.rows, same_form=same_form):
-        return msgspec.structs.replace(judge, why=why)
+        return _cannot_say(judge, why)
     return msgspec.structs.replace(judge, gives="oracle", value=place.oracle)
+
+
+def _cannot_say(judge: Opinion, why: str) -> Opinion:
+    """The opinion of a judge whose own report, in which it is the subject, says ``why`` it has none."""
+    return msgspec.structs.replace(judge, why=why.replace("the subject", judge.judge))
 
 
 def by_value(judge: Opinion, place: Divergence, value: str) -> Opinion:

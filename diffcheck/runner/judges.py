@@ -62,12 +62,9 @@ def places(report: CaseReport) -> Iterator[tuple[PassReport, Divergence]]:
 
 def opinions(judge: Judge, report: CaseReport, own: CaseReport, *, same_form: bool) -> dict[str, Opinion]:
     """The opinion of a judge on each signature; ``own`` is the report with it as subject, ``same_form`` as in ``compare``."""
-
-    def given(one: PassReport, each: Divergence) -> Opinion:
-        found = judgement.opinion(judge.blank, each, own, one.mode, same_form=same_form)
-        return msgspec.structs.replace(found, why=found.why.replace("the subject", judge.blank.judge))
-
-    return {each.signature: given(one, each) for one, each in places(report)}
+    return {
+        each.signature: judgement.opinion(judge.blank, each, own, one.mode, same_form=same_form) for one, each in places(report)
+    }
 
 
 def same_form(plan: Plan | None, own: Plan) -> bool:

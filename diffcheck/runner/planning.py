@@ -274,7 +274,7 @@ def _rows(module: Module, source: _Source, request: Request, engines: _Engines) 
         rows = planner.rows(rows, declared, engines.stored)
     if source.case.module is not None:
         rows = msgspec.structs.replace(rows, rows=numbered(rows.rows))
-    for each in rows.rows:
+    for each in rows.calls:
         if each.expected:
             try:
                 expectations.check(each.expected, tuple(map(kind_of, each.type.results)))

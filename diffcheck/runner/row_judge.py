@@ -10,7 +10,7 @@ from diffcheck.backend.contract import RowAnswer, RowCall, RowEngine
 from diffcheck.compare import judgement
 from diffcheck.compare.outcomes import FAILURES
 from diffcheck.errors import EngineUnusableError
-from diffcheck.observation import HarnessFailed, Returned, Trapped, sentence
+from diffcheck.observation import UNNAMED_KINDS, HarnessFailed, Returned, Trapped, sentence
 from diffcheck.runner.judges import places
 from diffcheck.runner.plan import CapsulePlan
 from diffcheck.text import visible
@@ -104,7 +104,7 @@ def _opinion(blank: Opinion, place: Divergence, answers: dict[str, tuple[Call, R
     if isinstance(answer.outcome, FAILURES):
         return msgspec.structs.replace(blank, why=sentence(answer.outcome))
     value = _text(place, call, answer)
-    if place.kind == "outcome" and isinstance(answer.outcome, Trapped) and answer.outcome.kind in ("unstated", "unknown"):
+    if place.kind == "outcome" and isinstance(answer.outcome, Trapped) and answer.outcome.kind in UNNAMED_KINDS:
         traps = [each for each in (place.oracle, place.subject) if each.startswith("trapped")]
         if len(traps) > 1:
             return msgspec.structs.replace(blank, why=f"the kind of its trap is not known: {value}")

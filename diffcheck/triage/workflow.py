@@ -362,19 +362,18 @@ class TriageWorkflow:
         row = self.symptom.row
         if self.state.localised is None:
             artifact = self.session.target.case.artifact
-            self._localise_in(artifact, row if row in self.session.rows else "", "localised")
+            self._localise_in(self.session.given, artifact, row if row in self.session.rows else "", "localised")
         if self.state.localised_reduced is None and self.reduced.exists():
-            self._localise_in(str(self.reduced), "", "localised_reduced")
+            self._localise_in(self.session.request, str(self.reduced), "", "localised_reduced")
         one, other = self.state.localised, self.state.localised_reduced
         if one is not None and other is not None and one.instruction and other.instruction and one.instruction != other.instruction:
             self.say(f"the reduced module differs at `{other.instruction}`, the artifact at `{one.instruction}`")
         if "reduce" in self.state.done:
             self.finish("localise")
 
-    def _localise_in(self, artifact: str, row: str, key: str) -> None:
+    def _localise_in(self, request: Request, artifact: str, row: str, key: str) -> None:
         session = self.session
-        base = session.given if key == "localised" else session.request  # the artifact may have rows of the command
-        request = msgspec.structs.replace(base, paths=(artifact,), mode="capsule")
+        request = msgspec.structs.replace(request, paths=(artifact,), mode="capsule")
         found = localise_isolated(LocaliseRequest(request, row), session.reactor, session.folder, session.budget)
         what = "the artifact" if key == "localised" else "the reduced module"
         self.say(f"{what}: {found}")

@@ -42,7 +42,7 @@ PLACE = result("f", "1", "2")
         (case(result("g", "5", "6")), (ORACLE, "1")),
         (case(result("f", "1", "2", item="result 1")), (ORACLE, "1")),
         (case(result("f", "returned", "trapped: unreachable", "outcome", "outcome")), (OTHER, "trapped: unreachable (outcome)")),
-        (case(verdict="inconclusive", reason="the subject timed out"), ("", "the subject timed out")),
+        (case(verdict="inconclusive", reason="the subject timed out"), ("", "b timed out")),
     ],
 )
 def test_a_judge_gives_the_value_of_the_engine_that_it_agrees_with(own, expected) -> None:

@@ -371,10 +371,11 @@ def test_a_case_file_may_expect_results_too(tmp_path: Path) -> None:
     (tmp_path / "plain.toml").write_text('rows = ["f=1 -> 1", "f=2 -> 3"]')
     (report,) = reports(tmp_path).values()
     assert [(each.kind, each.where.row) for each in report.passes[0].divergences] == [("expectation", "f=2")]
-    (tmp_path / "plain.toml").write_text('rows = ["f=1 -> 1.5"]')
-    (report,) = reports(tmp_path).values()
-    assert report.verdict == "skipped"
-    assert "row f=1: " in report.reason
+    for row in ("f=1", "init:f=1"):
+        (tmp_path / "plain.toml").write_text(f'rows = ["{row} -> 1.5", "f=2"]')
+        (report,) = reports(tmp_path).values()
+        assert report.verdict == "skipped"
+        assert f"row {row}: " in report.reason
 
 
 DIVIDES = '(module (func (export "div") (param i32) (result i32) (i32.div_s (i32.const 1) (local.get 0))){})'

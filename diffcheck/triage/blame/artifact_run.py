@@ -20,7 +20,7 @@ from diffcheck.cases.wit_rows.lifting import decoded, returned, scalar_of
 from diffcheck.cases.wit_rows.lowering import Lowering
 from diffcheck.cases.wit_rows.wit_rows import parse, plain
 from diffcheck.errors import ArtifactError
-from diffcheck.observation import Outcome, Returned, Trapped, sentence
+from diffcheck.observation import UNNAMED_KINDS, Outcome, Returned, Trapped, sentence
 from diffcheck.runner.observation_reader import ObservationReader
 from diffcheck.runner.passes.capsule_run import CapsuleSide
 from diffcheck.text import decode, visible
@@ -56,8 +56,7 @@ class RowResult(msgspec.Struct, frozen=True):
         """Whether the results differ. A trap without a known kind may be any."""
         one, two = self.outcome, other.outcome
         if isinstance(one, Trapped) and isinstance(two, Trapped):
-            unknown = {"unknown", "unstated"} & {one.kind, two.kind}
-            return not unknown and one.kind != two.kind
+            return one.kind != two.kind and not UNNAMED_KINDS & {one.kind, two.kind}
         if not isinstance(one, Returned) or not isinstance(two, Returned):
             return one != two
         return (self.results, self.stdout, self.stderr) != (other.results, other.stdout, other.stderr)
