@@ -64,9 +64,9 @@ def _state(folder: Path) -> State:
     return msgspec.json.decode((folder / "triage.json").read_bytes(), type=State)
 
 
-def test_rows_of_the_command_are_those_in_which_the_artifact_is_localised(artifact: Path, engine: Path, tmp_path: Path) -> None:
-    artifact.with_suffix(".toml").unlink()
-    folder = tmp_path / "out"
+def test_rows_of_the_command_are_those_in_which_the_artifact_is_localised(engine: Path, tmp_path: Path) -> None:
+    artifact, folder = tmp_path / "small.wasm", tmp_path / "out"
+    artifact.write_bytes(wasmtime.wat2wasm('(module (func (export "f") (param i32) (result i32) (i32.const 1000001)))'))
     arguments = ["triage", str(artifact), "--rows", "f=77", "--subject", "kilnd", "--kilnd", str(engine), "-o", str(folder)]
     assert entry.run(arguments) == 1
     state = _state(folder)
