@@ -117,6 +117,11 @@ def test_a_row_whose_arrow_has_no_result_is_an_error(row: str) -> None:
     assert str(refusal(of, row)).endswith(" expects nothing")
 
 
+@pytest.mark.parametrize("row", ["g=1->2", "g=1 ->2", "g=1-> 2"])
+def test_a_row_whose_arrow_has_no_spaces_is_told_so(row: str) -> None:
+    assert str(refusal(module("g\n(param i32)"), row)) == f"row {row} has an arrow without spaces"
+
+
 @pytest.mark.parametrize(
     ("row", "said"),
     [

@@ -321,6 +321,11 @@ def _script(path: str, place: str, root: str, notes: list[str], *, named: bool =
     if not one and any(untested.values()):
         what = ", ".join(f"{plural(count, 'assertion')} of {topic}" for topic, count in untested.items() if count)
         notes.append(f"{visible(path)}: not tests of an engine: {what}")
+    if not one and found.other_reasons:
+        names = ", ".join(dict.fromkeys(visible(each, 40) or "''" for each in found.other_reasons[:_MOST_NAMED]))
+        notes.append(
+            f"{visible(path)}: {plural(len(found.other_reasons), 'assertion')} of any trap: no kind of trap is called {names}"
+        )
     lines = [one] if one else found.modules
     return [Item(_joined(place, f"{name}:{line}"), f"{script}:{line}", "", root) for line in lines]
 

@@ -63,12 +63,17 @@ class ScriptCase:
 
     def __init__(self, line: int, number: int, own: ScriptInstance | None, group: Group, trap: str = "") -> None:
         self.line, self.number, self.own, self.group = line, number, own, group
+        self.unknown, self.trap = group.unknown, trap
         self.instances = _members([*group.instances, *([own] if own is not None else [])])
         self.rows = [row for _, row in sorted(group.history)] if self.linked else []
         if own is not None and self.linked:
-            self.rows.append(f"{INIT}{INSTANTIATE}" + (f" -> {expected_trap(trap)}" if trap else ""))
+            self.rows.append(f"{INIT}{INSTANTIATE} -> {self.instantiation}")
         self.lines: list[int] = []
-        self.unknown, self.trap = group.unknown, trap
+
+    @property
+    def instantiation(self) -> str:
+        """What is expected of the instantiation, as of a row."""
+        return expected_trap(self.trap) if self.trap else "()"
 
     @property
     def linked(self) -> bool:
@@ -151,6 +156,8 @@ class ScriptInstances:
         case.lines.append(line)
         if not get and not expected.startswith(("trap", "exhaustion", "exception")):
             self._note(group, f"{INIT}{instance.prefix}:{field}{f'={args}' if args else ''}")
+        elif not get:
+            group.unknown = group.unknown or "an earlier action did not return, and its effects are missing"
 
     def _note(self, group: Group, row: str) -> None:
         self._time += 1

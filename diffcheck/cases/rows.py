@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections import Counter
+from collections import defaultdict
 from fnmatch import fnmatchcase
-from itertools import islice
+from itertools import count, islice
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -168,6 +168,8 @@ def _declared(row: str, module: Module, functions: dict[str, Function], lengths:
     if found is None:
         raise CaseError(f"row {visible(row)} does not name an exported function", hint=_near(row, functions))
     function, text = found
+    if ARROW.strip() in text:
+        raise CaseError(f"row {visible(row)} has an arrow without spaces", hint="write a space before and after ->")
     words, wanted = text.split(",") if text else [], len(function.type.params)
     if len(words) != wanted:
         takes = f"{_name(function)} takes {plural(wanted, 'argument') if wanted else 'none'}"
@@ -195,13 +197,18 @@ def _read(row: str, plain: str, module: Module, expected: str) -> Call:
 
 
 def numbered(rows: Iterable[Call]) -> tuple[Call, ...]:
-    """The rows with different names: of equal ones the second is ``ROW #2``, and so on."""
-    counts: Counter[str] = Counter()
+    """The rows with different names: of equal ones the second is ``ROW #2``, and so on, unless a row has that name."""
+    rows = tuple(rows)
+    taken = {each.name for each in rows}
+    numbers: defaultdict[str, count[int]] = defaultdict(lambda: count(2))  # by the equal rows' name
+    seen: set[str] = set()
     named = []
     for each in rows:
-        counts[each.name] += 1
-        same = counts[each.name] > 1
-        named.append(msgspec.structs.replace(each, name=f"{each.name} #{counts[each.name]}") if same else each)
+        name = each.name
+        if name in seen:
+            name = next(free for number in numbers[each.name] if (free := f"{each.name} #{number}") not in taken)
+        seen.add(name)
+        named.append(each if name == each.name else msgspec.structs.replace(each, name=name))
     return tuple(named)
 
 

@@ -20,6 +20,7 @@ from diffcheck.cases.instances import ScriptInstances, expected_trap
 from diffcheck.cases.link import LinkedModule, link
 from diffcheck.config.input_files import read_regular
 from diffcheck.errors import ArtifactError
+from diffcheck.observation import trap_kind
 from diffcheck.text import decode, visible
 from diffcheck.values import WIDTHS, Value
 
@@ -38,9 +39,9 @@ _FORMER_RULES: Final = ("multiple tables", "multiple memories")
 class ScriptModule(msgspec.Struct, frozen=True):
     """A module of a script: its line, its number, its bytes, the rows, and the lines of those that are not init rows.
 
-    ``refusal`` is why the script expects it to be invalid or malformed, ``trap`` why it expects instantiation to trap; both are
-    empty for other modules. ``parts`` are the modules that it is merged from, if there are several. ``unknown`` is why its state
-    may differ from that of the script.
+    ``refusal`` is why the script expects it to be invalid or malformed, empty for other modules. ``instantiation`` is what the
+    script expects of its instantiation, as of a row, empty if that is a row. ``parts`` are the modules that it is merged from, if
+    there are several. ``unknown`` is why its state may differ from that of the script.
     """
 
     line: int
@@ -49,20 +50,22 @@ class ScriptModule(msgspec.Struct, frozen=True):
     rows: tuple[str, ...] = ()
     lines: tuple[int, ...] = ()
     refusal: str = ""
-    trap: str = ""
+    instantiation: str = ""
     parts: tuple[LinkedModule, ...] = ()
     unknown: str = ""
 
 
 class Script(msgspec.Struct, frozen=True):
     """The modules of a script by name (the line, with a number if several stand in it), and how many assertions test no engine:
-    those on the text format, on linking, and on rules that WebAssembly 3.0 no longer has.
+    those on the text format, on linking, and on rules that WebAssembly 3.0 no longer has. ``other_reasons`` are the reasons of
+    traps that are no kind of trap: these assertions expect any.
     """
 
     modules: dict[str, ScriptModule]
     text_only: int = 0
     linking: int = 0
     former: int = 0
+    other_reasons: tuple[str, ...] = ()
 
 
 def split(path: str) -> tuple[str, str]:
@@ -127,6 +130,7 @@ class _Reader:
         self._by_name: dict[str, ScriptInstance] = {}
         self._refused: list[ScriptModule] = []
         self._text_only = self._linking = self._former = 0
+        self._other_reasons: list[str] = []
 
     def script(self, commands: list[dict[str, Any]]) -> Script:
         for each in commands:
@@ -135,7 +139,7 @@ class _Reader:
         for made in sorted((*map(_module, self._instances.cases), *self._refused), key=lambda each: each.line):
             same = sum(1 for each in named.values() if each.line == made.line)
             named[f"{made.line}.{same + 1}" if same else str(made.line)] = made
-        return Script(named, self._text_only, self._linking, self._former)
+        return Script(named, self._text_only, self._linking, self._former, tuple(self._other_reasons))
 
     def _bytes(self, command: dict[str, Any]) -> bytes:
         name: str = command.get("binary_filename") or command["filename"]
@@ -161,7 +165,7 @@ class _Reader:
     def _register(self, command: dict[str, Any]) -> None:
         self._instances.register(command["as"], self._by_name[command.get("name", "")])
 
-    def _assert_uninstantiable(self, command: dict[str, Any]) -> None:
+    def _instantiation_traps(self, command: dict[str, Any]) -> None:
         self._instances.instantiate(command["line"], "", self._bytes(command), command["text"])
 
     def _assert_invalid(self, command: dict[str, Any]) -> None:
@@ -186,10 +190,14 @@ class _Reader:
         self._row(command, ", ".join(map(_expected, command["expected"])) or "()")
 
     def _assert_trap(self, command: dict[str, Any]) -> None:
+        if trap_kind(command["text"]) is None:
+            self._other_reasons.append(command["text"])
         if "action" in command:
             self._row(command, expected_trap(command["text"]))
         else:  # the older form of assert_uninstantiable
-            self._assert_uninstantiable(command)
+            self._instantiation_traps(command)
+
+    _assert_uninstantiable = _assert_trap
 
     def _assert_exhaustion(self, command: dict[str, Any]) -> None:
         self._row(command, "exhaustion")
@@ -212,8 +220,9 @@ class _Reader:
 
 def _module(case: ScriptCase) -> ScriptModule:
     wasm = case.own.wasm if case.own is not None else b""
+    instantiation = "" if case.linked else case.instantiation
     return ScriptModule(
-        case.line, case.number, wasm, tuple(case.rows), tuple(case.lines), "", case.trap, case.parts(), case.unknown
+        case.line, case.number, wasm, tuple(case.rows), tuple(case.lines), "", instantiation, case.parts(), case.unknown
     )
 
 

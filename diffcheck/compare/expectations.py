@@ -9,6 +9,7 @@ exception.
 
 from __future__ import annotations
 
+import difflib
 import re
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final
@@ -36,7 +37,10 @@ _LANES: Final = re.compile(r"(?P<lane>[if](?:8|16|32|64))x(?P<count>2|4|8|16) +(
 
 
 def check(text: str, types: Sequence[str]) -> None:
-    """Raise ``CaseError`` unless ``text`` can be expected of a row with results of these types."""
+    """Raise ``CaseError`` unless ``text`` can be expected of a row with results of these types.
+
+    A reference's type is its hierarchy: ``any``, ``func``, ``extern`` or ``exn``.
+    """
     if text in (EXHAUSTION, THREW, TRAPPED):
         return
     if text.startswith(_REASON):
@@ -44,10 +48,16 @@ def check(text: str, types: Sequence[str]) -> None:
         return
     parts = _parts(text)
     if len(parts) != len(types) or (types and not all(parts)):
-        raise CaseError(f"{plural(len(parts), 'result')} expected, but there {'is' if len(types) == 1 else 'are'} {len(types)}")
+        raise CaseError(
+            f"{plural(len(parts), 'result')} expected, but there {'is' if len(types) == 1 else 'are'} {len(types)}",
+            hint="separate results by commas, or use (), trap, trap: REASON, exhaustion or exception",
+        )
     for part, type_ in zip(parts, types, strict=True):
-        for each in part.split("|"):
-            _matches(each.strip(), Value(type_, 0))
+        for each in map(str.strip, part.split("|")):
+            _matches(each, Value(type_ if type_ in WIDTHS else "ref", 0))
+            if type_ not in WIDTHS and not _may_be_in(type_, each):
+                hint = f"use null or (ref.{type_})"
+                raise CaseError(f"{visible(each, 60)} is no reference of the hierarchy of {type_}", hint=hint)
 
 
 def met(text: str, row: RowRecord) -> bool:
@@ -74,13 +84,22 @@ def _kind(text: str) -> TrapKind:
     reason = text.removeprefix(_REASON).strip()
     kind = trap_kind(reason)
     if kind is None:
-        kinds = ", ".join(each for each in TRAP_KINDS if each not in UNNAMED_KINDS)
-        raise CaseError(f"{visible(reason, 60) or 'nothing'} is not a reason for a trap", hint=f"use one of: {kinds}")
+        kinds = [each for each in TRAP_KINDS if each not in UNNAMED_KINDS]
+        near = ", ".join(difflib.get_close_matches(reason, kinds, cutoff=0.4) or kinds[:3])
+        raise CaseError(f"no kind of trap is called {visible(reason, 60) or repr('')}", hint=f"use, for example: {near}")
     return kind
 
 
 def _parts(text: str) -> list[str]:
     return [] if text.strip() == NO_RESULTS else text.split(",")
+
+
+def _may_be_in(hierarchy: str, text: str) -> bool:
+    """Whether a reference may be in a hierarchy. Those of functions and of exceptions have only null and references of their kind;
+    those of objects and of the host are converted into each other.
+    """
+    own = {each: f"(ref.{each})" for each in ("func", "exn")}
+    return text == "null" or (text == own[hierarchy] if hierarchy in own else text not in own.values())
 
 
 @lru_cache(maxsize=4096)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 import msgspec
 
 from diffcheck.compare import expectations
-from diffcheck.observation import Returned, sentence
+from diffcheck.observation import Refused, Returned, RowRecord, Trapped, sentence, trap_kind
 from diffcheck.text import plural
 from diffcheck.verdict import SCRIPT, Judgement, Opinion
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from diffcheck.capsule.layout import Layout
     from diffcheck.compare.findings import Findings
-    from diffcheck.observation import RowRecord
+    from diffcheck.observation import Outcome
     from diffcheck.verdict import Divergence
 
 
@@ -25,13 +25,14 @@ class ExpectedResults:
     """Checks the rows of both engines.
 
     ``unknown`` is why unmet expectations are no findings, empty if they are; ``unknown_from`` is the same for the rows of the
-    instance that begins with a row, given by its number.
+    instance that begins with a row, given by its number. ``instantiation`` is what is
+    expected of the instantiation, empty if nothing is.
     """
 
     def __init__(self, layout: Layout, findings: Findings) -> None:
         self._expected = {each.name: each.expected for each in layout.rows if each.expected}
         self._findings = findings
-        self.unknown = ""
+        self.unknown = self.instantiation = ""
         self.unknown_from: Callable[[int], str] = lambda _: ""
         self._oracle: dict[str, bool] = {}
         self._subject: dict[str, bool] = {}
@@ -60,6 +61,18 @@ class ExpectedResults:
                 words = _words(row)
                 detail = f"expected {text}: the engines agree on something else"
                 self._findings.diverge("expectation", "expectation", words, words, row=row.name, shape="both", detail=detail)
+
+    def instantiated(self, outcome: Outcome) -> None:
+        """Check how the instantiation ended in both engines."""
+        if isinstance(outcome, Refused) and outcome.kind == "trap":
+            outcome = Trapped(trap_kind(outcome.reason.removeprefix("trap: ")) or "unknown")
+        if not self.instantiation or expectations.met(self.instantiation, RowRecord("", outcome)):
+            return
+        if self.unknown:
+            self._findings.not_compared(f"the expected result of instantiation: {self.unknown}")
+            return
+        words, detail = sentence(outcome), f"expected {self.instantiation}: the engines agree on something else"
+        self._findings.diverge("expectation", "instantiation", words, words, shape="both", detail=detail)
 
     def conclude(self, findings: Findings) -> None:
         """Add the expected results to the divergences as an opinion, and what was not checked to what was not compared."""

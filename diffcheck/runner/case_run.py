@@ -227,6 +227,7 @@ class _Passes:
         )  # fmt: skip
         run.expected.unknown = _why_unchecked(plan)
         run.expected.unknown_from = partial(_why_unchecked_from, plan)
+        run.expected.instantiation = plan.case.module.instantiation if plan.case.module is not None else ""
         report = run.report()
         self._left = run.left
         return FormPass(report, run.findings, run.choices, bool(run.unlocated))

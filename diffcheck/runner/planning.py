@@ -12,8 +12,7 @@ import msgspec
 from diffcheck.backend.contract import CallProgram, RunLimits
 from diffcheck.capsule.build import build
 from diffcheck.capsule.forms import Form
-from diffcheck.capsule.recorder.functions import kind_of
-from diffcheck.capsule.recorder.reference_types import needs_gc
+from diffcheck.capsule.recorder.reference_types import hierarchy, needs_gc
 from diffcheck.capsule.sealed_artifact import loadable
 from diffcheck.cases import prepare, producers
 from diffcheck.cases.discovery import read_artifact
@@ -272,12 +271,12 @@ def _rows(module: Module, source: _Source, request: Request, engines: _Engines) 
 
         planner = AutoRows(module, source.artifact, build_trial, engines.validator, source.limits, engines.host)
         rows = planner.rows(rows, declared, engines.stored)
-    if source.case.module is not None:
-        rows = msgspec.structs.replace(rows, rows=numbered(rows.rows))
+    rows = msgspec.structs.replace(rows, rows=numbered(rows.rows))
     for each in rows.calls:
         if each.expected:
             try:
-                expectations.check(each.expected, tuple(map(kind_of, each.type.results)))
+                types = [one if isinstance(one, str) else hierarchy(module, one) for one in each.type.results]
+                expectations.check(each.expected, types)
             except CaseError as error:
                 raise CaseError(f"row {visible(each.name)}: {error}", hint=error.hint) from error
     if rows.why_none and (_instantiates(module) or source.case.module is not None):

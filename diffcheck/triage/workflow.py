@@ -148,7 +148,8 @@ class TriageWorkflow:
             if self.row and any(each.divergences for each in report.passes):
                 raise NothingToDoError(f"nothing diverges in row {self.row}", hint="`diffcheck show` lists the rows that do")
             why = f": {report.reason}" if report.reason else ""
-            self.say(f"nothing to triage: {report.verdict}{why}")
+            what = "the engines agree, and expected results are not checked here" if report.verdict == "agree" else report.verdict
+            self.say(f"nothing to triage: {what}{why}")
             return False
         self.say(f"the divergence: {symptom}")
         self.save(symptom=symptom)

@@ -92,7 +92,7 @@ def test_each_module_is_a_case_and_each_assertion_a_row_with_its_line(script: Pa
     assert found.modules["29"].rows == ("one -> 1",)
     assert found.modules["33"].rows == ("x -> 5",)
     assert [found.modules[each].refusal for each in ("35", "36")] == ["type mismatch", "unknown binary version"]
-    assert found.modules["39"].trap == "unreachable"
+    assert found.modules["39"].instantiation == "trap: unreachable"
 
 
 def test_a_script_and_each_of_its_modules_can_be_named(script: Path) -> None:
@@ -235,7 +235,7 @@ def test_instances_that_share_state_are_one_case_for_each_instantiation(tmp_path
     before = ("init:m:(instantiate)", "init:m:load", "init:n:(instantiate)", "init:m:load", "init:m:call=1", "init:n:catch")
     assert [each.rows for each in found.values()][:4] == [
         ("load -> 0",),
-        (*before[:2], "init:(instantiate)", "m:load -> 5", "m:call=1 -> 2", "(get) m:g -> 667", "catch -> 6"),
+        (*before[:2], "init:(instantiate) -> ()", "m:load -> 5", "m:call=1 -> 2", "(get) m:g -> 667", "catch -> 6"),
         (*before, "init:(instantiate) -> trap: out of bounds memory access"),
         (*before, "init:instance3:(instantiate)", "m:load -> 7", "(get) m:g -> 667"),
     ]
@@ -300,7 +300,7 @@ TEXTS = [
 
 @pytest.mark.parametrize(("type_", "text", "bits", "result"), TEXTS)
 def test_an_expected_result_is_a_set_of_values(type_: str, text: str, bits: int, *, result: bool) -> None:
-    check(text, (type_,))
+    check(text, ("func" if "func" in text else "any" if type_ == "ref" else type_,))
     assert met(text, RowRecord("f", Returned(), (Value(type_, bits),))) == result
     assert not met(text, RowRecord("f", Trapped("unreachable")))
 
@@ -313,7 +313,12 @@ def test_an_expected_result_is_a_set_of_values(type_: str, text: str, bits: int,
         ("1, 2", ("i32",)),
         ("one", ("i32",)),
         ("f32x4 1 2", ("v128",)),
-        ("(ref.x)", ("ref",)),
+        ("(ref.x)", ("any",)),
+        ("(ref.struct)", ("func",)),
+        ("(ref.extern)", ("func",)),
+        ("(ref.func)", ("any",)),
+        ("null|(ref.func)", ("extern",)),
+        ("(ref.i31)", ("exn",)),
         ("", ("i32",)),
         ("trap: ", ("i32",)),
         ("trap: of its own", ("i32",)),
@@ -376,6 +381,70 @@ def test_a_case_file_may_expect_results_too(tmp_path: Path) -> None:
         (report,) = reports(tmp_path).values()
         assert report.verdict == "skipped"
         assert f"row {row}: " in report.reason
+
+
+@pytest.mark.parametrize(
+    ("command", "seen", "expected"),
+    [
+        ('(assert_trap (module (func $f) (start $f)) "unreachable")', "returned", "trap: unreachable"),
+        ('(assert_trap (module (func $f unreachable) (start $f)) "integer overflow")', "trapped: unreachable", "trap: integer overflow"),
+        ('(assert_trap (module (memory 1) (data (i32.const 0) "a")) "out of bounds memory access")', "returned", "trap: out of bounds memory access"),
+        ('(assert_trap (module (memory 1) (data (i32.const 65536) "a")) "unreachable")', "trapped: out of bounds memory access", "trap: unreachable"),
+        ("(module (func $f unreachable) (start $f))", "trapped: unreachable", "()"),
+        ("(module (table 1 funcref) (elem (i32.const 1) $f) (func $f))", "trapped: out of bounds table access", "()"),
+    ],
+)  # fmt: skip
+def test_an_instantiation_that_ends_otherwise_than_the_script_expects_diverges(tmp_path, command, seen, expected) -> None:
+    path = tmp_path / "start.wast"
+    path.write_text(command)
+    (report,) = reports(path).values()
+    (divergence,) = report.passes[0].divergences
+    assert (divergence.kind, divergence.oracle, divergence.subject) == ("expectation", seen, seen)
+    assert divergence.detail == f"expected {expected}: the engines agree on something else"
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        '(assert_trap (module (func $f unreachable) (start $f)) "unreachable")',
+        '(assert_trap (module (memory 1) (data (i32.const 65536) "a")) "out of bounds memory access")',
+        "(module (func $f) (start $f))",
+    ],
+)
+@pytest.mark.parametrize("subject", ["wasmtime-pulley", "kilnd"])
+def test_an_instantiation_as_the_script_expects_agrees(tmp_path, command, subject, standin_kilnd) -> None:
+    path = tmp_path / "start.wast"
+    path.write_text(command)
+    (report,) = reports(path, subject=subject, options={"kilnd": str(standin_kilnd())}).values()
+    assert report.verdict == "agree"
+
+
+def test_reasons_that_are_no_kind_of_trap_are_noted(tmp_path: Path) -> None:
+    path = tmp_path / "odd.wast"
+    path.write_text(f'{DIVIDES.format("")}(assert_trap (invoke "div" (i32.const 0)) "odd words")')
+    assert discover([path]).notes == (f"{path}: 1 assertion of any trap: no kind of trap is called odd words",)
+
+
+def test_equal_rows_are_checked_one_by_one(tmp_path: Path) -> None:
+    artifact(tmp_path, "plain", f"(module {COUNTS})")
+    (tmp_path / "plain.toml").write_text('rows = ["count -> 7", "count -> 2", "count -> 9"]')
+    (report,) = reports(tmp_path).values()
+    found = [(each.where.row, each.oracle, each.detail.partition(":")[0]) for each in report.passes[0].divergences]
+    assert found == [("count", "1", "expected 7"), ("count #3", "3", "expected 9")]
+
+
+@pytest.mark.parametrize("end", ["(throw $e)", "(unreachable)"])
+def test_state_that_an_action_without_return_left_to_another_instance_is_no_finding(tmp_path: Path, end: str) -> None:
+    path = tmp_path / "shared.wast"
+    action = '(assert_exception (invoke "x"))' if "throw" in end else '(assert_trap (invoke "x") "unreachable")'
+    path.write_text(
+        f'(module $M (tag $e) (global (export "g") (mut i32) (i32.const 4)) (func (export "x") (global.set 0 (i32.const 5)) {end}))'
+        f'(register "M" $M){action}(module (import "M" "g" (global $g (mut i32))) (func (export "both") (result i32) (global.get $g)))'
+        f'(assert_return (invoke "both") (i32.const 5))'
+    )
+    first, second = reports(path).values()
+    assert (first.verdict, second.verdict) == ("agree", "agree")
+    assert any("an earlier action did not return" in each for each in second.left_out)
 
 
 DIVIDES = '(module (func (export "div") (param i32) (result i32) (i32.div_s (i32.const 1) (local.get 0))){})'

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from diffcheck.capsule import layout as lo
 from diffcheck.capsule.deterministic.form import Choices
+from diffcheck.capsule.driver import START
 from diffcheck.compare import outcomes
 from diffcheck.observation import (
     Crashed,
@@ -62,6 +63,8 @@ class CapsulePass(PassState):
         except DamagedAnswerError as damaged:
             outcomes.compare(Returned(), damaged.outcome, self.findings)
         findings, evidence = self.findings, self.evidence
+        if self.instantiation is not None and not findings.total and not self.inconclusive:
+            self.expected.instantiated(self.instantiation)
         self.expected.conclude(findings)
         if self.unlocated:
             self._not_located()
@@ -119,6 +122,8 @@ class CapsulePass(PassState):
         expected = decoded(image, oracle.outcome, self.layout, self.form)
         if self.choices is not None:
             self.choices = Choices(self.choices.nans + expected.choices.nans, self.choices.relaxed + expected.choices.relaxed)
+        if not first:
+            self.instantiation = next((each.outcome for each in expected.rows if each.name == START), Returned())
         self.evidence.add_group(expected, oracle, subject)
         self.expected.oracle(expected.rows, first)
         return self._compare(first, last, image, expected, subject)
@@ -148,6 +153,7 @@ class CapsulePass(PassState):
             self._ends.timed_out(oracle, subject, 0, 0)
             return
         self._ends.check_ran(subject)
+        self.instantiation = oracle
         if outcomes.compare(oracle, subject, self.findings):
             self.evidence.changed = True
             self.findings.compared(1, 1)

@@ -51,6 +51,8 @@ class PassState:
         self.hangs = hangs
         self.inconclusive = ""
         self.in_recorder = False
+        self.instantiation: Outcome | None = None
+        """How instantiation ended in the oracle, once that is known."""
         self.unlocated = 0
         self.left: tuple[str, LeftSlice] | None = None
         """The first row in which the subject left the slice, and where it went."""
