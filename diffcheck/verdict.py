@@ -131,7 +131,8 @@ class Divergence(msgspec.Struct, frozen=True, omit_defaults=True):
 
     def __str__(self) -> str:
         row = f"row {self.where.row}: " if self.where.row else ""
-        return f"{row}{self.where.item}: oracle {self.oracle}, subject {self.subject}"
+        expected = f" ({self.detail})" if self.kind == "expectation" else ""
+        return f"{row}{self.where.item}: oracle {self.oracle}, subject {self.subject}{expected}"
 
 
 class Allowance(msgspec.Struct, frozen=True, omit_defaults=True):

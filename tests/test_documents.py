@@ -45,6 +45,7 @@ NOT_HERE = {
     "diffcheck submit": "it needs a service; tests/service has one",
     "corpus/build": "it compiles the corpus; tests/test_corpus.py checks its products",
 }
+SLOW = ("diffcheck export-wast sensor", "diffcheck sweep --family")
 TOOLS = ("meld", "witness", "jq", "node", "wasmi")
 VERDICTS = {0, 1, 3}  # of a command that reports what it found
 ALLOWED = dict.fromkeys(
@@ -133,7 +134,13 @@ def expected(command):
     return ALLOWED.get(verbs[-1], {0}) if verbs and "witness run" not in command else {0, 1} if "cross-check" in command else {0}
 
 
-@pytest.mark.parametrize("block", [pytest.param(each, id=str(each), marks=pytest.mark.xdist_group(each.page)) for each in blocks()])
+def marks(block):
+    """A page's blocks run in one process; those that take the longest, whose commands other tests run as well, with ``-m whole``."""
+    slow = any(words in command for command in block.commands for words in SLOW)
+    return [pytest.mark.xdist_group(block.page), *([pytest.mark.whole] if slow else [])]
+
+
+@pytest.mark.parametrize("block", [pytest.param(each, id=str(each), marks=marks(each)) for each in blocks()])
 def test_the_commands_of_a_block_run_as_they_stand(block, folders):
     folder = folders(block.page)
     for number, command in enumerate(block.commands):

@@ -130,7 +130,8 @@ def _swept(
         closing(engines.preferred_oracle(chosen.request.options)) as validator,
         process.interruptible() as stopped,
     ):
-        sweep = sweeps.Sweep(operations.of(families), execution.PoolExecution(chosen.request, validator, host, stopped), note)
+        execute = execution.PoolExecution(chosen.request, validator, host, stopped)
+        sweep = sweeps.Sweep(operations.of(families), execute, note, stopped)
         sweep.run(seed, budget_s)
         if stopped():
             return None, []

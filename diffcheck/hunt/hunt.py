@@ -156,7 +156,8 @@ class Hunt:
         def is_over() -> bool:
             return self._is_over() or time.monotonic() > until
 
-        sweep = Sweep(operations.of(operations.FAMILIES), execution.PoolExecution(self._request, oracle, host, is_over), self._say)
+        execute = execution.PoolExecution(self._request, oracle, host, is_over)
+        sweep = Sweep(operations.of(operations.FAMILIES), execute, self._say, is_over)
         sweep.run(1, _SWEEP_SHARE * left_s)
         folder = self._folder / "sweep"
         if finding_cases.write(sweep.found, folder, lambda program: execution.artifact(program, oracle, host)):

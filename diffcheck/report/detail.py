@@ -31,6 +31,7 @@ _CHANGE: Final = re.compile(r"""Value of root\['(.*)'\]\['(.*)'\] changed from "
 _VALIDITY: Final = "core specification 3.0, 3 (Validation) and 4.7.2 (Instantiation)"
 _SECTIONS: Final = {
     "validity": _VALIDITY,
+    "expectation": "",
     "instruction": "core specification 3.0, 4.3 (Numerics)",
     "global": "core specification 3.0, 4.6.6 (Variable Instructions)",
     "table": "core specification 3.0, 4.6.7 (Table Instructions)",
@@ -64,7 +65,8 @@ def _screen(report: Report, case: CaseReport, width: int, *, verbose: bool) -> I
     yield styles.facts(_facts(report, case))
     found = [(each, one) for each in case.passes for one in each.divergences]
     if found:
-        yield _agreed_until(case, found[0][1]) if found[0][0].mode == "capsule" else Text("")
+        capsule = found[0][0].mode == "capsule" and found[0][1].kind != "expectation"
+        yield _agreed_until(case, found[0][1]) if capsule else Text("")
         total = sum(max(each.divergences_total, len(each.divergences)) for each in case.passes)
         yield _divergences(report, case, [one for _, one in found], total, width, _MAX_DIVERGENCES if verbose else _ON_A_SCREEN)
 
@@ -82,7 +84,8 @@ def _facts(report: Report, case: CaseReport) -> Iterator[tuple[str, Text]]:
     yield "reason", styles.sentence(case.reason)
     yield from (("known as", styles.safe(line, limit=1000)) for line in case.findings)
     first = next((one for each in case.passes for one in each.divergences), None)
-    yield "detail", styles.safe(styles.detail(first) if first is not None else "", limit=300)
+    if first is not None and first.kind != "expectation":  # there the reason has it
+        yield "detail", styles.safe(styles.detail(first), limit=300)
     yield "section", styles.safe(_section(case))
     yield "purpose", styles.safe(case.purpose, limit=500)
     yield "engines", Text(f"subject {styles.engine(report.subject)}, oracle {styles.engine(report.oracle)}")
@@ -114,7 +117,8 @@ def _section(case: CaseReport) -> str:
 
 
 def _next(case: CaseReport, where: str) -> str:
-    verb = "triage" if any(each.divergences for each in case.passes) else "explain" if case.verdict == "agree" else "show -v"
+    differ = any(one.kind != "expectation" for each in case.passes for one in each.divergences)
+    verb = "triage" if differ else "explain" if case.verdict == "agree" else "show -v"
     return f"diffcheck {verb} {styles.quoted(case.case)}{where}"
 
 

@@ -62,6 +62,8 @@ def first_occurrences(report: Report, signatures: Iterable[str]) -> list[FirstOc
     for case in report.cases:
         for each in case.passes:
             for one in each.divergences if each.mode == "capsule" else ():
+                if one.kind == "expectation":
+                    continue  # the engines agree
                 found.setdefault(one.signature, FirstOccurrence(one.signature, case.case, case.artifact, one.where.row))
     return [found[signature] for signature in dict.fromkeys(signatures) if signature in found]
 

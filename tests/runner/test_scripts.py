@@ -14,6 +14,7 @@ from diffcheck.cases import scripts
 from diffcheck.cases.discovery import discover, item_at, load_case
 from diffcheck.cases.rows import choose
 from diffcheck.cli.command_group import cli
+from diffcheck.cli.main import run as run_command
 from diffcheck.compare.expectations import check, met
 from diffcheck.compare.expected_results import ExpectedResults
 from diffcheck.compare.findings import Findings
@@ -431,6 +432,21 @@ def test_equal_rows_are_checked_one_by_one(tmp_path: Path) -> None:
     (report,) = reports(tmp_path).values()
     found = [(each.where.row, each.oracle, each.detail.partition(":")[0]) for each in report.passes[0].divergences]
     assert found == [("count", "1", "expected 7"), ("count #3", "3", "expected 9")]
+
+
+def test_where_the_engines_agree_on_something_else_nothing_is_localised(tmp_path: Path, monkeypatch, capsys) -> None:
+    monkeypatch.chdir(tmp_path)
+    artifact(tmp_path, "plain", f"(module {COUNTS})")
+    (tmp_path / "plain.toml").write_text('rows = ["count -> 7"]')
+    assert run_command(["run", "plain.wasm", "--subject", "wasmtime-pulley", "--causes", "1"]) == 1
+    assert "localising" not in capsys.readouterr().err
+    assert run_command(["show", "plain"]) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "oracle 1, subject 1 (expected 7: the engines agree on something else)" in shown
+    assert "next diffcheck show -v plain" in shown
+    assert "section" not in shown
+    assert run_command(["localise", "plain"]) == 0
+    assert "the engines do not differ on the capsule: agree" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("end", ["(throw $e)", "(unreachable)"])

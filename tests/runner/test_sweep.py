@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import time
 from collections import Counter
 
 import msgspec
@@ -42,6 +43,15 @@ def swept(bench, wrong, *instructions, family=operations.FAMILIES):
     sweep = Sweep(chosen, bench)
     sweep.run(1, 0.0)
     return sweep
+
+
+def test_a_stopped_sweep_begins_no_other_stage_and_does_not_use_up_its_time(bench):
+    bench.wrong = None
+    stages = []
+    chosen = [each for each in operations.of({"numeric"}) if each.instruction in ("i32.add", "i32.div_u")]
+    begun = time.monotonic()
+    Sweep(chosen, bench, stages.append, lambda: len(stages) == 2).run(1, 30.0)
+    assert (len(stages), time.monotonic() - begun < 10) == (2, True)
 
 
 def numbers_only(op):

@@ -59,7 +59,13 @@ class PoolExecution:
     def __call__(self, programs: Sequence[SweepProgram], until: float | None) -> Iterator[tuple[SweepProgram, CaseReport]]:
         """Each program with its report, in order of completion."""
         by_id: dict[str, tuple[SweepProgram, Case]] = {}
+
+        def is_over() -> bool:
+            return self._stopped() or (until is not None and time.monotonic() > until)
+
         for program in programs:
+            if is_over():
+                return
             name = str(next(self._numbers))
             path = Path(self._host.folder) / f"{name}.wasm"
             case = Case(name, str(path), rows=tuple(each.text for each in program.rows))
@@ -70,10 +76,6 @@ class PoolExecution:
                 continue
             by_id[name] = program, case
         items = [Item(name, case.artifact, "", str(self._host.folder)) for name, (_, case) in by_id.items()]
-
-        def is_over() -> bool:
-            return self._stopped() or (until is not None and time.monotonic() > until)
-
         pool = Pool(
             self._request, self._host.reactor, str(self._host.folder), is_over, load=lambda item: (by_id[item.id][1], None)
         )  # fmt: skip

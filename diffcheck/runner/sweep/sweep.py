@@ -43,13 +43,19 @@ _NO_TIME: Final = "the time was used up"
 
 
 class Sweep:
-    """Checks operations. ``note`` receives a line for each stage.
+    """Checks operations. ``note`` receives a line for each stage; once ``stopped`` returns true, no other begins.
 
     ``found`` are the differences: rows with their operands, and packed rows of which no single operands differ.
     """
 
-    def __init__(self, operations: Iterable[Operation], execute: Execute, note: Callable[[str], None] = lambda _: None) -> None:
-        self._operations, self._execute, self._note = tuple(operations), execute, note
+    def __init__(
+        self,
+        operations: Iterable[Operation],
+        execute: Execute,
+        note: Callable[[str], None] = lambda _: None,
+        stopped: Callable[[], bool] = lambda: False,
+    ) -> None:
+        self._operations, self._execute, self._note, self._stopped = tuple(operations), execute, note, stopped
         self._cells: dict[tuple[str, str], Cell] = {}
         self.found: list[Row] = []
         self._not_alone: list[Row] = []
@@ -78,7 +84,7 @@ class Sweep:
         self._packed(loops, 0, "loops")
         self._traps(others, time.monotonic() + _TRAPS_SHARE * budget_s)
         round_ = 0
-        while loops and time.monotonic() < until:
+        while loops and time.monotonic() < until and not self._stopped():
             round_ += 1
             self._packed(loops, seed * 1_000_003 + round_, f"random operands, round {round_}", until)
         self._attribute()
@@ -145,7 +151,7 @@ class Sweep:
 
     def _checked(self, programs: Sequence[SweepProgram], stage: str, until: float | None = None) -> None:
         """Run programs, enter the results into the cells, and find the operands of what differs."""
-        if not programs:
+        if not programs or self._stopped():
             return
         self._note(f"{stage}: {len(programs)} programs, {sum(row.checks for each in programs for row in each.rows):,} checks")
         differing: dict[tuple[str, str], Row] = {}
