@@ -159,6 +159,7 @@ class Hunt:
         execute = execution.PoolExecution(self._request, oracle, host, is_over)
         sweep = Sweep(operations.of(operations.FAMILIES), execute, self._say, is_over)
         sweep.run(1, _SWEEP_SHARE * left_s)
+        ended = not is_over()
         folder = self._folder / "sweep"
         if finding_cases.write(sweep.found, folder, lambda program: execution.artifact(program, oracle, host)):
             for path in folder.glob("*.wat"):
@@ -167,7 +168,7 @@ class Hunt:
             reports = sorted(self._reports((str(folder),), self._is_over), key=lambda each: each.artifact)
             for at in range(0, len(reports), _PROGRAMS):
                 self._examiner.examine(reports[at : at + _PROGRAMS], lambda artifact: f"sweep {Path(artifact).stem}", self._until)
-        self.state.swept = not self._is_over()  # else a resumed hunt sweeps again, to examine what is left
+        self.state.swept = ended and not self._is_over()  # else a resumed hunt sweeps again, to examine what is left
 
     def _originals(self) -> tuple[Item, ...]:
         """The given cases and the finds, of which mutants are made."""
