@@ -136,8 +136,7 @@ def test_a_missing_answer_is_that_of_the_row_that_traps(compare):
 
     report = compare(NUMBERS, ["count", "divide=0", "count", "divide=0"], alter)
     found = [(each.where.row, each.kind, each.oracle, each.subject) for each in report.divergences]
-    what = ("outcome", "trapped: integer divide by zero", "harness failed: no answer")
-    assert found == [("divide=0", *what), ("divide=0 #2", *what)]
+    assert found == [("divide=0", "outcome", "trapped: integer divide by zero", "harness failed: no answer")] * 2
     assert report.agreement.rows == 4
 
 
@@ -173,7 +172,7 @@ def test_an_observation_does_not_repeat_runs_at_a_trap(oracle, host, tmp_path):
         CapsuleSide(subject, plan.capsules.subject, plan.limits, host),
     )
     seen = ObservationReader(*sides, full=False, max_passes=24).read(keep_going=True)
-    assert [stop.row for stop in seen.stops] == ["divide=0", "divide=0 #2", "divide=0 #3", "divide=0 #4"]
+    assert [stop.row for stop in seen.stops] == ["divide=0"] * 4
     assert seen.cost.executions == 3 * 4  # all rows, those before the trap, those with it (not for the last row), and once no row
     assert [instance.rows[0].results[0].bits for instance in seen.instances] == [8] * 4
 
@@ -198,7 +197,7 @@ EARLY, ZERO = b"\x41\x06\x41\xcd\x00\x6e", b"\x41\x05\x41\x00\x6e"
 def test_a_subject_that_is_wrong_in_one_row_differs_in_that_row_alone(faulty, before, after, row, values):
     report = faulty(FAULTS, ROWS, lambda wasm: wasm.replace(before, after, 1))
     assert report.verdict == "diverge"
-    assert {each.where.row.partition(" #")[0] for each in report.divergences} == {row}
+    assert {each.where.row for each in report.divergences} == {row}
     assert values in {(each.oracle, each.subject) for each in report.divergences}
     assert report.divergences_total == ROWS.count(row)
 
