@@ -271,7 +271,8 @@ def _rows(module: Module, source: _Source, request: Request, engines: _Engines) 
 
         planner = AutoRows(module, source.artifact, build_trial, engines.validator, source.limits, engines.host)
         rows = planner.rows(rows, declared, engines.stored)
-    rows = msgspec.structs.replace(rows, rows=numbered(rows.rows))
+    if source.case.module is not None or any(each.expected for each in rows.rows):
+        rows = msgspec.structs.replace(rows, rows=numbered(rows.rows))
     for each in rows.calls:
         if each.expected:
             try:
