@@ -12,7 +12,7 @@ from diffcheck.wasm import module as wasm
 from diffcheck.wasm.code import all_instructions
 from tests.hunt.running import CaseBench, programs
 
-COUNT = 40
+COUNT = 24
 
 
 @pytest.fixture(scope="module")

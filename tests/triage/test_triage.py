@@ -185,7 +185,7 @@ def test_an_interrupted_triage_ends_at_once_and_goes_on_with_what_it_had(artifac
     assert "stopped   interrupted; the same command resumes" in said
     _valid(folder)
     assert _state(folder).done[:1] == ("confirm",)
-    assert entry.run([*command[3:], "--budget", "8"]) == 1
+    assert entry.run([*command[3:], "--budget", "4"]) == 1
     log = (folder / "log.txt").read_text()
     assert log.count("reruns show it") == 1
     assert (folder / "issue.md").exists()
