@@ -117,14 +117,15 @@ def _converted(data: bytes) -> Script:
             lines = [each.strip() for each in decode(ended.stderr).splitlines() if each.strip()]
             reason = " ".join(lines[:3]).replace(str(source), "line").removeprefix("error: ")
             raise ArtifactError(f"wasm-tools does not convert the script: {visible(reason, 300)}", hint="correct the script")
-        return _Reader(Path(folder)).script(msgspec.json.decode(target.read_bytes())["commands"])
+        return _Reader(Path(folder), decode(data)).script(msgspec.json.decode(target.read_bytes())["commands"])
 
 
 class _Reader:
     """Reads the commands of a converted script."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self, folder: Path, text: str) -> None:
+        self._folder, self._lines = folder, text.split("\n")
+        self._text = ""
         self._definitions: dict[str, dict[str, Any]] = {}
         self._instances = ScriptInstances()
         self._by_name: dict[str, ScriptInstance] = {}
@@ -133,7 +134,9 @@ class _Reader:
         self._other_reasons: list[str] = []
 
     def script(self, commands: list[dict[str, Any]]) -> Script:
-        for each in commands:
+        following = [*(each["line"] for each in commands[1:]), len(self._lines) + 1]
+        for each, end in zip(commands, following, strict=True):
+            self._text = "\n".join(self._lines[each["line"] - 1 : max(each["line"], end - 1)])
             getattr(self, f"_{each['type']}", self._other)(each)
         named: dict[str, ScriptModule] = {}
         for made in sorted((*map(_module, self._instances.cases), *self._refused), key=lambda each: each.line):
@@ -187,7 +190,7 @@ class _Reader:
         self._row(command, "")
 
     def _assert_return(self, command: dict[str, Any]) -> None:
-        self._row(command, ", ".join(map(_expected, command["expected"])) or "()")
+        self._row(command, ", ".join(_expected(each, self._text) for each in command["expected"]) or "()")
 
     def _assert_trap(self, command: dict[str, Any]) -> None:
         if trap_kind(command["text"]) is None:
@@ -242,12 +245,12 @@ def _vector(value: dict[str, Any]) -> int:
     return sum(int(lane) % (1 << width) << (width * at) for at, lane in enumerate(value["value"]))
 
 
-def _expected(value: dict[str, Any]) -> str:
-    """An expected result as a row has it; see ``row_expectations``."""
+def _expected(value: dict[str, Any], text: str) -> str:
+    """An expected result as a row has it. ``text`` is the assertion's: converted, ``(ref.null struct)`` is ``(ref.struct)``."""
     kind: str = value["type"]
     given: Any = value.get("value")
     if kind == "either":
-        return " | ".join(map(_expected, value["values"]))
+        return " | ".join(_expected(each, text) for each in value["values"])
     if kind == "v128":
         if not any(str(lane).startswith("nan:") for lane in given):
             return str(Value("v128", _vector(value)))
@@ -255,9 +258,11 @@ def _expected(value: dict[str, Any]) -> str:
         return f"{lane}x{len(given)} {' '.join(_number(lane, each) for each in given)}"
     if kind in WIDTHS:
         return _number(kind, given)
-    if given not in (None, "null"):
-        return f"(ref.extern {given})"
-    return f"(ref.{kind.removesuffix('ref')})" if given is None and not kind.startswith(("null", "refnull")) else "null"
+    if given is not None or kind.startswith(("null", "refnull")):
+        return _argument(value)
+    name = kind.removesuffix("ref")
+    forms = {"null": rf"\(\s*ref\.null\s+{name}\b", f"(ref.{name})": rf"\(\s*ref\.{name}\b"}
+    return " | ".join(each for each, form in forms.items() if re.search(form, text)) or f"(ref.{name})"
 
 
 def _number(kind: str, given: str) -> str:

@@ -44,7 +44,10 @@ def command(artifact: Path, time_s: float, seed: int, reports: str, **given: Any
         interrupted = stopped()
     paths = exploration.write(found, artifact, folder)
     before, after = found.before, found.after
-    click.echo(f"decisions {len(before.covered):,} of {found.decisions:,} fully covered before, {len(after.covered):,} after")
+    click.echo(
+        f"decisions {len(before.covered):,} of {found.decisions:,} fully covered before, {len(after.covered):,} after; "
+        f"conditions proved: {len(before.proved):,} before, {len(after.proved):,} after"
+    )
     click.echo(f"counters  {len(before.counters):,} of {found.branches:,} not zero before, {len(after.counters):,} after")
     kept = len(found.cases) if found.noun == "input" else sum(len(each.rows) for each in found.cases)
     endless = f"; {found.endless:,} did not end" if found.endless else ""

@@ -23,6 +23,7 @@ from diffcheck.values import WIDTHS, Value
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from diffcheck.capsule.layout import ObjectType
     from diffcheck.observation import RowRecord, TrapKind
 
 NO_RESULTS: Final = "()"
@@ -60,8 +61,8 @@ def check(text: str, types: Sequence[str]) -> None:
                 raise CaseError(f"{visible(each, 60)} is no reference of the hierarchy of {type_}", hint=hint)
 
 
-def met(text: str, row: RowRecord) -> bool:
-    """Whether a row did what is expected."""
+def met(text: str, row: RowRecord, objects: Sequence[ObjectType] = ()) -> bool:
+    """Whether a row did what is expected. ``objects`` are the object types of the layout."""
     outcome = row.outcome
     if text == THREW:
         return isinstance(outcome, Threw) or (isinstance(outcome, Trapped) and outcome.kind == "uncaught exception")
@@ -74,7 +75,8 @@ def met(text: str, row: RowRecord) -> bool:
         isinstance(outcome, Returned)
         and len(parts) == len(row.results)
         and all(
-            any(_matches(each.strip(), value) for each in part.split("|")) for part, value in zip(parts, row.results, strict=True)
+            any(_is_met(each, value) and _is_of_kind(each, value, row, objects) for each in map(str.strip, part.split("|")))
+            for part, value in zip(parts, row.results, strict=True)
         )
     )
 
@@ -100,6 +102,23 @@ def _may_be_in(hierarchy: str, text: str) -> bool:
     """
     own = {each: f"(ref.{each})" for each in ("func", "exn")}
     return text == "null" or (text == own[hierarchy] if hierarchy in own else text not in own.values())
+
+
+def _is_met(text: str, value: Value) -> bool:
+    """Whether a value is the expected one; no value is one that its type cannot have."""
+    try:
+        return _matches(text, value)
+    except CaseError:
+        return False
+
+
+def _is_of_kind(text: str, value: Value, row: RowRecord, objects: Sequence[ObjectType]) -> bool:
+    """Whether an object is a struct or an array as expected, where that was recorded."""
+    kind, number = values.reference(value)
+    if text not in ("(ref.struct)", "(ref.array)") or kind != values.OBJECT or number >= len(row.objects.found):
+        return True
+    type_ = row.objects.found[number].type
+    return type_ is None or objects[type_].array == (text == "(ref.array)")
 
 
 @lru_cache(maxsize=4096)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 import msgspec
 
 from diffcheck.compare import expectations
 from diffcheck.observation import Refused, Returned, RowRecord, Trapped, sentence, trap_kind
-from diffcheck.text import plural
+from diffcheck.text import plural, visible
 from diffcheck.verdict import SCRIPT, Judgement, Opinion
 
 if TYPE_CHECKING:
@@ -21,19 +20,22 @@ if TYPE_CHECKING:
     from diffcheck.verdict import Divergence
 
 
+_MOST_NAMED: Final = 3
+
+
 class ExpectedResults:
     """Checks the rows of both engines.
 
-    ``unknown`` is why unmet expectations are no findings, empty if they are; ``unknown_from`` is the same for the rows of the
-    instance that begins with a row, given by its number. ``instantiation`` is what is
-    expected of the instantiation, empty if nothing is.
+    ``unknown`` is why unmet expectations are no findings, empty if they are; ``unknown_in(row, first)`` is the same for a row of
+    the instance that begins with row number ``first``. ``instantiation`` is what is expected of the instantiation, if anything.
     """
 
     def __init__(self, layout: Layout, findings: Findings) -> None:
         self._expected = {each.name: each.expected for each in layout.rows if each.expected}
+        self._objects = layout.objects
         self._findings = findings
         self.unknown = self.instantiation = ""
-        self.unknown_from: Callable[[int], str] = lambda _: ""
+        self.unknown_in: Callable[[str, int], str] = lambda _, __: ""
         self._oracle: dict[str, bool] = {}
         self._subject: dict[str, bool] = {}
         self._unchecked: dict[str, str] = {}
@@ -41,8 +43,8 @@ class ExpectedResults:
     def oracle(self, rows: Iterable[RowRecord], first: int) -> None:
         """Check the oracle's rows in the instance that begins with row ``first``."""
         for row, text in self._of(rows):
-            met = expectations.met(text, row)
-            why = "" if met else self.unknown or self.unknown_from(first)
+            met = expectations.met(text, row, self._objects)
+            why = "" if met else self.unknown or self.unknown_in(row.name, first)
             if why:
                 self._unchecked[row.name] = why
             else:
@@ -50,7 +52,7 @@ class ExpectedResults:
 
     def subject(self, rows: Iterable[RowRecord]) -> None:
         """Check the subject's rows."""
-        self._subject.update((row.name, expectations.met(text, row)) for row, text in self._of(rows))
+        self._subject.update((row.name, expectations.met(text, row, self._objects)) for row, text in self._of(rows))
 
     def both(self, rows: Iterable[RowRecord]) -> None:
         """Check rows in which both engines are equal: record those that are not as expected."""
@@ -77,8 +79,10 @@ class ExpectedResults:
     def conclude(self, findings: Findings) -> None:
         """Add the expected results to the divergences as an opinion, and what was not checked to what was not compared."""
         findings.divergences[:] = map(self._judged, findings.divergences)
-        for why, count in Counter(self._unchecked.values()).items():
-            findings.not_compared(f"the expected results of {plural(count, 'row')}: {why}")
+        for why in dict.fromkeys(self._unchecked.values()):
+            rows = [row for row, each in self._unchecked.items() if each == why]
+            names = ", ".join(visible(each, 60) for each in rows[:_MOST_NAMED]) + (", ..." if len(rows) > _MOST_NAMED else "")
+            findings.not_compared(f"the expected results of {plural(len(rows), 'row')} ({names}): {why}")
 
     def _of(self, rows: Iterable[RowRecord]) -> list[tuple[RowRecord, str]]:
         if not self._expected:

@@ -18,7 +18,7 @@ _UNJUDGED: Final = {
     "limit": "the artifact exceeds an implementation limit of the oracle",
 }
 _KIND: Final = "validity"
-_LOADS: Final = "loads it"
+ACCEPTS: Final = "accepts the module"
 _PARTICULARS: Final = re.compile(r"\(at offset.*?\)|`[^`]*`|0x[0-9a-f]+|\b\d+\b")
 
 
@@ -36,7 +36,12 @@ def rule(reason: str) -> str:
 
 def loads_invalid(divergence: Divergence) -> bool:
     """Whether the subject loads an invalid module."""
-    return divergence.kind == _KIND and divergence.subject.startswith(_LOADS)
+    return divergence.kind == _KIND and divergence.subject.startswith(ACCEPTS)
+
+
+def accepted(subject: Outcome) -> str:
+    """What an engine that loads a module did with it; without an entry there is nothing to call."""
+    return ACCEPTS if isinstance(subject, Refused) else f"{ACCEPTS} and {sentence(subject)}"
 
 
 def compare(oracle: Refused, subject: Outcome, findings: Findings, broken: str = "") -> str:
@@ -46,7 +51,7 @@ def compare(oracle: Refused, subject: Outcome, findings: Findings, broken: str =
     """
     loads = loaded(subject)
     if loads or isinstance(subject, Crashed):
-        words = f"{_LOADS} and {sentence(subject)}" if loads else sentence(subject)
+        words = accepted(subject) if loads else sentence(subject)
         shape = f"{broken or rule(oracle.reason)} / {'loaded' if loads else 'crashed'}"
         detail = f"the script expects: {broken}" if broken else ""
         findings.diverge(_KIND, "validity", sentence(oracle), words, shape=shape, detail=detail)

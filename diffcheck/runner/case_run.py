@@ -226,7 +226,7 @@ class _Passes:
             manifest=plan.manifest, hangs=self._hangs, form=plan.form,
         )  # fmt: skip
         run.expected.unknown = _why_unchecked(plan)
-        run.expected.unknown_from = partial(_why_unchecked_from, plan)
+        run.expected.unknown_in = partial(_why_row_unchecked, plan)
         run.expected.instantiation = plan.case.module.instantiation if plan.case.module is not None else ""
         report = run.report()
         self._left = run.left
@@ -303,16 +303,18 @@ def _why_unchecked(plan: CapsulePlan) -> str:
         return "the artifact has imports that are stubbed"
     if plan.case.module is not None and plan.case.module.unknown:
         return plan.case.module.unknown
-    if needs_gc(plan.module) and any(value.bits for each in plan.calls for value in each.args if value.type == "ref"):
-        return "references of the host are passed, as i31s"
     return ""
 
 
-def _why_unchecked_from(plan: CapsulePlan, first: int) -> str:
-    """Why an unmet expectation in the instance that begins with row ``first`` may be due to its state; empty if it may not.
+def _why_row_unchecked(plan: CapsulePlan, row: str, first: int) -> str:
+    """Why an unmet expectation of a row may be due to arguments or state, in the instance that begins with row ``first``, or empty.
 
     In a script the state before a trap remains; in a capsule, and so by definition in a case file, the next instance is new.
     """
+    names = [each.name for each in plan.calls]
+    before = plan.calls[: names.index(row) + 1]
+    if needs_gc(plan.module) and any(value.bits for each in before for value in each.args if value.type == "ref"):
+        return "references of the host are passed, as i31s"
     module = plan.case.module
     if not first or module is None or plan.case.rows != module.rows:
         return ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from functools import partial
 from pathlib import Path
@@ -18,7 +19,7 @@ from diffcheck.cases import prepare, producers
 from diffcheck.cases.discovery import read_artifact
 from diffcheck.cases.legacy_exceptions import has_legacy_exceptions, translated
 from diffcheck.cases.link import LinkedModule, link
-from diffcheck.cases.rows import choose, numbered
+from diffcheck.cases.rows import INIT, choose, numbered
 from diffcheck.cases.wit_rows.wit_rows import is_wit, parse, quoted, with_callers
 from diffcheck.compare import expectations
 from diffcheck.compare.validity import rule, why_unjudged
@@ -220,6 +221,8 @@ def _what_it_is(data: bytes) -> str:
 def _accepted(source: _Source, module: Module, request: Request, engines: _Engines, files: Files) -> Plan:
     """The plan of a valid artifact; skipped if no pass applies to it."""
     oracle, subject = engines.oracle, engines.subject
+    if not request.calls:
+        source = _with_usable_rows(source, module)
     manifest, notes = _manifest(source, files, module)
     no_direct = "only the capsule pass was requested" if request.mode == "capsule" else why_no_direct_pass(module, oracle, subject)
     no_capsule, capsules, rebuild = ONLY_DIRECT, None, None
@@ -274,7 +277,7 @@ def _rows(module: Module, source: _Source, request: Request, engines: _Engines) 
     if source.case.module is not None or any(each.expected for each in rows.rows):
         rows = msgspec.structs.replace(rows, rows=numbered(rows.rows))
     for each in rows.calls:
-        if each.expected:
+        if each.expected and source.case.module is None:  # an assertion of a script that cannot hold is not met
             try:
                 types = [one if isinstance(one, str) else hierarchy(module, one) for one in each.type.results]
                 expectations.check(each.expected, types)
@@ -283,6 +286,31 @@ def _rows(module: Module, source: _Source, request: Request, engines: _Engines) 
     if rows.why_none and (_instantiates(module) or source.case.module is not None):
         rows = msgspec.structs.replace(rows, notes=(*rows.notes, f"only instantiation is compared: {rows.why_none}"), why_none="")
     return rows
+
+
+def _with_usable_rows(source: _Source, module: Module) -> _Source:
+    """The source without the assertions of a script that cannot be called; each is noted with its line."""
+    script, kept, notes = source.case.module, [], []
+    if script is None or source.case.rows != script.rows or _are_usable(script.rows, module):
+        return source
+    init = [each for each in script.rows if each.startswith(INIT)]
+    for row, line in zip(script.rows[len(init) :], script.lines, strict=True):
+        try:
+            choose(module, [row])
+            kept.append((row, line))
+        except CaseError as error:
+            notes.append(f"line {line}: {error}")
+    rows = (*init, *(row for row, _ in kept))
+    script = msgspec.structs.replace(script, rows=rows, lines=tuple(line for _, line in kept))
+    case = msgspec.structs.replace(source.case, rows=rows, module=script)
+    return msgspec.structs.replace(source, case=case, notes=(*source.notes, *notes))
+
+
+def _are_usable(rows: tuple[str, ...], module: Module) -> bool:
+    with contextlib.suppress(CaseError):
+        choose(module, rows)
+        return True
+    return False
 
 
 def _instantiates(module: Module) -> bool:

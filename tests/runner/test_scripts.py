@@ -28,6 +28,7 @@ from tests.runner.test_run import artifact, reports
 
 if TYPE_CHECKING:
     from diffcheck.observation import TrapKind
+    from diffcheck.verdict import CaseReport
 
 pytestmark = pytest.mark.skipif(scripts.converter() is None, reason="wasm-tools is not installed")
 
@@ -135,7 +136,7 @@ def test_two_engines_that_do_what_a_script_expects_agree(script: Path) -> None:
     (one,) = (each for name, each in found.items() if name.endswith(":1"))
     assert one.passes[0].agreement.rows == len(one.rows) == 17
     assert "count #3" in one.rows
-    assert any("of 1 row: their instance lacks the state before an earlier trap" in each for each in one.not_done)
+    assert any(each.startswith("the expected results of 1 row (") and "lacks the state before an earlier trap" in each for each in one.not_done)
 
 
 @pytest.mark.parametrize(
@@ -179,7 +180,7 @@ def test_a_module_that_the_oracle_accepts_against_the_script_is_a_finding(tmp_pa
     (report,) = reports(path).values()
     (divergence,) = report.passes[1].divergences
     assert (divergence.kind, divergence.oracle) == ("expectation", "accepts the module")
-    assert divergence.subject.startswith("loads it")
+    assert divergence.subject == "accepts the module"
     assert "type mismatch" in divergence.detail
 
 
@@ -463,6 +464,57 @@ def test_state_that_an_action_without_return_left_to_another_instance_is_no_find
     assert any("an earlier action did not return" in each for each in second.left_out)
 
 
+OBJECTS = """(module (type $s (struct (field anyref))) (type $a (array anyref))
+  (func (export "both") (result anyref anyref) (struct.new $s (ref.null any)) (array.new_default $a (i32.const 1)))
+  (func (export "i31") (result i31ref) (ref.i31 (i32.const 1))) (func (export "null") (result structref) (ref.null none))
+  (func (export "host") (param externref) (result i32) (ref.is_null (local.get 0))) (func (export "one") (result i32) (i32.const 1)))
+"""
+
+
+def unmet(path: Path, assertions: str) -> tuple[list[str], CaseReport]:
+    """The rows of the script that are not as expected, and its report."""
+    path.write_text(OBJECTS + assertions)
+    (report,) = reports(path).values()
+    return [each.where.row for one in report.passes for each in one.divergences], report
+
+
+@pytest.mark.parametrize(
+    ("assertion", "met"),
+    [
+        ('(assert_return (invoke "both") (ref.struct) (ref.array))', True),
+        ('(assert_return (invoke "both") (ref.array) (ref.array))', False),
+        ('(assert_return (invoke "both") (ref.struct) (ref.struct))', False),
+        ('(assert_return (invoke "i31") (ref.i31))', True),
+        ('(assert_return (invoke "i31") (ref.null i31))', False),
+        ('(assert_return (invoke "null") (ref.null struct))', True),
+        ('(assert_return (invoke "null")\n  (either (ref.struct) (ref.null struct)))', True),
+        ('(assert_return (invoke "null") (ref.struct))', False),
+        ('(assert_return (invoke "one") (i32.const 1) (i32.const 1))', False),
+        ('(assert_return (invoke "one"))', False),
+    ],
+)
+def test_an_assertion_holds_as_the_reference_interpreter_reads_it(tmp_path: Path, assertion: str, met: bool) -> None:
+    rows, _ = unmet(tmp_path / "objects.wast", assertion)
+    assert rows == ([] if met else [assertion.split('"')[1]])
+
+
+def test_a_reference_of_the_host_leaves_earlier_rows_checked(tmp_path: Path) -> None:
+    wrong = '(assert_return (invoke "one") (i32.const 2))'
+    rows, report = unmet(tmp_path / "host.wast", f'{wrong}(assert_return (invoke "host" (ref.extern 3)) (i32.const 0)){wrong}')
+    assert rows == ["one"]
+    assert "the expected results of 1 row (one #2): references of the host are passed, as i31s" in report.left_out
+
+
+def test_an_assertion_that_cannot_be_called_is_noted_and_the_others_are_checked(tmp_path: Path) -> None:
+    assertions = '(assert_return (invoke "other"))\n(assert_return (invoke "one" (i32.const 1)))\n(assert_return (invoke "one") (i32.const 2))'
+    rows, report = unmet(tmp_path / "odd.wast", assertions)
+    assert (rows, report.rows, report.passes[0].divergences[0].where.line) == (["one"], ("one",), 7)
+    assert [each for each in report.left_out if each.startswith("line")] == [
+        "line 5: row other does not name an exported function",
+        "line 6: row one=1 has 1 argument, one takes none",
+    ]
+
+
 DIVIDES = '(module (func (export "div") (param i32) (result i32) (i32.div_s (i32.const 1) (local.get 0))){})'
 COUNTS = """(memory 1) (func (export "count") (result i32)
   (i32.store (i32.const 0) (i32.add (i32.load (i32.const 0)) (i32.const 1))) (i32.load (i32.const 0)))"""
@@ -496,7 +548,7 @@ def test_a_row_of_a_script_after_a_trap_is_checked_if_no_earlier_row_may_change_
     path.write_text(f'{DIVIDES.format(functions)}{before}{trap}(assert_return (invoke "div" (i32.const 1)) (i32.const 2))')
     (report,) = reports(path).values()
     assert report.verdict == verdict
-    assert any("expected results of 1 row: their instance lacks the state" in each for each in report.not_done) == (
+    assert any("expected results of 1 row (div=1): their instance lacks the state" in each for each in report.not_done) == (
         verdict == "agree"
     )
 

@@ -48,8 +48,8 @@ def report(plan: RefusedPlan, subject: Backend, host: Host) -> PassReport:
 
 def _accepted(plan: RefusedPlan, findings: Findings, oracle: SideReport, execution: Execution) -> PassReport:
     """The report of a module that the oracle accepts, although the script expects a refusal."""
-    words = "accepts the module"
-    theirs = f"loads it and {sentence(execution.outcome)}" if loaded(execution.outcome) else sentence(execution.outcome)
+    words = validity.ACCEPTS
+    theirs = validity.accepted(execution.outcome) if loaded(execution.outcome) else sentence(execution.outcome)
     findings.diverge(
         "expectation", "validity", words, theirs, shape=plan.refusal.reason, detail=f"the script expects {plan.refusal.reason}"
     )

@@ -5,6 +5,7 @@ It is an SQLite file beside the reports, readable even if the process is killed.
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import hashlib
 import sqlite3
@@ -190,6 +191,15 @@ def _content(name: str, stored: bytes) -> bytes | None:
     return data if _checked(name, data) == stored else None
 
 
+def _words(value: str | None) -> str:
+    """An option's value, of which the head has the literal."""
+    try:
+        given = ast.literal_eval(value or "()")
+    except (ValueError, SyntaxError):
+        return value or ""
+    return (", ".join(map(str, given)) if isinstance(given, tuple | list) else str(given)) or "not given"
+
+
 def _same(stored: Head, own: Head) -> None:
     if stored.version != own.version:
         raise ConfigError(f"the interrupted run used diffcheck {stored.version}, this is {own.version}", hint=_ANEW)
@@ -201,7 +211,7 @@ def _same(stored: Head, own: Head) -> None:
     for name in sorted(stored.request.keys() | own.request.keys()):
         before, now = stored.request.get(name), own.request.get(name)
         if before != now:
-            words = f"{visible(name, 40)} was {visible(before or 'missing', 80)}, now it is {visible(now or 'missing', 80)}"
+            words = f"{visible(name, 40)} was {visible(_words(before), 80)}, now it is {visible(_words(now), 80)}"
             raise ConfigError(f"the interrupted run was another one: {words}", hint=f"use the same options and paths, or {_ANEW}")
 
 
