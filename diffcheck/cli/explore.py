@@ -55,4 +55,6 @@ def command(artifact: Path, time_s: float, seed: int, reports: str, **given: Any
     click.echo(f"found     {plural(kept, found.noun)}" if paths else "found     nothing more was reached, so no case was written")
     for path in paths:
         click.echo(f"case      {visible(str(path))}")
+    if interrupted:
+        click.echo("stopped   interrupted before the search ended")
     return EXIT_INTERRUPTED if interrupted else EXIT_AGREE

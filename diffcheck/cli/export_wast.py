@@ -23,11 +23,13 @@ def command(target: str, row: str, **given: Any) -> int:  # noqa: ANN401 - the o
 
     Triages it first, as `diffcheck triage` does, in the same folder: a divergence that was triaged before is printed at once.
     """
-    steps, code, _ = triage.triaged(target, row, given)
+    steps, code, stopped = triage.triaged(target, row, given)
     script = steps.folder.bytes(wast.FILE)
     if script is not None:
         click.echo(script.decode(), nl=False)
     elif code == EXIT_DIVERGE:
         why = steps.state.standalone or "the module has no text form"
         raise UnrunnableError(f"there is no script: {why}", hint="`diffcheck triage` writes a folder with all that is known")
+    if stopped:
+        click.echo(f"stopped   {stopped}; the same command resumes", err=True)
     return code

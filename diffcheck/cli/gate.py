@@ -30,7 +30,7 @@ _EPILOG = (
     "Exit codes: 0 nothing new; 1 something diverges and is not known; 2 usage, configuration or missing engine; 3 nothing new, "
     "but a case is inconclusive; 130 interrupted."
 )
-_WORST: Final = (EXIT_INTERRUPTED, EXIT_USAGE, EXIT_DIVERGE, EXIT_INCONCLUSIVE, EXIT_AGREE)
+_WORST: Final = (EXIT_USAGE, EXIT_DIVERGE, EXIT_INCONCLUSIVE, EXIT_AGREE)
 _PARTS: Final = ("sweep", ".")
 """The folders of the two reports under ``--reports``: that of the sweep, and that of the cases."""
 _STATES: Final = ("new", "returned", "fixed", "known")
@@ -72,9 +72,13 @@ def command(
     known: list[str | None] = [baseline, baseline]
     if against is not None:
         # In the same folder, since the names of cases depend on it.
-        _check(context, _subject(against), paths, folder, [None, None], {**given, "causes": "0"})
+        code = _check(context, _subject(against), paths, folder, [None, None], {**given, "causes": "0"})
+        if code == EXIT_INTERRUPTED:
+            return code
         known = [str(_known(folder / part)) for part in _PARTS]
     code = _check(context, _subject(build), paths, folder, known, given)
+    if code == EXIT_INTERRUPTED:
+        return code
     _summarise([json_file.read(folder / part / json_file.FILE_NAME) for part in _PARTS if _has_report(folder / part)], folder)
     return code
 
@@ -92,14 +96,24 @@ def _check(
     known: Sequence[str | None],
     given: dict[str, Any],
 ) -> int:
-    """Sweep the subject's instructions and run all cases, each with its baseline; returns the worst exit code."""
+    """Sweep the subject's instructions and run all cases, each with its baseline; returns the worst exit code.
+
+    An interruption ends it, with a line about what is missing.
+    """
     of_run = {name: value for name, value in given.items() if name != "budget"}
     shared = {"subject": subject, "reports": str(folder), "quiet": True}
     (folder / _PARTS[0] / json_file.FILE_NAME).unlink(missing_ok=True)
-    codes = [
-        context.invoke(sweep.command, **given, **shared, baseline=known[0]),
-        context.invoke(run.command, paths=paths, **of_run, **shared, baseline=known[1]),
-    ]
+    codes: list[int] = []
+    try:
+        codes.append(context.invoke(sweep.command, **given, **shared, baseline=known[0]))
+        if EXIT_INTERRUPTED not in codes:
+            codes.append(context.invoke(run.command, paths=paths, **of_run, **shared, baseline=known[1]))
+    except KeyboardInterrupt:
+        codes.append(EXIT_INTERRUPTED)
+    if EXIT_INTERRUPTED in codes:
+        missing = "the cases" if len(codes) > 1 else "the sweep and the cases"
+        click.echo(f"gate      exit code {EXIT_INTERRUPTED}, interrupted: {missing} of {visible(subject, 200)} did not complete")
+        return EXIT_INTERRUPTED
     return next(each for each in _WORST if each in codes)
 
 

@@ -88,3 +88,5 @@ def _summarise(hunting: hunt.Hunt, finds: hunt_finds.FindsFolder, folder: Path) 
     click.echo(f"{state.line}{own}")
     where = f"{visible(str(folder))}: " if finds.finds else ""
     click.echo(f"finds     {where}{len(new)} new, {len(finds.finds)} in all")
+    if hunting.interrupted:
+        click.echo("stopped   interrupted; the same command with --resume continues")

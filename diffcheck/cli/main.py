@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
+import signal
 import sys
+import threading
 from typing import TYPE_CHECKING, Final, NoReturn
 
 from diffcheck.cli import standard_streams
@@ -12,6 +15,8 @@ from diffcheck.cli.standard_streams import OutputError
 from diffcheck.config.version import __version__
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from click import UsageError
 
 _BROKEN_PIPE: Final = 141  # what a shell makes of SIGPIPE
@@ -32,10 +37,26 @@ def _version() -> int:
 
 def run(arguments: list[str]) -> int:
     """Run the command line ``arguments``; returns the exit code and raises nothing, a bug of our own included."""
+    from diffcheck.errors import EXIT_INTERRUPTED  # noqa: PLC0415 - after --version
+
+    with _interrupts() as received:
+        try:
+            return _command(arguments)
+        except KeyboardInterrupt:
+            pass
+        except Exception as error:  # noqa: BLE001 - Python would exit with 1, which says that something diverged
+            # Python discards a KeyboardInterrupt in the execution of a deferred module, which is incomplete from then on.
+            if not received:
+                return _defect(error)
+        sys.stderr.write("error: interrupted\n")  # by itself: any module may be incomplete
+        return _flushed(EXIT_INTERRUPTED)
+
+
+def _command(arguments: list[str]) -> int:
     import click  # noqa: PLC0415 - after --version
 
     from diffcheck.cli.command_group import cli  # noqa: PLC0415 - as above
-    from diffcheck.errors import EXIT_INTERRUPTED, EXIT_USAGE, DiffcheckError  # noqa: PLC0415 - as above
+    from diffcheck.errors import EXIT_USAGE, DiffcheckError  # noqa: PLC0415 - as above
 
     try:
         code = cli.main(args=arguments, prog_name="diffcheck", standalone_mode=False)
@@ -53,15 +74,39 @@ def run(arguments: list[str]) -> int:
         code = _say(f"{error.format_message().rstrip('.')}{_variable(error)}", f"run `{command} --help`", EXIT_USAGE)
     except click.ClickException as error:
         code = _say(error.format_message(), "", error.exit_code)
-    except (KeyboardInterrupt, click.Abort):
-        code = _say("interrupted", "", EXIT_INTERRUPTED)
+    except click.Abort as error:
+        raise KeyboardInterrupt from error
     except OutputError as error:
         code = _no_output(error)
     except OSError as error:
         code = _system(error)
-    except Exception as error:  # noqa: BLE001 - Python would exit with 1, which says that something diverged
-        code = _defect(error)
     return _flushed(code if isinstance(code, int) else 0)
+
+
+@contextlib.contextmanager
+def _interrupts() -> Iterator[list[int]]:
+    """SIGTERM, as CI sends it, ends a command as Ctrl-C does. Yields a list of the signals that raised KeyboardInterrupt.
+
+    Outside the main thread no signal is handled, and an ignored one stays ignored.
+    """
+    received: list[int] = []
+
+    def interrupt(number: int, _frame: object) -> None:
+        received.append(number)
+        raise KeyboardInterrupt
+
+    if threading.current_thread() is not threading.main_thread():
+        yield received
+        return
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    handled = {number: handler for number, handler in before.items() if handler != signal.SIG_IGN}
+    for number in handled:
+        signal.signal(number, interrupt)
+    try:
+        yield received
+    finally:
+        for number, handler in handled.items():
+            signal.signal(number, handler)
 
 
 def _variable(error: UsageError) -> str:

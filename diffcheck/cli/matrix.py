@@ -68,6 +68,7 @@ def command(
             own = folder / file_name(label)
             code = context.invoke(run.command, paths=paths, subject=spec, oracle=oracle, reports=str(own), quiet=True, **given)
             if code == EXIT_INTERRUPTED:
+                click.echo("stopped   interrupted; no matrix was written")
                 return EXIT_INTERRUPTED
             codes.add(code)
             done.append(matrices.EngineReport(label, registry.engine(spec), json_file.read(own / json_file.FILE_NAME)))

@@ -30,11 +30,15 @@ def command(target: str, row: str, **given: Any) -> int:  # noqa: ANN401 - the o
         try:
             if not steps.find():
                 return steps.nothing
-            steps.write()
+            whole = steps.write()
         except interestingness.BudgetExhausted:
-            return EXIT_INTERRUPTED if session.budget.stopped() else EXIT_DIVERGE
-    why = steps.state.standalone
-    click.echo(f"symptom     {visible(str(steps.symptom), 400)}")
-    click.echo(f"standalone  {'no: ' + visible(why, 400) if why else 'yes, by reproduce.sh'}")
+            whole = False
+        stopped = session.budget.stopped()
+    if whole:
+        why = steps.state.standalone
+        click.echo(f"symptom     {visible(str(steps.symptom), 400)}")
+        click.echo(f"standalone  {'no: ' + visible(why, 400) if why else 'yes, by reproduce.sh'}")
     click.echo(f"folder      {visible(str(folder.path), 400)}")
-    return EXIT_DIVERGE
+    if not whole:
+        click.echo(f"stopped     {'interrupted' if stopped else 'time limit reached'}; the same command resumes")
+    return EXIT_INTERRUPTED if stopped else EXIT_DIVERGE

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import shlex
-import signal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,9 +22,6 @@ from diffcheck.report.evidence import toolchain
 from diffcheck.runner import events, run
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from types import FrameType
-
     from diffcheck.runner.request import Request
     from diffcheck.verdict import Report
 
@@ -97,7 +93,6 @@ class LiveRun:
 
     def _collect(self, wanted: Request) -> None:
         with contextlib.ExitStack() as stack:
-            stack.enter_context(_terminable())
             display = progress.Display(styles.console(stderr=True), plain=wanted.verbose)
             show = stack.enter_context(display).take if not self._quiet else lambda _: None
             stream = stack.enter_context(contextlib.closing(run.run(wanted)))
@@ -111,17 +106,3 @@ class LiveRun:
                         return
             except KeyboardInterrupt:
                 self._interrupted = True
-
-
-@contextlib.contextmanager
-def _terminable() -> Iterator[None]:
-    """SIGTERM, as CI sends it, ends a run as Ctrl-C does: the finished cases are reported."""
-
-    def interrupt(_number: int, _frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

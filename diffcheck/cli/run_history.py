@@ -121,7 +121,10 @@ def lives(report: Report, reports: Path) -> dict[str, Life]:
 
 
 def caused(report: Report, wanted: Request, limit: str) -> Report:
-    """The report with the causes of its new clusters: of up to ``limit`` of them, or ``auto`` as many as a minute allows."""
+    """The report with the causes of its new clusters: of up to ``limit`` of them, or ``auto`` as many as a minute allows.
+
+    Marked interrupted if localising was, so that the run can be resumed for the causes.
+    """
     if report.baseline is not None and report.baseline.file:
         new = [each.signature for each in report.baseline.of("new", "returned")]
     else:
@@ -140,7 +143,7 @@ def caused(report: Report, wanted: Request, limit: str) -> Report:
         found, tried = causes.find_causes(wanted, chosen, _LOCALISING_S if number is None else math.inf)
     except (DiffcheckError, KeyboardInterrupt) as error:  # the run's results are reported all the same
         click.echo(f"note: nothing was localised: {visible(str(error) or 'interrupted', 500)}", err=True)
-        return report
+        return msgspec.structs.replace(report, interrupted=isinstance(error, KeyboardInterrupt))
     without = tried - sum(len(each.signatures) for each in found)
     if without:
         click.echo(f"{plural(without, 'cluster')} not traced to an instruction; `diffcheck localise` prints the reason", err=True)

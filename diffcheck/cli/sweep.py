@@ -94,23 +94,30 @@ def command(
         chosen = engines.choose(wanted)
         done, rows = _swept(chosen, families, seed, budget, quiet=given["quiet"])
         if done is None:
-            return EXIT_INTERRUPTED
+            return _interrupted()
         code = EXIT_AGREE
         names = _write_cases(rows, folder / _CASES, wanted.options)
         if names:
             report = _checked(wanted, run_history.Known(baseline, strict=False), given)
-            publish.publish(report, folder, {}, quiet=given["quiet"])
+            publish.publish(report, folder, {}, quiet=given["quiet"], resume="the same command")
             ids = {
                 name: next((each.case for each in report.cases if Path(each.artifact).stem == stem), "")
                 for name, stem in names.items()
             }
             done = _with_cases(done, ids)
             code = model.exit_code(report)
+            if code == EXIT_INTERRUPTED:
+                return _interrupted()
         process.write_atomically(folder / _FILE, [msgspec.json.format(msgspec.json.encode(done), indent=2), b"\n"])
         process.write_atomically(folder / _PAGE, [html_page.sweep(done)])
     lost = coverage.lost(before, done) if before is not None else ()
     _summarise(done, lost, folder)
     return code or (EXIT_DIVERGE if strict and lost else EXIT_AGREE)
+
+
+def _interrupted() -> int:
+    click.echo("stopped   interrupted; no map was written")
+    return EXIT_INTERRUPTED
 
 
 def _swept(

@@ -5,6 +5,7 @@ import pytest
 from diffcheck.cli import run_history
 from diffcheck.config import option_table
 from diffcheck.errors import ConfigError
+from diffcheck.report.model import exit_code
 from diffcheck.triage import causes
 from diffcheck.verdict import Cause
 from tests.report import samples
@@ -33,3 +34,14 @@ def test_new_clusters_are_localised(monkeypatch, limit, wanted):
     report = run_history.caused(collect(samples.events()), None, limit)
     assert asked == ([wanted] if wanted else [])
     assert bool(report.causes) == bool(wanted)
+
+
+def test_a_run_that_was_interrupted_while_localising_is_reported_as_interrupted(monkeypatch, capsys):
+    def find_causes(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(causes, "find_causes", find_causes)
+    report = run_history.caused(collect(samples.events()), None, "auto")
+    assert exit_code(report) == 130
+    assert len(report.cases) == 8
+    assert "nothing was localised: interrupted" in capsys.readouterr().err

@@ -136,7 +136,10 @@ def test_two_engines_that_do_what_a_script_expects_agree(script: Path) -> None:
     (one,) = (each for name, each in found.items() if name.endswith(":1"))
     assert one.passes[0].agreement.rows == len(one.rows) == 17
     assert "count #3" in one.rows
-    assert any(each.startswith("the expected results of 1 row (") and "lacks the state before an earlier trap" in each for each in one.not_done)
+    assert any(
+        each.startswith("the expected results of 1 row (") and "lacks the state before an earlier trap" in each
+        for each in one.not_done
+    )
 
 
 @pytest.mark.parametrize(

@@ -45,12 +45,13 @@ class CallSearch:
         self.tried = 0
         self.endless: set[str] = set()
         self._until, self._last_s = math.inf, _MOST_S
+        self._over: Callable[[], bool] = lambda: False
         self._seen: set[Feature] = set()
         self._useful: dict[str, list[tuple[Value, ...]]] = {}
 
     def run(self, first: Sequence[Call], until: float, over: Callable[[], bool]) -> None:
         """Search until the time (monotonic clock), or it is ``over``, or all counters and decisions are reached."""
-        self._until = until
+        self._until, self._over = until, over
         self._instance(())  # for its time
         for at in range(0, len(first), _BATCH):
             self._try(first[at : at + _BATCH])
@@ -63,11 +64,11 @@ class CallSearch:
         return self._coverage.reached_by([instance]) if instance is not None else Reached()
 
     def minimise(self, until: float) -> None:
-        """Leave out rows, the last first, without which all is still reached."""
+        """Leave out rows, the last first, without which all is still reached, until the time, or the search is over."""
         whole = self.reached(self.rows)
         for at in range(len(self.rows) - 1, -1, -1):
             fewer = self.rows[:at] + self.rows[at + 1 :]
-            if time.monotonic() > until:
+            if time.monotonic() > until or self._over():
                 return
             if self.reached(fewer).includes(whole):
                 self.rows = fewer

@@ -80,7 +80,9 @@ class Exploration:
         self._chance = Random(seed)  # noqa: S311 - reproducible, not secret
 
     def run(self, artifact: Path, time_s: float) -> Explored:
-        """Explore for a time; raises ``UnrunnableError`` if the artifact has no capsule, no manifest, or nothing to search."""
+        """Explore for a time; raises ``UnrunnableError`` if the artifact has no capsule, no manifest, or nothing to search, and
+        ``KeyboardInterrupt`` if it is over before the search.
+        """
         end = time.monotonic() + time_s
         case = load_case(item_at(artifact))
         case = msgspec.structs.replace(case, limits=msgspec.structs.replace(case.limits, digest_pages=1))
@@ -93,14 +95,20 @@ class Exploration:
             raise UnrunnableError(f"{visible(str(artifact))} has no manifest of witness", hint=hint)
         _require_branches(plan.manifest, artifact)
         coverage = Coverage(plan.module, plan.manifest)
+        self._require_more()
         try:
             before = coverage.reached_by(self._instances(plan))
         except RunFailedError as error:  # what the search adds could not be compared with it
             hint = "name other rows, or another stdin, in the case file"
             raise UnrunnableError(f"the rows to begin with cannot be run: {error}", hint=hint) from error
+        self._require_more()
         rows = [each.name for each in plan.calls if not each.init]
         found = self._stdin(plan, coverage, end) if rows and all(map(is_program, rows)) else self._rows(plan, coverage, end)
         return msgspec.structs.replace(found, before=before)
+
+    def _require_more(self) -> None:
+        if self._over():
+            raise KeyboardInterrupt
 
     def _plan(self, case: Case) -> CapsulePlan:
         plan = planning.make(case, self._request, self._oracle, self._oracle, self._oracle, self._host)

@@ -106,6 +106,8 @@ class Sweep:
     # Stages.
 
     def _calls(self, operations: Sequence[Operation], stage: str) -> None:
+        if self._stopped():  # before programs are made, which takes as long as many executions
+            return
         rows = [
             call(each, values, class_)
             for each in operations
@@ -115,6 +117,8 @@ class Sweep:
         self._checked(self._programs(rows), stage)
 
     def _packed(self, operations: Sequence[Operation], seed: int, stage: str, until: float | None = None) -> None:
+        if self._stopped():
+            return
         groups: dict[object, list[PackedFunction]] = defaultdict(list)
         for each in operations:
             groups[each.fields, "relaxed" in each.instruction, each.proposal].append(whole(each, seed))
@@ -122,6 +126,8 @@ class Sweep:
 
     def _traps(self, operations: Sequence[Operation], until: float) -> None:
         """Trapping operands: the first of each operation and class, then the second, and so on."""
+        if self._stopped():
+            return
         by_cell: dict[tuple[str, str], list[Row]] = defaultdict(list)
         for each in operations:
             if each.traps is not None:

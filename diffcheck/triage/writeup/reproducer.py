@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from diffcheck.triage.localise.location import Localisation
     from diffcheck.triage.session import Session
 
-NOT_TRIED: Final = "the time limit was reached before they were tried"
+NOT_TRIED: Final = "the work was stopped before they were tried"
 _SHOWN: Final = 12
 _NAMED: Final = 3
 
