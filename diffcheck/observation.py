@@ -155,11 +155,21 @@ def trap_kind(reason: str) -> TrapKind | None:
     return next((each for each in TRAP_KINDS if each not in UNNAMED_KINDS and reason.startswith(each)), None)
 
 
+_TRAP: Final = "trap: "
+
+
 def trapped_at_instantiation(kind: TrapKind) -> Refused:
     """The refusal for a trap in a start function or an active segment, which some engines do not distinguish from other
     refusals.
     """
-    return Refused("instantiate", f"trap: {kind}", "trap")
+    return Refused("instantiate", f"{_TRAP}{kind}", "trap")
+
+
+def trap_of(outcome: Outcome) -> Outcome:
+    """The trap that an outcome is, also if it was at instantiation; other outcomes as they are."""
+    if isinstance(outcome, Refused) and outcome.kind == "trap":
+        return Trapped(trap_kind(outcome.reason.removeprefix(_TRAP)) or "unknown")
+    return outcome
 
 
 def loaded(outcome: Outcome) -> bool | None:

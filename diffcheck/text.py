@@ -6,7 +6,7 @@ import unicodedata
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
 _MAX_NAME = 200
 _MAX_LINES = 40
@@ -76,6 +76,11 @@ def named(shown: str, names: Iterable[str]) -> str:
 def encodable(text: str) -> str:
     """A name in valid UTF-8: lone surrogates, from file names that are not text, are escaped."""
     return text.encode("utf-8", "backslashreplace").decode()
+
+
+def listed(names: Sequence[str], most: int) -> str:
+    """The first ``most`` names as visible text, with dots if there are more."""
+    return ", ".join(map(visible, names[:most])) + (", ..." if len(names) > most else "")
 
 
 def plural(count: int, noun: str, many: str = "") -> str:

@@ -20,7 +20,7 @@ from diffcheck.cases.link import LinkedModule
 from diffcheck.cases.scripts import ScriptModule
 from diffcheck.config.input_files import nearest, read_regular
 from diffcheck.errors import ArtifactError, CaseError, ConfigError, NothingToDoError
-from diffcheck.text import plural, visible
+from diffcheck.text import listed, plural, visible
 from diffcheck.verdict import Verdict
 from diffcheck.witness.formats import manifest_path
 
@@ -220,14 +220,14 @@ def _walk(root: str, ids: _Ids, notes: list[str]) -> list[Item]:
         folder = folders.pop()
         try:
             with os.scandir(folder) as entries:
-                listed = sorted(entries, key=lambda entry: entry.name)
+                ordered = sorted(entries, key=lambda entry: entry.name)
         except OSError as error:
             if folder == root:
                 raise ConfigError(f"{visible(root)} cannot be listed: {(error.strerror or '').lower()}") from error
             notes.append(f"{visible(folder)} cannot be listed: {(error.strerror or '').lower()}")
             continue
         files = {}
-        for entry in listed:
+        for entry in ordered:
             kind = _kind(entry, real_root, notes)
             if kind == "folder" and not entry.name.startswith("."):
                 folders.append(entry.path)
@@ -237,7 +237,7 @@ def _walk(root: str, ids: _Ids, notes: list[str]) -> list[Item]:
         sources += _sources(files)
         items += _items(files, root, ids.of(folder, root)[1] if files else "", notes)
     if sources:
-        names = f"{', '.join(map(visible, sources[:_MOST_NAMED]))}{', ...' if len(sources) > _MOST_NAMED else ''}"
+        names = listed(sources, _MOST_NAMED)
         what = plural(len(sources), ".wat file has no case file and is not run", ".wat files have no case file and are not run")
         notes.append(f"{what}: {names}")
     return sorted(items, key=lambda item: item.id.split("/"))
@@ -322,10 +322,9 @@ def _script(path: str, place: str, root: str, notes: list[str], *, named: bool =
         what = ", ".join(f"{plural(count, 'assertion')} of {topic}" for topic, count in untested.items() if count)
         notes.append(f"{visible(path)}: not tests of an engine: {what}")
     if not one and found.other_reasons:
-        names = ", ".join(dict.fromkeys(visible(each, 40) or "''" for each in found.other_reasons[:_MOST_NAMED]))
-        notes.append(
-            f"{visible(path)}: {plural(len(found.other_reasons), 'assertion')} of any trap: no kind of trap is called {names}"
-        )
+        names = listed([each or "''" for each in dict.fromkeys(found.other_reasons)], _MOST_NAMED)
+        count = plural(len(found.other_reasons), "assertion")
+        notes.append(f"{visible(path)}: {count} of any trap: no kind of trap is called {names}")
     lines = [one] if one else found.modules
     return [Item(_joined(place, f"{name}:{line}"), f"{script}:{line}", "", root) for line in lines]
 

@@ -48,7 +48,7 @@ class ScriptInstance:
 class Group:
     """Instances with common state. ``history`` is what happened to it: init rows with the order in the script.
 
-    ``unknown`` is why its state is not that of the script, empty if it is.
+    ``unknown`` is why its state is not that of the script, empty if it is; ``lost`` are the actions that did not return.
     """
 
     def __init__(self) -> None:
@@ -56,6 +56,7 @@ class Group:
         self.history: list[tuple[int, str]] = []
         self.owner: ScriptCase | None = None
         self.unknown = ""
+        self.lost: list[str] = []
 
 
 class ScriptCase:
@@ -63,7 +64,7 @@ class ScriptCase:
 
     def __init__(self, line: int, number: int, own: ScriptInstance | None, group: Group, trap: str = "") -> None:
         self.line, self.number, self.own, self.group = line, number, own, group
-        self.unknown, self.trap = group.unknown, trap
+        self.unknown, self.lost, self.trap = group.unknown, tuple(group.lost), trap
         self.instances = _members([*group.instances, *([own] if own is not None else [])])
         self.rows = [row for _, row in sorted(group.history)] if self.linked else []
         if own is not None and self.linked:
@@ -125,6 +126,7 @@ class ScriptInstances:
             group.instances += each.instances
             group.history += each.history
             group.unknown = group.unknown or each.unknown
+            group.lost += each.lost
         case = ScriptCase(line, number, made, group, trap)
         self.cases.append(case)
         self._join(case, made)
@@ -154,10 +156,11 @@ class ScriptInstances:
         row = f"{GET}{name}" if get else f"{name}={args}" if args else name
         case.rows.append(f"{row} -> {expected}" if expected else row)
         case.lines.append(line)
-        if not get and not expected.startswith(("trap", "exhaustion", "exception")):
-            self._note(group, f"{INIT}{instance.prefix}:{field}{f'={args}' if args else ''}")
+        later = f"{instance.prefix}:{field}{f'={args}' if args else ''}"  # as a row of the instances that share its state
+        if expected.startswith(("trap", "exhaustion", "exception")):
+            group.lost.append(later)
         elif not get:
-            group.unknown = group.unknown or "an earlier action did not return, and its effects are missing"
+            self._note(group, f"{INIT}{later}")
 
     def _note(self, group: Group, row: str) -> None:
         self._time += 1

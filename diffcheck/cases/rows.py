@@ -103,6 +103,19 @@ def choose(module: Module, declared: Sequence[str] = ()) -> Rows:
     return Rows(init, tuple(each for each in calls if not each.init))
 
 
+def usable(module: Module, rows: Iterable[str]) -> tuple[list[Call], dict[str, str]]:
+    """The calls of the rows that can be called, and why each other cannot be, by row."""
+    functions = exported(module)
+    lengths = {len(name) for name in functions}
+    calls, whys = [], {}
+    for row in rows:
+        try:
+            calls.append(_declared(row, module, functions, lengths))
+        except CaseError as error:
+            whys[row] = str(error)
+    return calls, whys
+
+
 def exported(module: Module) -> dict[str, Function]:
     """The exported functions by name."""
     return {

@@ -41,7 +41,8 @@ class ScriptModule(msgspec.Struct, frozen=True):
 
     ``refusal`` is why the script expects it to be invalid or malformed, empty for other modules. ``instantiation`` is what the
     script expects of its instantiation, as of a row, empty if that is a row. ``parts`` are the modules that it is merged from, if
-    there are several. ``unknown`` is why its state may differ from that of the script.
+    there are several. ``unknown`` is why its state may differ from that of the script; ``lost`` are earlier actions, as
+    rows, that did not return and whose effects it lacks.
     """
 
     line: int
@@ -53,6 +54,7 @@ class ScriptModule(msgspec.Struct, frozen=True):
     instantiation: str = ""
     parts: tuple[LinkedModule, ...] = ()
     unknown: str = ""
+    lost: tuple[str, ...] = ()
 
 
 class Script(msgspec.Struct, frozen=True):
@@ -125,7 +127,8 @@ class _Reader:
 
     def __init__(self, folder: Path, text: str) -> None:
         self._folder, self._lines = folder, text.split("\n")
-        self._text = ""
+        self._source = ""
+        """The text of the command that is read."""
         self._definitions: dict[str, dict[str, Any]] = {}
         self._instances = ScriptInstances()
         self._by_name: dict[str, ScriptInstance] = {}
@@ -136,7 +139,7 @@ class _Reader:
     def script(self, commands: list[dict[str, Any]]) -> Script:
         following = [*(each["line"] for each in commands[1:]), len(self._lines) + 1]
         for each, end in zip(commands, following, strict=True):
-            self._text = "\n".join(self._lines[each["line"] - 1 : max(each["line"], end - 1)])
+            self._source = "\n".join(self._lines[each["line"] - 1 : max(each["line"], end - 1)])
             getattr(self, f"_{each['type']}", self._other)(each)
         named: dict[str, ScriptModule] = {}
         for made in sorted((*map(_module, self._instances.cases), *self._refused), key=lambda each: each.line):
@@ -190,7 +193,7 @@ class _Reader:
         self._row(command, "")
 
     def _assert_return(self, command: dict[str, Any]) -> None:
-        self._row(command, ", ".join(_expected(each, self._text) for each in command["expected"]) or "()")
+        self._row(command, ", ".join(_expected(each, self._source) for each in command["expected"]) or "()")
 
     def _assert_trap(self, command: dict[str, Any]) -> None:
         if trap_kind(command["text"]) is None:
@@ -225,7 +228,7 @@ def _module(case: ScriptCase) -> ScriptModule:
     wasm = case.own.wasm if case.own is not None else b""
     instantiation = "" if case.linked else case.instantiation
     return ScriptModule(
-        case.line, case.number, wasm, tuple(case.rows), tuple(case.lines), "", instantiation, case.parts(), case.unknown
+        case.line, case.number, wasm, tuple(case.rows), tuple(case.lines), "", instantiation, case.parts(), case.unknown, case.lost
     )
 
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Final, Literal
 import msgspec
 
 from diffcheck.compare import expectations
-from diffcheck.observation import Refused, Returned, RowRecord, Trapped, sentence, trap_kind
-from diffcheck.text import plural, visible
+from diffcheck.observation import Returned, RowRecord, sentence, trap_of
+from diffcheck.text import listed, plural
 from diffcheck.verdict import SCRIPT, Judgement, Opinion
 
 if TYPE_CHECKING:
@@ -26,16 +26,17 @@ _MOST_NAMED: Final = 3
 class ExpectedResults:
     """Checks the rows of both engines.
 
-    ``unknown`` is why unmet expectations are no findings, empty if they are; ``unknown_in(row, first)`` is the same for a row of
-    the instance that begins with row number ``first``. ``instantiation`` is what is expected of the instantiation, if anything.
+    ``why_unchecked(row, first)`` is why an unmet expectation of a row, or of instantiation if the row is empty, is no finding, and
+    empty if it is one; ``first`` is the number of the row that the instance begins with. ``instantiation`` is what is expected of
+    instantiation, empty if nothing is.
     """
 
     def __init__(self, layout: Layout, findings: Findings) -> None:
         self._expected = {each.name: each.expected for each in layout.rows if each.expected}
         self._objects = layout.objects
         self._findings = findings
-        self.unknown = self.instantiation = ""
-        self.unknown_in: Callable[[str, int], str] = lambda _, __: ""
+        self.instantiation = ""
+        self.why_unchecked: Callable[[str, int], str] = lambda _row, _first: ""
         self._oracle: dict[str, bool] = {}
         self._subject: dict[str, bool] = {}
         self._unchecked: dict[str, str] = {}
@@ -44,7 +45,7 @@ class ExpectedResults:
         """Check the oracle's rows in the instance that begins with row ``first``."""
         for row, text in self._of(rows):
             met = expectations.met(text, row, self._objects)
-            why = "" if met else self.unknown or self.unknown_in(row.name, first)
+            why = "" if met else self.why_unchecked(row.name, first)
             if why:
                 self._unchecked[row.name] = why
             else:
@@ -66,12 +67,11 @@ class ExpectedResults:
 
     def instantiated(self, outcome: Outcome) -> None:
         """Check how the instantiation ended in both engines."""
-        if isinstance(outcome, Refused) and outcome.kind == "trap":
-            outcome = Trapped(trap_kind(outcome.reason.removeprefix("trap: ")) or "unknown")
+        outcome = trap_of(outcome)
         if not self.instantiation or expectations.met(self.instantiation, RowRecord("", outcome)):
             return
-        if self.unknown:
-            self._findings.not_compared(f"the expected result of instantiation: {self.unknown}")
+        if why := self.why_unchecked("", 0):
+            self._findings.not_compared(f"the expected result of instantiation: {why}")
             return
         words, detail = sentence(outcome), f"expected {self.instantiation}: the engines agree on something else"
         self._findings.diverge("expectation", "instantiation", words, words, shape="both", detail=detail)
@@ -81,8 +81,7 @@ class ExpectedResults:
         findings.divergences[:] = map(self._judged, findings.divergences)
         for why in dict.fromkeys(self._unchecked.values()):
             rows = [row for row, each in self._unchecked.items() if each == why]
-            names = ", ".join(visible(each, 60) for each in rows[:_MOST_NAMED]) + (", ..." if len(rows) > _MOST_NAMED else "")
-            findings.not_compared(f"the expected results of {plural(len(rows), 'row')} ({names}): {why}")
+            findings.not_compared(f"the expected results of {plural(len(rows), 'row')} ({listed(rows, _MOST_NAMED)}): {why}")
 
     def _of(self, rows: Iterable[RowRecord]) -> list[tuple[RowRecord, str]]:
         if not self._expected:

@@ -40,8 +40,9 @@ def loads_invalid(divergence: Divergence) -> bool:
 
 
 def accepted(subject: Outcome) -> str:
-    """What an engine that loads a module did with it; without an entry there is nothing to call."""
-    return ACCEPTS if isinstance(subject, Refused) else f"{ACCEPTS} and {sentence(subject)}"
+    """What an engine that loads a module did with it."""
+    nothing_to_call = isinstance(subject, Refused) and subject.stage == "entry"
+    return ACCEPTS if nothing_to_call else f"{ACCEPTS} and {sentence(subject)}"
 
 
 def compare(oracle: Refused, subject: Outcome, findings: Findings, broken: str = "") -> str:

@@ -21,7 +21,7 @@ from diffcheck.cases.discovery import read_artifact
 from diffcheck.config.input_files import read_regular
 from diffcheck.errors import ArtifactError, ConfigError, ManifestError, ReportError, RunFailedError
 from diffcheck.runner.observe_case import CaseRead, ObserveRequest, read_case, source
-from diffcheck.text import plural, visible
+from diffcheck.text import listed, plural, visible
 from diffcheck.witness import formats
 
 if TYPE_CHECKING:
@@ -138,7 +138,7 @@ def snapshot(observed: CaseRead, manifest: Manifest, schema: Schema, *, initiali
     layout, counters = observed.plan.layout, observed.read.counters
     missing = [branch.id for branch in manifest.branches if branch.id not in counters]
     if missing:
-        some = ", ".join(map(str, missing[:_NAMED])) + (", ..." if len(missing) > _NAMED else "")
+        some = listed([*map(str, missing)], _NAMED)
         raise ManifestError(
             f"the manifest has {plural(len(missing), 'branch', 'branches')} without a counter in the module: {some}",
             hint="is it this module's manifest? run `witness instrument` again",

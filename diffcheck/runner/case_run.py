@@ -12,7 +12,7 @@ from diffcheck.backend import registry
 from diffcheck.capsule.batch.restorable import may_change_state
 from diffcheck.capsule.recorder.reference_types import needs_gc
 from diffcheck.cases import scripts
-from diffcheck.cases.rows import INIT
+from diffcheck.cases.rows import INIT, usable
 from diffcheck.compare.findings import Findings
 from diffcheck.compare.judgement import with_judgements
 from diffcheck.observation import LeftSlice, sentence
@@ -225,8 +225,7 @@ class _Passes:
             oracle, subject, findings(plan), budget, plan.functions,
             manifest=plan.manifest, hangs=self._hangs, form=plan.form,
         )  # fmt: skip
-        run.expected.unknown = _why_unchecked(plan)
-        run.expected.unknown_in = partial(_why_row_unchecked, plan)
+        run.expected.why_unchecked = partial(_why_unchecked, plan)
         run.expected.instantiation = plan.case.module.instantiation if plan.case.module is not None else ""
         report = run.report()
         self._left = run.left
@@ -296,29 +295,24 @@ def unit(case: Case) -> str:
     return name if case.module is None else f"{name.rpartition(':')[0]} {case.module.number}"
 
 
-def _why_unchecked(plan: CapsulePlan) -> str:
-    """Why an unmet expectation may be due to the capsule; empty if it may not."""
+def _why_unchecked(plan: CapsulePlan, row: str, first: int) -> str:
+    """Why an unmet expectation of a row, or of instantiation, may be due to the capsule, the arguments or the state; empty if not.
+
+    In a script the state before a trap remains; in a capsule, and so by definition in a case file, the next instance is new, which
+    begins with row number ``first``.
+    """
     types = [plan.module.function_type(at) for at in range(plan.module.n_imported("func"))]
     if any(each.kind != "func" or each.module != _HOST for each in plan.module.imports) or any(each.results for each in types):
         return "the artifact has imports that are stubbed"
-    if plan.case.module is not None and plan.case.module.unknown:
-        return plan.case.module.unknown
-    return ""
-
-
-def _why_row_unchecked(plan: CapsulePlan, row: str, first: int) -> str:
-    """Why an unmet expectation of a row may be due to arguments or state, in the instance that begins with row ``first``, or empty.
-
-    In a script the state before a trap remains; in a capsule, and so by definition in a case file, the next instance is new.
-    """
-    names = [each.name for each in plan.calls]
-    before = plan.calls[: names.index(row) + 1]
-    if needs_gc(plan.module) and any(value.bits for each in before for value in each.args if value.type == "ref"):
+    until = [each.name for each in plan.calls].index(row) + 1 if row else 0
+    if needs_gc(plan.module) and any(value.bits for each in plan.calls[:until] for value in each.args if value.type == "ref"):
         return "references of the host are passed, as i31s"
     module = plan.case.module
-    if not first or module is None or plan.case.rows != module.rows:
-        return ""
-    earlier = [each for each in plan.calls if not each.init][:first]
+    if module is None or module.unknown:
+        return module.unknown if module is not None else ""
+    if may_change_state(plan.module, usable(plan.module, module.lost)[0]):
+        return "an earlier action did not return, and its effects are missing"
+    earlier = [each for each in plan.calls if not each.init][:first] if plan.case.rows == module.rows else []
     return "their instance lacks the state before an earlier trap" if may_change_state(plan.module, earlier) else ""
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 from functools import partial
 from pathlib import Path
@@ -19,7 +18,7 @@ from diffcheck.cases import prepare, producers
 from diffcheck.cases.discovery import read_artifact
 from diffcheck.cases.legacy_exceptions import has_legacy_exceptions, translated
 from diffcheck.cases.link import LinkedModule, link
-from diffcheck.cases.rows import INIT, choose, numbered
+from diffcheck.cases.rows import INIT, choose, numbered, usable
 from diffcheck.cases.wit_rows.wit_rows import is_wit, parse, quoted, with_callers
 from diffcheck.compare import expectations
 from diffcheck.compare.validity import rule, why_unjudged
@@ -221,8 +220,6 @@ def _what_it_is(data: bytes) -> str:
 def _accepted(source: _Source, module: Module, request: Request, engines: _Engines, files: Files) -> Plan:
     """The plan of a valid artifact; skipped if no pass applies to it."""
     oracle, subject = engines.oracle, engines.subject
-    if not request.calls:
-        source = _with_usable_rows(source, module)
     manifest, notes = _manifest(source, files, module)
     no_direct = "only the capsule pass was requested" if request.mode == "capsule" else why_no_direct_pass(module, oracle, subject)
     no_capsule, capsules, rebuild = ONLY_DIRECT, None, None
@@ -230,7 +227,11 @@ def _accepted(source: _Source, module: Module, request: Request, engines: _Engin
     reasons: dict[str, str] = {}
     if request.mode != "direct":
         try:
-            rows = _rows(module, source, request, engines)
+            try:
+                rows = _rows(module, source, request, engines)
+            except CaseError:
+                source = _with_usable_rows(source, module)
+                rows = _rows(module, source, request, engines)
             notes, no_capsule = (*notes, *rows.notes), rows.why_none
             calls, reasons = rows.calls, rows.reasons
             rebuild = partial(_capsules, source, request=request, oracle=oracle, subject=subject)
@@ -289,28 +290,17 @@ def _rows(module: Module, source: _Source, request: Request, engines: _Engines) 
 
 
 def _with_usable_rows(source: _Source, module: Module) -> _Source:
-    """The source without the assertions of a script that cannot be called; each is noted with its line."""
-    script, kept, notes = source.case.module, [], []
-    if script is None or source.case.rows != script.rows or _are_usable(script.rows, module):
+    """The source without the actions of a script that cannot be called; each of its own is noted with its line."""
+    script = source.case.module
+    if script is None or source.case.rows != script.rows:
         return source
-    init = [each for each in script.rows if each.startswith(INIT)]
-    for row, line in zip(script.rows[len(init) :], script.lines, strict=True):
-        try:
-            choose(module, [row])
-            kept.append((row, line))
-        except CaseError as error:
-            notes.append(f"line {line}: {error}")
-    rows = (*init, *(row for row, _ in kept))
-    script = msgspec.structs.replace(script, rows=rows, lines=tuple(line for _, line in kept))
+    _, whys = usable(module, script.rows)
+    rows = tuple(each for each in script.rows if each not in whys)
+    own = [*zip((each for each in script.rows if not each.startswith(INIT)), script.lines, strict=True)]
+    notes = (f"line {line}: {whys[row]}" for row, line in own if row in whys)
+    script = msgspec.structs.replace(script, rows=rows, lines=tuple(line for row, line in own if row not in whys))
     case = msgspec.structs.replace(source.case, rows=rows, module=script)
     return msgspec.structs.replace(source, case=case, notes=(*source.notes, *notes))
-
-
-def _are_usable(rows: tuple[str, ...], module: Module) -> bool:
-    with contextlib.suppress(CaseError):
-        choose(module, rows)
-        return True
-    return False
 
 
 def _instantiates(module: Module) -> bool:

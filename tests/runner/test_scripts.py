@@ -467,6 +467,22 @@ def test_state_that_an_action_without_return_left_to_another_instance_is_no_find
     assert any("an earlier action did not return" in each for each in second.left_out)
 
 
+def test_an_earlier_action_that_has_no_effect_leaves_the_rows_of_another_instance_checked(tmp_path: Path) -> None:
+    path = tmp_path / "shared.wast"
+    path.write_text(
+        '(module $M (memory (export "m") 1) (func (export "set") (i32.store (i32.const 0) (i32.const 5)))\n'
+        '(func (export "div") (param i32) (result i32) (i32.div_u (i32.const 4) (local.get 0))))\n'
+        '(register "M" $M) (invoke "set") (invoke "other")\n(assert_trap (invoke "div" (i32.const 0)) "integer divide by zero")\n'
+        '(module (import "M" "m" (memory 1)) (func (export "get") (result i32) (i32.load (i32.const 0))))\n'
+        '(assert_return (invoke "get") (i32.const 5)) (assert_return (invoke "get") (i32.const 6))'
+    )
+    first, second = reports(path).values()
+    assert first.verdict == "agree"
+    assert "line 3: row other does not name an exported function" in first.left_out
+    (divergence,) = second.passes[0].divergences
+    assert (divergence.where.row, divergence.where.line, divergence.oracle) == ("get #2", 6, "5")
+
+
 OBJECTS = """(module (type $s (struct (field anyref))) (type $a (array anyref))
   (func (export "both") (result anyref anyref) (struct.new $s (ref.null any)) (array.new_default $a (i32.const 1)))
   (func (export "i31") (result i31ref) (ref.i31 (i32.const 1))) (func (export "null") (result structref) (ref.null none))

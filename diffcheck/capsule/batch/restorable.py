@@ -54,6 +54,8 @@ def unrestorable(module: Module, calls: Sequence[Call]) -> frozenset[int] | None
 
 def may_change_state(module: Module, calls: Sequence[Call]) -> bool:
     """Return whether these calls may change memories, tables, globals, objects or segments; calls of imports do not count."""
+    if not calls:
+        return False
     try:
         changing = {at for at, _ in _bodies_with(module, _CHANGES)}
         if not changing or sum(size for _, size in module.bodies) > _DECODED_BYTES:

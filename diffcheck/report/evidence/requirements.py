@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 import msgspec
 
 from diffcheck.report import model
-from diffcheck.text import plural, visible
+from diffcheck.text import listed, plural, visible
 
 if TYPE_CHECKING:
     from diffcheck.verdict import CaseReport, Report
@@ -43,7 +43,7 @@ def _result(name: str, cases: list[CaseReport]) -> RequirementResult:
 
 
 def _named(cases: list[CaseReport]) -> str:
-    return ", ".join(visible(each.case, 120) for each in cases[:8]) + (", ..." if len(cases) > 8 else "")  # noqa: PLR2004 - enough
+    return listed([each.case for each in cases], 8)
 
 
 def render(report: Report) -> bytes:

@@ -147,7 +147,7 @@ class RowSearch:
             self.oracle, self.subject, Findings(plan.manifest), RunBudget(self.request.max_passes), plan.functions, form=plan.form
         )
         part.wanted = wanted
-        part.expected.unknown = "only the engines are compared"
+        part.expected.why_unchecked = lambda _row, _first: "only the engines are compared"
         part.instances.first, part.instances.last, part.instances.limit = begin, end, end - begin + 1
         report = part.report()
         self.left = part.left[1] if part.left is not None else None

@@ -11,7 +11,7 @@ from diffcheck.backend.contract import Program
 from diffcheck.errors import ArtifactError
 from diffcheck.observation import sentence
 from diffcheck.runner.harness_entry import entry
-from diffcheck.text import is_digits
+from diffcheck.text import is_digits, listed
 from diffcheck.triage.reduce.symptom import Symptom, symptoms
 from diffcheck.triage.writeup.single_instruction import nan_masks, single_instruction
 from diffcheck.triage.writeup.standalone import Shown, standalone, why_not
@@ -117,8 +117,7 @@ def _from_within(session: Session, symptom: Symptom, wasm_: bytes, rows: tuple[s
     )
     result = _run(session, wanted)
     if result.why and made.closed:
-        named = ", ".join(made.closed[:_NAMED]) + (", ..." if len(made.closed) > _NAMED else "")
-        return Reproduction(why=f"it needs its imports ({named}); with stubs that return zeros, {result.why}")
+        return Reproduction(why=f"it needs its imports ({listed(made.closed, _NAMED)}); with stubs that return zeros, {result.why}")
     return result
 
 
