@@ -25,7 +25,7 @@ from diffcheck.errors import DiffcheckError
 from diffcheck.runner import plan as plans
 from diffcheck.runner import planning
 from diffcheck.runner.engines import choose, open_engines
-from diffcheck.runner.observe_case import ObserveRequest, case_of
+from diffcheck.runner.observe.observe_case import ObserveRequest, case_of
 from diffcheck.runner.passes.capsule_run import CapsuleSide
 from diffcheck.runner.passes.decoded_instance import decoded
 from diffcheck.runner.passes.instances import MAX_INSTANCES

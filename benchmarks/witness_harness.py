@@ -26,7 +26,7 @@ from typing import Any
 
 import msgspec
 
-from diffcheck.runner.observe_case import CaseRead, ObserveRequest, case_of, read_case
+from diffcheck.runner.observe.observe_case import CaseRead, ObserveRequest, case_of, read_case
 from diffcheck.wasm.module import read
 
 CORPUS = Path(__file__).parents[1] / "corpus"

@@ -14,10 +14,10 @@ if TYPE_CHECKING:
     from diffcheck.errors import NothingToDoError as NothingToDoError
     from diffcheck.errors import ReportError as ReportError
     from diffcheck.errors import RunFailedError as RunFailedError
-    from diffcheck.harness.snapshot import Snapshot as Snapshot
-    from diffcheck.harness.snapshot import snapshot as snapshot
     from diffcheck.report.run_report import load_report as load_report
     from diffcheck.report.run_report import run as run
+    from diffcheck.runner.observe.snapshot import Snapshot as Snapshot
+    from diffcheck.runner.observe.snapshot import snapshot as snapshot
     from diffcheck.verdict import Report as Report
 
 _EXCEPTIONS = (
@@ -28,8 +28,8 @@ _MODULES = {
     "run": "report.run_report",
     "load_report": "report.run_report",
     "Report": "verdict",
-    "snapshot": "harness.snapshot",
-    "Snapshot": "harness.snapshot",
+    "snapshot": "runner.observe.snapshot",
+    "Snapshot": "runner.observe.snapshot",
     "__version__": "config.version",
     **dict.fromkeys(_EXCEPTIONS, "errors"),
 }

@@ -14,7 +14,7 @@ from typing import Final, Literal, get_args
 import msgspec
 
 from diffcheck.text import visible
-from diffcheck.values import Value
+from diffcheck.wasm.values import Value
 
 TrapKind = Literal[
     "unreachable",

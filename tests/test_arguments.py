@@ -7,15 +7,15 @@ import wasmtime
 from hypothesis import given
 from hypothesis import strategies as st
 
-from diffcheck import values
 from diffcheck.cases.arguments import BOUNDARIES, BUFFER_BYTES, Addresses, boundaries, pointers, static_addresses
 from diffcheck.cases.numeric_functions import NumericFunctions
 from diffcheck.cases.registrations import Registration, can_register, registrations
 from diffcheck.cases.toolchain import allocators, constructors, frees, is_plumbing, makes, minified_constructor
 from diffcheck.observation import StubCall
-from diffcheck.values import Value, is_nan
+from diffcheck.wasm import values
 from diffcheck.wasm.module import Module, read
 from diffcheck.wasm.types import FuncType
+from diffcheck.wasm.values import Value, is_nan
 
 UNARY = FuncType(("i32",), ("i32",))
 

@@ -11,15 +11,15 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from diffcheck.harness import witness_harness
 from diffcheck.observation import Returned, RowRecord
 from diffcheck.report import styles
 from diffcheck.runner.events import CaseFinished
-from diffcheck.runner.observe_case import ObserveRequest, read_case
+from diffcheck.runner.observe import witness_harness
+from diffcheck.runner.observe.observe_case import ObserveRequest, read_case
 from diffcheck.runner.request import Request
 from diffcheck.runner.run import run
-from diffcheck.values import Value
 from diffcheck.verdict import McdcImpact
+from diffcheck.wasm.values import Value
 from diffcheck.witness import mcdc
 from diffcheck.witness.formats import Branch, Decision, Manifest, read_manifest
 

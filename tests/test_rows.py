@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from diffcheck.capsule.driver import Call
 from diffcheck.cases.rows import Rows, choose, declarable, signature
 from diffcheck.errors import CaseError
-from diffcheck.values import Value
 from diffcheck.wasm.module import Module, custom, read, write
 from diffcheck.wasm.types import FuncType, RefType
+from diffcheck.wasm.values import Value
 
 
 def module(*exports: str, more: str = "") -> Module:

@@ -12,13 +12,13 @@ import msgspec
 import wasmtime
 from wasmtime import component
 
-from diffcheck import values
 from diffcheck.backend.contract import CallResult, CallResults, ExportCall, StubMemory
 from diffcheck.capsule.memory_map import CAPTURE, OUTPUT_CAP
 from diffcheck.observation import Exited, Outcome, Refused, Returned, TimedOut, Trapped
 from diffcheck.process import claim_channel, read_frame, write_frame
 from diffcheck.text import visible
 from diffcheck.wasm import component as components
+from diffcheck.wasm import values
 from diffcheck_backends import trap_words, wasmtime_values
 from diffcheck_backends.wasmtime_machine import configuration, interrupted_after
 from diffcheck_backends.wasmtime_wire import CallAnswer, CallRequest, Variant

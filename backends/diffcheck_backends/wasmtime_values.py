@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 from wasmtime import component
 from wasmtime.component import _types as types
 
-from diffcheck import values
+from diffcheck.wasm import values
 from diffcheck.wasm.wit.types import CANONICAL_NAN, FLOATS, RESOURCES, Value, WitFunction, WitType, is_nan, option, result
 
 if TYPE_CHECKING:

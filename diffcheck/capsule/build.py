@@ -36,10 +36,10 @@ from diffcheck.capsule.seal import Sealed, StubbedImport, World, extended, seal
 from diffcheck.capsule.slicing.slice_form import TRAP
 from diffcheck.capsule.stub_code import EXIT_EITHER, EXIT_TRAP, encode_dropped, encode_stub
 from diffcheck.wasm import section as ids
+from diffcheck.wasm.debug.names import function_names
 from diffcheck.wasm.externs import encode_export
 from diffcheck.wasm.leb import sized, u
 from diffcheck.wasm.module import Module
-from diffcheck.wasm.names import function_names
 from diffcheck.wasm.opcodes import END
 from diffcheck.wasm.section import Section, section, vector_section, write
 from diffcheck.wasm.types import FuncType, RefType

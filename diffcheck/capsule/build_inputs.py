@@ -14,8 +14,8 @@ from diffcheck.capsule.recorder import functions as recorder
 from diffcheck.capsule.recorder.reference_types import hierarchy, identities_can_differ, payload, typed_elements
 from diffcheck.capsule.recorder.references import FUNC
 from diffcheck.capsule.seal import World
+from diffcheck.wasm.debug.names import tag_names
 from diffcheck.wasm.module import Module
-from diffcheck.wasm.names import tag_names
 from diffcheck.wasm.types import RefType
 from diffcheck.witness import formats
 

@@ -20,7 +20,7 @@ from diffcheck.capsule import layout as lo
 from diffcheck.capsule.recorder import digest as d
 from diffcheck.errors import StreamError
 from diffcheck.observation import StubCall
-from diffcheck.values import Value
+from diffcheck.wasm.values import Value
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -27,7 +27,7 @@ from diffcheck.observation import (
     Threw,
     Trapped,
 )
-from diffcheck.values import Value
+from diffcheck.wasm.values import Value
 
 if TYPE_CHECKING:
     from diffcheck.capsule.layout import Header, Layout

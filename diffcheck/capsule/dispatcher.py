@@ -19,8 +19,8 @@ from diffcheck.wasm.types import FuncType, encode_functype
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from diffcheck.values import Value
     from diffcheck.wasm.module import Module
+    from diffcheck.wasm.values import Value
 
 RESULT: Final = FuncType((), ("i64",))
 """The dispatcher's type: it returns the bits of the function's first result, 0 if that is not a number."""

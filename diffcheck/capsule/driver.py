@@ -17,11 +17,11 @@ from diffcheck.capsule.calls import RESERVE_LOG
 from diffcheck.capsule.constants import constant
 from diffcheck.capsule.recorder.functions import kind_of, store
 from diffcheck.capsule.recorder.references import ANY
-from diffcheck.values import Value
 from diffcheck.wasm.asm import assemble
 from diffcheck.wasm.fragment import link, link_body, link_expression
 from diffcheck.wasm.leb import u
 from diffcheck.wasm.types import RefType
+from diffcheck.wasm.values import Value
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from diffcheck import values
-from diffcheck.values import Value
+from diffcheck.wasm import values
 from diffcheck.wasm.constexpr import read_constexpr
 from diffcheck.wasm.leb import Reader
+from diffcheck.wasm.values import Value
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

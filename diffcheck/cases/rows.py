@@ -17,21 +17,21 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from diffcheck import values
 from diffcheck.capsule.driver import START, Call
 from diffcheck.cases.arguments import is_scalar
 from diffcheck.cases.registrations import table_slots
 from diffcheck.cases.toolchain import INITIALIZE, constructors
 from diffcheck.errors import CaseError
 from diffcheck.text import is_digits, plural, visible
+from diffcheck.wasm import values
 from diffcheck.wasm.types import FuncType, RefType, ValType
 from diffcheck.witness import formats
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from diffcheck.values import Value
     from diffcheck.wasm.module import Module
+    from diffcheck.wasm.values import Value
 
 ENTRIES: Final = ("wasi:cli/run@*#run", "_start", "run", "main")
 _RUN_ROW: Final = "run_row_"

@@ -15,14 +15,15 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from diffcheck import process, values
+from diffcheck import process
 from diffcheck.cases.instances import ScriptInstances, expected_trap
 from diffcheck.cases.link import LinkedModule, link
 from diffcheck.config.input_files import read_regular
 from diffcheck.errors import ArtifactError
 from diffcheck.observation import trap_kind
 from diffcheck.text import decode, visible
-from diffcheck.values import WIDTHS, Value
+from diffcheck.wasm import values
+from diffcheck.wasm.values import WIDTHS, Value
 
 if TYPE_CHECKING:
     from diffcheck.cases.instances import ScriptCase, ScriptInstance

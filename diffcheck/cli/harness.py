@@ -10,8 +10,7 @@ import rich_click as click
 from diffcheck.backend import registry
 from diffcheck.cli.options import PROGRAMS, engine, observed_rows, option, options
 from diffcheck.errors import DiffcheckError
-from diffcheck.harness import witness_harness
-from diffcheck.runner import observe_case
+from diffcheck.runner.observe import observe_case, witness_harness
 from diffcheck.text import visible
 
 _EPILOG = (

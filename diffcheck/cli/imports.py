@@ -11,9 +11,9 @@ import rich_click as click
 from diffcheck.backend import contract, registry
 from diffcheck.cli.options import PROGRAMS, engine, options
 from diffcheck.errors import EXIT_USAGE, ConfigError
-from diffcheck.harness import import_survey
 from diffcheck.report import imports as report
 from diffcheck.report import styles
+from diffcheck.runner.observe import import_survey
 
 _EPILOG = (
     "Verdicts: real, the function works; stub, it is accepted and does nothing; broken, it does something wrong; absent, it does "

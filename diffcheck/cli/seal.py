@@ -9,7 +9,7 @@ import rich_click as click
 
 from diffcheck.backend import contract
 from diffcheck.cli.options import options
-from diffcheck.harness import seal_file
+from diffcheck.runner.observe import seal_file
 
 _EPILOG = (
     "The sealed file has the artifact's exports, start section and code, unchanged. Arguments, environment and stdin are those of "

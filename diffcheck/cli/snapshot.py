@@ -9,8 +9,8 @@ import rich_click as click
 
 from diffcheck.backend import registry
 from diffcheck.cli.options import PROGRAMS, engine, observed_rows, option, options
-from diffcheck.harness import snapshot
 from diffcheck.report import plan_tables, styles
+from diffcheck.runner.observe import snapshot
 from diffcheck.text import visible
 
 _EPILOG = (

@@ -14,11 +14,11 @@ import re
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
-from diffcheck import values
 from diffcheck.errors import CaseError
 from diffcheck.observation import TRAP_KINDS, UNNAMED_KINDS, Returned, Threw, Trapped, trap_kind
 from diffcheck.text import plural, visible
-from diffcheck.values import WIDTHS, Value
+from diffcheck.wasm import values
+from diffcheck.wasm.values import WIDTHS, Value
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from diffcheck import values
 from diffcheck.observation import Objects
 from diffcheck.text import plural, visible
-from diffcheck.values import Value
 from diffcheck.verdict import DivergenceKind
+from diffcheck.wasm import values
+from diffcheck.wasm.values import Value
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from diffcheck.capsule.layout import Layout
     from diffcheck.compare.findings import Findings
     from diffcheck.observation import CallSequence, Output, RowRecord, StubCall
-    from diffcheck.values import Value
+    from diffcheck.wasm.values import Value
 
 _TRACE_RECORD = 4
 _CONTEXT, _EXCERPT = 16, 48

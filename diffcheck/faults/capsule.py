@@ -12,11 +12,11 @@ from diffcheck.faults.model import Expected, Fault, FaultTarget, Plant
 from diffcheck.faults.traps import TRAPS, other_trap
 from diffcheck.observation import Trapped, sentence
 from diffcheck.text import visible
-from diffcheck.values import Value, is_nan, is_quiet_nan
 from diffcheck.wasm.encode import zero
 from diffcheck.wasm.leb import u
 from diffcheck.wasm.module import read
 from diffcheck.wasm.types import encode_heaptype
+from diffcheck.wasm.values import Value, is_nan, is_quiet_nan
 
 if TYPE_CHECKING:
     from random import Random

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from diffcheck.faults import edit
-from diffcheck.values import Value, is_nan
 from diffcheck.wasm.module import read
+from diffcheck.wasm.values import Value, is_nan
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -11,8 +11,8 @@ from diffcheck.faults.counters import WIDTHS, add_to_counter, change_step, compa
 from diffcheck.faults.model import Expected, Fault, FaultTarget, Plant
 from diffcheck.faults.traps import TRAPS, other_trap
 from diffcheck.observation import Returned, Trapped, sentence
-from diffcheck.values import Value, is_quiet_nan
 from diffcheck.wasm.module import read
+from diffcheck.wasm.values import Value, is_quiet_nan
 from diffcheck.witness import formats
 
 if TYPE_CHECKING:

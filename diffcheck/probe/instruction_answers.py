@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from diffcheck.capsule import layout as lo
-from diffcheck.values import signed
+from diffcheck.wasm.values import signed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

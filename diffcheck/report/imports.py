@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-    from diffcheck.harness.import_survey import ArtifactImports, EngineResult, ImportResult, Survey
     from diffcheck.probe.wasi import ImportVerdicts
+    from diffcheck.runner.observe.import_survey import ArtifactImports, EngineResult, ImportResult, Survey
 
 _PLAIN_NAME: Final = re.compile(r"[A-Za-z0-9 :/@.,$()\[\]_+-]+")
 _PLAIN_TEXT: Final = re.compile(r"(?!\[)(?:[A-Za-z0-9 /@.,;$()%'-]|(?<=\w)_(?=\w)|:(?!/)|\[|\](?!\())*")

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
     from diffcheck.backend.contract import Capabilities
     from diffcheck.faults.selftest import SelftestRun
-    from diffcheck.harness.snapshot import Snapshot
     from diffcheck.probe import Diagnosis, InstalledBackend
+    from diffcheck.runner.observe.snapshot import Snapshot
     from diffcheck.runner.persist.cache_files import CacheUsage
     from diffcheck.runner.request import PlanLine
 

@@ -14,7 +14,7 @@ from diffcheck.observation import UNNAMED_KINDS, HarnessFailed, Returned, Trappe
 from diffcheck.runner.judges import places
 from diffcheck.runner.plan import CapsulePlan
 from diffcheck.text import visible
-from diffcheck.values import WIDTHS, Value
+from diffcheck.wasm.values import WIDTHS, Value
 
 if TYPE_CHECKING:
     from diffcheck.backend.contract import Host, RunLimits

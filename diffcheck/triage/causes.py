@@ -17,7 +17,7 @@ from diffcheck.errors import DiffcheckError
 from diffcheck.runner import plan as plans
 from diffcheck.runner import slicing
 from diffcheck.runner.engines import choose, open_engines
-from diffcheck.runner.observe_case import ObserveRequest, case_of
+from diffcheck.runner.observe.observe_case import ObserveRequest, case_of
 from diffcheck.runner.persist.execution_cache import TapePairs, name_of
 from diffcheck.triage.localise.localiser import Localiser
 from diffcheck.triage.localise.spec_sections import instruction_section

@@ -10,7 +10,7 @@ from diffcheck.runner import plan as plans
 from diffcheck.runner import slicing
 from diffcheck.runner.engines import choose, open_engines
 from diffcheck.runner.observation_reader import ObservationReader
-from diffcheck.runner.observe_case import ObserveRequest, case_of
+from diffcheck.runner.observe.observe_case import ObserveRequest, case_of
 from diffcheck.runner.passes.capsule_run import CapsuleSide
 from diffcheck.triage.localise.localiser import Localiser
 from diffcheck.triage.localise.side_by_side import SideBySide, compare_side_by_side

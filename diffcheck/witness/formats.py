@@ -10,9 +10,9 @@ import msgspec
 
 from diffcheck.errors import ManifestError
 from diffcheck.text import plural, visible
+from diffcheck.wasm.debug.names import function_names
 from diffcheck.wasm.leb import u
 from diffcheck.wasm.module import kept
-from diffcheck.wasm.names import function_names
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -33,7 +33,7 @@ from diffcheck.backend import contract, registry
 from diffcheck.faults.engine import FaultyBackend
 from diffcheck.runner import case_run as cases
 from diffcheck.runner import planning
-from diffcheck.runner.observe_case import ObserveRequest, case_of
+from diffcheck.runner.observe.observe_case import ObserveRequest, case_of
 from diffcheck.runner.passes import confirmation
 from diffcheck.runner.request import Request
 from diffcheck.triage import causes

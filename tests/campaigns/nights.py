@@ -32,7 +32,7 @@ from diffcheck.observation import Identity
 from diffcheck.runner import case_run as cases
 from diffcheck.runner import plan as plans
 from diffcheck.runner import planning
-from diffcheck.runner.observe_case import ObserveRequest, case_of
+from diffcheck.runner.observe.observe_case import ObserveRequest, case_of
 from diffcheck.runner.passes import confirmation
 from diffcheck.runner.request import Request
 from diffcheck.verdict import CaseReport, Report, Tool, totals

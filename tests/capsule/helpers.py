@@ -17,8 +17,8 @@ from diffcheck.capsule.forms import Capsule, Form
 from diffcheck.capsule.recorder.digest import digest
 from diffcheck.capsule.seal import World
 from diffcheck.observation import FinalState, RowRecord
-from diffcheck.values import Value, parse
 from diffcheck.wasm.module import Module, read
+from diffcheck.wasm.values import Value, parse
 from tests.wasm.oracle import engine
 
 

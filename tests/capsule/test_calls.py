@@ -13,7 +13,7 @@ from diffcheck.capsule.decode import Image, rows
 from diffcheck.capsule.recorder import digest as d
 from diffcheck.capsule.stubs import INPUTS, TABLES
 from diffcheck.observation import Threw
-from diffcheck.values import FUNCTION, I31, OPAQUE
+from diffcheck.wasm.values import FUNCTION, I31, OPAQUE
 from tests.capsule.helpers import Run, capsule, run
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from diffcheck.capsule.decode import check_header
 from diffcheck.capsule.recorder.digest import digest
 from diffcheck.capsule.seal import World
 from diffcheck.errors import StreamError
-from diffcheck.values import Value
+from diffcheck.wasm.values import Value
 from tests.capsule.helpers import NUMBERS, TRACE, capsule, lanes, results, run
 
 MANY = """(module (memory 40) (global $g (export "__witness_counter_0") (mut i64) (i64.const 0))

@@ -12,10 +12,10 @@ from diffcheck.capsule.deterministic.form import Choices, DeterministicForm, det
 from diffcheck.capsule.deterministic.open_results import OPEN
 from diffcheck.capsule.seal import World
 from diffcheck.faults import edit
-from diffcheck.values import Value, is_nan, is_quiet_nan
 from diffcheck.wasm.code import Instruction, instructions, read_locals
 from diffcheck.wasm.module import Module, read
 from diffcheck.wasm.opcodes import BY_NAME
+from diffcheck.wasm.values import Value, is_nan, is_quiet_nan
 from tests.capsule.helpers import binary, calls, run
 from tests.wasm.oracle import refusal
 

@@ -16,8 +16,8 @@ from diffcheck.capsule.driver import Call
 from diffcheck.capsule.seal import World
 from diffcheck.observation import Trapped
 from diffcheck.runner.row_plans.row_trials import MOST_CALLS, RowTrials
-from diffcheck.values import Value
 from diffcheck.wasm import module as wasm
+from diffcheck.wasm.values import Value
 
 TEXT = """
 (module

@@ -19,9 +19,9 @@ from diffcheck.observation import Exited, OutOfMemory, Returned, Threw, Trapped
 from diffcheck.runner.passes.capsule_pass import CapsulePass
 from diffcheck.runner.passes.capsule_run import CapsuleSide
 from diffcheck.runner.passes.streams.window_search import RunBudget
-from diffcheck.values import FUNCTION, I31, Value
 from diffcheck.wasm.code import all_instructions
 from diffcheck.wasm.module import read
+from diffcheck.wasm.values import FUNCTION, I31, Value
 from diffcheck_backends import wasmtime
 from tests.capsule.helpers import NUMBERS, TRACE, Run, capsule, lanes, results, run
 

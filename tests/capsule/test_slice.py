@@ -10,8 +10,8 @@ from diffcheck.capsule.slicing.slice_form import STUB_BODY, slice_module
 from diffcheck.wasm import module as wasm
 from diffcheck.wasm import section as ids
 from diffcheck.wasm.code import all_instructions
+from diffcheck.wasm.debug.names import function_names
 from diffcheck.wasm.leb import padded, u
-from diffcheck.wasm.names import function_names
 
 CORPUS = Path(__file__).parents[2] / "corpus"
 ARTIFACTS = sorted(CORPUS.rglob("*.wasm"))

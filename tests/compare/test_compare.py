@@ -30,7 +30,7 @@ from diffcheck.observation import (
     TimedOut,
     Trapped,
 )
-from diffcheck.values import Value
+from diffcheck.wasm.values import Value
 
 ONES = (1 << 64) - 1
 

@@ -12,8 +12,8 @@ from diffcheck.compare.expected_results import ExpectedResults
 from diffcheck.compare.findings import Findings
 from diffcheck.errors import CaseError
 from diffcheck.observation import Returned, RowRecord, Threw, Trapped
-from diffcheck.values import Value
 from diffcheck.verdict import Judgement, Opinion
+from diffcheck.wasm.values import Value
 
 if TYPE_CHECKING:
     from diffcheck.observation import TrapKind

@@ -18,11 +18,11 @@ from diffcheck.faults.engine import FaultyBackend
 from diffcheck.faults.model import Expected, Fault
 from diffcheck.observation import Threw
 from diffcheck.runner import case_run, planning
-from diffcheck.runner.observe_case import ObserveRequest, case_of
+from diffcheck.runner.observe.observe_case import ObserveRequest, case_of
 from diffcheck.runner.request import Request
-from diffcheck.values import BEYOND, FUNCTION, IDENTITY, OPAQUE, Value, reference
 from diffcheck.verdict import CaseReport
 from diffcheck.wasm.module import read
+from diffcheck.wasm.values import BEYOND, FUNCTION, IDENTITY, OPAQUE, Value, reference
 from tests.capsule.helpers import binary, calls, run
 from tests.runner.test_run import reports
 from tests.triage.localising import localised

@@ -12,7 +12,8 @@ from diffcheck.errors import RunFailedError
 from diffcheck.faults.engine import FaultyBackend
 from diffcheck.faults.model import Expected, Fault
 from diffcheck.process import machine_memory_bytes
-from diffcheck.runner import case_run, observe_case, slicing
+from diffcheck.runner import case_run, slicing
+from diffcheck.runner.observe import observe_case
 from diffcheck.runner.request import Request
 from diffcheck.triage.localise.localiser import Localiser
 from tests.runner.test_run import artifact

@@ -16,7 +16,7 @@ from diffcheck.faults.model import Expected, Fault
 from diffcheck.observation import Trapped
 from diffcheck.probe import known_answer
 from diffcheck.runner import case_run as runner
-from diffcheck.runner.observe_case import ObserveRequest, case_of
+from diffcheck.runner.observe.observe_case import ObserveRequest, case_of
 from diffcheck.runner.planning import make
 from diffcheck.runner.request import Request
 from diffcheck_backends import wasi, wasmtime

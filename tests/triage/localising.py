@@ -13,7 +13,7 @@ from diffcheck.backend.contract import Backend, Host
 from diffcheck.faults.engine import FaultyBackend
 from diffcheck.faults.model import Expected, Fault
 from diffcheck.runner import planning
-from diffcheck.runner.observe_case import ObserveRequest, case_of
+from diffcheck.runner.observe.observe_case import ObserveRequest, case_of
 from diffcheck.runner.request import Request
 from diffcheck.triage.localise.localiser import Localiser
 from diffcheck.triage.localise.location import Localisation

@@ -12,7 +12,7 @@ from diffcheck.faults.model import Expected, Fault
 from diffcheck.nightly.merge_shards import _causes
 from diffcheck.runner import planning
 from diffcheck.runner.engines import EnginePair
-from diffcheck.runner.observe_case import ObserveRequest, case_of
+from diffcheck.runner.observe.observe_case import ObserveRequest, case_of
 from diffcheck.runner.request import Request
 from diffcheck.triage import causes
 from diffcheck.triage.localise.localiser import Localiser

@@ -21,17 +21,17 @@ from diffcheck.faults.model import Expected, Fault
 from diffcheck.observation import Cost, FinalState, Returned, RowRecord, Trapped
 from diffcheck.runner import planning
 from diffcheck.runner.observation_reader import CaseObservation, Stop
-from diffcheck.runner.observe_case import ObserveRequest, case_of
+from diffcheck.runner.observe.observe_case import ObserveRequest, case_of
 from diffcheck.runner.passes.decoded_instance import DecodedInstance
 from diffcheck.runner.request import Request
 from diffcheck.triage.localise.localiser import Localiser
 from diffcheck.triage.localise.location import Localisation
 from diffcheck.triage.localise.side_by_side import compare_side_by_side
 from diffcheck.triage.tracing import control_flow
-from diffcheck.values import Value
 from diffcheck.wasm import module, section
 from diffcheck.wasm.code import instructions, read_locals
-from diffcheck.wasm.dwarf import source_line
+from diffcheck.wasm.debug.dwarf import source_line
+from diffcheck.wasm.values import Value
 from diffcheck.witness.formats import BranchPlace
 from tests.doubles.instruction_faults import draw
 

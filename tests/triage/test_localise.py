@@ -14,7 +14,7 @@ from diffcheck.capsule.build import first_extension
 from diffcheck.capsule.constants import Types
 from diffcheck.errors import ArtifactError, CaseError
 from diffcheck.runner import planning
-from diffcheck.runner.observe_case import ObserveRequest, case_of
+from diffcheck.runner.observe.observe_case import ObserveRequest, case_of
 from diffcheck.runner.request import Request
 from diffcheck.triage import localise_artifact
 from diffcheck.triage.localise import localiser

@@ -7,7 +7,7 @@ from diffcheck.backend import registry
 from diffcheck.faults.engine import FaultyBackend
 from diffcheck.faults.model import Expected, Fault
 from diffcheck.runner import slicing
-from diffcheck.runner.observe_case import ObserveRequest, case_of, read_case
+from diffcheck.runner.observe.observe_case import ObserveRequest, case_of, read_case
 from diffcheck.runner.request import Request
 from diffcheck.triage import localise_artifact
 from diffcheck.triage.localise.localiser import Localiser

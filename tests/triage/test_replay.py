@@ -8,12 +8,12 @@ import pytest
 import wasmtime
 
 from diffcheck.triage.reduce.straight_line import Piece, StraightLine
-from diffcheck.values import Value
 from diffcheck.wasm import section as ids
 from diffcheck.wasm.code import MemArg
 from diffcheck.wasm.encode import plain
 from diffcheck.wasm.leb import u
 from diffcheck.wasm.types import FuncType, ValType, encode_functype
+from diffcheck.wasm.values import Value
 
 ONE = struct.unpack("<I", struct.pack("<f", 1.0))[0]
 PIECES = (

@@ -17,7 +17,7 @@ from diffcheck.capsule import layout as lo
 from diffcheck.faults.engine import FaultyBackend
 from diffcheck.runner import plan as plans
 from diffcheck.runner import planning
-from diffcheck.runner.observe_case import ObserveRequest, case_of
+from diffcheck.runner.observe.observe_case import ObserveRequest, case_of
 from diffcheck.runner.plan import CapsulePlan
 from diffcheck.runner.request import Request
 from diffcheck.triage.localise.localiser import Localiser

@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 
 from diffcheck.wasm import leb, section
+from diffcheck.wasm.debug.names import function_names, module_name
 from diffcheck.wasm.module import read, write
-from diffcheck.wasm.names import function_names, module_name
 
 TWO_FUNCTIONS = (
     section.section(section.TYPE, b"\x01\x60\x00\x00"),

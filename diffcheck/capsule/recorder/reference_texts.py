@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Final
 
-from diffcheck import values
 from diffcheck.capsule import layout as lo
 from diffcheck.capsule.calls import flag
+from diffcheck.wasm import values
 
 SHIFTED: Final = "i64.extend_i32_u i64.const 32 i64.shl i64.const {} i64.or"
 UNKNOWN: Final = 0xFFFF_FFFF

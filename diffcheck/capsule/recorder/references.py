@@ -10,11 +10,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
-from diffcheck import values
 from diffcheck.capsule import layout as lo
 from diffcheck.capsule import memory_map as mm
 from diffcheck.capsule.recorder import reference_texts as wat
 from diffcheck.capsule.recorder.reference_types import Reach, hierarchy, payload, reach
+from diffcheck.wasm import values
 from diffcheck.wasm.asm import assemble
 from diffcheck.wasm.fragment import link, link_expression, padded
 from diffcheck.wasm.leb import s, u

@@ -15,8 +15,8 @@ import msgspec
 from diffcheck.observation import LeftSlice
 from diffcheck.text import visible
 from diffcheck.wasm import module as wasm
-from diffcheck.wasm import names
 from diffcheck.wasm import section as ids
+from diffcheck.wasm.debug import names
 from diffcheck.wasm.externs import encode_import
 from diffcheck.wasm.leb import sized, u, vector
 from diffcheck.wasm.renumber import renumber_body, renumber_functions

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Final
 
 from diffcheck.cases.arguments import BOUNDARIES
 from diffcheck.errors import ArtifactError
-from diffcheck.values import Value, float_bits, float_number
 from diffcheck.wasm.code import instructions, read_locals
+from diffcheck.wasm.values import Value, float_bits, float_number
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

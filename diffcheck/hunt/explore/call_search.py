@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from diffcheck.hunt.explore.coverage import Coverage, Feature
     from diffcheck.runner.passes.decoded_instance import DecodedInstance
     from diffcheck.runner.row_plans.row_trials import RowTrials
-    from diffcheck.values import Value
+    from diffcheck.wasm.values import Value
 
 _BATCH: Final = 60
 _MOST_ROWS: Final = 96

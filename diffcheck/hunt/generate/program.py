@@ -10,7 +10,7 @@ import msgspec
 from diffcheck.hunt.generate import aggregates, calls, constants, control, exceptions, large, memory, numeric, references, tables
 from diffcheck.hunt.generate.draft import MIXES, NUMBERS, OFTEN, DraftFunction, ProgramDraft, Scope
 from diffcheck.runner.sweep.operands import operands
-from diffcheck.values import Value
+from diffcheck.wasm.values import Value
 
 if TYPE_CHECKING:
     from diffcheck.hunt.generate.weights import Cell, Weights

@@ -22,7 +22,7 @@ from diffcheck.runner.plan import world
 from diffcheck.text import plural
 from diffcheck.verdict import PassReport, SideReport
 from diffcheck.wasm import section as ids
-from diffcheck.wasm.names import function_names
+from diffcheck.wasm.debug.names import function_names
 from diffcheck.wasm.renumber import renumber_body
 
 if TYPE_CHECKING:

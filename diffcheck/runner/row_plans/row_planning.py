@@ -21,7 +21,7 @@ from diffcheck.runner.row_plans.row_choice import TriedRow, choose_rows
 from diffcheck.runner.row_plans.row_setup import FIRST, RowSetup
 from diffcheck.runner.row_plans.row_trials import RowTrial
 from diffcheck.text import plural
-from diffcheck.values import Value
+from diffcheck.wasm.values import Value
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

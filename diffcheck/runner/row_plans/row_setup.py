@@ -10,7 +10,7 @@ from diffcheck.cases import toolchain
 from diffcheck.cases.arguments import BUFFER_BYTES, Addresses
 from diffcheck.cases.rows import exported
 from diffcheck.runner.row_plans.row_choice import ROW_FUEL
-from diffcheck.values import Value
+from diffcheck.wasm.values import Value
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

@@ -18,8 +18,8 @@ from diffcheck.errors import RunFailedError
 from diffcheck.observation import Outcome, Returned, sentence
 from diffcheck.runner.passes.capsule_run import CapsuleSide
 from diffcheck.runner.passes.decoded_instance import decoded
-from diffcheck.values import Value
 from diffcheck.wasm import module as wasm
+from diffcheck.wasm.values import Value
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Final
 from diffcheck.runner.sweep.operands import BITS, SHAPES, shape
 from diffcheck.runner.sweep.operation import Operation
 from diffcheck.runner.sweep.programs import SCAFFOLD
-from diffcheck.values import float_number
 from diffcheck.wasm.opcodes import OPS
+from diffcheck.wasm.values import float_number
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 import msgspec
 
 from diffcheck.runner.sweep.operands import ANY, BITS, Operands
-from diffcheck.values import Value
+from diffcheck.wasm.values import Value
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from diffcheck import values
 from diffcheck.backend.contract import CallProgram, ExportCall, StubMemory
 from diffcheck.capsule.driver import START
 from diffcheck.capsule.layout import MEMORY_EXPORT
@@ -24,8 +23,9 @@ from diffcheck.observation import UNNAMED_KINDS, Outcome, Returned, Trapped, sen
 from diffcheck.runner.observation_reader import ObservationReader
 from diffcheck.runner.passes.capsule_run import CapsuleSide
 from diffcheck.text import decode, visible
-from diffcheck.values import Value
+from diffcheck.wasm import values
 from diffcheck.wasm.module import read
+from diffcheck.wasm.values import Value
 from diffcheck.wasm.wit import abi, wave
 from diffcheck.witness.formats import ROW_RESET, TRACE_RESET
 

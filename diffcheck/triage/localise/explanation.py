@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from diffcheck import values
 from diffcheck.observation import Returned, sentence
 from diffcheck.text import visible
 from diffcheck.triage.localise.call_stack import CallStack
@@ -15,10 +14,11 @@ from diffcheck.triage.localise.location import Moment
 from diffcheck.triage.localise.memory_writers import bytes_read, may_write
 from diffcheck.triage.tracing import control_flow
 from diffcheck.triage.tracing.event_log import LogParameters
-from diffcheck.values import Value, render
-from diffcheck.wasm.dwarf import source_line
-from diffcheck.wasm.names import function_names
+from diffcheck.wasm import values
+from diffcheck.wasm.debug.dwarf import source_line
+from diffcheck.wasm.debug.names import function_names
 from diffcheck.wasm.types import RefType
+from diffcheck.wasm.values import Value, render
 from diffcheck.witness import formats
 
 if TYPE_CHECKING:

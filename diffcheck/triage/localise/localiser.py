@@ -30,7 +30,7 @@ from diffcheck.triage.localise.memory_writers import loaded_bits, watch_at
 from diffcheck.triage.tracing.event_log import VARIANTS, LogParameters, WrongDigest
 from diffcheck.triage.tracing.instrument import LoggedInstruction
 from diffcheck.triage.tracing.read_back import READ_BACK
-from diffcheck.wasm.names import function_names
+from diffcheck.wasm.debug.names import function_names
 from diffcheck.wasm.opcodes import CALLS
 from diffcheck.witness.formats import PREFIX
 

@@ -12,7 +12,7 @@ from diffcheck.observation import RowRecord, sentence
 from diffcheck.runner.observation_reader import CaseObservation
 from diffcheck.text import plural
 from diffcheck.triage.localise.location import Localisation
-from diffcheck.values import render
+from diffcheck.wasm.values import render
 from diffcheck.witness.formats import BranchPlace
 
 if TYPE_CHECKING:

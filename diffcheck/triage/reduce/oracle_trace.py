@@ -11,7 +11,7 @@ from diffcheck.runner import planning
 from diffcheck.triage.localise.instrumenter import Instrumenter
 from diffcheck.triage.reduce.straight_line import BRANCHES, Piece, piece
 from diffcheck.triage.tracing.event_log import NEVER, LogParameters
-from diffcheck.values import WIDTHS, Value
+from diffcheck.wasm.values import WIDTHS, Value
 
 if TYPE_CHECKING:
     from diffcheck.backend.contract import Host, Oracle

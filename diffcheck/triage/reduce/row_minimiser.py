@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Final
 
 from diffcheck.cases.rows import choose
 from diffcheck.triage.reduce.interestingness import BudgetExhausted, Candidate
-from diffcheck.values import Value, parse
 from diffcheck.wasm import module as wasm
+from diffcheck.wasm.values import Value, parse
 
 if TYPE_CHECKING:
     from collections.abc import Callable

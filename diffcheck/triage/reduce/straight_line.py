@@ -19,9 +19,9 @@ from diffcheck.wasm.types import RefType
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from diffcheck.values import Value
     from diffcheck.wasm.types import FuncType, ValType
     from diffcheck.wasm.typing import TypedInstruction
+    from diffcheck.wasm.values import Value
 
 BRANCHES: Final = frozenset({"if", "br_if"})
 """Replayed by whether they branched."""

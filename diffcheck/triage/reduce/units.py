@@ -19,9 +19,9 @@ from diffcheck.wasm.types import RefType
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from diffcheck.values import Value
     from diffcheck.wasm.types import ValType
     from diffcheck.wasm.typing import Body
+    from diffcheck.wasm.values import Value
 
 _CONSTANTS: Final = frozenset({"i32.const", "i64.const", "f32.const", "f64.const", "v128.const", "ref.null"})
 _DROP: Final = b"\x1a"

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from diffcheck.values import Value, render
 from diffcheck.wasm.opcodes import BY_NAME
 from diffcheck.wasm.types import RefType
+from diffcheck.wasm.values import Value, render
 
 if TYPE_CHECKING:
     from collections.abc import Callable

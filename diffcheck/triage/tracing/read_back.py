@@ -9,10 +9,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, Literal, Protocol
 
 from diffcheck.triage.tracing.probes import HelperKey, by_contents
-from diffcheck.values import signed
 from diffcheck.wasm.leb import s, u
 from diffcheck.wasm.opcodes import BY_NAME
 from diffcheck.wasm.types import ArrayType, RefType, StructType
+from diffcheck.wasm.values import signed
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -16,7 +16,6 @@ from diffcheck.cases.rows import choose
 from diffcheck.errors import ArtifactError
 from diffcheck.triage.reduce.close_imports import closable, closed
 from diffcheck.triage.reduce.units import literal
-from diffcheck.values import Value
 from diffcheck.wasm import module as wasm
 from diffcheck.wasm import section as ids
 from diffcheck.wasm.code import MemArg
@@ -27,6 +26,7 @@ from diffcheck.wasm.leb import sized, u
 from diffcheck.wasm.opcodes import END
 from diffcheck.wasm.types import FuncType as Function
 from diffcheck.wasm.types import RefType, encode_functype, encode_valtype
+from diffcheck.wasm.values import Value
 from diffcheck.witness.formats import COUNTER, PREFIX
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Final
 from diffcheck.errors import CaseError
 from diffcheck.text import visible
 from diffcheck.triage.localise.location import INSTANTIATED, NOT_STARTED
-from diffcheck.values import is_nan, is_quiet_nan, parse
 from diffcheck.wasm.opcodes import BY_NAME
+from diffcheck.wasm.values import is_nan, is_quiet_nan, parse
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

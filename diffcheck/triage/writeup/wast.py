@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 from diffcheck.capsule.driver import START
 from diffcheck.cases.rows import choose
 from diffcheck.text import visible
-from diffcheck.values import Value, fraction, is_nan, render
 from diffcheck.wasm import module as wasm
 from diffcheck.wasm.types import RefType
+from diffcheck.wasm.values import Value, fraction, is_nan, render
 from diffcheck.witness.formats import COUNTER
 
 if TYPE_CHECKING:

@@ -9,9 +9,9 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final, NoReturn
 
-from diffcheck import values
 from diffcheck.errors import CaseError
 from diffcheck.text import visible
+from diffcheck.wasm import values
 from diffcheck.wasm.wit.types import CANONICAL_NAN, CASES, FLOATS, INTEGERS, is_nan
 
 if TYPE_CHECKING:

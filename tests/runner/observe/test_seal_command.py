@@ -23,7 +23,7 @@ from diffcheck.wasm.module import read
 from tests.wasm import generate
 from tests.wasm.oracle import refusal
 
-CORPUS = Path(__file__).parents[1] / "corpus"
+CORPUS = Path(__file__).parents[3] / "corpus"
 GREETING = CORPUS / "02-programs" / "greeting.wasm"
 EXITS = CORPUS / "02-programs" / "exit_code.wasm"
 FUSED = CORPUS / "02-programs" / "json_check_fused.wasm"

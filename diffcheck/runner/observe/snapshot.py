@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from diffcheck.errors import RunFailedError
-from diffcheck.runner.observe_case import HOW, CaseRead, ObserveRequest, read_case, source
-from diffcheck.values import Value, render
+from diffcheck.runner.observe.observe_case import HOW, CaseRead, ObserveRequest, read_case, source
+from diffcheck.wasm.values import Value, render
 from diffcheck.witness import formats
 
 if TYPE_CHECKING:

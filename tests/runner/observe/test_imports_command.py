@@ -14,13 +14,13 @@ from markdown_it import MarkdownIt
 
 from diffcheck.cli.command_group import cli
 from diffcheck.cli.main import run as command_line
-from diffcheck.harness.import_survey import ArtifactImports, EngineResult, ImportResult, Survey, SurveyRequest, survey
 from diffcheck.probe import wasi
 from diffcheck.probe.wasi import CheckResult
 from diffcheck.report import imports as report
 from diffcheck.report import styles
+from diffcheck.runner.observe.import_survey import ArtifactImports, EngineResult, ImportResult, Survey, SurveyRequest, survey
 
-CORPUS = Path(__file__).parents[1] / "corpus"
+CORPUS = Path(__file__).parents[3] / "corpus"
 TWO_PRINTERS = CORPUS / "10-components" / "two_printers.wasm"
 TOUR = CORPUS / "10-components" / "wasi_tour.wasm"
 HOSTILE = "a|b](http://x) <script>\x1b[31m\n# `"
@@ -50,7 +50,7 @@ def test_each_import_has_its_signature_its_stub_and_how_often_it_was_called():
 
 def test_the_tour_uses_every_function_of_cli_and_io_and_all_are_functional():
     (found,) = looked_at(TOUR)
-    lines = (line.split() for line in (Path(__file__).parent / "capsule" / "wasi02_functions.txt").read_text().splitlines())
+    lines = (line.split() for line in (Path(__file__).parents[2] / "capsule" / "wasi02_functions.txt").read_text().splitlines())
     wanted = {(line[0], line[1]) for line in lines if line[0].startswith(("wasi:cli/", "wasi:io/"))}
     has = {(each.interface.rpartition(".")[0], each.function): each for each in found.imports}
     assert wanted <= set(has)

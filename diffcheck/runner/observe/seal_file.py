@@ -13,7 +13,7 @@ from diffcheck.config.input_files import read_regular
 from diffcheck.errors import ArtifactError, ManifestError, UnrunnableError
 from diffcheck.observation import sentence
 from diffcheck.runner.engines import preferred_oracle
-from diffcheck.runner.observe_case import ObserveRequest, case_of
+from diffcheck.runner.observe.observe_case import ObserveRequest, case_of
 from diffcheck.runner.plan import world
 from diffcheck.text import plural, visible
 from diffcheck.wasm import module as wasm

@@ -20,7 +20,7 @@ from diffcheck.capsule.driver import START
 from diffcheck.cases.discovery import read_artifact
 from diffcheck.config.input_files import read_regular
 from diffcheck.errors import ArtifactError, ConfigError, ManifestError, ReportError, RunFailedError
-from diffcheck.runner.observe_case import CaseRead, ObserveRequest, read_case, source
+from diffcheck.runner.observe.observe_case import CaseRead, ObserveRequest, read_case, source
 from diffcheck.text import listed, plural, visible
 from diffcheck.witness import formats
 

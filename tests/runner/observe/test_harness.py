@@ -18,10 +18,10 @@ from diffcheck import snapshot
 from diffcheck.capsule.stubs import TABLES
 from diffcheck.cli.main import run as command_line
 from diffcheck.errors import DiffcheckError, EngineMissingError, RunFailedError
-from diffcheck.harness import witness_harness
-from diffcheck.runner.observe_case import ObserveRequest
+from diffcheck.runner.observe import witness_harness
+from diffcheck.runner.observe.observe_case import ObserveRequest
 
-CORPUS = Path(__file__).parents[1] / "corpus"
+CORPUS = Path(__file__).parents[3] / "corpus"
 LEAP_YEAR = CORPUS / "01-decisions" / "leap_year.wasm"
 POLICY = CORPUS / "01-decisions" / "access_policy.wasm"
 HASHING = CORPUS / "02-programs" / "hashing.wasm"

@@ -24,7 +24,7 @@ from diffcheck.probe import known_answer, wasi
 from diffcheck.probe.wasi import CheckResult, ImportVerdicts
 from diffcheck.probe.wasi_module import ProbedImport
 from diffcheck.runner.engines import preferred_oracle
-from diffcheck.runner.observe_case import ObserveRequest, read_case
+from diffcheck.runner.observe.observe_case import ObserveRequest, read_case
 from diffcheck.text import visible
 from diffcheck.wasm import module as wasm
 

@@ -14,9 +14,9 @@ from click.testing import CliRunner
 import diffcheck
 from diffcheck.cli.command_group import cli
 from diffcheck.errors import RunFailedError
-from diffcheck.values import Value
+from diffcheck.wasm.values import Value
 
-LEAP_YEAR = Path(__file__).parents[1] / "corpus" / "01-decisions" / "leap_year.wasm"
+LEAP_YEAR = Path(__file__).parents[3] / "corpus" / "01-decisions" / "leap_year.wasm"
 COUNTER_BEGINS_WITH = ("7e0142000b", "7e0142050b")
 MODULE = """(module
   (global $c (export "__witness_counter_0") (mut i64) (i64.const 0))

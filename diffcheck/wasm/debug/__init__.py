@@ -1,0 +1,1 @@
+"""Debug information of a module: names and source lines."""
