@@ -126,7 +126,7 @@ def place(where: Where) -> list[str]:
 def detail(divergence: Divergence) -> str:
     """What the judges give, the detail of a difference, and the form of the program if it is not the plain one."""
     judged = str(divergence.judgement or "")
-    form = "with NaN bits and other legal choices made equal" if divergence.form != "plain" else ""
+    form = "legal choices made equal" if divergence.form != "plain" else ""
     return "; ".join(filter(None, (judged, ", ".join(part for part in (divergence.detail, form) if part))))
 
 
