@@ -38,7 +38,16 @@ def install() -> None:
 
 def _own_bytes() -> int:
     """The address space of this process."""
-    return int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    return _statm(0)
+
+
+def resident_bytes() -> int:
+    """The memory of this process that is in RAM."""
+    return _statm(1)
+
+
+def _statm(field: int) -> int:
+    return int(Path("/proc/self/statm").read_text().split()[field]) * resource.getpagesize()
 
 
 def _script(command) -> list[str]:
