@@ -295,7 +295,12 @@ def test_a_case_file_sets_everything_and_survives_a_worker_boundary(tmp_path: Pa
     assert (case.stdin, case.args, case.env) == ("é\n".encode(), ("program", ""), {"A": "1", "EMPTY": ""})
     assert case.limits == CaseLimits(2.0, 3 << 29, 16, 10, 4)
     assert case.findings == (KnownFinding("rounds to zero", "kilnd 0.4.4", "core 4.3.3"), KnownFinding("anything"))
-    assert [case.expected(name) for name in ("kilnd", "harness:x", "wasmtime-pulley")] == ["diverge", "inconclusive", "agree"]
+    assert [case.expected(name) for name in ("kilnd", "kilnd:/x", "harness:x", "harness:y")] == [
+        "diverge",
+        "diverge",
+        "inconclusive",
+        "agree",
+    ]
     assert msgspec.msgpack.decode(msgspec.msgpack.encode(case), type=Case) == case
 
 

@@ -88,7 +88,8 @@ TRAPS: Final = tuple((re.compile(pattern), kind) for pattern, kind in (*V8, *JAV
 
 REFUSALS: Final[tuple[tuple[re.Pattern[str], Stage, RefusalKind], ...]] = (
     (re.compile(r"CompileError: .*"), "load", "invalid"),
-    (re.compile(r"LinkError: .*"), "instantiate", "unlinkable"),
+    # V8's TypeError is for imports without an object for their module's name.
+    (re.compile(r"(?:LinkError: |TypeError: WebAssembly\.\w+\(\): Import).*"), "instantiate", "unlinkable"),
     (re.compile(r".*\(at offset 0x[0-9a-f]+\).*"), "load", "invalid"),  # wasmparser's, which all engines in Rust use
     (re.compile(r".*(?:multi-?memory|multiple memories).*", re.IGNORECASE), "load", "unsupported"),
     (re.compile(r".*failed to (?:parse|compile|validate|load).*", re.IGNORECASE), "load", "unstated"),

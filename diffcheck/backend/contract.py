@@ -236,7 +236,7 @@ class Backend(ABC):
 
 
 class Oracle(Backend):
-    """A backend that can also validate artifacts."""
+    """A backend that can also validate artifacts. Any may be ``--oracle``; the default oracle validates for one that cannot."""
 
     @abstractmethod
     def validate(self, wasm: bytes, limits: RunLimits, host: Host) -> Outcome | None:

@@ -80,8 +80,9 @@ class Case(msgspec.Struct, frozen=True):
     requirements: tuple[str, ...] = ()
 
     def expected(self, subject: str) -> Verdict:
-        """The expected verdict with a subject: the subject's own, else ``default``, else agree."""
-        return self.expect.get(subject, self.expect.get("default", "agree"))
+        """The expected verdict with a subject: that of ``NAME:ARGUMENT``, else of NAME, else ``default``, else agree."""
+        names = subject, subject.partition(":")[0], "default"
+        return next((self.expect[name] for name in names if name in self.expect), "agree")
 
 
 def discover(

@@ -250,7 +250,7 @@ class Pool:
         """Our own environment failed during a case, which is inconclusive."""
         case, slot.case = slot.case, None
         if case is not None:
-            report = skipped(case, what, self._request.subject)
+            report = skipped(case, what, self._request.expected_of)
             yield CaseFinished(msgspec.structs.replace(report, verdict="inconclusive"))
 
     def _lost(self, slot: _Slot, what: str) -> Iterator[Event]:

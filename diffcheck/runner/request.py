@@ -6,6 +6,7 @@ from typing import Literal
 
 import msgspec
 
+from diffcheck.backend import registry
 from diffcheck.runner.builds import Build
 
 Mode = Literal["both", "capsule", "direct"]
@@ -77,6 +78,17 @@ class Request(msgspec.Struct, frozen=True):
     shard: tuple[int, int] | None = None
     shard_times_ns: dict[str, int] = {}
     cluster: str = ""
+
+    @property
+    def expected_of(self) -> str:
+        """The subject under ``[expect]``. An engine agrees with itself, and with another build of it, whatever a case expects of it
+        against another engine.
+        """
+        adapters = {spec.partition(":")[0] for spec in (self.subject, self.oracle)}
+        builds = len(adapters) == 1 and registry.engine(self.subject) == registry.engine(self.oracle)
+        if self.subject == self.oracle or (builds and not self.subject_name):
+            return "default"
+        return self.subject_name or self.subject
 
 
 class PlanLine(msgspec.Struct, frozen=True):

@@ -128,9 +128,6 @@ class Worker:
 
     def __init__(self, setup: Setup, reactor: process.Reactor) -> None:
         self.request = setup.request
-        # An engine agrees with itself, whatever a case expects of it against another engine.
-        own = self.request.subject_name or self.request.subject
-        self.subject_name = "default" if self.request.subject == self.request.oracle else own
         self.host: Host = contract.Host(reactor, Path(setup.folder), setup.live)
         roles = engines.create(self.request)
         self.oracle, self.subject = roles.oracle, roles.subject
@@ -207,7 +204,7 @@ class Worker:
 
         def report(oracle: Backend, subject: Backend) -> CaseReport:
             passes = request.max_passes
-            return cases.run(plan, passes, oracle, subject, self.host, self.subject_name, request, self.bodies)
+            return cases.run(plan, passes, oracle, subject, self.host, self.request.expected_of, request, self.bodies)
 
         tapes = self.tapes
         if tapes is None or isinstance(plan, plans.SkippedPlan):
@@ -253,7 +250,7 @@ class Worker:
         except EngineUnusableError:
             raise
         except DiffcheckError as error:  # it has no opinion
-            return cases.skipped(case, error.line, self.subject_name), True
+            return cases.skipped(case, error.line, self.request.expected_of), True
 
     def _more_memory(self, plan: Plan, report: CaseReport, message: Go) -> MoreMemory | None:
         memory_bytes = more_memory.needed(plan, report) if message.again else 0

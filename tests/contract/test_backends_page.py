@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -85,6 +86,14 @@ def test_an_example_passes_the_kit_and_runs_a_case(request: pytest.FixtureReques
     artifact(tmp_path, "counting", COUNTING)
     run("diffcheck", "run", "counting.wasm", "--subject", name)
     assert diffcheck.load_report(tmp_path / "reports").subject.name == name
+
+
+def test_the_package_of_an_example_is_its_module_whatever_folder_lies_beside_it() -> None:
+    found = re.search(r"^```toml\n(\[project\].*?)^```", PAGE.read_text(), re.DOTALL | re.MULTILINE)
+    assert found is not None
+    package = tomllib.loads(found[1])
+    factory = package["project"]["entry-points"]["diffcheck.backends"]["v8"]
+    assert package["tool"]["setuptools"]["py-modules"] == [factory.partition(":")[0]]
 
 
 def test_the_javascript_runner_waits_for_a_full_pipe(node: Path, tmp_path: Path) -> None:

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 ADAPTER = """
 import msgspec
 from diffcheck.errors import EngineMissingError
-from diffcheck.observation import Refused, Returned
-from diffcheck_backends import wasmtime
+from diffcheck.observation import Cost, Execution, Refused, Returned
+from diffcheck_backends import wasi, wasmtime
 
 class Wrong(wasmtime.Wasmtime):
     def start(self, program, limits, host):
@@ -45,6 +45,35 @@ class Old(wasmtime.Wasmtime):
 def old(argument, options):
     made = wasmtime.create(argument, options)
     made.__class__ = Old
+    return made
+
+class Timed(wasmtime.Wasmtime):
+    factor = 1
+    def start(self, program, limits, host):
+        pending = super().start(program, limits, host)
+        class Measured:
+            def wait(self):
+                ran = pending.wait()
+                cpu_ns = Timed.factor * ran.cost.elapsed_ns
+                return msgspec.structs.replace(ran, cost=Cost(6 * ran.cost.elapsed_ns, cpu_ns, ran.cost.peak_bytes, 1))
+        return Measured()
+
+def busy(argument, options):
+    made = wasmtime.create(argument, options)
+    made.__class__ = Timed
+    return made
+
+def late(argument, options):
+    Timed.factor = 6
+    return busy(argument, options)
+
+class Silent(wasi.Wasi):
+    def read(self, program, ended, answer, limits):
+        return Execution(Returned())
+
+def silent(argument, options):
+    made = wasi.create("true", options)
+    made.__class__ = Silent
     return made
 
 def absent(argument, options):
@@ -78,6 +107,17 @@ def test_the_kit_tests_the_adapter_that_is_named(tmp_path: Path, backend: str, c
     ended = kit(tmp_path, "--backend", backend, "-k", "a_trap_in_a_capsule")
     assert ended.returncode == code, ended.stdout + ended.stderr
     assert said in ended.stdout + ended.stderr
+
+
+def test_an_engine_that_ignores_its_deadline_fails_and_one_on_a_busy_machine_does_not(tmp_path: Path) -> None:
+    for backend, said in (("adapter:busy", "1 passed"), ("adapter:late", "the engine was not ended at its deadline")):
+        ended = kit(tmp_path, "--backend", backend, "-k", "endless_loop")
+        assert said in ended.stdout, ended.stdout + ended.stderr
+
+
+def test_an_adapter_that_takes_no_answer_for_success_is_found(tmp_path: Path) -> None:
+    ended = kit(tmp_path, "--backend", "adapter:silent", "-k", "usable_answer")
+    assert "2 failed" in ended.stdout, ended.stdout + ended.stderr
 
 
 def test_the_kit_without_a_backend_is_one_error(tmp_path: Path) -> None:

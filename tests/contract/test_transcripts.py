@@ -122,6 +122,8 @@ def test_nothing_is_no_words() -> None:
         ),
         ("Error: failed to compile: multi-memory not enabled\n\nCaused by:\n    x", ("refused", "load")),
         ("Error: unknown import: `a::b` has not been defined", ("refused", "instantiate")),
+        ('TypeError: WebAssembly.Instance(): Import #0 "a": module is not an object or function', ("refused", "instantiate")),
+        ("TypeError: WebAssembly.Instance(): Imports argument must be present and must be an object", ("refused", "instantiate")),
         ("RuntimeError: unreachable\n    at <unnamed>", ("trapped", "unreachable")),
         ("RuntimeError: data segment out of bounds", ("trapped", "out of bounds memory access")),
         ("RuntimeError: rethrowing null value", ("trapped", "null reference")),

@@ -33,6 +33,22 @@ def test_two_builds_of_one_engine_are_two_engines(nowhere, standin_kilnd):
     one, other = str(standin_kilnd()), str(standin_kilnd())
     engines = chosen(subject=f"kilnd:{one}", oracle=f"kilnd:{other}")
     assert (engines.subject_identity.path, engines.oracle_identity.path) == (one, other)
+    assert engines.request.expected_of == "default"
+
+
+@pytest.mark.parametrize(
+    ("subject", "oracle", "name", "expected"),
+    [
+        ("wasi:x", "wasmtime", "", "wasi:x"),
+        ("wasi:x", "wasi:y", "", "wasi:x"),
+        ("wasi:/old/x", "wasi:/new/x", "", "default"),
+        ("wasi:/old/x", "wasi:/new/x", "old", "old"),
+        ("wasmtime-pulley", "wasmtime", "", "wasmtime-pulley"),
+        ("wasmtime", "wasmtime", "own", "default"),
+    ],
+)
+def test_what_a_case_expects_of_an_engine_does_not_hold_against_another_build_of_it(subject, oracle, name, expected):
+    assert Request(("x",), subject=subject, oracle=oracle, subject_name=name).expected_of == expected
 
 
 def test_the_environment_variable_is_read_without_a_command_line(nowhere, standin_kilnd):

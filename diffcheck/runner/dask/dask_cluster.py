@@ -140,14 +140,8 @@ class DaskCluster:
                 batch.append(_carry(case))
                 size += len(batch[-1].artifact) + len(batch[-1].manifest)
             except (CaseError, ArtifactError) as error:
-                reason = error.line
-                yield CaseFinished(skipped(case, reason, self._expected_subject(error), bad_input=True))
+                yield CaseFinished(skipped(case, error.line, self._request.expected_of, bad_input=True))
         return tuple(batch)
-
-    def _expected_subject(self, error: DiffcheckError) -> str:
-        """The subject whose expected verdict applies to a case that cannot be read, as in a local run."""
-        same = self._request.subject == self._request.oracle and isinstance(error, ArtifactError)
-        return "default" if same else self._request.subject
 
     def _encode_batch(self, cases: tuple[CarriedCase, ...], *, probe: bool) -> bytes:
         subject, oracle = identity_key(self._engines.subject_identity), identity_key(self._engines.oracle_identity)
@@ -175,7 +169,7 @@ class DaskCluster:
             self._waiting.extend((each,) for each in lost)
             return
         for each in lost:
-            report = skipped(each.case, answered.lost or "it has no report", self._request.subject)
+            report = skipped(each.case, answered.lost or "it has no report", self._request.expected_of)
             yield CaseFinished(msgspec.structs.replace(report, verdict="inconclusive"))
 
 
