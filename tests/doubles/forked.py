@@ -1,4 +1,7 @@
-"""Stand-ins for engines as forked children: a new interpreter that imports wasmtime takes 0.15 s of CPU, a fork a tenth of that."""
+"""Stand-ins for engines as forked children: a new interpreter that imports wasmtime takes 0.15 s of CPU, a fork a tenth of that.
+
+The process that localises is forked as well, so that its engines are.
+"""
 
 from __future__ import annotations
 
@@ -11,13 +14,15 @@ from functools import cache, partial
 from pathlib import Path
 from types import CodeType
 
-from diffcheck.process import Reactor, reactor, spawn
+from diffcheck.process import Reactor, orphans, reactor, spawn
 from diffcheck.process.spawn import ChildPipes
+from diffcheck.triage import isolated
 
 DOUBLES = Path(__file__).parent
 _LEAST_BYTES = 1 << 30
 """What a stand-in needs of its limit beyond the address space of this process, which a forked child has; else it is executed."""
 _SCRIPT_BYTES = 1 << 12
+_ISOLATED = ["-P", "-m", isolated.__name__]
 _start, _spawn, _execv = Reactor.start, spawn.spawn, os.execv
 
 
@@ -78,30 +83,32 @@ def _code(script: str) -> CodeType:
 
 def _fork(command, *, env, cwd, memory_bytes, file_bytes, wants_stdin) -> ChildPipes:
     """As ``spawn``."""
-    words = _script(command)
+    own = list(command[1:-1]) == _ISOLATED
+    words = list(command[-1:]) if own else _script(command)
     if not words:
         return _spawn(command, env=env, cwd=cwd, memory_bytes=memory_bytes, file_bytes=file_bytes, wants_stdin=wants_stdin)
     import wasmtime  # noqa: F401, PLC0415 - once for all forks
 
-    pipes = spawn.fork(partial(_child, words, env, cwd, spawn._limits(memory_bytes, file_bytes)))
+    run = partial(isolated.main, words[0]) if own else partial(_run, words)
+    pipes = spawn.fork(partial(_child, run, env, cwd, spawn._limits(memory_bytes, file_bytes)))
     if wants_stdin:
         return pipes
     os.close(pipes.stdin)
     return ChildPipes(pipes.pid, None, pipes.stdout, pipes.stderr)
 
 
-def _child(words, env, cwd, limits) -> int:
+def _child(run, env, cwd, limits) -> int:
     gc.disable()
+    orphans.clear()
     os.environ.clear()
     os.environ.update(env)
     if cwd is not None:
         os.chdir(cwd)
     for which, values in limits:
         resource.setrlimit(which, values)
-    sys.stdin = os.fdopen(0)
+    sys.stdin = os.fdopen(0, closefd=False)  # a child of this one closes its own
     os.execv = _execute
-    _run(words)
-    return 0
+    return run()
 
 
 def _execute(path, command) -> None:
@@ -112,6 +119,7 @@ def _execute(path, command) -> None:
     _run(words)
 
 
-def _run(words) -> None:
+def _run(words) -> int:
     sys.argv = words
     exec(_code(words[0]), {"__name__": "__main__", "__file__": words[0]})
+    return 0
