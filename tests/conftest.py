@@ -31,9 +31,14 @@ if (
 if keeper.LINUX and "PYTEST_XDIST_WORKER" in os.environ:
     # The thread that reads pytest-xdist's messages holds no lock that a forked child needs, and a new interpreter takes 0.2 s of CPU.
     keeper._may_fork = lambda: True
+DOUBLES = Path(__file__).parent / "doubles"
 if keeper.LINUX:
     forked.install()
-DOUBLES = Path(__file__).parent / "doubles"
+    # In programs that tests start as well.
+    sys.path.insert(0, str(DOUBLES / "startup"))
+    os.environ["PYTHONPATH"] = os.pathsep.join(
+        [*sys.path[:1], str(DOUBLES.parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])]
+    )
 _KEPT_BYTES = 2 << 20
 _resident = [0]
 

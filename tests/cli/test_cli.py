@@ -1,3 +1,4 @@
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -64,7 +65,8 @@ for name in {COMMANDS!r}:
     assert CliRunner().invoke(cli, [name, "--help"]).exit_code == 0, name
 print(*(name for name, module in sys.modules.items() if type(module) is ModuleType and hasattr(module, "__file__")))
 """
-    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}  # without what tests add
+    ended = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
     executed = {name for name in ended.stdout.split() if name.startswith("diffcheck.") and not name.startswith("diffcheck.cli.")}
     empty = {name for name in executed if (ROOT / name.replace(".", "/")).is_dir()} - {"diffcheck.cli"}  # packages
     assert executed - empty == {

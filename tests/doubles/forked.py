@@ -16,13 +16,12 @@ from types import CodeType
 
 from diffcheck.process import Reactor, orphans, reactor, spawn
 from diffcheck.process.spawn import ChildPipes
-from diffcheck.triage import isolated
 
 DOUBLES = Path(__file__).parent
 _LEAST_BYTES = 1 << 30
 """What a stand-in needs of its limit beyond the address space of this process, which a forked child has; else it is executed."""
 _SCRIPT_BYTES = 1 << 12
-_ISOLATED = ["-P", "-m", isolated.__name__]
+_ISOLATED = ["-P", "-m", "diffcheck.triage.isolated"]
 _start, _spawn, _execv = Reactor.start, spawn.spawn, os.execv
 
 
@@ -89,7 +88,7 @@ def _fork(command, *, env, cwd, memory_bytes, file_bytes, wants_stdin) -> ChildP
         return _spawn(command, env=env, cwd=cwd, memory_bytes=memory_bytes, file_bytes=file_bytes, wants_stdin=wants_stdin)
     import wasmtime  # noqa: F401, PLC0415 - once for all forks
 
-    run = partial(isolated.main, words[0]) if own else partial(_run, words)
+    run = partial(_localise if own else _run, words)
     pipes = spawn.fork(partial(_child, run, env, cwd, spawn._limits(memory_bytes, file_bytes)))
     if wants_stdin:
         return pipes
@@ -117,6 +116,12 @@ def _execute(path, command) -> None:
     if not words:
         _execv(path, command)
     _run(words)
+
+
+def _localise(words) -> int:
+    from diffcheck.triage import isolated  # noqa: PLC0415 - programs that start engines have no need of it
+
+    return isolated.main(*words)
 
 
 def _run(words) -> int:
