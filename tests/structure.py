@@ -80,6 +80,13 @@ def code_lines(path):
     return len(lines)
 
 
+def folder_lines(folder):
+    """The lines of a folder: code of its modules, and what is not blank in its templates, style sheets, scripts and queries."""
+    files = [path for path in (TOOL / folder).rglob("*") if path.is_file() and path.suffix != ".pyc"]
+    others = (line for path in files if path.suffix != ".py" for line in path.read_text().splitlines())
+    return sum(code_lines(path) for path in files if path.suffix == ".py") + sum(1 for line in others if line.strip())
+
+
 def _name(path):
     return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
 
@@ -92,6 +99,7 @@ def main():
         print(f"{count:7,}  {name}")
     folder, largest = max(((name, count) for name, count in folders().items() if name != "diffcheck/cli"), key=lambda each: each[1])
     print(f"{sum(lines.values()):7,}  lines of code in diffcheck/ (no blank line, comment or docstring)")
+    print(f"{folder_lines('service'):7,}  lines in diffcheck/service/, with its templates, style sheet, script and schema")
     print(f"{len(entries()):7,}  entries at the top level")
     print(f"{largest:7,}  modules in the largest folder, {folder} (cli/ has one a command)")
     print("  circle of imports:", " -> ".join(cycle()) or "none")

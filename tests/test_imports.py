@@ -34,6 +34,7 @@ ENGINES = ("kilnd", "wasmtime", "wasmi", "pulley")
 COMMENT = re.compile(r";;.*")  # of assembler text
 MAX_ENTRIES = 22
 MAX_MODULES = 20
+MAX_SERVICE_LINES = 3_000
 
 
 @pytest.mark.parametrize("path", modules("diffcheck"), ids=lambda path: str(path.relative_to(ROOT)))
@@ -69,6 +70,10 @@ def test_the_tool_can_be_drawn_from_its_top_level():
     assert {name: count for name, count in structure.folders().items() if count > MAX_MODULES} == {
         "diffcheck/cli": structure.folders()["diffcheck/cli"]  # a file a command
     }
+
+
+def test_the_service_is_small():
+    assert structure.folder_lines("service") <= MAX_SERVICE_LINES
 
 
 @pytest.mark.parametrize("path", modules("diffcheck"), ids=lambda path: str(path.relative_to(ROOT)))

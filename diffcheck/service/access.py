@@ -8,27 +8,27 @@ from __future__ import annotations
 
 import hashlib
 import secrets
+import sqlite3
 import time
-from typing import TYPE_CHECKING, Final, Literal
+from collections.abc import Mapping
+from typing import Final, Literal
 from urllib.parse import urlsplit
 
 import msgspec
 
 from diffcheck.errors import ConfigError, DiffcheckError
-from diffcheck.service.settings import is_loopback
+from diffcheck.service.database import Database, insert
+from diffcheck.service.settings import ServiceSettings, is_loopback
 from diffcheck.text import visible
-
-if TYPE_CHECKING:
-    import sqlite3
-    from collections.abc import Mapping
-
-    from diffcheck.service.database import Database
-    from diffcheck.service.settings import ServiceSettings
 
 Scope = Literal["read", "submit", "operate"]
 SCOPES: Final[tuple[Scope, ...]] = ("read", "submit", "operate")
 COOKIE: Final = "diffcheck_login"
 LOGIN_S: Final = 14 * 86_400.0
+_BY_TOKEN: Final = "SELECT id, name, scope, expires FROM tokens WHERE digest = ? AND expires > ?"  # noqa: S105 - a query
+_BY_LOGIN: Final = (
+    "SELECT t.name, t.scope FROM logins l JOIN tokens t ON t.id = l.token WHERE l.digest = ? AND min(l.expires, t.expires) > ?"
+)
 _SAFE: Final = ("GET", "HEAD", "OPTIONS")
 
 
@@ -75,12 +75,12 @@ def principal(database: Database, settings: ServiceSettings, visit: Visit) -> Pr
     bearer = visit.headers.get("authorization", "")
     if bearer:
         scheme, _, text = bearer.partition(" ")
-        found = _of_token(database, text.strip()) if scheme.lower() == "bearer" else None
+        found = _holder(database, _BY_TOKEN, text.strip()) if scheme.lower() == "bearer" else None
         if found is None:
             raise UnauthenticatedError("the token is not valid", hint="make one with `diffcheck serve token`")
         return found
     _check_origin(settings, visit)
-    found = _of_login(database, visit.cookie) if visit.cookie else None
+    found = _holder(database, _BY_LOGIN, visit.cookie) if visit.cookie else None
     if found is not None:
         return found
     if not has_tokens(database) and is_loopback(visit.peer) and is_loopback(_name(visit.host(settings))):
@@ -103,10 +103,8 @@ def add_token(database: Database, name: str, scope: Scope, days: float) -> str:
     with database.writing() as connection:
         if connection.execute("SELECT 1 FROM tokens WHERE name = ?", (name,)).fetchone():
             raise ConfigError(f"there is a token {visible(name, 60)!r}", hint="remove it, or choose another name")
-        connection.execute(
-            "INSERT INTO tokens (name, digest, scope, created, expires) VALUES (?, ?, ?, ?, ?)",
-            (name, _digest(text), scope, time.time(), time.time() + days * 86_400),
-        )
+        now = time.time()
+        insert(connection, "tokens", name=name, digest=_digest(text), scope=scope, created=now, expires=now + days * 86_400)
         audit(connection, "command line", "token added", f"{name} ({scope})")
     return text
 
@@ -123,7 +121,7 @@ def log_in(database: Database, token: str) -> str | None:
     """A login for a token, to be kept in a cookie; None if the token is not valid."""
     with database.writing() as connection:
         connection.execute("DELETE FROM logins WHERE expires < ?", (time.time(),))
-        row = _valid(connection, token)
+        row = connection.execute(_BY_TOKEN, (_digest(token), time.time())).fetchone()
         if row is None:
             return None
         text = secrets.token_urlsafe(32)
@@ -134,19 +132,17 @@ def log_in(database: Database, token: str) -> str | None:
 
 def log_out(database: Database, login: str) -> None:
     """End a login."""
-    with database.writing() as connection:
-        connection.execute("DELETE FROM logins WHERE digest = ?", (_digest(login),))
+    database.change("DELETE FROM logins WHERE digest = ?", _digest(login))
 
 
 def has_tokens(database: Database) -> bool:
     """Whether any token was made, expired ones included."""
-    with database.reading() as connection:
-        return connection.execute("SELECT 1 FROM tokens LIMIT 1").fetchone() is not None
+    return database.row("SELECT 1 FROM tokens LIMIT 1") is not None
 
 
 def audit(connection: sqlite3.Connection, who: str, action: str, target: str) -> None:
     """Note a change, in the transaction that makes it."""
-    connection.execute("INSERT INTO audit (at, who, action, target) VALUES (?, ?, ?, ?)", (time.time(), who, action, target))
+    insert(connection, "audit", at=time.time(), who=who, action=action, target=target)
 
 
 def _check_host(settings: ServiceSettings, visit: Visit) -> None:
@@ -173,27 +169,10 @@ def _name(host: str) -> str:
         return ""
 
 
-def _of_token(database: Database, text: str) -> Principal | None:
-    with database.reading() as connection:
-        row = _valid(connection, text)
+def _holder(database: Database, query: str, text: str) -> Principal | None:
+    """Whose a token or a login is; None if it has expired."""
+    row = database.row(query, _digest(text), time.time())
     return Principal(row["name"], row["scope"]) if row is not None else None
-
-
-def _of_login(database: Database, text: str) -> Principal | None:
-    with database.reading() as connection:
-        row = connection.execute(
-            "SELECT t.name, t.scope FROM logins l JOIN tokens t ON t.id = l.token "
-            "WHERE l.digest = ? AND min(l.expires, t.expires) > ?",
-            (_digest(text), time.time()),
-        ).fetchone()
-    return Principal(row["name"], row["scope"]) if row is not None else None
-
-
-def _valid(connection: sqlite3.Connection, text: str) -> sqlite3.Row | None:
-    """The row of a token that has not expired."""
-    query = "SELECT id, name, scope, expires FROM tokens WHERE digest = ? AND expires > ?"
-    row: sqlite3.Row | None = connection.execute(query, (_digest(text), time.time())).fetchone()
-    return row
 
 
 def _digest(text: str) -> str:

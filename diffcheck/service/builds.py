@@ -45,14 +45,12 @@ def watch(data: DataFolder, seen: set[object]) -> None:
         if state not in seen:
             _take(data, program, about)
             seen.add(state)
-    with data.database.reading() as connection:
-        arrived = connection.execute("SELECT id FROM builds WHERE state = 'arrived'").fetchall()
-        accepted = connection.execute("SELECT id FROM builds WHERE state = 'accepted' AND gate IS NULL ORDER BY id").fetchall()
-    for row in arrived:
+    for row in data.database.rows("SELECT id FROM builds WHERE state = 'arrived'"):
         _submit(data, JobRequest("check", engine=f"build:{row['id']}"))
-        with data.database.writing() as connection:
-            connection.execute("UPDATE builds SET state = 'checking' WHERE id = ? AND state = 'arrived'", (row["id"],))
-    for row in accepted:
+        data.database.change("UPDATE builds SET state = 'checking' WHERE id = ? AND state = 'arrived'", row["id"])
+    for row in data.database.rows(
+        "SELECT id FROM builds WHERE state = 'accepted' AND gate IS NULL AND ? != '' ORDER BY id", builds.corpus
+    ):
         _gate(data, row["id"], builds.corpus)
 
 
@@ -60,16 +58,12 @@ def _gate(data: DataFolder, number: int, corpus: str) -> None:
     """Queue the gate of a build against the accepted one before it; the first one is run alone."""
     if not corpus:
         return
-    with data.database.reading() as connection:
-        query = "SELECT id FROM builds WHERE state = 'accepted' AND id < ? ORDER BY id DESC LIMIT 1"
-        before = connection.execute(query, (number,)).fetchone()
+    before = data.database.row("SELECT id FROM builds WHERE state = 'accepted' AND id < ? ORDER BY id DESC LIMIT 1", number)
     engine = f"build:{number}"
     request = JobRequest("run", engine, corpus=corpus)
     if before is not None:
         request = JobRequest("gate", engine, against=f"build:{before['id']}", corpus=corpus)
-    job = _submit(data, request)
-    with data.database.writing() as connection:
-        connection.execute("UPDATE builds SET gate = ? WHERE id = ?", (job, number))
+    data.database.change("UPDATE builds SET gate = ? WHERE id = ?", _submit(data, request), number)
 
 
 def _submit(data: DataFolder, request: JobRequest) -> int:
@@ -105,8 +99,5 @@ def _take(data: DataFolder, program: Path, about: Path) -> None:
         state, reason = "refused", visible(str(error), 300)
         digest = process.file_digest(str(program)).hex()
     values = (digest, encodable(program.name), encodable(found.version), encodable(found.commit), time.time(), state, reason)
-    with data.database.writing() as connection:
-        connection.execute(
-            "INSERT OR IGNORE INTO builds (sha256, name, version, revision, arrived, state, reason) VALUES (?, ?, ?, ?, ?, ?, ?)",
-            values,
-        )
+    enter = "INSERT OR IGNORE INTO builds (sha256, name, version, revision, arrived, state, reason) VALUES (?, ?, ?, ?, ?, ?, ?)"
+    data.database.change(enter, *values)

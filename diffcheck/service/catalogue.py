@@ -1,31 +1,40 @@
-"""What the API and the pages show: lists with cursors, and single entries. All strings are as stored; each output escapes them."""
+"""What the API and the pages show: lists with cursors, and single entries. All strings are as stored; each output escapes them.
+
+Functions with annotated parameters are the API's operations too. An entry that does not exist raises ``NotFoundError``.
+"""
 
 from __future__ import annotations
 
 import base64
 import time
-from typing import TYPE_CHECKING, Annotated, Any, Final, Generic, Literal, TypeVar
+from collections.abc import Mapping
+from sqlite3 import Connection, Row
+from typing import Annotated, Any, Final, Generic, Literal, TypeVar
 
 import msgspec
+from litestar.params import PathParameter, QueryParameter
 
 from diffcheck.errors import DiffcheckError
-from diffcheck.service.jobs.job_queue import Job
+from diffcheck.service.jobs.job_queue import Job, State
 from diffcheck.service.results import GridResult, LastOccurrence
-
-if TYPE_CHECKING:
-    import sqlite3
-    from collections.abc import Mapping
+from diffcheck.verdict import Verdict
 
 FindingState = Literal["new", "known", "fixed", "returned"]
 T = TypeVar("T", bound=msgspec.Struct)
 PAGE: Final = 50
+Number = Annotated[int, PathParameter(ge=1, le=1 << 53)]
+Cursor = Annotated[str | None, QueryParameter(name="cursor", max_length=2000, description="The value of next in the part before.")]
+Limit = Annotated[int, QueryParameter(name="limit", ge=1, le=200)]
+Name = Annotated[str, QueryParameter(max_length=200)]
+Search = Annotated[str, QueryParameter(name="q", max_length=200)]
+Digest = Annotated[str, QueryParameter(pattern=r"^[0-9a-f]{64}$")]
 
 
 class NotFoundError(DiffcheckError):
     """There is no such entry."""
 
 
-class CursorError(DiffcheckError):
+class CursorError(NotFoundError):
     """A cursor that this service did not make."""
 
 
@@ -68,12 +77,17 @@ class CaseEntry(msgspec.Struct, frozen=True):
     nights: tuple[GridResult, ...]
 
 
-class CaseResult(msgspec.Struct, frozen=True):
-    """A case in one run."""
+class _InRun(msgspec.Struct, frozen=True):
+    """What is of one run."""
 
     run: int
     started: str
     build: str
+
+
+class CaseResult(_InRun, frozen=True):
+    """A case in one run."""
+
     verdict: str
     reason: str
     elapsed_ns: int
@@ -97,12 +111,9 @@ class FindingEntry(msgspec.Struct, frozen=True):
     changed: float
 
 
-class OccurrenceEntry(msgspec.Struct, frozen=True):
+class OccurrenceEntry(_InRun, frozen=True):
     """A finding in one run: *seen*, *new*, *returned* or *fixed*."""
 
-    run: int
-    started: str
-    build: str
     state: str
     cases: int
 
@@ -188,94 +199,106 @@ _JSON: Final[dict[str, Any]] = {"totals": dict[str, int], "nights": tuple[GridRe
 """The fields that are stored as JSON."""
 
 
-def jobs(connection: sqlite3.Connection, state: str, cursor: str | None, limit: int) -> Listing[Job]:
+def jobs(
+    connection: Connection, job_state: Annotated[State | None, QueryParameter(name="state")] = None, cursor: Cursor = None,
+    limit: Limit = PAGE,
+) -> Listing[Job]:  # fmt: skip
     """Jobs, the latest first."""
-    return _listing(connection, Job, "jobs", _BY_ID, cursor, limit, {"state = ?": state or None})
+    return _listing(connection, Job, "jobs", _BY_ID, cursor, limit, {"state = ?": job_state or None})
 
 
-def waiting(connection: sqlite3.Connection) -> tuple[Job, ...]:
+def waiting(connection: Connection) -> tuple[Job, ...]:
     """The jobs that run, and the next ones."""
     where = "state IN ('running', 'queued') ORDER BY state DESC, priority DESC, id LIMIT 10"
     return tuple(_struct(Job, row) for row in connection.execute(_select(Job, "jobs", where)))
 
 
-def job(connection: sqlite3.Connection, number: int) -> Job:
-    """A job; raises ``NotFoundError``."""
+def job(connection: Connection, number: Number) -> Job:
+    """A job."""
     return _entry(connection, Job, "jobs", number)
 
 
-def runs(
-    connection: sqlite3.Connection, suite: str, cursor: str | None, limit: int, *, job_number: int | None = None
-) -> Listing[RunEntry]:  # fmt: skip
-    """Runs, the latest first: of a suite, of a job, or all."""
-    return _listing(connection, RunEntry, "runs", _BY_ID, cursor, limit, {"suite = ?": suite or None, "job = ?": job_number})
+def runs(connection: Connection, suite: Name = "", cursor: Cursor = None, limit: Limit = PAGE) -> Listing[RunEntry]:
+    """Runs, the latest first."""
+    return _listing(connection, RunEntry, "runs", _BY_ID, cursor, limit, {"suite = ?": suite or None})
 
 
-def run(connection: sqlite3.Connection, number: int) -> RunEntry:
-    """A run; raises ``NotFoundError``."""
+def job_runs(connection: Connection, number: Number) -> Listing[RunEntry]:
+    """The runs of a job: one for each report that its commands wrote."""
+    return _listing(connection, RunEntry, "runs", _BY_ID, None, PAGE, {"job = ?": job(connection, number).id})
+
+
+def run(connection: Connection, number: Number) -> RunEntry:
+    """A run."""
     return _entry(connection, RunEntry, "runs", number)
 
 
-def suites(connection: sqlite3.Connection) -> tuple[str, ...]:
+def suites(connection: Connection) -> tuple[str, ...]:
     """The suites that have runs, corpora first."""
     rows = connection.execute("SELECT suite FROM runs GROUP BY suite ORDER BY suite LIKE 'upload-%', max(id) DESC LIMIT 200")
     return tuple(row["suite"] for row in rows)
 
 
 def cases(
-    connection: sqlite3.Connection, suite: str, verdict: str, search: str, cursor: str | None, limit: int
+    connection: Connection, suite: Name, verdict: Verdict | None = None, search: Search = "", cursor: Cursor = None,
+    limit: Limit = PAGE,
 ) -> Listing[CaseEntry]:  # fmt: skip
-    """The cases of a suite, those that diverge first; ``search`` is a part of the name."""
+    """The cases of a suite with their last runs, those that diverge first."""
+    # ``search`` is a part of the name.
     where = {"suite = ?": suite, "verdict = ?": verdict or None, "instr(name, ?)": search or None}
     return _listing(connection, CaseEntry, "cases", _BY_RANK, cursor, limit, where)
 
 
-def case(connection: sqlite3.Connection, number: int) -> CaseEntry:
-    """A case; raises ``NotFoundError``."""
+def case(connection: Connection, number: Number) -> CaseEntry:
+    """A case."""
     return _entry(connection, CaseEntry, "cases", number)
 
 
-def case_history(connection: sqlite3.Connection, number: int, cursor: str | None, limit: int) -> Listing[CaseResult]:
-    """The results of a case, latest first."""
-    return _listing(connection, CaseResult, "case_history", _BY_RUN, cursor, limit, {"case_id = ?": number})
+def case_results(connection: Connection, number: Number, cursor: Cursor = None, limit: Limit = PAGE) -> Listing[CaseResult]:
+    """The history of a case, latest first."""
+    where = {"case_id = ?": case(connection, number).id}
+    return _listing(connection, CaseResult, "case_history", _BY_RUN, cursor, limit, where)
 
 
 def findings(
-    connection: sqlite3.Connection, state: str, subject: str, search: str, cursor: str | None, limit: int
+    connection: Connection, finding_state: Annotated[FindingState | None, QueryParameter(name="state")] = None, subject: Name = "",
+    search: Search = "", cursor: Cursor = None, limit: Limit = PAGE,
 ) -> Listing[FindingEntry]:  # fmt: skip
-    """Findings, the latest change first; ``search`` is a part of the title or the issue."""
+    """Findings, the latest change first."""
+    # ``search`` is a part of the title or the issue.
     where = {
-        "merged IS NULL": (), "state = ?": state or None, "subject = ?": subject or None,
+        "merged IS NULL": (), "state = ?": finding_state or None, "subject = ?": subject or None,
         "(instr(lower(title), lower(?)) OR instr(lower(issue), lower(?)))": (search, search) if search else None,
     }  # fmt: skip
     return _listing(connection, FindingEntry, "findings", _BY_CHANGE, cursor, limit, where)
 
 
-def finding(connection: sqlite3.Connection, number: int) -> FindingDetail:
-    """A finding, or the one that it was merged into; raises ``NotFoundError``."""
-    row = connection.execute("SELECT coalesce(merged, id) AS id FROM findings WHERE id = ?", (number,)).fetchone()
+def finding(connection: Connection, number: Number) -> FindingDetail:
+    """A finding with its last occurrence, its files and its history."""
+    # The address of a finding that was merged into another one leads to that one.
+    query = "SELECT f.id, f.detail FROM findings g JOIN findings f ON f.id = coalesce(g.merged, g.id) WHERE g.id = ?"
+    row = connection.execute(query, (number,)).fetchone()
     found = _entry(connection, FindingEntry, "findings", row["id"] if row is not None else number)
-    (detail,) = connection.execute("SELECT detail FROM findings WHERE id = ?", (found.id,)).fetchone()
     files = connection.execute("SELECT name, sha256 FROM attachments WHERE finding = ? ORDER BY name", (found.id,))
     history = _listing(connection, OccurrenceEntry, "finding_history", _BY_RUN, None, 60, {"finding = ?": found.id})
     return FindingDetail(
-        found, msgspec.json.decode(detail, type=LastOccurrence) if detail != "{}" else None,
+        found, msgspec.json.decode(row["detail"], type=LastOccurrence) if row["detail"] != "{}" else None,
         {each["name"]: each["sha256"] for each in files}, history.items,
     )  # fmt: skip
 
 
-def run_findings(connection: sqlite3.Connection, number: int) -> tuple[FindingEntry, ...]:
+def run_findings(connection: Connection, number: int) -> tuple[FindingEntry, ...]:
     """The findings of a run, those that are not known first."""
     return _findings_in(connection, "SELECT finding FROM occurrences WHERE run = ?", number)
 
 
-def counts(connection: sqlite3.Connection, table: Literal["jobs", "findings"]) -> dict[str, int]:
+def counts(connection: Connection, table: Literal["jobs", "findings"]) -> dict[str, int]:
     """The number of jobs or findings by state."""
     where = "WHERE merged IS NULL" if table == "findings" else ""
     return dict(map(tuple, connection.execute(f"SELECT state, count(*) FROM {table} {where} GROUP BY state")))  # noqa: S608 - constants
 
 
-def metrics(connection: sqlite3.Connection) -> list[tuple[str, float]]:
+def metrics(connection: Connection) -> list[tuple[str, float]]:
     """Jobs and findings by state, the age of the oldest waiting job in seconds, runs, messages that wait, bytes of files."""
     query = """
         SELECT 'jobs{state="' || state || '"}', count(*) FROM jobs GROUP BY state
@@ -288,12 +311,12 @@ def metrics(connection: sqlite3.Connection) -> list[tuple[str, float]]:
     return [(name, value) for name, value in connection.execute(query, (time.time(),))]
 
 
-def builds(connection: sqlite3.Connection, cursor: str | None, limit: int) -> Listing[BuildEntry]:
+def builds(connection: Connection, cursor: Cursor = None, limit: Limit = PAGE) -> Listing[BuildEntry]:
     """Builds from the watched folder, the latest first."""
     return _listing(connection, BuildEntry, "builds", _BY_ID, cursor, limit)
 
 
-def subjects(connection: sqlite3.Connection) -> tuple[SubjectEntry, ...]:
+def subjects(connection: Connection) -> tuple[SubjectEntry, ...]:
     """The builds that were run, the latest first."""
     rows = connection.execute(
         "SELECT sha256, subject, max(version) AS version, count(*) AS runs, max(id) AS run FROM runs GROUP BY sha256, subject "
@@ -302,8 +325,9 @@ def subjects(connection: sqlite3.Connection) -> tuple[SubjectEntry, ...]:
     return tuple(_struct(SubjectEntry, row) for row in rows)
 
 
-def compare(connection: sqlite3.Connection, first: str, second: str) -> Comparison:
-    """The findings of two builds, by the digests of their programs: in the last run of each suite that both have."""
+def compare(connection: Connection, first: Digest, second: Digest) -> Comparison:
+    """Two builds, by the digests of their programs, compared by their findings."""
+    # The findings are those in the last run of each suite that both have.
     seen = (
         "SELECT finding FROM occurrences WHERE state != 'fixed' AND run IN (SELECT max(id) FROM runs WHERE sha256 = ? "
         "AND suite IN (SELECT suite FROM runs WHERE sha256 = ?) GROUP BY suite)"
@@ -312,7 +336,7 @@ def compare(connection: sqlite3.Connection, first: str, second: str) -> Comparis
     return Comparison(*(_findings_in(connection, f"{seen} {how} {seen}", one, two, two, one) for how, one, two in pairs))
 
 
-def families(connection: sqlite3.Connection, subject: str) -> dict[str, dict[str, int]]:
+def families(connection: Connection, subject: str) -> dict[str, dict[str, int]]:
     """The number of cells by outcome, for each family of the map."""
     query = "SELECT family, outcome, count(*) FROM cells WHERE subject = ? GROUP BY family, outcome ORDER BY family"
     found: dict[str, dict[str, int]] = {}
@@ -321,23 +345,25 @@ def families(connection: sqlite3.Connection, subject: str) -> dict[str, dict[str
     return found
 
 
-def swept_subjects(connection: sqlite3.Connection) -> tuple[str, ...]:
+def swept_subjects(connection: Connection) -> tuple[str, ...]:
     """The subjects that have a map."""
     return tuple(row["subject"] for row in connection.execute("SELECT DISTINCT subject FROM cells ORDER BY subject"))
 
 
-def cells(connection: sqlite3.Connection, subject: str, family: str, cursor: str | None, limit: int) -> Listing[GridCell]:
-    """The cells of a family of the map."""
+def cells(
+    connection: Connection, subject: Name, family: Name, cursor: Cursor = None, limit: Limit = PAGE
+) -> Listing[GridCell]:  # fmt: skip
+    """The cells of a family of instructions in the map of the last sweep."""
     return _listing(connection, GridCell, "cells", _BY_INSTRUCTION, cursor, limit, {"subject = ?": subject, "family = ?": family})
 
 
-def audit(connection: sqlite3.Connection, cursor: str | None, limit: int) -> Listing[AuditEntry]:
+def audit(connection: Connection, cursor: Cursor = None, limit: Limit = PAGE) -> Listing[AuditEntry]:
     """Who changed what, the latest first."""
     return _listing(connection, AuditEntry, "audit", _BY_ID, cursor, limit)
 
 
 def _listing(
-    connection: sqlite3.Connection, kind: type[T], table: str, order: _Order, cursor: str | None, limit: int,
+    connection: Connection, kind: type[T], table: str, order: _Order, cursor: str | None, limit: int,
     where: Mapping[str, object] | None = None,
 ) -> Listing[T]:  # fmt: skip
     """A part of a table. ``where`` has conditions and their values; one with None is left out, so that SQLite uses its indices."""
@@ -366,14 +392,14 @@ def _key(cursor: str | None, order: _Order) -> tuple[Any, ...]:
     return key
 
 
-def _entry(connection: sqlite3.Connection, kind: type[T], table: str, number: int) -> T:
+def _entry(connection: Connection, kind: type[T], table: str, number: int) -> T:
     row = connection.execute(_select(kind, table, "id = ?"), (number,)).fetchone()
     if row is None:
         raise NotFoundError(f"there is no such {kind.__name__.lower()}")
     return _struct(kind, row)
 
 
-def _findings_in(connection: sqlite3.Connection, numbers: str, *values: object) -> tuple[FindingEntry, ...]:
+def _findings_in(connection: Connection, numbers: str, *values: object) -> tuple[FindingEntry, ...]:
     """The findings whose numbers a query gives, those that are not known first."""
     query = _select(FindingEntry, "findings", f"merged IS NULL AND id IN ({numbers}) ORDER BY state = 'known', id LIMIT 500")
     return tuple(_struct(FindingEntry, row) for row in connection.execute(query, values))
@@ -384,7 +410,7 @@ def _select(kind: type[msgspec.Struct], table: str, where: str, *others: str) ->
     return f"SELECT {', '.join(dict.fromkeys((*kind.__struct_fields__, *others)))} FROM {table} WHERE {where}"  # noqa: S608 - above
 
 
-def _struct(kind: type[T], row: sqlite3.Row) -> T:
+def _struct(kind: type[T], row: Row) -> T:
     """The struct of a row that has its fields as columns."""
     values: dict[str, Any] = {name: row[name] for name in kind.__struct_fields__}
     return kind(**values | {name: msgspec.json.decode(values[name], type=_JSON[name]) for name in values if name in _JSON})

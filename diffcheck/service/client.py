@@ -16,6 +16,7 @@ from diffcheck.cases import discovery
 from diffcheck.errors import ConfigError, NothingToDoError, ReportError
 from diffcheck.report import json_file
 from diffcheck.text import visible
+from diffcheck.witness import formats
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -26,7 +27,6 @@ T = TypeVar("T")
 _POLL_S: Final = 0.3
 _CAP_BYTES: Final = 1 << 30
 _TIMEOUT_S: Final = 60.0
-_MANIFEST: Final = ".witness.json"
 
 
 class Submission(msgspec.Struct, frozen=True):
@@ -94,15 +94,12 @@ class Client:
         request = urllib.request.Request(self._base + path, body, headers)  # noqa: S310 - checked to be http or https
         try:
             with urllib.request.urlopen(request, timeout=_TIMEOUT_S) as answer:  # noqa: S310 - as above
-                data: bytes = answer.read(_CAP_BYTES)
+                return bytes(answer.read(_CAP_BYTES))
         except urllib.error.HTTPError as error:
             raise _refusal(error) from error
         except (OSError, ValueError, http.client.HTTPException) as error:
-            hint = "start it with `diffcheck serve`, or name it with --server"
-            raise ConfigError(
-                f"the service at {visible(self._base, 100)} does not answer: {visible(str(error))}", hint=hint
-            ) from error
-        return data
+            hint, why = "start it with `diffcheck serve`, or name it with --server", visible(str(error))
+            raise ConfigError(f"the service at {visible(self._base, 100)} does not answer: {why}", hint=hint) from error
 
 
 def _refusal(error: urllib.error.HTTPError) -> ConfigError:
@@ -118,7 +115,7 @@ def _files(paths: Sequence[str]) -> dict[str, Path]:
     """The artifacts under the paths with their case files and manifests, by the names that the job gives them."""
     found: dict[str, Path] = {}
     for path in (each for given in paths for each in _artifacts(Path(given))):
-        for each in (path, path.with_suffix(".toml"), path.with_name(path.name + _MANIFEST)):
+        for each in (path, path.with_suffix(".toml"), formats.manifest_path(path)):
             if not each.is_file():
                 continue
             if found.setdefault(each.name, each) != each:

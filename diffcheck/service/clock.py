@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from datetime import UTC, datetime, timedelta
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 from diffcheck.errors import DiffcheckError
 from diffcheck.service import builds, notifications
 from diffcheck.service.jobs.job_request import JobRequest
+from diffcheck.service.logs import LOGGER
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,30 +20,26 @@ if TYPE_CHECKING:
     from diffcheck.service.settings import ScheduleEntry
 
 STEP_S: Final = 2.0
-_LOG = logging.getLogger("diffcheck.service")
 
 
-class Clock:
-    """Does what is due in the data folder of a service."""
+class Clock(threading.Thread):
+    """A thread that does what is due in the data folder of a service."""
 
     def __init__(self, data: DataFolder) -> None:
+        super().__init__(name="clock", daemon=True)
         self._data = data
-        self._stopped = threading.Event()
+        self._end = threading.Event()
         self._failures: set[str] = set()
         self._builds: set[object] = set()
-        self._thread = threading.Thread(target=self._run, name="clock", daemon=True)
-
-    def start(self) -> None:
-        """Begin, in a thread."""
-        self._thread.start()
 
     def stop(self) -> None:
         """End after the current step."""
-        self._stopped.set()
-        self._thread.join()
+        self._end.set()
+        self.join()
 
-    def _run(self) -> None:
-        while not self._stopped.wait(STEP_S):
+    def run(self) -> None:
+        """Do what is due, until the end."""
+        while not self._end.wait(STEP_S):
             self.step()
 
     def step(self) -> None:
@@ -63,15 +59,14 @@ class Clock:
             except Exception as error:  # noqa: BLE001 - without a clock there is no schedule and no lease expires
                 failures.add(str(error))
                 if str(error) not in self._failures:
-                    _LOG.warning("what is due failed: %s", error, exc_info=not isinstance(error, DiffcheckError))
+                    LOGGER.warning("what is due failed: %s", error, exc_info=not isinstance(error, DiffcheckError))
         self._failures = failures
 
 
 def schedule(data: DataFolder, entry: ScheduleEntry) -> None:
     """Queue the job of an entry if it is due. Of several missed times, one is caught up; a new entry waits for its next time."""
     now = time.time()
-    with data.database.reading() as connection:
-        row = connection.execute("SELECT due FROM schedule WHERE name = ?", (entry.name,)).fetchone()
+    row = data.database.row("SELECT due FROM schedule WHERE name = ?", entry.name)
     due = row["due"] if row is not None else None
     last = due if due is not None and due <= now else None
     if last is not None:
@@ -82,12 +77,8 @@ def schedule(data: DataFolder, entry: ScheduleEntry) -> None:
         data.queue.submit(plan, f"{entry.name}: {title}", owner="schedule")
     after = next_due(entry, now)
     if due is None or last is not None or due > after:
-        with data.database.writing() as connection:
-            connection.execute(
-                "INSERT INTO schedule VALUES (?, ?, ?) ON CONFLICT DO UPDATE "
-                "SET due = excluded.due, last = coalesce(excluded.last, last)",
-                (entry.name, after, last),
-            )
+        enter = "INSERT INTO schedule VALUES (?1, ?2, ?3) ON CONFLICT DO UPDATE SET due = ?2, last = coalesce(?3, last)"
+        data.database.change(enter, entry.name, after, last)
 
 
 def next_due(entry: ScheduleEntry, now: float) -> float:

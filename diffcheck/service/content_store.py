@@ -40,7 +40,7 @@ class ContentStore:
 
     def __init__(self, folder: Path, database: Database, limits: ServiceLimits) -> None:
         self._folder = folder / "files"
-        self._database = database
+        self.database = database
         self.upload_bytes = parse_size(limits.upload)
         self._disk_bytes = parse_size(limits.disk)
         self._reserve_bytes = parse_size(limits.reserve)
@@ -49,11 +49,11 @@ class ContentStore:
         """The place of the file with a digest of 64 hex digits; raises ``FileNotFoundError`` if there is none."""
         if not self.exists(digest):
             raise FileNotFoundError(digest)
-        return self._place(digest)
+        return self.place(digest)
 
     def exists(self, digest: str) -> bool:
         """Whether there is a file with a digest."""
-        return DIGEST.match(digest) is not None and self._place(digest).is_file()
+        return DIGEST.match(digest) is not None and self.place(digest).is_file()
 
     def add(self, chunks: Iterable[bytes], *, cap_bytes: int | None = None, derived: bool = False) -> str:
         """Store a file and return its digest. ``derived`` files can be made again, and make room for others.
@@ -87,36 +87,21 @@ class ContentStore:
             with contextlib.suppress(OSError):
                 temporary.unlink()
 
-    def keep(self, temporary: Path, digest: str, size_bytes: int, *, derived: bool) -> None:
-        """Give a complete file its place, and enter it in the database or note its use; one once not derived stays so."""
-        place = self._place(digest)
-        place.parent.mkdir(exist_ok=True)
-        with self._database.writing() as connection:  # before the file is moved: it may be one that is being evicted
-            temporary.replace(place)
-            connection.execute(
-                "INSERT INTO files VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE "
-                "SET used = excluded.used, derived = min(derived, excluded.derived)",
-                (digest, size_bytes, time.time(), int(derived)),
-            )
-
     def used_bytes(self) -> int:
         """The size of all files."""
-        with self._database.reading() as connection:
-            (total,) = connection.execute("SELECT coalesce(sum(size), 0) FROM files").fetchone()
-        return int(total)
+        return int(self.database.rows("SELECT coalesce(sum(size), 0) FROM files")[0][0])
 
     def evict(self) -> None:
         """Remove what can be made again, the longest unused first, until there is room; and remains of killed uploads."""
+        query = "DELETE FROM files WHERE sha256 = (SELECT sha256 FROM files WHERE derived = 1 ORDER BY used LIMIT 1) RETURNING *"
         over = self.used_bytes() - self._disk_bytes
         while over >= 0:
-            with self._database.writing() as connection:
-                query = "SELECT sha256, size FROM files WHERE derived = 1 ORDER BY used LIMIT 1"
-                oldest = connection.execute(query).fetchone()
-                if oldest is None:
+            with self.database.writing() as connection:
+                removed = connection.execute(query).fetchone()
+                if removed is None:
                     return
-                connection.execute("DELETE FROM files WHERE sha256 = ?", (oldest["sha256"],))
-                self._place(oldest["sha256"]).unlink(missing_ok=True)
-                over -= oldest["size"]
+                self.place(removed["sha256"]).unlink(missing_ok=True)
+                over -= removed["size"]
         for path in self._folder.glob("incoming-*"):
             with contextlib.suppress(OSError):
                 if time.time() - path.stat().st_mtime > _UNFINISHED_S:
@@ -132,7 +117,8 @@ class ContentStore:
         if shutil.disk_usage(self._folder).free < (self._reserve_bytes if upload else self._reserve_bytes // 2):
             raise StorageFullError("the disk is full", hint="free some space on the service's disk")
 
-    def _place(self, digest: str) -> Path:
+    def place(self, digest: str) -> Path:
+        """Where the file with a digest is, if there is one."""
         return self._folder / digest[:2] / digest
 
 
@@ -153,9 +139,16 @@ class IncomingFile:
         self._stream.write(chunk)
 
     def keep(self, *, derived: bool = False) -> str:
-        """Store the file and return its digest."""
+        """Store the file and return its digest, entered in the database or noted as used; one once not derived stays so."""
         self._stream.flush()
         os.fsync(self._stream.fileno())
         digest = self._digest.hexdigest()
-        self._store.keep(self._path, digest, self.size_bytes, derived=derived)
+        place = self._store.place(digest)
+        place.parent.mkdir(exist_ok=True)
+        with self._store.database.writing() as connection:  # before the file is moved: it may be one that is being evicted
+            self._path.replace(place)
+            connection.execute(
+                "INSERT INTO files VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO UPDATE SET used = ?3, derived = min(derived, ?4)",
+                (digest, self.size_bytes, time.time(), int(derived)),
+            )
         return digest

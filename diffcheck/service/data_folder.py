@@ -3,31 +3,34 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Final
+import sys
+from pathlib import Path
+from typing import Final
 
 from diffcheck import process
+from diffcheck.service import logs, settings
 from diffcheck.service.content_store import ContentStore
 from diffcheck.service.database import Database
 from diffcheck.service.jobs.job_queue import JobQueue
 from diffcheck.service.jobs.job_request import Planner
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from diffcheck.service.settings import ServiceSettings
-
 LOG: Final = "log.txt"
+INPUT: Final = "input"
+REPORTS: Final = "reports"
+TRIAGE: Final = "triage"
+BUILDS: Final = "builds"
+"""What is in the folder of a job."""
 
 
 class DataFolder:
     """The database, the files, the queue and the settings. Every process opens its own."""
 
-    def __init__(self, path: Path, settings: ServiceSettings) -> None:
-        self.path, self.settings = path, settings
+    def __init__(self, path: Path, configured: settings.ServiceSettings) -> None:
+        self.path, self.settings = path, configured
         self.database = Database(path)
-        self.store = ContentStore(path, self.database, settings.limits)
-        self.queue = JobQueue(self.database, settings.limits.queue)
-        self.planner = Planner(settings, self.database, self.store, path)
+        self.store = ContentStore(path, self.database, configured.limits)
+        self.queue = JobQueue(self.database, configured.limits.queue)
+        self.planner = Planner(configured, self.database, self.store, path)
 
     def create(self) -> None:
         """Create what is missing, for the owner only; raises ``ReportError``."""
@@ -49,9 +52,8 @@ class DataFolder:
         try:
             with self.log(number).open("rb") as file:
                 end = file.seek(0, os.SEEK_END)
-                file.seek(
-                    min(offset, end) if offset >= 0 else max(0, end + offset)
-                )  # file systems refuse positions far beyond the end
+                # File systems refuse positions far beyond the end.
+                file.seek(min(offset, end) if offset >= 0 else max(0, end + offset))
                 return file.read(most)
         except FileNotFoundError:
             return b""
@@ -59,3 +61,11 @@ class DataFolder:
     def log_end(self, number: int, most: int) -> bytes:
         """The last ``most`` bytes of a job's log."""
         return self.log_part(number, -most, most)
+
+
+def of_child() -> tuple[DataFolder, str]:
+    """The data folder of a process that the supervisor started, and its last argument. It logs as JSON and ends with its parent."""
+    folder, config, last, parent = sys.argv[1:5]
+    process.die_with_parent(int(parent))
+    logs.prepare()
+    return DataFolder(Path(folder), settings.load(config or None, Path.cwd())), last

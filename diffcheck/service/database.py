@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
+from collections.abc import Iterator
 from importlib.resources import files
-from typing import TYPE_CHECKING, Final
+from pathlib import Path
+from typing import Final
 
 from diffcheck import process
 from diffcheck.errors import ReportError
 from diffcheck.text import visible
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
 
 FILE_NAME: Final = "service.sqlite"
 _BUSY_S: Final = 30.0
@@ -66,6 +64,20 @@ class Database:
             finally:
                 connection.rollback()
 
+    def rows(self, query: str, *values: object) -> list[sqlite3.Row]:
+        """The rows of a query that needs no other with it."""
+        with self.reading() as connection:
+            return connection.execute(query, values).fetchall()
+
+    def row(self, query: str, *values: object) -> sqlite3.Row | None:
+        """The first row of a query, None if it has none."""
+        return next(iter(self.rows(query, *values)), None)
+
+    def change(self, statement: str, *values: object) -> None:
+        """Execute one statement as a transaction."""
+        with self.writing() as connection:
+            connection.execute(statement, values)
+
     def backup(self, target: Path) -> None:
         """Copy the database to a new file while others write to it; raises ``ReportError``."""
         process.refuse_links(target)
@@ -102,3 +114,10 @@ class Database:
         for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON", "cache_size = -16384"):
             connection.execute(f"PRAGMA {pragma}")
         return connection
+
+
+def insert(connection: sqlite3.Connection, table: str, **values: object) -> int:
+    """Add a row and return its number. ``table`` and the columns are constants of the caller."""
+    marks = ", ".join("?" * len(values))
+    added = connection.execute(f"INSERT INTO {table} ({', '.join(values)}) VALUES ({marks})", tuple(values.values()))  # noqa: S608
+    return added.lastrowid or 0

@@ -6,10 +6,13 @@ import logging
 import os
 import sys
 from datetime import UTC, datetime
+from typing import Final
 
 import msgspec
 
 from diffcheck.text import visible
+
+LOGGER: Final = logging.getLogger("diffcheck.service")
 
 
 class _JsonFormatter(logging.Formatter):

@@ -45,11 +45,8 @@ class WebhookMessage(msgspec.Struct, frozen=True):
 
 def add(connection: sqlite3.Connection, finding: sqlite3.Row, event: str, run: int, webhooks: Sequence[Webhook]) -> None:
     """Queue a message to every receiver, once for a finding and a run."""
-    message = WebhookMessage(
-        event, finding["id"], finding["title"], finding["subject"], finding["first_build"], finding["last_build"],
-        finding["fixed_build"], finding["issue"], markdown(finding, event),
-    )  # fmt: skip
-    body = msgspec.json.encode(message).decode()
+    more = {"event": event, "finding": finding["id"], "markdown": markdown(finding, event)}
+    body = msgspec.json.encode(msgspec.convert(dict(finding) | more, WebhookMessage)).decode()
     for each in webhooks:
         key = f"{finding['id']} {event} {run} {each.url}"
         connection.execute(
@@ -66,22 +63,15 @@ def markdown(finding: sqlite3.Row, event: str) -> str:
 
 def deliver(database: Database, webhooks: Sequence[Webhook]) -> None:
     """Send what is due. A receiver that fails is tried again later, with growing intervals."""
-    with database.reading() as connection:
-        due = connection.execute(
-            "SELECT id, url, body, attempts FROM deliveries WHERE state = 'waiting' AND due <= ? ORDER BY due LIMIT 20",
-            (time.time(),),
-        ).fetchall()
+    query = "SELECT id, url, body, attempts FROM deliveries WHERE state = 'waiting' AND due <= ? ORDER BY due LIMIT 20"
     by_url = {each.url: each for each in webhooks}
-    for row in due:
+    for row in database.rows(query, time.time()):
         hook = by_url.get(row["url"])
         reason = _send(hook, row["body"]) if hook is not None else "the configuration no longer has the receiver"
         attempts = row["attempts"] + 1
         state = "sent" if not reason else "failed" if hook is None or attempts >= _MOST_ATTEMPTS else "waiting"
-        with database.writing() as connection:
-            connection.execute(
-                "UPDATE deliveries SET state = ?, reason = ?, attempts = ?, due = ? WHERE id = ?",
-                (state, reason, attempts, time.time() + _FIRST_S * 2**attempts, row["id"]),
-            )
+        enter = "UPDATE deliveries SET state = ?, reason = ?, attempts = ?, due = ? WHERE id = ?"
+        database.change(enter, state, reason, attempts, time.time() + _FIRST_S * 2**attempts, row["id"])
         if reason:
             return  # what else is due can wait for the next step, and the service for its end cannot
 

@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections import Counter
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import msgspec
 
 from diffcheck.nightly import history
 from diffcheck.report import json_file
 from diffcheck.service import results
+from diffcheck.service.data_folder import DataFolder
 from diffcheck.service.jobs import job_queue
-from diffcheck.service.jobs.job_queue import Plan
 from diffcheck.text import encodable
 from diffcheck.verdict import Verdict
-
-if TYPE_CHECKING:
-    import sqlite3
-    from pathlib import Path
-
-    from diffcheck.nightly.history import Night
-    from diffcheck.service.data_folder import DataFolder
 
 
 def enter(data: DataFolder, folder: Path, suite: str) -> int:
@@ -29,7 +23,7 @@ def enter(data: DataFolder, folder: Path, suite: str) -> int:
     digest = data.store.add_file(folder / json_file.FILE_NAME)
     past = history.nights(folder / history.FILE_NAME) if (folder / history.FILE_NAME).is_file() else {}
     with data.database.writing() as connection:
-        plan = Plan("run", (), suite, identity=("import", digest))
+        plan = job_queue.Plan("run", (), suite, identity=("import", digest))
         job, new = job_queue.submit(connection, plan, f"import of {suite}")
         if not new:
             return 0
@@ -39,9 +33,9 @@ def enter(data: DataFolder, folder: Path, suite: str) -> int:
     return before + 1
 
 
-def _enter_history(connection: sqlite3.Connection, job: int, suite: str, past: dict[str, list[Night]], until: str) -> int:
+def _enter_history(connection: sqlite3.Connection, job: int, suite: str, past: dict[str, list[history.Night]], until: str) -> int:
     """Enter the runs before a time without their reports, which the history does not have; returns their number."""
-    by_run: dict[int, dict[str, Night]] = {}
+    by_run: dict[int, dict[str, history.Night]] = {}
     for case, nights in past.items():
         for night in nights:
             if night.started < until:
@@ -49,11 +43,11 @@ def _enter_history(connection: sqlite3.Connection, job: int, suite: str, past: d
     for number, cases in sorted(by_run.items()):
         one = next(iter(cases.values()))
         totals = Counter(night.verdict for night in cases.values())
-        values = (
-            job, f"history-{number}", suite, encodable(one.subject), encodable(one.version), one.sha256, "", one.started, 0,
-            len(cases), msgspec.json.encode(totals).decode(), 0, "imported from a history", "",
+        run, _ = results.add_run(
+            connection, job=job, part=f"history-{number}", suite=suite, subject=encodable(one.subject),
+            version=encodable(one.version), sha256=one.sha256, oracle="", started=one.started, elapsed_ns=0, cases=len(cases),
+            totals=msgspec.json.encode(totals).decode(), exit_code=0, conclusion="imported from a history", report="",
         )  # fmt: skip
-        run, _ = results.add_run(connection, values)
         shown = ((case, msgspec.convert(night.verdict, Verdict), "", night.elapsed_ns) for case, night in cases.items())
         results.enter_cases(connection, run, suite, shown)
     return len(by_run)

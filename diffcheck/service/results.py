@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import sqlite3
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import msgspec
 
@@ -14,18 +16,12 @@ from diffcheck.nightly import baseline as baselines
 from diffcheck.nightly import baseline_changes
 from diffcheck.report import cause_rows, model
 from diffcheck.report.cause_rows import CauseRow
+from diffcheck.runner.sweep.coverage import SweepMap
 from diffcheck.service import notifications
+from diffcheck.service.database import insert
+from diffcheck.service.settings import Webhook
 from diffcheck.text import encodable, visible
 from diffcheck.verdict import RANK, Report, Verdict
-
-if TYPE_CHECKING:
-    import sqlite3
-    from collections.abc import Iterable, Sequence
-
-    from diffcheck.report.model import Cluster
-    from diffcheck.runner.sweep.coverage import SweepMap
-    from diffcheck.service.settings import Webhook
-    from diffcheck.verdict import BaselineStatus
 
 NIGHTS: Final = 30
 """How many runs of a case the grid shows."""
@@ -58,37 +54,35 @@ class Source(msgspec.Struct, frozen=True):
 
 
 class Entered(msgspec.Struct, frozen=True):
-    """A run that is being entered."""
+    """A run that is being entered, with the transaction and the receivers of what changes."""
 
-    number: int
+    connection: sqlite3.Connection
+    webhooks: Sequence[Webhook]
     source: Source
-    build: str
     report: Report
+    number: int
+    build: str
 
 
 def enter(connection: sqlite3.Connection, source: Source, report: Report, webhooks: Sequence[Webhook]) -> None:
     """Enter a report."""
     code, why = model.conclusion(report)
-    subject = report.subject
-    values = (
-        source.job, source.part, source.suite, encodable(subject.name), encodable(subject.version), subject.sha256,
-        encodable(f"{report.oracle.name} {report.oracle.version}"), report.started, report.elapsed_ns, len(report.cases),
-        msgspec.json.encode(report.totals).decode(), code, encodable(why), source.sha256,
+    subject, oracle = report.subject, report.oracle
+    number, build = add_run(
+        connection, job=source.job, part=source.part, suite=source.suite, subject=encodable(subject.name),
+        version=encodable(subject.version), sha256=subject.sha256, oracle=encodable(f"{oracle.name} {oracle.version}"),
+        started=report.started, elapsed_ns=report.elapsed_ns, cases=len(report.cases), exit_code=code, conclusion=encodable(why),
+        totals=msgspec.json.encode(report.totals).decode(), report=source.sha256,
     )  # fmt: skip
-    number, build = add_run(connection, values)
     shown = ((case.case, case.verdict, case.reason, case.elapsed_ns) for case in report.cases)
     enter_cases(connection, number, source.suite, shown)
-    _enter_findings(connection, Entered(number, source, build, report), webhooks)
+    _enter_findings(Entered(connection, webhooks, source, report, number, build))
 
 
-def add_run(connection: sqlite3.Connection, values: tuple[object, ...]) -> tuple[int, str]:
+def add_run(connection: sqlite3.Connection, **values: object) -> tuple[int, str]:
     """Add a run with the values of all columns but the first; returns its number and the name of the subject's build."""
-    added = connection.execute(
-        "INSERT INTO runs (job, part, suite, subject, version, sha256, oracle, started, elapsed_ns, cases, totals, exit_code, "
-        "conclusion, report) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING id, build",
-        values,
-    )
-    number, build = added.fetchone()
+    number = insert(connection, "runs", **values)
+    (build,) = connection.execute("SELECT build FROM runs WHERE id = ?", (number,)).fetchone()
     return number, build
 
 
@@ -118,9 +112,9 @@ def enter_cases(connection: sqlite3.Connection, run: int, suite: str, cases: Ite
     connection.executemany("INSERT OR IGNORE INTO results VALUES (?, ?, ?, ?, ?)", results)
 
 
-def _enter_findings(connection: sqlite3.Connection, run: Entered, webhooks: Sequence[Webhook]) -> None:
+def _enter_findings(run: Entered) -> None:
     """Update the baseline of the suite, and with it the findings."""
-    report = run.report
+    connection, report = run.connection, run.report
     subject = encodable(report.subject.name)
     before = suite_baseline(connection, subject, run.source.suite)
     today = datetime.now(UTC).date()
@@ -130,7 +124,7 @@ def _enter_findings(connection: sqlite3.Connection, run: Entered, webhooks: Sequ
     seen = [each.signature for each in found if each.signature in statuses]
     returned = [each for each in seen if each not in after.entries or after.entries[each].fixed is not None]
     after, _ = baseline_changes.add(after, report, returned, "", "", None)
-    findings = _findings(connection, run, subject, found)
+    findings = _findings(run, subject, found)
     query = "SELECT signature, finding FROM signatures WHERE subject = ? AND suite = ?"
     owners = dict(map(tuple, connection.execute(query, (subject, run.source.suite))))
     owners |= {each.signature: number for number, members in findings.items() for each in members}
@@ -140,7 +134,7 @@ def _enter_findings(connection: sqlite3.Connection, run: Entered, webhooks: Sequ
                 "INSERT OR REPLACE INTO signatures VALUES (?, ?, ?, ?, ?)",
                 (subject, run.source.suite, signature, owners[signature], msgspec.json.encode(entry).decode()),
             )
-    _change_states(connection, run, findings, statuses, owners, webhooks)
+    _change_states(run, findings, {owners[key] for key, each in statuses.items() if each.state == "fixed" and key in owners})
 
 
 def suite_baseline(connection: sqlite3.Connection, subject: str, suite: str) -> baselines.Baseline:
@@ -167,43 +161,40 @@ def known_baseline(connection: sqlite3.Connection, suite: str, adapter: str) -> 
     return baselines.Baseline(entries)
 
 
-def _findings(connection: sqlite3.Connection, run: Entered, subject: str, found: Sequence[Cluster]) -> dict[int, list[Cluster]]:
+def _findings(run: Entered, subject: str, found: Sequence[model.Cluster]) -> dict[int, list[model.Cluster]]:
     """The findings of a run with their clusters: by the cause, else by what the signature belonged to, else by the signature."""
     causes = {signature: cause for cause in run.report.causes for signature in cause.signatures}
-    owned = dict(map(tuple, connection.execute("SELECT signature, finding FROM signatures WHERE subject = ?", (subject,))))
+    query = "SELECT signature, finding FROM signatures WHERE subject = ?"
+    owned = dict(map(tuple, run.connection.execute(query, (subject,))))
     rows = {row.signatures[0]: row for row in cause_rows.cause_rows(run.report, found, {}) if row.signatures and row.what}
-    grouped: dict[int, list[Cluster]] = {}
+    grouped: dict[int, list[model.Cluster]] = {}
     for cluster in found:
         cause, owner = causes.get(cluster.signature), owned.get(cluster.signature)
         name = encodable(cause.name if cause is not None else cluster.signature)
-        number = owner if cause is None and owner is not None else _finding(connection, run, subject, name)
+        number = owner if cause is None and owner is not None else _finding(run, subject, name)
         if cause is not None and owner not in (None, number):
-            _merge(connection, int(owner or 0), number)
+            _merge(run.connection, int(owner or 0), number)
             owned = {key: number if value == owner else value for key, value in owned.items()}
         grouped.setdefault(number, []).append(cluster)
         row = rows.get(visible(cluster.signature, 240))
         if row is not None:
-            _describe(connection, number, cluster, row, run)
+            _describe(run, number, cluster, row)
     return grouped
 
 
-def _finding(connection: sqlite3.Connection, run: Entered, subject: str, cause: str) -> int:
+def _finding(run: Entered, subject: str, cause: str) -> int:
     """The number of the finding with a cause, which is added if it is new."""
-    row = connection.execute("SELECT id, merged FROM findings WHERE subject = ? AND cause = ?", (subject, cause)).fetchone()
+    row = run.connection.execute("SELECT id, merged FROM findings WHERE subject = ? AND cause = ?", (subject, cause)).fetchone()
     if row is not None:
         return int(row["merged"] or row["id"])
-    values = (subject, cause, visible(cause, 240), run.number, run.number, run.build, run.build, time.time())
-    added = connection.execute(
-        "INSERT INTO findings (subject, cause, title, state, first_run, last_run, first_build, last_build, changed, detail) "
-        "VALUES (?, ?, ?, 'new', ?, ?, ?, ?, ?, '{}')",
-        values,
-    )
-    return int(added.lastrowid or 0)
+    return insert(
+        run.connection, "findings", subject=subject, cause=cause, title=visible(cause, 240), state="new", first_run=run.number,
+        last_run=run.number, first_build=run.build, last_build=run.build, changed=time.time(), detail="{}",
+    )  # fmt: skip
 
 
 def _merge(connection: sqlite3.Connection, old: int, new: int) -> None:
     """A cluster that was localised later belongs to its cause; the old finding's address leads to the new one."""
-    before = connection.execute("SELECT state, issue, note, first_run, first_build FROM findings WHERE id = ?", (old,)).fetchone()
     connection.execute("UPDATE signatures SET finding = ? WHERE finding = ?", (new, old))
     connection.execute(
         "INSERT OR IGNORE INTO occurrences SELECT ?, run, state, cases FROM occurrences WHERE finding = ?", (new, old)
@@ -212,16 +203,18 @@ def _merge(connection: sqlite3.Connection, old: int, new: int) -> None:
     connection.execute("UPDATE OR IGNORE attachments SET finding = ? WHERE finding = ?", (new, old))
     connection.execute("UPDATE findings SET merged = ?1 WHERE id = ?2 OR merged = ?2", (new, old))
     connection.execute(
-        "UPDATE findings SET issue = iif(issue = '', ?, issue), note = iif(note = '', ?, note), "
-        "state = iif(state = 'new', ?, state), first_build = iif(first_run > ?, ?, first_build), "
-        "first_run = min(first_run, ?) WHERE id = ?",
-        (before["issue"], before["note"], before["state"], before["first_run"], before["first_build"], before["first_run"], new),
+        "UPDATE findings AS new SET "
+        "issue = iif(new.issue = '', old.issue, new.issue), note = iif(new.note = '', old.note, new.note), "
+        "state = iif(new.state = 'new', old.state, new.state), first_run = min(new.first_run, old.first_run), "
+        "first_build = iif(new.first_run > old.first_run, old.first_build, new.first_build) "
+        "FROM findings AS old WHERE new.id = ? AND old.id = ?",
+        (new, old),
     )
 
 
-def _describe(connection: sqlite3.Connection, number: int, cluster: Cluster, row: CauseRow, run: Entered) -> None:
+def _describe(run: Entered, number: int, cluster: model.Cluster, row: CauseRow) -> None:
     """Store what the finding's page shows, and its program. A localised occurrence is not replaced by one that is not."""
-    case = cluster.members[0].case
+    connection, case = run.connection, cluster.members[0].case
     stored = connection.execute("SELECT detail FROM findings WHERE id = ?", (number,)).fetchone()["detail"]
     if stored != "{}" and msgspec.json.decode(stored, type=LastOccurrence).row.places and not row.places:
         return
@@ -235,30 +228,19 @@ def _describe(connection: sqlite3.Connection, number: int, cluster: Cluster, row
     )
 
 
-def _change_states(
-    connection: sqlite3.Connection,
-    run: Entered,
-    findings: Mapping[int, Iterable[Cluster]],
-    statuses: Mapping[str, BaselineStatus],
-    owners: Mapping[str, int],
-    webhooks: Sequence[Webhook],
-) -> None:
-    """The states after the run: seen again after being fixed is *returned*; *fixed* if no signature is left."""
+def _change_states(run: Entered, findings: Mapping[int, Iterable[model.Cluster]], missing: AbstractSet[int]) -> None:
+    """The states after the run: seen again after being fixed is *returned*; *fixed* if no signature is left of a missing one."""
+    connection = run.connection
     for number, members in findings.items():
         cases = {member.case.case for each in members for member in each.members}
         row = _row(connection, number)
-        new = row["first_run"] == run.number
-        back = row["state"] == "fixed"
-        connection.execute(
-            "UPDATE findings SET last_run = ?, last_build = ?, state = ? WHERE id = ?",
-            (run.number, run.build, "returned" if back else row["state"], number),
-        )
-        word = "returned" if back else "new" if new else "seen"
+        word = "returned" if row["state"] == "fixed" else "new" if row["first_run"] == run.number else "seen"
+        update = "UPDATE findings SET last_run = ?, last_build = ?, state = iif(state = 'fixed', 'returned', state) WHERE id = ?"
+        connection.execute(update, (run.number, run.build, number))
         connection.execute("INSERT OR REPLACE INTO occurrences VALUES (?, ?, ?, ?)", (number, run.number, word, len(cases)))
         if word != "seen":
-            _changed(connection, number, word, run, webhooks)
-    gone = {owners[key] for key, each in statuses.items() if each.state == "fixed" and key in owners} - set(findings)
-    for number in gone:
+            _changed(run, number, word)
+    for number in missing - set(findings):
         (left,) = connection.execute(
             "SELECT count(*) FROM signatures WHERE finding = ? AND json_extract(entry, '$.fixed') IS NULL", (number,)
         ).fetchone()
@@ -266,13 +248,13 @@ def _change_states(
             continue
         connection.execute("UPDATE findings SET state = 'fixed', fixed_build = ? WHERE id = ?", (run.build, number))
         connection.execute("INSERT OR REPLACE INTO occurrences VALUES (?, ?, 'fixed', 0)", (number, run.number))
-        _changed(connection, number, "fixed", run, webhooks)
+        _changed(run, number, "fixed")
 
 
 def _row(connection: sqlite3.Connection, number: int) -> Any:  # noqa: ANN401 - a row
     return connection.execute("SELECT * FROM findings WHERE id = ?", (number,)).fetchone()
 
 
-def _changed(connection: sqlite3.Connection, number: int, word: str, run: Entered, webhooks: Sequence[Webhook]) -> None:
-    connection.execute("UPDATE findings SET changed = ? WHERE id = ?", (time.time(), number))
-    notifications.add(connection, _row(connection, number), word, run.number, webhooks)
+def _changed(run: Entered, number: int, word: str) -> None:
+    run.connection.execute("UPDATE findings SET changed = ? WHERE id = ?", (time.time(), number))
+    notifications.add(run.connection, _row(run.connection, number), word, run.number, run.webhooks)

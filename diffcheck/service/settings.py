@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Final, Literal
 
@@ -108,23 +109,22 @@ def load(file: str | None, folder: Path) -> ServiceSettings:
     return found
 
 
-def _problems(found: ServiceSettings) -> list[str]:
+def _problems(found: ServiceSettings) -> Iterator[str]:
     """What is wrong with settings whose types are right."""
-    problems = [f"there is no folder {visible(path)}" for path in found.corpora.values() if not Path(path).is_dir()]
+    yield from (f"there is no folder {visible(path)}" for path in found.corpora.values() if not Path(path).is_dir())
     for each in (found.limits.upload, found.limits.disk, found.limits.reserve):
         parse_size(each)
     for entry in found.schedule:
         if bool(entry.at) == bool(entry.every_minutes):
-            problems.append(f"schedule {entry.name}: give either at or every_minutes")
+            yield f"schedule {entry.name}: give either at or every_minutes"
         if entry.kind == "run" and entry.corpus not in found.corpora:
-            problems.append(f"schedule {entry.name}: there is no corpus {visible(entry.corpus)!r}")
+            yield f"schedule {entry.name}: there is no corpus {visible(entry.corpus)!r}"
         if entry.engine and entry.engine not in {*found.engines, *([LATEST] if found.builds else [])}:
-            problems.append(f"schedule {entry.name}: there is no engine {visible(entry.engine)!r}")
+            yield f"schedule {entry.name}: there is no engine {visible(entry.engine)!r}"
     if found.builds and found.builds.corpus and found.builds.corpus not in found.corpora:
-        problems.append(f"builds: there is no corpus {visible(found.builds.corpus)!r}")
+        yield f"builds: there is no corpus {visible(found.builds.corpus)!r}"
     if LATEST in found.engines:
-        problems.append(f"the engine name {LATEST} stands for the newest build")
-    return problems
+        yield f"the engine name {LATEST} stands for the newest build"
 
 
 def address(listen: str) -> tuple[str, int]:

@@ -8,19 +8,17 @@ from __future__ import annotations
 
 import hashlib
 import secrets
+import sqlite3
 import time
-from typing import TYPE_CHECKING, Final, Literal
+from typing import Annotated, Final, Literal
 
 import msgspec
 
 from diffcheck.errors import DiffcheckError
+from diffcheck.service.database import Database, insert
 from diffcheck.service.settings import JobKind
 
-if TYPE_CHECKING:
-    import sqlite3
-
-    from diffcheck.service.database import Database
-
+FILE_NAME: Final = r"^[A-Za-z0-9_][A-Za-z0-9._+-]{0,99}$"
 State = Literal["queued", "running", "done", "failed", "cancelled"]
 LEASE_S: Final = 60.0
 MOST_ATTEMPTS: Final = 20
@@ -35,11 +33,11 @@ class LeaseLostError(Exception):
     """Another worker has the job, or it was cancelled."""
 
 
-class JobInput(msgspec.Struct, frozen=True):
-    """A file of a job: its name in the job's folder, and its digest in the store."""
+class FileName(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A file of a job, as an artifact, its case file or its manifest: its name in the job's folder, and its digest in the store."""
 
-    name: str
-    sha256: str
+    name: Annotated[str, msgspec.Meta(pattern=FILE_NAME, examples=["app.wasm"])]
+    sha256: Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}$")]
 
 
 class Step(msgspec.Struct, frozen=True):
@@ -63,12 +61,12 @@ class Plan(msgspec.Struct, frozen=True):
     suite: str = ""
     subject: str = ""
     folder: str = ""
-    inputs: tuple[JobInput, ...] = ()
+    inputs: tuple[FileName, ...] = ()
     identity: tuple[str, ...] = ()
     baseline: bool = False
     report: str = ""
     finding: int = 0
-    builds: tuple[JobInput, ...] = ()
+    builds: tuple[FileName, ...] = ()
     build: int = 0
     limit_s: int = 0
 
@@ -118,24 +116,19 @@ class JobQueue:
 
     def has_waiting(self) -> bool:
         """Whether a job waits."""
-        with self._database.reading() as connection:
-            return connection.execute("SELECT 1 FROM jobs WHERE state = 'queued' LIMIT 1").fetchone() is not None
+        return self._database.row("SELECT 1 FROM jobs WHERE state = 'queued' LIMIT 1") is not None
 
     def claim(self, worker: str) -> LeasedJob | None:
         """The next job, leased to a worker; None if nothing waits."""
+        lease, now = secrets.token_hex(16), time.time()
         with self._database.writing() as connection:
             row = connection.execute(
-                "SELECT id, plan FROM jobs WHERE state = 'queued' ORDER BY priority DESC, id LIMIT 1"
-            ).fetchone()
-            if row is None:
-                return None
-            leased = LeasedJob(row["id"], secrets.token_hex(16), msgspec.json.decode(row["plan"], type=Plan))
-            connection.execute(
                 "UPDATE jobs SET state = 'running', worker = ?, lease = ?, lease_until = ?, attempts = attempts + 1, "
-                "started = coalesce(started, ?), ended = NULL WHERE id = ?",
-                (worker, leased.lease, time.time() + LEASE_S, time.time(), leased.id),
-            )
-        return leased
+                "started = coalesce(started, ?), ended = NULL WHERE id = "
+                "(SELECT id FROM jobs WHERE state = 'queued' ORDER BY priority DESC, id LIMIT 1) RETURNING id, plan",
+                (worker, lease, now + LEASE_S, now),
+            ).fetchone()
+        return LeasedJob(row["id"], lease, msgspec.json.decode(row["plan"], type=Plan)) if row is not None else None
 
     def renew(self, leased: LeasedJob) -> bool:
         """Extend the lease; False if the job is to be cancelled. Raises ``LeaseLostError``."""
@@ -152,11 +145,8 @@ class JobQueue:
 
     def hand_back(self, leased: LeasedJob) -> None:
         """Queue a leased job again, without counting the attempt."""
-        with self._database.writing() as connection:
-            connection.execute(
-                "UPDATE jobs SET state = 'queued', lease = NULL, attempts = attempts - 1 WHERE id = ? AND lease = ?",
-                (leased.id, leased.lease),
-            )
+        back = "UPDATE jobs SET state = 'queued', lease = NULL, attempts = attempts - 1 WHERE id = ? AND lease = ?"
+        self._database.change(back, leased.id, leased.lease)
 
     def cancel(self, number: int) -> None:
         """Cancel a job: at once if it waits, soon if it runs."""
@@ -193,11 +183,11 @@ def submit(
     (waiting,) = connection.execute("SELECT count(*) FROM jobs WHERE state = 'queued'").fetchone()
     if waiting >= most_waiting:
         raise QueueFullError(f"{waiting:,} jobs wait already", hint="try again later, or raise limits.queue")
-    values = (plan.key, plan.kind, title, msgspec.json.encode(plan).decode(), priority, time.time(), owner)
-    row = connection.execute(
-        "INSERT INTO jobs (key, kind, title, plan, priority, state, created, owner) VALUES (?, ?, ?, ?, ?, 'queued', ?, ?)", values
-    )
-    return int(row.lastrowid or 0), True
+    added = insert(
+        connection, "jobs", key=plan.key, kind=plan.kind, title=title, plan=msgspec.json.encode(plan).decode(), priority=priority,
+        state="queued", created=time.time(), owner=owner,
+    )  # fmt: skip
+    return added, True
 
 
 def finish(connection: sqlite3.Connection, leased: LeasedJob, state: State, exit_code: int | None, reason: str) -> None:

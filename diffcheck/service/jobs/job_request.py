@@ -7,24 +7,20 @@ import os
 import re
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import Annotated, Final
 
 import msgspec
 
 from diffcheck import process
 from diffcheck.cases import case_file
 from diffcheck.errors import CaseError, DiffcheckError
-from diffcheck.service.jobs.job_queue import JobInput, Plan, Step
-from diffcheck.service.settings import LATEST, JobKind
+from diffcheck.service.content_store import ContentStore
+from diffcheck.service.database import Database
+from diffcheck.service.jobs.job_queue import FileName, Plan, Step
+from diffcheck.service.settings import LATEST, JobKind, ServiceSettings
 from diffcheck.text import plural, visible
 
-if TYPE_CHECKING:
-    from diffcheck.service.content_store import ContentStore
-    from diffcheck.service.database import Database
-    from diffcheck.service.settings import ServiceSettings
-
 _BUILD: Final = re.compile(r"build:([0-9]{1,12})\Z")
-FILE_NAME: Final = r"^[A-Za-z0-9_][A-Za-z0-9._+-]{0,99}$"
 _ARTIFACTS: Final = (".wasm", ".wat", ".wast")
 _BESIDE: Final = (".toml", ".json")
 _SETTINGS: Final = ("diffcheck.toml", "pyproject.toml")
@@ -36,13 +32,6 @@ _TITLE: Final = 160
 
 class RequestError(DiffcheckError):
     """A request that cannot be made a job: the reason, and what to do."""
-
-
-class FileName(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """An uploaded file under the name that the job gives it: an artifact, its case file or its manifest."""
-
-    name: Annotated[str, msgspec.Meta(pattern=FILE_NAME, examples=["app.wasm"])]
-    sha256: Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}$")]
 
 
 class JobRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -76,12 +65,11 @@ class Planner:
 
     def __init__(self, settings: ServiceSettings, database: Database, store: ContentStore, folder: Path) -> None:
         self._settings, self._database, self._store = settings, database, store
-        self._finds = folder / "finds"
+        self._finds, self._jobs = folder / "finds", ("--jobs", str(settings.jobs))
 
     def engines(self) -> tuple[str, ...]:
         """The names that a request may use."""
-        with self._database.reading() as connection:
-            rows = connection.execute("SELECT id FROM builds WHERE state = 'accepted' ORDER BY id DESC LIMIT 20").fetchall()
+        rows = self._database.rows("SELECT id FROM builds WHERE state = 'accepted' ORDER BY id DESC LIMIT 20")
         return (*([LATEST] if rows else ()), *self._settings.engines, *(f"build:{row['id']}" for row in rows))
 
     def plan(self, request: JobRequest) -> tuple[Plan, str]:
@@ -90,28 +78,24 @@ class Planner:
             return self._examination(request)
         subject = self.subject(request.engine)
         identity = [subject.name, subject.sha256, request.again]
-        if request.kind in ("run", "gate"):
-            paths, suite, folder, inputs = self._cases(request)
-        else:
-            paths, suite, folder, inputs = (), "", "", ()
+        paths, suite, folder, inputs = self._cases(request) if request.kind in ("run", "gate") else ((), "", "", ())
+        budget = ("--budget", str(request.budget_seconds), *self._jobs)
         steps: tuple[Step, ...]
         if request.kind == "gate":
             against = self.subject(request.against)
-            arguments = ["gate", subject.spec, *paths, "--against", against.spec, "--budget", str(request.budget_seconds)]
             identity.append(against.sha256)
-            steps = (Step((*arguments, *self._common()), ("", "sweep")),)
+            steps = (Step(("gate", subject.spec, *paths, "--against", against.spec, *budget), ("", "sweep")),)
         elif request.kind == "check":
             steps = (Step(("doctor", subject.spec)),)
         elif request.kind == "sweep":
-            arguments = ["sweep", "--subject", subject.spec, "--budget", str(request.budget_seconds)]
-            steps = (Step((*arguments, *self._common()), ("sweep",)),)
+            steps = (Step(("sweep", "--subject", subject.spec, *budget), ("sweep",)),)
         elif request.kind == "hunt":
             steps, suite = self._hunt(request, subject), "finds"
         else:
             extra = ["--auto-rows"] if request.auto_rows else []
             executor = [] if inputs or self._settings.executor == "local" else ["--executor", self._settings.executor]
-            arguments = ["run", *paths, "--subject", subject.spec, *extra, *executor]
-            steps = (Step((*arguments, *self._common()), ("",), resumable=True),)
+            arguments = ("run", *paths, "--subject", subject.spec, *extra, *executor, *self._jobs)
+            steps = (Step(arguments, ("",), resumable=True),)
         limits = self._settings.limits
         plan = Plan(
             request.kind, steps, suite, subject.name, folder, inputs, tuple(identity), baseline=request.kind in ("run", "sweep"),
@@ -134,10 +118,8 @@ class Planner:
         return JobSubject(name, spec, _program_digest(spec.partition(":")[2]))
 
     def _build(self, number: int | None) -> JobSubject:
-        chosen = ("id = ?", (number,)) if number is not None else ("state = 'accepted'", ())
-        with self._database.reading() as connection:
-            query = f"SELECT id, sha256 FROM builds WHERE {chosen[0]} ORDER BY id DESC LIMIT 1"  # noqa: S608 - constants
-            row = connection.execute(query, chosen[1]).fetchone()
+        chosen = "id = ?1 OR ?1 IS NULL AND state = 'accepted'"
+        row = self._database.row(f"SELECT id, sha256 FROM builds WHERE {chosen} ORDER BY id DESC LIMIT 1", number)  # noqa: S608 - above
         if row is None or self._settings.builds is None:
             raise RequestError("there is no such build", hint="the page of builds lists them")
         spec = f"{self._settings.builds.adapter}:{self._store.path(row['sha256'])}"
@@ -148,12 +130,9 @@ class Planner:
         finds = str(self._finds / subject.name.replace(":", "-"))
         seed = str(int(hashlib.sha256(request.again.encode()).hexdigest()[:8], 16))
         hunt = ("hunt", "--subject", subject.spec, "--time", str(request.budget_seconds), "--seed", seed, "--finds", finds)
-        return Step((*hunt, *self._common())), Step(("run", finds, "--subject", subject.spec, *self._common()), ("",))
+        return Step((*hunt, *self._jobs)), Step(("run", finds, "--subject", subject.spec, *self._jobs), ("",))
 
-    def _common(self) -> tuple[str, ...]:
-        return ("--jobs", str(self._settings.jobs))
-
-    def _cases(self, request: JobRequest) -> tuple[tuple[str, ...], str, str, tuple[JobInput, ...]]:
+    def _cases(self, request: JobRequest) -> tuple[tuple[str, ...], str, str, tuple[FileName, ...]]:
         """The paths of a run in its folder, its suite, and the folder or the files."""
         if bool(request.corpus) == bool(request.files):
             raise RequestError("a run is of files or of a corpus", hint="give files, or the name of a corpus")
@@ -163,10 +142,11 @@ class Planner:
                 raise RequestError(f"there is no corpus {visible(request.corpus, 60)!r}", hint=hint)
             path = Path(self._settings.corpora[request.corpus])
             return (path.name,), request.corpus, str(path.parent), ()
-        inputs = tuple(JobInput(each.name, each.sha256) for each in sorted(request.files, key=lambda each: each.name))
-        return self._checked(inputs), f"upload-{_digest(inputs)}", "", inputs
+        inputs = tuple(sorted(request.files, key=lambda each: each.name))
+        digest = hashlib.sha256(msgspec.json.encode(inputs)).hexdigest()[:12]
+        return self._checked(inputs), f"upload-{digest}", "", inputs
 
-    def _checked(self, inputs: tuple[JobInput, ...]) -> tuple[str, ...]:
+    def _checked(self, inputs: tuple[FileName, ...]) -> tuple[str, ...]:
         """The artifacts among uploaded files; raises ``RequestError`` for a file that a job cannot use."""
         names = [each.name for each in inputs]
         artifacts = tuple(name for name in names if name.endswith(_ARTIFACTS))
@@ -185,36 +165,33 @@ class Planner:
 
     def _examination(self, request: JobRequest) -> tuple[Plan, str]:
         """A triage or a bisection runs where the finding was last seen: in the corpus, or with the same files."""
-        with self._database.reading() as connection:
-            row = connection.execute(
-                "SELECT f.title, f.detail, r.report, j.plan FROM findings f "
-                "JOIN runs r ON r.id = f.last_run JOIN jobs j ON j.id = r.job "
-                "WHERE f.id = ? AND f.merged IS NULL",
-                (request.finding,),
-            ).fetchone()
+        row = self._database.row(
+            "SELECT f.title, f.detail, r.report, j.plan FROM findings f JOIN runs r ON r.id = f.last_run "
+            "JOIN jobs j ON j.id = r.job WHERE f.id = ? AND f.merged IS NULL",
+            request.finding,
+        )
         if row is None:
             raise RequestError("there is no such finding")
         of = msgspec.json.decode(row["plan"], type=Plan)
         subject = self.subject(request.engine or of.subject)
         case = msgspec.json.decode(row["detail"])["case"]
-        builds: tuple[JobInput, ...] = ()
+        builds: tuple[FileName, ...] = ()
         if request.kind == "bisect":
             spec, builds = self._between(request.against, subject)
             arguments: tuple[str, ...] = ("bisect", case, "--subject", spec)
         else:
-            arguments = ("triage", case, "--subject", subject.spec, "--budget", str(request.budget_seconds), *self._common())
+            arguments = ("triage", case, "--subject", subject.spec, "--budget", str(request.budget_seconds), *self._jobs)
         plan = Plan(
             request.kind, (Step(arguments),), of.suite, subject.name, of.folder, of.inputs, (subject.sha256, request.again),
             report=row["report"], finding=request.finding, builds=builds, limit_s=self._settings.limits.job_seconds,
         )  # fmt: skip
         return plan, visible(f"{request.kind} {row['title']}", _TITLE)
 
-    def _between(self, good: str, bad: JobSubject) -> tuple[str, tuple[JobInput, ...]]:
+    def _between(self, good: str, bad: JobSubject) -> tuple[str, tuple[FileName, ...]]:
         """The subject of a bisection with ``{}`` for the program, and the accepted builds from the good to the bad one."""
         first = self.subject(good).build if good else 1
-        with self._database.reading() as connection:
-            query = "SELECT id, sha256 FROM builds WHERE state = 'accepted' AND id BETWEEN ? AND ? ORDER BY id"
-            builds = tuple(JobInput(f"build-{row['id']}", row["sha256"]) for row in connection.execute(query, (first, bad.build)))
+        query = "SELECT id, sha256 FROM builds WHERE state = 'accepted' AND id BETWEEN ? AND ? ORDER BY id"
+        builds = tuple(FileName(f"build-{row['id']}", row["sha256"]) for row in self._database.rows(query, first, bad.build))
         if self._settings.builds is None or not first or len(builds) < 2:  # noqa: PLR2004 - the good and the bad one
             raise RequestError("a bisection needs two accepted builds", hint="name the bad one as engine, the good one as against")
         return f"{self._settings.builds.adapter}:{{}}", builds
@@ -228,10 +205,6 @@ def _check_case_file(path: Path, name: str) -> None:
         raise RequestError(str(error).replace(visible(str(path)), name), hint=error.hint) from error
     if (limits.deadline_s or 0) > _MOST_DEADLINE_S or (limits.memory_bytes or 0) > _MOST_MEMORY:
         raise RequestError(f"{name}: an upload may have 60 seconds and 4 GiB for an execution", hint="lower its limits")
-
-
-def _digest(inputs: tuple[JobInput, ...]) -> str:
-    return hashlib.sha256(msgspec.json.encode(inputs)).hexdigest()[:12]
 
 
 def _program_digest(command: str) -> str:

@@ -8,6 +8,7 @@ from sqlite3 import Connection
 from typing import TYPE_CHECKING, Any, Final
 
 from litestar import Litestar, Request, Response, Router
+from litestar.datastructures import Headers, MutableScopeHeaders
 from litestar.di import Provide
 from litestar.enums import ScopeType
 from litestar.openapi import OpenAPIConfig
@@ -16,7 +17,7 @@ from litestar.openapi.plugins import JsonRenderPlugin
 from diffcheck.config.version import __version__
 from diffcheck.service import access
 from diffcheck.service.access import Principal
-from diffcheck.service.web import api, api_results, pages
+from diffcheck.service.web import api, pages
 from diffcheck.service.web.problems import MEDIA_TYPE, problem_of
 
 if TYPE_CHECKING:
@@ -76,8 +77,8 @@ def create(data: DataFolder) -> ASGIApp:
 
     app = Litestar(
         [
-            Router(PREFIX, route_handlers=[*api.HANDLERS, *api_results.HANDLERS], request_max_body_size=_JSON_BYTES),
-            Router("/", route_handlers=list(pages.HANDLERS), include_in_schema=False),
+            Router(PREFIX, route_handlers=api.HANDLERS, request_max_body_size=_JSON_BYTES),
+            Router("/", route_handlers=pages.HANDLERS, include_in_schema=False),
         ],
         request_max_body_size=2 * data.store.upload_bytes,
         dependencies={
@@ -108,7 +109,7 @@ def _with_headers(app: ASGIApp) -> ASGIApp:
         if scope["type"] != ScopeType.HTTP:
             await app(scope, receive, send)
             return
-        known = next((value for name, value in scope["headers"] if name == b"if-none-match"), b"")
+        known = Headers.from_scope(scope).get("if-none-match", "").replace("W/", "").split(", ")
         held: list[Any] = []
         unread = scope["method"] in ("POST", "PATCH")
 
@@ -127,16 +128,15 @@ def _with_headers(app: ASGIApp) -> ASGIApp:
                 return
             if message["type"] == "http.response.body" and held:
                 start = held.pop()
-                present = {name.lower() for name, _ in start["headers"]}
-                added = [(name.encode(), value.encode()) for name, value in _HEADERS.items() if name.encode() not in present]
-                start["headers"] = [*start["headers"], *added]
+                headers = MutableScopeHeaders.from_message(start)
+                for name, value in _HEADERS.items():
+                    headers.setdefault(name, value)
                 whole = start["status"] == _OK and scope["method"] == "GET" and not message["more_body"]
-                if whole and b"etag" not in present:
-                    tag = b'"' + hashlib.sha256(message["body"]).hexdigest()[:32].encode() + b'"'
-                    start["headers"].append((b"etag", tag))
-                    if tag in known.replace(b"W/", b"").split(b", "):
+                if whole and "etag" not in headers:
+                    headers["etag"] = f'"{hashlib.sha256(message["body"]).hexdigest()[:32]}"'
+                    if headers["etag"] in known:
                         start["status"] = _NOT_MODIFIED
-                        start["headers"] = [each for each in start["headers"] if each[0].lower() != b"content-length"]
+                        del headers["content-length"]
                         message["body"] = b""
                 await send(start)
             await send(message)

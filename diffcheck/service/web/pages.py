@@ -7,7 +7,7 @@ import secrets
 import time
 from datetime import UTC, datetime
 from sqlite3 import Connection
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar, cast
 from urllib.parse import urlencode
 
 import msgspec
@@ -25,28 +25,31 @@ from diffcheck.service.access import Principal
 from diffcheck.service.data_folder import DataFolder
 from diffcheck.service.jobs.job_request import JobRequest, RequestError
 from diffcheck.service.results import NIGHTS
-from diffcheck.service.web import api, api_results
-from diffcheck.service.web.api_results import FindingChange
+from diffcheck.service.web import api
+from diffcheck.service.web.api import FindingChange
 from diffcheck.text import duration, plural, size, visible
-from diffcheck.verdict import VERDICTS
+from diffcheck.verdict import VERDICTS, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from litestar.datastructures import UploadFile
 
-    from diffcheck.service.catalogue import CaseEntry, RunEntry
+    from diffcheck.service.jobs.job_queue import State as JobState
     from diffcheck.service.settings import JobKind
     from diffcheck.service.web.problems import Problem
 
+T = TypeVar("T")
 Query = Annotated[str, QueryParameter(max_length=500)]
 State = Annotated[str, QueryParameter(name="state", max_length=20)]
+"""An unknown state is one that nothing has."""
 Form = Annotated[dict[str, Any], Body(media_type=RequestEncodingType.URL_ENCODED)]
 NAVIGATION: Final = (
     ("/", "Overview"), ("/findings", "Findings"), ("/cases", "Cases"), ("/map", "Map"), ("/builds", "Builds"), ("/jobs", "Jobs"),
     ("/submit", "Submit"),
 )  # fmt: skip
 ASSETS: Final = {"report.css": "text/css", "service.css": "text/css", "service.js": "text/javascript", "icon.svg": "image/svg+xml"}
+_LOADER: Final = ChoiceLoader([PackageLoader("diffcheck.service.web"), PackageLoader("diffcheck.report")])
 _PER_PAGE: Final = 100
 _LOG_SHOWN: Final = 64 << 10
 _TEXT_SHOWN: Final = 64 << 10
@@ -57,9 +60,8 @@ _OPERATE: Final = {"scope": "operate", "page": True}
 
 @functools.cache
 def _environment() -> Environment:
-    loader = ChoiceLoader([PackageLoader("diffcheck.service.web"), PackageLoader("diffcheck.report")])
     made = Environment(
-        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, finalize=_safe
+        loader=_LOADER, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, finalize=_safe
     )  # fmt: skip
     made.filters |= {"visible": visible, "plural": plural, "size": size, "prose": prose, "moment": _moment, "query": _query}
     made.filters |= {"duration": lambda nanoseconds: duration(nanoseconds / 1e9), "number": lambda value: f"{value:,}"}
@@ -97,7 +99,7 @@ def _mark(word: str) -> Markup:
     return Markup('<span class="s-{}"></span>').format(word.replace(" ", "-"))
 
 
-def _strip(case: CaseEntry, runs: tuple[RunEntry, ...]) -> Markup:
+def _strip(case: catalogue.CaseEntry, runs: tuple[catalogue.RunEntry, ...]) -> Markup:
     """The marks of a case's runs; a template's loop over 3,000 of them takes 30 ms."""
     verdicts = {night.run: night.verdict for night in case.nights}
     words = [verdicts.get(run.id, "not run") for run in runs]
@@ -121,28 +123,24 @@ def problem_page(problem: Problem) -> Response[bytes]:
 def overview(connection: Connection, who: Principal) -> Response[bytes]:
     """The last runs, what changed, the queue."""
     values: dict[str, Any] = {
-        "runs": catalogue.runs(connection, "", None, 12).items,
-        "changes": catalogue.findings(connection, "", "", "", None, 12).items,
+        "runs": catalogue.runs(connection, limit=12).items,
+        "changes": catalogue.findings(connection, limit=12).items,
         "findings": catalogue.counts(connection, "findings"),
         "jobs": catalogue.counts(connection, "jobs"),
         "waiting": catalogue.waiting(connection),
         "schedule": connection.execute("SELECT name, due, last FROM schedule ORDER BY due").fetchall(),
-        "builds": catalogue.builds(connection, None, 1).items,
+        "builds": catalogue.builds(connection, limit=1).items,
     }
     return render("overview.html.j2", "/", who, **values)
 
 
 @get("/findings", sync_to_thread=True)
 def findings(
-    connection: Connection,
-    who: Principal,
-    finding_state: State = "",
-    subject: Query = "",
-    search: api.Search = "",
-    cursor: api.Cursor = None,
-) -> Response[bytes]:
+    connection: Connection, who: Principal, finding_state: State = "", subject: Query = "", search: catalogue.Search = "",
+    cursor: catalogue.Cursor = None,
+) -> Response[bytes]:  # fmt: skip
     """One row a cause; the filters are in the address."""
-    found = catalogue.findings(connection, finding_state, subject, search, cursor, _PER_PAGE)
+    found = catalogue.findings(connection, cast("catalogue.FindingState", finding_state), subject, search, cursor, _PER_PAGE)
     counts = catalogue.counts(connection, "findings")
     engines = {each.subject for each in catalogue.subjects(connection)}
     filters = {"state": finding_state, "subject": subject, "q": search}
@@ -150,7 +148,7 @@ def findings(
 
 
 @get("/findings/{number:int}", sync_to_thread=True)
-def finding(folder: DataFolder, connection: Connection, who: Principal, number: api.Number) -> Response[bytes] | Redirect:
+def finding(folder: DataFolder, connection: Connection, who: Principal, number: catalogue.Number) -> Response[bytes] | Redirect:
     """A finding: where, who said what, the reduced program, files, history."""
     found = catalogue.finding(connection, number)
     if found.finding.id != number:
@@ -164,58 +162,49 @@ def finding(folder: DataFolder, connection: Connection, who: Principal, number: 
 
 
 @post("/findings/{number:int}", sync_to_thread=True, opt=_OPERATE)
-def change_finding(folder: DataFolder, who: Principal, number: api.Number, data: Form) -> Redirect:
+def change_finding(folder: DataFolder, who: Principal, number: catalogue.Number, data: Form) -> Redirect:
     """Link an issue, mark as known, reopen, or note."""
-    action = str(data.get("action", ""))
-    state = {"known": "known", "reopen": "new"}.get(action)
-    try:
-        change = msgspec.convert(
-            {"state": state, "issue": str(data.get("issue", "")).strip(), "note": str(data.get("note", "")).strip()}, FindingChange
-        )
-    except msgspec.ValidationError as error:
-        raise RequestError(f"the form has a mistake: {error}", hint="an issue is the address of a web page") from error
-    api_results.changed(folder, who, number, change)
+    state = {"known": "known", "reopen": "new"}.get(str(data.get("action", "")))
+    asked = {"state": state, **{name: str(data.get(name, "")).strip() for name in ("issue", "note")}}
+    change = _checked(asked, FindingChange, "an issue is the address of a web page")
+    api.change_finding(folder, who, number, change)
     return Redirect(f"/findings/{number}", status_code=303)
 
 
 @post("/findings/{number:int}/examine", sync_to_thread=True, opt=_SUBMIT)
-def examine(folder: DataFolder, who: Principal, number: api.Number, data: Form) -> Redirect:
+def examine(folder: DataFolder, who: Principal, number: catalogue.Number, data: Form) -> Redirect:
     """Queue a triage or a bisection of a finding; once a day it may be asked for again."""
     kind: JobKind = "bisect" if data.get("kind") == "bisect" else "triage"
     asked = JobRequest(kind, finding=number, budget_seconds=600, again=f"{datetime.now(UTC):%Y-%m-%d}")
-    return Redirect(f"/jobs/{api.submitted(folder, who, asked).id}", status_code=303)
+    return Redirect(f"/jobs/{api.submit(folder, who, asked).id}", status_code=303)
 
 
 @get("/cases", sync_to_thread=True)
 def cases(
-    connection: Connection,
-    who: Principal,
-    suite: Query = "",
-    verdict: Query = "",
-    search: api.Search = "",
-    cursor: api.Cursor = None,
-) -> Response[bytes]:
+    connection: Connection, who: Principal, suite: Query = "", verdict: Query = "", search: catalogue.Search = "",
+    cursor: catalogue.Cursor = None,
+) -> Response[bytes]:  # fmt: skip
     """The grid of cases and runs of a suite."""
     suites = catalogue.suites(connection)
     suite = suite or next(iter(suites), "")
-    found = catalogue.cases(connection, suite, verdict, search, cursor, _PER_PAGE)
-    runs = tuple(reversed(catalogue.runs(connection, suite, None, NIGHTS).items))
+    found = catalogue.cases(connection, suite, cast("Verdict", verdict), search, cursor, _PER_PAGE)
+    runs = tuple(reversed(catalogue.runs(connection, suite, limit=NIGHTS).items))
     filters = {"suite": suite, "verdict": verdict, "q": search}
     grid = [(case, _strip(case, runs)) for case in found.items]
     return render("cases.html.j2", "/cases", who, grid=grid, runs=runs, suites=suites, filters=filters, next=found.next)
 
 
 @get("/cases/{number:int}", sync_to_thread=True)
-def case(connection: Connection, who: Principal, number: api.Number, cursor: api.Cursor = None) -> Response[bytes]:
+def case(connection: Connection, who: Principal, number: catalogue.Number, cursor: catalogue.Cursor = None) -> Response[bytes]:
     """The history of a case."""
     found = catalogue.case(connection, number)
-    history = catalogue.case_history(connection, number, cursor, _PER_PAGE)
+    history = catalogue.case_results(connection, number, cursor, _PER_PAGE)
     return render("case.html.j2", "/cases", who, case=found, history=history)
 
 
 @get("/map", sync_to_thread=True)
 def instruction_map(
-    connection: Connection, who: Principal, subject: Query = "", family: Query = "", cursor: api.Cursor = None
+    connection: Connection, who: Principal, subject: Query = "", family: Query = "", cursor: catalogue.Cursor = None
 ) -> Response[bytes]:
     """The instructions that were checked."""
     subjects = catalogue.swept_subjects(connection)
@@ -229,7 +218,7 @@ def instruction_map(
 @get("/builds", sync_to_thread=True)
 def builds(connection: Connection, who: Principal, first: Query = "", second: Query = "") -> Response[bytes]:
     """Builds, and two of them compared."""
-    found = catalogue.builds(connection, None, _PER_PAGE).items
+    found = catalogue.builds(connection, limit=_PER_PAGE).items
     subjects = catalogue.subjects(connection)
     comparison = catalogue.compare(connection, first, second) if first and second else None
     filters = {"first": first, "second": second}
@@ -237,40 +226,36 @@ def builds(connection: Connection, who: Principal, first: Query = "", second: Qu
 
 
 @get("/jobs", sync_to_thread=True)
-def jobs(connection: Connection, who: Principal, job_state: State = "", cursor: api.Cursor = None) -> Response[bytes]:
+def jobs(connection: Connection, who: Principal, job_state: State = "", cursor: catalogue.Cursor = None) -> Response[bytes]:
     """The queue and what ended."""
-    found = catalogue.jobs(connection, job_state, cursor, _PER_PAGE)
+    found = catalogue.jobs(connection, cast("JobState", job_state), cursor, _PER_PAGE)
     counts = catalogue.counts(connection, "jobs")
     return render("jobs.html.j2", "/jobs", who, found=found, counts=counts, filters={"state": job_state})
 
 
 @get("/jobs/{number:int}", sync_to_thread=True)
-def job(folder: DataFolder, connection: Connection, who: Principal, number: api.Number) -> Response[bytes]:
+def job(folder: DataFolder, connection: Connection, who: Principal, number: catalogue.Number) -> Response[bytes]:
     """A job with its log, which grows while it runs, and its results."""
     found = catalogue.job(connection, number)
-    runs = catalogue.runs(connection, "", None, 10, job_number=number).items
-    results = [(run, catalogue.run_findings(connection, run.id)) for run in runs]
+    results = [(run, catalogue.run_findings(connection, run.id)) for run in catalogue.job_runs(connection, number).items[:10]]
     log = api.printable(folder.log_end(number, _LOG_SHOWN))
     took = (found.ended or time.time()) - (found.started or time.time())
     return render("job.html.j2", "/jobs", who, job=found, results=results, log=log, took=duration(took))
 
 
 @post("/jobs/{number:int}/cancel", sync_to_thread=True, opt=_OPERATE)
-def cancel(folder: DataFolder, who: Principal, number: api.Number) -> Redirect:
+def cancel(folder: DataFolder, who: Principal, number: catalogue.Number) -> Redirect:
     """Cancel a job."""
-    api.cancelled(folder, who, number)
+    api.cancel(folder, who, number)
     return Redirect(f"/jobs/{number}", status_code=303)
 
 
 @get("/submit", sync_to_thread=True, opt=_SUBMIT)
 def submit_form(folder: DataFolder, who: Principal) -> Response[bytes]:
     """The form for jobs. Its number makes a form that is sent twice one job."""
-    values: dict[str, Any] = {
-        "engines": folder.planner.engines(),
-        "corpora": tuple(folder.settings.corpora),
-        "again": secrets.token_hex(8),
-    }
-    return render("submit.html.j2", "/submit", who, limit=folder.store.upload_bytes, **values)
+    engines, corpora, limit = folder.planner.engines(), tuple(folder.settings.corpora), folder.store.upload_bytes
+    again = secrets.token_hex(8)
+    return render("submit.html.j2", "/submit", who, engines=engines, corpora=corpora, limit=limit, again=again)
 
 
 @post("/submit", opt=_SUBMIT)
@@ -283,11 +268,16 @@ async def submit(request: Request[Principal, None, Any], folder: DataFolder, who
     asked: dict[str, Any] = {**fields, "files": names, "auto_rows": "auto_rows" in form}
     if fields["kind"] in ("run", "gate") and not names:
         asked["corpus"] = str(form.get("corpus", ""))
+    checked = _checked(asked, JobRequest, "names of files have letters, digits, . _ - and +")
+    return Redirect(f"/jobs/{api.submit(folder, who, checked).id}", status_code=303)
+
+
+def _checked(asked: dict[str, Any], kind: type[T], hint: str) -> T:
+    """What a form asks; raises ``RequestError``."""
     try:
-        checked = msgspec.convert(asked, JobRequest)
+        return msgspec.convert(asked, kind)
     except msgspec.ValidationError as error:
-        raise RequestError(f"the form has a mistake: {error}", hint="names of files have letters, digits, . _ - and +") from error
-    return Redirect(f"/jobs/{api.submitted(folder, who, checked).id}", status_code=303)
+        raise RequestError(f"the form has a mistake: {error}", hint=hint) from error
 
 
 async def _chunks(upload: UploadFile) -> AsyncIterator[bytes]:
@@ -324,10 +314,7 @@ def asset(name: str) -> Response[bytes]:
     """A style sheet, the script or the icon."""
     if name not in ASSETS:
         raise catalogue.NotFoundError("there is no such file")
-    environment = _environment()
-    if environment.loader is None:
-        raise RuntimeError("templates have a loader")
-    source, _, _ = environment.loader.get_source(environment, name)
+    source, _, _ = _LOADER.get_source(_environment(), name)
     return Response(source.encode(), media_type=f"{ASSETS[name]}; charset=utf-8", headers={"Cache-Control": "max-age=300"})
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import sqlite3
 from pathlib import Path
 from typing import Any, Final
@@ -16,15 +15,14 @@ from diffcheck.errors import DiffcheckError
 from diffcheck.service import access, catalogue, content_store
 from diffcheck.service.jobs import job_queue
 from diffcheck.service.jobs.job_request import RequestError
+from diffcheck.service.logs import LOGGER
 from diffcheck.text import visible
 
 MEDIA_TYPE: Final = "application/problem+json"
-_LOG = logging.getLogger("diffcheck.service")
 _STATUSES: Final[dict[type[Exception], int]] = {
     access.UnauthenticatedError: 401,
     access.ForbiddenError: 403,
     catalogue.NotFoundError: 404,
-    catalogue.CursorError: 404,
     FileNotFoundError: 404,
     RequestError: 409,
     content_store.TooLargeError: 413,
@@ -62,7 +60,7 @@ def problem_of(error: Exception, folder: Path) -> Problem:
         if isinstance(error, FileNotFoundError):
             detail = "there is no such file"
     if status == 500:  # noqa: PLR2004 - the status
-        _LOG.error("a request failed", exc_info=error)
+        LOGGER.error("a request failed", exc_info=error)
         detail, hint = "this is a defect of diffcheck", "the service's log has the details"
     return Problem(_TITLES.get(status, "error"), status, visible(detail, 1000), visible(hint, 500))
 

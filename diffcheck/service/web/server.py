@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import signal
-import sys
-from pathlib import Path
 from typing import Final
 
 from granian.constants import Interfaces
@@ -14,14 +11,13 @@ from granian.http import HTTP1Settings
 from granian.log import LogLevels
 from granian.server.embed import Server
 
-from diffcheck import process
-from diffcheck.service import logs, settings
+from diffcheck.service import data_folder, settings
 from diffcheck.service.data_folder import DataFolder
+from diffcheck.service.logs import LOGGER
 from diffcheck.service.web import app
 
 _HEADER_S: Final = 30_000
 _BACKLOG: Final = 1024
-_LOG = logging.getLogger("diffcheck.service")
 
 
 async def _serve(data: DataFolder, listen: str) -> None:
@@ -34,10 +30,9 @@ async def _serve(data: DataFolder, listen: str) -> None:
         backlog=_BACKLOG,
         http1_settings=HTTP1Settings(header_read_timeout=_HEADER_S),
         websockets=False,
-        log_access=False,
         log_level=LogLevels.error,  # its lines are not JSON
     )
-    server.on_startup(lambda: _LOG.info("serving %s at http://%s", data.path, listen))  # when the socket is open
+    server.on_startup(lambda: LOGGER.info("serving %s at http://%s", data.path, listen))  # when the socket is open
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, server.stop)
@@ -46,10 +41,7 @@ async def _serve(data: DataFolder, listen: str) -> None:
 
 def main() -> None:
     """Serve until SIGTERM."""
-    folder, config, listen, parent = sys.argv[1:5]
-    process.die_with_parent(int(parent))
-    logs.prepare()
-    asyncio.run(_serve(DataFolder(Path(folder), settings.load(config or None, Path.cwd())), listen))
+    asyncio.run(_serve(*data_folder.of_child()))
 
 
 if __name__ == "__main__":
