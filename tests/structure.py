@@ -7,6 +7,7 @@ import graphlib
 import io
 import tokenize
 from collections import Counter
+from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -31,10 +32,17 @@ def room(path):
     return path.relative_to(TOOL).parts[0].removesuffix(".py")
 
 
+@cache
+def tree(path):
+    """The syntax tree of a module."""
+    return ast.parse(path.read_text())
+
+
+@cache
 def imports(path):
     """Dotted names that a module imports, also inside functions and under TYPE_CHECKING."""
     found = set()
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(tree(path)):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
@@ -74,7 +82,7 @@ def code_lines(path):
     for token in tokenize.generate_tokens(io.StringIO(text).readline):
         if token.type not in _NO_CODE:
             lines |= set(range(token.start[0], token.end[0] + 1))
-    for node in ast.walk(ast.parse(text)):
+    for node in ast.walk(tree(path)):
         if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
             lines -= set(range(node.lineno, node.end_lineno + 1))
     return len(lines)

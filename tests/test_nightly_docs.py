@@ -33,6 +33,7 @@ def at_night(tmp_path, standin_kilnd):
     environment = {
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
         "HOME": str(tmp_path),
+        "PYTHONPATH": os.environ.get("PYTHONPATH", ""),
         "REPORTS": "reports",
         "CASES": "corpus",
         "DIFFCHECK_CAUSES": "0",  # localising takes up to a minute a run
