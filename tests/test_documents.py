@@ -45,7 +45,7 @@ NOT_HERE = {
     "diffcheck submit": "it needs a service; tests/service has one",
     "corpus/build": "it compiles the corpus; tests/test_corpus.py checks its products",
 }
-SLOW = ("diffcheck export-wast sensor", "diffcheck sweep --family")
+SLOW = ("diffcheck export-wast sensor", "diffcheck sweep --family", "diffcheck explore")
 TOOLS = ("meld", "witness", "jq", "node", "wasmi")
 VERDICTS = {0, 1, 3}  # of a command that reports what it found
 ALLOWED = dict.fromkeys(

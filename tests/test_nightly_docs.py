@@ -95,6 +95,7 @@ def test_the_workflow_s_matrix_is_all_of_its_shards():
     assert "cargo" not in text
 
 
+@pytest.mark.whole
 def test_after_the_first_night_s_commands_the_known_bug_is_green_and_cron_is_silent(at_night, tmp_path):
     text = (DOCS / "nightly.md").read_text()
     first, shards, cron, _gate = re.findall(r"```sh\n(.*?)```", text, re.DOTALL)

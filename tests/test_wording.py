@@ -54,11 +54,11 @@ def texts(path):
     return [*((node.lineno, node.value) for node in strings), *comments]
 
 
-@pytest.mark.parametrize("path", [*SOURCES, *TEMPLATES, *PAGES], ids=lambda path: str(path.relative_to(ROOT)))
-def test_no_phrase_of_the_list_stands_in_a_text(path):
+@pytest.mark.parametrize("paths", [SOURCES, TEMPLATES, PAGES], ids=["sources", "templates", "pages"])
+def test_no_phrase_of_the_list_stands_in_a_text(paths):
     better = list(PHRASES.values())
     found = []
-    for line, text in texts(path):
+    for path, (line, text) in ((each, part) for each in paths for part in texts(each)):
         for match in WORDING.finditer(re.sub(r"\s+", " ", text) if path.suffix == ".py" else text):
             where = line + (text.count("\n", 0, match.start()) if path.suffix != ".py" else 0)
             found.append(f"{path.relative_to(ROOT)}:{where}: {match[0]!r}: better: {better[int(match.lastgroup[1:])]}")

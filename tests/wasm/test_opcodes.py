@@ -110,6 +110,14 @@ def engine() -> wasmtime.Engine:
     return wasmtime.Engine(config)
 
 
+def by_proposal(ops):
+    """The instructions of each proposal, as the parameters of a test."""
+    groups: dict[str, list[Op]] = {}
+    for op in ops:
+        groups.setdefault(op.proposal, []).append(op)
+    return [pytest.param(group, id=name or "core") for name, group in groups.items()]
+
+
 def is_valid(text: str) -> bool:
     try:
         wasmtime.Module.validate(engine(), wasmtime.wat2wasm(text))
@@ -118,19 +126,20 @@ def is_valid(text: str) -> bool:
     return True
 
 
-@pytest.mark.parametrize("op", OPS, ids=lambda op: op.name)
-def test_an_instruction_has_the_name_and_the_length_that_wasmtime_gives_it(op):
-    before, text, after = context(op)
-    binary = wasmtime.wat2wasm(module(f"(func unreachable {before} {text} {MARKER} {after})"))
-    _, body = code_entries(binary)[FUNCTIONS]
-    found = list(instructions(body, start=read_locals(body).end))
-    # Each word before the instruction is an instruction; each after it is one of one byte, as is the function's end.
-    here = found[1 + len(before.split())]
-    assert here.name == op.name
-    assert here.end == len(body) - len(MARKER_BYTES) - len(after.split()) - 1
-    assert body[here.end :].startswith(MARKER_BYTES)
-    assert body[here.offset :].startswith(op.encoding)
-    assert len(here.immediates) == len(op.immediates)
+@pytest.mark.parametrize("ops", by_proposal(OPS))
+def test_an_instruction_has_the_name_and_the_length_that_wasmtime_gives_it(ops):
+    for op in ops:
+        before, text, after = context(op)
+        binary = wasmtime.wat2wasm(module(f"(func unreachable {before} {text} {MARKER} {after})"))
+        _, body = code_entries(binary)[FUNCTIONS]
+        found = list(instructions(body, start=read_locals(body).end))
+        # Each word before the instruction is an instruction; each after it is one of one byte, as is the function's end.
+        here = found[1 + len(before.split())]
+        assert here.name == op.name
+        assert here.end == len(body) - len(MARKER_BYTES) - len(after.split()) - 1, op.name
+        assert body[here.end :].startswith(MARKER_BYTES), op.name
+        assert body[here.offset :].startswith(op.encoding), op.name
+        assert len(here.immediates) == len(op.immediates), op.name
 
 
 def test_every_instruction_has_the_name_that_wasm_tools_prints():
@@ -162,9 +171,9 @@ def function_of(op: Op, types: dict[str, str], *, results: str) -> str:
     return f"(func (param {params}) (result {results}) {gets} {op.name} {immediates})"
 
 
-@pytest.mark.parametrize("op", typed(), ids=lambda op: op.name)
-def test_an_instruction_takes_and_gives_the_types_of_the_table(op):
-    for first, second in product(("i32", "i64"), repeat=2):
+@pytest.mark.parametrize("ops", by_proposal(typed()))
+def test_an_instruction_takes_and_gives_the_types_of_the_table(ops):
+    for op, first, second in product(ops, ("i32", "i64"), ("i32", "i64")):
         shortest = "i32" if "i32" in (first, second) else "i64"
         # An instruction with one memory or table is tried on the second one.
         types = {"addr": first if "addr2" in op.params else second, "addr2": second, "addrmin": shortest}
