@@ -72,6 +72,7 @@ def test_a_report_is_loaded_from_its_folder_or_file(tmp_path):
         diffcheck.load_report(tmp_path / "nothing.json")
 
 
+@pytest.mark.whole
 def test_a_notebook_shows_what_is_not_as_expected_with_names_escaped(tmp_path, standin_kilnd):
     artifact(tmp_path, "<b>counting", COUNTING)
     report = diffcheck.run(tmp_path, subject=f"kilnd:{standin_kilnd('--fault', 'lie')}")

@@ -46,6 +46,7 @@ def test_every_planted_fault_is_reported_and_clean_runs_agree(host):
     assert {each.words for each in faulty} == {True, False}
 
 
+@pytest.mark.whole
 def test_faults_in_artifacts_of_the_corpus_are_reported(host):
     done = runs(host, 21, 15, CORPUS / "04-memory", CORPUS / "05-tables", CORPUS / "07-traps")
     assert not wrong(done)

@@ -109,6 +109,7 @@ def test_planted_faults_show_in_a_slice_as_in_the_whole(benches, class_, monkeyp
     assert not found.missed
 
 
+@pytest.mark.whole
 def test_the_engine_that_stands_alone_is_named_and_of_two_with_one_fault_none(benches):
     found = list(judged_faults.trials(benches[0], 2, 3, 2))
     assert [each.faulty for each in found] == [("oracle",), ("subject",), ("judge",), ("subject", "judge"), ("oracle", "judge")]
@@ -133,6 +134,7 @@ def test_six_nights_have_no_wrong_state_in_the_baseline():
     assert score.wrong == 0
 
 
+@pytest.mark.whole
 def test_a_wrong_instruction_is_named_in_each_program_that_it_shows_in():
     ((_, found),) = clusters.of_seed(1, 1, 30, 1, programs=6)
     assert len({each.artifact for each in found}) >= clusters.LEAST

@@ -67,6 +67,7 @@ def test_an_oracle_that_all_others_contradict_stands_alone(cases, standin_kilnd,
     assert {each.judgement for each in found.causes} == {"the oracle stands alone"}, output
 
 
+@pytest.mark.whole
 def test_an_engine_that_traps_where_another_has_a_wrong_result_does_not_agree(cases, standin_kilnd, patched) -> None:
     good = standin_kilnd()
     engines = (patched(good, *COUNTS_TRAILING_ZEROS), patched(good, "200069", "200000"))  # the second one traps

@@ -85,6 +85,7 @@ def test_stdin_of_a_program_reaches_more(copied):
     assert all(each.rows == () for each in found.cases)
 
 
+@pytest.mark.whole
 def test_the_cases_are_written_with_their_artifacts_and_can_be_run(copied, tmp_path, capsys):
     artifact = copied("02-programs/calculator.wasm")
     assert run(["explore", str(artifact), "--time", "5", "--reports", str(tmp_path / "r")]) == 0
@@ -126,6 +127,7 @@ def test_rows_to_begin_with_that_do_not_end_are_an_error_and_no_divergence(instr
     assert "name other rows" in said
 
 
+@pytest.mark.whole
 def test_calls_that_do_not_end_are_counted_and_cost_little_time(instrumented):
     endless = "(if (i32.lt_s (local.get 0) (i32.const 0)) (then (loop $l (br $l))))"
     artifact = instrumented(

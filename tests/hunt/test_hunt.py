@@ -163,6 +163,7 @@ def test_a_program_that_is_not_valid_is_not_run(tmp_path, monkeypatch):
     assert lines[0] == "the program of seed 1 0 0 is not valid, by a defect of the generator; not run"
 
 
+@pytest.mark.whole
 def test_a_program_on_which_a_judge_differs_from_the_oracle_is_examined_and_not_run(tmp_path, monkeypatch):
     monkeypatch.setattr(hunts, "_PROGRAMS", 12)
     examined, lines, state = [], [], hunts.HuntState(1, "pulley")

@@ -52,6 +52,7 @@ def written(original, folder, count):
         return MutantSource([item_at(original)], Request(()), oracle, host).written(folder, 3, 0, count)
 
 
+@pytest.mark.whole
 def test_mutants_that_pass_are_written_with_rows_and_a_seed_gives_the_same(original, tmp_path):
     found = written(original, tmp_path / "a", 12)
     again = written(original, tmp_path / "b", 12)

@@ -139,6 +139,7 @@ def test_a_registered_function_is_called_by_its_slot_with_its_context(planned):
     assert "enter 6 of 6 functions" in plan.notes[-1]
 
 
+@pytest.mark.whole
 def test_a_row_over_its_share_of_fuel_is_not_chosen(planned):
     plan = planned(LOOPS)
     assert [row.partition("=")[0] for row in plan.rows] == ["quick"]
@@ -196,6 +197,7 @@ def test_a_stored_plan_is_used_unless_the_rows_or_the_artifact_differ(planned):
     assert len(stored) == 3
 
 
+@pytest.mark.whole
 def test_a_divergence_in_a_planned_row_is_reduced_with_the_init_rows_that_it_needs(tmp_path):
     path = str(artifact(tmp_path, "objects", OBJECTS))
     fault = planted_fault(random.Random(2), path, "load", "auto")

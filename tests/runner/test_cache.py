@@ -163,6 +163,7 @@ def test_what_says_nothing_of_the_engine_is_run_again_and_the_oracle_is_not(nigh
     assert night.run(path)[1] == {"subject"}
 
 
+@pytest.mark.whole
 def test_what_is_flaky_is_run_again(night, tmp_path):
     turn = tmp_path / "turn"
     plain, lying = engine(tmp_path / "plain"), engine(tmp_path / "lying", "--fault", "lie")

@@ -107,6 +107,7 @@ def read(reports):
     return normal(json_file.read(reports / "report.json"))
 
 
+@pytest.mark.whole
 def test_the_report_is_the_local_one_also_when_a_worker_is_killed_in_the_middle(folder, tmp_path, dask):
     local = begun(folder, tmp_path / "local")
     assert local.wait(120) in (1, 3), local.communicate()

@@ -70,6 +70,7 @@ def test_where_the_oracle_stands_alone_the_run_does_not_fail(artifact, engines) 
     assert (code, report.cases[0].verdict) == (0, "oracle")  # it is the oracle's own engine: no further voice
 
 
+@pytest.mark.whole
 def test_judges_that_split_are_undecided_and_the_run_fails(artifact, engines) -> None:
     command = f"harness:{engines['bad'].partition(':')[2]}"
     code, _, report = run(artifact, "--subject", engines["bad"], "--judge", engines["other"], "--judge", command)
@@ -173,6 +174,7 @@ def test_a_program_that_only_calls_exports_is_a_judge_of_results_and_traps(artif
     assert (code, report.cases[0].verdict) == (0, "oracle")
 
 
+@pytest.mark.whole
 def test_such_a_program_that_is_killed_or_has_its_own_words_for_a_trap_gives_no_other_value(artifact, engines, caller) -> None:
     Path("bits.toml").write_text('rows = ["bits=5"]')
     Path("bits.wasm").write_bytes(wasmtime.wat2wasm(PROGRAM))

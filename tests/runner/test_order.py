@@ -177,6 +177,7 @@ def test_what_is_not_all_of_one_run_is_refused(folder, tmp_path, monkeypatch):
     assert merge_shards.merge({"a": reports[one], "b": failed, "c": reports[three]}).error == "an engine was removed"
 
 
+@pytest.mark.whole
 def test_what_is_known_in_a_shard_is_told_by_the_baseline_over_all(tmp_path, monkeypatch, standin_kilnd):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("DIFFCHECK_KILND", str(standin_kilnd("--fault", "lie")))

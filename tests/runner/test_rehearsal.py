@@ -64,6 +64,7 @@ def test_a_row_that_ends_too_late_for_a_slow_engine_is_left_out(left, monkeypatc
     assert left("count=1000", "count=100000", "off") == (("count=1000", "off"), 2)
 
 
+@pytest.mark.whole
 def test_after_some_rounds_the_rows_from_the_first_endless_one_on_are_left_out(left):
     rows, built = left("on", *(f"spin={at}" for at in range(8)), "off")
     assert rows in (("on",), ("on", "off"))

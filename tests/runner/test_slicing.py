@@ -134,7 +134,9 @@ def test_the_deterministic_form_is_run_only_if_a_function_with_an_open_result_is
         assert len(runs) == number
 
 
-@pytest.mark.parametrize("folder", ["03-arithmetic", "05-tables", "07-traps", "10-components"])
+@pytest.mark.parametrize(
+    "folder", [pytest.param("03-arithmetic", marks=pytest.mark.whole), "05-tables", "07-traps", "10-components"]
+)
 def test_a_slice_has_the_verdict_of_the_whole(folder):
     whole = reports(CORPUS / folder, slice="never")
     sliced = reports(CORPUS / folder, slice="always")
@@ -144,6 +146,7 @@ def test_a_slice_has_the_verdict_of_the_whole(folder):
     assert all(any("a slice with" in note for note in each.not_done) for each in sliced.values())
 
 
+@pytest.mark.whole
 def test_a_fault_in_an_engine_shows_in_the_slice_as_in_the_whole(tmp_path):
     path = artifact(tmp_path, "program", BRANCHES)
     inner = Path(__file__).parents[1] / "doubles" / "wasi_engine.py"

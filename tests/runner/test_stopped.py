@@ -58,6 +58,7 @@ def test_a_stopped_worker_costs_only_its_own_case_and_its_deadline(tmp_path, whi
     assert not Path(f"/proc/{stopped}").exists()
 
 
+@pytest.mark.whole
 def test_a_worker_with_many_executions_is_not_replaced(tmp_path, standin_kilnd, monkeypatch):
     monkeypatch.setattr(pool, "_WATCH_S", 0.0)
     monkeypatch.setattr(pool, "_WATCH_DEADLINES", 1)

@@ -421,6 +421,7 @@ def test_a_million_events_take_three_runs_and_one_to_confirm(host, tmp_path):
     assert answer.runs <= 5
 
 
+@pytest.mark.whole
 def test_a_trap_that_only_this_engine_has_is_found_though_it_reports_nothing(host, tmp_path):
     """An engine of the harness protocol: windows only, nothing at a trap. Tens of thousands of events come before the trap."""
     path = tmp_path / "program.wasm"

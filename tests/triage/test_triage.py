@@ -195,6 +195,7 @@ _BUSY_S = 1.0
 """What the start of one execution may take on a machine that other tests share."""
 
 
+@pytest.mark.whole
 def test_a_budget_is_kept_and_what_there_is_by_then_is_written(artifact: Path, engine: Path, tmp_path: Path) -> None:
     folder, budget_s = tmp_path / "out", 4.0
     begun = time.monotonic()
