@@ -60,6 +60,22 @@ def test_rows_are_called_in_place_of_those_of_the_case_file(tmp_path):
     assert len(case.rows) > 1
 
 
+def test_one_string_is_one_row_or_name(tmp_path):
+    path = tmp_path / "add.wat"
+    path.write_text('(module (func (export "add") (param i32 i32) (result i32) (i32.add (local.get 0) (local.get 1))))')
+    assert diffcheck.run(path, rows="add=1,2", subject=SUBJECT, mode="capsule").cases[0].rows == ("add=1,2",)
+    with pytest.raises(diffcheck.DiffcheckError, match="'zzz'"):
+        diffcheck.run(path, only="zzz", subject=SUBJECT)
+
+
+@pytest.mark.parametrize(
+    "options", [{"mode": "caps"}, {"stub_imports": "x"}, {"jobs": 0}, {"confirm": -1}, {"deadline_s": -1.0}, {"only": [1]}], ids=str
+)
+def test_a_value_that_is_none_of_its_option_is_refused(tmp_path, options):
+    with pytest.raises(diffcheck.ConfigError):
+        diffcheck.run(artifact(tmp_path, "counting", COUNTING), subject=SUBJECT, **options)
+
+
 def test_a_report_is_loaded_from_its_folder_or_file(tmp_path):
     artifact(tmp_path, "counting", COUNTING)
     subprocess.run(
@@ -89,6 +105,9 @@ def test_agrees(assert_agrees):
 
 def test_differs(assert_agrees):
     assert_agrees("counting.wasm", rows=["run_row_0 -> 8"], subject="wasmtime-pulley")
+
+def test_is_missing(assert_agrees):
+    assert_agrees("nope.wasm", subject="wasmtime-pulley")
 """
 
 
@@ -99,6 +118,8 @@ def test_the_fixture_fails_with_what_differs(tmp_path):
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     ended = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
     assert ended.returncode == 1, ended.stdout + ended.stderr
-    assert "1 failed, 1 passed" in ended.stdout
+    assert "2 failed, 1 passed" in ended.stdout
+    assert "nope.wasm cannot be used: " in ended.stdout
+    assert "run_report.py" not in ended.stdout, "no frame of the tool"
     assert "counting: diverge" in ended.stdout
     assert "expected 8" in ended.stdout

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 @click.command("merge")
 @click.argument("paths", nargs=-1, required=True, metavar="FILE.json...")
 @click.option("-o", "--output", metavar="FILE", help="Write the report to this file only, not to --reports.")
-@options("reports", "baseline", "strict", "html", "junit-xml", "sarif", "markdown")
+@options("reports", "baseline", "strict", "html", "junit-xml", "sarif", "markdown", shorts={"reports": ""})
 def command(
     paths: tuple[str, ...], output: str | None, reports: str, baseline: str | None, *, strict: bool, **given: str | None
 ) -> int:

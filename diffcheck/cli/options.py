@@ -24,12 +24,12 @@ if TYPE_CHECKING:
 PROGRAMS: Final = "PROGRAMS"
 
 
-def option(name: str, *, default: str | None = None, panels: bool = False, short: str = "") -> Callable[[FC], FC]:
+def option(name: str, *, default: str | None = None, panels: bool = False, short: str | None = None) -> Callable[[FC], FC]:
     """The click option for an entry of the table; ``default`` and ``short`` replace those of the entry."""
     entry = next(each for each in registry.options() if each.name == name)
     if default is not None:
         entry = msgspec.structs.replace(entry, default=default)
-    names = [entry.flag, entry.key, *filter(None, [short or entry.short])]
+    names = [entry.flag, entry.key, *filter(None, [entry.short if short is None else short])]
     kind: dict[str, Any] = {"is_flag": True} if entry.kind == "flag" else {"type": type_of(entry), "default": entry.default}
     if entry.kind in ("path", "executor"):
         kind["callback"] = config_defaults.refuse_outside
@@ -53,13 +53,13 @@ def option(name: str, *, default: str | None = None, panels: bool = False, short
 def options(*names: str, panels: bool = False, shorts: Mapping[str, str] | None = None) -> Callable[[FC], FC]:
     """Several options, in the order given; ``PROGRAMS`` stands for those of the engines.
 
-    ``panels`` groups them in ``--help``; ``shorts`` are further one-letter names, by option.
+    ``panels`` groups them in ``--help``; ``shorts`` are other one-letter names, by option; empty for none.
     """
     expanded = [one for name in names for one in ([each.name for each in registry.programs()] if name == PROGRAMS else [name])]
 
     def decorate(function: FC) -> FC:
         for name in reversed(expanded):
-            function = option(name, panels=panels, short=(shorts or {}).get(name, ""))(function)
+            function = option(name, panels=panels, short=(shorts or {}).get(name))(function)
         return function
 
     return decorate

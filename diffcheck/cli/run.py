@@ -33,7 +33,7 @@ _EPILOG = (
 
 @click.command("run", epilog=_EPILOG)
 @click.argument("paths", nargs=-1, required=True, metavar="PATH...", shell_complete=completion.paths)
-@options(*(option.name for option in registry.options()), panels=True, shorts={"reports": "-o"})
+@options(*(option.name for option in registry.options()), panels=True)
 @click.help_option("-h", "--help", panel=option_table.OUTPUT)
 def command(paths: tuple[str, ...], reports: str, baseline: str | None, *, strict: bool, **given: Any) -> int:  # noqa: ANN401 - the options of the table
     """Cross-check artifacts: run each under the subject and the oracle, and report where they disagree.
@@ -52,11 +52,12 @@ def command(paths: tuple[str, ...], reports: str, baseline: str | None, *, stric
     with process.locked(folder):
         if given["last_failed"]:
             wanted = run_history.last_failed(wanted, folder)
-        started = known.request(run_history.timed(run_history.journaled(wanted, folder), folder, given))
-        live = LiveRun(model.Collector(recorded(given)), known, fail_fast=given["fail_fast"], quiet=given["quiet"])
+        started, note = run_history.journaled(wanted, folder)
+        started = known.request(run_history.timed(started, folder, given))
+        live = LiveRun(model.Collector(recorded(given)), known, fail_fast=given["fail_fast"], quiet=given["quiet"], note=note)
         failed = live.run(started)
         report = known.apply(live.report(failed))
-        report = run_history.caused(report, wanted, given["causes"])
+        report = run_history.caused(report, wanted, given["causes"], quiet=given["quiet"])
         report = run_history.with_selftest(run_history.with_map(report, folder), folder)
         report = toolchain.with_pins(report, config_defaults.in_force().toolchain)
         publish.publish(report, folder, named, resume=resume, **view)
@@ -66,9 +67,12 @@ def command(paths: tuple[str, ...], reports: str, baseline: str | None, *, stric
 
 
 class LiveRun:
-    """A run whose events are collected and displayed."""
+    """A run whose events are collected and displayed; ``note`` is displayed when it starts."""
 
-    def __init__(self, collector: model.Collector, known: run_history.Known, *, fail_fast: bool, quiet: bool) -> None:
+    def __init__(
+        self, collector: model.Collector, known: run_history.Known, *, fail_fast: bool, quiet: bool, note: str = ""
+    ) -> None:
+        self._note = note
         self._collector, self._known = collector, known
         self._fail_fast, self._quiet = fail_fast, quiet
         self._interrupted = self._failed_fast = False
@@ -98,6 +102,8 @@ class LiveRun:
             stream = stack.enter_context(contextlib.closing(run.run(wanted)))
             try:
                 for event in stream:
+                    if self._note and isinstance(event, events.RunStarted):
+                        click.echo(f"note: {self._note}", err=True)
                     self._collector.take(event)
                     shown = self._known.live(event)
                     show(shown)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import time
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -71,15 +72,15 @@ class Known:
         return msgspec.structs.replace(report, baseline=verdict.BaselineReport(strict=True)) if self._strict else report
 
 
-def journaled(wanted: Request, reports: Path) -> Request:
-    """The request with its journal beside the reports; notes an interrupted run that is discarded or missing."""
-    path = reports / journal.FILE_NAME
+def journaled(wanted: Request, reports: Path) -> tuple[Request, str]:
+    """The request with its journal beside the reports, and a note if an interrupted run is discarded when it starts, or missing."""
+    path, note = reports / journal.FILE_NAME, ""
     done, total = journal.unfinished(path)
     if done and not wanted.resume:
-        click.echo(f"note: an interrupted run ({done} of {total} cases) is discarded; --resume would have resumed it", err=True)
+        note = f"an interrupted run ({done} of {total} cases) is discarded; --resume would have resumed it"
     elif wanted.resume and not total:
-        click.echo("note: there is no interrupted run to resume: a new run begins", err=True)
-    return msgspec.structs.replace(wanted, journal=str(path))
+        note = "there is no interrupted run to resume: a new run begins"
+    return msgspec.structs.replace(wanted, journal=str(path)), note
 
 
 def last_failed(wanted: Request, reports: Path) -> Request:
@@ -120,10 +121,10 @@ def lives(report: Report, reports: Path) -> dict[str, Life]:
     return {key: page_data.life(standings.get(key), strips.get(key, ())) for key in {**standings, **strips}}
 
 
-def caused(report: Report, wanted: Request, limit: str) -> Report:
+def caused(report: Report, wanted: Request, limit: str, *, quiet: bool = False) -> Report:
     """The report with the causes of its new clusters: of up to ``limit`` of them, or ``auto`` as many as a minute allows.
 
-    Marked interrupted if localising was, so that the run can be resumed for the causes.
+    Its time includes theirs. It is marked interrupted if localising was, so that the run can be resumed for the causes.
     """
     if report.baseline is not None and report.baseline.file:
         new = [each.signature for each in report.baseline.of("new", "returned")]
@@ -138,18 +139,21 @@ def caused(report: Report, wanted: Request, limit: str) -> Report:
     chosen = causes.first_occurrences(report, new)[:most]
     if not chosen:
         return report
-    click.echo(f"localising {plural(len(chosen), 'new cluster')} of {len(new)} (--causes 0 skips this)", err=True)
+    begun = time.monotonic_ns()
+    if not quiet:
+        click.echo(f"localising {plural(len(chosen), 'new cluster')} of {len(new)} (--causes 0 skips this)", err=True)
     try:
         found, tried = causes.find_causes(wanted, chosen, _LOCALISING_S if number is None else math.inf)
     except (DiffcheckError, KeyboardInterrupt) as error:  # the run's results are reported all the same
         click.echo(f"note: nothing was localised: {visible(str(error) or 'interrupted', 500)}", err=True)
         return msgspec.structs.replace(report, interrupted=isinstance(error, KeyboardInterrupt))
+    report = msgspec.structs.replace(report, causes=found, elapsed_ns=report.elapsed_ns + time.monotonic_ns() - begun)
     without = tried - sum(len(each.signatures) for each in found)
-    if without:
+    if without and not quiet:
         click.echo(f"{plural(without, 'cluster')} not traced to an instruction; `diffcheck localise` prints the reason", err=True)
-    if tried < len(chosen):
+    if tried < len(chosen) and not quiet:
         click.echo(f"{plural(len(chosen) - tried, 'cluster')} not localised: the time limit was reached (--causes N)", err=True)
-    return msgspec.structs.replace(report, causes=found)
+    return report
 
 
 def with_map(report: Report, reports: Path) -> Report:

@@ -169,7 +169,7 @@ def _checked(wanted: Request, known: run_history.Known, given: dict[str, Any]) -
     failed = live.run(known.request(wanted))
     if failed is not None:
         raise failed
-    return run_history.caused(known.apply(live.report(None)), wanted, given["causes"])
+    return run_history.caused(known.apply(live.report(None)), wanted, given["causes"], quiet=given["quiet"])
 
 
 def _with_cases(done: SweepMap, ids: dict[str, str]) -> SweepMap:

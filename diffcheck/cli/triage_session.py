@@ -66,7 +66,7 @@ def arguments(function: FC) -> FC:
                      show_default="no limit", help=_HELP),
         click.option("-o", "--output", default=None, metavar="DIR", envvar="DIFFCHECK_OUTPUT",
                      show_default="triage/NAME under --reports", help="Folder to write to; unfinished work in it is resumed."),
-        options(*ENGINE_OPTIONS),
+        options(*ENGINE_OPTIONS, shorts={"reports": ""}),
     ]  # fmt: skip
     for each in reversed(decorators):
         function = each(function)

@@ -245,6 +245,7 @@ OPTIONS: Final = (
         "path",
         "Folder of reports and history.",
         default="reports",
+        short="-o",
         metavar="DIR",
         recorded=False,
         panel=OUTPUT,

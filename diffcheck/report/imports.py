@@ -52,7 +52,8 @@ def as_json(survey: Survey) -> str:
 def show(survey: Survey, console: Console) -> None:
     """Print a table for each artifact, then the engine's functions by interface."""
     for each in survey.artifacts:
-        console.print(Text.assemble("\n", styles.safe(each.path, styles.HEADING), f"  {_count(each)}"))
+        count = "" if each.problem else f"  {_count(each)}"
+        console.print(Text.assemble("\n", styles.safe(each.path, styles.HEADING), count))
         for line in _notes(each):
             console.print(styles.safe(line, "yellow", 600))
         if each.imports:

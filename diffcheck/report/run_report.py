@@ -6,11 +6,15 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+import msgspec
+
 from diffcheck.config import option_table
+from diffcheck.errors import ConfigError
 from diffcheck.report import json_file
 from diffcheck.report.model import Collector
 from diffcheck.runner.request import Request
 from diffcheck.runner.run import run as run_request
+from diffcheck.text import visible
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -25,11 +29,11 @@ _MODES: Final = ("auto", "declared")
 def run(  # noqa: PLR0913 - the options of the command
     paths: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
     *,
-    rows: Sequence[str] = (),
+    rows: str | Sequence[str] = (),
     subject: str = "auto",
     oracle: str = "auto",
     mode: Mode = "both",
-    only: Sequence[str] = (),
+    only: str | Sequence[str] = (),
     jobs: int | None = None,
     deadline_s: float = 10.0,
     memory_bytes: int = 4 << 30,
@@ -41,9 +45,13 @@ def run(  # noqa: PLR0913 - the options of the command
 
     ``rows`` are the calls of every artifact (``EXPORT``, ``EXPORT=arg,arg``) in place of those of its case file, or ``auto``. The
     other options are those of ``diffcheck run``. ``progress`` is called with each event (``diffcheck.runner.events``). After
-    SIGINT, ``interrupted`` is set in the report. Raises ``DiffcheckError`` where nothing can be run.
+    SIGINT, ``interrupted`` is set in the report. Raises ``DiffcheckError`` where nothing can be run, ``ConfigError`` for a value
+    that is none of its option.
     """
     given = [paths] if isinstance(paths, str | os.PathLike) else paths
+    rows, only = ((each,) if isinstance(each, str) else tuple(each) for each in (rows, only))
+    if (jobs is not None and jobs < 1) or confirm < 0 or deadline_s <= 0 or memory_bytes <= 0:
+        raise ConfigError("jobs, deadline_s and memory_bytes are above 0, and confirm is at least 0")
     request = Request(
         tuple(os.fspath(path) for path in given),
         subject=subject,
@@ -55,9 +63,13 @@ def run(  # noqa: PLR0913 - the options of the command
         rows="auto" if "auto" in rows else "declared",
         calls=tuple(row for row in rows if row not in _MODES),
         stub_imports=stub_imports,
-        only=tuple(only),
+        only=only,
         confirm=confirm,
     )
+    try:
+        msgspec.convert(msgspec.structs.asdict(request), Request)
+    except msgspec.ValidationError as error:
+        raise ConfigError(visible(str(error), 300), hint="see docs/api.md") from error
     collector = Collector({})
     for event in run_request(request):
         collector.take(event)

@@ -69,7 +69,10 @@ def _agreed(paths: str | os.PathLike[str], rows: Sequence[str] = (), **options: 
     import diffcheck  # noqa: PLC0415 - not for every pytest session
 
     __tracebackhide__ = True
-    report = diffcheck.run(paths, rows=rows, **options)
+    try:
+        report = diffcheck.run(paths, rows=rows, **options)
+    except DiffcheckError as error:
+        pytest.fail(visible_lines(error.line), pytrace=False)
     if failed := [case for case in report.cases if case.verdict != "agree"]:
         pytest.fail("\n".join(visible_lines(_summary(case)) for case in failed), pytrace=False)
     return report

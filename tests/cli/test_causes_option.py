@@ -31,9 +31,17 @@ def test_new_clusters_are_localised(monkeypatch, limit, wanted):
         return (Cause("i32.rotl returns a wrong result", (samples.COUNTER.signature,), ("here",)),), 1
 
     monkeypatch.setattr(causes, "find_causes", find_causes)
-    report = run_history.caused(collect(samples.events()), None, limit)
+    before = collect(samples.events())
+    report = run_history.caused(before, None, limit)
+    assert (report.elapsed_ns > before.elapsed_ns) == bool(wanted), "the time of a run includes its localising"
     assert asked == ([wanted] if wanted else [])
     assert bool(report.causes) == bool(wanted)
+
+
+def test_a_quiet_run_localises_quietly(monkeypatch, capsys):
+    monkeypatch.setattr(causes, "find_causes", lambda *_: ((), 1))
+    run_history.caused(collect(samples.events()), None, "1", quiet=True)
+    assert capsys.readouterr().err == ""
 
 
 def test_a_run_that_was_interrupted_while_localising_is_reported_as_interrupted(monkeypatch, capsys):

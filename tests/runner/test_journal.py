@@ -179,6 +179,8 @@ def test_a_killed_run_leaves_a_journal_and_a_whole_one_leaves_none(folder, tmp_p
     killed.send_signal(signal.SIGKILL)
     killed.communicate()
     shutil.copytree(reports, tmp_path / "copy")
+    refused = begin("-k", "nosuchcase").communicate()
+    assert "is discarded" not in refused[1], "no run began"
     told = begin("--resume").communicate()
     assert (reports / "report.json").exists(), told
     assert not (reports / journal.FILE_NAME).exists()

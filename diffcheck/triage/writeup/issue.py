@@ -213,4 +213,4 @@ def _place(found: Localisation) -> str:
     if found.depth != "instruction" or found.file_offset < 0:
         return visible(str(found), 600)
     source = f", {visible(found.source, 200)}" if found.source else ""
-    return f"{_md(found.instruction)} in function {_md(found.function)} at offset @{found.file_offset:x} of the file{source}"
+    return f"{_md(found.instruction)} in function {_md(found.function)} at offset 0x{found.file_offset:x} of the file{source}"

@@ -39,7 +39,7 @@ _SETUP: Final = """
 here=$(cd "$(dirname "$0")" && pwd) || exit 125
 ENGINE=${{1:-}}
 case $ENGINE in
-*/*) ENGINE=$(cd "$(dirname "$ENGINE")" && pwd)/${{ENGINE##*/}} || exit 125 ;;
+*/*) folder=$(cd "$(dirname "$ENGINE")" && pwd) || exit 125; ENGINE=${{folder%/}}/${{ENGINE##*/}} ;;
 esac
 work=$(mktemp -d) || exit 125
 trap 'rm -rf "$work"' EXIT
@@ -103,10 +103,11 @@ def _takes_engine(backend: Backend, file: str) -> bool:
 
 def _verdict(made: Reproduction, *, counters: bool) -> Iterator[str]:
     """The lines that run both modules and compare the answer with the oracle's."""
-    yield '\nrun control > "$work/answer" 2> "$work/errors"'
-    control = "[ $? -eq 0 ]" + " && is 0 7" * counters
-    yield f'if ! {{ {control}; }}; then\n    echo "the engine cannot be run:" >&2\n    cat "$work/errors" >&2\n    exit 125\nfi'
-    yield 'run bug > "$work/answer" 2> "$work/errors"\nstatus=$?\ncat "$work/answer" "$work/errors"'
+    yield '\nrun control > "$work/answer" 2> "$work/errors"\nstatus=$?'
+    control = "[ $status -eq 0 ]" + " && is 0 7" * counters
+    lacking = "exit code $status" + ", without the expected counter of a control module" * counters
+    yield f'if ! {{ {control}; }}; then\n    echo "the engine cannot be run ({lacking}):" >&2\n    cat "$work/errors" >&2\n    exit 125\nfi'
+    yield 'run bug > "$work/answer" 2> "$work/errors"\nstatus=$?\ncat "$work/answer" "$work/errors"\necho'
     yield f"# {visible(_expected(made), 300)}"
     yield f'if {_gone(made)}; then\n    echo "the bug is gone"\n    exit 0\nfi\necho "the bug is there"\nexit 1'
 
